@@ -1,0 +1,40 @@
+//! The identifiers an application uses, and the position of an event in the log.
+
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub $inner);
+
+        impl From<$inner> for $name {
+            fn from(value: $inner) -> Self {
+                Self(value)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// What is ranked: a video, an article, a product. Every value is legal, `0` and `u64::MAX` too.
+    EntityId(u64)
+}
+id! {
+    /// Who engaged. Every value is legal.
+    UserId(u64)
+}
+id! {
+    /// A segment of the audience that gets aggregates of its own. Every value is legal.
+    CohortId(u64)
+}
+id! {
+    /// A signal by its place in the schema. Obtain it from [`Schema::signal_id`](crate::Schema::signal_id).
+    SignalId(u16)
+}
