@@ -155,7 +155,10 @@ pub enum Error {
 impl Error {
     /// An error of a storage engine: `operation` is the call that failed, `source` the engine's own error.
     pub fn storage(operation: &'static str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::Storage { operation, source: source.into() }
+        Self::Storage {
+            operation,
+            source: source.into(),
+        }
     }
 
     /// The sequence number this call had been given when it failed, if it had one.
@@ -169,15 +172,28 @@ impl Error {
     }
 
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { operation, path: path.to_path_buf(), source }
+        Self::Io {
+            operation,
+            path: path.to_path_buf(),
+            source,
+        }
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, sequence: Option<u64>, what: &'static str) -> Self {
-        Self::Corrupt { path: path.to_path_buf(), offset, sequence, what }
+        Self::Corrupt {
+            path: path.to_path_buf(),
+            offset,
+            sequence,
+            what,
+        }
     }
 
     pub(crate) fn invalid(field: &'static str, value: impl fmt::Display, reason: &'static str) -> Self {
-        Self::InvalidInput { field, value: value.to_string(), reason }
+        Self::InvalidInput {
+            field,
+            value: value.to_string(),
+            reason,
+        }
     }
 }
 
@@ -185,33 +201,81 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { operation, path, .. } => write!(f, "cannot {operation} {}", path.display()),
-            Self::Corrupt { path, offset, sequence: Some(sequence), what } => {
-                write!(f, "{} is corrupt at offset {offset}, sequence {sequence}: {what}", path.display())
+            Self::Corrupt {
+                path,
+                offset,
+                sequence: Some(sequence),
+                what,
+            } => {
+                write!(
+                    f,
+                    "{} is corrupt at offset {offset}, sequence {sequence}: {what}",
+                    path.display()
+                )
             }
-            Self::Corrupt { path, offset, sequence: None, what } => {
+            Self::Corrupt {
+                path,
+                offset,
+                sequence: None,
+                what,
+            } => {
                 write!(f, "{} is corrupt at offset {offset}: {what}", path.display())
             }
             Self::CorruptValue { key, what } => {
-                write!(f, "the stored value of key {} is corrupt: {what}", key.escape_ascii())
+                write!(
+                    f,
+                    "the stored value of key {} is corrupt: {what}",
+                    key.escape_ascii()
+                )
             }
-            Self::UnsupportedVersion { path, found, supported } => {
-                write!(f, "{} has format version {found}, newer than the supported {supported}", path.display())
+            Self::UnsupportedVersion {
+                path,
+                found,
+                supported,
+            } => {
+                write!(
+                    f,
+                    "{} has format version {found}, newer than the supported {supported}",
+                    path.display()
+                )
             }
-            Self::BadMagic { path } => write!(f, "{} does not begin with the magic bytes of its kind", path.display()),
-            Self::ForeignDatabase { path, found, expected } => {
-                write!(f, "{} belongs to database {found:032x}, not to {expected:032x}", path.display())
+            Self::BadMagic { path } => write!(
+                f,
+                "{} does not begin with the magic bytes of its kind",
+                path.display()
+            ),
+            Self::ForeignDatabase {
+                path,
+                found,
+                expected,
+            } => {
+                write!(
+                    f,
+                    "{} belongs to database {found:032x}, not to {expected:032x}",
+                    path.display()
+                )
             }
             Self::SegmentMissing { path, sequence } => {
-                write!(f, "the log in {} lacks the segment that holds sequence {sequence}", path.display())
+                write!(
+                    f,
+                    "the log in {} lacks the segment that holds sequence {sequence}",
+                    path.display()
+                )
             }
             Self::StorageMissing { path } => {
-                write!(f, "there is a log in {} but the storage that belongs to it is missing", path.display())
+                write!(
+                    f,
+                    "there is a log in {} but the storage that belongs to it is missing",
+                    path.display()
+                )
             }
             Self::SchemaMismatch { signal, what } => {
                 write!(f, "signal {signal:?} differs from the persisted schema: {what}")
             }
             Self::InvalidInput { field, value, reason } => write!(f, "{field} is {value}: {reason}"),
-            Self::LimitExceeded { what, limit, found } => write!(f, "{what}: {found} is over the limit of {limit}"),
+            Self::LimitExceeded { what, limit, found } => {
+                write!(f, "{what}: {found} is over the limit of {limit}")
+            }
             Self::UnknownSignal { signal } => write!(f, "no signal {signal:?} in the schema"),
             Self::UnknownCollection { name } => write!(f, "no collection {name:?}"),
             Self::CollectionExists { name } => write!(f, "collection {name:?} exists already"),
@@ -221,7 +285,10 @@ impl fmt::Display for Error {
             Self::Closed => f.write_str("the database is closed"),
             Self::Storage { operation, .. } => write!(f, "the storage engine failed in {operation}"),
             Self::AfterAppend { sequence, .. } => {
-                write!(f, "the call failed after it was given sequence {sequence}; it may be there after reopening")
+                write!(
+                    f,
+                    "the call failed after it was given sequence {sequence}; it may be there after reopening"
+                )
             }
             Self::InBatch { index, .. } => write!(f, "event {index} of the batch is refused"),
         }

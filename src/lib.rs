@@ -1,7 +1,11 @@
 //! tidaldb: an embedded signal ledger for ranking and personalisation.
 
+mod codec;
 mod error;
+pub mod fs;
 mod ids;
+pub mod limits;
+pub mod storage;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod testing;
 mod threads;

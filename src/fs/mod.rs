@@ -1,0 +1,184 @@
+//! File access: the one way the engine reaches files and directories.
+//!
+//! The engine and the embedded store see files only through [`FileAccess`]; [`RealFiles`] is the operating system's
+//! file system, and the test kit's simulated disk is the other implementation. What the traits promise is what POSIX
+//! promises and no more, so that an engine that is correct against them is correct on a real disk:
+//!
+//! - what was written to a file is durable once a later [`File::sync`] of that file returned;
+//! - that a file exists under its name, was renamed or removed is durable once a later [`FileAccess::sync_dir`] of its
+//!   directory returned;
+//! - without such a sync, each of these may or may not survive a power loss, in any combination.
+//!
+//! A process crash loses nothing that a call had returned for.
+
+mod real;
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use real::RealFiles;
+
+/// How [`FileAccess::open`] opens a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// An existing file, for reading only.
+    Read,
+    /// An existing file, for reading and writing.
+    Write,
+    /// A new, empty file for reading and writing; whatever was there under that name is truncated.
+    Create,
+}
+
+/// A file system: opens files and changes directories.
+///
+/// # Errors
+/// Every method fails with the [`io::Error`] of the operating system, or one that a fault-injecting implementation
+/// chose. After a failed call the state of the file or directory concerned may be the old or the new one.
+pub trait FileAccess: Send + Sync + Debug {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// As the trait says; [`io::ErrorKind::NotFound`] if there is no such file and `mode` is not [`OpenMode::Create`].
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+
+    /// The names in the directory at `path`, in no particular order; names that are not UTF-8 are left out.
+    ///
+    /// # Errors
+    /// As the trait says; [`io::ErrorKind::NotFound`] if there is no such directory.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+
+    /// Makes the directory at `path` unless there is one. Its parent must exist.
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives the file at `from` the name `to`, atomically replacing a file that has it.
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes the file at `path`.
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes every earlier creation, renaming and removal in the directory at `path` durable.
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Takes the exclusive lock of the file at `path`, creating it if need be; `None` if another holder has it.
+    ///
+    /// The lock ends when the returned value is dropped, or when the process ends however it ends.
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>>;
+}
+
+/// An open file. Offsets and lengths are in bytes.
+///
+/// # Errors
+/// Every method fails with the [`io::Error`] of the operating system, or one that a fault-injecting implementation
+/// chose.
+pub trait File: Send + Sync + Debug {
+    /// Reads at `offset` into `buffer`; returns how many bytes were read, 0 at the file's end.
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes the beginning of `bytes` at `offset`, growing the file if need be; returns how many bytes were written.
+    ///
+    /// # Errors
+    /// As the trait says; any part of `bytes` may have been written.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Cuts the file, or grows it with zeros, to `len` bytes.
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// The file's length.
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file's length is 0.
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Makes everything written to the file, and its length, durable. Says nothing of its name: see
+    /// [`FileAccess::sync_dir`].
+    ///
+    /// # Errors
+    /// As the trait says; what was not durable before may be lost, and syncing again proves nothing.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// An exclusive lock that is held; dropping it unlocks explicitly.
+pub trait FileLock: Send + Sync + Debug {}
+
+/// Writes all of `bytes` at `offset`, going on after short and interrupted writes.
+///
+/// # Errors
+/// The first error of [`File::write_at`]; [`io::ErrorKind::WriteZero`] if a write accepts nothing.
+pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads at `offset` until `buffer` is full or the file ends; returns how many bytes were read.
+///
+/// # Errors
+/// The first error of [`File::read_at`] but [`io::ErrorKind::Interrupted`].
+pub(crate) fn read_full_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// The whole content of `file`. Memory is bounded by the file's length.
+///
+/// # Errors
+/// Those of [`File::len`] and [`File::read_at`]; [`io::ErrorKind::OutOfMemory`] if there is no memory for it.
+pub(crate) fn read_whole(file: &dyn File) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(len)
+        .map_err(|_| io::ErrorKind::OutOfMemory)?;
+    bytes.resize(len, 0);
+    let read = read_full_at(file, &mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}

@@ -1,0 +1,28 @@
+//! Every limit of the engine, in one place. One past a limit is an error before anything is changed.
+
+/// The longest name of a signal or a collection, in bytes. The shortest is one byte.
+pub const NAME_BYTES_MAX: usize = 255;
+/// The most signals of a schema.
+pub const SIGNALS_MAX: usize = 1024;
+/// The most half-lives of a signal.
+pub const HALF_LIVES_MAX: usize = 16;
+/// The longest half-life and bucket, in milliseconds: a thousand years.
+pub const DURATION_MS_MAX: u64 = 1000 * 366 * 86_400_000;
+/// The most window rings of a signal.
+pub const RINGS_MAX: usize = 8;
+/// The most buckets of a window ring.
+pub const RING_BUCKETS_MAX: usize = 4096;
+/// The largest absolute weight of an event. Sums of 2^64 such events are finite.
+pub const WEIGHT_ABS_MAX: f64 = 1e12;
+/// The most cohorts of an event.
+pub const EVENT_COHORTS_MAX: usize = 64;
+/// The most events of a batch.
+pub const BATCH_EVENTS_MAX: usize = 65_536;
+/// The largest payload of a log frame, in bytes.
+pub const FRAME_PAYLOAD_BYTES_MAX: usize = 16 << 20;
+/// The smallest segment, in bytes; the size is an option.
+pub const SEGMENT_BYTES_MIN: u64 = 512;
+/// The largest segment, in bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// The longest storage key the engine makes, in bytes.
+pub const STORAGE_KEY_BYTES_MAX: usize = 1024;

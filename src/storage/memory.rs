@@ -1,0 +1,67 @@
+//! The in-memory store, for tests: clones share one content, so a clone kept outside a database stands for the disk
+//! that a reopened one finds. It survives a panic, and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
+use crate::Error;
+
+/// An in-memory [`StorageEngine`]. Clones share their content.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    content: Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn content(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
+        // No operation below can panic between two changes of the map, so a poisoned lock still guards a whole state.
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StorageEngine for MemoryStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.content().get(key).cloned())
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.content().insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<(), Error> {
+        self.content().remove(key);
+        Ok(())
+    }
+
+    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
+        let content = self.content();
+        let pairs: Vec<_> = content
+            .range(prefix.to_vec()..)
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, value)| Ok((key.clone(), value.clone())))
+            .collect();
+        Ok(Box::new(pairs.into_iter()))
+    }
+
+    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
+        let mut content = self.content();
+        for operation in batch.into_operations() {
+            match operation {
+                BatchOperation::Put { key, value } => content.insert(key, value),
+                BatchOperation::Delete { key } => content.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
