@@ -1,5 +1,6 @@
 //! tidaldb: an embedded signal ledger for ranking and personalisation.
 
+mod bitmap;
 mod codec;
 mod error;
 pub mod fs;
