@@ -294,6 +294,19 @@ fn collecting_takes_any_order_and_repeats() {
 }
 
 #[test]
+fn collecting_loses_nothing_where_the_order_falls_back_by_one_container() {
+    let bitmap: Bitmap = [65_535, 65_536, 131_072, 65_537, 0, u64::MAX, 131_073]
+        .into_iter()
+        .collect();
+    assert_eq!(bitmap.validate(), Ok(()));
+    assert!(
+        bitmap
+            .iter()
+            .eq([0, 65_535, 65_536, 65_537, 131_072, 131_073, u64::MAX])
+    );
+}
+
+#[test]
 fn iteration_ascends_with_an_exact_size_and_stays_at_its_end() {
     let mut ids: Vec<u64> = (70_000..75_000).chain(BORDER_IDS).collect();
     ids.sort_unstable();
@@ -336,6 +349,9 @@ fn a_dense_set_takes_a_bit_and_a_sparse_one_two_bytes_for_each_id() {
     // Of 256 ids one, hence 256 for each container.
     let sparse = dense.and(&(0..16 << 8).map(|i| i << 8).collect());
     assert_eq!(sparse.heap_bytes(), 16 * 256 * 2 + directory_bytes);
+    // A small result does not keep the room of a large operand.
+    let one_each = sparse.difference(&sparse.iter().filter(|id| id % 65_536 != 0).collect());
+    assert_eq!(one_each.heap_bytes(), 16 * 2 + directory_bytes);
 }
 
 #[test]
