@@ -1,6 +1,7 @@
 //! tidaldb: an embedded signal ledger for ranking and personalisation.
 
 mod codec;
+mod decay;
 mod error;
 pub mod fs;
 mod ids;
