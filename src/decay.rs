@@ -15,7 +15,7 @@
 //! Events may come in any order; only the order of the additions differs.
 //!
 //! Invariant: nothing here calls the platform's mathematics library or a fused multiply-add. Every result is made of
-//! single IEEE 754 additions, subtractions and multiplications, so that a log replayed on another machine gives the
+//! single IEEE 754 additions, subtractions, multiplications and divisions, so that a log replayed on another machine gives the
 //! same bits. Values under 2^-1022 lose precision and end as zero.
 //!
 //! Pure functions: there is nothing for a crash to leave behind.

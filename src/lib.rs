@@ -1,11 +1,13 @@
 //! tidaldb: an embedded signal ledger for ranking and personalisation.
 
 mod codec;
+mod cohort;
 mod decay;
 mod error;
 pub mod fs;
 mod ids;
 pub mod limits;
+mod signals;
 pub mod storage;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod testing;
