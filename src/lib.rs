@@ -2,10 +2,13 @@
 
 mod bitmap;
 mod codec;
+mod cohort;
+mod decay;
 mod error;
 pub mod fs;
 mod ids;
 pub mod limits;
+mod signals;
 pub mod storage;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod testing;

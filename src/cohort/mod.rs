@@ -1,0 +1,38 @@
+//! Cohorts: the same aggregates as the global ones, for a segment of the audience.
+//!
+//! Owns the key of a cohort's states; [`ledger`] applies events to them.
+
+#![allow(dead_code, reason = "used once the engine is wired")]
+
+pub(crate) mod ledger;
+
+use crate::codec::{Reader, Write};
+use crate::signals::states::StateKey;
+use crate::{CohortId, EntityId};
+
+/// An entity within a cohort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct CohortEntity {
+    pub(crate) cohort: CohortId,
+    pub(crate) entity: EntityId,
+}
+
+impl StateKey for CohortEntity {
+    const TAG: u8 = 0x20;
+
+    fn entity(&self) -> EntityId {
+        self.entity
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.put_varint(self.cohort.0);
+        out.put_varint(self.entity.0);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            cohort: CohortId(reader.varint()?),
+            entity: EntityId(reader.varint()?),
+        })
+    }
+}

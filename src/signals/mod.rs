@@ -1,0 +1,30 @@
+//! Signals: what becomes of an event once it is in the log.
+//!
+//! [`hot`] keeps decayed scores, [`warm`] counts events in windows; both hold the slots of one signal in one shard.
+//! [`states`] maps a key, an entity or a cohort and an entity, to its slot in both, and knows what changed since the
+//! last checkpoint.
+//!
+//! Invariant: all of it is a pure function of the events applied. Time comes in as an argument, nothing reads a clock,
+//! draws a random number or walks a hash map.
+
+#![allow(dead_code, reason = "used once the engine is wired")]
+
+pub(crate) mod hot;
+pub(crate) mod states;
+pub(crate) mod warm;
+
+/// Makes room for `additional_len` more elements, and for an eighth more than there are when that is not at hand:
+/// doubling would leave up to half of the largest allocations of the process unused.
+fn reserve_eighth<T>(vec: &mut Vec<T>, additional_len: usize) {
+    if vec.capacity() - vec.len() < additional_len {
+        vec.reserve_exact(additional_len.max(vec.len() / 8));
+    }
+}
+
+/// The size of a vector's allocation.
+fn allocated_bytes<T>(vec: &Vec<T>) -> usize {
+    vec.capacity() * size_of::<T>()
+}
+
+#[cfg(test)]
+mod test_random;

@@ -1,0 +1,150 @@
+//! The keys of a state table, and the hash that places them.
+//!
+//! The hash is part of the on-disk format: a page names the shard its keys belong to.
+
+use std::fmt::Debug;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use crate::EntityId;
+use crate::codec::{Reader, Write};
+
+/// What a state belongs to, beside its signal.
+pub(crate) trait StateKey: Copy + Ord + Hash + Default + Debug + Send + 'static {
+    /// The first byte of the storage keys of this table's pages.
+    const TAG: u8;
+
+    /// The entity, which alone decides the shard: forgetting an entity touches one shard.
+    fn entity(&self) -> EntityId;
+
+    fn encode(&self, out: &mut Vec<u8>);
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self>;
+}
+
+/// The global states: an entity's, whoever engaged with it.
+impl StateKey for EntityId {
+    const TAG: u8 = 0x10;
+
+    fn entity(&self) -> EntityId {
+        *self
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.put_varint(self.0);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.varint().map(Self)
+    }
+}
+
+/// The number of shards, a power of two. Part of the on-disk format.
+pub(crate) const SHARDS: usize = 64;
+
+const _: () = assert!(SHARDS.is_power_of_two());
+
+/// The shard of an entity.
+///
+/// From the middle bits of the hash: a standard hash map uses the highest for its tags and the lowest for the bucket,
+/// and those must differ among the keys of one shard.
+#[inline]
+pub(crate) fn shard_of(entity: EntityId) -> usize {
+    (mix(entity.0) >> 32) as usize % SHARDS
+}
+
+/// A multiplication to 128 bits, its halves folded: every bit of the result depends on every bit of `value`.
+#[inline]
+fn mix(value: u64) -> u64 {
+    let product = u128::from(value ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_u128;
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Builds [`KeyHasher`]s.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct KeyHash;
+
+impl BuildHasher for KeyHash {
+    type Hasher = KeyHasher;
+
+    #[inline]
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher(0)
+    }
+}
+
+/// A hasher for keys of one or two integers: a few cycles each, and the same in every process.
+///
+/// It has no secret. Someone who chooses entity ids freely could choose them to collide, which makes lookups slow,
+/// never wrong; an application that takes ids from strangers should map them to its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    #[inline]
+    fn write_u64(&mut self, value: u64) {
+        self.0 = mix(self.0.rotate_left(23) ^ value);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KeyHash, SHARDS, StateKey, shard_of};
+    use crate::EntityId;
+    use std::collections::BTreeSet;
+    use std::hash::BuildHasher;
+
+    #[test]
+    fn the_shard_of_an_entity_never_changes() {
+        let shards = [0, 1, 2, 1000, u64::MAX].map(|id| shard_of(EntityId(id)));
+        assert_eq!(shards, [0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn regular_ids_spread_over_shards_and_within_each() {
+        type Regular = fn(u64) -> u64;
+        let regular: [Regular; 5] = [
+            |i| i,
+            |i| i << 32,
+            |i| i << 48,
+            |i| i * 1000,
+            |i| u64::MAX - i * 4096,
+        ];
+        for (kind, id) in regular.iter().enumerate() {
+            let mut lens = [0_usize; SHARDS];
+            let mut low = BTreeSet::new();
+            let mut high = BTreeSet::new();
+            for entity in (0..1 << 16).map(|i| EntityId(id(i))) {
+                let shard = shard_of(entity);
+                lens[shard] += 1;
+                if shard == 7 {
+                    let hash = KeyHash.hash_one(entity);
+                    low.insert(hash % 1024);
+                    high.insert(hash >> 57);
+                }
+            }
+            assert!(
+                lens.iter().all(|len| (700..1400).contains(len)),
+                "{kind}: {lens:?}"
+            );
+            // Of 1024 keys over 1024 buckets about 647 are hit, of 128 tags all.
+            assert!(low.len() > 550, "{kind}: {} buckets", low.len());
+            assert!(high.len() > 110, "{kind}: {} tags", high.len());
+        }
+    }
+
+    #[test]
+    fn the_tag_of_global_states_is_fixed() {
+        assert_eq!(EntityId::TAG, 0x10);
+    }
+}

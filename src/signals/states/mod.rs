@@ -1,0 +1,355 @@
+//! State tables: from a key to its slot in the hot and the warm tier of a signal, in shards with a lock each.
+//!
+//! The global states of an entity and those of a cohort are two tables of one kind, which differ in their key. The
+//! shard follows from the entity alone. Whoever writes to a slot or reads one holds its shard's lock, for that slot
+//! only; nothing is allocated for an event whose key is known.
+//!
+//! A checkpoint captures a table by a fence. [`StateTable::begin_fence`] is called while no writer is active and only
+//! leaves a flag in every shard. From then on a page that changed since the previous fence is copied before it changes
+//! again: by the writer about to change it, or by the checkpoint, which collects all copies of a shard with
+//! [`StateTable::take_fenced`]. So the checkpoint sees every page as of the fence while writers go on.
+//!
+//! Invariant: a reader never sees half an event. A panic while a shard is locked poisons it, and from then on whoever
+//! needs that shard gets [`Error::Panicked`], at once.
+//!
+//! In memory only. A crash leaves what the last checkpoint stored; pages taken but not stored are lost with the rest.
+
+mod copies;
+mod key;
+mod page;
+mod shard;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use self::shard::{Shard, SignalStates};
+use super::hot::HotTier;
+use super::warm::{Ring, WarmTier, counts_len};
+use crate::decay::HalfLife;
+use crate::{EntityId, Error, SignalId, limits};
+
+pub(crate) use self::copies::PageCopies;
+pub(crate) use self::key::{SHARDS, StateKey};
+
+/// The slots of a page. Part of the on-disk format.
+pub(crate) const PAGE_SLOTS: usize = 32;
+
+/// The most pages copied at a time under a shard's lock: at the default shape some 200 KB, a few ten microseconds.
+const TAKE_PAGES_MAX: usize = 32;
+
+/// What a signal keeps for each key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SignalShape {
+    /// One or more.
+    pub(crate) half_lives_ms: Vec<u64>,
+    /// The bucket length in milliseconds and the number of buckets of each window ring.
+    pub(crate) rings: Vec<(u64, u32)>,
+}
+
+/// A [`SignalShape`] prepared for fast use.
+#[derive(Debug)]
+struct Shape {
+    half_lives: Arc<[HalfLife]>,
+    rings: Arc<[Ring]>,
+    counts_len: usize,
+}
+
+impl Shape {
+    fn new(shape: &SignalShape) -> Self {
+        assert!((1..=limits::HALF_LIVES_MAX).contains(&shape.half_lives_ms.len()));
+        let rings = Ring::prepare(&shape.rings);
+        Self {
+            half_lives: shape.half_lives_ms.iter().map(|&ms| HalfLife::new(ms)).collect(),
+            counts_len: counts_len(&rings),
+            rings,
+        }
+    }
+}
+
+/// One slot of both tiers, locked.
+#[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "it is what the tiers call it")]
+pub(crate) struct Slot<'a> {
+    pub(crate) hot: &'a mut HotTier,
+    pub(crate) warm: &'a mut WarmTier,
+    pub(crate) slot: usize,
+}
+
+/// The logical content of one state.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct State {
+    /// The newest event time.
+    pub(crate) time_ms: i64,
+    /// The scores as of that time, by half-life.
+    pub(crate) scores: Vec<f64>,
+    /// By ring: the buckets that are not empty, by number, ascending, and their counts.
+    pub(crate) windows: Vec<Vec<(i64, u32)>>,
+}
+
+/// A shard on cache lines of its own, so that two cores that work on neighbours do not share one.
+#[derive(Debug)]
+#[repr(align(128))]
+struct CacheAligned<T>(T);
+
+/// All states of one kind of key. See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct StateTable<K> {
+    shapes: Arc<[Shape]>,
+    shards: Box<[CacheAligned<Mutex<Shard<K>>>]>,
+}
+
+impl<K: StateKey> StateTable<K> {
+    /// An empty table for signals of these shapes, in the order of their ids.
+    pub(crate) fn new(shapes: &[SignalShape]) -> Self {
+        assert!(shapes.len() <= limits::SIGNALS_MAX);
+        let shapes: Arc<[Shape]> = shapes.iter().map(Shape::new).collect();
+        let shard = |_| CacheAligned(Mutex::new(Shard::new(&shapes)));
+        Self {
+            shards: (0..SHARDS).map(shard).collect(),
+            shapes,
+        }
+    }
+
+    /// Gives `change` the slot of `key`, made if there is none, with its shard locked and its page marked as changed.
+    ///
+    /// # Errors
+    /// `Error::UnknownSignal`, or `Error::LimitExceeded` if the shard is full: nothing was changed. `Error::Panicked`
+    /// if a thread panicked in the same shard before.
+    #[inline]
+    pub(crate) fn with_slot<R>(
+        &self,
+        key: K,
+        signal: SignalId,
+        change: impl FnOnce(Slot<'_>) -> R,
+    ) -> Result<R, Error> {
+        let shape = self.shape(signal)?;
+        let mut shard = self.lock(key::shard_of(key.entity()))?;
+        let (states, slot) = shard.slot_to_change(key, signal, shape)?;
+        Ok(change(Slot {
+            hot: &mut states.hot,
+            warm: &mut states.warm,
+            slot,
+        }))
+    }
+
+    /// The score of `key` for one half-life, decayed to `now_ms`, or to its newest event if that is later. Zero without
+    /// events.
+    ///
+    /// # Errors
+    /// `Error::UnknownSignal`; `Error::InvalidInput` if the signal has no such half-life; `Error::Panicked`.
+    pub(crate) fn score(
+        &self,
+        key: K,
+        signal: SignalId,
+        half_life_index: usize,
+        now_ms: i64,
+    ) -> Result<f64, Error> {
+        if half_life_index >= self.shape(signal)?.half_lives.len() {
+            return Err(Error::invalid(
+                "half_life_index",
+                half_life_index,
+                "the signal has no such half-life",
+            ));
+        }
+        let score = self.read(key, signal, |states, slot| {
+            states.hot.score(slot, half_life_index, now_ms)
+        })?;
+        Ok(score.unwrap_or(0.0))
+    }
+
+    /// How many events of `key` there were in the `buckets_len` buckets that end with the one of `now_ms`.
+    ///
+    /// # Errors
+    /// `Error::UnknownSignal`; `Error::InvalidInput` if the signal has no such ring, or the ring fewer buckets;
+    /// `Error::Panicked`.
+    pub(crate) fn count(
+        &self,
+        key: K,
+        signal: SignalId,
+        ring_index: usize,
+        buckets_len: u32,
+        now_ms: i64,
+    ) -> Result<u64, Error> {
+        let Some(ring) = self.shape(signal)?.rings.get(ring_index) else {
+            return Err(Error::invalid(
+                "ring_index",
+                ring_index,
+                "the signal has no such window ring",
+            ));
+        };
+        if buckets_len as usize > ring.buckets_len() {
+            return Err(Error::invalid(
+                "buckets_len",
+                buckets_len,
+                "the window ring has fewer buckets",
+            ));
+        }
+        let count = self.read(key, signal, |states, slot| {
+            states.warm.count(slot, ring_index, buckets_len, now_ms)
+        })?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// The whole state of `key`, if it has events.
+    ///
+    /// # Errors
+    /// `Error::UnknownSignal`; `Error::Panicked`.
+    pub(crate) fn state(&self, key: K, signal: SignalId) -> Result<Option<State>, Error> {
+        let shape = self.shape(signal)?;
+        self.read(key, signal, |states, slot| state(shape, states, slot))
+    }
+
+    /// Every state, sorted by key and signal.
+    ///
+    /// # Errors
+    /// `Error::Panicked`.
+    pub(crate) fn export(&self) -> Result<Vec<(K, SignalId, State)>, Error> {
+        let mut all = Vec::new();
+        for shard in 0..SHARDS {
+            let shard = self.lock(shard)?;
+            for (signal, states) in shard.signals() {
+                let shape = self.shape(signal)?;
+                let keys = states.occupied_keys();
+                all.extend(keys.map(|(slot, key)| (key, signal, state(shape, states, slot))));
+            }
+        }
+        all.sort_unstable_by_key(|&(key, signal, _)| (key, signal));
+        Ok(all)
+    }
+
+    /// Removes every state of `entity`, and returns how many there were.
+    ///
+    /// # Errors
+    /// `Error::Panicked`: nothing was changed.
+    pub(crate) fn forget_entity(&self, entity: EntityId) -> Result<usize, Error> {
+        Ok(self.lock(key::shard_of(entity))?.forget(entity))
+    }
+
+    /// How many states there are.
+    ///
+    /// # Errors
+    /// `Error::Panicked`.
+    pub(crate) fn len(&self) -> Result<usize, Error> {
+        self.sum(|shard| shard.signals().map(|(_, states)| states.len()).sum())
+    }
+
+    /// The memory that is allocated.
+    ///
+    /// # Errors
+    /// `Error::Panicked`.
+    pub(crate) fn heap_bytes(&self) -> Result<usize, Error> {
+        Ok(size_of_val(&*self.shards) + self.sum(Shard::heap_bytes)?)
+    }
+
+    /// Begins a fence: what changed up to now is what [`take_fenced`](Self::take_fenced) will give, shard by shard.
+    ///
+    /// The caller sees to it that no writer is active, and takes every shard before it begins the next fence.
+    ///
+    /// # Errors
+    /// `Error::Panicked`: the table can no longer be captured.
+    pub(crate) fn begin_fence(&self) -> Result<(), Error> {
+        for shard in 0..SHARDS {
+            let mut guard = self.lock(shard)?;
+            let fenced = guard.is_fenced();
+            if !fenced {
+                guard.begin_fence();
+            }
+            // Not under the lock, which the panic would poison.
+            drop(guard);
+            assert!(
+                !fenced,
+                "a fence began before shard {shard} of the last one was taken"
+            );
+        }
+        Ok(())
+    }
+
+    /// Replaces the content of `copies` by the pages of `shard` that changed before the fence, as of the fence. None
+    /// without a fence.
+    ///
+    /// # Errors
+    /// `Error::Panicked`: the pages are incomplete.
+    pub(crate) fn take_fenced(&self, shard: usize, copies: &mut PageCopies<K>) -> Result<(), Error> {
+        copies.clear();
+        // The lock is let go of in between, so that a writer never waits for a whole shard to be copied.
+        let by_writers = loop {
+            if let Some(by_writers) = self.lock(shard)?.take_fenced(copies, TAKE_PAGES_MAX) {
+                break by_writers;
+            }
+        };
+        copies.append(&by_writers);
+        Ok(())
+    }
+
+    /// An empty buffer for [`take_fenced`](Self::take_fenced), to be used again and again.
+    pub(crate) fn page_copies(&self) -> PageCopies<K> {
+        PageCopies::new(Arc::clone(&self.shapes))
+    }
+
+    /// Puts back a page that [`PageCopies::records`] gave.
+    ///
+    /// To be called before anything else, with the records of a table in ascending order of their keys. What is
+    /// restored is clean: the next fence does not give it.
+    ///
+    /// # Errors
+    /// What is wrong with the record. The table is then of no use.
+    pub(crate) fn restore_page(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+        let place = page::Place::decode::<K>(key)?;
+        let shape = self.shapes.get(usize::from(place.signal.0));
+        let shape = shape.ok_or("a page belongs to a signal that is not in the schema")?;
+        let shard = self.shards.get_mut(usize::from(place.shard));
+        let CacheAligned(shard) = shard.ok_or("a page belongs to a shard that does not exist")?;
+        let shard = shard
+            .get_mut()
+            .map_err(|_| "a thread panicked in the page's shard")?;
+        let mut copies = PageCopies::new(Arc::clone(&self.shapes));
+        page::decode(shape, place, value, &mut copies)?;
+        let (signal, page, slices) = copies.page(0);
+        shard.restore_page(signal, page as usize, &slices, shape)
+    }
+
+    fn shape(&self, signal: SignalId) -> Result<&Shape, Error> {
+        self.shapes
+            .get(usize::from(signal.0))
+            .ok_or_else(|| Error::UnknownSignal {
+                signal: signal.to_string(),
+            })
+    }
+
+    fn lock(&self, shard: usize) -> Result<MutexGuard<'_, Shard<K>>, Error> {
+        let CacheAligned(shard) = &self.shards[shard];
+        shard.lock().map_err(|_| Error::Panicked { operation: "apply" })
+    }
+
+    fn read<R>(
+        &self,
+        key: K,
+        signal: SignalId,
+        read: impl FnOnce(&SignalStates<K>, usize) -> R,
+    ) -> Result<Option<R>, Error> {
+        let shard = self.lock(key::shard_of(key.entity()))?;
+        let found = shard
+            .signal(signal)
+            .and_then(|states| Some((states, states.slot(key)?)));
+        Ok(found.map(|(states, slot)| read(states, slot)))
+    }
+
+    fn sum(&self, of: impl Fn(&Shard<K>) -> usize) -> Result<usize, Error> {
+        (0..SHARDS).map(|shard| Ok(of(&*self.lock(shard)?))).sum()
+    }
+}
+
+/// The logical content of a slot.
+fn state<K: StateKey>(shape: &Shape, states: &SignalStates<K>, slot: usize) -> State {
+    let time_ms = states.hot.time_ms(slot);
+    let scores = 0..shape.half_lives.len();
+    State {
+        time_ms,
+        scores: scores.map(|i| states.hot.score(slot, i, time_ms)).collect(),
+        windows: (0..shape.rings.len())
+            .map(|i| states.warm.buckets(slot, i))
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

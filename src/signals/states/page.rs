@@ -1,0 +1,229 @@
+//! The stored form of a page of states.
+//!
+//! Storage key, 9 bytes, so that the pages of a table sort by signal, shard and page:
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 1 | tag of the table: `0x10` global, `0x20` by cohort |
+//! | 1 | 2 | signal, big-endian |
+//! | 3 | 2 | shard, big-endian |
+//! | 5 | 4 | page, big-endian |
+//!
+//! Value; a varint is LEB128, a signed one zigzag-coded first, everything else little-endian:
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 1 | format version, 1 |
+//! | 4 | which slots are occupied, one bit each, the lowest first |
+//!
+//! and for each occupied slot, in order:
+//!
+//! | bytes | field |
+//! |---|---|
+//! | varints | the key: entity; or cohort, then entity |
+//! | signed varint | newest event time in milliseconds, less the one of the slot before it (0 for the first), wrapping |
+//! | 8 each | the stored scores, IEEE 754 double precision, in the order of the half-lives |
+//! | | then for each ring: |
+//! | signed varint | number of the newest bucket, less that of the newest event time, wrapping |
+//! | varint | how many buckets are not empty |
+//! | varints | for each of them, the newest first: how many empty ones come before it, and its count |
+//!
+//! A page with no occupied slot is a record too, of 5 bytes: pages are numbered without gaps, so that a missing one is
+//! noticed, and no number found on disk makes anyone allocate what is not there. The checksum and everything else
+//! around the value belongs to the checkpoint.
+//!
+//! Invariant: decoding what was encoded gives the same page to the bit; decoding anything else gives an error or a
+//! page that satisfies the tiers' invariants, in memory bounded by the shape of one page.
+
+use super::copies::{PageCopies, PageSlices};
+use super::key::{SHARDS, StateKey};
+use super::{PAGE_SLOTS, Shape};
+use crate::codec::{Reader, Write};
+use crate::signals::hot::TIME_NONE;
+use crate::signals::warm::Ring;
+use crate::{SignalId, limits};
+
+const VERSION: u8 = 1;
+
+const KEY_TAG: usize = 0;
+const KEY_SIGNAL: usize = KEY_TAG + 1;
+const KEY_SHARD: usize = KEY_SIGNAL + 2;
+const KEY_PAGE: usize = KEY_SHARD + 2;
+const KEY_BYTES: usize = KEY_PAGE + 4;
+
+const _: () = assert!(KEY_BYTES == 9 && SHARDS <= 1 << 16 && PAGE_SLOTS == 32);
+
+/// No score is larger: 2^64 events of the largest weight, each grown to under twice that.
+const SCORE_ABS_MAX: f64 = limits::WEIGHT_ABS_MAX * 2.0 * (1_u128 << 64) as f64;
+
+/// Which page of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) signal: SignalId,
+    pub(super) shard: u16,
+    pub(super) page: u32,
+}
+
+impl Place {
+    pub(super) fn encode<K: StateKey>(self) -> [u8; KEY_BYTES] {
+        let mut key = [0; KEY_BYTES];
+        key[KEY_TAG] = K::TAG;
+        key[KEY_SIGNAL..KEY_SHARD].copy_from_slice(&self.signal.0.to_be_bytes());
+        key[KEY_SHARD..KEY_PAGE].copy_from_slice(&self.shard.to_be_bytes());
+        key[KEY_PAGE..].copy_from_slice(&self.page.to_be_bytes());
+        key
+    }
+
+    pub(super) fn decode<K: StateKey>(key: &[u8]) -> Result<Self, &'static str> {
+        let &[tag, s0, s1, h0, h1, p0, p1, p2, p3] = key else {
+            return Err("a page's key is not 9 bytes long");
+        };
+        if tag != K::TAG {
+            return Err("a page's key has another table's tag");
+        }
+        Ok(Self {
+            signal: SignalId(u16::from_be_bytes([s0, s1])),
+            shard: u16::from_be_bytes([h0, h1]),
+            page: u32::from_be_bytes([p0, p1, p2, p3]),
+        })
+    }
+}
+
+/// The value of a page.
+pub(super) fn encode<K: StateKey>(shape: &Shape, slices: &PageSlices<'_, K>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 * slices.occupied.count_ones() as usize + 8);
+    out.put_u8(VERSION);
+    out.put_u32(slices.occupied);
+    let (half_lives_len, rings_len) = (shape.half_lives.len(), shape.rings.len());
+    let mut time_before_ms = 0_i64;
+    for (slot, key) in slices.occupied_keys() {
+        let time_ms = slices.times[slot];
+        key.encode(&mut out);
+        out.put_varint_signed(time_ms.wrapping_sub(time_before_ms));
+        time_before_ms = time_ms;
+        for &score in &slices.decay_scores[slot * half_lives_len..][..half_lives_len] {
+            out.put_f64(score);
+        }
+        let newest = &slices.newest[slot * rings_len..][..rings_len];
+        let counts = &slices.counts[slot * shape.counts_len..][..shape.counts_len];
+        for (ring, &newest) in shape.rings.iter().zip(newest) {
+            encode_ring(&mut out, ring, time_ms, newest, ring.of(counts));
+        }
+    }
+    out
+}
+
+fn encode_ring(out: &mut Vec<u8>, ring: &Ring, time_ms: i64, newest: i64, counts: &[u32]) {
+    out.put_varint_signed(newest.wrapping_sub(ring.bucket(time_ms)));
+    out.put_varint(counts.iter().filter(|&&count| count != 0).count() as u64);
+    // From the position of the newest bucket backwards and around.
+    let (newest_and_before, after) = counts.split_at(ring.position(newest) + 1);
+    let mut empty_len = 0;
+    for &count in newest_and_before.iter().rev().chain(after.iter().rev()) {
+        if count == 0 {
+            empty_len += 1;
+        } else {
+            out.put_varint(empty_len);
+            out.put_varint(count.into());
+            empty_len = 0;
+        }
+    }
+}
+
+/// Appends the page that `value` holds to `out`.
+///
+/// After an error `out` is of no further use.
+pub(super) fn decode<K: StateKey>(
+    shape: &Shape,
+    place: Place,
+    value: &[u8],
+    out: &mut PageCopies<K>,
+) -> Result<(), &'static str> {
+    const SHORT: &str = "a page ends too early";
+    let mut reader = Reader::new(value);
+    if reader.u8().ok_or(SHORT)? != VERSION {
+        return Err("a page has an unknown version");
+    }
+    let occupied = reader.u32().ok_or(SHORT)?;
+    out.begin_page(place.signal, place.page, occupied);
+    let mut time_before_ms = 0_i64;
+    for slot in 0..PAGE_SLOTS {
+        let first_count = out.counts.len();
+        out.counts.resize(first_count + shape.counts_len, 0);
+        if occupied & (1 << slot) == 0 {
+            push_free(shape, out);
+            continue;
+        }
+        let key = K::decode(&mut reader).ok_or(SHORT)?;
+        if super::key::shard_of(key.entity()) != usize::from(place.shard) {
+            return Err("a page holds a key of another shard");
+        }
+        out.keys.push(key);
+        let since_ms = reader.varint_signed().ok_or(SHORT)?;
+        let time_ms = time_before_ms.wrapping_add(since_ms);
+        out.times.push(time_ms);
+        time_before_ms = time_ms;
+        for _ in shape.half_lives.iter() {
+            let score = reader.f64().ok_or(SHORT)?;
+            // Not a number is not in any range.
+            if !(-SCORE_ABS_MAX..=SCORE_ABS_MAX).contains(&score) {
+                return Err("a page holds a score that cannot be");
+            }
+            out.decay_scores.push(score);
+        }
+        for ring in shape.rings.iter() {
+            let counts = ring.of_mut(&mut out.counts[first_count..]);
+            let newest = decode_ring(&mut reader, ring, time_ms, counts)?;
+            out.newest.push(newest);
+        }
+    }
+    if reader.is_empty() {
+        Ok(())
+    } else {
+        Err("a page has bytes after its end")
+    }
+}
+
+/// Appends a free slot, but for its counts.
+fn push_free<K: StateKey>(shape: &Shape, out: &mut PageCopies<K>) {
+    out.keys.push(K::default());
+    out.times.push(TIME_NONE);
+    out.decay_scores.extend(shape.half_lives.iter().map(|_| 0.0));
+    out.newest
+        .extend(shape.rings.iter().map(|ring| ring.bucket(TIME_NONE)));
+}
+
+/// Fills `counts`, all zeros, and returns the newest bucket.
+fn decode_ring(
+    reader: &mut Reader<'_>,
+    ring: &Ring,
+    time_ms: i64,
+    counts: &mut [u32],
+) -> Result<i64, &'static str> {
+    const BAD: &str = "a page holds a window that cannot be";
+    let ahead = reader.varint_signed().ok_or(BAD)?;
+    let newest = ring.bucket(time_ms).wrapping_add(ahead);
+    let earliest = ring.bucket(i64::MIN);
+    if !(earliest..=ring.bucket(i64::MAX)).contains(&newest) {
+        return Err(BAD);
+    }
+    let buckets_len = reader.varint().ok_or(BAD)?;
+    // No further back than the ring, nor than time.
+    let held_len = newest
+        .abs_diff(earliest)
+        .saturating_add(1)
+        .min(counts.len() as u64);
+    let mut age = 0;
+    for _ in 0..buckets_len {
+        let empty_len = reader.varint().ok_or(BAD)?;
+        age = empty_len
+            .checked_add(age)
+            .filter(|age| *age < held_len)
+            .ok_or(BAD)?;
+        let count = reader.varint().and_then(|count| u32::try_from(count).ok());
+        let count = count.filter(|count| *count != 0).ok_or(BAD)?;
+        counts[ring.position(newest - age as i64)] = count;
+        age += 1;
+    }
+    Ok(newest)
+}

@@ -1,0 +1,353 @@
+//! One shard of a state table: the slots of its keys, signal by signal, and which pages changed.
+//!
+//! Slots come in pages of [`PAGE_SLOTS`]; a page is the unit of dirty tracking, of a fence and of a checkpoint. The
+//! lowest free slot is always the next to be given out, so that a restored shard goes on exactly as the one that was
+//! saved would have.
+//!
+//! Invariant: a key in the index, its slot's bit in `occupied` and the key at the slot in `keys` say the same. A free
+//! slot holds the default key and no events. A page whose content differs from what the last fence captured is dirty.
+//! While a fence is open, a page in `pending` still holds what it held when the fence began.
+//!
+//! In memory only: a crash leaves nothing of it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use super::copies::{PageCopies, PageSlices};
+use super::key::{KeyHash, StateKey};
+use super::{PAGE_SLOTS, Shape};
+use crate::signals::hot::HotTier;
+use crate::signals::warm::WarmTier;
+use crate::signals::{allocated_bytes, reserve_eighth};
+use crate::{EntityId, Error, SignalId};
+
+/// How far the shard is with a fence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fence {
+    /// There is none: `pending` is empty.
+    None,
+    /// Begun, and nothing was changed since: what is dirty is what the fence captures.
+    Begun,
+    /// What the fence captures and is still to be copied is in `pending`; `dirty` is what changed since.
+    Open,
+}
+
+/// The states of all signals in one shard.
+#[derive(Debug)]
+pub(super) struct Shard<K> {
+    /// By signal; made when the first key comes, because a schema may have many signals that are hardly used.
+    signals: Box<[Option<Box<SignalStates<K>>>]>,
+    fence: Fence,
+    /// Pages that a writer was about to change before the checkpoint took them.
+    copies: PageCopies<K>,
+}
+
+impl<K: StateKey> Shard<K> {
+    pub(super) fn new(shapes: &Arc<[Shape]>) -> Self {
+        Self {
+            signals: shapes.iter().map(|_| None).collect(),
+            fence: Fence::None,
+            copies: PageCopies::new(Arc::clone(shapes)),
+        }
+    }
+
+    /// The states of `signal`, if any key has one.
+    #[inline]
+    pub(super) fn signal(&self, signal: SignalId) -> Option<&SignalStates<K>> {
+        self.signals.get(usize::from(signal.0))?.as_deref()
+    }
+
+    pub(super) fn signals(&self) -> impl Iterator<Item = (SignalId, &SignalStates<K>)> {
+        let numbered = self.signals.iter().enumerate();
+        numbered.filter_map(|(i, states)| Some((SignalId(i as u16), states.as_deref()?)))
+    }
+
+    /// The states of `signal`, which is in the schema, and the slot of `key`, made if there is none, about to change.
+    #[inline]
+    pub(super) fn slot_to_change(
+        &mut self,
+        key: K,
+        signal: SignalId,
+        shape: &Shape,
+    ) -> Result<(&mut SignalStates<K>, usize), Error> {
+        if self.fence == Fence::Begun {
+            self.open_fence();
+        }
+        let states =
+            self.signals[usize::from(signal.0)].get_or_insert_with(|| Box::new(SignalStates::new(shape)));
+        let slot = if let Some(slot) = states.slot(key) {
+            states.will_change(slot / PAGE_SLOTS, signal, &mut self.copies);
+            slot
+        } else {
+            let slot = states.lowest_free()?;
+            states.will_change(slot / PAGE_SLOTS, signal, &mut self.copies);
+            states.occupy(slot, key);
+            slot
+        };
+        Ok((states, slot))
+    }
+
+    /// Removes every state of `entity`, and returns how many there were.
+    pub(super) fn forget(&mut self, entity: EntityId) -> usize {
+        if self.fence == Fence::Begun {
+            self.open_fence();
+        }
+        let mut forgotten_len = 0;
+        for (i, states) in self.signals.iter_mut().enumerate() {
+            let Some(states) = states else { continue };
+            // Every slot is looked at, since an entity may have a key per cohort.
+            for slot in 0..states.keys.len() {
+                if states.keys[slot].entity() == entity && states.is_occupied(slot) {
+                    states.will_change(slot / PAGE_SLOTS, SignalId(i as u16), &mut self.copies);
+                    states.free(slot);
+                    forgotten_len += 1;
+                }
+            }
+        }
+        forgotten_len
+    }
+
+    pub(super) fn is_fenced(&self) -> bool {
+        self.fence != Fence::None
+    }
+
+    pub(super) fn begin_fence(&mut self) {
+        self.fence = Fence::Begun;
+    }
+
+    /// Copies to `out` at most `pages_max` of the pages the fence captures. Ends the fence when none is left, and gives
+    /// what writers copied meanwhile.
+    pub(super) fn take_fenced(&mut self, out: &mut PageCopies<K>, pages_max: usize) -> Option<PageCopies<K>> {
+        if self.fence == Fence::Begun {
+            self.open_fence();
+        }
+        let mut left = pages_max;
+        for (i, states) in self.signals.iter_mut().enumerate() {
+            let Some(states) = states else { continue };
+            left -= states.take_pending(SignalId(i as u16), out, left);
+            if left == 0 {
+                return None;
+            }
+        }
+        self.fence = Fence::None;
+        Some(self.copies.take())
+    }
+
+    /// Replaces the page after the last one of `signal` by the one in `slices`, clean.
+    pub(super) fn restore_page(
+        &mut self,
+        signal: SignalId,
+        page: usize,
+        slices: &PageSlices<'_, K>,
+        shape: &Shape,
+    ) -> Result<(), &'static str> {
+        let states =
+            self.signals[usize::from(signal.0)].get_or_insert_with(|| Box::new(SignalStates::new(shape)));
+        if page != states.occupied.len() {
+            return Err("the pages of a shard are not numbered from zero without a gap");
+        }
+        for (i, key) in slices.occupied_keys() {
+            let slot = u32::try_from(page * PAGE_SLOTS + i).map_err(|_| "a slot number over 32 bits")?;
+            if states.index.insert(key, slot).is_some() {
+                return Err("a key has two slots");
+            }
+        }
+        states.add_page();
+        states.fill_page(page, slices);
+        Ok(())
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        let states = self.signals.iter().flatten().map(|states| states.heap_bytes());
+        size_of_val(&*self.signals) + states.sum::<usize>() + self.copies.heap_bytes()
+    }
+
+    fn open_fence(&mut self) {
+        for states in self.signals.iter_mut().flatten() {
+            std::mem::swap(&mut states.dirty, &mut states.pending);
+        }
+        self.fence = Fence::Open;
+    }
+}
+
+/// The states of one signal in one shard.
+#[derive(Debug)]
+pub(super) struct SignalStates<K> {
+    index: HashMap<K, u32, KeyHash>,
+    keys: Vec<K>,
+    /// One bit per slot, a word per page.
+    occupied: Vec<u32>,
+    free: BinaryHeap<Reverse<u32>>,
+    pub(super) hot: HotTier,
+    pub(super) warm: WarmTier,
+    /// One bit per page, both of the same length.
+    dirty: Vec<u64>,
+    pending: Vec<u64>,
+}
+
+const _: () = assert!(PAGE_SLOTS == u32::BITS as usize);
+
+impl<K: StateKey> SignalStates<K> {
+    fn new(shape: &Shape) -> Self {
+        Self {
+            index: HashMap::with_hasher(KeyHash),
+            keys: Vec::new(),
+            occupied: Vec::new(),
+            free: BinaryHeap::new(),
+            hot: HotTier::new(Arc::clone(&shape.half_lives)),
+            warm: WarmTier::new(Arc::clone(&shape.rings)),
+            dirty: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn slot(&self, key: K) -> Option<usize> {
+        self.index.get(&key).map(|&slot| slot as usize)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// The occupied slots and their keys, in the order of the slots.
+    pub(super) fn occupied_keys(&self) -> impl Iterator<Item = (usize, K)> {
+        let numbered = self.keys.iter().copied().enumerate();
+        numbered.filter(|&(slot, _)| self.is_occupied(slot))
+    }
+
+    #[inline]
+    fn is_occupied(&self, slot: usize) -> bool {
+        self.occupied[slot / PAGE_SLOTS] & occupied_bit(slot) != 0
+    }
+
+    /// The lowest free slot, on a new page if there is none.
+    #[cold]
+    fn lowest_free(&mut self) -> Result<usize, Error> {
+        if self.free.is_empty() {
+            let slots_len = self.keys.len() + PAGE_SLOTS;
+            if u32::try_from(slots_len).is_err() {
+                return Err(Error::LimitExceeded {
+                    what: "states of one signal in one shard",
+                    limit: u32::MAX.into(),
+                    found: slots_len as u64,
+                });
+            }
+            self.add_page();
+            let first = self.keys.len() - PAGE_SLOTS;
+            self.free
+                .extend((first..self.keys.len()).map(|slot| Reverse(slot as u32)));
+        }
+        match self.free.peek() {
+            Some(&Reverse(slot)) => Ok(slot as usize),
+            None => unreachable!("a page was just added"),
+        }
+    }
+
+    /// Gives the lowest free slot to `key`.
+    #[cold]
+    fn occupy(&mut self, slot: usize, key: K) {
+        let popped = self.free.pop();
+        debug_assert_eq!(popped, Some(Reverse(slot as u32)));
+        self.index.insert(key, slot as u32);
+        self.keys[slot] = key;
+        self.occupied[slot / PAGE_SLOTS] |= occupied_bit(slot);
+    }
+
+    fn free(&mut self, slot: usize) {
+        self.index.remove(&self.keys[slot]);
+        self.keys[slot] = K::default();
+        self.occupied[slot / PAGE_SLOTS] &= !occupied_bit(slot);
+        self.hot.clear(slot);
+        self.warm.clear(slot);
+        self.free.push(Reverse(slot as u32));
+    }
+
+    /// Adds a page of slots that are neither occupied nor in the free list.
+    fn add_page(&mut self) {
+        reserve_eighth(&mut self.keys, PAGE_SLOTS);
+        self.keys.resize(self.keys.len() + PAGE_SLOTS, K::default());
+        self.hot.grow(PAGE_SLOTS);
+        self.warm.grow(PAGE_SLOTS);
+        self.occupied.push(0);
+        let words_len = self.occupied.len().div_ceil(u64::BITS as usize);
+        self.dirty.resize(words_len, 0);
+        self.pending.resize(words_len, 0);
+    }
+
+    /// Fills the last page, just added, and gives its free slots to the free list. The index is the caller's.
+    fn fill_page(&mut self, page: usize, slices: &PageSlices<'_, K>) {
+        let first_slot = page * PAGE_SLOTS;
+        self.keys[first_slot..][..PAGE_SLOTS].copy_from_slice(slices.keys);
+        self.occupied[page] = slices.occupied;
+        self.hot.set_raw(first_slot, slices.times, slices.decay_scores);
+        self.warm.set_raw(first_slot, slices.newest, slices.counts);
+        let slots = first_slot..first_slot + PAGE_SLOTS;
+        let free = slots.filter(|slot| slices.occupied & occupied_bit(*slot) == 0);
+        self.free.extend(free.map(|slot| Reverse(slot as u32)));
+    }
+
+    /// To be called before a slot of `page` changes: what a fence captured of it goes to `copies` first.
+    #[inline]
+    fn will_change(&mut self, page: usize, signal: SignalId, copies: &mut PageCopies<K>) {
+        let (word, bit) = (page / u64::BITS as usize, 1_u64 << (page % u64::BITS as usize));
+        if self.pending[word] & bit != 0 {
+            self.pending[word] &= !bit;
+            self.copy_page(page, signal, copies);
+        }
+        self.dirty[word] |= bit;
+    }
+
+    /// Copies at most `pages_max` pending pages, and returns how many.
+    fn take_pending(&mut self, signal: SignalId, out: &mut PageCopies<K>, pages_max: usize) -> usize {
+        let mut taken_len = 0;
+        for word in 0..self.pending.len() {
+            while self.pending[word] != 0 && taken_len < pages_max {
+                let bit = self.pending[word].trailing_zeros();
+                self.pending[word] &= self.pending[word] - 1;
+                self.copy_page(word * u64::BITS as usize + bit as usize, signal, out);
+                taken_len += 1;
+            }
+        }
+        taken_len
+    }
+
+    #[cold]
+    fn copy_page(&self, page: usize, signal: SignalId, out: &mut PageCopies<K>) {
+        let first_slot = page * PAGE_SLOTS;
+        let (times, decay_scores) = self.hot.raw(first_slot, PAGE_SLOTS);
+        let (newest, counts) = self.warm.raw(first_slot, PAGE_SLOTS);
+        let slices = PageSlices {
+            occupied: self.occupied[page],
+            keys: &self.keys[first_slot..][..PAGE_SLOTS],
+            times,
+            decay_scores,
+            newest,
+            counts,
+        };
+        out.push(signal, page as u32, &slices);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        // The standard map holds at most seven eighths of a power of two of buckets, with a byte of tag each.
+        let buckets_len = match self.index.capacity() {
+            0 => 0,
+            capacity => (capacity * 8 / 7).next_power_of_two(),
+        };
+        size_of::<Self>()
+            + buckets_len * (size_of::<(K, u32)>() + 1)
+            + allocated_bytes(&self.keys)
+            + allocated_bytes(&self.occupied)
+            + self.free.capacity() * size_of::<u32>()
+            + self.hot.heap_bytes()
+            + self.warm.heap_bytes()
+            + allocated_bytes(&self.dirty)
+            + allocated_bytes(&self.pending)
+    }
+}
+
+#[inline]
+fn occupied_bit(slot: usize) -> u32 {
+    1 << (slot % PAGE_SLOTS)
+}
