@@ -1,6 +1,8 @@
 //! tidaldb: an embedded signal ledger for ranking and personalisation.
 
 mod codec;
+mod decay;
+mod entities;
 mod error;
 pub mod fs;
 mod ids;
@@ -10,5 +12,6 @@ pub mod storage;
 pub mod testing;
 mod threads;
 
+pub use entities::CoEngagementConfig;
 pub use error::Error;
 pub use ids::{CohortId, EntityId, SignalId, UserId};
