@@ -4,6 +4,7 @@ mod bitmap;
 mod codec;
 mod cohort;
 mod decay;
+mod entities;
 mod error;
 pub mod fs;
 mod ids;
@@ -14,5 +15,6 @@ pub mod storage;
 pub mod testing;
 mod threads;
 
+pub use entities::CoEngagementConfig;
 pub use error::Error;
 pub use ids::{CohortId, EntityId, SignalId, UserId};

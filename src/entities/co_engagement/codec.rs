@@ -1,0 +1,190 @@
+//! The records of co-engagement in a checkpoint.
+//!
+//! A key is a tag byte and a big-endian id, so that a scan yields ids ascending; the key of the counters has no id.
+//!
+//! | key | value |
+//! |---|---|
+//! | `0x30`, item id (8 bytes, big-endian) | the edges of an item |
+//! | `0x31`, user id (8 bytes, big-endian) | the ring of a user |
+//! | `0x32` | the counters |
+//!
+//! Values are little-endian and have no checksum of their own: the checkpoint puts one around each.
+//!
+//! | edges of an item | type | legal |
+//! |---|---|---|
+//! | last event that touched it | u64 | below the counters' next ordinal |
+//! | time in milliseconds since the Unix epoch | i64 | any |
+//! | to the end: other item's id | u64 | ascending, not the item itself; 1 to `degree_max` of them |
+//! | &nbsp; its weight, relative to the landmark of the time | f64 | finite, normal, positive |
+//!
+//! | ring of a user | type | legal |
+//! |---|---|---|
+//! | last event that touched it | u64 | below the counters' next ordinal |
+//! | to the end: item id, oldest first | u64 | distinct; 1 to `ring_len_max` of them |
+//!
+//! | counters | type | legal |
+//! |---|---|---|
+//! | ordinal of the next event | u64 | at most [`ORDINAL_MAX`] |
+
+use super::config::CoEngagementConfig;
+use super::node::{Edge, Node, WEIGHT_MIN};
+use super::table::Stamped;
+use crate::codec::{Reader, Write};
+use crate::entities::user_ring::UserRing;
+
+pub(super) const NODE_TAG: u8 = 0x30;
+pub(super) const USER_TAG: u8 = 0x31;
+pub(super) const META_TAG: u8 = 0x32;
+
+const STAMP_BYTES: usize = size_of::<u64>();
+const NODE_HEAD_BYTES: usize = STAMP_BYTES + size_of::<i64>();
+const EDGE_BYTES: usize = size_of::<u64>() + size_of::<f64>();
+const ITEM_BYTES: usize = size_of::<u64>();
+
+/// No database lives to see it; a larger ordinal on disk is refused, so that counting on cannot overflow.
+const ORDINAL_MAX: u64 = u64::MAX / 2;
+
+/// One record of a checkpoint: a copy of the state at its fence, to be encoded without holding anything up.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum FencedRecord {
+    /// The edges of an item; `None` if they are gone.
+    Node(u64, Option<Stamped<Node>>),
+    /// The ring of a user; `None` if it is gone.
+    User(u64, Option<Stamped<UserRing>>),
+    /// The ordinal of the next event.
+    Meta(u64),
+}
+
+impl FencedRecord {
+    /// The storage key.
+    pub(crate) fn key(&self) -> Vec<u8> {
+        let (tag, id) = match self {
+            Self::Node(id, _) => (NODE_TAG, Some(id)),
+            Self::User(id, _) => (USER_TAG, Some(id)),
+            Self::Meta(_) => (META_TAG, None),
+        };
+        let mut key = vec![tag];
+        if let Some(id) = id {
+            key.extend_from_slice(&id.to_be_bytes());
+        }
+        key
+    }
+
+    /// The storage value; `None` if the key is to be deleted.
+    pub(crate) fn value(&self) -> Option<Vec<u8>> {
+        let mut value = Vec::new();
+        match self {
+            Self::Node(_, node) => {
+                let Stamped { touched, record } = node.as_ref()?;
+                value.reserve_exact(NODE_HEAD_BYTES + EDGE_BYTES * record.edges.len());
+                value.put_u64(*touched);
+                value.put_i64(record.time_ms);
+                for edge in record.sorted_edges() {
+                    value.put_u64(edge.id);
+                    value.put_f64(edge.weight);
+                }
+            }
+            Self::User(_, ring) => {
+                let Stamped { touched, record } = ring.as_ref()?;
+                value.reserve_exact(STAMP_BYTES + ITEM_BYTES * record.items().len());
+                value.put_u64(*touched);
+                for &item in record.items() {
+                    value.put_u64(item);
+                }
+            }
+            Self::Meta(ordinal) => value.put_u64(*ordinal),
+        }
+        Some(value)
+    }
+
+    /// The record of a key and a value read from storage, or what is wrong with them.
+    pub(super) fn decode(
+        key: &[u8],
+        value: &[u8],
+        config: &CoEngagementConfig,
+    ) -> Result<Self, &'static str> {
+        let (tag, id) = key.split_first().ok_or("empty key")?;
+        let id = (!id.is_empty()).then(|| id.try_into().map(u64::from_be_bytes));
+        match (*tag, id) {
+            (NODE_TAG, Some(Ok(id))) => Ok(Self::Node(
+                id,
+                Some(decode_node(id, value, config.degree_max as usize)?),
+            )),
+            (USER_TAG, Some(Ok(id))) => Ok(Self::User(
+                id,
+                Some(decode_ring(value, config.ring_len_max as usize)?),
+            )),
+            (META_TAG, None) => decode_meta(value).map(Self::Meta),
+            _ => Err("not a key of co-engagement"),
+        }
+    }
+}
+
+fn decode_node(id: u64, value: &[u8], degree_max: usize) -> Result<Stamped<Node>, &'static str> {
+    let mut reader = Reader::new(value);
+    let (Some(touched), Some(time_ms)) = (reader.u64(), reader.i64()) else {
+        return Err("edges cut short");
+    };
+    let edges_len = entries_len(&reader, EDGE_BYTES, degree_max)?;
+    let mut edges: Vec<Edge> = Vec::with_capacity(edges_len);
+    while let (Some(other), Some(weight)) = (reader.u64(), reader.f64()) {
+        if edges.last().is_some_and(|last| last.id >= other) {
+            return Err("edges not in ascending order");
+        }
+        if other == id {
+            return Err("edge from an item to itself");
+        }
+        if !(WEIGHT_MIN..=f64::MAX).contains(&weight) {
+            return Err("weight of an edge not finite, normal and positive");
+        }
+        edges.push(Edge { id: other, weight });
+    }
+    Ok(Stamped {
+        touched,
+        record: Node { time_ms, edges },
+    })
+}
+
+fn decode_ring(value: &[u8], ring_len_max: usize) -> Result<Stamped<UserRing>, &'static str> {
+    let mut reader = Reader::new(value);
+    let touched = reader.u64().ok_or("ring cut short")?;
+    let items_len = entries_len(&reader, ITEM_BYTES, ring_len_max)?;
+    let mut items = Vec::with_capacity(items_len);
+    while let Some(item) = reader.u64() {
+        if items.contains(&item) {
+            return Err("item twice in a ring");
+        }
+        items.push(item);
+    }
+    Ok(Stamped {
+        touched,
+        record: UserRing::from_items(items),
+    })
+}
+
+fn decode_meta(value: &[u8]) -> Result<u64, &'static str> {
+    let mut reader = Reader::new(value);
+    match reader.u64() {
+        Some(ordinal) if reader.is_empty() && ordinal <= ORDINAL_MAX => Ok(ordinal),
+        Some(_) if reader.is_empty() => Err("ordinal out of range"),
+        _ => Err("counters of the wrong length"),
+    }
+}
+
+/// How many entries the rest of a value holds: whole ones, at least one, at most `len_max`.
+fn entries_len(rest: &Reader<'_>, entry_bytes: usize, len_max: usize) -> Result<usize, &'static str> {
+    let (len, left) = (
+        rest.remaining_len() / entry_bytes,
+        rest.remaining_len() % entry_bytes,
+    );
+    match len {
+        _ if left != 0 => Err("last entry cut short"),
+        0 => Err("no entries"),
+        _ if len > len_max => Err("more entries than the configured bound"),
+        _ => Ok(len),
+    }
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! The bytes of the records, and what becomes of damaged ones.
+
+use super::*;
+use crate::entities::co_engagement::CoEngagementIndex;
+
+fn config() -> CoEngagementConfig {
+    CoEngagementConfig {
+        ring_len_max: 3,
+        degree_max: 3,
+        ..CoEngagementConfig::default()
+    }
+}
+
+fn node(edges: &[(u64, f64)]) -> FencedRecord {
+    let edges = edges.iter().map(|&(id, weight)| Edge { id, weight }).collect();
+    FencedRecord::Node(
+        0x0102,
+        Some(Stamped {
+            touched: 5,
+            record: Node { time_ms: -2, edges },
+        }),
+    )
+}
+
+fn ring(items: &[u64]) -> FencedRecord {
+    FencedRecord::User(
+        u64::MAX,
+        Some(Stamped {
+            touched: 6,
+            record: UserRing::from_items(items.to_vec()),
+        }),
+    )
+}
+
+fn records() -> Vec<FencedRecord> {
+    let full = [(0, 1.0), (7, WEIGHT_MIN), (u64::MAX, f64::MAX)];
+    vec![
+        node(&full),
+        node(&full[..1]),
+        ring(&[9, 0, u64::MAX]),
+        ring(&[1]),
+        FencedRecord::Meta(0x07),
+        FencedRecord::Meta(ORDINAL_MAX),
+    ]
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Result<FencedRecord, &'static str> {
+    FencedRecord::decode(key, value, &config())
+}
+
+#[test]
+fn the_bytes_are_those_of_the_field_tables() {
+    let edges = node(&[(9, 2.0), (3, 1.0)]);
+    assert_eq!(edges.key(), [0x30, 0, 0, 0, 0, 0, 0, 1, 2]);
+    assert_eq!(
+        edges.value().unwrap(),
+        [
+            5, 0, 0, 0, 0, 0, 0, 0, // touched
+            0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, // time
+            3, 0, 0, 0, 0, 0, 0, 0, // by ascending id
+            0, 0, 0, 0, 0, 0, 0xf0, 0x3f, // 1.0
+            9, 0, 0, 0, 0, 0, 0, 0, //
+            0, 0, 0, 0, 0, 0, 0, 0x40, // 2.0
+        ]
+    );
+    let ring = ring(&[2, 1]);
+    assert_eq!(ring.key(), [0x31, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    assert_eq!(
+        ring.value().unwrap(),
+        [
+            6, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0
+        ]
+    );
+    assert_eq!(FencedRecord::Meta(0x0102).key(), [0x32]);
+    assert_eq!(
+        FencedRecord::Meta(0x0102).value().unwrap(),
+        [2, 1, 0, 0, 0, 0, 0, 0]
+    );
+    assert_eq!(FencedRecord::Node(1, None).value(), None);
+    assert_eq!(FencedRecord::User(1, None).value(), None);
+}
+
+#[test]
+fn every_record_reads_back_as_it_was_written() {
+    for record in records() {
+        assert_eq!(decode(&record.key(), &record.value().unwrap()), Ok(record));
+    }
+}
+
+#[test]
+fn a_record_cut_or_extended_at_any_byte_is_refused_or_another_legal_one() {
+    for record in records() {
+        let (key, value) = (record.key(), record.value().unwrap());
+        for len in 0..key.len() {
+            assert!(
+                decode(&key[..len], &value).is_err(),
+                "{record:?}, key cut to {len}"
+            );
+        }
+        for extra in 1..20 {
+            let longer = [key.clone(), vec![0; extra]].concat();
+            assert!(
+                decode(&longer, &value).is_err(),
+                "{record:?}, key longer by {extra}"
+            );
+        }
+        // Whole entries may be missing or added: that the value is all there is the checkpoint's checksum to promise.
+        let padded = [value.clone(), vec![0xff; 100]].concat();
+        for len in (0..padded.len()).filter(|&len| len != value.len()) {
+            if let Ok(other) = decode(&key, &padded[..len]) {
+                assert_eq!(
+                    other.value().unwrap(),
+                    padded[..len],
+                    "{record:?}, value of {len} bytes"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_with_any_bit_flipped_is_refused_or_another_legal_one() {
+    for record in records() {
+        let (key, value) = (record.key(), record.value().unwrap());
+        for bit in 0..(key.len() + value.len()) * 8 {
+            let mut bytes = [key.clone(), value.clone()].concat();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let (key, value) = bytes.split_at(key.len());
+            if let Ok(flipped) = decode(key, value) {
+                assert_eq!(
+                    (flipped.key(), flipped.value().unwrap()),
+                    (key.to_vec(), value.to_vec()),
+                    "bit {bit}"
+                );
+            }
+            // The index takes it or leaves it, and can be used.
+            let mut index = CoEngagementIndex::new(config()).unwrap();
+            if index.restore(key, value).is_ok() && index.finish_restore().is_ok() {
+                index.record_positive(crate::UserId(1), crate::EntityId(1), 1.0, 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_no_index_holds_is_refused_by_name() {
+    let refused = |record: FencedRecord| decode(&record.key(), &record.value().unwrap()).unwrap_err();
+    assert_eq!(refused(node(&[])), "no entries");
+    assert_eq!(
+        refused(node(&[(1, 1.0), (2, 1.0), (3, 1.0), (4, 1.0)])),
+        "more entries than the configured bound"
+    );
+    assert_eq!(
+        refused(node(&[(1, 1.0), (1, 1.0)])),
+        "edges not in ascending order"
+    );
+    assert_eq!(refused(node(&[(0x0102, 1.0)])), "edge from an item to itself");
+    for weight in [
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        -1.0,
+        0.0,
+        -0.0,
+        WEIGHT_MIN.next_down(),
+    ] {
+        let what = "weight of an edge not finite, normal and positive";
+        assert_eq!(refused(node(&[(1, weight)])), what, "{weight}");
+    }
+    assert_eq!(refused(ring(&[])), "no entries");
+    assert_eq!(
+        refused(ring(&[1, 2, 3, 4])),
+        "more entries than the configured bound"
+    );
+    assert_eq!(refused(ring(&[1, 2, 1])), "item twice in a ring");
+    assert_eq!(
+        refused(FencedRecord::Meta(ORDINAL_MAX + 1)),
+        "ordinal out of range"
+    );
+    assert_eq!(decode(&[], &[]), Err("empty key"));
+    assert_eq!(decode(&[0x2f; 9], &[]), Err("not a key of co-engagement"));
+    assert_eq!(decode(&[0x30; 9], &[0; 15]), Err("edges cut short"));
+    assert_eq!(decode(&[0x30; 9], &[0; 33]), Err("last entry cut short"));
+    assert_eq!(decode(&[0x31; 9], &[0; 7]), Err("ring cut short"));
+    assert_eq!(decode(&[0x32], &[0; 9]), Err("counters of the wrong length"));
+}

@@ -1,0 +1,169 @@
+//! The weighted edges of one item.
+//!
+//! Owns the decay and the eviction of edges. Invariant between events: edges to distinct items, never to the item
+//! itself, at most the degree bound, every weight finite and at least [`WEIGHT_MIN`].
+//!
+//! Decay is forward decay (Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009), as in [`crate::decay`]: a weight is kept
+//! relative to a landmark, so that time passing changes nothing. The landmark is the beginning of the half-life that
+//! holds the node's time, in periods counted from the Unix epoch; moving it multiplies every weight by a power of
+//! two, which is exact. A weight that would leave the normal numbers that way is dropped instead of being rounded.
+//!
+//! Eviction is Space-Saving (Metwally, Agrawal, El Abbadi, ICDT 2005): the newcomer takes over the weight of the
+//! edge it replaces. Were the lightest simply dropped, it would always be the newcomer.
+
+use crate::decay::{HalfLife, scale_pow2};
+
+/// The smallest weight of an edge: below it halving is no longer exact.
+pub(super) const WEIGHT_MIN: f64 = f64::MIN_POSITIVE;
+
+/// What one event adds to each edge it touches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gain {
+    at_ms: i64,
+    period: i64,
+    /// Relative to the beginning of the period.
+    weight: f64,
+}
+
+impl Gain {
+    /// `None` for an event that adds nothing: its weight is not above zero, not a number, or below [`WEIGHT_MIN`].
+    pub(super) fn new(half_life: &HalfLife, weight: f64, at_ms: i64) -> Option<Self> {
+        let weight = weight * half_life.growth(at_ms);
+        let period = half_life.period(at_ms);
+        (weight >= WEIGHT_MIN).then(|| Self {
+            at_ms,
+            period,
+            weight: weight.min(f64::MAX),
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Edge {
+    pub(super) id: u64,
+    /// Relative to the node's landmark.
+    pub(super) weight: f64,
+}
+
+/// The edges of one item, in no meaningful order between events.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    /// The latest time of an event that changed an edge.
+    pub(super) time_ms: i64,
+    pub(super) edges: Vec<Edge>,
+}
+
+impl Node {
+    /// A node without edges, for an event at `at_ms` to give it the first one.
+    pub(super) fn new(at_ms: i64) -> Self {
+        Self {
+            time_ms: at_ms,
+            edges: Vec::new(),
+        }
+    }
+
+    /// Adds the gain to the edge to `id`, or a new edge at the end: the node may exceed its degree bound until
+    /// [`Self::evict`]. A gain so late that it would weigh less than [`WEIGHT_MIN`] now changes nothing.
+    ///
+    /// Space is made for `edges_len_max` at the most, that is the bound and the newcomers of one event.
+    pub(super) fn link(&mut self, half_life: &HalfLife, id: u64, gain: Gain, edges_len_max: usize) {
+        let before = half_life.period(self.time_ms);
+        let now = before.max(gain.period);
+        let weight = decayed(gain.weight, gain.period, now);
+        if weight < WEIGHT_MIN {
+            return;
+        }
+        if now != before {
+            self.edges.retain_mut(|edge| {
+                edge.weight = decayed(edge.weight, before, now);
+                edge.weight >= WEIGHT_MIN
+            });
+        }
+        self.time_ms = self.time_ms.max(gain.at_ms);
+        if let Some(edge) = self.edges.iter_mut().find(|edge| edge.id == id) {
+            edge.weight = add(edge.weight, weight);
+            return;
+        }
+        let len = self.edges.len();
+        if len == self.edges.capacity() {
+            self.edges
+                .reserve_exact(len.max(4).min(edges_len_max.saturating_sub(len)));
+        }
+        self.edges.push(Edge { id, weight });
+    }
+
+    /// Brings the node back to `degree_max` edges.
+    ///
+    /// The first `degree_max` edges stand; every later one is a newcomer of this event and, in the order of
+    /// insertion, takes the place and adds the weight of the lightest edge standing, which may be a newcomer
+    /// before it. Of equally light ones the largest id goes. So the result is that of Space-Saving fed the gains of
+    /// the edges that were there, then the newcomers one by one; the sum of all weights is unchanged.
+    pub(super) fn evict(&mut self, degree_max: usize) {
+        let Some((standing, newcomers)) = self.edges.split_at_mut_checked(degree_max) else {
+            return;
+        };
+        for newcomer in newcomers {
+            let lightest = standing
+                .iter_mut()
+                .min_by(|a, b| a.weight.total_cmp(&b.weight).then(b.id.cmp(&a.id)));
+            if let Some(place) = lightest {
+                *place = Edge {
+                    id: newcomer.id,
+                    weight: add(place.weight, newcomer.weight),
+                };
+            }
+        }
+        self.edges.truncate(degree_max);
+    }
+
+    pub(super) fn has_edge(&self, id: u64) -> bool {
+        self.edges.iter().any(|edge| edge.id == id)
+    }
+
+    pub(super) fn unlink(&mut self, id: u64) {
+        self.edges.retain(|edge| edge.id != id);
+    }
+
+    /// The heaviest `k` edges with their weights at `now_ms`, or at the node's time if that is later: by weight
+    /// descending, then by id ascending. What has decayed to zero is left out.
+    pub(super) fn heaviest(&self, half_life: &HalfLife, k: usize, now_ms: i64) -> Vec<Edge> {
+        let now_ms = now_ms.max(self.time_ms);
+        let (from, to) = (half_life.period(self.time_ms), half_life.period(now_ms));
+        let growth = half_life.growth(now_ms);
+        let at_now = |edge: &Edge| Edge {
+            weight: decayed(edge.weight / growth, from, to),
+            ..*edge
+        };
+        let mut edges: Vec<Edge> = self
+            .edges
+            .iter()
+            .map(at_now)
+            .filter(|edge| edge.weight > 0.0)
+            .collect();
+        edges.sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id)));
+        edges.truncate(k);
+        edges
+    }
+
+    /// The edges by id.
+    pub(super) fn sorted_edges(&self) -> Vec<Edge> {
+        let mut edges = self.edges.clone();
+        edges.sort_unstable_by_key(|edge| edge.id);
+        edges
+    }
+}
+
+/// A weight relative to the beginning of the period `to` instead of the period `from`, which is not later.
+fn decayed(weight: f64, from: i64, to: i64) -> f64 {
+    // A difference too large for the type is far beyond zero anyway.
+    scale_pow2(weight, from.saturating_sub(to))
+}
+
+/// A sum that saturates instead of becoming infinite.
+fn add(a: f64, b: f64) -> f64 {
+    (a + b).min(f64::MAX)
+}
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

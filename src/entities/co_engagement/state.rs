@@ -1,0 +1,70 @@
+//! The whole state of co-engagement as plain values, for comparing and for looking at.
+
+use super::node::Node;
+use super::table::Stamped;
+use crate::entities::user_ring::UserRing;
+use crate::ids::{EntityId, UserId};
+
+/// All of it, sorted: two states are the same iff these are equal.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CoEngagementState {
+    /// How many positive events there have been.
+    pub(crate) ordinal: u64,
+    /// By user.
+    pub(crate) users: Vec<RingState>,
+    /// By item.
+    pub(crate) items: Vec<NodeState>,
+}
+
+/// The ring of one user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RingState {
+    pub(crate) user: UserId,
+    /// The ordinal of the user's last event.
+    pub(crate) touched: u64,
+    /// Oldest first.
+    pub(crate) items: Vec<EntityId>,
+}
+
+/// The edges of one item.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NodeState {
+    pub(crate) item: EntityId,
+    /// The ordinal of the item's last event, or of the one that gave it its first edge.
+    pub(crate) touched: u64,
+    /// The latest time of an event that changed an edge, in milliseconds since the Unix epoch.
+    pub(crate) time_ms: i64,
+    /// By id. A weight is relative to the start of the half-life, counted from the epoch, that holds the time.
+    pub(crate) edges: Vec<(EntityId, f64)>,
+}
+
+impl CoEngagementState {
+    /// Both slices are sorted by id.
+    pub(super) fn new(
+        ordinal: u64,
+        users: &[(u64, &Stamped<UserRing>)],
+        nodes: &[(u64, &Stamped<Node>)],
+    ) -> Self {
+        let ring = |&(user, ring): &(u64, &Stamped<UserRing>)| RingState {
+            user: UserId(user),
+            touched: ring.touched,
+            items: ring.record.items().iter().copied().map(EntityId).collect(),
+        };
+        let node = |&(item, node): &(u64, &Stamped<Node>)| NodeState {
+            item: EntityId(item),
+            touched: node.touched,
+            time_ms: node.record.time_ms,
+            edges: node
+                .record
+                .sorted_edges()
+                .iter()
+                .map(|edge| (EntityId(edge.id), edge.weight))
+                .collect(),
+        };
+        Self {
+            ordinal,
+            users: users.iter().map(ring).collect(),
+            items: nodes.iter().map(node).collect(),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Records by id, with the order in which they were last touched and with what a checkpoint has yet to write.
+//!
+//! Owns which record is dropped at a limit and which are copied for a checkpoint. Invariant: `recency` holds exactly
+//! one entry for each record.
+//!
+//! A checkpoint takes the state as of a fence without holding writers up. `begin_fence` declares what changed so far
+//! to be the checkpoint's, shard by shard and without looking at a record; `take_fenced` copies it later, one shard
+//! at a time. In between, the first change of a record in a shard not yet taken sets a copy of it aside, so what
+//! is taken never shows a later state. A removal is a change, and is taken as `None`.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
+/// Into how many parts a fence is taken.
+pub(crate) const FENCE_SHARDS: usize = 64;
+
+/// A record and when it was last touched.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Stamped<R> {
+    /// The ordinal of the event that touched it last.
+    pub(super) touched: u64,
+    pub(super) record: R,
+}
+
+#[derive(Debug)]
+struct Slot<R> {
+    stamped: Stamped<R>,
+    /// The number of fences there were when it last changed: it is noted as changed since the last one iff equal.
+    changed_at_fence: u64,
+}
+
+#[derive(Debug)]
+struct Shard<R> {
+    /// Ids created, changed or removed since the last fence; some of them twice.
+    changed: Vec<u64>,
+    /// The same up to the last fence, while it has not been taken.
+    fenced: Option<Vec<u64>>,
+    /// The state at the fence of what changed since, while it has not been taken; `None` was not there.
+    aside: HashMap<u64, Option<Stamped<R>>>,
+}
+
+impl<R: Clone> Shard<R> {
+    /// To be called before a record is created, first changed since the fence, or removed.
+    fn before_change(&mut self, id: u64, before: Option<&Stamped<R>>) {
+        if self.fenced.is_some() {
+            self.aside.entry(id).or_insert_with(|| before.cloned());
+        }
+        if self.changed.len() == self.changed.capacity() {
+            // Records that come and go are noted each time; forget that before growing.
+            self.changed.sort_unstable();
+            self.changed.dedup();
+            self.changed.reserve(self.changed.len().max(16));
+        }
+        self.changed.push(id);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Table<R> {
+    slots: HashMap<u64, Slot<R>>,
+    /// (touched, id): the first is the one to drop.
+    recency: BTreeSet<(u64, u64)>,
+    shards: Vec<Shard<R>>,
+    fences: u64,
+}
+
+impl<R: Clone> Table<R> {
+    pub(super) fn new() -> Self {
+        let shard = || Shard {
+            changed: Vec::new(),
+            fenced: None,
+            aside: HashMap::new(),
+        };
+        Self {
+            slots: HashMap::new(),
+            recency: BTreeSet::new(),
+            shards: (0..FENCE_SHARDS).map(|_| shard()).collect(),
+            fences: 1,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&R> {
+        self.slots.get(&id).map(|slot| &slot.stamped.record)
+    }
+
+    /// The ordinal of the latest touch of any record.
+    pub(super) fn last_touched(&self) -> Option<u64> {
+        self.recency.last().map(|&(touched, _)| touched)
+    }
+
+    /// Every record with its id, by id.
+    pub(super) fn sorted(&self) -> Vec<(u64, &Stamped<R>)> {
+        let mut all: Vec<_> = self.slots.iter().map(|(&id, slot)| (id, &slot.stamped)).collect();
+        all.sort_unstable_by_key(|&(id, _)| id);
+        all
+    }
+
+    /// The ids of the records for which `wanted` is true, ascending.
+    pub(super) fn ids_where(&self, wanted: impl Fn(&R) -> bool) -> Vec<u64> {
+        self.sorted()
+            .into_iter()
+            .filter(|(_, stamped)| wanted(&stamped.record))
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// The record for changing it, if it is there.
+    pub(super) fn change(&mut self, id: u64) -> Option<&mut R> {
+        let slot = self.slots.get_mut(&id)?;
+        if slot.changed_at_fence != self.fences {
+            self.shards[shard_of(id)].before_change(id, Some(&slot.stamped));
+            slot.changed_at_fence = self.fences;
+        }
+        Some(&mut slot.stamped.record)
+    }
+
+    /// The record for changing it; made, and touched by the event `ordinal`, if it is not there.
+    pub(super) fn change_or_create(&mut self, id: u64, ordinal: u64, create: impl FnOnce() -> R) -> &mut R {
+        let shard = &mut self.shards[shard_of(id)];
+        match self.slots.entry(id) {
+            Entry::Occupied(entry) => {
+                let slot = entry.into_mut();
+                if slot.changed_at_fence != self.fences {
+                    shard.before_change(id, Some(&slot.stamped));
+                    slot.changed_at_fence = self.fences;
+                }
+                &mut slot.stamped.record
+            }
+            Entry::Vacant(entry) => {
+                shard.before_change(id, None);
+                self.recency.insert((ordinal, id));
+                let stamped = Stamped {
+                    touched: ordinal,
+                    record: create(),
+                };
+                &mut entry
+                    .insert(Slot {
+                        stamped,
+                        changed_at_fence: self.fences,
+                    })
+                    .stamped
+                    .record
+            }
+        }
+    }
+
+    /// Notes that the event `ordinal` touched the record, if it is there.
+    pub(super) fn touch(&mut self, id: u64, ordinal: u64) {
+        if self.change(id).is_none() {
+            return;
+        }
+        if let Some(slot) = self.slots.get_mut(&id) {
+            self.recency.remove(&(slot.stamped.touched, id));
+            self.recency.insert((ordinal, id));
+            slot.stamped.touched = ordinal;
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: u64) {
+        if let Some(slot) = self.slots.remove(&id) {
+            self.recency.remove(&(slot.stamped.touched, id));
+            self.shards[shard_of(id)].before_change(id, Some(&slot.stamped));
+        }
+    }
+
+    /// Removes the records touched longest ago, of equal ones the smallest ids, until there are `len_max`.
+    pub(super) fn drop_oldest(&mut self, len_max: u64) {
+        while self.slots.len() as u64 > len_max {
+            let Some(&(_, id)) = self.recency.first() else {
+                return;
+            };
+            self.remove(id);
+        }
+    }
+
+    /// Puts back a record of a checkpoint. `false` if there is one with that id already.
+    pub(super) fn restore(&mut self, id: u64, stamped: Stamped<R>) -> bool {
+        let Entry::Vacant(entry) = self.slots.entry(id) else {
+            return false;
+        };
+        self.recency.insert((stamped.touched, id));
+        entry.insert(Slot {
+            stamped,
+            changed_at_fence: 0,
+        });
+        true
+    }
+
+    /// Everything changed so far is for the next round of `take_fenced`; what an earlier round did not take as well.
+    pub(super) fn begin_fence(&mut self) {
+        self.fences += 1;
+        for shard in &mut self.shards {
+            let mut fenced = std::mem::take(&mut shard.changed);
+            fenced.extend(shard.fenced.take().unwrap_or_default());
+            shard.fenced = Some(fenced);
+            shard.aside.clear();
+        }
+    }
+
+    /// What changed up to the fence in one shard, as it was at the fence, by id; `None` for what was not there.
+    /// Empty if there is no fence or the shard has been taken.
+    pub(super) fn take_fenced(&mut self, shard: usize) -> Vec<(u64, Option<Stamped<R>>)> {
+        let shard = &mut self.shards[shard];
+        let mut ids = shard.fenced.take().unwrap_or_default();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut aside = std::mem::take(&mut shard.aside);
+        let mut state = |id| match aside.remove(&id) {
+            Some(before) => before,
+            None => self.slots.get(&id).map(|slot| slot.stamped.clone()),
+        };
+        ids.into_iter().map(|id| (id, state(id))).collect()
+    }
+}
+
+/// The shard of an id: the top bits of a multiplicative hash (Knuth, volume 3, section 6.4).
+fn shard_of(id: u64) -> usize {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    const SHIFT: u32 = u64::BITS - FENCE_SHARDS.ilog2();
+    (id.wrapping_mul(GOLDEN) >> SHIFT) as usize
+}
+
+const _: () = assert!(FENCE_SHARDS.is_power_of_two());
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,0 +1,201 @@
+//! Fences, checkpoints and restoring, against whole states.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// What a checkpoint has written: only what changed is written again.
+type Storage = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn write(storage: &mut Storage, records: &[FencedRecord]) {
+    for record in records {
+        match record.value() {
+            Some(value) => {
+                storage.insert(record.key(), value);
+            }
+            None => {
+                storage.remove(&record.key());
+            }
+        }
+    }
+}
+
+fn restored(storage: &Storage, config: CoEngagementConfig) -> CoEngagementIndex {
+    let mut index = index(config);
+    for (key, value) in storage {
+        index.restore(key, value).unwrap();
+    }
+    index.finish_restore().unwrap();
+    validate(&index);
+    index
+}
+
+#[test]
+fn a_checkpoint_shows_the_state_at_the_fence_whatever_is_applied_while_it_is_taken() {
+    for seed in 200..230 {
+        let mut workload = Workload::new(seed);
+        let mut index = index(small());
+        let mut storage = Storage::new();
+        for round in 0..12 {
+            for _ in 0..workload.below(40) {
+                workload.next().apply(&mut index);
+            }
+            let at_fence = index.export();
+            index.begin_fence();
+            let mut shards: Vec<_> = (0..FENCE_SHARDS).collect();
+            while !shards.is_empty() {
+                for _ in 0..workload.below(3) {
+                    workload.next().apply(&mut index);
+                }
+                let shard = shards.swap_remove(workload.below(shards.len() as u64) as usize);
+                write(&mut storage, &index.take_fenced(shard));
+            }
+            assert_eq!(
+                restored(&storage, small()).export(),
+                at_fence,
+                "seed {seed}, round {round}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_and_the_events_after_it_give_the_state_of_all_events() {
+    for seed in 300..330 {
+        let mut workload = Workload::new(seed);
+        let events: Vec<Event> = (0..200).map(|_| workload.next()).collect();
+        let mut whole = index(small());
+        let mut storage = Storage::new();
+        let mut resumed = index(small());
+        for (step, event) in events.iter().enumerate() {
+            event.apply(&mut whole);
+            event.apply(&mut resumed);
+            if workload.below(20) == 0 {
+                resumed.begin_fence();
+                (0..FENCE_SHARDS).for_each(|shard| write(&mut storage, &resumed.take_fenced(shard)));
+                resumed = restored(&storage, small());
+            }
+            assert_eq!(resumed.export(), whole.export(), "seed {seed}, step {step}");
+        }
+    }
+}
+
+#[test]
+fn a_fence_left_untaken_is_part_of_the_next_one() {
+    for seed in 400..420 {
+        let mut workload = Workload::new(seed);
+        let mut index = index(small());
+        let mut storage = Storage::new();
+        for _ in 0..3 {
+            for _ in 0..30 {
+                workload.next().apply(&mut index);
+            }
+            index.begin_fence();
+            for _ in 0..workload.below(FENCE_SHARDS as u64) {
+                workload.next().apply(&mut index);
+                let shard = workload.below(FENCE_SHARDS as u64) as usize;
+                write(&mut storage, &index.take_fenced(shard));
+            }
+        }
+        index.begin_fence();
+        let at_fence = index.export();
+        workload.next().apply(&mut index);
+        (0..FENCE_SHARDS).for_each(|shard| write(&mut storage, &index.take_fenced(shard)));
+        assert_eq!(restored(&storage, small()).export(), at_fence, "seed {seed}");
+    }
+}
+
+#[test]
+fn only_what_changed_is_taken_and_only_once() {
+    let mut index = index(small());
+    let take = |index: &mut CoEngagementIndex| -> Vec<FencedRecord> {
+        (0..FENCE_SHARDS)
+            .flat_map(|shard| index.take_fenced(shard))
+            .collect()
+    };
+    assert_eq!(take(&mut index), []);
+    index.begin_fence();
+    assert_eq!(take(&mut index), []);
+    for item in [1, 2] {
+        index.record_positive(UserId(1), EntityId(item), 1.0, 0);
+    }
+    assert_eq!(take(&mut index), []);
+    index.begin_fence();
+    assert_eq!(take(&mut index).len(), 4, "two items, one user, the counters");
+    assert_eq!(take(&mut index), []);
+    index.forget_user(UserId(1));
+    index.begin_fence();
+    assert_eq!(take(&mut index), [FencedRecord::User(1, None)]);
+    index.record_positive(UserId(2), EntityId(7), 1.0, 0);
+    index.begin_fence();
+    assert_eq!(take(&mut index).len(), 2, "one user, the counters");
+}
+
+#[test]
+fn nothing_of_a_restored_checkpoint_is_written_again() {
+    let mut workload = Workload::new(1);
+    let mut first = index(small());
+    for _ in 0..100 {
+        workload.next().apply(&mut first);
+    }
+    let mut storage = Storage::new();
+    first.begin_fence();
+    (0..FENCE_SHARDS).for_each(|shard| write(&mut storage, &first.take_fenced(shard)));
+    let mut second = restored(&storage, small());
+    second.begin_fence();
+    for shard in 0..FENCE_SHARDS {
+        assert_eq!(second.take_fenced(shard), []);
+    }
+}
+
+#[test]
+fn restoring_refuses_what_no_checkpoint_holds() {
+    let what = |result: Result<(), Error>| match result {
+        Err(Error::CorruptValue { what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
+    let ring = |user: u64, touched: u64| {
+        let ring = UserRing::from_items(vec![1]);
+        let record = FencedRecord::User(
+            user,
+            Some(table::Stamped {
+                touched,
+                record: ring,
+            }),
+        );
+        (record.key(), record.value().unwrap())
+    };
+    let meta = |ordinal| {
+        (
+            FencedRecord::Meta(ordinal).key(),
+            FencedRecord::Meta(ordinal).value().unwrap(),
+        )
+    };
+    let mut index = index(CoEngagementConfig {
+        users_max: 2,
+        ..small()
+    });
+    let mut restore = |(key, value): (Vec<u8>, Vec<u8>)| index.restore(&key, &value);
+    restore(ring(1, 4)).unwrap();
+    assert_eq!(what(restore(ring(1, 4))), "record twice");
+    restore(meta(4)).unwrap();
+    assert_eq!(what(restore(meta(5))), "record twice");
+    restore(ring(2, 3)).unwrap();
+    assert_eq!(
+        what(restore(ring(3, 3))),
+        "more records than the configured bound"
+    );
+    let mut index = super::index(small());
+    let (key, value) = ring(1, 4);
+    index.restore(&key, &value).unwrap();
+    assert_eq!(
+        what(index.finish_restore()),
+        "counters missing or older than a record"
+    );
+    let (key, value) = meta(4);
+    index.restore(&key, &value).unwrap();
+    assert_eq!(
+        what(index.finish_restore()),
+        "counters missing or older than a record"
+    );
+}

@@ -1,0 +1,186 @@
+//! What is dropped when there is no room.
+
+use super::*;
+
+fn related_ids(index: &CoEngagementIndex, item: u64) -> Vec<u64> {
+    let mut ids: Vec<_> = index
+        .related(EntityId(item), usize::MAX, 0)
+        .into_iter()
+        .map(|(id, _)| id.0)
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Both items positive for a user of their own, so that nothing else is linked.
+fn pair(index: &mut CoEngagementIndex, user: u64, items: [u64; 2], weight: f64) {
+    for item in items {
+        index.record_positive(UserId(user), EntityId(item), weight, 0);
+    }
+}
+
+#[test]
+fn a_newcomer_to_a_full_item_gets_in_and_can_stay() {
+    // A plain lowest-weight eviction would drop 100 and 101 in turn, for either is the lightest when it comes.
+    let config = CoEngagementConfig {
+        degree_max: 3,
+        users_max: 1000,
+        nodes_max: 1000,
+        ..small()
+    };
+    let mut index = index(config);
+    for (user, other) in [(1, 11), (2, 12), (3, 13)] {
+        pair(&mut index, user, [1, other], 10.0);
+    }
+    pair(&mut index, 4, [1, 100], 1.0);
+    assert_eq!(related_ids(&index, 1), [11, 12, 100]);
+    assert_eq!(index.related(EntityId(1), 1, 0), [(EntityId(100), 11.0)]);
+    pair(&mut index, 5, [1, 101], 1.0);
+    assert_eq!(related_ids(&index, 1), [11, 100, 101]);
+    for user in 6..20 {
+        pair(&mut index, user, [1, 100 + user % 2], 1.0);
+    }
+    assert_eq!(related_ids(&index, 1), [11, 100, 101]);
+}
+
+#[test]
+fn the_sum_of_the_weights_of_an_item_outlives_evictions() {
+    let config = CoEngagementConfig {
+        users_max: 1000,
+        nodes_max: 1000,
+        ..small()
+    };
+    let mut index = index(config);
+    for user in 0..50 {
+        pair(&mut index, user, [1, 100 + user], 1.0);
+    }
+    let sum: f64 = index
+        .related(EntityId(1), 9, 0)
+        .into_iter()
+        .map(|(_, weight)| weight)
+        .sum();
+    assert_eq!(sum.to_bits(), 50.0_f64.to_bits());
+}
+
+#[test]
+fn of_more_newcomers_than_edges_the_most_recent_item_stays() {
+    let config = CoEngagementConfig {
+        ring_len_max: 8,
+        degree_max: 2,
+        nodes_max: 100,
+        ..small()
+    };
+    let mut index = index(config);
+    for item in 1..=6 {
+        index.record_positive(UserId(1), EntityId(item), 1.0, 0);
+    }
+    // For item 6, 1 and 2 found room. Of equals the largest id goes: 3 took over 2, 4 took over 1, 5 took over 4.
+    assert_eq!(
+        index.related(EntityId(6), 9, 0),
+        [(EntityId(5), 3.0), (EntityId(3), 2.0)]
+    );
+    validate(&index);
+}
+
+#[test]
+fn over_the_limit_of_users_the_one_without_an_event_for_longest_goes() {
+    let mut index = index(CoEngagementConfig {
+        users_max: 2,
+        ..small()
+    });
+    for user in [1, 2, 1, 3] {
+        index.record_positive(UserId(user), EntityId(user), 1.0, 0);
+    }
+    let users = |index: &CoEngagementIndex| {
+        index
+            .export()
+            .users
+            .iter()
+            .map(|ring| ring.user.0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(users(&index), [1, 3]);
+    index.record_positive(UserId(2), EntityId(9), 1.0, 0);
+    assert_eq!(users(&index), [2, 3]);
+    assert_eq!(index.export().users[0].items, [EntityId(9)]);
+}
+
+#[test]
+fn over_the_limit_of_items_the_one_without_an_event_of_its_own_for_longest_loses_its_edges() {
+    let mut index = index(CoEngagementConfig {
+        nodes_max: 4,
+        users_max: 100,
+        ..small()
+    });
+    pair(&mut index, 1, [1, 2], 1.0);
+    pair(&mut index, 2, [3, 4], 1.0);
+    pair(&mut index, 3, [1, 9], 1.0);
+    // 1 had an event of its own with user 3, before 9 took the last one; 2 had the oldest.
+    let items = |index: &CoEngagementIndex| {
+        index
+            .export()
+            .items
+            .iter()
+            .map(|node| node.item.0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(items(&index), [1, 3, 4, 9]);
+    assert_eq!(related_ids(&index, 2), [0_u64; 0]);
+    // What others know about it stays.
+    assert_eq!(related_ids(&index, 1), [2, 9]);
+    // An event of its own for 3, without a new edge; then 4 is the oldest.
+    index.record_positive(UserId(9), EntityId(3), 1.0, 0);
+    pair(&mut index, 4, [1, 8], 1.0);
+    assert_eq!(items(&index), [1, 3, 8, 9]);
+}
+
+#[test]
+fn the_least_bounds_work() {
+    let config = CoEngagementConfig {
+        ring_len_max: 1,
+        degree_max: 1,
+        half_life_ms: 1,
+        users_max: 1,
+        nodes_max: 1,
+    };
+    let mut workload = Workload::new(5);
+    let (mut index, mut model) = (index(config), Model::new(config, Formula::Exact));
+    for step in 0..500 {
+        let event = workload.next();
+        event.apply(&mut index);
+        event.apply_to_model(&mut model);
+        validate(&index);
+        assert_eq!(index.export(), model.export(), "step {step}, {event:?}");
+    }
+}
+
+#[test]
+fn a_full_item_has_room_for_the_newcomers_of_one_event_and_no_more() {
+    let config = CoEngagementConfig {
+        ring_len_max: 32,
+        degree_max: 64,
+        users_max: 1000,
+        nodes_max: 5000,
+        ..small()
+    };
+    let mut index = index(config);
+    let mut workload = Workload::new(6);
+    for _ in 0..5000 {
+        let (user, item) = (workload.below(100), workload.below(300));
+        index.record_positive(UserId(user), EntityId(item), 1.0, 0);
+    }
+    let full = index
+        .nodes
+        .sorted()
+        .iter()
+        .filter(|(_, node)| node.record.edges.len() == 64)
+        .count();
+    assert!(full > 200, "{full}");
+    for (_, node) in index.nodes.sorted() {
+        assert!(
+            node.record.edges.capacity() <= 96,
+            "{}",
+            node.record.edges.capacity()
+        );
+    }
+}

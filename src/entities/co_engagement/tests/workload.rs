@@ -1,0 +1,112 @@
+//! Random events from a seed: few users and items, so that everything overflows, repeats and collides.
+
+use super::super::CoEngagementIndex;
+use super::model::Model;
+use crate::ids::{EntityId, UserId};
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Event {
+    Positive {
+        user: u64,
+        item: u64,
+        weight: f64,
+        at_ms: i64,
+    },
+    ForgetItem(u64),
+    ForgetUser(u64),
+}
+
+impl Event {
+    pub(super) fn apply(self, index: &mut CoEngagementIndex) {
+        match self {
+            Self::Positive {
+                user,
+                item,
+                weight,
+                at_ms,
+            } => {
+                index.record_positive(UserId(user), EntityId(item), weight, at_ms);
+            }
+            Self::ForgetItem(item) => index.forget_item(EntityId(item)),
+            Self::ForgetUser(user) => index.forget_user(UserId(user)),
+        }
+    }
+
+    pub(super) fn apply_to_model(self, model: &mut Model) {
+        match self {
+            Self::Positive {
+                user,
+                item,
+                weight,
+                at_ms,
+            } => model.record_positive(user, item, weight, at_ms),
+            Self::ForgetItem(item) => model.forget_item(item),
+            Self::ForgetUser(user) => model.forget_user(user),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Workload {
+    state: u64,
+    now_ms: i64,
+}
+
+impl Workload {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            state: seed,
+            now_ms: -20_000,
+        }
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// Every item that an event may name.
+    pub(super) fn items() -> impl Iterator<Item = u64> {
+        (0..20).chain([u64::MAX])
+    }
+
+    /// `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014), reduced to `0..bound`.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ z >> 31) % bound
+    }
+
+    pub(super) fn next(&mut self) -> Event {
+        let item = match self.below(21) {
+            20 => u64::MAX,
+            item => item,
+        };
+        let user = self.below(8);
+        match self.below(60) {
+            0 => return Event::ForgetItem(item),
+            1 => return Event::ForgetUser(user),
+            _ => {}
+        }
+        self.now_ms += self.below(400) as i64;
+        let at_ms = match self.below(10) {
+            0 => self.now_ms - self.below(30_000) as i64,
+            1 => self.now_ms.div_euclid(1000) * 1000,
+            _ => self.now_ms,
+        };
+        let weight = match self.below(12) {
+            0 => 0.0,
+            1 => -2.0,
+            2 => f64::NAN,
+            3..=7 => 1.0,
+            _ => 0.5 + self.below(1000) as f64 / 300.0,
+        };
+        Event::Positive {
+            user,
+            item,
+            weight,
+            at_ms,
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What is known about items and users beyond single signals: which items are engaged with together.
+//!
+//! Everything here is a pure in-memory state machine, held by the ledger behind one mutex and fed in log order.
+
+#![allow(dead_code, reason = "used once the engine is wired")]
+
+mod co_engagement;
+mod user_ring;
+
+pub use co_engagement::CoEngagementConfig;
+#[allow(unused_imports, reason = "used once the engine is wired")]
+pub(crate) use co_engagement::{CoEngagementIndex, CoEngagementState, FENCE_SHARDS, FencedRecord};

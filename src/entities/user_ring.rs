@@ -1,0 +1,77 @@
+//! The recent distinct positive items of one user.
+//!
+//! Owns the order of the items. Invariant: no item twice, never longer than the bound it is given, and never empty
+//! while it is part of an index. "Recent" is the order of the log, not the time of the events: a late event is
+//! the newest one all the same.
+
+/// Recent distinct items, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct UserRing {
+    items: Vec<u64>,
+}
+
+impl UserRing {
+    /// A ring with these items, oldest first. They are distinct.
+    pub(super) fn from_items(items: Vec<u64>) -> Self {
+        Self { items }
+    }
+
+    /// Oldest first.
+    pub(super) fn items(&self) -> &[u64] {
+        &self.items
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(super) fn contains(&self, item: u64) -> bool {
+        self.items.contains(&item)
+    }
+
+    /// Makes `item` the newest, and drops the oldest one if there would be more than `len_max`.
+    pub(super) fn push(&mut self, item: u64, len_max: usize) {
+        self.remove(item);
+        if self.items.len() >= len_max {
+            self.items.remove(0);
+        }
+        self.items.push(item);
+    }
+
+    pub(super) fn remove(&mut self, item: u64) {
+        self.items.retain(|&other| other != item);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UserRing;
+
+    #[test]
+    fn a_full_ring_drops_its_oldest_item() {
+        let mut ring = UserRing::default();
+        for item in 1..=5 {
+            ring.push(item, 3);
+        }
+        assert_eq!(ring.items(), [3, 4, 5]);
+    }
+
+    #[test]
+    fn a_repeat_moves_to_the_newest_place_and_drops_nothing() {
+        let mut ring = UserRing::from_items(vec![7, 0, u64::MAX]);
+        ring.push(7, 3);
+        assert_eq!(ring.items(), [0, u64::MAX, 7]);
+        ring.push(7, 3);
+        assert_eq!(ring.items(), [0, u64::MAX, 7]);
+    }
+
+    #[test]
+    fn a_ring_of_one_holds_the_newest_item() {
+        let mut ring = UserRing::default();
+        ring.push(1, 1);
+        ring.push(2, 1);
+        assert_eq!(ring.items(), [2]);
+        ring.remove(2);
+        assert!(ring.is_empty());
+    }
+}
