@@ -20,8 +20,6 @@
 //!
 //! Pure functions: there is nothing for a crash to leave behind.
 
-#![allow(dead_code, reason = "used once the engine is wired")]
-
 use crate::limits;
 
 /// `2^(i / 32)`, each correctly rounded.

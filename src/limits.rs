@@ -32,3 +32,5 @@ pub const CO_ENGAGEMENT_RING_LEN_MAX: u32 = 256;
 pub const CO_ENGAGEMENT_DEGREE_MAX: u32 = 1024;
 /// The most user rings, and the most items with edges, that co-engagement can be told to keep.
 pub const CO_ENGAGEMENT_RECORDS_MAX: u64 = 1 << 32;
+/// The largest batch the embedded store takes, in bytes: keys, values and 10 bytes for each operation.
+pub const STORE_BATCH_BYTES_MAX: u64 = 1 << 30;

@@ -10,7 +10,6 @@ use std::thread::{Builder, JoinHandle};
 ///
 /// # Errors
 /// The operating system's error if it refuses another thread.
-#[allow(dead_code, reason = "used once the engine is wired")]
 pub(crate) fn spawn<F>(name: &str, body: F) -> io::Result<JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,

@@ -22,8 +22,6 @@
 //! # Crash
 //! Nothing here is durable and no step has an effect outside memory: after a crash the set is gone and is built
 //! again from storage.
-#![allow(dead_code, reason = "used once the engine is wired")]
-
 mod bits;
 mod container;
 mod iter;

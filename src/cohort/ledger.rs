@@ -7,7 +7,7 @@
 //! poisons; nobody reads that, and replay starts from a checkpoint.
 
 use super::CohortEntity;
-use crate::signals::states::{SignalShape, Slot, State, StateTable};
+use crate::signals::states::{SignalShape, Slot, StateTable};
 use crate::{CohortId, EntityId, Error, SignalId};
 
 /// The aggregates of all cohorts.
@@ -79,19 +79,6 @@ impl CohortSignalLedger {
         self.states.count(key, signal, ring_index, buckets_len, now_ms)
     }
 
-    /// As [`StateTable::state`].
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) fn state(
-        &self,
-        cohort: CohortId,
-        entity: EntityId,
-        signal: SignalId,
-    ) -> Result<Option<State>, Error> {
-        self.states.state(CohortEntity { cohort, entity }, signal)
-    }
-
     /// The table itself, for checkpoints, exports and statistics.
     pub(crate) fn states(&self) -> &StateTable<CohortEntity> {
         &self.states
@@ -102,6 +89,3 @@ impl CohortSignalLedger {
         &mut self.states
     }
 }
-
-#[cfg(test)]
-mod tests {}

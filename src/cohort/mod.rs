@@ -2,9 +2,9 @@
 //!
 //! Owns the key of a cohort's states; [`ledger`] applies events to them.
 
-#![allow(dead_code, reason = "used once the engine is wired")]
-
 pub(crate) mod ledger;
+
+pub(crate) use ledger::CohortSignalLedger;
 
 use crate::codec::{Reader, Write};
 use crate::signals::states::StateKey;

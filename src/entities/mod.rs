@@ -2,11 +2,8 @@
 //!
 //! Everything here is a pure in-memory state machine, held by the ledger behind one mutex and fed in log order.
 
-#![allow(dead_code, reason = "used once the engine is wired")]
-
 mod co_engagement;
 mod user_ring;
 
 pub use co_engagement::CoEngagementConfig;
-#[allow(unused_imports, reason = "used once the engine is wired")]
-pub(crate) use co_engagement::{CoEngagementIndex, CoEngagementState, FENCE_SHARDS, FencedRecord};
+pub(crate) use co_engagement::{CoEngagementIndex, FENCE_SHARDS};

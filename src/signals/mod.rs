@@ -2,14 +2,14 @@
 //!
 //! [`hot`] keeps decayed scores, [`warm`] counts events in windows; both hold the slots of one signal in one shard.
 //! [`states`] maps a key, an entity or a cohort and an entity, to its slot in both, and knows what changed since the
-//! last checkpoint.
+//! last checkpoint. [`ledger`] feeds them, the cohorts and co-engagement from the log; [`checkpoint`] stores them.
 //!
-//! Invariant: all of it is a pure function of the events applied. Time comes in as an argument, nothing reads a clock,
+//! Invariant: the tiers are a pure function of the events applied. Time comes in as an argument, nothing reads a clock,
 //! draws a random number or walks a hash map.
 
-#![allow(dead_code, reason = "used once the engine is wired")]
-
+pub(crate) mod checkpoint;
 pub(crate) mod hot;
+pub(crate) mod ledger;
 pub(crate) mod states;
 pub(crate) mod warm;
 

@@ -1,0 +1,395 @@
+//! The handle: opening, recording, collections, syncing, closing.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::background::{Bell, Workers};
+use super::collections::{Collections, Scope};
+use super::open::{self, Opened};
+use super::report::RecoveryReport;
+use crate::fs::FileLock;
+use crate::signals::checkpoint::Checkpointer;
+use crate::signals::ledger::{SignalLedger, validate};
+use crate::storage::{FileStore, FileStoreOptions, StorageEngine};
+use crate::wal::payload::Forget;
+use crate::{Background, Durability, EntityId, Error, Options, Schema, SignalEvent, SignalId, UserId};
+
+const STORE_NAME: &str = "store";
+/// Writers wait for a checkpoint once the log has grown by this many times the size at which one is due.
+const LOG_GROWTH_FACTOR_MAX: u64 = 4;
+
+/// What a recorded call was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The sequence number of the call's frame; an event of it is known by this and its index in the call.
+    pub sequence: u64,
+}
+
+/// An open database. All methods take `&self` and may be called from many threads.
+///
+/// After a failed write, sync, storage call or checkpoint the handle is poisoned: writes fail with the first cause,
+/// reads go on, and reopening recovers everything acknowledged. Dropping the handle changes nothing on disk;
+/// [`close`](Self::close) makes a checkpoint and ends the log in order.
+///
+/// # Examples
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tidaldb::{EntityId, Options, Schema, Signal, SignalEvent, TidalDb};
+/// # let dir = std::env::temp_dir().join(format!("tidaldb-doc-{}", std::process::id()));
+/// let schema = Schema::new().signal(Signal::new("view").half_life_ms(3_600_000));
+/// let db = TidalDb::open(&dir, Options::new(schema))?;
+/// let view = db.schema().signal_id("view")?;
+/// let now_ms = 1_700_000_000_000;
+/// db.record(&SignalEvent::new(view, EntityId(7), now_ms))?;
+/// assert_eq!(db.score(EntityId(7), view, 0, now_ms)?, 1.0);
+/// assert_eq!(db.score(EntityId(7), view, 0, now_ms + 3_600_000)?, 0.5);
+/// db.close()?;
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct TidalDb {
+    pub(super) shared: Arc<Shared>,
+    workers: Mutex<Option<Workers>>,
+    bell: Option<Arc<Bell>>,
+    report: RecoveryReport,
+    lock: Mutex<Option<Box<dyn FileLock>>>,
+}
+
+/// What the handle and its threads share.
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) ledger: SignalLedger,
+    pub(super) checkpointer: Checkpointer,
+    pub(super) collections: Collections,
+    storage: Arc<dyn StorageEngine>,
+    /// When the caller last did the timed sync.
+    synced_at_ms: AtomicI64,
+}
+
+impl fmt::Debug for TidalDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TidalDb")
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TidalDb {
+    /// Opens the database in the directory `path`, with the embedded store, and recovers it. A missing directory is
+    /// made; its parent must exist.
+    ///
+    /// # Errors
+    /// `Locked` if it is open already; `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
+    /// `StorageMissing`, `ForeignDatabase`, `BadMagic` or `UnsupportedVersion` if what is there is not sound, in which
+    /// case nothing was changed; `Io`, with the path; `InvalidInput` or `LimitExceeded` for an option.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
+        let path = path.as_ref();
+        options.validate()?;
+        let lock = open::lock(options.files.as_ref(), path)?;
+        let store_options = FileStoreOptions {
+            segment_bytes_max: options.store_segment_bytes_max,
+            store_id: options.database_id,
+        };
+        let storage = FileStore::open(Arc::clone(&options.files), path.join(STORE_NAME), &store_options)?;
+        Self::open_locked(path, options, Arc::new(storage), lock)
+    }
+
+    /// Opens the database whose log is in the directory `path` and whose checkpoints and collections are in `storage`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and those of the storage engine.
+    pub fn open_with_storage(
+        path: impl AsRef<Path>,
+        options: Options,
+        storage: Arc<dyn StorageEngine>,
+    ) -> Result<Self, Error> {
+        let path = path.as_ref();
+        options.validate()?;
+        let lock = open::lock(options.files.as_ref(), path)?;
+        Self::open_locked(path, options, storage, lock)
+    }
+
+    fn open_locked(
+        path: &Path,
+        options: Options,
+        storage: Arc<dyn StorageEngine>,
+        lock: Box<dyn FileLock>,
+    ) -> Result<Self, Error> {
+        let Opened {
+            ledger,
+            checkpointer,
+            report,
+        } = open::open(path, &options, storage.as_ref())?;
+        let collections = Collections::load(storage.as_ref(), options.durability)?;
+        let synced_at_ms = AtomicI64::new(options.clock.now_ms());
+        let shared = Arc::new(Shared {
+            options,
+            ledger,
+            checkpointer,
+            collections,
+            storage,
+            synced_at_ms,
+        });
+        let workers = shared
+            .start_workers()
+            .map_err(|error| Error::io("start a thread for", path, error))?;
+        let bell = workers.as_ref().map(Workers::bell);
+        Ok(Self {
+            shared,
+            workers: Mutex::new(workers),
+            bell,
+            report,
+            lock: Mutex::new(Some(lock)),
+        })
+    }
+
+    /// The schema the database was opened with.
+    pub fn schema(&self) -> &Schema {
+        &self.shared.options.schema
+    }
+
+    /// The id of the signal of this name.
+    ///
+    /// # Errors
+    /// `UnknownSignal`.
+    pub fn signal(&self, name: impl AsRef<[u8]>) -> Result<SignalId, Error> {
+        self.schema().signal_id(name)
+    }
+
+    /// What opening found, replayed and cut.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// Records one event: appends it to the log, then applies it to every aggregate.
+    ///
+    /// Durable on return as the [`Durability`] of the database says. Readers may see it before.
+    ///
+    /// # Errors
+    /// `InvalidInput`, `LimitExceeded` or `UnknownSignal` before anything is changed; `Closed`; `Poisoned`, within
+    /// `AfterAppend` if the event may be there after reopening.
+    pub fn record(&self, event: &SignalEvent<'_>) -> Result<Receipt, Error> {
+        self.record_batch(std::slice::from_ref(event))
+    }
+
+    /// Records the events of one call, at most [`BATCH_EVENTS_MAX`](crate::limits::BATCH_EVENTS_MAX): after a crash
+    /// all of them are there or none.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record); what is wrong with one event of several is within `InBatch`, with its index.
+    pub fn record_batch(&self, events: &[SignalEvent<'_>]) -> Result<Receipt, Error> {
+        let shared = &self.shared;
+        let now_ms = shared.options.clock.now_ms();
+        let latest_ms = now_ms.saturating_add_unsigned(shared.options.skew_ms_max);
+        validate::events(&shared.options.schema, events, latest_ms)?;
+        self.before_write(now_ms)?;
+        let sequence = shared.ledger.record_signal(events)?;
+        self.after_write();
+        Ok(Receipt { sequence })
+    }
+
+    /// Forgets an entity: its scores, windows, cohort values, related items, and itself among those of others.
+    /// Collections are the application's own lists and keep it.
+    ///
+    /// Ordered with events: what is recorded later counts anew. Holds writers meanwhile. Durable as an event is.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub fn forget_entity(&self, entity: EntityId) -> Result<Receipt, Error> {
+        self.forget(Forget::Entity(entity))
+    }
+
+    /// Forgets a user: the items the user engaged with. What they told of items stays, as it names no user.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub fn forget_user(&self, user: UserId) -> Result<Receipt, Error> {
+        self.forget(Forget::User(user))
+    }
+
+    fn forget(&self, forget: Forget) -> Result<Receipt, Error> {
+        self.before_write(self.shared.options.clock.now_ms())?;
+        let sequence = self.shared.ledger.forget(forget)?;
+        self.after_write();
+        Ok(Receipt { sequence })
+    }
+
+    /// Makes every acknowledged event and change of a collection durable.
+    ///
+    /// # Errors
+    /// `Closed`; `Poisoned`, by an earlier failure or by this one.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.shared.ledger.check_open()?;
+        self.shared.sync()
+    }
+
+    /// Makes a checkpoint, unless nothing was recorded since the last one, and gives the sequence number it covers.
+    ///
+    /// # Errors
+    /// `Closed`; `Poisoned`, by an earlier failure or by this one.
+    pub fn checkpoint(&self) -> Result<u64, Error> {
+        self.shared.ledger.check_open()?;
+        self.shared.checkpoint(0)
+    }
+
+    /// Ends the database in order: waits for calls on their way, stops the threads, makes a checkpoint, syncs, marks
+    /// the log's end, unlocks. Everything acknowledged is durable when this returns `Ok`. Later calls fail with `Closed`.
+    ///
+    /// # Errors
+    /// `Closed` if it was closed before; `Poisoned`: nothing was written then, and reopening recovers as after a crash.
+    /// The lock is released either way.
+    pub fn close(&self) -> Result<(), Error> {
+        let result = self
+            .shared
+            .ledger
+            .close()
+            .and_then(|first| if first { Ok(()) } else { Err(Error::Closed) });
+        let ended = result.and_then(|()| {
+            self.stop_workers();
+            self.shared.collections.wait_idle(&self.shared.ledger.poison)?;
+            self.shared.checkpoint(0)?;
+            self.shared.sync()?;
+            self.shared.ledger.log.append_close()
+        });
+        self.stop_workers();
+        self.unlock();
+        ended
+    }
+
+    /// Makes an empty collection. Any 1 to 255 bytes are a legal name.
+    ///
+    /// Durable on return when every event is synced; otherwise after the next sync.
+    ///
+    /// # Errors
+    /// `CollectionExists`; `InvalidInput` or `LimitExceeded` for the name; `Closed`; `Poisoned`.
+    pub fn create_collection(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.with_scope(|scope| self.shared.collections.create_collection(scope, name.as_ref()))
+    }
+
+    /// Removes a collection and its members, at once. Durable as [`create_collection`](Self::create_collection) is.
+    ///
+    /// # Errors
+    /// `UnknownCollection`; `Closed`; `Poisoned`.
+    pub fn delete_collection(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.with_scope(|scope| self.shared.collections.delete_collection(scope, name.as_ref()))
+    }
+
+    /// Adds a member; tells whether it was not one before. Durable as [`create_collection`](Self::create_collection) is.
+    ///
+    /// # Errors
+    /// `UnknownCollection`; `Closed`; `Poisoned`.
+    pub fn add_to_collection(&self, name: impl AsRef<[u8]>, entity: EntityId) -> Result<bool, Error> {
+        self.with_scope(|scope| {
+            self.shared
+                .collections
+                .add_to_collection(scope, name.as_ref(), entity)
+        })
+    }
+
+    /// Removes a member; tells whether it was one. Durable as [`create_collection`](Self::create_collection) is.
+    ///
+    /// # Errors
+    /// `UnknownCollection`; `Closed`; `Poisoned`.
+    pub fn remove_from_collection(&self, name: impl AsRef<[u8]>, entity: EntityId) -> Result<bool, Error> {
+        self.with_scope(|scope| {
+            self.shared
+                .collections
+                .remove_from_collection(scope, name.as_ref(), entity)
+        })
+    }
+
+    fn with_scope<T>(&self, change: impl FnOnce(&Scope<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.shared.with_scope(change)
+    }
+
+    /// Does what is due when the caller does the background work, and waits where the log has outgrown its bound.
+    fn before_write(&self, now_ms: i64) -> Result<(), Error> {
+        let shared = &self.shared;
+        shared.ledger.check_open()?;
+        let due = shared.options.checkpoint_log_bytes;
+        let limit = if self.bell.is_some() {
+            due.saturating_mul(LOG_GROWTH_FACTOR_MAX)
+        } else {
+            due
+        };
+        if shared.checkpointer.bytes_since(&shared.ledger.log) >= limit {
+            shared.checkpoint(limit)?;
+        }
+        if self.bell.is_none()
+            && let Durability::SyncedEvery { interval_ms } = shared.options.durability
+        {
+            let synced_at_ms = shared.synced_at_ms.load(Ordering::Relaxed);
+            if now_ms.saturating_sub(synced_at_ms) >= interval_ms.cast_signed() {
+                shared.synced_at_ms.store(now_ms, Ordering::Relaxed);
+                shared.sync()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn after_write(&self) {
+        let shared = &self.shared;
+        if let Some(bell) = &self.bell
+            && shared.checkpointer.bytes_since(&shared.ledger.log) >= shared.options.checkpoint_log_bytes
+        {
+            bell.request_checkpoint();
+        }
+    }
+
+    fn stop_workers(&self) {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(workers);
+    }
+
+    fn unlock(&self) {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(lock);
+    }
+}
+
+impl Drop for TidalDb {
+    /// Stops the threads and unlocks. Nothing is written, synced or removed on behalf of the caller.
+    fn drop(&mut self) {
+        self.stop_workers();
+        self.unlock();
+    }
+}
+
+impl Shared {
+    fn start_workers(self: &Arc<Self>) -> std::io::Result<Option<Workers>> {
+        if self.options.background == Background::Caller {
+            return Ok(None);
+        }
+        let mut workers = Workers::default();
+        let shared = Arc::clone(self);
+        workers.start_checkpoints(move || shared.checkpoint(shared.options.checkpoint_log_bytes).is_ok())?;
+        if let Durability::SyncedEvery { interval_ms } = self.options.durability {
+            let shared = Arc::clone(self);
+            workers.start_syncs(interval_ms, move || shared.sync().is_ok())?;
+        }
+        Ok(Some(workers))
+    }
+
+    /// Makes a checkpoint if the log has grown by at least `bytes_min` since the last one.
+    fn checkpoint(&self, bytes_min: u64) -> Result<u64, Error> {
+        self.checkpointer
+            .checkpoint(&self.ledger, self.storage.as_ref(), bytes_min)
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.ledger.poison.check_write()?;
+        self.ledger.log.sync_to(self.ledger.log.last_sequence())?;
+        self.with_scope(|scope| self.collections.flush(scope))
+    }
+
+    fn with_scope<T>(&self, change: impl FnOnce(&Scope<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        change(&Scope {
+            storage: self.storage.as_ref(),
+            poison: &self.ledger.poison,
+            check_open: &|| self.ledger.check_open(),
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! The format of the identity record: which database a storage engine belongs to.
+//!
+//! Little-endian, under the storage key of tag 0x01, flushed together with the schema before the first segment:
+//!
+//! | size | field | content |
+//! |---|---|---|
+//! | 2 | version | 1, of everything the engine keeps in storage |
+//! | 16 | database id | also in the header of every segment |
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::path::PathBuf;
+
+use crate::Error;
+use crate::codec::{Reader, Write};
+
+const VERSION: u16 = 1;
+
+pub(crate) fn encode(database_id: u128) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.put_u16(VERSION);
+    bytes.put_u128(database_id);
+    bytes
+}
+
+pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<u128, Error> {
+    let mut reader = Reader::new(bytes);
+    match reader.u16() {
+        Some(VERSION) => {}
+        Some(found) if found > VERSION => {
+            let path = PathBuf::from("the identity record in storage");
+            return Err(Error::UnsupportedVersion {
+                path,
+                found: found.into(),
+                supported: VERSION.into(),
+            });
+        }
+        _ => {
+            return Err(Error::CorruptValue {
+                key: key.to_vec(),
+                what: "the version is not valid",
+            });
+        }
+    }
+    match (reader.u128(), reader.is_empty()) {
+        (Some(database_id), true) => Ok(database_id),
+        _ => Err(Error::CorruptValue {
+            key: key.to_vec(),
+            what: "the identity record has the wrong length",
+        }),
+    }
+}
+
+/// A new database id, from the randomness that the standard library gives its hash maps.
+pub(crate) fn random_id() -> u128 {
+    let half = || u128::from(RandomState::new().hash_one(0));
+    half() << 64 | half()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_has_its_golden_bytes_and_reads_back() {
+        let bytes = encode(0x0102);
+        assert_eq!(bytes, [1, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(decode(&bytes, b"k").unwrap(), 0x0102);
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len], b"k").is_err(), "cut at {len}");
+        }
+        let newer = [2, 0];
+        assert!(matches!(
+            decode(&newer, b"k"),
+            Err(Error::UnsupportedVersion {
+                found: 2,
+                supported: 1,
+                ..
+            })
+        ));
+    }
+}

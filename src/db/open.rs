@@ -1,0 +1,170 @@
+//! Opening: lock, identity, schema, checkpoint, replay, repair. In that order, and nothing is changed on disk before
+//! everything that is there was read and found sound, but for what is missing in a new database.
+//!
+//! A crash at any step leaves what the next open reads the same way: the identity and schema are flushed before the
+//! first segment is made; the schema's appended signals before an event can need them; the new segment exists before
+//! anything is removed; the first checkpoint record, which says that there must be a log, follows the first segment.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::identity;
+use super::report::RecoveryReport;
+use crate::fs::{FileAccess, FileLock};
+use crate::poison::Poison;
+use crate::signals::checkpoint::{Checkpointer, record, restore};
+use crate::signals::ledger::replay::{self, Replayed};
+use crate::signals::ledger::{LedgerState, SignalLedger};
+use crate::storage::{StorageEngine, WriteBatch, keys};
+use crate::wal::appender::sync_dir;
+use crate::wal::recovery::{self, Covered};
+use crate::wal::{Log, LogOptions};
+use crate::{Error, Options, Schema};
+
+const LOCK_NAME: &str = "LOCK";
+const LOG_NAME: &str = "log";
+
+/// What opening makes.
+pub(super) struct Opened {
+    pub(super) ledger: SignalLedger,
+    pub(super) checkpointer: Checkpointer,
+    pub(super) report: RecoveryReport,
+}
+
+/// Makes the directory of the database and takes its lock.
+///
+/// # Errors
+/// `Io`; `Locked` if another handle has it.
+pub(super) fn lock(files: &dyn FileAccess, path: &Path) -> Result<Box<dyn FileLock>, Error> {
+    create_dir(files, path)?;
+    let lock_path = path.join(LOCK_NAME);
+    let lock = files
+        .lock(&lock_path)
+        .map_err(|error| Error::io("lock", &lock_path, error))?;
+    lock.ok_or(Error::Locked { path: lock_path })
+}
+
+/// Opens the log and the aggregates of the locked database at `path`, whose checkpoints are in `storage`.
+pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) -> Result<Opened, Error> {
+    let log_dir = path.join(LOG_NAME);
+    // What a process crash left in the engine must be durable before anything is built on it.
+    storage.flush()?;
+    let (database_id, created) = establish(options, &log_dir, storage)?;
+    let log_options = LogOptions {
+        files: Arc::clone(&options.files),
+        dir: log_dir,
+        database_id,
+        segment_bytes_max: options.segment_bytes_max,
+        preallocate_bytes: options.preallocate_step_bytes(),
+    };
+    create_dir(options.files.as_ref(), &log_options.dir)?;
+
+    let mut state = LedgerState::new(&options.schema)?;
+    let covered = restore::load(&mut state, storage)?;
+    let mut replayed = Replayed::default();
+    let signals_len = options.schema.signals().len();
+    let recovered = recovery::read(&log_options, covered, |frame| {
+        replay::apply(&state, signals_len, covered.sequence, frame, &mut replayed)
+    })?;
+    let report = RecoveryReport {
+        created,
+        checkpoint_sequence: covered.sequence,
+        segments_found: recovered.segments_found,
+        frames_replayed: replayed.frames,
+        events_replayed: replayed.events,
+        last_sequence: recovered.last_sequence,
+        torn_tail: recovered.torn_tail.clone(),
+        leftovers_removed: recovered.leftovers(),
+    };
+    let (appender, sealed) = recovered.repair()?;
+    confirm_log(storage, covered)?;
+
+    let poison = Arc::new(Poison::default());
+    let log = Log::new(log_options, Arc::clone(&poison), appender, sealed);
+    let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log);
+    let ledger = SignalLedger::new(state, log, poison, options.durability);
+    Ok(Opened {
+        ledger,
+        checkpointer,
+        report,
+    })
+}
+
+/// The id of the database, which is created if storage knows none and there is no log. Whether it was created.
+fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> Result<(u128, bool), Error> {
+    let Some(sealed) = storage.get(keys::IDENTITY)? else {
+        if recovery::has_segments(options.files.as_ref(), log_dir)? {
+            return Err(Error::StorageMissing {
+                path: log_dir.to_path_buf(),
+            });
+        }
+        let database_id = options.database_id.unwrap_or_else(identity::random_id);
+        let mut batch = WriteBatch::new();
+        put(&mut batch, keys::IDENTITY, identity::encode(database_id));
+        put(&mut batch, keys::SCHEMA, options.schema.encode());
+        storage.write_batch(batch)?;
+        storage.flush()?;
+        return Ok((database_id, true));
+    };
+    let found = identity::decode(keys::unseal(keys::IDENTITY, &sealed)?, keys::IDENTITY)?;
+    if let Some(expected) = options.database_id
+        && expected != found
+    {
+        return Err(Error::ForeignDatabase {
+            path: PathBuf::from("the storage engine"),
+            found,
+            expected,
+        });
+    }
+    check_schema(options, storage)?;
+    Ok((found, false))
+}
+
+/// Compares the schema with the persisted one, and persists signals that were appended.
+fn check_schema(options: &Options, storage: &dyn StorageEngine) -> Result<(), Error> {
+    let corrupt = |what| Error::CorruptValue {
+        key: keys::SCHEMA.to_vec(),
+        what,
+    };
+    let sealed = storage
+        .get(keys::SCHEMA)?
+        .ok_or_else(|| corrupt("it is missing"))?;
+    let persisted = Schema::decode(keys::unseal(keys::SCHEMA, &sealed)?).map_err(corrupt)?;
+    options.schema.check_extends(&persisted)?;
+    if options.schema != persisted {
+        storage.put(keys::SCHEMA, &keys::seal(keys::SCHEMA, options.schema.encode()))?;
+        storage.flush()?;
+    }
+    Ok(())
+}
+
+/// Tells storage that there is a log, once, so that a missing one is noticed from now on.
+fn confirm_log(storage: &dyn StorageEngine, covered: Covered) -> Result<(), Error> {
+    if covered.log_exists {
+        return Ok(());
+    }
+    storage.put(
+        keys::CHECKPOINT,
+        &keys::seal(keys::CHECKPOINT, record::encode(0, 0)),
+    )?;
+    storage.flush()
+}
+
+fn put(batch: &mut WriteBatch, key: &[u8], value: Vec<u8>) {
+    batch.put(key, keys::seal(key, value));
+}
+
+/// Makes a directory unless there is one, durable under its name.
+fn create_dir(files: &dyn FileAccess, path: &Path) -> Result<(), Error> {
+    if files.list(path).is_ok() {
+        return Ok(());
+    }
+    files
+        .create_dir(path)
+        .map_err(|error| Error::io("create directory", path, error))?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    sync_dir(files, parent)
+}

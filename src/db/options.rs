@@ -1,0 +1,215 @@
+//! The options of a database. Each states its unit, default and bounds.
+
+use std::sync::Arc;
+
+use crate::clock::{Clock, SystemClock};
+use crate::fs::{FileAccess, RealFiles};
+use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::{Error, Schema};
+
+/// What an acknowledgement promises. Whatever the policy, after reopening the state equals every event up to some
+/// sequence number R applied exactly once, without a hole; the policy says how far R reaches at least.
+///
+/// | policy | after a process crash | after a power loss |
+/// |---|---|---|
+/// | [`EverySynced`](Self::EverySynced) | last acknowledged | last acknowledged |
+/// | [`SyncedEvery`](Self::SyncedEvery) | last acknowledged | [`durable_sequence`](crate::TidalDb::durable_sequence) at the crash |
+/// | [`OperatingSystem`](Self::OperatingSystem) | last acknowledged | last explicit sync or checkpoint |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// An acknowledged event is synced. Threads that wait at the same time share a sync.
+    #[default]
+    EverySynced,
+    /// An acknowledged event is written, and synced within about this time.
+    SyncedEvery {
+        /// The interval in milliseconds, at least 1.
+        interval_ms: u64,
+    },
+    /// An acknowledged event is written; when it reaches the disk is up to the operating system.
+    OperatingSystem,
+}
+
+/// Who does the automatic checkpoint and the timed sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Background {
+    /// Threads of the database.
+    #[default]
+    OwnThreads,
+    /// The thread that records, at the beginning of a call, when the work is due. The database starts no thread, and
+    /// with a clock, a database id and one caller that are given, every run writes the same bytes.
+    Caller,
+}
+
+/// How a database is opened.
+///
+/// # Examples
+/// ```
+/// use tidaldb::{Durability, Options, Schema, Signal};
+/// let options = Options::new(Schema::new().signal(Signal::new("view").half_life_ms(3_600_000)))
+///     .durability(Durability::SyncedEvery { interval_ms: 100 });
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) schema: Schema,
+    pub(crate) durability: Durability,
+    pub(crate) background: Background,
+    pub(crate) segment_bytes_max: u64,
+    pub(crate) preallocate_bytes: Option<u64>,
+    pub(crate) store_segment_bytes_max: u64,
+    pub(crate) checkpoint_log_bytes: u64,
+    pub(crate) skew_ms_max: u64,
+    pub(crate) database_id: Option<u128>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) files: Arc<dyn FileAccess>,
+}
+
+impl Options {
+    /// The default options with this schema.
+    pub fn new(schema: Schema) -> Self {
+        Self {
+            schema,
+            durability: Durability::default(),
+            background: Background::default(),
+            segment_bytes_max: 64 << 20,
+            preallocate_bytes: None,
+            store_segment_bytes_max: 16 << 20,
+            checkpoint_log_bytes: 64 << 20,
+            skew_ms_max: 3_600_000,
+            database_id: None,
+            clock: Arc::new(SystemClock),
+            files: Arc::new(RealFiles),
+        }
+    }
+
+    /// What an acknowledgement promises. Default: [`Durability::EverySynced`].
+    #[must_use]
+    pub fn durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// Who does the background work. Default: [`Background::OwnThreads`].
+    #[must_use]
+    pub fn background(self, background: Background) -> Self {
+        Self { background, ..self }
+    }
+
+    /// The size in bytes at which a segment of the log takes no further frame. Default 64 MiB;
+    /// [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`].
+    #[must_use]
+    pub fn segment_bytes_max(self, bytes: u64) -> Self {
+        Self {
+            segment_bytes_max: bytes,
+            ..self
+        }
+    }
+
+    /// How many zero bytes are written ahead of the log at a time, so that a sync has no metadata to write; 0 turns it
+    /// off. Default 1 MiB, and 0 under [`Durability::OperatingSystem`].
+    #[must_use]
+    pub fn preallocate_bytes(self, bytes: u64) -> Self {
+        Self {
+            preallocate_bytes: Some(bytes),
+            ..self
+        }
+    }
+
+    /// The size in bytes at which a file of the embedded store takes no further batch. Default 16 MiB;
+    /// [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`].
+    #[must_use]
+    pub fn store_segment_bytes_max(self, bytes: u64) -> Self {
+        Self {
+            store_segment_bytes_max: bytes,
+            ..self
+        }
+    }
+
+    /// By how many bytes the log grows until a checkpoint is made. Default 64 MiB, at least 1.
+    ///
+    /// At four times this size writers wait for a checkpoint, so that the log stays bounded however slow the storage
+    /// is.
+    #[must_use]
+    pub fn checkpoint_log_bytes(self, bytes: u64) -> Self {
+        Self {
+            checkpoint_log_bytes: bytes,
+            ..self
+        }
+    }
+
+    /// How far ahead of the clock an event's time may be, in milliseconds. Default one hour.
+    #[must_use]
+    pub fn skew_ms_max(self, skew_ms: u64) -> Self {
+        Self {
+            skew_ms_max: skew_ms,
+            ..self
+        }
+    }
+
+    /// The id of the database. Default: a random one when it is created, any when it is opened.
+    #[must_use]
+    pub fn database_id(self, database_id: u128) -> Self {
+        Self {
+            database_id: Some(database_id),
+            ..self
+        }
+    }
+
+    /// The clock. Default: the operating system's.
+    #[must_use]
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The file system. Default: the operating system's.
+    #[must_use]
+    pub fn files(self, files: Arc<dyn FileAccess>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// # Errors
+    /// `InvalidInput` or `LimitExceeded` names the option.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        self.schema.validate()?;
+        for (field, bytes) in [
+            ("segment_bytes_max", self.segment_bytes_max),
+            ("store_segment_bytes_max", self.store_segment_bytes_max),
+        ] {
+            if bytes < SEGMENT_BYTES_MIN {
+                return Err(Error::invalid(field, bytes, "it is below SEGMENT_BYTES_MIN"));
+            }
+            if bytes > SEGMENT_BYTES_MAX {
+                return Err(Error::LimitExceeded {
+                    what: field,
+                    limit: SEGMENT_BYTES_MAX,
+                    found: bytes,
+                });
+            }
+        }
+        if let Some(bytes) = self.preallocate_bytes
+            && bytes > SEGMENT_BYTES_MAX
+        {
+            return Err(Error::LimitExceeded {
+                what: "preallocate_bytes",
+                limit: SEGMENT_BYTES_MAX,
+                found: bytes,
+            });
+        }
+        if self.checkpoint_log_bytes == 0 {
+            return Err(Error::invalid("checkpoint_log_bytes", 0, "it is at least 1"));
+        }
+        if self.durability == (Durability::SyncedEvery { interval_ms: 0 }) {
+            return Err(Error::invalid("interval_ms", 0, "it is at least 1"));
+        }
+        Ok(())
+    }
+
+    /// The preallocation step that is in force.
+    pub(crate) fn preallocate_step_bytes(&self) -> u64 {
+        let default = if self.durability == Durability::OperatingSystem {
+            0
+        } else {
+            1 << 20
+        };
+        self.preallocate_bytes.unwrap_or(default)
+    }
+}

@@ -1,0 +1,259 @@
+//! Reading through the handle. No read holds a lock for longer than one entity's worth of work.
+
+use super::handle::TidalDb;
+use super::report::Statistics;
+use crate::bitmap::Bitmap;
+use crate::{CohortId, EntityId, Error, SignalId};
+
+impl TidalDb {
+    /// The score of an entity by one signal's half-life, decayed to `now_ms`: the sum over its events of
+    /// `weight * 2^(-(now_ms - at_ms) / half_life_ms)`. Dimensionless; 0 without events.
+    ///
+    /// A `now_ms` before the newest event reads as that event's time. Whatever the order in which events came, the
+    /// result is the same to 1e-9 of the sum of the absolute contributions. Forward decay: Cormode, Shkapenyuk,
+    /// Srivastava, Xu, ICDE 2009.
+    ///
+    /// # Errors
+    /// `UnknownSignal`; `InvalidInput` for the half-life's index; `Poisoned` after a panic in the middle of an
+    /// operation; `Closed`.
+    pub fn score(
+        &self,
+        entity: EntityId,
+        signal: SignalId,
+        half_life_index: usize,
+        now_ms: i64,
+    ) -> Result<f64, Error> {
+        self.read(|| {
+            self.shared
+                .ledger
+                .state
+                .signals
+                .score(entity, signal, half_life_index, now_ms)
+        })
+    }
+
+    /// How many events of an entity there were in the `buckets_len` buckets of one window ring that end with the
+    /// bucket of `now_ms`. Buckets are aligned to the Unix epoch; weights do not matter; a bucket saturates at
+    /// `u32::MAX`.
+    ///
+    /// # Errors
+    /// `UnknownSignal`; `InvalidInput` for the ring's index or more buckets than it has; `Poisoned`; `Closed`.
+    pub fn windowed_count(
+        &self,
+        entity: EntityId,
+        signal: SignalId,
+        ring_index: usize,
+        buckets_len: u32,
+        now_ms: i64,
+    ) -> Result<u64, Error> {
+        self.read(|| {
+            self.shared
+                .ledger
+                .state
+                .signals
+                .count(entity, signal, ring_index, buckets_len, now_ms)
+        })
+    }
+
+    /// As [`score`](Self::score), of the events that named the cohort.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn cohort_score(
+        &self,
+        cohort: CohortId,
+        entity: EntityId,
+        signal: SignalId,
+        half_life_index: usize,
+        now_ms: i64,
+    ) -> Result<f64, Error> {
+        self.read(|| {
+            self.shared
+                .ledger
+                .state
+                .cohorts
+                .score(cohort, entity, signal, half_life_index, now_ms)
+        })
+    }
+
+    /// As [`windowed_count`](Self::windowed_count), of the events that named the cohort.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn cohort_windowed_count(
+        &self,
+        cohort: CohortId,
+        entity: EntityId,
+        signal: SignalId,
+        ring_index: usize,
+        buckets_len: u32,
+        now_ms: i64,
+    ) -> Result<u64, Error> {
+        let cohorts = &self.shared.ledger.state.cohorts;
+        self.read(|| cohorts.count(cohort, entity, signal, ring_index, buckets_len, now_ms))
+    }
+
+    /// The up to `limit` items that the same users engaged with positively, and the weights of these edges decayed to
+    /// `now_ms`: by weight descending, then by id ascending.
+    ///
+    /// Edges are bounded per item with Space-Saving (Metwally, Agrawal, El Abbadi, ICDT 2005): once an item has had
+    /// more of them than the bound, a weight may be overestimated.
+    ///
+    /// # Errors
+    /// `Poisoned` after a panic in the middle of an operation; `Closed`.
+    pub fn related(&self, item: EntityId, limit: usize, now_ms: i64) -> Result<Vec<(EntityId, f64)>, Error> {
+        self.read(|| {
+            Ok(self
+                .shared
+                .ledger
+                .state
+                .lock_co_engagement()?
+                .related(item, limit, now_ms))
+        })
+    }
+
+    /// The names of all collections, in byte order.
+    ///
+    /// # Errors
+    /// `Poisoned` after a panic in the middle of a change; `Closed`.
+    pub fn collections(&self) -> Result<Vec<Vec<u8>>, Error> {
+        self.read(|| {
+            let index = self.shared.collections.read(&self.shared.ledger.poison)?;
+            Ok(index.names().map(<[u8]>::to_vec).collect())
+        })
+    }
+
+    /// Whether `entity` is a member of the collection.
+    ///
+    /// # Errors
+    /// `UnknownCollection`; `Poisoned` after a panic in the middle of a change; `Closed`.
+    pub fn collection_contains(&self, name: impl AsRef<[u8]>, entity: EntityId) -> Result<bool, Error> {
+        self.with_members(name.as_ref(), |members| members.contains(entity.0))
+    }
+
+    /// How many members the collection has.
+    ///
+    /// # Errors
+    /// As [`collection_contains`](Self::collection_contains).
+    pub fn collection_len(&self, name: impl AsRef<[u8]>) -> Result<u64, Error> {
+        self.with_members(name.as_ref(), Bitmap::len)
+    }
+
+    /// The members of the collection, ascending, as of this call.
+    ///
+    /// # Errors
+    /// As [`collection_contains`](Self::collection_contains).
+    pub fn collection_members(&self, name: impl AsRef<[u8]>) -> Result<Vec<EntityId>, Error> {
+        self.with_members(name.as_ref(), entities)
+    }
+
+    /// The entities in both collections, ascending.
+    ///
+    /// # Errors
+    /// As [`collection_contains`](Self::collection_contains).
+    pub fn collection_and(
+        &self,
+        left: impl AsRef<[u8]>,
+        right: impl AsRef<[u8]>,
+    ) -> Result<Vec<EntityId>, Error> {
+        self.combine(left.as_ref(), right.as_ref(), Bitmap::and)
+    }
+
+    /// The entities in either collection, ascending.
+    ///
+    /// # Errors
+    /// As [`collection_contains`](Self::collection_contains).
+    pub fn collection_or(
+        &self,
+        left: impl AsRef<[u8]>,
+        right: impl AsRef<[u8]>,
+    ) -> Result<Vec<EntityId>, Error> {
+        self.combine(left.as_ref(), right.as_ref(), Bitmap::or)
+    }
+
+    /// The entities in the collection `left` that are not in `right`, ascending.
+    ///
+    /// # Errors
+    /// As [`collection_contains`](Self::collection_contains).
+    pub fn collection_difference(
+        &self,
+        left: impl AsRef<[u8]>,
+        right: impl AsRef<[u8]>,
+    ) -> Result<Vec<EntityId>, Error> {
+        self.combine(left.as_ref(), right.as_ref(), Bitmap::difference)
+    }
+
+    /// The sequence number of the last frame that is written; 0 before the first.
+    pub fn last_sequence(&self) -> u64 {
+        self.shared.ledger.log.last_sequence()
+    }
+
+    /// Every event with a sequence number up to this one survives a power loss: it is synced in the log, or in a
+    /// flushed checkpoint.
+    pub fn durable_sequence(&self) -> u64 {
+        self.shared
+            .ledger
+            .log
+            .durable_sequence()
+            .max(self.shared.checkpointer.covered())
+    }
+
+    /// The state of the handle at this moment.
+    ///
+    /// # Errors
+    /// `Poisoned` after a panic in the middle of an operation.
+    pub fn statistics(&self) -> Result<Statistics, Error> {
+        let ledger = &self.shared.ledger;
+        Ok(Statistics {
+            last_sequence: self.last_sequence(),
+            durable_sequence: self.durable_sequence(),
+            checkpoint_sequence: self.shared.checkpointer.covered(),
+            log_bytes: ledger.log.log_bytes(),
+            log_bytes_since_checkpoint: self.shared.checkpointer.bytes_since(&ledger.log),
+            late_drops: ledger.state.late_drops(),
+            states_len: self.sound(ledger.state.signals.len())?,
+            cohort_states_len: self.sound(ledger.state.cohorts.states().len())?,
+            heap_bytes: self.sound(ledger.state.signals.heap_bytes())?
+                + self.sound(ledger.state.cohorts.states().heap_bytes())?,
+            poison: ledger.poison.cause(),
+        })
+    }
+
+    /// Runs a read unless reads have ended.
+    pub(super) fn read<T>(&self, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        self.shared.ledger.check_open()?;
+        self.shared.ledger.poison.check_read()?;
+        self.sound(read())
+    }
+
+    /// An aggregate that says that a thread panicked in it ends reading for all.
+    fn sound<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.map_err(|error| match error {
+            Error::Panicked { operation } => self.shared.ledger.poison.panicked(operation),
+            other => other,
+        })
+    }
+
+    fn with_members<T>(&self, name: &[u8], read: impl FnOnce(&Bitmap) -> T) -> Result<T, Error> {
+        self.read(|| {
+            let index = self.shared.collections.read(&self.shared.ledger.poison)?;
+            Ok(read(index.members(name)?))
+        })
+    }
+
+    fn combine(
+        &self,
+        left: &[u8],
+        right: &[u8],
+        combine: impl FnOnce(&Bitmap, &Bitmap) -> Bitmap,
+    ) -> Result<Vec<EntityId>, Error> {
+        self.read(|| {
+            let index = self.shared.collections.read(&self.shared.ledger.poison)?;
+            Ok(entities(&combine(index.members(left)?, index.members(right)?)))
+        })
+    }
+}
+
+pub(super) fn entities(members: &Bitmap) -> Vec<EntityId> {
+    members.iter().map(EntityId).collect()
+}

@@ -1,0 +1,55 @@
+//! What a handle tells of itself: what opening found, and the statistics.
+
+use std::sync::Arc;
+
+use crate::Error;
+pub use crate::wal::recovery::TornTail;
+
+/// What opening found, replayed and cut.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Whether the database was created by this call.
+    pub created: bool,
+    /// The loaded checkpoint holds every frame up to this sequence number; 0 without one.
+    pub checkpoint_sequence: u64,
+    /// Segments of the log that were found.
+    pub segments_found: usize,
+    /// Frames beyond the checkpoint that were replayed; markers do not count.
+    pub frames_replayed: u64,
+    /// Events in those frames.
+    pub events_replayed: u64,
+    /// The last sequence number that was found in the log or the checkpoint; 0 without one.
+    pub last_sequence: u64,
+    /// The end of the log that was cut, if there was one: what a crash left of a frame, or preallocated zeros.
+    pub torn_tail: Option<TornTail>,
+    /// Temporary files of the log that a crash had left and that were removed.
+    pub leftovers_removed: usize,
+}
+
+/// The state of a handle at a moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// The sequence number of the last frame that is written.
+    pub last_sequence: u64,
+    /// Every frame up to this sequence number is durable.
+    pub durable_sequence: u64,
+    /// What the last flushed checkpoint covers; 0 without one.
+    pub checkpoint_sequence: u64,
+    /// Bytes in the log that are not trimmed.
+    pub log_bytes: u64,
+    /// By how many bytes the log has grown since the last checkpoint.
+    pub log_bytes_since_checkpoint: u64,
+    /// Events that were older than a window ring and not counted in it, summed over the rings, since the handle was
+    /// opened and including replay.
+    pub late_drops: u64,
+    /// How many pairs of entity and signal have a state.
+    pub states_len: usize,
+    /// How many triples of cohort, entity and signal have a state.
+    pub cohort_states_len: usize,
+    /// Memory that the states take, in bytes; co-engagement and collections are not in it.
+    pub heap_bytes: usize,
+    /// The first failure, if the handle is poisoned.
+    pub poison: Option<Arc<Error>>,
+}

@@ -1,0 +1,531 @@
+//! The schema: which signals there are and what is kept of each. Persisted; this file is its on-disk format too.
+//!
+//! Encoded form, little-endian, the value of the storage key `schema`:
+//!
+//! | field | size | content |
+//! |---|---|---|
+//! | version | u16 | 1 |
+//! | co-engagement | 5 x varint | ring length, degree, half-life in ms, users at most, nodes at most |
+//! | signals | varint | how many follow |
+//! | per signal: name | varint, bytes | length 1..=255, any bytes |
+//! | flags | u8 | bit 0 positive, bit 1 negative weights are legal |
+//! | half-lives | varint, each varint | milliseconds |
+//! | rings | varint, each 2 x varint | bucket length in milliseconds, buckets |
+//!
+//! A crash leaves the old schema or the new one: it is written in one atomic, flushed batch before the first event
+//! that could need it is accepted.
+
+use crate::codec::{Reader, Write};
+use crate::entities::CoEngagementConfig;
+use crate::limits::{
+    DURATION_MS_MAX, HALF_LIVES_MAX, NAME_BYTES_MAX, RING_BUCKETS_MAX, RINGS_MAX, SIGNALS_MAX,
+};
+use crate::{Error, SignalId};
+
+const VERSION: u16 = 1;
+const FLAG_POSITIVE: u8 = 1;
+const FLAG_NEGATIVE_WEIGHTS: u8 = 2;
+const HOUR_MS: u64 = 3_600_000;
+
+/// A window ring: `buckets` counters of `bucket_ms` milliseconds each, the newest of which moves with the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ring {
+    /// The length of a bucket in milliseconds, 1 to [`DURATION_MS_MAX`](crate::limits::DURATION_MS_MAX).
+    pub bucket_ms: u64,
+    /// How many buckets, 1 to [`RING_BUCKETS_MAX`](crate::limits::RING_BUCKETS_MAX).
+    pub buckets: u32,
+}
+
+/// The declaration of a signal.
+///
+/// # Examples
+/// ```
+/// use tidaldb::Signal;
+/// let like = Signal::new("like").half_life_ms(3_600_000).half_life_ms(86_400_000).positive();
+/// # let _ = like;
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    name: Vec<u8>,
+    half_lives_ms: Vec<u64>,
+    rings: Vec<Ring>,
+    positive: bool,
+    negative_weights: bool,
+}
+
+impl Signal {
+    /// A signal of this name, with no half-life yet and the default rings: 24 buckets of an hour, 7 of a day.
+    ///
+    /// Any 1 to 255 bytes are a legal name.
+    pub fn new(name: impl AsRef<[u8]>) -> Self {
+        Self {
+            name: name.as_ref().to_vec(),
+            half_lives_ms: Vec::new(),
+            rings: vec![
+                Ring {
+                    bucket_ms: HOUR_MS,
+                    buckets: 24,
+                },
+                Ring {
+                    bucket_ms: 24 * HOUR_MS,
+                    buckets: 7,
+                },
+            ],
+            positive: false,
+            negative_weights: false,
+        }
+    }
+
+    /// Adds a half-life, in milliseconds. A signal needs at least one.
+    #[must_use]
+    pub fn half_life_ms(mut self, half_life_ms: u64) -> Self {
+        self.half_lives_ms.push(half_life_ms);
+        self
+    }
+
+    /// Replaces the window rings; an empty list keeps no windows.
+    #[must_use]
+    pub fn rings(mut self, rings: impl Into<Vec<Ring>>) -> Self {
+        self.rings = rings.into();
+        self
+    }
+
+    /// Marks the signal as positive: its events with a user feed co-engagement.
+    #[must_use]
+    pub fn positive(mut self) -> Self {
+        self.positive = true;
+        self
+    }
+
+    /// Makes negative weights legal.
+    #[must_use]
+    pub fn allow_negative_weights(mut self) -> Self {
+        self.negative_weights = true;
+        self
+    }
+
+    /// The name.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// The half-lives, in milliseconds, in the order in which scores are numbered.
+    pub fn half_lives_ms(&self) -> &[u64] {
+        &self.half_lives_ms
+    }
+
+    /// The window rings, in the order in which they are numbered.
+    pub fn window_rings(&self) -> &[Ring] {
+        &self.rings
+    }
+
+    /// Whether its events with a user feed co-engagement.
+    pub fn is_positive(&self) -> bool {
+        self.positive
+    }
+
+    /// Whether negative weights are legal.
+    pub fn allows_negative_weights(&self) -> bool {
+        self.negative_weights
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        check_name("signal name", &self.name)?;
+        if self.half_lives_ms.is_empty() {
+            return Err(Error::invalid(
+                "half_lives_ms",
+                "empty",
+                "a signal needs at least one half-life",
+            ));
+        }
+        check_count("half-lives of a signal", self.half_lives_ms.len(), HALF_LIVES_MAX)?;
+        check_count("window rings of a signal", self.rings.len(), RINGS_MAX)?;
+        for &half_life_ms in &self.half_lives_ms {
+            check_duration("half_life_ms", half_life_ms)?;
+        }
+        for ring in &self.rings {
+            check_duration("bucket_ms", ring.bucket_ms)?;
+            if ring.buckets == 0 {
+                return Err(Error::invalid("buckets", 0, "a ring needs at least one bucket"));
+            }
+            check_count("buckets of a ring", ring.buckets as usize, RING_BUCKETS_MAX)?;
+        }
+        Ok(())
+    }
+}
+
+/// The signals of a database, in the order of their ids, and the configuration of co-engagement.
+///
+/// At open it may have signals appended to what is persisted; any other difference is refused.
+///
+/// # Examples
+/// ```
+/// use tidaldb::{Schema, Signal};
+/// let schema = Schema::new()
+///     .signal(Signal::new("view").half_life_ms(3_600_000))
+///     .signal(Signal::new("like").half_life_ms(86_400_000).positive());
+/// assert!(schema.signal_id("like").is_ok());
+/// assert!(schema.signal_id("lik").is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Schema {
+    signals: Vec<Signal>,
+    co_engagement: CoEngagementConfig,
+}
+
+impl Schema {
+    /// A schema without signals and with the default co-engagement.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a signal.
+    #[must_use]
+    pub fn signal(mut self, signal: Signal) -> Self {
+        self.signals.push(signal);
+        self
+    }
+
+    /// Replaces the configuration of co-engagement.
+    #[must_use]
+    pub fn co_engagement(mut self, config: CoEngagementConfig) -> Self {
+        self.co_engagement = config;
+        self
+    }
+
+    /// The signals, in the order of their ids.
+    pub fn signals(&self) -> &[Signal] {
+        &self.signals
+    }
+
+    /// The configuration of co-engagement.
+    pub fn co_engagement_config(&self) -> &CoEngagementConfig {
+        &self.co_engagement
+    }
+
+    /// The id of the signal of this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSignal`] if there is none.
+    pub fn signal_id(&self, name: impl AsRef<[u8]>) -> Result<SignalId, Error> {
+        let name = name.as_ref();
+        match self.signals.iter().position(|signal| signal.name == name) {
+            Some(index) => Ok(SignalId(index as u16)),
+            None => Err(Error::UnknownSignal {
+                signal: String::from_utf8_lossy(name).into_owned(),
+            }),
+        }
+    }
+
+    /// The signal of this id, if there is one.
+    pub fn get(&self, id: SignalId) -> Option<&Signal> {
+        self.signals.get(usize::from(id.0))
+    }
+
+    /// Checks every limit, and that no two signals share a name.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        check_count("signals of a schema", self.signals.len(), SIGNALS_MAX)?;
+        self.co_engagement.validate()?;
+        for (index, signal) in self.signals.iter().enumerate() {
+            signal.validate()?;
+            if self.signals[..index]
+                .iter()
+                .any(|earlier| earlier.name == signal.name)
+            {
+                let name = String::from_utf8_lossy(&signal.name).into_owned();
+                return Err(Error::invalid("signal name", name, "two signals share it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `self`, given at open, is `persisted` with nothing but signals appended; says what differs if not.
+    pub(crate) fn check_extends(&self, persisted: &Self) -> Result<(), Error> {
+        let differs = |signal: &Signal, what| {
+            Err(Error::SchemaMismatch {
+                signal: String::from_utf8_lossy(&signal.name).into_owned(),
+                what,
+            })
+        };
+        for (index, old) in persisted.signals.iter().enumerate() {
+            let Some(new) = self.signals.get(index) else {
+                return differs(old, "it is missing");
+            };
+            if new.name != old.name {
+                return differs(old, "another signal stands in its place");
+            }
+            if new.half_lives_ms != old.half_lives_ms {
+                return differs(old, "its half-lives");
+            }
+            if new.rings != old.rings {
+                return differs(old, "its window rings");
+            }
+            if new.positive != old.positive {
+                return differs(old, "whether it is positive");
+            }
+            if new.negative_weights != old.negative_weights {
+                return differs(old, "whether negative weights are legal");
+            }
+        }
+        if self.co_engagement != persisted.co_engagement {
+            return Err(Error::SchemaMismatch {
+                signal: "(co-engagement)".to_owned(),
+                what: "its configuration",
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_u16(VERSION);
+        let config = &self.co_engagement;
+        bytes.put_varint(u64::from(config.ring_len_max));
+        bytes.put_varint(u64::from(config.degree_max));
+        bytes.put_varint(config.half_life_ms);
+        bytes.put_varint(config.users_max);
+        bytes.put_varint(config.nodes_max);
+        bytes.put_varint(self.signals.len() as u64);
+        for signal in &self.signals {
+            bytes.put_varint(signal.name.len() as u64);
+            bytes.extend_from_slice(&signal.name);
+            let positive = if signal.positive { FLAG_POSITIVE } else { 0 };
+            let negative = if signal.negative_weights {
+                FLAG_NEGATIVE_WEIGHTS
+            } else {
+                0
+            };
+            bytes.put_u8(positive | negative);
+            bytes.put_varint(signal.half_lives_ms.len() as u64);
+            for &half_life_ms in &signal.half_lives_ms {
+                bytes.put_varint(half_life_ms);
+            }
+            bytes.put_varint(signal.rings.len() as u64);
+            for ring in &signal.rings {
+                bytes.put_varint(ring.bucket_ms);
+                bytes.put_varint(u64::from(ring.buckets));
+            }
+        }
+        bytes
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote. Anything else is an error that says what is wrong.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+        let mut reader = Reader::new(bytes);
+        let schema = Self::read(&mut reader)?.ok_or("the schema ends too early")?;
+        if !reader.is_empty() {
+            return Err("bytes follow the schema");
+        }
+        schema
+            .validate()
+            .map_err(|_| "the schema is outside its limits")?;
+        Ok(schema)
+    }
+
+    /// `Ok(None)` if the bytes end too early. Counts are bounded before anything is allocated for them.
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, &'static str> {
+        if reader.u16() != Some(VERSION) {
+            return Err("the schema's version is unknown");
+        }
+        let Some(co_engagement) = read_co_engagement(reader) else {
+            return Ok(None);
+        };
+        let Some(signals_len) = reader.varint() else {
+            return Ok(None);
+        };
+        if signals_len > SIGNALS_MAX as u64 {
+            return Err("the schema has too many signals");
+        }
+        let mut signals = Vec::new();
+        for _ in 0..signals_len {
+            match read_signal(reader)? {
+                Some(signal) => signals.push(signal),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Self {
+            signals,
+            co_engagement,
+        }))
+    }
+}
+
+fn read_co_engagement(reader: &mut Reader<'_>) -> Option<CoEngagementConfig> {
+    Some(CoEngagementConfig {
+        ring_len_max: u32::try_from(reader.varint()?).ok()?,
+        degree_max: u32::try_from(reader.varint()?).ok()?,
+        half_life_ms: reader.varint()?,
+        users_max: reader.varint()?,
+        nodes_max: reader.varint()?,
+    })
+}
+
+fn read_signal(reader: &mut Reader<'_>) -> Result<Option<Signal>, &'static str> {
+    let Some(name) = reader
+        .varint()
+        .and_then(|len| reader.bytes(usize::try_from(len).ok()?))
+    else {
+        return Ok(None);
+    };
+    let Some(flags) = reader.u8() else { return Ok(None) };
+    if flags & !(FLAG_POSITIVE | FLAG_NEGATIVE_WEIGHTS) != 0 {
+        return Err("a signal has unknown flags");
+    }
+    let Some(half_lives_len) = reader.varint() else {
+        return Ok(None);
+    };
+    if half_lives_len > HALF_LIVES_MAX as u64 {
+        return Err("a signal has too many half-lives");
+    }
+    let Some(half_lives_ms) = (0..half_lives_len)
+        .map(|_| reader.varint())
+        .collect::<Option<Vec<u64>>>()
+    else {
+        return Ok(None);
+    };
+    let Some(rings_len) = reader.varint() else {
+        return Ok(None);
+    };
+    if rings_len > RINGS_MAX as u64 {
+        return Err("a signal has too many rings");
+    }
+    let ring = |reader: &mut Reader<'_>| {
+        Some(Ring {
+            bucket_ms: reader.varint()?,
+            buckets: u32::try_from(reader.varint()?).ok()?,
+        })
+    };
+    let Some(rings) = (0..rings_len)
+        .map(|_| ring(reader))
+        .collect::<Option<Vec<Ring>>>()
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Signal {
+        name: name.to_vec(),
+        half_lives_ms,
+        rings,
+        positive: flags & FLAG_POSITIVE != 0,
+        negative_weights: flags & FLAG_NEGATIVE_WEIGHTS != 0,
+    }))
+}
+
+/// A name of a signal or collection: 1 to 255 bytes, any bytes.
+pub(crate) fn check_name(field: &'static str, name: &[u8]) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::invalid(field, "empty", "a name has at least one byte"));
+    }
+    check_count(field, name.len(), NAME_BYTES_MAX)
+}
+
+fn check_count(what: &'static str, found: usize, limit: usize) -> Result<(), Error> {
+    if found > limit {
+        return Err(Error::LimitExceeded {
+            what,
+            limit: limit as u64,
+            found: found as u64,
+        });
+    }
+    Ok(())
+}
+
+fn check_duration(field: &'static str, ms: u64) -> Result<(), Error> {
+    match ms {
+        0 => Err(Error::invalid(field, 0, "a duration is at least one millisecond")),
+        1..=DURATION_MS_MAX => Ok(()),
+        _ => Err(Error::LimitExceeded {
+            what: field,
+            limit: DURATION_MS_MAX,
+            found: ms,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Schema {
+        Schema::new()
+            .signal(Signal::new("view").half_life_ms(1000).half_life_ms(60_000))
+            .signal(
+                Signal::new([0, 255])
+                    .half_life_ms(7)
+                    .rings([])
+                    .positive()
+                    .allow_negative_weights(),
+            )
+    }
+
+    #[test]
+    fn a_schema_reads_back_as_it_was_written_and_every_shorter_form_is_refused() {
+        let bytes = sample().encode();
+        assert_eq!(Schema::decode(&bytes), Ok(sample()));
+        for len in 0..bytes.len() {
+            assert!(Schema::decode(&bytes[..len]).is_err(), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_makes_decoding_panic() {
+        let bytes = sample().encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(Schema::decode(&flipped), Ok(sample()), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn appending_a_signal_is_legal_and_any_other_difference_names_the_signal() {
+        let persisted = sample();
+        let appended = sample().signal(Signal::new("share").half_life_ms(5));
+        assert!(appended.check_extends(&persisted).is_ok());
+        let message = |schema: Schema| schema.check_extends(&persisted).unwrap_err().to_string();
+        assert_eq!(
+            message(Schema::new()),
+            "signal \"view\" differs from the persisted schema: it is missing"
+        );
+        let mut other = sample();
+        other.signals[0].half_lives_ms[1] += 1;
+        assert_eq!(
+            message(other),
+            "signal \"view\" differs from the persisted schema: its half-lives"
+        );
+        let mut other = sample();
+        other.signals.swap(0, 1);
+        assert!(message(other).contains("another signal stands in its place"));
+        let mut other = sample();
+        other.signals[1].positive = false;
+        assert!(message(other).contains("whether it is positive"));
+        let mut other = sample();
+        other.signals[1].negative_weights = false;
+        assert!(message(other).contains("negative weights"));
+        let mut other = sample();
+        other.signals[0].rings.pop();
+        assert!(message(other).contains("window rings"));
+    }
+
+    #[test]
+    fn a_declaration_outside_its_limits_is_refused() {
+        let refused = |signal: Signal| Schema::new().signal(signal).validate().is_err();
+        assert!(refused(Signal::new("").half_life_ms(1)));
+        assert!(refused(Signal::new([b'n'; NAME_BYTES_MAX + 1]).half_life_ms(1)));
+        assert!(!refused(Signal::new([b'n'; NAME_BYTES_MAX]).half_life_ms(1)));
+        assert!(refused(Signal::new("none")));
+        assert!(refused(Signal::new("zero").half_life_ms(0)));
+        assert!(refused(Signal::new("long").half_life_ms(DURATION_MS_MAX + 1)));
+        assert!(!refused(Signal::new("long").half_life_ms(DURATION_MS_MAX)));
+        let ring = |bucket_ms, buckets| {
+            Signal::new("r")
+                .half_life_ms(1)
+                .rings([Ring { bucket_ms, buckets }])
+        };
+        assert!(refused(ring(0, 1)) && refused(ring(1, 0)) && refused(ring(1, RING_BUCKETS_MAX as u32 + 1)));
+        assert!(!refused(ring(1, RING_BUCKETS_MAX as u32)));
+        let twice = Schema::new()
+            .signal(Signal::new("a").half_life_ms(1))
+            .signal(Signal::new("a").half_life_ms(2));
+        assert!(twice.validate().is_err());
+    }
+}

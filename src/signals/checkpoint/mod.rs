@@ -1,0 +1,207 @@
+//! Checkpoints: the state as of one sequence number N, written together with N, so that the log up to N can go.
+//!
+//! Steps, and what a crash after each leaves:
+//!
+//! 1. Under the gate: fix N, declare what changed up to now to be this checkpoint's. Nothing on disk.
+//! 2. Copy it, shard by shard, and encode it; writers go on. A writer that is first to touch a shard copies that
+//!    shard's changes aside before it makes its own. Nothing on disk.
+//! 3. `write_batch`: the old checkpoint or the new one with its N, never a mixture; the whole log.
+//! 4. `flush`: the new checkpoint; the whole log, of which replay skips the frames up to N.
+//! 5. The log's marker: the same, confirmed.
+//! 6. Trimming: whole segments that N covers go, oldest first.
+//!
+//! A failure at any step poisons the handle: what was declared is not declared again.
+
+pub(crate) mod record;
+pub(crate) mod restore;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::cohort::CohortEntity;
+use crate::entities::FENCE_SHARDS;
+use crate::poison::Memory;
+use crate::signals::ledger::{LedgerState, SignalLedger};
+use crate::signals::states::{PageCopies, SHARDS, StateKey, StateTable};
+use crate::storage::{StorageEngine, WriteBatch, keys};
+use crate::wal::Log;
+use crate::{EntityId, Error};
+
+/// Makes one checkpoint at a time, and knows the last one.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    /// Held for a whole checkpoint.
+    running: Mutex<Copies>,
+    /// What the last flushed checkpoint covers.
+    covered: AtomicU64,
+    /// The log's last sequence number after the last checkpoint: nothing is new as long as it stays.
+    settled: AtomicU64,
+    /// The log's bytes after the last checkpoint.
+    settled_bytes: AtomicU64,
+}
+
+/// The memory that pages are copied to, used again by every checkpoint.
+#[derive(Debug)]
+struct Copies {
+    signals: PageCopies<EntityId>,
+    cohorts: PageCopies<CohortEntity>,
+}
+
+/// What is fixed under the gate.
+#[derive(Debug, Clone, Copy)]
+struct Fence {
+    covered: u64,
+    synced: u64,
+}
+
+impl Checkpointer {
+    /// One that goes on after a checkpoint that covers `covered`, of a log that holds `replayed` frames beyond it.
+    pub(crate) fn new(covered: u64, replayed: u64, state: &LedgerState, log: &Log) -> Self {
+        let settled = if replayed == 0 {
+            log.last_sequence()
+        } else {
+            covered
+        };
+        Self {
+            running: Mutex::new(Copies {
+                signals: state.signals.page_copies(),
+                cohorts: state.cohorts.states().page_copies(),
+            }),
+            covered: AtomicU64::new(covered),
+            settled: AtomicU64::new(settled),
+            settled_bytes: AtomicU64::new(if replayed == 0 { log.log_bytes() } else { 0 }),
+        }
+    }
+
+    /// The sequence number that the last flushed checkpoint covers; 0 without one.
+    pub(crate) fn covered(&self) -> u64 {
+        self.covered.load(Ordering::Acquire)
+    }
+
+    /// How many bytes the log has grown by since the last checkpoint.
+    pub(crate) fn bytes_since(&self, log: &Log) -> u64 {
+        log.log_bytes()
+            .saturating_sub(self.settled_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Makes a checkpoint if the log has grown by at least `bytes_min` and anything was recorded since the last one,
+    /// which it looks at once an earlier checkpoint has ended; gives what the last one covers then.
+    ///
+    /// # Errors
+    /// `Poisoned`, by an earlier failure or by this one.
+    pub(crate) fn checkpoint(
+        &self,
+        ledger: &SignalLedger,
+        storage: &dyn StorageEngine,
+        bytes_min: u64,
+    ) -> Result<u64, Error> {
+        let poison = &ledger.poison;
+        let mut copies = self.running.lock().map_err(|_| {
+            poison.fail(Error::Panicked {
+                operation: "checkpoint",
+            })
+        })?;
+        poison.check_write()?;
+        let nothing_new = ledger.log.last_sequence() == self.settled.load(Ordering::Acquire);
+        if nothing_new || self.bytes_since(&ledger.log) < bytes_min {
+            return Ok(self.covered());
+        }
+        let _unwinding = poison.on_unwind("checkpoint", Memory::Whole);
+        let fence = begin(ledger)?;
+        let batch = collect(ledger, fence, &mut copies)?;
+
+        poison.check_write()?;
+        #[cfg(any(test, feature = "test-utils"))]
+        crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPreFlush);
+
+        storage.write_batch(batch).map_err(|error| poison.fail(error))?;
+        poison.check_write()?;
+        storage.flush().map_err(|error| poison.fail(error))?;
+        self.covered.store(fence.covered, Ordering::Release);
+
+        #[cfg(any(test, feature = "test-utils"))]
+        crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPostFlush);
+
+        let marker = ledger.log.append_checkpoint(fence.covered)?;
+        if marker == fence.covered + 1 {
+            self.settled.store(marker, Ordering::Release);
+        }
+        ledger.log.trim(fence.covered)?;
+        self.settled_bytes
+            .store(ledger.log.log_bytes(), Ordering::Relaxed);
+        Ok(fence.covered)
+    }
+}
+
+/// Fixes N and declares what changed up to N, while no event is between its append and the end of its applying.
+fn begin(ledger: &SignalLedger) -> Result<Fence, Error> {
+    ledger.exclusively(|| {
+        let state = &ledger.state;
+        state
+            .signals
+            .begin_fence()
+            .map_err(|_| ledger.poison.panicked("apply"))?;
+        state
+            .cohorts
+            .states()
+            .begin_fence()
+            .map_err(|_| ledger.poison.panicked("apply"))?;
+        state
+            .lock_co_engagement()
+            .map_err(|_| ledger.poison.panicked("apply"))?
+            .begin_fence();
+        Ok(Fence {
+            covered: ledger.log.last_sequence(),
+            synced: ledger.log.durable_sequence(),
+        })
+    })
+}
+
+/// Copies what was declared, shard by shard, and encodes it into one batch with N.
+fn collect(ledger: &SignalLedger, fence: Fence, copies: &mut Copies) -> Result<WriteBatch, Error> {
+    let mut batch = WriteBatch::new();
+    let state = &ledger.state;
+    collect_pages(&state.signals, &mut copies.signals, &mut batch)
+        .map_err(|_| ledger.poison.panicked("apply"))?;
+    collect_pages(state.cohorts.states(), &mut copies.cohorts, &mut batch)
+        .map_err(|_| ledger.poison.panicked("apply"))?;
+    for shard in 0..FENCE_SHARDS {
+        let mut index = state
+            .lock_co_engagement()
+            .map_err(|_| ledger.poison.panicked("apply"))?;
+        let records = index.take_fenced(shard);
+        drop(index);
+        for record in records {
+            let key = record.key();
+            match record.value() {
+                Some(value) => put(&mut batch, key, value),
+                None => batch.delete(key),
+            }
+        }
+    }
+    put(
+        &mut batch,
+        keys::CHECKPOINT.to_vec(),
+        record::encode(fence.covered, fence.synced),
+    );
+    Ok(batch)
+}
+
+fn collect_pages<K: StateKey>(
+    table: &StateTable<K>,
+    copies: &mut PageCopies<K>,
+    batch: &mut WriteBatch,
+) -> Result<(), Error> {
+    for shard in 0..SHARDS {
+        table.take_fenced(shard, copies)?;
+        for (key, value) in copies.records(shard) {
+            put(batch, key, value);
+        }
+    }
+    Ok(())
+}
+
+fn put(batch: &mut WriteBatch, key: Vec<u8>, value: Vec<u8>) {
+    let sealed = keys::seal(&key, value);
+    batch.put(key, sealed);
+}

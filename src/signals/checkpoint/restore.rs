@@ -1,0 +1,59 @@
+//! Loading a checkpoint: every record of the state, checked against its key, into empty aggregates.
+
+use super::record;
+use crate::Error;
+use crate::signals::ledger::LedgerState;
+use crate::storage::{StorageEngine, keys};
+use crate::wal::recovery::Covered;
+
+/// Loads the checkpoint of `storage` into the empty `state` and gives what it covers; nothing if there is none.
+///
+/// # Errors
+/// `CorruptValue`, or that of the storage engine. The state is of no use then.
+pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Result<Covered, Error> {
+    let Some(sealed) = storage.get(keys::CHECKPOINT)? else {
+        return Ok(Covered {
+            sequence: 0,
+            synced: 0,
+            log_exists: false,
+        });
+    };
+    let corrupt = |key: &[u8], what| Error::CorruptValue {
+        key: key.to_vec(),
+        what,
+    };
+    let covered = record::decode(keys::unseal(keys::CHECKPOINT, &sealed)?)
+        .map_err(|what| corrupt(keys::CHECKPOINT, what))?;
+    each(storage, keys::STATES, |key, value| {
+        state
+            .signals
+            .restore_page(key, value)
+            .map_err(|what| corrupt(key, what))
+    })?;
+    each(storage, keys::COHORT_STATES, |key, value| {
+        state
+            .cohorts
+            .states_mut()
+            .restore_page(key, value)
+            .map_err(|what| corrupt(key, what))
+    })?;
+    let mut co_engagement = state.lock_co_engagement()?;
+    for prefix in keys::CO_ENGAGEMENT {
+        each(storage, prefix, |key, value| co_engagement.restore(key, value))?;
+    }
+    co_engagement.finish_restore()?;
+    drop(co_engagement);
+    Ok(covered)
+}
+
+fn each(
+    storage: &dyn StorageEngine,
+    prefix: &[u8],
+    mut restore: impl FnMut(&[u8], &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for pair in storage.scan_prefix(prefix)? {
+        let (key, sealed) = pair?;
+        restore(&key, keys::unseal(&key, &sealed)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! Recording: append to the log, apply to every aggregate, wait for the sync that the policy asks for.
+//!
+//! Invariants: an event is applied after its frame is written and never otherwise; every frame that is in the log
+//! when the gate is held exclusively is applied in full; nothing is acknowledged that the policy does not cover.
+//!
+//! A crash before the append returned leaves the frame in the log or not, whole either way; after it the frame is in
+//! the log, and what memory had of it is lost and replayed. A thread that panics between the append and the end of
+//! the applying leaves memory behind the log: the handle is poisoned, reads included.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use super::state::LedgerState;
+use crate::poison::{Memory, Poison};
+use crate::wal::payload::{Forget, encode_events, encode_forget};
+use crate::wal::{FrameBuffer, FrameKind, Log};
+use crate::{Durability, Error, SignalEvent};
+
+/// Buffers kept for later calls; more threads than this at a time allocate one each.
+const SPARE_BUFFERS_MAX: usize = 16;
+/// A buffer that has grown beyond this is not kept.
+const SPARE_BUFFER_BYTES_MAX: usize = 1 << 20;
+
+/// The log and the aggregates fed from it.
+#[derive(Debug)]
+pub(crate) struct SignalLedger {
+    pub(crate) state: LedgerState,
+    pub(crate) log: Log,
+    pub(crate) poison: Arc<Poison>,
+    durability: Durability,
+    /// Shared from an append to the end of its applying; exclusive where the log's end and memory must agree.
+    gate: RwLock<()>,
+    /// Set under the exclusive gate, so that nothing is appended after the log's orderly end.
+    closed: AtomicBool,
+    buffers: Mutex<Vec<FrameBuffer>>,
+}
+
+impl SignalLedger {
+    pub(crate) fn new(state: LedgerState, log: Log, poison: Arc<Poison>, durability: Durability) -> Self {
+        Self {
+            state,
+            log,
+            poison,
+            durability,
+            gate: RwLock::new(()),
+            closed: AtomicBool::new(false),
+            buffers: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Records the valid `events` of one call, as one frame, and gives its sequence number.
+    ///
+    /// # Errors
+    /// `Poisoned`; wrapped in `AfterAppend` once the frame may be in the log.
+    pub(crate) fn record_signal(&self, events: &[SignalEvent<'_>]) -> Result<u64, Error> {
+        let mut frame = self.take_buffer();
+        encode_events(events, frame.begin());
+        frame.finish(FrameKind::Events);
+        let positives = self.state.positives_of(events);
+        let sequence = {
+            let _shared = self.enter()?;
+            let _unwinding = self.poison.on_unwind("apply", Memory::Half);
+            let sequence = self
+                .log
+                .append(&mut frame, |_| self.state.enqueue_positives(&positives))?;
+
+            #[cfg(any(test, feature = "test-utils"))]
+            crate::testing::check_crash_point(crate::testing::CrashPoint::WalPreAggregate);
+
+            for event in events {
+                let applied = self
+                    .state
+                    .apply_signal(event.entity, event.signal, event.weight, event.at_ms);
+                applied.map_err(|error| self.failed_apply(sequence, error))?;
+            }
+
+            #[cfg(any(test, feature = "test-utils"))]
+            crate::testing::check_crash_point(crate::testing::CrashPoint::WalPostAggregate);
+
+            self.apply_cohorts(events)
+                .map_err(|error| self.failed_apply(sequence, error))?;
+            if !positives.is_empty() {
+                self.state
+                    .apply_positives()
+                    .map_err(|error| self.failed_apply(sequence, error))?;
+            }
+            sequence
+        };
+        self.keep_buffer(frame);
+        self.acknowledge(sequence)?;
+        Ok(sequence)
+    }
+
+    fn apply_cohorts(&self, events: &[SignalEvent<'_>]) -> Result<(), Error> {
+        for event in events {
+            for &cohort in event.cohorts {
+                self.state
+                    .apply_cohort(cohort, event.entity, event.signal, event.weight, event.at_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets an entity or a user, as one frame, and gives its sequence number. Writers wait meanwhile, so that
+    /// what the frame is ordered after in the log is what is forgotten in memory.
+    ///
+    /// # Errors
+    /// `Poisoned`; wrapped in `AfterAppend` once the frame may be in the log.
+    pub(crate) fn forget(&self, forget: Forget) -> Result<u64, Error> {
+        let mut frame = FrameBuffer::default();
+        encode_forget(forget, frame.begin());
+        frame.finish(FrameKind::Forget);
+        let sequence = self.exclusively(|| {
+            self.check_open()?;
+            let _unwinding = self.poison.on_unwind("apply", Memory::Half);
+            let sequence = self.log.append(&mut frame, |_| {})?;
+            self.state
+                .forget(forget)
+                .map_err(|error| self.failed_apply(sequence, error))?;
+            Ok(sequence)
+        })?;
+        self.acknowledge(sequence)?;
+        Ok(sequence)
+    }
+
+    /// Waits until no event is on its way and lets no further one in. Whether this call was the one to do so.
+    ///
+    /// # Errors
+    /// `Poisoned`.
+    pub(crate) fn close(&self) -> Result<bool, Error> {
+        let _exclusive = self.gate.write().map_err(|_| self.poison.panicked("apply"))?;
+        Ok(!self.closed.swap(true, Ordering::AcqRel))
+    }
+
+    /// # Errors
+    /// `Closed` once [`close`](Self::close) was called.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) {
+            Err(Error::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes the gate for one event.
+    fn enter(&self) -> Result<RwLockReadGuard<'_, ()>, Error> {
+        let shared = self.gate.read().map_err(|_| self.poison.panicked("apply"))?;
+        self.check_open()?;
+        self.poison.check_write()?;
+        Ok(shared)
+    }
+
+    /// Runs `body` while no event is between its append and the end of its applying.
+    ///
+    /// # Errors
+    /// `Poisoned`, or that of `body`.
+    pub(crate) fn exclusively<T>(&self, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let _exclusive = self.gate.write().map_err(|_| self.poison.panicked("apply"))?;
+        self.poison.check_write()?;
+        body()
+    }
+
+    /// Waits for what the policy asks of a frame before its caller is told.
+    fn acknowledge(&self, sequence: u64) -> Result<(), Error> {
+        match self.durability {
+            Durability::EverySynced => self.log.sync_to(sequence).map_err(|error| Error::AfterAppend {
+                sequence,
+                source: Box::new(error),
+            }),
+            Durability::SyncedEvery { .. } | Durability::OperatingSystem => Ok(()),
+        }
+    }
+
+    /// An aggregate refused an event whose frame is in the log: memory is behind the log from now on.
+    fn failed_apply(&self, sequence: u64, error: Error) -> Error {
+        drop(error);
+        Error::AfterAppend {
+            sequence,
+            source: Box::new(self.poison.panicked("apply")),
+        }
+    }
+
+    fn take_buffer(&self) -> FrameBuffer {
+        self.buffers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_default()
+    }
+
+    fn keep_buffer(&self, buffer: FrameBuffer) {
+        let mut spare = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_BUFFERS_MAX && buffer.len() <= SPARE_BUFFER_BYTES_MAX {
+            spare.push(buffer);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The aggregates in memory, and how an event is applied to each. Recording and replay both come through here.
+//!
+//! Hot, warm and cohort updates commute: they need no order between threads. Co-engagement does not commute; its
+//! events wait in a queue that is filled in log order and drained under the index's lock, by whoever comes first.
+//!
+//! Everything here is lost in a crash and comes back from the checkpoint and the log.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::cohort::CohortSignalLedger;
+use crate::entities::CoEngagementIndex;
+use crate::signals::states::{SignalShape, StateTable};
+use crate::wal::payload::Forget;
+use crate::{CohortId, EntityId, Error, Schema, SignalEvent, SignalId, UserId};
+
+/// A positive event on its way to the co-engagement index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Positive {
+    pub(crate) user: UserId,
+    pub(crate) entity: EntityId,
+    pub(crate) weight: f64,
+    pub(crate) at_ms: i64,
+}
+
+/// All aggregates of a database but the collections.
+#[derive(Debug)]
+pub(crate) struct LedgerState {
+    pub(crate) signals: StateTable<EntityId>,
+    pub(crate) cohorts: CohortSignalLedger,
+    co_engagement: Mutex<CoEngagementIndex>,
+    /// Positive events in log order that the index has not seen yet.
+    positives: Mutex<VecDeque<Positive>>,
+    /// Which signals are positive, by id.
+    positive_signals: Vec<bool>,
+    late_drops: AtomicU64,
+}
+
+impl LedgerState {
+    /// Empty aggregates for a valid schema.
+    pub(crate) fn new(schema: &Schema) -> Result<Self, Error> {
+        let shapes: Vec<SignalShape> = schema
+            .signals()
+            .iter()
+            .map(|signal| SignalShape {
+                half_lives_ms: signal.half_lives_ms().to_vec(),
+                rings: signal
+                    .window_rings()
+                    .iter()
+                    .map(|ring| (ring.bucket_ms, ring.buckets))
+                    .collect(),
+            })
+            .collect();
+        Ok(Self {
+            signals: StateTable::new(&shapes),
+            cohorts: CohortSignalLedger::new(&shapes),
+            co_engagement: Mutex::new(CoEngagementIndex::new(*schema.co_engagement_config())?),
+            positives: Mutex::new(VecDeque::new()),
+            positive_signals: schema.signals().iter().map(crate::Signal::is_positive).collect(),
+            late_drops: AtomicU64::new(0),
+        })
+    }
+
+    /// Applies one event to the hot and warm tier.
+    pub(crate) fn apply_signal(
+        &self,
+        entity: EntityId,
+        signal: SignalId,
+        weight: f64,
+        at_ms: i64,
+    ) -> Result<(), Error> {
+        let late = self.signals.with_slot(entity, signal, |slot| {
+            slot.hot.on_signal(slot.slot, weight, at_ms);
+            slot.warm.increment(slot.slot, at_ms)
+        })?;
+        self.count_late(late);
+        Ok(())
+    }
+
+    /// Applies one event to the aggregates of one of its cohorts.
+    pub(crate) fn apply_cohort(
+        &self,
+        cohort: CohortId,
+        entity: EntityId,
+        signal: SignalId,
+        weight: f64,
+        at_ms: i64,
+    ) -> Result<(), Error> {
+        let late = self.cohorts.record(cohort, entity, signal, weight, at_ms)?;
+        self.count_late(late);
+        Ok(())
+    }
+
+    /// What the event tells the co-engagement index: something if its signal is positive, its weight above zero and
+    /// its user known.
+    pub(crate) fn positive(
+        &self,
+        entity: EntityId,
+        signal: SignalId,
+        user: Option<UserId>,
+        weight: f64,
+        at_ms: i64,
+    ) -> Option<Positive> {
+        let feeds = weight > 0.0 && self.positive_signals.get(usize::from(signal.0)) == Some(&true);
+        let user = user.filter(|_| feeds)?;
+        Some(Positive {
+            user,
+            entity,
+            weight,
+            at_ms,
+        })
+    }
+
+    /// The positive events among `events`, in order.
+    pub(crate) fn positives_of(&self, events: &[SignalEvent<'_>]) -> Vec<Positive> {
+        let positive = |event: &SignalEvent<'_>| {
+            self.positive(event.entity, event.signal, event.user, event.weight, event.at_ms)
+        };
+        events.iter().filter_map(positive).collect()
+    }
+
+    /// Queues positive events. To be called in log order.
+    pub(crate) fn enqueue_positives(&self, positives: &[Positive]) {
+        // Nothing panics between two changes of the queue; the ledger's poison speaks for what happens elsewhere.
+        let mut queue = self
+            .positives
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        queue.extend(positives);
+    }
+
+    /// Applies every queued positive event, in log order, those that other threads queued too.
+    pub(crate) fn apply_positives(&self) -> Result<(), Error> {
+        let mut index = self.lock_co_engagement()?;
+        loop {
+            let next = self.positives.lock().map_err(|_| panicked())?.pop_front();
+            let Some(Positive {
+                user,
+                entity,
+                weight,
+                at_ms,
+            }) = next
+            else {
+                return Ok(());
+            };
+            index.record_positive(user, entity, weight, at_ms);
+        }
+    }
+
+    /// Forgets an entity or a user. No event may be on its way: the caller holds the gate.
+    pub(crate) fn forget(&self, forget: Forget) -> Result<(), Error> {
+        match forget {
+            Forget::Entity(entity) => {
+                self.signals.forget_entity(entity)?;
+                self.cohorts.states().forget_entity(entity)?;
+                self.lock_co_engagement()?.forget_item(entity);
+            }
+            Forget::User(user) => self.lock_co_engagement()?.forget_user(user),
+        }
+        Ok(())
+    }
+
+    /// The co-engagement index.
+    ///
+    /// # Errors
+    /// `Panicked` if a thread panicked while it changed the index.
+    pub(crate) fn lock_co_engagement(&self) -> Result<MutexGuard<'_, CoEngagementIndex>, Error> {
+        self.co_engagement.lock().map_err(|_| panicked())
+    }
+
+    /// How many events were too old for a window ring, summed over the rings, replayed events included.
+    pub(crate) fn late_drops(&self) -> u64 {
+        self.late_drops.load(Ordering::Relaxed)
+    }
+
+    fn count_late(&self, late: u32) {
+        if late > 0 {
+            self.late_drops.fetch_add(u64::from(late), Ordering::Relaxed);
+        }
+    }
+}
+
+fn panicked() -> Error {
+    Error::Panicked { operation: "apply" }
+}

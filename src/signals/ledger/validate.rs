@@ -1,0 +1,91 @@
+//! What is refused before the log: nothing that gets past here can fail for its content.
+
+use crate::limits::{BATCH_EVENTS_MAX, EVENT_COHORTS_MAX, FRAME_PAYLOAD_BYTES_MAX, WEIGHT_ABS_MAX};
+use crate::wal::payload::events_len;
+use crate::{Error, Schema, SignalEvent};
+
+/// Checks a call's events. `latest_ms` is the latest legal time.
+///
+/// # Errors
+/// `InvalidInput`, `LimitExceeded` or `UnknownSignal`; wrapped in `InBatch` with the index if there are several events.
+pub(crate) fn events(schema: &Schema, events: &[SignalEvent<'_>], latest_ms: i64) -> Result<(), Error> {
+    if events.is_empty() {
+        return Err(Error::invalid(
+            "events",
+            "empty",
+            "a batch holds at least one event",
+        ));
+    }
+    if events.len() > BATCH_EVENTS_MAX {
+        let (limit, found) = (BATCH_EVENTS_MAX as u64, events.len() as u64);
+        return Err(Error::LimitExceeded {
+            what: "events of a batch",
+            limit,
+            found,
+        });
+    }
+    for (index, event) in events.iter().enumerate() {
+        if let Err(error) = check(schema, event, latest_ms) {
+            return Err(if events.len() == 1 {
+                error
+            } else {
+                Error::InBatch {
+                    index,
+                    source: Box::new(error),
+                }
+            });
+        }
+    }
+    let payload_bytes = events_len(events);
+    if payload_bytes > FRAME_PAYLOAD_BYTES_MAX {
+        let (limit, found) = (FRAME_PAYLOAD_BYTES_MAX as u64, payload_bytes as u64);
+        return Err(Error::LimitExceeded {
+            what: "bytes of a frame",
+            limit,
+            found,
+        });
+    }
+    Ok(())
+}
+
+fn check(schema: &Schema, event: &SignalEvent<'_>, latest_ms: i64) -> Result<(), Error> {
+    let Some(signal) = schema.get(event.signal) else {
+        return Err(Error::UnknownSignal {
+            signal: event.signal.to_string(),
+        });
+    };
+    let weight = event.weight;
+    if !weight.is_finite() {
+        return Err(Error::invalid("weight", weight, "a weight is a finite number"));
+    }
+    if weight.abs() > WEIGHT_ABS_MAX {
+        return Err(Error::invalid(
+            "weight",
+            weight,
+            "it is above the cap WEIGHT_ABS_MAX",
+        ));
+    }
+    if weight < 0.0 && !signal.allows_negative_weights() {
+        return Err(Error::invalid(
+            "weight",
+            weight,
+            "the signal does not allow negative weights",
+        ));
+    }
+    if event.at_ms > latest_ms {
+        return Err(Error::invalid(
+            "at_ms",
+            event.at_ms,
+            "it is further ahead of the clock than the allowed skew",
+        ));
+    }
+    if event.cohorts.len() > EVENT_COHORTS_MAX {
+        let (limit, found) = (EVENT_COHORTS_MAX as u64, event.cohorts.len() as u64);
+        return Err(Error::LimitExceeded {
+            what: "cohorts of an event",
+            limit,
+            found,
+        });
+    }
+    Ok(())
+}

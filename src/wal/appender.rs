@@ -1,0 +1,216 @@
+//! The open segment: appends frames, writes zeros ahead of them, and makes the next segment.
+//!
+//! Owned by the log's one lock. What a crash leaves: during an append, a torn frame at the end; during
+//! preallocation, fewer or more zeros; during a rotation, a temporary file or an empty segment. The old segment is
+//! synced before its successor exists under its name, so the end that the successor's header promises is true.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::frame::FrameBuffer;
+use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, temporary_name};
+use crate::Error;
+use crate::fs::{File, FileAccess, OpenMode, write_all_at};
+
+/// Zeros are written in pieces of this size.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// Where and how segments are made.
+#[derive(Debug, Clone)]
+pub(crate) struct LogOptions {
+    pub(crate) files: Arc<dyn FileAccess>,
+    /// The directory of the log.
+    pub(crate) dir: PathBuf,
+    pub(crate) database_id: u128,
+    /// A segment that has reached this size takes no further frame.
+    pub(crate) segment_bytes_max: u64,
+    /// How many zeros are written ahead at a time; 0 turns preallocation off.
+    pub(crate) preallocate_bytes: u64,
+}
+
+/// A segment that takes no more frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) path: PathBuf,
+    /// The last sequence number in it.
+    pub(crate) last_sequence: u64,
+    /// Where its frames end.
+    pub(crate) end: u64,
+}
+
+/// The segment that takes frames.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    options: LogOptions,
+    file: Arc<dyn File>,
+    path: PathBuf,
+    first_sequence: u64,
+    next_sequence: u64,
+    seed: u32,
+    /// Where the next frame goes.
+    end: u64,
+    /// Up to where the file has bytes that were written: frames, then zeros.
+    allocated_end: u64,
+}
+
+impl Appender {
+    /// Makes the segment that begins with `first_sequence`, durable under its name when this returns.
+    ///
+    /// `previous` is the first sequence number of the segment before and the end of its synced frames; `(0, 0)` if
+    /// there is none.
+    pub(crate) fn create(
+        options: LogOptions,
+        first_sequence: u64,
+        previous: (u64, u64),
+    ) -> Result<Self, Error> {
+        let header = SegmentHeader {
+            database_id: options.database_id,
+            first_sequence,
+            previous_first: previous.0,
+            previous_end: previous.1,
+        };
+        let bytes = header.encode();
+        let (_, seed) = SegmentHeader::decode(&bytes, &options.dir, options.database_id)?;
+        let temporary = options.dir.join(temporary_name(first_sequence));
+        let path = options.dir.join(segment_name(first_sequence));
+        let file = options
+            .files
+            .open(&temporary, OpenMode::Create)
+            .map_err(|error| Error::io("create segment", &temporary, error))?;
+        let mut appender = Self {
+            file,
+            path: temporary,
+            first_sequence,
+            next_sequence: first_sequence,
+            seed,
+            end: 0,
+            allocated_end: 0,
+            options,
+        };
+        appender.write("write segment header", &bytes)?;
+        appender.end = SEGMENT_HEADER_BYTES as u64;
+        appender.allocated_end = appender.end;
+        appender.preallocate(appender.end)?;
+        appender.sync()?;
+        let temporary = std::mem::replace(&mut appender.path, path);
+        let files = &appender.options.files;
+        files
+            .rename(&temporary, &appender.path)
+            .map_err(|error| Error::io("rename segment", &temporary, error))?;
+        sync_dir(files.as_ref(), &appender.options.dir)?;
+        Ok(appender)
+    }
+
+    /// Whether `frame` belongs into a new segment. A segment takes at least one frame, however large.
+    pub(crate) fn is_full_for(&self, frame: &FrameBuffer) -> bool {
+        self.next_sequence > self.first_sequence
+            && self.end + frame.len() as u64 > self.options.segment_bytes_max
+    }
+
+    /// Appends `frame` with the next sequence number, in one write.
+    pub(crate) fn append(&mut self, frame: &mut FrameBuffer, synced_sequence: u64) -> Result<(), Error> {
+        self.preallocate(self.end + frame.len() as u64)?;
+        let bytes = frame.seal(self.next_sequence, synced_sequence, self.seed);
+        self.write("append to segment", bytes)?;
+        self.end += bytes.len() as u64;
+        self.allocated_end = self.allocated_end.max(self.end);
+        self.next_sequence += 1;
+        Ok(())
+    }
+
+    /// Syncs this segment and makes its successor, to which appending goes on.
+    pub(crate) fn rotate(&mut self) -> Result<Sealed, Error> {
+        self.sync()?;
+        let sealed = Sealed {
+            path: self.path.clone(),
+            last_sequence: self.next_sequence - 1,
+            end: self.end,
+        };
+        *self = Self::create(
+            self.options.clone(),
+            self.next_sequence,
+            (self.first_sequence, self.end),
+        )?;
+        Ok(sealed)
+    }
+
+    /// Writes zeros ahead if `needed_end` lies beyond what is allocated, so that a sync has no metadata to write.
+    fn preallocate(&mut self, needed_end: u64) -> Result<(), Error> {
+        let step = self.options.preallocate_bytes;
+        if step == 0 || (needed_end <= self.allocated_end && self.allocated_end > SEGMENT_HEADER_BYTES as u64)
+        {
+            return Ok(());
+        }
+        let limit = needed_end.max(self.options.segment_bytes_max);
+        let target = needed_end.saturating_add(step).min(limit);
+        while self.allocated_end < target {
+            let len = (target - self.allocated_end).min(ZEROS.len() as u64);
+            write_all_at(self.file.as_ref(), &ZEROS[..len as usize], self.allocated_end)
+                .map_err(|error| Error::io("preallocate segment", &self.path, error))?;
+            self.allocated_end += len;
+        }
+        Ok(())
+    }
+
+    fn write(&self, operation: &'static str, bytes: &[u8]) -> Result<(), Error> {
+        write_all_at(self.file.as_ref(), bytes, self.end)
+            .map_err(|error| Error::io(operation, &self.path, error))
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.file
+            .sync()
+            .map_err(|error| Error::io("sync segment", &self.path, error))
+    }
+
+    /// The sequence number that the next frame gets.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Where the frames end.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// What is needed to sync this segment without holding the log's lock.
+    pub(crate) fn handle(&self) -> SegmentHandle {
+        SegmentHandle {
+            file: Arc::clone(&self.file),
+            path: self.path.clone(),
+            last_sequence: self.next_sequence - 1,
+        }
+    }
+}
+
+/// A segment as of a moment, to be synced.
+#[derive(Debug)]
+pub(crate) struct SegmentHandle {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    /// The last frame that was written at that moment; every frame of earlier segments is synced already.
+    pub(crate) last_sequence: u64,
+}
+
+impl SegmentHandle {
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file
+            .sync()
+            .map_err(|error| Error::io("sync segment", &self.path, error))
+    }
+}
+
+pub(crate) fn sync_dir(files: &dyn FileAccess, dir: &Path) -> Result<(), Error> {
+    files
+        .sync_dir(dir)
+        .map_err(|error| Error::io("sync directory", dir, error))
+}
+
+/// Removes a file; one that is gone already is fine.
+pub(crate) fn remove(files: &dyn FileAccess, path: &Path) -> Result<(), Error> {
+    match files.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,210 @@
+//! The format of a frame: one user call with all its effects, or a marker.
+//!
+//! Little-endian, at a multiple of 8 within its segment:
+//!
+//! | offset | size | field | content |
+//! |---|---|---|---|
+//! | 0 | 4 | payload length | in bytes, a multiple of 8, at least 8 |
+//! | 4 | 4 | kind | 1 events, 2 forget, 3 checkpoint, 4 close |
+//! | 8 | 8 | sequence | one more than that of the frame before |
+//! | 16 | 8 | synced sequence | every frame up to this one was synced when this frame was written: a promise |
+//! | 24 | 4 | payload checksum | CRC32C of the payload, its padding included |
+//! | 28 | 4 | header checksum | CRC32C of the 28 bytes before it, seeded by the segment header's checksum |
+//! | 32 | | payload | padded with zeros to a multiple of 8 |
+//!
+//! A frame is written by one call. A crash may leave any part of it: then a checksum fails, and the frame is wholly
+//! absent.
+
+use crate::codec::Reader;
+use crate::codec::crc32c::{crc32c, extend};
+use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
+
+const KIND_OFFSET: usize = 4;
+const SEQUENCE_OFFSET: usize = KIND_OFFSET + 4;
+const SYNCED_OFFSET: usize = SEQUENCE_OFFSET + 8;
+const PAYLOAD_CHECKSUM_OFFSET: usize = SYNCED_OFFSET + 8;
+const HEADER_CHECKSUM_OFFSET: usize = PAYLOAD_CHECKSUM_OFFSET + 4;
+/// The length of a frame's header.
+pub(crate) const FRAME_HEADER_BYTES: usize = HEADER_CHECKSUM_OFFSET + 4;
+/// Frames begin at multiples of this.
+pub(crate) const FRAME_ALIGN: usize = 8;
+const _: () = assert!(FRAME_HEADER_BYTES == 32 && FRAME_HEADER_BYTES.is_multiple_of(FRAME_ALIGN));
+const _: () =
+    assert!(FRAME_PAYLOAD_BYTES_MAX.is_multiple_of(FRAME_ALIGN) && FRAME_PAYLOAD_BYTES_MAX < 1 << 31);
+
+/// What a frame's payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum FrameKind {
+    Events = 1,
+    Forget = 2,
+    Checkpoint = 3,
+    Close = 4,
+}
+
+impl FrameKind {
+    fn from_u32(value: u32) -> Option<Self> {
+        [Self::Events, Self::Forget, Self::Checkpoint, Self::Close]
+            .into_iter()
+            .find(|kind| *kind as u32 == value)
+    }
+}
+
+/// A frame being built: room for the header, then the payload. Reusable.
+#[derive(Debug, Default)]
+pub(crate) struct FrameBuffer {
+    bytes: Vec<u8>,
+}
+
+impl FrameBuffer {
+    /// Empties the buffer and gives the vector to append the payload to.
+    pub(crate) fn begin(&mut self) -> &mut Vec<u8> {
+        self.bytes.clear();
+        self.bytes.resize(FRAME_HEADER_BYTES, 0);
+        &mut self.bytes
+    }
+
+    /// The length of what was appended since [`begin`](Self::begin).
+    pub(crate) fn payload_len(&self) -> usize {
+        self.bytes.len() - FRAME_HEADER_BYTES
+    }
+
+    /// Pads the payload and fills in what does not depend on the frame's place.
+    pub(crate) fn finish(&mut self, kind: FrameKind) {
+        let padded = self.payload_len().next_multiple_of(FRAME_ALIGN).max(FRAME_ALIGN);
+        debug_assert!(padded <= FRAME_PAYLOAD_BYTES_MAX, "the caller checks the limit");
+        self.bytes.resize(FRAME_HEADER_BYTES + padded, 0);
+        let payload_checksum = crc32c(&self.bytes[FRAME_HEADER_BYTES..]);
+        self.put(0, &(padded as u32).to_le_bytes());
+        self.put(KIND_OFFSET, &(kind as u32).to_le_bytes());
+        self.put(PAYLOAD_CHECKSUM_OFFSET, &payload_checksum.to_le_bytes());
+    }
+
+    /// Fills in what depends on the frame's place, and gives the whole frame.
+    pub(crate) fn seal(&mut self, sequence: u64, synced_sequence: u64, seed: u32) -> &[u8] {
+        self.put(SEQUENCE_OFFSET, &sequence.to_le_bytes());
+        self.put(SYNCED_OFFSET, &synced_sequence.to_le_bytes());
+        let header_checksum = extend(seed, &self.bytes[..HEADER_CHECKSUM_OFFSET]);
+        self.put(HEADER_CHECKSUM_OFFSET, &header_checksum.to_le_bytes());
+        &self.bytes
+    }
+
+    /// The length of the whole frame, after [`finish`](Self::finish).
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn put(&mut self, offset: usize, field: &[u8]) {
+        self.bytes[offset..offset + field.len()].copy_from_slice(field);
+    }
+}
+
+/// A frame's header whose checksum holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameHeader {
+    pub(crate) payload_len: usize,
+    kind: u32,
+    pub(crate) sequence: u64,
+    pub(crate) synced_sequence: u64,
+    payload_checksum: u32,
+}
+
+impl FrameHeader {
+    /// The header at the front of `bytes`, if there is a valid one.
+    pub(crate) fn decode(bytes: &[u8], seed: u32) -> Option<Self> {
+        let header = bytes.get(..FRAME_HEADER_BYTES)?;
+        let mut reader = Reader::new(header);
+        let payload_len = reader.u32()? as usize;
+        // Cheap refusals first: the search after a bad frame tries this at every multiple of 8.
+        if payload_len == 0
+            || payload_len > FRAME_PAYLOAD_BYTES_MAX
+            || !payload_len.is_multiple_of(FRAME_ALIGN)
+        {
+            return None;
+        }
+        let decoded = Self {
+            payload_len,
+            kind: reader.u32()?,
+            sequence: reader.u64()?,
+            synced_sequence: reader.u64()?,
+            payload_checksum: reader.u32()?,
+        };
+        let valid = extend(seed, &header[..HEADER_CHECKSUM_OFFSET]) == reader.u32()?;
+        valid.then_some(decoded)
+    }
+
+    /// The payload that follows this header at the front of `bytes`, if it is whole and its checksum holds.
+    pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let payload = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + self.payload_len)?;
+        (crc32c(payload) == self.payload_checksum).then_some(payload)
+    }
+
+    /// The kind, if this build knows it.
+    pub(crate) fn kind(&self) -> Option<FrameKind> {
+        FrameKind::from_u32(self.kind)
+    }
+
+    /// The length of the whole frame.
+    pub(crate) fn frame_len(&self) -> usize {
+        FRAME_HEADER_BYTES + self.payload_len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        let mut frame = FrameBuffer::default();
+        frame.begin().extend_from_slice(b"payload, 19 bytes..");
+        frame.finish(FrameKind::Forget);
+        frame.seal(7, 5, 0xfeed).to_vec()
+    }
+
+    #[test]
+    fn a_frame_has_its_golden_bytes() {
+        let frame = sample();
+        let mut golden = vec![
+            24, 0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        golden.extend_from_slice(&crc32c(b"payload, 19 bytes..\0\0\0\0\0").to_le_bytes());
+        let header_checksum = extend(0xfeed, &golden);
+        golden.extend_from_slice(&header_checksum.to_le_bytes());
+        golden.extend_from_slice(b"payload, 19 bytes..\0\0\0\0\0");
+        assert_eq!(frame, golden);
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_makes_a_frame_invalid() {
+        let whole = |bytes: &[u8]| {
+            FrameHeader::decode(bytes, 0xfeed).and_then(|header| header.payload(bytes).map(<[u8]>::to_vec))
+        };
+        let frame = sample();
+        assert_eq!(
+            whole(&frame).as_deref(),
+            Some(&b"payload, 19 bytes..\0\0\0\0\0"[..])
+        );
+        for len in 0..frame.len() {
+            assert_eq!(whole(&frame[..len]), None, "cut at {len}");
+        }
+        for bit in 0..frame.len() * 8 {
+            let mut flipped = frame.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(whole(&flipped), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_segment_is_invalid() {
+        assert_eq!(FrameHeader::decode(&sample(), 0xbeef), None);
+    }
+
+    #[test]
+    fn an_empty_payload_is_padded_so_that_zeros_are_never_a_frame() {
+        let mut frame = FrameBuffer::default();
+        frame.begin();
+        frame.finish(FrameKind::Close);
+        assert_eq!(frame.seal(1, 0, 0).len(), FRAME_HEADER_BYTES + FRAME_ALIGN);
+        assert_eq!(FrameHeader::decode(&[0; 64], 0), None);
+    }
+}

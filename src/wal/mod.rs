@@ -1,0 +1,24 @@
+//! The write-ahead log: one file per role.
+//!
+//! | file | role |
+//! |---|---|
+//! | [`segment`] | format: file names and the segment header |
+//! | [`frame`] | format: the frame header |
+//! | [`payload`] | format: events, forgets, markers |
+//! | [`appender`] | the open segment: appends, preallocates, rotates |
+//! | [`log`] | the log of a database: appending, group commit, trimming |
+//! | [`recovery`] | reading everything back at open |
+//!
+//! Invariants: sequence numbers count frames and are never reused; a frame is written by one call after every
+//! earlier one; a segment is synced before its successor takes a frame; a synced position that is promised in a
+//! header was synced before that header was written.
+
+pub(crate) mod appender;
+pub(crate) mod frame;
+pub(crate) mod log;
+pub(crate) mod payload;
+pub(crate) mod recovery;
+pub(crate) mod segment;
+
+pub(crate) use frame::{FrameBuffer, FrameKind};
+pub(crate) use log::{Log, LogOptions};

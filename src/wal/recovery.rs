@@ -1,0 +1,408 @@
+//! Reading the log back at open: every frame beyond the checkpoint once, a torn tail told from corruption.
+//!
+//! Reading changes nothing on disk. [`Recovered::repair`] then cuts the torn tail, removes what is left over and
+//! makes the next segment; a crash at any step of it leaves a log that reads back the same.
+//!
+//! What makes a bad frame corruption rather than a torn tail is a promise: somebody wrote down, after the fact, that
+//! it had been synced. Promises are the synced sequence in the header of any later valid frame, the end that the
+//! header of the next segment gives for this one, and the checkpoint's record of what was synced.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::appender::{Appender, LogOptions, Sealed, remove, sync_dir};
+use super::frame::{FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
+use super::segment::{
+    SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, parse_name, segment_name, temporary_name,
+};
+use crate::Error;
+use crate::fs::{File, FileAccess, OpenMode, read_whole};
+
+/// What storage knows about the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Covered {
+    /// The checkpoint holds every frame up to this sequence number; 0 without a checkpoint.
+    pub(crate) sequence: u64,
+    /// Every frame up to this one was synced when the checkpoint was made: a promise.
+    pub(crate) synced: u64,
+    /// Whether there must be a log: storage was told that its first segment exists.
+    pub(crate) log_exists: bool,
+}
+
+/// The cut end of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TornTail {
+    /// The segment.
+    pub path: PathBuf,
+    /// Where it was cut, in bytes.
+    pub offset: u64,
+    /// How many bytes were cut.
+    pub cut_bytes: u64,
+    /// Whether all of them were zero, as preallocation leaves them.
+    pub zeros: bool,
+}
+
+/// A frame to replay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    pub(crate) kind: FrameKind,
+    pub(crate) payload: &'a [u8],
+}
+
+/// A log that was read back, before anything is changed on disk.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    options: LogOptions,
+    /// Segments to keep, all but the last one synced.
+    kept: Vec<Sealed>,
+    /// Segments that the checkpoint covers, and the last one if it holds no frame.
+    obsolete: Vec<PathBuf>,
+    temporary: Vec<PathBuf>,
+    last_file: Option<Arc<dyn File>>,
+    previous: (u64, u64),
+    pub(crate) torn_tail: Option<TornTail>,
+    pub(crate) segments_found: usize,
+    /// The last sequence number of the log or the checkpoint, whichever is later.
+    pub(crate) last_sequence: u64,
+}
+
+/// The segments in the directory, by first sequence number, and the temporary files.
+fn list(options: &LogOptions) -> Result<(Vec<u64>, Vec<PathBuf>), Error> {
+    let names = options
+        .files
+        .list(&options.dir)
+        .map_err(|error| Error::io("list", &options.dir, error))?;
+    let mut segments = Vec::new();
+    let mut temporary = Vec::new();
+    for name in names {
+        match parse_name(&name) {
+            SegmentName::Segment(first_sequence) => segments.push(first_sequence),
+            SegmentName::Temporary => temporary.push(options.dir.join(name)),
+            SegmentName::Foreign => {}
+        }
+    }
+    segments.sort_unstable();
+    temporary.sort_unstable();
+    Ok((segments, temporary))
+}
+
+/// Whether there is any segment in the directory of the log; a missing directory holds none.
+pub(crate) fn has_segments(files: &dyn FileAccess, dir: &Path) -> Result<bool, Error> {
+    match files.list(dir) {
+        Ok(names) => Ok(names
+            .iter()
+            .any(|name| matches!(parse_name(name), SegmentName::Segment(_)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("list", dir, error)),
+    }
+}
+
+/// Reads the log and hands every frame beyond `covered` to `replay`, once, in order.
+///
+/// The last segment is synced before it is read, so that what is replayed is durable.
+///
+/// # Errors
+/// `SegmentMissing`, `Corrupt`, `BadMagic`, `UnsupportedVersion`, `ForeignDatabase`, `Io`, or what `replay` returns;
+/// nothing on disk was changed.
+pub(crate) fn read(
+    options: &LogOptions,
+    covered: Covered,
+    mut replay: impl FnMut(Frame<'_>) -> Result<(), &'static str>,
+) -> Result<Recovered, Error> {
+    let (segments, temporary) = list(options)?;
+    let missing = |sequence| Error::SegmentMissing {
+        path: options.dir.clone(),
+        sequence,
+    };
+    if segments.is_empty() && covered.log_exists {
+        return Err(missing(covered.sequence + 1));
+    }
+    // A segment whose successor begins at or before N + 1 holds nothing beyond the checkpoint.
+    let needed = segments
+        .partition_point(|first| *first <= covered.sequence + 1)
+        .saturating_sub(1);
+    let obsolete = segments[..needed]
+        .iter()
+        .map(|first| options.dir.join(segment_name(*first)))
+        .collect();
+    let mut recovered = Recovered {
+        kept: Vec::new(),
+        obsolete,
+        temporary,
+        last_file: None,
+        previous: (0, 0),
+        torn_tail: None,
+        segments_found: segments.len(),
+        last_sequence: covered.sequence,
+        options: options.clone(),
+    };
+    let mut before: Option<SegmentScan> = None;
+    for (index, &first_sequence) in segments[needed..].iter().enumerate() {
+        let is_last = needed + index + 1 == segments.len();
+        let segment = LoadedSegment::load(options, first_sequence, is_last)?;
+        check_continuity(options, before.as_ref(), &segment, covered)?;
+        let limit = match segments.get(needed + index + 1) {
+            Some(&successor) => {
+                Some(promised_end(options, first_sequence, successor)?.ok_or_else(|| {
+                    // The segment that knew where this one ends is gone.
+                    missing(successor.saturating_sub(1))
+                })?)
+            }
+            None => None,
+        };
+        let scan = segment.scan(limit, covered, &mut replay)?;
+        recovered.last_sequence = recovered.last_sequence.max(scan.last_sequence);
+        if is_last {
+            recovered.finish_with(segment, &scan);
+        } else {
+            recovered.kept.push(segment.sealed(&scan));
+            recovered.previous = (first_sequence, scan.end);
+        }
+        before = Some(scan);
+    }
+    Ok(recovered)
+}
+
+/// Checks that `segment` follows `before` without a hole above the checkpoint.
+fn check_continuity(
+    options: &LogOptions,
+    before: Option<&SegmentScan>,
+    segment: &LoadedSegment,
+    covered: Covered,
+) -> Result<(), Error> {
+    let first = segment.header.first_sequence;
+    let expected = before.map_or(covered.sequence, |scan| scan.last_sequence.max(covered.sequence)) + 1;
+    if first > expected {
+        return Err(Error::SegmentMissing {
+            path: options.dir.clone(),
+            sequence: expected,
+        });
+    }
+    if before.is_some_and(|scan| scan.last_sequence + 1 != first && first > covered.sequence + 1) {
+        return Err(Error::corrupt(
+            &segment.path,
+            0,
+            Some(first),
+            "the segment overlaps the one before",
+        ));
+    }
+    Ok(())
+}
+
+/// Where the header of the segment `successor` says that the frames of segment `first` end; `None` if it follows
+/// another segment.
+fn promised_end(options: &LogOptions, first: u64, successor: u64) -> Result<Option<u64>, Error> {
+    let path = options.dir.join(segment_name(successor));
+    let file = options
+        .files
+        .open(&path, OpenMode::Read)
+        .map_err(|error| Error::io("open segment", &path, error))?;
+    let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
+    let read = crate::fs::read_full_at(file.as_ref(), &mut bytes, 0)
+        .map_err(|error| Error::io("read segment", &path, error))?;
+    let (header, _) = SegmentHeader::decode(&bytes[..read], &path, options.database_id)?;
+    Ok((header.previous_first == first).then_some(header.previous_end))
+}
+
+/// A segment's content in memory.
+struct LoadedSegment {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    header: SegmentHeader,
+    seed: u32,
+    bytes: Vec<u8>,
+}
+
+/// What was found in a segment.
+struct SegmentScan {
+    /// The last sequence number in it, or the one before its first.
+    last_sequence: u64,
+    /// Where its valid frames end.
+    end: u64,
+}
+
+impl LoadedSegment {
+    fn load(options: &LogOptions, first_sequence: u64, is_last: bool) -> Result<Self, Error> {
+        let path = options.dir.join(segment_name(first_sequence));
+        let mode = if is_last { OpenMode::Write } else { OpenMode::Read };
+        let file = options
+            .files
+            .open(&path, mode)
+            .map_err(|error| Error::io("open segment", &path, error))?;
+        if is_last {
+            file.sync()
+                .map_err(|error| Error::io("sync segment", &path, error))?;
+        }
+        let bytes = read_whole(file.as_ref()).map_err(|error| Error::io("read segment", &path, error))?;
+        let (header, seed) = SegmentHeader::decode(&bytes, &path, options.database_id)?;
+        if header.first_sequence != first_sequence {
+            let what = "the segment's name and its header differ";
+            return Err(Error::corrupt(&path, 0, Some(header.first_sequence), what));
+        }
+        Ok(Self {
+            path,
+            file,
+            header,
+            seed,
+            bytes,
+        })
+    }
+
+    /// Reads the frames up to `limit`, where the next segment promises that they end, or up to the first bad one.
+    fn scan(
+        &self,
+        limit: Option<u64>,
+        covered: Covered,
+        replay: &mut impl FnMut(Frame<'_>) -> Result<(), &'static str>,
+    ) -> Result<SegmentScan, Error> {
+        let mut offset = SEGMENT_HEADER_BYTES;
+        let mut sequence = self.header.first_sequence;
+        while limit != Some(offset as u64) {
+            let Some((header, payload)) = self.frame_at(offset, sequence) else {
+                self.check_torn(offset, sequence, limit, covered)?;
+                break;
+            };
+            let (at, this) = (offset as u64, sequence);
+            let corrupt = |what| Error::corrupt(&self.path, at, Some(this), what);
+            let kind = header
+                .kind()
+                .ok_or_else(|| corrupt("the frame's kind is unknown"))?;
+            if header.synced_sequence >= sequence {
+                return Err(corrupt("the frame promises itself as synced"));
+            }
+            if sequence > covered.sequence {
+                replay(Frame {
+                    kind,
+                    sequence,
+                    payload,
+                })
+                .map_err(corrupt)?;
+            }
+            offset += header.frame_len();
+            sequence += 1;
+            if limit.is_some_and(|limit| offset as u64 > limit) {
+                return Err(corrupt(
+                    "the frame reaches beyond the end that the next segment gives",
+                ));
+            }
+        }
+        Ok(SegmentScan {
+            last_sequence: sequence - 1,
+            end: offset as u64,
+        })
+    }
+
+    fn frame_at(&self, offset: usize, sequence: u64) -> Option<(FrameHeader, &[u8])> {
+        let bytes = self.bytes.get(offset..)?;
+        let header = FrameHeader::decode(bytes, self.seed)?;
+        if header.sequence != sequence {
+            return None;
+        }
+        Some((header, header.payload(bytes)?))
+    }
+
+    /// Whether the bad frame at `offset`, which should have been `sequence`, may be a torn one.
+    fn check_torn(
+        &self,
+        offset: usize,
+        sequence: u64,
+        limit: Option<u64>,
+        covered: Covered,
+    ) -> Result<(), Error> {
+        let corrupt = |what| Err(Error::corrupt(&self.path, offset as u64, Some(sequence), what));
+        if limit.is_some() {
+            return corrupt("a frame is bad that the next segment promises as synced");
+        }
+        if covered.synced >= sequence {
+            return corrupt("a frame is bad that the checkpoint promises as synced");
+        }
+        let mut at = offset;
+        while at + FRAME_HEADER_BYTES <= self.bytes.len() {
+            let promised = FrameHeader::decode(&self.bytes[at..], self.seed)
+                .is_some_and(|later| later.sequence > sequence && later.synced_sequence >= sequence);
+            if promised {
+                return corrupt("a frame is bad that a later frame promises as synced");
+            }
+            at += FRAME_ALIGN;
+        }
+        Ok(())
+    }
+
+    fn sealed(&self, scan: &SegmentScan) -> Sealed {
+        Sealed {
+            path: self.path.clone(),
+            last_sequence: scan.last_sequence,
+            end: scan.end,
+        }
+    }
+}
+
+impl Recovered {
+    /// Takes the last segment: kept if it holds a frame, and its tail beyond the last one is to be cut.
+    fn finish_with(&mut self, segment: LoadedSegment, scan: &SegmentScan) {
+        if scan.last_sequence < segment.header.first_sequence {
+            // Its successor takes over what it knew of the segment before.
+            self.previous = (segment.header.previous_first, segment.header.previous_end);
+            self.obsolete.push(segment.path);
+            return;
+        }
+        let tail = &segment.bytes[scan.end as usize..];
+        if !tail.is_empty() {
+            self.torn_tail = Some(TornTail {
+                path: segment.path.clone(),
+                offset: scan.end,
+                cut_bytes: tail.len() as u64,
+                zeros: tail.iter().all(|byte| *byte == 0),
+            });
+        }
+        self.previous = (segment.header.first_sequence, scan.end);
+        self.kept.push(segment.sealed(scan));
+        self.last_file = Some(segment.file);
+    }
+
+    /// Cuts the torn tail, makes the segment that takes the next frame, and removes what is left over.
+    ///
+    /// Gives that segment and the ones before it that are not covered.
+    ///
+    /// # Errors
+    /// `Io`; a later open starts from the same log.
+    pub(crate) fn repair(self) -> Result<(Appender, Vec<Sealed>), Error> {
+        if let (Some(tail), Some(file)) = (&self.torn_tail, &self.last_file) {
+            let cut = |operation, result: io::Result<()>| {
+                result.map_err(|error| Error::io(operation, &tail.path, error))
+            };
+            cut("cut the torn tail of", file.set_len(tail.offset))?;
+            cut("sync segment", file.sync())?;
+        }
+        let files = Arc::clone(&self.options.files);
+        let dir = self.options.dir.clone();
+        let first_sequence = self.last_sequence + 1;
+        let appender = Appender::create(self.options, first_sequence, self.previous)?;
+        // The new segment may have taken the name of an empty one, or of a leftover.
+        let kept = [
+            dir.join(segment_name(first_sequence)),
+            dir.join(temporary_name(first_sequence)),
+        ];
+        let mut removed = false;
+        for path in self
+            .obsolete
+            .iter()
+            .chain(&self.temporary)
+            .filter(|path| !kept.contains(path))
+        {
+            remove(files.as_ref(), path)?;
+            removed = true;
+        }
+        if removed {
+            sync_dir(files.as_ref(), &dir)?;
+        }
+        Ok((appender, self.kept))
+    }
+
+    /// The names of the leftovers that [`repair`](Self::repair) removes.
+    pub(crate) fn leftovers(&self) -> usize {
+        self.temporary.len()
+    }
+}

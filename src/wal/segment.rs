@@ -1,0 +1,259 @@
+//! The format of a segment: its file name and its header.
+//!
+//! A segment is named by its first sequence number, 20 digits, `.wal`; while it is being made `.wal.tmp` follows.
+//! Header, little-endian:
+//!
+//! | offset | size | field | content |
+//! |---|---|---|---|
+//! | 0 | 8 | magic | `TIDALWAL` |
+//! | 8 | 4 | version | 1 |
+//! | 12 | 4 | reserved | 0 |
+//! | 16 | 16 | database id | of the database it belongs to |
+//! | 32 | 8 | first sequence | of the frame that follows the header |
+//! | 40 | 8 | previous first sequence | of the segment before, 0 if there is none |
+//! | 48 | 8 | previous end | where the frames of the segment before end, in bytes: a promise that they are synced up to there |
+//! | 56 | 4 | reserved | 0 |
+//! | 60 | 4 | checksum | CRC32C of the bytes before it; it seeds the header checksums of the frames |
+//!
+//! Frames follow at multiples of 8 (see [`frame`](super::frame)), then zeros.
+//!
+//! A segment is made under its temporary name, synced, renamed, and its directory synced, before the first frame is
+//! written. A crash before the renaming is durable leaves a temporary file, which open removes, or nothing; after it,
+//! a whole header. So a named segment without a valid header is never a torn one: it is corrupt.
+
+use std::path::Path;
+
+use crate::Error;
+use crate::codec::crc32c::crc32c;
+use crate::codec::{Reader, Write};
+
+const MAGIC: [u8; 8] = *b"TIDALWAL";
+const VERSION: u32 = 1;
+const VERSION_OFFSET: usize = MAGIC.len();
+const DATABASE_ID_OFFSET: usize = VERSION_OFFSET + 8;
+const FIRST_SEQUENCE_OFFSET: usize = DATABASE_ID_OFFSET + 16;
+const PREVIOUS_FIRST_OFFSET: usize = FIRST_SEQUENCE_OFFSET + 8;
+const PREVIOUS_END_OFFSET: usize = PREVIOUS_FIRST_OFFSET + 8;
+const CHECKSUM_OFFSET: usize = PREVIOUS_END_OFFSET + 12;
+/// The length of a segment's header; the offset of its first frame.
+pub(crate) const SEGMENT_HEADER_BYTES: usize = CHECKSUM_OFFSET + 4;
+const _: () = assert!(SEGMENT_HEADER_BYTES == 64 && SEGMENT_HEADER_BYTES.is_multiple_of(8));
+
+const EXTENSION: &str = ".wal";
+const TEMPORARY_EXTENSION: &str = ".wal.tmp";
+const SEQUENCE_DIGITS: usize = 20;
+
+/// What a name in the directory of the log stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SegmentName {
+    /// A segment, by its first sequence number.
+    Segment(u64),
+    /// A segment whose making was cut short.
+    Temporary,
+    /// Not ours.
+    Foreign,
+}
+
+/// The file name of the segment that begins with `first_sequence`.
+pub(crate) fn segment_name(first_sequence: u64) -> String {
+    format!("{first_sequence:0SEQUENCE_DIGITS$}{EXTENSION}")
+}
+
+/// The name under which that segment is made.
+pub(crate) fn temporary_name(first_sequence: u64) -> String {
+    format!("{first_sequence:0SEQUENCE_DIGITS$}{TEMPORARY_EXTENSION}")
+}
+
+/// What `name` stands for; the inverse of [`segment_name`] and [`temporary_name`].
+pub(crate) fn parse_name(name: &str) -> SegmentName {
+    let sequence = |stem: &str| {
+        let digits = stem.len() == SEQUENCE_DIGITS && stem.bytes().all(|byte| byte.is_ascii_digit());
+        if digits { stem.parse::<u64>().ok() } else { None }
+    };
+    if name
+        .strip_suffix(TEMPORARY_EXTENSION)
+        .and_then(sequence)
+        .is_some()
+    {
+        return SegmentName::Temporary;
+    }
+    name.strip_suffix(EXTENSION)
+        .and_then(sequence)
+        .map_or(SegmentName::Foreign, SegmentName::Segment)
+}
+
+/// The header of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) database_id: u128,
+    pub(crate) first_sequence: u64,
+    /// The first sequence number of the segment before, 0 if there is none.
+    pub(crate) previous_first: u64,
+    /// Where the frames of the segment before end.
+    pub(crate) previous_end: u64,
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.put_u32(VERSION);
+        bytes.put_u32(0);
+        bytes.put_u128(self.database_id);
+        bytes.put_u64(self.first_sequence);
+        bytes.put_u64(self.previous_first);
+        bytes.put_u64(self.previous_end);
+        bytes.put_u32(0);
+        let checksum = crc32c(&bytes);
+        bytes.put_u32(checksum);
+        bytes
+    }
+
+    /// The header at the front of `bytes`, the content of the file at `path`, and the seed for its frames.
+    ///
+    /// # Errors
+    /// `BadMagic`, `UnsupportedVersion` or `Corrupt`; `ForeignDatabase` if it is not of `database_id`.
+    pub(crate) fn decode(bytes: &[u8], path: &Path, database_id: u128) -> Result<(Self, u32), Error> {
+        let short = || {
+            Error::corrupt(
+                path,
+                bytes.len() as u64,
+                None,
+                "the segment ends inside its header",
+            )
+        };
+        if bytes.get(..VERSION_OFFSET).ok_or_else(short)? != MAGIC {
+            return Err(Error::BadMagic {
+                path: path.to_path_buf(),
+            });
+        }
+        let header = bytes.get(..SEGMENT_HEADER_BYTES).ok_or_else(short)?;
+        let found = Reader::new(&header[VERSION_OFFSET..]).u32().ok_or_else(short)?;
+        if found != VERSION {
+            return Err(Error::UnsupportedVersion {
+                path: path.to_path_buf(),
+                found,
+                supported: VERSION,
+            });
+        }
+        let checksum = Reader::new(&header[CHECKSUM_OFFSET..]).u32().ok_or_else(short)?;
+        if crc32c(&header[..CHECKSUM_OFFSET]) != checksum {
+            return Err(Error::corrupt(
+                path,
+                0,
+                None,
+                "the segment header's checksum does not match",
+            ));
+        }
+        let mut reader = Reader::new(&header[DATABASE_ID_OFFSET..]);
+        let mut read = || {
+            Some(Self {
+                database_id: reader.u128()?,
+                first_sequence: reader.u64()?,
+                previous_first: reader.u64()?,
+                previous_end: reader.u64()?,
+            })
+        };
+        let decoded = read().ok_or_else(short)?;
+        if decoded.database_id != database_id {
+            return Err(Error::ForeignDatabase {
+                path: path.to_path_buf(),
+                found: decoded.database_id,
+                expected: database_id,
+            });
+        }
+        Ok((decoded, checksum))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: SegmentHeader = SegmentHeader {
+        database_id: 0xd0d1_d2d3,
+        first_sequence: 0x31,
+        previous_first: 0x21,
+        previous_end: 0x1040,
+    };
+
+    #[test]
+    fn the_header_has_its_golden_bytes() {
+        let mut golden = b"TIDALWAL\x01\0\0\0\0\0\0\0".to_vec();
+        golden.extend_from_slice(&[0xd3, 0xd2, 0xd1, 0xd0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend_from_slice(&[0x31, 0, 0, 0, 0, 0, 0, 0, 0x21, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend_from_slice(&[0x40, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend_from_slice(&crc32c(&golden).to_le_bytes());
+        let bytes = SAMPLE.encode();
+        assert_eq!(bytes, golden);
+        assert_eq!(bytes[FIRST_SEQUENCE_OFFSET], 0x31);
+        assert_eq!(bytes[PREVIOUS_FIRST_OFFSET], 0x21);
+        assert_eq!(bytes[PREVIOUS_END_OFFSET], 0x40);
+    }
+
+    #[test]
+    fn a_header_reads_back_and_every_cut_and_flipped_bit_is_refused() {
+        let bytes = SAMPLE.encode();
+        let path = Path::new("log/x.wal");
+        let (decoded, _) = SegmentHeader::decode(&bytes, path, SAMPLE.database_id).unwrap();
+        assert_eq!(decoded, SAMPLE);
+        for len in 0..bytes.len() {
+            assert!(
+                SegmentHeader::decode(&bytes[..len], path, SAMPLE.database_id).is_err(),
+                "cut at {len}"
+            );
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                SegmentHeader::decode(&flipped, path, SAMPLE.database_id).is_err(),
+                "bit {bit}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_kind_of_wrong_header_has_an_error_of_its_own() {
+        let path = Path::new("log/x.wal");
+        let error = |bytes: &[u8], id| SegmentHeader::decode(bytes, path, id).unwrap_err();
+        assert!(matches!(error(&[b'x'; 64], 1), Error::BadMagic { .. }));
+        assert!(matches!(
+            error(&SAMPLE.encode(), 1),
+            Error::ForeignDatabase { expected: 1, .. }
+        ));
+        let mut newer = SAMPLE.encode();
+        newer[VERSION_OFFSET] = 2;
+        assert!(matches!(
+            error(&newer, 1),
+            Error::UnsupportedVersion {
+                found: 2,
+                supported: 1,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn names_parse_back_and_foreign_ones_are_told_apart() {
+        for sequence in [1, 42, u64::MAX] {
+            assert_eq!(
+                parse_name(&segment_name(sequence)),
+                SegmentName::Segment(sequence)
+            );
+            assert_eq!(parse_name(&temporary_name(sequence)), SegmentName::Temporary);
+        }
+        let over = "99999999999999999999.wal";
+        for name in [
+            "",
+            ".wal",
+            "1.wal",
+            "0000000000000000000x.wal",
+            "+0000000000000000001.wal",
+            over,
+            "note.txt",
+        ] {
+            assert_eq!(parse_name(name), SegmentName::Foreign, "{name}");
+        }
+    }
+}

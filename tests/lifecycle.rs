@@ -1,0 +1,112 @@
+//! Opening, recording, closing and reopening on a real disk.
+#![allow(clippy::disallowed_methods, reason = "tests look at files from outside")]
+
+mod common;
+
+use common::TempDir;
+use tidaldb::{
+    Background, CohortId, Durability, EntityId, Error, Options, Schema, Signal, SignalEvent, SignalId,
+    TidalDb, UserId,
+};
+
+const NOW_MS: i64 = 1_700_000_000_000;
+
+fn schema() -> Schema {
+    Schema::new()
+        .signal(
+            Signal::new("view")
+                .half_life_ms(3_600_000)
+                .half_life_ms(86_400_000),
+        )
+        .signal(Signal::new("like").half_life_ms(3_600_000).positive())
+}
+
+fn options() -> Options {
+    Options::new(schema())
+        .segment_bytes_max(2048)
+        .preallocate_bytes(512)
+        .store_segment_bytes_max(2048)
+        .background(Background::Caller)
+}
+
+fn record_some(db: &TidalDb, from: u64, to: u64) {
+    for i in from..to {
+        let cohorts = [CohortId(i % 3), CohortId(7)];
+        let event = SignalEvent::new(
+            SignalId((i % 2) as u16),
+            EntityId(i % 5),
+            NOW_MS + i as i64 * 1000,
+        )
+        .with_user(UserId(i % 2))
+        .with_cohorts(&cohorts);
+        db.record(&event).unwrap();
+    }
+}
+
+#[test]
+fn a_dropped_database_reopens_with_the_same_state_whatever_the_policy() {
+    let policies = [
+        Durability::EverySynced,
+        Durability::SyncedEvery { interval_ms: 5 },
+        Durability::OperatingSystem,
+    ];
+    for (durability, background) in policies
+        .into_iter()
+        .flat_map(|policy| [(policy, Background::Caller), (policy, Background::OwnThreads)])
+    {
+        let dir = TempDir::new("lifecycle");
+        let options = options()
+            .durability(durability)
+            .background(background)
+            .checkpoint_log_bytes(4000);
+        let db = TidalDb::open(dir.path(), options.clone()).unwrap();
+        assert!(db.recovery_report().created);
+        db.create_collection("saved").unwrap();
+        db.add_to_collection("saved", EntityId(9)).unwrap();
+        record_some(&db, 0, 100);
+        let before = db.export().unwrap();
+        let last = db.last_sequence();
+        drop(db);
+        let db = TidalDb::open(dir.path(), options.clone()).unwrap();
+        assert_eq!(db.export().unwrap(), before, "{durability:?} {background:?}");
+        assert!(!db.recovery_report().created);
+        assert_eq!(db.last_sequence(), last);
+        record_some(&db, 100, 150);
+        let before = db.export().unwrap();
+        db.close().unwrap();
+        assert!(matches!(db.close(), Err(Error::Closed)));
+        drop(db);
+        let db = TidalDb::open(dir.path(), options).unwrap();
+        assert_eq!(db.recovery_report().events_replayed, 0);
+        assert_eq!(db.export().unwrap(), before, "{durability:?} {background:?}");
+    }
+}
+
+#[test]
+fn two_runs_by_the_caller_write_the_same_bytes() {
+    let run = || {
+        let dir = TempDir::new("bytes");
+        let options = options().database_id(7).checkpoint_log_bytes(3000);
+        let db = TidalDb::open(dir.path(), options.clone()).unwrap();
+        record_some(&db, 0, 120);
+        db.checkpoint().unwrap();
+        record_some(&db, 120, 140);
+        drop(db);
+        drop(TidalDb::open(dir.path(), options).unwrap());
+        let mut files = Vec::new();
+        for sub in ["log", "store"] {
+            for entry in std::fs::read_dir(dir.path().join(sub)).unwrap() {
+                let path = entry.unwrap().path();
+                files.push((
+                    path.file_name().unwrap().to_owned(),
+                    std::fs::read(&path).unwrap(),
+                ));
+            }
+        }
+        files.sort();
+        files
+    };
+    let first = run();
+    assert!(first.len() > 3, "several files are compared");
+    assert_eq!(first, run());
+}
