@@ -90,7 +90,7 @@ impl Log {
                 sequence,
                 source: Box::new(self.poison.fail(error)),
             })?;
-        self.log_bytes
+        self.untrimmed_bytes
             .fetch_add(tail.appender.end() - start, Ordering::Relaxed);
         self.last_sequence.store(sequence, Ordering::Release);
         in_order(sequence);

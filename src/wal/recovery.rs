@@ -273,12 +273,7 @@ impl LoadedSegment {
                 return Err(corrupt("the frame promises itself as synced"));
             }
             if sequence > covered.sequence {
-                replay(Frame {
-                    kind,
-                    sequence,
-                    payload,
-                })
-                .map_err(corrupt)?;
+                replay(Frame { kind, payload }).map_err(corrupt)?;
             }
             offset += header.frame_len();
             sequence += 1;
