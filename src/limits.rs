@@ -26,3 +26,5 @@ pub const SEGMENT_BYTES_MIN: u64 = 512;
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// The longest storage key the engine makes, in bytes.
 pub const STORAGE_KEY_BYTES_MAX: usize = 1024;
+/// The largest batch the embedded store takes, in bytes: keys, values and 10 bytes for each operation.
+pub const STORE_BATCH_BYTES_MAX: u64 = 1 << 30;

@@ -1,12 +1,14 @@
 //! Storage: where checkpoints and collections are kept, behind the object-safe [`StorageEngine`].
 //!
-//! The embedded default is a log-structured file store; [`MemoryStore`] is for tests. Any other
-//! ordered key-value store plugs in by implementing the trait.
+//! The embedded default is [`FileStore`], a log-structured file store; [`MemoryStore`] is for tests. Any other ordered
+//! key-value store plugs in by implementing the trait.
 
+mod file;
 mod memory;
 
 use crate::Error;
 
+pub use file::{FileStore, FileStoreOptions, FileStoreRecovery, FileStoreStats};
 pub use memory::MemoryStore;
 
 /// A key and its value.

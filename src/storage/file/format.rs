@@ -1,0 +1,345 @@
+//! The bytes of a store file: a file header, then records at multiples of 8. All integers are little-endian.
+//!
+//! File header, 64 bytes:
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | magic `tidlstor` |
+//! | 8 | 4 | format version, 1 |
+//! | 12 | 16 | store id |
+//! | 28 | 8 | number of this file, as in its name |
+//! | 36 | 8 | number of the oldest file that is needed |
+//! | 44 | 8 | where the file before this one ended, 0 in the first file of a store |
+//! | 52 | 8 | sequence number of this file's first record |
+//! | 60 | 4 | CRC32C of bytes 0 to 59 |
+//!
+//! Record, 32 bytes and its payload, then bytes of no meaning up to the next multiple of 8:
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 4 | payload length |
+//! | 4 | 8 | sequence number: one more than that of the record before, across files |
+//! | 12 | 8 | sequence number of the last record that was synced when this one was written: the promise |
+//! | 20 | 8 | number of the oldest file that is needed, this record counted |
+//! | 28 | 4 | CRC32C of bytes 0 to 27, seeded |
+//! | 32 | | payload: the entries of one atomic batch, in order, nothing between or after them |
+//!
+//! Entry:
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 2 | key length k, at least 1 |
+//! | 2 | 4 | value length v; `u32::MAX` for a removal, which has no value |
+//! | 6 | k | key |
+//! | 6 + k | v | value |
+//! | 6 + k + v | 4 | CRC32C of all before, seeded |
+//!
+//! A seeded checksum begins with the store id, the file's number, the offset of the record or entry in its file (8 bytes)
+//! and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is not: no record copied into a
+//! value, no entry that is as long as a record header. A record is valid if its
+//! header's and all its entries' checksums hold and the entries fill the payload: its whole payload is summed once, and
+//! an entry can be checked when it is read alone.
+
+use std::path::Path;
+
+use crate::Error;
+use crate::codec::{Reader, Write, crc32c};
+use crate::limits::STORAGE_KEY_BYTES_MAX;
+
+const MAGIC: [u8; 8] = *b"tidlstor";
+/// The newest version this build reads, and the one it writes.
+const VERSION: u32 = 1;
+
+const CRC_LEN: usize = size_of::<u32>();
+const FILE_HEADER_SUMMED_LEN: usize =
+    MAGIC.len() + size_of::<u32>() + size_of::<u128>() + 4 * size_of::<u64>();
+const RECORD_HEADER_SUMMED_LEN: usize = size_of::<u32>() + 3 * size_of::<u64>();
+const ENTRY_HEADER_LEN: usize = size_of::<u16>() + size_of::<u32>();
+const SYNCED_OFFSET: usize = size_of::<u32>() + size_of::<u64>();
+
+/// Records begin at multiples of this.
+pub(super) const ALIGNMENT: usize = 8;
+pub(super) const FILE_HEADER_LEN: usize = FILE_HEADER_SUMMED_LEN + CRC_LEN;
+pub(super) const RECORD_HEADER_LEN: usize = RECORD_HEADER_SUMMED_LEN + CRC_LEN;
+/// What an entry takes beside its key and value.
+pub(super) const ENTRY_OVERHEAD_LEN: usize = ENTRY_HEADER_LEN + CRC_LEN;
+const REMOVAL: u32 = u32::MAX;
+
+const _: () = assert!(FILE_HEADER_LEN == 64 && FILE_HEADER_LEN.is_multiple_of(ALIGNMENT));
+const _: () = assert!(RECORD_HEADER_LEN == 32 && RECORD_HEADER_LEN.is_multiple_of(ALIGNMENT));
+const _: () = assert!(STORAGE_KEY_BYTES_MAX <= u16::MAX as usize);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileHeader {
+    pub(super) store_id: u128,
+    pub(super) number: u64,
+    pub(super) oldest: u64,
+    pub(super) previous_end: u64,
+    pub(super) first_sequence: u64,
+}
+
+impl FileHeader {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(FILE_HEADER_LEN);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.put_u32(VERSION);
+        bytes.put_u128(self.store_id);
+        bytes.put_u64(self.number);
+        bytes.put_u64(self.oldest);
+        bytes.put_u64(self.previous_end);
+        bytes.put_u64(self.first_sequence);
+        bytes.put_u32(crc32c::crc32c(&bytes));
+        debug_assert_eq!(bytes.len(), FILE_HEADER_LEN);
+        bytes
+    }
+
+    /// Decodes the beginning of the file at `path`. A final name is given to a file only after its header is durable,
+    /// so a bad header is never the trace of a crash.
+    pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<Self, Error> {
+        let magic_len = MAGIC.len().min(bytes.len());
+        if bytes[..magic_len] != MAGIC[..magic_len] {
+            return Err(Error::BadMagic {
+                path: path.to_path_buf(),
+            });
+        }
+        let mut reader = Reader::new(&bytes[magic_len..]);
+        let short = || Error::corrupt(path, bytes.len() as u64, None, "the file ends inside its header");
+        let found = reader.u32().ok_or_else(short)?;
+        if found > VERSION {
+            return Err(Error::UnsupportedVersion {
+                path: path.to_path_buf(),
+                found,
+                supported: VERSION,
+            });
+        }
+        let header = Self {
+            store_id: reader.u128().ok_or_else(short)?,
+            number: reader.u64().ok_or_else(short)?,
+            oldest: reader.u64().ok_or_else(short)?,
+            previous_end: reader.u64().ok_or_else(short)?,
+            first_sequence: reader.u64().ok_or_else(short)?,
+        };
+        let crc = reader.u32().ok_or_else(short)?;
+        if crc != crc32c::crc32c(&bytes[..FILE_HEADER_SUMMED_LEN]) || found != VERSION {
+            return Err(Error::corrupt(
+                path,
+                0,
+                None,
+                "the file header's checksum is wrong",
+            ));
+        }
+        Ok(header)
+    }
+
+    /// What every seeded checksum in this file begins with.
+    pub(super) fn seed(&self) -> u32 {
+        let crc = crc32c::crc32c(&self.store_id.to_le_bytes());
+        crc32c::extend(crc, &self.number.to_le_bytes())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RecordHeader {
+    pub(super) payload_len: u32,
+    pub(super) sequence: u64,
+    pub(super) synced: u64,
+    pub(super) oldest: u64,
+}
+
+impl RecordHeader {
+    /// Where the first entry of the record at `offset` begins.
+    pub(super) fn entries_offset(offset: u64) -> u64 {
+        offset + RECORD_HEADER_LEN as u64
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) {
+        let start = bytes.len();
+        bytes.put_u32(self.payload_len);
+        bytes.put_u64(self.sequence);
+        bytes.put_u64(self.synced);
+        bytes.put_u64(self.oldest);
+        bytes.put_u32(Part::RecordHeader.sum(seed, offset, &bytes[start..]));
+        debug_assert_eq!(bytes.len() - start, RECORD_HEADER_LEN);
+    }
+
+    /// The header at `offset` if its checksum holds.
+    fn decode(file: &[u8], seed: u32, offset: usize) -> Option<Self> {
+        let header = Self::decode_trusted(file, offset)?;
+        let (bytes, crc) = file[offset..][..RECORD_HEADER_LEN].split_at(RECORD_HEADER_SUMMED_LEN);
+        (Reader::new(crc).u32()? == Part::RecordHeader.sum(seed, offset as u64, bytes)).then_some(header)
+    }
+
+    /// The header at `offset` as it is, for bytes whose checksums were looked at before.
+    fn decode_trusted(file: &[u8], offset: usize) -> Option<Self> {
+        let mut reader = Reader::new(file.get(offset..)?.get(..RECORD_HEADER_LEN)?);
+        Some(Self {
+            payload_len: reader.u32()?,
+            sequence: reader.u64()?,
+            synced: reader.u64()?,
+            oldest: reader.u64()?,
+        })
+    }
+}
+
+/// One change of one key: a new value, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Operation<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) value: Option<&'a [u8]>,
+}
+
+impl<'a> Operation<'a> {
+    /// How long the operation is as an entry.
+    pub(super) fn entry_len(&self) -> usize {
+        ENTRY_OVERHEAD_LEN + self.key.len() + self.value.map_or(0, <[u8]>::len)
+    }
+
+    /// Where in its entry the value of `key` begins.
+    pub(super) fn value_offset(key: &[u8]) -> usize {
+        ENTRY_HEADER_LEN + key.len()
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) {
+        let start = bytes.len();
+        bytes.put_u16(self.key.len() as u16);
+        bytes.put_u32(self.value.map_or(REMOVAL, |value| value.len() as u32));
+        bytes.extend_from_slice(self.key);
+        bytes.extend_from_slice(self.value.unwrap_or_default());
+        bytes.put_u32(Part::Entry.sum(seed, offset, &bytes[start..]));
+    }
+
+    /// Takes an entry from `reader` without looking at its checksum, which comes with it.
+    fn decode(reader: &mut Reader<'a>) -> Option<(Self, u32)> {
+        let key_len = usize::from(reader.u16()?);
+        if key_len == 0 || key_len > STORAGE_KEY_BYTES_MAX {
+            return None;
+        }
+        let value_len = reader.u32()?;
+        let key = reader.bytes(key_len)?;
+        let value = match value_len {
+            REMOVAL => None,
+            len => Some(reader.bytes(len as usize)?),
+        };
+        Some((Self { key, value }, reader.u32()?))
+    }
+
+    /// The operation that `entry` holds, read alone from `offset` of its file, if its checksum holds.
+    pub(super) fn decode_alone(entry: &'a [u8], seed: u32, offset: u64) -> Option<Self> {
+        let mut reader = Reader::new(entry);
+        let (operation, crc) = Self::decode(&mut reader)?;
+        let summed_part = &entry[..entry.len() - CRC_LEN];
+        (reader.is_empty() && crc == Part::Entry.sum(seed, offset, summed_part)).then_some(operation)
+    }
+}
+
+/// What a seeded checksum is of.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    RecordHeader = 1,
+    Entry = 2,
+}
+
+impl Part {
+    /// The checksum of `bytes` as this part at `offset` of the file with `seed`.
+    fn sum(self, seed: u32, offset: u64, bytes: &[u8]) -> u32 {
+        let mut place = [0; size_of::<u64>() + 1];
+        place[..size_of::<u64>()].copy_from_slice(&offset.to_le_bytes());
+        place[size_of::<u64>()] = self as u8;
+        crc32c::extend(crc32c::extend(seed, &place), bytes)
+    }
+}
+
+/// How long a record with `payload_len` bytes of entries is in its file.
+pub(super) fn record_len(payload_len: u64) -> u64 {
+    (RECORD_HEADER_LEN as u64 + payload_len).next_multiple_of(ALIGNMENT as u64)
+}
+
+/// The record that goes to `offset` of the file with `seed`.
+pub(super) fn encode_record(
+    header: RecordHeader,
+    operations: &[Operation<'_>],
+    seed: u32,
+    offset: u64,
+) -> Vec<u8> {
+    let record_len = record_len(u64::from(header.payload_len)) as usize;
+    let mut bytes = Vec::with_capacity(record_len);
+    header.encode(&mut bytes, seed, offset);
+    for operation in operations {
+        let position = offset + bytes.len() as u64;
+        operation.encode(&mut bytes, seed, position);
+    }
+    debug_assert_eq!(bytes.len(), RECORD_HEADER_LEN + header.payload_len as usize);
+    bytes.resize(record_len, 0);
+    bytes
+}
+
+/// A record in the bytes of its file.
+#[derive(Debug, Clone)]
+pub(super) struct Record<'a> {
+    pub(super) header: RecordHeader,
+    /// Where its first entry begins.
+    pub(super) entries_offset: usize,
+    /// Where the next record begins.
+    pub(super) end: usize,
+    payload: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The record at `offset` of `file`, if there is a whole and valid one.
+    pub(super) fn decode(file: &'a [u8], seed: u32, offset: usize) -> Option<Self> {
+        let header = RecordHeader::decode(file, seed, offset)?;
+        let record = Self::within(file, header, offset)?;
+        let mut reader = Reader::new(record.payload);
+        while !reader.is_empty() {
+            let position = record.entries_offset + record.payload.len() - reader.remaining_len();
+            let (_, crc) = Operation::decode(&mut reader)?;
+            let entry_end = record.entries_offset + record.payload.len() - reader.remaining_len();
+            if crc != Part::Entry.sum(seed, position as u64, &file[position..entry_end - CRC_LEN]) {
+                return None;
+            }
+        }
+        Some(record)
+    }
+
+    /// The record at `offset` of `file`, for bytes whose checksums were looked at before.
+    pub(super) fn decode_trusted(file: &'a [u8], offset: usize) -> Option<Self> {
+        Self::within(file, RecordHeader::decode_trusted(file, offset)?, offset)
+    }
+
+    fn within(file: &'a [u8], header: RecordHeader, offset: usize) -> Option<Self> {
+        let entries_offset = offset + RECORD_HEADER_LEN;
+        let end = offset.checked_add(usize::try_from(record_len(u64::from(header.payload_len))).ok()?)?;
+        let payload = file
+            .get(entries_offset..end)?
+            .get(..header.payload_len as usize)?;
+        Some(Self {
+            header,
+            entries_offset,
+            end,
+            payload,
+        })
+    }
+
+    /// The operations, in order.
+    pub(super) fn operations(&self) -> impl Iterator<Item = Operation<'a>> + use<'a> {
+        let mut reader = Reader::new(self.payload);
+        std::iter::from_fn(move || Operation::decode(&mut reader).map(|(operation, _)| operation))
+    }
+}
+
+/// Whether a valid record header at `offset` of `file` or at a later multiple of 8 promises that the record with
+/// `sequence` was synced.
+pub(super) fn is_promised(file: &[u8], seed: u32, offset: usize, sequence: u64) -> bool {
+    (offset..file.len()).step_by(ALIGNMENT).any(|offset| {
+        // The checksum comes last: almost every position already fails here.
+        let promise = file
+            .get(offset + SYNCED_OFFSET..)
+            .and_then(|bytes| Reader::new(bytes).u64());
+        promise.is_some_and(|promise| promise >= sequence)
+            && RecordHeader::decode(file, seed, offset).is_some()
+    })
+}
+
+#[cfg(test)]
+#[path = "format_tests.rs"]
+mod tests;

@@ -1,0 +1,199 @@
+use std::path::Path;
+
+use super::{
+    FILE_HEADER_LEN, FileHeader, Operation, Record, RecordHeader, encode_record, is_promised, record_len,
+};
+use crate::Error;
+
+const HEADER: FileHeader = FileHeader {
+    store_id: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
+    number: 3,
+    oldest: 2,
+    previous_end: 4096,
+    first_sequence: 77,
+};
+const OPERATIONS: [Operation<'static>; 2] = [
+    Operation {
+        key: b"key",
+        value: Some(b"value"),
+    },
+    Operation {
+        key: b"gone",
+        value: None,
+    },
+];
+
+fn record_header(operations: &[Operation<'_>]) -> RecordHeader {
+    RecordHeader {
+        payload_len: operations.iter().map(Operation::entry_len).sum::<usize>() as u32,
+        sequence: 77,
+        synced: 76,
+        oldest: 2,
+    }
+}
+
+/// A file with one record.
+fn file() -> Vec<u8> {
+    let mut file = HEADER.encode();
+    let header = record_header(&OPERATIONS);
+    file.extend(encode_record(
+        header,
+        &OPERATIONS,
+        HEADER.seed(),
+        FILE_HEADER_LEN as u64,
+    ));
+    file
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Made by an independent program from the tables in the module's documentation.
+const GOLDEN_FILE_HEADER: &str = "7469646c73746f7201000000100f0e0d0c0b0a090807060504030201030000000000000002000000\
+    0000000000100000000000004d0000000000000056d6bc17";
+/// As above.
+const GOLDEN_RECORD: &str = "200000004d000000000000004c0000000000000002000000000000008a59b3350300050000006b65\
+    7976616c75656417f3440400ffffffff676f6e65ddc77b1d";
+
+#[test]
+fn the_bytes_of_a_file_are_these() {
+    let file = file();
+    assert_eq!(hex(&file[..FILE_HEADER_LEN]), GOLDEN_FILE_HEADER);
+    assert_eq!(hex(&file[FILE_HEADER_LEN..]), GOLDEN_RECORD);
+}
+
+#[test]
+fn a_file_reads_back() {
+    let file = file();
+    let path = Path::new("store/file");
+    assert_eq!(FileHeader::decode(&file, path).unwrap(), HEADER);
+    let record = Record::decode(&file, HEADER.seed(), FILE_HEADER_LEN).unwrap();
+    assert_eq!(record.header, record_header(&OPERATIONS));
+    assert_eq!(record.operations().collect::<Vec<_>>(), OPERATIONS);
+    assert_eq!(record.end, file.len());
+    assert_eq!(
+        record_len(u64::from(record.header.payload_len)),
+        (file.len() - FILE_HEADER_LEN) as u64
+    );
+    let entry = &file[record.entries_offset..][..OPERATIONS[0].entry_len()];
+    let alone = Operation::decode_alone(entry, HEADER.seed(), record.entries_offset as u64);
+    assert_eq!(alone, Some(OPERATIONS[0]));
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_of_the_file_header_is_refused() {
+    let path = Path::new("store/file");
+    let good = HEADER.encode();
+    for len in 0..good.len() {
+        let error = FileHeader::decode(&good[..len], path).unwrap_err();
+        assert!(
+            matches!(&error, Error::Corrupt { offset, .. } if *offset == len as u64),
+            "cut at {len}: {error}"
+        );
+    }
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        let error = FileHeader::decode(&bad, path).unwrap_err();
+        let named_right = match bit / 8 {
+            0..8 => matches!(error, Error::BadMagic { .. }),
+            // The version 1 with its only bit flipped is 0, which is no newer one.
+            8..12 if bit != 64 => matches!(error, Error::UnsupportedVersion { supported: 1, .. }),
+            _ => matches!(error, Error::Corrupt { offset: 0, .. }),
+        };
+        assert!(named_right, "bit {bit}: {error}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_every_cut_and_every_move_of_a_record_is_refused() {
+    let good = file();
+    let seed = HEADER.seed();
+    let padding =
+        FILE_HEADER_LEN + super::RECORD_HEADER_LEN + record_header(&OPERATIONS).payload_len as usize;
+    for bit in FILE_HEADER_LEN * 8..padding * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(Record::decode(&bad, seed, FILE_HEADER_LEN).is_none(), "bit {bit}");
+    }
+    for len in 0..good.len() {
+        assert!(
+            Record::decode(&good[..len], seed, FILE_HEADER_LEN).is_none(),
+            "cut at {len}"
+        );
+    }
+    let mut moved = vec![0; 8];
+    moved.extend_from_slice(&good);
+    assert!(Record::decode(&moved, seed, FILE_HEADER_LEN + 8).is_none());
+    let other = FileHeader { number: 4, ..HEADER };
+    assert!(Record::decode(&good, other.seed(), FILE_HEADER_LEN).is_none());
+    assert!(Record::decode(&good, seed, usize::MAX - 7).is_none());
+}
+
+#[test]
+fn an_entry_as_long_as_a_record_header_is_none() {
+    // Entries and record headers were summed alike. A torn record whose first entry was as long as a header was then
+    // taken for a later header, with whatever promise its bytes spelled, and the store refused to open.
+    let operation = Operation {
+        key: b"k",
+        value: Some(&[0xff; super::RECORD_HEADER_LEN - super::ENTRY_OVERHEAD_LEN - 1]),
+    };
+    assert_eq!(operation.entry_len(), super::RECORD_HEADER_LEN);
+    let mut file = HEADER.encode();
+    let header = record_header(&[operation]);
+    file.extend(encode_record(
+        header,
+        &[operation],
+        HEADER.seed(),
+        FILE_HEADER_LEN as u64,
+    ));
+    let entry_offset = FILE_HEADER_LEN + super::RECORD_HEADER_LEN;
+    assert!(RecordHeader::decode(&file, HEADER.seed(), FILE_HEADER_LEN).is_some());
+    assert_eq!(RecordHeader::decode(&file, HEADER.seed(), entry_offset), None);
+    assert!(!is_promised(&file, HEADER.seed(), entry_offset, 77));
+}
+
+#[test]
+fn zeros_are_no_record() {
+    assert!(Record::decode(&[0; 4096], HEADER.seed(), FILE_HEADER_LEN).is_none());
+}
+
+#[test]
+fn a_promise_is_seen_at_any_later_multiple_of_eight_and_nowhere_else() {
+    let seed = HEADER.seed();
+    for gap in (0..64).step_by(8) {
+        let offset = FILE_HEADER_LEN + gap;
+        let mut file = HEADER.encode();
+        file.resize(offset, 0xff);
+        file.extend(encode_record(
+            record_header(&OPERATIONS),
+            &OPERATIONS,
+            seed,
+            offset as u64,
+        ));
+        // The payload does not matter: the header alone promises.
+        file.truncate(offset + super::RECORD_HEADER_LEN);
+        assert!(is_promised(&file, seed, FILE_HEADER_LEN, 76));
+        assert!(!is_promised(&file, seed, FILE_HEADER_LEN, 77));
+        assert!(!is_promised(&file, seed, offset + 8, 76));
+        file.truncate(file.len() - 1);
+        assert!(!is_promised(&file, seed, FILE_HEADER_LEN, 76));
+    }
+}
+
+#[test]
+fn lengths_that_lie_are_refused_without_reading_past_the_end() {
+    let seed = HEADER.seed();
+    for payload_len in [0, 1, 9, 26, 28, 1 << 20, u32::MAX] {
+        let header = RecordHeader {
+            payload_len,
+            ..record_header(&OPERATIONS)
+        };
+        let mut file = HEADER.encode();
+        header.encode(&mut file, seed, FILE_HEADER_LEN as u64);
+        file.resize(4096, 1);
+        let valid = Record::decode(&file, seed, FILE_HEADER_LEN).is_some();
+        assert_eq!(valid, payload_len == 0, "payload length {payload_len}");
+    }
+}

@@ -1,0 +1,112 @@
+//! The index: which entry of which file holds each key's value. Memory only, rebuilt by open.
+//!
+//! Invariant: `live_bytes` is the sum of the lengths of the entries pointed at, and so is each file's own count.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::data_file::DataFile;
+use super::format::Operation;
+use crate::Error;
+
+/// Where an entry is.
+#[derive(Debug, Clone)]
+pub(super) struct Location {
+    pub(super) file: Arc<DataFile>,
+    pub(super) offset: u64,
+    pub(super) len: u32,
+}
+
+impl Location {
+    pub(super) fn read_value(&self, key: &[u8]) -> Result<Vec<u8>, Error> {
+        self.file.read_value(key, self.offset, self.len)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    entries: BTreeMap<Vec<u8>, Location>,
+    live_bytes: u64,
+}
+
+impl Index {
+    /// Applies operations that lie as entries in `file`, one after another from `offset` on.
+    pub(super) fn apply<'a>(
+        &mut self,
+        operations: impl Iterator<Item = Operation<'a>>,
+        file: &Arc<DataFile>,
+        mut offset: u64,
+    ) {
+        for operation in operations {
+            let len = operation.entry_len() as u32;
+            if operation.value.is_some() {
+                let file = Arc::clone(file);
+                self.insert(operation.key, Location { file, offset, len });
+            } else if let Some(gone) = self.entries.remove(operation.key) {
+                self.forget(&gone);
+            }
+            offset += u64::from(len);
+        }
+    }
+
+    fn insert(&mut self, key: &[u8], location: Location) {
+        self.live_bytes += u64::from(location.len);
+        location.file.add_live(location.len);
+        let replaced = match self.entries.get_mut(key) {
+            Some(place) => Some(std::mem::replace(place, location)),
+            None => self.entries.insert(key.to_vec(), location),
+        };
+        if let Some(replaced) = replaced {
+            self.forget(&replaced);
+        }
+    }
+
+    fn forget(&mut self, location: &Location) {
+        self.live_bytes -= u64::from(location.len);
+        location.file.subtract_live(location.len);
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Location> {
+        self.entries.get(key)
+    }
+
+    /// Whether the value of `key` is the one in the entry at `offset` of file `number`.
+    pub(super) fn points_at(&self, key: &[u8], number: u64, offset: u64) -> bool {
+        self.get(key)
+            .is_some_and(|location| location.file.number == number && location.offset == offset)
+    }
+
+    /// The keys that begin with `prefix`, in order, and where their values are.
+    pub(super) fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Location)> {
+        self.entries
+            .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, location)| (key.clone(), location.clone()))
+            .collect()
+    }
+
+    /// The length of all entries pointed at.
+    pub(super) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Checks the invariant.
+    #[cfg(test)]
+    pub(super) fn validate(&self) {
+        let mut by_file: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for (key, location) in &self.entries {
+            assert!(!key.is_empty());
+            let file = by_file.entry(location.file.number).or_default();
+            *file = (file.0 + u64::from(location.len), location.file.live_bytes());
+        }
+        assert_eq!(self.live_bytes, by_file.values().map(|file| file.0).sum::<u64>());
+        for (number, (counted, kept)) in by_file {
+            assert_eq!(counted, kept, "live bytes of file {number}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The embedded store: a log-structured file store.
+//!
+//! A directory of files holds one sequence of records, each an atomic batch; memory holds an ordered index from key to
+//! the entry that has its value. A write appends one record at the end of the last file; a read takes the value from its
+//! file. Compaction cleans the oldest file, over and over, so that the files stay within twice the live data and one
+//! segment.
+//!
+//! | file | role |
+//! |---|---|
+//! | `names` | file names |
+//! | `format` | bytes in files |
+//! | `data_file` | one open file |
+//! | `log` | the files in order: append, sync, rotate |
+//! | `index` | key to entry |
+//! | `compaction` | the bound on the files' size |
+//! | `recovery` | open |
+//!
+//! Invariant: the index is what replaying the files from the oldest needed one gives. It is changed only after the
+//! record's write returned, so a reader sees a batch wholly or not at all and never what a failed write left.
+//! What a crash at each step leaves is said in `log`, `compaction` and `recovery`.
+
+mod compaction;
+mod data_file;
+mod format;
+mod index;
+mod log;
+mod names;
+mod recovery;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use self::format::Operation;
+use self::index::Index;
+use self::log::Log;
+use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
+use crate::Error;
+use crate::fs::FileAccess;
+use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
+
+/// How a [`FileStore`] is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStoreOptions {
+    /// A file that has reached this length, in bytes, takes no more records; the last record may go beyond it. Default
+    /// 4 MiB, from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`]. It may differ from open to open.
+    pub segment_bytes_max: u64,
+    /// The id that a new store gets, for runs that are the same to the byte; by default random. An existing store keeps
+    /// the one it has.
+    pub store_id: Option<u128>,
+}
+
+impl Default for FileStoreOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: 4 << 20,
+            store_id: None,
+        }
+    }
+}
+
+/// What [`FileStore::open`] found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FileStoreRecovery {
+    /// How many records were replayed.
+    pub records_len: u64,
+    /// How many bytes of a torn record were cut from the last file.
+    pub cut_bytes: u64,
+}
+
+/// The sizes of a [`FileStore`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStoreStats {
+    /// The live data as stored: keys and values of all pairs and 10 bytes for each.
+    pub live_bytes: u64,
+    /// The length of all files. When no call is under way, at most twice `live_bytes` and one segment.
+    pub total_bytes: u64,
+    /// How many files there are.
+    pub files_len: u64,
+    /// How many pairs there are.
+    pub keys_len: u64,
+}
+
+/// The embedded [`StorageEngine`]: a log-structured file store in a directory of its own.
+///
+/// One write is one record in one file, so it is atomic, and writes are there after a crash in the order they were made
+/// up to some point. `flush` syncs the one file that can hold anything unsynced. When no call is under way the files take
+/// at most twice the live data and one segment; what it takes to keep them so is done by the call that writes, and while
+/// it runs they can be larger by that write and the live data of one file.
+///
+/// After the first failed write, sync or compaction every later write and flush is refused with [`Error::Poisoned`], and
+/// nothing is retried; reads go on and show what was written before. Reopening the store shows all that was acknowledged.
+///
+/// The store does not lock its directory: whoever opens it sees to it that nobody else does.
+pub struct FileStore {
+    dir: PathBuf,
+    index: RwLock<Index>,
+    writer: Mutex<Writer>,
+    recovery: FileStoreRecovery,
+    /// The log's sizes as of the last call that ended, for statistics that never wait for a disk.
+    total_bytes: AtomicU64,
+    files_len: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Writer {
+    log: Log,
+    /// The first failure; once there is one the log is not touched.
+    failure: Option<Arc<Error>>,
+}
+
+impl FileStore {
+    /// Opens the store in the directory `dir`, which is made if need be; its parent must exist.
+    ///
+    /// All that was written before the last process crash or flushed before the last power loss is there. Whatever is in
+    /// the directory and not the store's is ignored.
+    ///
+    /// # Errors
+    /// - [`Error::Corrupt`], [`Error::BadMagic`], [`Error::UnsupportedVersion`], [`Error::SegmentMissing`],
+    ///   [`Error::ForeignDatabase`] if what is there is not what must be there: nothing was changed.
+    /// - [`Error::InvalidInput`] for an option out of range: nothing was changed.
+    /// - [`Error::Io`] if a file operation fails: no acknowledged write is lost, open again.
+    pub fn open(
+        files: Arc<dyn FileAccess>,
+        dir: impl AsRef<Path>,
+        options: &FileStoreOptions,
+    ) -> Result<Self, Error> {
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&options.segment_bytes_max) {
+            let reason = "it must lie between SEGMENT_BYTES_MIN and SEGMENT_BYTES_MAX";
+            return Err(Error::invalid(
+                "segment_bytes_max",
+                options.segment_bytes_max,
+                reason,
+            ));
+        }
+        let recovered = recovery::recover(files, dir.as_ref(), options)?;
+        let (mut log, index) = (recovered.log, RwLock::new(recovered.index));
+        compaction::compact(&mut log, &index)?;
+        let store = Self {
+            dir: dir.as_ref().to_path_buf(),
+            index,
+            recovery: recovered.report,
+            total_bytes: AtomicU64::new(log.total_bytes()),
+            files_len: AtomicU64::new(log.files_len() as u64),
+            writer: Mutex::new(Writer { log, failure: None }),
+        };
+        Ok(store)
+    }
+
+    /// What open found.
+    pub fn recovery(&self) -> FileStoreRecovery {
+        self.recovery
+    }
+
+    /// The sizes now. Never waits for a disk.
+    ///
+    /// # Errors
+    /// [`Error::Panicked`] if a thread panicked while it changed the index.
+    pub fn stats(&self) -> Result<FileStoreStats, Error> {
+        let index = read(&self.index)?;
+        Ok(FileStoreStats {
+            live_bytes: index.live_bytes(),
+            total_bytes: self.total_bytes.load(Ordering::Relaxed),
+            files_len: self.files_len.load(Ordering::Relaxed),
+            keys_len: index.len() as u64,
+        })
+    }
+
+    /// Writes `operations` as one record, then compacts if need be.
+    fn commit(&self, operations: &[Operation<'_>]) -> Result<(), Error> {
+        check(operations)?;
+        self.change("write_batch", |log| {
+            if operations.is_empty() {
+                return Ok(());
+            }
+            let oldest = log.oldest().file.number;
+            let (file, offset) = log.append(operations, oldest)?;
+            write(&self.index)?.apply(operations.iter().copied(), &file, offset);
+            compaction::compact(log, &self.index)
+        })
+    }
+
+    /// The one way to change the log: one thread at a time, and none after a failure.
+    fn change(
+        &self,
+        operation: &'static str,
+        change: impl FnOnce(&mut Log) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut writer = self.writer.lock().map_err(|_| Error::Panicked { operation })?;
+        if let Some(cause) = &writer.failure {
+            let cause = Arc::clone(cause);
+            return Err(Error::Poisoned { cause });
+        }
+        let result = change(&mut writer.log);
+        self.total_bytes
+            .store(writer.log.total_bytes(), Ordering::Relaxed);
+        self.files_len
+            .store(writer.log.files_len() as u64, Ordering::Relaxed);
+        if let Err(error) = &result {
+            writer.failure = Some(Arc::new(twin(error)));
+        }
+        result
+    }
+}
+
+impl StorageEngine for FileStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        // The lock is given back before the read; the location keeps its file readable whatever compaction does.
+        let location = read(&self.index)?.get(key).cloned();
+        location.map(|location| location.read_value(key)).transpose()
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        let value = Some(value);
+        self.commit(&[Operation { key, value }])
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<(), Error> {
+        self.commit(&[Operation { key, value: None }])
+    }
+
+    /// Holds the keys in memory; values are read one by one as the scan goes on.
+    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
+        let found = read(&self.index)?.scan(prefix);
+        Ok(Box::new(found.into_iter().map(|(key, location)| {
+            let value = location.read_value(&key)?;
+            Ok((key, value))
+        })))
+    }
+
+    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
+        let operations: Vec<_> = batch.operations().iter().map(Operation::from).collect();
+        self.commit(&operations)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.change("flush", Log::sync)
+    }
+}
+
+impl<'a> From<&'a BatchOperation> for Operation<'a> {
+    fn from(operation: &'a BatchOperation) -> Self {
+        match operation {
+            BatchOperation::Put { key, value } => Self {
+                key,
+                value: Some(value),
+            },
+            BatchOperation::Delete { key } => Self { key, value: None },
+        }
+    }
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStore")
+            .field("dir", &self.dir)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Refuses what cannot be stored, before anything is changed.
+fn check(operations: &[Operation<'_>]) -> Result<(), Error> {
+    let mut batch_bytes = 0;
+    for operation in operations {
+        if operation.key.is_empty() {
+            return Err(Error::invalid(
+                "key",
+                "empty",
+                "a storage key has at least one byte",
+            ));
+        }
+        check_limit(
+            "storage key bytes",
+            STORAGE_KEY_BYTES_MAX as u64,
+            operation.key.len() as u64,
+        )?;
+        batch_bytes += operation.entry_len() as u64;
+    }
+    check_limit("storage batch bytes", STORE_BATCH_BYTES_MAX, batch_bytes)
+}
+
+fn check_limit(what: &'static str, limit: u64, found: u64) -> Result<(), Error> {
+    if found > limit {
+        return Err(Error::LimitExceeded { what, limit, found });
+    }
+    Ok(())
+}
+
+fn read(index: &RwLock<Index>) -> Result<RwLockReadGuard<'_, Index>, Error> {
+    index.read().map_err(|_| Error::Panicked { operation: INDEXING })
+}
+
+fn write(index: &RwLock<Index>) -> Result<RwLockWriteGuard<'_, Index>, Error> {
+    index.write().map_err(|_| Error::Panicked { operation: INDEXING })
+}
+
+const INDEXING: &str = "a change of the storage index";
+
+/// A second error that says the same, to be kept as the cause of later refusals while the first goes to the caller.
+fn twin(error: &Error) -> Error {
+    match error {
+        Error::Io {
+            operation,
+            path,
+            source,
+        } => Error::io(operation, path, twin_of_io(source)),
+        Error::Corrupt {
+            path,
+            offset,
+            sequence,
+            what,
+        } => Error::corrupt(path, *offset, *sequence, what),
+        other => Error::storage("write_batch", other.to_string()),
+    }
+}
+
+fn twin_of_io(error: &io::Error) -> io::Error {
+    match (error.raw_os_error(), error.get_ref()) {
+        (Some(code), _) => io::Error::from_raw_os_error(code),
+        (None, Some(custom)) => io::Error::new(error.kind(), custom.to_string()),
+        (None, None) => error.kind().into(),
+    }
+}

@@ -1,0 +1,297 @@
+//! Recovery: makes a log and an index of what is in the directory.
+//!
+//! Everything is read and validated before anything is changed. The last file comes first: its records say which file is
+//! the oldest needed, and older ones are leftovers of compaction that are never loaded. All files before the last were
+//! synced before it was made, so any defect in them is corruption. In the last one a bad record is corruption if a valid
+//! record header after it promises it as synced; else the file is cut there: a torn tail.
+//!
+//! The changes, in order; each may be cut short by a crash and is done again by the next open:
+//!
+//! 1. the torn tail is cut;
+//! 2. the last file is synced, then the directory: after a process crash both may hold what a power loss would still
+//!    take, and from here on it counts as durable;
+//! 3. temporary files and files older than the oldest needed are removed;
+//! 4. compaction, which a crash or a cut may have left to do.
+//!
+//! Memory is bounded by the last file and the largest other one, beside the index.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::data_file::DataFile;
+use super::format::{FILE_HEADER_LEN, FileHeader, Record, is_promised};
+use super::index::Index;
+use super::log::{Log, LogFile, Setting};
+use super::names::Name;
+use super::{FileStoreOptions, FileStoreRecovery};
+use crate::Error;
+use crate::fs::{FileAccess, OpenMode};
+
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) log: Log,
+    pub(super) index: Index,
+    pub(super) report: FileStoreRecovery,
+}
+
+pub(super) fn recover(
+    access: Arc<dyn FileAccess>,
+    dir: &Path,
+    options: &FileStoreOptions,
+) -> Result<Recovered, Error> {
+    let listing = Listing::read(&*access, dir)?;
+    let setting = |store_id| Setting {
+        access: Arc::clone(&access),
+        dir: dir.to_path_buf(),
+        store_id,
+        segment_bytes_max: options.segment_bytes_max,
+    };
+    let Some(&last) = listing.data.last() else {
+        prepare_dir(&*access, dir)?;
+        remove(&*access, dir, &listing.temporary, Name::Temporary)?;
+        let log = Log::create(setting(options.store_id.unwrap_or_else(random_id)))?;
+        return Ok(Recovered {
+            log,
+            index: Index::default(),
+            report: FileStoreRecovery::default(),
+        });
+    };
+
+    let mut tail = Loaded::read(&*access, dir, last, OpenMode::Write)?;
+    tail.check_torn()?;
+    let mut index = Index::default();
+    let mut sealed = VecDeque::new();
+    let mut records_len = 0;
+    let mut before: Option<Loaded> = None;
+    for number in tail.oldest..last {
+        if listing.data.binary_search(&number).is_err() {
+            return Err(missing(&*access, dir, &listing, number, before.as_ref()));
+        }
+        let mut loaded = Loaded::read(&*access, dir, number, OpenMode::Read)?;
+        if let Some(before) = &before {
+            before.check_followed_by(&loaded)?;
+        }
+        records_len += loaded.apply_to(&mut index);
+        sealed.push_back(loaded.log_file());
+        before = Some(loaded);
+    }
+    if let Some(before) = &before {
+        before.check_followed_by(&tail)?;
+    }
+    records_len += tail.apply_to(&mut index);
+
+    let cut_bytes = (tail.len - tail.end) as u64;
+    if cut_bytes > 0 {
+        tail.file.truncate(tail.end as u64)?;
+    }
+    tail.file.sync()?;
+    access
+        .sync_dir(dir)
+        .map_err(|source| Error::io("sync", dir, source))?;
+    let obsolete: Vec<u64> = listing
+        .data
+        .iter()
+        .copied()
+        .take_while(|&number| number < tail.oldest)
+        .collect();
+    remove(&*access, dir, &listing.temporary, Name::Temporary)?;
+    remove(&*access, dir, &obsolete, Name::Data)?;
+    Ok(Recovered {
+        log: Log::resume(
+            setting(tail.header.store_id),
+            sealed,
+            tail.log_file(),
+            tail.next_sequence - 1,
+        ),
+        index,
+        report: FileStoreRecovery {
+            records_len,
+            cut_bytes,
+        },
+    })
+}
+
+/// The numbers of what is the store's in the directory, ascending.
+#[derive(Debug, Default)]
+struct Listing {
+    data: Vec<u64>,
+    temporary: Vec<u64>,
+}
+
+impl Listing {
+    /// Empty if there is no such directory.
+    fn read(access: &dyn FileAccess, dir: &Path) -> Result<Self, Error> {
+        let names = match access.list(dir) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(Error::io("list", dir, source)),
+        };
+        let mut listing = Self::default();
+        for name in names {
+            match Name::parse(&name) {
+                Some(Name::Data(number)) => listing.data.push(number),
+                Some(Name::Temporary(number)) => listing.temporary.push(number),
+                None => {}
+            }
+        }
+        listing.data.sort_unstable();
+        listing.temporary.sort_unstable();
+        Ok(listing)
+    }
+}
+
+/// Makes the directory unless it is there, durably: an earlier open may have made it and died before the sync.
+fn prepare_dir(access: &dyn FileAccess, dir: &Path) -> Result<(), Error> {
+    access
+        .create_dir(dir)
+        .map_err(|source| Error::io("create", dir, source))?;
+    let parent = match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    access
+        .sync_dir(parent)
+        .map_err(|source| Error::io("sync", parent, source))
+}
+
+/// Removes files. The directory is not synced: what a power loss brings back is removed again by the next open.
+fn remove(access: &dyn FileAccess, dir: &Path, numbers: &[u64], name: fn(u64) -> Name) -> Result<(), Error> {
+    for &number in numbers {
+        let path = dir.join(name(number).build());
+        access
+            .remove(&path)
+            .map_err(|source| Error::io("remove", &path, source))?;
+    }
+    Ok(())
+}
+
+/// 128 bits from the seeds that the standard library draws from the operating system for its hash maps.
+fn random_id() -> u128 {
+    let half = || u128::from(RandomState::new().build_hasher().finish());
+    half() << 64 | half()
+}
+
+/// The error for file `number` that is needed and not there.
+fn missing(
+    access: &dyn FileAccess,
+    dir: &Path,
+    listing: &Listing,
+    number: u64,
+    before: Option<&Loaded>,
+) -> Error {
+    let next = listing.data.iter().find(|&&present| present > number);
+    let sequence = match (before, next) {
+        (Some(before), _) => Ok(before.next_sequence),
+        // Only the last record that is missing is known.
+        (None, Some(&next)) => DataFile::load(access, dir, next, OpenMode::Read)
+            .map(|(_, header, _)| header.first_sequence.saturating_sub(1)),
+        (None, None) => Ok(0),
+    };
+    match sequence {
+        Ok(sequence) => Error::SegmentMissing {
+            path: dir.to_path_buf(),
+            sequence,
+        },
+        Err(error) => error,
+    }
+}
+
+/// A file in memory, valid from its beginning to `end`.
+#[derive(Debug)]
+struct Loaded {
+    file: Arc<DataFile>,
+    header: FileHeader,
+    /// Empty once they were applied.
+    bytes: Vec<u8>,
+    len: usize,
+    end: usize,
+    /// The sequence number after the last valid record.
+    next_sequence: u64,
+    /// The oldest file needed, as the last valid record says.
+    oldest: u64,
+}
+
+impl Loaded {
+    fn read(access: &dyn FileAccess, dir: &Path, number: u64, mode: OpenMode) -> Result<Self, Error> {
+        let (file, header, bytes) = DataFile::load(access, dir, number, mode)?;
+        let mut loaded = Self {
+            file: Arc::new(file),
+            header,
+            len: bytes.len(),
+            bytes,
+            end: FILE_HEADER_LEN,
+            next_sequence: header.first_sequence,
+            oldest: header.oldest,
+        };
+        loaded.find_end();
+        Ok(loaded)
+    }
+
+    fn find_end(&mut self) {
+        while let Some(record) = Record::decode(&self.bytes, self.file.seed(), self.end) {
+            let header = record.header;
+            if header.sequence != self.next_sequence
+                || header.oldest < self.oldest
+                || header.oldest > self.header.number
+            {
+                break;
+            }
+            self.end = record.end;
+            self.next_sequence += 1;
+            self.oldest = header.oldest;
+        }
+    }
+
+    /// Fails if what follows the end is more than the torn tail of a crash.
+    fn check_torn(&self) -> Result<(), Error> {
+        if is_promised(&self.bytes, self.file.seed(), self.end, self.next_sequence) {
+            return Err(self.corrupt_at_end("a later record promises that this bad one was synced"));
+        }
+        Ok(())
+    }
+
+    /// Fails unless this file is what the header of the `next` one says of it.
+    fn check_followed_by(&self, next: &Self) -> Result<(), Error> {
+        if next.header.store_id != self.header.store_id {
+            return Err(Error::ForeignDatabase {
+                path: next.file.path().to_path_buf(),
+                found: next.header.store_id,
+                expected: self.header.store_id,
+            });
+        }
+        if self.end < self.len || (self.end as u64) < next.header.previous_end {
+            return Err(self.corrupt_at_end("the next file promises that this bad record was synced"));
+        }
+        if self.end as u64 != next.header.previous_end || self.next_sequence != next.header.first_sequence {
+            return Err(self.corrupt_at_end("the next file says that this one ends elsewhere"));
+        }
+        Ok(())
+    }
+
+    fn corrupt_at_end(&self, what: &'static str) -> Error {
+        Error::corrupt(self.file.path(), self.end as u64, Some(self.next_sequence), what)
+    }
+
+    /// Applies the valid records, gives how many there are, and lets go of the bytes.
+    fn apply_to(&mut self, index: &mut Index) -> u64 {
+        let bytes = std::mem::take(&mut self.bytes);
+        let mut offset = FILE_HEADER_LEN;
+        while let Some(record) = Record::decode_trusted(&bytes[..self.end], offset) {
+            index.apply(record.operations(), &self.file, record.entries_offset as u64);
+            offset = record.end;
+        }
+        debug_assert_eq!(offset, self.end);
+        self.next_sequence - self.header.first_sequence
+    }
+
+    fn log_file(&self) -> LogFile {
+        LogFile {
+            file: Arc::clone(&self.file),
+            end: self.end as u64,
+        }
+    }
+}

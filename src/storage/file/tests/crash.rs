@@ -1,0 +1,297 @@
+//! Crashes and failures at every single file operation.
+
+use std::collections::BTreeSet;
+use std::error::Error as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::disk::{Content, Disk, Fault};
+use super::{Pairs, Random, SEGMENT_BYTES, apply, open, pairs, validate};
+use crate::Error;
+use crate::storage::{StorageEngine, WriteBatch};
+
+/// One step of the workload.
+enum Step {
+    Write(WriteBatch),
+    Flush,
+    Reopen,
+}
+
+/// A workload that rotates, compacts, moves live data, drops removals and reopens.
+fn workload() -> Vec<Step> {
+    let mut random = Random(0x5eed);
+    let mut steps = Vec::new();
+    for round in 0..44_u64 {
+        let mut batch = WriteBatch::new();
+        if round == 0 {
+            batch.put("kept", vec![1; 90]);
+        }
+        for _ in 0..1 + random.below(3) {
+            let key = [b'a' + random.below(5) as u8];
+            if random.below(4) == 0 {
+                batch.delete(key);
+            } else {
+                // The round makes every state a different one.
+                let mut value = round.to_be_bytes().to_vec();
+                value.resize(8 + random.below(60) as usize, round as u8);
+                batch.put(key, value);
+            }
+        }
+        batch.put("round", round.to_be_bytes());
+        steps.push(Step::Write(batch));
+        if round % 5 == 3 {
+            steps.push(Step::Flush);
+        }
+        if round % 13 == 12 {
+            steps.push(Step::Reopen);
+        }
+    }
+    steps
+}
+
+/// The states after 0, 1, 2 ... writes.
+fn states(steps: &[Step]) -> Vec<Pairs> {
+    let mut states = vec![Pairs::new()];
+    for step in steps {
+        if let Step::Write(batch) = step {
+            let mut next = states[states.len() - 1].clone();
+            apply(&mut next, batch);
+            states.push(next);
+        }
+    }
+    states
+}
+
+/// How far a run came, in writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Progress {
+    flushed: usize,
+    acknowledged: usize,
+    attempted: usize,
+}
+
+/// Runs the workload until something fails.
+fn run(disk: &Disk, steps: &[Step]) -> (Progress, Result<(), Error>) {
+    let mut progress = Progress::default();
+    let result = try_run(disk, steps, &mut progress);
+    (progress, result)
+}
+
+fn try_run(disk: &Disk, steps: &[Step], progress: &mut Progress) -> Result<(), Error> {
+    let mut store = open(disk)?;
+    for step in steps {
+        let result = match step {
+            Step::Write(batch) => {
+                progress.attempted = progress.acknowledged + 1;
+                let result = store.write_batch(batch.clone());
+                progress.acknowledged += usize::from(result.is_ok());
+                result
+            }
+            Step::Flush => {
+                let result = store.flush();
+                if result.is_ok() {
+                    progress.flushed = progress.acknowledged;
+                }
+                result
+            }
+            Step::Reopen => {
+                drop(store);
+                store = open(disk)?;
+                progress.flushed = progress.acknowledged;
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            expect_refusals(&store, disk, &error);
+            return Err(error);
+        }
+        validate(&store, disk, SEGMENT_BYTES);
+    }
+    Ok(())
+}
+
+/// After the first failure writes and flushes are refused with it, reads go on, and the disk is left alone.
+fn expect_refusals(store: &super::FileStore, disk: &Disk, error: &Error) {
+    let before = disk.operations().len();
+    for refused in [store.put(b"late", b""), store.delete(b"kept"), store.flush()] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, Error::Poisoned { .. }), "{refused}");
+        let cause = refused.source().unwrap();
+        assert_eq!(cause.to_string(), error.to_string());
+        assert_eq!(
+            cause.source().unwrap().to_string(),
+            error.source().unwrap().to_string()
+        );
+    }
+    assert_eq!(disk.operations().len(), before);
+    assert_eq!(store.get(b"late").unwrap_or(None), None);
+}
+
+/// Opens what a crash left; it must be a state between `least` and `most` writes. Returns which.
+fn recover(disk: &Disk, states: &[Pairs], least: usize, most: usize, context: &str) -> usize {
+    let store = open(disk).unwrap_or_else(|error| panic!("{context}: {error}: {:?}", error.source()));
+    validate(&store, disk, SEGMENT_BYTES);
+    let found = pairs(&store);
+    let Some(count) = states.iter().position(|state| *state == found) else {
+        panic!("{context}: not a state after whole writes: {found:?}");
+    };
+    assert!(
+        (least..=most).contains(&count),
+        "{context}: {count} writes, not {least} to {most}"
+    );
+    count
+}
+
+/// Recovers from `image`, then crashes that recovery at every operation and recovers again from what that leaves.
+fn recover_twice(image: &Content, states: &[Pairs], least: usize, most: usize, context: &str) {
+    let whole = Disk::with(image);
+    let count = recover(&whole, states, least, most, context);
+    for at in 0..whole.operations().len() {
+        for fault in [Fault::CrashBefore, Fault::CrashHalfway, Fault::CrashAfter] {
+            let disk = Disk::with(image);
+            disk.strike(at, fault);
+            // Reading the store back, as `recover` does, may be where the crash strikes; then open has succeeded.
+            drop(open(&disk));
+            for again in disk.images() {
+                recover(
+                    &Disk::with(&again),
+                    states,
+                    count,
+                    count,
+                    &format!("{context}, then {fault:?} at {at}"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_flushed() {
+    let steps = workload();
+    let states = states(&steps);
+    let recording = Disk::new();
+    let (progress, result) = run(&recording, &steps);
+    result.unwrap();
+    assert_eq!(progress.acknowledged, states.len() - 1);
+    let operations = recording.operations();
+    let removed = operations
+        .iter()
+        .filter(|operation| operation.starts_with("remove"))
+        .count();
+    assert!(
+        removed > 8,
+        "the workload does not compact enough: {removed} removals"
+    );
+    assert!(
+        states.iter().collect::<BTreeSet<_>>().len() == states.len(),
+        "states repeat"
+    );
+
+    let mut seen = BTreeSet::new();
+    for (at, operation) in operations.iter().enumerate() {
+        for fault in [Fault::CrashBefore, Fault::CrashHalfway, Fault::CrashAfter] {
+            let context = format!("{fault:?} at operation {at}, {operation}");
+            let disk = Disk::new();
+            disk.strike(at, fault);
+            let (progress, result) = run(&disk, &steps);
+            result.unwrap_err();
+            let Progress {
+                flushed,
+                acknowledged,
+                attempted,
+            } = progress;
+
+            // The process restarts; what it then finds is what a later power loss must leave.
+            let restarted = disk.after_process_crash();
+            let count = recover(&restarted, &states, acknowledged, attempted, &context);
+            for image in restarted.images() {
+                if seen.insert((image.clone(), count, count)) {
+                    recover(
+                        &Disk::with(&image),
+                        &states,
+                        count,
+                        count,
+                        &format!("{context}, restart, power loss"),
+                    );
+                }
+            }
+            for image in disk.images() {
+                if seen.insert((image.clone(), flushed, attempted)) {
+                    recover_twice(&image, &states, flushed, attempted, &context);
+                }
+            }
+        }
+    }
+    println!("{} operations, {} images", operations.len(), seen.len());
+}
+
+#[test]
+fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_nothing_acknowledged() {
+    let steps = workload();
+    let states = states(&steps);
+    let recording = Disk::new();
+    run(&recording, &steps).1.unwrap();
+    for (at, operation) in recording.operations().iter().enumerate() {
+        let context = format!("failure of operation {at}, {operation}");
+        let disk = Disk::new();
+        disk.strike(at, Fault::Fail);
+        let (progress, result) = run(&disk, &steps);
+        let error = result.unwrap_err();
+        let Error::Io {
+            operation: doing,
+            path,
+            ..
+        } = &error
+        else {
+            panic!("{context}: {error}");
+        };
+        assert!(
+            operation.ends_with(&path.display().to_string()),
+            "{context}: {error}"
+        );
+        assert!(!doing.is_empty());
+        let Progress {
+            flushed,
+            acknowledged,
+            attempted,
+        } = progress;
+        let restarted = disk.after_process_crash();
+        recover(&restarted, &states, acknowledged, attempted, &context);
+        for image in disk.images() {
+            recover(&Disk::with(&image), &states, flushed, attempted, &context);
+        }
+    }
+}
+
+#[test]
+fn a_failed_read_fails_that_read_alone() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    store.put(b"key", b"value").unwrap();
+    disk.strike(disk.operations().len(), Fault::Fail);
+    let error = store.get(b"key").unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { operation: "read", path, .. } if *path == super::path(1)),
+        "{error}"
+    );
+    assert_eq!(store.get(b"key").unwrap().as_deref(), Some(b"value".as_slice()));
+    store.put(b"key", b"other").unwrap();
+    assert_eq!(store.get(b"key").unwrap().as_deref(), Some(b"other".as_slice()));
+}
+
+#[test]
+fn after_a_panic_inside_a_write_every_later_write_is_refused_and_reads_go_on() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    store.put(b"key", b"value").unwrap();
+    disk.strike(disk.operations().len(), Fault::Panic);
+    catch_unwind(AssertUnwindSafe(|| store.put(b"key", b"other"))).unwrap_err();
+    for refused in [store.put(b"key", b"third"), store.flush()] {
+        assert!(matches!(refused, Err(Error::Panicked { .. })));
+    }
+    assert_eq!(store.get(b"key").unwrap().as_deref(), Some(b"value".as_slice()));
+    drop(store);
+    assert_eq!(
+        open(&disk).unwrap().get(b"key").unwrap().as_deref(),
+        Some(b"value".as_slice())
+    );
+}

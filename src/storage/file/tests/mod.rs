@@ -1,0 +1,95 @@
+//! Tests of the whole store on a disk in memory, against the naivest model there is.
+
+mod crash;
+mod damage;
+mod disk;
+mod model;
+mod opening;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use self::disk::{Content, Disk};
+use super::compaction::bytes_max;
+use super::names::Name;
+use super::{FileStore, FileStoreOptions};
+use crate::Error;
+use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
+
+/// A naive store: the pairs.
+type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+const DIR: &str = "db/store";
+/// Small enough for a few records in a file.
+const SEGMENT_BYTES: u64 = 512;
+
+fn options() -> FileStoreOptions {
+    FileStoreOptions {
+        segment_bytes_max: SEGMENT_BYTES,
+        store_id: Some(0xfeed),
+    }
+}
+
+fn open(disk: &Disk) -> Result<FileStore, Error> {
+    FileStore::open(disk.access(), DIR, &options())
+}
+
+fn path(number: u64) -> PathBuf {
+    Path::new(DIR).join(Name::Data(number).build())
+}
+
+/// The store as a map.
+fn pairs(store: &FileStore) -> Pairs {
+    let scanned: Result<Vec<_>, _> = store.scan_prefix(b"").unwrap().collect();
+    let scanned = scanned.unwrap();
+    assert!(
+        scanned.is_sorted_by(|left, right| left.0 < right.0),
+        "keys out of order"
+    );
+    scanned.into_iter().collect()
+}
+
+fn apply(pairs: &mut Pairs, batch: &WriteBatch) {
+    for operation in batch.operations() {
+        match operation.clone() {
+            BatchOperation::Put { key, value } => pairs.insert(key, value),
+            BatchOperation::Delete { key } => pairs.remove(&key),
+        };
+    }
+}
+
+/// Checks every invariant that holds when no call is under way.
+fn validate(store: &FileStore, disk: &Disk, segment_bytes_max: u64) {
+    let stats = store.stats().unwrap();
+    let on_disk: u64 = files(&disk.content()).map(|(_, bytes)| bytes.len() as u64).sum();
+    assert_eq!(stats.total_bytes, on_disk);
+    assert_eq!(stats.files_len, files(&disk.content()).count() as u64);
+    let bound = bytes_max(stats.live_bytes, segment_bytes_max);
+    assert!(stats.total_bytes <= bound, "{stats:?} is over {bound}");
+    store.index.read().unwrap().validate();
+}
+
+fn files(content: &Content) -> impl Iterator<Item = (&PathBuf, &Vec<u8>)> {
+    content.iter().filter(|(path, _)| path.starts_with(DIR))
+}
+
+/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn bytes(&mut self, len: u64) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+}

@@ -1,0 +1,280 @@
+//! Behaviour without faults: random operations against the model, the bound on size, snapshots, threads.
+
+use std::thread;
+
+use super::super::FileStoreOptions;
+use super::disk::Disk;
+use super::{DIR, FileStore, Pairs, Random, SEGMENT_BYTES, apply, open, options, pairs, validate};
+use crate::Error;
+use crate::limits::{STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
+use crate::storage::{StorageEngine, WriteBatch};
+
+fn random_key(random: &mut Random, keys: u64) -> Vec<u8> {
+    let number = random.below(keys);
+    let len = 1 + (number % 7) as usize;
+    let mut key = vec![b"abc"[(number % 3) as usize]; len];
+    key.extend(number.to_be_bytes());
+    key.drain(..if number.is_multiple_of(5) { len } else { 0 });
+    key
+}
+
+fn random_batch(random: &mut Random, keys: u64, value_len_max: u64) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    for _ in 0..random.below(12) {
+        let key = random_key(random, keys);
+        if random.below(3) == 0 {
+            batch.delete(key);
+        } else {
+            let len = random.below(value_len_max + 1);
+            batch.put(key, random.bytes(len));
+        }
+    }
+    batch
+}
+
+fn expect_prefix(store: &FileStore, model: &Pairs, prefix: &[u8]) {
+    let expected: Vec<_> = model.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+    let scanned: Vec<_> = store.scan_prefix(prefix).unwrap().map(Result::unwrap).collect();
+    assert!(scanned.iter().map(|(key, value)| (key, value)).eq(expected));
+}
+
+#[test]
+fn random_operations_and_reopenings_agree_with_the_model_and_keep_the_bound_on_size() {
+    for seed in 0..12 {
+        println!("seed {seed}");
+        let mut random = Random(seed);
+        let (disk, mut model) = (Disk::new(), Pairs::new());
+        // From a handful of keys, where nearly everything is garbage, to many tiny ones, where headers weigh most.
+        let (keys, value_len_max) = [(4, 300), (40, 60), (400, 0), (30, 2000)][seed as usize % 4];
+        let mut options = options();
+        let mut store = FileStore::open(disk.access(), DIR, &options).unwrap();
+        for step in 0..700 {
+            let key = random_key(&mut random, keys);
+            match random.below(10) {
+                0..3 => {
+                    let len = random.below(value_len_max + 1);
+                    let value = random.bytes(len);
+                    store.put(&key, &value).unwrap();
+                    model.insert(key, value);
+                }
+                3 => {
+                    store.delete(&key).unwrap();
+                    model.remove(&key);
+                }
+                4..7 => {
+                    let batch = random_batch(&mut random, keys, value_len_max);
+                    apply(&mut model, &batch);
+                    store.write_batch(batch).unwrap();
+                }
+                7 => store.flush().unwrap(),
+                8 => expect_prefix(
+                    &store,
+                    &model,
+                    &key[..random.below(key.len() as u64 + 1) as usize],
+                ),
+                _ if random.below(4) == 0 => {
+                    drop(store);
+                    options.segment_bytes_max = SEGMENT_BYTES << random.below(4);
+                    store = FileStore::open(disk.access(), DIR, &options).unwrap();
+                    assert_eq!(store.recovery().cut_bytes, 0);
+                }
+                _ => assert_eq!(store.get(&key).unwrap().as_ref(), model.get(&key)),
+            }
+            validate(&store, &disk, options.segment_bytes_max);
+            if step % 50 == 0 {
+                assert_eq!(pairs(&store), model, "step {step}");
+            }
+        }
+        assert_eq!(pairs(&store), model);
+    }
+}
+
+#[test]
+fn deleting_everything_leaves_at_most_a_segment_and_reopens_empty() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    for number in 0..200_u32 {
+        store.put(&number.to_be_bytes(), &[7; 40]).unwrap();
+        validate(&store, &disk, SEGMENT_BYTES);
+    }
+    for number in 0..200_u32 {
+        store.delete(&number.to_be_bytes()).unwrap();
+        validate(&store, &disk, SEGMENT_BYTES);
+    }
+    let stats = store.stats().unwrap();
+    assert_eq!((stats.live_bytes, stats.keys_len), (0, 0));
+    assert!(stats.total_bytes <= SEGMENT_BYTES);
+    assert!(pairs(&open(&disk).unwrap()).is_empty());
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_is_kept_whole_and_split_when_cleaned() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    let mut batch = WriteBatch::new();
+    for number in 0..100_u32 {
+        batch.put(number.to_be_bytes(), [number as u8; 100]);
+    }
+    let mut model = Pairs::new();
+    apply(&mut model, &batch);
+    store.write_batch(batch.clone()).unwrap();
+    validate(&store, &disk, SEGMENT_BYTES);
+    assert_eq!(store.stats().unwrap().files_len, 1);
+    // Overwriting the others often enough makes the rest of the batch move, into files of the ordinary size.
+    for round in 0..3 {
+        for number in 0..60_u32 {
+            store.put(&number.to_be_bytes(), &[round; 300]).unwrap();
+            model.insert(number.to_be_bytes().to_vec(), vec![round; 300]);
+            validate(&store, &disk, SEGMENT_BYTES);
+        }
+    }
+    let largest = disk.content().values().map(Vec::len).max().unwrap();
+    assert!(largest as u64 <= 2 * SEGMENT_BYTES + 64, "{largest}");
+    assert_eq!(pairs(&store), model);
+    assert_eq!(pairs(&open(&disk).unwrap()), model);
+}
+
+#[test]
+fn a_scan_shows_the_state_as_of_its_call_while_compaction_removes_the_files() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    for number in 0..20_u32 {
+        store.put(&number.to_be_bytes(), b"old").unwrap();
+    }
+    let before = pairs(&store);
+    let scan = store.scan_prefix(b"").unwrap();
+    for round in 0..50_u32 {
+        for number in 0..20_u32 {
+            store.put(&number.to_be_bytes(), &round.to_be_bytes()).unwrap();
+        }
+    }
+    assert!(
+        !disk.content().contains_key(&super::path(1)),
+        "the first file is still there"
+    );
+    assert_eq!(scan.map(Result::unwrap).collect::<Pairs>(), before);
+}
+
+#[test]
+fn readers_see_every_batch_wholly_or_not_at_all_while_another_thread_writes() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    let write = |round: u32| {
+        let mut batch = WriteBatch::new();
+        for key in 0..8_u8 {
+            batch.put([key], round.to_be_bytes());
+        }
+        store.write_batch(batch).unwrap();
+    };
+    write(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut seen = 0;
+                while seen < 500 {
+                    let pairs = pairs(&store);
+                    let first = pairs[&vec![0]].clone();
+                    assert_eq!(pairs.len(), 8);
+                    assert!(pairs.values().all(|value| *value == first), "{pairs:?}");
+                    let now = u32::from_be_bytes(first.try_into().unwrap());
+                    assert!(now >= seen, "went back from {seen} to {now}");
+                    assert!(u32::from_be_bytes(store.get(&[7]).unwrap().unwrap().try_into().unwrap()) >= now);
+                    seen = now;
+                }
+            });
+        }
+        scope.spawn(|| (1..=500).for_each(write));
+    });
+    validate(&store, &disk, SEGMENT_BYTES);
+}
+
+#[test]
+fn the_same_operations_give_the_same_bytes() {
+    let run = || {
+        let disk = Disk::new();
+        let store = open(&disk).unwrap();
+        let mut random = Random(7);
+        for _ in 0..300 {
+            store.write_batch(random_batch(&mut random, 20, 50)).unwrap();
+        }
+        disk.content()
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn flush_syncs_once_for_what_was_written_and_not_again() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    store.flush().unwrap();
+    let before = disk.operations().len();
+    store.put(b"key", b"value").unwrap();
+    store.flush().unwrap();
+    store.flush().unwrap();
+    store.write_batch(WriteBatch::new()).unwrap();
+    store.flush().unwrap();
+    let file = super::path(1).display().to_string();
+    assert_eq!(
+        disk.operations()[before..],
+        [format!("write {file}"), format!("sync {file}")]
+    );
+}
+
+#[test]
+fn keys_and_batches_over_their_limits_are_refused_before_anything_is_written() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    let before = disk.operations().len();
+    let long = vec![1; STORAGE_KEY_BYTES_MAX + 1];
+    let mut batch = WriteBatch::new();
+    batch.put("good", "value");
+    batch.delete(long.clone());
+    for error in [
+        store.put(&long, b""),
+        store.delete(&long),
+        store.write_batch(batch),
+    ] {
+        let error = error.unwrap_err();
+        assert!(
+            matches!(error, Error::LimitExceeded { limit, found, .. } if limit == 1024 && found == 1025),
+            "{error}"
+        );
+    }
+    for error in [store.put(b"", b""), store.delete(b"")] {
+        assert!(matches!(error, Err(Error::InvalidInput { field: "key", .. })));
+    }
+    let quarter = vec![0; STORE_BATCH_BYTES_MAX as usize / 4];
+    let mut batch = WriteBatch::new();
+    for key in 0..4_u8 {
+        batch.put([key], quarter.as_slice());
+    }
+    let error = store.write_batch(batch).unwrap_err();
+    assert!(matches!(error, Error::LimitExceeded { found, .. } if found == STORE_BATCH_BYTES_MAX + 4 * 11));
+    assert_eq!(disk.operations().len(), before);
+    assert_eq!(store.get(&long).unwrap(), None);
+    assert_eq!(store.get(b"").unwrap(), None);
+    let longest = &long[1..];
+    store.put(longest, b"value").unwrap();
+    assert_eq!(store.get(longest).unwrap().as_deref(), Some(b"value".as_slice()));
+    assert_eq!(pairs(&open(&disk).unwrap()).len(), 1);
+}
+
+#[test]
+fn the_segment_size_must_be_in_range() {
+    for segment_bytes_max in [0, 511, (1 << 30) + 1, u64::MAX] {
+        let disk = Disk::new();
+        let options = FileStoreOptions {
+            segment_bytes_max,
+            store_id: None,
+        };
+        let error = FileStore::open(disk.access(), DIR, &options).unwrap_err();
+        assert!(matches!(
+            error,
+            Error::InvalidInput {
+                field: "segment_bytes_max",
+                ..
+            }
+        ));
+        assert!(disk.operations().is_empty());
+    }
+}
