@@ -85,9 +85,10 @@ impl CoEngagementIndex {
         let ring_len_max = self.config.ring_len_max as usize;
         let edges_len_max = degree_max + ring_len_max;
         let ring = self.users.change_or_create(user.0, ordinal, UserRing::default);
-        let gain = Gain::new(&self.half_life, weight, at_ms).filter(|_| !ring.contains(item));
+        let gain =
+            Gain::new(&self.half_life, weight, at_ms).filter(|_| !ring.is_empty() && !ring.contains(item));
 
-        if let Some(gain) = gain.filter(|_| !ring.is_empty()) {
+        if let Some(gain) = gain {
             // Oldest first: if there are more newcomers than edges, the last one always stays.
             let node = self.nodes.change_or_create(item, ordinal, || Node::new(at_ms));
             for &other in ring.items() {
