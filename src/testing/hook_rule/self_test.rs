@@ -2,7 +2,9 @@
 
 use super::*;
 
-const HOOK: [Hook<'_>; 1] = [hook(CrashPoint::WalPreAggregate, "src/log.rs", "record")];
+const PLACES: [Place; 1] = [
+    Place::new(CrashPoint::WalPreAggregate, "src/log.rs", "record").between("self.append(", "self.apply(")
+];
 
 const LIB: &str = r#"
 //! #[cfg(windows)] in a comment is none.
@@ -61,7 +63,7 @@ fn findings_of(sources: &[(&str, &str)]) -> Vec<String> {
         .iter()
         .map(|(file, text)| ((*file).to_owned(), (*text).to_owned()))
         .collect();
-    findings(&sources, &HOOK)
+    findings(&sources, &PLACES)
 }
 
 #[track_caller]
@@ -167,6 +169,20 @@ fn a_gate_over_anything_but_a_hook_is_found() {
 fn a_hook_inside_of_a_statement_is_found() {
     let inside = LOG.replacen("self.append();", "let x =", 1);
     assert_found(&inside, &["src/log.rs:16: a hook inside of a statement"]);
+}
+
+#[test]
+fn a_hook_on_the_wrong_side_of_a_step_is_found() {
+    let between = "src/log.rs:16: a hook that does not stand between the steps it separates";
+    assert_found(&LOG.replacen("self.append();", "self.begin();", 1), &[between]);
+    assert_found(&LOG.replacen("self.apply()", "self.end()", 1), &[between]);
+    let both = LOG.replacen("self.append();", "self.append(self.apply());", 1);
+    assert_found(&both, &["src/log.rs:16: a hook below a step it must come before"]);
+    // The steps of another function are not this one's.
+    let elsewhere =
+        LOG.replacen("self.append();", ";", 1)
+            .replacen("first() {}", "first() { self.append(); }", 1);
+    assert_found(&elsewhere, &[between]);
 }
 
 #[test]
