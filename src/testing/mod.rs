@@ -2,5 +2,11 @@
 
 pub mod crash_injector;
 pub mod workload;
+#[cfg(test)]
+mod hook_rule;
 
-pub use crash_injector::{CrashPoint, check_crash_point};
+pub use crash_injector::{
+    CrashAction, CrashInjector, CrashPayload, CrashPoint, Crossing, CrossingRecorder, ParseCrashPointError,
+    SlotGuard, UnwatchedListener, check_crash_point, clear_injector, crash_of, inherit, install_injector,
+    run_with_crash, scoped_injector, scoped_recorder,
+};
