@@ -95,7 +95,7 @@ pub use device::{DeviceGone, RefusedCall};
 pub use enumerate::{DiskModel, ImageChoices, ParseModelError};
 pub use fault::{Fault, FiredFault, InjectedFault};
 pub use image::Image;
-pub use operation::{DiskOperation, DiskOperationKind, ParseSideError, Side};
+pub use operation::{DiskOperation, DiskOperationKind, ObservedCall, ParseSideError, Side};
 pub use recording::{ImageBuilder, NoSuchOperation, Recording};
 pub use undurable::Undurable;
 
@@ -199,6 +199,13 @@ impl SimDisk {
     /// Whether the device has died.
     pub fn is_gone(&self) -> bool {
         self.shared.state().device.is_gone()
+    }
+
+    /// Calls `observer` on the calling thread before each call and after each that was carried out, reads and calls after
+    /// the device's death too, in the place of any set before. It may panic, park the thread, or end the process there:
+    /// what was done until then is done. It must not call this disk, which waits for it.
+    pub fn observe(&self, observer: impl Fn(&ObservedCall<'_>) + Send + Sync + 'static) {
+        self.shared.state().observer = Some(Arc::new(observer));
     }
 
     /// The calls that came when the device was gone, in their order; the first 1,000 of them.

@@ -127,6 +127,19 @@ impl fmt::Display for DiskOperation {
     }
 }
 
+/// A call as its observer sees it; see [`super::SimDisk::observe`].
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedCall<'a> {
+    /// What is asked for.
+    pub kind: DiskOperationKind,
+    /// Of which file or directory.
+    pub path: &'a Path,
+    /// The ordinal of its record; `None` if it has none.
+    pub ordinal: Option<u64>,
+    /// Whether it is about to be done or was just done.
+    pub side: Side,
+}
+
 /// On which side of an operation something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {

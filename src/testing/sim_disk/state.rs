@@ -11,7 +11,7 @@ use super::device::Device;
 use super::fault::{Fault, Faults, InjectedFault};
 use super::image::{Image, normal};
 use super::model::{Effect, FileId, Model};
-use super::operation::{DiskOperation, DiskOperationKind, Side};
+use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
 use super::recording::Entry;
 use crate::fs::{FileAccess, FileLock};
 
@@ -27,7 +27,6 @@ pub(super) struct Shared {
     pub backing: Option<Backing>,
 }
 
-#[derive(Debug)]
 pub(super) struct State {
     pub options: SimDiskOptions,
     /// What was on the disk before the journal.
@@ -40,7 +39,10 @@ pub(super) struct State {
     pub locks: BTreeMap<FileId, Option<Box<dyn FileLock>>>,
     /// How many handles each open file has.
     pub handles: BTreeMap<FileId, usize>,
+    pub observer: Option<Observer>,
 }
+
+pub(super) type Observer = Arc<dyn Fn(&ObservedCall<'_>) + Send + Sync>;
 
 /// What is asked of the disk.
 #[derive(Debug, Clone)]
@@ -75,6 +77,7 @@ impl Shared {
             faults: Faults::default(),
             locks: BTreeMap::new(),
             handles: BTreeMap::new(),
+            observer: None,
         };
         Self {
             state: Mutex::new(state),
@@ -110,6 +113,7 @@ impl State {
     ) -> io::Result<T> {
         let is_recorded = call.kind.is_durable() || self.options.records_reads;
         let ordinal = is_recorded.then_some(self.journal.len() as u64);
+        self.observe(call, ordinal, Side::Before);
         self.device.pass(ordinal, Side::Before, call.kind, &call.path)?;
         let fault = self.faults.take(ordinal, call.kind);
         let injected = |error| InjectedFault::new_error(call.kind, error);
@@ -128,8 +132,20 @@ impl State {
             let error = result.as_ref().err().map(io::Error::kind);
             self.record(ordinal, call, effect, error);
         }
+        self.observe(call, ordinal, Side::After);
         self.device.pass(ordinal, Side::After, call.kind, &call.path)?;
         result
+    }
+
+    fn observe(&self, call: &Call, ordinal: Option<u64>, side: Side) {
+        if let Some(observer) = &self.observer {
+            observer(&ObservedCall {
+                kind: call.kind,
+                path: &call.path,
+                ordinal,
+                side,
+            });
+        }
     }
 
     fn record(&mut self, ordinal: u64, call: &Call, effect: Effect, error: Option<io::ErrorKind>) {

@@ -1,7 +1,8 @@
 //! The death of the device.
 
 use std::io;
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
 
 use super::{choice, create, image_of, path, write};
 use crate::fs::{File, FileAccess, OpenMode};
@@ -126,6 +127,37 @@ fn the_refused_calls_that_are_kept_are_bounded() {
     }
     assert_eq!(disk.refused_calls().len(), 1_000);
     assert_eq!(disk.refused_calls_len(), 1_500);
+}
+
+#[test]
+fn an_observer_sees_every_call_on_both_sides_and_may_panic_there() {
+    let disk = disk();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    disk.observe(move |call| {
+        let (kind, ordinal, side) = (call.kind, call.ordinal, call.side);
+        log.lock().unwrap().push((kind, ordinal, side));
+        assert!(kind != Kind::Sync || side == Side::Before, "after the sync");
+    });
+    let died = std::panic::catch_unwind(AssertUnwindSafe(|| write_and_sync(&disk)));
+    assert_eq!(*died.unwrap_err().downcast::<&str>().unwrap(), "after the sync");
+    let (before, after) = (Side::Before, Side::After);
+    let expected = [
+        (Kind::Open, None, before),
+        (Kind::Open, None, after),
+        (Kind::Write, Some(0), before),
+        (Kind::Write, Some(0), after),
+        (Kind::Sync, Some(1), before),
+        (Kind::Sync, Some(1), after),
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected);
+    // The sync was done, and the disk goes on.
+    assert_eq!(disk.image(&choice("synced")), image_of("/f", b"new"));
+    assert_eq!(disk.operations_len(), 2);
+    assert_eq!(disk.open_files(), []);
+    disk.crash_now();
+    disk.list(path("/")).unwrap_err();
+    assert_eq!(seen.lock().unwrap().last(), Some(&(Kind::List, None, before)));
 }
 
 #[test]
