@@ -7,7 +7,11 @@ use tidaldb::{CohortId, EntityId, Options, Schema, Signal, SignalEvent, TidalDb,
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("usage: probe DIRECTORY")?;
     let schema = Schema::new()
-        .signal(Signal::new("view").half_life_ms(3_600_000).half_life_ms(86_400_000))
+        .signal(
+            Signal::new("view")
+                .half_life_ms(3_600_000)
+                .half_life_ms(86_400_000),
+        )
         .signal(Signal::new("like").half_life_ms(3_600_000).positive());
     let db = TidalDb::open(path, Options::new(schema))?;
     let (view, like) = (db.signal("view")?, db.signal("like")?);
