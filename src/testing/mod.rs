@@ -6,7 +6,11 @@ pub mod event_file;
 mod hook_rule;
 pub mod model;
 pub mod oracle;
+pub mod plan;
+mod shrink;
 pub mod sim_disk;
+pub mod sweep;
+pub mod verdict;
 pub mod workload;
 
 pub use crash_injector::{
@@ -14,4 +18,6 @@ pub use crash_injector::{
     SlotGuard, UnwatchedListener, check_crash_point, clear_injector, crash_of, inherit, install_injector,
     run_with_crash, scoped_injector, scoped_recorder,
 };
+pub use plan::Plan;
 pub use sim_disk::SimDisk;
+pub use sweep::{CrashSweep, Driver, Finding, Recovered, SweepReport, replay};
