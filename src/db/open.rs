@@ -61,6 +61,11 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
 
     let mut state = LedgerState::new(&options.schema)?;
     let covered = restore::load(&mut state, storage)?;
+    if !covered.log_exists {
+        // A process that was killed may have made the directories and not synced their names.
+        sync_dir(options.files.as_ref(), parent_of(path))?;
+        sync_dir(options.files.as_ref(), path)?;
+    }
     let mut replayed = Replayed::default();
     let signals_len = options.schema.signals().len();
     let recovered = recovery::read(&log_options, covered, |frame| {
@@ -162,9 +167,12 @@ fn create_dir(files: &dyn FileAccess, path: &Path) -> Result<(), Error> {
     files
         .create_dir(path)
         .map_err(|error| Error::io("create directory", path, error))?;
-    let parent = match path.parent() {
+    sync_dir(files, parent_of(path))
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    sync_dir(files, parent)
+    }
 }
