@@ -198,7 +198,7 @@ impl CrashInjector {
     /// Fires if it is due. If not, it was disarmed or had fired when [`counts_early_crossing`](Self::counts_early_crossing)
     /// looked, and the crossing passes uncounted, even if the injector was armed again since.
     #[cold]
-    fn fire(&self) {
+    pub(super) fn fire(&self) {
         if !self.is_due(self.state.load(Ordering::Acquire)) {
             return;
         }
