@@ -1,9 +1,9 @@
 //! Crash points and the kit that proves recovery by enumerating crashes. Test builds only.
 
 pub mod crash_injector;
-pub mod workload;
 #[cfg(test)]
 mod hook_rule;
+pub mod workload;
 
 pub use crash_injector::{
     CrashAction, CrashInjector, CrashPayload, CrashPoint, Crossing, CrossingRecorder, ParseCrashPointError,

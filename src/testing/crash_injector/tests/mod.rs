@@ -1,4 +1,5 @@
-//! The injector by itself: counting, arming, firing once. Its siblings test the slot, the runs and the recorder.
+//! The injector by itself: counting, arming, firing once. Its siblings test the slot, the runs and the
+//! recorder.
 
 mod point;
 #[cfg(unix)]
