@@ -29,9 +29,15 @@ fn before_the_hot_tier_is_updated_the_log_has_the_event_and_memory_does_not() {
         (db.last_sequence(), score > 0.0)
     };
     let event = |db: &TidalDb| drop(record(db, 0).unwrap());
-    assert_eq!(at_point(CrashPoint::WalPreAggregate, &db, event, look), (1, false));
+    assert_eq!(
+        at_point(CrashPoint::WalPreAggregate, &db, event, look),
+        (1, false)
+    );
     let event = |db: &TidalDb| drop(record(db, 10).unwrap());
-    assert_eq!(at_point(CrashPoint::WalPostAggregate, &db, event, look), (2, true));
+    assert_eq!(
+        at_point(CrashPoint::WalPostAggregate, &db, event, look),
+        (2, true)
+    );
 }
 
 #[test]
@@ -41,7 +47,10 @@ fn an_event_is_in_the_file_when_the_append_has_returned() {
         let db = Arc::new(open(&disk, policy).unwrap());
         let (copy, event) = (disk.clone(), |db: &TidalDb| drop(record(db, 0).unwrap()));
         let reopened = at_point(CrashPoint::WalPreAggregate, &db, event, move |_| {
-            open(&crashed(&copy, &ImageChoice::All), Durability::EverySynced).unwrap().export().unwrap()
+            open(&crashed(&copy, &ImageChoice::All), Durability::EverySynced)
+                .unwrap()
+                .export()
+                .unwrap()
         });
         assert_eq!(reopened, state_after(1), "{policy:?}");
     }
@@ -56,12 +65,21 @@ fn storage_has_the_member_before_memory_does() {
     let key = crate::storage::keys::member(b"saved", EntityId(3));
     let look = move |db: &TidalDb| {
         use crate::storage::StorageEngine;
-        (storage.get(&key).unwrap().is_some(), db.collection_contains("saved", EntityId(3)).unwrap())
+        (
+            storage.get(&key).unwrap().is_some(),
+            db.collection_contains("saved", EntityId(3)).unwrap(),
+        )
     };
     let add = |db: &TidalDb| drop(db.add_to_collection("saved", EntityId(3)).unwrap());
-    assert_eq!(at_point(CrashPoint::CollectionIndexUpdate, &db, add, look.clone()), (true, false));
+    assert_eq!(
+        at_point(CrashPoint::CollectionIndexUpdate, &db, add, look.clone()),
+        (true, false)
+    );
     let remove = |db: &TidalDb| drop(db.remove_from_collection("saved", EntityId(3)).unwrap());
-    assert_eq!(at_point(CrashPoint::CollectionIndexUpdate, &db, remove, look), (false, true));
+    assert_eq!(
+        at_point(CrashPoint::CollectionIndexUpdate, &db, remove, look),
+        (false, true)
+    );
 }
 
 #[test]
@@ -84,13 +102,28 @@ fn after_a_panic_inside_an_apply_reads_and_writes_say_poisoned_and_the_drop_writ
         assert_eq!(run_with_crash(&injector, || record(&db, 3)).unwrap_err(), point);
         let operations = disk.operations_len();
         let poisoned = |what: &str, result: Option<Error>| {
-            let Some(Error::Poisoned { cause }) = result else { panic!("{point}: {what} gave {result:?}") };
-            assert!(matches!(*cause, Error::Panicked { operation: "apply" }), "{point}: {cause}");
+            let Some(Error::Poisoned { cause }) = result else {
+                panic!("{point}: {what} gave {result:?}")
+            };
+            assert!(
+                matches!(*cause, Error::Panicked { operation: "apply" }),
+                "{point}: {cause}"
+            );
         };
         poisoned("score", db.score(EntityId(0), SignalId(0), 0, NOW_MS).err());
-        poisoned("score of another entity", db.score(EntityId(4), SignalId(1), 0, NOW_MS).err());
-        poisoned("windowed_count", db.windowed_count(EntityId(0), SignalId(0), 0, 1, NOW_MS).err());
-        poisoned("cohort_score", db.cohort_score(CohortId(7), EntityId(0), SignalId(0), 0, NOW_MS).err());
+        poisoned(
+            "score of another entity",
+            db.score(EntityId(4), SignalId(1), 0, NOW_MS).err(),
+        );
+        poisoned(
+            "windowed_count",
+            db.windowed_count(EntityId(0), SignalId(0), 0, 1, NOW_MS).err(),
+        );
+        poisoned(
+            "cohort_score",
+            db.cohort_score(CohortId(7), EntityId(0), SignalId(0), 0, NOW_MS)
+                .err(),
+        );
         poisoned("related", db.related(EntityId(0), 3, NOW_MS).err());
         poisoned("collection_len", db.collection_len("saved").err());
         poisoned("export", db.export().err());
@@ -101,10 +134,17 @@ fn after_a_panic_inside_an_apply_reads_and_writes_say_poisoned_and_the_drop_writ
         poisoned("checkpoint", db.checkpoint().err());
         poisoned("close", db.close().err());
         drop(db);
-        assert_eq!(disk.operations_len(), operations, "{point}: nothing was written after the panic");
+        assert_eq!(
+            disk.operations_len(),
+            operations,
+            "{point}: nothing was written after the panic"
+        );
         let reopened = open(&crashed(&disk, &ImageChoice::All), Durability::EverySynced).unwrap();
         let mut expected = state_after(4);
-        expected.collections.push(crate::CollectionExport { name: b"saved".to_vec(), members: Vec::new() });
+        expected.collections.push(crate::CollectionExport {
+            name: b"saved".to_vec(),
+            members: Vec::new(),
+        });
         assert_eq!(reopened.export().unwrap(), expected, "{point}");
     }
 }
@@ -139,7 +179,10 @@ fn after_a_panic_in_a_change_of_a_collection_nothing_is_read_any_more() {
     let crashed_at = run_with_crash(&injector, || db.add_to_collection("saved", EntityId(1))).unwrap_err();
     assert_eq!(crashed_at, CrashPoint::CollectionIndexUpdate);
     assert!(matches!(db.collection_len("saved"), Err(Error::Poisoned { .. })));
-    assert!(matches!(db.add_to_collection("saved", EntityId(2)), Err(Error::Poisoned { .. })));
+    assert!(matches!(
+        db.add_to_collection("saved", EntityId(2)),
+        Err(Error::Poisoned { .. })
+    ));
     drop(db);
     let reopened = open(&crashed(&disk, &ImageChoice::All), Durability::EverySynced).unwrap();
     assert_eq!(reopened.collection_members("saved").unwrap(), [EntityId(1)]);
@@ -159,9 +202,26 @@ fn replay_crosses_the_points_of_the_tiers_and_never_those_of_the_log() {
     let db = open(&disk, Durability::EverySynced).unwrap();
     drop(guard);
     assert_eq!(db.export().unwrap(), state_after(10));
-    let crossed = |point| recorder.crossings().iter().filter(|crossing| crossing.point == point).count();
-    assert_eq!(crossed(CrashPoint::SignalAggregationUpdate), 30, "each event and both of its cohorts");
+    let crossed = |point| {
+        recorder
+            .crossings()
+            .iter()
+            .filter(|crossing| crossing.point == point)
+            .count()
+    };
+    assert_eq!(
+        crossed(CrashPoint::SignalAggregationUpdate),
+        30,
+        "each event and both of its cohorts"
+    );
     assert_eq!(crossed(CrashPoint::CohortLedgerUpdate), 20);
-    assert_eq!(crossed(CrashPoint::CoEngagementUpdate), 5, "every other event is positive");
-    assert_eq!(crossed(CrashPoint::WalPreAggregate) + crossed(CrashPoint::WalPostAggregate), 0);
+    assert_eq!(
+        crossed(CrashPoint::CoEngagementUpdate),
+        5,
+        "every other event is positive"
+    );
+    assert_eq!(
+        crossed(CrashPoint::WalPreAggregate) + crossed(CrashPoint::WalPostAggregate),
+        0
+    );
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const LEN: u64 = 30;
+const LEN: u64 = 36;
 
 /// A database of several segments whose last events were never synced, and the state after each event.
 fn sample() -> (Image, Vec<Export>) {
@@ -41,7 +41,12 @@ fn outcome(image: &Image, states: &[Export], what: &str) -> Option<usize> {
             let mut before = image.clone();
             before.insert_file(format!("{PATH}/LOCK"), []);
             let after = content(&disk);
-            assert_eq!(after.hash(), before.hash(), "{what}: {error}: {:?}", after.differences(&before));
+            assert_eq!(
+                after.hash(),
+                before.hash(),
+                "{what}: {error}: {:?}",
+                after.differences(&before)
+            );
             None
         }
     }
@@ -70,7 +75,10 @@ fn a_log_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
             let what = format!("{segment} cut at {len}");
             match outcome(&cut, &states, &what) {
                 Some(found) => {
-                    assert!(found >= promised, "{what}: {found} events, {promised} were promised");
+                    assert!(
+                        found >= promised,
+                        "{what}: {found} events, {promised} were promised"
+                    );
                     shortened += usize::from(found < LEN as usize);
                 }
                 None => assert!(!is_last || len < 64, "{what}: a torn tail is no corruption"),
@@ -96,14 +104,20 @@ fn a_log_with_any_byte_flipped_opens_to_a_legal_prefix_or_is_refused() {
             let what = format!("{segment} flipped at {offset}");
             match outcome(&damaged, &states, &what) {
                 Some(found) => {
-                    assert!(found >= promised, "{what}: {found} events, {promised} were promised");
+                    assert!(
+                        found >= promised,
+                        "{what}: {found} events, {promised} were promised"
+                    );
                     opened += 1;
                 }
                 None => refused += 1,
             }
         }
     }
-    assert!(refused > 1000 && opened > 300, "{refused} refused, {opened} opened");
+    assert!(
+        refused > 1000 && opened > 300,
+        "{refused} refused, {opened} opened"
+    );
 }
 
 #[test]
@@ -122,7 +136,15 @@ fn a_bad_frame_that_a_later_frame_promises_as_synced_is_corruption_with_file_off
     damaged.insert_file(&segment, bytes);
     let disk = SimDisk::from_image(&damaged);
     let error = open(&disk, Durability::EverySynced).unwrap_err();
-    let Error::Corrupt { path, offset: 64, sequence: Some(1), .. } = &error else { panic!("{error:?}") };
+    let Error::Corrupt {
+        path,
+        offset: 64,
+        sequence: Some(1),
+        ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
     assert_eq!(path.display().to_string(), segment);
     assert!(error.to_string().contains("offset 64, sequence 1"), "{error}");
 }
@@ -147,7 +169,10 @@ fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silen
         let mut damaged = image.clone();
         damaged.insert_file(&segment, flipped);
         let result = open(&SimDisk::from_image(&damaged), Durability::OperatingSystem);
-        assert!(matches!(result, Err(Error::Corrupt { .. })), "flipped at {offset}: {result:?}");
+        assert!(
+            matches!(result, Err(Error::Corrupt { .. })),
+            "flipped at {offset}: {result:?}"
+        );
     }
 }
 
@@ -167,15 +192,27 @@ fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
     for dir in newer.dirs() {
         mixed.insert_dir(dir);
     }
-    for (path, bytes) in newer.files().filter(|(path, _)| !path.starts_with(format!("{PATH}/store"))) {
+    for (path, bytes) in newer
+        .files()
+        .filter(|(path, _)| !path.starts_with(format!("{PATH}/store")))
+    {
         mixed.insert_file(path, bytes);
     }
-    for (path, bytes) in older.files().filter(|(path, _)| path.starts_with(format!("{PATH}/store"))) {
+    for (path, bytes) in older
+        .files()
+        .filter(|(path, _)| path.starts_with(format!("{PATH}/store")))
+    {
         mixed.insert_file(path, bytes);
     }
     let error = open(&SimDisk::from_image(&mixed), Durability::EverySynced).unwrap_err();
     assert!(
-        matches!(error, Error::Corrupt { what: "storage is behind the checkpoint that this marker confirms", .. }),
+        matches!(
+            error,
+            Error::Corrupt {
+                what: "storage is behind the checkpoint that this marker confirms",
+                ..
+            }
+        ),
         "{error}"
     );
 }
@@ -184,11 +221,20 @@ fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
 fn a_reading_error_is_neither_a_torn_tail_nor_corruption() {
     use crate::testing::sim_disk::{DiskOperationKind, Fault, SimDiskOptions};
     let (image, _) = sample();
-    let options = SimDiskOptions { records_reads: true, ..SimDiskOptions::default() };
+    let options = SimDiskOptions {
+        records_reads: true,
+        ..SimDiskOptions::default()
+    };
     let disk = SimDisk::with_options(&image, options);
-    disk.fail_every(DiskOperationKind::Read, Fault::ErrorBefore(std::io::ErrorKind::Other));
+    disk.fail_every(
+        DiskOperationKind::Read,
+        Fault::ErrorBefore(std::io::ErrorKind::Other),
+    );
     let error = open(&disk, Durability::OperatingSystem).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
     disk.clear_faults();
-    assert_eq!(open(&disk, Durability::OperatingSystem).unwrap().last_sequence(), LEN);
+    assert_eq!(
+        open(&disk, Durability::OperatingSystem).unwrap().last_sequence(),
+        LEN
+    );
 }

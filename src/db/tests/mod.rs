@@ -36,7 +36,11 @@ impl Clock for FixedClock {
 
 fn schema() -> Schema {
     Schema::new()
-        .signal(Signal::new("view").half_life_ms(3_600_000).half_life_ms(86_400_000))
+        .signal(
+            Signal::new("view")
+                .half_life_ms(3_600_000)
+                .half_life_ms(86_400_000),
+        )
         .signal(Signal::new("like").half_life_ms(3_600_000).positive())
 }
 
@@ -62,10 +66,14 @@ fn open(disk: &SimDisk, durability: Durability) -> Result<TidalDb, Error> {
 /// Records event number `i`, of a user and two cohorts. Each is unlike the others.
 fn record(db: &TidalDb, i: u64) -> Result<u64, Error> {
     let cohorts = [CohortId(i % 3), CohortId(7)];
-    let event = SignalEvent::new(SignalId((i % 2) as u16), EntityId(i % 5), NOW_MS - i as i64 * 1000)
-        .with_weight(1.0 + i as f64 / 64.0)
-        .with_user(UserId(i % 2))
-        .with_cohorts(&cohorts);
+    let event = SignalEvent::new(
+        SignalId((i % 2) as u16),
+        EntityId(i % 5),
+        NOW_MS - i as i64 * 1000,
+    )
+    .with_weight(1.0 + i as f64 / 64.0)
+    .with_user(UserId(i % 2))
+    .with_cohorts(&cohorts);
     db.record(&event).map(|receipt| receipt.sequence)
 }
 
