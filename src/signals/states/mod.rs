@@ -22,8 +22,8 @@ mod shard;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use self::shard::{Shard, SignalStates};
-use super::hot::HotTier;
-use super::warm::{Ring, WarmTier, counts_len};
+use super::hot::{self, HotTier};
+use super::warm::{self, Ring, WarmTier};
 use crate::decay::HalfLife;
 use crate::{EntityId, Error, SignalId, limits};
 
@@ -50,16 +50,19 @@ pub(crate) struct SignalShape {
 struct Shape {
     half_lives: Arc<[HalfLife]>,
     rings: Arc<[Ring]>,
-    counts_len: usize,
+    hot_cells_len: usize,
+    warm_cells_len: usize,
 }
 
 impl Shape {
     fn new(shape: &SignalShape) -> Self {
         assert!((1..=limits::HALF_LIVES_MAX).contains(&shape.half_lives_ms.len()));
+        let half_lives: Arc<[HalfLife]> = shape.half_lives_ms.iter().map(|&ms| HalfLife::new(ms)).collect();
         let rings = Ring::prepare(&shape.rings);
         Self {
-            half_lives: shape.half_lives_ms.iter().map(|&ms| HalfLife::new(ms)).collect(),
-            counts_len: counts_len(&rings),
+            hot_cells_len: hot::cells_len(&half_lives),
+            warm_cells_len: warm::cells_len(&rings),
+            half_lives,
             rings,
         }
     }
@@ -351,5 +354,7 @@ fn state<K: StateKey>(shape: &Shape, states: &SignalStates<K>, slot: usize) -> S
     }
 }
 
+#[cfg(test)]
+mod fence_tests;
 #[cfg(test)]
 mod tests;
