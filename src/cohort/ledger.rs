@@ -94,7 +94,8 @@ impl CohortSignalLedger {
 mod tests {
     use super::{CohortEntity, CohortSignalLedger};
     use crate::signals::states::SignalShape;
-    use crate::{CohortId, EntityId, SignalId};
+    use crate::testing::{CrashInjector, CrashPoint, run_with_crash};
+    use crate::{CohortId, EntityId, Error, SignalId};
 
     const HOUR_MS: i64 = 3_600_000;
 
@@ -138,11 +139,43 @@ mod tests {
         assert_eq!(record(24 * HOUR_MS), Some(0));
         assert_eq!(record(23 * HOUR_MS), Some(1));
         assert_eq!(record(0), Some(2));
-        let state = ledger.states().state(CohortEntity::default(), SignalId(0)).ok().flatten();
-        let state = state.expect("it has events");
+        let export = ledger.states().export().expect("nothing panicked");
+        let [(key, signal, state)] = &export[..] else {
+            panic!("{export:?}")
+        };
+        assert_eq!((*key, *signal), (CohortEntity::default(), SignalId(0)));
         assert_eq!(state.time_ms, 24 * HOUR_MS);
         assert_eq!(state.scores, [1.0 + 0.5 + 2_f64.powi(-24), state.scores[1]]);
         assert_eq!(state.windows, [vec![(23, 1), (24, 1)], vec![(24 * 60, 1)]]);
+    }
+
+    #[test]
+    fn an_event_half_recorded_is_never_read() {
+        for point in [
+            CrashPoint::SignalAggregationUpdate,
+            CrashPoint::CohortLedgerUpdate,
+        ] {
+            let ledger = ledger();
+            let (cohort, entity, signal) = (CohortId(1), EntityId(1), SignalId(0));
+            let injector = CrashInjector::new(point, 2);
+            let crashed = run_with_crash(&injector, || {
+                for _ in 0..3 {
+                    let late = ledger.record(cohort, entity, signal, 1.0, HOUR_MS);
+                    assert_eq!(late.ok(), Some(0));
+                }
+            });
+            assert_eq!(crashed, Err(point));
+            for refused in [
+                ledger.record(cohort, entity, signal, 1.0, HOUR_MS).map(drop),
+                ledger.score(cohort, entity, signal, 1, HOUR_MS).map(drop),
+                ledger.count(cohort, entity, signal, 0, 24, HOUR_MS).map(drop),
+            ] {
+                assert!(
+                    matches!(refused, Err(Error::Panicked { operation: "apply" })),
+                    "{refused:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@ use super::HotTier;
 use crate::decay::HalfLife;
 use crate::limits::{DURATION_MS_MAX, WEIGHT_ABS_MAX};
 use crate::signals::test_random::Random;
+use crate::testing::{CrashInjector, CrashPoint, run_with_crash};
 
 const SEED: u64 = 0x7469_6461_6c64_6202;
 const HOUR_MS: u64 = 3_600_000;
@@ -252,4 +253,24 @@ fn the_stored_bits_are_the_same_on_every_platform() {
         0x3fff_2d59_d8bf_8020,
     ];
     assert_eq!(tier.raw(1, 1), expected);
+}
+
+#[test]
+fn the_crash_point_is_crossed_once_per_event_with_the_first_score_updated_and_no_other() {
+    for half_lives_ms in [&HALF_LIVES_MS[..1], &HALF_LIVES_MS[..]] {
+        let event = Event {
+            weight: 1.0,
+            at_ms: 0,
+        };
+        let mut tier = filled(half_lives_ms, &[event]);
+        let injector = CrashInjector::new(CrashPoint::SignalAggregationUpdate, 3);
+        let crashed = run_with_crash(&injector, || (0..4).for_each(|_| tier.on_signal(1, 1.0, 0)));
+        assert_eq!(crashed, Err(CrashPoint::SignalAggregationUpdate));
+        assert_eq!(injector.crossing_count(), 4);
+        let scores: Vec<f64> = tier.raw(1, 1)[1..]
+            .iter()
+            .map(|&bits| f64::from_bits(bits))
+            .collect();
+        assert_eq!(scores, [5.0, 4.0, 4.0][..half_lives_ms.len()]);
+    }
 }

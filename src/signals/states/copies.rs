@@ -65,14 +65,6 @@ impl<K: StateKey> PageCopies<K> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.heads.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.heads.is_empty()
-    }
-
     /// Removes all pages and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.heads.clear();

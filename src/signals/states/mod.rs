@@ -192,15 +192,6 @@ impl<K: StateKey> StateTable<K> {
         Ok(count.unwrap_or(0))
     }
 
-    /// The whole state of `key`, if it has events.
-    ///
-    /// # Errors
-    /// `Error::UnknownSignal`; `Error::Panicked`.
-    pub(crate) fn state(&self, key: K, signal: SignalId) -> Result<Option<State>, Error> {
-        let shape = self.shape(signal)?;
-        self.read(key, signal, |states, slot| state(shape, states, slot))
-    }
-
     /// Every state, sorted by key and signal.
     ///
     /// # Errors
