@@ -7,7 +7,9 @@
 //! A checkpoint captures a table by a fence. [`StateTable::begin_fence`] is called while no writer is active and only
 //! leaves a flag in every shard. From then on a page that changed since the previous fence is copied before it changes
 //! again: by the writer about to change it, or by the checkpoint, which collects all copies of a shard with
-//! [`StateTable::take_fenced`]. So the checkpoint sees every page as of the fence while writers go on.
+//! [`StateTable::take_fenced`]. So the checkpoint sees every page as of the fence while writers go on. A writer copies
+//! the one page it needs, some 6 KB at the default shape, never a shard; what all writers copy is at most what changed
+//! since the previous fence.
 //!
 //! Invariant: a reader never sees half an event. A panic while a shard is locked poisons it, and from then on whoever
 //! needs that shard gets [`Error::Panicked`], at once.
@@ -192,7 +194,7 @@ impl<K: StateKey> StateTable<K> {
         Ok(count.unwrap_or(0))
     }
 
-    /// Every state, sorted by key and signal.
+    /// Every state, sorted by key and signal: of one moment only while no writer is active.
     ///
     /// # Errors
     /// `Error::Panicked`.
@@ -210,7 +212,7 @@ impl<K: StateKey> StateTable<K> {
         Ok(all)
     }
 
-    /// Removes every state of `entity`, and returns how many there were.
+    /// Removes every state of `entity`, and returns how many there were. Looks at every key of one shard.
     ///
     /// # Errors
     /// `Error::Panicked`: nothing was changed.
