@@ -4,6 +4,11 @@ pub mod crash_injector;
 #[cfg(test)]
 mod hook_rule;
 pub mod sim_disk;
+pub mod event_file;
+#[cfg(test)]
+mod hook_rule;
+pub mod model;
+pub mod oracle;
 pub mod workload;
 
 pub use crash_injector::{
