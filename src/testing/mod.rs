@@ -1,14 +1,12 @@
 //! Crash points and the kit that proves recovery by enumerating crashes. Test builds only.
 
 pub mod crash_injector;
-#[cfg(test)]
-mod hook_rule;
-pub mod sim_disk;
 pub mod event_file;
 #[cfg(test)]
 mod hook_rule;
 pub mod model;
 pub mod oracle;
+pub mod sim_disk;
 pub mod workload;
 
 pub use crash_injector::{
@@ -17,3 +15,7 @@ pub use crash_injector::{
     run_with_crash, scoped_injector, scoped_recorder,
 };
 pub use sim_disk::SimDisk;
+
+/// The README's examples are compiled and run with the documentation's tests.
+#[doc = include_str!("../../README.md")]
+mod readme {}
