@@ -28,12 +28,16 @@ fn before_the_hot_tier_is_updated_the_log_has_the_event_and_memory_does_not() {
         let score = db.score(EntityId(0), SignalId(0), 0, NOW_MS).unwrap();
         (db.last_sequence(), score > 0.0)
     };
-    let event = |db: &TidalDb| drop(record(db, 0).unwrap());
+    let event = |db: &TidalDb| {
+        record(db, 0).unwrap();
+    };
     assert_eq!(
         at_point(CrashPoint::WalPreAggregate, &db, event, look),
         (1, false)
     );
-    let event = |db: &TidalDb| drop(record(db, 10).unwrap());
+    let event = |db: &TidalDb| {
+        record(db, 10).unwrap();
+    };
     assert_eq!(
         at_point(CrashPoint::WalPostAggregate, &db, event, look),
         (2, true)
@@ -45,7 +49,9 @@ fn an_event_is_in_the_file_when_the_append_has_returned() {
     for policy in POLICIES {
         let disk = SimDisk::new();
         let db = Arc::new(open(&disk, policy).unwrap());
-        let (copy, event) = (disk.clone(), |db: &TidalDb| drop(record(db, 0).unwrap()));
+        let (copy, event) = (disk.clone(), |db: &TidalDb| {
+            record(db, 0).unwrap();
+        });
         let reopened = at_point(CrashPoint::WalPreAggregate, &db, event, move |_| {
             open(&crashed(&copy, &ImageChoice::All), Durability::EverySynced)
                 .unwrap()
@@ -70,12 +76,16 @@ fn storage_has_the_member_before_memory_does() {
             db.collection_contains("saved", EntityId(3)).unwrap(),
         )
     };
-    let add = |db: &TidalDb| drop(db.add_to_collection("saved", EntityId(3)).unwrap());
+    let add = |db: &TidalDb| {
+        db.add_to_collection("saved", EntityId(3)).unwrap();
+    };
     assert_eq!(
         at_point(CrashPoint::CollectionIndexUpdate, &db, add, look.clone()),
         (true, false)
     );
-    let remove = |db: &TidalDb| drop(db.remove_from_collection("saved", EntityId(3)).unwrap());
+    let remove = |db: &TidalDb| {
+        db.remove_from_collection("saved", EntityId(3)).unwrap();
+    };
     assert_eq!(
         at_point(CrashPoint::CollectionIndexUpdate, &db, remove, look),
         (false, true)

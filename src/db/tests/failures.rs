@@ -70,8 +70,10 @@ fn any_failing_operation_poisons_the_handle_and_loses_nothing_acknowledged() {
         };
         assert!(path.starts_with(PATH), "{context}");
         let expected = match fault {
-            Fault::ErrorBefore(kind) | Fault::ErrorAfter(kind) | Fault::SyncLoses(kind) => kind,
-            Fault::ErrorMidway(_, kind) => kind,
+            Fault::ErrorBefore(kind)
+            | Fault::ErrorAfter(kind)
+            | Fault::SyncLoses(kind)
+            | Fault::ErrorMidway(_, kind) => kind,
             other => panic!("{other:?} fails nothing"),
         };
         assert_eq!(source.kind(), expected, "{context}");
