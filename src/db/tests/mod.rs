@@ -5,6 +5,7 @@ mod damage;
 mod durability;
 mod failures;
 mod identity;
+mod threads;
 
 use std::path::Path;
 use std::sync::Arc;
