@@ -36,6 +36,15 @@ fn workload() -> Vec<Step> {
                 batch.put(key, value);
             }
         }
+        if round == 18 {
+            // Larger than a segment, so that cleaning its file takes several records.
+            for key in 0..14_u8 {
+                batch.put([b'z', key], vec![key; 80]);
+            }
+        }
+        if round > 24 {
+            batch.delete([b'z', round as u8 - 25]);
+        }
         batch.put("round", round.to_be_bytes());
         steps.push(Step::Write(batch));
         if round % 5 == 3 {
@@ -227,6 +236,19 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_
             // The process restarts; what it then finds is what a later power loss must leave.
             let restarted = disk.after_process_crash();
             let count = recover(&restarted, &states, acknowledged, attempted, &context);
+            for (at, operation) in restarted.operations().iter().enumerate() {
+                for &fault in crashes_at(operation) {
+                    let context = format!("{context}, restart, then {fault:?} at {at}");
+                    let disk = disk.after_process_crash();
+                    disk.strike(at, fault);
+                    drop(open(&disk));
+                    for image in disk.images() {
+                        if seen.once.insert((image.clone(), flushed, attempted)) {
+                            recover(&Disk::with(&image), &states, flushed, attempted, &context);
+                        }
+                    }
+                }
+            }
             for image in restarted.images() {
                 let context = format!("{context}, restart, power loss");
                 recover_twice(&image, &states, count, count, &context, &mut seen);
