@@ -64,6 +64,8 @@ pub(super) const RECORD_HEADER_LEN: usize = RECORD_HEADER_SUMMED_LEN + CRC_LEN;
 /// What an entry takes beside its key and value.
 pub(super) const ENTRY_OVERHEAD_LEN: usize = ENTRY_HEADER_LEN + CRC_LEN;
 const REMOVAL: u32 = u32::MAX;
+/// A record longer than this is written in pieces a little longer than this.
+pub(super) const PIECE_BYTES: usize = 256 << 10;
 
 const _: () = assert!(FILE_HEADER_LEN == 64 && FILE_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(RECORD_HEADER_LEN == 32 && RECORD_HEADER_LEN.is_multiple_of(ALIGNMENT));
@@ -254,23 +256,36 @@ pub(super) fn record_len(payload_len: u64) -> u64 {
     (RECORD_HEADER_LEN as u64 + payload_len).next_multiple_of(ALIGNMENT as u64)
 }
 
-/// The record that goes to `offset` of the file with `seed`.
-pub(super) fn encode_record(
+/// Encodes the record that goes to `offset` of the file with `seed`, and gives where it ends.
+///
+/// `write` gets its bytes and where they go, piece by piece in order: a piece is handed over once it has reached
+/// [`PIECE_BYTES`], so that a large batch is neither held in memory twice nor out of the processor's cache when it is
+/// written. The record is valid only when the last piece is there, in whatever order they reach the disk.
+pub(super) fn encode_record<E>(
     header: RecordHeader,
     operations: &[Operation<'_>],
     seed: u32,
     offset: u64,
-) -> Vec<u8> {
-    let record_len = record_len(u64::from(header.payload_len)) as usize;
-    let mut bytes = Vec::with_capacity(record_len);
+    mut write: impl FnMut(&[u8], u64) -> Result<(), E>,
+) -> Result<u64, E> {
+    let end = offset + record_len(u64::from(header.payload_len));
+    let mut bytes = Vec::with_capacity(PIECE_BYTES.min((end - offset) as usize));
+    let mut position = offset;
     header.encode(&mut bytes, seed, offset);
     for operation in operations {
-        let position = offset + bytes.len() as u64;
-        operation.encode(&mut bytes, seed, position);
+        if bytes.len() >= PIECE_BYTES {
+            write(&bytes, position)?;
+            position += bytes.len() as u64;
+            bytes.clear();
+        }
+        let entry_offset = position + bytes.len() as u64;
+        operation.encode(&mut bytes, seed, entry_offset);
     }
-    debug_assert_eq!(bytes.len(), RECORD_HEADER_LEN + header.payload_len as usize);
-    bytes.resize(record_len, 0);
-    bytes
+    let payload_end = RecordHeader::entries_offset(offset) + u64::from(header.payload_len);
+    debug_assert_eq!(position + bytes.len() as u64, payload_end);
+    bytes.resize((end - position) as usize, 0);
+    write(&bytes, position)?;
+    Ok(end)
 }
 
 /// A record in the bytes of its file.

@@ -101,15 +101,14 @@ impl Log {
             synced: self.synced_sequence,
             oldest,
         };
-        let file = &self.tail.file;
-        let record = encode_record(header, operations, file.seed(), self.tail.end);
-        file.write(&record, self.tail.end)?;
-        let entries_offset = RecordHeader::entries_offset(self.tail.end);
-        let file = Arc::clone(file);
-        self.tail.end += record.len() as u64;
-        self.total_bytes += record.len() as u64;
+        let file = Arc::clone(&self.tail.file);
+        let offset = self.tail.end;
+        self.tail.end = encode_record(header, operations, file.seed(), offset, |piece, at| {
+            file.write(piece, at)
+        })?;
+        self.total_bytes += self.tail.end - offset;
         self.last_sequence += 1;
-        Ok((file, entries_offset))
+        Ok((file, RecordHeader::entries_offset(offset)))
     }
 
     /// Makes every record durable; does nothing if they are.

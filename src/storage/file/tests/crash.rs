@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::super::format::PIECE_BYTES;
 use super::disk::{Content, Disk, Fault};
 use super::{Pairs, Random, SEGMENT_BYTES, apply, open, pairs, validate};
 use crate::Error;
@@ -295,6 +296,40 @@ fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_no
         recover(&restarted, &states, acknowledged, attempted, &context);
         for image in disk.images() {
             recover(&Disk::with(&image), &states, flushed, attempted, &context);
+        }
+    }
+}
+
+#[test]
+fn a_batch_written_in_pieces_is_there_wholly_or_not_at_all() {
+    let mut batch = WriteBatch::new();
+    for key in 0..9_u8 {
+        batch.put([key], vec![key; PIECE_BYTES / 3]);
+    }
+    let steps = [Step::Write(WriteBatch::new()), Step::Write(batch), Step::Flush];
+    let mut states = states(&steps);
+    states.remove(0);
+    let recording = Disk::new();
+    run(&recording, &steps).1.unwrap();
+    let operations = recording.operations();
+    let pieces = operations
+        .iter()
+        .filter(|operation| **operation == format!("write {}", super::path(1).display()));
+    assert_eq!(pieces.count(), 3);
+    for (at, operation) in operations.iter().enumerate() {
+        for &fault in crashes_at(operation) {
+            let disk = Disk::new();
+            disk.strike(at, fault);
+            let flushed = usize::from(run(&disk, &steps).1.is_ok());
+            for image in disk.images() {
+                recover(
+                    &Disk::with(&image),
+                    &states,
+                    flushed,
+                    1,
+                    &format!("{fault:?} at {at}, {operation}"),
+                );
+            }
         }
     }
 }
