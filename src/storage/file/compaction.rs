@@ -36,14 +36,12 @@ pub(super) fn compact(log: &mut Log, index: &RwLock<Index>) -> Result<(), Error>
         if log.total_bytes() <= bytes_max(live_bytes, log.segment_bytes_max()) {
             return Ok(());
         }
-        if log.files_len() == 1 {
-            log.rotate()?;
-        }
         clean_oldest(log, index)?;
     }
 }
 
 fn clean_oldest(log: &mut Log, index: &RwLock<Index>) -> Result<(), Error> {
+    // If it is the only file it is over the bound alone, so longer than a segment: the first append below seals it.
     let file = Arc::clone(&log.oldest().file);
     let end = match file.live_bytes() {
         0 => FILE_HEADER_LEN as u64,

@@ -121,7 +121,7 @@ impl Log {
     }
 
     /// Seals the tail and goes on in a new file.
-    pub(super) fn rotate(&mut self) -> Result<(), Error> {
+    fn rotate(&mut self) -> Result<(), Error> {
         self.sync()?;
         let header = FileHeader {
             store_id: self.setting.store_id,
@@ -140,7 +140,7 @@ impl Log {
         Ok(())
     }
 
-    /// Removes the oldest file. A durable record must say that it is not needed.
+    /// Removes the oldest file, which must not be the tail. A durable record must say that it is not needed.
     ///
     /// The directory is not synced: a removal that a power loss takes back is done again by open, which knows from
     /// that record.

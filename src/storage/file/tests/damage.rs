@@ -135,7 +135,7 @@ fn a_flipped_bit_anywhere_opens_to_a_state_no_older_than_the_promise_or_is_refus
             match sample.check(&content, sample.promised, &at) {
                 Ok(()) => opened_len += 1,
                 Err(Error::Corrupt { what, .. }) if what.starts_with("a later record promises") => {
-                    promised_len += 1
+                    promised_len += 1;
                 }
                 Err(_) => {}
             }
@@ -291,6 +291,36 @@ fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() 
     };
     let error = refuse(&renamed, sample.last + 1);
     assert!(matches!(error, Error::Corrupt { offset: 0, .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_is_valid_but_not_the_one_its_successor_names_is_refused() {
+    // Files of 64 bytes and these records; entries take 11 bytes beside the value and headers 32.
+    let files_with_first_values = |lens: &[usize]| {
+        let disk = Disk::new();
+        let store = open(&disk).unwrap();
+        for (key, len) in (0_u8..).zip(lens.iter().copied().chain([85, 85, 85, 85])) {
+            store.put(&[key], &vec![key; len]).unwrap();
+        }
+        assert_eq!(numbers(&disk), [1, 2]);
+        disk.content()
+    };
+    let whole = files_with_first_values(&[85]);
+    let same_end_more_records = files_with_first_values(&[21, 21]);
+    let same_records_later_end = files_with_first_values(&[93]);
+    assert_eq!(whole[&path(1)].len(), same_end_more_records[&path(1)].len());
+    assert_eq!(whole[&path(1)].len() + 8, same_records_later_end[&path(1)].len());
+    for other in [same_end_more_records, same_records_later_end] {
+        let mut content = whole.clone();
+        content.insert(path(1), other[&path(1)].clone());
+        let disk = Disk::with(&content);
+        let error = open(&disk).unwrap_err();
+        assert!(
+            matches!(&error, Error::Corrupt { path: found, .. } if *found == path(1)),
+            "{error}"
+        );
+        assert_eq!(disk.content(), content);
+    }
 }
 
 /// The first files of a store with another id, those compaction removed included.
