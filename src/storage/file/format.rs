@@ -34,11 +34,11 @@
 //! | 6 + k | v | value |
 //! | 6 + k + v | 4 | CRC32C of all before, seeded |
 //!
-//! A seeded checksum begins with the store id, the file's number, the offset of the record or entry in its file (8 bytes)
-//! and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is not: no record copied into a
-//! value, no entry that is as long as a record header. A record is valid if its
-//! header's and all its entries' checksums hold and the entries fill the payload: its whole payload is summed once, and
-//! an entry can be checked when it is read alone.
+//! A seeded checksum begins with the store id, the file's number, the offset of the record or entry in its
+//! file (8 bytes) and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is
+//! not: no record copied into a value, no entry that is as long as a record header. A record is valid if its
+//! header's and all its entries' checksums hold and the entries fill the payload: its whole payload is summed
+//! once, and an entry can be checked when it is read alone.
 
 use std::path::Path;
 
@@ -95,8 +95,8 @@ impl FileHeader {
         bytes
     }
 
-    /// Decodes the beginning of the file at `path`. A final name is given to a file only after its header is durable,
-    /// so a bad header is never the trace of a crash.
+    /// Decodes the beginning of the file at `path`. A final name is given to a file only after its header is
+    /// durable, so a bad header is never the trace of a crash.
     pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<Self, Error> {
         let magic_len = MAGIC.len().min(bytes.len());
         if bytes[..magic_len] != MAGIC[..magic_len] {
@@ -258,9 +258,10 @@ pub(super) fn record_len(payload_len: u64) -> u64 {
 
 /// Encodes the record that goes to `offset` of the file with `seed`, and gives where it ends.
 ///
-/// `write` gets its bytes and where they go, piece by piece in order: a piece is handed over once it has reached
-/// [`PIECE_BYTES`], so that a large batch is neither held in memory twice nor out of the processor's cache when it is
-/// written. The record is valid only when the last piece is there, in whatever order they reach the disk.
+/// `write` gets its bytes and where they go, piece by piece in order: a piece is handed over once it has
+/// reached [`PIECE_BYTES`], so that a large batch is neither held in memory twice nor out of the processor's
+/// cache when it is written. The record is valid only when the last piece is there, in whatever order they
+/// reach the disk.
 pub(super) fn encode_record<E>(
     header: RecordHeader,
     operations: &[Operation<'_>],
@@ -342,8 +343,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Whether a valid record header at `offset` of `file` or at a later multiple of 8 promises that the record with
-/// `sequence` was synced.
+/// Whether a valid record header at `offset` of `file` or at a later multiple of 8 promises that the record
+/// with `sequence` was synced.
 pub(super) fn is_promised(file: &[u8], seed: u32, offset: usize, sequence: u64) -> bool {
     (offset..file.len()).step_by(ALIGNMENT).any(|offset| {
         // The checksum comes last: almost every position already fails here.

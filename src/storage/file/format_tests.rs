@@ -140,8 +140,9 @@ fn every_flipped_bit_every_cut_and_every_move_of_a_record_is_refused() {
 
 #[test]
 fn an_entry_as_long_as_a_record_header_is_none() {
-    // Entries and record headers were summed alike. A torn record whose first entry was as long as a header was then
-    // taken for a later header, with whatever promise its bytes spelled, and the store refused to open.
+    // Entries and record headers were summed alike. A torn record whose first entry was as long as a header
+    // was then taken for a later header, with whatever promise its bytes spelled, and the store refused to
+    // open.
     let operation = Operation {
         key: b"k",
         value: Some(&[0xff; super::RECORD_HEADER_LEN - super::ENTRY_OVERHEAD_LEN - 1]),

@@ -1,8 +1,8 @@
 //! The log: the store's files in order, and where the next record goes.
 //!
-//! Invariants: file numbers are consecutive; only the last file, the tail, takes records; every other file is durable to
-//! its end, since rotation syncs the tail before it makes the next one. After a method failed the caller must not change
-//! the log any more: what is on disk is then unknown.
+//! Invariants: file numbers are consecutive; only the last file, the tail, takes records; every other file is
+//! durable to its end, since rotation syncs the tail before it makes the next one. After a method failed the
+//! caller must not change the log any more: what is on disk is then unknown.
 //!
 //! | a crash in | leaves |
 //! |---|---|
@@ -84,8 +84,8 @@ impl Log {
 
     /// Appends one record. Gives the file it went to and the offset of its first entry.
     ///
-    /// It survives a process crash on return, and a power loss after the next [`sync`](Self::sync). `oldest` is the
-    /// number of the oldest file that is needed once the record is there.
+    /// It survives a process crash on return, and a power loss after the next [`sync`](Self::sync). `oldest`
+    /// is the number of the oldest file that is needed once the record is there.
     pub(super) fn append(
         &mut self,
         operations: &[Operation<'_>],
@@ -142,8 +142,8 @@ impl Log {
 
     /// Removes the oldest file, which must not be the tail. A durable record must say that it is not needed.
     ///
-    /// The directory is not synced: a removal that a power loss takes back is done again by open, which knows from
-    /// that record.
+    /// The directory is not synced: a removal that a power loss takes back is done again by open, which knows
+    /// from that record.
     pub(super) fn remove_oldest(&mut self) -> Result<(), Error> {
         if let Some(oldest) = self.sealed.pop_front() {
             let path = oldest.file.path();

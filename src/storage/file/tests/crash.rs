@@ -167,7 +167,8 @@ fn crashes_at(operation: &str) -> &'static [Fault] {
     }
 }
 
-/// Recovers from `image`, then crashes that recovery at every operation and recovers again from what that leaves.
+/// Recovers from `image`, then crashes that recovery at every operation and recovers again from what that
+/// leaves.
 fn recover_twice(
     image: &Content,
     states: &[Pairs],

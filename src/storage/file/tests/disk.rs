@@ -1,4 +1,5 @@
-//! A disk in memory that can fail at one operation and shows what a power loss may leave. Just enough for the store.
+//! A disk in memory that can fail at one operation and shows what a power loss may leave. Just enough for the
+//! store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -110,8 +111,8 @@ impl Disk {
             .collect()
     }
 
-    /// What a power loss may leave: every subset of the pending directory entries, with pending bytes all there, not
-    /// there, there to half, zeros, or zeros to half and there from then on.
+    /// What a power loss may leave: every subset of the pending directory entries, with pending bytes all
+    /// there, not there, there to half, zeros, or zeros to half and there from then on.
     pub(super) fn images(&self) -> BTreeSet<Content> {
         let state = self.state();
         let pending: Vec<&PathBuf> = state
