@@ -21,3 +21,7 @@ pub use crash_injector::{
 pub use plan::Plan;
 pub use sim_disk::SimDisk;
 pub use sweep::{CrashSweep, Driver, Finding, Recovered, SweepReport, replay};
+
+/// The README's examples are compiled and run with the documentation's tests.
+#[doc = include_str!("../../README.md")]
+mod readme {}
