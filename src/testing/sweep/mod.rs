@@ -9,6 +9,7 @@
 //! Images come from the one recording, so the work must do the same in every run: one thread that calls, and the
 //! database's background work done by it. What a bound leaves out is said in the [`SweepReport`].
 
+mod agree;
 mod conduct;
 mod driver;
 mod explore;
@@ -28,6 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use agree::{Agreement, Way};
 pub use driver::Driver;
 pub use one::{Recovered, replay};
 pub use report::{Coverage, Finding, LeftOut, SiteReport, SweepReport};

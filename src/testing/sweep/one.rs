@@ -13,7 +13,7 @@ use super::setup::{DB_DIR, Setup};
 use crate::fs::RealFiles;
 use crate::testing::oracle::{Death, Oracle, Verdict};
 use crate::testing::plan::{Plan, Site, Work};
-use crate::testing::sim_disk::{Image, ImageChoice};
+use crate::testing::sim_disk::{Image, ImageBuilder, ImageChoice};
 use crate::testing::verdict::{Crossed, Failure, FailureKind};
 use crate::testing::{CrashAction, CrashInjector, CrashSweep, SimDisk, scoped_injector};
 use crate::{Error, Export, TidalDb, threads};
@@ -223,10 +223,7 @@ fn follow(setup: &Setup, plan: &Plan, run: &Recorded) -> Result<Last, Failure> {
 }
 
 /// A builder that stands at a site of a run, and what was known there.
-fn stand_at(
-    run: &Recorded,
-    site: Site,
-) -> Result<(crate::testing::sim_disk::ImageBuilder, usize), Failure> {
+pub(crate) fn stand_at(run: &Recorded, site: Site) -> Result<(ImageBuilder, usize), Failure> {
     let Some(moment) = run.moment_of(site) else {
         let message = format_args!(
             "there is no {site} in this run of {} disk operations; {}",

@@ -47,7 +47,7 @@ impl Recorded {
         let oracle = Oracle::new(&setup.options().schema, setup.durability);
         let (recorded, _) = Self::of(disk, oracle, |journal| {
             let files = setup.files_of(disk);
-            let result = do_work(setup, disk, journal, &files);
+            let result = do_work(setup, disk, Path::new(DB_DIR), journal, &files);
             if Arc::strong_count(&files) > 1 {
                 journal.fail(
                     FailureKind::LeftBehind,
@@ -109,14 +109,15 @@ impl Recorded {
     }
 }
 
-/// Opens, works, closes and drops.
-fn do_work(
+/// Opens the database below `dir`, works, closes and drops.
+pub(crate) fn do_work(
     setup: &Setup,
     disk: &SimDisk,
+    dir: &Path,
     journal: &Journal,
     files: &Arc<dyn FileAccess>,
 ) -> Result<(), Failure> {
-    let db = match setup.open(files, Path::new(DB_DIR)) {
+    let db = match setup.open(files, dir) {
         Ok(db) => db,
         // A device that dies makes it fail.
         Err(_) if disk.is_gone() => return Ok(()),

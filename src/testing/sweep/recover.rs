@@ -22,7 +22,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn of(db: &TidalDb) -> Result<Self, Failure> {
+    pub(crate) fn of(db: &TidalDb) -> Result<Self, Failure> {
         let unreadable = |error: crate::Error| Failure::new(FailureKind::Refused, chain(&error));
         Ok(Self {
             export: db.export().map_err(unreadable)?,
