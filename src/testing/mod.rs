@@ -1,6 +1,12 @@
 //! Crash points and the kit that proves recovery by enumerating crashes. Test builds only.
 
 pub mod crash_injector;
+#[cfg(test)]
+mod hook_rule;
 pub mod workload;
 
-pub use crash_injector::{CrashPoint, check_crash_point};
+pub use crash_injector::{
+    CrashAction, CrashInjector, CrashPayload, CrashPoint, Crossing, CrossingRecorder, ParseCrashPointError,
+    SlotGuard, UnwatchedListener, check_crash_point, clear_injector, crash_of, inherit, install_injector,
+    run_with_crash, scoped_injector, scoped_recorder,
+};

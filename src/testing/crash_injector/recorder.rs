@@ -1,0 +1,111 @@
+//! The recorder: lists every crossing made on the threads it watches, of all points, without a crash.
+//!
+//! The recording run of an enumeration uses it to learn which crashes there are. Invariant: the ordinal of a crossing
+//! is the `fire_after_n` with which an injector for its point, in the same run, fires at exactly that crossing.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+
+use super::point::CrashPoint;
+use super::slot;
+
+/// One crossing of a crash point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crossing {
+    /// The point that was crossed.
+    pub point: CrashPoint,
+    /// How many crossings of the same point came before it, all watched threads together. `None` for one that no
+    /// injector would have counted: made while the thread was panicking, or on a thread that nobody watches.
+    pub ordinal: Option<u64>,
+    /// The thread that crossed it.
+    pub thread: ThreadId,
+    /// That thread's name, if it has one.
+    pub thread_name: Option<String>,
+}
+
+impl Crossing {
+    /// A crossing by the calling thread.
+    pub(super) fn here(point: CrashPoint, ordinal: Option<u64>) -> Self {
+        let thread = thread::current();
+        Self {
+            point,
+            ordinal,
+            thread: thread.id(),
+            thread_name: thread.name().map(str::to_owned),
+        }
+    }
+}
+
+/// Records the crossings of all points on every thread whose slot it is in, and on those that inherit it.
+///
+/// It stands beside the slot's injector and changes nothing of what that does. A kit asks
+/// [`watches_this_thread`](Self::watches_this_thread) in each call that reaches its device: a thread that works on the
+/// plan's files and is not watched makes the plan void, because a crash on it would never be explored.
+///
+/// # Examples
+/// ```
+/// use tidaldb::testing::{CrashPoint, CrossingRecorder, check_crash_point, scoped_recorder};
+///
+/// let recorder = CrossingRecorder::new();
+/// {
+///     let _recording = scoped_recorder(&recorder);
+///     check_crash_point(CrashPoint::WalPreAggregate);
+///     check_crash_point(CrashPoint::WalPostAggregate);
+///     check_crash_point(CrashPoint::WalPreAggregate);
+/// }
+/// let ordinals: Vec<_> = recorder.crossings().into_iter().map(|it| (it.point, it.ordinal)).collect();
+/// assert_eq!(
+///     ordinals,
+///     [
+///         (CrashPoint::WalPreAggregate, Some(0)),
+///         (CrashPoint::WalPostAggregate, Some(0)),
+///         (CrashPoint::WalPreAggregate, Some(1)),
+///     ]
+/// );
+/// ```
+#[derive(Debug, Default)]
+pub struct CrossingRecorder {
+    log: Mutex<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    crossings: Vec<Crossing>,
+    /// The next ordinal of each point.
+    ordinals: [u64; CrashPoint::ALL.len()],
+}
+
+impl CrossingRecorder {
+    /// A recorder that has recorded nothing and watches nobody yet: see [`scoped_recorder`](super::scoped_recorder).
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Everything recorded so far, in one order over all threads.
+    pub fn crossings(&self) -> Vec<Crossing> {
+        self.log().crossings.clone()
+    }
+
+    /// Whether the calling thread's crossings are recorded here.
+    pub fn watches_this_thread(&self) -> bool {
+        slot::is_recorded_by(self)
+    }
+
+    #[cold]
+    pub(super) fn record(&self, point: CrashPoint) {
+        let mut log = self.log();
+        let ordinal = if thread::panicking() {
+            None
+        } else {
+            let next = &mut log.ordinals[point as usize];
+            *next += 1;
+            Some(*next - 1)
+        };
+        log.crossings.push(Crossing::here(point, ordinal));
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        // Nothing in here leaves the log half changed when it panics.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
