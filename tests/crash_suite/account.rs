@@ -1,0 +1,127 @@
+//! What was asked of a database and what it answered, kept outside of it, and the comparisons with what it holds.
+
+use tidaldb::testing::oracle::{Death, OpId, Oracle};
+use tidaldb::testing::workload::Operation;
+use tidaldb::{Durability, Error, Schema, TidalDb};
+
+use crate::outcome::{Checked, Counts, Failure, ensure};
+
+/// How many differences a failure shows.
+const DIFFERENCES_SHOWN: usize = 12;
+
+/// The calls of one case, and the oracle that knows what they promise.
+pub(crate) struct Account<'a> {
+    operations: &'a [Operation],
+    oracle: Oracle,
+    /// By the index of the operation: what the oracle knows it by, as long as it is on its way.
+    in_flight: Vec<(usize, OpId)>,
+    begun: usize,
+    counts: Counts,
+}
+
+impl<'a> Account<'a> {
+    pub(crate) fn new(operations: &'a [Operation], schema: &Schema, durability: Durability) -> Self {
+        Self {
+            operations,
+            oracle: Oracle::new(schema, durability),
+            in_flight: Vec::new(),
+            begun: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Notes that the call of operation `index` is about to be made.
+    pub(crate) fn begin(&mut self, index: usize) -> Checked<()> {
+        let operation = self
+            .operations
+            .get(index)
+            .ok_or_else(|| Failure::new(format!("there is no operation {index}")))?;
+        let id = self.oracle.begin(operation);
+        self.in_flight.push((index, id));
+        self.begun += 1;
+        Ok(())
+    }
+
+    /// Notes how that call ended.
+    pub(crate) fn ended(&mut self, index: usize, result: &Result<Option<u64>, Error>) -> Checked<()> {
+        let position = self.in_flight.iter().position(|(of, _)| *of == index);
+        let Some(position) = position else {
+            return Err(Failure::new(format!(
+                "operation {index} ended and was not on its way"
+            )));
+        };
+        let (_, id) = self.in_flight.swap_remove(position);
+        self.oracle.ended(id, result);
+        Ok(())
+    }
+
+    /// Makes the call of operation `index` and takes note of it. A collection that is there already, or is not, because
+    /// an earlier call was cut short, is an answer too.
+    pub(crate) fn call(&mut self, db: &TidalDb, index: usize) -> Checked<()> {
+        self.begin(index)?;
+        let result = self.operations[index].apply(db);
+        self.ended(index, &result)?;
+        match result {
+            Ok(_) | Err(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => Ok(()),
+            Err(error) => Err(Failure::of(
+                &format!("operation {index} ({})", self.operations[index]),
+                &error,
+            )),
+        }
+    }
+
+    /// The operations that were begun and did not end.
+    pub(crate) fn on_their_way(&self) -> impl Iterator<Item = usize> {
+        self.in_flight.iter().map(|(index, _)| *index)
+    }
+
+    /// How many operations were begun.
+    pub(crate) fn begun(&self) -> usize {
+        self.begun
+    }
+
+    /// Notes that the database was closed in order, when everything up to `durable_sequence` was durable.
+    pub(crate) fn closed(&mut self, durable_sequence: u64) {
+        self.oracle.synced(durable_sequence);
+    }
+
+    /// Compares the whole state of a database that was reopened after a crash of its process, and goes on from there.
+    ///
+    /// # Errors
+    /// The first differences, if it is no legal state.
+    pub(crate) fn compare(&mut self, db: &TidalDb, when: &str) -> Checked<()> {
+        let verdict = self.oracle.check(Death::ProcessCrash, db);
+        let counts = verdict.counts;
+        self.counts += Counts {
+            acknowledged: counts.acknowledged,
+            recovered: counts.recovered,
+            lost: counts.lost,
+            doubled: counts.doubled,
+            half: counts.half,
+        };
+        let differences = &verdict.differences;
+        let mut reason = format!("{when} the state is wrong in {} places", differences.len());
+        for difference in differences.iter().take(DIFFERENCES_SHOWN) {
+            reason.push_str(&format!("\n  {difference}"));
+        }
+        ensure!(verdict.is_ok(), "{reason}");
+        self.oracle.reopened(&verdict);
+        self.in_flight.clear();
+        Ok(())
+    }
+
+    /// Compares a state that was read from a handle that is still open.
+    pub(crate) fn compare_live(&self, db: &TidalDb) -> Checked<()> {
+        let verdict = self.oracle.check(Death::ProcessCrash, db);
+        ensure!(
+            verdict.is_ok(),
+            "the handle reads a wrong state: {}",
+            verdict.differences.first().map_or_else(String::new, ToString::to_string)
+        );
+        Ok(())
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+}

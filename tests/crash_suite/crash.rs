@@ -1,0 +1,228 @@
+//! One crash of one database by one caller, and what must hold after it.
+
+use std::sync::Arc;
+
+use tidaldb::testing::workload::Operation;
+use tidaldb::testing::{CrashInjector, CrashPoint, CrossingRecorder, run_with_crash, scoped_recorder};
+use tidaldb::{EntityId, Error, Options, SignalId, TidalDb};
+
+use crate::account::Account;
+use crate::child;
+use crate::common::TempDir;
+use crate::crossings::{self, count, in_words};
+use crate::home::{Home, with_policy};
+use crate::input::{self, Operations};
+use crate::outcome::{Checked, Failure, Outcome, ensure};
+use crate::plan::{Death, Plan, Which};
+
+/// Carries out a plan.
+pub(crate) fn run(plan: &Plan) -> Outcome {
+    let operations = match input::operations(plan.setup.input) {
+        Ok(operations) => operations,
+        Err(failure) => {
+            return Outcome {
+                counts: Default::default(),
+                failure: Some(failure),
+            };
+        }
+    };
+    let mut account = Account::new(
+        &operations.all,
+        &operations.schema,
+        plan.setup.policy.durability(),
+    );
+    let failure = crash_and_recover(plan, operations, &mut account).err();
+    Outcome {
+        counts: account.counts(),
+        failure,
+    }
+}
+
+fn crash_and_recover(plan: &Plan, operations: &Operations, account: &mut Account<'_>) -> Checked<()> {
+    let (fire_after, crossings) = crossings::of_plan(plan)?;
+    let dir = TempDir::new("crash-suite");
+    let home = Home::new(dir.path(), plan.setup.store);
+    let options = || with_policy(operations.options(), plan.setup.policy);
+    let crash = match plan.death {
+        Death::Panic => panic(plan, fire_after, &home, options(), operations.run(), account),
+        Death::Abort | Death::Sigkill => child::die(plan, fire_after, &home, account),
+    };
+    crash
+        .and_then(|()| go_on(&home, options, operations, account))
+        .map_err(|failure| {
+            failure.with(format!(
+                "crashed at crossing {} of {crossings} of {}, in operation {} of {}",
+                fire_after + 1,
+                plan.point,
+                account.begun().saturating_sub(1),
+                operations.run_len
+            ))
+        })
+}
+
+/// Reopens and compares, goes on writing, closes, reopens and compares again.
+fn go_on(
+    home: &Home,
+    options: impl Fn() -> Options,
+    operations: &Operations,
+    account: &mut Account<'_>,
+) -> Checked<()> {
+    let cut_short: Vec<usize> = account.on_their_way().collect();
+    let next = account.begun();
+    let db = reopen(home, options())?;
+    account.compare(&db, "after the crash")?;
+    for index in cut_short {
+        // So that what follows finds the collections it was made for. An event is not recorded again.
+        if operations.all[index].is_collection_change() {
+            account.call(&db, index)?;
+        }
+    }
+    for index in next..operations.all.len() {
+        account.call(&db, index)?;
+    }
+    db.close().map_err(|error| Failure::of("closing", &error))?;
+    account.closed(db.durable_sequence());
+    drop(db);
+    let db = reopen(home, options())?;
+    let replayed = db.recovery_report().events_replayed;
+    ensure!(
+        replayed == 0,
+        "{replayed} events were replayed after closing in order"
+    );
+    account.compare(&db, "after going on, closing and reopening")
+}
+
+pub(crate) fn reopen(home: &Home, options: Options) -> Checked<TidalDb> {
+    home.open(options)
+        .map_err(|error| Failure::of("reopening", &error))
+}
+
+/// Runs until the injected panic, which it catches, and looks at what the panic left of the handle and its files.
+fn panic(
+    plan: &Plan,
+    fire_after: u64,
+    home: &Home,
+    options: Options,
+    run: &[Operation],
+    account: &mut Account<'_>,
+) -> Checked<()> {
+    let injector = CrashInjector::new(plan.point, fire_after);
+    let recorder = CrossingRecorder::new();
+    let _recording = scoped_recorder(&recorder);
+    let mut opened = None;
+    let outcome = run_with_crash(&injector, || {
+        let db = opened.insert(
+            home.open(options)
+                .map_err(|error| Failure::of("opening", &error))?,
+        );
+        for index in 0..run.len() {
+            account.call(db, index)?;
+        }
+        Ok(())
+    });
+    let crossed = recorder.crossings();
+    match outcome {
+        Err(point) if point == plan.point => {}
+        Err(point) => return Err(Failure::new(format!("crashed at {point}, not at {}", plan.point))),
+        Ok(Err(failure)) => return Err(failure.with(format!("crossed until then: {}", in_words(count(&crossed))))),
+        Ok(Ok(())) => {
+            let reason = if injector.has_fired() {
+                "the crash was swallowed"
+            } else {
+                "did not crash"
+            };
+            return Err(Failure::new(format!("{reason}; crossed: {}", in_words(count(&crossed)))));
+        }
+    }
+    let last = crossed
+        .last()
+        .filter(|crossing| crossing.point == plan.point && crossing.ordinal == Some(fire_after));
+    ensure!(
+        last.is_some() && injector.crossing_count() == fire_after + 1,
+        "crashed at crossing {} instead of {}; crossed: {}",
+        injector.crossing_count(),
+        fire_after + 1,
+        in_words(count(&crossed))
+    );
+    let db = opened.ok_or_else(|| Failure::new("crashed while opening an empty directory"))?;
+    check_what_is_left(plan, home, db, account)
+}
+
+/// Writes are refused, reads too where memory is half, and neither that nor dropping the handle changes a file.
+fn check_what_is_left(plan: &Plan, home: &Home, db: TidalDb, account: &Account<'_>) -> Checked<()> {
+    let before = home.files()?;
+    for (call, operation) in [
+        ("a batch", Operation::Record(Vec::new())),
+        ("forget_entity", Operation::ForgetEntity(EntityId(1))),
+        ("create_collection", Operation::CreateCollection(b"after".to_vec())),
+        ("sync", Operation::Sync),
+        ("checkpoint", Operation::Checkpoint),
+    ] {
+        let operation = match operation {
+            Operation::Record(_) => one_event(),
+            other => other,
+        };
+        expect_poisoned(call, operation.apply(&db))?;
+    }
+    if leaves_memory_half(plan.point) {
+        expect_poisoned("export", db.export())?;
+        expect_poisoned("score", db.score(EntityId(1), SignalId(0), 0, 0))?;
+        expect_poisoned("collections", db.collections())?;
+    } else {
+        account.compare_live(&db)?;
+    }
+    if plan.which == Which::Middle {
+        expect_poisoned("close", db.close())?;
+    }
+    drop(db);
+    ensure!(
+        home.files()? == before,
+        "the poisoned handle changed files on its way out"
+    );
+    Ok(())
+}
+
+fn one_event() -> Operation {
+    Operation::Record(vec![tidaldb::testing::workload::Event {
+        entity: EntityId(1),
+        signal: SignalId(0),
+        weight: 1.0,
+        at_ms: 0,
+        user: None,
+        cohorts: Vec::new(),
+    }])
+}
+
+fn expect_poisoned<T>(call: &str, result: Result<T, Error>) -> Checked<()> {
+    match result {
+        Err(Error::Poisoned { .. }) => Ok(()),
+        Err(error) => Err(Failure::of(
+            &format!("{call} on the handle that panicked failed, but not as poisoned"),
+            &error,
+        )),
+        Ok(_) => Err(Failure::new(format!("{call} succeeded on the handle that panicked"))),
+    }
+}
+
+/// Whether a panic at the point leaves memory behind the log or storage. At the two of the checkpoint it is whole.
+fn leaves_memory_half(point: CrashPoint) -> bool {
+    !matches!(
+        point,
+        CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush
+    )
+}
+
+/// An injector for the calling child that does not return from its crash.
+pub(crate) fn injector_for(
+    plan: &Plan,
+    fire_after: u64,
+    park: impl Fn(CrashPoint, u64) + Send + Sync + 'static,
+) -> Arc<CrashInjector> {
+    use tidaldb::testing::CrashAction;
+    let action = match plan.death {
+        Death::Panic => CrashAction::Unwind,
+        Death::Abort => CrashAction::Abort,
+        Death::Sigkill => CrashAction::call(park),
+    };
+    CrashInjector::with_action(plan.point, fire_after, action)
+}

@@ -1,0 +1,138 @@
+//! What the databases are fed with: the kit's standard workload, or the events of a file.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tidaldb::testing::event_file::{EventFile, schema_for, workload_from_events};
+use tidaldb::testing::workload::{Event, Operation, Workload, standard_schema, tiny_options};
+use tidaldb::{Options, Schema};
+
+use crate::outcome::{Checked, Failure};
+use crate::plan::Input;
+
+/// The seed of the standard workload.
+pub(crate) const SEED: u64 = 0x7469_6461_6c64_6221;
+/// So many of its operations run before and in the crash ...
+const STANDARD_RUN_LEN: usize = 120;
+/// ... and so many more after recovery.
+const STANDARD_MORE_LEN: usize = 40;
+/// Of the events of a file this part is left for after recovery.
+const EVENTS_MORE_OF: usize = 8;
+/// Calls with the events of a file hold so many, again and again.
+const BATCH_SIZES: [usize; 5] = [1, 3, 1, 8, 2];
+/// The sample file.
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/events.csv");
+/// The signals that a file of events may name.
+const SIGNALS: [&str; 5] = ["view", "like", "share", "skip", "comment"];
+
+static EVENTS_PATH: OnceLock<PathBuf> = OnceLock::new();
+
+/// Operations, and the schema they are over.
+#[derive(Debug)]
+pub(crate) struct Operations {
+    pub(crate) schema: Schema,
+    pub(crate) all: Vec<Operation>,
+    /// How many of them the run that crashes has; the others follow after recovery.
+    pub(crate) run_len: usize,
+}
+
+impl Operations {
+    /// Small options for few operations, so that each run rotates segments and makes checkpoints; larger for many, so
+    /// that time stays in proportion.
+    pub(crate) fn options(&self) -> Options {
+        let options = tiny_options(self.schema.clone());
+        let factor = (self.all.len() / 1000) as u64;
+        if factor < 2 {
+            return options;
+        }
+        options
+            .segment_bytes_max(1024 * factor)
+            .store_segment_bytes_max(4096 * factor)
+            .checkpoint_log_bytes(8192 * factor)
+    }
+
+    /// The operations of the run that crashes.
+    pub(crate) fn run(&self) -> &[Operation] {
+        &self.all[..self.run_len]
+    }
+}
+
+/// Takes the events from this file instead of the sample. To be called before [`operations`].
+pub(crate) fn set_events_path(path: PathBuf) {
+    // Called once, by main; a second call would be for the same path.
+    EVENTS_PATH.set(path).ok();
+}
+
+/// The file that the events come from.
+pub(crate) fn events_path() -> &'static Path {
+    EVENTS_PATH.get_or_init(|| PathBuf::from(SAMPLE))
+}
+
+/// The operations of an input, made once in a process.
+pub(crate) fn operations(input: Input) -> Checked<&'static Operations> {
+    static STANDARD: OnceLock<Operations> = OnceLock::new();
+    static EVENTS: OnceLock<Checked<Operations>> = OnceLock::new();
+    match input {
+        Input::Standard => Ok(STANDARD.get_or_init(standard)),
+        Input::Events => EVENTS
+            .get_or_init(|| {
+                let read = read_events(events_path())?;
+                Ok(from_events(read.events))
+            })
+            .as_ref()
+            .map_err(Clone::clone),
+    }
+}
+
+fn standard() -> Operations {
+    Operations {
+        schema: standard_schema(),
+        all: Workload::standard(SEED, STANDARD_RUN_LEN + STANDARD_MORE_LEN).operations,
+        run_len: STANDARD_RUN_LEN,
+    }
+}
+
+fn from_events(events: Vec<Event>) -> Operations {
+    let all = workload_from_events(events, &BATCH_SIZES).operations;
+    Operations {
+        schema: events_schema(),
+        run_len: all.len() - all.len() / EVENTS_MORE_OF,
+        all,
+    }
+}
+
+fn events_schema() -> Schema {
+    schema_for(&SIGNALS)
+}
+
+/// What a file of events holds up to the first line that is none.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) events: Vec<Event>,
+    /// What is wrong with the line after them.
+    pub(crate) refused: Option<String>,
+}
+
+/// Reads a file of events.
+///
+/// # Errors
+/// If it cannot be opened.
+pub(crate) fn read_events(path: &Path) -> Checked<Read> {
+    let file =
+        File::open(path).map_err(|error| Failure::of(&format!("cannot open {}", path.display()), &error))?;
+    let mut events = Vec::new();
+    for event in EventFile::parse(BufReader::new(file), &events_schema()) {
+        match event {
+            Ok(event) => events.push(event),
+            Err(error) => {
+                return Ok(Read {
+                    events,
+                    refused: Some(error.to_string()),
+                });
+            }
+        }
+    }
+    Ok(Read { events, refused: None })
+}
