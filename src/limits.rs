@@ -26,11 +26,11 @@ pub const SEGMENT_BYTES_MIN: u64 = 512;
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// The longest storage key the engine makes, in bytes.
 pub const STORAGE_KEY_BYTES_MAX: usize = 1024;
+/// The largest batch the embedded store takes, in bytes: keys, values and 10 bytes for each operation.
+pub const STORE_BATCH_BYTES_MAX: u64 = 1 << 30;
 /// The longest ring of recent positive items of a user.
 pub const CO_ENGAGEMENT_RING_LEN_MAX: u32 = 256;
 /// The most edges of an item.
 pub const CO_ENGAGEMENT_DEGREE_MAX: u32 = 1024;
 /// The most user rings, and the most items with edges, that co-engagement can be told to keep.
 pub const CO_ENGAGEMENT_RECORDS_MAX: u64 = 1 << 32;
-/// The largest batch the embedded store takes, in bytes: keys, values and 10 bytes for each operation.
-pub const STORE_BATCH_BYTES_MAX: u64 = 1 << 30;

@@ -83,15 +83,20 @@ impl CoEngagementIndex {
         self.ordinal += 1;
         let degree_max = self.config.degree_max as usize;
         let ring_len_max = self.config.ring_len_max as usize;
+        let edges_len_max = degree_max + ring_len_max;
         let ring = self.users.change_or_create(user.0, ordinal, UserRing::default);
-        let gain = Gain::new(&self.half_life, weight, at_ms).filter(|_| !ring.contains(item));
+        let gain =
+            Gain::new(&self.half_life, weight, at_ms).filter(|_| !ring.is_empty() && !ring.contains(item));
 
-        // Oldest first: if there are more newcomers than edges, the last one always stays.
-        for &other in ring.items() {
-            let Some(gain) = gain else { break };
-            for (from, to) in [(item, other), (other, item)] {
-                let node = self.nodes.change_or_create(from, ordinal, || Node::new(at_ms));
-                node.link(&self.half_life, to, gain, degree_max + ring_len_max);
+        if let Some(gain) = gain {
+            // Oldest first: if there are more newcomers than edges, the last one always stays.
+            let node = self.nodes.change_or_create(item, ordinal, || Node::new(at_ms));
+            for &other in ring.items() {
+                node.link(&self.half_life, other, gain, edges_len_max);
+            }
+            for &other in ring.items() {
+                let node = self.nodes.change_or_create(other, ordinal, || Node::new(at_ms));
+                node.link(&self.half_life, item, gain, edges_len_max);
             }
         }
 

@@ -1,8 +1,11 @@
 //! Crash points and the kit that proves recovery by enumerating crashes. Test builds only.
 
 pub mod crash_injector;
+pub mod event_file;
 #[cfg(test)]
 mod hook_rule;
+pub mod model;
+pub mod oracle;
 pub mod workload;
 
 pub use crash_injector::{

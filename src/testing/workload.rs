@@ -1,6 +1,37 @@
 //! Workloads: what a plan does to a database, as values that can be printed, kept and replayed.
 
+mod clock;
+mod random;
+mod standard;
+mod text;
+
+pub use clock::{FixedClock, ManualClock, SteppingClock};
+pub(crate) use random::Random;
+pub use standard::{STANDARD_NOW_MS, standard_schema, tiny_options};
+pub use text::ParseOperationError;
+
 use crate::{CohortId, EntityId, Error, SignalEvent, SignalId, TidalDb, UserId};
+
+/// The operations of a plan, in order.
+///
+/// Displayed it is one line, a token for each operation, which parses back to the same value.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Workload {
+    /// What to do, in order.
+    pub operations: Vec<Operation>,
+}
+
+impl Workload {
+    /// A workload of `operations_len` operations over [`standard_schema`] that follows from `seed` alone.
+    ///
+    /// Any twenty operations in a row that begin at a multiple of twenty hold single events, batches, changes of
+    /// collections, one thing to forget, a sync and a checkpoint. Events have distinct weights, so that a score tells
+    /// which of them it holds; some are out of order, some too late for every window. Identifiers include both ends of
+    /// their range.
+    pub fn standard(seed: u64, operations_len: usize) -> Self {
+        standard::workload(seed, operations_len)
+    }
+}
 
 /// An event that owns its cohorts.
 #[derive(Debug, Clone, PartialEq)]

@@ -45,6 +45,15 @@ pub(super) struct Edge {
     pub(super) weight: f64,
 }
 
+impl Edge {
+    /// The place among edges: by weight descending, then by id ascending. The last one is evicted.
+    ///
+    /// A weight is above zero, so its bits are in the order of its values.
+    fn rank(&self) -> u128 {
+        u128::from(!self.weight.to_bits()) << 64 | u128::from(self.id)
+    }
+}
+
 /// The edges of one item, in no meaningful order between events.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
@@ -103,10 +112,7 @@ impl Node {
             return;
         };
         for newcomer in newcomers {
-            let lightest = standing
-                .iter_mut()
-                .min_by(|a, b| a.weight.total_cmp(&b.weight).then(b.id.cmp(&a.id)));
-            if let Some(place) = lightest {
+            if let Some(place) = standing.iter_mut().max_by_key(|edge| edge.rank()) {
                 *place = Edge {
                     id: newcomer.id,
                     weight: add(place.weight, newcomer.weight),
@@ -140,7 +146,7 @@ impl Node {
             .map(at_now)
             .filter(|edge| edge.weight > 0.0)
             .collect();
-        edges.sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id)));
+        edges.sort_unstable_by_key(Edge::rank);
         edges.truncate(k);
         edges
     }

@@ -34,8 +34,9 @@
 //! | 6 + k | v | value |
 //! | 6 + k + v | 4 | CRC32C of all before, seeded |
 //!
-//! A seeded checksum begins with the store id, the file's number and the offset of the record or entry in its file.
-//! So nothing copied from elsewhere passes, be it a value that holds the bytes of a record. A record is valid if its
+//! A seeded checksum begins with the store id, the file's number, the offset of the record or entry in its file (8 bytes)
+//! and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is not: no record copied into a
+//! value, no entry that is as long as a record header. A record is valid if its
 //! header's and all its entries' checksums hold and the entries fill the payload: its whole payload is summed once, and
 //! an entry can be checked when it is read alone.
 
@@ -157,7 +158,7 @@ impl RecordHeader {
         bytes.put_u64(self.sequence);
         bytes.put_u64(self.synced);
         bytes.put_u64(self.oldest);
-        bytes.put_u32(summed(seed, offset, &bytes[start..]));
+        bytes.put_u32(Part::RecordHeader.sum(seed, offset, &bytes[start..]));
         debug_assert_eq!(bytes.len() - start, RECORD_HEADER_LEN);
     }
 
@@ -165,7 +166,7 @@ impl RecordHeader {
     fn decode(file: &[u8], seed: u32, offset: usize) -> Option<Self> {
         let header = Self::decode_trusted(file, offset)?;
         let (bytes, crc) = file[offset..][..RECORD_HEADER_LEN].split_at(RECORD_HEADER_SUMMED_LEN);
-        (Reader::new(crc).u32()? == summed(seed, offset as u64, bytes)).then_some(header)
+        (Reader::new(crc).u32()? == Part::RecordHeader.sum(seed, offset as u64, bytes)).then_some(header)
     }
 
     /// The header at `offset` as it is, for bytes whose checksums were looked at before.
@@ -204,7 +205,7 @@ impl<'a> Operation<'a> {
         bytes.put_u32(self.value.map_or(REMOVAL, |value| value.len() as u32));
         bytes.extend_from_slice(self.key);
         bytes.extend_from_slice(self.value.unwrap_or_default());
-        bytes.put_u32(summed(seed, offset, &bytes[start..]));
+        bytes.put_u32(Part::Entry.sum(seed, offset, &bytes[start..]));
     }
 
     /// Takes an entry from `reader` without looking at its checksum, which comes with it.
@@ -227,12 +228,25 @@ impl<'a> Operation<'a> {
         let mut reader = Reader::new(entry);
         let (operation, crc) = Self::decode(&mut reader)?;
         let summed_part = &entry[..entry.len() - CRC_LEN];
-        (reader.is_empty() && crc == summed(seed, offset, summed_part)).then_some(operation)
+        (reader.is_empty() && crc == Part::Entry.sum(seed, offset, summed_part)).then_some(operation)
     }
 }
 
-fn summed(seed: u32, offset: u64, bytes: &[u8]) -> u32 {
-    crc32c::extend(crc32c::extend(seed, &offset.to_le_bytes()), bytes)
+/// What a seeded checksum is of.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    RecordHeader = 1,
+    Entry = 2,
+}
+
+impl Part {
+    /// The checksum of `bytes` as this part at `offset` of the file with `seed`.
+    fn sum(self, seed: u32, offset: u64, bytes: &[u8]) -> u32 {
+        let mut place = [0; size_of::<u64>() + 1];
+        place[..size_of::<u64>()].copy_from_slice(&offset.to_le_bytes());
+        place[size_of::<u64>()] = self as u8;
+        crc32c::extend(crc32c::extend(seed, &place), bytes)
+    }
 }
 
 /// How long a record with `payload_len` bytes of entries is in its file.
@@ -280,7 +294,7 @@ impl<'a> Record<'a> {
             let position = record.entries_offset + record.payload.len() - reader.remaining_len();
             let (_, crc) = Operation::decode(&mut reader)?;
             let entry_end = record.entries_offset + record.payload.len() - reader.remaining_len();
-            if crc != summed(seed, position as u64, &file[position..entry_end - CRC_LEN]) {
+            if crc != Part::Entry.sum(seed, position as u64, &file[position..entry_end - CRC_LEN]) {
                 return None;
             }
         }

@@ -1,7 +1,7 @@
 //! Recovery: makes a log and an index of what is in the directory.
 //!
 //! Everything is read and validated before anything is changed. The last file comes first: its records say which file is
-//! the oldest needed, and older ones are leftovers of compaction that are never loaded. All files before the last were
+//! the oldest needed, and older ones are leftovers of compaction: only their headers are looked at. All files before the last were
 //! synced before it was made, so any defect in them is corruption. In the last one a bad record is corruption if a valid
 //! record header after it promises it as synced; else the file is cut there: a torn tail.
 //!
@@ -60,58 +60,86 @@ pub(super) fn recover(
         });
     };
 
-    let mut tail = Loaded::read(&*access, dir, last, OpenMode::Write)?;
-    tail.check_torn()?;
-    let mut index = Index::default();
-    let mut sealed = VecDeque::new();
-    let mut records_len = 0;
-    let mut before: Option<Loaded> = None;
-    for number in tail.oldest..last {
-        if listing.data.binary_search(&number).is_err() {
-            return Err(missing(&*access, dir, &listing, number, before.as_ref()));
-        }
-        let mut loaded = Loaded::read(&*access, dir, number, OpenMode::Read)?;
-        if let Some(before) = &before {
-            before.check_followed_by(&loaded)?;
-        }
-        records_len += loaded.apply_to(&mut index);
-        sealed.push_back(loaded.log_file());
-        before = Some(loaded);
-    }
-    if let Some(before) = &before {
-        before.check_followed_by(&tail)?;
-    }
-    records_len += tail.apply_to(&mut index);
-
-    let cut_bytes = (tail.len - tail.end) as u64;
-    if cut_bytes > 0 {
-        tail.file.truncate(tail.end as u64)?;
-    }
-    tail.file.sync()?;
-    access
-        .sync_dir(dir)
-        .map_err(|source| Error::io("sync", dir, source))?;
-    let obsolete: Vec<u64> = listing
-        .data
-        .iter()
-        .copied()
-        .take_while(|&number| number < tail.oldest)
-        .collect();
-    remove(&*access, dir, &listing.temporary, Name::Temporary)?;
-    remove(&*access, dir, &obsolete, Name::Data)?;
+    let found = Found::read(&*access, dir, &listing, last)?;
+    found.settle(&*access, dir, &listing.temporary)?;
+    let (tail, records_len) = (found.tail, found.records_len);
     Ok(Recovered {
         log: Log::resume(
             setting(tail.header.store_id),
-            sealed,
+            found.sealed,
             tail.log_file(),
             tail.next_sequence - 1,
         ),
-        index,
+        index: found.index,
         report: FileStoreRecovery {
             records_len,
-            cut_bytes,
+            cut_bytes: tail.cut_bytes(),
         },
     })
+}
+
+/// A valid store, before anything was changed.
+#[derive(Debug)]
+struct Found<'a> {
+    obsolete: &'a [u64],
+    sealed: VecDeque<LogFile>,
+    tail: Loaded,
+    index: Index,
+    records_len: u64,
+}
+
+impl<'a> Found<'a> {
+    /// Reads and validates the store whose last file is `last`.
+    fn read(access: &dyn FileAccess, dir: &Path, listing: &'a Listing, last: u64) -> Result<Self, Error> {
+        let tail = Loaded::read(access, dir, last, OpenMode::Write)?;
+        tail.check_torn()?;
+        let obsolete_len = listing.data.partition_point(|&number| number < tail.oldest);
+        let obsolete = &listing.data[..obsolete_len];
+        for &number in obsolete {
+            // It will be removed, so it must be this store's, and not that of one into whose directory a last file
+            // came by mistake.
+            let (_, header, _) = DataFile::load(access, dir, number, OpenMode::Read)?;
+            tail.check_store_id(header.store_id)?;
+        }
+        let mut found = Self {
+            obsolete,
+            sealed: VecDeque::new(),
+            tail,
+            index: Index::default(),
+            records_len: 0,
+        };
+        let mut before: Option<Loaded> = None;
+        for number in found.tail.oldest..last {
+            if listing.data.binary_search(&number).is_err() {
+                return Err(missing(access, dir, listing, number, before.as_ref()));
+            }
+            let mut loaded = Loaded::read(access, dir, number, OpenMode::Read)?;
+            if let Some(before) = &before {
+                before.check_followed_by(&loaded)?;
+            }
+            found.records_len += loaded.apply_to(&mut found.index);
+            found.sealed.push_back(loaded.log_file());
+            before = Some(loaded);
+        }
+        if let Some(before) = &before {
+            before.check_followed_by(&found.tail)?;
+        }
+        found.records_len += found.tail.apply_to(&mut found.index);
+        Ok(found)
+    }
+
+    /// Makes the directory what was found: the changes of the module's documentation but the last.
+    fn settle(&self, access: &dyn FileAccess, dir: &Path, temporary: &[u64]) -> Result<(), Error> {
+        if self.tail.cut_bytes() > 0 {
+            self.tail.file.truncate(self.tail.end as u64)?;
+        }
+        self.tail.file.sync()?;
+        access
+            .sync_dir(dir)
+            .map_err(|source| Error::io("sync", dir, source))?;
+        remove(access, dir, temporary, Name::Temporary)?;
+        remove(access, dir, self.obsolete, Name::Data)
+    }
 }
 
 /// The numbers of what is the store's in the directory, ascending.
@@ -254,15 +282,22 @@ impl Loaded {
         Ok(())
     }
 
-    /// Fails unless this file is what the header of the `next` one says of it.
-    fn check_followed_by(&self, next: &Self) -> Result<(), Error> {
-        if next.header.store_id != self.header.store_id {
+    fn check_store_id(&self, expected: u128) -> Result<(), Error> {
+        let found = self.header.store_id;
+        if found != expected {
+            let path = self.file.path().to_path_buf();
             return Err(Error::ForeignDatabase {
-                path: next.file.path().to_path_buf(),
-                found: next.header.store_id,
-                expected: self.header.store_id,
+                path,
+                found,
+                expected,
             });
         }
+        Ok(())
+    }
+
+    /// Fails unless this file is what the header of the `next` one says of it.
+    fn check_followed_by(&self, next: &Self) -> Result<(), Error> {
+        next.check_store_id(self.header.store_id)?;
         if self.end < self.len || (self.end as u64) < next.header.previous_end {
             return Err(self.corrupt_at_end("the next file promises that this bad record was synced"));
         }
@@ -286,6 +321,11 @@ impl Loaded {
         }
         debug_assert_eq!(offset, self.end);
         self.next_sequence - self.header.first_sequence
+    }
+
+    /// How much there is after the end.
+    fn cut_bytes(&self) -> u64 {
+        (self.len - self.end) as u64
     }
 
     fn log_file(&self) -> LogFile {

@@ -1,1 +1,324 @@
+//! Cuts and flipped bits at every place of every file, and files that are missing, foreign or resurrected.
 
+use std::path::Path;
+
+use super::disk::{Content, Disk};
+use super::{DIR, Pairs, SEGMENT_BYTES, open, pairs, path, validate};
+use crate::Error;
+use crate::storage::{StorageEngine, WriteBatch};
+
+/// A small store of several files.
+struct Sample {
+    content: Content,
+    /// The states after 0, 1, 2 ... batches.
+    states: Vec<Pairs>,
+    /// How many batches the last file's records promise as synced, whichever one record is damaged.
+    promised: usize,
+    /// How many batches the files before the last one hold.
+    sealed: usize,
+    first: u64,
+    last: u64,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let disk = Disk::new();
+        let store = open(&disk).unwrap();
+        let (mut states, mut promised, mut sealed, mut files_len) = (vec![Pairs::new()], 0, 0, 1);
+        for number in 0..28_u8 {
+            let mut batch = WriteBatch::new();
+            batch.put([number % 9], vec![number; 24]);
+            batch.delete([b'x', number.wrapping_sub(16)]);
+            batch.put([b'x', number], [number]);
+            store.write_batch(batch).unwrap();
+            states.push(pairs(&store));
+            let now = store.stats().unwrap().files_len;
+            if now != files_len {
+                (files_len, sealed) = (now, usize::from(number));
+            }
+            if number == 25 {
+                store.flush().unwrap();
+                promised = states.len() - 1;
+            }
+        }
+        let content = disk.content();
+        let numbers = (1..).filter(|&number| content.contains_key(&path(number)));
+        let numbers: Vec<_> = numbers.take(files_len as usize).collect();
+        assert!(numbers[0] > 1, "nothing was compacted");
+        assert!(numbers.len() >= 3, "too few files: {numbers:?}");
+        assert!(
+            sealed < promised && promised < states.len() - 2,
+            "{sealed} {promised}"
+        );
+        Self {
+            content,
+            states,
+            promised,
+            sealed,
+            first: numbers[0],
+            last: numbers[numbers.len() - 1],
+        }
+    }
+
+    /// Opens `content`. After a refusal nothing may have changed; else the state must be one after at least `least`
+    /// batches, a second open must find nothing to do, and writing must go on. Gives whether it opened.
+    fn check(&self, content: &Content, least: usize, context: &str) -> bool {
+        let disk = Disk::with(content);
+        let store = match open(&disk) {
+            Ok(store) => store,
+            Err(error) => {
+                let is_named = matches!(
+                    error,
+                    Error::Corrupt { .. }
+                        | Error::BadMagic { .. }
+                        | Error::UnsupportedVersion { .. }
+                        | Error::SegmentMissing { .. }
+                );
+                assert!(is_named, "{context}: {error}");
+                assert!(disk.content() == *content, "{context}: refused and yet changed");
+                return false;
+            }
+        };
+        validate(&store, &disk, SEGMENT_BYTES);
+        let found = pairs(&store);
+        let count = self.states.iter().position(|state| *state == found);
+        assert!(
+            count.is_some_and(|count| count >= least),
+            "{context}: {count:?} batches: {found:?}"
+        );
+        drop(store);
+        let after = disk.content();
+        let again = open(&disk).unwrap();
+        assert_eq!(again.recovery().cut_bytes, 0, "{context}");
+        assert!(
+            disk.content() == after,
+            "{context}: the second open changed something"
+        );
+        again.put(b"more", b"").unwrap();
+        drop(again);
+        assert_eq!(pairs(&open(&disk).unwrap()).len(), found.len() + 1, "{context}");
+        true
+    }
+}
+
+#[test]
+fn a_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
+    let sample = Sample::new();
+    for number in sample.first..=sample.last {
+        for len in 0..sample.content[&path(number)].len() {
+            let mut content = sample.content.clone();
+            content.get_mut(&path(number)).unwrap().truncate(len);
+            let opened = sample.check(&content, sample.sealed, &format!("file {number} cut at {len}"));
+            let is_past_header = number == sample.last && len >= 64;
+            assert!(!opened || is_past_header, "file {number} cut at {len}");
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_opens_to_a_state_no_older_than_the_promise_or_is_refused() {
+    let sample = Sample::new();
+    let mut opened_len = 0;
+    for number in sample.first..=sample.last {
+        for bit in 0..sample.content[&path(number)].len() * 8 {
+            let mut content = sample.content.clone();
+            content.get_mut(&path(number)).unwrap()[bit / 8] ^= 1 << (bit % 8);
+            let context = format!("file {number}, bit {} of byte {}", bit % 8, bit / 8);
+            opened_len += usize::from(sample.check(&content, sample.promised, &context));
+        }
+    }
+    assert!(opened_len > 0, "not even the last record may be torn");
+}
+
+#[test]
+fn garbage_and_zeros_after_the_end_are_cut() {
+    let sample = Sample::new();
+    let all = sample.states.len() - 1;
+    for tail in [vec![0; 1], vec![0; 4096], vec![0xff; 7], vec![0xa5; 1000]] {
+        let mut content = sample.content.clone();
+        content
+            .get_mut(&path(sample.last))
+            .unwrap()
+            .extend_from_slice(&tail);
+        let disk = Disk::with(&content);
+        let store = open(&disk).unwrap();
+        assert_eq!(store.recovery().cut_bytes, tail.len() as u64);
+        assert_eq!(disk.content(), sample.content);
+        assert_eq!(pairs(&store), sample.states[all]);
+        // Only the last file can end in what a crash left.
+        let mut content = sample.content.clone();
+        content
+            .get_mut(&path(sample.first))
+            .unwrap()
+            .extend_from_slice(&tail);
+        assert!(!sample.check(&content, all, "garbage in the first file"));
+    }
+}
+
+#[test]
+fn corruption_is_named_with_file_offset_and_sequence() {
+    let sample = Sample::new();
+    let mut content = sample.content.clone();
+    content.get_mut(&path(sample.last)).unwrap()[64] ^= 1;
+    match open(&Disk::with(&content)).unwrap_err() {
+        Error::Corrupt {
+            path: found,
+            offset: 64,
+            sequence: Some(sequence),
+            ..
+        } => {
+            assert_eq!(found, path(sample.last));
+            let header = &sample.content[&found];
+            assert_eq!(sequence.to_le_bytes(), header[52..60]);
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_value_damaged_while_the_store_is_open_fails_its_own_read_and_stops_compaction() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    store.put(b"bad", &[1; 30]).unwrap();
+    store.put(b"good", &[2; 30]).unwrap();
+    let value_offset = disk.content()[&path(1)]
+        .windows(30)
+        .position(|bytes| bytes == [1; 30])
+        .unwrap();
+    let file = disk.access().open(&path(1), crate::fs::OpenMode::Write).unwrap();
+    file.write_at(&[9], value_offset as u64).unwrap();
+    let error = store.get(b"bad").unwrap_err();
+    let entry_offset = value_offset as u64 - 9;
+    assert!(
+        matches!(&error, Error::Corrupt { path: found, offset, .. } if *found == path(1) && *offset == entry_offset)
+    );
+    assert_eq!(store.get(b"good").unwrap().as_deref(), Some([2; 30].as_slice()));
+    assert_eq!(store.scan_prefix(b"").unwrap().filter(Result::is_err).count(), 1);
+    // Cleaning the file must not lose the value silently.
+    let error = (0..100)
+        .find_map(|_| store.put(b"churn", &[3; 90]).err())
+        .unwrap();
+    assert!(
+        matches!(&error, Error::Corrupt { path: found, offset: 64, .. } if *found == path(1)),
+        "{error}"
+    );
+    assert!(disk.content().contains_key(&path(1)));
+}
+
+#[test]
+fn a_missing_file_is_an_error_of_its_own_and_nothing_is_changed() {
+    let sample = Sample::new();
+    for number in sample.first..sample.last {
+        let mut content = sample.content.clone();
+        content.remove(&path(number));
+        let disk = Disk::with(&content);
+        let error = open(&disk).unwrap_err();
+        let Error::SegmentMissing { path: dir, sequence } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(dir, Path::new(DIR));
+        let sequence_at =
+            |number: u64| u64::from_le_bytes(sample.content[&path(number)][52..60].try_into().unwrap());
+        assert!(
+            (sequence_at(number)..sequence_at(number + 1)).contains(sequence),
+            "file {number}: {error}"
+        );
+        assert_eq!(disk.content(), content);
+    }
+}
+
+#[test]
+fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() {
+    let sample = Sample::new();
+    let refuse = |change: &dyn Fn(&mut Content), number: u64| {
+        let mut content = sample.content.clone();
+        change(&mut content);
+        let disk = Disk::with(&content);
+        let error = open(&disk).unwrap_err();
+        assert_eq!(disk.content(), content, "file {number}: {error}");
+        error
+    };
+    for number in sample.first..=sample.last {
+        let path = path(number);
+        let edit = |at: usize, byte: u8| {
+            let path = path.clone();
+            move |content: &mut Content| content.get_mut(&path).unwrap()[at] = byte
+        };
+        let error = refuse(&edit(0, b'T'), number);
+        assert!(
+            matches!(&error, Error::BadMagic { path: found } if *found == path),
+            "{error}"
+        );
+        let error = refuse(&edit(8, 2), number);
+        assert!(
+            matches!(&error, Error::UnsupportedVersion { path: found, found: 2, supported: 1 } if *found == path),
+            "{error}"
+        );
+        let error = refuse(&|content| drop(content.insert(path.clone(), Vec::new())), number);
+        assert!(matches!(&error, Error::Corrupt { offset: 0, .. }), "{error}");
+        let other = other_store();
+        let error = refuse(
+            &|content| drop(content.insert(path.clone(), other[&super::path(number)].clone())),
+            number,
+        );
+        // The first file sets what the others are held against.
+        let expected = if number == sample.first { 0xbeef } else { 0xfeed };
+        assert!(
+            matches!(&error, Error::ForeignDatabase { expected: held, found, .. } if *held == expected && found ^ held == 0xbeef ^ 0xfeed),
+            "{error}"
+        );
+    }
+    let renamed = |content: &mut Content| {
+        let bytes = content[&path(sample.last)].clone();
+        content.insert(path(sample.last + 1), bytes);
+    };
+    let error = refuse(&renamed, sample.last + 1);
+    assert!(matches!(error, Error::Corrupt { offset: 0, .. }), "{error}");
+}
+
+/// The first files of a store with another id, those compaction removed included.
+fn other_store() -> Content {
+    let disk = Disk::new();
+    let options = super::FileStoreOptions {
+        store_id: Some(0xbeef),
+        ..super::options()
+    };
+    let mut all = Content::new();
+    let store = super::FileStore::open(disk.access(), DIR, &options).unwrap();
+    for number in 0..200_u8 {
+        store.put(&[number % 5], &[number; 40]).unwrap();
+        all.extend(disk.content());
+    }
+    all
+}
+
+#[test]
+fn removed_files_that_a_power_loss_brings_back_change_nothing_and_are_removed_again() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    let mut ever = Content::new();
+    store.put(b"deleted", b"value").unwrap();
+    ever.extend(disk.content());
+    store.delete(b"deleted").unwrap();
+    store.put(b"changed", b"old").unwrap();
+    for round in 0..60_u8 {
+        store.put(b"churn", &[round; 100]).unwrap();
+        store.put(b"changed", &[round]).unwrap();
+        ever.extend(disk.content());
+    }
+    let (after, model) = (disk.content(), pairs(&store));
+    let gone: Vec<_> = ever
+        .keys()
+        .filter(|path| !after.contains_key(*path))
+        .cloned()
+        .collect();
+    assert!(gone.len() >= 5, "too few files were removed");
+    // Each one alone, so with gaps behind it, and all of them.
+    for back in gone.iter().map(std::slice::from_ref).chain([gone.as_slice()]) {
+        let mut content = after.clone();
+        content.extend(back.iter().map(|path| (path.clone(), ever[path].clone())));
+        let disk = Disk::with(&content);
+        assert_eq!(pairs(&open(&disk).unwrap()), model, "{back:?}");
+        assert_eq!(disk.content(), after, "{back:?}");
+    }
+}

@@ -235,7 +235,7 @@ impl FileAccess for Disk {
                 });
                 state.names.insert(path.to_path_buf(), state.nodes.len() - 1);
             }
-            Ok(state.nodes.len() - 1)
+            Ok(state.nodes.len().saturating_sub(1))
         })?;
         Ok(Arc::new(OpenFile {
             disk: self.clone(),

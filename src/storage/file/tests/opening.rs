@@ -1,1 +1,143 @@
+//! What open makes of directories: none, empty, foreign, read back by the real file system.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::names::Name;
+use super::disk::{Content, Disk};
+use super::{DIR, FileStore, FileStoreOptions, open, options, pairs, path, validate};
+use crate::Error;
+use crate::fs::RealFiles;
+use crate::storage::StorageEngine;
+
+#[test]
+fn a_missing_directory_is_made_and_the_store_is_empty() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    assert!(pairs(&store).is_empty());
+    validate(&store, &disk, 512);
+    let dir_is_durable_first = ["create_dir db/store", "sync_dir db"];
+    assert!(
+        disk.operations()
+            .windows(2)
+            .any(|pair| pair == dir_is_durable_first)
+    );
+    assert!(format!("{store:?}").contains("live_bytes: 0"));
+}
+
+#[test]
+fn a_missing_parent_and_a_file_in_the_place_of_the_directory_are_errors_with_the_path() {
+    let disk = Disk::new();
+    let error = FileStore::open(disk.access(), "elsewhere/store", &options()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { path, .. } if path.starts_with("elsewhere")),
+        "{error}"
+    );
+
+    let content = Content::from([(PathBuf::from(DIR), vec![1])]);
+    let disk = Disk::with(&content);
+    let error = open(&disk).unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { path, .. } if path == Path::new(DIR)),
+        "{error}"
+    );
+    assert_eq!(disk.content(), content);
+}
+
+#[test]
+fn foreign_files_stay_and_leftover_temporary_files_go() {
+    let foreign = [
+        "lock",
+        "1.tdstore",
+        "00000000000000000001.tdstore.bak",
+        "\u{1f30a}",
+    ];
+    let mut content = Content::new();
+    for name in foreign {
+        content.insert(Path::new(DIR).join(name), b"theirs".to_vec());
+    }
+    let left = content.clone();
+    for number in [1, 2, u64::MAX] {
+        content.insert(Path::new(DIR).join(Name::Temporary(number).build()), vec![1; 40]);
+    }
+    let disk = Disk::with(&content);
+    open(&disk).unwrap().put(b"key", b"value").unwrap();
+    let mut after = disk.content();
+    assert!(after.remove(&path(1)).is_some());
+    assert_eq!(after, left);
+
+    let mut content = disk.content();
+    content.insert(Path::new(DIR).join(Name::Temporary(2).build()), Vec::new());
+    let disk = Disk::with(&content);
+    assert_eq!(pairs(&open(&disk).unwrap()).len(), 1);
+    assert!(
+        !disk
+            .content()
+            .keys()
+            .any(|path| path.to_string_lossy().ends_with(".tmp"))
+    );
+}
+
+#[test]
+fn opening_a_store_that_is_whole_changes_nothing_and_syncs_file_and_directory() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    store.put(b"key", b"value").unwrap();
+    drop(store);
+    let disk = Disk::with(&disk.content());
+    drop(open(&disk).unwrap());
+    let file = path(1).display().to_string();
+    let expected = [
+        format!("list {DIR}"),
+        format!("open {file}"),
+        format!("len {file}"),
+        format!("read {file}"),
+        format!("sync {file}"),
+        format!("sync_dir {DIR}"),
+    ];
+    assert_eq!(disk.operations(), expected);
+}
+
+#[test]
+fn a_new_store_gets_the_id_given_or_a_random_one_and_keeps_it() {
+    let id = |disk: &Disk| u128::from_le_bytes(disk.content()[&path(1)][12..28].try_into().unwrap());
+    let given = Disk::new();
+    drop(open(&given).unwrap());
+    assert_eq!(id(&given), 0xfeed);
+    let random = [Disk::new(), Disk::new()];
+    for disk in &random {
+        drop(FileStore::open(disk.access(), DIR, &FileStoreOptions::default()).unwrap());
+    }
+    assert_ne!(id(&random[0]), id(&random[1]));
+    let before = id(&random[0]);
+    drop(open(&random[0]).unwrap());
+    assert_eq!(id(&random[0]), before);
+}
+
+#[test]
+fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
+    let dir = std::env::temp_dir().join(format!("tidaldb-file-store-{}", std::process::id()));
+    let open = || FileStore::open(Arc::new(RealFiles), &dir, &options()).unwrap();
+    let store = open();
+    store.put(b"first", b"value").unwrap();
+    let scan = store.scan_prefix(b"f").unwrap();
+    for round in 0..100_u8 {
+        store.put(b"churn", &[round; 100]).unwrap();
+        store.put(b"first", &[round]).unwrap();
+    }
+    assert!(!path_in(&dir, 1).exists());
+    assert_eq!(
+        scan.map(Result::unwrap).collect::<Vec<_>>(),
+        [(b"first".to_vec(), b"value".to_vec())]
+    );
+    store.flush().unwrap();
+    let before = pairs(&store);
+    drop(store);
+    assert_eq!(pairs(&open()), before);
+    #[expect(clippy::disallowed_methods, reason = "the test's own clearing up")]
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+fn path_in(dir: &Path, number: u64) -> PathBuf {
+    dir.join(Name::Data(number).build())
+}

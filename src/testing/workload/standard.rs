@@ -1,0 +1,212 @@
+//! The standard schema, workload and options: small bounds everywhere, so that a short run crosses all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Event, FixedClock, Operation, Random, Workload};
+use crate::{
+    Background, CoEngagementConfig, CohortId, EntityId, Options, Ring, Schema, Signal, SignalId, UserId,
+};
+
+/// What the clock of [`tiny_options`] tells, in milliseconds since the Unix epoch.
+pub const STANDARD_NOW_MS: i64 = 1_700_000_000_000;
+
+/// More than the standard schema's bound on items with edges.
+const ENTITIES: [u64; 8] = [0, 1, 2, 3, 5, 300, 1 << 40, u64::MAX];
+/// More than its bound on users with a ring.
+const USERS: [u64; 6] = [0, 1, 2, 77, 1 << 33, u64::MAX];
+const COHORTS: [u64; 4] = [0, 1, 9, u64::MAX];
+/// One is a prefix of another, one no UTF-8.
+const NAMES: [&[u8]; 4] = [b"a", b"ab", &[0xff, 0x00, 0xfe], b"to watch"];
+const DAY_MS: i64 = 86_400_000;
+/// Where the times of a long workload start anew, so that none is beyond the allowed skew.
+const TIME_SPAN_MS: i64 = 3_000_000;
+
+/// Five signals: several half-lives and default rings; positive with tiny rings; negative weights with a tiny ring; no
+/// rings; positive and negative. The bounds of co-engagement are so tiny that all kinds of eviction happen.
+pub fn standard_schema() -> Schema {
+    let ring = |bucket_ms, buckets| Ring { bucket_ms, buckets };
+    Schema::new()
+        .signal(
+            Signal::new("view")
+                .half_life_ms(3_600_000)
+                .half_life_ms(86_400_000),
+        )
+        .signal(
+            Signal::new("like")
+                .half_life_ms(60_000)
+                .rings([ring(1000, 4), ring(60_000, 3)])
+                .positive(),
+        )
+        .signal(
+            Signal::new("skip")
+                .half_life_ms(1000)
+                .half_life_ms(600_000)
+                .half_life_ms(7 * 86_400_000)
+                .rings([ring(1000, 4)])
+                .allow_negative_weights(),
+        )
+        .signal(Signal::new("dwell").half_life_ms(5000).rings([]))
+        .signal(
+            Signal::new("rate")
+                .half_life_ms(30_000)
+                .half_life_ms(1)
+                .rings([ring(1, 1), ring(250, 7)])
+                .positive()
+                .allow_negative_weights(),
+        )
+        .co_engagement(CoEngagementConfig {
+            ring_len_max: 3,
+            degree_max: 3,
+            half_life_ms: 10_000,
+            users_max: 4,
+            nodes_max: 6,
+        })
+}
+
+/// Options under which some sixty operations cross rotations of the log, several checkpoints and compactions of the
+/// store. The caller does the background work, clock and database id are fixed: every run writes the same bytes.
+///
+/// Timed syncs need a clock that moves: replace it by a [`SteppingClock`](super::SteppingClock) for those.
+pub fn tiny_options(schema: Schema) -> Options {
+    Options::new(schema)
+        .segment_bytes_max(1024)
+        .preallocate_bytes(256)
+        .store_segment_bytes_max(1024)
+        .checkpoint_log_bytes(2500)
+        .background(Background::Caller)
+        .database_id(0x0074_6964_616c_6462)
+        .clock(Arc::new(FixedClock(STANDARD_NOW_MS)))
+}
+
+/// What kind of operation comes next.
+#[derive(Clone, Copy)]
+enum Card {
+    Record,
+    Batch,
+    Collection,
+    Forget,
+    Sync,
+    Checkpoint,
+}
+
+/// Dealt in a new order each time, so that every kind is in every twenty operations.
+const DECK: [Card; 20] = {
+    use Card::{Batch, Checkpoint, Collection, Forget, Record, Sync};
+    [
+        Record, Record, Record, Record, Record, Record, Record, Record, Record, Batch, Batch, Batch,
+        Collection, Collection, Collection, Collection, Collection, Forget, Sync, Checkpoint,
+    ]
+};
+
+pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
+    let mut generator = Generator {
+        random: Random::new(seed),
+        events: 0,
+        time_ms: 0,
+        forgets: 0,
+        collections: BTreeMap::new(),
+    };
+    let mut operations = Vec::with_capacity(operations_len);
+    while operations.len() < operations_len {
+        let mut deck = DECK;
+        generator.random.shuffle(&mut deck);
+        let left = operations_len - operations.len();
+        operations.extend(deck.into_iter().take(left).map(|card| generator.operation(card)));
+    }
+    Workload { operations }
+}
+
+struct Generator {
+    random: Random,
+    /// How many events there have been.
+    events: u64,
+    /// What most event times are near to, after the standard time.
+    time_ms: i64,
+    forgets: u64,
+    collections: BTreeMap<&'static [u8], BTreeSet<u64>>,
+}
+
+impl Generator {
+    fn operation(&mut self, card: Card) -> Operation {
+        match card {
+            Card::Record => Operation::Record(vec![self.event()]),
+            Card::Batch => {
+                let len = 2 + self.random.below(7);
+                Operation::Record((0..len).map(|_| self.event()).collect())
+            }
+            Card::Collection => self.collection(),
+            Card::Forget => {
+                self.forgets += 1;
+                if self.forgets % 2 == 1 {
+                    Operation::ForgetEntity(EntityId(*self.random.pick(&ENTITIES)))
+                } else {
+                    Operation::ForgetUser(UserId(*self.random.pick(&USERS)))
+                }
+            }
+            Card::Sync => Operation::Sync,
+            Card::Checkpoint => Operation::Checkpoint,
+        }
+    }
+
+    fn event(&mut self) -> Event {
+        self.events += 1;
+        let signal = self.random.below(5) as u16;
+        // Distinct, of similar size, and exact in binary, so that the sum of any few of them tells which they are.
+        let magnitude = 1.0 + self.events as f64 / 4096.0;
+        let negative = matches!(signal, 2 | 4) && self.random.chance(1, 3);
+        let cohorts_len = self.random.below(4);
+        Event {
+            entity: EntityId(*self.random.pick(&ENTITIES)),
+            signal: SignalId(signal),
+            weight: if negative { -magnitude } else { magnitude },
+            at_ms: self.at_ms(),
+            user: self
+                .random
+                .chance(4, 5)
+                .then(|| UserId(*self.random.pick(&USERS))),
+            // The same one twice now and then, which counts twice.
+            cohorts: (0..cohorts_len)
+                .map(|_| CohortId(*self.random.pick(&COHORTS)))
+                .collect(),
+        }
+    }
+
+    /// Mostly a little later than the one before; some out of order, some very late, a few extreme.
+    fn at_ms(&mut self) -> i64 {
+        self.time_ms = (self.time_ms + self.random.below(700) as i64) % TIME_SPAN_MS;
+        let now_ms = STANDARD_NOW_MS + self.time_ms;
+        match self.random.below(40) {
+            0..=7 => now_ms - self.random.below(6000) as i64,
+            8..=10 => now_ms - self.random.below(30 * 3_600_000) as i64,
+            11 => now_ms - 400 * DAY_MS,
+            12 => *self.random.pick(&[0, -1, -62_135_596_800_000, i64::MIN]),
+            _ => now_ms,
+        }
+    }
+
+    fn collection(&mut self) -> Operation {
+        let name = *self.random.pick(&NAMES);
+        let entity = *self.random.pick(&ENTITIES);
+        let owned = name.to_vec();
+        let Some(members) = self.collections.get_mut(name) else {
+            self.collections.insert(name, BTreeSet::new());
+            return Operation::CreateCollection(owned);
+        };
+        match self.random.below(8) {
+            0 => {
+                self.collections.remove(name);
+                Operation::DeleteCollection(owned)
+            }
+            1 | 2 => {
+                // A member if there is one; else a removal that changes nothing.
+                let entity = members.pop_first().unwrap_or(entity);
+                Operation::RemoveFromCollection(owned, EntityId(entity))
+            }
+            _ => {
+                members.insert(entity);
+                Operation::AddToCollection(owned, EntityId(entity))
+            }
+        }
+    }
+}

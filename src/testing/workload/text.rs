@@ -1,0 +1,207 @@
+//! Operations as text: one token each, without white space, which parses back to the same operation.
+//!
+//! | operation | token |
+//! |---|---|
+//! | record | `record:` and its events, joined by `+` |
+//! | an event | `SIGNAL,ENTITY,AT_MS,WEIGHT`, then `,uUSER` if it has one, then `,cCOHORT` for each cohort |
+//! | forget | `forget-entity:ENTITY`, `forget-user:USER` |
+//! | collections | `create:NAME`, `delete:NAME`, `add:NAME,ENTITY`, `remove:NAME,ENTITY` |
+//! | others | `sync`, `checkpoint` |
+//!
+//! A name is written with its letters, digits, `-`, `_` and `.` as they are and every other byte as `%` and two
+//! hexadecimal digits. A weight is the shortest decimal number that reads back as the same one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Event, Operation, Workload};
+use crate::{CohortId, EntityId, SignalId, UserId};
+
+/// A token that is no operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseOperationError {
+    /// The token.
+    pub token: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for ParseOperationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no operation: {}", self.token, self.reason)
+    }
+}
+
+impl std::error::Error for ParseOperationError {}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (signal, entity, at_ms, weight) = (self.signal, self.entity, self.at_ms, self.weight);
+        // The debug form of a number is short for large and small ones too, and reads back exactly.
+        write!(f, "{signal},{entity},{at_ms},{weight:?}")?;
+        if let Some(user) = self.user {
+            write!(f, ",u{user}")?;
+        }
+        self.cohorts.iter().try_for_each(|cohort| write!(f, ",c{cohort}"))
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(events) => {
+                f.write_str("record:")?;
+                for (index, event) in events.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { "+" };
+                    write!(f, "{separator}{event}")?;
+                }
+                Ok(())
+            }
+            Self::ForgetEntity(entity) => write!(f, "forget-entity:{entity}"),
+            Self::ForgetUser(user) => write!(f, "forget-user:{user}"),
+            Self::CreateCollection(name) => write!(f, "create:{}", Name(name)),
+            Self::DeleteCollection(name) => write!(f, "delete:{}", Name(name)),
+            Self::AddToCollection(name, entity) => write!(f, "add:{},{entity}", Name(name)),
+            Self::RemoveFromCollection(name, entity) => write!(f, "remove:{},{entity}", Name(name)),
+            Self::Sync => f.write_str("sync"),
+            Self::Checkpoint => f.write_str("checkpoint"),
+        }
+    }
+}
+
+impl FromStr for Operation {
+    type Err = ParseOperationError;
+
+    fn from_str(token: &str) -> Result<Self, Self::Err> {
+        operation(token).map_err(|reason| ParseOperationError {
+            token: token.to_owned(),
+            reason,
+        })
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, operation) in self.operations.iter().enumerate() {
+            let separator = if index == 0 { "" } else { " " };
+            write!(f, "{separator}{operation}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Workload {
+    type Err = ParseOperationError;
+
+    /// The operations of tokens separated by any white space, line ends included.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let operations = text
+            .split_ascii_whitespace()
+            .map(str::parse)
+            .collect::<Result<_, _>>()?;
+        Ok(Self { operations })
+    }
+}
+
+/// A name as it is written in a token.
+struct Name<'a>(&'a [u8]);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for &byte in self.0 {
+            if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+                write!(f, "{}", char::from(byte))?;
+            } else {
+                write!(f, "%{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn operation(token: &str) -> Result<Operation, &'static str> {
+    let (kind, rest) = match token.split_once(':') {
+        Some((kind, rest)) => (kind, Some(rest)),
+        None => (token, None),
+    };
+    match (kind, rest) {
+        ("sync", None) => Ok(Operation::Sync),
+        ("checkpoint", None) => Ok(Operation::Checkpoint),
+        // A batch without events is an operation too, which a database refuses.
+        ("record", Some("")) => Ok(Operation::Record(Vec::new())),
+        ("record", Some(events)) => events
+            .split('+')
+            .map(event)
+            .collect::<Result<_, _>>()
+            .map(Operation::Record),
+        ("forget-entity", Some(entity)) => Ok(Operation::ForgetEntity(EntityId(number(entity)?))),
+        ("forget-user", Some(user)) => Ok(Operation::ForgetUser(UserId(number(user)?))),
+        ("create", Some(text)) => Ok(Operation::CreateCollection(name(text)?)),
+        ("delete", Some(text)) => Ok(Operation::DeleteCollection(name(text)?)),
+        ("add", Some(rest)) => member(rest).map(|(name, entity)| Operation::AddToCollection(name, entity)),
+        ("remove", Some(rest)) => {
+            member(rest).map(|(name, entity)| Operation::RemoveFromCollection(name, entity))
+        }
+        _ => Err("its kind is unknown"),
+    }
+}
+
+fn event(text: &str) -> Result<Event, &'static str> {
+    let mut parts = text.split(',');
+    let mut next = || parts.next().ok_or("an event has at least four parts");
+    let signal = SignalId(next()?.parse().map_err(|_| "a signal is a number up to 65535")?);
+    let entity = EntityId(number(next()?)?);
+    let at_ms = next()?.parse().map_err(|_| "a time is a whole number")?;
+    let weight = next()?.parse().map_err(|_| "a weight is a number")?;
+    let mut event = Event {
+        entity,
+        signal,
+        weight,
+        at_ms,
+        user: None,
+        cohorts: Vec::new(),
+    };
+    for part in parts {
+        if let Some(cohort) = part.strip_prefix('c') {
+            event.cohorts.push(CohortId(number(cohort)?));
+        } else if let Some(user) = part.strip_prefix('u')
+            && event.user.is_none()
+            && event.cohorts.is_empty()
+        {
+            event.user = Some(UserId(number(user)?));
+        } else {
+            return Err("after the weight come one user at the most, then cohorts");
+        }
+    }
+    Ok(event)
+}
+
+fn member(text: &str) -> Result<(Vec<u8>, EntityId), &'static str> {
+    let (text, entity) = text.split_once(',').ok_or("a name and an entity are needed")?;
+    Ok((name(text)?, EntityId(number(entity)?)))
+}
+
+fn number(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "an id is a number up to 2^64 - 1")
+}
+
+fn name(text: &str) -> Result<Vec<u8>, &'static str> {
+    const ESCAPE: &str = "a name is letters, digits, '-', '_', '.' and '%' with two hexadecimal digits";
+    let mut bytes = text.bytes();
+    let mut name = Vec::new();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
+                let (Some(high), Some(low)) = (digit(), digit()) else {
+                    return Err(ESCAPE);
+                };
+                name.push((high * 16 + low) as u8);
+            }
+            b'-' | b'_' | b'.' => name.push(byte),
+            _ if byte.is_ascii_alphanumeric() => name.push(byte),
+            _ => return Err(ESCAPE),
+        }
+    }
+    Ok(name)
+}
