@@ -5,6 +5,7 @@ use tidaldb::testing::workload::Operation;
 use tidaldb::{Durability, Error, Schema, TidalDb};
 
 use crate::outcome::{Checked, Counts, Failure, ensure};
+use crate::protocol::Line;
 
 /// How many differences a failure shows.
 const DIFFERENCES_SHOWN: usize = 12;
@@ -15,7 +16,8 @@ pub(crate) struct Account<'a> {
     oracle: Oracle,
     /// By the index of the operation: what the oracle knows it by, as long as it is on its way.
     in_flight: Vec<(usize, OpId)>,
-    begun: usize,
+    /// By the index of the operation: whether it was begun.
+    begun: Vec<bool>,
     counts: Counts,
 }
 
@@ -25,7 +27,7 @@ impl<'a> Account<'a> {
             operations,
             oracle: Oracle::new(schema, durability),
             in_flight: Vec::new(),
-            begun: 0,
+            begun: vec![false; operations.len()],
             counts: Counts::default(),
         }
     }
@@ -38,7 +40,7 @@ impl<'a> Account<'a> {
             .ok_or_else(|| Failure::new(format!("there is no operation {index}")))?;
         let id = self.oracle.begin(operation);
         self.in_flight.push((index, id));
-        self.begun += 1;
+        self.begun[index] = true;
         Ok(())
     }
 
@@ -63,21 +65,41 @@ impl<'a> Account<'a> {
         self.ended(index, &result)?;
         match result {
             Ok(_) | Err(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => Ok(()),
-            Err(error) => Err(Failure::of(
-                &format!("operation {index} ({})", self.operations[index]),
-                &error,
-            )),
+            Err(error) => Err(Failure::of(&self.describe(index), &error)),
         }
     }
 
-    /// The operations that were begun and did not end.
-    pub(crate) fn on_their_way(&self) -> impl Iterator<Item = usize> {
-        self.in_flight.iter().map(|(index, _)| *index)
+    /// Takes note of what a child process says.
+    pub(crate) fn hear(&mut self, line: Line) -> Checked<()> {
+        match line {
+            Line::Begin(index) => self.begin(index),
+            Line::Acknowledged(index, sequence) => self.ended(index, &Ok(sequence)),
+            Line::Refused(index, refusal) => self.ended(index, &Err(refusal.to_error())),
+            Line::Failed(index, text) => Err(Failure::new(format!(
+                "{} failed in the child: {text}",
+                self.describe(index)
+            ))),
+            Line::Parked(_) | Line::Ended(_) => Ok(()),
+        }
     }
 
-    /// How many operations were begun.
-    pub(crate) fn begun(&self) -> usize {
-        self.begun
+    fn describe(&self, index: usize) -> String {
+        let operation = self.operations.get(index);
+        format!(
+            "operation {index} ({})",
+            operation.map_or_else(String::new, ToString::to_string)
+        )
+    }
+
+    /// The operations that were begun and did not end.
+    pub(crate) fn on_their_way(&self) -> Vec<usize> {
+        self.in_flight.iter().map(|(index, _)| *index).collect()
+    }
+
+    /// The operations that were never begun.
+    pub(crate) fn left(&self) -> Vec<usize> {
+        let left = self.begun.iter().enumerate().filter(|(_, begun)| !**begun);
+        left.map(|(index, _)| index).collect()
     }
 
     /// Notes that the database was closed in order, when everything up to `durable_sequence` was durable.

@@ -1,18 +1,16 @@
 //! One crash of one database by one caller, and what must hold after it.
 
-use std::sync::Arc;
-
 use tidaldb::testing::workload::Operation;
 use tidaldb::testing::{CrashInjector, CrashPoint, CrossingRecorder, run_with_crash, scoped_recorder};
 use tidaldb::{EntityId, Error, Options, SignalId, TidalDb};
 
 use crate::account::Account;
-use crate::child;
 use crate::common::TempDir;
 use crate::crossings::{self, count, in_words};
 use crate::home::{Home, with_policy};
 use crate::input::{self, Operations};
-use crate::outcome::{Checked, Failure, Outcome, ensure};
+use crate::outcome::{Checked, Counts, Failure, Outcome, ensure};
+use crate::parent::{self, Sentence};
 use crate::plan::{Death, Plan, Which};
 
 /// Carries out a plan.
@@ -21,7 +19,7 @@ pub(crate) fn run(plan: &Plan) -> Outcome {
         Ok(operations) => operations,
         Err(failure) => {
             return Outcome {
-                counts: Default::default(),
+                counts: Counts::default(),
                 failure: Some(failure),
             };
         }
@@ -45,39 +43,44 @@ fn crash_and_recover(plan: &Plan, operations: &Operations, account: &mut Account
     let options = || with_policy(operations.options(), plan.setup.policy);
     let crash = match plan.death {
         Death::Panic => panic(plan, fire_after, &home, options(), operations.run(), account),
-        Death::Abort | Death::Sigkill => child::die(plan, fire_after, &home, account),
+        Death::Abort | Death::Sigkill => {
+            let sentence = Sentence {
+                name: &plan.to_string(),
+                point: plan.point,
+                fire_after,
+                death: plan.death,
+            };
+            parent::run(&sentence, &home, |line| account.hear(line))
+        }
     };
     crash
-        .and_then(|()| go_on(&home, options, operations, account))
+        .and_then(|()| go_on(&home, options, &operations.all, account))
         .map_err(|failure| {
             failure.with(format!(
-                "crashed at crossing {} of {crossings} of {}, in operation {} of {}",
+                "plan: crash at crossing {} of {crossings} of {}",
                 fire_after + 1,
-                plan.point,
-                account.begun().saturating_sub(1),
-                operations.run_len
+                plan.point
             ))
         })
 }
 
 /// Reopens and compares, goes on writing, closes, reopens and compares again.
-fn go_on(
+pub(crate) fn go_on(
     home: &Home,
     options: impl Fn() -> Options,
-    operations: &Operations,
+    operations: &[Operation],
     account: &mut Account<'_>,
 ) -> Checked<()> {
-    let cut_short: Vec<usize> = account.on_their_way().collect();
-    let next = account.begun();
+    let cut_short = account.on_their_way();
     let db = reopen(home, options())?;
     account.compare(&db, "after the crash")?;
     for index in cut_short {
         // So that what follows finds the collections it was made for. An event is not recorded again.
-        if operations.all[index].is_collection_change() {
+        if operations[index].is_collection_change() {
             account.call(&db, index)?;
         }
     }
-    for index in next..operations.all.len() {
+    for index in account.left() {
         account.call(&db, index)?;
     }
     db.close().map_err(|error| Failure::of("closing", &error))?;
@@ -92,7 +95,7 @@ fn go_on(
     account.compare(&db, "after going on, closing and reopening")
 }
 
-pub(crate) fn reopen(home: &Home, options: Options) -> Checked<TidalDb> {
+fn reopen(home: &Home, options: Options) -> Checked<TidalDb> {
     home.open(options)
         .map_err(|error| Failure::of("reopening", &error))
 }
@@ -118,7 +121,7 @@ fn panic(
         for index in 0..run.len() {
             account.call(db, index)?;
         }
-        Ok(())
+        Ok::<(), Failure>(())
     });
     let crossed = recorder.crossings();
     match outcome {
@@ -152,16 +155,12 @@ fn panic(
 fn check_what_is_left(plan: &Plan, home: &Home, db: TidalDb, account: &Account<'_>) -> Checked<()> {
     let before = home.files()?;
     for (call, operation) in [
-        ("a batch", Operation::Record(Vec::new())),
+        ("record", one_event()),
         ("forget_entity", Operation::ForgetEntity(EntityId(1))),
         ("create_collection", Operation::CreateCollection(b"after".to_vec())),
         ("sync", Operation::Sync),
         ("checkpoint", Operation::Checkpoint),
     ] {
-        let operation = match operation {
-            Operation::Record(_) => one_event(),
-            other => other,
-        };
         expect_poisoned(call, operation.apply(&db))?;
     }
     if leaves_memory_half(plan.point) {
@@ -210,19 +209,4 @@ fn leaves_memory_half(point: CrashPoint) -> bool {
         point,
         CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush
     )
-}
-
-/// An injector for the calling child that does not return from its crash.
-pub(crate) fn injector_for(
-    plan: &Plan,
-    fire_after: u64,
-    park: impl Fn(CrashPoint, u64) + Send + Sync + 'static,
-) -> Arc<CrashInjector> {
-    use tidaldb::testing::CrashAction;
-    let action = match plan.death {
-        Death::Panic => CrashAction::Unwind,
-        Death::Abort => CrashAction::Abort,
-        Death::Sigkill => CrashAction::call(park),
-    };
-    CrashInjector::with_action(plan.point, fire_after, action)
 }
