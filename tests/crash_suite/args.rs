@@ -17,7 +17,7 @@ Options:
     --list             list the cases instead of running them
     --exact            a filter is the whole name
     --skip FILTER      leave out the cases whose name contains it; may be repeated
-    --test-threads N   how many cases run at once (default: the processors)
+    --test-threads N   how many cases run at once (default: two for each processor)
     -q, --quiet        no progress
     --color WHEN       auto, always or never
     --format FORMAT    pretty or terse
@@ -160,10 +160,9 @@ impl Args {
             && !self.skips.iter().any(matches)
     }
 
-    /// How many cases run at once.
+    /// How many cases run at once. Two for each processor unless said otherwise: most wait for the disk.
     pub(crate) fn threads_len(&self) -> usize {
-        self.threads
-            .or_else(|| available_parallelism().ok())
-            .map_or(1, NonZeroUsize::get)
+        let by_processors = || available_parallelism().map_or(1, NonZeroUsize::get) * 2;
+        self.threads.map_or_else(by_processors, NonZeroUsize::get)
     }
 }

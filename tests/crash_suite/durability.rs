@@ -52,6 +52,11 @@ fn watch_all(policy: Policy, operations: &Operations, account: &mut Account<'_>)
         if let Some(part) = promised(policy, operation) {
             expect_synced(&files, part, &call)?;
         }
+        let trims = files.unsynced_trims();
+        ensure!(
+            trims.is_empty(),
+            "{call} was done and a power loss could bring back the trimmed {trims:?}"
+        );
         if matches!(operation, Operation::Sync) {
             ensure!(
                 db.durable_sequence() == db.last_sequence(),

@@ -15,7 +15,7 @@ use crate::outcome::{Counts, Failure, Outcome};
 use crate::progress::Progress;
 
 /// A case that has not ended after this time hangs. Cases take a fraction of a second on an idle machine.
-pub(crate) const CASE_LIMIT: Duration = Duration::from_secs(90);
+const CASE_LIMIT: Duration = Duration::from_secs(90);
 
 /// What a case does.
 pub(crate) type Body = Arc<dyn Fn() -> Outcome + Send + Sync>;

@@ -52,50 +52,53 @@ fn render_table(text: &mut String, table: &str, entries: &[&Entry], colored: boo
     let groups = in_order(columns.iter().map(|(group, _)| *group));
     let columns: Vec<_> = groups
         .iter()
-        .flat_map(|group| columns.iter().filter(move |(of, _)| of == group))
+        .flat_map(|group| columns.iter().copied().filter(move |(of, _)| of == group))
         .collect();
+    let of_group = |group: &str| columns.iter().filter(move |(of, _)| *of == group).count();
+    let width = |(group, column): (&str, &str)| {
+        let title_share = (group.len() + 1).div_ceil(of_group(group).max(1));
+        title_share.max(column.len() + 1).max(CELL_WIDTH)
+    };
     line(text, |line| {
         pad(line, table, ROW_NAME_WIDTH);
         for group in &groups {
-            let width = columns.iter().filter(|(of, _)| of == group).count() * CELL_WIDTH;
-            // A title wider than its columns is cut, but never touches the next one.
-            let title: String = group.chars().take(width - 1).collect();
-            pad(line, &title, width);
+            let of_group = columns.iter().copied().filter(|(of, _)| of == group);
+            pad(line, group, of_group.map(width).sum());
         }
     });
     line(text, |line| {
         pad(line, "", ROW_NAME_WIDTH);
-        for (_, column) in &columns {
-            pad(line, column, CELL_WIDTH);
+        for &(group, column) in &columns {
+            pad(line, column, width((group, column)));
         }
     });
     for row in in_order(entries.iter().map(|entry| entry.place.row.as_str())) {
         line(text, |line| {
             pad(line, row, ROW_NAME_WIDTH);
-            for (group, column) in columns.iter().copied() {
+            for &(group, column) in &columns {
                 let cell = entries.iter().filter(|entry| {
                     let place = &entry.place;
-                    place.row == row && place.group == *group && place.column == *column
+                    place.row == row && place.group == group && place.column == column
                 });
                 let (passed, all) = cell.fold((0, 0), |(passed, all), entry| {
                     (passed + usize::from(entry.passed), all + 1)
                 });
-                render_cell(line, passed, all, colored);
+                render_cell(line, (passed, all), width((group, column)), colored);
             }
         });
     }
 }
 
-fn render_cell(line: &mut String, passed: usize, all: usize, colored: bool) {
-    let (content, color) = match (passed, all) {
+fn render_cell(line: &mut String, cell: (usize, usize), width: usize, colored: bool) {
+    let (content, color) = match cell {
         (_, 0) => ("-".to_owned(), PLAIN),
         (passed, all) if passed == all => (format!("{all} ok"), GREEN),
-        (passed, all) => (format!("{} of {all}!", all - passed), RED),
+        (passed, all) => (format!("{}/{all} BAD", all - passed), RED),
     };
     if colored {
         line.push_str(color);
     }
-    pad(line, &content, CELL_WIDTH);
+    pad(line, &content, width);
     if colored {
         line.push_str(PLAIN);
     }

@@ -6,17 +6,19 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::Builder;
+use std::time::Duration;
 
 use tidaldb::testing::CrashPoint;
 
 use crate::child::{ENVIRONMENT, Orders};
-use crate::harness::CASE_LIMIT;
 use crate::home::Home;
 use crate::input;
 use crate::outcome::{Checked, Failure, ensure};
 use crate::plan::Death;
 use crate::protocol::Line;
 
+/// A child that has said nothing for this time hangs. Shorter than the limit of a case, so that none is left behind.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 
@@ -43,7 +45,7 @@ pub(crate) fn run(
     let mut parked = None;
     let mut ended = None;
     let listened = loop {
-        match child.lines.recv_timeout(CASE_LIMIT) {
+        match child.lines.recv_timeout(SILENCE_LIMIT) {
             Ok(Line::Parked(at)) => {
                 parked = Some(at);
                 if let Err(error) = child.process.kill() {
@@ -60,7 +62,7 @@ pub(crate) fn run(
             Err(RecvTimeoutError::Timeout) => {
                 break Err(Failure::new(format!(
                     "hangs: the child said nothing for {} s",
-                    CASE_LIMIT.as_secs()
+                    SILENCE_LIMIT.as_secs()
                 )));
             }
         }

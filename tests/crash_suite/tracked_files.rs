@@ -20,8 +20,10 @@ struct Record {
     unsynced: BTreeMap<u64, u64>,
     /// Which file has a name.
     names: BTreeMap<PathBuf, u64>,
-    /// Names that were made, changed or removed since the last sync of their directory.
+    /// Names that were given since the last sync of their directory.
     unsynced_names: BTreeSet<PathBuf>,
+    /// Names that were taken away since then.
+    unsynced_removals: BTreeSet<PathBuf>,
     next_identity: u64,
     /// Writes of frames, that is, of anything but zeros, to named segments.
     frames_written: u64,
@@ -71,6 +73,11 @@ impl TrackedFiles {
         lock(&self.record).unsynced(part)
     }
 
+    /// The trimmed segments that a power loss could bring back.
+    pub(crate) fn unsynced_trims(&self) -> Vec<PathBuf> {
+        lock(&self.record).unsynced_trims().cloned().collect()
+    }
+
     /// What was done in the wrong order so far, in words.
     pub(crate) fn wrong(&self) -> Vec<String> {
         lock(&self.record).wrong.clone()
@@ -100,6 +107,11 @@ impl Record {
             .filter(|path| part.holds(path))
             .map(|path| format!("the name {}", path.display()));
         bytes.chain(names).collect()
+    }
+
+    /// The removed segments that a power loss could bring back.
+    fn unsynced_trims(&self) -> impl Iterator<Item = &PathBuf> {
+        self.unsynced_removals.iter().filter(|path| is_segment(path))
     }
 
     fn identify(&mut self, path: &Path) -> u64 {
@@ -155,7 +167,7 @@ impl Record {
         if let Some(identity) = self.names.remove(from) {
             self.names.insert(to.to_path_buf(), identity);
         }
-        self.unsynced_names.insert(from.to_path_buf());
+        self.unsynced_names.remove(from);
         self.unsynced_names.insert(to.to_path_buf());
     }
 
@@ -171,7 +183,8 @@ impl Record {
             }
         }
         self.names.remove(path);
-        self.unsynced_names.insert(path.to_path_buf());
+        self.unsynced_names.remove(path);
+        self.unsynced_removals.insert(path.to_path_buf());
     }
 }
 
@@ -222,8 +235,10 @@ impl FileAccess for TrackedFiles {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         RealFiles.sync_dir(path)?;
-        lock(&self.record)
-            .unsynced_names
+        let mut record = lock(&self.record);
+        record.unsynced_names.retain(|name| name.parent() != Some(path));
+        record
+            .unsynced_removals
             .retain(|name| name.parent() != Some(path));
         Ok(())
     }
