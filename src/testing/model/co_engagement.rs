@@ -1,0 +1,241 @@
+//! Co-engagement by its documented rules, in plain maps: every edge remembers what it gained and is weighed anew.
+//!
+//! The rules are written down anew. Only the arithmetic of a single gain is the engine's: which of two edges is the
+//! lighter one, and so which is evicted, may hang on the last bit.
+
+use std::collections::BTreeMap;
+
+use crate::decay::{HalfLife, scale_pow2};
+use crate::{CoEngagementConfig, EntityId, Export, RelatedExport, UserId, UserRingExport};
+
+/// More halvings than there are between the largest and the smallest number.
+const HALVINGS_MAX: i128 = 2200;
+/// Beyond this many gains the older ones are kept as their sum, which changes no bit of the sum of all.
+const GAINS_LEN_MAX: usize = 64;
+/// How far an edge's weight may be off, relatively.
+const WEIGHT_TOLERANCE: f64 = 1e-9;
+/// The smallest weight of an edge, and of a gain.
+const WEIGHT_MIN: f64 = f64::MIN_POSITIVE;
+
+/// The rings of all users and the edges of all items.
+#[derive(Debug, Clone)]
+pub(super) struct CoEngagement {
+    config: CoEngagementConfig,
+    /// How many positive events there have been.
+    ordinal: u64,
+    users: BTreeMap<u64, Ring>,
+    nodes: BTreeMap<u64, Node>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Ring {
+    /// The ordinal of the user's last event.
+    touched: u64,
+    /// Oldest first.
+    items: Vec<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    /// The ordinal of the item's last event, or of the one that made the node.
+    touched: u64,
+    time_ms: i64,
+    edges: BTreeMap<u64, Vec<Gain>>,
+}
+
+/// What an edge gained from an event: its weight relative to the beginning of a half-life, counted from the epoch.
+#[derive(Debug, Clone, Copy)]
+struct Gain {
+    period: i128,
+    weight: f64,
+}
+
+impl CoEngagement {
+    pub(super) fn new(config: CoEngagementConfig) -> Self {
+        Self {
+            config,
+            ordinal: 0,
+            users: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// Applies an event of a positive signal, with a user and a weight above zero.
+    pub(super) fn record(&mut self, user: UserId, item: EntityId, weight: f64, at_ms: i64) {
+        let (user, item) = (user.0, item.0);
+        let gain = Gain {
+            period: self.period(at_ms),
+            weight: weight * HalfLife::new(self.config.half_life_ms).growth(at_ms),
+        };
+        let mut ring = self.users.remove(&user).unwrap_or_default();
+        if gain.weight >= WEIGHT_MIN && !ring.items.contains(&item) {
+            self.link_all(item, &ring.items, gain, at_ms);
+        }
+        ring.items.retain(|&other| other != item);
+        ring.items.push(item);
+        if ring.items.len() > self.config.ring_len_max as usize {
+            ring.items.remove(0);
+        }
+        ring.touched = self.ordinal;
+        self.users.insert(user, ring);
+        if let Some(node) = self.nodes.get_mut(&item) {
+            node.touched = self.ordinal;
+        }
+        drop_oldest(&mut self.users, self.config.users_max, |ring| ring.touched);
+        drop_oldest(&mut self.nodes, self.config.nodes_max, |node| node.touched);
+        self.ordinal += 1;
+    }
+
+    /// Links both ways with every item of the ring; new edges are admitted when all old ones have gained.
+    fn link_all(&mut self, item: u64, ring: &[u64], gain: Gain, at_ms: i64) {
+        let mut newcomers = Vec::new();
+        for &other in ring {
+            for (from, to) in [(item, other), (other, item)] {
+                if self.needs_edge(from, to, gain, at_ms) {
+                    newcomers.push((from, to));
+                }
+            }
+        }
+        for (from, to) in newcomers {
+            self.admit(from, to, gain);
+        }
+    }
+
+    /// Adds the gain to an edge that is there; whether a new one is needed.
+    fn needs_edge(&mut self, from: u64, to: u64, gain: Gain, at_ms: i64) -> bool {
+        let period = |at_ms| i128::from(at_ms).div_euclid(i128::from(self.config.half_life_ms));
+        let node = self.nodes.entry(from).or_insert(Node {
+            touched: self.ordinal,
+            time_ms: at_ms,
+            edges: BTreeMap::new(),
+        });
+        let landmark = period(node.time_ms.max(at_ms));
+        if gain.at(landmark) < WEIGHT_MIN {
+            return false;
+        }
+        node.time_ms = node.time_ms.max(at_ms);
+        node.edges
+            .retain(|_, gains| weight(gains, landmark) >= WEIGHT_MIN);
+        let Some(gains) = node.edges.get_mut(&to) else {
+            return true;
+        };
+        if gains.len() >= GAINS_LEN_MAX {
+            *gains = vec![Gain {
+                period: landmark,
+                weight: weight(gains, landmark),
+            }];
+        }
+        gains.push(gain);
+        false
+    }
+
+    /// Space-Saving: over the bound the newcomer takes the place of the lightest, of equals the one with the largest
+    /// id, and what that had gained.
+    fn admit(&mut self, from: u64, newcomer: u64, gain: Gain) {
+        let Some(node) = self.nodes.get(&from) else { return };
+        let landmark = self.period(node.time_ms);
+        let mut gains = Vec::new();
+        let lightest = node
+            .edges
+            .iter()
+            .map(|(&id, gains)| (weight(gains, landmark), id));
+        let lightest = lightest.min_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+        let full = node.edges.len() >= self.config.degree_max as usize;
+        let Some(node) = self.nodes.get_mut(&from) else {
+            return;
+        };
+        if let Some((_, id)) = lightest.filter(|_| full) {
+            gains = node.edges.remove(&id).unwrap_or_default();
+        }
+        gains.push(gain);
+        node.edges.insert(newcomer, gains);
+    }
+
+    fn period(&self, at_ms: i64) -> i128 {
+        i128::from(at_ms).div_euclid(i128::from(self.config.half_life_ms))
+    }
+
+    pub(super) fn forget_item(&mut self, item: EntityId) {
+        self.nodes.remove(&item.0);
+        for node in self.nodes.values_mut() {
+            node.edges.remove(&item.0);
+        }
+        self.nodes.retain(|_, node| !node.edges.is_empty());
+        for ring in self.users.values_mut() {
+            ring.items.retain(|&other| other != item.0);
+        }
+        self.users.retain(|_, ring| !ring.items.is_empty());
+    }
+
+    pub(super) fn forget_user(&mut self, user: UserId) {
+        self.users.remove(&user.0);
+    }
+
+    /// The rings, by user.
+    pub(super) fn rings(&self) -> impl Iterator<Item = (UserId, &[u64])> {
+        self.users
+            .iter()
+            .map(|(&user, ring)| (UserId(user), ring.items.as_slice()))
+    }
+
+    /// The edges, by item.
+    pub(super) fn related(&self) -> impl Iterator<Item = RelatedExport> {
+        self.nodes.iter().map(|(&item, node)| {
+            let landmark = self.period(node.time_ms);
+            let edges = node.edges.iter();
+            RelatedExport {
+                item: EntityId(item),
+                time_ms: node.time_ms,
+                edges: edges
+                    .map(|(&id, gains)| (EntityId(id), weight(gains, landmark)))
+                    .collect(),
+            }
+        })
+    }
+
+    pub(super) fn export(&self, into: &mut Export) {
+        let ring = |(user, items): (UserId, &[u64])| UserRingExport {
+            user,
+            items: items.iter().copied().map(EntityId).collect(),
+        };
+        into.user_rings = self.rings().map(ring).collect();
+        into.related = self.related().collect();
+    }
+}
+
+/// Whether `found` is the ring `expected`.
+pub(super) fn is_ring(expected: &[u64], found: &UserRingExport) -> bool {
+    expected.iter().eq(found.items.iter().map(|item| &item.0))
+}
+
+/// Whether the edges are the same, weights to a tolerance.
+pub(super) fn is_related(expected: &RelatedExport, found: &RelatedExport) -> bool {
+    let same_edge = |(a, b): (&(EntityId, f64), &(EntityId, f64))| {
+        a.0 == b.0 && (a.1 - b.1).abs() <= WEIGHT_TOLERANCE * a.1.abs()
+    };
+    expected.item == found.item
+        && expected.time_ms == found.time_ms
+        && expected.edges.len() == found.edges.len()
+        && expected.edges.iter().zip(&found.edges).all(same_edge)
+}
+
+impl Gain {
+    /// Relative to the beginning of another period: halved or doubled once for each period between, which is exact.
+    fn at(self, period: i128) -> f64 {
+        let halvings = (period - self.period).clamp(-HALVINGS_MAX, HALVINGS_MAX);
+        scale_pow2(self.weight, -halvings as i64)
+    }
+}
+
+fn weight(gains: &[Gain], landmark: i128) -> f64 {
+    gains.iter().fold(0.0, |sum, gain| sum + gain.at(landmark))
+}
+
+/// Removes what was touched longest ago, of equals the smallest id, until there are `len_max`.
+fn drop_oldest<R>(records: &mut BTreeMap<u64, R>, len_max: u64, touched: impl Fn(&R) -> u64) {
+    while records.len() as u64 > len_max {
+        let oldest = records.iter().map(|(&id, record)| (touched(record), id)).min();
+        let Some((_, id)) = oldest else { return };
+        records.remove(&id);
+    }
+}

@@ -1,0 +1,154 @@
+//! The signal state of one key: all its events, from which scores and windows are computed anew.
+
+use std::sync::OnceLock;
+
+use super::difference::EventId;
+use crate::{CohortId, EntityId, Ring, RingExport, Signal, SignalId, SignalStateExport};
+
+/// How far a score may be off, relative to the sum of the absolute contributions.
+const SCORE_TOLERANCE: f64 = 1e-9;
+/// And absolutely: the engine rounds towards zero where numbers lose precision.
+const SCORE_TOLERANCE_ABS: f64 = 1e-300;
+
+/// Whose state it is. Sorted as exports are: the global ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) cohort: Option<CohortId>,
+    pub(super) entity: EntityId,
+    pub(super) signal: SignalId,
+}
+
+/// An event as one state knows it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Kept {
+    pub(super) event: EventId,
+    pub(super) weight: f64,
+    pub(super) at_ms: i64,
+}
+
+/// The events of one key, and what follows from them once somebody asked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    events: Vec<Kept>,
+    computed: OnceLock<Computed>,
+}
+
+/// What a database keeps of the events of a key.
+#[derive(Debug, Clone)]
+pub(super) struct Computed {
+    pub(super) time_ms: i64,
+    /// By half-life.
+    pub(super) scores: Vec<Score>,
+    /// By ring.
+    pub(super) windows: Vec<RingExport>,
+}
+
+/// A score and how far a correct engine may be from it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Score {
+    pub(super) value: f64,
+    tolerance: f64,
+}
+
+impl Score {
+    /// Whether `found` is this score. Not a number never is.
+    pub(super) fn is(self, found: f64) -> bool {
+        (self.value - found).abs() <= self.tolerance
+    }
+}
+
+impl State {
+    pub(super) fn events(&self) -> &[Kept] {
+        &self.events
+    }
+
+    pub(super) fn add(&mut self, event: Kept) {
+        self.events.push(event);
+        self.computed.take();
+    }
+
+    pub(super) fn computed(&self, signal: &Signal) -> &Computed {
+        self.computed.get_or_init(|| Computed::of(&self.events, signal))
+    }
+}
+
+impl Computed {
+    /// What is kept of at least one event.
+    pub(super) fn of(events: &[Kept], signal: &Signal) -> Self {
+        let time_ms = events.iter().map(|event| event.at_ms).max().unwrap_or(i64::MIN);
+        Self::at(events, time_ms, signal)
+    }
+
+    /// As [`of`](Self::of), with another time as that of the newest event.
+    pub(super) fn at(events: &[Kept], time_ms: i64, signal: &Signal) -> Self {
+        let scores = signal.half_lives_ms().iter();
+        let windows = signal.window_rings().iter();
+        Self {
+            time_ms,
+            scores: scores
+                .map(|&half_life_ms| score(events, time_ms, half_life_ms))
+                .collect(),
+            windows: windows.map(|ring| window(events, time_ms, *ring)).collect(),
+        }
+    }
+
+    /// Whether the hot tier's part of `found` is this.
+    pub(super) fn is_hot(&self, found: &SignalStateExport) -> bool {
+        self.time_ms == found.time_ms
+            && self.scores.len() == found.scores.len()
+            && self
+                .scores
+                .iter()
+                .zip(&found.scores)
+                .all(|(score, &found)| score.is(found))
+    }
+
+    /// Whether the warm tier's part of `found` is this.
+    pub(super) fn is_warm(&self, found: &SignalStateExport) -> bool {
+        self.windows == found.windows
+    }
+
+    pub(super) fn export(&self, key: Key) -> SignalStateExport {
+        SignalStateExport {
+            entity: key.entity,
+            signal: key.signal,
+            time_ms: self.time_ms,
+            scores: self.scores.iter().map(|score| score.value).collect(),
+            windows: self.windows.clone(),
+        }
+    }
+}
+
+/// The sum of `weight * 2^-(age / half-life)` at `time_ms`.
+fn score(events: &[Kept], time_ms: i64, half_life_ms: u64) -> Score {
+    let (mut value, mut absolute) = (0.0, 0.0);
+    for event in events {
+        let age_ms = i128::from(time_ms) - i128::from(event.at_ms);
+        let contribution = event.weight * (-(age_ms as f64) / half_life_ms as f64).exp2();
+        value += contribution;
+        absolute += contribution.abs();
+    }
+    Score {
+        value,
+        tolerance: absolute * SCORE_TOLERANCE + SCORE_TOLERANCE_ABS,
+    }
+}
+
+/// The counts of the ring's newest buckets: what is older was too late, or was pushed out since.
+fn window(events: &[Kept], time_ms: i64, ring: Ring) -> RingExport {
+    let bucket = |at_ms: i64| i128::from(at_ms).div_euclid(i128::from(ring.bucket_ms));
+    let newest = bucket(time_ms);
+    let mut held: Vec<i64> = events
+        .iter()
+        .map(|event| bucket(event.at_ms))
+        .filter(|number| newest - number < i128::from(ring.buckets))
+        .map(|number| number as i64)
+        .collect();
+    held.sort_unstable();
+    let counts = held.chunk_by(|a, b| a == b);
+    RingExport {
+        buckets: counts
+            .map(|same| (same[0], u32::try_from(same.len()).unwrap_or(u32::MAX)))
+            .collect(),
+    }
+}

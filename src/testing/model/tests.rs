@@ -1,0 +1,4 @@
+//! The model against the engine.
+
+mod engine;
+mod planted;

@@ -1,0 +1,90 @@
+//! The model and the engine hold the same after the same operations, and after reopening.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the test makes and removes its own directories"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::storage::{MemoryStore, StorageEngine};
+use crate::testing::model::Model;
+use crate::testing::workload::{Random, Workload, standard_schema, tiny_options};
+use crate::{Durability, Options, TidalDb};
+
+/// A directory of its own, removed when dropped.
+struct TempDir(PathBuf);
+
+impl TempDir {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tidaldb-model-{}-{unique}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn run_and_compare(
+    seed: u64,
+    operations_len: usize,
+    options: Options,
+    open: impl Fn(&Path, Options) -> TidalDb,
+) {
+    let dir = TempDir::new();
+    let mut model = Model::new(&standard_schema());
+    let mut random = Random::new(seed ^ 0x5eed);
+    let mut db = open(&dir.0, options.clone());
+    for (index, operation) in Workload::standard(seed, operations_len)
+        .operations
+        .iter()
+        .enumerate()
+    {
+        operation.apply(&db).unwrap();
+        model.apply(operation);
+        if random.chance(1, 12) {
+            if random.chance(1, 2) {
+                db.close().unwrap();
+            }
+            drop(db);
+            db = open(&dir.0, options.clone());
+        }
+        if index % 5 == 4 || index + 1 == operations_len {
+            let found = db.export().unwrap();
+            let differences = model.compare(&found);
+            let text: Vec<_> = differences.iter().map(ToString::to_string).collect();
+            assert!(text.is_empty(), "seed {seed}, after {operation}: {text:#?}");
+            assert!(model.matches(&found), "comparing and matching agree");
+        }
+    }
+}
+
+#[test]
+fn the_engine_holds_what_the_model_says_in_the_embedded_store() {
+    for seed in 0..8 {
+        let options = tiny_options(standard_schema());
+        run_and_compare(seed, 300, options, |path, options| {
+            TidalDb::open(path, options).unwrap()
+        });
+    }
+}
+
+#[test]
+fn the_engine_holds_what_the_model_says_in_a_memory_store() {
+    for seed in 100..108 {
+        let store = Arc::new(MemoryStore::new());
+        let options = tiny_options(standard_schema()).durability(Durability::OperatingSystem);
+        run_and_compare(seed, 300, options, move |path, options| {
+            let store: Arc<dyn StorageEngine> = store.clone();
+            TidalDb::open_with_storage(path, options, store).unwrap()
+        });
+    }
+}
