@@ -192,10 +192,6 @@ impl HalfLife {
         }
     }
 
-    pub(crate) fn ms(&self) -> u64 {
-        self.divisor.get()
-    }
-
     /// The number of the period that holds `t_ms`; it begins at this number times the half-life.
     #[inline]
     pub(crate) fn period(&self, t_ms: i64) -> i64 {

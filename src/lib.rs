@@ -1,4 +1,49 @@
 //! tidaldb: an embedded signal ledger for ranking and personalisation.
+//!
+//! An application records engagement with entities; tidaldb keeps decayed scores, windowed counts, aggregates for each
+//! cohort, collections and co-engagement, and survives a crash at any moment without losing an acknowledged event or
+//! counting one twice. Standard library only.
+//!
+//! # Overview
+//! - [`Schema`] and [`Signal`] declare what is recorded and what is kept of it.
+//! - [`Options`] say how a database is opened: [`Durability`], sizes, who does the [`Background`] work.
+//! - [`TidalDb`] is the handle: record, read, collections, sync, checkpoint, close.
+//! - [`storage::StorageEngine`] is where checkpoints and collections go; [`fs::FileAccess`] is the only way to files.
+//! - [`Error`] tells everything that can go wrong apart; [`limits`] holds every limit.
+//!
+//! # Example: record and rank
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tidaldb::{EntityId, Options, Schema, Signal, SignalEvent, TidalDb, UserId};
+//! # let dir = std::env::temp_dir().join(format!("tidaldb-lib-{}", std::process::id()));
+//! let schema = Schema::new()
+//!     .signal(Signal::new("view").half_life_ms(3_600_000))
+//!     .signal(Signal::new("like").half_life_ms(86_400_000).positive());
+//! let db = TidalDb::open(&dir, Options::new(schema))?;
+//! let like = db.signal("like")?;
+//! let at_ms = 1_700_000_000_000;
+//! for item in [1, 2, 3] {
+//!     db.record(&SignalEvent::new(like, EntityId(item), at_ms).with_user(UserId(42)))?;
+//! }
+//! // Half of the score is left after a half-life; one event of the last seven days was for item 1.
+//! assert_eq!(db.score(EntityId(1), like, 0, at_ms + 86_400_000)?, 0.5);
+//! assert_eq!(db.windowed_count(EntityId(1), like, 1, 7, at_ms)?, 1);
+//! // Who liked item 1 also liked items 2 and 3.
+//! let related: Vec<_> = db.related(EntityId(1), 10, at_ms)?.into_iter().map(|(item, _)| item.0).collect();
+//! assert_eq!(related, [2, 3]);
+//! db.close()?;
+//! # std::fs::remove_dir_all(&dir)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What a crash leaves
+//! The state after reopening equals every event up to some sequence number applied exactly once, without a hole;
+//! [`Durability`] says how far that reaches at least. A call is one frame of the log, wholly there or wholly absent.
+//!
+//! # Features
+//! `test-utils`, off by default, adds the module `testing`: crash points compiled into the write paths, an injector that
+//! crashes at them, a simulated disk, and the kit that proves recovery. Without it nothing of these is in the build.
 
 mod bitmap;
 mod clock;

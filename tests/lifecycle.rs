@@ -1,5 +1,9 @@
 //! Opening, recording, closing and reopening on a real disk.
-#![allow(clippy::disallowed_methods, reason = "tests look at files from outside")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at files from outside, and panic"
+)]
 
 mod common;
 

@@ -100,11 +100,6 @@ impl Bitmap {
         self.len
     }
 
-    /// Returns whether there is no id.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Returns the ids in ascending order.
     pub(crate) fn iter(&self) -> Iter<'_> {
         Iter::new(&self.containers, self.len)

@@ -62,6 +62,14 @@ impl CollectionIndex {
             .ok_or_else(|| Error::UnknownCollection { name: lossy(name) })
     }
 
+    /// Memory that names and members take.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        self.by_name
+            .iter()
+            .map(|(name, members)| name.len() as u64 + members.heap_bytes())
+            .sum()
+    }
+
     /// The names, in byte order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.by_name.keys().map(Vec::as_slice)

@@ -21,6 +21,8 @@ mod open;
 mod options;
 mod read;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use export::{
     CohortStateExport, CollectionExport, Export, RelatedExport, RingExport, SignalStateExport, UserRingExport,

@@ -213,7 +213,8 @@ impl TidalDb {
             late_drops: ledger.state.late_drops(),
             states_len: self.sound(ledger.state.signals.len())?,
             cohort_states_len: self.sound(ledger.state.cohorts.states().len())?,
-            heap_bytes: self.sound(ledger.state.signals.heap_bytes())?
+            collections_bytes: self.shared.collections.read(&ledger.poison)?.heap_bytes(),
+            states_bytes: self.sound(ledger.state.signals.heap_bytes())?
                 + self.sound(ledger.state.cohorts.states().heap_bytes())?,
             poison: ledger.poison.cause(),
         })

@@ -48,8 +48,10 @@ pub struct Statistics {
     pub states_len: usize,
     /// How many triples of cohort, entity and signal have a state.
     pub cohort_states_len: usize,
-    /// Memory that the states take, in bytes; co-engagement and collections are not in it.
-    pub heap_bytes: usize,
+    /// Memory that the states of entities and cohorts take, in bytes.
+    pub states_bytes: usize,
+    /// Memory that the collections take, in bytes.
+    pub collections_bytes: u64,
     /// The first failure, if the handle is poisoned.
     pub poison: Option<Arc<Error>>,
 }

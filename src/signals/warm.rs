@@ -22,24 +22,27 @@ use crate::limits;
 pub(crate) struct Ring {
     bucket_ms: Divisor,
     buckets: Divisor,
-    /// Where the counts of this ring begin among those of a slot.
-    first_count: usize,
+    /// Where this ring begins in the cells of a slot.
+    first_cell: usize,
 }
+
+/// The number of the newest bucket takes the first two cells of a ring, the lower half first; its counts follow.
+const NEWEST_CELLS: usize = 2;
 
 impl Ring {
     /// The rings of a signal, each given by its bucket length in milliseconds and its number of buckets.
     pub(crate) fn prepare(rings: &[(u64, u32)]) -> Arc<[Self]> {
         assert!(rings.len() <= limits::RINGS_MAX);
-        let mut first_count = 0;
+        let mut first_cell = 0;
         let prepare = |&(bucket_ms, buckets): &(u64, u32)| {
             assert!((1..=limits::DURATION_MS_MAX).contains(&bucket_ms));
             assert!((1..=limits::RING_BUCKETS_MAX).contains(&(buckets as usize)));
             let ring = Self {
                 bucket_ms: Divisor::new(bucket_ms),
                 buckets: Divisor::new(buckets.into()),
-                first_count,
+                first_cell,
             };
-            first_count += buckets as usize;
+            first_cell += NEWEST_CELLS + buckets as usize;
             ring
         };
         rings.iter().map(prepare).collect()
@@ -51,88 +54,110 @@ impl Ring {
 
     /// The number of the bucket that holds `t_ms`.
     #[inline]
-    pub(crate) fn bucket(&self, t_ms: i64) -> i64 {
+    pub(super) fn bucket(&self, t_ms: i64) -> i64 {
         self.bucket_ms.div(t_ms)
     }
 
     /// Where bucket `number` is kept among the ring's counts.
     #[inline]
-    pub(crate) fn position(&self, number: i64) -> usize {
+    pub(super) fn position(&self, number: i64) -> usize {
         self.buckets.div_rem(number).1 as usize
     }
 
-    /// The counts of this ring among those of a slot.
-    pub(crate) fn of<'a>(&self, counts: &'a [u32]) -> &'a [u32] {
-        &counts[self.first_count..][..self.buckets_len()]
+    /// The newest bucket and the counts of this ring in the cells of a slot.
+    #[inline]
+    pub(super) fn read<'a>(&self, cells: &'a [u32]) -> (i64, &'a [u32]) {
+        let cells = &cells[self.first_cell..][..NEWEST_CELLS + self.buckets_len()];
+        let (newest, counts) = cells.split_at(NEWEST_CELLS);
+        (join(newest), counts)
     }
 
+    /// As [`read`](Self::read), to be changed.
     #[inline]
-    pub(crate) fn of_mut<'a>(&self, counts: &'a mut [u32]) -> &'a mut [u32] {
-        &mut counts[self.first_count..][..self.buckets_len()]
+    pub(super) fn read_mut<'a>(&self, cells: &'a mut [u32]) -> (&'a mut [u32], &'a mut [u32]) {
+        let cells = &mut cells[self.first_cell..][..NEWEST_CELLS + self.buckets_len()];
+        cells.split_at_mut(NEWEST_CELLS)
     }
 }
 
-/// How many counts a slot has in all of `rings`.
-pub(crate) fn counts_len(rings: &[Ring]) -> usize {
-    rings.iter().map(Ring::buckets_len).sum()
+/// The number in the first cells of a ring.
+#[inline]
+fn join(newest: &[u32]) -> i64 {
+    (u64::from(newest[0]) | u64::from(newest[1]) << 32) as i64
+}
+
+/// Puts a number into the first cells of a ring.
+#[inline]
+pub(super) fn set_newest(newest: &mut [u32], number: i64) {
+    newest[0] = number as u32;
+    newest[1] = ((number as u64) >> 32) as u32;
+}
+
+/// How many cells a slot takes.
+pub(super) fn cells_len(rings: &[Ring]) -> usize {
+    rings.iter().map(|ring| NEWEST_CELLS + ring.buckets_len()).sum()
+}
+
+/// Makes the cells of a slot those of one without events.
+pub(super) fn clear_cells(rings: &[Ring], cells: &mut [u32]) {
+    cells.fill(0);
+    for ring in rings {
+        set_newest(ring.read_mut(cells).0, ring.bucket(i64::MIN));
+    }
 }
 
 /// The windowed counts of the slots of one signal in one shard.
 #[derive(Debug)]
 pub(crate) struct WarmTier {
     rings: Arc<[Ring]>,
-    counts_len: usize,
-    /// The number of the newest bucket, one per ring for each slot.
-    newest: Vec<i64>,
-    /// `counts_len` for each slot, ring after ring.
-    counts: Vec<u32>,
+    cells_len: usize,
+    /// For each slot its rings, one after the other: side by side, an event costs few cache misses.
+    cells: Vec<u32>,
 }
 
 impl WarmTier {
     /// A tier without slots.
     pub(crate) fn new(rings: Arc<[Ring]>) -> Self {
         Self {
-            counts_len: counts_len(&rings),
+            cells_len: cells_len(&rings),
             rings,
-            newest: Vec::new(),
-            counts: Vec::new(),
+            cells: Vec::new(),
         }
     }
 
     /// Adds `additional_len` slots without events.
     pub(crate) fn grow(&mut self, additional_len: usize) {
-        let counts_len = additional_len * self.counts_len;
-        reserve_eighth(&mut self.newest, additional_len * self.rings.len());
-        reserve_eighth(&mut self.counts, counts_len);
-        for _ in 0..additional_len {
-            self.newest
-                .extend(self.rings.iter().map(|ring| ring.bucket(i64::MIN)));
+        let first_slot = self.cells.len().checked_div(self.cells_len).unwrap_or(0);
+        reserve_eighth(&mut self.cells, additional_len * self.cells_len);
+        self.cells
+            .resize(self.cells.len() + additional_len * self.cells_len, 0);
+        for slot in first_slot..first_slot + additional_len {
+            self.clear(slot);
         }
-        self.counts.resize(self.counts.len() + counts_len, 0);
     }
 
     /// Forgets the events of `slot`.
     pub(crate) fn clear(&mut self, slot: usize) {
-        for (i, ring) in self.rings.iter().enumerate() {
-            self.newest[slot * self.rings.len() + i] = ring.bucket(i64::MIN);
-        }
-        self.counts[slot * self.counts_len..][..self.counts_len].fill(0);
+        clear_cells(
+            &self.rings,
+            &mut self.cells[slot * self.cells_len..][..self.cells_len],
+        );
     }
 
     /// Counts an event at `at_ms` in every ring of `slot`, and returns how many rings it was too late for.
     #[inline]
     pub(crate) fn increment(&mut self, slot: usize, at_ms: i64) -> u32 {
-        let newest = &mut self.newest[slot * self.rings.len()..][..self.rings.len()];
-        let counts = &mut self.counts[slot * self.counts_len..][..self.counts_len];
+        let cells = &mut self.cells[slot * self.cells_len..][..self.cells_len];
         let mut late_len = 0;
-        for (ring, newest) in self.rings.iter().zip(newest) {
-            let counts = ring.of_mut(counts);
+        for ring in &*self.rings {
+            let (newest_cells, counts) = ring.read_mut(cells);
+            let newest = join(newest_cells);
             let number = ring.bucket(at_ms);
             let position = ring.position(number);
-            if number > *newest {
-                zero_skipped(counts, position, number.abs_diff(*newest));
-                *newest = number;
-            } else if number.abs_diff(*newest) >= counts.len() as u64 {
+            if number > newest {
+                zero_skipped(counts, position, number.abs_diff(newest));
+                set_newest(newest_cells, number);
+            } else if number.abs_diff(newest) >= counts.len() as u64 {
                 late_len += 1;
                 continue;
             }
@@ -145,9 +170,8 @@ impl WarmTier {
     /// the ring has.
     pub(crate) fn count(&self, slot: usize, ring_index: usize, buckets_len: u32, now_ms: i64) -> u64 {
         let ring = &self.rings[ring_index];
-        let counts = ring.of(&self.counts[slot * self.counts_len..][..self.counts_len]);
+        let (newest, counts) = ring.read(self.raw(slot, 1));
         assert!(buckets_len as usize <= counts.len());
-        let newest = self.newest[slot * self.rings.len() + ring_index];
         let now = ring.bucket(now_ms);
         // Those of the window that the ring holds. Both ranges include their ends.
         let first = now
@@ -165,30 +189,24 @@ impl WarmTier {
     /// The buckets of a ring that are not empty, by number, ascending, and their counts.
     pub(crate) fn buckets(&self, slot: usize, ring_index: usize) -> Vec<(i64, u32)> {
         let ring = &self.rings[ring_index];
-        let counts = ring.of(&self.counts[slot * self.counts_len..][..self.counts_len]);
-        let newest = self.newest[slot * self.rings.len() + ring_index];
+        let (newest, counts) = ring.read(self.raw(slot, 1));
         let first = newest.saturating_sub(counts.len() as i64 - 1);
         let numbered = (first..=newest).map(|number| (number, counts[ring.position(number)]));
         numbered.filter(|&(_, count)| count != 0).collect()
     }
 
-    /// The newest buckets and the counts of consecutive slots.
-    pub(super) fn raw(&self, first_slot: usize, slots_len: usize) -> (&[i64], &[u32]) {
-        let rings_len = self.rings.len();
-        (
-            &self.newest[first_slot * rings_len..][..slots_len * rings_len],
-            &self.counts[first_slot * self.counts_len..][..slots_len * self.counts_len],
-        )
+    /// The cells of consecutive slots.
+    pub(super) fn raw(&self, first_slot: usize, slots_len: usize) -> &[u32] {
+        &self.cells[first_slot * self.cells_len..][..slots_len * self.cells_len]
     }
 
     /// Replaces consecutive slots by what [`raw`](Self::raw) gave.
-    pub(super) fn set_raw(&mut self, first_slot: usize, newest: &[i64], counts: &[u32]) {
-        self.newest[first_slot * self.rings.len()..][..newest.len()].copy_from_slice(newest);
-        self.counts[first_slot * self.counts_len..][..counts.len()].copy_from_slice(counts);
+    pub(super) fn set_raw(&mut self, first_slot: usize, cells: &[u32]) {
+        self.cells[first_slot * self.cells_len..][..cells.len()].copy_from_slice(cells);
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        allocated_bytes(&self.newest) + allocated_bytes(&self.counts)
+        allocated_bytes(&self.cells)
     }
 }
 

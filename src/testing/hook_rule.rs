@@ -1,9 +1,9 @@
 //! Reads the crate's own sources and holds them to the rule for hooks.
 //!
-//! A hook is the gate line and below it one call statement, at statement level, in the file and function of the table
-//! below and nowhere else. Beside hooks, production modules know of test builds in three places only: their test
-//! modules, the gate of the `testing` module in `src/lib.rs`, and one statement in `src/threads.rs`. So what the tests
-//! see is what production runs.
+//! A hook is the gate line and below it one call statement, at statement level, in the file and function of
+//! the table below and nowhere else. Beside hooks, production modules know of test builds in three places
+//! only: their test modules, the gate of the `testing` module in `src/lib.rs`, and one statement in
+//! `src/threads.rs`. So what the tests see is what production runs.
 //!
 //! The reading is by lines and trusts the formatter: an item's first and last line have the same indentation.
 
@@ -26,8 +26,8 @@ struct Hook<'a> {
     point: &'a str,
 }
 
-/// Where a hook must stand, once: below a line of its function with the one text and above all lines with the other.
-/// An empty text asks for nothing.
+/// Where a hook must stand, once: below a line of its function with the one text and above all lines with the
+/// other. An empty text asks for nothing.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     hook: Hook<'static>,
@@ -344,7 +344,8 @@ fn test_module_at<'a>(lines: &[&'a str], index: usize) -> Option<TestModule<'a>>
     })
 }
 
-/// The files of the test modules that a file declares, each without `.rs`: the module's own and the folder below it.
+/// The files of the test modules that a file declares, each without `.rs`: the module's own and the folder
+/// below it.
 fn test_modules_of(file: &str, text: &str) -> Vec<String> {
     let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
     let stem = name.strip_suffix(".rs").unwrap_or(name);
@@ -393,8 +394,8 @@ fn indentation(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// Whether a statement may begin after these lines: the last one that says something opened or closed a block, or ended
-/// a statement.
+/// Whether a statement may begin after these lines: the last one that says something opened or closed a
+/// block, or ended a statement.
 fn begins_a_statement(before: &[&str]) -> bool {
     let last = before.iter().rev().find(|line| !line.trim().is_empty());
     last.is_some_and(|line| line.ends_with(['{', '}', ';']))

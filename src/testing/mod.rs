@@ -6,6 +6,7 @@ pub mod event_file;
 mod hook_rule;
 pub mod model;
 pub mod oracle;
+pub mod sim_disk;
 pub mod workload;
 
 pub use crash_injector::{
@@ -13,3 +14,8 @@ pub use crash_injector::{
     SlotGuard, UnwatchedListener, check_crash_point, clear_injector, crash_of, inherit, install_injector,
     run_with_crash, scoped_injector, scoped_recorder,
 };
+pub use sim_disk::SimDisk;
+
+/// The README's examples are compiled and run with the documentation's tests.
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -99,7 +99,7 @@ fn the_laws_of_sets_hold_between_every_two_shapes() {
             let (left_only, right_only) = (a.difference(b), b.difference(a));
             assert!(left_only == a.difference(&and), "only what is shared goes");
             assert!(left_only.or(&and) == *a, "the two parts make the whole");
-            assert!(left_only.and(b).is_empty(), "what is left is disjoint");
+            assert_eq!(left_only.and(b).len(), 0, "what is left is disjoint");
             assert!(
                 or.difference(&and) == left_only.or(&right_only),
                 "symmetric difference"

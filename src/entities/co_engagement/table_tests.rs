@@ -155,3 +155,32 @@ fn small_ids_spread_over_all_shards() {
     (0..6400).for_each(|id| lens[shard_of(id)] += 1);
     assert!(lens.iter().all(|&len| (50..200).contains(&len)), "{lens:?}");
 }
+
+#[test]
+fn a_shard_is_taken_by_ascending_id_each_once_however_often_it_came_and_went() {
+    let same_shard: Vec<u64> = (0..).filter(|&id| shard_of(id) == 9).take(3).collect();
+    let [a, b, c] = same_shard[..] else {
+        unreachable!("three were taken")
+    };
+    let mut table = Table::new();
+    for id in [c, a, b, a] {
+        set(&mut table, id, "fenced");
+        table.remove(id);
+    }
+    for id in [b, a] {
+        set(&mut table, id, "fenced");
+    }
+    table.begin_fence();
+    for id in [a, b, c] {
+        set(&mut table, id, "later");
+    }
+    let taken = table
+        .take_fenced(9)
+        .into_iter()
+        .map(|(id, stamped)| (id, stamped.map(|s| s.record)));
+    let fenced = Some("fenced".to_owned());
+    assert_eq!(
+        taken.collect::<Vec<_>>(),
+        [(a, fenced.clone()), (b, fenced), (c, None)]
+    );
+}

@@ -19,10 +19,10 @@ pub(super) struct PageSlices<'a, K> {
     /// One bit per slot.
     pub(super) occupied: u32,
     pub(super) keys: &'a [K],
-    pub(super) times: &'a [i64],
-    pub(super) decay_scores: &'a [f64],
-    pub(super) newest: &'a [i64],
-    pub(super) counts: &'a [u32],
+    /// The cells of the hot tier.
+    pub(super) hot: &'a [u64],
+    /// The cells of the warm tier.
+    pub(super) warm: &'a [u32],
 }
 
 impl<K: StateKey> PageSlices<'_, K> {
@@ -39,10 +39,8 @@ pub(crate) struct PageCopies<K> {
     shapes: Arc<[Shape]>,
     heads: Vec<Head>,
     pub(super) keys: Vec<K>,
-    pub(super) times: Vec<i64>,
-    pub(super) decay_scores: Vec<f64>,
-    pub(super) newest: Vec<i64>,
-    pub(super) counts: Vec<u32>,
+    pub(super) hot: Vec<u64>,
+    pub(super) warm: Vec<u32>,
 }
 
 /// Which page it is, and where it begins in each vector.
@@ -52,9 +50,8 @@ struct Head {
     page: u32,
     occupied: u32,
     first_slot: usize,
-    first_score: usize,
-    first_newest: usize,
-    first_count: usize,
+    first_hot: usize,
+    first_warm: usize,
 }
 
 impl<K: StateKey> PageCopies<K> {
@@ -63,29 +60,17 @@ impl<K: StateKey> PageCopies<K> {
             shapes,
             heads: Vec::new(),
             keys: Vec::new(),
-            times: Vec::new(),
-            decay_scores: Vec::new(),
-            newest: Vec::new(),
-            counts: Vec::new(),
+            hot: Vec::new(),
+            warm: Vec::new(),
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.heads.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.heads.is_empty()
     }
 
     /// Removes all pages and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.heads.clear();
         self.keys.clear();
-        self.times.clear();
-        self.decay_scores.clear();
-        self.newest.clear();
-        self.counts.clear();
+        self.hot.clear();
+        self.warm.clear();
     }
 
     /// Hands all pages over, with their memory.
@@ -100,19 +85,16 @@ impl<K: StateKey> PageCopies<K> {
             page,
             occupied,
             first_slot: self.keys.len(),
-            first_score: self.decay_scores.len(),
-            first_newest: self.newest.len(),
-            first_count: self.counts.len(),
+            first_hot: self.hot.len(),
+            first_warm: self.warm.len(),
         });
     }
 
     pub(super) fn push(&mut self, signal: SignalId, page: u32, slices: &PageSlices<'_, K>) {
         self.begin_page(signal, page, slices.occupied);
         self.keys.extend_from_slice(slices.keys);
-        self.times.extend_from_slice(slices.times);
-        self.decay_scores.extend_from_slice(slices.decay_scores);
-        self.newest.extend_from_slice(slices.newest);
-        self.counts.extend_from_slice(slices.counts);
+        self.hot.extend_from_slice(slices.hot);
+        self.warm.extend_from_slice(slices.warm);
     }
 
     /// Appends the pages of `other`.
@@ -127,14 +109,11 @@ impl<K: StateKey> PageCopies<K> {
     pub(super) fn page(&self, index: usize) -> (SignalId, u32, PageSlices<'_, K>) {
         let head = &self.heads[index];
         let shape = &self.shapes[usize::from(head.signal.0)];
-        let (half_lives_len, rings_len) = (shape.half_lives.len(), shape.rings.len());
         let slices = PageSlices {
             occupied: head.occupied,
             keys: &self.keys[head.first_slot..][..PAGE_SLOTS],
-            times: &self.times[head.first_slot..][..PAGE_SLOTS],
-            decay_scores: &self.decay_scores[head.first_score..][..PAGE_SLOTS * half_lives_len],
-            newest: &self.newest[head.first_newest..][..PAGE_SLOTS * rings_len],
-            counts: &self.counts[head.first_count..][..PAGE_SLOTS * shape.counts_len],
+            hot: &self.hot[head.first_hot..][..PAGE_SLOTS * shape.hot_cells_len],
+            warm: &self.warm[head.first_warm..][..PAGE_SLOTS * shape.warm_cells_len],
         };
         (head.signal, head.page, slices)
     }
@@ -160,9 +139,7 @@ impl<K: StateKey> PageCopies<K> {
     pub(super) fn heap_bytes(&self) -> usize {
         allocated_bytes(&self.heads)
             + allocated_bytes(&self.keys)
-            + allocated_bytes(&self.times)
-            + allocated_bytes(&self.decay_scores)
-            + allocated_bytes(&self.newest)
-            + allocated_bytes(&self.counts)
+            + allocated_bytes(&self.hot)
+            + allocated_bytes(&self.warm)
     }
 }

@@ -7,7 +7,9 @@
 //! A checkpoint captures a table by a fence. [`StateTable::begin_fence`] is called while no writer is active and only
 //! leaves a flag in every shard. From then on a page that changed since the previous fence is copied before it changes
 //! again: by the writer about to change it, or by the checkpoint, which collects all copies of a shard with
-//! [`StateTable::take_fenced`]. So the checkpoint sees every page as of the fence while writers go on.
+//! [`StateTable::take_fenced`]. So the checkpoint sees every page as of the fence while writers go on. A writer copies
+//! the one page it needs, some 6 KB at the default shape, never a shard; what all writers copy is at most what changed
+//! since the previous fence.
 //!
 //! Invariant: a reader never sees half an event. A panic while a shard is locked poisons it, and from then on whoever
 //! needs that shard gets [`Error::Panicked`], at once.
@@ -22,8 +24,8 @@ mod shard;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use self::shard::{Shard, SignalStates};
-use super::hot::HotTier;
-use super::warm::{Ring, WarmTier, counts_len};
+use super::hot::{self, HotTier};
+use super::warm::{self, Ring, WarmTier};
 use crate::decay::HalfLife;
 use crate::{EntityId, Error, SignalId, limits};
 
@@ -50,16 +52,19 @@ pub(crate) struct SignalShape {
 struct Shape {
     half_lives: Arc<[HalfLife]>,
     rings: Arc<[Ring]>,
-    counts_len: usize,
+    hot_cells_len: usize,
+    warm_cells_len: usize,
 }
 
 impl Shape {
     fn new(shape: &SignalShape) -> Self {
         assert!((1..=limits::HALF_LIVES_MAX).contains(&shape.half_lives_ms.len()));
+        let half_lives: Arc<[HalfLife]> = shape.half_lives_ms.iter().map(|&ms| HalfLife::new(ms)).collect();
         let rings = Ring::prepare(&shape.rings);
         Self {
-            half_lives: shape.half_lives_ms.iter().map(|&ms| HalfLife::new(ms)).collect(),
-            counts_len: counts_len(&rings),
+            hot_cells_len: hot::cells_len(&half_lives),
+            warm_cells_len: warm::cells_len(&rings),
+            half_lives,
             rings,
         }
     }
@@ -189,16 +194,7 @@ impl<K: StateKey> StateTable<K> {
         Ok(count.unwrap_or(0))
     }
 
-    /// The whole state of `key`, if it has events.
-    ///
-    /// # Errors
-    /// `Error::UnknownSignal`; `Error::Panicked`.
-    pub(crate) fn state(&self, key: K, signal: SignalId) -> Result<Option<State>, Error> {
-        let shape = self.shape(signal)?;
-        self.read(key, signal, |states, slot| state(shape, states, slot))
-    }
-
-    /// Every state, sorted by key and signal.
+    /// Every state, sorted by key and signal: of one moment only while no writer is active.
     ///
     /// # Errors
     /// `Error::Panicked`.
@@ -216,7 +212,7 @@ impl<K: StateKey> StateTable<K> {
         Ok(all)
     }
 
-    /// Removes every state of `entity`, and returns how many there were.
+    /// Removes every state of `entity`, and returns how many there were. Looks at every key of one shard.
     ///
     /// # Errors
     /// `Error::Panicked`: nothing was changed.
@@ -351,5 +347,7 @@ fn state<K: StateKey>(shape: &Shape, states: &SignalStates<K>, slot: usize) -> S
     }
 }
 
+#[cfg(test)]
+mod fence_tests;
 #[cfg(test)]
 mod tests;

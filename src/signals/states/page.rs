@@ -36,11 +36,11 @@
 //! page that satisfies the tiers' invariants, in memory bounded by the shape of one page.
 
 use super::copies::{PageCopies, PageSlices};
-use super::key::{SHARDS, StateKey};
+use super::key::{SHARDS, StateKey, shard_of};
 use super::{PAGE_SLOTS, Shape};
 use crate::codec::{Reader, Write};
-use crate::signals::hot::TIME_NONE;
-use crate::signals::warm::Ring;
+use crate::signals::hot::{self, TIME_NONE};
+use crate::signals::warm::{self, Ring};
 use crate::{SignalId, limits};
 
 const VERSION: u8 = 1;
@@ -94,20 +94,18 @@ pub(super) fn encode<K: StateKey>(shape: &Shape, slices: &PageSlices<'_, K>) -> 
     let mut out = Vec::with_capacity(64 * slices.occupied.count_ones() as usize + 8);
     out.put_u8(VERSION);
     out.put_u32(slices.occupied);
-    let (half_lives_len, rings_len) = (shape.half_lives.len(), shape.rings.len());
     let mut time_before_ms = 0_i64;
     for (slot, key) in slices.occupied_keys() {
-        let time_ms = slices.times[slot];
+        let hot = &slices.hot[slot * shape.hot_cells_len..][..shape.hot_cells_len];
+        let warm = &slices.warm[slot * shape.warm_cells_len..][..shape.warm_cells_len];
+        let (time_ms, decay_scores) = hot::read_cells(hot);
         key.encode(&mut out);
         out.put_varint_signed(time_ms.wrapping_sub(time_before_ms));
         time_before_ms = time_ms;
-        for &score in &slices.decay_scores[slot * half_lives_len..][..half_lives_len] {
-            out.put_f64(score);
-        }
-        let newest = &slices.newest[slot * rings_len..][..rings_len];
-        let counts = &slices.counts[slot * shape.counts_len..][..shape.counts_len];
-        for (ring, &newest) in shape.rings.iter().zip(newest) {
-            encode_ring(&mut out, ring, time_ms, newest, ring.of(counts));
+        decay_scores.for_each(|score| out.put_f64(score));
+        for ring in &*shape.rings {
+            let (newest, counts) = ring.read(warm);
+            encode_ring(&mut out, ring, time_ms, newest, counts);
         }
     }
     out
@@ -148,33 +146,35 @@ pub(super) fn decode<K: StateKey>(
     out.begin_page(place.signal, place.page, occupied);
     let mut time_before_ms = 0_i64;
     for slot in 0..PAGE_SLOTS {
-        let first_count = out.counts.len();
-        out.counts.resize(first_count + shape.counts_len, 0);
+        let first_warm = out.warm.len();
+        out.warm.resize(first_warm + shape.warm_cells_len, 0);
+        let warm = &mut out.warm[first_warm..];
         if occupied & (1 << slot) == 0 {
-            push_free(shape, out);
+            out.keys.push(K::default());
+            hot::push_cells(&mut out.hot, TIME_NONE, shape.half_lives.iter().map(|_| 0.0));
+            warm::clear_cells(&shape.rings, warm);
             continue;
         }
         let key = K::decode(&mut reader).ok_or(SHORT)?;
-        if super::key::shard_of(key.entity()) != usize::from(place.shard) {
+        if shard_of(key.entity()) != usize::from(place.shard) {
             return Err("a page holds a key of another shard");
         }
         out.keys.push(key);
         let since_ms = reader.varint_signed().ok_or(SHORT)?;
         let time_ms = time_before_ms.wrapping_add(since_ms);
-        out.times.push(time_ms);
         time_before_ms = time_ms;
-        for _ in shape.half_lives.iter() {
-            let score = reader.f64().ok_or(SHORT)?;
+        let mut scores = [0.0; limits::HALF_LIVES_MAX];
+        let scores = &mut scores[..shape.half_lives.len()];
+        for score in &mut *scores {
+            *score = reader.f64().ok_or(SHORT)?;
             // Not a number is not in any range.
-            if !(-SCORE_ABS_MAX..=SCORE_ABS_MAX).contains(&score) {
+            if !(-SCORE_ABS_MAX..=SCORE_ABS_MAX).contains(score) {
                 return Err("a page holds a score that cannot be");
             }
-            out.decay_scores.push(score);
         }
-        for ring in shape.rings.iter() {
-            let counts = ring.of_mut(&mut out.counts[first_count..]);
-            let newest = decode_ring(&mut reader, ring, time_ms, counts)?;
-            out.newest.push(newest);
+        hot::push_cells(&mut out.hot, time_ms, scores.iter().copied());
+        for ring in &*shape.rings {
+            decode_ring(&mut reader, ring, time_ms, warm)?;
         }
     }
     if reader.is_empty() {
@@ -184,22 +184,13 @@ pub(super) fn decode<K: StateKey>(
     }
 }
 
-/// Appends a free slot, but for its counts.
-fn push_free<K: StateKey>(shape: &Shape, out: &mut PageCopies<K>) {
-    out.keys.push(K::default());
-    out.times.push(TIME_NONE);
-    out.decay_scores.extend(shape.half_lives.iter().map(|_| 0.0));
-    out.newest
-        .extend(shape.rings.iter().map(|ring| ring.bucket(TIME_NONE)));
-}
-
-/// Fills `counts`, all zeros, and returns the newest bucket.
+/// Fills the cells of a ring, all zeros.
 fn decode_ring(
     reader: &mut Reader<'_>,
     ring: &Ring,
     time_ms: i64,
-    counts: &mut [u32],
-) -> Result<i64, &'static str> {
+    cells: &mut [u32],
+) -> Result<(), &'static str> {
     const BAD: &str = "a page holds a window that cannot be";
     let ahead = reader.varint_signed().ok_or(BAD)?;
     let newest = ring.bucket(time_ms).wrapping_add(ahead);
@@ -207,6 +198,8 @@ fn decode_ring(
     if !(earliest..=ring.bucket(i64::MAX)).contains(&newest) {
         return Err(BAD);
     }
+    let (newest_cells, counts) = ring.read_mut(cells);
+    warm::set_newest(newest_cells, newest);
     let buckets_len = reader.varint().ok_or(BAD)?;
     // No further back than the ring, nor than time.
     let held_len = newest
@@ -225,5 +218,8 @@ fn decode_ring(
         counts[ring.position(newest - age as i64)] = count;
         age += 1;
     }
-    Ok(newest)
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -281,8 +281,8 @@ impl<K: StateKey> SignalStates<K> {
         let first_slot = page * PAGE_SLOTS;
         self.keys[first_slot..][..PAGE_SLOTS].copy_from_slice(slices.keys);
         self.occupied[page] = slices.occupied;
-        self.hot.set_raw(first_slot, slices.times, slices.decay_scores);
-        self.warm.set_raw(first_slot, slices.newest, slices.counts);
+        self.hot.set_raw(first_slot, slices.hot);
+        self.warm.set_raw(first_slot, slices.warm);
         let slots = first_slot..first_slot + PAGE_SLOTS;
         let free = slots.filter(|slot| slices.occupied & occupied_bit(*slot) == 0);
         self.free.extend(free.map(|slot| Reverse(slot as u32)));
@@ -316,15 +316,11 @@ impl<K: StateKey> SignalStates<K> {
     #[cold]
     fn copy_page(&self, page: usize, signal: SignalId, out: &mut PageCopies<K>) {
         let first_slot = page * PAGE_SLOTS;
-        let (times, decay_scores) = self.hot.raw(first_slot, PAGE_SLOTS);
-        let (newest, counts) = self.warm.raw(first_slot, PAGE_SLOTS);
         let slices = PageSlices {
             occupied: self.occupied[page],
             keys: &self.keys[first_slot..][..PAGE_SLOTS],
-            times,
-            decay_scores,
-            newest,
-            counts,
+            hot: self.hot.raw(first_slot, PAGE_SLOTS),
+            warm: self.warm.raw(first_slot, PAGE_SLOTS),
         };
         out.push(signal, page as u32, &slices);
     }

@@ -94,19 +94,25 @@ impl Index {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
+}
 
-    /// Checks the invariant.
-    #[cfg(test)]
-    pub(super) fn validate(&self) {
-        let mut by_file: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-        for (key, location) in &self.entries {
-            assert!(!key.is_empty());
-            let file = by_file.entry(location.file.number).or_default();
-            *file = (file.0 + u64::from(location.len), location.file.live_bytes());
-        }
-        assert_eq!(self.live_bytes, by_file.values().map(|file| file.0).sum::<u64>());
-        for (number, (counted, kept)) in by_file {
-            assert_eq!(counted, kept, "live bytes of file {number}");
+#[cfg(test)]
+mod tests {
+    use super::{BTreeMap, Index};
+
+    impl Index {
+        /// Checks the invariant.
+        pub(in crate::storage::file) fn validate(&self) {
+            let mut by_file: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+            for (key, location) in &self.entries {
+                assert!(!key.is_empty());
+                let file = by_file.entry(location.file.number).or_default();
+                *file = (file.0 + u64::from(location.len), location.file.live_bytes());
+            }
+            assert_eq!(self.live_bytes, by_file.values().map(|file| file.0).sum::<u64>());
+            for (number, (counted, kept)) in by_file {
+                assert_eq!(counted, kept, "live bytes of file {number}");
+            }
         }
     }
 }

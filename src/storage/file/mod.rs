@@ -137,7 +137,7 @@ impl FileStore {
                 reason,
             ));
         }
-        let recovered = recovery::recover(files, dir.as_ref(), options)?;
+        let recovered = recovery::recover(&files, dir.as_ref(), options)?;
         let (mut log, index) = (recovered.log, RwLock::new(recovered.index));
         compaction::compact(&mut log, &index)?;
         let store = Self {

@@ -38,20 +38,20 @@ pub(super) struct Recovered {
 }
 
 pub(super) fn recover(
-    access: Arc<dyn FileAccess>,
+    access: &Arc<dyn FileAccess>,
     dir: &Path,
     options: &FileStoreOptions,
 ) -> Result<Recovered, Error> {
-    let listing = Listing::read(&*access, dir)?;
+    let listing = Listing::read(&**access, dir)?;
     let setting = |store_id| Setting {
-        access: Arc::clone(&access),
+        access: Arc::clone(access),
         dir: dir.to_path_buf(),
         store_id,
         segment_bytes_max: options.segment_bytes_max,
     };
     let Some(&last) = listing.data.last() else {
-        prepare_dir(&*access, dir)?;
-        remove(&*access, dir, &listing.temporary, Name::Temporary)?;
+        prepare_dir(&**access, dir)?;
+        remove(&**access, dir, &listing.temporary, Name::Temporary)?;
         let log = Log::create(setting(options.store_id.unwrap_or_else(random_id)))?;
         return Ok(Recovered {
             log,
@@ -60,8 +60,8 @@ pub(super) fn recover(
         });
     };
 
-    let found = Found::read(&*access, dir, &listing, last)?;
-    found.settle(&*access, dir, &listing.temporary)?;
+    let found = Found::read(&**access, dir, &listing, last)?;
+    found.settle(&**access, dir, &listing.temporary)?;
     let (tail, records_len) = (found.tail, found.records_len);
     Ok(Recovered {
         log: Log::resume(

@@ -37,17 +37,17 @@ impl InjectorId {
 /// What a [`CrashInjector`] does at the crossing it fires at.
 #[derive(Clone, Default)]
 pub enum CrashAction {
-    /// Panics: with a typed payload and in silence on a thread inside [`run_with_crash`](super::run_with_crash)
-    /// of the injector, with a message elsewhere.
+    /// Panics: with a typed payload and in silence on a thread inside
+    /// [`run_with_crash`](super::run_with_crash) of the injector, with a message elsewhere.
     #[default]
     Unwind,
     /// Writes the message to standard error and aborts the process: no destructor runs, nothing is caught.
     Abort,
     /// Calls this with the point and the number of crossings, the firing one included.
     ///
-    /// When it returns, so does the hook, and the operation runs on. To fail a device, make every later call to it
-    /// return an error and come back. To be killed at the exact crossing, report to the parent process and wait
-    /// for the end of standard input.
+    /// When it returns, so does the hook, and the operation runs on. To fail a device, make every later call
+    /// to it return an error and come back. To be killed at the exact crossing, report to the parent process
+    /// and wait for the end of standard input.
     Call(Arc<dyn Fn(CrashPoint, u64) + Send + Sync>),
 }
 
@@ -88,9 +88,9 @@ impl fmt::Debug for CrashAction {
 
 /// A one-shot crash at one point: lets a number of crossings pass and fires at the next one.
 ///
-/// However many threads cross together, it fires exactly once. A crossing that a thread makes while it panics is
-/// neither counted nor fired, because a second panic would abort the process: it is kept in a list of its own,
-/// see [`withheld_crossings`](Self::withheld_crossings).
+/// However many threads cross together, it fires exactly once. A crossing that a thread makes while it panics
+/// is neither counted nor fired, because a second panic would abort the process: it is kept in a list of its
+/// own, see [`withheld_crossings`](Self::withheld_crossings).
 pub struct CrashInjector {
     id: InjectorId,
     target: CrashPoint,
@@ -103,8 +103,8 @@ pub struct CrashInjector {
 }
 
 impl CrashInjector {
-    /// An armed injector that lets `fire_after_n` crossings of `target` pass and panics at the next one (0: at the
-    /// first).
+    /// An armed injector that lets `fire_after_n` crossings of `target` pass and panics at the next one (0:
+    /// at the first).
     pub fn new(target: CrashPoint, fire_after_n: u64) -> Arc<Self> {
         Self::with_action(target, fire_after_n, CrashAction::Unwind)
     }
@@ -126,8 +126,8 @@ impl CrashInjector {
         self.target
     }
 
-    /// Lets it count and fire again after [`disarm`](Self::disarm). The count goes on where it stood; an injector
-    /// that has fired stays spent.
+    /// Lets it count and fire again after [`disarm`](Self::disarm). The count goes on where it stood; an
+    /// injector that has fired stays spent.
     pub fn arm(&self) {
         self.state.fetch_and(!DISARMED, Ordering::AcqRel);
     }
@@ -147,9 +147,9 @@ impl CrashInjector {
         self.state.load(Ordering::Acquire) & COUNT
     }
 
-    /// The crossings of the target at which a crash could only have aborted the process by accident, in their order:
-    /// all those made while the thread was panicking, and those at which it would have fired inside the destructor
-    /// of a thread-local.
+    /// The crossings of the target at which a crash could only have aborted the process by accident, in their
+    /// order: all those made while the thread was panicking, and those at which it would have fired inside
+    /// the destructor of a thread-local.
     pub fn withheld_crossings(&self) -> Vec<Crossing> {
         self.withheld
             .lock()
@@ -157,12 +157,12 @@ impl CrashInjector {
             .clone()
     }
 
-    /// Crosses `point`: returns if it is another point, disarmed, or has fired; else counts the crossing, and fires
-    /// if the count before it was at least `fire_after_n`.
+    /// Crosses `point`: returns if it is another point, disarmed, or has fired; else counts the crossing, and
+    /// fires if the count before it was at least `fire_after_n`.
     ///
     /// # Panics
-    /// That is the default action. On a thread inside [`run_with_crash`](super::run_with_crash) of this injector, or
-    /// one that inherited it, with a [`CrashPayload`] and in silence. Elsewhere with the message
+    /// That is the default action. On a thread inside [`run_with_crash`](super::run_with_crash) of this
+    /// injector, or one that inherited it, with a [`CrashPayload`] and in silence. Elsewhere with the message
     /// `CrashInjector: simulated crash at {point:?} after {n} crossings`.
     pub fn maybe_crash(&self, point: CrashPoint) {
         if point != self.target {
@@ -175,8 +175,8 @@ impl CrashInjector {
         }
     }
 
-    /// Counts a crossing of the target that comes before the one to fire at. False, and nothing is changed, if the
-    /// injector is due, disarmed, or has fired.
+    /// Counts a crossing of the target that comes before the one to fire at. False, and nothing is changed,
+    /// if the injector is due, disarmed, or has fired.
     ///
     /// Runs no foreign code, so a caller may hold its thread's slot.
     #[inline]
@@ -195,10 +195,11 @@ impl CrashInjector {
         false
     }
 
-    /// Fires if it is due. If not, it was disarmed or had fired when [`counts_early_crossing`](Self::counts_early_crossing)
-    /// looked, and the crossing passes uncounted, even if the injector was armed again since.
+    /// Fires if it is due. If not, it was disarmed or had fired when
+    /// [`counts_early_crossing`](Self::counts_early_crossing) looked, and the crossing passes uncounted, even
+    /// if the injector was armed again since.
     #[cold]
-    fn fire(&self) {
+    pub(super) fn fire(&self) {
         if !self.is_due(self.state.load(Ordering::Acquire)) {
             return;
         }

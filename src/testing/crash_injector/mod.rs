@@ -1,9 +1,9 @@
 //! Crash points, and the one-shot injector that crashes at them.
 //!
-//! A hook is one statement in a write path, [`check_crash_point`], which exists in test builds only. It asks the
-//! calling thread's slot: an empty slot means nothing happens, an injector in it counts the crossing and, once, fires.
-//! The slot belongs to the thread, so tests that run in parallel never crash one another; threads get their spawner's
-//! slot by [`inherit`], as every thread of the engine does.
+//! A hook is one statement in a write path, [`check_crash_point`], which exists in test builds only. It asks
+//! the calling thread's slot: an empty slot means nothing happens, an injector in it counts the crossing and,
+//! once, fires. The slot belongs to the thread, so tests that run in parallel never crash one another;
+//! threads get their spawner's slot by [`inherit`], as every thread of the engine does.
 //!
 //! | to | use |
 //! |---|---|
@@ -14,9 +14,10 @@
 //! | list the crossings there are, without a crash | [`CrossingRecorder`] with [`scoped_recorder`] |
 //! | hear of crossings on threads nobody watches | [`UnwatchedListener`] |
 //!
-//! Invariants: an injector fires exactly once however many threads cross together; a hook aborts the process only if
-//! the injector's action says so. So a crossing made while the thread is already panicking is kept in a list and
-//! passes, one in a thread-local's destructor never panics, and the slot is never borrowed while foreign code runs.
+//! Invariants: an injector fires exactly once however many threads cross together; a hook aborts the process
+//! only if the injector's action says so. So a crossing made while the thread is already panicking is kept in
+//! a list and passes, one in a thread-local's destructor never panics, and the slot is never borrowed while
+//! foreign code runs.
 
 mod injector;
 mod payload;
@@ -92,13 +93,13 @@ pub fn clear_injector() {
 
 /// Runs `f` with `injector` installed on the calling thread, and catches this injector's crash alone.
 ///
-/// Afterwards the slot holds what it held before, whichever way `f` ended. `Ok` is what `f` returned: also if it
-/// swallowed the crash, or the crash ended another thread; [`CrashInjector::has_fired`] tells. A panic that is not
-/// this injector's crash goes on unwinding, whatever fired before it, so runs nest: the inner one lets the outer one's
-/// crash through.
+/// Afterwards the slot holds what it held before, whichever way `f` ended. `Ok` is what `f` returned: also if
+/// it swallowed the crash, or the crash ended another thread; [`CrashInjector::has_fired`] tells. A panic
+/// that is not this injector's crash goes on unwinding, whatever fired before it, so runs nest: the inner one
+/// lets the outer one's crash through.
 ///
-/// What `f` changed by reference is left as the crash found it, like memory that a crashed process leaves behind;
-/// hence no `UnwindSafe` bound.
+/// What `f` changed by reference is left as the crash found it, like memory that a crashed process leaves
+/// behind; hence no `UnwindSafe` bound.
 ///
 /// # Errors
 /// The injector's target, if the crash unwound out of `f`. It printed nothing.
@@ -135,17 +136,17 @@ pub fn run_with_crash<T, F: FnOnce() -> T>(injector: &Arc<CrashInjector>, f: F) 
 fn require_unwinding(panic_aborts: bool) {
     assert!(
         !panic_aborts,
-        "run_with_crash needs panic = \"unwind\": this build has panic = \"abort\", where a simulated crash cannot be \
-         caught; change the profile, or crash a child process with CrashAction::Abort"
+        "run_with_crash needs panic = \"unwind\": this build has panic = \"abort\", where a simulated crash cannot \
+         be caught; change the profile, or crash a child process with CrashAction::Abort"
     );
 }
 
-/// Wraps the body of a thread so that the thread has the slot the calling thread has now: its injector, its recorder,
-/// and the runs it is inside of.
+/// Wraps the body of a thread so that the thread has the slot the calling thread has now: its injector, its
+/// recorder, and the runs it is inside of.
 ///
-/// A crash on it then unwinds with the typed payload and prints nothing, and the thread's `join` returns the payload,
-/// which [`crash_of`] recognises. The slot is the thread's for as long as `body` runs. It goes on watching after the
-/// spawner's run has ended.
+/// A crash on it then unwinds with the typed payload and prints nothing, and the thread's `join` returns the
+/// payload, which [`crash_of`] recognises. The slot is the thread's for as long as `body` runs. It goes on
+/// watching after the spawner's run has ended.
 ///
 /// # Examples
 /// ```

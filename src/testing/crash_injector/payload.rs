@@ -5,8 +5,8 @@ use std::any::Any;
 use super::injector::{CrashInjector, InjectorId};
 use super::point::CrashPoint;
 
-/// What an injected crash unwinds with on a thread inside [`run_with_crash`](super::run_with_crash) of its injector,
-/// or one that inherited it.
+/// What an injected crash unwinds with on a thread inside [`run_with_crash`](super::run_with_crash) of its
+/// injector, or one that inherited it.
 #[derive(Debug)]
 pub struct CrashPayload {
     injector: InjectorId,
@@ -41,7 +41,8 @@ impl CrashPayload {
 
 /// The injected crash in what `catch_unwind` or a thread's `join` returned, `None` for any other panic.
 ///
-/// Takes the payload itself and, because the two are easily mistaken for one another, a reference to its box too.
+/// Takes the payload itself and, because the two are easily mistaken for one another, a reference to its box
+/// too.
 ///
 /// # Examples
 /// ```

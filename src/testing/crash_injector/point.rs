@@ -21,13 +21,13 @@ use std::str::FromStr;
 pub enum CrashPoint {
     /// After the log append returned, before the hot tier is updated: the log has the event, memory does not.
     WalPreAggregate,
-    /// After the hot tier is updated, before the caller is acknowledged: log and memory have the event, nobody
-    /// was told.
+    /// After the hot tier is updated, before the caller is acknowledged: log and memory have the event,
+    /// nobody was told.
     WalPostAggregate,
     /// Before the checkpoint's batch is written: the old checkpoint, the whole log.
     CheckpointPreFlush,
-    /// After the checkpoint is flushed, before the log's marker: the new checkpoint, and a log that still holds
-    /// what it covers.
+    /// After the checkpoint is flushed, before the log's marker: the new checkpoint, and a log that still
+    /// holds what it covers.
     CheckpointPostFlush,
     /// Between the first decay score and the others: one score has the event, the others do not.
     SignalAggregationUpdate,

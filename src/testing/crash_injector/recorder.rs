@@ -1,7 +1,8 @@
 //! The recorder: lists every crossing made on the threads it watches, of all points, without a crash.
 //!
-//! The recording run of an enumeration uses it to learn which crashes there are. Invariant: the ordinal of a crossing
-//! is the `fire_after_n` with which an injector for its point, in the same run, fires at exactly that crossing.
+//! The recording run of an enumeration uses it to learn which crashes there are. Invariant: the ordinal of a
+//! crossing is the `fire_after_n` with which an injector for its point, in the same run, fires at exactly
+//! that crossing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
@@ -14,8 +15,9 @@ use super::slot;
 pub struct Crossing {
     /// The point that was crossed.
     pub point: CrashPoint,
-    /// How many crossings of the same point came before it, all watched threads together. `None` for one that no
-    /// injector would have counted: made while the thread was panicking, or on a thread that nobody watches.
+    /// How many crossings of the same point came before it, all watched threads together. `None` for one that
+    /// no injector would have counted: made while the thread was panicking, or on a thread that nobody
+    /// watches.
     pub ordinal: Option<u64>,
     /// The thread that crossed it.
     pub thread: ThreadId,
@@ -39,8 +41,9 @@ impl Crossing {
 /// Records the crossings of all points on every thread whose slot it is in, and on those that inherit it.
 ///
 /// It stands beside the slot's injector and changes nothing of what that does. A kit asks
-/// [`watches_this_thread`](Self::watches_this_thread) in each call that reaches its device: a thread that works on the
-/// plan's files and is not watched makes the plan void, because a crash on it would never be explored.
+/// [`watches_this_thread`](Self::watches_this_thread) in each call that reaches its device: a thread that
+/// works on the plan's files and is not watched makes the plan void, because a crash on it would never be
+/// explored.
 ///
 /// # Examples
 /// ```
@@ -76,7 +79,8 @@ struct Log {
 }
 
 impl CrossingRecorder {
-    /// A recorder that has recorded nothing and watches nobody yet: see [`scoped_recorder`](super::scoped_recorder).
+    /// A recorder that has recorded nothing and watches nobody yet: see
+    /// [`scoped_recorder`](super::scoped_recorder).
     pub fn new() -> Arc<Self> {
         Arc::default()
     }

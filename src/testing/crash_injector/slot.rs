@@ -1,12 +1,12 @@
 //! The calling thread's slot: which injector and which recorder watch the crossings it makes.
 //!
-//! Owns the thread's slot and, in front of it, [`INTEREST`]: a plain byte that says which points the slot wants to
-//! hear of, so that a hook nobody is interested in costs a load and a test. Invariant: the byte is what
-//! [`Slot::interest`] says of the slot. The slot is never borrowed while foreign code runs: actions, panic hooks and
-//! destructors of what it held may themselves cross points.
+//! Owns the thread's slot and, in front of it, [`INTEREST`]: a plain byte that says which points the slot
+//! wants to hear of, so that a hook nobody is interested in costs a load and a test. Invariant: the byte is
+//! what [`Slot::interest`] says of the slot. The slot is never borrowed while foreign code runs: actions,
+//! panic hooks and destructors of what it held may themselves cross points.
 //!
-//! Both are thread-locals without a destructor, which can be reached to the very end of the thread; what they hold is
-//! dropped by a third one, [`AT_THREAD_END`].
+//! Both are thread-locals without a destructor, which can be reached to the very end of the thread; what they
+//! hold is dropped by a third one, [`AT_THREAD_END`].
 
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
@@ -51,8 +51,8 @@ impl Slot {
         }
     }
 
-    /// Whether that was all there is to this crossing of an interesting point: no recorder, and an injector that
-    /// counts it and does not fire.
+    /// Whether that was all there is to this crossing of an interesting point: no recorder, and an injector
+    /// that counts it and does not fire.
     #[inline]
     fn counts_early_crossing(&self) -> bool {
         self.recorder.is_none()
@@ -112,10 +112,11 @@ fn crossed_beyond_counting(point: CrashPoint) {
     }
 }
 
-/// Changes the slot and returns what `change` took out of it, for the caller to drop once the slot is free again.
+/// Changes the slot and returns what `change` took out of it, for the caller to drop once the slot is free
+/// again.
 fn change<R>(change: impl FnOnce(&mut Slot) -> R) -> R {
-    // Its first use is what makes the thread run its destructor. If that has run, the thread is all but over: what is
-    // put into the slot from here on, and not taken out again, is never dropped.
+    // Its first use is what makes the thread run its destructor. If that has run, the thread is all but over:
+    // what is put into the slot from here on, and not taken out again, is never dropped.
     AT_THREAD_END.try_with(|_| ()).ok();
     change_only(change)
 }
@@ -188,8 +189,8 @@ pub struct SlotGuard {
     not_send: PhantomData<*const ()>,
 }
 
-/// The part of the slot that was replaced. Each restores its part alone, so an injector may come and go while a
-/// recorder listens.
+/// The part of the slot that was replaced. Each restores its part alone, so an injector may come and go while
+/// a recorder listens.
 enum Before {
     Injector(Option<Arc<CrashInjector>>),
     Recorder(Option<Arc<CrossingRecorder>>),
@@ -227,7 +228,8 @@ impl fmt::Debug for SlotGuard {
     }
 }
 
-/// Installs `injector` in the calling thread's slot until the guard is dropped, which restores what was there.
+/// Installs `injector` in the calling thread's slot until the guard is dropped, which restores what was
+/// there.
 ///
 /// # Examples
 /// ```
@@ -247,8 +249,8 @@ pub fn scoped_injector(injector: &Arc<CrashInjector>) -> SlotGuard {
     })))
 }
 
-/// Lets `recorder` record the calling thread's crossings until the guard is dropped, which restores what was there.
-/// An installed injector goes on as before.
+/// Lets `recorder` record the calling thread's crossings until the guard is dropped, which restores what was
+/// there. An installed injector goes on as before.
 pub fn scoped_recorder(recorder: &Arc<CrossingRecorder>) -> SlotGuard {
     SlotGuard::new(Before::Recorder(change(|slot| {
         slot.recorder.replace(Arc::clone(recorder))
@@ -257,11 +259,11 @@ pub fn scoped_recorder(recorder: &Arc<CrossingRecorder>) -> SlotGuard {
 
 /// Whether the calling code runs inside the destructor of a thread-local, where a panic aborts the process.
 ///
-/// The standard library has no such question, and no thread-local of ours could answer it: destructors run in the
-/// reverse order of first use, so one that was first used after ours runs before anything of ours notices. What is
-/// left is to look for the standard library's frame on the stack. That takes milliseconds, and is asked only when a
-/// panic that nobody is known to catch is about to be thrown. In a program stripped of its symbols the answer is
-/// always no.
+/// The standard library has no such question, and no thread-local of ours could answer it: destructors run in
+/// the reverse order of first use, so one that was first used after ours runs before anything of ours
+/// notices. What is left is to look for the standard library's frame on the stack. That takes milliseconds,
+/// and is asked only when a panic that nobody is known to catch is about to be thrown. In a program stripped
+/// of its symbols the answer is always no.
 pub(super) fn in_thread_local_destructor() -> bool {
     Backtrace::force_capture()
         .to_string()

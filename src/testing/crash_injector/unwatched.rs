@@ -1,8 +1,8 @@
 //! Crossings on threads that nobody watches, for whoever asks to hear of them.
 //!
-//! A plan whose point is crossed only on a thread that inherited no slot would pass without having crashed. Owns the
-//! process's list of listeners and the flag the hook reads. Invariant: the flag is set exactly while there is a
-//! listener; what they hear decides nothing in this module, neither a count nor a crash.
+//! A plan whose point is crossed only on a thread that inherited no slot would pass without having crashed.
+//! Owns the process's list of listeners and the flag the hook reads. Invariant: the flag is set exactly while
+//! there is a listener; what they hear decides nothing in this module, neither a count nor a crash.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,14 +18,14 @@ static LISTENERS: Mutex<Vec<Arc<Heard>>> = Mutex::new(Vec::new());
 
 type Heard = Mutex<Vec<Crossing>>;
 
-/// Hears, from its making until it is dropped, every crossing in the process that was made on a thread whose slot
-/// holds neither an injector nor a recorder.
+/// Hears, from its making until it is dropped, every crossing in the process that was made on a thread whose
+/// slot holds neither an injector nor a recorder.
 ///
-/// In a process that runs one plan, what it hears is the plan's. Among tests that run in parallel it also hears other
-/// tests' unwatched threads: there it is a hint to be printed beside a failure, with the threads' names, and no
-/// verdict. The exact question is
-/// [`CrossingRecorder::watches_this_thread`](super::CrossingRecorder::watches_this_thread), asked by the plan's own
-/// device.
+/// In a process that runs one plan, what it hears is the plan's. Among tests that run in parallel it also
+/// hears other tests' unwatched threads: there it is a hint to be printed beside a failure, with the threads'
+/// names, and no verdict. The exact question is
+/// [`CrossingRecorder::watches_this_thread`](super::CrossingRecorder::watches_this_thread), asked by the
+/// plan's own device.
 ///
 /// # Examples
 /// ```

@@ -72,7 +72,8 @@ fn assert_found(log: &str, expected: &[&str]) {
     assert_eq!(findings_in(log), expected);
 }
 
-const MISSING: &str = "Hook { file: \"src/log.rs\", function: \"record\", point: \"WalPreAggregate\" } is there 0 times instead of 1";
+const MISSING: &str = "Hook { file: \"src/log.rs\", function: \"record\", point: \"WalPreAggregate\" } \
+                       is there 0 times instead of 1";
 
 #[test]
 fn sources_that_keep_the_rule_have_no_findings() {

@@ -184,3 +184,41 @@ fn a_full_item_has_room_for_the_newcomers_of_one_event_and_no_more() {
         );
     }
 }
+
+#[test]
+fn every_event_crosses_the_hook_once_with_all_edges_in_and_nothing_evicted() {
+    use crate::testing::{CrashInjector, CrashPoint, run_with_crash};
+    let config = CoEngagementConfig {
+        ring_len_max: 8,
+        degree_max: 2,
+        nodes_max: 100,
+        ..small()
+    };
+    let events = [1, 2, 3, 4, 2, 5, 5];
+    // A new user, full items, and repeats alike.
+    let injector = CrashInjector::new(CrashPoint::CoEngagementUpdate, events.len() as u64);
+    let mut whole = index(config);
+    run_with_crash(&injector, || {
+        for item in events {
+            whole.record_positive(UserId(1), EntityId(item), 1.0, 0);
+        }
+    })
+    .unwrap();
+    assert_eq!(injector.crossing_count(), events.len() as u64);
+
+    let mut torn = index(config);
+    for item in 1..=4 {
+        torn.record_positive(UserId(1), EntityId(item), 1.0, 0);
+    }
+    let injector = CrashInjector::new(CrashPoint::CoEngagementUpdate, 0);
+    let crash = run_with_crash(&injector, || torn.record_positive(UserId(1), EntityId(9), 1.0, 0));
+    assert_eq!(crash, Err(CrashPoint::CoEngagementUpdate));
+    let edges_len = |item| torn.nodes.get(item).map(|node| node.edges.len());
+    assert_eq!([1, 2, 3, 4, 9].map(edges_len), [3, 3, 3, 3, 4].map(Some));
+    let ring = torn.users.get(1).map(|ring| ring.items().to_vec());
+    assert_eq!(
+        ring,
+        Some(vec![1, 2, 3, 4]),
+        "the ring has not taken the item yet"
+    );
+}

@@ -62,7 +62,7 @@ impl Sample {
 
     /// Opens `content`. After a refusal nothing may have changed; else the state must be one after at least `least`
     /// batches, a second open must find nothing to do, and writing must go on. Gives whether it opened.
-    fn check(&self, content: &Content, least: usize, context: &str) -> bool {
+    fn check(&self, content: &Content, least: usize, at: &str) -> bool {
         let disk = Disk::with(content);
         let store = match open(&disk) {
             Ok(store) => store,
@@ -74,8 +74,8 @@ impl Sample {
                         | Error::UnsupportedVersion { .. }
                         | Error::SegmentMissing { .. }
                 );
-                assert!(is_named, "{context}: {error}");
-                assert!(disk.content() == *content, "{context}: refused and yet changed");
+                assert!(is_named, "{at}: {error}");
+                assert!(disk.content() == *content, "{at}: refused and yet changed");
                 return false;
             }
         };
@@ -84,19 +84,16 @@ impl Sample {
         let count = self.states.iter().position(|state| *state == found);
         assert!(
             count.is_some_and(|count| count >= least),
-            "{context}: {count:?} batches: {found:?}"
+            "{at}: {count:?} batches: {found:?}"
         );
         drop(store);
         let after = disk.content();
         let again = open(&disk).unwrap();
-        assert_eq!(again.recovery().cut_bytes, 0, "{context}");
-        assert!(
-            disk.content() == after,
-            "{context}: the second open changed something"
-        );
+        assert_eq!(again.recovery().cut_bytes, 0, "{at}");
+        assert!(disk.content() == after, "{at}: the second open changed something");
         again.put(b"more", b"").unwrap();
         drop(again);
-        assert_eq!(pairs(&open(&disk).unwrap()).len(), found.len() + 1, "{context}");
+        assert_eq!(pairs(&open(&disk).unwrap()).len(), found.len() + 1, "{at}");
         true
     }
 }
@@ -123,8 +120,8 @@ fn a_flipped_bit_anywhere_opens_to_a_state_no_older_than_the_promise_or_is_refus
         for bit in 0..sample.content[&path(number)].len() * 8 {
             let mut content = sample.content.clone();
             content.get_mut(&path(number)).unwrap()[bit / 8] ^= 1 << (bit % 8);
-            let context = format!("file {number}, bit {} of byte {}", bit % 8, bit / 8);
-            opened_len += usize::from(sample.check(&content, sample.promised, &context));
+            let at = format!("file {number}, bit {} of byte {}", bit % 8, bit / 8);
+            opened_len += usize::from(sample.check(&content, sample.promised, &at));
         }
     }
     assert!(opened_len > 0, "not even the last record may be torn");

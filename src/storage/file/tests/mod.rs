@@ -73,7 +73,7 @@ fn files(content: &Content) -> impl Iterator<Item = (&PathBuf, &Vec<u8>)> {
     content.iter().filter(|(path, _)| path.starts_with(DIR))
 }
 
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+/// `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
 struct Random(u64);
 
 impl Random {

@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::super::FileStoreOptions;
+use super::super::format::Operation;
 use super::disk::Disk;
 use super::{DIR, FileStore, Pairs, Random, SEGMENT_BYTES, apply, open, options, pairs, validate};
 use crate::Error;
@@ -243,12 +244,13 @@ fn keys_and_batches_over_their_limits_are_refused_before_anything_is_written() {
     for error in [store.put(b"", b""), store.delete(b"")] {
         assert!(matches!(error, Err(Error::InvalidInput { field: "key", .. })));
     }
+    // One value four times over, so that a batch over the limit takes little memory.
     let quarter = vec![0; STORE_BATCH_BYTES_MAX as usize / 4];
-    let mut batch = WriteBatch::new();
-    for key in 0..4_u8 {
-        batch.put([key], quarter.as_slice());
-    }
-    let error = store.write_batch(batch).unwrap_err();
+    let operation = Operation {
+        key: b"k",
+        value: Some(&quarter),
+    };
+    let error = store.commit(&[operation; 4]).unwrap_err();
     assert!(matches!(error, Error::LimitExceeded { found, .. } if found == STORE_BATCH_BYTES_MAX + 4 * 11));
     assert_eq!(disk.operations().len(), before);
     assert_eq!(store.get(&long).unwrap(), None);

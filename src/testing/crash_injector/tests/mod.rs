@@ -1,4 +1,5 @@
-//! The injector by itself: counting, arming, firing once. Its siblings test the slot, the runs and the recorder.
+//! The injector by itself: counting, arming, firing once. Its siblings test the slot, the runs and the
+//! recorder.
 
 mod point;
 #[cfg(unix)]
@@ -287,23 +288,40 @@ fn a_called_action_that_panics_is_a_panic_of_its_own() {
 }
 
 #[test]
+fn a_crossing_seen_while_disarmed_passes_although_armed_again_before_it_is_judged() {
+    let injector = CrashInjector::new(TARGET, 5);
+    injector.disarm();
+    assert!(!injector.counts_early_crossing());
+    injector.arm();
+    injector.fire();
+    assert_eq!((injector.has_fired(), injector.crossing_count()), (false, 0));
+}
+
+#[test]
 fn a_crossing_while_the_thread_panics_is_neither_counted_nor_fired_but_kept() {
-    let injector = CrashInjector::new(TARGET, 1);
-    let payload = catch_unwind(AssertUnwindSafe(|| {
-        run_with_crash(&injector, || {
-            let _second = CrossesOnDrop(TARGET);
-            let _first = CrossesOnDrop(TARGET);
-            let _another_point = CrossesOnDrop(OTHER);
-            cross(1);
-            panic!("on purpose");
-        })
-    }))
-    .expect_err("not the injector's panic");
-    assert_eq!(text_of(&*payload), Some("on purpose"));
-    assert_eq!((injector.has_fired(), injector.crossing_count()), (false, 1));
-    let withheld = injector.withheld_crossings();
-    assert_eq!(withheld.len(), 2);
-    assert_eq!(withheld[0], Crossing::here(TARGET, None));
+    for threshold in [1, 2, 100] {
+        let injector = CrashInjector::new(TARGET, threshold);
+        let payload = catch_unwind(AssertUnwindSafe(|| {
+            run_with_crash(&injector, || {
+                let _second = CrossesOnDrop(TARGET);
+                let _first = CrossesOnDrop(TARGET);
+                let _another_point = CrossesOnDrop(OTHER);
+                cross(1);
+                panic!("on purpose");
+            })
+        }))
+        .expect_err("not the injector's panic");
+        assert_eq!(text_of(&*payload), Some("on purpose"));
+        assert_eq!(
+            (injector.has_fired(), injector.crossing_count()),
+            (false, 1),
+            "threshold {threshold}"
+        );
+        assert_eq!(
+            injector.withheld_crossings(),
+            vec![Crossing::here(TARGET, None); 2]
+        );
+    }
 }
 
 #[test]

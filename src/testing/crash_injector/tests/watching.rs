@@ -204,7 +204,8 @@ fn a_recorder_knows_whether_it_watches_the_thread_that_asks() {
     assert!(!recorder.watches_this_thread(), "replaced");
 }
 
-/// What the listener heard from threads of that name: tests run in parallel, and it hears their threads as well.
+/// What the listener heard from threads of that name: tests run in parallel, and it hears their threads as
+/// well.
 fn heard_from(listener: &UnwatchedListener, name: &str) -> Vec<(CrashPoint, Option<u64>)> {
     let heard = listener
         .heard()

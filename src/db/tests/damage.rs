@@ -1,0 +1,240 @@
+//! Damaged logs: every cut and flipped byte opens to a legal prefix or is refused, with nothing changed.
+
+use super::*;
+
+const LEN: u64 = 36;
+
+/// A database of several segments whose last events were never synced, and the state after each event.
+fn sample() -> (Image, Vec<Export>) {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::OperatingSystem).unwrap();
+    for i in 0..LEN {
+        record(&db, i).unwrap();
+    }
+    drop(db);
+    (content(&disk), (0..=LEN).map(state_after).collect())
+}
+
+/// Opens a damaged image. Gives how many events it holds, or nothing if it is refused.
+fn outcome(image: &Image, states: &[Export], what: &str) -> Option<usize> {
+    let disk = SimDisk::from_image(image);
+    match open(&disk, Durability::OperatingSystem) {
+        Ok(db) => {
+            let found = db.export().unwrap();
+            let len = states.iter().position(|state| *state == found);
+            let len = len.unwrap_or_else(|| panic!("{what}: the state is that of no prefix"));
+            assert_eq!(db.last_sequence(), len as u64, "{what}");
+            Some(len)
+        }
+        Err(error) => {
+            assert!(
+                matches!(
+                    error,
+                    Error::Corrupt { .. }
+                        | Error::BadMagic { .. }
+                        | Error::UnsupportedVersion { .. }
+                        | Error::ForeignDatabase { .. }
+                        | Error::SegmentMissing { .. }
+                ),
+                "{what}: {error}"
+            );
+            let mut before = image.clone();
+            before.insert_file(format!("{PATH}/LOCK"), []);
+            let after = content(&disk);
+            assert_eq!(
+                after.hash(),
+                before.hash(),
+                "{what}: {error}: {:?}",
+                after.differences(&before)
+            );
+            None
+        }
+    }
+}
+
+/// The first sequence number of each segment, and how many events are promised as synced by a later segment.
+fn promised(segments: &[String]) -> usize {
+    let last = segments.last().unwrap();
+    let name = last.rsplit('/').next().unwrap();
+    name[..20].parse::<usize>().unwrap() - 1
+}
+
+#[test]
+fn a_log_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
+    let (image, states) = sample();
+    let segments = log_files(&image);
+    assert!(segments.len() > 3);
+    let promised = promised(&segments);
+    let mut shortened = 0;
+    for segment in &segments {
+        let bytes = image.file(segment).unwrap().to_vec();
+        let is_last = Some(segment) == segments.last();
+        for len in 0..bytes.len() {
+            let mut cut = image.clone();
+            cut.insert_file(segment, &bytes[..len]);
+            let what = format!("{segment} cut at {len}");
+            match outcome(&cut, &states, &what) {
+                Some(found) => {
+                    assert!(
+                        found >= promised,
+                        "{what}: {found} events, {promised} were promised"
+                    );
+                    shortened += usize::from(found < LEN as usize);
+                }
+                None => assert!(!is_last || len < 64, "{what}: a torn tail is no corruption"),
+            }
+        }
+    }
+    assert!(shortened > 100, "the last segment is cut inside its frames");
+}
+
+#[test]
+fn a_log_with_any_byte_flipped_opens_to_a_legal_prefix_or_is_refused() {
+    let (image, states) = sample();
+    let segments = log_files(&image);
+    let promised = promised(&segments);
+    let (mut refused, mut opened) = (0, 0);
+    for segment in &segments {
+        let bytes = image.file(segment).unwrap().to_vec();
+        for offset in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[offset] ^= 1 << (offset % 8);
+            let mut damaged = image.clone();
+            damaged.insert_file(segment, flipped);
+            let what = format!("{segment} flipped at {offset}");
+            match outcome(&damaged, &states, &what) {
+                Some(found) => {
+                    assert!(
+                        found >= promised,
+                        "{what}: {found} events, {promised} were promised"
+                    );
+                    opened += 1;
+                }
+                None => refused += 1,
+            }
+        }
+    }
+    assert!(
+        refused > 1000 && opened > 300,
+        "{refused} refused, {opened} opened"
+    );
+}
+
+#[test]
+fn a_bad_frame_that_a_later_frame_promises_as_synced_is_corruption_with_file_offset_and_sequence() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..3 {
+        record(&db, i).unwrap();
+    }
+    drop(db);
+    let image = content(&disk);
+    let segment = log_files(&image).pop().unwrap();
+    let mut bytes = image.file(&segment).unwrap().to_vec();
+    bytes[64 + 40] ^= 1;
+    let mut damaged = image.clone();
+    damaged.insert_file(&segment, bytes);
+    let disk = SimDisk::from_image(&damaged);
+    let error = open(&disk, Durability::EverySynced).unwrap_err();
+    let Error::Corrupt {
+        path,
+        offset: 64,
+        sequence: Some(1),
+        ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(path.display().to_string(), segment);
+    assert!(error.to_string().contains("offset 64, sequence 1"), "{error}");
+}
+
+#[test]
+fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silence() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::OperatingSystem).unwrap();
+    for i in 0..3 {
+        record(&db, i).unwrap();
+    }
+    db.close().unwrap();
+    drop(db);
+    let image = content(&disk);
+    let segment = log_files(&image).pop().unwrap();
+    let bytes = image.file(&segment).unwrap().to_vec();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    // Below the close frame, which is the last one and has 40 bytes, nothing may be dropped.
+    for offset in 64..end - 40 {
+        let mut flipped = bytes.clone();
+        flipped[offset] ^= 0x10;
+        let mut damaged = image.clone();
+        damaged.insert_file(&segment, flipped);
+        let result = open(&SimDisk::from_image(&damaged), Durability::OperatingSystem);
+        assert!(
+            matches!(result, Err(Error::Corrupt { .. })),
+            "flipped at {offset}: {result:?}"
+        );
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..5 {
+        record(&db, i).unwrap();
+    }
+    let older = content(&disk);
+    db.checkpoint().unwrap();
+    record(&db, 5).unwrap();
+    drop(db);
+    let newer = content(&disk);
+    let mut mixed = Image::new();
+    for dir in newer.dirs() {
+        mixed.insert_dir(dir);
+    }
+    for (path, bytes) in newer
+        .files()
+        .filter(|(path, _)| !path.starts_with(format!("{PATH}/store")))
+    {
+        mixed.insert_file(path, bytes);
+    }
+    for (path, bytes) in older
+        .files()
+        .filter(|(path, _)| path.starts_with(format!("{PATH}/store")))
+    {
+        mixed.insert_file(path, bytes);
+    }
+    let error = open(&SimDisk::from_image(&mixed), Durability::EverySynced).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Corrupt {
+                what: "storage is behind the checkpoint that this marker confirms",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_reading_error_is_neither_a_torn_tail_nor_corruption() {
+    use crate::testing::sim_disk::{DiskOperationKind, Fault, SimDiskOptions};
+    let (image, _) = sample();
+    let options = SimDiskOptions {
+        records_reads: true,
+        ..SimDiskOptions::default()
+    };
+    let disk = SimDisk::with_options(&image, options);
+    disk.fail_every(
+        DiskOperationKind::Read,
+        Fault::ErrorBefore(std::io::ErrorKind::Other),
+    );
+    let error = open(&disk, Durability::OperatingSystem).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    disk.clear_faults();
+    assert_eq!(
+        open(&disk, Durability::OperatingSystem).unwrap().last_sequence(),
+        LEN
+    );
+}

@@ -1,0 +1,279 @@
+//! What survives a power loss, and what must be durable before what.
+
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::storage::{BatchOperation, MemoryStore, Scan, StorageEngine, WriteBatch, keys};
+use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash};
+
+#[test]
+fn an_acknowledged_event_is_durable_when_every_event_is_synced() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..40 {
+        record(&db, i).unwrap();
+        assert_eq!(disk.undurable(), [], "after event {i}");
+        assert_eq!(db.durable_sequence(), db.last_sequence());
+    }
+    assert!(log_files(&content(&disk)).len() > 3, "there were rotations");
+    let reopened = open(&crashed(&disk, &ImageChoice::Synced), Durability::EverySynced).unwrap();
+    assert_eq!(reopened.export().unwrap(), state_after(40));
+}
+
+#[test]
+fn a_change_of_a_collection_is_durable_when_every_event_is_synced() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    db.create_collection("saved").unwrap();
+    assert_eq!(disk.undurable(), []);
+    db.add_to_collection("saved", EntityId(3)).unwrap();
+    assert_eq!(disk.undurable(), []);
+    db.add_to_collection("saved", EntityId(4)).unwrap();
+    db.remove_from_collection("saved", EntityId(3)).unwrap();
+    assert_eq!(disk.undurable(), []);
+    let reopened = open(&crashed(&disk, &ImageChoice::Synced), Durability::EverySynced).unwrap();
+    assert_eq!(reopened.collection_members("saved").unwrap(), [EntityId(4)]);
+    reopened.delete_collection("saved").unwrap();
+    assert!(reopened.collections().unwrap().is_empty());
+}
+
+#[test]
+fn a_sync_makes_events_and_collections_durable_whatever_the_policy() {
+    for policy in POLICIES {
+        let disk = SimDisk::new();
+        let db = open(&disk, policy).unwrap();
+        db.create_collection("saved").unwrap();
+        for i in 0..5 {
+            record(&db, i).unwrap();
+        }
+        db.sync().unwrap();
+        assert_eq!(disk.undurable(), [], "{policy:?}");
+        assert_eq!(db.durable_sequence(), db.last_sequence());
+        record(&db, 5).unwrap();
+        let reopened = open(&crashed(&disk, &ImageChoice::Synced), policy).unwrap();
+        let survived = if policy == Durability::EverySynced { 6 } else { 5 };
+        let mut expected = state_after(survived);
+        expected.collections.push(crate::CollectionExport {
+            name: b"saved".to_vec(),
+            members: Vec::new(),
+        });
+        assert_eq!(reopened.export().unwrap(), expected, "{policy:?}");
+    }
+}
+
+#[test]
+fn the_timed_sync_of_the_caller_covers_events_and_collections() {
+    #[derive(Debug)]
+    struct Ticking(std::sync::atomic::AtomicI64);
+    impl Clock for Ticking {
+        fn now_ms(&self) -> i64 {
+            NOW_MS + self.0.fetch_add(600, std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+    let disk = SimDisk::new();
+    let policy = Durability::SyncedEvery { interval_ms: 1000 };
+    let options = options(&disk, policy).clock(Arc::new(Ticking(0.into())));
+    let db = TidalDb::open(PATH, options).unwrap();
+    db.create_collection("saved").unwrap();
+    record(&db, 0).unwrap();
+    assert_eq!(db.durable_sequence(), 0, "the interval is not over");
+    record(&db, 1).unwrap();
+    assert_eq!(
+        db.durable_sequence(),
+        1,
+        "what there was is synced before the next event"
+    );
+    let reopened = open(&crashed(&disk, &ImageChoice::Synced), policy).unwrap();
+    assert_eq!(reopened.collections().unwrap(), [b"saved"]);
+}
+
+#[test]
+fn a_segment_is_synced_before_its_successor_takes_a_frame() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::OperatingSystem).unwrap();
+    let mut rotations = 0;
+    for i in 0..60 {
+        let before = log_files(&content(&disk)).len();
+        let sequence = record(&db, i).unwrap();
+        if log_files(&content(&disk)).len() > before {
+            rotations += 1;
+            let crashed = crashed(&disk, &ImageChoice::Synced);
+            let reopened = open(&crashed, Durability::OperatingSystem).unwrap();
+            assert!(
+                reopened.last_sequence() >= sequence - 1,
+                "the old segment is whole"
+            );
+            assert_eq!(reopened.export().unwrap(), state_after(reopened.last_sequence()));
+        }
+    }
+    assert!(rotations > 3);
+}
+
+#[test]
+fn sequence_numbers_that_a_checkpoint_covers_are_not_used_again_after_a_power_loss() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::OperatingSystem).unwrap();
+    for i in 0..6 {
+        record(&db, i).unwrap();
+    }
+    let covered = db.checkpoint().unwrap();
+    assert_eq!((covered, db.durable_sequence()), (6, 6));
+    // The log was never synced: its frames are gone, the checkpoint is not.
+    let disk = crashed(&disk, &ImageChoice::Synced);
+    let db = open(&disk, Durability::OperatingSystem).unwrap();
+    assert_eq!(db.export().unwrap(), state_after(6));
+    assert_eq!(db.last_sequence(), 6);
+    assert_eq!(record(&db, 6).unwrap(), 7);
+    let reopened = open(&crashed(&disk, &ImageChoice::All), Durability::OperatingSystem).unwrap();
+    assert_eq!(reopened.recovery_report().events_replayed, 1);
+    assert_eq!(reopened.export().unwrap(), state_after(7));
+}
+
+/// Keeps the keys of every batch.
+#[derive(Clone, Default)]
+struct BatchKeys {
+    inner: MemoryStore,
+    batches: Arc<Mutex<Vec<Vec<Vec<u8>>>>>,
+}
+
+impl StorageEngine for BatchKeys {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.get(key)
+    }
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.inner.put(key, value)
+    }
+    fn delete(&self, key: &[u8]) -> Result<(), Error> {
+        self.inner.delete(key)
+    }
+    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
+        self.inner.scan_prefix(prefix)
+    }
+    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
+        let key = |operation: &BatchOperation| match operation {
+            BatchOperation::Put { key, .. } | BatchOperation::Delete { key } => key.clone(),
+        };
+        self.batches
+            .lock()
+            .unwrap()
+            .push(batch.operations().iter().map(key).collect());
+        self.inner.write_batch(batch)
+    }
+    fn flush(&self) -> Result<(), Error> {
+        self.inner.flush()
+    }
+}
+
+#[test]
+fn the_covered_sequence_travels_in_the_one_batch_of_its_checkpoint() {
+    let (disk, storage) = (SimDisk::new(), BatchKeys::default());
+    let options = options(&disk, Durability::EverySynced);
+    let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage.clone())).unwrap();
+    storage.batches.lock().unwrap().clear();
+    for i in 0..20 {
+        record(&db, i).unwrap();
+        if i % 5 == 4 {
+            db.checkpoint().unwrap();
+        }
+    }
+    let batches = storage.batches.lock().unwrap();
+    assert_eq!(batches.len(), 4, "one batch for each checkpoint");
+    for batch in batches.iter() {
+        assert!(batch.contains(&keys::CHECKPOINT.to_vec()));
+        for prefix in [
+            keys::STATES,
+            keys::COHORT_STATES,
+            keys::CO_ENGAGEMENT[0],
+            keys::CO_ENGAGEMENT[1],
+        ] {
+            assert!(
+                batch.iter().any(|key| key.starts_with(prefix)),
+                "no key below {prefix:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_recorded_during_a_checkpoint_is_not_in_it_and_is_replayed_once() {
+    for point in [CrashPoint::CheckpointPreFlush, CrashPoint::CheckpointPostFlush] {
+        let disk = SimDisk::new();
+        let db = Arc::new(open(&disk, Durability::EverySynced).unwrap());
+        for i in 0..10 {
+            record(&db, i).unwrap();
+        }
+        // Recorded between the fence and the marker, by the checkpointing thread itself.
+        let recorder = Arc::clone(&db);
+        let action = CrashAction::call(move |_, _| {
+            for i in 10..15 {
+                record(&recorder, i).unwrap();
+            }
+        });
+        let injector = CrashInjector::with_action(point, 0, action);
+        assert_eq!(run_with_crash(&injector, || db.checkpoint().unwrap()), Ok(10));
+        assert!(injector.has_fired());
+        let reopened = open(&crashed(&disk, &ImageChoice::All), Durability::EverySynced).unwrap();
+        assert_eq!(reopened.recovery_report().checkpoint_sequence, 10);
+        assert_eq!(reopened.recovery_report().events_replayed, 5, "{point}");
+        assert_eq!(reopened.export().unwrap(), state_after(15), "{point}");
+        // What the first checkpoint left out is in the second one.
+        db.checkpoint().unwrap();
+        let reopened = open(&crashed(&disk, &ImageChoice::Synced), Durability::EverySynced).unwrap();
+        assert_eq!(reopened.recovery_report().events_replayed, 0);
+        assert_eq!(reopened.export().unwrap(), state_after(15), "{point}");
+    }
+}
+
+#[test]
+fn a_checkpoint_trims_the_segments_it_covers_and_no_other() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..40 {
+        record(&db, i).unwrap();
+    }
+    assert!(log_files(&content(&disk)).len() > 3);
+    let bytes = db.statistics().unwrap().log_bytes;
+    db.checkpoint().unwrap();
+    assert_eq!(log_files(&content(&disk)).len(), 1);
+    assert!(db.statistics().unwrap().log_bytes < bytes / 3);
+    // The removals are durable; the marker, which nothing needs, waits for the next sync.
+    let pending = disk.undurable();
+    assert!(pending.iter().all(|pending| pending.len == 40), "{pending:?}");
+    db.sync().unwrap();
+    assert_eq!(disk.undurable(), []);
+}
+
+#[test]
+fn dropping_changes_nothing_on_disk_and_closing_makes_all_durable() {
+    for policy in POLICIES {
+        let disk = SimDisk::new();
+        let db = open(&disk, policy).unwrap();
+        for i in 0..5 {
+            record(&db, i).unwrap();
+        }
+        let operations = disk.operations_len();
+        drop(db);
+        assert_eq!(
+            disk.operations_len(),
+            operations,
+            "{policy:?}: nothing but the unlocking"
+        );
+        let db = open(&disk, policy).unwrap();
+        record(&db, 5).unwrap();
+        db.close().unwrap();
+        assert_eq!(disk.undurable(), [], "{policy:?}");
+        let operations = disk.operations_len();
+        drop(db);
+        assert_eq!(disk.operations_len(), operations);
+        let reopened = open(&crashed(&disk, &ImageChoice::Synced), policy).unwrap();
+        assert_eq!(reopened.export().unwrap(), state_after(6), "{policy:?}");
+        assert_eq!(
+            reopened
+                .recovery_report()
+                .torn_tail
+                .as_ref()
+                .map(|tail| tail.zeros),
+            Some(true)
+        );
+    }
+}

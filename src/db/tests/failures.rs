@@ -1,0 +1,248 @@
+//! Failing operations: the call fails, the handle is poisoned with the first cause, reads go on, nothing is lost.
+
+use std::io::ErrorKind;
+
+use super::*;
+use crate::testing::sim_disk::{DiskOperationKind, Fault};
+
+/// Records, checkpoints and changes a collection until something fails. Gives how many events were acknowledged.
+fn run(db: &TidalDb) -> (u64, Option<Error>) {
+    let mut acknowledged = 0;
+    let mut step = || -> Result<(), Error> {
+        db.create_collection("saved")?;
+        for i in 0..30 {
+            record(db, i)?;
+            acknowledged += 1;
+            if i % 8 == 7 {
+                db.checkpoint()?;
+            }
+        }
+        db.close()
+    };
+    let failed = step().err();
+    (acknowledged, failed)
+}
+
+fn first_cause(error: &Error) -> &Error {
+    match error {
+        Error::AfterAppend { source, .. } => first_cause(source),
+        Error::Poisoned { cause } => first_cause(cause),
+        other => other,
+    }
+}
+
+#[test]
+fn any_failing_operation_poisons_the_handle_and_loses_nothing_acknowledged() {
+    let operations = {
+        let disk = SimDisk::new();
+        let opened = {
+            let db = open(&disk, Durability::EverySynced).unwrap();
+            let opened = disk.operations_len();
+            assert!(run(&db).1.is_none());
+            opened
+        };
+        opened..disk.operations_len()
+    };
+    let faults = [
+        Fault::ErrorBefore(ErrorKind::StorageFull),
+        Fault::ErrorAfter(ErrorKind::Other),
+        Fault::ErrorMidway(13, ErrorKind::StorageFull),
+        Fault::SyncLoses(ErrorKind::Other),
+    ];
+    let mut failed_runs = 0;
+    for (ordinal, fault) in operations.flat_map(|ordinal| faults.map(|fault| (ordinal, fault))) {
+        let disk = SimDisk::new();
+        let db = open(&disk, Durability::EverySynced).unwrap();
+        disk.fail_operation(ordinal, fault);
+        let (acknowledged, failed) = run(&db);
+        if disk.faults_fired().is_empty() {
+            assert!(
+                failed.is_none(),
+                "operation {ordinal} is of no kind that {fault:?} applies to"
+            );
+            continue;
+        }
+        failed_runs += 1;
+        let context = format!("{fault:?} at operation {ordinal}: {failed:?}");
+        let error = failed.expect(&context);
+        let Error::Io { path, source, .. } = first_cause(&error) else {
+            panic!("{context}")
+        };
+        assert!(path.starts_with(PATH), "{context}");
+        let expected = match fault {
+            Fault::ErrorBefore(kind)
+            | Fault::ErrorAfter(kind)
+            | Fault::SyncLoses(kind)
+            | Fault::ErrorMidway(_, kind) => kind,
+            other => panic!("{other:?} fails nothing"),
+        };
+        assert_eq!(source.kind(), expected, "{context}");
+        let operations_len = disk.operations_len();
+        let again = record(&db, 99).unwrap_err();
+        assert!(
+            matches!(again, Error::Poisoned { .. } | Error::Closed),
+            "{context}: {again}"
+        );
+        if !matches!(again, Error::Closed) {
+            assert_eq!(
+                first_cause(&again).to_string(),
+                first_cause(&error).to_string(),
+                "{context}"
+            );
+            db.export().expect(&context);
+            assert!(db.close().is_err());
+        }
+        drop(db);
+        assert_eq!(
+            disk.operations_len(),
+            operations_len,
+            "{context}: nothing is retried, nothing trimmed"
+        );
+        for choice in [ImageChoice::All, ImageChoice::Synced] {
+            let reopened = open(&crashed(&disk, &choice), Durability::EverySynced).expect(&context);
+            let mut found = reopened.export().unwrap();
+            found.collections.clear();
+            let in_flight = found == state_after(acknowledged + 1);
+            assert!(
+                in_flight || found == state_after(acknowledged),
+                "{context}: {choice}"
+            );
+        }
+    }
+    assert!(failed_runs > 200, "only {failed_runs} runs failed");
+}
+
+#[test]
+fn short_and_interrupted_writes_are_gone_on_with() {
+    for fault in [Fault::Short(7), Fault::ErrorBefore(ErrorKind::Interrupted)] {
+        let disk = SimDisk::new();
+        let db = open(&disk, Durability::EverySynced).unwrap();
+        for i in 0..10 {
+            disk.fail_next(DiskOperationKind::Write, fault);
+            record(&db, i).unwrap();
+        }
+        assert_eq!(disk.faults_fired().len(), 10);
+        let reopened = open(&crashed(&disk, &ImageChoice::Synced), Durability::EverySynced).unwrap();
+        assert_eq!(reopened.export().unwrap(), state_after(10), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_after_space_is_freed_the_database_opens_with_everything_acknowledged() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    disk.set_capacity_bytes(Some(6000));
+    let mut acknowledged = 0;
+    let error = loop {
+        match record(&db, acknowledged) {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(acknowledged > 5);
+    let Error::Io { source, .. } = first_cause(&error) else {
+        panic!("{error:?}")
+    };
+    assert_eq!(source.kind(), ErrorKind::StorageFull);
+    drop(db);
+    disk.set_capacity_bytes(None);
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    let found = db.export().unwrap();
+    assert!(found == state_after(acknowledged) || found == state_after(acknowledged + 1));
+}
+
+#[test]
+fn every_event_outside_its_limits_is_refused_before_the_log_and_names_field_and_value() {
+    use crate::limits::{BATCH_EVENTS_MAX, EVENT_COHORTS_MAX, WEIGHT_ABS_MAX};
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    record(&db, 0).unwrap();
+    let (before, operations) = (db.export().unwrap(), disk.operations_len());
+    let event = SignalEvent::new(SignalId(0), EntityId(1), NOW_MS);
+    let refused = |event: SignalEvent<'_>| db.record(&event).unwrap_err().to_string();
+    assert_eq!(
+        refused(event.with_weight(f64::NAN)),
+        "weight is NaN: a weight is a finite number"
+    );
+    assert!(refused(event.with_weight(f64::NEG_INFINITY)).starts_with("weight is -inf"));
+    assert!(refused(event.with_weight(WEIGHT_ABS_MAX * 1.001)).contains("WEIGHT_ABS_MAX"));
+    assert!(refused(event.with_weight(-1.0)).contains("negative"));
+    let far = SignalEvent {
+        at_ms: NOW_MS + 3_600_001,
+        ..event
+    };
+    assert!(refused(far).starts_with("at_ms is 1700003600001"));
+    assert!(
+        refused(SignalEvent {
+            at_ms: i64::MAX,
+            ..event
+        })
+        .starts_with("at_ms")
+    );
+    assert_eq!(
+        refused(SignalEvent {
+            signal: SignalId(2),
+            ..event
+        }),
+        "no signal \"2\" in the schema"
+    );
+    let many = vec![CohortId(1); EVENT_COHORTS_MAX + 1];
+    assert_eq!(
+        refused(event.with_cohorts(&many)),
+        "cohorts of an event: 65 is over the limit of 64"
+    );
+    assert!(db.record_batch(&[]).is_err());
+    let batch = db
+        .record_batch(&[event, event.with_weight(f64::NAN)])
+        .unwrap_err();
+    assert!(matches!(batch, Error::InBatch { index: 1, .. }), "{batch}");
+    assert!(db.record_batch(&vec![event; BATCH_EVENTS_MAX + 1]).is_err());
+    let cohorts = [CohortId(1); EVENT_COHORTS_MAX];
+    let large = db
+        .record_batch(&vec![event.with_cohorts(&cohorts); BATCH_EVENTS_MAX])
+        .unwrap_err();
+    assert!(
+        matches!(
+            large,
+            Error::LimitExceeded {
+                what: "bytes of a frame",
+                ..
+            }
+        ),
+        "{large}"
+    );
+    assert_eq!(
+        (db.export().unwrap(), disk.operations_len()),
+        (before, operations)
+    );
+
+    db.record(&event.with_weight(WEIGHT_ABS_MAX)).unwrap();
+    db.record(&SignalEvent {
+        at_ms: NOW_MS + 3_600_000,
+        ..event
+    })
+    .unwrap();
+    db.record(&SignalEvent {
+        at_ms: i64::MIN,
+        ..event
+    })
+    .unwrap();
+    db.record(
+        &SignalEvent {
+            entity: EntityId(u64::MAX),
+            ..event
+        }
+        .with_cohorts(&cohorts),
+    )
+    .unwrap();
+    assert!(
+        db.statistics().unwrap().late_drops >= 2,
+        "the very old event is late for both rings"
+    );
+    let last = db.last_sequence();
+    drop(db);
+    assert_eq!(
+        open(&disk, Durability::EverySynced).unwrap().last_sequence(),
+        last
+    );
+}

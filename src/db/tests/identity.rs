@@ -1,0 +1,181 @@
+//! Which database it is, who may open it, and what its directory may hold.
+
+use super::*;
+
+fn closed_with(len: u64) -> SimDisk {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..len {
+        record(&db, i).unwrap();
+    }
+    drop(db);
+    disk
+}
+
+#[test]
+fn a_second_handle_is_locked_out_until_the_first_is_closed_or_dropped() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    assert!(matches!(
+        open(&disk, Durability::EverySynced),
+        Err(Error::Locked { .. })
+    ));
+    db.close().unwrap();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    drop(db);
+    open(&disk, Durability::EverySynced).unwrap();
+}
+
+#[test]
+fn a_log_without_its_storage_is_refused_and_nothing_is_changed() {
+    let disk = closed_with(10);
+    let mut image = content(&disk);
+    image.remove(format!("{PATH}/store"));
+    let disk = SimDisk::from_image(&image);
+    let error = open(&disk, Durability::EverySynced).unwrap_err();
+    assert!(matches!(error, Error::StorageMissing { .. }), "{error}");
+    let log = |image: &Image| log_files(image);
+    assert_eq!(log(&content(&disk)), log(&image));
+}
+
+#[test]
+fn storage_without_its_log_is_refused_once_there_was_one() {
+    let mut image = content(&closed_with(10));
+    image.remove(format!("{PATH}/log"));
+    let error = open(&SimDisk::from_image(&image), Durability::EverySynced).unwrap_err();
+    assert!(
+        matches!(error, Error::SegmentMissing { sequence: 1, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_missing_segment_is_named_by_the_first_sequence_that_it_held() {
+    let image = content(&closed_with(60));
+    let segments = log_files(&image);
+    assert!(segments.len() > 4);
+    for (index, segment) in segments.iter().enumerate().take(segments.len() - 1) {
+        let mut without = image.clone();
+        without.remove(segment);
+        let disk = SimDisk::from_image(&without);
+        let error = open(&disk, Durability::EverySynced).unwrap_err();
+        assert!(matches!(error, Error::SegmentMissing { .. }), "{index}: {error}");
+        assert_eq!(
+            content(&disk).hash(),
+            with_lock(&without).hash(),
+            "nothing was changed"
+        );
+    }
+}
+
+/// The image with the lock file, which opening makes before it looks at anything.
+fn with_lock(image: &Image) -> Image {
+    let mut image = image.clone();
+    image.insert_file(format!("{PATH}/LOCK"), []);
+    image
+}
+
+#[test]
+fn files_of_another_database_are_refused() {
+    let ours = content(&closed_with(40));
+    let other = SimDisk::new();
+    let db = TidalDb::open(PATH, options(&other, Durability::EverySynced).database_id(8)).unwrap();
+    for i in 0..40 {
+        record(&db, i).unwrap();
+    }
+    drop(db);
+    let theirs = content(&other);
+    for segment in log_files(&ours) {
+        let mut mixed = ours.clone();
+        mixed.insert_file(&segment, theirs.file(&segment).unwrap());
+        let disk = SimDisk::from_image(&mixed);
+        let error = TidalDb::open(PATH, options(&disk, Durability::EverySynced)).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::ForeignDatabase {
+                    found: 8,
+                    expected: 7,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+    let disk = SimDisk::from_image(&ours);
+    let error = TidalDb::open(PATH, options(&disk, Durability::EverySynced).database_id(9)).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::ForeignDatabase {
+                found: 7,
+                expected: 9,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn leftover_temporary_files_are_removed_and_foreign_files_are_let_be() {
+    let mut image = content(&closed_with(10));
+    image.insert_file(
+        format!("{PATH}/log/00000000000000000099.wal.tmp"),
+        b"half".to_vec(),
+    );
+    image.insert_file(format!("{PATH}/log/notes.txt"), b"mine".to_vec());
+    image.insert_file(format!("{PATH}/store/notes.txt"), b"mine".to_vec());
+    image.insert_file(format!("{PATH}/notes.txt"), b"mine".to_vec());
+    let disk = SimDisk::from_image(&image);
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    assert_eq!(db.recovery_report().leftovers_removed, 1);
+    assert_eq!(db.export().unwrap(), state_after(10));
+    let after = content(&disk);
+    assert!(
+        after
+            .file(format!("{PATH}/log/00000000000000000099.wal.tmp"))
+            .is_none()
+    );
+    for dir in ["log/", "store/", ""] {
+        assert!(after.file(format!("{PATH}/{dir}notes.txt")).is_some(), "{dir}");
+    }
+}
+
+#[test]
+fn a_signal_may_be_appended_at_open_and_no_other_difference_is_accepted() {
+    let disk = closed_with(10);
+    let appended = schema().signal(Signal::new("share").half_life_ms(1000));
+    let open_with = |schema: &Schema| {
+        let mut options = options(&disk, Durability::EverySynced);
+        options.schema = schema.clone();
+        TidalDb::open(PATH, options)
+    };
+    let db = open_with(&appended).unwrap();
+    db.record(&SignalEvent::new(SignalId(2), EntityId(1), NOW_MS))
+        .unwrap();
+    drop(db);
+    let error = open_with(&schema()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "signal \"share\" differs from the persisted schema: it is missing"
+    );
+    let db = open_with(&appended).unwrap();
+    assert_eq!(
+        db.score(EntityId(1), SignalId(2), 0, NOW_MS).unwrap().to_bits(),
+        1.0_f64.to_bits()
+    );
+}
+
+#[test]
+fn opening_again_and_again_without_a_write_changes_no_state_and_piles_up_no_segments() {
+    let disk = closed_with(10);
+    for _ in 0..5 {
+        let db = open(&disk, Durability::EverySynced).unwrap();
+        assert_eq!(db.export().unwrap(), state_after(10));
+        assert_eq!(db.last_sequence(), 10);
+    }
+    let segments = log_files(&content(&disk)).len();
+    drop(open(&disk, Durability::EverySynced).unwrap());
+    assert_eq!(log_files(&content(&disk)).len(), segments);
+}

@@ -1,0 +1,104 @@
+//! Tests of the handle on a simulated disk: what survives which crash, what a failure leaves, what damage is refused.
+
+mod crash_points;
+mod damage;
+mod durability;
+mod failures;
+mod identity;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::fs::FileAccess;
+use crate::testing::SimDisk;
+use crate::testing::sim_disk::{Image, ImageChoice};
+use crate::{
+    Background, Clock, CohortId, Durability, EntityId, Error, Export, Options, Schema, Signal, SignalEvent,
+    SignalId, TidalDb, UserId,
+};
+
+const PATH: &str = "/db";
+const NOW_MS: i64 = 1_700_000_000_000;
+const POLICIES: [Durability; 3] = [
+    Durability::EverySynced,
+    Durability::SyncedEvery { interval_ms: 1000 },
+    Durability::OperatingSystem,
+];
+
+#[derive(Debug)]
+struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now_ms(&self) -> i64 {
+        NOW_MS
+    }
+}
+
+fn schema() -> Schema {
+    Schema::new()
+        .signal(
+            Signal::new("view")
+                .half_life_ms(3_600_000)
+                .half_life_ms(86_400_000),
+        )
+        .signal(Signal::new("like").half_life_ms(3_600_000).positive())
+}
+
+/// Small files, everything done by the caller, no checkpoint unless asked for.
+fn options(disk: &SimDisk, durability: Durability) -> Options {
+    let files: Arc<dyn FileAccess> = Arc::new(disk.clone());
+    Options::new(schema())
+        .durability(durability)
+        .background(Background::Caller)
+        .segment_bytes_max(1024)
+        .preallocate_bytes(256)
+        .store_segment_bytes_max(1024)
+        .checkpoint_log_bytes(1 << 20)
+        .database_id(7)
+        .clock(Arc::new(FixedClock))
+        .files(files)
+}
+
+fn open(disk: &SimDisk, durability: Durability) -> Result<TidalDb, Error> {
+    TidalDb::open(PATH, options(disk, durability))
+}
+
+/// Records event number `i`, of a user and two cohorts. Each is unlike the others.
+fn record(db: &TidalDb, i: u64) -> Result<u64, Error> {
+    let cohorts = [CohortId(i % 3), CohortId(7)];
+    let event = SignalEvent::new(
+        SignalId((i % 2) as u16),
+        EntityId(i % 5),
+        NOW_MS - i as i64 * 1000,
+    )
+    .with_weight(1.0 + i as f64 / 64.0)
+    .with_user(UserId(i % 2))
+    .with_cohorts(&cohorts);
+    db.record(&event).map(|receipt| receipt.sequence)
+}
+
+/// The state after the first `len` events, on a disk of its own.
+fn state_after(len: u64) -> Export {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::OperatingSystem).unwrap();
+    for i in 0..len {
+        record(&db, i).unwrap();
+    }
+    db.export().unwrap()
+}
+
+/// The disk as a crash at this moment leaves it.
+fn crashed(disk: &SimDisk, choice: &ImageChoice) -> SimDisk {
+    SimDisk::from_image(&disk.image(choice))
+}
+
+/// The content of the disk, all of which is durable or not.
+fn content(disk: &SimDisk) -> Image {
+    disk.image(&ImageChoice::All)
+}
+
+fn log_files(image: &Image) -> Vec<String> {
+    let log = Path::new(PATH).join("log");
+    let in_log = image.files().filter(|(path, _)| path.starts_with(&log));
+    in_log.map(|(path, _)| path.display().to_string()).collect()
+}

@@ -1,0 +1,276 @@
+//! Which of the images of one crash is meant: a small value with a text form for replay lines.
+//!
+//! | text | image |
+//! |---|---|
+//! | `synced` | only what was synced |
+//! | `all` | everything written, as the death of the process alone leaves it |
+//! | `prefix:17` | of what is not durable, the operations before ordinal 17 |
+//! | `prefix:17=3n1g` | these, and operation 17 torn |
+//! | `drop:3,17=3n1g` | everything but operation 3, and 17 torn |
+//! | `only:3,17=3n1g` | operation 3, and 17 torn |
+//! | `random:123` | each operation's fate drawn from the seed 123 |
+//!
+//! A tear is a run of pieces, in the order of the file: `n` new, `o` old, `g` garbage, `z` zeros; what is left is old.
+//! `drop@9:` and `only@9:` draw their garbage from the seed 9 instead of 0.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// One of the images that a crash may leave. See the [module](super) for which there are.
+///
+/// `to_string` and `parse` are inverse to each other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageChoice {
+    /// Only what was synced.
+    Synced,
+    /// Everything written, what a failed sync lost included: as the death of the process alone leaves it.
+    All,
+    /// Of what is not durable, the operations before an ordinal.
+    Prefix {
+        /// The ordinal.
+        before: u64,
+        /// How the operation with that ordinal itself is torn; `None` if nothing of it is there.
+        torn: Option<Tear>,
+    },
+    /// Of what is not durable, everything but these operations.
+    Drop {
+        /// The operations that are not wholly there, by ordinal.
+        fates: BTreeMap<u64, Fate>,
+        /// What the garbage is drawn from.
+        garbage_seed: u64,
+    },
+    /// Of what is not durable, only these operations.
+    Only {
+        /// The operations that are there, by ordinal.
+        fates: BTreeMap<u64, Fate>,
+        /// What the garbage is drawn from.
+        garbage_seed: u64,
+    },
+    /// Each operation's fate is drawn from the seed and from the place of the operation among those of its file or name
+    /// alone, so that what is done to other files does not change it.
+    Random {
+        /// The seed.
+        seed: u64,
+    },
+}
+
+/// What a crash made of one operation that was not durable.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// Nothing of it is there.
+    Lost,
+    /// It is there.
+    Kept,
+    /// A write is there in part. Of other operations, which are whole or not at all, it means `Kept`.
+    Torn(Tear),
+}
+
+/// Which pieces of a write are there. A piece is what lies in one sector of the file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tear {
+    runs: Vec<(u32, Piece)>,
+}
+
+/// What is found where one piece of a write belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Piece {
+    /// What was there before, if anything was.
+    Old,
+    /// What was written.
+    New,
+    /// Neither: bytes drawn from the seed.
+    Garbage,
+    /// Zeros: the file has its length there and never got its bytes.
+    Zeros,
+}
+
+impl Tear {
+    /// A tear of runs of equal pieces from the write's beginning on; pieces beyond the runs are old.
+    pub fn new(runs: impl IntoIterator<Item = (u32, Piece)>) -> Self {
+        Self {
+            runs: runs.into_iter().filter(|(len, _)| *len > 0).collect(),
+        }
+    }
+
+    /// The piece with the number `index`.
+    pub fn piece(&self, index: u32) -> Piece {
+        let mut end = 0;
+        for (len, piece) in &self.runs {
+            end += u64::from(*len);
+            if u64::from(index) < end {
+                return *piece;
+            }
+        }
+        Piece::Old
+    }
+}
+
+impl Piece {
+    fn letter(self) -> char {
+        match self {
+            Self::Old => 'o',
+            Self::New => 'n',
+            Self::Garbage => 'g',
+            Self::Zeros => 'z',
+        }
+    }
+}
+
+impl fmt::Display for Tear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.runs.is_empty() {
+            return f.write_str("1o");
+        }
+        for (len, piece) in &self.runs {
+            write!(f, "{len}{}", piece.letter())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost => f.write_str("lost"),
+            Self::Kept => f.write_str("kept"),
+            Self::Torn(tear) => tear.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for ImageChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Synced => f.write_str("synced"),
+            Self::All => f.write_str("all"),
+            Self::Prefix { before, torn: None } => write!(f, "prefix:{before}"),
+            Self::Prefix {
+                before,
+                torn: Some(tear),
+            } => write!(f, "prefix:{before}={tear}"),
+            Self::Drop { fates, garbage_seed } => print_fates(f, "drop", *garbage_seed, fates, &Fate::Lost),
+            Self::Only { fates, garbage_seed } => print_fates(f, "only", *garbage_seed, fates, &Fate::Kept),
+            Self::Random { seed } => write!(f, "random:{seed}"),
+        }
+    }
+}
+
+/// Prints `fates`, leaving out the word for `usual`.
+fn print_fates(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    garbage_seed: u64,
+    fates: &BTreeMap<u64, Fate>,
+    usual: &Fate,
+) -> fmt::Result {
+    f.write_str(name)?;
+    if garbage_seed != 0 {
+        write!(f, "@{garbage_seed}")?;
+    }
+    for (index, (ordinal, fate)) in fates.iter().enumerate() {
+        write!(f, "{}{ordinal}", if index == 0 { ':' } else { ',' })?;
+        if fate != usual {
+            write!(f, "={fate}")?;
+        }
+    }
+    if fates.is_empty() {
+        f.write_str(":")
+    } else {
+        Ok(())
+    }
+}
+
+/// A text does not stand for an [`ImageChoice`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseChoiceError {
+    text: String,
+}
+
+impl fmt::Display for ParseChoiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} does not stand for an image of a disk", self.text)
+    }
+}
+
+impl std::error::Error for ParseChoiceError {}
+
+impl FromStr for ImageChoice {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseChoiceError> {
+        parse_choice(text).ok_or_else(|| ParseChoiceError { text: text.into() })
+    }
+}
+
+fn parse_choice(text: &str) -> Option<ImageChoice> {
+    match text {
+        "synced" => return Some(ImageChoice::Synced),
+        "all" => return Some(ImageChoice::All),
+        _ => {}
+    }
+    let (name, rest) = text.split_once(':')?;
+    let (name, garbage_seed) = match name.split_once('@') {
+        Some((name, seed)) => (name, Some(seed.parse().ok()?)),
+        None => (name, None),
+    };
+    match (name, garbage_seed) {
+        ("prefix", None) => {
+            let (before, torn) = match rest.split_once('=') {
+                Some((before, tear)) => (before, Some(parse_tear(tear)?)),
+                None => (rest, None),
+            };
+            Some(ImageChoice::Prefix {
+                before: before.parse().ok()?,
+                torn,
+            })
+        }
+        ("drop", seed) => Some(ImageChoice::Drop {
+            fates: parse_fates(rest, &Fate::Lost)?,
+            garbage_seed: seed.unwrap_or(0),
+        }),
+        ("only", seed) => Some(ImageChoice::Only {
+            fates: parse_fates(rest, &Fate::Kept)?,
+            garbage_seed: seed.unwrap_or(0),
+        }),
+        ("random", None) => Some(ImageChoice::Random {
+            seed: rest.parse().ok()?,
+        }),
+        _ => None,
+    }
+}
+
+fn parse_fates(text: &str, usual: &Fate) -> Option<BTreeMap<u64, Fate>> {
+    let mut fates = BTreeMap::new();
+    for item in text.split(',').filter(|_| !text.is_empty()) {
+        let (ordinal, fate) = match item.split_once('=') {
+            Some((ordinal, "lost")) => (ordinal, Fate::Lost),
+            Some((ordinal, "kept")) => (ordinal, Fate::Kept),
+            Some((ordinal, tear)) => (ordinal, Fate::Torn(parse_tear(tear)?)),
+            None => (item, usual.clone()),
+        };
+        if fates.insert(ordinal.parse().ok()?, fate).is_some() {
+            return None;
+        }
+    }
+    Some(fates)
+}
+
+fn parse_tear(text: &str) -> Option<Tear> {
+    let mut runs = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let len: u32 = rest[..digits].parse().ok().filter(|len| *len > 0)?;
+        let piece = match rest.as_bytes()[digits] {
+            b'o' => Piece::Old,
+            b'n' => Piece::New,
+            b'g' => Piece::Garbage,
+            b'z' => Piece::Zeros,
+            _ => return None,
+        };
+        runs.push((len, piece));
+        rest = &rest[digits + 1..];
+    }
+    (!runs.is_empty()).then_some(Tear { runs })
+}

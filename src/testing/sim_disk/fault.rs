@@ -1,0 +1,132 @@
+//! Faults on demand, without a crash: which operation fails, how, and what it has done by then.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use super::operation::DiskOperationKind;
+
+/// How an operation fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails and has done nothing.
+    ErrorBefore(io::ErrorKind),
+    /// It is done, and fails nevertheless.
+    ErrorAfter(io::ErrorKind),
+    /// A write or read does at most this many bytes and succeeds.
+    Short(usize),
+    /// A write does at most this many bytes and fails.
+    ErrorMidway(usize, io::ErrorKind),
+    /// A file's sync fails, and what was pending is lost: it is still read back, a later sync does not make it durable
+    /// but says it did, and it is gone after a power loss. So do file systems that mark the pages clean.
+    SyncLoses(io::ErrorKind),
+    /// A sync of a file or directory does nothing and succeeds, as on a disk that lies.
+    SyncSkipped,
+}
+
+impl Fault {
+    fn applies_to(self, kind: DiskOperationKind) -> bool {
+        use DiskOperationKind as Kind;
+        match self {
+            Self::ErrorBefore(_) | Self::ErrorAfter(_) => true,
+            Self::Short(_) => matches!(kind, Kind::Write | Kind::Read),
+            Self::ErrorMidway(..) => kind == Kind::Write,
+            Self::SyncLoses(_) => kind == Kind::Sync,
+            Self::SyncSkipped => matches!(kind, Kind::Sync | Kind::SyncDir),
+        }
+    }
+
+    /// How many bytes the operation may do.
+    pub(super) fn bytes_max(self) -> usize {
+        match self {
+            Self::Short(bytes) | Self::ErrorMidway(bytes, _) => bytes,
+            _ => usize::MAX,
+        }
+    }
+
+    /// The error after the operation was done, as far as it was.
+    pub(super) fn error_after(self) -> Option<io::ErrorKind> {
+        match self {
+            Self::ErrorAfter(kind) | Self::ErrorMidway(_, kind) | Self::SyncLoses(kind) => Some(kind),
+            Self::ErrorBefore(_) | Self::Short(_) | Self::SyncSkipped => None,
+        }
+    }
+}
+
+/// The error inside the [`io::Error`] of an operation that was made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InjectedFault {
+    /// What failed.
+    pub operation: DiskOperationKind,
+    /// What the caller was told.
+    pub error: io::ErrorKind,
+}
+
+impl fmt::Display for InjectedFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "injected fault in {}: {}", self.operation, self.error)
+    }
+}
+
+impl Error for InjectedFault {}
+
+impl InjectedFault {
+    pub(super) fn new_error(operation: DiskOperationKind, error: io::ErrorKind) -> io::Error {
+        io::Error::new(error, Self { operation, error })
+    }
+}
+
+/// A fault that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FiredFault {
+    /// The operation; `None` for one that is not recorded.
+    pub ordinal: Option<u64>,
+    /// What it was.
+    pub kind: DiskOperationKind,
+    /// What happened to it.
+    pub fault: Fault,
+}
+
+/// Which operations fail.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reach {
+    At(u64),
+    From(u64),
+    Next(DiskOperationKind),
+    Every(DiskOperationKind),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    rules: Vec<(Reach, Fault)>,
+    pub fired: Vec<FiredFault>,
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, reach: Reach, fault: Fault) {
+        self.rules.push((reach, fault));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    /// The fault of this operation, if it has one; the rule made first wins.
+    pub(super) fn take(&mut self, ordinal: Option<u64>, kind: DiskOperationKind) -> Option<Fault> {
+        let reaches = |reach: &Reach| match reach {
+            Reach::At(at) => ordinal == Some(*at),
+            Reach::From(from) => ordinal.is_some_and(|ordinal| ordinal >= *from),
+            Reach::Next(of) | Reach::Every(of) => *of == kind,
+        };
+        let index = self
+            .rules
+            .iter()
+            .position(|(reach, fault)| reaches(reach) && fault.applies_to(kind))?;
+        let (reach, fault) = self.rules[index];
+        if matches!(reach, Reach::At(_) | Reach::Next(_)) {
+            self.rules.remove(index);
+        }
+        self.fired.push(FiredFault { ordinal, kind, fault });
+        Some(fault)
+    }
+}

@@ -1,0 +1,225 @@
+//! What is on a disk when it is next switched on: directories and files with their bytes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use super::content::Content;
+use super::keyed;
+use crate::fs::{FileAccess, OpenMode, read_whole, write_all_at};
+
+/// The content of a disk: a tree of directories and files, compared by content.
+///
+/// Paths begin at the disk's root: `/db/wal/1`. Bytes are shared with the disk and with other images, so that an image
+/// costs little more than its tree.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Image {
+    entries: BTreeMap<PathBuf, ImageEntry>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum ImageEntry {
+    Dir,
+    File(Content),
+}
+
+impl Image {
+    /// The image of an empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The files, in the order of their paths.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        self.entries.iter().filter_map(|(path, entry)| match entry {
+            ImageEntry::File(content) => Some((path.as_path(), content.bytes())),
+            ImageEntry::Dir => None,
+        })
+    }
+
+    /// The directories but the root, in the order of their paths.
+    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
+        self.entries.iter().filter_map(|(path, entry)| match entry {
+            ImageEntry::Dir => Some(path.as_path()),
+            ImageEntry::File(_) => None,
+        })
+    }
+
+    /// The bytes of the file at `path`.
+    pub fn file(&self, path: impl AsRef<Path>) -> Option<&[u8]> {
+        match self.entries.get(&normal(path.as_ref()))? {
+            ImageEntry::File(content) => Some(content.bytes()),
+            ImageEntry::Dir => None,
+        }
+    }
+
+    /// Puts a file at `path`, in the place of what is there, with the directories above it.
+    ///
+    /// # Panics
+    /// If `path` is the root.
+    pub fn insert_file(&mut self, path: impl AsRef<Path>, bytes: impl Into<Vec<u8>>) {
+        let path = normal(path.as_ref());
+        assert_ne!(path, Path::new("/"), "the root is a directory");
+        self.remove(&path);
+        self.insert_parents(&path);
+        self.entries
+            .insert(path, ImageEntry::File(Content::new(bytes.into())));
+    }
+
+    /// Puts a directory at `path`, in the place of a file that is there, with the directories above it.
+    pub fn insert_dir(&mut self, path: impl AsRef<Path>) {
+        let path = normal(path.as_ref());
+        self.insert_parents(&path);
+        if path != Path::new("/") {
+            self.entries.insert(path, ImageEntry::Dir);
+        }
+    }
+
+    /// Takes away what is at `path`, with everything below.
+    pub fn remove(&mut self, path: impl AsRef<Path>) {
+        let path = normal(path.as_ref());
+        self.entries.retain(|entry, _| !entry.starts_with(&path));
+    }
+
+    fn insert_parents(&mut self, path: &Path) {
+        for parent in path.ancestors().skip(1) {
+            if parent != Path::new("/") {
+                self.entries.insert(parent.to_path_buf(), ImageEntry::Dir);
+            }
+        }
+    }
+
+    /// A hash of the whole content: equal images have equal ones, and distinct ones differ for all practical purposes.
+    /// It is the same in every run and on every platform.
+    pub fn hash(&self) -> u128 {
+        self.entries.iter().fold(0, |hash, (path, entry)| {
+            let named = keyed::combine(hash, u128::from(keyed::path_key(path)));
+            match entry {
+                ImageEntry::Dir => keyed::combine(named, 1),
+                ImageEntry::File(content) => keyed::combine(keyed::combine(named, 2), content.hash()),
+            }
+        })
+    }
+
+    /// How many bytes the files have together.
+    pub fn bytes_len(&self) -> u64 {
+        self.files().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+
+    /// In which files and directories the two images differ, one line each; empty for equal ones.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (path, entry) in &self.entries {
+            match other.entries.get(path) {
+                Some(there) if there == entry => {}
+                Some(there) => lines.push(format!("{}: {}", path.display(), difference(entry, there))),
+                None => lines.push(format!("{}: only in the first", path.display())),
+            }
+        }
+        for path in other.entries.keys() {
+            if !self.entries.contains_key(path) {
+                lines.push(format!("{}: only in the second", path.display()));
+            }
+        }
+        lines
+    }
+
+    /// Lays the image out below `dir`, which is created unless it is there. What `dir` holds already is left alone but
+    /// for files of the same names.
+    ///
+    /// # Errors
+    /// The first error of `files`; what was laid out until then stays.
+    pub fn write_to(&self, files: &dyn FileAccess, dir: &Path) -> io::Result<()> {
+        files.create_dir(dir)?;
+        // A directory sorts before what is in it.
+        for (path, entry) in &self.entries {
+            let path = dir.join(path.strip_prefix("/").unwrap_or(path));
+            match entry {
+                ImageEntry::Dir => files.create_dir(&path)?,
+                ImageEntry::File(content) => {
+                    let file = files.open(&path, OpenMode::Create)?;
+                    write_all_at(file.as_ref(), content.bytes(), 0)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads everything below `dir`, but for what has a name that is not UTF-8.
+    ///
+    /// # Errors
+    /// The first error of `files`.
+    pub fn read_from(files: &dyn FileAccess, dir: &Path) -> io::Result<Self> {
+        let mut image = Self::new();
+        let mut waiting = vec![(dir.to_path_buf(), PathBuf::from("/"))];
+        while let Some((real, path)) = waiting.pop() {
+            for name in files.list(&real)? {
+                let (real, path) = (real.join(&name), path.join(&name));
+                match files.list(&real) {
+                    Ok(_) => {
+                        image.entries.insert(path.clone(), ImageEntry::Dir);
+                        waiting.push((real, path));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                        let file = files.open(&real, OpenMode::Read)?;
+                        let content = Content::new(read_whole(file.as_ref())?);
+                        image.entries.insert(path, ImageEntry::File(content));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(image)
+    }
+
+    pub(super) fn entries(&self) -> &BTreeMap<PathBuf, ImageEntry> {
+        &self.entries
+    }
+
+    pub(super) fn insert(&mut self, path: PathBuf, entry: ImageEntry) {
+        self.entries.insert(path, entry);
+    }
+}
+
+fn difference(first: &ImageEntry, second: &ImageEntry) -> String {
+    match (first, second) {
+        (ImageEntry::File(first), ImageEntry::File(second)) => {
+            let at = first
+                .bytes()
+                .iter()
+                .zip(second.bytes())
+                .take_while(|(a, b)| a == b)
+                .count();
+            format!(
+                "{} bytes in the first, {} in the second, differing from offset {at}",
+                first.len(),
+                second.len()
+            )
+        }
+        (ImageEntry::Dir, _) => "a directory in the first only".into(),
+        (_, ImageEntry::Dir) => "a directory in the second only".into(),
+    }
+}
+
+/// `path` from the root, without `.` and `..`.
+pub(super) fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => normal.push(name),
+            Component::ParentDir => {
+                // Above the root is the root.
+                normal.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    normal
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.entries).finish()
+    }
+}

@@ -1,0 +1,54 @@
+//! Hashes and keyed pseudo-random numbers. The same on every platform and in every run.
+
+use std::path::Path;
+
+const K0: u64 = 0x9e37_79b9_7f4a_7c15;
+const K1: u64 = 0xd6e8_feb8_6659_fd93;
+
+/// One pseudo-random number for `seed` and `value` (the finaliser of `SplitMix64`: Steele, Lea, Flood, OOPSLA 2014).
+pub(super) fn mix(seed: u64, value: u64) -> u64 {
+    let mut z = seed.rotate_left(32) ^ value.wrapping_add(1).wrapping_mul(K0);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Fills `bytes` with what `key` stands for.
+pub(super) fn fill(bytes: &mut [u8], key: u64) {
+    for (index, chunk) in (0..).zip(bytes.chunks_mut(8)) {
+        chunk.copy_from_slice(&mix(key, index).to_le_bytes()[..chunk.len()]);
+    }
+}
+
+/// The low and the high half of the product, one into the other.
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+/// A hash of `bytes` that tells distinct ones apart unless somebody chose them not to be.
+pub(super) fn hash(bytes: &[u8]) -> u128 {
+    let (mut a, mut b) = (K1 ^ bytes.len() as u64, K0);
+    let (words, rest) = bytes.as_chunks::<16>();
+    let mut last = [0; 16];
+    last[..rest.len()].copy_from_slice(rest);
+    for word in words.iter().chain([&last]) {
+        let word = u128::from_le_bytes(*word);
+        let next = fold(a ^ (word as u64), K0).wrapping_add(b);
+        b = fold(b ^ ((word >> 64) as u64), K1) ^ a.rotate_left(23);
+        a = next;
+    }
+    (u128::from(mix(b, !a)) << 64) | u128::from(mix(a, b))
+}
+
+/// A hash of the sequence that `hash` stands for, followed by `value`.
+pub(super) fn combine(hash: u128, value: u128) -> u128 {
+    let low = mix(mix(hash as u64, value as u64), (value >> 64) as u64);
+    let high = mix(mix((hash >> 64) as u64, (value >> 64) as u64 ^ low), value as u64);
+    (u128::from(high) << 64) | u128::from(low)
+}
+
+/// The key of a path.
+pub(super) fn path_key(path: &Path) -> u64 {
+    hash(path.as_os_str().as_encoded_bytes()) as u64
+}

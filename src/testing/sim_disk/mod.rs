@@ -1,0 +1,322 @@
+//! A simulated disk: what was written, what is durable, and every image that a crash may leave of the difference.
+//!
+//! [`SimDisk`] is a [`FileAccess`] in memory. It records every operation under an ordinal, can be made to fail or to die
+//! at any of them, and yields the images of a crash: of the instant it died, or, from the [`Recording`] of a run that
+//! did not, of every instant of the run.
+//!
+//! # What a crash may leave
+//! This is the contract of [`FileAccess`], taken at its word.
+//!
+//! *Content.* A file has durable bytes and, in order, the writes and truncations since its last sync. Each of these is
+//! there after a crash or is not, whatever became of the others; those that are there were applied in order, and a gap
+//! before a write is zeros. A sync makes everything before it durable, for this file alone. [`OpenMode::Create`] of a
+//! file that exists is a truncation like any other.
+//!
+//! *Torn writes.* A write consists of pieces, one for each sector of the file that it touches. It may be there without
+//! its end; with garbage in the first sector of the missing end; without its beginning; or, if it made the file longer
+//! than it durably was, with zeros in the place of its end. What the write did not touch stays what it was, in the torn
+//! sector too: a torn write harms no earlier one (`SQLite` calls this powersafe overwrite). A truncation is whole or not
+//! at all.
+//!
+//! *Names.* A creation, removal or renaming is durable once its directory is synced, a renaming between two directories
+//! once both are. Until then each is there after a crash or is not, whatever became of those of other names. Those of
+//! one name keep their order: the name stands for what the last one of them that is there made of it, and with none for
+//! what it durably stood for. A renaming is one operation on two names. So it is atomic: the file has the old name or the
+//! new one, never both and never neither, unless its very creation is missing; a file that the new name stood for is
+//! there wholly until the new one is. A file whose creation is missing is absent, synced or not; one whose content is
+//! missing is there and empty. Where the creation of a directory is missing, so is all that was in it.
+//!
+//! *Nothing else.* Between content and names, and between one file and another, nothing is ordered without a sync.
+//! Files that were removed, and open files without a name, are in no image. Locks are in none.
+//!
+//! In [`DiskModel::Prefix`] the same operations become durable in their order; in [`DiskModel::Subset`] in any.
+//!
+//! # Death
+//! [`SimDisk::crash_at`] and [`SimDisk::crash_now`] end the device: its state stays as it is for images, and every later
+//! call, reads too, fails with [`DeviceGone`]. An operation that the device dies after is done, and its caller is refused
+//! like those that come later. Who was refused, and who went on all the same, is kept: [`SimDisk::refused_calls`].
+//!
+//! # Real files
+//! [`SimDisk::over`] does everything to other files too, the real ones say, so that ordinals, faults, death and what is
+//! not durable are known of these as well.
+//!
+//! There is no clock, no thread and no randomness in it but what is drawn from seeds: the same calls give the same disk.
+//!
+//! ```
+//! use std::path::Path;
+//! use tidaldb::fs::{FileAccess, OpenMode};
+//! use tidaldb::testing::sim_disk::{DiskModel, Side, SimDisk};
+//!
+//! let disk = SimDisk::new();
+//! let file = disk.open(Path::new("/log"), OpenMode::Create)?;
+//! file.write_at(b"event", 0)?;
+//! file.sync()?;
+//!
+//! // The content is synced, but the directory was not: the file may be there or not.
+//! let images = disk.choices(DiskModel::Subset, 100, 0).choices;
+//! let found: Vec<_> = images.iter().map(|choice| disk.image(choice).file("/log").is_some()).collect();
+//! assert_eq!(found, [false, true]);
+//!
+//! disk.sync_dir(Path::new("/"))?;
+//! let images = disk.choices(DiskModel::Subset, 100, 0).choices;
+//! assert_eq!(images.len(), 1);
+//! assert_eq!(disk.image(&images[0]).file("/log"), Some(&b"event"[..]));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! [`FileAccess`]: crate::fs::FileAccess
+//! [`OpenMode::Create`]: crate::fs::OpenMode::Create
+
+mod access;
+mod choice;
+mod content;
+mod crash_image;
+mod device;
+mod enumerate;
+mod fault;
+mod image;
+mod keyed;
+mod model;
+mod operation;
+mod recording;
+mod state;
+mod undurable;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use choice::{Fate, ImageChoice, ParseChoiceError, Piece, Tear};
+pub use device::{DeviceGone, RefusedCall};
+pub use enumerate::{DiskModel, ImageChoices, ParseModelError};
+pub use fault::{Fault, FiredFault, InjectedFault};
+pub use image::Image;
+pub use operation::{DiskOperation, DiskOperationKind, ObservedCall, ParseSideError, Side};
+pub use recording::{ImageBuilder, NoSuchOperation, Recording};
+pub use undurable::Undurable;
+
+use crate::fs::FileAccess;
+use fault::Reach;
+use state::Shared;
+
+/// What kind of disk it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SimDiskOptions {
+    /// Where writes tear: at multiples of this many bytes of the file. Default 512, minimum 1.
+    pub sector_bytes: u32,
+    /// How many bytes its files may have together, those without a name that are open included; a file takes its
+    /// length. Default no limit.
+    pub capacity_bytes: Option<u64>,
+    /// Whether opening, reading and listing are recorded and have an ordinal too. Default no.
+    pub records_reads: bool,
+}
+
+impl Default for SimDiskOptions {
+    fn default() -> Self {
+        Self {
+            sector_bytes: 512,
+            capacity_bytes: None,
+            records_reads: false,
+        }
+    }
+}
+
+/// A simulated disk. See the [module](self) for what it promises. Clones are handles of the same disk.
+///
+/// A file is at most 256 MiB long. Directories cannot be renamed.
+#[derive(Clone)]
+pub struct SimDisk {
+    shared: Arc<Shared>,
+}
+
+impl Default for SimDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::from_image(&Image::new())
+    }
+
+    /// A disk on which all of `image` is durable.
+    pub fn from_image(image: &Image) -> Self {
+        Self::with_options(image, SimDiskOptions::default())
+    }
+
+    /// A disk of this kind on which all of `image` is durable.
+    pub fn with_options(image: &Image, options: SimDiskOptions) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(image, options, None)),
+        }
+    }
+
+    /// A disk that stands before the directory `root` of `files`: every operation that is not made to fail is done there,
+    /// reads come from there, and paths are those of `files`. In images and records they begin at `root`. What is there
+    /// already counts as durable. Nothing else may change what is below `root` while the disk is in use.
+    ///
+    /// # Errors
+    /// Those of reading what is below `root`.
+    pub fn over(files: Arc<dyn FileAccess>, root: &Path, options: SimDiskOptions) -> io::Result<Self> {
+        let image = Image::read_from(files.as_ref(), root)?;
+        let backing = state::Backing {
+            files,
+            root: root.to_path_buf(),
+        };
+        Ok(Self {
+            shared: Arc::new(Shared::new(&image, options, Some(backing))),
+        })
+    }
+
+    /// How many operations were recorded: the next one has this ordinal.
+    pub fn operations_len(&self) -> u64 {
+        self.shared.state().journal.len() as u64
+    }
+
+    /// Everything that was done to the disk until now.
+    pub fn recording(&self) -> Recording {
+        let state = self.shared.state();
+        Recording::new(state.start.clone(), state.model.sector_bytes, &state.journal)
+    }
+
+    /// Makes the device die at the operation with this ordinal, instead of any set before. One that has passed already
+    /// never comes: see [`is_gone`](Self::is_gone) after the run.
+    pub fn crash_at(&self, ordinal: u64, side: Side) {
+        self.shared.state().device.crash_at(ordinal, side);
+    }
+
+    /// Ends the device now: every later call fails. May be called from any thread and inside any hook.
+    pub fn crash_now(&self) {
+        self.shared.state().device.crash_now();
+    }
+
+    /// Whether the device has died.
+    pub fn is_gone(&self) -> bool {
+        self.shared.state().device.is_gone()
+    }
+
+    /// Calls `observer` on the calling thread before each call and after each that was carried out, reads and calls after
+    /// the device's death too, in the place of any set before. It may panic, park the thread, or end the process there:
+    /// what was done until then is done. It must not call this disk, which waits for it.
+    pub fn observe(&self, observer: impl Fn(&ObservedCall<'_>) + Send + Sync + 'static) {
+        self.shared.state().observer = Some(Arc::new(observer));
+    }
+
+    /// The calls that came when the device was gone, in their order; the first 1,000 of them.
+    pub fn refused_calls(&self) -> Vec<RefusedCall> {
+        self.shared.state().device.refused.clone()
+    }
+
+    /// How many calls came when the device was gone.
+    pub fn refused_calls_len(&self) -> u64 {
+        self.shared.state().device.refused_len
+    }
+
+    /// The calls of threads that had been told of the device's death and went on changing things: each is a finding.
+    pub fn life_after_death(&self) -> Vec<RefusedCall> {
+        let mut calls = self.refused_calls();
+        calls.retain(RefusedCall::is_life_after_death);
+        calls
+    }
+
+    /// At most `choices_max` of the images that a crash may leave now: all of them if they are not more. Else nothing,
+    /// everything, all subsets of whole operations if these are few, or each operation missing alone and each there
+    /// alone, each prefix, and each operation torn; if these are too many, those that `seed` draws; if there is room
+    /// left, random ones of `seed`. What is left out is said.
+    pub fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
+        self.shared.state().model.choices(model, choices_max, seed)
+    }
+
+    /// One of the images that a crash may leave now.
+    pub fn image(&self, choice: &ImageChoice) -> Image {
+        self.shared.state().model.image(choice)
+    }
+
+    /// A choice of the same image that names each operation that is there, for taking away one after the other.
+    pub fn explicit(&self, choice: &ImageChoice) -> ImageChoice {
+        self.shared.state().model.explicit(choice)
+    }
+
+    /// Everything that is not durable now.
+    pub fn undurable(&self) -> Vec<Undurable> {
+        self.shared.state().model.undurable()
+    }
+
+    /// Why a power loss now may take away bytes of the file at `path`, its name, or the names above it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] if the path is not below the disk's root.
+    pub fn undurable_of(&self, path: &Path) -> io::Result<Vec<Undurable>> {
+        let path = self.shared.normal(path)?;
+        let mut undurable = self.undurable();
+        undurable.retain(|undurable| undurable.concerns(&path));
+        Ok(undurable)
+    }
+
+    /// The locks that are held.
+    pub fn locks_held(&self) -> Vec<Arc<Path>> {
+        let state = self.shared.state();
+        let path = |file| state.model.file(file).path.clone();
+        state.locks.keys().map(|file| path(*file)).collect()
+    }
+
+    /// The files that are open, one entry for each handle.
+    pub fn open_files(&self) -> Vec<Arc<Path>> {
+        let state = self.shared.state();
+        let open = state.handles.iter();
+        open.flat_map(|(file, handles)| vec![state.model.file(*file).path.clone(); *handles])
+            .collect()
+    }
+
+    /// Makes the operation with this ordinal fail.
+    pub fn fail_operation(&self, ordinal: u64, fault: Fault) {
+        self.shared.state().faults.add(Reach::At(ordinal), fault);
+    }
+
+    /// Makes every recorded operation from this ordinal on fail.
+    pub fn fail_from(&self, ordinal: u64, fault: Fault) {
+        self.shared.state().faults.add(Reach::From(ordinal), fault);
+    }
+
+    /// Makes the next operation of this kind fail, recorded or not.
+    pub fn fail_next(&self, kind: DiskOperationKind, fault: Fault) {
+        self.shared.state().faults.add(Reach::Next(kind), fault);
+    }
+
+    /// Makes every operation of this kind fail, recorded or not.
+    pub fn fail_every(&self, kind: DiskOperationKind, fault: Fault) {
+        self.shared.state().faults.add(Reach::Every(kind), fault);
+    }
+
+    /// Takes back the faults that have not happened.
+    pub fn clear_faults(&self) {
+        self.shared.state().faults.clear();
+    }
+
+    /// The faults that have happened. One that applies to other kinds of operations than those it was set for never does.
+    pub fn faults_fired(&self) -> Vec<FiredFault> {
+        self.shared.state().faults.fired.clone()
+    }
+
+    /// Sets how many bytes the files may have together. What is over it stays; what would go over it fails with
+    /// [`io::ErrorKind::StorageFull`], and a write does what it can first.
+    pub fn set_capacity_bytes(&self, capacity_bytes: Option<u64>) {
+        self.shared.state().options.capacity_bytes = capacity_bytes;
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.state();
+        f.debug_struct("SimDisk")
+            .field("operations_len", &state.journal.len())
+            .field("is_gone", &state.device.is_gone())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! The operations of a disk: their kinds, and the record that each one leaves.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// What an operation does. The kinds from [`Create`](Self::Create) on change something or make something durable;
+/// those before only look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiskOperationKind {
+    /// Opens an existing file.
+    Open,
+    /// Reads from a file.
+    Read,
+    /// Asks for a file's length.
+    Len,
+    /// Lists a directory.
+    List,
+    /// Creates a file, or truncates the one that has the name.
+    Create,
+    /// Writes to a file.
+    Write,
+    /// Cuts or grows a file.
+    SetLen,
+    /// Makes a file's content durable.
+    Sync,
+    /// Renames a file.
+    Rename,
+    /// Removes a file.
+    Remove,
+    /// Creates a directory.
+    CreateDir,
+    /// Makes a directory's entries durable.
+    SyncDir,
+    /// Takes a lock, creating its file if need be.
+    Lock,
+}
+
+impl DiskOperationKind {
+    /// Every kind, in the order of the declaration.
+    pub const ALL: [Self; 13] = [
+        Self::Open,
+        Self::Read,
+        Self::Len,
+        Self::List,
+        Self::Create,
+        Self::Write,
+        Self::SetLen,
+        Self::Sync,
+        Self::Rename,
+        Self::Remove,
+        Self::CreateDir,
+        Self::SyncDir,
+        Self::Lock,
+    ];
+
+    /// Whether the operation changes something or makes something durable. These always have an ordinal and a record;
+    /// the others only on a disk that records reads.
+    pub fn is_durable(self) -> bool {
+        !matches!(self, Self::Open | Self::Read | Self::Len | Self::List)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Len => "len",
+            Self::List => "list",
+            Self::Create => "create",
+            Self::Write => "write",
+            Self::SetLen => "set-len",
+            Self::Sync => "sync",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+            Self::CreateDir => "create-dir",
+            Self::SyncDir => "sync-dir",
+            Self::Lock => "lock",
+        }
+    }
+}
+
+impl fmt::Display for DiskOperationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The record of one operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskOperation {
+    /// How many recorded operations there were before it on this disk.
+    pub ordinal: u64,
+    /// What it does.
+    pub kind: DiskOperationKind,
+    /// The file or directory, by the name it had then.
+    pub path: Arc<Path>,
+    /// The new name, for a rename.
+    pub target: Option<Arc<Path>>,
+    /// Where in the file, in bytes; 0 where that has no meaning.
+    pub offset: u64,
+    /// How many bytes: those that were accepted of a write, those that were asked for of a failed one, the new length
+    /// for [`DiskOperationKind::SetLen`]; 0 where that has no meaning.
+    pub len: u64,
+    /// What its caller was told, if it failed.
+    pub error: Option<io::ErrorKind>,
+}
+
+impl fmt::Display for DiskOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.ordinal, self.kind, self.path.display())?;
+        if let Some(target) = &self.target {
+            write!(f, " to {}", target.display())?;
+        }
+        match self.kind {
+            DiskOperationKind::Write | DiskOperationKind::Read => {
+                write!(f, " at {}, {} bytes", self.offset, self.len)?;
+            }
+            DiskOperationKind::SetLen => write!(f, " to {} bytes", self.len)?,
+            _ => {}
+        }
+        match self.error {
+            Some(kind) => write!(f, ": {kind}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A call as its observer sees it; see [`super::SimDisk::observe`].
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedCall<'a> {
+    /// What is asked for.
+    pub kind: DiskOperationKind,
+    /// Of which file or directory.
+    pub path: &'a Path,
+    /// The ordinal of its record; `None` if it has none.
+    pub ordinal: Option<u64>,
+    /// Whether it is about to be done or was just done.
+    pub side: Side,
+}
+
+/// On which side of an operation something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// Before it: nothing of it was done.
+    Before,
+    /// After it: it was done, and its caller never heard of it.
+    After,
+}
+
+impl Side {
+    /// Both sides.
+    pub const ALL: [Self; 2] = [Self::Before, Self::After];
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Before => "before",
+            Self::After => "after",
+        })
+    }
+}
+
+impl FromStr for Side {
+    type Err = ParseSideError;
+
+    fn from_str(text: &str) -> Result<Self, ParseSideError> {
+        match text {
+            "before" => Ok(Self::Before),
+            "after" => Ok(Self::After),
+            _ => Err(ParseSideError),
+        }
+    }
+}
+
+/// A text is neither `before` nor `after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParseSideError;
+
+impl fmt::Display for ParseSideError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a side is neither `before` nor `after`")
+    }
+}
+
+impl std::error::Error for ParseSideError {}

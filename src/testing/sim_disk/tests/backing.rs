@@ -1,0 +1,151 @@
+//! The disk that stands before other files, the real ones included.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{choice, create, image_of, path, write};
+use crate::fs::{FileAccess, OpenMode, RealFiles};
+use crate::testing::sim_disk::{
+    DeviceGone, DiskOperationKind as Kind, Fault, Image, Side, SimDisk, SimDiskOptions,
+};
+
+fn over(inner: &SimDisk, root: &str) -> SimDisk {
+    SimDisk::over(Arc::new(inner.clone()), path(root), SimDiskOptions::default()).unwrap()
+}
+
+#[test]
+fn what_is_done_is_done_behind_it_and_paths_begin_at_its_root() {
+    let inner = SimDisk::from_image(&image_of("/root/db/f", b"old"));
+    let disk = over(&inner, "/root");
+    let file = disk.open(path("/root/db/f"), OpenMode::Write).unwrap();
+    write(&file, b"new!", 0);
+    file.set_len(3).unwrap();
+    file.sync().unwrap();
+    disk.create_dir(path("/root/dir")).unwrap();
+    create(&disk, "/root/dir/a");
+    create(&disk, "/root/dir/b");
+    disk.rename(path("/root/dir/a"), path("/root/dir/c")).unwrap();
+    disk.remove(path("/root/dir/b")).unwrap();
+    disk.sync_dir(path("/root/dir")).unwrap();
+    drop(disk.lock(path("/root/lock")).unwrap());
+    assert_eq!(
+        Image::read_from(&inner, path("/root")).unwrap(),
+        disk.image(&choice("all"))
+    );
+    assert_eq!(disk.image(&choice("synced")), image_of("/db/f", b"new"));
+    assert_eq!(inner.image(&choice("synced")), image_of("/root/db/f", b"new"));
+    let kinds = |disk: &SimDisk| -> Vec<_> {
+        let recording = disk.recording();
+        recording.operations().map(|operation| operation.kind).collect()
+    };
+    assert_eq!(kinds(&disk), kinds(&inner));
+    assert_eq!(disk.list(path("/root/dir")).unwrap(), ["c"]);
+}
+
+#[test]
+fn paths_outside_its_root_are_refused() {
+    let disk = over(&SimDisk::from_image(&image_of("/root/f", b"")), "/root");
+    let error = disk.open(path("/f"), OpenMode::Read).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(
+        disk.remove(path("/root/../f")).unwrap_err().kind(),
+        io::ErrorKind::InvalidInput
+    );
+}
+
+#[test]
+fn faults_and_death_keep_operations_from_the_files_behind() {
+    let inner = SimDisk::from_image(&image_of("/root/f", b"old"));
+    let disk = over(&inner, "/root");
+    let file = disk.open(path("/root/f"), OpenMode::Write).unwrap();
+    disk.fail_next(Kind::Write, Fault::Short(1));
+    assert_eq!(file.write_at(b"new", 0).unwrap(), 1);
+    disk.fail_next(Kind::Sync, Fault::SyncSkipped);
+    file.sync().unwrap();
+    assert_eq!(inner.operations_len(), 1);
+    disk.crash_at(2, Side::Before);
+    assert!(DeviceGone::caused(&file.sync().unwrap_err()));
+    assert!(DeviceGone::caused(&file.read_at(&mut [0], 0).unwrap_err()));
+    assert_eq!(inner.operations_len(), 1);
+    assert_eq!(inner.image(&choice("all")), image_of("/root/f", b"nld"));
+}
+
+#[test]
+fn an_error_from_behind_is_handed_on_and_changes_nothing() {
+    let inner = SimDisk::from_image(&image_of("/root/f", b"old"));
+    let disk = over(&inner, "/root");
+    let file = disk.open(path("/root/f"), OpenMode::Write).unwrap();
+    inner.fail_next(Kind::Write, Fault::ErrorBefore(io::ErrorKind::StorageFull));
+    assert_eq!(
+        file.write_at(b"new", 0).unwrap_err().kind(),
+        io::ErrorKind::StorageFull
+    );
+    assert_eq!(disk.undurable(), []);
+    assert_eq!(
+        disk.recording().operations().next().unwrap().error,
+        Some(io::ErrorKind::StorageFull)
+    );
+    inner.fail_next(Kind::Write, Fault::Short(2));
+    assert_eq!(file.write_at(b"new", 0).unwrap(), 2);
+    assert_eq!(disk.image(&choice("all")), image_of("/f", b"ned"));
+}
+
+#[test]
+fn a_lock_that_another_process_has_is_not_given() {
+    let inner = SimDisk::new();
+    let disk = over(&inner, "/");
+    let lock = inner.lock(path("/lock")).unwrap();
+    assert!(disk.lock(path("/lock")).unwrap().is_none());
+    drop(lock);
+    let held = disk.lock(path("/lock")).unwrap();
+    assert!(held.is_some());
+    assert!(inner.lock(path("/lock")).unwrap().is_none());
+    drop(held);
+    assert!(inner.lock(path("/lock")).unwrap().is_some());
+}
+
+/// A directory of its own for one test; whatever an earlier run left in it is another one's.
+fn real_dir(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("tidaldb-sim-disk-{}-{name}", std::process::id()));
+    RealFiles.create_dir(&dir).unwrap();
+    dir
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the engine's file access removes no directories"
+)]
+fn remove_dir(dir: &std::path::Path) {
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn real_files_are_recorded_and_failed_like_simulated_ones() {
+    let dir = real_dir("over");
+    let disk = SimDisk::over(Arc::new(RealFiles), &dir, SimDiskOptions::default()).unwrap();
+    let file = disk.open(&dir.join("f"), OpenMode::Create).unwrap();
+    write(&file, b"event", 0);
+    assert_eq!(disk.undurable_of(&dir.join("f")).unwrap().len(), 2);
+    file.sync().unwrap();
+    disk.sync_dir(&dir).unwrap();
+    assert_eq!(disk.undurable_of(&dir.join("f")).unwrap(), []);
+    disk.crash_now();
+    file.write_at(b"later", 0).unwrap_err();
+    assert_eq!(
+        Image::read_from(&RealFiles, &dir).unwrap(),
+        image_of("/f", b"event")
+    );
+    remove_dir(&dir);
+}
+
+#[test]
+fn an_image_can_be_laid_out_in_a_real_directory() {
+    let dir = real_dir("layout");
+    let mut image = image_of("/db/wal/1", b"frames");
+    image.insert_file("/db/empty", b"".to_vec());
+    image.insert_dir("/db/dir");
+    image.write_to(&RealFiles, &dir).unwrap();
+    assert_eq!(Image::read_from(&RealFiles, &dir).unwrap(), image);
+    remove_dir(&dir);
+}

@@ -1,0 +1,264 @@
+//! Choices of images: their text, and which of them an enumeration has.
+
+use std::collections::BTreeSet;
+
+use super::{choice, create, disk_with_sectors, image_of, path, write};
+use crate::fs::{FileAccess, OpenMode};
+use crate::testing::sim_disk::{DiskModel, Image, ImageChoice, Piece, SimDisk, Tear};
+
+#[test]
+fn every_choice_prints_as_it_parses() {
+    for text in [
+        "synced",
+        "all",
+        "prefix:0",
+        "prefix:17",
+        "prefix:17=3n1g",
+        "drop:",
+        "drop:3",
+        "drop:3,17=3n1g,18=kept",
+        "only:",
+        "only@9:3,17=1o2z,18=lost",
+        "random:18446744073709551615",
+    ] {
+        let parsed: ImageChoice = text.parse().unwrap();
+        assert_eq!(parsed.to_string(), text);
+    }
+}
+
+#[test]
+fn what_stands_for_no_choice_is_refused_and_named() {
+    for text in [
+        "",
+        "none",
+        "prefix",
+        "prefix:",
+        "prefix:x",
+        "prefix:1=",
+        "prefix:1=n",
+        "prefix:1=0n",
+        "prefix:1=2q",
+        "prefix@1:2",
+        "drop",
+        "drop:1,",
+        "drop:,1",
+        "drop:1=",
+        "drop:1,1",
+        "drop@:1",
+        "only:1=3",
+        "only:-1",
+        "random:",
+        "random:1,2",
+        "synced:1",
+        " all",
+        "prefix:1=99999999999n",
+    ] {
+        let error = text.parse::<ImageChoice>().unwrap_err();
+        assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+    }
+}
+
+#[test]
+fn pieces_beyond_the_runs_of_a_tear_are_old() {
+    use Piece::{Garbage, New, Old, Zeros};
+    let tear = Tear::new([(2, New), (0, Zeros), (1, Garbage)]);
+    let pieces: Vec<_> = (0..5).map(|index| tear.piece(index)).collect();
+    assert_eq!(pieces, [New, New, Garbage, Old, Old]);
+    assert_eq!(Tear::new([]).to_string(), "1o");
+}
+
+/// A disk with writes to two files and a renaming pending.
+fn busy_disk(writes: usize) -> SimDisk {
+    let mut image = image_of("/a", &[b'.'; 64]);
+    image.insert_file("/b", vec![b'.'; 64]);
+    let disk = disk_with_sectors(16, &image);
+    let a = disk.open(path("/a"), OpenMode::Write).unwrap();
+    let b = disk.open(path("/b"), OpenMode::Write).unwrap();
+    for index in 0..writes {
+        let file = if index % 2 == 0 { &a } else { &b };
+        write(file, &[b'a' + index as u8; 20], 20 * (index as u64 / 2));
+    }
+    disk.rename(path("/b"), path("/c")).unwrap();
+    disk
+}
+
+fn images(disk: &SimDisk, choices: &[ImageChoice]) -> BTreeSet<u128> {
+    choices.iter().map(|choice| disk.image(choice).hash()).collect()
+}
+
+#[test]
+fn a_quiet_disk_has_one_image() {
+    let disk = SimDisk::from_image(&image_of("/f", b"x"));
+    for model in DiskModel::ALL {
+        let choices = disk.choices(model, 10, 0);
+        assert_eq!(choices.choices, [ImageChoice::Synced]);
+        assert_eq!((choices.combinations, choices.left_out), (1, 0));
+        assert_eq!(choices.to_string(), "all 1 images");
+    }
+}
+
+#[test]
+fn small_sets_are_enumerated_whole_and_without_repetition() {
+    let disk = busy_disk(2);
+    let choices = disk.choices(DiskModel::Subset, 1_000, 0);
+    // Each write: lost, kept, three ways torn or more; the renaming: lost or kept.
+    assert_eq!(choices.left_out, 0);
+    assert_eq!(choices.combinations, choices.choices.len() as u128);
+    let distinct: BTreeSet<_> = choices.choices.iter().collect();
+    assert_eq!(distinct.len(), choices.choices.len());
+    assert_eq!(images(&disk, &choices.choices).len(), choices.choices.len());
+}
+
+#[test]
+fn what_a_budget_leaves_out_is_said() {
+    let disk = busy_disk(6);
+    let everything = disk.choices(DiskModel::Subset, usize::MAX, 0);
+    for budget in [0, 1, 2, 3, 10, 50, 200, 1_000] {
+        for model in DiskModel::ALL {
+            let choices = disk.choices(model, budget, 5);
+            assert!(choices.choices.len() <= budget, "{model} {budget}");
+            let said = choices.left_out + choices.choices.len() as u128;
+            if choices.left_out > 0 {
+                assert_eq!(said, choices.combinations, "{model} {budget}");
+                assert_eq!(choices.choices.len(), budget, "{model} {budget}");
+                assert!(choices.to_string().contains("left out"));
+            }
+            let distinct: BTreeSet<_> = choices.choices.iter().collect();
+            assert_eq!(distinct.len(), choices.choices.len(), "{model} {budget}");
+        }
+    }
+    assert_eq!(everything.left_out, 0);
+    // Whatever an enumeration yields is in the whole.
+    let whole = images(&disk, &everything.choices);
+    for seed in 0..20 {
+        let some = disk.choices(DiskModel::Subset, 300, seed);
+        let missing: Vec<_> = some
+            .choices
+            .iter()
+            .filter(|choice| disk.image(choice).file("/a").is_some())
+            .filter(|choice| !has_garbage(&disk, choice) && !whole.contains(&disk.image(choice).hash()))
+            .collect();
+        assert!(missing.is_empty(), "seed {seed}: {missing:?}");
+    }
+}
+
+/// Whether the garbage in it is drawn from another seed than that of the whole enumeration.
+fn has_garbage(disk: &SimDisk, choice: &ImageChoice) -> bool {
+    matches!(choice, ImageChoice::Random { .. }) && disk.explicit(choice).to_string().contains('g')
+}
+
+#[test]
+fn a_large_set_yields_extremes_prefixes_single_drops_and_single_survivors() {
+    let disk = busy_disk(12);
+    let choices = disk.choices(DiskModel::Subset, 1_000, 0).choices;
+    assert_eq!(choices[..2], [ImageChoice::Synced, ImageChoice::All]);
+    for ordinal in 0..13_u64 {
+        for text in [
+            format!("drop:{ordinal}"),
+            format!("only:{ordinal}"),
+            format!("prefix:{}", ordinal + 1),
+        ] {
+            assert!(choices.contains(&choice(&text)), "{text}");
+        }
+    }
+    let random = choices
+        .iter()
+        .filter(|choice| matches!(choice, ImageChoice::Random { .. }));
+    assert!(random.count() > 100);
+}
+
+#[test]
+fn subsets_of_whole_operations_are_all_tried_before_tears_are() {
+    let disk = busy_disk(5);
+    let choices = disk.choices(DiskModel::Subset, 200, 0);
+    assert!(choices.left_out > 0);
+    let tried = images(&disk, &choices.choices);
+    for mask in 0..1_u32 << 6 {
+        let kept: Vec<_> = (0..6)
+            .filter(|bit| mask >> bit & 1 == 1)
+            .map(|bit| bit.to_string())
+            .collect();
+        let subset = choice(&format!("only:{}", kept.join(",")));
+        assert!(tried.contains(&disk.image(&subset).hash()), "{subset}");
+    }
+}
+
+#[test]
+fn the_prefix_model_has_each_prefix_with_its_last_write_whole_or_torn() {
+    let disk = busy_disk(4);
+    let choices = disk.choices(DiskModel::Prefix, 1_000, 0);
+    assert_eq!(choices.left_out, 0);
+    let whole = choices.choices.iter().filter(|choice| match choice {
+        ImageChoice::Prefix { torn, .. } => torn.is_none(),
+        _ => true,
+    });
+    assert_eq!(whole.count(), 6);
+    assert_eq!(choices.combinations, choices.choices.len() as u128);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_choices() {
+    let disk = busy_disk(9);
+    let of = |seed| disk.choices(DiskModel::Subset, 60, seed);
+    assert_eq!(of(3), of(3));
+    assert_ne!(of(3), of(4));
+}
+
+#[test]
+fn a_random_choice_made_explicit_is_the_same_image() {
+    let disk = busy_disk(9);
+    let mut texts = BTreeSet::new();
+    for seed in 0..200 {
+        let random = ImageChoice::Random { seed };
+        let explicit = disk.explicit(&random);
+        assert_eq!(
+            disk.image(&explicit),
+            disk.image(&random),
+            "seed {seed}: {explicit}"
+        );
+        assert_eq!(choice(&explicit.to_string()), explicit);
+        texts.insert(explicit.to_string());
+    }
+    assert!(texts.len() > 150, "{}", texts.len());
+}
+
+#[test]
+fn random_fates_of_a_file_do_not_depend_on_what_is_done_to_others() {
+    let alone = |disk: &SimDisk, between: &dyn Fn(usize)| {
+        let file = create(disk, "/f");
+        disk.sync_dir(path("/")).unwrap();
+        for index in 0..8 {
+            between(index);
+            write(&file, &[index as u8 + 1; 600], 600 * index as u64);
+        }
+        file
+    };
+    let quiet = SimDisk::new();
+    alone(&quiet, &|_| {});
+    let busy = SimDisk::new();
+    let other = create(&busy, "/other");
+    let between = |index: usize| {
+        write(&other, &[9; 5], index as u64);
+        drop(create(&busy, &format!("/g{index}")));
+    };
+    alone(&busy, &between);
+    let mut contents = BTreeSet::new();
+    for seed in 0..50 {
+        let random = ImageChoice::Random { seed };
+        let content = |image: Image| image.file("/f").map(<[u8]>::to_vec);
+        let expected = content(quiet.image(&random));
+        assert_eq!(content(busy.image(&random)), expected, "seed {seed}");
+        contents.insert(expected);
+    }
+    assert!(contents.len() > 25, "{}", contents.len());
+}
+
+#[test]
+fn what_became_of_files_without_any_name_is_not_enumerated() {
+    let disk = SimDisk::from_image(&image_of("/f", b"old"));
+    let file = disk.open(path("/f"), OpenMode::Write).unwrap();
+    disk.remove(path("/f")).unwrap();
+    disk.sync_dir(path("/")).unwrap();
+    write(&file, b"new", 0);
+    assert_eq!(disk.choices(DiskModel::Subset, 100, 0).combinations, 1);
+}

@@ -1,0 +1,249 @@
+//! The death of the device.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+
+use super::{choice, create, image_of, path, write};
+use crate::fs::{File, FileAccess, OpenMode};
+use crate::testing::sim_disk::{DeviceGone, DiskOperationKind as Kind, Side, SimDisk};
+
+/// A file that exists, written and synced: operation 0 is the write, 1 the sync.
+fn write_and_sync(disk: &SimDisk) -> io::Result<()> {
+    let file = disk.open(path("/f"), OpenMode::Write)?;
+    file.write_at(b"new", 0)?;
+    file.sync()
+}
+
+fn disk() -> SimDisk {
+    SimDisk::from_image(&image_of("/f", b"old"))
+}
+
+#[test]
+fn before_an_operation_nothing_of_it_is_done() {
+    let disk = disk();
+    disk.crash_at(1, Side::Before);
+    let error = write_and_sync(&disk).unwrap_err();
+    assert!(DeviceGone::caused(&error));
+    assert!(disk.is_gone());
+    assert_eq!(disk.operations_len(), 1);
+    assert_eq!(disk.image(&choice("synced")).file("/f"), Some(&b"old"[..]));
+    assert_eq!(disk.image(&choice("all")).file("/f"), Some(&b"new"[..]));
+}
+
+#[test]
+fn after_an_operation_it_is_done_and_its_caller_is_refused() {
+    let disk = disk();
+    disk.crash_at(1, Side::After);
+    let error = write_and_sync(&disk).unwrap_err();
+    assert!(DeviceGone::caused(&error));
+    assert_eq!(disk.operations_len(), 2);
+    assert_eq!(disk.image(&choice("synced")).file("/f"), Some(&b"new"[..]));
+}
+
+#[test]
+fn every_later_call_is_refused_and_changes_nothing() {
+    let disk = disk();
+    let file = disk.open(path("/f"), OpenMode::Write).unwrap();
+    write(&file, b"new", 0);
+    disk.crash_now();
+    let before = (disk.image(&choice("all")), disk.image(&choice("synced")));
+    let root = path("/");
+    let results = [
+        file.read_at(&mut [0], 0).map(drop),
+        file.write_at(b"x", 0).map(drop),
+        file.set_len(0),
+        file.len().map(drop),
+        file.sync(),
+        disk.open(path("/f"), OpenMode::Read).map(drop),
+        disk.open(path("/g"), OpenMode::Create).map(drop),
+        disk.list(root).map(drop),
+        disk.create_dir(path("/d")),
+        disk.rename(path("/f"), path("/g")),
+        disk.remove(path("/f")),
+        disk.sync_dir(root),
+        disk.lock(path("/l")).map(drop),
+    ];
+    for result in results {
+        assert!(DeviceGone::caused(&result.unwrap_err()));
+    }
+    assert_eq!(
+        before,
+        (disk.image(&choice("all")), disk.image(&choice("synced")))
+    );
+    assert_eq!(disk.refused_calls_len(), 13);
+    assert_eq!(disk.operations_len(), 1);
+}
+
+#[test]
+fn a_second_change_by_a_thread_that_was_refused_is_a_finding() {
+    let disk = disk();
+    let file = disk.open(path("/f"), OpenMode::Write).unwrap();
+    disk.crash_now();
+    // Having been refused a read says nothing yet, and reading on is no finding.
+    file.len().unwrap_err();
+    file.write_at(b"x", 0).unwrap_err();
+    file.len().unwrap_err();
+    assert_eq!(disk.life_after_death(), []);
+    file.sync().unwrap_err();
+    let findings = disk.life_after_death();
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].kind, Kind::Sync);
+    assert_eq!(&*findings[0].path, path("/f"));
+    assert_eq!(disk.refused_calls_len(), 4);
+}
+
+#[test]
+fn the_call_that_the_device_died_in_counts_as_the_first_refusal() {
+    for side in Side::ALL {
+        let disk = disk();
+        disk.crash_at(0, side);
+        write_and_sync(&disk).unwrap_err();
+        assert_eq!(disk.refused_calls_len(), 1, "{side}");
+        disk.sync_dir(path("/")).unwrap_err();
+        assert_eq!(disk.life_after_death().len(), 1, "{side}");
+    }
+}
+
+#[test]
+fn each_thread_is_refused_for_the_first_time_once() {
+    let disk = disk();
+    let file = disk.open(path("/f"), OpenMode::Write).unwrap();
+    disk.crash_now();
+    file.sync().unwrap_err();
+    let other: Arc<dyn File> = file.clone();
+    let run = move || drop(other.sync().unwrap_err());
+    std::thread::scope(|scope| drop(scope.spawn(run).join()));
+    assert_eq!(disk.refused_calls_len(), 2);
+    assert_eq!(disk.life_after_death(), []);
+}
+
+#[test]
+fn the_refused_calls_that_are_kept_are_bounded() {
+    let disk = disk();
+    disk.crash_now();
+    for _ in 0..1_500 {
+        disk.sync_dir(path("/")).unwrap_err();
+    }
+    assert_eq!(disk.refused_calls().len(), 1_000);
+    assert_eq!(disk.refused_calls_len(), 1_500);
+}
+
+#[test]
+fn an_observer_sees_every_call_on_both_sides_and_may_panic_there() {
+    let disk = disk();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    disk.observe(move |call| {
+        let (kind, ordinal, side) = (call.kind, call.ordinal, call.side);
+        log.lock().unwrap().push((kind, ordinal, side));
+        assert!(kind != Kind::Sync || side == Side::Before, "after the sync");
+    });
+    let died = std::panic::catch_unwind(AssertUnwindSafe(|| write_and_sync(&disk)));
+    assert_eq!(*died.unwrap_err().downcast::<&str>().unwrap(), "after the sync");
+    let (before, after) = (Side::Before, Side::After);
+    let expected = [
+        (Kind::Open, None, before),
+        (Kind::Open, None, after),
+        (Kind::Write, Some(0), before),
+        (Kind::Write, Some(0), after),
+        (Kind::Sync, Some(1), before),
+        (Kind::Sync, Some(1), after),
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected);
+    // The sync was done, and the disk goes on.
+    assert_eq!(disk.image(&choice("synced")), image_of("/f", b"new"));
+    assert_eq!(disk.operations_len(), 2);
+    assert_eq!(disk.open_files(), []);
+    disk.crash_now();
+    disk.list(path("/")).unwrap_err();
+    assert_eq!(seen.lock().unwrap().last(), Some(&(Kind::List, None, before)));
+}
+
+#[test]
+fn a_lock_can_be_dropped_after_death_and_is_seen_until_then() {
+    let disk = SimDisk::new();
+    let lock = disk.lock(path("/lock")).unwrap();
+    disk.crash_now();
+    assert_eq!(disk.locks_held().len(), 1);
+    drop(lock);
+    assert_eq!(disk.locks_held().len(), 0);
+    assert_eq!(disk.refused_calls_len(), 0);
+}
+
+#[test]
+fn a_lock_that_the_device_died_in_is_not_held() {
+    let disk = SimDisk::new();
+    disk.crash_at(0, Side::After);
+    disk.lock(path("/lock")).unwrap_err();
+    assert_eq!(disk.locks_held(), []);
+    assert_eq!(disk.image(&choice("all")), image_of("/lock", b""));
+}
+
+#[test]
+fn death_is_recognised_through_the_errors_around_it() {
+    let disk = SimDisk::new();
+    disk.crash_now();
+    let source = disk.create_dir(path("/d")).unwrap_err();
+    let error = crate::Error::AfterAppend {
+        sequence: 1,
+        source: Box::new(crate::Error::io("create", path("/d"), source)),
+    };
+    assert!(DeviceGone::caused(&error));
+    let other = crate::Error::io("create", path("/d"), io::ErrorKind::Other.into());
+    assert!(!DeviceGone::caused(&other));
+}
+
+#[test]
+fn every_operation_is_recorded_under_its_ordinal() {
+    let disk = SimDisk::new();
+    disk.create_dir(path("/d")).unwrap();
+    let file = create(&disk, "/d/f");
+    write(&file, b"abc", 5);
+    file.set_len(6).unwrap();
+    file.sync().unwrap();
+    file.read_at(&mut [0; 4], 0).unwrap();
+    disk.rename(path("/d/f"), path("/d/g")).unwrap();
+    write(&file, b"x", 0);
+    disk.remove(path("/d/f")).unwrap_err();
+    disk.remove(path("/d/g")).unwrap();
+    disk.sync_dir(path("/d")).unwrap();
+    drop(disk.lock(path("/lock")).unwrap());
+    let lines: Vec<_> = disk.recording().operations().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "0 create-dir /d",
+            "1 create /d/f",
+            "2 write /d/f at 5, 3 bytes",
+            "3 set-len /d/f to 6 bytes",
+            "4 sync /d/f",
+            "5 rename /d/f to /d/g",
+            "6 write /d/g at 0, 1 bytes",
+            "7 remove /d/f: entity not found",
+            "8 remove /d/g",
+            "9 sync-dir /d",
+            "10 lock /lock",
+        ]
+    );
+}
+
+#[test]
+fn a_disk_that_records_reads_gives_them_ordinals_and_may_die_at_them() {
+    let options = crate::testing::sim_disk::SimDiskOptions {
+        records_reads: true,
+        ..Default::default()
+    };
+    let disk = SimDisk::with_options(&image_of("/f", b"old"), options);
+    let file = disk.open(path("/f"), OpenMode::Read).unwrap();
+    file.len().unwrap();
+    disk.list(path("/")).unwrap();
+    disk.crash_at(3, Side::Before);
+    assert!(DeviceGone::caused(&file.read_at(&mut [0], 0).unwrap_err()));
+    let kinds: Vec<_> = disk
+        .recording()
+        .operations()
+        .map(|operation| operation.kind)
+        .collect();
+    assert_eq!(kinds, [Kind::Open, Kind::Len, Kind::List]);
+}

@@ -1,0 +1,200 @@
+//! Faults on demand.
+
+use std::io;
+
+use super::{choice, create, found, image_of, path, some, write};
+use crate::fs::{File, FileAccess, OpenMode, write_all_at};
+use crate::testing::sim_disk::{DiskOperationKind as Kind, Fault, InjectedFault, SimDisk, SimDiskOptions};
+
+fn disk() -> (SimDisk, std::sync::Arc<dyn File>) {
+    let disk = SimDisk::from_image(&image_of("/f", b"old"));
+    let file = disk.open(path("/f"), OpenMode::Write).unwrap();
+    (disk, file)
+}
+
+const FULL: io::ErrorKind = io::ErrorKind::StorageFull;
+
+#[test]
+fn an_error_before_an_operation_leaves_everything_as_it_was() {
+    let (disk, file) = disk();
+    disk.fail_operation(0, Fault::ErrorBefore(io::ErrorKind::PermissionDenied));
+    let error = file.write_at(b"new", 0).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    assert!(error.get_ref().unwrap().is::<InjectedFault>());
+    assert_eq!(disk.image(&choice("all")), image_of("/f", b"old"));
+    // Only that one.
+    assert_eq!(file.write_at(b"new", 0).unwrap(), 3);
+    assert_eq!(disk.faults_fired().len(), 1);
+    let recording = disk.recording();
+    let errors: Vec<_> = recording.operations().map(|operation| operation.error).collect();
+    assert_eq!(errors, [Some(io::ErrorKind::PermissionDenied), None]);
+}
+
+#[test]
+fn an_error_after_an_operation_leaves_it_done() {
+    let (disk, file) = disk();
+    disk.fail_operation(0, Fault::ErrorAfter(io::ErrorKind::Other));
+    file.write_at(b"new", 0).unwrap_err();
+    assert_eq!(disk.image(&choice("all")), image_of("/f", b"new"));
+    disk.fail_next(Kind::Create, Fault::ErrorAfter(io::ErrorKind::Other));
+    assert!(disk.open(path("/g"), OpenMode::Create).is_err());
+    assert!(disk.open(path("/g"), OpenMode::Read).is_ok());
+    assert_eq!(disk.open_files().len(), 1);
+}
+
+#[test]
+fn a_lock_whose_call_failed_after_it_was_taken_is_not_held() {
+    let (disk, _file) = disk();
+    disk.fail_next(Kind::Lock, Fault::ErrorAfter(io::ErrorKind::Other));
+    disk.lock(path("/lock")).unwrap_err();
+    assert!(disk.lock(path("/lock")).unwrap().is_some());
+}
+
+#[test]
+fn a_short_write_does_what_it_says_and_a_loop_completes_it() {
+    let (disk, file) = disk();
+    disk.fail_operation(0, Fault::Short(2));
+    assert_eq!(file.write_at(b"new", 0).unwrap(), 2);
+    assert_eq!(disk.image(&choice("all")), image_of("/f", b"ned"));
+    disk.fail_operation(1, Fault::Short(1));
+    disk.fail_operation(2, Fault::ErrorBefore(io::ErrorKind::Interrupted));
+    write_all_at(file.as_ref(), b"xyz", 0).unwrap();
+    assert_eq!(disk.image(&choice("all")), image_of("/f", b"xyz"));
+    assert_eq!(disk.faults_fired().len(), 3);
+}
+
+#[test]
+fn a_short_read_returns_less_than_there_is() {
+    let (disk, file) = disk();
+    disk.fail_next(Kind::Read, Fault::Short(1));
+    let mut buffer = [0; 3];
+    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 1);
+    assert_eq!(&buffer, b"o\0\0");
+}
+
+#[test]
+fn a_write_that_fails_midway_has_written_its_beginning() {
+    let (disk, file) = disk();
+    disk.fail_operation(0, Fault::ErrorMidway(1, FULL));
+    assert_eq!(file.write_at(b"new", 0).unwrap_err().kind(), FULL);
+    assert_eq!(disk.image(&choice("all")), image_of("/f", b"nld"));
+}
+
+#[test]
+fn faults_from_an_operation_on_last_until_they_are_cleared() {
+    let (disk, file) = disk();
+    disk.fail_from(1, Fault::ErrorBefore(FULL));
+    write(&file, b"1", 0);
+    file.write_at(b"2", 0).unwrap_err();
+    file.sync().unwrap_err();
+    assert!(file.len().is_ok(), "reads that are not recorded have no ordinal");
+    disk.clear_faults();
+    file.sync().unwrap();
+}
+
+#[test]
+fn faults_by_kind_hit_that_kind_alone_and_reads_that_are_not_recorded_too() {
+    let (disk, file) = disk();
+    disk.fail_every(Kind::Sync, Fault::ErrorBefore(io::ErrorKind::Other));
+    write(&file, b"1", 0);
+    file.sync().unwrap_err();
+    file.sync().unwrap_err();
+    disk.fail_next(Kind::Open, Fault::ErrorBefore(io::ErrorKind::Other));
+    disk.open(path("/f"), OpenMode::Read).unwrap_err();
+    disk.open(path("/f"), OpenMode::Read).unwrap();
+    assert_eq!(disk.faults_fired().len(), 3);
+}
+
+#[test]
+fn a_fault_that_does_not_apply_to_an_operation_does_not_count_as_fired() {
+    let (disk, file) = disk();
+    disk.fail_operation(0, Fault::Short(1));
+    file.sync().unwrap();
+    assert_eq!(disk.faults_fired(), []);
+}
+
+#[test]
+fn a_failed_sync_leaves_what_was_written_pending() {
+    let (disk, file) = disk();
+    write(&file, b"new", 0);
+    disk.fail_next(Kind::Sync, Fault::ErrorBefore(io::ErrorKind::Other));
+    file.sync().unwrap_err();
+    assert_eq!(disk.image(&choice("synced")), image_of("/f", b"old"));
+    file.sync().unwrap();
+    assert_eq!(disk.image(&choice("synced")), image_of("/f", b"new"));
+}
+
+#[test]
+fn a_sync_that_loses_what_was_written_is_not_made_good_by_a_later_one() {
+    let (disk, file) = disk();
+    write(&file, b"N", 0);
+    disk.fail_next(Kind::Sync, Fault::SyncLoses(io::ErrorKind::Other));
+    file.sync().unwrap_err();
+    write(&file, b"W", 2);
+    file.sync().unwrap();
+    let mut buffer = [0; 3];
+    file.read_at(&mut buffer, 0).unwrap();
+    assert_eq!(&buffer, b"NlW", "it is read back all the same");
+    // The death of the process alone does not show it; that of the machine does.
+    let lost = some(b"olW");
+    assert_eq!(found(&disk, "/f"), [lost, some(b"NlW")].into());
+    assert_eq!(disk.image(&choice("all")), image_of("/f", b"NlW"));
+    assert_eq!(disk.image(&choice("prefix:100")), image_of("/f", b"olW"));
+    assert_eq!(disk.undurable().len(), 1);
+    assert!(disk.undurable()[0].lost);
+    assert_eq!(disk.explicit(&choice("all")), choice("all"));
+    // Writing it again and syncing that does.
+    write(&file, b"N", 0);
+    file.sync().unwrap();
+    assert_eq!(found(&disk, "/f"), [some(b"NlW")].into());
+    assert_eq!(disk.undurable(), []);
+}
+
+#[test]
+fn a_skipped_sync_succeeds_and_does_nothing() {
+    let (disk, file) = disk();
+    write(&file, b"new", 0);
+    create(&disk, "/g");
+    disk.fail_every(Kind::Sync, Fault::SyncSkipped);
+    disk.fail_every(Kind::SyncDir, Fault::SyncSkipped);
+    file.sync().unwrap();
+    disk.sync_dir(path("/")).unwrap();
+    assert_eq!(disk.image(&choice("synced")), image_of("/f", b"old"));
+    assert_eq!(disk.undurable().len(), 2);
+}
+
+#[test]
+fn a_full_disk_takes_what_there_is_room_for_and_then_nothing_until_there_is_more() {
+    let options = SimDiskOptions {
+        capacity_bytes: Some(5),
+        ..Default::default()
+    };
+    let disk = SimDisk::with_options(&image_of("/f", b"old"), options);
+    let file = disk.open(path("/f"), OpenMode::Write).unwrap();
+    assert_eq!(file.write_at(b"abcd", 3).unwrap(), 2);
+    assert_eq!(file.write_at(b"cd", 5).unwrap_err().kind(), FULL);
+    assert_eq!(file.set_len(6).unwrap_err().kind(), FULL);
+    assert_eq!(file.write_at(b"XYZ", 0).unwrap(), 3, "overwriting needs no room");
+    disk.set_capacity_bytes(Some(6));
+    assert_eq!(file.write_at(b"cd", 5).unwrap(), 1);
+    disk.set_capacity_bytes(Some(2));
+    assert_eq!(file.write_at(b"d", 6).unwrap_err().kind(), FULL);
+    disk.set_capacity_bytes(None);
+    assert_eq!(file.write_at(b"d", 6).unwrap(), 1);
+    assert_eq!(disk.image(&choice("all")), image_of("/f", b"XYZabcd"));
+}
+
+#[test]
+fn a_removed_file_takes_its_room_until_it_is_closed() {
+    let options = SimDiskOptions {
+        capacity_bytes: Some(3),
+        ..Default::default()
+    };
+    let disk = SimDisk::with_options(&image_of("/f", b"old"), options);
+    let file = disk.open(path("/f"), OpenMode::Write).unwrap();
+    disk.remove(path("/f")).unwrap();
+    let other = create(&disk, "/g");
+    assert_eq!(other.write_at(b"g", 0).unwrap_err().kind(), FULL);
+    drop(file);
+    assert_eq!(other.write_at(b"g", 0).unwrap(), 1);
+}

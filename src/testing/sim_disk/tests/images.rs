@@ -1,0 +1,106 @@
+//! Images as values.
+
+use std::collections::BTreeSet;
+
+use super::{choice, image_of, path};
+use crate::fs::{FileAccess, OpenMode};
+use crate::testing::sim_disk::{Image, SimDisk};
+
+#[test]
+fn images_are_equal_when_their_content_is() {
+    let mut first = Image::new();
+    first.insert_dir("/d");
+    first.insert_file("/d/b", b"b".to_vec());
+    first.insert_file("/a", b"a".to_vec());
+    let mut second = Image::new();
+    second.insert_file("a", b"x".to_vec());
+    second.insert_file("a", b"a".to_vec());
+    second.insert_file("/d/b", b"b".to_vec());
+    assert_eq!(first, second);
+    assert_eq!(first.hash(), second.hash());
+    assert_eq!(first.differences(&second), [""; 0]);
+}
+
+#[test]
+fn images_that_differ_have_different_hashes() {
+    let mut images = vec![Image::new(), image_of("/a", b""), image_of("/b", b"")];
+    let mut dir = Image::new();
+    dir.insert_dir("/a");
+    images.push(dir);
+    for len in 1..40 {
+        images.push(image_of("/a", &vec![0; len]));
+        for at in 0..len {
+            let mut bytes = vec![0; len];
+            bytes[at] = 1;
+            images.push(image_of("/a", &bytes));
+        }
+    }
+    let mut swapped = image_of("/a", b"1");
+    swapped.insert_file("/b", b"2".to_vec());
+    images.push(swapped);
+    let mut swapped = image_of("/a", b"2");
+    swapped.insert_file("/b", b"1".to_vec());
+    images.push(swapped);
+    let hashes: BTreeSet<u128> = images.iter().map(Image::hash).collect();
+    assert_eq!(hashes.len(), images.len());
+}
+
+#[test]
+fn the_hash_of_an_image_never_changes_between_versions_and_platforms() {
+    assert_eq!(Image::new().hash(), 0);
+    let image = image_of("/db/wal/1", b"a file of more than sixteen bytes");
+    assert_eq!(image.hash(), GOLDEN, "{:#x}", image.hash());
+}
+
+const GOLDEN: u128 = 0x744b_2af2_2691_7098_4c4c_9fe9_5ed6_8cdb;
+
+#[test]
+fn differences_name_the_file_and_the_offset() {
+    let mut first = image_of("/f", b"abc");
+    first.insert_file("/gone", b"".to_vec());
+    let mut second = image_of("/f", b"abd");
+    second.insert_file("/new", b"".to_vec());
+    assert_eq!(
+        first.differences(&second),
+        [
+            "/f: 3 bytes in the first, 3 in the second, differing from offset 2",
+            "/gone: only in the first",
+            "/new: only in the second",
+        ]
+    );
+}
+
+#[test]
+fn removing_takes_everything_below_with_it() {
+    let mut image = image_of("/a/b/c", b"1");
+    image.insert_file("/ab", b"2".to_vec());
+    image.remove("/a");
+    assert_eq!(image, image_of("/ab", b"2"));
+    image.insert_file("/ab/c", b"3".to_vec());
+    assert_eq!(
+        image,
+        image_of("/ab/c", b"3"),
+        "a directory takes the place of a file"
+    );
+}
+
+#[test]
+fn an_image_laid_out_and_read_back_is_the_same() {
+    let mut image = image_of("/db/wal/1", &[7; 10_000]);
+    image.insert_file("/db/empty", b"".to_vec());
+    image.insert_dir("/db/dir");
+    let disk = SimDisk::new();
+    image.write_to(&disk, path("/copy")).unwrap();
+    assert_eq!(Image::read_from(&disk, path("/copy")).unwrap(), image);
+    assert_eq!(
+        disk.image(&choice("all")).file("/copy/db/wal/1"),
+        Some(&[7; 10_000][..])
+    );
+}
+
+#[test]
+fn laying_an_image_out_truncates_files_of_the_same_name() {
+    let disk = SimDisk::from_image(&image_of("/f", b"longer than before"));
+    image_of("/f", b"short").write_to(&disk, path("/")).unwrap();
+    assert_eq!(disk.open(path("/f"), OpenMode::Read).unwrap().len().unwrap(), 5);
+}

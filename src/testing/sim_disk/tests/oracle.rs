@@ -1,0 +1,491 @@
+//! The images of random workloads against an oracle that tries every fate of every operation there ever was, and against
+//! themselves: from the journal and from a run that really died.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+
+use super::{disk_with_sectors, path};
+use crate::fs::{FileAccess, OpenMode};
+use crate::testing::sim_disk::{DiskModel, DiskOperationKind, Image, ImageChoice, Side, SimDisk};
+
+const SEED: u64 = 0x7469_6461_6c00_0001;
+const SECTOR_BYTES: u32 = 2;
+
+/// A naive generator (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % bound
+    }
+
+    fn pick(&mut self, of: &[&'static str]) -> &'static str {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Create(&'static str),
+    Write(&'static str, u64, Vec<u8>),
+    SetLen(&'static str, u64),
+    Sync(&'static str),
+    Rename(&'static str, &'static str),
+    Remove(&'static str),
+    Mkdir(&'static str),
+    SyncDir(&'static str),
+}
+
+const FILES: [&str; 4] = ["/a", "/b", "/d/a", "/d/b"];
+
+fn random_op(random: &mut Random) -> Op {
+    let file = random.pick(&FILES);
+    match random.below(12) {
+        0..=2 => Op::Create(file),
+        3..=5 => {
+            let len = 1 + random.below(3);
+            let byte = 1 + random.below(200) as u8;
+            Op::Write(
+                file,
+                random.below(4),
+                (0..len).map(|index| byte + index as u8).collect(),
+            )
+        }
+        6 => Op::SetLen(file, random.below(5)),
+        7 => Op::Sync(file),
+        8 | 9 => Op::Rename(file, random.pick(&FILES)),
+        10 => Op::Remove(file),
+        _ => Op::SyncDir(random.pick(&["/", "/d"])),
+    }
+}
+
+/// Does one operation; those that cannot be done do nothing.
+fn run(disk: &SimDisk, op: &Op) -> io::Result<()> {
+    let open = |file: &str| disk.open(path(file), OpenMode::Write);
+    match op {
+        Op::Create(file) => disk.open(path(file), OpenMode::Create).map(drop),
+        Op::Write(file, offset, bytes) => open(file)?.write_at(bytes, *offset).map(drop),
+        Op::SetLen(file, len) => open(file)?.set_len(*len),
+        Op::Sync(file) => open(file)?.sync(),
+        Op::Rename(from, to) => disk.rename(path(from), path(to)),
+        Op::Remove(file) => disk.remove(path(file)),
+        Op::Mkdir(dir) => disk.create_dir(path(dir)),
+        Op::SyncDir(dir) => disk.sync_dir(path(dir)),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Node {
+    Dir,
+    File(usize),
+}
+
+/// What happened, as far as a crash is concerned.
+#[derive(Debug, Clone)]
+enum Event {
+    Names(Vec<(&'static str, Option<Node>)>),
+    Write(usize, u64, Vec<u8>),
+    SetLen(usize, u64),
+    Sync(usize),
+    SyncDir(&'static str),
+}
+
+fn parent(path: &'static str) -> &'static str {
+    match path.rfind('/') {
+        Some(0) | None => "/",
+        Some(at) => &path[..at],
+    }
+}
+
+/// The events of a workload, with the operations that cannot be done left out.
+fn events(ops: &[Op]) -> Vec<Event> {
+    let mut live: BTreeMap<&'static str, Node> = BTreeMap::from([("/", Node::Dir)]);
+    let mut events = Vec::new();
+    let mut files = 0;
+    for op in ops {
+        let file = |name: &str| match live.get(name) {
+            Some(Node::File(file)) => Some(*file),
+            _ => None,
+        };
+        let names = match op {
+            Op::Create(name) | Op::Mkdir(name) if !live.contains_key(parent(name)) => continue,
+            Op::Create(name) if live.contains_key(name) => {
+                events.extend(file(name).map(|file| Event::SetLen(file, 0)));
+                continue;
+            }
+            Op::Mkdir(name) if live.contains_key(name) => continue,
+            Op::Create(name) => {
+                files += 1;
+                vec![(*name, Some(Node::File(files)))]
+            }
+            Op::Mkdir(name) => vec![(*name, Some(Node::Dir))],
+            Op::Write(name, offset, bytes) => {
+                events.extend(file(name).map(|file| Event::Write(file, *offset, bytes.clone())));
+                continue;
+            }
+            Op::SetLen(name, len) => {
+                events.extend(file(name).map(|file| Event::SetLen(file, *len)));
+                continue;
+            }
+            Op::Sync(name) => {
+                events.extend(file(name).map(Event::Sync));
+                continue;
+            }
+            Op::SyncDir(dir) => {
+                events.extend(live.get(dir).map(|_| Event::SyncDir(dir)));
+                continue;
+            }
+            Op::Remove(name) if file(name).is_some() => vec![(*name, None)],
+            Op::Rename(from, to) if file(from).is_some() && from != to && live.contains_key(parent(to)) => {
+                vec![(*from, None), (*to, live.get(from).copied())]
+            }
+            Op::Remove(_) | Op::Rename(..) => continue,
+        };
+        for (name, node) in &names {
+            match node {
+                Some(node) => live.insert(name, *node),
+                None => live.remove(name),
+            };
+        }
+        events.push(Event::Names(names));
+    }
+    events
+}
+
+/// Bytes of a file; `None` for garbage.
+type Bytes = Vec<Option<u8>>;
+type Files = BTreeMap<&'static str, Bytes>;
+
+/// What there may be in the place of each piece of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Is {
+    Old,
+    New,
+    Garbage,
+    Zeros,
+}
+
+/// Every fate of an event: which of its pieces are what. Anything but a write has one piece, old or new.
+fn fates(event: &Event, durable_len: u64) -> Vec<Vec<Is>> {
+    let Event::Write(_, offset, bytes) = event else {
+        return vec![vec![Is::Old], vec![Is::New]];
+    };
+    let end = offset + bytes.len() as u64;
+    let sector = |at: u64| at / u64::from(SECTOR_BYTES);
+    let pieces = (sector(end - 1) - sector(*offset) + 1) as usize;
+    let mut fates = Vec::new();
+    for kept in 0..=pieces {
+        let mut fate = vec![Is::New; pieces];
+        fate[kept..].fill(Is::Old);
+        fates.push(fate.clone());
+        if kept < pieces {
+            fate[kept] = Is::Garbage;
+            fates.push(fate.clone());
+        }
+        if end > durable_len {
+            fate[kept..].fill(Is::Zeros);
+            fates.push(fate.clone());
+        }
+        fate[..kept].fill(Is::Old);
+        fate[kept..].fill(Is::New);
+        fates.push(fate);
+    }
+    fates
+}
+
+/// Whether the events from the start on that are wholly there may be all there is.
+fn is_legal(events: &[Event], there: &[Vec<Is>]) -> bool {
+    let whole = |index: usize| there[index].iter().all(|piece| *piece == Is::New);
+    let must_be_whole = |before: usize, concerned: &dyn Fn(&Event) -> bool| {
+        (0..before).all(|index| !concerned(&events[index]) || whole(index))
+    };
+    let synced_after = |index: usize, dir: &str| {
+        let mut later = events[index..].iter();
+        later.any(|event| matches!(event, Event::SyncDir(synced) if *synced == dir))
+    };
+    events.iter().enumerate().all(|(index, event)| match event {
+        Event::Sync(synced) => must_be_whole(index, &|event| match event {
+            Event::Write(file, ..) | Event::SetLen(file, _) => file == synced,
+            _ => false,
+        }),
+        Event::Names(names) => {
+            let durable = names.iter().all(|(name, _)| synced_after(index, parent(name)));
+            let shares_a_name = |event: &Event| match event {
+                Event::Names(others) => others
+                    .iter()
+                    .any(|(other, _)| names.iter().any(|(name, _)| name == other)),
+                _ => false,
+            };
+            (whole(index) || !durable) && (!whole(index) || must_be_whole(index, &shares_a_name))
+        }
+        _ => true,
+    })
+}
+
+/// The files after a crash in which of each event is there what `there` says.
+fn naive_image(events: &[Event], there: &[Vec<Is>]) -> Files {
+    let mut names: BTreeMap<&'static str, Node> = BTreeMap::from([("/", Node::Dir)]);
+    let mut contents: BTreeMap<usize, Bytes> = BTreeMap::new();
+    for (event, fate) in events.iter().zip(there) {
+        match event {
+            Event::Names(changed) if fate[0] == Is::New => {
+                for (name, node) in changed {
+                    match node {
+                        Some(node) => names.insert(name, *node),
+                        None => names.remove(name),
+                    };
+                }
+            }
+            Event::SetLen(file, len) if fate[0] == Is::New => {
+                contents.entry(*file).or_default().resize(*len as usize, Some(0));
+            }
+            Event::Write(file, offset, bytes) => {
+                let content = contents.entry(*file).or_default();
+                for (index, byte) in bytes.iter().enumerate() {
+                    let at = *offset as usize + index;
+                    let sector = SECTOR_BYTES as usize;
+                    let byte = match fate[at / sector - *offset as usize / sector] {
+                        Is::Old => continue,
+                        Is::New => Some(*byte),
+                        Is::Garbage => None,
+                        Is::Zeros => Some(0),
+                    };
+                    content.resize(content.len().max(at + 1), Some(0));
+                    content[at] = byte;
+                }
+            }
+            _ => {}
+        }
+    }
+    let reachable = names.iter().filter(|(name, _)| names.contains_key(parent(name)));
+    reachable
+        .filter_map(|(name, node)| match node {
+            Node::File(file) => Some((*name, contents.get(file).cloned().unwrap_or_default())),
+            Node::Dir => None,
+        })
+        .collect()
+}
+
+fn durable_len(events: &[Event], of: &Event) -> u64 {
+    let Event::Write(file, ..) = of else { return 0 };
+    let is_sync = |event: &Event| matches!(event, Event::Sync(synced) if synced == file);
+    let Some(sync) = events.iter().rposition(is_sync) else {
+        return 0;
+    };
+    events[..sync].iter().fold(0, |len, event| match event {
+        Event::Write(written, offset, bytes) if written == file => len.max(offset + bytes.len() as u64),
+        Event::SetLen(cut, len) if cut == file => *len,
+        _ => len,
+    })
+}
+
+/// Every legal image, by trying every combination of fates of every event.
+fn naive_images(events: &[Event]) -> BTreeSet<Files> {
+    let fates: Vec<_> = events
+        .iter()
+        .map(|event| match event {
+            Event::Sync(_) | Event::SyncDir(_) => vec![vec![Is::New]],
+            _ => fates(event, durable_len(events, event)),
+        })
+        .collect();
+    let mut images = BTreeSet::new();
+    let mut chosen = vec![0; events.len()];
+    loop {
+        let there: Vec<_> = chosen
+            .iter()
+            .zip(&fates)
+            .map(|(index, fates)| fates[*index].clone())
+            .collect();
+        if is_legal(events, &there) {
+            images.insert(naive_image(events, &there));
+        }
+        let Some(next) = (0..chosen.len()).find(|index| chosen[*index] + 1 < fates[*index].len()) else {
+            return images;
+        };
+        chosen[next] += 1;
+        chosen[..next].fill(0);
+    }
+}
+
+/// Whether the image is this one, whatever the garbage is.
+fn is_image(image: &Image, naive: &Files) -> bool {
+    let files: Vec<_> = image.files().collect();
+    files.len() == naive.len()
+        && files.iter().zip(naive).all(|((path, bytes), (name, expected))| {
+            *path == Path::new(name)
+                && bytes.len() == expected.len()
+                && bytes
+                    .iter()
+                    .zip(expected)
+                    .all(|(byte, expected)| expected.is_none_or(|expected| expected == *byte))
+        })
+}
+
+fn workload(random: &mut Random, len: usize) -> Vec<Op> {
+    let mut ops = vec![Op::Mkdir("/d")];
+    ops.extend((0..len).map(|_| random_op(random)));
+    ops
+}
+
+#[test]
+fn the_images_of_small_workloads_are_those_that_the_naive_oracle_finds() {
+    let mut random = Random(SEED);
+    let (mut cases, mut images_len) = (0, 0);
+    while cases < 200 {
+        let seed = random.0;
+        let ops = workload(&mut random, 12);
+        let events = events(&ops);
+        let combinations: usize = events.iter().map(|event| fates(event, 0).len()).product();
+        if combinations > 6_000 {
+            continue;
+        }
+        let disk = disk_with_sectors(SECTOR_BYTES, &Image::new());
+        for op in &ops {
+            drop(run(&disk, op));
+        }
+        let choices = disk.choices(DiskModel::Subset, 1 << 20, 0);
+        assert_eq!(choices.left_out, 0, "{choices}");
+        let images: BTreeMap<u128, Image> = choices
+            .into_iter()
+            .map(|choice| disk.image(&choice))
+            .map(|image| (image.hash(), image))
+            .collect();
+        let naive = naive_images(&events);
+        for image in images.values() {
+            let legal = naive.iter().any(|naive| is_image(image, naive));
+            assert!(legal, "seed {seed:#x}: {ops:?} never leaves {image:?}");
+        }
+        for naive in &naive {
+            let found = images.values().any(|image| is_image(image, naive));
+            assert!(found, "seed {seed:#x}: {ops:?} may leave {naive:?}");
+        }
+        cases += 1;
+        images_len += images.len();
+    }
+    assert!(
+        images_len > 2_000,
+        "only {images_len} images: the workloads are too quiet"
+    );
+}
+
+#[test]
+fn the_journal_gives_the_image_of_a_run_that_died_at_that_instant() {
+    let mut random = Random(SEED ^ 1);
+    for _ in 0..40 {
+        let seed = random.0;
+        let ops = workload(&mut random, 40);
+        let recorded = disk_with_sectors(SECTOR_BYTES, &Image::new());
+        for op in &ops {
+            drop(run(&recorded, op));
+        }
+        let recording = recorded.recording();
+        let mut builder = recording.images();
+        for ordinal in 0..recording.len() {
+            for side in Side::ALL {
+                let died = disk_with_sectors(SECTOR_BYTES, &Image::new());
+                died.crash_at(ordinal, side);
+                for op in &ops {
+                    drop(run(&died, op));
+                }
+                assert!(died.is_gone());
+                builder.seek(ordinal, side).unwrap();
+                assert_eq!(builder.undurable(), died.undurable());
+                let choices = builder.choices(DiskModel::Subset, 20, ordinal);
+                assert_eq!(choices, died.choices(DiskModel::Subset, 20, ordinal));
+                for choice in choices {
+                    let (image, expected) = (builder.image(&choice), died.image(&choice));
+                    assert_eq!(image, expected, "seed {seed:#x}: {side} {ordinal}, {choice}");
+                    assert_eq!(image.hash(), expected.hash());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_builder_goes_back_and_forth_and_never_beyond_the_end() {
+    let mut random = Random(SEED ^ 2);
+    let disk = SimDisk::new();
+    for op in workload(&mut random, 30) {
+        drop(run(&disk, &op));
+    }
+    let recording = disk.recording();
+    let mut forward = recording.images();
+    let mut images = Vec::new();
+    for ordinal in 0..recording.len() {
+        forward.seek(ordinal, Side::After).unwrap();
+        images.push(forward.image(&ImageChoice::All));
+    }
+    assert_eq!(images.last(), Some(&disk.image(&ImageChoice::All)));
+    for ordinal in (0..recording.len()).rev() {
+        forward.seek(ordinal, Side::After).unwrap();
+        assert_eq!(forward.image(&ImageChoice::All), images[ordinal as usize]);
+        assert_eq!(forward.position(), ordinal + 1);
+    }
+    let len = recording.len();
+    forward.seek(len, Side::Before).unwrap();
+    let error = forward.seek(len, Side::After).unwrap_err();
+    assert_eq!((error.ordinal, error.len), (len, len));
+    assert_eq!(forward.position(), len);
+}
+
+#[test]
+fn the_extremes_are_what_was_synced_and_what_is_seen() {
+    let mut random = Random(SEED ^ 3);
+    for _ in 0..200 {
+        let seed = random.0;
+        let disk = SimDisk::new();
+        for op in workload(&mut random, 40) {
+            drop(run(&disk, &op));
+        }
+        let live = Image::read_from(&disk, path("/")).unwrap();
+        assert_eq!(disk.image(&ImageChoice::All), live, "seed {seed:#x}");
+        let end = ImageChoice::Prefix {
+            before: disk.operations_len(),
+            torn: None,
+        };
+        assert_eq!(disk.image(&end), live, "seed {seed:#x}");
+        let start = ImageChoice::Prefix {
+            before: 0,
+            torn: None,
+        };
+        assert_eq!(
+            disk.image(&start),
+            disk.image(&ImageChoice::Synced),
+            "seed {seed:#x}"
+        );
+        let undurable = disk.undurable().len();
+        for file in FILES {
+            drop(run(&disk, &Op::Sync(file)));
+        }
+        for dir in ["/d", "/"] {
+            drop(run(&disk, &Op::SyncDir(dir)));
+        }
+        assert_eq!(disk.undurable(), [], "seed {seed:#x}: of {undurable}");
+        assert_eq!(disk.image(&ImageChoice::Synced), live, "seed {seed:#x}");
+    }
+}
+
+#[test]
+fn random_workloads_reach_every_kind_of_operation_they_have() {
+    let mut random = Random(SEED ^ 4);
+    let disk = SimDisk::new();
+    for op in workload(&mut random, 300) {
+        drop(run(&disk, &op));
+    }
+    let recording = disk.recording();
+    let done = recording
+        .operations()
+        .filter(|operation| operation.error.is_none());
+    let kinds: BTreeSet<_> = done.map(|operation| operation.kind).collect();
+    for kind in DiskOperationKind::ALL
+        .into_iter()
+        .filter(|kind| kind.is_durable())
+    {
+        assert!(kinds.contains(&kind) || kind == DiskOperationKind::Lock, "{kind}");
+    }
+}
