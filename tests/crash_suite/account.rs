@@ -1,5 +1,7 @@
 //! What was asked of a database and what it answered, kept outside of it, and the comparisons with what it holds.
 
+use std::fmt::Write;
+
 use tidaldb::testing::oracle::{Death, OpId, Oracle};
 use tidaldb::testing::workload::Operation;
 use tidaldb::{Durability, Error, Schema, TidalDb};
@@ -11,6 +13,7 @@ use crate::protocol::Line;
 const DIFFERENCES_SHOWN: usize = 12;
 
 /// The calls of one case, and the oracle that knows what they promise.
+#[derive(Clone)]
 pub(crate) struct Account<'a> {
     operations: &'a [Operation],
     oracle: Oracle,
@@ -107,12 +110,17 @@ impl<'a> Account<'a> {
         self.oracle.synced(durable_sequence);
     }
 
-    /// Compares the whole state of a database that was reopened after a crash of its process, and goes on from there.
+    /// Notes that every frame up to `durable_sequence` is durable.
+    pub(crate) fn note_durable(&mut self, durable_sequence: u64) {
+        self.oracle.note_durable(durable_sequence);
+    }
+
+    /// Compares the whole state of a database that was reopened after such a death, and goes on from there.
     ///
     /// # Errors
     /// The first differences, if it is no legal state.
-    pub(crate) fn compare(&mut self, db: &TidalDb, when: &str) -> Checked<()> {
-        let verdict = self.oracle.check(Death::ProcessCrash, db);
+    pub(crate) fn compare(&mut self, death: Death, db: &TidalDb, when: &str) -> Checked<()> {
+        let verdict = self.oracle.check(death, db);
         let counts = verdict.counts;
         self.counts += Counts {
             acknowledged: counts.acknowledged,
@@ -124,7 +132,7 @@ impl<'a> Account<'a> {
         let differences = &verdict.differences;
         let mut reason = format!("{when} the state is wrong in {} places", differences.len());
         for difference in differences.iter().take(DIFFERENCES_SHOWN) {
-            reason.push_str(&format!("\n  {difference}"));
+            write!(reason, "\n  {difference}").ok();
         }
         ensure!(verdict.is_ok(), "{reason}");
         self.oracle.reopened(&verdict);
@@ -138,7 +146,10 @@ impl<'a> Account<'a> {
         ensure!(
             verdict.is_ok(),
             "the handle reads a wrong state: {}",
-            verdict.differences.first().map_or_else(String::new, ToString::to_string)
+            verdict
+                .differences
+                .first()
+                .map_or_else(String::new, ToString::to_string)
         );
         Ok(())
     }

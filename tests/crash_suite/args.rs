@@ -115,7 +115,9 @@ impl Args {
             "--skip" => self.skips.push(value),
             "--test-threads" => {
                 let threads = value.parse().map_err(|_| {
-                    ArgsError(format!("--test-threads is {value:?}: it is a number of at least 1"))
+                    ArgsError(format!(
+                        "--test-threads is {value:?}: it is a number of at least 1"
+                    ))
                 })?;
                 self.threads = Some(threads);
             }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tidaldb::testing::CrashPoint;
 
+use crate::disk_steps::{DiskPlan, End};
 use crate::harness::Case;
 use crate::input::{self, SEED};
 use crate::matrix::Place;
 use crate::plan::{Death, Input, Plan, Policy, Setup, Store, Which};
 use crate::threads::ThreadsPlan;
-use crate::{crash, crossings, durability, threads};
+use crate::{crash, crossings, disk_steps, durability, threads};
 
 /// So many plans of the threads' part kill the process at a crossing of the seed's choice, under each policy.
 const THREAD_KILLS: u64 = 4;
@@ -19,6 +20,7 @@ const THREAD_KILLS: u64 = 4;
 pub(crate) enum Job {
     Crash(Plan),
     Threads(ThreadsPlan),
+    Disk(DiskPlan),
     Durability(Policy),
 }
 
@@ -66,9 +68,9 @@ fn jobs(selection: Selection) -> Vec<Job> {
             let not_crossed = points_not_crossed_by_events();
             jobs_of_events()
                 .into_iter()
-                .filter(|job| {
-                    !matches!(job, Job::Crash(plan) if not_crossed.contains(&plan.point.to_string()))
-                })
+                .filter(
+                    |job| !matches!(job, Job::Crash(plan) if not_crossed.contains(&plan.point.to_string())),
+                )
                 .collect()
         }
         Selection::Default => {
@@ -88,6 +90,9 @@ fn jobs(selection: Selection) -> Vec<Job> {
             for policy in Policy::ALL {
                 jobs.extend(CrashPoint::ALL.map(|point| Job::Threads(ThreadsPlan::panic(policy, point))));
                 jobs.extend((0..THREAD_KILLS).map(|seed| Job::Threads(ThreadsPlan::kill(policy, seed))));
+            }
+            for policy in Policy::ALL {
+                jobs.extend(End::ALL.map(|end| Job::Disk(DiskPlan { policy, end })));
             }
             jobs.extend(Policy::ALL.map(Job::Durability));
             jobs
@@ -135,6 +140,7 @@ impl Job {
         match self {
             Self::Crash(plan) => plan.to_string(),
             Self::Threads(plan) => plan.to_string(),
+            Self::Disk(plan) => plan.to_string(),
             Self::Durability(policy) => format!("sync-order/{}", policy.name()),
         }
     }
@@ -153,6 +159,12 @@ impl Job {
                 place(setup.name(), plan.point.to_string(), policy, death)
             }
             Self::Threads(plan) => place("threads", plan.row(), plan.policy.name(), plan.death.name()),
+            Self::Disk(plan) => place(
+                "disk steps",
+                "every disk operation".to_owned(),
+                plan.policy.name(),
+                plan.end.name(),
+            ),
             Self::Durability(policy) => place(
                 "sync order",
                 "acknowledged, synced".to_owned(),
@@ -170,7 +182,7 @@ impl Job {
                 Input::Events => format!("workload: the events of {}", input::events_path().display()),
             },
             Self::Threads(plan) => plan.in_words(),
-            Self::Durability(_) => format!("workload: the standard one of seed {SEED:#x}"),
+            Self::Disk(_) | Self::Durability(_) => format!("workload: the standard one of seed {SEED:#x}"),
         }
     }
 }
@@ -181,8 +193,9 @@ fn case(job: Job) -> Case {
         place: job.place(),
         plan: job.plan(),
         body: Arc::new(move || match &job {
-            Job::Crash(plan) => crash::run(plan),
+            Job::Crash(plan) => crash::run(*plan),
             Job::Threads(plan) => threads::run(plan),
+            Job::Disk(plan) => disk_steps::run(*plan),
             Job::Durability(policy) => durability::run(*policy),
         }),
     }

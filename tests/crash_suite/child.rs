@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tidaldb::testing::{CrashAction, CrashInjector, CrashPoint, CrossingRecorder, scoped_injector, scoped_recorder};
+use tidaldb::testing::{
+    CrashAction, CrashInjector, CrashPoint, CrossingRecorder, scoped_injector, scoped_recorder,
+};
 
 use crate::cases::{self, Job};
 use crate::crossings::{count, in_words};
@@ -98,7 +100,7 @@ fn carry_out(orders: &Orders) -> Checked<()> {
             let _installed = scoped_injector(&injector);
             threads::run_in_child(&plan, &Home::new(&orders.dir, plan.store))
         }
-        Job::Durability(_) => Err(Failure::new("the case has no child")),
+        Job::Disk(_) | Job::Durability(_) => Err(Failure::new("the case has no child")),
     }
 }
 
@@ -116,6 +118,9 @@ fn park(point: CrashPoint, crossings: u64) {
     Line::Parked(format!("{point} {crossings}")).say();
     // Nobody writes to it: it ends with the parent.
     stdin().lock().read_to_end(&mut Vec::new()).ok();
-    #[expect(clippy::disallowed_methods, reason = "an orphan must not run on past its crash")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an orphan must not run on past its crash"
+    )]
     std::process::exit(ORPHANED)
 }

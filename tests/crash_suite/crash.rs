@@ -1,5 +1,6 @@
 //! One crash of one database by one caller, and what must hold after it.
 
+use tidaldb::testing::oracle;
 use tidaldb::testing::workload::Operation;
 use tidaldb::testing::{CrashInjector, CrashPoint, CrossingRecorder, run_with_crash, scoped_recorder};
 use tidaldb::{EntityId, Error, Options, SignalId, TidalDb};
@@ -14,7 +15,7 @@ use crate::parent::{self, Sentence};
 use crate::plan::{Death, Plan, Which};
 
 /// Carries out a plan.
-pub(crate) fn run(plan: &Plan) -> Outcome {
+pub(crate) fn run(plan: Plan) -> Outcome {
     let operations = match input::operations(plan.setup.input) {
         Ok(operations) => operations,
         Err(failure) => {
@@ -36,7 +37,7 @@ pub(crate) fn run(plan: &Plan) -> Outcome {
     }
 }
 
-fn crash_and_recover(plan: &Plan, operations: &Operations, account: &mut Account<'_>) -> Checked<()> {
+fn crash_and_recover(plan: Plan, operations: &Operations, account: &mut Account<'_>) -> Checked<()> {
     let (fire_after, crossings) = crossings::of_plan(plan)?;
     let dir = TempDir::new("crash-suite");
     let home = Home::new(dir.path(), plan.setup.store);
@@ -73,7 +74,7 @@ pub(crate) fn go_on(
 ) -> Checked<()> {
     let cut_short = account.on_their_way();
     let db = reopen(home, options())?;
-    account.compare(&db, "after the crash")?;
+    account.compare(oracle::Death::ProcessCrash, &db, "after the crash")?;
     for index in cut_short {
         // So that what follows finds the collections it was made for. An event is not recorded again.
         if operations[index].is_collection_change() {
@@ -92,7 +93,7 @@ pub(crate) fn go_on(
         replayed == 0,
         "{replayed} events were replayed after closing in order"
     );
-    account.compare(&db, "after going on, closing and reopening")
+    account.compare(oracle::Death::ProcessCrash, &db, "after going on, closing and reopening")
 }
 
 fn reopen(home: &Home, options: Options) -> Checked<TidalDb> {
@@ -102,7 +103,7 @@ fn reopen(home: &Home, options: Options) -> Checked<TidalDb> {
 
 /// Runs until the injected panic, which it catches, and looks at what the panic left of the handle and its files.
 fn panic(
-    plan: &Plan,
+    plan: Plan,
     fire_after: u64,
     home: &Home,
     options: Options,
@@ -127,14 +128,19 @@ fn panic(
     match outcome {
         Err(point) if point == plan.point => {}
         Err(point) => return Err(Failure::new(format!("crashed at {point}, not at {}", plan.point))),
-        Ok(Err(failure)) => return Err(failure.with(format!("crossed until then: {}", in_words(count(&crossed))))),
+        Ok(Err(failure)) => {
+            return Err(failure.with(format!("crossed until then: {}", in_words(count(&crossed)))));
+        }
         Ok(Ok(())) => {
             let reason = if injector.has_fired() {
                 "the crash was swallowed"
             } else {
                 "did not crash"
             };
-            return Err(Failure::new(format!("{reason}; crossed: {}", in_words(count(&crossed)))));
+            return Err(Failure::new(format!(
+                "{reason}; crossed: {}",
+                in_words(count(&crossed))
+            )));
         }
     }
     let last = crossed
@@ -152,12 +158,15 @@ fn panic(
 }
 
 /// Writes are refused, reads too where memory is half, and neither that nor dropping the handle changes a file.
-fn check_what_is_left(plan: &Plan, home: &Home, db: TidalDb, account: &Account<'_>) -> Checked<()> {
+fn check_what_is_left(plan: Plan, home: &Home, db: TidalDb, account: &Account<'_>) -> Checked<()> {
     let before = home.files()?;
     for (call, operation) in [
         ("record", one_event()),
         ("forget_entity", Operation::ForgetEntity(EntityId(1))),
-        ("create_collection", Operation::CreateCollection(b"after".to_vec())),
+        (
+            "create_collection",
+            Operation::CreateCollection(b"after".to_vec()),
+        ),
         ("sync", Operation::Sync),
         ("checkpoint", Operation::Checkpoint),
     ] {
@@ -199,7 +208,9 @@ fn expect_poisoned<T>(call: &str, result: Result<T, Error>) -> Checked<()> {
             &format!("{call} on the handle that panicked failed, but not as poisoned"),
             &error,
         )),
-        Ok(_) => Err(Failure::new(format!("{call} succeeded on the handle that panicked"))),
+        Ok(_) => Err(Failure::new(format!(
+            "{call} succeeded on the handle that panicked"
+        ))),
     }
 }
 

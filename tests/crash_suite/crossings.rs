@@ -29,10 +29,13 @@ pub(crate) fn of_setup(setup: Setup) -> Checked<Crossings> {
 ///
 /// # Errors
 /// If there is none.
-pub(crate) fn of_plan(plan: &Plan) -> Checked<(u64, u64)> {
+pub(crate) fn of_plan(plan: Plan) -> Checked<(u64, u64)> {
     let crossings = of_setup(plan.setup)?[plan.point as usize];
     if crossings == 0 {
-        return Err(Failure::new(format!("{} is never crossed by this input", plan.point)));
+        return Err(Failure::new(format!(
+            "{} is never crossed by this input",
+            plan.point
+        )));
     }
     Ok((plan.which.fire_after(crossings), crossings))
 }

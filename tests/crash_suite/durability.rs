@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tidaldb::testing::oracle;
 use tidaldb::testing::workload::Operation;
 
 use crate::account::Account;
@@ -78,7 +79,7 @@ fn watch_all(policy: Policy, operations: &Operations, account: &mut Account<'_>)
     let db = home
         .open(options())
         .map_err(|error| Failure::of("reopening", &error))?;
-    account.compare(&db, "after closing and reopening")?;
+    account.compare(oracle::Death::ProcessCrash, &db, "after closing and reopening")?;
     expect_synced(&files, Part::Whole, "reopening")
 }
 

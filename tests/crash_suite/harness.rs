@@ -47,10 +47,7 @@ pub(crate) fn list(cases: &[Case], args: &Args) {
 
 /// Runs the selected cases, prints the matrix and every failure, and tells whether all passed.
 pub(crate) fn run(cases: &[Case], args: &Args) -> bool {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the harness tells how long a run took"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the harness tells how long a run took")]
     let started = Instant::now();
     let selected: Vec<Case> = cases
         .iter()

@@ -134,7 +134,10 @@ pub(crate) fn read_events(path: &Path) -> Checked<Read> {
             }
         }
     }
-    Ok(Read { events, refused: None })
+    Ok(Read {
+        events,
+        refused: None,
+    })
 }
 
 /// Takes the events of the file at `path` as the input, says how many there are, and gives what is wrong with the first
@@ -148,16 +151,22 @@ pub(crate) fn accept_events(path: &Path) -> Checked<Option<String>> {
         .map_err(|error| Failure::of(&format!("cannot find {}", path.display()), &error))?;
     let read = read_events(&path)?;
     let accepted = read.events.len();
-    let refused = read
-        .refused
-        .map(|line| format!("{}, {line}; the {accepted} events before it are accepted", path.display()));
+    let refused = read.refused.map(|line| {
+        format!(
+            "{}, {line}; the {accepted} events before it are accepted",
+            path.display()
+        )
+    });
     if accepted == 0 {
         let reason = refused.unwrap_or_else(|| format!("{} holds no event", path.display()));
         return Err(Failure::new(reason));
     }
     match &refused {
         Some(refused) => eprintln!("crash suite: {refused}"),
-        None => eprintln!("crash suite: {accepted} events of {} are accepted", path.display()),
+        None => eprintln!(
+            "crash suite: {accepted} events of {} are accepted",
+            path.display()
+        ),
     }
     set_events_path(path);
     Ok(refused)

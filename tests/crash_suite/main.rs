@@ -19,6 +19,8 @@ mod crash;
 #[cfg(feature = "test-utils")]
 mod crossings;
 #[cfg(feature = "test-utils")]
+mod disk_steps;
+#[cfg(feature = "test-utils")]
 mod durability;
 #[cfg(feature = "test-utils")]
 #[path = "../support/fjall_storage.rs"]

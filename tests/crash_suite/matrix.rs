@@ -35,7 +35,10 @@ pub(crate) fn render(entries: &[Entry], colored: bool) -> String {
     let mut text = String::new();
     let tables = in_order(entries.iter().map(|entry| entry.place.table.as_str()));
     for table in &tables {
-        let of_table: Vec<&Entry> = entries.iter().filter(|entry| entry.place.table == *table).collect();
+        let of_table: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| entry.place.table == *table)
+            .collect();
         render_table(&mut text, table, &of_table, colored);
         text.push('\n');
     }

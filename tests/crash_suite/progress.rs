@@ -80,7 +80,10 @@ impl Progress {
     fn rewrite(&self, name: &str) {
         let filled = self.ended * BAR_WIDTH / self.all.max(1);
         let bar = format!("{}{}", "#".repeat(filled), ".".repeat(BAR_WIDTH - filled));
-        let line = format!("[{bar}] {}/{} failed {}  {name}", self.ended, self.all, self.failed);
+        let line = format!(
+            "[{bar}] {}/{} failed {}  {name}",
+            self.ended, self.all, self.failed
+        );
         let line: String = line.chars().take(LINE_WIDTH).collect();
         print(&format!("\r\x1b[2K{line}"));
     }

@@ -81,7 +81,10 @@ impl Line {
                 };
                 Some(Self::Refused(index, refusal))
             }
-            "failed" => Some(Self::Failed(index()?, parts.next().unwrap_or_default().to_owned())),
+            "failed" => Some(Self::Failed(
+                index()?,
+                parts.next().unwrap_or_default().to_owned(),
+            )),
             "parked" => Some(Self::Parked(rest.to_owned())),
             "ended" => Some(Self::Ended(rest.to_owned())),
             _ => None,

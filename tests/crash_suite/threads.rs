@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use tidaldb::testing::workload::{Operation, Workload, standard_schema, tiny_options};
 use tidaldb::testing::{CrashInjector, CrashPoint, crash_of, inherit, run_with_crash};
@@ -234,7 +234,10 @@ pub(crate) fn run(plan: &ThreadsPlan) -> Outcome {
         }
     };
     let wrong = keeper.wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut account = keeper.account.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut account = keeper
+        .account
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     let failure = crashed
         .and_then(|()| wrong.map_or(Ok(()), Err))
         .and_then(|()| go_on(&home, || plan.options(), &shifts.operations, &mut account))
@@ -267,7 +270,11 @@ fn panic(plan: &ThreadsPlan, home: &Home, keeper: &Keeper<'_>) -> Checked<()> {
     });
     let refused = match worked {
         Ok(worked) => worked?,
-        Err(point) => return Err(Failure::new(format!("the crash at {point} met the thread that spawns"))),
+        Err(point) => {
+            return Err(Failure::new(format!(
+                "the crash at {point} met the thread that spawns"
+            )));
+        }
     };
     ensure!(
         injector.has_fired(),
@@ -295,7 +302,7 @@ fn work(db: &TidalDb, listener: &dyn Listener) -> Checked<()> {
             })));
         }
         let reader = scope.spawn(inherit(|| read_until(db, &written)));
-        let ended: Vec<_> = callers.into_iter().map(|caller| caller.join()).collect();
+        let ended: Vec<_> = callers.into_iter().map(ScopedJoinHandle::join).collect();
         written.store(true, Ordering::Release);
         let read = reader.join();
         ended.into_iter().chain([read]).try_for_each(of_thread)

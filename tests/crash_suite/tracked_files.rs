@@ -42,10 +42,7 @@ pub(crate) enum Part {
 
 impl Part {
     fn holds(self, path: &Path) -> bool {
-        let is_in = |name: &str| {
-            path.parent()
-                .is_some_and(|parent| parent.ends_with(name))
-        };
+        let is_in = |name: &str| path.parent().is_some_and(|parent| parent.ends_with(name));
         match self {
             Self::Log => is_in("log"),
             Self::Store => is_in("store"),
@@ -97,10 +94,14 @@ impl TrackedFiles {
 
 impl Record {
     fn unsynced(&self, part: Part) -> Vec<String> {
-        let bytes = self.names.iter().filter(|(path, _)| part.holds(path)).filter_map(|(path, identity)| {
-            let bytes = self.unsynced.get(identity).copied().filter(|bytes| *bytes > 0)?;
-            Some(format!("{bytes} bytes of {}", path.display()))
-        });
+        let bytes = self
+            .names
+            .iter()
+            .filter(|(path, _)| part.holds(path))
+            .filter_map(|(path, identity)| {
+                let bytes = self.unsynced.get(identity).copied().filter(|bytes| *bytes > 0)?;
+                Some(format!("{bytes} bytes of {}", path.display()))
+            });
         let names = self
             .unsynced_names
             .iter()
@@ -139,10 +140,15 @@ impl Record {
         }
         self.frames_written += 1;
         if self.unsynced_names.contains(&path) {
-            self.wrong
-                .push(format!("a frame in {} before its directory is synced", path.display()));
+            self.wrong.push(format!(
+                "a frame in {} before its directory is synced",
+                path.display()
+            ));
         }
-        let older = self.names.range(..path.clone()).filter(|(older, _)| is_segment(older));
+        let older = self
+            .names
+            .range(..path.clone())
+            .filter(|(older, _)| is_segment(older));
         for (older, identity) in older {
             if self.unsynced.get(identity).is_some_and(|bytes| *bytes > 0) {
                 self.wrong.push(format!(
@@ -160,8 +166,10 @@ impl Record {
             let log = self.unsynced(Part::Log);
             let unsynced: Vec<_> = log.iter().filter(|what| !what.starts_with("the name")).collect();
             if !unsynced.is_empty() {
-                self.wrong
-                    .push(format!("{} got its name with {unsynced:?} not synced", to.display()));
+                self.wrong.push(format!(
+                    "{} got its name with {unsynced:?} not synced",
+                    to.display()
+                ));
             }
         }
         if let Some(identity) = self.names.remove(from) {

@@ -21,7 +21,7 @@ const NAME_BYTES_MAX: usize = 255;
 const POWER_SAFE: PersistMode = PersistMode::SyncAll;
 
 /// A keyspace of a fjall database.
-pub struct FjallStorage {
+pub(crate) struct FjallStorage {
     database: Database,
     keyspace: Keyspace,
 }
@@ -31,7 +31,7 @@ impl FjallStorage {
     ///
     /// # Errors
     /// `Storage` with fjall's error.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub(crate) fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_keyspace(path, KEYSPACE)
     }
 
@@ -39,10 +39,13 @@ impl FjallStorage {
     ///
     /// # Errors
     /// `Storage` with fjall's error, or for a name that fjall would panic on.
-    pub fn open_keyspace(path: impl AsRef<Path>, name: &str) -> Result<Self, Error> {
+    pub(crate) fn open_keyspace(path: impl AsRef<Path>, name: &str) -> Result<Self, Error> {
         let fail = |error| Error::storage("open", error);
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
-            return Err(Error::storage("open", "the keyspace's name is outside 1 to 255 bytes"));
+            return Err(Error::storage(
+                "open",
+                "the keyspace's name is outside 1 to 255 bytes",
+            ));
         }
         let database = Database::builder(path).worker_threads(1).open().map_err(fail)?;
         let keyspace = database
