@@ -22,6 +22,16 @@ pub(crate) struct Account<'a> {
     /// By the index of the operation: whether it was begun.
     begun: Vec<bool>,
     counts: Counts,
+    acknowledged: Calls,
+}
+
+/// How many calls of each kind that changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Calls {
+    /// Calls that recorded or forgot something.
+    pub(crate) frames: usize,
+    /// Changes of collections, since the database was last opened.
+    pub(crate) collection_changes: usize,
 }
 
 impl<'a> Account<'a> {
@@ -32,6 +42,7 @@ impl<'a> Account<'a> {
             in_flight: Vec::new(),
             begun: vec![false; operations.len()],
             counts: Counts::default(),
+            acknowledged: Calls::default(),
         }
     }
 
@@ -57,6 +68,11 @@ impl<'a> Account<'a> {
         };
         let (_, id) = self.in_flight.swap_remove(position);
         self.oracle.ended(id, result);
+        if result.is_ok() {
+            let operation = &self.operations[index];
+            self.acknowledged.frames += usize::from(operation.is_frame());
+            self.acknowledged.collection_changes += usize::from(operation.is_collection_change());
+        }
         Ok(())
     }
 
@@ -105,6 +121,11 @@ impl<'a> Account<'a> {
         left.map(|(index, _)| index).collect()
     }
 
+    /// How many calls were acknowledged.
+    pub(crate) fn acknowledged(&self) -> Calls {
+        self.acknowledged
+    }
+
     /// Notes that the database was closed in order, when everything up to `durable_sequence` was durable.
     pub(crate) fn closed(&mut self, durable_sequence: u64) {
         self.oracle.synced(durable_sequence);
@@ -115,11 +136,12 @@ impl<'a> Account<'a> {
         self.oracle.note_durable(durable_sequence);
     }
 
-    /// Compares the whole state of a database that was reopened after such a death, and goes on from there.
+    /// Compares the whole state of a database that was reopened after such a death, and goes on from there. Gives which
+    /// calls were found.
     ///
     /// # Errors
     /// The first differences, if it is no legal state.
-    pub(crate) fn compare(&mut self, death: Death, db: &TidalDb, when: &str) -> Checked<()> {
+    pub(crate) fn compare(&mut self, death: Death, db: &TidalDb, when: &str) -> Checked<Calls> {
         let verdict = self.oracle.check(death, db);
         let counts = verdict.counts;
         self.counts += Counts {
@@ -137,7 +159,15 @@ impl<'a> Account<'a> {
         ensure!(verdict.is_ok(), "{reason}");
         self.oracle.reopened(&verdict);
         self.in_flight.clear();
-        Ok(())
+        let found = Calls {
+            frames: verdict.prefix.frames,
+            collection_changes: verdict.prefix.collection_changes,
+        };
+        self.acknowledged = Calls {
+            frames: found.frames,
+            collection_changes: 0,
+        };
+        Ok(found)
     }
 
     /// Compares a state that was read from a handle that is still open.

@@ -3,9 +3,9 @@
 use tidaldb::testing::oracle;
 use tidaldb::testing::workload::Operation;
 use tidaldb::testing::{CrashInjector, CrashPoint, CrossingRecorder, run_with_crash, scoped_recorder};
-use tidaldb::{EntityId, Error, Options, SignalId, TidalDb};
+use tidaldb::{EntityId, Error, Options, RecoveryReport, SignalId, TidalDb};
 
-use crate::account::Account;
+use crate::account::{Account, Calls};
 use crate::common::TempDir;
 use crate::crossings::{self, count, in_words};
 use crate::home::{Home, with_policy};
@@ -55,7 +55,7 @@ fn crash_and_recover(plan: Plan, operations: &Operations, account: &mut Account<
         }
     };
     crash
-        .and_then(|()| go_on(&home, options, &operations.all, account))
+        .and_then(|()| go_on(&home, options, &operations.all, account, Some(plan.point)))
         .map_err(|failure| {
             failure.with(format!(
                 "plan: crash at crossing {} of {crossings} of {}",
@@ -65,16 +65,22 @@ fn crash_and_recover(plan: Plan, operations: &Operations, account: &mut Account<
         })
 }
 
-/// Reopens and compares, goes on writing, closes, reopens and compares again.
+/// Reopens and compares, goes on writing, closes, reopens and compares again. If the crash was that of one caller at a
+/// point, what holds at the point is compared too.
 pub(crate) fn go_on(
     home: &Home,
     options: impl Fn() -> Options,
     operations: &[Operation],
     account: &mut Account<'_>,
+    point: Option<CrashPoint>,
 ) -> Checked<()> {
     let cut_short = account.on_their_way();
+    let acknowledged = account.acknowledged();
     let db = reopen(home, options())?;
-    account.compare(oracle::Death::ProcessCrash, &db, "after the crash")?;
+    let found = account.compare(oracle::Death::ProcessCrash, &db, "after the crash")?;
+    if let Some(point) = point {
+        check_what_holds(point, acknowledged, found, db.recovery_report())?;
+    }
     for index in cut_short {
         // So that what follows finds the collections it was made for. An event is not recorded again.
         if operations[index].is_collection_change() {
@@ -93,7 +99,43 @@ pub(crate) fn go_on(
         replayed == 0,
         "{replayed} events were replayed after closing in order"
     );
-    account.compare(oracle::Death::ProcessCrash, &db, "after going on, closing and reopening")
+    account.compare(oracle::Death::ProcessCrash, &db, "after going on, closing and reopening")?;
+    Ok(())
+}
+
+/// Compares what was found with what each point stands for: at most, a call in flight may be there or not; at a point,
+/// it is known which.
+fn check_what_holds(
+    point: CrashPoint,
+    acknowledged: Calls,
+    found: Calls,
+    report: &RecoveryReport,
+) -> Checked<()> {
+    let mut expected = acknowledged;
+    match point {
+        CrashPoint::WalPreAggregate
+        | CrashPoint::WalPostAggregate
+        | CrashPoint::SignalAggregationUpdate
+        | CrashPoint::CohortLedgerUpdate
+        | CrashPoint::CoEngagementUpdate => expected.frames += 1,
+        CrashPoint::CollectionIndexUpdate => expected.collection_changes += 1,
+        CrashPoint::CheckpointPreFlush => ensure!(
+            report.frames_replayed > 0,
+            "at {point} nothing was replayed: the new checkpoint is there before it is written"
+        ),
+        CrashPoint::CheckpointPostFlush => ensure!(
+            report.frames_replayed == 0 && report.last_sequence == report.checkpoint_sequence,
+            "at {point} the checkpoint covers {} and the log ends with {}: the new checkpoint is not there, or its \
+             marker is",
+            report.checkpoint_sequence,
+            report.last_sequence
+        ),
+    }
+    ensure!(
+        found == expected,
+        "at {point} {expected:?} must be there and {found:?} are found"
+    );
+    Ok(())
 }
 
 fn reopen(home: &Home, options: Options) -> Checked<TidalDb> {

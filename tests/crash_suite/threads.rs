@@ -240,7 +240,7 @@ pub(crate) fn run(plan: &ThreadsPlan) -> Outcome {
         .unwrap_or_else(PoisonError::into_inner);
     let failure = crashed
         .and_then(|()| wrong.map_or(Ok(()), Err))
-        .and_then(|()| go_on(&home, || plan.options(), &shifts.operations, &mut account))
+        .and_then(|()| go_on(&home, || plan.options(), &shifts.operations, &mut account, None))
         .err();
     Outcome {
         counts: account.counts(),
