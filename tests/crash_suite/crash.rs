@@ -100,6 +100,7 @@ pub(crate) fn go_on(
         "{replayed} events were replayed after closing in order"
     );
     account.compare(oracle::Death::ProcessCrash, &db, "after going on, closing and reopening")?;
+    ensure!(account.counts().acknowledged > 0, "no event was compared");
     Ok(())
 }
 
