@@ -99,7 +99,11 @@ pub(crate) fn go_on(
         replayed == 0,
         "{replayed} events were replayed after closing in order"
     );
-    account.compare(oracle::Death::ProcessCrash, &db, "after going on, closing and reopening")?;
+    account.compare(
+        oracle::Death::ProcessCrash,
+        &db,
+        "after going on, closing and reopening",
+    )?;
     ensure!(account.counts().acknowledged > 0, "no event was compared");
     Ok(())
 }

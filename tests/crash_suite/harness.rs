@@ -17,6 +17,11 @@ use crate::progress::Progress;
 /// A case that has not ended after this time hangs. Cases take a fraction of a second on an idle machine.
 const CASE_LIMIT: Duration = Duration::from_secs(90);
 
+/// Why the numbers of events acknowledged and recovered are not the same.
+const RECOVERED_MAY_DIFFER: &str = "\
+An event in flight may be recovered though nobody was told of it; what a power loss takes within the\n\
+limits of the policy is not lost.\n";
+
 /// What a case does.
 pub(crate) type Body = Arc<dyn Fn() -> Outcome + Send + Sync>;
 
@@ -69,6 +74,7 @@ pub(crate) fn run(cases: &[Case], args: &Args) -> bool {
     if !ended.is_empty() {
         let entries: Vec<Entry> = ended.iter().map(entry).collect();
         print(&format!("\n{}", matrix::render(&entries, colored)));
+        print(RECOVERED_MAY_DIFFER);
     }
     let failed: Vec<&Ended> = ended
         .iter()

@@ -1,11 +1,10 @@
 //! What the databases are fed with: the kit's standard workload, or the events of a file.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use tidaldb::testing::event_file::{EventFile, schema_for, workload_from_events};
+use tidaldb::testing::event_file::{EventFile, schema_for, signal_names, workload_from_events};
 use tidaldb::testing::workload::{Event, Operation, Workload, standard_schema, tiny_options};
 use tidaldb::{Options, Schema};
 
@@ -24,8 +23,6 @@ const EVENTS_MORE_OF: usize = 8;
 const BATCH_SIZES: [usize; 5] = [1, 3, 1, 8, 2];
 /// The sample file.
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/events.csv");
-/// The signals that a file of events may name.
-const SIGNALS: [&str; 5] = ["view", "like", "share", "skip", "comment"];
 
 static EVENTS_PATH: OnceLock<PathBuf> = OnceLock::new();
 
@@ -42,7 +39,8 @@ impl Operations {
     /// Small options for few operations, so that each run rotates segments and makes checkpoints; larger for many, so
     /// that time stays in proportion.
     pub(crate) fn options(&self) -> Options {
-        let options = tiny_options(self.schema.clone());
+        // The events of a file are of any time.
+        let options = tiny_options(self.schema.clone()).skew_ms_max(u64::MAX);
         let factor = (self.all.len() / 1000) as u64;
         if factor < 2 {
             return options;
@@ -77,10 +75,7 @@ pub(crate) fn operations(input: Input) -> Checked<&'static Operations> {
     match input {
         Input::Standard => Ok(STANDARD.get_or_init(standard)),
         Input::Events => EVENTS
-            .get_or_init(|| {
-                let read = read_events(events_path())?;
-                Ok(from_events(read.events))
-            })
+            .get_or_init(|| read_events(events_path()).map(from_events))
             .as_ref()
             .map_err(Clone::clone),
     }
@@ -94,50 +89,68 @@ fn standard() -> Operations {
     }
 }
 
-fn from_events(events: Vec<Event>) -> Operations {
-    let all = workload_from_events(events, &BATCH_SIZES).operations;
+fn from_events(read: Read) -> Operations {
+    let all = workload_from_events(read.events, &BATCH_SIZES).operations;
     Operations {
-        schema: events_schema(),
+        schema: read.schema,
         run_len: all.len() - all.len() / EVENTS_MORE_OF,
         all,
     }
 }
 
-fn events_schema() -> Schema {
-    schema_for(&SIGNALS)
-}
-
 /// What a file of events holds up to the first line that is none.
 #[derive(Debug)]
-pub(crate) struct Read {
-    pub(crate) events: Vec<Event>,
+struct Read {
+    events: Vec<Event>,
+    /// With the signals that they name.
+    schema: Schema,
     /// What is wrong with the line after them.
-    pub(crate) refused: Option<String>,
+    refused: Option<String>,
 }
 
 /// Reads a file of events.
 ///
 /// # Errors
-/// If it cannot be opened.
-pub(crate) fn read_events(path: &Path) -> Checked<Read> {
-    let file =
-        File::open(path).map_err(|error| Failure::of(&format!("cannot open {}", path.display()), &error))?;
+/// If it cannot be read.
+fn read_events(path: &Path) -> Checked<Read> {
+    let bytes =
+        fs::read(path).map_err(|error| Failure::of(&format!("cannot read {}", path.display()), &error))?;
+    let mut sound = &bytes[..];
+    let names = signal_names(sound).or_else(|error| {
+        sound = lines_before(&bytes, error.line);
+        signal_names(sound)
+    });
+    let names = names.map_err(|error| Failure::of("reading the names of the signals", &error))?;
+    let schema = schema_for(&names);
     let mut events = Vec::new();
-    for event in EventFile::parse(BufReader::new(file), &events_schema()) {
+    let mut refused = None;
+    for event in EventFile::parse(&bytes[..], &schema) {
         match event {
             Ok(event) => events.push(event),
             Err(error) => {
-                return Ok(Read {
-                    events,
-                    refused: Some(error.to_string()),
-                });
+                refused = Some(error.to_string());
+                break;
             }
         }
     }
     Ok(Read {
         events,
-        refused: None,
+        schema,
+        refused,
     })
+}
+
+/// What stands before the line of this number, which counts from 1.
+fn lines_before(bytes: &[u8], line: u64) -> &[u8] {
+    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let end = match line.checked_sub(2) {
+        Some(ends_before) => ends
+            .map(|(at, _)| at + 1)
+            .nth(ends_before as usize)
+            .unwrap_or(bytes.len()),
+        None => 0,
+    };
+    &bytes[..end]
 }
 
 /// Takes the events of the file at `path` as the input, says how many there are, and gives what is wrong with the first
