@@ -105,12 +105,12 @@ fn run(args: &args::Args) -> ExitCode {
         harness::list(&cases, args);
         return ExitCode::SUCCESS;
     }
-    let passed = harness::run(&cases, args);
     if selection == Selection::Events {
         for point in cases::points_not_crossed_by_events() {
-            harness::print(&format!("{point}: no case, nothing in the file leads there\n"));
+            eprintln!("crash suite: no case at {point}: nothing in the file leads there");
         }
     }
+    let passed = harness::run(&cases, args);
     if let Some(line) = &refused {
         eprintln!("crash suite: {line}");
     }
