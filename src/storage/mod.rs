@@ -1,7 +1,7 @@
 //! Storage: where checkpoints and collections are kept, behind the object-safe [`StorageEngine`].
 //!
-//! The embedded default is [`FileStore`], a log-structured file store; [`MemoryStore`] is for tests. Any other ordered
-//! key-value store plugs in by implementing the trait.
+//! The embedded default is [`FileStore`], a log-structured file store; [`MemoryStore`] is for tests. Any
+//! other ordered key-value store plugs in by implementing the trait.
 
 mod file;
 pub(crate) mod keys;
@@ -21,10 +21,11 @@ pub type Scan<'a> = Box<dyn Iterator<Item = Result<KeyValue, Error>> + 'a>;
 /// An ordered key-value store with atomic batches.
 ///
 /// # What an engine must promise
-/// - A write (`put`, `delete`, `write_batch`) survives the end of the process, however it ends, once it returned.
+/// - A write (`put`, `delete`, `write_batch`) survives the end of the process, however it ends, once it
+///   returned.
 /// - It survives a power loss once a later [`flush`](Self::flush) returned.
-/// - After a crash every write is wholly there or wholly absent, a batch with all its operations, and if one is there
-///   so is every earlier one of the same thread.
+/// - After a crash every write is wholly there or wholly absent, a batch with all its operations, and if one
+///   is there so is every earlier one of the same thread.
 /// - After an error the content may be the old or the new one; tidaldb does not write to the engine again.
 /// - Keys are at most [`STORAGE_KEY_BYTES_MAX`](crate::limits::STORAGE_KEY_BYTES_MAX) long and never empty.
 ///
@@ -51,8 +52,8 @@ pub trait StorageEngine: Send + Sync {
     /// As the trait says.
     fn delete(&self, key: &[u8]) -> Result<(), Error>;
 
-    /// All pairs whose key begins with `prefix`, in ascending byte order of the keys, as of this call: later writes
-    /// do not show.
+    /// All pairs whose key begins with `prefix`, in ascending byte order of the keys, as of this call: later
+    /// writes do not show.
     ///
     /// # Errors
     /// As the trait says, from the call or from any item.

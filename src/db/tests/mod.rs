@@ -1,10 +1,12 @@
 //! Tests of the handle on a simulated disk: what survives which crash, what a failure leaves, what damage is refused.
 
 mod crash_points;
+mod creation;
 mod damage;
 mod durability;
 mod failures;
 mod identity;
+mod threads;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -38,7 +38,12 @@ fn a_fence_captures_the_state_as_of_its_beginning() {
         for shard in 0..SHARDS {
             (0..random.below(10)).for_each(|_| change(&mut random));
             table.take_fenced(shard, &mut copies).expect("nothing panicked");
-            stored.extend(copies.records(shard));
+            let records: Vec<_> = copies.records(shard).collect();
+            assert!(
+                records.is_sorted(),
+                "round {round}, shard {shard}, seed {SEED:#x}"
+            );
+            stored.extend(records);
         }
         (0..random.below(100)).for_each(|_| change(&mut random));
         let found = restored::<EntityId>(&stored).export().expect("nothing panicked");

@@ -1,16 +1,18 @@
 //! Compaction: keeps the files within [`bytes_max`], twice the live data and one segment.
 //!
-//! The log is a ring: always the oldest file is cleaned. What is still live in it is appended again at the tail, the last
-//! of these records says that the file is not needed, the tail is synced, the file is removed. Removals (of keys) need
-//! not be kept: they concern older files only, and none of those is needed either.
+//! The log is a ring: always the oldest file is cleaned. What is still live in it is appended again at the
+//! tail, the last of these records says that the file is not needed, the tail is synced, the file is removed.
+//! Removals (of keys) need not be kept: they concern older files only, and none of those is needed either.
 //!
-//! A crash before that last record is durable leaves copies beside the originals; they say the same, and the later ones
-//! win. A crash after it leaves at worst the file, alone or with older ones whose removal a power loss took back; open
-//! loads no file older than the oldest needed, so what was removed before never comes back.
+//! A crash before that last record is durable leaves copies beside the originals; they say the same, and the
+//! later ones win. A crash after it leaves at worst the file, alone or with older ones whose removal a power
+//! loss took back; open loads no file older than the oldest needed, so what was removed before never comes
+//! back.
 //!
-//! The loop ends: cleaning a file never adds more than it removes but for a file header per segment written and a record
-//! header per file cleaned, and once every file was cleaned nothing dead is left beside such headers, which are less
-//! than the allowance for segments of at least [`SEGMENT_BYTES_MIN`](crate::limits::SEGMENT_BYTES_MIN) bytes.
+//! The loop ends: cleaning a file never adds more than it removes but for a file header per segment written
+//! and a record header per file cleaned, and once every file was cleaned nothing dead is left beside such
+//! headers, which are less than the allowance for segments of at least
+//! [`SEGMENT_BYTES_MIN`](crate::limits::SEGMENT_BYTES_MIN) bytes.
 
 use std::sync::{Arc, RwLock};
 
@@ -28,22 +30,21 @@ pub(super) fn bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
 
 /// Cleans files, oldest first, until the rest is within the bound.
 ///
-/// While it runs the files may be over the bound by the live data of one file, beside what the call that made it
-/// necessary wrote.
+/// While it runs the files may be over the bound by the live data of one file, beside what the call that made
+/// it necessary wrote.
 pub(super) fn compact(log: &mut Log, index: &RwLock<Index>) -> Result<(), Error> {
     loop {
         let live_bytes = read(index)?.live_bytes();
         if log.total_bytes() <= bytes_max(live_bytes, log.segment_bytes_max()) {
             return Ok(());
         }
-        if log.files_len() == 1 {
-            log.rotate()?;
-        }
         clean_oldest(log, index)?;
     }
 }
 
 fn clean_oldest(log: &mut Log, index: &RwLock<Index>) -> Result<(), Error> {
+    // If it is the only file it is over the bound alone, so longer than a segment: the first append below
+    // seals it.
     let file = Arc::clone(&log.oldest().file);
     let end = match file.live_bytes() {
         0 => FILE_HEADER_LEN as u64,

@@ -1,8 +1,9 @@
 //! One open store file: its identity, how it is made, and reading from it.
 //!
-//! A file is made under a temporary name, gets its header, is synced and renamed, and the directory is synced, before
-//! any record goes into it. A crash on the way leaves a temporary file, which open removes, or a file without records.
-//! So a file that has its final name has a whole header, and its name is durable when its first record is written.
+//! A file is made under a temporary name, gets its header, is synced and renamed, and the directory is
+//! synced, before any record goes into it. A crash on the way leaves a temporary file, which open removes, or
+//! a file without records. So a file that has its final name has a whole header, and its name is durable when
+//! its first record is written.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use crate::fs::{File, FileAccess, OpenMode, read_full_at, read_whole, write_all_
 /// Far beyond every file number and sequence number in use, and far enough from the end to count on.
 const NUMBER_MAX: u64 = u64::MAX / 2;
 
-/// Shared by the log and by every index entry that points into the file: readers of an old state keep a removed file
-/// readable by holding it open.
+/// Shared by the log and by every index entry that points into the file: readers of an old state keep a
+/// removed file readable by holding it open.
 #[derive(Debug)]
 pub(super) struct DataFile {
     pub(super) number: u64,

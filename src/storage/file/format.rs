@@ -34,11 +34,11 @@
 //! | 6 + k | v | value |
 //! | 6 + k + v | 4 | CRC32C of all before, seeded |
 //!
-//! A seeded checksum begins with the store id, the file's number, the offset of the record or entry in its file (8 bytes)
-//! and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is not: no record copied into a
-//! value, no entry that is as long as a record header. A record is valid if its
-//! header's and all its entries' checksums hold and the entries fill the payload: its whole payload is summed once, and
-//! an entry can be checked when it is read alone.
+//! A seeded checksum begins with the store id, the file's number, the offset of the record or entry in its
+//! file (8 bytes) and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is
+//! not: no record copied into a value, no entry that is as long as a record header. A record is valid if its
+//! header's and all its entries' checksums hold and the entries fill the payload: its whole payload is summed
+//! once, and an entry can be checked when it is read alone.
 
 use std::path::Path;
 
@@ -64,6 +64,8 @@ pub(super) const RECORD_HEADER_LEN: usize = RECORD_HEADER_SUMMED_LEN + CRC_LEN;
 /// What an entry takes beside its key and value.
 pub(super) const ENTRY_OVERHEAD_LEN: usize = ENTRY_HEADER_LEN + CRC_LEN;
 const REMOVAL: u32 = u32::MAX;
+/// A record longer than this is written in pieces a little longer than this.
+pub(super) const PIECE_BYTES: usize = 256 << 10;
 
 const _: () = assert!(FILE_HEADER_LEN == 64 && FILE_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(RECORD_HEADER_LEN == 32 && RECORD_HEADER_LEN.is_multiple_of(ALIGNMENT));
@@ -93,8 +95,8 @@ impl FileHeader {
         bytes
     }
 
-    /// Decodes the beginning of the file at `path`. A final name is given to a file only after its header is durable,
-    /// so a bad header is never the trace of a crash.
+    /// Decodes the beginning of the file at `path`. A final name is given to a file only after its header is
+    /// durable, so a bad header is never the trace of a crash.
     pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<Self, Error> {
         let magic_len = MAGIC.len().min(bytes.len());
         if bytes[..magic_len] != MAGIC[..magic_len] {
@@ -254,23 +256,37 @@ pub(super) fn record_len(payload_len: u64) -> u64 {
     (RECORD_HEADER_LEN as u64 + payload_len).next_multiple_of(ALIGNMENT as u64)
 }
 
-/// The record that goes to `offset` of the file with `seed`.
-pub(super) fn encode_record(
+/// Encodes the record that goes to `offset` of the file with `seed`, and gives where it ends.
+///
+/// `write` gets its bytes and where they go, piece by piece in order: a piece is handed over once it has
+/// reached [`PIECE_BYTES`], so that a large batch is neither held in memory twice nor out of the processor's
+/// cache when it is written. The record is valid only when the last piece is there, in whatever order they
+/// reach the disk.
+pub(super) fn encode_record<E>(
     header: RecordHeader,
     operations: &[Operation<'_>],
     seed: u32,
     offset: u64,
-) -> Vec<u8> {
-    let record_len = record_len(u64::from(header.payload_len)) as usize;
-    let mut bytes = Vec::with_capacity(record_len);
+    mut write: impl FnMut(&[u8], u64) -> Result<(), E>,
+) -> Result<u64, E> {
+    let end = offset + record_len(u64::from(header.payload_len));
+    let mut bytes = Vec::with_capacity(PIECE_BYTES.min((end - offset) as usize));
+    let mut position = offset;
     header.encode(&mut bytes, seed, offset);
     for operation in operations {
-        let position = offset + bytes.len() as u64;
-        operation.encode(&mut bytes, seed, position);
+        if bytes.len() >= PIECE_BYTES {
+            write(&bytes, position)?;
+            position += bytes.len() as u64;
+            bytes.clear();
+        }
+        let entry_offset = position + bytes.len() as u64;
+        operation.encode(&mut bytes, seed, entry_offset);
     }
-    debug_assert_eq!(bytes.len(), RECORD_HEADER_LEN + header.payload_len as usize);
-    bytes.resize(record_len, 0);
-    bytes
+    let payload_end = RecordHeader::entries_offset(offset) + u64::from(header.payload_len);
+    debug_assert_eq!(position + bytes.len() as u64, payload_end);
+    bytes.resize((end - position) as usize, 0);
+    write(&bytes, position)?;
+    Ok(end)
 }
 
 /// A record in the bytes of its file.
@@ -327,8 +343,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Whether a valid record header at `offset` of `file` or at a later multiple of 8 promises that the record with
-/// `sequence` was synced.
+/// Whether a valid record header at `offset` of `file` or at a later multiple of 8 promises that the record
+/// with `sequence` was synced.
 pub(super) fn is_promised(file: &[u8], seed: u32, offset: usize, sequence: u64) -> bool {
     (offset..file.len()).step_by(ALIGNMENT).any(|offset| {
         // The checksum comes last: almost every position already fails here.

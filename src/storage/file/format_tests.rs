@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::path::Path;
 
 use super::{
@@ -32,16 +33,21 @@ fn record_header(operations: &[Operation<'_>]) -> RecordHeader {
     }
 }
 
+/// Appends a record to the bytes of a file.
+fn push_record(file: &mut Vec<u8>, operations: &[Operation<'_>]) {
+    let (header, offset) = (record_header(operations), file.len() as u64);
+    let end = encode_record(header, operations, HEADER.seed(), offset, |piece, at| {
+        assert_eq!(at, file.len() as u64);
+        file.extend_from_slice(piece);
+        Ok::<_, Infallible>(())
+    });
+    assert_eq!(end, Ok(file.len() as u64));
+}
+
 /// A file with one record.
 fn file() -> Vec<u8> {
     let mut file = HEADER.encode();
-    let header = record_header(&OPERATIONS);
-    file.extend(encode_record(
-        header,
-        &OPERATIONS,
-        HEADER.seed(),
-        FILE_HEADER_LEN as u64,
-    ));
+    push_record(&mut file, &OPERATIONS);
     file
 }
 
@@ -134,21 +140,16 @@ fn every_flipped_bit_every_cut_and_every_move_of_a_record_is_refused() {
 
 #[test]
 fn an_entry_as_long_as_a_record_header_is_none() {
-    // Entries and record headers were summed alike. A torn record whose first entry was as long as a header was then
-    // taken for a later header, with whatever promise its bytes spelled, and the store refused to open.
+    // Entries and record headers were summed alike. A torn record whose first entry was as long as a header
+    // was then taken for a later header, with whatever promise its bytes spelled, and the store refused to
+    // open.
     let operation = Operation {
         key: b"k",
         value: Some(&[0xff; super::RECORD_HEADER_LEN - super::ENTRY_OVERHEAD_LEN - 1]),
     };
     assert_eq!(operation.entry_len(), super::RECORD_HEADER_LEN);
     let mut file = HEADER.encode();
-    let header = record_header(&[operation]);
-    file.extend(encode_record(
-        header,
-        &[operation],
-        HEADER.seed(),
-        FILE_HEADER_LEN as u64,
-    ));
+    push_record(&mut file, &[operation]);
     let entry_offset = FILE_HEADER_LEN + super::RECORD_HEADER_LEN;
     assert!(RecordHeader::decode(&file, HEADER.seed(), FILE_HEADER_LEN).is_some());
     assert_eq!(RecordHeader::decode(&file, HEADER.seed(), entry_offset), None);
@@ -167,12 +168,7 @@ fn a_promise_is_seen_at_any_later_multiple_of_eight_and_nowhere_else() {
         let offset = FILE_HEADER_LEN + gap;
         let mut file = HEADER.encode();
         file.resize(offset, 0xff);
-        file.extend(encode_record(
-            record_header(&OPERATIONS),
-            &OPERATIONS,
-            seed,
-            offset as u64,
-        ));
+        push_record(&mut file, &OPERATIONS);
         // The payload does not matter: the header alone promises.
         file.truncate(offset + super::RECORD_HEADER_LEN);
         assert!(is_promised(&file, seed, FILE_HEADER_LEN, 76));

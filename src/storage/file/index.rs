@@ -1,6 +1,7 @@
 //! The index: which entry of which file holds each key's value. Memory only, rebuilt by open.
 //!
-//! Invariant: `live_bytes` is the sum of the lengths of the entries pointed at, and so is each file's own count.
+//! Invariant: `live_bytes` is the sum of the lengths of the entries pointed at, and so is each file's own
+//! count.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,8 +1,8 @@
 //! The log: the store's files in order, and where the next record goes.
 //!
-//! Invariants: file numbers are consecutive; only the last file, the tail, takes records; every other file is durable to
-//! its end, since rotation syncs the tail before it makes the next one. After a method failed the caller must not change
-//! the log any more: what is on disk is then unknown.
+//! Invariants: file numbers are consecutive; only the last file, the tail, takes records; every other file is
+//! durable to its end, since rotation syncs the tail before it makes the next one. After a method failed the
+//! caller must not change the log any more: what is on disk is then unknown.
 //!
 //! | a crash in | leaves |
 //! |---|---|
@@ -84,8 +84,8 @@ impl Log {
 
     /// Appends one record. Gives the file it went to and the offset of its first entry.
     ///
-    /// It survives a process crash on return, and a power loss after the next [`sync`](Self::sync). `oldest` is the
-    /// number of the oldest file that is needed once the record is there.
+    /// It survives a process crash on return, and a power loss after the next [`sync`](Self::sync). `oldest`
+    /// is the number of the oldest file that is needed once the record is there.
     pub(super) fn append(
         &mut self,
         operations: &[Operation<'_>],
@@ -101,15 +101,14 @@ impl Log {
             synced: self.synced_sequence,
             oldest,
         };
-        let file = &self.tail.file;
-        let record = encode_record(header, operations, file.seed(), self.tail.end);
-        file.write(&record, self.tail.end)?;
-        let entries_offset = RecordHeader::entries_offset(self.tail.end);
-        let file = Arc::clone(file);
-        self.tail.end += record.len() as u64;
-        self.total_bytes += record.len() as u64;
+        let file = Arc::clone(&self.tail.file);
+        let offset = self.tail.end;
+        self.tail.end = encode_record(header, operations, file.seed(), offset, |piece, at| {
+            file.write(piece, at)
+        })?;
+        self.total_bytes += self.tail.end - offset;
         self.last_sequence += 1;
-        Ok((file, entries_offset))
+        Ok((file, RecordHeader::entries_offset(offset)))
     }
 
     /// Makes every record durable; does nothing if they are.
@@ -122,7 +121,7 @@ impl Log {
     }
 
     /// Seals the tail and goes on in a new file.
-    pub(super) fn rotate(&mut self) -> Result<(), Error> {
+    fn rotate(&mut self) -> Result<(), Error> {
         self.sync()?;
         let header = FileHeader {
             store_id: self.setting.store_id,
@@ -141,10 +140,10 @@ impl Log {
         Ok(())
     }
 
-    /// Removes the oldest file. A durable record must say that it is not needed.
+    /// Removes the oldest file, which must not be the tail. A durable record must say that it is not needed.
     ///
-    /// The directory is not synced: a removal that a power loss takes back is done again by open, which knows from
-    /// that record.
+    /// The directory is not synced: a removal that a power loss takes back is done again by open, which knows
+    /// from that record.
     pub(super) fn remove_oldest(&mut self) -> Result<(), Error> {
         if let Some(oldest) = self.sealed.pop_front() {
             let path = oldest.file.path();

@@ -1,9 +1,9 @@
 //! The embedded store: a log-structured file store.
 //!
-//! A directory of files holds one sequence of records, each an atomic batch; memory holds an ordered index from key to
-//! the entry that has its value. A write appends one record at the end of the last file; a read takes the value from its
-//! file. Compaction cleans the oldest file, over and over, so that the files stay within twice the live data and one
-//! segment.
+//! A directory of files holds one sequence of records, each an atomic batch; memory holds an ordered index
+//! from key to the entry that has its value. A write appends one record at the end of the last file; a read
+//! takes the value from its file. Compaction cleans the oldest file, over and over, so that the files stay
+//! within twice the live data and one segment.
 //!
 //! | file | role |
 //! |---|---|
@@ -15,9 +15,9 @@
 //! | `compaction` | the bound on the files' size |
 //! | `recovery` | open |
 //!
-//! Invariant: the index is what replaying the files from the oldest needed one gives. It is changed only after the
-//! record's write returned, so a reader sees a batch wholly or not at all and never what a failed write left.
-//! What a crash at each step leaves is said in `log`, `compaction` and `recovery`.
+//! Invariant: the index is what replaying the files from the oldest needed one gives. It is changed only
+//! after the record's write returned, so a reader sees a batch wholly or not at all and never what a failed
+//! write left. What a crash at each step leaves is said in `log`, `compaction` and `recovery`.
 
 mod compaction;
 mod data_file;
@@ -46,11 +46,12 @@ use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, STORAGE_KEY_BYTES_MAX,
 /// How a [`FileStore`] is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStoreOptions {
-    /// A file that has reached this length, in bytes, takes no more records; the last record may go beyond it. Default
-    /// 4 MiB, from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`]. It may differ from open to open.
+    /// A file that has reached this length, in bytes, takes no more records; the last record may go beyond
+    /// it. Default 4 MiB, from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`]. It may differ from open to
+    /// open.
     pub segment_bytes_max: u64,
-    /// The id that a new store gets, for runs that are the same to the byte; by default random. An existing store keeps
-    /// the one it has.
+    /// The id that a new store gets, for runs that are the same to the byte; by default random. An existing
+    /// store keeps the one it has.
     pub store_id: Option<u128>,
 }
 
@@ -87,13 +88,15 @@ pub struct FileStoreStats {
 
 /// The embedded [`StorageEngine`]: a log-structured file store in a directory of its own.
 ///
-/// One write is one record in one file, so it is atomic, and writes are there after a crash in the order they were made
-/// up to some point. `flush` syncs the one file that can hold anything unsynced. When no call is under way the files take
-/// at most twice the live data and one segment; what it takes to keep them so is done by the call that writes, and while
-/// it runs they can be larger by that write and the live data of one file.
+/// One write is one record in one file, so it is atomic, and writes are there after a crash in the order they
+/// were made up to some point. `flush` syncs the one file that can hold anything unsynced. When no call is
+/// under way the files take at most twice the live data and one segment; what it takes to keep them so is
+/// done by the call that writes, and while it runs they can be larger by that write and the live data of one
+/// file.
 ///
-/// After the first failed write, sync or compaction every later write and flush is refused with [`Error::Poisoned`], and
-/// nothing is retried; reads go on and show what was written before. Reopening the store shows all that was acknowledged.
+/// After the first failed write, sync or compaction every later write and flush is refused with
+/// [`Error::Poisoned`], and nothing is retried; reads go on and show what was written before. Reopening the
+/// store shows all that was acknowledged.
 ///
 /// The store does not lock its directory: whoever opens it sees to it that nobody else does.
 pub struct FileStore {
@@ -116,8 +119,8 @@ struct Writer {
 impl FileStore {
     /// Opens the store in the directory `dir`, which is made if need be; its parent must exist.
     ///
-    /// All that was written before the last process crash or flushed before the last power loss is there. Whatever is in
-    /// the directory and not the store's is ignored.
+    /// All that was written before the last process crash or flushed before the last power loss is there.
+    /// Whatever is in the directory and not the store's is ignored.
     ///
     /// # Errors
     /// - [`Error::Corrupt`], [`Error::BadMagic`], [`Error::UnsupportedVersion`], [`Error::SegmentMissing`],
@@ -137,7 +140,7 @@ impl FileStore {
                 reason,
             ));
         }
-        let recovered = recovery::recover(&files, dir.as_ref(), options)?;
+        let recovered = recovery::recover(files, dir.as_ref(), options)?;
         let (mut log, index) = (recovered.log, RwLock::new(recovered.index));
         compaction::compact(&mut log, &index)?;
         let store = Self {
@@ -209,7 +212,8 @@ impl FileStore {
 
 impl StorageEngine for FileStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        // The lock is given back before the read; the location keeps its file readable whatever compaction does.
+        // The lock is given back before the read; the location keeps its file readable whatever compaction
+        // does.
         let location = read(&self.index)?.get(key).cloned();
         location.map(|location| location.read_value(key)).transpose()
     }
@@ -301,7 +305,8 @@ fn write(index: &RwLock<Index>) -> Result<RwLockWriteGuard<'_, Index>, Error> {
 
 const INDEXING: &str = "a change of the storage index";
 
-/// A second error that says the same, to be kept as the cause of later refusals while the first goes to the caller.
+/// A second error that says the same, to be kept as the cause of later refusals while the first goes to the
+/// caller.
 fn twin(error: &Error) -> Error {
     match error {
         Error::Io {

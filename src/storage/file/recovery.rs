@@ -1,15 +1,16 @@
 //! Recovery: makes a log and an index of what is in the directory.
 //!
-//! Everything is read and validated before anything is changed. The last file comes first: its records say which file is
-//! the oldest needed, and older ones are leftovers of compaction: only their headers are looked at. All files before the last were
-//! synced before it was made, so any defect in them is corruption. In the last one a bad record is corruption if a valid
-//! record header after it promises it as synced; else the file is cut there: a torn tail.
+//! Everything is read and validated before anything is changed. The last file comes first: its records say
+//! which file is the oldest needed, and older ones are leftovers of compaction: only their headers are looked
+//! at. All files before the last were synced before it was made, so any defect in them is corruption. In the
+//! last one a bad record is corruption if a valid record header after it promises it as synced; else the file
+//! is cut there: a torn tail.
 //!
 //! The changes, in order; each may be cut short by a crash and is done again by the next open:
 //!
 //! 1. the torn tail is cut;
-//! 2. the last file is synced, then the directory: after a process crash both may hold what a power loss would still
-//!    take, and from here on it counts as durable;
+//! 2. the last file is synced, then the directory: after a process crash both may hold what a power loss
+//!    would still take, and from here on it counts as durable;
 //! 3. temporary files and files older than the oldest needed are removed;
 //! 4. compaction, which a crash or a cut may have left to do.
 //!
@@ -38,21 +39,21 @@ pub(super) struct Recovered {
 }
 
 pub(super) fn recover(
-    access: &Arc<dyn FileAccess>,
+    access: Arc<dyn FileAccess>,
     dir: &Path,
     options: &FileStoreOptions,
 ) -> Result<Recovered, Error> {
-    let listing = Listing::read(&**access, dir)?;
-    let setting = |store_id| Setting {
-        access: Arc::clone(access),
+    let listing = Listing::read(&*access, dir)?;
+    let setting = |access, store_id| Setting {
+        access,
         dir: dir.to_path_buf(),
         store_id,
         segment_bytes_max: options.segment_bytes_max,
     };
     let Some(&last) = listing.data.last() else {
-        prepare_dir(&**access, dir)?;
-        remove(&**access, dir, &listing.temporary, Name::Temporary)?;
-        let log = Log::create(setting(options.store_id.unwrap_or_else(random_id)))?;
+        prepare_dir(&*access, dir)?;
+        remove(&*access, dir, &listing.temporary, Name::Temporary)?;
+        let log = Log::create(setting(access, options.store_id.unwrap_or_else(random_id)))?;
         return Ok(Recovered {
             log,
             index: Index::default(),
@@ -60,12 +61,12 @@ pub(super) fn recover(
         });
     };
 
-    let found = Found::read(&**access, dir, &listing, last)?;
-    found.settle(&**access, dir, &listing.temporary)?;
+    let found = Found::read(&*access, dir, &listing, last)?;
+    found.settle(&*access, dir, &listing.temporary)?;
     let (tail, records_len) = (found.tail, found.records_len);
     Ok(Recovered {
         log: Log::resume(
-            setting(tail.header.store_id),
+            setting(access, tail.header.store_id),
             found.sealed,
             tail.log_file(),
             tail.next_sequence - 1,
@@ -96,8 +97,8 @@ impl<'a> Found<'a> {
         let obsolete_len = listing.data.partition_point(|&number| number < tail.oldest);
         let obsolete = &listing.data[..obsolete_len];
         for &number in obsolete {
-            // It will be removed, so it must be this store's, and not that of one into whose directory a last file
-            // came by mistake.
+            // It will be removed, so it must be this store's, and not that of one into whose directory a last
+            // file came by mistake.
             let (_, header, _) = DataFile::load(access, dir, number, OpenMode::Read)?;
             tail.check_store_id(header.store_id)?;
         }
@@ -171,7 +172,8 @@ impl Listing {
     }
 }
 
-/// Makes the directory unless it is there, durably: an earlier open may have made it and died before the sync.
+/// Makes the directory unless it is there, durably: an earlier open may have made it and died before the
+/// sync.
 fn prepare_dir(access: &dyn FileAccess, dir: &Path) -> Result<(), Error> {
     access
         .create_dir(dir)
@@ -186,7 +188,8 @@ fn prepare_dir(access: &dyn FileAccess, dir: &Path) -> Result<(), Error> {
         .map_err(|source| Error::io("sync", parent, source))
 }
 
-/// Removes files. The directory is not synced: what a power loss brings back is removed again by the next open.
+/// Removes files. The directory is not synced: what a power loss brings back is removed again by the next
+/// open.
 fn remove(access: &dyn FileAccess, dir: &Path, numbers: &[u64], name: fn(u64) -> Name) -> Result<(), Error> {
     for &number in numbers {
         let path = dir.join(name(number).build());

@@ -2,6 +2,7 @@ use super::super::key::shard_of;
 use super::super::tests::{DAY_MS, HOUR_MS, NOW_MS, SIGNALS, Stored, apply, restored, shapes, store_fenced};
 use super::super::{SHARDS, StateTable};
 use super::{PAGE_SLOTS, Place};
+use crate::codec::Write;
 use crate::cohort::CohortEntity;
 use crate::signals::states::StateKey;
 use crate::signals::test_random::Random;
@@ -274,6 +275,15 @@ fn every_value_that_cannot_be_is_refused() {
     let mut newest_out_of_time = vec![0xff; 9];
     newest_out_of_time.extend([0x01, 0]);
     assert_eq!(by_hand(1.0, &newest_out_of_time), Err(WINDOW));
+    let mut earliest = Vec::new();
+    earliest.put_varint_signed(i64::MIN.div_euclid(HOUR_MS as i64));
+    let with_earliest = |ring: &[u8]| by_hand(1.0, &[&earliest[..], ring].concat());
+    assert_eq!(with_earliest(&[1, 0, 1]), Ok(()));
+    assert_eq!(
+        with_earliest(&[1, 1, 1]),
+        Err(WINDOW),
+        "before the beginning of time"
+    );
     let mut ages_that_overflow = vec![0, 2, 0, 1];
     ages_that_overflow.extend([0xff; 9]);
     ages_that_overflow.extend([0x01, 1]);
@@ -288,6 +298,8 @@ fn a_key_twice_or_of_another_shard_is_refused() {
     let place = Place::decode::<EntityId>(&key).expect("it was stored like this");
     let mut table = StateTable::<EntityId>::new(&shapes());
     table.restore_page(&key, &value).expect("it was stored like this");
+    let gap = "the pages of a shard are not numbered from zero without a gap";
+    assert_eq!(table.restore_page(&key, &value), Err(gap), "the same page again");
     let next = Place { page: 1, ..place };
     assert_eq!(
         table.restore_page(&next.encode::<EntityId>(), &value),

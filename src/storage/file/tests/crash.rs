@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::super::format::PIECE_BYTES;
 use super::disk::{Content, Disk, Fault};
 use super::{Pairs, Random, SEGMENT_BYTES, apply, open, pairs, validate};
 use crate::Error;
@@ -35,6 +36,15 @@ fn workload() -> Vec<Step> {
                 value.resize(8 + random.below(60) as usize, round as u8);
                 batch.put(key, value);
             }
+        }
+        if round == 18 {
+            // Larger than a segment, so that cleaning its file takes several records.
+            for key in 0..14_u8 {
+                batch.put([b'z', key], vec![key; 80]);
+            }
+        }
+        if round > 24 {
+            batch.delete([b'z', round as u8 - 25]);
         }
         batch.put("round", round.to_be_bytes());
         steps.push(Step::Write(batch));
@@ -157,7 +167,8 @@ fn crashes_at(operation: &str) -> &'static [Fault] {
     }
 }
 
-/// Recovers from `image`, then crashes that recovery at every operation and recovers again from what that leaves.
+/// Recovers from `image`, then crashes that recovery at every operation and recovers again from what that
+/// leaves.
 fn recover_twice(
     image: &Content,
     states: &[Pairs],
@@ -227,6 +238,19 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_
             // The process restarts; what it then finds is what a later power loss must leave.
             let restarted = disk.after_process_crash();
             let count = recover(&restarted, &states, acknowledged, attempted, &context);
+            for (at, operation) in restarted.operations().iter().enumerate() {
+                for &fault in crashes_at(operation) {
+                    let context = format!("{context}, restart, then {fault:?} at {at}");
+                    let disk = disk.after_process_crash();
+                    disk.strike(at, fault);
+                    drop(open(&disk));
+                    for image in disk.images() {
+                        if seen.once.insert((image.clone(), flushed, attempted)) {
+                            recover(&Disk::with(&image), &states, flushed, attempted, &context);
+                        }
+                    }
+                }
+            }
             for image in restarted.images() {
                 let context = format!("{context}, restart, power loss");
                 recover_twice(&image, &states, count, count, &context, &mut seen);
@@ -273,6 +297,40 @@ fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_no
         recover(&restarted, &states, acknowledged, attempted, &context);
         for image in disk.images() {
             recover(&Disk::with(&image), &states, flushed, attempted, &context);
+        }
+    }
+}
+
+#[test]
+fn a_batch_written_in_pieces_is_there_wholly_or_not_at_all() {
+    let mut batch = WriteBatch::new();
+    for key in 0..9_u8 {
+        batch.put([key], vec![key; PIECE_BYTES / 3]);
+    }
+    let steps = [Step::Write(WriteBatch::new()), Step::Write(batch), Step::Flush];
+    let mut states = states(&steps);
+    states.remove(0);
+    let recording = Disk::new();
+    run(&recording, &steps).1.unwrap();
+    let operations = recording.operations();
+    let pieces = operations
+        .iter()
+        .filter(|operation| **operation == format!("write {}", super::path(1).display()));
+    assert_eq!(pieces.count(), 3);
+    for (at, operation) in operations.iter().enumerate() {
+        for &fault in crashes_at(operation) {
+            let disk = Disk::new();
+            disk.strike(at, fault);
+            let flushed = usize::from(run(&disk, &steps).1.is_ok());
+            for image in disk.images() {
+                recover(
+                    &Disk::with(&image),
+                    &states,
+                    flushed,
+                    1,
+                    &format!("{fault:?} at {at}, {operation}"),
+                );
+            }
         }
     }
 }

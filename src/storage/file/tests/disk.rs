@@ -1,4 +1,5 @@
-//! A disk in memory that can fail at one operation and shows what a power loss may leave. Just enough for the store.
+//! A disk in memory that can fail at one operation and shows what a power loss may leave. Just enough for the
+//! store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -110,8 +111,8 @@ impl Disk {
             .collect()
     }
 
-    /// What a power loss may leave: every subset of the pending directory entries, with pending bytes all there, not
-    /// there, there to half, or zeros.
+    /// What a power loss may leave: every subset of the pending directory entries, with pending bytes all
+    /// there, not there, there to half, zeros, or zeros to half and there from then on.
     pub(super) fn images(&self) -> BTreeSet<Content> {
         let state = self.state();
         let pending: Vec<&PathBuf> = state
@@ -141,7 +142,7 @@ impl Disk {
                 };
             }
             names.retain(|path, _| path.parent().is_some_and(|dir| state.durable_dirs.contains(dir)));
-            for survivor in [Node::all, Node::none, Node::half, Node::zeros] {
+            for survivor in [Node::all, Node::none, Node::half, Node::zeros, Node::hole] {
                 let content = names.iter();
                 images.insert(
                     content
@@ -200,6 +201,15 @@ impl Node {
         let common = self.durable.len().min(self.bytes.len());
         let half = common + (self.bytes.len() - common) / 2;
         self.bytes[..half].to_vec()
+    }
+
+    fn hole(&self) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        let half = self.half().len();
+        if let Some(lost) = bytes.get_mut(self.durable.len()..half) {
+            lost.fill(0);
+        }
+        bytes
     }
 
     fn zeros(&self) -> Vec<u8> {

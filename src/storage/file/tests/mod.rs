@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use self::disk::{Content, Disk};
-use super::compaction::bytes_max;
 use super::names::Name;
 use super::{FileStore, FileStoreOptions};
 use crate::Error;
@@ -64,7 +63,7 @@ fn validate(store: &FileStore, disk: &Disk, segment_bytes_max: u64) {
     let on_disk: u64 = files(&disk.content()).map(|(_, bytes)| bytes.len() as u64).sum();
     assert_eq!(stats.total_bytes, on_disk);
     assert_eq!(stats.files_len, files(&disk.content()).count() as u64);
-    let bound = bytes_max(stats.live_bytes, segment_bytes_max);
+    let bound = 2 * stats.live_bytes + segment_bytes_max;
     assert!(stats.total_bytes <= bound, "{stats:?} is over {bound}");
     store.index.read().unwrap().validate();
 }

@@ -45,7 +45,8 @@ fn random_operations_and_reopenings_agree_with_the_model_and_keep_the_bound_on_s
         println!("seed {seed}");
         let mut random = Random(seed);
         let (disk, mut model) = (Disk::new(), Pairs::new());
-        // From a handful of keys, where nearly everything is garbage, to many tiny ones, where headers weigh most.
+        // From a handful of keys, where nearly everything is garbage, to many tiny ones, where headers weigh
+        // most.
         let (keys, value_len_max) = [(4, 300), (40, 60), (400, 0), (30, 2000)][seed as usize % 4];
         let mut options = options();
         let mut store = FileStore::open(disk.access(), DIR, &options).unwrap();

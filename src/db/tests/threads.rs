@@ -1,0 +1,369 @@
+//! Many threads at one handle: shared syncs, log order, panics that hold nobody up.
+
+use std::io::ErrorKind;
+use std::sync::mpsc;
+use std::sync::{Condvar, Mutex};
+
+use super::*;
+use crate::fs::{File, FileLock, OpenMode};
+use crate::testing::sim_disk::Fault;
+use crate::testing::{CrashAction, CrashInjector, CrashPoint, inherit, run_with_crash, scoped_injector};
+use crate::threads;
+
+/// Runs `body` on `len` threads at once and gives what each returned.
+fn on_threads<T: Send + 'static>(len: u64, body: impl Fn(u64) -> T + Send + Sync + 'static) -> Vec<T> {
+    let body = Arc::new(body);
+    let (sender, receiver) = mpsc::channel();
+    let handles: Vec<_> = (0..len)
+        .map(|index| {
+            let (body, sender) = (Arc::clone(&body), sender.clone());
+            threads::spawn("test", move || sender.send((index, body(index))).unwrap()).unwrap()
+        })
+        .collect();
+    drop(sender);
+    let mut results: Vec<_> = receiver.iter().collect();
+    for handle in handles {
+        drop(handle.join());
+    }
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// A file system that holds up the first sync of a file, once told to, until enough frames are written.
+#[derive(Debug, Clone)]
+struct Held {
+    disk: SimDisk,
+    gate: Arc<Gate>,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    /// Syncs since the gate was set; none before.
+    syncs: Mutex<Option<u64>>,
+    opened: Mutex<bool>,
+    bell: Condvar,
+}
+
+#[derive(Debug)]
+struct HeldFile {
+    file: Arc<dyn File>,
+    gate: Arc<Gate>,
+}
+
+impl Gate {
+    fn set(&self) {
+        *self.syncs.lock().unwrap() = Some(0);
+    }
+
+    fn open(&self) {
+        *self.opened.lock().unwrap() = true;
+        self.bell.notify_all();
+    }
+
+    fn syncs(&self) -> u64 {
+        self.syncs.lock().unwrap().unwrap()
+    }
+
+    fn pass(&self) {
+        let first = {
+            let mut syncs = self.syncs.lock().unwrap();
+            let Some(count) = syncs.as_mut() else { return };
+            *count += 1;
+            *count == 1
+        };
+        let opened = self.opened.lock().unwrap();
+        drop(self.bell.wait_while(opened, |opened| first && !*opened).unwrap());
+    }
+}
+
+impl FileAccess for Held {
+    fn open(&self, path: &Path, mode: OpenMode) -> std::io::Result<Arc<dyn File>> {
+        let file = self.disk.open(path, mode)?;
+        Ok(Arc::new(HeldFile {
+            file,
+            gate: Arc::clone(&self.gate),
+        }))
+    }
+    fn list(&self, path: &Path) -> std::io::Result<Vec<String>> {
+        self.disk.list(path)
+    }
+    fn create_dir(&self, path: &Path) -> std::io::Result<()> {
+        self.disk.create_dir(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> std::io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> std::io::Result<()> {
+        self.disk.sync_dir(path)
+    }
+    fn lock(&self, path: &Path) -> std::io::Result<Option<Box<dyn FileLock>>> {
+        self.disk.lock(path)
+    }
+}
+
+impl File for HeldFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<usize> {
+        self.file.write_at(bytes, offset)
+    }
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn len(&self) -> std::io::Result<u64> {
+        self.file.len()
+    }
+    fn sync(&self) -> std::io::Result<()> {
+        self.gate.pass();
+        self.file.sync()
+    }
+}
+
+/// A database whose next sync waits until eight frames are written, and the recording of one event on each of eight
+/// threads.
+fn eight_at_once(disk: &SimDisk) -> (Arc<TidalDb>, Arc<Gate>, Vec<Result<u64, Error>>) {
+    let gate = Arc::new(Gate::default());
+    let files = Held {
+        disk: disk.clone(),
+        gate: Arc::clone(&gate),
+    };
+    let options = options(disk, Durability::EverySynced)
+        .segment_bytes_max(1 << 20)
+        .preallocate_bytes(1 << 16)
+        .files(Arc::new(files));
+    let db = Arc::new(TidalDb::open(PATH, options).unwrap());
+    gate.set();
+    let (handle, bell) = (Arc::clone(&db), Arc::clone(&gate));
+    let results = on_threads(8, move |index| {
+        // Crossed by each thread once its frame is written, before it waits for the sync.
+        let (looking, bell) = (Arc::clone(&handle), Arc::clone(&bell));
+        let action = CrashAction::call(move |_, _| {
+            if looking.last_sequence() == 8 {
+                bell.open();
+            }
+        });
+        let injector = CrashInjector::with_action(CrashPoint::WalPostAggregate, 0, action);
+        run_with_crash(&injector, || record(&handle, index)).unwrap()
+    });
+    (db, gate, results)
+}
+
+#[test]
+fn threads_that_wait_at_the_same_time_share_a_sync() {
+    let disk = SimDisk::new();
+    let (db, gate, results) = eight_at_once(&disk);
+    // The first one may have been alone, or not; the rest came before it was let go on.
+    assert!(gate.syncs() <= 2, "{} syncs for eight events", gate.syncs());
+    assert_eq!(db.durable_sequence(), 8);
+    let mut sequences: Vec<_> = results.into_iter().map(Result::unwrap).collect();
+    sequences.sort_unstable();
+    assert_eq!(sequences, (1..=8).collect::<Vec<_>>());
+    drop(db);
+    let reopened = open(&crashed(&disk, &ImageChoice::Synced), Durability::EverySynced).unwrap();
+    assert_eq!(reopened.last_sequence(), 8);
+}
+
+#[test]
+fn everybody_who_waits_in_a_shared_sync_that_fails_gets_the_error() {
+    let disk = SimDisk::new();
+    let faulty = disk.clone();
+    drop(open(&disk, Durability::EverySynced).unwrap());
+    faulty.fail_from(sync_after_reopening(&disk), Fault::SyncLoses(ErrorKind::Other));
+    let (db, _, results) = eight_at_once(&disk);
+    assert!(!faulty.faults_fired().is_empty());
+    for result in results {
+        let error = result.unwrap_err();
+        assert!(
+            error.sequence().is_some(),
+            "{error}: the event may be there after reopening"
+        );
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        assert!(cause.to_string().to_lowercase().contains("sync"), "{cause}");
+    }
+    assert_eq!(db.durable_sequence(), 0);
+    assert!(db.export().is_ok());
+}
+
+/// The ordinal that the first operation after reopening this disk has.
+fn sync_after_reopening(disk: &SimDisk) -> u64 {
+    let copy = SimDisk::from_image(&content(disk));
+    let options = options(&copy, Durability::EverySynced)
+        .segment_bytes_max(1 << 20)
+        .preallocate_bytes(1 << 16);
+    let db = TidalDb::open(PATH, options).unwrap();
+    let operations = copy.operations_len();
+    drop(db);
+    disk.operations_len() + operations
+}
+
+#[test]
+fn a_panic_in_one_thread_ends_the_calls_of_all_others_and_holds_nobody_up() {
+    for point in [
+        CrashPoint::WalPreAggregate,
+        CrashPoint::SignalAggregationUpdate,
+        CrashPoint::CoEngagementUpdate,
+    ] {
+        for policy in POLICIES {
+            let disk = SimDisk::new();
+            let db = Arc::new(open(&disk, policy).unwrap());
+            let injector = CrashInjector::new(point, 40);
+            let handle = Arc::clone(&db);
+            let acknowledged = run_with_crash(&injector, || {
+                on_threads(4, move |index| {
+                    let mut sequences = Vec::new();
+                    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                        for i in 0..200 {
+                            match record(&handle, index * 1000 + i) {
+                                Ok(sequence) => sequences.push(sequence),
+                                Err(error) => return error,
+                            }
+                        }
+                        panic!("nothing ended the writing");
+                    }));
+                    (
+                        sequences,
+                        attempt
+                            .err()
+                            .is_none_or(|payload| crate::testing::crash_of(&payload).is_some()),
+                    )
+                })
+            })
+            .unwrap();
+            assert!(injector.has_fired());
+            assert!(
+                acknowledged.iter().all(|(_, orderly)| *orderly),
+                "an error or the crash, nothing else"
+            );
+            let last = acknowledged
+                .iter()
+                .flat_map(|(sequences, _)| sequences)
+                .max()
+                .copied()
+                .unwrap_or(0);
+            assert!(matches!(db.export(), Err(Error::Poisoned { .. })));
+            drop(db);
+            let reopened = open(&crashed(&disk, &ImageChoice::All), policy).unwrap();
+            assert!(reopened.last_sequence() >= last, "{point} {policy:?}");
+            assert_eq!(
+                reopened.recovery_report().events_replayed,
+                reopened.last_sequence()
+            );
+        }
+    }
+}
+
+#[test]
+fn co_engagement_is_applied_in_log_order_whatever_the_threads_do() {
+    for round in 0..20 {
+        let disk = SimDisk::new();
+        let db = Arc::new(open(&disk, Durability::OperatingSystem).unwrap());
+        let handle = Arc::clone(&db);
+        // One user, so that every order of events gives another ring and other edges.
+        on_threads(3, move |index| {
+            for i in 0..20 {
+                let entity = EntityId((index * 7 + i * 3 + round) % 40);
+                let event = SignalEvent::new(SignalId(1), entity, NOW_MS).with_user(UserId(1));
+                handle.record(&event).unwrap();
+            }
+        });
+        let before = db.export().unwrap();
+        drop(db);
+        let replayed = open(&disk, Durability::OperatingSystem)
+            .unwrap()
+            .export()
+            .unwrap();
+        assert_eq!(replayed.user_rings, before.user_rings, "round {round}");
+        assert_eq!(replayed.related, before.related, "round {round}");
+    }
+}
+
+#[test]
+fn own_threads_checkpoint_when_the_log_has_grown_and_the_log_stays_bounded() {
+    let disk = SimDisk::new();
+    let options = options(&disk, Durability::OperatingSystem)
+        .background(Background::OwnThreads)
+        .checkpoint_log_bytes(4096);
+    let db = Arc::new(TidalDb::open(PATH, options).unwrap());
+    let handle = Arc::clone(&db);
+    let largest = on_threads(2, move |index| {
+        let mut largest = 0;
+        for i in 0..1000 {
+            record(&handle, index * 1000 + i).unwrap();
+            largest = largest.max(handle.statistics().unwrap().log_bytes_since_checkpoint);
+        }
+        largest
+    });
+    // Four times the size at which a checkpoint is due, and what each thread adds before it looks.
+    assert!(
+        largest.iter().all(|bytes| *bytes < 4 * 4096 + 1024),
+        "{largest:?}"
+    );
+    assert!(db.statistics().unwrap().checkpoint_sequence > 1000);
+    let before = db.export().unwrap();
+    drop(db);
+    let after = open(&crashed(&disk, &ImageChoice::All), Durability::OperatingSystem)
+        .unwrap()
+        .export()
+        .unwrap();
+    assert_eq!(after.related, before.related);
+    assert_eq!(after.signals.len(), before.signals.len());
+}
+
+#[test]
+fn a_crash_on_the_checkpoint_thread_poisons_writes_and_reads_go_on() {
+    let disk = SimDisk::new();
+    let injector = CrashInjector::new(CrashPoint::CheckpointPostFlush, 0);
+    let result = run_with_crash(&injector, || {
+        let options = options(&disk, Durability::EverySynced)
+            .background(Background::OwnThreads)
+            .checkpoint_log_bytes(2048);
+        let db = TidalDb::open(PATH, options).unwrap();
+        let mut acknowledged = 0;
+        while db.statistics().unwrap().log_bytes_since_checkpoint < 2048 {
+            record(&db, acknowledged).unwrap();
+            acknowledged += 1;
+        }
+        // A checkpoint was asked for: its thread dies at the point, and poisons the handle on its way out.
+        while db.statistics().unwrap().poison.is_none() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(record(&db, acknowledged), Err(Error::Poisoned { .. })));
+        assert_eq!(db.export().unwrap(), state_after(db.last_sequence()));
+        acknowledged
+    });
+    let acknowledged = result.expect("the crash was on another thread");
+    assert!(injector.has_fired());
+    let reopened = open(&crashed(&disk, &ImageChoice::Synced), Durability::EverySynced).unwrap();
+    assert!(reopened.last_sequence() >= acknowledged);
+    assert_eq!(reopened.export().unwrap(), state_after(reopened.last_sequence()));
+}
+
+#[test]
+fn the_engines_threads_inherit_the_injector_of_the_thread_that_opens() {
+    let injector = CrashInjector::new(CrashPoint::CheckpointPreFlush, u64::MAX);
+    let guard = scoped_injector(&injector);
+    let disk = SimDisk::new();
+    let options = options(&disk, Durability::OperatingSystem)
+        .background(Background::OwnThreads)
+        .checkpoint_log_bytes(1024);
+    let db = TidalDb::open(PATH, options).unwrap();
+    drop(guard);
+    let writer = inherit(|| {
+        for i in 0..200 {
+            record(&db, i).unwrap();
+        }
+    });
+    writer();
+    db.close().unwrap();
+    assert!(
+        injector.crossing_count() > 0,
+        "checkpoints on the engine's thread were counted"
+    );
+}
