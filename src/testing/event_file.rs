@@ -1,10 +1,37 @@
-//! Events from text files: one event a line, separated by commas or tabs.
+//! Events from text files: one event a line.
+//!
+//! | column | content | if missing or empty |
+//! |---|---|---|
+//! | `at_ms` | milliseconds since the Unix epoch, signed | refused |
+//! | `signal` | the signal's name | refused |
+//! | `entity` | 0 to 2^64 - 1 | refused |
+//! | `weight` | a number, within the limits of the engine and the signal | 1 |
+//! | `user` | 0 to 2^64 - 1 | no user |
+//! | `cohorts` | any number of cohorts, 0 to 2^64 - 1, separated by <code>&#124;</code> or `;` | none |
+//!
+//! Fields are separated by tabs if the first line has one, else by commas, and spaces around them do not count. Between
+//! commas a field may stand in double quotes, within which a quote is written twice. The columns are in this order, or
+//! in that of the first line if it names them; one of its names must be `at_ms` then. Empty lines and lines that begin
+//! with `#` do not count, nor do a byte order mark and carriage returns before line ends.
+
+mod line;
+#[cfg(test)]
+mod tests;
+mod workload;
+
+pub use workload::{schema_for, workload_from_events};
 
 use std::fmt;
 use std::io::BufRead;
 
-use super::workload::{Event, Workload};
+use super::workload::Event;
 use crate::Schema;
+use line::{Fields, Layout};
+
+/// The longest line that is read, in bytes; longer ones are refused without being kept in memory.
+pub const LINE_BYTES_MAX: usize = 64 << 10;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A line that is no event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,47 +56,181 @@ impl fmt::Display for LineError {
 
 impl std::error::Error for LineError {}
 
-/// A reader of events, one for each line.
+/// What is wrong with a line, which does not know its number.
+type Fault = (Option<usize>, String);
+
+/// A reader of events: an iterator that gives the event of each line in order, or why the line is none, and goes on.
+/// Only a failed read ends it early.
+///
+/// # Examples
+/// ```
+/// use tidaldb::testing::event_file::{EventFile, schema_for};
+/// let text = "at_ms,signal,entity,user\n1700000000000,view,7,42\n1700000000500,veiw,7,42\n";
+/// let events: Vec<_> = EventFile::parse(text.as_bytes(), &schema_for(&["view"])).collect();
+/// assert_eq!(events[0].as_ref().unwrap().entity.0, 7);
+/// assert_eq!(events[1].as_ref().unwrap_err().to_string(), "line 3, column 2: no signal \"veiw\" in the schema");
+/// ```
 #[derive(Debug)]
-pub struct EventFile<R> {
-    reader: R,
-    schema: Schema,
+pub struct EventFile<'a, R> {
+    lines: Lines<R>,
+    schema: &'a Schema,
 }
 
-impl<R: BufRead> EventFile<R> {
-    /// Reads events of the signals of `schema`.
-    pub fn parse(reader: R, schema: &Schema) -> Self {
+impl<'a, R: BufRead> EventFile<'a, R> {
+    /// Reads events of the signals of `schema`; of bytes in memory, give them as a slice.
+    pub fn parse(reader: R, schema: &'a Schema) -> Self {
         Self {
-            reader,
-            schema: schema.clone(),
+            lines: Lines::new(reader),
+            schema,
         }
     }
 }
 
-impl<R: BufRead> Iterator for EventFile<R> {
+impl<R: BufRead> Iterator for EventFile<'_, R> {
     type Item = Result<Event, LineError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        drop(self.schema.get(crate::SignalId(0)));
-        self.reader.fill_buf().is_err().then(|| {
-            Err(LineError {
-                line: 0,
-                column: None,
-                reason: String::new(),
-            })
-        })
+        self.lines.next_event(|fields| fields.event(self.schema))
     }
 }
 
-/// A schema with the signals of these names.
-pub fn schema_for(_names: &[&str]) -> Schema {
-    super::workload::standard_schema()
+/// The names of the signals in a file, in the order in which they first come, for [`schema_for`].
+///
+/// # Errors
+/// The first line without a name, or the failure of the reader.
+pub fn signal_names(reader: impl BufRead) -> Result<Vec<Vec<u8>>, LineError> {
+    let mut lines = Lines::new(reader);
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    while let Some(name) = lines.next_event(|fields| fields.signal_name()) {
+        let name = name?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
-/// A workload that records `events` in calls of `batch_sizes` events, again and again from the first size, and changes
-/// collections, syncs and makes checkpoints in between.
-pub fn workload_from_events(events: Vec<Event>, _batch_sizes: &[usize]) -> Workload {
-    Workload {
-        operations: vec![super::workload::Operation::Record(events)],
+/// The lines of a file and the layout of their fields.
+#[derive(Debug)]
+struct Lines<R> {
+    reader: R,
+    /// The current line, without its end.
+    line: Vec<u8>,
+    number: u64,
+    /// Known from the first line that counts.
+    layout: Option<Layout>,
+    failed: bool,
+}
+
+/// How a line was read.
+enum Read {
+    Whole,
+    TooLong,
+    /// There is none.
+    End,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(reader: R) -> Self {
+        Self {
+            reader,
+            line: Vec::new(),
+            number: 0,
+            layout: None,
+            failed: false,
+        }
+    }
+
+    /// What `parse` makes of the next line that counts and is no header.
+    fn next_event<T>(
+        &mut self,
+        parse: impl FnOnce(&Fields<'_>) -> Result<T, Fault>,
+    ) -> Option<Result<T, LineError>> {
+        loop {
+            if self.failed {
+                return None;
+            }
+            self.number += 1;
+            match self.read() {
+                Ok(Read::End) => return None,
+                Ok(Read::TooLong) => {
+                    let fault = (None, format!("it is longer than {LINE_BYTES_MAX} bytes"));
+                    return Some(Err(self.error(fault)));
+                }
+                Ok(Read::Whole) => {}
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(self.error((None, error.to_string()))));
+                }
+            }
+            let text = self.line.trim_ascii();
+            if text.is_empty() || text.starts_with(b"#") {
+                continue;
+            }
+            let layout = match &self.layout {
+                Some(layout) => layout,
+                None => match Layout::of_first_line(&self.line) {
+                    Ok((layout, is_header)) => {
+                        let layout = self.layout.insert(layout);
+                        if is_header {
+                            continue;
+                        }
+                        layout
+                    }
+                    Err(fault) => return Some(Err(self.error(fault))),
+                },
+            };
+            let parsed = layout.fields(&self.line).and_then(|fields| parse(&fields));
+            return Some(parsed.map_err(|fault| self.error(fault)));
+        }
+    }
+
+    fn error(&self, (column, reason): Fault) -> LineError {
+        LineError {
+            line: self.number,
+            column,
+            reason,
+        }
+    }
+
+    /// Reads the next line, and no more of it than is allowed into memory.
+    fn read(&mut self) -> std::io::Result<Read> {
+        self.line.clear();
+        let mut is_too_long = false;
+        let mut is_end = true;
+        loop {
+            let buffer = match self.reader.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if buffer.is_empty() {
+                break;
+            }
+            is_end = false;
+            let line_end = buffer.iter().position(|&byte| byte == b'\n');
+            let part = &buffer[..line_end.unwrap_or(buffer.len())];
+            if self.line.len() + part.len() > LINE_BYTES_MAX {
+                is_too_long = true;
+            } else {
+                self.line.extend_from_slice(part);
+            }
+            let used = part.len() + usize::from(line_end.is_some());
+            self.reader.consume(used);
+            if line_end.is_some() {
+                break;
+            }
+        }
+        if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+            self.line.drain(..BYTE_ORDER_MARK.len());
+        }
+        if self.line.ends_with(b"\r") {
+            self.line.pop();
+        }
+        Ok(match (is_end, is_too_long) {
+            (true, _) => Read::End,
+            (false, true) => Read::TooLong,
+            (false, false) => Read::Whole,
+        })
     }
 }

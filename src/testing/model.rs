@@ -15,6 +15,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub(super) use compare::{compare_collections, matches_collections};
 pub use difference::{CoEngagementPart, Difference, EventId, Fault, Structure, Subject, Tier};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use super::workload::{Event, Operation};
 use crate::{CohortStateExport, SignalStateExport};
-use crate::{CollectionExport, EntityId, Export, Schema, Signal, SignalId, UserRingExport};
+use crate::{CollectionExport, EntityId, Export, Schema, Signal, SignalId};
 use co_engagement::CoEngagement;
 use state::{Computed, Kept, Key, State};
 
@@ -75,6 +76,24 @@ impl Model {
     /// How many frames were applied.
     pub fn frames_len(&self) -> usize {
         self.history.len()
+    }
+
+    /// An empty database of the same schema.
+    pub(super) fn emptied(&self) -> Self {
+        Self {
+            schema: Arc::clone(&self.schema),
+            states: BTreeMap::new(),
+            collections: Arc::default(),
+            co_engagement: Arc::new(CoEngagement::new(*self.schema.co_engagement_config())),
+            history: Vec::new(),
+        }
+    }
+
+    /// Computes what follows from the events now, so that clones need not.
+    pub(super) fn compute(&self) {
+        for (&key, state) in &self.states {
+            self.computed(key, state);
+        }
     }
 
     pub(super) fn history(&self) -> &[Arc<Operation>] {
@@ -157,6 +176,45 @@ impl Model {
         differences
     }
 
+    /// How many places differ, apart from collections, without asking why.
+    pub(super) fn differences_len(&self, found: &Export) -> usize {
+        self.differing_states(found).len() + compare::compare_co_engagement(&self.co_engagement, found).len()
+    }
+
+    /// The differences of a frame that is lost as a whole, in a state of `frames_len` frames.
+    pub(super) fn lost(
+        &self,
+        frame: &Operation,
+        sequence: Option<u64>,
+        frames_len: usize,
+    ) -> Vec<Difference> {
+        let found = format!("the state after {frames_len} frames");
+        let sequence = sequence.unwrap_or(0);
+        let Operation::Record(events) = frame else {
+            return vec![Difference {
+                structure: Structure::Log,
+                subject: Subject::Database,
+                expected: format!("frame {sequence} ({frame})"),
+                found,
+                verdict: Fault::Lost,
+                event: None,
+            }];
+        };
+        let lost = |(index, event): (usize, &Event)| Difference {
+            structure: Structure::Hot,
+            subject: self.subject(Key {
+                cohort: None,
+                entity: event.entity,
+                signal: event.signal,
+            }),
+            expected: format!("the event {event}"),
+            found: found.clone(),
+            verdict: Fault::Lost,
+            event: Some(EventId { sequence, index }),
+        };
+        events.iter().enumerate().map(lost).collect()
+    }
+
     /// What is kept of `key`. `None` if the schema does not know its signal.
     fn computed<'a>(&self, key: Key, state: &'a State) -> Option<&'a Computed> {
         Some(state.computed(self.signal(key.signal)?))
@@ -166,8 +224,6 @@ impl Model {
         self.schema.get(id)
     }
 }
-
-pub(super) use compare::{compare_collections, matches_collections};
 
 /// Applies a change of a collection that succeeded.
 pub(super) fn change(collections: &mut Collections, operation: &Operation) {

@@ -1,10 +1,42 @@
 //! The oracle: what was promised to the callers of a database, kept outside of it.
+//!
+//! Tell it of each call before it is made and how it ended. After a death and a reopening it says whether the state is
+//! one of those that the promises allow:
+//!
+//! - frames (calls that record or forget) up to some sequence number, each exactly once, without a hole: at least
+//!   every guaranteed one, and whole or not at all those that failed or were in flight;
+//! - independently of them, a beginning of the changes of collections, each whole: at least every guaranteed one.
+//!
+//! | guaranteed | after a process crash | after a power loss |
+//! |---|---|---|
+//! | [`Guarantee::Acknowledged`] | acknowledged | acknowledged |
+//! | [`Guarantee::Synced`], frames | acknowledged, or noted as durable | acknowledged before an acknowledged sync or checkpoint began, or noted as durable |
+//! | [`Guarantee::Synced`], collections | acknowledged | acknowledged before an acknowledged sync began |
+//!
+//! A checkpoint says nothing of collections: one that finds nothing new to write flushes nothing.
+//!
+//! Callers may be many threads, which share the oracle under a lock: sequence numbers give the order of frames, and
+//! frames in flight are looked for at every place they can have. A frame that failed without a sequence number was
+//! refused before the log and must not be there. Changes of collections are taken to be in the order in which they
+//! were acknowledged, so no two threads should change the same one at a time.
 
-use std::fmt;
+mod candidates;
+mod changes;
+mod check;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod verdict;
 
-use super::model::Difference;
+pub use timeline::Timeline;
+pub use verdict::{Counts, Prefix, Verdict};
+
+use std::sync::Arc;
+
+use super::model::{Difference, Fault, Model, Structure, Subject};
 use super::workload::Operation;
-use crate::{Durability, Error, Export, Schema, TidalDb};
+use crate::{Durability, Error, Schema, TidalDb};
+use changes::Changes;
 
 /// What an acknowledgement promises of a power loss; of a process crash it always promises survival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,84 +69,246 @@ pub enum Death {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(usize);
 
-/// How many events, each counted once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Acknowledged.
-    pub acknowledged: u64,
-    /// Found.
-    pub recovered: u64,
-    /// Guaranteed and not found.
-    pub lost: u64,
-    /// Found twice.
-    pub doubled: u64,
-    /// Found in some structures only.
-    pub half: u64,
+/// How far a call has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    InFlight,
+    /// The how-manieth acknowledgement it was, from 1.
+    Acknowledged(u64),
+    Failed,
+    /// Refused before anything was changed.
+    Refused,
 }
 
-/// Which operations a recovered state holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Prefix {
-    /// Frames, that is calls that recorded or forgot something.
-    pub frames: usize,
-    /// The sequence number of the last of them, as far as it is known; 0 without one.
-    pub sequence: u64,
-    /// Changes of collections.
-    pub collection_changes: usize,
+/// A frame that was asked for since the database was opened.
+#[derive(Debug, Clone)]
+struct FrameCall {
+    operation: Arc<Operation>,
+    progress: Progress,
+    sequence: Option<u64>,
+    /// Every frame with a number up to this one had been acknowledged when it was begun.
+    begun_after: u64,
 }
 
-/// What the oracle says of a recovered state.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
-    /// How the state differs from every legal one; empty if it is one.
-    pub differences: Vec<Difference>,
-    /// The events.
-    pub counts: Counts,
-    /// The legal state that was found, or the one that is nearest.
-    pub prefix: Prefix,
-}
-
-impl Verdict {
-    /// Whether the state is legal.
-    pub fn is_ok(&self) -> bool {
-        self.differences.is_empty()
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.counts)
-    }
+/// What an [`OpId`] stands for.
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    /// By its index among the frames.
+    Frame(usize),
+    /// By its index among the changes of collections.
+    Change(usize),
+    /// A sync or checkpoint, and how many acknowledgements there had been when it was begun.
+    Barrier { acknowledgements: u64, is_sync: bool },
+    /// Of before the last reopening.
+    Settled,
 }
 
 /// What was asked of a database, what it answered, and so which states it may have after a crash.
+///
+/// # Examples
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tidaldb::TidalDb;
+/// use tidaldb::testing::oracle::{Death, Guarantee, Oracle};
+/// use tidaldb::testing::workload::{Workload, standard_schema, tiny_options};
+/// # let dir = std::env::temp_dir().join(format!("tidaldb-oracle-doc-{}", std::process::id()));
+/// let options = tiny_options(standard_schema());
+/// let mut oracle = Oracle::new(&standard_schema(), Guarantee::Acknowledged);
+/// let db = TidalDb::open(&dir, options.clone())?;
+/// for operation in &Workload::standard(7, 60).operations {
+///     let id = oracle.begin(operation);
+///     let result = operation.apply(&db);
+///     oracle.ended(id, &result);
+/// }
+/// drop(db);
+/// let db = TidalDb::open(&dir, options)?;
+/// let verdict = oracle.check(Death::ProcessCrash, &db);
+/// assert!(verdict.is_ok(), "{verdict}");
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Oracle {
-    schema: Schema,
     guarantee: Guarantee,
+    calls: Vec<Call>,
+    /// The frames that are there whatever happens: what the last reopening found.
+    settled: Vec<Settled>,
+    frames: Vec<FrameCall>,
+    changes: Changes,
+    acknowledgements: u64,
+    /// Frames acknowledged up to this acknowledgement are durable.
+    durable_acknowledgement: u64,
+    /// Frames up to this sequence number are durable.
+    durable_sequence: u64,
+    /// The greatest sequence number that was acknowledged, or found by the last reopening.
+    last_acknowledged: u64,
+    /// No later frame may have a number up to this one: what the last reopening found.
+    taken_sequence: u64,
+    /// How many events were acknowledged, before the last reopening too.
+    acknowledged_events: u64,
+    /// The settled frames.
+    base: Model,
+    /// The settled frames and, while acknowledgements come in order, the acknowledged ones.
+    head: Model,
+    /// How many acknowledged frames `head` has; all of them unless it was given up.
+    head_len: Option<usize>,
+    timeline: Option<Arc<Timeline>>,
+    /// Whether a call failed in a way that ends all writing.
+    poisoned: bool,
+    /// What is wrong with the answers themselves.
+    findings: Vec<Difference>,
+}
+
+/// A frame that is there.
+#[derive(Debug, Clone)]
+struct Settled {
+    operation: Arc<Operation>,
+    sequence: Option<u64>,
 }
 
 impl Oracle {
-    /// An oracle for a new database.
+    /// An oracle for a new database. A [`Durability`] is a guarantee too.
     pub fn new(schema: &Schema, guarantee: impl Into<Guarantee>) -> Self {
+        Self::with_models(Model::new(schema), None, guarantee.into())
+    }
+
+    /// An oracle for a new database that is expected to be given the operations of `timeline`: as long as it is, no
+    /// state is computed twice, however many oracles follow the timeline.
+    pub fn following(timeline: &Arc<Timeline>, guarantee: impl Into<Guarantee>) -> Self {
+        Self::with_models(
+            timeline.start().clone(),
+            Some(Arc::clone(timeline)),
+            guarantee.into(),
+        )
+    }
+
+    fn with_models(base: Model, timeline: Option<Arc<Timeline>>, guarantee: Guarantee) -> Self {
         Self {
-            schema: schema.clone(),
-            guarantee: guarantee.into(),
+            guarantee,
+            calls: Vec::new(),
+            settled: Vec::new(),
+            frames: Vec::new(),
+            changes: Changes::default(),
+            acknowledgements: 0,
+            durable_acknowledgement: 0,
+            durable_sequence: 0,
+            last_acknowledged: 0,
+            taken_sequence: 0,
+            acknowledged_events: 0,
+            head: base.clone(),
+            base,
+            head_len: Some(0),
+            timeline,
+            poisoned: false,
+            findings: Vec::new(),
         }
     }
 
     /// Notes that a call is about to be made.
-    pub fn begin(&mut self, _operation: &Operation) -> OpId {
-        OpId(0)
+    pub fn begin(&mut self, operation: &Operation) -> OpId {
+        let call = if operation.is_frame() {
+            self.frames.push(FrameCall {
+                operation: self.share(operation),
+                progress: Progress::InFlight,
+                sequence: None,
+                begun_after: self.last_acknowledged,
+            });
+            Call::Frame(self.frames.len() - 1)
+        } else if operation.is_collection_change() {
+            Call::Change(self.changes.begin(operation, self.poisoned))
+        } else {
+            Call::Barrier {
+                acknowledgements: self.acknowledgements,
+                is_sync: *operation == Operation::Sync,
+            }
+        };
+        self.calls.push(call);
+        OpId(self.calls.len() - 1)
+    }
+
+    /// The timeline's copy of the operation if it is the expected one.
+    fn share(&self, operation: &Operation) -> Arc<Operation> {
+        let next = self.settled.len() + self.frames.len();
+        let expected = self.timeline.as_ref().and_then(|timeline| timeline.frame(next));
+        match expected {
+            Some(expected) if **expected == *operation => Arc::clone(expected),
+            _ => Arc::new(operation.clone()),
+        }
     }
 
     /// Notes that a call succeeded, with the sequence number of its receipt if it has one.
-    pub fn acknowledged(&mut self, _operation: OpId, _sequence: Option<u64>) {}
+    pub fn acknowledged(&mut self, operation: OpId, sequence: Option<u64>) {
+        self.acknowledgements += 1;
+        match self.calls.get(operation.0).copied() {
+            Some(Call::Frame(index)) => self.frame_acknowledged(index, sequence),
+            Some(Call::Change(index)) => self.changes.acknowledged(index, self.acknowledgements),
+            Some(Call::Barrier {
+                acknowledgements,
+                is_sync,
+            }) => {
+                self.durable_acknowledgement = self.durable_acknowledgement.max(acknowledgements);
+                if is_sync {
+                    self.changes.durable(acknowledgements);
+                }
+            }
+            Some(Call::Settled) | None => {}
+        }
+    }
+
+    fn frame_acknowledged(&mut self, index: usize, sequence: Option<u64>) {
+        let begun_after = self.frames[index].begun_after;
+        if let Some(sequence) = sequence {
+            let taken = self
+                .frames
+                .iter()
+                .rev()
+                .any(|frame| frame.sequence == Some(sequence));
+            if taken || sequence <= begun_after.max(self.taken_sequence) {
+                self.findings.push(Difference {
+                    structure: Structure::Log,
+                    subject: Subject::Database,
+                    expected: format!("a sequence number after {}", begun_after.max(self.taken_sequence)),
+                    found: format!("{sequence} was acknowledged, which an earlier frame has"),
+                    verdict: Fault::Wrong,
+                    event: None,
+                });
+            }
+            self.last_acknowledged = self.last_acknowledged.max(sequence);
+        }
+        let in_order = self.head_len.is_some_and(|len| len == index);
+        let frame = &mut self.frames[index];
+        frame.progress = Progress::Acknowledged(self.acknowledgements);
+        frame.sequence = sequence;
+        self.acknowledged_events += events_len(&frame.operation);
+        if self.timeline.is_none() {
+            if in_order {
+                self.head.apply_frame(&frame.operation);
+                self.head_len = Some(index + 1);
+            } else {
+                self.head_len = None;
+            }
+        }
+    }
 
     /// Notes that a call failed.
-    pub fn failed(&mut self, _operation: OpId, _error: &Error) {}
+    pub fn failed(&mut self, operation: OpId, error: &Error) {
+        match self.calls.get(operation.0).copied() {
+            Some(Call::Frame(index)) => {
+                let frame = &mut self.frames[index];
+                frame.sequence = error.sequence();
+                frame.progress = match frame.sequence {
+                    Some(_) => Progress::Failed,
+                    None => Progress::Refused,
+                };
+            }
+            Some(Call::Change(index)) => self.changes.failed(index, error),
+            _ => {}
+        }
+        self.poisoned |= matches!(error, Error::Poisoned { .. } | Error::AfterAppend { .. });
+    }
 
-    /// Notes how a call ended.
+    /// Notes how a call ended that [`Operation::apply`] made.
     pub fn ended(&mut self, operation: OpId, result: &Result<Option<u64>, Error>) {
         match result {
             Ok(sequence) => self.acknowledged(operation, *sequence),
@@ -122,29 +316,62 @@ impl Oracle {
         }
     }
 
-    /// Notes that everything acknowledged was synced, collections too, without an [`Operation`] that says so: by
-    /// `sync` or `close`; the database's durable sequence number was `durable_sequence` then.
-    pub fn synced(&mut self, _durable_sequence: u64) {}
+    /// Notes that everything acknowledged so far was synced, collections too, without an [`Operation`] that says so,
+    /// for example by `close`; the database's durable sequence number was `durable_sequence` then.
+    pub fn synced(&mut self, durable_sequence: u64) {
+        self.durable_acknowledgement = self.acknowledgements;
+        self.changes.durable(self.acknowledgements);
+        self.note_durable(durable_sequence);
+    }
 
-    /// Notes that every frame up to `durable_sequence` is durable.
-    pub fn note_durable(&mut self, _durable_sequence: u64) {}
+    /// Notes that every frame up to `durable_sequence` is durable, because the database said so.
+    pub fn note_durable(&mut self, durable_sequence: u64) {
+        self.durable_sequence = self.durable_sequence.max(durable_sequence);
+    }
 
     /// Says whether the state of a database that was opened after its death is a legal one.
     pub fn check(&self, death: Death, recovered: &TidalDb) -> Verdict {
-        let found = recovered.export().unwrap_or_default();
-        self.check_export(death, &found, Some(recovered.last_sequence()))
-    }
-
-    /// As [`check`](Self::check), of an exported state and the last sequence number, if it is known.
-    pub fn check_export(&self, _death: Death, _found: &Export, _last_sequence: Option<u64>) -> Verdict {
-        Verdict {
-            differences: Vec::new(),
-            counts: Counts::default(),
-            prefix: Prefix::default(),
+        match recovered.export() {
+            Ok(found) => self.check_export(death, &found, Some(recovered.last_sequence())),
+            Err(error) => self.unreadable(&error),
         }
     }
 
-    /// Goes on with the recovered database that `verdict` is about: what was found is settled, and durable, what was
-    /// not found will not come back.
-    pub fn reopened(&mut self, _verdict: &Verdict) {}
+    /// Goes on with the recovered database that `verdict` is about: what it found is settled, and durable, for opening
+    /// syncs what it finds; what it did not find will not come back.
+    pub fn reopened(&mut self, verdict: &Verdict) {
+        let mut settled = std::mem::take(&mut self.settled);
+        for &index in &verdict.frames_found {
+            let Some(frame) = self.frames.get(index) else {
+                continue;
+            };
+            settled.push(Settled {
+                operation: Arc::clone(&frame.operation),
+                sequence: frame.sequence,
+            });
+        }
+        let order: Vec<Arc<Operation>> = settled.iter().map(|frame| Arc::clone(&frame.operation)).collect();
+        self.base = self.build(&order).into_owned();
+        self.settled = settled;
+        self.head = self.base.clone();
+        self.head_len = Some(0);
+        self.frames.clear();
+        self.changes.reopened(&verdict.changes_found);
+        self.calls.fill(Call::Settled);
+        self.taken_sequence = verdict.last_sequence.unwrap_or(0);
+        self.last_acknowledged = self.taken_sequence;
+        // Numbers of frames that were not found are given again: only what was found is known to be durable.
+        self.durable_sequence = self.taken_sequence;
+        self.durable_acknowledgement = self.acknowledgements;
+        self.poisoned = false;
+        self.findings.clear();
+    }
+}
+
+/// How many events a frame has.
+fn events_len(operation: &Operation) -> u64 {
+    match operation {
+        Operation::Record(events) => events.len() as u64,
+        _ => 0,
+    }
 }

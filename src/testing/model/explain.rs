@@ -224,6 +224,14 @@ impl Model {
 
     /// Where an event shows: where it being missing, or there beside the others, changes something.
     fn places_of(&self, event: EventId, kind: Kind, others: &[Arc<Operation>]) -> BTreeSet<Place> {
+        let mut places = self.places_in_tiers(event, kind, others);
+        if kind == Kind::Missing && self.shows_in_co_engagement(event) {
+            places.insert(Place::CoEngagement);
+        }
+        places
+    }
+
+    fn places_in_tiers(&self, event: EventId, kind: Kind, others: &[Arc<Operation>]) -> BTreeSet<Place> {
         let mut places = BTreeSet::new();
         let all = events(&self.history, 0).chain(events(others, self.history.len()));
         for (id, logged) in all.filter(|(id, _)| *id == event) {
@@ -256,9 +264,6 @@ impl Model {
                     places.insert(Place::State(key, Tier::Warm));
                 }
             }
-        }
-        if kind == Kind::Missing && self.shows_in_co_engagement(event) {
-            places.insert(Place::CoEngagement);
         }
         places
     }

@@ -43,7 +43,8 @@ impl Model {
             differing: subjects(&compare_co_engagement(&self.co_engagement, found)),
             found,
         };
-        let mut best = Guess::default();
+        let mut in_part: Option<Guess> = None;
+        let mut implausible: Option<Guess> = None;
         let mut extras = Vec::new();
         for (id, event) in events(others, self.history.len()) {
             if feeds_co_engagement(&self.schema, event) {
@@ -52,16 +53,28 @@ impl Model {
         }
         for (changed, guess) in replay.guesses(&extras, suspects) {
             match replay.judge(&changed) {
-                Explains::All => return guess,
-                Explains::APart if best.0.is_empty() => {
-                    best = guess;
-                    best.0.iter_mut().for_each(|sight| sight.partial = true);
-                    best.1 = None;
+                Explains::All if self.is_plausible(&guess, suspects) => return guess,
+                Explains::All => implausible = implausible.or(Some(guess)),
+                Explains::APart if in_part.is_none() => {
+                    let partial = |sight: Sight| Sight {
+                        partial: true,
+                        ..sight
+                    };
+                    in_part = Some((guess.0.into_iter().map(partial).collect(), None));
                 }
                 _ => {}
             }
         }
-        best
+        implausible.or(in_part).unwrap_or_default()
+    }
+
+    /// Whether what is guessed shows in no place of the tiers that is as it should be.
+    fn is_plausible(&self, (guessed, _): &Guess, suspects: &BTreeSet<Sight>) -> bool {
+        guessed.iter().all(|sight| {
+            sight.kind != Kind::Missing
+                || suspects.iter().any(|suspect| suspect.event == sight.event)
+                || self.places_in_tiers(sight.event, sight.kind, &[]).is_empty()
+        })
     }
 
     /// Whether co-engagement would be another without the event.
@@ -144,20 +157,21 @@ impl<'a> Replay<'a> {
             };
             Some((without(steps, index), one(event, Kind::Missing)))
         });
+        let frames: BTreeSet<u64> = steps.iter().filter_map(frame_of).collect();
+        let missing_frames = frames.into_iter().rev().map(move |frame| {
+            let (gone, rest): (Vec<_>, Vec<_>) = steps.iter().partition(|step| frame_of(step) == Some(frame));
+            (rest, all(&gone, Kind::Missing))
+        });
+        let replayed = latest_first().map(move |index| {
+            let again = &steps[index..];
+            ([steps, again].concat(), all(again, Kind::Twice))
+        });
         let twice = latest_first().filter_map(move |index| {
             let Step::Feed(event, _) = steps[index] else {
                 return None;
             };
             let mut changed = steps.to_vec();
             changed.insert(index, steps[index]);
-            Some((changed, one(event, Kind::Twice)))
-        });
-        let again = latest_first().filter_map(move |index| {
-            let Step::Feed(event, _) = steps[index] else {
-                return None;
-            };
-            let mut changed = steps.to_vec();
-            changed.push(steps[index]);
             Some((changed, one(event, Kind::Twice)))
         });
         let swapped = latest_first().skip(1).filter_map(move |index| {
@@ -178,10 +192,11 @@ impl<'a> Replay<'a> {
         suspected
             .into_iter()
             .chain(missing)
+            .chain(missing_frames)
             .chain(swapped)
             .chain(extra)
             .chain(twice)
-            .chain(again)
+            .chain(replayed)
     }
 
     /// What the tiers told happened here too.
@@ -214,6 +229,26 @@ impl<'a> Replay<'a> {
         }
         (changed, (sights.into_iter().collect(), None))
     }
+}
+
+fn frame_of(step: &Step<'_>) -> Option<u64> {
+    match step {
+        Step::Feed(event, _) => Some(event.sequence),
+        _ => None,
+    }
+}
+
+/// The guess that the events of `steps` are all so.
+fn all(steps: &[Step<'_>], kind: Kind) -> Guess {
+    let sights = steps.iter().filter_map(|step| match step {
+        Step::Feed(event, _) => Some(Sight {
+            event: *event,
+            kind,
+            partial: false,
+        }),
+        _ => None,
+    });
+    (sights.collect(), None)
 }
 
 fn one(event: EventId, kind: Kind) -> Guess {

@@ -1,0 +1,267 @@
+//! The fields of one line.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use super::Fault;
+use crate::limits::{EVENT_COHORTS_MAX, WEIGHT_ABS_MAX};
+use crate::testing::workload::Event;
+use crate::{CohortId, EntityId, Schema, UserId};
+
+/// What a field means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    AtMs,
+    Signal,
+    Entity,
+    Weight,
+    User,
+    Cohorts,
+}
+
+impl Column {
+    /// In the order of a file that does not name them.
+    const ALL: [Self; 6] = [
+        Self::AtMs,
+        Self::Signal,
+        Self::Entity,
+        Self::Weight,
+        Self::User,
+        Self::Cohorts,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::AtMs => "at_ms",
+            Self::Signal => "signal",
+            Self::Entity => "entity",
+            Self::Weight => "weight",
+            Self::User => "user",
+            Self::Cohorts => "cohorts",
+        }
+    }
+}
+
+/// What separates fields, and what they mean.
+#[derive(Debug)]
+pub(super) struct Layout {
+    separator: u8,
+    columns: Vec<Column>,
+}
+
+impl Layout {
+    /// The layout that the first line tells, and whether that is all it does.
+    pub(super) fn of_first_line(line: &[u8]) -> Result<(Self, bool), Fault> {
+        let separator = if line.contains(&b'\t') { b'\t' } else { b',' };
+        let fields = split(line, separator)?;
+        let is_header = fields
+            .iter()
+            .any(|field| **field == *Column::AtMs.name().as_bytes());
+        let columns = if is_header {
+            named_columns(&fields)?
+        } else {
+            Column::ALL.to_vec()
+        };
+        Ok((Self { separator, columns }, is_header))
+    }
+
+    pub(super) fn fields<'a>(&'a self, line: &'a [u8]) -> Result<Fields<'a>, Fault> {
+        let values = split(line, self.separator)?;
+        if values.len() > self.columns.len() {
+            let reason = format!("there are only {} columns", self.columns.len());
+            return Err((Some(self.columns.len() + 1), reason));
+        }
+        Ok(Fields {
+            columns: &self.columns,
+            values,
+        })
+    }
+}
+
+fn named_columns(fields: &[Cow<'_, [u8]>]) -> Result<Vec<Column>, Fault> {
+    let mut columns = Vec::new();
+    for (index, field) in fields.iter().enumerate() {
+        let named = Column::ALL
+            .into_iter()
+            .find(|column| *column.name().as_bytes() == **field);
+        let fault = |what| (Some(index + 1), format!("{what} \"{}\"", field.escape_ascii()));
+        let column = named.ok_or_else(|| fault("no column is called"))?;
+        if columns.contains(&column) {
+            return Err(fault("there are two columns"));
+        }
+        columns.push(column);
+    }
+    for needed in [Column::Signal, Column::Entity] {
+        if !columns.contains(&needed) {
+            return Err((None, format!("the column {} is missing", needed.name())));
+        }
+    }
+    Ok(columns)
+}
+
+/// The values of a line by column.
+pub(super) struct Fields<'a> {
+    columns: &'a [Column],
+    values: Vec<Cow<'a, [u8]>>,
+}
+
+impl Fields<'_> {
+    /// The signal's name.
+    pub(super) fn signal_name(&self) -> Result<Vec<u8>, Fault> {
+        let (_, name) = self.needed(Column::Signal)?;
+        Ok(name.to_vec())
+    }
+
+    /// The event.
+    pub(super) fn event(&self, schema: &Schema) -> Result<Event, Fault> {
+        let (at, name) = self.needed(Column::Signal)?;
+        let signal = schema
+            .signal_id(name)
+            .map_err(|error| (Some(at), error.to_string()))?;
+        let (_, at_ms) = self.needed_number(Column::AtMs)?;
+        let (_, entity) = self.needed_number(Column::Entity)?;
+        let allows_negative = schema
+            .get(signal)
+            .is_some_and(crate::Signal::allows_negative_weights);
+        Ok(Event {
+            entity: EntityId(entity),
+            signal,
+            weight: self.weight(allows_negative)?,
+            at_ms,
+            user: self.number(Column::User)?.map(|(_, user)| UserId(user)),
+            cohorts: self.cohorts()?,
+        })
+    }
+
+    fn weight(&self, allows_negative: bool) -> Result<f64, Fault> {
+        let Some((at, weight)) = self.number::<f64>(Column::Weight)? else {
+            return Ok(1.0);
+        };
+        let refused = |reason: &str| Err((Some(at), format!("weight {weight}: {reason}")));
+        if !weight.is_finite() {
+            return refused("a weight is a finite number");
+        }
+        if weight.abs() > WEIGHT_ABS_MAX {
+            return refused("it is above the engine's limit");
+        }
+        if weight < 0.0 && !allows_negative {
+            return refused("the signal does not allow negative weights");
+        }
+        Ok(weight)
+    }
+
+    fn cohorts(&self) -> Result<Vec<CohortId>, Fault> {
+        let Some((at, list)) = self.value(Column::Cohorts) else {
+            return Ok(Vec::new());
+        };
+        let mut cohorts = Vec::new();
+        for cohort in list.split(|byte| b"|;".contains(byte)) {
+            cohorts.push(CohortId(number(at, Column::Cohorts, cohort.trim_ascii())?));
+        }
+        if cohorts.len() > EVENT_COHORTS_MAX {
+            return Err((
+                Some(at),
+                format!("there are more than {EVENT_COHORTS_MAX} cohorts"),
+            ));
+        }
+        Ok(cohorts)
+    }
+
+    /// The column's number, from 1, and its value, unless there is none.
+    fn value(&self, column: Column) -> Option<(usize, &[u8])> {
+        let index = self.columns.iter().position(|&other| other == column)?;
+        let value = self.values.get(index).filter(|value| !value.is_empty())?;
+        Some((index + 1, value))
+    }
+
+    fn needed(&self, column: Column) -> Result<(usize, &[u8]), Fault> {
+        let index = self.columns.iter().position(|&other| other == column);
+        let missing = || {
+            (
+                index.map(|index| index + 1),
+                format!("{} is missing", column.name()),
+            )
+        };
+        self.value(column).ok_or_else(missing)
+    }
+
+    fn number<T: FromStr>(&self, column: Column) -> Result<Option<(usize, T)>, Fault> {
+        let Some((at, value)) = self.value(column) else {
+            return Ok(None);
+        };
+        Ok(Some((at, number(at, column, value)?)))
+    }
+
+    fn needed_number<T: FromStr>(&self, column: Column) -> Result<(usize, T), Fault> {
+        let (at, value) = self.needed(column)?;
+        Ok((at, number(at, column, value)?))
+    }
+}
+
+fn number<T: FromStr>(at: usize, column: Column, value: &[u8]) -> Result<T, Fault> {
+    let parsed = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    let reason = || {
+        format!(
+            "{} \"{}\" is not a number in its range",
+            column.name(),
+            value.escape_ascii()
+        )
+    };
+    parsed.ok_or_else(|| (Some(at), reason()))
+}
+
+/// The fields between separators, without the spaces around them; between commas, quoted ones without their quotes.
+fn split(line: &[u8], separator: u8) -> Result<Vec<Cow<'_, [u8]>>, Fault> {
+    let mut fields = Vec::new();
+    let mut rest = line;
+    loop {
+        let trimmed = rest.trim_ascii_start();
+        if separator == b',' && trimmed.starts_with(b"\"") {
+            let (field, after) = quoted(&trimmed[1..]).ok_or_else(|| {
+                let reason = "a quoted field has no end, or something follows it".to_owned();
+                (Some(fields.len() + 1), reason)
+            })?;
+            fields.push(Cow::Owned(field));
+            match after {
+                Some(after) => rest = after,
+                None => return Ok(fields),
+            }
+            continue;
+        }
+        match rest.iter().position(|&byte| byte == separator) {
+            Some(end) => {
+                fields.push(Cow::Borrowed(rest[..end].trim_ascii()));
+                rest = &rest[end + 1..];
+            }
+            None => {
+                fields.push(Cow::Borrowed(rest.trim_ascii()));
+                return Ok(fields);
+            }
+        }
+    }
+}
+
+/// The field whose opening quote was before `rest`, and what follows the comma after it, if one does.
+fn quoted(rest: &[u8]) -> Option<(Vec<u8>, Option<&[u8]>)> {
+    let mut field = Vec::new();
+    let mut at = 0;
+    loop {
+        match (*rest.get(at)?, rest.get(at + 1)) {
+            (b'"', Some(b'"')) => {
+                field.push(b'"');
+                at += 2;
+            }
+            (b'"', _) => break,
+            (byte, _) => {
+                field.push(byte);
+                at += 1;
+            }
+        }
+    }
+    let after = rest[at + 1..].trim_ascii_start();
+    match after.split_first() {
+        None => Some((field, None)),
+        Some((b',', after)) => Some((field, Some(after))),
+        Some(_) => None,
+    }
+}

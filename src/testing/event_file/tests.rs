@@ -1,0 +1,295 @@
+//! Files good and bad, and the sample.
+
+use std::io::{self, BufReader, Read};
+
+use super::{EventFile, LINE_BYTES_MAX, LineError, schema_for, signal_names, workload_from_events};
+use crate::testing::model::Model;
+use crate::testing::workload::{Event, Operation, Random, STANDARD_NOW_MS, standard_schema};
+use crate::{CohortId, EntityId, SignalId, UserId};
+
+fn event(at_ms: i64, signal: u16, entity: u64) -> Event {
+    Event {
+        entity: EntityId(entity),
+        signal: SignalId(signal),
+        weight: 1.0,
+        at_ms,
+        user: None,
+        cohorts: Vec::new(),
+    }
+}
+
+fn parse(text: impl AsRef<[u8]>) -> Vec<Result<Event, LineError>> {
+    EventFile::parse(text.as_ref(), &standard_schema()).collect()
+}
+
+fn refused(text: impl AsRef<[u8]>) -> String {
+    let mut found = parse(text);
+    found.retain(Result::is_err);
+    assert_eq!(found.len(), 1);
+    found.remove(0).unwrap_err().to_string()
+}
+
+#[test]
+fn every_column_is_read_and_the_optional_ones_may_be_missing() {
+    let full = Event {
+        weight: -2.5e-3,
+        user: Some(UserId(u64::MAX)),
+        cohorts: vec![CohortId(3), CohortId(0), CohortId(u64::MAX)],
+        ..event(-7, 2, u64::MAX)
+    };
+    let text = format!(
+        "-7,skip,{0},-2.5e-3,{0},3|0;{0}\n5,view,0\n6,like,1,,,\n7,view,2,,9",
+        u64::MAX
+    );
+    let with_user = Event {
+        user: Some(UserId(9)),
+        ..event(7, 0, 2)
+    };
+    let expected = [full, event(5, 0, 0), event(6, 1, 1), with_user];
+    assert_eq!(parse(text), expected.map(Ok));
+}
+
+#[test]
+fn a_header_names_the_columns_in_any_order_and_tabs_separate_too() {
+    let expected = Event {
+        user: Some(UserId(4)),
+        ..event(10, 1, 7)
+    };
+    assert_eq!(
+        parse("user\tentity\tat_ms\tsignal\n4\t7\t10\tlike\n"),
+        [Ok(expected.clone())]
+    );
+    assert_eq!(parse("signal, user ,entity,at_ms\nlike, 4,7 ,10"), [Ok(expected)]);
+}
+
+#[test]
+fn byte_order_marks_carriage_returns_comments_and_blank_lines_do_not_count() {
+    let text = "\u{feff}# events\r\n\r\nat_ms,signal,entity\r\n  # more\r\n1,view,2\r\n\t\r\n3,like,4\r";
+    assert_eq!(parse(text), [Ok(event(1, 0, 2)), Ok(event(3, 1, 4))]);
+    assert_eq!(parse(""), []);
+    assert_eq!(parse("\u{feff}"), []);
+    assert_eq!(parse("# nothing"), []);
+}
+
+#[test]
+fn quoted_fields_hold_separators_and_quotes() {
+    let schema = schema_for(&["a,b", "say \"hi\""]);
+    let text = "1,\"a,b\",2\n3, \"say \"\"hi\"\"\" ,4,\"2\"\n5,\"a,b,6\n7,\"a,b\"x,8";
+    let found: Vec<_> = EventFile::parse(text.as_bytes(), &schema).collect();
+    let weighed = Event {
+        weight: 2.0,
+        ..event(3, 1, 4)
+    };
+    assert_eq!(found[..2], [Ok(event(1, 0, 2)), Ok(weighed)]);
+    let bad = |line| LineError {
+        line,
+        column: Some(2),
+        reason: "a quoted field has no end, or something follows it".to_owned(),
+    };
+    assert_eq!(found[2..], [Err(bad(3)), Err(bad(4))]);
+}
+
+#[test]
+fn a_bad_line_is_refused_by_number_and_column_and_the_others_are_read() {
+    let text = "1,view,2\n2,veiw,2\n3,view,2\n";
+    let found = parse(text);
+    assert_eq!(found[0], Ok(event(1, 0, 2)));
+    assert_eq!(
+        found[1].as_ref().unwrap_err().to_string(),
+        "line 2, column 2: no signal \"veiw\" in the schema"
+    );
+    assert_eq!(found[2], Ok(event(3, 0, 2)));
+}
+
+#[test]
+fn each_fault_names_its_column() {
+    assert_eq!(
+        refused("x,view,2"),
+        "line 1, column 1: at_ms \"x\" is not a number in its range"
+    );
+    assert_eq!(refused(",view,2"), "line 1, column 1: at_ms is missing");
+    assert_eq!(refused("1,view"), "line 1, column 3: entity is missing");
+    assert_eq!(
+        refused("1,view,18446744073709551616"),
+        "line 1, column 3: entity \"18446744073709551616\" is not a number in its range"
+    );
+    assert_eq!(
+        refused("1,view,1,NaN"),
+        "line 1, column 4: weight NaN: a weight is a finite number"
+    );
+    assert_eq!(
+        refused("1,view,1,1e13"),
+        "line 1, column 4: weight 10000000000000: it is above the engine's limit"
+    );
+    assert_eq!(
+        refused("1,view,1,-1"),
+        "line 1, column 4: weight -1: the signal does not allow negative weights"
+    );
+    assert_eq!(
+        refused(b"1,view,1,1,\xff"),
+        "line 1, column 5: user \"\\xff\" is not a number in its range"
+    );
+    assert_eq!(
+        refused("1,view,1,1,1,1||2"),
+        "line 1, column 6: cohorts \"\" is not a number in its range"
+    );
+    let many = vec!["1"; 65].join("|");
+    assert_eq!(
+        refused(format!("1,view,1,1,1,{many}")),
+        "line 1, column 6: there are more than 64 cohorts"
+    );
+    assert_eq!(
+        refused("1,view,1,1,1,1,1"),
+        "line 1, column 7: there are only 6 columns"
+    );
+    assert_eq!(
+        refused("at_ms,signal,entity,colour"),
+        "line 1, column 4: no column is called \"colour\""
+    );
+    assert_eq!(
+        refused("at_ms,signal,entity,at_ms"),
+        "line 1, column 4: there are two columns \"at_ms\""
+    );
+    assert_eq!(
+        refused("at_ms,signal,user"),
+        "line 1: the column entity is missing"
+    );
+}
+
+#[test]
+fn an_overlong_line_is_refused_without_being_kept_and_the_next_one_is_read() {
+    let text = format!("1,view,2\n{}\n3,view,2", "x".repeat(10 * LINE_BYTES_MAX));
+    let schema = standard_schema();
+    let mut file = EventFile::parse(BufReader::with_capacity(100, text.as_bytes()), &schema);
+    assert_eq!(file.next(), Some(Ok(event(1, 0, 2))));
+    let error = file.next().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "line 2: it is longer than 65536 bytes");
+    assert!(file.lines.line.capacity() <= 2 * LINE_BYTES_MAX);
+    assert_eq!(file.next(), Some(Ok(event(3, 0, 2))));
+    assert_eq!(file.next(), None);
+}
+
+#[test]
+fn a_failed_read_ends_the_file_after_everything_before_it() {
+    struct Failing;
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+    let schema = standard_schema();
+    let reader = BufReader::new(b"1,view,2\n".chain(Failing));
+    let found: Vec<_> = EventFile::parse(reader, &schema).collect();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0], Ok(event(1, 0, 2)));
+    assert_eq!(
+        found[1].as_ref().unwrap_err().to_string(),
+        "line 2: the disk is gone"
+    );
+}
+
+const SAMPLE: &[u8] = include_bytes!("../../../tests/data/events.csv");
+
+/// What the sample holds: the rule it was made by.
+fn sample() -> String {
+    let mut random = Random::new(2009);
+    let mut text = "# Made by a rule: see src/testing/event_file/tests.rs.\n".to_owned();
+    text += "at_ms,signal,entity,weight,user,cohorts\n";
+    let mut now_ms = STANDARD_NOW_MS - 3_600_000;
+    for number in 1..=200_u64 {
+        now_ms += random.below(40_000) as i64;
+        let late_ms = if random.chance(1, 6) {
+            random.below(7_200_000) as i64
+        } else {
+            0
+        };
+        let signal = *random.pick(&["view", "view", "view", "like", "skip", "dwell", "rate"]);
+        let negative = matches!(signal, "skip" | "rate") && random.chance(1, 2);
+        let sign = if negative { -1.0 } else { 1.0 };
+        let weight = sign * (1.0 + number as f64 / 1024.0);
+        let user = match random.below(8) {
+            0 => String::new(),
+            _ => random.below(12).to_string(),
+        };
+        let cohorts: Vec<String> = (0..random.below(4))
+            .map(|_| random.below(5).to_string())
+            .collect();
+        let entity = random.below(15);
+        let at_ms = now_ms - late_ms;
+        text += &format!(
+            "{at_ms},{signal},{entity},{weight},{user},{}\n",
+            cohorts.join("|")
+        );
+    }
+    text
+}
+
+#[test]
+fn the_sample_is_what_its_rule_makes() {
+    assert_eq!(String::from_utf8_lossy(SAMPLE), sample());
+}
+
+#[test]
+fn the_sample_has_users_cohorts_several_signals_and_events_out_of_order() {
+    let events: Vec<Event> = EventFile::parse(SAMPLE, &standard_schema())
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(events.len(), 200);
+    assert!(events.iter().any(|event| event.cohorts.len() > 1));
+    assert!(events.iter().any(|event| event.user.is_none()));
+    assert!(!events.is_sorted_by_key(|event| event.at_ms));
+    let names = signal_names(SAMPLE).unwrap();
+    assert_eq!(names.len(), 5);
+    let by_names: Vec<Event> = EventFile::parse(SAMPLE, &schema_for(&names))
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(by_names.len(), 200);
+}
+
+#[test]
+fn a_workload_from_events_has_every_event_in_order_in_calls_of_the_given_sizes() {
+    let events: Vec<Event> = EventFile::parse(SAMPLE, &standard_schema())
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let workload = workload_from_events(events.clone(), &[1, 8, 3]);
+    let batches: Vec<&Vec<Event>> = workload
+        .operations
+        .iter()
+        .filter_map(|operation| match operation {
+            Operation::Record(events) => Some(events),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        batches
+            .iter()
+            .map(|batch| batch.len())
+            .take(4)
+            .collect::<Vec<_>>(),
+        [1, 8, 3, 1]
+    );
+    assert_eq!(batches.into_iter().flatten().cloned().collect::<Vec<_>>(), events);
+    for wanted in [Operation::Sync, Operation::Checkpoint] {
+        assert!(workload.operations.contains(&wanted), "{wanted}");
+    }
+    assert!(
+        workload
+            .operations
+            .iter()
+            .filter(|operation| operation.is_collection_change())
+            .count()
+            > 10
+    );
+    let mut model = Model::new(&standard_schema());
+    workload
+        .operations
+        .iter()
+        .for_each(|operation| model.apply(operation));
+    assert_eq!(model.export().collections.len(), 2);
+    assert_eq!(workload_from_events(events, &[]).operations.len(), {
+        let alone = 200;
+        let others = workload_from_events(Vec::new(), &[1]).operations.len();
+        // Of every twelve calls eight are followed by something, one of them by two things.
+        alone + others + 200 / 12 * 9 + 6
+    });
+}

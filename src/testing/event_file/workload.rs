@@ -1,0 +1,53 @@
+//! From events to a schema and a workload.
+
+use crate::testing::workload::{Event, Operation, Workload};
+use crate::{Ring, Schema, Signal};
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// A schema with the signals of these names that takes any event: half-lives of an hour and a day, the default window
+/// rings and one of four seconds, negative weights legal, and every positive weight feeding co-engagement.
+pub fn schema_for(names: &[impl AsRef<[u8]>]) -> Schema {
+    let ring = |bucket_ms, buckets| Ring { bucket_ms, buckets };
+    names.iter().fold(Schema::new(), |schema, name| {
+        schema.signal(
+            Signal::new(name)
+                .half_life_ms(HOUR_MS)
+                .half_life_ms(24 * HOUR_MS)
+                .rings([ring(HOUR_MS, 24), ring(24 * HOUR_MS, 7), ring(1000, 4)])
+                .positive()
+                .allow_negative_weights(),
+        )
+    })
+}
+
+/// A workload that records `events` in order, in calls of `batch_sizes` events, beginning again with the first size
+/// after the last. In between, at places that follow from the number of calls alone, it changes two collections, syncs
+/// and makes checkpoints.
+pub fn workload_from_events(events: Vec<Event>, batch_sizes: &[usize]) -> Workload {
+    let names: [&[u8]; 2] = [b"seen", b"seen twice"];
+    let mut operations: Vec<_> = names
+        .map(|name| Operation::CreateCollection(name.to_vec()))
+        .into();
+    let mut sizes = batch_sizes.iter().map(|&size| size.max(1)).cycle();
+    let mut events = events.into_iter();
+    for call in 1.. {
+        let batch: Vec<Event> = events.by_ref().take(sizes.next().unwrap_or(1)).collect();
+        let Some(first) = batch.first() else { break };
+        let entity = first.entity;
+        operations.push(Operation::Record(batch));
+        let name = names[call % 2].to_vec();
+        match call % 12 {
+            1 | 2 | 4 | 7 => operations.push(Operation::AddToCollection(name, entity)),
+            3 => operations.push(Operation::Sync),
+            6 => operations.push(Operation::RemoveFromCollection(name, entity)),
+            10 => operations.push(Operation::Checkpoint),
+            11 => {
+                operations.push(Operation::DeleteCollection(name.clone()));
+                operations.push(Operation::CreateCollection(name));
+            }
+            _ => {}
+        }
+    }
+    Workload { operations }
+}

@@ -1,0 +1,82 @@
+//! The oracle judges the engine: dropped, closed and crashed at each point, it goes on and keeps every promise.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the test makes and removes its own directories"
+)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::assert_ok;
+use crate::testing::oracle::{Death, Oracle};
+use crate::testing::workload::{STANDARD_NOW_MS, SteppingClock, Workload, standard_schema, tiny_options};
+use crate::testing::{CrashInjector, CrashPoint, run_with_crash};
+use crate::{Durability, TidalDb};
+
+/// A directory of its own, removed when dropped.
+struct TempDir(PathBuf);
+
+impl TempDir {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tidaldb-oracle-{}-{unique}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+const DURABILITIES: [Durability; 3] = [
+    Durability::EverySynced,
+    Durability::SyncedEvery { interval_ms: 20 },
+    Durability::OperatingSystem,
+];
+
+#[test]
+fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
+    let mut crashes = 0;
+    for (seed, durability) in (0..).zip(DURABILITIES) {
+        for point in CrashPoint::ALL {
+            let dir = TempDir::new();
+            let options = || {
+                tiny_options(standard_schema())
+                    .durability(durability)
+                    .clock(Arc::new(SteppingClock::new(STANDARD_NOW_MS, 1)))
+            };
+            let mut oracle = Oracle::new(&standard_schema(), durability);
+            let operations = Workload::standard(seed, 150).operations;
+            let mut done = 0;
+            for fire_after in 0.. {
+                let injector = CrashInjector::new(point, fire_after % 5);
+                let crashed = run_with_crash(&injector, || {
+                    injector.disarm();
+                    let db = TidalDb::open(&dir.0, options()).unwrap();
+                    let verdict = oracle.check(Death::ProcessCrash, &db);
+                    assert!(verdict.is_ok(), "seed {seed} {durability:?} {point}: {verdict}");
+                    oracle.reopened(&verdict);
+                    injector.arm();
+                    while let Some(operation) = operations.get(done) {
+                        done += 1;
+                        let id = oracle.begin(operation);
+                        oracle.ended(id, &operation.apply(&db));
+                    }
+                });
+                crashes += usize::from(crashed.is_err());
+                if crashed.is_ok() {
+                    break;
+                }
+            }
+            let db = TidalDb::open(&dir.0, options()).unwrap();
+            assert_ok(&oracle.check(Death::ProcessCrash, &db));
+        }
+    }
+    assert!(crashes > 100, "{crashes}");
+}
