@@ -119,9 +119,9 @@ impl Account {
             (Fate::Settled(Presence::There), Presence::Missing) => {
                 Err(format!("{step} was there after an earlier opening and is lost"))
             }
-            (Fate::Settled(Presence::Missing), Presence::There) => {
-                Err(format!("{step} was not there after an earlier opening and now is"))
-            }
+            (Fate::Settled(Presence::Missing), Presence::There) => Err(format!(
+                "{step} was not there after an earlier opening and now is"
+            )),
             (Fate::Acknowledged, Presence::Missing) if is_promised => {
                 let mut text = format!("{step} is lost: it was acknowledged");
                 if position < self.flushed_len {
@@ -141,7 +141,10 @@ impl Account {
 
     /// An acknowledged write that is missing while a later one is there.
     fn find_hole(&self, presences: &[Presence]) -> Result<(), String> {
-        let Some(last) = presences.iter().rposition(|presence| *presence == Presence::There) else {
+        let Some(last) = presences
+            .iter()
+            .rposition(|presence| *presence == Presence::There)
+        else {
             return Ok(());
         };
         let hole = (0..last).find(|position| {
@@ -149,7 +152,9 @@ impl Account {
         });
         let Some(hole) = hole else { return Ok(()) };
         let (missing, later) = (&self.writes[hole].0, &self.writes[last].0);
-        Err(format!("there is a hole: {missing} is missing, and the later {later} is there"))
+        Err(format!(
+            "there is a hole: {missing} is missing, and the later {later} is there"
+        ))
     }
 
     fn blame(&self, what: &str, presences: &[Presence]) -> String {
@@ -163,6 +168,8 @@ impl Account {
             [.., last] if indices.len() > 12 => format!("{} writes up to {last}", indices.len()),
             _ => format!("writes {indices:?}"),
         };
-        format!("a write is half there, or what others wrote is wrong: {what}; by their marks {indices} are there")
+        format!(
+            "a write is half there, or what others wrote is wrong: {what}; by their marks {indices} are there"
+        )
     }
 }

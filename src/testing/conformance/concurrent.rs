@@ -12,9 +12,10 @@ use crate::testing::crash_injector::inherit;
 const WRITERS: usize = 4;
 /// Each writer goes through at least this many rounds ...
 const ROUNDS: u64 = 60;
-/// ... and goes on until the scanner has seen this many contents, but not for ever.
-const SCANS: u64 = 10;
-const ROUNDS_MAX: u64 = 20 * ROUNDS;
+/// ... and goes on until there were this many scans while somebody wrote.
+const SCANS: u64 = 40;
+/// How many keys a batch gives the same value: enough that a batch takes longer than what lies between two.
+const SAME: usize = 24;
 
 /// What the threads tell one another.
 #[derive(Default)]
@@ -24,7 +25,6 @@ struct Board {
     ended: [AtomicU64; WRITERS],
     /// Scans during which somebody wrote.
     scans: AtomicU64,
-    writers_done: AtomicU64,
     /// Somebody has a finding: everybody stops.
     is_over: AtomicBool,
 }
@@ -38,7 +38,9 @@ pub(super) fn concurrent_use(lab: &Lab) -> Checked {
         let (engine, board) = (engine.as_ref(), &board);
         let mut threads = Vec::new();
         for writer in 0..WRITERS {
-            threads.push(scope.spawn(inherit(move || noting(board, write_rounds(engine, writer, board)))));
+            threads.push(scope.spawn(inherit(move || {
+                noting(board, write_rounds(engine, writer, board))
+            })));
         }
         let scanned = noting(board, scan_rounds(engine, board));
         let mut results = vec![scanned];
@@ -82,12 +84,15 @@ fn expect_content(engine: &dyn StorageEngine, expected: &Pairs, after: &str) -> 
 fn state(writer: usize, batches: u64, puts: u64) -> Pairs {
     let mut pairs = Pairs::new();
     if batches > 0 {
-        for name in ["a", "b", "c"] {
-            pairs.insert(key(writer, name), batches.to_string().into_bytes());
+        for number in 0..SAME {
+            pairs.insert(
+                key(writer, &format!("same/{number}")),
+                batches.to_string().into_bytes(),
+            );
         }
         // Every third round deletes it, and the round after that puts it.
         if batches % 3 != 0 {
-            pairs.insert(key(writer, "d"), b"there".to_vec());
+            pairs.insert(key(writer, "some rounds"), b"there".to_vec());
         }
     }
     if puts > 0 {
@@ -102,20 +107,24 @@ fn key(writer: usize, name: &str) -> Vec<u8> {
 
 fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &Board) -> Result<(), Stop> {
     let fail = |error| failed("a call of one of several threads failed", &error);
-    for round in 1..=ROUNDS_MAX {
+    for round in 1.. {
         let enough = round > ROUNDS && board.scans.load(Ordering::SeqCst) >= SCANS;
+        if round > ROUNDS {
+            // The scanner may be waiting for a lock that is not fair.
+            thread::yield_now();
+        }
         if enough || board.is_over.load(Ordering::SeqCst) {
             break;
         }
         board.begun[writer].store(round, Ordering::SeqCst);
         let mut batch = WriteBatch::new();
-        for name in ["a", "b", "c"] {
-            batch.put(key(writer, name), round.to_string());
+        for number in 0..SAME {
+            batch.put(key(writer, &format!("same/{number}")), round.to_string());
         }
         if round % 3 == 0 {
-            batch.delete(key(writer, "d"));
+            batch.delete(key(writer, "some rounds"));
         } else {
-            batch.put(key(writer, "d"), "there");
+            batch.put(key(writer, "some rounds"), "there");
         }
         engine.write_batch(batch).map_err(fail)?;
         engine
@@ -134,7 +143,6 @@ fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &Board) -> Res
             engine.flush().map_err(fail)?;
         }
     }
-    board.writers_done.fetch_add(1, Ordering::SeqCst);
     Ok(())
 }
 
@@ -143,10 +151,7 @@ fn scan_rounds(engine: &dyn StorageEngine, board: &Board) -> Result<(), Stop> {
         let loaded = counters.iter().map(|counter| counter.load(Ordering::SeqCst));
         loaded.collect()
     };
-    while board.scans.load(Ordering::SeqCst) < SCANS
-        && board.writers_done.load(Ordering::SeqCst) < WRITERS as u64
-        && !board.is_over.load(Ordering::SeqCst)
-    {
+    while board.scans.load(Ordering::SeqCst) < SCANS && !board.is_over.load(Ordering::SeqCst) {
         let least = counts(&board.ended);
         let found = read_all(engine)?;
         let most = counts(&board.begun);

@@ -52,7 +52,11 @@ fn plans() -> impl Iterator<Item = Plan> {
             quarters,
             extra_bytes,
             reopens_before,
-            ending: if number.is_multiple_of(2) == reopens_before { Ending::Killed } else { Ending::Closed },
+            ending: if number.is_multiple_of(2) == reopens_before {
+                Ending::Killed
+            } else {
+                Ending::Closed
+            },
         })
     })
 }
@@ -68,7 +72,11 @@ pub(super) fn comes_and_goes(lab: &Lab) -> Checked {
             plan.quarters,
             plan.extra_bytes,
             plan.shape,
-            if plan.reopens_before { ", reopened before" } else { "" },
+            if plan.reopens_before {
+                ", reopened before"
+            } else {
+                ""
+            },
             plan.ending
         );
         strike(lab, plan, &context, &mut tally).map_err(|stop| match stop {
@@ -87,7 +95,10 @@ fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(),
     must(child.open(&dir)?, "opening")?;
     for _ in 0..5 {
         let step = Step::small(account.len());
-        must(write(&mut child, &mut account, step)?, "a write with room on the disk")?;
+        must(
+            write(&mut child, &mut account, step)?,
+            "a write with room on the disk",
+        )?;
     }
     flush(&mut child, &mut account)?;
     if plan.reopens_before {
@@ -95,7 +106,10 @@ fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(),
     }
     let before = ends(&dir)?;
     let step = Step::small(account.len());
-    must(write(&mut child, &mut account, step)?, "a write with room on the disk")?;
+    must(
+        write(&mut child, &mut account, step)?,
+        "a write with room on the disk",
+    )?;
     let log_end = grown(&before, &ends(&dir)?);
 
     let step = Step::new(account.len(), plan.shape);
@@ -125,7 +139,12 @@ fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(),
     child.kill()?;
     settle(lab, &dir, &mut account, context)?;
     // What was found must be there for good.
-    settle(lab, &dir, &mut account, &format!("{context}, and reopening twice"))
+    settle(
+        lab,
+        &dir,
+        &mut account,
+        &format!("{context}, and reopening twice"),
+    )
 }
 
 /// Writes until something fails.
@@ -152,7 +171,8 @@ pub(super) fn while_opening(lab: &Lab) -> Checked {
     let mut tally = Tally::of(&["openings on a full disk", "calls that failed"]);
     for writes_len in [0, 6] {
         for limit_bytes in [0, 1, 20, 100, 4_096] {
-            let context = format!("opening with {writes_len} writes there and files limited to {limit_bytes} bytes");
+            let context =
+                format!("opening with {writes_len} writes there and files limited to {limit_bytes} bytes");
             let dir = lab.dir()?;
             let mut account = Account::default();
             if writes_len > 0 {
@@ -244,16 +264,22 @@ fn prlimit(child: &Child, arguments: &[&str]) -> Result<String, Stop> {
 
 /// The tool that fills the disk must be there.
 fn require_prlimit() -> Result<(), Stop> {
+    try_prlimit().map_err(not_possible)
+}
+
+fn try_prlimit() -> Result<(), String> {
     match Command::new("prlimit").arg("--version").output() {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(not_possible(format!(
-            "`prlimit --version` ended with {}",
-            output.status
-        ))),
-        Err(error) => Err(not_possible(format!(
+        Ok(output) => Err(format!("`prlimit --version` ended with {}", output.status)),
+        Err(error) => Err(format!(
             "there is no `prlimit` (of util-linux) to fill a disk with: {error}"
-        ))),
+        )),
     }
+}
+
+#[cfg(test)]
+pub(super) fn is_possible() -> bool {
+    try_prlimit().is_ok()
 }
 
 /// Not only in the report, which nobody may print, but past the harness, which keeps what a test prints.

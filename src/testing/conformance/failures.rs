@@ -8,7 +8,9 @@ use super::account::{Account, Promise};
 use super::lab::{Engine, Lab, failed, read_all};
 use super::report::{Checked, Stop, Tally};
 use super::simulated::{Action, Simulated, actions, new_disk};
-use crate::testing::sim_disk::{DiskModel, DiskOperation, DiskOperationKind, Fault, ImageChoice, Side, SimDisk};
+use crate::testing::sim_disk::{
+    DiskModel, DiskOperation, DiskOperationKind, Fault, ImageChoice, Side, SimDisk,
+};
 
 const IMAGES_MAX: usize = 6;
 const INJECTED: &str = "failures";
@@ -35,9 +37,8 @@ pub(super) fn at_every_operation(lab: &Lab) -> Checked {
     let mut tally = Tally::of(&[INJECTED, CALLS, "images"]);
     let recording = simulated.record()?.recording;
     let single = recording.operations().flat_map(troubles_of);
-    let full = (0..actions().len()).flat_map(|from| {
-        [0, 10, 300].map(|room_bytes| Trouble::Full { from, room_bytes })
-    });
+    let full = (0..actions().len())
+        .flat_map(|from| [0, 10, 300].map(|room_bytes| Trouble::Full { from, room_bytes }));
     for trouble in single.chain(full) {
         go_through(simulated, trouble, &mut tally).map_err(|stop| match stop {
             Stop::Failed(text) => {
@@ -113,7 +114,9 @@ fn go_through(simulated: Simulated<'_>, trouble: Trouble, tally: &mut Tally) -> 
         judged.map_err(|stop| match stop {
             Stop::Failed(text) => {
                 let laid_out = simulated.lab.lay_out(&image);
-                Stop::Failed(format!("after a crash later on, image {choice}: {text}{laid_out}"))
+                Stop::Failed(format!(
+                    "after a crash later on, image {choice}: {text}{laid_out}"
+                ))
             }
             other => other,
         })?;
@@ -144,19 +147,19 @@ impl Troubled<'_> {
                 }
             }
             if matches!(action, Action::Reopen) {
+                self.engine = None;
+            }
+            if self.engine.is_none() {
                 if self.lost_what_a_sync_covered() {
                     // A new opening cannot know that what it reads is not on disk and never will be.
                     return Ok(());
                 }
-                self.engine = None;
-            }
-            if self.engine.is_none() {
                 self.open()?;
             }
             self.do_one(action, tally);
         }
         self.disk.set_capacity_bytes(None);
-        if self.engine.is_none() && !self.disk.is_gone() {
+        if self.engine.is_none() && !self.disk.is_gone() && !self.lost_what_a_sync_covered() {
             // The first attempt may be the one that fails.
             self.open()?;
             if self.engine.is_none() {

@@ -65,7 +65,10 @@ pub(super) fn in_a_stream(lab: &Lab) -> Checked {
             account.add(step, Fate::Acknowledged);
         }
         account.add(Step::small(account.len()), Fate::InFlight);
-        let context = format!("a kill in a stream of writes, in or after write {}", account.len() - 1);
+        let context = format!(
+            "a kill in a stream of writes, in or after write {}",
+            account.len() - 1
+        );
         settle(lab, &dir, &mut account, &context)?;
     }
     Ok(tally)

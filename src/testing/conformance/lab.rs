@@ -117,7 +117,10 @@ impl Lab {
 
     /// Removes everything the check made on the real disk.
     pub(super) fn remove(&self) {
-        #[expect(clippy::disallowed_methods, reason = "no engine is involved, and what cannot be removed may stay")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "no engine is involved, and what cannot be removed may stay"
+        )]
         std::fs::remove_dir_all(&self.root).ok();
     }
 }
@@ -201,7 +204,11 @@ pub(super) fn show(bytes: &[u8]) -> String {
     if bytes.len() <= SHOWN {
         return format!("\"{}\"", bytes.escape_ascii());
     }
-    format!("\"{}\"... of {} bytes", bytes[..SHOWN].escape_ascii(), bytes.len())
+    format!(
+        "\"{}\"... of {} bytes",
+        bytes[..SHOWN].escape_ascii(),
+        bytes.len()
+    )
 }
 
 /// The first difference between what there is and what there should be.

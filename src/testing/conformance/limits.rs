@@ -6,14 +6,27 @@ use super::random::Random;
 use super::report::{Checked, Stop, Tally};
 use super::semantics::{expect, expect_all, write};
 use crate::limits::STORAGE_KEY_BYTES_MAX;
-use crate::storage::{StorageEngine, WriteBatch};
+use crate::storage::WriteBatch;
 
 const MIB: usize = 1 << 20;
 
 /// Values from nothing to several MiB, by put and by batch.
 pub(super) fn value_sizes(lab: &Lab) -> Checked {
     const SIZES: [usize; 14] = [
-        0, 1, 127, 128, 255, 256, 4_095, 4_096, 65_535, 65_536, 65_537, MIB - 1, MIB, 5 * MIB,
+        0,
+        1,
+        127,
+        128,
+        255,
+        256,
+        4_095,
+        4_096,
+        65_535,
+        65_536,
+        65_537,
+        MIB - 1,
+        MIB,
+        5 * MIB,
     ];
     let mut tally = Tally::of(&["values", "bytes"]);
     let dir = lab.dir()?;
@@ -89,12 +102,7 @@ pub(super) fn key_sizes(lab: &Lab) -> Checked {
             let mut batch = WriteBatch::new();
             batch.put(key.clone(), len.to_string());
             write(engine.as_ref(), &batch, &mut pairs)?;
-            expect(
-                engine.as_ref(),
-                &key,
-                Some(len.to_string().as_bytes()),
-                "a batch",
-            )?;
+            expect(engine.as_ref(), &key, Some(len.to_string().as_bytes()), "a batch")?;
             tally.add("keys within the limit", 1);
         }
     }

@@ -63,7 +63,9 @@ impl Child {
             OverLimit::Dies => Command::new(&program),
             OverLimit::Fails => {
                 let mut command = Command::new("sh");
-                command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(&program);
+                command
+                    .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+                    .arg(&program);
                 command
             }
         };
@@ -242,9 +244,7 @@ fn listen(mut output: impl BufRead + Send + 'static) -> std::io::Result<(Receive
         let mut line = Vec::new();
         while output.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
             let text = String::from_utf8_lossy(&line);
-            let answer = text
-                .strip_suffix('\n')
-                .and_then(|line| line.strip_prefix(MARK));
+            let answer = text.strip_suffix('\n').and_then(|line| line.strip_prefix(MARK));
             if answer.is_some_and(|answer| send.send(answer.to_owned()).is_err()) {
                 return;
             }

@@ -99,9 +99,7 @@ fn interrupt(
     let (disk, engine, found) = simulated.read(image)?;
     drop(engine);
     // Which of the unflushed writes are there is the other check's matter.
-    account
-        .judge(&found, Promise::Flushed)
-        .map_err(Stop::Failed)?;
+    account.judge(&found, Promise::Flushed).map_err(Stop::Failed)?;
     let recording = disk.recording();
     let mut images = recording.images();
     let mut seen = BTreeSet::from([image.hash()]);

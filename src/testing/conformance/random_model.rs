@@ -86,16 +86,19 @@ fn operate(
         }
         22..34 => {
             let key = key(random);
-            expect(engine, &key, pairs.get(&key).map(Vec::as_slice), "random operations")?;
+            expect(
+                engine,
+                &key,
+                pairs.get(&key).map(Vec::as_slice),
+                "random operations",
+            )?;
             tally.add("gets", 1);
         }
         34..39 => {
             compare_scan(engine, pairs, &key(random))?;
             tally.add("scans", 1);
         }
-        _ => engine
-            .flush()
-            .map_err(|error| failed("flush failed", &error))?,
+        _ => engine.flush().map_err(|error| failed("flush failed", &error))?,
     }
     Ok(())
 }

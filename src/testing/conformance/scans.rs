@@ -41,12 +41,21 @@ pub(super) fn order(lab: &Lab) -> Checked {
         let found = scan(engine.as_ref(), b"")?;
         if let Some(wrong) = found.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
             let (first, second) = (show(&wrong[0].0), show(&wrong[1].0));
-            return Err(Stop::Failed(format!("a scan gave key {first} and then {second}: not in ascending order")));
+            return Err(Stop::Failed(format!(
+                "a scan gave key {first} and then {second}: not in ascending order"
+            )));
         }
-        ensure!(found.len() == pairs.len(), "a scan gave {} of {} pairs", found.len(), pairs.len());
+        ensure!(
+            found.len() == pairs.len(),
+            "a scan gave {} of {} pairs",
+            found.len(),
+            pairs.len()
+        );
         tally.add("pairs", found.len() as u64);
         for (key, value) in pairs.iter().rev().step_by(3) {
-            engine.put(key, value).map_err(|error| failed("put failed", &error))?;
+            engine
+                .put(key, value)
+                .map_err(|error| failed("put failed", &error))?;
         }
     }
     Ok(tally)
@@ -57,12 +66,27 @@ pub(super) fn bounds(lab: &Lab) -> Checked {
     let mut tally = Tally::of(&["prefixes with keys", "prefixes without keys"]);
     let (engine, mut pairs) = filled(lab)?;
     // Some keys away, so that prefixes stand alone, and whole ranges are empty.
-    for key in keys().iter().filter(|key| key.len() < 3 && key.last() == Some(&0xff) || key.starts_with(&[0xfe])) {
-        engine.delete(key).map_err(|error| failed("delete failed", &error))?;
+    for key in keys()
+        .iter()
+        .filter(|key| key.len() < 3 && key.last() == Some(&0xff) || key.starts_with(&[0xfe]))
+    {
+        engine
+            .delete(key)
+            .map_err(|error| failed("delete failed", &error))?;
         pairs.remove(key);
     }
-    let others = [&b""[..], b"b", b"\x60", b"\xff\xff\xff\xff", b"a\xff\xff\xff", b"\xfe\xff", b"aaaa"];
-    let prefixes = keys().into_iter().chain(others.iter().map(|prefix| prefix.to_vec()));
+    let others = [
+        &b""[..],
+        b"b",
+        b"\x60",
+        b"\xff\xff\xff\xff",
+        b"a\xff\xff\xff",
+        b"\xfe\xff",
+        b"aaaa",
+    ];
+    let prefixes = keys()
+        .into_iter()
+        .chain(others.iter().map(|prefix| prefix.to_vec()));
     for prefix in prefixes {
         let found: Pairs = scan(engine.as_ref(), &prefix)?.into_iter().collect();
         let expected: Pairs = pairs
@@ -71,9 +95,16 @@ pub(super) fn bounds(lab: &Lab) -> Checked {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         if let Some(what) = difference(&found, &expected) {
-            return Err(Stop::Failed(format!("a scan of prefix {}: {what}", show(&prefix))));
+            return Err(Stop::Failed(format!(
+                "a scan of prefix {}: {what}",
+                show(&prefix)
+            )));
         }
-        let what = if expected.is_empty() { "prefixes without keys" } else { "prefixes with keys" };
+        let what = if expected.is_empty() {
+            "prefixes without keys"
+        } else {
+            "prefixes with keys"
+        };
         tally.add(what, 1);
     }
     Ok(tally)

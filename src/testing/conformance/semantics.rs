@@ -1,10 +1,10 @@
 //! What one thread sees of its own calls.
 
-use super::lab::{Lab, Pairs, difference, failed, read_all, show};
+use super::Survives;
 use super::lab::ensure;
+use super::lab::{Lab, Pairs, difference, failed, read_all, show};
 use super::report::{Checked, Stop, Tally};
 use super::steps::{Shape, Step, apply};
-use super::Survives;
 use crate::storage::{StorageEngine, WriteBatch};
 
 /// Every way to write and to read one key.
@@ -14,12 +14,16 @@ pub(super) fn basic_operations(lab: &Lab) -> Checked {
     let engine = engine.as_ref();
     expect(engine, b"key", None, "nothing was put")?;
     for value in [&b"one"[..], b"", b"a longer value than the one before", b"\0\xff"] {
-        engine.put(b"key", value).map_err(|error| failed("put failed", &error))?;
+        engine
+            .put(b"key", value)
+            .map_err(|error| failed("put failed", &error))?;
         expect(engine, b"key", Some(value), "it was put")?;
         tally.add("calls", 3);
     }
     for (key, value) in [(&b"ke"[..], b"shorter"), (b"key\0", b"longer!")] {
-        engine.put(key, value).map_err(|error| failed("put failed", &error))?;
+        engine
+            .put(key, value)
+            .map_err(|error| failed("put failed", &error))?;
     }
     for what in ["it was deleted", "it was deleted twice"] {
         engine
@@ -63,9 +67,13 @@ pub(super) fn batch_order(lab: &Lab) -> Checked {
             }
         }
         batch.put(format!("after {number}"), "there");
-        batch.delete(format!("after {}", number.saturating_sub(1)));
+        batch.delete(format!("after {}", number.wrapping_sub(1)));
         write(engine.as_ref(), &batch, &mut pairs)?;
-        expect_all(engine.as_ref(), &pairs, &format!("batch {number}, {sequence:?} on {key:?}"))?;
+        expect_all(
+            engine.as_ref(),
+            &pairs,
+            &format!("batch {number}, {sequence:?} on {key:?}"),
+        )?;
         tally.add("batches", 1);
     }
     write(engine.as_ref(), &WriteBatch::new(), &mut pairs)?;
@@ -75,7 +83,11 @@ pub(super) fn batch_order(lab: &Lab) -> Checked {
         let engine = lab.open(&dir)?;
         write(engine.as_ref(), &WriteBatch::new(), &mut Pairs::new())?;
         drop(engine);
-        expect_all(lab.open(&dir)?.as_ref(), &Pairs::new(), "an empty batch and reopening")?;
+        expect_all(
+            lab.open(&dir)?.as_ref(),
+            &Pairs::new(),
+            "an empty batch and reopening",
+        )?;
     }
     Ok(tally)
 }
@@ -89,7 +101,9 @@ pub(super) fn batch_refused(lab: &Lab) -> Checked {
             let dir = lab.dir()?;
             let engine = lab.open(&dir)?;
             let mut pairs = Pairs::new();
-            Step::new(0, Shape::Batch).run(engine.as_ref()).map_err(|error| failed("a write failed", &error))?;
+            Step::new(0, Shape::Batch)
+                .run(engine.as_ref())
+                .map_err(|error| failed("a write failed", &error))?;
             Step::new(0, Shape::Batch).apply(&mut pairs);
             let mut batch = WriteBatch::new();
             for index in 0..3 {
@@ -113,7 +127,11 @@ pub(super) fn batch_refused(lab: &Lab) -> Checked {
             } else {
                 ensure!(is_refused, "{context} was acknowledged and is not all there");
                 let what = difference(&found, &pairs);
-                ensure!(what.is_none(), "{context} failed and was half done: {}", what.unwrap_or_default());
+                ensure!(
+                    what.is_none(),
+                    "{context} failed and was half done: {}",
+                    what.unwrap_or_default()
+                );
             }
             let later = Step::new(1, Shape::Put);
             if later.run(engine.as_ref()).is_ok() {
@@ -124,7 +142,11 @@ pub(super) fn batch_refused(lab: &Lab) -> Checked {
             drop(engine);
             if lab.require(Survives::Reopening).is_ok() {
                 let engine = lab.open(&dir)?;
-                expect_all(engine.as_ref(), &pairs, &format!("{context}, a later write and reopening"))?;
+                expect_all(
+                    engine.as_ref(),
+                    &pairs,
+                    &format!("{context}, a later write and reopening"),
+                )?;
             }
         }
     }
