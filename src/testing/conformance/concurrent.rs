@@ -179,9 +179,18 @@ fn scan_rounds(engine: &dyn StorageEngine, board: &Board) -> Result<(), Stop> {
     Ok(())
 }
 
+/// How many keys have which value.
 fn in_words(pairs: &Pairs) -> String {
-    let pairs = pairs
-        .iter()
-        .map(|(key, value)| format!("{} = {}", show(key), show(value)));
-    pairs.collect::<Vec<_>>().join(", ")
+    let mut groups: Vec<(&[u8], &[u8], usize)> = Vec::new();
+    for (key, value) in pairs {
+        match groups.last_mut() {
+            Some((_, last, len)) if last == value => *len += 1,
+            _ => groups.push((key, value, 1)),
+        }
+    }
+    let groups = groups.iter().map(|(key, value, len)| match len {
+        1 => format!("{} = {}", show(key), show(value)),
+        _ => format!("{len} keys from {} on = {}", show(key), show(value)),
+    });
+    groups.collect::<Vec<_>>().join(", ")
 }

@@ -217,8 +217,12 @@ pub(super) fn difference(found: &Pairs, expected: &Pairs) -> Option<String> {
         match found.get(key) {
             None => return Some(format!("key {} is missing", show(key))),
             Some(there) if there != value => {
+                let same = there.iter().zip(value).take_while(|(a, b)| a == b).count();
                 let (there, value) = (show(there), show(value));
-                return Some(format!("key {} has value {there}, not {value}", show(key)));
+                return Some(format!(
+                    "key {} has value {there}, not {value}: they differ from byte {same} on",
+                    show(key)
+                ));
             }
             Some(_) => {}
         }

@@ -30,10 +30,11 @@
 //! | `killed-between-calls`, `killed-in-a-stream`, `killed-while-opening` | what was acknowledged survives `SIGKILL`, batches are whole, nothing is missing in between |
 //! | `disk-full`, `disk-full-while-opening` | when a real disk is full for a while, nothing acknowledged before, meanwhile or afterwards is lost |
 //! | `power-loss` | at every disk operation of a workload: each image of a power loss holds what was flushed, whole and without a hole |
+//! | `works-on` | what is written and flushed after a recovery survives the next power loss |
 //! | `recovery-interrupted` | a power loss inside the recovery from that changes nothing |
 //! | `disk-failures` | when any one disk operation fails, or the disk is full for a while: as for `disk-full`, for power losses too |
 //!
-//! The last three need an engine that reaches its files through [`FileAccess`]. For every other engine the ones above
+//! The last four need an engine that reaches its files through [`FileAccess`]. For every other engine the ones above
 //! use a real child process, which is the calling test, run again: the child serves the parent inside
 //! [`Conformance::check`] and ends there. So what the test does before that call it does again in each child, and a test
 //! makes one such call. A child knows itself by an environment variable and ends with its parent.
@@ -243,7 +244,7 @@ pub const CHECKS: [&str; CHECK_FUNCTIONS.len()] = {
     names
 };
 
-const CHECK_FUNCTIONS: [(&str, CheckFunction); 19] = [
+const CHECK_FUNCTIONS: [(&str, CheckFunction); 20] = [
     ("basic-operations", semantics::basic_operations),
     ("batch-order", semantics::batch_order),
     ("batch-refused", semantics::batch_refused),
@@ -261,6 +262,7 @@ const CHECK_FUNCTIONS: [(&str, CheckFunction); 19] = [
     ("disk-full", disk_full::comes_and_goes),
     ("disk-full-while-opening", disk_full::while_opening),
     ("power-loss", power_loss::at_every_operation),
+    ("works-on", power_loss::works_on),
     ("recovery-interrupted", power_loss::inside_recovery),
     ("disk-failures", failures::at_every_operation),
 ];

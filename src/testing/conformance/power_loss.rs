@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 
 use super::Survives;
 use super::account::{Account, Promise};
-use super::lab::{Lab, difference};
+use super::lab::{Lab, difference, failed};
 use super::report::{Checked, Stop, Tally};
-use super::simulated::{Run, Simulated};
+use super::simulated::{Run, Simulated, WRITES};
+use super::steps::{Shape, Step};
 use crate::testing::sim_disk::{DiskModel, Image, ImageBuilder, ImageChoice, Side};
 
 /// How many images of one instant are tried in each disk model, if there are more.
 const IMAGES_MAX: usize = 24;
 /// The same for the instants whose recovery is interrupted, and for the instants inside of it.
-const OUTER_IMAGES_MAX: usize = 4;
+const OUTER_IMAGES_MAX: usize = 8;
 const INNER_IMAGES_MAX: usize = 4;
+const INSIDE: &str = "distinct images inside of them";
 
 /// Each image that a power loss between any two disk operations may leave.
 pub(super) fn at_every_operation(lab: &Lab) -> Checked {
@@ -56,12 +58,61 @@ pub(super) fn at_every_operation(lab: &Lab) -> Checked {
     Ok(tally)
 }
 
+/// An engine that has recovered works on: what was found, and what is written and flushed now, survives the next power
+/// loss.
+pub(super) fn works_on(lab: &Lab) -> Checked {
+    let mut tally = Tally::of(&["recoveries", "writes after one"]);
+    for_some_images(lab, &mut tally, |simulated, image, account, tally| {
+        let (disk, engine, found) = simulated.read(image)?;
+        let mut expected = found.clone();
+        for shape in [Shape::Put, Shape::Batch] {
+            let step = Step::new(account.len() + WRITES, shape);
+            step.run(engine.as_ref())
+                .map_err(|error| failed(format_args!("{step} after recovery failed"), &error))?;
+            step.apply(&mut expected);
+            tally.add("writes after one", 1);
+        }
+        engine
+            .flush()
+            .map_err(|error| failed("a flush after recovery failed", &error))?;
+        let after = disk.image(&ImageChoice::Synced);
+        let (_, _, again) = simulated.read(&after)?;
+        match difference(&again, &expected) {
+            None => Ok(()),
+            Some(what) => Err(Stop::Failed(format!(
+                "what was found and what was written and flushed after that did not survive another one{}: {what}",
+                lab.lay_out(&after)
+            ))),
+        }
+    })?;
+    Ok(tally)
+}
+
 /// A second power loss while the engine recovers from the first one: it must find the same content.
 pub(super) fn inside_recovery(lab: &Lab) -> Checked {
+    let mut tally = Tally::of(&["recoveries", INSIDE]);
+    for_some_images(lab, &mut tally, interrupt)?;
+    tally.note(format!(
+        "and {INNER_IMAGES_MAX} of an instant inside the recovery"
+    ));
+    if tally.count(INSIDE) == 0 {
+        return Err(Stop::NotApplicable(format!(
+            "none of {} recoveries changed anything on disk",
+            tally.count("recoveries")
+        )));
+    }
+    Ok(tally)
+}
+
+/// Looks at the most telling images of each instant.
+fn for_some_images(
+    lab: &Lab,
+    tally: &mut Tally,
+    look: impl Fn(Simulated<'_>, &Image, &Account, &mut Tally) -> Result<(), Stop>,
+) -> Result<(), Stop> {
     lab.require(Survives::PowerLoss)?;
     let simulated = Simulated::new(lab)?;
     let run = simulated.record()?;
-    let mut tally = Tally::of(&["recoveries", "distinct images inside of them"]);
     let mut seen = BTreeSet::new();
     let mut images = run.recording.images();
     for position in 0..=run.recording.len() {
@@ -70,24 +121,15 @@ pub(super) fn inside_recovery(lab: &Lab) -> Checked {
         let choices = images.choices(DiskModel::Subset, OUTER_IMAGES_MAX, lab.seed() ^ position);
         for choice in choices.choices.into_iter().chain([ImageChoice::All]) {
             let image = images.image(&choice);
-            if !seen.insert(image.hash()) {
-                continue;
+            if seen.insert(image.hash()) {
+                look(simulated, &image, &account, tally)
+                    .map_err(|stop| located(stop, lab, &run, position, &choice, &image))?;
+                tally.add("recoveries", 1);
             }
-            interrupt(simulated, &image, &account, &mut tally)
-                .map_err(|stop| located(stop, lab, &run, position, &choice, &image))?;
-            tally.add("recoveries", 1);
         }
     }
-    tally.note(format!(
-        "at most {OUTER_IMAGES_MAX} images of an instant, and {INNER_IMAGES_MAX} of an instant inside its recovery"
-    ));
-    if tally.count("distinct images inside of them") == 0 {
-        return Err(Stop::NotApplicable(format!(
-            "none of {} recoveries changed anything on disk",
-            tally.count("recoveries")
-        )));
-    }
-    Ok(tally)
+    tally.note(format!("at most {OUTER_IMAGES_MAX} images of an instant"));
+    Ok(())
 }
 
 fn interrupt(
@@ -116,7 +158,7 @@ fn interrupt(
                 continue;
             }
             let (_, _, again) = simulated.read(&image)?;
-            tally.add("distinct images inside of them", 1);
+            tally.add(INSIDE, 1);
             if let Some(what) = difference(&again, &found) {
                 return Err(Stop::Failed(format!(
                     "a power loss after {position} disk operations of the recovery, image {choice}, changed what is \
@@ -132,7 +174,7 @@ fn interrupt(
 fn go_to(images: &mut ImageBuilder, position: u64) -> Result<(), Stop> {
     images
         .seek(position, Side::Before)
-        .map_err(|error| super::lab::failed("the recording is too short", &error))
+        .map_err(|error| failed("the recording is too short", &error))
 }
 
 fn located(stop: Stop, lab: &Lab, run: &Run, position: u64, choice: &ImageChoice, image: &Image) -> Stop {

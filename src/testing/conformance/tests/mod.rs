@@ -21,7 +21,7 @@ const KILLS: [&str; 3] = [
     "killed-while-opening",
 ];
 /// The checks that need a simulated disk.
-const SIMULATED: [&str; 3] = ["power-loss", "recovery-interrupted", "disk-failures"];
+const SIMULATED: [&str; 4] = ["power-loss", "works-on", "recovery-interrupted", "disk-failures"];
 
 /// Everything passed, but for what is not applicable, and that is these; a disk may not be fillable here.
 #[track_caller]
