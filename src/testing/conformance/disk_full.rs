@@ -79,10 +79,7 @@ pub(super) fn comes_and_goes(lab: &Lab) -> Checked {
             },
             plan.ending
         );
-        strike(lab, plan, &context, &mut tally).map_err(|stop| match stop {
-            Stop::Failed(text) if !text.contains(&context) => Stop::Failed(format!("{context}: {text}")),
-            other => other,
-        })?;
+        strike(lab, plan, &context, &mut tally).map_err(|stop| within(stop, &context))?;
         tally.add("times the disk was full", 1);
     }
     Ok(tally)
@@ -164,56 +161,77 @@ fn fill(child: &mut Child, account: &mut Account, first: Step, tally: &mut Tally
     Ok(())
 }
 
-/// The disk is full when the engine is opened: a new one, and one with something in it.
+/// The disk is full when the engine is opened: one with something in it, and a new one.
 pub(super) fn while_opening(lab: &Lab) -> Checked {
     lab.require(Survives::ProcessCrash)?;
     require_prlimit()?;
     let mut tally = Tally::of(&["openings on a full disk", "calls that failed"]);
-    for writes_len in [0, 6] {
+    for writes_len in [6, 0] {
         for limit_bytes in [0, 1, 20, 100, 4_096] {
             let context =
                 format!("opening with {writes_len} writes there and files limited to {limit_bytes} bytes");
-            let dir = lab.dir()?;
-            let mut account = Account::default();
-            if writes_len > 0 {
-                let mut child = Child::start(lab, OverLimit::Fails)?;
-                must(child.open(&dir)?, "opening")?;
-                for _ in 0..writes_len {
-                    let step = Step::small(account.len());
-                    must(write(&mut child, &mut account, step)?, "a write")?;
-                }
-                child.kill()?;
-            }
-            let mut child = Child::start(lab, OverLimit::Fails)?;
-            let limit = Limit::set(&child, limit_bytes)?;
-            let opened = child.open(&dir)?;
+            open_when_full(lab, writes_len, limit_bytes, &context, &mut tally)
+                .map_err(|stop| within(stop, &context))?;
             tally.add("openings on a full disk", 1);
-            if opened.is_ok() {
-                let step = Step::small(account.len());
-                let answer = write(&mut child, &mut account, step)?;
-                tally.add("calls that failed", u64::from(answer.is_err()));
-            }
-            limit.lift(&child)?;
-            if let Err(first) = opened {
-                tally.add("calls that failed", 1);
-                must(child.open(&dir)?, "opening again when there was room")
-                    .map_err(|stop| within(stop, &format!("{context}, which failed with {first:?}")))?;
-            }
-            let step = Step::small(account.len());
-            write(&mut child, &mut account, step)?.ok();
-            if child.flush()?.is_ok() {
-                account.flushed();
-            }
-            child.kill()?;
-            settle(lab, &dir, &mut account, &context)?;
         }
     }
     Ok(tally)
 }
 
+fn open_when_full(
+    lab: &Lab,
+    writes_len: usize,
+    limit_bytes: u64,
+    context: &str,
+    tally: &mut Tally,
+) -> Result<(), Stop> {
+    let dir = lab.dir()?;
+    let mut account = Account::default();
+    if writes_len > 0 {
+        let mut child = Child::start(lab, OverLimit::Fails)?;
+        must(child.open(&dir)?, "opening")?;
+        for _ in 0..writes_len {
+            let step = Step::small(account.len());
+            must(write(&mut child, &mut account, step)?, "a write")?;
+        }
+        child.kill()?;
+    }
+    let mut child = Child::start(lab, OverLimit::Fails)?;
+    let limit = Limit::set(&child, limit_bytes)?;
+    let opened = child.open(&dir)?;
+    if opened.is_ok() {
+        let step = Step::small(account.len());
+        let answer = write(&mut child, &mut account, step)?;
+        tally.add("calls that failed", u64::from(answer.is_err()));
+    }
+    limit.lift(&child)?;
+    if let Err(first) = opened {
+        tally.add("calls that failed", 1);
+        if let Err(second) = child.open(&dir)? {
+            if account.len() == 0 {
+                // Nothing is lost: the caller can begin with another directory.
+                tally.note(format!(
+                    "{context}: failed with {first:?}, and with room again with {second:?}"
+                ));
+                return Ok(());
+            }
+            return Err(Stop::Failed(format!(
+                "it failed with {first:?}, and with room again with {second:?}"
+            )));
+        }
+    }
+    let step = Step::small(account.len());
+    write(&mut child, &mut account, step)?.ok();
+    if child.flush()?.is_ok() {
+        account.flushed();
+    }
+    child.kill()?;
+    settle(lab, &dir, &mut account, context)
+}
+
 fn within(stop: Stop, context: &str) -> Stop {
     match stop {
-        Stop::Failed(text) => Stop::Failed(format!("{context}: {text}")),
+        Stop::Failed(text) if !text.contains(context) => Stop::Failed(format!("{context}: {text}")),
         other => other,
     }
 }

@@ -96,10 +96,8 @@ pub(super) fn while_opening(lab: &Lab) -> Checked {
         child.tell_open(&dir)?;
         // At once, and then twice as late each time until it is too late. The time orders nothing: any moment will do.
         let wait = Duration::from_micros((1 << round) >> 1) * 25;
-        let mut answer = child.hear_within(wait);
-        if answer.is_none() {
-            answer = child.kill()?.pop();
-        }
+        let heard = child.hear_within(wait);
+        let answer = child.kill()?.pop().or(heard);
         if let Some(Err(text)) = &answer {
             return Err(Stop::Failed(format!("opening after a kill failed: {text}")));
         }
