@@ -2,6 +2,7 @@
 //! the signal, so that writes beyond it are cut short and fail.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,6 +17,7 @@ use super::steps::{Shape, Step};
 use crate::fs::{FileAccess, OpenMode, RealFiles, read_full_at};
 
 const FAILED: &str = "writes that failed";
+const UNUSABLE: &str = "new directories that cannot be opened any more";
 const LATER: &str = "later writes that succeeded";
 
 /// How a child ends.
@@ -25,13 +27,26 @@ enum Ending {
     Closed,
 }
 
-/// When the limit strikes: this far into a write of this shape, in quarters of it; and what was done before.
+/// What the caller does while the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    /// It waits after the first failure. An engine that only notices a second one still goes on then.
+    Waits,
+    /// It goes on writing and flushing.
+    Insists,
+}
+
+/// What is done around one time when the disk is full.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
+    /// The write that finds the disk full,
     shape: Shape,
+    /// so many quarters of it
     quarters: u64,
+    /// and so many bytes into it.
     extra_bytes: u64,
     reopens_before: bool,
+    caller: Caller,
     ending: Ending,
 }
 
@@ -41,24 +56,45 @@ fn plans() -> impl Iterator<Item = Plan> {
         (Shape::Batch, 2, 0),
         (Shape::LargeBatch, 0, 1),
         (Shape::LargeBatch, 1, 0),
-        (Shape::LargeBatch, 2, 0),
         (Shape::LargeBatch, 3, 0),
         (Shape::LargePut, 2, 0),
     ];
-    let strikes = (0_u64..).zip(strikes);
-    strikes.flat_map(|(number, (shape, quarters, extra_bytes))| {
-        [false, true].map(|reopens_before| Plan {
+    let ways = [
+        (false, Caller::Waits, Ending::Killed),
+        (true, Caller::Waits, Ending::Closed),
+        (false, Caller::Insists, Ending::Closed),
+    ];
+    strikes
+        .into_iter()
+        .flat_map(move |(shape, quarters, extra_bytes)| {
+            ways.map(|(reopens_before, caller, ending)| Plan {
+                shape,
+                quarters,
+                extra_bytes,
+                reopens_before,
+                caller,
+                ending,
+            })
+        })
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
             shape,
             quarters,
             extra_bytes,
-            reopens_before,
-            ending: if number.is_multiple_of(2) == reopens_before {
-                Ending::Killed
-            } else {
-                Ending::Closed
-            },
-        })
-    })
+            ..
+        } = self;
+        write!(
+            f,
+            "a disk that was full for a while, {quarters}/4 and {extra_bytes} bytes into a {shape}"
+        )?;
+        if self.reopens_before {
+            f.write_str(", reopened before")?;
+        }
+        write!(f, ", caller {:?}, {:?} at last", self.caller, self.ending)
+    }
 }
 
 /// The disk is full in the middle of a write, and then it is not.
@@ -67,18 +103,7 @@ pub(super) fn comes_and_goes(lab: &Lab) -> Checked {
     require_prlimit()?;
     let mut tally = Tally::of(&["times the disk was full", FAILED]);
     for plan in plans() {
-        let context = format!(
-            "a disk that was full {}/4 and {} bytes into a {} for a while{}, {:?}",
-            plan.quarters,
-            plan.extra_bytes,
-            plan.shape,
-            if plan.reopens_before {
-                ", reopened before"
-            } else {
-                ""
-            },
-            plan.ending
-        );
+        let context = plan.to_string();
         strike(lab, plan, &context, &mut tally).map_err(|stop| within(stop, &context))?;
         tally.add("times the disk was full", 1);
     }
@@ -113,12 +138,14 @@ fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(),
     let into = step.bytes_len() as u64 * plan.quarters / 4 + plan.extra_bytes;
     let limit = Limit::set(&child, log_end + into)?;
     fill(&mut child, &mut account, step, tally)?;
-    for _ in 0..2 {
-        let step = Step::small(account.len());
-        write(&mut child, &mut account, step)?.ok();
-    }
-    if child.flush()?.is_ok() {
-        account.flushed();
+    if plan.caller == Caller::Insists {
+        for _ in 0..2 {
+            let step = Step::small(account.len());
+            write(&mut child, &mut account, step)?.ok();
+        }
+        if child.flush()?.is_ok() {
+            account.flushed();
+        }
     }
     limit.lift(&child)?;
 
@@ -210,9 +237,12 @@ fn open_when_full(
         if let Err(second) = child.open(&dir)? {
             if account.len() == 0 {
                 // Nothing is lost: the caller can begin with another directory.
-                tally.note(format!(
-                    "{context}: failed with {first:?}, and with room again with {second:?}"
-                ));
+                if tally.count(UNUSABLE) == 0 {
+                    tally.note(format!(
+                        "{context} failed with {first:?}, and with room again with {second:?}"
+                    ));
+                }
+                tally.add(UNUSABLE, 1);
                 return Ok(());
             }
             return Err(Stop::Failed(format!(

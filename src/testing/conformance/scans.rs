@@ -117,11 +117,11 @@ pub(super) fn snapshot(lab: &Lab) -> Checked {
         for change in ["replace", "delete", "insert", "all of it in batches"] {
             let engine = lab.open_new()?;
             let mut pairs = Pairs::new();
+            let mut batch = WriteBatch::new();
             for index in 0..40 {
-                let mut batch = WriteBatch::new();
                 batch.put(format!("scan/{index:03}"), vec![index; 100]);
-                write(engine.as_ref(), &batch, &mut pairs)?;
             }
+            write(engine.as_ref(), &batch, &mut pairs)?;
             let before: Vec<_> = pairs.clone().into_iter().collect();
             let fail = |error| failed(format_args!("scanning while others {change} failed"), &error);
             let mut items = engine.scan_prefix(b"scan/").map_err(fail)?;

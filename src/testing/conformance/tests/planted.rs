@@ -93,6 +93,7 @@ fn each_bug_that_a_simulated_disk_shows_is_caught() {
         ),
         (Bug::BatchInPieces, "power-loss", "half there"),
         (Bug::NoChecksum, "power-loss", "half there"),
+        (Bug::BadRecordsSkipped, "power-loss", "there is a hole"),
         (Bug::TailNotCut, "works-on", "did not survive another one"),
         (Bug::WritesBuffered, "power-loss", "is lost: it was acknowledged"),
         (
@@ -106,6 +107,7 @@ fn each_bug_that_a_simulated_disk_shows_is_caught() {
             "changed what is found",
         ),
         (Bug::GoesOnAfterFailure, "disk-failures", "had failed"),
+        (Bug::ForgivesOneFailure, "disk-failures", "had failed"),
         (Bug::SyncRetried, "disk-failures", "SyncLoses"),
         (
             Bug::FailureSwallowed,
@@ -135,6 +137,13 @@ fn batches_in_pieces_are_caught_on_a_real_disk_that_is_full_in_the_middle_of_one
 fn successes_after_a_failed_batch_that_are_lost_are_caught_on_a_real_disk() {
     if super::super::disk_full::is_possible() {
         assert_caught(&toy(Bug::GoesOnAfterFailure), DISK_FULL[0], "had failed");
+    }
+}
+
+#[test]
+fn successes_are_caught_that_are_lost_after_a_failed_batch_only_if_no_other_call_fails() {
+    if super::super::disk_full::is_possible() {
+        assert_caught(&toy(Bug::ForgivesOneFailure), DISK_FULL[0], "caller Waits");
     }
 }
 

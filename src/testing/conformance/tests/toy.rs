@@ -48,6 +48,10 @@ pub(super) enum Bug {
     DirectoryNotSynced,
     /// After a failed write, later ones go on behind what it left, and recovery ends there.
     GoesOnAfterFailure,
+    /// The same, but for a second failure.
+    ForgivesOneFailure,
+    /// Recovery looks for the next good record behind a bad one.
+    BadRecordsSkipped,
     /// A sync that failed is tried again by the next flush, which succeeds.
     SyncRetried,
     /// A failed write is not reported.
@@ -75,7 +79,7 @@ struct State {
     end: u64,
     buffered: Vec<u8>,
     late: Option<(Key, Vec<u8>)>,
-    has_failed: bool,
+    failures: u32,
 }
 
 type Key = (Vec<i16>, Vec<u8>);
@@ -105,11 +109,17 @@ impl Toy {
         let bytes = read_whole(self.file.as_ref())?;
         let mut state = self.state();
         let mut rest = &bytes[..];
-        while let Some((payload, after)) = self.next_record(rest) {
-            for operation in decode(payload) {
-                self.apply(&mut state, operation);
+        loop {
+            if let Some((payload, after)) = self.next_record(rest) {
+                for operation in decode(payload) {
+                    self.apply(&mut state, operation);
+                }
+                rest = after;
+            } else if self.bug == Bug::BadRecordsSkipped && !rest.is_empty() {
+                rest = &rest[1..];
+            } else {
+                break;
             }
-            rest = after;
         }
         state.end = (bytes.len() - rest.len()) as u64;
         match self.bug {
@@ -175,7 +185,7 @@ impl Toy {
             _ => operations.to_vec(),
         };
         let mut state = self.state();
-        if state.has_failed && self.bug != Bug::GoesOnAfterFailure {
+        if self.is_closed(&state) {
             return Err(Error::storage("write", "an earlier write failed"));
         }
         if self.bug == Bug::WritesBuffered {
@@ -183,7 +193,7 @@ impl Toy {
         } else if let Err(error) = self.append(&mut state, &encode(&logged))
             && self.bug != Bug::FailureSwallowed
         {
-            state.has_failed = true;
+            state.failures += 1;
             return Err(Error::storage("write", error));
         }
         for operation in operations {
@@ -197,8 +207,17 @@ impl Toy {
         Ok(())
     }
 
+    /// Whether an earlier failure ended all writing.
+    fn is_closed(&self, state: &State) -> bool {
+        match self.bug {
+            Bug::GoesOnAfterFailure => false,
+            Bug::ForgivesOneFailure => state.failures > 1,
+            _ => state.failures > 0,
+        }
+    }
+
     fn append(&self, state: &mut State, record: &[u8]) -> io::Result<()> {
-        if self.bug == Bug::GoesOnAfterFailure {
+        if matches!(self.bug, Bug::GoesOnAfterFailure | Bug::ForgivesOneFailure) {
             state.end = self.file.len()?;
         }
         write_all_at(self.file.as_ref(), record, state.end)?;
@@ -303,7 +322,7 @@ impl StorageEngine for Toy {
 
     fn flush(&self) -> Result<(), Error> {
         let mut state = self.state();
-        if state.has_failed && !matches!(self.bug, Bug::GoesOnAfterFailure | Bug::SyncRetried) {
+        if self.is_closed(&state) && self.bug != Bug::SyncRetried {
             return Err(Error::storage("flush", "an earlier call failed"));
         }
         let buffered = std::mem::take(&mut state.buffered);
@@ -313,7 +332,7 @@ impl StorageEngine for Toy {
             _ => self.file.sync(),
         };
         flushed.map_err(|error| {
-            state.has_failed = true;
+            state.failures += 1;
             Error::storage("flush", error)
         })
     }
