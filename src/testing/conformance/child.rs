@@ -48,7 +48,7 @@ pub(super) fn serve_if_asked(conformance: &Conformance) {
         match command {
             "open" => {
                 // The one that is open goes first: an engine may lock its directory.
-                engine = None;
+                drop(engine.take());
                 let opened = (conformance.open)(Path::new(rest));
                 say_result(&opened);
                 engine = opened.ok();

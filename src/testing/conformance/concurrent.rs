@@ -91,7 +91,7 @@ fn state(writer: usize, batches: u64, puts: u64) -> Pairs {
             );
         }
         // Every third round deletes it, and the round after that puts it.
-        if batches % 3 != 0 {
+        if !batches.is_multiple_of(3) {
             pairs.insert(key(writer, "some rounds"), b"there".to_vec());
         }
     }

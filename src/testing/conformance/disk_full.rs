@@ -260,10 +260,12 @@ fn open_when_full(
 }
 
 fn within(stop: Stop, context: &str) -> Stop {
-    match stop {
-        Stop::Failed(text) if !text.contains(context) => Stop::Failed(format!("{context}: {text}")),
-        other => other,
-    }
+    stop.map(|text| {
+        if text.contains(context) {
+            return text;
+        }
+        format!("{context}: {text}")
+    })
 }
 
 fn must(answer: Result<(), String>, what: &str) -> Result<(), Stop> {

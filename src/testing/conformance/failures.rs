@@ -40,23 +40,26 @@ pub(super) fn at_every_operation(lab: &Lab) -> Checked {
     let full = (0..actions().len())
         .flat_map(|from| [0, 10, 300].map(|room_bytes| Trouble::Full { from, room_bytes }));
     for trouble in single.chain(full) {
-        go_through(simulated, trouble, &mut tally).map_err(|stop| match stop {
-            Stop::Failed(text) => {
-                let operation = match trouble {
-                    Trouble::Fault(ordinal, _) | Trouble::Death(ordinal, _) => {
-                        recording.operations().nth(ordinal as usize)
-                    }
-                    Trouble::Full { .. } => None,
-                };
-                let of = operation.map_or(String::new(), |operation| {
-                    format!(" of {} {}", operation.kind, operation.path.display())
-                });
-                Stop::Failed(format!("{trouble:?}{of}: {text}"))
-            }
-            other => other,
+        go_through(simulated, trouble, &mut tally).map_err(|stop| {
+            let of = trouble
+                .ordinal()
+                .and_then(|ordinal| recording.operations().nth(ordinal as usize));
+            let of = of.map_or(String::new(), |of| {
+                format!(" of {} {}", of.kind, of.path.display())
+            });
+            stop.map(|text| format!("{trouble:?}{of}: {text}"))
         })?;
     }
     Ok(tally)
+}
+
+impl Trouble {
+    fn ordinal(self) -> Option<u64> {
+        match self {
+            Self::Fault(ordinal, _) | Self::Death(ordinal, _) => Some(ordinal),
+            Self::Full { .. } => None,
+        }
+    }
 }
 
 fn troubles_of(operation: &DiskOperation) -> Vec<Trouble> {
@@ -111,14 +114,9 @@ fn go_through(simulated: Simulated<'_>, trouble: Trouble, tally: &mut Tally) -> 
     for (choice, promise) in cases {
         let image = disk.image(&choice);
         let judged = simulated.judge(&image, &account, promise);
-        judged.map_err(|stop| match stop {
-            Stop::Failed(text) => {
-                let laid_out = simulated.lab.lay_out(&image);
-                Stop::Failed(format!(
-                    "after a crash later on, image {choice}: {text}{laid_out}"
-                ))
-            }
-            other => other,
+        judged.map_err(|stop| {
+            let laid_out = simulated.lab.lay_out(&image);
+            stop.map(|text| format!("after a crash later on, image {choice}: {text}{laid_out}"))
         })?;
         tally.add("images", 1);
     }

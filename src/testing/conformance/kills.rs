@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Survives;
 use super::account::{Account, Fate, Promise};
-use super::lab::{Lab, failed, read_all};
+use super::lab::{Lab, read_all};
 use super::parent::{Child, OverLimit};
 use super::report::{Checked, Stop, Tally};
 use super::steps::Step;
@@ -51,7 +51,7 @@ pub(super) fn in_a_stream(lab: &Lab) -> Checked {
     for heard_before in [1, 2, 3, 5, 8, 13, 21, 34, 40, 47] {
         let mut child = opened(lab, &dir)?;
         let from = account.len();
-        child.tell_stream(from, from + STREAM_LEN)?;
+        child.tell_stream(from, from + STREAM_LEN);
         let mut answers = Vec::new();
         while answers.len() < heard_before {
             answers.push(child.hear(|| format!("write {}", from + answers.len()))?);
@@ -134,12 +134,9 @@ pub(super) fn flush(child: &mut Child, account: &mut Account) -> Result<(), Stop
 
 /// Opens what there is, in this process, and holds it against the account.
 pub(super) fn settle(lab: &Lab, dir: &Path, account: &mut Account, after: &str) -> Result<(), Stop> {
-    let fail = |text: String| Stop::Failed(format!("after {after}: {text}"));
-    let engine = (lab.conformance.open)(dir)
-        .map_err(|error| failed(format_args!("after {after}: opening failed"), &error))?;
-    let found = read_all(engine.as_ref()).map_err(|stop| match stop {
-        Stop::Failed(text) => fail(text),
-        other => other,
-    })?;
-    account.settle(&found, Promise::Acknowledged).map_err(fail)
+    let say = |text: String| format!("after {after}: {text}");
+    let engine = lab.open(dir).map_err(|stop| stop.map(say))?;
+    let found = read_all(engine.as_ref()).map_err(|stop| stop.map(say))?;
+    let settled = account.settle(&found, Promise::Acknowledged);
+    settled.map_err(|text| Stop::Failed(say(text)))
 }

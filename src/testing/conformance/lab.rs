@@ -16,7 +16,7 @@ use super::report::{Checked, Stop};
 use super::{Conformance, Survives};
 use crate::Error;
 use crate::fs::{FileAccess, RealFiles};
-use crate::storage::StorageEngine;
+use crate::storage::{KeyValue, StorageEngine};
 use crate::testing::sim_disk::Image;
 use crate::threads;
 
@@ -49,8 +49,8 @@ impl Lab {
         })
     }
 
-    pub(super) fn root(&self) -> &Path {
-        &self.root
+    pub(super) fn where_the_files_are(&self) -> String {
+        format!(" [files in {}]", self.root.display())
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -176,7 +176,7 @@ pub(super) fn read_all(engine: &dyn StorageEngine) -> Result<Pairs, Stop> {
 }
 
 /// One scan, as it comes.
-pub(super) fn scan(engine: &dyn StorageEngine, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Stop> {
+pub(super) fn scan(engine: &dyn StorageEngine, prefix: &[u8]) -> Result<Vec<KeyValue>, Stop> {
     let pairs = engine
         .scan_prefix(prefix)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>);

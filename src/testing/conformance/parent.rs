@@ -37,10 +37,12 @@ pub(super) struct Child {
     process: Process,
     input: ChildStdin,
     answers: Receiver<String>,
-    errors: Arc<Mutex<Vec<u8>>>,
+    errors: LastWords,
     listeners: Vec<JoinHandle<()>>,
     status: Option<ExitStatus>,
 }
+
+type LastWords = Arc<Mutex<Vec<u8>>>;
 
 /// What a call in the child gave.
 pub(super) type Answer = Result<(), String>;
@@ -122,26 +124,27 @@ impl Child {
                 dir.display()
             )));
         };
-        self.tell(&format!("open {dir}"))
+        self.tell(&format!("open {dir}"));
+        Ok(())
     }
 
     pub(super) fn write(&mut self, step: &Step) -> Result<Answer, Stop> {
-        self.tell(&format!("write {} {}", step.index, step.shape))?;
+        self.tell(&format!("write {} {}", step.index, step.shape));
         self.hear(|| step.to_string())
     }
 
     /// Says that the writes from `from` to before `to` are to be made, and does not wait.
-    pub(super) fn tell_stream(&mut self, from: usize, to: usize) -> Result<(), Stop> {
-        self.tell(&format!("stream {from} {to}"))
+    pub(super) fn tell_stream(&mut self, from: usize, to: usize) {
+        self.tell(&format!("stream {from} {to}"));
     }
 
     pub(super) fn flush(&mut self) -> Result<Answer, Stop> {
-        self.tell("flush")?;
+        self.tell("flush");
         self.hear(|| "a flush".to_owned())
     }
 
     pub(super) fn close(&mut self) -> Result<Answer, Stop> {
-        self.tell("close")?;
+        self.tell("close");
         self.hear(|| "closing".to_owned())
     }
 
@@ -168,10 +171,9 @@ impl Child {
         }
     }
 
-    fn tell(&mut self, command: &str) -> Result<(), Stop> {
+    fn tell(&mut self, command: &str) {
         // If the child has ended, why it did is found when its answer is missing.
         writeln!(self.input, "{command}").ok();
-        Ok(())
     }
 
     fn answer(&mut self, awaited: impl Fn() -> String) -> Result<String, Stop> {
@@ -255,9 +257,7 @@ fn listen(mut output: impl BufRead + Send + 'static) -> std::io::Result<(Receive
 }
 
 /// A thread that reads errors until the pipe ends, and keeps the beginning.
-fn keep_last_words(
-    mut errors: impl Read + Send + 'static,
-) -> std::io::Result<(Arc<Mutex<Vec<u8>>>, JoinHandle<()>)> {
+fn keep_last_words(mut errors: impl Read + Send + 'static) -> std::io::Result<(LastWords, JoinHandle<()>)> {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&kept);
     let thread = threads::spawn("conformance errors", move || {

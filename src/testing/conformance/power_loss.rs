@@ -178,12 +178,8 @@ fn go_to(images: &mut ImageBuilder, position: u64) -> Result<(), Stop> {
 }
 
 fn located(stop: Stop, lab: &Lab, run: &Run, position: u64, choice: &ImageChoice, image: &Image) -> Stop {
-    match stop {
-        Stop::Failed(text) => Stop::Failed(format!(
-            "a power loss before {}, image {choice}: {text}{}",
-            run.next_operation(position),
-            lab.lay_out(image)
-        )),
-        other => other,
-    }
+    stop.map(|text| {
+        let (next, laid_out) = (run.next_operation(position), lab.lay_out(image));
+        format!("a power loss before {next}, image {choice}: {text}{laid_out}")
+    })
 }

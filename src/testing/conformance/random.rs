@@ -1,6 +1,6 @@
 //! Random numbers from a seed, the same in every run.
 
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+/// The generator `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
 #[derive(Debug, Clone)]
 pub(super) struct Random(u64);
 

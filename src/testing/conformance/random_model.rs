@@ -41,12 +41,7 @@ pub(super) fn random_model(lab: &Lab) -> Checked {
 }
 
 fn located(stop: Stop, round: u64, number: u64, seed: u64) -> Stop {
-    match stop {
-        Stop::Failed(reason) => Stop::Failed(format!(
-            "{reason} (round {round}, operation {number}, seed {seed:#x})"
-        )),
-        other => other,
-    }
+    stop.map(|reason| format!("{reason} (round {round}, operation {number}, seed {seed:#x})"))
 }
 
 fn operate(

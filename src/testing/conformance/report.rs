@@ -143,6 +143,16 @@ pub(super) enum Stop {
     NotApplicable(String),
 }
 
+impl Stop {
+    /// Says more of a failure.
+    pub(super) fn map(self, say: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Failed(reason) => Self::Failed(say(reason)),
+            Self::NotApplicable(why) => Self::NotApplicable(why),
+        }
+    }
+}
+
 impl Tally {
     /// Announces what will be counted: it is a failure of the check if it is never done.
     pub(super) fn of(whats: &[&'static str]) -> Self {
