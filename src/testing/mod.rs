@@ -7,7 +7,11 @@ pub mod event_file;
 mod hook_rule;
 pub mod model;
 pub mod oracle;
+pub mod plan;
+mod shrink;
 pub mod sim_disk;
+pub mod sweep;
+pub mod verdict;
 pub mod workload;
 
 pub use crash_injector::{
@@ -15,7 +19,9 @@ pub use crash_injector::{
     SlotGuard, UnwatchedListener, check_crash_point, clear_injector, crash_of, inherit, install_injector,
     run_with_crash, scoped_injector, scoped_recorder,
 };
+pub use plan::Plan;
 pub use sim_disk::SimDisk;
+pub use sweep::{CrashSweep, Driver, Finding, Recovered, SweepReport, replay};
 
 /// The README's examples are compiled and run with the documentation's tests.
 #[doc = include_str!("../../README.md")]

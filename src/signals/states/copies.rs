@@ -88,6 +88,10 @@ impl<K: StateKey> PageCopies<K> {
             first_hot: self.hot.len(),
             first_warm: self.warm.len(),
         });
+        let shape = &self.shapes[usize::from(signal.0)];
+        self.keys.reserve(PAGE_SLOTS);
+        self.hot.reserve(PAGE_SLOTS * shape.hot_cells_len);
+        self.warm.reserve(PAGE_SLOTS * shape.warm_cells_len);
     }
 
     pub(super) fn push(&mut self, signal: SignalId, page: u32, slices: &PageSlices<'_, K>) {

@@ -90,6 +90,11 @@ impl CrossingRecorder {
         self.log().crossings.clone()
     }
 
+    /// How many crossings were recorded so far.
+    pub fn crossings_len(&self) -> usize {
+        self.log().crossings.len()
+    }
+
     /// Whether the calling thread's crossings are recorded here.
     pub fn watches_this_thread(&self) -> bool {
         slot::is_recorded_by(self)

@@ -174,6 +174,17 @@ impl SimDisk {
         })
     }
 
+    /// A disk that has come to `model` by what `journal` says.
+    fn resumed(start: Arc<Image>, sector_bytes: u32, journal: Vec<recording::Entry>, model: model::Model) -> Self {
+        let options = SimDiskOptions {
+            sector_bytes,
+            ..SimDiskOptions::default()
+        };
+        Self {
+            shared: Arc::new(Shared::resumed(start, options, journal, model)),
+        }
+    }
+
     /// How many operations were recorded: the next one has this ordinal.
     pub fn operations_len(&self) -> u64 {
         self.shared.state().journal.len() as u64

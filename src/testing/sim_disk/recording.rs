@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::SimDisk;
 use super::choice::ImageChoice;
 use super::enumerate::{DiskModel, ImageChoices};
 use super::image::Image;
@@ -136,6 +137,18 @@ impl ImageBuilder {
     /// A choice of the same image that names each operation that is there, for taking away one after the other.
     pub fn explicit(&self, choice: &ImageChoice) -> ImageChoice {
         self.model.explicit(choice)
+    }
+
+    /// The disk of this instant, living on: as after the death of the process alone. What was not durable still is not,
+    /// and the next operation has the ordinal that came next.
+    pub fn disk(&self) -> SimDisk {
+        let journal = &self.recording.entries[..self.position as usize];
+        SimDisk::resumed(
+            self.recording.start.clone(),
+            self.recording.sector_bytes,
+            journal.to_vec(),
+            self.model.clone(),
+        )
     }
 
     /// What was not durable at this instant.

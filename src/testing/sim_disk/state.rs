@@ -68,11 +68,24 @@ impl Call {
 
 impl Shared {
     pub(super) fn new(image: &Image, options: SimDiskOptions, backing: Option<Backing>) -> Self {
+        let model = Model::from_image(image, options.sector_bytes);
+        Self {
+            backing,
+            ..Self::resumed(Arc::new(image.clone()), options, Vec::new(), model)
+        }
+    }
+
+    pub(super) fn resumed(
+        start: Arc<Image>,
+        options: SimDiskOptions,
+        journal: Vec<Entry>,
+        model: Model,
+    ) -> Self {
         let state = State {
             options,
-            start: Arc::new(image.clone()),
-            journal: Vec::new(),
-            model: Model::from_image(image, options.sector_bytes),
+            start,
+            journal,
+            model,
             device: Device::default(),
             faults: Faults::default(),
             locks: BTreeMap::new(),
@@ -81,7 +94,7 @@ impl Shared {
         };
         Self {
             state: Mutex::new(state),
-            backing,
+            backing: None,
         }
     }
 

@@ -1,0 +1,97 @@
+use super::*;
+use crate::testing::workload::Random;
+
+const SEED: u64 = 0x0050_4c41_4e53;
+
+fn any_image(random: &mut Random) -> ImageChoice {
+    let texts = [
+        "synced".to_owned(),
+        "all".to_owned(),
+        format!("prefix:{}", random.below(500)),
+        format!("prefix:{}=3n1g", random.below(500)),
+        format!("drop:{},900=2o3n", random.below(500)),
+        format!("only@9:{}", random.below(500)),
+        format!("random:{}", random.next()),
+    ];
+    random.pick(&texts).parse().expect("a choice")
+}
+
+fn any_plan(random: &mut Random) -> Plan {
+    let work = match random.below(3) {
+        0 => Work::Standard {
+            seed: random.next(),
+            operations_len: random.below(100) as usize,
+        },
+        1 => Work::Operations(Workload::standard(random.next(), random.below(25) as usize)),
+        _ => Work::Driven((*random.pick(&["mine", "with space", "50 % ä;\n", ""])).to_owned()),
+    };
+    let policies = [
+        Durability::EverySynced,
+        Durability::OperatingSystem,
+        Durability::SyncedEvery {
+            interval_ms: random.next(),
+        },
+    ];
+    let mut plan = Plan::new(work).durability(*random.pick(&policies));
+    for _ in 0..random.below(CRASHES_MAX as u64 + 1) {
+        let site = if random.chance(1, 2) {
+            Site::Point {
+                point: *random.pick(&CrashPoint::ALL),
+                crossing: random.next(),
+            }
+        } else {
+            Site::Disk {
+                ordinal: random.next(),
+                side: *random.pick(&Side::ALL),
+            }
+        };
+        plan = plan.crash(site, any_image(random));
+    }
+    plan
+}
+
+#[test]
+fn every_plan_is_one_line_that_parses_back_to_it() {
+    let mut random = Random::new(SEED);
+    for index in 0..500 {
+        let plan = any_plan(&mut random);
+        let line = plan.replay_line();
+        assert!(!line.contains('\n'), "seed {SEED}, plan {index}: {line}");
+        assert_eq!(
+            line.parse::<Plan>().as_ref(),
+            Ok(&plan),
+            "seed {SEED}, plan {index}: {line}"
+        );
+        assert_eq!(plan.to_string().parse(), Ok(plan), "seed {SEED}, plan {index}");
+    }
+}
+
+#[test]
+fn a_line_with_something_before_the_prefix_is_read_from_there() {
+    let plan = Plan::standard(1, 2).crash_at(CrashPoint::WalPreAggregate, 0);
+    let line = format!("  left: {}", plan.replay_line());
+    assert_eq!(line.parse(), Ok(plan));
+}
+
+#[test]
+fn what_is_no_plan_is_refused_with_the_part_that_is_wrong() {
+    let whole = "work=standard:1:2 durability=every-synced crash=WalPreAggregate#0 image=all";
+    for (from, to, part) in [
+        ("work=", "job=", "job=standard:1:2"),
+        ("standard:1:2", "standard:1", "standard:1"),
+        ("standard:1:2", "ops:sink", "sink"),
+        ("standard:1:2", "driven:%2", "driven:%2"),
+        ("every-synced", "synced-every:", "synced-every:"),
+        ("WalPreAggregate#0", "WalPre#0", "WalPre#0"),
+        ("WalPreAggregate#0", "disk#0", "disk#0"),
+        ("image=all", "image=some", "some"),
+        (" image=all", "", ""),
+        ("image=all", "image=all more", "more"),
+    ] {
+        let text = whole.replace(from, to);
+        let error = text.parse::<Plan>().expect_err(&text);
+        assert_eq!(error.part, part, "{text}: {error}");
+    }
+    let four = format!("{whole}{}", " crash=disk#1:after image=synced".repeat(3));
+    assert!(four.parse::<Plan>().is_err(), "{four}");
+}

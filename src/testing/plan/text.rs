@@ -1,0 +1,196 @@
+//! The text form of plans. The [module](super) has the table.
+
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+use super::{CRASHES_MAX, Crash, Plan, REPLAY_PREFIX, Site, Work};
+use crate::Durability;
+use crate::testing::workload::{Operation, Workload};
+
+/// A text that is no plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParsePlanError {
+    /// The part that is wrong.
+    pub part: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl ParsePlanError {
+    fn new(part: &str, reason: impl fmt::Display) -> Self {
+        Self {
+            part: part.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for ParsePlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no part of a plan: {}", self.part, self.reason)
+    }
+}
+
+impl Error for ParsePlanError {}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Standard { seed, operations_len } => write!(f, "standard:{seed}:{operations_len}"),
+            Self::Operations(workload) => {
+                f.write_str("ops:")?;
+                for (index, operation) in workload.operations.iter().enumerate() {
+                    write!(f, "{}{operation}", if index == 0 { "" } else { ";" })?;
+                }
+                Ok(())
+            }
+            Self::Driven(name) => {
+                f.write_str("driven:")?;
+                // What would end the word is escaped, so that the line parses back.
+                for byte in name.bytes() {
+                    match byte {
+                        b'%' | 0..=b' ' | 0x7f.. => write!(f, "%{byte:02x}")?,
+                        _ => write!(f, "{}", char::from(byte))?,
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "work={} durability=", self.work)?;
+        match self.durability {
+            Durability::EverySynced => f.write_str("every-synced")?,
+            Durability::SyncedEvery { interval_ms } => write!(f, "synced-every:{interval_ms}")?,
+            Durability::OperatingSystem => f.write_str("operating-system")?,
+        }
+        for Crash { site, image } in &self.crashes {
+            write!(f, " crash={site} image={image}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Site {
+    type Err = ParsePlanError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePlanError> {
+        let no_site = || ParsePlanError::new(text, "a site is POINT#N or disk#ORDINAL:SIDE");
+        let (name, number) = text.split_once('#').ok_or_else(no_site)?;
+        if name == "disk" {
+            let (ordinal, side) = number.split_once(':').ok_or_else(no_site)?;
+            return Ok(Self::Disk {
+                ordinal: ordinal.parse().map_err(|_| no_site())?,
+                side: side.parse().map_err(|_| no_site())?,
+            });
+        }
+        Ok(Self::Point {
+            point: name.parse().map_err(|error| ParsePlanError::new(text, error))?,
+            crossing: number.parse().map_err(|_| no_site())?,
+        })
+    }
+}
+
+impl FromStr for Work {
+    type Err = ParsePlanError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePlanError> {
+        let no_work = || ParsePlanError::new(text, "work is standard:SEED:LEN, ops:..., or driven:NAME");
+        match text.split_once(':').ok_or_else(no_work)? {
+            ("standard", rest) => {
+                let (seed, len) = rest.split_once(':').ok_or_else(no_work)?;
+                Ok(Self::Standard {
+                    seed: seed.parse().map_err(|_| no_work())?,
+                    operations_len: len.parse().map_err(|_| no_work())?,
+                })
+            }
+            ("ops", tokens) => {
+                let tokens = tokens.split(';').filter(|_| !tokens.is_empty());
+                let operations = tokens
+                    .map(|token| {
+                        token
+                            .parse::<Operation>()
+                            .map_err(|error| ParsePlanError::new(token, error))
+                    })
+                    .collect::<Result<_, _>>()?;
+                Ok(Self::Operations(Workload { operations }))
+            }
+            ("driven", name) => unescape(name).map(Self::Driven).ok_or_else(no_work),
+            _ => Err(no_work()),
+        }
+    }
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%' {
+            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &rest[2..];
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn durability(text: &str) -> Option<Durability> {
+    match text {
+        "every-synced" => Some(Durability::EverySynced),
+        "operating-system" => Some(Durability::OperatingSystem),
+        _ => {
+            let interval_ms = text.strip_prefix("synced-every:")?.parse().ok()?;
+            Some(Durability::SyncedEvery { interval_ms })
+        }
+    }
+}
+
+impl FromStr for Plan {
+    type Err = ParsePlanError;
+
+    /// A plan, or a whole replay line with what stands before it on the line.
+    fn from_str(text: &str) -> Result<Self, ParsePlanError> {
+        let text = text.split_once(REPLAY_PREFIX).map_or(text, |(_, plan)| plan);
+        let mut words = text.split_ascii_whitespace();
+        let mut word = |key: &str| match words.next() {
+            None => Ok(None),
+            Some(word) => match word.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')) {
+                Some(value) => Ok(Some(value)),
+                None => Err(ParsePlanError::new(word, format_args!("{key}= is expected here"))),
+            },
+        };
+        let missing = |key: &str| ParsePlanError::new("", format_args!("{key}= is missing"));
+        let work = word("work")?.ok_or_else(|| missing("work"))?.parse()?;
+        let policy = word("durability")?.ok_or_else(|| missing("durability"))?;
+        let durability =
+            durability(policy).ok_or_else(|| ParsePlanError::new(policy, "there is no such policy"))?;
+        let mut crashes = Vec::new();
+        while let Some(site) = word("crash")? {
+            let image = word("image")?.ok_or_else(|| missing("image"))?;
+            crashes.push(Crash {
+                site: site.parse()?,
+                image: image
+                    .parse()
+                    .map_err(|error| ParsePlanError::new(image, error))?,
+            });
+        }
+        if crashes.len() > CRASHES_MAX {
+            return Err(ParsePlanError::new(
+                text,
+                format_args!("it has more than {CRASHES_MAX} crashes"),
+            ));
+        }
+        Ok(Self {
+            work,
+            durability,
+            crashes,
+        })
+    }
+}

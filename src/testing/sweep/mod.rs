@@ -1,0 +1,269 @@
+//! Sweeps: every crash there is of one run of work, and every recovery from it.
+//!
+//! A recording run lists each crossing of a crash point and each operation of the disk. At every one of them the sweep
+//! crashes: it builds the images that the crash may leave, recovers each distinct one once, asks the oracle whether the
+//! state is one that was promised, opens it again, goes on writing, closes and reopens. It crashes in the recovery in the
+//! same way, which must come to the same state whatever interrupted it. It also lets the device die under the running
+//! work, which shows who goes on after it.
+//!
+//! Images come from the one recording, so the work must do the same in every run: one thread that calls, and the
+//! database's background work done by it. What a bound leaves out is said in the [`SweepReport`].
+
+mod agree;
+mod conduct;
+mod driver;
+mod explore;
+mod limits;
+mod one;
+mod record;
+mod recover;
+mod report;
+mod setup;
+mod shared;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use agree::{Agreement, Way};
+pub use driver::Driver;
+pub use one::{Recovered, replay};
+pub use report::{Coverage, Finding, LeftOut, SiteReport, SweepReport};
+pub use watch::{Phase, Progress};
+
+use crate::fs::FileAccess;
+use crate::storage::StorageEngine;
+use crate::testing::plan::{Plan, Work};
+use crate::testing::workload::Workload;
+use crate::{Durability, Error, Options};
+pub(crate) use conduct::first_failing;
+pub(crate) use limits::Limits;
+pub(crate) use setup::Setup;
+
+type Report = dyn Fn(&Progress) + Send + Sync;
+
+/// What to sweep, and how far. Everything has a default but the work.
+///
+/// # Examples
+/// Your own workload, completely at depth one:
+/// ```
+/// use tidaldb::testing::workload::Workload;
+/// use tidaldb::testing::CrashSweep;
+///
+/// let report = CrashSweep::of(Workload::standard(7, 12)).run();
+/// report.expect_clean();
+/// println!("{report}");
+/// ```
+#[derive(Clone)]
+pub struct CrashSweep {
+    setup: Setup,
+    limits: Limits,
+    claims_completeness: bool,
+    shrinks: bool,
+    progress: Option<(Duration, Arc<Report>)>,
+}
+
+impl CrashSweep {
+    /// A sweep of these operations, with [`tiny_options`](super::workload::tiny_options).
+    pub fn of(workload: Workload) -> Self {
+        Self::of_work(Work::Operations(workload))
+    }
+
+    /// A sweep of [`Workload::standard`].
+    pub fn standard(seed: u64, operations_len: usize) -> Self {
+        Self::of_work(Work::Standard { seed, operations_len })
+    }
+
+    /// A sweep of what `work` does to the database. It must do the same in every run. `name` stands for it in replay
+    /// lines, which [`replay`](Self::replay) of this sweep reads.
+    pub fn driven(
+        name: &str,
+        work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> Self {
+        let mut sweep = Self::of_work(Work::Driven(name.to_owned()));
+        sweep.setup.drive = Some(Arc::new(work));
+        sweep
+    }
+
+    pub(crate) fn of_work(work: Work) -> Self {
+        Self {
+            setup: Setup::new(work, Durability::EverySynced),
+            limits: Limits::default(),
+            claims_completeness: false,
+            shrinks: true,
+            progress: None,
+        }
+    }
+
+    /// The policy. Default: every event synced.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.setup.durability = durability;
+        self
+    }
+
+    /// How the database is opened: called for every opening. Policy and file access are set by the sweep.
+    ///
+    /// The options must make runs the same: [`Background::Caller`](crate::Background::Caller), a database id, and a clock
+    /// that does not depend on real time.
+    #[must_use]
+    pub fn options(mut self, options: impl Fn() -> Options + Send + Sync + 'static) -> Self {
+        self.setup.options = Some(Arc::new(options));
+        self
+    }
+
+    /// The storage engine, made for every opening from the file access of the simulated disk, which is all that it may
+    /// keep its data in. Default: the embedded store.
+    #[must_use]
+    pub fn storage(
+        mut self,
+        storage: impl Fn(Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.setup.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// Puts a file access of your own between the database and the simulated disk.
+    #[must_use]
+    pub fn files(
+        mut self,
+        wrap: impl Fn(Arc<dyn FileAccess>) -> Arc<dyn FileAccess> + Send + Sync + 'static,
+    ) -> Self {
+        self.setup.files = Some(Arc::new(wrap));
+        self
+    }
+
+    /// How many images of each moment are tried at most, for each disk model; all if there are no more. Default 64.
+    #[must_use]
+    pub fn images_max(mut self, images: usize) -> Self {
+        self.limits.images_max = images;
+        self
+    }
+
+    /// How many recoveries deep crashes are: 0, 1 or 2. Default 1.
+    #[must_use]
+    pub fn depth(mut self, depth: u32) -> Self {
+        self.limits.depth = depth.min(crate::testing::plan::CRASHES_MAX as u32 - 1);
+        self
+    }
+
+    /// Of how many distinct images the recovery is crashed in. Default 32.
+    #[must_use]
+    pub fn nested_max(mut self, images: usize) -> Self {
+        self.limits.nested_max = images;
+        self
+    }
+
+    /// As [`images_max`](Self::images_max), in recoveries. Default 6.
+    #[must_use]
+    pub fn nested_images_max(mut self, images: usize) -> Self {
+        self.limits.nested_images_max = images;
+        self
+    }
+
+    /// At how many sides of disk operations the device dies under the running work. Default 64.
+    #[must_use]
+    pub fn deaths_max(mut self, deaths: usize) -> Self {
+        self.limits.deaths_max = deaths;
+        self
+    }
+
+    /// How many distinct images there are at most. Default: no bound.
+    #[must_use]
+    pub fn distinct_max(mut self, images: u64) -> Self {
+        self.limits.distinct_max = images;
+        self
+    }
+
+    /// Ends after this time; what was not done by then is left out. Default: no bound.
+    #[must_use]
+    pub fn time(mut self, time: Duration) -> Self {
+        self.limits.time = Some(time);
+        self
+    }
+
+    /// Ends after this many findings. Default 20.
+    #[must_use]
+    pub fn findings_max(mut self, findings: usize) -> Self {
+        self.limits.findings_max = findings.max(1);
+        self
+    }
+
+    /// How long a single case may take before it is a hang. Default one minute.
+    #[must_use]
+    pub fn case_time(mut self, time: Duration) -> Self {
+        self.limits.case_time = time;
+        self
+    }
+
+    /// How many threads recover. Default 1.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.limits.workers = workers.max(1);
+        self
+    }
+
+    /// What is drawn where not everything is tried. Default 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.limits.seed = seed;
+        self
+    }
+
+    /// Claims that every crash point, every kind of disk operation and every site is reached: else the report is not
+    /// clean.
+    #[must_use]
+    pub fn complete(mut self) -> Self {
+        self.claims_completeness = true;
+        self
+    }
+
+    /// Whether findings are shrunk. Default yes.
+    #[must_use]
+    pub fn shrink(mut self, shrinks: bool) -> Self {
+        self.shrinks = shrinks;
+        self
+    }
+
+    /// Calls `report` on the calling thread whenever `interval` has passed.
+    #[must_use]
+    pub fn progress(mut self, interval: Duration, report: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some((interval, Arc::new(report)));
+        self
+    }
+
+    /// Runs the sweep.
+    pub fn run(&self) -> SweepReport {
+        conduct::run(self)
+    }
+
+    /// Runs the one plan of a replay line, of this sweep's work or of any that says all there is to it, with this
+    /// sweep's options, storage and files.
+    ///
+    /// # Errors
+    /// [`Finding`] if anything is wrong, or the plan reaches no crash.
+    pub fn replay(&self, line: &str) -> Result<Recovered, Box<Finding>> {
+        one::parse(line).and_then(|plan| self.run_plan(&plan))
+    }
+
+    /// As [`replay`](Self::replay), of a plan.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_plan(&self, plan: &Plan) -> Result<Recovered, Box<Finding>> {
+        one::run(&self.setup.for_plan(plan), plan)
+    }
+}
+
+impl fmt::Debug for CrashSweep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CrashSweep")
+            .field("setup", &self.setup)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,205 @@
+//! The recording run: one run of the work that does not crash, from which the image of every crash is built.
+//!
+//! A site, crossing or side of a disk operation, lies at a moment: so many operations of the disk are done, and so much
+//! is known to the oracle. What a crash leaves and what it may leave follow from the moment alone, so sites that share
+//! one share its images.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::driver::{Driver, Journal, Journaled, Known, Mark};
+use super::setup::{DB_DIR, Setup};
+use crate::TidalDb;
+use crate::fs::FileAccess;
+use crate::testing::oracle::Oracle;
+use crate::testing::plan::Site;
+use crate::testing::sim_disk::{Recording, Side};
+use crate::testing::verdict::{Failure, FailureKind, panic_message};
+use crate::testing::workload::Operation;
+use crate::testing::{Crossing, SimDisk, scoped_recorder};
+
+/// What follows from a site: how much the disk has done, and what was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// How many operations of the disk are done.
+    pub(crate) position: u64,
+    /// The number of the entry in [`Recorded::known`].
+    pub(crate) known: usize,
+}
+
+/// A recorded run.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) recording: Recording,
+    pub(crate) known: Vec<Known>,
+    /// Each site with its moment, in the order of the run.
+    pub(crate) sites: Vec<(Site, Moment)>,
+    pub(crate) crossings: Vec<Crossing>,
+    pub(crate) operations: Vec<Operation>,
+    /// What was wrong already without a crash.
+    pub(crate) failures: Vec<Failure>,
+}
+
+impl Recorded {
+    /// Does the work on `disk`, from opening the database to closing it.
+    pub(crate) fn of_work(setup: &Setup, disk: &SimDisk) -> Self {
+        let oracle = Oracle::new(&setup.options().schema, setup.durability);
+        let (recorded, _) = Self::of(disk, oracle, |journal| {
+            let files = setup.files_of(disk);
+            let result = do_work(setup, disk, Path::new(DB_DIR), journal, &files);
+            if Arc::strong_count(&files) > 1 {
+                journal.fail(
+                    FailureKind::LeftBehind,
+                    "something still holds the files after close and drop",
+                );
+            }
+            if let Err(failure) = result {
+                journal.fail(failure.kind, failure.message);
+            }
+            for path in disk.locks_held().iter().chain(&disk.open_files()) {
+                let message = format_args!("{} is still held after close and drop", path.display());
+                journal.fail(FailureKind::LeftBehind, message);
+            }
+        });
+        recorded
+    }
+
+    /// Records what `run` does on `disk`. What is known at first is `oracle`.
+    pub(crate) fn of<T>(disk: &SimDisk, oracle: Oracle, run: impl FnOnce(&Journal) -> T) -> (Self, Option<T>) {
+        let start = disk.operations_len();
+        let journal = Journal::of(disk, oracle);
+        let outcome = {
+            let _recording = scoped_recorder(&journal.recorder);
+            catch_unwind(AssertUnwindSafe(|| run(&journal)))
+        };
+        disk.observe(|_| {});
+        if let Err(payload) = &outcome {
+            journal.fail(FailureKind::Panicked, panic_message(&**payload));
+        }
+        let crossings = journal.recorder.crossings();
+        let journaled = journal.take();
+        let recorded = Self {
+            recording: disk.recording(),
+            sites: sites(&journaled, &crossings, start),
+            known: journaled.known,
+            crossings,
+            operations: journaled.operations,
+            failures: journaled.failures,
+        };
+        (recorded, outcome.ok())
+    }
+
+    /// The moment of a site.
+    pub(crate) fn moment_of(&self, site: Site) -> Option<Moment> {
+        let mut sites = self.sites.iter();
+        sites.find(|(at, _)| *at == site).map(|(_, moment)| *moment)
+    }
+
+    /// The moments in the order of the run, each once, with the numbers of the sites that lie there.
+    pub(crate) fn moments(&self) -> Vec<(Moment, Vec<usize>)> {
+        let mut moments: Vec<(Moment, Vec<usize>)> = Vec::new();
+        for (index, (_, moment)) in self.sites.iter().enumerate() {
+            match moments.last_mut() {
+                Some((last, sites)) if last == moment => sites.push(index),
+                _ => moments.push((*moment, vec![index])),
+            }
+        }
+        moments
+    }
+}
+
+/// Opens the database below `dir`, works, closes and drops.
+pub(crate) fn do_work(
+    setup: &Setup,
+    disk: &SimDisk,
+    dir: &Path,
+    journal: &Journal,
+    files: &Arc<dyn FileAccess>,
+) -> Result<(), Failure> {
+    let db = match setup.open(files, dir) {
+        Ok(db) => db,
+        // A device that dies makes it fail.
+        Err(_) if disk.is_gone() => return Ok(()),
+        Err(error) => return Err(Failure::new(FailureKind::Refused, chain(&error))),
+    };
+    work_on(setup, &db, disk, journal);
+    match Driver::new(&db, disk, journal, setup).close() {
+        Err(error) if !disk.is_gone() => Err(Failure::new(FailureKind::CannotGoOn, chain(&error))),
+        _ => Ok(()),
+    }
+}
+
+/// Does the work on an open database. Calls that fail are part of it.
+pub(crate) fn work_on(setup: &Setup, db: &TidalDb, disk: &SimDisk, journal: &Journal) {
+    let mut driver = Driver::new(db, disk, journal, setup);
+    match (&setup.drive, setup.work.workload()) {
+        (Some(drive), _) => {
+            if let Err(error) = drive(&mut driver)
+                && !disk.is_gone()
+            {
+                let message = format_args!("the work failed: {}", chain(&error));
+                journal.fail(FailureKind::CannotGoOn, message);
+            }
+        }
+        (None, Some(workload)) => {
+            for operation in &workload.operations {
+                driver.apply(operation).ok();
+            }
+        }
+        (None, None) => journal.fail(
+            FailureKind::NeverReached,
+            "the plan's work is a closure that only the sweep it was given to has",
+        ),
+    }
+}
+
+/// An error with what caused it.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// Puts the crossings where they belong between the marks.
+fn sites(journaled: &Journaled, crossings: &[Crossing], start: u64) -> Vec<(Site, Moment)> {
+    let mut sites = Vec::with_capacity(journaled.marks.len() + crossings.len());
+    let mut moment = Moment {
+        position: start,
+        known: 0,
+    };
+    let mut passed = 0;
+    let end = (None, crossings.len());
+    let marks = journaled.marks.iter().map(|(mark, before)| (Some(*mark), *before));
+    for (mark, crossings_before) in marks.chain([end]) {
+        while passed < crossings_before {
+            let crossing = &crossings[passed];
+            passed += 1;
+            // One that was made while its thread panicked cannot be crashed at.
+            if let Some(ordinal) = crossing.ordinal {
+                let site = Site::Point {
+                    point: crossing.point,
+                    crossing: ordinal,
+                };
+                sites.push((site, moment));
+            }
+        }
+        match mark {
+            Some(Mark::Known(known)) => moment.known = known,
+            Some(Mark::Disk { ordinal, side }) => {
+                moment.position = match side {
+                    Side::Before => ordinal,
+                    Side::After => ordinal + 1,
+                };
+                sites.push((Site::Disk { ordinal, side }, moment));
+            }
+            None => {}
+        }
+    }
+    sites
+}

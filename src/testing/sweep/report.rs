@@ -1,0 +1,285 @@
+//! What a sweep did, found, and left out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::testing::CrashPoint;
+use crate::testing::plan::{Plan, Site};
+use crate::testing::sim_disk::DiskOperationKind;
+use crate::testing::verdict::{Failure, FailureKind};
+
+/// A site of the work and what became of the crashes there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SiteReport {
+    /// Where it is.
+    pub site: Site,
+    /// What happens there, for people.
+    pub what: String,
+    /// The operation of the work in flight there or, if none is, the last one, by its number; `None` while the database
+    /// is first opened.
+    pub operation: Option<usize>,
+    /// How many operations of the disk are done there.
+    pub position: u64,
+    /// Images of crashes there that were tried. Sites that share a moment share them.
+    pub images: u64,
+    /// Those that no site before had.
+    pub distinct: u64,
+    /// Whether crashes here were tried.
+    pub is_explored: bool,
+    /// What was found wrong, each kind once.
+    pub failures: Vec<FailureKind>,
+}
+
+/// What was not tried.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// Combinations of fates of what was not durable, beyond the bound on images.
+    pub images: u128,
+    /// Sites of the work.
+    pub sites: usize,
+    /// Distinct images of the work whose recovery was not crashed in.
+    pub recoveries: usize,
+    /// Combinations of fates in recoveries.
+    pub nested_images: u128,
+    /// Sides of disk operations at which the device did not die under the running work.
+    pub deaths: usize,
+}
+
+impl LeftOut {
+    /// Whether nothing was left out.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_nothing() {
+            return f.write_str("nothing was left out");
+        }
+        let counts = [
+            (self.sites as u128, "sites"),
+            (self.images, "combinations of what was not durable"),
+            (self.recoveries as u128, "images whose recovery was not crashed in"),
+            (self.nested_images, "combinations in recoveries"),
+            (self.deaths as u128, "deaths of the device under the running work"),
+        ];
+        f.write_str("left out: ")?;
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        for (index, (count, what)) in counts.enumerate() {
+            write!(f, "{}{count} {what}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// What no run reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Coverage {
+    /// Points that were not crossed, neither in the work nor in a recovery.
+    pub points_missed: Vec<CrashPoint>,
+    /// Kinds of disk operation, of those that change something or make it durable, that were not done.
+    pub kinds_missed: Vec<DiskOperationKind>,
+    /// Sites at which no crash was tried.
+    pub sites_missed: usize,
+}
+
+impl Coverage {
+    /// Whether everything was reached.
+    pub fn is_complete(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_complete() {
+            return f.write_str("every point, kind of disk operation and site was reached");
+        }
+        write!(f, "not reached: {} sites", self.sites_missed)?;
+        for point in &self.points_missed {
+            write!(f, ", {point}")?;
+        }
+        for kind in &self.kinds_missed {
+            write!(f, ", {kind}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A failing case.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+#[must_use]
+pub struct Finding {
+    /// The case. Without a crash if it went wrong without one.
+    pub plan: Plan,
+    /// What is wrong.
+    pub failure: Failure,
+    /// A smaller case that goes wrong in the same way, if there is one.
+    pub shrunk: Option<Plan>,
+    /// Where the disk before the last recovery was laid out as real files.
+    pub image_dir: Option<PathBuf>,
+}
+
+impl Finding {
+    pub(crate) fn new(plan: Plan, failure: Failure) -> Self {
+        Self {
+            plan,
+            failure,
+            shrunk: None,
+            image_dir: None,
+        }
+    }
+
+    /// The line that reproduces it: the shrunk case if there is one.
+    pub fn replay_line(&self) -> String {
+        self.shrunk.as_ref().unwrap_or(&self.plan).replay_line()
+    }
+
+    /// A test to paste that fails as long as the case does.
+    pub fn test_to_paste(&self) -> String {
+        let line = self.replay_line();
+        let name = self.failure.kind.name().replace(' ', "_");
+        format!(
+            "#[test]\nfn a_replayed_crash_is_not_{name}() {{\n    tidaldb::testing::replay({line:?}).unwrap();\n}}"
+        )
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.failure)?;
+        writeln!(f, "{}", self.plan.replay_line())?;
+        if let Some(shrunk) = &self.shrunk {
+            writeln!(f, "shrunk to\n{}", shrunk.replay_line())?;
+        }
+        if let Some(dir) = &self.image_dir {
+            writeln!(f, "the disk before recovery: {}", dir.display())?;
+        }
+        write!(f, "{}", self.test_to_paste())
+    }
+}
+
+impl std::error::Error for Finding {}
+
+/// What a sweep did, found, and left out.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+#[must_use = "a sweep says what it found in its report"]
+pub struct SweepReport {
+    /// The work and policy, without crashes.
+    pub plan: Plan,
+    /// Every site of the work in the order of the run.
+    pub sites: Vec<SiteReport>,
+    /// What the work's operations are, as text, in order.
+    pub operations: Vec<String>,
+    /// Operations of the work that were acknowledged.
+    pub acknowledged: usize,
+    /// Crossings in the work, by point.
+    pub crossings: Vec<(CrashPoint, u64)>,
+    /// Crossings in the recoveries that were crashed in, by point.
+    pub recovery_crossings: Vec<(CrashPoint, u64)>,
+    /// Operations of the disk in the work, and in the recoveries that were crashed in, by kind.
+    pub disk_operations: BTreeMap<DiskOperationKind, u64>,
+    /// Images that were built.
+    pub images: u64,
+    /// Images that differ.
+    pub distinct: u64,
+    /// Recoveries that were made.
+    pub recoveries: u64,
+    /// Recovered disks, each once, that were opened again, written to, closed and reopened.
+    pub gone_on: u64,
+    /// Crashes in recoveries.
+    pub nested: u64,
+    /// Runs under which the device died.
+    pub deaths: u64,
+    /// What was not tried.
+    pub left_out: LeftOut,
+    /// What was not reached.
+    pub coverage: Coverage,
+    /// Whether it claims to be complete: then what was not reached is a failure.
+    pub claims_completeness: bool,
+    /// What is wrong, in the order of the work.
+    pub findings: Vec<Finding>,
+    /// Failing cases; more than [`findings`](Self::findings) if some were not kept.
+    pub findings_len: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What random choices were drawn from.
+    pub seed: u64,
+}
+
+impl SweepReport {
+    /// Whether it tested something, found nothing, and is as complete as it claims.
+    pub fn is_ok(&self) -> bool {
+        self.why_not().is_none()
+    }
+
+    /// Recoveries each second.
+    pub fn per_second(&self) -> f64 {
+        self.recoveries as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Fails unless the sweep tested something, found nothing, and is as complete as it claims.
+    ///
+    /// # Panics
+    /// With everything that was found, and the lines that reproduce it.
+    #[track_caller]
+    pub fn expect_clean(&self) {
+        if let Some(why) = self.why_not() {
+            panic!("{why}\n{self}");
+        }
+    }
+
+    fn why_not(&self) -> Option<String> {
+        if !self.findings.is_empty() {
+            Some(format!("{} failing cases", self.findings_len))
+        } else if self.acknowledged == 0 {
+            Some("the sweep tests nothing: no operation was acknowledged".to_owned())
+        } else if self.distinct == 0 {
+            Some("the sweep tests nothing: no image was recovered".to_owned())
+        } else if self.crossings.iter().all(|(_, count)| *count == 0) {
+            Some("the sweep tests nothing: no crash point was crossed".to_owned())
+        } else if self.claims_completeness && !self.coverage.is_complete() {
+            Some(format!("the sweep is not complete: {}", self.coverage))
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for SweepReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{finding}\n")?;
+        }
+        writeln!(
+            f,
+            "{} sites, {} images, {} distinct, {} recoveries, {} crashes in recoveries, {} deaths of the device, \
+             {} gone on with, in {:.1} s: {:.0} recoveries a second",
+            self.sites.len(),
+            self.images,
+            self.distinct,
+            self.recoveries,
+            self.nested,
+            self.deaths,
+            self.gone_on,
+            self.elapsed.as_secs_f64(),
+            self.per_second()
+        )?;
+        for (index, (point, count)) in self.crossings.iter().enumerate() {
+            write!(f, "{}{point} {count}", if index == 0 { "crossings: " } else { ", " })?;
+        }
+        f.write_str("\n")?;
+        for (index, (kind, count)) in self.disk_operations.iter().enumerate() {
+            write!(f, "{}{kind} {count}", if index == 0 { "disk operations: " } else { ", " })?;
+        }
+        write!(f, "\n{}\n{}; seed {}", self.coverage, self.left_out, self.seed)
+    }
+}

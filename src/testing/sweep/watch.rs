@@ -1,0 +1,150 @@
+//! The watch over the workers: what each is at, whether it goes on, how far the sweep is.
+//!
+//! The calling thread watches, the work is done by threads of the sweep: one that hangs is left behind, and the sweep
+//! ends with a finding that says where it was.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::limits::now;
+use super::shared::{Shared, lock};
+use crate::testing::plan::Crash;
+
+/// What a worker is at.
+#[derive(Debug, Default)]
+pub(crate) struct Beat {
+    cases: AtomicU64,
+    current: Mutex<Vec<Crash>>,
+}
+
+impl Beat {
+    /// The worker begins a case.
+    pub(crate) fn begin(&self, crashes: &[Crash]) {
+        let mut current = lock(&self.current);
+        current.clear();
+        current.extend_from_slice(crashes);
+        drop(current);
+        self.cases.fetch_add(1, Ordering::Release);
+    }
+
+    /// The worker waits for others, or is done.
+    pub(crate) fn rest(&self) {
+        self.cases.store(0, Ordering::Release);
+    }
+}
+
+/// Sees that the workers go on.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    limit: Duration,
+    seen: Vec<(u64, Instant)>,
+}
+
+impl Watch {
+    pub(crate) fn new(limit: Duration, workers: usize) -> Self {
+        Self {
+            limit,
+            seen: vec![(0, now()); workers],
+        }
+    }
+
+    /// The case that a worker has been at for too long, if there is one.
+    pub(crate) fn hanging(&mut self, beats: &[Beat]) -> Option<Vec<Crash>> {
+        let time = now();
+        for (beat, seen) in beats.iter().zip(&mut self.seen) {
+            let cases = beat.cases.load(Ordering::Acquire);
+            if cases != seen.0 || cases == 0 {
+                *seen = (cases, time);
+            } else if time.duration_since(seen.1) >= self.limit {
+                return Some(lock(&beat.current).clone());
+            }
+        }
+        None
+    }
+}
+
+/// How far a sweep is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// What is being done.
+    pub phase: Phase,
+    /// Steps of the phase that are done.
+    pub done: usize,
+    /// Steps that the phase has.
+    pub total: usize,
+    /// Time since the beginning.
+    pub elapsed: Duration,
+    /// Images that were built.
+    pub images: u64,
+    /// Images that differ.
+    pub distinct: u64,
+    /// Recoveries that were made.
+    pub recoveries: u64,
+    /// Recoveries each second, since the beginning.
+    pub per_second: f64,
+    /// Failing cases.
+    pub findings: u64,
+    /// Time that is left, if a bound on time or the steps done allow a guess.
+    pub time_left: Option<Duration>,
+}
+
+/// What a sweep is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// The recording run.
+    #[default]
+    Record,
+    /// Crashes in the work.
+    Crash,
+    /// The device dies under the running work.
+    Die,
+    /// Crashes in recoveries.
+    Nested,
+}
+
+impl Phase {
+    /// Every phase, in order.
+    pub const ALL: [Self; 4] = [Self::Record, Self::Crash, Self::Die, Self::Nested];
+
+    /// The phase's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Record => "recording",
+            Self::Crash => "crashing the work",
+            Self::Die => "killing the device",
+            Self::Nested => "crashing recoveries",
+        }
+    }
+}
+
+impl Progress {
+    pub(crate) fn of(shared: &Shared, phase: Phase) -> Self {
+        let counters = &shared.counters;
+        let elapsed = now().duration_since(shared.started);
+        let (done, total) = (
+            counters.done.load(Ordering::Relaxed),
+            counters.total.load(Ordering::Relaxed),
+        );
+        let recoveries = counters.recoveries.load(Ordering::Relaxed);
+        let by_time = shared.limits.time.map(|time| time.saturating_sub(elapsed));
+        let by_steps = (done > 0 && total >= done)
+            .then(|| elapsed.mul_f64((total - done) as f64 / done as f64));
+        Self {
+            phase,
+            done,
+            total,
+            elapsed,
+            images: counters.images.load(Ordering::Relaxed),
+            distinct: counters.distinct.load(Ordering::Relaxed),
+            recoveries,
+            per_second: recoveries as f64 / elapsed.as_secs_f64().max(1e-9),
+            findings: counters.findings.load(Ordering::Relaxed),
+            time_left: match (by_time, by_steps) {
+                (Some(time), Some(steps)) => Some(time.min(steps)),
+                (time, steps) => time.or(steps),
+            },
+        }
+    }
+}
