@@ -2,7 +2,6 @@
 
 mod concurrent;
 mod engine;
-mod speed;
 
 use std::sync::Arc;
 

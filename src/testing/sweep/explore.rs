@@ -86,10 +86,7 @@ impl Explorer<'_> {
                 continue;
             }
             let death = death_of(&choice);
-            let mut crashes = vec![Crash {
-                site,
-                image: choice,
-            }];
+            let mut crashes = vec![Crash { site, image: choice }];
             let mut case = Case {
                 is_unsettled: death == Death::ProcessCrash,
                 crashes: &mut crashes,
@@ -228,10 +225,7 @@ impl Explorer<'_> {
                 } else {
                     Expected::Same(state)
                 };
-                case.crashes.push(Crash {
-                    site,
-                    image: choice,
-                });
+                case.crashes.push(Crash { site, image: choice });
                 let mut deeper = Case {
                     is_unsettled: case.is_unsettled && death == Death::ProcessCrash,
                     crashes: &mut *case.crashes,
