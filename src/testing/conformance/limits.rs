@@ -26,7 +26,7 @@ pub(super) fn value_sizes(lab: &Lab) -> Checked {
         65_537,
         MIB - 1,
         MIB,
-        5 * MIB,
+        3 * MIB,
     ];
     let mut tally = Tally::of(&["values", "bytes"]);
     let dir = lab.dir()?;
