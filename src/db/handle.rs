@@ -295,6 +295,8 @@ impl TidalDb {
     }
 
     fn with_scope<T>(&self, change: impl FnOnce(&Scope<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.shared.ledger.check_open()?;
+        self.sync_if_due(|| self.shared.options.clock.now_ms())?;
         self.shared.with_scope(change)
     }
 
@@ -311,11 +313,18 @@ impl TidalDb {
         if shared.checkpointer.bytes_since(&shared.ledger.log) >= limit {
             shared.checkpoint(Due::Grown { bytes_min: limit })?;
         }
+        self.sync_if_due(|| now_ms)
+    }
+
+    /// The timed sync, when the caller does the background work.
+    fn sync_if_due(&self, now_ms: impl FnOnce() -> i64) -> Result<(), Error> {
+        let shared = &self.shared;
         if self.bell.is_none()
             && let Durability::SyncedEvery { interval_ms } = shared.options.durability
         {
-            let synced_at_ms = shared.synced_at_ms.load(Ordering::Relaxed);
-            if now_ms.saturating_sub(synced_at_ms) >= interval_ms.cast_signed() {
+            let now_ms = now_ms();
+            // A clock that was set back far must not put the sync off until it has caught up.
+            if now_ms.abs_diff(shared.synced_at_ms.load(Ordering::Relaxed)) >= interval_ms {
                 shared.synced_at_ms.store(now_ms, Ordering::Relaxed);
                 shared.sync()?;
             }

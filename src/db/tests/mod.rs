@@ -8,6 +8,7 @@ mod durability;
 mod failures;
 mod identity;
 mod threads;
+mod timed;
 
 use std::path::Path;
 use std::sync::Arc;
