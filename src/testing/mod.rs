@@ -1,4 +1,77 @@
 //! Crash points and the kit that proves recovery by enumerating crashes. Test builds only.
+//!
+//! | to | use |
+//! |---|---|
+//! | crash some code at a point | [`run_with_crash`], or [`verdict::run_to_crash`], which fails if it did not crash |
+//! | crash a database once, and check every promise | [`Plan`] |
+//! | crash a database everywhere | [`CrashSweep`] |
+//! | run a failure again | [`replay()`] |
+//! | compare ways to die, `SIGKILL` of a child among them | [`Plan::agree`] |
+//! | let a disk fail, fill up, or die | [`SimDisk`] |
+//! | prove a storage engine | [`conformance`] |
+//!
+//! # Crash at a point
+//! A plan says what is done, where it dies and what that leaves. It fails if the point is not reached that often.
+//! ```
+//! use tidaldb::testing::{CrashPoint, Plan, sim_disk::ImageChoice};
+//!
+//! // The 13th event is in the log and in memory when the power goes; nobody was told.
+//! let plan = Plan::standard(7, 40)
+//!     .crash_at(CrashPoint::WalPostAggregate, 12)
+//!     .leaving(ImageChoice::Synced);
+//! let recovered = plan.run()?;
+//! println!("{} events survived", recovered.events());
+//! # Ok::<(), Box<tidaldb::testing::Finding>>(())
+//! ```
+//! With your own code around the database, on a simulated disk of your own:
+//! ```
+//! use std::sync::Arc;
+//! use tidaldb::testing::workload::{standard_schema, tiny_options};
+//! use tidaldb::testing::{CrashPoint, SimDisk, verdict::run_to_crash};
+//! use tidaldb::{EntityId, SignalEvent, TidalDb};
+//!
+//! let disk = SimDisk::new();
+//! let open = || TidalDb::open("/db", tiny_options(standard_schema()).files(Arc::new(disk.clone())));
+//! let db = open()?;
+//! let event = SignalEvent::new(db.signal("view")?, EntityId(1), 0);
+//! let crashed = run_to_crash(CrashPoint::WalPreAggregate, 0, || db.record(&event))?;
+//! assert_eq!(crashed.point, CrashPoint::WalPreAggregate);
+//! drop(db);
+//! assert_eq!(open()?.score(EntityId(1), event.signal, 0, 0)?, 1.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Crash everywhere
+//! The first test to write. It fails if anything that was promised is lost after any crash, and if it tests nothing.
+//! ```
+//! use tidaldb::testing::CrashSweep;
+//! use tidaldb::testing::workload::Operation;
+//!
+//! // fn no_crash_loses_a_watch_list() {
+//! let sweep = CrashSweep::driven("watch list", |driver| {
+//!     driver.apply(&Operation::CreateCollection(b"to watch".to_vec()))?;
+//!     driver.apply(&Operation::AddToCollection(b"to watch".to_vec(), tidaldb::EntityId(7)))?;
+//!     driver.apply(&Operation::Sync)?;
+//!     Ok(())
+//! });
+//! sweep.run().expect_clean();
+//! // }
+//! ```
+//! [`CrashSweep::options`], [`storage`](CrashSweep::storage) and [`files`](CrashSweep::files) put your own schema,
+//! storage engine and file access in the place of the standard ones.
+//!
+//! # Run a failure again
+//! Every failure prints one line, and a test to paste that replays it.
+//! ```
+//! # fn test() -> Result<(), Box<tidaldb::testing::Finding>> {
+//! tidaldb::testing::replay(
+//!     "tidaldb-replay: work=ops:create:a;add:a,7 durability=every-synced crash=CollectionIndexUpdate#1 image=synced",
+//! )?;
+//! # Ok(())
+//! # }
+//! # test().unwrap();
+//! ```
+//! A line of a sweep with its own work, options, storage or files is replayed by that sweep: [`CrashSweep::replay`].
 
 pub mod conformance;
 pub mod crash_injector;

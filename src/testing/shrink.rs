@@ -3,13 +3,17 @@
 //! Operations are removed by delta debugging (Zeller, Hildebrandt, IEEE TSE 2002). What a smaller work is tried with is a
 //! sweep of its own, which finds the first crash that fails in the same way: so crossings are as low as they can be.
 
+use std::time::{Duration, Instant};
+
 use super::plan::{Plan, Work};
-use super::sweep::{Limits, Setup, first_failing};
+use super::sweep::{Limits, Setup, first_failing, now};
 use super::verdict::FailureKind;
 use super::workload::{Operation, Workload};
 
 /// How many sweeps are made at most.
 const TRIES_MAX: usize = 200;
+/// How long shrinking one case may take.
+const SHRINK_TIME: Duration = Duration::from_secs(20);
 
 /// A smaller case, if one is found.
 pub(crate) fn shrink(setup: &Setup, plan: &Plan, kind: FailureKind) -> Option<Plan> {
@@ -23,6 +27,7 @@ pub(crate) fn shrink(setup: &Setup, plan: &Plan, kind: FailureKind) -> Option<Pl
         plan,
         kind,
         tries_left: TRIES_MAX,
+        started: now(),
         smallest: None,
     };
     let fewer = shrinker.minimise(workload.operations, |operations| operations);
@@ -35,13 +40,14 @@ struct Shrinker<'a> {
     plan: &'a Plan,
     kind: FailureKind,
     tries_left: usize,
+    started: Instant,
     smallest: Option<Plan>,
 }
 
 impl Shrinker<'_> {
     /// Whether this work fails in the same way; keeps the case if it does.
     fn fails(&mut self, operations: Vec<Operation>) -> bool {
-        if self.tries_left == 0 {
+        if self.tries_left == 0 || now().duration_since(self.started) >= SHRINK_TIME {
             return false;
         }
         self.tries_left -= 1;
@@ -55,7 +61,7 @@ impl Shrinker<'_> {
             nested_max: 64,
             ..Limits::default()
         };
-        let Some(found) = first_failing(&self.setup.for_plan(&plan), limits, self.kind) else {
+        let Some(found) = first_failing(&self.setup.for_plan(&plan), &limits, self.kind) else {
             return false;
         };
         self.smallest = Some(Plan {

@@ -159,7 +159,7 @@ impl FromStr for Plan {
     fn from_str(text: &str) -> Result<Self, ParsePlanError> {
         let text = text.split_once(REPLAY_PREFIX).map_or(text, |(_, plan)| plan);
         let mut words = text.split_ascii_whitespace();
-        let mut word = |key: &str| match words.next() {
+        let mut next = |key: &str| match words.next() {
             None => Ok(None),
             Some(word) => match word.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')) {
                 Some(value) => Ok(Some(value)),
@@ -167,13 +167,13 @@ impl FromStr for Plan {
             },
         };
         let missing = |key: &str| ParsePlanError::new("", format_args!("{key}= is missing"));
-        let work = word("work")?.ok_or_else(|| missing("work"))?.parse()?;
-        let policy = word("durability")?.ok_or_else(|| missing("durability"))?;
+        let work = next("work")?.ok_or_else(|| missing("work"))?.parse()?;
+        let policy = next("durability")?.ok_or_else(|| missing("durability"))?;
         let durability =
             durability(policy).ok_or_else(|| ParsePlanError::new(policy, "there is no such policy"))?;
         let mut crashes = Vec::new();
-        while let Some(site) = word("crash")? {
-            let image = word("image")?.ok_or_else(|| missing("image"))?;
+        while let Some(site) = next("crash")? {
+            let image = next("image")?.ok_or_else(|| missing("image"))?;
             crashes.push(Crash {
                 site: site.parse()?,
                 image: image.parse().map_err(|error| ParsePlanError::new(image, error))?,

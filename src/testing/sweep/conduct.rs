@@ -11,7 +11,7 @@ use super::explore::{Explorer, Tally, Ticket, draw_tickets};
 use super::limits::now;
 use super::one;
 use super::record::{Moment, Recorded};
-use super::report::{Coverage, Finding, LeftOut, SiteReport, SweepReport};
+use super::report::{LeftOut, SweepReport};
 use super::setup::Setup;
 use super::shared::{Counters, Found, Shared};
 use super::watch::{Beat, Phase, Progress, Watch};
@@ -19,31 +19,30 @@ use super::{CrashSweep, Limits};
 use crate::testing::plan::{Crash, Plan, Site};
 use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder, ImageChoice, Side};
 use crate::testing::verdict::{Failure, FailureKind};
-use crate::testing::{CrashPoint, SimDisk, inherit, shrink};
+use crate::testing::{SimDisk, inherit};
 use crate::threads;
 
 /// How often the caller looks whether the workers go on.
 const LOOK: Duration = Duration::from_millis(100);
-/// For how many findings a smaller case is looked for, and the disk laid out.
-const SHRUNK_MAX: usize = 3;
+/// How long looking for smaller cases may take.
+const SHRINK_TIME: Duration = Duration::from_secs(90);
 
 /// A sweep that runs: what its threads share with the caller.
-pub(crate) struct Running {
-    setup: Setup,
-    shared: Shared,
+pub(super) struct Running {
+    pub(super) setup: Setup,
+    pub(super) shared: Shared,
     beats: Vec<Beat>,
     phase: AtomicU8,
 }
 
 /// What was explored, before anything is shrunk.
-struct Explored {
-    run: Recorded,
-    moments: Vec<(Moment, Vec<usize>)>,
-    tallies: Vec<Option<Tally>>,
-    nested: Tally,
-    left_out: LeftOut,
-    recovery_crossings: BTreeMap<&'static str, u64>,
-    recovery_kinds: BTreeMap<DiskOperationKind, u64>,
+pub(super) struct Explored {
+    pub(super) run: Recorded,
+    pub(super) moments: Vec<(Moment, Vec<usize>)>,
+    pub(super) tallies: Vec<Option<Tally>>,
+    pub(super) left_out: LeftOut,
+    pub(super) recovery_crossings: BTreeMap<&'static str, u64>,
+    pub(super) recovery_kinds: BTreeMap<DiskOperationKind, u64>,
 }
 
 /// Runs a sweep on threads of its own and watches it from this one.
@@ -53,12 +52,13 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
     let (sender, receiver) = mpsc::channel();
     let (working, shrinks) = (Arc::clone(&running), sweep.shrinks);
     let spawned = threads::spawn("tidaldb-sweep", move || {
-        let mut report = working.report(working.explore());
-        if shrinks {
-            working.shrink(&mut report);
-        }
+        let mut report = working.report(&working.explore());
         // Nobody listens any more after a hang.
-        sender.send(report).ok();
+        sender.send(report.clone()).ok();
+        if shrinks && !report.findings.is_empty() {
+            working.shrink(&mut report);
+            sender.send(report).ok();
+        }
     });
     let worker = match spawned {
         Ok(worker) => worker,
@@ -68,6 +68,10 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
     let mut told = now();
     let mut report = loop {
         match receiver.recv_timeout(LOOK) {
+            Ok(report) if sweep.shrinks && !report.findings.is_empty() => {
+                // A smaller case may hang, which nobody watches. Then there is none.
+                break receiver.recv_timeout(SHRINK_TIME).unwrap_or(report);
+            }
             Ok(report) => {
                 worker.join().ok();
                 break report;
@@ -97,12 +101,12 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
 }
 
 /// The first case of `setup` that goes wrong with `kind`, within `limits`. Runs on the calling thread.
-pub(crate) fn first_failing(setup: &Setup, limits: Limits, kind: FailureKind) -> Option<Found> {
+pub(crate) fn first_failing(setup: &Setup, limits: &Limits, kind: FailureKind) -> Option<Found> {
     let limits = Limits {
         findings_max: 1,
         wanted: Some(kind),
         workers: 1,
-        ..limits
+        ..limits.clone()
     };
     let running = Running::new(setup.clone(), limits);
     drop(running.explore());
@@ -152,7 +156,6 @@ impl Running {
             run,
             moments,
             tallies,
-            nested: Tally::default(),
             left_out,
             recovery_crossings: BTreeMap::new(),
             recovery_kinds: BTreeMap::new(),
@@ -165,7 +168,6 @@ impl Running {
             let (nested, undone) = self.crash_recoveries(&explored.run, &tickets);
             explored.left_out.recoveries += undone;
             explored.left_out.nested_images = nested.left_out;
-            explored.nested = nested;
         }
         explored
     }
@@ -191,9 +193,8 @@ impl Running {
             beat.rest();
             own
         };
-        let (first, others) = match self.beats.split_first() {
-            Some(split) => split,
-            None => unreachable!("a sweep has at least one worker"),
+        let Some((first, others)) = self.beats.split_first() else {
+            unreachable!("a sweep has at least one worker")
         };
         thread::scope(|scope| {
             let others: Vec<_> = others
@@ -247,8 +248,8 @@ impl Running {
     /// Lets the device die under the running work. Gives how many deaths are left out.
     fn die(&self, run: &Recorded) -> usize {
         let ordinals = run.recording.len();
-        let deaths: Vec<(u64, Side)> = (0..ordinals)
-            .flat_map(|ordinal| Side::ALL.map(|side| (ordinal, side)))
+        let deaths: Vec<Site> = (0..ordinals)
+            .flat_map(|ordinal| Side::ALL.map(|side| Site::Disk { ordinal, side }))
             .collect();
         let wanted = self.shared.limits.deaths_max.min(deaths.len());
         self.enter(Phase::Die, wanted);
@@ -256,8 +257,7 @@ impl Running {
             wanted,
             |beat, done, step| {
                 // Spread over the whole run.
-                let (ordinal, side) = deaths[step * deaths.len() / wanted];
-                let site = Site::Disk { ordinal, side };
+                let site = deaths[step * deaths.len() / wanted];
                 let crash = Crash {
                     site,
                     image: ImageChoice::All,
@@ -323,7 +323,7 @@ impl Running {
         }
     }
 
-    fn plan(&self, crashes: Vec<Crash>) -> Plan {
+    pub(super) fn plan(&self, crashes: Vec<Crash>) -> Plan {
         Plan {
             work: self.setup.work.clone(),
             durability: self.setup.durability,
@@ -334,153 +334,3 @@ impl Running {
 
 /// How many recoveries are recorded with their crossings.
 const RECOVERIES_COUNTED: usize = 64;
-
-impl Running {
-    fn report(&self, explored: Explored) -> SweepReport {
-        let Explored {
-            run,
-            moments,
-            tallies,
-            left_out,
-            ..
-        } = &explored;
-        let mut sites: Vec<SiteReport> = run
-            .sites
-            .iter()
-            .map(|(site, moment)| SiteReport {
-                site: *site,
-                what: what(run, *site),
-                operation: run.known[moment.known].operation,
-                position: moment.position,
-                images: 0,
-                distinct: 0,
-                is_explored: false,
-                failures: Vec::new(),
-            })
-            .collect();
-        for ((_, numbers), tally) in moments.iter().zip(tallies) {
-            let Some(tally) = tally else { continue };
-            for number in numbers {
-                let site = &mut sites[*number];
-                site.images = tally.images;
-                site.distinct = tally.distinct;
-                site.is_explored = true;
-                site.failures.clone_from(&tally.failures);
-            }
-        }
-        let counted =
-            |count: &dyn Fn(CrashPoint) -> u64| CrashPoint::ALL.map(|point| (point, count(point))).to_vec();
-        let in_work = |point| run.crossings.iter().filter(|it| it.point == point).count() as u64;
-        let in_recoveries = |point: CrashPoint| {
-            let count = explored.recovery_crossings.get(point.name());
-            count.copied().unwrap_or(0)
-        };
-        let mut disk_operations = explored.recovery_kinds.clone();
-        for operation in run.recording.operations() {
-            *disk_operations.entry(operation.kind).or_default() += 1;
-        }
-        let (crossings, recovery_crossings) = (counted(&in_work), counted(&in_recoveries));
-        let coverage = Coverage {
-            points_missed: CrashPoint::ALL
-                .into_iter()
-                .filter(|point| in_work(*point) + in_recoveries(*point) == 0)
-                .collect(),
-            kinds_missed: DiskOperationKind::ALL
-                .into_iter()
-                .filter(|kind| kind.is_durable() && !disk_operations.contains_key(kind))
-                .collect(),
-            sites_missed: sites.iter().filter(|site| !site.is_explored).count(),
-        };
-        let last = run.known.last();
-        SweepReport {
-            sites,
-            operations: run.operations.iter().map(ToString::to_string).collect(),
-            acknowledged: last.map_or(0, |known| known.acknowledged),
-            crossings,
-            recovery_crossings,
-            disk_operations,
-            left_out: left_out.clone(),
-            coverage,
-            findings: self.findings(&run.sites),
-            ..self.counted()
-        }
-    }
-
-    /// A report of what was counted so far, and nothing else.
-    fn counted(&self) -> SweepReport {
-        let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.shared.counters;
-        SweepReport {
-            plan: self.plan(Vec::new()),
-            sites: Vec::new(),
-            operations: Vec::new(),
-            acknowledged: 0,
-            crossings: Vec::new(),
-            recovery_crossings: Vec::new(),
-            disk_operations: BTreeMap::new(),
-            images: get(&counters.images),
-            distinct: get(&counters.distinct),
-            recoveries: get(&counters.recoveries),
-            gone_on: get(&counters.gone_on),
-            nested: get(&counters.nested_recoveries),
-            deaths: get(&counters.deaths),
-            left_out: LeftOut::default(),
-            coverage: Coverage::default(),
-            claims_completeness: false,
-            findings: Vec::new(),
-            findings_len: get(&counters.findings),
-            elapsed: now().duration_since(self.shared.started),
-            seed: self.shared.limits.seed,
-        }
-    }
-
-    fn hung(&self, crashes: Vec<Crash>, failure: Failure) -> SweepReport {
-        let mut report = self.counted();
-        report.findings = self.findings(&[]);
-        report.findings_len += 1;
-        report.findings.push(Finding::new(self.plan(crashes), failure));
-        report
-    }
-
-    /// The findings in the order of the work, then of depth.
-    fn findings(&self, sites: &[(Site, Moment)]) -> Vec<Finding> {
-        let mut found = self.shared.found();
-        found.sort_by_key(|found| {
-            let first = found.crashes.first();
-            let place = first.map(|crash| sites.iter().position(|(site, _)| *site == crash.site));
-            (found.crashes.len(), place)
-        });
-        found
-            .into_iter()
-            .map(|found| Finding::new(self.plan(found.crashes), found.failure))
-            .collect()
-    }
-
-    /// Looks for smaller cases, and lays out the disks of the first findings.
-    fn shrink(&self, report: &mut SweepReport) {
-        let mut kinds = Vec::new();
-        for finding in &mut report.findings {
-            if kinds.len() == SHRUNK_MAX {
-                break;
-            }
-            if kinds.contains(&finding.failure.kind) {
-                continue;
-            }
-            kinds.push(finding.failure.kind);
-            finding.shrunk = shrink::shrink(&self.setup, &finding.plan, finding.failure.kind);
-            let plan = finding.shrunk.as_ref().unwrap_or(&finding.plan);
-            finding.image_dir = one::lay_out(&self.setup.for_plan(plan), plan);
-        }
-    }
-}
-
-/// What happens at a site, for people.
-fn what(run: &Recorded, site: Site) -> String {
-    match site {
-        Site::Point { point, .. } => point.name().to_owned(),
-        Site::Disk { ordinal, side } => match run.recording.operations().nth(ordinal as usize) {
-            Some(operation) => format!("{side} {operation}"),
-            None => side.to_string(),
-        },
-    }
-}

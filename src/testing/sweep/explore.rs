@@ -1,6 +1,7 @@
 //! The exploration: builds the images of a moment, recovers each distinct one once, judges it, goes on with it, and
 //! crashes in its recovery in the same way.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::limits::Limits;
@@ -378,8 +379,8 @@ fn choices(builder: &ImageBuilder, choices_max: usize, seed: u64, left_out: &mut
         all.extend(chosen);
     }
     // Nothing and everything come first in both.
-    let mut seen = std::collections::BTreeSet::new();
-    all.retain(|choice| seen.insert(choice.clone()));
+    let mut known = BTreeSet::new();
+    all.retain(|choice| known.insert(choice.clone()));
     all
 }
 

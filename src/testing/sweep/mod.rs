@@ -22,6 +22,7 @@ mod recover;
 mod report;
 mod setup;
 mod shared;
+mod tell;
 mod watch;
 
 #[cfg(test)]
@@ -44,7 +45,7 @@ use crate::testing::plan::{Plan, Work};
 use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
 pub(crate) use conduct::first_failing;
-pub(crate) use limits::Limits;
+pub(crate) use limits::{Limits, now};
 pub(crate) use setup::Setup;
 
 type Report = dyn Fn(&Progress) + Send + Sync;

@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::testing::CrashPoint;
-use crate::testing::plan::Site;
-use crate::testing::sim_disk::{ImageChoice, Side};
+use crate::testing::sim_disk::ImageChoice;
 use crate::testing::verdict::FailureKind;
 use crate::testing::workload::Operation;
 use crate::{CohortId, EntityId, SignalId, UserId};
@@ -56,9 +55,8 @@ fn ways_to_die_agree() {
         .into_iter()
         .map(|point| Plan::standard(SEED, 40).crash_at(point, 1))
         .collect();
-    let side = Side::Before;
-    let site = Site::Disk { ordinal: 100, side };
-    plans.push(Plan::standard(SEED, 40).crash(site, ImageChoice::All));
+    let on_disk = "disk#100:before".parse().expect("a site");
+    plans.push(Plan::standard(SEED, 40).crash(on_disk, ImageChoice::All));
     for plan in plans {
         let agreement = plan.agree(test).unwrap_or_else(|finding| panic!("{finding}"));
         // None in the child, which has come to a plan that is not its own.

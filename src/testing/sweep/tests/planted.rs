@@ -16,6 +16,12 @@ enum Bug {
     LogNotSynced,
     /// Directories are not synced.
     DirNotSynced,
+    /// A sync that fails says that it did not.
+    SyncErrorsSwallowed,
+    /// A sync that fails is tried once more.
+    SyncRetried,
+    /// A file of the log is written to when it is dropped.
+    DropWrites,
     /// Reading the log hangs.
     Hangs,
     /// Reading the log panics.
@@ -103,7 +109,20 @@ impl File for PlantedFile {
         if self.is_log && self.bug == Bug::LogNotSynced {
             return Ok(());
         }
-        self.inner.sync()
+        let result = self.inner.sync();
+        match self.bug {
+            Bug::SyncErrorsSwallowed => Ok(()),
+            Bug::SyncRetried => result.or_else(|_| self.inner.sync()),
+            _ => result,
+        }
+    }
+}
+
+impl Drop for PlantedFile {
+    fn drop(&mut self) {
+        if self.is_log && self.bug == Bug::DropWrites {
+            self.inner.write_at(b"the end", 1 << 12).ok();
+        }
     }
 }
 
@@ -186,6 +205,45 @@ fn a_recovery_that_panics_is_a_finding() {
         .files(plant(Bug::Panics))
         .run();
     assert!(kinds(&report).contains(&FailureKind::Panicked), "{report}");
+}
+
+#[test]
+fn a_drop_that_writes_is_a_finding() {
+    let report = CrashSweep::standard(SEED, 4)
+        .shrink(false)
+        .files(plant(Bug::DropWrites))
+        .run();
+    assert!(kinds(&report).contains(&FailureKind::DropWrote), "{report}");
+}
+
+#[test]
+fn an_acknowledgement_by_a_dead_device_is_a_finding() {
+    let report = CrashSweep::standard(SEED, 8)
+        .depth(0)
+        .shrink(false)
+        .files(plant(Bug::SyncErrorsSwallowed))
+        .run();
+    assert!(
+        kinds(&report).contains(&FailureKind::AcknowledgedAfterDeath),
+        "{report}"
+    );
+}
+
+#[test]
+fn going_on_after_the_death_of_the_device_is_a_finding_that_replays() {
+    let sweep = CrashSweep::standard(SEED, 8)
+        .depth(0)
+        .shrink(false)
+        .files(plant(Bug::SyncRetried));
+    let report = sweep.run();
+    let finding = report
+        .findings
+        .iter()
+        .find(|finding| finding.failure.kind == FailureKind::LifeAfterDeath)
+        .unwrap_or_else(|| panic!("{report}"));
+    let again = sweep.replay(&finding.replay_line()).expect_err("it replays");
+    assert_eq!(again.failure.kind, FailureKind::LifeAfterDeath);
+    remove([&*again].into_iter());
 }
 
 #[test]
