@@ -114,3 +114,20 @@ fn two_runs_by_the_caller_write_the_same_bytes() {
     assert!(first.len() > 3, "several files are compared");
     assert_eq!(first, run());
 }
+
+#[test]
+fn a_segment_of_an_absurd_length_is_refused_and_not_read() {
+    let dir = TempDir::new("absurd");
+    let db = TidalDb::open(dir.path(), options()).unwrap();
+    record_some(&db, 0, 3);
+    drop(db);
+    let segment = dir.path().join("log/00000000000000000001.wal");
+    let file = std::fs::OpenOptions::new().write(true).open(&segment).unwrap();
+    // Sparse: it takes no space, but would take as much memory.
+    file.set_len(1 << 40).unwrap();
+    let error = TidalDb::open(dir.path(), options()).unwrap_err();
+    let Error::Corrupt { path, what, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!((path, *what), (&segment, "the segment is longer than any can be"));
+}
