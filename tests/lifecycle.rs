@@ -74,7 +74,9 @@ fn a_dropped_database_reopens_with_the_same_state_whatever_the_policy() {
         let db = TidalDb::open(dir.path(), options.clone()).unwrap();
         assert_eq!(db.export().unwrap(), before, "{durability:?} {background:?}");
         assert!(!db.recovery_report().created);
-        assert_eq!(db.last_sequence(), last);
+        // The database's own thread may have added the marker of a checkpoint meanwhile.
+        let markers = u64::from(background == Background::OwnThreads);
+        assert!((last..=last + markers).contains(&db.last_sequence()));
         record_some(&db, 100, 150);
         let before = db.export().unwrap();
         db.close().unwrap();
