@@ -17,7 +17,13 @@ use super::segment::{
     SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, parse_name, segment_name, temporary_name,
 };
 use crate::Error;
-use crate::fs::{File, FileAccess, OpenMode, read_whole};
+use crate::fs::{File, FileAccess, OpenMode, read_full_at, read_whole};
+use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX};
+
+// A segment is longer than its option says only for the sake of a single frame.
+const _: () = assert!(
+    (SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX) as u64 <= SEGMENT_BYTES_MAX
+);
 
 /// What storage knows about the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,10 +129,12 @@ pub(crate) fn read(
     let needed = segments
         .partition_point(|first| *first <= covered.sequence + 1)
         .saturating_sub(1);
-    let obsolete = segments[..needed]
-        .iter()
-        .map(|first| options.dir.join(segment_name(*first)))
-        .collect();
+    let mut obsolete = Vec::new();
+    for &first in &segments[..needed] {
+        // It will be removed, so it must be this log's.
+        let (path, _) = read_header(options, first)?;
+        obsolete.push(path);
+    }
     let mut recovered = Recovered {
         kept: Vec::new(),
         obsolete,
@@ -194,16 +202,38 @@ fn check_continuity(
 /// Where the header of the segment `successor` says that the frames of segment `first` end; `None` if it follows
 /// another segment.
 fn promised_end(options: &LogOptions, first: u64, successor: u64) -> Result<Option<u64>, Error> {
-    let path = options.dir.join(segment_name(successor));
+    let (_, header) = read_header(options, successor)?;
+    Ok((header.previous_first == first).then_some(header.previous_end))
+}
+
+/// The header of the segment that is named by `first_sequence`, and its path.
+fn read_header(options: &LogOptions, first_sequence: u64) -> Result<(PathBuf, SegmentHeader), Error> {
+    let path = options.dir.join(segment_name(first_sequence));
     let file = options
         .files
         .open(&path, OpenMode::Read)
         .map_err(|error| Error::io("open segment", &path, error))?;
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
-    let read = crate::fs::read_full_at(file.as_ref(), &mut bytes, 0)
+    let read = read_full_at(file.as_ref(), &mut bytes, 0)
         .map_err(|error| Error::io("read segment", &path, error))?;
-    let (header, _) = SegmentHeader::decode(&bytes[..read], &path, options.database_id)?;
-    Ok((header.previous_first == first).then_some(header.previous_end))
+    let (header, _) = decode_header(&bytes[..read], &path, options, first_sequence)?;
+    Ok((path, header))
+}
+
+/// The header at the front of `bytes`, and the seed for the frames; it must be that of the segment that is named by
+/// `first_sequence`.
+fn decode_header(
+    bytes: &[u8],
+    path: &Path,
+    options: &LogOptions,
+    first_sequence: u64,
+) -> Result<(SegmentHeader, u32), Error> {
+    let (header, seed) = SegmentHeader::decode(bytes, path, options.database_id)?;
+    if header.first_sequence != first_sequence {
+        let what = "the segment's name and its header differ";
+        return Err(Error::corrupt(path, 0, Some(header.first_sequence), what));
+    }
+    Ok((header, seed))
 }
 
 /// A segment's content in memory.
@@ -235,12 +265,13 @@ impl LoadedSegment {
             file.sync()
                 .map_err(|error| Error::io("sync segment", &path, error))?;
         }
-        let bytes = read_whole(file.as_ref()).map_err(|error| Error::io("read segment", &path, error))?;
-        let (header, seed) = SegmentHeader::decode(&bytes, &path, options.database_id)?;
-        if header.first_sequence != first_sequence {
-            let what = "the segment's name and its header differ";
-            return Err(Error::corrupt(&path, 0, Some(header.first_sequence), what));
+        let read_error = |error| Error::io("read segment", &path, error);
+        if file.len().map_err(read_error)? > SEGMENT_BYTES_MAX {
+            let what = "the segment is longer than any can be";
+            return Err(Error::corrupt(&path, SEGMENT_BYTES_MAX, None, what));
         }
+        let bytes = read_whole(file.as_ref()).map_err(read_error)?;
+        let (header, seed) = decode_header(&bytes, &path, options, first_sequence)?;
         Ok(Self {
             path,
             file,
