@@ -7,6 +7,7 @@ mod damage;
 mod durability;
 mod failures;
 mod identity;
+mod lost_syncs;
 mod refusals;
 mod threads;
 mod timed;
