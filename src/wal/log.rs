@@ -81,10 +81,14 @@ impl Log {
         if tail.appender.is_full_for(frame) {
             let sealed = tail.appender.rotate().map_err(|error| self.poison.fail(error))?;
             self.raise_durable(sealed.last_sequence);
-            tail.sealed.push_back(sealed);
-            self.untrimmed_bytes
-                .fetch_add(tail.appender.end(), Ordering::Relaxed);
+            self.went_on_in_a_new_segment(&mut tail, sealed);
         }
+        let sequence = self.append_to(&mut tail, frame)?;
+        in_order(sequence);
+        Ok(sequence)
+    }
+
+    fn append_to(&self, tail: &mut Tail, frame: &mut FrameBuffer) -> Result<u64, Error> {
         let start = tail.appender.end();
         let sequence = tail.appender.next_sequence();
         tail.appender
@@ -96,16 +100,30 @@ impl Log {
         self.untrimmed_bytes
             .fetch_add(tail.appender.end() - start, Ordering::Relaxed);
         self.last_sequence.store(sequence, Ordering::Release);
-        in_order(sequence);
         Ok(sequence)
     }
 
+    fn went_on_in_a_new_segment(&self, tail: &mut Tail, sealed: Sealed) {
+        tail.sealed.push_back(sealed);
+        self.untrimmed_bytes
+            .fetch_add(tail.appender.end(), Ordering::Relaxed);
+    }
+
     /// Appends the marker of a flushed checkpoint that covers every frame up to `covered`.
+    ///
+    /// Unless frames came after those, it goes to a segment of its own, so that all before it can be trimmed.
     pub(crate) fn append_checkpoint(&self, covered: u64) -> Result<u64, Error> {
         let mut frame = FrameBuffer::default();
         frame.begin().put_u64(covered);
         frame.finish(FrameKind::Checkpoint);
-        self.append(&mut frame, |_| {})
+        let mut tail = self.lock_tail()?;
+        self.poison.check_write()?;
+        let _unwinding = self.poison.on_unwind("append", Memory::Whole);
+        if tail.appender.ends_with(covered) {
+            let sealed = tail.appender.restart().map_err(|error| self.poison.fail(error))?;
+            self.went_on_in_a_new_segment(&mut tail, sealed);
+        }
+        self.append_to(&mut tail, &mut frame)
     }
 
     /// Syncs, appends the marker of an orderly end, which promises all before it as synced, and syncs that too.
