@@ -5,10 +5,14 @@
 use std::fmt::{self, Display, Write};
 
 use super::matrix::Counts;
-use super::text::{Visible, cut, duration, grouped, left_out, rate};
+use super::text::{Visible, counted, cut, duration, grouped, left_out, rate};
 use super::{FINDINGS_SHOWN_MAX, Outcome, Report, Swept, live, map, terminal};
 use crate::testing::sweep::Finding;
 
+/// How many findings are shown without being asked for.
+const FINDINGS_OPEN_MAX: usize = 6;
+/// How many lines of a finding's message are.
+const MESSAGE_LINES_MAX: usize = 4;
 const STYLE: &str = include_str!("page.css");
 
 /// Text between tags or inside a quoted attribute.
@@ -59,12 +63,14 @@ fn write_page(out: &mut String, report: &Report) -> fmt::Result {
     writeln!(out, "<title>Crash report: {title}</title>\n<style>\n{STYLE}</style>\n</head>")?;
     writeln!(out, "<body>\n<main>\n<h1>Crash report: {title}</h1>")?;
     summary(out, report)?;
+    map::legend(out)?;
+    let alike = Alike::of(report);
     if report.totals.findings > 0 {
-        findings(out, report)?;
+        findings(out, report, &alike)?;
     }
     points(out, report)?;
     disk_operations(out, report)?;
-    maps(out, report)?;
+    maps(out, report, &alike)?;
     if report.sweeps.len() > 1 {
         sweeps(out, report)?;
     }
@@ -97,44 +103,121 @@ fn summary(out: &mut String, report: &Report) -> fmt::Result {
     Ok(())
 }
 
-fn findings(out: &mut String, report: &Report) -> fmt::Result {
-    writeln!(out, "<h2>Findings</h2>")?;
-    for (number, (sweep, it)) in report.findings().take(FINDINGS_SHOWN_MAX).enumerate() {
-        finding(out, number + 1, sweep + 1, it)?;
+/// Findings that say the same.
+struct Alike<'a> {
+    /// The number of its sweep and the finding that is shown in full.
+    shown: (usize, &'a Finding),
+    /// The others.
+    others: Vec<(usize, &'a Finding)>,
+}
+
+impl<'a> Alike<'a> {
+    fn of(report: &'a Report) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for (sweep, finding) in report.findings() {
+            let said = all.iter().position(|it| it.shown.1.failure == finding.failure);
+            match said {
+                Some(place) => all[place].others.push((sweep, finding)),
+                None if all.len() < FINDINGS_SHOWN_MAX => all.push(Self {
+                    shown: (sweep, finding),
+                    others: Vec::new(),
+                }),
+                None => {}
+            }
+        }
+        all
     }
-    let shown = report.findings().take(FINDINGS_SHOWN_MAX).count() as u64;
+
+    fn iter(&self) -> impl Iterator<Item = &(usize, &'a Finding)> {
+        std::iter::once(&self.shown).chain(&self.others)
+    }
+}
+
+fn findings(out: &mut String, report: &Report, alike: &[Alike<'_>]) -> fmt::Result {
+    writeln!(out, "<h2 id=\"findings\">Findings</h2>")?;
+    let (open, folded) = alike.split_at(alike.len().min(FINDINGS_OPEN_MAX));
+    for (index, it) in open.iter().enumerate() {
+        finding(out, index + 1, it)?;
+    }
+    if !folded.is_empty() {
+        let more = counted(folded.len() as u64, "other finding", "other findings");
+        writeln!(out, "<details><summary>{more}</summary>")?;
+        for (index, it) in folded.iter().enumerate() {
+            finding(out, open.len() + index + 1, it)?;
+        }
+        writeln!(out, "</details>")?;
+    }
+    let shown: u64 = alike.iter().map(|it| 1 + it.others.len() as u64).sum();
     if report.totals.findings > shown {
-        let more = grouped(report.totals.findings - shown);
-        writeln!(out, "<p>{more} more failing cases are not shown.</p>")?;
+        let more = counted(report.totals.findings - shown, "more failing case is", "more failing cases are");
+        writeln!(out, "<p>{more} not shown.</p>")?;
     }
     Ok(())
 }
 
-fn finding(out: &mut String, number: usize, sweep: usize, finding: &Finding) -> fmt::Result {
+fn finding(out: &mut String, number: usize, alike: &Alike<'_>) -> fmt::Result {
+    let (sweep, finding) = alike.shown;
     let kind = finding.failure.kind;
     writeln!(out, "<article class=\"finding\" id=\"finding-{number}\">")?;
-    writeln!(out, "<h3>✗ {number}. {kind} <span class=\"soft small\">sweep {sweep}</span></h3>")?;
-    writeln!(out, "<p>{}</p>", Escaped(&finding.failure.message))?;
+    writeln!(
+        out,
+        "<h3>✗ {number}. {kind} <span class=\"soft small\">sweep {}</span></h3>",
+        sweep + 1
+    )?;
+    message(out, &finding.failure.message)?;
     let label = if finding.shrunk.is_some() { "Shrunk; replay with" } else { "Replay with" };
-    let line = finding.replay_line();
-    writeln!(out, "<p class=\"small soft\">{label}</p>\n<code class=\"line\">{}</code>", Escaped(line))?;
+    writeln!(out, "<p class=\"small soft\">{label}</p>")?;
+    code_line(out, &finding.replay_line())?;
     if let Some(dir) = &finding.image_dir {
         let dir = Escaped(dir.display());
         writeln!(out, "<p class=\"small\">The disk before recovery: <code>{dir}</code></p>")?;
     }
-    writeln!(out, "<details><summary class=\"small\">as found, and as a test</summary>")?;
     if finding.shrunk.is_some() {
-        writeln!(out, "<code class=\"line\">{}</code>", Escaped(finding.plan.replay_line()))?;
+        writeln!(out, "<details><summary class=\"small\">as it was found</summary>")?;
+        code_line(out, &finding.plan.replay_line())?;
+        writeln!(out, "</details>")?;
     }
-    writeln!(out, "<pre>{}</pre></details>\n</article>", Escaped(finding.test_to_paste()))
+    writeln!(out, "<details><summary class=\"small\">as a test to paste</summary>")?;
+    writeln!(out, "<pre>{}</pre></details>", Escaped(finding.test_to_paste()))?;
+    if !alike.others.is_empty() {
+        let others = counted(alike.others.len() as u64, "other case says", "other cases say");
+        writeln!(out, "<details><summary class=\"small\">{others} the same</summary>")?;
+        for (_, other) in &alike.others {
+            code_line(out, &other.replay_line())?;
+        }
+        writeln!(out, "</details>")?;
+    }
+    writeln!(out, "</article>")
+}
+
+/// What is wrong: long lists are folded after their beginning.
+fn message(out: &mut String, message: &str) -> fmt::Result {
+    let (mut lines, mut rest) = (message.lines().collect::<Vec<_>>(), Vec::new());
+    if lines.len() > MESSAGE_LINES_MAX + 1 {
+        rest = lines.split_off(MESSAGE_LINES_MAX);
+    }
+    writeln!(out, "<p class=\"message\">{}</p>", Escaped(lines.join("\n")))?;
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let more = grouped(rest.len() as u64);
+    writeln!(out, "<details><summary class=\"small\">{more} more lines</summary>")?;
+    writeln!(out, "<p class=\"message\">{}</p></details>", Escaped(rest.join("\n")))
+}
+
+fn code_line(out: &mut String, line: &str) -> fmt::Result {
+    writeln!(out, "<code class=\"line\">{}</code>", Escaped(line))
 }
 
 fn table_head(out: &mut String, caption: &str, first: &str) -> fmt::Result {
     writeln!(out, "<h2>{caption}</h2>\n<div class=\"scroll\" tabindex=\"0\">\n<table>\n<thead><tr>")?;
-    for title in [first, "in the work", "✓ recovered", "✗ finding", "– left out", "in recovery"] {
-        write!(out, "<th scope=\"col\">{title}</th>")?;
+    write!(out, "<th scope=\"col\">{first}</th><th scope=\"col\"><span class=\"w\">in the </span>work</th>")?;
+    // On a phone the symbol is the title: the legend explains it.
+    for outcome in [Outcome::Recovered, Outcome::Finding, Outcome::LeftOut] {
+        let (symbol, name) = (outcome.symbol(), outcome.name());
+        write!(out, "<th scope=\"col\">{symbol}<span class=\"w\"> {name}</span></th>")?;
     }
-    writeln!(out, "</tr></thead>\n<tbody>")
+    writeln!(out, "<th scope=\"col\">in recovery</th></tr></thead>\n<tbody>")
 }
 
 fn table_line(out: &mut String, key: char, name: &str, counts: &Counts) -> fmt::Result {
@@ -189,18 +272,21 @@ fn disk_operations(out: &mut String, report: &Report) -> fmt::Result {
     )
 }
 
-fn maps(out: &mut String, report: &Report) -> fmt::Result {
+fn maps(out: &mut String, report: &Report, alike: &[Alike<'_>]) -> fmt::Result {
     let maps: Vec<(usize, &Swept)> = report.maps().collect();
     if maps.is_empty() {
         return writeln!(out, "<h2>Crash map</h2>\n<p>No sweep has a recorded run to draw.</p>");
     }
-    writeln!(out, "<h2>Crash map</h2>")?;
-    map::legend(out)?;
-    let findings: Vec<_> = report.findings().take(FINDINGS_SHOWN_MAX).collect();
+    writeln!(out, "<h2 id=\"map\">Crash map</h2>")?;
+    map::how_to_read(out)?;
     for (place, (index, swept)) in maps.iter().enumerate() {
         let is_open = place == 0 || !swept.report.findings.is_empty();
-        let own = findings.iter().enumerate().filter(|(_, (sweep, _))| sweep == index);
-        let own: Vec<(usize, &Finding)> = own.map(|(number, (_, finding))| (number + 1, *finding)).collect();
+        let numbered = alike.iter().enumerate();
+        let numbered = numbered.flat_map(|(number, it)| it.iter().map(move |it| (number + 1, it)));
+        let own: Vec<(usize, &Finding)> = numbered
+            .filter(|(_, (sweep, _))| sweep == index)
+            .map(|(number, (_, finding))| (number, *finding))
+            .collect();
         map::write(out, *index + 1, swept, is_open, &own)?;
     }
     let hidden = report.sweeps.len() - maps.len();

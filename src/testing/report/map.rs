@@ -61,7 +61,10 @@ pub(super) fn legend(out: &mut String) -> fmt::Result {
         let (class, symbol, name) = (class(outcome), outcome.symbol(), outcome.name());
         writeln!(out, "<li><span class=\"v {class}\">{symbol}</span>{name}</li>")?;
     }
-    writeln!(out, "<li><span class=\"v n\">·</span>not reached</li></ul>")?;
+    writeln!(out, "<li><span class=\"v n\">·</span>not reached</li></ul>")
+}
+
+pub(super) fn how_to_read(out: &mut String) -> fmt::Result {
     writeln!(
         out,
         "<p class=\"small soft\">Rounded: a crossing of the crash point with this number in the table above. Square: a disk \
