@@ -11,6 +11,7 @@ use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -32,10 +33,14 @@ usage: crash_sweep [OPTIONS]
   --workers N      threads; as many as there are cores unless given
   --json FILE      writes the report there, again and again until the end
   --html FILE      the same as one page
-  --help           prints this";
+  --help           prints this
+
+The first findings are shrunk, which may take longer than the time that was given.";
 
 /// How many findings are enough.
 const FINDINGS_MAX: u64 = 100;
+/// After how many findings no more are shrunk: they are hardly of another kind.
+const SHRUNK_MAX: u64 = 10;
 /// No sweep begins with less time than this.
 const SWEEP_TIME_MIN: Duration = Duration::from_millis(200);
 /// How much time lies between two looks at a sweep that runs.
@@ -81,17 +86,25 @@ impl Arguments {
             if name == "--help" || name == "-h" {
                 return Ok(None);
             }
-            let options = ["--minutes", "--depth", "--operations", "--seed", "--workers", "--json", "--html"];
+            let options = [
+                "--minutes",
+                "--depth",
+                "--operations",
+                "--seed",
+                "--workers",
+                "--json",
+                "--html",
+            ];
             if !options.contains(&name.as_str()) {
                 return Err(format!("there is no option {name:?}"));
             }
             let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
             match name.as_str() {
                 "--minutes" => parsed.time = minutes(&value)?,
-                "--depth" => parsed.depth = number(&name, &value, 0, 2)?,
-                "--operations" => parsed.operations_len = number(&name, &value, 1, 100_000)?,
-                "--seed" => parsed.seed = number(&name, &value, 0, u64::MAX)?,
-                "--workers" => parsed.workers = number(&name, &value, 1, 1024)?,
+                "--depth" => parsed.depth = number(&name, &value, 0..=2)?,
+                "--operations" => parsed.operations_len = number(&name, &value, 1..=100_000)?,
+                "--seed" => parsed.seed = number(&name, &value, 0..=u64::MAX)?,
+                "--workers" => parsed.workers = number(&name, &value, 1..=1024)?,
                 "--json" => parsed.files.json = Some(value.into()),
                 _ => parsed.files.html = Some(value.into()),
             }
@@ -106,17 +119,28 @@ fn minutes(value: &OsString) -> Result<Duration, String> {
     // A year, so that sums of times cannot overflow.
     let max = Duration::from_secs(365 * 24 * 3600);
     time.filter(|time| !time.is_zero() && *time <= max)
-        .ok_or_else(|| format!("--minutes takes a number above 0, not {value:?}"))
+        .ok_or_else(|| format!("--minutes takes a number above 0, not {}", value.display()))
 }
 
-fn number<T: FromStr + PartialOrd + Display>(name: &str, value: &OsString, min: T, max: T) -> Result<T, String> {
+fn number<T: FromStr + PartialOrd + Display>(
+    name: &str,
+    value: &OsString,
+    range: RangeInclusive<T>,
+) -> Result<T, String> {
     let number = value.to_str().and_then(|text| text.parse().ok());
-    number
-        .filter(|number| (&min..=&max).contains(&number))
-        .ok_or_else(|| format!("{name} takes a whole number from {min} to {max}, not {value:?}"))
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        let (min, max) = range.into_inner();
+        format!(
+            "{name} takes a whole number from {min} to {max}, not {}",
+            value.display()
+        )
+    })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a report goes to where its reader wants it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a report goes to where its reader wants it"
+)]
 impl Files {
     /// Writes the report to a file beside each one, which then takes its place: a reader never sees a part.
     fn write(&self, report: &Report) -> Result<(), Box<dyn Error>> {
@@ -153,7 +177,10 @@ struct State {
     write_error: Option<String>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the profile is bounded by the time of whoever waits for it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the profile is bounded by the time of whoever waits for it"
+)]
 fn now() -> Instant {
     Instant::now()
 }
@@ -174,7 +201,9 @@ impl Profile {
     }
 
     fn time_left(&self) -> Duration {
-        self.arguments.time.saturating_sub(now().duration_since(self.begin))
+        self.arguments
+            .time
+            .saturating_sub(now().duration_since(self.begin))
     }
 
     fn with_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
@@ -187,7 +216,12 @@ impl Profile {
         if begin < state.next_write {
             return;
         }
-        state.write_error = self.arguments.files.write(&state.report).err().map(|error| error.to_string());
+        state.write_error = self
+            .arguments
+            .files
+            .write(&state.report)
+            .err()
+            .map(|error| error.to_string());
         let end = now();
         state.next_write = end + WRITE_INTERVAL.max(20 * end.duration_since(begin));
     }
@@ -195,7 +229,10 @@ impl Profile {
     /// Sweeps one workload after another until the time is over.
     fn run(self: &Arc<Self>) {
         for number in 0.. {
-            let (time_left, findings) = (self.time_left(), self.with_state(|state| state.report.findings_len()));
+            let (time_left, findings) = (
+                self.time_left(),
+                self.with_state(|state| state.report.findings_len()),
+            );
             if time_left < SWEEP_TIME_MIN || findings >= FINDINGS_MAX {
                 return;
             }
@@ -221,6 +258,7 @@ impl Profile {
             .nested_max(usize::MAX)
             .deaths_max(usize::MAX)
             .workers(self.arguments.workers)
+            .shrink(self.with_state(|state| state.report.findings_len()) < SHRUNK_MAX)
             .time(time)
             .progress(LOOK, move |progress| {
                 watching.with_state(|state| {

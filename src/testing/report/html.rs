@@ -55,12 +55,18 @@ pub(super) fn page(report: &Report) -> String {
 
 fn write_page(out: &mut String, report: &Report) -> fmt::Result {
     let title = Escaped(&report.title);
-    writeln!(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")?;
+    writeln!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">"
+    )?;
     writeln!(
         out,
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
     )?;
-    writeln!(out, "<title>Crash report: {title}</title>\n<style>\n{STYLE}</style>\n</head>")?;
+    writeln!(
+        out,
+        "<title>Crash report: {title}</title>\n<style>\n{STYLE}</style>\n</head>"
+    )?;
     writeln!(out, "<body>\n<main>\n<h1>Crash report: {title}</h1>")?;
     summary(out, report)?;
     map::legend(out)?;
@@ -87,18 +93,28 @@ fn summary(out: &mut String, report: &Report) -> fmt::Result {
             Escaped(cut(&why, 300))
         )?,
     }
-    writeln!(out, "<p>{}</p>", Escaped(terminal::sentence(&report.totals, report.sweeps.len()).join(" ")))?;
+    writeln!(
+        out,
+        "<p>{}</p>",
+        Escaped(terminal::sentence(&report.totals, report.sweeps.len()).join(" "))
+    )?;
     let left_out = left_out(&report.totals.left_out);
     let left_out = if left_out.is_empty() {
         "Nothing was left out.".to_owned()
     } else {
-        let counts = left_out.iter().map(|(count, what, _)| format!("{} {what}", grouped(*count)));
+        let counts = left_out
+            .iter()
+            .map(|(count, what, _)| format!("{} {what}", grouped(*count)));
         format!("Left out: {}.", counts.collect::<Vec<_>>().join("; "))
     };
     writeln!(out, "<p>{}</p>", Escaped(left_out))?;
     if let Some(progress) = &report.running {
         let line = live::progress_line(progress);
-        writeln!(out, "<p><strong>Not over yet.</strong> The sweep that runs now: {}</p>", Escaped(line))?;
+        writeln!(
+            out,
+            "<p><strong>Not over yet.</strong> The sweep that runs now: {}</p>",
+            Escaped(line)
+        )?;
     }
     Ok(())
 }
@@ -149,7 +165,11 @@ fn findings(out: &mut String, report: &Report, alike: &[Alike<'_>]) -> fmt::Resu
     }
     let shown: u64 = alike.iter().map(|it| 1 + it.others.len() as u64).sum();
     if report.totals.findings > shown {
-        let more = counted(report.totals.findings - shown, "more failing case is", "more failing cases are");
+        let more = counted(
+            report.totals.findings - shown,
+            "more failing case is",
+            "more failing cases are",
+        );
         writeln!(out, "<p>{more} not shown.</p>")?;
     }
     Ok(())
@@ -165,23 +185,36 @@ fn finding(out: &mut String, number: usize, alike: &Alike<'_>) -> fmt::Result {
         sweep + 1
     )?;
     message(out, &finding.failure.message)?;
-    let label = if finding.shrunk.is_some() { "Shrunk; replay with" } else { "Replay with" };
+    let label = if finding.shrunk.is_some() {
+        "Shrunk; replay with"
+    } else {
+        "Replay with"
+    };
     writeln!(out, "<p class=\"small soft\">{label}</p>")?;
     code_line(out, &finding.replay_line())?;
     if let Some(dir) = &finding.image_dir {
         let dir = Escaped(dir.display());
-        writeln!(out, "<p class=\"small\">The disk before recovery: <code>{dir}</code></p>")?;
+        writeln!(
+            out,
+            "<p class=\"small\">The disk before recovery: <code>{dir}</code></p>"
+        )?;
     }
     if finding.shrunk.is_some() {
         writeln!(out, "<details><summary class=\"small\">as it was found</summary>")?;
         code_line(out, &finding.plan.replay_line())?;
         writeln!(out, "</details>")?;
     }
-    writeln!(out, "<details><summary class=\"small\">as a test to paste</summary>")?;
+    writeln!(
+        out,
+        "<details><summary class=\"small\">as a test to paste</summary>"
+    )?;
     writeln!(out, "<pre>{}</pre></details>", Escaped(finding.test_to_paste()))?;
     if !alike.others.is_empty() {
         let others = counted(alike.others.len() as u64, "other case says", "other cases say");
-        writeln!(out, "<details><summary class=\"small\">{others} the same</summary>")?;
+        writeln!(
+            out,
+            "<details><summary class=\"small\">{others} the same</summary>"
+        )?;
         for (_, other) in &alike.others {
             code_line(out, &other.replay_line())?;
         }
@@ -201,8 +234,15 @@ fn message(out: &mut String, message: &str) -> fmt::Result {
         return Ok(());
     }
     let more = grouped(rest.len() as u64);
-    writeln!(out, "<details><summary class=\"small\">{more} more lines</summary>")?;
-    writeln!(out, "<p class=\"message\">{}</p></details>", Escaped(rest.join("\n")))
+    writeln!(
+        out,
+        "<details><summary class=\"small\">{more} more lines</summary>"
+    )?;
+    writeln!(
+        out,
+        "<p class=\"message\">{}</p></details>",
+        Escaped(rest.join("\n"))
+    )
 }
 
 fn code_line(out: &mut String, line: &str) -> fmt::Result {
@@ -210,12 +250,21 @@ fn code_line(out: &mut String, line: &str) -> fmt::Result {
 }
 
 fn table_head(out: &mut String, caption: &str, first: &str) -> fmt::Result {
-    writeln!(out, "<h2>{caption}</h2>\n<div class=\"scroll\" tabindex=\"0\">\n<table>\n<thead><tr>")?;
-    write!(out, "<th scope=\"col\">{first}</th><th scope=\"col\"><span class=\"w\">in the </span>work</th>")?;
+    writeln!(
+        out,
+        "<h2>{caption}</h2>\n<div class=\"scroll\" tabindex=\"0\">\n<table>\n<thead><tr>"
+    )?;
+    write!(
+        out,
+        "<th scope=\"col\">{first}</th><th scope=\"col\"><span class=\"w\">in the </span>work</th>"
+    )?;
     // On a phone the symbol is the title: the legend explains it.
     for outcome in [Outcome::Recovered, Outcome::Finding, Outcome::LeftOut] {
         let (symbol, name) = (outcome.symbol(), outcome.name());
-        write!(out, "<th scope=\"col\">{symbol}<span class=\"w\"> {name}</span></th>")?;
+        write!(
+            out,
+            "<th scope=\"col\">{symbol}<span class=\"w\"> {name}</span></th>"
+        )?;
     }
     writeln!(out, "<th scope=\"col\">in recovery</th></tr></thead>\n<tbody>")
 }
@@ -239,7 +288,13 @@ fn table_line(out: &mut String, key: char, name: &str, counts: &Counts) -> fmt::
     ] {
         match count {
             0 => write!(out, "<td class=\"n\">0</td>")?,
-            _ => write!(out, "<td class=\"{}\">{} {}</td>", class(outcome), outcome.symbol(), grouped(count))?,
+            _ => write!(
+                out,
+                "<td class=\"{}\">{} {}</td>",
+                class(outcome),
+                outcome.symbol(),
+                grouped(count)
+            )?,
         }
     }
     writeln!(out, "<td>{}</td></tr>", grouped(counts.in_recoveries))
@@ -275,7 +330,10 @@ fn disk_operations(out: &mut String, report: &Report) -> fmt::Result {
 fn maps(out: &mut String, report: &Report, alike: &[Alike<'_>]) -> fmt::Result {
     let maps: Vec<(usize, &Swept)> = report.maps().collect();
     if maps.is_empty() {
-        return writeln!(out, "<h2>Crash map</h2>\n<p>No sweep has a recorded run to draw.</p>");
+        return writeln!(
+            out,
+            "<h2>Crash map</h2>\n<p>No sweep has a recorded run to draw.</p>"
+        );
     }
     writeln!(out, "<h2 id=\"map\">Crash map</h2>")?;
     map::how_to_read(out)?;
@@ -291,16 +349,33 @@ fn maps(out: &mut String, report: &Report, alike: &[Alike<'_>]) -> fmt::Result {
     }
     let hidden = report.sweeps.len() - maps.len();
     if hidden > 0 {
-        writeln!(out, "<p>The maps of {} other sweeps are not kept.</p>", grouped(hidden as u64))?;
+        writeln!(
+            out,
+            "<p>The maps of {} other sweeps are not kept.</p>",
+            grouped(hidden as u64)
+        )?;
     }
     Ok(())
 }
 
 fn sweeps(out: &mut String, report: &Report) -> fmt::Result {
-    let summary = format_args!("{} sweeps, one after another", grouped(report.sweeps.len() as u64));
+    let summary = format_args!(
+        "{} sweeps, one after another",
+        grouped(report.sweeps.len() as u64)
+    );
     writeln!(out, "<h2>Sweeps</h2>\n<details><summary>{summary}</summary>")?;
     writeln!(out, "<div class=\"scroll\" tabindex=\"0\">\n<table>\n<thead><tr>")?;
-    let titles = ["#", "plan", "sites", "images", "distinct", "recoveries", "findings", "time", "recoveries/s"];
+    let titles = [
+        "#",
+        "plan",
+        "sites",
+        "images",
+        "distinct",
+        "recoveries",
+        "findings",
+        "time",
+        "recoveries/s",
+    ];
     for title in titles {
         write!(out, "<th scope=\"col\">{title}</th>")?;
     }
@@ -309,14 +384,24 @@ fn sweeps(out: &mut String, report: &Report) -> fmt::Result {
         let sweep = &swept.report;
         write!(out, "<tr><td>{}</td><td class=\"plan\"><code>", index + 1)?;
         write!(out, "{}</code></td>", Escaped(cut(&sweep.plan.to_string(), 200)))?;
-        for count in [swept.sites_len as u64, sweep.images, sweep.distinct, sweep.recoveries] {
+        for count in [
+            swept.sites_len as u64,
+            sweep.images,
+            sweep.distinct,
+            sweep.recoveries,
+        ] {
             write!(out, "<td>{}</td>", grouped(count))?;
         }
         match sweep.findings_len {
             0 => write!(out, "<td>✓ 0</td>")?,
             count => write!(out, "<td class=\"f\">✗ {}</td>", grouped(count))?,
         }
-        writeln!(out, "<td>{}</td><td>{}</td></tr>", duration(sweep.elapsed), rate(sweep.per_second()))?;
+        writeln!(
+            out,
+            "<td>{}</td><td>{}</td></tr>",
+            duration(sweep.elapsed),
+            rate(sweep.per_second())
+        )?;
     }
     writeln!(out, "{TABLE_END}</details>")
 }
@@ -329,17 +414,28 @@ fn omissions(out: &mut String, report: &Report) -> fmt::Result {
     } else {
         writeln!(out, "<ul>")?;
         for (count, what, why) in left_out {
-            writeln!(out, "<li>{} {what} <span class=\"soft\">({why})</span></li>", grouped(count))?;
+            writeln!(
+                out,
+                "<li>{} {what} <span class=\"soft\">({why})</span></li>",
+                grouped(count)
+            )?;
         }
         writeln!(out, "</ul>")?;
     }
     let points = report.matrix.points.iter();
-    let points = points.filter(|(_, counts)| !counts.is_reached()).map(|(point, _)| point.to_string());
+    let points = points
+        .filter(|(_, counts)| !counts.is_reached())
+        .map(|(point, _)| point.to_string());
     let kinds = report.matrix.kinds.iter();
-    let kinds = kinds.filter(|(_, counts)| !counts.is_reached()).map(|(kind, _)| kind.to_string());
+    let kinds = kinds
+        .filter(|(_, counts)| !counts.is_reached())
+        .map(|(kind, _)| kind.to_string());
     let missed: Vec<String> = points.chain(kinds).collect();
     if missed.is_empty() {
-        writeln!(out, "<p>Every crash point and every kind of disk operation was reached.</p>")
+        writeln!(
+            out,
+            "<p>Every crash point and every kind of disk operation was reached.</p>"
+        )
     } else {
         writeln!(out, "<p>Not reached: {}.</p>", Escaped(missed.join(", ")))
     }

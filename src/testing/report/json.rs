@@ -126,12 +126,13 @@ pub(super) fn of(report: &Report) -> String {
             json.key("sweeps").push(report.sweeps.len());
             totals(json, &report.totals);
         });
-        json.key("points").lines(&report.matrix.points, |json, (point, line)| {
-            json.object(|json| {
-                json.key("point").string(point);
-                counts(json, line);
+        json.key("points")
+            .lines(&report.matrix.points, |json, (point, line)| {
+                json.object(|json| {
+                    json.key("point").string(point);
+                    counts(json, line);
+                });
             });
-        });
         json.key("disk_operations")
             .lines(&report.matrix.kinds, |json, (kind, line)| {
                 json.object(|json| {
@@ -139,9 +140,10 @@ pub(super) fn of(report: &Report) -> String {
                     counts(json, line);
                 });
             });
-        json.key("findings").lines(report.findings(), |json, (index, it)| {
-            json.object(|json| finding(json, index, it));
-        });
+        json.key("findings")
+            .lines(report.findings(), |json, (index, it)| {
+                json.object(|json| finding(json, index, it));
+            });
         json.key("sweeps").lines(&report.sweeps, |json, swept| {
             json.object(|json| sweep(json, swept));
         });
@@ -179,7 +181,8 @@ fn totals(json: &mut Json, totals: &Totals) {
     json.key("seconds").seconds(totals.elapsed);
     json.key("per_second")
         .push(format_args!("{:.1}", totals.per_second()));
-    json.key("left_out").object(|json| left_out(json, &totals.left_out));
+    json.key("left_out")
+        .object(|json| left_out(json, &totals.left_out));
 }
 
 fn left_out(json: &mut Json, left_out: &LeftOut) {

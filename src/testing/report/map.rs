@@ -85,9 +85,16 @@ pub(super) fn write(
     let groups = groups(swept);
     let plan = sweep.plan.to_string();
     let open = if is_open { " open" } else { "" };
-    writeln!(out, "<details{open}><summary>Sweep {number}: <code>{}</code>", Escaped(cut(&plan, 200)))?;
+    writeln!(
+        out,
+        "<details{open}><summary>Sweep {number}: <code>{}</code>",
+        Escaped(cut(&plan, 200))
+    )?;
     let (sites, images) = (grouped(swept.sites_len as u64), grouped(sweep.distinct));
-    writeln!(out, "<span class=\"soft small\">{sites} sites, {images} distinct images</span></summary>")?;
+    writeln!(
+        out,
+        "<span class=\"soft small\">{sites} sites, {images} distinct images</span></summary>"
+    )?;
     picture(out, &groups)?;
     writeln!(
         out,
@@ -102,7 +109,11 @@ pub(super) fn write(
         }
     }
     let prefix = sweep.plan.replay_line();
-    let prefix = if prefix.len() <= PLAN_BYTES_MAX { prefix + " " } else { String::new() };
+    let prefix = if prefix.len() <= PLAN_BYTES_MAX {
+        prefix + " "
+    } else {
+        String::new()
+    };
     writeln!(out, "<div class=\"map\">")?;
     for (index, group) in groups.iter().enumerate() {
         let is_last = index + 1 == groups.len();
@@ -117,7 +128,10 @@ fn groups(swept: &Swept) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut moment = None;
     for (site, outcome) in swept.report.sites.iter().zip(&swept.outcomes) {
-        if groups.last().is_none_or(|group| group.operation != site.operation) {
+        if groups
+            .last()
+            .is_none_or(|group| group.operation != site.operation)
+        {
             groups.push(Group {
                 operation: site.operation,
                 sites: Vec::new(),
@@ -143,7 +157,10 @@ fn tallest(groups: &[Group<'_>]) -> u64 {
 fn picture(out: &mut String, groups: &[Group<'_>]) -> fmt::Result {
     const HEIGHT: u64 = 100;
     let (width, tallest) = (groups.len() * 10, tallest(groups).max(1));
-    write!(out, "<svg viewBox=\"0 0 {width} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" ")?;
+    write!(
+        out,
+        "<svg viewBox=\"0 0 {width} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" "
+    )?;
     writeln!(out, "aria-label=\"New images of each operation of the work\">")?;
     for (index, group) in groups.iter().enumerate() {
         let x = index * 10 + 1;
@@ -151,9 +168,15 @@ fn picture(out: &mut String, groups: &[Group<'_>]) -> fmt::Result {
         let y = HEIGHT - height;
         let name = operation_number(group);
         let new = counted(group.distinct, "new image", "new images");
-        writeln!(out, "<rect class=\"b\" x=\"{x}\" y=\"{y}\" width=\"8\" height=\"{height}\"><title>{name}: {new}</title></rect>")?;
+        writeln!(
+            out,
+            "<rect class=\"b\" x=\"{x}\" y=\"{y}\" width=\"8\" height=\"{height}\"><title>{name}: {new}</title></rect>"
+        )?;
         if group.has_finding() {
-            writeln!(out, "<rect class=\"bad\" x=\"{x}\" y=\"0\" width=\"8\" height=\"16\"><title>{name}: finding</title></rect>")?;
+            writeln!(
+                out,
+                "<rect class=\"bad\" x=\"{x}\" y=\"0\" width=\"8\" height=\"16\"><title>{name}: finding</title></rect>"
+            )?;
         }
     }
     writeln!(out, "</svg>")
@@ -202,7 +225,11 @@ fn marks(
             (Site::Disk { .. }, Some(kind)) => kind_key(kind),
             (Site::Disk { .. }, None) => '?',
         };
-        let kind = if matches!(site.site, Site::Point { .. }) { "p x" } else { "p" };
+        let kind = if matches!(site.site, Site::Point { .. }) {
+            "p x"
+        } else {
+            "p"
+        };
         write!(out, "<span class=\"{kind}\">")?;
         mark(out, site, *outcome, Some(key), prefix, numbers)?;
         // The other side of the same operation goes into the same box.
@@ -216,9 +243,16 @@ fn marks(
 
 fn is_after(site: Site, next: Site) -> bool {
     match (site, next) {
-        (Site::Disk { ordinal, side: Side::Before }, Site::Disk { ordinal: next, side: Side::After }) => {
-            ordinal == next
-        }
+        (
+            Site::Disk {
+                ordinal,
+                side: Side::Before,
+            },
+            Site::Disk {
+                ordinal: next,
+                side: Side::After,
+            },
+        ) => ordinal == next,
         _ => false,
     }
 }
@@ -237,12 +271,23 @@ fn mark(
         Some(number) => write!(out, "<a href=\"#finding-{number}\"")?,
         None => write!(out, "<i")?,
     }
-    write!(out, " class=\"v {}\" title=\"{} {}", class(outcome), outcome.symbol(), outcome.name())?;
+    write!(
+        out,
+        " class=\"v {}\" title=\"{} {}",
+        class(outcome),
+        outcome.symbol(),
+        outcome.name()
+    )?;
     for kind in &site.failures {
         write!(out, ", {kind}")?;
     }
     let images = counted(site.images, "image", "images");
-    write!(out, ": {images}, {} new\n{}\n", grouped(site.distinct), Escaped(&site.what))?;
+    write!(
+        out,
+        ": {images}, {} new\n{}\n",
+        grouped(site.distinct),
+        Escaped(&site.what)
+    )?;
     write!(out, "{}crash={} image=all\">", Escaped(prefix), Escaped(&at))?;
     write!(out, "{}", outcome.symbol())?;
     if let Some(key) = key {

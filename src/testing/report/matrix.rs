@@ -45,7 +45,9 @@ pub(crate) struct Matrix {
 
 impl Default for Matrix {
     fn default() -> Self {
-        let durable = DiskOperationKind::ALL.into_iter().filter(|kind| kind.is_durable());
+        let durable = DiskOperationKind::ALL
+            .into_iter()
+            .filter(|kind| kind.is_durable());
         Self {
             points: CrashPoint::ALL.map(|point| (point, Counts::default())),
             kinds: durable.map(|kind| (kind, Counts::default())).collect(),

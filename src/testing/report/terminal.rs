@@ -19,7 +19,13 @@ impl fmt::Display for Terminal<'_> {
         let shown = report.findings().take(FINDINGS_SHOWN_MAX);
         for (number, (sweep, finding)) in shown.enumerate() {
             let text = finding.to_string();
-            writeln!(f, "✗ finding {} in sweep {}: {}\n", number + 1, sweep + 1, Visible(&text))?;
+            writeln!(
+                f,
+                "✗ finding {} in sweep {}: {}\n",
+                number + 1,
+                sweep + 1,
+                Visible(&text)
+            )?;
         }
         matrix(f, report)?;
         writeln!(f)?;
@@ -61,7 +67,13 @@ fn matrix(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
 
 fn head(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     write!(f, "{name:NAME_COLUMNS$}")?;
-    for title in ["in the work", "✓ recovered", "✗ findings", "– left out", "in recovery"] {
+    for title in [
+        "in the work",
+        "✓ recovered",
+        "✗ findings",
+        "– left out",
+        "in recovery",
+    ] {
         write!(f, "{title:>NUMBER_COLUMNS$}")?;
     }
     writeln!(f)
@@ -92,7 +104,11 @@ pub(super) fn sentence(totals: &Totals, sweeps_len: usize) -> [String; 3] {
         format!(
             "{} of {} with {} sites in {}: {} recoveries a second.",
             super::text::counted(sweeps_len as u64, "sweep", "sweeps"),
-            super::text::counted(totals.acknowledged, "acknowledged operation", "acknowledged operations"),
+            super::text::counted(
+                totals.acknowledged,
+                "acknowledged operation",
+                "acknowledged operations"
+            ),
             sum(totals.sites),
             duration(totals.elapsed),
             rate(totals.per_second()),

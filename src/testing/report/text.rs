@@ -5,9 +5,16 @@ use std::time::Duration;
 
 use crate::testing::sweep::LeftOut;
 
+/// Numbers from here on are shown by their magnitude.
+const DIGITS_SHOWN_BELOW: u128 = 1_000_000_000_000_000;
+
 /// A number with a comma between thousands.
 pub(crate) fn grouped(number: impl Into<u128>) -> String {
-    let digits = number.into().to_string();
+    let number = number.into();
+    if number >= DIGITS_SHOWN_BELOW {
+        return format!("{number:.1e}");
+    }
+    let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
