@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Report;
 use super::text::{clock, counted, cut, grouped, rate};
 use crate::testing::sweep::{Phase, Progress};
 
@@ -90,28 +89,11 @@ impl fmt::Debug for LiveLine {
 
 /// How far a sweep is, in a line of fewer than 80 columns.
 pub fn progress_line(progress: &Progress) -> String {
-    line(&step(progress), progress, progress.time_left)
-}
-
-/// As [`progress_line`], with what the sweeps before it counted.
-pub(super) fn sum_line(report: &Report, progress: &Progress, time_left: Option<Duration>) -> String {
-    let totals = &report.totals;
-    let recoveries = totals.recoveries + progress.recoveries;
-    let elapsed = totals.elapsed + progress.elapsed;
-    let sum = Progress {
-        distinct: totals.distinct + progress.distinct,
-        findings: totals.findings + progress.findings,
-        per_second: recoveries as f64 / elapsed.as_secs_f64().max(1e-9),
-        ..*progress
-    };
-    let name = format!("#{} {}", report.sweeps.len() + 1, step(progress));
-    line(&name, &sum, time_left)
-}
-
-fn line(name: &str, progress: &Progress, time_left: Option<Duration>) -> String {
-    let left = time_left.map_or_else(String::new, |left| format!(" | {} left", clock(left)));
+    let left = progress.time_left.map(clock);
+    let left = left.map_or_else(String::new, |left| format!(" | {left} left"));
     format!(
-        "{name} | {} distinct | {} recovered/s | {}{left}",
+        "{} | {} distinct | {} recovered/s | {}{left}",
+        step(progress),
         grouped(progress.distinct),
         rate(progress.per_second),
         counted(progress.findings, "finding", "findings"),

@@ -16,6 +16,7 @@
 //! # assert!(report.is_ok() && page.starts_with("<!doctype html>") && json.starts_with('{'));
 //! ```
 
+mod findings;
 mod html;
 mod json;
 mod live;
@@ -212,14 +213,9 @@ impl Report {
         self.sweeps.push(swept);
     }
 
-    /// Says how far the sweep is that runs now; adding its report ends that.
+    /// Says how far all is while a sweep runs; adding its report ends that.
     pub fn running(&mut self, progress: Progress) {
         self.running = Some(progress);
-    }
-
-    /// How far the sweep that runs now is, with the sums of those before it, in a line of fewer than 80 columns.
-    pub fn progress_line(&self, progress: &Progress, time_left: Option<Duration>) -> String {
-        live::sum_line(self, progress, time_left)
     }
 
     /// Whether something was tested and nothing found.
