@@ -8,6 +8,7 @@ mod hook_rule;
 pub mod model;
 pub mod oracle;
 pub mod plan;
+pub mod report;
 mod shrink;
 pub mod sim_disk;
 pub mod sweep;
