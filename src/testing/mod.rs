@@ -7,6 +7,7 @@ mod hook_rule;
 pub mod model;
 pub mod oracle;
 pub mod plan;
+pub mod planted;
 mod shrink;
 pub mod sim_disk;
 pub mod sweep;

@@ -310,6 +310,8 @@ pub enum FailureKind {
     Diverged,
     /// After recovery, writing, closing or reopening goes wrong.
     CannotGoOn,
+    /// A second opener was not told that the database is open already.
+    NotLocked,
     /// A lock, an open file or a thread is left after the database was dropped or closed.
     LeftBehind,
     /// Dropping the handle changed something on the disk.
@@ -342,6 +344,7 @@ impl FailureKind {
             Self::NotIdempotent => "not idempotent",
             Self::Diverged => "diverged",
             Self::CannotGoOn => "cannot go on",
+            Self::NotLocked => "not locked",
             Self::LeftBehind => "left behind",
             Self::DropWrote => "drop wrote",
             Self::AcknowledgedBeforeDurable => "acknowledged before durable",

@@ -12,7 +12,7 @@ use crate::testing::oracle::{Death, Oracle, Verdict};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::verdict::{Failure, FailureKind, panic_message};
 use crate::testing::workload::{Event, Operation};
-use crate::{CohortId, EntityId, Export, SignalId, TidalDb, UserId};
+use crate::{CohortId, EntityId, Error, Export, SignalId, TidalDb, UserId};
 
 /// What a recovery found.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn of(db: &TidalDb) -> Result<Self, Failure> {
-        let unreadable = |error: crate::Error| Failure::new(FailureKind::Refused, chain(&error));
+        let unreadable = |error: Error| Failure::new(FailureKind::Refused, chain(&error));
         Ok(Self {
             export: db.export().map_err(unreadable)?,
             last_sequence: db.last_sequence(),
@@ -76,6 +76,7 @@ pub(crate) fn go_on(
         let files = setup.files_of(disk);
         let db = open(setup, &files)?;
         check_idempotent(&db, recovered)?;
+        check_locked(setup, &files)?;
         oracle.reopened(verdict);
         for operation in further_operations(setup, &db) {
             let id = oracle.begin(&operation);
@@ -153,6 +154,17 @@ fn check_idempotent(db: &TidalDb, recovered: &State) -> Result<(), Failure> {
         return Ok(());
     };
     Err(Failure::new(FailureKind::NotIdempotent, message))
+}
+
+/// As long as there is a handle, a second opener must be told so.
+fn check_locked(setup: &Setup, files: &Arc<dyn FileAccess>) -> Result<(), Failure> {
+    // The lock comes before the storage, so it does not matter which that is.
+    let message = match TidalDb::open(DB_DIR, setup.options().files(Arc::clone(files))) {
+        Err(Error::Locked { .. }) => return Ok(()),
+        Err(error) => chain(&error),
+        Ok(_) => "a second handle was opened beside the first".to_owned(),
+    };
+    Err(Failure::new(FailureKind::NotLocked, message))
 }
 
 /// A few operations that are legal whatever was found: every structure gets something.

@@ -1,0 +1,53 @@
+//! The self-test: every bug is caught by the check that is said to catch it, and nothing is found without one.
+
+use std::time::Duration;
+
+use super::*;
+use crate::testing::SweepReport;
+
+const SEED: u64 = 7;
+const OPERATIONS_LEN: usize = 30;
+
+/// What every bug is planted into.
+fn sweep() -> CrashSweep {
+    CrashSweep::standard(SEED, OPERATIONS_LEN)
+        .images_max(8)
+        .nested_max(12)
+        .nested_images_max(3)
+        .deaths_max(24)
+        .shrink(false)
+}
+
+fn cases(report: &SweepReport) -> u64 {
+    report.images + report.deaths
+}
+
+fn millis(time: Duration) -> u128 {
+    time.as_millis()
+}
+
+#[test]
+fn explore_all() {
+    let only = std::env::var("BUG").ok();
+    for &bug in PlantedBug::ALL {
+        if only.as_ref().is_some_and(|only| !bug.name().contains(only.as_str())) { continue; }
+        let acts = Acts::default();
+        let report = bug.plant(sweep(), &acts).findings_max(if only.is_some() {10} else {1}).run();
+        let kinds: Vec<_> = report.findings.iter().map(|it| it.failure.kind).collect();
+        let ok = kinds.first() == bug.caught_by().first() && !acts.is_empty();
+        println!("{} {bug:30} acts {:5} cases {:6} {:5} ms {kinds:?} expected {:?}", if ok {"ok "} else {"BAD"}, acts.len(), cases(&report), millis(report.elapsed), bug.caught_by());
+        if !ok || only.is_some() {
+            for f in report.findings.iter().take(4) { println!("     {} {}", f.plan.replay_line().split("durability").nth(1).unwrap(), f.failure.to_string().chars().take(1200).collect::<String>()); }
+        }
+    }
+}
+
+#[test]
+fn explore_clean() {
+    for needs in [Needs::Nothing, Needs::NoSyncs, Needs::NoBarriers, Needs::TimedSyncs] {
+        let report = needs.prepare(sweep()).run();
+        println!("{needs:?} {report}");
+    }
+    let report = storage::with_storage(sweep(), |s| s).run();
+    println!("{report}");
+}
