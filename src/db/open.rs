@@ -61,11 +61,6 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
 
     let mut state = LedgerState::new(&options.schema)?;
     let covered = restore::load(&mut state, storage)?;
-    if !covered.log_exists {
-        // A process that was killed may have made the directories and not synced their names.
-        sync_dir(options.files.as_ref(), parent_of(path))?;
-        sync_dir(options.files.as_ref(), path)?;
-    }
     let mut replayed = Replayed::default();
     let signals_len = options.schema.signals().len();
     let recovered = recovery::read(&log_options, covered, |frame| {
@@ -82,7 +77,7 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         leftovers_removed: recovered.leftovers(),
     };
     let (appender, sealed) = recovered.repair()?;
-    confirm_log(storage, covered)?;
+    confirm_log(options, path, storage, covered)?;
 
     let poison = Arc::new(Poison::default());
     let log = Log::new(log_options, Arc::clone(&poison), appender, sealed);
@@ -144,9 +139,26 @@ fn check_schema(options: &Options, storage: &dyn StorageEngine) -> Result<(), Er
 }
 
 /// Tells storage that there is a log, once, so that a missing one is noticed from now on.
-fn confirm_log(storage: &dyn StorageEngine, covered: Covered) -> Result<(), Error> {
+///
+/// Until then the directories may be ones that an earlier open made and did not live to sync.
+fn confirm_log(
+    options: &Options,
+    path: &Path,
+    storage: &dyn StorageEngine,
+    covered: Covered,
+) -> Result<(), Error> {
     if covered.log_exists {
         return Ok(());
+    }
+    let parent = path.parent().map(|parent| {
+        if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        }
+    });
+    for dir in [Some(path), parent].into_iter().flatten() {
+        sync_dir(options.files.as_ref(), dir)?;
     }
     storage.put(
         keys::CHECKPOINT,
@@ -159,20 +171,12 @@ fn put(batch: &mut WriteBatch, key: &[u8], value: Vec<u8>) {
     batch.put(key, keys::seal(key, value));
 }
 
-/// Makes a directory unless there is one, durable under its name.
+/// Makes a directory unless there is one.
 fn create_dir(files: &dyn FileAccess, path: &Path) -> Result<(), Error> {
     if files.list(path).is_ok() {
         return Ok(());
     }
     files
         .create_dir(path)
-        .map_err(|error| Error::io("create directory", path, error))?;
-    sync_dir(files, parent_of(path))
-}
-
-fn parent_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
+        .map_err(|error| Error::io("create directory", path, error))
 }

@@ -3,6 +3,8 @@
 mod clock;
 mod random;
 mod standard;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use clock::{FixedClock, ManualClock, SteppingClock};

@@ -1,6 +1,7 @@
 //! Tests of the handle on a simulated disk: what survives which crash, what a failure leaves, what damage is refused.
 
 mod crash_points;
+mod creation;
 mod damage;
 mod durability;
 mod failures;

@@ -3,11 +3,12 @@
 use std::io::ErrorKind;
 use std::sync::mpsc;
 use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 use super::*;
 use crate::fs::{File, FileLock, OpenMode};
 use crate::testing::sim_disk::Fault;
-use crate::testing::{CrashAction, CrashInjector, CrashPoint, inherit, run_with_crash, scoped_injector};
+use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash, scoped_injector};
 use crate::threads;
 
 /// Runs `body` on `len` threads at once and gives what each returned.
@@ -347,23 +348,59 @@ fn a_crash_on_the_checkpoint_thread_poisons_writes_and_reads_go_on() {
 
 #[test]
 fn the_engines_threads_inherit_the_injector_of_the_thread_that_opens() {
-    let injector = CrashInjector::new(CrashPoint::CheckpointPreFlush, u64::MAX);
-    let guard = scoped_injector(&injector);
+    let (sender, crossed) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let action = CrashAction::call(move |_, _| sender.lock().unwrap().send(()).unwrap());
+    let injector = CrashInjector::with_action(CrashPoint::CheckpointPreFlush, 0, action);
     let disk = SimDisk::new();
     let options = options(&disk, Durability::OperatingSystem)
         .background(Background::OwnThreads)
         .checkpoint_log_bytes(1024);
+    let guard = scoped_injector(&injector);
     let db = TidalDb::open(PATH, options).unwrap();
     drop(guard);
-    let writer = inherit(|| {
-        for i in 0..200 {
-            record(&db, i).unwrap();
-        }
+    // Fewer than would make this thread, which has no injector any more, wait for a checkpoint of its own.
+    for i in 0..15 {
+        record(&db, i).unwrap();
+    }
+    crossed
+        .recv_timeout(Duration::from_secs(60))
+        .expect("a checkpoint on the engine's thread was counted");
+}
+
+#[test]
+fn a_checkpoint_waits_for_an_event_that_is_in_the_log_and_not_yet_applied() {
+    let disk = SimDisk::new();
+    let db = Arc::new(open(&disk, Durability::EverySynced).unwrap());
+    for i in 0..5 {
+        record(&db, i).unwrap();
+    }
+    let (sender, done) = mpsc::channel();
+    let (handle, sender, done) = (Arc::clone(&db), Mutex::new(sender), Arc::new(Mutex::new(done)));
+    let early = Arc::new(Mutex::new(None));
+    let (seen, receiver) = (Arc::clone(&early), Arc::clone(&done));
+    let action = CrashAction::call(move |_, _| {
+        let (handle, sender) = (Arc::clone(&handle), sender.lock().unwrap().clone());
+        threads::spawn("checkpoint", move || {
+            sender.send(handle.checkpoint().unwrap()).unwrap()
+        })
+        .unwrap();
+        // It must not end while the event is half way; how long it is given only matters to a broken engine.
+        *seen.lock().unwrap() = receiver
+            .lock()
+            .unwrap()
+            .recv_timeout(Duration::from_millis(50))
+            .ok();
     });
-    writer();
-    db.close().unwrap();
-    assert!(
-        injector.crossing_count() > 0,
-        "checkpoints on the engine's thread were counted"
+    let injector = CrashInjector::with_action(CrashPoint::WalPreAggregate, 0, action);
+    assert_eq!(run_with_crash(&injector, || record(&db, 5).unwrap()), Ok(6));
+    assert_eq!(
+        *early.lock().unwrap(),
+        None,
+        "a checkpoint ended that covers an event it does not hold"
     );
+    assert_eq!(done.lock().unwrap().recv_timeout(Duration::from_secs(60)), Ok(6));
+    let reopened = open(&crashed(&disk, &ImageChoice::All), Durability::EverySynced).unwrap();
+    assert_eq!(reopened.recovery_report().events_replayed, 0);
+    assert_eq!(reopened.export().unwrap(), state_after(6));
 }

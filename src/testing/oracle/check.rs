@@ -21,6 +21,8 @@ struct FramesFound {
     order: Vec<usize>,
     /// How many settled frames are there.
     settled_len: usize,
+    /// How many events the guaranteed frames have that are not there as a whole.
+    absent_events: u64,
     differences: Vec<Difference>,
 }
 
@@ -29,6 +31,7 @@ impl FramesFound {
         Self {
             order,
             settled_len: oracle.settled.len(),
+            absent_events: 0,
             differences: Vec::new(),
         }
     }
@@ -49,7 +52,7 @@ impl Oracle {
             .iter()
             .map(|frame| (frame.sequence, events_len(&frame.operation)));
         let of_calls = calls.map(|frame| (frame.sequence, events_len(&frame.operation)));
-        let (mut sequence, mut events) = (0, 0);
+        let (mut sequence, mut events) = (0, frames.absent_events);
         for (number, events_len) in of_settled.chain(of_calls) {
             sequence = number.unwrap_or(sequence);
             events += events_len;
@@ -88,7 +91,7 @@ impl Oracle {
         }
     }
 
-    /// `events` is how many the prefix has.
+    /// `events` is how many are to be there.
     fn counts(&self, differences: &[Difference], events: u64) -> Counts {
         let mut faults: BTreeMap<EventId, Fault> = BTreeMap::new();
         for difference in differences {
@@ -225,6 +228,7 @@ impl Oracle {
         Some(FramesFound {
             order: guaranteed[..len - settled_len].to_vec(),
             settled_len,
+            absent_events: order[len..].iter().map(|operation| events_len(operation)).sum(),
             differences,
         })
     }
@@ -254,9 +258,18 @@ impl Oracle {
             .collect();
         let mut differences = self.model_of(&order).compare_frames(found, &others);
         let all = [&order[..], &absent[..]].concat();
+        let guaranteed = &placed.known[..placed.guaranteed_len];
         for difference in &mut differences {
-            if let Some(event) = &mut difference.event {
-                event.sequence = self.sequence_of(event.sequence as usize - 1, &all).unwrap_or(0);
+            let Some(event) = &mut difference.event else {
+                continue;
+            };
+            let place = event.sequence as usize - 1;
+            event.sequence = self.sequence_of(place, &all).unwrap_or(0);
+            let call = place.checked_sub(self.settled.len()).map(|at| all[at]);
+            let is_promised = call.is_none_or(|call| guaranteed.iter().any(|&(_, index)| index == call));
+            if difference.verdict == Fault::Lost && !is_promised {
+                // The rest of its frame is there.
+                difference.verdict = Fault::Half;
             }
         }
         FramesFound {

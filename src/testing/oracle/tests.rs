@@ -16,7 +16,7 @@ const OPERATIONS_LEN: usize = 60;
 /// A call with as many events as `len`, distinct by `seed`.
 fn record(seed: u32, len: usize) -> Operation {
     let event = |index: usize| Event {
-        entity: EntityId(index as u64 % 3),
+        entity: EntityId((u64::from(seed) + index as u64) % 5),
         signal: SignalId(1),
         weight: 1.0 + f64::from(seed) / 64.0 + index as f64 / 1024.0,
         at_ms: 1000 + i64::from(seed) * 100 + index as i64,
@@ -96,7 +96,11 @@ fn after_a_process_crash_a_shorter_state_loses_each_event_of_the_rest() {
                     .map(super::events_len)
                     .sum();
                 assert_eq!(verdict.counts.lost, rest, "{len}: {verdict}");
-                assert_eq!(verdict.counts.recovered + rest, verdict.counts.acknowledged);
+                assert_eq!(
+                    verdict.counts.recovered + rest,
+                    verdict.counts.acknowledged,
+                    "{len}: {verdict}"
+                );
             }
         }
     }

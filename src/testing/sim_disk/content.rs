@@ -8,20 +8,10 @@ use super::keyed;
 #[derive(Clone, Default)]
 pub(super) struct Content(Arc<Inner>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inner {
     bytes: Vec<u8>,
     hash: OnceLock<u128>,
-}
-
-impl Clone for Inner {
-    fn clone(&self) -> Self {
-        // A clone is made in order to be changed.
-        Self {
-            bytes: self.bytes.clone(),
-            hash: OnceLock::new(),
-        }
-    }
 }
 
 impl Content {

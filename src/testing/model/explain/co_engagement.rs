@@ -53,9 +53,12 @@ impl Model {
         }
         for (changed, guess) in replay.guesses(&extras, suspects) {
             match replay.judge(&changed) {
-                Explains::All if self.is_plausible(&guess, suspects) => return guess,
-                Explains::All => implausible = implausible.or(Some(guess)),
-                Explains::APart if in_part.is_none() => {
+                Explains::All if self.is_plausible(&guess, others, suspects) => return guess,
+                // Several events that count twice here and once elsewhere are a coincidence.
+                Explains::All if guess.0.len() == 1 || is_missing(&guess) => {
+                    implausible = implausible.or(Some(guess));
+                }
+                Explains::APart if in_part.is_none() && guess.0.len() == 1 => {
                     let partial = |sight: Sight| Sight {
                         partial: true,
                         ..sight
@@ -69,11 +72,12 @@ impl Model {
     }
 
     /// Whether what is guessed shows in no place of the tiers that is as it should be.
-    fn is_plausible(&self, (guessed, _): &Guess, suspects: &BTreeSet<Sight>) -> bool {
-        guessed.iter().all(|sight| {
-            sight.kind != Kind::Missing
-                || suspects.iter().any(|suspect| suspect.event == sight.event)
-                || self.places_in_tiers(sight.event, sight.kind, &[]).is_empty()
+    fn is_plausible(&self, guess: &Guess, others: &[Arc<Operation>], suspects: &BTreeSet<Sight>) -> bool {
+        guess.0.iter().all(|sight| {
+            suspects
+                .iter()
+                .any(|suspect| (suspect.event, suspect.kind) == (sight.event, sight.kind))
+                || self.places_in_tiers(sight.event, sight.kind, others).is_empty()
         })
     }
 
@@ -229,6 +233,10 @@ impl<'a> Replay<'a> {
         }
         (changed, (sights.into_iter().collect(), None))
     }
+}
+
+fn is_missing(guess: &Guess) -> bool {
+    guess.0.iter().all(|sight| sight.kind == Kind::Missing)
 }
 
 fn frame_of(step: &Step<'_>) -> Option<u64> {

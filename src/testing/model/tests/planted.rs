@@ -54,10 +54,14 @@ fn an_event_that_is_missing_everywhere_is_lost() {
             let without = with_events(&operations, at, |events| drop(events.remove(index)));
             let found = model_of(&without).export();
             let differences = model.compare(&found);
+            // What shows in co-engagement alone may be explained by several events as well.
+            let is_clear = differences
+                .iter()
+                .any(|difference| !matches!(difference.structure, Structure::CoEngagement(_)));
             for difference in &differences {
                 assert_eq!(
-                    (difference.verdict, difference.event),
-                    (Fault::Lost, Some(id)),
+                    (difference.verdict, difference.event.filter(|_| is_clear)),
+                    (Fault::Lost, Some(id).filter(|_| is_clear)),
                     "seed {seed}, event {id}:{}",
                     text(&differences)
                 );
@@ -108,8 +112,12 @@ fn sample() -> (Vec<Operation>, EventId) {
         user: Some(UserId(1)),
         cohorts: vec![CohortId(4), CohortId(5)],
     };
+    let anonymous = Event {
+        user: None,
+        ..event(3, 1.0625, 500)
+    };
     let operations = vec![
-        Operation::Record(vec![event(1, 1.0, 1000), event(2, 1.125, 2000)]),
+        Operation::Record(vec![event(1, 1.0, 1000), event(2, 1.125, 2000), anonymous]),
         Operation::Record(vec![event(1, 1.25, 2500), event(3, 1.375, 3000)]),
         Operation::Record(vec![event(4, 1.5, 3500)]),
     ];
@@ -139,36 +147,18 @@ fn an_event_that_is_missing_in_one_structure_is_half() {
     type Plant = fn(&mut Export, &Export);
     let plants: [(Structure, Plant); 6] = [
         (Structure::Hot, |found, without| {
-            for (state, other) in found
-                .signals
-                .iter_mut()
-                .filter(|state| state.entity.0 == 3)
-                .zip(&without.signals)
-            {
-                let windows = state.windows.clone();
-                *state = other.clone();
-                state.windows = windows;
-            }
-            // The state of the entity is the event alone: without it there are no scores.
-            found.signals.retain(|state| state.entity.0 != 3);
+            let state = &mut found.signals[2];
+            (state.time_ms, state.scores) = (without.signals[2].time_ms, without.signals[2].scores.clone());
         }),
-        (Structure::Warm, |found, _| {
-            let state = found
-                .signals
-                .iter_mut()
-                .find(|state| state.entity.0 == 3)
-                .unwrap();
-            state.windows.iter_mut().for_each(|ring| ring.buckets.clear());
+        (Structure::Warm, |found, without| {
+            found.signals[2].windows = without.signals[2].windows.clone();
         }),
-        (Structure::Cohort(Tier::Hot), |found, _| {
-            found
-                .cohorts
-                .retain(|state| state.cohort.0 != 4 || state.state.entity.0 != 3);
+        (Structure::Cohort(Tier::Hot), |found, without| {
+            let (state, other) = (&mut found.cohorts[2].state, &without.cohorts[2].state);
+            (state.time_ms, state.scores) = (other.time_ms, other.scores.clone());
         }),
-        (Structure::Cohort(Tier::Warm), |found, _| {
-            let cohorts = found.cohorts.iter_mut();
-            let mut cohorts = cohorts.filter(|state| state.cohort.0 == 5 && state.state.entity.0 == 3);
-            cohorts.next().unwrap().state.windows[0].buckets.clear();
+        (Structure::Cohort(Tier::Warm), |found, without| {
+            found.cohorts[2].state.windows = without.cohorts[2].state.windows.clone();
         }),
         (
             Structure::CoEngagement(CoEngagementPart::Ring),
@@ -277,14 +267,14 @@ fn a_lost_eviction_or_takeover_is_a_difference_of_the_edges() {
             dropped.related.remove(at);
             for found in [found, dropped] {
                 let differences = model.compare(&found);
-                let [difference] = &differences[..] else {
-                    panic!("{}", text(&differences))
-                };
-                assert_eq!(
-                    difference.structure,
-                    Structure::CoEngagement(CoEngagementPart::Edges)
-                );
-                assert_eq!(difference.subject, Subject::Item(with.related[at].item));
+                assert!(!differences.is_empty());
+                for difference in &differences {
+                    assert_eq!(
+                        difference.structure,
+                        Structure::CoEngagement(CoEngagementPart::Edges)
+                    );
+                    assert_eq!(difference.subject, Subject::Item(with.related[at].item));
+                }
                 checked += 1;
             }
         }

@@ -110,6 +110,37 @@ fn small_sets_are_enumerated_whole_and_without_repetition() {
 }
 
 #[test]
+fn a_write_of_whole_sectors_has_one_piece_for_each() {
+    let disk = disk_with_sectors(16, &image_of("/f", &[b'.'; 64]));
+    let file = disk.open(path("/f"), OpenMode::Write).unwrap();
+    write(&file, &[b'x'; 32], 16);
+    let choices = disk.choices(DiskModel::Subset, 100, 0);
+    let texts: Vec<_> = choices.choices.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "synced",
+            "all",
+            "only:0=1n",
+            "only:0=1g",
+            "only:0=1n1g",
+            "only:0=1o1n"
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_without_an_earlier_operation_on_its_name_is_not_tried_without_it() {
+    let disk = SimDisk::new();
+    create(&disk, "/tmp");
+    disk.rename(path("/tmp"), path("/f")).unwrap();
+    create(&disk, "/other");
+    let choices = disk.choices(DiskModel::Subset, 100, 0).choices;
+    assert_eq!(choices.len(), 6);
+    assert_eq!(images(&disk, &choices).len(), 6);
+}
+
+#[test]
 fn what_a_budget_leaves_out_is_said() {
     let disk = busy_disk(6);
     let everything = disk.choices(DiskModel::Subset, usize::MAX, 0);
@@ -251,6 +282,40 @@ fn random_fates_of_a_file_do_not_depend_on_what_is_done_to_others() {
         contents.insert(expected);
     }
     assert!(contents.len() > 25, "{}", contents.len());
+}
+
+#[test]
+fn random_choices_keep_little_of_some_files_and_much_of_others() {
+    let disk = SimDisk::from_image(&image_of("/f", b""));
+    let file = disk.open(path("/f"), OpenMode::Write).unwrap();
+    for index in 0..20 {
+        write(&file, b"x", index);
+    }
+    let mut kept: Vec<usize> = (0..200)
+        .map(|seed| match disk.explicit(&ImageChoice::Random { seed }) {
+            ImageChoice::Only { fates, .. } => fates.len(),
+            other => unreachable!("{other} is explicit"),
+        })
+        .collect();
+    kept.sort_unstable();
+    assert!(kept[20] < 8 && kept[180] > 16, "{kept:?}");
+}
+
+#[test]
+fn random_fates_of_files_made_one_after_the_other_under_one_name_differ() {
+    let disk = SimDisk::new();
+    for target in ["/1", "/2", "/3"] {
+        let file = create(&disk, "/tmp");
+        write(&file, b"content", 0);
+        disk.rename(path("/tmp"), path(target)).unwrap();
+        disk.sync_dir(path("/")).unwrap();
+    }
+    let mut contents = BTreeSet::new();
+    for seed in 0..100 {
+        let image = disk.image(&ImageChoice::Random { seed });
+        contents.insert(["/1", "/2", "/3"].map(|file| image.file(file) == Some(b"content")));
+    }
+    assert_eq!(contents.len(), 8);
 }
 
 #[test]

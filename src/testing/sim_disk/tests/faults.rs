@@ -151,6 +151,18 @@ fn a_sync_that_loses_what_was_written_is_not_made_good_by_a_later_one() {
 }
 
 #[test]
+fn what_was_written_after_a_losing_sync_is_there_without_what_it_lost() {
+    let (disk, file) = disk();
+    write(&file, b"N", 0);
+    disk.fail_next(Kind::Sync, Fault::SyncLoses(io::ErrorKind::Other));
+    file.sync().unwrap_err();
+    write(&file, b"W", 2);
+    assert_eq!(disk.image(&choice("drop:")), image_of("/f", b"olW"));
+    assert_eq!(disk.image(&choice("all")), image_of("/f", b"NlW"));
+    assert_eq!(disk.image(&choice("synced")), image_of("/f", b"old"));
+}
+
+#[test]
 fn a_skipped_sync_succeeds_and_does_nothing() {
     let (disk, file) = disk();
     write(&file, b"new", 0);

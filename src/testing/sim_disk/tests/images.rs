@@ -82,6 +82,12 @@ fn removing_takes_everything_below_with_it() {
         image_of("/ab/c", b"3"),
         "a directory takes the place of a file"
     );
+    image.insert_file("/ab", b"4".to_vec());
+    assert_eq!(
+        image,
+        image_of("/ab", b"4"),
+        "a file takes the place of a directory"
+    );
 }
 
 #[test]

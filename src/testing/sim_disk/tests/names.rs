@@ -73,6 +73,13 @@ fn a_renamed_file_has_the_old_name_or_the_new_one() {
     assert_eq!(found_names(&disk), names(&[&["/a"], &["/b"]]));
     disk.sync_dir(path("/")).unwrap();
     assert_eq!(found_names(&disk), names(&[&["/b"]]));
+    write(&disk.open(path("/b"), OpenMode::Write).unwrap(), b"x", 0);
+    let undurable = disk.undurable_of(path("/b")).unwrap();
+    assert_eq!(
+        undurable.len(),
+        1,
+        "what is written under the new name is known by it: {undurable:?}"
+    );
 }
 
 #[test]

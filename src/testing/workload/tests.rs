@@ -1,0 +1,192 @@
+//! The standard workload has what it promises, and operations read back from their text.
+
+use std::collections::BTreeSet;
+
+use super::{Event, Operation, ParseOperationError, Random, STANDARD_NOW_MS, Workload, standard_schema};
+use crate::{CohortId, EntityId, SignalId, UserId};
+
+fn events(workload: &Workload) -> Vec<&Event> {
+    let calls = workload
+        .operations
+        .iter()
+        .filter_map(|operation| match operation {
+            Operation::Record(events) => Some(events),
+            _ => None,
+        });
+    calls.flatten().collect()
+}
+
+#[test]
+fn a_workload_follows_from_its_seed_and_a_shorter_one_is_its_beginning() {
+    let workload = Workload::standard(7, 100);
+    assert_eq!(workload.operations.len(), 100);
+    assert_eq!(workload, Workload::standard(7, 100));
+    assert_ne!(workload, Workload::standard(8, 100));
+    assert_eq!(workload.operations[..33], Workload::standard(7, 33).operations);
+}
+
+#[test]
+fn every_twenty_operations_have_every_kind() {
+    for seed in 0..20 {
+        for operations in Workload::standard(seed, 100).operations.chunks(20) {
+            let count =
+                |is: fn(&Operation) -> bool| operations.iter().filter(|operation| is(operation)).count();
+            assert_eq!(
+                count(|operation| matches!(operation, Operation::Record(events) if events.len() == 1)),
+                9
+            );
+            assert_eq!(
+                count(|operation| matches!(operation, Operation::Record(events) if events.len() > 1)),
+                3
+            );
+            assert_eq!(count(Operation::is_collection_change), 5);
+            assert_eq!(count(|operation| *operation == Operation::Sync), 1);
+            assert_eq!(count(|operation| *operation == Operation::Checkpoint), 1);
+            assert_eq!(count(Operation::is_frame), 13);
+        }
+    }
+}
+
+#[test]
+fn events_are_recognisable_and_of_every_sort() {
+    for seed in 0..10 {
+        let workload = Workload::standard(seed, 200);
+        let events = events(&workload);
+        let weights: BTreeSet<u64> = events.iter().map(|event| event.weight.abs().to_bits()).collect();
+        assert_eq!(weights.len(), events.len(), "no two weights are the same");
+        let is_some = |is: &dyn Fn(&Event) -> bool| events.iter().any(|event| is(event));
+        for entity in [0, u64::MAX] {
+            assert!(is_some(&|event| event.entity == EntityId(entity)));
+            assert!(is_some(&|event| event.user == Some(UserId(entity))));
+            assert!(is_some(&|event| event.cohorts.contains(&CohortId(entity))));
+        }
+        for signal in 0..5 {
+            assert!(is_some(&|event| event.signal == SignalId(signal)));
+        }
+        assert!(is_some(&|event| event.weight < 0.0));
+        assert!(is_some(&|event| event.user.is_none()));
+        assert!(is_some(&|event| event.cohorts.len() > 2));
+        assert!(is_some(&|event| event.at_ms < STANDARD_NOW_MS - 86_400_000));
+        assert!(!events.is_sorted_by_key(|event| event.at_ms));
+    }
+}
+
+#[test]
+fn a_long_workload_stays_within_the_skew() {
+    let workload = Workload::standard(1, 20_000);
+    assert!(
+        events(&workload)
+            .iter()
+            .all(|event| event.at_ms < STANDARD_NOW_MS + 3_600_000)
+    );
+}
+
+#[test]
+fn the_standard_schema_is_valid() {
+    assert!(standard_schema().validate().is_ok());
+}
+
+#[test]
+fn every_operation_reads_back_from_its_text() {
+    for seed in 0..20 {
+        let workload = Workload::standard(seed, 200);
+        let text = workload.to_string();
+        assert!(!text.contains('\n'), "a workload is one line");
+        assert_eq!(text.parse(), Ok(workload.clone()));
+        for operation in workload.operations {
+            let token = operation.to_string();
+            assert!(!token.contains(char::is_whitespace), "{token}");
+            assert_eq!(token.parse(), Ok(operation));
+        }
+    }
+}
+
+#[test]
+fn odd_names_and_weights_read_back_exactly() {
+    let mut random = Random::new(11);
+    for _ in 0..500 {
+        let name: Vec<u8> = (0..random.below(6)).map(|_| random.next() as u8).collect();
+        let event = Event {
+            entity: EntityId(random.next()),
+            signal: SignalId(random.next() as u16),
+            weight: match f64::from_bits(random.next()) {
+                weight if weight.is_nan() => -0.0,
+                weight => weight,
+            },
+            at_ms: random.next() as i64,
+            user: random.chance(1, 2).then(|| UserId(random.next())),
+            cohorts: (0..random.below(3)).map(|_| CohortId(random.next())).collect(),
+        };
+        for operation in [
+            Operation::CreateCollection(name.clone()),
+            Operation::RemoveFromCollection(name, EntityId(random.next())),
+            Operation::Record(vec![event.clone(), event.clone()]),
+        ] {
+            assert_eq!(operation.to_string().parse(), Ok(operation));
+        }
+        let Ok(Operation::Record(read)) = Operation::Record(vec![event.clone()]).to_string().parse() else {
+            panic!("it was read back above")
+        };
+        assert_eq!(
+            read[0].weight.to_bits(),
+            event.weight.to_bits(),
+            "signed zeros too"
+        );
+    }
+    assert_eq!("record:".parse(), Ok(Operation::Record(Vec::new())));
+}
+
+#[test]
+fn tokens_have_their_golden_text() {
+    let event = Event {
+        entity: EntityId(7),
+        signal: SignalId(1),
+        weight: -1.5,
+        at_ms: -20,
+        user: Some(UserId(3)),
+        cohorts: vec![CohortId(4), CohortId(4)],
+    };
+    let operations = vec![
+        Operation::Record(vec![event.clone(), Event { user: None, ..event }]),
+        Operation::AddToCollection(b"to \xffwatch".to_vec(), EntityId(9)),
+        Operation::ForgetUser(UserId(1)),
+        Operation::Sync,
+    ];
+    assert_eq!(
+        Workload { operations }.to_string(),
+        "record:1,7,-20,-1.5,u3,c4,c4+1,7,-20,-1.5,c4,c4 add:to%20%ffwatch,9 forget-user:1 sync"
+    );
+}
+
+#[test]
+fn what_is_no_operation_is_refused_with_the_token() {
+    for token in [
+        "",
+        "sync:",
+        "sink",
+        "record",
+        "record:1,2,3",
+        "record:1,2,3,x",
+        "record:65536,2,3,1",
+        "record:1,2,3,1,u1,u2",
+        "record:1,2,3,1,c1,u2",
+        "record:1,2,3,1,7",
+        "record:1,2,3,1+",
+        "add:a",
+        "add:a,x",
+        "add:a b,1",
+        "create:%f",
+        "create:%zz",
+        "create:ä",
+        "forget-entity:-1",
+    ] {
+        let error: ParseOperationError = token.parse::<Operation>().unwrap_err();
+        assert_eq!(error.token, token);
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("{token:?} is no operation: "))
+        );
+    }
+    assert!("sync nonsense".parse::<Workload>().is_err());
+}
