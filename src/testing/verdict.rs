@@ -312,7 +312,7 @@ pub enum FailureKind {
     CannotGoOn,
     /// A second opener was not told that the database is open already.
     NotLocked,
-    /// A lock, an open file or a thread is left after the database was dropped or closed.
+    /// A lock, an open file, a thread or a segment that nothing needs is left after the database was dropped or closed.
     LeftBehind,
     /// Dropping the handle changed something on the disk.
     DropWrote,

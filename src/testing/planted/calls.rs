@@ -41,7 +41,7 @@ pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSwe
                     Box::new(PlantedCalls {
                         bug,
                         acts: acts.clone(),
-                        run: runs.fetch_add(1, Ordering::Relaxed),
+                        is_first_run: runs.fetch_add(1, Ordering::Relaxed) == 0,
                         frames: 0,
                         held: None,
                     })
@@ -63,8 +63,7 @@ fn changed_options(
 struct PlantedCalls {
     bug: PlantedBug,
     acts: Acts,
-    /// How many runs there were before.
-    run: u64,
+    is_first_run: bool,
     /// How many frames were asked for.
     frames: u64,
     /// What was acknowledged and is still to be done.
@@ -100,9 +99,9 @@ impl Calls for PlantedCalls {
                 operation.apply(db)?;
                 Err(Error::invalid("weight", "what was given", "nobody likes it"))
             }
-            (PlantedBug::RunsDiffer, _) if self.run > 1 && self.frames > 2 => {
+            (PlantedBug::RunsDiffer, _) if !self.is_first_run && self.frames > 2 => {
                 self.acts.count();
-                Ok(None)
+                Err(Error::Closed)
             }
             (_, Operation::Record(events)) => self.record(db, events),
             _ => operation.apply(db),

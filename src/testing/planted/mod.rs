@@ -162,10 +162,10 @@ planted_bugs! {
         "every event synced: acknowledged is durable", [AcknowledgedBeforeDurable, Lost];
     /// Every third sync of a segment does nothing.
     ThirdSegmentSyncSkipped: Files, Nothing,
-        "every event synced: acknowledged is durable, at any time", [AcknowledgedBeforeDurable];
+        "every event synced: acknowledged is durable, at any time", [AcknowledgedBeforeDurable, Lost];
     /// Writes of segments are done after the sync that was to make them durable.
     WrittenAfterSync: Files, Nothing,
-        "acknowledged once it is synced, not only asked for", [AcknowledgedBeforeDurable];
+        "acknowledged once it is synced, not only asked for", [AcknowledgedBeforeDurable, Lost];
     /// Timed syncs of segments do nothing.
     TimedSyncSkipped: Files, TimedSyncs,
         "synced every n ms: `durable_sequence()` is durable", [AcknowledgedBeforeDurable, Lost];
@@ -174,25 +174,25 @@ planted_bugs! {
         "a segment is synced before it is renamed", [Refused];
     /// The segment that is full is not synced.
     SealingSyncSkipped: Files, NoBarriers,
-        "the old segment is synced before its successor takes a frame", [Refused];
+        "the old segment is synced before its successor takes a frame", [AcknowledgedBeforeDurable, Refused];
     /// What is there is not synced at open.
     OpeningSyncSkipped: Files, Nothing,
-        "open syncs what is there", [Diverged];
+        "open syncs what is there", [Refused, Diverged];
     /// Syncs of the store's files do nothing.
     StoreSyncSkipped: Files, Nothing,
-        "storage is flushed before a change of a collection is acknowledged", [AcknowledgedBeforeDurable];
+        "storage is flushed before a change of a collection is acknowledged", [AcknowledgedBeforeDurable, Lost, Refused];
     /// A new file of the store is not synced before it has its name.
     StoreHeaderSyncSkipped: Files, Nothing,
         "the store's file is synced before it is renamed", [Refused];
     /// Syncs of the log's directory do nothing.
     LogDirectorySyncSkipped: Files, Nothing,
-        "the log's directory is synced before the first frame", [AcknowledgedBeforeDurable];
+        "the log's directory is synced before the first frame", [AcknowledgedBeforeDurable, Lost, Refused];
     /// Syncs of the store's directory do nothing.
     StoreDirectorySyncSkipped: Files, Nothing,
-        "flush is power-safe, the names of files included", [AcknowledgedBeforeDurable];
+        "flush is power-safe, the names of files included", [AcknowledgedBeforeDurable, Refused];
     /// Syncs of the other directories do nothing.
     DatabaseDirectorySyncSkipped: Files, Nothing,
-        "the database's directories are durable before the first frame", [AcknowledgedBeforeDurable];
+        "the database's directories are durable before the first frame", [AcknowledgedBeforeDurable, Lost, Refused];
     /// A thread that nobody watches syncs segments.
     UnwatchedThread: Files, Nothing,
         "threads are spawned by one helper and inherit the injector", [Unwatched];
@@ -204,7 +204,7 @@ planted_bugs! {
         "made under a temporary name", [Refused];
     /// What is removed stays.
     RemovalSkipped: Files, Nothing,
-        "leftover temporary files are removed", [NotIdempotent];
+        "covered segments are deleted", [LeftBehind];
     /// Segments are removed that no checkpoint covers.
     SegmentRemovedEarly: Files, Nothing,
         "only covered segments are deleted; a segment missing above N is an error", [Refused];
@@ -225,28 +225,28 @@ planted_bugs! {
         "an acknowledgement waits until every earlier frame is written", [Lost];
     /// Half of a write is done, and all of it reported.
     ShortWriteHidden: Files, Nothing,
-        "a frame is wholly there", [Lost];
+        "a frame is wholly there", [Refused, Lost];
     /// A bit of a segment is wrong.
     SegmentBitFlipped: Files, Nothing,
-        "a flipped bit is refused or cut, never wrong state, never silent where synced was promised", [Lost, Refused];
+        "a flipped bit is refused or cut, never wrong state, never silent where synced was promised", [Refused, Lost];
     /// A bit of the store is wrong.
     StoreBitFlipped: Files, Nothing,
         "nothing is read from the store that was not written", [Refused];
     /// Cutting a file does nothing.
-    TruncationSkipped: Files, Nothing,
-        "a torn tail is cut", [NotIdempotent];
+    TruncationSkipped: Files, NoSyncs,
+        "a torn tail is cut", [CannotGoOn];
     /// Dropping the handle syncs.
     DropSyncs: Files, Nothing,
         "`Drop` changes no durable state", [DropWrote];
     /// Writes and syncs that failed are reported as done.
     WriteErrorSwallowed: Files, Nothing,
-        "any failed write or sync poisons", [AcknowledgedAfterDeath];
+        "any failed write or sync poisons", [LifeAfterDeath, AcknowledgedAfterDeath];
     /// A write that failed is tried again.
     WriteRetried: Files, Nothing,
         "after a failure nothing is retried", [LifeAfterDeath];
     /// An error while reading is shown as the end of the file.
     ReadErrorAsEnd: Files, Nothing,
-        "an error while reading is no torn tail: open fails with it", [Lost];
+        "an error while reading is no torn tail: open fails with it", [Refused, Lost];
     /// The store's files are read as they were when they were opened.
     StaleRead: Files, Nothing,
         "what was written is read", [CannotGoOn];
@@ -267,7 +267,7 @@ planted_bugs! {
         "a log without its storage is an error", [Refused];
     /// The store is an older one at open.
     StoreRolledBack: Files, Nothing,
-        "continuity is required above N", [Refused];
+        "continuity is required above N", [Lost, Refused];
 
     /// The checkpoint's batch is applied operation by operation.
     CheckpointOneByOne: Storage, Nothing,
@@ -280,7 +280,7 @@ planted_bugs! {
         "state and N are written together: N is not behind", [Doubled];
     /// The checkpoint's number is not written: replay does again what its state has.
     CheckpointNumberDropped: Storage, Nothing,
-        "every frame with a number above N is replayed exactly once", [Doubled];
+        "every frame with a number above N is replayed exactly once", [Refused, Doubled];
     /// The log's marker is written, and the log trimmed, before the checkpoint.
     CheckpointDeferred: Storage, Nothing,
         "the checkpoint is flushed before the marker and before segments are deleted", [Refused];
@@ -289,13 +289,13 @@ planted_bugs! {
         "no checkpoint means replay from the start", [Refused];
     /// A checkpoint does not overwrite the states that are there.
     OverwriteIgnored: Storage, Nothing,
-        "a put replaces the value", [Lost];
+        "a put replaces the value", [CannotGoOn, Lost];
     /// The members of a deleted collection go one by one.
     CollectionDeletedInParts: Storage, Nothing,
         "each change of a collection is atomic", [Wrong];
     /// Flushes do nothing.
     FlushSkipped: Storage, Nothing,
-        "`flush` is power-safe when it returns", [AcknowledgedBeforeDurable];
+        "`flush` is power-safe when it returns", [AcknowledgedBeforeDurable, Lost, Refused];
     /// The identity is not flushed before the first segment.
     FirstFlushSkipped: Storage, Nothing,
         "database id and schema are flushed before the first segment", [Refused];
@@ -311,12 +311,9 @@ planted_bugs! {
     /// A scan shows a pair that has another prefix.
     ScanTooLong: Storage, Nothing,
         "`scan_prefix` shows what has the prefix and nothing else", [Refused];
-    /// A scan is in descending order.
-    ScanReversed: Storage, Nothing,
-        "`scan_prefix` is in byte order", [Wrong];
     /// A scan leaves out its last pair.
     ScanWithoutLast: Storage, Nothing,
-        "`scan_prefix` shows all that has the prefix", [Lost];
+        "`scan_prefix` shows all that has the prefix", [Refused, Lost];
     /// What failed in storage is reported as done.
     StorageErrorSwallowed: Storage, Nothing,
         "any failed storage call poisons", [AcknowledgedAfterDeath];
@@ -334,7 +331,7 @@ planted_bugs! {
     CallTwice: Calls, Nothing,
         "an event is never applied twice", [Doubled];
     /// Every third frame is acknowledged and not recorded.
-    CallDropped: Calls, Nothing,
+    CallDropped: Calls, NoSyncs,
         "no hole", [Lost];
     /// A batch is recorded in two calls.
     CallSplit: Calls, Nothing,
@@ -359,7 +356,7 @@ planted_bugs! {
         "with one caller a run is deterministic to the byte", [DeathsDisagree];
     /// Later runs do less than the first.
     RunsDiffer: Calls, Nothing,
-        "a crash that is never reached is no pass", [NeverReached];
+        "a crash that is never reached is no pass", [DeathsDisagree, NeverReached];
 }
 
 impl fmt::Display for PlantedBug {

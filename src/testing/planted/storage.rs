@@ -115,7 +115,6 @@ fn make(bug: PlantedBug, acts: &Acts) -> Box<dyn StorageBug> {
         PlantedBug::DeleteIgnored => Box::new(DeleteIgnored(acts)),
         PlantedBug::KeysCut => Box::new(KeysCut(acts)),
         PlantedBug::ScanTooLong => Box::new(WrongScan(Wrong::TooLong, acts)),
-        PlantedBug::ScanReversed => Box::new(WrongScan(Wrong::Reversed, acts)),
         PlantedBug::ScanWithoutLast => Box::new(WrongScan(Wrong::WithoutLast, acts)),
         PlantedBug::StorageErrorSwallowed => Box::new(StorageErrorSwallowed(acts)),
         _ => unreachable!("{bug} is no bug of the storage"),
@@ -425,7 +424,6 @@ struct WrongScan(Wrong, Acts);
 enum Wrong {
     /// With the pair after the last one.
     TooLong,
-    Reversed,
     WithoutLast,
 }
 
@@ -441,15 +439,11 @@ impl StorageBug for WrongScan {
                     pairs.push(after);
                 }
             }
-            Wrong::Reversed if pairs.len() > 1 => {
-                self.1.count();
-                pairs.reverse();
+            Wrong::WithoutLast => {
+                if pairs.pop().is_some() {
+                    self.1.count();
+                }
             }
-            Wrong::WithoutLast if !pairs.is_empty() => {
-                self.1.count();
-                pairs.pop();
-            }
-            Wrong::Reversed | Wrong::WithoutLast => {}
         }
         Ok(Box::new(pairs.into_iter().map(Ok)))
     }

@@ -42,7 +42,7 @@ use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
 pub(crate) use conduct::first_failing;
 pub(crate) use limits::Limits;
-pub(crate) use setup::{Calls, DB_DIR, Setup};
+pub(crate) use setup::{Calls, Setup};
 
 type Report = dyn Fn(&Progress) + Send + Sync;
 

@@ -77,7 +77,7 @@ pub(crate) fn go_on(
         let db = open(setup, &files)?;
         check_idempotent(&db, recovered)?;
         check_locked(setup, &files)?;
-        oracle.reopened(verdict);
+        let db = retry(setup, &files, db, &mut oracle, verdict)?;
         for operation in further_operations(setup, &db) {
             let id = oracle.begin(&operation);
             let result = operation.apply(&db);
@@ -102,6 +102,7 @@ pub(crate) fn go_on(
         if closed.export != going.export {
             check(&oracle, &closed, "after close and reopening")?;
         }
+        check_trimmed(&db)?;
         drop(db);
         check_left_behind(disk, files)
     })
@@ -154,6 +155,52 @@ fn check_idempotent(db: &TidalDb, recovered: &State) -> Result<(), Failure> {
         return Ok(());
     };
     Err(Failure::new(FailureKind::NotIdempotent, message))
+}
+
+/// Does what was lost once more, as its callers will, and dies right after it: what of the first time was cut or left
+/// aside must not come back.
+fn retry(
+    setup: &Setup,
+    files: &Arc<dyn FileAccess>,
+    db: TidalDb,
+    oracle: &mut Oracle,
+    verdict: &Verdict,
+) -> Result<TidalDb, Failure> {
+    let missing = oracle.missing(verdict);
+    oracle.reopened(verdict);
+    if missing.is_empty() {
+        return Ok(db);
+    }
+    for operation in missing {
+        let id = oracle.begin(&operation);
+        let result = operation.apply(&db);
+        oracle.ended(id, &result);
+        match result {
+            // It was in flight, so nobody knows that it was possible.
+            Ok(_) | Err(Error::UnknownCollection { .. } | Error::CollectionExists { .. }) => {}
+            Err(error) => {
+                let message = format_args!("{operation} once more: {}", chain(&error));
+                return Err(Failure::new(FailureKind::CannotGoOn, message));
+            }
+        }
+    }
+    drop(db);
+    let db = open(setup, files)?;
+    let state = State::of(&db)?;
+    check(oracle, &state, "after what was lost was done once more")?;
+    oracle.reopened(&state.judged_by(oracle, Death::ProcessCrash));
+    Ok(db)
+}
+
+/// A close leaves no segment that its checkpoint covers: the one that was being written, and one more if the markers of
+/// the end did not fit.
+fn check_trimmed(db: &TidalDb) -> Result<(), Failure> {
+    let found = db.recovery_report().segments_found;
+    if found <= 2 {
+        return Ok(());
+    }
+    let message = format_args!("{found} segments after close, though the checkpoint covers what is in them");
+    Err(Failure::new(FailureKind::LeftBehind, message))
 }
 
 /// As long as there is a handle, a second opener must be told so.

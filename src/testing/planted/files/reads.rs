@@ -1,6 +1,7 @@
 //! Reads that do not give what is there, do not end, or end the process.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -83,7 +84,8 @@ impl FileBug for AtLeftover {
         if let Some(name) = names.iter().find(|name| role(name) == Role::NewSegment) {
             self.acts.count();
             match self.then {
-                Then::Panic => panic!("nobody expects {name}"),
+                // As a panic, but for what it would print.
+                Then::Panic => resume_unwind(Box::new(format!("nobody expects {name}"))),
                 Then::Hang => loop {
                     thread::park();
                 },
