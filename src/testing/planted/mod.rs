@@ -176,7 +176,7 @@ planted_bugs! {
     SealingSyncSkipped: Files, NoBarriers,
         "the old segment is synced before its successor takes a frame", [AcknowledgedBeforeDurable, Refused];
     /// What is there is not synced at open.
-    OpeningSyncSkipped: Files, Nothing,
+    OpeningSyncSkipped: Files, NoSyncs,
         "open syncs what is there", [Refused, Diverged];
     /// Syncs of the store's files do nothing.
     StoreSyncSkipped: Files, Nothing,
