@@ -111,9 +111,10 @@ impl HotTier {
         &self.cells[first_slot * len..][..slots_len * len]
     }
 
-    /// Replaces consecutive slots by what [`raw`](Self::raw) gave.
-    pub(super) fn set_raw(&mut self, first_slot: usize, cells: &[u64]) {
-        self.cells[first_slot * cells_len(&self.half_lives)..][..cells.len()].copy_from_slice(cells);
+    /// Appends slots with what [`raw`](Self::raw) gave.
+    pub(super) fn push_raw(&mut self, cells: &[u64]) {
+        reserve_eighth(&mut self.cells, cells.len());
+        self.cells.extend_from_slice(cells);
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -200,9 +200,10 @@ impl WarmTier {
         &self.cells[first_slot * self.cells_len..][..slots_len * self.cells_len]
     }
 
-    /// Replaces consecutive slots by what [`raw`](Self::raw) gave.
-    pub(super) fn set_raw(&mut self, first_slot: usize, cells: &[u32]) {
-        self.cells[first_slot * self.cells_len..][..cells.len()].copy_from_slice(cells);
+    /// Appends slots with what [`raw`](Self::raw) gave.
+    pub(super) fn push_raw(&mut self, cells: &[u32]) {
+        reserve_eighth(&mut self.cells, cells.len());
+        self.cells.extend_from_slice(cells);
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -139,7 +139,10 @@ impl<T> fmt::Display for NotCrashed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { point, crossing, .. } = self;
         match &self.why {
-            WhyNot::NeverFired => write!(f, "no crash at {point}#{crossing}: it was never crossed that often")?,
+            WhyNot::NeverFired => write!(
+                f,
+                "no crash at {point}#{crossing}: it was never crossed that often"
+            )?,
             WhyNot::NothingCrossed => write!(f, "no crash at {point}#{crossing}: the run tests nothing")?,
             WhyNot::OnAnotherThread(thread) => write!(
                 f,
@@ -234,9 +237,7 @@ pub fn run_to_crash<T>(
             };
             not(why, Some(value))
         }
-        Err(payload) if injector.has_fired() => {
-            not(WhyNot::ReplacedByPanic(panic_message(&*payload)), None)
-        }
+        Err(payload) if injector.has_fired() => not(WhyNot::ReplacedByPanic(panic_message(&*payload)), None),
         Err(payload) => resume_unwind(payload),
     }
 }

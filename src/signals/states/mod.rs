@@ -297,10 +297,7 @@ impl<K: StateKey> StateTable<K> {
         let shard = shard
             .get_mut()
             .map_err(|_| "a thread panicked in the page's shard")?;
-        let mut copies = PageCopies::new(Arc::clone(&self.shapes));
-        page::decode(shape, place, value, &mut copies)?;
-        let (signal, page, slices) = copies.page(0);
-        shard.restore_page(signal, page as usize, &slices, shape)
+        shard.restore_page(place, value, shape)
     }
 
     fn shape(&self, signal: SignalId) -> Result<&Shape, Error> {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::copies::{PageCopies, PageSlices};
 use super::key::{KeyHash, StateKey};
-use super::{PAGE_SLOTS, Shape};
+use super::{PAGE_SLOTS, Shape, page};
 use crate::signals::hot::HotTier;
 use crate::signals::warm::WarmTier;
 use crate::signals::{allocated_bytes, reserve_eighth};
@@ -134,14 +134,25 @@ impl<K: StateKey> Shard<K> {
         Some(self.copies.take())
     }
 
-    /// Replaces the page after the last one of `signal` by the one in `slices`, clean.
+    /// Adds the page that `value` holds, clean. It must be the one after the last of its signal.
     pub(super) fn restore_page(
         &mut self,
-        signal: SignalId,
-        page: usize,
-        slices: &PageSlices<'_, K>,
+        place: page::Place,
+        value: &[u8],
         shape: &Shape,
     ) -> Result<(), &'static str> {
+        // No fence is under way while a checkpoint is loaded, so the room for copies is free.
+        self.copies.clear();
+        let restored =
+            page::decode(shape, place, value, &mut self.copies).and_then(|()| self.push_copied(shape));
+        self.copies.clear();
+        restored
+    }
+
+    /// Adds the page that was copied.
+    fn push_copied(&mut self, shape: &Shape) -> Result<(), &'static str> {
+        let (signal, page, slices) = self.copies.page(0);
+        let page = page as usize;
         let states =
             self.signals[usize::from(signal.0)].get_or_insert_with(|| Box::new(SignalStates::new(shape)));
         if page != states.occupied.len() {
@@ -153,8 +164,7 @@ impl<K: StateKey> Shard<K> {
                 return Err("a key has two slots");
             }
         }
-        states.add_page();
-        states.fill_page(page, slices);
+        states.push_page(&slices);
         Ok(())
     }
 
@@ -270,22 +280,27 @@ impl<K: StateKey> SignalStates<K> {
         self.keys.resize(self.keys.len() + PAGE_SLOTS, K::default());
         self.hot.grow(PAGE_SLOTS);
         self.warm.grow(PAGE_SLOTS);
-        self.occupied.push(0);
-        let words_len = self.occupied.len().div_ceil(u64::BITS as usize);
-        self.dirty.resize(words_len, 0);
-        self.pending.resize(words_len, 0);
+        self.push_page_bits(0);
     }
 
-    /// Fills the last page, just added, and gives its free slots to the free list. The index is the caller's.
-    fn fill_page(&mut self, page: usize, slices: &PageSlices<'_, K>) {
-        let first_slot = page * PAGE_SLOTS;
-        self.keys[first_slot..][..PAGE_SLOTS].copy_from_slice(slices.keys);
-        self.occupied[page] = slices.occupied;
-        self.hot.set_raw(first_slot, slices.hot);
-        self.warm.set_raw(first_slot, slices.warm);
+    /// Adds the page in `slices`, its free slots in the free list. The index is the caller's.
+    fn push_page(&mut self, slices: &PageSlices<'_, K>) {
+        let first_slot = self.keys.len();
+        reserve_eighth(&mut self.keys, PAGE_SLOTS);
+        self.keys.extend_from_slice(slices.keys);
+        self.hot.push_raw(slices.hot);
+        self.warm.push_raw(slices.warm);
+        self.push_page_bits(slices.occupied);
         let slots = first_slot..first_slot + PAGE_SLOTS;
         let free = slots.filter(|slot| slices.occupied & occupied_bit(*slot) == 0);
         self.free.extend(free.map(|slot| Reverse(slot as u32)));
+    }
+
+    fn push_page_bits(&mut self, occupied: u32) {
+        self.occupied.push(occupied);
+        let words_len = self.occupied.len().div_ceil(u64::BITS as usize);
+        self.dirty.resize(words_len, 0);
+        self.pending.resize(words_len, 0);
     }
 
     /// To be called before a slot of `page` changes: what a fence captured of it goes to `copies` first.

@@ -157,12 +157,13 @@ fn a_full_count_stays_full() {
     tier.increment(0, 500);
     let mut cells = tier.raw(0, 1).to_vec();
     cells[2] = u32::MAX - 1;
-    tier.set_raw(0, &cells);
-    tier.increment(0, 500);
-    tier.increment(0, 500);
-    tier.increment(0, 1500);
-    assert_eq!(tier.count(0, 0, 1, 500), u64::from(u32::MAX));
-    assert_eq!(tier.count(0, 0, 2, 1500), u64::from(u32::MAX) + 1);
+    let full = 2;
+    tier.push_raw(&cells);
+    tier.increment(full, 500);
+    tier.increment(full, 500);
+    tier.increment(full, 1500);
+    assert_eq!(tier.count(full, 0, 1, 500), u64::from(u32::MAX));
+    assert_eq!(tier.count(full, 0, 2, 1500), u64::from(u32::MAX) + 1);
 }
 
 #[test]

@@ -176,9 +176,7 @@ impl FromStr for Plan {
             let image = word("image")?.ok_or_else(|| missing("image"))?;
             crashes.push(Crash {
                 site: site.parse()?,
-                image: image
-                    .parse()
-                    .map_err(|error| ParsePlanError::new(image, error))?,
+                image: image.parse().map_err(|error| ParsePlanError::new(image, error))?,
             });
         }
         if crashes.len() > CRASHES_MAX {

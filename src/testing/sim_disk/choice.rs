@@ -85,6 +85,19 @@ pub enum Piece {
     Zeros,
 }
 
+impl ImageChoice {
+    /// Whether an image of this choice may have something of the operation with this ordinal, if that is not durable.
+    pub(crate) fn keeps(&self, ordinal: u64) -> bool {
+        match self {
+            Self::Synced => false,
+            Self::All | Self::Random { .. } => true,
+            Self::Prefix { before, torn } => ordinal < *before || (ordinal == *before && torn.is_some()),
+            Self::Drop { fates, .. } => fates.get(&ordinal) != Some(&Fate::Lost),
+            Self::Only { fates, .. } => fates.get(&ordinal).is_some_and(|fate| *fate != Fate::Lost),
+        }
+    }
+}
+
 impl Tear {
     /// A tear of runs of equal pieces from the write's beginning on; pieces beyond the runs are old.
     pub fn new(runs: impl IntoIterator<Item = (u32, Piece)>) -> Self {

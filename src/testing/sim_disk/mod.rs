@@ -175,7 +175,12 @@ impl SimDisk {
     }
 
     /// A disk that has come to `model` by what `journal` says.
-    fn resumed(start: Arc<Image>, sector_bytes: u32, journal: Vec<recording::Entry>, model: model::Model) -> Self {
+    fn resumed(
+        start: Arc<Image>,
+        sector_bytes: u32,
+        journal: Vec<recording::Entry>,
+        model: model::Model,
+    ) -> Self {
         let options = SimDiskOptions {
             sector_bytes,
             ..SimDiskOptions::default()

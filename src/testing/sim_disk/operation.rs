@@ -62,6 +62,12 @@ impl DiskOperationKind {
         !matches!(self, Self::Open | Self::Read | Self::Len | Self::List)
     }
 
+    /// Whether the operation only makes something durable. So what a crash after it may leave, a crash before it may
+    /// have left too.
+    pub fn is_sync(self) -> bool {
+        matches!(self, Self::Sync | Self::SyncDir)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Open => "open",

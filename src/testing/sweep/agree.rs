@@ -117,7 +117,13 @@ struct Left {
 }
 
 fn agree(setup: &Setup, plan: &Plan, test: &str) -> Result<Agreement, Failure> {
-    let [Crash { site, image: ImageChoice::All }] = plan.crashes[..] else {
+    let [
+        Crash {
+            site,
+            image: ImageChoice::All,
+        },
+    ] = plan.crashes[..]
+    else {
         let message = "ways to die are compared of plans with one crash, which leaves everything written";
         return Err(Failure::new(FailureKind::NeverReached, message));
     };
@@ -307,7 +313,14 @@ fn die_in_child(plan: &Plan, test: &str, dir: &Path, way: Way) -> Result<(), Fai
     let executable = env::current_exe().map_err(io_failure)?;
     let mut child = Command::new(executable)
         .args([name, "--exact", "--nocapture", "--include-ignored"])
-        .env(CHILD_VARIABLE, format!("{}\n{}\n{plan}", if way == Way::Abort { "abort" } else { "park" }, dir.display()))
+        .env(
+            CHILD_VARIABLE,
+            format!(
+                "{}\n{}\n{plan}",
+                if way == Way::Abort { "abort" } else { "park" },
+                dir.display()
+            ),
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -382,7 +395,10 @@ impl TempDir {
 }
 
 impl Drop for TempDir {
-    #[expect(clippy::disallowed_methods, reason = "the kit's own directory, whatever is in it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the kit's own directory, whatever is in it"
+    )]
     fn drop(&mut self) {
         // One that stays is no reason to fail.
         std::fs::remove_dir_all(&self.0).ok();

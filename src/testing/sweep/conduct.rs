@@ -368,7 +368,8 @@ impl Running {
                 site.failures.clone_from(&tally.failures);
             }
         }
-        let counted = |count: &dyn Fn(CrashPoint) -> u64| CrashPoint::ALL.map(|point| (point, count(point))).to_vec();
+        let counted =
+            |count: &dyn Fn(CrashPoint) -> u64| CrashPoint::ALL.map(|point| (point, count(point))).to_vec();
         let in_work = |point| run.crossings.iter().filter(|it| it.point == point).count() as u64;
         let in_recoveries = |point: CrashPoint| {
             let count = explored.recovery_crossings.get(point.name());

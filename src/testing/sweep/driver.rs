@@ -128,7 +128,9 @@ impl Journal {
         let pages = &mut *pages;
         let mut known = match pages.known.last() {
             Some(known) => known.clone(),
-            None => unreachable!("a journal begins with what is known at first, and is not written after it was taken"),
+            None => unreachable!(
+                "a journal begins with what is known at first, and is not written after it was taken"
+            ),
         };
         let learned = learn(&mut known, &mut pages.operations);
         pages.known.push(known);

@@ -12,7 +12,7 @@ use super::watch::Beat;
 use crate::testing::SimDisk;
 use crate::testing::oracle::{Death, Verdict};
 use crate::testing::plan::{Crash, Site};
-use crate::testing::sim_disk::{DiskModel, ImageBuilder, ImageChoice, Recording, Side};
+use crate::testing::sim_disk::{DiskModel, DiskOperationKind, ImageBuilder, ImageChoice, Recording, Side};
 use crate::testing::verdict::{Failure, FailureKind};
 
 /// One worker's view of a sweep.
@@ -68,7 +68,7 @@ pub(crate) struct Ticket {
 }
 
 impl Explorer<'_> {
-    /// Tries the images of one moment of the work. Gives a ticket for each that nobody had seen before.
+    /// Tries the images of one moment of the work. Gives a ticket for each disk that nobody had seen before.
     pub(crate) fn moment(
         &self,
         builder: &mut ImageBuilder,
@@ -86,18 +86,20 @@ impl Explorer<'_> {
                 continue;
             }
             let death = death_of(&choice);
-            let mut crashes = vec![Crash {
-                site,
-                image: choice,
-            }];
+            let mut crashes = vec![Crash { site, image: choice }];
             let mut case = Case {
                 is_unsettled: death == Death::ProcessCrash,
                 crashes: &mut crashes,
                 known: moment.known,
                 depth_left: 0,
             };
-            let is_new = self.visit(builder, &mut case, Expected::Legal(death), &mut tally);
-            if is_new && let Some(crash) = crashes.pop() {
+            let image = self.visit(builder, &mut case, Expected::Legal(death), &mut tally);
+            // The disk of a process that died holds more than its image as long as something on it is not durable.
+            let is_more = death == Death::ProcessCrash && !builder.undurable().is_empty();
+            let disk = if is_more { !image } else { image };
+            if self.shared.nests_first(disk)
+                && let Some(crash) = crashes.pop()
+            {
                 tickets.push(Ticket { moment, crash });
             }
         }
@@ -137,14 +139,14 @@ impl Explorer<'_> {
     }
 
     /// Builds the image of the last crash of `case`, recovers it unless that was done before, and judges the outcome.
-    /// True if nobody had seen the image before.
+    /// Gives the hash of the image.
     fn visit(
         &self,
         builder: &ImageBuilder,
         case: &mut Case<'_>,
         expected: Expected<'_>,
         tally: &mut Tally,
-    ) -> bool {
+    ) -> u128 {
         let Some(Crash { image: choice, .. }) = case.crashes.last() else {
             unreachable!("a case is made with a crash")
         };
@@ -155,7 +157,7 @@ impl Explorer<'_> {
         Counters::add(&counters.images);
         if let Some(outcome) = self.shared.outcome_of(hash) {
             self.judge(&outcome, case, expected, tally);
-            return false;
+            return hash;
         }
         self.beat.begin(case.crashes);
         // The disk of a process that died is needed as it is only where its recovery is crashed in.
@@ -171,8 +173,7 @@ impl Explorer<'_> {
             Err(failure) => Err(Arc::new(failure)),
         };
         Counters::add(&counters.recoveries);
-        let is_new = self.shared.keep_outcome(hash, &outcome);
-        if is_new {
+        if self.shared.keep_outcome(hash, &outcome) {
             tally.distinct += 1;
             Counters::add(&counters.distinct);
         }
@@ -190,7 +191,7 @@ impl Explorer<'_> {
                 self.inside(&recording, start, state, case, tally);
             }
         }
-        is_new
+        hash
     }
 
     /// Crashes at every operation of a recovery that came to `state`.
@@ -208,41 +209,69 @@ impl Explorer<'_> {
         let limits = &self.shared.limits;
         let end = recording.len();
         let mut builder = recording.images();
-        for position in start..=end {
+        // The operation that a new image must hold; none where nothing is known of the instant before.
+        let mut since = None;
+        for (position, operation) in (start..=end).zip([None].into_iter().chain(kinds(recording, start))) {
             seek(&mut builder, position);
-            let site = site_at(position, start);
-            for choice in choices(
-                &builder,
-                limits.nested_images_max,
-                limits.seed,
-                &mut tally.left_out,
-            ) {
+            // What is expected changes when the recovery returns.
+            if case.is_unsettled && position == end {
+                since = None;
+            }
+            let is_sync = operation.is_some_and(DiskOperationKind::is_sync);
+            let mut left_out = 0;
+            let choices = choices(&builder, limits.nested_images_max, limits.seed, &mut left_out);
+            tally.left_out = tally.left_out.saturating_add(left_out);
+            for choice in choices {
+                let is_repeated = since.is_some_and(|ordinal| is_sync || !choice.keeps(ordinal));
+                if is_repeated {
+                    continue;
+                }
                 if self.shared.is_over() {
                     tally.left_out += 1;
                     continue;
                 }
-                let death = death_of(&choice);
-                // Until it returns, a recovery promises no more than the work did.
-                let expected = if case.is_unsettled && death == Death::PowerLoss && position < end {
-                    Expected::Legal(Death::PowerLoss)
-                } else {
-                    Expected::Same(state)
-                };
-                case.crashes.push(Crash {
-                    site,
-                    image: choice,
-                });
-                let mut deeper = Case {
-                    is_unsettled: case.is_unsettled && death == Death::ProcessCrash,
-                    crashes: &mut *case.crashes,
-                    known: case.known,
-                    depth_left: case.depth_left - 1,
-                };
-                self.visit(&builder, &mut deeper, expected, tally);
-                Counters::add(&self.shared.counters.nested_recoveries);
-                case.crashes.pop();
+                self.inside_at(&builder, choice, start, end, state, case, tally);
             }
+            since = (left_out == 0).then_some(position);
         }
+    }
+
+    /// Crashes in a recovery with this choice, where the builder stands.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the loop's body, and the loop's variables"
+    )]
+    fn inside_at(
+        &self,
+        builder: &ImageBuilder,
+        choice: ImageChoice,
+        start: u64,
+        end: u64,
+        state: &Interned,
+        case: &mut Case<'_>,
+        tally: &mut Tally,
+    ) {
+        let position = builder.position();
+        let death = death_of(&choice);
+        // Until it returns, a recovery promises no more than the work did.
+        let expected = if case.is_unsettled && death == Death::PowerLoss && position < end {
+            Expected::Legal(Death::PowerLoss)
+        } else {
+            Expected::Same(state)
+        };
+        case.crashes.push(Crash {
+            site: site_at(position, start),
+            image: choice,
+        });
+        let mut deeper = Case {
+            is_unsettled: case.is_unsettled && death == Death::ProcessCrash,
+            crashes: &mut *case.crashes,
+            known: case.known,
+            depth_left: case.depth_left - 1,
+        };
+        self.visit(builder, &mut deeper, expected, tally);
+        Counters::add(&self.shared.counters.nested_recoveries);
+        case.crashes.pop();
     }
 
     /// Says whether the outcome is what it must be; gives the oracle's verdict if it is.
@@ -310,6 +339,12 @@ pub(crate) fn disk_of(builder: &ImageBuilder, choice: &ImageChoice) -> SimDisk {
         ImageChoice::All => builder.disk(),
         _ => SimDisk::from_image(&builder.image(choice)),
     }
+}
+
+/// The kinds of the operations from `start` on.
+fn kinds(recording: &Recording, start: u64) -> impl Iterator<Item = Option<DiskOperationKind>> + '_ {
+    let operations = recording.operations().skip(start as usize);
+    operations.map(|operation| Some(operation.kind))
 }
 
 /// Goes to the instant at which `position` operations are done.

@@ -52,7 +52,10 @@ impl Default for Limits {
 }
 
 /// The one place of the kit that looks at the clock of the machine: to stop in time and to tell how long it took.
-#[expect(clippy::disallowed_methods, reason = "a run is measured in the time of whoever waits for it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a run is measured in the time of whoever waits for it"
+)]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

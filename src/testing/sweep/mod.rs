@@ -244,7 +244,11 @@ impl CrashSweep {
 
     /// Calls `report` on the calling thread whenever `interval` has passed.
     #[must_use]
-    pub fn progress(mut self, interval: Duration, report: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+    pub fn progress(
+        mut self,
+        interval: Duration,
+        report: impl Fn(&Progress) + Send + Sync + 'static,
+    ) -> Self {
         self.progress = Some((interval, Arc::new(report)));
         self
     }

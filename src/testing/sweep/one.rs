@@ -254,7 +254,10 @@ pub(crate) fn die(setup: &Setup, run: &Recorded, site: Site) -> Result<(), Failu
         }
     };
     if !disk.is_gone() {
-        let message = format_args!("the device did not die at {site}; {}", Crossed::of(&died.crossings));
+        let message = format_args!(
+            "the device did not die at {site}; {}",
+            Crossed::of(&died.crossings)
+        );
         return Err(Failure::new(FailureKind::NeverReached, message));
     }
     if let Some(failure) = died.failures.first() {

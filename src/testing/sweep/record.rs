@@ -66,7 +66,11 @@ impl Recorded {
     }
 
     /// Records what `run` does on `disk`. What is known at first is `oracle`.
-    pub(crate) fn of<T>(disk: &SimDisk, oracle: Oracle, run: impl FnOnce(&Journal) -> T) -> (Self, Option<T>) {
+    pub(crate) fn of<T>(
+        disk: &SimDisk,
+        oracle: Oracle,
+        run: impl FnOnce(&Journal) -> T,
+    ) -> (Self, Option<T>) {
         let start = disk.operations_len();
         let journal = Journal::of(disk, oracle);
         let outcome = {
@@ -175,7 +179,10 @@ fn sites(journaled: &Journaled, crossings: &[Crossing], start: u64) -> Vec<(Site
     };
     let mut passed = 0;
     let end = (None, crossings.len());
-    let marks = journaled.marks.iter().map(|(mark, before)| (Some(*mark), *before));
+    let marks = journaled
+        .marks
+        .iter()
+        .map(|(mark, before)| (Some(*mark), *before));
     for (mark, crossings_before) in marks.chain([end]) {
         while passed < crossings_before {
             let crossing = &crossings[passed];

@@ -94,7 +94,10 @@ pub(crate) fn go_on(
             return Err(Failure::new(FailureKind::CannotGoOn, message));
         }
         if !disk.locks_held().is_empty() {
-            return Err(Failure::new(FailureKind::LeftBehind, "the lock is held after close"));
+            return Err(Failure::new(
+                FailureKind::LeftBehind,
+                "the lock is held after close",
+            ));
         }
         drop(db);
         let db = open(setup, &files)?;

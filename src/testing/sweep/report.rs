@@ -64,7 +64,10 @@ impl fmt::Display for LeftOut {
         let counts = [
             (self.sites as u128, "sites"),
             (self.images, "combinations of what was not durable"),
-            (self.recoveries as u128, "images whose recovery was not crashed in"),
+            (
+                self.recoveries as u128,
+                "images whose recovery was not crashed in",
+            ),
             (self.nested_images, "combinations in recoveries"),
             (self.deaths as u128, "deaths of the device under the running work"),
         ];
@@ -274,11 +277,19 @@ impl fmt::Display for SweepReport {
             self.per_second()
         )?;
         for (index, (point, count)) in self.crossings.iter().enumerate() {
-            write!(f, "{}{point} {count}", if index == 0 { "crossings: " } else { ", " })?;
+            write!(
+                f,
+                "{}{point} {count}",
+                if index == 0 { "crossings: " } else { ", " }
+            )?;
         }
         f.write_str("\n")?;
         for (index, (kind, count)) in self.disk_operations.iter().enumerate() {
-            write!(f, "{}{kind} {count}", if index == 0 { "disk operations: " } else { ", " })?;
+            write!(
+                f,
+                "{}{kind} {count}",
+                if index == 0 { "disk operations: " } else { ", " }
+            )?;
         }
         write!(f, "\n{}\n{}; seed {}", self.coverage, self.left_out, self.seed)
     }

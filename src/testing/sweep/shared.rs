@@ -62,7 +62,7 @@ pub(crate) struct Shared {
     outcomes: Sharded<HashMap<u128, Outcome>>,
     /// The images after recovery from which going on was tried.
     gone_on: Sharded<HashSet<u128>>,
-    /// The images whose recovery was crashed in.
+    /// The disks whose recovery is crashed in.
     nested: Sharded<HashSet<u128>>,
     states: Mutex<States>,
     judged: Mutex<Judged>,
@@ -122,9 +122,9 @@ impl Shared {
         self.gone_on.of(disk).insert(disk)
     }
 
-    /// Whether this is the first call for this image.
-    pub(crate) fn nests_first(&self, image: u128) -> bool {
-        self.nested.of(image).insert(image)
+    /// Whether this is the first call for this disk, before recovery.
+    pub(crate) fn nests_first(&self, disk: u128) -> bool {
+        self.nested.of(disk).insert(disk)
     }
 
     pub(crate) fn intern(&self, state: State) -> Interned {

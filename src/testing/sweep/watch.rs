@@ -129,8 +129,8 @@ impl Progress {
         );
         let recoveries = counters.recoveries.load(Ordering::Relaxed);
         let by_time = shared.limits.time.map(|time| time.saturating_sub(elapsed));
-        let by_steps = (done > 0 && total >= done)
-            .then(|| elapsed.mul_f64((total - done) as f64 / done as f64));
+        let by_steps =
+            (done > 0 && total >= done).then(|| elapsed.mul_f64((total - done) as f64 / done as f64));
         Self {
             phase,
             done,
