@@ -345,7 +345,10 @@ impl Oracle {
             frame.progress != Progress::Refused && !verdict.frames_found.contains(index)
         });
         let frame = frame.map(|(_, frame)| (*frame.operation).clone());
-        frame.into_iter().chain(self.changes.missing(&verdict.changes_found)).collect()
+        frame
+            .into_iter()
+            .chain(self.changes.missing(&verdict.changes_found))
+            .collect()
     }
 
     /// Goes on with the recovered database that `verdict` is about: what it found is settled, and durable, for opening

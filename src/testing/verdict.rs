@@ -332,6 +332,29 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every kind, in the order of the declaration.
+    pub const ALL: [Self; 19] = [
+        Self::NeverReached,
+        Self::Unwatched,
+        Self::Refused,
+        Self::Lost,
+        Self::Doubled,
+        Self::Half,
+        Self::Wrong,
+        Self::NotIdempotent,
+        Self::Diverged,
+        Self::CannotGoOn,
+        Self::NotLocked,
+        Self::LeftBehind,
+        Self::DropWrote,
+        Self::AcknowledgedBeforeDurable,
+        Self::LifeAfterDeath,
+        Self::AcknowledgedAfterDeath,
+        Self::Panicked,
+        Self::Hang,
+        Self::DeathsDisagree,
+    ];
+
     /// The name, as reports print it.
     pub const fn name(self) -> &'static str {
         match self {

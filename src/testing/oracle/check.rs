@@ -250,7 +250,9 @@ impl Oracle {
             }
         }
         // Of those that are equally near the one that explains the most.
-        let explained = nearest.into_iter().map(|(_, order)| self.explained(placed, order, found));
+        let explained = nearest
+            .into_iter()
+            .map(|(_, order)| self.explained(placed, order, found));
         let explains = |found: &FramesFound| found.differences.iter().filter(|it| it.event.is_some()).count();
         explained
             .rev()

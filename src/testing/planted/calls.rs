@@ -78,7 +78,9 @@ impl Calls for PlantedCalls {
             (PlantedBug::AcknowledgedFirst, _) if operation.is_frame() => {
                 self.acts.count();
                 // Nobody hears of it if that fails.
-                self.held.replace(operation.clone()).map(|held| held.apply(db).ok());
+                self.held
+                    .replace(operation.clone())
+                    .map(|held| held.apply(db).ok());
                 Ok(None)
             }
             (PlantedBug::CallTwice, _) if is_third => {

@@ -18,7 +18,94 @@
 //! assert_eq!(report.findings[0].failure.kind, PlantedBug::SegmentSyncSkipped.caught_by()[0]);
 //! ```
 //!
-//! TABLE
+//! # What is broken, and what finds it
+//! The check is the kind of the first finding, then kinds that a sweep that looks for nothing else finds as well.
+//!
+//! | promise | bug | check |
+//! |---|---|---|
+//! | every event synced: acknowledged is durable | [`SegmentSyncSkipped`](PlantedBug::SegmentSyncSkipped) | acknowledged before durable, lost |
+//! | every event synced: acknowledged is durable, at any time | [`ThirdSegmentSyncSkipped`](PlantedBug::ThirdSegmentSyncSkipped) | acknowledged before durable, lost |
+//! | acknowledged once it is synced, not only asked for | [`WrittenAfterSync`](PlantedBug::WrittenAfterSync) | acknowledged before durable, lost |
+//! | synced every n ms: `durable_sequence()` is durable | [`TimedSyncSkipped`](PlantedBug::TimedSyncSkipped) | acknowledged before durable, lost |
+//! | a segment is synced before it is renamed | [`SegmentHeaderSyncSkipped`](PlantedBug::SegmentHeaderSyncSkipped) | does not open |
+//! | the old segment is synced before its successor takes a frame | [`SealingSyncSkipped`](PlantedBug::SealingSyncSkipped) | acknowledged before durable, does not open |
+//! | open syncs what is there: what it found stays found | [`StoreOpeningSyncSkipped`](PlantedBug::StoreOpeningSyncSkipped) | diverged |
+//! | open syncs what is there | [`OpeningSyncSkipped`](PlantedBug::OpeningSyncSkipped) | does not open |
+//! | storage is flushed before a change of a collection is acknowledged | [`StoreSyncSkipped`](PlantedBug::StoreSyncSkipped) | acknowledged before durable, lost, does not open |
+//! | the store's file is synced before it is renamed | [`StoreHeaderSyncSkipped`](PlantedBug::StoreHeaderSyncSkipped) | does not open |
+//! | the log's directory is synced before the first frame | [`LogDirectorySyncSkipped`](PlantedBug::LogDirectorySyncSkipped) | acknowledged before durable, lost, does not open |
+//! | flush is power-safe, the names of files included | [`StoreDirectorySyncSkipped`](PlantedBug::StoreDirectorySyncSkipped) | acknowledged before durable, does not open |
+//! | the database's directories are durable before the first frame | [`DatabaseDirectorySyncSkipped`](PlantedBug::DatabaseDirectorySyncSkipped) | acknowledged before durable, lost, does not open |
+//! | threads are spawned by one helper and inherit the injector | [`UnwatchedThread`](PlantedBug::UnwatchedThread) | unwatched thread |
+//! | made under a temporary name, synced, then renamed | [`RenamedBeforeSync`](PlantedBug::RenamedBeforeSync) | does not open |
+//! | made under a temporary name | [`TemporaryNameSkipped`](PlantedBug::TemporaryNameSkipped) | does not open |
+//! | a crash inside open, twice, changes nothing | [`OldNameKept`](PlantedBug::OldNameKept) | not idempotent |
+//! | covered segments are deleted | [`RemovalSkipped`](PlantedBug::RemovalSkipped) | left behind |
+//! | only covered segments are deleted; a segment missing above N is an error | [`SegmentRemovedEarly`](PlantedBug::SegmentRemovedEarly) | does not open |
+//! | a second opener is told `Locked` | [`LockAlwaysGranted`](PlantedBug::LockAlwaysGranted) | not locked |
+//! | `Drop` and `close` unlock explicitly | [`LockLeftBehind`](PlantedBug::LockLeftBehind) | left behind |
+//! | nothing of a dropped handle is left | [`FileLeftOpen`](PlantedBug::FileLeftOpen) | left behind |
+//! | no user-space buffer holds an acknowledged event | [`WriteDeferred`](PlantedBug::WriteDeferred) | lost |
+//! | an acknowledgement waits until every earlier frame is written | [`WritesSwapped`](PlantedBug::WritesSwapped) | lost |
+//! | a frame is wholly there | [`ShortWriteHidden`](PlantedBug::ShortWriteHidden) | does not open, lost |
+//! | a flipped bit is refused or cut, never wrong state, never silent where synced was promised | [`SegmentBitFlipped`](PlantedBug::SegmentBitFlipped) | does not open, lost |
+//! | nothing is read from the store that was not written | [`StoreBitFlipped`](PlantedBug::StoreBitFlipped) | does not open |
+//! | a torn tail is cut | [`TruncationSkipped`](PlantedBug::TruncationSkipped) | cannot go on |
+//! | `Drop` changes no durable state | [`DropSyncs`](PlantedBug::DropSyncs) | drop wrote |
+//! | any failed write or sync poisons | [`WriteErrorSwallowed`](PlantedBug::WriteErrorSwallowed) | life after death, acknowledged after death |
+//! | after a failure nothing is retried | [`WriteRetried`](PlantedBug::WriteRetried) | life after death |
+//! | an error while reading is no torn tail: open fails with it | [`ReadErrorAsEnd`](PlantedBug::ReadErrorAsEnd) | does not open, lost |
+//! | what was written is read | [`StaleRead`](PlantedBug::StaleRead) | cannot go on |
+//! | nothing read from disk can make it panic | [`LeftoverPanics`](PlantedBug::LeftoverPanics) | panicked |
+//! | nothing read from disk can make it loop | [`LeftoverHangs`](PlantedBug::LeftoverHangs) | hang |
+//! | acknowledged events survive | [`LastSegmentLost`](PlantedBug::LastSegmentLost) | lost |
+//! | a missing log is an error, and no fresh database | [`LogLost`](PlantedBug::LogLost) | does not open |
+//! | a log without its storage is an error | [`StoreLost`](PlantedBug::StoreLost) | does not open |
+//! | continuity is required above N | [`StoreRolledBack`](PlantedBug::StoreRolledBack) | lost, does not open |
+//! | `write_batch` is atomic | [`CheckpointOneByOne`](PlantedBug::CheckpointOneByOne) | doubled |
+//! | state and N are written together: N is not ahead | [`CheckpointNumberFirst`](PlantedBug::CheckpointNumberFirst) | lost |
+//! | state and N are written together: N is not behind | [`CheckpointNumberLast`](PlantedBug::CheckpointNumberLast) | doubled |
+//! | every frame with a number above N is replayed exactly once | [`CheckpointNumberDropped`](PlantedBug::CheckpointNumberDropped) | does not open, doubled |
+//! | the checkpoint is flushed before the marker and before segments are deleted | [`CheckpointDeferred`](PlantedBug::CheckpointDeferred) | does not open |
+//! | no checkpoint means replay from the start | [`CheckpointForgotten`](PlantedBug::CheckpointForgotten) | does not open |
+//! | a put replaces the value | [`OverwriteIgnored`](PlantedBug::OverwriteIgnored) | cannot go on, half |
+//! | each change of a collection is atomic | [`CollectionDeletedInParts`](PlantedBug::CollectionDeletedInParts) | lost, wrong |
+//! | `flush` is power-safe when it returns | [`FlushSkipped`](PlantedBug::FlushSkipped) | acknowledged before durable, lost, does not open |
+//! | database id and schema are flushed before the first segment | [`FirstFlushSkipped`](PlantedBug::FirstFlushSkipped) | does not open |
+//! | storage writes survive a process crash once they return | [`PutDeferred`](PlantedBug::PutDeferred) | cannot go on, lost |
+//! | a deleted key is gone | [`DeleteIgnored`](PlantedBug::DeleteIgnored) | wrong |
+//! | names that are prefixes of one another are never confused | [`KeysCut`](PlantedBug::KeysCut) | does not open |
+//! | `scan_prefix` shows what has the prefix and nothing else | [`ScanTooLong`](PlantedBug::ScanTooLong) | does not open |
+//! | `scan_prefix` shows all that has the prefix | [`ScanWithoutLast`](PlantedBug::ScanWithoutLast) | does not open, lost |
+//! | any failed storage call poisons | [`StorageErrorSwallowed`](PlantedBug::StorageErrorSwallowed) | life after death, acknowledged after death |
+//! | acknowledged last, after everything else | [`AcknowledgedFirst`](PlantedBug::AcknowledgedFirst) | lost |
+//! | the policy in force is the one that was chosen | [`WeakerPolicy`](PlantedBug::WeakerPolicy) | acknowledged before durable, lost |
+//! | `sync` makes everything acknowledged durable | [`SyncDropped`](PlantedBug::SyncDropped) | acknowledged before durable, lost |
+//! | an event is never applied twice | [`CallTwice`](PlantedBug::CallTwice) | doubled |
+//! | no hole | [`CallDropped`](PlantedBug::CallDropped) | lost |
+//! | one call is one frame, wholly there or wholly absent | [`CallSplit`](PlantedBug::CallSplit) | half |
+//! | user rings and co-engagement apply in log order | [`BatchReversed`](PlantedBug::BatchReversed) | wrong |
+//! | cohorts are fed from the same frame | [`CohortsDropped`](PlantedBug::CohortsDropped) | half |
+//! | co-engagement is fed from the same frame | [`UserDropped`](PlantedBug::UserDropped) | half |
+//! | an error before the log leaves the state unchanged | [`RefusedAndDone`](PlantedBug::RefusedAndDone) | wrong |
+//! | another database's files are an error of their own | [`OtherDatabase`](PlantedBug::OtherDatabase) | does not open |
+//! | with one caller a run is deterministic to the byte | [`RandomBytes`](PlantedBug::RandomBytes) | deaths disagree |
+//! | a crash that is never reached is no pass | [`RunsDiffer`](PlantedBug::RunsDiffer) | deaths disagree, never reached |
+//!
+//! # What is not planted
+//! These change what is done, and no promise is broken by it. Sweeps with them in it were seen to find nothing:
+//!
+//! - A scan in another order: what is loaded from one goes by its key. Storage that promises an order is held to it by
+//!   the conformance suite.
+//! - A write done twice, or a sync more than was asked for: the same bytes are at the same place.
+//! - Zeros ahead of the log that are not written, or garbage in their place: what follows the last frame is never trusted.
+//! - A torn tail of the log that is not cut: the next segment's header says where this one ends. In the store, which goes
+//!   on in the same file, it matters: [`TruncationSkipped`](PlantedBug::TruncationSkipped).
+//! - A frame copied behind the last one: its sequence number is wrong there. A replay that is done twice is planted in the
+//!   checkpoint's number instead.
+//!
+//! Some promises lie inside of the handle, where no wrapper reaches: what threads may see of each other, that sums agree
+//! in any order, what is said of arguments that are refused. The tests of the parts concerned break those.
 
 mod calls;
 mod files;
@@ -175,9 +262,12 @@ planted_bugs! {
     /// The segment that is full is not synced.
     SealingSyncSkipped: Files, NoBarriers,
         "the old segment is synced before its successor takes a frame", [AcknowledgedBeforeDurable, Refused];
+    /// What is there of the store is not synced at open.
+    StoreOpeningSyncSkipped: Files, NoSyncs,
+        "open syncs what is there: what it found stays found", [Diverged];
     /// What is there is not synced at open.
     OpeningSyncSkipped: Files, NoSyncs,
-        "open syncs what is there", [Refused, Diverged];
+        "open syncs what is there", [Refused];
     /// Syncs of the store's files do nothing.
     StoreSyncSkipped: Files, Nothing,
         "storage is flushed before a change of a collection is acknowledged", [AcknowledgedBeforeDurable, Lost, Refused];
@@ -202,6 +292,9 @@ planted_bugs! {
     /// A new file is made under its final name.
     TemporaryNameSkipped: Files, Nothing,
         "made under a temporary name", [Refused];
+    /// A file that is renamed keeps its old name as well.
+    OldNameKept: Files, Nothing,
+        "a crash inside open, twice, changes nothing", [NotIdempotent];
     /// What is removed stays.
     RemovalSkipped: Files, Nothing,
         "covered segments are deleted", [LeftBehind];
@@ -289,10 +382,10 @@ planted_bugs! {
         "no checkpoint means replay from the start", [Refused];
     /// A checkpoint does not overwrite the states that are there.
     OverwriteIgnored: Storage, Nothing,
-        "a put replaces the value", [CannotGoOn, Lost];
+        "a put replaces the value", [CannotGoOn, Half];
     /// The members of a deleted collection go one by one.
     CollectionDeletedInParts: Storage, Nothing,
-        "each change of a collection is atomic", [Wrong];
+        "each change of a collection is atomic", [Lost, Wrong];
     /// Flushes do nothing.
     FlushSkipped: Storage, Nothing,
         "`flush` is power-safe when it returns", [AcknowledgedBeforeDurable, Lost, Refused];
@@ -301,7 +394,7 @@ planted_bugs! {
         "database id and schema are flushed before the first segment", [Refused];
     /// A put stays in memory until the next write.
     PutDeferred: Storage, NoSyncs,
-        "storage writes survive a process crash once they return", [Lost];
+        "storage writes survive a process crash once they return", [CannotGoOn, Lost];
     /// Deletions do nothing.
     DeleteIgnored: Storage, Nothing,
         "a deleted key is gone", [Wrong];
@@ -316,7 +409,7 @@ planted_bugs! {
         "`scan_prefix` shows all that has the prefix", [Refused, Lost];
     /// What failed in storage is reported as done.
     StorageErrorSwallowed: Storage, Nothing,
-        "any failed storage call poisons", [AcknowledgedAfterDeath];
+        "any failed storage call poisons", [LifeAfterDeath, AcknowledgedAfterDeath];
 
     /// A call is acknowledged, and made with the next one.
     AcknowledgedFirst: Calls, Nothing,

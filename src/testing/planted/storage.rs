@@ -75,6 +75,18 @@ pub(super) fn with_storage(
     })
 }
 
+/// The wrapper with no bug in it.
+#[cfg(test)]
+pub(super) fn with_nothing_wrong(inner: Arc<dyn StorageEngine>) -> Arc<dyn StorageEngine> {
+    #[derive(Debug)]
+    struct Nothing;
+    impl StorageBug for Nothing {}
+    Arc::new(PlantedStorage {
+        inner,
+        bug: Box::new(Nothing),
+    })
+}
+
 fn embedded(setup: &Setup, files: Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>> {
     let options = setup.options();
     let store_options = FileStoreOptions {
@@ -206,7 +218,9 @@ impl StorageBug for InParts {
         self.1.count();
         let operations = batch.into_operations();
         if matches!(self.0, Parts::OneByOne) {
-            return operations.into_iter().try_for_each(|operation| write_one(store, operation));
+            return operations
+                .into_iter()
+                .try_for_each(|operation| write_one(store, operation));
         }
         let (number, state): (Vec<_>, Vec<_>) = operations.into_iter().partition(is_number);
         let (number, state) = (batch_of(number), batch_of(state));

@@ -35,13 +35,13 @@ enum Role {
 
 impl Role {
     fn of(path: &Path) -> Self {
-        let text = |name: Option<&std::ffi::OsStr>| name.and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        let (dir, name) = (text(path.parent().and_then(Path::file_name)), text(path.file_name()));
-        match (dir.as_str(), name.ends_with(".tmp")) {
-            ("log", false) => Self::Segment,
-            ("log", true) => Self::NewSegment,
-            ("store", false) => Self::StoreFile,
-            ("store", true) => Self::NewStoreFile,
+        let dir = path.parent().and_then(Path::file_name);
+        let is_temporary = path.extension().is_some_and(|extension| extension == "tmp");
+        match (dir.and_then(|name| name.to_str()), is_temporary) {
+            (Some("log"), false) => Self::Segment,
+            (Some("log"), true) => Self::NewSegment,
+            (Some("store"), false) => Self::StoreFile,
+            (Some("store"), true) => Self::NewStoreFile,
             _ => Self::Other,
         }
     }
@@ -140,6 +140,15 @@ pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSwe
     })
 }
 
+/// The wrapper with no bug in it.
+#[cfg(test)]
+pub(super) fn with_nothing_wrong(sweep: CrashSweep) -> CrashSweep {
+    #[derive(Debug)]
+    struct Nothing;
+    impl FileBug for Nothing {}
+    sweep.files(|files| Arc::new(PlantedFiles::new(files, Arc::new(Nothing))))
+}
+
 fn make(bug: PlantedBug, acts: &Acts, backup: &rollback::Backup) -> Arc<dyn FileBug> {
     let acts = acts.clone();
     let made = syncs::make(bug, &acts)
@@ -208,7 +217,8 @@ impl FileAccess for PlantedFiles {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let target = self.target(from);
-        self.bug.rename(self.inner.as_ref(), from, to, target.as_deref())?;
+        self.bug
+            .rename(self.inner.as_ref(), from, to, target.as_deref())?;
         if let Some(target) = target {
             *target.path.lock().unwrap_or_else(PoisonError::into_inner) = to.to_path_buf();
         }

@@ -13,6 +13,7 @@ pub(super) fn make(bug: PlantedBug, acts: &Acts) -> Option<Arc<dyn FileBug>> {
     Some(match bug {
         PlantedBug::RenamedBeforeSync => Arc::new(RenamedBeforeSync { acts }),
         PlantedBug::TemporaryNameSkipped => Arc::new(TemporaryNameSkipped { acts }),
+        PlantedBug::OldNameKept => Arc::new(OldNameKept { acts }),
         PlantedBug::RemovalSkipped => Arc::new(RemovalSkipped { acts }),
         PlantedBug::SegmentRemovedEarly => Arc::new(SegmentRemovedEarly { acts }),
         PlantedBug::LockAlwaysGranted => Arc::new(LockAlwaysGranted { acts }),
@@ -79,6 +80,20 @@ impl FileBug for TemporaryNameSkipped {
             return Ok(());
         }
         files.rename(from, to)
+    }
+}
+
+/// A file that is renamed leaves an empty one under its old name.
+#[derive(Debug)]
+struct OldNameKept {
+    acts: Acts,
+}
+
+impl FileBug for OldNameKept {
+    fn rename(&self, files: &dyn FileAccess, from: &Path, to: &Path, _: Option<&Target>) -> io::Result<()> {
+        files.rename(from, to)?;
+        self.acts.count();
+        files.open(from, OpenMode::Create).map(drop)
     }
 }
 

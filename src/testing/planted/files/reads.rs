@@ -43,7 +43,8 @@ impl FileBug for ReadErrorAsEnd {
             self.acts.count();
             return Ok(0);
         }
-        file.inner.read_at(&mut buffer[..(READABLE_BYTES - offset) as usize], offset)
+        file.inner
+            .read_at(&mut buffer[..(READABLE_BYTES - offset) as usize], offset)
     }
 }
 

@@ -57,7 +57,10 @@ impl FileBug for SegmentsLost {
         let lost = if self.all {
             &segments[..]
         } else {
-            segments.get(1..).and_then(<[_]>::last).map_or(&[][..], std::slice::from_ref)
+            segments
+                .get(1..)
+                .and_then(<[_]>::last)
+                .map_or(&[][..], std::slice::from_ref)
         };
         remove(files, lost, &self.acts);
     }

@@ -31,6 +31,10 @@ pub(super) fn make(bug: PlantedBug, acts: &Acts) -> Option<Arc<dyn FileBug>> {
         PlantedBug::StoreSyncSkipped => skipped(|file| file.role() == Role::StoreFile, 1),
         PlantedBug::StoreHeaderSyncSkipped => skipped(|file| file.role() == Role::NewStoreFile, 1),
         PlantedBug::OpeningSyncSkipped => skipped(|file| file.mode == OpenMode::Write, 1),
+        PlantedBug::StoreOpeningSyncSkipped => skipped(
+            |file| file.mode == OpenMode::Write && file.role() == Role::StoreFile,
+            1,
+        ),
         PlantedBug::LogDirectorySyncSkipped => dir_skipped(|name| name == "log"),
         PlantedBug::StoreDirectorySyncSkipped => dir_skipped(|name| name == "store"),
         PlantedBug::DatabaseDirectorySyncSkipped => dir_skipped(|name| name != "log" && name != "store"),

@@ -40,12 +40,15 @@ enum When {
     AfterTheNext,
 }
 
+/// Offsets and what is to be written there.
+type Writes = Vec<(u64, Vec<u8>)>;
+
 /// Writes of segments return before they are done.
 #[derive(Debug)]
 struct Deferred {
     when: When,
-    /// By the id of the handle: offsets and bytes.
-    kept: Mutex<BTreeMap<u64, Vec<(u64, Vec<u8>)>>>,
+    /// By the id of the handle.
+    kept: Mutex<BTreeMap<u64, Writes>>,
     acts: Acts,
 }
 
@@ -64,7 +67,7 @@ impl Deferred {
             .try_for_each(|(offset, bytes)| write_all_at(file.inner.as_ref(), bytes, *offset))
     }
 
-    fn take(&self, file: &Target) -> Vec<(u64, Vec<u8>)> {
+    fn take(&self, file: &Target) -> Writes {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.remove(&file.id).unwrap_or_default()
     }
