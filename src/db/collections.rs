@@ -5,7 +5,8 @@
 //! and is not ordered with events.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::bitmap::Bitmap;
 use crate::poison::{Memory, Poison};
@@ -82,8 +83,10 @@ pub(crate) struct Collections {
     /// Held for a whole change, so that storage and memory see changes in the same order.
     changing: Mutex<()>,
     index: RwLock<CollectionIndex>,
-    /// Whether storage may hold a change that is not flushed.
-    unflushed: Mutex<bool>,
+    /// How many changes storage has taken.
+    stored: AtomicU64,
+    /// How many of them are flushed. Held while flushing, and by nobody who does not need a flush.
+    flushed: Mutex<u64>,
     flush_each: bool,
 }
 
@@ -96,7 +99,8 @@ impl Collections {
         Ok(Self {
             changing: Mutex::new(()),
             index: RwLock::new(CollectionIndex::load(storage)?),
-            unflushed: Mutex::new(false),
+            stored: AtomicU64::new(0),
+            flushed: Mutex::new(0),
             flush_each: durability == Durability::EverySynced,
         })
     }
@@ -201,12 +205,16 @@ impl Collections {
     /// # Errors
     /// `Poisoned`, by an earlier failure or by this one.
     pub(crate) fn flush(&self, scope: &Scope<'_>) -> Result<(), Error> {
-        // Held while flushing, so that whoever finds nothing to flush knows that it is done.
-        let mut unflushed = self.unflushed.lock().map_err(|_| scope.poison.panicked(CHANGE))?;
+        // Held while flushing, so that whoever finds nothing to flush knows that it is done. A plain value, whole
+        // whatever happened to another holder of the lock.
+        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         scope.poison.check_write()?;
-        if *unflushed {
+        let stored = self.stored.load(Ordering::Acquire);
+        if *flushed < stored {
+            // A thread that only flushes has no other guard, and nobody would miss it.
+            let _unwinding = scope.poison.on_unwind("flush", Memory::Whole);
             scope.storage.flush().map_err(|error| scope.poison.fail(error))?;
-            *unflushed = false;
+            *flushed = stored;
         }
         Ok(())
     }
@@ -229,7 +237,7 @@ impl Collections {
     /// Takes note of a change in storage, or of its failure.
     fn stored(&self, scope: &Scope<'_>, result: Result<(), Error>) -> Result<(), Error> {
         result.map_err(|error| scope.poison.fail(error))?;
-        *self.unflushed.lock().map_err(|_| scope.poison.panicked(CHANGE))? = true;
+        self.stored.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::collections::{Collections, Scope};
 use super::open::{self, Opened};
 use super::report::RecoveryReport;
 use crate::fs::FileLock;
-use crate::signals::checkpoint::Checkpointer;
+use crate::signals::checkpoint::{Checkpointer, Due};
 use crate::signals::ledger::{SignalLedger, validate};
 use crate::storage::{FileStore, FileStoreOptions, StorageEngine};
 use crate::wal::payload::Forget;
@@ -55,6 +55,7 @@ pub struct TidalDb {
     workers: Mutex<Option<Workers>>,
     bell: Option<Arc<Bell>>,
     report: RecoveryReport,
+    /// The last field, so that it is dropped after the storage engine, whose destructor may write.
     lock: Mutex<Option<Box<dyn FileLock>>>,
 }
 
@@ -231,30 +232,22 @@ impl TidalDb {
     /// # Errors
     /// `Closed`; `Poisoned`, by an earlier failure or by this one.
     pub fn checkpoint(&self) -> Result<u64, Error> {
-        self.shared.ledger.check_open()?;
-        self.shared.checkpoint(0)
+        self.shared.checkpoint(Due::Grown { bytes_min: 0 })
     }
 
     /// Ends the database in order: waits for calls on their way, stops the threads, makes a checkpoint, syncs, marks
     /// the log's end, unlocks. Everything acknowledged is durable when this returns `Ok`. Later calls fail with `Closed`.
     ///
     /// # Errors
-    /// `Closed` if it was closed before; `Poisoned`: nothing was written then, and reopening recovers as after a crash.
-    /// The lock is released either way.
+    /// `Closed` if another call closed it before, or is about to; `Poisoned`: reopening recovers as after a crash, and
+    /// the lock is released all the same.
     pub fn close(&self) -> Result<(), Error> {
-        let result = self
-            .shared
-            .ledger
-            .close()
-            .and_then(|first| if first { Ok(()) } else { Err(Error::Closed) });
-        let ended = result.and_then(|()| {
-            self.stop_workers();
-            self.shared.collections.wait_idle(&self.shared.ledger.poison)?;
-            self.shared.checkpoint(0)?;
-            self.shared.sync()?;
-            self.shared.ledger.log.append_close()
-        });
+        if !self.shared.ledger.close() {
+            return Err(Error::Closed);
+        }
         self.stop_workers();
+        let ended = self.shared.end();
+        // By now no call of this handle writes any more, whatever became of the end.
         self.unlock();
         ended
     }
@@ -302,6 +295,8 @@ impl TidalDb {
     }
 
     fn with_scope<T>(&self, change: impl FnOnce(&Scope<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.shared.ledger.check_open()?;
+        self.sync_if_due(|| self.shared.options.clock.now_ms())?;
         self.shared.with_scope(change)
     }
 
@@ -316,13 +311,20 @@ impl TidalDb {
             due
         };
         if shared.checkpointer.bytes_since(&shared.ledger.log) >= limit {
-            shared.checkpoint(limit)?;
+            shared.checkpoint(Due::Grown { bytes_min: limit })?;
         }
+        self.sync_if_due(|| now_ms)
+    }
+
+    /// The timed sync, when the caller does the background work.
+    fn sync_if_due(&self, now_ms: impl FnOnce() -> i64) -> Result<(), Error> {
+        let shared = &self.shared;
         if self.bell.is_none()
             && let Durability::SyncedEvery { interval_ms } = shared.options.durability
         {
-            let synced_at_ms = shared.synced_at_ms.load(Ordering::Relaxed);
-            if now_ms.saturating_sub(synced_at_ms) >= interval_ms.cast_signed() {
+            let now_ms = now_ms();
+            // A clock that was set back far must not put the sync off until it has caught up.
+            if now_ms.abs_diff(shared.synced_at_ms.load(Ordering::Relaxed)) >= interval_ms {
                 shared.synced_at_ms.store(now_ms, Ordering::Relaxed);
                 shared.sync()?;
             }
@@ -351,10 +353,10 @@ impl TidalDb {
 }
 
 impl Drop for TidalDb {
-    /// Stops the threads and unlocks. Nothing is written, synced or removed on behalf of the caller.
+    /// Stops the threads. Nothing is written, synced or removed on behalf of the caller. Then the fields are dropped,
+    /// in their order, which unlocks.
     fn drop(&mut self) {
         self.stop_workers();
-        self.unlock();
     }
 }
 
@@ -365,7 +367,10 @@ impl Shared {
         }
         let mut workers = Workers::default();
         let shared = Arc::clone(self);
-        workers.start_checkpoints(move || shared.checkpoint(shared.options.checkpoint_log_bytes).is_ok())?;
+        let due = Due::Grown {
+            bytes_min: self.options.checkpoint_log_bytes,
+        };
+        workers.start_checkpoints(move || shared.checkpoint(due).is_ok())?;
         if let Durability::SyncedEvery { interval_ms } = self.options.durability {
             let shared = Arc::clone(self);
             workers.start_syncs(interval_ms, move || shared.sync().is_ok())?;
@@ -373,10 +378,20 @@ impl Shared {
         Ok(Some(workers))
     }
 
-    /// Makes a checkpoint if the log has grown by at least `bytes_min` since the last one.
-    fn checkpoint(&self, bytes_min: u64) -> Result<u64, Error> {
+    fn checkpoint(&self, due: Due) -> Result<u64, Error> {
         self.checkpointer
-            .checkpoint(&self.ledger, self.storage.as_ref(), bytes_min)
+            .checkpoint(&self.ledger, self.storage.as_ref(), due)
+    }
+
+    /// The end of a handle that lets no further event in. Waits for changes and checkpoints on their way, also where
+    /// one of them failed; none of them comes later, as each looks whether the handle is closed once it is its turn.
+    fn end(&self) -> Result<(), Error> {
+        let idle = self.collections.wait_idle(&self.ledger.poison);
+        let checkpointed = self.checkpoint(Due::Closing);
+        idle?;
+        checkpointed?;
+        self.sync()?;
+        self.ledger.log.append_close()
     }
 
     fn sync(&self) -> Result<(), Error> {

@@ -101,7 +101,7 @@ impl<R: BufRead> Iterator for EventFile<'_, R> {
 pub fn signal_names(reader: impl BufRead) -> Result<Vec<Vec<u8>>, LineError> {
     let mut lines = Lines::new(reader);
     let mut names: Vec<Vec<u8>> = Vec::new();
-    while let Some(name) = lines.next_event(|fields| fields.signal_name()) {
+    while let Some(name) = lines.next_event(line::signal_name) {
         let name = name?;
         if !names.contains(&name) {
             names.push(name);

@@ -1,5 +1,6 @@
 //! Crash points and the kit that proves recovery by enumerating crashes. Test builds only.
 
+pub mod conformance;
 pub mod crash_injector;
 pub mod event_file;
 #[cfg(test)]

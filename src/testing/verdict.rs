@@ -3,6 +3,9 @@
 //! A run that completed and a run that crashed are different types. One that was to crash and did not is an error, and
 //! its message says what was crossed instead: a plan that tests nothing does not pass.
 
+#[cfg(test)]
+mod tests;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::error::Error;

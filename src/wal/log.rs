@@ -28,6 +28,8 @@ pub(crate) struct Log {
     /// Whether a thread is syncing on behalf of all.
     syncing: Mutex<bool>,
     synced: Condvar,
+    /// The last sequence number when the log was opened.
+    opened_sequence: u64,
     last_sequence: AtomicU64,
     durable_sequence: AtomicU64,
     /// Bytes in segments that are not trimmed.
@@ -59,6 +61,7 @@ impl Log {
             }),
             syncing: Mutex::new(false),
             synced: Condvar::new(),
+            opened_sequence: last_sequence,
             last_sequence: AtomicU64::new(last_sequence),
             durable_sequence: AtomicU64::new(last_sequence),
             untrimmed_bytes: AtomicU64::new(untrimmed_bytes),
@@ -106,8 +109,15 @@ impl Log {
     }
 
     /// Syncs, appends the marker of an orderly end, which promises all before it as synced, and syncs that too.
+    ///
+    /// A log that nothing was appended to since it was opened is left as it is: its last segment's header promises all
+    /// before it already, and being empty it makes room for the next one.
     pub(crate) fn append_close(&self) -> Result<(), Error> {
-        self.sync_to(self.last_sequence())?;
+        let last_sequence = self.last_sequence();
+        if last_sequence == self.opened_sequence {
+            return Ok(());
+        }
+        self.sync_to(last_sequence)?;
         let mut frame = FrameBuffer::default();
         frame.begin();
         frame.finish(FrameKind::Close);

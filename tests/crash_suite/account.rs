@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tidaldb::testing::oracle::{Death, OpId, Oracle};
 use tidaldb::testing::workload::Operation;
-use tidaldb::{Durability, Error, Schema, TidalDb};
+use tidaldb::{Error, TidalDb};
 
 use crate::outcome::{Checked, Counts, Failure, ensure};
 use crate::protocol::Line;
@@ -35,10 +35,11 @@ pub(crate) struct Calls {
 }
 
 impl<'a> Account<'a> {
-    pub(crate) fn new(operations: &'a [Operation], schema: &Schema, durability: Durability) -> Self {
+    /// An account of calls on a new database, with an oracle that knows nothing yet.
+    pub(crate) fn new(operations: &'a [Operation], oracle: Oracle) -> Self {
         Self {
             operations,
-            oracle: Oracle::new(schema, durability),
+            oracle,
             in_flight: Vec::new(),
             begun: vec![false; operations.len()],
             counts: Counts::default(),

@@ -174,6 +174,15 @@ impl Job {
         }
     }
 
+    fn operations_len(&self) -> u32 {
+        let input = match self {
+            Self::Crash(plan) => plan.setup.input,
+            Self::Threads(_) | Self::Disk(_) | Self::Durability(_) => Input::Standard,
+        };
+        // An input that cannot be read is no work.
+        input::operations(input).map_or(0, |operations| operations.all.len() as u32)
+    }
+
     /// What is done, in words, for whoever reads of a failure.
     fn plan(&self) -> String {
         match self {
@@ -192,6 +201,7 @@ fn case(job: Job) -> Case {
         name: job.name(),
         place: job.place(),
         plan: job.plan(),
+        operations_len: job.operations_len(),
         body: Arc::new(move || match &job {
             Job::Crash(plan) => crash::run(*plan),
             Job::Threads(plan) => threads::run(plan),

@@ -25,11 +25,7 @@ pub(crate) fn run(plan: Plan) -> Outcome {
             };
         }
     };
-    let mut account = Account::new(
-        &operations.all,
-        &operations.schema,
-        plan.setup.policy.durability(),
-    );
+    let mut account = Account::new(&operations.all, operations.oracle(plan.setup.policy.durability()));
     let failure = crash_and_recover(plan, operations, &mut account).err();
     Outcome {
         counts: account.counts(),

@@ -119,8 +119,7 @@ fn crash_everywhere(plan: DiskPlan, counts: &mut Counts) -> Checked<()> {
 
 /// Runs the workload, and notes what was promised when. The first moment is before everything.
 fn record<'a>(plan: DiskPlan, operations: &'a Operations, disk: &SimDisk) -> Checked<Vec<Moment<'a>>> {
-    let durability = plan.policy.durability();
-    let mut account = Account::new(&operations.all, &operations.schema, durability);
+    let mut account = Account::new(&operations.all, operations.oracle(plan.policy.durability()));
     let mut moments = vec![Moment {
         disk_operations: 0,
         account: account.clone(),

@@ -25,7 +25,7 @@ pub(crate) fn run(policy: Policy) -> Outcome {
 
 fn watch(policy: Policy, counts: &mut Counts) -> Checked<()> {
     let operations = input::operations(Input::Standard)?;
-    let mut account = Account::new(&operations.all, &operations.schema, policy.durability());
+    let mut account = Account::new(&operations.all, operations.oracle(policy.durability()));
     let result = watch_all(policy, operations, &mut account);
     *counts = account.counts();
     result

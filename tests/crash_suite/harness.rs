@@ -16,6 +16,8 @@ use crate::progress::Progress;
 
 /// A case that has not ended after this time hangs. Cases take a fraction of a second on an idle machine.
 const CASE_LIMIT: Duration = Duration::from_secs(90);
+/// So much longer for each operation of a long input.
+const OPERATION_LIMIT: Duration = Duration::from_millis(100);
 
 /// Why the numbers of events acknowledged and recovered are not the same.
 const RECOVERED_MAY_DIFFER: &str = "\
@@ -32,6 +34,8 @@ pub(crate) struct Case {
     pub(crate) place: Place,
     /// What is crashed, in words: printed with a failure.
     pub(crate) plan: String,
+    /// How much it has to do.
+    pub(crate) operations_len: u32,
     pub(crate) body: Body,
 }
 
@@ -151,6 +155,7 @@ fn run_all(selected: &[Case], args: &Args) -> Vec<Ended> {
 
 /// Runs a case on a thread of its own. One that hangs is a failure; its thread is left behind until the process ends.
 fn run_watched(case: &Case) -> Outcome {
+    let limit = CASE_LIMIT + OPERATION_LIMIT * case.operations_len;
     let (send, receive) = channel();
     let body = Arc::clone(&case.body);
     let spawned = Builder::new().name(case.name.clone()).spawn(move || {
@@ -162,10 +167,10 @@ fn run_watched(case: &Case) -> Outcome {
     if let Err(error) = spawned {
         return failed(Failure::of("cannot start a thread for the case", &error));
     }
-    receive.recv_timeout(CASE_LIMIT).unwrap_or_else(|error| {
+    receive.recv_timeout(limit).unwrap_or_else(|error| {
         failed(match error {
             RecvTimeoutError::Timeout => {
-                Failure::new(format!("hangs: not ended after {} s", CASE_LIMIT.as_secs()))
+                Failure::new(format!("hangs: not ended after {} s", limit.as_secs()))
             }
             RecvTimeoutError::Disconnected => Failure::new("ended without an outcome"),
         })

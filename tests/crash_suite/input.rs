@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tidaldb::testing::event_file::{EventFile, schema_for, signal_names, workload_from_events};
+use tidaldb::testing::oracle::{Oracle, Timeline};
 use tidaldb::testing::workload::{Event, Operation, Workload, standard_schema, tiny_options};
-use tidaldb::{Options, Schema};
+use tidaldb::{Durability, Options, Schema};
 
 use crate::outcome::{Checked, Failure};
 use crate::plan::Input;
@@ -26,6 +27,9 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/events.csv
 
 static EVENTS_PATH: OnceLock<PathBuf> = OnceLock::new();
 
+/// The states of more operations than this are not kept.
+const TIMELINE_LEN_MAX: usize = 1000;
+
 /// Operations, and the schema they are over.
 #[derive(Debug)]
 pub(crate) struct Operations {
@@ -33,9 +37,29 @@ pub(crate) struct Operations {
     pub(crate) all: Vec<Operation>,
     /// How many of them the run that crashes has; the others follow after recovery.
     pub(crate) run_len: usize,
+    /// The states they lead through, shared by all cases, unless that takes too much memory.
+    timeline: Option<Arc<Timeline>>,
 }
 
 impl Operations {
+    fn new(schema: Schema, all: Vec<Operation>, run_len: usize) -> Self {
+        let timeline = (all.len() <= TIMELINE_LEN_MAX).then(|| Timeline::new(&schema, &all));
+        Self {
+            schema,
+            all,
+            run_len,
+            timeline,
+        }
+    }
+
+    /// An oracle for a database that is fed with them.
+    pub(crate) fn oracle(&self, durability: Durability) -> Oracle {
+        match &self.timeline {
+            Some(timeline) => Oracle::following(timeline, durability),
+            None => Oracle::new(&self.schema, durability),
+        }
+    }
+
     /// Small options for few operations, so that each run rotates segments and makes checkpoints; larger for many, so
     /// that time stays in proportion.
     pub(crate) fn options(&self) -> Options {
@@ -82,20 +106,14 @@ pub(crate) fn operations(input: Input) -> Checked<&'static Operations> {
 }
 
 fn standard() -> Operations {
-    Operations {
-        schema: standard_schema(),
-        all: Workload::standard(SEED, STANDARD_RUN_LEN + STANDARD_MORE_LEN).operations,
-        run_len: STANDARD_RUN_LEN,
-    }
+    let workload = Workload::standard(SEED, STANDARD_RUN_LEN + STANDARD_MORE_LEN);
+    Operations::new(standard_schema(), workload.operations, STANDARD_RUN_LEN)
 }
 
 fn from_events(read: Read) -> Operations {
     let all = workload_from_events(read.events, &BATCH_SIZES).operations;
-    Operations {
-        schema: read.schema,
-        run_len: all.len() - all.len() / EVENTS_MORE_OF,
-        all,
-    }
+    let run_len = all.len() - all.len() / EVENTS_MORE_OF;
+    Operations::new(read.schema, all, run_len)
 }
 
 /// What a file of events holds up to the first line that is none.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
+use tidaldb::testing::oracle::Oracle;
 use tidaldb::testing::workload::{Operation, Workload, standard_schema, tiny_options};
 use tidaldb::testing::{CrashInjector, CrashPoint, crash_of, inherit, run_with_crash};
 use tidaldb::{Background, EntityId, Error, Options, SignalId, TidalDb};
@@ -214,7 +215,8 @@ impl Listener for Keeper<'_> {
 /// Carries out a plan.
 pub(crate) fn run(plan: &ThreadsPlan) -> Outcome {
     let shifts = shifts();
-    let account = Account::new(&shifts.operations, &standard_schema(), plan.policy.durability());
+    let oracle = Oracle::new(&standard_schema(), plan.policy.durability());
+    let account = Account::new(&shifts.operations, oracle);
     let keeper = Keeper {
         account: Mutex::new(account),
         wrong: Mutex::new(None),

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use tidaldb::Error;
 use tidaldb::storage::{BatchOperation, Scan, StorageEngine, WriteBatch};
 
@@ -81,8 +81,13 @@ impl StorageEngine for FjallStorage {
 
     fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
         let fail = |error| Error::storage("scan_prefix", error);
-        // fjall's iterator holds a snapshot of its own.
-        let pairs = self.keyspace.prefix(prefix).map(move |guard| {
+        if prefix.len() > KEY_BYTES_MAX {
+            // No key has it, and fjall would panic.
+            return Ok(Box::new(std::iter::empty()));
+        }
+        // A keyspace's own iterator shows later writes; a snapshot's does not, and holds the snapshot.
+        let snapshot = self.database.snapshot();
+        let pairs = snapshot.prefix(&self.keyspace, prefix).map(move |guard| {
             let (key, value) = guard.into_inner().map_err(fail)?;
             Ok((key.to_vec(), value.to_vec()))
         });

@@ -67,7 +67,7 @@ fn the_timed_sync_of_the_caller_covers_events_and_collections() {
     struct Ticking(std::sync::atomic::AtomicI64);
     impl Clock for Ticking {
         fn now_ms(&self) -> i64 {
-            NOW_MS + self.0.fetch_add(600, std::sync::atomic::Ordering::Relaxed)
+            NOW_MS + self.0.fetch_add(400, std::sync::atomic::Ordering::Relaxed)
         }
     }
     let disk = SimDisk::new();

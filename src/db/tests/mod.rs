@@ -1,5 +1,6 @@
 //! Tests of the handle on a simulated disk: what survives which crash, what a failure leaves, what damage is refused.
 
+mod closing;
 mod crash_points;
 mod creation;
 mod damage;
@@ -7,6 +8,7 @@ mod durability;
 mod failures;
 mod identity;
 mod threads;
+mod timed;
 
 use std::path::Path;
 use std::sync::Arc;

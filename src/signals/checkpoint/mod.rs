@@ -47,6 +47,16 @@ struct Copies {
     cohorts: PageCopies<CohortEntity>,
 }
 
+/// When a checkpoint is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// If the log has grown by at least this many bytes, and the handle is open once an earlier checkpoint has ended:
+    /// a closed one has given its lock away, or is about to.
+    Grown { bytes_min: u64 },
+    /// Whatever the log has grown by, by the call that closes the handle, which still holds its lock.
+    Closing,
+}
+
 /// What is fixed under the gate.
 #[derive(Debug, Clone, Copy)]
 struct Fence {
@@ -84,16 +94,16 @@ impl Checkpointer {
             .saturating_sub(self.settled_bytes.load(Ordering::Relaxed))
     }
 
-    /// Makes a checkpoint if the log has grown by at least `bytes_min` and anything was recorded since the last one,
-    /// which it looks at once an earlier checkpoint has ended; gives what the last one covers then.
+    /// Makes a checkpoint if one is `due` and anything was recorded since the last one, which it looks at once an
+    /// earlier checkpoint has ended; gives what the last one covers then.
     ///
     /// # Errors
-    /// `Poisoned`, by an earlier failure or by this one.
+    /// `Poisoned`, by an earlier failure or by this one; `Closed`.
     pub(crate) fn checkpoint(
         &self,
         ledger: &SignalLedger,
         storage: &dyn StorageEngine,
-        bytes_min: u64,
+        due: Due,
     ) -> Result<u64, Error> {
         let poison = &ledger.poison;
         let mut copies = self.running.lock().map_err(|_| {
@@ -101,6 +111,13 @@ impl Checkpointer {
                 operation: "checkpoint",
             })
         })?;
+        let bytes_min = match due {
+            Due::Grown { bytes_min } => {
+                ledger.check_open()?;
+                bytes_min
+            }
+            Due::Closing => 0,
+        };
         poison.check_write()?;
         let nothing_new = ledger.log.last_sequence() == self.settled.load(Ordering::Acquire);
         if nothing_new || self.bytes_since(&ledger.log) < bytes_min {

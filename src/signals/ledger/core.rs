@@ -123,13 +123,11 @@ impl SignalLedger {
         Ok(sequence)
     }
 
-    /// Waits until no event is on its way and lets no further one in. Whether this call was the one to do so.
-    ///
-    /// # Errors
-    /// `Poisoned`.
-    pub(crate) fn close(&self) -> Result<bool, Error> {
-        let _exclusive = self.gate.write().map_err(|_| self.poison.panicked("apply"))?;
-        Ok(!self.closed.swap(true, Ordering::AcqRel))
+    /// Waits until no event is on its way and lets no further one in. Whether this call was the first to do so.
+    pub(crate) fn close(&self) -> bool {
+        // Whoever panicked while holding the gate has poisoned the handle; waiting for the others is still due.
+        let _exclusive = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        !self.closed.swap(true, Ordering::AcqRel)
     }
 
     /// # Errors

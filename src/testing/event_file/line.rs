@@ -105,13 +105,13 @@ pub(super) struct Fields<'a> {
     values: Vec<Cow<'a, [u8]>>,
 }
 
-impl Fields<'_> {
-    /// The signal's name.
-    pub(super) fn signal_name(&self) -> Result<Vec<u8>, Fault> {
-        let (_, name) = self.needed(Column::Signal)?;
-        Ok(name.to_vec())
-    }
+/// The signal's name.
+pub(super) fn signal_name(fields: &Fields<'_>) -> Result<Vec<u8>, Fault> {
+    let (_, name) = fields.needed(Column::Signal)?;
+    Ok(name.to_vec())
+}
 
+impl Fields<'_> {
     /// The event.
     pub(super) fn event(&self, schema: &Schema) -> Result<Event, Fault> {
         let (at, name) = self.needed(Column::Signal)?;
@@ -228,16 +228,12 @@ fn split(line: &[u8], separator: u8) -> Result<Vec<Cow<'_, [u8]>>, Fault> {
             }
             continue;
         }
-        match rest.iter().position(|&byte| byte == separator) {
-            Some(end) => {
-                fields.push(Cow::Borrowed(rest[..end].trim_ascii()));
-                rest = &rest[end + 1..];
-            }
-            None => {
-                fields.push(Cow::Borrowed(rest.trim_ascii()));
-                return Ok(fields);
-            }
-        }
+        let Some(end) = rest.iter().position(|&byte| byte == separator) else {
+            fields.push(Cow::Borrowed(rest.trim_ascii()));
+            return Ok(fields);
+        };
+        fields.push(Cow::Borrowed(rest[..end].trim_ascii()));
+        rest = &rest[end + 1..];
     }
 }
 

@@ -1,5 +1,6 @@
 //! Files good and bad, and the sample.
 
+use std::fmt::Write;
 use std::io::{self, BufReader, Read};
 
 use super::{EventFile, LINE_BYTES_MAX, LineError, schema_for, signal_names, workload_from_events};
@@ -216,10 +217,12 @@ fn sample() -> String {
             .collect();
         let entity = random.below(15);
         let at_ms = now_ms - late_ms;
-        text += &format!(
-            "{at_ms},{signal},{entity},{weight},{user},{}\n",
+        writeln!(
+            text,
+            "{at_ms},{signal},{entity},{weight},{user},{}",
             cohorts.join("|")
-        );
+        )
+        .unwrap();
     }
     text
 }

@@ -16,6 +16,11 @@ use super::{Model, kept};
 use crate::testing::workload::Operation;
 use crate::{Export, SignalStateExport};
 
+/// Beyond this many wrong places of the tiers the rest is not explained: so much is not the work of a few events.
+const PLACES_LEN_MAX: usize = 64;
+/// How many of the last forget frames are suspected.
+const FORGETS_LEN_MAX: usize = 16;
+
 /// What happened to an event, as seen from one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -86,6 +91,10 @@ impl Model {
         let mut hint: Option<(Key, Vec<Sight>)> = None;
         for (place, _) in raw {
             let Place::State(key, tier) = *place else { break };
+            if sights.len() >= PLACES_LEN_MAX {
+                sights.push((Vec::new(), None));
+                continue;
+            }
             let known = hint
                 .take()
                 .filter(|(hinted, _)| *hinted == key)
@@ -118,11 +127,9 @@ impl Model {
 
     /// Whether the state is as if one forget frame were missing, or applied again at the end.
     fn explain_by_forget(&self, found: &Export) -> Option<String> {
-        let is_forget = |frame: &Operation| !matches!(frame, Operation::Record(_));
-        for (index, frame) in self.history.iter().enumerate().rev() {
-            if !is_forget(frame) {
-                continue;
-            }
+        let forgets = self.history.iter().enumerate().rev();
+        let forgets = forgets.filter(|(_, frame)| !matches!(frame.as_ref(), Operation::Record(_)));
+        for (index, frame) in forgets.take(FORGETS_LEN_MAX) {
             let mut without = Self::new(&self.schema);
             for (other, frame) in self.history.iter().enumerate() {
                 if other != index {

@@ -85,7 +85,7 @@ impl Oracle {
         end: usize,
         last: Option<u64>,
     ) -> Vec<Placing<'a>> {
-        let places: Vec<(usize, Vec<u64>)> = placed
+        let with_places: Vec<(usize, Vec<u64>)> = placed
             .open
             .iter()
             .map(|&index| (index, self.places(placed, index, end, last)))
@@ -93,14 +93,17 @@ impl Oracle {
             .take(OPEN_LEN_MAX)
             .collect();
         let subset = |bits: usize| {
-            let chosen = places.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
+            let chosen = with_places
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| bits >> at & 1 == 1);
             Placing {
                 placed,
                 end,
                 subset: chosen.map(|(_, place)| place.clone()).collect(),
             }
         };
-        (0..1_usize << places.len()).map(subset).collect()
+        (0..1_usize << with_places.len()).map(subset).collect()
     }
 
     /// The free numbers that a frame in flight can have.

@@ -25,7 +25,7 @@ pub(super) struct Changes {
     settled: Collections,
     /// The settled collections and every acknowledged change.
     head: Collections,
-    changes: Vec<Change>,
+    calls: Vec<Change>,
     /// The acknowledged ones, in the order of their acknowledgement.
     acknowledged: Vec<usize>,
     /// Acknowledged changes up to this acknowledgement are durable.
@@ -41,30 +41,30 @@ pub(super) struct ChangesFound {
 
 impl Changes {
     pub(super) fn begin(&mut self, operation: &Operation, poisoned: bool) -> usize {
-        self.changes.push(Change {
+        self.calls.push(Change {
             operation: operation.clone(),
             progress: Progress::InFlight,
             begun_after: self.acknowledged.len(),
             begun_poisoned: poisoned,
         });
-        self.changes.len() - 1
+        self.calls.len() - 1
     }
 
     pub(super) fn acknowledged(&mut self, index: usize, acknowledgement: u64) {
-        self.changes[index].progress = Progress::Acknowledged(acknowledgement);
+        self.calls[index].progress = Progress::Acknowledged(acknowledgement);
         self.acknowledged.push(index);
-        change(&mut self.head, &self.changes[index].operation);
+        change(&mut self.head, &self.calls[index].operation);
     }
 
     /// A failed change may be there, unless it was refused for what it asked or because of an earlier failure.
     pub(super) fn failed(&mut self, index: usize, error: &Error) {
-        self.changes[index].progress = match error {
+        self.calls[index].progress = match error {
             Error::InvalidInput { .. }
             | Error::LimitExceeded { .. }
             | Error::UnknownCollection { .. }
             | Error::CollectionExists { .. }
             | Error::Closed => Progress::Refused,
-            Error::Poisoned { .. } if self.changes[index].begun_poisoned => Progress::Refused,
+            Error::Poisoned { .. } if self.calls[index].begun_poisoned => Progress::Refused,
             _ => Progress::Failed,
         };
     }
@@ -102,7 +102,7 @@ impl Changes {
     }
 
     fn durable_len(&self) -> usize {
-        let is_durable = |&&index: &&usize| match self.changes[index].progress {
+        let is_durable = |&&index: &&usize| match self.calls[index].progress {
             Progress::Acknowledged(acknowledgement) => acknowledgement <= self.durable_acknowledgement,
             _ => false,
         };
@@ -120,15 +120,15 @@ impl Changes {
     /// failed or were in flight put in wherever they may have happened, or left out.
     fn orders(&self, guaranteed_len: usize) -> Vec<Vec<usize>> {
         let is_open = |change: &Change| matches!(change.progress, Progress::InFlight | Progress::Failed);
-        let open: Vec<usize> = (0..self.changes.len())
-            .filter(|&index| is_open(&self.changes[index]))
+        let open: Vec<usize> = (0..self.calls.len())
+            .filter(|&index| is_open(&self.calls[index]))
             .collect();
         let mut orders = Vec::new();
         for len in (guaranteed_len..=self.acknowledged.len()).rev() {
             let order = self.acknowledged[..len].to_vec();
             let mut with_open = vec![order];
             for &index in &open {
-                let begun_after = self.changes[index].begun_after;
+                let begun_after = self.calls[index].begun_after;
                 let placed: Vec<Vec<usize>> = with_open
                     .iter()
                     .flat_map(|order| (begun_after..=order.len()).map(move |at| inserted(order, at, index)))
@@ -149,7 +149,7 @@ impl Changes {
     fn after(&self, order: &[usize]) -> Collections {
         let mut collections = self.settled.clone();
         for &index in order {
-            change(&mut collections, &self.changes[index].operation);
+            change(&mut collections, &self.calls[index].operation);
         }
         collections
     }
@@ -165,7 +165,7 @@ impl Changes {
     pub(super) fn reopened(&mut self, found: &[usize]) {
         self.settled = self.after(found);
         self.head = self.settled.clone();
-        self.changes.clear();
+        self.calls.clear();
         self.acknowledged.clear();
     }
 }

@@ -2,7 +2,6 @@
 
 mod concurrent;
 mod engine;
-mod speed;
 
 use std::sync::Arc;
 
@@ -28,7 +27,9 @@ fn record(seed: u32, len: usize) -> Operation {
 
 fn state(operations: &[Operation]) -> Export {
     let mut model = Model::new(&standard_schema());
-    operations.iter().for_each(|operation| model.apply(operation));
+    for operation in operations {
+        model.apply(operation);
+    }
     model.export()
 }
 
@@ -108,9 +109,8 @@ fn after_a_process_crash_a_shorter_state_loses_each_event_of_the_rest() {
 
 #[test]
 fn after_a_power_loss_exactly_what_was_synced_must_be_there() {
-    let frames: Vec<Operation> = (1..=6).map(|seed| record(seed, 2)).collect();
-    let ids = |oracle: &mut Oracle, operation: &Operation| oracle.begin(operation);
     type Sync = fn(&mut Oracle, OpId);
+    let frames: Vec<Operation> = (1..=6).map(|seed| record(seed, 2)).collect();
     let syncs: [(Operation, Sync); 4] = [
         (Operation::Sync, |oracle, id| oracle.acknowledged(id, None)),
         (Operation::Checkpoint, |oracle, id| oracle.acknowledged(id, None)),
@@ -126,7 +126,7 @@ fn after_a_power_loss_exactly_what_was_synced_must_be_there() {
     for (operation, sync) in syncs {
         let mut oracle = Oracle::new(&standard_schema(), Guarantee::Synced);
         acknowledge(&mut oracle, &frames[..3], 0);
-        let id = ids(&mut oracle, &operation);
+        let id = oracle.begin(&operation);
         sync(&mut oracle, id);
         acknowledge(&mut oracle, &frames[3..], 3);
         for len in 0..=6 {
@@ -163,7 +163,7 @@ fn a_call_in_flight_is_there_wholly_or_not_at_all() {
     let open = record(3, 3);
     oracle.begin(&open);
     assert_ok(&oracle.check_export(Death::PowerLoss, &state(&before), Some(2)));
-    let with = [&before[..], &[open.clone()]].concat();
+    let with = [&before[..], std::slice::from_ref(&open)].concat();
     for last in [None, Some(3), Some(4)] {
         let verdict = oracle.check_export(Death::PowerLoss, &state(&with), last);
         assert_ok(&verdict);
@@ -195,7 +195,7 @@ fn a_call_that_failed_after_its_append_is_there_or_not_and_never_twice() {
     let failed = record(2, 2);
     let id = oracle.begin(&failed);
     oracle.failed(id, &after_append(2));
-    let with = [&before[..], &[failed.clone()]].concat();
+    let with = [&before[..], std::slice::from_ref(&failed)].concat();
     let twice = [&with[..], &[failed]].concat();
     assert_ok(&oracle.check_export(Death::ProcessCrash, &state(&before), Some(1)));
     assert_ok(&oracle.check_export(Death::ProcessCrash, &state(&with), Some(2)));

@@ -11,10 +11,12 @@
 
 mod agree;
 mod conduct;
+mod deep;
 mod driver;
 mod explore;
 mod limits;
 mod one;
+mod random;
 mod record;
 mod recover;
 mod report;
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use agree::{Agreement, Way};
+pub use deep::{DeepProfile, DeepTotals};
 pub use driver::Driver;
 pub use one::{Recovered, replay};
 pub use report::{Coverage, Finding, LeftOut, SiteReport, SweepReport};

@@ -23,7 +23,6 @@ const PLAN_TIME: Duration = Duration::from_secs(60);
 
 /// A database that crashed as planned, recovered, and kept every promise.
 #[derive(Debug, Clone)]
-#[must_use]
 pub struct Recovered {
     setup: Setup,
     image: Image,

@@ -1,24 +1,234 @@
+mod planted;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::testing::CrashPoint;
+use crate::testing::plan::Site;
+use crate::testing::sim_disk::{ImageChoice, Side};
+use crate::testing::verdict::FailureKind;
+use crate::testing::workload::Operation;
+use crate::{CohortId, EntityId, SignalId, UserId};
 
 const SEED: u64 = 7;
 
-/// The standing proof: every site, every image, and a crash at every operation of every recovery.
+/// The standing proof: every site and every image of the work, and a crash at every operation of every recovery.
 #[test]
 fn one_standard_workload_completely_at_depth_one() {
-    let report = CrashSweep::standard(SEED, 80)
+    let report = CrashSweep::standard(SEED, 60)
+        .images_max(512)
         .nested_max(usize::MAX)
+        .deaths_max(usize::MAX)
         .complete()
         .run();
     println!("{report}");
     report.expect_clean();
+    assert_eq!(
+        (report.left_out.images, report.left_out.sites),
+        (0, 0),
+        "{}",
+        report.left_out
+    );
+    assert_eq!(
+        (report.left_out.recoveries, report.left_out.deaths),
+        (0, 0),
+        "{}",
+        report.left_out
+    );
+}
+
+#[test]
+fn every_policy_keeps_its_promise() {
+    for durability in [
+        Durability::SyncedEvery { interval_ms: 50 },
+        Durability::OperatingSystem,
+    ] {
+        let report = CrashSweep::standard(SEED, 40).durability(durability).run();
+        println!("{report}");
+        report.expect_clean();
+    }
 }
 
 #[test]
 fn ways_to_die_agree() {
     let test = concat!(module_path!(), "::ways_to_die_agree");
-    for point in CrashPoint::ALL {
-        let plan = Plan::standard(SEED, 40).crash_at(point, 1);
-        println!("{:?}", plan.agree(test).unwrap());
+    let mut plans: Vec<_> = CrashPoint::ALL
+        .into_iter()
+        .map(|point| Plan::standard(SEED, 40).crash_at(point, 1))
+        .collect();
+    let side = Side::Before;
+    let site = Site::Disk { ordinal: 100, side };
+    plans.push(Plan::standard(SEED, 40).crash(site, ImageChoice::All));
+    for plan in plans {
+        let agreement = plan.agree(test).unwrap_or_else(|finding| panic!("{finding}"));
+        // None in the child, which has come to a plan that is not its own.
+        assert!(
+            agreement.ways.is_empty() || agreement.ways.len() >= 5,
+            "{plan}: {agreement:?}"
+        );
     }
+}
+
+#[test]
+fn random_plans_follow_from_their_seeds_and_hold() {
+    for seed in 0..12 {
+        let plan = Plan::random(seed);
+        assert_eq!(plan, Plan::random(seed), "seed {seed}");
+        let line = plan.replay_line();
+        let recovered = replay(&line).unwrap_or_else(|finding| panic!("seed {seed}: {finding}"));
+        assert_eq!(
+            recovered.open().unwrap().export().unwrap(),
+            *recovered.export(),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn a_plan_whose_site_is_never_reached_says_what_was_crossed_instead() {
+    let plan = Plan::standard(SEED, 20).crash_at(CrashPoint::WalPreAggregate, 10_000);
+    let finding = plan.run().expect_err("it does not crash");
+    assert_eq!(finding.failure.kind, FailureKind::NeverReached);
+    let message = finding.to_string();
+    assert!(
+        message.contains("WalPreAggregate#10000") && message.contains("WalPostAggregate "),
+        "{message}"
+    );
+    let nested = Plan::standard(SEED, 20)
+        .crash_at(CrashPoint::WalPreAggregate, 0)
+        .crash_at(CrashPoint::WalPreAggregate, 0);
+    let finding = nested.run().expect_err("replay does not append");
+    assert_eq!(finding.failure.kind, FailureKind::NeverReached);
+    assert_eq!(
+        Plan::standard(SEED, 20).run().expect_err("no crash").failure.kind,
+        FailureKind::NeverReached
+    );
+    assert_eq!(
+        replay("work=nothing").expect_err("no plan").failure.kind,
+        FailureKind::NeverReached
+    );
+}
+
+#[test]
+fn a_sweep_that_tests_nothing_is_not_clean() {
+    let nothing = CrashSweep::of(Workload::default()).run();
+    assert!(!nothing.is_ok(), "{nothing}");
+    let small = Workload {
+        operations: vec![Operation::CreateCollection(b"a".to_vec())],
+    };
+    let incomplete = CrashSweep::of(small).complete().run();
+    assert!(
+        incomplete.findings.is_empty() && !incomplete.is_ok(),
+        "{incomplete}"
+    );
+    assert!(
+        incomplete
+            .coverage
+            .points_missed
+            .contains(&CrashPoint::CoEngagementUpdate)
+    );
+}
+
+#[test]
+fn what_a_bound_leaves_out_is_said() {
+    let report = CrashSweep::standard(SEED, 20)
+        .images_max(2)
+        .deaths_max(3)
+        .nested_max(1)
+        .run();
+    report.expect_clean();
+    let left_out = &report.left_out;
+    assert!(
+        left_out.images > 0 && left_out.deaths > 0 && left_out.recoveries > 0,
+        "{left_out}"
+    );
+    assert_eq!(report.deaths, 3);
+    let bounded = CrashSweep::standard(SEED, 20).distinct_max(10).run();
+    assert!(bounded.left_out.sites > 0 && bounded.distinct < 40, "{bounded}");
+    assert_eq!(bounded.coverage.sites_missed, bounded.left_out.sites);
+}
+
+#[test]
+fn the_sites_are_in_the_order_of_the_work_and_say_what_happens_there() {
+    let report = CrashSweep::standard(SEED, 20).depth(0).run();
+    report.expect_clean();
+    assert!(report.sites.is_sorted_by_key(|site| site.position));
+    assert!(
+        report
+            .sites
+            .iter()
+            .all(|site| site.is_explored && site.images > 0)
+    );
+    assert_eq!(report.operations.len(), 20);
+    let appended = report
+        .sites
+        .iter()
+        .find(|site| site.site.to_string() == "WalPreAggregate#0");
+    let operation = appended
+        .and_then(|site| site.operation)
+        .expect("a record is in flight");
+    assert!(
+        report.operations[operation].starts_with("record:"),
+        "{appended:?}"
+    );
+}
+
+#[test]
+fn a_workload_of_its_own_is_swept_and_replayed_by_its_sweep() {
+    let sweep = CrashSweep::driven("views of one entity", |driver| {
+        for at in 0..4 {
+            let event = crate::testing::workload::Event {
+                entity: EntityId(1),
+                signal: SignalId(0),
+                weight: 1.0,
+                at_ms: at,
+                user: Some(UserId(1)),
+                cohorts: vec![CohortId(1)],
+            };
+            driver.apply(&Operation::Record(vec![event]))?;
+        }
+        assert_eq!(driver.db().last_sequence(), 4);
+        Ok(())
+    });
+    let report = sweep.run();
+    report.expect_clean();
+    assert_eq!(report.acknowledged, 4);
+    let plan = report.plan.clone().crash_at(CrashPoint::WalPostAggregate, 2);
+    let line = plan.replay_line();
+    assert_eq!(sweep.replay(&line).expect("it holds").events(), 3);
+    assert_eq!(
+        replay(&line)
+            .expect_err("only the sweep has the closure")
+            .failure
+            .kind,
+        FailureKind::NeverReached
+    );
+}
+
+#[test]
+fn two_workers_find_what_one_finds() {
+    let sweep = |workers| {
+        let report = CrashSweep::standard(SEED, 20).depth(0).workers(workers).run();
+        report.expect_clean();
+        (report.images, report.distinct)
+    };
+    assert_eq!(sweep(1), sweep(2));
+}
+
+#[test]
+fn progress_is_told_while_the_sweep_runs() {
+    let told = Arc::new(AtomicBool::new(false));
+    let telling = Arc::clone(&told);
+    let report = CrashSweep::standard(SEED, 60)
+        .progress(Duration::ZERO, move |progress| {
+            assert!(
+                progress.done <= progress.total || progress.total == 0,
+                "{progress:?}"
+            );
+            telling.store(true, Ordering::Relaxed);
+        })
+        .nested_max(16)
+        .run();
+    report.expect_clean();
+    assert!(told.load(Ordering::Relaxed));
 }

@@ -189,7 +189,7 @@ impl<'a> Replay<'a> {
                 (Vec::new(), Some(format!("as if {second} came before {first}"))),
             ))
         });
-        let extra = extras.to_vec().into_iter().filter_map(move |step| {
+        let extra = extras.iter().copied().filter_map(move |step| {
             let Step::Feed(event, _) = step else { return None };
             Some(([steps, &[step]].concat(), one(event, Kind::Extra)))
         });

@@ -36,7 +36,7 @@ impl Drop for TempDir {
 fn run_and_compare(
     seed: u64,
     operations_len: usize,
-    options: Options,
+    options: &Options,
     open: impl Fn(&Path, Options) -> TidalDb,
 ) {
     let dir = TempDir::new();
@@ -69,9 +69,9 @@ fn run_and_compare(
 
 #[test]
 fn the_engine_holds_what_the_model_says_in_the_embedded_store() {
-    for seed in 0..8 {
+    for seed in 0..4 {
         let options = tiny_options(standard_schema());
-        run_and_compare(seed, 300, options, |path, options| {
+        run_and_compare(seed, 300, &options, |path, options| {
             TidalDb::open(path, options).unwrap()
         });
     }
@@ -79,10 +79,10 @@ fn the_engine_holds_what_the_model_says_in_the_embedded_store() {
 
 #[test]
 fn the_engine_holds_what_the_model_says_in_a_memory_store() {
-    for seed in 100..108 {
+    for seed in 100..104 {
         let store = Arc::new(MemoryStore::new());
         let options = tiny_options(standard_schema()).durability(Durability::OperatingSystem);
-        run_and_compare(seed, 300, options, move |path, options| {
+        run_and_compare(seed, 300, &options, move |path, options| {
             let store: Arc<dyn StorageEngine> = store.clone();
             TidalDb::open_with_storage(path, options, store).unwrap()
         });

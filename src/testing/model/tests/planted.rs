@@ -10,7 +10,9 @@ const OPERATIONS_LEN: usize = 60;
 
 fn model_of(operations: &[Operation]) -> Model {
     let mut model = Model::new(&standard_schema());
-    operations.iter().for_each(|operation| model.apply(operation));
+    for operation in operations {
+        model.apply(operation);
+    }
     model
 }
 
@@ -38,10 +40,11 @@ fn events_of(operations: &[Operation]) -> Vec<(usize, usize, EventId)> {
 }
 
 fn text(differences: &[Difference]) -> String {
-    differences
-        .iter()
-        .map(|difference| format!("\n{difference}"))
-        .collect()
+    let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    lines.join(
+        "
+",
+    )
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn an_event_that_counts_twice_is_doubled() {
         let model = model_of(&operations);
         for (at, index, id) in events_of(&operations) {
             let twice = with_events(&operations, at, |events| {
-                events.insert(index, events[index].clone())
+                events.insert(index, events[index].clone());
             });
             let found = model_of(&twice).export();
             let differences = model.compare(&found);
@@ -134,7 +137,7 @@ fn sample() -> (Vec<Operation>, EventId) {
 fn sample_states() -> (Model, Export, Export, EventId) {
     let (operations, id) = sample();
     let without = with_events(&operations, id.sequence as usize - 1, |events| {
-        drop(events.remove(id.index))
+        drop(events.remove(id.index));
     });
     let model = model_of(&operations);
     let (with, without) = (model.export(), model_of(&without).export());
@@ -143,8 +146,8 @@ fn sample_states() -> (Model, Export, Export, EventId) {
 
 #[test]
 fn an_event_that_is_missing_in_one_structure_is_half() {
-    let (model, with, without, id) = sample_states();
     type Plant = fn(&mut Export, &Export);
+    let (model, with, without, id) = sample_states();
     let plants: [(Structure, Plant); 6] = [
         (Structure::Hot, |found, without| {
             let state = &mut found.signals[2];

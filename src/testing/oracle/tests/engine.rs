@@ -56,7 +56,7 @@ fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
             let mut done = 0;
             for fire_after in 0.. {
                 let injector = CrashInjector::new(point, fire_after % 5);
-                let crashed = run_with_crash(&injector, || {
+                let ended = run_with_crash(&injector, || {
                     injector.disarm();
                     let db = TidalDb::open(&dir.0, options()).unwrap();
                     let verdict = oracle.check(Death::ProcessCrash, &db);
@@ -69,8 +69,8 @@ fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
                         oracle.ended(id, &operation.apply(&db));
                     }
                 });
-                crashes += usize::from(crashed.is_err());
-                if crashed.is_ok() {
+                crashes += usize::from(ended.is_err());
+                if ended.is_ok() {
                     break;
                 }
             }

@@ -1,0 +1,148 @@
+//! The timed sync and the flush of storage: when they are due, whom they hold up, what a panic in them does.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+use crate::threads;
+
+#[derive(Debug)]
+struct SetClock(AtomicI64);
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_clock_that_steps_back_does_not_end_the_timed_sync_of_the_caller() {
+    let disk = SimDisk::new();
+    let clock = Arc::new(SetClock(NOW_MS.into()));
+    let policy = Durability::SyncedEvery { interval_ms: 1000 };
+    let handle: Arc<dyn Clock> = Arc::<SetClock>::clone(&clock);
+    let db = TidalDb::open(PATH, options(&disk, policy).clock(handle)).unwrap();
+    record(&db, 0).unwrap();
+    clock.0.store(NOW_MS - 3_000_000, Ordering::Relaxed);
+    record(&db, 1).unwrap();
+    record(&db, 2).unwrap();
+    clock.0.store(NOW_MS - 3_000_000 + 1000, Ordering::Relaxed);
+    record(&db, 3).unwrap();
+    assert_eq!(db.durable_sequence(), 3);
+}
+
+#[test]
+fn an_interval_longer_than_time_itself_is_never_over() {
+    let disk = SimDisk::new();
+    let policy = Durability::SyncedEvery {
+        interval_ms: u64::MAX,
+    };
+    let db = open(&disk, policy).unwrap();
+    for i in 0..3 {
+        record(&db, i).unwrap();
+    }
+    assert_eq!(db.durable_sequence(), 0);
+}
+
+#[test]
+fn the_timed_sync_of_the_caller_is_done_by_changes_of_collections_too() {
+    let disk = SimDisk::new();
+    let clock = Arc::new(SetClock(NOW_MS.into()));
+    let policy = Durability::SyncedEvery { interval_ms: 1000 };
+    let handle: Arc<dyn Clock> = Arc::<SetClock>::clone(&clock);
+    let db = TidalDb::open(PATH, options(&disk, policy).clock(handle)).unwrap();
+    db.create_collection("saved").unwrap();
+    record(&db, 0).unwrap();
+    clock.0.store(NOW_MS + 1000, Ordering::Relaxed);
+    db.add_to_collection("saved", EntityId(1)).unwrap();
+    assert_eq!(db.durable_sequence(), 1);
+    let reopened = open(&crashed(&disk, &ImageChoice::Synced), policy).unwrap();
+    assert_eq!(reopened.collections().unwrap(), [b"saved".to_vec()]);
+}
+
+/// A store whose flush does what it is told.
+struct Flushing<F>(MemoryStore, F);
+
+impl<F: Fn() + Send + Sync> StorageEngine for Flushing<F> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.0.get(key)
+    }
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.0.put(key, value)
+    }
+    fn delete(&self, key: &[u8]) -> Result<(), Error> {
+        self.0.delete(key)
+    }
+    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
+        self.0.scan_prefix(prefix)
+    }
+    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
+        self.0.write_batch(batch)
+    }
+    fn flush(&self) -> Result<(), Error> {
+        (self.1)();
+        self.0.flush()
+    }
+}
+
+#[test]
+fn a_panic_in_the_timed_flush_poisons_the_handle() {
+    let disk = SimDisk::new();
+    let panics = Arc::new(AtomicBool::new(false));
+    let armed = Arc::clone(&panics);
+    let storage = Flushing(MemoryStore::new(), move || {
+        if armed.load(Ordering::Relaxed) {
+            std::panic::resume_unwind(Box::new("planned"));
+        }
+    });
+    let options =
+        options(&disk, Durability::SyncedEvery { interval_ms: 1 }).background(Background::OwnThreads);
+    let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap();
+    panics.store(true, Ordering::Relaxed);
+    db.create_collection("saved").unwrap();
+    // Without its thread the policy's promise would be broken in silence.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while db.statistics().unwrap().poison.is_none() {
+        assert!(Instant::now() < deadline, "the thread died and nobody was told");
+        std::thread::yield_now();
+    }
+    assert!(matches!(record(&db, 0), Err(Error::Poisoned { .. })));
+    assert!(db.export().is_ok(), "memory is whole");
+}
+
+#[test]
+fn a_change_of_a_collection_does_not_wait_for_a_flush_that_its_policy_does_not_need() {
+    let disk = SimDisk::new();
+    let (entered, entry) = mpsc::channel();
+    let (leave, left) = mpsc::channel::<()>();
+    let armed = Arc::new(AtomicBool::new(false));
+    let (arm, left) = (Arc::clone(&armed), Mutex::new(left));
+    let storage = Flushing(MemoryStore::new(), move || {
+        if armed.swap(false, Ordering::Relaxed) {
+            entered.send(()).unwrap();
+            left.lock().unwrap().recv().unwrap();
+        }
+    });
+    let options = options(&disk, Durability::OperatingSystem);
+    let db = Arc::new(TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap());
+    db.create_collection("saved").unwrap();
+    arm.store(true, Ordering::Relaxed);
+    let syncing = Arc::clone(&db);
+    let syncer = threads::spawn("syncer", move || syncing.sync().unwrap()).unwrap();
+    entry.recv().unwrap();
+    let (done, changed) = mpsc::channel();
+    let changing = Arc::clone(&db);
+    let changer = threads::spawn("changer", move || {
+        changing.add_to_collection("saved", EntityId(1)).unwrap();
+        done.send(()).unwrap();
+    })
+    .unwrap();
+    let acknowledged = changed.recv_timeout(Duration::from_secs(20));
+    leave.send(()).unwrap();
+    syncer.join().unwrap();
+    changer.join().unwrap();
+    acknowledged.expect("the change waited for another one's flush");
+}

@@ -1,0 +1,196 @@
+//! Threads: writers of disjoint ranges, and a scanner that sees each writer's batches whole and in order.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use super::Survives;
+use super::lab::{Lab, Pairs, difference, ensure, failed, read_all, show};
+use super::report::{Checked, Stop, Tally};
+use crate::storage::{StorageEngine, WriteBatch};
+use crate::testing::crash_injector::inherit;
+
+const WRITERS: usize = 4;
+/// Each writer goes through at least this many rounds ...
+const ROUNDS: u64 = 60;
+/// ... and goes on until there were this many scans while somebody wrote.
+const SCANS: u64 = 40;
+/// How many keys a batch gives the same value: enough that a batch takes longer than what lies between two.
+const SAME: usize = 24;
+
+/// What the threads tell one another.
+#[derive(Default)]
+struct Board {
+    /// Of each writer, how many rounds it has begun and ended.
+    begun: [AtomicU64; WRITERS],
+    ended: [AtomicU64; WRITERS],
+    /// Scans during which somebody wrote.
+    scans: AtomicU64,
+    /// Somebody has a finding: everybody stops.
+    is_over: AtomicBool,
+}
+
+pub(super) fn concurrent_use(lab: &Lab) -> Checked {
+    let mut tally = Tally::of(&["writes by 4 threads", "scans meanwhile"]);
+    let dir = lab.dir()?;
+    let engine = lab.open(&dir)?;
+    let board = Board::default();
+    thread::scope(|scope| {
+        let (engine, board) = (engine.as_ref(), &board);
+        let mut threads = Vec::new();
+        for writer in 0..WRITERS {
+            threads.push(scope.spawn(inherit(move || {
+                noting(board, write_rounds(engine, writer, board))
+            })));
+        }
+        let scanned = noting(board, scan_rounds(engine, board));
+        let mut results = vec![scanned];
+        results.extend(threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(Stop::Failed("a writing thread panicked".to_owned())))
+        }));
+        results.into_iter().collect::<Result<(), Stop>>()
+    })?;
+    let mut expected = Pairs::new();
+    for writer in 0..WRITERS {
+        let rounds = board.ended[writer].load(Ordering::SeqCst);
+        expected.extend(state(writer, rounds, rounds));
+        tally.add("writes by 4 threads", 2 * rounds);
+    }
+    tally.add("scans meanwhile", board.scans.load(Ordering::SeqCst));
+    expect_content(engine.as_ref(), &expected, "all threads had ended")?;
+    drop(engine);
+    if lab.require(Survives::Reopening).is_ok() {
+        expect_content(lab.open(&dir)?.as_ref(), &expected, "reopening")?;
+        tally.add("reopenings", 1);
+    }
+    Ok(tally)
+}
+
+fn noting(board: &Board, result: Result<(), Stop>) -> Result<(), Stop> {
+    if result.is_err() {
+        board.is_over.store(true, Ordering::SeqCst);
+    }
+    result
+}
+
+fn expect_content(engine: &dyn StorageEngine, expected: &Pairs, after: &str) -> Result<(), Stop> {
+    let what = difference(&read_all(engine)?, expected);
+    ensure!(what.is_none(), "after {after}: {}", what.unwrap_or_default());
+    Ok(())
+}
+
+/// What a writer's range holds after `batches` rounds' batches and `puts` rounds' puts.
+fn state(writer: usize, batches: u64, puts: u64) -> Pairs {
+    let mut pairs = Pairs::new();
+    if batches > 0 {
+        for number in 0..SAME {
+            pairs.insert(
+                key(writer, &format!("same/{number}")),
+                batches.to_string().into_bytes(),
+            );
+        }
+        // Every third round deletes it, and the round after that puts it.
+        if !batches.is_multiple_of(3) {
+            pairs.insert(key(writer, "some rounds"), b"there".to_vec());
+        }
+    }
+    if puts > 0 {
+        pairs.insert(key(writer, "put"), puts.to_string().into_bytes());
+    }
+    pairs
+}
+
+fn key(writer: usize, name: &str) -> Vec<u8> {
+    format!("{writer}/{name}").into_bytes()
+}
+
+fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &Board) -> Result<(), Stop> {
+    let fail = |error| failed("a call of one of several threads failed", &error);
+    for round in 1.. {
+        let enough = round > ROUNDS && board.scans.load(Ordering::SeqCst) >= SCANS;
+        if round > ROUNDS {
+            // The scanner may be waiting for a lock that is not fair.
+            thread::yield_now();
+        }
+        if enough || board.is_over.load(Ordering::SeqCst) {
+            break;
+        }
+        board.begun[writer].store(round, Ordering::SeqCst);
+        let mut batch = WriteBatch::new();
+        for number in 0..SAME {
+            batch.put(key(writer, &format!("same/{number}")), round.to_string());
+        }
+        if round % 3 == 0 {
+            batch.delete(key(writer, "some rounds"));
+        } else {
+            batch.put(key(writer, "some rounds"), "there");
+        }
+        engine.write_batch(batch).map_err(fail)?;
+        engine
+            .put(&key(writer, "put"), round.to_string().as_bytes())
+            .map_err(fail)?;
+        board.ended[writer].store(round, Ordering::SeqCst);
+        for (key, value) in state(writer, round, round) {
+            let found = engine.get(&key).map_err(fail)?;
+            ensure!(
+                found.as_ref() == Some(&value),
+                "a thread does not see its own write of key {}",
+                show(&key)
+            );
+        }
+        if round == ROUNDS / 2 {
+            engine.flush().map_err(fail)?;
+        }
+    }
+    Ok(())
+}
+
+fn scan_rounds(engine: &dyn StorageEngine, board: &Board) -> Result<(), Stop> {
+    let counts = |counters: &[AtomicU64; WRITERS]| -> Vec<u64> {
+        let loaded = counters.iter().map(|counter| counter.load(Ordering::SeqCst));
+        loaded.collect()
+    };
+    while board.scans.load(Ordering::SeqCst) < SCANS && !board.is_over.load(Ordering::SeqCst) {
+        let least = counts(&board.ended);
+        let found = read_all(engine)?;
+        let most = counts(&board.begun);
+        for writer in 0..WRITERS {
+            let prefix = format!("{writer}/").into_bytes();
+            let own = found.iter().filter(|(key, _)| key.starts_with(&prefix));
+            let own: Pairs = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+            let is_legal = (least[writer]..=most[writer]).any(|rounds| {
+                // In a round the batch comes first.
+                own == state(writer, rounds, rounds)
+                    || rounds > least[writer] && own == state(writer, rounds, rounds - 1)
+            });
+            ensure!(
+                is_legal,
+                "a scan saw a state of thread {writer} that never was, between rounds {} and {}: {}",
+                least[writer],
+                most[writer],
+                in_words(&own)
+            );
+        }
+        if least != most {
+            board.scans.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    Ok(())
+}
+
+/// How many keys have which value.
+fn in_words(pairs: &Pairs) -> String {
+    let mut groups: Vec<(&[u8], &[u8], usize)> = Vec::new();
+    for (key, value) in pairs {
+        match groups.last_mut() {
+            Some((_, last, len)) if last == value => *len += 1,
+            _ => groups.push((key, value, 1)),
+        }
+    }
+    let groups = groups.iter().map(|(key, value, len)| match len {
+        1 => format!("{} = {}", show(key), show(value)),
+        _ => format!("{len} keys from {} on = {}", show(key), show(value)),
+    });
+    groups.collect::<Vec<_>>().join(", ")
+}

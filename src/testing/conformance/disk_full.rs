@@ -1,0 +1,393 @@
+//! A real disk-full that comes and goes: a limit on the size of files, set from outside on a child process that ignores
+//! the signal, so that writes beyond it are cut short and fail.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Survives;
+use super::account::Account;
+use super::kills::{flush, settle};
+use super::lab::{Lab, failed};
+use super::parent::{Child, OverLimit};
+use super::report::{Checked, Stop, Tally};
+use super::steps::{Shape, Step};
+use crate::fs::{FileAccess, OpenMode, RealFiles, read_full_at};
+
+const FAILED: &str = "writes that failed";
+const UNUSABLE: &str = "new directories that cannot be opened any more";
+const LATER: &str = "later writes that succeeded";
+
+/// How a child ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Killed,
+    Closed,
+}
+
+/// What the caller does while the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    /// It waits after the first failure. An engine that only notices a second one still goes on then.
+    Waits,
+    /// It goes on writing and flushing.
+    Insists,
+}
+
+/// What is done around one time when the disk is full.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    /// The write that finds the disk full,
+    shape: Shape,
+    /// so many quarters of it
+    quarters: u64,
+    /// and so many bytes into it.
+    extra_bytes: u64,
+    reopens_before: bool,
+    caller: Caller,
+    ending: Ending,
+}
+
+fn plans() -> impl Iterator<Item = Plan> {
+    let strikes = [
+        (Shape::Batch, 0, 0),
+        (Shape::Batch, 2, 0),
+        (Shape::LargeBatch, 0, 1),
+        (Shape::LargeBatch, 1, 0),
+        (Shape::LargeBatch, 3, 0),
+        (Shape::LargePut, 2, 0),
+    ];
+    let ways = [
+        (false, Caller::Waits, Ending::Killed),
+        (true, Caller::Waits, Ending::Closed),
+        (false, Caller::Insists, Ending::Closed),
+    ];
+    strikes
+        .into_iter()
+        .flat_map(move |(shape, quarters, extra_bytes)| {
+            ways.map(|(reopens_before, caller, ending)| Plan {
+                shape,
+                quarters,
+                extra_bytes,
+                reopens_before,
+                caller,
+                ending,
+            })
+        })
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            shape,
+            quarters,
+            extra_bytes,
+            ..
+        } = self;
+        write!(
+            f,
+            "a disk that was full for a while, {quarters}/4 and {extra_bytes} bytes into a {shape}"
+        )?;
+        if self.reopens_before {
+            f.write_str(", reopened before")?;
+        }
+        write!(f, ", caller {:?}, {:?} at last", self.caller, self.ending)
+    }
+}
+
+/// The disk is full in the middle of a write, and then it is not.
+pub(super) fn comes_and_goes(lab: &Lab) -> Checked {
+    lab.require(Survives::ProcessCrash)?;
+    require_prlimit()?;
+    let mut tally = Tally::of(&["times the disk was full", FAILED]);
+    for plan in plans() {
+        let context = plan.to_string();
+        strike(lab, plan, &context, &mut tally).map_err(|stop| within(stop, &context))?;
+        tally.add("times the disk was full", 1);
+    }
+    Ok(tally)
+}
+
+fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(), Stop> {
+    let dir = lab.dir()?;
+    let mut account = Account::default();
+    let mut child = Child::start(lab, OverLimit::Fails)?;
+    must(child.open(&dir)?, "opening")?;
+    for _ in 0..5 {
+        let step = Step::small(account.len());
+        must(
+            write(&mut child, &mut account, step)?,
+            "a write with room on the disk",
+        )?;
+    }
+    flush(&mut child, &mut account)?;
+    if plan.reopens_before {
+        must(child.open(&dir)?, "reopening")?;
+    }
+    let before = ends(&dir)?;
+    let step = Step::small(account.len());
+    must(
+        write(&mut child, &mut account, step)?,
+        "a write with room on the disk",
+    )?;
+    let log_end = grown(&before, &ends(&dir)?);
+
+    let step = Step::new(account.len(), plan.shape);
+    let into = step.bytes_len() as u64 * plan.quarters / 4 + plan.extra_bytes;
+    let limit = Limit::set(&child, log_end + into)?;
+    fill(&mut child, &mut account, step, tally)?;
+    if plan.caller == Caller::Insists {
+        for _ in 0..2 {
+            let step = Step::small(account.len());
+            write(&mut child, &mut account, step)?.ok();
+        }
+        if child.flush()?.is_ok() {
+            account.flushed();
+        }
+    }
+    limit.lift(&child)?;
+
+    for shape in [Shape::Batch, Shape::Put, Shape::LargeBatch, Shape::Batch] {
+        let step = Step::new(account.len(), shape);
+        let answer = write(&mut child, &mut account, step)?;
+        tally.add(LATER, u64::from(answer.is_ok()));
+        if child.flush()?.is_ok() {
+            account.flushed();
+        }
+    }
+    if plan.ending == Ending::Closed {
+        must(child.close()?, "closing")?;
+    }
+    child.kill()?;
+    settle(lab, &dir, &mut account, context)?;
+    // What was found must be there for good.
+    settle(
+        lab,
+        &dir,
+        &mut account,
+        &format!("{context}, and reopening twice"),
+    )
+}
+
+/// Writes until something fails.
+fn fill(child: &mut Child, account: &mut Account, first: Step, tally: &mut Tally) -> Result<(), Stop> {
+    /// An engine may buffer or move to another file first.
+    const WRITES_MAX: usize = 40;
+    let shape = first.shape;
+    let mut step = first;
+    for _ in 0..WRITES_MAX {
+        let answer = write(child, account, step)?;
+        if answer.is_err() {
+            tally.add(FAILED, 1);
+            return Ok(());
+        }
+        step = Step::new(account.len(), shape);
+    }
+    Ok(())
+}
+
+/// The disk is full when the engine is opened: one with something in it, and a new one.
+pub(super) fn while_opening(lab: &Lab) -> Checked {
+    lab.require(Survives::ProcessCrash)?;
+    require_prlimit()?;
+    let mut tally = Tally::of(&["openings on a full disk", "calls that failed"]);
+    for writes_len in [6, 0] {
+        for limit_bytes in [0, 1, 20, 100, 4_096] {
+            let context =
+                format!("opening with {writes_len} writes there and files limited to {limit_bytes} bytes");
+            open_when_full(lab, writes_len, limit_bytes, &context, &mut tally)
+                .map_err(|stop| within(stop, &context))?;
+            tally.add("openings on a full disk", 1);
+        }
+    }
+    Ok(tally)
+}
+
+fn open_when_full(
+    lab: &Lab,
+    writes_len: usize,
+    limit_bytes: u64,
+    context: &str,
+    tally: &mut Tally,
+) -> Result<(), Stop> {
+    let dir = lab.dir()?;
+    let mut account = Account::default();
+    if writes_len > 0 {
+        let mut child = Child::start(lab, OverLimit::Fails)?;
+        must(child.open(&dir)?, "opening")?;
+        for _ in 0..writes_len {
+            let step = Step::small(account.len());
+            must(write(&mut child, &mut account, step)?, "a write")?;
+        }
+        child.kill()?;
+    }
+    let mut child = Child::start(lab, OverLimit::Fails)?;
+    let limit = Limit::set(&child, limit_bytes)?;
+    let opened = child.open(&dir)?;
+    if opened.is_ok() {
+        let step = Step::small(account.len());
+        let answer = write(&mut child, &mut account, step)?;
+        tally.add("calls that failed", u64::from(answer.is_err()));
+    }
+    limit.lift(&child)?;
+    if let Err(first) = opened {
+        tally.add("calls that failed", 1);
+        if let Err(second) = child.open(&dir)? {
+            if account.len() == 0 {
+                // Nothing is lost: the caller can begin with another directory.
+                if tally.count(UNUSABLE) == 0 {
+                    tally.note(format!(
+                        "{context} failed with {first:?}, and with room again with {second:?}"
+                    ));
+                }
+                tally.add(UNUSABLE, 1);
+                return Ok(());
+            }
+            return Err(Stop::Failed(format!(
+                "it failed with {first:?}, and with room again with {second:?}"
+            )));
+        }
+    }
+    let step = Step::small(account.len());
+    write(&mut child, &mut account, step)?.ok();
+    if child.flush()?.is_ok() {
+        account.flushed();
+    }
+    child.kill()?;
+    settle(lab, &dir, &mut account, context)
+}
+
+fn within(stop: Stop, context: &str) -> Stop {
+    stop.map(|text| {
+        if text.contains(context) {
+            return text;
+        }
+        format!("{context}: {text}")
+    })
+}
+
+fn must(answer: Result<(), String>, what: &str) -> Result<(), Stop> {
+    answer.map_err(|text| Stop::Failed(format!("{what} failed: {text}")))
+}
+
+fn write(child: &mut Child, account: &mut Account, step: Step) -> Result<Result<(), String>, Stop> {
+    let answer = child.write(&step)?;
+    account.add_result(step, &answer);
+    Ok(answer)
+}
+
+/// A limit that is set on a child.
+struct Limit {
+    before: String,
+}
+
+impl Limit {
+    fn set(child: &Child, bytes: u64) -> Result<Self, Stop> {
+        let before = prlimit(child, &["--fsize", "--noheadings", "--raw", "--output", "SOFT"])?;
+        // The hard limit stays, so that the soft one can be lifted.
+        prlimit(child, &[&format!("--fsize={bytes}:")])?;
+        Ok(Self { before })
+    }
+
+    fn lift(self, child: &Child) -> Result<(), Stop> {
+        prlimit(child, &[&format!("--fsize={}:", self.before)]).map(drop)
+    }
+}
+
+fn prlimit(child: &Child, arguments: &[&str]) -> Result<String, Stop> {
+    let output = Command::new("prlimit")
+        .args(["--pid", &child.id().to_string()])
+        .args(arguments)
+        .output()
+        .map_err(|error| failed("cannot run prlimit", &error))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(not_possible(format!(
+        "prlimit does not do it here: {}",
+        text.trim()
+    )))
+}
+
+/// The tool that fills the disk must be there.
+fn require_prlimit() -> Result<(), Stop> {
+    try_prlimit().map_err(not_possible)
+}
+
+fn try_prlimit() -> Result<(), String> {
+    match Command::new("prlimit").arg("--version").output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!("`prlimit --version` ended with {}", output.status)),
+        Err(error) => Err(format!(
+            "there is no `prlimit` (of util-linux) to fill a disk with: {error}"
+        )),
+    }
+}
+
+#[cfg(test)]
+pub(super) fn is_possible() -> bool {
+    try_prlimit().is_ok()
+}
+
+/// Not only in the report, which nobody may print, but past the harness, which keeps what a test prints.
+fn not_possible(why: String) -> Stop {
+    // A closed standard error takes no words.
+    writeln!(
+        io::stderr(),
+        "WARNING: the storage conformance does not test a full disk: {why}"
+    )
+    .ok();
+    Stop::NotApplicable(why)
+}
+
+/// Where the content of each file below `dir` ends. A file that was made longer ahead of need has zeros after that.
+fn ends(dir: &Path) -> Result<BTreeMap<PathBuf, u64>, Stop> {
+    let mut ends = BTreeMap::new();
+    collect_ends(dir, &mut ends)
+        .map_err(|error| failed("cannot look at the engine's files", &error))
+        .map(|()| ends)
+}
+
+fn collect_ends(path: &Path, ends: &mut BTreeMap<PathBuf, u64>) -> io::Result<()> {
+    match RealFiles.list(path) {
+        Ok(names) => names
+            .iter()
+            .try_for_each(|name| collect_ends(&path.join(name), ends)),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            ends.insert(path.to_path_buf(), end(path)?);
+            Ok(())
+        }
+        // The engine has removed it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn end(path: &Path) -> io::Result<u64> {
+    const BLOCK: u64 = 1 << 16;
+    let file = RealFiles.open(path, OpenMode::Read)?;
+    let mut blocks = file.len()?.div_ceil(BLOCK);
+    let (mut block, zeros) = (vec![0; BLOCK as usize], vec![0; BLOCK as usize]);
+    while blocks > 0 {
+        blocks -= 1;
+        let read = read_full_at(file.as_ref(), &mut block, blocks * BLOCK)?;
+        // Block by block, since a file may have many megabytes of zeros.
+        if block[..read] != zeros[..read]
+            && let Some(last) = block[..read].iter().rposition(|byte| *byte != 0)
+        {
+            return Ok(blocks * BLOCK + last as u64 + 1);
+        }
+    }
+    Ok(0)
+}
+
+/// The end of the file that a write has made grow.
+fn grown(before: &BTreeMap<PathBuf, u64>, after: &BTreeMap<PathBuf, u64>) -> u64 {
+    let grown = after
+        .iter()
+        .filter(|(path, end)| before.get(*path).is_none_or(|before| before < end));
+    grown.map(|(_, end)| *end).max().unwrap_or(0)
+}

@@ -1,0 +1,223 @@
+//! Failures of single disk operations on the simulated disk, and a device that is full for a while or gone for good.
+//! The caller goes on all the same: what succeeds afterwards must be there.
+
+use std::io;
+
+use super::Survives;
+use super::account::{Account, Promise};
+use super::lab::{Engine, Lab, failed, read_all};
+use super::report::{Checked, Stop, Tally};
+use super::simulated::{Action, Simulated, actions, new_disk};
+use crate::testing::sim_disk::{
+    DiskModel, DiskOperation, DiskOperationKind, Fault, ImageChoice, Side, SimDisk,
+};
+
+const IMAGES_MAX: usize = 6;
+const INJECTED: &str = "failures";
+const CALLS: &str = "calls that failed";
+const LATER: &str = "later writes that succeeded";
+
+/// What goes wrong, once in a run.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    /// This fault at the operation with this ordinal.
+    Fault(u64, Fault),
+    /// The device dies there.
+    Death(u64, Side),
+    /// From this action on there is room for so many bytes more, until some actions later.
+    Full { from: usize, room_bytes: u64 },
+}
+
+/// How many actions a full disk stays full.
+const FULL_ACTIONS: usize = 3;
+
+pub(super) fn at_every_operation(lab: &Lab) -> Checked {
+    lab.require(Survives::ProcessCrash)?;
+    let simulated = Simulated::new(lab)?;
+    let mut tally = Tally::of(&[INJECTED, CALLS, "images"]);
+    let recording = simulated.record()?.recording;
+    let single = recording.operations().flat_map(troubles_of);
+    let full = (0..actions().len())
+        .flat_map(|from| [0, 10, 300].map(|room_bytes| Trouble::Full { from, room_bytes }));
+    for trouble in single.chain(full) {
+        go_through(simulated, trouble, &mut tally).map_err(|stop| {
+            let of = trouble
+                .ordinal()
+                .and_then(|ordinal| recording.operations().nth(ordinal as usize));
+            let of = of.map_or(String::new(), |of| {
+                format!(" of {} {}", of.kind, of.path.display())
+            });
+            stop.map(|text| format!("{trouble:?}{of}: {text}"))
+        })?;
+    }
+    Ok(tally)
+}
+
+impl Trouble {
+    fn ordinal(self) -> Option<u64> {
+        match self {
+            Self::Fault(ordinal, _) | Self::Death(ordinal, _) => Some(ordinal),
+            Self::Full { .. } => None,
+        }
+    }
+}
+
+fn troubles_of(operation: &DiskOperation) -> Vec<Trouble> {
+    let ordinal = operation.ordinal;
+    let mut faults = vec![
+        Fault::ErrorBefore(io::ErrorKind::StorageFull),
+        Fault::ErrorAfter(io::ErrorKind::Other),
+    ];
+    match operation.kind {
+        DiskOperationKind::Write => {
+            let half = operation.len as usize / 2;
+            faults.push(Fault::ErrorMidway(half, io::ErrorKind::StorageFull));
+            faults.push(Fault::Short(half.max(1)));
+        }
+        DiskOperationKind::Sync => faults.push(Fault::SyncLoses(io::ErrorKind::Other)),
+        _ => {}
+    }
+    let mut troubles: Vec<_> = faults
+        .into_iter()
+        .map(|fault| Trouble::Fault(ordinal, fault))
+        .collect();
+    troubles.extend(Side::ALL.map(|side| Trouble::Death(ordinal, side)));
+    troubles
+}
+
+fn go_through(simulated: Simulated<'_>, trouble: Trouble, tally: &mut Tally) -> Result<(), Stop> {
+    let disk = new_disk();
+    match trouble {
+        Trouble::Fault(ordinal, fault) => disk.fail_operation(ordinal, fault),
+        Trouble::Death(ordinal, side) => disk.crash_at(ordinal, side),
+        Trouble::Full { .. } => {}
+    }
+    let mut run = Troubled {
+        simulated,
+        disk: &disk,
+        engine: None,
+        account: Account::default(),
+        calls_failed: 0,
+    };
+    run.act(trouble, tally)?;
+    let (account, calls_failed) = (run.account, run.calls_failed);
+    let happened = !disk.faults_fired().is_empty() || disk.is_gone() || calls_failed > 0;
+    tally.add(INJECTED, u64::from(happened));
+    tally.add(CALLS, calls_failed);
+
+    drop(run.engine);
+    let mut cases = vec![(ImageChoice::All, Promise::Acknowledged)];
+    if simulated.lab.require(Survives::PowerLoss).is_ok() {
+        let choices = disk.choices(DiskModel::Subset, IMAGES_MAX, simulated.lab.seed());
+        cases.extend(choices.into_iter().map(|choice| (choice, Promise::Flushed)));
+    }
+    for (choice, promise) in cases {
+        let image = disk.image(&choice);
+        let judged = simulated.judge(&image, &account, promise);
+        judged.map_err(|stop| {
+            let laid_out = simulated.lab.lay_out(&image);
+            stop.map(|text| format!("after a crash later on, image {choice}: {text}{laid_out}"))
+        })?;
+        tally.add("images", 1);
+    }
+    Ok(())
+}
+
+/// A run in which something goes wrong.
+struct Troubled<'a> {
+    simulated: Simulated<'a>,
+    disk: &'a SimDisk,
+    engine: Option<Engine>,
+    account: Account,
+    calls_failed: u64,
+}
+
+impl Troubled<'_> {
+    fn act(&mut self, trouble: Trouble, tally: &mut Tally) -> Result<(), Stop> {
+        for (index, action) in actions().into_iter().enumerate() {
+            if let Trouble::Full { from, room_bytes } = trouble {
+                let is_full = (from..from + FULL_ACTIONS).contains(&index);
+                if index == from {
+                    let used_bytes = self.disk.image(&ImageChoice::All).bytes_len();
+                    self.disk.set_capacity_bytes(Some(used_bytes + room_bytes));
+                } else if !is_full {
+                    self.disk.set_capacity_bytes(None);
+                }
+            }
+            if matches!(action, Action::Reopen) {
+                self.engine = None;
+            }
+            if self.engine.is_none() {
+                if self.lost_what_a_sync_covered() {
+                    // A new opening cannot know that what it reads is not on disk and never will be.
+                    return Ok(());
+                }
+                self.open()?;
+            }
+            self.do_one(action, tally);
+        }
+        self.disk.set_capacity_bytes(None);
+        if self.engine.is_none() && !self.disk.is_gone() && !self.lost_what_a_sync_covered() {
+            // The first attempt may be the one that fails.
+            self.open()?;
+            if self.engine.is_none() {
+                self.open_or_fail()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn do_one(&mut self, action: Action, tally: &mut Tally) {
+        let Some(engine) = &self.engine else { return };
+        let result = match action {
+            Action::Write(step) => {
+                let result = step.run(engine.as_ref());
+                if result.is_ok() && self.calls_failed > 0 {
+                    tally.add(LATER, 1);
+                }
+                self.account.add_result(step, &result);
+                result
+            }
+            Action::Flush => {
+                let result = engine.flush();
+                if result.is_ok() {
+                    self.account.flushed();
+                }
+                result
+            }
+            Action::Reopen => Ok(()),
+        };
+        self.calls_failed += u64::from(result.is_err());
+    }
+
+    /// Opens the engine if it can be opened, and then everything acknowledged must be there.
+    fn open(&mut self) -> Result<(), Stop> {
+        match self.simulated.open(self.disk) {
+            Err(_) => self.calls_failed += 1,
+            Ok(engine) => self.judge(engine)?,
+        }
+        Ok(())
+    }
+
+    fn open_or_fail(&mut self) -> Result<(), Stop> {
+        let opened = self.simulated.open(self.disk);
+        self.judge(opened.map_err(|error| failed("it does not open any more", &error))?)
+    }
+
+    fn judge(&mut self, engine: Engine) -> Result<(), Stop> {
+        if !self.disk.is_gone() {
+            let found = read_all(engine.as_ref())?;
+            let judged = self.account.judge(&found, Promise::Acknowledged);
+            judged.map_err(|text| Stop::Failed(format!("after reopening: {text}")))?;
+        }
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    fn lost_what_a_sync_covered(&self) -> bool {
+        let fired = self.disk.faults_fired();
+        fired
+            .iter()
+            .any(|fired| matches!(fired.fault, Fault::SyncLoses(_)))
+    }
+}

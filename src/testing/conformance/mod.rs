@@ -1,0 +1,268 @@
+//! Storage conformance: one call that checks what [`StorageEngine`] promises against any implementation of it.
+//!
+//! ```
+//! use tidaldb::storage::MemoryStore;
+//! use tidaldb::testing::conformance::{Conformance, Survives};
+//!
+//! // A test of an engine in files says `|dir| MyEngine::open(dir)` and leaves `survives` as it is.
+//! let report = Conformance::new("in memory", |_dir| Ok(MemoryStore::new()))
+//!     .survives(Survives::Nothing)
+//!     .check();
+//! report.assert_conforms();
+//!
+//! // What was not checked is in the report too.
+//! assert!(report.not_applicable().any(|check| check == "power-loss"));
+//! ```
+//!
+//! # What is checked
+//! | check | promise |
+//! |---|---|
+//! | `basic-operations` | what was put is got until it is replaced or deleted, by batches too |
+//! | `batch-order` | the last operation of a key in a batch wins; an empty batch is legal |
+//! | `batch-refused` | a batch with an operation the engine refuses is refused whole, and later successes count |
+//! | `scan-order` | pairs come in ascending byte order |
+//! | `scan-bounds` | a scan gives the keys with the prefix, all of them and no other |
+//! | `scan-snapshot` | a scan does not show later writes |
+//! | `random-model` | random operations, scans and reopenings agree with a map |
+//! | `value-sizes`, `key-sizes` | every size works or is an error, never a panic; keys to the promised limit work |
+//! | `reopening` | everything is there again |
+//! | `concurrent-use` | batches are whole and in order for every other thread; nothing is lost |
+//! | `killed-between-calls`, `killed-in-a-stream`, `killed-while-opening` | what was acknowledged survives `SIGKILL`, batches are whole, nothing is missing in between |
+//! | `disk-full`, `disk-full-while-opening` | when a real disk is full for a while, nothing acknowledged before, meanwhile or afterwards is lost |
+//! | `power-loss` | at every disk operation of a workload: each image of a power loss holds what was flushed, whole and without a hole |
+//! | `works-on` | what is written and flushed after a recovery survives the next power loss |
+//! | `recovery-interrupted` | a power loss inside the recovery from that changes nothing |
+//! | `disk-failures` | when any one disk operation fails, or the disk is full for a while: as for `disk-full`, for power losses too |
+//!
+//! The last four need an engine that reaches its files through [`FileAccess`]. For every other engine the ones above
+//! use a real child process, which is the calling test, run again: the child serves the parent inside
+//! [`Conformance::check`] and ends there. So what the test does before that call it does again in each child, and a test
+//! makes one such call. A child knows itself by an environment variable and ends with its parent.
+//!
+//! A check that has done nothing of what it is there for has failed, and one that was not made says so.
+//!
+//! Invariant: an oracle outside of the engine knows of every write whether it was acknowledged, failed or was under way.
+//! It judges whole contents, never single keys.
+
+mod account;
+mod child;
+mod concurrent;
+mod disk_full;
+mod failures;
+mod kills;
+mod lab;
+mod limits;
+mod parent;
+mod power_loss;
+mod random;
+mod random_model;
+mod report;
+mod scans;
+mod semantics;
+mod simulated;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use report::{Check, ConformanceReport, Outcome};
+
+use crate::Error;
+use crate::fs::{FileAccess, RealFiles};
+use crate::storage::StorageEngine;
+use lab::{Lab, Open, OpenOver};
+use report::{Checked, Stop};
+
+/// How much an engine's writes survive. Each step includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Survives {
+    /// Nothing: the content ends with the engine.
+    Nothing,
+    /// Opening again in the same process.
+    Reopening,
+    /// The end of the process, however it ends.
+    ProcessCrash,
+    /// A power loss, once flushed. This is what [`StorageEngine`] promises.
+    PowerLoss,
+}
+
+impl Survives {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Reopening => "reopening in one process",
+            Self::ProcessCrash => "the end of the process",
+            Self::PowerLoss => "a power loss",
+        }
+    }
+}
+
+/// The checks of a storage engine: how it is opened, and what it claims. See the [module](self).
+#[derive(Clone)]
+pub struct Conformance {
+    name: String,
+    open: Open,
+    open_over: Option<OpenOver>,
+    survives: Survives,
+    seed: u64,
+    test: Option<String>,
+    time_limit: Duration,
+    keeps_failures: bool,
+}
+
+impl Conformance {
+    /// Checks of the engine that `open` opens in a directory, which exists and at first is empty.
+    ///
+    /// `open` must bring back what was there when it is called again with the same directory, as far as the engine
+    /// [`survives`](Self::survives). `name` is for the report.
+    pub fn new<E, F>(name: &str, open: F) -> Self
+    where
+        E: StorageEngine + 'static,
+        F: Fn(&Path) -> Result<E, Error> + Send + Sync + 'static,
+    {
+        Self {
+            name: name.to_owned(),
+            open: Arc::new(move |dir| Ok(Arc::new(open(dir)?))),
+            open_over: None,
+            survives: Survives::PowerLoss,
+            seed: 0x7a1d_a1db,
+            test: None,
+            time_limit: Duration::from_secs(120),
+            keeps_failures: true,
+        }
+    }
+
+    /// As [`new`](Self::new), for an engine that reaches its files through the [`FileAccess`] it is given and in no
+    /// other way: it is checked on real files and on simulated disks.
+    pub fn over_file_access<E, F>(name: &str, open: F) -> Self
+    where
+        E: StorageEngine + 'static,
+        F: Fn(Arc<dyn FileAccess>, &Path) -> Result<E, Error> + Send + Sync + 'static,
+    {
+        let open = Arc::new(open);
+        let over = Arc::clone(&open);
+        Self {
+            open_over: Some(Arc::new(move |files, dir| Ok(Arc::new(over(files, dir)?)))),
+            ..Self::new(name, move |dir| open(Arc::new(RealFiles), dir))
+        }
+    }
+
+    /// What the engine claims, if it is less than the contract asks for; what goes beyond it is not checked.
+    #[must_use]
+    pub fn survives(mut self, survives: Survives) -> Self {
+        self.survives = survives;
+        self
+    }
+
+    /// What random choices are drawn from, instead of a constant.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The full name of the calling test, for the child processes, where the calling thread does not have it: the test
+    /// harness gives each thread its test's name.
+    #[must_use]
+    pub fn in_test(mut self, test: &str) -> Self {
+        self.test = Some(test.to_owned());
+        self
+    }
+
+    /// How long one check may take before it counts as a hang. Default 2 minutes.
+    #[must_use]
+    pub fn time_limit(mut self, time_limit: Duration) -> Self {
+        self.time_limit = time_limit;
+        self
+    }
+
+    /// Makes every check that applies. Each has a directory of its own below the system's one for temporary files, which
+    /// stays if the check fails, with the image it failed on.
+    pub fn check(&self) -> ConformanceReport {
+        self.check_those(|_| true)
+    }
+
+    fn check_those(&self, is_wanted: impl Fn(&str) -> bool) -> ConformanceReport {
+        child::serve_if_asked(self);
+        let mut this = self.clone();
+        this.test = this.test.or_else(test_of_this_thread);
+        let wanted = CHECK_FUNCTIONS.iter().filter(|(name, _)| is_wanted(name));
+        ConformanceReport {
+            engine: self.name.clone(),
+            seed: self.seed,
+            checks: wanted.map(|(name, check)| this.make(name, *check)).collect(),
+        }
+    }
+
+    fn make(&self, name: &'static str, check: fn(&Lab) -> Checked) -> Check {
+        let lab = match Lab::new(self) {
+            Ok(lab) => Arc::new(lab),
+            Err(error) => return Check::new(name, Err(lab::failed("cannot make a directory", &error))),
+        };
+        let of_check = Arc::clone(&lab);
+        let mut checked = lab::within(self.time_limit, name, move || check(&of_check));
+        match &mut checked {
+            Err(Stop::Failed(reason)) if self.keeps_failures => {
+                reason.push_str(&lab.where_the_files_are());
+            }
+            _ => lab.remove(),
+        }
+        Check::new(name, checked)
+    }
+}
+
+impl fmt::Debug for Conformance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conformance")
+            .field("name", &self.name)
+            .field("is_over_file_access", &self.open_over.is_some())
+            .field("survives", &self.survives)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+fn test_of_this_thread() -> Option<String> {
+    let thread = std::thread::current();
+    thread.name().filter(|name| *name != "main").map(str::to_owned)
+}
+
+type CheckFunction = fn(&Lab) -> Checked;
+
+/// The names of the checks, in their order.
+pub const CHECKS: [&str; CHECK_FUNCTIONS.len()] = {
+    let mut names = [""; CHECK_FUNCTIONS.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = CHECK_FUNCTIONS[index].0;
+        index += 1;
+    }
+    names
+};
+
+const CHECK_FUNCTIONS: [(&str, CheckFunction); 20] = [
+    ("basic-operations", semantics::basic_operations),
+    ("batch-order", semantics::batch_order),
+    ("batch-refused", semantics::batch_refused),
+    ("scan-order", scans::order),
+    ("scan-bounds", scans::bounds),
+    ("scan-snapshot", scans::snapshot),
+    ("random-model", random_model::random_model),
+    ("value-sizes", limits::value_sizes),
+    ("key-sizes", limits::key_sizes),
+    ("reopening", semantics::reopening),
+    ("concurrent-use", concurrent::concurrent_use),
+    ("killed-between-calls", kills::between_calls),
+    ("killed-in-a-stream", kills::in_a_stream),
+    ("killed-while-opening", kills::while_opening),
+    ("disk-full", disk_full::comes_and_goes),
+    ("disk-full-while-opening", disk_full::while_opening),
+    ("power-loss", power_loss::at_every_operation),
+    ("works-on", power_loss::works_on),
+    ("recovery-interrupted", power_loss::inside_recovery),
+    ("disk-failures", failures::at_every_operation),
+];

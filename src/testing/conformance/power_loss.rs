@@ -1,0 +1,185 @@
+//! Power losses on the simulated disk, at every instant of a workload and of the recovery from it.
+
+use std::collections::BTreeSet;
+
+use super::Survives;
+use super::account::{Account, Promise};
+use super::lab::{Lab, difference, failed};
+use super::report::{Checked, Stop, Tally};
+use super::simulated::{Run, Simulated, WRITES};
+use super::steps::{Shape, Step};
+use crate::testing::sim_disk::{DiskModel, Image, ImageBuilder, ImageChoice, Side};
+
+/// How many images of one instant are tried in each disk model, if there are more.
+const IMAGES_MAX: usize = 24;
+/// The same for the instants whose recovery is interrupted, and for the instants inside of it.
+const OUTER_IMAGES_MAX: usize = 8;
+const INNER_IMAGES_MAX: usize = 4;
+const INSIDE: &str = "distinct images inside of them";
+
+/// Each image that a power loss between any two disk operations may leave.
+pub(super) fn at_every_operation(lab: &Lab) -> Checked {
+    lab.require(Survives::ProcessCrash)?;
+    let simulated = Simulated::new(lab)?;
+    let run = simulated.record()?;
+    let mut tally = Tally::of(&["instants", "distinct images", "flushed writes"]);
+    let mut seen = BTreeSet::new();
+    let mut left_out = 0_u128;
+    let loses_power = lab.require(Survives::PowerLoss).is_ok();
+    let mut images = run.recording.images();
+    for position in 0..=run.recording.len() {
+        go_to(&mut images, position)?;
+        let account = run.account_at(position);
+        let mut cases = vec![(ImageChoice::All, Promise::Acknowledged)];
+        for model in DiskModel::ALL.into_iter().filter(|_| loses_power) {
+            let choices = images.choices(model, IMAGES_MAX, lab.seed() ^ position);
+            left_out = left_out.saturating_add(choices.left_out);
+            cases.extend(choices.into_iter().map(|choice| (choice, Promise::Flushed)));
+        }
+        for (choice, promise) in cases {
+            let image = images.image(&choice);
+            let known = (account.len(), account.acknowledged_len(), account.flushed_len());
+            if seen.insert((image.hash(), known, promise == Promise::Flushed)) {
+                let judged = simulated.judge(&image, &account, promise);
+                judged.map_err(|stop| located(stop, lab, &run, position, &choice, &image))?;
+                tally.add("distinct images", 1);
+            }
+        }
+        tally.add("instants", 1);
+        tally.add("flushed writes", account.flushed_len() as u64);
+    }
+    if !loses_power {
+        tally.note("process crashes alone: the engine is not said to survive a power loss");
+    } else if left_out > 0 {
+        tally.note(format!(
+            "of the larger instants {IMAGES_MAX} images in each disk model; {left_out} left out"
+        ));
+    }
+    Ok(tally)
+}
+
+/// An engine that has recovered works on: what was found, and what is written and flushed now, survives the next power
+/// loss.
+pub(super) fn works_on(lab: &Lab) -> Checked {
+    let mut tally = Tally::of(&["recoveries", "writes after one"]);
+    for_some_images(lab, &mut tally, |simulated, image, account, tally| {
+        let (disk, engine, found) = simulated.read(image)?;
+        let mut expected = found.clone();
+        for shape in [Shape::Put, Shape::Batch] {
+            let step = Step::new(account.len() + WRITES, shape);
+            step.run(engine.as_ref())
+                .map_err(|error| failed(format_args!("{step} after recovery failed"), &error))?;
+            step.apply(&mut expected);
+            tally.add("writes after one", 1);
+        }
+        engine
+            .flush()
+            .map_err(|error| failed("a flush after recovery failed", &error))?;
+        let after = disk.image(&ImageChoice::Synced);
+        let (_, _, again) = simulated.read(&after)?;
+        match difference(&again, &expected) {
+            None => Ok(()),
+            Some(what) => Err(Stop::Failed(format!(
+                "what was found and what was written and flushed after that did not survive another one{}: {what}",
+                lab.lay_out(&after)
+            ))),
+        }
+    })?;
+    Ok(tally)
+}
+
+/// A second power loss while the engine recovers from the first one: it must find the same content.
+pub(super) fn inside_recovery(lab: &Lab) -> Checked {
+    let mut tally = Tally::of(&["recoveries", INSIDE]);
+    for_some_images(lab, &mut tally, interrupt)?;
+    tally.note(format!(
+        "and {INNER_IMAGES_MAX} of an instant inside the recovery"
+    ));
+    if tally.count(INSIDE) == 0 {
+        return Err(Stop::NotApplicable(format!(
+            "none of {} recoveries changed anything on disk",
+            tally.count("recoveries")
+        )));
+    }
+    Ok(tally)
+}
+
+/// Looks at the most telling images of each instant.
+fn for_some_images(
+    lab: &Lab,
+    tally: &mut Tally,
+    look: impl Fn(Simulated<'_>, &Image, &Account, &mut Tally) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    lab.require(Survives::PowerLoss)?;
+    let simulated = Simulated::new(lab)?;
+    let run = simulated.record()?;
+    let mut seen = BTreeSet::new();
+    let mut images = run.recording.images();
+    for position in 0..=run.recording.len() {
+        go_to(&mut images, position)?;
+        let account = run.account_at(position);
+        let choices = images.choices(DiskModel::Subset, OUTER_IMAGES_MAX, lab.seed() ^ position);
+        for choice in choices.choices.into_iter().chain([ImageChoice::All]) {
+            let image = images.image(&choice);
+            if seen.insert(image.hash()) {
+                look(simulated, &image, &account, tally)
+                    .map_err(|stop| located(stop, lab, &run, position, &choice, &image))?;
+                tally.add("recoveries", 1);
+            }
+        }
+    }
+    tally.note(format!("at most {OUTER_IMAGES_MAX} images of an instant"));
+    Ok(())
+}
+
+fn interrupt(
+    simulated: Simulated<'_>,
+    image: &Image,
+    account: &Account,
+    tally: &mut Tally,
+) -> Result<(), Stop> {
+    let (disk, engine, found) = simulated.read(image)?;
+    drop(engine);
+    // Which of the unflushed writes are there is the other check's matter.
+    account.judge(&found, Promise::Flushed).map_err(Stop::Failed)?;
+    let recording = disk.recording();
+    let mut images = recording.images();
+    let mut seen = BTreeSet::from([image.hash()]);
+    for position in 0..=recording.len() {
+        go_to(&mut images, position)?;
+        let choices = images.choices(
+            DiskModel::Subset,
+            INNER_IMAGES_MAX,
+            simulated.lab.seed() ^ position,
+        );
+        for choice in choices {
+            let image = images.image(&choice);
+            if !seen.insert(image.hash()) {
+                continue;
+            }
+            let (_, _, again) = simulated.read(&image)?;
+            tally.add(INSIDE, 1);
+            if let Some(what) = difference(&again, &found) {
+                return Err(Stop::Failed(format!(
+                    "a power loss after {position} disk operations of the recovery, image {choice}, changed what is \
+                     found{}: {what}",
+                    simulated.lab.lay_out(&image)
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn go_to(images: &mut ImageBuilder, position: u64) -> Result<(), Stop> {
+    images
+        .seek(position, Side::Before)
+        .map_err(|error| failed("the recording is too short", &error))
+}
+
+fn located(stop: Stop, lab: &Lab, run: &Run, position: u64, choice: &ImageChoice, image: &Image) -> Stop {
+    stop.map(|text| {
+        let (next, laid_out) = (run.next_operation(position), lab.lay_out(image));
+        format!("a power loss before {next}, image {choice}: {text}{laid_out}")
+    })
+}

@@ -1,0 +1,209 @@
+//! What the checks found: one line for each check, a table for people, and a panic for tests.
+
+use std::fmt;
+
+/// What one call of [`Conformance::check`](super::Conformance::check) found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a report says nothing unless it is looked at: `assert_conforms` panics if a check failed"]
+pub struct ConformanceReport {
+    /// The engine's name.
+    pub engine: String,
+    /// What random choices were drawn from.
+    pub seed: u64,
+    /// The checks, in the order they were made.
+    pub checks: Vec<Check>,
+}
+
+/// One check and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Its name, from [`CHECKS`](super::CHECKS).
+    pub name: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it did, counted. A check that passed has done each of these at least once.
+    pub exercised: Vec<(&'static str, u64)>,
+    /// What it left out, or what else a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The engine kept its promise.
+    Passed,
+    /// The engine broke a promise, panicked or hung; or the check could not do what it is there for.
+    Failed {
+        /// What was seen.
+        reason: String,
+    },
+    /// The check was not made, and nothing is known.
+    NotApplicable {
+        /// Why not.
+        why: String,
+    },
+}
+
+impl ConformanceReport {
+    /// The check of this name.
+    pub fn check(&self, name: &str) -> Option<&Check> {
+        self.checks.iter().find(|check| check.name == name)
+    }
+
+    /// The names of the checks that passed.
+    pub fn passed(&self) -> impl Iterator<Item = &'static str> {
+        self.named(|outcome| matches!(outcome, Outcome::Passed))
+    }
+
+    /// The names of the checks that failed.
+    pub fn failed(&self) -> impl Iterator<Item = &'static str> {
+        self.named(|outcome| matches!(outcome, Outcome::Failed { .. }))
+    }
+
+    /// The names of the checks that were not made.
+    pub fn not_applicable(&self) -> impl Iterator<Item = &'static str> {
+        self.named(|outcome| matches!(outcome, Outcome::NotApplicable { .. }))
+    }
+
+    fn named(&self, is_wanted: impl Fn(&Outcome) -> bool) -> impl Iterator<Item = &'static str> {
+        let wanted = self.checks.iter().filter(move |check| is_wanted(&check.outcome));
+        wanted.map(|check| check.name)
+    }
+
+    /// Whether some check passed and none failed.
+    pub fn conforms(&self) -> bool {
+        self.failed().next().is_none() && self.passed().next().is_some()
+    }
+
+    /// Prints the report.
+    ///
+    /// # Panics
+    /// With the report, if a check failed or none was made.
+    #[track_caller]
+    pub fn assert_conforms(&self) {
+        assert!(self.conforms(), "{self}");
+        println!("{self}");
+    }
+}
+
+impl fmt::Display for ConformanceReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "storage conformance of {}, seed {:#x}", self.engine, self.seed)?;
+        let width = self.checks.iter().map(|check| check.name.len()).max();
+        for check in &self.checks {
+            check.write_row(f, width.unwrap_or(0))?;
+        }
+        write!(
+            f,
+            "{} passed, {} FAILED, {} not applicable",
+            self.passed().count(),
+            self.failed().count(),
+            self.not_applicable().count()
+        )
+    }
+}
+
+impl Check {
+    fn write_row(&self, f: &mut fmt::Formatter<'_>, width: usize) -> fmt::Result {
+        let (verdict, what) = match &self.outcome {
+            Outcome::Passed => ("passed", self.counts()),
+            Outcome::Failed { reason } => ("FAILED", reason.clone()),
+            Outcome::NotApplicable { why } => ("NOT APPLICABLE", why.clone()),
+        };
+        writeln!(f, "  {:width$}  {verdict:14}  {what}", self.name)?;
+        for note in &self.notes {
+            writeln!(f, "  {:width$}  {:14}  ({note})", "", "")?;
+        }
+        Ok(())
+    }
+
+    fn counts(&self) -> String {
+        let counts = self
+            .exercised
+            .iter()
+            .map(|(what, count)| format!("{count} {what}"));
+        counts.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// What a check did, counted; and why it stopped, if it did.
+pub(super) type Checked = Result<Tally, Stop>;
+
+/// What a check did.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    exercised: Vec<(&'static str, u64)>,
+    notes: Vec<String>,
+}
+
+/// Why a check did not pass.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Failed(String),
+    NotApplicable(String),
+}
+
+impl Stop {
+    /// Says more of a failure.
+    pub(super) fn map(self, say: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Failed(reason) => Self::Failed(say(reason)),
+            Self::NotApplicable(why) => Self::NotApplicable(why),
+        }
+    }
+}
+
+impl Tally {
+    /// Announces what will be counted: it is a failure of the check if it is never done.
+    pub(super) fn of(whats: &[&'static str]) -> Self {
+        Self {
+            exercised: whats.iter().map(|what| (*what, 0)).collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, what: &'static str, count: u64) {
+        match self.exercised.iter_mut().find(|(counted, _)| *counted == what) {
+            Some((_, counted)) => *counted += count,
+            None if count == 0 => {}
+            None => self.exercised.push((what, count)),
+        }
+    }
+
+    pub(super) fn count(&self, what: &str) -> u64 {
+        let counted = self.exercised.iter().find(|(counted, _)| *counted == what);
+        counted.map_or(0, |(_, count)| *count)
+    }
+
+    pub(super) fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+}
+
+impl Check {
+    /// Passed only if everything that was announced was done.
+    pub(super) fn new(name: &'static str, checked: Checked) -> Self {
+        let mut check = Self {
+            name,
+            outcome: Outcome::Passed,
+            exercised: Vec::new(),
+            notes: Vec::new(),
+        };
+        match checked {
+            Ok(tally) => {
+                let never = tally.exercised.iter().find(|(_, count)| *count == 0);
+                if let Some((what, _)) = never {
+                    let reason = format!("the check tested nothing: there were no {what}");
+                    check.outcome = Outcome::Failed { reason };
+                } else if tally.exercised.is_empty() {
+                    let reason = "the check counted nothing".to_owned();
+                    check.outcome = Outcome::Failed { reason };
+                }
+                (check.exercised, check.notes) = (tally.exercised, tally.notes);
+            }
+            Err(Stop::Failed(reason)) => check.outcome = Outcome::Failed { reason },
+            Err(Stop::NotApplicable(why)) => check.outcome = Outcome::NotApplicable { why },
+        }
+        check
+    }
+}

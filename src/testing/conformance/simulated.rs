@@ -1,0 +1,158 @@
+//! An engine on a simulated disk, and the workload that it is put through.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::account::{Account, Fate, Promise};
+use super::lab::{Engine, Lab, OpenOver, Pairs, SIMULATED_DIR, failed, read_all};
+use super::report::Stop;
+use super::steps::Step;
+use crate::Error;
+use crate::testing::sim_disk::{Image, Recording, SimDisk};
+
+pub(super) const WRITES: usize = 32;
+
+/// What is done to an engine.
+#[derive(Debug, Clone)]
+pub(super) enum Action {
+    Write(Step),
+    Flush,
+    Reopen,
+}
+
+/// Writes of all shapes that are small, some flushed, and reopening with something unflushed.
+pub(super) fn actions() -> Vec<Action> {
+    let mut actions = Vec::new();
+    for index in 0..WRITES {
+        actions.push(Action::Write(Step::small(index)));
+        if index % 5 == 4 {
+            actions.push(Action::Flush);
+        }
+        if index % 11 == 10 {
+            actions.push(Action::Reopen);
+        }
+    }
+    actions
+}
+
+/// An engine's way to a simulated disk.
+#[derive(Clone, Copy)]
+pub(super) struct Simulated<'a> {
+    pub(super) lab: &'a Lab,
+    open: &'a OpenOver,
+}
+
+/// A run in which nothing failed.
+pub(super) struct Run {
+    pub(super) recording: Recording,
+    writes: Vec<Timed>,
+    /// Of each flush: how many writes came before, and how many disk operations had been done when it returned.
+    flushes: Vec<(usize, u64)>,
+}
+
+/// A write, and how many disk operations had been done when it began and when it returned.
+struct Timed {
+    step: Step,
+    began: u64,
+    ended: u64,
+}
+
+impl<'a> Simulated<'a> {
+    pub(super) fn new(lab: &'a Lab) -> Result<Self, Stop> {
+        let open = lab.over_file_access()?;
+        Ok(Self { lab, open })
+    }
+
+    pub(super) fn open(&self, disk: &SimDisk) -> Result<Engine, Error> {
+        (self.open)(Arc::new(disk.clone()), Path::new(SIMULATED_DIR))
+    }
+
+    /// What the engine shows on a disk with this content.
+    pub(super) fn read(&self, image: &Image) -> Result<(SimDisk, Engine, Pairs), Stop> {
+        let disk = SimDisk::from_image(image);
+        let engine = self
+            .open(&disk)
+            .map_err(|error| failed("opening failed", &error))?;
+        let pairs = read_all(engine.as_ref())?;
+        Ok((disk, engine, pairs))
+    }
+
+    /// Runs the workload on a disk that does not fail.
+    pub(super) fn record(&self) -> Result<Run, Stop> {
+        let disk = new_disk();
+        let open = || {
+            self.open(&disk)
+                .map_err(|error| failed("opening on a simulated disk failed", &error))
+        };
+        let mut engine = open()?;
+        let (mut writes, mut flushes) = (Vec::new(), Vec::new());
+        for action in actions() {
+            match action {
+                Action::Write(step) => {
+                    let began = disk.operations_len();
+                    step.run(engine.as_ref())
+                        .map_err(|error| failed(format_args!("{step} failed"), &error))?;
+                    let ended = disk.operations_len();
+                    writes.push(Timed { step, began, ended });
+                }
+                Action::Flush => {
+                    engine.flush().map_err(|error| failed("flush failed", &error))?;
+                    flushes.push((writes.len(), disk.operations_len()));
+                }
+                Action::Reopen => {
+                    drop(engine);
+                    engine = open()?;
+                }
+            }
+        }
+        drop(engine);
+        Ok(Run {
+            recording: disk.recording(),
+            writes,
+            flushes,
+        })
+    }
+
+    /// Opens what `image` holds and judges it. Gives what was there.
+    pub(super) fn judge(&self, image: &Image, account: &Account, promise: Promise) -> Result<Pairs, Stop> {
+        let (_, _, found) = self.read(image)?;
+        account.judge(&found, promise).map_err(Stop::Failed)?;
+        Ok(found)
+    }
+}
+
+/// A disk with an empty directory for the engine.
+pub(super) fn new_disk() -> SimDisk {
+    let mut image = Image::new();
+    image.insert_dir(SIMULATED_DIR);
+    SimDisk::from_image(&image)
+}
+
+impl Run {
+    /// What was known to the caller when so many disk operations had been done.
+    pub(super) fn account_at(&self, position: u64) -> Account {
+        let mut account = Account::default();
+        for write in &self.writes {
+            if write.ended <= position {
+                account.add(write.step.clone(), Fate::Acknowledged);
+            } else if write.began < position {
+                account.add(write.step.clone(), Fate::InFlight);
+            }
+        }
+        let flushed = self.flushes.iter().rev().find(|(_, ended)| *ended <= position);
+        account.set_flushed_len(flushed.map_or(0, |(writes_len, _)| *writes_len));
+        account
+    }
+
+    /// The disk operation that would have come next, in words.
+    pub(super) fn next_operation(&self, position: u64) -> String {
+        let next = self.recording.operations().nth(position as usize);
+        next.map_or("the end".to_owned(), |operation| {
+            format!(
+                "disk operation {position} ({} {})",
+                operation.kind,
+                operation.path.display()
+            )
+        })
+    }
+}

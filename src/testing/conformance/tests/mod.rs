@@ -1,0 +1,69 @@
+//! The engines of the crate go through the checks; engines with a planted bug are caught by them; and the checks fail
+//! when they could do nothing.
+
+mod oracle;
+mod planted;
+mod toy;
+mod verdicts;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use super::{CHECKS, Conformance, ConformanceReport, Survives};
+use crate::storage::{FileStore, FileStoreOptions, MemoryStore};
+
+/// The checks that need a real file system that can be filled.
+const DISK_FULL: [&str; 2] = ["disk-full", "disk-full-while-opening"];
+/// The checks that need a child process and nothing else.
+const KILLS: [&str; 3] = [
+    "killed-between-calls",
+    "killed-in-a-stream",
+    "killed-while-opening",
+];
+/// The checks that need a simulated disk.
+const SIMULATED: [&str; 4] = ["power-loss", "works-on", "recovery-interrupted", "disk-failures"];
+
+/// Everything passed, but for what is not applicable, and that is these; a disk may not be fillable here.
+#[track_caller]
+fn assert_all_but(report: &ConformanceReport, not_applicable: &[&str]) {
+    report.assert_conforms();
+    let mut names: Vec<_> = report.checks.iter().map(|check| check.name).collect();
+    assert_eq!(names, CHECKS);
+    names.retain(|name| report.not_applicable().any(|other| other == *name));
+    if super::disk_full::is_possible() {
+        assert_eq!(names, not_applicable, "{report}");
+    } else {
+        let unexpected = names
+            .iter()
+            .find(|name| !not_applicable.contains(name) && !DISK_FULL.contains(name));
+        assert_eq!(unexpected, None, "{report}");
+    }
+}
+
+#[test]
+fn the_embedded_store_conforms() {
+    let options = FileStoreOptions {
+        // Some records in a file, so that files are changed and cleaned all the time.
+        segment_bytes_max: 4096,
+        store_id: Some(0xfeed),
+    };
+    let conformance = Conformance::over_file_access("embedded", move |files, dir| {
+        FileStore::open(files, dir, &options)
+    });
+    assert_all_but(&conformance.check(), &[]);
+}
+
+#[test]
+fn the_in_memory_store_conforms_as_far_as_it_promises() {
+    let stores: Mutex<BTreeMap<PathBuf, MemoryStore>> = Mutex::default();
+    let conformance = Conformance::new("in memory", move |dir| {
+        let mut stores = stores.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(stores.entry(dir.to_path_buf()).or_default().clone())
+    })
+    .survives(Survives::Reopening);
+    let not_applicable = [&KILLS[..], &DISK_FULL, &SIMULATED].concat();
+    let report = conformance.check();
+    report.assert_conforms();
+    assert_eq!(report.not_applicable().collect::<Vec<_>>(), not_applicable);
+}

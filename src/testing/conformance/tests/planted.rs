@@ -1,0 +1,167 @@
+//! Engines with a planted bug. Each is caught, by the check that is there for it, and the engine without a bug passes.
+
+use std::time::Duration;
+
+use super::super::{Check, Conformance, Outcome};
+use super::toy::{Bug, Toy};
+use super::{DISK_FULL, KILLS};
+
+fn toy(bug: Bug) -> Conformance {
+    let mut conformance = Conformance::over_file_access(&format!("toy with {bug:?}"), move |files, dir| {
+        Toy::open(files.as_ref(), dir, bug)
+    })
+    .time_limit(Duration::from_secs(60));
+    conformance.keeps_failures = false;
+    conformance
+}
+
+#[track_caller]
+fn assert_caught(conformance: &Conformance, name: &str, saying: &str) {
+    let report = conformance.check_those(|check| check == name);
+    let outcome = report.checks.first().map(|check| &check.outcome);
+    let is_caught = matches!(outcome, Some(Outcome::Failed { reason }) if reason.contains(saying));
+    assert!(is_caught, "not caught by {name}, saying {saying:?}:\n{report}");
+    println!("{report}");
+}
+
+#[test]
+fn an_engine_without_a_bug_passes_every_check() {
+    super::assert_all_but(&toy(Bug::None).check(), &[]);
+}
+
+#[test]
+fn each_bug_that_one_process_shows_is_caught() {
+    for (bug, check, saying) in [
+        (
+            Bug::DeleteIgnored,
+            "basic-operations",
+            "after it was deleted, key \"key\" gave",
+        ),
+        (
+            Bug::EmptyValueDeletes,
+            "basic-operations",
+            "gave nothing, not \"\"",
+        ),
+        (Bug::EmptyValueDeletes, "value-sizes", "putting 0 bytes"),
+        (Bug::PutLate, "basic-operations", "after it was put"),
+        (Bug::FirstOfBatchWins, "batch-order", "has value"),
+        (Bug::BatchHalfRefused, "batch-refused", "failed and was half done"),
+        (Bug::OrderIsSigned, "scan-order", "not in ascending order"),
+        (Bug::OrderIsSigned, "random-model", "not in ascending order"),
+        (Bug::ScanEndOverflows, "scan-bounds", "is missing"),
+        (Bug::ScanSeesMore, "scan-bounds", "is there and should not be"),
+        (
+            Bug::ScanIsLive,
+            "scan-snapshot",
+            "a scan showed a later write (replace)",
+        ),
+        (Bug::DeleteNotLogged, "reopening", "is there and should not be"),
+        (Bug::DeleteNotLogged, "random-model", "after reopening"),
+        (Bug::WritesBuffered, "reopening", "is missing"),
+        (
+            Bug::LongKeyPanics,
+            "key-sizes",
+            "panicked: a key's length has 16 bits",
+        ),
+        (Bug::LongKeyPanics, "batch-refused", "panicked"),
+        (Bug::BatchVisibleInPieces, "concurrent-use", "a state of thread"),
+        (Bug::BatchInPieces, "concurrent-use", "a state of thread"),
+    ] {
+        assert_caught(&toy(bug), check, saying);
+    }
+    let hanging = toy(Bug::ScanBlocksWrites).time_limit(Duration::from_millis(300));
+    assert_caught(&hanging, "scan-snapshot", "hangs");
+}
+
+#[test]
+fn each_bug_that_a_simulated_disk_shows_is_caught() {
+    for (bug, check, saying) in [
+        (
+            Bug::FlushDoesNothing,
+            "power-loss",
+            "is lost: it was acknowledged and flushed",
+        ),
+        (
+            Bug::FlushDoesNothing,
+            "disk-failures",
+            "is lost: it was acknowledged and flushed",
+        ),
+        (
+            Bug::DirectoryNotSynced,
+            "power-loss",
+            "is lost: it was acknowledged and flushed",
+        ),
+        (Bug::BatchInPieces, "power-loss", "half there"),
+        (Bug::NoChecksum, "power-loss", "half there"),
+        (Bug::BadRecordsSkipped, "power-loss", "there is a hole"),
+        (Bug::TailNotCut, "works-on", "did not survive another one"),
+        (Bug::WritesBuffered, "power-loss", "is lost: it was acknowledged"),
+        (
+            Bug::DeleteNotLogged,
+            "power-loss",
+            "\"temporary\" is there and should not be",
+        ),
+        (
+            Bug::RecoveryRewrites,
+            "recovery-interrupted",
+            "changed what is found",
+        ),
+        (Bug::GoesOnAfterFailure, "disk-failures", "had failed"),
+        (Bug::ForgivesOneFailure, "disk-failures", "had failed"),
+        (Bug::SyncRetried, "disk-failures", "SyncLoses"),
+        (
+            Bug::FailureSwallowed,
+            "disk-failures",
+            "is lost: it was acknowledged",
+        ),
+    ] {
+        assert_caught(&toy(bug), check, saying);
+    }
+}
+
+#[test]
+fn writes_that_are_only_buffered_are_caught_by_every_kind_of_kill() {
+    for check in KILLS {
+        assert_caught(&toy(Bug::WritesBuffered), check, "is lost: it was acknowledged");
+    }
+}
+
+#[test]
+fn batches_in_pieces_are_caught_on_a_real_disk_that_is_full_in_the_middle_of_one() {
+    if super::super::disk_full::is_possible() {
+        assert_caught(&toy(Bug::BatchInPieces), DISK_FULL[0], "half there");
+    }
+}
+
+#[test]
+fn successes_after_a_failed_batch_that_are_lost_are_caught_on_a_real_disk() {
+    if super::super::disk_full::is_possible() {
+        assert_caught(&toy(Bug::GoesOnAfterFailure), DISK_FULL[0], "had failed");
+    }
+}
+
+#[test]
+fn successes_are_caught_that_are_lost_after_a_failed_batch_only_if_no_other_call_fails() {
+    if super::super::disk_full::is_possible() {
+        assert_caught(&toy(Bug::ForgivesOneFailure), DISK_FULL[0], "caller Waits");
+    }
+}
+
+#[test]
+fn a_swallowed_failure_is_caught_on_a_real_disk() {
+    if super::super::disk_full::is_possible() {
+        assert_caught(
+            &toy(Bug::FailureSwallowed),
+            DISK_FULL[0],
+            "is lost: it was acknowledged",
+        );
+    }
+}
+
+/// Used by the other tests of verdicts.
+pub(super) fn reason_of(check: &Check) -> &str {
+    match &check.outcome {
+        Outcome::Failed { reason } => reason,
+        other => panic!("{} did not fail: {other:?}", check.name),
+    }
+}

@@ -1,0 +1,193 @@
+//! The deep profile: sweep after sweep, of one standard workload after another, two recoveries deep, until time or the
+//! number of states is over.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::limits::now;
+use super::report::{Finding, SweepReport};
+use super::watch::Progress;
+use super::{CrashSweep, Phase};
+use crate::Durability;
+
+/// How far to go. Every field has a default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeepProfile {
+    /// When to end.
+    pub time: Duration,
+    /// After how many distinct states to end.
+    pub distinct_max: u64,
+    /// The seed of the first workload; each further one has the next.
+    pub first_seed: u64,
+    /// How many operations each workload has.
+    pub operations_len: usize,
+    /// How many recoveries deep crashes are.
+    pub depth: u32,
+    /// How many threads recover.
+    pub workers: usize,
+    /// How many images of each moment are tried, for each disk model.
+    pub images_max: usize,
+    /// The same in recoveries.
+    pub nested_images_max: usize,
+}
+
+impl Default for DeepProfile {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(60),
+            distinct_max: 1_000_000,
+            first_seed: 1,
+            operations_len: 100,
+            depth: 2,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            images_max: 512,
+            nested_images_max: 32,
+        }
+    }
+}
+
+/// What was done until now, all sweeps together.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct DeepTotals {
+    /// Sweeps that ended.
+    pub sweeps: u64,
+    /// Sites of the works.
+    pub sites: u64,
+    /// Images that were built, recovered or known, and judged.
+    pub images: u64,
+    /// Distinct images, of each work by itself.
+    pub distinct: u64,
+    /// Recoveries.
+    pub recoveries: u64,
+    /// Crashes in recoveries.
+    pub nested: u64,
+    /// Failing cases, of which at most some of each sweep are kept.
+    pub findings_len: u64,
+    /// Failing cases.
+    pub findings: Vec<Finding>,
+    /// Time since the beginning.
+    pub elapsed: Duration,
+}
+
+impl DeepTotals {
+    fn add(&mut self, report: &SweepReport) {
+        self.sweeps += 1;
+        self.sites += report.sites.len() as u64;
+        self.images += report.images;
+        self.distinct += report.distinct;
+        self.recoveries += report.recoveries;
+        self.nested += report.nested;
+        self.findings_len += report.findings_len;
+        self.findings.extend(report.findings.iter().cloned());
+    }
+}
+
+impl fmt::Display for DeepTotals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.elapsed.as_secs_f64().max(1e-9);
+        write!(
+            f,
+            "{} sweeps, {} sites, {} cases judged ({:.0}/s), {} distinct images recovered ({:.0}/s), {} crashes in \
+             recoveries, {} findings, {seconds:.0} s",
+            self.sweeps,
+            self.sites,
+            self.images,
+            self.images as f64 / seconds,
+            self.distinct,
+            self.distinct as f64 / seconds,
+            self.nested,
+            self.findings_len,
+        )
+    }
+}
+
+impl DeepProfile {
+    /// Sweeps until time or states are over. `tell` is called on the calling thread, between sweeps; `progress` every
+    /// second.
+    pub fn run(
+        &self,
+        progress: impl Fn(&Progress) + Send + Sync + Clone + 'static,
+        mut tell: impl FnMut(&SweepReport, &DeepTotals),
+    ) -> DeepTotals {
+        const POLICIES: [Durability; 3] = [
+            Durability::EverySynced,
+            Durability::SyncedEvery { interval_ms: 50 },
+            Durability::OperatingSystem,
+        ];
+        let started = now();
+        let mut totals = DeepTotals::default();
+        for (seed, durability) in (self.first_seed..).zip(POLICIES.into_iter().cycle()) {
+            totals.elapsed = now().duration_since(started);
+            let time_left = self.time.saturating_sub(totals.elapsed);
+            if time_left.is_zero() || totals.distinct >= self.distinct_max {
+                break;
+            }
+            let before = totals.clone();
+            let (time, progress) = (self.time, progress.clone());
+            let report = CrashSweep::standard(seed, self.operations_len)
+                .durability(durability)
+                .depth(self.depth)
+                .images_max(self.images_max)
+                .nested_images_max(self.nested_images_max)
+                .nested_max(usize::MAX)
+                .distinct_max(self.distinct_max - totals.distinct)
+                .workers(self.workers)
+                .seed(seed)
+                .time(time_left)
+                .progress(Duration::from_secs(1), move |sweep| {
+                    progress(&before.and(sweep, time));
+                })
+                .run();
+            totals.add(&report);
+            totals.elapsed = now().duration_since(started);
+            tell(&report, &totals);
+        }
+        totals
+    }
+}
+
+impl DeepTotals {
+    /// How far all is when a sweep is as far as `sweep`.
+    fn and(&self, sweep: &Progress, time: Duration) -> Progress {
+        let elapsed = self.elapsed + sweep.elapsed;
+        let recoveries = self.recoveries + sweep.recoveries;
+        Progress {
+            images: self.images + sweep.images,
+            distinct: self.distinct + sweep.distinct,
+            recoveries,
+            per_second: recoveries as f64 / elapsed.as_secs_f64().max(1e-9),
+            findings: self.findings_len + sweep.findings,
+            time_left: Some(time.saturating_sub(elapsed)),
+            elapsed,
+            ..*sweep
+        }
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}/{}, {} cases, {} distinct images, {:.0} recoveries a second, {} findings, {:.0} s",
+            self.phase.name(),
+            self.done,
+            self.total,
+            self.images,
+            self.distinct,
+            self.per_second,
+            self.findings,
+            self.elapsed.as_secs_f64()
+        )?;
+        match self.time_left {
+            Some(left) => write!(f, ", {:.0} s left", left.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
