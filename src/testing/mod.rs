@@ -9,6 +9,7 @@ pub mod model;
 pub mod oracle;
 pub mod plan;
 pub mod report;
+pub mod planted;
 mod shrink;
 pub mod sim_disk;
 pub mod sweep;
