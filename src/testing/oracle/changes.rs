@@ -156,7 +156,7 @@ impl Changes {
 
     /// The first change that is not among those `found`.
     pub(super) fn missing(&self, found: &[usize]) -> Option<Operation> {
-        let mut changes = self.changes.iter().enumerate();
+        let mut changes = self.calls.iter().enumerate();
         let missing =
             changes.find(|(index, change)| change.progress != Progress::Refused && !found.contains(index));
         missing.map(|(_, change)| change.operation.clone())
