@@ -63,8 +63,9 @@ pub(crate) fn recover(setup: &Setup, disk: &SimDisk) -> Result<State, Failure> {
     })
 }
 
-/// A recovered database must open again to the same state with nothing left to repair, take further writes, close, and
-/// open to what it was closed with. The oracle is the one that found `verdict` of the recovered state.
+/// A recovered database must open again to the same state with nothing left to repair, let nobody else in, take what was
+/// lost once more and further writes, close, and open to what it was closed with, without what is of no use any more. The
+/// oracle is the one that found `verdict` of the recovered state.
 pub(crate) fn go_on(
     setup: &Setup,
     disk: &SimDisk,
