@@ -92,7 +92,9 @@ fn sequence_numbers_at_the_end_of_their_range_are_refused_and_overflow_nothing()
         for alone in [false, true] {
             let mut odd = image.clone();
             if alone {
-                log_files(&image).iter().for_each(|path| odd.remove(path));
+                for path in log_files(&image) {
+                    odd.remove(path);
+                }
             }
             odd.insert_file(
                 format!("{PATH}/log/{}", segment_name(first_sequence)),

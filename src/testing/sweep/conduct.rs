@@ -97,6 +97,10 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
 }
 
 /// The first case of `setup` that goes wrong with `kind`, within `limits`. Runs on the calling thread.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a caller has no further use for them"
+)]
 pub(crate) fn first_failing(setup: &Setup, limits: Limits, kind: FailureKind) -> Option<Found> {
     let limits = Limits {
         findings_max: 1,
@@ -191,9 +195,8 @@ impl Running {
             beat.rest();
             own
         };
-        let (first, others) = match self.beats.split_first() {
-            Some(split) => split,
-            None => unreachable!("a sweep has at least one worker"),
+        let Some((first, others)) = self.beats.split_first() else {
+            unreachable!("a sweep has at least one worker")
         };
         thread::scope(|scope| {
             let others: Vec<_> = others
@@ -336,6 +339,7 @@ impl Running {
 const RECOVERIES_COUNTED: usize = 64;
 
 impl Running {
+    #[expect(clippy::needless_pass_by_value, reason = "it is consumed field by field")]
     fn report(&self, explored: Explored) -> SweepReport {
         let Explored {
             run,

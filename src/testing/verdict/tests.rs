@@ -59,9 +59,8 @@ fn a_run_that_crosses_nothing_tests_nothing() {
 fn a_crash_on_another_thread_is_no_crash_of_the_run() {
     let (why, message) = why(run_to_crash(POINT, 0, || {
         let body = inherit(|| cross(1));
-        let thread = std::thread::Builder::new().name("helper".into());
-        let joined =
-            std::thread::scope(|scope| thread.spawn_scoped(scope, body).map(|it| it.join().is_err()));
+        let thread = thread::Builder::new().name("helper".into());
+        let joined = thread::scope(|scope| thread.spawn_scoped(scope, body).map(|it| it.join().is_err()));
         assert!(joined.expect("a thread"));
     }));
     assert_eq!(why, WhyNot::OnAnotherThread("helper".into()));
@@ -71,8 +70,8 @@ fn a_crash_on_another_thread_is_no_crash_of_the_run() {
 #[test]
 fn a_crash_on_a_thread_that_nobody_watches_is_told_of() {
     let (why, message) = why(run_to_crash(POINT, 0, || {
-        let thread = std::thread::Builder::new().name("stranger".into());
-        std::thread::scope(|scope| {
+        let thread = thread::Builder::new().name("stranger".into());
+        thread::scope(|scope| {
             thread
                 .spawn_scoped(scope, || cross(1))
                 .map(|it| it.join().is_ok())
