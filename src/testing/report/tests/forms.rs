@@ -389,7 +389,7 @@ fn the_live_line_of_a_long_run_has_rate_and_time_left_in_under_eighty_columns() 
     report.running(progress());
     let json = strict_json::parse(&report.json());
     assert_eq!(json.get("running").get("distinct").whole(), 1_234_567);
-    assert!(report.html().contains("Not over yet."));
+    assert!(report.html().contains("Not over yet:"));
 }
 
 #[test]
