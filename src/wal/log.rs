@@ -83,12 +83,6 @@ impl Log {
             self.raise_durable(sealed.last_sequence);
             self.went_on_in_a_new_segment(&mut tail, sealed);
         }
-        let sequence = self.append_to(&mut tail, frame)?;
-        in_order(sequence);
-        Ok(sequence)
-    }
-
-    fn append_to(&self, tail: &mut Tail, frame: &mut FrameBuffer) -> Result<u64, Error> {
         let start = tail.appender.end();
         let sequence = tail.appender.next_sequence();
         tail.appender
@@ -100,6 +94,7 @@ impl Log {
         self.untrimmed_bytes
             .fetch_add(tail.appender.end() - start, Ordering::Relaxed);
         self.last_sequence.store(sequence, Ordering::Release);
+        in_order(sequence);
         Ok(sequence)
     }
 
@@ -110,12 +105,18 @@ impl Log {
     }
 
     /// Appends the marker of a flushed checkpoint that covers every frame up to `covered`.
-    ///
-    /// Unless frames came after those, it goes to a segment of its own, so that all before it can be trimmed.
     pub(crate) fn append_checkpoint(&self, covered: u64) -> Result<u64, Error> {
         let mut frame = FrameBuffer::default();
         frame.begin().put_u64(covered);
         frame.finish(FrameKind::Checkpoint);
+        self.append(&mut frame, |_| {})
+    }
+
+    /// Goes on in a new segment if a flushed checkpoint covers every frame up to `covered` and none came after, so that
+    /// all before can be trimmed and the next open has little to read.
+    ///
+    /// It syncs the new segment while it holds the log's lock: only for who closes, when no writer can be held up.
+    pub(crate) fn begin_anew(&self, covered: u64) -> Result<(), Error> {
         let mut tail = self.lock_tail()?;
         self.poison.check_write()?;
         let _unwinding = self.poison.on_unwind("append", Memory::Whole);
@@ -123,7 +124,7 @@ impl Log {
             let sealed = tail.appender.restart().map_err(|error| self.poison.fail(error))?;
             self.went_on_in_a_new_segment(&mut tail, sealed);
         }
-        self.append_to(&mut tail, &mut frame)
+        Ok(())
     }
 
     /// Syncs, appends the marker of an orderly end, which promises all before it as synced, and syncs that too.
