@@ -12,12 +12,15 @@ use std::thread::{self, ScopedJoinHandle};
 
 use tidaldb::testing::oracle::{self, Oracle};
 use tidaldb::testing::workload::{Operation, Workload, standard_schema, tiny_options};
-use tidaldb::testing::{CrashInjector, CrashPoint, crash_of, inherit, run_with_crash};
+use tidaldb::testing::{
+    CrashInjector, CrashPoint, CrossingRecorder, crash_of, inherit, run_with_crash, scoped_recorder,
+};
 use tidaldb::{Background, EntityId, Error, Options, SignalId, TidalDb};
 
 use crate::account::Account;
 use crate::common::TempDir;
 use crate::crash::go_on;
+use crate::crossings::{count, in_words};
 use crate::harness::{lock, panicked};
 use crate::home::Home;
 use crate::outcome::{Checked, Counts, Failure, Outcome, ensure};
@@ -314,6 +317,8 @@ pub(crate) fn run_in_child(plan: &ThreadsPlan, home: &Home) -> Checked<()> {
 /// Runs the threads until one of them panics at the point, and all others have noticed.
 fn panic(plan: &ThreadsPlan, home: &Home, keeper: &Keeper<'_>) -> Checked<()> {
     let injector = CrashInjector::new(plan.point, plan.fire_after);
+    let recorder = CrossingRecorder::new();
+    let _recording = scoped_recorder(&recorder);
     let worked = run_with_crash(&injector, || {
         let db = home
             .open(options(plan.policy))
@@ -333,9 +338,8 @@ fn panic(plan: &ThreadsPlan, home: &Home, keeper: &Keeper<'_>) -> Checked<()> {
     };
     ensure!(
         injector.has_fired(),
-        "did not crash: {} was crossed {} times",
-        plan.point,
-        injector.crossing_count()
+        "did not crash; crossed: {}",
+        in_words(count(&recorder.crossings()))
     );
     ensure!(
         matches!(refused, Err(Error::Poisoned { .. })),
