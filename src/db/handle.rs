@@ -16,7 +16,6 @@ use crate::storage::{FileStore, FileStoreOptions, StorageEngine};
 use crate::wal::payload::Forget;
 use crate::{Background, Durability, EntityId, Error, Options, Schema, SignalEvent, SignalId, UserId};
 
-const STORE_NAME: &str = "store";
 /// Writers wait for a checkpoint once the log has grown by this many times the size at which one is due.
 const LOG_GROWTH_FACTOR_MAX: u64 = 4;
 
@@ -94,7 +93,8 @@ impl TidalDb {
             segment_bytes_max: options.store_segment_bytes_max,
             store_id: options.database_id,
         };
-        let storage = FileStore::open(Arc::clone(&options.files), path.join(STORE_NAME), &store_options)?;
+        let store_dir = open::store_dir(options.files.as_ref(), path)?;
+        let storage = FileStore::open(Arc::clone(&options.files), store_dir, &store_options)?;
         Self::open_locked(path, options, Arc::new(storage), lock)
     }
 
@@ -122,9 +122,9 @@ impl TidalDb {
         let Opened {
             ledger,
             checkpointer,
+            collections,
             report,
         } = open::open(path, &options, storage.as_ref())?;
-        let collections = Collections::load(storage.as_ref(), options.durability)?;
         let synced_at_ms = AtomicI64::new(options.clock.now_ms());
         let shared = Arc::new(Shared {
             options,

@@ -1,13 +1,16 @@
-//! Opening: lock, identity, schema, checkpoint, replay, repair. In that order, and nothing is changed on disk before
-//! everything that is there was read and found sound, but for what is missing in a new database.
+//! Opening: lock, identity, schema, checkpoint, replay, collections, repair. In that order, and nothing of the log or
+//! in storage is changed before everything that is there was read and found sound, but for what is missing in a new
+//! database. (The embedded store recovers first, by itself, which changes nothing of what it holds.)
 //!
 //! A crash at any step leaves what the next open reads the same way: the identity and schema are flushed before the
 //! first segment is made; the schema's appended signals before an event can need them; the new segment exists before
 //! anything is removed; the first checkpoint record, which says that there must be a log, follows the first segment.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::collections::Collections;
 use super::identity;
 use super::report::RecoveryReport;
 use crate::fs::{FileAccess, FileLock};
@@ -23,11 +26,13 @@ use crate::{Error, Options, Schema};
 
 const LOCK_NAME: &str = "LOCK";
 const LOG_NAME: &str = "log";
+const STORE_NAME: &str = "store";
 
 /// What opening makes.
 pub(super) struct Opened {
     pub(super) ledger: SignalLedger,
     pub(super) checkpointer: Checkpointer,
+    pub(super) collections: Collections,
     pub(super) report: RecoveryReport,
 }
 
@@ -44,12 +49,33 @@ pub(super) fn lock(files: &dyn FileAccess, path: &Path) -> Result<Box<dyn FileLo
     lock.ok_or(Error::Locked { path: lock_path })
 }
 
+/// The directory of the embedded store of the database at `path`.
+///
+/// # Errors
+/// `StorageMissing` if there is nothing in it although there is a log: a store that is put back later must not find
+/// another one in its place. `Io`.
+pub(super) fn store_dir(files: &dyn FileAccess, path: &Path) -> Result<PathBuf, Error> {
+    let (store_dir, log_dir) = (path.join(STORE_NAME), path.join(LOG_NAME));
+    let is_empty = match files.list(&store_dir) {
+        Ok(names) => names.is_empty(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    if is_empty && recovery::has_segments(files, &log_dir)? {
+        return Err(Error::StorageMissing { path: log_dir });
+    }
+    Ok(store_dir)
+}
+
 /// Opens the log and the aggregates of the locked database at `path`, whose checkpoints are in `storage`.
 pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) -> Result<Opened, Error> {
     let log_dir = path.join(LOG_NAME);
     // What a process crash left in the engine must be durable before anything is built on it.
     storage.flush()?;
-    let (database_id, created) = establish(options, &log_dir, storage)?;
+    let Established {
+        database_id,
+        created,
+        appended,
+    } = establish(options, &log_dir, storage)?;
     let log_options = LogOptions {
         files: Arc::clone(&options.files),
         dir: log_dir,
@@ -66,6 +92,7 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
     let recovered = recovery::read(&log_options, covered, |frame| {
         replay::apply(&state, signals_len, covered.sequence, frame, &mut replayed)
     })?;
+    let collections = Collections::load(storage, options.durability)?;
     let report = RecoveryReport {
         created,
         checkpoint_sequence: covered.sequence,
@@ -76,6 +103,9 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         torn_tail: recovered.torn_tail.clone(),
         leftovers_removed: recovered.leftovers(),
     };
+    if appended {
+        persist_schema(options, storage)?;
+    }
     let (appender, sealed) = recovered.repair()?;
     confirm_log(options, path, storage, covered)?;
 
@@ -86,12 +116,22 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
     Ok(Opened {
         ledger,
         checkpointer,
+        collections,
         report,
     })
 }
 
-/// The id of the database, which is created if storage knows none and there is no log. Whether it was created.
-fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> Result<(u128, bool), Error> {
+/// What storage knows of the database.
+struct Established {
+    database_id: u128,
+    /// Whether it knew nothing and the database was created.
+    created: bool,
+    /// Whether the schema has signals that the persisted one has not.
+    appended: bool,
+}
+
+/// The identity of the database, which is created if storage knows none and there is no log.
+fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> Result<Established, Error> {
     let Some(sealed) = storage.get(keys::IDENTITY)? else {
         if recovery::has_segments(options.files.as_ref(), log_dir)? {
             return Err(Error::StorageMissing {
@@ -104,7 +144,11 @@ fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> 
         put(&mut batch, keys::SCHEMA, options.schema.encode());
         storage.write_batch(batch)?;
         storage.flush()?;
-        return Ok((database_id, true));
+        return Ok(Established {
+            database_id,
+            created: true,
+            appended: false,
+        });
     };
     let found = identity::decode(keys::unseal(keys::IDENTITY, &sealed)?, keys::IDENTITY)?;
     if let Some(expected) = options.database_id
@@ -116,12 +160,15 @@ fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> 
             expected,
         });
     }
-    check_schema(options, storage)?;
-    Ok((found, false))
+    Ok(Established {
+        database_id: found,
+        created: false,
+        appended: check_schema(options, storage)?,
+    })
 }
 
-/// Compares the schema with the persisted one, and persists signals that were appended.
-fn check_schema(options: &Options, storage: &dyn StorageEngine) -> Result<(), Error> {
+/// Compares the schema with the persisted one. Whether signals were appended.
+fn check_schema(options: &Options, storage: &dyn StorageEngine) -> Result<bool, Error> {
     let corrupt = |what| Error::CorruptValue {
         key: keys::SCHEMA.to_vec(),
         what,
@@ -131,11 +178,12 @@ fn check_schema(options: &Options, storage: &dyn StorageEngine) -> Result<(), Er
         .ok_or_else(|| corrupt("it is missing"))?;
     let persisted = Schema::decode(keys::unseal(keys::SCHEMA, &sealed)?).map_err(corrupt)?;
     options.schema.check_extends(&persisted)?;
-    if options.schema != persisted {
-        storage.put(keys::SCHEMA, &keys::seal(keys::SCHEMA, options.schema.encode()))?;
-        storage.flush()?;
-    }
-    Ok(())
+    Ok(options.schema != persisted)
+}
+
+fn persist_schema(options: &Options, storage: &dyn StorageEngine) -> Result<(), Error> {
+    storage.put(keys::SCHEMA, &keys::seal(keys::SCHEMA, options.schema.encode()))?;
+    storage.flush()
 }
 
 /// Tells storage that there is a log, once, so that a missing one is noticed from now on.

@@ -35,9 +35,9 @@ pub enum Background {
     /// Threads of the database.
     #[default]
     OwnThreads,
-    /// The thread that records or changes a collection, at the beginning of a call, when the work is due (a
-    /// checkpoint: when recording). The database starts no thread, and
-    /// with a clock, a database id and one caller that are given, every run writes the same bytes.
+    /// The thread that records, at the beginning of a call, when the work is due; the timed sync is made by the thread
+    /// that changes a collection too. The database starts no thread, and with a clock, a database id and one caller
+    /// that are given, every run writes the same bytes.
     Caller,
 }
 

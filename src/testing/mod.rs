@@ -81,6 +81,8 @@ mod hook_rule;
 pub mod model;
 pub mod oracle;
 pub mod plan;
+pub mod planted;
+pub mod report;
 mod shrink;
 pub mod sim_disk;
 pub mod sweep;

@@ -337,6 +337,20 @@ impl Oracle {
         }
     }
 
+    /// What the state that `verdict` is about does not hold of what was asked for, and is the next of it: the first frame
+    /// and the first change of a collection.
+    pub(crate) fn missing(&self, verdict: &Verdict) -> Vec<Operation> {
+        let mut frames = self.frames.iter().enumerate();
+        let frame = frames.find(|(index, frame)| {
+            frame.progress != Progress::Refused && !verdict.frames_found.contains(index)
+        });
+        let frame = frame.map(|(_, frame)| (*frame.operation).clone());
+        frame
+            .into_iter()
+            .chain(self.changes.missing(&verdict.changes_found))
+            .collect()
+    }
+
     /// Goes on with the recovered database that `verdict` is about: what it found is settled, and durable, for opening
     /// syncs what it finds; what it did not find will not come back.
     pub fn reopened(&mut self, verdict: &Verdict) {

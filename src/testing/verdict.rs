@@ -314,7 +314,9 @@ pub enum FailureKind {
     Diverged,
     /// After recovery, writing, closing or reopening goes wrong.
     CannotGoOn,
-    /// A lock, an open file or a thread is left after the database was dropped or closed.
+    /// A second opener was not told that the database is open already.
+    NotLocked,
+    /// A lock, an open file, a thread or a segment that nothing needs is left after the database was dropped or closed.
     LeftBehind,
     /// Dropping the handle changed something on the disk.
     DropWrote,
@@ -333,6 +335,29 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every kind, in the order of the declaration.
+    pub const ALL: [Self; 19] = [
+        Self::NeverReached,
+        Self::Unwatched,
+        Self::Refused,
+        Self::Lost,
+        Self::Doubled,
+        Self::Half,
+        Self::Wrong,
+        Self::NotIdempotent,
+        Self::Diverged,
+        Self::CannotGoOn,
+        Self::NotLocked,
+        Self::LeftBehind,
+        Self::DropWrote,
+        Self::AcknowledgedBeforeDurable,
+        Self::LifeAfterDeath,
+        Self::AcknowledgedAfterDeath,
+        Self::Panicked,
+        Self::Hang,
+        Self::DeathsDisagree,
+    ];
+
     /// The name, as reports print it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -346,6 +371,7 @@ impl FailureKind {
             Self::NotIdempotent => "not idempotent",
             Self::Diverged => "diverged",
             Self::CannotGoOn => "cannot go on",
+            Self::NotLocked => "not locked",
             Self::LeftBehind => "left behind",
             Self::DropWrote => "drop wrote",
             Self::AcknowledgedBeforeDurable => "acknowledged before durable",

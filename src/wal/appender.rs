@@ -122,17 +122,28 @@ impl Appender {
     /// Syncs this segment and makes its successor, to which appending goes on.
     pub(crate) fn rotate(&mut self) -> Result<Sealed, Error> {
         self.sync()?;
+        self.go_on_after((self.first_sequence, self.end))
+    }
+
+    /// Makes a segment that begins the log anew, and goes on there: a flushed checkpoint covers every frame up to here,
+    /// so this segment is neither synced nor promised, and can be removed.
+    pub(crate) fn restart(&mut self) -> Result<Sealed, Error> {
+        self.go_on_after((0, 0))
+    }
+
+    fn go_on_after(&mut self, previous: (u64, u64)) -> Result<Sealed, Error> {
         let sealed = Sealed {
             path: self.path.clone(),
             last_sequence: self.next_sequence - 1,
             end: self.end,
         };
-        *self = Self::create(
-            self.options.clone(),
-            self.next_sequence,
-            (self.first_sequence, self.end),
-        )?;
+        *self = Self::create(self.options.clone(), self.next_sequence, previous)?;
         Ok(sealed)
+    }
+
+    /// Whether this segment holds frames and `sequence` is the last of them.
+    pub(crate) fn ends_with(&self, sequence: u64) -> bool {
+        self.next_sequence > self.first_sequence && self.next_sequence == sequence + 1
     }
 
     /// Writes zeros ahead if `needed_end` lies beyond what is allocated, so that a sync has no metadata to write.

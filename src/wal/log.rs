@@ -81,9 +81,7 @@ impl Log {
         if tail.appender.is_full_for(frame) {
             let sealed = tail.appender.rotate().map_err(|error| self.poison.fail(error))?;
             self.raise_durable(sealed.last_sequence);
-            tail.sealed.push_back(sealed);
-            self.untrimmed_bytes
-                .fetch_add(tail.appender.end(), Ordering::Relaxed);
+            self.went_on_in_a_new_segment(&mut tail, sealed);
         }
         let start = tail.appender.end();
         let sequence = tail.appender.next_sequence();
@@ -100,12 +98,33 @@ impl Log {
         Ok(sequence)
     }
 
+    fn went_on_in_a_new_segment(&self, tail: &mut Tail, sealed: Sealed) {
+        tail.sealed.push_back(sealed);
+        self.untrimmed_bytes
+            .fetch_add(tail.appender.end(), Ordering::Relaxed);
+    }
+
     /// Appends the marker of a flushed checkpoint that covers every frame up to `covered`.
     pub(crate) fn append_checkpoint(&self, covered: u64) -> Result<u64, Error> {
         let mut frame = FrameBuffer::default();
         frame.begin().put_u64(covered);
         frame.finish(FrameKind::Checkpoint);
         self.append(&mut frame, |_| {})
+    }
+
+    /// Goes on in a new segment if a flushed checkpoint covers every frame up to `covered` and none came after, so that
+    /// all before can be trimmed and the next open has little to read.
+    ///
+    /// It syncs the new segment while it holds the log's lock: only for who closes, when no writer can be held up.
+    pub(crate) fn begin_anew(&self, covered: u64) -> Result<(), Error> {
+        let mut tail = self.lock_tail()?;
+        self.poison.check_write()?;
+        let _unwinding = self.poison.on_unwind("append", Memory::Whole);
+        if tail.appender.ends_with(covered) {
+            let sealed = tail.appender.restart().map_err(|error| self.poison.fail(error))?;
+            self.went_on_in_a_new_segment(&mut tail, sealed);
+        }
+        Ok(())
     }
 
     /// Syncs, appends the marker of an orderly end, which promises all before it as synced, and syncs that too.

@@ -1,7 +1,11 @@
 //! Reading the log back at open: every frame beyond the checkpoint once, a torn tail told from corruption.
 //!
-//! Reading changes nothing on disk. [`Recovered::repair`] then cuts the torn tail, removes what is left over and
-//! makes the next segment; a crash at any step of it leaves a log that reads back the same.
+//! Reading changes nothing on disk. [`Recovered::repair`] then writes the last segment anew, without its torn tail,
+//! makes the next segment and removes what is left over; a crash at any step of it leaves a log that reads back the
+//! same.
+//!
+//! Why anew: nobody has promised yet that the last segment is synced, and syncing what was read back would not make it
+//! so. After a sync that failed, a file system may still read back what it has lost, and sync it without an error.
 //!
 //! What makes a bad frame corruption rather than a torn tail is a promise: somebody wrote down, after the fact, that
 //! it had been synced. Promises are the synced sequence in the header of any later valid frame, the end that the
@@ -17,7 +21,13 @@ use super::segment::{
     SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, parse_name, segment_name, temporary_name,
 };
 use crate::Error;
-use crate::fs::{File, FileAccess, OpenMode, read_whole};
+use crate::fs::{FileAccess, OpenMode, read_full_at, read_whole, write_all_at};
+use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX};
+
+// A segment is longer than its option says only for the sake of a single frame.
+const _: () = assert!(
+    (SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX) as u64 <= SEGMENT_BYTES_MAX
+);
 
 /// What storage knows about the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +70,21 @@ pub(crate) struct Recovered {
     /// Segments that the checkpoint covers, and the last one if it holds no frame.
     obsolete: Vec<PathBuf>,
     temporary: Vec<PathBuf>,
-    last_file: Option<Arc<dyn File>>,
+    last: Option<LastSegment>,
     previous: (u64, u64),
     pub(crate) torn_tail: Option<TornTail>,
     pub(crate) segments_found: usize,
     /// The last sequence number of the log or the checkpoint, whichever is later.
     pub(crate) last_sequence: u64,
+}
+
+/// The last segment of those that hold a frame.
+#[derive(Debug)]
+struct LastSegment {
+    first_sequence: u64,
+    path: PathBuf,
+    /// The header and the valid frames.
+    content: Vec<u8>,
 }
 
 /// The segments in the directory, by first sequence number, and the temporary files.
@@ -101,7 +120,7 @@ pub(crate) fn has_segments(files: &dyn FileAccess, dir: &Path) -> Result<bool, E
 
 /// Reads the log and hands every frame beyond `covered` to `replay`, once, in order.
 ///
-/// The last segment is synced before it is read, so that what is replayed is durable.
+/// What is replayed is durable once [`Recovered::repair`] returned.
 ///
 /// # Errors
 /// `SegmentMissing`, `Corrupt`, `BadMagic`, `UnsupportedVersion`, `ForeignDatabase`, `Io`, or what `replay` returns;
@@ -123,15 +142,17 @@ pub(crate) fn read(
     let needed = segments
         .partition_point(|first| *first <= covered.sequence + 1)
         .saturating_sub(1);
-    let obsolete = segments[..needed]
-        .iter()
-        .map(|first| options.dir.join(segment_name(*first)))
-        .collect();
+    let mut obsolete = Vec::new();
+    for &first in &segments[..needed] {
+        // It will be removed, so it must be this log's.
+        let (path, _) = read_header(options, first)?;
+        obsolete.push(path);
+    }
     let mut recovered = Recovered {
         kept: Vec::new(),
         obsolete,
         temporary,
-        last_file: None,
+        last: None,
         previous: (0, 0),
         torn_tail: None,
         segments_found: segments.len(),
@@ -141,7 +162,7 @@ pub(crate) fn read(
     let mut before: Option<SegmentScan> = None;
     for (index, &first_sequence) in segments[needed..].iter().enumerate() {
         let is_last = needed + index + 1 == segments.len();
-        let segment = LoadedSegment::load(options, first_sequence, is_last)?;
+        let segment = LoadedSegment::load(options, first_sequence)?;
         check_continuity(options, before.as_ref(), &segment, covered)?;
         let limit = match segments.get(needed + index + 1) {
             Some(&successor) => {
@@ -194,22 +215,43 @@ fn check_continuity(
 /// Where the header of the segment `successor` says that the frames of segment `first` end; `None` if it follows
 /// another segment.
 fn promised_end(options: &LogOptions, first: u64, successor: u64) -> Result<Option<u64>, Error> {
-    let path = options.dir.join(segment_name(successor));
+    let (_, header) = read_header(options, successor)?;
+    Ok((header.previous_first == first).then_some(header.previous_end))
+}
+
+/// The header of the segment that is named by `first_sequence`, and its path.
+fn read_header(options: &LogOptions, first_sequence: u64) -> Result<(PathBuf, SegmentHeader), Error> {
+    let path = options.dir.join(segment_name(first_sequence));
     let file = options
         .files
         .open(&path, OpenMode::Read)
         .map_err(|error| Error::io("open segment", &path, error))?;
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
-    let read = crate::fs::read_full_at(file.as_ref(), &mut bytes, 0)
+    let read = read_full_at(file.as_ref(), &mut bytes, 0)
         .map_err(|error| Error::io("read segment", &path, error))?;
-    let (header, _) = SegmentHeader::decode(&bytes[..read], &path, options.database_id)?;
-    Ok((header.previous_first == first).then_some(header.previous_end))
+    let (header, _) = decode_header(&bytes[..read], &path, options, first_sequence)?;
+    Ok((path, header))
+}
+
+/// The header at the front of `bytes`, and the seed for the frames; it must be that of the segment that is named by
+/// `first_sequence`.
+fn decode_header(
+    bytes: &[u8],
+    path: &Path,
+    options: &LogOptions,
+    first_sequence: u64,
+) -> Result<(SegmentHeader, u32), Error> {
+    let (header, seed) = SegmentHeader::decode(bytes, path, options.database_id)?;
+    if header.first_sequence != first_sequence {
+        let what = "the segment's name and its header differ";
+        return Err(Error::corrupt(path, 0, Some(header.first_sequence), what));
+    }
+    Ok((header, seed))
 }
 
 /// A segment's content in memory.
 struct LoadedSegment {
     path: PathBuf,
-    file: Arc<dyn File>,
     header: SegmentHeader,
     seed: u32,
     bytes: Vec<u8>,
@@ -224,26 +266,21 @@ struct SegmentScan {
 }
 
 impl LoadedSegment {
-    fn load(options: &LogOptions, first_sequence: u64, is_last: bool) -> Result<Self, Error> {
+    fn load(options: &LogOptions, first_sequence: u64) -> Result<Self, Error> {
         let path = options.dir.join(segment_name(first_sequence));
-        let mode = if is_last { OpenMode::Write } else { OpenMode::Read };
         let file = options
             .files
-            .open(&path, mode)
+            .open(&path, OpenMode::Read)
             .map_err(|error| Error::io("open segment", &path, error))?;
-        if is_last {
-            file.sync()
-                .map_err(|error| Error::io("sync segment", &path, error))?;
+        let read_error = |error| Error::io("read segment", &path, error);
+        if file.len().map_err(read_error)? > SEGMENT_BYTES_MAX {
+            let what = "the segment is longer than any can be";
+            return Err(Error::corrupt(&path, SEGMENT_BYTES_MAX, None, what));
         }
-        let bytes = read_whole(file.as_ref()).map_err(|error| Error::io("read segment", &path, error))?;
-        let (header, seed) = SegmentHeader::decode(&bytes, &path, options.database_id)?;
-        if header.first_sequence != first_sequence {
-            let what = "the segment's name and its header differ";
-            return Err(Error::corrupt(&path, 0, Some(header.first_sequence), what));
-        }
+        let bytes = read_whole(file.as_ref()).map_err(read_error)?;
+        let (header, seed) = decode_header(&bytes, &path, options, first_sequence)?;
         Ok(Self {
             path,
-            file,
             header,
             seed,
             bytes,
@@ -336,7 +373,7 @@ impl LoadedSegment {
 
 impl Recovered {
     /// Takes the last segment: kept if it holds a frame, and its tail beyond the last one is to be cut.
-    fn finish_with(&mut self, segment: LoadedSegment, scan: &SegmentScan) {
+    fn finish_with(&mut self, mut segment: LoadedSegment, scan: &SegmentScan) {
         if scan.last_sequence < segment.header.first_sequence {
             // Its successor takes over what it knew of the segment before.
             self.previous = (segment.header.previous_first, segment.header.previous_end);
@@ -354,22 +391,24 @@ impl Recovered {
         }
         self.previous = (segment.header.first_sequence, scan.end);
         self.kept.push(segment.sealed(scan));
-        self.last_file = Some(segment.file);
+        segment.bytes.truncate(scan.end as usize);
+        self.last = Some(LastSegment {
+            first_sequence: segment.header.first_sequence,
+            path: segment.path,
+            content: segment.bytes,
+        });
     }
 
-    /// Cuts the torn tail, makes the segment that takes the next frame, and removes what is left over.
+    /// Makes the last segment durable without its torn tail, then the segment that takes the next frame, and removes
+    /// what is left over.
     ///
     /// Gives that segment and the ones before it that are not covered.
     ///
     /// # Errors
     /// `Io`; a later open starts from the same log.
     pub(crate) fn repair(self) -> Result<(Appender, Vec<Sealed>), Error> {
-        if let (Some(tail), Some(file)) = (&self.torn_tail, &self.last_file) {
-            let cut = |operation, result: io::Result<()>| {
-                result.map_err(|error| Error::io(operation, &tail.path, error))
-            };
-            cut("cut the torn tail of", file.set_len(tail.offset))?;
-            cut("sync segment", file.sync())?;
+        if let Some(last) = &self.last {
+            last.rewrite(&self.options)?;
         }
         let files = Arc::clone(&self.options.files);
         let dir = self.options.dir.clone();
@@ -399,5 +438,29 @@ impl Recovered {
     /// The names of the leftovers that [`repair`](Self::repair) removes.
     pub(crate) fn leftovers(&self) -> usize {
         self.temporary.len()
+    }
+}
+
+impl LastSegment {
+    /// Puts a copy of the segment in its place, durable under its name on return.
+    ///
+    /// The directory is synced here already: the next segment's header promises the frames of the copy.
+    fn rewrite(&self, options: &LogOptions) -> Result<(), Error> {
+        let temporary = options.dir.join(temporary_name(self.first_sequence));
+        let failed = |operation| {
+            let temporary = &temporary;
+            move |error| Error::io(operation, temporary, error)
+        };
+        let file = options
+            .files
+            .open(&temporary, OpenMode::Create)
+            .map_err(failed("create segment"))?;
+        write_all_at(file.as_ref(), &self.content, 0).map_err(failed("copy the last segment to"))?;
+        file.sync().map_err(failed("sync segment"))?;
+        options
+            .files
+            .rename(&temporary, &self.path)
+            .map_err(failed("rename segment"))?;
+        sync_dir(options.files.as_ref(), &options.dir)
     }
 }

@@ -9,8 +9,8 @@
 //! | 8 | 4 | version | 1 |
 //! | 12 | 4 | reserved | 0 |
 //! | 16 | 16 | database id | of the database it belongs to |
-//! | 32 | 8 | first sequence | of the frame that follows the header |
-//! | 40 | 8 | previous first sequence | of the segment before, 0 if there is none |
+//! | 32 | 8 | first sequence | of the frame that follows the header, 1 to 2^63 - 1 |
+//! | 40 | 8 | previous first sequence | of the segment before, 0 if there is none or a flushed checkpoint covers it |
 //! | 48 | 8 | previous end | where the frames of the segment before end, in bytes: a promise that they are synced up to there |
 //! | 56 | 4 | reserved | 0 |
 //! | 60 | 4 | checksum | CRC32C of the bytes before it; it seeds the header checksums of the frames |
@@ -38,6 +38,9 @@ const CHECKSUM_OFFSET: usize = PREVIOUS_END_OFFSET + 12;
 /// The length of a segment's header; the offset of its first frame.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = CHECKSUM_OFFSET + 4;
 const _: () = assert!(SEGMENT_HEADER_BYTES == 64 && SEGMENT_HEADER_BYTES.is_multiple_of(8));
+
+/// No database lives to see it; a larger sequence number on disk is refused, so that counting on cannot overflow.
+pub(crate) const SEQUENCE_MAX: u64 = u64::MAX / 2;
 
 const EXTENSION: &str = ".wal";
 const TEMPORARY_EXTENSION: &str = ".wal.tmp";
@@ -155,6 +158,18 @@ impl SegmentHeader {
             })
         };
         let decoded = read().ok_or_else(short)?;
+        if !(1..=SEQUENCE_MAX).contains(&decoded.first_sequence) {
+            let (first, what) = (
+                decoded.first_sequence,
+                "the segment's first sequence number cannot be",
+            );
+            return Err(Error::corrupt(
+                path,
+                FIRST_SEQUENCE_OFFSET as u64,
+                Some(first),
+                what,
+            ));
+        }
         if decoded.database_id != database_id {
             return Err(Error::ForeignDatabase {
                 path: path.to_path_buf(),

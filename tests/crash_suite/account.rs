@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use tidaldb::testing::oracle::{Death, OpId, Oracle};
+use tidaldb::testing::oracle::{Death, OpId, Oracle, Verdict};
 use tidaldb::testing::workload::Operation;
 use tidaldb::{Error, TidalDb};
 
@@ -32,6 +32,15 @@ pub(crate) struct Calls {
     pub(crate) frames: usize,
     /// Changes of collections, since the database was last opened.
     pub(crate) collection_changes: usize,
+}
+
+impl Calls {
+    fn found_by(verdict: &Verdict) -> Self {
+        Self {
+            frames: verdict.prefix.frames,
+            collection_changes: verdict.prefix.collection_changes,
+        }
+    }
 }
 
 impl<'a> Account<'a> {
@@ -160,10 +169,7 @@ impl<'a> Account<'a> {
         ensure!(verdict.is_ok(), "{reason}");
         self.oracle.reopened(&verdict);
         self.in_flight.clear();
-        let found = Calls {
-            frames: verdict.prefix.frames,
-            collection_changes: verdict.prefix.collection_changes,
-        };
+        let found = Calls::found_by(&verdict);
         self.acknowledged = Calls {
             frames: found.frames,
             collection_changes: 0,
@@ -171,8 +177,8 @@ impl<'a> Account<'a> {
         Ok(found)
     }
 
-    /// Compares a state that was read from a handle that is still open.
-    pub(crate) fn compare_live(&self, db: &TidalDb) -> Checked<()> {
+    /// Compares a state that was read from a handle that is still open. Gives which calls were found.
+    pub(crate) fn compare_live(&self, db: &TidalDb) -> Checked<Calls> {
         let verdict = self.oracle.check(Death::ProcessCrash, db);
         ensure!(
             verdict.is_ok(),
@@ -182,7 +188,7 @@ impl<'a> Account<'a> {
                 .first()
                 .map_or_else(String::new, ToString::to_string)
         );
-        Ok(())
+        Ok(Calls::found_by(&verdict))
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -10,7 +10,7 @@ use crate::input::{self, SEED};
 use crate::matrix::Place;
 use crate::plan::{Death, Input, Plan, Policy, Setup, Store, Which};
 use crate::threads::ThreadsPlan;
-use crate::{crash, crossings, disk_steps, durability, threads};
+use crate::{crash, crossings, disk_steps, durability, fjall_waits, refusals, threads};
 
 /// So many plans of the threads' part kill the process at a crossing of the seed's choice, under each policy.
 const THREAD_KILLS: u64 = 4;
@@ -20,8 +20,12 @@ const THREAD_KILLS: u64 = 4;
 pub(crate) enum Job {
     Crash(Plan),
     Threads(ThreadsPlan),
+    /// Many threads, and no crash.
+    Together(Policy),
     Disk(DiskPlan),
     Durability(Policy),
+    Refusals,
+    FjallWaits,
 }
 
 /// Which cases there are.
@@ -89,12 +93,14 @@ fn jobs(selection: Selection) -> Vec<Job> {
             jobs.extend(crashes(events, &[Which::Middle], &Death::ALL));
             for policy in Policy::ALL {
                 jobs.extend(CrashPoint::ALL.map(|point| Job::Threads(ThreadsPlan::panic(policy, point))));
+                jobs.push(Job::Together(policy));
                 jobs.extend((0..THREAD_KILLS).map(|seed| Job::Threads(ThreadsPlan::kill(policy, seed))));
             }
             for policy in Policy::ALL {
                 jobs.extend(End::ALL.map(|end| Job::Disk(DiskPlan { policy, end })));
             }
             jobs.extend(Policy::ALL.map(Job::Durability));
+            jobs.extend([Job::Refusals, Job::FjallWaits]);
             jobs
         }
     }
@@ -141,7 +147,10 @@ impl Job {
             Self::Crash(plan) => plan.to_string(),
             Self::Threads(plan) => plan.to_string(),
             Self::Disk(plan) => plan.to_string(),
-            Self::Durability(policy) => format!("sync-order/{}", policy.name()),
+            Self::Together(policy) => format!("threads/{}/no-crash", policy.name()),
+            Self::Durability(policy) => format!("write-order/{}/synced-before-acknowledged", policy.name()),
+            Self::Refusals => "write-order/every-synced/storage-before-memory".to_owned(),
+            Self::FjallWaits => "write-order/every-synced/fjall-waits-for-disk".to_owned(),
         }
     }
 
@@ -152,6 +161,8 @@ impl Job {
             group: group.to_owned(),
             column: column.to_owned(),
         };
+        let order =
+            |row: &str, policy: Policy| place("write order", row.to_owned(), policy.name(), "no crash");
         match self {
             Self::Crash(plan) => {
                 let setup = plan.setup;
@@ -159,25 +170,23 @@ impl Job {
                 place(setup.name(), plan.point.to_string(), policy, death)
             }
             Self::Threads(plan) => place("threads", plan.row(), plan.policy.name(), plan.death.name()),
+            Self::Together(policy) => place("threads", "no crash".to_owned(), policy.name(), "close"),
             Self::Disk(plan) => place(
                 "disk steps",
                 "every disk operation".to_owned(),
                 plan.policy.name(),
                 plan.end.name(),
             ),
-            Self::Durability(policy) => place(
-                "sync order",
-                "acknowledged, synced".to_owned(),
-                policy.name(),
-                "no crash",
-            ),
+            Self::Durability(policy) => order("synced, acknowledged", *policy),
+            Self::Refusals => order("storage, then memory", Policy::EverySynced),
+            Self::FjallWaits => order("fjall waits for disk", Policy::EverySynced),
         }
     }
 
     fn operations_len(&self) -> u32 {
         let input = match self {
             Self::Crash(plan) => plan.setup.input,
-            Self::Threads(_) | Self::Disk(_) | Self::Durability(_) => Input::Standard,
+            _ => Input::Standard,
         };
         // An input that cannot be read is no work.
         input::operations(input).map_or(0, |operations| operations.all.len() as u32)
@@ -191,7 +200,11 @@ impl Job {
                 Input::Events => format!("workload: the events of {}", input::events_path().display()),
             },
             Self::Threads(plan) => plan.in_words(),
-            Self::Disk(_) | Self::Durability(_) => format!("workload: the standard one of seed {SEED:#x}"),
+            Self::Together(_) => threads::workload_in_words(),
+            Self::Disk(_) | Self::Durability(_) | Self::Refusals => {
+                format!("workload: the standard one of seed {SEED:#x}")
+            }
+            Self::FjallWaits => "workload: single writes".to_owned(),
         }
     }
 }
@@ -206,7 +219,10 @@ fn case(job: Job) -> Case {
             Job::Crash(plan) => crash::run(*plan),
             Job::Threads(plan) => threads::run(plan),
             Job::Disk(plan) => disk_steps::run(*plan),
+            Job::Together(policy) => threads::run_to_the_end(*policy),
             Job::Durability(policy) => durability::run(*policy),
+            Job::Refusals => refusals::run(),
+            Job::FjallWaits => fjall_waits::run(),
         }),
     }
 }

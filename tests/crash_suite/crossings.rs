@@ -9,7 +9,7 @@ use crate::common::TempDir;
 use crate::harness::lock;
 use crate::home::{Home, with_policy};
 use crate::input;
-use crate::outcome::{Checked, Failure};
+use crate::outcome::{Checked, Failure, ensure};
 use crate::plan::{Plan, Setup};
 
 /// How often each point is crossed, in the order of [`CrashPoint::ALL`].
@@ -30,13 +30,14 @@ pub(crate) fn of_setup(setup: Setup) -> Checked<Crossings> {
 /// # Errors
 /// If there is none.
 pub(crate) fn of_plan(plan: Plan) -> Checked<(u64, u64)> {
-    let crossings = of_setup(plan.setup)?[plan.point as usize];
-    if crossings == 0 {
-        return Err(Failure::new(format!(
-            "{} is never crossed by this input",
-            plan.point
-        )));
-    }
+    let all = of_setup(plan.setup)?;
+    let crossings = all[plan.point as usize];
+    ensure!(
+        crossings > 0,
+        "{} is never crossed by this input, which crosses {}",
+        plan.point,
+        in_words(all)
+    );
     Ok((plan.which.fire_after(crossings), crossings))
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder};
@@ -15,7 +16,7 @@ use crate::outcome::{Counts, Failure, Outcome};
 use crate::progress::Progress;
 
 /// A case that has not ended after this time hangs. Cases take a fraction of a second on an idle machine.
-const CASE_LIMIT: Duration = Duration::from_secs(90);
+const CASE_LIMIT: Duration = Duration::from_secs(60);
 /// So much longer for each operation of a long input.
 const OPERATION_LIMIT: Duration = Duration::from_millis(100);
 
@@ -23,6 +24,9 @@ const OPERATION_LIMIT: Duration = Duration::from_millis(100);
 const RECOVERED_MAY_DIFFER: &str = "\
 An event in flight may be recovered though nobody was told of it; what a power loss takes within the\n\
 limits of the policy is not lost.\n";
+
+/// After so many cases that hang no further one is begun: each takes its whole limit.
+const HANGS_MAX: usize = 4;
 
 /// What a case does.
 pub(crate) type Body = Arc<dyn Fn() -> Outcome + Send + Sync>;
@@ -135,6 +139,7 @@ fn repeat_line(name: &str, args: &Args) -> String {
 fn run_all(selected: &[Case], args: &Args) -> Vec<Ended> {
     let queue = Mutex::new(selected.iter().cloned().collect::<VecDeque<Case>>());
     let ended = Mutex::new(Vec::new());
+    let hangs = AtomicUsize::new(0);
     let progress = Mutex::new(Progress::new(selected.len(), args.quiet));
     thread::scope(|scope| {
         for _ in 0..args.threads_len().min(selected.len()) {
@@ -143,7 +148,11 @@ fn run_all(selected: &[Case], args: &Args) -> Vec<Ended> {
                     let next = lock(&queue).pop_front();
                     let Some(case) = next else { break };
                     lock(&progress).begun(&case.name);
-                    let outcome = run_watched(&case);
+                    let outcome = if hangs.load(Ordering::SeqCst) < HANGS_MAX {
+                        run_watched(&case, &hangs)
+                    } else {
+                        failed(Failure::new(format!("not run, since {HANGS_MAX} others hang")))
+                    };
                     lock(&progress).ended(&case.name, outcome.failure.is_none());
                     lock(&ended).push(Ended { case, outcome });
                 }
@@ -154,7 +163,7 @@ fn run_all(selected: &[Case], args: &Args) -> Vec<Ended> {
 }
 
 /// Runs a case on a thread of its own. One that hangs is a failure; its thread is left behind until the process ends.
-fn run_watched(case: &Case) -> Outcome {
+fn run_watched(case: &Case, hangs: &AtomicUsize) -> Outcome {
     let limit = CASE_LIMIT + OPERATION_LIMIT * case.operations_len;
     let (send, receive) = channel();
     let body = Arc::clone(&case.body);
@@ -170,6 +179,7 @@ fn run_watched(case: &Case) -> Outcome {
     receive.recv_timeout(limit).unwrap_or_else(|error| {
         failed(match error {
             RecvTimeoutError::Timeout => {
+                hangs.fetch_add(1, Ordering::SeqCst);
                 Failure::new(format!("hangs: not ended after {} s", limit.as_secs()))
             }
             RecvTimeoutError::Disconnected => Failure::new("ended without an outcome"),

@@ -26,6 +26,8 @@ mod durability;
 #[path = "../support/fjall_storage.rs"]
 mod fjall_storage;
 #[cfg(feature = "test-utils")]
+mod fjall_waits;
+#[cfg(feature = "test-utils")]
 mod harness;
 #[cfg(feature = "test-utils")]
 mod home;
@@ -43,6 +45,8 @@ mod plan;
 mod progress;
 #[cfg(feature = "test-utils")]
 mod protocol;
+#[cfg(feature = "test-utils")]
+mod refusals;
 #[cfg(feature = "test-utils")]
 mod threads;
 #[cfg(feature = "test-utils")]

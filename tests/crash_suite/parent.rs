@@ -18,7 +18,7 @@ use crate::plan::Death;
 use crate::protocol::Line;
 
 /// A child that has said nothing for this time hangs. Shorter than the limit of a case, so that none is left behind.
-const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+const SILENCE_LIMIT: Duration = Duration::from_secs(40);
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 

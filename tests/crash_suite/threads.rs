@@ -10,17 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
-use tidaldb::testing::oracle::Oracle;
+use tidaldb::testing::oracle::{self, Oracle};
 use tidaldb::testing::workload::{Operation, Workload, standard_schema, tiny_options};
-use tidaldb::testing::{CrashInjector, CrashPoint, crash_of, inherit, run_with_crash};
+use tidaldb::testing::{
+    CrashInjector, CrashPoint, CrossingRecorder, crash_of, inherit, run_with_crash, scoped_recorder,
+};
 use tidaldb::{Background, EntityId, Error, Options, SignalId, TidalDb};
 
 use crate::account::Account;
 use crate::common::TempDir;
 use crate::crash::go_on;
+use crate::crossings::{count, in_words};
 use crate::harness::{lock, panicked};
 use crate::home::Home;
-use crate::outcome::{Checked, Failure, Outcome, ensure};
+use crate::outcome::{Checked, Counts, Failure, Outcome, ensure};
 use crate::parent::{self, Sentence};
 use crate::plan::{Death, Policy, Store};
 use crate::protocol::Line;
@@ -31,6 +34,8 @@ const WRITER_LEN: usize = 80;
 const MORE_LEN: usize = 20;
 /// How many checkpoints the thread for them makes.
 const CHECKPOINTS_LEN: usize = 12;
+/// How often the threads run to the end.
+const ROUNDS: usize = 4;
 /// A crossing up to this one is made however the threads are interleaved.
 const FIRE_AFTER_MAX: u64 = 40;
 /// The same of a point that only some operations cross.
@@ -82,17 +87,12 @@ impl ThreadsPlan {
     }
 
     pub(crate) fn in_words(&self) -> String {
+        let workload = workload_in_words();
         format!(
-            "workload: the standard ones of seeds {SEEDS:#x?}, on two threads\nplan: crash at crossing {} of {}",
+            "{workload}\nplan: crash at crossing {} of {}",
             self.fire_after + 1,
             self.point
         )
-    }
-
-    fn options(&self) -> Options {
-        tiny_options(standard_schema())
-            .durability(self.policy.durability())
-            .background(Background::OwnThreads)
     }
 }
 
@@ -108,6 +108,17 @@ impl fmt::Display for ThreadsPlan {
             Some(seed) => write!(f, "threads/{policy}/seed-{seed}/{death}"),
         }
     }
+}
+
+/// What the threads do, whatever the plan.
+pub(crate) fn workload_in_words() -> String {
+    format!("workload: the standard ones of seeds {SEEDS:x?}, on two threads")
+}
+
+fn options(policy: Policy) -> Options {
+    tiny_options(standard_schema())
+        .durability(policy.durability())
+        .background(Background::OwnThreads)
 }
 
 /// The mixing function of `SplitMix64`.
@@ -242,7 +253,15 @@ pub(crate) fn run(plan: &ThreadsPlan) -> Outcome {
         .unwrap_or_else(PoisonError::into_inner);
     let failure = crashed
         .and_then(|()| wrong.map_or(Ok(()), Err))
-        .and_then(|()| go_on(&home, || plan.options(), &shifts.operations, &mut account, None))
+        .and_then(|()| {
+            go_on(
+                &home,
+                || options(plan.policy),
+                &shifts.operations,
+                &mut account,
+                None,
+            )
+        })
         .err();
     Outcome {
         counts: account.counts(),
@@ -250,10 +269,47 @@ pub(crate) fn run(plan: &ThreadsPlan) -> Outcome {
     }
 }
 
+/// Runs the threads to the end, some times, and compares the state while the database is open and after reopening it.
+pub(crate) fn run_to_the_end(policy: Policy) -> Outcome {
+    let mut counts = Counts::default();
+    let failure = (0..ROUNDS).try_for_each(|_| round(policy, &mut counts)).err();
+    Outcome { counts, failure }
+}
+
+fn round(policy: Policy, counts: &mut Counts) -> Checked<()> {
+    let oracle = Oracle::new(&standard_schema(), policy.durability());
+    let keeper = Keeper {
+        account: Mutex::new(Account::new(&shifts().operations, oracle)),
+        wrong: Mutex::new(None),
+    };
+    let dir = TempDir::new("crash-suite");
+    let home = Home::new(dir.path(), Store::Embedded);
+    let db = home
+        .open(options(policy))
+        .map_err(|error| Failure::of("opening", &error))?;
+    work(&db, &keeper)?;
+    let wrong = keeper.wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
+    wrong.map_or(Ok(()), Err)?;
+    let mut account = keeper
+        .account
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    account.compare_live(&db)?;
+    db.close().map_err(|error| Failure::of("closing", &error))?;
+    account.closed(db.durable_sequence());
+    drop(db);
+    let db = home
+        .open(options(policy))
+        .map_err(|error| Failure::of("reopening", &error))?;
+    let compared = account.compare(oracle::Death::ProcessCrash, &db, "after closing and reopening");
+    *counts += account.counts();
+    compared.map(drop)
+}
+
 /// Runs the threads in a child process, whose injector ends it.
 pub(crate) fn run_in_child(plan: &ThreadsPlan, home: &Home) -> Checked<()> {
     let db = home
-        .open(plan.options())
+        .open(options(plan.policy))
         .map_err(|error| Failure::of("opening", &error))?;
     work(&db, &Teller)
 }
@@ -261,9 +317,11 @@ pub(crate) fn run_in_child(plan: &ThreadsPlan, home: &Home) -> Checked<()> {
 /// Runs the threads until one of them panics at the point, and all others have noticed.
 fn panic(plan: &ThreadsPlan, home: &Home, keeper: &Keeper<'_>) -> Checked<()> {
     let injector = CrashInjector::new(plan.point, plan.fire_after);
+    let recorder = CrossingRecorder::new();
+    let _recording = scoped_recorder(&recorder);
     let worked = run_with_crash(&injector, || {
         let db = home
-            .open(plan.options())
+            .open(options(plan.policy))
             .map_err(|error| Failure::of("opening", &error))?;
         let worked = work(&db, keeper);
         let refused = Operation::Sync.apply(&db);
@@ -280,9 +338,8 @@ fn panic(plan: &ThreadsPlan, home: &Home, keeper: &Keeper<'_>) -> Checked<()> {
     };
     ensure!(
         injector.has_fired(),
-        "did not crash: {} was crossed {} times",
-        plan.point,
-        injector.crossing_count()
+        "did not crash; crossed: {}",
+        in_words(count(&recorder.crossings()))
     );
     ensure!(
         matches!(refused, Err(Error::Poisoned { .. })),

@@ -1,55 +1,245 @@
 //! The deep profile: sweeps standard workloads of one seed after another under each policy in turn, crashes two recoveries
-//! deep, and ends by its time. Results are written as they come: a line on standard output for each sweep, and every
-//! finding with the line that replays it. The exit code is 1 if there is one.
+//! deep, and ends by its time. It shows how far it is, names each finding when it comes, and writes its report to files
+//! again and again until the end.
 //!
 //! ```sh
-//! cargo run --release --features test-utils --example crash_sweep -- --minutes 5
+//! cargo run --release --features test-utils --example crash_sweep -- --minutes 5 --html report.html
 //! ```
 //!
-//! | option | meaning | default |
-//! |---|---|---|
-//! | `--minutes N` | ends after this time; fractions are legal | 1 |
-//! | `--states N` | ends after this many distinct images | 1000000 |
-//! | `--operations N` | the length of each workload | 100 |
-//! | `--seed N` | of the first workload | 1 |
-//! | `--depth N` | how many recoveries deep | 2 |
-//! | `--images N` | of each moment, for each disk model | 512 |
-//! | `--nested-images N` | the same in recoveries | 32 |
-//! | `--workers N` | threads | one for each core |
+//! `--help` lists the options. Exit status: 0 if nothing was found, 1 if something was or nothing was tested, 2 if it
+//! could not do its work.
 
 use std::env;
-use std::error::Error;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tidaldb::testing::sweep::DeepProfile;
+use tidaldb::testing::report::{LiveLine, Report, progress_line};
+use tidaldb::testing::sweep::{DeepProfile, Progress, SweepReport};
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let mut profile = DeepProfile::default();
-    let mut args = env::args().skip(1);
-    while let Some(name) = args.next() {
-        let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
-        match name.as_str() {
-            "--minutes" => profile.time = Duration::try_from_secs_f64(value.parse::<f64>()? * 60.0)?,
-            "--states" => profile.distinct_max = value.parse()?,
-            "--operations" => profile.operations_len = value.parse()?,
-            "--seed" => profile.first_seed = value.parse()?,
-            "--depth" => profile.depth = value.parse()?,
-            "--images" => profile.images_max = value.parse()?,
-            "--nested-images" => profile.nested_images_max = value.parse()?,
-            "--workers" => profile.workers = value.parse()?,
-            _ => return Err(format!("there is no option {name}").into()),
+const USAGE: &str = "\
+usage: crash_sweep [OPTIONS]
+
+  --minutes N        ends after this time, 1 unless given; fractions are legal
+  --states N         ends after this many distinct images, 1000000 unless given
+  --operations N     the length of each workload, 100 unless given
+  --seed N           of the first workload, 1 unless given
+  --depth N          how many recoveries deep: 0, 1 or 2; 2 unless given
+  --images N         of each moment, for each disk model, 512 unless given
+  --nested-images N  the same in recoveries, 32 unless given
+  --workers N        threads, one for each core unless given
+  --json FILE        writes the report there, again and again until the end
+  --html FILE        the same as one page
+  --help             prints this
+
+The first findings of a sweep are shrunk, which may take longer than the time that was given.";
+
+/// How much time lies between two writings of the files, at least.
+const WRITE_INTERVAL: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Default)]
+struct Arguments {
+    profile: DeepProfile,
+    files: Files,
+}
+
+impl Arguments {
+    /// `None` if help is asked for.
+    fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
+        let Self {
+            mut profile,
+            mut files,
+        } = Self::default();
+        while let Some(name) = args.next() {
+            let name = name.to_string_lossy().into_owned();
+            if name == "--help" || name == "-h" {
+                return Ok(None);
+            }
+            let mut value = || args.next().ok_or_else(|| format!("{name} needs a value"));
+            match name.as_str() {
+                "--minutes" => profile.time = minutes(&value()?)?,
+                "--states" => profile.distinct_max = whole(&name, &value()?, 1..=u64::MAX)?,
+                "--operations" => profile.operations_len = whole(&name, &value()?, 1..=100_000)?,
+                "--seed" => profile.first_seed = whole(&name, &value()?, 0..=u64::from(u32::MAX))?,
+                "--depth" => profile.depth = whole(&name, &value()?, 0..=2)?,
+                "--images" => profile.images_max = whole(&name, &value()?, 1..=1_000_000)?,
+                "--nested-images" => profile.nested_images_max = whole(&name, &value()?, 1..=1_000_000)?,
+                "--workers" => profile.workers = whole(&name, &value()?, 1..=1024)?,
+                "--json" => files.json = Some(value()?.into()),
+                "--html" => files.html = Some(value()?.into()),
+                _ => return Err(format!("there is no option {name}")),
+            }
+        }
+        Ok(Some(Self { profile, files }))
+    }
+}
+
+fn minutes(value: &OsString) -> Result<Duration, String> {
+    let minutes = value.to_str().and_then(|text| text.parse::<f64>().ok());
+    let time = minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
+    // A year, so that sums of times cannot overflow.
+    let max = Duration::from_secs(365 * 24 * 3600);
+    time.filter(|time| !time.is_zero() && *time <= max)
+        .ok_or_else(|| format!("--minutes takes a number above 0, not {}", value.display()))
+}
+
+fn whole<T: FromStr + PartialOrd + Display>(
+    name: &str,
+    value: &OsString,
+    range: RangeInclusive<T>,
+) -> Result<T, String> {
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        let (min, max) = range.into_inner();
+        format!(
+            "{name} takes a whole number from {min} to {max}, not {}",
+            value.display()
+        )
+    })
+}
+
+#[derive(Debug, Clone, Default)]
+struct Files {
+    json: Option<PathBuf>,
+    html: Option<PathBuf>,
+}
+
+impl Files {
+    fn write(&self, report: &Report) -> Result<(), String> {
+        if let Some(path) = &self.json {
+            write(path, &report.json())?;
+        }
+        if let Some(path) = &self.html {
+            write(path, &report.html())?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file beside `path`, which then takes its place: a reader never sees a part.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a report goes to where its reader wants it"
+)]
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    std::fs::write(&partial, text)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// What the sweeps tell, and where it goes.
+struct Account {
+    files: Files,
+    report: Report,
+    /// When the files are to be written next.
+    next_write: Instant,
+    /// Why they could not be, the last time.
+    write_error: Option<String>,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "files are written in the time of whoever waits for them"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl Account {
+    /// Writes the files if it is time to. Large ones are written less often, so that writing takes little of the time.
+    fn write(&mut self) {
+        let begin = now();
+        if begin < self.next_write {
+            return;
+        }
+        self.write_error = self.files.write(&self.report).err();
+        let end = now();
+        self.next_write = end + WRITE_INTERVAL.max(20 * end.duration_since(begin));
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        self.report.running(*progress);
+        self.write();
+    }
+
+    fn add(&mut self, sweep: &SweepReport) {
+        // One that had no time left to recover anything says nothing.
+        if sweep.distinct > 0 || sweep.findings_len > 0 {
+            self.report.add(sweep.clone());
+        }
+        self.write();
+    }
+
+    /// Writes the end to the files and to standard output.
+    fn end(&mut self) -> ExitCode {
+        self.next_write = now();
+        self.write();
+        println!("{}", self.report.terminal());
+        match &self.write_error {
+            Some(why) => cannot(why),
+            None => ExitCode::from(u8::from(!self.report.is_ok())),
         }
     }
-    let totals = profile.run(
-        |progress| eprintln!("{progress}"),
-        |report, totals| {
-            for finding in &report.findings {
-                println!("{finding}");
+}
+
+fn lock(account: &Mutex<Account>) -> MutexGuard<'_, Account> {
+    account.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn cannot(why: &str) -> ExitCode {
+    eprintln!("crash_sweep: {why}");
+    ExitCode::from(2)
+}
+
+fn main() -> ExitCode {
+    let Arguments { profile, files } = match Arguments::parse(env::args_os().skip(1)) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => return cannot(&format!("{why}\n\n{USAGE}")),
+    };
+    let title = format!("standard workloads from seed {}", profile.first_seed);
+    let mut account = Account {
+        files,
+        report: Report::new(&title),
+        next_write: now(),
+        write_error: None,
+    };
+    // A file that cannot be written is better known now than at the end.
+    account.write();
+    if let Some(why) = &account.write_error {
+        return cannot(why);
+    }
+    run(&profile, account)
+}
+
+fn run(profile: &DeepProfile, account: Account) -> ExitCode {
+    let account = Arc::new(Mutex::new(account));
+    let live = Arc::new(LiveLine::stderr());
+    let (watched, watching) = (Arc::clone(&account), Arc::clone(&live));
+    profile.run(
+        move |progress| {
+            watching.show(&progress_line(progress), progress.elapsed);
+            lock(&watched).progress(progress);
+        },
+        |sweep, totals| {
+            live.clear();
+            for finding in &sweep.findings {
+                let replay = finding.replay_line();
+                eprintln!("✗ sweep {}: {}: {replay}", totals.sweeps, finding.failure.kind);
             }
-            println!("{}: {}; all: {totals}", report.plan, report.left_out);
+            lock(&account).add(sweep);
         },
     );
-    println!("{totals}");
-    Ok(ExitCode::from(u8::from(totals.findings_len > 0)))
+    live.clear();
+    lock(&account).end()
 }

@@ -1,4 +1,4 @@
-//! Creating a database: a crash at any moment of it leaves one that opens, and what is acknowledged then stays.
+//! Creating and reopening a database: a crash at any moment of it leaves one that opens, and what is acknowledged stays.
 
 use super::*;
 use crate::testing::sim_disk::{DiskModel, Side};
@@ -55,4 +55,47 @@ fn a_database_that_a_process_crash_left_half_made_is_made_durable_by_the_next_op
             "after a failure of operation {ordinal}"
         );
     }
+}
+
+#[test]
+fn a_crash_at_any_operation_of_a_reopening_loses_nothing_and_makes_nothing_up() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..12 {
+        record(&db, i).unwrap();
+        if i == 6 {
+            db.checkpoint().unwrap();
+        }
+    }
+    // One more that is written and was never synced.
+    disk.fail_next(
+        crate::testing::sim_disk::DiskOperationKind::Sync,
+        crate::testing::sim_disk::Fault::ErrorBefore(std::io::ErrorKind::Other),
+    );
+    record(&db, 12).unwrap_err();
+    drop(db);
+    let closed = disk.operations_len();
+    drop(open(&disk, Durability::EverySynced).unwrap());
+    let recording = disk.recording();
+    let mut images = recording.images();
+    let (mut recovered, mut lens) = (0, [0, 0]);
+    for ordinal in closed..recording.len() {
+        images.seek(ordinal, Side::After).unwrap();
+        for choice in images.choices(DiskModel::Subset, 200, 1).choices {
+            let copy = SimDisk::from_image(&images.image(&choice));
+            let what = format!("after operation {ordinal}: {choice}");
+            let db = open(&copy, Durability::EverySynced).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let len = db.recovery_report().last_sequence;
+            // The marker of the checkpoint takes a number too.
+            let events = len - 1;
+            assert!((12..=13).contains(&events), "{what}: {events} events");
+            lens[events as usize - 12] += 1;
+            assert_eq!(db.export().unwrap(), state_after(events), "{what}");
+            recovered += 1;
+        }
+    }
+    assert!(
+        recovered > 30 && !lens.contains(&0),
+        "{recovered} images, {lens:?}"
+    );
 }

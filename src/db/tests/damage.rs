@@ -176,45 +176,51 @@ fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silen
     }
 }
 
-#[test]
-fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
-    let disk = SimDisk::new();
-    let db = open(&disk, Durability::EverySynced).unwrap();
-    for i in 0..5 {
-        record(&db, i).unwrap();
-    }
-    let older = content(&disk);
-    db.checkpoint().unwrap();
-    record(&db, 5).unwrap();
-    drop(db);
-    let newer = content(&disk);
+/// The image `newer` with the files of the store as they are in `older`.
+fn with_store_of(newer: &Image, older: &Image) -> Image {
+    let store = format!("{PATH}/store");
     let mut mixed = Image::new();
     for dir in newer.dirs() {
         mixed.insert_dir(dir);
     }
-    for (path, bytes) in newer
-        .files()
-        .filter(|(path, _)| !path.starts_with(format!("{PATH}/store")))
-    {
+    for (path, bytes) in newer.files().filter(|(path, _)| !path.starts_with(&store)) {
         mixed.insert_file(path, bytes);
     }
-    for (path, bytes) in older
-        .files()
-        .filter(|(path, _)| path.starts_with(format!("{PATH}/store")))
-    {
+    for (path, bytes) in older.files().filter(|(path, _)| path.starts_with(&store)) {
         mixed.insert_file(path, bytes);
     }
-    let error = open(&SimDisk::from_image(&mixed), Durability::EverySynced).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Corrupt {
-                what: "storage is behind the checkpoint that this marker confirms",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    mixed
+}
+
+#[test]
+fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
+    for closed in [true, false] {
+        let disk = SimDisk::new();
+        let db = open(&disk, Durability::EverySynced).unwrap();
+        for i in 0..5 {
+            record(&db, i).unwrap();
+        }
+        let older = content(&disk);
+        if closed {
+            // Then the log begins anew, and the frames that the checkpoint covers are gone.
+            db.close().unwrap();
+        } else {
+            db.checkpoint().unwrap();
+            record(&db, 5).unwrap();
+        }
+        drop(db);
+        let mixed = with_store_of(&content(&disk), &older);
+        let error = open(&SimDisk::from_image(&mixed), Durability::EverySynced).unwrap_err();
+        let behind = "storage is behind the checkpoint that this marker confirms";
+        assert!(
+            match &error {
+                Error::Corrupt { what, .. } => !closed && *what == behind,
+                Error::SegmentMissing { sequence, .. } => closed && *sequence == 1,
+                _ => false,
+            },
+            "{error}"
+        );
+    }
 }
 
 #[test]

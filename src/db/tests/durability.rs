@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::storage::{BatchOperation, MemoryStore, Scan, StorageEngine, WriteBatch, keys};
+use crate::testing::sim_disk::DiskOperationKind;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash};
 
 #[test]
@@ -276,4 +277,62 @@ fn dropping_changes_nothing_on_disk_and_closing_makes_all_durable() {
             Some(true)
         );
     }
+}
+
+/// The operations of a checkpoint from its flush on, while which `during` is done right after the flush.
+fn after_the_flush(
+    disk: &SimDisk,
+    db: &Arc<TidalDb>,
+    during: impl Fn(&TidalDb) + Send + Sync + 'static,
+) -> Vec<DiskOperationKind> {
+    let flushed = Arc::new(Mutex::new(0));
+    let (slot, looking, handle) = (Arc::clone(&flushed), disk.clone(), Arc::clone(db));
+    let action = CrashAction::call(move |_, _| {
+        during(&handle);
+        *slot.lock().unwrap() = looking.operations_len();
+    });
+    let injector = CrashInjector::with_action(CrashPoint::CheckpointPostFlush, 0, action);
+    run_with_crash(&injector, || db.checkpoint().unwrap()).unwrap();
+    let flushed = *flushed.lock().unwrap();
+    let recording = disk.recording();
+    let kinds = recording.operations().skip(flushed as usize);
+    kinds.map(|operation| operation.kind).collect()
+}
+
+#[test]
+fn a_checkpoint_syncs_no_file_of_the_log_that_writers_would_wait_for() {
+    let disk = SimDisk::new();
+    let db = Arc::new(open(&disk, Durability::OperatingSystem).unwrap());
+    record(&db, 0).unwrap();
+    assert_eq!(after_the_flush(&disk, &db, |_| {}), [DiskOperationKind::Write]);
+}
+
+#[test]
+fn no_segment_is_longer_than_it_may_be_for_the_sake_of_a_marker() {
+    let disk = SimDisk::new();
+    let db = Arc::new(open(&disk, Durability::OperatingSystem).unwrap());
+    record(&db, 0).unwrap();
+    let kinds = after_the_flush(&disk, &db, |db| {
+        for i in 1..10 {
+            record(db, i).unwrap();
+        }
+    });
+    assert!(kinds.contains(&DiskOperationKind::Rename), "the segment was full");
+    let image = content(&disk);
+    for path in log_files(&image) {
+        assert!(image.file(&path).unwrap().len() <= 1024, "{path}");
+    }
+}
+
+#[test]
+fn closing_leaves_a_log_of_two_markers_to_read_at_the_next_open() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..40 {
+        record(&db, i).unwrap();
+    }
+    db.close().unwrap();
+    assert_eq!(log_files(&content(&disk)).len(), 1);
+    let (header, marker) = (64, 40);
+    assert_eq!(db.statistics().unwrap().log_bytes, header + 2 * marker);
 }

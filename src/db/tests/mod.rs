@@ -7,6 +7,8 @@ mod damage;
 mod durability;
 mod failures;
 mod identity;
+mod lost_syncs;
+mod refusals;
 mod threads;
 mod timed;
 

@@ -382,7 +382,7 @@ fn a_checkpoint_waits_for_an_event_that_is_in_the_log_and_not_yet_applied() {
     let action = CrashAction::call(move |_, _| {
         let (handle, sender) = (Arc::clone(&handle), sender.lock().unwrap().clone());
         threads::spawn("checkpoint", move || {
-            sender.send(handle.checkpoint().unwrap()).unwrap()
+            sender.send(handle.checkpoint().unwrap()).unwrap();
         })
         .unwrap();
         // It must not end while the event is half way; how long it is given only matters to a broken engine.

@@ -89,6 +89,7 @@ impl<F: Fn() + Send + Sync> StorageEngine for Flushing<F> {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a broken engine must not hang the test")]
 fn a_panic_in_the_timed_flush_poisons_the_handle() {
     let disk = SimDisk::new();
     let panics = Arc::new(AtomicBool::new(false));

@@ -139,6 +139,9 @@ impl Checkpointer {
         #[cfg(any(test, feature = "test-utils"))]
         crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPostFlush);
 
+        if due == Due::Closing {
+            ledger.log.begin_anew(fence.covered)?;
+        }
         let marker = ledger.log.append_checkpoint(fence.covered)?;
         if marker == fence.covered + 1 {
             self.settled.store(marker, Ordering::Release);

@@ -5,13 +5,14 @@
 //! | size | field | content |
 //! |---|---|---|
 //! | 2 | version | 1 |
-//! | 8 | covered | the state holds every frame up to this sequence number, and nothing of later ones |
+//! | 8 | covered | the state holds every frame up to this sequence number, at most 2^63 - 1, and nothing of later ones |
 //! | 8 | synced | every frame of the log up to this one was synced when the checkpoint was made: a promise |
 //!
 //! The first record, with 0 and 0, is written once the first segment exists: from then on there must be a log.
 
 use crate::codec::{Reader, Write};
 use crate::wal::recovery::Covered;
+use crate::wal::segment::SEQUENCE_MAX;
 
 const VERSION: u16 = 1;
 
@@ -29,6 +30,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Covered, &'static str> {
         return Err("the version of the checkpoint record is unknown");
     }
     match (reader.u64(), reader.u64(), reader.is_empty()) {
+        (Some(sequence), Some(_), true) if sequence > SEQUENCE_MAX => {
+            Err("the checkpoint record has an impossible sequence number")
+        }
         (Some(sequence), Some(synced), true) => Ok(Covered {
             sequence,
             synced,

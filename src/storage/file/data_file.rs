@@ -30,14 +30,25 @@ pub(super) struct DataFile {
 }
 
 impl DataFile {
-    /// Makes the file that `header` describes in `dir`; durable on return, its name too.
+    /// Makes the file that `header` describes in `dir`, without records; durable on return, its name too.
     pub(super) fn create(access: &dyn FileAccess, dir: &Path, header: &FileHeader) -> Result<Self, Error> {
+        Self::create_with(access, dir, header, &header.encode())
+    }
+
+    /// Makes the file that `header` describes in `dir`, or puts it in the place of the one there is; `content` is all of
+    /// it, the header too. Durable on return, its name too.
+    pub(super) fn create_with(
+        access: &dyn FileAccess,
+        dir: &Path,
+        header: &FileHeader,
+        content: &[u8],
+    ) -> Result<Self, Error> {
         let temporary = dir.join(Name::Temporary(header.number).build());
         let path = dir.join(Name::Data(header.number).build());
         let file = access
             .open(&temporary, OpenMode::Create)
             .map_err(|source| Error::io("create", &temporary, source))?;
-        write_all_at(&*file, &header.encode(), 0).map_err(|source| Error::io("write", &temporary, source))?;
+        write_all_at(&*file, content, 0).map_err(|source| Error::io("write", &temporary, source))?;
         file.sync()
             .map_err(|source| Error::io("sync", &temporary, source))?;
         access
@@ -49,16 +60,15 @@ impl DataFile {
         Ok(Self::new(path, file, header))
     }
 
-    /// Opens file `number` of `dir` and reads it whole.
+    /// Opens file `number` of `dir` for reading and reads it whole.
     pub(super) fn load(
         access: &dyn FileAccess,
         dir: &Path,
         number: u64,
-        mode: OpenMode,
     ) -> Result<(Self, FileHeader, Vec<u8>), Error> {
         let path = dir.join(Name::Data(number).build());
         let file = access
-            .open(&path, mode)
+            .open(&path, OpenMode::Read)
             .map_err(|source| Error::io("open", &path, source))?;
         let bytes = read_whole(&*file).map_err(|source| Error::io("read", &path, source))?;
         let header = FileHeader::decode(&bytes, &path)?;
@@ -108,12 +118,6 @@ impl DataFile {
         self.file
             .sync()
             .map_err(|source| Error::io("sync", &self.path, source))
-    }
-
-    pub(super) fn truncate(&self, len: u64) -> Result<(), Error> {
-        self.file
-            .set_len(len)
-            .map_err(|source| Error::io("truncate", &self.path, source))
     }
 
     /// Reads the first `len` bytes; memory is bounded by that.

@@ -8,11 +8,12 @@
 //!
 //! The changes, in order; each may be cut short by a crash and is done again by the next open:
 //!
-//! 1. the torn tail is cut;
-//! 2. the last file is synced, then the directory: after a process crash both may hold what a power loss
-//!    would still take, and from here on it counts as durable;
-//! 3. temporary files and files older than the oldest needed are removed;
-//! 4. compaction, which a crash or a cut may have left to do.
+//! 1. the last file is written anew, without its torn tail, in the place of the one that was read: after a
+//!    process crash a power loss may still take what it holds, and from here on it counts as durable. Syncing
+//!    what was read would not make it so: after a sync that failed, a file system may still read back what it
+//!    has lost, and sync it without an error;
+//! 2. temporary files and files older than the oldest needed are removed;
+//! 3. compaction, which a crash or a cut may have left to do.
 //!
 //! Memory is bounded by the last file and the largest other one, beside the index.
 
@@ -29,7 +30,7 @@ use super::log::{Log, LogFile, Setting};
 use super::names::Name;
 use super::{FileStoreOptions, FileStoreRecovery};
 use crate::Error;
-use crate::fs::{FileAccess, OpenMode};
+use crate::fs::FileAccess;
 
 #[derive(Debug)]
 pub(super) struct Recovered {
@@ -61,7 +62,7 @@ pub(super) fn recover(
         });
     };
 
-    let found = Found::read(&*access, dir, &listing, last)?;
+    let mut found = Found::read(&*access, dir, &listing, last)?;
     found.settle(&*access, dir, &listing.temporary)?;
     let (tail, records_len) = (found.tail, found.records_len);
     Ok(Recovered {
@@ -79,7 +80,7 @@ pub(super) fn recover(
     })
 }
 
-/// A valid store, before anything was changed.
+/// A valid store, before anything was changed; the index does not have the last file's records yet.
 #[derive(Debug)]
 struct Found<'a> {
     obsolete: &'a [u64],
@@ -92,14 +93,14 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     /// Reads and validates the store whose last file is `last`.
     fn read(access: &dyn FileAccess, dir: &Path, listing: &'a Listing, last: u64) -> Result<Self, Error> {
-        let tail = Loaded::read(access, dir, last, OpenMode::Write)?;
+        let tail = Loaded::read(access, dir, last)?;
         tail.check_torn()?;
         let obsolete_len = listing.data.partition_point(|&number| number < tail.oldest);
         let obsolete = &listing.data[..obsolete_len];
         for &number in obsolete {
             // It will be removed, so it must be this store's, and not that of one into whose directory a last
             // file came by mistake.
-            let (_, header, _) = DataFile::load(access, dir, number, OpenMode::Read)?;
+            let (_, header, _) = DataFile::load(access, dir, number)?;
             tail.check_store_id(header.store_id)?;
         }
         let mut found = Self {
@@ -114,7 +115,7 @@ impl<'a> Found<'a> {
             if listing.data.binary_search(&number).is_err() {
                 return Err(missing(access, dir, listing, number, before.as_ref()));
             }
-            let mut loaded = Loaded::read(access, dir, number, OpenMode::Read)?;
+            let mut loaded = Loaded::read(access, dir, number)?;
             if let Some(before) = &before {
                 before.check_followed_by(&loaded)?;
             }
@@ -125,20 +126,23 @@ impl<'a> Found<'a> {
         if let Some(before) = &before {
             before.check_followed_by(&found.tail)?;
         }
-        found.records_len += found.tail.apply_to(&mut found.index);
         Ok(found)
     }
 
-    /// Makes the directory what was found: the changes of the module's documentation but the last.
-    fn settle(&self, access: &dyn FileAccess, dir: &Path, temporary: &[u64]) -> Result<(), Error> {
-        if self.tail.cut_bytes() > 0 {
-            self.tail.file.truncate(self.tail.end as u64)?;
-        }
-        self.tail.file.sync()?;
-        access
-            .sync_dir(dir)
-            .map_err(|source| Error::io("sync", dir, source))?;
-        remove(access, dir, temporary, Name::Temporary)?;
+    /// Makes the directory what was found: the changes of the module's documentation but the last. Then the
+    /// index has the last file's records too.
+    fn settle(&mut self, access: &dyn FileAccess, dir: &Path, temporary: &[u64]) -> Result<(), Error> {
+        let tail = &mut self.tail;
+        let content = &tail.bytes[..tail.end];
+        tail.file = Arc::new(DataFile::create_with(access, dir, &tail.header, content)?);
+        self.records_len += tail.apply_to(&mut self.index);
+        // The last file's copy has taken the name of what an earlier attempt may have left.
+        let (before, after) = (
+            temporary.partition_point(|&number| number < tail.header.number),
+            temporary.partition_point(|&number| number <= tail.header.number),
+        );
+        remove(access, dir, &temporary[..before], Name::Temporary)?;
+        remove(access, dir, &temporary[after..], Name::Temporary)?;
         remove(access, dir, self.obsolete, Name::Data)
     }
 }
@@ -218,8 +222,9 @@ fn missing(
     let sequence = match (before, next) {
         (Some(before), _) => Ok(before.next_sequence),
         // Only the last record that is missing is known.
-        (None, Some(&next)) => DataFile::load(access, dir, next, OpenMode::Read)
-            .map(|(_, header, _)| header.first_sequence.saturating_sub(1)),
+        (None, Some(&next)) => {
+            DataFile::load(access, dir, next).map(|(_, header, _)| header.first_sequence.saturating_sub(1))
+        }
         (None, None) => Ok(0),
     };
     match sequence {
@@ -247,8 +252,8 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn read(access: &dyn FileAccess, dir: &Path, number: u64, mode: OpenMode) -> Result<Self, Error> {
-        let (file, header, bytes) = DataFile::load(access, dir, number, mode)?;
+    fn read(access: &dyn FileAccess, dir: &Path, number: u64) -> Result<Self, Error> {
+        let (file, header, bytes) = DataFile::load(access, dir, number)?;
         let mut loaded = Self {
             file: Arc::new(file),
             header,

@@ -154,7 +154,7 @@ impl Troubled<'_> {
                 }
                 self.open()?;
             }
-            self.do_one(action, tally);
+            self.do_one(action, tally)?;
         }
         self.disk.set_capacity_bytes(None);
         if self.engine.is_none() && !self.disk.is_gone() && !self.lost_what_a_sync_covered() {
@@ -167,8 +167,10 @@ impl Troubled<'_> {
         Ok(())
     }
 
-    fn do_one(&mut self, action: Action, tally: &mut Tally) {
-        let Some(engine) = &self.engine else { return };
+    fn do_one(&mut self, action: Action, tally: &mut Tally) -> Result<(), Stop> {
+        let Some(engine) = &self.engine else {
+            return Ok(());
+        };
         let result = match action {
             Action::Write(step) => {
                 let result = step.run(engine.as_ref());
@@ -182,12 +184,28 @@ impl Troubled<'_> {
                 let result = engine.flush();
                 if result.is_ok() {
                     self.account.flushed();
+                    self.judge_a_power_loss()?;
                 }
                 result
             }
             Action::Reopen => Ok(()),
         };
         self.calls_failed += u64::from(result.is_err());
+        Ok(())
+    }
+
+    /// Right after a flush, while nothing that comes later has made durable what the flush should have.
+    fn judge_a_power_loss(&self) -> Result<(), Stop> {
+        let lab = self.simulated.lab;
+        if self.calls_failed == 0 || lab.require(Survives::PowerLoss).is_err() {
+            return Ok(());
+        }
+        let image = self.disk.image(&ImageChoice::Synced);
+        let judged = self.simulated.judge(&image, &self.account, Promise::Flushed);
+        judged.map(drop).map_err(|stop| {
+            let laid_out = lab.lay_out(&image);
+            stop.map(|text| format!("after a power loss right after a flush: {text}{laid_out}"))
+        })
     }
 
     /// Opens the engine if it can be opened, and then everything acknowledged must be there.

@@ -60,7 +60,14 @@ impl Child {
         };
         let fail = |error: std::io::Error| failed("cannot start a child process", &error);
         let program = std::env::current_exe().map_err(fail)?;
-        let arguments = [test, "--exact", "--nocapture", "--test-threads=1"].map(OsStr::new);
+        let arguments = [
+            test,
+            "--exact",
+            "--include-ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ]
+        .map(OsStr::new);
         let mut command = match over_limit {
             OverLimit::Dies => Command::new(&program),
             OverLimit::Fails => {

@@ -20,12 +20,13 @@ pub(super) enum Action {
     Reopen,
 }
 
-/// Writes of all shapes that are small, some flushed, and reopening with something unflushed.
+/// Writes of all shapes that are small, some flushed, and reopening with something unflushed. What an opening has left
+/// to be made durable is told by a flush soon after it, before anything else makes it so.
 pub(super) fn actions() -> Vec<Action> {
     let mut actions = Vec::new();
     for index in 0..WRITES {
         actions.push(Action::Write(Step::small(index)));
-        if index % 5 == 4 {
+        if index % 5 == 4 || index % 11 == 0 {
             actions.push(Action::Flush);
         }
         if index % 11 == 10 {

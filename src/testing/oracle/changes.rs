@@ -154,6 +154,14 @@ impl Changes {
         collections
     }
 
+    /// The first change that is not among those `found`.
+    pub(super) fn missing(&self, found: &[usize]) -> Option<Operation> {
+        let mut changes = self.calls.iter().enumerate();
+        let missing =
+            changes.find(|(index, change)| change.progress != Progress::Refused && !found.contains(index));
+        missing.map(|(_, change)| change.operation.clone())
+    }
+
     pub(super) fn reopened(&mut self, found: &[usize]) {
         self.settled = self.after(found);
         self.head = self.settled.clone();

@@ -237,18 +237,31 @@ impl Oracle {
     fn nearest(&self, placed: &Placed, ends: &[usize], last: Option<u64>, found: &Export) -> FramesFound {
         let guaranteed = [placed.guaranteed_len];
         let ends = if ends.is_empty() { &guaranteed[..] } else { ends };
-        let mut nearest: Option<(usize, Vec<usize>)> = None;
+        let mut nearest: Vec<(usize, Vec<usize>)> = Vec::new();
         let placings = ends.iter().flat_map(|&end| self.placings(placed, end, last));
         for placing in placings.take(NEAREST_LEN_MAX) {
             let Some(order) = placing.orders().into_iter().next() else {
                 continue;
             };
             let len = self.model_of(&order).differences_len(found);
-            if nearest.as_ref().is_none_or(|(least, _)| len < *least) {
-                nearest = Some((len, order));
+            nearest.retain(|(least, _)| *least <= len);
+            if nearest.iter().all(|(least, _)| *least == len) {
+                nearest.push((len, order));
             }
         }
-        let order = nearest.map(|(_, order)| order).unwrap_or_default();
+        // Of those that are equally near the one that explains the most.
+        let explained = nearest
+            .into_iter()
+            .map(|(_, order)| self.explained(placed, order, found));
+        let explains = |found: &FramesFound| found.differences.iter().filter(|it| it.event.is_some()).count();
+        explained
+            .rev()
+            .max_by_key(explains)
+            .unwrap_or_else(|| self.explained(placed, Vec::new(), found))
+    }
+
+    /// How `found` differs from the state after the frames of `order`.
+    fn explained(&self, placed: &Placed, order: Vec<usize>, found: &Export) -> FramesFound {
         let absent: Vec<usize> = (0..self.frames.len())
             .filter(|index| !order.contains(index))
             .collect();

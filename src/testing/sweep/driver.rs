@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::setup::{DB_DIR, Setup};
+use super::setup::{Calls, DB_DIR, Setup};
 use crate::testing::oracle::Oracle;
 use crate::testing::sim_disk::{DiskOperationKind, ObservedCall, Side};
 use crate::testing::verdict::{Failure, FailureKind};
@@ -151,6 +151,7 @@ pub struct Driver<'a> {
     journal: &'a Journal,
     durability: Durability,
     has_own_storage: bool,
+    calls: Option<Box<dyn Calls>>,
 }
 
 impl<'a> Driver<'a> {
@@ -161,6 +162,7 @@ impl<'a> Driver<'a> {
             journal,
             durability: setup.durability,
             has_own_storage: setup.storage.is_some(),
+            calls: setup.calls.as_ref().map(|make| make()),
         };
         driver.note_durable();
         driver
@@ -183,7 +185,10 @@ impl<'a> Driver<'a> {
             operations.push(operation.clone());
             known.oracle.begin(operation)
         });
-        let result = operation.apply(self.db);
+        let result = match &mut self.calls {
+            Some(calls) => calls.call(self.db, operation),
+            None => operation.apply(self.db),
+        };
         let durable_sequence = self.db.durable_sequence();
         self.journal.learn(|known, _| {
             known.oracle.ended(id, &result);

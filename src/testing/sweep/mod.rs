@@ -46,7 +46,7 @@ use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
 pub(crate) use conduct::first_failing;
 pub(crate) use limits::{Limits, now};
-pub(crate) use setup::Setup;
+pub(crate) use setup::{Calls, Setup};
 
 type Report = dyn Fn(&Progress) + Send + Sync;
 
@@ -101,6 +101,19 @@ impl CrashSweep {
             shrinks: true,
             progress: None,
         }
+    }
+
+    /// The same with another setup.
+    pub(crate) fn with_setup(mut self, change: impl FnOnce(&mut Setup)) -> Self {
+        change(&mut self.setup);
+        self
+    }
+
+    /// Looks for this kind of failure alone.
+    #[cfg(test)]
+    pub(crate) fn looking_for(mut self, kind: crate::testing::verdict::FailureKind) -> Self {
+        self.limits.wanted = Some(kind);
+        self
     }
 
     /// The policy. Default: every event synced.

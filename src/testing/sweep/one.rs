@@ -155,11 +155,6 @@ fn run_here(setup: &Setup, plan: &Plan) -> Result<Recovered, Failure> {
     if let Some(failure) = run.failures.first() {
         return Err(failure.clone());
     }
-    if let Some(first) = plan.crashes.first()
-        && first.image == ImageChoice::All
-    {
-        die(setup, &run, first.site)?;
-    }
     let last = follow(setup, plan, &run)?;
     let image = last.disk.image(&ImageChoice::All);
     let state = recover(setup, &last.disk)?;
@@ -172,6 +167,12 @@ fn run_here(setup: &Setup, plan: &Plan) -> Result<Recovered, Failure> {
         return Err(failure_of(&verdict));
     }
     go_on(setup, &last.disk, &state, last.oracle, &verdict)?;
+    // After what the images tell, as in a sweep, so that a line finds again what it was printed for.
+    if let Some(first) = plan.crashes.first()
+        && first.image == ImageChoice::All
+    {
+        die(setup, &run, first.site)?;
+    }
     Ok(Recovered {
         setup: setup.clone(),
         image,

@@ -12,7 +12,7 @@ use crate::testing::oracle::{Death, Oracle, Verdict};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::verdict::{Failure, FailureKind, panic_message};
 use crate::testing::workload::{Event, Operation};
-use crate::{CohortId, EntityId, Export, SignalId, TidalDb, UserId};
+use crate::{CohortId, EntityId, Error, Export, SignalId, TidalDb, UserId};
 
 /// What a recovery found.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn of(db: &TidalDb) -> Result<Self, Failure> {
-        let unreadable = |error: crate::Error| Failure::new(FailureKind::Refused, chain(&error));
+        let unreadable = |error: Error| Failure::new(FailureKind::Refused, chain(&error));
         Ok(Self {
             export: db.export().map_err(unreadable)?,
             last_sequence: db.last_sequence(),
@@ -63,8 +63,9 @@ pub(crate) fn recover(setup: &Setup, disk: &SimDisk) -> Result<State, Failure> {
     })
 }
 
-/// A recovered database must open again to the same state with nothing left to repair, take further writes, close, and
-/// open to what it was closed with. The oracle is the one that found `verdict` of the recovered state.
+/// A recovered database must open again to the same state with nothing left to repair, let nobody else in, take what was
+/// lost once more and further writes, close, and open to what it was closed with, without what is of no use any more. The
+/// oracle is the one that found `verdict` of the recovered state.
 pub(crate) fn go_on(
     setup: &Setup,
     disk: &SimDisk,
@@ -76,7 +77,8 @@ pub(crate) fn go_on(
         let files = setup.files_of(disk);
         let db = open(setup, &files)?;
         check_idempotent(&db, recovered)?;
-        oracle.reopened(verdict);
+        check_locked(setup, &files)?;
+        let db = retry(setup, &files, db, &mut oracle, verdict)?;
         for operation in further_operations(setup, &db) {
             let id = oracle.begin(&operation);
             let result = operation.apply(&db);
@@ -104,6 +106,7 @@ pub(crate) fn go_on(
         if closed.export != going.export {
             check(&oracle, &closed, "after close and reopening")?;
         }
+        check_trimmed(&db)?;
         drop(db);
         check_left_behind(disk, files)
     })
@@ -156,6 +159,63 @@ fn check_idempotent(db: &TidalDb, recovered: &State) -> Result<(), Failure> {
         return Ok(());
     };
     Err(Failure::new(FailureKind::NotIdempotent, message))
+}
+
+/// Does what was lost once more, as its callers will, and dies right after it: what of the first time was cut or left
+/// aside must not come back.
+fn retry(
+    setup: &Setup,
+    files: &Arc<dyn FileAccess>,
+    db: TidalDb,
+    oracle: &mut Oracle,
+    verdict: &Verdict,
+) -> Result<TidalDb, Failure> {
+    let missing = oracle.missing(verdict);
+    oracle.reopened(verdict);
+    if missing.is_empty() {
+        return Ok(db);
+    }
+    for operation in missing {
+        let id = oracle.begin(&operation);
+        let result = operation.apply(&db);
+        oracle.ended(id, &result);
+        match result {
+            // It was in flight, so nobody knows that it was possible.
+            Ok(_) | Err(Error::UnknownCollection { .. } | Error::CollectionExists { .. }) => {}
+            Err(error) => {
+                let message = format_args!("{operation} once more: {}", chain(&error));
+                return Err(Failure::new(FailureKind::CannotGoOn, message));
+            }
+        }
+    }
+    drop(db);
+    let db = open(setup, files)?;
+    let state = State::of(&db)?;
+    check(oracle, &state, "after what was lost was done once more")?;
+    oracle.reopened(&state.judged_by(oracle, Death::ProcessCrash));
+    Ok(db)
+}
+
+/// A close leaves no segment that its checkpoint covers: the one that was being written, and one more if the markers of
+/// the end did not fit.
+fn check_trimmed(db: &TidalDb) -> Result<(), Failure> {
+    let found = db.recovery_report().segments_found;
+    if found <= 2 {
+        return Ok(());
+    }
+    let message = format_args!("{found} segments after close, though the checkpoint covers what is in them");
+    Err(Failure::new(FailureKind::LeftBehind, message))
+}
+
+/// As long as there is a handle, a second opener must be told so.
+fn check_locked(setup: &Setup, files: &Arc<dyn FileAccess>) -> Result<(), Failure> {
+    // The lock comes before the storage, so it does not matter which that is.
+    let message = match TidalDb::open(DB_DIR, setup.options().files(Arc::clone(files))) {
+        Err(Error::Locked { .. }) => return Ok(()),
+        Err(error) => chain(&error),
+        Ok(_) => "a second handle was opened beside the first".to_owned(),
+    };
+    Err(Failure::new(FailureKind::NotLocked, message))
 }
 
 /// A few operations that are legal whatever was found: every structure gets something.

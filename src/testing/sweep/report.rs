@@ -18,6 +18,10 @@ pub struct SiteReport {
     pub site: Site,
     /// What happens there, for people.
     pub what: String,
+    /// What the operation does, if it is a side of a disk operation.
+    pub kind: Option<DiskOperationKind>,
+    /// The number of its moment. Sites with the same one share their images.
+    pub moment: usize,
     /// The operation of the work in flight there or, if none is, the last one, by its number; `None` while the database
     /// is first opened.
     pub operation: Option<usize>,
@@ -240,7 +244,8 @@ impl SweepReport {
         }
     }
 
-    fn why_not(&self) -> Option<String> {
+    /// Why it is not clean, if it is not.
+    pub(crate) fn why_not(&self) -> Option<String> {
         if !self.findings.is_empty() {
             Some(format!("{} failing cases", self.findings_len))
         } else if self.acknowledged == 0 {

@@ -9,7 +9,7 @@ use crate::fs::FileAccess;
 use crate::storage::StorageEngine;
 use crate::testing::SimDisk;
 use crate::testing::plan::{Plan, Work};
-use crate::testing::workload::{STANDARD_NOW_MS, SteppingClock, standard_schema, tiny_options};
+use crate::testing::workload::{Operation, STANDARD_NOW_MS, SteppingClock, standard_schema, tiny_options};
 use crate::{Durability, Error, Options, TidalDb};
 
 /// Where the database is on the simulated disk.
@@ -21,6 +21,13 @@ type MakeOptions = dyn Fn() -> Options + Send + Sync;
 type MakeStorage = dyn Fn(Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> + Send + Sync;
 type WrapFiles = dyn Fn(Arc<dyn FileAccess>) -> Arc<dyn FileAccess> + Send + Sync;
 type Drive = dyn Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync;
+type MakeCalls = dyn Fn() -> Box<dyn Calls> + Send + Sync;
+type ChangeOptions = dyn Fn(Options) -> Options + Send + Sync;
+
+/// Stands between the driver and the handle, for one run: makes the calls that the oracle is told of, or others.
+pub(crate) trait Calls: fmt::Debug {
+    fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<u64>, Error>;
+}
 
 /// See the [module](self). Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +38,10 @@ pub(crate) struct Setup {
     pub(crate) storage: Option<Arc<MakeStorage>>,
     pub(crate) files: Option<Arc<WrapFiles>>,
     pub(crate) drive: Option<Arc<Drive>>,
+    /// What makes the calls of the work, if they are not just made.
+    pub(crate) calls: Option<Arc<MakeCalls>>,
+    /// What the options are changed to behind the back of whoever promises something.
+    pub(crate) changed_options: Option<Arc<ChangeOptions>>,
 }
 
 impl Setup {
@@ -42,6 +53,8 @@ impl Setup {
             storage: None,
             files: None,
             drive: None,
+            calls: None,
+            changed_options: None,
         }
     }
 
@@ -66,7 +79,11 @@ impl Setup {
             }
             None => tiny_options(standard_schema()),
         };
-        options.durability(self.durability)
+        let options = options.durability(self.durability);
+        match &self.changed_options {
+            Some(change) => change(options),
+            None => options,
+        }
     }
 
     /// The file access that the database sees of `disk`. To be dropped after the database: its count tells whether

@@ -31,6 +31,8 @@ impl Running {
             .map(|(site, moment)| SiteReport {
                 site: *site,
                 what: what(run, *site),
+                kind: kind(run, *site),
+                moment: 0,
                 operation: run.known[moment.known].operation,
                 position: moment.position,
                 images: 0,
@@ -39,10 +41,11 @@ impl Running {
                 failures: Vec::new(),
             })
             .collect();
-        for ((_, numbers), tally) in moments.iter().zip(tallies) {
-            let Some(tally) = tally else { continue };
+        for (moment, ((_, numbers), tally)) in moments.iter().zip(tallies).enumerate() {
             for number in numbers {
                 let site = &mut sites[*number];
+                site.moment = moment;
+                let Some(tally) = tally else { continue };
                 site.images = tally.images;
                 site.distinct = tally.distinct;
                 site.is_explored = true;
@@ -163,5 +166,13 @@ fn what(run: &Recorded, site: Site) -> String {
             Some(operation) => format!("{side} {operation}"),
             None => side.to_string(),
         },
+    }
+}
+
+/// What the operation of a site does, if it is one of the disk.
+fn kind(run: &Recorded, site: Site) -> Option<DiskOperationKind> {
+    match site {
+        Site::Point { .. } => None,
+        Site::Disk { ordinal, .. } => run.recording.operations().nth(ordinal as usize).map(|it| it.kind),
     }
 }

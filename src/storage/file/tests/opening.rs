@@ -79,20 +79,25 @@ fn foreign_files_stay_and_leftover_temporary_files_go() {
 }
 
 #[test]
-fn opening_a_store_that_is_whole_changes_nothing_and_syncs_file_and_directory() {
+fn opening_a_store_that_is_whole_puts_a_durable_copy_of_the_last_file_in_its_place() {
     let disk = Disk::new();
     let store = open(&disk).unwrap();
     store.put(b"key", b"value").unwrap();
     drop(store);
-    let disk = Disk::with(&disk.content());
+    let before = disk.content();
+    let disk = Disk::with(&before);
     drop(open(&disk).unwrap());
+    assert_eq!(disk.content(), before);
     let file = path(1).display().to_string();
     let expected = [
         format!("list {DIR}"),
         format!("open {file}"),
         format!("len {file}"),
         format!("read {file}"),
-        format!("sync {file}"),
+        format!("create {file}.tmp"),
+        format!("write {file}.tmp"),
+        format!("sync {file}.tmp"),
+        format!("rename {file}.tmp"),
         format!("sync_dir {DIR}"),
     ];
     assert_eq!(disk.operations(), expected);

@@ -45,7 +45,7 @@ fn assert_all_but(report: &ConformanceReport, not_applicable: &[&str]) {
 fn the_embedded_store_conforms() {
     let options = FileStoreOptions {
         // Some records in a file, so that files are changed and cleaned all the time.
-        segment_bytes_max: 4096,
+        segment_bytes_max: 1024,
         store_id: Some(0xfeed),
     };
     let conformance = Conformance::over_file_access("embedded", move |files, dir| {

@@ -1,0 +1,158 @@
+//! Opens that are refused: nothing was changed, whatever was found at fault last.
+
+use super::*;
+use crate::signals::checkpoint::record as checkpoint_record;
+use crate::storage::{MemoryStore, StorageEngine, keys};
+
+/// The image with the lock file, which opening makes before it looks at anything.
+fn with_lock(image: &Image) -> Image {
+    let mut image = image.clone();
+    image.insert_file(format!("{PATH}/LOCK"), []);
+    image
+}
+
+#[test]
+fn a_refused_open_persists_no_schema() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..5 {
+        record(&db, i).unwrap();
+    }
+    drop(db);
+    let mut image = content(&disk);
+    let segment = log_files(&image).remove(0);
+    let mut bytes = image.file(&segment).unwrap().to_vec();
+    bytes[64 + 40] ^= 1;
+    image.insert_file(&segment, bytes);
+    let disk = SimDisk::from_image(&image);
+    let mut appended = options(&disk, Durability::EverySynced);
+    appended.schema = schema().signal(Signal::new("share").half_life_ms(1000));
+    let error = TidalDb::open(PATH, appended).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    let (after, before) = (content(&disk), with_lock(&image));
+    assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+}
+
+#[test]
+fn an_open_refused_for_a_collection_changes_no_log() {
+    let (disk, storage) = (SimDisk::new(), MemoryStore::new());
+    let open = |disk: &SimDisk| {
+        let options = options(disk, Durability::EverySynced);
+        TidalDb::open_with_storage(PATH, options, Arc::new(storage.clone()))
+    };
+    let db = open(&disk).unwrap();
+    db.create_collection("saved").unwrap();
+    record(&db, 0).unwrap();
+    drop(db);
+    let before = content(&disk);
+    storage
+        .put(&keys::collection(b"saved"), b"not what was put")
+        .unwrap();
+    let error = open(&disk).unwrap_err();
+    assert!(matches!(error, Error::CorruptValue { .. }), "{error}");
+    let after = content(&disk);
+    assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+}
+
+#[test]
+fn a_log_without_its_store_is_refused_and_no_store_is_made() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    record(&db, 0).unwrap();
+    drop(db);
+    let mut image = content(&disk);
+    image.remove(format!("{PATH}/store"));
+    for empty_dir in [false, true] {
+        if empty_dir {
+            image.insert_dir(format!("{PATH}/store"));
+        }
+        let disk = SimDisk::from_image(&image);
+        let error = open(&disk, Durability::EverySynced).unwrap_err();
+        assert!(matches!(error, Error::StorageMissing { .. }), "{error}");
+        let (after, before) = (content(&disk), with_lock(&image));
+        assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+    }
+}
+
+#[test]
+fn sequence_numbers_at_the_end_of_their_range_are_refused_and_overflow_nothing() {
+    use crate::wal::segment::{SegmentHeader, segment_name};
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    record(&db, 0).unwrap();
+    drop(db);
+    let image = content(&disk);
+    for first_sequence in [0, u64::MAX - 1, u64::MAX] {
+        let header = SegmentHeader {
+            database_id: 7,
+            first_sequence,
+            previous_first: 1,
+            previous_end: 64,
+        };
+        for alone in [false, true] {
+            let mut odd = image.clone();
+            if alone {
+                for path in log_files(&image) {
+                    odd.remove(path);
+                }
+            }
+            odd.insert_file(
+                format!("{PATH}/log/{}", segment_name(first_sequence)),
+                header.encode(),
+            );
+            let disk = SimDisk::from_image(&odd);
+            let error = open(&disk, Durability::EverySynced).map(drop).unwrap_err();
+            assert!(
+                matches!(error, Error::Corrupt { .. } | Error::SegmentMissing { .. }),
+                "{first_sequence} {alone}: {error}"
+            );
+            let (after, before) = (content(&disk), with_lock(&odd));
+            assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_of_an_impossible_sequence_number_is_refused() {
+    for sequence in [u64::MAX, u64::MAX - 1] {
+        let (disk, storage) = (SimDisk::new(), MemoryStore::new());
+        let open = || {
+            let options = options(&disk, Durability::EverySynced);
+            TidalDb::open_with_storage(PATH, options, Arc::new(storage.clone()))
+        };
+        drop(open().unwrap());
+        let sealed = keys::seal(keys::CHECKPOINT, checkpoint_record::encode(sequence, 0));
+        storage.put(keys::CHECKPOINT, &sealed).unwrap();
+        let error = open().map(drop).unwrap_err();
+        assert!(matches!(error, Error::CorruptValue { .. }), "{error}");
+    }
+}
+
+#[test]
+fn an_obsolete_segment_of_another_database_is_refused_and_not_removed() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..40 {
+        record(&db, i).unwrap();
+    }
+    db.checkpoint().unwrap();
+    drop(db);
+    let mut image = content(&disk);
+    assert!(
+        log_files(&image)
+            .iter()
+            .all(|path| !path.ends_with("00000000000000000001.wal"))
+    );
+    let other = SimDisk::new();
+    drop(TidalDb::open(PATH, options(&other, Durability::EverySynced).database_id(8)).unwrap());
+    let theirs = content(&other);
+    let first = log_files(&theirs).remove(0);
+    image.insert_file(&first, theirs.file(&first).unwrap());
+    let disk = SimDisk::from_image(&image);
+    let error = open(&disk, Durability::EverySynced).map(drop).unwrap_err();
+    assert!(
+        matches!(error, Error::ForeignDatabase { found: 8, .. }),
+        "{error}"
+    );
+    assert!(content(&disk).file(&first).is_some());
+}

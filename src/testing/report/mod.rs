@@ -1,0 +1,285 @@
+//! Reports of sweeps for people and for programs: a matrix for the terminal, JSON, one HTML page, a live line.
+//!
+//! Owns the sum of any number of sweeps. Invariant: a number that is shown is one that a sweep counted; what a page or
+//! file has no room for is named there with its number. A report reads nothing and writes no file: each form is a text,
+//! so a crash of the program that keeps one leaves whatever it wrote last.
+//!
+//! # Examples
+//! ```
+//! use tidaldb::testing::report::Report;
+//! use tidaldb::testing::CrashSweep;
+//!
+//! let mut report = Report::new("my workload");
+//! report.add(CrashSweep::standard(7, 4).depth(0).run());
+//! println!("{}", report.terminal());
+//! let (page, json) = (report.html(), report.json());
+//! # assert!(report.is_ok() && page.starts_with("<!doctype html>") && json.starts_with('{'));
+//! ```
+
+mod findings;
+mod html;
+mod json;
+mod live;
+mod map;
+mod matrix;
+mod terminal;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::plan::Site;
+use super::sweep::{Finding, LeftOut, Progress, SiteReport, SweepReport};
+use matrix::Matrix;
+
+pub use live::{LiveLine, progress_line};
+pub use terminal::Terminal;
+
+/// Of how many sweeps the crash map is kept; those with findings come before those without.
+const MAPS_MAX: usize = 8;
+/// How many findings the page and the terminal show in full.
+const FINDINGS_SHOWN_MAX: usize = 50;
+
+/// What became of the crashes at a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Every image recovered to a state that was promised.
+    Recovered,
+    /// As [`Recovered`](Self::Recovered), and every image had come up before.
+    Known,
+    /// Something is wrong.
+    Finding,
+    /// No crash was tried.
+    LeftOut,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Recovered, Self::Known, Self::Finding, Self::LeftOut];
+
+    /// What stands for it where there is room for one character.
+    const fn symbol(self) -> &'static str {
+        match self {
+            Self::Recovered => "✓",
+            Self::Known => "=",
+            Self::Finding => "✗",
+            Self::LeftOut => "–",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Recovered => "recovered",
+            Self::Known => "recovered, met before",
+            Self::Finding => "finding",
+            Self::LeftOut => "left out",
+        }
+    }
+
+    /// That of `site`, at which some finding's first crash may be.
+    fn of(site: &SiteReport, has_finding: bool) -> Self {
+        if has_finding || !site.failures.is_empty() {
+            Self::Finding
+        } else if !site.is_explored || site.images == 0 {
+            Self::LeftOut
+        } else if site.distinct == 0 {
+            Self::Known
+        } else {
+            Self::Recovered
+        }
+    }
+}
+
+/// One sweep of a report. Its sites and operations are dropped if there is no room for its map.
+#[derive(Debug, Clone)]
+struct Swept {
+    report: SweepReport,
+    sites_len: usize,
+    /// Of each site of the map.
+    outcomes: Vec<Outcome>,
+}
+
+impl Swept {
+    fn new(report: SweepReport) -> Self {
+        let firsts = report.findings.iter().filter_map(first_site);
+        let wrong: BTreeSet<String> = firsts.map(|site| site.to_string()).collect();
+        let outcomes = report.sites.iter();
+        let outcomes = outcomes
+            .map(|site| Outcome::of(site, !wrong.is_empty() && wrong.contains(&site.site.to_string())))
+            .collect();
+        Self {
+            sites_len: report.sites.len(),
+            outcomes,
+            report,
+        }
+    }
+
+    fn has_map(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
+    fn drop_map(&mut self) {
+        self.report.sites = Vec::new();
+        self.report.operations = Vec::new();
+        self.outcomes = Vec::new();
+    }
+}
+
+/// Where the work died in a failing case, if it did.
+fn first_site(finding: &Finding) -> Option<Site> {
+    finding.plan.crashes.first().map(|crash| crash.site)
+}
+
+/// The sums over every sweep.
+#[derive(Debug, Clone, Default)]
+struct Totals {
+    sites: u64,
+    acknowledged: u64,
+    images: u64,
+    distinct: u64,
+    recoveries: u64,
+    gone_on: u64,
+    nested: u64,
+    deaths: u64,
+    findings: u64,
+    left_out: LeftOut,
+    elapsed: Duration,
+}
+
+impl Totals {
+    fn add(&mut self, sweep: &SweepReport) {
+        self.sites += sweep.sites.len() as u64;
+        self.acknowledged += sweep.acknowledged as u64;
+        self.images += sweep.images;
+        self.distinct += sweep.distinct;
+        self.recoveries += sweep.recoveries;
+        self.gone_on += sweep.gone_on;
+        self.nested += sweep.nested;
+        self.deaths += sweep.deaths;
+        self.findings += sweep.findings_len;
+        self.elapsed += sweep.elapsed;
+        let (sum, more) = (&mut self.left_out, &sweep.left_out);
+        sum.images = sum.images.saturating_add(more.images);
+        sum.nested_images = sum.nested_images.saturating_add(more.nested_images);
+        sum.sites += more.sites;
+        sum.recoveries += more.recoveries;
+        sum.deaths += more.deaths;
+    }
+
+    /// Recoveries each second.
+    fn per_second(&self) -> f64 {
+        self.recoveries as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+}
+
+/// Any number of sweeps, to be shown. See the [module](self).
+#[derive(Debug, Clone)]
+pub struct Report {
+    title: String,
+    sweeps: Vec<Swept>,
+    matrix: Matrix,
+    totals: Totals,
+    running: Option<Progress>,
+}
+
+impl Report {
+    /// A report of nothing yet. `title` is what its page is called.
+    pub fn new(title: &str) -> Self {
+        Self {
+            title: title.to_owned(),
+            sweeps: Vec::new(),
+            matrix: Matrix::default(),
+            totals: Totals::default(),
+            running: None,
+        }
+    }
+
+    /// Adds a sweep that has ended.
+    pub fn add(&mut self, sweep: SweepReport) {
+        self.totals.add(&sweep);
+        let mut swept = Swept::new(sweep);
+        self.matrix.add(&swept.report, &swept.outcomes);
+        self.running = None;
+        if self.maps().count() >= MAPS_MAX {
+            let is_worth_more = !swept.report.findings.is_empty();
+            let clean = |it: &&mut Swept| it.has_map() && it.report.findings.is_empty();
+            match self.sweeps.iter_mut().rev().find(clean) {
+                Some(clean) if is_worth_more => clean.drop_map(),
+                _ => swept.drop_map(),
+            }
+        }
+        self.sweeps.push(swept);
+    }
+
+    /// Says how far all is while a sweep runs; adding its report ends that.
+    pub fn running(&mut self, progress: Progress) {
+        self.running = Some(progress);
+    }
+
+    /// Whether something was tested and nothing found.
+    pub fn is_ok(&self) -> bool {
+        self.why_not().is_none()
+    }
+
+    /// How many failing cases there are.
+    pub fn findings_len(&self) -> u64 {
+        self.totals.findings
+    }
+
+    /// How many recoveries were made.
+    pub fn recoveries(&self) -> u64 {
+        self.totals.recoveries
+    }
+
+    /// How many distinct images were recovered, counted within each sweep.
+    pub fn distinct(&self) -> u64 {
+        self.totals.distinct
+    }
+
+    /// The matrix and the findings, for a terminal of 100 columns.
+    pub fn terminal(&self) -> Terminal<'_> {
+        Terminal(self)
+    }
+
+    /// The report as JSON:
+    #[doc = include_str!("json.md")]
+    pub fn json(&self) -> String {
+        json::of(self)
+    }
+
+    /// The report as one HTML page that needs nothing else: no file, no network, no script.
+    pub fn html(&self) -> String {
+        html::page(self)
+    }
+
+    fn maps(&self) -> impl Iterator<Item = (usize, &Swept)> {
+        self.sweeps.iter().enumerate().filter(|(_, it)| it.has_map())
+    }
+
+    /// Each finding with the number of its sweep.
+    fn findings(&self) -> impl Iterator<Item = (usize, &Finding)> {
+        let sweeps = self.sweeps.iter().enumerate();
+        sweeps.flat_map(|(index, it)| it.report.findings.iter().map(move |finding| (index, finding)))
+    }
+
+    fn why_not(&self) -> Option<String> {
+        if self.totals.findings > 0 {
+            let findings = text::counted(self.totals.findings, "finding", "findings");
+            return Some(findings);
+        }
+        if self.sweeps.is_empty() {
+            return Some("no sweep has ended".to_owned());
+        }
+        self.sweeps.iter().find_map(|it| it.report.why_not())
+    }
+}
+
+impl From<SweepReport> for Report {
+    fn from(sweep: SweepReport) -> Self {
+        let mut report = Self::new(&sweep.plan.work.to_string());
+        report.add(sweep);
+        report
+    }
+}

@@ -1,0 +1,413 @@
+//! What each form of the report must hold.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::super::live::LiveLine;
+use super::super::{MAPS_MAX, Outcome, Report, Swept, progress_line};
+use super::strict_json::{self, Value};
+use super::{CLEAN, LYING, clean, lying};
+use crate::testing::CrashPoint;
+use crate::testing::plan::{Plan, Work};
+use crate::testing::sim_disk::DiskOperationKind;
+use crate::testing::sweep::{Phase, Progress};
+use crate::testing::workload::{Operation, Workload};
+
+/// The attribute of the mark of a site: it ends with the site's part of a plan.
+fn marks_of(page: &str, site: &str) -> usize {
+    page.matches(&format!("crash={site} image=all\"")).count()
+}
+
+#[test]
+fn every_site_of_a_sweep_is_once_on_its_map_and_once_in_the_json() {
+    for (report, sweep) in [(clean(), &*CLEAN), (lying(), &*LYING)] {
+        let page = report.html();
+        assert!(sweep.sites.len() > 100, "the sweep is of no use here");
+        for site in &sweep.sites {
+            let site = site.site.to_string();
+            assert_eq!(marks_of(&page, &site), 1, "{site}");
+        }
+        let json = strict_json::parse(&report.json());
+        let map = json.get("sweeps").items()[0].get("map").clone();
+        let sites: Vec<&str> = map
+            .get("sites")
+            .items()
+            .iter()
+            .map(|it| it.get("site").text())
+            .collect();
+        let expected: Vec<String> = sweep.sites.iter().map(|it| it.site.to_string()).collect();
+        assert_eq!(sites, expected);
+        assert_eq!(map.get("operations").items().len(), 12);
+    }
+}
+
+#[test]
+fn every_finding_is_shown_with_its_replay_line_in_every_form() {
+    let report = lying();
+    assert!(LYING.findings.len() > 3, "{}", *LYING);
+    let (page, json, terminal) = (report.html(), report.json(), report.terminal().to_string());
+    let json = strict_json::parse(&json);
+    let findings = json.get("findings").items();
+    assert_eq!(findings.len(), LYING.findings.len());
+    for (finding, found) in findings.iter().zip(&LYING.findings) {
+        let line = found.replay_line();
+        assert!(
+            page.contains(&format!("<code class=\"line\">{line}</code>")),
+            "{line}"
+        );
+        assert!(terminal.contains(&line), "{line}");
+        assert_eq!(finding.get("replay").text(), line);
+        assert_eq!(finding.get("message").text(), found.failure.message);
+        assert_eq!(finding.get("kind").text(), found.failure.kind.name());
+        // The site at which the work died is marked, and its mark leads to the finding.
+        if let Some(crash) = found.plan.crashes.first() {
+            let site = crash.site.to_string();
+            let mark = page
+                .split("<a href=\"#finding-")
+                .find(|mark| marks_of(mark, &site) == 1);
+            assert!(mark.is_some_and(|mark| mark.contains("class=\"v f\"")), "{site}");
+        }
+    }
+    assert!(!report.is_ok());
+    assert_eq!(*json.get("is_ok"), Value::Bool(false));
+    assert!(page.contains("✗ not clean"), "the page does not say so");
+    assert!(terminal.ends_with("findings"), "{terminal}");
+}
+
+#[test]
+fn a_clean_sweep_is_clean_in_every_form() {
+    let report = clean();
+    assert!(report.is_ok(), "{}", report.terminal());
+    assert!(report.html().contains("✓ clean"), "the page does not say so");
+    assert!(report.terminal().to_string().ends_with("✓ clean"));
+    let json = strict_json::parse(&report.json());
+    assert_eq!(*json.get("is_ok"), Value::Bool(true));
+    assert_eq!(
+        json.get("totals").get("distinct").whole(),
+        u128::from(CLEAN.distinct)
+    );
+    assert_eq!(*json.get("running"), Value::Null);
+}
+
+#[test]
+fn a_report_of_nothing_is_not_clean() {
+    let report = Report::new("nothing");
+    assert!(!report.is_ok());
+    assert_eq!(
+        *strict_json::parse(&report.json()).get("is_ok"),
+        Value::Bool(false)
+    );
+    assert!(report.html().contains("✗ not clean: no sweep has ended"));
+}
+
+#[test]
+fn the_matrix_counts_every_site_once_and_says_what_was_not_reached() {
+    let report = clean();
+    let points = report.matrix.points.iter().map(|(_, counts)| counts);
+    let lines = points.chain(report.matrix.kinds.values());
+    let sites: u64 = lines.map(|it| it.recovered + it.findings + it.left_out).sum();
+    assert_eq!(sites, CLEAN.sites.len() as u64);
+    for (point, count) in &CLEAN.crossings {
+        let (_, counts) = report.matrix.points.iter().find(|(it, _)| it == point).unwrap();
+        assert_eq!(counts.in_work, *count, "{point}");
+        assert_eq!(counts.recovered, *count, "{point}");
+    }
+    for (kind, count) in &CLEAN.disk_operations {
+        let counts = report.matrix.kinds[kind];
+        assert_eq!(counts.in_work + counts.in_recoveries, *count, "{kind}");
+    }
+    let mut sweep = CLEAN.clone();
+    let gone = CrashPoint::CoEngagementUpdate;
+    sweep
+        .crossings
+        .iter_mut()
+        .filter(|(point, _)| *point == gone)
+        .for_each(|it| it.1 = 0);
+    sweep.recovery_crossings.clear();
+    sweep.disk_operations.remove(&DiskOperationKind::Lock);
+    let report = Report::from(sweep);
+    let not_reached = "· not reached";
+    let page = report.html();
+    let (_, missed) = page
+        .split_once("<p>Not reached: ")
+        .expect("the page says what was not reached");
+    let (missed, _) = missed.split_once(".</p>").unwrap();
+    let missed: Vec<&str> = missed.split(", ").collect();
+    assert!(
+        missed.contains(&"CoEngagementUpdate") && missed.contains(&"lock"),
+        "{missed:?}"
+    );
+    assert!(
+        !missed.contains(&"WalPreAggregate") && !missed.contains(&"write"),
+        "{missed:?}"
+    );
+    let terminal = report.terminal().to_string();
+    for name in ["CoEngagementUpdate", "lock"] {
+        let line = terminal.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line.contains(not_reached), "{line}");
+    }
+}
+
+#[test]
+fn a_site_without_images_is_left_out_and_one_without_new_images_is_known() {
+    let mut site = CLEAN.sites[0].clone();
+    (site.images, site.distinct, site.is_explored) = (3, 0, true);
+    assert_eq!(Outcome::of(&site, false), Outcome::Known);
+    site.distinct = 1;
+    assert_eq!(Outcome::of(&site, false), Outcome::Recovered);
+    assert_eq!(Outcome::of(&site, true), Outcome::Finding);
+    site.images = 0;
+    assert_eq!(Outcome::of(&site, false), Outcome::LeftOut);
+    (site.images, site.is_explored) = (3, false);
+    assert_eq!(Outcome::of(&site, false), Outcome::LeftOut);
+}
+
+/// A report whose every text is `text`.
+fn told(text: &str) -> Report {
+    let mut sweep = LYING.clone();
+    sweep.plan = Plan::new(Work::Driven(text.to_owned()));
+    sweep.operations = vec![text.to_owned(); 12];
+    sweep
+        .sites
+        .iter_mut()
+        .for_each(|site| text.clone_into(&mut site.what));
+    for finding in &mut sweep.findings {
+        text.clone_into(&mut finding.failure.message);
+        finding.image_dir = Some(text.into());
+    }
+    let mut report = Report::new(text);
+    report.add(sweep);
+    report
+}
+
+#[test]
+fn no_text_can_leave_its_place_on_the_page() {
+    let page = told("</title></style><script>alert(1)</script>\"'><img src=x>&\u{202e}\u{0}\u{7}").html();
+    for bad in ["<script", "<img", "alert(1)</", "\u{202e}", "\u{0}", "\u{7}"] {
+        assert!(!page.contains(bad), "{bad:?}");
+    }
+    assert!(page.contains(
+        "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&gt;&lt;img src=x&gt;&amp;\\u{202e}\\u{0}"
+    ));
+    balanced(&page);
+}
+
+/// Every element that is opened is closed, in order.
+fn balanced(page: &str) {
+    let mut open = Vec::new();
+    for tag in page.split('<').skip(1) {
+        // No attribute holds a bare `>`.
+        let inside = tag.split('>').next().unwrap();
+        let name = inside.split([' ', '\n']).next().unwrap();
+        if let Some(name) = name.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "{inside}");
+        } else if !["!doctype", "meta", "wbr"].contains(&name) {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn every_page_is_well_formed_and_needs_nothing_else() {
+    for report in [clean(), lying(), Report::new("nothing"), many()] {
+        let page = report.html();
+        balanced(&page);
+        assert!(
+            page.contains("name=\"viewport\""),
+            "a phone would show it too small"
+        );
+        for bad in ["http", "src=", "<script", "<link", "@import", "url("] {
+            assert!(!page.contains(bad), "{bad}");
+        }
+    }
+}
+
+#[test]
+fn text_of_any_kind_comes_back_from_the_json() {
+    let text = "a\"b\\c\n\r\t\u{0}\u{1f}\u{7f}/é😀\u{2028}</script>";
+    let json = strict_json::parse(&told(text).json());
+    assert_eq!(json.get("title").text(), text);
+    assert_eq!(json.get("findings").items()[0].get("message").text(), text);
+    assert_eq!(json.get("findings").items()[0].get("image_dir").text(), text);
+}
+
+#[test]
+fn json_fields_are_those_that_its_description_names() {
+    let described = include_str!("../json.md");
+    let mut missing = Vec::new();
+    let mut values = vec![strict_json::parse(&lying().json())];
+    while let Some(value) = values.pop() {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    if !described.contains(&format!("`{name}`")) {
+                        missing.push(name);
+                    }
+                    values.push(value);
+                }
+            }
+            Value::Array(items) => values.extend(items),
+            _ => {}
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_terminal_matrix_fits_a_hundred_columns() {
+    let mut sweep = CLEAN.clone();
+    for (_, count) in &mut sweep.crossings {
+        *count = 999_999_999;
+    }
+    sweep.left_out.images = u128::MAX;
+    sweep.left_out.deaths = usize::MAX;
+    let report = Report::from(sweep);
+    for line in report.terminal().to_string().lines() {
+        let columns = line.chars().count();
+        assert!(columns <= 100, "{columns} columns: {line}");
+    }
+}
+
+/// More sweeps than maps are kept of; the last has findings.
+fn many() -> Report {
+    let mut report = Report::new("many");
+    for _ in 0..MAPS_MAX + 3 {
+        report.add(CLEAN.clone());
+    }
+    report.add(LYING.clone());
+    report
+}
+
+#[test]
+fn many_sweeps_keep_a_bounded_number_of_maps_and_never_lose_one_with_findings() {
+    let report = many();
+    let kept: Vec<usize> = report.maps().map(|(index, _)| index).collect();
+    assert_eq!(kept.len(), MAPS_MAX);
+    assert_eq!(kept.last(), Some(&(MAPS_MAX + 3)), "the one with findings");
+    let sites = report.sweeps.iter().map(|it| it.sites_len as u64).sum::<u64>();
+    assert_eq!(report.totals.sites, sites);
+    assert!(report.html().contains("The maps of 4 other sweeps are not kept."));
+    let json = strict_json::parse(&report.json());
+    let sweeps = json.get("sweeps").items();
+    assert_eq!(sweeps.len(), MAPS_MAX + 4);
+    for (index, sweep) in sweeps.iter().enumerate() {
+        assert_eq!(
+            *sweep.get("map") != Value::Null,
+            kept.contains(&index),
+            "sweep {index}"
+        );
+        assert_eq!(sweep.get("sites").whole(), report.sweeps[index].sites_len as u128);
+    }
+}
+
+#[test]
+fn new_images_of_the_groups_of_a_map_add_up_to_those_of_its_moments() {
+    let page = clean().html();
+    let new = page.split("<span class=\"s\">").skip(1).map(|it| {
+        let number = it.split(", ").nth(1).unwrap().split(' ').next().unwrap();
+        number.replace(',', "").parse::<u64>().unwrap()
+    });
+    let mut moments: Vec<(usize, u64)> = CLEAN.sites.iter().map(|it| (it.moment, it.distinct)).collect();
+    moments.dedup();
+    let moments: u64 = moments.iter().map(|(_, distinct)| distinct).sum();
+    assert_eq!(new.sum::<u64>(), moments);
+}
+
+#[test]
+fn a_map_that_is_dropped_leaves_the_numbers() {
+    let mut swept = Swept::new(CLEAN.clone());
+    swept.drop_map();
+    assert!(!swept.has_map());
+    assert_eq!(swept.sites_len, CLEAN.sites.len());
+    assert_eq!(swept.report.distinct, CLEAN.distinct);
+}
+
+#[test]
+fn operations_of_any_bytes_make_a_page_and_json() {
+    let name = (0..=255).collect::<Vec<u8>>();
+    let workload = Workload {
+        operations: vec![
+            Operation::CreateCollection(b"<b>\"'&".to_vec()),
+            Operation::CreateCollection(name[..255].to_vec()),
+        ],
+    };
+    let report = Report::from(
+        crate::testing::CrashSweep::of(workload)
+            .depth(0)
+            .deaths_max(0)
+            .run(),
+    );
+    assert_eq!(report.findings_len(), 0, "{}", report.terminal());
+    balanced(&report.html());
+    strict_json::parse(&report.json());
+}
+
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Output {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+fn progress() -> Progress {
+    Progress {
+        phase: Phase::Nested,
+        done: 410,
+        total: 531,
+        elapsed: Duration::from_secs(1000),
+        images: 18_739_000,
+        distinct: 1_234_567,
+        recoveries: 1_240_000,
+        per_second: 1657.4,
+        findings: 0,
+        time_left: Some(Duration::from_secs(201)),
+    }
+}
+
+#[test]
+fn the_live_line_of_a_long_run_has_rate_and_time_left_in_under_eighty_columns() {
+    let line = progress_line(&progress());
+    assert_eq!(
+        line,
+        "nested 77% | 1,234,567 distinct | 1,657 recovered/s | 0 findings | 3:21 left"
+    );
+    let mut report = clean();
+    report.running(progress());
+    let json = strict_json::parse(&report.json());
+    assert_eq!(json.get("running").get("distinct").whole(), 1_234_567);
+    assert!(report.html().contains("Not over yet:"));
+}
+
+#[test]
+fn a_terminal_sees_one_line_that_never_wraps_and_a_file_a_line_now_and_then() {
+    let output = Output::default();
+    let live = LiveLine::to(Box::new(output.clone()), true);
+    live.clear();
+    live.show("first", Duration::ZERO);
+    live.show(&"é".repeat(100), Duration::from_secs(1));
+    live.clear();
+    let long = format!("{}…", "é".repeat(78));
+    assert_eq!(output.text(), format!("\rfirst\x1b[K\r{long}\x1b[K\r\x1b[K"));
+
+    let output = Output::default();
+    let live = LiveLine::to(Box::new(output.clone()), false);
+    for second in 0..25 {
+        live.show(&format!("at {second}"), Duration::from_secs(second));
+    }
+    live.clear();
+    assert_eq!(output.text(), "at 0\nat 10\nat 20\n");
+}
