@@ -100,6 +100,7 @@ pub use recording::{ImageBuilder, NoSuchOperation, Recording};
 pub use undurable::Undurable;
 
 use crate::fs::FileAccess;
+use crate::testing::CrashAction;
 use fault::Reach;
 use state::Shared;
 
@@ -210,6 +211,29 @@ impl SimDisk {
     /// Ends the device now: every later call fails. May be called from any thread and inside any hook.
     pub fn crash_now(&self) {
         self.shared.state().device.crash_now();
+    }
+
+    /// What an injector does that makes this device fail at its crossing: every call from there on returns an error, so
+    /// that the operation returns early with it. One that has no call left completes, and the next one fails.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tidaldb::testing::sim_disk::DeviceGone;
+    /// use tidaldb::testing::workload::{standard_schema, tiny_options};
+    /// use tidaldb::testing::{CrashInjector, CrashPoint, SimDisk, run_with_crash};
+    /// use tidaldb::{EntityId, SignalEvent, TidalDb};
+    ///
+    /// let disk = SimDisk::new();
+    /// let db = TidalDb::open("/db", tiny_options(standard_schema()).files(Arc::new(disk.clone())))?;
+    /// let event = SignalEvent::new(db.signal("view")?, EntityId(1), 0);
+    /// let injector = CrashInjector::with_action(CrashPoint::WalPreAggregate, 0, disk.fail_action());
+    /// let refused = run_with_crash(&injector, || db.record(&event)).expect("nothing unwinds");
+    /// assert!(DeviceGone::caused(&refused.expect_err("the sync is refused")));
+    /// # Ok::<(), tidaldb::Error>(())
+    /// ```
+    pub fn fail_action(&self) -> CrashAction {
+        let disk = self.clone();
+        CrashAction::call(move |_, _| disk.crash_now())
     }
 
     /// Whether the device has died.

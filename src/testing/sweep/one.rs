@@ -15,7 +15,7 @@ use crate::testing::oracle::{Death, Oracle, Verdict};
 use crate::testing::plan::{Plan, Site, Work};
 use crate::testing::sim_disk::{Image, ImageBuilder, ImageChoice};
 use crate::testing::verdict::{Crossed, Failure, FailureKind};
-use crate::testing::{CrashAction, CrashInjector, CrashSweep, SimDisk, scoped_injector};
+use crate::testing::{CrashInjector, CrashSweep, SimDisk, scoped_injector};
 use crate::{Error, Export, TidalDb, threads};
 
 /// How long a plan may take.
@@ -246,9 +246,7 @@ pub(crate) fn die(setup: &Setup, run: &Recorded, site: Site) -> Result<(), Failu
             Recorded::of_work(setup, &disk)
         }
         Site::Point { point, crossing } => {
-            let dying = disk.clone();
-            let action = CrashAction::call(move |_, _| dying.crash_now());
-            let injector = CrashInjector::with_action(point, crossing, action);
+            let injector = CrashInjector::with_action(point, crossing, disk.fail_action());
             let _installed = scoped_injector(&injector);
             Recorded::of_work(setup, &disk)
         }
