@@ -433,7 +433,7 @@ fn recording_under_a_policy_that_needs_no_sync_waits_for_none() {
             done.send(record(&recording, 1)).unwrap();
         })
         .unwrap();
-        let result = recorded.recv_timeout(std::time::Duration::from_secs(20));
+        let result = recorded.recv_timeout(Duration::from_secs(20));
         gate.open();
         syncer.join().unwrap();
         writer.join().unwrap();
