@@ -142,4 +142,10 @@ mod tests {
         }
         assert_eq!(parse_collection(&[0x40, 0]), None);
     }
+
+    #[test]
+    fn the_keys_of_members_are_in_the_order_of_their_ids() {
+        let ids = [0, 1, 255, 256, 1 << 32, u64::MAX - 1, u64::MAX];
+        assert!(ids.is_sorted_by_key(|id| member(b"name", EntityId(*id))));
+    }
 }

@@ -404,3 +404,43 @@ fn a_checkpoint_waits_for_an_event_that_is_in_the_log_and_not_yet_applied() {
     assert_eq!(reopened.recovery_report().events_replayed, 0);
     assert_eq!(reopened.export().unwrap(), state_after(6));
 }
+
+#[test]
+fn recording_under_a_policy_that_needs_no_sync_waits_for_none() {
+    for policy in [
+        Durability::OperatingSystem,
+        Durability::SyncedEvery { interval_ms: 1000 },
+    ] {
+        let disk = SimDisk::new();
+        let gate = Arc::new(Gate::default());
+        let files = Held {
+            disk: disk.clone(),
+            gate: Arc::clone(&gate),
+        };
+        let options = options(&disk, policy)
+            .segment_bytes_max(1 << 20)
+            .files(Arc::new(files));
+        let db = Arc::new(TidalDb::open(PATH, options).unwrap());
+        record(&db, 0).unwrap();
+        gate.set();
+        let (syncing, recording) = (Arc::clone(&db), Arc::clone(&db));
+        let syncer = threads::spawn("syncer", move || syncing.sync().unwrap()).unwrap();
+        while gate.syncs() == 0 {
+            std::thread::yield_now();
+        }
+        let (done, recorded) = mpsc::channel();
+        let writer = threads::spawn("writer", move || {
+            done.send(record(&recording, 1)).unwrap();
+        })
+        .unwrap();
+        let result = recorded.recv_timeout(Duration::from_secs(20));
+        gate.open();
+        syncer.join().unwrap();
+        writer.join().unwrap();
+        assert_eq!(
+            result.expect("the event waited for a sync").unwrap(),
+            2,
+            "{policy:?}"
+        );
+    }
+}

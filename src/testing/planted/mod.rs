@@ -29,8 +29,6 @@
 //! | synced every n ms: `durable_sequence()` is durable | [`TimedSyncSkipped`](PlantedBug::TimedSyncSkipped) | acknowledged before durable, lost |
 //! | a segment is synced before it is renamed | [`SegmentHeaderSyncSkipped`](PlantedBug::SegmentHeaderSyncSkipped) | does not open |
 //! | the old segment is synced before its successor takes a frame | [`SealingSyncSkipped`](PlantedBug::SealingSyncSkipped) | acknowledged before durable, does not open |
-//! | open syncs what is there: what it found stays found | [`StoreOpeningSyncSkipped`](PlantedBug::StoreOpeningSyncSkipped) | diverged |
-//! | open syncs what is there | [`OpeningSyncSkipped`](PlantedBug::OpeningSyncSkipped) | does not open |
 //! | storage is flushed before a change of a collection is acknowledged | [`StoreSyncSkipped`](PlantedBug::StoreSyncSkipped) | acknowledged before durable, lost, does not open |
 //! | the store's file is synced before it is renamed | [`StoreHeaderSyncSkipped`](PlantedBug::StoreHeaderSyncSkipped) | does not open |
 //! | the log's directory is synced before the first frame | [`LogDirectorySyncSkipped`](PlantedBug::LogDirectorySyncSkipped) | acknowledged before durable, lost, does not open |
@@ -52,7 +50,7 @@
 //! | nothing is read from the store that was not written | [`StoreBitFlipped`](PlantedBug::StoreBitFlipped) | does not open |
 //! | a torn tail is cut | [`TruncationSkipped`](PlantedBug::TruncationSkipped) | cannot go on |
 //! | `Drop` changes no durable state | [`DropSyncs`](PlantedBug::DropSyncs) | drop wrote |
-//! | any failed write or sync poisons | [`WriteErrorSwallowed`](PlantedBug::WriteErrorSwallowed) | life after death, acknowledged after death |
+//! | any failed write or sync poisons | [`WriteErrorSwallowed`](PlantedBug::WriteErrorSwallowed) | acknowledged after death, life after death |
 //! | after a failure nothing is retried | [`WriteRetried`](PlantedBug::WriteRetried) | life after death |
 //! | an error while reading is no torn tail: open fails with it | [`ReadErrorAsEnd`](PlantedBug::ReadErrorAsEnd) | does not open, lost |
 //! | what was written is read | [`StaleRead`](PlantedBug::StaleRead) | cannot go on |
@@ -77,7 +75,7 @@
 //! | names that are prefixes of one another are never confused | [`KeysCut`](PlantedBug::KeysCut) | does not open |
 //! | `scan_prefix` shows what has the prefix and nothing else | [`ScanTooLong`](PlantedBug::ScanTooLong) | does not open |
 //! | `scan_prefix` shows all that has the prefix | [`ScanWithoutLast`](PlantedBug::ScanWithoutLast) | does not open, lost |
-//! | any failed storage call poisons | [`StorageErrorSwallowed`](PlantedBug::StorageErrorSwallowed) | life after death, acknowledged after death |
+//! | any failed storage call poisons | [`StorageErrorSwallowed`](PlantedBug::StorageErrorSwallowed) | acknowledged after death, life after death |
 //! | acknowledged last, after everything else | [`AcknowledgedFirst`](PlantedBug::AcknowledgedFirst) | lost |
 //! | the policy in force is the one that was chosen | [`WeakerPolicy`](PlantedBug::WeakerPolicy) | acknowledged before durable, lost |
 //! | `sync` makes everything acknowledged durable | [`SyncDropped`](PlantedBug::SyncDropped) | acknowledged before durable, lost |
@@ -262,12 +260,6 @@ planted_bugs! {
     /// The segment that is full is not synced.
     SealingSyncSkipped: Files, NoBarriers,
         "the old segment is synced before its successor takes a frame", [AcknowledgedBeforeDurable, Refused];
-    /// What is there of the store is not synced at open.
-    StoreOpeningSyncSkipped: Files, NoSyncs,
-        "open syncs what is there: what it found stays found", [Diverged];
-    /// What is there is not synced at open.
-    OpeningSyncSkipped: Files, NoSyncs,
-        "open syncs what is there", [Refused];
     /// Syncs of the store's files do nothing.
     StoreSyncSkipped: Files, Nothing,
         "storage is flushed before a change of a collection is acknowledged", [AcknowledgedBeforeDurable, Lost, Refused];
@@ -333,7 +325,7 @@ planted_bugs! {
         "`Drop` changes no durable state", [DropWrote];
     /// Writes and syncs that failed are reported as done.
     WriteErrorSwallowed: Files, Nothing,
-        "any failed write or sync poisons", [LifeAfterDeath, AcknowledgedAfterDeath];
+        "any failed write or sync poisons", [AcknowledgedAfterDeath, LifeAfterDeath];
     /// A write that failed is tried again.
     WriteRetried: Files, Nothing,
         "after a failure nothing is retried", [LifeAfterDeath];
@@ -409,7 +401,7 @@ planted_bugs! {
         "`scan_prefix` shows all that has the prefix", [Refused, Lost];
     /// What failed in storage is reported as done.
     StorageErrorSwallowed: Storage, Nothing,
-        "any failed storage call poisons", [LifeAfterDeath, AcknowledgedAfterDeath];
+        "any failed storage call poisons", [AcknowledgedAfterDeath, LifeAfterDeath];
 
     /// A call is acknowledged, and made with the next one.
     AcknowledgedFirst: Calls, Nothing,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::{Every, FileBug, Role, Target};
-use crate::fs::{FileAccess, OpenMode};
+use crate::fs::FileAccess;
 use crate::testing::planted::{Acts, PlantedBug};
 
 pub(super) fn make(bug: PlantedBug, acts: &Acts) -> Option<Arc<dyn FileBug>> {
@@ -30,11 +30,6 @@ pub(super) fn make(bug: PlantedBug, acts: &Acts) -> Option<Arc<dyn FileBug>> {
         PlantedBug::SegmentHeaderSyncSkipped => skipped(|file| file.role() == Role::NewSegment, 1),
         PlantedBug::StoreSyncSkipped => skipped(|file| file.role() == Role::StoreFile, 1),
         PlantedBug::StoreHeaderSyncSkipped => skipped(|file| file.role() == Role::NewStoreFile, 1),
-        PlantedBug::OpeningSyncSkipped => skipped(|file| file.mode == OpenMode::Write, 1),
-        PlantedBug::StoreOpeningSyncSkipped => skipped(
-            |file| file.mode == OpenMode::Write && file.role() == Role::StoreFile,
-            1,
-        ),
         PlantedBug::LogDirectorySyncSkipped => dir_skipped(|name| name == "log"),
         PlantedBug::StoreDirectorySyncSkipped => dir_skipped(|name| name == "store"),
         PlantedBug::DatabaseDirectorySyncSkipped => dir_skipped(|name| name != "log" && name != "store"),
