@@ -64,8 +64,9 @@ pub fn standard_schema() -> Schema {
         })
 }
 
-/// Options under which some sixty operations cross rotations of the log, several checkpoints and compactions of the
-/// store. The caller does the background work, clock and database id are fixed: every run writes the same bytes.
+/// Options under which sixty operations of the standard workload cross rotations of the log and several checkpoints,
+/// and two hundred compactions of the store too. The caller does the background work, clock and database id are fixed:
+/// every run writes the same bytes.
 ///
 /// Timed syncs need a clock that moves: replace it by a [`SteppingClock`](super::SteppingClock) for those.
 pub fn tiny_options(schema: Schema) -> Options {

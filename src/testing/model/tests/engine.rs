@@ -5,13 +5,14 @@
     reason = "the test makes and removes its own directories"
 )]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::storage::{MemoryStore, StorageEngine};
 use crate::testing::model::Model;
-use crate::testing::workload::{Random, Workload, standard_schema, tiny_options};
+use crate::testing::workload::{Operation, Random, Workload, standard_schema, tiny_options};
 use crate::{Durability, Options, TidalDb};
 
 /// A directory of its own, removed when dropped.
@@ -86,5 +87,33 @@ fn the_engine_holds_what_the_model_says_in_a_memory_store() {
             let store: Arc<dyn StorageEngine> = store.clone();
             TidalDb::open_with_storage(path, options, store).unwrap()
         });
+    }
+}
+
+#[test]
+fn sixty_operations_cross_rotations_and_checkpoints_and_two_hundred_compactions_too() {
+    for seed in 0..4 {
+        let dir = TempDir::new();
+        let db = TidalDb::open(&dir.0, tiny_options(standard_schema())).unwrap();
+        let list = |sub: &str| -> BTreeSet<String> {
+            let entries = std::fs::read_dir(dir.0.join(sub)).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.collect()
+        };
+        let (mut log, mut store, mut checkpoints) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for (index, operation) in Workload::standard(seed, 200).operations.iter().enumerate() {
+            operation.apply(&db).unwrap();
+            log.extend(list("log"));
+            store.extend(list("store"));
+            checkpoints.insert(db.statistics().unwrap().checkpoint_sequence);
+            if index == 59 {
+                assert!(log.len() >= 5, "segments of the log: {log:?}");
+                assert!(checkpoints.len() >= 4, "checkpoints at {checkpoints:?}");
+            }
+        }
+        assert!(
+            list("store").len() < store.len(),
+            "nothing was compacted: {store:?}"
+        );
     }
 }
