@@ -27,10 +27,10 @@
 //! | every event synced: acknowledged is durable, at any time | [`ThirdSegmentSyncSkipped`](PlantedBug::ThirdSegmentSyncSkipped) | acknowledged before durable, lost |
 //! | acknowledged once it is synced, not only asked for | [`WrittenAfterSync`](PlantedBug::WrittenAfterSync) | acknowledged before durable, lost |
 //! | synced every n ms: `durable_sequence()` is durable | [`TimedSyncSkipped`](PlantedBug::TimedSyncSkipped) | acknowledged before durable, lost |
-//! | a segment is synced before it is renamed | [`SegmentHeaderSyncSkipped`](PlantedBug::SegmentHeaderSyncSkipped) | does not open |
+//! | a segment is synced before it is renamed | [`SegmentHeaderSyncSkipped`](PlantedBug::SegmentHeaderSyncSkipped) | does not open, diverged |
 //! | the old segment is synced before its successor takes a frame | [`SealingSyncSkipped`](PlantedBug::SealingSyncSkipped) | acknowledged before durable, does not open |
 //! | storage is flushed before a change of a collection is acknowledged | [`StoreSyncSkipped`](PlantedBug::StoreSyncSkipped) | acknowledged before durable, lost, does not open |
-//! | the store's file is synced before it is renamed | [`StoreHeaderSyncSkipped`](PlantedBug::StoreHeaderSyncSkipped) | does not open |
+//! | the store's file is synced before it is renamed | [`StoreHeaderSyncSkipped`](PlantedBug::StoreHeaderSyncSkipped) | does not open, diverged |
 //! | the log's directory is synced before the first frame | [`LogDirectorySyncSkipped`](PlantedBug::LogDirectorySyncSkipped) | acknowledged before durable, lost, does not open |
 //! | flush is power-safe, the names of files included | [`StoreDirectorySyncSkipped`](PlantedBug::StoreDirectorySyncSkipped) | acknowledged before durable, does not open |
 //! | the database's directories are durable before the first frame | [`DatabaseDirectorySyncSkipped`](PlantedBug::DatabaseDirectorySyncSkipped) | acknowledged before durable, lost, does not open |
@@ -45,14 +45,13 @@
 //! | nothing of a dropped handle is left | [`FileLeftOpen`](PlantedBug::FileLeftOpen) | left behind |
 //! | no user-space buffer holds an acknowledged event | [`WriteDeferred`](PlantedBug::WriteDeferred) | lost |
 //! | an acknowledgement waits until every earlier frame is written | [`WritesSwapped`](PlantedBug::WritesSwapped) | lost |
-//! | a frame is wholly there | [`ShortWriteHidden`](PlantedBug::ShortWriteHidden) | does not open, lost |
-//! | a flipped bit is refused or cut, never wrong state, never silent where synced was promised | [`SegmentBitFlipped`](PlantedBug::SegmentBitFlipped) | does not open, lost |
+//! | a frame is wholly there | [`ShortWriteHidden`](PlantedBug::ShortWriteHidden) | lost, does not open |
+//! | a flipped bit is refused or cut, never wrong state, never silent where synced was promised | [`SegmentBitFlipped`](PlantedBug::SegmentBitFlipped) | lost, does not open |
 //! | nothing is read from the store that was not written | [`StoreBitFlipped`](PlantedBug::StoreBitFlipped) | does not open |
-//! | a torn tail is cut | [`TruncationSkipped`](PlantedBug::TruncationSkipped) | cannot go on |
 //! | `Drop` changes no durable state | [`DropSyncs`](PlantedBug::DropSyncs) | drop wrote |
-//! | any failed write or sync poisons | [`WriteErrorSwallowed`](PlantedBug::WriteErrorSwallowed) | acknowledged after death, life after death |
+//! | any failed write or sync poisons | [`WriteErrorSwallowed`](PlantedBug::WriteErrorSwallowed) | life after death, acknowledged after death |
 //! | after a failure nothing is retried | [`WriteRetried`](PlantedBug::WriteRetried) | life after death |
-//! | an error while reading is no torn tail: open fails with it | [`ReadErrorAsEnd`](PlantedBug::ReadErrorAsEnd) | does not open, lost |
+//! | an error while reading is no torn tail: open fails with it | [`ReadErrorAsEnd`](PlantedBug::ReadErrorAsEnd) | lost, does not open |
 //! | what was written is read | [`StaleRead`](PlantedBug::StaleRead) | cannot go on |
 //! | nothing read from disk can make it panic | [`LeftoverPanics`](PlantedBug::LeftoverPanics) | panicked |
 //! | nothing read from disk can make it loop | [`LeftoverHangs`](PlantedBug::LeftoverHangs) | hang |
@@ -75,7 +74,7 @@
 //! | names that are prefixes of one another are never confused | [`KeysCut`](PlantedBug::KeysCut) | does not open |
 //! | `scan_prefix` shows what has the prefix and nothing else | [`ScanTooLong`](PlantedBug::ScanTooLong) | does not open |
 //! | `scan_prefix` shows all that has the prefix | [`ScanWithoutLast`](PlantedBug::ScanWithoutLast) | does not open, lost |
-//! | any failed storage call poisons | [`StorageErrorSwallowed`](PlantedBug::StorageErrorSwallowed) | acknowledged after death, life after death |
+//! | any failed storage call poisons | [`StorageErrorSwallowed`](PlantedBug::StorageErrorSwallowed) | acknowledged after death |
 //! | acknowledged last, after everything else | [`AcknowledgedFirst`](PlantedBug::AcknowledgedFirst) | lost |
 //! | the policy in force is the one that was chosen | [`WeakerPolicy`](PlantedBug::WeakerPolicy) | acknowledged before durable, lost |
 //! | `sync` makes everything acknowledged durable | [`SyncDropped`](PlantedBug::SyncDropped) | acknowledged before durable, lost |
@@ -97,8 +96,7 @@
 //!   the conformance suite.
 //! - A write done twice, or a sync more than was asked for: the same bytes are at the same place.
 //! - Zeros ahead of the log that are not written, or garbage in their place: what follows the last frame is never trusted.
-//! - A torn tail of the log that is not cut: the next segment's header says where this one ends. In the store, which goes
-//!   on in the same file, it matters: [`TruncationSkipped`](PlantedBug::TruncationSkipped).
+//! - A file that is not cut where it should be: the engine cuts none, it writes anew what it shortens.
 //! - A frame copied behind the last one: its sequence number is wrong there. A replay that is done twice is planted in the
 //!   checkpoint's number instead.
 //!
@@ -256,7 +254,7 @@ planted_bugs! {
         "synced every n ms: `durable_sequence()` is durable", [AcknowledgedBeforeDurable, Lost];
     /// The new segment's content is not synced before it has its name.
     SegmentHeaderSyncSkipped: Files, Nothing,
-        "a segment is synced before it is renamed", [Refused];
+        "a segment is synced before it is renamed", [Refused, Diverged];
     /// The segment that is full is not synced.
     SealingSyncSkipped: Files, NoBarriers,
         "the old segment is synced before its successor takes a frame", [AcknowledgedBeforeDurable, Refused];
@@ -265,7 +263,7 @@ planted_bugs! {
         "storage is flushed before a change of a collection is acknowledged", [AcknowledgedBeforeDurable, Lost, Refused];
     /// A new file of the store is not synced before it has its name.
     StoreHeaderSyncSkipped: Files, Nothing,
-        "the store's file is synced before it is renamed", [Refused];
+        "the store's file is synced before it is renamed", [Refused, Diverged];
     /// Syncs of the log's directory do nothing.
     LogDirectorySyncSkipped: Files, Nothing,
         "the log's directory is synced before the first frame", [AcknowledgedBeforeDurable, Lost, Refused];
@@ -310,28 +308,25 @@ planted_bugs! {
         "an acknowledgement waits until every earlier frame is written", [Lost];
     /// Half of a write is done, and all of it reported.
     ShortWriteHidden: Files, Nothing,
-        "a frame is wholly there", [Refused, Lost];
+        "a frame is wholly there", [Lost, Refused];
     /// A bit of a segment is wrong.
     SegmentBitFlipped: Files, Nothing,
-        "a flipped bit is refused or cut, never wrong state, never silent where synced was promised", [Refused, Lost];
+        "a flipped bit is refused or cut, never wrong state, never silent where synced was promised", [Lost, Refused];
     /// A bit of the store is wrong.
     StoreBitFlipped: Files, Nothing,
         "nothing is read from the store that was not written", [Refused];
-    /// Cutting a file does nothing.
-    TruncationSkipped: Files, NoSyncs,
-        "a torn tail is cut", [CannotGoOn];
     /// Dropping the handle syncs.
     DropSyncs: Files, Nothing,
         "`Drop` changes no durable state", [DropWrote];
     /// Writes and syncs that failed are reported as done.
     WriteErrorSwallowed: Files, Nothing,
-        "any failed write or sync poisons", [AcknowledgedAfterDeath, LifeAfterDeath];
+        "any failed write or sync poisons", [LifeAfterDeath, AcknowledgedAfterDeath];
     /// A write that failed is tried again.
     WriteRetried: Files, Nothing,
         "after a failure nothing is retried", [LifeAfterDeath];
     /// An error while reading is shown as the end of the file.
     ReadErrorAsEnd: Files, Nothing,
-        "an error while reading is no torn tail: open fails with it", [Refused, Lost];
+        "an error while reading is no torn tail: open fails with it", [Lost, Refused];
     /// The store's files are read as they were when they were opened.
     StaleRead: Files, Nothing,
         "what was written is read", [CannotGoOn];
@@ -401,7 +396,7 @@ planted_bugs! {
         "`scan_prefix` shows all that has the prefix", [Refused, Lost];
     /// What failed in storage is reported as done.
     StorageErrorSwallowed: Storage, Nothing,
-        "any failed storage call poisons", [AcknowledgedAfterDeath, LifeAfterDeath];
+        "any failed storage call poisons", [AcknowledgedAfterDeath];
 
     /// A call is acknowledged, and made with the next one.
     AcknowledgedFirst: Calls, Nothing,

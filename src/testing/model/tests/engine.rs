@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::storage::{MemoryStore, StorageEngine};
 use crate::testing::model::Model;
-use crate::testing::workload::{Operation, Random, Workload, standard_schema, tiny_options};
+use crate::testing::workload::{Random, Workload, standard_schema, tiny_options};
 use crate::{Durability, Options, TidalDb};
 
 /// A directory of its own, removed when dropped.

@@ -25,7 +25,6 @@ pub(super) fn make(bug: PlantedBug, acts: &Acts) -> Option<Arc<dyn FileBug>> {
         }),
         PlantedBug::SegmentBitFlipped => Arc::new(flipped(Role::Segment)),
         PlantedBug::StoreBitFlipped => Arc::new(flipped(Role::StoreFile)),
-        PlantedBug::TruncationSkipped => Arc::new(TruncationSkipped { acts }),
         PlantedBug::DropSyncs => Arc::new(DropSyncs { acts }),
         _ => return None,
     })
@@ -144,19 +143,6 @@ impl FileBug for BitFlipped {
             return file.inner.write_at(&flipped, offset);
         }
         file.inner.write_at(bytes, offset)
-    }
-}
-
-/// Cutting a file does nothing.
-#[derive(Debug)]
-struct TruncationSkipped {
-    acts: Acts,
-}
-
-impl FileBug for TruncationSkipped {
-    fn set_len(&self, _: &Target, _: u64) -> io::Result<()> {
-        self.acts.count();
-        Ok(())
     }
 }
 
