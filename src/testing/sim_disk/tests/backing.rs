@@ -16,49 +16,49 @@ fn over(inner: &SimDisk, root: &str) -> SimDisk {
 
 #[test]
 fn what_is_done_is_done_behind_it_and_paths_begin_at_its_root() {
-    let inner = SimDisk::from_image(&image_of("/root/db/f", b"old"));
+    let inner = SimDisk::from_image(&image_of("/base/db/f", b"old"));
     let disk = over(&inner, "/root");
-    let file = disk.open(path("/root/db/f"), OpenMode::Write).unwrap();
+    let file = disk.open(path("/base/db/f"), OpenMode::Write).unwrap();
     write(&file, b"new!", 0);
     file.set_len(3).unwrap();
     file.sync().unwrap();
-    disk.create_dir(path("/root/dir")).unwrap();
-    create(&disk, "/root/dir/a");
-    create(&disk, "/root/dir/b");
-    disk.rename(path("/root/dir/a"), path("/root/dir/c")).unwrap();
-    disk.remove(path("/root/dir/b")).unwrap();
-    disk.sync_dir(path("/root/dir")).unwrap();
-    drop(disk.lock(path("/root/lock")).unwrap());
+    disk.create_dir(path("/base/dir")).unwrap();
+    create(&disk, "/base/dir/a");
+    create(&disk, "/base/dir/b");
+    disk.rename(path("/base/dir/a"), path("/base/dir/c")).unwrap();
+    disk.remove(path("/base/dir/b")).unwrap();
+    disk.sync_dir(path("/base/dir")).unwrap();
+    drop(disk.lock(path("/base/lock")).unwrap());
     assert_eq!(
         Image::read_from(&inner, path("/root")).unwrap(),
         disk.image(&choice("all"))
     );
     assert_eq!(disk.image(&choice("synced")), image_of("/db/f", b"new"));
-    assert_eq!(inner.image(&choice("synced")), image_of("/root/db/f", b"new"));
+    assert_eq!(inner.image(&choice("synced")), image_of("/base/db/f", b"new"));
     let kinds = |disk: &SimDisk| -> Vec<_> {
         let recording = disk.recording();
         recording.operations().map(|operation| operation.kind).collect()
     };
     assert_eq!(kinds(&disk), kinds(&inner));
-    assert_eq!(disk.list(path("/root/dir")).unwrap(), ["c"]);
+    assert_eq!(disk.list(path("/base/dir")).unwrap(), ["c"]);
 }
 
 #[test]
 fn paths_outside_its_root_are_refused() {
-    let disk = over(&SimDisk::from_image(&image_of("/root/f", b"")), "/root");
+    let disk = over(&SimDisk::from_image(&image_of("/base/f", b"")), "/root");
     let error = disk.open(path("/f"), OpenMode::Read).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert_eq!(
-        disk.remove(path("/root/../f")).unwrap_err().kind(),
+        disk.remove(path("/base/../f")).unwrap_err().kind(),
         io::ErrorKind::InvalidInput
     );
 }
 
 #[test]
 fn faults_and_death_keep_operations_from_the_files_behind() {
-    let inner = SimDisk::from_image(&image_of("/root/f", b"old"));
+    let inner = SimDisk::from_image(&image_of("/base/f", b"old"));
     let disk = over(&inner, "/root");
-    let file = disk.open(path("/root/f"), OpenMode::Write).unwrap();
+    let file = disk.open(path("/base/f"), OpenMode::Write).unwrap();
     disk.fail_next(Kind::Write, Fault::Short(1));
     assert_eq!(file.write_at(b"new", 0).unwrap(), 1);
     disk.fail_next(Kind::Sync, Fault::SyncSkipped);
@@ -68,14 +68,14 @@ fn faults_and_death_keep_operations_from_the_files_behind() {
     assert!(DeviceGone::caused(&file.sync().unwrap_err()));
     assert!(DeviceGone::caused(&file.read_at(&mut [0], 0).unwrap_err()));
     assert_eq!(inner.operations_len(), 1);
-    assert_eq!(inner.image(&choice("all")), image_of("/root/f", b"nld"));
+    assert_eq!(inner.image(&choice("all")), image_of("/base/f", b"nld"));
 }
 
 #[test]
 fn an_error_from_behind_is_handed_on_and_changes_nothing() {
-    let inner = SimDisk::from_image(&image_of("/root/f", b"old"));
+    let inner = SimDisk::from_image(&image_of("/base/f", b"old"));
     let disk = over(&inner, "/root");
-    let file = disk.open(path("/root/f"), OpenMode::Write).unwrap();
+    let file = disk.open(path("/base/f"), OpenMode::Write).unwrap();
     inner.fail_next(Kind::Write, Fault::ErrorBefore(io::ErrorKind::StorageFull));
     assert_eq!(
         file.write_at(b"new", 0).unwrap_err().kind(),
