@@ -30,9 +30,9 @@ const HOUR_MS: u64 = 3_600_000;
 /// A window ring: `buckets` counters of `bucket_ms` milliseconds each, the newest of which moves with the events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ring {
-    /// The length of a bucket in milliseconds, 1 to [`DURATION_MS_MAX`](crate::limits::DURATION_MS_MAX).
+    /// The length of a bucket in milliseconds, 1 to [`DURATION_MS_MAX`].
     pub bucket_ms: u64,
-    /// How many buckets, 1 to [`RING_BUCKETS_MAX`](crate::limits::RING_BUCKETS_MAX).
+    /// How many buckets, 1 to [`RING_BUCKETS_MAX`].
     pub buckets: u32,
 }
 

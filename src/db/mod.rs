@@ -5,8 +5,8 @@
 //! | [`options`] | how a database is opened |
 //! | [`open`] | opening and recovery |
 //! | [`identity`] | format: the identity record |
-//! | [`handle`] | [`TidalDb`](crate::TidalDb): recording, syncing, closing |
-//! | [`read`] | [`TidalDb`](crate::TidalDb): scores, windows, related items, statistics |
+//! | [`handle`] | [`TidalDb`]: recording, syncing, closing |
+//! | [`read`] | [`TidalDb`]: scores, windows, related items, statistics |
 //! | [`collections`] | named sets of entities |
 //! | [`background`] | the database's own threads |
 //! | [`report`] | what opening found, statistics |

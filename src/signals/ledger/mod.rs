@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | [`core`](self::core) | recording: append, apply, acknowledge |
+//! | `core` | recording: append, apply, acknowledge |
 //! | [`state`] | the aggregates in memory and how an event is applied to each |
 //! | [`validate`] | what is refused before the log |
 //! | [`replay`] | applying what the log holds beyond the checkpoint |

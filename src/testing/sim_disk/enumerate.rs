@@ -96,7 +96,7 @@ impl IntoIterator for ImageChoices {
 }
 
 impl Model {
-    /// At most `choices_max` images of a crash in this state; see [`super::SimDisk::images`].
+    /// At most `choices_max` images of a crash in this state; see [`super::SimDisk::choices`].
     pub(super) fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
         let units = self.units();
         let lost = usize::from(self.has_lost_changes());
