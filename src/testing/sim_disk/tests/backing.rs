@@ -17,7 +17,7 @@ fn over(inner: &SimDisk, root: &str) -> SimDisk {
 #[test]
 fn what_is_done_is_done_behind_it_and_paths_begin_at_its_root() {
     let inner = SimDisk::from_image(&image_of("/base/db/f", b"old"));
-    let disk = over(&inner, "/root");
+    let disk = over(&inner, "/base");
     let file = disk.open(path("/base/db/f"), OpenMode::Write).unwrap();
     write(&file, b"new!", 0);
     file.set_len(3).unwrap();
@@ -30,7 +30,7 @@ fn what_is_done_is_done_behind_it_and_paths_begin_at_its_root() {
     disk.sync_dir(path("/base/dir")).unwrap();
     drop(disk.lock(path("/base/lock")).unwrap());
     assert_eq!(
-        Image::read_from(&inner, path("/root")).unwrap(),
+        Image::read_from(&inner, path("/base")).unwrap(),
         disk.image(&choice("all"))
     );
     assert_eq!(disk.image(&choice("synced")), image_of("/db/f", b"new"));
@@ -45,7 +45,7 @@ fn what_is_done_is_done_behind_it_and_paths_begin_at_its_root() {
 
 #[test]
 fn paths_outside_its_root_are_refused() {
-    let disk = over(&SimDisk::from_image(&image_of("/base/f", b"")), "/root");
+    let disk = over(&SimDisk::from_image(&image_of("/base/f", b"")), "/base");
     let error = disk.open(path("/f"), OpenMode::Read).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert_eq!(
@@ -57,7 +57,7 @@ fn paths_outside_its_root_are_refused() {
 #[test]
 fn faults_and_death_keep_operations_from_the_files_behind() {
     let inner = SimDisk::from_image(&image_of("/base/f", b"old"));
-    let disk = over(&inner, "/root");
+    let disk = over(&inner, "/base");
     let file = disk.open(path("/base/f"), OpenMode::Write).unwrap();
     disk.fail_next(Kind::Write, Fault::Short(1));
     assert_eq!(file.write_at(b"new", 0).unwrap(), 1);
@@ -74,7 +74,7 @@ fn faults_and_death_keep_operations_from_the_files_behind() {
 #[test]
 fn an_error_from_behind_is_handed_on_and_changes_nothing() {
     let inner = SimDisk::from_image(&image_of("/base/f", b"old"));
-    let disk = over(&inner, "/root");
+    let disk = over(&inner, "/base");
     let file = disk.open(path("/base/f"), OpenMode::Write).unwrap();
     inner.fail_next(Kind::Write, Fault::ErrorBefore(io::ErrorKind::StorageFull));
     assert_eq!(
