@@ -122,16 +122,7 @@ impl Appender {
     /// Syncs this segment and makes its successor, to which appending goes on.
     pub(crate) fn rotate(&mut self) -> Result<Sealed, Error> {
         self.sync()?;
-        self.go_on_after((self.first_sequence, self.end))
-    }
-
-    /// Makes a segment that begins the log anew, and goes on there: a flushed checkpoint covers every frame up to here,
-    /// so this segment is neither synced nor promised, and can be removed.
-    pub(crate) fn restart(&mut self) -> Result<Sealed, Error> {
-        self.go_on_after((0, 0))
-    }
-
-    fn go_on_after(&mut self, previous: (u64, u64)) -> Result<Sealed, Error> {
+        let previous = (self.first_sequence, self.end);
         let sealed = Sealed {
             path: self.path.clone(),
             last_sequence: self.next_sequence - 1,

@@ -115,13 +115,14 @@ impl Log {
     /// Goes on in a new segment if a flushed checkpoint covers every frame up to `covered` and none came after, so that
     /// all before can be trimmed and the next open has little to read.
     ///
-    /// It syncs the new segment while it holds the log's lock: only for who closes, when no writer can be held up.
+    /// It syncs both segments while it holds the log's lock: only for who closes, when no writer can be held up.
     pub(crate) fn begin_anew(&self, covered: u64) -> Result<(), Error> {
         let mut tail = self.lock_tail()?;
         self.poison.check_write()?;
         let _unwinding = self.poison.on_unwind("append", Memory::Whole);
         if tail.appender.ends_with(covered) {
-            let sealed = tail.appender.restart().map_err(|error| self.poison.fail(error))?;
+            let sealed = tail.appender.rotate().map_err(|error| self.poison.fail(error))?;
+            self.raise_durable(sealed.last_sequence);
             self.went_on_in_a_new_segment(&mut tail, sealed);
         }
         Ok(())

@@ -10,8 +10,8 @@
 //! | [`recovery`] | reading everything back at open |
 //!
 //! Invariants: sequence numbers count frames and are never reused; a frame is written by one call after every
-//! earlier one; a segment is synced before its successor takes a frame, unless a flushed checkpoint covers it; a synced
-//! position that is promised in a header was synced, or covered, before that header was written.
+//! earlier one; a segment is synced before its successor takes a frame; a synced position that is promised in a header
+//! was synced before that header was written.
 
 pub(crate) mod appender;
 pub(crate) mod frame;

@@ -10,7 +10,7 @@
 //! | 12 | 4 | reserved | 0 |
 //! | 16 | 16 | database id | of the database it belongs to |
 //! | 32 | 8 | first sequence | of the frame that follows the header, 1 to 2^63 - 1 |
-//! | 40 | 8 | previous first sequence | of the segment before, 0 if there is none or a flushed checkpoint covers it |
+//! | 40 | 8 | previous first sequence | of the segment before, 0 if there is none |
 //! | 48 | 8 | previous end | where the frames of the segment before end, in bytes: a promise that they are synced up to there |
 //! | 56 | 4 | reserved | 0 |
 //! | 60 | 4 | checksum | CRC32C of the bytes before it; it seeds the header checksums of the frames |
