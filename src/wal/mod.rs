@@ -9,9 +9,9 @@
 //! | [`log`] | the log of a database: appending, group commit, trimming |
 //! | [`recovery`] | reading everything back at open |
 //!
-//! Invariants: sequence numbers count frames and are never reused; a frame is written by one call after every
-//! earlier one; a segment is synced before its successor takes a frame; a synced position that is promised in a header
-//! was synced before that header was written.
+//! Invariants: sequence numbers count frames, and one that was synced or covered is never given again; a frame is
+//! written by one call after every earlier one; a segment is synced before its successor takes a frame; a synced position
+//! that is promised in a header was synced before that header was written.
 
 pub(crate) mod appender;
 pub(crate) mod frame;
