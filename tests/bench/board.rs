@@ -1,0 +1,152 @@
+//! The figures: the value of each round, and the table of medians with their spread.
+
+use std::fmt::Write;
+
+/// What a figure counts, and which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// How many in a second; more is better.
+    PerSecond,
+    /// The others: less is better.
+    Nanoseconds,
+    Microseconds,
+    Milliseconds,
+    Megabytes,
+    Bytes,
+    Count,
+}
+
+impl Unit {
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            Self::PerSecond if value >= 1e6 => format!("{} M/s", digits(value / 1e6)),
+            Self::PerSecond if value >= 1e3 => format!("{} k/s", digits(value / 1e3)),
+            Self::PerSecond => format!("{}/s", digits(value)),
+            Self::Nanoseconds => format!("{} ns", digits(value)),
+            Self::Microseconds => format!("{} us", digits(value)),
+            Self::Milliseconds => format!("{} ms", digits(value)),
+            Self::Megabytes => format!("{} MB", digits(value)),
+            Self::Bytes => format!("{} B", digits(value)),
+            Self::Count => format!("{value:.0}"),
+        }
+    }
+}
+
+/// Three digits that count, or all before the point.
+fn digits(value: f64) -> String {
+    let decimals = match value.abs() {
+        below if below < 10.0 => 2,
+        below if below < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}")
+}
+
+/// One figure: a value for each round.
+#[derive(Debug, Clone)]
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) unit: Unit,
+    pub(crate) values: Vec<f64>,
+}
+
+impl Figure {
+    pub(crate) fn median(&self) -> f64 {
+        median(&self.values)
+    }
+
+    pub(crate) fn show_median(&self) -> String {
+        self.unit.show(self.median())
+    }
+
+    /// The smallest and the largest value.
+    pub(crate) fn show_spread(&self) -> String {
+        let least = self.values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        format!("{} to {}", self.unit.show(least), self.unit.show(most))
+    }
+}
+
+/// The middle value, or the mean of the two in the middle. There is at least one.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
+    }
+}
+
+/// Figures in the order in which they came first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Board {
+    pub(crate) figures: Vec<Figure>,
+}
+
+impl Board {
+    /// Adds the value of a round.
+    pub(crate) fn add(&mut self, name: impl Into<String>, unit: Unit, value: f64) {
+        let name = name.into();
+        if let Some(figure) = self.figures.iter_mut().find(|figure| figure.name == name) {
+            figure.values.push(value);
+        } else {
+            self.figures.push(Figure {
+                name,
+                unit,
+                values: vec![value],
+            });
+        }
+    }
+
+    /// A Markdown table of all figures.
+    pub(crate) fn table(&self) -> String {
+        let mut rows = vec![["figure", "median", "min to max"].map(str::to_owned).to_vec()];
+        for figure in &self.figures {
+            rows.push(vec![
+                figure.name.clone(),
+                figure.show_median(),
+                figure.show_spread(),
+            ]);
+        }
+        markdown(&rows)
+    }
+}
+
+/// Rows as a Markdown table; the first one is its head. Columns but the first are set to the right.
+pub(crate) fn markdown(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        text.push('|');
+        for (column, &width) in widths.iter().enumerate() {
+            let cell = row.get(column).map_or("", String::as_str);
+            if column == 0 {
+                write_cell(&mut text, format_args!(" {cell:<width$} |"));
+            } else {
+                write_cell(&mut text, format_args!(" {cell:>width$} |"));
+            }
+        }
+        text.push('\n');
+        if index == 0 {
+            text.push('|');
+            for (column, &width) in widths.iter().enumerate() {
+                let line = "-".repeat(width + 1);
+                let right = if column == 0 { "-" } else { ":" };
+                write_cell(&mut text, format_args!("{line}{right}|"));
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn write_cell(text: &mut String, cell: std::fmt::Arguments<'_>) {
+    text.write_fmt(cell).expect("writing to a string cannot fail");
+}

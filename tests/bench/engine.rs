@@ -1,0 +1,84 @@
+//! The measured databases: how they are opened, and the job as events of theirs.
+
+use std::path::Path;
+
+use tidaldb::{Durability, EntityId, Error, Options, Schema, Signal, SignalEvent, SignalId, TidalDb};
+
+use crate::workload::{self, BATCH_LEN, HALF_LIVES_MS, SIGNALS, Touch};
+
+/// The signals of the job, with the default windows. The last one is positive, which costs nothing without users.
+pub(crate) fn schema() -> Schema {
+    (0..SIGNALS).fold(Schema::new(), |schema, index| {
+        let signal = HALF_LIVES_MS
+            .iter()
+            .fold(Signal::new(format!("signal {index}")), |signal, &half_life_ms| {
+                signal.half_life_ms(half_life_ms)
+            });
+        let is_last = index + 1 == SIGNALS;
+        schema.signal(if is_last { signal.positive() } else { signal })
+    })
+}
+
+/// Opens with the options that are the default but for the durability.
+pub(crate) fn open(dir: &Path, durability: Durability) -> Result<TidalDb, Error> {
+    TidalDb::open(dir, Options::new(schema()).durability(durability))
+}
+
+/// The same, and no checkpoint is made but on demand.
+pub(crate) fn open_without_checkpoints(dir: &Path, durability: Durability) -> Result<TidalDb, Error> {
+    let options = Options::new(schema())
+        .durability(durability)
+        .checkpoint_log_bytes(1 << 50);
+    TidalDb::open(dir, options)
+}
+
+/// The job as the engine takes it.
+pub(crate) fn job(len: usize) -> Vec<SignalEvent<'static>> {
+    workload::events(len).iter().map(event).collect()
+}
+
+/// One event as the engine takes it.
+pub(crate) fn event(touch: &Touch) -> SignalEvent<'static> {
+    SignalEvent::new(SignalId(touch.signal), EntityId(touch.entity), touch.at_ms)
+}
+
+/// Records all events in batches of `batch_len`, by `threads` threads that take batches in turn.
+///
+/// # Errors
+/// The first of any thread.
+pub(crate) fn record(
+    db: &TidalDb,
+    events: &[SignalEvent<'_>],
+    batch_len: usize,
+    threads: usize,
+) -> Result<(), Error> {
+    let work = |thread: usize| -> Result<(), Error> {
+        for batch in events.chunks(batch_len).skip(thread).step_by(threads) {
+            db.record_batch(batch)?;
+        }
+        Ok(())
+    };
+    if threads == 1 {
+        return work(0);
+    }
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || work(thread)))
+            .collect();
+        let ended = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no thread panics"));
+        ended.collect()
+    })
+}
+
+/// A database in `dir` into which the events were recorded in batches, without a checkpoint.
+///
+/// # Errors
+/// Those of the engine.
+pub(crate) fn filled(dir: &Path, events: &[SignalEvent<'_>]) -> Result<TidalDb, Error> {
+    let db = open_without_checkpoints(dir, Durability::OperatingSystem)?;
+    record(&db, events, BATCH_LEN, 1)?;
+    Ok(db)
+}

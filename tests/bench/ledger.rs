@@ -1,0 +1,166 @@
+//! Measures the engine: prints one table with the median and the spread of several rounds of every figure.
+//!
+//! ```sh
+//! cargo bench --bench ledger -- --help
+//! ```
+//!
+//! Rounds go through all groups in turn, so that a slow moment of the machine meets all of them. Every database lies in
+//! a directory of its own that is removed at the end.
+
+mod args;
+mod board;
+mod checkpoint;
+mod disk;
+mod engine;
+mod extras;
+mod memory;
+mod place;
+mod read;
+mod record;
+mod recovery;
+mod stopwatch;
+mod workload;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use tidaldb::SignalEvent;
+
+use args::Args;
+use board::Board;
+use place::Place;
+
+/// A group of figures that are measured together.
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    what: &'static str,
+    run: fn(&mut Bench) -> Result<(), Box<dyn Error>>,
+}
+
+/// All groups, in the order in which they are measured.
+pub(crate) const GROUPS: &[Group] = &[
+    Group {
+        name: "disk",
+        what: "the disk's own sync",
+        run: record::disk,
+    },
+    Group {
+        name: "batches",
+        what: "batches of 256, one final sync",
+        run: record::batches,
+    },
+    Group {
+        name: "synced-batches",
+        what: "batches of 256, each synced",
+        run: record::synced_batches,
+    },
+    Group {
+        name: "synced-calls",
+        what: "one event a call, each synced",
+        run: record::synced_calls,
+    },
+    Group {
+        name: "calls",
+        what: "one event a call, written",
+        run: record::calls,
+    },
+    Group {
+        name: "replay",
+        what: "replay of the log after a kill",
+        run: recovery::replay,
+    },
+    Group {
+        name: "checkpoint",
+        what: "checkpoint of all states of the job, pause of a writer",
+        run: checkpoint::of_the_job,
+    },
+    Group {
+        name: "checkpoint-large",
+        what: "the same of many changed states",
+        run: checkpoint::of_many,
+    },
+    Group {
+        name: "reopen",
+        what: "close, and open after it",
+        run: recovery::reopen_after_close,
+    },
+    Group {
+        name: "memory",
+        what: "memory at rest",
+        run: memory::at_rest,
+    },
+    Group {
+        name: "read",
+        what: "reads of uniform keys",
+        run: read::reads,
+    },
+    Group {
+        name: "extras",
+        what: "the job with cohorts and co-engagement",
+        run: extras::extras,
+    },
+];
+
+/// What is measured with, and what came out.
+pub(crate) struct Bench {
+    pub(crate) args: Args,
+    pub(crate) place: Place,
+    pub(crate) job: Vec<SignalEvent<'static>>,
+    pub(crate) board: Board,
+}
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    if args.help {
+        println!("{}", args::USAGE);
+        for group in GROUPS {
+            println!("  {:<17}{}", group.name, group.what);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let ended = match args.child.clone() {
+        Some(child) => memory::child(&args, &child),
+        None => run(args),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let place = Place::new(&args.dir)?;
+    println!("{}\n", place::machine(place.path()));
+    let mut bench = Bench {
+        job: engine::job(args.events),
+        place,
+        args,
+        board: Board::default(),
+    };
+    for round in 1..=bench.args.rounds {
+        for group in GROUPS {
+            if !bench.args.wants(group.name) {
+                continue;
+            }
+            eprintln!("round {round} of {}: {}", bench.args.rounds, group.what);
+            (group.run)(&mut bench)?;
+        }
+    }
+    println!(
+        "{} events in {} rounds; {} where each call is synced\n\n{}",
+        bench.args.events,
+        bench.args.rounds,
+        bench.args.synced,
+        bench.board.table()
+    );
+    Ok(())
+}
