@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use super::{allocated_bytes, reserve_eighth};
+use super::{allocated_bytes, reserve_slots};
 use crate::decay::{HalfLife, scale_pow2};
 
 /// The decayed scores of the slots of one signal in one shard.
@@ -26,17 +26,19 @@ pub(crate) struct HotTier {
 }
 
 /// The time of a slot without events.
-pub(super) const TIME_NONE: i64 = i64::MIN;
+const TIME_NONE: i64 = i64::MIN;
 
 /// How many cells a slot takes.
 pub(super) fn cells_len(half_lives: &[HalfLife]) -> usize {
     1 + half_lives.len()
 }
 
-/// Appends the cells of a slot.
-pub(super) fn push_cells(cells: &mut Vec<u64>, time_ms: i64, decay_scores: impl Iterator<Item = f64>) {
-    cells.push(time_ms as u64);
-    cells.extend(decay_scores.map(f64::to_bits));
+/// Fills the cells of a slot.
+pub(super) fn write_cells(cells: &mut [u64], time_ms: i64, decay_scores: &[f64]) {
+    cells[0] = time_ms as u64;
+    for (cell, score) in cells[1..].iter_mut().zip(decay_scores) {
+        *cell = score.to_bits();
+    }
 }
 
 /// The newest event time and the stored scores in the cells of a slot.
@@ -57,10 +59,19 @@ impl HotTier {
 
     /// Adds `additional_len` slots without events.
     pub(crate) fn grow(&mut self, additional_len: usize) {
-        reserve_eighth(&mut self.cells, additional_len * cells_len(&self.half_lives));
-        for _ in 0..additional_len {
-            push_cells(&mut self.cells, TIME_NONE, self.half_lives.iter().map(|_| 0.0));
+        let len = cells_len(&self.half_lives);
+        let first_cell = self.cells.len();
+        self.reserve(additional_len);
+        self.cells
+            .resize(first_cell + additional_len * len, 0.0_f64.to_bits());
+        for cells in self.cells[first_cell..].chunks_exact_mut(len) {
+            cells[0] = TIME_NONE as u64;
         }
+    }
+
+    /// Makes room for as many more slots.
+    pub(super) fn reserve(&mut self, additional_len: usize) {
+        reserve_slots(&mut self.cells, additional_len, cells_len(&self.half_lives));
     }
 
     /// Forgets the events of `slot`.
@@ -111,10 +122,10 @@ impl HotTier {
         &self.cells[first_slot * len..][..slots_len * len]
     }
 
-    /// Appends slots with what [`raw`](Self::raw) gave.
-    pub(super) fn push_raw(&mut self, cells: &[u64]) {
-        reserve_eighth(&mut self.cells, cells.len());
-        self.cells.extend_from_slice(cells);
+    /// The cells of a slot, to be filled.
+    pub(super) fn raw_mut(&mut self, slot: usize) -> &mut [u64] {
+        let len = cells_len(&self.half_lives);
+        &mut self.cells[slot * len..][..len]
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -13,11 +13,14 @@ pub(crate) mod ledger;
 pub(crate) mod states;
 pub(crate) mod warm;
 
-/// Makes room for `additional_len` more elements, and for an eighth more than there are when that is not at hand:
-/// doubling would leave up to half of the largest allocations of the process unused.
-fn reserve_eighth<T>(vec: &mut Vec<T>, additional_len: usize) {
-    if vec.capacity() - vec.len() < additional_len {
-        vec.reserve_exact(additional_len.max(vec.len() / 8));
+/// Makes room for `additional_len` more slots of `cells_len` elements each. When that is not at hand, room is made for
+/// twice as many as there are, up to a page, and from then on for an eighth more, but a page at least: most signals have
+/// few keys in a shard, and doubling on would leave up to half of the largest allocations of the process unused.
+fn reserve_slots<T>(vec: &mut Vec<T>, additional_len: usize, cells_len: usize) {
+    if vec.capacity() - vec.len() < additional_len * cells_len {
+        let slots_len = vec.len() / cells_len;
+        let more_len = (slots_len / 8).max(slots_len.min(states::PAGE_SLOTS));
+        vec.reserve_exact(additional_len.max(more_len) * cells_len);
     }
 }
 

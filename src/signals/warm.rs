@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use super::{allocated_bytes, reserve_eighth};
+use super::{allocated_bytes, reserve_slots};
 use crate::decay::Divisor;
 use crate::limits;
 
@@ -22,6 +22,8 @@ use crate::limits;
 pub(crate) struct Ring {
     bucket_ms: Divisor,
     buckets: Divisor,
+    /// The number of the bucket at the beginning of time.
+    earliest: i64,
     /// Where this ring begins in the cells of a slot.
     first_cell: usize,
 }
@@ -37,8 +39,10 @@ impl Ring {
         let prepare = |&(bucket_ms, buckets): &(u64, u32)| {
             assert!((1..=limits::DURATION_MS_MAX).contains(&bucket_ms));
             assert!((1..=limits::RING_BUCKETS_MAX).contains(&(buckets as usize)));
+            let divisor = Divisor::new(bucket_ms);
             let ring = Self {
-                bucket_ms: Divisor::new(bucket_ms),
+                bucket_ms: divisor,
+                earliest: divisor.div(i64::MIN),
                 buckets: Divisor::new(buckets.into()),
                 first_cell,
             };
@@ -98,14 +102,6 @@ pub(super) fn cells_len(rings: &[Ring]) -> usize {
     rings.iter().map(|ring| NEWEST_CELLS + ring.buckets_len()).sum()
 }
 
-/// Makes the cells of a slot those of one without events.
-pub(super) fn clear_cells(rings: &[Ring], cells: &mut [u32]) {
-    cells.fill(0);
-    for ring in rings {
-        set_newest(ring.read_mut(cells).0, ring.bucket(i64::MIN));
-    }
-}
-
 /// The windowed counts of the slots of one signal in one shard.
 #[derive(Debug)]
 pub(crate) struct WarmTier {
@@ -127,21 +123,33 @@ impl WarmTier {
 
     /// Adds `additional_len` slots without events.
     pub(crate) fn grow(&mut self, additional_len: usize) {
-        let first_slot = self.cells.len().checked_div(self.cells_len).unwrap_or(0);
-        reserve_eighth(&mut self.cells, additional_len * self.cells_len);
-        self.cells
-            .resize(self.cells.len() + additional_len * self.cells_len, 0);
-        for slot in first_slot..first_slot + additional_len {
-            self.clear(slot);
+        if self.rings.is_empty() {
+            return;
+        }
+        let first_cell = self.cells.len();
+        self.reserve(additional_len);
+        self.cells.resize(first_cell + additional_len * self.cells_len, 0);
+        for cells in self.cells[first_cell..].chunks_exact_mut(self.cells_len) {
+            for ring in &*self.rings {
+                set_newest(ring.read_mut(cells).0, ring.earliest);
+            }
+        }
+    }
+
+    /// Makes room for as many more slots.
+    pub(super) fn reserve(&mut self, additional_len: usize) {
+        if !self.rings.is_empty() {
+            reserve_slots(&mut self.cells, additional_len, self.cells_len);
         }
     }
 
     /// Forgets the events of `slot`.
     pub(crate) fn clear(&mut self, slot: usize) {
-        clear_cells(
-            &self.rings,
-            &mut self.cells[slot * self.cells_len..][..self.cells_len],
-        );
+        let cells = &mut self.cells[slot * self.cells_len..][..self.cells_len];
+        cells.fill(0);
+        for ring in &*self.rings {
+            set_newest(ring.read_mut(cells).0, ring.earliest);
+        }
     }
 
     /// Counts an event at `at_ms` in every ring of `slot`, and returns how many rings it was too late for.
@@ -191,8 +199,17 @@ impl WarmTier {
         let ring = &self.rings[ring_index];
         let (newest, counts) = ring.read(self.raw(slot, 1));
         let first = newest.saturating_sub(counts.len() as i64 - 1);
-        let numbered = (first..=newest).map(|number| (number, counts[ring.position(number)]));
-        numbered.filter(|&(_, count)| count != 0).collect()
+        let held_len = counts.iter().filter(|&&count| count != 0).count();
+        let mut held = Vec::with_capacity(held_len);
+        // From the position of the first bucket on and around.
+        let (after, from_first) = counts.split_at(ring.position(first));
+        let numbered = (first..=newest).zip(from_first.iter().chain(after));
+        held.extend(
+            numbered
+                .filter(|&(_, &count)| count != 0)
+                .map(|(number, &count)| (number, count)),
+        );
+        held
     }
 
     /// The cells of consecutive slots.
@@ -200,10 +217,9 @@ impl WarmTier {
         &self.cells[first_slot * self.cells_len..][..slots_len * self.cells_len]
     }
 
-    /// Appends slots with what [`raw`](Self::raw) gave.
-    pub(super) fn push_raw(&mut self, cells: &[u32]) {
-        reserve_eighth(&mut self.cells, cells.len());
-        self.cells.extend_from_slice(cells);
+    /// The cells of a slot, to be filled.
+    pub(super) fn raw_mut(&mut self, slot: usize) -> &mut [u32] {
+        &mut self.cells[slot * self.cells_len..][..self.cells_len]
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -209,7 +209,8 @@ fn a_score_at_its_limit_is_finite() {
     let mut tier = tier(&[HOUR_MS]);
     let most = WEIGHT_ABS_MAX * 2.0 * 2_f64.powi(64);
     let full = 2;
-    tier.push_raw(&[(HOUR_MS - 1), most.to_bits()]);
+    tier.grow(1);
+    tier.raw_mut(full).copy_from_slice(&[HOUR_MS - 1, most.to_bits()]);
     for at_ms in [0, HOUR_MS as i64 - 1, i64::MIN, i64::MAX] {
         tier.on_signal(full, WEIGHT_ABS_MAX, at_ms);
         assert!(tier.score(full, 0, at_ms).is_finite());

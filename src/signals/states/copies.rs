@@ -3,18 +3,18 @@
 //! Copying is a few `memcpy`s into vectors that are used again; turning a page into bytes happens later, under no
 //! lock.
 //!
-//! Invariant: the vectors hold the pages one after the other in the order of `heads`, each of its shape's size.
+//! Invariant: the vectors hold the pages one after the other in the order of `heads`, as many slots of each as it has.
 
 use std::sync::Arc;
 
 use super::key::StateKey;
-use super::{PAGE_SLOTS, Shape, page};
+use super::{Shape, page};
 use crate::SignalId;
 use crate::signals::allocated_bytes;
 use crate::storage::KeyValue;
 
-/// The content of one page.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The content of one page, up to the last slot that was ever used.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct PageSlices<'a, K> {
     /// One bit per slot.
     pub(super) occupied: u32,
@@ -38,9 +38,9 @@ impl<K: StateKey> PageSlices<'_, K> {
 pub(crate) struct PageCopies<K> {
     shapes: Arc<[Shape]>,
     heads: Vec<Head>,
-    pub(super) keys: Vec<K>,
-    pub(super) hot: Vec<u64>,
-    pub(super) warm: Vec<u32>,
+    keys: Vec<K>,
+    hot: Vec<u64>,
+    warm: Vec<u32>,
 }
 
 /// Which page it is, and where it begins in each vector.
@@ -49,6 +49,7 @@ struct Head {
     signal: SignalId,
     page: u32,
     occupied: u32,
+    slots_len: usize,
     first_slot: usize,
     first_hot: usize,
     first_warm: usize,
@@ -78,24 +79,16 @@ impl<K: StateKey> PageCopies<K> {
         std::mem::replace(self, Self::new(Arc::clone(&self.shapes)))
     }
 
-    /// Begins a page, whose slots are to be pushed to the vectors.
-    pub(super) fn begin_page(&mut self, signal: SignalId, page: u32, occupied: u32) {
+    pub(super) fn push(&mut self, signal: SignalId, page: u32, slices: &PageSlices<'_, K>) {
         self.heads.push(Head {
             signal,
             page,
-            occupied,
+            occupied: slices.occupied,
+            slots_len: slices.keys.len(),
             first_slot: self.keys.len(),
             first_hot: self.hot.len(),
             first_warm: self.warm.len(),
         });
-        let shape = &self.shapes[usize::from(signal.0)];
-        self.keys.reserve(PAGE_SLOTS);
-        self.hot.reserve(PAGE_SLOTS * shape.hot_cells_len);
-        self.warm.reserve(PAGE_SLOTS * shape.warm_cells_len);
-    }
-
-    pub(super) fn push(&mut self, signal: SignalId, page: u32, slices: &PageSlices<'_, K>) {
-        self.begin_page(signal, page, slices.occupied);
         self.keys.extend_from_slice(slices.keys);
         self.hot.extend_from_slice(slices.hot);
         self.warm.extend_from_slice(slices.warm);
@@ -110,14 +103,14 @@ impl<K: StateKey> PageCopies<K> {
     }
 
     /// The page at `index`, and which one it is.
-    pub(super) fn page(&self, index: usize) -> (SignalId, u32, PageSlices<'_, K>) {
+    fn page(&self, index: usize) -> (SignalId, u32, PageSlices<'_, K>) {
         let head = &self.heads[index];
         let shape = &self.shapes[usize::from(head.signal.0)];
         let slices = PageSlices {
             occupied: head.occupied,
-            keys: &self.keys[head.first_slot..][..PAGE_SLOTS],
-            hot: &self.hot[head.first_hot..][..PAGE_SLOTS * shape.hot_cells_len],
-            warm: &self.warm[head.first_warm..][..PAGE_SLOTS * shape.warm_cells_len],
+            keys: &self.keys[head.first_slot..][..head.slots_len],
+            hot: &self.hot[head.first_hot..][..head.slots_len * shape.hot_cells_len],
+            warm: &self.warm[head.first_warm..][..head.slots_len * shape.warm_cells_len],
         };
         (head.signal, head.page, slices)
     }

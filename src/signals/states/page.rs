@@ -35,11 +35,12 @@
 //! Invariant: decoding what was encoded gives the same page to the bit; decoding anything else gives an error or a
 //! page that satisfies the tiers' invariants, in memory bounded by the shape of one page.
 
-use super::copies::{PageCopies, PageSlices};
+use super::copies::PageSlices;
 use super::key::{SHARDS, StateKey, shard_of};
+use super::shard::SignalStates;
 use super::{PAGE_SLOTS, Shape};
 use crate::codec::{Reader, Write};
-use crate::signals::hot::{self, TIME_NONE};
+use crate::signals::hot;
 use crate::signals::warm::{self, Ring};
 use crate::{SignalId, limits};
 
@@ -128,14 +129,14 @@ fn encode_ring(out: &mut Vec<u8>, ring: &Ring, time_ms: i64, newest: i64, counts
     }
 }
 
-/// Appends the page that `value` holds to `out`.
+/// Adds the page that `value` holds to `states`: it must be the one after their last.
 ///
-/// After an error `out` is of no further use.
+/// After an error `states` are of no further use.
 pub(super) fn decode<K: StateKey>(
     shape: &Shape,
     place: Place,
     value: &[u8],
-    out: &mut PageCopies<K>,
+    states: &mut SignalStates<K>,
 ) -> Result<(), &'static str> {
     const SHORT: &str = "a page ends too early";
     let mut reader = Reader::new(value);
@@ -143,23 +144,17 @@ pub(super) fn decode<K: StateKey>(
         return Err("a page has an unknown version");
     }
     let occupied = reader.u32().ok_or(SHORT)?;
-    out.begin_page(place.signal, place.page, occupied);
+    states.begin_page(place.page, occupied)?;
     let mut time_before_ms = 0_i64;
-    for slot in 0..PAGE_SLOTS {
-        let first_warm = out.warm.len();
-        out.warm.resize(first_warm + shape.warm_cells_len, 0);
-        let warm = &mut out.warm[first_warm..];
-        if occupied & (1 << slot) == 0 {
-            out.keys.push(K::default());
-            hot::push_cells(&mut out.hot, TIME_NONE, shape.half_lives.iter().map(|_| 0.0));
-            warm::clear_cells(&shape.rings, warm);
-            continue;
-        }
+    let mut left = occupied;
+    while left != 0 {
+        let slot = left.trailing_zeros() as usize;
+        left &= left - 1;
         let key = K::decode(&mut reader).ok_or(SHORT)?;
         if shard_of(key.entity()) != usize::from(place.shard) {
             return Err("a page holds a key of another shard");
         }
-        out.keys.push(key);
+        let (hot, warm) = states.restore_slot(slot, key)?;
         let since_ms = reader.varint_signed().ok_or(SHORT)?;
         let time_ms = time_before_ms.wrapping_add(since_ms);
         time_before_ms = time_ms;
@@ -172,7 +167,7 @@ pub(super) fn decode<K: StateKey>(
                 return Err("a page holds a score that cannot be");
             }
         }
-        hot::push_cells(&mut out.hot, time_ms, scores.iter().copied());
+        hot::write_cells(hot, time_ms, scores);
         for ring in &*shape.rings {
             decode_ring(&mut reader, ring, time_ms, warm)?;
         }
@@ -184,7 +179,7 @@ pub(super) fn decode<K: StateKey>(
     }
 }
 
-/// Fills the cells of a ring, all zeros.
+/// Fills the cells of a ring without events.
 fn decode_ring(
     reader: &mut Reader<'_>,
     ring: &Ring,

@@ -2,7 +2,8 @@
 //!
 //! Slots come in pages of [`PAGE_SLOTS`]; a page is the unit of dirty tracking, of a fence and of a checkpoint. The
 //! lowest free slot is always the next to be given out, so that a restored shard goes on exactly as the one that was
-//! saved would have.
+//! saved would have. A slot of the last page has no memory until it is first used: many signals have a key or two in a
+//! shard.
 //!
 //! Invariant: a key in the index, its slot's bit in `occupied` and the key at the slot in `keys` say the same. A free
 //! slot holds the default key and no events. A page whose content differs from what the last fence captured is dirty.
@@ -19,7 +20,7 @@ use super::key::{KeyHash, StateKey};
 use super::{PAGE_SLOTS, Shape, page};
 use crate::signals::hot::HotTier;
 use crate::signals::warm::WarmTier;
-use crate::signals::{allocated_bytes, reserve_eighth};
+use crate::signals::{allocated_bytes, reserve_slots};
 use crate::{EntityId, Error, SignalId};
 
 /// How far the shard is with a fence.
@@ -141,31 +142,9 @@ impl<K: StateKey> Shard<K> {
         value: &[u8],
         shape: &Shape,
     ) -> Result<(), &'static str> {
-        // No fence is under way while a checkpoint is loaded, so the room for copies is free.
-        self.copies.clear();
-        let restored =
-            page::decode(shape, place, value, &mut self.copies).and_then(|()| self.push_copied(shape));
-        self.copies.clear();
-        restored
-    }
-
-    /// Adds the page that was copied.
-    fn push_copied(&mut self, shape: &Shape) -> Result<(), &'static str> {
-        let (signal, page, slices) = self.copies.page(0);
-        let page = page as usize;
-        let states =
-            self.signals[usize::from(signal.0)].get_or_insert_with(|| Box::new(SignalStates::new(shape)));
-        if page != states.occupied.len() {
-            return Err("the pages of a shard are not numbered from zero without a gap");
-        }
-        for (i, key) in slices.occupied_keys() {
-            let slot = u32::try_from(page * PAGE_SLOTS + i).map_err(|_| "a slot number over 32 bits")?;
-            if states.index.insert(key, slot).is_some() {
-                return Err("a key has two slots");
-            }
-        }
-        states.push_page(&slices);
-        Ok(())
+        let states = self.signals[usize::from(place.signal.0)]
+            .get_or_insert_with(|| Box::new(SignalStates::new(shape)));
+        page::decode(shape, place, value, states)
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -185,9 +164,11 @@ impl<K: StateKey> Shard<K> {
 #[derive(Debug)]
 pub(super) struct SignalStates<K> {
     index: HashMap<K, u32, KeyHash>,
+    /// Of every slot up to the last one that was ever used. The rest of its page has no memory yet.
     keys: Vec<K>,
     /// One bit per slot, a word per page.
     occupied: Vec<u32>,
+    /// Those of the slots with memory that are not occupied.
     free: BinaryHeap<Reverse<u32>>,
     pub(super) hot: HotTier,
     pub(super) warm: WarmTier,
@@ -235,8 +216,12 @@ impl<K: StateKey> SignalStates<K> {
     /// The lowest free slot, on a new page if there is none.
     #[cold]
     fn lowest_free(&mut self) -> Result<usize, Error> {
-        if self.free.is_empty() {
-            let slots_len = self.keys.len() + PAGE_SLOTS;
+        if let Some(&Reverse(slot)) = self.free.peek() {
+            return Ok(slot as usize);
+        }
+        let slot = self.keys.len();
+        if slot == self.occupied.len() * PAGE_SLOTS {
+            let slots_len = slot + PAGE_SLOTS;
             if u32::try_from(slots_len).is_err() {
                 return Err(Error::LimitExceeded {
                     what: "states of one signal in one shard",
@@ -244,22 +229,20 @@ impl<K: StateKey> SignalStates<K> {
                     found: slots_len as u64,
                 });
             }
-            self.add_page();
-            let first = self.keys.len() - PAGE_SLOTS;
-            self.free
-                .extend((first..self.keys.len()).map(|slot| Reverse(slot as u32)));
+            self.push_page_bits(0);
         }
-        match self.free.peek() {
-            Some(&Reverse(slot)) => Ok(slot as usize),
-            None => unreachable!("a page was just added"),
-        }
+        self.push_slot();
+        Ok(slot)
     }
 
     /// Gives the lowest free slot to `key`.
     #[cold]
     fn occupy(&mut self, slot: usize, key: K) {
         let popped = self.free.pop();
-        debug_assert_eq!(popped, Some(Reverse(slot as u32)));
+        debug_assert!(
+            popped.map_or(slot + 1 == self.keys.len(), |Reverse(lowest)| lowest as usize
+                == slot)
+        );
         self.index.insert(key, slot as u32);
         self.keys[slot] = key;
         self.occupied[slot / PAGE_SLOTS] |= occupied_bit(slot);
@@ -274,26 +257,57 @@ impl<K: StateKey> SignalStates<K> {
         self.free.push(Reverse(slot as u32));
     }
 
-    /// Adds a page of slots that are neither occupied nor in the free list.
-    fn add_page(&mut self) {
-        reserve_eighth(&mut self.keys, PAGE_SLOTS);
-        self.keys.resize(self.keys.len() + PAGE_SLOTS, K::default());
-        self.hot.grow(PAGE_SLOTS);
-        self.warm.grow(PAGE_SLOTS);
-        self.push_page_bits(0);
+    /// Gives memory to the next slot. It is not in the free list.
+    fn push_slot(&mut self) {
+        reserve_slots(&mut self.keys, 1, 1);
+        self.keys.push(K::default());
+        self.hot.grow(1);
+        self.warm.grow(1);
     }
 
-    /// Adds the page in `slices`, its free slots in the free list. The index is the caller's.
-    fn push_page(&mut self, slices: &PageSlices<'_, K>) {
-        let first_slot = self.keys.len();
-        reserve_eighth(&mut self.keys, PAGE_SLOTS);
-        self.keys.extend_from_slice(slices.keys);
-        self.hot.push_raw(slices.hot);
-        self.warm.push_raw(slices.warm);
-        self.push_page_bits(slices.occupied);
-        let slots = first_slot..first_slot + PAGE_SLOTS;
-        let free = slots.filter(|slot| slices.occupied & occupied_bit(*slot) == 0);
-        self.free.extend(free.map(|slot| Reverse(slot as u32)));
+    /// Gives memory to all slots before `slot`, as free ones.
+    fn push_free_before(&mut self, slot: usize) {
+        while self.keys.len() < slot {
+            self.free.push(Reverse(self.keys.len() as u32));
+            self.push_slot();
+        }
+    }
+
+    /// Begins the next page of a checkpoint, whose occupied slots follow in order.
+    pub(super) fn begin_page(&mut self, page: u32, occupied: u32) -> Result<(), &'static str> {
+        let page = page as usize;
+        if page != self.occupied.len() {
+            return Err("the pages of a shard are not numbered from zero without a gap");
+        }
+        let first_slot = page * PAGE_SLOTS;
+        if u32::try_from(first_slot + PAGE_SLOTS).is_err() {
+            return Err("a slot number over 32 bits");
+        }
+        // All pages but the last have memory for every slot.
+        self.push_free_before(first_slot);
+        self.push_page_bits(occupied);
+        let slots_len = (u32::BITS - occupied.leading_zeros()) as usize;
+        reserve_slots(&mut self.keys, slots_len, 1);
+        self.hot.reserve(slots_len);
+        self.warm.reserve(slots_len);
+        self.index.reserve(occupied.count_ones() as usize);
+        Ok(())
+    }
+
+    /// Gives the slot at a place of the page that was begun last to `key`; gives its cells, without events.
+    pub(super) fn restore_slot(
+        &mut self,
+        slot: usize,
+        key: K,
+    ) -> Result<(&mut [u64], &mut [u32]), &'static str> {
+        let slot = (self.occupied.len() - 1) * PAGE_SLOTS + slot;
+        self.push_free_before(slot);
+        self.push_slot();
+        self.keys[slot] = key;
+        if self.index.insert(key, slot as u32).is_some() {
+            return Err("a key has two slots");
+        }
+        Ok((self.hot.raw_mut(slot), self.warm.raw_mut(slot)))
     }
 
     fn push_page_bits(&mut self, occupied: u32) {
@@ -331,11 +345,12 @@ impl<K: StateKey> SignalStates<K> {
     #[cold]
     fn copy_page(&self, page: usize, signal: SignalId, out: &mut PageCopies<K>) {
         let first_slot = page * PAGE_SLOTS;
+        let slots_len = PAGE_SLOTS.min(self.keys.len() - first_slot);
         let slices = PageSlices {
             occupied: self.occupied[page],
-            keys: &self.keys[first_slot..][..PAGE_SLOTS],
-            hot: self.hot.raw(first_slot, PAGE_SLOTS),
-            warm: self.warm.raw(first_slot, PAGE_SLOTS),
+            keys: &self.keys[first_slot..][..slots_len],
+            hot: self.hot.raw(first_slot, slots_len),
+            warm: self.warm.raw(first_slot, slots_len),
         };
         out.push(signal, page as u32, &slices);
     }

@@ -309,6 +309,23 @@ fn a_schema_of_many_signals_costs_little_while_they_are_not_used() {
 }
 
 #[test]
+fn a_page_takes_memory_for_the_slots_that_were_used() {
+    let table = StateTable::<EntityId>::new(&shapes());
+    let bytes = || table.heap_bytes().expect("nothing panicked");
+    let empty = bytes();
+    apply(&table, EntityId(1), SIGNALS[1], 1.0, NOW_MS);
+    // A slot of the default shape has 172 bytes in both tiers.
+    assert!(bytes() - empty < 1000, "{} bytes for one state", bytes() - empty);
+
+    let mut stored = Stored::new();
+    table.begin_fence().expect("nothing panicked");
+    store_fenced(&table, &mut stored);
+    let copy = restored::<EntityId>(&stored);
+    let restored_bytes = copy.heap_bytes().expect("nothing panicked");
+    assert!(restored_bytes <= bytes(), "{restored_bytes} bytes restored");
+}
+
+#[test]
 fn a_panic_under_the_lock_is_an_error_for_everyone_who_needs_the_shard() {
     let mut table = StateTable::<EntityId>::new(&shapes());
     let entity = EntityId(1);

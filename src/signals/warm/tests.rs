@@ -158,7 +158,8 @@ fn a_full_count_stays_full() {
     let mut cells = tier.raw(0, 1).to_vec();
     cells[2] = u32::MAX - 1;
     let full = 2;
-    tier.push_raw(&cells);
+    tier.grow(1);
+    tier.raw_mut(full).copy_from_slice(&cells);
     tier.increment(full, 500);
     tier.increment(full, 500);
     tier.increment(full, 1500);
