@@ -6,6 +6,9 @@
 //! cargo run --release --features test-utils --example crash_sweep -- --minutes 5 --html report.html
 //! ```
 //!
+//! With `--rate` it measures instead what one thread does in a second: a crash of a workload of a hundred operations, its
+//! image, recovery, and verification, and nothing else.
+//!
 //! `--help` lists the options. Exit status: 0 if nothing was found, 1 if something was or nothing was tested, 2 if it
 //! could not do its work.
 
@@ -20,11 +23,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidaldb::testing::report::{LiveLine, Report, progress_line};
-use tidaldb::testing::sweep::{DeepProfile, Progress, SweepReport};
+use tidaldb::testing::sweep::{DeepProfile, DeepTotals, Progress, SweepReport};
 
 const USAGE: &str = "\
 usage: crash_sweep [OPTIONS]
 
+  --rate             measures one thread: no crashes in recoveries, no deaths of the device, and a
+                     recovered database is verified, not gone on with; comes before other options
   --minutes N        ends after this time, 1 unless given; fractions are legal
   --states N         ends after this many distinct images, 1000000 unless given
   --operations N     the length of each workload, 100 unless given
@@ -46,6 +51,8 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(5);
 struct Arguments {
     profile: DeepProfile,
     files: Files,
+    /// Whether what counts is the rate.
+    is_rate: bool,
 }
 
 impl Arguments {
@@ -54,11 +61,25 @@ impl Arguments {
         let Self {
             mut profile,
             mut files,
+            mut is_rate,
         } = Self::default();
         while let Some(name) = args.next() {
             let name = name.to_string_lossy().into_owned();
             if name == "--help" || name == "-h" {
                 return Ok(None);
+            }
+            if name == "--rate" {
+                is_rate = true;
+                profile = DeepProfile {
+                    depth: 0,
+                    workers: 1,
+                    deaths_max: 0,
+                    goes_on: false,
+                    distinct_max: u64::MAX,
+                    time: Duration::from_secs(20),
+                    ..DeepProfile::default()
+                };
+                continue;
             }
             let mut value = || args.next().ok_or_else(|| format!("{name} needs a value"));
             match name.as_str() {
@@ -75,7 +96,11 @@ impl Arguments {
                 _ => return Err(format!("there is no option {name}")),
             }
         }
-        Ok(Some(Self { profile, files }))
+        Ok(Some(Self {
+            profile,
+            files,
+            is_rate,
+        }))
     }
 }
 
@@ -199,7 +224,11 @@ fn cannot(why: &str) -> ExitCode {
 }
 
 fn main() -> ExitCode {
-    let Arguments { profile, files } = match Arguments::parse(env::args_os().skip(1)) {
+    let Arguments {
+        profile,
+        files,
+        is_rate,
+    } = match Arguments::parse(env::args_os().skip(1)) {
         Ok(Some(arguments)) => arguments,
         Ok(None) => {
             println!("{USAGE}");
@@ -219,14 +248,44 @@ fn main() -> ExitCode {
     if let Some(why) = &account.write_error {
         return cannot(why);
     }
-    run(&profile, account)
+    run(&profile, account, is_rate)
 }
 
-fn run(profile: &DeepProfile, account: Account) -> ExitCode {
+/// The time for which processors worked for this process, as Linux tells it; `None` elsewhere.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the standard library does not tell the time of processors"
+)]
+fn processor_time() -> Option<Duration> {
+    // Hundredths of a second, in user and in kernel mode; the name before them may hold anything but a bracket.
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (next()? + next()?)))
+}
+
+fn rate(totals: &DeepTotals, profile: &DeepProfile, processor: Option<Duration>) -> String {
+    let per_second = |time: Duration| totals.distinct as f64 / time.as_secs_f64().max(1e-9);
+    let processor = processor.map_or_else(
+        || "unknown here".to_owned(),
+        |time| format!("{:.0}", per_second(time)),
+    );
+    format!(
+        "{} distinct images of crashes of workloads of {} operations built, recovered and verified by {} thread(s): \
+         {:.0} a second, {processor} a second of processor time",
+        totals.distinct,
+        profile.operations_len,
+        profile.workers,
+        per_second(totals.elapsed),
+    )
+}
+
+fn run(profile: &DeepProfile, account: Account, is_rate: bool) -> ExitCode {
+    let processor_before = processor_time();
     let account = Arc::new(Mutex::new(account));
     let live = Arc::new(LiveLine::stderr());
     let (watched, watching) = (Arc::clone(&account), Arc::clone(&live));
-    profile.run(
+    let totals = profile.run(
         move |progress| {
             watching.show(&progress_line(progress), progress.elapsed);
             lock(&watched).progress(progress);
@@ -241,5 +300,17 @@ fn run(profile: &DeepProfile, account: Account) -> ExitCode {
         },
     );
     live.clear();
-    lock(&account).end()
+    let code = lock(&account).end();
+    if is_rate {
+        let processor = processor_time().zip(processor_before);
+        println!(
+            "{}",
+            rate(
+                &totals,
+                profile,
+                processor.map(|(end, begin)| end.saturating_sub(begin))
+            )
+        );
+    }
+    code
 }

@@ -181,6 +181,8 @@ fn totals(json: &mut Json, totals: &Totals) {
     json.key("seconds").seconds(totals.elapsed);
     json.key("per_second")
         .push(format_args!("{:.1}", totals.per_second()));
+    json.key("distinct_per_second_and_thread")
+        .push(format_args!("{:.1}", totals.distinct_per_second_and_thread()));
     json.key("left_out")
         .object(|json| left_out(json, &totals.left_out));
 }

@@ -146,6 +146,8 @@ struct Totals {
     findings: u64,
     left_out: LeftOut,
     elapsed: Duration,
+    /// The time of all threads that recovered.
+    threads_elapsed: Duration,
 }
 
 impl Totals {
@@ -160,6 +162,7 @@ impl Totals {
         self.deaths += sweep.deaths;
         self.findings += sweep.findings_len;
         self.elapsed += sweep.elapsed;
+        self.threads_elapsed += sweep.elapsed * sweep.workers as u32;
         let (sum, more) = (&mut self.left_out, &sweep.left_out);
         sum.images = sum.images.saturating_add(more.images);
         sum.nested_images = sum.nested_images.saturating_add(more.nested_images);
@@ -171,6 +174,11 @@ impl Totals {
     /// Recoveries each second.
     fn per_second(&self) -> f64 {
         self.recoveries as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Distinct images recovered each second by each thread.
+    fn distinct_per_second_and_thread(&self) -> f64 {
+        self.distinct as f64 / self.threads_elapsed.as_secs_f64().max(1e-9)
     }
 }
 

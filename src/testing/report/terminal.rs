@@ -98,11 +98,11 @@ fn line(f: &mut fmt::Formatter<'_>, name: &str, counts: &Counts) -> fmt::Result 
 }
 
 /// What was done, in sentences.
-pub(super) fn sentence(totals: &Totals, sweeps_len: usize) -> [String; 3] {
+pub(super) fn sentence(totals: &Totals, sweeps_len: usize) -> [String; 4] {
     let sum = |count: u64| grouped(count);
     [
         format!(
-            "{} of {} with {} sites in {}: {} recoveries a second.",
+            "{} of {} with {} sites in {}.",
             super::text::counted(sweeps_len as u64, "sweep", "sweeps"),
             super::text::counted(
                 totals.acknowledged,
@@ -111,7 +111,11 @@ pub(super) fn sentence(totals: &Totals, sweeps_len: usize) -> [String; 3] {
             ),
             sum(totals.sites),
             duration(totals.elapsed),
+        ),
+        format!(
+            "{} recoveries a second, {} distinct images a second and thread.",
             rate(totals.per_second()),
+            rate(totals.distinct_per_second_and_thread()),
         ),
         format!(
             "{} images, {} of them distinct within their sweep, {} recoveries, {} findings.",

@@ -29,6 +29,10 @@ pub struct DeepProfile {
     pub images_max: usize,
     /// The same in recoveries.
     pub nested_images_max: usize,
+    /// At how many sides of disk operations the device dies under each running workload.
+    pub deaths_max: usize,
+    /// Whether each recovered disk is gone on with.
+    pub goes_on: bool,
 }
 
 impl Default for DeepProfile {
@@ -42,6 +46,8 @@ impl Default for DeepProfile {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             images_max: 512,
             nested_images_max: 32,
+            deaths_max: 64,
+            goes_on: true,
         }
     }
 }
@@ -66,11 +72,18 @@ pub struct DeepTotals {
     pub findings_len: u64,
     /// Failing cases.
     pub findings: Vec<Finding>,
+    /// How many threads recovered.
+    pub workers: usize,
     /// Time since the beginning.
     pub elapsed: Duration,
 }
 
 impl DeepTotals {
+    /// Distinct images recovered each second by each thread.
+    pub fn distinct_per_second_and_thread(&self) -> f64 {
+        self.distinct as f64 / (self.elapsed.as_secs_f64() * self.workers as f64).max(1e-9)
+    }
+
     fn add(&mut self, report: &SweepReport) {
         self.sweeps += 1;
         self.sites += report.sites.len() as u64;
@@ -88,14 +101,15 @@ impl fmt::Display for DeepTotals {
         let seconds = self.elapsed.as_secs_f64().max(1e-9);
         write!(
             f,
-            "{} sweeps, {} sites, {} cases judged ({:.0}/s), {} distinct images recovered ({:.0}/s), {} crashes in \
-             recoveries, {} findings, {seconds:.0} s",
+            "{} sweeps, {} sites, {} cases judged ({:.0}/s), {} distinct images recovered ({:.0}/s on each of {} \
+             threads), {} crashes in recoveries, {} findings, {seconds:.0} s",
             self.sweeps,
             self.sites,
             self.images,
             self.images as f64 / seconds,
             self.distinct,
-            self.distinct as f64 / seconds,
+            self.distinct_per_second_and_thread(),
+            self.workers,
             self.nested,
             self.findings_len,
         )
@@ -116,7 +130,10 @@ impl DeepProfile {
             Durability::OperatingSystem,
         ];
         let started = now();
-        let mut totals = DeepTotals::default();
+        let mut totals = DeepTotals {
+            workers: self.workers,
+            ..DeepTotals::default()
+        };
         for (seed, durability) in (self.first_seed..).zip(POLICIES.into_iter().cycle()) {
             totals.elapsed = now().duration_since(started);
             let time_left = self.time.saturating_sub(totals.elapsed);
@@ -131,6 +148,8 @@ impl DeepProfile {
                 .images_max(self.images_max)
                 .nested_images_max(self.nested_images_max)
                 .nested_max(usize::MAX)
+                .deaths_max(self.deaths_max)
+                .go_on(self.goes_on)
                 .distinct_max(self.distinct_max - totals.distinct)
                 .workers(self.workers)
                 .seed(seed)

@@ -180,6 +180,7 @@ impl<'a> Driver<'a> {
     pub fn apply(&mut self, operation: &Operation) -> Result<Option<u64>, Error> {
         let was_gone = self.disk.is_gone();
         let refused = self.refused_durable_len();
+        let last_sequence = self.db.last_sequence();
         let id = self.journal.learn(|known, operations| {
             known.operation = Some(operations.len());
             operations.push(operation.clone());
@@ -196,7 +197,7 @@ impl<'a> Driver<'a> {
             known.oracle.note_durable(durable_sequence);
         });
         if result.is_ok() {
-            self.check_durable(operation);
+            self.check_durable(operation, self.db.last_sequence() > last_sequence);
             if self.refused_durable_len() > refused || (was_gone && operation.is_frame()) {
                 let message = format_args!("{operation} returned Ok");
                 self.journal.fail(FailureKind::AcknowledgedAfterDeath, message);
@@ -227,12 +228,15 @@ impl<'a> Driver<'a> {
         refused.iter().filter(|call| call.kind.is_durable()).count()
     }
 
-    /// What `operation`, which was acknowledged, promises to be durable must be.
-    fn check_durable(&self, operation: &Operation) {
+    /// What `operation`, which was acknowledged, promises to be durable must be. A checkpoint that finds nothing new, and
+    /// so takes no number, promises nothing.
+    fn check_durable(&self, operation: &Operation, took_a_number: bool) {
         let every = self.durability == Durability::EverySynced;
-        let log = (every && operation.is_frame()) || *operation == Operation::Sync;
+        let is_sync = *operation == Operation::Sync;
+        let log = (every && operation.is_frame()) || is_sync;
         let store = (every && operation.is_collection_change())
-            || matches!(operation, Operation::Sync | Operation::Checkpoint);
+            || is_sync
+            || (*operation == Operation::Checkpoint && took_a_number);
         self.check_promised(&operation.to_string(), log, store);
     }
 

@@ -181,7 +181,7 @@ impl Explorer<'_> {
         let verdict = self.judge(&outcome, case, expected, tally);
         if let (Ok(state), Some(verdict)) = (&outcome, verdict) {
             let recording = goes_inside.then(|| disk.recording());
-            if self.shared.goes_on_first(hash_of(&disk)) {
+            if self.shared.limits.goes_on && self.shared.goes_on_first(hash_of(&disk)) {
                 Counters::add(&counters.gone_on);
                 let oracle = self.run.known[case.known].oracle.clone();
                 if let Err(failure) = go_on(self.setup, &disk, &state.state, oracle, &verdict) {

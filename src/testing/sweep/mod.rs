@@ -189,6 +189,13 @@ impl CrashSweep {
         self
     }
 
+    /// Whether each recovered disk, once, is opened again, written to, closed and reopened. Default yes.
+    #[must_use]
+    pub fn go_on(mut self, goes_on: bool) -> Self {
+        self.limits.goes_on = goes_on;
+        self
+    }
+
     /// How many distinct images there are at most. Default: no bound.
     #[must_use]
     pub fn distinct_max(mut self, images: u64) -> Self {

@@ -218,6 +218,8 @@ pub struct SweepReport {
     pub findings_len: u64,
     /// How long it took.
     pub elapsed: Duration,
+    /// How many threads recovered.
+    pub workers: usize,
     /// What random choices were drawn from.
     pub seed: u64,
 }

@@ -116,6 +116,7 @@ impl Running {
             findings: Vec::new(),
             findings_len: get(&counters.findings),
             elapsed: now().duration_since(self.shared.started),
+            workers: self.shared.limits.workers,
             seed: self.shared.limits.seed,
         }
     }

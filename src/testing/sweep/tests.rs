@@ -48,6 +48,18 @@ fn every_policy_keeps_its_promise() {
     }
 }
 
+/// A checkpoint with nothing to write was taken to promise the storage, where a collection was not flushed yet: a finding
+/// that was none.
+#[test]
+fn a_checkpoint_that_finds_nothing_new_promises_nothing() {
+    let name = || b"a".to_vec();
+    let operations = vec![Operation::CreateCollection(name()), Operation::Checkpoint];
+    let report = CrashSweep::of(Workload { operations })
+        .durability(Durability::OperatingSystem)
+        .run();
+    report.expect_clean();
+}
+
 #[test]
 fn ways_to_die_agree() {
     let test = concat!(module_path!(), "::ways_to_die_agree");
