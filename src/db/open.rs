@@ -16,7 +16,7 @@ use super::report::RecoveryReport;
 use crate::fs::{FileAccess, FileLock};
 use crate::poison::Poison;
 use crate::signals::checkpoint::{Checkpointer, record, restore};
-use crate::signals::ledger::replay::{self, Replayed};
+use crate::signals::ledger::replay::Replay;
 use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::storage::{StorageEngine, WriteBatch, keys};
 use crate::wal::appender::sync_dir;
@@ -87,11 +87,11 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
 
     let mut state = LedgerState::new(&options.schema)?;
     let covered = restore::load(&mut state, storage)?;
-    let mut replayed = Replayed::default();
-    let signals_len = options.schema.signals().len();
-    let recovered = recovery::read(&log_options, covered, |frame| {
-        replay::apply(&state, signals_len, covered.sequence, frame, &mut replayed)
-    })?;
+    let mut replay = Replay::new(&state, options.schema.signals().len(), covered.sequence);
+    let recovered = recovery::read(&log_options, covered, |frame| replay.apply(frame))?;
+    let replayed = replay
+        .finish()
+        .map_err(|what| Error::corrupt(&log_options.dir, 0, Some(recovered.last_sequence), what))?;
     let collections = Collections::load(storage, options.durability)?;
     let report = RecoveryReport {
         created,

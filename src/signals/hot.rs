@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use super::{allocated_bytes, reserve_slots};
-use crate::decay::{HalfLife, scale_pow2};
+use super::cells::Cells;
+use crate::decay::{HalfLife, Moment, scale_pow2};
 
 /// The decayed scores of the slots of one signal in one shard.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct HotTier {
     half_lives: Arc<[HalfLife]>,
     /// For each slot its newest event time and then its stored scores, as bits: side by side, an event costs one cache
     /// miss instead of two or three.
-    cells: Vec<u64>,
+    cells: Cells<u64>,
 }
 
 /// The time of a slot without events.
@@ -52,32 +52,26 @@ impl HotTier {
     pub(crate) fn new(half_lives: Arc<[HalfLife]>) -> Self {
         assert!(!half_lives.is_empty());
         Self {
+            cells: Cells::new(cells_len(&half_lives)),
             half_lives,
-            cells: Vec::new(),
         }
     }
 
     /// Adds `additional_len` slots without events.
     pub(crate) fn grow(&mut self, additional_len: usize) {
-        let len = cells_len(&self.half_lives);
-        let first_cell = self.cells.len();
-        self.reserve(additional_len);
-        self.cells
-            .resize(first_cell + additional_len * len, 0.0_f64.to_bits());
-        for cells in self.cells[first_cell..].chunks_exact_mut(len) {
-            cells[0] = TIME_NONE as u64;
+        for _ in 0..additional_len {
+            self.cells.push_row(0.0_f64.to_bits())[0] = TIME_NONE as u64;
         }
     }
 
-    /// Makes room for as many more slots.
+    /// Makes room for as many more slots, but not beyond the page of the next one.
     pub(super) fn reserve(&mut self, additional_len: usize) {
-        reserve_slots(&mut self.cells, additional_len, cells_len(&self.half_lives));
+        self.cells.reserve(additional_len);
     }
 
     /// Forgets the events of `slot`.
     pub(crate) fn clear(&mut self, slot: usize) {
-        let len = cells_len(&self.half_lives);
-        let cells = &mut self.cells[slot * len..][..len];
+        let cells = self.cells.row_mut(slot);
         cells.fill(0.0_f64.to_bits());
         cells[0] = TIME_NONE as u64;
     }
@@ -87,8 +81,7 @@ impl HotTier {
     pub(crate) fn on_signal(&mut self, slot: usize, weight: f64, at_ms: i64) {
         debug_assert!(weight.abs() <= crate::limits::WEIGHT_ABS_MAX);
         let half_lives = &*self.half_lives;
-        let cells = &mut self.cells[slot * cells_len(half_lives)..][..cells_len(half_lives)];
-        let (time, decay_scores) = cells.split_at_mut(1);
+        let (time, decay_scores) = self.cells.row_mut(slot).split_at_mut(1);
         let time_ms = time[0] as i64;
 
         add(&mut decay_scores[0], half_lives[0], time_ms, weight, at_ms);
@@ -103,7 +96,7 @@ impl HotTier {
     /// The score of `slot` for one half-life, decayed to `now_ms`, or to its newest event if that is later.
     pub(crate) fn score(&self, slot: usize, half_life_index: usize, now_ms: i64) -> f64 {
         let half_life = &self.half_lives[half_life_index];
-        let cells = self.raw(slot, 1);
+        let cells = self.row(slot);
         let stored = f64::from_bits(cells[1 + half_life_index]);
         let time_ms = cells[0] as i64;
         let (period, growth) = half_life.split(now_ms.max(time_ms));
@@ -111,25 +104,34 @@ impl HotTier {
         scale_pow2(stored, -halvings) / growth
     }
 
-    /// The newest event time of `slot`.
-    pub(crate) fn time_ms(&self, slot: usize) -> i64 {
-        self.raw(slot, 1)[0] as i64
+    /// Reads a word of `slot`, for the sake of its cache line.
+    #[inline]
+    pub(super) fn touch(&self, slot: usize) -> u64 {
+        self.row(slot)[0]
     }
 
-    /// The cells of consecutive slots.
-    pub(super) fn raw(&self, first_slot: usize, slots_len: usize) -> &[u64] {
-        let len = cells_len(&self.half_lives);
-        &self.cells[first_slot * len..][..slots_len * len]
+    /// The newest event time of `slot`.
+    pub(crate) fn time_ms(&self, slot: usize) -> i64 {
+        self.row(slot)[0] as i64
+    }
+
+    /// The cells of a slot.
+    pub(super) fn row(&self, slot: usize) -> &[u64] {
+        self.cells.row(slot)
     }
 
     /// The cells of a slot, to be filled.
-    pub(super) fn raw_mut(&mut self, slot: usize) -> &mut [u64] {
-        let len = cells_len(&self.half_lives);
-        &mut self.cells[slot * len..][..len]
+    pub(super) fn row_mut(&mut self, slot: usize) -> &mut [u64] {
+        self.cells.row_mut(slot)
+    }
+
+    /// The cells of the slots of a page.
+    pub(super) fn page(&self, page: usize) -> &[u64] {
+        self.cells.page(page)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        allocated_bytes(&self.cells)
+        self.cells.heap_bytes()
     }
 }
 
@@ -137,11 +139,25 @@ impl HotTier {
 /// of both periods. What lies in the earlier period is halved once for each period between them, which is exact.
 #[inline]
 fn add(score: &mut u64, half_life: HalfLife, time_ms: i64, weight: f64, at_ms: i64) {
-    let (period, growth) = half_life.split(at_ms);
-    let ahead = period.saturating_sub(half_life.period(time_ms));
-    let kept = scale_pow2(f64::from_bits(*score), ahead.saturating_neg().min(0));
-    let added = scale_pow2(weight * growth, ahead.min(0));
-    *score = (kept + added).to_bits();
+    let Moment {
+        period,
+        first_ms,
+        last_ms,
+        growth,
+    } = half_life.moment(at_ms);
+    let stored = f64::from_bits(*score);
+    let added = weight * growth;
+    let sum = if (first_ms..=last_ms).contains(&time_ms) {
+        // The same period, as for most events: nothing is halved.
+        stored + added
+    } else if *score == 0 && time_ms <= at_ms {
+        // The first event of a slot: there is nothing to halve.
+        added
+    } else {
+        let ahead = period.saturating_sub(half_life.period(time_ms));
+        scale_pow2(stored, ahead.saturating_neg().min(0)) + scale_pow2(added, ahead.min(0))
+    };
+    *score = sum.to_bits();
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use super::{allocated_bytes, reserve_slots};
+use super::cells::Cells;
 use crate::decay::Divisor;
 use crate::limits;
 
@@ -106,56 +106,42 @@ pub(super) fn cells_len(rings: &[Ring]) -> usize {
 #[derive(Debug)]
 pub(crate) struct WarmTier {
     rings: Arc<[Ring]>,
-    cells_len: usize,
     /// For each slot its rings, one after the other: side by side, an event costs few cache misses.
-    cells: Vec<u32>,
+    cells: Cells<u32>,
 }
 
 impl WarmTier {
     /// A tier without slots.
     pub(crate) fn new(rings: Arc<[Ring]>) -> Self {
         Self {
-            cells_len: cells_len(&rings),
+            cells: Cells::new(cells_len(&rings)),
             rings,
-            cells: Vec::new(),
         }
     }
 
     /// Adds `additional_len` slots without events.
     pub(crate) fn grow(&mut self, additional_len: usize) {
-        if self.rings.is_empty() {
-            return;
-        }
-        let first_cell = self.cells.len();
-        self.reserve(additional_len);
-        self.cells.resize(first_cell + additional_len * self.cells_len, 0);
-        for cells in self.cells[first_cell..].chunks_exact_mut(self.cells_len) {
-            for ring in &*self.rings {
-                set_newest(ring.read_mut(cells).0, ring.earliest);
-            }
+        for _ in 0..additional_len {
+            set_earliest(&self.rings, self.cells.push_row(0));
         }
     }
 
-    /// Makes room for as many more slots.
+    /// Makes room for as many more slots, but not beyond the page of the next one.
     pub(super) fn reserve(&mut self, additional_len: usize) {
-        if !self.rings.is_empty() {
-            reserve_slots(&mut self.cells, additional_len, self.cells_len);
-        }
+        self.cells.reserve(additional_len);
     }
 
     /// Forgets the events of `slot`.
     pub(crate) fn clear(&mut self, slot: usize) {
-        let cells = &mut self.cells[slot * self.cells_len..][..self.cells_len];
+        let cells = self.cells.row_mut(slot);
         cells.fill(0);
-        for ring in &*self.rings {
-            set_newest(ring.read_mut(cells).0, ring.earliest);
-        }
+        set_earliest(&self.rings, cells);
     }
 
     /// Counts an event at `at_ms` in every ring of `slot`, and returns how many rings it was too late for.
     #[inline]
     pub(crate) fn increment(&mut self, slot: usize, at_ms: i64) -> u32 {
-        let cells = &mut self.cells[slot * self.cells_len..][..self.cells_len];
+        let cells = self.cells.row_mut(slot);
         let mut late_len = 0;
         for ring in &*self.rings {
             let (newest_cells, counts) = ring.read_mut(cells);
@@ -174,11 +160,19 @@ impl WarmTier {
         late_len
     }
 
+    /// Reads a word of every cache line of `slot`.
+    #[inline]
+    pub(super) fn touch(&self, slot: usize) -> u32 {
+        const LINE_CELLS: usize = 64 / size_of::<u32>();
+        let every_line = self.row(slot).iter().step_by(LINE_CELLS);
+        every_line.fold(0, |touched, cell| touched ^ cell)
+    }
+
     /// How many events there were in the `buckets_len` buckets that end with the one of `now_ms`, at most as many as
     /// the ring has.
     pub(crate) fn count(&self, slot: usize, ring_index: usize, buckets_len: u32, now_ms: i64) -> u64 {
         let ring = &self.rings[ring_index];
-        let (newest, counts) = ring.read(self.raw(slot, 1));
+        let (newest, counts) = ring.read(self.row(slot));
         assert!(buckets_len as usize <= counts.len());
         let now = ring.bucket(now_ms);
         // Those of the window that the ring holds. Both ranges include their ends.
@@ -197,7 +191,7 @@ impl WarmTier {
     /// The buckets of a ring that are not empty, by number, ascending, and their counts.
     pub(crate) fn buckets(&self, slot: usize, ring_index: usize) -> Vec<(i64, u32)> {
         let ring = &self.rings[ring_index];
-        let (newest, counts) = ring.read(self.raw(slot, 1));
+        let (newest, counts) = ring.read(self.row(slot));
         let first = newest.saturating_sub(counts.len() as i64 - 1);
         let held_len = counts.iter().filter(|&&count| count != 0).count();
         let mut held = Vec::with_capacity(held_len);
@@ -212,18 +206,30 @@ impl WarmTier {
         held
     }
 
-    /// The cells of consecutive slots.
-    pub(super) fn raw(&self, first_slot: usize, slots_len: usize) -> &[u32] {
-        &self.cells[first_slot * self.cells_len..][..slots_len * self.cells_len]
+    /// The cells of a slot.
+    pub(super) fn row(&self, slot: usize) -> &[u32] {
+        self.cells.row(slot)
     }
 
     /// The cells of a slot, to be filled.
-    pub(super) fn raw_mut(&mut self, slot: usize) -> &mut [u32] {
-        &mut self.cells[slot * self.cells_len..][..self.cells_len]
+    pub(super) fn row_mut(&mut self, slot: usize) -> &mut [u32] {
+        self.cells.row_mut(slot)
+    }
+
+    /// The cells of the slots of a page.
+    pub(super) fn page(&self, page: usize) -> &[u32] {
+        self.cells.page(page)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        allocated_bytes(&self.cells)
+        self.cells.heap_bytes()
+    }
+}
+
+/// Puts every ring of a slot without counts at the beginning of time.
+fn set_earliest(rings: &[Ring], cells: &mut [u32]) {
+    for ring in rings {
+        set_newest(ring.read_mut(cells).0, ring.earliest);
     }
 }
 

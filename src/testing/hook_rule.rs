@@ -59,13 +59,13 @@ const PLACES: [Place; 11] = [
         "src/signals/ledger/core.rs",
         "record_signal",
     )
-    .between(".append(", "apply_signal("),
+    .between(".append(", "apply_signals("),
     Place::new(
         CrashPoint::WalPostAggregate,
         "src/signals/ledger/core.rs",
         "record_signal",
     )
-    .between("apply_signal(", "apply_cohorts("),
+    .between("apply_signals(", "apply_cohorts("),
     Place::new(
         CrashPoint::CheckpointPreFlush,
         "src/signals/checkpoint/mod.rs",

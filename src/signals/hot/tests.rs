@@ -210,7 +210,7 @@ fn a_score_at_its_limit_is_finite() {
     let most = WEIGHT_ABS_MAX * 2.0 * 2_f64.powi(64);
     let full = 2;
     tier.grow(1);
-    tier.raw_mut(full).copy_from_slice(&[HOUR_MS - 1, most.to_bits()]);
+    tier.row_mut(full).copy_from_slice(&[HOUR_MS - 1, most.to_bits()]);
     for at_ms in [0, HOUR_MS as i64 - 1, i64::MIN, i64::MAX] {
         tier.on_signal(full, WEIGHT_ABS_MAX, at_ms);
         assert!(tier.score(full, 0, at_ms).is_finite());
@@ -226,9 +226,9 @@ fn slots_do_not_share_scores_and_a_cleared_one_is_as_new() {
             at_ms: NOW_MS,
         }],
     );
-    assert_eq!(tier.raw(0, 1), self::tier(&HALF_LIVES_MS).raw(0, 1));
+    assert_eq!(tier.row(0), self::tier(&HALF_LIVES_MS).row(0));
     tier.clear(1);
-    assert_eq!(tier.raw(0, 2), self::tier(&HALF_LIVES_MS).raw(0, 2));
+    assert_eq!(tier.page(0), self::tier(&HALF_LIVES_MS).page(0));
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn the_stored_bits_are_the_same_on_every_platform() {
         0x3ff6_0af6_0f4a_6240,
         0x3fff_2d59_d8bf_8020,
     ];
-    assert_eq!(tier.raw(1, 1), expected);
+    assert_eq!(tier.row(1), expected);
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn the_crash_point_is_crossed_once_per_event_with_the_first_score_updated_and_no
         let crashed = run_with_crash(&injector, || (0..4).for_each(|_| tier.on_signal(1, 1.0, 0)));
         assert_eq!(crashed, Err(CrashPoint::SignalAggregationUpdate));
         assert_eq!(injector.crossing_count(), 4);
-        let scores: Vec<f64> = tier.raw(1, 1)[1..]
+        let scores: Vec<f64> = tier.row(1)[1..]
             .iter()
             .map(|&bits| f64::from_bits(bits))
             .collect();

@@ -10,16 +10,25 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use super::state::LedgerState;
+use super::state::{LedgerState, Positive};
 use crate::poison::{Memory, Poison};
+use crate::signals::states::Change;
 use crate::wal::payload::{Forget, encode_events, encode_forget};
 use crate::wal::{FrameBuffer, FrameKind, Log};
-use crate::{Durability, Error, SignalEvent};
+use crate::{Durability, EntityId, Error, SignalEvent};
 
 /// Buffers kept for later calls; more threads than this at a time allocate one each.
 const SPARE_BUFFERS_MAX: usize = 16;
-/// A buffer that has grown beyond this is not kept.
-const SPARE_BUFFER_BYTES_MAX: usize = 1 << 20;
+/// Buffers whose frame has grown beyond this are not kept; the others are at most a few times as large.
+const SPARE_FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// What a call needs room for, used again by later calls.
+#[derive(Debug, Default)]
+struct Buffers {
+    frame: FrameBuffer,
+    changes: Vec<Change<EntityId>>,
+    positives: Vec<Positive>,
+}
 
 /// The log and the aggregates fed from it.
 #[derive(Debug)]
@@ -32,7 +41,7 @@ pub(crate) struct SignalLedger {
     gate: RwLock<()>,
     /// Set under the exclusive gate, so that nothing is appended after the log's orderly end.
     closed: AtomicBool,
-    buffers: Mutex<Vec<FrameBuffer>>,
+    spare: Mutex<Vec<Buffers>>,
 }
 
 impl SignalLedger {
@@ -44,7 +53,7 @@ impl SignalLedger {
             durability,
             gate: RwLock::new(()),
             closed: AtomicBool::new(false),
-            buffers: Mutex::new(Vec::new()),
+            spare: Mutex::new(Vec::new()),
         }
     }
 
@@ -53,26 +62,31 @@ impl SignalLedger {
     /// # Errors
     /// `Poisoned`; wrapped in `AfterAppend` once the frame may be in the log.
     pub(crate) fn record_signal(&self, events: &[SignalEvent<'_>]) -> Result<u64, Error> {
-        let mut frame = self.take_buffer();
+        let mut buffers = self.take_buffers();
+        let Buffers {
+            frame,
+            changes,
+            positives,
+        } = &mut buffers;
         encode_events(events, frame.begin());
         frame.finish(FrameKind::Events);
-        let positives = self.state.positives_of(events);
+        changes.clear();
+        changes.extend(events.iter().map(Change::from));
+        positives.clear();
+        positives.extend(self.state.positives_of(events));
         let sequence = {
             let _shared = self.enter()?;
             let _unwinding = self.poison.on_unwind("apply", Memory::Half);
             let sequence = self
                 .log
-                .append(&mut frame, |_| self.state.enqueue_positives(&positives))?;
+                .append(frame, |_| self.state.enqueue_positives(positives))?;
 
             #[cfg(any(test, feature = "test-utils"))]
             crate::testing::check_crash_point(crate::testing::CrashPoint::WalPreAggregate);
 
-            for event in events {
-                let applied = self
-                    .state
-                    .apply_signal(event.entity, event.signal, event.weight, event.at_ms);
-                applied.map_err(|error| self.failed_apply(sequence, error))?;
-            }
+            self.state
+                .apply_signals(changes)
+                .map_err(|error| self.failed_apply(sequence, error))?;
 
             #[cfg(any(test, feature = "test-utils"))]
             crate::testing::check_crash_point(crate::testing::CrashPoint::WalPostAggregate);
@@ -86,7 +100,7 @@ impl SignalLedger {
             }
             sequence
         };
-        self.keep_buffer(frame);
+        self.keep_buffers(buffers);
         self.acknowledge(sequence)?;
         Ok(sequence)
     }
@@ -178,18 +192,18 @@ impl SignalLedger {
         }
     }
 
-    fn take_buffer(&self) -> FrameBuffer {
-        self.buffers
+    fn take_buffers(&self) -> Buffers {
+        self.spare
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop()
             .unwrap_or_default()
     }
 
-    fn keep_buffer(&self, buffer: FrameBuffer) {
-        let mut spare = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE_BUFFERS_MAX && buffer.len() <= SPARE_BUFFER_BYTES_MAX {
-            spare.push(buffer);
+    fn keep_buffers(&self, buffers: Buffers) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_BUFFERS_MAX && buffers.frame.len() <= SPARE_FRAME_BYTES_MAX {
+            spare.push(buffers);
         }
     }
 }

@@ -1,13 +1,20 @@
 //! Replay: applying what the log holds beyond the checkpoint, each frame once, in log order.
 //!
-//! It comes through the same functions as recording. A crash during replay changes nothing on disk.
+//! It comes through the same functions as recording. Changes of the hot and warm tier, which commute, are put together
+//! across frames, so that their cache misses overlap however small the frames are. A crash during replay changes nothing
+//! on disk.
 
 use super::state::{LedgerState, Positive};
+use crate::EntityId;
+use crate::signals::states::Change;
 use crate::wal::FrameKind;
 use crate::wal::payload::{Events, decode_checkpoint, decode_forget};
 use crate::wal::recovery::Frame;
 
 const PANICKED: &str = "an aggregate refused a replayed event";
+
+/// Changes are applied once there are this many.
+const CHANGES_MIN: usize = 1024;
 
 /// What replay did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,56 +24,103 @@ pub(crate) struct Replayed {
     pub(crate) events: u64,
 }
 
-/// Applies `frame`, which lies beyond the checkpoint that covers `covered`, to `state`.
-///
-/// # Errors
-/// What is wrong with the frame.
-pub(crate) fn apply(
-    state: &LedgerState,
+/// A replay on its way.
+#[derive(Debug)]
+pub(crate) struct Replay<'a> {
+    state: &'a LedgerState,
     signals_len: usize,
+    /// What the checkpoint covers.
     covered: u64,
-    frame: Frame<'_>,
-    replayed: &mut Replayed,
-) -> Result<(), &'static str> {
-    match frame.kind {
-        FrameKind::Events => {
-            replayed.frames += 1;
-            let events = Events::decode(frame.payload, signals_len)?;
-            replayed.events += u64::from(events.left());
-            apply_events(state, events)
-        }
-        FrameKind::Forget => {
-            replayed.frames += 1;
-            state.forget(decode_forget(frame.payload)?).map_err(|_| PANICKED)
-        }
-        FrameKind::Checkpoint => {
-            // The marker was written after its checkpoint had been flushed.
-            if decode_checkpoint(frame.payload)? > covered {
-                return Err("storage is behind the checkpoint that this marker confirms");
-            }
-            Ok(())
-        }
-        FrameKind::Close => Ok(()),
-    }
+    replayed: Replayed,
+    /// What is not in the hot and warm tier yet.
+    changes: Vec<Change<EntityId>>,
+    /// Empty between frames.
+    positives: Vec<Positive>,
 }
 
-fn apply_events(state: &LedgerState, events: Events<'_>) -> Result<(), &'static str> {
-    let mut positives: Vec<Positive> = Vec::new();
-    for event in events {
-        let event = event?;
-        state
-            .apply_signal(event.entity, event.signal, event.weight, event.at_ms)
-            .map_err(|_| PANICKED)?;
-        for cohort in event.cohorts() {
-            state
-                .apply_cohort(cohort, event.entity, event.signal, event.weight, event.at_ms)
-                .map_err(|_| PANICKED)?;
+impl<'a> Replay<'a> {
+    /// A replay into `state`, which holds a checkpoint that covers `covered`, for a schema of `signals_len` signals.
+    pub(crate) fn new(state: &'a LedgerState, signals_len: usize, covered: u64) -> Self {
+        Self {
+            state,
+            signals_len,
+            covered,
+            replayed: Replayed::default(),
+            changes: Vec::new(),
+            positives: Vec::new(),
         }
-        positives.extend(state.positive(event.entity, event.signal, event.user, event.weight, event.at_ms));
     }
-    if !positives.is_empty() {
-        state.enqueue_positives(&positives);
-        state.apply_positives().map_err(|_| PANICKED)?;
+
+    /// Applies the next `frame`, which lies beyond the checkpoint; wholly once [`finish`](Self::finish) returned.
+    ///
+    /// # Errors
+    /// What is wrong with the frame.
+    pub(crate) fn apply(&mut self, frame: Frame<'_>) -> Result<(), &'static str> {
+        match frame.kind {
+            FrameKind::Events => {
+                self.replayed.frames += 1;
+                let events = Events::decode(frame.payload, self.signals_len)?;
+                self.replayed.events += u64::from(events.left());
+                self.apply_events(events)
+            }
+            FrameKind::Forget => {
+                self.replayed.frames += 1;
+                self.apply_changes()?;
+                let forget = decode_forget(frame.payload)?;
+                self.state.forget(forget).map_err(|_| PANICKED)
+            }
+            FrameKind::Checkpoint => {
+                // The marker was written after its checkpoint had been flushed.
+                if decode_checkpoint(frame.payload)? > self.covered {
+                    return Err("storage is behind the checkpoint that this marker confirms");
+                }
+                Ok(())
+            }
+            FrameKind::Close => Ok(()),
+        }
     }
-    Ok(())
+
+    /// Applies what is left of the last frames, and tells what was replayed.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub(crate) fn finish(mut self) -> Result<Replayed, &'static str> {
+        self.apply_changes()?;
+        Ok(self.replayed)
+    }
+
+    fn apply_events(&mut self, events: Events<'_>) -> Result<(), &'static str> {
+        let state = self.state;
+        for event in events {
+            let event = event?;
+            self.changes.push(Change {
+                key: event.entity,
+                signal: event.signal,
+                weight: event.weight,
+                at_ms: event.at_ms,
+            });
+            for cohort in event.cohorts() {
+                state
+                    .apply_cohort(cohort, event.entity, event.signal, event.weight, event.at_ms)
+                    .map_err(|_| PANICKED)?;
+            }
+            let positive = state.positive(event.entity, event.signal, event.user, event.weight, event.at_ms);
+            self.positives.extend(positive);
+        }
+        if !self.positives.is_empty() {
+            state.enqueue_positives(&self.positives);
+            self.positives.clear();
+            state.apply_positives().map_err(|_| PANICKED)?;
+        }
+        if self.changes.len() >= CHANGES_MIN {
+            self.apply_changes()?;
+        }
+        Ok(())
+    }
+
+    fn apply_changes(&mut self) -> Result<(), &'static str> {
+        let applied = self.state.apply_signals(&self.changes);
+        self.changes.clear();
+        applied.map_err(|_| PANICKED)
+    }
 }

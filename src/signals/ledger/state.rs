@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::cohort::CohortSignalLedger;
 use crate::entities::CoEngagementIndex;
-use crate::signals::states::{SignalShape, StateTable};
+use crate::signals::states::{Change, SignalShape, Slot, StateTable};
 use crate::wal::payload::Forget;
 use crate::{CohortId, EntityId, Error, Schema, SignalEvent, SignalId, UserId};
 
@@ -62,18 +62,14 @@ impl LedgerState {
         })
     }
 
-    /// Applies one event to the hot and warm tier.
-    pub(crate) fn apply_signal(
-        &self,
-        entity: EntityId,
-        signal: SignalId,
-        weight: f64,
-        at_ms: i64,
-    ) -> Result<(), Error> {
-        let late = self.signals.with_slot(entity, signal, |slot| {
-            slot.hot.on_signal(slot.slot, weight, at_ms);
-            slot.warm.increment(slot.slot, at_ms)
-        })?;
+    /// Applies the events of one call to the hot and warm tier.
+    pub(crate) fn apply_signals(&self, changes: &[Change<EntityId>]) -> Result<(), Error> {
+        let mut late = 0;
+        self.signals
+            .with_slots(changes, |Slot { hot, warm, slot }, change| {
+                hot.on_signal(slot, change.weight, change.at_ms);
+                late += warm.increment(slot, change.at_ms);
+            })?;
         self.count_late(late);
         Ok(())
     }
@@ -113,15 +109,18 @@ impl LedgerState {
     }
 
     /// The positive events among `events`, in order.
-    pub(crate) fn positives_of(&self, events: &[SignalEvent<'_>]) -> Vec<Positive> {
+    pub(crate) fn positives_of(&self, events: &[SignalEvent<'_>]) -> impl Iterator<Item = Positive> {
         let positive = |event: &SignalEvent<'_>| {
             self.positive(event.entity, event.signal, event.user, event.weight, event.at_ms)
         };
-        events.iter().filter_map(positive).collect()
+        events.iter().filter_map(positive)
     }
 
     /// Queues positive events. To be called in log order.
     pub(crate) fn enqueue_positives(&self, positives: &[Positive]) {
+        if positives.is_empty() {
+            return;
+        }
         // Nothing panics between two changes of the queue; the ledger's poison speaks for what happens elsewhere.
         let mut queue = self
             .positives

@@ -39,7 +39,7 @@ impl StateKey for EntityId {
 }
 
 /// The number of shards, a power of two. Part of the on-disk format.
-pub(crate) const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 16;
 
 const _: () = assert!(SHARDS.is_power_of_two());
 
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn the_shard_of_an_entity_never_changes() {
         let shards = [0, 1, 2, 1000, u64::MAX].map(|id| shard_of(EntityId(id)));
-        assert_eq!(shards, [10, 49, 27, 58, 49]);
+        assert_eq!(shards, [10, 1, 11, 10, 1]);
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
             let mut lens = [0_usize; SHARDS];
             let mut low = BTreeSet::new();
             let mut high = BTreeSet::new();
-            for entity in (0..1 << 16).map(|i| EntityId(id(i))) {
+            for entity in (0..1 << 14).map(|i| EntityId(id(i))) {
                 let shard = shard_of(entity);
                 lens[shard] += 1;
                 if shard == 7 {

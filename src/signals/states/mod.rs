@@ -17,23 +17,24 @@
 //! In memory only. A crash leaves what the last checkpoint stored; pages taken but not stored are lost with the rest.
 
 mod copies;
+mod group;
 mod key;
 mod page;
 mod shard;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use self::group::{ByShard, GROUPED_MAX};
 use self::shard::{Shard, SignalStates};
+use super::cells::PAGE_SLOTS;
 use super::hot::{self, HotTier};
 use super::warm::{self, Ring, WarmTier};
 use crate::decay::HalfLife;
 use crate::{EntityId, Error, SignalId, limits};
 
 pub(crate) use self::copies::PageCopies;
+pub(crate) use self::group::Change;
 pub(crate) use self::key::{SHARDS, StateKey};
-
-/// The slots of a page. Part of the on-disk format.
-pub(crate) const PAGE_SLOTS: usize = 32;
 
 /// The most pages copied at a time under a shard's lock: at the default shape some 200 KB, a few ten microseconds.
 const TAKE_PAGES_MAX: usize = 32;
@@ -134,6 +135,55 @@ impl<K: StateKey> StateTable<K> {
             warm: &mut states.warm,
             slot,
         }))
+    }
+
+    /// As [`with_slot`](Self::with_slot) for each of `changes`, shard by shard: those of one shard in their order.
+    ///
+    /// # Errors
+    /// As there; the changes of some shards were made.
+    pub(crate) fn with_slots(
+        &self,
+        changes: &[Change<K>],
+        mut change: impl FnMut(Slot<'_>, &Change<K>),
+    ) -> Result<(), Error> {
+        if let [one] = changes {
+            return self.with_slot(one.key, one.signal, |slot| change(slot, one));
+        }
+        for changes in changes.chunks(GROUPED_MAX) {
+            for (shard, group) in ByShard::of(changes).groups() {
+                self.with_group(shard, changes, group, &mut change)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`with_slots`](Self::with_slots), for those of `changes` that `group` numbers, all of one shard.
+    fn with_group(
+        &self,
+        shard: usize,
+        changes: &[Change<K>],
+        group: &[u8],
+        change: &mut impl FnMut(Slot<'_>, &Change<K>),
+    ) -> Result<(), Error> {
+        let mut slots = [0_u32; GROUPED_MAX];
+        let mut shard = self.lock(shard)?;
+        for (slot, &i) in slots.iter_mut().zip(group) {
+            let Change { key, signal, .. } = changes[usize::from(i)];
+            let (_, found) = shard.slot_to_change(key, signal, self.shape(signal)?)?;
+            *slot = found as u32;
+        }
+        let numbered = || {
+            group
+                .iter()
+                .zip(&slots)
+                .map(|(&i, &slot)| (&changes[usize::from(i)], slot as usize))
+        };
+        let touched = numbered().fold(0, |touched, (one, slot)| touched ^ shard.touch(one.signal, slot));
+        std::hint::black_box(touched);
+        for (one, slot) in numbered() {
+            change(shard.slot_mut(one.signal, slot), one);
+        }
+        Ok(())
     }
 
     /// The score of `key` for one half-life, decayed to `now_ms`, or to its newest event if that is later. Zero without

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::copies::{PageCopies, PageSlices};
 use super::key::{KeyHash, StateKey};
-use super::{PAGE_SLOTS, Shape, page};
+use super::{PAGE_SLOTS, Shape, Slot, page};
 use crate::signals::hot::HotTier;
 use crate::signals::warm::WarmTier;
 use crate::signals::{allocated_bytes, reserve_slots};
@@ -87,6 +87,28 @@ impl<K: StateKey> Shard<K> {
             slot
         };
         Ok((states, slot))
+    }
+
+    /// Reads a word of every cache line of a slot that exists, so that all are on their way when the slot is changed.
+    #[inline]
+    pub(super) fn touch(&self, signal: SignalId, slot: usize) -> u64 {
+        let states = self.signal(signal);
+        states.map_or(0, |states| {
+            states.hot.touch(slot) ^ u64::from(states.warm.touch(slot))
+        })
+    }
+
+    /// A slot that [`slot_to_change`](Self::slot_to_change) gave before.
+    #[inline]
+    pub(super) fn slot_mut(&mut self, signal: SignalId, slot: usize) -> Slot<'_> {
+        let Some(states) = &mut self.signals[usize::from(signal.0)] else {
+            unreachable!("a slot that was given belongs to a signal with states")
+        };
+        Slot {
+            hot: &mut states.hot,
+            warm: &mut states.warm,
+            slot,
+        }
     }
 
     /// Removes every state of `entity`, and returns how many there were.
@@ -259,7 +281,7 @@ impl<K: StateKey> SignalStates<K> {
 
     /// Gives memory to the next slot. It is not in the free list.
     fn push_slot(&mut self) {
-        reserve_slots(&mut self.keys, 1, 1);
+        reserve_slots(&mut self.keys, 1);
         self.keys.push(K::default());
         self.hot.grow(1);
         self.warm.grow(1);
@@ -287,7 +309,7 @@ impl<K: StateKey> SignalStates<K> {
         self.push_free_before(first_slot);
         self.push_page_bits(occupied);
         let slots_len = (u32::BITS - occupied.leading_zeros()) as usize;
-        reserve_slots(&mut self.keys, slots_len, 1);
+        reserve_slots(&mut self.keys, slots_len);
         self.hot.reserve(slots_len);
         self.warm.reserve(slots_len);
         self.index.reserve(occupied.count_ones() as usize);
@@ -307,7 +329,7 @@ impl<K: StateKey> SignalStates<K> {
         if self.index.insert(key, slot as u32).is_some() {
             return Err("a key has two slots");
         }
-        Ok((self.hot.raw_mut(slot), self.warm.raw_mut(slot)))
+        Ok((self.hot.row_mut(slot), self.warm.row_mut(slot)))
     }
 
     fn push_page_bits(&mut self, occupied: u32) {
@@ -349,8 +371,8 @@ impl<K: StateKey> SignalStates<K> {
         let slices = PageSlices {
             occupied: self.occupied[page],
             keys: &self.keys[first_slot..][..slots_len],
-            hot: self.hot.raw(first_slot, slots_len),
-            warm: self.warm.raw(first_slot, slots_len),
+            hot: self.hot.page(page),
+            warm: self.warm.page(page),
         };
         out.push(signal, page as u32, &slices);
     }

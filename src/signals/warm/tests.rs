@@ -78,11 +78,7 @@ fn windows_equal_a_count_of_all_events_in_any_order() {
         for _ in 0..3 {
             assert_windows_equal(&rings, &first, &events, &nows_ms);
             random.shuffle(&mut events);
-            assert_eq!(
-                filled(&rings, &events).raw(0, 2),
-                first.raw(0, 2),
-                "seed {SEED:#x}"
-            );
+            assert_eq!(filled(&rings, &events).page(0), first.page(0), "seed {SEED:#x}");
         }
     }
 }
@@ -155,11 +151,11 @@ fn a_skipped_bucket_is_empty_when_its_position_comes_round_again() {
 fn a_full_count_stays_full() {
     let mut tier = tier(&[(1000, 2)]);
     tier.increment(0, 500);
-    let mut cells = tier.raw(0, 1).to_vec();
+    let mut cells = tier.row(0).to_vec();
     cells[2] = u32::MAX - 1;
     let full = 2;
     tier.grow(1);
-    tier.raw_mut(full).copy_from_slice(&cells);
+    tier.row_mut(full).copy_from_slice(&cells);
     tier.increment(full, 500);
     tier.increment(full, 500);
     tier.increment(full, 1500);
@@ -173,14 +169,14 @@ fn a_signal_may_have_no_window() {
     assert_eq!(tier.increment(1, NOW_MS), 0);
     tier.grow(3);
     tier.clear(4);
-    assert!(tier.raw(0, 5).is_empty());
+    assert!(tier.row(4).is_empty());
 }
 
 #[test]
 fn slots_do_not_share_counts_and_a_cleared_one_is_as_new() {
     let rings = [(HOUR_MS, 24), (DAY_MS, 7)];
     let mut tier = filled(&rings, &[NOW_MS, NOW_MS + 1]);
-    assert_eq!(tier.raw(0, 1), self::tier(&rings).raw(0, 1));
+    assert_eq!(tier.row(0), self::tier(&rings).row(0));
     tier.clear(1);
-    assert_eq!(tier.raw(0, 2), self::tier(&rings).raw(0, 2));
+    assert_eq!(tier.page(0), self::tier(&rings).page(0));
 }

@@ -54,7 +54,7 @@ fn the_stored_form_never_changes() {
         "100000000300000000 ",
         "01",
         "01000000",
-        "10",
+        "0d",
         "80b0dfffb866",
         "000000000000e03f",
     ]
@@ -65,7 +65,7 @@ fn the_stored_form_never_changes() {
         "100001000300000000 ",
         "01",
         "01000000",
-        "55",
+        "10",
         "80b0dfffb866",
         &scores,
         &windows,
@@ -124,11 +124,10 @@ fn extreme_states_read_back_to_the_bit() {
         let raw = |table: &StateTable<CohortEntity>| {
             let shard = table.lock(shard).expect("nothing panicked");
             let cells = shard.signals().map(|(_, states)| {
-                let slots_len = states.occupied_keys().last().map_or(0, |(slot, _)| slot + 1);
-                (
-                    states.hot.raw(0, slots_len).to_vec(),
-                    states.warm.raw(0, slots_len).to_vec(),
-                )
+                let slots = states.occupied_keys().map(|(slot, _)| slot);
+                slots
+                    .map(|slot| (states.hot.row(slot).to_vec(), states.warm.row(slot).to_vec()))
+                    .collect::<Vec<_>>()
             });
             cells.collect::<Vec<_>>()
         };

@@ -1,0 +1,122 @@
+//! Rows of cells, one row per slot, in pages that stay where they are: what a tier keeps of its slots.
+//!
+//! A page is an allocation of its own, so a slot more copies at most the page it is in, and no room is taken ahead of
+//! need but in the last page. The first page grows by doubling, since many signals have a key or two in a shard.
+//!
+//! Invariant: every page but the last holds [`PAGE_SLOTS`] rows, all of the same length, which may be zero.
+//!
+//! In memory only: there is nothing for a crash to leave behind.
+
+use super::allocated_bytes;
+
+/// The slots of a page. Part of the on-disk format.
+pub(crate) const PAGE_SLOTS: usize = 32;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Cells<T> {
+    row_len: usize,
+    rows_len: usize,
+    pages: Vec<Vec<T>>,
+}
+
+impl<T: Copy> Cells<T> {
+    /// No rows, of `row_len` cells each.
+    pub(super) fn new(row_len: usize) -> Self {
+        Self {
+            row_len,
+            rows_len: 0,
+            pages: Vec::new(),
+        }
+    }
+
+    /// The cells of a slot.
+    #[inline]
+    pub(super) fn row(&self, slot: usize) -> &[T] {
+        &self.pages[slot / PAGE_SLOTS][slot % PAGE_SLOTS * self.row_len..][..self.row_len]
+    }
+
+    /// As [`row`](Self::row), to be changed.
+    #[inline]
+    pub(super) fn row_mut(&mut self, slot: usize) -> &mut [T] {
+        &mut self.pages[slot / PAGE_SLOTS][slot % PAGE_SLOTS * self.row_len..][..self.row_len]
+    }
+
+    /// All rows of a page, one after the other.
+    pub(super) fn page(&self, page: usize) -> &[T] {
+        &self.pages[page]
+    }
+
+    /// Adds a row of `blank` cells and gives it.
+    pub(super) fn push_row(&mut self, blank: T) -> &mut [T] {
+        let (row_len, page_rows_len) = (self.row_len, self.rows_len % PAGE_SLOTS);
+        let is_first = self.rows_len < PAGE_SLOTS;
+        let page = self.page_for_next();
+        if page.capacity() - page.len() < row_len {
+            let doubled_len = page_rows_len.max(1).min(PAGE_SLOTS - page_rows_len);
+            let more_len = if is_first {
+                doubled_len
+            } else {
+                PAGE_SLOTS - page_rows_len
+            };
+            page.reserve_exact(more_len * row_len);
+        }
+        let first_cell = page.len();
+        page.resize(first_cell + row_len, blank);
+        let rows_len = self.rows_len;
+        self.rows_len += 1;
+        self.row_mut(rows_len)
+    }
+
+    /// Makes room for as many more rows, but not beyond the page of the next one.
+    pub(super) fn reserve(&mut self, additional_len: usize) {
+        let additional_len = additional_len.min(PAGE_SLOTS - self.rows_len % PAGE_SLOTS);
+        let cells_len = additional_len * self.row_len;
+        self.page_for_next().reserve_exact(cells_len);
+    }
+
+    /// The page of the next row.
+    fn page_for_next(&mut self) -> &mut Vec<T> {
+        let page = self.rows_len / PAGE_SLOTS;
+        if page == self.pages.len() {
+            self.pages.push(Vec::new());
+        }
+        &mut self.pages[page]
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        allocated_bytes(&self.pages) + self.pages.iter().map(allocated_bytes).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cells, PAGE_SLOTS};
+
+    #[test]
+    fn rows_keep_their_cells_whatever_is_added_and_a_page_is_never_larger_than_its_rows() {
+        for row_len in [0, 1, 5] {
+            let mut cells = Cells::new(row_len);
+            for slot in 0..3 * PAGE_SLOTS + 1 {
+                if slot % 7 == 0 {
+                    cells.reserve(3);
+                }
+                cells.push_row(0).fill(slot);
+                for before in 0..=slot {
+                    assert_eq!(cells.row(before), vec![before; row_len], "{before} of {slot}");
+                }
+            }
+            let page: Vec<usize> = (PAGE_SLOTS..2 * PAGE_SLOTS)
+                .flat_map(|slot| vec![slot; row_len])
+                .collect();
+            assert_eq!(cells.page(1), page);
+            assert_eq!(cells.page(3).len(), row_len);
+            assert!(
+                cells
+                    .pages
+                    .iter()
+                    .all(|page| page.capacity() <= PAGE_SLOTS * row_len)
+            );
+        }
+    }
+}

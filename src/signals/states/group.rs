@@ -1,0 +1,113 @@
+//! Changes of one call, put in groups by shard, so that a group takes its shard's lock once and its cache misses overlap.
+//!
+//! A locked instruction waits for every load before it, so taking the lock event by event makes each event wait for its
+//! own misses alone. A group first looks up all its slots, then touches their cells, then changes them: by the time of the
+//! changes the cells are on their way.
+//!
+//! Invariant: the changes of one shard keep their order, so the state is the same as if they came one by one.
+//!
+//! In memory only: there is nothing for a crash to leave behind.
+
+use super::key::{self, SHARDS, StateKey};
+use crate::{EntityId, SignalEvent, SignalId};
+
+/// The most changes that are grouped at a time. Their numbers fit a byte.
+pub(super) const GROUPED_MAX: usize = 1 << u8::BITS;
+
+/// One event for one state.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Change<K> {
+    pub(crate) key: K,
+    pub(crate) signal: SignalId,
+    pub(crate) weight: f64,
+    pub(crate) at_ms: i64,
+}
+
+impl From<&SignalEvent<'_>> for Change<EntityId> {
+    fn from(event: &SignalEvent<'_>) -> Self {
+        Self {
+            key: event.entity,
+            signal: event.signal,
+            weight: event.weight,
+            at_ms: event.at_ms,
+        }
+    }
+}
+
+/// The numbers of some changes, by shard and within a shard ascending.
+#[derive(Debug)]
+pub(super) struct ByShard {
+    order: [u8; GROUPED_MAX],
+    /// Where the group of a shard ends in `order`; it begins where the one before ends.
+    ends: [u16; SHARDS],
+}
+
+impl ByShard {
+    /// Sorts by counting. There are at most [`GROUPED_MAX`] changes.
+    pub(super) fn of<K: StateKey>(changes: &[Change<K>]) -> Self {
+        debug_assert!(changes.len() <= GROUPED_MAX);
+        let mut shards = [0_u8; GROUPED_MAX];
+        let mut next = [0_u16; SHARDS];
+        for (shard, change) in shards.iter_mut().zip(changes) {
+            let number = key::shard_of(change.key.entity());
+            *shard = number as u8;
+            next[number] += 1;
+        }
+        let mut begin = 0;
+        for len in &mut next {
+            (*len, begin) = (begin, begin + *len);
+        }
+        let mut order = [0_u8; GROUPED_MAX];
+        for (i, &shard) in shards[..changes.len()].iter().enumerate() {
+            let place = &mut next[usize::from(shard)];
+            order[usize::from(*place)] = i as u8;
+            *place += 1;
+        }
+        Self { order, ends: next }
+    }
+
+    /// The shards that have a group, ascending, with the numbers of its changes.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let mut begin = 0;
+        let group = move |(shard, &end): (usize, &u16)| {
+            let group = &self.order[begin..usize::from(end)];
+            begin = usize::from(end);
+            (shard, group)
+        };
+        self.ends
+            .iter()
+            .enumerate()
+            .map(group)
+            .filter(|(_, group)| !group.is_empty())
+    }
+}
+
+const _: () = assert!(SHARDS <= GROUPED_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_is_in_the_group_of_its_shard_in_the_order_of_the_call() {
+        for len in [0, 1, 2, 63, GROUPED_MAX] {
+            let change = |i: usize| Change {
+                key: EntityId(i as u64 % 90),
+                signal: SignalId(0),
+                weight: 1.0,
+                at_ms: i as i64,
+            };
+            let changes: Vec<_> = (0..len).map(change).collect();
+            let grouped = ByShard::of(&changes);
+            let mut expected: Vec<_> = (0..len)
+                .map(|i| (key::shard_of(changes[i].key), i as u8))
+                .collect();
+            expected.sort_unstable();
+            let found: Vec<_> = grouped
+                .groups()
+                .flat_map(|(shard, group)| group.iter().map(move |&i| (shard, i)))
+                .collect();
+            assert_eq!(found, expected, "{len} changes");
+        }
+    }
+}
