@@ -97,7 +97,7 @@ mod tests {
     fn rows_keep_their_cells_whatever_is_added_and_a_page_is_never_larger_than_its_rows() {
         for row_len in [0, 1, 5] {
             let mut cells = Cells::new(row_len);
-            for slot in 0..3 * PAGE_SLOTS + 1 {
+            for slot in 0..=3 * PAGE_SLOTS {
                 if slot % 7 == 0 {
                     cells.reserve(3);
                 }
