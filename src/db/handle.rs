@@ -94,7 +94,7 @@ impl TidalDb {
             store_id: options.database_id,
         };
         let store_dir = open::store_dir(options.files.as_ref(), path)?;
-        let storage = FileStore::open(Arc::clone(&options.files), store_dir, &store_options)?;
+        let storage = FileStore::open_unchanged(Arc::clone(&options.files), store_dir, &store_options)?;
         Self::open_locked(path, options, Arc::new(storage), lock)
     }
 

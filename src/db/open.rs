@@ -1,6 +1,6 @@
 //! Opening: lock, identity, schema, checkpoint, replay, collections, repair. In that order, and nothing of the log or
 //! in storage is changed before everything that is there was read and found sound, but for what is missing in a new
-//! database. (The embedded store recovers first, by itself, which changes nothing of what it holds.)
+//! database. (The embedded store is read first, and settles what it found with the first write or flush.)
 //!
 //! A crash at any step leaves what the next open reads the same way: the identity and schema are flushed before the
 //! first segment is made; the schema's appended signals before an event can need them; the new segment exists before
@@ -69,8 +69,6 @@ pub(super) fn store_dir(files: &dyn FileAccess, path: &Path) -> Result<PathBuf, 
 /// Opens the log and the aggregates of the locked database at `path`, whose checkpoints are in `storage`.
 pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) -> Result<Opened, Error> {
     let log_dir = path.join(LOG_NAME);
-    // What a process crash left in the engine must be durable before anything is built on it.
-    storage.flush()?;
     let Established {
         database_id,
         created,
@@ -83,7 +81,6 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         segment_bytes_max: options.segment_bytes_max,
         preallocate_bytes: options.preallocate_step_bytes(),
     };
-    create_dir(options.files.as_ref(), &log_options.dir)?;
 
     let mut state = LedgerState::new(&options.schema)?;
     let covered = restore::load(&mut state, storage)?;
@@ -103,9 +100,14 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         torn_tail: recovered.torn_tail.clone(),
         leftovers_removed: recovered.leftovers(),
     };
+    if !created {
+        // What a process crash left in the engine must be durable before anything is built on it.
+        storage.flush()?;
+    }
     if appended {
         persist_schema(options, storage)?;
     }
+    create_dir(options.files.as_ref(), &log_options.dir)?;
     let (appender, sealed) = recovered.repair()?;
     confirm_log(options, path, storage, covered)?;
 

@@ -8,6 +8,7 @@
 //! | run a failure again | [`replay()`] |
 //! | compare ways to die, `SIGKILL` of a child among them | [`Plan::agree`] |
 //! | let a disk fail, fill up, or die | [`SimDisk`] |
+//! | damage the files of a database in every way | [`damage`] |
 //! | prove a storage engine | [`conformance`] |
 //!
 //! # Crash at a point
@@ -75,6 +76,7 @@
 
 pub mod conformance;
 pub mod crash_injector;
+pub mod damage;
 pub mod event_file;
 #[cfg(test)]
 mod hook_rule;

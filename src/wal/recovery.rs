@@ -87,12 +87,9 @@ struct LastSegment {
     content: Vec<u8>,
 }
 
-/// The segments in the directory, by first sequence number, and the temporary files.
+/// The segments in the directory, by first sequence number, and the temporary files. A missing directory holds none.
 fn list(options: &LogOptions) -> Result<(Vec<u64>, Vec<PathBuf>), Error> {
-    let names = options
-        .files
-        .list(&options.dir)
-        .map_err(|error| Error::io("list", &options.dir, error))?;
+    let names = names(options.files.as_ref(), &options.dir)?;
     let mut segments = Vec::new();
     let mut temporary = Vec::new();
     for name in names {
@@ -109,12 +106,14 @@ fn list(options: &LogOptions) -> Result<(Vec<u64>, Vec<PathBuf>), Error> {
 
 /// Whether there is any segment in the directory of the log; a missing directory holds none.
 pub(crate) fn has_segments(files: &dyn FileAccess, dir: &Path) -> Result<bool, Error> {
+    let mut names = names(files, dir)?.into_iter();
+    Ok(names.any(|name| matches!(parse_name(&name), SegmentName::Segment(_))))
+}
+
+fn names(files: &dyn FileAccess, dir: &Path) -> Result<Vec<String>, Error> {
     match files.list(dir) {
-        Ok(names) => Ok(names
-            .iter()
-            .any(|name| matches!(parse_name(name), SegmentName::Segment(_)))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io("list", dir, error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|error| Error::io("list", dir, error)),
     }
 }
 

@@ -156,3 +156,56 @@ fn an_obsolete_segment_of_another_database_is_refused_and_not_removed() {
     );
     assert!(content(&disk).file(&first).is_some());
 }
+
+/// A closed database whose store ends in the bad record of its checkpoint, which the log says was flushed.
+fn with_a_torn_checkpoint() -> Image {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..40 {
+        record(&db, i).unwrap();
+    }
+    db.close().unwrap();
+    drop(db);
+    let mut image = content(&disk);
+    let store = Path::new(PATH).join("store");
+    let last = image.files().map(|(path, _)| path.to_path_buf());
+    let last = last.filter(|path| path.starts_with(&store)).last().unwrap();
+    let mut bytes = image.file(&last).unwrap().to_vec();
+    let end = bytes.len();
+    bytes[end - 9] ^= 1;
+    image.insert_file(last, bytes);
+    image
+}
+
+#[test]
+fn an_open_that_the_log_refuses_leaves_the_end_of_the_store_as_it_was() {
+    // The store had its bad end cut, taken for a torn tail, before the log was looked at, which then refused: what
+    // could have been mended by hand was gone.
+    let image = with_a_torn_checkpoint();
+    let disk = SimDisk::from_image(&image);
+    for _ in 0..2 {
+        let error = open(&disk, Durability::EverySynced).map(drop).unwrap_err();
+        assert!(matches!(error, Error::SegmentMissing { .. }), "{error}");
+        let (after, before) = (content(&disk), with_lock(&image));
+        assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+    }
+}
+
+#[test]
+fn an_open_that_is_refused_for_a_missing_log_makes_no_directory_for_one() {
+    // It made an empty one, and then found that there must be a log.
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    record(&db, 0).unwrap();
+    drop(db);
+    let mut image = content(&disk);
+    image.remove(format!("{PATH}/log"));
+    let disk = SimDisk::from_image(&image);
+    let error = open(&disk, Durability::EverySynced).map(drop).unwrap_err();
+    assert!(
+        matches!(error, Error::SegmentMissing { sequence: 1, .. }),
+        "{error}"
+    );
+    let (after, before) = (content(&disk), with_lock(&image));
+    assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+}

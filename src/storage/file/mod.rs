@@ -38,6 +38,7 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use self::format::Operation;
 use self::index::Index;
 use self::log::Log;
+use self::recovery::Unsettled;
 use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::Error;
 use crate::fs::FileAccess;
@@ -111,9 +112,23 @@ pub struct FileStore {
 
 #[derive(Debug)]
 struct Writer {
-    log: Log,
+    /// Nothing until the first change, which settles what was read.
+    log: Option<Log>,
+    unsettled: Option<Unsettled>,
     /// The first failure; once there is one the log is not touched.
     failure: Option<Arc<Error>>,
+}
+
+impl Writer {
+    /// The log, settled.
+    fn settled(&mut self, index: &RwLock<Index>) -> Result<&mut Log, Error> {
+        if let Some(unsettled) = self.unsettled.take() {
+            let log = unsettled.settle(&mut *write(index)?)?;
+            compaction::compact(self.log.insert(log), index)?;
+        }
+        // One that could not be settled has failed, and nobody asks again.
+        self.log.as_mut().ok_or(Error::Panicked { operation: INDEXING })
+    }
 }
 
 impl FileStore {
@@ -132,6 +147,18 @@ impl FileStore {
         dir: impl AsRef<Path>,
         options: &FileStoreOptions,
     ) -> Result<Self, Error> {
+        let store = Self::open_unchanged(files, dir, options)?;
+        store.change("open", |_| Ok(()))?;
+        Ok(store)
+    }
+
+    /// As [`open`](Self::open), but changes nothing before the first write or flush, which then does what is left of
+    /// opening: for who has more to look at than the store before anything is changed.
+    pub(crate) fn open_unchanged(
+        files: Arc<dyn FileAccess>,
+        dir: impl AsRef<Path>,
+        options: &FileStoreOptions,
+    ) -> Result<Self, Error> {
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&options.segment_bytes_max) {
             let reason = "it must lie between SEGMENT_BYTES_MIN and SEGMENT_BYTES_MAX";
             return Err(Error::invalid(
@@ -141,17 +168,18 @@ impl FileStore {
             ));
         }
         let recovered = recovery::recover(files, dir.as_ref(), options)?;
-        let (mut log, index) = (recovered.log, RwLock::new(recovered.index));
-        compaction::compact(&mut log, &index)?;
-        let store = Self {
+        Ok(Self {
             dir: dir.as_ref().to_path_buf(),
-            index,
+            index: RwLock::new(recovered.index),
             recovery: recovered.report,
-            total_bytes: AtomicU64::new(log.total_bytes()),
-            files_len: AtomicU64::new(log.files_len() as u64),
-            writer: Mutex::new(Writer { log, failure: None }),
-        };
-        Ok(store)
+            total_bytes: AtomicU64::new(recovered.total_bytes),
+            files_len: AtomicU64::new(recovered.files_len as u64),
+            writer: Mutex::new(Writer {
+                log: None,
+                unsettled: Some(recovered.unsettled),
+                failure: None,
+            }),
+        })
     }
 
     /// What open found.
@@ -198,11 +226,11 @@ impl FileStore {
             let cause = Arc::clone(cause);
             return Err(Error::Poisoned { cause });
         }
-        let result = change(&mut writer.log);
-        self.total_bytes
-            .store(writer.log.total_bytes(), Ordering::Relaxed);
-        self.files_len
-            .store(writer.log.files_len() as u64, Ordering::Relaxed);
+        let result = writer.settled(&self.index).and_then(change);
+        if let Some(log) = &writer.log {
+            self.total_bytes.store(log.total_bytes(), Ordering::Relaxed);
+            self.files_len.store(log.files_len() as u64, Ordering::Relaxed);
+        }
         if let Err(error) = &result {
             writer.failure = Some(Arc::new(twin(error)));
         }

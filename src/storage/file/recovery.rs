@@ -6,6 +6,9 @@
 //! last one a bad record is corruption if a valid record header after it promises it as synced; else the file
 //! is cut there: a torn tail.
 //!
+//! Reading ends there: until the store is written or flushed for the first time nothing is changed, so that whoever
+//! opens a database can look at everything it consists of before anything of it is changed.
+//!
 //! The changes, in order; each may be cut short by a crash and is done again by the next open:
 //!
 //! 1. the last file is written anew, without its torn tail, in the place of the one that was read: after a
@@ -20,7 +23,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::data_file::DataFile;
@@ -32,11 +35,25 @@ use super::{FileStoreOptions, FileStoreRecovery};
 use crate::Error;
 use crate::fs::FileAccess;
 
+/// A store that was read, before anything is changed.
 #[derive(Debug)]
 pub(super) struct Recovered {
-    pub(super) log: Log,
     pub(super) index: Index,
     pub(super) report: FileStoreRecovery,
+    pub(super) total_bytes: u64,
+    pub(super) files_len: usize,
+    pub(super) unsettled: Unsettled,
+}
+
+/// What there is to do before the first change.
+#[derive(Debug)]
+pub(super) struct Unsettled {
+    access: Arc<dyn FileAccess>,
+    dir: PathBuf,
+    options: FileStoreOptions,
+    temporary: Vec<u64>,
+    /// Nothing for a store that is not there yet.
+    found: Option<Found>,
 }
 
 pub(super) fn recover(
@@ -45,54 +62,87 @@ pub(super) fn recover(
     options: &FileStoreOptions,
 ) -> Result<Recovered, Error> {
     let listing = Listing::read(&*access, dir)?;
-    let setting = |access, store_id| Setting {
-        access,
-        dir: dir.to_path_buf(),
-        store_id,
-        segment_bytes_max: options.segment_bytes_max,
+    let mut index = Index::default();
+    let mut report = FileStoreRecovery::default();
+    let (mut total_bytes, mut files_len) = (0, 0);
+    let found = match listing.data.last() {
+        None => None,
+        Some(&last) => {
+            let found = Found::read(&*access, dir, &listing, last, &mut index)?;
+            report = FileStoreRecovery {
+                records_len: found.records_len + found.tail.apply_to(&mut index),
+                cut_bytes: found.tail.cut_bytes(),
+            };
+            total_bytes = found.sealed.iter().map(|file| file.end).sum::<u64>() + found.tail.end as u64;
+            files_len = found.sealed.len() + 1;
+            Some(found)
+        }
     };
-    let Some(&last) = listing.data.last() else {
-        prepare_dir(&*access, dir)?;
-        remove(&*access, dir, &listing.temporary, Name::Temporary)?;
-        let log = Log::create(setting(access, options.store_id.unwrap_or_else(random_id)))?;
-        return Ok(Recovered {
-            log,
-            index: Index::default(),
-            report: FileStoreRecovery::default(),
-        });
-    };
-
-    let mut found = Found::read(&*access, dir, &listing, last)?;
-    found.settle(&*access, dir, &listing.temporary)?;
-    let (tail, records_len) = (found.tail, found.records_len);
     Ok(Recovered {
-        log: Log::resume(
-            setting(access, tail.header.store_id),
-            found.sealed,
-            tail.log_file(),
-            tail.next_sequence - 1,
-        ),
-        index: found.index,
-        report: FileStoreRecovery {
-            records_len,
-            cut_bytes: tail.cut_bytes(),
+        index,
+        report,
+        total_bytes,
+        files_len,
+        unsettled: Unsettled {
+            access,
+            dir: dir.to_path_buf(),
+            options: options.clone(),
+            temporary: listing.temporary,
+            found,
         },
     })
 }
 
-/// A valid store, before anything was changed; the index does not have the last file's records yet.
+impl Unsettled {
+    /// Makes the directory what was found: the changes of the module's documentation but the last. Gives the log to go
+    /// on with, to whose files `index` points from then on.
+    pub(super) fn settle(self, index: &mut Index) -> Result<Log, Error> {
+        let (access, dir) = (self.access, self.dir);
+        let setting = |access, dir, store_id| Setting {
+            access,
+            dir,
+            store_id,
+            segment_bytes_max: self.options.segment_bytes_max,
+        };
+        let Some(mut found) = self.found else {
+            prepare_dir(&*access, &dir)?;
+            remove(&*access, &dir, &self.temporary, Name::Temporary)?;
+            let store_id = self.options.store_id.unwrap_or_else(random_id);
+            return Log::create(setting(access, dir, store_id));
+        };
+        found.settle(&*access, &dir, &self.temporary)?;
+        let tail = found.tail;
+        // What pointed into the file that was read points into its copy now.
+        tail.apply_to(index);
+        let store_id = tail.header.store_id;
+        Ok(Log::resume(
+            setting(access, dir, store_id),
+            found.sealed,
+            tail.log_file(),
+            tail.next_sequence - 1,
+        ))
+    }
+}
+
+/// A valid store, before anything was changed.
 #[derive(Debug)]
-struct Found<'a> {
-    obsolete: &'a [u64],
+struct Found {
+    obsolete: Vec<u64>,
     sealed: VecDeque<LogFile>,
     tail: Loaded,
-    index: Index,
+    /// How many records the files before the last one have.
     records_len: u64,
 }
 
-impl<'a> Found<'a> {
-    /// Reads and validates the store whose last file is `last`.
-    fn read(access: &dyn FileAccess, dir: &Path, listing: &'a Listing, last: u64) -> Result<Self, Error> {
+impl Found {
+    /// Reads and validates the store whose last file is `last`, and applies the files before it to `index`.
+    fn read(
+        access: &dyn FileAccess,
+        dir: &Path,
+        listing: &Listing,
+        last: u64,
+        index: &mut Index,
+    ) -> Result<Self, Error> {
         let tail = Loaded::read(access, dir, last)?;
         tail.check_torn()?;
         let obsolete_len = listing.data.partition_point(|&number| number < tail.oldest);
@@ -104,10 +154,9 @@ impl<'a> Found<'a> {
             tail.check_store_id(header.store_id)?;
         }
         let mut found = Self {
-            obsolete,
+            obsolete: obsolete.to_vec(),
             sealed: VecDeque::new(),
             tail,
-            index: Index::default(),
             records_len: 0,
         };
         let mut before: Option<Loaded> = None;
@@ -119,7 +168,8 @@ impl<'a> Found<'a> {
             if let Some(before) = &before {
                 before.check_followed_by(&loaded)?;
             }
-            found.records_len += loaded.apply_to(&mut found.index);
+            found.records_len += loaded.apply_to(index);
+            loaded.bytes = Vec::new();
             found.sealed.push_back(loaded.log_file());
             before = Some(loaded);
         }
@@ -129,13 +179,11 @@ impl<'a> Found<'a> {
         Ok(found)
     }
 
-    /// Makes the directory what was found: the changes of the module's documentation but the last. Then the
-    /// index has the last file's records too.
+    /// The changes but for what concerns the index.
     fn settle(&mut self, access: &dyn FileAccess, dir: &Path, temporary: &[u64]) -> Result<(), Error> {
         let tail = &mut self.tail;
         let content = &tail.bytes[..tail.end];
         tail.file = Arc::new(DataFile::create_with(access, dir, &tail.header, content)?);
-        self.records_len += tail.apply_to(&mut self.index);
         // The last file's copy has taken the name of what an earlier attempt may have left.
         let (before, after) = (
             temporary.partition_point(|&number| number < tail.header.number),
@@ -143,7 +191,7 @@ impl<'a> Found<'a> {
         );
         remove(access, dir, &temporary[..before], Name::Temporary)?;
         remove(access, dir, &temporary[after..], Name::Temporary)?;
-        remove(access, dir, self.obsolete, Name::Data)
+        remove(access, dir, &self.obsolete, Name::Data)
     }
 }
 
@@ -241,7 +289,7 @@ fn missing(
 struct Loaded {
     file: Arc<DataFile>,
     header: FileHeader,
-    /// Empty once they were applied.
+    /// Empty once those of a file before the last one were applied.
     bytes: Vec<u8>,
     len: usize,
     end: usize,
@@ -319,11 +367,10 @@ impl Loaded {
         Error::corrupt(self.file.path(), self.end as u64, Some(self.next_sequence), what)
     }
 
-    /// Applies the valid records, gives how many there are, and lets go of the bytes.
-    fn apply_to(&mut self, index: &mut Index) -> u64 {
-        let bytes = std::mem::take(&mut self.bytes);
+    /// Applies the valid records and gives how many there are.
+    fn apply_to(&self, index: &mut Index) -> u64 {
         let mut offset = FILE_HEADER_LEN;
-        while let Some(record) = Record::decode_trusted(&bytes[..self.end], offset) {
+        while let Some(record) = Record::decode_trusted(&self.bytes[..self.end], offset) {
             index.apply(record.operations(), &self.file, record.entries_offset as u64);
             offset = record.end;
         }

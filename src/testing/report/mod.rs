@@ -23,7 +23,7 @@ mod live;
 mod map;
 mod matrix;
 mod terminal;
-mod text;
+pub(crate) mod text;
 
 #[cfg(test)]
 mod tests;

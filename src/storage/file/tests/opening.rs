@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::names::Name;
-use super::disk::{Content, Disk};
-use super::{DIR, FileStore, FileStoreOptions, open, options, pairs, path, validate};
+use super::disk::{Content, Disk, Fault};
+use super::{DIR, FileStore, FileStoreOptions, files, open, options, pairs, path, validate};
 use crate::Error;
 use crate::fs::RealFiles;
 use crate::storage::StorageEngine;
@@ -101,6 +101,74 @@ fn opening_a_store_that_is_whole_puts_a_durable_copy_of_the_last_file_in_its_pla
         format!("sync_dir {DIR}"),
     ];
     assert_eq!(disk.operations(), expected);
+}
+
+#[test]
+fn a_store_opened_unchanged_reads_as_any_other_and_settles_with_its_first_write_or_flush() {
+    type First = fn(&FileStore) -> Result<(), Error>;
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    for round in 0..20_u8 {
+        store.put(&[round % 7], &[round; 60]).unwrap();
+    }
+    let (model, stats) = (pairs(&store), store.stats().unwrap());
+    drop(store);
+    let mut before = disk.content();
+    let last = before.keys().next_back().unwrap().clone();
+    before.get_mut(&last).unwrap().extend_from_slice(&[7; 20]);
+    before.insert(Path::new(DIR).join(Name::Temporary(9).build()), vec![1; 40]);
+    let firsts: [First; 3] = [
+        StorageEngine::flush,
+        |store| store.put(&[0], b"new"),
+        |store| store.delete(&[0]),
+    ];
+    for (index, first) in firsts.into_iter().enumerate() {
+        let disk = Disk::with(&before);
+        let store = FileStore::open_unchanged(disk.access(), DIR, &options()).unwrap();
+        assert_eq!(pairs(&store), model);
+        assert_eq!(store.stats().unwrap(), stats);
+        assert_eq!(store.recovery().cut_bytes, 20);
+        assert_eq!(disk.content(), before, "reading changes nothing");
+        first(&store).unwrap();
+        validate(&store, &disk, 512);
+        assert_eq!(
+            files(&disk.content()).count() as u64,
+            store.stats().unwrap().files_len
+        );
+        let mut expected = model.clone();
+        match index {
+            1 => drop(expected.insert(vec![0], b"new".to_vec())),
+            2 => drop(expected.remove(&[0][..])),
+            _ => {}
+        }
+        assert_eq!(pairs(&store), expected);
+        drop(store);
+        assert_eq!(pairs(&open(&disk).unwrap()), expected);
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_settled_is_not_changed_any_more_and_reads_on() {
+    let disk = Disk::new();
+    open(&disk).unwrap().put(b"key", b"value").unwrap();
+    let store = FileStore::open_unchanged(disk.access(), DIR, &options()).unwrap();
+    disk.strike(disk.operations().len(), Fault::Fail);
+    let error = store.flush().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Io {
+                operation: "create",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let operations = disk.operations();
+    let again = store.put(b"key", b"other").unwrap_err();
+    assert!(matches!(again, Error::Poisoned { .. }), "{again}");
+    assert_eq!(disk.operations(), operations, "nothing is retried");
+    assert_eq!(store.get(b"key").unwrap().as_deref(), Some(&b"value"[..]));
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! What is damaged: the files of a small database whose whole history is known, older copies of them, and those of
+//! another database.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::anatomy::{Anatomy, Kind, Record};
+use crate::testing::SimDisk;
+use crate::testing::model::{Collections, Model, change};
+use crate::testing::sim_disk::{Image, ImageChoice};
+use crate::testing::workload::Workload;
+use crate::{Durability, Error, Options, TidalDb};
+
+/// Where the database is on the simulated disk.
+pub(super) const DB_DIR: &str = "/db";
+pub(super) const LOG_DIR: &str = "/db/log";
+pub(super) const STORE_DIR: &str = "/db/store";
+const OTHER_ID: u128 = 0x6f74_6865_7220_6f6e_6521;
+/// How many older copies are kept.
+const VERSIONS: usize = 8;
+
+/// How the history of a database ends before it is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The process dies: the end of the log is promised by nobody.
+    Died,
+    /// It is closed: everything is promised.
+    Closed,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) name: String,
+    pub(super) options: Options,
+    pub(super) id: u128,
+    pub(super) image: Image,
+    /// The files of the log and the store.
+    pub(super) files: Vec<PathBuf>,
+    /// Earlier images of the same database.
+    pub(super) older: Vec<Image>,
+    pub(super) foreign: Image,
+    /// The state after each number of frames, but for the collections.
+    models: Vec<Model>,
+    /// The sequence number of each frame.
+    sequences: Vec<u64>,
+    /// The collections after each number of changes.
+    pub(super) collections: Vec<Collections>,
+    /// The store's record of each change.
+    change_records: Vec<u64>,
+    /// How many changes a checkpoint that covers so much comes after.
+    checkpoint_changes: BTreeMap<u64, usize>,
+}
+
+impl Subject {
+    /// Runs `workload` on a new database of these options and keeps what follows from it.
+    ///
+    /// # Panics
+    /// If a call fails that must not, or a change of a collection is not the record of the store that it must be.
+    pub(super) fn new(workload: &Workload, options: &Options, durability: Durability, end: End) -> Self {
+        let id = options.database_id.unwrap_or(1);
+        let options = options.clone().durability(durability).database_id(id);
+        let mut subject = Self {
+            name: format!("{durability:?}, {end:?}"),
+            id,
+            models: vec![Model::new(&options.schema)],
+            collections: vec![Collections::new()],
+            image: Image::new(),
+            files: Vec::new(),
+            older: Vec::new(),
+            foreign: finished(workload, &options.clone().database_id(OTHER_ID), end),
+            options,
+            sequences: Vec::new(),
+            change_records: Vec::new(),
+            checkpoint_changes: BTreeMap::new(),
+        };
+        let disk = SimDisk::new();
+        subject.record(workload, &disk, end);
+        subject.image = content(&disk);
+        let files = subject.image.files().map(|(path, _)| path);
+        subject.files = files
+            .filter(|path| Kind::of(path).is_some())
+            .map(Path::to_path_buf)
+            .collect();
+        subject
+    }
+
+    fn record(&mut self, workload: &Workload, disk: &SimDisk, end: End) {
+        let db = self.open(disk).expect("a new database opens");
+        let version_every = workload.operations.len().div_ceil(VERSIONS).max(1);
+        let mut model = self.models[0].clone();
+        for (index, operation) in workload.operations.iter().enumerate() {
+            if index % version_every == 0 {
+                self.older.push(content(disk));
+            }
+            let records_before = self.last_record(disk).map_or(0, |record| record.sequence);
+            let changes_before = self.change_records.len();
+            let sequence = operation
+                .apply(&db)
+                .expect("an operation on a sound disk succeeds");
+            if let Some(sequence) = sequence {
+                model.apply(operation);
+                model.compute();
+                self.models.push(model.clone());
+                self.sequences.push(sequence);
+            }
+            let records = self.records(disk);
+            let written = records
+                .iter()
+                .find(|record| record.sequence == records_before + 1);
+            if operation.is_collection_change()
+                && let Some(record) = written
+            {
+                assert!(
+                    matches!(record.first_key.first(), Some(0x40 | 0x41)),
+                    "{operation} is record {record:?}"
+                );
+                let mut collections = self.collections[changes_before].clone();
+                change(&mut collections, operation);
+                self.collections.push(collections);
+                self.change_records.push(record.sequence);
+            }
+            self.note_checkpoints(disk, changes_before);
+        }
+        let changes_len = self.change_records.len();
+        if end == End::Closed {
+            db.close().expect("closing on a sound disk succeeds");
+            self.note_checkpoints(disk, changes_len);
+        }
+    }
+
+    fn note_checkpoints(&mut self, disk: &SimDisk, changes_len: usize) {
+        for (_, anatomy) in self.anatomies(&content(disk)) {
+            for promise in anatomy.promises {
+                if let super::anatomy::Promise::Checkpoint(covered) = promise {
+                    self.checkpoint_changes.entry(covered).or_insert(changes_len);
+                }
+            }
+        }
+    }
+
+    fn anatomies(&self, image: &Image) -> Vec<(Kind, Anatomy)> {
+        let files = image
+            .files()
+            .filter_map(|(path, bytes)| Some((Kind::of(path)?, bytes)));
+        files
+            .map(|(kind, bytes)| (kind, Anatomy::of(kind, bytes, self.id)))
+            .collect()
+    }
+
+    fn records(&self, disk: &SimDisk) -> Vec<Record> {
+        let anatomies = self.anatomies(&content(disk)).into_iter();
+        anatomies.flat_map(|(_, anatomy)| anatomy.records).collect()
+    }
+
+    fn last_record(&self, disk: &SimDisk) -> Option<Record> {
+        self.records(disk)
+            .into_iter()
+            .max_by_key(|record| record.sequence)
+    }
+
+    pub(super) fn open(&self, disk: &SimDisk) -> Result<TidalDb, Error> {
+        TidalDb::open(DB_DIR, self.options.clone().files(Arc::new(disk.clone())))
+    }
+
+    /// The state after every frame with a number up to `sequence`, but for the collections, and how many these are.
+    pub(super) fn state_at(&self, sequence: u64) -> (&Model, usize) {
+        let len = self.sequences.partition_point(|&frame| frame <= sequence);
+        (&self.models[len], len)
+    }
+
+    pub(super) fn frames_len(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// How many changes of collections are there if the store holds every record up to this one.
+    pub(super) fn changes_of_records(&self, record: u64) -> usize {
+        self.change_records.partition_point(|&change| change <= record)
+    }
+
+    /// How many changes of collections are there if a checkpoint that covers this is.
+    pub(super) fn changes_of_checkpoint(&self, covered: u64) -> usize {
+        self.checkpoint_changes.get(&covered).copied().unwrap_or(0)
+    }
+}
+
+/// The files of a database after `workload`.
+fn finished(workload: &Workload, options: &Options, end: End) -> Image {
+    let disk = SimDisk::new();
+    let db = TidalDb::open(DB_DIR, options.clone().files(Arc::new(disk.clone())));
+    let db = db.expect("a new database opens");
+    for operation in &workload.operations {
+        operation
+            .apply(&db)
+            .expect("an operation on a sound disk succeeds");
+    }
+    if end == End::Closed {
+        db.close().expect("closing on a sound disk succeeds");
+    }
+    content(&disk)
+}
+
+pub(super) fn content(disk: &SimDisk) -> Image {
+    disk.image(&ImageChoice::All)
+}

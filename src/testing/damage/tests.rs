@@ -1,0 +1,128 @@
+use super::anatomy::{Anatomy, Kind, Promise};
+use super::judge::{check_refusal, check_state_against};
+use super::subject::{DB_DIR, LOG_DIR, STORE_DIR};
+use super::*;
+use crate::testing::SimDisk;
+use crate::testing::sim_disk::Image;
+use crate::{Error, TidalDb};
+
+/// In the suite one of so many damages of single places is tried; `tests/programs/damage.rs` tries all.
+const ONE_IN: u64 = 127;
+
+fn subject(seed: u64) -> Subject {
+    let campaign = DamageCampaign::standard(seed, 40);
+    Subject::new(
+        &campaign.workload,
+        &campaign.options,
+        Durability::EverySynced,
+        End::Died,
+    )
+}
+
+fn opened(subject: &Subject, image: &Image) -> TidalDb {
+    subject.open(&SimDisk::from_image(image)).unwrap()
+}
+
+#[test]
+fn every_kind_of_damage_opens_to_a_legal_prefix_or_is_refused_with_the_place() {
+    let report = DamageCampaign::standard(7, 60).one_in(ONE_IN).run();
+    println!("{report}");
+    report.expect_clean();
+    assert_eq!(report.kinds.len(), 10);
+    assert!(report.left_out > 200_000, "the rest is the program's to try");
+}
+
+#[test]
+fn what_is_damaged_has_several_segments_and_store_files_a_checkpoint_and_every_structure() {
+    let campaign = DamageCampaign::standard(7, 60);
+    for subject in campaign.subjects() {
+        let len = |dir| subject.files.iter().filter(|path| path.starts_with(dir)).count();
+        let is_closed = subject.name.ends_with("Closed");
+        assert!(len(LOG_DIR) >= if is_closed { 1 } else { 5 }, "{}", subject.name);
+        assert!(len(STORE_DIR) >= 2, "{}", subject.name);
+        let db = opened(&subject, &subject.image);
+        assert!(db.recovery_report().checkpoint_sequence > 0, "{}", subject.name);
+        let export = db.export().unwrap();
+        let lens = [
+            export.signals.len(),
+            export.cohorts.len(),
+            export.collections.len(),
+            export.user_rings.len(),
+            export.related.len(),
+        ];
+        assert!(lens.iter().all(|len| *len > 1), "{}: {lens:?}", subject.name);
+    }
+}
+
+#[test]
+fn a_state_of_another_history_and_one_below_a_promise_are_findings() {
+    let (mine, other) = (subject(7), subject(8));
+    let db = opened(&mine, &mine.image);
+    assert_eq!(check_state_against(&mine, &mine.image, &db), Ok(Outcome::Whole));
+    let wrong = check_state_against(&mine, &mine.image, &opened(&other, &other.image)).unwrap_err();
+    assert!(wrong.contains("and not to its state"), "{wrong}");
+    let old = opened(&mine, &mine.older[5]);
+    assert_eq!(
+        check_state_against(&mine, &mine.older[5], &old),
+        Ok(Outcome::Shorter)
+    );
+    let short = check_state_against(&mine, &mine.image, &old).unwrap_err();
+    assert!(short.contains("promised as synced"), "{short}");
+}
+
+#[test]
+fn a_refusal_that_changed_something_or_does_not_say_where_is_a_finding() {
+    let mine = subject(7);
+    let mut image = mine.image.clone();
+    image.insert_file(format!("{DB_DIR}/LOCK"), []);
+    let disk = SimDisk::from_image(&image);
+    let refusal = |sequence, path: &str| Error::Corrupt {
+        path: path.into(),
+        offset: 64,
+        sequence,
+        what: "it is",
+    };
+    let segment = "/db/log/00000000000000000001.wal";
+    assert_eq!(
+        check_refusal(&disk, &image, &refusal(Some(1), segment)),
+        Ok("Corrupt")
+    );
+    assert!(check_refusal(&disk, &image, &refusal(None, segment)).is_err());
+    assert!(check_refusal(&disk, &image, &refusal(Some(1), "/etc")).is_err());
+    assert!(check_refusal(&disk, &image, &Error::Closed).is_err());
+    let changed = check_refusal(&disk, &mine.older[1], &refusal(Some(1), segment)).unwrap_err();
+    assert!(changed.contains("and yet changed"), "{changed}");
+}
+
+#[test]
+fn a_segment_says_what_it_promises_and_where_its_lengths_are() {
+    let mine = subject(7);
+    let path = mine.files.iter().rfind(|path| path.starts_with(LOG_DIR)).unwrap();
+    let bytes = mine.image.file(path).unwrap();
+    let anatomy = Anatomy::of(Kind::Segment, bytes, mine.id);
+    let last = opened(&mine, &mine.image).last_sequence();
+    // Every event is synced, so each frame promises the one before it.
+    assert!(anatomy.promises.contains(&Promise::Frames(last - 1)));
+    assert!(anatomy.lengths.len() >= 3, "{anatomy:?}");
+    let mut flipped = bytes.to_vec();
+    flipped[70] ^= 1;
+    let damaged = Anatomy::of(Kind::Segment, &flipped, mine.id);
+    assert_eq!(damaged.lengths.len(), 1, "nothing follows a bad frame");
+    assert_eq!(damaged.promises.len() + 1, anatomy.promises.len());
+    let nothing = Anatomy::of(Kind::Segment, bytes, mine.id + 1);
+    assert!(nothing.promises.is_empty() && nothing.lengths.is_empty());
+}
+
+#[test]
+fn a_campaign_stops_in_time_and_says_what_it_left_out() {
+    let report = DamageCampaign::standard(7, 20).time(Duration::ZERO).run();
+    assert_eq!(report.total(), DamageCounts::default());
+    assert!(report.left_out > 10_000, "{report}");
+}
+
+#[test]
+fn a_campaign_that_tests_nothing_fails() {
+    let report = DamageReport::default();
+    let failed = std::panic::catch_unwind(|| report.expect_clean());
+    assert!(failed.is_err());
+}
