@@ -18,16 +18,22 @@ pub(crate) enum Unit {
 
 impl Unit {
     pub(crate) fn show(self, value: f64) -> String {
+        let (scale, name) = self.scale(value);
+        digits(value / scale) + name
+    }
+
+    /// What a value of about this size is divided by, and what follows its digits then.
+    fn scale(self, value: f64) -> (f64, &'static str) {
         match self {
-            Self::PerSecond if value >= 1e6 => format!("{} M/s", digits(value / 1e6)),
-            Self::PerSecond if value >= 1e3 => format!("{} k/s", digits(value / 1e3)),
-            Self::PerSecond => format!("{}/s", digits(value)),
-            Self::Nanoseconds => format!("{} ns", digits(value)),
-            Self::Microseconds => format!("{} us", digits(value)),
-            Self::Milliseconds => format!("{} ms", digits(value)),
-            Self::Megabytes => format!("{} MB", digits(value)),
-            Self::Bytes => format!("{} B", digits(value)),
-            Self::Count => format!("{value:.0}"),
+            Self::PerSecond if value >= 1e6 => (1e6, " M/s"),
+            Self::PerSecond if value >= 1e3 => (1e3, " k/s"),
+            Self::PerSecond => (1.0, "/s"),
+            Self::Nanoseconds => (1.0, " ns"),
+            Self::Microseconds => (1.0, " us"),
+            Self::Milliseconds => (1.0, " ms"),
+            Self::Megabytes => (1.0, " MB"),
+            Self::Bytes => (1.0, " B"),
+            Self::Count => (1.0, ""),
         }
     }
 }
@@ -59,11 +65,12 @@ impl Figure {
         self.unit.show(self.median())
     }
 
-    /// The smallest and the largest value.
+    /// The smallest and the largest value, in the median's unit.
     pub(crate) fn show_spread(&self) -> String {
         let least = self.values.iter().copied().fold(f64::INFINITY, f64::min);
         let most = self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        format!("{} to {}", self.unit.show(least), self.unit.show(most))
+        let (scale, _) = self.unit.scale(self.median());
+        format!("{} to {}", digits(least / scale), digits(most / scale))
     }
 }
 

@@ -3,59 +3,72 @@
 //! Every event is by one of 50,000 users. A user is in two cohorts, of ten each, which gives each key up to twenty
 //! cohort states; one signal of four is positive and feeds co-engagement with its default bounds.
 
-use std::error::Error;
+use tidaldb::{CohortId, Durability, Error, SignalEvent, UserId};
 
-use tidaldb::{CohortId, Durability, SignalEvent, UserId};
-
-use crate::Bench;
-use crate::board::Unit;
 use crate::engine;
+use crate::place::Place;
 use crate::stopwatch::timed;
 use crate::workload::{BATCH_LEN, Random, SEED};
 
 const USERS: u64 = 50_000;
 const COHORTS: u64 = 10;
 
-/// Cohorts, co-engagement, both.
-pub(crate) fn extras(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
+/// What is on beside scores and windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extra {
+    pub(crate) name: &'static str,
+    cohorts: bool,
+    users: bool,
+}
+
+/// Each alone, and both.
+pub(crate) const EXTRAS: [Extra; 3] = [
+    Extra {
+        name: "with cohorts",
+        cohorts: true,
+        users: false,
+    },
+    Extra {
+        name: "with co-engagement",
+        cohorts: false,
+        users: true,
+    },
+    Extra {
+        name: "with cohorts and co-engagement",
+        cohorts: true,
+        users: true,
+    },
+];
+
+/// Records the job with what is on, and gives how many seconds that took and how many cohort states came of it.
+///
+/// # Errors
+/// Those of the engine and of the directory.
+pub(crate) fn record(
+    place: &Place,
+    job: &[SignalEvent<'_>],
+    extra: Extra,
+) -> Result<(f64, usize), Box<dyn std::error::Error>> {
     let pairs: Vec<[CohortId; 2]> = (0..COHORTS * COHORTS)
         .map(|pair| [CohortId(pair / COHORTS), CohortId(COHORTS + pair % COHORTS)])
         .collect();
-    for (name, cohorts, users) in [
-        ("with cohorts", true, false),
-        ("with co-engagement", false, true),
-        ("with cohorts and co-engagement", true, true),
-    ] {
-        let mut random = Random::new(SEED ^ 3);
-        let events: Vec<SignalEvent<'_>> = bench
-            .job
-            .iter()
-            .map(|&event| {
-                let user = random.below(USERS);
-                let event = if users {
-                    event.with_user(UserId(user))
-                } else {
-                    event
-                };
-                let pair = &pairs[(user % (COHORTS * COHORTS)) as usize];
-                if cohorts { event.with_cohorts(pair) } else { event }
-            })
-            .collect();
-        let dir = bench.place.fresh("extras")?;
-        let db = engine::open_without_checkpoints(&dir, Durability::OperatingSystem)?;
-        let (recorded, seconds) = timed(|| {
-            engine::record(&db, &events, BATCH_LEN, 1)?;
-            db.sync()
-        });
-        recorded?;
-        let name = format!("batches of 256, one final sync, {name}");
-        bench
-            .board
-            .add(name, Unit::PerSecond, events.len() as f64 / seconds);
-        if cohorts && users {
-            let len = db.statistics()?.cohort_states_len;
-            bench.board.add("cohort states after it", Unit::Count, len as f64);
+    let mut random = Random::new(SEED ^ 3);
+    let mut extend = |&event: &SignalEvent<'_>| {
+        let user = random.below(USERS);
+        let pair = &pairs[(user % (COHORTS * COHORTS)) as usize];
+        SignalEvent {
+            user: extra.users.then_some(UserId(user)),
+            cohorts: if extra.cohorts { pair } else { &[] },
+            ..event
         }
-    }
-    Ok(())
+    };
+    let events: Vec<SignalEvent<'_>> = job.iter().map(&mut extend).collect();
+    let dir = place.fresh("extras")?;
+    let db = engine::open_without_checkpoints(&dir, Durability::OperatingSystem)?;
+    let (recorded, seconds) = timed(|| -> Result<(), Error> {
+        engine::record(&db, &events, BATCH_LEN, 1)?;
+        db.sync()
+    });
+    recorded?;
+    Ok((seconds, db.statistics()?.cohort_states_len))
 }

@@ -14,6 +14,7 @@ mod disk;
 mod engine;
 mod extras;
 mod memory;
+mod pause;
 mod place;
 mod read;
 mod record;
@@ -97,7 +98,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "extras",
         what: "the job with cohorts and co-engagement",
-        run: extras::extras,
+        run: record::extras,
     },
 ];
 
@@ -139,7 +140,8 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let place = Place::new(&args.dir)?;
-    println!("{}\n", place::machine(place.path()));
+    println!("{}, {}", place::today(), place::machine(place.path()));
+    println!("load average at the beginning: {}\n", place::load_average());
     let mut bench = Bench {
         job: engine::job(args.events),
         place,

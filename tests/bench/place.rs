@@ -9,6 +9,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A directory of its own, removed when dropped.
 #[derive(Debug)]
@@ -78,6 +79,33 @@ pub(crate) fn machine(path: &Path) -> String {
         kernel.trim(),
         file_system(&mounts, path).unwrap_or("unknown file system")
     )
+}
+
+/// How many threads ran or waited on average over the last one, five and fifteen minutes.
+pub(crate) fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let words: Vec<&str> = text.split(' ').take(3).collect();
+    words.join(", ")
+}
+
+/// The day by the system's clock, in UTC.
+pub(crate) fn today() -> String {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let days = (passed.as_secs() / 86_400) as i64;
+    // From days to a date of the proleptic Gregorian calendar, whose years are counted from March here.
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    let year = year + era * 400 + i64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02}")
 }
 
 /// The type of the file system with the longest mount point that `path` begins with.

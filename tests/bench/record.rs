@@ -8,6 +8,7 @@ use crate::Bench;
 use crate::board::Unit;
 use crate::disk::{self, Ahead};
 use crate::engine;
+use crate::extras::{self, EXTRAS};
 use crate::place::processor_seconds;
 use crate::stopwatch::timed;
 use crate::workload::BATCH_LEN;
@@ -63,6 +64,22 @@ pub(crate) fn calls(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     for threads in [1, 2] {
         let name = format!("one event a call, written, {}", count(threads));
         run(bench, &name, Durability::OperatingSystem, 1, threads, usize::MAX)?;
+    }
+    Ok(())
+}
+
+/// Batches of 256 with one final sync, with cohorts and co-engagement on.
+pub(crate) fn extras(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
+    for extra in EXTRAS {
+        let (seconds, cohort_states_len) = extras::record(&bench.place, &bench.job, extra)?;
+        let name = format!("batches of 256, one final sync, {}", extra.name);
+        bench
+            .board
+            .add(name, Unit::PerSecond, bench.job.len() as f64 / seconds);
+        if cohort_states_len > 0 {
+            let name = format!("cohort states, {}", extra.name);
+            bench.board.add(name, Unit::Count, cohort_states_len as f64);
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! 1,000,000 events unless fewer are asked for, of 100,000 entities by 4 signals, 40 ms apart. An entity's rank is drawn
 //! by Zipf's law with exponent 1; ranks are dealt to ids by chance, so that what is hot does not lie together. That
-//! touches about 174,000 pairs of entity and signal. Scores have half-lives of 1 hour, 24 hours and 7 days.
+//! touches about 173,000 pairs of entity and signal. Scores have half-lives of 1 hour, 24 hours and 7 days.
 
 /// What all chance here comes from.
 pub(crate) const SEED: u64 = 0x7469_6461_6c64_6201;

@@ -1,0 +1,99 @@
+//! The same job by tidaldb and by other stores in one run, as one Markdown table with targets and ratios.
+//!
+//! ```sh
+//! cargo run --release --manifest-path tests/peers/Cargo.toml > tests/peers/RESULTS.md
+//! ```
+//!
+//! `-- --help` lists what can be chosen. Engines take turns within each round and begin with another one in each, so
+//! that a slow moment of the machine meets all of them; the final states are compared with sums over the events.
+
+mod args;
+#[path = "../../bench/board.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the crate's own benchmark, which uses more of it"
+)]
+mod board;
+#[path = "../../bench/disk.rs"]
+mod disk;
+#[path = "../../bench/engine.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the crate's own benchmark, which uses more of it"
+)]
+mod engine;
+#[path = "../../bench/extras.rs"]
+mod extras;
+mod figures;
+mod memory;
+mod passes;
+#[path = "../../bench/pause.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the crate's own benchmark, which uses more of it"
+)]
+mod pause;
+mod peer;
+mod peers;
+#[path = "../../bench/place.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the crate's own benchmark, which uses more of it"
+)]
+mod place;
+mod reference;
+mod sheet;
+#[path = "../../bench/stopwatch.rs"]
+mod stopwatch;
+mod tidal_only;
+#[path = "../../bench/workload.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the crate's own benchmark, which uses more of it"
+)]
+mod workload;
+
+use std::process::ExitCode;
+
+use args::Args;
+use passes::Run;
+use peer::Outcome;
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    if args.help {
+        println!("{}", args::usage());
+        return ExitCode::SUCCESS;
+    }
+    let ended = match args.child.clone() {
+        Some(engine) => memory::child(&args, &engine),
+        None => run(args),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Outcome<()> {
+    let mut run = Run::new(args)?;
+    for round in 1..=run.args.rounds {
+        for group in passes::GROUPS {
+            if run.args.wants(group.name) {
+                eprintln!("round {round} of {}: {}", run.args.rounds, group.what);
+                (group.run)(&mut run, round)?;
+            }
+        }
+    }
+    run.print();
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! fjall: a log-structured merge tree. A batch is in its journal, with the operating system, when it commits.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use crate::peer::{Key, Kind, Outcome, Peer, Policy, State, by_key, changed};
+use crate::workload::Touch;
+
+pub(crate) const FJALL: Kind = Kind {
+    name: "fjall",
+    open,
+    is_skeleton: false,
+};
+
+fn open(dir: &Path, policy: Policy) -> Outcome<Box<dyn Peer>> {
+    let database = Database::builder(dir).open()?;
+    let keyspace = database.keyspace("states", KeyspaceCreateOptions::default)?;
+    let durability = match policy {
+        Policy::Written => PersistMode::Buffer,
+        Policy::Synced => PersistMode::SyncData,
+    };
+    Ok(Box::new(Fjall {
+        database,
+        keyspace,
+        durability,
+    }))
+}
+
+struct Fjall {
+    database: Database,
+    keyspace: Keyspace,
+    durability: PersistMode,
+}
+
+impl Peer for Fjall {
+    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+        let mut batch = self.database.batch().durability(Some(self.durability));
+        by_key(touches, |key, touches| {
+            let key = key.bytes();
+            let before = self.keyspace.get(key)?;
+            batch.insert(&self.keyspace, key, changed(before.as_deref(), touches)?.bytes());
+            Ok(())
+        })?;
+        Ok(batch.commit()?)
+    }
+
+    fn sync(&mut self) -> Outcome<()> {
+        Ok(self.database.persist(PersistMode::SyncData)?)
+    }
+
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+        for key in keys {
+            let value = self.keyspace.get(key.bytes())?;
+            let state = value.map_or_else(|| Ok(State::default()), |value| State::from_bytes(&value))?;
+            scores.push(state.score(half_life, now_ms));
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, keys: &[Key]) -> Outcome<()> {
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        for key in keys {
+            let key = key.bytes();
+            let value = self.keyspace.get(key)?.ok_or("a key has gone")?;
+            batch.insert(&self.keyspace, key, value);
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn close(self: Box<Self>) -> Outcome<()> {
+        Ok(self.database.persist(PersistMode::SyncData)?)
+    }
+}

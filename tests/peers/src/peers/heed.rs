@@ -1,0 +1,91 @@
+//! LMDB through heed: a copy-on-write B-tree in a memory map, which it writes through the map or by `pwrite`.
+
+use std::path::Path;
+
+use heed::types::Bytes;
+use heed::{Database, Env, EnvFlags, EnvOpenOptions};
+
+use crate::peer::{Key, Kind, Outcome, Peer, Policy, State, by_key, changed};
+use crate::workload::Touch;
+
+pub(crate) const LMDB: Kind = Kind {
+    name: "LMDB",
+    open: |dir, policy| open(dir, policy, EnvFlags::empty()),
+    is_skeleton: false,
+};
+
+pub(crate) const LMDB_WRITE_MAP: Kind = Kind {
+    name: "LMDB write-map",
+    open: |dir, policy| open(dir, policy, EnvFlags::WRITE_MAP),
+    is_skeleton: false,
+};
+
+fn open(dir: &Path, policy: Policy, flags: EnvFlags) -> Outcome<Box<dyn Peer>> {
+    let flags = match policy {
+        Policy::Written => flags | EnvFlags::NO_SYNC,
+        Policy::Synced => flags,
+    };
+    let mut options = EnvOpenOptions::new();
+    options.map_size(1 << 30);
+    // SAFETY: `NO_SYNC` can lose or damage the database at a power loss, which no measurement looks at.
+    unsafe { options.flags(flags) };
+    // SAFETY: this process alone has the file, in a directory of its own, and opens it once at a time.
+    let env = unsafe { options.open(dir) }?;
+    let mut transaction = env.write_txn()?;
+    let states = env.create_database(&mut transaction, None)?;
+    transaction.commit()?;
+    Ok(Box::new(Lmdb { env, states }))
+}
+
+struct Lmdb {
+    env: Env,
+    states: Database<Bytes, Bytes>,
+}
+
+impl Peer for Lmdb {
+    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+        let mut transaction = self.env.write_txn()?;
+        by_key(touches, |key, touches| {
+            let key = key.bytes();
+            let state = changed(self.states.get(&transaction, &key)?, touches)?;
+            self.states.put(&mut transaction, &key, &state.bytes())?;
+            Ok(())
+        })?;
+        Ok(transaction.commit()?)
+    }
+
+    fn sync(&mut self) -> Outcome<()> {
+        Ok(self.env.force_sync()?)
+    }
+
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+        let transaction = self.env.read_txn()?;
+        for key in keys {
+            let value = self.states.get(&transaction, &key.bytes())?;
+            let state = value.map_or_else(|| Ok(State::default()), State::from_bytes)?;
+            scores.push(state.score(half_life, now_ms));
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, keys: &[Key]) -> Outcome<()> {
+        let mut transaction = self.env.write_txn()?;
+        for key in keys {
+            let key = key.bytes();
+            let value = self
+                .states
+                .get(&transaction, &key)?
+                .ok_or("a key has gone")?
+                .to_vec();
+            self.states.put(&mut transaction, &key, &value)?;
+        }
+        transaction.commit()?;
+        self.sync()
+    }
+
+    fn close(self: Box<Self>) -> Outcome<()> {
+        self.env.force_sync()?;
+        self.env.prepare_for_closing().wait();
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! redb: a copy-on-write B-tree. Without a sync a commit stays in its memory: it has nothing between that and the disk,
+//! so that "written" promises less than elsewhere.
+
+use std::path::Path;
+
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+
+use crate::peer::{KEY_BYTES, Key, Kind, Outcome, Peer, Policy, STATE_BYTES, State, by_key, changed};
+use crate::workload::Touch;
+
+pub(crate) const REDB: Kind = Kind {
+    name: "redb",
+    open,
+    is_skeleton: false,
+};
+
+const STATES: TableDefinition<'_, &[u8; KEY_BYTES], &[u8; STATE_BYTES]> = TableDefinition::new("states");
+
+fn open(dir: &Path, policy: Policy) -> Outcome<Box<dyn Peer>> {
+    let database = Database::create(dir.join("redb"))?;
+    let transaction = database.begin_write()?;
+    transaction.open_table(STATES)?;
+    transaction.commit()?;
+    let durability = match policy {
+        Policy::Written => Durability::None,
+        Policy::Synced => Durability::Immediate,
+    };
+    Ok(Box::new(Redb { database, durability }))
+}
+
+struct Redb {
+    database: Database,
+    durability: Durability,
+}
+
+impl Peer for Redb {
+    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(self.durability)?;
+        {
+            let mut table = transaction.open_table(STATES)?;
+            by_key(touches, |key, touches| {
+                let key = key.bytes();
+                let before = table.get(&key)?.map(|value| *value.value());
+                let state = changed(before.as_ref().map(<[u8; STATE_BYTES]>::as_slice), touches)?;
+                table.insert(&key, &state.bytes())?;
+                Ok(())
+            })?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn sync(&mut self) -> Outcome<()> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(STATES)?;
+        for key in keys {
+            let value = table.get(&key.bytes())?;
+            let state =
+                value.map_or_else(|| Ok(State::default()), |value| State::from_bytes(value.value()))?;
+            scores.push(state.score(half_life, now_ms));
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, keys: &[Key]) -> Outcome<()> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        {
+            let mut table = transaction.open_table(STATES)?;
+            for key in keys {
+                let key = key.bytes();
+                let value = *table.get(&key)?.ok_or("a key has gone")?.value();
+                table.insert(&key, &value)?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn close(self: Box<Self>) -> Outcome<()> {
+        Ok(self.database.close()?)
+    }
+}

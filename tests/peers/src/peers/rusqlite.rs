@@ -1,0 +1,105 @@
+//! SQLite through rusqlite: a B-tree behind a write-ahead log, one row for a key.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::peer::{Key, Kind, Outcome, Peer, Policy, STATE_BYTES, State, by_key, changed};
+use crate::workload::Touch;
+
+pub(crate) const SQLITE: Kind = Kind {
+    name: "SQLite",
+    open,
+    is_skeleton: false,
+};
+
+const GET: &str = "SELECT state FROM states WHERE entity = ?1 AND signal = ?2";
+const PUT: &str = "INSERT INTO states VALUES (?1, ?2, ?3) \
+                   ON CONFLICT (entity, signal) DO UPDATE SET state = excluded.state";
+
+fn open(dir: &Path, policy: Policy) -> Outcome<Box<dyn Peer>> {
+    let connection = Connection::open(dir.join("sqlite"))?;
+    let synchronous = match policy {
+        Policy::Written => "OFF",
+        Policy::Synced => "FULL",
+    };
+    connection.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
+         CREATE TABLE IF NOT EXISTS states
+             (entity INTEGER, signal INTEGER, state BLOB, PRIMARY KEY (entity, signal)) WITHOUT ROWID;"
+    ))?;
+    Ok(Box::new(Sqlite { connection }))
+}
+
+struct Sqlite {
+    connection: Connection,
+}
+
+impl Sqlite {
+    fn get(&self, key: Key) -> Outcome<Option<[u8; STATE_BYTES]>> {
+        let mut get = self.connection.prepare_cached(GET)?;
+        let value = get.query_row(params![key.entity as i64, key.signal], |row| row.get(0));
+        Ok(value.optional()?)
+    }
+
+    fn put(&self, key: Key, value: &[u8; STATE_BYTES]) -> Outcome<()> {
+        let mut put = self.connection.prepare_cached(PUT)?;
+        put.execute(params![key.entity as i64, key.signal, value])?;
+        Ok(())
+    }
+
+    /// One transaction, which begins to write if it does. After a failure the run ends, and with it the transaction.
+    fn transaction(&self, work: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
+        self.connection.prepare_cached("BEGIN")?.execute([])?;
+        work()?;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+}
+
+impl Peer for Sqlite {
+    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+        self.transaction(|| {
+            by_key(touches, |key, touches| {
+                let before = self.get(key)?;
+                let state = changed(before.as_ref().map(<[u8; STATE_BYTES]>::as_slice), touches)?;
+                self.put(key, &state.bytes())
+            })
+        })
+    }
+
+    fn sync(&mut self) -> Outcome<()> {
+        self.connection.execute_batch("PRAGMA synchronous = FULL")?;
+        let busy: i64 = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        assert_eq!(busy, 0, "nobody else has the database");
+        Ok(())
+    }
+
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+        self.transaction(|| {
+            for &key in keys {
+                let value = self.get(key)?;
+                let state = value.map_or_else(|| Ok(State::default()), |value| State::from_bytes(&value))?;
+                scores.push(state.score(half_life, now_ms));
+            }
+            Ok(())
+        })
+    }
+
+    fn checkpoint(&mut self, keys: &[Key]) -> Outcome<()> {
+        self.connection.execute_batch("PRAGMA synchronous = FULL")?;
+        self.transaction(|| {
+            for &key in keys {
+                let value = self.get(key)?.ok_or("a key has gone")?;
+                self.put(key, &value)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn close(self: Box<Self>) -> Outcome<()> {
+        self.connection.close().map_err(|(_, error)| error.into())
+    }
+}

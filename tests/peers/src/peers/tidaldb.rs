@@ -1,0 +1,65 @@
+//! tidaldb: the same job and its default windows, its log and its guarantees.
+
+use std::path::Path;
+
+use tidaldb::{Durability, EntityId, SignalEvent, SignalId, TidalDb};
+
+use crate::engine;
+use crate::peer::{Key, Kind, Outcome, Peer, Policy};
+use crate::workload::Touch;
+
+pub(crate) const TIDALDB: Kind = Kind {
+    name: "tidaldb",
+    open,
+    is_skeleton: false,
+};
+
+fn open(dir: &Path, policy: Policy) -> Outcome<Box<dyn Peer>> {
+    Ok(Box::new(Tidal {
+        db: engine::open_without_checkpoints(dir, durability(policy))?,
+        events: Vec::new(),
+    }))
+}
+
+pub(crate) fn durability(policy: Policy) -> Durability {
+    match policy {
+        Policy::Written => Durability::OperatingSystem,
+        Policy::Synced => Durability::EverySynced,
+    }
+}
+
+struct Tidal {
+    db: TidalDb,
+    /// The memory in which a call's events are handed over.
+    events: Vec<SignalEvent<'static>>,
+}
+
+impl Peer for Tidal {
+    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+        self.events.clear();
+        self.events.extend(touches.iter().map(engine::event));
+        self.db.record_batch(&self.events)?;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Outcome<()> {
+        Ok(self.db.sync()?)
+    }
+
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+        for key in keys {
+            let (entity, signal) = (EntityId(key.entity), SignalId(key.signal));
+            scores.push(self.db.score(entity, signal, half_life, now_ms)?);
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, _keys: &[Key]) -> Outcome<()> {
+        self.db.checkpoint()?;
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Outcome<()> {
+        Ok(self.db.close()?)
+    }
+}

@@ -1,0 +1,89 @@
+//! What only tidaldb does: several threads at once, checkpoints beside a writer, cohorts and co-engagement.
+
+use tidaldb::{Durability, SignalEvent};
+
+use crate::engine;
+use crate::extras::{self, EXTRAS};
+use crate::passes::Run;
+use crate::pause;
+use crate::peer::Outcome;
+use crate::stopwatch::timed;
+use crate::workload::{self, BATCH_LEN};
+
+/// Two threads where nothing is synced, sixteen that share syncs.
+pub(crate) fn threads(run: &mut Run) -> Outcome<()> {
+    let written = Durability::OperatingSystem;
+    rate(run, "batches-2", written, BATCH_LEN, 2, run.args.events)?;
+    rate(run, "calls-2", written, 1, 2, run.args.calls)?;
+    rate(
+        run,
+        "synced-calls-16",
+        Durability::EverySynced,
+        1,
+        16,
+        8 * run.args.synced,
+    )
+}
+
+fn rate(
+    run: &mut Run,
+    figure: &'static str,
+    durability: Durability,
+    batch_len: usize,
+    threads: usize,
+    len: usize,
+) -> Outcome<()> {
+    let len = len.min(run.touches.len());
+    let events: Vec<SignalEvent<'_>> = run.touches[..len].iter().map(engine::event).collect();
+    let dir = run.place.fresh("threads")?;
+    let db = engine::open_without_checkpoints(&dir, durability)?;
+    let (recorded, seconds) = timed(|| {
+        engine::record(&db, &events, batch_len, threads)?;
+        if batch_len > 1 { db.sync() } else { Ok(()) }
+    });
+    recorded?;
+    db.sync()?;
+    run.sheet.add(figure, "tidaldb", len as f64 / seconds);
+    Ok(())
+}
+
+/// Beside a checkpoint of all states of the job, and of as many as asked for.
+pub(crate) fn pauses(run: &mut Run) -> Outcome<()> {
+    let events: Vec<SignalEvent<'_>> = run.touches.iter().map(engine::event).collect();
+    let db = engine::filled(&run.place.fresh("pause")?, &events)?;
+    let taken = pause::take(&db, &events)?;
+    run.sheet.add("pause", "tidaldb", taken.pause.as_secs_f64() * 1e3);
+    run.sheet.add(
+        "pause-without",
+        "tidaldb",
+        taken.pause_without.as_secs_f64() * 1e3,
+    );
+    drop(db);
+
+    let events: Vec<_> = workload::spread(run.args.spread)
+        .iter()
+        .map(engine::event)
+        .collect();
+    let db = engine::filled(&run.place.fresh("pause")?, &events)?;
+    let taken = pause::take(&db, &events)?;
+    run.sheet
+        .add("large-checkpoint", "tidaldb", taken.alone.as_secs_f64() * 1e3);
+    run.sheet
+        .add("large-pause", "tidaldb", taken.pause.as_secs_f64() * 1e3);
+    run.sheet.add(
+        "large-pause-without",
+        "tidaldb",
+        taken.pause_without.as_secs_f64() * 1e3,
+    );
+    Ok(())
+}
+
+/// The job with each extra on, and with both.
+pub(crate) fn extras(run: &mut Run) -> Outcome<()> {
+    let job: Vec<SignalEvent<'_>> = run.touches.iter().map(engine::event).collect();
+    for extra in EXTRAS {
+        let (seconds, _) = extras::record(&run.place, &job, extra)?;
+        run.sheet.add(extra.name, "tidaldb", job.len() as f64 / seconds);
+    }
+    Ok(())
+}
