@@ -15,10 +15,21 @@ usage: cargo bench --bench ledger -- [OPTIONS] [GROUP...]
   --rounds N     how often everything is measured, 5 unless given
   --dir PATH     where the databases lie; below the build's target directory unless given
   --processor    rates per processor second too, which a busy machine changes less
+  --growth       how the figures grow over three decades, instead of the groups
+  --svg FILE     draws that there too
   --quick        small sizes and one round: whether it runs, not how fast
   --help         prints this
 
 Groups, all unless given:";
+
+/// What the program does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Groups,
+    Growth,
+    /// Nothing is measured: help was asked for, or a test run of all targets has started this.
+    Help,
+}
 
 /// What is to be measured.
 #[derive(Debug, Clone)]
@@ -30,9 +41,8 @@ pub(crate) struct Args {
     pub(crate) rounds: usize,
     pub(crate) dir: PathBuf,
     pub(crate) processor: bool,
-    pub(crate) quick: bool,
-    /// Whether nothing is to be measured: help was asked for, or the standard harness's check of all targets runs.
-    pub(crate) help: bool,
+    pub(crate) svg: Option<PathBuf>,
+    pub(crate) mode: Mode,
     /// Set in a process that this one started for a measurement of its memory.
     pub(crate) child: Option<String>,
 }
@@ -49,11 +59,11 @@ impl Args {
             rounds: 5,
             dir: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
             processor: false,
-            quick: false,
-            help: false,
+            svg: None,
+            mode: Mode::Groups,
             child: None,
         };
-        let mut benches = false;
+        let (mut benches, mut help, mut quick) = (false, false, false);
         while let Some(argument) = arguments.next() {
             let mut value = || {
                 arguments
@@ -68,19 +78,23 @@ impl Args {
                 "--dir" => args.dir = value()?.into(),
                 "--child" => args.child = Some(value()?),
                 "--processor" => args.processor = true,
-                "--quick" => args.quick = true,
-                "--help" | "-h" => args.help = true,
+                "--growth" => args.mode = Mode::Growth,
+                "--svg" => args.svg = Some(value()?.into()),
+                "--quick" => quick = true,
+                "--help" | "-h" => help = true,
                 "--bench" => benches = true,
                 _ if argument.starts_with('-') => return Err(format!("there is no option {argument}")),
                 _ if GROUPS.iter().any(|group| group.name == argument) => args.groups.push(argument),
                 _ => return Err(format!("there is no group {argument}")),
             }
         }
-        if args.quick {
+        if quick {
             (args.events, args.synced, args.spread, args.rounds) = (20_000, 160, 20_000, 1);
         }
-        // Without cargo's `--bench` a test run of all targets has started this: it is not the time to measure.
-        args.help |= !benches && args.child.is_none();
+        // A test run of all targets does without cargo's `--bench`: it is not the time to measure.
+        if help || (!benches && args.child.is_none()) {
+            args.mode = Mode::Help;
+        }
         Ok(args)
     }
 

@@ -10,12 +10,15 @@
 mod args;
 mod board;
 mod checkpoint;
+mod curve;
 mod disk;
 mod engine;
 mod extras;
+mod growth;
 mod memory;
 mod pause;
 mod place;
+mod plot;
 mod read;
 mod record;
 mod recovery;
@@ -27,7 +30,7 @@ use std::process::ExitCode;
 
 use tidaldb::SignalEvent;
 
-use args::Args;
+use args::{Args, Mode};
 use board::Board;
 use place::Place;
 
@@ -118,7 +121,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if args.help {
+    if args.mode == Mode::Help {
         println!("{}", args::USAGE);
         for group in GROUPS {
             println!("  {:<17}{}", group.name, group.what);
@@ -148,6 +151,9 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         args,
         board: Board::default(),
     };
+    if bench.args.mode == Mode::Growth {
+        return growth::run(&mut bench);
+    }
     for round in 1..=bench.args.rounds {
         for group in GROUPS {
             if !bench.args.wants(group.name) {

@@ -15,32 +15,50 @@ use crate::place::resident_bytes;
 
 /// After the job, after a checkpoint, and after reopening.
 pub(crate) fn at_rest(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
-    bench.place.fresh("memory")?;
-    for child in ["recorded", "reopened"] {
-        let output = Command::new(std::env::current_exe()?)
-            .args([
-                "--child",
-                child,
-                "--events",
-                &bench.args.events.to_string(),
-                "--dir",
-            ])
-            .arg(bench.place.path().join("memory"))
-            .output()?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into());
-        }
-        for line in String::from_utf8(output.stdout)?.lines() {
-            let (name, bytes) = line.split_once('\t').ok_or("a child's line has no value")?;
-            let bytes: f64 = bytes.parse()?;
-            if name.starts_with("bytes") {
-                bench.board.add(name, Unit::Bytes, bytes);
-            } else {
-                bench.board.add(name, Unit::Megabytes, bytes / 1e6);
-            }
+    let dir = bench.place.fresh("memory")?;
+    let mut figures = start("recorded", &dir, bench.args.events)?;
+    figures.extend(start("reopened", &dir, bench.args.events)?);
+    for (name, bytes) in figures {
+        if name.starts_with("bytes") {
+            bench.board.add(name, Unit::Bytes, bytes);
+        } else {
+            bench.board.add(name, Unit::Megabytes, bytes / 1e6);
         }
     }
     Ok(())
+}
+
+/// What a process that reopens the closed database takes in bytes, and what the engine itself counts of it.
+pub(crate) fn of_reopened(dir: &Path) -> Result<[(&'static str, f64); 2], Box<dyn Error>> {
+    let figures = start("reopened", dir, 1)?;
+    let of = |name: &str| {
+        let found = figures.iter().find(|(found, _)| found == name);
+        found.map(|(_, bytes)| *bytes).ok_or("the child did not print it")
+    };
+    Ok([
+        ("memory, VmRSS", of(REOPENED)?),
+        ("memory, the engine's own count", of(OWN)?),
+    ])
+}
+
+const REOPENED: &str = "memory at rest after reopening, VmRSS";
+const OWN: &str = "the same, the engine's own count";
+
+/// Runs this program as a child, and gives the figures that it prints.
+fn start(child: &str, dir: &Path, events_len: usize) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--child", child, "--events", &events_len.to_string(), "--dir"])
+        .arg(dir)
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
+    }
+    let mut figures = Vec::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let (name, bytes) = line.split_once('\t').ok_or("a child's line has no value")?;
+        figures.push((name.to_owned(), bytes.parse()?));
+    }
+    Ok(figures)
 }
 
 /// What a process that was started for it does.
@@ -73,14 +91,14 @@ fn reopened(dir: &Path) -> Result<(), Box<dyn Error>> {
     let before = resident_bytes();
     let db = engine::open_without_checkpoints(dir, Durability::OperatingSystem)?;
     let resident = resident_bytes().saturating_sub(before);
-    print("memory at rest after reopening, VmRSS", resident);
+    print(REOPENED, resident);
     print_own(&db, resident)
 }
 
 fn print_own(db: &TidalDb, resident: u64) -> Result<(), Box<dyn Error>> {
     let statistics = db.statistics()?;
     let keys = statistics.states_len as u64;
-    print("the same, the engine's own count", statistics.states_bytes as u64);
+    print(OWN, statistics.states_bytes as u64);
     print("bytes per key, VmRSS", resident / keys);
     print(
         "bytes per key, the engine's own count",

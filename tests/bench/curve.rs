@@ -1,0 +1,57 @@
+//! A figure over the size of what it depends on, and the power law that fits it.
+
+use crate::board::{Unit, median};
+
+/// Values of all rounds at each size, ascending.
+#[derive(Debug, Clone)]
+pub(crate) struct Curve {
+    pub(crate) name: &'static str,
+    /// What the size counts.
+    pub(crate) of: &'static str,
+    pub(crate) unit: Unit,
+    pub(crate) points: Vec<(usize, Vec<f64>)>,
+}
+
+impl Curve {
+    pub(crate) fn new(name: &'static str, of: &'static str, unit: Unit) -> Self {
+        Self {
+            name,
+            of,
+            unit,
+            points: Vec::new(),
+        }
+    }
+
+    /// Adds the value of a round.
+    pub(crate) fn add(&mut self, size: usize, value: f64) {
+        match self.points.binary_search_by_key(&size, |(size, _)| *size) {
+            Ok(index) => self.points[index].1.push(value),
+            Err(index) => self.points.insert(index, (size, vec![value])),
+        }
+    }
+
+    /// What a value at that size is for one of what it grows with.
+    pub(crate) fn show_each(&self, size: usize, value: f64) -> String {
+        let each = value / size as f64;
+        match self.unit {
+            Unit::Milliseconds => Unit::Nanoseconds.show(each * 1e6),
+            Unit::Megabytes => Unit::Bytes.show(each * 1e6),
+            unit => unit.show(each),
+        }
+    }
+}
+
+/// The exponent of the power law through the medians: the slope of the straight line through their logarithms, by least
+/// squares.
+pub(crate) fn exponent(points: &[(usize, Vec<f64>)]) -> f64 {
+    let logarithms: Vec<(f64, f64)> = points
+        .iter()
+        .map(|(size, values)| ((*size as f64).ln(), median(values).max(f64::MIN_POSITIVE).ln()))
+        .collect();
+    let len = logarithms.len() as f64;
+    let mean_x = logarithms.iter().map(|(x, _)| x).sum::<f64>() / len;
+    let mean_y = logarithms.iter().map(|(_, y)| y).sum::<f64>() / len;
+    let covariance: f64 = logarithms.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
+    let variance: f64 = logarithms.iter().map(|(x, _)| (x - mean_x) * (x - mean_x)).sum();
+    covariance / variance
+}

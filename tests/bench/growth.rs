@@ -1,0 +1,197 @@
+//! How the figures grow: each over three decades of what it depends on, with the exponent of a power law fitted to it.
+//!
+//! An exponent of 1 is linear; the one over the last decade alone leaves aside what a small size costs anyway.
+
+use std::error::Error;
+use std::path::Path;
+
+use tidaldb::{Durability, EntityId, SignalEvent, SignalId, TidalDb};
+
+use crate::Bench;
+use crate::board::{Unit, markdown, median};
+use crate::curve::{self, Curve};
+use crate::engine;
+use crate::memory;
+use crate::pause;
+use crate::plot;
+use crate::stopwatch::timed;
+use crate::workload::{self, BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
+
+/// Measures all curves, prints them, and draws them if a file is named for it.
+pub(crate) fn run(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
+    let events_max = 10 * bench.args.events;
+    let states_max = bench.args.spread;
+    let mut curves = Curves::default();
+    for round in 1..=bench.args.rounds {
+        for (what, measure) in [
+            ("replay", replay as Measure),
+            ("checkpoints", checkpoints),
+            ("opening", opens),
+            ("memory", memories),
+        ] {
+            let top = if what == "replay" { events_max } else { states_max };
+            for size in [top / 1000, top / 100, top / 10, top] {
+                eprintln!("round {round} of {}: {what} at {size}", bench.args.rounds);
+                measure(bench, &mut curves, size.max(1))?;
+            }
+        }
+        for threads in [1, 2, 4, 8, 16] {
+            eprintln!("round {round} of {}: {threads} threads", bench.args.rounds);
+            throughput(bench, &mut curves, threads)?;
+        }
+    }
+    println!("{}", table(&curves.0));
+    if let Some(path) = &bench.args.svg {
+        plot::write(path, &curves.0)?;
+        println!("drawn to {}", path.display());
+    }
+    Ok(())
+}
+
+type Measure = fn(&Bench, &mut Curves, usize) -> Result<(), Box<dyn Error>>;
+
+#[derive(Default)]
+struct Curves(Vec<Curve>);
+
+impl Curves {
+    /// Adds the value of a round at a size.
+    fn add(&mut self, name: &'static str, of: &'static str, unit: Unit, size: usize, value: f64) {
+        let index = self
+            .0
+            .iter()
+            .position(|curve| curve.name == name)
+            .unwrap_or_else(|| {
+                self.0.push(Curve::new(name, of, unit));
+                self.0.len() - 1
+            });
+        self.0[index].add(size, value);
+    }
+}
+
+/// One row for each size: the median, and what that is for one of what it grows with.
+fn table(curves: &[Curve]) -> String {
+    let head = ["figure", "size", "median", "for each", "exponent", "last decade"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for curve in curves {
+        for (index, (size, values)) in curve.points.iter().enumerate() {
+            let value = median(values);
+            let is_last = index + 1 == curve.points.len();
+            let exponent = |points: &[(usize, Vec<f64>)]| {
+                let shown = is_last.then(|| format!("{:.2}", curve::exponent(points)));
+                shown.unwrap_or_default()
+            };
+            rows.push(vec![
+                if index == 0 {
+                    curve.name.to_owned()
+                } else {
+                    String::new()
+                },
+                format!("{size} {}", curve.of),
+                curve.unit.show(value),
+                curve.show_each(*size, value),
+                exponent(&curve.points),
+                exponent(&curve.points[curve.points.len().saturating_sub(2)..]),
+            ]);
+        }
+    }
+    markdown(&rows)
+}
+
+/// Time to open a log of that many events that no checkpoint covers.
+fn replay(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
+    let dir = bench.place.fresh("growth")?;
+    let db = engine::open_without_checkpoints(&dir, Durability::OperatingSystem)?;
+    // The job over and over, each time later.
+    let mut events: Vec<SignalEvent<'_>> = Vec::with_capacity(BATCH_LEN);
+    for from in (0..size).step_by(BATCH_LEN) {
+        events.clear();
+        events.extend((from..size.min(from + BATCH_LEN)).map(|index| SignalEvent {
+            at_ms: BEGIN_MS + STEP_MS * index as i64,
+            ..bench.job[index % bench.job.len()]
+        }));
+        db.record_batch(&events)?;
+    }
+    db.sync()?;
+    drop(db);
+    let milliseconds = reopen(&dir)?.1 * 1e3;
+    curves.add("replay", "events", Unit::Milliseconds, size, milliseconds);
+    Ok(())
+}
+
+fn checkpoints(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
+    let events: Vec<_> = workload::spread(size).iter().map(engine::event).collect();
+    let db = engine::filled(&bench.place.fresh("growth")?, &events)?;
+    let taken = pause::take(&db, &events)?;
+    let alone = taken.alone.as_secs_f64() * 1e3;
+    let pause = taken.pause.as_secs_f64() * 1e3;
+    curves.add("checkpoint", "changed states", Unit::Milliseconds, size, alone);
+    curves.add(
+        "pause of a writer",
+        "changed states",
+        Unit::Milliseconds,
+        size,
+        pause,
+    );
+    Ok(())
+}
+
+/// Time to open after a close.
+fn opens(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
+    let dir = bench.place.fresh("growth")?;
+    let events: Vec<_> = workload::spread(size).iter().map(engine::event).collect();
+    engine::filled(&dir, &events)?.close()?;
+    let (db, seconds) = reopen(&dir)?;
+    let last = EntityId(((size - 1) / usize::from(SIGNALS)) as u64);
+    let score = db.score(last, SignalId(0), 0, BEGIN_MS)?;
+    assert!(score > 0.0, "the states come back");
+    curves.add(
+        "open after a close",
+        "states",
+        Unit::Milliseconds,
+        size,
+        seconds * 1e3,
+    );
+    Ok(())
+}
+
+/// In a process of its own, reopened.
+fn memories(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
+    let dir = bench.place.fresh("growth")?;
+    let events: Vec<_> = workload::spread(size).iter().map(engine::event).collect();
+    engine::filled(&dir, &events)?.close()?;
+    for (name, bytes) in memory::of_reopened(&dir)? {
+        curves.add(name, "keys", Unit::Megabytes, size, bytes / 1e6);
+    }
+    Ok(())
+}
+
+/// Events in a second by several threads: batches without a sync, and calls of one event that share syncs.
+fn throughput(bench: &Bench, curves: &mut Curves, threads: usize) -> Result<(), Box<dyn Error>> {
+    let synced = bench.job.len().min(threads * bench.args.synced / 4);
+    for (name, durability, batch_len, len) in [
+        (
+            "batches of 256, no sync",
+            Durability::OperatingSystem,
+            BATCH_LEN,
+            bench.job.len(),
+        ),
+        (
+            "one event a call, each synced",
+            Durability::EverySynced,
+            1,
+            synced,
+        ),
+    ] {
+        let db = engine::open_without_checkpoints(&bench.place.fresh("growth")?, durability)?;
+        let (recorded, seconds) = timed(|| engine::record(&db, &bench.job[..len], batch_len, threads));
+        recorded?;
+        db.sync()?;
+        curves.add(name, "threads", Unit::PerSecond, threads, len as f64 / seconds);
+    }
+    Ok(())
+}
+
+fn reopen(dir: &Path) -> Result<(TidalDb, f64), tidaldb::Error> {
+    let (db, seconds) = timed(|| engine::open_without_checkpoints(dir, Durability::OperatingSystem));
+    Ok((db?, seconds))
+}
