@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::choice::{Fate, ImageChoice, Piece, Tear};
 use super::content::Content;
-use super::image::{Image, ImageEntry};
+use super::image::{Image, ImageEntry, ROOT_HASH};
 use super::keyed;
 use super::model::{Change, DirId, Entries, FileId, FileState, Model, NodeId, ROOT, close_over_names, set};
 
@@ -181,30 +182,59 @@ impl Model {
 
     /// The image that `choice` means.
     pub(super) fn image(&self, choice: &ImageChoice) -> Image {
-        let changed = self.kept_entries(choice);
         let mut image = Image::new();
-        let mut waiting: Vec<(DirId, PathBuf)> = vec![(ROOT, "/".into())];
-        while let Some((dir, path)) = waiting.pop() {
+        self.each_entry(choice, PathBuf::from("/"), |dir, name, entry| {
+            let path = dir.join(name);
+            let below = match entry {
+                ImageEntry::Dir => path.clone(),
+                ImageEntry::File(_) => PathBuf::new(),
+            };
+            image.insert(path, entry);
+            below
+        });
+        image
+    }
+
+    /// The hash of the image that `choice` means.
+    pub(super) fn image_hash(&self, choice: &ImageChoice) -> u128 {
+        let mut hash = 0_u128;
+        self.each_entry(choice, ROOT_HASH, |dir, name, entry| {
+            let place = keyed::below(*dir, name);
+            hash = hash.wrapping_add(entry.hash(place));
+            place
+        });
+        hash
+    }
+
+    /// Gives `enter` everything in the image that `choice` means, a directory before what is in it, with what stands for
+    /// the directory that it is in. What `enter` gives stands for a directory; `root` does for the root.
+    fn each_entry<T>(
+        &self,
+        choice: &ImageChoice,
+        root: T,
+        mut enter: impl FnMut(&T, &OsStr, ImageEntry) -> T,
+    ) {
+        let changed = self.kept_entries(choice);
+        let mut waiting = vec![(ROOT, root)];
+        while let Some((dir, place)) = waiting.pop() {
             let entries = match (choice, changed.get(&dir)) {
                 (ImageChoice::All, _) => &self.dir(dir).live,
                 (_, Some(changed)) => changed,
                 (_, None) => &self.dir(dir).durable,
             };
             for (name, node) in entries {
-                let path = path.join(&**name);
                 match node {
                     NodeId::Dir(dir) => {
-                        waiting.push((*dir, path.clone()));
-                        image.insert(path, ImageEntry::Dir);
+                        let below = enter(&place, name, ImageEntry::Dir);
+                        waiting.push((*dir, below));
                     }
                     NodeId::File(file) => {
                         let content = self.content(self.file(*file), choice);
-                        image.insert(path, ImageEntry::File(content));
+                        enter(&place, name, ImageEntry::File(content));
                     }
                 }
             }
         }
-        image
     }
 
     /// The entries of the directories in which something is kept that is not durable.

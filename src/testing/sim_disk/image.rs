@@ -24,6 +24,20 @@ pub(super) enum ImageEntry {
     File(Content),
 }
 
+/// What stands for the root in the hash of an image, whose places are hashed name by name.
+pub(super) const ROOT_HASH: u128 = 0;
+
+impl ImageEntry {
+    /// Its share in the hash of an image in which it is at the place with this hash. Shares are added up: an image is a
+    /// set of entries.
+    pub(super) fn hash(&self, place: u128) -> u128 {
+        match self {
+            Self::Dir => keyed::combine(place, 1),
+            Self::File(content) => keyed::combine(keyed::combine(place, 2), content.hash()),
+        }
+    }
+}
+
 impl Image {
     /// The image of an empty disk.
     pub fn new() -> Self {
@@ -93,12 +107,9 @@ impl Image {
     /// A hash of the whole content: equal images have equal ones, and distinct ones differ for all practical purposes.
     /// It is the same in every run and on every platform.
     pub fn hash(&self) -> u128 {
-        self.entries.iter().fold(0, |hash, (path, entry)| {
-            let named = keyed::combine(hash, u128::from(keyed::path_key(path)));
-            match entry {
-                ImageEntry::Dir => keyed::combine(named, 1),
-                ImageEntry::File(content) => keyed::combine(keyed::combine(named, 2), content.hash()),
-            }
+        self.entries.iter().fold(0, |hash: u128, (path, entry)| {
+            let names = path.iter().skip(1);
+            hash.wrapping_add(entry.hash(names.fold(ROOT_HASH, keyed::below)))
         })
     }
 
@@ -200,6 +211,15 @@ fn difference(first: &ImageEntry, second: &ImageEntry) -> String {
         (ImageEntry::Dir, _) => "a directory in the first only".into(),
         (_, ImageEntry::Dir) => "a directory in the second only".into(),
     }
+}
+
+/// Whether [`normal`] would give `path` itself.
+pub(super) fn is_normal(path: &Path) -> bool {
+    let below_root = path.as_os_str().as_encoded_bytes().strip_prefix(b"/");
+    below_root.is_some_and(|names| {
+        let mut names = names.split(|byte| *byte == b'/');
+        names.all(|name| !matches!(name, b"" | b"." | b".."))
+    })
 }
 
 /// `path` from the root, without `.` and `..`.

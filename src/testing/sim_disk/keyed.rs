@@ -1,5 +1,6 @@
 //! Hashes and keyed pseudo-random numbers. The same on every platform and in every run.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 const K0: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -46,6 +47,11 @@ pub(super) fn combine(hash: u128, value: u128) -> u128 {
     let low = mix(mix(hash as u64, value as u64), (value >> 64) as u64);
     let high = mix(mix((hash >> 64) as u64, (value >> 64) as u64 ^ low), value as u64);
     (u128::from(high) << 64) | u128::from(low)
+}
+
+/// The hash of the place `name` in the directory whose place has the hash `dir`.
+pub(super) fn below(dir: u128, name: &OsStr) -> u128 {
+    combine(dir, hash(name.as_encoded_bytes()))
 }
 
 /// The key of a path.

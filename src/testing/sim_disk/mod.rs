@@ -154,7 +154,14 @@ impl SimDisk {
     /// A disk of this kind on which all of `image` is durable.
     pub fn with_options(image: &Image, options: SimDiskOptions) -> Self {
         Self {
-            shared: Arc::new(Shared::new(image, options, None)),
+            shared: Arc::new(Shared::new(image.clone(), options, None)),
+        }
+    }
+
+    /// As [`from_image`](Self::from_image), without a copy of the image.
+    pub(crate) fn holding(image: Image) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(image, SimDiskOptions::default(), None)),
         }
     }
 
@@ -171,7 +178,7 @@ impl SimDisk {
             root: root.to_path_buf(),
         };
         Ok(Self {
-            shared: Arc::new(Shared::new(&image, options, Some(backing))),
+            shared: Arc::new(Shared::new(image, options, Some(backing))),
         })
     }
 
@@ -276,6 +283,11 @@ impl SimDisk {
     /// One of the images that a crash may leave now.
     pub fn image(&self, choice: &ImageChoice) -> Image {
         self.shared.state().model.image(choice)
+    }
+
+    /// The hash of that image, without building it.
+    pub fn image_hash(&self, choice: &ImageChoice) -> u128 {
+        self.shared.state().model.image_hash(choice)
     }
 
     /// A choice of the same image that names each operation that is there, for taking away one after the other.

@@ -163,11 +163,19 @@ impl Model {
             pending_entries: Vec::new(),
             entry_changes: BTreeMap::new(),
         };
+        // The directory of the entry before: most have the same one.
+        let mut before: Option<(&Path, DirId)> = None;
         for (path, entry) in image.entries() {
-            // A directory sorts before what is in it, and an image has all directories above its files.
-            let Ok((dir, name)) = model.parent(path) else {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
                 continue;
             };
+            let known = before.filter(|(known, _)| known.as_os_str() == parent.as_os_str());
+            // A directory sorts before what is in it, and an image has all directories above its files.
+            let Some(dir) = known.map(|(_, dir)| dir).or_else(|| model.resolve_dir(parent)) else {
+                continue;
+            };
+            before = Some((parent, dir));
+            let name = Name::from(name);
             let node = match entry {
                 ImageEntry::Dir => NodeId::Dir(model.add_dir()),
                 ImageEntry::File(content) => {
@@ -237,6 +245,13 @@ impl Model {
             }
         }
         Ok(node)
+    }
+
+    fn resolve_dir(&self, path: &Path) -> Option<DirId> {
+        match self.resolve(path) {
+            Ok(NodeId::Dir(dir)) => Some(dir),
+            Ok(NodeId::File(_)) | Err(_) => None,
+        }
     }
 
     /// The directory that holds `path`, and the name in it.

@@ -134,6 +134,11 @@ impl ImageBuilder {
         self.model.image(choice)
     }
 
+    /// The hash of that image, without building it.
+    pub fn image_hash(&self, choice: &ImageChoice) -> u128 {
+        self.model.image_hash(choice)
+    }
+
     /// A choice of the same image that names each operation that is there, for taking away one after the other.
     pub fn explicit(&self, choice: &ImageChoice) -> ImageChoice {
         self.model.explicit(choice)

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::SimDiskOptions;
 use super::device::Device;
 use super::fault::{Fault, Faults, InjectedFault};
-use super::image::{Image, normal};
+use super::image::{Image, is_normal, normal};
 use super::model::{Effect, FileId, Model};
 use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
 use super::recording::Entry;
@@ -67,11 +67,11 @@ impl Call {
 }
 
 impl Shared {
-    pub(super) fn new(image: &Image, options: SimDiskOptions, backing: Option<Backing>) -> Self {
-        let model = Model::from_image(image, options.sector_bytes);
+    pub(super) fn new(image: Image, options: SimDiskOptions, backing: Option<Backing>) -> Self {
+        let model = Model::from_image(&image, options.sector_bytes);
         Self {
             backing,
-            ..Self::resumed(Arc::new(image.clone()), options, Vec::new(), model)
+            ..Self::resumed(Arc::new(image), options, Vec::new(), model)
         }
     }
 
@@ -106,7 +106,11 @@ impl Shared {
     /// The path from the disk's root.
     pub(super) fn normal(&self, path: &Path) -> io::Result<Arc<Path>> {
         let Some(backing) = &self.backing else {
-            return Ok(normal(path).into());
+            return Ok(if is_normal(path) {
+                path.into()
+            } else {
+                normal(path).into()
+            });
         };
         let below = path.strip_prefix(&backing.root).ok();
         let path = below

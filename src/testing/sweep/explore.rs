@@ -133,7 +133,7 @@ impl Explorer<'_> {
     pub(crate) fn recorded(&self, ticket: &Ticket) -> Recorded {
         let mut builder = self.run.recording.images();
         seek(&mut builder, ticket.moment.position);
-        let disk = SimDisk::from_image(&builder.image(&ticket.crash.image));
+        let disk = SimDisk::holding(builder.image(&ticket.crash.image));
         self.beat.begin(std::slice::from_ref(&ticket.crash));
         let oracle = self.run.known[ticket.moment.known].oracle.clone();
         Recorded::of(&disk, oracle, |_| recover(self.setup, &disk)).0
@@ -151,8 +151,7 @@ impl Explorer<'_> {
         let Some(Crash { image: choice, .. }) = case.crashes.last() else {
             unreachable!("a case is made with a crash")
         };
-        let image = builder.image(choice);
-        let hash = image.hash();
+        let hash = builder.image_hash(choice);
         tally.images += 1;
         let counters = &self.shared.counters;
         Counters::add(&counters.images);
@@ -166,7 +165,7 @@ impl Explorer<'_> {
         let disk = if goes_inside {
             disk_of(builder, choice)
         } else {
-            SimDisk::from_image(&image)
+            SimDisk::holding(builder.image(choice))
         };
         let start = disk.operations_len();
         let outcome: Outcome = match recover(self.setup, &disk) {
@@ -338,7 +337,7 @@ pub(crate) fn death_of(choice: &ImageChoice) -> Death {
 pub(crate) fn disk_of(builder: &ImageBuilder, choice: &ImageChoice) -> SimDisk {
     match choice {
         ImageChoice::All => builder.disk(),
-        _ => SimDisk::from_image(&builder.image(choice)),
+        _ => SimDisk::holding(builder.image(choice)),
     }
 }
 

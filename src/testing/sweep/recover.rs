@@ -114,7 +114,7 @@ pub(crate) fn go_on(
 
 /// The hash of what the disk holds.
 pub(crate) fn hash_of(disk: &SimDisk) -> u128 {
-    disk.image(&ImageChoice::All).hash()
+    disk.image_hash(&ImageChoice::All)
 }
 
 /// What the oracle says is wrong.

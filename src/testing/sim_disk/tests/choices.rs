@@ -83,7 +83,12 @@ fn busy_disk(writes: usize) -> SimDisk {
 }
 
 fn images(disk: &SimDisk, choices: &[ImageChoice]) -> BTreeSet<u128> {
-    choices.iter().map(|choice| disk.image(choice).hash()).collect()
+    let hash = |choice| {
+        let hash = disk.image_hash(choice);
+        assert_eq!(hash, disk.image(choice).hash(), "{choice}");
+        hash
+    };
+    choices.iter().map(hash).collect()
 }
 
 #[test]
