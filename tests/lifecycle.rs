@@ -7,9 +7,12 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use common::TempDir;
 use tidaldb::{
-    Background, CohortId, Durability, EntityId, Error, Options, Schema, Signal, SignalEvent, SignalId,
+    Background, Clock, CohortId, Durability, EntityId, Error, Options, Schema, Signal, SignalEvent, SignalId,
     TidalDb, UserId,
 };
 
@@ -88,11 +91,25 @@ fn a_dropped_database_reopens_with_the_same_state_whatever_the_policy() {
     }
 }
 
+/// A clock that goes on by a millisecond at each look: timed syncs come at the same calls in every run.
+#[derive(Debug, Default)]
+struct Looks(AtomicI64);
+
+impl Clock for Looks {
+    fn now_ms(&self) -> i64 {
+        NOW_MS + self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 #[test]
-fn two_runs_by_the_caller_write_the_same_bytes() {
-    let run = || {
+fn two_runs_by_the_caller_write_the_same_bytes_under_every_policy() {
+    let run = |durability| {
         let dir = TempDir::new("bytes");
-        let options = options().database_id(7).checkpoint_log_bytes(3000);
+        let options = options()
+            .database_id(7)
+            .checkpoint_log_bytes(3000)
+            .durability(durability)
+            .clock(Arc::new(Looks::default()));
         let db = TidalDb::open(dir.path(), options.clone()).unwrap();
         record_some(&db, 0, 120);
         db.checkpoint().unwrap();
@@ -112,9 +129,15 @@ fn two_runs_by_the_caller_write_the_same_bytes() {
         files.sort();
         files
     };
-    let first = run();
-    assert!(first.len() > 3, "several files are compared");
-    assert_eq!(first, run());
+    for durability in [
+        Durability::EverySynced,
+        Durability::SyncedEvery { interval_ms: 5 },
+        Durability::OperatingSystem,
+    ] {
+        let first = run(durability);
+        assert!(first.len() > 3, "several files are compared");
+        assert!(first == run(durability), "two runs under {durability:?} differ");
+    }
 }
 
 #[test]

@@ -3,10 +3,10 @@ mod planted;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::testing::CrashPoint;
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::verdict::FailureKind;
 use crate::testing::workload::Operation;
+use crate::testing::{CrashPoint, SimDisk};
 use crate::{CohortId, EntityId, SignalId, UserId};
 
 const SEED: u64 = 7;
@@ -45,6 +45,36 @@ fn every_policy_keeps_its_promise() {
         let report = CrashSweep::standard(SEED, 40).durability(durability).run();
         println!("{report}");
         report.expect_clean();
+    }
+}
+
+/// Whatever the policy, the work does the same to the disk in every run, so that an image that was built from one run is one
+/// of every run.
+#[test]
+fn two_runs_of_the_same_work_do_the_same_to_the_disk_under_every_policy() {
+    for durability in [
+        Durability::EverySynced,
+        Durability::SyncedEvery { interval_ms: 50 },
+        Durability::OperatingSystem,
+    ] {
+        let work = Work::Standard {
+            seed: SEED,
+            operations_len: 120,
+        };
+        let record = || record::Recorded::of_work(&Setup::new(work.clone(), durability), &SimDisk::new());
+        let (first, second) = (record(), record());
+        let operations = |run: &record::Recorded| run.recording.operations().cloned().collect::<Vec<_>>();
+        assert!(operations(&first).len() > 300, "{durability:?}");
+        assert!(operations(&first) == operations(&second), "{durability:?}");
+        // Every operation's bytes are in what is written at some instant.
+        let (mut images, mut others) = (first.recording.images(), second.recording.images());
+        for position in 0..=first.recording.len() {
+            explore::seek(&mut images, position);
+            explore::seek(&mut others, position);
+            let (image, other) = (images.image(&ImageChoice::All), others.image(&ImageChoice::All));
+            assert!(image == other, "{durability:?}, after {position} operations");
+        }
+        assert_eq!(first.sites, second.sites, "{durability:?}");
     }
 }
 
