@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `work` | `standard:SEED:LEN`, `driven:NAME`, or `ops:` and tokens of [`Operation`](super::workload::Operation)s joined by `;` |
 //! | `durability` | `every-synced`, `synced-every:MS`, `operating-system` |
-//! | `crash` | `POINT#N`: the crossing of the point with N before it; or `disk#ORDINAL:SIDE` |
+//! | `crash` | `POINT#N`: the crossing of the point with N before it; `disk#ORDINAL:SIDE`; or `end`, when all is done |
 //! | `image` | an [`ImageChoice`] |
 //!
 //! Every `crash` has its `image`. The first is in the work; each further one is in the recovery from the one before.
@@ -81,6 +81,8 @@ pub enum Site {
         /// On which side of it.
         side: Side,
     },
+    /// When everything is done and the database closed. What goes wrong without a crash is found on the way there.
+    End,
 }
 
 /// One death: where, and what it left.
@@ -182,6 +184,7 @@ impl fmt::Display for Site {
         match self {
             Self::Point { point, crossing } => write!(f, "{point}#{crossing}"),
             Self::Disk { ordinal, side } => write!(f, "disk#{ordinal}:{side}"),
+            Self::End => f.write_str("end"),
         }
     }
 }

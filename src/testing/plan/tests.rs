@@ -34,16 +34,16 @@ fn any_plan(random: &mut Random) -> Plan {
     ];
     let mut plan = Plan::new(work).durability(*random.pick(&policies));
     for _ in 0..random.below(CRASHES_MAX as u64 + 1) {
-        let site = if random.chance(1, 2) {
-            Site::Point {
+        let site = match random.below(5) {
+            0 | 1 => Site::Point {
                 point: *random.pick(&CrashPoint::ALL),
                 crossing: random.next(),
-            }
-        } else {
-            Site::Disk {
+            },
+            2 | 3 => Site::Disk {
                 ordinal: random.next(),
                 side: *random.pick(&Side::ALL),
-            }
+            },
+            _ => Site::End,
         };
         plan = plan.crash(site, any_image(random));
     }

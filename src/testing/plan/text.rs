@@ -79,7 +79,10 @@ impl FromStr for Site {
     type Err = ParsePlanError;
 
     fn from_str(text: &str) -> Result<Self, ParsePlanError> {
-        let no_site = || ParsePlanError::new(text, "a site is POINT#N or disk#ORDINAL:SIDE");
+        let no_site = || ParsePlanError::new(text, "a site is POINT#N, disk#ORDINAL:SIDE or end");
+        if text == "end" {
+            return Ok(Self::End);
+        }
         let (name, number) = text.split_once('#').ok_or_else(no_site)?;
         if name == "disk" {
             let (ordinal, side) = number.split_once(':').ok_or_else(no_site)?;

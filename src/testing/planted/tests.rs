@@ -85,8 +85,7 @@ fn replay(bug: PlantedBug, planted: &CrashSweep, report: &SweepReport) -> Option
         bug,
         PlantedBug::LeftoverHangs | PlantedBug::RandomBytes | PlantedBug::RunsDiffer
     );
-    // Without a crash there is nothing to replay but the run itself.
-    if !is_of_one_run || finding.plan.crashes.is_empty() {
+    if !is_of_one_run {
         return None;
     }
     let line = finding.replay_line();

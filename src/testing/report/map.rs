@@ -223,7 +223,7 @@ fn marks(
         let key = match (site.site, site.kind) {
             (Site::Point { point, .. }, _) => point_key(point),
             (Site::Disk { .. }, Some(kind)) => kind_key(kind),
-            (Site::Disk { .. }, None) => '?',
+            (Site::Disk { .. }, None) | (Site::End, _) => '?',
         };
         let kind = if matches!(site.site, Site::Point { .. }) {
             "p x"

@@ -236,6 +236,7 @@ fn unwind_on(setup: &Setup, site: Site, disk: &SimDisk, dir: &Path) -> Result<()
                 Ok(()) => Err(never(format!("no disk operation came to {site}"))),
             }
         }
+        Site::End => Err(never("the end is no place to die at".to_owned())),
     }
 }
 
@@ -286,6 +287,7 @@ fn be_child(setup: &Setup, plan: &Plan, value: &str) {
                 }
             });
         }),
+        Site::End => {}
     }
     panic!("the child came to the end of its work and not to {site}");
 }

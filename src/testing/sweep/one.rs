@@ -114,7 +114,10 @@ pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<Recovered, Box<Finding>>
         sender.send(run_here(&setup_there, &plan_there)).ok();
     });
     let failed = |failure| {
-        let mut finding = Finding::new(plan.clone(), failure);
+        let mut finding = Finding {
+            of_own_sweep: !setup.is_standard(),
+            ..Finding::new(plan.clone(), failure)
+        };
         if finding.failure.kind != FailureKind::Hang {
             finding.image_dir = lay_out(setup, plan);
         }
@@ -241,6 +244,8 @@ pub(crate) fn stand_at(run: &Recorded, site: Site) -> Result<(ImageBuilder, usiz
 pub(crate) fn die(setup: &Setup, run: &Recorded, site: Site) -> Result<(), Failure> {
     let disk = SimDisk::new();
     let died = match site {
+        // Nobody calls it any more.
+        Site::End => return Ok(()),
         Site::Disk { ordinal, side } => {
             disk.crash_at(ordinal, side);
             Recorded::of_work(setup, &disk)

@@ -96,6 +96,12 @@ impl Recorded {
 
     /// The moment of a site.
     pub(crate) fn moment_of(&self, site: Site) -> Option<Moment> {
+        if site == Site::End {
+            return Some(Moment {
+                position: self.recording.len(),
+                known: self.known.len().checked_sub(1)?,
+            });
+        }
         let mut sites = self.sites.iter();
         sites.find(|(at, _)| *at == site).map(|(_, moment)| *moment)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::testing::CrashPoint;
 use crate::testing::plan::{Plan, Site};
-use crate::testing::sim_disk::DiskOperationKind;
+use crate::testing::sim_disk::{DiskOperationKind, ImageChoice};
 use crate::testing::verdict::{Failure, FailureKind};
 
 /// A site of the work and what became of the crashes there.
@@ -132,6 +132,8 @@ pub struct Finding {
     pub shrunk: Option<Plan>,
     /// Where the disk before the last recovery was laid out as real files.
     pub image_dir: Option<PathBuf>,
+    /// Whether the sweep has work, options, storage or files of its own, which no line says.
+    pub of_own_sweep: bool,
 }
 
 impl Finding {
@@ -141,21 +143,31 @@ impl Finding {
             failure,
             shrunk: None,
             image_dir: None,
+            of_own_sweep: false,
         }
     }
 
-    /// The line that reproduces it: the shrunk case if there is one.
+    /// The line that reproduces it: the shrunk case if there is one. What went wrong without a crash is replayed to the
+    /// work's end.
     pub fn replay_line(&self) -> String {
-        self.shrunk.as_ref().unwrap_or(&self.plan).replay_line()
+        let plan = self.shrunk.as_ref().unwrap_or(&self.plan);
+        if plan.crashes.is_empty() {
+            return plan.clone().crash(Site::End, ImageChoice::All).replay_line();
+        }
+        plan.replay_line()
     }
 
-    /// A test to paste that fails as long as the case does.
+    /// A test to paste that fails as long as the case does, and passes from then on. Of a sweep with parts of its own it
+    /// needs a function `sweep` that makes that sweep.
     pub fn test_to_paste(&self) -> String {
         let line = self.replay_line();
         let name = self.failure.kind.name().replace(' ', "_");
-        format!(
-            "#[test]\nfn a_replayed_crash_is_not_{name}() {{\n    tidaldb::testing::replay({line:?}).unwrap();\n}}"
-        )
+        let replay = if self.of_own_sweep {
+            "sweep().replay"
+        } else {
+            "tidaldb::testing::replay"
+        };
+        format!("#[test]\nfn a_replayed_crash_is_not_{name}() {{\n    {replay}({line:?}).unwrap();\n}}")
     }
 }
 

@@ -58,6 +58,26 @@ impl Setup {
         }
     }
 
+    /// Whether a plan says all there is to it.
+    pub(crate) fn is_standard(&self) -> bool {
+        let Self {
+            durability: _,
+            work: _,
+            options,
+            storage,
+            files,
+            drive,
+            calls,
+            changed_options,
+        } = self;
+        options.is_none()
+            && storage.is_none()
+            && files.is_none()
+            && drive.is_none()
+            && calls.is_none()
+            && changed_options.is_none()
+    }
+
     /// The same with the work and policy of `plan`.
     pub(crate) fn for_plan(&self, plan: &Plan) -> Self {
         let mut setup = self.clone();

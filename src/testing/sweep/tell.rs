@@ -125,7 +125,7 @@ impl Running {
         let mut report = self.counted();
         report.findings = self.findings(&[]);
         report.findings_len += 1;
-        report.findings.push(Finding::new(self.plan(crashes), failure));
+        report.findings.push(self.finding(crashes, failure));
         report
     }
 
@@ -139,8 +139,15 @@ impl Running {
         });
         found
             .into_iter()
-            .map(|found| Finding::new(self.plan(found.crashes), found.failure))
+            .map(|found| self.finding(found.crashes, found.failure))
             .collect()
+    }
+
+    fn finding(&self, crashes: Vec<Crash>, failure: Failure) -> Finding {
+        Finding {
+            of_own_sweep: !self.setup.is_standard(),
+            ..Finding::new(self.plan(crashes), failure)
+        }
     }
 
     /// Looks for smaller cases, and lays out the disks of the first findings.
@@ -169,13 +176,14 @@ fn what(run: &Recorded, site: Site) -> String {
             Some(operation) => format!("{side} {operation}"),
             None => side.to_string(),
         },
+        Site::End => "the end".to_owned(),
     }
 }
 
 /// What the operation of a site does, if it is one of the disk.
 fn kind(run: &Recorded, site: Site) -> Option<DiskOperationKind> {
     match site {
-        Site::Point { .. } => None,
+        Site::Point { .. } | Site::End => None,
         Site::Disk { ordinal, .. } => run.recording.operations().nth(ordinal as usize).map(|it| it.kind),
     }
 }

@@ -1,4 +1,7 @@
+mod deep;
+mod pasted;
 mod planted;
+mod vacuous;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,0 +1,106 @@
+//! Two recoveries deep, and the profile that goes there sweep after sweep.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::testing::planted::{Acts, PlantedBug};
+
+#[test]
+fn the_second_recovery_is_crashed_in_too() {
+    let sweep = |depth| {
+        let sweep = CrashSweep::standard(SEED, 6).images_max(4).nested_max(3);
+        let report = sweep.nested_images_max(2).deaths_max(0).depth(depth).run();
+        report.expect_clean();
+        report
+    };
+    let [none, one, two] = [0, 1, 2].map(sweep);
+    assert_eq!(none.nested, 0);
+    assert!(none.left_out.recoveries > 0, "{none}");
+    assert!(one.nested > 0 && one.distinct >= none.distinct, "{one}");
+    assert!(two.nested > 3 * one.nested, "{} and {}", one.nested, two.nested);
+}
+
+#[test]
+fn what_only_a_crash_in_a_recovery_shows_is_found_there_and_its_line_says_how_deep() {
+    // A leftover of a recovery that died stops the next one.
+    let acts = Acts::default();
+    let sweep = PlantedBug::LeftoverPanics.plant(CrashSweep::standard(SEED, 12), &acts);
+    let report = sweep.clone().shrink(false).depth(2).run();
+    let deepest = report
+        .findings
+        .iter()
+        .max_by_key(|finding| finding.plan.crashes.len());
+    let deepest = deepest.expect("it is found");
+    assert!(deepest.plan.crashes.len() >= 2, "{deepest}");
+    let again = sweep
+        .replay(&deepest.replay_line())
+        .expect_err("it is still there");
+    assert_eq!(again.failure.kind, FailureKind::Panicked);
+    if let Some(dir) = again.image_dir {
+        remove(&dir);
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "replays lay out what they find below the directory for temporary files"
+)]
+fn remove(dir: &std::path::Path) {
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+fn profile() -> DeepProfile {
+    DeepProfile {
+        operations_len: 6,
+        workers: 2,
+        images_max: 4,
+        nested_images_max: 1,
+        deaths_max: 2,
+        ..DeepProfile::default()
+    }
+}
+
+#[test]
+fn the_deep_profile_ends_by_its_states_and_adds_up_sweeps_of_every_policy() {
+    let profile = DeepProfile {
+        distinct_max: 1000,
+        ..profile()
+    };
+    let mut told: Vec<SweepReport> = Vec::new();
+    let totals = profile.run(|_| {}, |sweep, _| told.push(sweep.clone()));
+    let sum = |count: fn(&SweepReport) -> u64| told.iter().map(count).sum::<u64>();
+    assert_eq!(totals.sweeps, told.len() as u64);
+    assert_eq!(totals.distinct, sum(|sweep| sweep.distinct));
+    assert_eq!(totals.nested, sum(|sweep| sweep.nested));
+    assert_eq!((totals.findings_len, totals.workers), (0, 2));
+    // Each of the two threads may be in the middle of an image when the last one comes.
+    assert!((1000..1002).contains(&totals.distinct), "{totals}");
+    assert!(told.len() > 3, "{totals}");
+    let plans: Vec<_> = told.iter().take(4).map(|sweep| sweep.plan.to_string()).collect();
+    assert_eq!(
+        plans,
+        [
+            "work=standard:1:6 durability=every-synced",
+            "work=standard:2:6 durability=synced-every:50",
+            "work=standard:3:6 durability=operating-system",
+            "work=standard:4:6 durability=every-synced",
+        ]
+    );
+}
+
+#[test]
+fn the_deep_profile_ends_by_its_time_and_tells_rate_and_time_left_meanwhile() {
+    let profile = DeepProfile {
+        time: Duration::from_millis(1300),
+        operations_len: 60,
+        ..profile()
+    };
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    let totals = profile.run(move |progress| telling.lock().unwrap().push(*progress), |_, _| {});
+    assert!(totals.elapsed >= profile.time, "{totals}");
+    let told = told.lock().unwrap();
+    let progress = told.last().expect("it is told every second");
+    let left = progress.time_left.expect("there is a bound");
+    assert!(left < profile.time && progress.per_second > 0.0, "{progress}");
+}

@@ -1,0 +1,116 @@
+//! The first test of a depending crate, written so that it tests nothing, in each way that comes to mind: it never passes.
+
+use super::*;
+use crate::SignalEvent;
+use crate::testing::report::Report;
+
+fn change(driver: &mut Driver<'_>) -> Result<(), Error> {
+    driver.apply(&Operation::CreateCollection(b"to watch".to_vec()))?;
+    driver.apply(&Operation::AddToCollection(b"to watch".to_vec(), EntityId(7)))?;
+    Ok(())
+}
+
+/// The test of the documentation, with another closure. What is wrong with it, in one line; `None` if it passes.
+fn first_test(work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync + 'static) -> Option<String> {
+    let report = CrashSweep::driven("watch list", work).shrink(false).run();
+    let panicked = std::panic::catch_unwind(|| report.expect_clean()).err();
+    assert_eq!(panicked.is_none(), report.is_ok(), "{report}");
+    assert_eq!(Report::from(report.clone()).is_ok(), report.is_ok(), "{report}");
+    let finding = report.findings.first().map(|finding| finding.failure.to_string());
+    finding.or_else(|| report.why_not())
+}
+
+#[track_caller]
+fn assert_fails(work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync + 'static, saying: &str) {
+    let why = first_test(work).unwrap_or_else(|| panic!("it passes, and should say {saying:?}"));
+    assert!(why.contains(saying), "{why}");
+}
+
+#[test]
+fn a_first_test_that_does_something_passes() {
+    assert_eq!(first_test(change), None);
+}
+
+#[test]
+fn a_first_test_that_does_nothing_fails() {
+    assert_fails(|_| Ok(()), "no operation was acknowledged");
+    assert_fails(
+        |driver| driver.apply(&Operation::Sync).map(drop),
+        "no crash point was crossed",
+    );
+}
+
+#[test]
+fn a_first_test_whose_calls_all_fail_fails_also_where_it_swallows_the_errors() {
+    let into_nothing = || Operation::AddToCollection(b"none".to_vec(), EntityId(7));
+    assert_fails(
+        move |driver| driver.apply(&into_nothing()).map(drop),
+        "the work failed",
+    );
+    assert_fails(
+        move |driver| {
+            driver.apply(&into_nothing()).ok();
+            Ok(())
+        },
+        "no operation was acknowledged",
+    );
+}
+
+#[test]
+fn a_first_test_that_panics_fails() {
+    assert_fails(
+        |_| panic!("an assertion of the test's own"),
+        "an assertion of the test's own",
+    );
+}
+
+#[test]
+fn a_first_test_that_writes_past_the_driver_fails() {
+    assert_fails(
+        |driver| {
+            change(driver)?;
+            let view = driver.db().signal("view")?;
+            driver
+                .db()
+                .record(&SignalEvent::new(view, EntityId(1), 0))
+                .map(drop)
+        },
+        "expected",
+    );
+}
+
+#[test]
+fn a_first_test_that_is_another_in_every_run_fails() {
+    let runs = std::sync::atomic::AtomicU64::new(0);
+    assert_fails(
+        move |driver| {
+            change(driver)?;
+            let run = runs.fetch_add(1, Ordering::Relaxed);
+            driver
+                .apply(&Operation::AddToCollection(
+                    b"to watch".to_vec(),
+                    EntityId(100 + run),
+                ))
+                .map(drop)
+        },
+        "differ",
+    );
+}
+
+#[test]
+fn a_first_test_with_bounds_that_leave_nothing_fails() {
+    let sweep = || CrashSweep::driven("watch list", change);
+    for bounded in [
+        sweep().time(Duration::ZERO),
+        sweep().images_max(0),
+        sweep().distinct_max(0),
+    ] {
+        let report = bounded.run();
+        let why = report.why_not();
+        assert_eq!(
+            why.as_deref(),
+            Some("the sweep tests nothing: no image was recovered"),
+            "{report}"
+        );
+    }
+}
