@@ -147,7 +147,7 @@ fn every_point_has_a_place_and_no_place_is_listed_twice() {
     clippy::disallowed_methods,
     reason = "reads the crate's sources, not a database"
 )]
-fn read_sources(root: &Path, folder: &str, sources: &mut BTreeMap<String, String>) {
+pub(super) fn read_sources(root: &Path, folder: &str, sources: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(root.join(folder)).expect("the crate's sources") {
         let entry = entry.expect("a directory entry");
         let path = format!("{folder}/{}", entry.file_name().to_str().expect("a plain name"));

@@ -61,6 +61,37 @@
 //! [`CrashSweep::options`], [`storage`](CrashSweep::storage) and [`files`](CrashSweep::files) put your own schema,
 //! storage engine and file access in the place of the standard ones.
 //!
+//! # Prove a storage engine
+//! Any [`StorageEngine`](crate::storage::StorageEngine) goes through the same crashes under the database, as long as it
+//! reaches its files through the file access it is given:
+//! ```
+//! use std::path::Path;
+//! use std::sync::Arc;
+//! use tidaldb::storage::{FileStore, FileStoreOptions};
+//! use tidaldb::testing::CrashSweep;
+//!
+//! // Yours in the place of `FileStore`.
+//! let sweep = CrashSweep::standard(7, 12).storage(|files| {
+//!     let engine = FileStore::open(files, Path::new("/mine"), &FileStoreOptions::default())?;
+//!     Ok(Arc::new(engine))
+//! });
+//! sweep.images_max(16).run().expect_clean();
+//! ```
+//! By itself it is held to every promise of the trait, on real files with real kills and a real full disk too, by a test of
+//! its own: the engine's child processes are that test, run again. One that reaches its files in its own way goes through
+//! all of these, and not through the simulated disk: see [`conformance`].
+//! ```
+//! use tidaldb::storage::{FileStore, FileStoreOptions};
+//! use tidaldb::testing::conformance::Conformance;
+//!
+//! // #[test]
+//! fn my_engine_conforms() {
+//!     let options = FileStoreOptions::default();
+//!     let open = move |files, dir: &_| FileStore::open(files, dir, &options);
+//!     Conformance::over_file_access("mine", open).check().assert_conforms();
+//! }
+//! ```
+//!
 //! # Run a failure again
 //! Every failure prints one line, and a test to paste that replays it.
 //! ```
@@ -88,6 +119,8 @@ pub mod report;
 mod shrink;
 pub mod sim_disk;
 pub mod sweep;
+#[cfg(test)]
+mod tidy;
 pub mod verdict;
 pub mod workload;
 
