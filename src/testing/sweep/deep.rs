@@ -33,6 +33,8 @@ pub struct DeepProfile {
     pub deaths_max: usize,
     /// Whether each recovered disk is gone on with.
     pub goes_on: bool,
+    /// How much time lies between two calls that tell how far a sweep is.
+    pub progress_interval: Duration,
 }
 
 impl Default for DeepProfile {
@@ -48,6 +50,7 @@ impl Default for DeepProfile {
             nested_images_max: 32,
             deaths_max: 64,
             goes_on: true,
+            progress_interval: Duration::from_secs(1),
         }
     }
 }
@@ -117,8 +120,8 @@ impl fmt::Display for DeepTotals {
 }
 
 impl DeepProfile {
-    /// Sweeps until time or states are over. `tell` is called on the calling thread, between sweeps; `progress` every
-    /// second.
+    /// Sweeps until time or states are over. `tell` is called on the calling thread, between sweeps; `progress` while a
+    /// sweep runs.
     pub fn run(
         &self,
         progress: impl Fn(&Progress) + Send + Sync + Clone + 'static,
@@ -154,7 +157,7 @@ impl DeepProfile {
                 .workers(self.workers)
                 .seed(seed)
                 .time(time_left)
-                .progress(Duration::from_secs(1), move |sweep| {
+                .progress(self.progress_interval, move |sweep| {
                     progress(&before.and(sweep, time));
                 })
                 .run();

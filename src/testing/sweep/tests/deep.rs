@@ -17,12 +17,7 @@ fn the_second_recovery_is_crashed_in_too() {
     assert_eq!(none.nested, 0);
     assert!(none.left_out.recoveries > 0, "{none}");
     assert!(one.nested > 0 && one.distinct >= none.distinct, "{one}");
-    assert!(
-        two.nested > one.nested && two.distinct > one.distinct,
-        "{} and {}",
-        one.nested,
-        two.nested
-    );
+    assert!(two.nested > one.nested, "{} and {}", one.nested, two.nested);
 }
 
 #[test]
@@ -96,8 +91,10 @@ fn the_deep_profile_ends_by_its_states_and_adds_up_sweeps_of_every_policy() {
 #[test]
 fn the_deep_profile_ends_by_its_time_and_tells_rate_and_time_left_meanwhile() {
     let profile = DeepProfile {
-        time: Duration::from_millis(1300),
-        operations_len: 60,
+        time: Duration::from_millis(1500),
+        operations_len: 300,
+        images_max: 512,
+        progress_interval: Duration::from_millis(1),
         ..profile()
     };
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -105,7 +102,7 @@ fn the_deep_profile_ends_by_its_time_and_tells_rate_and_time_left_meanwhile() {
     let totals = profile.run(move |progress| telling.lock().unwrap().push(*progress), |_, _| {});
     assert!(totals.elapsed >= profile.time, "{totals}");
     let told = told.lock().unwrap();
-    let progress = told.last().expect("it is told every second");
+    let progress = told.last().expect("it is told again and again");
     let left = progress.time_left.expect("there is a bound");
     assert!(left < profile.time && progress.per_second > 0.0, "{progress}");
 }
