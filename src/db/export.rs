@@ -19,6 +19,10 @@ pub struct Export {
     pub user_rings: Vec<UserRingExport>,
     /// By item.
     pub related: Vec<RelatedExport>,
+    /// The users that have a ring, the one without a positive event for longest first: which is dropped at the limit.
+    pub users_by_recency: Vec<UserId>,
+    /// The items that have edges, the one without a positive event of its own for longest first, likewise.
+    pub items_by_recency: Vec<EntityId>,
 }
 
 /// What is kept of an entity and a signal.
@@ -115,6 +119,12 @@ impl TidalDb {
                     })
                     .collect(),
                 collections: collection_exports,
+                users_by_recency: by_recency(
+                    co_engagement.users.iter().map(|ring| (ring.touched, ring.user)),
+                ),
+                items_by_recency: by_recency(
+                    co_engagement.items.iter().map(|node| (node.touched, node.item)),
+                ),
                 user_rings: co_engagement
                     .users
                     .into_iter()
@@ -135,6 +145,13 @@ impl TidalDb {
             })
         })
     }
+}
+
+/// The ids by when they were last touched, of those touched together by themselves.
+fn by_recency<Id: Ord>(touched: impl Iterator<Item = (u64, Id)>) -> Vec<Id> {
+    let mut all: Vec<_> = touched.collect();
+    all.sort_unstable();
+    all.into_iter().map(|(_, id)| id).collect()
 }
 
 fn signal_state(entity: EntityId, signal: SignalId, state: State) -> SignalStateExport {

@@ -10,6 +10,7 @@
 //! | let a disk fail, fill up, or die | [`SimDisk`] |
 //! | damage the files of a database in every way | [`damage`] |
 //! | prove a storage engine | [`conformance`] |
+//! | kill a process of your own, or fill its disk | [`process`] |
 //!
 //! # Crash at a point
 //! A plan says what is done, where it dies and what that leaves. It fails if the point is not reached that often.
@@ -115,6 +116,7 @@ pub mod model;
 pub mod oracle;
 pub mod plan;
 pub mod planted;
+pub mod process;
 pub mod report;
 mod shrink;
 pub mod sim_disk;

@@ -1,5 +1,6 @@
 //! What was asked of a database and what it answered, kept outside of it, and the comparisons with what it holds.
 
+use std::collections::VecDeque;
 use std::fmt::Write;
 
 use tidaldb::testing::oracle::{Death, OpId, Oracle, Verdict};
@@ -11,6 +12,8 @@ use crate::protocol::Line;
 
 /// How many differences a failure shows.
 const DIFFERENCES_SHOWN: usize = 12;
+/// How much of what a child says a failure shows.
+const LINES_KEPT: usize = 24;
 
 /// The calls of one case, and the oracle that knows what they promise.
 #[derive(Clone)]
@@ -23,6 +26,8 @@ pub(crate) struct Account<'a> {
     begun: Vec<bool>,
     counts: Counts,
     acknowledged: Calls,
+    /// What a child process said last.
+    heard: VecDeque<Line>,
 }
 
 /// How many calls of each kind that changes something.
@@ -53,6 +58,7 @@ impl<'a> Account<'a> {
             begun: vec![false; operations.len()],
             counts: Counts::default(),
             acknowledged: Calls::default(),
+            heard: VecDeque::new(),
         }
     }
 
@@ -100,6 +106,10 @@ impl<'a> Account<'a> {
 
     /// Takes note of what a child process says.
     pub(crate) fn hear(&mut self, line: Line) -> Checked<()> {
+        if self.heard.len() == LINES_KEPT {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(line.clone());
         match line {
             Line::Begin(index) => self.begin(index),
             Line::Acknowledged(index, sequence) => self.ended(index, &Ok(sequence)),
@@ -110,6 +120,12 @@ impl<'a> Account<'a> {
             ))),
             Line::Parked(_) | Line::Ended(_) => Ok(()),
         }
+    }
+
+    /// What a child process said last, in words; nothing if there was none.
+    pub(crate) fn last_heard(&self) -> Option<String> {
+        let lines: Vec<_> = self.heard.iter().map(|line| format!("{line:?}")).collect();
+        (!lines.is_empty()).then(|| format!("the child said last: {}", lines.join("; ")))
     }
 
     fn describe(&self, index: usize) -> String {

@@ -53,11 +53,13 @@ fn crash_and_recover(plan: Plan, operations: &Operations, account: &mut Account<
     crash
         .and_then(|()| go_on(&home, options, &operations.all, account, Some(plan.point)))
         .map_err(|failure| {
-            failure.with(format!(
+            let failure = failure.with(format!(
                 "plan: crash at crossing {} of {crossings} of {}",
                 fire_after + 1,
                 plan.point
-            ))
+            ));
+            let failure = account.last_heard().into_iter().fold(failure, Failure::with);
+            failure.with(dir.keep())
         })
 }
 

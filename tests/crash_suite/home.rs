@@ -63,6 +63,18 @@ impl Home {
         files.sort();
         Ok(files)
     }
+
+    /// Writes files of the database, as they were at its death, into a directory beside it.
+    pub(crate) fn lay_out_at_death(&self, files: &[(PathBuf, Vec<u8>)]) -> Checked<()> {
+        for (path, content) in files {
+            let inside = path.strip_prefix(self.database_dir()).unwrap_or(path);
+            let copy = self.dir.join("at-death").join(inside);
+            let written =
+                fs::create_dir_all(copy.parent().unwrap_or(&copy)).and_then(|()| fs::write(&copy, content));
+            written.map_err(|error| Failure::of(&format!("cannot write {}", copy.display()), &error))?;
+        }
+        Ok(())
+    }
 }
 
 fn collect(dir: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) -> Checked<()> {

@@ -46,14 +46,17 @@ pub(crate) fn run(
     let mut ended = None;
     let listened = loop {
         match child.lines.recv_timeout(SILENCE_LIMIT) {
-            Ok(Line::Parked(at)) => {
-                parked = Some(at);
-                if let Err(error) = child.process.kill() {
-                    break Err(Failure::of("cannot kill the child", &error));
-                }
-            }
-            Ok(Line::Ended(how)) => ended = Some(how),
             Ok(line) => {
+                match &line {
+                    Line::Parked(at) => {
+                        parked = Some(at.clone());
+                        if let Err(error) = child.process.kill() {
+                            break Err(Failure::of("cannot kill the child", &error));
+                        }
+                    }
+                    Line::Ended(how) => ended = Some(how.clone()),
+                    _ => {}
+                }
                 if let Err(failure) = hear(line) {
                     break Err(failure);
                 }

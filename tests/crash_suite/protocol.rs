@@ -13,6 +13,7 @@
 use tidaldb::Error;
 
 use crate::harness::print;
+use crate::outcome::Failure;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,10 @@ impl Line {
             Ok(sequence) => Self::Acknowledged(index, *sequence),
             Err(Error::CollectionExists { .. }) => Self::Refused(index, Refusal::CollectionExists),
             Err(Error::UnknownCollection { .. }) => Self::Refused(index, Refusal::UnknownCollection),
-            Err(error) => Self::Failed(index, error.to_string().replace('\n', " ")),
+            Err(error) => Self::Failed(
+                index,
+                Failure::of("it failed", error).to_string().replace('\n', " "),
+            ),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
@@ -251,6 +252,7 @@ pub(crate) fn run(plan: &ThreadsPlan) -> Outcome {
         .account
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
+    let at_death = home.files();
     let failure = crashed
         .and_then(|()| wrong.map_or(Ok(()), Err))
         .and_then(|()| {
@@ -262,11 +264,30 @@ pub(crate) fn run(plan: &ThreadsPlan) -> Outcome {
                 None,
             )
         })
-        .err();
+        .err()
+        .map(|failure| with_evidence(failure, &home, at_death, &account, &dir));
     Outcome {
         counts: account.counts(),
         failure,
     }
+}
+
+/// The failure with what is known of it: what the child said, and the directory, which is kept, with the files as the
+/// death had left them.
+fn with_evidence(
+    failure: Failure,
+    home: &Home,
+    at_death: Checked<Vec<(PathBuf, Vec<u8>)>>,
+    account: &Account<'_>,
+    dir: &TempDir,
+) -> Failure {
+    let laid_out = at_death.and_then(|files| home.lay_out_at_death(&files));
+    let failure = match laid_out {
+        Ok(()) => failure,
+        Err(why) => failure.with(format!("the files at the death are not known: {why}")),
+    };
+    let failure = account.last_heard().into_iter().fold(failure, Failure::with);
+    failure.with(dir.keep())
 }
 
 /// Runs the threads to the end, some times, and compares the state while the database is open and after reopening it.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::Survives;
 use super::account::Account;
@@ -15,6 +14,7 @@ use super::parent::{Child, OverLimit};
 use super::report::{Checked, Stop, Tally};
 use super::steps::{Shape, Step};
 use crate::fs::{FileAccess, OpenMode, RealFiles, read_full_at};
+use crate::testing::process::FileSizeLimit;
 
 const FAILED: &str = "writes that failed";
 const UNUSABLE: &str = "new directories that cannot be opened any more";
@@ -136,7 +136,7 @@ fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(),
 
     let step = Step::new(account.len(), plan.shape);
     let into = step.bytes_len() as u64 * plan.quarters / 4 + plan.extra_bytes;
-    let limit = Limit::set(&child, log_end + into)?;
+    let limit = set_limit(&child, log_end + into)?;
     fill(&mut child, &mut account, step, tally)?;
     if plan.caller == Caller::Insists {
         for _ in 0..2 {
@@ -147,7 +147,7 @@ fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(),
             account.flushed();
         }
     }
-    limit.lift(&child)?;
+    lift(limit, &child)?;
 
     for shape in [Shape::Batch, Shape::Put, Shape::LargeBatch, Shape::Batch] {
         let step = Step::new(account.len(), shape);
@@ -224,14 +224,14 @@ fn open_when_full(
         child.kill()?;
     }
     let mut child = Child::start(lab, OverLimit::Fails)?;
-    let limit = Limit::set(&child, limit_bytes)?;
+    let limit = set_limit(&child, limit_bytes)?;
     let opened = child.open(&dir)?;
     if opened.is_ok() {
         let step = Step::small(account.len());
         let answer = write(&mut child, &mut account, step)?;
         tally.add("calls that failed", u64::from(answer.is_err()));
     }
-    limit.lift(&child)?;
+    lift(limit, &child)?;
     if let Err(first) = opened {
         tally.add("calls that failed", 1);
         if let Err(second) = child.open(&dir)? {
@@ -278,58 +278,22 @@ fn write(child: &mut Child, account: &mut Account, step: Step) -> Result<Result<
     Ok(answer)
 }
 
-/// A limit that is set on a child.
-struct Limit {
-    before: String,
+fn set_limit(child: &Child, bytes: u64) -> Result<FileSizeLimit, Stop> {
+    FileSizeLimit::set(child.process(), bytes).map_err(not_possible)
 }
 
-impl Limit {
-    fn set(child: &Child, bytes: u64) -> Result<Self, Stop> {
-        let before = prlimit(child, &["--fsize", "--noheadings", "--raw", "--output", "SOFT"])?;
-        // The hard limit stays, so that the soft one can be lifted.
-        prlimit(child, &[&format!("--fsize={bytes}:")])?;
-        Ok(Self { before })
-    }
-
-    fn lift(self, child: &Child) -> Result<(), Stop> {
-        prlimit(child, &[&format!("--fsize={}:", self.before)]).map(drop)
-    }
-}
-
-fn prlimit(child: &Child, arguments: &[&str]) -> Result<String, Stop> {
-    let output = Command::new("prlimit")
-        .args(["--pid", &child.id().to_string()])
-        .args(arguments)
-        .output()
-        .map_err(|error| failed("cannot run prlimit", &error))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(not_possible(format!(
-        "prlimit does not do it here: {}",
-        text.trim()
-    )))
+fn lift(limit: FileSizeLimit, child: &Child) -> Result<(), Stop> {
+    limit.lift(child.process()).map_err(not_possible)
 }
 
 /// The tool that fills the disk must be there.
 fn require_prlimit() -> Result<(), Stop> {
-    try_prlimit().map_err(not_possible)
-}
-
-fn try_prlimit() -> Result<(), String> {
-    match Command::new("prlimit").arg("--version").output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("`prlimit --version` ended with {}", output.status)),
-        Err(error) => Err(format!(
-            "there is no `prlimit` (of util-linux) to fill a disk with: {error}"
-        )),
-    }
+    FileSizeLimit::check_possible().map_err(not_possible)
 }
 
 #[cfg(test)]
 pub(super) fn is_possible() -> bool {
-    try_prlimit().is_ok()
+    FileSizeLimit::check_possible().is_ok()
 }
 
 /// Not only in the report, which nobody may print, but past the harness, which keeps what a test prints.

@@ -3,7 +3,7 @@
 //! The rules are written down anew. Only the arithmetic of a single gain is the engine's: which of two edges is the
 //! lighter one, and so which is evicted, may hang on the last bit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decay::{HalfLife, scale_pow2};
 use crate::{CoEngagementConfig, EntityId, Export, RelatedExport, UserId, UserRingExport};
@@ -200,7 +200,23 @@ impl CoEngagement {
         };
         into.user_rings = self.rings().map(ring).collect();
         into.related = self.related().collect();
+        into.users_by_recency = self.users_by_recency().map(UserId).collect();
+        into.items_by_recency = self.items_by_recency().map(EntityId).collect();
     }
+
+    /// The users in the order in which they go at the limit.
+    pub(super) fn users_by_recency(&self) -> impl Iterator<Item = u64> {
+        by_recency(self.users.iter().map(|(&user, ring)| (ring.touched, user)))
+    }
+
+    /// The items in the order in which they go at the limit.
+    pub(super) fn items_by_recency(&self) -> impl Iterator<Item = u64> {
+        by_recency(self.nodes.iter().map(|(&item, node)| (node.touched, item)))
+    }
+}
+
+fn by_recency(touched: impl Iterator<Item = (u64, u64)>) -> impl Iterator<Item = u64> {
+    touched.collect::<BTreeSet<_>>().into_iter().map(|(_, id)| id)
 }
 
 /// Whether `found` is the ring `expected`.

@@ -171,10 +171,16 @@ pub(super) fn matches_co_engagement(co_engagement: &CoEngagement, found: &Export
             while_equal(expected.zip(found).is_some_and(equal))
         })
     };
-    same_rings.is_continue() && same_related().is_continue()
+    same_rings.is_continue() && same_related().is_continue() && matches_recency(co_engagement, found)
 }
 
-/// The rings and items that differ, without an explanation.
+fn matches_recency(co_engagement: &CoEngagement, found: &Export) -> bool {
+    let users = found.users_by_recency.iter().map(|user| user.0);
+    let items = found.items_by_recency.iter().map(|item| item.0);
+    co_engagement.users_by_recency().eq(users) && co_engagement.items_by_recency().eq(items)
+}
+
+/// The rings and items that differ, and if none does the order in which they go, without an explanation.
 pub(super) fn compare_co_engagement(co_engagement: &CoEngagement, found: &Export) -> Vec<Difference> {
     let mut differences = Vec::new();
     let difference = |part, subject, expected: Option<String>, found: Option<String>| Difference {
@@ -222,6 +228,22 @@ pub(super) fn compare_co_engagement(co_engagement: &CoEngagement, found: &Export
         ControlFlow::Continue(())
     });
     debug_assert!(ended.is_continue());
+    // What differs there has another order too.
+    if differences.is_empty() && !matches_recency(co_engagement, found) {
+        let mut expected = Export::default();
+        co_engagement.export(&mut expected);
+        let text = |export: &Export| {
+            let users: Vec<_> = export.users_by_recency.iter().map(|user| user.0).collect();
+            let items: Vec<_> = export.items_by_recency.iter().map(|item| item.0).collect();
+            format!("users {users:?}, items {items:?}")
+        };
+        differences.push(difference(
+            CoEngagementPart::Recency,
+            Subject::Database,
+            Some(text(&expected)),
+            Some(text(found)),
+        ));
+    }
     differences
 }
 

@@ -31,13 +31,15 @@ pub enum Tier {
     Warm,
 }
 
-/// The two parts of co-engagement.
+/// The parts of co-engagement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CoEngagementPart {
     /// The recent items of users.
     Ring,
     /// The weighted edges of items.
     Edges,
+    /// Which users and items go first at their limits.
+    Recency,
 }
 
 /// Where a difference is.
@@ -67,6 +69,7 @@ impl fmt::Display for Structure {
             Self::Collection => "collections",
             Self::CoEngagement(CoEngagementPart::Ring) => "user rings",
             Self::CoEngagement(CoEngagementPart::Edges) => "co-engagement edges",
+            Self::CoEngagement(CoEngagementPart::Recency) => "co-engagement order of dropping",
             Self::Log => "log",
         })
     }

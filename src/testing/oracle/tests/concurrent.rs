@@ -2,7 +2,8 @@
 
 use super::{assert_ok, record, state};
 use crate::testing::oracle::{Death, Guarantee, Oracle};
-use crate::testing::workload::{Operation, standard_schema};
+use crate::testing::workload::{Event, Operation, standard_schema};
+use crate::{EntityId, SignalId, UserId};
 
 #[test]
 fn receipts_give_the_order_whatever_the_order_of_the_calls_was() {
@@ -101,4 +102,41 @@ fn eight_frames_in_flight_are_found_in_time() {
     let verdict = oracle.check_export(Death::ProcessCrash, &found, Some(7));
     assert_ok(&verdict);
     assert_eq!(verdict.prefix.frames, 7);
+}
+
+/// The oracle took two orders of frames in flight for the same that differ in nothing but which user goes first at the
+/// limit of users, went on from the wrong one, and found fault with what followed.
+#[test]
+fn an_order_of_frames_in_flight_that_only_a_later_drop_tells_is_told_apart() {
+    let like = |user, item| {
+        Operation::Record(vec![Event {
+            entity: EntityId(item),
+            signal: SignalId(1),
+            weight: 1.0,
+            at_ms: 1000,
+            user: Some(UserId(user)),
+            cohorts: Vec::new(),
+        }])
+    };
+    let limit = standard_schema().co_engagement_config().users_max;
+    let frames = [like(0, 1), like(1, 1)];
+    // Each of a user of its own: at the limit one of the first two goes, and then comes back with an empty ring.
+    let later: Vec<_> = (2..=limit)
+        .map(|user| like(user, 1))
+        .chain([like(0, 2), like(1, 2)])
+        .collect();
+    for order in [[0, 1], [1, 0]] {
+        let mut oracle = Oracle::new(&standard_schema(), Guarantee::Acknowledged);
+        for frame in &frames {
+            oracle.begin(frame);
+        }
+        let mut all = order.map(|index: usize| frames[index].clone()).to_vec();
+        let verdict = oracle.check_export(Death::ProcessCrash, &state(&all), Some(2));
+        assert_ok(&verdict);
+        oracle.reopened(&verdict);
+        super::acknowledge(&mut oracle, &later, 2);
+        all.extend_from_slice(&later);
+        let last = all.len() as u64;
+        assert_ok(&oracle.check_export(Death::ProcessCrash, &state(&all), Some(last)));
+    }
 }
