@@ -1,0 +1,164 @@
+//! Load with kills, for as long as one likes: two threads write and one reads in a child process that is killed with
+//! `SIGKILL` at random moments and started again, under each policy in turn; what it acknowledged is counted outside of
+//! it, and the whole state is compared after each kill.
+//!
+//! ```sh
+//! cargo run --release --features test-utils --example load -- --minutes 5
+//! ```
+//!
+//! `--help` lists the options. Exit status: 0 if nothing was lost or doubled, 1 if something was, 2 if it could not do
+//! its work.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program that measures time and looks after a directory of its own"
+)]
+
+#[path = "../support/load/mod.rs"]
+mod load;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use load::{Load, Totals};
+use tidaldb::Durability;
+use tidaldb::testing::process::{ChildProcess, OverLimit};
+use tidaldb::testing::report::LiveLine;
+
+const USAGE: &str = "\
+usage: load [OPTIONS]
+
+  --minutes N    ends after this time, 1 unless given; fractions are legal
+  --seed N       of the moments of the kills, 1 unless given
+  --kills N      of a database, before the next policy is taken, 50 unless given
+  --dir PATH     where the databases are made, the system's directory for temporary files unless given
+  --help         prints this";
+
+struct Arguments {
+    time: Duration,
+    seed: u64,
+    kills: u64,
+    dir: PathBuf,
+}
+
+impl Arguments {
+    /// `None` if help is asked for.
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut parsed = Self {
+            time: Duration::from_secs(60),
+            seed: 1,
+            kills: 50,
+            dir: std::env::temp_dir(),
+        };
+        while let Some(name) = args.next() {
+            if name == "--help" || name == "-h" {
+                return Ok(None);
+            }
+            let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+            let wrong = || format!("{name} takes no {value:?}");
+            match name.as_str() {
+                "--minutes" => {
+                    let minutes: f64 = value.parse().map_err(|_| wrong())?;
+                    parsed.time = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| wrong())?;
+                }
+                "--seed" => parsed.seed = value.parse().map_err(|_| wrong())?,
+                "--kills" => {
+                    parsed.kills = value.parse().ok().filter(|kills| *kills > 0).ok_or_else(wrong)?
+                }
+                "--dir" => parsed.dir = value.into(),
+                _ => return Err(format!("there is no option {name}")),
+            }
+        }
+        Ok(Some(parsed))
+    }
+}
+
+fn main() -> ExitCode {
+    load::serve_if_asked();
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("load: {why}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&arguments) {
+        Ok(totals) => {
+            println!("{}\nnothing lost, nothing doubled", in_words(&totals));
+            ExitCode::SUCCESS
+        }
+        Err((code, why)) => {
+            eprintln!("load: {why}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Databases one after the other until the time is over. What is wrong comes with the exit status it makes.
+fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
+    let started = Instant::now();
+    let live = LiveLine::stderr();
+    let program = std::env::current_exe().map_err(|error| (2, error.to_string()))?;
+    let policies = [
+        Durability::EverySynced,
+        Durability::SyncedEvery { interval_ms: 5 },
+        Durability::OperatingSystem,
+    ];
+    let mut totals = Totals::default();
+    for (number, durability) in (0_u64..).zip(policies.into_iter().cycle()) {
+        let name = format!("tidaldb-load-{}-{number}", std::process::id());
+        let dir = arguments.dir.join(name);
+        let mut load = Load::new(dir.clone(), arguments.seed + number);
+        for _ in 0..arguments.kills {
+            if started.elapsed() >= arguments.time {
+                break;
+            }
+            let command = ChildProcess::command(&program, OverLimit::Dies);
+            load.round(command, durability).map_err(|why| {
+                live.clear();
+                let seed = arguments.seed + number;
+                (
+                    1,
+                    format!("{durability:?}, seed {seed}: {why}; see {}", dir.display()),
+                )
+            })?;
+            let elapsed = started.elapsed();
+            live.show(&progress(&totals.with(load.totals), elapsed), elapsed);
+        }
+        totals = totals.with(load.totals);
+        // What was found right is of no further use. It is not there if the time was over before the first round.
+        std::fs::remove_dir_all(&dir).ok();
+        if started.elapsed() >= arguments.time {
+            break;
+        }
+    }
+    live.clear();
+    Ok(totals)
+}
+
+fn progress(totals: &Totals, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    format!(
+        "{seconds:.0} s | {} kills | {} events | {:.0} events/s",
+        totals.kills,
+        totals.events,
+        totals.events as f64 / seconds
+    )
+}
+
+fn in_words(totals: &Totals) -> String {
+    format!(
+        "{} kills, {} of them while opening; {} calls acknowledged, {} events found; {} calls in flight found too; \
+         opening took at most {} ms",
+        totals.kills,
+        totals.kills_while_opening,
+        totals.calls,
+        totals.events,
+        totals.in_flight_found,
+        totals.open_time_max.as_millis()
+    )
+}

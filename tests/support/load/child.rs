@@ -1,0 +1,144 @@
+//! The child: opens the database, lets its two writers call and its reader read, and says each acknowledgement, until
+//! it is killed.
+//!
+//! | the child says | when |
+//! |---|---|
+//! | `open` | the database is open |
+//! | `a WRITER NUMBER` | that call was acknowledged |
+//! | `wrong TEXT` | something is wrong, and the child ends |
+
+use std::io::{Read, Write, stdin, stdout};
+use std::path::Path;
+use std::thread;
+
+use tidaldb::{Durability, EntityId, Error, SignalId, TidalDb};
+
+use super::calls::{AT_MS, COLLECTION, Call};
+use super::options;
+
+/// Set in a child: the directory, the policy, and the number of the next call of each writer, one a line.
+pub(super) const ORDERS: &str = "TIDALDB_LOAD_CHILD";
+pub(super) const MARK: &str = "tidaldb-load: ";
+
+/// Carries out the orders of a child and does not return; nothing in any other process. To be called first.
+pub(crate) fn serve_if_asked() {
+    let Some(orders) = std::env::var_os(ORDERS) else {
+        return;
+    };
+    let orders = orders.to_str().map(ToOwned::to_owned).unwrap_or_default();
+    if let Err(why) = serve(&orders) {
+        say(&format!("wrong {}", why.replace('\n', " ")));
+    }
+    std::process::exit(3)
+}
+
+fn serve(orders: &str) -> Result<(), String> {
+    let mut lines = orders.lines();
+    let mut next = || lines.next().ok_or("the orders are too short");
+    let dir = next()?.to_owned();
+    let durability = policy(next()?)?;
+    let mut starts = [0; super::WRITERS];
+    for start in &mut starts {
+        *start = next()?.parse().map_err(|_| "no number")?;
+    }
+    let db =
+        TidalDb::open(Path::new(&dir), options().durability(durability)).map_err(|error| causes(&error))?;
+    if db.collections().map_err(|error| causes(&error))?.is_empty() {
+        db.create_collection(COLLECTION).map_err(|error| causes(&error))?;
+    }
+    say("open");
+    thread::scope(|scope| {
+        for (writer, start) in starts.into_iter().enumerate() {
+            let db = &db;
+            scope.spawn(move || write(db, writer, start));
+        }
+        scope.spawn(|| read(&db));
+        // It ends with its parent, if it is not killed before.
+        stdin().lock().read_to_end(&mut Vec::new()).ok();
+        std::process::exit(3)
+    })
+}
+
+fn write(db: &TidalDb, writer: usize, start: u64) {
+    for number in start.. {
+        match Call::new(writer, number).make(db) {
+            Ok(()) => say(&format!("a {writer} {number}")),
+            Err(error) => end(&format!("call {number} of writer {writer}: {}", causes(&error))),
+        }
+    }
+}
+
+fn read(db: &TidalDb) {
+    for round in 0_u64.. {
+        if let Err(error) = look(db, round) {
+            end(&format!("reading: {}", causes(&error)));
+        }
+        thread::yield_now();
+    }
+}
+
+/// Reads what it can without knowing how far the writers are: scores that fit their counts.
+fn look(db: &TidalDb, round: u64) -> Result<(), Error> {
+    let entity = EntityId(round % 2 * 1000 + round % 97);
+    let view = SignalId(0);
+    let before = db.windowed_count(entity, view, 0, 2, AT_MS)?;
+    let score = db.score(entity, view, 0, AT_MS)?;
+    if !score.is_finite() || score < before as f64 {
+        end(&format!(
+            "entity {entity} has the score {score} of at least {before} events"
+        ));
+    }
+    db.related(entity, 3, AT_MS)?;
+    if round % 64 == 0 {
+        db.export()?;
+        db.statistics()?;
+    }
+    Ok(())
+}
+
+fn end(why: &str) -> ! {
+    say(&format!("wrong {}", why.replace('\n', " ")));
+    std::process::exit(4)
+}
+
+pub(super) fn policy_name(durability: Durability) -> String {
+    match durability {
+        Durability::EverySynced => "every".to_owned(),
+        Durability::SyncedEvery { interval_ms } => interval_ms.to_string(),
+        Durability::OperatingSystem => "os".to_owned(),
+    }
+}
+
+fn policy(name: &str) -> Result<Durability, String> {
+    match name {
+        "every" => Ok(Durability::EverySynced),
+        "os" => Ok(Durability::OperatingSystem),
+        other => match other.parse() {
+            Ok(interval_ms) => Ok(Durability::SyncedEvery { interval_ms }),
+            Err(_) => Err(format!("there is no policy {other}")),
+        },
+    }
+}
+
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        text = format!("{text}: {cause}");
+        below = cause.source();
+    }
+    text
+}
+
+/// In one write, so that it is said wholly or not at all. The line before may have no end.
+fn say(text: &str) {
+    let line = format!("\n{MARK}{text}\n");
+    let mut stdout = stdout().lock();
+    if stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.flush())
+        .is_err()
+    {
+        std::process::exit(3);
+    }
+}

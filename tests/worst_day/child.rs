@@ -1,0 +1,157 @@
+//! A database in a child process: the calling test, run again, does what its parent says until it is killed.
+//!
+//! | the parent says | the child does | and answers |
+//! |---|---|---|
+//! | `open DIR` | opens the database, in the place of the one that is open | `done` or `failed TEXT` |
+//! | `record I` | records event number I | `done` or `failed TEXT` |
+//! | `collect I` | adds entity I to the collection | `done` or `failed TEXT` |
+//! | `checkpoint`, `sync`, `close` | calls that | `done` or `failed TEXT` |
+//! | `count` | exports the state | `done N M`, the numbers of states and of members, or `failed TEXT` |
+
+use std::io::{BufRead, Write, stdin, stdout};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::time::Duration;
+
+use tidaldb::testing::process::{ChildProcess, OverLimit};
+use tidaldb::{EntityId, Error, TidalDb};
+
+use crate::setup::{causes, options, record};
+
+const ASKED: &str = "TIDALDB_WORST_DAY_CHILD";
+const MARK: &str = "tidaldb-worst-day: ";
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+const COLLECTION: &str = "saved";
+
+/// The test that goes on is the parent: it alone can start children.
+pub(crate) struct Parent(());
+
+/// To be called first in each test that has children. In a child it does not return.
+pub(crate) fn parent() -> Parent {
+    if std::env::var_os(ASKED).is_none() {
+        return Parent(());
+    }
+    say("ready");
+    let mut db: Option<TidalDb> = None;
+    for line in stdin().lock().lines() {
+        let Ok(line) = line else { break };
+        let (command, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        if command == "open" {
+            // The one that is open goes first: it has the lock.
+            drop(db.take());
+            let opened = TidalDb::open(rest, options());
+            say_result(opened.as_ref().map(|_| String::new()));
+            db = opened.ok();
+            continue;
+        }
+        let Some(db) = &db else {
+            say("failed the database is not open");
+            continue;
+        };
+        let nothing = |()| String::new();
+        let result = match command {
+            "record" => record(db, rest.parse().unwrap()).map(|_| String::new()),
+            "collect" => collect(db, EntityId(rest.parse().unwrap())).map(nothing),
+            "checkpoint" => db.checkpoint().map(|_| String::new()),
+            "sync" => db.sync().map(nothing),
+            "close" => db.close().map(nothing),
+            "count" => db.export().map(|state| {
+                let members = state.collections.iter().map(|it| it.members.len());
+                format!(" {} {}", state.signals.len(), members.sum::<usize>())
+            }),
+            _ => panic!("nobody knows the command {line:?}"),
+        };
+        say_result(result.as_ref().map(Clone::clone));
+    }
+    std::process::exit(3)
+}
+
+fn collect(db: &TidalDb, entity: EntityId) -> Result<(), Error> {
+    if db.collections()?.is_empty() {
+        db.create_collection(COLLECTION)?;
+    }
+    db.add_to_collection(COLLECTION, entity).map(|_| ())
+}
+
+fn say_result(result: Result<String, &Error>) {
+    match result {
+        Ok(value) => say(&format!("done{value}")),
+        Err(error) => say(&format!("failed {}", causes(error))),
+    }
+}
+
+/// In one write, so that it is said wholly or not at all. The line before may have no end.
+fn say(answer: &str) {
+    let line = format!("\n{MARK}{answer}\n");
+    let mut stdout = stdout().lock();
+    stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.flush())
+        .unwrap();
+}
+
+/// The parent's side. Dropped, the child is killed.
+pub(crate) struct Child(ChildProcess);
+
+impl Parent {
+    /// Starts a child whose writes fail beyond the limit that is set on it.
+    pub(crate) fn start(&self) -> Child {
+        self.start_as(None).unwrap()
+    }
+
+    /// Starts a child as another user.
+    ///
+    /// # Errors
+    /// Why it cannot be started.
+    pub(crate) fn start_as(&self, user: Option<u32>) -> Result<Child, String> {
+        let Self(()) = self;
+        let program = std::env::current_exe().unwrap();
+        let mut command = ChildProcess::command(program, OverLimit::Fails);
+        let thread = std::thread::current();
+        command
+            .arg(thread.name().unwrap())
+            .args(["--exact", "--nocapture", "--test-threads=1"])
+            .env(ASKED, "1");
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        let mut process = ChildProcess::start(command, MARK).map_err(|error| error.to_string())?;
+        match process.answer(ANSWER_TIME_MAX) {
+            Ok(ready) if ready == "ready" => Ok(Child(process)),
+            Ok(other) => Err(format!("the child began with {other:?}")),
+            Err(why) => Err(why.to_string()),
+        }
+    }
+}
+
+impl Child {
+    pub(crate) fn process(&self) -> &ChildProcess {
+        &self.0
+    }
+
+    /// Says a line and waits for the answer: what is after `done`, or why the call failed.
+    pub(crate) fn call(&mut self, line: &str) -> Result<String, String> {
+        self.0.tell(line);
+        let answer = self.0.answer(ANSWER_TIME_MAX);
+        let answer = answer.unwrap_or_else(|why| panic!("after {line:?}: {why}"));
+        match answer.split_once(' ').unwrap_or((&answer, "")) {
+            ("done", value) => Ok(value.to_owned()),
+            ("failed", text) => Err(text.to_owned()),
+            _ => panic!("the child answered {line:?} with {answer:?}"),
+        }
+    }
+
+    pub(crate) fn open(&mut self, dir: &Path) -> Result<String, String> {
+        self.call(&format!("open {}", dir.display()))
+    }
+
+    pub(crate) fn record(&mut self, i: u64) -> Result<String, String> {
+        self.call(&format!("record {i}"))
+    }
+
+    /// Ends it by `SIGKILL`.
+    pub(crate) fn kill(self) {
+        let (status, _) = self.0.kill().unwrap();
+        assert!(!status.success(), "{status}");
+    }
+}

@@ -1,0 +1,64 @@
+//! A clock that is set back: what is recorded stays, and what comes is judged by the clock as it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tidaldb::{Background, Clock, Durability, EntityId, Error, SignalEvent, SignalId, TidalDb};
+
+use crate::common::TempDir;
+use crate::setup::{NOW_MS, options, record, state_after};
+
+#[derive(Debug)]
+struct SetClock(AtomicI64);
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+const DECADE_MS: i64 = 10 * 365 * 86_400_000;
+
+#[test]
+fn replay_reads_no_clock_and_an_event_is_judged_by_the_clock_of_its_call() {
+    for background in [Background::Caller, Background::OwnThreads] {
+        let dir = TempDir::new("clock");
+        let clock = Arc::new(SetClock(AtomicI64::new(NOW_MS)));
+        let handle: Arc<dyn Clock> = Arc::<SetClock>::clone(&clock);
+        let options = options()
+            .clock(handle)
+            .background(background)
+            .durability(Durability::SyncedEvery { interval_ms: 1 });
+        let db = TidalDb::open(dir.path(), options.clone()).unwrap();
+        for i in 0..20 {
+            record(&db, i).unwrap();
+        }
+        // Under the open database.
+        clock.0.store(NOW_MS - DECADE_MS, Ordering::Relaxed);
+        let late = SignalEvent::new(SignalId(0), EntityId(1), NOW_MS);
+        let error = db.record(&late).unwrap_err();
+        assert!(
+            matches!(&error, Error::InvalidInput { field: "at_ms", value, .. } if *value == NOW_MS.to_string()),
+            "{error}"
+        );
+        assert_eq!(db.export().unwrap(), state_after(20));
+        db.sync().unwrap();
+        drop(db);
+        // Everything that is there lies in the future now.
+        let db = TidalDb::open(dir.path(), options.clone()).unwrap();
+        assert_eq!(db.recovery_report().events_replayed, 20);
+        assert_eq!(db.export().unwrap(), state_after(20));
+        // An event of now is older than every window, and counts in the scores.
+        let now = SignalEvent::new(SignalId(0), EntityId(1), NOW_MS - DECADE_MS);
+        let late_drops = db.statistics().unwrap().late_drops;
+        db.record(&now).unwrap();
+        assert_eq!(db.statistics().unwrap().late_drops, late_drops + 2);
+        db.checkpoint().unwrap();
+        let before = db.export().unwrap();
+        db.close().unwrap();
+        drop(db);
+        clock.0.store(i64::MIN, Ordering::Relaxed);
+        let db = TidalDb::open(dir.path(), options).unwrap();
+        assert_eq!(db.export().unwrap(), before);
+    }
+}

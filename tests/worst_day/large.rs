@@ -1,0 +1,137 @@
+//! Far too much of everything: segments, collections, signals, and names as long as they may be.
+
+use std::collections::BTreeMap;
+
+use tidaldb::limits::{NAME_BYTES_MAX, SIGNALS_MAX};
+use tidaldb::{Durability, EntityId, Options, Schema, Signal, SignalEvent, SignalId, TidalDb};
+
+use crate::common::TempDir;
+use crate::setup::{NOW_MS, options, record, state_after};
+
+#[test]
+fn thousands_of_segments_are_replayed_and_trimmed() {
+    const SEGMENTS: usize = 2000;
+    let dir = TempDir::new("large");
+    let options = options()
+        .durability(Durability::OperatingSystem)
+        .segment_bytes_max(512);
+    let db = TidalDb::open(dir.path(), options.clone()).unwrap();
+    let log = dir.path().join("log");
+    let segments = || std::fs::read_dir(&log).unwrap().count();
+    let mut len = 0;
+    while segments() < SEGMENTS {
+        for _ in 0..100 {
+            record(&db, len).unwrap();
+            len += 1;
+        }
+    }
+    drop(db);
+    let db = TidalDb::open(dir.path(), options.clone()).unwrap();
+    let report = db.recovery_report();
+    assert!(report.segments_found >= SEGMENTS, "{report:?}");
+    assert_eq!((report.events_replayed, report.last_sequence), (len, len));
+    let expected = state_after(len);
+    assert_eq!(db.export().unwrap(), expected);
+    db.checkpoint().unwrap();
+    assert!(segments() <= 2, "{} are left", segments());
+    drop(db);
+    let db = TidalDb::open(dir.path(), options).unwrap();
+    assert_eq!(db.recovery_report().events_replayed, 0);
+    assert_eq!(db.export().unwrap(), expected);
+}
+
+/// Every length a name may have, and many of the longest, none of them valid UTF-8: each the beginning of others.
+fn names() -> Vec<Vec<u8>> {
+    let prefixes = (1..=NAME_BYTES_MAX).map(|len| vec![0xff; len]);
+    let longest = (0..NAME_BYTES_MAX).map(|at| {
+        let mut name = vec![0xff; NAME_BYTES_MAX];
+        name[at] = 0;
+        name
+    });
+    prefixes.chain(longest).collect()
+}
+
+#[test]
+fn collections_with_names_of_every_length_up_to_the_limit_are_never_confused() {
+    let dir = TempDir::new("large");
+    let options = options()
+        .durability(Durability::OperatingSystem)
+        .store_segment_bytes_max(16 << 10);
+    let db = TidalDb::open(dir.path(), options.clone()).unwrap();
+    let mut expected: BTreeMap<Vec<u8>, Vec<EntityId>> = BTreeMap::new();
+    for (number, name) in (0..).zip(names()) {
+        db.create_collection(&name).unwrap();
+        let members = [0, number, u64::MAX - number, u64::MAX].map(EntityId);
+        for member in members {
+            db.add_to_collection(&name, member).unwrap();
+        }
+        let mut members = members.to_vec();
+        members.sort();
+        members.dedup();
+        expected.insert(name, members);
+    }
+    // Of a third of them one member goes, of another third all do.
+    for (number, name) in names().into_iter().enumerate() {
+        match number % 3 {
+            0 => {
+                assert!(db.remove_from_collection(&name, EntityId(u64::MAX)).unwrap());
+                expected
+                    .get_mut(&name)
+                    .unwrap()
+                    .retain(|member| member.0 != u64::MAX);
+            }
+            1 => {
+                db.delete_collection(&name).unwrap();
+                expected.remove(&name);
+            }
+            _ => {}
+        }
+    }
+    let found = |db: &TidalDb| -> BTreeMap<Vec<u8>, Vec<EntityId>> {
+        let collections = db.export().unwrap().collections;
+        collections.into_iter().map(|it| (it.name, it.members)).collect()
+    };
+    assert_eq!(found(&db), expected);
+    drop(db);
+    let db = TidalDb::open(dir.path(), options).unwrap();
+    assert_eq!(found(&db), expected);
+}
+
+#[test]
+fn a_schema_of_as_many_signals_with_as_long_names_as_there_may_be_is_kept() {
+    let name = |number: usize| {
+        let mut name = vec![b'n'; NAME_BYTES_MAX];
+        name[NAME_BYTES_MAX - 8..].copy_from_slice(format!("{number:08}").as_bytes());
+        name
+    };
+    let schema = |len: usize| {
+        (0..len).fold(Schema::new(), |schema, number| {
+            schema.signal(Signal::new(name(number)).half_life_ms(1000))
+        })
+    };
+    let options = |len: usize| Options::new(schema(len)).durability(Durability::OperatingSystem);
+    let dir = TempDir::new("large");
+    let db = TidalDb::open(dir.path(), options(SIGNALS_MAX - 1)).unwrap();
+    assert_eq!(
+        db.signal(name(1000)).unwrap(),
+        SignalId(1000),
+        "found by its whole name"
+    );
+    assert!(db.signal(&name(1000)[..254]).is_err());
+    drop(db);
+    // One more is appended at the next opening, and it is the last one.
+    let db = TidalDb::open(dir.path(), options(SIGNALS_MAX)).unwrap();
+    let ids = [0, 1, 511, SIGNALS_MAX - 1].map(|number| SignalId(number as u16));
+    for (entity, signal) in (0..).zip(ids) {
+        db.record(&SignalEvent::new(signal, EntityId(entity), NOW_MS))
+            .unwrap();
+    }
+    let before = db.export().unwrap();
+    assert_eq!(before.signals.len(), ids.len());
+    db.checkpoint().unwrap();
+    drop(db);
+    let db = TidalDb::open(dir.path(), options(SIGNALS_MAX)).unwrap();
+    assert_eq!(db.export().unwrap(), before);
+    drop(db);
+    assert!(TidalDb::open(dir.path(), options(SIGNALS_MAX + 1)).is_err());
+}

@@ -1,0 +1,28 @@
+//! The worst day of a database: full disks, directories that are gone or may not be written, other openers, kills, a
+//! clock that goes back, far too much of everything. All of it on a real disk, and in real processes.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at files from outside, and panic"
+)]
+
+#[cfg(feature = "test-utils")]
+mod child;
+mod clock_set_back;
+#[path = "../common/mod.rs"]
+mod common;
+mod directories;
+#[cfg(feature = "test-utils")]
+mod disk_full;
+mod large;
+#[cfg(feature = "test-utils")]
+#[path = "../support/load/mod.rs"]
+mod load;
+#[cfg(feature = "test-utils")]
+mod openers;
+#[cfg(feature = "test-utils")]
+mod read_only;
+mod setup;
+#[cfg(feature = "test-utils")]
+mod short_load;
+mod slow_checkpoint;

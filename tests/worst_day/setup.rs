@@ -1,0 +1,106 @@
+//! What the tests have in common: a small database, events that differ, and the state after so many of them.
+
+use std::path::{Path, PathBuf};
+
+use tidaldb::{
+    Background, CohortId, Durability, EntityId, Error, Export, Options, Receipt, Schema, Signal, SignalEvent,
+    SignalId, TidalDb, UserId,
+};
+
+use crate::common::TempDir;
+
+pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
+
+pub(crate) fn schema() -> Schema {
+    Schema::new()
+        .signal(
+            Signal::new("view")
+                .half_life_ms(3_600_000)
+                .half_life_ms(86_400_000),
+        )
+        .signal(Signal::new("like").half_life_ms(3_600_000).positive())
+}
+
+/// Small files, everything done by the caller, no checkpoint unless asked for, nothing written ahead.
+pub(crate) fn options() -> Options {
+    Options::new(schema())
+        .background(Background::Caller)
+        .segment_bytes_max(2048)
+        .preallocate_bytes(0)
+        .store_segment_bytes_max(4096)
+        .checkpoint_log_bytes(1 << 30)
+}
+
+/// Records event number `i`, of a user and two cohorts. Each is unlike the others.
+pub(crate) fn record(db: &TidalDb, i: u64) -> Result<Receipt, Error> {
+    let cohorts = [CohortId(i % 3), CohortId(7)];
+    let event = SignalEvent::new(
+        SignalId((i % 2) as u16),
+        EntityId(i % 5),
+        NOW_MS - i as i64 * 1000,
+    )
+    .with_weight(1.0 + i as f64 / 64.0)
+    .with_user(UserId(i % 2))
+    .with_cohorts(&cohorts);
+    db.record(&event)
+}
+
+/// The state after the first `len` events, of a database of its own.
+pub(crate) fn state_after(len: u64) -> Export {
+    let dir = TempDir::new("expected");
+    let db = TidalDb::open(dir.path(), options().durability(Durability::OperatingSystem)).unwrap();
+    for i in 0..len {
+        record(&db, i).unwrap();
+    }
+    db.export().unwrap()
+}
+
+/// Opens the database and compares it with the first `acknowledged` events, or one more: the one in flight. Collections
+/// are left aside. Gives how many events there are.
+pub(crate) fn assert_holds(dir: &Path, acknowledged: u64, what: &str) -> u64 {
+    let db = TidalDb::open(dir, options()).unwrap_or_else(|error| panic!("{what}: {}", causes(&error)));
+    let mut found = db.export().unwrap();
+    found.collections.clear();
+    let len = (acknowledged..=acknowledged + 1).find(|len| state_after(*len) == found);
+    len.unwrap_or_else(|| {
+        panic!("{what}: the state is neither that of {acknowledged} events nor of one more: {found:?}")
+    })
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        text = format!("{text}: {cause}");
+        below = cause.source();
+    }
+    text.replace('\n', " ")
+}
+
+/// The name and content of every file below `dir`, and the names of directories.
+pub(crate) fn content(dir: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut all = Vec::new();
+    collect(dir, &mut all);
+    all.sort();
+    all
+}
+
+fn collect(dir: &Path, all: &mut Vec<(PathBuf, Option<Vec<u8>>)>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, all);
+            all.push((path, None));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            all.push((path, Some(bytes)));
+        }
+    }
+}
+
+/// The last file of `dir`, by name.
+pub(crate) fn last_file(dir: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().path()).max().unwrap()
+}

@@ -1,0 +1,45 @@
+//! The short form of the load with kills: a few seconds of it, in the suite.
+
+use tidaldb::Durability;
+use tidaldb::testing::process::{ChildProcess, OverLimit};
+
+use crate::common::TempDir;
+use crate::load::{Load, Totals, serve_if_asked};
+
+const SEED: u64 = 0x10ad_0001;
+const ROUNDS: u64 = 6;
+
+#[test]
+fn under_load_no_kill_loses_or_doubles_what_was_acknowledged() {
+    serve_if_asked();
+    let mut totals = Totals::default();
+    for (number, durability) in [
+        Durability::EverySynced,
+        Durability::SyncedEvery { interval_ms: 5 },
+        Durability::OperatingSystem,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let dir = TempDir::new("load");
+        let mut load = Load::new(dir.path().join("db"), SEED + number as u64);
+        for round in 0..ROUNDS {
+            let mut command = ChildProcess::command(std::env::current_exe().unwrap(), OverLimit::Dies);
+            command.arg(std::thread::current().name().unwrap()).args([
+                "--exact",
+                "--nocapture",
+                "--test-threads=1",
+            ]);
+            let done = load.round(command, durability);
+            done.unwrap_or_else(|why| {
+                panic!(
+                    "seed {SEED:#x}, {durability:?}, round {round}: {why}\n{}",
+                    dir.keep()
+                )
+            });
+        }
+        totals = totals.with(load.totals);
+    }
+    assert_eq!(totals.kills, 3 * ROUNDS);
+    assert!(totals.calls > 3000 && totals.events > totals.calls, "{totals:?}");
+}
