@@ -129,9 +129,14 @@ impl Collections {
     pub(crate) fn delete_collection(&self, scope: &Scope<'_>, name: &[u8]) -> Result<(), Error> {
         let _changing = self.begin(scope)?;
         let mut batch = WriteBatch::new();
-        batch.delete(keys::collection(name));
-        for entity in self.read(scope.poison)?.members(name)? {
-            batch.delete(keys::member(name, EntityId(entity)));
+        {
+            let index = self.read(scope.poison)?;
+            // First, since only the name of a collection that is there is known to be legal.
+            let members = index.members(name)?;
+            batch.delete(keys::collection(name));
+            for entity in members {
+                batch.delete(keys::member(name, EntityId(entity)));
+            }
         }
         let _unwinding = scope.poison.on_unwind(CHANGE, Memory::Half);
         self.stored(scope, scope.storage.write_batch(batch))?;

@@ -9,6 +9,8 @@ mod text;
 
 pub use clock::{FixedClock, ManualClock, SteppingClock};
 pub(crate) use random::Random;
+#[cfg(test)]
+pub(crate) use random::with_a_fresh_seed;
 pub use standard::{STANDARD_NOW_MS, standard_schema, tiny_options};
 pub use text::ParseOperationError;
 

@@ -1,6 +1,7 @@
 use super::{Ring, WarmTier};
 use crate::limits::{DURATION_MS_MAX, RING_BUCKETS_MAX};
 use crate::signals::test_random::Random;
+use crate::testing::workload::with_a_fresh_seed;
 
 const SEED: u64 = 0x7469_6461_6c64_6203;
 const HOUR_MS: u64 = 3_600_000;
@@ -63,8 +64,12 @@ fn assert_windows_equal(rings: &[(u64, u32)], tier: &WarmTier, events: &[i64], n
 #[test]
 fn windows_equal_a_count_of_all_events_in_any_order() {
     let rings = [(HOUR_MS, 24), (DAY_MS, 7), (1, 5), (1000, 1)];
-    let mut random = Random::new(SEED);
-    for _ in 0..300 {
+    let rounds = with_a_fresh_seed([SEED]).flat_map(|seed| {
+        let mut random = Random::new(seed);
+        (0..300).map(move |_| (seed, random.next()))
+    });
+    for (seed, round) in rounds {
+        let mut random = Random::new(round);
         let spread_ms = *random.pick(&[3, 20, 5000, 10_000_000, 3 * DAY_MS as i64, 20 * DAY_MS as i64]);
         let base_ms = *random.pick(&[NOW_MS, 0, -NOW_MS]);
         let len = random.below(80);
@@ -78,7 +83,7 @@ fn windows_equal_a_count_of_all_events_in_any_order() {
         for _ in 0..3 {
             assert_windows_equal(&rings, &first, &events, &nows_ms);
             random.shuffle(&mut events);
-            assert_eq!(filled(&rings, &events).page(0), first.page(0), "seed {SEED:#x}");
+            assert_eq!(filled(&rings, &events).page(0), first.page(0), "seed {seed:#x}");
         }
     }
 }

@@ -39,3 +39,12 @@ impl Random {
         }
     }
 }
+
+/// These seeds and one that no run had before, which is printed: a failing test shows it.
+#[cfg(test)]
+pub(crate) fn with_a_fresh_seed(seeds: impl IntoIterator<Item = u64>) -> impl Iterator<Item = u64> {
+    use std::hash::{BuildHasher, RandomState};
+    let fresh = RandomState::new().hash_one(0_u8);
+    println!("fresh seed {fresh:#x}");
+    seeds.into_iter().chain([fresh])
+}

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::storage::{MemoryStore, StorageEngine};
 use crate::testing::model::Model;
-use crate::testing::workload::{Random, Workload, standard_schema, tiny_options};
+use crate::testing::workload::{Random, Workload, standard_schema, tiny_options, with_a_fresh_seed};
 use crate::{Durability, Options, TidalDb};
 
 /// A directory of its own, removed when dropped.
@@ -70,7 +70,7 @@ fn run_and_compare(
 
 #[test]
 fn the_engine_holds_what_the_model_says_in_the_embedded_store() {
-    for seed in 0..4 {
+    for seed in with_a_fresh_seed(0..4) {
         let options = tiny_options(standard_schema());
         run_and_compare(seed, 300, &options, |path, options| {
             TidalDb::open(path, options).unwrap()
@@ -80,7 +80,7 @@ fn the_engine_holds_what_the_model_says_in_the_embedded_store() {
 
 #[test]
 fn the_engine_holds_what_the_model_says_in_a_memory_store() {
-    for seed in 100..104 {
+    for seed in with_a_fresh_seed(100..104) {
         let store = Arc::new(MemoryStore::new());
         let options = tiny_options(standard_schema()).durability(Durability::OperatingSystem);
         run_and_compare(seed, 300, &options, move |path, options| {
