@@ -10,6 +10,7 @@
 //! | let a disk fail, fill up, or die | [`SimDisk`] |
 //! | damage the files of a database in every way | [`damage`] |
 //! | prove a storage engine | [`conformance`] |
+//! | let many threads race at one handle | [`race`] |
 //! | kill a process of your own, or fill its disk | [`process`] |
 //!
 //! # Crash at a point
@@ -117,6 +118,7 @@ pub mod oracle;
 pub mod plan;
 pub mod planted;
 pub mod process;
+pub mod race;
 pub mod report;
 mod shrink;
 pub mod sim_disk;

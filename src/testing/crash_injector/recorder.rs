@@ -4,6 +4,7 @@
 //! crossing is the `fire_after_n` with which an injector for its point, in the same run, fires at exactly
 //! that crossing.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
@@ -66,9 +67,20 @@ impl Crossing {
 ///     ]
 /// );
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct CrossingRecorder {
     log: Mutex<Log>,
+    then: Option<Box<Then>>,
+}
+
+type Then = dyn Fn(CrashPoint) + Send + Sync;
+
+impl fmt::Debug for CrossingRecorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CrossingRecorder")
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +95,16 @@ impl CrossingRecorder {
     /// [`scoped_recorder`](super::scoped_recorder).
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// One that calls `then` at each crossing, on the thread that makes it, once it is recorded: to look at something
+    /// there, or to let other threads go first. It may cross points itself, and must not panic. A crossing of a thread
+    /// that is panicking is recorded only.
+    pub fn calling(then: impl Fn(CrashPoint) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            log: Mutex::default(),
+            then: Some(Box::new(then)),
+        })
     }
 
     /// Everything recorded so far, in one order over all threads.
@@ -111,6 +133,10 @@ impl CrossingRecorder {
             Some(*next - 1)
         };
         log.crossings.push(Crossing::here(point, ordinal));
+        drop(log);
+        if let Some(then) = self.then.as_ref().filter(|_| ordinal.is_some()) {
+            then(point);
+        }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {

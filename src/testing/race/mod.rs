@@ -1,0 +1,333 @@
+//! Races: many threads at one handle, who goes first being explored and not hoped for.
+//!
+//! Two threads record and forget, one changes collections, one makes checkpoints and syncs, one reads, one may close the
+//! database in the middle of it all, and one may panic at a crash point. Each crash point and each call that reaches a
+//! file is a place where a seed decides whether the thread goes on, gives way, or holds until others have come by. The
+//! disk is simulated: at some places it is looked at as a crash there would leave it, and recovered later.
+//!
+//! | what is checked | against |
+//! |---|---|
+//! | every answer | what may be answered while others close or panic |
+//! | the live state when all have ended | the [oracle](super::oracle) |
+//! | images taken at places in between, and at the end, after a process crash and a power loss | the same |
+//! | that all threads end | a time limit: one that is held up for good is left behind, and told with the seed |
+//!
+//! The seed decides the plan and each thread's choices, not the operating system's: the same seed again is another
+//! attempt at the same kind of race. Other seeds are other kinds.
+
+#[cfg(test)]
+mod tests;
+mod work;
+mod yields;
+
+use std::fmt;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use self::work::{Shared, lock};
+use self::yields::{Yielding, Yields};
+use super::oracle::{Death, Oracle};
+use super::sim_disk::{Image, ImageChoice};
+use super::workload::{Random, standard_schema, tiny_options};
+use super::{CrashInjector, CrashPoint, CrossingRecorder, SimDisk, scoped_injector, scoped_recorder};
+use crate::{Background, Durability, Error, Options, TidalDb, threads};
+
+const PATH: &str = "/db";
+/// A race that has not ended after this time hangs. It takes a fraction of a second.
+const TIME_MAX: Duration = Duration::from_secs(60);
+/// How many places a race has at least, in which images are taken and the database is closed.
+const PLACES_LEN: u64 = 400;
+/// At how many places an image is taken.
+const IMAGES_LEN: usize = 3;
+
+/// One race.
+///
+/// # Examples
+/// ```
+/// use tidaldb::testing::race::Race;
+///
+/// let told = Race::of_seed(7).run()?;
+/// assert!(told.places > 0 && told.images > 0);
+/// # Ok::<(), tidaldb::testing::race::Lost>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Race {
+    seed: u64,
+    durability: Durability,
+    background: Background,
+    /// The database is closed once so many places were passed.
+    closes_at: Option<u64>,
+    /// Where a thread panics, after how many crossings.
+    panics_at: Option<(CrashPoint, u64)>,
+    images_at: [u64; IMAGES_LEN],
+}
+
+/// What a race that was right tells. Sums of many say what was explored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Told {
+    /// Places that were passed.
+    pub places: u64,
+    /// Places at which a thread held to let others go first.
+    pub holds: u64,
+    /// Images that were recovered.
+    pub images: u64,
+    /// Events that were acknowledged.
+    pub events: u64,
+    /// Whether, or how often, the database was closed before the others had ended.
+    pub closed: u64,
+    /// Whether, or how often, a thread panicked at its point.
+    pub panicked: u64,
+}
+
+/// A race that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The race.
+    pub race: Race,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.race, self.what)
+    }
+}
+
+impl std::error::Error for Lost {}
+
+impl fmt::Display for Race {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "race of seed {:#x}: {:?}, background by {:?}",
+            self.seed, self.durability, self.background
+        )?;
+        if let Some(closes_at) = self.closes_at {
+            write!(f, ", closed at place {closes_at}")?;
+        }
+        if let Some((point, crossings)) = self.panics_at {
+            write!(f, ", a panic at crossing {} of {point}", crossings + 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl Told {
+    /// These and those of another race.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            places: self.places + other.places,
+            holds: self.holds + other.holds,
+            images: self.images + other.images,
+            events: self.events + other.events,
+            closed: self.closed + other.closed,
+            panicked: self.panicked + other.panicked,
+        }
+    }
+}
+
+/// An image, and what had been promised when it was taken.
+struct Taken {
+    image: Image,
+    oracle: Oracle,
+    death: Death,
+}
+
+impl Race {
+    /// The race that follows from `seed`: a third of them closes, a third panics.
+    pub fn of_seed(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let durability = *random.pick(&[
+            Durability::EverySynced,
+            Durability::SyncedEvery { interval_ms: 1 },
+            Durability::OperatingSystem,
+        ]);
+        let background = *random.pick(&[Background::OwnThreads, Background::Caller]);
+        let ending = random.below(3);
+        let closes_at = (ending == 1).then(|| random.below(PLACES_LEN));
+        let point = *random.pick(&CrashPoint::ALL);
+        let crossings_max = match point {
+            CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush => 3,
+            CrashPoint::CollectionIndexUpdate | CrashPoint::CoEngagementUpdate => 6,
+            _ => 30,
+        };
+        let panics_at = (ending == 2).then(|| (point, random.below(crossings_max)));
+        Self {
+            seed,
+            durability,
+            background,
+            closes_at,
+            panics_at,
+            images_at: std::array::from_fn(|_| random.below(PLACES_LEN)),
+        }
+    }
+
+    /// Runs it on threads of its own.
+    ///
+    /// # Errors
+    /// What is wrong, and the seed.
+    pub fn run(self) -> Result<Told, Lost> {
+        let lost = |what: String| Lost { race: self, what };
+        let (send, receive) = channel();
+        let spawned = threads::spawn("tidaldb-race", move || {
+            // Nobody listens any more if the time was over.
+            send.send(self.raced()).ok();
+        });
+        let thread = spawned.map_err(|error| lost(format!("there is no thread for it: {error}")))?;
+        match receive.recv_timeout(TIME_MAX) {
+            Ok(told) => told.map_err(lost),
+            Err(_) if thread.is_finished() => Err(lost("its own thread panicked".to_owned())),
+            Err(_) => Err(lost(format!(
+                "hangs: no end after {TIME_MAX:?}; its threads are left behind"
+            ))),
+        }
+    }
+
+    fn options(self, disk: &SimDisk) -> Options {
+        tiny_options(standard_schema())
+            .durability(self.durability)
+            .background(self.background)
+            .files(Arc::new(disk.clone()))
+    }
+
+    fn raced(self) -> Result<Told, String> {
+        let disk = SimDisk::new();
+        let oracle = Arc::new(Mutex::new(Oracle::new(&standard_schema(), self.durability)));
+        let taken: Arc<Mutex<Vec<Taken>>> = Arc::default();
+        let yields = self.yields(&disk, &oracle, &taken);
+        let yields = &yields;
+        let passing = Arc::clone(yields);
+        let recorder = CrossingRecorder::calling(move |_| passing.pass());
+        let _recording = scoped_recorder(&recorder);
+        let injector = self
+            .panics_at
+            .map(|(point, crossings)| CrashInjector::new(point, crossings));
+        // What opening crosses is none of the race's.
+        let files = Yielding {
+            disk: disk.clone(),
+            yields: Arc::clone(yields),
+        };
+        if let Some(injector) = &injector {
+            injector.disarm();
+        }
+        let _installed = injector.as_ref().map(scoped_injector);
+        let run = || {
+            let db = TidalDb::open(PATH, self.options(&disk).files(Arc::new(files)))
+                .map_err(|error| format!("opening: {error:?}"))?;
+            if let Some(injector) = &injector {
+                injector.arm();
+            }
+            let shared = Shared::new(
+                db,
+                Arc::clone(&oracle),
+                Arc::clone(yields),
+                self.closes_at,
+                self.panics_at.map(|(point, _)| point),
+            );
+            work::run(&shared, self.seed);
+            self.ended(shared)
+        };
+        let closed = match &injector {
+            None => run()?,
+            // So that the crash unwinds with its typed payload on every thread that inherits.
+            Some(injector) => super::run_with_crash(injector, run)
+                .map_err(|point| format!("the crash at {point} met the thread that spawns"))??,
+        };
+        let mut told = Told {
+            closed: u64::from(closed),
+            panicked: u64::from(injector.is_some_and(|injector| injector.has_fired())),
+            ..Told::default()
+        };
+        (told.places, told.holds) = yields.counts();
+        let oracle = lock(&oracle).clone();
+        let mut taken = std::mem::take(&mut *lock(&taken));
+        for (choice, death) in [
+            (ImageChoice::All, Death::ProcessCrash),
+            (ImageChoice::Synced, Death::PowerLoss),
+        ] {
+            taken.push(Taken {
+                image: disk.image(&choice),
+                oracle: oracle.clone(),
+                death,
+            });
+        }
+        for taken in taken {
+            told.images += 1;
+            let events = self.recovered(&taken, closed)?;
+            told.events = told.events.max(events);
+        }
+        Ok(told)
+    }
+
+    /// What decides at each place, and takes images at some.
+    fn yields(
+        self,
+        disk: &SimDisk,
+        oracle: &Arc<Mutex<Oracle>>,
+        taken: &Arc<Mutex<Vec<Taken>>>,
+    ) -> Arc<Yields> {
+        let (disk, oracle, taken) = (disk.clone(), Arc::clone(oracle), Arc::clone(taken));
+        let take = move |number: u64| {
+            if !self.images_at.contains(&number) {
+                return;
+            }
+            let (choice, death) = if number.is_multiple_of(2) {
+                (ImageChoice::All, Death::ProcessCrash)
+            } else {
+                (ImageChoice::Synced, Death::PowerLoss)
+            };
+            // Nothing is begun or acknowledged between the two.
+            let promised = lock(&oracle);
+            let image = disk.image(&choice);
+            lock(&taken).push(Taken {
+                image,
+                oracle: promised.clone(),
+                death,
+            });
+        };
+        Arc::new(Yields::new(self.seed, take))
+    }
+
+    /// Looks at the handle once all threads have ended, and drops it. Whether it was closed before the others had
+    /// ended.
+    fn ended(self, shared: Shared) -> Result<bool, String> {
+        if let Some(what) = shared.wrong.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(what);
+        }
+        let closed = shared.closed.into_inner();
+        if closed {
+            let mut oracle = lock(&shared.oracle);
+            oracle.synced(shared.db.durable_sequence());
+            if !matches!(shared.db.close(), Err(Error::Closed)) {
+                return Err("it could be closed twice".to_owned());
+            }
+        } else if self.panics_at.is_none() {
+            let verdict = lock(&shared.oracle).check(Death::ProcessCrash, &shared.db);
+            if !verdict.is_ok() {
+                return Err(format!("the live state is wrong: {verdict}"));
+            }
+        }
+        drop(shared.db);
+        Ok(closed)
+    }
+
+    /// Opens an image and compares. How many events were acknowledged.
+    fn recovered(self, taken: &Taken, closed: bool) -> Result<u64, String> {
+        let Taken { image, oracle, death } = taken;
+        let disk = SimDisk::from_image(image);
+        let db = TidalDb::open(PATH, self.options(&disk).background(Background::Caller))
+            .map_err(|error| format!("after {death:?}: opening: {error:?}"))?;
+        let verdict = oracle.check(*death, &db);
+        if !verdict.is_ok() {
+            return Err(format!("after {death:?}: {verdict}"));
+        }
+        if closed && !matches!(db.close(), Ok(())) {
+            return Err(format!("after {death:?}: it cannot be closed again"));
+        }
+        Ok(verdict.counts.acknowledged)
+    }
+}

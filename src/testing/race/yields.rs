@@ -1,0 +1,146 @@
+//! Who goes first: a thread that comes to a crash point or to a file goes on, gives way once, or holds until others have
+//! come by, as the seed says.
+//!
+//! Owns that decision and the count of places passed. Invariant: nobody is held for good: a hold ends after some number
+//! of yields whatever the others do, for they may be waiting for the one that holds.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crate::fs::{File, FileAccess, FileLock, OpenMode};
+use crate::testing::SimDisk;
+use crate::testing::workload::Random;
+
+/// A hold gives way at most so often for each place that it waits for others to pass.
+const YIELDS_MAX: u64 = 6;
+
+/// See the [module](self).
+pub(super) struct Yields {
+    seed: u64,
+    /// Of so many places one is held at.
+    one_in: u64,
+    passed: AtomicU64,
+    held: AtomicU64,
+    /// Called with the number of each place.
+    at_place: Box<dyn Fn(u64) + Send + Sync>,
+}
+
+impl Yields {
+    pub(super) fn new(seed: u64, at_place: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self {
+            seed,
+            one_in: [3, 6, 12, 40][(seed % 4) as usize],
+            passed: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            at_place: Box::new(at_place),
+        }
+    }
+
+    /// How many places were passed, and at how many of them a thread held.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.passed(), self.held.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    /// The calling thread is at a place.
+    pub(super) fn pass(&self) {
+        let number = self.passed.fetch_add(1, Ordering::Relaxed);
+        (self.at_place)(number);
+        let mut random = Random::new(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        if !random.chance(1, self.one_in) {
+            if random.chance(1, 4) {
+                thread::yield_now();
+            }
+            return;
+        }
+        self.held.fetch_add(1, Ordering::Relaxed);
+        let others = 1 << random.below(4);
+        for _ in 0..others * YIELDS_MAX {
+            if self.passed() > number + others {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+impl fmt::Debug for Yields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Yields")
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A simulated disk before and after each call to which is such a place.
+#[derive(Debug, Clone)]
+pub(super) struct Yielding {
+    pub(super) disk: SimDisk,
+    pub(super) yields: Arc<Yields>,
+}
+
+#[derive(Debug)]
+struct YieldingFile {
+    file: Arc<dyn File>,
+    yields: Arc<Yields>,
+}
+
+fn between<T>(yields: &Yields, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    yields.pass();
+    let result = call();
+    yields.pass();
+    result
+}
+
+impl FileAccess for Yielding {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let file = between(&self.yields, || self.disk.open(path, mode))?;
+        Ok(Arc::new(YieldingFile {
+            file,
+            yields: Arc::clone(&self.yields),
+        }))
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_dir(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        between(&self.yields, || self.disk.rename(from, to))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        between(&self.yields, || self.disk.remove(path))
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        between(&self.yields, || self.disk.sync_dir(path))
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
+        self.disk.lock(path)
+    }
+}
+
+impl File for YieldingFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        between(&self.yields, || self.file.write_at(bytes, offset))
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        between(&self.yields, || self.file.set_len(len))
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn sync(&self) -> io::Result<()> {
+        between(&self.yields, || self.file.sync())
+    }
+}
