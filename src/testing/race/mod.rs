@@ -39,7 +39,7 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 /// How many places a race has at least, in which images are taken and the database is closed.
 const PLACES_LEN: u64 = 400;
 /// At how many places an image is taken.
-const IMAGES_LEN: usize = 3;
+const IMAGES_LEN: usize = 6;
 
 /// One race.
 ///

@@ -61,7 +61,12 @@ impl Yields {
             return;
         }
         self.held.fetch_add(1, Ordering::Relaxed);
-        let others = 1 << random.below(4);
+        // Mostly a few; now and then long enough for a whole checkpoint or close to go by.
+        let others = if random.chance(1, 6) {
+            40
+        } else {
+            1 << random.below(4)
+        };
         for _ in 0..others * YIELDS_MAX {
             if self.passed() > number + others {
                 return;
