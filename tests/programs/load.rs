@@ -63,7 +63,7 @@ impl Arguments {
                 }
                 "--seed" => parsed.seed = value.parse().map_err(|_| wrong())?,
                 "--kills" => {
-                    parsed.kills = value.parse().ok().filter(|kills| *kills > 0).ok_or_else(wrong)?
+                    parsed.kills = value.parse().ok().filter(|kills| *kills > 0).ok_or_else(wrong)?;
                 }
                 "--dir" => parsed.dir = value.into(),
                 _ => return Err(format!("there is no option {name}")),

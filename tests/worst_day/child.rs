@@ -8,7 +8,7 @@
 //! | `checkpoint`, `sync`, `close` | calls that | `done` or `failed TEXT` |
 //! | `count` | exports the state | `done N M`, the numbers of states and of members, or `failed TEXT` |
 
-use std::io::{BufRead, Write, stdin, stdout};
+use std::io::{BufRead, Write, stderr, stdin, stdout};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::Duration;
@@ -154,4 +154,11 @@ impl Child {
         let (status, _) = self.0.kill().unwrap();
         assert!(!status.success(), "{status}");
     }
+}
+
+/// Says what is not tested here, past the harness, which keeps what a test prints.
+pub(crate) fn warn(what: &str) {
+    let mut stderr = stderr();
+    // A closed standard error takes no words.
+    stderr.write_all(format!("WARNING: {what}\n").as_bytes()).ok();
 }

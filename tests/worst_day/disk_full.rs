@@ -3,14 +3,14 @@
 //!
 //! To the child the disk is full where its files may grow no more; that limit is set and lifted from outside.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tidaldb::testing::process::FileSizeLimit;
 use tidaldb::{EntityId, TidalDb};
 
-use crate::child::{Child, Parent, parent};
+use crate::child::{Child, Parent, parent, warn};
 use crate::common::TempDir;
-use crate::setup::{assert_holds, last_file, options};
+use crate::setup::{assert_holds, options};
 
 /// Where the disk is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +25,15 @@ enum At {
 fn is_possible() -> bool {
     let possible = FileSizeLimit::check_possible();
     if let Err(why) = &possible {
-        // Past the harness, which keeps what a test prints.
-        use std::io::Write;
-        writeln!(std::io::stderr(), "WARNING: no disk is filled: {why}").unwrap();
+        warn(&format!("no disk is filled: {why}"));
     }
     possible.is_ok()
+}
+
+/// The last file of `dir`, by name.
+fn last_file(dir: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().path()).max().unwrap()
 }
 
 fn len(path: &Path) -> u64 {

@@ -1,10 +1,9 @@
 //! Directories that another user may not write.
 
-use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use crate::child::{Child, Parent, parent};
+use crate::child::{Child, Parent, parent, warn};
 use crate::common::TempDir;
 use crate::setup::{assert_holds, content, options, record};
 use tidaldb::TidalDb;
@@ -22,12 +21,7 @@ fn another_user(parent: &Parent, dir: &Path) -> Option<Child> {
     } else {
         "it takes root to run a child as another user".to_owned()
     };
-    // Past the harness, which keeps what a test prints.
-    writeln!(
-        std::io::stderr(),
-        "WARNING: read-only directories are not tested: {why}"
-    )
-    .unwrap();
+    warn(&format!("read-only directories are not tested: {why}"));
     None
 }
 

@@ -98,9 +98,3 @@ fn collect(dir: &Path, all: &mut Vec<(PathBuf, Option<Vec<u8>>)>) {
         }
     }
 }
-
-/// The last file of `dir`, by name.
-pub(crate) fn last_file(dir: &Path) -> PathBuf {
-    let entries = std::fs::read_dir(dir).unwrap();
-    entries.map(|entry| entry.unwrap().path()).max().unwrap()
-}

@@ -190,11 +190,8 @@ fn every_number_is_a_legal_id() {
                 .unwrap(),
             1
         );
-        assert_eq!(
-            db.cohort_score(cohorts[0], EntityId(id), SignalId(1), 0, NOW_MS)
-                .unwrap(),
-            1.0
-        );
+        let of_cohort = db.cohort_windowed_count(cohorts[0], EntityId(id), SignalId(1), 0, 1, NOW_MS);
+        assert_eq!(of_cohort.unwrap(), 1);
         assert!(db.add_to_collection("saved", EntityId(id)).unwrap());
         assert!(db.collection_contains("saved", EntityId(id)).unwrap());
     }

@@ -124,7 +124,7 @@ fn the_order_of_events_changes_no_count_and_scores_by_no_more_than_the_tolerance
         for round in 0..6 {
             let spread_ms = *random.pick(&[10, 100_000, 10_000_000, 40 * 86_400_000]);
             let weight_max = *random.pick(&[1.0, WEIGHT_ABS_MAX]);
-            let mut events: Vec<_> = (0..1 + random.below(80))
+            let mut events: Vec<_> = (0..=random.below(80))
                 .map(|_| Event::random(&mut random, spread_ms, weight_max))
                 .collect();
             let expected = state_of(&events, &mut random);

@@ -49,7 +49,7 @@ const IMAGES_LEN: usize = 6;
 ///
 /// let told = Race::of_seed(7).run()?;
 /// assert!(told.places > 0 && told.images > 0);
-/// # Ok::<(), tidaldb::testing::race::Lost>(())
+/// # Ok::<(), Box<tidaldb::testing::race::Lost>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Race {
@@ -170,8 +170,8 @@ impl Race {
     ///
     /// # Errors
     /// What is wrong, and the seed.
-    pub fn run(self) -> Result<Told, Lost> {
-        let lost = |what: String| Lost { race: self, what };
+    pub fn run(self) -> Result<Told, Box<Lost>> {
+        let lost = |what: String| Box::new(Lost { race: self, what });
         let (send, receive) = channel();
         let spawned = threads::spawn("tidaldb-race", move || {
             // Nobody listens any more if the time was over.

@@ -9,11 +9,6 @@ fn no_race_of_records_checkpoints_collections_reads_close_and_panics_goes_wrong(
     let mut all = Told::default();
     for seed in crate::testing::workload::with_a_fresh_seed(SEEDS) {
         let told = Race::of_seed(seed).run().unwrap_or_else(|lost| panic!("{lost}"));
-        println!(
-            "{} ms {} {told:?}",
-            begin.elapsed().as_millis(),
-            Race::of_seed(seed)
-        );
         all = all.with(told);
     }
     println!("{all:?}");

@@ -89,7 +89,7 @@ fn look(db: &TidalDb, round: u64) -> Result<(), Error> {
         ));
     }
     db.related(entity, 3, AT_MS)?;
-    if round % 64 == 0 {
+    if round.is_multiple_of(64) {
         db.export()?;
         db.statistics()?;
     }

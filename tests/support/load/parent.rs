@@ -82,7 +82,7 @@ impl Load {
         command.env(ORDERS, format!("{dir}\n{policy}\n{first}\n{second}"));
         let mut child = ChildProcess::start(command, MARK).map_err(|error| causes(&error))?;
         let wanted = self.random();
-        let (kills_at_once, wanted) = (wanted % 8 == 0, (wanted >> 8) % ACKNOWLEDGED_MAX);
+        let (kills_at_once, wanted) = (wanted.is_multiple_of(8), (wanted >> 8) % ACKNOWLEDGED_MAX);
         let mut acknowledged = [0; WRITERS];
         let mut is_open = false;
         if kills_at_once {
