@@ -5,8 +5,8 @@ use super::read::entities;
 use crate::signals::states::State;
 use crate::{CohortId, EntityId, Error, SignalId, UserId};
 
-/// Everything a database knows, each list sorted. Two databases that hold the same are equal, but for the last digits
-/// of scores where events came in another order.
+/// Everything a database knows, each list sorted as its field says. Two databases that hold the same are equal, but for
+/// the last digits of scores where events came in another order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Export {
     /// By entity and signal.
