@@ -1,0 +1,278 @@
+//! A storage engine that fails: at each of its calls, in opening, in checkpoints, in changes of collections, in syncs.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use super::*;
+use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+
+/// What a failing call has done by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failing {
+    Before,
+    After,
+    /// Of a scan: its first item fails. Every other call fails before it does anything.
+    AtAnItem,
+}
+
+const FAILINGS: [Failing; 3] = [Failing::Before, Failing::After, Failing::AtAnItem];
+
+/// An engine in memory that counts its calls and fails at one of them.
+#[derive(Debug, Clone)]
+struct Engine {
+    inner: MemoryStore,
+    calls: Arc<Mutex<Calls>>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    /// The names of all.
+    made: Vec<&'static str>,
+    fails_at: Option<(usize, Failing)>,
+}
+
+impl Engine {
+    fn new() -> Self {
+        Self {
+            inner: MemoryStore::new(),
+            calls: Arc::default(),
+        }
+    }
+
+    fn fail_at(&self, call: usize, failing: Failing) {
+        self.calls.lock().unwrap().fails_at = Some((call, failing));
+    }
+
+    fn made(&self) -> Vec<&'static str> {
+        self.calls.lock().unwrap().made.clone()
+    }
+
+    fn failing(&self, name: &'static str) -> Option<Failing> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.made.push(name);
+        let at = calls.made.len() - 1;
+        calls
+            .fails_at
+            .filter(|(call, _)| *call == at)
+            .map(|(_, failing)| failing)
+    }
+
+    fn call<T>(
+        &self,
+        name: &'static str,
+        call: impl FnOnce(&MemoryStore) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let failed = || {
+            Err(Error::storage(
+                name,
+                io::Error::other("the engine is out of order"),
+            ))
+        };
+        match self.failing(name) {
+            None => call(&self.inner),
+            Some(Failing::After) => call(&self.inner).and_then(|_| failed()),
+            Some(Failing::Before | Failing::AtAnItem) => failed(),
+        }
+    }
+}
+
+impl StorageEngine for Engine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.call("get", |inner| inner.get(key))
+    }
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.call("put", |inner| inner.put(key, value))
+    }
+    fn delete(&self, key: &[u8]) -> Result<(), Error> {
+        self.call("delete", |inner| inner.delete(key))
+    }
+    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
+        match self.failing("scan_prefix") {
+            None => self.inner.scan_prefix(prefix),
+            Some(Failing::AtAnItem) => {
+                let failed = Error::storage("scan_prefix", io::Error::other("an item is out of order"));
+                Ok(Box::new(std::iter::once(Err(failed))))
+            }
+            Some(_) => Err(Error::storage(
+                "scan_prefix",
+                io::Error::other("the engine is out of order"),
+            )),
+        }
+    }
+    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
+        self.call("write_batch", |inner| inner.write_batch(batch))
+    }
+    fn flush(&self) -> Result<(), Error> {
+        self.call("flush", StorageEngine::flush)
+    }
+}
+
+fn open(disk: &SimDisk, engine: &Engine) -> Result<TidalDb, Error> {
+    let options = options(disk, Durability::EverySynced);
+    TidalDb::open_with_storage(PATH, options, Arc::new(engine.clone()))
+}
+
+/// Events, a checkpoint, and every change of a collection. Gives what was acknowledged: how many events, and the
+/// collections after each change.
+fn work(db: &TidalDb) -> (u64, Vec<&'static str>, Option<Error>) {
+    let (mut events, mut changes) = (0, Vec::new());
+    let mut all = || -> Result<(), Error> {
+        for _ in 0..3 {
+            record(db, events)?;
+            events += 1;
+        }
+        db.create_collection("saved")?;
+        changes.push("create");
+        db.add_to_collection("saved", EntityId(3))?;
+        changes.push("add");
+        db.checkpoint()?;
+        db.add_to_collection("saved", EntityId(4))?;
+        changes.push("add another");
+        db.remove_from_collection("saved", EntityId(3))?;
+        changes.push("remove");
+        record(db, events)?;
+        events += 1;
+        db.delete_collection("saved")?;
+        changes.push("delete");
+        db.sync()?;
+        db.close()
+    };
+    let failed = all().err();
+    (events, changes, failed)
+}
+
+/// The members of the one collection after so many changes; nothing without the collection.
+fn members_after(changes: usize) -> Option<Vec<EntityId>> {
+    match changes {
+        1 => Some(vec![]),
+        2 => Some(vec![EntityId(3)]),
+        3 => Some(vec![EntityId(3), EntityId(4)]),
+        4 => Some(vec![EntityId(4)]),
+        _ => None,
+    }
+}
+
+fn operation_of(error: &Error) -> &'static str {
+    match error {
+        Error::AfterAppend { source, .. } => operation_of(source),
+        Error::Poisoned { cause } => operation_of(cause),
+        Error::Storage { operation, .. } => operation,
+        other => panic!("{other:?} does not say which call failed"),
+    }
+}
+
+fn check_reopened(disk: &SimDisk, engine: &Engine, events: u64, changes: usize, context: &str) {
+    let healed = Engine {
+        inner: engine.inner.clone(),
+        calls: Arc::default(),
+    };
+    let db = open(disk, &healed).expect(context);
+    let mut found = db.export().unwrap();
+    let collections = std::mem::take(&mut found.collections);
+    assert_eq!(found, state_after(events), "{context}");
+    let members = collections.first().map(|found| found.members.clone());
+    assert!(
+        collections.len() < 2 && (members == members_after(changes) || members == members_after(changes + 1)),
+        "{context}: {changes} changes, {collections:?}"
+    );
+}
+
+#[test]
+fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_nothing() {
+    let (disk, engine) = (SimDisk::new(), Engine::new());
+    let db = open(&disk, &engine).unwrap();
+    let opened = engine.made().len();
+    assert!(work(&db).2.is_none());
+    let made = engine.made();
+    for name in ["put", "delete", "write_batch", "flush"] {
+        assert!(made[opened..].contains(&name), "no {name} in {made:?}");
+    }
+    for at in opened..made.len() {
+        for failing in FAILINGS {
+            let (disk, engine) = (SimDisk::new(), Engine::new());
+            let db = open(&disk, &engine).unwrap();
+            engine.fail_at(at, failing);
+            let (events, changes, failed) = work(&db);
+            let context = format!("{failing:?} at call {at}, {}: {failed:?}", made[at]);
+            let error = failed.expect(&context);
+            assert_eq!(operation_of(&error), made[at], "{context}");
+            let refused = [
+                record(&db, 9).map(drop),
+                db.create_collection("after"),
+                db.checkpoint().map(drop),
+                db.sync(),
+            ];
+            let was_closing = matches!(refused[0], Err(Error::Closed));
+            for refusal in refused {
+                let refusal = refusal.expect_err(&context);
+                assert!(
+                    matches!(refusal, Error::Closed) || operation_of(&refusal) == made[at],
+                    "{context}: {refusal:?}"
+                );
+            }
+            assert!(was_closing || db.export().is_ok(), "{context}: reads go on");
+            drop(db);
+            assert_eq!(
+                engine.made().len(),
+                at + 1,
+                "{context}: no call after the one that failed"
+            );
+            check_reopened(&disk, &engine, events, changes.len(), &context);
+        }
+    }
+}
+
+#[test]
+fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_everything() {
+    // Created, and recovered with everything in it.
+    let (disk, engine) = (SimDisk::new(), Engine::new());
+    let db = open(&disk, &engine).unwrap();
+    for i in 0..4 {
+        record(&db, i).unwrap();
+    }
+    db.create_collection("saved").unwrap();
+    db.add_to_collection("saved", EntityId(3)).unwrap();
+    db.checkpoint().unwrap();
+    record(&db, 4).unwrap();
+    drop(db);
+    let full = (content(&disk), engine.inner.clone());
+    let copied = |(image, store): &(Image, MemoryStore)| {
+        let copy = MemoryStore::new();
+        for pair in store.scan_prefix(b"").unwrap() {
+            let (key, value) = pair.unwrap();
+            copy.put(&key, &value).unwrap();
+        }
+        let engine = Engine {
+            inner: copy,
+            calls: Arc::default(),
+        };
+        (SimDisk::from_image(image), engine)
+    };
+    let empty = (Image::new(), MemoryStore::new());
+    let mut seen = Vec::new();
+    for (start, events, changes) in [(&empty, 0, 0), (&full, 5, 2)] {
+        let (disk, engine) = copied(start);
+        drop(open(&disk, &engine).unwrap());
+        let made = engine.made();
+        for at in 0..made.len() {
+            for failing in FAILINGS {
+                let (disk, engine) = copied(start);
+                engine.fail_at(at, failing);
+                let context = format!("{failing:?} at call {at}, {}, {events} events", made[at]);
+                let error = open(&disk, &engine).map(drop).expect_err(&context);
+                assert_eq!(operation_of(&error), made[at], "{context}");
+                assert_eq!(
+                    engine.made().len(),
+                    at + 1,
+                    "{context}: no call after the one that failed"
+                );
+                assert!(disk.locks_held().is_empty(), "{context}");
+                check_reopened(&disk, &engine, events, changes, &context);
+            }
+        }
+        seen.extend(made);
+    }
+    for name in ["get", "put", "scan_prefix", "write_batch", "flush"] {
+        assert!(seen.contains(&name), "no {name} in {seen:?}");
+    }
+}
