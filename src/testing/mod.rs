@@ -122,6 +122,8 @@ pub mod race;
 pub mod report;
 mod shrink;
 pub mod sim_disk;
+#[cfg(test)]
+mod supply_rule;
 pub mod sweep;
 #[cfg(test)]
 mod tidy;

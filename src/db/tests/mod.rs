@@ -11,6 +11,7 @@ mod failures;
 mod identity;
 mod inputs;
 mod lost_syncs;
+mod names;
 mod orders;
 mod refusals;
 mod threads;
