@@ -110,6 +110,7 @@
 pub mod conformance;
 pub mod crash_injector;
 pub mod damage;
+pub mod decoder;
 pub mod event_file;
 #[cfg(test)]
 mod hook_rule;

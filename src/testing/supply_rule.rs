@@ -100,13 +100,17 @@ fn the_crate_depends_on_nothing_and_forbids_unsafe_code() {
 }
 
 #[test]
-fn no_source_has_unsafe_code_nor_allows_it() {
+fn no_source_of_the_crate_has_unsafe_code_or_allows_it() {
     let mut sources = Vec::new();
-    files(
-        root(),
-        &|path| path.extension().is_some_and(|extension| extension == "rs"),
-        &mut sources,
-    );
+    for folder in ["src", "tests"] {
+        let is_source = |path: &Path| path.extension().is_some_and(|extension| extension == "rs");
+        files(&root().join(folder), &is_source, &mut sources);
+    }
+    // A peer's interface may leave its own package no choice.
+    sources.retain(|path| {
+        let below = path.ancestors().take_while(|dir| *dir != root());
+        below.skip(1).all(|dir| !dir.join("Cargo.toml").exists())
+    });
     assert!(sources.len() > 100, "the sources are read");
     for path in sources {
         let text = text(&path);

@@ -11,10 +11,15 @@
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use tidaldb::TidalDb;
+use tidaldb::testing::SimDisk;
 use tidaldb::testing::damage::{DamageCampaign, DamageReport};
 use tidaldb::testing::report::LiveLine;
+use tidaldb::testing::sim_disk::ImageChoice;
+use tidaldb::testing::workload::{Workload, standard_schema, tiny_options};
 
 const USAGE: &str = "\
 usage: damage [OPTIONS]
@@ -25,6 +30,7 @@ usage: damage [OPTIONS]
   --one-in N      of the damages of single places this part, 1 unless given
   --pairs N       random pairs for each database, 100000 unless given
   --workers N     threads, one for each core unless given
+  --scale MIB     no campaign: how long opening takes by the size of what is damaged, up to this
   --help          prints this";
 
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +41,7 @@ struct Arguments {
     one_in: u64,
     pairs: u64,
     workers: usize,
+    scale_mib: u64,
 }
 
 impl Arguments {
@@ -46,6 +53,7 @@ impl Arguments {
             seed: 7,
             one_in: 1,
             pairs: 100_000,
+            scale_mib: 0,
             workers: std::thread::available_parallelism().map_or(1, Into::into),
         };
         while let Some(name) = args.next() {
@@ -63,6 +71,7 @@ impl Arguments {
                 "--seed" => arguments.seed = value.parse().map_err(|error| wrong(&error))?,
                 "--one-in" => arguments.one_in = value.parse().map_err(|error| wrong(&error))?,
                 "--pairs" => arguments.pairs = value.parse().map_err(|error| wrong(&error))?,
+                "--scale" => arguments.scale_mib = value.parse().map_err(|error| wrong(&error))?,
                 "--workers" => arguments.workers = value.parse().map_err(|error| wrong(&error))?,
                 _ => return Err(format!("there is no option {name}")),
             }
@@ -88,6 +97,9 @@ fn main() -> ExitCode {
     let Ok(time) = Duration::try_from_secs_f64(arguments.minutes * 60.0) else {
         return cannot("--minutes takes a number above 0");
     };
+    if arguments.scale_mib > 0 {
+        return scale(arguments.scale_mib);
+    }
     let live = LiveLine::stderr();
     let campaign = DamageCampaign::standard(arguments.seed, arguments.operations)
         .one_in(arguments.one_in)
@@ -100,6 +112,61 @@ fn main() -> ExitCode {
     let total = report.total();
     let tests_nothing = total.whole == 0 || total.refused_len() == 0;
     ExitCode::from(u8::from(report.findings_len > 0 || tests_nothing))
+}
+
+/// Opens a small database whose last segment, or last store file, is followed by what costs a reader the most: something
+/// that may be a header at every place where one can be.
+fn scale(mib_max: u64) -> ExitCode {
+    let disk = SimDisk::new();
+    let options = tiny_options(standard_schema());
+    let open = |disk: &SimDisk| TidalDb::open("/db", options.clone().files(Arc::new(disk.clone())));
+    let made = open(&disk).and_then(|db| {
+        let mut operations = Workload::standard(7, 30).operations.into_iter();
+        operations.try_for_each(|operation| operation.apply(&db).map(drop))
+    });
+    if let Err(error) = made {
+        return cannot(&error.to_string());
+    }
+    let sound = disk.image(&ImageChoice::All);
+    println!("{:<8}{:>8}{:>12}{:>12}", "file", "MiB", "ms", "ns/byte");
+    for dir in ["log", "store"] {
+        let last = sound
+            .files()
+            .filter(|(path, _)| path.starts_with(format!("/db/{dir}")));
+        let Some((path, bytes)) = last.last() else {
+            return cannot("there is no file to damage");
+        };
+        let mut mib = 1;
+        while mib <= mib_max {
+            let mut long = bytes.to_vec();
+            long.resize(bytes.len().next_multiple_of(8), 0);
+            long.extend((0..mib << 17).flat_map(|_| [8, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]));
+            let mut image = sound.clone();
+            image.insert_file(path, long);
+            let damaged = SimDisk::from_image(&image);
+            let begin = now();
+            let opened = open(&damaged);
+            let time = begin.elapsed();
+            if let Err(error) = opened {
+                return cannot(&error.to_string());
+            }
+            let per_byte = time.as_nanos() as f64 / (mib << 20) as f64;
+            println!(
+                "{dir:<8}{mib:>8}{:>12.1}{per_byte:>12.2}",
+                time.as_secs_f64() * 1e3
+            );
+            mib *= 2;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program tells how long something takes"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn line(report: &DamageReport) -> String {

@@ -187,15 +187,15 @@ fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_
     for name in ["put", "delete", "write_batch", "flush"] {
         assert!(made[opened..].contains(&name), "no {name} in {made:?}");
     }
-    for at in opened..made.len() {
+    for (at, &name) in made.iter().enumerate().skip(opened) {
         for failing in FAILINGS {
             let (disk, engine) = (SimDisk::new(), Engine::new());
             let db = open(&disk, &engine).unwrap();
             engine.fail_at(at, failing);
             let (events, changes, failed) = work(&db);
-            let context = format!("{failing:?} at call {at}, {}: {failed:?}", made[at]);
+            let context = format!("{failing:?} at call {at}, {name}: {failed:?}");
             let error = failed.expect(&context);
-            assert_eq!(operation_of(&error), made[at], "{context}");
+            assert_eq!(operation_of(&error), name, "{context}");
             let refused = [
                 record(&db, 9).map(drop),
                 db.create_collection("after"),
@@ -206,7 +206,7 @@ fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_
             for refusal in refused {
                 let refusal = refusal.expect_err(&context);
                 assert!(
-                    matches!(refusal, Error::Closed) || operation_of(&refusal) == made[at],
+                    matches!(refusal, Error::Closed) || operation_of(&refusal) == name,
                     "{context}: {refusal:?}"
                 );
             }
@@ -254,13 +254,13 @@ fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_ever
         let (disk, engine) = copied(start);
         drop(open(&disk, &engine).unwrap());
         let made = engine.made();
-        for at in 0..made.len() {
+        for (at, &name) in made.iter().enumerate() {
             for failing in FAILINGS {
                 let (disk, engine) = copied(start);
                 engine.fail_at(at, failing);
-                let context = format!("{failing:?} at call {at}, {}, {events} events", made[at]);
+                let context = format!("{failing:?} at call {at}, {name}, {events} events");
                 let error = open(&disk, &engine).map(drop).expect_err(&context);
-                assert_eq!(operation_of(&error), made[at], "{context}");
+                assert_eq!(operation_of(&error), name, "{context}");
                 assert_eq!(
                     engine.made().len(),
                     at + 1,

@@ -126,3 +126,52 @@ fn a_campaign_that_tests_nothing_fails() {
     let failed = std::panic::catch_unwind(|| report.expect_clean());
     assert!(failed.is_err());
 }
+
+const CHILD: &str = "TIDALDB_DAMAGE_CHILD";
+
+#[test]
+fn a_forged_length_makes_nobody_ask_for_memory_that_the_files_do_not_fill() {
+    // The child has room for itself and little more; whoever believes a length of 2 GiB ends there.
+    const KIB_MAX: u64 = 400 << 10;
+    let name =
+        "testing::damage::tests::a_forged_length_makes_nobody_ask_for_memory_that_the_files_do_not_fill";
+    if std::env::var_os(CHILD).is_some() {
+        open_forged_lengths();
+        return;
+    }
+    let mut child = std::process::Command::new("sh");
+    child
+        .arg("-c")
+        .arg(format!("ulimit -v {KIB_MAX} && exec \"$0\" \"$@\""))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1");
+    let output = child.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && told.contains("forged lengths opened"),
+        "{:?}: {told}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// All lengths of half their type's range and more, in one database.
+fn open_forged_lengths() {
+    let (mine, judge) = {
+        let mine = subject(7);
+        let judge = Judge::new(&mine);
+        (mine, judge)
+    };
+    let all = Damage::all(&mine).into_iter();
+    let long = all.filter(|damage| matches!(damage, Damage::Length { value, .. } if *value >= 1 << 31));
+    let mut opened = 0;
+    for first in long.step_by(3) {
+        let case = Case { first, second: None };
+        let judged = judge.judge(&mine, &case.apply(&mine), false);
+        assert!(judged.is_ok(), "{}: {judged:?}", case.text(&mine));
+        opened += 1;
+    }
+    assert!(opened > 100);
+    println!("{opened} forged lengths opened");
+}

@@ -1,0 +1,328 @@
+//! The decoders, each as a function of bytes: for fuzzers. What is read from disk or from a text can be anything, so
+//! whatever the bytes are, a decoder refuses them or gives something whose properties hold.
+//!
+//! `tests/fuzz` has a coverage-guided target for each. The checksums of files are put right before they are decoded: a
+//! fuzzer does not guess them, and damage that a checksum notices is the [campaign's](super::damage) to try.
+//!
+//! ```
+//! use tidaldb::testing::decoder::Decoder;
+//!
+//! for decoder in Decoder::ALL {
+//!     assert!(decoder.seeds().iter().all(|seed| decoder.run(seed)), "{decoder}");
+//!     assert!(!decoder.run(&[0xff; 7]), "{decoder}");
+//! }
+//! ```
+
+mod database;
+mod mend;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::Path;
+
+use super::event_file::{EventFile, signal_names};
+use super::plan::Plan;
+use super::workload::{Workload, standard_schema};
+use crate::db::identity;
+use crate::signals::checkpoint::record as checkpoint_record;
+use crate::signals::ledger::LedgerState;
+use crate::storage::keys;
+use crate::wal::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use crate::wal::payload::{Events, decode_checkpoint, decode_forget, encode_events, encode_forget};
+use crate::wal::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::{CohortId, Schema, SignalEvent};
+use database::ID;
+
+/// The seed of the frames that [`Decoder::Frame`] reads.
+const FRAME_SEED: u32 = 0xfeed;
+
+/// A decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Decoder {
+    /// The header of a segment of the log.
+    SegmentHeader,
+    /// A frame of the log: its header, and what its payload says.
+    Frame,
+    /// The payload of a frame of events.
+    Events,
+    /// A segment as a whole, recovered into a database.
+    Log,
+    /// A file of the embedded store, recovered and read.
+    Store,
+    /// The pairs of a storage engine, a checkpoint among them, restored into a database. Each has a tag, the lengths of
+    /// the rest of its key (1 byte) and of its value (2 bytes), and these.
+    Checkpoint,
+    /// The schema.
+    Schema,
+    /// The identity of the database.
+    Identity,
+    /// What a checkpoint covers.
+    CheckpointRecord,
+    /// A page of states: its key and its value.
+    StatePage,
+    /// A page of cohort states, likewise.
+    CohortPage,
+    /// Records of co-engagement, as the pairs of [`Checkpoint`](Self::Checkpoint) are.
+    CoEngagement,
+    /// The line of a plan.
+    Plan,
+    /// The operations of a workload.
+    Workload,
+    /// A file of events.
+    EventFile,
+}
+
+impl Decoder {
+    /// Every decoder, in the order of the declaration.
+    pub const ALL: [Self; 15] = [
+        Self::SegmentHeader,
+        Self::Frame,
+        Self::Events,
+        Self::Log,
+        Self::Store,
+        Self::Checkpoint,
+        Self::Schema,
+        Self::Identity,
+        Self::CheckpointRecord,
+        Self::StatePage,
+        Self::CohortPage,
+        Self::CoEngagement,
+        Self::Plan,
+        Self::Workload,
+        Self::EventFile,
+    ];
+
+    /// Its name: that of its target.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SegmentHeader => "segment_header",
+            Self::Frame => "frame",
+            Self::Events => "events",
+            Self::Log => "log",
+            Self::Store => "store",
+            Self::Checkpoint => "checkpoint",
+            Self::Schema => "schema",
+            Self::Identity => "identity",
+            Self::CheckpointRecord => "checkpoint_record",
+            Self::StatePage => "state_page",
+            Self::CohortPage => "cohort_page",
+            Self::CoEngagement => "co_engagement",
+            Self::Plan => "plan",
+            Self::Workload => "workload",
+            Self::EventFile => "event_file",
+        }
+    }
+
+    /// The decoder of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|decoder| decoder.name() == name)
+    }
+
+    /// Decodes `bytes`; whether they were accepted.
+    ///
+    /// # Panics
+    /// If what was accepted does not have the properties that it must have: a finding, as any other panic is.
+    pub fn run(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::SegmentHeader => segment_header(bytes),
+            Self::Frame => frame(bytes),
+            Self::Events => events(bytes),
+            Self::Log => database::log(bytes),
+            Self::Store => database::store(bytes),
+            Self::Checkpoint => database::checkpoint(bytes),
+            Self::Schema => schema(bytes),
+            Self::Identity => {
+                identity::decode(bytes, keys::IDENTITY).is_ok_and(|id| identity::encode(id) == bytes)
+            }
+            Self::CheckpointRecord => checkpoint_record(bytes),
+            Self::StatePage => page(bytes, keys::STATES),
+            Self::CohortPage => page(bytes, keys::COHORT_STATES),
+            Self::CoEngagement => co_engagement(bytes),
+            Self::Plan => text(bytes).is_some_and(plan),
+            Self::Workload => text(bytes).is_some_and(workload),
+            Self::EventFile => event_file(bytes),
+        }
+    }
+
+    /// Inputs that are accepted, to begin with.
+    pub fn seeds(self) -> Vec<Vec<u8>> {
+        database::seeds(self)
+    }
+}
+
+impl fmt::Display for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+fn segment_header(bytes: &[u8]) -> bool {
+    let path = Path::new("segment");
+    // As it is, which hardly ever is one, and with its checksum.
+    let as_it_is = SegmentHeader::decode(bytes, path, ID).is_ok();
+    let mended = mend::segment_header(bytes);
+    match SegmentHeader::decode(&mended, path, ID) {
+        Ok((header, _)) => {
+            let read =
+                SegmentHeader::decode(&header.encode(), path, ID).expect("what was written reads back");
+            assert_eq!(read.0, header);
+            bytes.len() >= SEGMENT_HEADER_BYTES
+        }
+        Err(_) => as_it_is,
+    }
+}
+
+fn frame(bytes: &[u8]) -> bool {
+    let mended = mend::frame(bytes, FRAME_SEED);
+    let Some(header) = FrameHeader::decode(&mended, FRAME_SEED) else {
+        return false;
+    };
+    let Some(payload) = header.payload(&mended) else {
+        return false;
+    };
+    assert_eq!(header.frame_len(), FRAME_HEADER_BYTES + payload.len());
+    let signals_len = standard_schema().signals().len();
+    let is_events =
+        Events::decode(payload, signals_len).is_ok_and(|mut events| events.all(|event| event.is_ok()));
+    let is_other = decode_forget(payload).is_ok() || decode_checkpoint(payload).is_ok();
+    if let Ok(forget) = decode_forget(payload) {
+        let mut again = Vec::new();
+        encode_forget(forget, &mut again);
+        assert_eq!(again, payload);
+    }
+    header.kind().is_some() && (is_events || is_other)
+}
+
+fn events(bytes: &[u8]) -> bool {
+    let signals_len = standard_schema().signals().len();
+    let Ok(events) = Events::decode(bytes, signals_len) else {
+        return false;
+    };
+    let Ok(events) = events.collect::<Result<Vec<_>, _>>() else {
+        return false;
+    };
+    let cohorts: Vec<Vec<CohortId>> = events.iter().map(|event| event.cohorts().collect()).collect();
+    let all: Vec<_> = events
+        .iter()
+        .zip(&cohorts)
+        .map(|(event, cohorts)| SignalEvent {
+            entity: event.entity,
+            signal: event.signal,
+            weight: event.weight,
+            at_ms: event.at_ms,
+            user: event.user,
+            cohorts,
+        })
+        .collect();
+    let mut again = Vec::new();
+    encode_events(&all, &mut again);
+    assert_eq!(again, bytes[..again.len()], "the same events have the same bytes");
+    assert!(bytes.len() - again.len() < 8, "only padding follows");
+    true
+}
+
+fn schema(bytes: &[u8]) -> bool {
+    let Ok(schema) = Schema::decode(bytes) else {
+        return false;
+    };
+    assert_eq!(Schema::decode(&schema.encode()), Ok(schema.clone()));
+    assert!(schema.validate().is_ok());
+    true
+}
+
+fn checkpoint_record(bytes: &[u8]) -> bool {
+    let Ok(covered) = checkpoint_record::decode(bytes) else {
+        return false;
+    };
+    assert_eq!(checkpoint_record::encode(covered.sequence, covered.synced), bytes);
+    true
+}
+
+/// A page in an empty table: its key without the tag, then its value.
+fn page(bytes: &[u8], tag: &[u8]) -> bool {
+    let Some((place, value)) = bytes.split_at_checked(8) else {
+        return false;
+    };
+    let mut state = LedgerState::new(&standard_schema()).expect("the standard schema is legal");
+    let key = [tag, place].concat();
+    let restored = if tag == keys::STATES {
+        state.signals.restore_page(&key, value)
+    } else {
+        state.cohorts.states_mut().restore_page(&key, value)
+    };
+    if restored.is_err() {
+        return false;
+    }
+    let finite = |scores: &[f64]| scores.iter().all(|score| score.is_finite());
+    let signals = state.signals.export().expect("nobody panicked");
+    let cohorts = state.cohorts.states().export().expect("nobody panicked");
+    assert!(signals.iter().all(|(_, _, state)| finite(&state.scores)));
+    assert!(cohorts.iter().all(|(_, _, state)| finite(&state.scores)));
+    true
+}
+
+fn co_engagement(bytes: &[u8]) -> bool {
+    let state = LedgerState::new(&standard_schema()).expect("the standard schema is legal");
+    let mut index = state.lock_co_engagement().expect("nobody panicked");
+    for (key, value) in mend::pairs(bytes) {
+        if index.restore(&key, &value).is_err() {
+            return false;
+        }
+    }
+    if index.finish_restore().is_err() {
+        return false;
+    }
+    let before = index.export();
+    for item in &before.items {
+        assert!(item.edges.iter().all(|(_, weight)| weight.is_finite()));
+        index.related(item.item, 10, item.time_ms);
+    }
+    // It goes on from there, evictions and all.
+    for (round, at_ms) in [i64::MIN, 0, i64::MAX].into_iter().enumerate() {
+        for id in 0..9 {
+            index.record_positive(
+                crate::UserId(id % 4),
+                crate::EntityId(id + round as u64),
+                1.0,
+                at_ms,
+            );
+        }
+    }
+    index.export();
+    !bytes.is_empty()
+}
+
+fn plan(text: &str) -> bool {
+    let Ok(plan) = text.parse::<Plan>() else {
+        return false;
+    };
+    assert_eq!(plan.replay_line().parse(), Ok(plan));
+    true
+}
+
+fn workload(text: &str) -> bool {
+    let Ok(workload) = text.parse::<Workload>() else {
+        return false;
+    };
+    assert_eq!(workload.to_string().parse(), Ok(workload.clone()));
+    !workload.operations.is_empty()
+}
+
+fn event_file(bytes: &[u8]) -> bool {
+    let Ok(names) = signal_names(bytes) else {
+        return false;
+    };
+    let schema = super::event_file::schema_for(&names);
+    if schema.validate().is_err() {
+        return false;
+    }
+    let events: Vec<_> = EventFile::parse(bytes, &schema).collect();
+    let whole: Vec<_> = events.iter().flatten().collect();
+    assert!(whole.iter().all(|event| event.weight.is_finite()));
+    !whole.is_empty() && whole.len() == events.len()
+}

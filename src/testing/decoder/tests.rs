@@ -1,0 +1,79 @@
+use super::*;
+use crate::testing::workload::Random;
+
+const SEED: u64 = 0x6465_636f_6465;
+/// How many changed inputs each decoder gets here. `tests/fuzz` looks for more, guided by coverage.
+const CHANGED_LEN: u64 = 1000;
+
+/// A change as a fuzzer makes them.
+fn change(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
+    let at = random.below(bytes.len() as u64 + 1) as usize;
+    let odd = [0, 1, 0x7f, 0x80, 0xff];
+    match random.below(7) {
+        0 => bytes.truncate(at),
+        1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+        2 if at < bytes.len() => bytes[at] = *random.pick(&odd),
+        3 => bytes.insert(at, *random.pick(&odd)),
+        4 => {
+            let end = (at + 8).min(bytes.len());
+            let filler = *random.pick(&odd);
+            bytes[at..end].fill(filler);
+        }
+        5 => {
+            let from = random.below(other.len() as u64 + 1) as usize;
+            bytes.truncate(at);
+            bytes.extend_from_slice(&other[from..]);
+        }
+        _ => drop(bytes.splice(at..at, [0; 4])),
+    }
+}
+
+#[test]
+fn every_decoder_accepts_its_seeds_and_what_is_made_of_them_is_refused_or_sound() {
+    for decoder in Decoder::ALL {
+        let mut random = Random::new(SEED);
+        let seeds = decoder.seeds();
+        assert!(!seeds.is_empty(), "{decoder} has no seed");
+        assert!(seeds.iter().all(|seed| decoder.run(seed)), "{decoder}");
+        let mut accepted = 0;
+        for _ in 0..CHANGED_LEN {
+            let mut bytes = random.pick(&seeds).clone();
+            for _ in 0..=random.below(4) {
+                let other = random.pick(&seeds).clone();
+                change(&mut random, &mut bytes, &other);
+            }
+            accepted += u64::from(decoder.run(&bytes));
+        }
+        println!(
+            "{decoder:<18} {:>3} seeds, {accepted:>4} of {CHANGED_LEN} accepted",
+            seeds.len()
+        );
+        assert!(accepted < CHANGED_LEN, "{decoder} refuses nothing");
+    }
+}
+
+#[test]
+fn every_decoder_has_a_name_of_its_own_and_is_found_by_it() {
+    for decoder in Decoder::ALL {
+        assert_eq!(Decoder::of_name(decoder.name()), Some(decoder));
+        assert_eq!(decoder.to_string(), decoder.name());
+    }
+    assert_eq!(Decoder::of_name("no decoder"), None);
+}
+
+#[test]
+fn what_is_mended_is_read_as_far_as_it_was_mended() {
+    // Frames and records with any content pass, so that it is their content that a fuzzer explores.
+    let mut random = Random::new(SEED);
+    let mut noise: Vec<u8> = (0..400).map(|_| random.next() as u8 & 0x7f).collect();
+    let segment = mend::segment(&noise);
+    let (header, seed) = SegmentHeader::decode(&segment, Path::new("segment"), ID).unwrap();
+    assert_eq!(header.first_sequence, 1);
+    let frame = FrameHeader::decode(&segment[64..], seed).unwrap();
+    assert!(frame.payload(&segment[64..]).is_some());
+    assert_eq!(frame.sequence, 1);
+    assert!(Decoder::Store.run(&noise));
+    // A mark leaves the rest torn.
+    noise[64 + 7] |= 0x80;
+    assert!(FrameHeader::decode(&mend::segment(&noise)[64..], seed).is_none());
+}
