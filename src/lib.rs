@@ -57,6 +57,7 @@ mod event;
 pub mod fs;
 mod ids;
 pub mod limits;
+mod lock;
 mod poison;
 mod schema;
 mod signals;

@@ -43,16 +43,22 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     extend(0, bytes)
 }
 
+/// What four bytes contribute that are `slice` to `slice - 3` bytes before the end of a block.
+#[inline]
+fn step(slice: usize, head: u32) -> u32 {
+    TABLES[slice][(head & 0xff) as usize]
+        ^ TABLES[slice - 1][(head >> 8 & 0xff) as usize]
+        ^ TABLES[slice - 2][(head >> 16 & 0xff) as usize]
+        ^ TABLES[slice - 3][(head >> 24) as usize]
+}
+
 /// The checksum of the bytes that gave `crc`, followed by `bytes`. Any `crc` may serve as a seed.
 pub(crate) fn extend(crc: u32, bytes: &[u8]) -> u32 {
     let mut crc = !crc;
     let (blocks, rest) = bytes.as_chunks::<SLICES>();
     for block in blocks {
         let head = crc ^ u32::from_le_bytes([block[0], block[1], block[2], block[3]]);
-        crc = TABLES[15][(head & 0xff) as usize]
-            ^ TABLES[14][(head >> 8 & 0xff) as usize]
-            ^ TABLES[13][(head >> 16 & 0xff) as usize]
-            ^ TABLES[12][(head >> 24) as usize]
+        crc = step(15, head)
             ^ TABLES[11][block[4] as usize]
             ^ TABLES[10][block[5] as usize]
             ^ TABLES[9][block[6] as usize]
@@ -65,6 +71,20 @@ pub(crate) fn extend(crc: u32, bytes: &[u8]) -> u32 {
             ^ TABLES[2][block[13] as usize]
             ^ TABLES[1][block[14] as usize]
             ^ TABLES[0][block[15] as usize];
+    }
+    // What is left is up to three steps, not up to fifteen: each waits for the one before.
+    let (eights, rest) = rest.as_chunks::<8>();
+    for block in eights {
+        let head = crc ^ u32::from_le_bytes([block[0], block[1], block[2], block[3]]);
+        crc = step(7, head)
+            ^ TABLES[3][block[4] as usize]
+            ^ TABLES[2][block[5] as usize]
+            ^ TABLES[1][block[6] as usize]
+            ^ TABLES[0][block[7] as usize];
+    }
+    let (fours, rest) = rest.as_chunks::<4>();
+    for block in fours {
+        crc = step(3, crc ^ u32::from_le_bytes(*block));
     }
     for &byte in rest {
         crc = crc >> 8 ^ TABLES[0][((crc ^ u32::from(byte)) & 0xff) as usize];

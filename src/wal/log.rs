@@ -9,15 +9,21 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 
 use super::appender::{Appender, Sealed, remove, sync_dir};
 use super::frame::{FrameBuffer, FrameKind};
+use super::group_commit::GroupCommit;
 use crate::Error;
 use crate::codec::Write;
+use crate::lock::lock_brief;
 use crate::poison::{Memory, Poison};
 
 pub(crate) use super::appender::LogOptions;
+
+/// How often a thread that is about to sync gives way to others.
+const COMPANY_TURNS_MAX: u32 = 16;
 
 /// The log. Shared by all threads of a handle.
 #[derive(Debug)]
@@ -25,9 +31,7 @@ pub(crate) struct Log {
     options: LogOptions,
     poison: Arc<Poison>,
     tail: Mutex<Tail>,
-    /// Whether a thread is syncing on behalf of all.
-    syncing: Mutex<bool>,
-    synced: Condvar,
+    commits: GroupCommit,
     /// The last sequence number when the log was opened.
     opened_sequence: u64,
     last_sequence: AtomicU64,
@@ -59,8 +63,7 @@ impl Log {
                 appender,
                 sealed: sealed.into(),
             }),
-            syncing: Mutex::new(false),
-            synced: Condvar::new(),
+            commits: GroupCommit::default(),
             opened_sequence: last_sequence,
             last_sequence: AtomicU64::new(last_sequence),
             durable_sequence: AtomicU64::new(last_sequence),
@@ -154,32 +157,32 @@ impl Log {
             sequence <= self.last_sequence(),
             "only written frames can be waited for"
         );
-        loop {
-            if self.durable_sequence() >= sequence {
-                return Ok(());
-            }
-            let mut syncing = self.lock_syncing();
-            while *syncing && self.durable_sequence() < sequence {
-                syncing = self.synced.wait(syncing).unwrap_or_else(PoisonError::into_inner);
-            }
-            if self.durable_sequence() >= sequence {
-                return Ok(());
-            }
-            self.poison.check_write()?;
-            *syncing = true;
-            drop(syncing);
-            self.sync_as_leader()?;
-        }
+        self.commits.commit(
+            || self.durable_sequence() >= sequence,
+            || self.poison.check_write(),
+            |served| self.sync_for_all(served),
+        )
     }
 
-    /// Syncs what is written by now, on behalf of every waiting thread, and wakes them however it ends.
-    fn sync_as_leader(&self) -> Result<(), Error> {
-        let _lead = Lead(self);
+    /// Syncs what is written by now.
+    fn sync_for_all(&self, expected_len: u64) -> Result<(), Error> {
         let _unwinding = self.poison.on_unwind("sync", Memory::Whole);
+        self.wait_for_company(expected_len);
         let segment = self.lock_tail()?.appender.handle();
         segment.sync().map_err(|error| self.poison.fail(error))?;
         self.raise_durable(segment.last_sequence);
         Ok(())
+    }
+
+    /// Lets other threads run until as many frames wait as threads are expected, for a few turns at most: those whom
+    /// the last sync served are on their way to append again, and a sync costs the same for all of them as for one.
+    fn wait_for_company(&self, expected_len: u64) {
+        for _ in 0..COMPANY_TURNS_MAX {
+            if expected_len <= 1 || self.last_sequence() - self.durable_sequence() >= expected_len {
+                return;
+            }
+            thread::yield_now();
+        }
     }
 
     /// Removes the segments that hold nothing beyond `covered`, oldest first, and makes that durable.
@@ -225,24 +228,7 @@ impl Log {
         self.durable_sequence.fetch_max(sequence, Ordering::AcqRel);
     }
 
-    fn lock_syncing(&self) -> MutexGuard<'_, bool> {
-        // The flag is a plain value, whole whatever happened to another holder of the lock.
-        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn lock_tail(&self) -> Result<MutexGuard<'_, Tail>, Error> {
-        self.tail
-            .lock()
-            .map_err(|_| self.poison.fail(Error::Panicked { operation: "append" }))
-    }
-}
-
-/// Held by the thread that syncs for all; dropping it, also while unwinding, lets another one lead.
-struct Lead<'a>(&'a Log);
-
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        *self.0.lock_syncing() = false;
-        self.0.synced.notify_all();
+        lock_brief(&self.tail).map_err(|_| self.poison.fail(Error::Panicked { operation: "append" }))
     }
 }

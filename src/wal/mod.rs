@@ -6,7 +6,8 @@
 //! | [`frame`] | format: the frame header |
 //! | [`payload`] | format: events, forgets, markers |
 //! | [`appender`] | the open segment: appends, preallocates, rotates |
-//! | [`log`] | the log of a database: appending, group commit, trimming |
+//! | [`group_commit`] | who syncs, and who waits for it |
+//! | [`log`] | the log of a database: appending, syncing, trimming |
 //! | [`recovery`] | reading everything back at open |
 //!
 //! Invariants: sequence numbers count frames, and one that was synced or covered is never given again; a frame is
@@ -15,6 +16,7 @@
 
 pub(crate) mod appender;
 pub(crate) mod frame;
+mod group_commit;
 pub(crate) mod log;
 pub(crate) mod payload;
 pub(crate) mod recovery;

@@ -7,8 +7,9 @@
 //! the log, and what memory had of it is lost and replayed. A thread that panics between the append and the end of
 //! the applying leaves memory behind the log: the handle is poisoned, reads included.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::state::{LedgerState, Positive};
 use crate::poison::{Memory, Poison};
@@ -17,8 +18,6 @@ use crate::wal::payload::{Forget, encode_events, encode_forget};
 use crate::wal::{FrameBuffer, FrameKind, Log};
 use crate::{Durability, EntityId, Error, SignalEvent};
 
-/// Buffers kept for later calls; more threads than this at a time allocate one each.
-const SPARE_BUFFERS_MAX: usize = 16;
 /// Buffers whose frame has grown beyond this are not kept; the others are at most a few times as large.
 const SPARE_FRAME_BYTES_MAX: usize = 1 << 20;
 
@@ -28,6 +27,25 @@ struct Buffers {
     frame: FrameBuffer,
     changes: Vec<Change<EntityId>>,
     positives: Vec<Positive>,
+}
+
+thread_local! {
+    /// The buffers of the thread's last call.
+    static SPARE: Cell<Buffers> = Cell::default();
+}
+
+impl Buffers {
+    fn take() -> Self {
+        // A destructor of another thread-local may record when this one is gone.
+        SPARE.try_with(Cell::take).unwrap_or_default()
+    }
+
+    fn keep(self) {
+        if self.frame.len() <= SPARE_FRAME_BYTES_MAX {
+            // If the thread is ending there is nothing to keep them for.
+            SPARE.try_with(|spare| spare.set(self)).unwrap_or_default();
+        }
+    }
 }
 
 /// The log and the aggregates fed from it.
@@ -41,7 +59,6 @@ pub(crate) struct SignalLedger {
     gate: RwLock<()>,
     /// Set under the exclusive gate, so that nothing is appended after the log's orderly end.
     closed: AtomicBool,
-    spare: Mutex<Vec<Buffers>>,
 }
 
 impl SignalLedger {
@@ -53,7 +70,6 @@ impl SignalLedger {
             durability,
             gate: RwLock::new(()),
             closed: AtomicBool::new(false),
-            spare: Mutex::new(Vec::new()),
         }
     }
 
@@ -62,7 +78,7 @@ impl SignalLedger {
     /// # Errors
     /// `Poisoned`; wrapped in `AfterAppend` once the frame may be in the log.
     pub(crate) fn record_signal(&self, events: &[SignalEvent<'_>]) -> Result<u64, Error> {
-        let mut buffers = self.take_buffers();
+        let mut buffers = Buffers::take();
         let Buffers {
             frame,
             changes,
@@ -100,7 +116,7 @@ impl SignalLedger {
             }
             sequence
         };
-        self.keep_buffers(buffers);
+        buffers.keep();
         self.acknowledge(sequence)?;
         Ok(sequence)
     }
@@ -189,21 +205,6 @@ impl SignalLedger {
         Error::AfterAppend {
             sequence,
             source: Box::new(self.poison.panicked("apply")),
-        }
-    }
-
-    fn take_buffers(&self) -> Buffers {
-        self.spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_default()
-    }
-
-    fn keep_buffers(&self, buffers: Buffers) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE_BUFFERS_MAX && buffers.frame.len() <= SPARE_FRAME_BYTES_MAX {
-            spare.push(buffers);
         }
     }
 }

@@ -30,6 +30,7 @@ use super::cells::PAGE_SLOTS;
 use super::hot::{self, HotTier};
 use super::warm::{self, Ring, WarmTier};
 use crate::decay::HalfLife;
+use crate::lock::lock_brief;
 use crate::{EntityId, Error, SignalId, limits};
 
 pub(crate) use self::copies::PageCopies;
@@ -360,7 +361,7 @@ impl<K: StateKey> StateTable<K> {
 
     fn lock(&self, shard: usize) -> Result<MutexGuard<'_, Shard<K>>, Error> {
         let CacheAligned(shard) = &self.shards[shard];
-        shard.lock().map_err(|_| Error::Panicked { operation: "apply" })
+        lock_brief(shard).map_err(|_| Error::Panicked { operation: "apply" })
     }
 
     fn read<R>(

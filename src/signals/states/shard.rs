@@ -347,7 +347,10 @@ impl<K: StateKey> SignalStates<K> {
             self.pending[word] &= !bit;
             self.copy_page(page, signal, copies);
         }
-        self.dirty[word] |= bit;
+        // Not written when it is set already, so that the line stays in every core's cache.
+        if self.dirty[word] & bit == 0 {
+            self.dirty[word] |= bit;
+        }
     }
 
     /// Copies at most `pages_max` pending pages, and returns how many.
