@@ -61,7 +61,7 @@ fn panel(curve: &Curve) -> Result<String, fmt::Error> {
     };
     let linear = [(first.0, low), (last.0, low + decades)];
     let mut text = format!(
-        "<text x=\"{MARGIN}\" y=\"16\" font-weight=\"bold\">{}: exponent {:.2}</text>\
+        "<text x=\"12\" y=\"16\" font-weight=\"bold\">{}: exponent {:.2}</text>\
          <polyline points=\"{}\" fill=\"none\" stroke=\"#999\" stroke-dasharray=\"4 4\"/>\
          <polyline points=\"{}\" fill=\"none\" stroke=\"#06c\" stroke-width=\"2\"/>",
         curve.name,

@@ -1,0 +1,91 @@
+//! How the time of a sweep grows with the crossings of its work: standard workloads of ten to ten thousand operations, each
+//! crossing and disk operation crashed at, a few images of each recovered and compared with the model.
+//!
+//! ```sh
+//! cargo run --release --features test-utils --example sweep_growth
+//! ```
+//!
+//! `-- N` ends at N operations instead. A sweep that finds something ends the program.
+
+#[path = "../bench/board.rs"]
+#[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
+mod board;
+#[path = "../bench/curve.rs"]
+#[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
+mod curve;
+
+use std::process::ExitCode;
+
+use tidaldb::testing::CrashSweep;
+
+use board::{Unit, markdown};
+use curve::{Curve, exponent};
+
+const SEED: u64 = 7;
+const ROUNDS: usize = 3;
+/// Of each moment, for each disk model: enough for every kind of image, few enough for long workloads.
+const IMAGES_MAX: usize = 4;
+
+fn main() -> ExitCode {
+    let Some(operations_max) = std::env::args()
+        .nth(1)
+        .map_or(Some(10_000), |text| text.parse().ok())
+    else {
+        eprintln!("usage: sweep_growth [OPERATIONS]");
+        return ExitCode::from(2);
+    };
+    let mut curve = Curve::new("sweep", "crossings", Unit::Milliseconds);
+    let head = [
+        "operations",
+        "crossings",
+        "recoveries",
+        "time",
+        "for each crossing",
+        "recoveries a second",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for operations in [1000, 100, 10, 1].map(|part| operations_max / part) {
+        let mut rate = 0.0_f64;
+        let mut sweep = (0, 0);
+        for _ in 0..ROUNDS {
+            // Crashes in recoveries and deaths of the device have bounds of their own, which do not grow.
+            let report = CrashSweep::standard(SEED, operations)
+                .images_max(IMAGES_MAX)
+                .depth(0)
+                .deaths_max(0)
+                .go_on(false)
+                .run();
+            report.expect_clean();
+            let crossings = report
+                .crossings
+                .iter()
+                .map(|(_, count)| *count as usize)
+                .sum::<usize>();
+            curve.add(crossings, report.elapsed.as_secs_f64() * 1e3);
+            sweep = (crossings, report.recoveries);
+            rate = rate.max(report.per_second());
+        }
+        let Some((_, values)) = curve.points.last() else {
+            continue;
+        };
+        let median = board::median(values);
+        let (crossings, recoveries) = sweep;
+        rows.push(vec![
+            operations.to_string(),
+            crossings.to_string(),
+            recoveries.to_string(),
+            curve.unit.show(median),
+            curve.show_each(crossings, median),
+            format!("{rate:.0}"),
+        ]);
+        eprintln!("{operations} operations: done");
+    }
+    println!("{}", markdown(&rows));
+    let last = &curve.points[curve.points.len().saturating_sub(2)..];
+    println!(
+        "exponent {:.2}, over the last decade {:.2}",
+        exponent(&curve.points),
+        exponent(last)
+    );
+    ExitCode::SUCCESS
+}
