@@ -258,12 +258,15 @@ impl Run {
 }
 
 /// What has to be known to read the table.
-const NOTES: [&str; 5] = [
+const NOTES: [&str; 7] = [
     "tidaldb keeps its default windows (24 hours, 7 days) and a log of events as well; the others keep scores alone.",
-    "\"Written\": the operating system has the event when the call returns. redb has no such state, and keeps it in its own \
-     memory until the next sync.",
+    "\"Written\": the operating system has the event when the call returns. LMDB's write-map needs no system call for that. \
+     redb has no such state, and keeps the event in its own memory until the next sync.",
     "SQLite runs with a write-ahead log; without a sync it is in `synchronous = OFF`.",
     "LMDB runs through heed, with `MDB_NOSYNC` where nothing is synced.",
+    "Memory: LMDB's is its map, pages of the file that the system may take back. SQLite's leaves aside the pages of the \
+     file that the system holds for it; redb's and fjall's caches may grow up to bounds of their own.",
+    "Reopening: tidaldb loads all states into memory; B-trees load theirs when they are read.",
     "The skeletons are the limit, no store: an array, and a file that is appended to. They check and recover nothing.",
 ];
 
