@@ -33,6 +33,7 @@ use stopwatch::Stopwatch;
 const USAGE: &str = "\
 usage: hooks [--quick] [--instructions]
 
+  --help           prints this
   --quick          few calls and rounds: whether it runs, not how fast
   --instructions   counts instructions by valgrind too";
 
@@ -124,6 +125,10 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     {
         let case = [&EMPTY].into_iter().chain(&CASES).find(|case| case.id == id);
         call(case.ok_or("there is no such case")?, calls.parse()?);
+        return Ok(());
+    }
+    if args.iter().any(|arg| arg == "--help") {
+        println!("{USAGE}");
         return Ok(());
     }
     if let Some(unknown) = args
