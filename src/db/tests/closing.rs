@@ -69,6 +69,35 @@ fn opening_and_closing_again_and_again_piles_up_no_segments() {
 }
 
 #[test]
+fn closing_right_after_a_checkpoint_leaves_no_old_log_to_read() {
+    // A close found nothing new after a checkpoint and left the whole last segment to be read and written anew.
+    let disk = SimDisk::new();
+    let options = options(&disk, Durability::EverySynced).segment_bytes_max(1 << 20);
+    let db = TidalDb::open(PATH, options).unwrap();
+    for event in 0..200 {
+        record(&db, event).unwrap();
+    }
+    db.checkpoint().unwrap();
+    let log = Path::new(PATH).join("log");
+    let bytes = |disk: &SimDisk| -> usize {
+        let image = content(disk);
+        let in_log = image.files().filter(|(path, _)| path.starts_with(&log));
+        in_log.map(|(_, content)| content.len()).sum()
+    };
+    assert!(
+        bytes(&disk) > 8192,
+        "the log is too short to tell: {}",
+        bytes(&disk)
+    );
+    db.close().unwrap();
+    drop(db);
+    assert!(bytes(&disk) < 1024, "{} bytes of log are left", bytes(&disk));
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    assert_eq!(db.recovery_report().frames_replayed, 0);
+    assert_eq!(db.export().unwrap(), state_after(200));
+}
+
+#[test]
 fn the_lock_is_held_until_the_storage_engine_is_gone() {
     struct Probe(MemoryStore, SimDisk, Arc<Mutex<Option<bool>>>);
     impl StorageEngine for Probe {

@@ -27,6 +27,9 @@ use crate::storage::{StorageEngine, WriteBatch, keys};
 use crate::wal::Log;
 use crate::{EntityId, Error};
 
+/// A log that is closed holds no more bytes than this, unless what is in it is new.
+const CLOSED_LOG_BYTES_MAX: u64 = 4096;
+
 /// Makes one checkpoint at a time, and knows the last one.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
@@ -120,7 +123,9 @@ impl Checkpointer {
         };
         poison.check_write()?;
         let nothing_new = ledger.log.last_sequence() == self.settled.load(Ordering::Acquire);
-        if nothing_new || self.bytes_since(&ledger.log) < bytes_min {
+        // Who closes leaves little for the next open to read, even when a checkpoint has just been made.
+        let worthwhile = due == Due::Closing && ledger.log.log_bytes() > CLOSED_LOG_BYTES_MAX;
+        if (nothing_new && !worthwhile) || self.bytes_since(&ledger.log) < bytes_min {
             return Ok(self.covered());
         }
         let _unwinding = poison.on_unwind("checkpoint", Memory::Whole);
