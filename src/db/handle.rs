@@ -10,7 +10,7 @@ use super::collections::{Collections, Scope};
 use super::open::{self, Opened};
 use super::report::RecoveryReport;
 use crate::fs::FileLock;
-use crate::signals::checkpoint::{Checkpointer, Due};
+use crate::signals::checkpoint::{Checkpointer, Due, Growth};
 use crate::signals::ledger::{SignalLedger, validate};
 use crate::storage::{FileStore, FileStoreOptions, StorageEngine};
 use crate::wal::payload::Forget;
@@ -18,6 +18,8 @@ use crate::{Background, Durability, EntityId, Error, Options, Schema, SignalEven
 
 /// Writers wait for a checkpoint once the log has grown by this many times the size at which one is due.
 const LOG_GROWTH_FACTOR_MAX: u64 = 4;
+/// The same of the bytes of changed states.
+const STATE_GROWTH_FACTOR_MAX: u64 = 2;
 
 /// What a recorded call was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,7 +234,7 @@ impl TidalDb {
     /// # Errors
     /// `Closed`; `Poisoned`, by an earlier failure or by this one.
     pub fn checkpoint(&self) -> Result<u64, Error> {
-        self.shared.checkpoint(Due::Grown { bytes_min: 0 })
+        self.shared.checkpoint(Due::Grown(Growth::ANY))
     }
 
     /// Ends the database in order: waits for calls on their way, stops the threads, makes a checkpoint, syncs, marks
@@ -304,14 +306,17 @@ impl TidalDb {
     fn before_write(&self, now_ms: i64) -> Result<(), Error> {
         let shared = &self.shared;
         shared.ledger.check_open()?;
-        let due = shared.options.checkpoint_log_bytes;
+        let due = shared.growth_due();
         let limit = if self.bell.is_some() {
-            due.saturating_mul(LOG_GROWTH_FACTOR_MAX)
+            Growth {
+                log_bytes: due.log_bytes.saturating_mul(LOG_GROWTH_FACTOR_MAX),
+                state_bytes: due.state_bytes * STATE_GROWTH_FACTOR_MAX,
+            }
         } else {
             due
         };
-        if shared.checkpointer.bytes_since(&shared.ledger.log) >= limit {
-            shared.checkpoint(Due::Grown { bytes_min: limit })?;
+        if shared.checkpointer.growth(&shared.ledger).reaches(limit) {
+            shared.checkpoint(Due::Grown(limit))?;
         }
         self.sync_if_due(|| now_ms)
     }
@@ -335,7 +340,10 @@ impl TidalDb {
     fn after_write(&self) {
         let shared = &self.shared;
         if let Some(bell) = &self.bell
-            && shared.checkpointer.bytes_since(&shared.ledger.log) >= shared.options.checkpoint_log_bytes
+            && shared
+                .checkpointer
+                .growth(&shared.ledger)
+                .reaches(shared.growth_due())
         {
             bell.request_checkpoint();
         }
@@ -367,15 +375,21 @@ impl Shared {
         }
         let mut workers = Workers::default();
         let shared = Arc::clone(self);
-        let due = Due::Grown {
-            bytes_min: self.options.checkpoint_log_bytes,
-        };
+        let due = Due::Grown(self.growth_due());
         workers.start_checkpoints(move || shared.checkpoint(due).is_ok())?;
         if let Durability::SyncedEvery { interval_ms } = self.options.durability {
             let shared = Arc::clone(self);
             workers.start_syncs(interval_ms, move || shared.sync().is_ok())?;
         }
         Ok(Some(workers))
+    }
+
+    /// How much gathers until a checkpoint is made.
+    fn growth_due(&self) -> Growth {
+        Growth {
+            log_bytes: self.options.checkpoint_log_bytes,
+            state_bytes: self.options.checkpoint_state_bytes,
+        }
     }
 
     fn checkpoint(&self, due: Due) -> Result<u64, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
 use crate::fs::{FileAccess, RealFiles};
-use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::limits::{CHECKPOINT_STATE_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::{Error, Schema};
 
 /// What an acknowledgement promises. Whatever the policy, after reopening the state equals every event up to some
@@ -59,6 +59,7 @@ pub struct Options {
     pub(crate) preallocate_bytes: Option<u64>,
     pub(crate) store_segment_bytes_max: u64,
     pub(crate) checkpoint_log_bytes: u64,
+    pub(crate) checkpoint_state_bytes: u64,
     pub(crate) skew_ms_max: u64,
     pub(crate) database_id: Option<u128>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -76,6 +77,7 @@ impl Options {
             preallocate_bytes: None,
             store_segment_bytes_max: 16 << 20,
             checkpoint_log_bytes: 64 << 20,
+            checkpoint_state_bytes: CHECKPOINT_STATE_BYTES_MAX,
             skew_ms_max: 3_600_000,
             database_id: None,
             clock: Arc::new(SystemClock),
@@ -133,6 +135,19 @@ impl Options {
     pub fn checkpoint_log_bytes(self, bytes: u64) -> Self {
         Self {
             checkpoint_log_bytes: bytes,
+            ..self
+        }
+    }
+
+    /// After how many bytes of changed states a checkpoint is made, however little the log has grown. Default and most
+    /// [`CHECKPOINT_STATE_BYTES_MAX`], at least 1.
+    ///
+    /// States count as what they take at the most when stored, and with the whole page that they are in. At twice as many
+    /// writers wait for a checkpoint, so that what one has to store stays bounded.
+    #[must_use]
+    pub fn checkpoint_state_bytes(self, bytes: u64) -> Self {
+        Self {
+            checkpoint_state_bytes: bytes,
             ..self
         }
     }
@@ -197,6 +212,16 @@ impl Options {
         }
         if self.checkpoint_log_bytes == 0 {
             return Err(Error::invalid("checkpoint_log_bytes", 0, "it is at least 1"));
+        }
+        if self.checkpoint_state_bytes == 0 {
+            return Err(Error::invalid("checkpoint_state_bytes", 0, "it is at least 1"));
+        }
+        if self.checkpoint_state_bytes > CHECKPOINT_STATE_BYTES_MAX {
+            return Err(Error::LimitExceeded {
+                what: "checkpoint_state_bytes",
+                limit: CHECKPOINT_STATE_BYTES_MAX,
+                found: self.checkpoint_state_bytes,
+            });
         }
         if self.durability == (Durability::SyncedEvery { interval_ms: 0 }) {
             return Err(Error::invalid("interval_ms", 0, "it is at least 1"));

@@ -24,6 +24,8 @@ mod node;
 mod state;
 mod table;
 
+use codec::{stored_node_bytes_max, stored_ring_bytes_max};
+
 pub(crate) use codec::FencedRecord;
 pub use config::CoEngagementConfig;
 pub(crate) use state::CoEngagementState;
@@ -170,6 +172,12 @@ impl CoEngagementIndex {
         self.users.begin_fence();
         self.nodes.begin_fence();
         self.ordinal_fenced = Some(self.ordinal);
+    }
+
+    /// An upper bound of what the next fence captures, in bytes as stored.
+    pub(crate) fn changed_bytes(&self) -> u64 {
+        self.nodes.changed_len() * stored_node_bytes_max(&self.config)
+            + self.users.changed_len() * stored_ring_bytes_max(&self.config)
     }
 
     /// Copies the records of one of the [`FENCE_SHARDS`] shards that changed up to the fence, as they were at the

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::signals::checkpoint::Due;
+use crate::signals::checkpoint::{Due, Growth};
 use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash};
 
@@ -39,7 +39,7 @@ fn a_checkpoint_that_was_asked_for_before_the_close_and_comes_after_it_writes_no
     let shared = &db.shared;
     let late = shared
         .checkpointer
-        .checkpoint(&shared.ledger, &storage, Due::Grown { bytes_min: 0 });
+        .checkpoint(&shared.ledger, &storage, Due::Grown(Growth::ANY));
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
     assert_eq!(
         disk.operations_len(),

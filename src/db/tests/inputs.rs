@@ -4,9 +4,9 @@
 use super::*;
 use crate::Ring;
 use crate::limits::{
-    BATCH_EVENTS_MAX, DURATION_MS_MAX, EVENT_COHORTS_MAX, FRAME_PAYLOAD_BYTES_MAX, HALF_LIVES_MAX,
-    NAME_BYTES_MAX, RING_BUCKETS_MAX, RINGS_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SIGNALS_MAX,
-    WEIGHT_ABS_MAX,
+    BATCH_EVENTS_MAX, CHECKPOINT_STATE_BYTES_MAX, DURATION_MS_MAX, EVENT_COHORTS_MAX,
+    FRAME_PAYLOAD_BYTES_MAX, HALF_LIVES_MAX, NAME_BYTES_MAX, RING_BUCKETS_MAX, RINGS_MAX, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN, SIGNALS_MAX, WEIGHT_ABS_MAX,
 };
 use crate::signals::ledger::validate;
 
@@ -413,6 +413,16 @@ fn an_option_outside_its_limits_is_refused_before_anything_is_made() {
         &[&|options| options.checkpoint_log_bytes(1), &|options| {
             options.checkpoint_log_bytes(u64::MAX)
         }],
+    );
+    refuses_options(
+        "checkpoint_state_bytes: 536870913 is over the limit of 536870912",
+        |options| options.checkpoint_state_bytes(CHECKPOINT_STATE_BYTES_MAX + 1),
+        &[&|options| options.checkpoint_state_bytes(CHECKPOINT_STATE_BYTES_MAX)],
+    );
+    refuses_options(
+        "checkpoint_state_bytes is 0: it is at least 1",
+        |options| options.checkpoint_state_bytes(0),
+        &[&|options| options.checkpoint_state_bytes(1)],
     );
     let every = |interval_ms| Durability::SyncedEvery { interval_ms };
     refuses_options(

@@ -318,6 +318,39 @@ fn own_threads_checkpoint_when_the_log_has_grown_and_the_log_stays_bounded() {
 }
 
 #[test]
+fn a_checkpoint_is_made_when_much_has_changed_however_little_the_log_has_grown() {
+    // A checkpoint is one batch, and a batch has its limit: many changed states in a short log must not gather.
+    const DUE: u64 = 20_000;
+    for background in [Background::OwnThreads, Background::Caller] {
+        let disk = SimDisk::new();
+        let options = options(&disk, Durability::OperatingSystem)
+            .background(background)
+            .checkpoint_log_bytes(u64::MAX)
+            .checkpoint_state_bytes(DUE);
+        let db = TidalDb::open(PATH, options).unwrap();
+        let (mut largest, mut after_one) = (0, 0);
+        for i in 0..2000 {
+            let entity = EntityId(i * 77 % 1999);
+            let event = SignalEvent::new(SignalId(0), entity, NOW_MS)
+                .with_user(UserId(i % 9))
+                .with_cohorts(&[CohortId(1)]);
+            let before = db.statistics().unwrap().state_bytes_since_checkpoint;
+            db.record(&event).unwrap();
+            let after = db.statistics().unwrap().state_bytes_since_checkpoint;
+            after_one = after_one.max(after.saturating_sub(before));
+            largest = largest.max(after);
+        }
+        // Twice the size at which it is due, and what the last call added before anyone looked.
+        assert!(largest > DUE / 2, "{largest}");
+        assert!(largest <= 2 * DUE + after_one, "{largest}, {after_one} in a call");
+        assert!(
+            db.statistics().unwrap().checkpoint_sequence > 1000,
+            "{background:?}"
+        );
+    }
+}
+
+#[test]
 fn a_crash_on_the_checkpoint_thread_poisons_writes_and_reads_go_on() {
     let disk = SimDisk::new();
     let injector = CrashInjector::new(CrashPoint::CheckpointPostFlush, 0);

@@ -41,6 +41,19 @@ const NODE_HEAD_BYTES: usize = STAMP_BYTES + size_of::<i64>();
 const EDGE_BYTES: usize = size_of::<u64>() + size_of::<f64>();
 const ITEM_BYTES: usize = size_of::<u64>();
 
+/// The key, and the checkpoint's and a store's additions.
+const AROUND_BYTES_MAX: usize = 64;
+
+/// What the edges of an item take at the most in a checkpoint.
+pub(super) fn stored_node_bytes_max(config: &CoEngagementConfig) -> u64 {
+    (AROUND_BYTES_MAX + NODE_HEAD_BYTES + EDGE_BYTES * config.degree_max as usize) as u64
+}
+
+/// What the ring of a user takes at the most in a checkpoint.
+pub(super) fn stored_ring_bytes_max(config: &CoEngagementConfig) -> u64 {
+    (AROUND_BYTES_MAX + STAMP_BYTES + ITEM_BYTES * config.ring_len_max as usize) as u64
+}
+
 /// No database lives to see it; a larger ordinal on disk is refused, so that counting on cannot overflow.
 const ORDINAL_MAX: u64 = u64::MAX / 2;
 

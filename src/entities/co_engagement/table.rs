@@ -62,6 +62,8 @@ pub(super) struct Table<R> {
     recency: BTreeSet<(u64, u64)>,
     shards: Vec<Shard<R>>,
     fences: u64,
+    /// How many changes the next fence captures; a record that came and went counts each time.
+    changed_len: u64,
 }
 
 impl<R: Clone> Table<R> {
@@ -76,11 +78,17 @@ impl<R: Clone> Table<R> {
             recency: BTreeSet::new(),
             shards: (0..FENCE_SHARDS).map(|_| shard()).collect(),
             fences: 1,
+            changed_len: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// An upper bound of how many records the next fence captures.
+    pub(super) fn changed_len(&self) -> u64 {
+        self.changed_len
     }
 
     pub(super) fn get(&self, id: u64) -> Option<&R> {
@@ -114,6 +122,7 @@ impl<R: Clone> Table<R> {
         if slot.changed_at_fence != self.fences {
             self.shards[shard_of(id)].before_change(id, Some(&slot.stamped));
             slot.changed_at_fence = self.fences;
+            self.changed_len += 1;
         }
         Some(&mut slot.stamped.record)
     }
@@ -127,11 +136,13 @@ impl<R: Clone> Table<R> {
                 if slot.changed_at_fence != self.fences {
                     shard.before_change(id, Some(&slot.stamped));
                     slot.changed_at_fence = self.fences;
+                    self.changed_len += 1;
                 }
                 &mut slot.stamped.record
             }
             Entry::Vacant(entry) => {
                 shard.before_change(id, None);
+                self.changed_len += 1;
                 self.recency.insert((ordinal, id));
                 let stamped = Stamped {
                     touched: ordinal,
@@ -164,6 +175,7 @@ impl<R: Clone> Table<R> {
         if let Some(slot) = self.slots.remove(&id) {
             self.recency.remove(&(slot.stamped.touched, id));
             self.shards[shard_of(id)].before_change(id, Some(&slot.stamped));
+            self.changed_len += 1;
         }
     }
 
@@ -193,6 +205,7 @@ impl<R: Clone> Table<R> {
     /// Everything changed so far is for the next round of `take_fenced`; what an earlier round did not take as well.
     pub(super) fn begin_fence(&mut self) {
         self.fences += 1;
+        self.changed_len = 0;
         for shard in &mut self.shards {
             let mut fenced = std::mem::take(&mut shard.changed);
             fenced.extend(shard.fenced.take().unwrap_or_default());

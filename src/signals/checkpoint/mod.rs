@@ -53,11 +53,33 @@ struct Copies {
 /// When a checkpoint is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// If the log has grown by at least this many bytes, and the handle is open once an earlier checkpoint has ended:
-    /// a closed one has given its lock away, or is about to.
-    Grown { bytes_min: u64 },
+    /// If this much has gathered, and the handle is open once an earlier checkpoint has ended: a closed one has given its
+    /// lock away, or is about to.
+    Grown(Growth),
     /// Whatever the log has grown by, by the call that closes the handle, which still holds its lock.
     Closing,
+}
+
+/// What has gathered since the last checkpoint, or has to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Growth {
+    /// Bytes of the log.
+    pub(crate) log_bytes: u64,
+    /// Bytes of changed states, as they take at the most when stored.
+    pub(crate) state_bytes: u64,
+}
+
+impl Growth {
+    /// Anything at all.
+    pub(crate) const ANY: Self = Self {
+        log_bytes: 0,
+        state_bytes: 0,
+    };
+
+    /// Whether either is as much as `least` says.
+    pub(crate) fn reaches(self, least: Self) -> bool {
+        self.log_bytes >= least.log_bytes || self.state_bytes >= least.state_bytes
+    }
 }
 
 /// What is fixed under the gate.
@@ -97,6 +119,14 @@ impl Checkpointer {
             .saturating_sub(self.settled_bytes.load(Ordering::Relaxed))
     }
 
+    /// What has gathered since the last checkpoint.
+    pub(crate) fn growth(&self, ledger: &SignalLedger) -> Growth {
+        Growth {
+            log_bytes: self.bytes_since(&ledger.log),
+            state_bytes: ledger.state.changed_bytes(),
+        }
+    }
+
     /// Makes a checkpoint if one is `due` and anything was recorded since the last one, which it looks at once an
     /// earlier checkpoint has ended; gives what the last one covers then.
     ///
@@ -114,18 +144,18 @@ impl Checkpointer {
                 operation: "checkpoint",
             })
         })?;
-        let bytes_min = match due {
-            Due::Grown { bytes_min } => {
+        let least = match due {
+            Due::Grown(growth) => {
                 ledger.check_open()?;
-                bytes_min
+                growth
             }
-            Due::Closing => 0,
+            Due::Closing => Growth::ANY,
         };
         poison.check_write()?;
         let nothing_new = ledger.log.last_sequence() == self.settled.load(Ordering::Acquire);
         // Who closes leaves little for the next open to read, even when a checkpoint has just been made.
         let worthwhile = due == Due::Closing && ledger.log.log_bytes() > CLOSED_LOG_BYTES_MAX;
-        if (nothing_new && !worthwhile) || self.bytes_since(&ledger.log) < bytes_min {
+        if (nothing_new && !worthwhile) || !self.growth(ledger).reaches(least) {
             return Ok(self.covered());
         }
         let _unwinding = poison.on_unwind("checkpoint", Memory::Whole);
@@ -161,20 +191,10 @@ impl Checkpointer {
 /// Fixes N and declares what changed up to N, while no event is between its append and the end of its applying.
 fn begin(ledger: &SignalLedger) -> Result<Fence, Error> {
     ledger.exclusively(|| {
-        let state = &ledger.state;
-        state
-            .signals
+        ledger
+            .state
             .begin_fence()
             .map_err(|_| ledger.poison.panicked("apply"))?;
-        state
-            .cohorts
-            .states()
-            .begin_fence()
-            .map_err(|_| ledger.poison.panicked("apply"))?;
-        state
-            .lock_co_engagement()
-            .map_err(|_| ledger.poison.panicked("apply"))?
-            .begin_fence();
         Ok(Fence {
             covered: ledger.log.last_sequence(),
             synced: ledger.log.durable_sequence(),

@@ -35,6 +35,8 @@ pub(crate) struct LedgerState {
     /// Which signals are positive, by id.
     positive_signals: Vec<bool>,
     late_drops: AtomicU64,
+    /// Of the co-engagement index, as of the last event that was applied.
+    co_engagement_changed_bytes: AtomicU64,
 }
 
 impl LedgerState {
@@ -59,6 +61,7 @@ impl LedgerState {
             positives: Mutex::new(VecDeque::new()),
             positive_signals: schema.signals().iter().map(crate::Signal::is_positive).collect(),
             late_drops: AtomicU64::new(0),
+            co_engagement_changed_bytes: AtomicU64::new(0),
         })
     }
 
@@ -141,6 +144,8 @@ impl LedgerState {
                 at_ms,
             }) = next
             else {
+                self.co_engagement_changed_bytes
+                    .store(index.changed_bytes(), Ordering::Relaxed);
                 return Ok(());
             };
             index.record_positive(user, entity, weight, at_ms);
@@ -166,6 +171,23 @@ impl LedgerState {
     /// `Panicked` if a thread panicked while it changed the index.
     pub(crate) fn lock_co_engagement(&self) -> Result<MutexGuard<'_, CoEngagementIndex>, Error> {
         self.co_engagement.lock().map_err(|_| panicked())
+    }
+
+    /// An upper bound of what a checkpoint made now has to store, in bytes.
+    pub(crate) fn changed_bytes(&self) -> u64 {
+        self.signals.changed_bytes()
+            + self.cohorts.states().changed_bytes()
+            + self.co_engagement_changed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Declares all that has changed to be the next checkpoint's, see [`StateTable::begin_fence`]. The caller holds the
+    /// gate exclusively.
+    pub(crate) fn begin_fence(&self) -> Result<(), Error> {
+        self.signals.begin_fence()?;
+        self.cohorts.states().begin_fence()?;
+        self.lock_co_engagement()?.begin_fence();
+        self.co_engagement_changed_bytes.store(0, Ordering::Relaxed);
+        Ok(())
     }
 
     /// How many events were too old for a window ring, summed over the rings, replayed events included.

@@ -22,6 +22,7 @@ mod key;
 mod page;
 mod shard;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use self::group::{ByShard, GROUPED_MAX};
@@ -56,6 +57,8 @@ struct Shape {
     rings: Arc<[Ring]>,
     hot_cells_len: usize,
     warm_cells_len: usize,
+    /// What a slot takes at the most in the stored form of its page.
+    stored_slot_bytes_max: u64,
 }
 
 impl Shape {
@@ -64,6 +67,7 @@ impl Shape {
         let half_lives: Arc<[HalfLife]> = shape.half_lives_ms.iter().map(|&ms| HalfLife::new(ms)).collect();
         let rings = Ring::prepare(&shape.rings);
         Self {
+            stored_slot_bytes_max: page::stored_slot_bytes_max(half_lives.len(), &rings),
             hot_cells_len: hot::cells_len(&half_lives),
             warm_cells_len: warm::cells_len(&rings),
             half_lives,
@@ -102,6 +106,8 @@ struct CacheAligned<T>(T);
 pub(crate) struct StateTable<K> {
     shapes: Arc<[Shape]>,
     shards: Box<[CacheAligned<Mutex<Shard<K>>>]>,
+    /// What the pages changed since the last fence take at the most when they are stored.
+    changed_bytes: Arc<AtomicU64>,
 }
 
 impl<K: StateKey> StateTable<K> {
@@ -109,10 +115,12 @@ impl<K: StateKey> StateTable<K> {
     pub(crate) fn new(shapes: &[SignalShape]) -> Self {
         assert!(shapes.len() <= limits::SIGNALS_MAX);
         let shapes: Arc<[Shape]> = shapes.iter().map(Shape::new).collect();
-        let shard = |_| CacheAligned(Mutex::new(Shard::new(&shapes)));
+        let changed_bytes = Arc::new(AtomicU64::new(0));
+        let shard = |_| CacheAligned(Mutex::new(Shard::new(&shapes, &changed_bytes)));
         Self {
             shards: (0..SHARDS).map(shard).collect(),
             shapes,
+            changed_bytes,
         }
     }
 
@@ -279,6 +287,11 @@ impl<K: StateKey> StateTable<K> {
         self.sum(|shard| shard.signals().map(|(_, states)| states.len()).sum())
     }
 
+    /// An upper bound of what the next fence captures, in bytes as stored.
+    pub(crate) fn changed_bytes(&self) -> u64 {
+        self.changed_bytes.load(Ordering::Relaxed)
+    }
+
     /// The memory that is allocated.
     ///
     /// # Errors
@@ -294,6 +307,7 @@ impl<K: StateKey> StateTable<K> {
     /// # Errors
     /// `Error::Panicked`: the table can no longer be captured.
     pub(crate) fn begin_fence(&self) -> Result<(), Error> {
+        self.changed_bytes.store(0, Ordering::Relaxed);
         for shard in 0..SHARDS {
             let mut guard = self.lock(shard)?;
             let fenced = guard.is_fenced();

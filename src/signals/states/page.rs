@@ -90,6 +90,21 @@ impl Place {
     }
 }
 
+/// What a page takes at the most beside its slots, its key and the checkpoint's and a store's additions included.
+pub(super) const STORED_PAGE_BYTES_MAX: u64 = 64;
+
+const VARINT_BYTES_MAX: usize = 10;
+
+/// What a slot takes at the most in the value of its page.
+pub(super) fn stored_slot_bytes_max(half_lives_len: usize, rings: &[Ring]) -> u64 {
+    // The key is up to two varints; a bucket's gap takes at most two bytes, its count five.
+    let ring_bytes = |ring: &Ring| 2 * VARINT_BYTES_MAX + 7 * ring.buckets_len();
+    let bytes = 3 * VARINT_BYTES_MAX + 8 * half_lives_len + rings.iter().map(ring_bytes).sum::<usize>();
+    bytes as u64
+}
+
+const _: () = assert!(limits::RING_BUCKETS_MAX <= 1 << 14);
+
 /// The value of a page.
 pub(super) fn encode<K: StateKey>(shape: &Shape, slices: &PageSlices<'_, K>) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 * slices.occupied.count_ones() as usize + 8);

@@ -14,6 +14,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::copies::{PageCopies, PageSlices};
 use super::key::{KeyHash, StateKey};
@@ -42,14 +43,17 @@ pub(super) struct Shard<K> {
     fence: Fence,
     /// Pages that a writer was about to change before the checkpoint took them.
     copies: PageCopies<K>,
+    /// Of the whole table: what has changed since the last fence, as it takes at the most when stored.
+    changed_bytes: Arc<AtomicU64>,
 }
 
 impl<K: StateKey> Shard<K> {
-    pub(super) fn new(shapes: &Arc<[Shape]>) -> Self {
+    pub(super) fn new(shapes: &Arc<[Shape]>, changed_bytes: &Arc<AtomicU64>) -> Self {
         Self {
             signals: shapes.iter().map(|_| None).collect(),
             fence: Fence::None,
             copies: PageCopies::new(Arc::clone(shapes)),
+            changed_bytes: Arc::clone(changed_bytes),
         }
     }
 
@@ -75,8 +79,8 @@ impl<K: StateKey> Shard<K> {
         if self.fence == Fence::Begun {
             self.open_fence();
         }
-        let states =
-            self.signals[usize::from(signal.0)].get_or_insert_with(|| Box::new(SignalStates::new(shape)));
+        let states = self.signals[usize::from(signal.0)]
+            .get_or_insert_with(|| Box::new(SignalStates::new(shape, &self.changed_bytes)));
         let slot = if let Some(slot) = states.slot(key) {
             states.will_change(slot / PAGE_SLOTS, signal, &mut self.copies);
             slot
@@ -165,7 +169,7 @@ impl<K: StateKey> Shard<K> {
         shape: &Shape,
     ) -> Result<(), &'static str> {
         let states = self.signals[usize::from(place.signal.0)]
-            .get_or_insert_with(|| Box::new(SignalStates::new(shape)));
+            .get_or_insert_with(|| Box::new(SignalStates::new(shape, &self.changed_bytes)));
         page::decode(shape, place, value, states)
     }
 
@@ -197,13 +201,18 @@ pub(super) struct SignalStates<K> {
     /// One bit per page, both of the same length.
     dirty: Vec<u64>,
     pending: Vec<u64>,
+    stored_slot_bytes_max: u64,
+    /// As the shard's.
+    changed_bytes: Arc<AtomicU64>,
 }
 
 const _: () = assert!(PAGE_SLOTS == u32::BITS as usize);
 
 impl<K: StateKey> SignalStates<K> {
-    fn new(shape: &Shape) -> Self {
+    fn new(shape: &Shape, changed_bytes: &Arc<AtomicU64>) -> Self {
         Self {
+            stored_slot_bytes_max: shape.stored_slot_bytes_max,
+            changed_bytes: Arc::clone(changed_bytes),
             index: HashMap::with_hasher(KeyHash),
             keys: Vec::new(),
             occupied: Vec::new(),
@@ -268,6 +277,7 @@ impl<K: StateKey> SignalStates<K> {
         self.index.insert(key, slot as u32);
         self.keys[slot] = key;
         self.occupied[slot / PAGE_SLOTS] |= occupied_bit(slot);
+        self.count_changed(self.stored_slot_bytes_max);
     }
 
     fn free(&mut self, slot: usize) {
@@ -350,7 +360,14 @@ impl<K: StateKey> SignalStates<K> {
         // Not written when it is set already, so that the line stays in every core's cache.
         if self.dirty[word] & bit == 0 {
             self.dirty[word] |= bit;
+            let slots_len = u64::from(self.occupied[page].count_ones());
+            self.count_changed(page::STORED_PAGE_BYTES_MAX + slots_len * self.stored_slot_bytes_max);
         }
+    }
+
+    #[cold]
+    fn count_changed(&self, bytes: u64) {
+        self.changed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Copies at most `pages_max` pending pages, and returns how many.

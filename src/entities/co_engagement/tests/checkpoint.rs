@@ -60,6 +60,31 @@ fn a_checkpoint_shows_the_state_at_the_fence_whatever_is_applied_while_it_is_tak
 }
 
 #[test]
+fn a_fence_captures_no_more_bytes_than_were_counted() {
+    for seed in 400..420 {
+        let mut workload = Workload::new(seed);
+        let mut index = index(small());
+        for round in 0..12 {
+            for _ in 0..workload.below(60) {
+                workload.next().apply(&mut index);
+            }
+            let counted = index.changed_bytes();
+            index.begin_fence();
+            let captured: usize = (0..FENCE_SHARDS)
+                .flat_map(|shard| index.take_fenced(shard))
+                .filter(|record| !matches!(record, FencedRecord::Meta(_)))
+                .map(|record| record.key().len() + record.value().map_or(0, |value| value.len()) + 4 + 10)
+                .sum();
+            assert!(
+                captured as u64 <= counted,
+                "{captured} of {counted}, seed {seed}, round {round}"
+            );
+            assert_eq!(index.changed_bytes(), 0);
+        }
+    }
+}
+
+#[test]
 fn a_checkpoint_and_the_events_after_it_give_the_state_of_all_events() {
     for seed in 300..330 {
         let mut workload = Workload::new(seed);
