@@ -29,6 +29,3 @@ fn reserve_slots<T>(vec: &mut Vec<T>, additional_len: usize) {
 fn allocated_bytes<T>(vec: &Vec<T>) -> usize {
     vec.capacity() * size_of::<T>()
 }
-
-#[cfg(test)]
-mod test_random;

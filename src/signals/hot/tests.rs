@@ -1,8 +1,7 @@
 use super::HotTier;
 use crate::decay::HalfLife;
 use crate::limits::{DURATION_MS_MAX, WEIGHT_ABS_MAX};
-use crate::signals::test_random::Random;
-use crate::testing::workload::with_a_fresh_seed;
+use crate::testing::workload::{Random, with_a_fresh_seed};
 use crate::testing::{CrashInjector, CrashPoint, run_with_crash};
 
 const SEED: u64 = 0x7469_6461_6c64_6202;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::tests::{DAY_MS, NOW_MS, SIGNALS, Stored, apply, restored, shapes, store_fenced};
 use super::{SHARDS, Slot, StateTable};
 use crate::EntityId;
-use crate::signals::test_random::Random;
+use crate::testing::workload::Random;
 
 const SEED: u64 = 0x7469_6461_6c64_6205;
 

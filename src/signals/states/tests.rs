@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{PAGE_SLOTS, SHARDS, SignalShape, Slot, State, StateKey, StateTable};
 use crate::cohort::CohortEntity;
-use crate::signals::test_random::Random;
+use crate::testing::workload::Random;
 use crate::{CohortId, EntityId, Error, SignalId};
 
 const SEED: u64 = 0x7469_6461_6c64_6204;

@@ -1,7 +1,6 @@
 use super::{Ring, WarmTier};
 use crate::limits::{DURATION_MS_MAX, RING_BUCKETS_MAX};
-use crate::signals::test_random::Random;
-use crate::testing::workload::with_a_fresh_seed;
+use crate::testing::workload::{Random, with_a_fresh_seed};
 
 const SEED: u64 = 0x7469_6461_6c64_6203;
 const HOUR_MS: u64 = 3_600_000;

@@ -2,11 +2,11 @@
 
 use super::Survives;
 use super::lab::{Lab, Pairs, ensure, failed};
-use super::random::Random;
 use super::report::{Checked, Stop, Tally};
 use super::semantics::{expect, expect_all, write};
 use crate::limits::STORAGE_KEY_BYTES_MAX;
 use crate::storage::WriteBatch;
+use crate::testing::workload::Random;
 
 const MIB: usize = 1 << 20;
 

@@ -54,7 +54,6 @@ mod lab;
 mod limits;
 mod parent;
 mod power_loss;
-mod random;
 mod random_model;
 mod report;
 mod scans;

@@ -2,10 +2,10 @@
 
 use super::Survives;
 use super::lab::{Lab, Pairs, difference, ensure, failed, scan, show};
-use super::random::Random;
 use super::report::{Checked, Stop, Tally};
 use super::semantics::{expect, expect_all, write};
 use crate::storage::{StorageEngine, WriteBatch};
+use crate::testing::workload::Random;
 
 const ROUNDS: u64 = 8;
 const OPERATIONS_PER_ROUND: u64 = 150;

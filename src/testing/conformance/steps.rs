@@ -5,9 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::lab::Pairs;
-use super::random::Random;
 use crate::Error;
 use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
+use crate::testing::workload::Random;
 
 /// What a write is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,21 @@ impl Random {
         self.next() % bound
     }
 
+    /// From `begin` to under `end`.
+    #[cfg(test)]
+    pub(crate) fn between(&mut self, begin: i64, end: i64) -> i64 {
+        begin + self.below(begin.abs_diff(end)) as i64
+    }
+
+    /// Bytes that do not compress.
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+        }
+        bytes
+    }
+
     /// True `times` times of `of` on average.
     pub(crate) fn chance(&mut self, times: u64, of: u64) -> bool {
         self.below(of) < times

@@ -3,6 +3,7 @@
 use super::super::CoEngagementIndex;
 use super::model::Model;
 use crate::ids::{EntityId, UserId};
+use crate::testing::workload::Random;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event {
@@ -48,14 +49,14 @@ impl Event {
 
 #[derive(Debug)]
 pub(super) struct Workload {
-    state: u64,
+    random: Random,
     now_ms: i64,
 }
 
 impl Workload {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            state: seed,
+            random: Random::new(seed),
             now_ms: -20_000,
         }
     }
@@ -69,13 +70,8 @@ impl Workload {
         (0..20).chain([u64::MAX])
     }
 
-    /// `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014), reduced to `0..bound`.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % bound
+        self.random.below(bound)
     }
 
     pub(super) fn next(&mut self) -> Event {

@@ -5,7 +5,7 @@ use super::{PAGE_SLOTS, Place};
 use crate::codec::Write;
 use crate::cohort::CohortEntity;
 use crate::signals::states::StateKey;
-use crate::signals::test_random::Random;
+use crate::testing::workload::Random;
 use crate::{CohortId, EntityId, SignalId};
 
 const SEED: u64 = 0x7469_6461_6c64_6206;

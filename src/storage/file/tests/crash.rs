@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::super::format::PIECE_BYTES;
 use super::disk::{Content, Disk, Fault};
-use super::{Pairs, Random, SEGMENT_BYTES, apply, open, pairs, validate};
+use super::{Pairs, SEGMENT_BYTES, apply, open, pairs, validate};
 use crate::Error;
 use crate::storage::{StorageEngine, WriteBatch};
+use crate::testing::workload::Random;
 
 /// One step of the workload.
 enum Step {
@@ -19,7 +20,7 @@ enum Step {
 
 /// A workload that rotates, compacts, moves live data, drops removals and reopens.
 fn workload() -> Vec<Step> {
-    let mut random = Random(0x5eed);
+    let mut random = Random::new(0x5eed);
     let mut steps = Vec::new();
     for round in 0..34_u64 {
         let mut batch = WriteBatch::new();

@@ -5,10 +5,11 @@ use std::thread;
 use super::super::FileStoreOptions;
 use super::super::format::Operation;
 use super::disk::Disk;
-use super::{DIR, FileStore, Pairs, Random, SEGMENT_BYTES, apply, open, options, pairs, validate};
+use super::{DIR, FileStore, Pairs, SEGMENT_BYTES, apply, open, options, pairs, validate};
 use crate::Error;
 use crate::limits::{STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
 use crate::storage::{StorageEngine, WriteBatch};
+use crate::testing::workload::Random;
 
 fn random_key(random: &mut Random, keys: u64) -> Vec<u8> {
     let number = random.below(keys);
@@ -27,7 +28,7 @@ fn random_batch(random: &mut Random, keys: u64, value_len_max: u64) -> WriteBatc
             batch.delete(key);
         } else {
             let len = random.below(value_len_max + 1);
-            batch.put(key, random.bytes(len));
+            batch.put(key, random.bytes(len as usize));
         }
     }
     batch
@@ -43,7 +44,7 @@ fn expect_prefix(store: &FileStore, model: &Pairs, prefix: &[u8]) {
 fn random_operations_and_reopenings_agree_with_the_model_and_keep_the_bound_on_size() {
     for seed in 0..12 {
         println!("seed {seed}");
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let (disk, mut model) = (Disk::new(), Pairs::new());
         // From a handful of keys, where nearly everything is garbage, to many tiny ones, where headers weigh
         // most.
@@ -55,7 +56,7 @@ fn random_operations_and_reopenings_agree_with_the_model_and_keep_the_bound_on_s
             match random.below(10) {
                 0..3 => {
                     let len = random.below(value_len_max + 1);
-                    let value = random.bytes(len);
+                    let value = random.bytes(len as usize);
                     store.put(&key, &value).unwrap();
                     model.insert(key, value);
                 }
@@ -195,7 +196,7 @@ fn the_same_operations_give_the_same_bytes() {
     let run = || {
         let disk = Disk::new();
         let store = open(&disk).unwrap();
-        let mut random = Random(7);
+        let mut random = Random::new(7);
         for _ in 0..300 {
             store.write_batch(random_batch(&mut random, 20, 50)).unwrap();
         }

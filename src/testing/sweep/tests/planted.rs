@@ -1,137 +1,11 @@
-//! Bugs that are planted, one for each thing that a sweep looks for.
+//! What a sweep makes of a failing case: its line, its smaller case, its files. That each bug is caught by the check that is
+//! there for it is the self-test's matter; here is what no bug of its table shows.
 
-use std::io;
-use std::path::Path;
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
-use crate::fs::{File, FileLock, OpenMode};
+use crate::testing::planted::{Acts, PlantedBug};
 use crate::testing::workload::Workload;
-
-/// What goes wrong in the file access.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bug {
-    /// Files below the log are not synced.
-    LogNotSynced,
-    /// Directories are not synced.
-    DirNotSynced,
-    /// A sync that fails says that it did not.
-    SyncErrorsSwallowed,
-    /// A sync that fails is tried once more.
-    SyncRetried,
-    /// A file of the log is written to when it is dropped.
-    DropWrites,
-    /// Reading the log hangs.
-    Hangs,
-    /// Reading the log panics.
-    Panics,
-}
-
-#[derive(Debug)]
-struct Planted {
-    inner: Arc<dyn FileAccess>,
-    bug: Bug,
-}
-
-#[derive(Debug)]
-struct PlantedFile {
-    inner: Arc<dyn File>,
-    bug: Bug,
-    is_log: bool,
-}
-
-fn plant(bug: Bug) -> impl Fn(Arc<dyn FileAccess>) -> Arc<dyn FileAccess> + Send + Sync + 'static {
-    move |inner| Arc::new(Planted { inner, bug })
-}
-
-impl FileAccess for Planted {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let is_log = path.to_string_lossy().contains("/log/");
-        if is_log && mode != OpenMode::Create {
-            match self.bug {
-                Bug::Hangs => park(),
-                Bug::Panics => panic!("planted"),
-                _ => {}
-            }
-        }
-        let inner = self.inner.open(path, mode)?;
-        let bug = self.bug;
-        Ok(Arc::new(PlantedFile { inner, bug, is_log }))
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.inner.list(path)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.inner.create_dir(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.inner.remove(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        if self.bug == Bug::DirNotSynced {
-            return Ok(());
-        }
-        self.inner.sync_dir(path)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
-        self.inner.lock(path)
-    }
-}
-
-impl File for PlantedFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.inner.read_at(buffer, offset)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.inner.write_at(bytes, offset)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        if self.is_log && self.bug == Bug::LogNotSynced {
-            return Ok(());
-        }
-        let result = self.inner.sync();
-        match self.bug {
-            Bug::SyncErrorsSwallowed => Ok(()),
-            Bug::SyncRetried => result.or_else(|_| self.inner.sync()),
-            _ => result,
-        }
-    }
-}
-
-impl Drop for PlantedFile {
-    fn drop(&mut self) {
-        if self.is_log && self.bug == Bug::DropWrites {
-            self.inner.write_at(b"the end", 1 << 12).ok();
-        }
-    }
-}
-
-/// Waits for what never comes.
-fn park() {
-    let (_sender, receiver): (Sender<()>, Receiver<()>) = channel();
-    // The sender lives as long as the thread waits.
-    receiver.recv().ok();
-}
 
 fn kinds(report: &SweepReport) -> Vec<FailureKind> {
     report
@@ -143,15 +17,23 @@ fn kinds(report: &SweepReport) -> Vec<FailureKind> {
 
 #[test]
 fn a_log_that_is_not_synced_is_found_shrunk_and_replayed() {
-    let sweep = CrashSweep::standard(SEED, 30)
-        .depth(0)
-        .files(plant(Bug::LogNotSynced));
+    let acts = Acts::default();
+    let sweep = PlantedBug::SegmentSyncSkipped.plant(CrashSweep::standard(SEED, 30).depth(0), &acts);
     let report = sweep.run();
     assert!(!report.is_ok());
     let kinds = kinds(&report);
     assert!(
         kinds.contains(&FailureKind::AcknowledgedBeforeDurable) && kinds.contains(&FailureKind::Lost),
         "{report}"
+    );
+    // Found without a crash, it says where.
+    let early = report.findings.first().expect("it is there");
+    assert_eq!(early.failure.kind, FailureKind::AcknowledgedBeforeDurable);
+    assert!(early.plan.crashes.is_empty(), "{early}");
+    let message = &early.failure.message;
+    assert!(
+        message.contains("/db/log/") && message.contains("at offset"),
+        "{early}"
     );
     let lost = report
         .findings
@@ -177,73 +59,14 @@ fn a_log_that_is_not_synced_is_found_shrunk_and_replayed() {
 }
 
 #[test]
-fn directories_that_are_not_synced_are_found() {
-    let report = CrashSweep::standard(SEED, 20)
-        .depth(0)
-        .shrink(false)
-        .files(plant(Bug::DirNotSynced))
-        .run();
-    assert!(kinds(&report).contains(&FailureKind::Refused), "{report}");
-}
-
-#[test]
 fn a_recovery_that_hangs_ends_as_a_finding_with_its_plan() {
-    let report = CrashSweep::standard(SEED, 4)
-        .files(plant(Bug::Hangs))
-        .case_time(Duration::from_millis(300))
-        .run();
+    let acts = Acts::default();
+    let sweep = PlantedBug::LeftoverHangs.plant(CrashSweep::standard(SEED, 12), &acts);
+    let report = sweep.case_time(Duration::from_millis(300)).run();
     let finding = report.findings.last().expect("it hangs");
     assert_eq!(finding.failure.kind, FailureKind::Hang, "{report}");
     assert_eq!(finding.plan.crashes.len(), 1, "{finding}");
     assert!(!report.is_ok());
-}
-
-#[test]
-fn a_recovery_that_panics_is_a_finding() {
-    let report = CrashSweep::standard(SEED, 4)
-        .shrink(false)
-        .files(plant(Bug::Panics))
-        .run();
-    assert!(kinds(&report).contains(&FailureKind::Panicked), "{report}");
-}
-
-#[test]
-fn a_drop_that_writes_is_a_finding() {
-    let report = CrashSweep::standard(SEED, 4)
-        .shrink(false)
-        .files(plant(Bug::DropWrites))
-        .run();
-    assert!(kinds(&report).contains(&FailureKind::DropWrote), "{report}");
-}
-
-#[test]
-fn an_acknowledgement_by_a_dead_device_is_a_finding() {
-    let report = CrashSweep::standard(SEED, 8)
-        .depth(0)
-        .shrink(false)
-        .files(plant(Bug::SyncErrorsSwallowed))
-        .run();
-    assert!(
-        kinds(&report).contains(&FailureKind::AcknowledgedAfterDeath),
-        "{report}"
-    );
-}
-
-#[test]
-fn going_on_after_the_death_of_the_device_is_a_finding_that_replays() {
-    let sweep = CrashSweep::standard(SEED, 8)
-        .depth(0)
-        .shrink(false)
-        .files(plant(Bug::SyncRetried));
-    let report = sweep.run();
-    let finding = report
-        .findings
-        .iter()
-        .find(|finding| finding.failure.kind == FailureKind::LifeAfterDeath)
-        .unwrap_or_else(|| panic!("{report}"));
-    let again = sweep.replay(&finding.replay_line()).expect_err("it replays");
-    assert_eq!(again.failure.kind, FailureKind::LifeAfterDeath);
-    remove([&*again].into_iter());
 }
 
 #[test]
@@ -300,24 +123,6 @@ fn a_thread_that_nobody_watches_is_a_finding() {
     .shrink(false)
     .run();
     assert!(kinds(&report).contains(&FailureKind::Unwatched), "{report}");
-}
-
-#[test]
-fn an_acknowledgement_that_comes_too_early_is_found_without_a_crash() {
-    // The policy of the database is weaker than the one that was promised.
-    let report = CrashSweep::standard(SEED, 10)
-        .depth(0)
-        .shrink(false)
-        .files(plant(Bug::LogNotSynced))
-        .images_max(1)
-        .run();
-    let finding = report.findings.first().expect("it is found");
-    assert_eq!(finding.failure.kind, FailureKind::AcknowledgedBeforeDurable);
-    assert!(finding.plan.crashes.is_empty());
-    assert!(
-        finding.failure.message.contains("/db/log/") && finding.failure.message.contains("at offset"),
-        "{finding}"
-    );
 }
 
 /// Removes the directories that findings were laid out in.
