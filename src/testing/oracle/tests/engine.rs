@@ -1,38 +1,12 @@
 //! The oracle judges the engine: dropped, closed and crashed at each point, it goes on and keeps every promise.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the test makes and removes its own directories"
-)]
-
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::assert_ok;
 use crate::testing::oracle::{Death, Oracle};
 use crate::testing::workload::{STANDARD_NOW_MS, SteppingClock, Workload, standard_schema, tiny_options};
-use crate::testing::{CrashInjector, CrashPoint, run_with_crash};
+use crate::testing::{CrashInjector, CrashPoint, SimDisk, run_with_crash};
 use crate::{Durability, TidalDb};
-
-/// A directory of its own, removed when dropped.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tidaldb-oracle-{}-{unique}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
 
 const DURABILITIES: [Durability; 3] = [
     Durability::EverySynced,
@@ -45,9 +19,10 @@ fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
     let mut crashes = 0;
     for (seed, durability) in (0..).zip(DURABILITIES) {
         for point in CrashPoint::ALL {
-            let dir = TempDir::new();
+            let disk = SimDisk::new();
             let options = || {
                 tiny_options(standard_schema())
+                    .files(Arc::new(disk.clone()))
                     .durability(durability)
                     .clock(Arc::new(SteppingClock::new(STANDARD_NOW_MS, 1)))
             };
@@ -58,7 +33,7 @@ fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
                 let injector = CrashInjector::new(point, fire_after % 5);
                 let ended = run_with_crash(&injector, || {
                     injector.disarm();
-                    let db = TidalDb::open(&dir.0, options()).unwrap();
+                    let db = TidalDb::open("/db", options()).unwrap();
                     let verdict = oracle.check(Death::ProcessCrash, &db);
                     assert!(verdict.is_ok(), "seed {seed} {durability:?} {point}: {verdict}");
                     oracle.reopened(&verdict);
@@ -74,7 +49,7 @@ fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
                     break;
                 }
             }
-            let db = TidalDb::open(&dir.0, options()).unwrap();
+            let db = TidalDb::open("/db", options()).unwrap();
             assert_ok(&oracle.check(Death::ProcessCrash, &db));
         }
     }
