@@ -54,8 +54,8 @@ fn the_kit_reads_no_variable_but_those_by_which_its_children_know_themselves() {
     );
 }
 
-/// Numbers that make names of directories and injectors differ; what belongs to a thread; and who asked to hear of
-/// crossings that nobody watches, wherever they are.
+/// Numbers that make names of directories and injectors differ; what belongs to a thread; who asked to hear of crossings
+/// that nobody watches, wherever they are; and an empty database, which is made once and never changes.
 #[test]
 fn the_kit_keeps_nothing_of_the_process_that_a_test_could_tell_another_one_by() {
     let is_item = |line: &String| {
@@ -78,6 +78,7 @@ fn the_kit_keeps_nothing_of_the_process_that_a_test_could_tell_another_one_by() 
             "crash_injector/slot.rs: static AT_THREAD_END: EmptySlot",
             "crash_injector/unwatched.rs: pub(super) static LISTENING: AtomicBool",
             "crash_injector/unwatched.rs: static LISTENERS: Mutex<Vec<Arc<Heard>>>",
+            "decoder/database.rs: static NEW: OnceLock<(Pairs, Image)>",
             "sweep/agree.rs: static NEXT: AtomicU64",
             "sweep/one.rs: static NEXT: AtomicU64",
         ]
