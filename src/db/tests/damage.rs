@@ -150,6 +150,35 @@ fn a_bad_frame_that_a_later_frame_promises_as_synced_is_corruption_with_file_off
 }
 
 #[test]
+fn a_bad_frame_that_only_the_checkpoint_promises_as_synced_is_corruption() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..3 {
+        record(&db, i).unwrap();
+    }
+    let log = content(&disk);
+    db.checkpoint().unwrap();
+    drop(db);
+    // The log as it was before the marker, so that nothing in it promises its last frame.
+    let mut damaged = content(&disk);
+    let segment = log_files(&log).pop().unwrap();
+    let mut bytes = log.file(&segment).unwrap().to_vec();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    damaged.insert_file(&segment, bytes.as_slice());
+    let whole = open(&SimDisk::from_image(&damaged), Durability::EverySynced).unwrap();
+    assert_eq!(whole.export().unwrap(), state_after(3));
+    bytes[end] ^= 1;
+    damaged.insert_file(&segment, bytes);
+    let disk = SimDisk::from_image(&damaged);
+    let error = open(&disk, Durability::EverySynced).map(drop).unwrap_err();
+    assert!(
+        matches!(&error, Error::Corrupt { path, sequence: Some(3), what, .. }
+            if path.display().to_string() == segment && what.contains("the checkpoint promises")),
+        "{error}"
+    );
+}
+
+#[test]
 fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silence() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::OperatingSystem).unwrap();
