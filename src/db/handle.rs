@@ -97,7 +97,15 @@ impl TidalDb {
         };
         let store_dir = open::store_dir(options.files.as_ref(), path)?;
         let storage = FileStore::open_unchanged(Arc::clone(&options.files), store_dir, &store_options)?;
-        Self::open_locked(path, options, Arc::new(storage), lock)
+        let bad_end = storage.bad_end();
+        Self::open_locked(path, options, Arc::new(storage), lock).map_err(|error| match (error, bad_end) {
+            // Alone it would pass for a torn write, but the log was trimmed for the sake of what was there.
+            (Error::SegmentMissing { sequence, .. }, Some((path, offset))) => {
+                let what = "a bad record ends the store, and the log lacks a frame that it may have covered";
+                Error::corrupt(&path, offset, Some(sequence), what)
+            }
+            (error, _) => error,
+        })
     }
 
     /// Opens the database whose log is in the directory `path` and whose checkpoints and collections are in `storage`.

@@ -182,6 +182,13 @@ impl FileStore {
         })
     }
 
+    /// Where a store that was [opened unchanged](Self::open_unchanged) ends in something that is no whole record: a torn
+    /// write to all appearances, unless somebody knows better.
+    pub(crate) fn bad_end(&self) -> Option<(PathBuf, u64)> {
+        let writer = self.writer.lock().ok()?;
+        writer.unsettled.as_ref()?.bad_end()
+    }
+
     /// What open found.
     pub fn recovery(&self) -> FileStoreRecovery {
         self.recovery

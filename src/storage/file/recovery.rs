@@ -94,6 +94,12 @@ pub(super) fn recover(
 }
 
 impl Unsettled {
+    /// The last file, and where its valid records end, if something follows them.
+    pub(super) fn bad_end(&self) -> Option<(PathBuf, u64)> {
+        let tail = &self.found.as_ref()?.tail;
+        (tail.cut_bytes() > 0).then(|| (tail.file.path().to_path_buf(), tail.end as u64))
+    }
+
     /// Makes the directory what was found: the changes of the module's documentation but the last. Gives the log to go
     /// on with, to whose files `index` points from then on.
     pub(super) fn settle(self, index: &mut Index) -> Result<Log, Error> {
