@@ -1,12 +1,14 @@
 //! Far too much of everything: segments, collections, signals, and names as long as they may be.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tidaldb::limits::{NAME_BYTES_MAX, SIGNALS_MAX};
 use tidaldb::{Durability, EntityId, Options, Schema, Signal, SignalEvent, SignalId, TidalDb};
 
 use crate::common::TempDir;
 use crate::setup::{NOW_MS, options, record, state_after};
+use crate::unsynced::Unsynced;
 
 #[test]
 fn thousands_of_segments_are_replayed_and_trimmed() {
@@ -14,6 +16,7 @@ fn thousands_of_segments_are_replayed_and_trimmed() {
     let dir = TempDir::new("large");
     let options = options()
         .durability(Durability::OperatingSystem)
+        .files(Arc::new(Unsynced::default()))
         .segment_bytes_max(512);
     let db = TidalDb::open(dir.path(), options.clone()).unwrap();
     let log = dir.path().join("log");
@@ -56,6 +59,7 @@ fn collections_with_names_of_every_length_up_to_the_limit_are_never_confused() {
     let dir = TempDir::new("large");
     let options = options()
         .durability(Durability::OperatingSystem)
+        .files(Arc::new(Unsynced::default()))
         .store_segment_bytes_max(16 << 10);
     let db = TidalDb::open(dir.path(), options.clone()).unwrap();
     let mut expected: BTreeMap<Vec<u8>, Vec<EntityId>> = BTreeMap::new();

@@ -26,3 +26,4 @@ mod setup;
 #[cfg(feature = "test-utils")]
 mod short_load;
 mod slow_checkpoint;
+mod unsynced;

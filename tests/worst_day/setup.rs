@@ -1,6 +1,7 @@
 //! What the tests have in common: a small database, events that differ, and the state after so many of them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tidaldb::{
     Background, CohortId, Durability, EntityId, Error, Export, Options, Receipt, Schema, Signal, SignalEvent,
@@ -8,6 +9,7 @@ use tidaldb::{
 };
 
 use crate::common::TempDir;
+use crate::unsynced::Unsynced;
 
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -48,7 +50,10 @@ pub(crate) fn record(db: &TidalDb, i: u64) -> Result<Receipt, Error> {
 /// The state after the first `len` events, of a database of its own.
 pub(crate) fn state_after(len: u64) -> Export {
     let dir = TempDir::new("expected");
-    let db = TidalDb::open(dir.path(), options().durability(Durability::OperatingSystem)).unwrap();
+    let options = options()
+        .durability(Durability::OperatingSystem)
+        .files(Arc::new(Unsynced::default()));
+    let db = TidalDb::open(dir.path(), options).unwrap();
     for i in 0..len {
         record(&db, i).unwrap();
     }
