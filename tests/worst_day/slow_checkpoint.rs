@@ -35,6 +35,15 @@ impl Slow {
     }
 }
 
+/// Lets everything through when dropped, so that a test that fails ends.
+struct Opened(Slow);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.hold(false);
+    }
+}
+
 impl StorageEngine for Slow {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         self.store.get(key)
@@ -72,6 +81,8 @@ fn while_a_checkpoint_hangs_the_log_grows_visibly_to_four_times_its_due_size_and
         .checkpoint_log_bytes(DUE);
     let db = TidalDb::open_with_storage(dir.path(), options.clone(), Arc::new(slow.clone())).unwrap();
     let db = Arc::new(db);
+    // Dropped before the database, whose own thread would not end else.
+    let _opened = Opened(slow.clone());
     slow.hold(true);
     let (send, recorded) = channel();
     let writers: Vec<_> = (0..2)
