@@ -1,13 +1,15 @@
 //! A short form of the races: enough to meet each kind, and no more.
 
 use super::*;
+use crate::EntityId;
+use crate::testing::workload::with_a_fresh_seed;
 
 const SEEDS: std::ops::Range<u64> = 0..120;
 
 #[test]
 fn no_race_of_records_checkpoints_collections_reads_close_and_panics_goes_wrong() {
     let mut all = Told::default();
-    for seed in crate::testing::workload::with_a_fresh_seed(SEEDS) {
+    for seed in with_a_fresh_seed(SEEDS) {
         let told = Race::of_seed(seed).run().unwrap_or_else(|lost| panic!("{lost}"));
         all = all.with(told);
     }
@@ -39,5 +41,57 @@ fn every_point_and_every_policy_is_among_the_races() {
                 .filter(|race| (race.durability, race.background) == (durability, background));
             assert!(of_kind.count() >= 5, "{durability:?} {background:?}");
         }
+    }
+}
+
+/// Creates, deletes, adds and removes as the seed says, whatever the others do.
+fn change_at_random(db: &TidalDb, seed: u64) {
+    let mut random = Random::new(seed);
+    for _ in 0..30 {
+        let name = *random.pick(&["a", "b"]);
+        let entity = EntityId(random.below(2));
+        let changed = match random.below(8) {
+            0 => db.create_collection(name),
+            1 => db.delete_collection(name),
+            2..=4 => db.remove_from_collection(name, entity).map(drop),
+            _ => db.add_to_collection(name, entity).map(drop),
+        };
+        match changed {
+            Ok(()) | Err(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+#[test]
+fn threads_that_change_the_same_collections_leave_the_same_in_memory_and_in_storage() {
+    for seed in with_a_fresh_seed(0..40) {
+        let disk = SimDisk::new();
+        let yields = Arc::new(Yields::new(seed, |_| {}));
+        let passing = Arc::clone(&yields);
+        let recorder = CrossingRecorder::calling(move |_| passing.pass());
+        let _recording = scoped_recorder(&recorder);
+        let options = |files| {
+            tiny_options(standard_schema())
+                .durability(Durability::OperatingSystem)
+                .files(files)
+        };
+        let files = Yielding {
+            disk: disk.clone(),
+            yields,
+        };
+        let db = TidalDb::open(PATH, options(Arc::new(files))).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let db = &db;
+                scope.spawn(crate::testing::inherit(move || {
+                    change_at_random(db, seed ^ thread << 32);
+                }));
+            }
+        });
+        let in_memory = db.export().unwrap();
+        drop(db);
+        let db = TidalDb::open(PATH, options(Arc::new(disk))).unwrap();
+        assert_eq!(db.export().unwrap(), in_memory, "seed {seed:#x}");
     }
 }

@@ -150,8 +150,7 @@ fn call_all(shared: &Shared, operations: &[Operation]) {
     }
 }
 
-/// Reads as long as the others call. A score is finite, and a half state is never seen: where one event of a batch is
-/// counted in the cohorts all of it will be.
+/// Reads as long as the others call: every read is answered, and a score is a finite number.
 fn read(shared: &Shared) {
     let db = &shared.db;
     let mut round = 0;

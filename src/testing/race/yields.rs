@@ -1,8 +1,8 @@
 //! Who goes first: a thread that comes to a crash point or to a file goes on, gives way once, or holds until others have
 //! come by, as the seed says.
 //!
-//! Owns that decision and the count of places passed. Invariant: nobody is held for good: a hold ends after some number
-//! of yields whatever the others do, for they may be waiting for the one that holds.
+//! Owns that decision and the count of places passed. Invariant: nobody is held for good: a hold ends when nobody comes by
+//! any more, for the others may be waiting for the one that holds.
 
 use std::fmt;
 use std::io;
@@ -15,8 +15,8 @@ use crate::fs::{File, FileAccess, FileLock, OpenMode};
 use crate::testing::SimDisk;
 use crate::testing::workload::Random;
 
-/// A hold gives way at most so often for each place that it waits for others to pass.
-const YIELDS_MAX: u64 = 6;
+/// A hold ends when it has given way so often and nobody came by meanwhile.
+const IDLE_YIELDS_MAX: u64 = 12;
 
 /// See the [module](self).
 pub(super) struct Yields {
@@ -67,11 +67,12 @@ impl Yields {
         } else {
             1 << random.below(4)
         };
-        for _ in 0..others * YIELDS_MAX {
-            if self.passed() > number + others {
-                return;
-            }
+        let (mut seen, mut idle) = (number, 0);
+        while idle < IDLE_YIELDS_MAX && seen <= number + others {
             thread::yield_now();
+            let passed = self.passed();
+            idle = if passed == seen { idle + 1 } else { 0 };
+            seen = passed;
         }
     }
 }
