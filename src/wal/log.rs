@@ -178,7 +178,9 @@ impl Log {
     /// the last sync served are on their way to append again, and a sync costs the same for all of them as for one.
     fn wait_for_company(&self, expected_len: u64) {
         for _ in 0..COMPANY_TURNS_MAX {
-            if expected_len <= 1 || self.last_sequence() - self.durable_sequence() >= expected_len {
+            // In this order: a rotation may make more durable than the last frame of a moment ago.
+            let durable = self.durable_sequence();
+            if expected_len <= 1 || self.last_sequence() - durable >= expected_len {
                 return;
             }
             thread::yield_now();

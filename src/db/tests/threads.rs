@@ -477,3 +477,27 @@ fn recording_under_a_policy_that_needs_no_sync_waits_for_none() {
         );
     }
 }
+
+/// What was waiting was counted as the last frame less the durable one, looked at in this order: a rotation between the
+/// two looks made it less than nothing, which panicked in debug builds.
+#[test]
+fn rotations_while_others_wait_for_company_upset_nobody() {
+    let disk = SimDisk::new();
+    let options = options(&disk, Durability::EverySynced)
+        .segment_bytes_max(512)
+        .preallocate_bytes(0);
+    let db = Arc::new(TidalDb::open(PATH, options).unwrap());
+    let handle = Arc::clone(&db);
+    let cohorts = [CohortId(1); 64];
+    // Each frame takes a segment of its own.
+    let results = on_threads(4, move |_| {
+        (0..200).try_for_each(|_| {
+            let event = SignalEvent::new(SignalId(0), EntityId(1), NOW_MS).with_cohorts(&cohorts);
+            handle.record(&event).map(drop)
+        })
+    });
+    for result in results {
+        result.unwrap();
+    }
+    assert_eq!(db.durable_sequence(), 800);
+}
