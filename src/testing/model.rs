@@ -11,6 +11,7 @@ mod co_engagement;
 mod compare;
 mod difference;
 mod explain;
+mod history;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use super::workload::{Event, Operation};
 use crate::{CohortStateExport, SignalStateExport};
 use crate::{CollectionExport, EntityId, Export, Schema, Signal, SignalId};
 use co_engagement::CoEngagement;
+use history::History;
 use state::{Computed, Kept, Key, State};
 
 /// Collections by name.
@@ -48,8 +50,7 @@ pub struct Model {
     states: BTreeMap<Key, Arc<State>>,
     collections: Arc<Collections>,
     co_engagement: Arc<CoEngagement>,
-    /// The frames, in order.
-    history: Vec<Arc<Operation>>,
+    history: History,
 }
 
 impl Model {
@@ -60,7 +61,7 @@ impl Model {
             states: BTreeMap::new(),
             collections: Arc::default(),
             co_engagement: Arc::new(CoEngagement::new(*schema.co_engagement_config())),
-            history: Vec::new(),
+            history: History::default(),
         }
     }
 
@@ -75,7 +76,13 @@ impl Model {
 
     /// How many frames were applied.
     pub fn frames_len(&self) -> usize {
-        self.history.len()
+        self.history.frames().len()
+    }
+
+    /// Shares the list of the frames that are expected from the first one on.
+    pub(super) fn expect(&mut self, frames: Arc<Vec<Arc<Operation>>>) {
+        debug_assert_eq!(self.frames_len(), 0, "nothing was applied yet");
+        self.history = History::beginning(frames);
     }
 
     /// An empty database of the same schema.
@@ -85,7 +92,7 @@ impl Model {
             states: BTreeMap::new(),
             collections: Arc::default(),
             co_engagement: Arc::new(CoEngagement::new(*self.schema.co_engagement_config())),
-            history: Vec::new(),
+            history: History::default(),
         }
     }
 
@@ -97,17 +104,17 @@ impl Model {
     }
 
     pub(super) fn history(&self) -> &[Arc<Operation>] {
-        &self.history
+        self.history.frames()
     }
 
     /// Applies a frame without copying it.
     pub(super) fn apply_frame(&mut self, operation: &Arc<Operation>) {
-        self.history.push(Arc::clone(operation));
+        self.history.push(operation);
         match operation.as_ref() {
             Operation::Record(events) => {
                 for (index, event) in events.iter().enumerate() {
                     let id = EventId {
-                        sequence: self.history.len() as u64,
+                        sequence: self.frames_len() as u64,
                         index,
                     };
                     self.record(id, event);

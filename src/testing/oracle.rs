@@ -23,6 +23,7 @@
 mod candidates;
 mod changes;
 mod check;
+mod list;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -37,6 +38,7 @@ use super::model::{Difference, Fault, Model, Structure, Subject};
 use super::workload::Operation;
 use crate::{Durability, Error, Schema, TidalDb};
 use changes::Changes;
+use list::List;
 
 /// What an acknowledgement promises of a power loss; of a process crash it always promises survival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,10 +133,10 @@ enum Call {
 #[derive(Debug, Clone)]
 pub struct Oracle {
     guarantee: Guarantee,
-    calls: Vec<Call>,
+    calls: List<Call>,
     /// The frames that are there whatever happens: what the last reopening found.
     settled: Vec<Settled>,
-    frames: Vec<FrameCall>,
+    frames: List<FrameCall>,
     changes: Changes,
     acknowledgements: u64,
     /// Frames acknowledged up to this acknowledgement are durable.
@@ -186,9 +188,9 @@ impl Oracle {
     fn with_models(base: Model, timeline: Option<Arc<Timeline>>, guarantee: Guarantee) -> Self {
         Self {
             guarantee,
-            calls: Vec::new(),
+            calls: List::default(),
             settled: Vec::new(),
-            frames: Vec::new(),
+            frames: List::default(),
             changes: Changes::default(),
             acknowledgements: 0,
             durable_acknowledgement: 0,
@@ -371,7 +373,7 @@ impl Oracle {
         self.head_len = Some(0);
         self.frames.clear();
         self.changes.reopened(&verdict.changes_found);
-        self.calls.fill(Call::Settled);
+        self.calls.fill(&Call::Settled);
         self.taken_sequence = verdict.last_sequence.unwrap_or(0);
         self.last_acknowledged = self.taken_sequence;
         // Numbers of frames that were not found are given again: only what was found is known to be durable.

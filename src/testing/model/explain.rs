@@ -117,7 +117,7 @@ impl Model {
     /// The events of frames that should not be there, by key.
     fn extras(&self, others: &[Arc<Operation>]) -> BTreeMap<Key, Vec<Kept>> {
         let mut extras: BTreeMap<Key, Vec<Kept>> = BTreeMap::new();
-        for (id, event) in events(others, self.history.len()) {
+        for (id, event) in events(others, self.frames_len()) {
             for (key, kept) in kept(id, event) {
                 extras.entry(key).or_default().push(kept);
             }
@@ -127,11 +127,11 @@ impl Model {
 
     /// Whether the state is as if one forget frame were missing, or applied again at the end.
     fn explain_by_forget(&self, found: &Export) -> Option<String> {
-        let forgets = self.history.iter().enumerate().rev();
+        let forgets = self.history().iter().enumerate().rev();
         let forgets = forgets.filter(|(_, frame)| !matches!(frame.as_ref(), Operation::Record(_)));
         for (index, frame) in forgets.take(FORGETS_LEN_MAX) {
             let mut without = Self::new(&self.schema);
-            for (other, frame) in self.history.iter().enumerate() {
+            for (other, frame) in self.history().iter().enumerate() {
                 if other != index {
                     without.apply_frame(frame);
                 }
@@ -223,7 +223,7 @@ impl Model {
         seen_at: &BTreeMap<(EventId, Kind), BTreeSet<Place>>,
         others: &[Arc<Operation>],
     ) -> bool {
-        let siblings = events(others, self.history.len()).filter(|(id, _)| id.sequence == event.sequence);
+        let siblings = events(others, self.frames_len()).filter(|(id, _)| id.sequence == event.sequence);
         siblings
             .into_iter()
             .any(|(id, _)| !seen_at.contains_key(&(id, Kind::Extra)))
@@ -240,7 +240,7 @@ impl Model {
 
     fn places_in_tiers(&self, event: EventId, kind: Kind, others: &[Arc<Operation>]) -> BTreeSet<Place> {
         let mut places = BTreeSet::new();
-        let all = events(&self.history, 0).chain(events(others, self.history.len()));
+        let all = events(self.history(), 0).chain(events(others, self.frames_len()));
         for (id, logged) in all.filter(|(id, _)| *id == event) {
             for (key, entry) in kept(id, logged) {
                 let Some(signal) = self.signal(key.signal) else {

@@ -1,6 +1,7 @@
 //! Changes of collections: which beginnings of them a recovered state may hold.
 
 use super::Progress;
+use super::list::List;
 use crate::testing::model::Difference;
 use crate::testing::model::{Collections, change, compare_collections, matches_collections};
 use crate::testing::workload::Operation;
@@ -25,9 +26,9 @@ pub(super) struct Changes {
     settled: Collections,
     /// The settled collections and every acknowledged change.
     head: Collections,
-    calls: Vec<Change>,
+    calls: List<Change>,
     /// The acknowledged ones, in the order of their acknowledgement.
-    acknowledged: Vec<usize>,
+    acknowledged: List<usize>,
     /// Acknowledged changes up to this acknowledgement are durable.
     durable_acknowledgement: u64,
 }
@@ -79,7 +80,7 @@ impl Changes {
         if matches_collections(&self.head, found) {
             return ChangesFound {
                 differences: Vec::new(),
-                found: self.acknowledged.clone(),
+                found: self.acknowledged.iter().copied().collect(),
             };
         }
         let guaranteed_len = if all_guaranteed {
@@ -97,7 +98,7 @@ impl Changes {
         }
         ChangesFound {
             differences: self.nearest(found, guaranteed_len),
-            found: self.acknowledged.clone(),
+            found: self.acknowledged.iter().copied().collect(),
         }
     }
 
@@ -125,7 +126,7 @@ impl Changes {
             .collect();
         let mut orders = Vec::new();
         for len in (guaranteed_len..=self.acknowledged.len()).rev() {
-            let order = self.acknowledged[..len].to_vec();
+            let order = self.acknowledged.iter().take(len).copied().collect::<Vec<_>>();
             let mut with_open = vec![order];
             for &index in &open {
                 let begun_after = self.calls[index].begun_after;

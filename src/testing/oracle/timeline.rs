@@ -9,7 +9,7 @@ use crate::testing::workload::Operation;
 /// The states that a workload leads through, for [oracles](super::Oracle) of runs of it. Immutable.
 #[derive(Debug)]
 pub struct Timeline {
-    frames: Vec<Arc<Operation>>,
+    frames: Arc<Vec<Arc<Operation>>>,
     /// The state after as many frames as its index.
     models: Vec<Model>,
 }
@@ -18,10 +18,11 @@ impl Timeline {
     /// The states of a new database after each frame among `operations`.
     pub fn new(schema: &Schema, operations: &[Operation]) -> Arc<Self> {
         let frames = operations.iter().filter(|operation| operation.is_frame());
-        let frames: Vec<_> = frames.cloned().map(Arc::new).collect();
+        let frames: Arc<Vec<_>> = Arc::new(frames.cloned().map(Arc::new).collect());
         let mut model = Model::new(schema);
+        model.expect(Arc::clone(&frames));
         let mut models = vec![model.clone()];
-        for frame in &frames {
+        for frame in frames.iter() {
             model.apply_frame(frame);
             model.compute();
             models.push(model.clone());

@@ -46,7 +46,7 @@ impl Model {
         let mut in_part: Option<Guess> = None;
         let mut implausible: Option<Guess> = None;
         let mut extras = Vec::new();
-        for (id, event) in events(others, self.history.len()) {
+        for (id, event) in events(others, self.frames_len()) {
             if feeds_co_engagement(&self.schema, event) {
                 extras.push(Step::Feed(id, event));
             }
@@ -98,7 +98,7 @@ impl Model {
 
     fn steps(&self) -> Vec<Step<'_>> {
         let mut steps = Vec::new();
-        for (sequence, frame) in (1..).zip(&self.history) {
+        for (sequence, frame) in (1..).zip(self.history()) {
             match frame.as_ref() {
                 Operation::Record(events) => {
                     for (index, event) in events.iter().enumerate() {
