@@ -2,6 +2,51 @@
 //!
 //! A run that completed and a run that crashed are different types. One that was to crash and did not is an error, and
 //! its message says what was crossed instead: a plan that tests nothing does not pass.
+//!
+//! Nor does one pass by being dropped. Where unused results are errors, this compiles,
+//! ```
+//! #![deny(unused_must_use)]
+//! use tidaldb::testing::{CrashPoint, CrashSweep, Plan, SimDisk, conformance, oracle, verdict};
+//! # fn all(check: &conformance::Conformance, oracle: &oracle::Oracle, db: &tidaldb::TidalDb, disk: &SimDisk) {
+//! let _ = CrashSweep::standard(7, 4).run();
+//! let _ = Plan::standard(7, 4).run();
+//! let _ = verdict::run_to_crash(CrashPoint::WalPreAggregate, 0, || ());
+//! let _ = check.check();
+//! let _ = oracle.check(oracle::Death::PowerLoss, db);
+//! let _ = disk.life_after_death();
+//! # }
+//! ```
+//! and none of these does:
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! tidaldb::testing::CrashSweep::standard(7, 4).run();
+//! ```
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! tidaldb::testing::Plan::standard(7, 4).run();
+//! ```
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! tidaldb::testing::verdict::run_to_crash(tidaldb::testing::CrashPoint::WalPreAggregate, 0, || ());
+//! ```
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! fn dropped(check: &tidaldb::testing::conformance::Conformance) {
+//!     check.check();
+//! }
+//! ```
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! fn dropped(oracle: &tidaldb::testing::oracle::Oracle, db: &tidaldb::TidalDb) {
+//!     oracle.check(tidaldb::testing::oracle::Death::PowerLoss, db);
+//! }
+//! ```
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! fn dropped(disk: &tidaldb::testing::SimDisk) {
+//!     disk.life_after_death();
+//! }
+//! ```
 
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,7 @@ pub struct Prefix {
 
 /// What the oracle says of a recovered state.
 #[derive(Debug, Clone, PartialEq)]
+#[must_use = "the oracle says what is wrong in its verdict"]
 pub struct Verdict {
     /// How the state differs from the nearest legal one; empty if it is legal.
     pub differences: Vec<Difference>,

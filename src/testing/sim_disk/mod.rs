@@ -266,6 +266,7 @@ impl SimDisk {
     }
 
     /// The calls of threads that had been told of the device's death and went on changing things: each is a finding.
+    #[must_use]
     pub fn life_after_death(&self) -> Vec<RefusedCall> {
         let mut calls = self.refused_calls();
         calls.retain(RefusedCall::is_life_after_death);

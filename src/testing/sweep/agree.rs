@@ -106,7 +106,12 @@ impl CrashSweep {
                 events: 0,
             });
         }
-        agree(&setup, plan, test).map_err(|failure| Box::new(Finding::new(plan.clone(), failure)))
+        agree(&setup, plan, test).map_err(|failure| {
+            Box::new(Finding {
+                of_own_sweep: !setup.is_standard(),
+                ..Finding::new(plan.clone(), failure)
+            })
+        })
     }
 }
 

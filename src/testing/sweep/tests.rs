@@ -1,4 +1,5 @@
 mod deep;
+mod disagree;
 mod pasted;
 mod planted;
 mod vacuous;
