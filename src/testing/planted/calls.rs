@@ -88,11 +88,16 @@ impl Calls for PlantedCalls {
                 operation.apply(db)?;
                 operation.apply(db)
             }
+            (PlantedBug::NumberRepeated, _) if is_third => {
+                self.acts.count();
+                Ok(operation.apply(db)?.map(|sequence| sequence.saturating_sub(1)))
+            }
             (PlantedBug::CallDropped, _) if is_third => {
                 self.acts.count();
                 Ok(None)
             }
-            (PlantedBug::SyncDropped, Operation::Sync) => {
+            (PlantedBug::SyncDropped, Operation::Sync)
+            | (PlantedBug::CheckpointDropped, Operation::Checkpoint) => {
                 self.acts.count();
                 Ok(None)
             }

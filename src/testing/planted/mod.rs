@@ -78,6 +78,8 @@
 //! | acknowledged last, after everything else | [`AcknowledgedFirst`](PlantedBug::AcknowledgedFirst) | lost |
 //! | the policy in force is the one that was chosen | [`WeakerPolicy`](PlantedBug::WeakerPolicy) | acknowledged before durable, lost |
 //! | `sync` makes everything acknowledged durable | [`SyncDropped`](PlantedBug::SyncDropped) | acknowledged before durable, lost |
+//! | a checkpoint makes durable what it covers | [`CheckpointDropped`](PlantedBug::CheckpointDropped) | lost |
+//! | every frame has a number of its own | [`NumberRepeated`](PlantedBug::NumberRepeated) | wrong |
 //! | an event is never applied twice | [`CallTwice`](PlantedBug::CallTwice) | doubled |
 //! | no hole | [`CallDropped`](PlantedBug::CallDropped) | lost |
 //! | one call is one frame, wholly there or wholly absent | [`CallSplit`](PlantedBug::CallSplit) | half |
@@ -407,6 +409,12 @@ planted_bugs! {
     /// A sync is acknowledged and not made.
     SyncDropped: Calls, NoSyncs,
         "`sync` makes everything acknowledged durable", [AcknowledgedBeforeDurable, Lost];
+    /// A checkpoint is acknowledged and not made.
+    CheckpointDropped: Calls, NoSyncs,
+        "a checkpoint makes durable what it covers", [Lost];
+    /// The receipt of every third frame has the number of the frame before.
+    NumberRepeated: Calls, Nothing,
+        "every frame has a number of its own", [Wrong];
     /// Every third frame is recorded twice.
     CallTwice: Calls, Nothing,
         "an event is never applied twice", [Doubled];
