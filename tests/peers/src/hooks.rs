@@ -140,6 +140,7 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     let is_quick = args.iter().any(|arg| arg == "--quick");
     let (rounds, slices) = if is_quick { (1, 3) } else { (9, 41) };
 
+    println!("## What a crossing costs\n");
     println!("{}, {}", place::today(), place::machine(Path::new(".")));
     println!(
         "{rounds} rounds of {slices} times {SLICE} calls; times are those of one call, net of an empty one\n"

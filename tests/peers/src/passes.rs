@@ -244,7 +244,12 @@ impl Run {
             self.touches.len(),
             self.keys.len()
         );
-        println!("- Command: `cargo run --release --manifest-path tests/peers/Cargo.toml`\n");
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let arguments = match arguments.as_slice() {
+            [] => String::new(),
+            some => format!(" -- {}", some.join(" ")),
+        };
+        println!("- Command: `cargo run --release --manifest-path tests/peers/Cargo.toml{arguments}`\n");
         println!("{}", self.sheet.table(&self.args));
         if !self.disk.figures.is_empty() {
             println!("The disk's own sync, in the same rounds:\n");
