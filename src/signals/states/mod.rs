@@ -18,6 +18,7 @@
 
 mod copies;
 mod group;
+mod index;
 mod key;
 mod page;
 mod shard;

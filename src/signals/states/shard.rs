@@ -12,12 +12,13 @@
 //! In memory only: a crash leaves nothing of it.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::copies::{PageCopies, PageSlices};
-use super::key::{KeyHash, StateKey};
+use super::index::Index;
+use super::key::StateKey;
 use super::{PAGE_SLOTS, Shape, Slot, page};
 use crate::signals::hot::HotTier;
 use crate::signals::warm::WarmTier;
@@ -189,7 +190,7 @@ impl<K: StateKey> Shard<K> {
 /// The states of one signal in one shard.
 #[derive(Debug)]
 pub(super) struct SignalStates<K> {
-    index: HashMap<K, u32, KeyHash>,
+    index: Index<K>,
     /// Of every slot up to the last one that was ever used. The rest of its page has no memory yet.
     keys: Vec<K>,
     /// One bit per slot, a word per page.
@@ -213,7 +214,7 @@ impl<K: StateKey> SignalStates<K> {
         Self {
             stored_slot_bytes_max: shape.stored_slot_bytes_max,
             changed_bytes: Arc::clone(changed_bytes),
-            index: HashMap::with_hasher(KeyHash),
+            index: Index::new(),
             keys: Vec::new(),
             occupied: Vec::new(),
             free: BinaryHeap::new(),
@@ -226,7 +227,7 @@ impl<K: StateKey> SignalStates<K> {
 
     #[inline]
     pub(super) fn slot(&self, key: K) -> Option<usize> {
-        self.index.get(&key).map(|&slot| slot as usize)
+        self.index.get(key).map(|slot| slot as usize)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -274,14 +275,15 @@ impl<K: StateKey> SignalStates<K> {
             popped.map_or(slot + 1 == self.keys.len(), |Reverse(lowest)| lowest as usize
                 == slot)
         );
-        self.index.insert(key, slot as u32);
+        let inserted = self.index.insert(key, slot as u32);
+        debug_assert!(inserted, "a key that has no slot");
         self.keys[slot] = key;
         self.occupied[slot / PAGE_SLOTS] |= occupied_bit(slot);
         self.count_changed(self.stored_slot_bytes_max);
     }
 
     fn free(&mut self, slot: usize) {
-        self.index.remove(&self.keys[slot]);
+        self.index.remove(self.keys[slot]);
         self.keys[slot] = K::default();
         self.occupied[slot / PAGE_SLOTS] &= !occupied_bit(slot);
         self.hot.clear(slot);
@@ -336,7 +338,7 @@ impl<K: StateKey> SignalStates<K> {
         self.push_free_before(slot);
         self.push_slot();
         self.keys[slot] = key;
-        if self.index.insert(key, slot as u32).is_some() {
+        if !self.index.insert(key, slot as u32) {
             return Err("a key has two slots");
         }
         Ok((self.hot.row_mut(slot), self.warm.row_mut(slot)))
@@ -398,13 +400,8 @@ impl<K: StateKey> SignalStates<K> {
     }
 
     fn heap_bytes(&self) -> usize {
-        // The standard map holds at most seven eighths of a power of two of buckets, with a byte of tag each.
-        let buckets_len = match self.index.capacity() {
-            0 => 0,
-            capacity => (capacity * 8 / 7).next_power_of_two(),
-        };
         size_of::<Self>()
-            + buckets_len * (size_of::<(K, u32)>() + 1)
+            + self.index.heap_bytes()
             + allocated_bytes(&self.keys)
             + allocated_bytes(&self.occupied)
             + self.free.capacity() * size_of::<u32>()
