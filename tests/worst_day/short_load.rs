@@ -7,7 +7,7 @@ use crate::common::TempDir;
 use crate::load::{Load, Totals, serve_if_asked};
 
 const SEED: u64 = 0x10ad_0001;
-const ROUNDS: u64 = 6;
+const ROUNDS: u64 = 4;
 
 #[test]
 fn under_load_no_kill_loses_or_doubles_what_was_acknowledged() {
@@ -41,5 +41,5 @@ fn under_load_no_kill_loses_or_doubles_what_was_acknowledged() {
         totals = totals.with(load.totals);
     }
     assert_eq!(totals.kills, 3 * ROUNDS);
-    assert!(totals.calls > 3000 && totals.events > totals.calls, "{totals:?}");
+    assert!(totals.calls > 2000 && totals.events > totals.calls, "{totals:?}");
 }
