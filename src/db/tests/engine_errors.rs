@@ -1,6 +1,7 @@
 //! A storage engine that fails: at each of its calls, in opening, in checkpoints, in changes of collections, in syncs.
 
 use std::io;
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
@@ -275,4 +276,92 @@ fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_ever
     for name in ["get", "put", "scan_prefix", "write_batch", "flush"] {
         assert!(seen.contains(&name), "no {name} in {seen:?}");
     }
+}
+
+/// An engine whose next flush, once it is told to fail, lets somebody else come before it does.
+struct Crowded {
+    inner: MemoryStore,
+    fails: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    flushes: Mutex<u64>,
+}
+
+impl StorageEngine for Crowded {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.get(key)
+    }
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.inner.put(key, value)
+    }
+    fn delete(&self, key: &[u8]) -> Result<(), Error> {
+        self.inner.delete(key)
+    }
+    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
+        self.inner.scan_prefix(prefix)
+    }
+    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
+        self.inner.write_batch(batch)
+    }
+    fn flush(&self) -> Result<(), Error> {
+        *self.flushes.lock().unwrap() += 1;
+        match self.fails.lock().unwrap().take() {
+            None => Ok(()),
+            Some(before) => {
+                before();
+                Err(Error::storage(
+                    "flush",
+                    io::Error::other("the engine is out of order"),
+                ))
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing() {
+    let (disk, engine) = (
+        SimDisk::new(),
+        Arc::new(Crowded {
+            inner: MemoryStore::new(),
+            fails: Mutex::new(None),
+            flushes: Mutex::new(0),
+        }),
+    );
+    let storage: Arc<dyn StorageEngine> = Arc::clone(&engine) as _;
+    let db = TidalDb::open_with_storage(PATH, options(&disk, Durability::OperatingSystem), storage).unwrap();
+    let db = Arc::new(db);
+    db.create_collection("saved").unwrap();
+    let ((begin, begun), (tell, told)) = (channel(), channel());
+    // Each begins while the flush is on its way, and waits for it or comes after it.
+    *engine.fails.lock().unwrap() = Some(Box::new({
+        let db = Arc::downgrade(&db);
+        move || {
+            for _ in 0..4 {
+                let (db, begin, tell) = (db.upgrade().unwrap(), begin.clone(), tell.clone());
+                let wait = move || {
+                    begin.send(()).unwrap();
+                    tell.send(db.sync().unwrap_err()).unwrap();
+                };
+                crate::threads::spawn("waiting", wait).unwrap();
+            }
+            for _ in 0..4 {
+                begun.recv().unwrap();
+            }
+        }
+    }));
+    let before = *engine.flushes.lock().unwrap();
+    let mut errors = vec![db.sync().unwrap_err()];
+    errors.extend(told);
+    assert_eq!(errors.len(), 5);
+    for error in errors {
+        let Error::Poisoned { cause } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(operation_of(cause), "flush");
+    }
+    assert_eq!(
+        *engine.flushes.lock().unwrap(),
+        before + 1,
+        "nothing is tried again"
+    );
+    assert_eq!(db.export().unwrap().collections.len(), 1, "reads go on");
 }
