@@ -9,6 +9,7 @@
 //! | compare ways to die, `SIGKILL` of a child among them | [`Plan::agree`] |
 //! | let a disk fail, fill up, or die | [`SimDisk`] |
 //! | damage the files of a database in every way | [`damage`] |
+//! | fuzz what is read from disk and from texts | [`decoder`] |
 //! | prove a storage engine | [`conformance`] |
 //! | let many threads race at one handle | [`race`] |
 //! | kill a process of your own, or fill its disk | [`process`] |

@@ -118,7 +118,7 @@ impl Dir {
 }
 
 impl Damage {
-    /// Every damage of a kind that is listed in the [module of the campaign](super), in a fixed order.
+    /// Every single damage that the [campaign's documentation](super) lists, in a fixed order.
     pub(super) fn all(subject: &Subject) -> Vec<Self> {
         let mut all = Vec::new();
         for (file, path) in subject.files.iter().enumerate() {
@@ -365,13 +365,12 @@ impl Case {
 
     /// The case as it is told of.
     pub(super) fn text(self, subject: &Subject) -> String {
-        let name = |file: &usize| subject.files.get(*file).map(|path| path.display());
         let mut text = format!("{}: {:?}", subject.name, self.first);
         if let Some(second) = self.second {
             text = format!("{text}, then {second:?}");
         }
-        let files: Vec<_> = (0..subject.files.len()).filter_map(|file| name(&file)).collect();
-        fmt::format(format_args!("{text}; the files are {}", list(&files)))
+        let files: Vec<_> = subject.files.iter().map(|path| path.display()).collect();
+        format!("{text}; the files are {}", list(&files))
     }
 }
 
