@@ -68,6 +68,17 @@ fn what_a_finding_prints_to_paste_is_what_is_compiled_and_run_here() {
     }
 }
 
+#[test]
+fn every_kind_of_failure_makes_a_name_of_a_test() {
+    for kind in FailureKind::ALL {
+        let text = finding("work=standard:7:20 durability=every-synced", kind, false).test_to_paste();
+        let (_, after) = text.split_once("fn ").expect("a function");
+        let (name, _) = after.split_once("() {").expect("its name");
+        let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        assert!(name.bytes().all(is_legal), "{name}");
+    }
+}
+
 /// A finding without a crash once printed a line that no engine could pass, since it came to no crash.
 #[test]
 fn a_test_of_what_goes_wrong_without_a_crash_fails_as_long_as_it_does_and_then_passes() {
