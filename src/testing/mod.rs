@@ -73,10 +73,10 @@
 //! use tidaldb::storage::{FileStore, FileStoreOptions};
 //! use tidaldb::testing::CrashSweep;
 //!
-//! // Yours in the place of `FileStore`.
-//! let sweep = CrashSweep::standard(7, 12).storage(|files| {
-//!     let engine = FileStore::open(files, Path::new("/mine"), &FileStoreOptions::default())?;
-//!     Ok(Arc::new(engine))
+//! // Yours in the place of `FileStore`. Without an id of its own it draws one, and no run is like the one before.
+//! let options = FileStoreOptions { store_id: Some(7), ..FileStoreOptions::default() };
+//! let sweep = CrashSweep::standard(7, 12).storage(move |files| {
+//!     Ok(Arc::new(FileStore::open(files, Path::new("/mine"), &options)?))
 //! });
 //! sweep.images_max(16).run().expect_clean();
 //! ```
