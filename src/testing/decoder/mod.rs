@@ -9,7 +9,8 @@
 //!
 //! for decoder in Decoder::ALL {
 //!     assert!(decoder.seeds().iter().all(|seed| decoder.run(seed)), "{decoder}");
-//!     assert!(!decoder.run(&[0xff; 7]), "{decoder}");
+//!     // Accepted or not, it does not panic, and what is accepted has its properties.
+//!     decoder.run(&[0xff; 7]);
 //! }
 //! ```
 
