@@ -122,7 +122,9 @@ pub(super) fn log(bytes: &[u8]) -> bool {
 pub(super) fn checkpoint(bytes: &[u8]) -> bool {
     let (pairs, image) = new_database();
     let (store, mut image) = (store_of(pairs), image.clone());
-    for (key, value) in mend::pairs(bytes) {
+    let pairs = mend::pairs(bytes);
+    let is_empty = pairs.is_empty();
+    for (key, value) in pairs {
         if key == keys::CHECKPOINT
             && let Ok(covered) = checkpoint_record::decode(&value)
         {
@@ -139,7 +141,7 @@ pub(super) fn checkpoint(bytes: &[u8]) -> bool {
         }
         store.put(&key, &keys::seal(&key, value)).ok();
     }
-    !bytes.is_empty() && opens_and_goes_on(&SimDisk::from_image(&image), &store)
+    opens_and_goes_on(&SimDisk::from_image(&image), &store) && !is_empty
 }
 
 pub(super) fn store(bytes: &[u8]) -> bool {

@@ -270,8 +270,9 @@ fn page(bytes: &[u8], tag: &[u8]) -> bool {
 fn co_engagement(bytes: &[u8]) -> bool {
     let state = LedgerState::new(&standard_schema()).expect("the standard schema is legal");
     let mut index = state.lock_co_engagement().expect("nobody panicked");
-    for (key, value) in mend::pairs(bytes) {
-        if index.restore(&key, &value).is_err() {
+    let pairs = mend::pairs(bytes);
+    for (key, value) in &pairs {
+        if index.restore(key, value).is_err() {
             return false;
         }
     }
@@ -295,7 +296,7 @@ fn co_engagement(bytes: &[u8]) -> bool {
         }
     }
     index.export();
-    !bytes.is_empty()
+    !pairs.is_empty()
 }
 
 fn plan(text: &str) -> bool {
