@@ -27,12 +27,12 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// The longest storage key the engine makes, in bytes.
 pub const STORAGE_KEY_BYTES_MAX: usize = 1024;
 /// The largest batch the embedded store takes, in bytes: keys, values and 10 bytes for each operation.
-pub const STORE_BATCH_BYTES_MAX: u64 = 1 << 31;
-/// The most bytes of changed states after which a checkpoint may be made; the number is an option.
-///
-/// Writers wait at twice as many, and after a crash in the middle of a checkpoint twice that is replayed: a checkpoint is
-/// one batch.
-pub const CHECKPOINT_STATE_BYTES_MAX: u64 = STORE_BATCH_BYTES_MAX / 4;
+pub const STORE_BATCH_BYTES_MAX: u64 = (1 << 32) - (1 << 16);
+/// The most bytes of changed states after which a checkpoint may be made; the number is an option. Writers wait at twice as
+/// many.
+pub const CHECKPOINT_STATE_BYTES_MAX: u64 = 1 << 29;
+/// A call that could bring the bytes of changed states beyond this waits for a checkpoint first: a checkpoint is one batch.
+pub const CHANGED_STATE_BYTES_MAX: u64 = STORE_BATCH_BYTES_MAX / 2;
 /// The longest ring of recent positive items of a user.
 pub const CO_ENGAGEMENT_RING_LEN_MAX: u32 = 256;
 /// The most edges of an item.

@@ -10,6 +10,7 @@ use super::collections::{Collections, Scope};
 use super::open::{self, Opened};
 use super::report::RecoveryReport;
 use crate::fs::FileLock;
+use crate::limits::CHANGED_STATE_BYTES_MAX;
 use crate::signals::checkpoint::{Checkpointer, Due, Growth};
 use crate::signals::ledger::{SignalLedger, validate};
 use crate::storage::{FileStore, FileStoreOptions, StorageEngine};
@@ -196,7 +197,7 @@ impl TidalDb {
         let now_ms = shared.options.clock.now_ms();
         let latest_ms = now_ms.saturating_add_unsigned(shared.options.skew_ms_max);
         validate::events(&shared.options.schema, events, latest_ms)?;
-        self.before_write(now_ms)?;
+        self.before_write(now_ms, shared.ledger.state.changed_bytes_max(events))?;
         let sequence = shared.ledger.record_signal(events)?;
         self.after_write();
         Ok(Receipt { sequence })
@@ -222,7 +223,7 @@ impl TidalDb {
     }
 
     fn forget(&self, forget: Forget) -> Result<Receipt, Error> {
-        self.before_write(self.shared.options.clock.now_ms())?;
+        self.before_write(self.shared.options.clock.now_ms(), 0)?;
         let sequence = self.shared.ledger.forget(forget)?;
         self.after_write();
         Ok(Receipt { sequence })
@@ -311,7 +312,8 @@ impl TidalDb {
     }
 
     /// Does what is due when the caller does the background work, and waits where the log has outgrown its bound.
-    fn before_write(&self, now_ms: i64) -> Result<(), Error> {
+    /// `adding_bytes` is what the call can add to what a checkpoint has to store.
+    fn before_write(&self, now_ms: i64, adding_bytes: u64) -> Result<(), Error> {
         let shared = &self.shared;
         shared.ledger.check_open()?;
         let due = shared.growth_due();
@@ -323,8 +325,11 @@ impl TidalDb {
         } else {
             due
         };
-        if shared.checkpointer.growth(&shared.ledger).reaches(limit) {
+        let growth = shared.checkpointer.growth(&shared.ledger);
+        if growth.reaches(limit) {
             shared.checkpoint(Due::Grown(limit))?;
+        } else if growth.state_bytes + adding_bytes > CHANGED_STATE_BYTES_MAX {
+            shared.checkpoint(Due::Grown(Growth::ANY))?;
         }
         self.sync_if_due(|| now_ms)
     }

@@ -210,7 +210,7 @@ impl TidalDb {
             checkpoint_sequence: self.shared.checkpointer.covered(),
             log_bytes: ledger.log.log_bytes(),
             log_bytes_since_checkpoint: self.shared.checkpointer.bytes_since(&ledger.log),
-            state_bytes_since_checkpoint: ledger.state.changed_bytes(),
+            state_bytes_since_checkpoint: self.shared.checkpointer.growth(ledger).state_bytes,
             late_drops: ledger.state.late_drops(),
             states_len: self.sound(ledger.state.signals.len())?,
             cohort_states_len: self.sound(ledger.state.cohorts.states().len())?,

@@ -41,7 +41,7 @@ pub struct Statistics {
     pub log_bytes: u64,
     /// By how many bytes the log has grown since the last checkpoint.
     pub log_bytes_since_checkpoint: u64,
-    /// What has changed since the last checkpoint, in bytes as it takes at the most when stored: see
+    /// What has changed and is not stored by a checkpoint yet, in bytes as it takes at the most when stored: see
     /// [`Options::checkpoint_state_bytes`](crate::Options::checkpoint_state_bytes).
     pub state_bytes_since_checkpoint: u64,
     /// Events that were older than a window ring and not counted in it, summed over the rings, since the handle was

@@ -180,6 +180,13 @@ impl CoEngagementIndex {
             + self.users.changed_len() * stored_ring_bytes_max(&self.config)
     }
 
+    /// What one event makes the next fence capture at the most, in bytes as stored.
+    pub(crate) fn changed_bytes_max(config: &CoEngagementConfig) -> u64 {
+        // The item's edges, those of every other one in the ring, and what makes room for them.
+        let nodes_len = 2 * (u64::from(config.ring_len_max) + 1);
+        nodes_len * stored_node_bytes_max(config) + 2 * stored_ring_bytes_max(config)
+    }
+
     /// Copies the records of one of the [`FENCE_SHARDS`] shards that changed up to the fence, as they were at the
     /// fence whatever was applied since, in a fixed order. A second call for the same shard gives nothing.
     pub(crate) fn take_fenced(&mut self, shard: usize) -> Vec<FencedRecord> {

@@ -147,12 +147,9 @@ fn add(score: &mut u64, half_life: HalfLife, time_ms: i64, weight: f64, at_ms: i
     } = half_life.moment(at_ms);
     let stored = f64::from_bits(*score);
     let added = weight * growth;
-    let sum = if (first_ms..=last_ms).contains(&time_ms) {
-        // The same period, as for most events: nothing is halved.
+    let sum = if (first_ms..=last_ms).contains(&time_ms) || (*score == 0 && time_ms <= at_ms) {
+        // The same period, as for most events, or the first event of a slot: nothing is halved.
         stored + added
-    } else if *score == 0 && time_ms <= at_ms {
-        // The first event of a slot: there is nothing to halve.
-        added
     } else {
         let ahead = period.saturating_sub(half_life.period(time_ms));
         scale_pow2(stored, ahead.saturating_neg().min(0)) + scale_pow2(added, ahead.min(0))

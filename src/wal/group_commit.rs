@@ -1,9 +1,9 @@
 //! Group commit: threads that wait for a sync at the same time share one.
 //!
-//! One thread leads at a time: it syncs on behalf of all. Those who come while it does wait for the sync after it, since
-//! their frames may have been written too late for this one. So at most two groups wait, each on a condition of its own,
-//! and the end of a sync wakes those whom it served and one more, to lead the next. A thread that is woken for nothing
-//! costs as much as one that is woken for good.
+//! One thread leads at a time: it lets others gather for a moment, then syncs on behalf of all. Those who come once the
+//! sync has begun wait for the one after it, since their frames may have been written too late for this one. So at most two
+//! groups wait, each on a condition of its own, and the end of a sync wakes those whom it served and one more, to lead the
+//! next. A thread that is woken for nothing costs as much as one that is woken for good.
 //!
 //! Invariant: while anyone waits there is a leader, or somebody was woken to become one.
 //!
@@ -27,14 +27,13 @@ struct Syncs {
     led: bool,
     /// How many syncs have begun.
     begun: u64,
-    /// How many threads wait for a sync with an even and with an odd number.
-    waiting: [u64; 2],
-    /// How many threads the last sync served, its leader included.
+    /// How many frames the last sync made durable.
     served: u64,
 }
 
 impl GroupCommit {
-    /// Returns once `is_done`, if need be by way of `sync`, which is told how many threads the sync before served.
+    /// Returns once `is_done`, if need be by way of `sync`, which tells how many frames it made durable. Before it
+    /// `gather` may give others time to come along; it is told what the sync before told.
     ///
     /// # Errors
     /// That of `may_sync`, which is asked before, or that of `sync`, whose other waiters find `may_sync` failing.
@@ -42,7 +41,8 @@ impl GroupCommit {
         &self,
         is_done: impl Fn() -> bool,
         may_sync: impl Fn() -> Result<(), Error>,
-        sync: impl FnOnce(u64) -> Result<(), Error>,
+        gather: impl FnOnce(u64),
+        sync: impl FnOnce() -> Result<u64, Error>,
     ) -> Result<(), Error> {
         if is_done() {
             return Ok(());
@@ -51,9 +51,7 @@ impl GroupCommit {
         // The sync on its way may have begun before what is waited for was written; any later one has not.
         let first = syncs.begun + 1;
         while syncs.led && !is_done() {
-            let turn = turn(first.max(syncs.begun));
-            syncs.waiting[turn] += 1;
-            syncs = self.turns[turn]
+            syncs = self.turns[turn(first.max(syncs.begun))]
                 .wait(syncs)
                 .unwrap_or_else(PoisonError::into_inner);
         }
@@ -67,11 +65,15 @@ impl GroupCommit {
             return ready;
         }
         syncs.led = true;
-        syncs.begun += 1;
         let served = syncs.served;
         drop(syncs);
         let _lead = Lead(self);
-        sync(served)
+        gather(served);
+        // Whoever came up to here has written its frames, so this sync serves it.
+        self.lock().begun += 1;
+        let served = sync()?;
+        self.lock().served = served;
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Syncs> {
@@ -92,7 +94,6 @@ impl Drop for Lead<'_> {
         let mut syncs = self.0.lock();
         let (this, next) = (turn(syncs.begun), turn(syncs.begun + 1));
         syncs.led = false;
-        syncs.served = 1 + std::mem::take(&mut syncs.waiting[this]);
         drop(syncs);
         self.0.turns[this].notify_all();
         self.0.turns[next].notify_one();
@@ -119,16 +120,17 @@ mod tests {
         let call = || {
             let sequence = written.fetch_add(1, Ordering::SeqCst) + 1;
             let is_done = || synced.load(Ordering::SeqCst) >= sequence;
-            let sync = |_| {
+            let sync = || {
                 assert!(!leading.swap(true, Ordering::SeqCst), "two threads sync");
                 let now = written.load(Ordering::SeqCst);
                 thread::yield_now();
-                synced.store(now, Ordering::SeqCst);
+                let before = synced.swap(now, Ordering::SeqCst);
                 syncs.fetch_add(1, Ordering::SeqCst);
                 assert!(leading.swap(false, Ordering::SeqCst));
-                Ok(())
+                Ok(now - before)
             };
-            commits.commit(is_done, || Ok(()), sync).expect("no sync fails");
+            let committed = commits.commit(is_done, || Ok(()), |_| thread::yield_now(), sync);
+            committed.expect("no sync fails");
             assert!(is_done(), "returned before {sequence} was synced");
         };
         thread::scope(|scope| {
@@ -141,6 +143,42 @@ mod tests {
     }
 
     #[test]
+    fn whoever_comes_while_a_sync_gathers_is_served_by_it() {
+        // They waited for the sync after it, though their frames were written before this one began.
+        let commits = GroupCommit::default();
+        let (written, synced, syncs) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
+        let (gathering, looks) = (Barrier::new(2), AtomicU64::new(0));
+        let sync = || {
+            syncs.fetch_add(1, Ordering::SeqCst);
+            synced.store(written.load(Ordering::SeqCst), Ordering::SeqCst);
+            Ok(1)
+        };
+        let is_done = |sequence| synced.load(Ordering::SeqCst) >= sequence;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let gather = |_| {
+                    gathering.wait();
+                    // The second look is the last thing before the other thread waits, and it holds the lock then.
+                    while looks.load(Ordering::SeqCst) < 2 {
+                        thread::yield_now();
+                    }
+                };
+                let led = commits.commit(|| is_done(1), || Ok(()), gather, sync);
+                led.expect("no sync fails");
+            });
+            gathering.wait();
+            written.store(2, Ordering::SeqCst);
+            let look = || {
+                looks.fetch_add(1, Ordering::SeqCst);
+                is_done(2)
+            };
+            let late = commits.commit(look, || Ok(()), |_| {}, sync);
+            late.expect("no sync fails");
+        });
+        assert_eq!(syncs.into_inner(), 1);
+    }
+
+    #[test]
     fn a_sync_that_fails_or_panics_wakes_everyone_who_waits_and_no_other_is_made() {
         for panics in [false, true] {
             let commits = GroupCommit::default();
@@ -150,7 +188,7 @@ mod tests {
                 all_there.wait();
                 let refuse = |refused: bool| if refused { Err(Error::Closed) } else { Ok(()) };
                 let may_sync = || refuse(failed.load(Ordering::SeqCst));
-                let sync = |_| {
+                let sync = || {
                     begun.fetch_add(1, Ordering::SeqCst);
                     // Give the others time to queue up behind.
                     (0..100).for_each(|_| thread::yield_now());
@@ -160,7 +198,7 @@ mod tests {
                     }
                     Err(Error::Closed)
                 };
-                commits.commit(|| false, may_sync, sync)
+                commits.commit(|| false, may_sync, |_| {}, sync)
             };
             let ended: Vec<_> = thread::scope(|scope| {
                 let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(call)).collect();

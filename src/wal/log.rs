@@ -23,7 +23,7 @@ use crate::poison::{Memory, Poison};
 pub(crate) use super::appender::LogOptions;
 
 /// How often a thread that is about to sync gives way to others.
-const COMPANY_TURNS_MAX: u32 = 16;
+const COMPANY_TURNS_MAX: u32 = 8;
 
 /// The log. Shared by all threads of a handle.
 #[derive(Debug)]
@@ -160,22 +160,23 @@ impl Log {
         self.commits.commit(
             || self.durable_sequence() >= sequence,
             || self.poison.check_write(),
-            |served| self.sync_for_all(served),
+            |served| self.wait_for_company(served),
+            || self.sync_for_all(),
         )
     }
 
-    /// Syncs what is written by now.
-    fn sync_for_all(&self, expected_len: u64) -> Result<(), Error> {
+    /// Syncs what is written by now, and tells how many frames that made durable.
+    fn sync_for_all(&self) -> Result<u64, Error> {
         let _unwinding = self.poison.on_unwind("sync", Memory::Whole);
-        self.wait_for_company(expected_len);
+        let durable = self.durable_sequence();
         let segment = self.lock_tail()?.appender.handle();
         segment.sync().map_err(|error| self.poison.fail(error))?;
         self.raise_durable(segment.last_sequence);
-        Ok(())
+        Ok(segment.last_sequence.saturating_sub(durable))
     }
 
-    /// Lets other threads run until as many frames wait as threads are expected, for a few turns at most: those whom
-    /// the last sync served are on their way to append again, and a sync costs the same for all of them as for one.
+    /// Lets other threads run until as many frames wait as the last sync served, for a few turns at most: those whom it
+    /// woke are on their way to append again, and a sync costs the same for all of them as for one.
     fn wait_for_company(&self, expected_len: u64) {
         for _ in 0..COMPANY_TURNS_MAX {
             // In this order: a rotation may make more durable than the last frame of a moment ago.

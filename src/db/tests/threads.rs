@@ -351,6 +351,71 @@ fn a_checkpoint_is_made_when_much_has_changed_however_little_the_log_has_grown()
 }
 
 #[test]
+fn a_call_that_may_change_very_much_finds_room_for_it() {
+    // What a call itself adds was not looked at: a checkpoint could outgrow the largest batch by one call.
+    let ring = crate::Ring {
+        bucket_ms: 1000,
+        buckets: 4096,
+    };
+    let wide = Signal::new("wide").half_life_ms(1000).rings(vec![ring; 8]);
+    let disk = SimDisk::new();
+    let options = Options {
+        schema: Schema::new().signal(wide),
+        ..options(&disk, Durability::OperatingSystem)
+    };
+    let db = TidalDb::open(PATH, options.checkpoint_log_bytes(u64::MAX)).unwrap();
+    // Of a full page the state of such a signal takes over 7 MB at the most.
+    let call = |first: u64| {
+        let event = |i| SignalEvent::new(SignalId(0), EntityId(first + i), NOW_MS);
+        let events: Vec<_> = (0..600).map(event).collect();
+        db.record_batch(&events).unwrap();
+        db.statistics().unwrap().checkpoint_sequence
+    };
+    assert_eq!(call(0), 0, "nothing had changed before the first");
+    assert_eq!(call(1000), 1);
+}
+
+#[test]
+fn what_a_checkpoint_on_its_way_has_to_store_counts_until_it_is_stored() {
+    // It was counted nowhere, so each crash in the middle of a checkpoint let more gather.
+    let disk = SimDisk::new();
+    let db = Arc::new(open(&disk, Durability::EverySynced).unwrap());
+    for i in 0..20 {
+        record(&db, i).unwrap();
+    }
+    let gathered = |db: &TidalDb| db.statistics().unwrap().state_bytes_since_checkpoint;
+    let before = gathered(&db);
+    let (handle, seen) = (Arc::clone(&db), Arc::new(Mutex::new(None)));
+    let slot = Arc::clone(&seen);
+    let action = CrashAction::call(move |_, _| *slot.lock().unwrap() = Some(gathered(&handle)));
+    let injector = CrashInjector::with_action(CrashPoint::CheckpointPreFlush, 0, action);
+    run_with_crash(&injector, || db.checkpoint()).unwrap().unwrap();
+    assert!(before > 0);
+    assert_eq!(*seen.lock().unwrap(), Some(before));
+    assert_eq!(gathered(&db), 0);
+}
+
+#[test]
+fn forgetting_counts_what_it_changed() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..40 {
+        record(&db, i).unwrap();
+    }
+    let related = db.export().unwrap().related.len() as u64;
+    db.checkpoint().unwrap();
+    db.forget_user(UserId(77)).unwrap();
+    assert_eq!(db.statistics().unwrap().state_bytes_since_checkpoint, 0);
+    let entity = db.export().unwrap().related[0].item;
+    db.forget_entity(entity).unwrap();
+    let counted = db.statistics().unwrap().state_bytes_since_checkpoint;
+    assert!(
+        counted > 64 * related,
+        "{counted} bytes, {related} items with edges"
+    );
+}
+
+#[test]
 fn a_crash_on_the_checkpoint_thread_poisons_writes_and_reads_go_on() {
     let disk = SimDisk::new();
     let injector = CrashInjector::new(CrashPoint::CheckpointPostFlush, 0);

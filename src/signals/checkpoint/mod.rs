@@ -3,11 +3,11 @@
 //! Steps, and what a crash after each leaves:
 //!
 //! 1. Under the gate: fix N, declare what changed up to now to be this checkpoint's. Nothing on disk.
-//! 2. Copy it, shard by shard, and encode it; writers go on. A writer that is first to touch a shard copies that
-//!    shard's changes aside before it makes its own. Nothing on disk.
+//! 2. Copy it, shard by shard, and encode it; writers go on. A writer that is first to change a page copies the page
+//!    aside before it does. Nothing on disk.
 //! 3. `write_batch`: the old checkpoint or the new one with its N, never a mixture; the whole log.
 //! 4. `flush`: the new checkpoint; the whole log, of which replay skips the frames up to N.
-//! 5. The log's marker: the same, confirmed.
+//! 5. The log's marker: the same, confirmed. Who closes begins a new segment for it, which may be left behind empty.
 //! 6. Trimming: whole segments that N covers go, oldest first.
 //!
 //! A failure at any step poisons the handle: what was declared is not declared again.
@@ -41,6 +41,8 @@ pub(crate) struct Checkpointer {
     settled: AtomicU64,
     /// The log's bytes after the last checkpoint.
     settled_bytes: AtomicU64,
+    /// What the checkpoint on its way has to store and is not known to have stored, as [`Growth::state_bytes`].
+    fenced_bytes: AtomicU64,
 }
 
 /// The memory that pages are copied to, used again by every checkpoint.
@@ -65,7 +67,8 @@ pub(crate) enum Due {
 pub(crate) struct Growth {
     /// Bytes of the log.
     pub(crate) log_bytes: u64,
-    /// Bytes of changed states, as they take at the most when stored.
+    /// Bytes of changed states, as they take at the most when stored. A crash in the middle of a checkpoint leaves what it
+    /// had to store to be replayed, so that counts until it is stored.
     pub(crate) state_bytes: u64,
 }
 
@@ -105,6 +108,7 @@ impl Checkpointer {
             covered: AtomicU64::new(covered),
             settled: AtomicU64::new(settled),
             settled_bytes: AtomicU64::new(if replayed == 0 { log.log_bytes() } else { 0 }),
+            fenced_bytes: AtomicU64::new(0),
         }
     }
 
@@ -123,7 +127,7 @@ impl Checkpointer {
     pub(crate) fn growth(&self, ledger: &SignalLedger) -> Growth {
         Growth {
             log_bytes: self.bytes_since(&ledger.log),
-            state_bytes: ledger.state.changed_bytes(),
+            state_bytes: ledger.state.changed_bytes() + self.fenced_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -159,7 +163,7 @@ impl Checkpointer {
             return Ok(self.covered());
         }
         let _unwinding = poison.on_unwind("checkpoint", Memory::Whole);
-        let fence = begin(ledger)?;
+        let fence = self.begin(ledger)?;
         let batch = collect(ledger, fence, &mut copies)?;
 
         poison.check_write()?;
@@ -170,6 +174,7 @@ impl Checkpointer {
         poison.check_write()?;
         storage.flush().map_err(|error| poison.fail(error))?;
         self.covered.store(fence.covered, Ordering::Release);
+        self.fenced_bytes.store(0, Ordering::Relaxed);
 
         #[cfg(any(test, feature = "test-utils"))]
         crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPostFlush);
@@ -186,20 +191,19 @@ impl Checkpointer {
             .store(ledger.log.log_bytes(), Ordering::Relaxed);
         Ok(fence.covered)
     }
-}
 
-/// Fixes N and declares what changed up to N, while no event is between its append and the end of its applying.
-fn begin(ledger: &SignalLedger) -> Result<Fence, Error> {
-    ledger.exclusively(|| {
-        ledger
-            .state
-            .begin_fence()
-            .map_err(|_| ledger.poison.panicked("apply"))?;
-        Ok(Fence {
-            covered: ledger.log.last_sequence(),
-            synced: ledger.log.durable_sequence(),
+    /// Fixes N and declares what changed up to N, while no event is between its append and the end of its applying.
+    fn begin(&self, ledger: &SignalLedger) -> Result<Fence, Error> {
+        ledger.exclusively(|| {
+            let state = &ledger.state;
+            self.fenced_bytes.store(state.changed_bytes(), Ordering::Relaxed);
+            state.begin_fence().map_err(|_| ledger.poison.panicked("apply"))?;
+            Ok(Fence {
+                covered: ledger.log.last_sequence(),
+                synced: ledger.log.durable_sequence(),
+            })
         })
-    })
+    }
 }
 
 /// Copies what was declared, shard by shard, and encodes it into one batch with N.

@@ -37,6 +37,8 @@ pub(crate) struct LedgerState {
     late_drops: AtomicU64,
     /// Of the co-engagement index, as of the last event that was applied.
     co_engagement_changed_bytes: AtomicU64,
+    /// What a change of a state, and what a positive event, adds to what a checkpoint has to store, at the most.
+    changed_bytes_max: (u64, u64),
 }
 
 impl LedgerState {
@@ -54,8 +56,11 @@ impl LedgerState {
                     .collect(),
             })
             .collect();
+        let signals = StateTable::new(&shapes);
+        let co_engagement_bytes_max = CoEngagementIndex::changed_bytes_max(schema.co_engagement_config());
         Ok(Self {
-            signals: StateTable::new(&shapes),
+            changed_bytes_max: (signals.changed_bytes_max(), co_engagement_bytes_max),
+            signals,
             cohorts: CohortSignalLedger::new(&shapes),
             co_engagement: Mutex::new(CoEngagementIndex::new(*schema.co_engagement_config())?),
             positives: Mutex::new(VecDeque::new()),
@@ -158,10 +163,18 @@ impl LedgerState {
             Forget::Entity(entity) => {
                 self.signals.forget_entity(entity)?;
                 self.cohorts.states().forget_entity(entity)?;
-                self.lock_co_engagement()?.forget_item(entity);
+                self.change_co_engagement(|index| index.forget_item(entity))?;
             }
-            Forget::User(user) => self.lock_co_engagement()?.forget_user(user),
+            Forget::User(user) => self.change_co_engagement(|index| index.forget_user(user))?,
         }
+        Ok(())
+    }
+
+    fn change_co_engagement(&self, change: impl FnOnce(&mut CoEngagementIndex)) -> Result<(), Error> {
+        let mut index = self.lock_co_engagement()?;
+        change(&mut index);
+        self.co_engagement_changed_bytes
+            .store(index.changed_bytes(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -178,6 +191,13 @@ impl LedgerState {
         self.signals.changed_bytes()
             + self.cohorts.states().changed_bytes()
             + self.co_engagement_changed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How much the events of a call can add to that, in bytes.
+    pub(crate) fn changed_bytes_max(&self, events: &[SignalEvent<'_>]) -> u64 {
+        let (state, positive) = self.changed_bytes_max;
+        let states_len: usize = events.iter().map(|event| 1 + event.cohorts.len()).sum();
+        states_len as u64 * state + events.len() as u64 * positive
     }
 
     /// Declares all that has changed to be the next checkpoint's, see [`StateTable::begin_fence`]. The caller holds the

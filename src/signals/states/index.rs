@@ -77,10 +77,13 @@ impl<K: StateKey> Index<K> {
 
     /// Takes its slot from `key`, if it has one.
     pub(super) fn remove(&mut self, key: K) {
-        if self.get(key).is_none() {
+        if self.len == 0 {
             return;
         }
         let mut gap = self.find(key);
+        if self.places[gap].slot == VACANT {
+            return;
+        }
         let mut next = gap;
         loop {
             next = self.after(next);

@@ -1,8 +1,9 @@
 //! State tables: from a key to its slot in the hot and the warm tier of a signal, in shards with a lock each.
 //!
 //! The global states of an entity and those of a cohort are two tables of one kind, which differ in their key. The
-//! shard follows from the entity alone. Whoever writes to a slot or reads one holds its shard's lock, for that slot
-//! only; nothing is allocated for an event whose key is known.
+//! shard follows from the entity alone. Whoever reads a slot holds its shard's lock for that slot only; a call that writes
+//! holds it for its slots in that shard, 256 at the most. Nothing is allocated for an event whose key is known, but for
+//! the copy of a page that a checkpoint is to take.
 //!
 //! A checkpoint captures a table by a fence. [`StateTable::begin_fence`] is called while no writer is active and only
 //! leaves a flag in every shard. From then on a page that changed since the previous fence is copied before it changes
@@ -150,7 +151,7 @@ impl<K: StateKey> StateTable<K> {
     /// As [`with_slot`](Self::with_slot) for each of `changes`, shard by shard: those of one shard in their order.
     ///
     /// # Errors
-    /// As there; the changes of some shards were made.
+    /// As there; some of the changes were made, and some keys may have got a slot and no event.
     pub(crate) fn with_slots(
         &self,
         changes: &[Change<K>],
@@ -159,9 +160,10 @@ impl<K: StateKey> StateTable<K> {
         if let [one] = changes {
             return self.with_slot(one.key, one.signal, |slot| change(slot, one));
         }
+        let mut slots = [0; GROUPED_MAX];
         for changes in changes.chunks(GROUPED_MAX) {
             for (shard, group) in ByShard::of(changes).groups() {
-                self.with_group(shard, changes, group, &mut change)?;
+                self.with_group(shard, changes, group, &mut slots, &mut change)?;
             }
         }
         Ok(())
@@ -173,9 +175,9 @@ impl<K: StateKey> StateTable<K> {
         shard: usize,
         changes: &[Change<K>],
         group: &[u8],
+        slots: &mut [u32; GROUPED_MAX],
         change: &mut impl FnMut(Slot<'_>, &Change<K>),
     ) -> Result<(), Error> {
-        let mut slots = [0_u32; GROUPED_MAX];
         let mut shard = self.lock(shard)?;
         for (slot, &i) in slots.iter_mut().zip(group) {
             let Change { key, signal, .. } = changes[usize::from(i)];
@@ -185,7 +187,7 @@ impl<K: StateKey> StateTable<K> {
         let numbered = || {
             group
                 .iter()
-                .zip(&slots)
+                .zip(slots.iter())
                 .map(|(&i, &slot)| (&changes[usize::from(i)], slot as usize))
         };
         let touched = numbered().fold(0, |touched, (one, slot)| touched ^ shard.touch(one.signal, slot));
@@ -291,6 +293,12 @@ impl<K: StateKey> StateTable<K> {
     /// An upper bound of what the next fence captures, in bytes as stored.
     pub(crate) fn changed_bytes(&self) -> u64 {
         self.changed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What one change makes a fence capture at the most: a whole page.
+    pub(crate) fn changed_bytes_max(&self) -> u64 {
+        let slot_bytes = self.shapes.iter().map(|shape| shape.stored_slot_bytes_max).max();
+        page::STORED_PAGE_BYTES_MAX + PAGE_SLOTS as u64 * slot_bytes.unwrap_or(0)
     }
 
     /// The memory that is allocated.

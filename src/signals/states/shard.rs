@@ -94,7 +94,7 @@ impl<K: StateKey> Shard<K> {
         Ok((states, slot))
     }
 
-    /// Reads a word of every cache line of a slot that exists, so that all are on their way when the slot is changed.
+    /// Reads of a slot that exists the words that its changes need first, so that all are on their way when the slot is changed.
     #[inline]
     pub(super) fn touch(&self, signal: SignalId, slot: usize) -> u64 {
         let states = self.signal(signal);
