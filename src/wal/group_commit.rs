@@ -149,6 +149,7 @@ mod tests {
         let (written, synced, syncs) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
         let (gathering, looks) = (Barrier::new(2), AtomicU64::new(0));
         let sync = || {
+            assert_eq!(commits.lock().begun, 1);
             syncs.fetch_add(1, Ordering::SeqCst);
             synced.store(written.load(Ordering::SeqCst), Ordering::SeqCst);
             Ok(1)
@@ -162,6 +163,8 @@ mod tests {
                     while looks.load(Ordering::SeqCst) < 2 {
                         thread::yield_now();
                     }
+                    // So the other thread waits for this very sync.
+                    assert_eq!(commits.lock().begun, 0);
                 };
                 let led = commits.commit(|| is_done(1), || Ok(()), gather, sync);
                 led.expect("no sync fails");
