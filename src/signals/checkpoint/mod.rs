@@ -242,9 +242,12 @@ fn collect_pages<K: StateKey>(
     batch: &mut WriteBatch,
 ) -> Result<(), Error> {
     for shard in 0..SHARDS {
-        table.take_fenced(shard, copies)?;
-        for (key, value) in copies.records(shard) {
-            put(batch, key, value);
+        let mut more = true;
+        while more {
+            more = table.take_fenced(shard, copies)?;
+            for (key, value) in copies.records(shard) {
+                put(batch, key, value);
+            }
         }
     }
     Ok(())

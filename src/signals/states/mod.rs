@@ -333,21 +333,22 @@ impl<K: StateKey> StateTable<K> {
         Ok(())
     }
 
-    /// Replaces the content of `copies` by the pages of `shard` that changed before the fence, as of the fence. None
-    /// without a fence.
+    /// Replaces the content of `copies` by some pages of `shard` that changed before the fence, as of the fence, and tells
+    /// whether there are more. None without a fence.
+    ///
+    /// A writer never waits for a whole shard to be copied, if the caller has something else to do between the calls: a
+    /// lock that is taken again at once is hardly ever got by anyone else.
     ///
     /// # Errors
     /// `Error::Panicked`: the pages are incomplete.
-    pub(crate) fn take_fenced(&self, shard: usize, copies: &mut PageCopies<K>) -> Result<(), Error> {
+    pub(crate) fn take_fenced(&self, shard: usize, copies: &mut PageCopies<K>) -> Result<bool, Error> {
         copies.clear();
-        // The lock is let go of in between, so that a writer never waits for a whole shard to be copied.
-        let by_writers = loop {
-            if let Some(by_writers) = self.lock(shard)?.take_fenced(copies, TAKE_PAGES_MAX) {
-                break by_writers;
-            }
+        let by_writers = self.lock(shard)?.take_fenced(copies, TAKE_PAGES_MAX);
+        let Some(by_writers) = by_writers else {
+            return Ok(true);
         };
         copies.append(&by_writers);
-        Ok(())
+        Ok(false)
     }
 
     /// An empty buffer for [`take_fenced`](Self::take_fenced), to be used again and again.
