@@ -79,7 +79,7 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         dir: log_dir,
         database_id,
         segment_bytes_max: options.segment_bytes_max,
-        preallocate_bytes: options.preallocate_step_bytes(),
+        preallocate_bytes: options.preallocate_bytes,
     };
 
     let mut state = LedgerState::new(&options.schema)?;

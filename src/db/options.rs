@@ -56,7 +56,7 @@ pub struct Options {
     pub(crate) durability: Durability,
     pub(crate) background: Background,
     pub(crate) segment_bytes_max: u64,
-    pub(crate) preallocate_bytes: Option<u64>,
+    pub(crate) preallocate_bytes: u64,
     pub(crate) store_segment_bytes_max: u64,
     pub(crate) checkpoint_log_bytes: u64,
     pub(crate) checkpoint_state_bytes: u64,
@@ -74,7 +74,7 @@ impl Options {
             durability: Durability::default(),
             background: Background::default(),
             segment_bytes_max: 64 << 20,
-            preallocate_bytes: None,
+            preallocate_bytes: 1 << 20,
             store_segment_bytes_max: 16 << 20,
             checkpoint_log_bytes: 64 << 20,
             checkpoint_state_bytes: CHECKPOINT_STATE_BYTES_MAX,
@@ -107,12 +107,12 @@ impl Options {
         }
     }
 
-    /// How many zero bytes are written ahead of the log at a time, so that a sync has no metadata to write; 0 turns it
-    /// off. Default 1 MiB, and 0 under [`Durability::OperatingSystem`].
+    /// How many zero bytes are written ahead of the log at a time, so that neither a sync nor an append has metadata to
+    /// write; 0 turns it off. Default 1 MiB.
     #[must_use]
     pub fn preallocate_bytes(self, bytes: u64) -> Self {
         Self {
-            preallocate_bytes: Some(bytes),
+            preallocate_bytes: bytes,
             ..self
         }
     }
@@ -201,13 +201,11 @@ impl Options {
                 });
             }
         }
-        if let Some(bytes) = self.preallocate_bytes
-            && bytes > SEGMENT_BYTES_MAX
-        {
+        if self.preallocate_bytes > SEGMENT_BYTES_MAX {
             return Err(Error::LimitExceeded {
                 what: "preallocate_bytes",
                 limit: SEGMENT_BYTES_MAX,
-                found: bytes,
+                found: self.preallocate_bytes,
             });
         }
         if self.checkpoint_log_bytes == 0 {
@@ -227,15 +225,5 @@ impl Options {
             return Err(Error::invalid("interval_ms", 0, "it is at least 1"));
         }
         Ok(())
-    }
-
-    /// The preallocation step that is in force.
-    pub(crate) fn preallocate_step_bytes(&self) -> u64 {
-        let default = if self.durability == Durability::OperatingSystem {
-            0
-        } else {
-            1 << 20
-        };
-        self.preallocate_bytes.unwrap_or(default)
     }
 }
