@@ -109,6 +109,7 @@ impl CrashSweep {
         agree(&setup, plan, test).map_err(|failure| {
             Box::new(Finding {
                 of_own_sweep: !setup.is_standard(),
+                of_comparison: true,
                 ..Finding::new(plan.clone(), failure)
             })
         })

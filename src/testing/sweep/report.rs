@@ -134,6 +134,8 @@ pub struct Finding {
     pub image_dir: Option<PathBuf>,
     /// Whether the sweep has work, options, storage or files of its own, which no line says.
     pub of_own_sweep: bool,
+    /// Whether ways to die were compared: only [`Plan::agree`] finds it again.
+    pub of_comparison: bool,
 }
 
 impl Finding {
@@ -144,6 +146,7 @@ impl Finding {
             shrunk: None,
             image_dir: None,
             of_own_sweep: false,
+            of_comparison: false,
         }
     }
 
@@ -161,6 +164,17 @@ impl Finding {
     /// needs a function `sweep` that makes that sweep.
     pub fn test_to_paste(&self) -> String {
         let line = self.replay_line();
+        if self.of_comparison {
+            let (agree, plan) = if self.of_own_sweep {
+                ("sweep().agree", "&plan, ")
+            } else {
+                ("plan.agree", "")
+            };
+            return format!(
+                "#[test]\nfn ways_to_die_agree() {{\n    let plan: tidaldb::testing::Plan = {line:?}.parse().unwrap();\n    \
+                 drop({agree}({plan}concat!(module_path!(), \"::ways_to_die_agree\")).unwrap());\n}}"
+            );
+        }
         let name = self.failure.kind.name().replace(' ', "_");
         let replay = if self.of_own_sweep {
             "sweep().replay"

@@ -94,4 +94,17 @@ fn ways_to_die_that_leave_other_files_are_a_finding() {
         "{message}"
     );
     assert!(message.contains("/db/log/"), "{message}");
+
+    // Pasted, it compares again, as no replay of the line would.
+    let pasted = finding.test_to_paste();
+    let line = plan.replay_line();
+    let expected = format!(
+        r#"#[test]
+fn ways_to_die_agree() {{
+    let plan: tidaldb::testing::Plan = {line:?}.parse().unwrap();
+    drop(sweep().agree(&plan, concat!(module_path!(), "::ways_to_die_agree")).unwrap());
+}}"#
+    );
+    assert_eq!(pasted, expected);
+    assert_eq!(line.parse(), Ok(plan));
 }
