@@ -106,7 +106,7 @@
 //! in any order, what is said of arguments that are refused. The tests of the parts concerned break those.
 
 mod calls;
-mod files;
+pub(in crate::testing) mod files;
 mod storage;
 
 #[cfg(test)]

@@ -149,6 +149,22 @@ pub(super) fn with_nothing_wrong(sweep: CrashSweep) -> CrashSweep {
     sweep.files(|files| Arc::new(PlantedFiles::new(files, Arc::new(Nothing))))
 }
 
+/// A destructor that writes to the segment it has open, only while a panic unwinds.
+#[cfg(test)]
+pub(in crate::testing) fn with_a_parting_write(sweep: CrashSweep) -> CrashSweep {
+    #[derive(Debug)]
+    struct Parting;
+    impl FileBug for Parting {
+        fn closing(&self, file: &Target) {
+            if file.role() == Role::Segment && std::thread::panicking() {
+                // A file that is open for reading refuses it.
+                file.inner.write_at(b"the end", 900).ok();
+            }
+        }
+    }
+    sweep.files(|files| Arc::new(PlantedFiles::new(files, Arc::new(Parting))))
+}
+
 fn make(bug: PlantedBug, acts: &Acts, backup: &rollback::Backup) -> Arc<dyn FileBug> {
     let acts = acts.clone();
     let made = syncs::make(bug, &acts)
