@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::Receipt;
+
 /// Everything that can go wrong, one variant for each thing a caller may want to tell apart.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -136,10 +138,11 @@ pub enum Error {
         /// The engine's error.
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The call had been given a sequence number when it failed: its events may be there after reopening.
-    AfterAppend {
-        /// The sequence number.
-        sequence: u64,
+    /// The call failed when its effects may have been there already: after reopening they are there, whole or not at all,
+    /// and never twice. See [`Error::outcome_is_unknown`].
+    OutcomeUnknown {
+        /// The receipt, if the call is one that gives one and had come so far.
+        receipt: Option<Receipt>,
         /// The failure.
         source: Box<Error>,
     },
@@ -161,13 +164,81 @@ impl Error {
         }
     }
 
-    /// The sequence number this call had been given when it failed, if it had one.
+    /// Returns true if the call may have been applied: it is of the kind [`Error::OutcomeUnknown`].
     ///
-    /// With one, the events of the call may be there after reopening, whole or not at all, and never twice.
-    pub fn sequence(&self) -> Option<u64> {
+    /// Every other error of a call that changes something says that it was refused: nothing was changed, now and after
+    /// reopening, and the call can be made again. That holds for events and for collections alike. `sync`, `checkpoint`
+    /// and `close` change nothing that is read, so their errors are never of this kind.
+    ///
+    /// # Examples
+    /// A retry that counts no event twice:
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tidaldb::{EntityId, Error, Options, Schema, Signal, SignalEvent, TidalDb};
+    ///
+    /// /// Records the event once, over a failure of the disk, and gives the handle to go on with.
+    /// fn record(mut db: TidalDb, event: &SignalEvent<'_>, reopen: impl Fn() -> Result<TidalDb, Error>) -> Result<TidalDb, Error> {
+    ///     loop {
+    ///         let Err(error) = db.record(event) else { return Ok(db) };
+    ///         if !matches!(error, Error::Poisoned { .. } | Error::OutcomeUnknown { .. }) {
+    ///             return Err(error); // The event itself is at fault.
+    ///         }
+    ///         // The handle is of no use any more.
+    ///         drop(db);
+    ///         db = reopen()?;
+    ///         if let Some(receipt) = error.receipt()
+    ///             && db.recovery_report().survived(receipt) == Some(true)
+    ///         {
+    ///             return Ok(db);
+    ///         }
+    ///         // Refused, or lost: it is not there, so it is recorded again.
+    ///     }
+    /// }
+    /// # let dir = std::env::temp_dir().join(format!("tidaldb-retry-{}", std::process::id()));
+    /// # let reopen = || TidalDb::open(&dir, Options::new(Schema::new().signal(Signal::new("view").half_life_ms(1000))));
+    /// # let db = reopen()?;
+    /// # let view = db.signal("view")?;
+    /// # let db = record(db, &SignalEvent::new(view, EntityId(1), 0), reopen)?;
+    /// # assert_eq!(db.score(EntityId(1), view, 0, 0)?, 1.0);
+    /// # drop(db);
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    /// A change of a collection is made again in the same way, without a look at the receipt: a member that is there already
+    /// gives `Ok(false)`, and a collection that exists gives [`Error::CollectionExists`].
+    pub fn outcome_is_unknown(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown { .. })
+    }
+
+    /// The receipt of a call whose outcome is unknown, if it had one.
+    pub fn receipt(&self) -> Option<Receipt> {
         match self {
-            Self::AfterAppend { sequence, .. } => Some(*sequence),
+            Self::OutcomeUnknown { receipt, .. } => *receipt,
             _ => None,
+        }
+    }
+
+    /// The sequence number of the [`receipt`](Self::receipt).
+    pub fn sequence(&self) -> Option<u64> {
+        self.receipt().map(|receipt| receipt.sequence)
+    }
+
+    /// This failure, of a call that may have been applied.
+    pub(crate) fn with_unknown_outcome(self, receipt: Option<Receipt>) -> Self {
+        Self::OutcomeUnknown {
+            receipt,
+            source: Box::new(self),
+        }
+    }
+
+    /// The first cause of a poisoned part that only the failing call held.
+    pub(crate) fn into_first_cause(self) -> Self {
+        match self {
+            Self::Poisoned { cause } => {
+                Arc::try_unwrap(cause).unwrap_or_else(|cause| Self::Poisoned { cause })
+            }
+            other => other,
         }
     }
 
@@ -280,15 +351,20 @@ impl fmt::Display for Error {
             Self::UnknownCollection { name } => write!(f, "no collection {name:?}"),
             Self::CollectionExists { name } => write!(f, "collection {name:?} exists already"),
             Self::Locked { path } => write!(f, "{} is locked by another handle", path.display()),
-            Self::Poisoned { .. } => f.write_str("an earlier failure ended writing through this handle"),
+            Self::Poisoned { .. } => f.write_str("a failure ended writing through this handle"),
             Self::Panicked { operation } => write!(f, "a thread panicked in {operation}"),
             Self::Closed => f.write_str("the database is closed"),
             Self::Storage { operation, .. } => write!(f, "the storage engine failed in {operation}"),
-            Self::AfterAppend { sequence, .. } => {
-                write!(
-                    f,
-                    "the call failed after it was given sequence {sequence}; it may be there after reopening"
-                )
+            Self::OutcomeUnknown {
+                receipt: Some(receipt),
+                ..
+            } => write!(
+                f,
+                "the call with sequence {} failed when it may have been applied",
+                receipt.sequence
+            ),
+            Self::OutcomeUnknown { receipt: None, .. } => {
+                f.write_str("the call failed when it may have been applied")
             }
             Self::InBatch { index, .. } => write!(f, "event {index} of the batch is refused"),
         }
@@ -301,7 +377,7 @@ impl StdError for Error {
             Self::Io { source, .. } => Some(source),
             Self::Storage { source, .. } => Some(source.as_ref()),
             Self::Poisoned { cause } => Some(cause.as_ref()),
-            Self::AfterAppend { source, .. } | Self::InBatch { source, .. } => Some(source.as_ref()),
+            Self::OutcomeUnknown { source, .. } | Self::InBatch { source, .. } => Some(source.as_ref()),
             _ => None,
         }
     }

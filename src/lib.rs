@@ -59,6 +59,7 @@ mod ids;
 pub mod limits;
 mod lock;
 mod poison;
+mod receipt;
 mod schema;
 mod signals;
 pub mod storage;
@@ -69,11 +70,13 @@ mod wal;
 
 pub use clock::{Clock, SystemClock};
 pub use db::{
-    Background, CohortStateExport, CollectionExport, Durability, Export, Options, Receipt, RecoveryReport,
-    RelatedExport, RingExport, SignalStateExport, Statistics, TidalDb, TornTail, UserRingExport,
+    Background, CohortStateExport, CollectionExport, Durability, EarlierOpening, Export, Options,
+    RecoveryReport, RelatedExport, RingExport, SignalStateExport, Statistics, TidalDb, TornTail,
+    UserRingExport,
 };
 pub use entities::CoEngagementConfig;
 pub use error::Error;
 pub use event::SignalEvent;
 pub use ids::{CohortId, EntityId, SignalId, UserId};
+pub use receipt::Receipt;
 pub use schema::{Ring, Schema, Signal};

@@ -1,37 +1,170 @@
-//! Taking locks that are held for a few microseconds.
+//! Taking locks. The standard library's lock poisoning is not used: it misses a panic on a thread that unwinds already,
+//! for example in a destructor. A failure is recorded by [`Poison::attempt`](crate::poison::Poison::attempt), and a value
+//! that readers may see is a [`Whole`].
+//!
+//! In memory only: a crash leaves nothing of it.
 
 use std::hint;
-use std::sync::{LockResult, Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+
+use crate::Error;
 
 /// How often a lock is tried before the thread sleeps, and how long it pauses between: some ten microseconds in all.
 const TRIES: u32 = 500;
 const PAUSES: u32 = 4;
 
-/// Takes `mutex`, trying for a while before it sleeps: a thread that sleeps is woken long after the lock was free, and the
-/// one that wakes it pays for that too.
-///
-/// # Errors
-/// As [`Mutex::lock`].
+/// Takes `mutex`.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes `lock` for reading.
+pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes `lock` for writing.
+pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes `mutex`, which is held for a few microseconds at a time. Tries for a while before the thread sleeps: a sleeping
+/// thread is woken long after the lock was free, and the thread that wakes it pays for that too.
 #[inline]
-pub(crate) fn lock_brief<T>(mutex: &Mutex<T>) -> LockResult<MutexGuard<'_, T>> {
+pub(crate) fn lock_brief<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.try_lock() {
-        Ok(guard) => Ok(guard),
-        Err(TryLockError::Poisoned(poisoned)) => Err(poisoned),
+        Ok(guard) => guard,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => wait_for(mutex),
     }
 }
 
 #[cold]
-fn wait_for<T>(mutex: &Mutex<T>) -> LockResult<MutexGuard<'_, T>> {
+fn wait_for<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     for _ in 0..TRIES {
         for _ in 0..PAUSES {
             hint::spin_loop();
         }
         match mutex.try_lock() {
-            Ok(guard) => return Ok(guard),
-            Err(TryLockError::Poisoned(poisoned)) => return Err(poisoned),
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {}
         }
     }
-    mutex.lock()
+    lock(mutex)
+}
+
+/// A value behind a lock that is never seen half changed: a change is marked before it begins, and only its success
+/// removes the mark.
+///
+/// Invariant: `is_changing` is set while the lock is free only if a change panicked or failed.
+#[derive(Debug)]
+pub(crate) struct Whole<T> {
+    value: T,
+    is_changing: bool,
+    /// The name of a change, for the error.
+    operation: &'static str,
+}
+
+impl<T> Whole<T> {
+    /// A whole value whose changes are called `operation` in the error of one that was not completed.
+    pub(crate) fn new(operation: &'static str, value: T) -> Self {
+        Self {
+            value,
+            is_changing: false,
+            operation,
+        }
+    }
+
+    /// The value, for reading.
+    ///
+    /// # Errors
+    /// `Panicked` if a change of it was not completed.
+    #[inline]
+    pub(crate) fn get(&self) -> Result<&T, Error> {
+        self.check()?;
+        Ok(&self.value)
+    }
+
+    /// Changes the value. Unless `change` succeeds, the value cannot be reached any more.
+    ///
+    /// # Errors
+    /// That of `change`; `Panicked` if an earlier change was not completed.
+    #[inline]
+    pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut T) -> Result<R, Error>) -> Result<R, Error> {
+        self.check()?;
+        self.is_changing = true;
+        let changed = change(&mut self.value)?;
+        self.is_changing = false;
+        Ok(changed)
+    }
+
+    /// The value, before other threads know it.
+    pub(crate) fn value_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+
+    #[inline]
+    fn check(&self) -> Result<(), Error> {
+        if self.is_changing {
+            let operation = self.operation;
+            return Err(Error::Panicked { operation });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use super::*;
+
+    /// Runs its closure when it is dropped.
+    struct OnDrop<F: FnMut()>(F);
+
+    impl<F: FnMut()> Drop for OnDrop<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+
+    fn interrupted(shared: &Mutex<Whole<u32>>) {
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            lock(shared).change(|value| -> Result<(), Error> {
+                *value += 1;
+                resume_unwind(Box::new("planned"));
+            })
+        }));
+        assert!(caught.is_err());
+    }
+
+    #[test]
+    fn a_value_is_not_given_out_after_a_change_that_panicked_also_in_a_destructor_while_the_thread_unwinds() {
+        let shared = Mutex::new(Whole::new("change", 1));
+        interrupted(&shared);
+        assert!(matches!(lock(&shared).get(), Err(Error::Panicked { .. })));
+
+        let shared = Mutex::new(Whole::new("change", 1));
+        let outer = catch_unwind(AssertUnwindSafe(|| {
+            let _unwinding = OnDrop(|| interrupted(&shared));
+            resume_unwind(Box::new("planned"));
+        }));
+        assert!(outer.is_err());
+        assert!(!shared.is_poisoned(), "the standard library sees nothing here");
+        assert!(matches!(lock(&shared).get(), Err(Error::Panicked { .. })));
+        assert!(lock(&shared).change(|_| Ok(())).is_err());
+    }
+
+    #[test]
+    fn a_value_is_not_given_out_after_a_change_that_failed() {
+        let mut value = Whole::new("change", 1);
+        assert_eq!(value.change(|value| Ok(*value + 1)).unwrap(), 2);
+        assert_eq!(*value.get().unwrap(), 1);
+        assert!(matches!(
+            value.change(|_| Err::<(), _>(Error::Closed)),
+            Err(Error::Closed)
+        ));
+        assert!(value.get().is_err());
+    }
 }

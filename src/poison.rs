@@ -1,18 +1,18 @@
 //! Poison: the first failure of a handle, after which nothing is written any more.
 //!
-//! Invariant: once set it stays, and the first cause is the one that is kept. Everything that is about to make a
-//! durable step asks [`Poison::check_write`] first; every read asks [`Poison::check_read`].
+//! Invariant: once set it stays, and the first cause is the one that is kept. Each step that may fail runs inside
+//! [`Poison::attempt`], whose guard only success disarms: an error, and a panic on whichever thread and in whichever
+//! destructor, end writing before any lock that the caller holds is released. Every read asks [`Poison::check_read`].
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use crate::Error;
 
 const SOUND: u8 = 0;
 /// An input or output failed: memory is whole, reads go on.
 const READABLE: u8 = 1;
-/// A thread panicked while it changed memory: reads end too.
+/// Memory is half changed or behind the log: reads end too.
 const UNREADABLE: u8 = 2;
 
 /// The state that every part of one handle shares.
@@ -22,15 +22,49 @@ pub(crate) struct Poison {
     cause: OnceLock<Arc<Error>>,
 }
 
+/// What a panic leaves of the state in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// Whole: reads may go on.
+    Whole,
+    /// Possibly half changed, or without an event that the log has: reads must end.
+    Half,
+}
+
 impl Poison {
+    /// Runs `body`, one step of writing. Unless it returns `Ok`, writing ends for good; after a panic reading ends too
+    /// where it leaves `memory` half changed. `operation` is the name of the step in the error.
+    ///
+    /// # Errors
+    /// `Poisoned`, by an earlier failure, in which case `body` did not run, or by the error of `body`.
+    #[inline]
+    pub(crate) fn attempt<T>(
+        &self,
+        operation: &'static str,
+        memory: Memory,
+        body: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.check_write()?;
+        let armed = Armed {
+            poison: self,
+            operation,
+            memory,
+        };
+        let result = body();
+        // It returned, so it did not panic.
+        std::mem::forget(armed);
+        result.map_err(|error| self.fail(error))
+    }
+
     /// Ends writing because of `error`, unless it has ended already; gives what the failing call is to return.
     pub(crate) fn fail(&self, error: Error) -> Error {
         self.set(READABLE, error)
     }
 
-    /// Ends writing and reading because a thread panicked in the middle of `operation`.
-    pub(crate) fn panicked(&self, operation: &'static str) -> Error {
-        self.set(UNREADABLE, Error::Panicked { operation })
+    /// Ends writing and reading because of `error`, which left memory half changed; gives what the failing call is to
+    /// return.
+    pub(crate) fn fail_unreadable(&self, error: Error) -> Error {
+        self.set(UNREADABLE, error)
     }
 
     fn set(&self, level: u8, error: Error) -> Error {
@@ -40,13 +74,14 @@ impl Poison {
             other => Arc::new(other),
         };
         let first = Arc::clone(self.cause.get_or_init(|| cause));
-        // The level is raised after the cause is there, so that whoever sees the level finds a cause.
+        // The level is raised after the cause is there, so that a thread that sees the level finds a cause.
         self.level.fetch_max(level, Ordering::Release);
         Error::Poisoned { cause: first }
     }
 
     /// # Errors
     /// [`Error::Poisoned`] with the first cause, once anything failed.
+    #[inline]
     pub(crate) fn check_write(&self) -> Result<(), Error> {
         if self.level.load(Ordering::Acquire) == SOUND {
             Ok(())
@@ -56,7 +91,8 @@ impl Poison {
     }
 
     /// # Errors
-    /// [`Error::Poisoned`] with the first cause, once a thread panicked while it changed memory.
+    /// [`Error::Poisoned`] with the first cause, once memory may be half changed.
+    #[inline]
     pub(crate) fn check_read(&self) -> Result<(), Error> {
         if self.level.load(Ordering::Acquire) == UNREADABLE {
             Err(self.error())
@@ -70,6 +106,7 @@ impl Poison {
         self.cause.get().cloned()
     }
 
+    #[cold]
     fn error(&self) -> Error {
         match self.cause() {
             Some(cause) => Error::Poisoned { cause },
@@ -78,53 +115,23 @@ impl Poison {
             },
         }
     }
-
-    /// A guard that, dropped while its thread unwinds, ends writing, and reading too where memory may be half changed.
-    pub(crate) fn on_unwind(&self, operation: &'static str, memory: Memory) -> UnwindGuard<'_> {
-        UnwindGuard {
-            poison: self,
-            operation,
-            memory,
-            was_panicking: thread::panicking(),
-        }
-    }
 }
 
-/// What a panic leaves of the state in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Memory {
-    /// Whole: reads may go on.
-    Whole,
-    /// Possibly half changed: reads must end.
-    Half,
-}
-
-/// See [`Poison::on_unwind`].
-#[derive(Debug)]
-pub(crate) struct UnwindGuard<'a> {
+/// The guard of [`Poison::attempt`]: dropped only if the step panics.
+struct Armed<'a> {
     poison: &'a Poison,
     operation: &'static str,
     memory: Memory,
-    was_panicking: bool,
 }
 
-impl Drop for UnwindGuard<'_> {
+impl Drop for Armed<'_> {
     fn drop(&mut self) {
-        // A call made by a destructor while the thread unwinds for another reason is no failure of that call.
-        if self.was_panicking || !thread::panicking() {
-            return;
-        }
-        let level = if self.memory == Memory::Half {
-            UNREADABLE
-        } else {
-            READABLE
+        let level = match self.memory {
+            Memory::Whole => READABLE,
+            Memory::Half => UNREADABLE,
         };
-        drop(self.poison.set(
-            level,
-            Error::Panicked {
-                operation: self.operation,
-            },
-        ));
+        let operation = self.operation;
+        drop(self.poison.set(level, Error::Panicked { operation }));
     }
 }
 
@@ -146,24 +153,56 @@ mod tests {
         assert!(poison.check_read().is_ok());
     }
 
+    /// Attempts what panics; gives the poison.
+    fn after_a_panic(memory: Memory) -> Poison {
+        let poison = Poison::default();
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            poison.attempt("apply", memory, || -> Result<(), Error> {
+                resume_unwind(Box::new("planned"))
+            })
+        }));
+        assert!(caught.is_err());
+        poison
+    }
+
     #[test]
     fn reads_end_after_a_panic_that_may_have_left_half_a_state() {
         for (memory, readable) in [(Memory::Whole, true), (Memory::Half, false)] {
-            let poison = Poison::default();
-            let caught = catch_unwind(AssertUnwindSafe(|| {
-                let _guard = poison.on_unwind("apply", memory);
-                resume_unwind(Box::new("planned"));
-            }));
-            assert!(caught.is_err());
+            let poison = after_a_panic(memory);
             assert!(poison.check_write().is_err());
             assert_eq!(poison.check_read().is_ok(), readable, "{memory:?}");
         }
     }
 
     #[test]
-    fn a_guard_dropped_in_peace_poisons_nothing() {
+    fn a_panic_in_a_destructor_of_a_thread_that_unwinds_poisons_too() {
+        struct Dropped(std::sync::mpsc::Sender<bool>);
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                let poison = after_a_panic(Memory::Whole);
+                self.0.send(poison.check_write().is_err()).unwrap();
+            }
+        }
+        let (send, receive) = std::sync::mpsc::channel();
+        let outer = catch_unwind(AssertUnwindSafe(|| {
+            let _dropped = Dropped(send);
+            resume_unwind(Box::new("planned"));
+        }));
+        assert!(outer.is_err());
+        assert!(receive.recv().unwrap());
+    }
+
+    #[test]
+    fn an_error_ends_writing_and_success_leaves_no_trace() {
         let poison = Poison::default();
-        drop(poison.on_unwind("apply", Memory::Half));
+        assert_eq!(poison.attempt("step", Memory::Half, || Ok(7)).unwrap(), 7);
         assert!(poison.check_write().is_ok());
+        let failed = poison.attempt("step", Memory::Half, || Err::<(), _>(Error::Closed));
+        assert!(matches!(failed, Err(Error::Poisoned { cause }) if matches!(*cause, Error::Closed)));
+        assert!(poison.check_read().is_ok(), "an error leaves memory whole");
+        let refused = poison.attempt("step", Memory::Whole, || -> Result<(), Error> {
+            unreachable!("nothing is attempted after a failure")
+        });
+        assert!(matches!(refused, Err(Error::Poisoned { .. })));
     }
 }

@@ -5,13 +5,13 @@
 //! and is not ordered with events.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use crate::bitmap::Bitmap;
+use crate::lock::{self, Whole};
 use crate::poison::{Memory, Poison};
 use crate::schema::check_name;
-use crate::storage::{StorageEngine, WriteBatch, keys};
+use crate::storage::{GuardedStorage, StorageEngine, WriteBatch, keys};
 use crate::{Durability, EntityId, Error};
 
 const CHANGE: &str = "change of a collection";
@@ -27,7 +27,7 @@ impl CollectionIndex {
     ///
     /// # Errors
     /// `CorruptValue`, or that of the storage engine.
-    fn load(storage: &dyn StorageEngine) -> Result<Self, Error> {
+    pub(crate) fn load(storage: &dyn StorageEngine) -> Result<Self, Error> {
         let corrupt = |key: Vec<u8>, what| Error::CorruptValue { key, what };
         let mut by_name = BTreeMap::new();
         for pair in storage.scan_prefix(keys::COLLECTIONS)? {
@@ -80,192 +80,168 @@ impl CollectionIndex {
 /// The collections of a database: the index, and the order in which a change goes to storage and to it.
 #[derive(Debug)]
 pub(crate) struct Collections {
-    /// Held for a whole change, so that storage and memory see changes in the same order.
-    changing: Mutex<()>,
-    index: RwLock<CollectionIndex>,
-    /// How many changes storage has taken.
-    stored: AtomicU64,
-    /// How many of them are flushed. Held while flushing, and by nobody who does not need a flush.
-    flushed: Mutex<u64>,
+    storage: Arc<GuardedStorage>,
+    poison: Arc<Poison>,
+    /// Held for a whole change, so that storage and memory see changes in the same order. True once closed.
+    changing: Mutex<bool>,
+    index: RwLock<Whole<CollectionIndex>>,
     flush_each: bool,
 }
 
 impl Collections {
-    /// Rebuilds the index from `storage`.
-    ///
-    /// # Errors
-    /// `CorruptValue`, or that of the storage engine.
-    pub(crate) fn load(storage: &dyn StorageEngine, durability: Durability) -> Result<Self, Error> {
-        Ok(Self {
-            changing: Mutex::new(()),
-            index: RwLock::new(CollectionIndex::load(storage)?),
-            stored: AtomicU64::new(0),
-            flushed: Mutex::new(0),
+    /// The collections of `index`, which is what `storage` holds.
+    pub(crate) fn new(
+        index: CollectionIndex,
+        storage: Arc<GuardedStorage>,
+        poison: Arc<Poison>,
+        durability: Durability,
+    ) -> Self {
+        Self {
+            storage,
+            poison,
+            changing: Mutex::new(false),
+            index: RwLock::new(Whole::new(CHANGE, index)),
             flush_each: durability == Durability::EverySynced,
-        })
+        }
     }
 
     /// Makes an empty collection.
-    pub(crate) fn create_collection(&self, scope: &Scope<'_>, name: &[u8]) -> Result<(), Error> {
+    pub(crate) fn create_collection(&self, name: &[u8]) -> Result<(), Error> {
         check_name("collection name", name)?;
-        let _changing = self.begin(scope)?;
-        if self.read(scope.poison)?.members(name).is_ok() {
+        let _changing = self.begin()?;
+        if self.read().get()?.members(name).is_ok() {
             return Err(Error::CollectionExists { name: lossy(name) });
         }
-        let _unwinding = scope.poison.on_unwind(CHANGE, Memory::Half);
-        let key = keys::collection(name);
-        self.stored(scope, scope.storage.put(&key, &keys::seal(&key, Vec::new())))?;
+        self.attempt(|| {
+            let key = keys::collection(name);
+            let value = keys::seal(&key, Vec::new());
+            self.storage.write("put", |engine| engine.put(&key, &value))?;
 
-        #[cfg(any(test, feature = "test-utils"))]
-        crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
+            #[cfg(any(test, feature = "test-utils"))]
+            crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
 
-        self.write(scope.poison)?
-            .by_name
-            .insert(name.to_vec(), Bitmap::new());
-        self.acknowledge(scope)
+            self.change_index(|index| {
+                index.by_name.insert(name.to_vec(), Bitmap::new());
+            })
+        })
     }
 
     /// Removes a collection and its members.
-    pub(crate) fn delete_collection(&self, scope: &Scope<'_>, name: &[u8]) -> Result<(), Error> {
-        let _changing = self.begin(scope)?;
+    pub(crate) fn delete_collection(&self, name: &[u8]) -> Result<(), Error> {
+        let _changing = self.begin()?;
         let mut batch = WriteBatch::new();
         {
-            let index = self.read(scope.poison)?;
+            let index = self.read();
             // First, since only the name of a collection that is there is known to be legal.
-            let members = index.members(name)?;
+            let members = index.get()?.members(name)?;
             batch.delete(keys::collection(name));
             for entity in members {
                 batch.delete(keys::member(name, EntityId(entity)));
             }
         }
-        let _unwinding = scope.poison.on_unwind(CHANGE, Memory::Half);
-        self.stored(scope, scope.storage.write_batch(batch))?;
+        self.attempt(|| {
+            self.storage
+                .write("write_batch", |engine| engine.write_batch(batch))?;
 
-        #[cfg(any(test, feature = "test-utils"))]
-        crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
+            #[cfg(any(test, feature = "test-utils"))]
+            crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
 
-        self.write(scope.poison)?.by_name.remove(name);
-        self.acknowledge(scope)
+            self.change_index(|index| {
+                index.by_name.remove(name);
+            })
+        })
     }
 
-    /// Adds a member; whether it was not one before.
-    pub(crate) fn add_to_collection(
-        &self,
-        scope: &Scope<'_>,
-        name: &[u8],
-        entity: EntityId,
-    ) -> Result<bool, Error> {
-        let _changing = self.begin(scope)?;
-        if self.read(scope.poison)?.members(name)?.contains(entity.0) {
+    /// Adds a member. Returns true if it was not one before.
+    pub(crate) fn add_to_collection(&self, name: &[u8], entity: EntityId) -> Result<bool, Error> {
+        let _changing = self.begin()?;
+        if self.read().get()?.members(name)?.contains(entity.0) {
             return Ok(false);
         }
-        let _unwinding = scope.poison.on_unwind(CHANGE, Memory::Half);
-        let key = keys::member(name, entity);
-        self.stored(scope, scope.storage.put(&key, &keys::seal(&key, Vec::new())))?;
+        self.attempt(|| {
+            let key = keys::member(name, entity);
+            let value = keys::seal(&key, Vec::new());
+            self.storage.write("put", |engine| engine.put(&key, &value))?;
 
-        #[cfg(any(test, feature = "test-utils"))]
-        crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
+            #[cfg(any(test, feature = "test-utils"))]
+            crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
 
-        if let Some(members) = self.write(scope.poison)?.by_name.get_mut(name) {
-            members.insert(entity.0);
-        }
-        self.acknowledge(scope)?;
+            self.change_index(|index| {
+                if let Some(members) = index.by_name.get_mut(name) {
+                    members.insert(entity.0);
+                }
+            })
+        })?;
         Ok(true)
     }
 
-    /// Removes a member; whether it was one.
-    pub(crate) fn remove_from_collection(
-        &self,
-        scope: &Scope<'_>,
-        name: &[u8],
-        entity: EntityId,
-    ) -> Result<bool, Error> {
-        let _changing = self.begin(scope)?;
-        if !self.read(scope.poison)?.members(name)?.contains(entity.0) {
+    /// Removes a member. Returns true if it was one.
+    pub(crate) fn remove_from_collection(&self, name: &[u8], entity: EntityId) -> Result<bool, Error> {
+        let _changing = self.begin()?;
+        if !self.read().get()?.members(name)?.contains(entity.0) {
             return Ok(false);
         }
-        let _unwinding = scope.poison.on_unwind(CHANGE, Memory::Half);
-        self.stored(scope, scope.storage.delete(&keys::member(name, entity)))?;
+        self.attempt(|| {
+            let key = keys::member(name, entity);
+            self.storage.write("delete", |engine| engine.delete(&key))?;
 
-        #[cfg(any(test, feature = "test-utils"))]
-        crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
+            #[cfg(any(test, feature = "test-utils"))]
+            crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
 
-        if let Some(members) = self.write(scope.poison)?.by_name.get_mut(name) {
-            members.remove(entity.0);
-        }
-        self.acknowledge(scope)?;
+            self.change_index(|index| {
+                if let Some(members) = index.by_name.get_mut(name) {
+                    members.remove(entity.0);
+                }
+            })
+        })?;
         Ok(true)
     }
 
     /// The index, for reading.
-    ///
-    /// # Errors
-    /// `Poisoned` if a thread panicked in the middle of a change.
-    pub(crate) fn read(&self, poison: &Poison) -> Result<RwLockReadGuard<'_, CollectionIndex>, Error> {
-        self.index.read().map_err(|_| poison.panicked(CHANGE))
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Whole<CollectionIndex>> {
+        lock::read(&self.index)
     }
 
-    /// Flushes storage if a change may not be flushed yet.
+    /// Waits until no change is on its way and lets no further one in.
+    pub(crate) fn close(&self) {
+        *lock::lock(&self.changing) = true;
+    }
+
+    /// Takes the turn of one change.
     ///
     /// # Errors
-    /// `Poisoned`, by an earlier failure or by this one.
-    pub(crate) fn flush(&self, scope: &Scope<'_>) -> Result<(), Error> {
-        // Held while flushing, so that whoever finds nothing to flush knows that it is done. A plain value, whole
-        // whatever happened to another holder of the lock.
-        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        scope.poison.check_write()?;
-        let stored = self.stored.load(Ordering::Acquire);
-        if *flushed < stored {
-            // A thread that only flushes has no other guard, and nobody would miss it.
-            let _unwinding = scope.poison.on_unwind("flush", Memory::Whole);
-            scope.storage.flush().map_err(|error| scope.poison.fail(error))?;
-            *flushed = stored;
+    /// `Closed`; `Poisoned` by an earlier failure. Nothing was changed.
+    fn begin(&self) -> Result<MutexGuard<'_, bool>, Error> {
+        let changing = lock::lock(&self.changing);
+        if *changing {
+            return Err(Error::Closed);
         }
-        Ok(())
-    }
-
-    /// Waits until no change is on its way.
-    pub(crate) fn wait_idle(&self, poison: &Poison) -> Result<(), Error> {
-        self.changing
-            .lock()
-            .map(drop)
-            .map_err(|_| poison.panicked(CHANGE))
-    }
-
-    fn begin(&self, scope: &Scope<'_>) -> Result<MutexGuard<'_, ()>, Error> {
-        let changing = self.changing.lock().map_err(|_| scope.poison.panicked(CHANGE))?;
-        (scope.check_open)()?;
-        scope.poison.check_write()?;
+        self.poison.check_write()?;
         Ok(changing)
     }
 
-    /// Takes note of a change in storage, or of its failure.
-    fn stored(&self, scope: &Scope<'_>, result: Result<(), Error>) -> Result<(), Error> {
-        result.map_err(|error| scope.poison.fail(error))?;
-        self.stored.fetch_add(1, Ordering::AcqRel);
-        Ok(())
+    /// Runs `change`, in storage and then in memory, and flushes if the policy asks for it.
+    ///
+    /// # Errors
+    /// `OutcomeUnknown` with the failure.
+    fn attempt(&self, change: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let attempted = self.poison.attempt(CHANGE, Memory::Half, || {
+            change()?;
+            if self.flush_each {
+                self.storage.flush()
+            } else {
+                Ok(())
+            }
+        });
+        attempted.map_err(|error| error.with_unknown_outcome(None))
     }
 
-    fn write(&self, poison: &Poison) -> Result<RwLockWriteGuard<'_, CollectionIndex>, Error> {
-        self.index.write().map_err(|_| poison.panicked(CHANGE))
-    }
-
-    /// The flush that the policy asks for.
-    fn acknowledge(&self, scope: &Scope<'_>) -> Result<(), Error> {
-        if self.flush_each {
-            self.flush(scope)
-        } else {
+    fn change_index(&self, change: impl FnOnce(&mut CollectionIndex)) -> Result<(), Error> {
+        lock::write(&self.index).change(|index| {
+            change(index);
             Ok(())
-        }
+        })
     }
-}
-
-/// What a change needs of the handle.
-pub(crate) struct Scope<'a> {
-    pub(crate) storage: &'a dyn StorageEngine,
-    pub(crate) poison: &'a Poison,
-    /// Fails once the handle is closed.
-    pub(crate) check_open: &'a dyn Fn() -> Result<(), Error>,
 }
 
 fn lossy(name: &[u8]) -> String {

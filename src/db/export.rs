@@ -2,6 +2,7 @@
 
 use super::handle::TidalDb;
 use super::read::entities;
+use crate::entities::CoEngagementIndex;
 use crate::signals::states::State;
 use crate::{CohortId, EntityId, Error, SignalId, UserId};
 
@@ -96,8 +97,9 @@ impl TidalDb {
             let state = &self.shared.ledger.state;
             let signals = state.signals.export()?;
             let cohorts = state.cohorts.states().export()?;
-            let co_engagement = state.lock_co_engagement()?.export();
-            let collections = self.shared.collections.read(&self.shared.ledger.poison)?;
+            let co_engagement = state.read_co_engagement(CoEngagementIndex::export)?;
+            let collections = self.shared.collections.read();
+            let collections = collections.get()?;
             let mut collection_exports = Vec::new();
             for name in collections.names() {
                 let members = entities(collections.members(name)?);

@@ -3,31 +3,27 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::background::{Bell, Workers};
-use super::collections::{Collections, Scope};
+use super::collections::Collections;
 use super::open::{self, Opened};
 use super::report::RecoveryReport;
 use crate::fs::FileLock;
 use crate::limits::CHANGED_STATE_BYTES_MAX;
+use crate::lock::lock;
 use crate::signals::checkpoint::{Checkpointer, Due, Growth};
 use crate::signals::ledger::{SignalLedger, validate};
-use crate::storage::{FileStore, FileStoreOptions, StorageEngine};
+use crate::storage::{FileStore, FileStoreOptions, GuardedStorage, StorageEngine};
 use crate::wal::payload::Forget;
-use crate::{Background, Durability, EntityId, Error, Options, Schema, SignalEvent, SignalId, UserId};
+use crate::{
+    Background, Durability, EntityId, Error, Options, Receipt, Schema, SignalEvent, SignalId, UserId,
+};
 
 /// Writers wait for a checkpoint once the log has grown by this many times the size at which one is due.
 const LOG_GROWTH_FACTOR_MAX: u64 = 4;
 /// The same of the bytes of changed states.
 const STATE_GROWTH_FACTOR_MAX: u64 = 2;
-
-/// What a recorded call was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// The sequence number of the call's frame; an event of it is known by this and its index in the call.
-    pub sequence: u64,
-}
 
 /// An open database. All methods take `&self` and may be called from many threads.
 ///
@@ -67,7 +63,7 @@ pub(super) struct Shared {
     pub(super) ledger: SignalLedger,
     pub(super) checkpointer: Checkpointer,
     pub(super) collections: Collections,
-    storage: Arc<dyn StorageEngine>,
+    pub(super) storage: Arc<GuardedStorage>,
     /// When the caller last did the timed sync.
     synced_at_ms: AtomicI64,
 }
@@ -99,7 +95,9 @@ impl TidalDb {
         let store_dir = open::store_dir(options.files.as_ref(), path)?;
         let storage = FileStore::open_unchanged(Arc::clone(&options.files), store_dir, &store_options)?;
         let bad_end = storage.bad_end();
-        Self::open_locked(path, options, Arc::new(storage), lock).map_err(|error| match (error, bad_end) {
+        let opened = Self::open_locked(path, options, Arc::new(storage), lock);
+        // The store is gone if opening failed, so its failure is nothing that an earlier call knows of.
+        opened.map_err(|error| match (error.into_first_cause(), bad_end) {
             // Alone it would pass for a torn write, but the log was trimmed for the sake of what was there.
             (Error::SegmentMissing { sequence, .. }, Some((path, offset))) => {
                 let what = "a bad record ends the store, and the log lacks a frame that it may have covered";
@@ -134,8 +132,9 @@ impl TidalDb {
             ledger,
             checkpointer,
             collections,
+            storage,
             report,
-        } = open::open(path, &options, storage.as_ref())?;
+        } = open::open(path, &options, storage)?;
         let synced_at_ms = AtomicI64::new(options.clock.now_ms());
         let shared = Arc::new(Shared {
             options,
@@ -181,8 +180,8 @@ impl TidalDb {
     /// Durable on return as the [`Durability`] of the database says. Readers may see it before.
     ///
     /// # Errors
-    /// `InvalidInput`, `LimitExceeded` or `UnknownSignal` before anything is changed; `Closed`; `Poisoned`, within
-    /// `AfterAppend` if the event may be there after reopening.
+    /// `InvalidInput`, `LimitExceeded`, `UnknownSignal`, `Closed` or `Poisoned`: the event was refused.
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown) with its receipt: it may be there after reopening.
     pub fn record(&self, event: &SignalEvent<'_>) -> Result<Receipt, Error> {
         self.record_batch(std::slice::from_ref(event))
     }
@@ -198,9 +197,9 @@ impl TidalDb {
         let latest_ms = now_ms.saturating_add_unsigned(shared.options.skew_ms_max);
         validate::events(&shared.options.schema, events, latest_ms)?;
         self.before_write(now_ms, shared.ledger.state.changed_bytes_max(events))?;
-        let sequence = shared.ledger.record_signal(events)?;
+        let receipt = shared.ledger.record_signal(events)?;
         self.after_write();
-        Ok(Receipt { sequence })
+        Ok(receipt)
     }
 
     /// Forgets an entity: its scores, windows, cohort values, related items, and itself among those of others.
@@ -224,9 +223,9 @@ impl TidalDb {
 
     fn forget(&self, forget: Forget) -> Result<Receipt, Error> {
         self.before_write(self.shared.options.clock.now_ms(), 0)?;
-        let sequence = self.shared.ledger.forget(forget)?;
+        let receipt = self.shared.ledger.forget(forget)?;
         self.after_write();
-        Ok(Receipt { sequence })
+        Ok(receipt)
     }
 
     /// Makes every acknowledged event and change of a collection durable.
@@ -268,47 +267,49 @@ impl TidalDb {
     /// Durable on return when every event is synced; otherwise after the next sync.
     ///
     /// # Errors
-    /// `CollectionExists`; `InvalidInput` or `LimitExceeded` for the name; `Closed`; `Poisoned`.
+    /// `CollectionExists`, `InvalidInput` or `LimitExceeded` for the name, `Closed` or `Poisoned`: the change was refused.
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown): it may be there after reopening.
     pub fn create_collection(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.with_scope(|scope| self.shared.collections.create_collection(scope, name.as_ref()))
+        self.before_change()?;
+        self.shared.collections.create_collection(name.as_ref())
     }
 
     /// Removes a collection and its members, at once. Durable as [`create_collection`](Self::create_collection) is.
     ///
     /// # Errors
-    /// `UnknownCollection`; `Closed`; `Poisoned`.
+    /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown): it
+    /// may be there after reopening.
     pub fn delete_collection(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.with_scope(|scope| self.shared.collections.delete_collection(scope, name.as_ref()))
+        self.before_change()?;
+        self.shared.collections.delete_collection(name.as_ref())
     }
 
     /// Adds a member; tells whether it was not one before. Durable as [`create_collection`](Self::create_collection) is.
     ///
     /// # Errors
-    /// `UnknownCollection`; `Closed`; `Poisoned`.
+    /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown): it
+    /// may be there after reopening.
     pub fn add_to_collection(&self, name: impl AsRef<[u8]>, entity: EntityId) -> Result<bool, Error> {
-        self.with_scope(|scope| {
-            self.shared
-                .collections
-                .add_to_collection(scope, name.as_ref(), entity)
-        })
+        self.before_change()?;
+        self.shared.collections.add_to_collection(name.as_ref(), entity)
     }
 
     /// Removes a member; tells whether it was one. Durable as [`create_collection`](Self::create_collection) is.
     ///
     /// # Errors
-    /// `UnknownCollection`; `Closed`; `Poisoned`.
+    /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown): it
+    /// may be there after reopening.
     pub fn remove_from_collection(&self, name: impl AsRef<[u8]>, entity: EntityId) -> Result<bool, Error> {
-        self.with_scope(|scope| {
-            self.shared
-                .collections
-                .remove_from_collection(scope, name.as_ref(), entity)
-        })
+        self.before_change()?;
+        self.shared
+            .collections
+            .remove_from_collection(name.as_ref(), entity)
     }
 
-    fn with_scope<T>(&self, change: impl FnOnce(&Scope<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    /// The work that is due before a collection is changed, when the caller does the background work.
+    fn before_change(&self) -> Result<(), Error> {
         self.shared.ledger.check_open()?;
-        self.sync_if_due(|| self.shared.options.clock.now_ms())?;
-        self.shared.with_scope(change)
+        self.sync_if_due(|| self.shared.options.clock.now_ms())
     }
 
     /// Does what is due when the caller does the background work, and waits where the log has outgrown its bound.
@@ -363,12 +364,12 @@ impl TidalDb {
     }
 
     fn stop_workers(&self) {
-        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let workers = lock(&self.workers).take();
         drop(workers);
     }
 
     fn unlock(&self) {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lock = lock(&self.lock).take();
         drop(lock);
     }
 }
@@ -406,17 +407,14 @@ impl Shared {
     }
 
     fn checkpoint(&self, due: Due) -> Result<u64, Error> {
-        self.checkpointer
-            .checkpoint(&self.ledger, self.storage.as_ref(), due)
+        self.checkpointer.checkpoint(&self.ledger, &self.storage, due)
     }
 
     /// The end of a handle that lets no further event in. Waits for changes and checkpoints on their way, also where
     /// one of them failed; none of them comes later, as each looks whether the handle is closed once it is its turn.
     fn end(&self) -> Result<(), Error> {
-        let idle = self.collections.wait_idle(&self.ledger.poison);
-        let checkpointed = self.checkpoint(Due::Closing);
-        idle?;
-        checkpointed?;
+        self.collections.close();
+        self.checkpoint(Due::Closing)?;
         self.sync()?;
         self.ledger.log.append_close()
     }
@@ -424,14 +422,6 @@ impl Shared {
     fn sync(&self) -> Result<(), Error> {
         self.ledger.poison.check_write()?;
         self.ledger.log.sync_to(self.ledger.log.last_sequence())?;
-        self.with_scope(|scope| self.collections.flush(scope))
-    }
-
-    fn with_scope<T>(&self, change: impl FnOnce(&Scope<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        change(&Scope {
-            storage: self.storage.as_ref(),
-            poison: &self.ledger.poison,
-            check_open: &|| self.ledger.check_open(),
-        })
+        self.storage.flush()
     }
 }

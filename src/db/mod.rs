@@ -5,6 +5,7 @@
 //! | [`options`] | how a database is opened |
 //! | [`open`] | opening and recovery |
 //! | [`identity`] | format: the identity record |
+//! | [`opening`] | format: the opening record |
 //! | [`handle`] | [`TidalDb`]: recording, syncing, closing |
 //! | [`read`] | [`TidalDb`]: scores, windows, related items, statistics |
 //! | [`collections`] | named sets of entities |
@@ -18,6 +19,7 @@ mod export;
 mod handle;
 pub(crate) mod identity;
 mod open;
+pub(crate) mod opening;
 mod options;
 mod read;
 mod report;
@@ -27,6 +29,6 @@ mod tests;
 pub use export::{
     CohortStateExport, CollectionExport, Export, RelatedExport, RingExport, SignalStateExport, UserRingExport,
 };
-pub use handle::{Receipt, TidalDb};
+pub use handle::TidalDb;
 pub use options::{Background, Durability, Options};
-pub use report::{RecoveryReport, Statistics, TornTail};
+pub use report::{EarlierOpening, RecoveryReport, Statistics, TornTail};

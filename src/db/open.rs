@@ -3,22 +3,24 @@
 //! database. (The embedded store is read first, and settles what it found with the first write or flush.)
 //!
 //! A crash at any step leaves what the next open reads the same way: the identity and schema are flushed before the
-//! first segment is made; the schema's appended signals before an event can need them; the new segment exists before
+//! first segment is made; the opening record and the schema's appended signals before an event can need them; the new
+//! segment exists before
 //! anything is removed; the first checkpoint record, which says that there must be a log, follows the first segment.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::collections::Collections;
+use super::collections::{CollectionIndex, Collections};
 use super::identity;
+use super::opening::OpeningRecord;
 use super::report::RecoveryReport;
 use crate::fs::{FileAccess, FileLock};
 use crate::poison::Poison;
 use crate::signals::checkpoint::{Checkpointer, record, restore};
 use crate::signals::ledger::replay::Replay;
 use crate::signals::ledger::{LedgerState, SignalLedger};
-use crate::storage::{StorageEngine, WriteBatch, keys};
+use crate::storage::{GuardedStorage, StorageEngine, WriteBatch, keys};
 use crate::wal::appender::sync_dir;
 use crate::wal::recovery::{self, Covered};
 use crate::wal::{Log, LogOptions};
@@ -33,6 +35,7 @@ pub(super) struct Opened {
     pub(super) ledger: SignalLedger,
     pub(super) checkpointer: Checkpointer,
     pub(super) collections: Collections,
+    pub(super) storage: Arc<GuardedStorage>,
     pub(super) report: RecoveryReport,
 }
 
@@ -67,12 +70,14 @@ pub(super) fn store_dir(files: &dyn FileAccess, path: &Path) -> Result<PathBuf, 
 }
 
 /// Opens the log and the aggregates of the locked database at `path`, whose checkpoints are in `storage`.
-pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) -> Result<Opened, Error> {
+pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine>) -> Result<Opened, Error> {
+    let storage = engine.as_ref();
     let log_dir = path.join(LOG_NAME);
     let Established {
         database_id,
         created,
         appended,
+        stored_opening,
     } = establish(options, &log_dir, storage)?;
     let log_options = LogOptions {
         files: Arc::clone(&options.files),
@@ -89,9 +94,20 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
     let replayed = replay
         .finish()
         .map_err(|what| Error::corrupt(&log_options.dir, 0, Some(recovered.last_sequence), what))?;
-    let collections = Collections::load(storage, options.durability)?;
+    let index = CollectionIndex::load(storage)?;
+    let opening = if created {
+        stored_opening
+    } else {
+        OpeningRecord::next(
+            Some(stored_opening),
+            recovered.last_sequence,
+            options.first_opening_id,
+        )
+    };
     let report = RecoveryReport {
         created,
+        opening: opening.opening,
+        earlier_openings: opening.earlier.clone(),
         checkpoint_sequence: covered.sequence,
         segments_found: recovered.segments_found,
         frames_replayed: replayed.frames,
@@ -101,24 +117,29 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         leftovers_removed: recovered.leftovers(),
     };
     if !created {
-        // What a process crash left in the engine must be durable before anything is built on it.
-        storage.flush()?;
-    }
-    if appended {
-        persist_schema(options, storage)?;
+        // The flush also makes durable what a process crash left in the engine, before anything is built on it.
+        persist_opening(options, storage, &opening, appended)?;
     }
     create_dir(options.files.as_ref(), &log_options.dir)?;
-    let (appender, sealed) = recovered.repair()?;
+    let repaired = recovered.repair()?;
     confirm_log(options, path, storage, covered)?;
 
     let poison = Arc::new(Poison::default());
-    let log = Log::new(log_options, Arc::clone(&poison), appender, sealed);
+    let storage = Arc::new(GuardedStorage::new(engine, Arc::clone(&poison)));
+    let collections = Collections::new(
+        index,
+        Arc::clone(&storage),
+        Arc::clone(&poison),
+        options.durability,
+    );
+    let log = Log::new(log_options, Arc::clone(&poison), opening.opening, repaired);
     let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log);
     let ledger = SignalLedger::new(state, log, poison, options.durability);
     Ok(Opened {
         ledger,
         checkpointer,
         collections,
+        storage,
         report,
     })
 }
@@ -130,6 +151,8 @@ struct Established {
     created: bool,
     /// Whether the schema has signals that the persisted one has not.
     appended: bool,
+    /// The record of this opening if the database was created, else of the one before.
+    stored_opening: OpeningRecord,
 }
 
 /// The identity of the database, which is created if storage knows none and there is no log.
@@ -141,8 +164,10 @@ fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> 
             });
         }
         let database_id = options.database_id.unwrap_or_else(identity::random_id);
+        let stored_opening = OpeningRecord::next(None, 0, options.first_opening_id);
         let mut batch = WriteBatch::new();
         put(&mut batch, keys::IDENTITY, identity::encode(database_id));
+        put(&mut batch, keys::OPENING, stored_opening.encode());
         put(&mut batch, keys::SCHEMA, options.schema.encode());
         storage.write_batch(batch)?;
         storage.flush()?;
@@ -150,6 +175,7 @@ fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> 
             database_id,
             created: true,
             appended: false,
+            stored_opening,
         });
     };
     let found = identity::decode(keys::unseal(keys::IDENTITY, &sealed)?, keys::IDENTITY)?;
@@ -166,25 +192,44 @@ fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> 
         database_id: found,
         created: false,
         appended: check_schema(options, storage)?,
+        stored_opening: stored(storage, keys::OPENING, OpeningRecord::decode)?,
     })
+}
+
+/// The record under `key`, which every database has.
+fn stored<T>(
+    storage: &dyn StorageEngine,
+    key: &[u8],
+    decode: impl FnOnce(&[u8]) -> Result<T, &'static str>,
+) -> Result<T, Error> {
+    let corrupt = |what| Error::CorruptValue {
+        key: key.to_vec(),
+        what,
+    };
+    let sealed = storage.get(key)?.ok_or_else(|| corrupt("it is missing"))?;
+    decode(keys::unseal(key, &sealed)?).map_err(corrupt)
 }
 
 /// Compares the schema with the persisted one. Whether signals were appended.
 fn check_schema(options: &Options, storage: &dyn StorageEngine) -> Result<bool, Error> {
-    let corrupt = |what| Error::CorruptValue {
-        key: keys::SCHEMA.to_vec(),
-        what,
-    };
-    let sealed = storage
-        .get(keys::SCHEMA)?
-        .ok_or_else(|| corrupt("it is missing"))?;
-    let persisted = Schema::decode(keys::unseal(keys::SCHEMA, &sealed)?).map_err(corrupt)?;
+    let persisted = stored(storage, keys::SCHEMA, Schema::decode)?;
     options.schema.check_extends(&persisted)?;
     Ok(options.schema != persisted)
 }
 
-fn persist_schema(options: &Options, storage: &dyn StorageEngine) -> Result<(), Error> {
-    storage.put(keys::SCHEMA, &keys::seal(keys::SCHEMA, options.schema.encode()))?;
+/// Makes the record of this opening durable, and the schema with it if signals were appended.
+fn persist_opening(
+    options: &Options,
+    storage: &dyn StorageEngine,
+    opening: &OpeningRecord,
+    appended: bool,
+) -> Result<(), Error> {
+    let mut batch = WriteBatch::new();
+    put(&mut batch, keys::OPENING, opening.encode());
+    if appended {
+        put(&mut batch, keys::SCHEMA, options.schema.encode());
+    }
+    storage.write_batch(batch)?;
     storage.flush()
 }
 

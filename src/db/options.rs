@@ -62,6 +62,7 @@ pub struct Options {
     pub(crate) checkpoint_state_bytes: u64,
     pub(crate) skew_ms_max: u64,
     pub(crate) database_id: Option<u128>,
+    pub(crate) first_opening_id: Option<u64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) files: Arc<dyn FileAccess>,
 }
@@ -80,6 +81,7 @@ impl Options {
             checkpoint_state_bytes: CHECKPOINT_STATE_BYTES_MAX,
             skew_ms_max: 3_600_000,
             database_id: None,
+            first_opening_id: None,
             clock: Arc::new(SystemClock),
             files: Arc::new(RealFiles),
         }
@@ -166,6 +168,16 @@ impl Options {
     pub fn database_id(self, database_id: u128) -> Self {
         Self {
             database_id: Some(database_id),
+            ..self
+        }
+    }
+
+    /// The id of the first opening of the database, for runs that repeat: each later opening has the number after the one
+    /// before. Default: each opening has a random id.
+    #[must_use]
+    pub fn first_opening_id(self, opening: u64) -> Self {
+        Self {
+            first_opening_id: Some(opening),
             ..self
         }
     }

@@ -1,5 +1,6 @@
 //! Reading through the handle. No read holds a lock for longer than one entity's worth of work.
 
+use super::collections::CollectionIndex;
 use super::handle::TidalDb;
 use super::report::Statistics;
 use crate::bitmap::Bitmap;
@@ -102,14 +103,8 @@ impl TidalDb {
     /// # Errors
     /// `Poisoned` after a panic in the middle of an operation; `Closed`.
     pub fn related(&self, item: EntityId, limit: usize, now_ms: i64) -> Result<Vec<(EntityId, f64)>, Error> {
-        self.read(|| {
-            Ok(self
-                .shared
-                .ledger
-                .state
-                .lock_co_engagement()?
-                .related(item, limit, now_ms))
-        })
+        let state = &self.shared.ledger.state;
+        self.read(|| state.read_co_engagement(|index| index.related(item, limit, now_ms)))
     }
 
     /// The names of all collections, in byte order.
@@ -118,8 +113,8 @@ impl TidalDb {
     /// `Poisoned` after a panic in the middle of a change; `Closed`.
     pub fn collections(&self) -> Result<Vec<Vec<u8>>, Error> {
         self.read(|| {
-            let index = self.shared.collections.read(&self.shared.ledger.poison)?;
-            Ok(index.names().map(<[u8]>::to_vec).collect())
+            let index = self.shared.collections.read();
+            Ok(index.get()?.names().map(<[u8]>::to_vec).collect())
         })
     }
 
@@ -214,7 +209,13 @@ impl TidalDb {
             late_drops: ledger.state.late_drops(),
             states_len: self.sound(ledger.state.signals.len())?,
             cohort_states_len: self.sound(ledger.state.cohorts.states().len())?,
-            collections_bytes: self.shared.collections.read(&ledger.poison)?.heap_bytes(),
+            collections_bytes: self.sound(
+                self.shared
+                    .collections
+                    .read()
+                    .get()
+                    .map(CollectionIndex::heap_bytes),
+            )?,
             states_bytes: self.sound(ledger.state.signals.heap_bytes())?
                 + self.sound(ledger.state.cohorts.states().heap_bytes())?,
             poison: ledger.poison.cause(),
@@ -228,18 +229,18 @@ impl TidalDb {
         self.sound(read())
     }
 
-    /// An aggregate that says that a thread panicked in it ends reading for all.
+    /// An aggregate with a change that was not completed ends reading for all.
     fn sound<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| match error {
-            Error::Panicked { operation } => self.shared.ledger.poison.panicked(operation),
+            Error::Panicked { .. } => self.shared.ledger.poison.fail_unreadable(error),
             other => other,
         })
     }
 
     fn with_members<T>(&self, name: &[u8], read: impl FnOnce(&Bitmap) -> T) -> Result<T, Error> {
         self.read(|| {
-            let index = self.shared.collections.read(&self.shared.ledger.poison)?;
-            Ok(read(index.members(name)?))
+            let index = self.shared.collections.read();
+            Ok(read(index.get()?.members(name)?))
         })
     }
 
@@ -250,7 +251,8 @@ impl TidalDb {
         combine: impl FnOnce(&Bitmap, &Bitmap) -> Bitmap,
     ) -> Result<Vec<EntityId>, Error> {
         self.read(|| {
-            let index = self.shared.collections.read(&self.shared.ledger.poison)?;
+            let index = self.shared.collections.read();
+            let index = index.get()?;
             Ok(entities(&combine(index.members(left)?, index.members(right)?)))
         })
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::Error;
 pub use crate::wal::recovery::TornTail;
+use crate::{Error, Receipt};
 
 /// What opening found, replayed and cut.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,6 +11,10 @@ pub use crate::wal::recovery::TornTail;
 pub struct RecoveryReport {
     /// Whether the database was created by this call.
     pub created: bool,
+    /// The id of this opening, which every receipt that it gives has.
+    pub opening: u64,
+    /// The openings before, the latest first, 32 at the most: how far the calls of each survived.
+    pub earlier_openings: Vec<EarlierOpening>,
     /// The loaded checkpoint holds every frame up to this sequence number; 0 without one.
     pub checkpoint_sequence: u64,
     /// Segments of the log that were found.
@@ -25,6 +29,25 @@ pub struct RecoveryReport {
     pub torn_tail: Option<TornTail>,
     /// Temporary files of the log that a crash had left and that were removed.
     pub leftovers_removed: usize,
+}
+
+/// How far the calls of an earlier opening survived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlierOpening {
+    /// The id of that opening, as its receipts have it.
+    pub opening: u64,
+    /// A call of that opening is there if its sequence number is at most this one, and is lost otherwise.
+    pub survived_sequence: u64,
+}
+
+impl RecoveryReport {
+    /// Says whether the call of an earlier opening that was given this receipt is there, whole. `None` if the receipt is
+    /// of this opening, or of one too long ago to be remembered.
+    pub fn survived(&self, receipt: Receipt) -> Option<bool> {
+        let mut earlier = self.earlier_openings.iter();
+        let opening = earlier.find(|earlier| earlier.opening == receipt.opening)?;
+        Some(receipt.sequence <= opening.survived_sequence)
+    }
 }
 
 /// The state of a handle at a moment.

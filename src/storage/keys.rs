@@ -8,6 +8,7 @@
 //! | 0x01 | | identity of the database, see [`identity`](crate::db::identity) |
 //! | 0x02 | | schema, see [`schema`](crate::schema) |
 //! | 0x03 | | checkpoint record, see [`record`](crate::signals::checkpoint::record) |
+//! | 0x04 | | opening record, see [`opening`](crate::db::opening) |
 //! | 0x10 | signal, shard, page | a page of states |
 //! | 0x20 | signal, shard, page | a page of cohort states |
 //! | 0x30 to 0x32 | id, or nothing | co-engagement |
@@ -22,6 +23,7 @@ use crate::{EntityId, Error};
 pub(crate) const IDENTITY: &[u8] = &[0x01];
 pub(crate) const SCHEMA: &[u8] = &[0x02];
 pub(crate) const CHECKPOINT: &[u8] = &[0x03];
+pub(crate) const OPENING: &[u8] = &[0x04];
 pub(crate) const STATES: &[u8] = &[0x10];
 pub(crate) const COHORT_STATES: &[u8] = &[0x20];
 pub(crate) const CO_ENGAGEMENT: [&[u8]; 3] = [&[0x30], &[0x31], &[0x32]];

@@ -4,12 +4,14 @@
 //! other ordered key-value store plugs in by implementing the trait.
 
 mod file;
+mod guarded;
 pub(crate) mod keys;
 mod memory;
 
 use crate::Error;
 
 pub use file::{FileStore, FileStoreOptions, FileStoreRecovery, FileStoreStats};
+pub(crate) use guarded::GuardedStorage;
 pub use memory::MemoryStore;
 
 /// A key and its value.

@@ -91,25 +91,25 @@ const PLACES: [Place; 11] = [
         "src/db/collections.rs",
         "add_to_collection",
     )
-    .between("storage.put(", "self.write("),
+    .between("engine.put(", "self.change_index("),
     Place::new(
         CrashPoint::CollectionIndexUpdate,
         "src/db/collections.rs",
         "create_collection",
     )
-    .between("storage.put(", "self.write("),
+    .between("engine.put(", "self.change_index("),
     Place::new(
         CrashPoint::CollectionIndexUpdate,
         "src/db/collections.rs",
         "remove_from_collection",
     )
-    .between("storage.delete(", "self.write("),
+    .between("engine.delete(", "self.change_index("),
     Place::new(
         CrashPoint::CollectionIndexUpdate,
         "src/db/collections.rs",
         "delete_collection",
     )
-    .between("storage.write_batch(", "self.write("),
+    .between("engine.write_batch(", "self.change_index("),
     Place::new(
         CrashPoint::CoEngagementUpdate,
         "src/entities/co_engagement.rs",

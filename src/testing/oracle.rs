@@ -16,8 +16,8 @@
 //! A checkpoint says nothing of collections: one that finds nothing new to write flushes nothing.
 //!
 //! Callers may be many threads, which share the oracle under a lock: sequence numbers give the order of frames, and
-//! frames in flight are looked for at every place they can have. A frame that failed without a sequence number was
-//! refused before the log and must not be there. Changes of collections are taken to be in the order in which they
+//! frames in flight are looked for at every place they can have. A call that failed with another error than
+//! [`Error::OutcomeUnknown`] was refused and must not be there. Changes of collections are taken to be in the order in which they
 //! were acknowledged, so no two threads should change the same one at a time.
 
 mod candidates;
@@ -80,6 +80,17 @@ enum Progress {
     Failed,
     /// Refused before anything was changed.
     Refused,
+}
+
+impl Progress {
+    /// How far a call has come that failed: one whose outcome is not unknown was refused, so it must not be there.
+    fn after(error: &Error) -> Self {
+        if error.outcome_is_unknown() {
+            Self::Failed
+        } else {
+            Self::Refused
+        }
+    }
 }
 
 /// A frame that was asked for since the database was opened.
@@ -156,8 +167,6 @@ pub struct Oracle {
     /// How many acknowledged frames `head` has; all of them unless it was given up.
     head_len: Option<usize>,
     timeline: Option<Arc<Timeline>>,
-    /// Whether a call failed in a way that ends all writing.
-    poisoned: bool,
     /// What is wrong with the answers themselves.
     findings: Vec<Difference>,
 }
@@ -202,7 +211,6 @@ impl Oracle {
             base,
             head_len: Some(0),
             timeline,
-            poisoned: false,
             findings: Vec::new(),
         }
     }
@@ -218,7 +226,7 @@ impl Oracle {
             });
             Call::Frame(self.frames.len() - 1)
         } else if operation.is_collection_change() {
-            Call::Change(self.changes.begin(operation, self.poisoned))
+            Call::Change(self.changes.begin(operation))
         } else {
             Call::Barrier {
                 acknowledgements: self.acknowledgements,
@@ -299,15 +307,11 @@ impl Oracle {
             Some(Call::Frame(index)) => {
                 let frame = &mut self.frames[index];
                 frame.sequence = error.sequence();
-                frame.progress = match frame.sequence {
-                    Some(_) => Progress::Failed,
-                    None => Progress::Refused,
-                };
+                frame.progress = Progress::after(error);
             }
             Some(Call::Change(index)) => self.changes.failed(index, error),
             _ => {}
         }
-        self.poisoned |= matches!(error, Error::Poisoned { .. } | Error::AfterAppend { .. });
     }
 
     /// Notes how a call ended that [`Operation::apply`] made.
@@ -379,7 +383,6 @@ impl Oracle {
         // Numbers of frames that were not found are given again: only what was found is known to be durable.
         self.durable_sequence = self.taken_sequence;
         self.durable_acknowledgement = self.acknowledgements;
-        self.poisoned = false;
         self.findings.clear();
     }
 }

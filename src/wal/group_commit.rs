@@ -12,6 +12,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::Error;
+use crate::lock::lock;
 
 /// Shared by all threads of a log.
 #[derive(Debug, Default)]
@@ -77,8 +78,7 @@ impl GroupCommit {
     }
 
     fn lock(&self) -> MutexGuard<'_, Syncs> {
-        // Plain values, whole whatever happened to another holder of the lock.
-        self.syncs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.syncs)
     }
 }
 

@@ -1,24 +1,26 @@
 //! The log of a database: appending, group commit, trimming.
 //!
 //! Invariants: frames are written in the order of their sequence numbers, under one lock, so that when an append
-//! returns every earlier frame is written too; `durable_sequence` is never ahead of what a sync has returned for;
-//! after the first failure nothing is written, synced or removed any more.
+//! returns every earlier frame is written too; `durable_sequence` is never ahead of the frames that a finished sync
+//! covers; one sync of the log's files and directory runs at a time, and its outcome is known to every thread before the
+//! next one starts, because a file system reports a failed write-back only once; after the first failure nothing is
+//! written, synced or removed any more.
 //!
 //! What a crash leaves: an appended frame is there after a process crash, and after a power loss once a sync for it
 //! returned. Trimming removes whole segments, oldest first, that the flushed checkpoint covers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::appender::{Appender, Sealed, remove, sync_dir};
 use super::frame::{FrameBuffer, FrameKind};
 use super::group_commit::GroupCommit;
-use crate::Error;
 use crate::codec::Write;
-use crate::lock::lock_brief;
+use crate::lock::{lock, lock_brief};
 use crate::poison::{Memory, Poison};
+use crate::{Error, Receipt};
 
 pub(crate) use super::appender::LogOptions;
 
@@ -30,8 +32,13 @@ const COMPANY_TURNS_MAX: u32 = 8;
 pub(crate) struct Log {
     options: LogOptions,
     poison: Arc<Poison>,
+    /// Taken before `syncing` by a thread that needs both.
     tail: Mutex<Tail>,
+    /// Held for a sync of the log, until its outcome is known.
+    syncing: Mutex<()>,
     commits: GroupCommit,
+    /// The id of this opening.
+    opening: u64,
     /// The last sequence number when the log was opened.
     opened_sequence: u64,
     last_sequence: AtomicU64,
@@ -47,12 +54,12 @@ struct Tail {
 }
 
 impl Log {
-    /// A log that goes on with `appender`, an empty segment, after the segments `sealed`, all of them synced.
+    /// A log that goes on with the appender, an empty segment, after the sealed segments, all of them synced.
     pub(crate) fn new(
         options: LogOptions,
         poison: Arc<Poison>,
-        appender: Appender,
-        sealed: Vec<Sealed>,
+        opening: u64,
+        (appender, sealed): (Appender, Vec<Sealed>),
     ) -> Self {
         let last_sequence = appender.next_sequence() - 1;
         let untrimmed_bytes = appender.end() + sealed.iter().map(|segment| segment.end).sum::<u64>();
@@ -63,7 +70,9 @@ impl Log {
                 appender,
                 sealed: sealed.into(),
             }),
+            syncing: Mutex::new(()),
             commits: GroupCommit::default(),
+            opening,
             opened_sequence: last_sequence,
             last_sequence: AtomicU64::new(last_sequence),
             durable_sequence: AtomicU64::new(last_sequence),
@@ -76,35 +85,56 @@ impl Log {
     /// `in_order` is called with the sequence number under the log's lock, that is, in log order.
     ///
     /// # Errors
-    /// `Poisoned`, by an earlier failure or by this one; wrapped in `AfterAppend` if the frame may be in the log.
+    /// `Poisoned`, by an earlier failure or by this one; wrapped in `OutcomeUnknown` if the frame may be in the log.
     pub(crate) fn append(&self, frame: &mut FrameBuffer, in_order: impl FnOnce(u64)) -> Result<u64, Error> {
-        let mut tail = self.lock_tail()?;
-        self.poison.check_write()?;
-        let _unwinding = self.poison.on_unwind("append", Memory::Whole);
+        let mut tail = lock_brief(&self.tail);
         if tail.appender.is_full_for(frame) {
-            let sealed = tail.appender.rotate().map_err(|error| self.poison.fail(error))?;
-            self.raise_durable(sealed.last_sequence);
-            self.went_on_in_a_new_segment(&mut tail, sealed);
+            self.rotate(&mut tail)?;
         }
-        let start = tail.appender.end();
+        self.poison.check_write()?;
         let sequence = tail.appender.next_sequence();
-        tail.appender
-            .append(frame, self.durable_sequence.load(Ordering::Acquire))
-            .map_err(|error| Error::AfterAppend {
-                sequence,
-                source: Box::new(self.poison.fail(error)),
-            })?;
-        self.untrimmed_bytes
-            .fetch_add(tail.appender.end() - start, Ordering::Relaxed);
-        self.last_sequence.store(sequence, Ordering::Release);
-        in_order(sequence);
-        Ok(sequence)
+        let appended = self.poison.attempt("append", Memory::Whole, || {
+            let start = tail.appender.end();
+            tail.appender
+                .append(frame, self.durable_sequence.load(Ordering::Acquire))?;
+            self.untrimmed_bytes
+                .fetch_add(tail.appender.end() - start, Ordering::Relaxed);
+            self.last_sequence.store(sequence, Ordering::Release);
+            in_order(sequence);
+            Ok(sequence)
+        });
+        appended.map_err(|error| error.with_unknown_outcome(Some(self.receipt(sequence))))
     }
 
-    fn went_on_in_a_new_segment(&self, tail: &mut Tail, sealed: Sealed) {
-        tail.sealed.push_back(sealed);
-        self.untrimmed_bytes
-            .fetch_add(tail.appender.end(), Ordering::Relaxed);
+    /// The receipt of a frame that this opening appended.
+    pub(crate) fn receipt(&self, sequence: u64) -> Receipt {
+        Receipt::new(self.opening, sequence)
+    }
+
+    /// Syncs the segment that takes frames, which makes every frame durable, and goes on in a new one.
+    fn rotate(&self, tail: &mut Tail) -> Result<(), Error> {
+        self.sync_alone("rotate", || {
+            let sealed = tail.appender.rotate()?;
+            self.raise_durable(sealed.last_sequence);
+            tail.sealed.push_back(sealed);
+            self.untrimmed_bytes
+                .fetch_add(tail.appender.end(), Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    /// Runs `sync`, which syncs files or the directory of the log, while no other thread does. Whether it succeeded is
+    /// known to every thread before the next one starts.
+    ///
+    /// # Errors
+    /// `Poisoned`, by an earlier failure or by that of `sync`.
+    fn sync_alone<T>(
+        &self,
+        operation: &'static str,
+        sync: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _alone = lock(&self.syncing);
+        self.poison.attempt(operation, Memory::Whole, sync)
     }
 
     /// Appends the marker of a flushed checkpoint that covers every frame up to `covered`.
@@ -120,13 +150,9 @@ impl Log {
     ///
     /// It syncs both segments while it holds the log's lock: only for who closes, when no writer can be held up.
     pub(crate) fn begin_anew(&self, covered: u64) -> Result<(), Error> {
-        let mut tail = self.lock_tail()?;
-        self.poison.check_write()?;
-        let _unwinding = self.poison.on_unwind("append", Memory::Whole);
+        let mut tail = lock_brief(&self.tail);
         if tail.appender.ends_with(covered) {
-            let sealed = tail.appender.rotate().map_err(|error| self.poison.fail(error))?;
-            self.raise_durable(sealed.last_sequence);
-            self.went_on_in_a_new_segment(&mut tail, sealed);
+            self.rotate(&mut tail)?;
         }
         Ok(())
     }
@@ -165,13 +191,18 @@ impl Log {
         )
     }
 
-    /// Syncs what is written by now, and tells how many frames that made durable.
+    /// Syncs the frames that are written by now, and tells how many of them were not durable before.
     fn sync_for_all(&self) -> Result<u64, Error> {
-        let _unwinding = self.poison.on_unwind("sync", Memory::Whole);
         let durable = self.durable_sequence();
-        let segment = self.lock_tail()?.appender.handle();
-        segment.sync().map_err(|error| self.poison.fail(error))?;
-        self.raise_durable(segment.last_sequence);
+        let segment = lock_brief(&self.tail).appender.handle();
+        self.sync_alone("sync", || {
+            // A rotation that came in between has synced this segment already.
+            if self.durable_sequence() < segment.last_sequence {
+                segment.sync()?;
+                self.raise_durable(segment.last_sequence);
+            }
+            Ok(())
+        })?;
         Ok(segment.last_sequence.saturating_sub(durable))
     }
 
@@ -191,25 +222,26 @@ impl Log {
     /// Removes the segments that hold nothing beyond `covered`, oldest first, and makes that durable.
     pub(crate) fn trim(&self, covered: u64) -> Result<usize, Error> {
         let mut removed = 0;
-        loop {
-            self.poison.check_write()?;
-            let segment = {
-                let mut tail = self.lock_tail()?;
-                match tail.sealed.front() {
-                    Some(segment) if segment.last_sequence <= covered => tail.sealed.pop_front(),
-                    _ => None,
-                }
-            };
-            let Some(segment) = segment else { break };
-            remove(self.options.files.as_ref(), &segment.path).map_err(|error| self.poison.fail(error))?;
+        while let Some(segment) = self.take_covered(covered) {
+            self.poison.attempt("trim", Memory::Whole, || {
+                remove(self.options.files.as_ref(), &segment.path)
+            })?;
             self.untrimmed_bytes.fetch_sub(segment.end, Ordering::Relaxed);
             removed += 1;
         }
         if removed > 0 {
-            sync_dir(self.options.files.as_ref(), &self.options.dir)
-                .map_err(|error| self.poison.fail(error))?;
+            self.sync_alone("trim", || {
+                sync_dir(self.options.files.as_ref(), &self.options.dir)
+            })?;
         }
         Ok(removed)
+    }
+
+    /// Takes the oldest segment out of the list, if it holds nothing beyond `covered`.
+    fn take_covered(&self, covered: u64) -> Option<Sealed> {
+        let mut tail = lock_brief(&self.tail);
+        let is_covered = tail.sealed.front()?.last_sequence <= covered;
+        if is_covered { tail.sealed.pop_front() } else { None }
     }
 
     /// The sequence number of the last frame that is written.
@@ -229,9 +261,5 @@ impl Log {
 
     fn raise_durable(&self, sequence: u64) {
         self.durable_sequence.fetch_max(sequence, Ordering::AcqRel);
-    }
-
-    fn lock_tail(&self) -> Result<MutexGuard<'_, Tail>, Error> {
-        lock_brief(&self.tail).map_err(|_| self.poison.fail(Error::Panicked { operation: "append" }))
     }
 }

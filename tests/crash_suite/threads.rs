@@ -421,7 +421,7 @@ fn call_all(
 fn is_poisoned(error: &Error) -> bool {
     match error {
         Error::Poisoned { .. } => true,
-        Error::AfterAppend { source, .. } => is_poisoned(source),
+        Error::OutcomeUnknown { source, .. } => is_poisoned(source),
         _ => false,
     }
 }

@@ -10,7 +10,7 @@ use crate::setup::{assert_holds, causes, content, options, record, state_after};
 fn io_path(error: &Error) -> &Path {
     match error {
         Error::Io { path, .. } => path,
-        Error::AfterAppend { source, .. } => io_path(source),
+        Error::OutcomeUnknown { source, .. } => io_path(source),
         Error::Poisoned { cause } => io_path(cause),
         other => panic!("not an error of a file: {}", causes(other)),
     }

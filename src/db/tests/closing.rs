@@ -31,7 +31,7 @@ fn a_second_close_does_not_unlock_what_the_first_is_still_writing() {
 fn a_checkpoint_that_was_asked_for_before_the_close_and_comes_after_it_writes_nothing() {
     let (disk, storage) = (SimDisk::new(), MemoryStore::new());
     let options = options(&disk, Durability::EverySynced);
-    let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage.clone())).unwrap();
+    let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap();
     record(&db, 0).unwrap();
     db.close().unwrap();
     let operations = disk.operations_len();
@@ -39,7 +39,7 @@ fn a_checkpoint_that_was_asked_for_before_the_close_and_comes_after_it_writes_no
     let shared = &db.shared;
     let late = shared
         .checkpointer
-        .checkpoint(&shared.ledger, &storage, Due::Grown(Growth::ANY));
+        .checkpoint(&shared.ledger, &shared.storage, Due::Grown(Growth::ANY));
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
     assert_eq!(
         disk.operations_len(),

@@ -43,14 +43,14 @@ fn told_as(fault: Fault) -> Option<ErrorKind> {
         | Fault::ErrorAfter(kind)
         | Fault::ErrorMidway(_, kind)
         | Fault::SyncLoses(kind) => Some(kind),
-        Fault::Short(_) | Fault::SyncSkipped => None,
+        Fault::Short(_) | Fault::SyncSkipped | Fault::Panic(_) => None,
     }
 }
 
 /// The error at the bottom, and what it says of the operation, the path and the cause.
 fn bottom(error: &Error) -> (&'static str, &Path, ErrorKind) {
     match error {
-        Error::AfterAppend { source, .. } => bottom(source),
+        Error::OutcomeUnknown { source, .. } => bottom(source),
         Error::Poisoned { cause } => bottom(cause),
         Error::Io {
             operation,

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 
+use super::panics::{PLACES, expect_poisoned};
 use super::*;
 use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
 
@@ -14,9 +15,17 @@ enum Failing {
     After,
     /// Of a scan: its first item fails. Every other call fails before it does anything.
     AtAnItem,
+    /// It panics before it does anything.
+    PanicBefore,
+    /// It panics after it was done.
+    PanicAfter,
 }
 
 const FAILINGS: [Failing; 3] = [Failing::Before, Failing::After, Failing::AtAnItem];
+
+/// The payload of a panic of the engine: the name of the call.
+#[derive(Debug, PartialEq, Eq)]
+struct Panicked(&'static str);
 
 /// An engine in memory that counts its calls and fails at one of them.
 #[derive(Debug, Clone)]
@@ -69,8 +78,11 @@ impl Engine {
                 io::Error::other("the engine is out of order"),
             ))
         };
+        let panic = || std::panic::resume_unwind(Box::new(Panicked(name)));
         match self.failing(name) {
             None => call(&self.inner),
+            Some(Failing::PanicBefore) => panic(),
+            Some(Failing::PanicAfter) => call(&self.inner).and_then(|_| panic()),
             Some(Failing::After) => call(&self.inner).and_then(|_| failed()),
             Some(Failing::Before | Failing::AtAnItem) => failed(),
         }
@@ -113,33 +125,38 @@ fn open(disk: &SimDisk, engine: &Engine) -> Result<TidalDb, Error> {
     TidalDb::open_with_storage(PATH, options, Arc::new(engine.clone()))
 }
 
-/// Events, a checkpoint, and every change of a collection. Gives what was acknowledged: how many events, and the
-/// collections after each change.
-fn work(db: &TidalDb) -> (u64, Vec<&'static str>, Option<Error>) {
-    let (mut events, mut changes) = (0, Vec::new());
-    let mut all = || -> Result<(), Error> {
-        for _ in 0..3 {
-            record(db, events)?;
-            events += 1;
-        }
-        db.create_collection("saved")?;
-        changes.push("create");
-        db.add_to_collection("saved", EntityId(3))?;
-        changes.push("add");
-        db.checkpoint()?;
-        db.add_to_collection("saved", EntityId(4))?;
-        changes.push("add another");
-        db.remove_from_collection("saved", EntityId(3))?;
-        changes.push("remove");
-        record(db, events)?;
-        events += 1;
-        db.delete_collection("saved")?;
-        changes.push("delete");
-        db.sync()?;
-        db.close()
-    };
-    let failed = all().err();
+/// Events, a checkpoint, and every change of a collection. Gives how many events and changes were acknowledged.
+fn work(db: &TidalDb) -> (u64, usize, Option<Error>) {
+    let acknowledged = Mutex::new((0, 0));
+    let failed = work_until_it_ends(db, &acknowledged).err();
+    let (events, changes) = acknowledged.into_inner().unwrap();
     (events, changes, failed)
+}
+
+/// As [`work`]; counts what is acknowledged as it goes.
+fn work_until_it_ends(db: &TidalDb, acknowledged: &Mutex<(u64, usize)>) -> Result<(), Error> {
+    let event = || {
+        let events = acknowledged.lock().unwrap().0;
+        record(db, events)?;
+        acknowledged.lock().unwrap().0 += 1;
+        Ok(())
+    };
+    let changed = || acknowledged.lock().unwrap().1 += 1;
+    (0..3).try_for_each(|_| event())?;
+    db.create_collection("saved")?;
+    changed();
+    db.add_to_collection("saved", EntityId(3))?;
+    changed();
+    db.checkpoint()?;
+    db.add_to_collection("saved", EntityId(4))?;
+    changed();
+    db.remove_from_collection("saved", EntityId(3))?;
+    changed();
+    event()?;
+    db.delete_collection("saved")?;
+    changed();
+    db.sync()?;
+    db.close()
 }
 
 /// The members of the one collection after so many changes; nothing without the collection.
@@ -155,7 +172,7 @@ fn members_after(changes: usize) -> Option<Vec<EntityId>> {
 
 fn operation_of(error: &Error) -> &'static str {
     match error {
-        Error::AfterAppend { source, .. } => operation_of(source),
+        Error::OutcomeUnknown { source, .. } => operation_of(source),
         Error::Poisoned { cause } => operation_of(cause),
         Error::Storage { operation, .. } => operation,
         other => panic!("{other:?} does not say which call failed"),
@@ -218,7 +235,43 @@ fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_
                 at + 1,
                 "{context}: no call after the one that failed"
             );
-            check_reopened(&disk, &engine, events, changes.len(), &context);
+            check_reopened(&disk, &engine, events, changes, &context);
+        }
+    }
+}
+
+#[test]
+fn every_panicking_call_of_an_engine_poisons_and_loses_nothing_also_in_a_destructor() {
+    let (disk, engine) = (SimDisk::new(), Engine::new());
+    let db = open(&disk, &engine).unwrap();
+    let opened = engine.made().len();
+    assert!(work(&db).2.is_none());
+    for (at, &name) in engine.made().iter().enumerate().skip(opened) {
+        for failing in [Failing::PanicBefore, Failing::PanicAfter] {
+            for place in PLACES {
+                let context = format!("{place:?}, {failing:?} at call {at}, {name}");
+                let (disk, engine) = (SimDisk::new(), Engine::new());
+                let db = open(&disk, &engine).unwrap();
+                engine.fail_at(at, failing);
+                let acknowledged = Mutex::new((0, 0));
+                let payload = place.run(|| {
+                    work_until_it_ends(&db, &acknowledged).unwrap();
+                });
+                assert_eq!(
+                    payload.expect(&context).downcast_ref(),
+                    Some(&Panicked(name)),
+                    "{context}"
+                );
+                expect_poisoned(&db, &context);
+                drop(db);
+                assert_eq!(
+                    engine.made().len(),
+                    at + 1,
+                    "{context}: no call after the one that panicked"
+                );
+                let (events, changes) = *acknowledged.lock().unwrap();
+                check_reopened(&disk, &engine, events, changes, &context);
+            }
         }
     }
 }

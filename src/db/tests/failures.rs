@@ -25,7 +25,7 @@ fn run(db: &TidalDb) -> (u64, Option<Error>) {
 
 fn first_cause(error: &Error) -> &Error {
     match error {
-        Error::AfterAppend { source, .. } => first_cause(source),
+        Error::OutcomeUnknown { source, .. } => first_cause(source),
         Error::Poisoned { cause } => first_cause(cause),
         other => other,
     }

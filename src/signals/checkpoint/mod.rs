@@ -20,10 +20,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cohort::CohortEntity;
 use crate::entities::FENCE_SHARDS;
+use crate::lock::lock;
 use crate::poison::Memory;
 use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::signals::states::{PageCopies, SHARDS, StateKey, StateTable};
-use crate::storage::{StorageEngine, WriteBatch, keys};
+use crate::storage::{GuardedStorage, WriteBatch, keys};
 use crate::wal::Log;
 use crate::{EntityId, Error};
 
@@ -139,15 +140,11 @@ impl Checkpointer {
     pub(crate) fn checkpoint(
         &self,
         ledger: &SignalLedger,
-        storage: &dyn StorageEngine,
+        storage: &GuardedStorage,
         due: Due,
     ) -> Result<u64, Error> {
         let poison = &ledger.poison;
-        let mut copies = self.running.lock().map_err(|_| {
-            poison.fail(Error::Panicked {
-                operation: "checkpoint",
-            })
-        })?;
+        let mut copies = lock(&self.running);
         let least = match due {
             Due::Grown(growth) => {
                 ledger.check_open()?;
@@ -162,34 +159,33 @@ impl Checkpointer {
         if (nothing_new && !worthwhile) || !self.growth(ledger).reaches(least) {
             return Ok(self.covered());
         }
-        let _unwinding = poison.on_unwind("checkpoint", Memory::Whole);
-        let fence = self.begin(ledger)?;
-        let batch = collect(ledger, fence, &mut copies)?;
+        poison.attempt("checkpoint", Memory::Whole, || {
+            let fence = self.begin(ledger)?;
+            let batch = collect(ledger, fence, &mut copies)?;
 
-        poison.check_write()?;
-        #[cfg(any(test, feature = "test-utils"))]
-        crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPreFlush);
+            #[cfg(any(test, feature = "test-utils"))]
+            crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPreFlush);
 
-        storage.write_batch(batch).map_err(|error| poison.fail(error))?;
-        poison.check_write()?;
-        storage.flush().map_err(|error| poison.fail(error))?;
-        self.covered.store(fence.covered, Ordering::Release);
-        self.fenced_bytes.store(0, Ordering::Relaxed);
+            storage.write("write_batch", |engine| engine.write_batch(batch))?;
+            storage.flush()?;
+            self.covered.store(fence.covered, Ordering::Release);
+            self.fenced_bytes.store(0, Ordering::Relaxed);
 
-        #[cfg(any(test, feature = "test-utils"))]
-        crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPostFlush);
+            #[cfg(any(test, feature = "test-utils"))]
+            crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPostFlush);
 
-        if due == Due::Closing {
-            ledger.log.begin_anew(fence.covered)?;
-        }
-        let marker = ledger.log.append_checkpoint(fence.covered)?;
-        if marker == fence.covered + 1 {
-            self.settled.store(marker, Ordering::Release);
-        }
-        ledger.log.trim(fence.covered)?;
-        self.settled_bytes
-            .store(ledger.log.log_bytes(), Ordering::Relaxed);
-        Ok(fence.covered)
+            if due == Due::Closing {
+                ledger.log.begin_anew(fence.covered)?;
+            }
+            let marker = ledger.log.append_checkpoint(fence.covered)?;
+            if marker == fence.covered + 1 {
+                self.settled.store(marker, Ordering::Release);
+            }
+            ledger.log.trim(fence.covered)?;
+            self.settled_bytes
+                .store(ledger.log.log_bytes(), Ordering::Relaxed);
+            Ok(fence.covered)
+        })
     }
 
     /// Fixes N and declares what changed up to N, while no event is between its append and the end of its applying.
@@ -197,7 +193,9 @@ impl Checkpointer {
         ledger.exclusively(|| {
             let state = &ledger.state;
             self.fenced_bytes.store(state.changed_bytes(), Ordering::Relaxed);
-            state.begin_fence().map_err(|_| ledger.poison.panicked("apply"))?;
+            state
+                .begin_fence()
+                .map_err(|error| ledger.poison.fail_unreadable(error))?;
             Ok(Fence {
                 covered: ledger.log.last_sequence(),
                 synced: ledger.log.durable_sequence(),
@@ -209,31 +207,28 @@ impl Checkpointer {
 /// Copies what was declared, shard by shard, and encodes it into one batch with N.
 fn collect(ledger: &SignalLedger, fence: Fence, copies: &mut Copies) -> Result<WriteBatch, Error> {
     let mut batch = WriteBatch::new();
-    let state = &ledger.state;
-    collect_pages(&state.signals, &mut copies.signals, &mut batch)
-        .map_err(|_| ledger.poison.panicked("apply"))?;
-    collect_pages(state.cohorts.states(), &mut copies.cohorts, &mut batch)
-        .map_err(|_| ledger.poison.panicked("apply"))?;
-    for shard in 0..FENCE_SHARDS {
-        let mut index = state
-            .lock_co_engagement()
-            .map_err(|_| ledger.poison.panicked("apply"))?;
-        let records = index.take_fenced(shard);
-        drop(index);
-        for record in records {
-            let key = record.key();
-            match record.value() {
-                Some(value) => put(&mut batch, key, value),
-                None => batch.delete(key),
-            }
-        }
-    }
+    collect_state(&ledger.state, copies, &mut batch).map_err(|error| ledger.poison.fail_unreadable(error))?;
     put(
         &mut batch,
         keys::CHECKPOINT.to_vec(),
         record::encode(fence.covered, fence.synced),
     );
     Ok(batch)
+}
+
+fn collect_state(state: &LedgerState, copies: &mut Copies, batch: &mut WriteBatch) -> Result<(), Error> {
+    collect_pages(&state.signals, &mut copies.signals, batch)?;
+    collect_pages(state.cohorts.states(), &mut copies.cohorts, batch)?;
+    for shard in 0..FENCE_SHARDS {
+        for record in state.change_co_engagement(|index| index.take_fenced(shard))? {
+            let key = record.key();
+            match record.value() {
+                Some(value) => put(batch, key, value),
+                None => batch.delete(key),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn collect_pages<K: StateKey>(

@@ -37,12 +37,11 @@ pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Resu
             .restore_page(key, value)
             .map_err(|what| corrupt(key, what))
     })?;
-    let mut co_engagement = state.lock_co_engagement()?;
+    let co_engagement = state.co_engagement_mut();
     for prefix in keys::CO_ENGAGEMENT {
         each(storage, prefix, |key, value| co_engagement.restore(key, value))?;
     }
     co_engagement.finish_restore()?;
-    drop(co_engagement);
     Ok(covered)
 }
 

@@ -9,14 +9,15 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use super::state::{LedgerState, Positive};
+use crate::lock::{read, write};
 use crate::poison::{Memory, Poison};
 use crate::signals::states::Change;
 use crate::wal::payload::{Forget, encode_events, encode_forget};
 use crate::wal::{FrameBuffer, FrameKind, Log};
-use crate::{Durability, EntityId, Error, SignalEvent};
+use crate::{Durability, EntityId, Error, Receipt, SignalEvent};
 
 /// Buffers whose frame has grown beyond this are not kept; the others are at most a few times as large.
 const SPARE_FRAME_BYTES_MAX: usize = 1 << 20;
@@ -73,11 +74,11 @@ impl SignalLedger {
         }
     }
 
-    /// Records the valid `events` of one call, as one frame, and gives its sequence number.
+    /// Records the valid `events` of one call, as one frame, and gives its receipt.
     ///
     /// # Errors
-    /// `Poisoned`; wrapped in `AfterAppend` once the frame may be in the log.
-    pub(crate) fn record_signal(&self, events: &[SignalEvent<'_>]) -> Result<u64, Error> {
+    /// `Poisoned`; wrapped in `OutcomeUnknown` once the frame may be in the log.
+    pub(crate) fn record_signal(&self, events: &[SignalEvent<'_>]) -> Result<Receipt, Error> {
         let mut buffers = Buffers::take();
         let Buffers {
             frame,
@@ -92,33 +93,28 @@ impl SignalLedger {
         positives.extend(self.state.positives_of(events));
         let sequence = {
             let _shared = self.enter()?;
-            let _unwinding = self.poison.on_unwind("apply", Memory::Half);
             let sequence = self
                 .log
                 .append(frame, |_| self.state.enqueue_positives(positives))?;
+            self.apply(sequence, || {
+                #[cfg(any(test, feature = "test-utils"))]
+                crate::testing::check_crash_point(crate::testing::CrashPoint::WalPreAggregate);
 
-            #[cfg(any(test, feature = "test-utils"))]
-            crate::testing::check_crash_point(crate::testing::CrashPoint::WalPreAggregate);
+                self.state.apply_signals(changes)?;
 
-            self.state
-                .apply_signals(changes)
-                .map_err(|error| self.failed_apply(sequence, error))?;
+                #[cfg(any(test, feature = "test-utils"))]
+                crate::testing::check_crash_point(crate::testing::CrashPoint::WalPostAggregate);
 
-            #[cfg(any(test, feature = "test-utils"))]
-            crate::testing::check_crash_point(crate::testing::CrashPoint::WalPostAggregate);
-
-            self.apply_cohorts(events)
-                .map_err(|error| self.failed_apply(sequence, error))?;
-            if !positives.is_empty() {
-                self.state
-                    .apply_positives()
-                    .map_err(|error| self.failed_apply(sequence, error))?;
-            }
+                self.apply_cohorts(events)?;
+                if positives.is_empty() {
+                    return Ok(());
+                }
+                self.state.apply_positives()
+            })?;
             sequence
         };
         buffers.keep();
-        self.acknowledge(sequence)?;
-        Ok(sequence)
+        self.acknowledge(sequence)
     }
 
     fn apply_cohorts(&self, events: &[SignalEvent<'_>]) -> Result<(), Error> {
@@ -131,32 +127,27 @@ impl SignalLedger {
         Ok(())
     }
 
-    /// Forgets an entity or a user, as one frame, and gives its sequence number. Writers wait meanwhile, so that
+    /// Forgets an entity or a user, as one frame, and gives its receipt. Writers wait meanwhile, so that
     /// what the frame is ordered after in the log is what is forgotten in memory.
     ///
     /// # Errors
-    /// `Poisoned`; wrapped in `AfterAppend` once the frame may be in the log.
-    pub(crate) fn forget(&self, forget: Forget) -> Result<u64, Error> {
+    /// `Poisoned`; wrapped in `OutcomeUnknown` once the frame may be in the log.
+    pub(crate) fn forget(&self, forget: Forget) -> Result<Receipt, Error> {
         let mut frame = FrameBuffer::default();
         encode_forget(forget, frame.begin());
         frame.finish(FrameKind::Forget);
         let sequence = self.exclusively(|| {
             self.check_open()?;
-            let _unwinding = self.poison.on_unwind("apply", Memory::Half);
             let sequence = self.log.append(&mut frame, |_| {})?;
-            self.state
-                .forget(forget)
-                .map_err(|error| self.failed_apply(sequence, error))?;
+            self.apply(sequence, || self.state.forget(forget))?;
             Ok(sequence)
         })?;
-        self.acknowledge(sequence)?;
-        Ok(sequence)
+        self.acknowledge(sequence)
     }
 
     /// Waits until no event is on its way and lets no further one in. Whether this call was the first to do so.
     pub(crate) fn close(&self) -> bool {
-        // Whoever panicked while holding the gate has poisoned the handle; waiting for the others is still due.
-        let _exclusive = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let _exclusive = write(&self.gate);
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
@@ -172,7 +163,7 @@ impl SignalLedger {
 
     /// Takes the gate for one event.
     fn enter(&self) -> Result<RwLockReadGuard<'_, ()>, Error> {
-        let shared = self.gate.read().map_err(|_| self.poison.panicked("apply"))?;
+        let shared = read(&self.gate);
         self.check_open()?;
         self.poison.check_write()?;
         Ok(shared)
@@ -183,28 +174,29 @@ impl SignalLedger {
     /// # Errors
     /// `Poisoned`, or that of `body`.
     pub(crate) fn exclusively<T>(&self, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        let _exclusive = self.gate.write().map_err(|_| self.poison.panicked("apply"))?;
+        let _exclusive = write(&self.gate);
         self.poison.check_write()?;
         body()
     }
 
-    /// Waits for what the policy asks of a frame before its caller is told.
-    fn acknowledge(&self, sequence: u64) -> Result<(), Error> {
-        match self.durability {
-            Durability::EverySynced => self.log.sync_to(sequence).map_err(|error| Error::AfterAppend {
-                sequence,
-                source: Box::new(error),
-            }),
-            Durability::SyncedEvery { .. } | Durability::OperatingSystem => Ok(()),
+    /// Waits for the sync that the policy asks for before the caller of the frame `sequence` gets its receipt.
+    fn acknowledge(&self, sequence: u64) -> Result<Receipt, Error> {
+        let receipt = self.log.receipt(sequence);
+        if self.durability == Durability::EverySynced {
+            let synced = self.log.sync_to(sequence);
+            synced.map_err(|error| error.with_unknown_outcome(Some(receipt)))?;
         }
+        Ok(receipt)
     }
 
-    /// An aggregate refused an event whose frame is in the log: memory is behind the log from now on.
-    fn failed_apply(&self, sequence: u64, error: Error) -> Error {
-        drop(error);
-        Error::AfterAppend {
-            sequence,
-            source: Box::new(self.poison.panicked("apply")),
-        }
+    /// Applies the frame `sequence`, which is in the log, to the aggregates.
+    ///
+    /// # Errors
+    /// `Poisoned` within `OutcomeUnknown`: memory is behind the log or half changed, and reading has ended too.
+    fn apply(&self, sequence: u64, apply: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let applied = self.poison.attempt("apply", Memory::Half, || {
+            apply().map_err(|error| self.poison.fail_unreadable(error))
+        });
+        applied.map_err(|error| error.with_unknown_outcome(Some(self.log.receipt(sequence))))
     }
 }

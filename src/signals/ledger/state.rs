@@ -7,10 +7,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, PoisonError};
 
 use crate::cohort::CohortSignalLedger;
 use crate::entities::CoEngagementIndex;
+use crate::lock::{Whole, lock};
 use crate::signals::states::{Change, SignalShape, Slot, StateTable};
 use crate::wal::payload::Forget;
 use crate::{CohortId, EntityId, Error, Schema, SignalEvent, SignalId, UserId};
@@ -29,7 +30,7 @@ pub(crate) struct Positive {
 pub(crate) struct LedgerState {
     pub(crate) signals: StateTable<EntityId>,
     pub(crate) cohorts: CohortSignalLedger,
-    co_engagement: Mutex<CoEngagementIndex>,
+    co_engagement: Mutex<Whole<CoEngagementIndex>>,
     /// Positive events in log order that the index has not seen yet.
     positives: Mutex<VecDeque<Positive>>,
     /// Which signals are positive, by id.
@@ -58,11 +59,12 @@ impl LedgerState {
             .collect();
         let signals = StateTable::new(&shapes);
         let co_engagement_bytes_max = CoEngagementIndex::changed_bytes_max(schema.co_engagement_config());
+        let co_engagement = CoEngagementIndex::new(*schema.co_engagement_config())?;
         Ok(Self {
             changed_bytes_max: (signals.changed_bytes_max(), co_engagement_bytes_max),
             signals,
             cohorts: CohortSignalLedger::new(&shapes),
-            co_engagement: Mutex::new(CoEngagementIndex::new(*schema.co_engagement_config())?),
+            co_engagement: Mutex::new(Whole::new("apply", co_engagement)),
             positives: Mutex::new(VecDeque::new()),
             positive_signals: schema.signals().iter().map(crate::Signal::is_positive).collect(),
             late_drops: AtomicU64::new(0),
@@ -129,32 +131,26 @@ impl LedgerState {
         if positives.is_empty() {
             return;
         }
-        // Nothing panics between two changes of the queue; the ledger's poison speaks for what happens elsewhere.
-        let mut queue = self
-            .positives
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        queue.extend(positives);
+        lock(&self.positives).extend(positives);
     }
 
     /// Applies every queued positive event, in log order, those that other threads queued too.
     pub(crate) fn apply_positives(&self) -> Result<(), Error> {
-        let mut index = self.lock_co_engagement()?;
-        loop {
-            let next = self.positives.lock().map_err(|_| panicked())?.pop_front();
-            let Some(Positive {
-                user,
-                entity,
-                weight,
-                at_ms,
-            }) = next
-            else {
-                self.co_engagement_changed_bytes
-                    .store(index.changed_bytes(), Ordering::Relaxed);
-                return Ok(());
-            };
-            index.record_positive(user, entity, weight, at_ms);
-        }
+        self.change_co_engagement(|index| {
+            loop {
+                let next = lock(&self.positives).pop_front();
+                let Some(Positive {
+                    user,
+                    entity,
+                    weight,
+                    at_ms,
+                }) = next
+                else {
+                    return;
+                };
+                index.record_positive(user, entity, weight, at_ms);
+            }
+        })
     }
 
     /// Forgets an entity or a user. No event may be on its way: the caller holds the gate.
@@ -170,20 +166,41 @@ impl LedgerState {
         Ok(())
     }
 
-    fn change_co_engagement(&self, change: impl FnOnce(&mut CoEngagementIndex)) -> Result<(), Error> {
-        let mut index = self.lock_co_engagement()?;
-        change(&mut index);
-        self.co_engagement_changed_bytes
-            .store(index.changed_bytes(), Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The co-engagement index.
+    /// Changes the co-engagement index.
     ///
     /// # Errors
     /// `Panicked` if a thread panicked while it changed the index.
-    pub(crate) fn lock_co_engagement(&self) -> Result<MutexGuard<'_, CoEngagementIndex>, Error> {
-        self.co_engagement.lock().map_err(|_| panicked())
+    pub(crate) fn change_co_engagement<R>(
+        &self,
+        change: impl FnOnce(&mut CoEngagementIndex) -> R,
+    ) -> Result<R, Error> {
+        let mut index = lock(&self.co_engagement);
+        index.change(|index| {
+            let changed = change(index);
+            self.co_engagement_changed_bytes
+                .store(index.changed_bytes(), Ordering::Relaxed);
+            Ok(changed)
+        })
+    }
+
+    /// The co-engagement index, before other threads know it.
+    pub(crate) fn co_engagement_mut(&mut self) -> &mut CoEngagementIndex {
+        let index = self
+            .co_engagement
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        index.value_mut()
+    }
+
+    /// Reads the co-engagement index.
+    ///
+    /// # Errors
+    /// `Panicked` if a thread panicked while it changed the index.
+    pub(crate) fn read_co_engagement<R>(
+        &self,
+        read: impl FnOnce(&CoEngagementIndex) -> R,
+    ) -> Result<R, Error> {
+        Ok(read(lock(&self.co_engagement).get()?))
     }
 
     /// An upper bound of what a checkpoint made now has to store, in bytes.
@@ -205,9 +222,7 @@ impl LedgerState {
     pub(crate) fn begin_fence(&self) -> Result<(), Error> {
         self.signals.begin_fence()?;
         self.cohorts.states().begin_fence()?;
-        self.lock_co_engagement()?.begin_fence();
-        self.co_engagement_changed_bytes.store(0, Ordering::Relaxed);
-        Ok(())
+        self.change_co_engagement(CoEngagementIndex::begin_fence)
     }
 
     /// How many events were too old for a window ring, summed over the rings, replayed events included.
@@ -220,8 +235,4 @@ impl LedgerState {
             self.late_drops.fetch_add(u64::from(late), Ordering::Relaxed);
         }
     }
-}
-
-fn panicked() -> Error {
-    Error::Panicked { operation: "apply" }
 }

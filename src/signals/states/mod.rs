@@ -12,8 +12,8 @@
 //! the one page it needs, some 6 KB at the default shape, never a shard; what all writers copy is at most what changed
 //! since the previous fence.
 //!
-//! Invariant: a reader never sees half an event. A panic while a shard is locked poisons it, and from then on whoever
-//! needs that shard gets [`Error::Panicked`], at once.
+//! Invariant: a reader never sees half an event. After a change of a shard that panicked or failed, each access to that
+//! shard gives [`Error::Panicked`], at once.
 //!
 //! In memory only. A crash leaves what the last checkpoint stored; pages taken but not stored are lost with the rest.
 
@@ -25,7 +25,7 @@ mod page;
 mod shard;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::group::{ByShard, GROUPED_MAX};
 use self::shard::{Shard, SignalStates};
@@ -33,7 +33,7 @@ use super::cells::PAGE_SLOTS;
 use super::hot::{self, HotTier};
 use super::warm::{self, Ring, WarmTier};
 use crate::decay::HalfLife;
-use crate::lock::lock_brief;
+use crate::lock::{Whole, lock_brief};
 use crate::{EntityId, Error, SignalId, limits};
 
 pub(crate) use self::copies::PageCopies;
@@ -101,13 +101,13 @@ pub(crate) struct State {
 /// A shard on cache lines of its own, so that two cores that work on neighbours do not share one.
 #[derive(Debug)]
 #[repr(align(128))]
-struct CacheAligned<T>(T);
+struct LockedShard<K>(Mutex<Whole<Shard<K>>>);
 
 /// All states of one kind of key. See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct StateTable<K> {
     shapes: Arc<[Shape]>,
-    shards: Box<[CacheAligned<Mutex<Shard<K>>>]>,
+    shards: Box<[LockedShard<K>]>,
     /// What the pages changed since the last fence take at the most when they are stored.
     changed_bytes: Arc<AtomicU64>,
 }
@@ -118,7 +118,12 @@ impl<K: StateKey> StateTable<K> {
         assert!(shapes.len() <= limits::SIGNALS_MAX);
         let shapes: Arc<[Shape]> = shapes.iter().map(Shape::new).collect();
         let changed_bytes = Arc::new(AtomicU64::new(0));
-        let shard = |_| CacheAligned(Mutex::new(Shard::new(&shapes, &changed_bytes)));
+        let shard = |_| {
+            LockedShard(Mutex::new(Whole::new(
+                "apply",
+                Shard::new(&shapes, &changed_bytes),
+            )))
+        };
         Self {
             shards: (0..SHARDS).map(shard).collect(),
             shapes,
@@ -129,8 +134,8 @@ impl<K: StateKey> StateTable<K> {
     /// Gives `change` the slot of `key`, made if there is none, with its shard locked and its page marked as changed.
     ///
     /// # Errors
-    /// `Error::UnknownSignal`, or `Error::LimitExceeded` if the shard is full: nothing was changed. `Error::Panicked`
-    /// if a thread panicked in the same shard before.
+    /// `Error::UnknownSignal`: nothing was changed. `Error::LimitExceeded` if the shard is full, and `Error::Panicked` if a
+    /// change of the same shard was not completed before: the shard is of no use any more.
     #[inline]
     pub(crate) fn with_slot<R>(
         &self,
@@ -139,13 +144,14 @@ impl<K: StateKey> StateTable<K> {
         change: impl FnOnce(Slot<'_>) -> R,
     ) -> Result<R, Error> {
         let shape = self.shape(signal)?;
-        let mut shard = self.lock(key::shard_of(key.entity()))?;
-        let (states, slot) = shard.slot_to_change(key, signal, shape)?;
-        Ok(change(Slot {
-            hot: &mut states.hot,
-            warm: &mut states.warm,
-            slot,
-        }))
+        self.lock(key::shard_of(key.entity())).change(|shard| {
+            let (states, slot) = shard.slot_to_change(key, signal, shape)?;
+            Ok(change(Slot {
+                hot: &mut states.hot,
+                warm: &mut states.warm,
+                slot,
+            }))
+        })
     }
 
     /// As [`with_slot`](Self::with_slot) for each of `changes`, shard by shard: those of one shard in their order.
@@ -178,24 +184,25 @@ impl<K: StateKey> StateTable<K> {
         slots: &mut [u32; GROUPED_MAX],
         change: &mut impl FnMut(Slot<'_>, &Change<K>),
     ) -> Result<(), Error> {
-        let mut shard = self.lock(shard)?;
-        for (slot, &i) in slots.iter_mut().zip(group) {
-            let Change { key, signal, .. } = changes[usize::from(i)];
-            let (_, found) = shard.slot_to_change(key, signal, self.shape(signal)?)?;
-            *slot = found as u32;
-        }
-        let numbered = || {
-            group
-                .iter()
-                .zip(slots.iter())
-                .map(|(&i, &slot)| (&changes[usize::from(i)], slot as usize))
-        };
-        let touched = numbered().fold(0, |touched, (one, slot)| touched ^ shard.touch(one.signal, slot));
-        std::hint::black_box(touched);
-        for (one, slot) in numbered() {
-            change(shard.slot_mut(one.signal, slot), one);
-        }
-        Ok(())
+        self.lock(shard).change(|shard| {
+            for (slot, &i) in slots.iter_mut().zip(group) {
+                let Change { key, signal, .. } = changes[usize::from(i)];
+                let (_, found) = shard.slot_to_change(key, signal, self.shape(signal)?)?;
+                *slot = found as u32;
+            }
+            let numbered = || {
+                group
+                    .iter()
+                    .zip(slots.iter())
+                    .map(|(&i, &slot)| (&changes[usize::from(i)], slot as usize))
+            };
+            let touched = numbered().fold(0, |touched, (one, slot)| touched ^ shard.touch(one.signal, slot));
+            std::hint::black_box(touched);
+            for (one, slot) in numbered() {
+                change(shard.slot_mut(one.signal, slot), one);
+            }
+            Ok(())
+        })
     }
 
     /// The score of `key` for one half-life, decayed to `now_ms`, or to its newest event if that is later. Zero without
@@ -263,8 +270,8 @@ impl<K: StateKey> StateTable<K> {
     pub(crate) fn export(&self) -> Result<Vec<(K, SignalId, State)>, Error> {
         let mut all = Vec::new();
         for shard in 0..SHARDS {
-            let shard = self.lock(shard)?;
-            for (signal, states) in shard.signals() {
+            let shard = self.lock(shard);
+            for (signal, states) in shard.get()?.signals() {
                 let shape = self.shape(signal)?;
                 let keys = states.occupied_keys();
                 all.extend(keys.map(|(slot, key)| (key, signal, state(shape, states, slot))));
@@ -279,7 +286,8 @@ impl<K: StateKey> StateTable<K> {
     /// # Errors
     /// `Error::Panicked`: nothing was changed.
     pub(crate) fn forget_entity(&self, entity: EntityId) -> Result<usize, Error> {
-        Ok(self.lock(key::shard_of(entity))?.forget(entity))
+        self.lock(key::shard_of(entity))
+            .change(|shard| Ok(shard.forget(entity)))
     }
 
     /// How many states there are.
@@ -318,15 +326,15 @@ impl<K: StateKey> StateTable<K> {
     pub(crate) fn begin_fence(&self) -> Result<(), Error> {
         self.changed_bytes.store(0, Ordering::Relaxed);
         for shard in 0..SHARDS {
-            let mut guard = self.lock(shard)?;
-            let fenced = guard.is_fenced();
-            if !fenced {
-                guard.begin_fence();
-            }
-            // Not under the lock, which the panic would poison.
-            drop(guard);
+            let was_fenced = self.lock(shard).change(|shard| {
+                let was_fenced = shard.is_fenced();
+                if !was_fenced {
+                    shard.begin_fence();
+                }
+                Ok(was_fenced)
+            })?;
             assert!(
-                !fenced,
+                !was_fenced,
                 "a fence began before shard {shard} of the last one was taken"
             );
         }
@@ -343,7 +351,9 @@ impl<K: StateKey> StateTable<K> {
     /// `Error::Panicked`: the pages are incomplete.
     pub(crate) fn take_fenced(&self, shard: usize, copies: &mut PageCopies<K>) -> Result<bool, Error> {
         copies.clear();
-        let by_writers = self.lock(shard)?.take_fenced(copies, TAKE_PAGES_MAX);
+        let by_writers = self
+            .lock(shard)
+            .change(|shard| Ok(shard.take_fenced(copies, TAKE_PAGES_MAX)))?;
         let Some(by_writers) = by_writers else {
             return Ok(true);
         };
@@ -368,11 +378,9 @@ impl<K: StateKey> StateTable<K> {
         let shape = self.shapes.get(usize::from(place.signal.0));
         let shape = shape.ok_or("a page belongs to a signal that is not in the schema")?;
         let shard = self.shards.get_mut(usize::from(place.shard));
-        let CacheAligned(shard) = shard.ok_or("a page belongs to a shard that does not exist")?;
-        let shard = shard
-            .get_mut()
-            .map_err(|_| "a thread panicked in the page's shard")?;
-        shard.restore_page(place, value, shape)
+        let LockedShard(shard) = shard.ok_or("a page belongs to a shard that does not exist")?;
+        let shard = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+        shard.value_mut().restore_page(place, value, shape)
     }
 
     fn shape(&self, signal: SignalId) -> Result<&Shape, Error> {
@@ -383,9 +391,9 @@ impl<K: StateKey> StateTable<K> {
             })
     }
 
-    fn lock(&self, shard: usize) -> Result<MutexGuard<'_, Shard<K>>, Error> {
-        let CacheAligned(shard) = &self.shards[shard];
-        lock_brief(shard).map_err(|_| Error::Panicked { operation: "apply" })
+    fn lock(&self, shard: usize) -> MutexGuard<'_, Whole<Shard<K>>> {
+        let LockedShard(shard) = &self.shards[shard];
+        lock_brief(shard)
     }
 
     fn read<R>(
@@ -394,15 +402,16 @@ impl<K: StateKey> StateTable<K> {
         signal: SignalId,
         read: impl FnOnce(&SignalStates<K>, usize) -> R,
     ) -> Result<Option<R>, Error> {
-        let shard = self.lock(key::shard_of(key.entity()))?;
+        let shard = self.lock(key::shard_of(key.entity()));
         let found = shard
+            .get()?
             .signal(signal)
             .and_then(|states| Some((states, states.slot(key)?)));
         Ok(found.map(|(states, slot)| read(states, slot)))
     }
 
     fn sum(&self, of: impl Fn(&Shard<K>) -> usize) -> Result<usize, Error> {
-        (0..SHARDS).map(|shard| Ok(of(&*self.lock(shard)?))).sum()
+        (0..SHARDS).map(|shard| Ok(of(self.lock(shard).get()?))).sum()
     }
 }
 

@@ -16,12 +16,13 @@
 
 use std::sync::{Arc, RwLock};
 
+use super::apply;
 use super::data_file::DataFile;
 use super::format::{FILE_HEADER_LEN, Operation, Record};
 use super::index::Index;
 use super::log::Log;
-use super::{read, write};
 use crate::Error;
+use crate::lock::{self, Whole};
 
 /// What the files may take when no call is under way.
 pub(super) fn bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
@@ -32,9 +33,9 @@ pub(super) fn bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
 ///
 /// While it runs the files may be over the bound by the live data of one file, beside what the call that made
 /// it necessary wrote.
-pub(super) fn compact(log: &mut Log, index: &RwLock<Index>) -> Result<(), Error> {
+pub(super) fn compact(log: &mut Log, index: &RwLock<Whole<Index>>) -> Result<(), Error> {
     loop {
-        let live_bytes = read(index)?.live_bytes();
+        let live_bytes = lock::read(index).get()?.live_bytes();
         if log.total_bytes() <= bytes_max(live_bytes, log.segment_bytes_max()) {
             return Ok(());
         }
@@ -42,7 +43,7 @@ pub(super) fn compact(log: &mut Log, index: &RwLock<Index>) -> Result<(), Error>
     }
 }
 
-fn clean_oldest(log: &mut Log, index: &RwLock<Index>) -> Result<(), Error> {
+fn clean_oldest(log: &mut Log, index: &RwLock<Whole<Index>>) -> Result<(), Error> {
     // If it is the only file it is over the bound alone, so longer than a segment: the first append below
     // seals it.
     let file = Arc::clone(&log.oldest().file);
@@ -51,7 +52,7 @@ fn clean_oldest(log: &mut Log, index: &RwLock<Index>) -> Result<(), Error> {
         _ => log.oldest().end,
     };
     let bytes = file.read_front(end)?;
-    let live = live_operations(&file, &bytes, end as usize, &*read(index)?)?;
+    let live = live_operations(&file, &bytes, end as usize, lock::read(index).get()?)?;
     let mut chunks = Chunks {
         operations: &live,
         bytes_max: log.segment_bytes_max(),
@@ -61,7 +62,7 @@ fn clean_oldest(log: &mut Log, index: &RwLock<Index>) -> Result<(), Error> {
         let is_last = chunks.operations.is_empty();
         let oldest = file.number + u64::from(is_last);
         let (to, offset) = log.append(chunk, oldest)?;
-        write(index)?.apply(chunk.iter().copied(), &to, offset);
+        apply(index, chunk, &to, offset)?;
         if is_last {
             break;
         }

@@ -30,11 +30,11 @@ mod recovery;
 mod tests;
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock};
 
+use self::data_file::DataFile;
 use self::format::Operation;
 use self::index::Index;
 use self::log::Log;
@@ -43,6 +43,8 @@ use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::Error;
 use crate::fs::FileAccess;
 use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
+use crate::lock::{self, Whole};
+use crate::poison::{Memory, Poison};
 
 /// How a [`FileStore`] is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,15 +97,18 @@ pub struct FileStoreStats {
 /// done by the call that writes, and while it runs they can be larger by that write and the live data of one
 /// file.
 ///
-/// After the first failed write, sync or compaction every later write and flush is refused with
-/// [`Error::Poisoned`], and nothing is retried; reads go on and show what was written before. Reopening the
-/// store shows all that was acknowledged.
+/// A failed write, sync or compaction gives [`Error::Poisoned`] with its cause, and so does every later write and flush:
+/// nothing is retried. A panic in a file call counts as a failure. Reads go on and show what was written before.
+/// Reopening the store shows all that was acknowledged.
 ///
 /// The store does not lock its directory: whoever opens it sees to it that nobody else does.
 pub struct FileStore {
     dir: PathBuf,
-    index: RwLock<Index>,
+    index: RwLock<Whole<Index>>,
+    /// Held from before a write or sync until its outcome is known.
     writer: Mutex<Writer>,
+    /// The first failure; once there is one the log is not touched.
+    poison: Poison,
     recovery: FileStoreRecovery,
     /// The log's sizes as of the last call that ended, for statistics that never wait for a disk.
     total_bytes: AtomicU64,
@@ -115,19 +120,17 @@ struct Writer {
     /// Nothing until the first change, which settles what was read.
     log: Option<Log>,
     unsettled: Option<Unsettled>,
-    /// The first failure; once there is one the log is not touched.
-    failure: Option<Arc<Error>>,
 }
 
 impl Writer {
     /// The log, settled.
-    fn settled(&mut self, index: &RwLock<Index>) -> Result<&mut Log, Error> {
+    fn settled(&mut self, index: &RwLock<Whole<Index>>) -> Result<&mut Log, Error> {
         if let Some(unsettled) = self.unsettled.take() {
-            let log = unsettled.settle(&mut *write(index)?)?;
+            let log = unsettled.settle(index)?;
             compaction::compact(self.log.insert(log), index)?;
         }
-        // One that could not be settled has failed, and nobody asks again.
-        self.log.as_mut().ok_or(Error::Panicked { operation: INDEXING })
+        // A store that could not be settled has failed, and is not asked again.
+        self.log.as_mut().ok_or(Error::Panicked { operation: "open" })
     }
 }
 
@@ -148,8 +151,14 @@ impl FileStore {
         options: &FileStoreOptions,
     ) -> Result<Self, Error> {
         let store = Self::open_unchanged(files, dir, options)?;
-        store.change("open", |_| Ok(()))?;
-        Ok(store)
+        let settled = store.change("open", |_| Ok(()));
+        match settled {
+            Ok(()) => Ok(store),
+            Err(error) => {
+                drop(store);
+                Err(error.into_first_cause())
+            }
+        }
     }
 
     /// As [`open`](Self::open), but changes nothing before the first write or flush, which then does what is left of
@@ -170,14 +179,14 @@ impl FileStore {
         let recovered = recovery::recover(files, dir.as_ref(), options)?;
         Ok(Self {
             dir: dir.as_ref().to_path_buf(),
-            index: RwLock::new(recovered.index),
+            index: RwLock::new(Whole::new("a change of the storage index", recovered.index)),
+            poison: Poison::default(),
             recovery: recovered.report,
             total_bytes: AtomicU64::new(recovered.total_bytes),
             files_len: AtomicU64::new(recovered.files_len as u64),
             writer: Mutex::new(Writer {
                 log: None,
                 unsettled: Some(recovered.unsettled),
-                failure: None,
             }),
         })
     }
@@ -185,8 +194,7 @@ impl FileStore {
     /// Where a store that was [opened unchanged](Self::open_unchanged) ends in something that is no whole record: a torn
     /// write to all appearances, unless somebody knows better.
     pub(crate) fn bad_end(&self) -> Option<(PathBuf, u64)> {
-        let writer = self.writer.lock().ok()?;
-        writer.unsettled.as_ref()?.bad_end()
+        lock::lock(&self.writer).unsettled.as_ref()?.bad_end()
     }
 
     /// What open found.
@@ -199,7 +207,8 @@ impl FileStore {
     /// # Errors
     /// [`Error::Panicked`] if a thread panicked while it changed the index.
     pub fn stats(&self) -> Result<FileStoreStats, Error> {
-        let index = read(&self.index)?;
+        let index = lock::read(&self.index);
+        let index = index.get()?;
         Ok(FileStoreStats {
             live_bytes: index.live_bytes(),
             total_bytes: self.total_bytes.load(Ordering::Relaxed),
@@ -217,7 +226,7 @@ impl FileStore {
             }
             let oldest = log.oldest().file.number;
             let (file, offset) = log.append(operations, oldest)?;
-            write(&self.index)?.apply(operations.iter().copied(), &file, offset);
+            apply(&self.index, operations, &file, offset)?;
             compaction::compact(log, &self.index)
         })
     }
@@ -228,28 +237,36 @@ impl FileStore {
         operation: &'static str,
         change: impl FnOnce(&mut Log) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut writer = self.writer.lock().map_err(|_| Error::Panicked { operation })?;
-        if let Some(cause) = &writer.failure {
-            let cause = Arc::clone(cause);
-            return Err(Error::Poisoned { cause });
-        }
-        let result = writer.settled(&self.index).and_then(change);
-        if let Some(log) = &writer.log {
-            self.total_bytes.store(log.total_bytes(), Ordering::Relaxed);
-            self.files_len.store(log.files_len() as u64, Ordering::Relaxed);
-        }
-        if let Err(error) = &result {
-            writer.failure = Some(Arc::new(twin(error)));
-        }
-        result
+        let mut writer = lock::lock(&self.writer);
+        self.poison.attempt(operation, Memory::Whole, || {
+            let result = writer.settled(&self.index).and_then(change);
+            if let Some(log) = &writer.log {
+                self.total_bytes.store(log.total_bytes(), Ordering::Relaxed);
+                self.files_len.store(log.files_len() as u64, Ordering::Relaxed);
+            }
+            result
+        })
     }
+}
+
+/// Puts into `index` that `operations` lie as entries in `file` from `offset` on.
+fn apply(
+    index: &RwLock<Whole<Index>>,
+    operations: &[Operation<'_>],
+    file: &Arc<DataFile>,
+    offset: u64,
+) -> Result<(), Error> {
+    lock::write(index).change(|index| {
+        index.apply(operations.iter().copied(), file, offset);
+        Ok(())
+    })
 }
 
 impl StorageEngine for FileStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         // The lock is given back before the read; the location keeps its file readable whatever compaction
         // does.
-        let location = read(&self.index)?.get(key).cloned();
+        let location = lock::read(&self.index).get()?.get(key).cloned();
         location.map(|location| location.read_value(key)).transpose()
     }
 
@@ -264,7 +281,7 @@ impl StorageEngine for FileStore {
 
     /// Holds the keys in memory; values are read one by one as the scan goes on.
     fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-        let found = read(&self.index)?.scan(prefix);
+        let found = lock::read(&self.index).get()?.scan(prefix);
         Ok(Box::new(found.into_iter().map(|(key, location)| {
             let value = location.read_value(&key)?;
             Ok((key, value))
@@ -328,41 +345,4 @@ fn check_limit(what: &'static str, limit: u64, found: u64) -> Result<(), Error> 
         return Err(Error::LimitExceeded { what, limit, found });
     }
     Ok(())
-}
-
-fn read(index: &RwLock<Index>) -> Result<RwLockReadGuard<'_, Index>, Error> {
-    index.read().map_err(|_| Error::Panicked { operation: INDEXING })
-}
-
-fn write(index: &RwLock<Index>) -> Result<RwLockWriteGuard<'_, Index>, Error> {
-    index.write().map_err(|_| Error::Panicked { operation: INDEXING })
-}
-
-const INDEXING: &str = "a change of the storage index";
-
-/// A second error that says the same, to be kept as the cause of later refusals while the first goes to the
-/// caller.
-fn twin(error: &Error) -> Error {
-    match error {
-        Error::Io {
-            operation,
-            path,
-            source,
-        } => Error::io(operation, path, twin_of_io(source)),
-        Error::Corrupt {
-            path,
-            offset,
-            sequence,
-            what,
-        } => Error::corrupt(path, *offset, *sequence, what),
-        other => Error::storage("write_batch", other.to_string()),
-    }
-}
-
-fn twin_of_io(error: &io::Error) -> io::Error {
-    match (error.raw_os_error(), error.get_ref()) {
-        (Some(code), _) => io::Error::from_raw_os_error(code),
-        (None, Some(custom)) => io::Error::new(error.kind(), custom.to_string()),
-        (None, None) => error.kind().into(),
-    }
 }

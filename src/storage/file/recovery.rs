@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use super::data_file::DataFile;
 use super::format::{FILE_HEADER_LEN, FileHeader, Record, is_promised};
@@ -34,6 +34,7 @@ use super::names::Name;
 use super::{FileStoreOptions, FileStoreRecovery};
 use crate::Error;
 use crate::fs::FileAccess;
+use crate::lock::{self, Whole};
 
 /// A store that was read, before anything is changed.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Unsettled {
 
     /// Makes the directory what was found: the changes of the module's documentation but the last. Gives the log to go
     /// on with, to whose files `index` points from then on.
-    pub(super) fn settle(self, index: &mut Index) -> Result<Log, Error> {
+    pub(super) fn settle(self, index: &RwLock<Whole<Index>>) -> Result<Log, Error> {
         let (access, dir) = (self.access, self.dir);
         let setting = |access, dir, store_id| Setting {
             access,
@@ -119,7 +120,7 @@ impl Unsettled {
         found.settle(&*access, &dir, &self.temporary)?;
         let tail = found.tail;
         // What pointed into the file that was read points into its copy now.
-        tail.apply_to(index);
+        lock::write(index).change(|index| Ok(tail.apply_to(index)))?;
         let store_id = tail.header.store_id;
         Ok(Log::resume(
             setting(access, dir, store_id),

@@ -268,8 +268,8 @@ fn page(bytes: &[u8], tag: &[u8]) -> bool {
 }
 
 fn co_engagement(bytes: &[u8]) -> bool {
-    let state = LedgerState::new(&standard_schema()).expect("the standard schema is legal");
-    let mut index = state.lock_co_engagement().expect("nobody panicked");
+    let mut state = LedgerState::new(&standard_schema()).expect("the standard schema is legal");
+    let index = state.co_engagement_mut();
     let pairs = mend::pairs(bytes);
     for (key, value) in &pairs {
         if index.restore(key, value).is_err() {

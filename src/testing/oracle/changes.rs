@@ -16,8 +16,6 @@ struct Change {
     progress: Progress,
     /// How many changes had been acknowledged when it was begun.
     begun_after: usize,
-    /// Whether the handle was poisoned when it was begun.
-    begun_poisoned: bool,
 }
 
 /// The changes that were asked for, and how they ended.
@@ -41,12 +39,11 @@ pub(super) struct ChangesFound {
 }
 
 impl Changes {
-    pub(super) fn begin(&mut self, operation: &Operation, poisoned: bool) -> usize {
+    pub(super) fn begin(&mut self, operation: &Operation) -> usize {
         self.calls.push(Change {
             operation: operation.clone(),
             progress: Progress::InFlight,
             begun_after: self.acknowledged.len(),
-            begun_poisoned: poisoned,
         });
         self.calls.len() - 1
     }
@@ -57,17 +54,8 @@ impl Changes {
         change(&mut self.head, &self.calls[index].operation);
     }
 
-    /// A failed change may be there, unless it was refused for what it asked or because of an earlier failure.
     pub(super) fn failed(&mut self, index: usize, error: &Error) {
-        self.calls[index].progress = match error {
-            Error::InvalidInput { .. }
-            | Error::LimitExceeded { .. }
-            | Error::UnknownCollection { .. }
-            | Error::CollectionExists { .. }
-            | Error::Closed => Progress::Refused,
-            Error::Poisoned { .. } if self.calls[index].begun_poisoned => Progress::Refused,
-            _ => Progress::Failed,
-        };
+        self.calls[index].progress = Progress::after(error);
     }
 
     /// Notes that what was acknowledged up to an acknowledgement is durable.

@@ -50,10 +50,7 @@ fn acknowledge(oracle: &mut Oracle, operations: &[Operation], mut sequence: u64)
 }
 
 fn after_append(sequence: u64) -> Error {
-    Error::AfterAppend {
-        sequence,
-        source: Box::new(Error::Closed),
-    }
+    Error::Closed.with_unknown_outcome(Some(crate::Receipt::new(1, sequence)))
 }
 
 fn assert_ok(verdict: &Verdict) {
@@ -314,16 +311,16 @@ fn collections_are_a_beginning_of_their_changes_on_their_own() {
 }
 
 #[test]
-fn a_change_refused_by_a_poisoned_handle_must_not_be_there() {
+fn a_change_that_was_refused_must_not_be_there_and_one_of_unknown_outcome_may_be() {
     let add = |entity| Operation::AddToCollection(b"a".to_vec(), EntityId(entity));
     let poisoned = || Error::Poisoned {
         cause: Arc::new(Error::Closed),
     };
     let before = [Operation::CreateCollection(b"a".to_vec())];
     let mut oracle = acknowledged(&before, Guarantee::Acknowledged);
-    for entity in [1, 2] {
+    for (entity, error) in [(1, poisoned().with_unknown_outcome(None)), (2, poisoned())] {
         let id = oracle.begin(&add(entity));
-        oracle.failed(id, &poisoned());
+        oracle.failed(id, &error);
     }
     let check = |entities: &[u64]| {
         let adds: Vec<_> = entities.iter().map(|&entity| add(entity)).collect();

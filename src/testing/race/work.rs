@@ -128,7 +128,7 @@ fn is_expected(shared: &Shared, error: &Error) -> bool {
         Error::CollectionExists { .. } | Error::UnknownCollection { .. } => true,
         Error::Closed => shared.closes_at.is_some(),
         Error::Poisoned { .. } | Error::Panicked { .. } => shared.point.is_some(),
-        Error::AfterAppend { source, .. } => is_expected(shared, source),
+        Error::OutcomeUnknown { source, .. } => is_expected(shared, source),
         _ => false,
     }
 }

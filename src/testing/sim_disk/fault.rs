@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use super::operation::DiskOperationKind;
+use super::operation::{DiskOperationKind, Side};
 
 /// How an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +22,15 @@ pub enum Fault {
     SyncLoses(io::ErrorKind),
     /// A sync of a file or directory does nothing and succeeds, as on a disk that lies.
     SyncSkipped,
+    /// The call panics, with an [`InjectedPanic`] that prints nothing, before the operation or after it was done.
+    Panic(Side),
 }
 
 impl Fault {
     fn applies_to(self, kind: DiskOperationKind) -> bool {
         use DiskOperationKind as Kind;
         match self {
-            Self::ErrorBefore(_) | Self::ErrorAfter(_) => true,
+            Self::ErrorBefore(_) | Self::ErrorAfter(_) | Self::Panic(_) => true,
             Self::Short(_) => matches!(kind, Kind::Write | Kind::Read),
             Self::ErrorMidway(..) => kind == Kind::Write,
             Self::SyncLoses(_) => kind == Kind::Sync,
@@ -48,7 +50,7 @@ impl Fault {
     pub(super) fn error_after(self) -> Option<io::ErrorKind> {
         match self {
             Self::ErrorAfter(kind) | Self::ErrorMidway(_, kind) | Self::SyncLoses(kind) => Some(kind),
-            Self::ErrorBefore(_) | Self::Short(_) | Self::SyncSkipped => None,
+            Self::ErrorBefore(_) | Self::Short(_) | Self::SyncSkipped | Self::Panic(_) => None,
         }
     }
 }
@@ -74,6 +76,13 @@ impl InjectedFault {
     pub(super) fn new_error(operation: DiskOperationKind, error: io::ErrorKind) -> io::Error {
         io::Error::new(error, Self { operation, error })
     }
+}
+
+/// The payload of a panic that [`Fault::Panic`] made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InjectedPanic {
+    /// The operation that panicked.
+    pub operation: DiskOperationKind,
 }
 
 /// A fault that happened.

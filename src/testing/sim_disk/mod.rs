@@ -93,7 +93,7 @@ use std::sync::Arc;
 pub use choice::{Fate, ImageChoice, ParseChoiceError, Piece, Tear};
 pub use device::{DeviceGone, RefusedCall};
 pub use enumerate::{DiskModel, ImageChoices, ParseModelError};
-pub use fault::{Fault, FiredFault, InjectedFault};
+pub use fault::{Fault, FiredFault, InjectedFault, InjectedPanic};
 pub use image::Image;
 pub use operation::{DiskOperation, DiskOperationKind, ObservedCall, ParseSideError, Side};
 pub use recording::{ImageBuilder, NoSuchOperation, Recording};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::SimDiskOptions;
 use super::device::Device;
-use super::fault::{Fault, Faults, InjectedFault};
+use super::fault::{Fault, Faults, InjectedFault, InjectedPanic};
 use super::image::{Image, is_normal, normal};
 use super::model::{Effect, FileId, Model};
 use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
@@ -99,7 +99,7 @@ impl Shared {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // The state changes in one step, at the end of an operation: a panic before it has changed nothing.
+        // The state changes in one step, at the end of an operation: a panic before or after it leaves it whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -134,6 +134,13 @@ impl State {
         self.device.pass(ordinal, Side::Before, call.kind, &call.path)?;
         let fault = self.faults.take(ordinal, call.kind);
         let injected = |error| InjectedFault::new_error(call.kind, error);
+        let panic_at = |side| {
+            if fault == Some(Fault::Panic(side)) {
+                let operation = call.kind;
+                std::panic::resume_unwind(Box::new(InjectedPanic { operation }));
+            }
+        };
+        panic_at(Side::Before);
         let planned = match fault {
             Some(Fault::ErrorBefore(error)) => Err(injected(error)),
             _ => plan(self, fault),
@@ -149,6 +156,7 @@ impl State {
             let error = result.as_ref().err().map(io::Error::kind);
             self.record(ordinal, call, effect, error);
         }
+        panic_at(Side::After);
         self.observe(call, ordinal, Side::After);
         self.device.pass(ordinal, Side::After, call.kind, &call.path)?;
         result

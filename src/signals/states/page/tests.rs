@@ -122,13 +122,17 @@ fn extreme_states_read_back_to_the_bit() {
     assert_eq!(copy.export().ok(), table.export().ok());
     for shard in 0..SHARDS {
         let raw = |table: &StateTable<CohortEntity>| {
-            let shard = table.lock(shard).expect("nothing panicked");
-            let cells = shard.signals().map(|(_, states)| {
-                let slots = states.occupied_keys().map(|(slot, _)| slot);
-                slots
-                    .map(|slot| (states.hot.row(slot).to_vec(), states.warm.row(slot).to_vec()))
-                    .collect::<Vec<_>>()
-            });
+            let shard = table.lock(shard);
+            let cells = shard
+                .get()
+                .expect("nothing panicked")
+                .signals()
+                .map(|(_, states)| {
+                    let slots = states.occupied_keys().map(|(slot, _)| slot);
+                    slots
+                        .map(|slot| (states.hot.row(slot).to_vec(), states.warm.row(slot).to_vec()))
+                        .collect::<Vec<_>>()
+                });
             cells.collect::<Vec<_>>()
         };
         assert_eq!(raw(&copy), raw(&table));

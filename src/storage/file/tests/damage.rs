@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::names::Name;
 use super::disk::{Content, Disk};
-use super::{DIR, Pairs, SEGMENT_BYTES, files, open, pairs, path, validate};
+use super::{DIR, Pairs, SEGMENT_BYTES, files, first_cause, open, pairs, path, validate};
 use crate::Error;
 use crate::storage::{StorageEngine, WriteBatch};
 
@@ -217,7 +217,7 @@ fn a_value_damaged_while_the_store_is_open_fails_its_own_read_and_stops_compacti
         .find_map(|_| store.put(b"churn", &[3; 90]).err())
         .unwrap();
     assert!(
-        matches!(&error, Error::Corrupt { path: found, offset: 64, .. } if *found == path(1)),
+        matches!(first_cause(&error), Error::Corrupt { path: found, offset: 64, .. } if *found == path(1)),
         "{error}"
     );
     assert!(disk.content().contains_key(&path(1)));

@@ -33,6 +33,14 @@ fn open(disk: &Disk) -> Result<FileStore, Error> {
     FileStore::open(disk.access(), DIR, &options())
 }
 
+/// The failure that ended writing.
+fn first_cause(error: &Error) -> &Error {
+    match error {
+        Error::Poisoned { cause } => cause,
+        other => other,
+    }
+}
+
 fn path(number: u64) -> PathBuf {
     Path::new(DIR).join(Name::Data(number).build())
 }
@@ -65,7 +73,7 @@ fn validate(store: &FileStore, disk: &Disk, segment_bytes_max: u64) {
     assert_eq!(stats.files_len, files(&disk.content()).count() as u64);
     let bound = 2 * stats.live_bytes + segment_bytes_max;
     assert!(stats.total_bytes <= bound, "{stats:?} is over {bound}");
-    store.index.read().unwrap().validate();
+    store.index.read().unwrap().get().unwrap().validate();
 }
 
 fn files(content: &Content) -> impl Iterator<Item = (&PathBuf, &Vec<u8>)> {

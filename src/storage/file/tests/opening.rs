@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::names::Name;
 use super::disk::{Content, Disk, Fault};
-use super::{DIR, FileStore, FileStoreOptions, files, open, options, pairs, path, validate};
+use super::{DIR, FileStore, FileStoreOptions, files, first_cause, open, options, pairs, path, validate};
 use crate::Error;
 use crate::fs::RealFiles;
 use crate::storage::StorageEngine;
@@ -156,7 +156,7 @@ fn a_store_that_cannot_be_settled_is_not_changed_any_more_and_reads_on() {
     let error = store.flush().unwrap_err();
     assert!(
         matches!(
-            error,
+            first_cause(&error),
             Error::Io {
                 operation: "create",
                 ..

@@ -185,10 +185,7 @@ fn death_is_recognised_through_the_errors_around_it() {
     let disk = SimDisk::new();
     disk.crash_now();
     let source = disk.create_dir(path("/d")).unwrap_err();
-    let error = crate::Error::AfterAppend {
-        sequence: 1,
-        source: Box::new(crate::Error::io("create", path("/d"), source)),
-    };
+    let error = crate::Error::io("create", path("/d"), source).with_unknown_outcome(None);
     assert!(DeviceGone::caused(&error));
     let other = crate::Error::io("create", path("/d"), io::ErrorKind::Other.into());
     assert!(!DeviceGone::caused(&other));

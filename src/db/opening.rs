@@ -1,0 +1,172 @@
+//! The format of the opening record: which opening of the database this is, and how far earlier ones survived.
+//!
+//! Little-endian, under the storage key of tag 0x04, flushed by each opening before its first acknowledgement:
+//!
+//! | size | field | content |
+//! |---|---|---|
+//! | 2 | version | 1 |
+//! | 8 | opening | the id of the last opening |
+//! | 1 | earlier | how many earlier openings follow, at most 32, the latest first |
+//! | per earlier: 8 | opening | its id |
+//! | 8 | survived | the last sequence number that the opening after it found |
+//!
+//! A crash leaves the record of the opening before, or the new one. Both are right: an opening that ends before its first
+//! acknowledgement gave no receipt, and the record counts it nevertheless.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use super::report::EarlierOpening;
+use crate::codec::{Reader, Write};
+
+const VERSION: u16 = 1;
+/// How many earlier openings are remembered.
+pub(crate) const EARLIER_OPENINGS_MAX: usize = 32;
+
+/// See the module's documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OpeningRecord {
+    pub(crate) opening: u64,
+    /// The latest first.
+    pub(crate) earlier: Vec<EarlierOpening>,
+}
+
+impl OpeningRecord {
+    /// The record of the opening after `before`, which found frames up to `last_sequence`.
+    ///
+    /// `first` is the id that the options give to the first opening; each later one has the number after the one before,
+    /// so that none is used twice. Without it the id is random.
+    pub(crate) fn next(before: Option<Self>, last_sequence: u64, first: Option<u64>) -> Self {
+        let mut earlier = Vec::new();
+        if let Some(before) = before {
+            earlier.push(EarlierOpening {
+                opening: before.opening,
+                survived_sequence: last_sequence,
+            });
+            // An opening that failed before the log was repaired may have found more than survived.
+            earlier.extend(before.earlier.into_iter().map(|opening| EarlierOpening {
+                survived_sequence: opening.survived_sequence.min(last_sequence),
+                ..opening
+            }));
+            earlier.truncate(EARLIER_OPENINGS_MAX);
+        }
+        let opening = match (first, earlier.first()) {
+            (Some(_), Some(latest)) => latest.opening.wrapping_add(1),
+            (Some(first), None) => first,
+            (None, _) => random_id(&earlier),
+        };
+        Self { opening, earlier }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_u16(VERSION);
+        bytes.put_u64(self.opening);
+        bytes.put_u8(self.earlier.len() as u8);
+        for earlier in &self.earlier {
+            bytes.put_u64(earlier.opening);
+            bytes.put_u64(earlier.survived_sequence);
+        }
+        bytes
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote. Anything else is an error that says what is wrong.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+        let mut reader = Reader::new(bytes);
+        if reader.u16() != Some(VERSION) {
+            return Err("the opening record's version is unknown");
+        }
+        let mut read = || {
+            let opening = reader.u64()?;
+            let earlier_len = reader.u8()?;
+            let earlier = (0..earlier_len).map(|_| {
+                Some(EarlierOpening {
+                    opening: reader.u64()?,
+                    survived_sequence: reader.u64()?,
+                })
+            });
+            let earlier = earlier.collect::<Option<Vec<_>>>()?;
+            Some(Self { opening, earlier })
+        };
+        let record = read().ok_or("the opening record ends too early")?;
+        if !reader.is_empty() || record.earlier.len() > EARLIER_OPENINGS_MAX {
+            return Err("the opening record is too long");
+        }
+        Ok(record)
+    }
+}
+
+/// An id that none of `earlier` has, from the randomness that the standard library gives its hash maps. The process id is
+/// part of it, since a forked child begins with the same randomness as its parent.
+fn random_id(earlier: &[EarlierOpening]) -> u64 {
+    loop {
+        let id = RandomState::new().hash_one(std::process::id());
+        if earlier.iter().all(|earlier| earlier.opening != id) {
+            return id;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn earlier(opening: u64, survived_sequence: u64) -> EarlierOpening {
+        EarlierOpening {
+            opening,
+            survived_sequence,
+        }
+    }
+
+    #[test]
+    fn the_record_has_its_golden_bytes_and_every_cut_is_refused() {
+        let record = OpeningRecord {
+            opening: 0x0102,
+            earlier: vec![earlier(3, 4)],
+        };
+        let bytes = record.encode();
+        let mut golden = vec![1, 0, 2, 1, 0, 0, 0, 0, 0, 0, 1];
+        golden.extend_from_slice(&[3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes, golden);
+        assert_eq!(OpeningRecord::decode(&bytes).unwrap(), record);
+        for len in 0..bytes.len() {
+            assert!(OpeningRecord::decode(&bytes[..len]).is_err(), "cut at {len}");
+        }
+        assert!(OpeningRecord::decode(&[&bytes[..], &[0]].concat()).is_err());
+        let newer = [&[2][..], &bytes[1..]].concat();
+        assert!(OpeningRecord::decode(&newer).is_err());
+        let too_many = OpeningRecord {
+            opening: 1,
+            earlier: vec![earlier(3, 4); EARLIER_OPENINGS_MAX + 1],
+        };
+        assert!(OpeningRecord::decode(&too_many.encode()).is_err());
+    }
+
+    #[test]
+    fn an_opening_that_failed_before_it_repaired_the_log_promises_nothing_of_what_it_found() {
+        let first = OpeningRecord::next(None, 0, Some(7));
+        let failed = OpeningRecord::next(Some(first), 9, Some(7));
+        assert_eq!(failed.earlier, [earlier(7, 9)]);
+        // A power loss took frames 6 to 9, which nothing had synced.
+        let third = OpeningRecord::next(Some(failed), 5, Some(7));
+        assert_eq!(third.earlier, [earlier(8, 5), earlier(7, 5)]);
+        assert_eq!(third.opening, 9);
+    }
+
+    #[test]
+    fn ids_are_never_used_twice_and_as_many_as_the_record_holds_are_remembered() {
+        for first in [None, Some(0), Some(u64::MAX)] {
+            let mut record = OpeningRecord::next(None, 0, first);
+            let mut seen = vec![record.opening];
+            for sequence in 1..100 {
+                record = OpeningRecord::next(Some(record), sequence, first);
+                assert!(!seen.contains(&record.opening), "{first:?}");
+                seen.push(record.opening);
+            }
+            let remembered = record.earlier.iter().map(|earlier| earlier.opening);
+            let expected = seen.iter().rev().skip(1).take(EARLIER_OPENINGS_MAX).copied();
+            assert!(remembered.eq(expected));
+            assert_eq!(record.earlier[0].survived_sequence, 99);
+        }
+    }
+}

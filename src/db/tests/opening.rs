@@ -1,0 +1,165 @@
+//! Openings: receipts that are never given twice, and how far the calls of earlier openings survived.
+
+use std::io::ErrorKind;
+
+use super::*;
+use crate::testing::sim_disk::{DiskOperationKind, Fault};
+use crate::{EarlierOpening, Receipt};
+
+fn receipt(db: &TidalDb) -> Receipt {
+    db.forget_user(UserId(1)).unwrap()
+}
+
+#[test]
+fn the_receipt_of_a_failed_call_is_given_to_no_other_call_and_the_report_says_that_its_call_is_lost() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    let first = receipt(&db);
+    disk.fail_next(
+        DiskOperationKind::Write,
+        Fault::ErrorBefore(ErrorKind::StorageFull),
+    );
+    let error = db.forget_user(UserId(2)).unwrap_err();
+    assert!(error.outcome_is_unknown());
+    let failed = error.receipt().unwrap();
+    assert_eq!((failed.opening, failed.sequence), (first.opening, 2));
+    drop(db);
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    let again = receipt(&db);
+    assert_eq!(
+        again.sequence, failed.sequence,
+        "the number is free, and the opening tells the calls apart"
+    );
+    assert_ne!(again, failed);
+    let report = db.recovery_report();
+    assert_eq!(report.opening, again.opening);
+    assert_eq!(
+        report.earlier_openings,
+        [EarlierOpening {
+            opening: first.opening,
+            survived_sequence: 1
+        }]
+    );
+    assert_eq!(report.survived(first), Some(true));
+    assert_eq!(report.survived(failed), Some(false));
+    assert_eq!(report.survived(again), None, "it is of this opening");
+}
+
+#[test]
+fn a_power_loss_that_takes_acknowledged_calls_shows_in_the_report_also_after_further_openings() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::OperatingSystem).unwrap();
+    let kept = receipt(&db);
+    db.sync().unwrap();
+    let lost = receipt(&db);
+    drop(db);
+    let mut disk = crashed(&disk, &ImageChoice::Synced);
+    for opening in 0..5 {
+        let db = open(&disk, Durability::OperatingSystem).unwrap();
+        let report = db.recovery_report();
+        assert_eq!(report.earlier_openings.len(), opening + 1);
+        assert_eq!(report.survived(kept), Some(true), "opening {opening}");
+        assert_eq!(report.survived(lost), Some(false), "opening {opening}");
+        // Numbers beyond that of the lost call are given and survive.
+        for _ in 0..3 {
+            receipt(&db);
+        }
+        db.sync().unwrap();
+        drop(db);
+        disk = crashed(&disk, &ImageChoice::Synced);
+    }
+}
+
+#[test]
+fn no_pair_is_given_twice_whatever_operation_of_whatever_opening_the_power_is_lost_at() {
+    let mut given: Vec<Receipt> = Vec::new();
+    let mut lives = 0;
+    for at in 0.. {
+        // Three lives, the second of which ends at its operation number `at`.
+        let disk = SimDisk::new();
+        let mut of_this_disk = Vec::new();
+        let mut ended = true;
+        let live = |disk: &SimDisk, receipts: &mut Vec<Receipt>| -> Result<(), Error> {
+            let db = open(disk, Durability::OperatingSystem)?;
+            for user in 0..3 {
+                receipts.push(db.forget_user(UserId(user))?);
+            }
+            Ok(())
+        };
+        live(&disk, &mut of_this_disk).unwrap();
+        let middle = disk.operations_len() + at;
+        disk.fail_from(middle, Fault::ErrorBefore(ErrorKind::Other));
+        if live(&disk, &mut of_this_disk).is_ok() {
+            ended = false;
+        }
+        for choice in [ImageChoice::All, ImageChoice::Synced] {
+            let mut receipts = of_this_disk.clone();
+            let last = crashed(&disk, &choice);
+            live(&last, &mut receipts).unwrap();
+            let mut sorted: Vec<_> = receipts.iter().map(|it| (it.opening, it.sequence)).collect();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(
+                sorted.len(),
+                receipts.len(),
+                "operation {at}, {choice}: {receipts:?}"
+            );
+            lives += 1;
+        }
+        given.extend(of_this_disk);
+        if !ended {
+            break;
+        }
+    }
+    assert!(lives > 20 && !given.is_empty(), "{lives} lives");
+}
+
+#[test]
+fn ids_of_openings_are_random_unless_the_options_give_the_first_one() {
+    let disk = SimDisk::new();
+    let opening = |options: Options| {
+        let db = TidalDb::open(PATH, options).unwrap();
+        db.recovery_report().opening
+    };
+    let random = |disk: &SimDisk| opening(options(disk, Durability::EverySynced));
+    let (first, second) = (random(&disk), random(&disk));
+    assert_ne!(first, second);
+    assert_ne!(
+        first,
+        random(&SimDisk::new()),
+        "another database has other openings"
+    );
+    let given = SimDisk::new();
+    let numbered = || opening(options(&given, Durability::EverySynced).first_opening_id(40));
+    assert_eq!([numbered(), numbered(), numbered()], [40, 41, 42]);
+}
+
+#[test]
+fn a_refused_change_and_one_that_may_have_been_applied_give_errors_of_two_kinds() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    db.create_collection("a").unwrap();
+    disk.fail_next(DiskOperationKind::Sync, Fault::ErrorBefore(ErrorKind::Other));
+    let unknown = db.add_to_collection("a", EntityId(1)).unwrap_err();
+    assert!(unknown.outcome_is_unknown(), "{unknown:?}");
+    assert_eq!(unknown.receipt(), None);
+    let refused = [
+        db.create_collection("b").unwrap_err(),
+        db.delete_collection("a").unwrap_err(),
+        db.add_to_collection("a", EntityId(2)).unwrap_err(),
+        db.remove_from_collection("a", EntityId(1)).unwrap_err(),
+        record(&db, 0).unwrap_err(),
+        db.forget_entity(EntityId(1)).unwrap_err(),
+    ];
+    for error in refused {
+        assert!(matches!(error, Error::Poisoned { .. }), "{error:?}");
+        assert!(!error.outcome_is_unknown());
+    }
+    drop(db);
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    assert_eq!(db.collections().unwrap(), [b"a"]);
+    assert_eq!(db.last_sequence(), 0);
+    // The change is made again whatever became of it.
+    db.add_to_collection("a", EntityId(1)).unwrap();
+    assert_eq!(db.collection_members("a").unwrap(), [EntityId(1)]);
+}

@@ -1,0 +1,200 @@
+//! Panics of file calls and of a storage engine, at each call, also inside a destructor of a thread that unwinds already:
+//! the handle is poisoned, nothing is written after the panic, and reopening finds everything acknowledged.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::*;
+use crate::testing::oracle::{Death, Oracle, Timeline};
+use crate::testing::sim_disk::{DiskOperationKind as Kind, Fault, InjectedPanic, Side, SimDiskOptions};
+use crate::testing::workload::{Workload, standard_schema, tiny_options};
+
+const SEED: u64 = 11;
+const OPERATIONS: usize = 45;
+
+/// Where a call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Plain,
+    /// In a destructor, while the thread unwinds from a panic of the application.
+    Destructor,
+}
+
+pub(super) const PLACES: [Place; 2] = [Place::Plain, Place::Destructor];
+
+impl Place {
+    /// Runs `body` there. Gives the payload of its panic, if it panicked.
+    pub(super) fn run(self, body: impl FnOnce()) -> Option<Box<dyn std::any::Any + Send>> {
+        struct OnDrop<'a>(&'a mut dyn FnMut());
+        impl Drop for OnDrop<'_> {
+            fn drop(&mut self) {
+                (self.0)();
+            }
+        }
+        let mut body = Some(body);
+        let mut payload = None;
+        let mut caught = || {
+            let body = body.take().unwrap();
+            payload = catch_unwind(AssertUnwindSafe(body)).err();
+        };
+        match self {
+            Self::Plain => caught(),
+            Self::Destructor => {
+                let outer = catch_unwind(AssertUnwindSafe(|| {
+                    let _unwinding = OnDrop(&mut caught);
+                    resume_unwind(Box::new("of the application"));
+                }));
+                assert!(outer.is_err());
+            }
+        }
+        payload
+    }
+}
+
+fn options_of(disk: &SimDisk, durability: Durability) -> Options {
+    tiny_options(standard_schema())
+        .durability(durability)
+        .files(Arc::new(disk.clone()))
+}
+
+/// Every call but the reads fails, and says why; so do the others once the handle is closed.
+pub(super) fn expect_poisoned(db: &TidalDb, context: &str) {
+    let refused = [
+        db.forget_user(UserId(1)).map(drop),
+        db.create_collection(b"after"),
+        db.sync(),
+        db.checkpoint().map(drop),
+        db.close(),
+    ];
+    for refusal in refused {
+        let refusal = refusal.expect_err(context);
+        assert!(
+            matches!(refusal, Error::Poisoned { .. } | Error::Closed),
+            "{context}: {refusal:?}"
+        );
+    }
+}
+
+/// One run whose file operation `ordinal` panics.
+fn panic_at(
+    workload: &Workload,
+    timeline: &Arc<Timeline>,
+    durability: Durability,
+    (ordinal, kind): (u64, Kind),
+    (side, place): (Side, Place),
+) {
+    let context = format!("{durability:?}, {place:?}, a panic {side:?} operation {ordinal}, {kind}");
+    let disk = SimDisk::new();
+    let db = TidalDb::open(PATH, options_of(&disk, durability)).unwrap();
+    let mut oracle = Oracle::following(timeline, durability);
+    disk.fail_operation(ordinal, Fault::Panic(side));
+    let payload = place.run(|| {
+        for operation in &workload.operations {
+            let id = oracle.begin(operation);
+            let result = operation.apply(&db);
+            oracle.ended(id, &result);
+        }
+        db.close().expect("it panics");
+    });
+    let payload = payload.expect(&context);
+    assert_eq!(
+        payload.downcast_ref(),
+        Some(&InjectedPanic { operation: kind }),
+        "{context}"
+    );
+    let len = disk.operations_len();
+    expect_poisoned(&db, &context);
+    assert!(db.statistics().is_err() || db.statistics().unwrap().poison.is_some());
+    drop(db);
+    assert_eq!(
+        disk.operations_len(),
+        len,
+        "{context}: nothing is written after the panic"
+    );
+    for (choice, death) in [
+        (ImageChoice::All, Death::ProcessCrash),
+        (ImageChoice::Synced, Death::PowerLoss),
+    ] {
+        let reopened = TidalDb::open(PATH, options_of(&crashed(&disk, &choice), durability)).expect(&context);
+        let verdict = oracle.check(death, &reopened);
+        assert!(verdict.is_ok(), "{context}, {choice}: {verdict}");
+    }
+}
+
+fn panic_everywhere(durability: Durability) {
+    let workload = Workload::standard(SEED, OPERATIONS);
+    let timeline = Timeline::new(&standard_schema(), &workload.operations);
+    let disk = SimDisk::new();
+    let db = TidalDb::open(PATH, options_of(&disk, durability)).unwrap();
+    let opened = disk.operations_len() as usize;
+    for operation in &workload.operations {
+        operation.apply(&db).ok();
+    }
+    db.close().unwrap();
+    let recording = disk.recording();
+    let operations = recording.operations().skip(opened);
+    let mut kinds = std::collections::BTreeSet::new();
+    for operation in operations {
+        kinds.insert(operation.kind.to_string());
+        for side in [Side::Before, Side::After] {
+            for place in PLACES {
+                let at = (operation.ordinal, operation.kind);
+                panic_at(&workload, &timeline, durability, at, (side, place));
+            }
+        }
+    }
+    assert!(kinds.len() >= 6, "{kinds:?}");
+}
+
+#[test]
+fn a_panic_in_any_file_call_poisons_the_handle_and_loses_nothing_also_in_a_destructor() {
+    panic_everywhere(Durability::EverySynced);
+}
+
+#[test]
+fn a_panic_in_any_file_call_loses_nothing_under_a_policy_that_syncs_less() {
+    panic_everywhere(Durability::OperatingSystem);
+}
+
+#[test]
+fn a_panic_in_any_file_call_of_opening_leaves_a_database_that_opens() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    db.create_collection("saved").unwrap();
+    for i in 0..30 {
+        record(&db, i).unwrap();
+        if i == 12 {
+            db.checkpoint().unwrap();
+        }
+    }
+    let expected = db.export().unwrap();
+    drop(db);
+    let image = content(&disk);
+    let disk_of = || {
+        let options = SimDiskOptions {
+            records_reads: true,
+            ..SimDiskOptions::default()
+        };
+        SimDisk::with_options(&image, options)
+    };
+    let undisturbed = disk_of();
+    drop(open(&undisturbed, Durability::EverySynced).unwrap());
+    let mut panicked = 0;
+    for operation in undisturbed.recording().operations() {
+        for side in [Side::Before, Side::After] {
+            for place in PLACES {
+                let context = format!("{place:?}, a panic {side:?} {operation}");
+                let disk = disk_of();
+                disk.fail_operation(operation.ordinal, Fault::Panic(side));
+                let payload = place.run(|| drop(open(&disk, Durability::EverySynced)));
+                assert!(payload.expect(&context).is::<InjectedPanic>(), "{context}");
+                assert!(disk.locks_held().is_empty(), "{context}");
+                for choice in [ImageChoice::All, ImageChoice::Synced] {
+                    let db = open(&crashed(&disk, &choice), Durability::EverySynced).expect(&context);
+                    assert_eq!(db.export().unwrap(), expected, "{context}, {choice}");
+                }
+                panicked += 1;
+            }
+        }
+    }
+    assert!(panicked > 200, "only {panicked} panics");
+}

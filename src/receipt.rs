@@ -1,0 +1,21 @@
+//! The receipt of a call, by which it is known across openings.
+
+/// What an acknowledged call was given. The pair of `opening` and `sequence` is given to no other call of the database.
+///
+/// Sequence numbers alone are not enough to tell calls apart: a call that failed, or that a power loss took away, may have
+/// had a number that the next opening gives to another call. [`RecoveryReport::survived`](crate::RecoveryReport::survived)
+/// says of a receipt of an earlier opening whether its call is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The id of the opening that the call was made in.
+    pub opening: u64,
+    /// The sequence number of the call's frame; an event of it is known by this and its index in the call.
+    pub sequence: u64,
+}
+
+impl Receipt {
+    pub(crate) fn new(opening: u64, sequence: u64) -> Self {
+        Self { opening, sequence }
+    }
+}

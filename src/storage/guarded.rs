@@ -1,0 +1,77 @@
+//! The storage engine of a handle, as the parts that write to it share it.
+//!
+//! Invariants: one flush runs at a time, and its outcome is known to every thread before the next one starts, because an
+//! engine may report a lost write only once; after the first failure of the handle the engine is not written to.
+//!
+//! What a crash leaves is the engine's promise: each write wholly or not at all, and after a flush all that returned
+//! before it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::StorageEngine;
+use crate::Error;
+use crate::lock::lock;
+use crate::poison::{Memory, Poison};
+
+/// See the module's documentation.
+pub(crate) struct GuardedStorage {
+    engine: Arc<dyn StorageEngine>,
+    poison: Arc<Poison>,
+    /// How many writes have returned.
+    written: AtomicU64,
+    /// How many of them are flushed. Held for a flush, until its outcome is known.
+    flushed: Mutex<u64>,
+}
+
+impl fmt::Debug for GuardedStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardedStorage")
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}
+
+impl GuardedStorage {
+    /// The storage of a handle, with all that was written to `engine` before flushed.
+    pub(crate) fn new(engine: Arc<dyn StorageEngine>, poison: Arc<Poison>) -> Self {
+        Self {
+            engine,
+            poison,
+            written: AtomicU64::new(0),
+            flushed: Mutex::new(0),
+        }
+    }
+
+    /// Makes one writing call on the engine.
+    ///
+    /// # Errors
+    /// `Poisoned`, by an earlier failure or by that of the call, which may have been done.
+    pub(crate) fn write(
+        &self,
+        operation: &'static str,
+        call: impl FnOnce(&dyn StorageEngine) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.poison
+            .attempt(operation, Memory::Whole, || call(self.engine.as_ref()))?;
+        self.written.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Flushes the engine, unless every write that has returned is flushed.
+    ///
+    /// # Errors
+    /// `Poisoned`, by an earlier failure or by this one.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let mut flushed = lock(&self.flushed);
+        let written = self.written.load(Ordering::Acquire);
+        if *flushed == written {
+            return self.poison.check_write();
+        }
+        self.poison
+            .attempt("flush", Memory::Whole, || self.engine.flush())?;
+        *flushed = written;
+        Ok(())
+    }
+}
