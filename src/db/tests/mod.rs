@@ -14,6 +14,7 @@ mod lost_syncs;
 mod names;
 mod opening;
 mod orders;
+mod overlapping_syncs;
 mod panics;
 mod refusals;
 mod threads;

@@ -1,0 +1,285 @@
+//! Syncs that run at the same time: a file system reports a failed write-back once, to one of them, so the other one's
+//! success says nothing. The log, its directory and the store each make one sync at a time.
+
+use std::io::{self, ErrorKind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::channel;
+use std::thread;
+
+use super::*;
+use crate::fs::{File, FileLock, OpenMode};
+use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+use crate::testing::sim_disk::{DiskOperationKind, Fault};
+
+/// How often a call gives way to other threads, for one that may begin meanwhile to do so.
+const YIELDS: usize = 10_000;
+
+/// A simulated disk whose syncs of files and directories go through a function.
+#[derive(Debug, Clone)]
+struct Watched {
+    disk: SimDisk,
+    watch: Watch,
+}
+
+type Sync<'a> = &'a dyn Fn() -> io::Result<()>;
+
+/// Is given the path and the call.
+#[derive(Clone)]
+struct Watch(Arc<dyn Fn(&Path, Sync<'_>) -> io::Result<()> + Send + std::marker::Sync>);
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+#[derive(Debug)]
+struct WatchedFile {
+    file: Arc<dyn File>,
+    path: std::path::PathBuf,
+    watch: Watch,
+}
+
+impl FileAccess for Watched {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(WatchedFile {
+            file: self.disk.open(path, mode)?,
+            path: path.to_path_buf(),
+            watch: self.watch.clone(),
+        }))
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_dir(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        (self.watch.0)(path, &|| self.disk.sync_dir(path))
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
+        self.disk.lock(path)
+    }
+}
+
+impl File for WatchedFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, offset)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn sync(&self) -> io::Result<()> {
+        (self.watch.0)(&self.path, &|| self.file.sync())
+    }
+}
+
+fn open_watched(
+    disk: &SimDisk,
+    watch: impl Fn(&Path, Sync<'_>) -> io::Result<()> + Send + std::marker::Sync + 'static,
+) -> TidalDb {
+    let files = Watched {
+        disk: disk.clone(),
+        watch: Watch(Arc::new(watch)),
+    };
+    let options = options(disk, Durability::EverySynced).preallocate_bytes(0);
+    TidalDb::open(PATH, options.files(Arc::new(files))).unwrap()
+}
+
+/// Counts calls of one part of the database that are on their way, and the most there were.
+#[derive(Debug, Default)]
+struct Overlap {
+    running: AtomicU32,
+    most: AtomicU32,
+    calls: AtomicU64,
+}
+
+impl Overlap {
+    fn during<T>(&self, call: impl FnOnce() -> T) -> T {
+        let running = self.running.fetch_add(1, SeqCst) + 1;
+        self.most.fetch_max(running, SeqCst);
+        self.calls.fetch_add(1, SeqCst);
+        // An invitation to the others.
+        (0..20).for_each(|_| thread::yield_now());
+        let result = call();
+        (0..20).for_each(|_| thread::yield_now());
+        self.running.fetch_sub(1, SeqCst);
+        result
+    }
+}
+
+#[test]
+fn a_rotation_beside_a_group_sync_acknowledges_nothing_that_the_failed_one_of_the_two_lost() {
+    for group_fails in [true, false] {
+        let disk = SimDisk::new();
+        // 1: the next sync is the group's. 2: it is on its way.
+        let stage = Arc::new(AtomicU32::new(0));
+        let (rotation_begins, rotation_synced) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (tell, told) = channel();
+        let (of_watch, faulty) = (Arc::clone(&stage), disk.clone());
+        let (begins, synced) = (Arc::clone(&rotation_begins), Arc::clone(&rotation_synced));
+        let lose = move |sync: Sync<'_>| {
+            faulty.fail_next(DiskOperationKind::Sync, Fault::SyncLoses(ErrorKind::Other));
+            sync()
+        };
+        let db = open_watched(&disk, move |path, sync| {
+            // A segment keeps the temporary name that it was opened under.
+            let is_log = path.to_string_lossy().contains(".wal");
+            if is_log && of_watch.compare_exchange(1, 2, SeqCst, SeqCst).is_ok() {
+                let lost = group_fails.then(|| lose(sync));
+                tell.send(()).unwrap();
+                while !begins.load(SeqCst) {
+                    thread::yield_now();
+                }
+                for _ in 0..YIELDS {
+                    if synced.load(SeqCst) {
+                        break;
+                    }
+                    thread::yield_now();
+                }
+                return lost.unwrap_or_else(sync);
+            }
+            if is_log && of_watch.compare_exchange(2, 3, SeqCst, SeqCst).is_ok() {
+                let result = if group_fails { sync() } else { lose(sync) };
+                synced.store(true, SeqCst);
+                return result;
+            }
+            sync()
+        });
+        let event = |entity| SignalEvent::new(SignalId(0), EntityId(entity), NOW_MS);
+        db.record(&event(1)).unwrap();
+        stage.store(1, SeqCst);
+        let results: Vec<(u64, bool)> = thread::scope(|scope| {
+            let db = &db;
+            let record = move |entity: u64, len: usize| {
+                (entity, db.record_batch(&vec![event(entity); len]).is_ok())
+            };
+            let leads = scope.spawn(move || record(2, 1));
+            told.recv().unwrap();
+            // One that waits for a sync, and one that does not fit into the segment.
+            let waits = scope.spawn(move || record(3, 1));
+            while db.last_sequence() < 3 {
+                thread::yield_now();
+            }
+            rotation_begins.store(true, SeqCst);
+            let rotates = scope.spawn(move || record(4, 40));
+            [leads, waits, rotates].map(|thread| thread.join().unwrap()).into()
+        });
+        drop(db);
+        disk.crash_now();
+        let reopened = open(&crashed(&disk, &ImageChoice::Synced), Durability::EverySynced).unwrap();
+        for (entity, acknowledged) in results {
+            let score = reopened.score(EntityId(entity), SignalId(0), 0, NOW_MS).unwrap();
+            assert!(
+                score > 0.0 || !acknowledged,
+                "group fails: {group_fails}; the acknowledged event of entity {entity} is gone"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_log_its_directory_and_the_store_each_make_one_sync_at_a_time() {
+    let disk = SimDisk::new();
+    let (log, store): (Arc<Overlap>, Arc<Overlap>) = Default::default();
+    let (of_log, of_store) = (Arc::clone(&log), Arc::clone(&store));
+    let (log_dir, store_dir) = (Path::new(PATH).join("log"), Path::new(PATH).join("store"));
+    let db = open_watched(&disk, move |path, sync| {
+        if path.starts_with(&log_dir) {
+            of_log.during(sync)
+        } else if path.starts_with(&store_dir) {
+            of_store.during(sync)
+        } else {
+            sync()
+        }
+    });
+    db.create_collection("saved").unwrap();
+    thread::scope(|scope| {
+        let db = &db;
+        for thread in 0..2 {
+            scope.spawn(move || (0..60).for_each(|i| assert!(record(db, thread * 100 + i).is_ok())));
+        }
+        scope.spawn(move || {
+            for entity in 0..40 {
+                db.add_to_collection("saved", EntityId(entity)).unwrap();
+            }
+        });
+        scope.spawn(move || {
+            for _ in 0..20 {
+                db.checkpoint().unwrap();
+                db.sync().unwrap();
+            }
+        });
+    });
+    db.close().unwrap();
+    for overlap in [&log, &store] {
+        assert!(overlap.calls.load(SeqCst) > 40, "{overlap:?}");
+        assert_eq!(overlap.most.load(SeqCst), 1, "{overlap:?}");
+    }
+}
+
+/// An engine that counts how many of its flushes run at the same time.
+struct Counting(MemoryStore, Overlap);
+
+impl StorageEngine for Counting {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.0.get(key)
+    }
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.0.put(key, value)
+    }
+    fn delete(&self, key: &[u8]) -> Result<(), Error> {
+        self.0.delete(key)
+    }
+    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
+        self.0.scan_prefix(prefix)
+    }
+    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
+        self.0.write_batch(batch)
+    }
+    fn flush(&self) -> Result<(), Error> {
+        self.1.during(|| self.0.flush())
+    }
+}
+
+#[test]
+fn a_storage_engine_gets_one_flush_at_a_time() {
+    let disk = SimDisk::new();
+    let engine = Arc::new(Counting(MemoryStore::new(), Overlap::default()));
+    let storage: Arc<dyn StorageEngine> = Arc::clone(&engine) as _;
+    let db = TidalDb::open_with_storage(PATH, options(&disk, Durability::EverySynced), storage).unwrap();
+    db.create_collection("saved").unwrap();
+    let failed = Mutex::new(None);
+    thread::scope(|scope| {
+        let (db, failed) = (&db, &failed);
+        let note = move |result: Result<(), Error>| {
+            if let Err(error) = result {
+                *failed.lock().unwrap() = Some(error);
+            }
+        };
+        scope.spawn(move || {
+            (0..40).for_each(|entity| note(db.add_to_collection("saved", EntityId(entity)).map(drop)));
+        });
+        scope.spawn(move || {
+            for i in 0..40 {
+                note(record(db, i).and_then(|_| db.checkpoint()).map(drop));
+            }
+        });
+    });
+    assert!(failed.into_inner().unwrap().is_none());
+    assert!(engine.1.calls.load(SeqCst) > 60);
+    assert_eq!(engine.1.most.load(SeqCst), 1);
+}
