@@ -45,6 +45,21 @@ impl Poison {
         body: impl FnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.check_write()?;
+        self.complete(operation, memory, body)
+    }
+
+    /// As [`attempt`](Self::attempt), also after an earlier failure: for the second half of a step whose first half is
+    /// done.
+    ///
+    /// # Errors
+    /// `Poisoned` by the error of `body`, or by the first failure.
+    #[inline]
+    pub(crate) fn complete<T>(
+        &self,
+        operation: &'static str,
+        memory: Memory,
+        body: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let armed = Armed {
             poison: self,
             operation,

@@ -19,14 +19,19 @@ usage: races [OPTIONS]
 
   --minutes N    ends after this time, 1 unless given; fractions are legal
   --seed N       the first one, 0 unless given; the others follow it
+  --faults       a sync or write fails in each race
   --help         prints this";
 
 /// `None` if help is asked for.
-fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<(Duration, u64)>, String> {
-    let (mut time, mut seed) = (Duration::from_secs(60), 0);
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<(Duration, u64, bool)>, String> {
+    let (mut time, mut seed, mut faults) = (Duration::from_secs(60), 0, false);
     while let Some(name) = args.next() {
         if name == "--help" || name == "-h" {
             return Ok(None);
+        }
+        if name == "--faults" {
+            faults = true;
+            continue;
         }
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
         let wrong = || format!("{name} takes no {value:?}");
@@ -39,11 +44,11 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<(Duration, u64
             _ => return Err(format!("there is no option {name}")),
         }
     }
-    Ok(Some((time, seed)))
+    Ok(Some((time, seed, faults)))
 }
 
 fn main() -> ExitCode {
-    let (time, first_seed) = match parse(std::env::args().skip(1)) {
+    let (time, first_seed, faults) = match parse(std::env::args().skip(1)) {
         Ok(Some(parsed)) => parsed,
         Ok(None) => {
             println!("{USAGE}");
@@ -59,7 +64,11 @@ fn main() -> ExitCode {
     let mut all = Told::default();
     let mut races = 0_u64;
     while started.elapsed() < time {
-        let result = Race::of_seed(first_seed.wrapping_add(races)).run();
+        let mut race = Race::of_seed(first_seed.wrapping_add(races));
+        if faults {
+            race = race.with_a_fault();
+        }
+        let result = race.run();
         races += 1;
         match result {
             Ok(told) => all = all.with(told),
@@ -83,8 +92,8 @@ fn main() -> ExitCode {
     live.clear();
     println!(
         "{races} races, none went wrong: {} places passed, {} of them held at, {} images recovered; {} races closed \
-         early, {} panicked",
-        all.places, all.holds, all.images, all.closed, all.panicked
+         early, {} panicked, in {} a sync or write failed",
+        all.places, all.holds, all.images, all.closed, all.panicked, all.failed
     );
     ExitCode::SUCCESS
 }

@@ -127,7 +127,8 @@ fn a_rotation_beside_a_group_sync_acknowledges_nothing_that_the_failed_one_of_th
         let disk = SimDisk::new();
         // 1: the next sync is the group's. 2: it is on its way.
         let stage = Arc::new(AtomicU32::new(0));
-        let (rotation_begins, rotation_synced) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (rotation_begins, rotation_synced) =
+            (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (tell, told) = channel();
         let (of_watch, faulty) = (Arc::clone(&stage), disk.clone());
         let (begins, synced) = (Arc::clone(&rotation_begins), Arc::clone(&rotation_synced));
@@ -164,9 +165,8 @@ fn a_rotation_beside_a_group_sync_acknowledges_nothing_that_the_failed_one_of_th
         stage.store(1, SeqCst);
         let results: Vec<(u64, bool)> = thread::scope(|scope| {
             let db = &db;
-            let record = move |entity: u64, len: usize| {
-                (entity, db.record_batch(&vec![event(entity); len]).is_ok())
-            };
+            let record =
+                move |entity: u64, len: usize| (entity, db.record_batch(&vec![event(entity); len]).is_ok());
             let leads = scope.spawn(move || record(2, 1));
             told.recv().unwrap();
             // One that waits for a sync, and one that does not fit into the segment.
@@ -176,7 +176,9 @@ fn a_rotation_beside_a_group_sync_acknowledges_nothing_that_the_failed_one_of_th
             }
             rotation_begins.store(true, SeqCst);
             let rotates = scope.spawn(move || record(4, 40));
-            [leads, waits, rotates].map(|thread| thread.join().unwrap()).into()
+            [leads, waits, rotates]
+                .map(|thread| thread.join().unwrap())
+                .into()
         });
         drop(db);
         disk.crash_now();

@@ -194,7 +194,8 @@ impl SignalLedger {
     /// # Errors
     /// `Poisoned` within `OutcomeUnknown`: memory is behind the log or half changed, and reading has ended too.
     fn apply(&self, sequence: u64, apply: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-        let applied = self.poison.attempt("apply", Memory::Half, || {
+        // Also after another thread's failure: memory holds what the log holds.
+        let applied = self.poison.complete("apply", Memory::Half, || {
             apply().map_err(|error| self.poison.fail_unreadable(error))
         });
         applied.map_err(|error| error.with_unknown_outcome(Some(self.log.receipt(sequence))))

@@ -1,7 +1,7 @@
 //! Races: many threads at one handle, who goes first being explored and not hoped for.
 //!
 //! Two threads record and forget, one changes collections, one makes checkpoints and syncs, one reads, one may close the
-//! database in the middle of it all, and one may panic at a crash point. Each crash point and each call that reaches a
+//! database in the middle of it all, one may panic at a crash point, and a sync or write may fail. Each crash point and each call that reaches a
 //! file is a place where a seed decides whether the thread goes on, gives way, or holds until others have come by. The
 //! disk is simulated: at some places it is looked at as a crash there would leave it, and recovered later.
 //!
@@ -21,6 +21,8 @@ mod work;
 mod yields;
 
 use std::fmt;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +30,7 @@ use std::time::Duration;
 use self::work::{Shared, lock};
 use self::yields::{Yielding, Yields};
 use super::oracle::{Death, Oracle};
-use super::sim_disk::{Image, ImageChoice};
+use super::sim_disk::{DiskOperationKind, Fault, Image, ImageChoice};
 use super::workload::{Random, standard_schema, tiny_options};
 use super::{CrashInjector, CrashPoint, CrossingRecorder, SimDisk, scoped_injector, scoped_recorder};
 use crate::{Background, Durability, Error, Options, TidalDb, threads};
@@ -61,6 +63,8 @@ pub struct Race {
     /// Where a thread panics, after how many crossings.
     panics_at: Option<(CrashPoint, u64)>,
     images_at: [u64; IMAGES_LEN],
+    /// Of which kind the operation is that fails next once so many places after opening were passed, and how it fails.
+    fails_at: Option<(u64, DiskOperationKind, Fault)>,
 }
 
 /// What a race that was right tells. Sums of many say what was explored.
@@ -79,6 +83,8 @@ pub struct Told {
     pub closed: u64,
     /// Whether, or how often, a thread panicked at its point.
     pub panicked: u64,
+    /// Whether, or how often, a sync or write failed.
+    pub failed: u64,
 }
 
 /// A race that went wrong.
@@ -111,6 +117,9 @@ impl fmt::Display for Race {
         if let Some((point, crossings)) = self.panics_at {
             write!(f, ", a panic at crossing {} of {point}", crossings + 1)?;
         }
+        if let Some((place, kind, fault)) = self.fails_at {
+            write!(f, ", {fault:?} at the next {kind} after place {place}")?;
+        }
         Ok(())
     }
 }
@@ -126,6 +135,7 @@ impl Told {
             events: self.events + other.events,
             closed: self.closed + other.closed,
             panicked: self.panicked + other.panicked,
+            failed: self.failed + other.failed,
         }
     }
 }
@@ -163,6 +173,33 @@ impl Race {
             closes_at,
             panics_at,
             images_at: std::array::from_fn(|_| random.below(PLACES_LEN)),
+            fails_at: None,
+        }
+    }
+
+    /// The same race with one failing sync or write, which follows from the seed.
+    #[must_use]
+    pub fn with_a_fault(self) -> Self {
+        let mut random = Random::new(self.seed ^ 0x6661_756c_7421);
+        let lost = Fault::SyncLoses(ErrorKind::Other);
+        let (before, after) = (
+            Fault::ErrorBefore(ErrorKind::Other),
+            Fault::ErrorAfter(ErrorKind::Other),
+        );
+        let torn = Fault::ErrorMidway(random.below(200) as usize, ErrorKind::StorageFull);
+        let &(kind, fault) = random.pick(&[
+            (DiskOperationKind::Sync, lost),
+            (DiskOperationKind::Sync, lost),
+            (DiskOperationKind::Sync, before),
+            (DiskOperationKind::Sync, after),
+            (DiskOperationKind::SyncDir, before),
+            (DiskOperationKind::SyncDir, after),
+            (DiskOperationKind::Write, before),
+            (DiskOperationKind::Write, torn),
+        ]);
+        Self {
+            fails_at: Some((random.below(PLACES_LEN), kind, fault)),
+            ..self
         }
     }
 
@@ -198,7 +235,9 @@ impl Race {
         let disk = SimDisk::new();
         let oracle = Arc::new(Mutex::new(Oracle::new(&standard_schema(), self.durability)));
         let taken: Arc<Mutex<Vec<Taken>>> = Arc::default();
-        let yields = self.yields(&disk, &oracle, &taken);
+        // How many places opening passed: no operation of it is to fail.
+        let opened = Arc::new(AtomicU64::new(u64::MAX));
+        let yields = self.yields(&disk, &oracle, &taken, &opened);
         let yields = &yields;
         let passing = Arc::clone(yields);
         let recorder = CrossingRecorder::calling(move |_| passing.pass());
@@ -218,6 +257,7 @@ impl Race {
         let run = || {
             let db = TidalDb::open(PATH, self.options(&disk).files(Arc::new(files)))
                 .map_err(|error| format!("opening: {error:?}"))?;
+            opened.store(yields.passed(), Ordering::Release);
             if let Some(injector) = &injector {
                 injector.arm();
             }
@@ -226,7 +266,7 @@ impl Race {
                 Arc::clone(&oracle),
                 Arc::clone(yields),
                 self.closes_at,
-                self.panics_at.map(|(point, _)| point),
+                self.panics_at.is_some() || self.fails_at.is_some(),
             );
             work::run(&shared, self.seed);
             self.ended(shared)
@@ -237,9 +277,14 @@ impl Race {
             Some(injector) => super::run_with_crash(injector, run)
                 .map_err(|point| format!("the crash at {point} met the thread that spawns"))??,
         };
+        if let Some(injector) = &injector {
+            // A fault may have ended the race before its panic, which no recovery is to meet.
+            injector.disarm();
+        }
         let mut told = Told {
             closed: u64::from(closed),
             panicked: u64::from(injector.is_some_and(|injector| injector.has_fired())),
+            failed: disk.faults_fired().len() as u64,
             ..Told::default()
         };
         (told.places, told.holds) = yields.counts();
@@ -269,9 +314,16 @@ impl Race {
         disk: &SimDisk,
         oracle: &Arc<Mutex<Oracle>>,
         taken: &Arc<Mutex<Vec<Taken>>>,
+        opened: &Arc<AtomicU64>,
     ) -> Arc<Yields> {
         let (disk, oracle, taken) = (disk.clone(), Arc::clone(oracle), Arc::clone(taken));
+        let opened = Arc::clone(opened);
         let take = move |number: u64| {
+            if let Some((place, kind, fault)) = self.fails_at
+                && number.checked_sub(opened.load(Ordering::Acquire)) == Some(place)
+            {
+                disk.fail_next(kind, fault);
+            }
             if !self.images_at.contains(&number) {
                 return;
             }
@@ -305,7 +357,7 @@ impl Race {
             if !matches!(shared.db.close(), Err(Error::Closed)) {
                 return Err("it could be closed twice".to_owned());
             }
-        } else if self.panics_at.is_none() {
+        } else if self.panics_at.is_none() && !matches!(shared.db.collections(), Err(Error::Closed)) {
             let verdict = lock(&shared.oracle).check(Death::ProcessCrash, &shared.db);
             if !verdict.is_ok() {
                 return Err(format!("the live state is wrong: {verdict}"));

@@ -26,6 +26,17 @@ fn no_race_of_records_checkpoints_collections_reads_close_and_panics_goes_wrong(
 }
 
 #[test]
+fn no_race_in_which_a_sync_or_a_write_fails_goes_wrong() {
+    let mut all = Told::default();
+    for seed in with_a_fresh_seed(SEEDS) {
+        let race = Race::of_seed(seed).with_a_fault();
+        all = all.with(race.run().unwrap_or_else(|lost| panic!("{lost}")));
+    }
+    println!("{all:?}");
+    assert!(all.failed > (SEEDS.end - SEEDS.start) / 3, "{all:?}");
+}
+
+#[test]
 fn every_point_and_every_policy_is_among_the_races() {
     let races: Vec<_> = SEEDS.map(Race::of_seed).collect();
     for point in CrashPoint::ALL {

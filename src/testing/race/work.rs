@@ -9,7 +9,7 @@ use std::thread;
 use super::yields::Yields;
 use crate::testing::oracle::Oracle;
 use crate::testing::workload::{Operation, STANDARD_NOW_MS, Workload};
-use crate::testing::{CrashPoint, crash_of, inherit};
+use crate::testing::{crash_of, inherit};
 use crate::{EntityId, Error, SignalId, TidalDb};
 
 /// How many operations of a standard workload each thread takes its own from.
@@ -23,7 +23,8 @@ pub(super) struct Shared {
     pub(super) yields: Arc<Yields>,
     /// The database is closed once so many places were passed.
     pub(super) closes_at: Option<u64>,
-    pub(super) point: Option<CrashPoint>,
+    /// Whether a thread panics or an operation fails, so that calls may be refused.
+    pub(super) may_be_poisoned: bool,
     /// Threads that call and have not ended.
     callers: AtomicUsize,
     /// Whether the call of `close` has returned.
@@ -37,14 +38,14 @@ impl Shared {
         oracle: Arc<Mutex<Oracle>>,
         yields: Arc<Yields>,
         closes_at: Option<u64>,
-        point: Option<CrashPoint>,
+        may_be_poisoned: bool,
     ) -> Self {
         Self {
             db,
             oracle,
             yields,
             closes_at,
-            point,
+            may_be_poisoned,
             callers: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             wrong: Mutex::new(None),
@@ -127,7 +128,7 @@ fn is_expected(shared: &Shared, error: &Error) -> bool {
     match error {
         Error::CollectionExists { .. } | Error::UnknownCollection { .. } => true,
         Error::Closed => shared.closes_at.is_some(),
-        Error::Poisoned { .. } | Error::Panicked { .. } => shared.point.is_some(),
+        Error::Poisoned { .. } | Error::Panicked { .. } => shared.may_be_poisoned,
         Error::OutcomeUnknown { source, .. } => is_expected(shared, source),
         _ => false,
     }
