@@ -36,8 +36,13 @@ impl TidalDb {
     /// bucket of `now_ms`. Buckets are aligned to the Unix epoch; weights do not matter; a bucket saturates at
     /// `u32::MAX`.
     ///
+    /// All of these buckets are covered if the bucket of `now_ms` is the one of the newest event, the one before it, or
+    /// any later one: the ring keeps one bucket more than it was declared with. For an older `now_ms` the oldest buckets
+    /// of the window are no longer kept and count as empty.
+    ///
     /// # Errors
-    /// `UnknownSignal`; `InvalidInput` for the ring's index or more buckets than it has; `Poisoned`; `Closed`.
+    /// `UnknownSignal`; `InvalidInput` for the ring's index or more buckets than it was declared with; `Poisoned`;
+    /// `Closed`.
     pub fn windowed_count(
         &self,
         entity: EntityId,
@@ -76,10 +81,11 @@ impl TidalDb {
         })
     }
 
-    /// As [`windowed_count`](Self::windowed_count), of the events that named the cohort.
+    /// As [`windowed_count`](Self::windowed_count), of the events that named the cohort: the ring's newest bucket is that
+    /// of the newest such event.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`windowed_count`](Self::windowed_count).
     pub fn cohort_windowed_count(
         &self,
         cohort: CohortId,

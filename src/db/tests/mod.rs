@@ -16,6 +16,7 @@ mod orders;
 mod refusals;
 mod threads;
 mod timed;
+mod windows;
 
 use std::path::Path;
 use std::sync::Arc;

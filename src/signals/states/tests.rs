@@ -101,17 +101,17 @@ impl<K: StateKey> Model<K> {
                     .expect("the half-life exists");
                 assert_eq!(read.to_bits(), score.to_bits());
             }
-            for (i, &(_, buckets)) in shape.rings.iter().enumerate() {
-                let read = table
-                    .count(*key, *signal, i, buckets, state.time_ms)
-                    .expect("the ring exists");
-                assert_eq!(
-                    read,
-                    state.windows[i]
-                        .iter()
-                        .map(|&(_, count)| u64::from(count))
-                        .sum::<u64>()
-                );
+            for (i, &(bucket_ms, buckets)) in shape.rings.iter().enumerate() {
+                for now_ms in [state.time_ms, state.time_ms - bucket_ms as i64] {
+                    let last = now_ms.div_euclid(bucket_ms as i64);
+                    let window = last - i64::from(buckets) + 1..=last;
+                    let in_window =
+                        |&&(_, at_ms): &&(f64, i64)| window.contains(&at_ms.div_euclid(bucket_ms as i64));
+                    let read = table
+                        .count(*key, *signal, i, buckets, now_ms)
+                        .expect("the ring exists");
+                    assert_eq!(read, events.iter().filter(in_window).count() as u64);
+                }
             }
         }
     }
@@ -135,7 +135,7 @@ fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]
         let number = |t_ms: i64| t_ms.div_euclid(bucket_ms as i64);
         let mut expected = BTreeMap::new();
         for &(_, at_ms) in events {
-            if number(at_ms) > number(newest_ms) - i64::from(buckets) {
+            if number(newest_ms) - number(at_ms) <= i64::from(buckets) {
                 *expected.entry(number(at_ms)).or_insert(0) += 1;
             }
         }

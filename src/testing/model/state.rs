@@ -134,14 +134,14 @@ fn score(events: &[Kept], time_ms: i64, half_life_ms: u64) -> Score {
     }
 }
 
-/// The counts of the ring's newest buckets: what is older was too late, or was pushed out since.
+/// The counts of the ring's newest buckets, one more than it has: older events were late, or were pushed out since.
 fn window(events: &[Kept], time_ms: i64, ring: Ring) -> RingExport {
     let bucket = |at_ms: i64| i128::from(at_ms).div_euclid(i128::from(ring.bucket_ms));
     let newest = bucket(time_ms);
     let mut held: Vec<i64> = events
         .iter()
         .map(|event| bucket(event.at_ms))
-        .filter(|number| newest - number < i128::from(ring.buckets))
+        .filter(|number| newest - number <= i128::from(ring.buckets))
         .map(|number| number as i64)
         .collect();
     held.sort_unstable();
