@@ -12,7 +12,8 @@
 //!
 //! so that an event costs one [`HalfLife::growth`], between 1 and 2, and moving the landmark is a multiplication by a
 //! power of two, which is exact: the sum never overflows and no rounding gathers however often the landmark moves.
-//! Events may come in any order; only the order of the additions differs.
+//! Events may come in any order; only the order of the additions differs. [`hot`](crate::signals::hot) has the bound on
+//! their rounding.
 //!
 //! Invariant: nothing here calls the platform's mathematics library or a fused multiply-add. Every result is made of
 //! single IEEE 754 additions, subtractions, multiplications and divisions, so that a log replayed on another machine gives the

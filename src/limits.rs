@@ -10,7 +10,7 @@ pub const HALF_LIVES_MAX: usize = 16;
 pub const DURATION_MS_MAX: u64 = 1000 * 366 * 86_400_000;
 /// The most window rings of a signal.
 pub const RINGS_MAX: usize = 8;
-/// The most buckets of a window ring.
+/// The most buckets that a window ring can be declared with.
 pub const RING_BUCKETS_MAX: usize = 4096;
 /// The largest absolute weight of an event. Sums of 2^64 such events are finite.
 pub const WEIGHT_ABS_MAX: f64 = 1e12;

@@ -27,12 +27,17 @@ const FLAG_POSITIVE: u8 = 1;
 const FLAG_NEGATIVE_WEIGHTS: u8 = 2;
 const HOUR_MS: u64 = 3_600_000;
 
-/// A window ring: `buckets` counters of `bucket_ms` milliseconds each, the newest of which moves with the events.
+/// A window ring: event counts in `buckets` buckets of `bucket_ms` milliseconds each, the newest of which moves with the
+/// events.
+///
+/// A ring keeps one bucket more than it was declared with: a window of all `buckets` that ends with the bucket before
+/// the newest one is whole too. So an event a moment ahead of a reader's clock takes nothing from the reader's window.
+/// Each kept bucket takes 4 bytes for every entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ring {
     /// The length of a bucket in milliseconds, 1 to [`DURATION_MS_MAX`].
     pub bucket_ms: u64,
-    /// How many buckets, 1 to [`RING_BUCKETS_MAX`].
+    /// How many buckets a window can have, 1 to [`RING_BUCKETS_MAX`]; one more is kept.
     pub buckets: u32,
 }
 

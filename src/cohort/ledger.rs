@@ -136,17 +136,17 @@ mod tests {
                 .record(CohortId(0), EntityId(0), SignalId(0), 1.0, at_ms)
                 .ok()
         };
-        assert_eq!(record(24 * HOUR_MS), Some(0));
-        assert_eq!(record(23 * HOUR_MS), Some(1));
+        assert_eq!(record(25 * HOUR_MS), Some(0));
+        assert_eq!(record(24 * HOUR_MS), Some(1));
         assert_eq!(record(0), Some(2));
         let export = ledger.states().export().expect("nothing panicked");
         let [(key, signal, state)] = &export[..] else {
             panic!("{export:?}")
         };
         assert_eq!((*key, *signal), (CohortEntity::default(), SignalId(0)));
-        assert_eq!(state.time_ms, 24 * HOUR_MS);
-        assert_eq!(state.scores, [1.0 + 0.5 + 2_f64.powi(-24), state.scores[1]]);
-        assert_eq!(state.windows, [vec![(23, 1), (24, 1)], vec![(24 * 60, 1)]]);
+        assert_eq!(state.time_ms, 25 * HOUR_MS);
+        assert_eq!(state.scores, [1.0 + 0.5 + 2_f64.powi(-25), state.scores[1]]);
+        assert_eq!(state.windows, [vec![(24, 1), (25, 1)], vec![(25 * 60, 1)]]);
     }
 
     #[test]

@@ -67,8 +67,8 @@ pub struct Statistics {
     /// What has changed and is not stored by a checkpoint yet, in bytes as it takes at the most when stored: see
     /// [`Options::checkpoint_state_bytes`](crate::Options::checkpoint_state_bytes).
     pub state_bytes_since_checkpoint: u64,
-    /// Events that were older than a window ring and not counted in it, summed over the rings, since the handle was
-    /// opened and including replay.
+    /// Events that were older than the buckets that a window ring keeps, one more than it was declared with, and so not
+    /// counted in it; summed over the rings, since the handle was opened and including replay.
     pub late_drops: u64,
     /// How many pairs of entity and signal have a state.
     pub states_len: usize,

@@ -100,12 +100,6 @@ pub trait File: Send + Sync + Debug {
     /// As the trait says; any part of `bytes` may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// Cuts the file, or grows it with zeros, to `len` bytes.
-    ///
-    /// # Errors
-    /// As the trait says.
-    fn set_len(&self, len: u64) -> io::Result<()>;
-
     /// The file's length.
     ///
     /// # Errors

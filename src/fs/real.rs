@@ -88,10 +88,6 @@ impl File for RealFile {
         self.0.write_at(bytes, offset)
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }

@@ -1,13 +1,16 @@
 //! The warm tier: counts of events in windows of time, of the slots of one signal in one shard.
 //!
 //! A ring cuts time into buckets of a fixed length, numbered from the Unix epoch, and keeps the counts of the
-//! newest few. A slot has, per ring, the number of its newest bucket and one saturating count per bucket; the count of
-//! bucket `n` is at position `n mod buckets`. A slot without events has the earliest bucket as its newest, and zeros.
+//! newest few. A ring declared with `b` buckets keeps `b + 1`: a window of `b` buckets is still whole when an event of
+//! the bucket after it has moved the ring. A client's clock that is a little ahead brings such an event at the end of
+//! every bucket. A slot has, per ring, the number of its newest bucket and one saturating count per kept bucket; the
+//! count of bucket `n` is at position `n mod (b + 1)`. A slot without events has the earliest bucket as its newest, and
+//! zeros.
 //!
-//! Invariant: a position holds the count of the one bucket among the newest `buckets` that belongs there. Going to a
-//! newer bucket zeroes the positions of all that were skipped, so that a bucket is never read for another one's
-//! number. An event older than its ring is dropped from it and reported. What a ring holds does not depend on the
-//! order of the events; how many were late does.
+//! Invariant: a position holds the count of the one bucket among the kept ones that belongs there. Going to a newer
+//! bucket zeroes the positions of all that were skipped, so that a bucket is never read for another one's number. An
+//! event older than the kept buckets is dropped from its ring and reported. The content of a ring does not depend on the
+//! order of the events; the number of late ones does.
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -21,7 +24,8 @@ use crate::limits;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ring {
     bucket_ms: Divisor,
-    buckets: Divisor,
+    /// How many buckets are kept: one more than the ring was declared with.
+    kept: Divisor,
     /// The number of the bucket at the beginning of time.
     earliest: i64,
     /// Where this ring begins in the cells of a slot.
@@ -43,17 +47,23 @@ impl Ring {
             let ring = Self {
                 bucket_ms: divisor,
                 earliest: divisor.div(i64::MIN),
-                buckets: Divisor::new(buckets.into()),
+                kept: Divisor::new(u64::from(buckets) + 1),
                 first_cell,
             };
-            first_cell += NEWEST_CELLS + buckets as usize;
+            first_cell += NEWEST_CELLS + ring.kept_len();
             ring
         };
         rings.iter().map(prepare).collect()
     }
 
+    /// How many buckets a window may have: those that the ring was declared with.
     pub(crate) fn buckets_len(&self) -> usize {
-        self.buckets.get() as usize
+        self.kept_len() - 1
+    }
+
+    /// How many buckets a slot has a count of.
+    pub(super) fn kept_len(&self) -> usize {
+        self.kept.get() as usize
     }
 
     /// The number of the bucket that holds `t_ms`.
@@ -65,13 +75,13 @@ impl Ring {
     /// Where bucket `number` is kept among the ring's counts.
     #[inline]
     pub(super) fn position(&self, number: i64) -> usize {
-        self.buckets.div_rem(number).1 as usize
+        self.kept.div_rem(number).1 as usize
     }
 
     /// The newest bucket and the counts of this ring in the cells of a slot.
     #[inline]
     pub(super) fn read<'a>(&self, cells: &'a [u32]) -> (i64, &'a [u32]) {
-        let cells = &cells[self.first_cell..][..NEWEST_CELLS + self.buckets_len()];
+        let cells = &cells[self.first_cell..][..NEWEST_CELLS + self.kept_len()];
         let (newest, counts) = cells.split_at(NEWEST_CELLS);
         (join(newest), counts)
     }
@@ -79,7 +89,7 @@ impl Ring {
     /// As [`read`](Self::read), to be changed.
     #[inline]
     pub(super) fn read_mut<'a>(&self, cells: &'a mut [u32]) -> (&'a mut [u32], &'a mut [u32]) {
-        let cells = &mut cells[self.first_cell..][..NEWEST_CELLS + self.buckets_len()];
+        let cells = &mut cells[self.first_cell..][..NEWEST_CELLS + self.kept_len()];
         cells.split_at_mut(NEWEST_CELLS)
     }
 }
@@ -99,7 +109,7 @@ pub(super) fn set_newest(newest: &mut [u32], number: i64) {
 
 /// How many cells a slot takes.
 pub(super) fn cells_len(rings: &[Ring]) -> usize {
-    rings.iter().map(|ring| NEWEST_CELLS + ring.buckets_len()).sum()
+    rings.iter().map(|ring| NEWEST_CELLS + ring.kept_len()).sum()
 }
 
 /// The windowed counts of the slots of one signal in one shard.
@@ -169,13 +179,14 @@ impl WarmTier {
     }
 
     /// How many events there were in the `buckets_len` buckets that end with the one of `now_ms`, at most as many as
-    /// the ring has.
+    /// the ring was declared with. A bucket that is no longer kept counts as empty, which happens only to a window that
+    /// ends two buckets or more before the newest one.
     pub(crate) fn count(&self, slot: usize, ring_index: usize, buckets_len: u32, now_ms: i64) -> u64 {
         let ring = &self.rings[ring_index];
         let (newest, counts) = ring.read(self.row(slot));
-        assert!(buckets_len as usize <= counts.len());
+        assert!(buckets_len as usize <= ring.buckets_len());
         let now = ring.bucket(now_ms);
-        // Those of the window that the ring holds. Both ranges include their ends.
+        // Those of the window that the ring keeps. Both ranges include their ends.
         let first = now
             .saturating_sub(i64::from(buckets_len) - 1)
             .max(newest.saturating_sub(counts.len() as i64 - 1));
@@ -188,7 +199,7 @@ impl WarmTier {
         from_first.take(held_len).map(|&count| u64::from(count)).sum()
     }
 
-    /// The buckets of a ring that are not empty, by number, ascending, and their counts.
+    /// The kept buckets of a ring that are not empty, by number, ascending, and their counts.
     pub(crate) fn buckets(&self, slot: usize, ring_index: usize) -> Vec<(i64, u32)> {
         let ring = &self.rings[ring_index];
         let (newest, counts) = ring.read(self.row(slot));

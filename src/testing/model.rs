@@ -174,9 +174,9 @@ impl Model {
         self.matches_states(found) && self.matches_co_engagement(found)
     }
 
-    /// How `found` differs from this state: scores by more than 1e-9 of the sum of their absolute contributions,
-    /// weights of edges by more than 1e-9, all else at all. Each difference names the event whose absence or second
-    /// presence explains it, if one does.
+    /// How `found` differs from this state: scores of `n` events by more than `(n + 16) * 2^-52` of the sum of their
+    /// absolute contributions, weights of edges by more than 1e-9, all else at all. Each difference names the event whose
+    /// absence or second presence explains it, if one does.
     pub fn compare(&self, found: &Export) -> Vec<Difference> {
         let mut differences = self.compare_frames(found, &[]);
         differences.extend(compare_collections(&self.collections, found));

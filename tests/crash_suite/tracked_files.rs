@@ -267,11 +267,6 @@ impl File for TrackedFile {
         self.file.write_at(bytes, offset)
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        *lock(&self.record).unsynced.entry(self.identity).or_default() += 1;
-        self.file.set_len(len)
-    }
-
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }

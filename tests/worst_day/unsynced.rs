@@ -43,9 +43,6 @@ impl File for UnsyncedFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.0.write_at(bytes, offset)
     }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
     fn len(&self) -> io::Result<u64> {
         self.0.len()
     }

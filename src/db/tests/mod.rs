@@ -19,6 +19,7 @@ mod panics;
 mod refusals;
 mod threads;
 mod timed;
+mod windows;
 
 use std::path::Path;
 use std::sync::Arc;

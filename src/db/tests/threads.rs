@@ -112,9 +112,6 @@ impl File for HeldFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<usize> {
         self.file.write_at(bytes, offset)
     }
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.file.set_len(len)
-    }
     fn len(&self) -> std::io::Result<u64> {
         self.file.len()
     }

@@ -233,8 +233,8 @@ impl<K: StateKey> StateTable<K> {
     /// How many events of `key` there were in the `buckets_len` buckets that end with the one of `now_ms`.
     ///
     /// # Errors
-    /// `Error::UnknownSignal`; `Error::InvalidInput` if the signal has no such ring, or the ring fewer buckets;
-    /// `Error::Panicked`.
+    /// `Error::UnknownSignal`; `Error::InvalidInput` if the signal has no such ring, or the ring was declared with fewer
+    /// buckets; `Error::Panicked`.
     pub(crate) fn count(
         &self,
         key: K,

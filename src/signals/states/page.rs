@@ -25,7 +25,7 @@
 //! | 8 each | the stored scores, IEEE 754 double precision, in the order of the half-lives |
 //! | | then for each ring: |
 //! | signed varint | number of the newest bucket, less that of the newest event time, wrapping |
-//! | varint | how many buckets are not empty |
+//! | varint | how many of the kept buckets, which are one more than declared, are not empty |
 //! | varints | for each of them, the newest first: how many empty ones come before it, and its count |
 //!
 //! A page with no occupied slot is a record too, of 5 bytes: pages are numbered without gaps, so that a missing one is
@@ -98,12 +98,12 @@ const VARINT_BYTES_MAX: usize = 10;
 /// What a slot takes at the most in the value of its page.
 pub(super) fn stored_slot_bytes_max(half_lives_len: usize, rings: &[Ring]) -> u64 {
     // The key is up to two varints; a bucket's gap takes at most two bytes, its count five.
-    let ring_bytes = |ring: &Ring| 2 * VARINT_BYTES_MAX + 7 * ring.buckets_len();
+    let ring_bytes = |ring: &Ring| 2 * VARINT_BYTES_MAX + 7 * ring.kept_len();
     let bytes = 3 * VARINT_BYTES_MAX + 8 * half_lives_len + rings.iter().map(ring_bytes).sum::<usize>();
     bytes as u64
 }
 
-const _: () = assert!(limits::RING_BUCKETS_MAX <= 1 << 14);
+const _: () = assert!(limits::RING_BUCKETS_MAX < 1 << 14);
 
 /// The value of a page.
 pub(super) fn encode<K: StateKey>(shape: &Shape, slices: &PageSlices<'_, K>) -> Vec<u8> {
@@ -211,7 +211,7 @@ fn decode_ring(
     let (newest_cells, counts) = ring.read_mut(cells);
     warm::set_newest(newest_cells, newest);
     let buckets_len = reader.varint().ok_or(BAD)?;
-    // No further back than the ring, nor than time.
+    // No further back than the kept buckets, nor than time.
     let held_len = newest
         .abs_diff(earliest)
         .saturating_add(1)

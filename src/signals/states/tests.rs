@@ -68,12 +68,13 @@ pub(super) fn restored<K: StateKey>(stored: &Stored) -> StateTable<K> {
     table
 }
 
-/// What is left of a score after a thousand halvings may be zero.
-const VANISHING: f64 = 1e-290;
-
-fn assert_close(found: f64, expected: f64, absolute: f64) {
+/// The sum of `contributions`, as near as plain sums are; each contribution may be off by some units in the last place.
+fn assert_close(found: f64, contributions: &[f64]) {
+    let expected: f64 = contributions.iter().sum();
+    let absolute: f64 = contributions.iter().map(|contribution| contribution.abs()).sum();
+    let roundings = contributions.len() as f64 + 16.0;
     assert!(
-        (found - expected).abs() <= 1e-9 * absolute + VANISHING,
+        (found - expected).abs() <= roundings * f64::EPSILON * absolute + f64::MIN_POSITIVE,
         "{found} instead of {expected}, seed {SEED:#x}"
     );
 }
@@ -101,17 +102,17 @@ impl<K: StateKey> Model<K> {
                     .expect("the half-life exists");
                 assert_eq!(read.to_bits(), score.to_bits());
             }
-            for (i, &(_, buckets)) in shape.rings.iter().enumerate() {
-                let read = table
-                    .count(*key, *signal, i, buckets, state.time_ms)
-                    .expect("the ring exists");
-                assert_eq!(
-                    read,
-                    state.windows[i]
-                        .iter()
-                        .map(|&(_, count)| u64::from(count))
-                        .sum::<u64>()
-                );
+            for (i, &(bucket_ms, buckets)) in shape.rings.iter().enumerate() {
+                for now_ms in [state.time_ms, state.time_ms - bucket_ms as i64] {
+                    let last = now_ms.div_euclid(bucket_ms as i64);
+                    let window = last - i64::from(buckets) + 1..=last;
+                    let in_window =
+                        |&&(_, at_ms): &&(f64, i64)| window.contains(&at_ms.div_euclid(bucket_ms as i64));
+                    let read = table
+                        .count(*key, *signal, i, buckets, now_ms)
+                        .expect("the ring exists");
+                    assert_eq!(read, events.iter().filter(in_window).count() as u64);
+                }
             }
         }
     }
@@ -125,17 +126,19 @@ fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]
         .expect("a state has events");
     assert_eq!(state.time_ms, newest_ms);
     for (&found, &half_life_ms) in state.scores.iter().zip(&shape.half_lives_ms) {
+        // Whole half-lives are halved away, which is exact.
         let decayed = |&(weight, at_ms): &(f64, i64)| {
-            weight * (-(newest_ms.abs_diff(at_ms) as f64) / half_life_ms as f64).exp2()
+            let age_ms = newest_ms.abs_diff(at_ms);
+            let rest = (age_ms % half_life_ms) as f64 / half_life_ms as f64;
+            weight * (-rest).exp2() * 0.5_f64.powi((age_ms / half_life_ms) as i32)
         };
-        let absolute = events.iter().map(|event| decayed(event).abs()).sum();
-        assert_close(found, events.iter().map(decayed).sum(), absolute);
+        assert_close(found, &events.iter().map(decayed).collect::<Vec<_>>());
     }
     for (window, &(bucket_ms, buckets)) in state.windows.iter().zip(&shape.rings) {
         let number = |t_ms: i64| t_ms.div_euclid(bucket_ms as i64);
         let mut expected = BTreeMap::new();
         for &(_, at_ms) in events {
-            if number(at_ms) > number(newest_ms) - i64::from(buckets) {
+            if number(newest_ms) - number(at_ms) <= i64::from(buckets) {
                 *expected.entry(number(at_ms)).or_insert(0) += 1;
             }
         }

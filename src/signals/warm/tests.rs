@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::{Ring, WarmTier};
 use crate::limits::{DURATION_MS_MAX, RING_BUCKETS_MAX};
 use crate::testing::workload::{Random, with_a_fresh_seed};
@@ -21,19 +23,48 @@ fn filled(rings: &[(u64, u32)], events: &[i64]) -> WarmTier {
     tier
 }
 
-/// The events in the `buckets_len` buckets that end with the one of `now_ms`, but for those in buckets older than the
-/// ring.
+/// The number of the bucket of `t_ms`, counted from the Unix epoch.
+fn number(bucket_ms: u64, t_ms: i64) -> i128 {
+    i128::from(t_ms).div_euclid(i128::from(bucket_ms))
+}
+
+/// How many events there are in the `buckets_len` buckets that end with the one of `now_ms`, of all that ever were.
+fn count_of_all(bucket_ms: u64, events: &[i64], buckets_len: u32, now_ms: i64) -> u64 {
+    let last = number(bucket_ms, now_ms);
+    let asked = last - i128::from(buckets_len) + 1..=last;
+    let counted = events
+        .iter()
+        .filter(|&&at_ms| asked.contains(&number(bucket_ms, at_ms)));
+    counted.count() as u64
+}
+
+/// The same, of the events in the buckets that a ring keeps: one more than it has.
 fn oracle((bucket_ms, ring_buckets): (u64, u32), events: &[i64], buckets_len: u32, now_ms: i64) -> u64 {
-    let number = |t_ms: i64| i128::from(t_ms.div_euclid(bucket_ms as i64));
-    let Some(newest) = events.iter().map(|&at_ms| number(at_ms)).max() else {
+    let Some(newest) = events.iter().map(|&at_ms| number(bucket_ms, at_ms)).max() else {
         return 0;
     };
-    let held = |n: i128| n > newest - i128::from(ring_buckets);
-    let asked = |n: i128| n > number(now_ms) - i128::from(buckets_len) && n <= number(now_ms);
-    let in_both = events
+    let kept = newest - i128::from(ring_buckets)..=newest;
+    let kept_events: Vec<i64> = events
         .iter()
-        .filter(|&&at_ms| held(number(at_ms)) && asked(number(at_ms)));
-    in_both.count() as u64
+        .copied()
+        .filter(|&at_ms| kept.contains(&number(bucket_ms, at_ms)))
+        .collect();
+    count_of_all(bucket_ms, &kept_events, buckets_len, now_ms)
+}
+
+/// Every window at `now_ms` equals the oracle, and misses no event at all if the ring is at most one bucket ahead of it.
+fn assert_counts_equal(ring: (u64, u32), tier: &WarmTier, events: &[i64], now_ms: i64) {
+    let bucket_ms = ring.0;
+    let newest = events.iter().map(|&at_ms| number(bucket_ms, at_ms)).max();
+    for buckets_len in 0..=ring.1 {
+        let found = tier.count(1, 0, buckets_len, now_ms);
+        let what = format!("ring {ring:?}, {buckets_len} buckets at {now_ms}, events {events:?}");
+        assert_eq!(found, oracle(ring, events, buckets_len, now_ms), "{what}");
+        if newest.is_none_or(|newest| number(bucket_ms, now_ms) + 1 >= newest) {
+            let all = count_of_all(bucket_ms, events, buckets_len, now_ms);
+            assert_eq!(found, all, "of all events, {what}");
+        }
+    }
 }
 
 fn assert_windows_equal(rings: &[(u64, u32)], tier: &WarmTier, events: &[i64], nows_ms: &[i64]) {
@@ -50,13 +81,20 @@ fn assert_windows_equal(rings: &[(u64, u32)], tier: &WarmTier, events: &[i64], n
                 );
             }
         }
-        let held: u64 = tier
-            .buckets(1, i)
-            .iter()
-            .map(|&(_, count)| u64::from(count))
-            .sum();
         let newest_ms = events.iter().copied().max().unwrap_or(0);
-        assert_eq!(held, oracle(ring, events, ring.1, newest_ms), "ring {ring:?}");
+        let newest = number(ring.0, newest_ms);
+        let mut kept = BTreeMap::new();
+        for &at_ms in events {
+            let number = number(ring.0, at_ms);
+            if newest - number <= i128::from(ring.1) {
+                *kept.entry(number as i64).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(
+            tier.buckets(1, i),
+            kept.into_iter().collect::<Vec<_>>(),
+            "ring {ring:?}"
+        );
     }
 }
 
@@ -85,6 +123,87 @@ fn windows_equal_a_count_of_all_events_in_any_order() {
             assert_eq!(filled(&rings, &events).page(0), first.page(0), "seed {seed:#x}");
         }
     }
+}
+
+#[test]
+fn a_window_is_whole_at_the_end_of_its_bucket_though_an_event_of_the_next_one_is_counted() {
+    for ring in [
+        (HOUR_MS, 24),
+        (DAY_MS, 7),
+        (1000, 1),
+        (1, RING_BUCKETS_MAX as u32),
+    ] {
+        let (bucket_ms, buckets) = (ring.0 as i64, i64::from(ring.1));
+        let last_ms = (NOW_MS.div_euclid(bucket_ms) + 1) * bucket_ms - 1;
+        let mut tier = tier(&[ring]);
+        for age in 0..buckets {
+            tier.increment(1, last_ms - age * bucket_ms);
+        }
+        tier.increment(1, last_ms + 1);
+        assert_eq!(tier.count(1, 0, ring.1, last_ms), buckets as u64, "ring {ring:?}");
+        // Two ahead, the oldest bucket of the window is gone.
+        tier.increment(1, last_ms + 1 + bucket_ms);
+        assert_eq!(
+            tier.count(1, 0, ring.1, last_ms),
+            buckets as u64 - 1,
+            "ring {ring:?}"
+        );
+    }
+}
+
+#[test]
+fn a_window_in_or_after_the_bucket_before_the_newest_misses_no_event() {
+    for seed in with_a_fresh_seed([SEED]) {
+        let mut random = Random::new(seed);
+        for _ in 0..2000 {
+            let ring = (*random.pick(&[1, 7, 1000, HOUR_MS]), 1 + random.below(26) as u32);
+            let bucket_ms = ring.0 as i64;
+            let base_ms = *random.pick(&[NOW_MS, 0, -NOW_MS, i64::MIN, i64::MAX]);
+            // Mostly within the ring, some far out of it, in any order.
+            let mut events = Vec::new();
+            for _ in 0..random.below(60) {
+                let reach = *random.pick(&[1, 1, 1, 4]) * bucket_ms * i64::from(ring.1 + 2);
+                events.push(base_ms.saturating_add(random.between(-reach, reach)));
+            }
+            let tier = filled(&[ring], &events);
+            let newest_ms = events.iter().copied().max().unwrap_or(base_ms);
+            for _ in 0..8 {
+                let off_ms = random.between(-3 * bucket_ms, 3 * bucket_ms);
+                assert_counts_equal(ring, &tier, &events, newest_ms.saturating_add(off_ms));
+            }
+        }
+    }
+}
+
+#[test]
+fn all_short_sequences_of_events_in_small_rings_are_counted_right_from_every_now() {
+    const SPAN: i64 = 6;
+    let mut cases = 0;
+    for (bucket_ms, first_ms) in [
+        (1, i64::MIN),
+        (2, i64::MIN),
+        (1, -3),
+        (3, -2),
+        (1, i64::MAX - SPAN + 1),
+        (2, i64::MAX - SPAN + 1),
+    ] {
+        for buckets in 1..=3 {
+            let ring = (bucket_ms, buckets);
+            for events_len in 0..=4 {
+                for sequence in 0..SPAN.pow(events_len) {
+                    let event = |i| first_ms + sequence / SPAN.pow(i) % SPAN;
+                    let events: Vec<i64> = (0..events_len).map(event).collect();
+                    let tier = filled(&[ring], &events);
+                    for off_ms in -2..SPAN + 2 {
+                        let now_ms = first_ms.saturating_add(off_ms);
+                        assert_counts_equal(ring, &tier, &events, now_ms);
+                        cases += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 6 * 3 * (1 + 6 + 36 + 216 + 1296) * (SPAN + 4));
 }
 
 #[test]
@@ -121,26 +240,31 @@ fn an_event_older_than_a_ring_is_dropped_from_it_alone_and_reported() {
     let hour = NOW_MS.div_euclid(HOUR_MS as i64) * HOUR_MS as i64;
     assert_eq!(tier.increment(1, hour), 0);
     assert_eq!(tier.increment(1, hour - 23 * HOUR_MS as i64), 0);
-    assert_eq!(tier.increment(1, hour - 23 * HOUR_MS as i64 - 1), 1);
+    // The extra bucket.
+    assert_eq!(tier.increment(1, hour - 24 * HOUR_MS as i64), 0);
+    assert_eq!(tier.increment(1, hour - 24 * HOUR_MS as i64 - 1), 1);
+    assert_eq!(tier.increment(1, hour - 7 * DAY_MS as i64), 1);
     assert_eq!(tier.increment(1, hour - 8 * DAY_MS as i64), 2);
     assert_eq!(tier.increment(1, i64::MIN), 2);
     assert_eq!(tier.count(1, 0, 24, hour), 2);
-    assert_eq!(tier.count(1, 1, 7, hour), 3);
+    assert_eq!(tier.count(1, 0, 24, hour - HOUR_MS as i64), 2);
+    assert_eq!(tier.count(1, 1, 7, hour), 4);
+    assert_eq!(tier.count(1, 1, 7, hour - DAY_MS as i64), 4);
 }
 
 #[test]
 fn a_skipped_bucket_is_empty_when_its_position_comes_round_again() {
-    // Every distance from a full ring, over every position.
-    for start in 0..5 {
-        for skip in 1..12_i64 {
+    // Every distance from a full ring, which keeps six buckets, over every position.
+    for start in 0..6 {
+        for skip in 1..14_i64 {
             let mut tier = tier(&[(1, 5)]);
-            for number in 0..5 + start {
+            for number in 0..6 + start {
                 tier.increment(1, number);
             }
-            let last = 4 + start;
+            let last = 5 + start;
             tier.increment(1, last + skip);
             for number in last..=last + skip {
-                let expected = u64::from(number == last + skip || (number == last && skip < 5));
+                let expected = u64::from(number == last + skip || (number == last && skip < 6));
                 assert_eq!(
                     tier.count(1, 0, 1, number),
                     expected,

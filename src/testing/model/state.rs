@@ -5,10 +5,14 @@ use std::sync::OnceLock;
 use super::difference::EventId;
 use crate::{CohortId, EntityId, Ring, RingExport, Signal, SignalId, SignalStateExport};
 
-/// How far a score may be off, relative to the sum of the absolute contributions.
-const SCORE_TOLERANCE: f64 = 1e-9;
-/// And absolutely: the engine rounds towards zero where numbers lose precision.
-const SCORE_TOLERANCE_ABS: f64 = 1e-300;
+/// How far a contribution in the engine's score may be from the model's, relative to itself and in units of 2^-52. It is
+/// made with two powers of two within two units each there and with one here, and with some ten single roundings: 8
+/// together. The rest is for a platform whose `exp2`, which promises nothing, is worse than one unit.
+const CONTRIBUTION_TOLERANCE: f64 = 16.0;
+/// The smallest number with all its digits: below it the engine loses some, and so does the model.
+const SCORE_TOLERANCE_ABS: f64 = f64::MIN_POSITIVE;
+/// More halvings than there are between the largest and the smallest number.
+const HALVINGS_MAX: i128 = 2200;
 
 /// Whose state it is. Sorted as exports are: the global ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,29 +123,40 @@ impl Computed {
     }
 }
 
-/// The sum of `weight * 2^-(age / half-life)` at `time_ms`.
+/// The sum of the contributions at `time_ms`, and how far the engine may be from it: for `n` events and their sum of
+/// absolute contributions `S`, the engine and the model are each within `n * 2^-53 * S` of the exact sum of what they add
+/// up (see [`TidalDb::score`](crate::TidalDb::score)), and these differ by the tolerance of the contributions.
 fn score(events: &[Kept], time_ms: i64, half_life_ms: u64) -> Score {
     let (mut value, mut absolute) = (0.0, 0.0);
     for event in events {
         let age_ms = i128::from(time_ms) - i128::from(event.at_ms);
-        let contribution = event.weight * (-(age_ms as f64) / half_life_ms as f64).exp2();
+        let contribution = decayed(event.weight, age_ms, half_life_ms.into());
         value += contribution;
         absolute += contribution.abs();
     }
+    let roundings = events.len() as f64 + CONTRIBUTION_TOLERANCE;
     Score {
         value,
-        tolerance: absolute * SCORE_TOLERANCE + SCORE_TOLERANCE_ABS,
+        tolerance: roundings * f64::EPSILON * absolute + SCORE_TOLERANCE_ABS,
     }
 }
 
-/// The counts of the ring's newest buckets: what is older was too late, or was pushed out since.
+/// `weight * 2^-(age / half-life)`. Whole half-lives are halvings, which are exact: a power of the whole quotient would
+/// be off by more, the larger the quotient is.
+fn decayed(weight: f64, age_ms: i128, half_life_ms: i128) -> f64 {
+    let halvings = (age_ms / half_life_ms).clamp(-HALVINGS_MAX, HALVINGS_MAX);
+    let rest = (age_ms % half_life_ms) as f64 / half_life_ms as f64;
+    weight * (-rest).exp2() * 0.5_f64.powi(halvings as i32)
+}
+
+/// The counts of the ring's newest buckets, one more than it has: older events were late, or were pushed out since.
 fn window(events: &[Kept], time_ms: i64, ring: Ring) -> RingExport {
     let bucket = |at_ms: i64| i128::from(at_ms).div_euclid(i128::from(ring.bucket_ms));
     let newest = bucket(time_ms);
     let mut held: Vec<i64> = events
         .iter()
         .map(|event| bucket(event.at_ms))
-        .filter(|number| newest - number < i128::from(ring.buckets))
+        .filter(|number| newest - number <= i128::from(ring.buckets))
         .map(|number| number as i64)
         .collect();
     held.sort_unstable();

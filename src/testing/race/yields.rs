@@ -140,9 +140,6 @@ impl File for YieldingFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         between(&self.yields, || self.file.write_at(bytes, offset))
     }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        between(&self.yields, || self.file.set_len(len))
-    }
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }

@@ -45,7 +45,6 @@ pub(super) fn kind_key(kind: DiskOperationKind) -> char {
         DiskOperationKind::List => 'i',
         DiskOperationKind::Create => 'c',
         DiskOperationKind::Write => 'w',
-        DiskOperationKind::SetLen => 't',
         DiskOperationKind::Sync => 's',
         DiskOperationKind::Rename => 'r',
         DiskOperationKind::Remove => 'x',

@@ -70,7 +70,7 @@ impl FileAccess for SimDisk {
                 OpenMode::Create => creation(&state.model, &path)?,
             };
             if mode == OpenMode::Create && matches!(effect, Effect::Nothing) && !state.is_empty(id) {
-                effect = Effect::SetLen { file: id, len: 0 };
+                effect = Effect::Truncate { file: id };
             }
             let backing = self.behind(|files| files.open(real, mode))?;
             Ok((effect, (id, backing)))
@@ -276,25 +276,6 @@ impl File for SimFile {
                 bytes: bytes[..len].into(),
             };
             Ok((effect, len))
-        })
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.shared.state();
-        let call = state.file_call(Kind::SetLen, self.id, 0, len);
-        state.perform(&call, |state, _| {
-            self.check_writable()?;
-            if len > FILE_BYTES_MAX {
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-            let len_now = state.model.file(self.id).live.len();
-            if len.saturating_sub(len_now) > state.free_bytes() {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            if let Some(backing) = &self.backing {
-                backing.set_len(len)?;
-            }
-            Ok((Effect::SetLen { file: self.id, len }, ()))
         })
     }
 

@@ -56,8 +56,8 @@ impl Content {
         content[start..end].copy_from_slice(bytes);
     }
 
-    pub(super) fn set_len(&mut self, len: u64) {
-        self.edit().resize(len as usize, 0);
+    pub(super) fn truncate(&mut self) {
+        *self = Self::default();
     }
 }
 

@@ -50,7 +50,7 @@ impl Tears {
                     grows: end > durable_len,
                 }
             }
-            Change::SetLen(_) => Self::NONE,
+            Change::Truncation => Self::NONE,
         }
     }
 

@@ -9,8 +9,8 @@
 //!
 //! *Content.* A file has durable bytes and, in order, the writes and truncations since its last sync. Each of these is
 //! there after a crash or is not, whatever became of the others; those that are there were applied in order, and a gap
-//! before a write is zeros. A sync makes everything before it durable, for this file alone. [`OpenMode::Create`] of a
-//! file that exists is a truncation like any other.
+//! before a write is zeros. A sync makes everything before it durable, for this file alone. A truncation is the
+//! [`OpenMode::Create`] of a file that exists: it takes all bytes.
 //!
 //! *Torn writes.* A write consists of pieces, one for each sector of the file that it touches. It may be there without
 //! its end; with garbage in the first sector of the missing end; without its beginning; or, if it made the file longer
@@ -97,7 +97,7 @@ pub use fault::{Fault, FiredFault, InjectedFault, InjectedPanic};
 pub use image::Image;
 pub use operation::{DiskOperation, DiskOperationKind, ObservedCall, ParseSideError, Side};
 pub use recording::{ImageBuilder, NoSuchOperation, Recording};
-pub use undurable::Undurable;
+pub use undurable::{Undurable, UndurableKind};
 
 use crate::fs::FileAccess;
 use crate::testing::CrashAction;

@@ -39,9 +39,9 @@ pub(super) enum Effect {
         offset: u64,
         bytes: Arc<[u8]>,
     },
-    SetLen {
+    /// All bytes of a file go.
+    Truncate {
         file: FileId,
-        len: u64,
     },
     Sync {
         file: FileId,
@@ -103,14 +103,14 @@ pub(super) struct PendingChange {
 #[derive(Debug, Clone)]
 pub(super) enum Change {
     Write { offset: u64, bytes: Arc<[u8]> },
-    SetLen(u64),
+    Truncation,
 }
 
 impl Change {
     pub(super) fn apply(&self, content: &mut Content) {
         match self {
             Self::Write { offset, bytes } => content.write(*offset, bytes),
-            Self::SetLen(len) => content.set_len(*len),
+            Self::Truncation => content.truncate(),
         }
     }
 }
@@ -273,7 +273,7 @@ impl Model {
                 let (offset, bytes) = (*offset, bytes.clone());
                 self.change(ordinal, *file, Change::Write { offset, bytes });
             }
-            Effect::SetLen { file, len } => self.change(ordinal, *file, Change::SetLen(*len)),
+            Effect::Truncate { file } => self.change(ordinal, *file, Change::Truncation),
             Effect::Sync { file } => self.files[file.0].sync(),
             Effect::SyncLost { file } => {
                 for pending in &mut self.files[file.0].pending {

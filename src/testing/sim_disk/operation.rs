@@ -22,8 +22,6 @@ pub enum DiskOperationKind {
     Create,
     /// Writes to a file.
     Write,
-    /// Cuts or grows a file.
-    SetLen,
     /// Makes a file's content durable.
     Sync,
     /// Renames a file.
@@ -40,14 +38,13 @@ pub enum DiskOperationKind {
 
 impl DiskOperationKind {
     /// Every kind, in the order of the declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::Open,
         Self::Read,
         Self::Len,
         Self::List,
         Self::Create,
         Self::Write,
-        Self::SetLen,
         Self::Sync,
         Self::Rename,
         Self::Remove,
@@ -76,7 +73,6 @@ impl DiskOperationKind {
             Self::List => "list",
             Self::Create => "create",
             Self::Write => "write",
-            Self::SetLen => "set-len",
             Self::Sync => "sync",
             Self::Rename => "rename",
             Self::Remove => "remove",
@@ -106,8 +102,8 @@ pub struct DiskOperation {
     pub target: Option<Arc<Path>>,
     /// Where in the file, in bytes; 0 where that has no meaning.
     pub offset: u64,
-    /// How many bytes: those that were accepted of a write, those that were asked for of a failed one, the new length
-    /// for [`DiskOperationKind::SetLen`]; 0 where that has no meaning.
+    /// How many bytes: those that were accepted of a write, those that were asked for of a failed one; 0 where that has
+    /// no meaning.
     pub len: u64,
     /// What its caller was told, if it failed.
     pub error: Option<io::ErrorKind>,
@@ -123,7 +119,6 @@ impl fmt::Display for DiskOperation {
             DiskOperationKind::Write | DiskOperationKind::Read => {
                 write!(f, " at {}, {} bytes", self.offset, self.len)?;
             }
-            DiskOperationKind::SetLen => write!(f, " to {} bytes", self.len)?,
             _ => {}
         }
         match self.error {

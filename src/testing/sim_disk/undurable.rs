@@ -7,18 +7,31 @@ use std::sync::Arc;
 use super::model::{Change, Model, PendingChange};
 use super::operation::DiskOperationKind;
 
+/// The kind of change that a power loss may take back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UndurableKind {
+    /// A write to a file.
+    Write,
+    /// The truncation of a file, by creating one of its name.
+    Truncation,
+    /// A new name of a file or directory, by creation or renaming.
+    Name,
+    /// The removal of a name.
+    Removal,
+}
+
 /// A change that a power loss may take back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undurable {
     /// The operation that made it.
     pub ordinal: u64,
-    /// What it was: a write, a truncation, or the creation, renaming or removal of a name.
-    pub kind: DiskOperationKind,
+    /// What it was.
+    pub kind: UndurableKind,
     /// The file, by the name it has now, or the name; the new one of a renaming.
     pub path: Arc<Path>,
     /// Where in the file, in bytes; 0 for a name.
     pub offset: u64,
-    /// How many bytes; the new length for a truncation, 0 for a name.
+    /// How many bytes of a write; 0 for the rest.
     pub len: u64,
     /// Whether a failed sync has lost it, so that no later one makes it durable.
     pub lost: bool,
@@ -36,12 +49,10 @@ impl fmt::Display for Undurable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match self.kind {
-            DiskOperationKind::Write => {
-                write!(f, "{} bytes at offset {} of {path}", self.len, self.offset)?;
-            }
-            DiskOperationKind::SetLen => write!(f, "the length {} of {path}", self.len)?,
-            DiskOperationKind::Remove => write!(f, "the removal of {path}")?,
-            _ => write!(f, "the name {path}")?,
+            UndurableKind::Write => write!(f, "{} bytes at offset {} of {path}", self.len, self.offset)?,
+            UndurableKind::Truncation => write!(f, "the truncation of {path}")?,
+            UndurableKind::Name => write!(f, "the name {path}")?,
+            UndurableKind::Removal => write!(f, "the removal of {path}")?,
         }
         write!(f, " (operation {})", self.ordinal)?;
         if self.lost {
@@ -56,7 +67,10 @@ impl Model {
     pub(super) fn undurable(&self) -> Vec<Undurable> {
         let entries = self.pending_entries.iter().map(|pending| Undurable {
             ordinal: pending.ordinal,
-            kind: pending.kind,
+            kind: match pending.kind {
+                DiskOperationKind::Remove => UndurableKind::Removal,
+                _ => UndurableKind::Name,
+            },
             path: pending.path.clone(),
             offset: 0,
             len: 0,
@@ -73,8 +87,8 @@ impl Model {
 
 fn of_change(pending: &PendingChange, path: &Arc<Path>) -> Undurable {
     let (kind, offset, len) = match &pending.change {
-        Change::Write { offset, bytes } => (DiskOperationKind::Write, *offset, bytes.len() as u64),
-        Change::SetLen(len) => (DiskOperationKind::SetLen, 0, *len),
+        Change::Write { offset, bytes } => (UndurableKind::Write, *offset, bytes.len() as u64),
+        Change::Truncation => (UndurableKind::Truncation, 0, 0),
     };
     Undurable {
         ordinal: pending.ordinal,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::setup::{Calls, DB_DIR, Setup};
 use crate::testing::oracle::Oracle;
-use crate::testing::sim_disk::{DiskOperationKind, ObservedCall, Side};
+use crate::testing::sim_disk::{ObservedCall, Side, UndurableKind};
 use crate::testing::verdict::{Failure, FailureKind};
 use crate::testing::workload::Operation;
 use crate::testing::{CrossingRecorder, SimDisk};
@@ -255,7 +255,7 @@ impl<'a> Driver<'a> {
         let found = undurable
             .iter()
             // A removal that did not happen leaves what is removed again at open.
-            .find(|it| it.kind != DiskOperationKind::Remove && promised(&it.path));
+            .find(|it| it.kind != UndurableKind::Removal && promised(&it.path));
         if let Some(found) = found {
             let message = format_args!("{operation} was acknowledged while {found} could be lost");
             self.journal.fail(FailureKind::AcknowledgedBeforeDurable, message);

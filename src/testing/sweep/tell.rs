@@ -71,9 +71,7 @@ impl Running {
                 .collect(),
             kinds_missed: DiskOperationKind::ALL
                 .into_iter()
-                // The engine cuts no file: what it shortens it writes anew.
-                .filter(|kind| kind.is_durable() && *kind != DiskOperationKind::SetLen)
-                .filter(|kind| !disk_operations.contains_key(kind))
+                .filter(|kind| kind.is_durable() && !disk_operations.contains_key(kind))
                 .collect(),
             sites_missed: sites.iter().filter(|site| !site.is_explored).count(),
         };

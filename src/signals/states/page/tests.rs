@@ -291,16 +291,17 @@ fn every_value_that_cannot_be_is_refused() {
     const WINDOW: &str = "a page holds a window that cannot be";
     assert_eq!(by_hand(1.0, &[0, 0]), Ok(()));
     assert_eq!(
-        by_hand(1.0, &[0, 2, 0, 1, 22, 1]),
+        by_hand(1.0, &[0, 2, 0, 1, 23, 1]),
         Ok(()),
-        "the newest and the oldest bucket"
+        "the newest and the oldest bucket that a ring of 24 keeps"
     );
     for score in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX] {
         assert_eq!(by_hand(score, &[0, 0]), Err(SCORE));
     }
-    assert_eq!(by_hand(1.0, &[0, 1, 24, 1]), Err(WINDOW), "older than the ring");
+    assert_eq!(by_hand(1.0, &[0, 1, 24, 1]), Ok(()), "the oldest bucket alone");
+    assert_eq!(by_hand(1.0, &[0, 1, 25, 1]), Err(WINDOW), "older than the ring");
     assert_eq!(
-        by_hand(1.0, &[0, 2, 0, 1, 23, 1]),
+        by_hand(1.0, &[0, 2, 0, 1, 24, 1]),
         Err(WINDOW),
         "older than the ring, by sum"
     );

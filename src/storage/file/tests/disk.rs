@@ -358,15 +358,6 @@ impl File for OpenFile {
         })
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.operate("set_len", |node, effect| {
-            if effect == 2 {
-                node.bytes.resize(len as usize, 0);
-            }
-            Ok(())
-        })
-    }
-
     fn len(&self) -> io::Result<u64> {
         self.operate("len", |node, _| Ok(node.bytes.len() as u64))
     }

@@ -1,7 +1,8 @@
 //! A small storage engine, and every way to get it wrong that the checks must find.
 //!
 //! One file, `log`: records of length (4), CRC32C (4) and payload, one for each write. Memory holds a map. Opening
-//! replays the records up to the first bad one, cuts there and syncs. After a failure nothing is written.
+//! replays the records up to the first bad one and syncs; a bad tail is cut, by a new file with the good records that is
+//! synced and takes the log's name. After a failure nothing is written.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -96,16 +97,17 @@ impl Toy {
         if bug != Bug::DirectoryNotSynced {
             files.sync_dir(dir).map_err(fail)?;
         }
-        let toy = Self {
+        let mut toy = Self {
             bug,
             file,
             state: Mutex::default(),
         };
-        toy.recover().map_err(fail)?;
+        toy.recover(files, dir).map_err(fail)?;
         Ok(toy)
     }
 
-    fn recover(&self) -> io::Result<()> {
+    fn recover(&mut self, files: &dyn FileAccess, dir: &Path) -> io::Result<()> {
+        let path = dir.join("log");
         let bytes = read_whole(self.file.as_ref())?;
         let mut state = self.state();
         let mut rest = &bytes[..];
@@ -122,14 +124,26 @@ impl Toy {
             }
         }
         state.end = (bytes.len() - rest.len()) as u64;
+        let good = &bytes[..state.end as usize];
         match self.bug {
             Bug::TailNotCut => state.end = bytes.len() as u64,
             Bug::RecoveryRewrites => {
-                let good = &bytes[..state.end as usize];
-                self.file.set_len(0)?;
+                drop(state);
+                self.file = files.open(&path, OpenMode::Create)?;
                 write_all_at(self.file.as_ref(), good, 0)?;
             }
-            _ => self.file.set_len(state.end)?,
+            _ if good.len() < bytes.len() => {
+                drop(state);
+                let temporary = dir.join("log.tmp");
+                self.file = files.open(&temporary, OpenMode::Create)?;
+                write_all_at(self.file.as_ref(), good, 0)?;
+                self.file.sync()?;
+                files.rename(&temporary, &path)?;
+                if self.bug != Bug::DirectoryNotSynced {
+                    files.sync_dir(dir)?;
+                }
+            }
+            _ => {}
         }
         self.file.sync()
     }

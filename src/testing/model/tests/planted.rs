@@ -372,6 +372,27 @@ fn a_collection_that_lacks_a_member_or_has_one_too_many_is_named() {
 }
 
 #[test]
+fn a_score_differs_when_it_is_off_by_more_than_the_rounding_of_its_sum() {
+    // One event or two for each entity, all of positive weight.
+    let (operations, _) = sample();
+    let model = model_of(&operations);
+    let with = model.export();
+    for state in 0..with.signals.len() {
+        let off_by = |units: f64| {
+            let mut found = with.clone();
+            found.signals[state].scores[0] *= 1.0 + units * f64::EPSILON;
+            model.compare(&found)
+        };
+        assert_eq!(off_by(2.0), []);
+        let differences = off_by(32.0);
+        assert!(!differences.is_empty(), "state {state}");
+        for difference in &differences {
+            assert_eq!(difference.structure, Structure::Hot, "{}", text(&differences));
+        }
+    }
+}
+
+#[test]
 fn not_a_number_is_never_a_score() {
     let (operations, _) = sample();
     let model = model_of(&operations);

@@ -112,10 +112,6 @@ trait FileBug: Send + Sync + fmt::Debug {
         file.inner.write_at(bytes, offset)
     }
 
-    fn set_len(&self, file: &Target, len: u64) -> io::Result<()> {
-        file.inner.set_len(len)
-    }
-
     fn sync(&self, file: &Target) -> io::Result<()> {
         file.inner.sync()
     }
@@ -267,10 +263,6 @@ impl File for PlantedFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.bug.write_at(&self.target, bytes, offset)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.bug.set_len(&self.target, len)
     }
 
     fn len(&self) -> io::Result<u64> {

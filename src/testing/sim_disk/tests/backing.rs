@@ -19,8 +19,8 @@ fn what_is_done_is_done_behind_it_and_paths_begin_at_its_root() {
     let inner = SimDisk::from_image(&image_of("/base/db/f", b"old"));
     let disk = over(&inner, "/base");
     let file = disk.open(path("/base/db/f"), OpenMode::Write).unwrap();
-    write(&file, b"new!", 0);
-    file.set_len(3).unwrap();
+    write(&file, b"longer", 0);
+    write(&create(&disk, "/base/db/f"), b"new", 0);
     file.sync().unwrap();
     disk.create_dir(path("/base/dir")).unwrap();
     create(&disk, "/base/dir/a");

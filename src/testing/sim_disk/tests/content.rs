@@ -26,9 +26,9 @@ fn what_was_written_is_read_back_at_once() {
     assert_eq!(file.read_at(&mut buffer, 7).unwrap(), 0);
     assert_eq!(file.read_at(&mut buffer, u64::MAX).unwrap(), 0);
     assert_eq!(file.len().unwrap(), 7);
-    file.set_len(3).unwrap();
-    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 3);
-    assert_eq!(&buffer[..3], b"\0\0h");
+    create(&disk, "/f");
+    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 0);
+    assert_eq!(file.len().unwrap(), 0);
 }
 
 #[test]
@@ -59,20 +59,9 @@ fn closing_a_file_makes_nothing_durable() {
 }
 
 #[test]
-fn a_truncation_is_pending_like_any_write() {
-    let disk = disk(b"long content", 512);
-    let file = open(&disk);
-    file.set_len(4).unwrap();
-    assert_eq!(found(&disk, "/f"), [some(b"long content"), some(b"long")].into());
-    file.sync().unwrap();
-    assert_eq!(found(&disk, "/f"), [some(b"long")].into());
-}
-
-#[test]
 fn a_write_after_a_truncation_may_be_there_without_it() {
     let disk = disk(b"abcdef", 512);
-    let file = open(&disk);
-    file.set_len(0).unwrap();
+    let file = create(&disk, "/f");
     write(&file, b"XY", 0);
     let found = found(&disk, "/f");
     for expected in [&b"abcdef"[..], b"XYcdef", b"", b"XY"] {
@@ -81,11 +70,13 @@ fn a_write_after_a_truncation_may_be_there_without_it() {
 }
 
 #[test]
-fn creating_a_file_that_exists_is_a_pending_truncation() {
+fn creating_a_file_that_exists_is_a_truncation_that_is_pending_like_any_write() {
     let disk = disk(b"old", 512);
     let file = create(&disk, "/f");
     assert_eq!(file.len().unwrap(), 0);
     assert_eq!(found(&disk, "/f"), [some(b"old"), some(b"")].into());
+    file.sync().unwrap();
+    assert_eq!(found(&disk, "/f"), [some(b"")].into());
 }
 
 #[test]
@@ -212,10 +203,6 @@ fn a_file_open_for_reading_cannot_be_changed() {
         file.write_at(b"x", 0).unwrap_err().kind(),
         io::ErrorKind::PermissionDenied
     );
-    assert_eq!(
-        file.set_len(0).unwrap_err().kind(),
-        io::ErrorKind::PermissionDenied
-    );
     assert_eq!(disk.undurable(), []);
 }
 
@@ -225,10 +212,6 @@ fn a_file_cannot_grow_without_bound() {
     let file = create(&disk, "/f");
     assert_eq!(
         file.write_at(b"x", u64::MAX).unwrap_err().kind(),
-        io::ErrorKind::FileTooLarge
-    );
-    assert_eq!(
-        file.set_len(1 << 40).unwrap_err().kind(),
         io::ErrorKind::FileTooLarge
     );
     assert_eq!(disk.image(&choice("all")), image_of("/f", b""));
@@ -280,8 +263,8 @@ fn what_is_not_durable_is_listed_with_file_and_offset() {
     disk.sync_dir(path("/db")).unwrap();
     assert_eq!(listed("/db/log"), [""; 0]);
     assert_eq!(listed("/db/other").len(), 1);
-    file.set_len(1).unwrap();
-    assert_eq!(listed("/db/log"), ["the length 1 of /db/log (operation 8)"]);
+    create(&disk, "/db/log");
+    assert_eq!(listed("/db/log"), ["the truncation of /db/log (operation 8)"]);
     disk.remove(path("/db/other")).unwrap();
     assert_eq!(listed("/db/other"), ["the removal of /db/other (operation 9)"]);
 }

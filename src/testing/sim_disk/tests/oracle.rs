@@ -32,7 +32,6 @@ impl Random {
 enum Op {
     Create(&'static str),
     Write(&'static str, u64, Vec<u8>),
-    SetLen(&'static str, u64),
     Sync(&'static str),
     Rename(&'static str, &'static str),
     Remove(&'static str),
@@ -45,8 +44,8 @@ const FILES: [&str; 4] = ["/a", "/b", "/d/a", "/d/b"];
 fn random_op(random: &mut Random) -> Op {
     let file = random.pick(&FILES);
     match random.below(12) {
-        0..=2 => Op::Create(file),
-        3..=5 => {
+        0..=3 => Op::Create(file),
+        4..=6 => {
             let len = 1 + random.below(3);
             let byte = 1 + random.below(200) as u8;
             Op::Write(
@@ -55,7 +54,6 @@ fn random_op(random: &mut Random) -> Op {
                 (0..len).map(|index| byte + index as u8).collect(),
             )
         }
-        6 => Op::SetLen(file, random.below(5)),
         7 => Op::Sync(file),
         8 | 9 => Op::Rename(file, random.pick(&FILES)),
         10 => Op::Remove(file),
@@ -69,7 +67,6 @@ fn run(disk: &SimDisk, op: &Op) -> io::Result<()> {
     match op {
         Op::Create(file) => disk.open(path(file), OpenMode::Create).map(drop),
         Op::Write(file, offset, bytes) => open(file)?.write_at(bytes, *offset).map(drop),
-        Op::SetLen(file, len) => open(file)?.set_len(*len),
         Op::Sync(file) => open(file)?.sync(),
         Op::Rename(from, to) => disk.rename(path(from), path(to)),
         Op::Remove(file) => disk.remove(path(file)),
@@ -89,7 +86,7 @@ enum Node {
 enum Event {
     Names(Vec<(&'static str, Option<Node>)>),
     Write(usize, u64, Vec<u8>),
-    SetLen(usize, u64),
+    Truncation(usize),
     Sync(usize),
     SyncDir(&'static str),
 }
@@ -114,7 +111,7 @@ fn events(ops: &[Op]) -> Vec<Event> {
         let names = match op {
             Op::Create(name) | Op::Mkdir(name) if !live.contains_key(parent(name)) => continue,
             Op::Create(name) if live.contains_key(name) => {
-                events.extend(file(name).map(|file| Event::SetLen(file, 0)));
+                events.extend(file(name).map(Event::Truncation));
                 continue;
             }
             Op::Mkdir(name) if live.contains_key(name) => continue,
@@ -125,10 +122,6 @@ fn events(ops: &[Op]) -> Vec<Event> {
             Op::Mkdir(name) => vec![(*name, Some(Node::Dir))],
             Op::Write(name, offset, bytes) => {
                 events.extend(file(name).map(|file| Event::Write(file, *offset, bytes.clone())));
-                continue;
-            }
-            Op::SetLen(name, len) => {
-                events.extend(file(name).map(|file| Event::SetLen(file, *len)));
                 continue;
             }
             Op::Sync(name) => {
@@ -209,7 +202,7 @@ fn is_legal(events: &[Event], there: &[Vec<Is>]) -> bool {
     };
     events.iter().enumerate().all(|(index, event)| match event {
         Event::Sync(synced) => must_be_whole(index, &|event| match event {
-            Event::Write(file, ..) | Event::SetLen(file, _) => file == synced,
+            Event::Write(file, ..) | Event::Truncation(file) => file == synced,
             _ => false,
         }),
         Event::Names(names) => {
@@ -240,9 +233,7 @@ fn naive_image(events: &[Event], there: &[Vec<Is>]) -> Files {
                     };
                 }
             }
-            Event::SetLen(file, len) if fate[0] == Is::New => {
-                contents.entry(*file).or_default().resize(*len as usize, Some(0));
-            }
+            Event::Truncation(file) if fate[0] == Is::New => _ = contents.remove(file),
             Event::Write(file, offset, bytes) => {
                 let content = contents.entry(*file).or_default();
                 for (index, byte) in bytes.iter().enumerate() {
@@ -278,7 +269,7 @@ fn durable_len(events: &[Event], of: &Event) -> u64 {
     };
     events[..sync].iter().fold(0, |len, event| match event {
         Event::Write(written, offset, bytes) if written == file => len.max(offset + bytes.len() as u64),
-        Event::SetLen(cut, len) if cut == file => *len,
+        Event::Truncation(cut) if cut == file => 0,
         _ => len,
     })
 }
