@@ -37,13 +37,13 @@ pub enum Error {
         /// What is wrong with the value.
         what: &'static str,
     },
-    /// The file was written by a newer version of the format. Nothing was changed.
+    /// The file is of an older or a newer version of the format than this build reads. Nothing was changed.
     UnsupportedVersion {
         /// The file, or the storage key's description.
         path: PathBuf,
         /// The version found.
         found: u32,
-        /// The newest version this build reads.
+        /// The version this build reads.
         supported: u32,
     },
     /// The file does not begin with this format's magic bytes. Nothing was changed.
@@ -235,7 +235,7 @@ impl fmt::Display for Error {
             } => {
                 write!(
                     f,
-                    "{} has format version {found}, newer than the supported {supported}",
+                    "{} has format version {found}; this build reads version {supported}",
                     path.display()
                 )
             }

@@ -15,6 +15,8 @@
 //! A crash leaves the old schema or the new one: it is written in one atomic, flushed batch before the first event
 //! that could need it is accepted.
 
+use std::path::PathBuf;
+
 use crate::codec::{Reader, Write};
 use crate::entities::CoEngagementConfig;
 use crate::limits::{
@@ -309,24 +311,38 @@ impl Schema {
         bytes
     }
 
-    /// Reads what [`encode`](Self::encode) wrote. Anything else is an error that says what is wrong.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+    /// Reads what [`encode`](Self::encode) wrote, the value of the storage key `key`.
+    ///
+    /// # Errors
+    /// `UnsupportedVersion`; `CorruptValue` says what is wrong.
+    pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<Self, Error> {
+        let corrupt = |what| Error::CorruptValue {
+            key: key.to_vec(),
+            what,
+        };
+        let short = || corrupt("the schema ends too early");
         let mut reader = Reader::new(bytes);
-        let schema = Self::read(&mut reader)?.ok_or("the schema ends too early")?;
+        let found = reader.u16().ok_or_else(short)?;
+        if found != VERSION {
+            return Err(Error::UnsupportedVersion {
+                path: PathBuf::from("the schema record in storage"),
+                found: found.into(),
+                supported: VERSION.into(),
+            });
+        }
+        let schema = Self::read(&mut reader).map_err(corrupt)?.ok_or_else(short)?;
         if !reader.is_empty() {
-            return Err("bytes follow the schema");
+            return Err(corrupt("bytes follow the schema"));
         }
         schema
             .validate()
-            .map_err(|_| "the schema is outside its limits")?;
+            .map_err(|_| corrupt("the schema is outside its limits"))?;
         Ok(schema)
     }
 
-    /// `Ok(None)` if the bytes end too early. Counts are bounded before anything is allocated for them.
+    /// What follows the version. `Ok(None)` if the bytes end too early. Counts are bounded before anything is allocated
+    /// for them.
     fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, &'static str> {
-        if reader.u16() != Some(VERSION) {
-            return Err("the schema's version is unknown");
-        }
         let Some(co_engagement) = read_co_engagement(reader) else {
             return Ok(None);
         };
@@ -442,90 +458,4 @@ fn check_duration(field: &'static str, ms: u64) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Schema {
-        Schema::new()
-            .signal(Signal::new("view").half_life_ms(1000).half_life_ms(60_000))
-            .signal(
-                Signal::new([0, 255])
-                    .half_life_ms(7)
-                    .rings([])
-                    .positive()
-                    .allow_negative_weights(),
-            )
-    }
-
-    #[test]
-    fn a_schema_reads_back_as_it_was_written_and_every_shorter_form_is_refused() {
-        let bytes = sample().encode();
-        assert_eq!(Schema::decode(&bytes), Ok(sample()));
-        for len in 0..bytes.len() {
-            assert!(Schema::decode(&bytes[..len]).is_err(), "cut at {len}");
-        }
-    }
-
-    #[test]
-    fn no_flipped_bit_makes_decoding_panic() {
-        let bytes = sample().encode();
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(Schema::decode(&flipped), Ok(sample()), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn appending_a_signal_is_legal_and_any_other_difference_names_the_signal() {
-        let persisted = sample();
-        let appended = sample().signal(Signal::new("share").half_life_ms(5));
-        assert!(appended.check_extends(&persisted).is_ok());
-        let message = |schema: Schema| schema.check_extends(&persisted).unwrap_err().to_string();
-        assert_eq!(
-            message(Schema::new()),
-            "signal \"view\" differs from the persisted schema: it is missing"
-        );
-        let mut other = sample();
-        other.signals[0].half_lives_ms[1] += 1;
-        assert_eq!(
-            message(other),
-            "signal \"view\" differs from the persisted schema: its half-lives"
-        );
-        let mut other = sample();
-        other.signals.swap(0, 1);
-        assert!(message(other).contains("another signal stands in its place"));
-        let mut other = sample();
-        other.signals[1].positive = false;
-        assert!(message(other).contains("whether it is positive"));
-        let mut other = sample();
-        other.signals[1].negative_weights = false;
-        assert!(message(other).contains("negative weights"));
-        let mut other = sample();
-        other.signals[0].rings.pop();
-        assert!(message(other).contains("window rings"));
-    }
-
-    #[test]
-    fn a_declaration_outside_its_limits_is_refused() {
-        let refused = |signal: Signal| Schema::new().signal(signal).validate().is_err();
-        assert!(refused(Signal::new("").half_life_ms(1)));
-        assert!(refused(Signal::new([b'n'; NAME_BYTES_MAX + 1]).half_life_ms(1)));
-        assert!(!refused(Signal::new([b'n'; NAME_BYTES_MAX]).half_life_ms(1)));
-        assert!(refused(Signal::new("none")));
-        assert!(refused(Signal::new("zero").half_life_ms(0)));
-        assert!(refused(Signal::new("long").half_life_ms(DURATION_MS_MAX + 1)));
-        assert!(!refused(Signal::new("long").half_life_ms(DURATION_MS_MAX)));
-        let ring = |bucket_ms, buckets| {
-            Signal::new("r")
-                .half_life_ms(1)
-                .rings([Ring { bucket_ms, buckets }])
-        };
-        assert!(refused(ring(0, 1)) && refused(ring(1, 0)) && refused(ring(1, RING_BUCKETS_MAX as u32 + 1)));
-        assert!(!refused(ring(1, RING_BUCKETS_MAX as u32)));
-        let twice = Schema::new()
-            .signal(Signal::new("a").half_life_ms(1))
-            .signal(Signal::new("a").half_life_ms(2));
-        assert!(twice.validate().is_err());
-    }
-}
+mod tests;

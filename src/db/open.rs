@@ -171,14 +171,11 @@ fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> 
 
 /// Compares the schema with the persisted one. Whether signals were appended.
 fn check_schema(options: &Options, storage: &dyn StorageEngine) -> Result<bool, Error> {
-    let corrupt = |what| Error::CorruptValue {
+    let sealed = storage.get(keys::SCHEMA)?.ok_or_else(|| Error::CorruptValue {
         key: keys::SCHEMA.to_vec(),
-        what,
-    };
-    let sealed = storage
-        .get(keys::SCHEMA)?
-        .ok_or_else(|| corrupt("it is missing"))?;
-    let persisted = Schema::decode(keys::unseal(keys::SCHEMA, &sealed)?).map_err(corrupt)?;
+        what: "it is missing",
+    })?;
+    let persisted = Schema::decode(keys::unseal(keys::SCHEMA, &sealed)?, keys::SCHEMA)?;
     options.schema.check_extends(&persisted)?;
     Ok(options.schema != persisted)
 }
