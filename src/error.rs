@@ -67,6 +67,11 @@ pub enum Error {
         /// The first sequence number that is missing.
         sequence: u64,
     },
+    /// There is no database, and none was to be created. Nothing was changed.
+    DatabaseMissing {
+        /// The directory that was to hold it.
+        path: PathBuf,
+    },
     /// There is a log but the storage engine knows nothing of the database. Nothing was changed.
     StorageMissing {
         /// The directory of the log.
@@ -259,6 +264,13 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "the log in {} lacks the segment that holds sequence {sequence}",
+                    path.display()
+                )
+            }
+            Self::DatabaseMissing { path } => {
+                write!(
+                    f,
+                    "there is no database in {}, and none was to be created",
                     path.display()
                 )
             }

@@ -82,15 +82,18 @@ impl fmt::Debug for TidalDb {
 
 impl TidalDb {
     /// Opens the database in the directory `path`, with the embedded store, and recovers it. A missing directory is
-    /// made; its parent must exist.
+    /// made, unless [`Options::create`] forbids it; its parent must exist.
     ///
     /// # Errors
-    /// `Locked` if it is open already; `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
+    /// `DatabaseMissing` if there is none and it is not to be created; `Locked` if it is open already; `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
     /// `StorageMissing`, `ForeignDatabase`, `BadMagic` or `UnsupportedVersion` if what is there is not sound, in which
     /// case nothing was changed; `Io`, with the path; `InvalidInput` or `LimitExceeded` for an option.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let path = path.as_ref();
         options.validate()?;
+        if !options.create && !open::exists(options.files.as_ref(), path)? {
+            return Err(open::missing(path));
+        }
         let lock = open::lock(options.files.as_ref(), path)?;
         let store_options = FileStoreOptions {
             segment_bytes_max: options.store_segment_bytes_max,
@@ -120,6 +123,9 @@ impl TidalDb {
     ) -> Result<Self, Error> {
         let path = path.as_ref();
         options.validate()?;
+        if !options.create && !open::exists_in(storage.as_ref(), options.files.as_ref(), path)? {
+            return Err(open::missing(path));
+        }
         let lock = open::lock(options.files.as_ref(), path)?;
         Self::open_locked(path, options, storage, lock)
     }

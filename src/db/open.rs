@@ -18,7 +18,7 @@ use crate::poison::Poison;
 use crate::signals::checkpoint::{Checkpointer, record, restore};
 use crate::signals::ledger::replay::Replay;
 use crate::signals::ledger::{LedgerState, SignalLedger};
-use crate::storage::{StorageEngine, WriteBatch, keys};
+use crate::storage::{FileStore, StorageEngine, WriteBatch, keys};
 use crate::wal::appender::sync_dir;
 use crate::wal::recovery::{self, Covered};
 use crate::wal::{Log, LogOptions};
@@ -34,6 +34,30 @@ pub(super) struct Opened {
     pub(super) checkpointer: Checkpointer,
     pub(super) collections: Collections,
     pub(super) report: RecoveryReport,
+}
+
+/// Whether a database with the embedded store is in the directory `path`, or was about to be created there.
+///
+/// The store makes the name of the lock file durable before its first file has a name, so an open that finds a store
+/// finds the lock file too, unless it was removed.
+///
+/// # Errors
+/// `Io`.
+pub(super) fn exists(files: &dyn FileAccess, path: &Path) -> Result<bool, Error> {
+    Ok(recovery::has_segments(files, &path.join(LOG_NAME))?
+        || FileStore::exists(files, &path.join(STORE_NAME))?)
+}
+
+/// The same of a database whose log is in the directory `path`, and which `storage` may know.
+///
+/// # Errors
+/// `Io`, or that of the storage engine.
+pub(super) fn exists_in(
+    storage: &dyn StorageEngine,
+    files: &dyn FileAccess,
+    path: &Path,
+) -> Result<bool, Error> {
+    Ok(recovery::has_segments(files, &path.join(LOG_NAME))? || storage.get(keys::IDENTITY)?.is_some())
 }
 
 /// Makes the directory of the database and takes its lock.
@@ -73,7 +97,7 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         database_id,
         created,
         appended,
-    } = establish(options, &log_dir, storage)?;
+    } = establish(options, path, storage)?;
     let log_options = LogOptions {
         files: Arc::clone(&options.files),
         dir: log_dir,
@@ -132,13 +156,15 @@ struct Established {
     appended: bool,
 }
 
-/// The identity of the database, which is created if storage knows none and there is no log.
-fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> Result<Established, Error> {
+/// The identity of the database, which is created if storage knows none, there is no log and the options allow it.
+fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Result<Established, Error> {
     let Some(sealed) = storage.get(keys::IDENTITY)? else {
-        if recovery::has_segments(options.files.as_ref(), log_dir)? {
-            return Err(Error::StorageMissing {
-                path: log_dir.to_path_buf(),
-            });
+        let log_dir = path.join(LOG_NAME);
+        if recovery::has_segments(options.files.as_ref(), &log_dir)? {
+            return Err(Error::StorageMissing { path: log_dir });
+        }
+        if !options.create {
+            return Err(missing(path));
         }
         let database_id = options.database_id.unwrap_or_else(identity::random_id);
         let mut batch = WriteBatch::new();
@@ -167,6 +193,12 @@ fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> 
         created: false,
         appended: check_schema(options, storage)?,
     })
+}
+
+pub(super) fn missing(path: &Path) -> Error {
+    Error::DatabaseMissing {
+        path: path.to_path_buf(),
+    }
 }
 
 /// Compares the schema with the persisted one. Whether signals were appended.

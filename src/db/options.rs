@@ -53,6 +53,7 @@ pub enum Background {
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) schema: Schema,
+    pub(crate) create: bool,
     pub(crate) durability: Durability,
     pub(crate) background: Background,
     pub(crate) segment_bytes_max: u64,
@@ -71,6 +72,7 @@ impl Options {
     pub fn new(schema: Schema) -> Self {
         Self {
             schema,
+            create: true,
             durability: Durability::default(),
             background: Background::default(),
             segment_bytes_max: 64 << 20,
@@ -83,6 +85,16 @@ impl Options {
             clock: Arc::new(SystemClock),
             files: Arc::new(RealFiles),
         }
+    }
+
+    /// Whether a missing database is created. Default: true. Otherwise opening one fails with
+    /// [`Error::DatabaseMissing`] and makes nothing, neither a directory nor a file.
+    ///
+    /// A database is missing if its directory is, or if there is neither a segment of a log nor a store in it. One whose
+    /// creation was cut short before anything could be recorded is missing too.
+    #[must_use]
+    pub fn create(self, create: bool) -> Self {
+        Self { create, ..self }
     }
 
     /// What an acknowledgement promises. Default: [`Durability::EverySynced`].

@@ -11,6 +11,7 @@ mod failures;
 mod identity;
 mod inputs;
 mod lost_syncs;
+mod missing;
 mod names;
 mod orders;
 mod refusals;
