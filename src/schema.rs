@@ -38,6 +38,18 @@ pub struct Ring {
     pub buckets: u32,
 }
 
+/// The window rings of a new signal for which none are set.
+const RINGS_DEFAULT: [Ring; 2] = [
+    Ring {
+        bucket_ms: HOUR_MS,
+        buckets: 24,
+    },
+    Ring {
+        bucket_ms: 24 * HOUR_MS,
+        buckets: 7,
+    },
+];
+
 /// The declaration of a signal.
 ///
 /// # Examples
@@ -50,29 +62,22 @@ pub struct Ring {
 pub struct Signal {
     name: Vec<u8>,
     half_lives_ms: Vec<u64>,
-    rings: Vec<Ring>,
+    /// `None` if they are not set.
+    rings: Option<Vec<Ring>>,
     positive: bool,
     negative_weights: bool,
 }
 
 impl Signal {
-    /// A signal of this name, with no half-life yet and the default rings: 24 buckets of an hour, 7 of a day.
+    /// A signal of this name, with no half-life yet. As long as [`rings`](Self::rings) sets no window rings, an existing
+    /// database keeps the rings that it has for the signal; a new signal gets 24 buckets of an hour and 7 of a day.
     ///
     /// Any 1 to 255 bytes are a legal name.
     pub fn new(name: impl AsRef<[u8]>) -> Self {
         Self {
             name: name.as_ref().to_vec(),
             half_lives_ms: Vec::new(),
-            rings: vec![
-                Ring {
-                    bucket_ms: HOUR_MS,
-                    buckets: 24,
-                },
-                Ring {
-                    bucket_ms: 24 * HOUR_MS,
-                    buckets: 7,
-                },
-            ],
+            rings: None,
             positive: false,
             negative_weights: false,
         }
@@ -85,10 +90,10 @@ impl Signal {
         self
     }
 
-    /// Replaces the window rings; an empty list keeps no windows.
+    /// Sets the window rings; an empty list keeps no windows.
     #[must_use]
     pub fn rings(mut self, rings: impl Into<Vec<Ring>>) -> Self {
-        self.rings = rings.into();
+        self.rings = Some(rings.into());
         self
     }
 
@@ -116,9 +121,9 @@ impl Signal {
         &self.half_lives_ms
     }
 
-    /// The window rings, in the order in which they are numbered.
+    /// The window rings, in the order in which they are numbered; the default if none are set.
     pub fn window_rings(&self) -> &[Ring] {
-        &self.rings
+        self.rings.as_deref().unwrap_or(&RINGS_DEFAULT)
     }
 
     /// Whether its events with a user feed co-engagement.
@@ -141,11 +146,11 @@ impl Signal {
             ));
         }
         check_count("half-lives of a signal", self.half_lives_ms.len(), HALF_LIVES_MAX)?;
-        check_count("window rings of a signal", self.rings.len(), RINGS_MAX)?;
+        check_count("window rings of a signal", self.window_rings().len(), RINGS_MAX)?;
         for &half_life_ms in &self.half_lives_ms {
             check_duration("half_life_ms", half_life_ms)?;
         }
-        for ring in &self.rings {
+        for ring in self.window_rings() {
             check_duration("bucket_ms", ring.bucket_ms)?;
             if ring.buckets == 0 {
                 return Err(Error::invalid("buckets", 0, "a ring needs at least one bucket"));
@@ -158,7 +163,11 @@ impl Signal {
 
 /// The signals of a database, in the order of their ids, and the configuration of co-engagement.
 ///
-/// At open it may have signals appended to what is persisted; any other difference is refused.
+/// At open it may have signals appended to what is persisted; any other difference is refused. A schema may leave the
+/// window rings of a signal and the configuration of co-engagement unset: an existing database keeps its own then, and a
+/// new one gets the default. So a later release with other defaults opens every database as it is. A schema that leaves
+/// something unset does not equal one that sets the default; everything is set in
+/// [`TidalDb::schema`](crate::TidalDb::schema).
 ///
 /// # Examples
 /// ```
@@ -172,11 +181,12 @@ impl Signal {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Schema {
     signals: Vec<Signal>,
-    co_engagement: CoEngagementConfig,
+    /// `None` if it is not set.
+    co_engagement: Option<CoEngagementConfig>,
 }
 
 impl Schema {
-    /// A schema without signals and with the default co-engagement.
+    /// A schema without signals and without a configuration of co-engagement being set.
     pub fn new() -> Self {
         Self::default()
     }
@@ -188,10 +198,11 @@ impl Schema {
         self
     }
 
-    /// Replaces the configuration of co-engagement.
+    /// Sets the configuration of co-engagement. All of its fields count as set, those too that the caller took from
+    /// [`CoEngagementConfig::default`].
     #[must_use]
     pub fn co_engagement(mut self, config: CoEngagementConfig) -> Self {
-        self.co_engagement = config;
+        self.co_engagement = Some(config);
         self
     }
 
@@ -200,9 +211,11 @@ impl Schema {
         &self.signals
     }
 
-    /// The configuration of co-engagement.
+    /// The configuration of co-engagement; the default if none is set.
     pub fn co_engagement_config(&self) -> &CoEngagementConfig {
-        &self.co_engagement
+        self.co_engagement
+            .as_ref()
+            .unwrap_or(&CoEngagementConfig::DEFAULT)
     }
 
     /// The id of the signal of this name.
@@ -227,7 +240,7 @@ impl Schema {
     /// Checks every limit, and that no two signals share a name.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         check_count("signals of a schema", self.signals.len(), SIGNALS_MAX)?;
-        self.co_engagement.validate()?;
+        self.co_engagement_config().validate()?;
         for (index, signal) in self.signals.iter().enumerate() {
             signal.validate()?;
             if self.signals[..index]
@@ -241,7 +254,21 @@ impl Schema {
         Ok(())
     }
 
-    /// Whether `self`, given at open, is `persisted` with nothing but signals appended; says what differs if not.
+    /// The schema with everything set: what is not is as in `persisted`, and the default where that has nothing.
+    pub(crate) fn resolved(&self, persisted: Option<&Self>) -> Self {
+        let mut schema = self.clone();
+        for (index, signal) in schema.signals.iter_mut().enumerate() {
+            let old = persisted.and_then(|persisted| persisted.signals.get(index));
+            let rings = old.map_or(&RINGS_DEFAULT[..], Signal::window_rings);
+            signal.rings.get_or_insert_with(|| rings.to_vec());
+        }
+        let config = persisted.map_or(CoEngagementConfig::DEFAULT, |old| *old.co_engagement_config());
+        schema.co_engagement.get_or_insert(config);
+        schema
+    }
+
+    /// Whether `self`, given at open, is `persisted` with nothing but signals appended; says what differs if not. What
+    /// is not set does not differ.
     pub(crate) fn check_extends(&self, persisted: &Self) -> Result<(), Error> {
         let differs = |signal: &Signal, what| {
             Err(Error::SchemaMismatch {
@@ -259,7 +286,11 @@ impl Schema {
             if new.half_lives_ms != old.half_lives_ms {
                 return differs(old, "its half-lives");
             }
-            if new.rings != old.rings {
+            if new
+                .rings
+                .as_deref()
+                .is_some_and(|rings| rings != old.window_rings())
+            {
                 return differs(old, "its window rings");
             }
             if new.positive != old.positive {
@@ -269,19 +300,23 @@ impl Schema {
                 return differs(old, "whether negative weights are legal");
             }
         }
-        if self.co_engagement != persisted.co_engagement {
-            return Err(Error::SchemaMismatch {
-                signal: "(co-engagement)".to_owned(),
-                what: "its configuration",
-            });
-        }
-        Ok(())
+        let (new, old) = (self.co_engagement, *persisted.co_engagement_config());
+        let what = match new {
+            Some(new) if new.half_life_ms != old.half_life_ms => "its half-life",
+            Some(new) if new != old => "its bounds",
+            _ => return Ok(()),
+        };
+        Err(Error::SchemaMismatch {
+            signal: "(co-engagement)".to_owned(),
+            what,
+        })
     }
 
+    /// The value to persist; what is not set is persisted as the default.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.put_u16(VERSION);
-        let config = &self.co_engagement;
+        let config = self.co_engagement_config();
         bytes.put_varint(u64::from(config.ring_len_max));
         bytes.put_varint(u64::from(config.degree_max));
         bytes.put_varint(config.half_life_ms);
@@ -302,8 +337,9 @@ impl Schema {
             for &half_life_ms in &signal.half_lives_ms {
                 bytes.put_varint(half_life_ms);
             }
-            bytes.put_varint(signal.rings.len() as u64);
-            for ring in &signal.rings {
+            let rings = signal.window_rings();
+            bytes.put_varint(rings.len() as u64);
+            for ring in rings {
                 bytes.put_varint(ring.bucket_ms);
                 bytes.put_varint(u64::from(ring.buckets));
             }
@@ -361,7 +397,7 @@ impl Schema {
         }
         Ok(Some(Self {
             signals,
-            co_engagement,
+            co_engagement: Some(co_engagement),
         }))
     }
 }
@@ -420,7 +456,7 @@ fn read_signal(reader: &mut Reader<'_>) -> Result<Option<Signal>, &'static str> 
     Ok(Some(Signal {
         name: name.to_vec(),
         half_lives_ms,
-        rings,
+        rings: Some(rings),
         positive: flags & FLAG_POSITIVE != 0,
         negative_weights: flags & FLAG_NEGATIVE_WEIGHTS != 0,
     }))

@@ -91,7 +91,7 @@ impl TidalDb {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let path = path.as_ref();
         options.validate()?;
-        if !options.create && !open::exists(options.files.as_ref(), path)? {
+        if !options.creates() && !open::exists(options.files.as_ref(), path)? {
             return Err(open::missing(path));
         }
         let lock = open::lock(options.files.as_ref(), path)?;
@@ -123,7 +123,7 @@ impl TidalDb {
     ) -> Result<Self, Error> {
         let path = path.as_ref();
         options.validate()?;
-        if !options.create && !open::exists_in(storage.as_ref(), options.files.as_ref(), path)? {
+        if !options.creates() && !open::exists_in(storage.as_ref(), options.files.as_ref(), path)? {
             return Err(open::missing(path));
         }
         let lock = open::lock(options.files.as_ref(), path)?;
@@ -132,16 +132,18 @@ impl TidalDb {
 
     fn open_locked(
         path: &Path,
-        options: Options,
+        mut options: Options,
         storage: Arc<dyn StorageEngine>,
         lock: Box<dyn FileLock>,
     ) -> Result<Self, Error> {
         let Opened {
+            schema,
             ledger,
             checkpointer,
             collections,
             report,
         } = open::open(path, &options, storage.as_ref())?;
+        options.schema = schema;
         let synced_at_ms = AtomicI64::new(options.clock.now_ms());
         let shared = Arc::new(Shared {
             options,
@@ -164,7 +166,7 @@ impl TidalDb {
         })
     }
 
-    /// The schema the database was opened with.
+    /// The schema in force, with everything set that was left to the stored schema or to the defaults at open.
     pub fn schema(&self) -> &Schema {
         &self.shared.options.schema
     }

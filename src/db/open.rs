@@ -30,13 +30,15 @@ const STORE_NAME: &str = "store";
 
 /// What opening makes.
 pub(super) struct Opened {
+    /// The schema in force.
+    pub(super) schema: Schema,
     pub(super) ledger: SignalLedger,
     pub(super) checkpointer: Checkpointer,
     pub(super) collections: Collections,
     pub(super) report: RecoveryReport,
 }
 
-/// Whether a database with the embedded store is in the directory `path`, or was about to be created there.
+/// Returns true if the directory `path` holds any part of a database with the embedded store.
 ///
 /// The store makes the name of the lock file durable before its first file has a name, so an open that finds a store
 /// finds the lock file too, unless it was removed.
@@ -48,7 +50,7 @@ pub(super) fn exists(files: &dyn FileAccess, path: &Path) -> Result<bool, Error>
         || FileStore::exists(files, &path.join(STORE_NAME))?)
 }
 
-/// The same of a database whose log is in the directory `path`, and which `storage` may know.
+/// Returns true if the directory `path` holds a log, or if `storage` holds the identity of a database.
 ///
 /// # Errors
 /// `Io`, or that of the storage engine.
@@ -96,7 +98,8 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
     let Established {
         database_id,
         created,
-        appended,
+        schema,
+        persisted,
     } = establish(options, path, storage)?;
     let log_options = LogOptions {
         files: Arc::clone(&options.files),
@@ -106,9 +109,9 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         preallocate_bytes: options.preallocate_bytes,
     };
 
-    let mut state = LedgerState::new(&options.schema)?;
+    let mut state = LedgerState::new(&schema)?;
     let covered = restore::load(&mut state, storage)?;
-    let mut replay = Replay::new(&state, options.schema.signals().len(), covered.sequence);
+    let mut replay = Replay::new(&state, schema.signals().len(), covered.sequence);
     let recovered = recovery::read(&log_options, covered, |frame| replay.apply(frame))?;
     let replayed = replay
         .finish()
@@ -128,8 +131,8 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         // What a process crash left in the engine must be durable before anything is built on it.
         storage.flush()?;
     }
-    if appended {
-        persist_schema(options, storage)?;
+    if schema != persisted {
+        persist_schema(&schema, storage)?;
     }
     create_dir(options.files.as_ref(), &log_options.dir)?;
     let (appender, sealed) = recovered.repair()?;
@@ -140,6 +143,7 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
     let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log);
     let ledger = SignalLedger::new(state, log, poison, options.durability);
     Ok(Opened {
+        schema,
         ledger,
         checkpointer,
         collections,
@@ -152,8 +156,10 @@ struct Established {
     database_id: u128,
     /// Whether it knew nothing and the database was created.
     created: bool,
-    /// Whether the schema has signals that the persisted one has not.
-    appended: bool,
+    /// The schema in force from now on.
+    schema: Schema,
+    /// The one that storage holds.
+    persisted: Schema,
 }
 
 /// The identity of the database, which is created if storage knows none, there is no log and the options allow it.
@@ -163,19 +169,21 @@ fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Res
         if recovery::has_segments(options.files.as_ref(), &log_dir)? {
             return Err(Error::StorageMissing { path: log_dir });
         }
-        if !options.create {
+        if !options.creates() {
             return Err(missing(path));
         }
+        let schema = options.schema.resolved(None);
         let database_id = options.database_id.unwrap_or_else(identity::random_id);
         let mut batch = WriteBatch::new();
         put(&mut batch, keys::IDENTITY, identity::encode(database_id));
-        put(&mut batch, keys::SCHEMA, options.schema.encode());
+        put(&mut batch, keys::SCHEMA, schema.encode());
         storage.write_batch(batch)?;
         storage.flush()?;
         return Ok(Established {
             database_id,
             created: true,
-            appended: false,
+            persisted: schema.clone(),
+            schema,
         });
     };
     let found = identity::decode(keys::unseal(keys::IDENTITY, &sealed)?, keys::IDENTITY)?;
@@ -188,10 +196,12 @@ fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Res
             expected,
         });
     }
+    let persisted = read_schema(storage)?;
     Ok(Established {
         database_id: found,
         created: false,
-        appended: check_schema(options, storage)?,
+        schema: schema_in_force(options, &persisted)?,
+        persisted,
     })
 }
 
@@ -201,19 +211,25 @@ pub(super) fn missing(path: &Path) -> Error {
     }
 }
 
-/// Compares the schema with the persisted one. Whether signals were appended.
-fn check_schema(options: &Options, storage: &dyn StorageEngine) -> Result<bool, Error> {
+fn read_schema(storage: &dyn StorageEngine) -> Result<Schema, Error> {
     let sealed = storage.get(keys::SCHEMA)?.ok_or_else(|| Error::CorruptValue {
         key: keys::SCHEMA.to_vec(),
         what: "it is missing",
     })?;
-    let persisted = Schema::decode(keys::unseal(keys::SCHEMA, &sealed)?, keys::SCHEMA)?;
-    options.schema.check_extends(&persisted)?;
-    Ok(options.schema != persisted)
+    Schema::decode(keys::unseal(keys::SCHEMA, &sealed)?, keys::SCHEMA)
 }
 
-fn persist_schema(options: &Options, storage: &dyn StorageEngine) -> Result<(), Error> {
-    storage.put(keys::SCHEMA, &keys::seal(keys::SCHEMA, options.schema.encode()))?;
+/// The schema of the options, with everything set, for a database that holds `persisted`.
+fn schema_in_force(options: &Options, persisted: &Schema) -> Result<Schema, Error> {
+    if options.schema_stored {
+        return Ok(persisted.clone());
+    }
+    options.schema.check_extends(persisted)?;
+    Ok(options.schema.resolved(Some(persisted)))
+}
+
+fn persist_schema(schema: &Schema, storage: &dyn StorageEngine) -> Result<(), Error> {
+    storage.put(keys::SCHEMA, &keys::seal(keys::SCHEMA, schema.encode()))?;
     storage.flush()
 }
 

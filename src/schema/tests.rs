@@ -17,7 +17,7 @@ fn sample() -> Schema {
 #[test]
 fn a_schema_reads_back_as_it_was_written_and_every_shorter_form_is_refused() {
     let bytes = sample().encode();
-    assert_eq!(Schema::decode(&bytes, b"k").unwrap(), sample());
+    assert_eq!(Schema::decode(&bytes, b"k").unwrap(), sample().resolved(None));
     for len in 0..bytes.len() {
         assert!(Schema::decode(&bytes[..len], b"k").is_err(), "cut at {len}");
     }
@@ -42,13 +42,17 @@ fn no_flipped_bit_makes_decoding_panic() {
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert_ne!(Schema::decode(&flipped, b"k").ok(), Some(sample()), "bit {bit}");
+        assert_ne!(
+            Schema::decode(&flipped, b"k").ok(),
+            Some(sample().resolved(None)),
+            "bit {bit}"
+        );
     }
 }
 
 #[test]
 fn appending_a_signal_is_legal_and_any_other_difference_names_the_signal() {
-    let persisted = sample();
+    let persisted = sample().resolved(None);
     let appended = sample().signal(Signal::new("share").half_life_ms(5));
     assert!(appended.check_extends(&persisted).is_ok());
     let message = |schema: Schema| schema.check_extends(&persisted).unwrap_err().to_string();
@@ -72,8 +76,55 @@ fn appending_a_signal_is_legal_and_any_other_difference_names_the_signal() {
     other.signals[1].negative_weights = false;
     assert!(message(other).contains("negative weights"));
     let mut other = sample();
-    other.signals[0].rings.pop();
-    assert!(message(other).contains("window rings"));
+    other.signals[0].rings = Some(RINGS_DEFAULT[..1].to_vec());
+    assert_eq!(
+        message(other),
+        "signal \"view\" differs from the persisted schema: its window rings"
+    );
+    let other = sample().co_engagement(CoEngagementConfig {
+        half_life_ms: 1,
+        ..CoEngagementConfig::default()
+    });
+    assert_eq!(
+        message(other),
+        "signal \"(co-engagement)\" differs from the persisted schema: its half-life"
+    );
+}
+
+#[test]
+fn what_is_not_set_is_as_persisted_and_the_default_where_nothing_is() {
+    let rings = [Ring {
+        bucket_ms: 5,
+        buckets: 3,
+    }];
+    let bounds = CoEngagementConfig {
+        degree_max: 7,
+        half_life_ms: 9,
+        ..CoEngagementConfig::default()
+    };
+    let signal = |name: &str| Signal::new(name).half_life_ms(1);
+    let unset = Schema::new().signal(signal("a")).signal(signal("b"));
+    let set = Schema::new()
+        .signal(signal("a").rings(RINGS_DEFAULT))
+        .signal(signal("b").rings(RINGS_DEFAULT))
+        .co_engagement(CoEngagementConfig::default());
+    assert_eq!(unset.resolved(None), set);
+    assert_eq!(unset.encode(), set.encode());
+    assert_ne!(unset, set, "it makes a difference at open");
+    assert_eq!(unset.signals[0].window_rings(), RINGS_DEFAULT);
+    assert_eq!(*unset.co_engagement_config(), CoEngagementConfig::default());
+
+    let persisted = Schema::new()
+        .signal(signal("a").rings(rings))
+        .co_engagement(bounds);
+    let resolved = Schema::new()
+        .signal(signal("a").rings(rings))
+        .signal(signal("b").rings(RINGS_DEFAULT))
+        .co_engagement(bounds);
+    assert_eq!(unset.resolved(Some(&persisted)), resolved);
+    assert!(unset.check_extends(&persisted).is_ok());
+    assert_eq!(set.resolved(Some(&persisted)), set);
+    assert!(set.check_extends(&persisted).is_err());
 }
 
 #[test]

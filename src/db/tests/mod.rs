@@ -15,6 +15,7 @@ mod missing;
 mod names;
 mod orders;
 mod refusals;
+mod schemas;
 mod threads;
 mod timed;
 

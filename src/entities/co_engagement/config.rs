@@ -30,17 +30,19 @@ pub struct CoEngagementConfig {
 
 impl Default for CoEngagementConfig {
     fn default() -> Self {
-        Self {
-            ring_len_max: 32,
-            degree_max: 64,
-            half_life_ms: 7 * 86_400_000,
-            users_max: 1_000_000,
-            nodes_max: 1_000_000,
-        }
+        Self::DEFAULT
     }
 }
 
 impl CoEngagementConfig {
+    pub(crate) const DEFAULT: Self = Self {
+        ring_len_max: 32,
+        degree_max: 64,
+        half_life_ms: 7 * 86_400_000,
+        users_max: 1_000_000,
+        nodes_max: 1_000_000,
+    };
+
     /// Whether every field is within its bounds.
     ///
     /// # Errors

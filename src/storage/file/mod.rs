@@ -152,7 +152,7 @@ impl FileStore {
         Ok(store)
     }
 
-    /// Whether there is a store in the directory `dir`, in whatever state. Changes nothing.
+    /// Returns true if the directory `dir` holds a store, sound or not. Changes nothing.
     ///
     /// # Errors
     /// [`Error::Io`] if the directory cannot be listed, and is not missing either.

@@ -56,7 +56,7 @@ pub(super) struct Unsettled {
     found: Option<Found>,
 }
 
-/// Whether there is any file of a store in the directory; a missing directory holds none.
+/// Returns true if there is any file of a store in the directory; a missing directory holds none.
 pub(super) fn has_files(access: &dyn FileAccess, dir: &Path) -> Result<bool, Error> {
     Ok(!Listing::read(access, dir)?.data.is_empty())
 }
