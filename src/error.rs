@@ -77,9 +77,10 @@ pub enum Error {
         /// The directory of the log.
         path: PathBuf,
     },
-    /// The schema at open differs from the persisted one by more than appended signals. Nothing was changed.
+    /// The schema at open differs from the persisted one by more than appended signals and bounds of co-engagement.
+    /// Nothing was changed.
     SchemaMismatch {
-        /// The signal whose declaration differs, lossily decoded.
+        /// The signal whose declaration differs, lossily decoded; `(co-engagement)` for the half-life of that.
         signal: String,
         /// What differs.
         what: &'static str,

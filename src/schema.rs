@@ -13,7 +13,8 @@
 //! | rings | varint, each 2 x varint | bucket length in milliseconds, buckets |
 //!
 //! A crash leaves the old schema or the new one: it is written in one atomic, flushed batch before the first event
-//! that could need it is accepted.
+//! that could need it is accepted. New bounds of co-engagement are written in the batch of a checkpoint, with the state
+//! that was brought within them.
 
 use std::path::PathBuf;
 
@@ -163,10 +164,12 @@ impl Signal {
 
 /// The signals of a database, in the order of their ids, and the configuration of co-engagement.
 ///
-/// At open it may have signals appended to what is persisted; any other difference is refused. A schema may leave the
-/// window rings of a signal and the configuration of co-engagement unset: an existing database keeps its own then, and a
-/// new one gets the default. So a later release with other defaults opens every database as it is. A schema that leaves
-/// something unset does not equal one that sets the default; everything is set in
+/// At open it may have signals appended to what is persisted, and other bounds of co-engagement, which drop what is beyond
+/// them: see [`CoEngagementConfig`]. Any other difference is refused.
+///
+/// A schema may leave the window rings of a signal and the configuration of co-engagement unset: an existing database
+/// keeps its own then, and a new one gets the default. So a later release with other defaults opens every database as it
+/// is. A schema that leaves something unset does not equal one that sets the default; everything is set in
 /// [`TidalDb::schema`](crate::TidalDb::schema).
 ///
 /// # Examples
@@ -267,8 +270,11 @@ impl Schema {
         schema
     }
 
-    /// Whether `self`, given at open, is `persisted` with nothing but signals appended; says what differs if not. What
-    /// is not set does not differ.
+    /// Checks that `self`, given at open, is `persisted` with nothing but signals appended and bounds of co-engagement
+    /// changed. What is not set does not differ.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` says what differs.
     pub(crate) fn check_extends(&self, persisted: &Self) -> Result<(), Error> {
         let differs = |signal: &Signal, what| {
             Err(Error::SchemaMismatch {
@@ -300,16 +306,17 @@ impl Schema {
                 return differs(old, "whether negative weights are legal");
             }
         }
-        let (new, old) = (self.co_engagement, *persisted.co_engagement_config());
-        let what = match new {
-            Some(new) if new.half_life_ms != old.half_life_ms => "its half-life",
-            Some(new) if new != old => "its bounds",
-            _ => return Ok(()),
-        };
-        Err(Error::SchemaMismatch {
-            signal: "(co-engagement)".to_owned(),
-            what,
-        })
+        let half_life_ms = persisted.co_engagement_config().half_life_ms;
+        if self
+            .co_engagement
+            .is_some_and(|config| config.half_life_ms != half_life_ms)
+        {
+            return Err(Error::SchemaMismatch {
+                signal: "(co-engagement)".to_owned(),
+                what: "its half-life",
+            });
+        }
+        Ok(())
     }
 
     /// The value to persist; what is not set is persisted as the default.

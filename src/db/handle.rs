@@ -84,6 +84,9 @@ impl TidalDb {
     /// Opens the database in the directory `path`, with the embedded store, and recovers it. A missing directory is
     /// made, unless [`Options::create`] forbids it; its parent must exist.
     ///
+    /// An open with other bounds of co-engagement than the persisted ones makes a checkpoint, which stores the new bounds
+    /// and the state within them together.
+    ///
     /// # Errors
     /// `DatabaseMissing` if there is none and it is not to be created; `Locked` if it is open already; `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
     /// `StorageMissing`, `ForeignDatabase`, `BadMagic` or `UnsupportedVersion` if what is there is not sound, in which
@@ -413,7 +416,7 @@ impl Shared {
         }
     }
 
-    fn checkpoint(&self, due: Due) -> Result<u64, Error> {
+    fn checkpoint(&self, due: Due<'_>) -> Result<u64, Error> {
         self.checkpointer
             .checkpoint(&self.ledger, self.storage.as_ref(), due)
     }

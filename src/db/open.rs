@@ -5,6 +5,8 @@
 //! A crash at any step leaves what the next open reads the same way: the identity and schema are flushed before the
 //! first segment is made; the schema's appended signals before an event can need them; the new segment exists before
 //! anything is removed; the first checkpoint record, which says that there must be a log, follows the first segment.
+//! Other bounds of co-engagement come last, by a checkpoint: before its batch the database has the old bounds and all
+//! that was replayed under them, from it on the new ones and what they leave of it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use super::identity;
 use super::report::RecoveryReport;
 use crate::fs::{FileAccess, FileLock};
 use crate::poison::Poison;
-use crate::signals::checkpoint::{Checkpointer, record, restore};
+use crate::signals::checkpoint::{Checkpointer, Due, record, restore};
 use crate::signals::ledger::replay::Replay;
 use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::storage::{FileStore, StorageEngine, WriteBatch, keys};
@@ -109,7 +111,10 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         preallocate_bytes: options.preallocate_bytes,
     };
 
-    let mut state = LedgerState::new(&schema)?;
+    let bounds = *persisted.co_engagement_config();
+    let changes_bounds = bounds != *schema.co_engagement_config();
+    // The frames were recorded under the persisted bounds: under others replay would give another state.
+    let mut state = LedgerState::new(&schema.clone().co_engagement(bounds))?;
     let covered = restore::load(&mut state, storage)?;
     let mut replay = Replay::new(&state, schema.signals().len(), covered.sequence);
     let recovered = recovery::read(&log_options, covered, |frame| replay.apply(frame))?;
@@ -131,7 +136,7 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         // What a process crash left in the engine must be durable before anything is built on it.
         storage.flush()?;
     }
-    if schema != persisted {
+    if schema != persisted && !changes_bounds {
         persist_schema(&schema, storage)?;
     }
     create_dir(options.files.as_ref(), &log_options.dir)?;
@@ -141,7 +146,11 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
     let poison = Arc::new(Poison::default());
     let log = Log::new(log_options, Arc::clone(&poison), appender, sealed);
     let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log);
-    let ledger = SignalLedger::new(state, log, poison, options.durability);
+    let mut ledger = SignalLedger::new(state, log, poison, options.durability);
+    if changes_bounds && let Err(error) = change_bounds(&mut ledger, &checkpointer, storage, &schema) {
+        drop(ledger);
+        return Err(first_cause(error));
+    }
     Ok(Opened {
         schema,
         ledger,
@@ -149,6 +158,29 @@ pub(super) fn open(path: &Path, options: &Options, storage: &dyn StorageEngine) 
         collections,
         report,
     })
+}
+
+/// Brings the state within the bounds of `schema`, and stores it together with that.
+fn change_bounds(
+    ledger: &mut SignalLedger,
+    checkpointer: &Checkpointer,
+    storage: &dyn StorageEngine,
+    schema: &Schema,
+) -> Result<(), Error> {
+    ledger
+        .state
+        .set_co_engagement_bounds(*schema.co_engagement_config())?;
+    checkpointer.checkpoint(ledger, storage, Due::Opening(schema))?;
+    Ok(())
+}
+
+/// The failure itself. There is no handle yet that an error could call poisoned, and no call whose frame it is.
+fn first_cause(error: Error) -> Error {
+    match error {
+        Error::AfterAppend { source, .. } => first_cause(*source),
+        Error::Poisoned { cause } => Arc::try_unwrap(cause).unwrap_or_else(|cause| Error::Poisoned { cause }),
+        other => other,
+    }
 }
 
 /// What storage knows of the database.

@@ -1,5 +1,6 @@
 //! Tests of the handle on a simulated disk: what survives which crash, what a failure leaves, what damage is refused.
 
+mod bounds;
 mod closing;
 mod crash_points;
 mod creation;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::cohort::CohortSignalLedger;
-use crate::entities::CoEngagementIndex;
+use crate::entities::{CoEngagementConfig, CoEngagementIndex};
 use crate::signals::states::{Change, SignalShape, Slot, StateTable};
 use crate::wal::payload::Forget;
 use crate::{CohortId, EntityId, Error, Schema, SignalEvent, SignalId, UserId};
@@ -168,6 +168,14 @@ impl LedgerState {
             Forget::User(user) => self.change_co_engagement(|index| index.forget_user(user))?,
         }
         Ok(())
+    }
+
+    /// Brings co-engagement within the bounds of `config`, which has the same half-life. The caller makes a checkpoint
+    /// before the next event.
+    pub(crate) fn set_co_engagement_bounds(&mut self, config: CoEngagementConfig) -> Result<(), Error> {
+        let (_, positive) = &mut self.changed_bytes_max;
+        *positive = CoEngagementIndex::changed_bytes_max(&config);
+        self.change_co_engagement(|index| index.set_bounds(config))
     }
 
     fn change_co_engagement(&self, change: impl FnOnce(&mut CoEngagementIndex)) -> Result<(), Error> {
