@@ -39,13 +39,13 @@ pub enum Error {
         /// What is wrong with the value.
         what: &'static str,
     },
-    /// The file was written by a newer version of the format. Nothing was changed.
+    /// The file is of an older or a newer version of the format than this build reads. Nothing was changed.
     UnsupportedVersion {
         /// The file, or the storage key's description.
         path: PathBuf,
         /// The version found.
         found: u32,
-        /// The newest version this build reads.
+        /// The version this build reads.
         supported: u32,
     },
     /// The file does not begin with this format's magic bytes. Nothing was changed.
@@ -69,14 +69,20 @@ pub enum Error {
         /// The first sequence number that is missing.
         sequence: u64,
     },
+    /// There is no database, and none was to be created. Nothing was changed.
+    DatabaseMissing {
+        /// The directory that was to hold it.
+        path: PathBuf,
+    },
     /// There is a log but the storage engine knows nothing of the database. Nothing was changed.
     StorageMissing {
         /// The directory of the log.
         path: PathBuf,
     },
-    /// The schema at open differs from the persisted one by more than appended signals. Nothing was changed.
+    /// The schema at open differs from the persisted one by more than appended signals and bounds of co-engagement.
+    /// Nothing was changed.
     SchemaMismatch {
-        /// The signal whose declaration differs, lossily decoded.
+        /// The signal whose declaration differs, lossily decoded; `(co-engagement)` for the half-life of that.
         signal: String,
         /// What differs.
         what: &'static str,
@@ -232,9 +238,10 @@ impl Error {
         }
     }
 
-    /// The first cause of a poisoned part that only the failing call held.
+    /// The first cause of the failure of a part that is gone, so that no later call is refused because of it.
     pub(crate) fn into_first_cause(self) -> Self {
         match self {
+            Self::OutcomeUnknown { source, .. } => source.into_first_cause(),
             Self::Poisoned { cause } => {
                 Arc::try_unwrap(cause).unwrap_or_else(|cause| Self::Poisoned { cause })
             }
@@ -293,11 +300,8 @@ impl fmt::Display for Error {
                 write!(f, "{} is corrupt at offset {offset}: {what}", path.display())
             }
             Self::CorruptValue { key, what } => {
-                write!(
-                    f,
-                    "the stored value of key {} is corrupt: {what}",
-                    key.escape_ascii()
-                )
+                let key = key.escape_ascii();
+                write!(f, "the stored value of key {key} is corrupt: {what}")
             }
             Self::UnsupportedVersion {
                 path,
@@ -306,7 +310,7 @@ impl fmt::Display for Error {
             } => {
                 write!(
                     f,
-                    "{} has format version {found}, newer than the supported {supported}",
+                    "{} has format version {found}; this build reads version {supported}",
                     path.display()
                 )
             }
@@ -333,6 +337,13 @@ impl fmt::Display for Error {
                     path.display()
                 )
             }
+            Self::DatabaseMissing { path } => {
+                write!(
+                    f,
+                    "there is no database in {}, and none was to be created",
+                    path.display()
+                )
+            }
             Self::StorageMissing { path } => {
                 write!(
                     f,
@@ -355,16 +366,10 @@ impl fmt::Display for Error {
             Self::Panicked { operation } => write!(f, "a thread panicked in {operation}"),
             Self::Closed => f.write_str("the database is closed"),
             Self::Storage { operation, .. } => write!(f, "the storage engine failed in {operation}"),
-            Self::OutcomeUnknown {
-                receipt: Some(receipt),
-                ..
-            } => write!(
-                f,
-                "the call with sequence {} failed when it may have been applied",
-                receipt.sequence
-            ),
-            Self::OutcomeUnknown { receipt: None, .. } => {
-                f.write_str("the call failed when it may have been applied")
+            Self::OutcomeUnknown { receipt, .. } => {
+                let sequence = receipt.map(|receipt| format!(" with sequence {}", receipt.sequence));
+                let sequence = sequence.unwrap_or_default();
+                write!(f, "the call{sequence} failed when it may have been applied")
             }
             Self::InBatch { index, .. } => write!(f, "event {index} of the batch is refused"),
         }

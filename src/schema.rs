@@ -13,7 +13,10 @@
 //! | rings | varint, each 2 x varint | bucket length in milliseconds, buckets |
 //!
 //! A crash leaves the old schema or the new one: it is written in one atomic, flushed batch before the first event
-//! that could need it is accepted.
+//! that could need it is accepted. New bounds of co-engagement are written in the batch of a checkpoint, with the state
+//! that was brought within them.
+
+use std::path::PathBuf;
 
 use crate::codec::{Reader, Write};
 use crate::entities::CoEngagementConfig;
@@ -41,6 +44,18 @@ pub struct Ring {
     pub buckets: u32,
 }
 
+/// The window rings of a new signal for which none are set.
+const RINGS_DEFAULT: [Ring; 2] = [
+    Ring {
+        bucket_ms: HOUR_MS,
+        buckets: 24,
+    },
+    Ring {
+        bucket_ms: 24 * HOUR_MS,
+        buckets: 7,
+    },
+];
+
 /// The declaration of a signal.
 ///
 /// # Examples
@@ -53,29 +68,22 @@ pub struct Ring {
 pub struct Signal {
     name: Vec<u8>,
     half_lives_ms: Vec<u64>,
-    rings: Vec<Ring>,
+    /// `None` if they are not set.
+    rings: Option<Vec<Ring>>,
     positive: bool,
     negative_weights: bool,
 }
 
 impl Signal {
-    /// A signal of this name, with no half-life yet and the default rings: 24 buckets of an hour, 7 of a day.
+    /// A signal of this name, with no half-life yet. As long as [`rings`](Self::rings) sets no window rings, an existing
+    /// database keeps the rings that it has for the signal; a new signal gets 24 buckets of an hour and 7 of a day.
     ///
     /// Any 1 to 255 bytes are a legal name.
     pub fn new(name: impl AsRef<[u8]>) -> Self {
         Self {
             name: name.as_ref().to_vec(),
             half_lives_ms: Vec::new(),
-            rings: vec![
-                Ring {
-                    bucket_ms: HOUR_MS,
-                    buckets: 24,
-                },
-                Ring {
-                    bucket_ms: 24 * HOUR_MS,
-                    buckets: 7,
-                },
-            ],
+            rings: None,
             positive: false,
             negative_weights: false,
         }
@@ -88,10 +96,10 @@ impl Signal {
         self
     }
 
-    /// Replaces the window rings; an empty list keeps no windows.
+    /// Sets the window rings; an empty list keeps no windows.
     #[must_use]
     pub fn rings(mut self, rings: impl Into<Vec<Ring>>) -> Self {
-        self.rings = rings.into();
+        self.rings = Some(rings.into());
         self
     }
 
@@ -119,9 +127,9 @@ impl Signal {
         &self.half_lives_ms
     }
 
-    /// The window rings, in the order in which they are numbered.
+    /// The window rings, in the order in which they are numbered; the default if none are set.
     pub fn window_rings(&self) -> &[Ring] {
-        &self.rings
+        self.rings.as_deref().unwrap_or(&RINGS_DEFAULT)
     }
 
     /// Whether its events with a user feed co-engagement.
@@ -144,11 +152,11 @@ impl Signal {
             ));
         }
         check_count("half-lives of a signal", self.half_lives_ms.len(), HALF_LIVES_MAX)?;
-        check_count("window rings of a signal", self.rings.len(), RINGS_MAX)?;
+        check_count("window rings of a signal", self.window_rings().len(), RINGS_MAX)?;
         for &half_life_ms in &self.half_lives_ms {
             check_duration("half_life_ms", half_life_ms)?;
         }
-        for ring in &self.rings {
+        for ring in self.window_rings() {
             check_duration("bucket_ms", ring.bucket_ms)?;
             if ring.buckets == 0 {
                 return Err(Error::invalid("buckets", 0, "a ring needs at least one bucket"));
@@ -161,7 +169,13 @@ impl Signal {
 
 /// The signals of a database, in the order of their ids, and the configuration of co-engagement.
 ///
-/// At open it may have signals appended to what is persisted; any other difference is refused.
+/// At open it may have signals appended to what is persisted, and other bounds of co-engagement, which drop what is beyond
+/// them: see [`CoEngagementConfig`]. Any other difference is refused.
+///
+/// A schema may leave the window rings of a signal and the configuration of co-engagement unset: an existing database
+/// keeps its own then, and a new one gets the default. So a later release with other defaults opens every database as it
+/// is. A schema that leaves something unset does not equal one that sets the default; everything is set in
+/// [`TidalDb::schema`](crate::TidalDb::schema).
 ///
 /// # Examples
 /// ```
@@ -175,11 +189,12 @@ impl Signal {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Schema {
     signals: Vec<Signal>,
-    co_engagement: CoEngagementConfig,
+    /// `None` if it is not set.
+    co_engagement: Option<CoEngagementConfig>,
 }
 
 impl Schema {
-    /// A schema without signals and with the default co-engagement.
+    /// A schema without signals and without a configuration of co-engagement being set.
     pub fn new() -> Self {
         Self::default()
     }
@@ -191,10 +206,11 @@ impl Schema {
         self
     }
 
-    /// Replaces the configuration of co-engagement.
+    /// Sets the configuration of co-engagement. All of its fields count as set, those too that the caller took from
+    /// [`CoEngagementConfig::default`].
     #[must_use]
     pub fn co_engagement(mut self, config: CoEngagementConfig) -> Self {
-        self.co_engagement = config;
+        self.co_engagement = Some(config);
         self
     }
 
@@ -203,9 +219,11 @@ impl Schema {
         &self.signals
     }
 
-    /// The configuration of co-engagement.
+    /// The configuration of co-engagement; the default if none is set.
     pub fn co_engagement_config(&self) -> &CoEngagementConfig {
-        &self.co_engagement
+        self.co_engagement
+            .as_ref()
+            .unwrap_or(&CoEngagementConfig::DEFAULT)
     }
 
     /// The id of the signal of this name.
@@ -230,7 +248,7 @@ impl Schema {
     /// Checks every limit, and that no two signals share a name.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         check_count("signals of a schema", self.signals.len(), SIGNALS_MAX)?;
-        self.co_engagement.validate()?;
+        self.co_engagement_config().validate()?;
         for (index, signal) in self.signals.iter().enumerate() {
             signal.validate()?;
             if self.signals[..index]
@@ -244,7 +262,24 @@ impl Schema {
         Ok(())
     }
 
-    /// Whether `self`, given at open, is `persisted` with nothing but signals appended; says what differs if not.
+    /// The schema with everything set: what is not is as in `persisted`, and the default where that has nothing.
+    pub(crate) fn resolved(&self, persisted: Option<&Self>) -> Self {
+        let mut schema = self.clone();
+        for (index, signal) in schema.signals.iter_mut().enumerate() {
+            let old = persisted.and_then(|persisted| persisted.signals.get(index));
+            let rings = old.map_or(&RINGS_DEFAULT[..], Signal::window_rings);
+            signal.rings.get_or_insert_with(|| rings.to_vec());
+        }
+        let config = persisted.map_or(CoEngagementConfig::DEFAULT, |old| *old.co_engagement_config());
+        schema.co_engagement.get_or_insert(config);
+        schema
+    }
+
+    /// Checks that `self`, given at open, is `persisted` with nothing but signals appended and bounds of co-engagement
+    /// changed. What is not set does not differ.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` says what differs.
     pub(crate) fn check_extends(&self, persisted: &Self) -> Result<(), Error> {
         let differs = |signal: &Signal, what| {
             Err(Error::SchemaMismatch {
@@ -262,7 +297,11 @@ impl Schema {
             if new.half_lives_ms != old.half_lives_ms {
                 return differs(old, "its half-lives");
             }
-            if new.rings != old.rings {
+            if new
+                .rings
+                .as_deref()
+                .is_some_and(|rings| rings != old.window_rings())
+            {
                 return differs(old, "its window rings");
             }
             if new.positive != old.positive {
@@ -272,19 +311,24 @@ impl Schema {
                 return differs(old, "whether negative weights are legal");
             }
         }
-        if self.co_engagement != persisted.co_engagement {
+        let half_life_ms = persisted.co_engagement_config().half_life_ms;
+        if self
+            .co_engagement
+            .is_some_and(|config| config.half_life_ms != half_life_ms)
+        {
             return Err(Error::SchemaMismatch {
                 signal: "(co-engagement)".to_owned(),
-                what: "its configuration",
+                what: "its half-life",
             });
         }
         Ok(())
     }
 
+    /// The value to persist; what is not set is persisted as the default.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.put_u16(VERSION);
-        let config = &self.co_engagement;
+        let config = self.co_engagement_config();
         bytes.put_varint(u64::from(config.ring_len_max));
         bytes.put_varint(u64::from(config.degree_max));
         bytes.put_varint(config.half_life_ms);
@@ -305,8 +349,9 @@ impl Schema {
             for &half_life_ms in &signal.half_lives_ms {
                 bytes.put_varint(half_life_ms);
             }
-            bytes.put_varint(signal.rings.len() as u64);
-            for ring in &signal.rings {
+            let rings = signal.window_rings();
+            bytes.put_varint(rings.len() as u64);
+            for ring in rings {
                 bytes.put_varint(ring.bucket_ms);
                 bytes.put_varint(u64::from(ring.buckets));
             }
@@ -314,24 +359,38 @@ impl Schema {
         bytes
     }
 
-    /// Reads what [`encode`](Self::encode) wrote. Anything else is an error that says what is wrong.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+    /// Reads what [`encode`](Self::encode) wrote, the value of the storage key `key`.
+    ///
+    /// # Errors
+    /// `UnsupportedVersion`; `CorruptValue` says what is wrong.
+    pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<Self, Error> {
+        let corrupt = |what| Error::CorruptValue {
+            key: key.to_vec(),
+            what,
+        };
+        let short = || corrupt("the schema ends too early");
         let mut reader = Reader::new(bytes);
-        let schema = Self::read(&mut reader)?.ok_or("the schema ends too early")?;
+        let found = reader.u16().ok_or_else(short)?;
+        if found != VERSION {
+            return Err(Error::UnsupportedVersion {
+                path: PathBuf::from("the schema record in storage"),
+                found: found.into(),
+                supported: VERSION.into(),
+            });
+        }
+        let schema = Self::read(&mut reader).map_err(corrupt)?.ok_or_else(short)?;
         if !reader.is_empty() {
-            return Err("bytes follow the schema");
+            return Err(corrupt("bytes follow the schema"));
         }
         schema
             .validate()
-            .map_err(|_| "the schema is outside its limits")?;
+            .map_err(|_| corrupt("the schema is outside its limits"))?;
         Ok(schema)
     }
 
-    /// `Ok(None)` if the bytes end too early. Counts are bounded before anything is allocated for them.
+    /// What follows the version. `Ok(None)` if the bytes end too early. Counts are bounded before anything is allocated
+    /// for them.
     fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, &'static str> {
-        if reader.u16() != Some(VERSION) {
-            return Err("the schema's version is unknown");
-        }
         let Some(co_engagement) = read_co_engagement(reader) else {
             return Ok(None);
         };
@@ -350,7 +409,7 @@ impl Schema {
         }
         Ok(Some(Self {
             signals,
-            co_engagement,
+            co_engagement: Some(co_engagement),
         }))
     }
 }
@@ -409,7 +468,7 @@ fn read_signal(reader: &mut Reader<'_>) -> Result<Option<Signal>, &'static str> 
     Ok(Some(Signal {
         name: name.to_vec(),
         half_lives_ms,
-        rings,
+        rings: Some(rings),
         positive: flags & FLAG_POSITIVE != 0,
         negative_weights: flags & FLAG_NEGATIVE_WEIGHTS != 0,
     }))
@@ -447,90 +506,4 @@ fn check_duration(field: &'static str, ms: u64) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Schema {
-        Schema::new()
-            .signal(Signal::new("view").half_life_ms(1000).half_life_ms(60_000))
-            .signal(
-                Signal::new([0, 255])
-                    .half_life_ms(7)
-                    .rings([])
-                    .positive()
-                    .allow_negative_weights(),
-            )
-    }
-
-    #[test]
-    fn a_schema_reads_back_as_it_was_written_and_every_shorter_form_is_refused() {
-        let bytes = sample().encode();
-        assert_eq!(Schema::decode(&bytes), Ok(sample()));
-        for len in 0..bytes.len() {
-            assert!(Schema::decode(&bytes[..len]).is_err(), "cut at {len}");
-        }
-    }
-
-    #[test]
-    fn no_flipped_bit_makes_decoding_panic() {
-        let bytes = sample().encode();
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(Schema::decode(&flipped), Ok(sample()), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn appending_a_signal_is_legal_and_any_other_difference_names_the_signal() {
-        let persisted = sample();
-        let appended = sample().signal(Signal::new("share").half_life_ms(5));
-        assert!(appended.check_extends(&persisted).is_ok());
-        let message = |schema: Schema| schema.check_extends(&persisted).unwrap_err().to_string();
-        assert_eq!(
-            message(Schema::new()),
-            "signal \"view\" differs from the persisted schema: it is missing"
-        );
-        let mut other = sample();
-        other.signals[0].half_lives_ms[1] += 1;
-        assert_eq!(
-            message(other),
-            "signal \"view\" differs from the persisted schema: its half-lives"
-        );
-        let mut other = sample();
-        other.signals.swap(0, 1);
-        assert!(message(other).contains("another signal stands in its place"));
-        let mut other = sample();
-        other.signals[1].positive = false;
-        assert!(message(other).contains("whether it is positive"));
-        let mut other = sample();
-        other.signals[1].negative_weights = false;
-        assert!(message(other).contains("negative weights"));
-        let mut other = sample();
-        other.signals[0].rings.pop();
-        assert!(message(other).contains("window rings"));
-    }
-
-    #[test]
-    fn a_declaration_outside_its_limits_is_refused() {
-        let refused = |signal: Signal| Schema::new().signal(signal).validate().is_err();
-        assert!(refused(Signal::new("").half_life_ms(1)));
-        assert!(refused(Signal::new([b'n'; NAME_BYTES_MAX + 1]).half_life_ms(1)));
-        assert!(!refused(Signal::new([b'n'; NAME_BYTES_MAX]).half_life_ms(1)));
-        assert!(refused(Signal::new("none")));
-        assert!(refused(Signal::new("zero").half_life_ms(0)));
-        assert!(refused(Signal::new("long").half_life_ms(DURATION_MS_MAX + 1)));
-        assert!(!refused(Signal::new("long").half_life_ms(DURATION_MS_MAX)));
-        let ring = |bucket_ms, buckets| {
-            Signal::new("r")
-                .half_life_ms(1)
-                .rings([Ring { bucket_ms, buckets }])
-        };
-        assert!(refused(ring(0, 1)) && refused(ring(1, 0)) && refused(ring(1, RING_BUCKETS_MAX as u32 + 1)));
-        assert!(!refused(ring(1, RING_BUCKETS_MAX as u32)));
-        let twice = Schema::new()
-            .signal(Signal::new("a").half_life_ms(1))
-            .signal(Signal::new("a").half_life_ms(2));
-        assert!(twice.validate().is_err());
-    }
-}
+mod tests;

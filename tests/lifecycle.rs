@@ -156,3 +156,33 @@ fn a_segment_of_an_absurd_length_is_refused_and_not_read() {
     };
     assert_eq!((path, *what), (&segment, "the segment is longer than any can be"));
 }
+
+#[test]
+fn a_mistyped_path_makes_nothing_when_the_database_must_exist() {
+    let dir = TempDir::new("lifecycle-missing");
+    let names = || {
+        let mut names: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    let open = |name: &str| TidalDb::open(dir.path().join(name), options().create(false));
+    let made = TidalDb::open(dir.path().join("prod"), options()).unwrap();
+    record_some(&made, 0, 10);
+    let before = made.export().unwrap();
+    drop(made);
+    std::fs::create_dir(dir.path().join("empty")).unwrap();
+    for name in ["prdo", "empty"] {
+        let error = open(name).map(drop).unwrap_err();
+        let path = dir.path().join(name);
+        assert!(
+            matches!(&error, Error::DatabaseMissing { path: found } if *found == path),
+            "{error}"
+        );
+    }
+    assert_eq!(names(), ["empty", "prod"]);
+    assert_eq!(std::fs::read_dir(dir.path().join("empty")).unwrap().count(), 0);
+    assert_eq!(open("prod").unwrap().export().unwrap(), before);
+}

@@ -78,15 +78,21 @@ impl fmt::Debug for TidalDb {
 
 impl TidalDb {
     /// Opens the database in the directory `path`, with the embedded store, and recovers it. A missing directory is
-    /// made; its parent must exist.
+    /// made, unless [`Options::create`] forbids it; its parent must exist.
+    ///
+    /// An open with other bounds of co-engagement than the persisted ones makes a checkpoint, which stores the new bounds
+    /// and the state within them together.
     ///
     /// # Errors
-    /// `Locked` if it is open already; `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
+    /// `DatabaseMissing` if there is none and it is not to be created; `Locked` if it is open already; `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
     /// `StorageMissing`, `ForeignDatabase`, `BadMagic` or `UnsupportedVersion` if what is there is not sound, in which
     /// case nothing was changed; `Io`, with the path; `InvalidInput` or `LimitExceeded` for an option.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let path = path.as_ref();
         options.validate()?;
+        if !options.creates() && !open::exists(options.files.as_ref(), path)? {
+            return Err(open::missing(path));
+        }
         let lock = open::lock(options.files.as_ref(), path)?;
         let store_options = FileStoreOptions {
             segment_bytes_max: options.store_segment_bytes_max,
@@ -118,23 +124,28 @@ impl TidalDb {
     ) -> Result<Self, Error> {
         let path = path.as_ref();
         options.validate()?;
+        if !options.creates() && !open::exists_in(storage.as_ref(), options.files.as_ref(), path)? {
+            return Err(open::missing(path));
+        }
         let lock = open::lock(options.files.as_ref(), path)?;
         Self::open_locked(path, options, storage, lock)
     }
 
     fn open_locked(
         path: &Path,
-        options: Options,
+        mut options: Options,
         storage: Arc<dyn StorageEngine>,
         lock: Box<dyn FileLock>,
     ) -> Result<Self, Error> {
         let Opened {
+            schema,
             ledger,
             checkpointer,
             collections,
             storage,
             report,
         } = open::open(path, &options, storage)?;
+        options.schema = schema;
         let synced_at_ms = AtomicI64::new(options.clock.now_ms());
         let shared = Arc::new(Shared {
             options,
@@ -157,7 +168,7 @@ impl TidalDb {
         })
     }
 
-    /// The schema the database was opened with.
+    /// The schema in force, with everything set that was left to the stored schema or to the defaults at open.
     pub fn schema(&self) -> &Schema {
         &self.shared.options.schema
     }
@@ -406,7 +417,7 @@ impl Shared {
         }
     }
 
-    fn checkpoint(&self, due: Due) -> Result<u64, Error> {
+    fn checkpoint(&self, due: Due<'_>) -> Result<u64, Error> {
         self.checkpointer.checkpoint(&self.ledger, &self.storage, due)
     }
 

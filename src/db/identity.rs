@@ -27,7 +27,7 @@ pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<u128, Error> {
     let mut reader = Reader::new(bytes);
     match reader.u16() {
         Some(VERSION) => {}
-        Some(found) if found > VERSION => {
+        Some(found) => {
             let path = PathBuf::from("the identity record in storage");
             return Err(Error::UnsupportedVersion {
                 path,
@@ -35,10 +35,10 @@ pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<u128, Error> {
                 supported: VERSION.into(),
             });
         }
-        _ => {
+        None => {
             return Err(Error::CorruptValue {
                 key: key.to_vec(),
-                what: "the version is not valid",
+                what: "the identity record ends inside its version",
             });
         }
     }
@@ -69,14 +69,12 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(decode(&bytes[..len], b"k").is_err(), "cut at {len}");
         }
-        let newer = [3, 0];
-        assert!(matches!(
-            decode(&newer, b"k"),
-            Err(Error::UnsupportedVersion {
-                found: 3,
-                supported: 2,
-                ..
-            })
-        ));
+        for version in [VERSION - 1, VERSION + 1] {
+            let error = decode(&version.to_le_bytes(), b"k").unwrap_err();
+            assert!(
+                matches!(error, Error::UnsupportedVersion { found, .. } if found == version.into()),
+                "{error}"
+            );
+        }
     }
 }

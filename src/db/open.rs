@@ -6,6 +6,8 @@
 //! first segment is made; the opening record and the schema's appended signals before an event can need them; the new
 //! segment exists before
 //! anything is removed; the first checkpoint record, which says that there must be a log, follows the first segment.
+//! Other bounds of co-engagement come last, by a checkpoint: before its batch the database has the old bounds and all
+//! that was replayed under them, from it on the new ones and what they leave of it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,10 +19,10 @@ use super::opening::OpeningRecord;
 use super::report::RecoveryReport;
 use crate::fs::{FileAccess, FileLock};
 use crate::poison::Poison;
-use crate::signals::checkpoint::{Checkpointer, record, restore};
+use crate::signals::checkpoint::{Checkpointer, Due, record, restore};
 use crate::signals::ledger::replay::Replay;
 use crate::signals::ledger::{LedgerState, SignalLedger};
-use crate::storage::{GuardedStorage, StorageEngine, WriteBatch, keys};
+use crate::storage::{FileStore, GuardedStorage, StorageEngine, WriteBatch, keys};
 use crate::wal::appender::sync_dir;
 use crate::wal::recovery::{self, Covered};
 use crate::wal::{Log, LogOptions};
@@ -32,11 +34,37 @@ const STORE_NAME: &str = "store";
 
 /// What opening makes.
 pub(super) struct Opened {
+    /// The schema in force.
+    pub(super) schema: Schema,
     pub(super) ledger: SignalLedger,
     pub(super) checkpointer: Checkpointer,
     pub(super) collections: Collections,
     pub(super) storage: Arc<GuardedStorage>,
     pub(super) report: RecoveryReport,
+}
+
+/// Returns true if the directory `path` holds any part of a database with the embedded store.
+///
+/// The store makes the name of the lock file durable before its first file has a name, so an open that finds a store
+/// finds the lock file too, unless it was removed.
+///
+/// # Errors
+/// `Io`.
+pub(super) fn exists(files: &dyn FileAccess, path: &Path) -> Result<bool, Error> {
+    Ok(recovery::has_segments(files, &path.join(LOG_NAME))?
+        || FileStore::exists(files, &path.join(STORE_NAME))?)
+}
+
+/// Returns true if the directory `path` holds a log, or if `storage` holds the identity of a database.
+///
+/// # Errors
+/// `Io`, or that of the storage engine.
+pub(super) fn exists_in(
+    storage: &dyn StorageEngine,
+    files: &dyn FileAccess,
+    path: &Path,
+) -> Result<bool, Error> {
+    Ok(recovery::has_segments(files, &path.join(LOG_NAME))? || storage.get(keys::IDENTITY)?.is_some())
 }
 
 /// Makes the directory of the database and takes its lock.
@@ -76,9 +104,10 @@ pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine
     let Established {
         database_id,
         created,
-        appended,
+        schema,
+        persisted,
         stored_opening,
-    } = establish(options, &log_dir, storage)?;
+    } = establish(options, path, storage)?;
     let log_options = LogOptions {
         files: Arc::clone(&options.files),
         dir: log_dir,
@@ -87,9 +116,12 @@ pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine
         preallocate_bytes: options.preallocate_bytes,
     };
 
-    let mut state = LedgerState::new(&options.schema)?;
+    let bounds = *persisted.co_engagement_config();
+    let changes_bounds = bounds != *schema.co_engagement_config();
+    // The frames were recorded under the persisted bounds: under others replay would give another state.
+    let mut state = LedgerState::new(&schema.clone().co_engagement(bounds))?;
     let covered = restore::load(&mut state, storage)?;
-    let mut replay = Replay::new(&state, options.schema.signals().len(), covered.sequence);
+    let mut replay = Replay::new(&state, schema.signals().len(), covered.sequence);
     let recovered = recovery::read(&log_options, covered, |frame| replay.apply(frame))?;
     let replayed = replay
         .finish()
@@ -118,7 +150,8 @@ pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine
     };
     if !created {
         // The flush also makes durable what a process crash left in the engine, before anything is built on it.
-        persist_opening(options, storage, &opening, appended)?;
+        let appends = schema != persisted && !changes_bounds;
+        persist_opening(&opening, appends.then_some(&schema), storage)?;
     }
     create_dir(options.files.as_ref(), &log_options.dir)?;
     let repaired = recovered.repair()?;
@@ -134,8 +167,14 @@ pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine
     );
     let log = Log::new(log_options, Arc::clone(&poison), opening.opening, repaired);
     let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log);
-    let ledger = SignalLedger::new(state, log, poison, options.durability);
+    let mut ledger = SignalLedger::new(state, log, poison, options.durability);
+    if changes_bounds && let Err(error) = change_bounds(&mut ledger, &checkpointer, &storage, &schema) {
+        // There is no handle yet that the error could call poisoned, and no call whose outcome is unknown.
+        drop((ledger, storage, collections));
+        return Err(error.into_first_cause());
+    }
     Ok(Opened {
+        schema,
         ledger,
         checkpointer,
         collections,
@@ -144,37 +183,57 @@ pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine
     })
 }
 
+/// Brings the state within the bounds of `schema`, and stores it together with that.
+fn change_bounds(
+    ledger: &mut SignalLedger,
+    checkpointer: &Checkpointer,
+    storage: &GuardedStorage,
+    schema: &Schema,
+) -> Result<(), Error> {
+    ledger
+        .state
+        .set_co_engagement_bounds(*schema.co_engagement_config())?;
+    checkpointer.checkpoint(ledger, storage, Due::Opening(schema))?;
+    Ok(())
+}
+
 /// What storage knows of the database.
 struct Established {
     database_id: u128,
     /// Whether it knew nothing and the database was created.
     created: bool,
-    /// Whether the schema has signals that the persisted one has not.
-    appended: bool,
+    /// The schema in force from now on.
+    schema: Schema,
+    /// The one that storage holds.
+    persisted: Schema,
     /// The record of this opening if the database was created, else of the one before.
     stored_opening: OpeningRecord,
 }
 
-/// The identity of the database, which is created if storage knows none and there is no log.
-fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> Result<Established, Error> {
+/// The identity of the database, which is created if storage knows none, there is no log and the options allow it.
+fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Result<Established, Error> {
     let Some(sealed) = storage.get(keys::IDENTITY)? else {
-        if recovery::has_segments(options.files.as_ref(), log_dir)? {
-            return Err(Error::StorageMissing {
-                path: log_dir.to_path_buf(),
-            });
+        let log_dir = path.join(LOG_NAME);
+        if recovery::has_segments(options.files.as_ref(), &log_dir)? {
+            return Err(Error::StorageMissing { path: log_dir });
         }
+        if !options.creates() {
+            return Err(missing(path));
+        }
+        let schema = options.schema.resolved(None);
         let database_id = options.database_id.unwrap_or_else(identity::random_id);
         let stored_opening = OpeningRecord::next(None, 0, options.first_opening_id);
         let mut batch = WriteBatch::new();
         put(&mut batch, keys::IDENTITY, identity::encode(database_id));
         put(&mut batch, keys::OPENING, stored_opening.encode());
-        put(&mut batch, keys::SCHEMA, options.schema.encode());
+        put(&mut batch, keys::SCHEMA, schema.encode());
         storage.write_batch(batch)?;
         storage.flush()?;
         return Ok(Established {
             database_id,
             created: true,
-            appended: false,
+            persisted: schema.clone(),
+            schema,
             stored_opening,
         });
     };
@@ -188,46 +247,54 @@ fn establish(options: &Options, log_dir: &Path, storage: &dyn StorageEngine) -> 
             expected,
         });
     }
+    let persisted = stored(storage, keys::SCHEMA, Schema::decode)?;
     Ok(Established {
         database_id: found,
         created: false,
-        appended: check_schema(options, storage)?,
+        schema: schema_in_force(options, &persisted)?,
+        persisted,
         stored_opening: stored(storage, keys::OPENING, OpeningRecord::decode)?,
     })
+}
+
+pub(super) fn missing(path: &Path) -> Error {
+    Error::DatabaseMissing {
+        path: path.to_path_buf(),
+    }
 }
 
 /// The record under `key`, which every database has.
 fn stored<T>(
     storage: &dyn StorageEngine,
     key: &[u8],
-    decode: impl FnOnce(&[u8]) -> Result<T, &'static str>,
+    decode: impl FnOnce(&[u8], &[u8]) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let corrupt = |what| Error::CorruptValue {
+    let sealed = storage.get(key)?.ok_or_else(|| Error::CorruptValue {
         key: key.to_vec(),
-        what,
-    };
-    let sealed = storage.get(key)?.ok_or_else(|| corrupt("it is missing"))?;
-    decode(keys::unseal(key, &sealed)?).map_err(corrupt)
+        what: "it is missing",
+    })?;
+    decode(keys::unseal(key, &sealed)?, key)
 }
 
-/// Compares the schema with the persisted one. Whether signals were appended.
-fn check_schema(options: &Options, storage: &dyn StorageEngine) -> Result<bool, Error> {
-    let persisted = stored(storage, keys::SCHEMA, Schema::decode)?;
-    options.schema.check_extends(&persisted)?;
-    Ok(options.schema != persisted)
+/// The schema of the options, with everything set, for a database that holds `persisted`.
+fn schema_in_force(options: &Options, persisted: &Schema) -> Result<Schema, Error> {
+    if options.schema_stored {
+        return Ok(persisted.clone());
+    }
+    options.schema.check_extends(persisted)?;
+    Ok(options.schema.resolved(Some(persisted)))
 }
 
-/// Makes the record of this opening durable, and the schema with it if signals were appended.
+/// Makes the record of this opening durable, and with it the schema if signals were appended.
 fn persist_opening(
-    options: &Options,
-    storage: &dyn StorageEngine,
     opening: &OpeningRecord,
-    appended: bool,
+    schema: Option<&Schema>,
+    storage: &dyn StorageEngine,
 ) -> Result<(), Error> {
     let mut batch = WriteBatch::new();
     put(&mut batch, keys::OPENING, opening.encode());
-    if appended {
-        put(&mut batch, keys::SCHEMA, options.schema.encode());
+    if let Some(schema) = schema {
+        put(&mut batch, keys::SCHEMA, schema.encode());
     }
     storage.write_batch(batch)?;
     storage.flush()

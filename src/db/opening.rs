@@ -15,8 +15,10 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::path::PathBuf;
 
 use super::report::EarlierOpening;
+use crate::Error;
 use crate::codec::{Reader, Write};
 
 const VERSION: u16 = 1;
@@ -70,11 +72,24 @@ impl OpeningRecord {
         bytes
     }
 
-    /// Reads what [`encode`](Self::encode) wrote. Anything else is an error that says what is wrong.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+    /// Reads what [`encode`](Self::encode) wrote under `key`.
+    ///
+    /// # Errors
+    /// `UnsupportedVersion`; `CorruptValue` for anything else.
+    pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<Self, Error> {
+        let corrupt = |what| Error::CorruptValue {
+            key: key.to_vec(),
+            what,
+        };
+        let short = || corrupt("the opening record ends too early");
         let mut reader = Reader::new(bytes);
-        if reader.u16() != Some(VERSION) {
-            return Err("the opening record's version is unknown");
+        let found = reader.u16().ok_or_else(short)?;
+        if found != VERSION {
+            return Err(Error::UnsupportedVersion {
+                path: PathBuf::from("the opening record in storage"),
+                found: found.into(),
+                supported: VERSION.into(),
+            });
         }
         let mut read = || {
             let opening = reader.u64()?;
@@ -88,9 +103,9 @@ impl OpeningRecord {
             let earlier = earlier.collect::<Option<Vec<_>>>()?;
             Some(Self { opening, earlier })
         };
-        let record = read().ok_or("the opening record ends too early")?;
+        let record = read().ok_or_else(short)?;
         if !reader.is_empty() || record.earlier.len() > EARLIER_OPENINGS_MAX {
-            return Err("the opening record is too long");
+            return Err(corrupt("the opening record is too long"));
         }
         Ok(record)
     }
@@ -128,18 +143,25 @@ mod tests {
         let mut golden = vec![1, 0, 2, 1, 0, 0, 0, 0, 0, 0, 1];
         golden.extend_from_slice(&[3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes, golden);
-        assert_eq!(OpeningRecord::decode(&bytes).unwrap(), record);
+        assert_eq!(OpeningRecord::decode(&bytes, b"k").unwrap(), record);
         for len in 0..bytes.len() {
-            assert!(OpeningRecord::decode(&bytes[..len]).is_err(), "cut at {len}");
+            assert!(
+                OpeningRecord::decode(&bytes[..len], b"k").is_err(),
+                "cut at {len}"
+            );
         }
-        assert!(OpeningRecord::decode(&[&bytes[..], &[0]].concat()).is_err());
+        assert!(OpeningRecord::decode(&[&bytes[..], &[0]].concat(), b"k").is_err());
         let newer = [&[2][..], &bytes[1..]].concat();
-        assert!(OpeningRecord::decode(&newer).is_err());
+        let error = OpeningRecord::decode(&newer, b"k").unwrap_err();
+        assert!(
+            matches!(error, Error::UnsupportedVersion { found: 2, .. }),
+            "{error}"
+        );
         let too_many = OpeningRecord {
             opening: 1,
             earlier: vec![earlier(3, 4); EARLIER_OPENINGS_MAX + 1],
         };
-        assert!(OpeningRecord::decode(&too_many.encode()).is_err());
+        assert!(OpeningRecord::decode(&too_many.encode(), b"k").is_err());
     }
 
     #[test]

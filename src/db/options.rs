@@ -53,6 +53,9 @@ pub enum Background {
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) schema: Schema,
+    /// True to open with the persisted schema instead of [`schema`](Self::schema).
+    pub(crate) schema_stored: bool,
+    pub(crate) create: bool,
     pub(crate) durability: Durability,
     pub(crate) background: Background,
     pub(crate) segment_bytes_max: u64,
@@ -72,6 +75,8 @@ impl Options {
     pub fn new(schema: Schema) -> Self {
         Self {
             schema,
+            schema_stored: false,
+            create: true,
             durability: Durability::default(),
             background: Background::default(),
             segment_bytes_max: 64 << 20,
@@ -85,6 +90,41 @@ impl Options {
             clock: Arc::new(SystemClock),
             files: Arc::new(RealFiles),
         }
+    }
+
+    /// The default options, with the schema that the database holds: for a program that inspects a database without
+    /// knowing its schema, or that reads the schema to open the database with a changed one. Opening a missing database
+    /// fails with [`Error::DatabaseMissing`], as with [`create(false)`](Self::create).
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tidaldb::{Options, Schema, Signal, TidalDb};
+    /// # let dir = std::env::temp_dir().join(format!("tidaldb-stored-schema-{}", std::process::id()));
+    /// # let schema = Schema::new().signal(Signal::new("view").half_life_ms(3_600_000));
+    /// # TidalDb::open(&dir, Options::new(schema))?.close()?;
+    /// let db = TidalDb::open(&dir, Options::stored_schema())?;
+    /// assert_eq!(db.schema().signals()[0].name(), b"view");
+    /// # db.close()?;
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stored_schema() -> Self {
+        Self {
+            schema_stored: true,
+            ..Self::new(Schema::new())
+        }
+    }
+
+    /// Creates a missing database at open, or refuses it. Default: true. With `false`, opening a missing one fails with
+    /// [`Error::DatabaseMissing`] and makes nothing, neither a directory nor a file.
+    ///
+    /// A database is missing if its directory is, or if there is neither a segment of a log nor a store in it. One whose
+    /// creation was cut short before anything could be recorded is missing too.
+    #[must_use]
+    pub fn create(self, create: bool) -> Self {
+        Self { create, ..self }
     }
 
     /// What an acknowledgement promises. Default: [`Durability::EverySynced`].
@@ -192,6 +232,11 @@ impl Options {
     #[must_use]
     pub fn files(self, files: Arc<dyn FileAccess>) -> Self {
         Self { files, ..self }
+    }
+
+    /// Returns true if a missing database is to be created. With the stored schema there is none to create it with.
+    pub(crate) fn creates(&self) -> bool {
+        self.create && !self.schema_stored
     }
 
     /// # Errors

@@ -18,6 +18,7 @@
 //! A crash inside an event leaves memory half changed, which is why the engine is poisoned then; on disk there is
 //! the log and the last checkpoint, which was taken between events, and replay applies the event whole.
 
+mod bounds;
 mod codec;
 mod config;
 mod node;

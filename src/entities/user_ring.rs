@@ -38,6 +38,11 @@ impl UserRing {
         self.items.push(item);
     }
 
+    /// Drops the oldest items until there are `len_max`.
+    pub(super) fn drop_oldest(&mut self, len_max: usize) {
+        self.items.drain(..self.items.len().saturating_sub(len_max));
+    }
+
     pub(super) fn remove(&mut self, item: u64) {
         self.items.retain(|&other| other != item);
     }

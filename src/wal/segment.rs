@@ -237,16 +237,15 @@ mod tests {
             error(&SAMPLE.encode(), 1),
             Error::ForeignDatabase { expected: 1, .. }
         ));
-        let mut newer = SAMPLE.encode();
-        newer[VERSION_OFFSET] = 2;
-        assert!(matches!(
-            error(&newer, 1),
-            Error::UnsupportedVersion {
-                found: 2,
-                supported: 1,
-                ..
-            }
-        ));
+        for version in [VERSION - 1, VERSION + 1] {
+            let mut other = SAMPLE.encode();
+            other[VERSION_OFFSET] = version as u8;
+            let error = error(&other, 1);
+            assert!(
+                matches!(error, Error::UnsupportedVersion { found, supported: VERSION, .. } if found == version),
+                "{error}"
+            );
+        }
     }
 
     #[test]

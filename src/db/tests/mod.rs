@@ -1,5 +1,6 @@
 //! Tests of the handle on a simulated disk: what survives which crash, what a failure leaves, what damage is refused.
 
+mod bounds;
 mod closing;
 mod crash_points;
 mod creation;
@@ -11,12 +12,14 @@ mod failures;
 mod identity;
 mod inputs;
 mod lost_syncs;
+mod missing;
 mod names;
 mod opening;
 mod orders;
 mod overlapping_syncs;
 mod panics;
 mod refusals;
+mod schemas;
 mod threads;
 mod timed;
 mod windows;

@@ -25,8 +25,10 @@ struct Watched {
 type Sync<'a> = &'a dyn Fn() -> io::Result<()>;
 
 /// Is given the path and the call.
+type WatchFunction = dyn Fn(&Path, Sync<'_>) -> io::Result<()> + Send + std::marker::Sync;
+
 #[derive(Clone)]
-struct Watch(Arc<dyn Fn(&Path, Sync<'_>) -> io::Result<()> + Send + std::marker::Sync>);
+struct Watch(Arc<WatchFunction>);
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -75,9 +77,6 @@ impl File for WatchedFile {
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.file.write_at(bytes, offset)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
     }
     fn len(&self) -> io::Result<u64> {
         self.file.len()

@@ -212,3 +212,60 @@ fn an_open_that_is_refused_for_a_missing_log_makes_no_directory_for_one() {
     let (after, before) = (content(&disk), with_lock(&image));
     assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
 }
+
+#[test]
+fn a_format_version_older_or_newer_than_the_one_that_is_read_is_named_and_nothing_is_changed() {
+    // An older one was called corrupt.
+    let disk = SimDisk::new();
+    drop(open(&disk, Durability::EverySynced).unwrap());
+    let image = content(&disk);
+    for (file, sound) in image.files().filter(|(_, bytes)| !bytes.is_empty()) {
+        let version_offset = 8;
+        let version = sound[version_offset];
+        for found in [version - 1, version + 1] {
+            let mut bytes = sound.to_vec();
+            bytes[version_offset] = found;
+            let mut other = image.clone();
+            other.insert_file(file, bytes);
+            let disk = SimDisk::from_image(&other);
+            let error = open(&disk, Durability::EverySynced).map(drop).unwrap_err();
+            let file = file.display();
+            assert_eq!(
+                error.to_string(),
+                format!("{file} has format version {found}; this build reads version {version}")
+            );
+            let (after, before) = (content(&disk), with_lock(&other));
+            assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+        }
+    }
+}
+
+#[test]
+fn a_record_in_storage_of_an_older_or_newer_version_is_named_and_nothing_is_changed() {
+    let (disk, storage) = (SimDisk::new(), MemoryStore::new());
+    let open = || {
+        let options = options(&disk, Durability::EverySynced);
+        TidalDb::open_with_storage(PATH, options, Arc::new(storage.clone())).map(drop)
+    };
+    open().unwrap();
+    let before = content(&disk);
+    for (key, name) in [(keys::IDENTITY, "identity"), (keys::SCHEMA, "schema")] {
+        let sealed = storage.get(key).unwrap().unwrap();
+        let sound = keys::unseal(key, &sealed).unwrap();
+        let version = sound[0];
+        for found in [version - 1, version + 1] {
+            let mut value = sound.to_vec();
+            value[0] = found;
+            storage.put(key, &keys::seal(key, value)).unwrap();
+            assert_eq!(
+                open().unwrap_err().to_string(),
+                format!(
+                    "the {name} record in storage has format version {found}; this build reads version {version}"
+                )
+            );
+            assert_eq!(content(&disk).hash(), before.hash());
+        }
+        storage.put(key, &sealed).unwrap();
+    }
+    open().unwrap();
+}

@@ -9,7 +9,9 @@ use crate::limits::{
 /// `users_max * (8 * ring_len_max + 100) + nodes_max * (16 * (degree_max + ring_len_max) + 100)` bytes.
 ///
 /// Two databases with the same events but different bounds hold different state, so they are part of the
-/// persisted schema.
+/// persisted schema. The half-life of a database stays as it is. An open may change every bound, up or down: it brings the
+/// state within the new ones, and stores both together. Users and items beyond a lower bound go, the one without an
+/// event for longest first; a user keeps the most recent items, an item its heaviest edges. Raising brings nothing back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CoEngagementConfig {
     /// Items; how many recent distinct positive items are kept per user. Default 32, minimum 1, maximum
@@ -30,17 +32,19 @@ pub struct CoEngagementConfig {
 
 impl Default for CoEngagementConfig {
     fn default() -> Self {
-        Self {
-            ring_len_max: 32,
-            degree_max: 64,
-            half_life_ms: 7 * 86_400_000,
-            users_max: 1_000_000,
-            nodes_max: 1_000_000,
-        }
+        Self::DEFAULT
     }
 }
 
 impl CoEngagementConfig {
+    pub(crate) const DEFAULT: Self = Self {
+        ring_len_max: 32,
+        degree_max: 64,
+        half_life_ms: 7 * 86_400_000,
+        users_max: 1_000_000,
+        nodes_max: 1_000_000,
+    };
+
     /// Whether every field is within its bounds.
     ///
     /// # Errors

@@ -122,6 +122,13 @@ impl Node {
         self.edges.truncate(degree_max);
     }
 
+    /// Drops the lightest edges until there are `len_max`, of equally light ones those with the largest ids.
+    pub(super) fn drop_lightest(&mut self, len_max: usize) {
+        self.edges.sort_unstable_by_key(Edge::rank);
+        self.edges.truncate(len_max);
+        self.edges.shrink_to_fit();
+    }
+
     pub(super) fn has_edge(&self, id: u64) -> bool {
         self.edges.iter().any(|edge| edge.id == id)
     }

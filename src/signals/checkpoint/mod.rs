@@ -10,6 +10,9 @@
 //! 5. The log's marker: the same, confirmed. Who closes begins a new segment for it, which may be left behind empty.
 //! 6. Trimming: whole segments that N covers go, oldest first.
 //!
+//! An open that changes the bounds of co-engagement makes a checkpoint whose batch holds the new schema too: step 3 leaves
+//! the old bounds and the state made under them, or the new bounds and the state brought within them.
+//!
 //! A failure at any step poisons the handle: what was declared is not declared again.
 
 pub(crate) mod record;
@@ -26,7 +29,7 @@ use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::signals::states::{PageCopies, SHARDS, StateKey, StateTable};
 use crate::storage::{GuardedStorage, WriteBatch, keys};
 use crate::wal::Log;
-use crate::{EntityId, Error};
+use crate::{EntityId, Error, Schema};
 
 /// A log that is closed holds no more bytes than this, unless what is in it is new.
 const CLOSED_LOG_BYTES_MAX: u64 = 4096;
@@ -55,12 +58,15 @@ struct Copies {
 
 /// When a checkpoint is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due {
+pub(crate) enum Due<'a> {
     /// If this much has gathered, and the handle is open once an earlier checkpoint has ended: a closed one has given its
     /// lock away, or is about to.
     Grown(Growth),
     /// Whatever the log has grown by, by the call that closes the handle, which still holds its lock.
     Closing,
+    /// Always, by the open that puts this schema in force: the batch of the state stores it too, so that no earlier frame
+    /// is replayed under it.
+    Opening(&'a Schema),
 }
 
 /// What has gathered since the last checkpoint, or has to.
@@ -141,7 +147,7 @@ impl Checkpointer {
         &self,
         ledger: &SignalLedger,
         storage: &GuardedStorage,
-        due: Due,
+        due: Due<'_>,
     ) -> Result<u64, Error> {
         let poison = &ledger.poison;
         let mut copies = lock(&self.running);
@@ -150,18 +156,25 @@ impl Checkpointer {
                 ledger.check_open()?;
                 growth
             }
-            Due::Closing => Growth::ANY,
+            Due::Closing | Due::Opening(_) => Growth::ANY,
         };
         poison.check_write()?;
         let nothing_new = ledger.log.last_sequence() == self.settled.load(Ordering::Acquire);
         // Who closes leaves little for the next open to read, even when a checkpoint has just been made.
-        let worthwhile = due == Due::Closing && ledger.log.log_bytes() > CLOSED_LOG_BYTES_MAX;
+        let worthwhile = match due {
+            Due::Grown(_) => false,
+            Due::Closing => ledger.log.log_bytes() > CLOSED_LOG_BYTES_MAX,
+            Due::Opening(_) => true,
+        };
         if (nothing_new && !worthwhile) || !self.growth(ledger).reaches(least) {
             return Ok(self.covered());
         }
         poison.attempt("checkpoint", Memory::Whole, || {
             let fence = self.begin(ledger)?;
-            let batch = collect(ledger, fence, &mut copies)?;
+            let mut batch = collect(ledger, fence, &mut copies)?;
+            if let Due::Opening(schema) = due {
+                put(&mut batch, keys::SCHEMA.to_vec(), schema.encode());
+            }
 
             #[cfg(any(test, feature = "test-utils"))]
             crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPreFlush);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::cohort::CohortSignalLedger;
-use crate::entities::CoEngagementIndex;
+use crate::entities::{CoEngagementConfig, CoEngagementIndex};
 use crate::lock::{Whole, lock};
 use crate::signals::states::{Change, SignalShape, Slot, StateTable};
 use crate::wal::payload::Forget;
@@ -164,6 +164,14 @@ impl LedgerState {
             Forget::User(user) => self.change_co_engagement(|index| index.forget_user(user))?,
         }
         Ok(())
+    }
+
+    /// Brings co-engagement within the bounds of `config`, which has the same half-life. The caller makes a checkpoint
+    /// before the next event.
+    pub(crate) fn set_co_engagement_bounds(&mut self, config: CoEngagementConfig) -> Result<(), Error> {
+        let (_, positive) = &mut self.changed_bytes_max;
+        *positive = CoEngagementIndex::changed_bytes_max(&config);
+        self.change_co_engagement(|index| index.set_bounds(config))
     }
 
     /// Changes the co-engagement index.

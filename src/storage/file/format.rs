@@ -47,7 +47,7 @@ use crate::codec::{Reader, Write, crc32c};
 use crate::limits::STORAGE_KEY_BYTES_MAX;
 
 const MAGIC: [u8; 8] = *b"tidlstor";
-/// The newest version this build reads, and the one it writes.
+/// The version this build reads and writes.
 const VERSION: u32 = 1;
 
 const CRC_LEN: usize = size_of::<u32>();
@@ -107,7 +107,7 @@ impl FileHeader {
         let mut reader = Reader::new(&bytes[magic_len..]);
         let short = || Error::corrupt(path, bytes.len() as u64, None, "the file ends inside its header");
         let found = reader.u32().ok_or_else(short)?;
-        if found > VERSION {
+        if found != VERSION {
             return Err(Error::UnsupportedVersion {
                 path: path.to_path_buf(),
                 found,
@@ -122,7 +122,7 @@ impl FileHeader {
             first_sequence: reader.u64().ok_or_else(short)?,
         };
         let crc = reader.u32().ok_or_else(short)?;
-        if crc != crc32c::crc32c(&bytes[..FILE_HEADER_SUMMED_LEN]) || found != VERSION {
+        if crc != crc32c::crc32c(&bytes[..FILE_HEADER_SUMMED_LEN]) {
             return Err(Error::corrupt(
                 path,
                 0,

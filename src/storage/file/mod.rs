@@ -161,6 +161,14 @@ impl FileStore {
         }
     }
 
+    /// Returns true if the directory `dir` holds a store, sound or not. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the directory cannot be listed, and is not missing either.
+    pub(crate) fn exists(files: &dyn FileAccess, dir: &Path) -> Result<bool, Error> {
+        recovery::has_files(files, dir)
+    }
+
     /// As [`open`](Self::open), but changes nothing before the first write or flush, which then does what is left of
     /// opening: for who has more to look at than the store before anything is changed.
     pub(crate) fn open_unchanged(

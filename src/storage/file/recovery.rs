@@ -57,6 +57,11 @@ pub(super) struct Unsettled {
     found: Option<Found>,
 }
 
+/// Returns true if there is any file of a store in the directory; a missing directory holds none.
+pub(super) fn has_files(access: &dyn FileAccess, dir: &Path) -> Result<bool, Error> {
+    Ok(!Listing::read(access, dir)?.data.is_empty())
+}
+
 pub(super) fn recover(
     access: Arc<dyn FileAccess>,
     dir: &Path,

@@ -228,10 +228,13 @@ fn events(bytes: &[u8]) -> bool {
 }
 
 fn schema(bytes: &[u8]) -> bool {
-    let Ok(schema) = Schema::decode(bytes) else {
+    let Ok(schema) = Schema::decode(bytes, keys::SCHEMA) else {
         return false;
     };
-    assert_eq!(Schema::decode(&schema.encode()), Ok(schema.clone()));
+    assert_eq!(
+        Schema::decode(&schema.encode(), keys::SCHEMA).ok(),
+        Some(schema.clone())
+    );
     assert!(schema.validate().is_ok());
     true
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// What a checkpoint has written: only what changed is written again.
-type Storage = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(super) type Storage = BTreeMap<Vec<u8>, Vec<u8>>;
 
-fn write(storage: &mut Storage, records: &[FencedRecord]) {
+pub(super) fn write(storage: &mut Storage, records: &[FencedRecord]) {
     for record in records {
         match record.value() {
             Some(value) => {
@@ -20,7 +20,7 @@ fn write(storage: &mut Storage, records: &[FencedRecord]) {
     }
 }
 
-fn restored(storage: &Storage, config: CoEngagementConfig) -> CoEngagementIndex {
+pub(super) fn restored(storage: &Storage, config: CoEngagementConfig) -> CoEngagementIndex {
     let mut index = index(config);
     for (key, value) in storage {
         index.restore(key, value).unwrap();

@@ -1,5 +1,6 @@
 //! The index against a naive model, event by event, and its behaviour at the limits.
 
+mod bounds;
 mod checkpoint;
 mod limits;
 mod model;

@@ -104,21 +104,26 @@ impl Model {
 
     /// Space-Saving, one newcomer at a time.
     fn admit(&mut self, from: u64, newcomer: u64, gain: (f64, i64)) {
-        let node = &self.nodes[&from];
         let mut gains = Vec::new();
-        if node.edges.len() == self.config.degree_max as usize {
-            let landmark = self.landmark(node.time_ms);
-            let mut ranked: Vec<_> = node
-                .edges
-                .iter()
-                .map(|(&id, gains)| (self.weight(gains, landmark), id))
-                .collect();
-            ranked.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap().then(a.1.cmp(&b.1)));
-            let victim = ranked.last().unwrap().1;
+        if self.nodes[&from].edges.len() == self.config.degree_max as usize {
+            let victim = self.lightest(from);
             gains = self.nodes.get_mut(&from).unwrap().edges.remove(&victim).unwrap();
         }
         gains.push(gain);
         self.nodes.get_mut(&from).unwrap().edges.insert(newcomer, gains);
+    }
+
+    /// The lightest edge of the item; of equals the one with the largest id.
+    fn lightest(&self, item: u64) -> u64 {
+        let node = &self.nodes[&item];
+        let landmark = self.landmark(node.time_ms);
+        let mut ranked: Vec<_> = node
+            .edges
+            .iter()
+            .map(|(&id, gains)| (self.weight(gains, landmark), id))
+            .collect();
+        ranked.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap().then(a.1.cmp(&b.1)));
+        ranked.last().unwrap().1
     }
 
     pub(super) fn record_positive(&mut self, user: u64, item: u64, weight: f64, at_ms: i64) {
@@ -142,6 +147,11 @@ impl Model {
         if let Some(node) = self.nodes.get_mut(&item) {
             node.touched = self.ordinal;
         }
+        self.drop_oldest();
+        self.ordinal += 1;
+    }
+
+    fn drop_oldest(&mut self) {
         while self.users.len() as u64 > self.config.users_max {
             let oldest = *self
                 .users
@@ -160,7 +170,23 @@ impl Model {
                 .0;
             self.nodes.remove(&oldest);
         }
-        self.ordinal += 1;
+    }
+
+    pub(super) fn set_bounds(&mut self, config: CoEngagementConfig) {
+        self.config = config;
+        self.drop_oldest();
+        for (_, ring) in self.users.values_mut() {
+            while ring.len() > config.ring_len_max as usize {
+                ring.remove(0);
+            }
+        }
+        let items: Vec<u64> = self.nodes.keys().copied().collect();
+        for item in items {
+            while self.nodes[&item].edges.len() > config.degree_max as usize {
+                let lightest = self.lightest(item);
+                self.nodes.get_mut(&item).unwrap().edges.remove(&lightest);
+            }
+        }
     }
 
     pub(super) fn forget_item(&mut self, item: u64) {
