@@ -123,9 +123,7 @@ pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine
     let covered = restore::load(&mut state, storage)?;
     let mut replay = Replay::new(&state, schema.signals().len(), covered.sequence);
     let recovered = recovery::read(&log_options, covered, |frame| replay.apply(frame))?;
-    let replayed = replay
-        .finish()
-        .map_err(|what| Error::corrupt(&log_options.dir, 0, Some(recovered.last_sequence), what))?;
+    let replayed = replay.finish()?;
     let index = CollectionIndex::load(storage)?;
     let opening = if created {
         stored_opening

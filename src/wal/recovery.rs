@@ -61,6 +61,27 @@ pub(crate) struct Frame<'a> {
     pub(crate) payload: &'a [u8],
 }
 
+/// Why a frame could not be replayed.
+#[derive(Debug)]
+pub(crate) enum ReplayError {
+    /// Its content is at fault.
+    Frame(&'static str),
+    /// An aggregate failed.
+    State(Error),
+}
+
+impl From<&'static str> for ReplayError {
+    fn from(what: &'static str) -> Self {
+        Self::Frame(what)
+    }
+}
+
+impl From<Error> for ReplayError {
+    fn from(error: Error) -> Self {
+        Self::State(error)
+    }
+}
+
 /// A log that was read back, before anything is changed on disk.
 #[derive(Debug)]
 pub(crate) struct Recovered {
@@ -127,7 +148,7 @@ fn names(files: &dyn FileAccess, dir: &Path) -> Result<Vec<String>, Error> {
 pub(crate) fn read(
     options: &LogOptions,
     covered: Covered,
-    mut replay: impl FnMut(Frame<'_>) -> Result<(), &'static str>,
+    mut replay: impl FnMut(Frame<'_>) -> Result<(), ReplayError>,
 ) -> Result<Recovered, Error> {
     let (segments, temporary) = list(options)?;
     let missing = |sequence| Error::SegmentMissing {
@@ -291,7 +312,7 @@ impl LoadedSegment {
         &self,
         limit: Option<u64>,
         covered: Covered,
-        replay: &mut impl FnMut(Frame<'_>) -> Result<(), &'static str>,
+        replay: &mut impl FnMut(Frame<'_>) -> Result<(), ReplayError>,
     ) -> Result<SegmentScan, Error> {
         let mut offset = SEGMENT_HEADER_BYTES;
         let mut sequence = self.header.first_sequence;
@@ -309,7 +330,10 @@ impl LoadedSegment {
                 return Err(corrupt("the frame promises itself as synced"));
             }
             if sequence > covered.sequence {
-                replay(Frame { kind, payload }).map_err(corrupt)?;
+                replay(Frame { kind, payload }).map_err(|error| match error {
+                    ReplayError::Frame(what) => corrupt(what),
+                    ReplayError::State(error) => error,
+                })?;
             }
             offset += header.frame_len();
             sequence += 1;

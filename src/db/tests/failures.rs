@@ -150,3 +150,25 @@ fn a_full_disk_refuses_and_after_space_is_freed_the_database_opens_with_everythi
     let found = db.export().unwrap();
     assert!(found == state_after(acknowledged) || found == state_after(acknowledged + 1));
 }
+
+#[test]
+fn an_event_that_an_aggregate_refuses_ends_reads_too_and_every_later_error_has_its_cause() {
+    let db = open(&SimDisk::new(), Durability::EverySynced).unwrap();
+    // No call gets here with a signal that the schema lacks: it stands for any error of an aggregate.
+    let event = SignalEvent::new(SignalId(99), EntityId(1), NOW_MS);
+    let error = db.shared.ledger.record_signal(&[event]).unwrap_err();
+    assert_eq!(error.receipt().map(|receipt| receipt.sequence), Some(1));
+    let refused = [
+        error,
+        record(&db, 0).unwrap_err(),
+        db.checkpoint().unwrap_err(),
+        db.export().unwrap_err(),
+        db.score(EntityId(1), SignalId(0), 0, NOW_MS).unwrap_err(),
+    ];
+    for error in refused {
+        assert!(
+            matches!(first_cause(&error), Error::UnknownSignal { signal } if signal == "99"),
+            "{error:?}"
+        );
+    }
+}

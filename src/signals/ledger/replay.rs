@@ -5,13 +5,11 @@
 //! on disk.
 
 use super::state::{LedgerState, Positive};
-use crate::EntityId;
+use crate::{EntityId, Error};
 use crate::signals::states::Change;
 use crate::wal::FrameKind;
 use crate::wal::payload::{Events, decode_checkpoint, decode_forget};
-use crate::wal::recovery::Frame;
-
-const PANICKED: &str = "an aggregate refused a replayed event";
+use crate::wal::recovery::{Frame, ReplayError};
 
 /// Changes are applied once there are this many.
 const CHANGES_MIN: usize = 1024;
@@ -54,8 +52,8 @@ impl<'a> Replay<'a> {
     /// Applies the next `frame`, which lies beyond the checkpoint; wholly once [`finish`](Self::finish) returned.
     ///
     /// # Errors
-    /// What is wrong with the frame.
-    pub(crate) fn apply(&mut self, frame: Frame<'_>) -> Result<(), &'static str> {
+    /// What is wrong with the frame, or the error of an aggregate.
+    pub(crate) fn apply(&mut self, frame: Frame<'_>) -> Result<(), ReplayError> {
         match frame.kind {
             FrameKind::Events => {
                 self.replayed.frames += 1;
@@ -67,12 +65,13 @@ impl<'a> Replay<'a> {
                 self.replayed.frames += 1;
                 self.apply_changes()?;
                 let forget = decode_forget(frame.payload)?;
-                self.state.forget(forget).map_err(|_| PANICKED)
+                Ok(self.state.forget(forget)?)
             }
             FrameKind::Checkpoint => {
                 // The marker was written after its checkpoint had been flushed.
                 if decode_checkpoint(frame.payload)? > self.covered {
-                    return Err("storage is behind the checkpoint that this marker confirms");
+                    let what = "storage is behind the checkpoint that this marker confirms";
+                    return Err(ReplayError::Frame(what));
                 }
                 Ok(())
             }
@@ -83,13 +82,13 @@ impl<'a> Replay<'a> {
     /// Applies what is left of the last frames, and tells what was replayed.
     ///
     /// # Errors
-    /// As [`apply`](Self::apply).
-    pub(crate) fn finish(mut self) -> Result<Replayed, &'static str> {
+    /// That of an aggregate.
+    pub(crate) fn finish(mut self) -> Result<Replayed, Error> {
         self.apply_changes()?;
         Ok(self.replayed)
     }
 
-    fn apply_events(&mut self, events: Events<'_>) -> Result<(), &'static str> {
+    fn apply_events(&mut self, events: Events<'_>) -> Result<(), ReplayError> {
         let state = self.state;
         for event in events {
             let event = event?;
@@ -101,8 +100,7 @@ impl<'a> Replay<'a> {
             });
             for cohort in event.cohorts() {
                 state
-                    .apply_cohort(cohort, event.entity, event.signal, event.weight, event.at_ms)
-                    .map_err(|_| PANICKED)?;
+                    .apply_cohort(cohort, event.entity, event.signal, event.weight, event.at_ms)?;
             }
             let positive = state.positive(event.entity, event.signal, event.user, event.weight, event.at_ms);
             self.positives.extend(positive);
@@ -110,7 +108,7 @@ impl<'a> Replay<'a> {
         if !self.positives.is_empty() {
             state.enqueue_positives(&self.positives);
             self.positives.clear();
-            state.apply_positives().map_err(|_| PANICKED)?;
+            state.apply_positives()?;
         }
         if self.changes.len() >= CHANGES_MIN {
             self.apply_changes()?;
@@ -118,9 +116,9 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn apply_changes(&mut self) -> Result<(), &'static str> {
+    fn apply_changes(&mut self) -> Result<(), Error> {
         let applied = self.state.apply_signals(&self.changes);
         self.changes.clear();
-        applied.map_err(|_| PANICKED)
+        applied
     }
 }
