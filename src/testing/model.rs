@@ -111,7 +111,7 @@ impl Model {
     pub(super) fn apply_frame(&mut self, operation: &Arc<Operation>) {
         self.history.push(operation);
         match operation.as_ref() {
-            Operation::Record(events) => {
+            Operation::Record { events, .. } => {
                 for (index, event) in events.iter().enumerate() {
                     let id = EventId {
                         sequence: self.frames_len() as u64,
@@ -197,7 +197,7 @@ impl Model {
     ) -> Vec<Difference> {
         let found = format!("the state after {frames_len} frames");
         let sequence = sequence.unwrap_or(0);
-        let Operation::Record(events) = frame else {
+        let Operation::Record { events, .. } = frame else {
             return vec![Difference {
                 structure: Structure::Log,
                 subject: Subject::Database,

@@ -387,7 +387,7 @@ impl Oracle {
 /// How many events a frame has.
 fn events_len(operation: &Operation) -> u64 {
     match operation {
-        Operation::Record(events) => events.len() as u64,
+        Operation::Record { events, .. } => events.len() as u64,
         _ => 0,
     }
 }

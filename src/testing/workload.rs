@@ -7,11 +7,11 @@ mod standard;
 mod tests;
 mod text;
 
-pub use clock::{FixedClock, ManualClock, SteppingClock};
+pub use clock::WorkloadClock;
 pub(crate) use random::Random;
 #[cfg(test)]
 pub(crate) use random::with_a_fresh_seed;
-pub use standard::{STANDARD_NOW_MS, standard_schema, tiny_options};
+pub use standard::{STANDARD_NOW_MS, STANDARD_SYNC_MS, standard_schema, tiny_options};
 pub use text::ParseOperationError;
 
 use crate::{CohortId, EntityId, Error, SignalEvent, SignalId, TidalDb, UserId};
@@ -31,7 +31,7 @@ impl Workload {
     /// Any twenty operations in a row that begin at a multiple of twenty hold single events, batches, changes of
     /// collections, one thing to forget, a sync and a checkpoint. Events have distinct weights, so that a score tells
     /// which of them it holds; some are out of order, some too late for every window. Identifiers include both ends of
-    /// their range.
+    /// their range. Mostly milliseconds pass between events, now and then hours or days, so that every window ring turns.
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         standard::workload(seed, operations_len)
     }
@@ -72,7 +72,13 @@ impl Event {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
     /// One frame: a single event by `record`, several by `record_batch`.
-    Record(Vec<Event>),
+    Record {
+        /// The time that [`WorkloadClock`] tells during the call and until the thread's next one, in milliseconds since
+        /// the Unix epoch.
+        now_ms: i64,
+        /// The events.
+        events: Vec<Event>,
+    },
     /// `forget_entity`.
     ForgetEntity(EntityId),
     /// `forget_user`.
@@ -92,13 +98,23 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// A call that records `events` at the time of the newest of them, so that none is ahead of the clock.
+    pub fn record(events: Vec<Event>) -> Self {
+        let newest_ms = events.iter().map(|event| event.at_ms).max();
+        Self::Record {
+            now_ms: newest_ms.unwrap_or(STANDARD_NOW_MS),
+            events,
+        }
+    }
+
     /// Makes the call. Gives the sequence number of the frame, if the operation has one.
     ///
     /// # Errors
     /// That of the call.
     pub fn apply(&self, db: &TidalDb) -> Result<Option<u64>, Error> {
         match self {
-            Self::Record(events) => {
+            Self::Record { now_ms, events } => {
+                WorkloadClock::set(*now_ms);
                 let events: Vec<_> = events.iter().map(Event::as_signal_event).collect();
                 let receipt = if let [event] = &events[..] {
                     db.record(event)?
@@ -124,7 +140,7 @@ impl Operation {
     pub fn is_frame(&self) -> bool {
         matches!(
             self,
-            Self::Record(_) | Self::ForgetEntity(_) | Self::ForgetUser(_)
+            Self::Record { .. } | Self::ForgetEntity(_) | Self::ForgetUser(_)
         )
     }
 

@@ -91,7 +91,7 @@ fn promised(policy: Policy, operation: &Operation) -> Option<Part> {
         (_, Operation::Checkpoint) => Some(Part::Store),
         (Policy::EverySynced, frame) if frame.is_frame() => Some(Part::Log),
         (Policy::EverySynced, _) => Some(Part::Store),
-        (Policy::SyncedEvery5Ms | Policy::LeftToOs, _) => None,
+        (Policy::TimedSyncs | Policy::LeftToOs, _) => None,
     }
 }
 

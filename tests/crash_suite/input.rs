@@ -63,8 +63,7 @@ impl Operations {
     /// Small options for few operations, so that each run rotates segments and makes checkpoints; larger for many, so
     /// that time stays in proportion.
     pub(crate) fn options(&self) -> Options {
-        // The events of a file are of any time.
-        let options = tiny_options(self.schema.clone()).skew_ms_max(u64::MAX);
+        let options = tiny_options(self.schema.clone());
         let factor = (self.all.len() / 1000) as u64;
         if factor < 2 {
             return options;

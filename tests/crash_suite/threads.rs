@@ -16,7 +16,7 @@ use tidaldb::testing::workload::{Operation, Workload, standard_schema, tiny_opti
 use tidaldb::testing::{
     CrashInjector, CrashPoint, CrossingRecorder, crash_of, inherit, run_with_crash, scoped_recorder,
 };
-use tidaldb::{Background, EntityId, Error, Options, SignalId, TidalDb};
+use tidaldb::{Background, Durability, EntityId, Error, Options, SignalId, TidalDb};
 
 use crate::account::Account;
 use crate::common::TempDir;
@@ -117,8 +117,13 @@ pub(crate) fn workload_in_words() -> String {
 }
 
 fn options(policy: Policy) -> Options {
+    let durability = match policy.durability() {
+        // The database's own thread waits in real time.
+        Durability::SyncedEvery { .. } => Durability::SyncedEvery { interval_ms: 5 },
+        other => other,
+    };
     tiny_options(standard_schema())
-        .durability(policy.durability())
+        .durability(durability)
         .background(Background::OwnThreads)
 }
 
@@ -172,7 +177,7 @@ fn frames_only(seed: u64, operations_len: usize) -> impl Iterator<Item = Operati
     let kept = all.filter(|operation| operation.is_frame() || matches!(operation, Operation::Sync));
     let shift = (seed - SEEDS[0]) as f64 / 16_384.0;
     kept.map(move |mut operation| {
-        if let Operation::Record(events) = &mut operation {
+        if let Operation::Record { events, .. } = &mut operation {
             for event in events {
                 event.weight += shift;
             }

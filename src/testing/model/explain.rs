@@ -128,7 +128,7 @@ impl Model {
     /// Whether the state is as if one forget frame were missing, or applied again at the end.
     fn explain_by_forget(&self, found: &Export) -> Option<String> {
         let forgets = self.history().iter().enumerate().rev();
-        let forgets = forgets.filter(|(_, frame)| !matches!(frame.as_ref(), Operation::Record(_)));
+        let forgets = forgets.filter(|(_, frame)| !matches!(frame.as_ref(), Operation::Record { .. }));
         for (index, frame) in forgets.take(FORGETS_LEN_MAX) {
             let mut without = Self::new(&self.schema);
             for (other, frame) in self.history().iter().enumerate() {
@@ -291,7 +291,7 @@ fn events(
     let numbered = (frames_before as u64 + 1..).zip(frames);
     numbered.flat_map(|(sequence, frame)| {
         let events = match frame.as_ref() {
-            Operation::Record(events) => events.as_slice(),
+            Operation::Record { events, .. } => events.as_slice(),
             _ => &[],
         };
         let id = move |index| EventId { sequence, index };

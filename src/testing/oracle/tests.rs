@@ -22,7 +22,7 @@ fn record(seed: u32, len: usize) -> Operation {
         user: Some(UserId(u64::from(seed) % 2)),
         cohorts: vec![CohortId(u64::from(seed) % 2)],
     };
-    Operation::Record((0..len).map(event).collect())
+    Operation::record((0..len).map(event).collect())
 }
 
 fn state(operations: &[Operation]) -> Export {
@@ -175,11 +175,11 @@ fn a_call_in_flight_is_there_wholly_or_not_at_all() {
             .check_export(Death::PowerLoss, &state(&with), Some(2))
             .is_ok()
     );
-    let Operation::Record(mut events) = open else {
+    let Operation::Record { mut events, .. } = open else {
         unreachable!()
     };
     events.pop();
-    let half = [&before[..], &[Operation::Record(events)]].concat();
+    let half = [&before[..], &[Operation::record(events)]].concat();
     for last in [None, Some(2), Some(3)] {
         let verdict = oracle.check_export(Death::PowerLoss, &state(&half), last);
         assert!(!verdict.is_ok());

@@ -110,21 +110,22 @@ impl Calls for PlantedCalls {
                 self.acts.count();
                 Err(Error::Closed)
             }
-            (_, Operation::Record(events)) => self.record(db, events),
+            (_, Operation::Record { now_ms, events }) => self.record(db, *now_ms, events),
             _ => operation.apply(db),
         }
     }
 }
 
 impl PlantedCalls {
-    fn record(&self, db: &TidalDb, events: &[Event]) -> Called {
+    fn record(&self, db: &TidalDb, now_ms: i64, events: &[Event]) -> Called {
+        let record = |events| Operation::Record { now_ms, events }.apply(db);
         let mut changed = events.to_vec();
         match self.bug {
             PlantedBug::CallSplit if events.len() > 1 => {
                 self.acts.count();
                 let rest = changed.split_off(events.len() / 2);
-                Operation::Record(changed).apply(db)?;
-                return Operation::Record(rest).apply(db);
+                record(changed)?;
+                return record(rest);
             }
             PlantedBug::BatchReversed => changed.reverse(),
             PlantedBug::CohortsDropped => changed.iter_mut().for_each(|event| event.cohorts.clear()),
@@ -134,6 +135,6 @@ impl PlantedCalls {
         if changed != events {
             self.acts.count();
         }
-        Operation::Record(changed).apply(db)
+        record(changed)
     }
 }

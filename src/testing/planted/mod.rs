@@ -120,7 +120,7 @@ use std::time::Duration;
 use super::CrashSweep;
 use super::plan::Work;
 use super::verdict::FailureKind;
-use super::workload::{Operation, Workload};
+use super::workload::{Operation, STANDARD_SYNC_MS, Workload};
 use crate::Durability;
 
 /// How long a case may take where one hangs.
@@ -174,7 +174,9 @@ impl Needs {
             Self::Nothing => sweep,
             Self::NoSyncs => sweep.durability(Durability::OperatingSystem),
             Self::NoBarriers => without_barriers(sweep).durability(Durability::OperatingSystem),
-            Self::TimedSyncs => sweep.durability(Durability::SyncedEvery { interval_ms: 25 }),
+            Self::TimedSyncs => sweep.durability(Durability::SyncedEvery {
+                interval_ms: STANDARD_SYNC_MS,
+            }),
             Self::ShortCases => sweep.case_time(HANG_TIME),
         }
     }

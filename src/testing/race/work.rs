@@ -64,7 +64,7 @@ fn shifts(seed: u64) -> [Vec<Operation>; 4] {
         frames.retain(Operation::is_frame);
         // Weights tell the events of the threads apart.
         for operation in &mut frames {
-            if let Operation::Record(events) = operation {
+            if let Operation::Record { events, .. } = operation {
                 for event in events {
                     event.weight += salt as f64 / 16_384.0;
                 }

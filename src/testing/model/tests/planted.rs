@@ -19,7 +19,7 @@ fn model_of(operations: &[Operation]) -> Model {
 /// The operations with the events of one call changed.
 fn with_events(operations: &[Operation], at: usize, change: impl FnOnce(&mut Vec<Event>)) -> Vec<Operation> {
     let mut operations = operations.to_vec();
-    let Operation::Record(events) = &mut operations[at] else {
+    let Operation::Record { events, .. } = &mut operations[at] else {
         panic!("{at} is no call that records");
     };
     change(events);
@@ -32,7 +32,7 @@ fn events_of(operations: &[Operation]) -> Vec<(usize, usize, EventId)> {
     let mut sequence = 0;
     for (at, operation) in operations.iter().enumerate() {
         sequence += u64::from(operation.is_frame());
-        if let Operation::Record(events) = operation {
+        if let Operation::Record { events, .. } = operation {
             ids.extend((0..events.len()).map(|index| (at, index, EventId { sequence, index })));
         }
     }
@@ -120,9 +120,9 @@ fn sample() -> (Vec<Operation>, EventId) {
         ..event(3, 1.0625, 500)
     };
     let operations = vec![
-        Operation::Record(vec![event(1, 1.0, 1000), event(2, 1.125, 2000), anonymous]),
-        Operation::Record(vec![event(1, 1.25, 2500), event(3, 1.375, 3000)]),
-        Operation::Record(vec![event(4, 1.5, 3500)]),
+        Operation::record(vec![event(1, 1.0, 1000), event(2, 1.125, 2000), anonymous]),
+        Operation::record(vec![event(1, 1.25, 2500), event(3, 1.375, 3000)]),
+        Operation::record(vec![event(4, 1.5, 3500)]),
     ];
     (
         operations,
@@ -209,7 +209,7 @@ fn an_event_in_one_score_and_not_in_the_other_is_half() {
         cohorts: Vec::new(),
     };
     let operations =
-        [1.0, 1.25, 1.5].map(|weight| Operation::Record(vec![view(weight, (weight * 9000.0) as i64)]));
+        [1.0, 1.25, 1.5].map(|weight| Operation::record(vec![view(weight, (weight * 9000.0) as i64)]));
     let model = model_of(&operations);
     let mut found = model.export();
     let without = model_of(&[operations[0].clone(), operations[2].clone()]).export();
@@ -309,39 +309,42 @@ fn something_that_was_not_forgotten_is_told() {
     assert!(told > 10, "{told}");
 }
 
+/// After a long gap the explanation found an event in half of the scores where a score overflowed: at the time of the state
+/// that was found, long before the event.
 #[test]
 fn whole_calls_that_are_lost_name_each_of_their_events() {
-    let operations = Workload::standard(3, OPERATIONS_LEN).operations;
-    let model = model_of(&operations);
     let mut named_all = 0;
-    for at in 0..operations.len() {
-        let Operation::Record(events) = &operations[at] else {
-            continue;
-        };
-        let mut without = operations.clone();
-        without.remove(at);
-        // Its number is that of the frame, which is one less than the place in a list of frames.
-        let sequence = operations[..=at]
-            .iter()
-            .filter(|operation| operation.is_frame())
-            .count() as u64;
-        let differences = model.compare(&model_of(&without).export());
-        let named: BTreeSet<_> = differences
-            .iter()
-            .filter_map(|difference| difference.event)
-            .collect();
-        assert!(
-            named.iter().all(|event| event.sequence == sequence),
-            "{}",
-            text(&differences)
-        );
-        let lost = differences
-            .iter()
-            .all(|difference| difference.verdict == Fault::Lost);
-        assert!(lost, "frame {sequence}:{}", text(&differences));
-        named_all += usize::from(named.len() == events.len());
+    for seed in 3..9 {
+        let operations = Workload::standard(seed, OPERATIONS_LEN).operations;
+        let model = model_of(&operations);
+        for at in 0..operations.len() {
+            let Operation::Record { events, .. } = &operations[at] else {
+                continue;
+            };
+            let mut without = operations.clone();
+            without.remove(at);
+            // Its number is that of the frame, which is one less than the place in a list of frames.
+            let sequence = operations[..=at]
+                .iter()
+                .filter(|operation| operation.is_frame())
+                .count() as u64;
+            let differences = model.compare(&model_of(&without).export());
+            for difference in &differences {
+                let text = || format!("seed {seed}, frame {sequence}:{}", text(&differences));
+                assert_eq!(difference.verdict, Fault::Lost, "{}", text());
+                // What shows in co-engagement alone may be explained by an event of another call as well.
+                let is_clear = !matches!(difference.structure, Structure::CoEngagement(_));
+                let is_of_call = difference.event.is_none_or(|event| event.sequence == sequence);
+                assert!(is_of_call || !is_clear, "{}", text());
+            }
+            let named: BTreeSet<_> = differences
+                .iter()
+                .filter_map(|difference| difference.event)
+                .collect();
+            named_all += usize::from(named.len() == events.len());
+        }
     }
-    assert!(named_all > 10, "{named_all}");
+    assert!(named_all > 60, "{named_all}");
 }
 
 #[test]
