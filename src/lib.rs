@@ -70,7 +70,7 @@ mod wal;
 pub use clock::{Clock, SystemClock};
 pub use db::{
     Background, CohortStateExport, CollectionExport, Durability, Export, Options, Receipt, RecoveryReport,
-    RelatedExport, RingExport, SignalStateExport, Statistics, TidalDb, TornTail, UserRingExport,
+    RelatedExport, RingExport, SetBack, SignalStateExport, Statistics, TidalDb, TornTail, UserRingExport,
 };
 pub use entities::CoEngagementConfig;
 pub use error::Error;

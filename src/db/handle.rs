@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::background::{Bell, Workers};
@@ -24,9 +24,21 @@ const STATE_GROWTH_FACTOR_MAX: u64 = 2;
 
 /// What a recorded call was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Receipt {
     /// The sequence number of the call's frame; an event of it is known by this and its index in the call.
     pub sequence: u64,
+    /// The events that were ahead of the clock and were recorded at an earlier time than their own. `None` without any.
+    pub set_back: Option<SetBack>,
+}
+
+/// The events of a call that were ahead of the clock, see [`TidalDb::record`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetBack {
+    /// How many events were set back. At least 1.
+    pub events_len: u32,
+    /// The time at which they were recorded, in milliseconds since the Unix epoch: the clock's now.
+    pub to_ms: i64,
 }
 
 /// An open database. All methods take `&self` and may be called from many threads.
@@ -70,6 +82,8 @@ pub(super) struct Shared {
     storage: Arc<dyn StorageEngine>,
     /// When the caller last did the timed sync.
     synced_at_ms: AtomicI64,
+    /// Events that were ahead of the clock and recorded at its now.
+    pub(super) events_set_back: AtomicU64,
 }
 
 impl fmt::Debug for TidalDb {
@@ -144,6 +158,7 @@ impl TidalDb {
             collections,
             storage,
             synced_at_ms,
+            events_set_back: AtomicU64::new(0),
         });
         let workers = shared
             .start_workers()
@@ -180,27 +195,48 @@ impl TidalDb {
     ///
     /// Durable on return as the [`Durability`] of the database says. Readers may see it before.
     ///
+    /// An event ahead of the clock by at most [`Options::skew_ms_max`] is recorded at the clock's now, and
+    /// [`Receipt::set_back`] tells it: otherwise one client with a fast clock would push the events of all others out of a
+    /// score and a window. The log holds the time that was recorded, so reopening reads no clock. An event further ahead
+    /// is refused. There is no bound on how old an event may be.
+    ///
     /// # Errors
     /// `InvalidInput`, `LimitExceeded` or `UnknownSignal` before anything is changed; `Closed`; `Poisoned`, within
-    /// `AfterAppend` if the event may be there after reopening.
+    /// `AfterAppend` if the event may be there after reopening. The field of `InvalidInput` is `at_ms` if the event is too
+    /// far ahead of the clock.
     pub fn record(&self, event: &SignalEvent<'_>) -> Result<Receipt, Error> {
         self.record_batch(std::slice::from_ref(event))
     }
 
     /// Records the events of one call, at most [`BATCH_EVENTS_MAX`](crate::limits::BATCH_EVENTS_MAX): after a crash
-    /// all of them are there or none.
+    /// all of them are there or none. The clock is read once, so that all events that are ahead of it are set back to the
+    /// same time; if one is too far ahead, the whole call is refused.
     ///
     /// # Errors
     /// As [`record`](Self::record); what is wrong with one event of several is within `InBatch`, with its index.
     pub fn record_batch(&self, events: &[SignalEvent<'_>]) -> Result<Receipt, Error> {
         let shared = &self.shared;
         let now_ms = shared.options.clock.now_ms();
-        let latest_ms = now_ms.saturating_add_unsigned(shared.options.skew_ms_max);
-        validate::events(&shared.options.schema, events, latest_ms)?;
+        let Options {
+            schema, skew_ms_max, ..
+        } = &shared.options;
+        let ahead_len = validate::events(schema, events, now_ms, *skew_ms_max)?;
         self.before_write(now_ms, shared.ledger.state.changed_bytes_max(events))?;
-        let sequence = shared.ledger.record_signal(events)?;
+        let (sequence, set_back) = if ahead_len == 0 {
+            (shared.ledger.record_signal(events)?, None)
+        } else {
+            let sequence = shared.ledger.record_signal(&not_after(now_ms, events))?;
+            shared
+                .events_set_back
+                .fetch_add(ahead_len.into(), Ordering::Relaxed);
+            let set_back = SetBack {
+                events_len: ahead_len,
+                to_ms: now_ms,
+            };
+            (sequence, Some(set_back))
+        };
         self.after_write();
-        Ok(Receipt { sequence })
+        Ok(Receipt { sequence, set_back })
     }
 
     /// Forgets an entity: its scores, windows, cohort values, related items, and itself among those of others.
@@ -226,7 +262,10 @@ impl TidalDb {
         self.before_write(self.shared.options.clock.now_ms(), 0)?;
         let sequence = self.shared.ledger.forget(forget)?;
         self.after_write();
-        Ok(Receipt { sequence })
+        Ok(Receipt {
+            sequence,
+            set_back: None,
+        })
     }
 
     /// Makes every acknowledged event and change of a collection durable.
@@ -371,6 +410,15 @@ impl TidalDb {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(lock);
     }
+}
+
+/// The events, those ahead of the clock set back to its now.
+fn not_after<'a>(now_ms: i64, events: &[SignalEvent<'a>]) -> Vec<SignalEvent<'a>> {
+    let set_back = |event: &SignalEvent<'a>| SignalEvent {
+        at_ms: event.at_ms.min(now_ms),
+        ..*event
+    };
+    events.iter().map(set_back).collect()
 }
 
 impl Drop for TidalDb {

@@ -27,6 +27,6 @@ mod tests;
 pub use export::{
     CohortStateExport, CollectionExport, Export, RelatedExport, RingExport, SignalStateExport, UserRingExport,
 };
-pub use handle::{Receipt, TidalDb};
+pub use handle::{Receipt, SetBack, TidalDb};
 pub use options::{Background, Durability, Options};
 pub use report::{RecoveryReport, Statistics, TornTail};
