@@ -65,10 +65,13 @@ impl Model {
         }
     }
 
-    /// Applies an operation that succeeded.
+    /// Applies an operation that succeeded. One that [must be refused](Operation::is_refused) changes nothing.
     pub fn apply(&mut self, operation: &Operation) {
+        if operation.is_refused() {
+            return;
+        }
         if operation.is_frame() {
-            self.apply_frame(&Arc::new(operation.clone()));
+            self.apply_frame(&Arc::new(operation.as_recorded().into_owned()));
         } else if operation.is_collection_change() {
             change(Arc::make_mut(&mut self.collections), operation);
         }
@@ -107,7 +110,7 @@ impl Model {
         self.history.frames()
     }
 
-    /// Applies a frame without copying it.
+    /// Applies a frame, as the log has it, without copying it.
     pub(super) fn apply_frame(&mut self, operation: &Arc<Operation>) {
         self.history.push(operation);
         match operation.as_ref() {

@@ -44,7 +44,12 @@ fn watch_all(policy: Policy, operations: &Operations, account: &mut Account<'_>)
         let frames = files.frames_written();
         account.call(&db, index)?;
         let call = format!("operation {index} ({operation})");
-        if operation.is_frame() {
+        if operation.is_refused() {
+            ensure!(
+                files.frames_written() == frames,
+                "{call} was refused and something was written to the log"
+            );
+        } else if operation.is_frame() {
             ensure!(
                 files.frames_written() > frames,
                 "{call} was acknowledged and nothing was written to the log"

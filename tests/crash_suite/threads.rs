@@ -12,11 +12,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
 use tidaldb::testing::oracle::{self, Oracle};
-use tidaldb::testing::workload::{Operation, Workload, standard_schema, tiny_options};
+use tidaldb::testing::workload::{Operation, Workload, is_ahead_of_clock, standard_schema, tiny_options};
 use tidaldb::testing::{
     CrashInjector, CrashPoint, CrossingRecorder, crash_of, inherit, run_with_crash, scoped_recorder,
 };
-use tidaldb::{Background, Durability, EntityId, Error, Options, SignalId, TidalDb};
+use tidaldb::{Background, Durability, EntityId, Error, Options, Receipt, SignalId, TidalDb};
 
 use crate::account::Account;
 use crate::common::TempDir;
@@ -189,7 +189,7 @@ fn frames_only(seed: u64, operations_len: usize) -> impl Iterator<Item = Operati
 /// Who is told what a thread asks and is answered.
 trait Listener: Sync {
     fn begin(&self, index: usize);
-    fn ended(&self, index: usize, result: &Result<Option<u64>, Error>);
+    fn ended(&self, index: usize, result: &Result<Option<Receipt>, Error>);
 }
 
 /// Tells the parent.
@@ -200,7 +200,7 @@ impl Listener for Teller {
         Line::Begin(index).say();
     }
 
-    fn ended(&self, index: usize, result: &Result<Option<u64>, Error>) {
+    fn ended(&self, index: usize, result: &Result<Option<Receipt>, Error>) {
         Line::of_result(index, result).say();
     }
 }
@@ -224,7 +224,7 @@ impl Listener for Keeper<'_> {
         self.note(lock(&self.account).begin(index));
     }
 
-    fn ended(&self, index: usize, result: &Result<Option<u64>, Error>) {
+    fn ended(&self, index: usize, result: &Result<Option<Receipt>, Error>) {
         self.note(lock(&self.account).ended(index, result));
     }
 }
@@ -416,6 +416,7 @@ fn call_all(
         listener.ended(index, &result);
         match result {
             Ok(_) | Err(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => {}
+            Err(error) if is_ahead_of_clock(&error) => {}
             Err(error) if is_poisoned(&error) => return Ok(()),
             Err(error) => return Err(Failure::of(&format!("operation {index}"), &error)),
         }

@@ -177,13 +177,18 @@ impl Model {
             .filter(|(_, (seen, _))| seen.is_empty())
             .map(|((place, _), _)| *place)
             .collect();
+        let differs_in_co_engagement = raw.iter().any(|(place, _)| *place == Place::CoEngagement);
         let fault = |event: EventId, kind: Kind| {
             let seen = &seen_at[&(event, kind)];
+            // Several events may explain the same of co-engagement: one that is not named may be missing there too.
+            let is_open = |place: &Place| {
+                unexplained.contains(place) || (*place == Place::CoEngagement && differs_in_co_engagement)
+            };
             let elsewhere = || {
                 let places = self.places_of(event, kind, others);
                 places
                     .iter()
-                    .any(|place| !seen.contains(place) && !unexplained.contains(place))
+                    .any(|place| !seen.contains(place) && !is_open(place))
             };
             match kind {
                 Kind::Twice => Fault::Doubled,

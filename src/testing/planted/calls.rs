@@ -8,9 +8,9 @@ use super::{Acts, PlantedBug};
 use crate::testing::CrashSweep;
 use crate::testing::sweep::Calls;
 use crate::testing::workload::{Event, Operation};
-use crate::{Durability, Error, Options, TidalDb};
+use crate::{Durability, Error, Options, Receipt, TidalDb};
 
-type Called = Result<Option<u64>, Error>;
+type Called = Result<Option<Receipt>, Error>;
 
 /// Changes how the calls of `sweep` are made or the database is opened.
 pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
@@ -19,6 +19,10 @@ pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSwe
         PlantedBug::WeakerPolicy => changed_options(sweep, move |options| {
             acts.count();
             options.durability(Durability::OperatingSystem)
+        }),
+        PlantedBug::SkewUnlimited => changed_options(sweep, move |options| {
+            acts.count();
+            options.skew_ms_max(u64::MAX)
         }),
         PlantedBug::RandomBytes => changed_options(sweep, move |options| {
             acts.count();
@@ -90,7 +94,10 @@ impl Calls for PlantedCalls {
             }
             (PlantedBug::NumberRepeated, _) if is_third => {
                 self.acts.count();
-                Ok(operation.apply(db)?.map(|sequence| sequence.saturating_sub(1)))
+                Ok(operation.apply(db)?.map(|receipt| Receipt {
+                    sequence: receipt.sequence.saturating_sub(1),
+                    ..receipt
+                }))
             }
             (PlantedBug::CallDropped, _) if is_third => {
                 self.acts.count();
@@ -109,6 +116,14 @@ impl Calls for PlantedCalls {
             (PlantedBug::RunsDiffer, _) if !self.is_first_run && self.frames > 2 => {
                 self.acts.count();
                 Err(Error::Closed)
+            }
+            (PlantedBug::SetBackIgnored, Operation::Record { events, .. })
+                if operation.set_back().is_some() && !operation.is_refused() =>
+            {
+                self.acts.count();
+                let receipt = Operation::record(events.clone()).apply(db)?;
+                let set_back = operation.set_back();
+                Ok(receipt.map(|receipt| Receipt { set_back, ..receipt }))
             }
             (_, Operation::Record { now_ms, events }) => self.record(db, *now_ms, events),
             _ => operation.apply(db),

@@ -8,7 +8,7 @@ use std::thread;
 
 use super::yields::Yields;
 use crate::testing::oracle::Oracle;
-use crate::testing::workload::{Operation, STANDARD_NOW_MS, Workload};
+use crate::testing::workload::{Operation, STANDARD_NOW_MS, Workload, is_ahead_of_clock};
 use crate::testing::{CrashPoint, crash_of, inherit};
 use crate::{EntityId, Error, SignalId, TidalDb};
 
@@ -140,6 +140,7 @@ fn call_all(shared: &Shared, operations: &[Operation]) {
         lock(&shared.oracle).ended(id, &result);
         match result {
             Ok(_) | Err(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => {}
+            Err(error) if operation.is_refused() && is_ahead_of_clock(&error) => {}
             Err(error) => {
                 if !is_expected(shared, &error) {
                     shared.note(format!("{operation} failed: {error:?}"));

@@ -10,7 +10,7 @@ use crate::storage::StorageEngine;
 use crate::testing::SimDisk;
 use crate::testing::plan::{Plan, Work};
 use crate::testing::workload::{Operation, STANDARD_NOW_MS, WorkloadClock, standard_schema, tiny_options};
-use crate::{Durability, Error, Options, TidalDb};
+use crate::{Durability, Error, Options, Receipt, TidalDb};
 
 /// Where the database is on the simulated disk.
 pub(crate) const DB_DIR: &str = "/db";
@@ -24,7 +24,7 @@ type ChangeOptions = dyn Fn(Options) -> Options + Send + Sync;
 
 /// Stands between the driver and the handle, for one run: makes the calls that the oracle is told of, or others.
 pub(crate) trait Calls: fmt::Debug {
-    fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<u64>, Error>;
+    fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<Receipt>, Error>;
 }
 
 /// See the [module](self). Cheap to clone.

@@ -10,6 +10,9 @@ use crate::{
 
 /// When standard workloads begin, in milliseconds since the Unix epoch.
 pub const STANDARD_NOW_MS: i64 = 1_700_000_000_000;
+/// How far ahead of its clock a database that is told to do workloads may let an event be, in milliseconds: the default of
+/// [`Options::skew_ms_max`].
+pub const STANDARD_SKEW_MS: u64 = 3_600_000;
 /// An interval of timed syncs, in milliseconds, that is over about every fifth operation of a standard workload.
 pub const STANDARD_SYNC_MS: u64 = 2000;
 
@@ -77,6 +80,7 @@ pub fn tiny_options(schema: Schema) -> Options {
         .background(Background::Caller)
         .database_id(0x0074_6964_616c_6462)
         .clock(Arc::new(WorkloadClock))
+        .skew_ms_max(STANDARD_SKEW_MS)
 }
 
 /// What kind of operation comes next.
@@ -154,20 +158,36 @@ impl Generator {
 
     fn record(&mut self, events_len: u64) -> Operation {
         self.pass_time();
-        let events = (0..events_len).map(|_| self.event()).collect();
-        Operation::Record {
-            now_ms: self.now_ms,
-            events,
+        let mut events: Vec<_> = (0..events_len).map(|_| self.event()).collect();
+        let now_ms = self.now_ms;
+        let random = &mut self.clock_random;
+        for event in &mut events {
+            if random.chance(1, 50) {
+                let ahead_ms = [
+                    1,
+                    1 + random.below(2000),
+                    1 + random.below(STANDARD_SKEW_MS),
+                    STANDARD_SKEW_MS,
+                ];
+                event.at_ms = now_ms + *random.pick(&ahead_ms) as i64;
+            }
         }
+        if random.chance(1, 120) {
+            let too_late_ms = now_ms + STANDARD_SKEW_MS as i64 + 1;
+            let at_ms = *random.pick(&[too_late_ms, too_late_ms + 400 * DAY_MS, i64::MAX]);
+            let refused = random.below(events_len) as usize;
+            events[refused].at_ms = at_ms;
+        }
+        Operation::Record { now_ms, events }
     }
 
     /// Now and then lets hours or days pass, so that rings of hours and of days turn too.
     fn pass_time(&mut self) {
         let random = &mut self.clock_random;
         self.now_ms += match random.below(60) {
-            0..=1 => DAY_MS + random.below(4 * DAY_MS as u64) as i64,
-            2..=3 => HOUR_MS + random.below(12 * HOUR_MS as u64) as i64,
-            4..=6 => random.below(3 * 60_000) as i64,
+            0 => DAY_MS + random.below(3 * DAY_MS as u64) as i64,
+            1..=4 => HOUR_MS + random.below(4 * HOUR_MS as u64) as i64,
+            5..=7 => random.below(3 * 60_000) as i64,
             _ => 0,
         };
     }

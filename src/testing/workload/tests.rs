@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Event, Operation, ParseOperationError, Random, STANDARD_NOW_MS, Workload, standard_schema};
-use crate::{CohortId, EntityId, SignalId, UserId};
+use super::{
+    Event, Operation, ParseOperationError, Random, STANDARD_NOW_MS, STANDARD_SKEW_MS, Workload,
+    standard_schema,
+};
+use crate::{CohortId, EntityId, SetBack, SignalId, UserId};
 
 fn events(workload: &Workload) -> Vec<&Event> {
     let calls = workload
@@ -72,16 +75,76 @@ fn events_are_recognisable_and_of_every_sort() {
 }
 
 #[test]
-fn no_event_is_ahead_of_the_clock_which_goes_on_with_the_events() {
-    let mut before_ms = STANDARD_NOW_MS;
-    for operation in Workload::standard(1, 20_000).operations {
-        let Operation::Record { now_ms, events } = operation else {
-            continue;
-        };
-        assert!(events.iter().all(|event| event.at_ms <= now_ms));
-        assert!(now_ms >= before_ms);
-        before_ms = now_ms;
+fn the_clock_goes_on_with_the_events_and_few_are_ahead_of_it() {
+    let skew_ms = STANDARD_SKEW_MS as i64;
+    let mut aheads_ms = BTreeSet::new();
+    let (mut events_len, mut set_back_len, mut calls, mut refused) = (0, 0, 0, 0);
+    for workload in swept() {
+        let mut before_ms = STANDARD_NOW_MS;
+        for operation in &workload.operations {
+            let Operation::Record { now_ms, events } = operation else {
+                continue;
+            };
+            assert!(*now_ms >= before_ms);
+            before_ms = *now_ms;
+            calls += 1;
+            let ahead_ms = events.iter().map(|event| event.at_ms.saturating_sub(*now_ms));
+            aheads_ms.extend(ahead_ms.filter(|&ms| ms >= 0));
+            if operation.is_refused() {
+                refused += 1;
+            } else {
+                events_len += events.len();
+                set_back_len += operation
+                    .set_back()
+                    .map_or(0, |set_back| set_back.events_len as usize);
+            }
+        }
     }
+    println!("{set_back_len} of {events_len} events set back, {refused} of {calls} calls refused");
+    assert!(set_back_len > 0 && set_back_len * 20 <= events_len);
+    assert!(refused > 0 && refused * 50 <= calls);
+    for edge_ms in [0, 1, skew_ms, skew_ms + 1] {
+        assert!(aheads_ms.contains(&edge_ms), "{edge_ms} of {aheads_ms:?}");
+    }
+}
+
+#[test]
+fn a_call_foretells_its_refusal_and_the_time_of_its_events() {
+    let skew_ms = STANDARD_SKEW_MS as i64;
+    assert_eq!(
+        crate::Options::new(standard_schema()).skew_ms_max,
+        STANDARD_SKEW_MS
+    );
+    let event = |at_ms| Event {
+        entity: EntityId(1),
+        signal: SignalId(0),
+        weight: 1.0,
+        at_ms,
+        user: None,
+        cohorts: vec![CohortId(1)],
+    };
+    let call = |times: &[i64]| Operation::Record {
+        now_ms: 10,
+        events: times.iter().copied().map(event).collect(),
+    };
+    for (times, recorded, events_len) in [
+        (&[9, 10][..], &[9, 10][..], 0),
+        (&[11, 3, 10 + skew_ms], &[10, 3, 10], 2),
+        (&[i64::MIN], &[i64::MIN], 0),
+    ] {
+        let operation = call(times);
+        assert!(!operation.is_refused(), "{times:?}");
+        assert_eq!(*operation.as_recorded(), call(recorded));
+        let set_back = (events_len > 0).then_some(SetBack {
+            events_len,
+            to_ms: 10,
+        });
+        assert_eq!(operation.set_back(), set_back, "{times:?}");
+    }
+    for times in [&[11 + skew_ms][..], &[1, i64::MAX]] {
+        assert!(call(times).is_refused(), "{times:?}");
+    }
+    assert!(!Operation::record(vec![event(i64::MAX), event(0)]).is_refused());
 }
 
 #[test]
@@ -213,7 +276,7 @@ fn what_is_no_operation_is_refused_with_the_token() {
 
 /// The workloads that sweeps are made of: those of the deep profile, and the one of the standing proof.
 fn swept() -> Vec<Workload> {
-    let mut all: Vec<_> = (1..=20).map(|seed| Workload::standard(seed, 100)).collect();
+    let mut all: Vec<_> = (1..=100).map(|seed| Workload::standard(seed, 100)).collect();
     all.push(Workload::standard(7, 60));
     all
 }
@@ -225,11 +288,15 @@ fn turns(workloads: &[Workload]) -> BTreeMap<(u16, usize), [usize; 2]> {
     let mut turns = BTreeMap::new();
     for workload in workloads {
         let mut held: BTreeMap<(EntityId, u16, usize), BTreeSet<i64>> = BTreeMap::new();
-        for operation in &workload.operations {
-            if let Operation::ForgetEntity(entity) = operation {
+        let accepted = workload
+            .operations
+            .iter()
+            .filter(|operation| !operation.is_refused());
+        for operation in accepted.map(Operation::as_recorded) {
+            if let Operation::ForgetEntity(entity) = &*operation {
                 held.retain(|(of, ..), _| of != entity);
             }
-            let Operation::Record { events, .. } = operation else {
+            let Operation::Record { events, .. } = &*operation else {
                 continue;
             };
             for event in events {
