@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::Receipt;
+use crate::{Receipt, SetBack};
 
 /// Everything that can go wrong, one variant for each thing a caller may want to tell apart.
 #[derive(Debug)]
@@ -236,6 +236,18 @@ impl Error {
             receipt,
             source: Box::new(self),
         }
+    }
+
+    /// This failure, with what the receipt says of events that were set back.
+    pub(crate) fn with_set_back(mut self, set_back: Option<SetBack>) -> Self {
+        if let Self::OutcomeUnknown {
+            receipt: Some(receipt),
+            ..
+        } = &mut self
+        {
+            receipt.set_back = set_back;
+        }
+        self
     }
 
     /// The first cause of the failure of a part that is gone, so that no later call is refused because of it.

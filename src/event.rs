@@ -21,7 +21,8 @@ pub struct SignalEvent<'a> {
     pub signal: SignalId,
     /// How much; dimensionless, at most [`WEIGHT_ABS_MAX`](crate::limits::WEIGHT_ABS_MAX) either way. Counts ignore it.
     pub weight: f64,
-    /// When, in milliseconds since the Unix epoch.
+    /// When, in milliseconds since the Unix epoch. A time ahead of the database's clock is set back to the clock's now, or
+    /// refused: see [`TidalDb::record`](crate::TidalDb::record).
     pub at_ms: i64,
     /// By whom; without a user an event feeds no co-engagement.
     pub user: Option<UserId>,

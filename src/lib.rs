@@ -78,5 +78,5 @@ pub use entities::CoEngagementConfig;
 pub use error::Error;
 pub use event::SignalEvent;
 pub use ids::{CohortId, EntityId, SignalId, UserId};
-pub use receipt::Receipt;
+pub use receipt::{Receipt, SetBack};
 pub use schema::{Ring, Schema, Signal};

@@ -12,10 +12,25 @@ pub struct Receipt {
     pub opening: u64,
     /// The sequence number of the call's frame; an event of it is known by this and its index in the call.
     pub sequence: u64,
+    /// The events that were ahead of the clock and were recorded at an earlier time than their own. `None` without any.
+    pub set_back: Option<SetBack>,
+}
+
+/// The events of a call that were ahead of the clock, see [`TidalDb::record`](crate::TidalDb::record).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SetBack {
+    /// How many events were set back. At least 1.
+    pub events_len: u32,
+    /// The time at which they were recorded, in milliseconds since the Unix epoch: the clock's now.
+    pub to_ms: i64,
 }
 
 impl Receipt {
     pub(crate) fn new(opening: u64, sequence: u64) -> Self {
-        Self { opening, sequence }
+        Self {
+            opening,
+            sequence,
+            set_back: None,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::background::{Bell, Workers};
@@ -17,7 +17,7 @@ use crate::signals::ledger::{SignalLedger, validate};
 use crate::storage::{FileStore, FileStoreOptions, GuardedStorage, StorageEngine};
 use crate::wal::payload::Forget;
 use crate::{
-    Background, Durability, EntityId, Error, Options, Receipt, Schema, SignalEvent, SignalId, UserId,
+    Background, Durability, EntityId, Error, Options, Receipt, Schema, SetBack, SignalEvent, SignalId, UserId,
 };
 
 /// Writers wait for a checkpoint once the log has grown by this many times the size at which one is due.
@@ -66,6 +66,8 @@ pub(super) struct Shared {
     pub(super) storage: Arc<GuardedStorage>,
     /// When the caller last did the timed sync.
     synced_at_ms: AtomicI64,
+    /// Events that were ahead of the clock and recorded at its now.
+    pub(super) events_set_back: AtomicU64,
 }
 
 impl fmt::Debug for TidalDb {
@@ -154,6 +156,7 @@ impl TidalDb {
             collections,
             storage,
             synced_at_ms,
+            events_set_back: AtomicU64::new(0),
         });
         let workers = shared
             .start_workers()
@@ -190,27 +193,48 @@ impl TidalDb {
     ///
     /// Durable on return as the [`Durability`] of the database says. Readers may see it before.
     ///
+    /// An event ahead of the clock by at most [`Options::skew_ms_max`] is recorded at the clock's now, and
+    /// [`Receipt::set_back`] tells it: otherwise one client with a fast clock would push the events of all others out of a
+    /// score and a window. The log holds the time that was recorded, so reopening reads no clock. An event further ahead
+    /// is refused. There is no bound on how old an event may be.
+    ///
     /// # Errors
-    /// `InvalidInput`, `LimitExceeded`, `UnknownSignal`, `Closed` or `Poisoned`: the event was refused.
+    /// `InvalidInput`, `LimitExceeded`, `UnknownSignal`, `Closed` or `Poisoned`: the event was refused. The field of
+    /// `InvalidInput` is `at_ms` if the event is too far ahead of the clock.
     /// [`OutcomeUnknown`](Error::OutcomeUnknown) with its receipt: it may be there after reopening.
     pub fn record(&self, event: &SignalEvent<'_>) -> Result<Receipt, Error> {
         self.record_batch(std::slice::from_ref(event))
     }
 
     /// Records the events of one call, at most [`BATCH_EVENTS_MAX`](crate::limits::BATCH_EVENTS_MAX): after a crash
-    /// all of them are there or none.
+    /// all of them are there or none. The clock is read once, so that all events that are ahead of it are set back to the
+    /// same time; if one is too far ahead, the whole call is refused.
     ///
     /// # Errors
     /// As [`record`](Self::record); what is wrong with one event of several is within `InBatch`, with its index.
     pub fn record_batch(&self, events: &[SignalEvent<'_>]) -> Result<Receipt, Error> {
         let shared = &self.shared;
         let now_ms = shared.options.clock.now_ms();
-        let latest_ms = now_ms.saturating_add_unsigned(shared.options.skew_ms_max);
-        validate::events(&shared.options.schema, events, latest_ms)?;
+        let Options {
+            schema, skew_ms_max, ..
+        } = &shared.options;
+        let ahead_len = validate::events(schema, events, now_ms, *skew_ms_max)?;
         self.before_write(now_ms, shared.ledger.state.changed_bytes_max(events))?;
-        let receipt = shared.ledger.record_signal(events)?;
+        let set_back = (ahead_len > 0).then_some(SetBack {
+            events_len: ahead_len,
+            to_ms: now_ms,
+        });
+        let recorded = if ahead_len == 0 {
+            shared.ledger.record_signal(events)
+        } else {
+            shared.ledger.record_signal(&not_after(now_ms, events))
+        };
+        let receipt = recorded.map_err(|error| error.with_set_back(set_back))?;
+        shared
+            .events_set_back
+            .fetch_add(ahead_len.into(), Ordering::Relaxed);
         self.after_write();
-        Ok(receipt)
+        Ok(Receipt { set_back, ..receipt })
     }
 
     /// Forgets an entity: its scores, windows, cohort values, related items, and itself among those of others.
@@ -383,6 +407,15 @@ impl TidalDb {
         let lock = lock(&self.lock).take();
         drop(lock);
     }
+}
+
+/// The events, those ahead of the clock set back to its now.
+fn not_after<'a>(now_ms: i64, events: &[SignalEvent<'a>]) -> Vec<SignalEvent<'a>> {
+    let set_back = |event: &SignalEvent<'a>| SignalEvent {
+        at_ms: event.at_ms.min(now_ms),
+        ..*event
+    };
+    events.iter().map(set_back).collect()
 }
 
 impl Drop for TidalDb {

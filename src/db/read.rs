@@ -1,5 +1,7 @@
 //! Reading through the handle. No read holds a lock for longer than one entity's worth of work.
 
+use std::sync::atomic::Ordering;
+
 use super::collections::CollectionIndex;
 use super::handle::TidalDb;
 use super::report::Statistics;
@@ -214,6 +216,8 @@ impl TidalDb {
             log_bytes_since_checkpoint: self.shared.checkpointer.bytes_since(&ledger.log),
             state_bytes_since_checkpoint: self.shared.checkpointer.growth(ledger).state_bytes,
             late_drops: ledger.state.late_drops(),
+            events_set_back: self.shared.events_set_back.load(Ordering::Relaxed),
+            newest_event_ms: ledger.state.newest_event_ms(),
             states_len: self.sound(ledger.state.signals.len())?,
             cohort_states_len: self.sound(ledger.state.cohorts.states().len())?,
             collections_bytes: self.sound(

@@ -70,6 +70,15 @@ pub struct Statistics {
     /// Events that were older than the buckets that a window ring keeps, one more than it was declared with, and so not
     /// counted in it; summed over the rings, since the handle was opened and including replay.
     pub late_drops: u64,
+    /// Events that were ahead of the clock and were recorded at the clock's now, since the handle was opened. See
+    /// [`TidalDb::record`](crate::TidalDb::record).
+    pub events_set_back: u64,
+    /// The newest event time that this handle has seen, in milliseconds since the Unix epoch: of the states that opening
+    /// restored, and of every event replayed or recorded since. `None` without any (and if none is later than `i64::MIN`).
+    ///
+    /// A time ahead of the present says that the clock was wrong when an event was recorded. Forgetting the event's entity
+    /// does not lower the value; opening again after a checkpoint does.
+    pub newest_event_ms: Option<i64>,
     /// How many pairs of entity and signal have a state.
     pub states_len: usize,
     /// How many triples of cohort, entity and signal have a state.

@@ -209,17 +209,21 @@ impl CoEngagementIndex {
     }
 
     /// Puts back one record of a checkpoint into an index made empty with the same bounds, in any order;
-    /// [`Self::finish_restore`] ends it.
+    /// [`Self::finish_restore`] ends it. Gives the newest event time in the record, if it has one.
     ///
     /// # Errors
     /// `Error::CorruptValue` says what is wrong with the key or the value; the index is of no use then.
-    pub(crate) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+    pub(crate) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<Option<i64>, Error> {
         let corrupt = |what| Error::CorruptValue {
             key: key.to_vec(),
             what,
         };
+        let mut time_ms = None;
         let fresh = match FencedRecord::decode(key, value, &self.config).map_err(corrupt)? {
-            FencedRecord::Node(id, Some(node)) => self.nodes.restore(id, node),
+            FencedRecord::Node(id, Some(node)) => {
+                time_ms = Some(node.record.time_ms);
+                self.nodes.restore(id, node)
+            }
             FencedRecord::User(id, Some(ring)) => self.users.restore(id, ring),
             FencedRecord::Node(_, None) | FencedRecord::User(_, None) => true,
             FencedRecord::Meta(ordinal) => {
@@ -234,7 +238,7 @@ impl CoEngagementIndex {
         {
             return Err(corrupt("more records than the configured bound"));
         }
-        Ok(())
+        Ok(time_ms)
     }
 
     /// Checks what only all records together tell.

@@ -35,7 +35,7 @@ pub(crate) struct HotTier {
 }
 
 /// The time of a slot without events.
-const TIME_NONE: i64 = i64::MIN;
+pub(crate) const TIME_NONE: i64 = i64::MIN;
 
 /// How many cells a slot takes.
 pub(super) fn cells_len(half_lives: &[HalfLife]) -> usize {

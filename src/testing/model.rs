@@ -65,10 +65,13 @@ impl Model {
         }
     }
 
-    /// Applies an operation that succeeded.
+    /// Applies an operation that succeeded. One that [must be refused](Operation::is_refused) changes nothing.
     pub fn apply(&mut self, operation: &Operation) {
+        if operation.is_refused() {
+            return;
+        }
         if operation.is_frame() {
-            self.apply_frame(&Arc::new(operation.clone()));
+            self.apply_frame(&Arc::new(operation.as_recorded().into_owned()));
         } else if operation.is_collection_change() {
             change(Arc::make_mut(&mut self.collections), operation);
         }
@@ -107,11 +110,11 @@ impl Model {
         self.history.frames()
     }
 
-    /// Applies a frame without copying it.
+    /// Applies a frame, as the log has it, without copying it.
     pub(super) fn apply_frame(&mut self, operation: &Arc<Operation>) {
         self.history.push(operation);
         match operation.as_ref() {
-            Operation::Record(events) => {
+            Operation::Record { events, .. } => {
                 for (index, event) in events.iter().enumerate() {
                     let id = EventId {
                         sequence: self.frames_len() as u64,
@@ -197,7 +200,7 @@ impl Model {
     ) -> Vec<Difference> {
         let found = format!("the state after {frames_len} frames");
         let sequence = sequence.unwrap_or(0);
-        let Operation::Record(events) = frame else {
+        let Operation::Record { events, .. } = frame else {
             return vec![Difference {
                 structure: Structure::Log,
                 subject: Subject::Database,

@@ -19,6 +19,9 @@
 //! frames in flight are looked for at every place they can have. A call that failed with another error than
 //! [`Error::OutcomeUnknown`] was refused and must not be there. Changes of collections are taken to be in the order in which they
 //! were acknowledged, so no two threads should change the same one at a time.
+//!
+//! Each operation says what its clock tells: so it follows which events must be set back, and which calls must be refused
+//! because an event is too far ahead. A database that answers otherwise is wrong.
 
 mod candidates;
 mod changes;
@@ -35,8 +38,8 @@ pub use verdict::{Counts, Prefix, Verdict};
 use std::sync::Arc;
 
 use super::model::{Difference, Fault, Model, Structure, Subject};
-use super::workload::Operation;
-use crate::{Durability, Error, Schema, TidalDb};
+use super::workload::{Operation, is_ahead_of_clock};
+use crate::{Durability, Error, Receipt, Schema, SetBack, TidalDb};
 use changes::Changes;
 use list::List;
 
@@ -96,7 +99,9 @@ impl Progress {
 /// A frame that was asked for since the database was opened.
 #[derive(Debug, Clone)]
 struct FrameCall {
+    /// As the log must have it.
     operation: Arc<Operation>,
+    set_back: Option<SetBack>,
     progress: Progress,
     sequence: Option<u64>,
     /// Every frame with a number up to this one had been acknowledged when it was begun.
@@ -110,6 +115,8 @@ enum Call {
     Frame(usize),
     /// By its index among the changes of collections.
     Change(usize),
+    /// By its index among the calls that must be refused before the log.
+    Refusal(usize),
     /// A sync or checkpoint, and how many acknowledgements there had been when it was begun.
     Barrier { acknowledgements: u64, is_sync: bool },
     /// Of before the last reopening.
@@ -149,6 +156,8 @@ pub struct Oracle {
     settled: Vec<Settled>,
     frames: List<FrameCall>,
     changes: Changes,
+    /// Calls with an event too far ahead of the clock.
+    refusals: List<Arc<Operation>>,
     acknowledgements: u64,
     /// Frames acknowledged up to this acknowledgement are durable.
     durable_acknowledgement: u64,
@@ -201,6 +210,7 @@ impl Oracle {
             settled: Vec::new(),
             frames: List::default(),
             changes: Changes::default(),
+            refusals: List::default(),
             acknowledgements: 0,
             durable_acknowledgement: 0,
             durable_sequence: 0,
@@ -217,9 +227,13 @@ impl Oracle {
 
     /// Notes that a call is about to be made.
     pub fn begin(&mut self, operation: &Operation) -> OpId {
-        let call = if operation.is_frame() {
+        let call = if operation.is_refused() {
+            self.refusals.push(Arc::new(operation.clone()));
+            Call::Refusal(self.refusals.len() - 1)
+        } else if operation.is_frame() {
             self.frames.push(FrameCall {
-                operation: self.share(operation),
+                operation: self.share(&operation.as_recorded()),
+                set_back: operation.set_back(),
                 progress: Progress::InFlight,
                 sequence: None,
                 begun_after: self.last_acknowledged,
@@ -262,8 +276,29 @@ impl Oracle {
                     self.changes.durable(acknowledgements);
                 }
             }
+            Some(Call::Refusal(index)) => {
+                let expected = self.refusal_of(index);
+                self.find(expected, "it was acknowledged".to_owned());
+            }
             Some(Call::Settled) | None => {}
         }
+    }
+
+    fn refusal_of(&self, index: usize) -> String {
+        let operation = &self.refusals[index];
+        format!("a refusal of {operation} before the log: an event is too far ahead of the clock")
+    }
+
+    /// Notes that an answer is wrong.
+    fn find(&mut self, expected: String, found: String) {
+        self.findings.push(Difference {
+            structure: Structure::Log,
+            subject: Subject::Database,
+            expected,
+            found,
+            verdict: Fault::Wrong,
+            event: None,
+        });
     }
 
     fn frame_acknowledged(&mut self, index: usize, sequence: Option<u64>) {
@@ -275,14 +310,10 @@ impl Oracle {
                 .rev()
                 .any(|frame| frame.sequence == Some(sequence));
             if taken || sequence <= begun_after.max(self.taken_sequence) {
-                self.findings.push(Difference {
-                    structure: Structure::Log,
-                    subject: Subject::Database,
-                    expected: format!("a sequence number after {}", begun_after.max(self.taken_sequence)),
-                    found: format!("{sequence} was acknowledged, which an earlier frame has"),
-                    verdict: Fault::Wrong,
-                    event: None,
-                });
+                self.find(
+                    format!("a sequence number after {}", begun_after.max(self.taken_sequence)),
+                    format!("{sequence} was acknowledged, which an earlier frame has"),
+                );
             }
             self.last_acknowledged = self.last_acknowledged.max(sequence);
         }
@@ -308,16 +339,32 @@ impl Oracle {
                 let frame = &mut self.frames[index];
                 frame.sequence = error.sequence();
                 frame.progress = Progress::after(error);
+                if is_ahead_of_clock(error) {
+                    let operation = &frame.operation;
+                    let expected = format!("that {operation} is not refused for its times");
+                    self.find(expected, error.to_string());
+                }
+            }
+            Some(Call::Refusal(index)) if error.outcome_is_unknown() => {
+                self.find(self.refusal_of(index), error.to_string());
             }
             Some(Call::Change(index)) => self.changes.failed(index, error),
             _ => {}
         }
     }
 
-    /// Notes how a call ended that [`Operation::apply`] made.
-    pub fn ended(&mut self, operation: OpId, result: &Result<Option<u64>, Error>) {
+    /// Notes how a call ended that [`Operation::apply`] made. The receipt must say which events were set back.
+    pub fn ended(&mut self, operation: OpId, result: &Result<Option<Receipt>, Error>) {
         match result {
-            Ok(sequence) => self.acknowledged(operation, *sequence),
+            Ok(receipt) => {
+                if let (Some(Call::Frame(index)), Some(receipt)) = (self.calls.get(operation.0), receipt) {
+                    let expected = self.frames[*index].set_back;
+                    if receipt.set_back != expected {
+                        self.find(in_words(expected), in_words(receipt.set_back));
+                    }
+                }
+                self.acknowledged(operation, receipt.map(|receipt| receipt.sequence));
+            }
             Err(error) => self.failed(operation, error),
         }
     }
@@ -376,6 +423,7 @@ impl Oracle {
         self.head = self.base.clone();
         self.head_len = Some(0);
         self.frames.clear();
+        self.refusals.clear();
         self.changes.reopened(&verdict.changes_found);
         self.calls.fill(&Call::Settled);
         self.taken_sequence = verdict.last_sequence.unwrap_or(0);
@@ -387,10 +435,20 @@ impl Oracle {
     }
 }
 
+/// What a receipt says of the events that were ahead of the clock.
+fn in_words(set_back: Option<SetBack>) -> String {
+    match set_back {
+        None => "a receipt that says that no event was set back".to_owned(),
+        Some(SetBack { events_len, to_ms }) => {
+            format!("a receipt that says that {events_len} events were set back to {to_ms}")
+        }
+    }
+}
+
 /// How many events a frame has.
 fn events_len(operation: &Operation) -> u64 {
     match operation {
-        Operation::Record(events) => events.len() as u64,
+        Operation::Record { events, .. } => events.len() as u64,
         _ => 0,
     }
 }

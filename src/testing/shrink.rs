@@ -103,7 +103,7 @@ impl Shrinker<'_> {
     /// Removes events from the batches.
     fn thin_batches(&mut self, mut operations: Vec<Operation>) {
         for index in 0..operations.len() {
-            let Operation::Record(events) = operations[index].clone() else {
+            let Operation::Record { now_ms, events } = operations[index].clone() else {
                 continue;
             };
             if events.len() < 2 {
@@ -112,10 +112,10 @@ impl Shrinker<'_> {
             let others = operations.clone();
             let events = self.minimise(events, |events| {
                 let mut operations = others.clone();
-                operations[index] = Operation::Record(events);
+                operations[index] = Operation::Record { now_ms, events };
                 operations
             });
-            operations[index] = Operation::Record(events);
+            operations[index] = Operation::Record { now_ms, events };
         }
     }
 }

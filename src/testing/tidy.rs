@@ -81,6 +81,7 @@ fn the_kit_keeps_nothing_of_the_process_that_a_test_could_tell_another_one_by() 
             "decoder/database.rs: static NEW: OnceLock<(Pairs, Image)>",
             "sweep/agree.rs: static NEXT: AtomicU64",
             "sweep/one.rs: static NEXT: AtomicU64",
+            "workload/clock.rs: static NOW_MS: Cell<i64>",
         ]
     );
 }

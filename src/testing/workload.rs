@@ -7,14 +7,16 @@ mod standard;
 mod tests;
 mod text;
 
-pub use clock::{FixedClock, ManualClock, SteppingClock};
+pub use clock::WorkloadClock;
 pub(crate) use random::Random;
 #[cfg(test)]
 pub(crate) use random::with_a_fresh_seed;
-pub use standard::{STANDARD_NOW_MS, standard_schema, tiny_options};
+pub use standard::{STANDARD_NOW_MS, STANDARD_SKEW_MS, STANDARD_SYNC_MS, standard_schema, tiny_options};
 pub use text::ParseOperationError;
 
-use crate::{CohortId, EntityId, Error, SignalEvent, SignalId, TidalDb, UserId};
+use std::borrow::Cow;
+
+use crate::{CohortId, EntityId, Error, Receipt, SetBack, SignalEvent, SignalId, TidalDb, UserId};
 
 /// The operations of a plan, in order.
 ///
@@ -31,7 +33,9 @@ impl Workload {
     /// Any twenty operations in a row that begin at a multiple of twenty hold single events, batches, changes of
     /// collections, one thing to forget, a sync and a checkpoint. Events have distinct weights, so that a score tells
     /// which of them it holds; some are out of order, some too late for every window. Identifiers include both ends of
-    /// their range.
+    /// their range. Mostly milliseconds pass between events, now and then hours or days, so that every window ring turns.
+    /// One event of fifty is ahead of the clock, and about one call of a hundred [must be refused](Operation::is_refused)
+    /// because an event is too far ahead.
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         standard::workload(seed, operations_len)
     }
@@ -72,7 +76,13 @@ impl Event {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
     /// One frame: a single event by `record`, several by `record_batch`.
-    Record(Vec<Event>),
+    Record {
+        /// The time that [`WorkloadClock`] tells during the call and until the thread's next one, in milliseconds since
+        /// the Unix epoch.
+        now_ms: i64,
+        /// The events.
+        events: Vec<Event>,
+    },
     /// `forget_entity`.
     ForgetEntity(EntityId),
     /// `forget_user`.
@@ -92,23 +102,68 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Makes the call. Gives the sequence number of the frame, if the operation has one.
+    /// A call that records `events` at the time of the newest of them, so that none is ahead of the clock.
+    pub fn record(events: Vec<Event>) -> Self {
+        let newest_ms = events.iter().map(|event| event.at_ms).max();
+        Self::Record {
+            now_ms: newest_ms.unwrap_or(STANDARD_NOW_MS),
+            events,
+        }
+    }
+
+    /// Returns true if a database must refuse the call before its log, because an event is further ahead of the clock than
+    /// [`STANDARD_SKEW_MS`].
+    pub fn is_refused(&self) -> bool {
+        let Self::Record { now_ms, events } = self else {
+            return false;
+        };
+        let latest_ms = now_ms.saturating_add_unsigned(STANDARD_SKEW_MS);
+        events.iter().any(|event| event.at_ms > latest_ms)
+    }
+
+    /// What the receipt must say of the events that are ahead of the clock, if the call is not refused.
+    pub fn set_back(&self) -> Option<SetBack> {
+        let Self::Record { now_ms, events } = self else {
+            return None;
+        };
+        let ahead_len = events.iter().filter(|event| event.at_ms > *now_ms).count();
+        (ahead_len > 0).then_some(SetBack {
+            events_len: ahead_len as u32,
+            to_ms: *now_ms,
+        })
+    }
+
+    /// The operation as the log has it: the events that are ahead of the clock set back to its now.
+    pub(crate) fn as_recorded(&self) -> Cow<'_, Self> {
+        let mut operation = Cow::Borrowed(self);
+        if self.set_back().is_some()
+            && let Self::Record { now_ms, events } = operation.to_mut()
+        {
+            for event in events {
+                event.at_ms = event.at_ms.min(*now_ms);
+            }
+        }
+        operation
+    }
+
+    /// Makes the call. Gives the receipt of its frame, if the operation has one.
     ///
     /// # Errors
     /// That of the call.
-    pub fn apply(&self, db: &TidalDb) -> Result<Option<u64>, Error> {
+    pub fn apply(&self, db: &TidalDb) -> Result<Option<Receipt>, Error> {
         match self {
-            Self::Record(events) => {
+            Self::Record { now_ms, events } => {
+                WorkloadClock::set(*now_ms);
                 let events: Vec<_> = events.iter().map(Event::as_signal_event).collect();
                 let receipt = if let [event] = &events[..] {
-                    db.record(event)?
+                    db.record(event)
                 } else {
-                    db.record_batch(&events)?
+                    db.record_batch(&events)
                 };
-                Ok(Some(receipt.sequence))
+                receipt.map(Some)
             }
-            Self::ForgetEntity(entity) => db.forget_entity(*entity).map(|receipt| Some(receipt.sequence)),
-            Self::ForgetUser(user) => db.forget_user(*user).map(|receipt| Some(receipt.sequence)),
+            Self::ForgetEntity(entity) => db.forget_entity(*entity).map(Some),
+            Self::ForgetUser(user) => db.forget_user(*user).map(Some),
             Self::CreateCollection(name) => db.create_collection(name).map(|()| None),
             Self::DeleteCollection(name) => db.delete_collection(name).map(|()| None),
             Self::AddToCollection(name, entity) => db.add_to_collection(name, *entity).map(|_| None),
@@ -120,11 +175,22 @@ impl Operation {
         }
     }
 
+    /// As [`apply`](Self::apply), but gives `None` for a call that [must be refused](Self::is_refused) and was.
+    ///
+    /// # Errors
+    /// That of the call.
+    pub fn apply_or_refuse(&self, db: &TidalDb) -> Result<Option<Receipt>, Error> {
+        match self.apply(db) {
+            Err(error) if self.is_refused() && is_ahead_of_clock(&error) => Ok(None),
+            result => result,
+        }
+    }
+
     /// Whether the operation is a frame of the log.
     pub fn is_frame(&self) -> bool {
         matches!(
             self,
-            Self::Record(_) | Self::ForgetEntity(_) | Self::ForgetUser(_)
+            Self::Record { .. } | Self::ForgetEntity(_) | Self::ForgetUser(_)
         )
     }
 
@@ -137,5 +203,14 @@ impl Operation {
                 | Self::AddToCollection(..)
                 | Self::RemoveFromCollection(..)
         )
+    }
+}
+
+/// Returns true if a call was refused because an event was too far ahead of the clock.
+pub fn is_ahead_of_clock(error: &Error) -> bool {
+    match error {
+        Error::InvalidInput { field, .. } => *field == "at_ms",
+        Error::InBatch { source, .. } => is_ahead_of_clock(source),
+        _ => false,
     }
 }

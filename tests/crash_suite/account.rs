@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 
 use tidaldb::testing::oracle::{Death, OpId, Oracle, Verdict};
-use tidaldb::testing::workload::Operation;
-use tidaldb::{Error, TidalDb};
+use tidaldb::testing::workload::{Operation, is_ahead_of_clock};
+use tidaldb::{Error, Receipt, TidalDb};
 
 use crate::outcome::{Checked, Counts, Failure, ensure};
 use crate::protocol::Line;
@@ -75,7 +75,25 @@ impl<'a> Account<'a> {
     }
 
     /// Notes how that call ended.
-    pub(crate) fn ended(&mut self, index: usize, result: &Result<Option<u64>, Error>) -> Checked<()> {
+    pub(crate) fn ended(&mut self, index: usize, result: &Result<Option<Receipt>, Error>) -> Checked<()> {
+        let id = self.end(index)?;
+        self.oracle.ended(id, result);
+        if result.is_ok() {
+            self.count(index);
+        }
+        Ok(())
+    }
+
+    /// Notes that it succeeded, in a process that told no more of its receipt than this number.
+    fn acknowledged_elsewhere(&mut self, index: usize, sequence: Option<u64>) -> Checked<()> {
+        let id = self.end(index)?;
+        self.oracle.acknowledged(id, sequence);
+        self.count(index);
+        Ok(())
+    }
+
+    /// Takes the call off those on their way.
+    fn end(&mut self, index: usize) -> Checked<OpId> {
         let position = self.in_flight.iter().position(|(of, _)| *of == index);
         let Some(position) = position else {
             return Err(Failure::new(format!(
@@ -83,23 +101,29 @@ impl<'a> Account<'a> {
             )));
         };
         let (_, id) = self.in_flight.swap_remove(position);
-        self.oracle.ended(id, result);
-        if result.is_ok() {
-            let operation = &self.operations[index];
-            self.acknowledged.frames += usize::from(operation.is_frame());
-            self.acknowledged.collection_changes += usize::from(operation.is_collection_change());
-        }
-        Ok(())
+        Ok(id)
+    }
+
+    fn count(&mut self, index: usize) {
+        let operation = &self.operations[index];
+        self.acknowledged.frames += usize::from(operation.is_frame());
+        self.acknowledged.collection_changes += usize::from(operation.is_collection_change());
     }
 
     /// Makes the call of operation `index` and takes note of it. A collection that is there already, or is not, because
-    /// an earlier call was cut short, is an answer too.
+    /// an earlier call was cut short, is an answer too, and so is the refusal of an event too far ahead of the clock.
     pub(crate) fn call(&mut self, db: &TidalDb, index: usize) -> Checked<()> {
         self.begin(index)?;
+        self.call_begun(db, index)
+    }
+
+    /// As [`call`](Self::call), of an operation that was begun.
+    pub(crate) fn call_begun(&mut self, db: &TidalDb, index: usize) -> Checked<()> {
         let result = self.operations[index].apply(db);
         self.ended(index, &result)?;
         match result {
             Ok(_) | Err(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => Ok(()),
+            Err(error) if is_ahead_of_clock(&error) => Ok(()),
             Err(error) => Err(Failure::of(&self.describe(index), &error)),
         }
     }
@@ -112,7 +136,7 @@ impl<'a> Account<'a> {
         self.heard.push_back(line.clone());
         match line {
             Line::Begin(index) => self.begin(index),
-            Line::Acknowledged(index, sequence) => self.ended(index, &Ok(sequence)),
+            Line::Acknowledged(index, sequence) => self.acknowledged_elsewhere(index, sequence),
             Line::Refused(index, refusal) => self.ended(index, &Err(refusal.to_error())),
             Line::Failed(index, text) => Err(Failure::new(format!(
                 "{} failed in the child: {text}",

@@ -236,7 +236,7 @@ fn check_what_is_left(plan: Plan, home: &Home, db: TidalDb, account: &Account<'_
 }
 
 fn one_event() -> Operation {
-    Operation::Record(vec![tidaldb::testing::workload::Event {
+    Operation::record(vec![tidaldb::testing::workload::Event {
         entity: EntityId(1),
         signal: SignalId(0),
         weight: 1.0,

@@ -52,7 +52,7 @@ fn record(setup: Setup) -> Checked<Crossings> {
         .map_err(|error| Failure::of("opening for the recording run", &error))?;
     for (index, operation) in operations.run().iter().enumerate() {
         operation
-            .apply(&db)
+            .apply_or_refuse(&db)
             .map_err(|error| Failure::of(&format!("operation {index} of the recording run"), &error))?;
     }
     Ok(count(&recorder.crossings()))

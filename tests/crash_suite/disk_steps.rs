@@ -131,11 +131,7 @@ fn record<'a>(plan: DiskPlan, operations: &'a Operations, disk: &SimDisk) -> Che
             disk_operations: disk.operations_len(),
             account: account.clone(),
         });
-        let result = operations.all[index].apply(&db);
-        account.ended(index, &result)?;
-        if let Err(error) = result {
-            return Err(Failure::of(&format!("operation {index}"), &error));
-        }
+        account.call_begun(&db, index)?;
         account.note_durable(db.durable_sequence());
     }
     Ok(moments)

@@ -44,7 +44,12 @@ fn watch_all(policy: Policy, operations: &Operations, account: &mut Account<'_>)
         let frames = files.frames_written();
         account.call(&db, index)?;
         let call = format!("operation {index} ({operation})");
-        if operation.is_frame() {
+        if operation.is_refused() {
+            ensure!(
+                files.frames_written() == frames,
+                "{call} was refused and something was written to the log"
+            );
+        } else if operation.is_frame() {
             ensure!(
                 files.frames_written() > frames,
                 "{call} was acknowledged and nothing was written to the log"
@@ -91,7 +96,7 @@ fn promised(policy: Policy, operation: &Operation) -> Option<Part> {
         (_, Operation::Checkpoint) => Some(Part::Store),
         (Policy::EverySynced, frame) if frame.is_frame() => Some(Part::Log),
         (Policy::EverySynced, _) => Some(Part::Store),
-        (Policy::SyncedEvery5Ms | Policy::LeftToOs, _) => None,
+        (Policy::TimedSyncs | Policy::LeftToOs, _) => None,
     }
 }
 

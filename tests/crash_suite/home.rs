@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidaldb::storage::MemoryStore;
-use tidaldb::testing::workload::{STANDARD_NOW_MS, SteppingClock};
+use tidaldb::testing::workload::{STANDARD_NOW_MS, WorkloadClock};
 use tidaldb::{Error, Options, TidalDb};
 
 use crate::fjall_storage::FjallStorage;
@@ -91,10 +91,9 @@ fn collect(dir: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) -> Checked<()> {
     Ok(())
 }
 
-/// `options` with the policy. The clock moves by a millisecond with each call, so that the timed sync is done by the
-/// caller now and then, and at the same calls in every run.
+/// `options` with the policy, for an opening by the calling thread: its clock begins anew, so that the timed sync is done at
+/// the same calls in every run.
 pub(crate) fn with_policy(options: Options, policy: Policy) -> Options {
-    options
-        .durability(policy.durability())
-        .clock(Arc::new(SteppingClock::new(STANDARD_NOW_MS, 1)))
+    WorkloadClock::set(STANDARD_NOW_MS);
+    options.durability(policy.durability())
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use tidaldb::Durability;
 use tidaldb::testing::CrashPoint;
+use tidaldb::testing::workload::STANDARD_SYNC_MS;
 
 /// What keeps checkpoints and collections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +18,7 @@ pub(crate) enum Store {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Policy {
     EverySynced,
-    SyncedEvery5Ms,
+    TimedSyncs,
     LeftToOs,
 }
 
@@ -77,20 +78,23 @@ impl Store {
 }
 
 impl Policy {
-    pub(crate) const ALL: [Self; 3] = [Self::EverySynced, Self::SyncedEvery5Ms, Self::LeftToOs];
+    pub(crate) const ALL: [Self; 3] = [Self::EverySynced, Self::TimedSyncs, Self::LeftToOs];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::EverySynced => "every-synced",
-            Self::SyncedEvery5Ms => "synced-every-5ms",
+            Self::TimedSyncs => "timed-syncs",
             Self::LeftToOs => "left-to-os",
         }
     }
 
+    /// Timed syncs in the time of the workload, where the caller does the background work.
     pub(crate) const fn durability(self) -> Durability {
         match self {
             Self::EverySynced => Durability::EverySynced,
-            Self::SyncedEvery5Ms => Durability::SyncedEvery { interval_ms: 5 },
+            Self::TimedSyncs => Durability::SyncedEvery {
+                interval_ms: STANDARD_SYNC_MS,
+            },
             Self::LeftToOs => Durability::OperatingSystem,
         }
     }

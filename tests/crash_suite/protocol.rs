@@ -5,12 +5,13 @@
 //! |---|---|
 //! | `begin I` | the call of operation I is about to be made |
 //! | `acknowledged I SEQUENCE` | it succeeded; the sequence number is `-` if it has none |
-//! | `refused I KIND` | it failed and changed nothing: `exists` or `unknown`, of a collection |
+//! | `refused I KIND` | it failed and changed nothing: `exists` or `unknown`, of a collection; `ahead`, of an event |
 //! | `failed I TEXT` | it failed otherwise |
 //! | `parked POINT N` | a thread stands at the Nth crossing of the point and waits to be killed |
 //! | `ended TEXT` | the child came to its end by itself |
 
-use tidaldb::Error;
+use tidaldb::testing::workload::is_ahead_of_clock;
+use tidaldb::{Error, Receipt};
 
 use crate::harness::print;
 use crate::outcome::Failure;
@@ -31,15 +32,17 @@ pub(crate) enum Line {
 pub(crate) enum Refusal {
     CollectionExists,
     UnknownCollection,
+    AheadOfClock,
 }
 
 impl Line {
     /// How the call of operation `index` ended.
-    pub(crate) fn of_result(index: usize, result: &Result<Option<u64>, Error>) -> Self {
+    pub(crate) fn of_result(index: usize, result: &Result<Option<Receipt>, Error>) -> Self {
         match result {
-            Ok(sequence) => Self::Acknowledged(index, *sequence),
+            Ok(receipt) => Self::Acknowledged(index, receipt.map(|receipt| receipt.sequence)),
             Err(Error::CollectionExists { .. }) => Self::Refused(index, Refusal::CollectionExists),
             Err(Error::UnknownCollection { .. }) => Self::Refused(index, Refusal::UnknownCollection),
+            Err(error) if is_ahead_of_clock(error) => Self::Refused(index, Refusal::AheadOfClock),
             Err(error) => Self::Failed(
                 index,
                 Failure::of("it failed", error).to_string().replace('\n', " "),
@@ -55,6 +58,7 @@ impl Line {
             Self::Acknowledged(index, None) => format!("acknowledged {index} -\n"),
             Self::Refused(index, Refusal::CollectionExists) => format!("refused {index} exists\n"),
             Self::Refused(index, Refusal::UnknownCollection) => format!("refused {index} unknown\n"),
+            Self::Refused(index, Refusal::AheadOfClock) => format!("refused {index} ahead\n"),
             Self::Failed(index, text) => format!("failed {index} {text}\n"),
             Self::Parked(text) => format!("parked {text}\n"),
             Self::Ended(text) => format!("ended {text}\n"),
@@ -81,6 +85,7 @@ impl Line {
                 let refusal = match parts.next()? {
                     "exists" => Refusal::CollectionExists,
                     "unknown" => Refusal::UnknownCollection,
+                    "ahead" => Refusal::AheadOfClock,
                     _ => return None,
                 };
                 Some(Self::Refused(index, refusal))
@@ -103,6 +108,11 @@ impl Refusal {
         match self {
             Self::CollectionExists => Error::CollectionExists { name },
             Self::UnknownCollection => Error::UnknownCollection { name },
+            Self::AheadOfClock => Error::InvalidInput {
+                field: "at_ms",
+                value: "too far ahead of the clock".to_owned(),
+                reason: "as the child process says",
+            },
         }
     }
 }

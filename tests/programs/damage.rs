@@ -122,7 +122,7 @@ fn scale(mib_max: u64) -> ExitCode {
     let open = |disk: &SimDisk| TidalDb::open("/db", options.clone().files(Arc::new(disk.clone())));
     let made = open(&disk).and_then(|db| {
         let mut operations = Workload::standard(7, 30).operations.into_iter();
-        operations.try_for_each(|operation| operation.apply(&db).map(drop))
+        operations.try_for_each(|operation| operation.apply_or_refuse(&db).map(drop))
     });
     if let Err(error) = made {
         return cannot(&error.to_string());

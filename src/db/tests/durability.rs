@@ -65,10 +65,10 @@ fn a_sync_makes_events_and_collections_durable_whatever_the_policy() {
 #[test]
 fn the_timed_sync_of_the_caller_covers_events_and_collections() {
     #[derive(Debug)]
-    struct Ticking(std::sync::atomic::AtomicI64);
+    struct Ticking(AtomicI64);
     impl Clock for Ticking {
         fn now_ms(&self) -> i64 {
-            NOW_MS + self.0.fetch_add(400, std::sync::atomic::Ordering::Relaxed)
+            NOW_MS + self.0.fetch_add(400, Ordering::Relaxed)
         }
     }
     let disk = SimDisk::new();

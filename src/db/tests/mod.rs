@@ -1,5 +1,6 @@
 //! Tests of the handle on a simulated disk: what survives which crash, what a failure leaves, what damage is refused.
 
+mod ahead;
 mod bounds;
 mod closing;
 mod crash_points;
@@ -26,6 +27,7 @@ mod windows;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::fs::FileAccess;
 use crate::testing::SimDisk;
@@ -49,6 +51,16 @@ struct FixedClock;
 impl Clock for FixedClock {
     fn now_ms(&self) -> i64 {
         NOW_MS
+    }
+}
+
+/// A clock that tells what it is set to.
+#[derive(Debug)]
+struct SetClock(AtomicI64);
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

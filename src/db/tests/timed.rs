@@ -1,22 +1,13 @@
 //! The timed sync and the flush of storage: when they are due, whom they hold up, what a panic in them does.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
 use crate::threads;
-
-#[derive(Debug)]
-struct SetClock(AtomicI64);
-
-impl Clock for SetClock {
-    fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 #[test]
 fn a_clock_that_steps_back_does_not_end_the_timed_sync_of_the_caller() {

@@ -2,6 +2,7 @@
 
 use super::record;
 use crate::Error;
+use crate::signals::hot::TIME_NONE;
 use crate::signals::ledger::LedgerState;
 use crate::storage::{StorageEngine, keys};
 use crate::wal::recovery::Covered;
@@ -24,24 +25,27 @@ pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Resu
     };
     let covered = record::decode(keys::unseal(keys::CHECKPOINT, &sealed)?)
         .map_err(|what| corrupt(keys::CHECKPOINT, what))?;
+    let mut newest_ms = TIME_NONE;
     each(storage, keys::STATES, |key, value| {
-        state
-            .signals
-            .restore_page(key, value)
-            .map_err(|what| corrupt(key, what))
+        let restored = state.signals.restore_page(key, value);
+        newest_ms = newest_ms.max(restored.map_err(|what| corrupt(key, what))?);
+        Ok(())
     })?;
     each(storage, keys::COHORT_STATES, |key, value| {
-        state
-            .cohorts
-            .states_mut()
-            .restore_page(key, value)
-            .map_err(|what| corrupt(key, what))
+        let restored = state.cohorts.states_mut().restore_page(key, value);
+        newest_ms = newest_ms.max(restored.map_err(|what| corrupt(key, what))?);
+        Ok(())
     })?;
     let co_engagement = state.co_engagement_mut();
     for prefix in keys::CO_ENGAGEMENT {
-        each(storage, prefix, |key, value| co_engagement.restore(key, value))?;
+        each(storage, prefix, |key, value| {
+            let time_ms = co_engagement.restore(key, value)?;
+            newest_ms = newest_ms.max(time_ms.unwrap_or(TIME_NONE));
+            Ok(())
+        })?;
     }
     co_engagement.finish_restore()?;
+    state.note_event_time(newest_ms);
     Ok(covered)
 }
 

@@ -5,11 +5,11 @@
 //! on disk.
 
 use super::state::{LedgerState, Positive};
-use crate::{EntityId, Error};
 use crate::signals::states::Change;
 use crate::wal::FrameKind;
 use crate::wal::payload::{Events, decode_checkpoint, decode_forget};
 use crate::wal::recovery::{Frame, ReplayError};
+use crate::{EntityId, Error};
 
 /// Changes are applied once there are this many.
 const CHANGES_MIN: usize = 1024;
@@ -99,8 +99,7 @@ impl<'a> Replay<'a> {
                 at_ms: event.at_ms,
             });
             for cohort in event.cohorts() {
-                state
-                    .apply_cohort(cohort, event.entity, event.signal, event.weight, event.at_ms)?;
+                state.apply_cohort(cohort, event.entity, event.signal, event.weight, event.at_ms)?;
             }
             let positive = state.positive(event.entity, event.signal, event.user, event.weight, event.at_ms);
             self.positives.extend(positive);

@@ -6,12 +6,13 @@
 //! Everything here is lost in a crash and comes back from the checkpoint and the log.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::cohort::CohortSignalLedger;
 use crate::entities::{CoEngagementConfig, CoEngagementIndex};
 use crate::lock::{Whole, lock};
+use crate::signals::hot::TIME_NONE;
 use crate::signals::states::{Change, SignalShape, Slot, StateTable};
 use crate::wal::payload::Forget;
 use crate::{CohortId, EntityId, Error, Schema, SignalEvent, SignalId, UserId};
@@ -36,6 +37,8 @@ pub(crate) struct LedgerState {
     /// Which signals are positive, by id.
     positive_signals: Vec<bool>,
     late_drops: AtomicU64,
+    /// The newest event time that was applied or restored; `TIME_NONE` before the first.
+    newest_event_ms: AtomicI64,
     /// Of the co-engagement index, as of the last event that was applied.
     co_engagement_changed_bytes: AtomicU64,
     /// What a change of a state, and what a positive event, adds to what a checkpoint has to store, at the most.
@@ -68,6 +71,7 @@ impl LedgerState {
             positives: Mutex::new(VecDeque::new()),
             positive_signals: schema.signals().iter().map(crate::Signal::is_positive).collect(),
             late_drops: AtomicU64::new(0),
+            newest_event_ms: AtomicI64::new(TIME_NONE),
             co_engagement_changed_bytes: AtomicU64::new(0),
         })
     }
@@ -75,12 +79,15 @@ impl LedgerState {
     /// Applies the events of one call to the hot and warm tier.
     pub(crate) fn apply_signals(&self, changes: &[Change<EntityId>]) -> Result<(), Error> {
         let mut late = 0;
+        let mut newest_ms = TIME_NONE;
         self.signals
             .with_slots(changes, |Slot { hot, warm, slot }, change| {
                 hot.on_signal(slot, change.weight, change.at_ms);
                 late += warm.increment(slot, change.at_ms);
+                newest_ms = newest_ms.max(change.at_ms);
             })?;
         self.count_late(late);
+        self.note_event_time(newest_ms);
         Ok(())
     }
 
@@ -236,6 +243,20 @@ impl LedgerState {
     /// How many events were too old for a window ring, summed over the rings, replayed events included.
     pub(crate) fn late_drops(&self) -> u64 {
         self.late_drops.load(Ordering::Relaxed)
+    }
+
+    /// The newest event time that was applied or restored, what was forgotten since included.
+    pub(crate) fn newest_event_ms(&self) -> Option<i64> {
+        let newest_ms = self.newest_event_ms.load(Ordering::Relaxed);
+        (newest_ms != TIME_NONE).then_some(newest_ms)
+    }
+
+    /// Notes the newest time of some events.
+    pub(crate) fn note_event_time(&self, newest_ms: i64) {
+        // Not written unless it is newer, so that the line stays in every core's cache.
+        if newest_ms > self.newest_event_ms.load(Ordering::Relaxed) {
+            self.newest_event_ms.fetch_max(newest_ms, Ordering::Relaxed);
+        }
     }
 
     fn count_late(&self, late: u32) {

@@ -4,11 +4,19 @@ use crate::limits::{BATCH_EVENTS_MAX, EVENT_COHORTS_MAX, FRAME_PAYLOAD_BYTES_MAX
 use crate::wal::payload::events_len;
 use crate::{Error, Schema, SignalEvent};
 
-/// Checks a call's events. `latest_ms` is the latest legal time.
+/// Checks a call's events, and returns how many of them are ahead of the clock: later than `now_ms`. At most
+/// `skew_ms_max` ahead is legal.
 ///
 /// # Errors
 /// `InvalidInput`, `LimitExceeded` or `UnknownSignal`; wrapped in `InBatch` with the index if there are several events.
-pub(crate) fn events(schema: &Schema, events: &[SignalEvent<'_>], latest_ms: i64) -> Result<(), Error> {
+pub(crate) fn events(
+    schema: &Schema,
+    events: &[SignalEvent<'_>],
+    now_ms: i64,
+    skew_ms_max: u64,
+) -> Result<u32, Error> {
+    let latest_ms = now_ms.saturating_add_unsigned(skew_ms_max);
+    let mut ahead_len = 0;
     if events.is_empty() {
         return Err(Error::invalid(
             "events",
@@ -35,6 +43,7 @@ pub(crate) fn events(schema: &Schema, events: &[SignalEvent<'_>], latest_ms: i64
                 }
             });
         }
+        ahead_len += u32::from(event.at_ms > now_ms);
     }
     let payload_bytes = events_len(events);
     if payload_bytes > FRAME_PAYLOAD_BYTES_MAX {
@@ -45,7 +54,7 @@ pub(crate) fn events(schema: &Schema, events: &[SignalEvent<'_>], latest_ms: i64
             found,
         });
     }
-    Ok(())
+    Ok(ahead_len)
 }
 
 fn check(schema: &Schema, event: &SignalEvent<'_>, latest_ms: i64) -> Result<(), Error> {

@@ -366,14 +366,15 @@ impl<K: StateKey> StateTable<K> {
         PageCopies::new(Arc::clone(&self.shapes))
     }
 
-    /// Puts back a page that [`PageCopies::records`] gave.
+    /// Puts back a page that [`PageCopies::records`] gave. Gives the newest event time in it;
+    /// [`TIME_NONE`](hot::TIME_NONE) without a state.
     ///
     /// To be called before anything else, with the records of a table in ascending order of their keys. What is
     /// restored is clean: the next fence does not give it.
     ///
     /// # Errors
     /// What is wrong with the record. The table is then of no use.
-    pub(crate) fn restore_page(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+    pub(crate) fn restore_page(&mut self, key: &[u8], value: &[u8]) -> Result<i64, &'static str> {
         let place = page::Place::decode::<K>(key)?;
         let shape = self.shapes.get(usize::from(place.signal.0));
         let shape = shape.ok_or("a page belongs to a signal that is not in the schema")?;

@@ -144,7 +144,8 @@ fn encode_ring(out: &mut Vec<u8>, ring: &Ring, time_ms: i64, newest: i64, counts
     }
 }
 
-/// Adds the page that `value` holds to `states`: it must be the one after their last.
+/// Adds the page that `value` holds to `states`: it must be the one after their last. Gives the newest event time in it;
+/// [`TIME_NONE`](hot::TIME_NONE) without a slot.
 ///
 /// After an error `states` are of no further use.
 pub(super) fn decode<K: StateKey>(
@@ -152,7 +153,7 @@ pub(super) fn decode<K: StateKey>(
     place: Place,
     value: &[u8],
     states: &mut SignalStates<K>,
-) -> Result<(), &'static str> {
+) -> Result<i64, &'static str> {
     const SHORT: &str = "a page ends too early";
     let mut reader = Reader::new(value);
     if reader.u8().ok_or(SHORT)? != VERSION {
@@ -161,6 +162,7 @@ pub(super) fn decode<K: StateKey>(
     let occupied = reader.u32().ok_or(SHORT)?;
     states.begin_page(place.page, occupied)?;
     let mut time_before_ms = 0_i64;
+    let mut newest_ms = hot::TIME_NONE;
     let mut left = occupied;
     while left != 0 {
         let slot = left.trailing_zeros() as usize;
@@ -173,6 +175,7 @@ pub(super) fn decode<K: StateKey>(
         let since_ms = reader.varint_signed().ok_or(SHORT)?;
         let time_ms = time_before_ms.wrapping_add(since_ms);
         time_before_ms = time_ms;
+        newest_ms = newest_ms.max(time_ms);
         let mut scores = [0.0; limits::HALF_LIVES_MAX];
         let scores = &mut scores[..shape.half_lives.len()];
         for score in &mut *scores {
@@ -188,7 +191,7 @@ pub(super) fn decode<K: StateKey>(
         }
     }
     if reader.is_empty() {
-        Ok(())
+        Ok(newest_ms)
     } else {
         Err("a page has bytes after its end")
     }

@@ -162,13 +162,13 @@ impl<K: StateKey> Shard<K> {
         Some(self.copies.take())
     }
 
-    /// Adds the page that `value` holds, clean. It must be the one after the last of its signal.
+    /// Adds the page that `value` holds, clean. It must be the one after the last of its signal. Gives its newest event time.
     pub(super) fn restore_page(
         &mut self,
         place: page::Place,
         value: &[u8],
         shape: &Shape,
-    ) -> Result<(), &'static str> {
+    ) -> Result<i64, &'static str> {
         let states = self.signals[usize::from(place.signal.0)]
             .get_or_insert_with(|| Box::new(SignalStates::new(shape, &self.changed_bytes)));
         page::decode(shape, place, value, states)

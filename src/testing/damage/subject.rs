@@ -96,14 +96,14 @@ impl Subject {
             }
             let records_before = self.last_record(disk).map_or(0, |record| record.sequence);
             let changes_before = self.change_records.len();
-            let sequence = operation
-                .apply(&db)
+            let receipt = operation
+                .apply_or_refuse(&db)
                 .expect("an operation on a sound disk succeeds");
-            if let Some(sequence) = sequence {
+            if let Some(receipt) = receipt {
                 model.apply(operation);
                 model.compute();
                 self.models.push(model.clone());
-                self.sequences.push(sequence);
+                self.sequences.push(receipt.sequence);
             }
             let records = self.records(disk);
             let written = records
@@ -192,7 +192,7 @@ fn finished(workload: &Workload, options: &Options, end: End) -> Image {
     let db = db.expect("a new database opens");
     for operation in &workload.operations {
         operation
-            .apply(&db)
+            .apply_or_refuse(&db)
             .expect("an operation on a sound disk succeeds");
     }
     if end == End::Closed {

@@ -197,7 +197,7 @@ fn used_database() -> (Pairs, Image) {
     let db = db.expect("a new database opens");
     for operation in &Workload::standard(SEED, OPERATIONS).operations {
         operation
-            .apply(&db)
+            .apply_or_refuse(&db)
             .expect("an operation on a sound disk succeeds");
     }
     let image = content(&disk);

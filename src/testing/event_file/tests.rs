@@ -259,7 +259,7 @@ fn a_workload_from_events_has_every_event_in_order_in_calls_of_the_given_sizes()
         .operations
         .iter()
         .filter_map(|operation| match operation {
-            Operation::Record(events) => Some(events),
+            Operation::Record { events, .. } => Some(events),
             _ => None,
         })
         .collect();
@@ -272,6 +272,15 @@ fn a_workload_from_events_has_every_event_in_order_in_calls_of_the_given_sizes()
         [1, 8, 3, 1]
     );
     assert_eq!(batches.into_iter().flatten().cloned().collect::<Vec<_>>(), events);
+    // The sample is out of order, the clock is not.
+    let mut newest_ms = i64::MIN;
+    for operation in &workload.operations {
+        if let Operation::Record { now_ms, events } = operation {
+            let times = events.iter().map(|event| event.at_ms);
+            newest_ms = times.fold(newest_ms, i64::max);
+            assert_eq!(*now_ms, newest_ms);
+        }
+    }
     for wanted in [Operation::Sync, Operation::Checkpoint] {
         assert!(workload.operations.contains(&wanted), "{wanted}");
     }

@@ -22,7 +22,7 @@ pub fn schema_for(names: &[impl AsRef<[u8]>]) -> Schema {
 }
 
 /// A workload that records `events` in order, in calls of `batch_sizes` events, beginning again with the first size
-/// after the last. In between, at places that follow from the number of calls alone, it changes two collections, syncs
+/// after the last. The clock tells the newest time of the events up to then. In between, at places that follow from the number of calls alone, it changes two collections, syncs
 /// and makes checkpoints.
 pub fn workload_from_events(events: Vec<Event>, batch_sizes: &[usize]) -> Workload {
     let names: [&[u8]; 2] = [b"seen", b"seen twice"];
@@ -31,11 +31,16 @@ pub fn workload_from_events(events: Vec<Event>, batch_sizes: &[usize]) -> Worklo
         .into();
     let mut sizes = batch_sizes.iter().map(|&size| size.max(1)).cycle();
     let mut events = events.into_iter();
+    let mut now_ms = i64::MIN;
     for call in 1.. {
         let batch: Vec<Event> = events.by_ref().take(sizes.next().unwrap_or(1)).collect();
         let Some(first) = batch.first() else { break };
         let entity = first.entity;
-        operations.push(Operation::Record(batch));
+        now_ms = batch.iter().fold(now_ms, |now_ms, event| now_ms.max(event.at_ms));
+        operations.push(Operation::Record {
+            now_ms,
+            events: batch,
+        });
         let name = names[call % 2].to_vec();
         match call % 12 {
             1 | 2 | 4 | 7 => operations.push(Operation::AddToCollection(name, entity)),

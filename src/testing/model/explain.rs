@@ -128,7 +128,7 @@ impl Model {
     /// Whether the state is as if one forget frame were missing, or applied again at the end.
     fn explain_by_forget(&self, found: &Export) -> Option<String> {
         let forgets = self.history().iter().enumerate().rev();
-        let forgets = forgets.filter(|(_, frame)| !matches!(frame.as_ref(), Operation::Record(_)));
+        let forgets = forgets.filter(|(_, frame)| !matches!(frame.as_ref(), Operation::Record { .. }));
         for (index, frame) in forgets.take(FORGETS_LEN_MAX) {
             let mut without = Self::new(&self.schema);
             for (other, frame) in self.history().iter().enumerate() {
@@ -177,13 +177,18 @@ impl Model {
             .filter(|(_, (seen, _))| seen.is_empty())
             .map(|((place, _), _)| *place)
             .collect();
+        let differs_in_co_engagement = raw.iter().any(|(place, _)| *place == Place::CoEngagement);
         let fault = |event: EventId, kind: Kind| {
             let seen = &seen_at[&(event, kind)];
+            // Several events may explain the same of co-engagement: one that is not named may be missing there too.
+            let is_open = |place: &Place| {
+                unexplained.contains(place) || (*place == Place::CoEngagement && differs_in_co_engagement)
+            };
             let elsewhere = || {
                 let places = self.places_of(event, kind, others);
                 places
                     .iter()
-                    .any(|place| !seen.contains(place) && !unexplained.contains(place))
+                    .any(|place| !seen.contains(place) && !is_open(place))
             };
             match kind {
                 Kind::Twice => Fault::Doubled,
@@ -291,7 +296,7 @@ fn events(
     let numbered = (frames_before as u64 + 1..).zip(frames);
     numbered.flat_map(|(sequence, frame)| {
         let events = match frame.as_ref() {
-            Operation::Record(events) => events.as_slice(),
+            Operation::Record { events, .. } => events.as_slice(),
             _ => &[],
         };
         let id = move |index| EventId { sequence, index };

@@ -55,9 +55,10 @@ pub(super) struct Score {
 }
 
 impl Score {
-    /// Whether `found` is this score. Not a number never is.
+    /// Whether `found` is this score. Not a number never is, and nothing is one that overflows: an event long after the
+    /// time of the state has no score there.
     pub(super) fn is(self, found: f64) -> bool {
-        (self.value - found).abs() <= self.tolerance
+        self.tolerance.is_finite() && (self.value - found).abs() <= self.tolerance
     }
 }
 

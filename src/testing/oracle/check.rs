@@ -167,7 +167,7 @@ impl Oracle {
     /// Whether some order of the same frames may give what was found: the tiers do not depend on the order of events,
     /// so what they do not allow, no order does.
     fn may_match(&self, placed: &Placed, order: &[usize], found: &Export) -> bool {
-        let is_record = |&index: &usize| matches!(*self.frames[index].operation, Operation::Record(_));
+        let is_record = |&index: &usize| matches!(*self.frames[index].operation, Operation::Record { .. });
         let commutes = self.no_forget_after(placed) && placed.open.iter().all(is_record);
         !commutes || self.model_of(order).matches_states(found)
     }
@@ -180,7 +180,7 @@ impl Oracle {
             .map(|&index| self.frames[index].begun_after)
             .min();
         let mut later = placed.known.iter().filter(|&&(number, _)| Some(number) > first);
-        later.all(|&(_, index)| matches!(*self.frames[index].operation, Operation::Record(_)))
+        later.all(|&(_, index)| matches!(*self.frames[index].operation, Operation::Record { .. }))
     }
 
     /// A legal state under a last sequence number that does not fit it.

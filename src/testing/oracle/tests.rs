@@ -2,6 +2,7 @@
 
 mod concurrent;
 mod engine;
+mod times;
 
 use std::sync::Arc;
 
@@ -11,6 +12,13 @@ use crate::testing::workload::{Event, Operation, Workload, standard_schema};
 use crate::{CohortId, EntityId, Error, Export, SignalId, UserId};
 
 const OPERATIONS_LEN: usize = 60;
+
+/// The calls of a standard workload that a database must not refuse.
+fn accepted(seed: u64) -> Vec<Operation> {
+    let mut operations = Workload::standard(seed, OPERATIONS_LEN).operations;
+    operations.retain(|operation| !operation.is_refused());
+    operations
+}
 
 /// A call with as many events as `len`, distinct by `seed`.
 fn record(seed: u32, len: usize) -> Operation {
@@ -22,7 +30,7 @@ fn record(seed: u32, len: usize) -> Operation {
         user: Some(UserId(u64::from(seed) % 2)),
         cohorts: vec![CohortId(u64::from(seed) % 2)],
     };
-    Operation::Record((0..len).map(event).collect())
+    Operation::record((0..len).map(event).collect())
 }
 
 fn state(operations: &[Operation]) -> Export {
@@ -60,12 +68,12 @@ fn assert_ok(verdict: &Verdict) {
 #[test]
 fn the_state_of_everything_acknowledged_is_legal_with_and_without_the_last_number() {
     for seed in 0..6 {
-        let operations = Workload::standard(seed, OPERATIONS_LEN).operations;
+        let operations = accepted(seed);
         let found = state(&operations);
         for guarantee in [Guarantee::Acknowledged, Guarantee::Synced] {
             let oracle = acknowledged(&operations, guarantee);
             for death in [Death::ProcessCrash, Death::PowerLoss] {
-                for last in [None, Some(OPERATIONS_LEN as u64)] {
+                for last in [None, Some(operations.len() as u64)] {
                     let verdict = oracle.check_export(death, &found, last);
                     assert_ok(&verdict);
                     assert_eq!(verdict.counts.recovered, verdict.counts.acknowledged);
@@ -77,7 +85,7 @@ fn the_state_of_everything_acknowledged_is_legal_with_and_without_the_last_numbe
 
 #[test]
 fn after_a_process_crash_a_shorter_state_loses_each_event_of_the_rest() {
-    let operations = Workload::standard(1, OPERATIONS_LEN).operations;
+    let operations = accepted(1);
     let (frames, changes): (Vec<_>, Vec<_>) = operations.iter().cloned().partition(Operation::is_frame);
     for guarantee in [Guarantee::Acknowledged, Guarantee::Synced] {
         let oracle = acknowledged(&operations, guarantee);
@@ -172,11 +180,11 @@ fn a_call_in_flight_is_there_wholly_or_not_at_all() {
             .check_export(Death::PowerLoss, &state(&with), Some(2))
             .is_ok()
     );
-    let Operation::Record(mut events) = open else {
+    let Operation::Record { mut events, .. } = open else {
         unreachable!()
     };
     events.pop();
-    let half = [&before[..], &[Operation::Record(events)]].concat();
+    let half = [&before[..], &[Operation::record(events)]].concat();
     for last in [None, Some(2), Some(3)] {
         let verdict = oracle.check_export(Death::PowerLoss, &state(&half), last);
         assert!(!verdict.is_ok());
@@ -386,7 +394,7 @@ fn after_reopening_what_was_found_is_settled_and_what_was_not_is_gone() {
 #[test]
 fn an_oracle_that_follows_a_timeline_says_the_same_as_one_that_does_not() {
     for seed in 0..3 {
-        let operations = Workload::standard(seed, OPERATIONS_LEN).operations;
+        let operations = accepted(seed);
         let timeline = Timeline::new(&standard_schema(), &operations);
         for len in (0..operations.len()).step_by(7) {
             let mut oracles = [

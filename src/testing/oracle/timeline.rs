@@ -17,8 +17,11 @@ pub struct Timeline {
 impl Timeline {
     /// The states of a new database after each frame among `operations`.
     pub fn new(schema: &Schema, operations: &[Operation]) -> Arc<Self> {
-        let frames = operations.iter().filter(|operation| operation.is_frame());
-        let frames: Arc<Vec<_>> = Arc::new(frames.cloned().map(Arc::new).collect());
+        let frames = operations
+            .iter()
+            .filter(|operation| operation.is_frame() && !operation.is_refused());
+        let frames = frames.map(|frame| Arc::new(frame.as_recorded().into_owned()));
+        let frames: Arc<Vec<_>> = Arc::new(frames.collect());
         let mut model = Model::new(schema);
         model.expect(Arc::clone(&frames));
         let mut models = vec![model.clone()];

@@ -8,9 +8,9 @@ use super::{Acts, PlantedBug};
 use crate::testing::CrashSweep;
 use crate::testing::sweep::Calls;
 use crate::testing::workload::{Event, Operation};
-use crate::{Durability, Error, Options, TidalDb};
+use crate::{Durability, Error, Options, Receipt, TidalDb};
 
-type Called = Result<Option<u64>, Error>;
+type Called = Result<Option<Receipt>, Error>;
 
 /// Changes how the calls of `sweep` are made or the database is opened.
 pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
@@ -19,6 +19,10 @@ pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSwe
         PlantedBug::WeakerPolicy => changed_options(sweep, move |options| {
             acts.count();
             options.durability(Durability::OperatingSystem)
+        }),
+        PlantedBug::SkewUnlimited => changed_options(sweep, move |options| {
+            acts.count();
+            options.skew_ms_max(u64::MAX)
         }),
         PlantedBug::RandomBytes => changed_options(sweep, move |options| {
             acts.count();
@@ -90,7 +94,10 @@ impl Calls for PlantedCalls {
             }
             (PlantedBug::NumberRepeated, _) if is_third => {
                 self.acts.count();
-                Ok(operation.apply(db)?.map(|sequence| sequence.saturating_sub(1)))
+                Ok(operation.apply(db)?.map(|receipt| Receipt {
+                    sequence: receipt.sequence.saturating_sub(1),
+                    ..receipt
+                }))
             }
             (PlantedBug::CallDropped, _) if is_third => {
                 self.acts.count();
@@ -110,21 +117,30 @@ impl Calls for PlantedCalls {
                 self.acts.count();
                 Err(Error::Closed)
             }
-            (_, Operation::Record(events)) => self.record(db, events),
+            (PlantedBug::SetBackIgnored, Operation::Record { events, .. })
+                if operation.set_back().is_some() && !operation.is_refused() =>
+            {
+                self.acts.count();
+                let receipt = Operation::record(events.clone()).apply(db)?;
+                let set_back = operation.set_back();
+                Ok(receipt.map(|receipt| Receipt { set_back, ..receipt }))
+            }
+            (_, Operation::Record { now_ms, events }) => self.record(db, *now_ms, events),
             _ => operation.apply(db),
         }
     }
 }
 
 impl PlantedCalls {
-    fn record(&self, db: &TidalDb, events: &[Event]) -> Called {
+    fn record(&self, db: &TidalDb, now_ms: i64, events: &[Event]) -> Called {
+        let record = |events| Operation::Record { now_ms, events }.apply(db);
         let mut changed = events.to_vec();
         match self.bug {
             PlantedBug::CallSplit if events.len() > 1 => {
                 self.acts.count();
                 let rest = changed.split_off(events.len() / 2);
-                Operation::Record(changed).apply(db)?;
-                return Operation::Record(rest).apply(db);
+                record(changed)?;
+                return record(rest);
             }
             PlantedBug::BatchReversed => changed.reverse(),
             PlantedBug::CohortsDropped => changed.iter_mut().for_each(|event| event.cohorts.clear()),
@@ -134,6 +150,6 @@ impl PlantedCalls {
         if changed != events {
             self.acts.count();
         }
-        Operation::Record(changed).apply(db)
+        record(changed)
     }
 }

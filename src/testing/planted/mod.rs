@@ -87,6 +87,8 @@
 //! | cohorts are fed from the same frame | [`CohortsDropped`](PlantedBug::CohortsDropped) | half |
 //! | co-engagement is fed from the same frame | [`UserDropped`](PlantedBug::UserDropped) | half |
 //! | an error before the log leaves the state unchanged | [`RefusedAndDone`](PlantedBug::RefusedAndDone) | wrong |
+//! | an event ahead of the clock is recorded at the clock's now | [`SetBackIgnored`](PlantedBug::SetBackIgnored) | wrong |
+//! | an event too far ahead of the clock is refused before the log | [`SkewUnlimited`](PlantedBug::SkewUnlimited) | wrong |
 //! | another database's files are an error of their own | [`OtherDatabase`](PlantedBug::OtherDatabase) | does not open |
 //! | with one caller a run is deterministic to the byte | [`RandomBytes`](PlantedBug::RandomBytes) | deaths disagree |
 //! | a crash that is never reached is no pass | [`RunsDiffer`](PlantedBug::RunsDiffer) | deaths disagree, never reached |
@@ -120,7 +122,7 @@ use std::time::Duration;
 use super::CrashSweep;
 use super::plan::Work;
 use super::verdict::FailureKind;
-use super::workload::{Operation, Workload};
+use super::workload::{Operation, STANDARD_SYNC_MS, Workload};
 use crate::Durability;
 
 /// How long a case may take where one hangs.
@@ -174,7 +176,9 @@ impl Needs {
             Self::Nothing => sweep,
             Self::NoSyncs => sweep.durability(Durability::OperatingSystem),
             Self::NoBarriers => without_barriers(sweep).durability(Durability::OperatingSystem),
-            Self::TimedSyncs => sweep.durability(Durability::SyncedEvery { interval_ms: 25 }),
+            Self::TimedSyncs => sweep.durability(Durability::SyncedEvery {
+                interval_ms: STANDARD_SYNC_MS,
+            }),
             Self::ShortCases => sweep.case_time(HANG_TIME),
         }
     }
@@ -436,6 +440,12 @@ planted_bugs! {
     /// A call is refused and done all the same.
     RefusedAndDone: Calls, Nothing,
         "an error before the log leaves the state unchanged", [Wrong];
+    /// An event ahead of the clock is recorded at its own time, and the receipt says otherwise.
+    SetBackIgnored: Calls, Nothing,
+        "an event ahead of the clock is recorded at the clock's now", [Wrong];
+    /// The database is opened with no bound on how far ahead of the clock an event may be.
+    SkewUnlimited: Calls, Nothing,
+        "an event too far ahead of the clock is refused before the log", [Wrong];
     /// Each opening is given the id of another database.
     OtherDatabase: Calls, Nothing,
         "another database's files are an error of their own", [Refused];

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::EntityId;
 use crate::testing::SweepReport;
+use crate::testing::workload::{Event, STANDARD_NOW_MS, STANDARD_SKEW_MS};
+use crate::{EntityId, SignalId};
 
 const SEED: u64 = 7;
 /// Enough for rotations and two checkpoints.
@@ -21,13 +22,30 @@ fn operations_len(bug: PlantedBug) -> usize {
     }
 }
 
-/// What every bug is planted into. Little of the standard work changes collections, so this begins with some of these.
+/// A call with an event of this weight that is so far ahead of the clock.
+fn ahead((weight, ahead_ms): (f64, i64)) -> Operation {
+    Operation::Record {
+        now_ms: STANDARD_NOW_MS,
+        events: vec![Event {
+            entity: EntityId(3),
+            signal: SignalId(0),
+            weight,
+            at_ms: STANDARD_NOW_MS + ahead_ms,
+            user: None,
+            cohorts: Vec::new(),
+        }],
+    }
+}
+
+/// What every bug is planted into. Little of the standard work changes collections or is ahead of the clock, so this begins
+/// with some of each.
 fn sweep(operations_len: usize) -> CrashSweep {
     let name = || b"first".to_vec();
     let mut operations = vec![Operation::CreateCollection(name())];
     operations.extend([1, 2, 3].map(|id| Operation::AddToCollection(name(), EntityId(id))));
     operations.push(Operation::RemoveFromCollection(name(), EntityId(2)));
     operations.push(Operation::DeleteCollection(name()));
+    operations.extend([(1.5, 1), (1.75, STANDARD_SKEW_MS as i64 + 1)].map(ahead));
     operations.extend(Workload::standard(SEED, operations_len).operations);
     CrashSweep::of(Workload { operations })
         .images_max(8)

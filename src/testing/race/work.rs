@@ -8,7 +8,7 @@ use std::thread;
 
 use super::yields::Yields;
 use crate::testing::oracle::Oracle;
-use crate::testing::workload::{Operation, STANDARD_NOW_MS, Workload};
+use crate::testing::workload::{Operation, STANDARD_NOW_MS, Workload, is_ahead_of_clock};
 use crate::testing::{crash_of, inherit};
 use crate::{EntityId, Error, SignalId, TidalDb};
 
@@ -65,7 +65,7 @@ fn shifts(seed: u64) -> [Vec<Operation>; 4] {
         frames.retain(Operation::is_frame);
         // Weights tell the events of the threads apart.
         for operation in &mut frames {
-            if let Operation::Record(events) = operation {
+            if let Operation::Record { events, .. } = operation {
                 for event in events {
                     event.weight += salt as f64 / 16_384.0;
                 }
@@ -141,6 +141,7 @@ fn call_all(shared: &Shared, operations: &[Operation]) {
         lock(&shared.oracle).ended(id, &result);
         match result {
             Ok(_) | Err(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => {}
+            Err(error) if operation.is_refused() && is_ahead_of_clock(&error) => {}
             Err(error) => {
                 if !is_expected(shared, &error) {
                     shared.note(format!("{operation} failed: {error:?}"));

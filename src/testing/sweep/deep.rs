@@ -9,6 +9,7 @@ use super::report::{Finding, SweepReport};
 use super::watch::Progress;
 use super::{CrashSweep, Phase};
 use crate::Durability;
+use crate::testing::workload::STANDARD_SYNC_MS;
 
 /// How far to go. Every field has a default.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,7 +130,9 @@ impl DeepProfile {
     ) -> DeepTotals {
         const POLICIES: [Durability; 3] = [
             Durability::EverySynced,
-            Durability::SyncedEvery { interval_ms: 50 },
+            Durability::SyncedEvery {
+                interval_ms: STANDARD_SYNC_MS,
+            },
             Durability::OperatingSystem,
         ];
         let started = now();

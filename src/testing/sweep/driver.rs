@@ -13,7 +13,7 @@ use crate::testing::sim_disk::{ObservedCall, Side, UndurableKind};
 use crate::testing::verdict::{Failure, FailureKind};
 use crate::testing::workload::Operation;
 use crate::testing::{CrossingRecorder, SimDisk};
-use crate::{Durability, Error, TidalDb};
+use crate::{Durability, Error, Receipt, TidalDb};
 
 /// What was known at a time.
 #[derive(Debug, Clone)]
@@ -173,11 +173,11 @@ impl<'a> Driver<'a> {
         self.db
     }
 
-    /// Makes a call, and gives the sequence number of its frame if it has one.
+    /// Makes a call, and gives the receipt of its frame if it has one.
     ///
     /// # Errors
     /// That of the call. The oracle knows of it, and going on is legal.
-    pub fn apply(&mut self, operation: &Operation) -> Result<Option<u64>, Error> {
+    pub fn apply(&mut self, operation: &Operation) -> Result<Option<Receipt>, Error> {
         let was_gone = self.disk.is_gone();
         let refused = self.refused_durable_len();
         let last_sequence = self.db.last_sequence();

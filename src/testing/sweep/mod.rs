@@ -126,7 +126,8 @@ impl CrashSweep {
     /// How the database is opened: called for every opening. Policy and file access are set by the sweep.
     ///
     /// The options must make runs the same: [`Background::Caller`](crate::Background::Caller), a database id, and a clock
-    /// that does not depend on real time.
+    /// that does not depend on real time. A clock other than [`WorkloadClock`](super::workload::WorkloadClock) must never
+    /// be behind an event.
     #[must_use]
     pub fn options(mut self, options: impl Fn() -> Options + Send + Sync + 'static) -> Self {
         self.setup.options = Some(Arc::new(options));

@@ -8,7 +8,7 @@ use crate::Durability;
 use crate::testing::SimDisk;
 use crate::testing::plan::{CRASHES_MAX, Plan, Site};
 use crate::testing::sim_disk::ImageChoice;
-use crate::testing::workload::Random;
+use crate::testing::workload::{Random, STANDARD_SYNC_MS};
 
 impl Plan {
     /// A plan that `seed` draws: a standard workload, a policy, a site that its run reaches, an image, and half of the
@@ -28,7 +28,9 @@ impl Plan {
         let mut random = Random::new(seed);
         let policies = [
             Durability::EverySynced,
-            Durability::SyncedEvery { interval_ms: 50 },
+            Durability::SyncedEvery {
+                interval_ms: STANDARD_SYNC_MS,
+            },
             Durability::OperatingSystem,
         ];
         let operations_len = 20 + random.below(60) as usize;

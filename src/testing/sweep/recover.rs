@@ -232,10 +232,10 @@ fn further_operations(setup: &Setup, db: &TidalDb) -> Vec<Operation> {
     };
     let signals_len = db.schema().signals().len();
     vec![
-        Operation::Record((0..signals_len).map(|signal| event(signal, 1)).collect()),
+        Operation::record((0..signals_len).map(|signal| event(signal, 1)).collect()),
         Operation::CreateCollection(NAME.to_vec()),
         Operation::AddToCollection(NAME.to_vec(), EntityId(1)),
-        Operation::Record(vec![event(signals_len.saturating_sub(1), 2)]),
+        Operation::record(vec![event(signals_len.saturating_sub(1), 2)]),
     ]
 }
 

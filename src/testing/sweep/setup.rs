@@ -9,13 +9,11 @@ use crate::fs::FileAccess;
 use crate::storage::StorageEngine;
 use crate::testing::SimDisk;
 use crate::testing::plan::{Plan, Work};
-use crate::testing::workload::{Operation, STANDARD_NOW_MS, SteppingClock, standard_schema, tiny_options};
-use crate::{Durability, Error, Options, TidalDb};
+use crate::testing::workload::{Operation, STANDARD_NOW_MS, WorkloadClock, standard_schema, tiny_options};
+use crate::{Durability, Error, Options, Receipt, TidalDb};
 
 /// Where the database is on the simulated disk.
 pub(crate) const DB_DIR: &str = "/db";
-/// How far the clock goes on at each look, where the policy needs one that moves.
-const STEP_MS: i64 = 10;
 
 type MakeOptions = dyn Fn() -> Options + Send + Sync;
 type MakeStorage = dyn Fn(Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> + Send + Sync;
@@ -26,7 +24,7 @@ type ChangeOptions = dyn Fn(Options) -> Options + Send + Sync;
 
 /// Stands between the driver and the handle, for one run: makes the calls that the oracle is told of, or others.
 pub(crate) trait Calls: fmt::Debug {
-    fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<u64>, Error>;
+    fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<Receipt>, Error>;
 }
 
 /// See the [module](self). Cheap to clone.
@@ -89,14 +87,10 @@ impl Setup {
         setup
     }
 
-    /// The options, without the file access. Made anew for each opening: a clock may move.
+    /// The options, without the file access. Made anew for each opening: a clock of one's own may move.
     pub(crate) fn options(&self) -> Options {
         let options = match &self.options {
             Some(make) => make(),
-            None if matches!(self.durability, Durability::SyncedEvery { .. }) => {
-                let clock = SteppingClock::new(STANDARD_NOW_MS, STEP_MS);
-                tiny_options(standard_schema()).clock(Arc::new(clock))
-            }
             None => tiny_options(standard_schema()),
         };
         let options = options.durability(self.durability);
@@ -121,6 +115,8 @@ impl Setup {
 
     /// Opens the database below `dir`.
     pub(crate) fn open(&self, files: &Arc<dyn FileAccess>, dir: &Path) -> Result<TidalDb, Error> {
+        // Whatever the thread did before, so that every run does the same.
+        WorkloadClock::set(STANDARD_NOW_MS);
         let options = self.options().files(Arc::clone(files));
         match &self.storage {
             Some(make) => TidalDb::open_with_storage(dir, options, make(Arc::clone(files))?),

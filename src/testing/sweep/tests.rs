@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::verdict::FailureKind;
-use crate::testing::workload::Operation;
+use crate::testing::workload::{Operation, STANDARD_SYNC_MS};
 use crate::testing::{CrashPoint, SimDisk};
 use crate::{CohortId, EntityId, SignalId, UserId};
 
@@ -43,7 +43,9 @@ fn one_standard_workload_completely_at_depth_one() {
 #[test]
 fn every_policy_keeps_its_promise() {
     for durability in [
-        Durability::SyncedEvery { interval_ms: 50 },
+        Durability::SyncedEvery {
+            interval_ms: STANDARD_SYNC_MS,
+        },
         Durability::OperatingSystem,
     ] {
         let report = CrashSweep::standard(SEED, 40).durability(durability).run();
@@ -58,7 +60,9 @@ fn every_policy_keeps_its_promise() {
 fn two_runs_of_the_same_work_do_the_same_to_the_disk_under_every_policy() {
     for durability in [
         Durability::EverySynced,
-        Durability::SyncedEvery { interval_ms: 50 },
+        Durability::SyncedEvery {
+            interval_ms: STANDARD_SYNC_MS,
+        },
         Durability::OperatingSystem,
     ] {
         let work = Work::Standard {
@@ -212,7 +216,7 @@ fn the_sites_are_in_the_order_of_the_work_and_say_what_happens_there() {
         .and_then(|site| site.operation)
         .expect("a record is in flight");
     assert!(
-        report.operations[operation].starts_with("record:"),
+        report.operations[operation].starts_with("record@"),
         "{appended:?}"
     );
 }
@@ -229,7 +233,7 @@ fn a_workload_of_its_own_is_swept_and_replayed_by_its_sweep() {
                 user: Some(UserId(1)),
                 cohorts: vec![CohortId(1)],
             };
-            driver.apply(&Operation::Record(vec![event]))?;
+            driver.apply(&Operation::record(vec![event]))?;
         }
         assert_eq!(driver.db().last_sequence(), 4);
         Ok(())

@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Event, FixedClock, Operation, Random, Workload};
+use super::{Event, Operation, Random, Workload, WorkloadClock};
 use crate::{
     Background, CoEngagementConfig, CohortId, EntityId, Options, Ring, Schema, Signal, SignalId, UserId,
 };
 
-/// What the clock of [`tiny_options`] tells, in milliseconds since the Unix epoch.
+/// When standard workloads begin, in milliseconds since the Unix epoch.
 pub const STANDARD_NOW_MS: i64 = 1_700_000_000_000;
+/// How far ahead of its clock a database that is told to do workloads may let an event be, in milliseconds: the default of
+/// [`Options::skew_ms_max`].
+pub const STANDARD_SKEW_MS: u64 = 3_600_000;
+/// An interval of timed syncs, in milliseconds, that is over about every fifth operation of a standard workload.
+pub const STANDARD_SYNC_MS: u64 = 2000;
 
 /// More than the standard schema's bound on items with edges.
 const ENTITIES: [u64; 8] = [0, 1, 2, 3, 5, 300, 1 << 40, u64::MAX];
@@ -18,9 +23,8 @@ const USERS: [u64; 6] = [0, 1, 2, 77, 1 << 33, u64::MAX];
 const COHORTS: [u64; 4] = [0, 1, 9, u64::MAX];
 /// One is a prefix of another, one no UTF-8.
 const NAMES: [&[u8]; 4] = [b"a", b"ab", &[0xff, 0x00, 0xfe], b"to watch"];
-const DAY_MS: i64 = 86_400_000;
-/// Where the times of a long workload start anew, so that none is beyond the allowed skew.
-const TIME_SPAN_MS: i64 = 3_000_000;
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Five signals: several half-lives and default rings; positive with tiny rings; negative weights with a tiny ring; no
 /// rings; positive and negative. The bounds of co-engagement are so tiny that all kinds of eviction happen.
@@ -65,10 +69,8 @@ pub fn standard_schema() -> Schema {
 }
 
 /// Options under which sixty operations of the standard workload cross rotations of the log and several checkpoints,
-/// and two hundred compactions of the store too. The caller does the background work, clock and database id are fixed:
-/// every run writes the same bytes.
-///
-/// Timed syncs need a clock that moves: replace it by a [`SteppingClock`](super::SteppingClock) for those.
+/// and two hundred compactions of the store too. The caller does the background work, the clock is a [`WorkloadClock`] and
+/// the database id is fixed: every run writes the same bytes.
 pub fn tiny_options(schema: Schema) -> Options {
     Options::new(schema)
         .segment_bytes_max(1024)
@@ -78,7 +80,8 @@ pub fn tiny_options(schema: Schema) -> Options {
         .background(Background::Caller)
         .database_id(0x0074_6964_616c_6462)
         .first_opening_id(1)
-        .clock(Arc::new(FixedClock(STANDARD_NOW_MS)))
+        .clock(Arc::new(WorkloadClock))
+        .skew_ms_max(STANDARD_SKEW_MS)
 }
 
 /// What kind of operation comes next.
@@ -104,8 +107,9 @@ const DECK: [Card; 20] = {
 pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
     let mut generator = Generator {
         random: Random::new(seed),
+        clock_random: Random::new(!seed),
         events: 0,
-        time_ms: 0,
+        now_ms: STANDARD_NOW_MS,
         forgets: 0,
         collections: BTreeMap::new(),
     };
@@ -121,10 +125,12 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
 
 struct Generator {
     random: Random,
+    /// For the clock alone, so that what is recorded does not depend on it.
+    clock_random: Random,
     /// How many events there have been.
     events: u64,
-    /// What most event times are near to, after the standard time.
-    time_ms: i64,
+    /// What the clock tells, and what most event times are near to.
+    now_ms: i64,
     forgets: u64,
     collections: BTreeMap<&'static [u8], BTreeSet<u64>>,
 }
@@ -132,10 +138,10 @@ struct Generator {
 impl Generator {
     fn operation(&mut self, card: Card) -> Operation {
         match card {
-            Card::Record => Operation::Record(vec![self.event()]),
+            Card::Record => self.record(1),
             Card::Batch => {
                 let len = 2 + self.random.below(7);
-                Operation::Record((0..len).map(|_| self.event()).collect())
+                self.record(len)
             }
             Card::Collection => self.collection(),
             Card::Forget => {
@@ -149,6 +155,42 @@ impl Generator {
             Card::Sync => Operation::Sync,
             Card::Checkpoint => Operation::Checkpoint,
         }
+    }
+
+    fn record(&mut self, events_len: u64) -> Operation {
+        self.pass_time();
+        let mut events: Vec<_> = (0..events_len).map(|_| self.event()).collect();
+        let now_ms = self.now_ms;
+        let random = &mut self.clock_random;
+        for event in &mut events {
+            if random.chance(1, 50) {
+                let ahead_ms = [
+                    1,
+                    1 + random.below(2000),
+                    1 + random.below(STANDARD_SKEW_MS),
+                    STANDARD_SKEW_MS,
+                ];
+                event.at_ms = now_ms + *random.pick(&ahead_ms) as i64;
+            }
+        }
+        if random.chance(1, 120) {
+            let too_late_ms = now_ms + STANDARD_SKEW_MS as i64 + 1;
+            let at_ms = *random.pick(&[too_late_ms, too_late_ms + 400 * DAY_MS, i64::MAX]);
+            let refused = random.below(events_len) as usize;
+            events[refused].at_ms = at_ms;
+        }
+        Operation::Record { now_ms, events }
+    }
+
+    /// Now and then lets hours or days pass, so that rings of hours and of days turn too.
+    fn pass_time(&mut self) {
+        let random = &mut self.clock_random;
+        self.now_ms += match random.below(60) {
+            0 => DAY_MS + random.below(3 * DAY_MS as u64) as i64,
+            1..=4 => HOUR_MS + random.below(4 * HOUR_MS as u64) as i64,
+            5..=7 => random.below(3 * 60_000) as i64,
+            _ => 0,
+        };
     }
 
     fn event(&mut self) -> Event {
@@ -176,8 +218,8 @@ impl Generator {
 
     /// Mostly a little later than the one before; some out of order, some very late, a few extreme.
     fn at_ms(&mut self) -> i64 {
-        self.time_ms = (self.time_ms + self.random.below(700) as i64) % TIME_SPAN_MS;
-        let now_ms = STANDARD_NOW_MS + self.time_ms;
+        self.now_ms += self.random.below(700) as i64;
+        let now_ms = self.now_ms;
         match self.random.below(40) {
             0..=7 => now_ms - self.random.below(6000) as i64,
             8..=10 => now_ms - self.random.below(30 * 3_600_000) as i64,

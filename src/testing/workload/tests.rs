@@ -1,16 +1,19 @@
 //! The standard workload has what it promises, and operations read back from their text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Event, Operation, ParseOperationError, Random, STANDARD_NOW_MS, Workload, standard_schema};
-use crate::{CohortId, EntityId, SignalId, UserId};
+use super::{
+    Event, Operation, ParseOperationError, Random, STANDARD_NOW_MS, STANDARD_SKEW_MS, Workload,
+    standard_schema,
+};
+use crate::{CohortId, EntityId, SetBack, SignalId, UserId};
 
 fn events(workload: &Workload) -> Vec<&Event> {
     let calls = workload
         .operations
         .iter()
         .filter_map(|operation| match operation {
-            Operation::Record(events) => Some(events),
+            Operation::Record { events, .. } => Some(events),
             _ => None,
         });
     calls.flatten().collect()
@@ -32,11 +35,11 @@ fn every_twenty_operations_have_every_kind() {
             let count =
                 |is: fn(&Operation) -> bool| operations.iter().filter(|operation| is(operation)).count();
             assert_eq!(
-                count(|operation| matches!(operation, Operation::Record(events) if events.len() == 1)),
+                count(|operation| matches!(operation, Operation::Record { events, .. } if events.len() == 1)),
                 9
             );
             assert_eq!(
-                count(|operation| matches!(operation, Operation::Record(events) if events.len() > 1)),
+                count(|operation| matches!(operation, Operation::Record { events, .. } if events.len() > 1)),
                 3
             );
             assert_eq!(count(Operation::is_collection_change), 5);
@@ -72,13 +75,76 @@ fn events_are_recognisable_and_of_every_sort() {
 }
 
 #[test]
-fn a_long_workload_stays_within_the_skew() {
-    let workload = Workload::standard(1, 20_000);
-    assert!(
-        events(&workload)
-            .iter()
-            .all(|event| event.at_ms < STANDARD_NOW_MS + 3_600_000)
+fn the_clock_goes_on_with_the_events_and_few_are_ahead_of_it() {
+    let skew_ms = STANDARD_SKEW_MS as i64;
+    let mut aheads_ms = BTreeSet::new();
+    let (mut events_len, mut set_back_len, mut calls, mut refused) = (0, 0, 0, 0);
+    for workload in swept() {
+        let mut before_ms = STANDARD_NOW_MS;
+        for operation in &workload.operations {
+            let Operation::Record { now_ms, events } = operation else {
+                continue;
+            };
+            assert!(*now_ms >= before_ms);
+            before_ms = *now_ms;
+            calls += 1;
+            let ahead_ms = events.iter().map(|event| event.at_ms.saturating_sub(*now_ms));
+            aheads_ms.extend(ahead_ms.filter(|&ms| ms >= 0));
+            if operation.is_refused() {
+                refused += 1;
+            } else {
+                events_len += events.len();
+                set_back_len += operation
+                    .set_back()
+                    .map_or(0, |set_back| set_back.events_len as usize);
+            }
+        }
+    }
+    println!("{set_back_len} of {events_len} events set back, {refused} of {calls} calls refused");
+    assert!(set_back_len > 0 && set_back_len * 20 <= events_len);
+    assert!(refused > 0 && refused * 50 <= calls);
+    for edge_ms in [0, 1, skew_ms, skew_ms + 1] {
+        assert!(aheads_ms.contains(&edge_ms), "{edge_ms} of {aheads_ms:?}");
+    }
+}
+
+#[test]
+fn a_call_foretells_its_refusal_and_the_time_of_its_events() {
+    let skew_ms = STANDARD_SKEW_MS as i64;
+    assert_eq!(
+        crate::Options::new(standard_schema()).skew_ms_max,
+        STANDARD_SKEW_MS
     );
+    let event = |at_ms| Event {
+        entity: EntityId(1),
+        signal: SignalId(0),
+        weight: 1.0,
+        at_ms,
+        user: None,
+        cohorts: vec![CohortId(1)],
+    };
+    let call = |times: &[i64]| Operation::Record {
+        now_ms: 10,
+        events: times.iter().copied().map(event).collect(),
+    };
+    for (times, recorded, events_len) in [
+        (&[9, 10][..], &[9, 10][..], 0),
+        (&[11, 3, 10 + skew_ms], &[10, 3, 10], 2),
+        (&[i64::MIN], &[i64::MIN], 0),
+    ] {
+        let operation = call(times);
+        assert!(!operation.is_refused(), "{times:?}");
+        assert_eq!(*operation.as_recorded(), call(recorded));
+        let set_back = (events_len > 0).then_some(SetBack {
+            events_len,
+            to_ms: 10,
+        });
+        assert_eq!(operation.set_back(), set_back, "{times:?}");
+    }
+    for times in [&[11 + skew_ms][..], &[1, i64::MAX]] {
+        assert!(call(times).is_refused(), "{times:?}");
+    }
+    assert!(!Operation::record(vec![event(i64::MAX), event(0)]).is_refused());
 }
 
 #[test]
@@ -120,20 +186,30 @@ fn odd_names_and_weights_read_back_exactly() {
         for operation in [
             Operation::CreateCollection(name.clone()),
             Operation::RemoveFromCollection(name, EntityId(random.next())),
-            Operation::Record(vec![event.clone(), event.clone()]),
+            Operation::Record {
+                now_ms: random.next() as i64,
+                events: vec![event.clone(), event.clone()],
+            },
         ] {
             assert_eq!(operation.to_string().parse(), Ok(operation));
         }
-        let Ok(Operation::Record(read)) = Operation::Record(vec![event.clone()]).to_string().parse() else {
+        let Ok(Operation::Record { events, .. }) = Operation::record(vec![event.clone()]).to_string().parse()
+        else {
             panic!("it was read back above")
         };
         assert_eq!(
-            read[0].weight.to_bits(),
+            events[0].weight.to_bits(),
             event.weight.to_bits(),
             "signed zeros too"
         );
     }
-    assert_eq!("record:".parse(), Ok(Operation::Record(Vec::new())));
+    assert_eq!(
+        "record@-5:".parse(),
+        Ok(Operation::Record {
+            now_ms: -5,
+            events: Vec::new()
+        })
+    );
 }
 
 #[test]
@@ -147,14 +223,17 @@ fn tokens_have_their_golden_text() {
         cohorts: vec![CohortId(4), CohortId(4)],
     };
     let operations = vec![
-        Operation::Record(vec![event.clone(), Event { user: None, ..event }]),
+        Operation::Record {
+            now_ms: 90,
+            events: vec![event.clone(), Event { user: None, ..event }],
+        },
         Operation::AddToCollection(b"to \xffwatch".to_vec(), EntityId(9)),
         Operation::ForgetUser(UserId(1)),
         Operation::Sync,
     ];
     assert_eq!(
         Workload { operations }.to_string(),
-        "record:1,7,-20,-1.5,u3,c4,c4+1,7,-20,-1.5,c4,c4 add:to%20%ffwatch,9 forget-user:1 sync"
+        "record@90:1,7,-20,-1.5,u3,c4,c4+1,7,-20,-1.5,c4,c4 add:to%20%ffwatch,9 forget-user:1 sync"
     );
 }
 
@@ -165,13 +244,17 @@ fn what_is_no_operation_is_refused_with_the_token() {
         "sync:",
         "sink",
         "record",
-        "record:1,2,3",
-        "record:1,2,3,x",
-        "record:65536,2,3,1",
-        "record:1,2,3,1,u1,u2",
-        "record:1,2,3,1,c1,u2",
-        "record:1,2,3,1,7",
-        "record:1,2,3,1+",
+        "record@5",
+        "record:1,2,3,1",
+        "record@:1,2,3,1",
+        "record@x:1,2,3,1",
+        "record@5:1,2,3",
+        "record@5:1,2,3,x",
+        "record@5:65536,2,3,1",
+        "record@5:1,2,3,1,u1,u2",
+        "record@5:1,2,3,1,c1,u2",
+        "record@5:1,2,3,1,7",
+        "record@5:1,2,3,1+",
         "add:a",
         "add:a,x",
         "add:a b,1",
@@ -189,4 +272,67 @@ fn what_is_no_operation_is_refused_with_the_token() {
         );
     }
     assert!("sync nonsense".parse::<Workload>().is_err());
+}
+
+/// The workloads that sweeps are made of: those of the deep profile, and the one of the standing proof.
+fn swept() -> Vec<Workload> {
+    let mut all: Vec<_> = (1..=100).map(|seed| Workload::standard(seed, 100)).collect();
+    all.push(Workload::standard(7, 60));
+    all
+}
+
+/// For each ring, by signal and index: how often it goes on to a newer bucket so far that an older count makes room, and
+/// how often another count stays meanwhile.
+fn turns(workloads: &[Workload]) -> BTreeMap<(u16, usize), [usize; 2]> {
+    let schema = standard_schema();
+    let mut turns = BTreeMap::new();
+    for workload in workloads {
+        let mut held: BTreeMap<(EntityId, u16, usize), BTreeSet<i64>> = BTreeMap::new();
+        let accepted = workload
+            .operations
+            .iter()
+            .filter(|operation| !operation.is_refused());
+        for operation in accepted.map(Operation::as_recorded) {
+            if let Operation::ForgetEntity(entity) = &*operation {
+                held.retain(|(of, ..), _| of != entity);
+            }
+            let Operation::Record { events, .. } = &*operation else {
+                continue;
+            };
+            for event in events {
+                let rings = schema.get(event.signal).unwrap().window_rings();
+                for (index, ring) in rings.iter().enumerate() {
+                    let number = event.at_ms.div_euclid(ring.bucket_ms as i64);
+                    let held = held.entry((event.entity, event.signal.0, index)).or_default();
+                    held.insert(number);
+                    let newest = *held.last().unwrap();
+                    let len = held.len();
+                    held.retain(|held| newest.abs_diff(*held) < ring.buckets.into());
+                    let [turned, stayed]: &mut [usize; 2] = turns.entry((event.signal.0, index)).or_default();
+                    if newest == number && held.len() < len {
+                        *turned += 1;
+                        *stayed += usize::from(held.len() > 1);
+                    }
+                }
+            }
+        }
+    }
+    turns
+}
+
+#[test]
+fn every_ring_turns_so_that_older_counts_make_room_and_others_stay_in_those_of_hours_and_days() {
+    let turns = turns(&swept());
+    println!("{turns:?}");
+    let schema = standard_schema();
+    for (signal, declared) in (0..).zip(schema.signals()) {
+        for index in 0..declared.window_rings().len() {
+            let [turned, stayed] = turns.get(&(signal, index)).copied().unwrap_or_default();
+            assert!(turned > 0, "signal {signal}, ring {index}: {turns:?}");
+            assert!(
+                signal != 0 || stayed > 0,
+                "signal {signal}, ring {index}: {turns:?}"
+            );
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! | operation | token |
 //! |---|---|
-//! | record | `record:` and its events, joined by `+` |
+//! | record | `record@NOW_MS:` and its events, joined by `+` |
 //! | an event | `SIGNAL,ENTITY,AT_MS,WEIGHT`, then `,uUSER` if it has one, then `,cCOHORT` for each cohort |
 //! | forget | `forget-entity:ENTITY`, `forget-user:USER` |
 //! | collections | `create:NAME`, `delete:NAME`, `add:NAME,ENTITY`, `remove:NAME,ENTITY` |
@@ -49,8 +49,8 @@ impl fmt::Display for Event {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Record(events) => {
-                f.write_str("record:")?;
+            Self::Record { now_ms, events } => {
+                write!(f, "record@{now_ms}:")?;
                 for (index, event) in events.iter().enumerate() {
                     let separator = if index == 0 { "" } else { "+" };
                     write!(f, "{separator}{event}")?;
@@ -127,13 +127,6 @@ fn operation(token: &str) -> Result<Operation, &'static str> {
     match (kind, rest) {
         ("sync", None) => Ok(Operation::Sync),
         ("checkpoint", None) => Ok(Operation::Checkpoint),
-        // A batch without events is an operation too, which a database refuses.
-        ("record", Some("")) => Ok(Operation::Record(Vec::new())),
-        ("record", Some(events)) => events
-            .split('+')
-            .map(event)
-            .collect::<Result<_, _>>()
-            .map(Operation::Record),
         ("forget-entity", Some(entity)) => Ok(Operation::ForgetEntity(EntityId(number(entity)?))),
         ("forget-user", Some(user)) => Ok(Operation::ForgetUser(UserId(number(user)?))),
         ("create", Some(text)) => Ok(Operation::CreateCollection(name(text)?)),
@@ -142,8 +135,20 @@ fn operation(token: &str) -> Result<Operation, &'static str> {
         ("remove", Some(rest)) => {
             member(rest).map(|(name, entity)| Operation::RemoveFromCollection(name, entity))
         }
-        _ => Err("its kind is unknown"),
+        _ => match (kind.strip_prefix("record@"), rest) {
+            (Some(now_ms), Some(events)) => record(now_ms, events),
+            _ => Err("its kind is unknown"),
+        },
     }
+}
+
+fn record(now_ms: &str, events: &str) -> Result<Operation, &'static str> {
+    // A batch without events is an operation too, which a database refuses.
+    let events = (!events.is_empty()).then(|| events.split('+').map(event));
+    Ok(Operation::Record {
+        now_ms: time(now_ms)?,
+        events: events.into_iter().flatten().collect::<Result<_, _>>()?,
+    })
 }
 
 fn event(text: &str) -> Result<Event, &'static str> {
@@ -151,7 +156,7 @@ fn event(text: &str) -> Result<Event, &'static str> {
     let mut next = || parts.next().ok_or("an event has at least four parts");
     let signal = SignalId(next()?.parse().map_err(|_| "a signal is a number up to 65535")?);
     let entity = EntityId(number(next()?)?);
-    let at_ms = next()?.parse().map_err(|_| "a time is a whole number")?;
+    let at_ms = time(next()?)?;
     let weight = next()?.parse().map_err(|_| "a weight is a number")?;
     let mut event = Event {
         entity,
@@ -179,6 +184,10 @@ fn event(text: &str) -> Result<Event, &'static str> {
 fn member(text: &str) -> Result<(Vec<u8>, EntityId), &'static str> {
     let (text, entity) = text.split_once(',').ok_or("a name and an entity are needed")?;
     Ok((name(text)?, EntityId(number(entity)?)))
+}
+
+fn time(text: &str) -> Result<i64, &'static str> {
+    text.parse().map_err(|_| "a time is a whole number")
 }
 
 fn number(text: &str) -> Result<u64, &'static str> {

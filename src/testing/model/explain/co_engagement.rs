@@ -100,7 +100,7 @@ impl Model {
         let mut steps = Vec::new();
         for (sequence, frame) in (1..).zip(self.history()) {
             match frame.as_ref() {
-                Operation::Record(events) => {
+                Operation::Record { events, .. } => {
                     for (index, event) in events.iter().enumerate() {
                         if feeds_co_engagement(&self.schema, event) {
                             steps.push(Step::Feed(EventId { sequence, index }, event));

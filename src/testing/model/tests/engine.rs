@@ -49,7 +49,7 @@ fn run_and_compare(
         .iter()
         .enumerate()
     {
-        operation.apply(&db).unwrap();
+        operation.apply_or_refuse(&db).unwrap();
         model.apply(operation);
         if random.chance(1, 12) {
             if random.chance(1, 2) {
@@ -102,7 +102,7 @@ fn sixty_operations_cross_rotations_and_checkpoints_and_two_hundred_compactions_
         };
         let (mut log, mut store, mut checkpoints) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for (index, operation) in Workload::standard(seed, 200).operations.iter().enumerate() {
-            operation.apply(&db).unwrap();
+            operation.apply_or_refuse(&db).unwrap();
             log.extend(list("log"));
             store.extend(list("store"));
             checkpoints.insert(db.statistics().unwrap().checkpoint_sequence);

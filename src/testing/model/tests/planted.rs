@@ -8,6 +8,13 @@ use crate::{CohortId, EntityId, Export, SignalId, UserId};
 
 const OPERATIONS_LEN: usize = 60;
 
+/// The calls of a standard workload that a database must not refuse.
+fn accepted(seed: u64) -> Vec<Operation> {
+    let mut operations = Workload::standard(seed, OPERATIONS_LEN).operations;
+    operations.retain(|operation| !operation.is_refused());
+    operations
+}
+
 fn model_of(operations: &[Operation]) -> Model {
     let mut model = Model::new(&standard_schema());
     for operation in operations {
@@ -19,7 +26,7 @@ fn model_of(operations: &[Operation]) -> Model {
 /// The operations with the events of one call changed.
 fn with_events(operations: &[Operation], at: usize, change: impl FnOnce(&mut Vec<Event>)) -> Vec<Operation> {
     let mut operations = operations.to_vec();
-    let Operation::Record(events) = &mut operations[at] else {
+    let Operation::Record { events, .. } = &mut operations[at] else {
         panic!("{at} is no call that records");
     };
     change(events);
@@ -32,7 +39,7 @@ fn events_of(operations: &[Operation]) -> Vec<(usize, usize, EventId)> {
     let mut sequence = 0;
     for (at, operation) in operations.iter().enumerate() {
         sequence += u64::from(operation.is_frame());
-        if let Operation::Record(events) = operation {
+        if let Operation::Record { events, .. } = operation {
             ids.extend((0..events.len()).map(|index| (at, index, EventId { sequence, index })));
         }
     }
@@ -51,7 +58,7 @@ fn text(differences: &[Difference]) -> String {
 fn an_event_that_is_missing_everywhere_is_lost() {
     let mut seen = BTreeSet::new();
     for seed in 0..4 {
-        let operations = Workload::standard(seed, OPERATIONS_LEN).operations;
+        let operations = accepted(seed);
         let model = model_of(&operations);
         for (at, index, id) in events_of(&operations) {
             let without = with_events(&operations, at, |events| drop(events.remove(index)));
@@ -83,7 +90,7 @@ fn an_event_that_is_missing_everywhere_is_lost() {
 fn an_event_that_counts_twice_is_doubled() {
     let mut seen = BTreeSet::new();
     for seed in 0..4 {
-        let operations = Workload::standard(seed, OPERATIONS_LEN).operations;
+        let operations = accepted(seed);
         let model = model_of(&operations);
         for (at, index, id) in events_of(&operations) {
             let twice = with_events(&operations, at, |events| {
@@ -120,9 +127,9 @@ fn sample() -> (Vec<Operation>, EventId) {
         ..event(3, 1.0625, 500)
     };
     let operations = vec![
-        Operation::Record(vec![event(1, 1.0, 1000), event(2, 1.125, 2000), anonymous]),
-        Operation::Record(vec![event(1, 1.25, 2500), event(3, 1.375, 3000)]),
-        Operation::Record(vec![event(4, 1.5, 3500)]),
+        Operation::record(vec![event(1, 1.0, 1000), event(2, 1.125, 2000), anonymous]),
+        Operation::record(vec![event(1, 1.25, 2500), event(3, 1.375, 3000)]),
+        Operation::record(vec![event(4, 1.5, 3500)]),
     ];
     (
         operations,
@@ -209,7 +216,7 @@ fn an_event_in_one_score_and_not_in_the_other_is_half() {
         cohorts: Vec::new(),
     };
     let operations =
-        [1.0, 1.25, 1.5].map(|weight| Operation::Record(vec![view(weight, (weight * 9000.0) as i64)]));
+        [1.0, 1.25, 1.5].map(|weight| Operation::record(vec![view(weight, (weight * 9000.0) as i64)]));
     let model = model_of(&operations);
     let mut found = model.export();
     let without = model_of(&[operations[0].clone(), operations[2].clone()]).export();
@@ -257,7 +264,7 @@ fn two_events_in_the_other_order_are_told_by_co_engagement() {
 fn a_lost_eviction_or_takeover_is_a_difference_of_the_edges() {
     let mut checked = 0;
     for seed in 0..20 {
-        let operations = Workload::standard(seed, OPERATIONS_LEN).operations;
+        let operations = accepted(seed);
         let model = model_of(&operations);
         let with = model.export();
         for at in 0..with.related.len() {
@@ -289,7 +296,7 @@ fn a_lost_eviction_or_takeover_is_a_difference_of_the_edges() {
 fn something_that_was_not_forgotten_is_told() {
     let mut told = 0;
     for seed in 0..12 {
-        let operations = Workload::standard(seed, OPERATIONS_LEN).operations;
+        let operations = accepted(seed);
         let model = model_of(&operations);
         for at in 0..operations.len() {
             if !operations[at].to_string().starts_with("forget") {
@@ -309,44 +316,47 @@ fn something_that_was_not_forgotten_is_told() {
     assert!(told > 10, "{told}");
 }
 
+/// After a long gap the explanation found an event in half of the scores where a score overflowed: at the time of the state
+/// that was found, long before the event.
 #[test]
 fn whole_calls_that_are_lost_name_each_of_their_events() {
-    let operations = Workload::standard(3, OPERATIONS_LEN).operations;
-    let model = model_of(&operations);
     let mut named_all = 0;
-    for at in 0..operations.len() {
-        let Operation::Record(events) = &operations[at] else {
-            continue;
-        };
-        let mut without = operations.clone();
-        without.remove(at);
-        // Its number is that of the frame, which is one less than the place in a list of frames.
-        let sequence = operations[..=at]
-            .iter()
-            .filter(|operation| operation.is_frame())
-            .count() as u64;
-        let differences = model.compare(&model_of(&without).export());
-        let named: BTreeSet<_> = differences
-            .iter()
-            .filter_map(|difference| difference.event)
-            .collect();
-        assert!(
-            named.iter().all(|event| event.sequence == sequence),
-            "{}",
-            text(&differences)
-        );
-        let lost = differences
-            .iter()
-            .all(|difference| difference.verdict == Fault::Lost);
-        assert!(lost, "frame {sequence}:{}", text(&differences));
-        named_all += usize::from(named.len() == events.len());
+    for seed in 3..9 {
+        let operations = accepted(seed);
+        let model = model_of(&operations);
+        for at in 0..operations.len() {
+            let Operation::Record { events, .. } = &operations[at] else {
+                continue;
+            };
+            let mut without = operations.clone();
+            without.remove(at);
+            // Its number is that of the frame, which is one less than the place in a list of frames.
+            let sequence = operations[..=at]
+                .iter()
+                .filter(|operation| operation.is_frame())
+                .count() as u64;
+            let differences = model.compare(&model_of(&without).export());
+            for difference in &differences {
+                let text = || format!("seed {seed}, frame {sequence}:{}", text(&differences));
+                assert_eq!(difference.verdict, Fault::Lost, "{}", text());
+                // What shows in co-engagement alone may be explained by an event of another call as well.
+                let is_clear = !matches!(difference.structure, Structure::CoEngagement(_));
+                let is_of_call = difference.event.is_none_or(|event| event.sequence == sequence);
+                assert!(is_of_call || !is_clear, "{}", text());
+            }
+            let named: BTreeSet<_> = differences
+                .iter()
+                .filter_map(|difference| difference.event)
+                .collect();
+            named_all += usize::from(named.len() == events.len());
+        }
     }
-    assert!(named_all > 10, "{named_all}");
+    assert!(named_all > 60, "{named_all}");
 }
 
 #[test]
 fn a_collection_that_lacks_a_member_or_has_one_too_many_is_named() {
-    let operations = Workload::standard(5, OPERATIONS_LEN).operations;
+    let operations = accepted(5);
     let model = model_of(&operations);
     let mut found = model.export();
     let collection = found

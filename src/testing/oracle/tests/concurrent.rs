@@ -109,7 +109,7 @@ fn eight_frames_in_flight_are_found_in_time() {
 #[test]
 fn an_order_of_frames_in_flight_that_only_a_later_drop_tells_is_told_apart() {
     let like = |user, item| {
-        Operation::Record(vec![Event {
+        Operation::record(vec![Event {
             entity: EntityId(item),
             signal: SignalId(1),
             weight: 1.0,

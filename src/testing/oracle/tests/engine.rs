@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use super::assert_ok;
 use crate::testing::oracle::{Death, Oracle};
-use crate::testing::workload::{STANDARD_NOW_MS, SteppingClock, Workload, standard_schema, tiny_options};
+use crate::testing::workload::{STANDARD_SYNC_MS, Workload, standard_schema, tiny_options};
 use crate::testing::{CrashInjector, CrashPoint, SimDisk, run_with_crash};
 use crate::{Durability, TidalDb};
 
 const DURABILITIES: [Durability; 3] = [
     Durability::EverySynced,
-    Durability::SyncedEvery { interval_ms: 20 },
+    Durability::SyncedEvery {
+        interval_ms: 4 * STANDARD_SYNC_MS,
+    },
     Durability::OperatingSystem,
 ];
 
@@ -24,7 +26,6 @@ fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
                 tiny_options(standard_schema())
                     .files(Arc::new(disk.clone()))
                     .durability(durability)
-                    .clock(Arc::new(SteppingClock::new(STANDARD_NOW_MS, 1)))
             };
             let mut oracle = Oracle::new(&standard_schema(), durability);
             let operations = Workload::standard(seed, 150).operations;

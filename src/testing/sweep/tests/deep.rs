@@ -81,7 +81,7 @@ fn the_deep_profile_ends_by_its_states_and_adds_up_sweeps_of_every_policy() {
         plans,
         [
             "work=standard:1:6 durability=every-synced",
-            "work=standard:2:6 durability=synced-every:50",
+            "work=standard:2:6 durability=synced-every:2000",
             "work=standard:3:6 durability=operating-system",
             "work=standard:4:6 durability=every-synced",
         ]

@@ -1,0 +1,322 @@
+//! Events ahead of the clock: set back to its now, or refused; and how a clock that was wrong shows and is recovered from.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::{Receipt, SetBack};
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// The last millisecond of an hour.
+const HOUR_END_MS: i64 = 480_000 * HOUR_MS - 1;
+const SKEW_MS: i64 = HOUR_MS;
+const VIEW: SignalId = SignalId(0);
+const LIKE: SignalId = SignalId(1);
+const MINUTE: SignalId = SignalId(2);
+
+fn view(entity: u64, at_ms: i64) -> SignalEvent<'static> {
+    SignalEvent::new(VIEW, EntityId(entity), at_ms)
+}
+
+fn clock_at(now_ms: i64) -> Arc<SetClock> {
+    Arc::new(SetClock(AtomicI64::new(now_ms)))
+}
+
+/// The options, with a signal of a minute's half-life as well, and this clock.
+fn options_at(disk: &SimDisk, clock: &Arc<SetClock>) -> Options {
+    let clock: Arc<dyn Clock> = Arc::<SetClock>::clone(clock);
+    let mut options = options(disk, Durability::EverySynced).clock(clock);
+    options.schema = schema().signal(Signal::new("minute").half_life_ms(60_000));
+    options
+}
+
+fn open_at(disk: &SimDisk, now_ms: i64) -> TidalDb {
+    TidalDb::open(PATH, options_at(disk, &clock_at(now_ms))).unwrap()
+}
+
+/// The state after these calls, each of the events of one, none of which is ahead of the clock.
+fn state_of(calls: &[&[SignalEvent<'_>]]) -> Export {
+    let db = open_at(&SimDisk::new(), i64::MAX);
+    for events in calls {
+        assert_eq!(db.record_batch(events).unwrap().set_back, None);
+    }
+    db.export().unwrap()
+}
+
+fn set_back(events_len: u32, to_ms: i64) -> SetBack {
+    SetBack { events_len, to_ms }
+}
+
+/// One event ahead turned the ring past the present, which took an hour's counts out of the full window.
+#[test]
+fn an_event_a_millisecond_into_the_next_hour_takes_nothing_from_the_24_hour_window() {
+    let db = open_at(&SimDisk::new(), HOUR_END_MS);
+    for _ in 0..100 {
+        db.record(&view(1, HOUR_END_MS - 23 * HOUR_MS)).unwrap();
+    }
+    db.record(&view(1, HOUR_END_MS + 1)).unwrap();
+    let count = db.windowed_count(EntityId(1), VIEW, 0, 24, HOUR_END_MS);
+    assert_eq!(count.unwrap(), 101);
+}
+
+/// One event ahead made the score relative to its time, at which the others had decayed to nothing.
+#[test]
+fn an_event_an_hour_ahead_leaves_a_score_of_a_minutes_half_life_as_it_is() {
+    let db = open_at(&SimDisk::new(), NOW_MS);
+    let event = SignalEvent::new(MINUTE, EntityId(1), NOW_MS);
+    for _ in 0..100 {
+        db.record(&event).unwrap();
+    }
+    let at_ms = NOW_MS + HOUR_MS;
+    db.record(&SignalEvent { at_ms, ..event }).unwrap();
+    for (later_ms, expected) in [(0, 101.0), (60_000, 50.5), (HOUR_MS, 101.0 * 0.5_f64.powi(60))] {
+        let score = db.score(EntityId(1), MINUTE, 0, NOW_MS + later_ms).unwrap();
+        assert!(
+            (score / expected - 1.0).abs() < 1e-9,
+            "{score} after {later_ms} ms"
+        );
+    }
+    // Events that come in time are not late.
+    db.record(&event).unwrap();
+    assert_eq!(db.statistics().unwrap().late_drops, 0);
+}
+
+#[test]
+fn an_event_is_set_back_from_a_millisecond_ahead_up_to_the_skew_and_refused_beyond() {
+    const MAX: i64 = i64::MAX;
+    for (now_ms, skew_ms, at_ms, expected_ms) in [
+        (NOW_MS, SKEW_MS as u64, NOW_MS - 1, Some(NOW_MS - 1)),
+        (NOW_MS, SKEW_MS as u64, NOW_MS, Some(NOW_MS)),
+        (NOW_MS, SKEW_MS as u64, NOW_MS + 1, Some(NOW_MS)),
+        (NOW_MS, SKEW_MS as u64, NOW_MS + SKEW_MS, Some(NOW_MS)),
+        (NOW_MS, SKEW_MS as u64, NOW_MS + SKEW_MS + 1, None),
+        (NOW_MS, 0, NOW_MS, Some(NOW_MS)),
+        (NOW_MS, 0, NOW_MS + 1, None),
+        (NOW_MS, u64::MAX, MAX, Some(NOW_MS)),
+        (NOW_MS, (MAX - NOW_MS) as u64, MAX, Some(NOW_MS)),
+        (NOW_MS, (MAX - NOW_MS) as u64 - 1, MAX, None),
+        (MAX, 0, MAX, Some(MAX)),
+        (MAX - 1, 5, MAX, Some(MAX - 1)),
+        (0, 5, i64::MIN, Some(i64::MIN)),
+        (i64::MIN, 0, i64::MIN, Some(i64::MIN)),
+        (i64::MIN, 1, i64::MIN + 1, Some(i64::MIN)),
+        (i64::MIN, 1, i64::MIN + 2, None),
+        (i64::MIN, u64::MAX, MAX, Some(i64::MIN)),
+    ] {
+        let case = format!("{at_ms} at {now_ms} with a skew of {skew_ms}");
+        let disk = SimDisk::new();
+        let options = options_at(&disk, &clock_at(now_ms)).skew_ms_max(skew_ms);
+        let db = TidalDb::open(PATH, options).unwrap();
+        let Some(expected_ms) = expected_ms else {
+            let error = db.record(&view(1, at_ms)).unwrap_err();
+            assert!(
+                matches!(error, Error::InvalidInput { field: "at_ms", .. }),
+                "{case}: {error}"
+            );
+            assert_eq!(db.last_sequence(), 0, "{case}");
+            continue;
+        };
+        let expected = if expected_ms == at_ms {
+            None
+        } else {
+            Some(set_back(1, expected_ms))
+        };
+        assert_eq!(db.record(&view(1, at_ms)).unwrap().set_back, expected, "{case}");
+        let found = db.export().unwrap();
+        assert_eq!(found, state_of(&[&[view(1, expected_ms)]]), "{case}");
+        let events_set_back = db.statistics().unwrap().events_set_back;
+        assert_eq!(events_set_back, u64::from(expected.is_some()), "{case}");
+    }
+}
+
+/// A clock that each look at it moves by a second, so that a second look of one call would be seen.
+#[derive(Debug)]
+struct Moving(AtomicI64);
+
+impl Clock for Moving {
+    fn now_ms(&self) -> i64 {
+        self.0.fetch_add(1000, Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn of_a_batch_those_ahead_are_set_back_to_one_time_and_the_others_keep_theirs() {
+    let cohorts = [CohortId(3)];
+    let like = |at_ms| {
+        SignalEvent::new(LIKE, EntityId(2), at_ms)
+            .with_user(UserId(1))
+            .with_cohorts(&cohorts)
+            .with_weight(2.5)
+    };
+    let batch_at = |ahead: [i64; 3]| {
+        let [a, b, c] = ahead.map(|ahead_ms| NOW_MS + ahead_ms);
+        [
+            view(1, NOW_MS - 5),
+            view(1, a),
+            like(b),
+            view(3, NOW_MS),
+            like(c),
+            view(4, i64::MIN),
+        ]
+    };
+    let disk = SimDisk::new();
+    // Opening looks as well.
+    let clock = Moving(AtomicI64::new(NOW_MS - 1000));
+    let db = TidalDb::open(PATH, options_at(&disk, &clock_at(0)).clock(Arc::new(clock))).unwrap();
+    let receipt = db.record_batch(&batch_at([1, 7, SKEW_MS])).unwrap();
+    assert_eq!(
+        receipt,
+        Receipt {
+            opening: db.recovery_report().opening,
+            sequence: 1,
+            set_back: Some(set_back(3, NOW_MS))
+        }
+    );
+    let set_back_by_hand = batch_at([0, 0, 0]);
+    assert_eq!(db.export().unwrap(), state_of(&[&set_back_by_hand]));
+    // One too far ahead: none is recorded, none is counted. The next look is a second later.
+    let error = db.record_batch(&batch_at([1, SKEW_MS + 1001, 1002])).unwrap_err();
+    assert!(matches!(error, Error::InBatch { index: 2, .. }), "{error}");
+    assert_eq!(db.export().unwrap(), state_of(&[&set_back_by_hand]));
+    assert_eq!(db.statistics().unwrap().events_set_back, 3);
+    let second = batch_at([2001, 2000, 3000]);
+    assert_eq!(
+        db.record_batch(&second).unwrap().set_back,
+        Some(set_back(2, NOW_MS + 2000))
+    );
+    assert_eq!(
+        db.export().unwrap(),
+        state_of(&[&set_back_by_hand, &batch_at([2000; 3])])
+    );
+    assert_eq!(db.statistics().unwrap().events_set_back, 5);
+}
+
+#[test]
+fn the_time_an_event_was_set_back_to_survives_whatever_the_clock_tells_at_reopening() {
+    for checkpoints in [false, true] {
+        let disk = SimDisk::new();
+        let db = open_at(&disk, NOW_MS);
+        let batch = [view(1, NOW_MS + 5), view(2, NOW_MS - 5)];
+        db.record_batch(&batch).unwrap();
+        db.record(&view(3, NOW_MS + SKEW_MS)).unwrap();
+        if checkpoints {
+            db.checkpoint().unwrap();
+        }
+        drop(db);
+        let expected = state_of(&[&[view(1, NOW_MS), view(2, NOW_MS - 5)], &[view(3, NOW_MS)]]);
+        for now_ms in [NOW_MS + 3, NOW_MS + DAY_MS, 0, i64::MIN] {
+            let db = open_at(&disk, now_ms);
+            assert_eq!(db.export().unwrap(), expected, "at {now_ms}");
+            let statistics = db.statistics().unwrap();
+            assert_eq!(statistics.events_set_back, 0, "since the handle was opened");
+            assert_eq!(statistics.newest_event_ms, Some(NOW_MS));
+        }
+    }
+}
+
+#[test]
+fn the_newest_event_time_is_that_of_every_event_recorded_replayed_or_restored() {
+    let newest = |db: &TidalDb| db.statistics().unwrap().newest_event_ms;
+    let disk = SimDisk::new();
+    let reopen = || open_at(&disk, NOW_MS);
+    assert_eq!(newest(&reopen()), None);
+    reopen().record(&view(1, -7)).unwrap();
+    assert_eq!(newest(&reopen()), Some(-7), "replayed");
+    let db = reopen();
+    db.record_batch(&[view(1, 5), view(2, 9), view(3, 2)]).unwrap();
+    assert_eq!(newest(&db), Some(9));
+    db.record(&view(1, 3)).unwrap();
+    assert_eq!(newest(&db), Some(9), "a late event does not lower it");
+    db.record(&view(4, NOW_MS + 9)).unwrap();
+    assert_eq!(newest(&db), Some(NOW_MS), "as it was recorded");
+    db.close().unwrap();
+    let db = reopen();
+    assert_eq!(db.recovery_report().events_replayed, 0);
+    assert_eq!(newest(&db), Some(NOW_MS), "restored");
+    db.forget_entity(EntityId(4)).unwrap();
+    assert_eq!(newest(&db), Some(NOW_MS), "forgetting does not lower it");
+    db.close().unwrap();
+    assert_eq!(newest(&reopen()), Some(9), "no state holds it any more");
+}
+
+#[test]
+fn the_newest_event_time_shows_a_related_item_that_is_left_when_the_event_is_forgotten() {
+    let disk = SimDisk::new();
+    let reopen = || open_at(&disk, NOW_MS);
+    let like = |item, at_ms| SignalEvent::new(LIKE, EntityId(item), at_ms).with_user(UserId(1));
+    let db = reopen();
+    db.record_batch(&[like(1, NOW_MS - 20), like(2, NOW_MS - 10), like(3, NOW_MS)])
+        .unwrap();
+    db.forget_entity(EntityId(3)).unwrap();
+    db.close().unwrap();
+    drop(db);
+    let db = reopen();
+    let ahead = db.export().unwrap().related.into_iter().map(|item| item.time_ms);
+    assert_eq!(ahead.max(), Some(NOW_MS));
+    assert_eq!(db.statistics().unwrap().newest_event_ms, Some(NOW_MS));
+}
+
+/// The entities that hold anything later than `now_ms`, as the README's recipe finds them.
+fn ahead_of(now_ms: i64, export: &Export) -> BTreeSet<EntityId> {
+    let signals = export.signals.iter().map(|state| (state.entity, state.time_ms));
+    let related = export.related.iter().map(|item| (item.item, item.time_ms));
+    let all = signals.chain(related);
+    all.filter(|(_, time_ms)| *time_ms > now_ms)
+        .map(|(entity, _)| entity)
+        .collect()
+}
+
+/// The machine's clock was wrong by ten years for one event, and the entity was spoilt for ten years: its scores were
+/// relative to a time at which nothing else counts, and every event of the present was late.
+#[test]
+fn after_a_clock_that_was_wrong_by_years_forgetting_and_recording_anew_gives_right_values() {
+    let disk = SimDisk::new();
+    let clock = clock_at(NOW_MS);
+    let options = options_at(&disk, &clock).durability(Durability::OperatingSystem);
+    let db = TidalDb::open(PATH, options.clone()).unwrap();
+    // The application keeps its recent events.
+    let user_of = |entity| UserId(entity % 2);
+    let recent: Vec<SignalEvent<'_>> = (0..60)
+        .map(|i| {
+            let event = SignalEvent::new(LIKE, EntityId(i % 6), NOW_MS - (60 - i as i64) * 60_000);
+            event.with_user(user_of(i))
+        })
+        .collect();
+    db.record_batch(&recent).unwrap();
+    clock.0.store(NOW_MS + 3650 * DAY_MS, Ordering::Relaxed);
+    let wrong = SignalEvent::new(LIKE, EntityId(1), clock.now_ms()).with_user(user_of(2));
+    db.record(&wrong).unwrap();
+    clock.0.store(NOW_MS, Ordering::Relaxed);
+
+    // It shows.
+    let statistics = db.statistics().unwrap();
+    assert!(statistics.newest_event_ms.unwrap() > clock.now_ms() + DAY_MS);
+    db.record(&SignalEvent::new(LIKE, EntityId(1), NOW_MS)).unwrap();
+    assert!(db.statistics().unwrap().late_drops > statistics.late_drops);
+    assert_eq!(db.windowed_count(EntityId(1), LIKE, 0, 24, NOW_MS).unwrap(), 0);
+
+    // The recipe: forget what is ahead, record its recent events anew.
+    let spoilt = ahead_of(NOW_MS, &db.export().unwrap());
+    assert!(spoilt.contains(&EntityId(1)) && spoilt.len() > 1, "{spoilt:?}");
+    for &entity in &spoilt {
+        db.forget_entity(entity).unwrap();
+    }
+    let again: Vec<_> = recent
+        .iter()
+        .filter(|event| spoilt.contains(&event.entity))
+        .copied()
+        .collect();
+    db.record_batch(&again).unwrap();
+
+    let expected = state_of(&[&recent]);
+    let found = db.export().unwrap();
+    assert_eq!(found.signals, expected.signals);
+    assert_eq!(ahead_of(NOW_MS, &found), BTreeSet::new());
+    for entity in (0..6).map(EntityId) {
+        assert_eq!(db.windowed_count(entity, LIKE, 0, 24, NOW_MS).unwrap(), 10);
+        assert!(!db.related(entity, 9, NOW_MS).unwrap().is_empty(), "{entity}");
+    }
+    db.close().unwrap();
+    let db = TidalDb::open(PATH, options).unwrap();
+    assert!(db.statistics().unwrap().newest_event_ms.unwrap() <= NOW_MS);
+}
