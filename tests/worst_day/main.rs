@@ -25,5 +25,10 @@ mod read_only;
 mod setup;
 #[cfg(feature = "test-utils")]
 mod short_load;
+#[cfg(feature = "test-utils")]
+mod short_stress;
 mod slow_checkpoint;
+#[cfg(feature = "test-utils")]
+#[path = "../support/stress/mod.rs"]
+mod stress;
 mod unsynced;

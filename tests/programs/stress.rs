@@ -1,0 +1,107 @@
+//! Stress until enough images of crashes were recovered: two or three threads at one handle, failing syncs, torn writes, full
+//! disks, crashes inside recoveries; every policy and both kinds of background work.
+//!
+//! ```sh
+//! cargo run --release --features test-utils --example stress -- --images 200000
+//! ```
+//!
+//! `--help` lists the options. Exit status: 0 if every state was right, 1 if one was not, 2 if the options are wrong.
+#![allow(clippy::disallowed_methods, reason = "a program that measures time")]
+
+#[path = "../support/stress/mod.rs"]
+mod stress;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use stress::{Round, Totals};
+use tidaldb::testing::report::LiveLine;
+
+const USAGE: &str = "\
+usage: stress [OPTIONS]
+
+  --images N     ends after so many recovered images, 200000 unless given
+  --seed N       of the first round, 0 unless given; the others follow it
+  --help         prints this";
+
+struct Arguments {
+    images: u64,
+    seed: u64,
+}
+
+impl Arguments {
+    /// `None` if help is asked for.
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut parsed = Self {
+            images: 200_000,
+            seed: 0,
+        };
+        while let Some(name) = args.next() {
+            if name == "--help" || name == "-h" {
+                return Ok(None);
+            }
+            let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+            let number = || value.parse().map_err(|_| format!("{name} takes no {value:?}"));
+            match name.as_str() {
+                "--images" => parsed.images = number()?,
+                "--seed" => parsed.seed = number()?,
+                _ => return Err(format!("there is no option {name}")),
+            }
+        }
+        Ok(Some(parsed))
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(Some(parsed)) => parsed,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("stress: {why}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let live = LiveLine::stderr();
+    let started = Instant::now();
+    let mut totals = Totals::default();
+    while totals.images < arguments.images {
+        match Round::of_seed(arguments.seed.wrapping_add(totals.rounds)).run() {
+            Ok(round) => totals.add(round),
+            Err(wrong) => {
+                live.clear();
+                println!("wrong after {totals:?}\n{wrong}");
+                return ExitCode::FAILURE;
+            }
+        }
+        let elapsed = started.elapsed();
+        let per_second = totals.images as f64 / elapsed.as_secs_f64();
+        let left = (arguments.images.saturating_sub(totals.images)) as f64 / per_second;
+        live.show(
+            &format!(
+                "{} of {} images | {per_second:.0} images/s | {left:.0} s left | next seed {}",
+                totals.images,
+                arguments.images,
+                arguments.seed.wrapping_add(totals.rounds)
+            ),
+            elapsed,
+        );
+    }
+    live.clear();
+    println!(
+        "{} images recovered, 0 wrong, {} of them of crashes inside a recovery; {} rounds, {} calls acknowledged, {} failed, \
+         in {} rounds an operation failed, {} were closed; {:.0} s; next seed {}",
+        totals.images,
+        totals.nested,
+        totals.rounds,
+        totals.acknowledged,
+        totals.failed,
+        totals.faults,
+        totals.closed,
+        started.elapsed().as_secs_f64(),
+        arguments.seed.wrapping_add(totals.rounds)
+    );
+    ExitCode::SUCCESS
+}
