@@ -197,8 +197,8 @@ impl Options {
     /// How far ahead of the clock an event's time may be, in milliseconds. Default one hour.
     ///
     /// An event ahead of the clock by at most this much is recorded at the clock's now; one further ahead is refused. With
-    /// 0 every event ahead of the clock is refused. The bound is for clients whose clocks are a little fast: what it lets
-    /// in never lies in the future, whatever its size.
+    /// 0 every event ahead of the clock is refused. The bound is for clients whose clocks are a little fast; whatever its
+    /// size, no event is recorded later than the clock's now.
     #[must_use]
     pub fn skew_ms_max(self, skew_ms: u64) -> Self {
         Self {

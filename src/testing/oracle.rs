@@ -20,8 +20,8 @@
 //! [`Error::OutcomeUnknown`] was refused and must not be there. Changes of collections are taken to be in the order in which they
 //! were acknowledged, so no two threads should change the same one at a time.
 //!
-//! Each operation says what its clock tells: so it follows which events must be set back, and which calls must be refused
-//! because an event is too far ahead. A database that answers otherwise is wrong.
+//! Each operation holds the time of its clock. From that follows which events must be set back, and which calls must be
+//! refused because an event is too far ahead. A database that answers otherwise is wrong.
 
 mod candidates;
 mod changes;

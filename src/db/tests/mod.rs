@@ -54,7 +54,7 @@ impl Clock for FixedClock {
     }
 }
 
-/// A clock that tells what it is set to.
+/// A clock that tells the time it is set to.
 #[derive(Debug)]
 struct SetClock(AtomicI64);
 

@@ -115,7 +115,7 @@ impl Setup {
 
     /// Opens the database below `dir`.
     pub(crate) fn open(&self, files: &Arc<dyn FileAccess>, dir: &Path) -> Result<TidalDb, Error> {
-        // Whatever the thread did before, so that every run does the same.
+        // The clock begins anew, whatever the thread did before: every run does the same.
         WorkloadClock::set(STANDARD_NOW_MS);
         let options = self.options().files(Arc::clone(files));
         match &self.storage {

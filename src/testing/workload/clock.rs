@@ -1,4 +1,4 @@
-//! The clock of workloads: what it tells follows from the operations alone.
+//! The clock of workloads: its time follows from the operations alone.
 
 use std::cell::Cell;
 

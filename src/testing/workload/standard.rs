@@ -10,7 +10,7 @@ use crate::{
 
 /// When standard workloads begin, in milliseconds since the Unix epoch.
 pub const STANDARD_NOW_MS: i64 = 1_700_000_000_000;
-/// How far ahead of its clock a database that is told to do workloads may let an event be, in milliseconds: the default of
+/// How far ahead of the clock an event of a workload is accepted, in milliseconds: the default of
 /// [`Options::skew_ms_max`].
 pub const STANDARD_SKEW_MS: u64 = 3_600_000;
 /// An interval of timed syncs, in milliseconds, that is over about every fifth operation of a standard workload.
@@ -125,11 +125,11 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
 
 struct Generator {
     random: Random,
-    /// For the clock alone, so that what is recorded does not depend on it.
+    /// For the clock alone, so that the rest of the events does not depend on it.
     clock_random: Random,
     /// How many events there have been.
     events: u64,
-    /// What the clock tells, and what most event times are near to.
+    /// The time of the clock, which most event times are near to.
     now_ms: i64,
     forgets: u64,
     collections: BTreeMap<&'static [u8], BTreeSet<u64>>,
