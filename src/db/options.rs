@@ -36,8 +36,8 @@ pub enum Background {
     #[default]
     OwnThreads,
     /// The thread that records, at the beginning of a call, when the work is due; the timed sync is made by the thread
-    /// that changes a collection too. The database starts no thread, and with a clock, a database id and one caller
-    /// that are given, every run writes the same bytes.
+    /// that changes a collection too. The database starts no thread, and with a clock, a database id, a first opening
+    /// id and one caller that are given, every run writes the same bytes.
     Caller,
 }
 
