@@ -182,29 +182,36 @@ impl Error {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use tidaldb::{EntityId, Error, Options, Schema, Signal, SignalEvent, TidalDb};
     ///
-    /// /// Records the event once, over a failure of the disk, and gives the handle to go on with.
-    /// fn record(mut db: TidalDb, event: &SignalEvent<'_>, reopen: impl Fn() -> Result<TidalDb, Error>) -> Result<TidalDb, Error> {
+    /// /// Records the event exactly once, also after a disk failure. Returns the usable handle. If the database cannot be
+    /// /// opened yet, the error holds the receipt, to go on later.
+    /// fn record_once(
+    ///     mut db: TidalDb,
+    ///     event: &SignalEvent<'_>,
+    ///     reopen: impl Fn() -> Result<TidalDb, Error>,
+    /// ) -> Result<TidalDb, Error> {
     ///     loop {
     ///         let Err(error) = db.record(event) else { return Ok(db) };
     ///         if !matches!(error, Error::Poisoned { .. } | Error::OutcomeUnknown { .. }) {
     ///             return Err(error); // The event itself is at fault.
     ///         }
-    ///         // The handle is of no use any more.
-    ///         drop(db);
-    ///         db = reopen()?;
-    ///         if let Some(receipt) = error.receipt()
-    ///             && db.recovery_report().survived(receipt) == Some(true)
-    ///         {
-    ///             return Ok(db);
+    ///         drop(db); // The handle is of no use any more.
+    ///         let Ok(reopened) = reopen() else { return Err(error) };
+    ///         db = reopened;
+    ///         if let Some(receipt) = error.receipt() {
+    ///             match db.recovery_report().survived(receipt) {
+    ///                 Some(true) => return Ok(db),
+    ///                 Some(false) => {} // Lost.
+    ///                 None => return Err(error), // More than 32 openings ago.
+    ///             }
     ///         }
-    ///         // Refused, or lost: it is not there, so it is recorded again.
+    ///         // Refused or lost: the event is not there, so it is recorded again.
     ///     }
     /// }
     /// # let dir = std::env::temp_dir().join(format!("tidaldb-retry-{}", std::process::id()));
     /// # let reopen = || TidalDb::open(&dir, Options::new(Schema::new().signal(Signal::new("view").half_life_ms(1000))));
     /// # let db = reopen()?;
     /// # let view = db.signal("view")?;
-    /// # let db = record(db, &SignalEvent::new(view, EntityId(1), 0), reopen)?;
+    /// # let db = record_once(db, &SignalEvent::new(view, EntityId(1), 0), reopen)?;
     /// # assert_eq!(db.score(EntityId(1), view, 0, 0)?, 1.0);
     /// # drop(db);
     /// # std::fs::remove_dir_all(&dir)?;

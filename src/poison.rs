@@ -48,8 +48,7 @@ impl Poison {
         self.complete(operation, memory, body)
     }
 
-    /// As [`attempt`](Self::attempt), also after an earlier failure: for the second half of a step whose first half is
-    /// done.
+    /// As [`attempt`](Self::attempt), without a look at earlier failures: the caller has looked, or its first half is done.
     ///
     /// # Errors
     /// `Poisoned` by the error of `body`, or by the first failure.

@@ -26,7 +26,8 @@ pub struct SetBack {
 }
 
 impl Receipt {
-    pub(crate) fn new(opening: u64, sequence: u64) -> Self {
+    /// The receipt of this pair, for an application that has stored the two numbers.
+    pub fn new(opening: u64, sequence: u64) -> Self {
         Self {
             opening,
             sequence,

@@ -225,15 +225,15 @@ impl Collections {
     /// # Errors
     /// `OutcomeUnknown` with the failure.
     fn attempt(&self, change: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-        let attempted = self.poison.attempt(CHANGE, Memory::Half, || {
-            change()?;
+        let changed = self.poison.complete(CHANGE, Memory::Half, change);
+        let durable = changed.and_then(|()| {
             if self.flush_each {
                 self.storage.flush()
             } else {
                 Ok(())
             }
         });
-        attempted.map_err(|error| error.with_unknown_outcome(None))
+        durable.map_err(|error| error.with_unknown_outcome(None))
     }
 
     fn change_index(&self, change: impl FnOnce(&mut CollectionIndex)) -> Result<(), Error> {

@@ -147,13 +147,17 @@ pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine
         leftovers_removed: recovered.leftovers(),
     };
     if !created {
-        // The flush also makes durable what a process crash left in the engine, before anything is built on it.
-        let appends = schema != persisted && !changes_bounds;
-        persist_opening(&opening, appends.then_some(&schema), storage)?;
+        // A process crash may have left writes in the engine that are not durable: the log is trimmed on the strength of them.
+        storage.flush()?;
     }
     create_dir(options.files.as_ref(), &log_options.dir)?;
     let repaired = recovered.repair()?;
     confirm_log(options, path, storage, covered)?;
+    if !created {
+        // After the repair, so that an opening that cannot repair the log is not remembered; before the first frame.
+        let appends = schema != persisted && !changes_bounds;
+        persist_opening(&opening, appends.then_some(&schema), storage)?;
+    }
 
     let poison = Arc::new(Poison::default());
     let storage = Arc::new(GuardedStorage::new(engine, Arc::clone(&poison)));

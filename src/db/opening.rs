@@ -10,8 +10,8 @@
 //! | per earlier: 8 | opening | its id |
 //! | 8 | survived | the last sequence number that the opening after it found |
 //!
-//! A crash leaves the record of the opening before, or the new one. Both are right: an opening that ends before its first
-//! acknowledgement gave no receipt, and the record counts it nevertheless.
+//! It is written once the log is repaired and before the opening appends its first frame. A crash leaves the record of the
+//! opening before, or the new one. Both are right: an opening that is not in the record appended nothing.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -45,11 +45,7 @@ impl OpeningRecord {
                 opening: before.opening,
                 survived_sequence: last_sequence,
             });
-            // An opening that failed before the log was repaired may have found more than survived.
-            earlier.extend(before.earlier.into_iter().map(|opening| EarlierOpening {
-                survived_sequence: opening.survived_sequence.min(last_sequence),
-                ..opening
-            }));
+            earlier.extend(before.earlier);
             earlier.truncate(EARLIER_OPENINGS_MAX);
         }
         let opening = match (first, earlier.first()) {
@@ -162,17 +158,6 @@ mod tests {
             earlier: vec![earlier(3, 4); EARLIER_OPENINGS_MAX + 1],
         };
         assert!(OpeningRecord::decode(&too_many.encode(), b"k").is_err());
-    }
-
-    #[test]
-    fn an_opening_that_failed_before_it_repaired_the_log_promises_nothing_of_what_it_found() {
-        let first = OpeningRecord::next(None, 0, Some(7));
-        let failed = OpeningRecord::next(Some(first), 9, Some(7));
-        assert_eq!(failed.earlier, [earlier(7, 9)]);
-        // A power loss took frames 6 to 9, which nothing had synced.
-        let third = OpeningRecord::next(Some(failed), 5, Some(7));
-        assert_eq!(third.earlier, [earlier(8, 5), earlier(7, 5)]);
-        assert_eq!(third.opening, 9);
     }
 
     #[test]

@@ -216,8 +216,10 @@ impl Options {
         }
     }
 
-    /// The id of the first opening of the database, for runs that repeat: each later opening has the number after the one
-    /// before. Default: each opening has a random id.
+    /// Makes opening ids predictable, for tests whose runs repeat: a new database gets `opening` as its first id, and each
+    /// later open with this option takes the last id plus one. Default: random ids.
+    ///
+    /// Not for production: two copies of one database would give equal receipts.
     #[must_use]
     pub fn first_opening_id(self, opening: u64) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! The storage engine of a handle, as the parts that write to it share it.
 //!
 //! Invariants: one flush runs at a time, and its outcome is known to every thread before the next one starts, because an
-//! engine may report a lost write only once; after the first failure of the handle the engine is not written to.
+//! engine may report a lost write only once; once a failure of the handle is known, no call that writes to the engine begins.
 //!
 //! What a crash leaves is the engine's promise: each write wholly or not at all, and after a flush all that returned
 //! before it.
@@ -73,5 +73,64 @@ impl GuardedStorage {
             .attempt("flush", Memory::Whole, || self.engine.flush())?;
         *flushed = written;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, OnceLock};
+
+    use super::GuardedStorage;
+    use crate::Error;
+    use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+
+    /// Flushes its own storage in the middle of a put, as another thread may, and notes both.
+    #[derive(Default)]
+    struct Engine {
+        inner: MemoryStore,
+        storage: OnceLock<Arc<GuardedStorage>>,
+        notes: Mutex<Vec<&'static str>>,
+    }
+
+    impl StorageEngine for Engine {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+            self.inner.get(key)
+        }
+        fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+            if let Some(storage) = self.storage.get() {
+                storage.flush()?;
+            }
+            self.inner.put(key, value)?;
+            self.notes.lock().unwrap().push("put");
+            Ok(())
+        }
+        fn delete(&self, key: &[u8]) -> Result<(), Error> {
+            self.inner.delete(key)
+        }
+        fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
+            self.inner.scan_prefix(prefix)
+        }
+        fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
+            self.inner.write_batch(batch)
+        }
+        fn flush(&self) -> Result<(), Error> {
+            self.notes.lock().unwrap().push("flush");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_flush_that_begins_before_a_write_has_returned_does_not_count_for_it() {
+        let engine = Arc::new(Engine::default());
+        let shared: Arc<dyn StorageEngine> = Arc::clone(&engine) as _;
+        let storage = Arc::new(GuardedStorage::new(shared, Arc::default()));
+        engine.storage.set(Arc::clone(&storage)).unwrap();
+        storage
+            .write("put", |engine| engine.put(b"key", b"value"))
+            .unwrap();
+        storage.flush().unwrap();
+        storage.flush().unwrap();
+        let notes = engine.notes.lock().unwrap();
+        assert_eq!(*notes, ["put", "flush"]);
     }
 }

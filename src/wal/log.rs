@@ -93,7 +93,7 @@ impl Log {
         }
         self.poison.check_write()?;
         let sequence = tail.appender.next_sequence();
-        let appended = self.poison.attempt("append", Memory::Whole, || {
+        let appended = self.poison.complete("append", Memory::Whole, || {
             let start = tail.appender.end();
             tail.appender
                 .append(frame, self.durable_sequence.load(Ordering::Acquire))?;
@@ -166,12 +166,15 @@ impl Log {
         if last_sequence == self.opened_sequence {
             return Ok(());
         }
-        self.sync_to(last_sequence)?;
-        let mut frame = FrameBuffer::default();
-        frame.begin();
-        frame.finish(FrameKind::Close);
-        let sequence = self.append(&mut frame, |_| {})?;
-        self.sync_to(sequence)
+        // No call of the application is concerned, so the outcome of none is unknown.
+        self.poison.attempt("close", Memory::Whole, || {
+            self.sync_to(last_sequence)?;
+            let mut frame = FrameBuffer::default();
+            frame.begin();
+            frame.finish(FrameKind::Close);
+            let sequence = self.append(&mut frame, |_| {})?;
+            self.sync_to(sequence)
+        })
     }
 
     /// Waits until every frame up to `sequence` is durable. Threads that wait at the same time share one sync.

@@ -49,6 +49,26 @@ fn a_checkpoint_that_was_asked_for_before_the_close_and_comes_after_it_writes_no
 }
 
 #[test]
+fn a_change_of_a_collection_that_was_asked_for_before_the_close_and_comes_after_it_writes_nothing() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    db.create_collection("saved").unwrap();
+    db.close().unwrap();
+    let operations = disk.operations_len();
+    // The calls looked whether the handle is open, and were then held up.
+    let collections = &db.shared.collections;
+    let late = [
+        collections.create_collection(b"late"),
+        collections.add_to_collection(b"saved", EntityId(1)).map(drop),
+        collections.delete_collection(b"saved"),
+    ];
+    for late in late {
+        assert!(matches!(late, Err(Error::Closed)), "{late:?}");
+    }
+    assert_eq!(disk.operations_len(), operations);
+}
+
+#[test]
 fn opening_and_closing_again_and_again_piles_up_no_segments() {
     let disk = SimDisk::new();
     for round in 0..6 {

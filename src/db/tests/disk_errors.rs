@@ -171,6 +171,10 @@ fn meet(
     // An error of the close itself closes: then nothing is left to refuse.
     let was_closing = matches!(refused[2], Err(Error::Closed));
     assert!(was_closing || reads.is_ok(), "{context}: reads go on: {reads:?}");
+    assert!(
+        !(was_closing && error.outcome_is_unknown()),
+        "{context}: a close is no call whose outcome is unknown: {error:?}"
+    );
     for refusal in refused {
         let refusal = refusal.expect_err(&context);
         if !matches!(refusal, Error::Closed) {

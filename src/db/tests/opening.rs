@@ -115,6 +115,53 @@ fn no_pair_is_given_twice_whatever_operation_of_whatever_opening_the_power_is_lo
 }
 
 #[test]
+fn openings_that_fail_before_they_can_record_are_not_remembered_in_place_of_others() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    let kept = receipt(&db);
+    drop(db);
+    for _ in 0..40 {
+        // The new segment cannot be made.
+        disk.fail_next(
+            DiskOperationKind::Create,
+            Fault::ErrorBefore(ErrorKind::StorageFull),
+        );
+        open(&disk, Durability::EverySynced).unwrap_err();
+    }
+    let mut failed = 0;
+    loop {
+        // Each operation of opening fails in turn, the last ones after the record of the opening was written.
+        disk.fail_operation(
+            disk.operations_len() + failed,
+            Fault::ErrorBefore(ErrorKind::StorageFull),
+        );
+        match open(&disk, Durability::EverySynced) {
+            Err(_) => failed += 1,
+            Ok(db) => {
+                let report = db.recovery_report();
+                assert_eq!(report.survived(kept), Some(true));
+                assert!(report.earlier_openings.len() < 4, "{report:?}");
+                break;
+            }
+        }
+    }
+    assert!(failed > 10, "{failed} operations");
+}
+
+#[test]
+fn a_receipt_that_an_application_stored_as_two_numbers_is_as_good() {
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    let Receipt {
+        opening, sequence, ..
+    } = receipt(&db);
+    drop(db);
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    let stored = Receipt::new(opening, sequence);
+    assert_eq!(db.recovery_report().survived(stored), Some(true));
+}
+
+#[test]
 fn ids_of_openings_are_random_unless_the_options_give_the_first_one() {
     let disk = SimDisk::new();
     let opening = |options: Options| {

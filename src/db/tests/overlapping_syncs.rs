@@ -2,9 +2,9 @@
 //! success says nothing. The log, its directory and the store each make one sync at a time.
 
 use std::io::{self, ErrorKind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::channel;
+use std::sync::{Mutex, OnceLock, Weak};
 use std::thread;
 
 use super::*;
@@ -88,13 +88,14 @@ impl File for WatchedFile {
 
 fn open_watched(
     disk: &SimDisk,
+    durability: Durability,
     watch: impl Fn(&Path, Sync<'_>) -> io::Result<()> + Send + std::marker::Sync + 'static,
 ) -> TidalDb {
     let files = Watched {
         disk: disk.clone(),
         watch: Watch(Arc::new(watch)),
     };
-    let options = options(disk, Durability::EverySynced).preallocate_bytes(0);
+    let options = options(disk, durability).preallocate_bytes(0);
     TidalDb::open(PATH, options.files(Arc::new(files))).unwrap()
 }
 
@@ -135,7 +136,7 @@ fn a_rotation_beside_a_group_sync_acknowledges_nothing_that_the_failed_one_of_th
             faulty.fail_next(DiskOperationKind::Sync, Fault::SyncLoses(ErrorKind::Other));
             sync()
         };
-        let db = open_watched(&disk, move |path, sync| {
+        let db = open_watched(&disk, Durability::EverySynced, move |path, sync| {
             // A segment keeps the temporary name that it was opened under.
             let is_log = path.to_string_lossy().contains(".wal");
             if is_log && of_watch.compare_exchange(1, 2, SeqCst, SeqCst).is_ok() {
@@ -198,7 +199,7 @@ fn the_log_its_directory_and_the_store_each_make_one_sync_at_a_time() {
     let (log, store): (Arc<Overlap>, Arc<Overlap>) = Default::default();
     let (of_log, of_store) = (Arc::clone(&log), Arc::clone(&store));
     let (log_dir, store_dir) = (Path::new(PATH).join("log"), Path::new(PATH).join("store"));
-    let db = open_watched(&disk, move |path, sync| {
+    let db = open_watched(&disk, Durability::EverySynced, move |path, sync| {
         if path.starts_with(&log_dir) {
             of_log.during(sync)
         } else if path.starts_with(&store_dir) {
@@ -230,6 +231,29 @@ fn the_log_its_directory_and_the_store_each_make_one_sync_at_a_time() {
         assert!(overlap.calls.load(SeqCst) > 40, "{overlap:?}");
         assert_eq!(overlap.most.load(SeqCst), 1, "{overlap:?}");
     }
+}
+
+#[test]
+fn a_rotation_makes_nothing_durable_before_its_syncs_have_returned() {
+    let disk = SimDisk::new();
+    let opened: Arc<OnceLock<Weak<TidalDb>>> = Arc::default();
+    let (of_watch, looks) = (Arc::clone(&opened), Arc::new(AtomicU64::new(0)));
+    let seen = Arc::clone(&looks);
+    let db = open_watched(&disk, Durability::OperatingSystem, move |_, sync| {
+        if let Some(db) = of_watch.get().and_then(Weak::upgrade) {
+            assert!(db.durable_sequence() < db.last_sequence());
+            seen.fetch_add(1, SeqCst);
+        }
+        sync()
+    });
+    let db = Arc::new(db);
+    opened.set(Arc::downgrade(&db)).unwrap();
+    // Only rotations sync.
+    for entity in 0..60 {
+        let event = SignalEvent::new(SignalId(0), EntityId(entity), NOW_MS);
+        db.record_batch(&vec![event; 9]).unwrap();
+    }
+    assert!(looks.load(SeqCst) > 40 && db.durable_sequence() > 40);
 }
 
 /// An engine that counts how many of its flushes run at the same time.

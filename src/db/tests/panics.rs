@@ -120,6 +120,22 @@ fn panic_at(
     }
 }
 
+#[test]
+fn a_panic_while_a_checkpoint_takes_the_state_poisons_too() {
+    for place in PLACES {
+        let disk = SimDisk::new();
+        let db = open(&disk, Durability::EverySynced).unwrap();
+        record(&db, 0).unwrap();
+        // A fence that was never taken is a bug of the engine, and the next checkpoint panics at it.
+        db.shared.ledger.state.signals.begin_fence().unwrap();
+        assert!(place.run(|| drop(db.checkpoint())).is_some(), "{place:?}");
+        expect_poisoned(&db, &format!("{place:?}"));
+        drop(db);
+        let db = open(&disk, Durability::EverySynced).unwrap();
+        assert_eq!(db.export().unwrap(), state_after(1));
+    }
+}
+
 fn panic_everywhere(durability: Durability) {
     let workload = Workload::standard(SEED, OPERATIONS);
     let timeline = Timeline::new(&standard_schema(), &workload.operations);
