@@ -1,4 +1,4 @@
-//! The clock: read only to set back or refuse timestamps ahead of it, and for the timed sync when the caller does it.
+//! The clock. It limits event times, and it starts the timed sync when the caller does the background work.
 
 use std::fmt::Debug;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -69,7 +69,7 @@ pub enum Error {
         /// The first sequence number that is missing.
         sequence: u64,
     },
-    /// There is no database, and none was to be created. Nothing was changed.
+    /// There is no database, and the options do not allow creating one. Nothing was changed.
     DatabaseMissing {
         /// The directory that was to hold it.
         path: PathBuf,
@@ -125,12 +125,12 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
-    /// An earlier failure ended all writing through this handle.
+    /// A failure, of this call or of an earlier one, ended all writing through this handle or store.
     Poisoned {
         /// The first failure.
         cause: Arc<Error>,
     },
-    /// A thread panicked in the middle of an operation.
+    /// A change of memory, or a step of writing, panicked or failed before it was complete.
     Panicked {
         /// The operation.
         operation: &'static str,
@@ -144,10 +144,9 @@ pub enum Error {
         /// The engine's error.
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The call failed when its effects may have been there already: after reopening they are there, whole or not at all,
-    /// and never twice. See [`Error::outcome_is_unknown`].
+    /// The call failed and may have been applied. After reopening it is there completely or not at all, never twice. See [`Error::outcome_is_unknown`].
     OutcomeUnknown {
-        /// The receipt, if the call is one that gives one and had come so far.
+        /// The receipt of a call that records or forgets; `None` for a change of a collection.
         receipt: Option<Receipt>,
         /// The failure.
         source: Box<Error>,
@@ -172,9 +171,9 @@ impl Error {
 
     /// Returns true if the call may have been applied: it is of the kind [`Error::OutcomeUnknown`].
     ///
-    /// Every other error of a call that changes something says that it was refused: nothing was changed, now and after
-    /// reopening, and the call can be made again. That holds for events and for collections alike. `sync`, `checkpoint`
-    /// and `close` change nothing that is read, so their errors are never of this kind.
+    /// Any other error of a call that records, forgets or changes a collection means a refusal: nothing was changed, also
+    /// after reopening. The call can be repeated once the cause is gone; after `Poisoned` or `Closed`, on a reopened handle.
+    /// `sync`, `checkpoint` and `close` change no data, so they never give this error.
     ///
     /// # Examples
     /// A retry that counts no event twice:
@@ -257,7 +256,8 @@ impl Error {
         self
     }
 
-    /// The first cause of the failure of a part that is gone, so that no later call is refused because of it.
+    /// Removes `OutcomeUnknown` and `Poisoned` around the first cause, for a failed open: no handle remains that could be
+    /// poisoned. Gives `Poisoned` if another reference to the cause exists, so the parts are dropped first.
     pub(crate) fn into_first_cause(self) -> Self {
         match self {
             Self::OutcomeUnknown { source, .. } => source.into_first_cause(),
@@ -359,7 +359,7 @@ impl fmt::Display for Error {
             Self::DatabaseMissing { path } => {
                 write!(
                     f,
-                    "there is no database in {}, and none was to be created",
+                    "there is no database in {}, and the options do not allow creating one",
                     path.display()
                 )
             }
@@ -381,14 +381,17 @@ impl fmt::Display for Error {
             Self::UnknownCollection { name } => write!(f, "no collection {name:?}"),
             Self::CollectionExists { name } => write!(f, "collection {name:?} exists already"),
             Self::Locked { path } => write!(f, "{} is locked by another handle", path.display()),
-            Self::Poisoned { .. } => f.write_str("a failure ended writing through this handle"),
-            Self::Panicked { operation } => write!(f, "a thread panicked in {operation}"),
+            Self::Poisoned { .. } => f.write_str("writing has ended because of a failure"),
+            Self::Panicked { operation } => write!(f, "{operation} was not completed, it panicked or failed"),
             Self::Closed => f.write_str("the database is closed"),
             Self::Storage { operation, .. } => write!(f, "the storage engine failed in {operation}"),
             Self::OutcomeUnknown { receipt, .. } => {
                 let sequence = receipt.map(|receipt| format!(" with sequence {}", receipt.sequence));
                 let sequence = sequence.unwrap_or_default();
-                write!(f, "the call{sequence} failed when it may have been applied")
+                write!(
+                    f,
+                    "the call{sequence} failed and may have been applied; its outcome is known after reopening"
+                )
             }
             Self::InBatch { index, .. } => write!(f, "event {index} of the batch is refused"),
         }

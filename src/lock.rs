@@ -67,7 +67,7 @@ pub(crate) struct Whole<T> {
 }
 
 impl<T> Whole<T> {
-    /// A whole value whose changes are called `operation` in the error of one that was not completed.
+    /// A whole value. `operation` names a change of it in the error.
     pub(crate) fn new(operation: &'static str, value: T) -> Self {
         Self {
             value,
@@ -99,7 +99,7 @@ impl<T> Whole<T> {
         Ok(changed)
     }
 
-    /// The value, before other threads know it.
+    /// The value without a mark. Only before other threads share it: a panic in the change is not recorded.
     pub(crate) fn value_mut(&mut self) -> &mut T {
         &mut self.value
     }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_not_given_out_after_a_change_that_panicked_also_in_a_destructor_while_the_thread_unwinds() {
+    fn a_value_is_unreadable_after_a_panic_in_a_change_also_while_unwinding() {
         let shared = Mutex::new(Whole::new("change", 1));
         interrupted(&shared);
         assert!(matches!(lock(&shared).get(), Err(Error::Panicked { .. })));

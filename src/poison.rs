@@ -1,8 +1,8 @@
 //! Poison: the first failure of a handle, after which nothing is written any more.
 //!
-//! Invariant: once set it stays, and the first cause is the one that is kept. Each step that may fail runs inside
-//! [`Poison::attempt`], whose guard only success disarms: an error, and a panic on whichever thread and in whichever
-//! destructor, end writing before any lock that the caller holds is released. Every read asks [`Poison::check_read`].
+//! Invariant: once set it stays, and the first cause is kept. Each step that can fail runs inside [`Poison::attempt`] or
+//! [`Poison::complete`], whose guard only success disarms: an error or a panic, also in a destructor of a thread that
+//! unwinds already, ends writing before the caller releases its locks. Every read asks [`Poison::check_read`].
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,7 +22,7 @@ pub(crate) struct Poison {
     cause: OnceLock<Arc<Error>>,
 }
 
-/// What a panic leaves of the state in memory.
+/// The state of memory after a panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
     /// Whole: reads may go on.
@@ -32,8 +32,8 @@ pub(crate) enum Memory {
 }
 
 impl Poison {
-    /// Runs `body`, one step of writing. Unless it returns `Ok`, writing ends for good; after a panic reading ends too
-    /// where it leaves `memory` half changed. `operation` is the name of the step in the error.
+    /// Runs `body`, one step of writing. If it fails or panics, writing ends for good. If it panics and `memory` is `Half`,
+    /// reading ends too. `operation` is the name of the step in the error.
     ///
     /// # Errors
     /// `Poisoned`, by an earlier failure, in which case `body` did not run, or by the error of `body`.
@@ -70,13 +70,12 @@ impl Poison {
         result.map_err(|error| self.fail(error))
     }
 
-    /// Ends writing because of `error`, unless it has ended already; gives what the failing call is to return.
+    /// Ends writing because of `error`, unless it has ended already. Returns the error for the caller.
     pub(crate) fn fail(&self, error: Error) -> Error {
         self.set(READABLE, error)
     }
 
-    /// Ends writing and reading because of `error`, which left memory half changed; gives what the failing call is to
-    /// return.
+    /// Ends writing and reading because of `error`, which left memory half changed. Returns the error for the caller.
     pub(crate) fn fail_unreadable(&self, error: Error) -> Error {
         self.set(UNREADABLE, error)
     }

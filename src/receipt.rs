@@ -1,6 +1,7 @@
 //! The receipt of a call, by which it is known across openings.
 
-/// What an acknowledged call was given. The pair of `opening` and `sequence` is given to no other call of the database.
+/// The identity of a call that records or forgets: an acknowledged call returns it, and `Error::OutcomeUnknown` carries it.
+/// No other call of the database has the same pair of `opening` and `sequence`.
 ///
 /// Sequence numbers alone are not enough to tell calls apart: a call that failed, or that a power loss took away, may have
 /// had a number that the next opening gives to another call. [`RecoveryReport::survived`](crate::RecoveryReport::survived)
@@ -12,7 +13,7 @@ pub struct Receipt {
     pub opening: u64,
     /// The sequence number of the call's frame; an event of it is known by this and its index in the call.
     pub sequence: u64,
-    /// The events that were ahead of the clock and were recorded at an earlier time than their own. `None` without any.
+    /// The events that were ahead of the clock and were recorded at its now; not part of the identity. `None` without any.
     pub set_back: Option<SetBack>,
 }
 

@@ -30,12 +30,10 @@ const FLAG_POSITIVE: u8 = 1;
 const FLAG_NEGATIVE_WEIGHTS: u8 = 2;
 const HOUR_MS: u64 = 3_600_000;
 
-/// A window ring: event counts in `buckets` buckets of `bucket_ms` milliseconds each, the newest of which moves with the
-/// events.
+/// A window ring: counts of events in buckets of `bucket_ms` milliseconds. A window covers up to `buckets` of them.
 ///
-/// A ring keeps one bucket more than it was declared with: a window of all `buckets` that ends with the bucket before
-/// the newest one is whole too. So an event a moment ahead of a reader's clock takes nothing from the reader's window.
-/// Each kept bucket takes 4 bytes for every entity.
+/// The ring keeps one bucket more, so a full window stays complete after an event of the next bucket. Each kept bucket
+/// takes 4 bytes for each state: each pair of entity and signal, and each triple with a cohort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ring {
     /// The length of a bucket in milliseconds, 1 to [`DURATION_MS_MAX`].
@@ -169,13 +167,13 @@ impl Signal {
 
 /// The signals of a database, in the order of their ids, and the configuration of co-engagement.
 ///
-/// At open it may have signals appended to what is persisted, and other bounds of co-engagement, which drop what is beyond
-/// them: see [`CoEngagementConfig`]. Any other difference is refused.
+/// At open it may have appended signals and other bounds of co-engagement. Lower bounds remove state: see
+/// [`CoEngagementConfig`]. Any other difference from the stored schema is refused.
 ///
-/// A schema may leave the window rings of a signal and the configuration of co-engagement unset: an existing database
-/// keeps its own then, and a new one gets the default. So a later release with other defaults opens every database as it
-/// is. A schema that leaves something unset does not equal one that sets the default; everything is set in
-/// [`TidalDb::schema`](crate::TidalDb::schema).
+/// The window rings of a signal and the configuration of co-engagement may stay unset. An unset field takes the stored
+/// value, or the default in a new database, so a later release with other defaults opens every database as it is. A schema
+/// with an unset field is not equal to one with the default. [`TidalDb::schema`](crate::TidalDb::schema) has no unset
+/// field.
 ///
 /// # Examples
 /// ```

@@ -3,8 +3,8 @@
 //! Invariant: a state holds every event recorded for its cohort exactly once, in both tiers; readers see both or
 //! neither.
 //!
-//! In memory only. A crash between the tiers leaves the event in the hot one alone, under a lock that the panic
-//! poisons; nobody reads that, and replay starts from a checkpoint.
+//! In memory only. A crash between the tiers leaves the event in the hot one alone, under a lock. No reader sees
+//! that: the shard gives `Panicked` from then on, and replay starts from a checkpoint.
 
 use super::CohortEntity;
 use crate::signals::states::{SignalShape, Slot, StateTable};

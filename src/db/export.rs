@@ -41,8 +41,7 @@ pub struct SignalStateExport {
     pub windows: Vec<RingExport>,
 }
 
-/// The kept buckets of a window ring that are not empty. A ring keeps one bucket more than it was declared with, so
-/// there may be one more than a window can have.
+/// The kept buckets of a window ring that are not empty. The list can hold one bucket more than the ring was declared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingExport {
     /// The number of a bucket, which begins at this number times its length after the Unix epoch, and its count.

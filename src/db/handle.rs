@@ -27,8 +27,9 @@ const STATE_GROWTH_FACTOR_MAX: u64 = 2;
 
 /// An open database. All methods take `&self` and may be called from many threads.
 ///
-/// After a failed write, sync, storage call or checkpoint the handle is poisoned: writes fail with the first cause,
-/// reads go on, and reopening recovers everything acknowledged. Dropping the handle changes nothing on disk;
+/// After a failed write, sync, storage call or checkpoint the handle is poisoned: writes fail with the first cause, and
+/// reads go on. A panic has the same effect; if it left memory half changed, reading ends too. Reopening recovers
+/// every acknowledged call. Dropping the handle changes nothing on disk;
 /// [`close`](Self::close) makes a checkpoint and ends the log in order.
 ///
 /// # Examples
@@ -86,7 +87,8 @@ impl TidalDb {
     /// and the state within them together.
     ///
     /// # Errors
-    /// `DatabaseMissing` if there is none and it is not to be created; `Locked` if it is open already; `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
+    /// `DatabaseMissing` if there is no database and the options do not create one; `Locked` if it is open already;
+    /// `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
     /// `StorageMissing`, `ForeignDatabase`, `BadMagic` or `UnsupportedVersion` if what is there is not sound, in which
     /// case nothing was changed; `Io`, with the path; `InvalidInput` or `LimitExceeded` for an option.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
@@ -104,7 +106,7 @@ impl TidalDb {
         let storage = FileStore::open_unchanged(Arc::clone(&options.files), store_dir, &store_options)?;
         let bad_end = storage.bad_end();
         let opened = Self::open_locked(path, options, Arc::new(storage), lock);
-        // The store is gone if opening failed, so its failure is nothing that an earlier call knows of.
+        // A failed open leaves no store, so the caller gets the cause itself instead of `Poisoned`.
         opened.map_err(|error| match (error.into_first_cause(), bad_end) {
             // Alone it would pass for a torn write, but the log was trimmed for the sake of what was there.
             (Error::SegmentMissing { sequence, .. }, Some((path, offset))) => {
@@ -201,7 +203,7 @@ impl TidalDb {
     /// # Errors
     /// `InvalidInput`, `LimitExceeded`, `UnknownSignal`, `Closed` or `Poisoned`: the event was refused. The field of
     /// `InvalidInput` is `at_ms` if the event is too far ahead of the clock.
-    /// [`OutcomeUnknown`](Error::OutcomeUnknown) with its receipt: it may be there after reopening.
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown), with the receipt: the event may be in the database after reopening.
     pub fn record(&self, event: &SignalEvent<'_>) -> Result<Receipt, Error> {
         self.record_batch(std::slice::from_ref(event))
     }
@@ -303,7 +305,7 @@ impl TidalDb {
     ///
     /// # Errors
     /// `CollectionExists`, `InvalidInput` or `LimitExceeded` for the name, `Closed` or `Poisoned`: the change was refused.
-    /// [`OutcomeUnknown`](Error::OutcomeUnknown): it may be there after reopening.
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown): it may be in the database after reopening.
     pub fn create_collection(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
         self.before_change()?;
         self.shared.collections.create_collection(name.as_ref())

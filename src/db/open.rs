@@ -3,11 +3,10 @@
 //! database. (The embedded store is read first, and settles what it found with the first write or flush.)
 //!
 //! A crash at any step leaves what the next open reads the same way: the identity and schema are flushed before the
-//! first segment is made; the opening record and the schema's appended signals before an event can need them; the new
-//! segment exists before
-//! anything is removed; the first checkpoint record, which says that there must be a log, follows the first segment.
-//! Other bounds of co-engagement come last, by a checkpoint: before its batch the database has the old bounds and all
-//! that was replayed under them, from it on the new ones and what they leave of it.
+//! first segment is made; the new segment exists before anything is removed; the opening record and the schema's appended
+//! signals are flushed before an event can need them; the first checkpoint record, which says that there must be a log, follows the first segment.
+//! New bounds of co-engagement come last, in a checkpoint. A crash before its batch leaves the old bounds and the full
+//! state. A crash after it leaves the new bounds and the reduced state.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -171,7 +170,7 @@ pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine
     let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log);
     let mut ledger = SignalLedger::new(state, log, poison, options.durability);
     if changes_bounds && let Err(error) = change_bounds(&mut ledger, &checkpointer, &storage, &schema) {
-        // There is no handle yet that the error could call poisoned, and no call whose outcome is unknown.
+        // These hold references to the cause. Without them the caller gets the cause itself.
         drop((ledger, storage, collections));
         return Err(error.into_first_cause());
     }

@@ -36,8 +36,7 @@ pub(crate) struct OpeningRecord {
 impl OpeningRecord {
     /// The record of the opening after `before`, which found frames up to `last_sequence`.
     ///
-    /// `first` is the id that the options give to the first opening; each later one has the number after the one before,
-    /// so that none is used twice. Without it the id is random.
+    /// `first` is the id of the first opening; each later id is one higher. Without `first`, ids are random.
     pub(crate) fn next(before: Option<Self>, last_sequence: u64, first: Option<u64>) -> Self {
         let mut earlier = Vec::new();
         if let Some(before) = before {

@@ -92,9 +92,9 @@ impl Options {
         }
     }
 
-    /// The default options, with the schema that the database holds: for a program that inspects a database without
-    /// knowing its schema, or that reads the schema to open the database with a changed one. Opening a missing database
-    /// fails with [`Error::DatabaseMissing`], as with [`create(false)`](Self::create).
+    /// The default options with the stored schema, for a program that does not know the schema, or that reads it before it
+    /// opens the database with a changed one. A missing database gives [`Error::DatabaseMissing`], whatever
+    /// [`create`](Self::create) says.
     ///
     /// # Examples
     /// ```
@@ -117,11 +117,12 @@ impl Options {
         }
     }
 
-    /// Creates a missing database at open, or refuses it. Default: true. With `false`, opening a missing one fails with
-    /// [`Error::DatabaseMissing`] and makes nothing, neither a directory nor a file.
+    /// `true`: open creates a missing database. `false`: open fails with [`Error::DatabaseMissing`] and creates no
+    /// directory and no file. Default: `true`.
     ///
-    /// A database is missing if its directory is, or if there is neither a segment of a log nor a store in it. One whose
-    /// creation was cut short before anything could be recorded is missing too.
+    /// A database is missing if its directory holds no segment of a log and, for `open`, no store file; for
+    /// `open_with_storage`, if also the engine holds no identity of a database. A database whose creation a crash
+    /// interrupted before its first call counts as missing.
     #[must_use]
     pub fn create(self, create: bool) -> Self {
         Self { create, ..self }

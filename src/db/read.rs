@@ -41,8 +41,8 @@ impl TidalDb {
     /// `u32::MAX`.
     ///
     /// All of these buckets are covered if the bucket of `now_ms` is the one of the newest event, the one before it, or
-    /// any later one: the ring keeps one bucket more than it was declared with. For an older `now_ms` the oldest buckets
-    /// of the window are no longer kept and count as empty.
+    /// any later one: the ring keeps one bucket more than it was declared with. For an older `now_ms`, buckets older than
+    /// the kept ones count as empty.
     ///
     /// # Errors
     /// `UnknownSignal`; `InvalidInput` for the ring's index or more buckets than it was declared with; `Poisoned`;

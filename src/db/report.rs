@@ -11,7 +11,7 @@ use crate::{Error, Receipt};
 pub struct RecoveryReport {
     /// Whether the database was created by this call.
     pub created: bool,
-    /// The id of this opening, which every receipt that it gives has.
+    /// The id of this opening. All its receipts carry it.
     pub opening: u64,
     /// The openings before, the latest first, 32 at the most: how far the calls of each survived.
     pub earlier_openings: Vec<EarlierOpening>,
@@ -34,15 +34,15 @@ pub struct RecoveryReport {
 /// How far the calls of an earlier opening survived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EarlierOpening {
-    /// The id of that opening, as its receipts have it.
+    /// The id of that opening, see [`Receipt::opening`].
     pub opening: u64,
     /// A call of that opening is there if its sequence number is at most this one, and is lost otherwise.
     pub survived_sequence: u64,
 }
 
 impl RecoveryReport {
-    /// Says whether the call of an earlier opening that was given this receipt is there, whole. `None` if the receipt is
-    /// of this opening, or of one too long ago to be remembered.
+    /// Returns `Some(true)` if the call with this receipt is in the database, `Some(false)` if it is lost. Returns `None` if
+    /// its opening is this one or not among [`earlier_openings`](Self::earlier_openings).
     pub fn survived(&self, receipt: Receipt) -> Option<bool> {
         let mut earlier = self.earlier_openings.iter();
         let opening = earlier.find(|earlier| earlier.opening == receipt.opening)?;
@@ -67,17 +67,18 @@ pub struct Statistics {
     /// What has changed and is not stored by a checkpoint yet, in bytes as it takes at the most when stored: see
     /// [`Options::checkpoint_state_bytes`](crate::Options::checkpoint_state_bytes).
     pub state_bytes_since_checkpoint: u64,
-    /// Events that were older than the buckets that a window ring keeps, one more than it was declared with, and so not
-    /// counted in it; summed over the rings, since the handle was opened and including replay.
+    /// Events too old for a window ring and not counted in it. Summed over the rings of entities and cohorts, since the
+    /// handle was opened, replay included. A ring keeps one bucket more than declared.
     pub late_drops: u64,
-    /// Events that were ahead of the clock and were recorded at the clock's now, since the handle was opened. See
+    /// Events of acknowledged calls that were ahead of the clock and were recorded at its now, since the handle was opened.
+    /// See
     /// [`TidalDb::record`](crate::TidalDb::record).
     pub events_set_back: u64,
     /// The newest event time that this handle has seen, in milliseconds since the Unix epoch: of the states that opening
     /// restored, and of every event replayed or recorded since. `None` without any (and if none is later than `i64::MIN`).
     ///
-    /// A time ahead of the present says that the clock was wrong when an event was recorded. Forgetting the event's entity
-    /// does not lower the value; opening again after a checkpoint does.
+    /// A value later than now means that the clock was wrong when an event was recorded. `forget_entity` does not lower the
+    /// value. A checkpoint and a reopening then do, if no other state has that time.
     pub newest_event_ms: Option<i64>,
     /// How many pairs of entity and signal have a state.
     pub states_len: usize,

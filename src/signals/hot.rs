@@ -18,7 +18,7 @@
 //! which lose digits and end as zero.
 //!
 //! In memory only. A crash inside [`HotTier::on_signal`] leaves the first score with the event and the others and the
-//! time without it; nobody reads that, because the panic poisons the shard's lock, and replay starts from a checkpoint.
+//! time without it. No reader sees that: the shard gives `Panicked` from then on, and replay starts from a checkpoint.
 
 use std::sync::Arc;
 

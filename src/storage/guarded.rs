@@ -3,8 +3,7 @@
 //! Invariants: one flush runs at a time, and its outcome is known to every thread before the next one starts, because an
 //! engine may report a lost write only once; once a failure of the handle is known, no call that writes to the engine begins.
 //!
-//! What a crash leaves is the engine's promise: each write wholly or not at all, and after a flush all that returned
-//! before it.
+//! After a crash each write is complete or absent; writes that returned before a flush are present.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +20,7 @@ pub(crate) struct GuardedStorage {
     poison: Arc<Poison>,
     /// How many writes have returned.
     written: AtomicU64,
-    /// How many of them are flushed. Held for a flush, until its outcome is known.
+    /// How many of them are flushed. The lock is held during a flush.
     flushed: Mutex<u64>,
 }
 
@@ -34,7 +33,7 @@ impl fmt::Debug for GuardedStorage {
 }
 
 impl GuardedStorage {
-    /// The storage of a handle, with all that was written to `engine` before flushed.
+    /// The storage of a handle. Expects an engine without an unflushed write.
     pub(crate) fn new(engine: Arc<dyn StorageEngine>, poison: Arc<Poison>) -> Self {
         Self {
             engine,
@@ -47,7 +46,7 @@ impl GuardedStorage {
     /// Makes one writing call on the engine.
     ///
     /// # Errors
-    /// `Poisoned`, by an earlier failure or by that of the call, which may have been done.
+    /// `Poisoned`, by an earlier failure or by this call, which may have been applied.
     pub(crate) fn write(
         &self,
         operation: &'static str,

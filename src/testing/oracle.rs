@@ -86,7 +86,7 @@ enum Progress {
 }
 
 impl Progress {
-    /// How far a call has come that failed: one whose outcome is not unknown was refused, so it must not be there.
+    /// How far a failed call has come: its outcome is unknown, or it was refused and must not be there.
     fn after(error: &Error) -> Self {
         if error.outcome_is_unknown() {
             Self::Failed

@@ -54,7 +54,7 @@ struct Tail {
 }
 
 impl Log {
-    /// A log that goes on with the appender, an empty segment, after the sealed segments, all of them synced.
+    /// A log whose appender is an empty segment. The sealed segments come before it and are synced.
     pub(crate) fn new(
         options: LogOptions,
         poison: Arc<Poison>,
@@ -123,8 +123,8 @@ impl Log {
         })
     }
 
-    /// Runs `sync`, which syncs files or the directory of the log, while no other thread does. Whether it succeeded is
-    /// known to every thread before the next one starts.
+    /// Runs one sync of the files or the directory of the log at a time. All threads know its outcome before the next sync
+    /// starts.
     ///
     /// # Errors
     /// `Poisoned`, by an earlier failure or by that of `sync`.

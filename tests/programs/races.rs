@@ -19,7 +19,7 @@ usage: races [OPTIONS]
 
   --minutes N    ends after this time, 1 unless given; fractions are legal
   --seed N       the first one, 0 unless given; the others follow it
-  --faults       a sync or write fails in each race
+  --faults       plans one failing sync or write for each race
   --help         prints this";
 
 /// `None` if help is asked for.

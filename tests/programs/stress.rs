@@ -20,8 +20,8 @@ use tidaldb::testing::report::LiveLine;
 const USAGE: &str = "\
 usage: stress [OPTIONS]
 
-  --images N     ends after so many recovered images, 200000 unless given
-  --seed N       of the first round, 0 unless given; the others follow it
+  --images N     stops after N recovered images; default 200000
+  --seed N       seed of the first round, each next round adds 1; default 0
   --help         prints this";
 
 struct Arguments {

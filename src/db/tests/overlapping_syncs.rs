@@ -12,7 +12,7 @@ use crate::fs::{File, FileLock, OpenMode};
 use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
 use crate::testing::sim_disk::{DiskOperationKind, Fault};
 
-/// How often a call gives way to other threads, for one that may begin meanwhile to do so.
+/// Yields during a sync, so that a second sync can start if the code allows it.
 const YIELDS: usize = 10_000;
 
 /// A simulated disk whose syncs of files and directories go through a function.
@@ -22,10 +22,10 @@ struct Watched {
     watch: Watch,
 }
 
-type Sync<'a> = &'a dyn Fn() -> io::Result<()>;
+type SyncCall<'a> = &'a dyn Fn() -> io::Result<()>;
 
 /// Is given the path and the call.
-type WatchFunction = dyn Fn(&Path, Sync<'_>) -> io::Result<()> + Send + std::marker::Sync;
+type WatchFunction = dyn Fn(&Path, SyncCall<'_>) -> io::Result<()> + Send + Sync;
 
 #[derive(Clone)]
 struct Watch(Arc<WatchFunction>);
@@ -89,7 +89,7 @@ impl File for WatchedFile {
 fn open_watched(
     disk: &SimDisk,
     durability: Durability,
-    watch: impl Fn(&Path, Sync<'_>) -> io::Result<()> + Send + std::marker::Sync + 'static,
+    watch: impl Fn(&Path, SyncCall<'_>) -> io::Result<()> + Send + Sync + 'static,
 ) -> TidalDb {
     let files = Watched {
         disk: disk.clone(),
@@ -112,7 +112,7 @@ impl Overlap {
         let running = self.running.fetch_add(1, SeqCst) + 1;
         self.most.fetch_max(running, SeqCst);
         self.calls.fetch_add(1, SeqCst);
-        // An invitation to the others.
+        // Lets another call overlap if it can.
         (0..20).for_each(|_| thread::yield_now());
         let result = call();
         (0..20).for_each(|_| thread::yield_now());
@@ -122,17 +122,17 @@ impl Overlap {
 }
 
 #[test]
-fn a_rotation_beside_a_group_sync_acknowledges_nothing_that_the_failed_one_of_the_two_lost() {
+fn no_event_is_acknowledged_that_a_group_sync_or_a_rotation_beside_it_lost() {
     for group_fails in [true, false] {
         let disk = SimDisk::new();
-        // 1: the next sync is the group's. 2: it is on its way.
+        // 1: the next sync is the group's. 2: the group's sync runs. 3: the rotation's sync has begun.
         let stage = Arc::new(AtomicU32::new(0));
         let (rotation_begins, rotation_synced) =
             (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (tell, told) = channel();
         let (of_watch, faulty) = (Arc::clone(&stage), disk.clone());
         let (begins, synced) = (Arc::clone(&rotation_begins), Arc::clone(&rotation_synced));
-        let lose = move |sync: Sync<'_>| {
+        let lose = move |sync: SyncCall<'_>| {
             faulty.fail_next(DiskOperationKind::Sync, Fault::SyncLoses(ErrorKind::Other));
             sync()
         };

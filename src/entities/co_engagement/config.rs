@@ -9,9 +9,9 @@ use crate::limits::{
 /// `users_max * (8 * ring_len_max + 100) + nodes_max * (16 * (degree_max + ring_len_max) + 100)` bytes.
 ///
 /// Two databases with the same events but different bounds hold different state, so they are part of the
-/// persisted schema. The half-life of a database stays as it is. An open may change every bound, up or down: it brings the
-/// state within the new ones, and stores both together. Users and items beyond a lower bound go, the one without an
-/// event for longest first; a user keeps the most recent items, an item its heaviest edges. Raising brings nothing back.
+/// persisted schema. The half-life cannot change. An open may change every other field. Lower bounds remove the users and
+/// items with the oldest last event, the oldest items of a user and the lightest edges of an item. Higher bounds restore
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CoEngagementConfig {
     /// Items; how many recent distinct positive items are kept per user. Default 32, minimum 1, maximum

@@ -64,8 +64,8 @@ pub(crate) enum Due<'a> {
     Grown(Growth),
     /// Whatever the log has grown by, by the call that closes the handle, which still holds its lock.
     Closing,
-    /// Always, by the open that puts this schema in force: the batch of the state stores it too, so that no earlier frame
-    /// is replayed under it.
+    /// Always. For an open that changes the bounds: the same batch stores this schema, so replay never applies an older
+    /// frame under the new bounds.
     Opening(&'a Schema),
 }
 

@@ -194,7 +194,7 @@ impl SignalLedger {
     /// # Errors
     /// `Poisoned` within `OutcomeUnknown`: memory is behind the log or half changed, and reading has ended too.
     fn apply(&self, sequence: u64, apply: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-        // Also after another thread's failure: memory holds what the log holds.
+        // Also after another thread's failure, because memory must match the log.
         let applied = self.poison.complete("apply", Memory::Half, || {
             apply().map_err(|error| self.poison.fail_unreadable(error))
         });

@@ -52,7 +52,7 @@ impl<'a> Replay<'a> {
     /// Applies the next `frame`, which lies beyond the checkpoint; wholly once [`finish`](Self::finish) returned.
     ///
     /// # Errors
-    /// What is wrong with the frame, or the error of an aggregate.
+    /// The fault of the frame, or the error of an aggregate.
     pub(crate) fn apply(&mut self, frame: Frame<'_>) -> Result<(), ReplayError> {
         match frame.kind {
             FrameKind::Events => {

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use super::difference::EventId;
 use crate::{CohortId, EntityId, Ring, RingExport, Signal, SignalId, SignalStateExport};
 
-/// How far a contribution in the engine's score may be from the model's, relative to itself and in units of 2^-52. It is
-/// made with two powers of two within two units each there and with one here, and with some ten single roundings: 8
-/// together. The rest is for a platform whose `exp2`, which promises nothing, is worse than one unit.
+/// How far a contribution in the engine's score may be from the model's, relative to itself and in units of 2^-52. The
+/// engine's two powers of two have an error of two units each, the model's one has one, and ten roundings add half a unit
+/// each: 10 together. The rest is for a platform with a worse `exp2`, which promises no accuracy.
 const CONTRIBUTION_TOLERANCE: f64 = 16.0;
 /// The smallest number with all its digits: below it the engine loses some, and so does the model.
 const SCORE_TOLERANCE_ABS: f64 = f64::MIN_POSITIVE;

@@ -63,7 +63,7 @@ pub struct Race {
     /// Where a thread panics, after how many crossings.
     panics_at: Option<(CrashPoint, u64)>,
     images_at: [u64; IMAGES_LEN],
-    /// Of which kind the operation is that fails next once so many places after opening were passed, and how it fails.
+    /// The planned fault: after this number of places since opening, the next operation of this kind fails in this way.
     fails_at: Option<(u64, DiskOperationKind, Fault)>,
 }
 
@@ -235,7 +235,7 @@ impl Race {
         let disk = SimDisk::new();
         let oracle = Arc::new(Mutex::new(Oracle::new(&standard_schema(), self.durability)));
         let taken: Arc<Mutex<Vec<Taken>>> = Arc::default();
-        // How many places opening passed: no operation of it is to fail.
+        // The places passed during opening. The fault comes later.
         let opened = Arc::new(AtomicU64::new(u64::MAX));
         let yields = self.yields(&disk, &oracle, &taken, &opened);
         let yields = &yields;
@@ -278,7 +278,7 @@ impl Race {
                 .map_err(|point| format!("the crash at {point} met the thread that spawns"))??,
         };
         if let Some(injector) = &injector {
-            // A fault may have ended the race before its panic, which no recovery is to meet.
+            // A fault may end the race first; then the panic must not happen during recovery.
             injector.disarm();
         }
         let mut told = Told {

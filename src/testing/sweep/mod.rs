@@ -125,10 +125,10 @@ impl CrashSweep {
 
     /// How the database is opened: called for every opening. Policy and file access are set by the sweep.
     ///
-    /// The options must make runs the same: [`Background::Caller`](crate::Background::Caller), a database id, and a clock
-    /// that does not depend on real time. No event may be ahead of a clock other than
-    /// [`WorkloadClock`](super::workload::WorkloadClock), and the allowed skew stays the default one: from these the sweep
-    /// knows which events are set back and which calls are refused.
+    /// The options must make every run write the same bytes: set [`Background::Caller`](crate::Background::Caller), a
+    /// database id, a first opening id, and a clock that does not depend on real time. Keep the default `skew_ms_max`. With
+    /// a clock other than [`WorkloadClock`](super::workload::WorkloadClock) no event may be ahead of it. The sweep computes
+    /// from these which events are set back and which calls are refused.
     #[must_use]
     pub fn options(mut self, options: impl Fn() -> Options + Send + Sync + 'static) -> Self {
         self.setup.options = Some(Arc::new(options));

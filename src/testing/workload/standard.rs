@@ -69,8 +69,8 @@ pub fn standard_schema() -> Schema {
 }
 
 /// Options under which sixty operations of the standard workload cross rotations of the log and several checkpoints,
-/// and two hundred compactions of the store too. The caller does the background work, the clock is a [`WorkloadClock`] and
-/// the database id is fixed: every run writes the same bytes.
+/// and two hundred compactions of the store too. The caller does the background work, the clock is a [`WorkloadClock`];
+/// database id and first opening id are fixed. So every run writes the same bytes.
 pub fn tiny_options(schema: Schema) -> Options {
     Options::new(schema)
         .segment_bytes_max(1024)

@@ -1,5 +1,5 @@
-//! A simulated disk that lets other threads run before and after each call which changes something. When it does so follows
-//! from a seed and from the number of calls before.
+//! A simulated disk that yields to other threads around each open, write, sync, rename and removal. The yields follow from a
+//! seed and the number of earlier calls.
 
 use std::io;
 use std::path::Path;

@@ -9,7 +9,7 @@ mod files;
 mod recovery;
 
 use std::io::ErrorKind;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -25,9 +25,9 @@ use self::files::Jittery;
 const PATH: &str = "/db";
 /// A round that has not ended after this time hangs. It takes a fraction of a second.
 const TIME_MAX: Duration = Duration::from_secs(120);
-/// Of the workload that a thread takes its operations from.
+/// Operations in the workload of one thread.
 const OPERATIONS: usize = 40;
-/// One of so many calls is followed by a look at the disk.
+/// After one call in so many the image of the disk is kept.
 const ONE_LOOK_IN: u64 = 6;
 /// The images of a power loss that are recovered at the end of a round.
 const LAST_IMAGES: usize = 24;
@@ -56,7 +56,7 @@ pub(crate) struct Round {
     closes_after: Option<u64>,
 }
 
-/// What goes wrong in a round, once, after so many calls of the first thread.
+/// The one fault of a round, after so many calls of the first thread.
 #[derive(Debug, Clone, Copy)]
 enum Fails {
     Nothing,
@@ -72,12 +72,12 @@ enum Fails {
     },
 }
 
-/// What rounds did.
+/// Counts over rounds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Totals {
     pub(crate) rounds: u64,
     pub(crate) acknowledged: u64,
-    /// Calls that failed, but for those refused because the database was closed.
+    /// Failed calls, without those refused as planned or because the handle was closed.
     pub(crate) failed: u64,
     pub(crate) closed: u64,
     /// Rounds with a failing operation.
@@ -107,7 +107,7 @@ struct Crash {
     death: Death,
 }
 
-/// What the threads of a round share.
+/// The state that the threads of a round share.
 struct Shared {
     round: Round,
     disk: SimDisk,
@@ -158,16 +158,15 @@ impl Round {
     /// Runs the round on threads of its own and recovers from its crashes.
     ///
     /// # Errors
-    /// What is wrong, with the round.
+    /// A message with the round and its fault.
     pub(crate) fn run(self) -> Result<Totals, String> {
         let (send, receive) = channel();
         let round = thread::Builder::new().spawn(move || send.send(self.run_here()).ok());
         round.map_err(|error| format!("no thread for {self:?}: {error}"))?;
         match receive.recv_timeout(TIME_MAX) {
             Ok(result) => result.map_err(|wrong| format!("{self:?}: {wrong}")),
-            Err(_) => Err(format!(
-                "{self:?}: it hangs or panicked: no result after {TIME_MAX:?}"
-            )),
+            Err(RecvTimeoutError::Timeout) => Err(format!("{self:?}: no result after {TIME_MAX:?}")),
+            Err(RecvTimeoutError::Disconnected) => Err(format!("{self:?}: a thread panicked")),
         }
     }
 
@@ -286,7 +285,7 @@ impl Shared {
     /// Keeps the disk as a crash at this moment leaves it.
     fn look(&self, salt: u64) {
         let random = scramble(self.round.seed ^ salt << 32);
-        // Before the look at the disk, or it would promise more than the disk holds.
+        // Read first: later it could include frames that the image lacks.
         let durable = self.db.durable_sequence();
         let mut oracle = lock(&self.oracle);
         oracle.note_durable(durable);

@@ -8,7 +8,7 @@ use tidaldb::testing::sim_disk::{ImageChoice, Side};
 
 use super::{Crash, PATH, Round, Totals, scramble};
 
-/// At so many operations of each recovery it is crashed again.
+/// Crashes inside each recovery.
 const CRASHES: u64 = 4;
 
 impl Crash {
