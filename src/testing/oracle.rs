@@ -176,6 +176,9 @@ pub struct Oracle {
     /// How many acknowledged frames `head` has; all of them unless it was given up.
     head_len: Option<usize>,
     timeline: Option<Arc<Timeline>>,
+    /// The opening of the receipts since the last reopening, and those of the receipts before it.
+    opening: Option<u64>,
+    earlier_openings: Vec<u64>,
     /// What is wrong with the answers themselves.
     findings: Vec<Difference>,
 }
@@ -221,6 +224,8 @@ impl Oracle {
             base,
             head_len: Some(0),
             timeline,
+            opening: None,
+            earlier_openings: Vec::new(),
             findings: Vec::new(),
         }
     }
@@ -353,8 +358,17 @@ impl Oracle {
         }
     }
 
-    /// Notes how a call ended that [`Operation::apply`] made. The receipt must say which events were set back.
+    /// Notes how a call ended that [`Operation::apply`] made. The receipt must say which events were set back, and be of an
+    /// opening that gave no receipt before the last reopening.
     pub fn ended(&mut self, operation: OpId, result: &Result<Option<Receipt>, Error>) {
+        let receipt = result.as_ref().map_or_else(Error::receipt, |receipt| *receipt);
+        if let Some(Receipt { opening, .. }) = receipt {
+            if self.earlier_openings.contains(&opening) {
+                let found = format!("opening {opening}, which gave receipts before the last reopening");
+                self.find("a receipt of a new opening".to_owned(), found);
+            }
+            self.opening = Some(opening);
+        }
         match result {
             Ok(receipt) => {
                 if let (Some(Call::Frame(index)), Some(receipt)) = (self.calls.get(operation.0), receipt) {
@@ -385,7 +399,13 @@ impl Oracle {
     /// Says whether the state of a database that was opened after its death is a legal one.
     pub fn check(&self, death: Death, recovered: &TidalDb) -> Verdict {
         match recovered.export() {
-            Ok(found) => self.check_export(death, &found, Some(recovered.last_sequence())),
+            Ok(found) => {
+                let mut verdict = self.check_export(death, &found, Some(recovered.last_sequence()));
+                if verdict.is_ok() {
+                    self.check_receipts(recovered.recovery_report(), &mut verdict);
+                }
+                verdict
+            }
             Err(error) => self.unreadable(&error),
         }
     }
@@ -423,6 +443,7 @@ impl Oracle {
         self.head = self.base.clone();
         self.head_len = Some(0);
         self.frames.clear();
+        self.earlier_openings.extend(self.opening.take());
         self.refusals.clear();
         self.changes.reopened(&verdict.changes_found);
         self.calls.fill(&Call::Settled);

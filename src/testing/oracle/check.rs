@@ -8,7 +8,7 @@ use super::candidates::Placed;
 use super::{Counts, Death, Guarantee, Oracle, Prefix, Verdict, events_len};
 use crate::testing::model::{Difference, EventId, Fault, Model, Structure, Subject};
 use crate::testing::workload::Operation;
-use crate::{Error, Export};
+use crate::{Error, Export, Receipt, RecoveryReport};
 
 /// Of more legal states than this the one that is nearest to an illegal one is not looked for.
 const NEAREST_LEN_MAX: usize = 8;
@@ -68,6 +68,34 @@ impl Oracle {
             frames_found: frames.order,
             changes_found: changes.found,
             last_sequence,
+        }
+    }
+
+    /// Compares the report of a database that was opened after its death with the frames that `verdict` found there: it must
+    /// say of each receipt whether the call survived.
+    pub(super) fn check_receipts(&self, report: &RecoveryReport, verdict: &mut Verdict) {
+        let Some(opening) = self.opening.filter(|&opening| opening != report.opening) else {
+            return;
+        };
+        let mut is_found = vec![false; self.frames.len()];
+        for &index in &verdict.frames_found {
+            is_found[index] = true;
+        }
+        for (index, is_found) in is_found.into_iter().enumerate() {
+            let Some(sequence) = self.frames[index].sequence else {
+                continue;
+            };
+            let survived = report.survived(Receipt::new(opening, sequence));
+            if survived != Some(is_found) {
+                verdict.differences.push(Difference {
+                    structure: Structure::Log,
+                    subject: Subject::Database,
+                    expected: format!("a report that receipt {sequence} survived: {:?}", Some(is_found)),
+                    found: format!("{survived:?}"),
+                    verdict: Fault::Wrong,
+                    event: None,
+                });
+            }
         }
     }
 
