@@ -1,5 +1,6 @@
 //! Stress: two or three threads record, forget, change collections, make checkpoints and sync on one handle, one of them may
-//! close it, and a sync fails, a write is torn or the disk gets full. Power losses and process crashes at many moments are
+//! close it, and a sync fails or panics, a write is torn or panics, or the disk gets full. Half of the rounds make their calls in
+//! destructors of threads that unwind. Power losses and process crashes at many moments are
 //! recovered, and crashed again inside the recovery.
 //!
 //! A round follows from its seed, but for the order in which the operating system runs the threads. Everything
@@ -9,6 +10,7 @@ mod files;
 mod recovery;
 
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -16,7 +18,9 @@ use std::time::Duration;
 
 use tidaldb::testing::SimDisk;
 use tidaldb::testing::oracle::{Death, Oracle};
-use tidaldb::testing::sim_disk::{DiskModel, DiskOperationKind, Fault, Image, ImageChoice};
+use tidaldb::testing::sim_disk::{
+    DiskModel, DiskOperationKind, Fault, Image, ImageChoice, InjectedPanic, Side,
+};
 use tidaldb::testing::workload::{Operation, Workload, standard_schema, tiny_options};
 use tidaldb::{Background, Durability, Error, Options, TidalDb};
 
@@ -52,6 +56,8 @@ pub(crate) struct Round {
     background: Background,
     threads_len: u64,
     fails: Fails,
+    /// Each thread makes its calls inside a destructor, while it unwinds from a panic of the application.
+    in_destructors: bool,
     /// One of the threads closes the database after so many of its calls.
     closes_after: Option<u64>,
 }
@@ -130,7 +136,8 @@ impl Round {
         let after = draw(4, OPERATIONS as u64 / 2);
         let next = |kind, fault| Fails::Next { after, kind, fault };
         let device = ErrorKind::Other;
-        let fails = match draw(3, 10) {
+        let panics = |kind, side| next(kind, Fault::Panic(side));
+        let fails = match draw(3, 14) {
             0 | 1 => Fails::Nothing,
             2 | 3 => next(DiskOperationKind::Sync, Fault::SyncLoses(device)),
             4 => next(DiskOperationKind::Sync, Fault::ErrorAfter(device)),
@@ -140,6 +147,10 @@ impl Round {
                 DiskOperationKind::Write,
                 Fault::ErrorMidway(draw(5, 300) as usize, device),
             ),
+            8 => panics(DiskOperationKind::Sync, Side::Before),
+            9 => panics(DiskOperationKind::Sync, Side::After),
+            10 => panics(DiskOperationKind::Write, Side::Before),
+            11 => panics(DiskOperationKind::Write, Side::After),
             _ => Fails::DiskFull {
                 after,
                 free_bytes: draw(6, 3000),
@@ -151,6 +162,7 @@ impl Round {
             background: [Background::OwnThreads, Background::Caller][draw(2, 2) as usize],
             threads_len: 2 + draw(7, 2),
             fails,
+            in_destructors: draw(10, 2) == 0,
             closes_after: (draw(8, 3) == 0).then(|| draw(9, OPERATIONS as u64)),
         }
     }
@@ -215,8 +227,38 @@ impl Round {
     }
 }
 
+/// Runs a function when it is dropped, and catches its panic.
+struct OnDrop<'a>(&'a mut dyn FnMut());
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 impl Shared {
+    /// Makes the calls of one thread. An injected panic ends them.
     fn call_all(&self, number: u64) {
+        let mut caught = || {
+            let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.make_calls(number))) else {
+                return;
+            };
+            if !payload.is::<InjectedPanic>() {
+                lock(&self.wrong).get_or_insert("a thread panicked".to_owned());
+            }
+        };
+        if self.round.in_destructors {
+            let unwound = catch_unwind(AssertUnwindSafe(|| {
+                let _calls = OnDrop(&mut caught);
+                resume_unwind(Box::new("a panic of the application"));
+            }));
+            assert!(unwound.is_err());
+        } else {
+            caught();
+        }
+    }
+
+    fn make_calls(&self, number: u64) {
         for (index, operation) in (0..).zip(&self.round.operations(number)) {
             if number == 0 {
                 self.fail_if_due(index);
