@@ -205,7 +205,7 @@ impl Schema {
     }
 
     /// Sets the configuration of co-engagement. All of its fields count as set, those too that the caller took from
-    /// [`CoEngagementConfig::default`].
+    /// [`CoEngagementConfig::default`], whose values never change.
     #[must_use]
     pub fn co_engagement(mut self, config: CoEngagementConfig) -> Self {
         self.co_engagement = Some(config);

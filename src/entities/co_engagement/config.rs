@@ -31,6 +31,8 @@ pub struct CoEngagementConfig {
 }
 
 impl Default for CoEngagementConfig {
+    /// The values that the fields' documentation names. From the first release on they never change: a program that takes
+    /// some fields from here sets all of them, and must go on to open its database.
     fn default() -> Self {
         Self::DEFAULT
     }
@@ -88,6 +90,19 @@ impl CoEngagementConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_values_are_those_of_the_first_release() {
+        // Never to be changed: programs set fields from them, and a database keeps its half-life.
+        let expected = CoEngagementConfig {
+            ring_len_max: 32,
+            degree_max: 64,
+            half_life_ms: 604_800_000,
+            users_max: 1_000_000,
+            nodes_max: 1_000_000,
+        };
+        assert_eq!(CoEngagementConfig::default(), expected);
+    }
 
     #[test]
     fn the_default_and_both_ends_of_every_bound_are_valid() {
