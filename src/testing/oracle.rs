@@ -369,16 +369,14 @@ impl Oracle {
             }
             self.opening = Some(opening);
         }
-        match result {
-            Ok(receipt) => {
-                if let (Some(Call::Frame(index)), Some(receipt)) = (self.calls.get(operation.0), receipt) {
-                    let expected = self.frames[*index].set_back;
-                    if receipt.set_back != expected {
-                        self.find(in_words(expected), in_words(receipt.set_back));
-                    }
-                }
-                self.acknowledged(operation, receipt.map(|receipt| receipt.sequence));
+        if let (Some(Call::Frame(index)), Some(receipt)) = (self.calls.get(operation.0), receipt) {
+            let expected = self.frames[*index].set_back;
+            if receipt.set_back != expected {
+                self.find(in_words(expected), in_words(receipt.set_back));
             }
+        }
+        match result {
+            Ok(receipt) => self.acknowledged(operation, receipt.map(|receipt| receipt.sequence)),
             Err(error) => self.failed(operation, error),
         }
     }

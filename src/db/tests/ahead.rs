@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::testing::sim_disk::{DiskOperationKind, Fault};
 use crate::{Receipt, SetBack};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -319,4 +320,49 @@ fn after_a_clock_that_was_wrong_by_years_forgetting_and_recording_anew_gives_rig
     db.close().unwrap();
     let db = TidalDb::open(PATH, options).unwrap();
     assert!(db.statistics().unwrap().newest_event_ms.unwrap() <= NOW_MS);
+}
+
+#[test]
+fn threads_that_are_ahead_of_the_clock_are_counted_each() {
+    let disk = SimDisk::new();
+    let db = open_at(&disk, NOW_MS);
+    let counted: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let db = &db;
+                scope.spawn(move || {
+                    let batch = [
+                        view(thread, NOW_MS + 5),
+                        view(thread, NOW_MS - 5),
+                        view(thread, NOW_MS + 1),
+                    ];
+                    let receipts = (0..50).map(|_| db.record_batch(&batch).unwrap());
+                    receipts
+                        .map(|receipt| u64::from(receipt.set_back.unwrap().events_len))
+                        .sum::<u64>()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(counted, 4 * 50 * 2);
+    let statistics = db.statistics().unwrap();
+    assert_eq!(statistics.events_set_back, counted);
+    assert_eq!(statistics.newest_event_ms, Some(NOW_MS));
+}
+
+#[test]
+fn a_failed_call_is_not_counted_as_set_back_and_its_receipt_says_which_events_were() {
+    for kind in [DiskOperationKind::Write, DiskOperationKind::Sync] {
+        let disk = SimDisk::new();
+        let db = open_at(&disk, NOW_MS);
+        db.record(&view(1, NOW_MS + 1)).unwrap();
+        disk.fail_next(kind, Fault::ErrorBefore(std::io::ErrorKind::Other));
+        let error = db
+            .record_batch(&[view(1, NOW_MS + 1), view(1, NOW_MS), view(1, NOW_MS + 2)])
+            .unwrap_err();
+        let receipt = error.receipt().unwrap();
+        assert_eq!(receipt.set_back, Some(set_back(2, NOW_MS)), "{kind}");
+        assert_eq!(db.statistics().unwrap().events_set_back, 1, "{kind}");
+    }
 }

@@ -54,6 +54,65 @@ fn the_timed_sync_of_the_caller_is_done_by_changes_of_collections_too() {
     assert_eq!(reopened.collections().unwrap(), [b"saved".to_vec()]);
 }
 
+#[test]
+fn the_timed_sync_of_the_caller_is_done_by_forgetting_too() {
+    for forgets_a_user in [false, true] {
+        let disk = SimDisk::new();
+        let clock = Arc::new(SetClock(NOW_MS.into()));
+        let policy = Durability::SyncedEvery { interval_ms: 1000 };
+        let handle: Arc<dyn Clock> = Arc::<SetClock>::clone(&clock);
+        let db = TidalDb::open(PATH, options(&disk, policy).clock(handle)).unwrap();
+        record(&db, 0).unwrap();
+        clock.0.store(NOW_MS + 1000, Ordering::Relaxed);
+        if forgets_a_user {
+            db.forget_user(UserId(1)).unwrap();
+        } else {
+            db.forget_entity(EntityId(1)).unwrap();
+        }
+        assert_eq!(db.durable_sequence(), 1);
+    }
+}
+
+#[test]
+fn timed_syncs_of_a_workload_are_done_by_calls_of_every_kind() {
+    use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload, standard_schema, tiny_options};
+    let mut syncs = [0; 3];
+    let mut untimed = 0;
+    for seed in 0..12 {
+        for durability in [
+            Durability::SyncedEvery {
+                interval_ms: STANDARD_SYNC_MS,
+            },
+            Durability::OperatingSystem,
+        ] {
+            let disk = SimDisk::new();
+            let options = tiny_options(standard_schema())
+                .durability(durability)
+                .checkpoint_log_bytes(1 << 20)
+                .files(Arc::new(disk.clone()));
+            let db = TidalDb::open(PATH, options).unwrap();
+            for operation in Workload::standard(seed, 100).operations {
+                let durable = db.durable_sequence();
+                operation.apply(&db).ok();
+                let kind = match operation {
+                    Operation::Record { .. } => 0,
+                    Operation::ForgetEntity(_) | Operation::ForgetUser(_) => 1,
+                    _ if operation.is_collection_change() => 2,
+                    _ => continue,
+                };
+                let raised = usize::from(db.durable_sequence() > durable);
+                if durability == Durability::OperatingSystem {
+                    untimed += raised;
+                } else {
+                    syncs[kind] += raised;
+                }
+            }
+        }
+    }
+    assert!(syncs.iter().all(|&len| len > 0), "{syncs:?}");
+    assert!(syncs[0] > 2 * untimed, "{syncs:?}, {untimed} without a timer");
+}
+
 /// A store whose flush does what it is told.
 struct Flushing<F>(MemoryStore, F);
 

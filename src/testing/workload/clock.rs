@@ -9,8 +9,12 @@ thread_local! {
     static NOW_MS: Cell<i64> = const { Cell::new(STANDARD_NOW_MS) };
 }
 
+/// A read of the clock moves it by so many milliseconds.
+const STEP_MS: i64 = 400;
+
 /// A clock that tells each thread the time of the last [`Record`](super::Operation::Record) that the thread applied;
-/// [`STANDARD_NOW_MS`] before the first one.
+/// [`STANDARD_NOW_MS`] before the first one. Each further read is 400 ms later than the one before, so that timed work is
+/// due before calls of every kind.
 ///
 /// So a workload decides when a timed sync is due, in the same way in every run, and threads that share a database each
 /// have the time of their own operations.
@@ -26,6 +30,8 @@ impl WorkloadClock {
 
 impl Clock for WorkloadClock {
     fn now_ms(&self) -> i64 {
-        NOW_MS.get()
+        let now_ms = NOW_MS.get();
+        NOW_MS.set(now_ms.saturating_add(STEP_MS));
+        now_ms
     }
 }

@@ -24,6 +24,9 @@ const COHORTS: [u64; 4] = [0, 1, 9, u64::MAX];
 /// One is a prefix of another, one no UTF-8.
 const NAMES: [&[u8]; 4] = [b"a", b"ab", &[0xff, 0x00, 0xfe], b"to watch"];
 const HOUR_MS: i64 = 3_600_000;
+/// At most one of so many events is ahead of the clock, and one is once there have been so many events.
+const AHEAD_ONE_IN: u64 = 25;
+const AHEAD_EVENTS_MIN: u64 = 40;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Five signals: several half-lives and default rings; positive with tiny rings; negative weights with a tiny ring; no
@@ -107,6 +110,7 @@ const DECK: [Card; 20] = {
 pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
     let mut generator = Generator {
         random: Random::new(seed),
+        ahead: 0,
         clock_random: Random::new(!seed),
         events: 0,
         now_ms: STANDARD_NOW_MS,
@@ -129,6 +133,8 @@ struct Generator {
     clock_random: Random,
     /// How many events there have been.
     events: u64,
+    /// How many of them were ahead of the clock.
+    ahead: u64,
     /// The time of the clock, which most event times are near to.
     now_ms: i64,
     forgets: u64,
@@ -163,14 +169,19 @@ impl Generator {
         let now_ms = self.now_ms;
         let random = &mut self.clock_random;
         for event in &mut events {
-            if random.chance(1, 50) {
+            let is_due = self.ahead == 0 && self.events >= AHEAD_EVENTS_MIN;
+            if random.chance(1, 50) || is_due {
                 let ahead_ms = [
                     1,
                     1 + random.below(2000),
                     1 + random.below(STANDARD_SKEW_MS),
                     STANDARD_SKEW_MS,
                 ];
-                event.at_ms = now_ms + *random.pick(&ahead_ms) as i64;
+                let ahead_ms = *random.pick(&ahead_ms) as i64;
+                if (self.ahead + 1) * AHEAD_ONE_IN <= self.events {
+                    self.ahead += 1;
+                    event.at_ms = now_ms + ahead_ms;
+                }
             }
         }
         if random.chance(1, 120) {
