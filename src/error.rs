@@ -244,7 +244,7 @@ impl Error {
         }
     }
 
-    /// This failure, with what the receipt says of events that were set back.
+    /// This failure, with the events that were set back in its receipt.
     pub(crate) fn with_set_back(mut self, set_back: Option<SetBack>) -> Self {
         if let Self::OutcomeUnknown {
             receipt: Some(receipt),

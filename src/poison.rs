@@ -166,7 +166,7 @@ mod tests {
         assert!(poison.check_read().is_ok());
     }
 
-    /// Attempts what panics; gives the poison.
+    /// Attempts a step that panics; gives the poison.
     fn after_a_panic(memory: Memory) -> Poison {
         let poison = Poison::default();
         let caught = catch_unwind(AssertUnwindSafe(|| {

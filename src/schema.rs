@@ -260,7 +260,7 @@ impl Schema {
         Ok(())
     }
 
-    /// The schema with everything set: what is not is as in `persisted`, and the default where that has nothing.
+    /// Fills each unset field from `persisted`, else with the default.
     pub(crate) fn resolved(&self, persisted: Option<&Self>) -> Self {
         let mut schema = self.clone();
         for (index, signal) in schema.signals.iter_mut().enumerate() {
@@ -274,10 +274,10 @@ impl Schema {
     }
 
     /// Checks that `self`, given at open, is `persisted` with nothing but signals appended and bounds of co-engagement
-    /// changed. What is not set does not differ.
+    /// changed. An unset field never differs.
     ///
     /// # Errors
-    /// `SchemaMismatch` says what differs.
+    /// `SchemaMismatch` names the difference.
     pub(crate) fn check_extends(&self, persisted: &Self) -> Result<(), Error> {
         let differs = |signal: &Signal, what| {
             Err(Error::SchemaMismatch {
@@ -322,7 +322,7 @@ impl Schema {
         Ok(())
     }
 
-    /// The value to persist; what is not set is persisted as the default.
+    /// The value to persist; unset fields are persisted as the default.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.put_u16(VERSION);
@@ -357,10 +357,10 @@ impl Schema {
         bytes
     }
 
-    /// Reads what [`encode`](Self::encode) wrote, the value of the storage key `key`.
+    /// Reads the bytes that [`encode`](Self::encode) made, the value of the storage key `key`.
     ///
     /// # Errors
-    /// `UnsupportedVersion`; `CorruptValue` says what is wrong.
+    /// `UnsupportedVersion`; `CorruptValue` names the fault.
     pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<Self, Error> {
         let corrupt = |what| Error::CorruptValue {
             key: key.to_vec(),
@@ -386,7 +386,7 @@ impl Schema {
         Ok(schema)
     }
 
-    /// What follows the version. `Ok(None)` if the bytes end too early. Counts are bounded before anything is allocated
+    /// Reads the bytes after the version. `Ok(None)` if the bytes end too early. Counts are bounded before anything is allocated
     /// for them.
     fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, &'static str> {
         let Some(co_engagement) = read_co_engagement(reader) else {

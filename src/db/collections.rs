@@ -89,7 +89,7 @@ pub(crate) struct Collections {
 }
 
 impl Collections {
-    /// The collections of `index`, which is what `storage` holds.
+    /// The collections of `index`, which was loaded from `storage`.
     pub(crate) fn new(
         index: CollectionIndex,
         storage: Arc<GuardedStorage>,

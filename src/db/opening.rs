@@ -67,7 +67,7 @@ impl OpeningRecord {
         bytes
     }
 
-    /// Reads what [`encode`](Self::encode) wrote under `key`.
+    /// Reads the bytes that [`encode`](Self::encode) made, from under `key`.
     ///
     /// # Errors
     /// `UnsupportedVersion`; `CorruptValue` for anything else.

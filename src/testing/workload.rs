@@ -121,7 +121,7 @@ impl Operation {
         events.iter().any(|event| event.at_ms > latest_ms)
     }
 
-    /// What the receipt must say of the events that are ahead of the clock, if the call is not refused.
+    /// The events that are ahead of the clock, as the receipt must name them, if the call is not refused.
     pub fn set_back(&self) -> Option<SetBack> {
         let Self::Record { now_ms, events } = self else {
             return None;

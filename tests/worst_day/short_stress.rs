@@ -2,29 +2,26 @@
 
 use crate::stress::{Round, Totals};
 
-const ROUNDS: u64 = 40;
+/// Many more rounds than it takes to meet everything, whatever the operating system does with the threads.
+const ROUNDS_MAX: u64 = 600;
+
+/// Returns true if enough of each kind was met for the run to mean something.
+fn is_enough(totals: &Totals) -> bool {
+    totals.images >= 3000
+        && totals.nested >= 1000
+        && totals.acknowledged >= 1000
+        && totals.faults >= 25
+        && totals.failed >= 25
+        && totals.closed >= 5
+}
 
 #[test]
 fn under_stress_and_faults_no_crash_loses_or_doubles_an_acknowledged_call() {
     let mut totals = Totals::default();
-    for seed in 0..ROUNDS {
-        totals.add(
-            Round::of_seed(seed)
-                .run()
-                .unwrap_or_else(|wrong| panic!("{wrong}")),
-        );
+    while !is_enough(&totals) {
+        assert!(totals.rounds < ROUNDS_MAX, "not enough was met: {totals:?}");
+        let round = Round::of_seed(totals.rounds).run();
+        totals.add(round.unwrap_or_else(|wrong| panic!("{wrong}")));
     }
     println!("{totals:?}");
-    assert!(
-        totals.images > 60 * ROUNDS && totals.nested > 30 * ROUNDS,
-        "{totals:?}"
-    );
-    assert!(
-        totals.faults > ROUNDS / 2 && totals.failed > ROUNDS / 2,
-        "{totals:?}"
-    );
-    assert!(
-        totals.closed > ROUNDS / 10 && totals.acknowledged > 20 * ROUNDS,
-        "{totals:?}"
-    );
 }

@@ -1,4 +1,4 @@
-//! Other bounds of co-engagement at open: what they leave of the state, and what a crash inside that open leaves.
+//! Other bounds of co-engagement at open: the reduced state, and the state after a crash inside that open.
 
 use std::collections::BTreeSet;
 
@@ -202,7 +202,7 @@ fn after_other_bounds_events_count_as_in_a_database_that_always_had_them() {
             assert_eq!(db.export().unwrap(), state, "{bounds:?}");
             assert_eq!(state.user_rings.len() as u64, bounds.users_max);
             assert_eq!(state.related.len() as u64, bounds.nodes_max);
-            // What was recorded since is replayed under the bounds that it was recorded under.
+            // Later frames are replayed under the bounds that they were recorded under.
             let copy = crashed(&disk, &ImageChoice::Synced);
             let replayed = TidalDb::open(PATH, unset(&copy)).unwrap();
             assert!(replayed.recovery_report().frames_replayed > 60);

@@ -137,7 +137,7 @@ fn work(db: &TidalDb) -> (u64, usize, Option<Error>) {
     (events, changes, failed)
 }
 
-/// As [`work`]; counts what is acknowledged as it goes.
+/// As [`work`]; counts acknowledged calls as it goes.
 fn work_until_it_ends(db: &TidalDb, acknowledged: &Mutex<(u64, usize)>) -> Result<(), Error> {
     let event = || {
         let events = acknowledged.lock().unwrap().0;

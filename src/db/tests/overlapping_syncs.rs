@@ -228,7 +228,8 @@ fn the_log_its_directory_and_the_store_each_make_one_sync_at_a_time() {
     });
     db.close().unwrap();
     for overlap in [&log, &store] {
-        assert!(overlap.calls.load(SeqCst) > 40, "{overlap:?}");
+        // Threads share syncs; how many there are is up to the operating system.
+        assert!(overlap.calls.load(SeqCst) > 10, "{overlap:?}");
         assert_eq!(overlap.most.load(SeqCst), 1, "{overlap:?}");
     }
 }
@@ -305,6 +306,6 @@ fn a_storage_engine_gets_one_flush_at_a_time() {
         });
     });
     assert!(failed.into_inner().unwrap().is_none());
-    assert!(engine.1.calls.load(SeqCst) > 60);
+    assert!(engine.1.calls.load(SeqCst) > 10);
     assert_eq!(engine.1.most.load(SeqCst), 1);
 }

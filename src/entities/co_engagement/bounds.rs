@@ -7,14 +7,14 @@
 use super::{CoEngagementConfig, CoEngagementIndex};
 
 impl CoEngagementIndex {
-    /// Replaces the bounds, and drops what is beyond them; what is dropped depends on the state alone.
+    /// Replaces the bounds, and drops the records and edges beyond them, which depend on the state alone.
     ///
     /// - Over `users_max` and `nodes_max` the user and the item without an event for longest goes, as after an event.
     /// - Over `ring_len_max` a user's oldest items go.
     /// - Over `degree_max` an item's lightest edges go, of equally light ones those to the largest ids. No other edge
     ///   takes over their weight, as there is no newcomer.
     ///
-    /// To be called between events, with a valid configuration of the same half-life. What it changes or removes is part
+    /// To be called between events, with a valid configuration of the same half-life. Every changed or removed record is part
     /// of the next checkpoint.
     pub(crate) fn set_bounds(&mut self, config: CoEngagementConfig) {
         debug_assert_eq!(

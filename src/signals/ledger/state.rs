@@ -245,7 +245,7 @@ impl LedgerState {
         self.late_drops.load(Ordering::Relaxed)
     }
 
-    /// The newest event time that was applied or restored, what was forgotten since included.
+    /// The newest event time that was applied or restored. Forgetting does not lower it.
     pub(crate) fn newest_event_ms(&self) -> Option<i64> {
         let newest_ms = self.newest_event_ms.load(Ordering::Relaxed);
         (newest_ms != TIME_NONE).then_some(newest_ms)

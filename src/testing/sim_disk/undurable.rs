@@ -25,7 +25,7 @@ pub enum UndurableKind {
 pub struct Undurable {
     /// The operation that made it.
     pub ordinal: u64,
-    /// What it was.
+    /// The kind of change.
     pub kind: UndurableKind,
     /// The file, by the name it has now, or the name; the new one of a renaming.
     pub path: Arc<Path>,

@@ -80,7 +80,7 @@ fn a_checkpoint_after_a_change_of_bounds_holds_all_of_it_and_no_more_bytes_than_
             workload.next().apply(&mut index);
         }
         checkpoint(&mut index, &mut storage);
-        // Some of what is brought within the bounds was changed since the last checkpoint, some was not.
+        // Some of the reduced records were changed since the last checkpoint, some were not.
         for _ in 0..workload.below(20) {
             workload.next().apply(&mut index);
         }

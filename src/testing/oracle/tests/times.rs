@@ -1,4 +1,4 @@
-//! Events ahead of the clock: the oracle knows from the call alone what must become of them.
+//! Events ahead of the clock: the oracle predicts from the call alone whether they are set back or refused.
 
 use std::sync::Arc;
 
