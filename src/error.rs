@@ -125,6 +125,21 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// The calling process is a forked child, and the handle belongs to the process that opened it. Nothing was changed.
+    /// The child drops its copy, which changes nothing, and opens the database once the other process has closed it.
+    Forked {
+        /// The directory of the database.
+        path: PathBuf,
+        /// The id of the process that opened the handle.
+        opened_by: u32,
+    },
+    /// The directory was removed, or its lock is not certain any more: another process may have the database open.
+    DirectoryLost {
+        /// The directory of the database.
+        path: PathBuf,
+        /// What was found.
+        source: io::Error,
+    },
     /// A failure, of this call or of an earlier one, ended all writing through this handle or store.
     Poisoned {
         /// The first failure.
@@ -381,6 +396,14 @@ impl fmt::Display for Error {
             Self::UnknownCollection { name } => write!(f, "no collection {name:?}"),
             Self::CollectionExists { name } => write!(f, "collection {name:?} exists already"),
             Self::Locked { path } => write!(f, "{} is locked by another handle", path.display()),
+            Self::Forked { path, opened_by } => write!(
+                f,
+                "the handle of {} belongs to process {opened_by} and cannot write in a forked child",
+                path.display()
+            ),
+            Self::DirectoryLost { path, .. } => {
+                write!(f, "{} is no longer locked for this handle", path.display())
+            }
             Self::Poisoned { .. } => f.write_str("writing has ended because of a failure"),
             Self::Panicked { operation } => write!(f, "{operation} was not completed, it panicked or failed"),
             Self::Closed => f.write_str("the database is closed"),
@@ -401,7 +424,7 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::DirectoryLost { source, .. } => Some(source),
             Self::Storage { source, .. } => Some(source.as_ref()),
             Self::Poisoned { cause } => Some(cause.as_ref()),
             Self::OutcomeUnknown { source, .. } | Self::InBatch { source, .. } => Some(source.as_ref()),

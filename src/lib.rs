@@ -58,6 +58,7 @@ pub mod fs;
 mod ids;
 pub mod limits;
 mod lock;
+mod owner;
 mod poison;
 mod receipt;
 mod schema;

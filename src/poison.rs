@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::Error;
+use crate::owner::Owner;
 
 const SOUND: u8 = 0;
 /// An input or output failed: memory is whole, reads go on.
@@ -20,6 +21,8 @@ const UNREADABLE: u8 = 2;
 pub(crate) struct Poison {
     level: AtomicU8,
     cause: OnceLock<Arc<Error>>,
+    /// The owner of the database; nothing for a part that is used without one.
+    owner: Option<Arc<Owner>>,
 }
 
 /// The state of memory after a panic.
@@ -32,6 +35,23 @@ pub(crate) enum Memory {
 }
 
 impl Poison {
+    /// That of a handle of `owner`.
+    pub(crate) fn of(owner: Arc<Owner>) -> Self {
+        Self {
+            owner: Some(owner),
+            ..Self::default()
+        }
+    }
+
+    /// Checks that this process is the owner of the database still. Each sync, rotation and checkpoint does so within its
+    /// [`attempt`](Self::attempt), before it changes anything.
+    ///
+    /// # Errors
+    /// `Forked` or `DirectoryLost`.
+    pub(crate) fn check_owner(&self) -> Result<(), Error> {
+        self.owner.as_ref().map_or(Ok(()), |owner| owner.check())
+    }
+
     /// Runs `body`, one step of writing. If it fails or panics, writing ends for good. If it panics and `memory` is `Half`,
     /// reading ends too. `operation` is the name of the step in the error.
     ///

@@ -9,9 +9,10 @@ use super::background::{Bell, Workers};
 use super::collections::Collections;
 use super::open::{self, Opened};
 use super::report::RecoveryReport;
-use crate::fs::FileLock;
+use crate::fs;
 use crate::limits::CHANGED_STATE_BYTES_MAX;
 use crate::lock::lock;
+use crate::owner::Owner;
 use crate::signals::checkpoint::{Checkpointer, Due, Growth};
 use crate::signals::ledger::{SignalLedger, validate};
 use crate::storage::{FileStore, FileStoreOptions, GuardedStorage, StorageEngine};
@@ -54,8 +55,8 @@ pub struct TidalDb {
     workers: Mutex<Option<Workers>>,
     bell: Option<Arc<Bell>>,
     report: RecoveryReport,
-    /// The last field, so that it is dropped after the storage engine, whose destructor may write.
-    lock: Mutex<Option<Box<dyn FileLock>>>,
+    /// The last field, so that the lock is released after the storage engine was dropped, whose destructor may write.
+    owner: Arc<Owner>,
 }
 
 /// What the handle and its threads share.
@@ -92,12 +93,12 @@ impl TidalDb {
     /// `StorageMissing`, `ForeignDatabase`, `BadMagic` or `UnsupportedVersion` if what is there is not sound, in which
     /// case nothing was changed; `Io`, with the path; `InvalidInput` or `LimitExceeded` for an option.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
-        let path = path.as_ref();
+        let path = &fs::resolve(path.as_ref())?;
         options.validate()?;
         if !options.creates() && !open::exists(options.files.as_ref(), path)? {
             return Err(open::missing(path));
         }
-        let lock = open::lock(options.files.as_ref(), path)?;
+        let (options, owner) = open::lock(options, path)?;
         let store_options = FileStoreOptions {
             segment_bytes_max: options.store_segment_bytes_max,
             store_id: options.database_id,
@@ -105,7 +106,7 @@ impl TidalDb {
         let store_dir = open::store_dir(options.files.as_ref(), path)?;
         let storage = FileStore::open_unchanged(Arc::clone(&options.files), store_dir, &store_options)?;
         let bad_end = storage.bad_end();
-        let opened = Self::open_locked(path, options, Arc::new(storage), lock);
+        let opened = Self::open_locked(path, options, Arc::new(storage), owner);
         // A failed open leaves no store, so the caller gets the cause itself instead of `Poisoned`.
         opened.map_err(|error| match (error.into_first_cause(), bad_end) {
             // Alone it would pass for a torn write, but the log was trimmed for the sake of what was there.
@@ -126,20 +127,20 @@ impl TidalDb {
         options: Options,
         storage: Arc<dyn StorageEngine>,
     ) -> Result<Self, Error> {
-        let path = path.as_ref();
+        let path = &fs::resolve(path.as_ref())?;
         options.validate()?;
         if !options.creates() && !open::exists_in(storage.as_ref(), options.files.as_ref(), path)? {
             return Err(open::missing(path));
         }
-        let lock = open::lock(options.files.as_ref(), path)?;
-        Self::open_locked(path, options, storage, lock)
+        let (options, owner) = open::lock(options, path)?;
+        Self::open_locked(path, options, storage, owner)
     }
 
     fn open_locked(
         path: &Path,
         mut options: Options,
         storage: Arc<dyn StorageEngine>,
-        lock: Box<dyn FileLock>,
+        owner: Arc<Owner>,
     ) -> Result<Self, Error> {
         let Opened {
             schema,
@@ -148,7 +149,7 @@ impl TidalDb {
             collections,
             storage,
             report,
-        } = open::open(path, &options, storage)?;
+        } = open::open(path, &options, storage, &owner)?;
         options.schema = schema;
         let synced_at_ms = AtomicI64::new(options.clock.now_ms());
         let shared = Arc::new(Shared {
@@ -169,7 +170,7 @@ impl TidalDb {
             workers: Mutex::new(workers),
             bell,
             report,
-            lock: Mutex::new(Some(lock)),
+            owner,
         })
     }
 
@@ -270,6 +271,7 @@ impl TidalDb {
     /// # Errors
     /// `Closed`; `Poisoned`, by an earlier failure or by this one.
     pub fn sync(&self) -> Result<(), Error> {
+        self.check_process()?;
         self.shared.ledger.check_open()?;
         self.shared.sync()
     }
@@ -279,6 +281,7 @@ impl TidalDb {
     /// # Errors
     /// `Closed`; `Poisoned`, by an earlier failure or by this one.
     pub fn checkpoint(&self) -> Result<u64, Error> {
+        self.check_process()?;
         self.shared.checkpoint(Due::Grown(Growth::ANY))
     }
 
@@ -289,13 +292,14 @@ impl TidalDb {
     /// `Closed` if another call closed it before, or is about to; `Poisoned`: reopening recovers as after a crash, and
     /// the lock is released all the same.
     pub fn close(&self) -> Result<(), Error> {
+        self.check_process()?;
         if !self.shared.ledger.close() {
             return Err(Error::Closed);
         }
         self.stop_workers();
         let ended = self.shared.end();
         // By now no call of this handle writes any more, whatever became of the end.
-        self.unlock();
+        self.owner.release();
         ended
     }
 
@@ -345,6 +349,7 @@ impl TidalDb {
 
     /// The work that is due before a collection is changed, when the caller does the background work.
     fn before_change(&self) -> Result<(), Error> {
+        self.check_process()?;
         self.shared.ledger.check_open()?;
         self.sync_if_due(|| self.shared.options.clock.now_ms())
     }
@@ -353,6 +358,12 @@ impl TidalDb {
     /// `adding_bytes` is what the call can add to what a checkpoint has to store.
     fn before_write(&self, now_ms: i64, adding_bytes: u64) -> Result<(), Error> {
         let shared = &self.shared;
+        if shared.options.durability == Durability::EverySynced {
+            self.check_process()?;
+        } else {
+            let checked = self.owner.check_process_at(now_ms);
+            checked.map_err(|error| shared.ledger.poison.fail(error))?;
+        }
         shared.ledger.check_open()?;
         let due = shared.growth_due();
         let limit = if self.bell.is_some() {
@@ -405,9 +416,10 @@ impl TidalDb {
         drop(workers);
     }
 
-    fn unlock(&self) {
-        let lock = lock(&self.lock).take();
-        drop(lock);
+    /// Ends writing in a forked child. It takes no lock: another thread of the parent may have held it during the fork.
+    fn check_process(&self) -> Result<(), Error> {
+        let checked = self.owner.check_process();
+        checked.map_err(|error| self.shared.ledger.poison.fail(error))
     }
 }
 
@@ -423,8 +435,16 @@ fn not_after<'a>(now_ms: i64, events: &[SignalEvent<'a>]) -> Vec<SignalEvent<'a>
 impl Drop for TidalDb {
     /// Stops the threads. Nothing is written, synced or removed on behalf of the caller. Then the fields are dropped,
     /// in their order, which unlocks.
+    ///
+    /// A forked child has neither the threads nor the right to end a storage engine: its copy of both stays in its memory.
     fn drop(&mut self) {
-        self.stop_workers();
+        if self.owner.is_this_process() {
+            self.stop_workers();
+            return;
+        }
+        std::mem::forget(Arc::clone(&self.shared));
+        std::mem::forget(lock(&self.workers).take());
+        self.owner.release();
     }
 }
 

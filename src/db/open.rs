@@ -16,13 +16,13 @@ use super::collections::{CollectionIndex, Collections};
 use super::identity;
 use super::opening::OpeningRecord;
 use super::report::RecoveryReport;
-use crate::fs::{FileAccess, FileLock};
+use crate::fs::{FileAccess, HeldFiles, make_dir};
+use crate::owner::Owner;
 use crate::poison::Poison;
 use crate::signals::checkpoint::{Checkpointer, Due, record, restore};
 use crate::signals::ledger::replay::Replay;
 use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::storage::{FileStore, GuardedStorage, StorageEngine, WriteBatch, keys};
-use crate::wal::appender::sync_dir;
 use crate::wal::recovery::{self, Covered};
 use crate::wal::{Log, LogOptions};
 use crate::{Error, Options, Schema};
@@ -66,17 +66,27 @@ pub(super) fn exists_in(
     Ok(recovery::has_segments(files, &path.join(LOG_NAME))? || storage.get(keys::IDENTITY)?.is_some())
 }
 
-/// Makes the directory of the database and takes its lock.
+/// Makes the directory of the database, opens it and takes its lock. From then on the files of the options work in that
+/// directory, whatever becomes of its name.
+///
+/// The lock file is the first file in the directory. Before it is made, the name of the directory is durable.
 ///
 /// # Errors
 /// `Io`; `Locked` if another handle has it.
-pub(super) fn lock(files: &dyn FileAccess, path: &Path) -> Result<Box<dyn FileLock>, Error> {
-    create_dir(files, path)?;
+pub(super) fn lock(options: Options, path: &Path) -> Result<(Options, Arc<Owner>), Error> {
     let lock_path = path.join(LOCK_NAME);
+    let by_name = options.files.as_ref();
+    let is_new = !by_name
+        .list(path)
+        .is_ok_and(|names| names.iter().any(|name| name == LOCK_NAME));
+    make_dir(by_name, path, is_new)?;
+    let files: Arc<dyn FileAccess> = Arc::new(HeldFiles::new(Arc::clone(&options.files), path.to_path_buf()));
     let lock = files
         .lock(&lock_path)
         .map_err(|error| Error::io("lock", &lock_path, error))?;
-    lock.ok_or(Error::Locked { path: lock_path })
+    let lock = lock.ok_or(Error::Locked { path: lock_path })?;
+    let owner = Arc::new(Owner::new(path.to_path_buf(), lock));
+    Ok((options.files(files), owner))
 }
 
 /// The directory of the embedded store of the database at `path`.
@@ -97,7 +107,12 @@ pub(super) fn store_dir(files: &dyn FileAccess, path: &Path) -> Result<PathBuf, 
 }
 
 /// Opens the log and the aggregates of the locked database at `path`, whose checkpoints are in `storage`.
-pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine>) -> Result<Opened, Error> {
+pub(super) fn open(
+    path: &Path,
+    options: &Options,
+    engine: Arc<dyn StorageEngine>,
+    owner: &Arc<Owner>,
+) -> Result<Opened, Error> {
     let storage = engine.as_ref();
     let log_dir = path.join(LOG_NAME);
     let Established {
@@ -149,16 +164,17 @@ pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine
         // A process crash may have left writes in the engine that are not durable: the log is trimmed on the strength of them.
         storage.flush()?;
     }
-    create_dir(options.files.as_ref(), &log_options.dir)?;
+    // Until storage knows of a log, its directory may be one that an earlier open made and did not live to sync.
+    make_dir(options.files.as_ref(), &log_options.dir, !covered.log_exists)?;
     let repaired = recovered.repair()?;
-    confirm_log(options, path, storage, covered)?;
+    confirm_log(storage, covered)?;
     if !created {
         // After the repair, so that an opening that cannot repair the log is not remembered; before the first frame.
         let appends = schema != persisted && !changes_bounds;
         persist_opening(&opening, appends.then_some(&schema), storage)?;
     }
 
-    let poison = Arc::new(Poison::default());
+    let poison = Arc::new(Poison::of(Arc::clone(owner)));
     let storage = Arc::new(GuardedStorage::new(engine, Arc::clone(&poison)));
     let collections = Collections::new(
         index,
@@ -302,26 +318,9 @@ fn persist_opening(
 }
 
 /// Tells storage that there is a log, once, so that a missing one is noticed from now on.
-///
-/// Until then the directories may be ones that an earlier open made and did not live to sync.
-fn confirm_log(
-    options: &Options,
-    path: &Path,
-    storage: &dyn StorageEngine,
-    covered: Covered,
-) -> Result<(), Error> {
+fn confirm_log(storage: &dyn StorageEngine, covered: Covered) -> Result<(), Error> {
     if covered.log_exists {
         return Ok(());
-    }
-    let parent = path.parent().map(|parent| {
-        if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        }
-    });
-    for dir in [Some(path), parent].into_iter().flatten() {
-        sync_dir(options.files.as_ref(), dir)?;
     }
     storage.put(
         keys::CHECKPOINT,
@@ -332,14 +331,4 @@ fn confirm_log(
 
 fn put(batch: &mut WriteBatch, key: &[u8], value: Vec<u8>) {
     batch.put(key, keys::seal(key, value));
-}
-
-/// Makes a directory unless there is one.
-fn create_dir(files: &dyn FileAccess, path: &Path) -> Result<(), Error> {
-    if files.list(path).is_ok() {
-        return Ok(());
-    }
-    files
-        .create_dir(path)
-        .map_err(|error| Error::io("create directory", path, error))
 }

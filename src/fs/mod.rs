@@ -11,13 +11,15 @@
 //!
 //! A process crash loses nothing that a call had returned for.
 
+mod held;
 mod real;
 
 use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use held::{HeldFiles, make_dir, resolve};
 pub use real::RealFiles;
 
 /// How [`FileAccess::open`] opens a file.
@@ -73,13 +75,49 @@ pub trait FileAccess: Send + Sync + Debug {
     /// As the trait says.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Takes the exclusive lock of the file at `path`, creating it if need be; `None` if another holder has it.
+    /// Takes the exclusive lock of the file at `path`, which is created if need be, and of its directory where the file
+    /// system can lock a directory. Returns `None` if another holder has either.
     ///
-    /// The lock ends when the returned value is dropped, or when the process ends however it ends.
+    /// The lock ends when the returned value is dropped, or when the process ends, however it ends. A child process that
+    /// was forked meanwhile shares the lock until the child drops it, executes another program or ends.
     ///
     /// # Errors
     /// As the trait says.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>>;
+
+    /// Opens the directory at `path` and keeps it open, so that the engine works on in that directory after its name has
+    /// changed. An implementation whose names only the engine changes returns a [`NamedDir`].
+    ///
+    /// # Errors
+    /// As the trait says; [`io::ErrorKind::NotFound`] if there is no such directory.
+    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>>;
+}
+
+/// A directory that is kept open.
+pub trait HeldDir: Send + Sync + Debug {
+    /// The path through which the [`FileAccess`] reaches the directory: not necessarily the path that it was opened by.
+    fn path(&self) -> &Path;
+
+    /// Checks that [`path`](Self::path) still leads to the directory. The engine calls it before and after it creates,
+    /// renames or removes a file there.
+    ///
+    /// # Errors
+    /// An [`io::Error`] if the path leads to another directory, or if it cannot be found out.
+    fn check(&self) -> io::Result<()>;
+}
+
+/// A [`HeldDir`] that is reached by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedDir(pub PathBuf);
+
+impl HeldDir for NamedDir {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An open file. Offsets and lengths are in bytes.
@@ -122,8 +160,15 @@ pub trait File: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// An exclusive lock that is held; dropping it unlocks explicitly.
-pub trait FileLock: Send + Sync + Debug {}
+/// An exclusive lock that is held. Dropping it closes it: a copy in a forked child is not affected.
+pub trait FileLock: Send + Sync + Debug {
+    /// Checks that no other process can have taken the lock. The engine calls it before each sync, rotation and checkpoint.
+    ///
+    /// # Errors
+    /// An [`io::Error`] if the locked directory was removed or the lock file was removed or replaced, or if it cannot be
+    /// found out.
+    fn check(&self) -> io::Result<()>;
+}
 
 /// Writes all of `bytes` at `offset`, going on after short and interrupted writes.
 ///

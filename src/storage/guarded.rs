@@ -68,8 +68,10 @@ impl GuardedStorage {
         if *flushed == written {
             return self.poison.check_write();
         }
-        self.poison
-            .attempt("flush", Memory::Whole, || self.engine.flush())?;
+        self.poison.attempt("flush", Memory::Whole, || {
+            self.poison.check_owner()?;
+            self.engine.flush()
+        })?;
         *flushed = written;
         Ok(())
     }

@@ -134,7 +134,10 @@ impl Log {
         sync: impl FnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
         let _alone = lock(&self.syncing);
-        self.poison.attempt(operation, Memory::Whole, sync)
+        self.poison.attempt(operation, Memory::Whole, || {
+            self.poison.check_owner()?;
+            sync()
+        })
     }
 
     /// Appends the marker of a flushed checkpoint that covers every frame up to `covered`.

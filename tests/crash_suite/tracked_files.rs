@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use tidaldb::fs::{File, FileAccess, FileLock, OpenMode, RealFiles};
+use tidaldb::fs::{File, FileAccess, FileLock, HeldDir, OpenMode, RealFiles};
 
 use crate::harness::lock;
 
@@ -253,6 +253,10 @@ impl FileAccess for TrackedFiles {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         RealFiles.lock(path)
+    }
+
+    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+        RealFiles.hold_dir(path)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidaldb::fs::{File, FileAccess, FileLock, OpenMode, RealFiles};
+use tidaldb::fs::{File, FileAccess, FileLock, HeldDir, OpenMode, RealFiles};
 
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced(RealFiles);
@@ -33,6 +33,9 @@ impl FileAccess for Unsynced {
     }
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         self.0.lock(path)
+    }
+    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+        self.0.hold_dir(path)
     }
 }
 

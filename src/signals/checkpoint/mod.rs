@@ -170,6 +170,7 @@ impl Checkpointer {
             return Ok(self.covered());
         }
         poison.attempt("checkpoint", Memory::Whole, || {
+            poison.check_owner()?;
             let fence = self.begin(ledger)?;
             let mut batch = collect(ledger, fence, &mut copies)?;
             if let Due::Opening(schema) = due {

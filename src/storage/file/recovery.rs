@@ -33,7 +33,7 @@ use super::log::{Log, LogFile, Setting};
 use super::names::Name;
 use super::{FileStoreOptions, FileStoreRecovery};
 use crate::Error;
-use crate::fs::FileAccess;
+use crate::fs::{FileAccess, make_dir};
 use crate::lock::{self, Whole};
 
 /// A store that was read, before anything is changed.
@@ -117,7 +117,8 @@ impl Unsettled {
             segment_bytes_max: self.options.segment_bytes_max,
         };
         let Some(mut found) = self.found else {
-            prepare_dir(&*access, &dir)?;
+            // An earlier open may have made it and died before its name was durable.
+            make_dir(&*access, &dir, true)?;
             remove(&*access, &dir, &self.temporary, Name::Temporary)?;
             let store_id = self.options.store_id.unwrap_or_else(random_id);
             return Log::create(setting(access, dir, store_id));
@@ -234,22 +235,6 @@ impl Listing {
         listing.temporary.sort_unstable();
         Ok(listing)
     }
-}
-
-/// Makes the directory unless it is there, durably: an earlier open may have made it and died before the
-/// sync.
-fn prepare_dir(access: &dyn FileAccess, dir: &Path) -> Result<(), Error> {
-    access
-        .create_dir(dir)
-        .map_err(|source| Error::io("create", dir, source))?;
-    let parent = match dir.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => return Ok(()),
-    };
-    access
-        .sync_dir(parent)
-        .map_err(|source| Error::io("sync", parent, source))
 }
 
 /// Removes files. The directory is not synced: what a power loss brings back is removed again by the next

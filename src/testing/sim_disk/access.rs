@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::model::{Effect, FileId, Model, NodeId};
 use super::operation::DiskOperationKind as Kind;
 use super::state::{Call, Shared, State};
-use crate::fs::{File, FileAccess, FileLock, OpenMode};
+use crate::fs::{File, FileAccess, FileLock, HeldDir, NamedDir, OpenMode};
 
 /// The longest file.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -201,6 +201,14 @@ impl FileAccess for SimDisk {
             id,
         })))
     }
+
+    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+        let normal = self.shared.normal(path)?;
+        match self.shared.state().model.resolve(&normal)? {
+            NodeId::Dir(_) => Ok(Arc::new(NamedDir(path.to_path_buf()))),
+            NodeId::File(_) => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
 }
 
 impl State {
@@ -321,7 +329,11 @@ impl Drop for SimFile {
     }
 }
 
-impl FileLock for SimLock {}
+impl FileLock for SimLock {
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 impl Drop for SimLock {
     fn drop(&mut self) {

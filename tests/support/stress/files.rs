@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use tidaldb::fs::{File, FileAccess, FileLock, OpenMode};
+use tidaldb::fs::{File, FileAccess, FileLock, HeldDir, OpenMode};
 use tidaldb::testing::SimDisk;
 
 use super::scramble;
@@ -92,6 +92,10 @@ impl FileAccess for Jittery {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         self.disk.lock(path)
+    }
+
+    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+        self.disk.hold_dir(path)
     }
 }
 

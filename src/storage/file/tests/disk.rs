@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::fs::{File, FileAccess, FileLock, OpenMode};
+use crate::fs::{File, FileAccess, FileLock, HeldDir, NamedDir, OpenMode};
 
 /// What is on a disk: every file's content by path.
 pub(super) type Content = BTreeMap<PathBuf, Vec<u8>>;
@@ -327,6 +327,13 @@ impl FileAccess for Disk {
 
     fn lock(&self, _: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         unreachable!("the store takes no lock")
+    }
+
+    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+        if !self.state().dirs.contains(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Arc::new(NamedDir(path.to_path_buf())))
     }
 }
 

@@ -1,8 +1,11 @@
-//! The operating system's file system. The one file of the crate that calls `std::fs`.
+//! The operating system's file system. The one module of the crate that calls `std::fs`.
 #![allow(
     clippy::disallowed_methods,
-    reason = "this is the one file that may call std::fs"
+    reason = "this is the one module that may call std::fs"
 )]
+
+mod directory;
+mod lock;
 
 use std::fs;
 use std::io;
@@ -10,7 +13,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{File, FileAccess, FileLock, OpenMode};
+use self::directory::RealDir;
+use self::lock::RealLock;
+use super::{File, FileAccess, FileLock, HeldDir, OpenMode};
 
 /// The operating system's file system.
 ///
@@ -20,9 +25,6 @@ pub struct RealFiles;
 
 #[derive(Debug)]
 struct RealFile(fs::File);
-
-#[derive(Debug)]
-struct RealLock(fs::File);
 
 impl FileAccess for RealFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
@@ -65,17 +67,11 @@ impl FileAccess for RealFiles {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(RealLock(file)))),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        }
+        Ok(RealLock::take(path)?.map(|lock| Box::new(lock) as _))
+    }
+
+    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+        Ok(Arc::new(RealDir::open(path)?))
     }
 }
 
@@ -94,15 +90,5 @@ impl File for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
-    }
-}
-
-impl FileLock for RealLock {}
-
-impl Drop for RealLock {
-    fn drop(&mut self) {
-        // Explicitly, since a child that was forked but has not executed yet shares the open file and with it the lock.
-        // If unlocking fails the lock ends with the last descriptor, as it would have without this call.
-        drop(self.0.unlock());
     }
 }

@@ -1,0 +1,160 @@
+//! The directories of one handle. Each is opened once and kept open, so that the handle works on in the directory that it
+//! opened: after the directory was renamed, after another one was put in its place, and after the process changed its
+//! working directory.
+//!
+//! Invariant: a file is created, renamed or removed only in a directory that this handle opened. Where a directory can be
+//! reached only by its name, that is checked before and after the call, and a race remains between them.
+//!
+//! A crash leaves nothing of it.
+
+use std::io;
+use std::path::{self, Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use super::{File, FileAccess, FileLock, HeldDir, OpenMode};
+use crate::Error;
+use crate::lock::{read, write};
+
+/// The path that a handle uses for as long as it lives: absolute, so that it stays true after a change of the working
+/// directory.
+///
+/// # Errors
+/// `InvalidInput` for an empty path; `Io` if the path is relative and there is no working directory.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
+    if path.as_os_str().is_empty() {
+        return Err(Error::invalid("path", "empty", "it must name a directory"));
+    }
+    path::absolute(path).map_err(|error| Error::io("resolve", path, error))
+}
+
+/// Makes the directory `dir` unless there is one, and makes its name durable if `is_new` or if this call made it. `is_new`
+/// is true if `dir` may have been made by an earlier open that a crash ended before it made the name durable.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn make_dir(files: &dyn FileAccess, dir: &Path, is_new: bool) -> Result<(), Error> {
+    let is_there = files.list(dir).is_ok();
+    if !is_there {
+        files
+            .create_dir(dir)
+            .map_err(|error| Error::io("create directory", dir, error))?;
+    }
+    let Some(parent) = dir.parent().filter(|_| is_new || !is_there) else {
+        return Ok(());
+    };
+    match files.sync_dir(parent) {
+        // An open that made `dir` had the right to sync the parent, so no earlier one made it.
+        Err(error) if is_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(|error| Error::io("sync directory", parent, error)),
+    }
+}
+
+/// A [`FileAccess`] to the directory `root` and the directories below it, each of which is opened at its first use and kept
+/// open. Paths outside `root` are reached by their names.
+#[derive(Debug)]
+pub(crate) struct HeldFiles {
+    files: Arc<dyn FileAccess>,
+    root: PathBuf,
+    held: RwLock<Vec<(PathBuf, Arc<dyn HeldDir>)>>,
+}
+
+impl HeldFiles {
+    /// Access to `root`, an absolute path.
+    pub(crate) fn new(files: Arc<dyn FileAccess>, root: PathBuf) -> Self {
+        Self {
+            files,
+            root,
+            held: RwLock::default(),
+        }
+    }
+
+    /// The directory at `path`, opened if it is not open yet; nothing outside the root.
+    fn held(&self, path: &Path) -> io::Result<Option<Arc<dyn HeldDir>>> {
+        if !path.starts_with(&self.root) {
+            return Ok(None);
+        }
+        let find = |held: &[(PathBuf, Arc<dyn HeldDir>)]| {
+            let mut held = held.iter();
+            held.find(|(named, _)| named == path)
+                .map(|(_, dir)| Arc::clone(dir))
+        };
+        if let Some(dir) = find(&read(&self.held)) {
+            return Ok(Some(dir));
+        }
+        let opened = self.files.hold_dir(&self.reached(path)?)?;
+        let mut held = write(&self.held);
+        // Another thread may have opened it meanwhile. The first one counts.
+        if let Some(dir) = find(&held) {
+            return Ok(Some(dir));
+        }
+        held.push((path.to_path_buf(), Arc::clone(&opened)));
+        Ok(Some(opened))
+    }
+
+    /// The path of a name in a directory that is open. The root itself and paths outside are as they are.
+    fn reached(&self, path: &Path) -> io::Result<PathBuf> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(path.to_path_buf());
+        };
+        let dir = self.held(parent)?;
+        Ok(dir.map_or_else(|| path.to_path_buf(), |dir| dir.path().join(name)))
+    }
+
+    /// The path of a directory that is open.
+    fn reached_dir(&self, path: &Path) -> io::Result<PathBuf> {
+        let dir = self.held(path)?;
+        Ok(dir.map_or_else(|| path.to_path_buf(), |dir| dir.path().to_path_buf()))
+    }
+
+    /// Changes the directory that `path` lies in. `change` gets the path to use.
+    fn change<T>(&self, path: &Path, change: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return change(path);
+        };
+        let Some(dir) = self.held(parent)? else {
+            return change(path);
+        };
+        dir.check()?;
+        let result = change(&dir.path().join(name));
+        dir.check()?;
+        result
+    }
+}
+
+impl FileAccess for HeldFiles {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        match mode {
+            OpenMode::Read | OpenMode::Write => self.files.open(&self.reached(path)?, mode),
+            OpenMode::Create => self.change(path, |path| self.files.open(path, mode)),
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.files.list(&self.reached_dir(path)?)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.change(path, |path| self.files.create_dir(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let to = self.reached(to)?;
+        self.change(from, |from| self.files.rename(from, &to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.change(path, |path| self.files.remove(path))
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.files.sync_dir(&self.reached_dir(path)?)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
+        self.change(path, |path| self.files.lock(path))
+    }
+
+    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+        self.files.hold_dir(&self.reached(path)?)
+    }
+}

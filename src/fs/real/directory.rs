@@ -1,0 +1,89 @@
+//! A directory that is kept open, and the identity of files and directories.
+//!
+//! Linux reaches the names in an open directory through its descriptor, by the path `/proc/self/fd/N`. Elsewhere, and where
+//! `/proc` is not mounted, the directory is reached by its name, and the name is compared with the open directory.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::fs::HeldDir;
+
+/// The identity of a file or directory. It is unique only as long as something keeps it open: an inode number is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(super) fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+
+    /// The identity of what `path` leads to now.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self::of(&fs::metadata(path)?))
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct RealDir {
+    /// Kept open, so that its identity stays unique and its descriptor valid.
+    _dir: fs::File,
+    id: FileId,
+    path: PathBuf,
+    is_named: bool,
+}
+
+impl RealDir {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let named = Self::open_named(path)?;
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", named._dir.as_raw_fd()));
+        let reaches = cfg!(target_os = "linux") && FileId::at(&by_descriptor).is_ok_and(|id| id == named.id);
+        Ok(if reaches {
+            Self {
+                path: by_descriptor,
+                is_named: false,
+                ..named
+            }
+        } else {
+            named
+        })
+    }
+
+    /// Opens the directory at `path`, which stays the path that it is reached by.
+    pub(crate) fn open_named(path: &Path) -> io::Result<Self> {
+        let dir = fs::File::open(path)?;
+        let metadata = dir.metadata()?;
+        if !metadata.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self {
+            _dir: dir,
+            id: FileId::of(&metadata),
+            path: path.to_path_buf(),
+            is_named: true,
+        })
+    }
+}
+
+impl HeldDir for RealDir {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.is_named && FileId::at(&self.path)? != self.id {
+            let what = "another directory is in the place of the one that was opened";
+            return Err(io::Error::other(what));
+        }
+        Ok(())
+    }
+}

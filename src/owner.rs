@@ -1,0 +1,150 @@
+//! The owner of an open database: one process that holds the lock of the directory.
+//!
+//! Invariant: a handle writes only as the owner. A forked child has a copy of the handle and is not the owner; the process id
+//! tells. [`Owner::check`] comes before each sync, rotation and checkpoint, and before a call of the application is
+//! acknowledged.
+//!
+//! A crash ends the process, and with it the lock.
+
+use std::path::PathBuf;
+use std::process;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::Error;
+use crate::fs::FileLock;
+use crate::lock::lock;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    /// The directory of the database, for messages.
+    path: PathBuf,
+    process_id: u32,
+    /// Nothing once it is released.
+    lock: Mutex<Option<Box<dyn FileLock>>>,
+    /// The millisecond of the last comparison of the process id by [`check_process_at`](Self::check_process_at).
+    compared_ms: AtomicI64,
+}
+
+impl Owner {
+    /// The calling process, which holds `lock` of the directory `path`.
+    pub(crate) fn new(path: PathBuf, lock: Box<dyn FileLock>) -> Self {
+        Self {
+            path,
+            process_id: process::id(),
+            lock: Mutex::new(Some(lock)),
+            compared_ms: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Returns false in a forked child.
+    pub(crate) fn is_this_process(&self) -> bool {
+        process::id() == self.process_id
+    }
+
+    /// # Errors
+    /// `Forked` in a forked child.
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        if self.is_this_process() {
+            return Ok(());
+        }
+        Err(Error::Forked {
+            path: self.path.clone(),
+            opened_by: self.process_id,
+        })
+    }
+
+    /// As [`check_process`](Self::check_process), once for each millisecond: reading the process id takes as long as a
+    /// quarter of a call that records one event without a sync.
+    ///
+    /// # Errors
+    /// `Forked` in a forked child.
+    #[inline]
+    pub(crate) fn check_process_at(&self, now_ms: i64) -> Result<(), Error> {
+        if self.compared_ms.load(Ordering::Relaxed) == now_ms {
+            return Ok(());
+        }
+        self.check_process()?;
+        self.compared_ms.store(now_ms, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Checks that this process is the owner and that no other one can have become it.
+    ///
+    /// # Errors
+    /// `Forked` in a forked child; `DirectoryLost` if the lock may be gone.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.check_process()?;
+        let lock = lock(&self.lock);
+        let checked = lock.as_ref().map_or(Ok(()), |lock| lock.check());
+        checked.map_err(|source| Error::DirectoryLost {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Ends the lock. In a forked child this ends only the child's copy.
+    pub(crate) fn release(&self) {
+        let lock = lock(&self.lock).take();
+        drop(lock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Lost;
+
+    impl FileLock for Lost {
+        fn check(&self) -> io::Result<()> {
+            Err(io::Error::other("gone"))
+        }
+    }
+
+    fn owner(process_id: u32) -> Owner {
+        Owner {
+            process_id,
+            ..Owner::new(PathBuf::from("/db"), Box::new(Lost))
+        }
+    }
+
+    #[test]
+    fn another_process_is_not_the_owner_and_learns_it_before_the_lock_is_looked_at() {
+        let forked = owner(process::id() + 1);
+        assert!(!forked.is_this_process());
+        for checked in [forked.check(), forked.check_process(), forked.check_process_at(0)] {
+            let error = checked.unwrap_err();
+            assert!(
+                matches!(&error, Error::Forked { opened_by, .. } if *opened_by == process::id() + 1),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_process_is_compared_once_for_each_millisecond() {
+        let mut owner = owner(process::id());
+        owner.check_process_at(7).unwrap();
+        owner.process_id += 1;
+        owner.check_process_at(7).unwrap();
+        assert!(owner.check_process_at(8).is_err());
+        assert!(
+            owner.check_process_at(8).is_err(),
+            "a failed comparison does not count"
+        );
+    }
+
+    #[test]
+    fn a_lost_lock_is_an_error_until_it_is_released() {
+        let owner = owner(process::id());
+        assert!(matches!(owner.check(), Err(Error::DirectoryLost { .. })));
+        owner.check_process().unwrap();
+        owner.release();
+        owner.check().unwrap();
+    }
+}
