@@ -74,7 +74,7 @@
 //! | names that are prefixes of one another are never confused | [`KeysCut`](PlantedBug::KeysCut) | does not open |
 //! | `scan_prefix` shows what has the prefix and nothing else | [`ScanTooLong`](PlantedBug::ScanTooLong) | does not open |
 //! | `scan_prefix` shows all that has the prefix | [`ScanWithoutLast`](PlantedBug::ScanWithoutLast) | does not open, lost |
-//! | any failed storage call poisons | [`StorageErrorSwallowed`](PlantedBug::StorageErrorSwallowed) | acknowledged after death |
+//! | any failed storage call poisons | [`StorageErrorSwallowed`](PlantedBug::StorageErrorSwallowed) | life after death, acknowledged after death |
 //! | acknowledged last, after everything else | [`AcknowledgedFirst`](PlantedBug::AcknowledgedFirst) | lost |
 //! | the policy in force is the one that was chosen | [`WeakerPolicy`](PlantedBug::WeakerPolicy) | acknowledged before durable, lost |
 //! | `sync` makes everything acknowledged durable | [`SyncDropped`](PlantedBug::SyncDropped) | acknowledged before durable, lost |
@@ -402,7 +402,7 @@ planted_bugs! {
         "`scan_prefix` shows all that has the prefix", [Refused, Lost];
     /// What failed in storage is reported as done.
     StorageErrorSwallowed: Storage, Nothing,
-        "any failed storage call poisons", [AcknowledgedAfterDeath];
+        "any failed storage call poisons", [LifeAfterDeath, AcknowledgedAfterDeath];
 
     /// A call is acknowledged, and made with the next one.
     AcknowledgedFirst: Calls, Nothing,

@@ -63,7 +63,7 @@ impl Disk {
     /// A disk that holds `content` in directories of depth one.
     pub(super) fn with(content: &Content) -> Self {
         let mut state = State::default();
-        state.dirs.insert(PathBuf::from("db"));
+        state.dirs.insert(PathBuf::from("/db"));
         for (path, bytes) in content {
             state.dirs.extend(path.parent().map(Path::to_path_buf));
             state.names.insert(path.clone(), state.nodes.len());

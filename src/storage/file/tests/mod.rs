@@ -18,7 +18,7 @@ use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
 /// A naive store: the pairs.
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 
-const DIR: &str = "db/store";
+const DIR: &str = "/db/store";
 /// Small enough for a few records in a file.
 const SEGMENT_BYTES: u64 = 512;
 

@@ -16,7 +16,7 @@ fn a_missing_directory_is_made_and_the_store_is_empty() {
     let store = open(&disk).unwrap();
     assert!(pairs(&store).is_empty());
     validate(&store, &disk, 512);
-    let dir_is_durable_first = ["create_dir db/store", "sync_dir db"];
+    let dir_is_durable_first = ["create_dir /db/store", "sync_dir /db"];
     assert!(
         disk.operations()
             .windows(2)
@@ -28,9 +28,9 @@ fn a_missing_directory_is_made_and_the_store_is_empty() {
 #[test]
 fn a_missing_parent_and_a_file_in_the_place_of_the_directory_are_errors_with_the_path() {
     let disk = Disk::new();
-    let error = FileStore::open(disk.access(), "elsewhere/store", &options()).unwrap_err();
+    let error = FileStore::open(disk.access(), "/elsewhere/store", &options()).unwrap_err();
     assert!(
-        matches!(&error, Error::Io { path, .. } if path.starts_with("elsewhere")),
+        matches!(&error, Error::Io { path, .. } if path.starts_with("/elsewhere")),
         "{error}"
     );
 
