@@ -133,7 +133,7 @@ pub enum Error {
         /// The id of the process that opened the handle.
         opened_by: u32,
     },
-    /// The directory was removed, or its lock is not certain any more: another process may have the database open.
+    /// The lock is not certain any more: another process may have the database open.
     DirectoryLost {
         /// The directory of the database.
         path: PathBuf,

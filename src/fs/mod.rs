@@ -156,7 +156,8 @@ pub trait File: Send + Sync + Debug {
     /// [`FileAccess::sync_dir`].
     ///
     /// # Errors
-    /// As the trait says; what was not durable before may be lost, and syncing again proves nothing.
+    /// As the trait says; also if the file was removed. What was not durable before may be lost, and syncing again proves
+    /// nothing.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -165,8 +166,8 @@ pub trait FileLock: Send + Sync + Debug {
     /// Checks that no other process can have taken the lock. The engine calls it before each sync, rotation and checkpoint.
     ///
     /// # Errors
-    /// An [`io::Error`] if the locked directory was removed or the lock file was removed or replaced, or if it cannot be
-    /// found out.
+    /// An [`io::Error`] if the lock file was removed or replaced and the directory itself is not locked, or if that cannot
+    /// be found out.
     fn check(&self) -> io::Result<()>;
 }
 

@@ -46,7 +46,8 @@ impl RealDir {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let named = Self::open_named(path)?;
         let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", named._dir.as_raw_fd()));
-        let reaches = std::env::consts::OS == "linux" && FileId::at(&by_descriptor).is_ok_and(|id| id == named.id);
+        let reaches =
+            std::env::consts::OS == "linux" && FileId::at(&by_descriptor).is_ok_and(|id| id == named.id);
         Ok(if reaches {
             Self {
                 path: by_descriptor,

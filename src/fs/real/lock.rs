@@ -12,7 +12,6 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -48,12 +47,11 @@ pub(super) struct RealLock {
 
 #[derive(Debug)]
 struct LockedFiles {
-    dir: fs::File,
+    /// Open as long as the lock is held.
+    _dir: fs::File,
     dir_id: FileId,
     is_dir_locked: bool,
-    /// True if the file system counts the names of a directory, so that 0 means that it was removed.
-    counts_links: bool,
-    /// Open as long as the lock is held.
+    /// As the directory.
     _file: fs::File,
     file_id: FileId,
     path: PathBuf,
@@ -88,8 +86,7 @@ impl RealLock {
 
 fn take_once(path: &Path) -> io::Result<Try> {
     let dir = fs::File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
-    let metadata = dir.metadata()?;
-    let dir_id = FileId::of(&metadata);
+    let dir_id = FileId::of(&dir.metadata()?);
     let mut locked = lock(&LOCKED);
     if locked.held.contains(&dir_id) {
         return Ok(Try::HeldHere);
@@ -115,10 +112,9 @@ fn take_once(path: &Path) -> io::Result<Try> {
         Err(fs::TryLockError::Error(error)) => return Err(error),
     }
     let files = LockedFiles {
-        dir,
+        _dir: dir,
         dir_id,
         is_dir_locked,
-        counts_links: metadata.nlink() > 0,
         file_id: FileId::of(&file.metadata()?),
         _file: file,
         path: path.to_path_buf(),
@@ -130,9 +126,6 @@ fn take_once(path: &Path) -> io::Result<Try> {
 
 impl LockedFiles {
     fn check(&self) -> io::Result<()> {
-        if self.counts_links && self.dir.metadata()?.nlink() == 0 {
-            return Err(io::Error::other("the directory was removed"));
-        }
         if !self.is_dir_locked && FileId::at(&self.path)? != self.file_id {
             return Err(io::Error::other("the lock file was replaced"));
         }

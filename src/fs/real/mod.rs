@@ -9,7 +9,7 @@ mod lock;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +24,11 @@ use super::{File, FileAccess, FileLock, HeldDir, OpenMode};
 pub struct RealFiles;
 
 #[derive(Debug)]
-struct RealFile(fs::File);
+struct RealFile {
+    file: fs::File,
+    /// True if the file system counts the names of a file, so that 0 means that the file was removed.
+    counts_names: bool,
+}
 
 impl FileAccess for RealFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
@@ -34,7 +38,9 @@ impl FileAccess for RealFiles {
             OpenMode::Write => options.read(true).write(true),
             OpenMode::Create => options.read(true).write(true).create(true).truncate(true),
         };
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        let file = options.open(path)?;
+        let counts_names = file.metadata()?.nlink() > 0;
+        Ok(Arc::new(RealFile { file, counts_names }))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -77,18 +83,23 @@ impl FileAccess for RealFiles {
 
 impl File for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
+        self.file.read_at(buffer, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
+        self.file.write_at(bytes, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()?;
+        // Syncing a removed file succeeds, and the content is gone when the file is closed.
+        if self.counts_names && self.file.metadata()?.nlink() == 0 {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed"));
+        }
+        Ok(())
     }
 }
