@@ -33,6 +33,26 @@ const STATE_GROWTH_FACTOR_MAX: u64 = 2;
 /// every acknowledged call. Dropping the handle changes nothing on disk;
 /// [`close`](Self::close) makes a checkpoint and ends the log in order.
 ///
+/// # Directory
+/// The path is resolved once, at open. From then on the handle works in the directory that it opened: also after the
+/// directory was renamed, after another one was put in its place, and after the process changed its working directory. As
+/// long as the handle is open, that directory is locked, also if the lock file `LOCK` is removed. On Linux this holds
+/// without exception. On other systems, and without `/proc`, the handle reaches the directory by its name and compares it
+/// before and after each file that it creates, renames or removes: writing ends at a difference, and a race remains between
+/// comparison and call. A file system that cannot lock a directory keeps the lock of `LOCK` alone; writing ends before the
+/// next sync, rotation or checkpoint once `LOCK` was removed or replaced.
+///
+/// # Fork
+/// The handle belongs to the process that opened it. A forked child drops, closes or keeps its copy: the lock stays with the
+/// parent, and nothing on disk changes. Calls of the child that write fail with [`Error::Poisoned`], and the cause is
+/// [`Error::Forked`]. The process id is compared by each call if every event is synced, and by each change of a collection,
+/// sync, checkpoint and close. With another [`Durability`] a call that records or forgets compares it once for each
+/// millisecond of the [`Clock`](crate::Clock): a child can write within the millisecond of the last such call of the parent,
+/// which may destroy acknowledged calls of the parent. A process that becomes a daemon opens the database after its last
+/// fork. While a child lives that has not executed another program and keeps its copy, the database stays locked, also after
+/// the parent ended. As for any lock, a call of the child can wait for ever if another thread of the parent was within a
+/// call during the fork.
+///
 /// # Examples
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

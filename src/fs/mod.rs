@@ -12,7 +12,7 @@
 //! A process crash loses nothing that a call had returned for.
 
 mod held;
-mod real;
+pub(crate) mod real;
 
 use std::fmt::Debug;
 use std::io;

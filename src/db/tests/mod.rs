@@ -6,6 +6,7 @@ mod closing;
 mod crash_points;
 mod creation;
 mod damage;
+mod directory;
 mod disk_errors;
 mod durability;
 mod engine_errors;

@@ -36,7 +36,7 @@ impl FileId {
 #[derive(Debug)]
 pub(crate) struct RealDir {
     /// Kept open, so that its identity stays unique and its descriptor valid.
-    _dir: fs::File,
+    dir: fs::File,
     id: FileId,
     path: PathBuf,
     is_named: bool,
@@ -45,7 +45,7 @@ pub(crate) struct RealDir {
 impl RealDir {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let named = Self::open_named(path)?;
-        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", named._dir.as_raw_fd()));
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", named.dir.as_raw_fd()));
         let reaches =
             std::env::consts::OS == "linux" && FileId::at(&by_descriptor).is_ok_and(|id| id == named.id);
         Ok(if reaches {
@@ -67,7 +67,7 @@ impl RealDir {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         Ok(Self {
-            _dir: dir,
+            dir,
             id: FileId::of(&metadata),
             path: path.to_path_buf(),
             is_named: true,

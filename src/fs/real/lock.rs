@@ -33,6 +33,8 @@ const RELEASED_LEN_MAX: usize = 256;
 const TRIES: u32 = 2_000;
 const PAUSE: Duration = Duration::from_millis(1);
 
+type LockDir = fn(&fs::File) -> Result<(), fs::TryLockError>;
+
 struct Locked {
     held: Vec<FileId>,
     /// The latest last.
@@ -70,9 +72,10 @@ enum Try {
 
 impl RealLock {
     /// Takes the lock of the directory that `path` lies in; `path` is that of the lock file.
-    pub(super) fn take(path: &Path) -> io::Result<Option<Self>> {
+    /// `lock_dir` locks an open directory, or fails where that is not possible.
+    pub(super) fn take(path: &Path, lock_dir: LockDir) -> io::Result<Option<Self>> {
         for _ in 0..TRIES {
-            match take_once(path)? {
+            match take_once(path, lock_dir)? {
                 Try::Taken(files) => return Ok(Some(Self { files: Some(files) })),
                 Try::HeldElsewhere {
                     was_released_here: true,
@@ -84,7 +87,7 @@ impl RealLock {
     }
 }
 
-fn take_once(path: &Path) -> io::Result<Try> {
+fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<Try> {
     let dir = fs::File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
     let dir_id = FileId::of(&dir.metadata()?);
     let mut locked = lock(&LOCKED);
@@ -94,7 +97,7 @@ fn take_once(path: &Path) -> io::Result<Try> {
     let held_elsewhere = Try::HeldElsewhere {
         was_released_here: locked.released.contains(&dir_id),
     };
-    let is_dir_locked = match dir.try_lock() {
+    let is_dir_locked = match lock_dir(&dir) {
         Ok(()) => true,
         Err(fs::TryLockError::WouldBlock) => return Ok(held_elsewhere),
         // The file system cannot lock a directory.

@@ -4,6 +4,8 @@
     reason = "this is the one module that may call std::fs"
 )]
 
+#[cfg(test)]
+pub(crate) mod by_name;
 mod directory;
 mod lock;
 
@@ -73,7 +75,7 @@ impl FileAccess for RealFiles {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
-        Ok(RealLock::take(path)?.map(|lock| Box::new(lock) as _))
+        Ok(RealLock::take(path, fs::File::try_lock)?.map(|lock| Box::new(lock) as _))
     }
 
     fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {

@@ -1,0 +1,230 @@
+//! The directory of an open database on a real disk: its names change, and its lock file is removed. Tests with several
+//! processes are in `tests/processes`.
+
+#![expect(clippy::disallowed_methods, reason = "tests change names from outside")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::fs::RealFiles;
+use crate::fs::real::by_name::FilesByName;
+
+/// A directory that is removed with all that is in it.
+struct Root(PathBuf);
+
+impl Root {
+    fn new() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let unique = LAST.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tidaldb-directory-{}-{unique}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn open_at(path: &Path, files: impl FileAccess + 'static, durability: Durability) -> Result<TidalDb, Error> {
+    let options = options(&SimDisk::new(), durability).preallocate_bytes(0);
+    TidalDb::open(path, options.files(Arc::new(files)))
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let below = error.source().map(causes).unwrap_or_default();
+    format!("{error}: {below}")
+}
+
+#[test]
+fn a_directory_that_is_reached_by_name_and_was_replaced_ends_writing_and_the_other_database_is_not_changed() {
+    for durability in POLICIES {
+        let root = Root::new();
+        let path = root.0.join("db");
+        let old = open_at(&path, FilesByName, durability).unwrap();
+        for i in 0..3 {
+            record(&old, i).unwrap();
+        }
+        fs::rename(&path, root.0.join("db.old")).unwrap();
+        let new = open_at(&path, FilesByName, durability).unwrap();
+        let mut acknowledged = 3;
+        let error = loop {
+            match record(&old, acknowledged) {
+                Ok(_) => acknowledged += 1,
+                Err(error) => break error,
+            }
+            assert!(acknowledged < 100, "a rotation is due");
+        };
+        let text = causes(&error);
+        assert!(
+            text.contains("the one that was opened") || text.contains("lock file"),
+            "{text}"
+        );
+        assert!(matches!(old.checkpoint(), Err(Error::Poisoned { .. })));
+        for i in 0..50 {
+            record(&new, i).unwrap();
+        }
+        new.close().unwrap();
+        drop(old);
+        let new = open_at(&path, FilesByName, durability).unwrap();
+        assert_eq!(new.export().unwrap(), state_after(50));
+        let old = open_at(&root.0.join("db.old"), FilesByName, durability).unwrap();
+        let export = old.export().unwrap();
+        assert!(
+            export == state_after(acknowledged) || export == state_after(acknowledged + 1),
+            "{acknowledged} and perhaps the one whose outcome is unknown"
+        );
+    }
+}
+
+#[test]
+fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_sync_rotation_or_checkpoint()
+{
+    type Call = fn(&TidalDb) -> Result<(), Error>;
+    let rotation: Call = |db| (1..100).try_for_each(|i| record(db, i).map(drop));
+    let calls: [(Durability, Call); 5] = [
+        (Durability::EverySynced, |db| record(db, 1).map(drop)),
+        (Durability::OperatingSystem, rotation),
+        (Durability::OperatingSystem, TidalDb::sync),
+        (Durability::OperatingSystem, |db| db.checkpoint().map(drop)),
+        (Durability::OperatingSystem, TidalDb::close),
+    ];
+    for (index, (durability, call)) in calls.into_iter().enumerate() {
+        for replaced in [false, true] {
+            let root = Root::new();
+            let path = root.0.join("db");
+            let db = open_at(&path, FilesByName, durability).unwrap();
+            record(&db, 0).unwrap();
+            fs::remove_file(path.join("LOCK")).unwrap();
+            if replaced {
+                fs::write(path.join("LOCK"), []).unwrap();
+            }
+            let error = call(&db).expect_err("the lock is not certain");
+            let text = causes(&error);
+            assert!(text.contains("no longer locked"), "call {index}: {text}");
+            assert!(text.contains(&path.display().to_string()), "{text}");
+            assert!(record(&db, 1).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_is_locked_itself_needs_no_lock_file() {
+    let root = Root::new();
+    let db = open_at(&root.0, RealFiles, Durability::EverySynced).unwrap();
+    fs::remove_file(root.0.join("LOCK")).unwrap();
+    for i in 0..50 {
+        record(&db, i).unwrap();
+    }
+    db.checkpoint().unwrap();
+    let second = open_at(&root.0, RealFiles, Durability::EverySynced);
+    assert!(matches!(second, Err(Error::Locked { .. })));
+    db.close().unwrap();
+    let db = open_at(&root.0, RealFiles, Durability::EverySynced).unwrap();
+    assert_eq!(db.export().unwrap(), state_after(50));
+}
+
+#[test]
+fn a_second_open_of_this_process_does_not_open_the_lock_file() {
+    let root = Root::new();
+    // An open of the name would fail with another error than `Locked`.
+    let replace = || {
+        drop(fs::remove_file(root.0.join("LOCK")));
+        fs::create_dir_all(root.0.join("LOCK")).unwrap();
+    };
+    for by_name in [false, true] {
+        let open_again = || {
+            if by_name {
+                open_at(&root.0, FilesByName, Durability::EverySynced)
+            } else {
+                open_at(&root.0, RealFiles, Durability::EverySynced)
+            }
+        };
+        let db = open_again().unwrap();
+        replace();
+        let error = open_again().unwrap_err();
+        assert!(matches!(error, Error::Locked { .. }), "{error}");
+        drop(db);
+        let error = open_again().unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Io {
+                    operation: "lock",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        fs::remove_dir(root.0.join("LOCK")).unwrap();
+    }
+}
+
+#[test]
+fn an_empty_path_is_refused_and_a_relative_one_is_printed_absolute() {
+    let open_path = |path: &str| {
+        let options = options(&SimDisk::new(), Durability::EverySynced);
+        TidalDb::open(path, options.files(Arc::new(RealFiles))).unwrap_err()
+    };
+    let error = open_path("");
+    assert!(
+        matches!(&error, Error::InvalidInput { field: "path", .. }),
+        "{error}"
+    );
+    let error = open_path("missing/parent/of/a/database");
+    let expected = std::env::current_dir()
+        .unwrap()
+        .join("missing/parent/of/a/database");
+    assert!(
+        error.to_string().contains(&expected.display().to_string()),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_parent_is_synced_before_the_lock_file_is_made_and_never_again() {
+    use crate::testing::sim_disk::DiskOperationKind as Kind;
+    let calls = |disk: &SimDisk| -> Vec<_> {
+        let recording = disk.recording();
+        let calls = recording
+            .operations()
+            .map(|operation| (operation.kind, operation.path.to_path_buf()));
+        calls.collect()
+    };
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    let first = [
+        (Kind::CreateDir, PathBuf::from(PATH)),
+        (Kind::SyncDir, PathBuf::from("/")),
+        (Kind::Lock, Path::new(PATH).join("LOCK")),
+    ];
+    assert_eq!(calls(&disk)[..3], first);
+    for i in 0..50 {
+        record(&db, i).unwrap();
+    }
+    db.close().unwrap();
+    drop(db);
+    drop(open(&disk, Durability::EverySynced).unwrap());
+    let parent = calls(&disk).into_iter().filter(|call| *call == first[1]);
+    assert_eq!(parent.count(), 1, "the second open does not touch the parent");
+}
+
+#[test]
+fn an_open_that_follows_one_which_died_before_it_synced_the_parent_syncs_it() {
+    use crate::testing::sim_disk::{DiskOperationKind, Fault};
+    let disk = SimDisk::new();
+    disk.fail_next(
+        DiskOperationKind::SyncDir,
+        Fault::ErrorBefore(std::io::ErrorKind::Other),
+    );
+    assert!(open(&disk, Durability::EverySynced).is_err());
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    record(&db, 0).unwrap();
+    drop(db);
+    let db = open(&crashed(&disk, &ImageChoice::Synced), Durability::EverySynced).unwrap();
+    assert_eq!(db.export().unwrap(), state_after(1));
+}

@@ -1,0 +1,44 @@
+//! The real file system as it is where directories are reached by name and cannot be locked, for tests.
+
+use std::fs::{File as StdFile, TryLockError};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::directory::RealDir;
+use super::lock::RealLock;
+use super::{File, FileAccess, FileLock, HeldDir, OpenMode, RealFiles};
+
+#[derive(Debug)]
+pub(crate) struct FilesByName;
+
+fn no_lock_of_a_directory(_: &StdFile) -> Result<(), TryLockError> {
+    Err(TryLockError::Error(io::ErrorKind::Unsupported.into()))
+}
+
+impl FileAccess for FilesByName {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        RealFiles.open(path, mode)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        RealFiles.list(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealFiles.create_dir(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFiles.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFiles.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        RealFiles.sync_dir(path)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
+        Ok(RealLock::take(path, no_lock_of_a_directory)?.map(|lock| Box::new(lock) as _))
+    }
+    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+        Ok(Arc::new(RealDir::open_named(path)?))
+    }
+}
