@@ -26,6 +26,10 @@ impl FileId {
         }
     }
 
+    pub(super) fn inode(self) -> u64 {
+        self.inode
+    }
+
     /// The identity of what `path` leads to now.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         Ok(Self::of(&fs::metadata(path)?))

@@ -9,10 +9,10 @@
 //!
 //! A crash leaves the lock file. The lock itself ends with the process.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -21,25 +21,15 @@ use super::directory::FileId;
 use crate::fs::FileLock;
 use crate::lock::lock;
 
-/// The directories that this process has locked.
-static LOCKED: Mutex<Locked> = Mutex::new(Locked {
-    held: Vec::new(),
-    released: VecDeque::new(),
-});
-/// As many released directories are remembered.
-const RELEASED_LEN_MAX: usize = 256;
-/// A child process that this process starts shares the lock from its fork until it executes its program. An open that
-/// finds a lock which this process released tries again that often before it gives up.
+/// The directories whose lock this process holds.
+static HELD: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
+/// How often an open tries while only a child process keeps a lock that this process took and closed, and how long it
+/// pauses between: 2 seconds in all. A child keeps it from its fork until it executes its program.
 const TRIES: u32 = 2_000;
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Locks an open directory. Fails where that is not possible.
 type LockDir = fn(&fs::File) -> Result<(), fs::TryLockError>;
-
-struct Locked {
-    held: Vec<FileId>,
-    /// The latest last.
-    released: VecDeque<FileId>,
-}
 
 #[derive(Debug)]
 pub(super) struct RealLock {
@@ -62,25 +52,20 @@ struct LockedFiles {
 /// The end of one try.
 enum Try {
     Taken(LockedFiles),
-    /// Another handle of this process holds the lock.
-    HeldHere,
-    /// Another process holds the lock. It may be a child of this process that has not executed its program yet.
-    HeldElsewhere {
-        was_released_here: bool,
-    },
+    /// Another handle, of this process or another.
+    Held,
+    /// A copy in a child of this process, whose handle is closed, or a handle that was closed meanwhile.
+    HeldBriefly,
 }
 
 impl RealLock {
     /// Takes the lock of the directory that `path` lies in; `path` is that of the lock file.
-    /// `lock_dir` locks an open directory, or fails where that is not possible.
     pub(super) fn take(path: &Path, lock_dir: LockDir) -> io::Result<Option<Self>> {
         for _ in 0..TRIES {
             match take_once(path, lock_dir)? {
                 Try::Taken(files) => return Ok(Some(Self { files: Some(files) })),
-                Try::HeldElsewhere {
-                    was_released_here: true,
-                } => thread::sleep(PAUSE),
-                Try::HeldHere | Try::HeldElsewhere { .. } => return Ok(None),
+                Try::Held => return Ok(None),
+                Try::HeldBriefly => thread::sleep(PAUSE),
             }
         }
         Ok(None)
@@ -90,16 +75,13 @@ impl RealLock {
 fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<Try> {
     let dir = fs::File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
     let dir_id = FileId::of(&dir.metadata()?);
-    let mut locked = lock(&LOCKED);
-    if locked.held.contains(&dir_id) {
-        return Ok(Try::HeldHere);
+    let mut held = lock(&HELD);
+    if held.contains(&dir_id) {
+        return Ok(Try::Held);
     }
-    let held_elsewhere = Try::HeldElsewhere {
-        was_released_here: locked.released.contains(&dir_id),
-    };
     let is_dir_locked = match lock_dir(&dir) {
         Ok(()) => true,
-        Err(fs::TryLockError::WouldBlock) => return Ok(held_elsewhere),
+        Err(fs::TryLockError::WouldBlock) => return Ok(held_elsewhere(dir_id)),
         // The file system cannot lock a directory.
         Err(fs::TryLockError::Error(_)) => false,
     };
@@ -109,22 +91,43 @@ fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<Try> {
         .create(true)
         .truncate(false)
         .open(path)?;
+    let file_id = FileId::of(&file.metadata()?);
     match file.try_lock() {
         Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Ok(held_elsewhere),
+        Err(fs::TryLockError::WouldBlock) => return Ok(held_elsewhere(file_id)),
         Err(fs::TryLockError::Error(error)) => return Err(error),
     }
     let files = LockedFiles {
         _dir: dir,
         dir_id,
         is_dir_locked,
-        file_id: FileId::of(&file.metadata()?),
         _file: file,
+        file_id,
         path: path.to_path_buf(),
     };
     files.check()?;
-    locked.held.push(dir_id);
+    held.push(dir_id);
     Ok(Try::Taken(files))
+}
+
+/// Tells a lock that another process took from a copy in a child of this process, and from a lock that has just ended.
+/// Linux lists each lock with the process that took it, see `proc_locks(5)`. Without that list an open tries on.
+fn held_elsewhere(id: FileId) -> Try {
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let taken_by_another = |line: &str| {
+        // For example: `1: FLOCK  ADVISORY  WRITE 4455 fe:00:10110631 0 EOF`
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, process_id, place, ..] = fields[..] else {
+            return false;
+        };
+        let inode = place.rsplit(':').next().and_then(|inode| inode.parse().ok());
+        inode == Some(id.inode()) && process_id.parse() != Ok(process::id())
+    };
+    if locks.lines().any(taken_by_another) {
+        Try::Held
+    } else {
+        Try::HeldBriefly
+    }
 }
 
 impl LockedFiles {
@@ -145,15 +148,10 @@ impl FileLock for RealLock {
 impl Drop for RealLock {
     fn drop(&mut self) {
         let Some(files) = self.files.take() else { return };
-        let mut locked = lock(&LOCKED);
+        let mut held = lock(&HELD);
         let id = files.dir_id;
-        // Before another thread of this process may try, which would find the lock held elsewhere.
+        // Under the mutex: no thread of this process finds the directory free of a handle and its lock taken.
         drop(files);
-        locked.held.retain(|held| *held != id);
-        locked.released.retain(|released| *released != id);
-        locked.released.push_back(id);
-        if locked.released.len() > RELEASED_LEN_MAX {
-            locked.released.pop_front();
-        }
+        held.retain(|held| *held != id);
     }
 }
