@@ -125,6 +125,30 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// The handle was opened by another process and came into this one by a fork. The parent's handle is not affected.
+    /// Once the parent has no handle, this process can drop its own and open the database again.
+    Forked {
+        /// The directory of the database.
+        path: PathBuf,
+        /// The id of the process that opened the handle.
+        opened_by: u32,
+    },
+    /// A directory or the lock file of the open database was removed, moved or replaced, so the next write could go to
+    /// another database or to a place that no path leads to.
+    DirectoryLost {
+        /// The directory or file.
+        path: PathBuf,
+        /// How it differs from the one that was opened.
+        what: &'static str,
+    },
+    /// The file belongs to another history of this database: a copy of the database was written to separately. Nothing
+    /// was changed.
+    ForeignHistory {
+        /// The file, or the storage key's description.
+        path: PathBuf,
+        /// How it differs from this history.
+        what: &'static str,
+    },
     /// A failure, of this call or of an earlier one, ended all writing through this handle or store.
     Poisoned {
         /// The first failure.
@@ -301,22 +325,12 @@ impl fmt::Display for Error {
             Self::Corrupt {
                 path,
                 offset,
-                sequence: Some(sequence),
+                sequence,
                 what,
             } => {
-                write!(
-                    f,
-                    "{} is corrupt at offset {offset}, sequence {sequence}: {what}",
-                    path.display()
-                )
-            }
-            Self::Corrupt {
-                path,
-                offset,
-                sequence: None,
-                what,
-            } => {
-                write!(f, "{} is corrupt at offset {offset}: {what}", path.display())
+                let sequence = sequence.map(|sequence| format!(", sequence {sequence}"));
+                let (path, sequence) = (path.display(), sequence.unwrap_or_default());
+                write!(f, "{path} is corrupt at offset {offset}{sequence}: {what}")
             }
             Self::CorruptValue { key, what } => {
                 let key = key.escape_ascii();
@@ -381,21 +395,37 @@ impl fmt::Display for Error {
             Self::UnknownCollection { name } => write!(f, "no collection {name:?}"),
             Self::CollectionExists { name } => write!(f, "collection {name:?} exists already"),
             Self::Locked { path } => write!(f, "{} is locked by another handle", path.display()),
+            Self::Forked { path, opened_by } => write!(
+                f,
+                "the handle of {} was opened by process {opened_by} and cannot write in another process; \
+                 open the database again after the fork",
+                path.display()
+            ),
+            Self::DirectoryLost { path, what } => {
+                let path = path.display();
+                write!(f, "{path} is no longer the directory that was opened: {what}")
+            }
+            Self::ForeignHistory { path, what } => {
+                let path = path.display();
+                write!(f, "{path} belongs to another history of this database: {what}")
+            }
             Self::Poisoned { .. } => f.write_str("writing has ended because of a failure"),
             Self::Panicked { operation } => write!(f, "{operation} was not completed, it panicked or failed"),
             Self::Closed => f.write_str("the database is closed"),
             Self::Storage { operation, .. } => write!(f, "the storage engine failed in {operation}"),
-            Self::OutcomeUnknown { receipt, .. } => {
-                let sequence = receipt.map(|receipt| format!(" with sequence {}", receipt.sequence));
-                let sequence = sequence.unwrap_or_default();
-                write!(
-                    f,
-                    "the call{sequence} failed and may have been applied; its outcome is known after reopening"
-                )
-            }
+            Self::OutcomeUnknown { receipt, .. } => fmt_unknown_outcome(f, *receipt),
             Self::InBatch { index, .. } => write!(f, "event {index} of the batch is refused"),
         }
     }
+}
+
+fn fmt_unknown_outcome(f: &mut fmt::Formatter<'_>, receipt: Option<Receipt>) -> fmt::Result {
+    let sequence = receipt.map(|receipt| format!(" with sequence {}", receipt.sequence));
+    let sequence = sequence.unwrap_or_default();
+    write!(
+        f,
+        "the call{sequence} failed and may have been applied; its outcome is known after reopening"
+    )
 }
 
 impl StdError for Error {
