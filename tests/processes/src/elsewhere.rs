@@ -14,7 +14,7 @@ use crate::setup::{event, options, text};
 use crate::sys;
 
 /// A forked child that has not ended after this time hangs. They take a few milliseconds.
-const CHILD_LIMIT: Duration = Duration::from_secs(15);
+const CHILD_LIMIT: Duration = Duration::from_secs(30);
 
 /// The first argument of a process that opens a database and records: directory, first entity and length follow.
 pub(crate) const RECORD: &str = "--record";

@@ -151,7 +151,7 @@ fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Pa
 
 /// Between its fork and its exec a program holds copies of all descriptors, that of the lock included.
 fn a_database_opens_at_once_after_a_drop_or_close_while_another_thread_starts_programs(root: &Path) {
-    const ROUNDS: u64 = 300;
+    const ROUNDS: u64 = 200;
     for sets_user in [false, true] {
         let path = root.join(sets_user.to_string());
         let ended = AtomicBool::new(false);

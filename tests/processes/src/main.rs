@@ -12,6 +12,7 @@
 //!
 //! A case fails if its process panics, takes more than two minutes, or leaves a child behind. The directory of a failed
 //! case is kept. Words that match no case are a failure. Cases that need another user run only as root; they say so.
+//! With `--release` every bit of the small databases is flipped; that takes minutes.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests look at files from outside, measure time and start threads"
