@@ -5,7 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, park_timeout};
+use std::time::{Duration, Instant};
 
 use tidaldb::{Error, TidalDb};
 
@@ -130,6 +131,19 @@ fn program(name: &str, sets_user: bool) -> Command {
     command
 }
 
+/// How long a new program may take to close the descriptors that it does not inherit: microseconds.
+const INHERITED_LIMIT: Duration = Duration::from_secs(10);
+
+/// Returns true if the process has a file or directory at or below `path` open.
+fn has_open(pid: i32, path: &Path) -> bool {
+    let mut descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    descriptors.any(|descriptor| {
+        let file = fs::read_link(descriptor.unwrap().path());
+        // A descriptor may have been closed since the directory was read.
+        file.is_ok_and(|file| file.starts_with(path))
+    })
+}
+
 fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Path) {
     for sets_user in [false, true] {
         let path = root.join(sets_user.to_string());
@@ -141,6 +155,15 @@ fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Pa
             park_for_ever();
         });
         let sleeping: i32 = opener.hear().parse().unwrap();
+        // The new program begins before the kernel has closed the descriptors that it does not inherit.
+        let begun = Instant::now();
+        while has_open(sleeping, &path) {
+            assert!(
+                begun.elapsed() < INHERITED_LIMIT,
+                "the program inherits a descriptor"
+            );
+            park_timeout(Duration::from_millis(1));
+        }
         opener.kill();
         let mut acknowledged = Acknowledged::default();
         acknowledged.events.insert(0);
