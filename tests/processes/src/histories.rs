@@ -179,7 +179,7 @@ fn each_copy_of_a_closed_database_opens_whole(root: &Path) {
     }
 }
 
-/// A copy may lack what the last sync did not reach; here every event is synced and no call runs.
+/// The copy is made while no call runs, and every event is synced: it is complete.
 fn files_of_a_live_database_and_of_a_copy_of_it_never_give_a_mixture(root: &Path) {
     let (a, b) = (root.join("live"), root.join("copy"));
     let live = open(&a, options());

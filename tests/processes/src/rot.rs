@@ -18,7 +18,7 @@ cases!("rot":
 /// How many bits of a database are flipped in a debug build, one in each copy. In a release build: all.
 const FLIPS_DEBUG: usize = 600;
 
-/// What a database did last before it was closed in order.
+/// The last kind of work before the database was closed in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
     Event,

@@ -101,7 +101,7 @@ pub(crate) fn run_all(cases: &[&Case], arguments: &[&str]) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-/// Runs a case in a new process and prints its line; after a failure, what it printed.
+/// Runs a case in a new process and prints its line; after a failure, its output too.
 fn passes(case: &Case) -> bool {
     let begun = Instant::now();
     let outer = TempDir::new("processes");

@@ -1,4 +1,4 @@
-//! The common parts of the cases: a small database, a list of what it acknowledged, the content of a directory.
+//! The common parts of the cases: a small database, a list of its acknowledged calls, the content of a directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
@@ -47,7 +47,7 @@ pub(crate) fn event(entity: u64) -> SignalEvent<'static> {
     SignalEvent::new(VIEW, EntityId(entity), 0)
 }
 
-/// What one database acknowledged: one event for each of these entities, and members of one collection.
+/// The acknowledged calls of one database: one event for each of these entities, and members of one collection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Acknowledged {
     pub(crate) events: BTreeSet<u64>,
