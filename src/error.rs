@@ -134,11 +134,19 @@ pub enum Error {
         opened_by: u32,
     },
     /// The lock is not certain any more: another process may have the database open.
-    DirectoryLost {
+    LockLost {
         /// The directory of the database.
         path: PathBuf,
         /// What was found.
         source: io::Error,
+    },
+    /// The file belongs to another history of this database: a copy of the database was written to separately, and files of
+    /// both were mixed. Nothing was changed.
+    ForeignHistory {
+        /// The file, or the storage key's description.
+        path: PathBuf,
+        /// How it differs from this history.
+        what: &'static str,
     },
     /// A failure, of this call or of an earlier one, ended all writing through this handle or store.
     Poisoned {
@@ -320,8 +328,7 @@ impl fmt::Display for Error {
                 what,
             } => {
                 let sequence = sequence.map(|sequence| format!(", sequence {sequence}"));
-                let sequence = sequence.unwrap_or_default();
-                let path = path.display();
+                let (path, sequence) = (path.display(), sequence.unwrap_or_default());
                 write!(f, "{path} is corrupt at offset {offset}{sequence}: {what}")
             }
             Self::CorruptValue { key, what } => {
@@ -392,30 +399,36 @@ impl fmt::Display for Error {
                 "the handle of {} belongs to process {opened_by} and cannot write in a forked child",
                 path.display()
             ),
-            Self::DirectoryLost { path, .. } => {
+            Self::LockLost { path, .. } => {
                 write!(f, "{} is no longer locked for this handle", path.display())
+            }
+            Self::ForeignHistory { path, what } => {
+                let path = path.display();
+                write!(f, "{path} belongs to another history of this database: {what}")
             }
             Self::Poisoned { .. } => f.write_str("writing has ended because of a failure"),
             Self::Panicked { operation } => write!(f, "{operation} was not completed, it panicked or failed"),
             Self::Closed => f.write_str("the database is closed"),
             Self::Storage { operation, .. } => write!(f, "the storage engine failed in {operation}"),
-            Self::OutcomeUnknown { receipt, .. } => {
-                let sequence = receipt.map(|receipt| format!(" with sequence {}", receipt.sequence));
-                let sequence = sequence.unwrap_or_default();
-                write!(
-                    f,
-                    "the call{sequence} failed and may have been applied; its outcome is known after reopening"
-                )
-            }
+            Self::OutcomeUnknown { receipt, .. } => fmt_unknown_outcome(f, *receipt),
             Self::InBatch { index, .. } => write!(f, "event {index} of the batch is refused"),
         }
     }
 }
 
+fn fmt_unknown_outcome(f: &mut fmt::Formatter<'_>, receipt: Option<Receipt>) -> fmt::Result {
+    let sequence = receipt.map(|receipt| format!(" with sequence {}", receipt.sequence));
+    let sequence = sequence.unwrap_or_default();
+    write!(
+        f,
+        "the call{sequence} failed and may have been applied; its outcome is known after reopening"
+    )
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Io { source, .. } | Self::DirectoryLost { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::LockLost { source, .. } => Some(source),
             Self::Storage { source, .. } => Some(source.as_ref()),
             Self::Poisoned { cause } => Some(cause.as_ref()),
             Self::OutcomeUnknown { source, .. } | Self::InBatch { source, .. } => Some(source.as_ref()),

@@ -73,12 +73,12 @@ impl Owner {
     /// Checks that this process is the owner and that no other one can have become it.
     ///
     /// # Errors
-    /// `Forked` in a forked child; `DirectoryLost` if the lock may be gone.
+    /// `Forked` in a forked child; `LockLost` if the lock may be gone.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.check_process()?;
         let lock = lock(&self.lock);
         let checked = lock.as_ref().map_or(Ok(()), |lock| lock.check());
-        checked.map_err(|source| Error::DirectoryLost {
+        checked.map_err(|source| Error::LockLost {
             path: self.path.clone(),
             source,
         })
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_lost_lock_is_an_error_until_it_is_released() {
         let owner = owner(process::id());
-        assert!(matches!(owner.check(), Err(Error::DirectoryLost { .. })));
+        assert!(matches!(owner.check(), Err(Error::LockLost { .. })));
         owner.check_process().unwrap();
         owner.release();
         owner.check().unwrap();

@@ -1,0 +1,102 @@
+//! A process that opens a database and then becomes a daemon: it forks, the parent exits, the child goes on.
+
+use std::os::unix::process::parent_id;
+use std::path::Path;
+use std::process;
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+use tidaldb::{Background, Durability, TidalDb};
+
+use crate::elsewhere::Forked;
+use crate::fork::{refusal, wait_for_next_ms};
+use crate::runner::cases;
+use crate::setup::{Acknowledged, BACKGROUNDS, event, open, options, text};
+use crate::sys;
+
+cases!("daemon":
+    a_daemon_is_refused_from_the_next_millisecond_on_and_opens_the_database_anew,
+    a_daemon_that_writes_at_once_is_refused_soon_and_loses_nothing_that_was_acknowledged,
+);
+
+const POLICY: Durability = Durability::SyncedEvery { interval_ms: 10 };
+
+/// Syncs come every 10 ms and writes are refused from the next millisecond on. A daemon that waits longer waits for ever.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs `body` in a daemon whose parent opened the database, recorded events 0 to 4 and exited.
+fn in_a_daemon(root: &Path, body: impl Fn(TidalDb, &Path, u32, Background)) {
+    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
+        let path = root.join(number.to_string());
+        let mut daemon = Forked::start(|listener| {
+            let db = open(&path, options().durability(POLICY).background(background));
+            for entity in 0..5 {
+                db.record(&event(entity)).unwrap();
+            }
+            let opened_by = process::id();
+            if sys::fork().is_some() {
+                sys::exit_at_once(0);
+            }
+            listener.tell(&process::id().to_string());
+            body(db, &path, opened_by, background);
+        });
+        let pid = daemon.hear().parse().unwrap();
+        daemon.follow(pid);
+        daemon.end();
+    }
+}
+
+/// Opens the database anew in a daemon, once the process that opened it has ended: it holds `acknowledged`, and timed syncs
+/// come.
+fn assert_opens_anew(path: &Path, opened_by: u32, background: Background, acknowledged: &mut Acknowledged) {
+    while parent_id() == opened_by {
+        park_timeout(Duration::from_micros(100));
+    }
+    let db = open(path, options().durability(POLICY).background(background));
+    acknowledged.assert_in(&db);
+    let begun = Instant::now();
+    let mut entity = 1000;
+    acknowledged.record(&db, entity).unwrap();
+    let sequence = db.last_sequence();
+    while db.durable_sequence() < sequence {
+        assert!(
+            begun.elapsed() < LIMIT,
+            "{background:?}: the timed sync does not come"
+        );
+        park_timeout(Duration::from_millis(1));
+        // Without threads of its own the database syncs at a call.
+        entity += 1;
+        acknowledged.record(&db, entity).unwrap();
+    }
+    db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    drop(db);
+    acknowledged.assert_at(path);
+}
+
+fn a_daemon_is_refused_from_the_next_millisecond_on_and_opens_the_database_anew(root: &Path) {
+    in_a_daemon(root, |db, path, opened_by, background| {
+        wait_for_next_ms();
+        let said = refusal(db.record(&event(100)), path, opened_by);
+        assert_eq!(said, "as expected", "{background:?}");
+        drop(db);
+        let mut acknowledged = Acknowledged::default();
+        acknowledged.events.extend(0..5);
+        assert_opens_anew(path, opened_by, background, &mut acknowledged);
+    });
+}
+
+fn a_daemon_that_writes_at_once_is_refused_soon_and_loses_nothing_that_was_acknowledged(root: &Path) {
+    in_a_daemon(root, |db, path, opened_by, background| {
+        let mut acknowledged = Acknowledged::default();
+        acknowledged.events.extend(0..5);
+        let begun = Instant::now();
+        let refused = (100..).find_map(|entity| {
+            assert!(begun.elapsed() < LIMIT, "{background:?}: no write is refused");
+            acknowledged.record(&db, entity).err()
+        });
+        let said = refusal(Err::<(), _>(refused.unwrap()), path, opened_by);
+        assert_eq!(said, "as expected", "{background:?}");
+        drop(db);
+        assert_opens_anew(path, opened_by, background, &mut acknowledged);
+    });
+}

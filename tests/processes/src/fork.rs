@@ -1,0 +1,239 @@
+//! A forked child with a copy of its parent's handle.
+
+use std::path::Path;
+use std::process;
+use std::thread::park_timeout;
+use std::time::Duration;
+
+use tidaldb::{Clock, Durability, EntityId, Error, SystemClock, TidalDb, UserId};
+
+use crate::elsewhere::Forked;
+use crate::runner::cases;
+use crate::setup::{
+    Acknowledged, BACKGROUNDS, POLICIES, SAVED, VIEW, assert_locked, assert_unchanged, event, is_forked,
+    open, options, text, tree,
+};
+
+cases!("fork":
+    a_child_that_drops_its_copy_takes_nothing_from_the_parent,
+    a_child_that_closes_its_copy_is_refused_and_takes_nothing_from_the_parent,
+    a_child_that_exits_takes_nothing_from_the_parent,
+    a_grandchild_that_drops_its_copy_takes_nothing_from_the_parent,
+    every_write_of_a_child_is_refused_when_every_event_is_synced,
+    every_write_of_a_child_is_refused_when_events_are_synced_at_an_interval,
+    every_write_of_a_child_is_refused_when_syncs_are_left_to_the_operating_system,
+    a_child_reads_the_state_that_the_parent_had_at_the_fork,
+    a_child_cannot_open_the_database_again_while_the_parent_has_it,
+);
+
+/// Runs `end` on the copy in a child, then looks at the files, at the lock and at the parent's further work.
+fn takes_nothing(root: &Path, end: impl Fn(TidalDb, &Path, u32) -> String) {
+    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
+        let path = root.join(number.to_string());
+        let mut acknowledged = Acknowledged::default();
+        // The child takes the handle by value, the parent keeps it.
+        let mut db = Some(open(&path, options().background(background)));
+        acknowledged.must_work(db.as_ref().unwrap(), 0..5);
+        let before = tree(&path);
+        let opened_by = process::id();
+        let child = Forked::start(|parent| {
+            let said = end(db.take().unwrap(), &path, opened_by);
+            parent.tell(&said);
+        });
+        assert_eq!(child.end(), "as expected", "{background:?}");
+        assert_unchanged(&before, &path);
+        assert_locked(&path);
+        let db = db.take().unwrap();
+        acknowledged.must_work(&db, 100..140);
+        assert_locked(&path);
+        db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        drop(db);
+        acknowledged.assert_at(&path);
+    }
+}
+
+/// In a child: `as expected` if the call was refused because of the fork.
+pub(crate) fn refusal<T>(result: Result<T, Error>, path: &Path, opened_by: u32) -> String {
+    match result {
+        Err(error) if is_forked(&error, path, opened_by) => "as expected".to_owned(),
+        Err(error) => text(&error),
+        Ok(_) => "it succeeds".to_owned(),
+    }
+}
+
+fn a_child_that_drops_its_copy_takes_nothing_from_the_parent(root: &Path) {
+    takes_nothing(root, |db, _, _| {
+        drop(db);
+        "as expected".to_owned()
+    });
+}
+
+fn a_child_that_closes_its_copy_is_refused_and_takes_nothing_from_the_parent(root: &Path) {
+    takes_nothing(root, |db, path, opened_by| {
+        let said = refusal(db.close(), path, opened_by);
+        drop(db);
+        said
+    });
+}
+
+fn a_child_that_exits_takes_nothing_from_the_parent(root: &Path) {
+    takes_nothing(root, |db, _, _| {
+        // With the process, by `_exit`: no destructor runs.
+        std::mem::forget(db);
+        "as expected".to_owned()
+    });
+}
+
+fn a_grandchild_that_drops_its_copy_takes_nothing_from_the_parent(root: &Path) {
+    takes_nothing(root, |db, path, opened_by| {
+        let mut db = Some(db);
+        let grandchild = Forked::start(|parent| {
+            let db = db.take().unwrap();
+            parent.tell(&refusal(db.sync(), path, opened_by));
+            drop(db);
+        });
+        let said = grandchild.end();
+        std::mem::forget(db);
+        said
+    });
+}
+
+type Call = fn(&TidalDb) -> Result<(), Error>;
+
+/// Every call that writes. The collection has the member 0.
+const CALLS: [(&str, Call); 11] = [
+    ("record", |db| db.record(&event(900)).map(drop)),
+    ("record_batch", |db| {
+        db.record_batch(&[event(901), event(902)]).map(drop)
+    }),
+    ("forget_entity", |db| db.forget_entity(EntityId(1)).map(drop)),
+    ("forget_user", |db| db.forget_user(UserId(1)).map(drop)),
+    ("sync", TidalDb::sync),
+    ("checkpoint", |db| db.checkpoint().map(drop)),
+    ("create_collection", |db| db.create_collection("new")),
+    ("delete_collection", |db| db.delete_collection(SAVED)),
+    ("add_to_collection", |db| {
+        db.add_to_collection(SAVED, EntityId(903)).map(drop)
+    }),
+    ("remove_from_collection", |db| {
+        db.remove_from_collection(SAVED, EntityId(0)).map(drop)
+    }),
+    ("close", TidalDb::close),
+];
+
+/// Waits until the clock shows another millisecond.
+pub(crate) fn wait_for_next_ms() {
+    let now_ms = SystemClock.now_ms();
+    while SystemClock.now_ms() == now_ms {
+        park_timeout(Duration::from_micros(100));
+    }
+}
+
+fn every_write_of_a_child_is_refused_when_every_event_is_synced(root: &Path) {
+    every_write_is_refused(root, POLICIES[0]);
+}
+
+fn every_write_of_a_child_is_refused_when_events_are_synced_at_an_interval(root: &Path) {
+    every_write_is_refused(root, POLICIES[1]);
+}
+
+fn every_write_of_a_child_is_refused_when_syncs_are_left_to_the_operating_system(root: &Path) {
+    every_write_is_refused(root, POLICIES[2]);
+}
+
+/// Each call in a child of its own, so that it is the first one there. The parent goes on after each.
+fn every_write_is_refused(root: &Path, policy: Durability) {
+    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
+        let path = root.join(number.to_string());
+        let db = open(&path, options().durability(policy).background(background));
+        let mut acknowledged = Acknowledged::default();
+        acknowledged.must_work(&db, 0..3);
+        let mut wrong = Vec::new();
+        for (next, (name, call)) in (1..).zip(CALLS) {
+            let before = tree(&path);
+            let said = first_call_of_a_child(&db, &path, policy, name, call);
+            if said != "as expected\nas expected" {
+                wrong.push(format!("{name}: {said:?}"));
+            }
+            // After a write that was not refused the parent's handle and the files need not agree.
+            if wrong.is_empty() {
+                assert_unchanged(&before, &path);
+                acknowledged.must_work(&db, next * 10..next * 10 + 3);
+                acknowledged.assert_in(&db);
+            }
+        }
+        assert!(
+            wrong.is_empty(),
+            "{background:?}, not refused:\n{}",
+            wrong.join("\n")
+        );
+        db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        drop(db);
+        acknowledged.assert_at(&path);
+    }
+}
+
+/// The outcome of a call in a new child, and that of a second call there.
+fn first_call_of_a_child(db: &TidalDb, path: &Path, policy: Durability, name: &str, call: Call) -> String {
+    let opened_by = process::id();
+    // These compare the process at once, whatever the policy; the others at their sync or in the next millisecond.
+    let compares_at_once =
+        policy == Durability::EverySynced || ["sync", "checkpoint", "close"].contains(&name);
+    let child = Forked::start(|parent| {
+        if !compares_at_once {
+            wait_for_next_ms();
+        }
+        parent.tell(&refusal(call(db), path, opened_by));
+        let second = if name == "close" { db.close() } else { db.sync() };
+        parent.tell(&refusal(second, path, opened_by));
+    });
+    child.end()
+}
+
+fn a_child_reads_the_state_that_the_parent_had_at_the_fork(root: &Path) {
+    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
+        let path = root.join(number.to_string());
+        let db = open(&path, options().background(background));
+        let mut acknowledged = Acknowledged::default();
+        acknowledged.must_work(&db, 0..5);
+        let opened_by = process::id();
+        let child = Forked::start(|parent| {
+            let read = || {
+                acknowledged.assert_in(&db);
+                assert_eq!(
+                    db.score(EntityId(4), VIEW, 0, 0).unwrap().to_bits(),
+                    1_f64.to_bits()
+                );
+                assert_eq!(db.collection_members(SAVED).unwrap(), [EntityId(0)]);
+                assert!(db.last_sequence() > 0 && db.statistics().is_ok());
+            };
+            read();
+            // Also after a refused write.
+            parent.tell(&refusal(db.sync(), &path, opened_by));
+            read();
+        });
+        assert_eq!(child.end(), "as expected");
+        acknowledged.must_work(&db, 100..110);
+        drop(db);
+        acknowledged.assert_at(&path);
+    }
+}
+
+fn a_child_cannot_open_the_database_again_while_the_parent_has_it(root: &Path) {
+    let path = root.join("db");
+    let db = open(&path, options());
+    let mut acknowledged = Acknowledged::default();
+    acknowledged.must_work(&db, 0..5);
+    let mut copy = Some(db);
+    let child = Forked::start(|parent| {
+        let is_locked = || matches!(TidalDb::open(&path, options()), Err(Error::Locked { .. }));
+        parent.tell(if is_locked() { "locked" } else { "opened" });
+        drop(copy.take());
+        parent.tell(if is_locked() { "locked" } else { "opened" });
+    });
+    assert_eq!(child.end(), "locked\nlocked");
+    let db = copy.unwrap();
+    acknowledged.must_work(&db, 100..110);
+    drop(db);
+    acknowledged.assert_at(&path);
+}

@@ -1,0 +1,206 @@
+//! The lock of an open database: a removed lock file, kills, other programs.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, park_timeout};
+use std::time::{Duration, Instant};
+
+use tidaldb::{Error, TidalDb};
+
+use crate::elsewhere::{Forked, kill, park_for_ever, record_elsewhere};
+use crate::runner::cases;
+use crate::setup::{Acknowledged, BACKGROUNDS, assert_locked, new_dir, open, options, text};
+use crate::sys;
+
+cases!("lock":
+    a_removed_lock_file_lets_no_second_handle_of_the_process_record_beside_the_first,
+    a_removed_lock_file_lets_no_other_process_record_beside_the_first,
+    a_database_opens_at_once_after_a_kill,
+    a_forked_child_that_lives_on_keeps_the_lock_until_it_ends,
+    a_program_that_was_started_while_it_was_open_does_not_keep_the_lock,
+    a_database_opens_at_once_after_a_drop_or_close_while_another_thread_starts_programs,
+);
+
+type Loss = fn(&Path);
+
+/// Ways to lose the lock file.
+const LOSSES: [(&str, Loss); 3] = [
+    ("removed", |lock| fs::remove_file(lock).unwrap()),
+    ("moved", |lock| {
+        fs::rename(lock, lock.with_file_name("LOCK.old")).unwrap();
+    }),
+    ("replaced", |lock| {
+        fs::remove_file(lock).unwrap();
+        fs::write(lock, "").unwrap();
+    }),
+];
+
+/// The second handle is refused, or the first one acknowledges nothing more. `second` tries to record beside the first.
+fn without_lock_file(root: &Path, second: impl Fn(&Path, &mut Acknowledged, &dyn Fn(&mut Acknowledged))) {
+    for (loss, lose) in LOSSES {
+        let path = new_dir(root, loss).join("db");
+        let mut acknowledged = Acknowledged::default();
+        let first = open(&path, options());
+        acknowledged.must_work(&first, 0..5);
+        lose(&path.join("LOCK"));
+        second(&path, &mut acknowledged, &|acknowledged| {
+            let recorded = acknowledged.record(&first, 300);
+            assert!(recorded.is_err(), "{loss}: two handles acknowledge events");
+        });
+        // A handle that goes on is the only one; one that has ended says so.
+        drop(acknowledged.work(&first, 400..420));
+        drop(first);
+        acknowledged.assert_at(&path);
+        // Also with the lock file that the last open made.
+        let _db = open(&path, options());
+        assert_locked(&path);
+    }
+}
+
+fn a_removed_lock_file_lets_no_second_handle_of_the_process_record_beside_the_first(root: &Path) {
+    without_lock_file(root, |path, acknowledged, first_is_refused| {
+        match TidalDb::open(path, options()) {
+            Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", text(&error)),
+            Ok(second) => {
+                first_is_refused(acknowledged);
+                acknowledged.must_work(&second, 100..120);
+                first_is_refused(acknowledged);
+            }
+        }
+    });
+}
+
+fn a_removed_lock_file_lets_no_other_process_record_beside_the_first(root: &Path) {
+    without_lock_file(root, |path, acknowledged, first_is_refused| {
+        if let Ok(len) = record_elsewhere(path, 100..120) {
+            acknowledged.events.extend(100..100 + len);
+            first_is_refused(acknowledged);
+        }
+    });
+}
+
+fn a_database_opens_at_once_after_a_kill(root: &Path) {
+    let path = root.join("db");
+    let mut acknowledged = Acknowledged::default();
+    for round in 0..40 {
+        let background = BACKGROUNDS[usize::from(round % 2 == 1)];
+        let mut child = Forked::start(|parent| {
+            let db = open(&path, options().background(background));
+            db.record(&crate::setup::event(round)).unwrap();
+            parent.tell("recorded");
+            park_for_ever();
+        });
+        child.hear();
+        acknowledged.events.insert(round);
+        child.kill();
+        acknowledged.assert_at(&path);
+    }
+}
+
+fn a_forked_child_that_lives_on_keeps_the_lock_until_it_ends(root: &Path) {
+    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
+        let path = root.join(number.to_string());
+        let mut opener = Forked::start(|parent| {
+            let db = open(&path, options().background(background));
+            for entity in 0..5 {
+                db.record(&crate::setup::event(entity)).unwrap();
+            }
+            let idle = Forked::start(|_| park_for_ever());
+            parent.tell(&idle.pid().to_string());
+            park_for_ever();
+        });
+        let idle: i32 = opener.hear().parse().unwrap();
+        opener.kill();
+        assert_locked(&path);
+        kill(idle);
+        let mut acknowledged = Acknowledged::default();
+        acknowledged.events.extend(0..5);
+        acknowledged.assert_at(&path);
+    }
+}
+
+/// Starts a program in the two ways of the standard library: a user id makes it fork in the plain way.
+fn program(name: &str, sets_user: bool) -> Command {
+    let mut command = Command::new(name);
+    if sets_user {
+        command.uid(sys::user());
+    }
+    command
+}
+
+/// How long a new program may take to close the descriptors that it does not inherit: microseconds.
+const INHERITED_LIMIT: Duration = Duration::from_secs(10);
+
+/// Returns true if the process has a file or directory at or below `path` open.
+fn has_open(pid: i32, path: &Path) -> bool {
+    let mut descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    descriptors.any(|descriptor| {
+        let file = fs::read_link(descriptor.unwrap().path());
+        // A descriptor may have been closed since the directory was read.
+        file.is_ok_and(|file| file.starts_with(path))
+    })
+}
+
+fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Path) {
+    for sets_user in [false, true] {
+        let path = root.join(sets_user.to_string());
+        let mut opener = Forked::start(|parent| {
+            let db = open(&path, options());
+            db.record(&crate::setup::event(0)).unwrap();
+            let sleeping = program("sleep", sets_user).arg("1000").spawn();
+            parent.tell(&sleeping.unwrap().id().to_string());
+            park_for_ever();
+        });
+        let sleeping: i32 = opener.hear().parse().unwrap();
+        // The new program begins before the kernel has closed the descriptors that it does not inherit.
+        let begun = Instant::now();
+        while has_open(sleeping, &path) {
+            assert!(
+                begun.elapsed() < INHERITED_LIMIT,
+                "the program inherits a descriptor"
+            );
+            park_timeout(Duration::from_millis(1));
+        }
+        opener.kill();
+        let mut acknowledged = Acknowledged::default();
+        acknowledged.events.insert(0);
+        acknowledged.assert_at(&path);
+        kill(sleeping);
+    }
+}
+
+/// Between its fork and its exec a program holds copies of all descriptors, that of the lock included.
+fn a_database_opens_at_once_after_a_drop_or_close_while_another_thread_starts_programs(root: &Path) {
+    const ROUNDS: u64 = 200;
+    for sets_user in [false, true] {
+        let path = root.join(sets_user.to_string());
+        let ended = AtomicBool::new(false);
+        let programs_len = thread::scope(|scope| {
+            let starter = scope.spawn(|| {
+                let mut programs_len = 0_u64;
+                while !ended.load(Ordering::Relaxed) {
+                    let status = program("true", sets_user).status().unwrap();
+                    assert!(status.success());
+                    programs_len += 1;
+                }
+                programs_len
+            });
+            let refused = (0..ROUNDS).find_map(|round| match TidalDb::open(&path, options()) {
+                Err(error) => Some(format!("round {round}: {}", text(&error))),
+                Ok(db) if round % 2 == 0 => db.close().err().map(|error| text(&error)),
+                Ok(_) => None,
+            });
+            ended.store(true, Ordering::Relaxed);
+            let programs_len = starter.join().unwrap();
+            assert_eq!(refused, None, "{programs_len} programs were started");
+            programs_len
+        });
+        assert!(
+            programs_len > ROUNDS / 10,
+            "only {programs_len} programs were started"
+        );
+    }
+}

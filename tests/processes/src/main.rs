@@ -1,0 +1,57 @@
+//! Tests with several processes on a real disk: directories that are renamed or removed while a database is open in them,
+//! forked children, copied databases, other users. Linux only.
+//!
+//! `cargo test --manifest-path tests/processes/Cargo.toml` runs all cases, one by one, each in a process of its own with
+//! one thread and an empty directory. It prints a line for each case. After `--`:
+//!
+//! | argument | effect |
+//! |---|---|
+//! | `WORD` | run only the cases whose name contains the word; several words add up |
+//! | `--exact` | a word is a whole name |
+//! | `--list` | print the names and run nothing |
+//!
+//! A case fails if its process panics, takes more than two minutes, or leaves a child behind. The directory of a failed
+//! case is kept. Words that match no case are a failure. Cases that need another user run only as root; they say so.
+//! With `--release` every bit of the small databases is flipped; that takes minutes.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests look at files from outside, measure time and start threads"
+)]
+
+#[path = "../../common/mod.rs"]
+mod common;
+mod daemon;
+mod elsewhere;
+mod fork;
+mod histories;
+mod lock;
+mod names;
+mod parent;
+mod removed;
+mod rot;
+mod runner;
+mod setup;
+mod sys;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let topics = [
+        names::CASES,
+        removed::CASES,
+        lock::CASES,
+        fork::CASES,
+        daemon::CASES,
+        histories::CASES,
+        rot::CASES,
+        parent::CASES,
+    ];
+    let cases: Vec<_> = topics.into_iter().flatten().collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [runner::CASE, name, dir] => runner::run_here(&cases, name, dir.as_ref()),
+        [elsewhere::RECORD, dir, first, len] => elsewhere::main(dir.as_ref(), first, len),
+        _ => runner::run_all(&cases, &words),
+    }
+}

@@ -1,0 +1,221 @@
+//! Names that change while a database is open: its directory, a part of it, the working directory, a symbolic link.
+
+use std::env::set_current_dir;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use tidaldb::{Error, TidalDb};
+
+use crate::runner::cases;
+use crate::setup::{
+    Acknowledged, BACKGROUNDS, assert_lost, assert_unchanged, new_dir, open, options, paths, text, tree,
+};
+
+cases!("names":
+    both_databases_go_on_after_the_directory_was_renamed_and_another_made_at_its_path,
+    the_directory_can_be_renamed_while_it_is_open,
+    a_directory_put_in_the_place_of_the_log_is_never_written_to,
+    a_directory_put_in_the_place_of_the_store_is_never_written_to,
+    a_relative_path_leads_to_the_same_directory_after_a_chdir,
+    a_relative_path_never_leads_to_another_database_after_a_chdir,
+    a_symbolic_link_that_is_switched_leads_an_open_database_nowhere_else,
+    an_error_names_the_absolute_path,
+);
+
+/// Ids whose bytes appear in no other place.
+const OLD: u128 = 0x0bad_cafe_1111_2222_3333_4444_5555_6666;
+const NEW: u128 = 0x0ace_beef_7777_8888_9999_aaaa_bbbb_cccc;
+
+/// A segment of the log names database `id`, and no file names the database `stranger`.
+fn assert_files_belong_to(id: u128, stranger: u128, dir: &Path) {
+    let holds = |bytes: &[u8], id: u128| bytes.windows(16).any(|window| window == id.to_le_bytes());
+    let files = tree(dir);
+    let of = |id: u128| -> Vec<_> {
+        let files = files.iter().filter(|(_, (_, bytes))| holds(bytes, id));
+        files.map(|(path, _)| path.clone()).collect()
+    };
+    assert!(of(stranger).is_empty(), "of another database: {:?}", of(stranger));
+    assert!(of(id).iter().any(|path| path.starts_with(dir.join("log"))));
+}
+
+/// The entries of a directory are these.
+fn assert_names(dir: &Path, names: &[&str]) {
+    let expected: Vec<_> = names.iter().map(|name| dir.join(name)).collect();
+    assert_eq!(paths(dir), expected);
+}
+
+fn both_databases_go_on_after_the_directory_was_renamed_and_another_made_at_its_path(root: &Path) {
+    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
+        let root = new_dir(root, number.to_string());
+        let (path, moved) = (root.join("db"), root.join("db.old"));
+        let options = || options().background(background).checkpoint_log_bytes(2048);
+        let (mut of_old, mut of_new) = (Acknowledged::default(), Acknowledged::default());
+        let old = open(&path, options().database_id(OLD));
+        of_old.must_work(&old, 0..12);
+        fs::rename(&path, &moved).unwrap();
+        assert_files_belong_to(OLD, NEW, &moved);
+        let new = open(&path, options().database_id(NEW));
+        for round in 1..6 {
+            of_new.must_work(&new, round * 100..round * 100 + 20);
+            of_old.must_work(&old, round * 1000..round * 1000 + 20);
+        }
+        of_old.assert_in(&old);
+        of_new.assert_in(&new);
+        old.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        new.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        assert_names(&root, &["db", "db.old"]);
+        assert_files_belong_to(NEW, OLD, &path);
+        assert_files_belong_to(OLD, NEW, &moved);
+        of_new.assert_at(&path);
+        of_old.assert_at(&moved);
+    }
+}
+
+fn the_directory_can_be_renamed_while_it_is_open(root: &Path) {
+    let (path, moved) = (root.join("db"), root.join("moved"));
+    let mut acknowledged = Acknowledged::default();
+    let db = open(&path, options());
+    acknowledged.must_work(&db, 0..12);
+    fs::rename(&path, &moved).unwrap();
+    acknowledged.must_work(&db, 100..140);
+    let second = TidalDb::open(&moved, options());
+    assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
+    acknowledged.must_work(&db, 200..240);
+    db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    assert_names(root, &["moved"]);
+    acknowledged.assert_at(&moved);
+}
+
+fn a_directory_put_in_the_place_of_the_log_is_never_written_to(root: &Path) {
+    put_in_the_place_of("log", root);
+}
+
+fn a_directory_put_in_the_place_of_the_store_is_never_written_to(root: &Path) {
+    put_in_the_place_of("store", root);
+}
+
+/// The handle goes on in the directory that it opened, or says that it cannot.
+fn put_in_the_place_of(part: &str, root: &Path) {
+    let (path, aside, other) = (root.join("db").join(part), root.join("aside"), root.join("other"));
+    Acknowledged::default().must_work(&open(&other, options()), 0..40);
+    fs::write(other.join(part).join("note"), "not of a database").unwrap();
+
+    let mut acknowledged = Acknowledged::default();
+    let db = open(&root.join("db"), options());
+    acknowledged.must_work(&db, 0..12);
+    fs::rename(&path, &aside).unwrap();
+    fs::rename(other.join(part), &path).unwrap();
+    let before = tree(&path);
+    let mut went_on = Ok(());
+    for round in 1..10 {
+        went_on = went_on.and_then(|()| acknowledged.work(&db, round * 100..round * 100 + 20));
+    }
+    let went_on = went_on.and_then(|()| db.close());
+    drop(db);
+    assert_unchanged(&before, &path);
+    if let Err(error) = went_on {
+        assert_lost(&error, &root.join("db"));
+    }
+    fs::rename(&path, other.join(part)).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    acknowledged.assert_at(&root.join("db"));
+}
+
+fn a_relative_path_leads_to_the_same_directory_after_a_chdir(root: &Path) {
+    let (first, second) = (new_dir(root, "first"), new_dir(root, "second"));
+    let mut acknowledged = Acknowledged::default();
+    set_current_dir(&first).unwrap();
+    let db = open("db".as_ref(), options());
+    acknowledged.must_work(&db, 0..12);
+    set_current_dir(&second).unwrap();
+    acknowledged.must_work(&db, 100..140);
+    db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    assert_names(&first, &["db"]);
+    assert_names(&second, &[]);
+    acknowledged.assert_at(&first.join("db"));
+}
+
+fn a_relative_path_never_leads_to_another_database_after_a_chdir(root: &Path) {
+    let (first, second) = (new_dir(root, "first"), new_dir(root, "second"));
+    let (mut of_a, mut of_b) = (Acknowledged::default(), Acknowledged::default());
+    set_current_dir(&first).unwrap();
+    let a = open("db".as_ref(), options().database_id(OLD));
+    of_a.must_work(&a, 0..12);
+    set_current_dir(&second).unwrap();
+    let b = open("db".as_ref(), options().database_id(NEW));
+    for round in 1..6 {
+        of_b.must_work(&b, round * 100..round * 100 + 20);
+        of_a.must_work(&a, round * 1000..round * 1000 + 20);
+    }
+    a.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    b.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    assert_files_belong_to(OLD, NEW, &first.join("db"));
+    assert_files_belong_to(NEW, OLD, &second.join("db"));
+    of_a.assert_at(&first.join("db"));
+    of_b.assert_at(&second.join("db"));
+}
+
+/// The link is the last part of the path, or a part before.
+fn a_symbolic_link_that_is_switched_leads_an_open_database_nowhere_else(root: &Path) {
+    for (number, (linked, opened)) in [("db", "link"), ("", "link/db")].into_iter().enumerate() {
+        let root = new_dir(root, number.to_string());
+        for dir in ["a", "a/db", "b", "b/db"] {
+            new_dir(&root, dir);
+        }
+        let (a, b, link, opened) = (
+            root.join("a"),
+            root.join("b"),
+            root.join("link"),
+            root.join(opened),
+        );
+        let (mut of_a, mut of_b) = (Acknowledged::default(), Acknowledged::default());
+        of_b.must_work(&open(&b.join("db"), options()), 5000..5040);
+        symlink(a.join(linked), &link).unwrap();
+        let db = open(&opened, options());
+        of_a.must_work(&db, 0..12);
+        fs::remove_file(&link).unwrap();
+        symlink(b.join(linked), &link).unwrap();
+        let before = tree(&b);
+        of_a.must_work(&db, 100..140);
+        assert_unchanged(&before, &b);
+        of_b.must_work(&open(&opened, options()), 6000..6040);
+        of_a.must_work(&db, 200..240);
+        db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        of_a.assert_at(&a.join("db"));
+        of_b.assert_at(&b.join("db"));
+    }
+}
+
+fn an_error_names_the_absolute_path(root: &Path) {
+    set_current_dir(root).unwrap();
+    let assert_names = |opened: &str, named: &str, options| {
+        let error = TidalDb::open(opened, options).expect_err("no database can be opened there");
+        let named = root.join(named).display().to_string();
+        let said = text(&error);
+        assert!(
+            said.contains(&named),
+            "{opened:?}: {said:?} does not name {named}"
+        );
+    };
+    fs::write("file", "mine").unwrap();
+    assert_names("file", "file", options());
+    assert_names("missing/db", "missing/db", options());
+    assert_names("missing", "missing", options().create(false));
+    let db = open("db".as_ref(), options());
+    assert_names("db", "db", options());
+    assert_names("./db", "db", options());
+    drop(db);
+    let segment = paths("db/log".as_ref()).remove(0);
+    let bytes = fs::read(&segment).unwrap();
+    fs::write(&segment, vec![1; bytes.len()]).unwrap();
+    assert_names("db", segment.to_str().unwrap(), options());
+    fs::write(&segment, bytes).unwrap();
+    // An error of an open handle, while a relative path leads to another place.
+    let db = open("db".as_ref(), options());
+    fs::remove_dir_all("db").unwrap();
+    set_current_dir("/").unwrap();
+    let error = Acknowledged::default().work(&db, 0..40).unwrap_err();
+    let said = text(&error);
+    assert!(said.contains(&root.join("db").display().to_string()), "{said}");
+}

@@ -1,0 +1,122 @@
+//! A database below a directory of another user, which this user may pass through and neither list nor write.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use tidaldb::TidalDb;
+
+use crate::elsewhere::Forked;
+use crate::runner::{cases, warn};
+use crate::setup::{Acknowledged, new_dir, open, options, text, tree};
+use crate::sys;
+
+cases!("parent":
+    an_existing_database_opens_below_a_directory_that_may_not_be_listed,
+    a_database_is_created_in_an_empty_directory_below_one_that_may_not_be_listed,
+    a_missing_directory_below_one_that_may_not_be_written_is_an_error_with_its_path,
+);
+
+/// A user that owns nothing. A number is enough, it needs no name.
+const USER: u32 = 65_534;
+
+/// Runs `body` as another user in a child, with a directory of this user that the other one may only pass through. Gives the
+/// lines that the child told, or `None` without root.
+fn as_another_user(
+    root: &Path,
+    make: impl FnOnce(&Path),
+    body: impl FnOnce(&Path) -> String,
+) -> Option<String> {
+    if sys::user() != 0 {
+        warn("not tested: it takes root to run a child as another user");
+        return None;
+    }
+    let parent = new_dir(root, "parent");
+    make(&parent);
+    fs::set_permissions(&parent, fs::Permissions::from_mode(0o711)).unwrap();
+    let child = Forked::start(|listener| {
+        sys::become_user(USER).unwrap();
+        if parent.symlink_metadata().is_err() {
+            listener.tell("cannot reach the directory");
+        } else {
+            assert!(fs::read_dir(&parent).is_err(), "the directory can be listed");
+            listener.tell(&body(&parent));
+        }
+    });
+    let said = child.end();
+    if said == "cannot reach the directory" {
+        warn("not tested: another user cannot reach the directory for temporary files");
+        return None;
+    }
+    Some(said)
+}
+
+/// Gives a directory and all that is in it to the other user.
+fn give_away(dir: &Path) {
+    for path in tree(dir).keys() {
+        chown(path, Some(USER), Some(USER)).unwrap();
+    }
+    chown(dir, Some(USER), Some(USER)).unwrap();
+}
+
+fn an_existing_database_opens_below_a_directory_that_may_not_be_listed(root: &Path) {
+    let mut acknowledged = Acknowledged::default();
+    let make = |parent: &Path| {
+        let db = open(&parent.join("db"), options());
+        acknowledged.must_work(&db, 0..20);
+        drop(db);
+        give_away(&parent.join("db"));
+    };
+    let opens = |parent: &Path| {
+        let db = open(&parent.join("db"), options());
+        for entity in 20..40 {
+            db.record(&crate::setup::event(entity)).unwrap();
+        }
+        db.checkpoint().unwrap();
+        db.close()
+            .map_or_else(|error| text(&error), |()| "closed".to_owned())
+    };
+    if let Some(said) = as_another_user(root, make, opens) {
+        assert_eq!(said, "closed");
+        acknowledged.events.extend(20..40);
+        acknowledged.assert_at(&root.join("parent/db"));
+    }
+}
+
+fn a_database_is_created_in_an_empty_directory_below_one_that_may_not_be_listed(root: &Path) {
+    let make = |parent: &Path| {
+        give_away(&new_dir(parent, "db"));
+    };
+    let creates = |parent: &Path| {
+        let path = parent.join("db");
+        let mut acknowledged = Acknowledged::default();
+        let db = open(&path, options());
+        acknowledged.must_work(&db, 0..20);
+        drop(db);
+        let db = open(&path, options());
+        acknowledged.assert_in(&db);
+        acknowledged.must_work(&db, 20..40);
+        db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        drop(db);
+        acknowledged.assert_at(&path);
+        "whole".to_owned()
+    };
+    if let Some(said) = as_another_user(root, make, creates) {
+        assert_eq!(said, "whole");
+    }
+}
+
+fn a_missing_directory_below_one_that_may_not_be_written_is_an_error_with_its_path(root: &Path) {
+    let opens = |parent: &Path| match TidalDb::open(parent.join("new"), options()) {
+        Ok(_) => "it opens".to_owned(),
+        Err(error) => text(&error),
+    };
+    if let Some(said) = as_another_user(root, |_| (), opens) {
+        let path = root.join("parent/new").display().to_string();
+        assert!(
+            said.contains(&path) && said.contains("Permission denied"),
+            "{said}"
+        );
+        assert!(tree(&root.join("parent")).is_empty());
+    }
+}

@@ -1,0 +1,165 @@
+//! Runs the cases: each in a process of its own, started from this program, in a process group of its own, with an empty
+//! directory and under a watchdog.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+use crate::common::TempDir;
+use crate::sys;
+
+/// The first argument of a process that runs one case: its name and its directory follow.
+pub(crate) const CASE: &str = "--case";
+
+/// A case that has not ended after this time hangs. Most take less than a second; a release build flips every bit.
+const CASE_LIMIT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 120 } else { 1200 });
+
+/// How often a case that has not ended is looked at again.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A line of a case that begins like this is shown although the case passed.
+const WARNING: &str = "WARNING: ";
+
+/// A test. It panics to fail.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// Takes an empty directory.
+    pub(crate) body: fn(&Path),
+}
+
+/// Declares the cases of a topic: functions of this module, named `topic::function`.
+macro_rules! cases {
+    ($topic:literal: $($function:ident),+ $(,)?) => {
+        pub(crate) const CASES: &[crate::runner::Case] = &[$(crate::runner::Case {
+            name: concat!($topic, "::", stringify!($function)),
+            body: $function,
+        }),+];
+    };
+}
+pub(crate) use cases;
+
+/// Prints a line that is shown although the case passes.
+pub(crate) fn warn(text: &str) {
+    println!("{WARNING}{text}");
+}
+
+/// Runs the case `name` in this process.
+pub(crate) fn run_here(cases: &[&Case], name: &str, dir: &Path) -> ExitCode {
+    let case = cases.iter().find(|case| case.name == name).expect("a case");
+    let dir = dir.canonicalize().expect("the directory of the case");
+    sys::adopt_orphans();
+    let body = || {
+        (case.body)(&dir);
+        assert!(!sys::has_children(), "the case leaves a child behind");
+    };
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        // With every child that is left: this process leads its own group.
+        sys::kill(0);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs the cases that `arguments` select, or lists them.
+pub(crate) fn run_all(cases: &[&Case], arguments: &[&str]) -> ExitCode {
+    let (flags, words): (Vec<&str>, Vec<&str>) =
+        arguments.iter().partition(|argument| argument.starts_with('-'));
+    if let Some(unknown) = flags.iter().find(|flag| !["--exact", "--list"].contains(flag)) {
+        eprintln!("processes: unknown option {unknown}");
+        return ExitCode::from(2);
+    }
+    let is_exact = flags.contains(&"--exact");
+    let selects = |word: &&str, name: &str| {
+        if is_exact {
+            name == *word
+        } else {
+            name.contains(word)
+        }
+    };
+    let mut selected = cases.to_vec();
+    selected.retain(|case| words.is_empty() || words.iter().any(|word| selects(word, case.name)));
+    if selected.is_empty() {
+        eprintln!("processes: no case matches {}", words.join(" "));
+        return ExitCode::from(2);
+    }
+    if flags.contains(&"--list") {
+        for case in selected {
+            println!("{}: test", case.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let begun = Instant::now();
+    println!("running {} of {} cases", selected.len(), cases.len());
+    let failed = selected.iter().filter(|case| !passes(case)).count();
+    let (passed, seconds) = (selected.len() - failed, begun.elapsed().as_secs_f64());
+    println!("processes: {passed} passed, {failed} failed, in {seconds:.1} s");
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// Runs a case in a new process and prints its line; after a failure, its output too.
+fn passes(case: &Case) -> bool {
+    let begun = Instant::now();
+    let outer = TempDir::new("processes");
+    // Outside of the case's directory, which is empty.
+    let (dir, output) = (outer.path().join("case"), outer.path().join("output"));
+    let ended = fs::create_dir(&dir).and_then(|()| run(case, &dir, &output));
+    let seconds = begun.elapsed().as_secs_f64();
+    let said = fs::read(&output).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let failure = match ended {
+        Ok(Some(status)) if status.success() => None,
+        Ok(Some(_)) => Some("failed".to_owned()),
+        Ok(None) => Some(format!("hangs: not ended after {} s", CASE_LIMIT.as_secs())),
+        Err(error) => Some(format!("cannot run: {error}")),
+    };
+    let Some(failure) = failure else {
+        println!("{} ... ok, {seconds:.2} s", case.name);
+        for warning in said.lines().filter(|line| line.starts_with(WARNING)) {
+            println!("    {warning}");
+        }
+        return true;
+    };
+    println!("{} ... FAILED, {seconds:.2} s: {failure}", case.name);
+    for line in said.lines().chain(outer.keep().lines().take(1)) {
+        println!("    {line}");
+    }
+    println!(
+        "    repeat: cargo test --manifest-path tests/processes/Cargo.toml -- --exact {}",
+        case.name
+    );
+    false
+}
+
+fn run(case: &Case, dir: &Path, output: &Path) -> io::Result<Option<ExitStatus>> {
+    let output = File::create(output)?;
+    let mut process = Command::new(std::env::current_exe()?)
+        .arg(CASE)
+        .arg(case.name)
+        .arg(dir)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0)
+        .spawn()?;
+    wait_or_kill(&mut process)
+}
+
+/// Waits for the end of a case. One that hangs is killed with its children: `None`.
+fn wait_or_kill(process: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let begun = Instant::now();
+    while begun.elapsed() < CASE_LIMIT {
+        if let Some(status) = process.try_wait()? {
+            return Ok(Some(status));
+        }
+        park_timeout(PAUSE);
+    }
+    // Not waited for yet, so the number is still that of the case's group.
+    sys::kill(-(process.id().cast_signed()));
+    process.wait()?;
+    Ok(None)
+}

@@ -1,0 +1,234 @@
+//! The common parts of the cases: a small database, a list of its acknowledged calls, the content of a directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as StdError;
+use std::fs;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tidaldb::{
+    Background, Durability, EntityId, Error, Options, Schema, Signal, SignalEvent, SignalId, TidalDb,
+};
+
+use crate::elsewhere::record_elsewhere;
+
+pub(crate) const BACKGROUNDS: [Background; 2] = [Background::Caller, Background::OwnThreads];
+
+pub(crate) const POLICIES: [Durability; 3] = [
+    Durability::EverySynced,
+    Durability::SyncedEvery { interval_ms: 10 },
+    Durability::OperatingSystem,
+];
+
+pub(crate) const VIEW: SignalId = SignalId(0);
+
+/// The collection of [`Acknowledged`].
+pub(crate) const SAVED: &str = "saved";
+
+/// Small files, everything done by the caller, no checkpoint unless asked for, nothing written ahead.
+pub(crate) fn options() -> Options {
+    Options::new(Schema::new().signal(Signal::new("view").half_life_ms(1000)))
+        .background(Background::Caller)
+        .segment_bytes_max(512)
+        .store_segment_bytes_max(4096)
+        .preallocate_bytes(0)
+        .checkpoint_log_bytes(1 << 30)
+}
+
+/// Opens a database; a failure names its causes.
+pub(crate) fn open(path: &Path, options: Options) -> TidalDb {
+    TidalDb::open(path, options).unwrap_or_else(|error| panic!("open {}: {}", path.display(), text(&error)))
+}
+
+/// One event of the entity. All are equal in size. Counted once, it gives a score of 1 at time 0.
+pub(crate) fn event(entity: u64) -> SignalEvent<'static> {
+    SignalEvent::new(VIEW, EntityId(entity), 0)
+}
+
+/// The acknowledged calls of one database: one event for each of these entities, and members of one collection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Acknowledged {
+    pub(crate) events: BTreeSet<u64>,
+    pub(crate) members: BTreeSet<u64>,
+    /// Events and members of calls that may have been applied.
+    unknown: BTreeSet<u64>,
+}
+
+impl Acknowledged {
+    /// Records an event of the entity.
+    pub(crate) fn record(&mut self, db: &TidalDb, entity: u64) -> Result<(), Error> {
+        let recorded = db.record(&event(entity));
+        self.count(recorded.is_ok(), recorded.as_ref().err(), entity);
+        recorded.map(drop)
+    }
+
+    /// Adds the entity to the collection, which is made first if there is none.
+    pub(crate) fn add(&mut self, db: &TidalDb, entity: u64) -> Result<(), Error> {
+        if let Err(error) = db.create_collection(SAVED)
+            && !matches!(error, Error::CollectionExists { .. })
+        {
+            return Err(error);
+        }
+        let added = db.add_to_collection(SAVED, EntityId(entity));
+        if added.is_ok() {
+            self.members.insert(entity);
+        } else {
+            self.count(false, added.as_ref().err(), entity);
+        }
+        added.map(drop)
+    }
+
+    fn count(&mut self, is_acknowledged: bool, error: Option<&Error>, entity: u64) {
+        if is_acknowledged {
+            self.events.insert(entity);
+        } else if error.is_some_and(Error::outcome_is_unknown) {
+            self.unknown.insert(entity);
+        }
+    }
+
+    /// Records an event of each entity, adds the first one to the collection and makes a checkpoint.
+    pub(crate) fn work(&mut self, db: &TidalDb, entities: Range<u64>) -> Result<(), Error> {
+        self.add(db, entities.start)?;
+        for entity in entities {
+            self.record(db, entity)?;
+        }
+        db.checkpoint().map(drop)
+    }
+
+    /// Like [`work`](Self::work), and each call must succeed.
+    pub(crate) fn must_work(&mut self, db: &TidalDb, entities: Range<u64>) {
+        let worked = self.work(db, entities);
+        worked.unwrap_or_else(|error| panic!("{}", text(&error)));
+    }
+
+    /// The handle holds each acknowledged event exactly once, each acknowledged member, and nothing else.
+    pub(crate) fn assert_in(&self, db: &TidalDb) {
+        let (mut events, mut members) = content_of(db);
+        for unknown in self.unknown.difference(&self.events) {
+            events.remove(unknown);
+        }
+        for unknown in self.unknown.difference(&self.members) {
+            members.remove(unknown);
+        }
+        assert_eq!(events, self.events, "the events");
+        assert_eq!(members, self.members, "the members");
+    }
+
+    /// The database opens and holds each acknowledged event exactly once, each acknowledged member, and nothing else.
+    pub(crate) fn assert_at(&self, path: &Path) {
+        self.assert_in(&open(path, options()));
+    }
+}
+
+/// The entities that have an event, each counted once, and the members of the collection.
+pub(crate) fn content_of(db: &TidalDb) -> (BTreeSet<u64>, BTreeSet<u64>) {
+    let export = db.export().unwrap_or_else(|error| panic!("{}", text(&error)));
+    let states = export.signals.into_iter().map(|state| {
+        assert_eq!(state.scores, [1.0], "the score of entity {}", state.entity.0);
+        state.entity.0
+    });
+    let members = export.collections.into_iter().flat_map(|set| set.members);
+    (states.collect(), members.map(|entity| entity.0).collect())
+}
+
+/// The database is open: another open is refused, in this process and in another one.
+pub(crate) fn assert_locked(path: &Path) {
+    match TidalDb::open(path, options()) {
+        Ok(_) => panic!("a second handle opens in the same process"),
+        Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", text(&error)),
+    }
+    let elsewhere = record_elsewhere(path, 0..0);
+    assert!(elsewhere.is_err(), "a second handle opens in another process");
+}
+
+/// The error and its causes that are errors of the crate.
+pub(crate) fn chain(error: &Error) -> Vec<&Error> {
+    let mut chain = vec![error];
+    let mut below = error.source();
+    while let Some(cause) = below {
+        chain.extend(cause.downcast_ref::<Error>());
+        below = cause.source();
+    }
+    chain
+}
+
+/// The error with its causes, in one line.
+pub(crate) fn text(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        text = format!("{text}: {cause}");
+        below = cause.source();
+    }
+    text
+}
+
+/// The error says that a directory or the lock file of the database is no longer the one that was opened, by absolute path.
+pub(crate) fn assert_lost(error: &Error, database: &Path) {
+    let says =
+        |error: &&Error| matches!(error, Error::LockLost { path, .. } if path.starts_with(database));
+    assert!(chain(error).iter().any(says), "{}", text(error));
+}
+
+/// Returns true if the error is the refusal of a write to the handle of `database` in another process than `opened_by`.
+pub(crate) fn is_forked(error: &Error, database: &Path, opened_by: u32) -> bool {
+    chain(error).into_iter().any(|error| {
+        matches!(error, Error::Forked { path, opened_by: by } if path == database && *by == opened_by)
+    })
+}
+
+/// Each file and directory below a directory: its inode, and the bytes of a file.
+pub(crate) type Tree = BTreeMap<PathBuf, (u64, Vec<u8>)>;
+
+pub(crate) fn tree(dir: &Path) -> Tree {
+    let mut tree = Tree::new();
+    for path in paths(dir) {
+        let metadata = fs::symlink_metadata(&path).expect("metadata");
+        if metadata.is_dir() {
+            tree.append(&mut self::tree(&path));
+        }
+        let bytes = if metadata.is_file() {
+            fs::read(&path).expect("a file")
+        } else {
+            Vec::new()
+        };
+        tree.insert(path, (metadata.ino(), bytes));
+    }
+    tree
+}
+
+/// The entries of a directory, in order.
+pub(crate) fn paths(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("a directory entry").path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// No file or directory below `dir` was made, removed, replaced or written to since `before`.
+pub(crate) fn assert_unchanged(before: &Tree, dir: &Path) {
+    let after = tree(dir);
+    let all: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let changed: Vec<_> = all
+        .into_iter()
+        .filter(|path| before.get(*path) != after.get(*path))
+        .collect();
+    assert!(changed.is_empty(), "changed: {changed:?}");
+}
+
+/// Copies a directory with `cp -a`.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.expect("cp").success(), "cp {}", from.display());
+}
+
+/// A new directory below `root`.
+pub(crate) fn new_dir(root: &Path, name: impl AsRef<Path>) -> PathBuf {
+    let dir = root.join(name);
+    fs::create_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    dir
+}

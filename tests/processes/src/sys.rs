@@ -1,0 +1,102 @@
+//! The calls of the operating system that the standard library lacks, each behind a safe function. The only unsafe code of
+//! the package.
+//!
+//! Invariant: a case calls `fork` on the main thread of its own process, and the child ends with `_exit`. So the child never
+//! returns into code of its parent.
+#![expect(unsafe_code, reason = "the standard library lacks these calls")]
+
+use std::io;
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+unsafe extern "C" {
+    #[link_name = "fork"]
+    fn c_fork() -> i32;
+    fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+    fn _exit(code: i32) -> !;
+    #[link_name = "kill"]
+    fn c_kill(pid: i32, signal: i32) -> i32;
+    fn prctl(option: i32, value: u64, zero: u64, zero: u64, zero: u64) -> i32;
+    fn geteuid() -> u32;
+    fn setgroups(len: usize, groups: *const u32) -> i32;
+    fn setgid(group: u32) -> i32;
+    fn setuid(user: u32) -> i32;
+}
+
+const WNOHANG: i32 = 1;
+const SIGKILL: i32 = 9;
+const PR_SET_CHILD_SUBREAPER: i32 = 36;
+
+/// How often a child that has not ended is looked at again.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Forks this process. Gives the child's id in the parent and `None` in the child.
+pub(crate) fn fork() -> Option<i32> {
+    // SAFETY: the child runs only the body of a case, on the thread that forked, and ends with `exit_at_once`.
+    let pid = unsafe { c_fork() };
+    assert!(pid >= 0, "fork: {}", io::Error::last_os_error());
+    (pid > 0).then_some(pid)
+}
+
+/// Ends this process: no destructor runs, no buffer is flushed.
+pub(crate) fn exit_at_once(code: i32) -> ! {
+    // SAFETY: the call takes no pointer and does not return.
+    unsafe { _exit(code) }
+}
+
+/// Waits until the child `pid` has ended. Gives its status as `waitpid(2)` does: 0 after an exit with code 0. Gives `None`
+/// after `limit`.
+pub(crate) fn wait(pid: i32, limit: Duration) -> Option<i32> {
+    let begun = Instant::now();
+    loop {
+        let mut status = 0;
+        // SAFETY: the pointer is that of a local variable.
+        let ended = unsafe { waitpid(pid, &raw mut status, WNOHANG) };
+        assert!(ended >= 0, "waitpid {pid}: {}", io::Error::last_os_error());
+        if ended == pid {
+            return Some(status);
+        }
+        if begun.elapsed() > limit {
+            return None;
+        }
+        park_timeout(PAUSE);
+    }
+}
+
+/// Returns true if this process has a child, also one that has ended and was not waited for.
+pub(crate) fn has_children() -> bool {
+    let mut status = 0;
+    // SAFETY: the pointer is that of a local variable.
+    unsafe { waitpid(-1, &raw mut status, WNOHANG) >= 0 }
+}
+
+/// Sends SIGKILL to the process `pid`; 0 is this process and all of its group, a negative one all of group `-pid`.
+pub(crate) fn kill(pid: i32) {
+    // SAFETY: the call takes no pointer.
+    let sent = unsafe { c_kill(pid, SIGKILL) };
+    assert!(sent == 0, "kill {pid}: {}", io::Error::last_os_error());
+}
+
+/// From now on a child of a child becomes a child of this process when its parent ends.
+pub(crate) fn adopt_orphans() {
+    // SAFETY: this option takes no pointer.
+    let done = unsafe { prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    assert!(done == 0, "prctl: {}", io::Error::last_os_error());
+}
+
+/// The user id that this process has when it opens files.
+pub(crate) fn user() -> u32 {
+    // SAFETY: the call takes no argument and cannot fail.
+    unsafe { geteuid() }
+}
+
+/// Makes this process, for good, one of `user` and of the group with the same number. Only root may.
+pub(crate) fn become_user(user: u32) -> io::Result<()> {
+    // SAFETY: with a length of 0 the pointer is not read.
+    let done = unsafe { setgroups(0, std::ptr::null()) == 0 && setgid(user) == 0 && setuid(user) == 0 };
+    if done {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
