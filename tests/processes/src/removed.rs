@@ -6,7 +6,7 @@ use std::path::Path;
 use tidaldb::Durability;
 
 use crate::runner::cases;
-use crate::setup::{Acknowledged, POLICIES, assert_lost, new_dir, open, options, text};
+use crate::setup::{Acknowledged, POLICIES, assert_removed, new_dir, open, options, text};
 
 cases!("removed":
     no_event_is_acknowledged_after_the_next_sync_once_the_directory_was_removed,
@@ -40,7 +40,7 @@ fn without(removed: &str, root: &Path) {
         } else {
             db.sync()
         };
-        assert_lost(&synced.expect_err(&format!("{policy:?}: a sync succeeds")), &path);
+        assert_removed(&synced.expect_err(&format!("{policy:?}: a sync succeeds")), &path);
         for (name, result) in [
             ("record", acknowledged.record(&db, 6)),
             ("sync", db.sync()),
@@ -48,7 +48,7 @@ fn without(removed: &str, root: &Path) {
             ("create_collection", db.create_collection("new")),
             ("close", db.close()),
         ] {
-            assert_lost(&result.expect_err(&format!("{policy:?}: {name} succeeds")), &path);
+            assert_removed(&result.expect_err(&format!("{policy:?}: {name} succeeds")), &path);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -165,10 +166,14 @@ pub(crate) fn text(error: &dyn StdError) -> String {
     text
 }
 
-/// The error says that a directory or the lock file of the database is no longer the one that was opened, by absolute path.
-pub(crate) fn assert_lost(error: &Error, database: &Path) {
-    let says =
-        |error: &&Error| matches!(error, Error::LockLost { path, .. } if path.starts_with(database));
+/// The error says that a file of the database was removed, by absolute path.
+pub(crate) fn assert_removed(error: &Error, database: &Path) {
+    let says = |error: &&Error| {
+        let Error::Io { path, source, .. } = error else {
+            return false;
+        };
+        path.starts_with(database) && source.kind() == ErrorKind::NotFound
+    };
     assert!(chain(error).iter().any(says), "{}", text(error));
 }
 
