@@ -62,6 +62,16 @@ pub enum Error {
         /// The database id of this database.
         expected: u128,
     },
+    /// The file belongs to another history of this database. Nothing was changed.
+    ///
+    /// A database was copied, calls were recorded in two of the copies, and then files of both came into one directory.
+    /// Each copy opens with its own files.
+    ForeignHistory {
+        /// The file: a segment of the log.
+        path: PathBuf,
+        /// The part of the database that the file does not go together with.
+        what: &'static str,
+    },
     /// A part of the log that is needed is not there. Nothing was changed.
     SegmentMissing {
         /// The directory of the log.
@@ -285,6 +295,13 @@ impl Error {
         }
     }
 
+    pub(crate) fn foreign_history(path: &Path, what: &'static str) -> Self {
+        Self::ForeignHistory {
+            path: path.to_path_buf(),
+            what,
+        }
+    }
+
     pub(crate) fn invalid(field: &'static str, value: impl fmt::Display, reason: &'static str) -> Self {
         Self::InvalidInput {
             field,
@@ -346,6 +363,13 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{} belongs to database {found:032x}, not to {expected:032x}",
+                    path.display()
+                )
+            }
+            Self::ForeignHistory { path, what } => {
+                write!(
+                    f,
+                    "{} belongs to another history of this database: {what}",
                     path.display()
                 )
             }
