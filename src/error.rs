@@ -318,22 +318,12 @@ impl fmt::Display for Error {
             Self::Corrupt {
                 path,
                 offset,
-                sequence: Some(sequence),
+                sequence,
                 what,
             } => {
-                write!(
-                    f,
-                    "{} is corrupt at offset {offset}, sequence {sequence}: {what}",
-                    path.display()
-                )
-            }
-            Self::Corrupt {
-                path,
-                offset,
-                sequence: None,
-                what,
-            } => {
-                write!(f, "{} is corrupt at offset {offset}: {what}", path.display())
+                let sequence = sequence.map(|sequence| format!(", sequence {sequence}"));
+                let (path, sequence) = (path.display(), sequence.unwrap_or_default());
+                write!(f, "{path} is corrupt at offset {offset}{sequence}: {what}")
             }
             Self::CorruptValue { key, what } => {
                 let key = key.escape_ascii();

@@ -135,12 +135,9 @@ fn later_segments_of_one_copy_in_the_log_of_the_other_are_refused() {
                     }
                     let what = format!("{before:?}, equal ids {equal_ids}, segments {from}..{to}");
                     let differs = |segment: &String| a.image.file(segment) != b.image.file(segment);
-                    let of_b = segments[from..to].iter().any(|segment| differs(segment));
-                    let of_a = [&segments[..from], &segments[to..]]
-                        .concat()
-                        .iter()
-                        .any(|segment| differs(segment));
-                    if of_a && of_b || (of_b && !equal_ids) {
+                    let of_a = segments[..from].iter().chain(&segments[to..]).any(differs);
+                    let of_b = segments[from..to].iter().any(differs);
+                    if of_b && (of_a || !equal_ids) {
                         assert_refused(&mixed, &what);
                         mixtures += 1;
                     } else {

@@ -10,6 +10,7 @@ mod disk_errors;
 mod durability;
 mod engine_errors;
 mod failures;
+mod golden;
 mod histories;
 mod identity;
 mod inputs;
