@@ -11,8 +11,9 @@
 //! 3. The record of this opening and the schema's appended signals are flushed, before an event can need them. A crash
 //!    leaves the store one opening ahead of the log, which is durable as it was read.
 //! 4. The segment of this opening is made; then segments and temporary files that are left over are removed. A crash leaves
-//!    both at this opening.
-//! 5. In a new database: the first checkpoint record, which says that there must be a log.
+//!    the store one opening ahead until the name of the segment is durable, and then both at this opening.
+//! 5. In a new database: the first checkpoint record, which says that there must be a log. A crash before it leaves a
+//!    database that may also open without a log.
 //! 6. New bounds of co-engagement, in a checkpoint. A crash before its batch leaves the old bounds and the full state. A
 //!    crash after it leaves the new bounds and the reduced state.
 

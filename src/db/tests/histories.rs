@@ -111,6 +111,11 @@ fn assert_refused(image: &Image, what: &str) {
                 matches!(&error, Error::ForeignHistory { path, .. } if path.starts_with(format!("{PATH}/log"))),
                 "{what}: {error}"
             );
+            let text = error.to_string();
+            assert!(
+                text.contains(".wal belongs to another history of this database: "),
+                "{text}"
+            );
         }
     }
 }
@@ -252,7 +257,7 @@ fn files_of_an_original_that_goes_on_and_of_the_copy_that_was_made_of_it_are_not
 }
 
 #[test]
-fn openings_that_die_at_any_operations_one_after_the_other_lock_nobody_out() {
+fn openings_that_die_at_any_operations_one_after_the_other_leave_a_database_that_opens() {
     // Between the record of the opening and its segment, the store is one opening ahead of the log.
     let disk = SimDisk::new();
     let db = TidalDb::open(PATH, options(&disk, Durability::EverySynced).first_opening_id(1)).unwrap();
