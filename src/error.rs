@@ -62,6 +62,16 @@ pub enum Error {
         /// The database id of this database.
         expected: u128,
     },
+    /// The file belongs to another history of this database. Nothing was changed.
+    ///
+    /// A database was copied, calls were recorded in two of the copies, and then files of both came into one directory.
+    /// Each copy opens with its own files.
+    ForeignHistory {
+        /// The file: a segment of the log or a file of the store.
+        path: PathBuf,
+        /// How the file differs from the rest of the database.
+        what: &'static str,
+    },
     /// A part of the log that is needed is not there. Nothing was changed.
     SegmentMissing {
         /// The directory of the log.
@@ -139,14 +149,6 @@ pub enum Error {
         path: PathBuf,
         /// What was found.
         source: io::Error,
-    },
-    /// The file belongs to another history of this database: a copy of the database was written to separately, and files of
-    /// both were mixed. Nothing was changed.
-    ForeignHistory {
-        /// The file, or the storage key's description.
-        path: PathBuf,
-        /// How it differs from this history.
-        what: &'static str,
     },
     /// A failure, of this call or of an earlier one, ended all writing through this handle or store.
     Poisoned {
@@ -308,6 +310,13 @@ impl Error {
         }
     }
 
+    pub(crate) fn foreign_history(path: &Path, what: &'static str) -> Self {
+        Self::ForeignHistory {
+            path: path.to_path_buf(),
+            what,
+        }
+    }
+
     pub(crate) fn invalid(field: &'static str, value: impl fmt::Display, reason: &'static str) -> Self {
         Self::InvalidInput {
             field,
@@ -362,6 +371,10 @@ impl fmt::Display for Error {
                     path.display()
                 )
             }
+            Self::ForeignHistory { path, what } => {
+                let path = path.display();
+                write!(f, "{path} belongs to another history of this database: {what}")
+            }
             Self::SegmentMissing { path, sequence } => {
                 write!(
                     f,
@@ -401,10 +414,6 @@ impl fmt::Display for Error {
             ),
             Self::LockLost { path, .. } => {
                 write!(f, "{} is no longer locked for this handle", path.display())
-            }
-            Self::ForeignHistory { path, what } => {
-                let path = path.display();
-                write!(f, "{path} belongs to another history of this database: {what}")
             }
             Self::Poisoned { .. } => f.write_str("writing has ended because of a failure"),
             Self::Panicked { operation } => write!(f, "{operation} was not completed, it panicked or failed"),

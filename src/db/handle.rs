@@ -110,7 +110,7 @@ impl TidalDb {
     /// # Errors
     /// `DatabaseMissing` if there is no database and the options do not create one; `Locked` if it is open already;
     /// `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
-    /// `StorageMissing`, `ForeignDatabase`, `BadMagic` or `UnsupportedVersion` if what is there is not sound, in which
+    /// `StorageMissing`, `ForeignDatabase`, `ForeignHistory`, `BadMagic` or `UnsupportedVersion` if what is there is not sound, in which
     /// case nothing was changed; `Io`, with the path; `InvalidInput` or `LimitExceeded` for an option.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let path = &fs::resolve(path.as_ref())?;

@@ -2,11 +2,20 @@
 //! in storage is changed before everything that is there was read and found sound, but for what is missing in a new
 //! database. (The embedded store is read first, and settles what it found with the first write or flush.)
 //!
-//! A crash at any step leaves what the next open reads the same way: the identity and schema are flushed before the
-//! first segment is made; the new segment exists before anything is removed; the opening record and the schema's appended
-//! signals are flushed before an event can need them; the first checkpoint record, which says that there must be a log, follows the first segment.
-//! New bounds of co-engagement come last, in a checkpoint. A crash before its batch leaves the old bounds and the full
-//! state. A crash after it leaves the new bounds and the reduced state.
+//! The steps that write, and the disk after a crash at each. The next open reads all of them the same way:
+//!
+//! 1. In a new database: identity, schema and opening record, in one batch, flushed. A crash leaves no database or one
+//!    without a log.
+//! 2. Otherwise storage is flushed, and the last segment is written anew, without its torn tail. A crash leaves the log and
+//!    the store of the opening before.
+//! 3. The record of this opening and the schema's appended signals are flushed, before an event can need them. A crash
+//!    leaves the store one opening ahead of the log, which is durable as it was read.
+//! 4. The segment of this opening is made; then segments and temporary files that are left over are removed. A crash leaves
+//!    the store one opening ahead until the name of the segment is durable, and then both at this opening.
+//! 5. In a new database: the first checkpoint record, which says that there must be a log. A crash before it leaves a
+//!    database that may also open without a log.
+//! 6. New bounds of co-engagement, in a checkpoint. A crash before its batch leaves the old bounds and the full state. A
+//!    crash after it leaves the new bounds and the reduced state.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +32,7 @@ use crate::signals::checkpoint::{Checkpointer, Due, record, restore};
 use crate::signals::ledger::replay::Replay;
 use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::storage::{FileStore, GuardedStorage, StorageEngine, WriteBatch, keys};
+use crate::wal::history::History;
 use crate::wal::recovery::{self, Covered};
 use crate::wal::{Log, LogOptions};
 use crate::{Error, Options, Schema};
@@ -136,14 +146,16 @@ pub(super) fn open(
     let mut state = LedgerState::new(&schema.clone().co_engagement(bounds))?;
     let covered = restore::load(&mut state, storage)?;
     let mut replay = Replay::new(&state, schema.signals().len(), covered.sequence);
-    let recovered = recovery::read(&log_options, covered, |frame| replay.apply(frame))?;
+    let recovered = recovery::read(&log_options, covered, stored_opening.known(), |frame| {
+        replay.apply(frame)
+    })?;
     let replayed = replay.finish()?;
     let index = CollectionIndex::load(storage)?;
     let opening = if created {
         stored_opening
     } else {
-        OpeningRecord::next(
-            Some(stored_opening),
+        stored_opening.after(
+            recovered.opening,
             recovered.last_sequence,
             options.first_opening_id,
         )
@@ -166,13 +178,14 @@ pub(super) fn open(
     }
     // Until storage knows of a log, its directory may be one that an earlier open made and did not live to sync.
     make_dir(options.files.as_ref(), &log_options.dir, !covered.log_exists)?;
-    let repaired = recovered.repair()?;
-    confirm_log(storage, covered)?;
+    recovered.repair()?;
     if !created {
-        // After the repair, so that an opening that cannot repair the log is not remembered; before the first frame.
+        // After the repair: the log cannot fall back behind the opening that the record puts before this one.
         let appends = schema != persisted && !changes_bounds;
         persist_opening(&opening, appends.then_some(&schema), storage)?;
     }
+    let resumed = recovered.resume(opening.opening)?;
+    confirm_log(storage, covered)?;
 
     let poison = Arc::new(Poison::of(Arc::clone(owner)));
     let storage = Arc::new(GuardedStorage::new(engine, Arc::clone(&poison)));
@@ -182,7 +195,7 @@ pub(super) fn open(
         Arc::clone(&poison),
         options.durability,
     );
-    let log = Log::new(log_options, Arc::clone(&poison), opening.opening, repaired);
+    let log = Log::new(log_options, Arc::clone(&poison), resumed);
     let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log);
     let mut ledger = SignalLedger::new(state, log, poison, options.durability);
     if changes_bounds && let Err(error) = change_bounds(&mut ledger, &checkpointer, &storage, &schema) {
@@ -239,7 +252,7 @@ fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Res
         }
         let schema = options.schema.resolved(None);
         let database_id = options.database_id.unwrap_or_else(identity::random_id);
-        let stored_opening = OpeningRecord::next(None, 0, options.first_opening_id);
+        let stored_opening = OpeningRecord::first(options.first_opening_id);
         let mut batch = WriteBatch::new();
         put(&mut batch, keys::IDENTITY, identity::encode(database_id));
         put(&mut batch, keys::OPENING, stored_opening.encode());
@@ -324,7 +337,7 @@ fn confirm_log(storage: &dyn StorageEngine, covered: Covered) -> Result<(), Erro
     }
     storage.put(
         keys::CHECKPOINT,
-        &keys::seal(keys::CHECKPOINT, record::encode(0, 0)),
+        &keys::seal(keys::CHECKPOINT, record::encode(0, 0, History::NONE)),
     )?;
     storage.flush()
 }

@@ -1,6 +1,6 @@
 //! The format of the opening record: which opening of the database this is, and how far earlier ones survived.
 //!
-//! Little-endian, under the storage key of tag 0x04, flushed by each opening before its first acknowledgement:
+//! Little-endian, under the storage key of tag 0x04, flushed by each opening before it makes its first segment:
 //!
 //! | size | field | content |
 //! |---|---|---|
@@ -10,8 +10,17 @@
 //! | per earlier: 8 | opening | its id |
 //! | 8 | survived | the last sequence number that the opening after it found |
 //!
-//! It is written once the log is repaired and before the opening appends its first frame. A crash leaves the record of the
-//! opening before, or the new one. Both are right: an opening that is not in the record appended nothing.
+//! The header of each segment holds the id of the opening that made the segment. The record is flushed once the log is
+//! repaired, and before the segment is made. So a crash leaves one of these:
+//!
+//! - The record and the last segment are of the opening before.
+//! - The record is of this opening, the last segment of the one before, which is the first of `earlier`. The log ends at its
+//!   `survived` at the latest. This opening appended nothing.
+//! - Both are of this opening.
+//!
+//! In a new database there may be a record and no segment. Anything else is a mixture of two histories and is refused. The
+//! record of the next opening leaves out an opening that made no segment, so that the same three cases hold after any number
+//! of such crashes. No receipt carries the id of that opening.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -20,6 +29,7 @@ use std::path::PathBuf;
 use super::report::EarlierOpening;
 use crate::Error;
 use crate::codec::{Reader, Write};
+use crate::wal::history::KnownOpenings;
 
 const VERSION: u16 = 1;
 /// How many earlier openings are remembered.
@@ -34,25 +44,50 @@ pub(crate) struct OpeningRecord {
 }
 
 impl OpeningRecord {
-    /// The record of the opening after `before`, which found frames up to `last_sequence`.
+    /// The record of the first opening, see [`after`](Self::after) for its id.
+    pub(crate) fn first(first: Option<u64>) -> Self {
+        let earlier = Vec::new();
+        let opening = first.unwrap_or_else(|| random_id(|_| false));
+        Self { opening, earlier }
+    }
+
+    /// The record of the opening after this one, which found a log that goes up to `last_sequence` and whose last segment
+    /// was made by `logged`; `None` without a segment. The log was read, so it is one that [`known`](Self::known) allows.
     ///
-    /// `first` is the id of the first opening; each later id is one higher. Without `first`, ids are random.
-    pub(crate) fn next(before: Option<Self>, last_sequence: u64, first: Option<u64>) -> Self {
+    /// `first` is the id of the first opening; each later id is higher by as much, by 1 at the least. Without `first`, ids
+    /// are random.
+    pub(crate) fn after(&self, logged: Option<u64>, last_sequence: u64, first: Option<u64>) -> Self {
+        let is_used = |id| id == self.opening || self.earlier.iter().any(|earlier| earlier.opening == id);
+        let opening = match first {
+            Some(first) => {
+                let mut id = self.opening.wrapping_add(first.max(1));
+                while is_used(id) {
+                    id = id.wrapping_add(1);
+                }
+                id
+            }
+            None => random_id(is_used),
+        };
+        // The openings that are no longer in the log's past made no segment.
         let mut earlier = Vec::new();
-        if let Some(before) = before {
+        if let Some(logged) = logged {
             earlier.push(EarlierOpening {
-                opening: before.opening,
+                opening: logged,
                 survived_sequence: last_sequence,
             });
-            earlier.extend(before.earlier);
-            earlier.truncate(EARLIER_OPENINGS_MAX);
+            let before = self.earlier.iter().filter(|before| before.opening != logged);
+            earlier.extend(before.take(EARLIER_OPENINGS_MAX - 1));
         }
-        let opening = match (first, earlier.first()) {
-            (Some(_), Some(latest)) => latest.opening.wrapping_add(1),
-            (Some(first), None) => first,
-            (None, _) => random_id(&earlier),
-        };
         Self { opening, earlier }
+    }
+
+    /// The openings that may have made the last segment of the log.
+    pub(crate) fn known(&self) -> KnownOpenings {
+        let before = self.earlier.first();
+        KnownOpenings {
+            last: self.opening,
+            before: before.map(|before| (before.opening, before.survived_sequence)),
+        }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -106,12 +141,12 @@ impl OpeningRecord {
     }
 }
 
-/// An id that none of `earlier` has, from the randomness that the standard library gives its hash maps. The process id is
-/// part of it, since a forked child begins with the same randomness as its parent.
-fn random_id(earlier: &[EarlierOpening]) -> u64 {
+/// An id that is not used yet, from the randomness that the standard library gives its hash maps. The process id is part of
+/// it, since a forked child begins with the same randomness as its parent.
+fn random_id(is_used: impl Fn(u64) -> bool) -> u64 {
     loop {
         let id = RandomState::new().hash_one(std::process::id());
-        if earlier.iter().all(|earlier| earlier.opening != id) {
+        if !is_used(id) {
             return id;
         }
     }
@@ -161,11 +196,11 @@ mod tests {
 
     #[test]
     fn ids_are_never_used_twice_and_as_many_as_the_record_holds_are_remembered() {
-        for first in [None, Some(0), Some(u64::MAX)] {
-            let mut record = OpeningRecord::next(None, 0, first);
+        for first in [None, Some(0), Some(1 << 63), Some(u64::MAX)] {
+            let mut record = OpeningRecord::first(first);
             let mut seen = vec![record.opening];
             for sequence in 1..100 {
-                record = OpeningRecord::next(Some(record), sequence, first);
+                record = record.after(Some(record.opening), sequence, first);
                 assert!(!seen.contains(&record.opening), "{first:?}");
                 seen.push(record.opening);
             }
@@ -174,5 +209,33 @@ mod tests {
             assert!(remembered.eq(expected));
             assert_eq!(record.earlier[0].survived_sequence, 99);
         }
+    }
+
+    #[test]
+    fn an_opening_that_made_no_segment_is_left_out_and_its_id_is_not_used_again() {
+        let first = OpeningRecord::first(Some(5));
+        assert_eq!((first.opening, first.earlier.len()), (5, 0));
+        let mut record = first.after(Some(5), 100, Some(5));
+        for (dead, survived_sequence) in [(10, 100), (15, 90), (20, 80)] {
+            assert_eq!(record.opening, dead);
+            let known = record.known();
+            assert!(known.allow(dead, u64::MAX) && known.allow(5, survived_sequence));
+            assert!(!known.allow(5, survived_sequence + 1));
+            assert!(dead == 10 || !known.allow(dead - 5, 0), "the one before died too");
+            record = record.after(Some(5), survived_sequence - 10, Some(5));
+        }
+        assert_eq!(record.earlier, [earlier(5, 70)]);
+        record = record.after(Some(25), 71, Some(5));
+        assert_eq!(record.earlier, [earlier(25, 71), earlier(5, 70)]);
+        // A new database whose first openings made no segment.
+        let record = first.after(None, 0, Some(5)).after(None, 0, Some(5));
+        assert_eq!((record.opening, record.earlier.len()), (15, 0));
+    }
+
+    #[test]
+    fn two_copies_that_are_opened_with_different_values_get_different_ids() {
+        let record = OpeningRecord::first(Some(1)).after(Some(1), 9, Some(1));
+        let ids = [2, 3].map(|value| record.after(Some(2), 9, Some(value)).opening);
+        assert_eq!(ids, [4, 5]);
     }
 }

@@ -218,9 +218,11 @@ impl Options {
     }
 
     /// Makes opening ids predictable, for tests whose runs repeat: a new database gets `opening` as its first id, and each
-    /// later open with this option takes the last id plus one. Default: random ids.
+    /// later open with this option takes the last id plus `opening`, or plus 1 if `opening` is 0. Default: random ids.
     ///
-    /// Not for production: two copies of one database would give equal receipts.
+    /// Not for production: two copies of one database that are opened with the same value give equal receipts, and
+    /// [`Error::ForeignHistory`] is not sure to tell their files apart. Copies that are opened with different values go
+    /// different ways.
     #[must_use]
     pub fn first_opening_id(self, opening: u64) -> Self {
         Self {

@@ -13,7 +13,8 @@ pub struct RecoveryReport {
     pub created: bool,
     /// The id of this opening. All its receipts carry it.
     pub opening: u64,
-    /// The openings before, the latest first, 32 at the most: how far the calls of each survived.
+    /// The openings before, the latest first, 32 at the most: how far the calls of each survived. An opening that a crash
+    /// ended before it could take a call is not among them.
     pub earlier_openings: Vec<EarlierOpening>,
     /// The loaded checkpoint holds every frame up to this sequence number; 0 without one.
     pub checkpoint_sequence: u64,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frame::FrameBuffer;
+use super::history::History;
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, temporary_name};
 use crate::Error;
 use crate::fs::{File, FileAccess, OpenMode, write_all_at};
@@ -27,6 +28,26 @@ pub(crate) struct LogOptions {
     pub(crate) segment_bytes_max: u64,
     /// How many zeros are written ahead at a time; 0 turns preallocation off.
     pub(crate) preallocate_bytes: u64,
+}
+
+/// The part of the log that a new segment follows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Predecessor {
+    /// The first sequence number of the segment before, 0 if there is none.
+    pub(crate) first_sequence: u64,
+    /// Where the synced frames of the segment before end.
+    pub(crate) end: u64,
+    /// The history of the log up to here.
+    pub(crate) history: History,
+}
+
+impl Predecessor {
+    /// That of the first segment.
+    pub(crate) const NONE: Self = Self {
+        first_sequence: 0,
+        end: 0,
+        history: History::NONE,
+    };
 }
 
 /// A segment that takes no more frames.
@@ -48,6 +69,10 @@ pub(crate) struct Appender {
     first_sequence: u64,
     next_sequence: u64,
     seed: u32,
+    /// The id of this opening.
+    opening: u64,
+    /// The history of the log up to the last frame.
+    history: History,
     /// Where the next frame goes.
     end: u64,
     /// Up to where the file has bytes that were written: frames, then zeros.
@@ -55,20 +80,20 @@ pub(crate) struct Appender {
 }
 
 impl Appender {
-    /// Makes the segment that begins with `first_sequence`, durable under its name when this returns.
-    ///
-    /// `previous` is the first sequence number of the segment before and the end of its synced frames; `(0, 0)` if
-    /// there is none.
+    /// Makes the segment of `opening` that begins with `first_sequence`, durable under its name when this returns.
     pub(crate) fn create(
         options: LogOptions,
+        opening: u64,
         first_sequence: u64,
-        previous: (u64, u64),
+        predecessor: Predecessor,
     ) -> Result<Self, Error> {
         let header = SegmentHeader {
             database_id: options.database_id,
             first_sequence,
-            previous_first: previous.0,
-            previous_end: previous.1,
+            previous_first: predecessor.first_sequence,
+            previous_end: predecessor.end,
+            opening,
+            history: predecessor.history,
         };
         let bytes = header.encode();
         let (_, seed) = SegmentHeader::decode(&bytes, &options.dir, options.database_id)?;
@@ -84,6 +109,8 @@ impl Appender {
             first_sequence,
             next_sequence: first_sequence,
             seed,
+            opening,
+            history: predecessor.history,
             end: 0,
             allocated_end: 0,
             options,
@@ -114,6 +141,7 @@ impl Appender {
         let bytes = frame.seal(self.next_sequence, synced_sequence, self.seed);
         self.write("append to segment", bytes)?;
         self.end += bytes.len() as u64;
+        self.history = self.history.after_frame(self.opening, bytes);
         self.allocated_end = self.allocated_end.max(self.end);
         self.next_sequence += 1;
         Ok(())
@@ -122,13 +150,22 @@ impl Appender {
     /// Syncs this segment and makes its successor, to which appending goes on.
     pub(crate) fn rotate(&mut self) -> Result<Sealed, Error> {
         self.sync()?;
-        let previous = (self.first_sequence, self.end);
+        let predecessor = Predecessor {
+            first_sequence: self.first_sequence,
+            end: self.end,
+            history: self.history,
+        };
         let sealed = Sealed {
             path: self.path.clone(),
             last_sequence: self.next_sequence - 1,
             end: self.end,
         };
-        *self = Self::create(self.options.clone(), self.next_sequence, previous)?;
+        *self = Self::create(
+            self.options.clone(),
+            self.opening,
+            self.next_sequence,
+            predecessor,
+        )?;
         Ok(sealed)
     }
 
@@ -169,6 +206,16 @@ impl Appender {
     /// The sequence number that the next frame gets.
     pub(crate) fn next_sequence(&self) -> u64 {
         self.next_sequence
+    }
+
+    /// The id of this opening.
+    pub(crate) fn opening(&self) -> u64 {
+        self.opening
+    }
+
+    /// The history of the log up to the last frame.
+    pub(crate) fn history(&self) -> History {
+        self.history
     }
 
     /// Where the frames end.

@@ -17,6 +17,7 @@ use std::thread;
 use super::appender::{Appender, Sealed, remove, sync_dir};
 use super::frame::{FrameBuffer, FrameKind};
 use super::group_commit::GroupCommit;
+use super::history::History;
 use crate::codec::Write;
 use crate::lock::{lock, lock_brief};
 use crate::poison::{Memory, Poison};
@@ -58,10 +59,10 @@ impl Log {
     pub(crate) fn new(
         options: LogOptions,
         poison: Arc<Poison>,
-        opening: u64,
         (appender, sealed): (Appender, Vec<Sealed>),
     ) -> Self {
         let last_sequence = appender.next_sequence() - 1;
+        let opening = appender.opening();
         let untrimmed_bytes = appender.end() + sealed.iter().map(|segment| segment.end).sum::<u64>();
         Self {
             options,
@@ -248,6 +249,12 @@ impl Log {
         let mut tail = lock_brief(&self.tail);
         let is_covered = tail.sealed.front()?.last_sequence <= covered;
         if is_covered { tail.sealed.pop_front() } else { None }
+    }
+
+    /// The sequence number of the last frame that is written, and the history of the log up to it.
+    pub(crate) fn end(&self) -> (u64, History) {
+        let tail = lock_brief(&self.tail);
+        (tail.appender.next_sequence() - 1, tail.appender.history())
     }
 
     /// The sequence number of the last frame that is written.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`segment`] | format: file names and the segment header |
 //! | [`frame`] | format: the frame header |
+//! | [`history`] | tells the frames of two histories of one database apart |
 //! | [`payload`] | format: events, forgets, markers |
 //! | [`appender`] | the open segment: appends, preallocates, rotates |
 //! | [`group_commit`] | who syncs, and who waits for it |
@@ -17,6 +18,7 @@
 pub(crate) mod appender;
 pub(crate) mod frame;
 mod group_commit;
+pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod payload;
 pub(crate) mod recovery;

@@ -1,8 +1,9 @@
 //! Reading the log back at open: every frame beyond the checkpoint once, a torn tail told from corruption.
 //!
-//! Reading changes nothing on disk. [`Recovered::repair`] then writes the last segment anew, without its torn tail,
-//! makes the next segment and removes what is left over; a crash at any step of it leaves a log that reads back the
-//! same.
+//! Reading changes nothing on disk. [`Recovered::repair`] then writes the last segment anew, without its torn tail.
+//! [`Recovered::resume`] makes the next segment and removes what is left over. A crash at any step leaves a log that reads
+//! back the same. Between the two the opening is made durable in storage: a crash there leaves the repaired log, whose last
+//! segment is of the opening before.
 //!
 //! Why anew: nobody has promised yet that the last segment is synced, and syncing what was read back would not make it
 //! so. After a sync that failed, a file system may still read back what it has lost, and sync it without an error.
@@ -10,13 +11,19 @@
 //! What makes a bad frame corruption rather than a torn tail is a promise: somebody wrote down, after the fact, that
 //! it had been synced. Promises are the synced sequence in the header of any later valid frame, the end that the
 //! header of the next segment gives for this one, and the checkpoint's record of what was synced.
+//!
+//! A segment or a checkpoint of another history of the database is refused. Histories are computed from the header of the
+//! first segment that is read, and compared with the header of each later segment, and at the covered frame with the
+//! checkpoint. If a power loss took the covered frame out of the log, the next segment begins with the checkpoint's history.
+//! The openings in storage tell the last segment of another history from one that a crash left.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::appender::{Appender, LogOptions, Sealed, remove, sync_dir};
+use super::appender::{Appender, LogOptions, Predecessor, Sealed, remove, sync_dir};
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
+use super::history::{History, KnownOpenings};
 use super::segment::{
     SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, parse_name, segment_name, temporary_name,
 };
@@ -36,6 +43,8 @@ pub(crate) struct Covered {
     pub(crate) sequence: u64,
     /// Every frame up to this one was synced when the checkpoint was made: a promise.
     pub(crate) synced: u64,
+    /// The history of the log up to the covered frame.
+    pub(crate) history: History,
     /// Whether there must be a log: storage was told that its first segment exists.
     pub(crate) log_exists: bool,
 }
@@ -92,19 +101,21 @@ pub(crate) struct Recovered {
     obsolete: Vec<PathBuf>,
     temporary: Vec<PathBuf>,
     last: Option<LastSegment>,
-    previous: (u64, u64),
+    predecessor: Predecessor,
+    /// The opening that made the last segment, also if that holds no frame; `None` without a segment.
+    pub(crate) opening: Option<u64>,
     pub(crate) torn_tail: Option<TornTail>,
     pub(crate) segments_found: usize,
     /// The last sequence number of the log or the checkpoint, whichever is later.
     pub(crate) last_sequence: u64,
 }
 
-/// The last segment of those that hold a frame.
+/// The last segment.
 #[derive(Debug)]
 struct LastSegment {
     first_sequence: u64,
     path: PathBuf,
-    /// The header and the valid frames.
+    /// The header and the valid frames, if there are any.
     content: Vec<u8>,
 }
 
@@ -138,16 +149,18 @@ fn names(files: &dyn FileAccess, dir: &Path) -> Result<Vec<String>, Error> {
     }
 }
 
-/// Reads the log and hands every frame beyond `covered` to `replay`, once, in order.
+/// Reads the log and hands every frame beyond `covered` to `replay`, once, in order. One of the `known` openings must have
+/// made the last segment.
 ///
 /// What is replayed is durable once [`Recovered::repair`] returned.
 ///
 /// # Errors
-/// `SegmentMissing`, `Corrupt`, `BadMagic`, `UnsupportedVersion`, `ForeignDatabase`, `Io`, or what `replay` returns;
-/// nothing on disk was changed.
+/// `SegmentMissing`, `Corrupt`, `BadMagic`, `UnsupportedVersion`, `ForeignDatabase`, `ForeignHistory`, `Io`, or what
+/// `replay` returns; nothing on disk was changed.
 pub(crate) fn read(
     options: &LogOptions,
     covered: Covered,
+    known: KnownOpenings,
     mut replay: impl FnMut(Frame<'_>) -> Result<(), ReplayError>,
 ) -> Result<Recovered, Error> {
     let (segments, temporary) = list(options)?;
@@ -158,6 +171,19 @@ pub(crate) fn read(
     if segments.is_empty() && covered.log_exists {
         return Err(missing(covered.sequence + 1));
     }
+    let newest = match segments.last() {
+        Some(&first) => Some(read_header(options, first)?),
+        None => None,
+    };
+    let check_opening = |last_sequence| match &newest {
+        Some((path, header)) if !known.allow(header.opening, last_sequence) => {
+            let what = "its opening is not the last one that the storage knows";
+            Err(Error::foreign_history(path, what))
+        }
+        _ => Ok(()),
+    };
+    // Before the frames, which may be taken for corrupt ones if they are another history's.
+    check_opening(covered.sequence)?;
     // A segment whose successor begins at or before N + 1 holds nothing beyond the checkpoint.
     let needed = segments
         .partition_point(|first| *first <= covered.sequence + 1)
@@ -173,7 +199,11 @@ pub(crate) fn read(
         obsolete,
         temporary,
         last: None,
-        previous: (0, 0),
+        predecessor: Predecessor {
+            history: covered.history,
+            ..Predecessor::NONE
+        },
+        opening: newest.as_ref().map(|(_, header)| header.opening),
         torn_tail: None,
         segments_found: segments.len(),
         last_sequence: covered.sequence,
@@ -184,6 +214,7 @@ pub(crate) fn read(
         let is_last = needed + index + 1 == segments.len();
         let segment = LoadedSegment::load(options, first_sequence)?;
         check_continuity(options, before.as_ref(), &segment, covered)?;
+        check_history(before.as_ref(), &segment, covered)?;
         let limit = match segments.get(needed + index + 1) {
             Some(&successor) => {
                 Some(promised_end(options, first_sequence, successor)?.ok_or_else(|| {
@@ -194,15 +225,18 @@ pub(crate) fn read(
             None => None,
         };
         let scan = segment.scan(limit, covered, &mut replay)?;
-        recovered.last_sequence = recovered.last_sequence.max(scan.last_sequence);
+        if scan.last_sequence >= recovered.last_sequence {
+            recovered.last_sequence = scan.last_sequence;
+            recovered.predecessor.history = scan.history;
+        }
         if is_last {
             recovered.finish_with(segment, &scan);
         } else {
             recovered.kept.push(segment.sealed(&scan));
-            recovered.previous = (first_sequence, scan.end);
         }
         before = Some(scan);
     }
+    check_opening(recovered.last_sequence)?;
     Ok(recovered)
 }
 
@@ -230,6 +264,26 @@ fn check_continuity(
         ));
     }
     Ok(())
+}
+
+/// Checks that `segment` was made after the frames that are before it, as far as these are known.
+fn check_history(
+    before: Option<&SegmentScan>,
+    segment: &LoadedSegment,
+    covered: Covered,
+) -> Result<(), Error> {
+    let follows_checkpoint = segment.header.first_sequence == covered.sequence + 1;
+    let expected = match before {
+        Some(scan) => Some(scan.history),
+        None => follows_checkpoint.then_some(covered.history),
+    };
+    match expected {
+        Some(history) if history != segment.header.history => Err(Error::foreign_history(
+            &segment.path,
+            "it was made after other events than those before it",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Where the header of the segment `successor` says that the frames of segment `first` end; `None` if it follows
@@ -283,6 +337,8 @@ struct SegmentScan {
     last_sequence: u64,
     /// Where its valid frames end.
     end: u64,
+    /// The history of the log up to there.
+    history: History,
 }
 
 impl LoadedSegment {
@@ -316,6 +372,7 @@ impl LoadedSegment {
     ) -> Result<SegmentScan, Error> {
         let mut offset = SEGMENT_HEADER_BYTES;
         let mut sequence = self.header.first_sequence;
+        let mut history = self.header.history;
         while limit != Some(offset as u64) {
             let Some((header, payload)) = self.frame_at(offset, sequence) else {
                 self.check_torn(offset, sequence, limit, covered)?;
@@ -328,6 +385,11 @@ impl LoadedSegment {
                 .ok_or_else(|| corrupt("the frame's kind is unknown"))?;
             if header.synced_sequence >= sequence {
                 return Err(corrupt("the frame promises itself as synced"));
+            }
+            history = history.after_frame(self.header.opening, &self.bytes[offset..]);
+            if sequence == covered.sequence && history != covered.history {
+                let what = "its events are not those that the checkpoint in storage holds";
+                return Err(Error::foreign_history(&self.path, what));
             }
             if sequence > covered.sequence {
                 replay(Frame { kind, payload }).map_err(|error| match error {
@@ -346,6 +408,7 @@ impl LoadedSegment {
         Ok(SegmentScan {
             last_sequence: sequence - 1,
             end: offset as u64,
+            history,
         })
     }
 
@@ -397,23 +460,26 @@ impl LoadedSegment {
 impl Recovered {
     /// Takes the last segment: kept if it holds a frame, and its tail beyond the last one is to be cut.
     fn finish_with(&mut self, mut segment: LoadedSegment, scan: &SegmentScan) {
-        if scan.last_sequence < segment.header.first_sequence {
+        let header = &segment.header;
+        if scan.last_sequence < header.first_sequence {
             // Its successor takes over what it knew of the segment before.
-            self.previous = (segment.header.previous_first, segment.header.previous_end);
-            self.obsolete.push(segment.path);
-            return;
+            self.predecessor.first_sequence = header.previous_first;
+            self.predecessor.end = header.previous_end;
+            self.obsolete.push(segment.path.clone());
+        } else {
+            let tail = &segment.bytes[scan.end as usize..];
+            if !tail.is_empty() {
+                self.torn_tail = Some(TornTail {
+                    path: segment.path.clone(),
+                    offset: scan.end,
+                    cut_bytes: tail.len() as u64,
+                    zeros: tail.iter().all(|byte| *byte == 0),
+                });
+            }
+            self.predecessor.first_sequence = header.first_sequence;
+            self.predecessor.end = scan.end;
+            self.kept.push(segment.sealed(scan));
         }
-        let tail = &segment.bytes[scan.end as usize..];
-        if !tail.is_empty() {
-            self.torn_tail = Some(TornTail {
-                path: segment.path.clone(),
-                offset: scan.end,
-                cut_bytes: tail.len() as u64,
-                zeros: tail.iter().all(|byte| *byte == 0),
-            });
-        }
-        self.previous = (segment.header.first_sequence, scan.end);
-        self.kept.push(segment.sealed(scan));
         segment.bytes.truncate(scan.end as usize);
         self.last = Some(LastSegment {
             first_sequence: segment.header.first_sequence,
@@ -422,21 +488,32 @@ impl Recovered {
         });
     }
 
-    /// Makes the last segment durable without its torn tail, then the segment that takes the next frame, and removes
-    /// what is left over.
+    /// Makes the last segment durable without its torn tail.
+    ///
+    /// One that holds no frame is written anew too: after a directory sync that failed, its name may be lost. The log must
+    /// not fall back behind the opening that made it once storage knows a later opening.
+    ///
+    /// # Errors
+    /// `Io`; a later open starts from the same log.
+    pub(crate) fn repair(&self) -> Result<(), Error> {
+        match &self.last {
+            Some(last) => last.rewrite(&self.options),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the segment of `opening`, which takes the next frame, and removes what is left over. The log is
+    /// [repaired](Self::repair), and storage knows the opening.
     ///
     /// Gives that segment and the ones before it that are not covered.
     ///
     /// # Errors
     /// `Io`; a later open starts from the same log.
-    pub(crate) fn repair(self) -> Result<(Appender, Vec<Sealed>), Error> {
-        if let Some(last) = &self.last {
-            last.rewrite(&self.options)?;
-        }
+    pub(crate) fn resume(self, opening: u64) -> Result<(Appender, Vec<Sealed>), Error> {
         let files = Arc::clone(&self.options.files);
         let dir = self.options.dir.clone();
         let first_sequence = self.last_sequence + 1;
-        let appender = Appender::create(self.options, first_sequence, self.previous)?;
+        let appender = Appender::create(self.options, opening, first_sequence, self.predecessor)?;
         // The new segment may have taken the name of an empty one, or of a leftover.
         let kept = [
             dir.join(segment_name(first_sequence)),
@@ -458,7 +535,7 @@ impl Recovered {
         Ok((appender, self.kept))
     }
 
-    /// The names of the leftovers that [`repair`](Self::repair) removes.
+    /// How many leftovers [`resume`](Self::resume) removes.
     pub(crate) fn leftovers(&self) -> usize {
         self.temporary.len()
     }

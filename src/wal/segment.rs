@@ -6,14 +6,16 @@
 //! | offset | size | field | content |
 //! |---|---|---|---|
 //! | 0 | 8 | magic | `TIDALWAL` |
-//! | 8 | 4 | version | 1 |
+//! | 8 | 4 | version | 2 |
 //! | 12 | 4 | reserved | 0 |
 //! | 16 | 16 | database id | of the database it belongs to |
 //! | 32 | 8 | first sequence | of the frame that follows the header, 1 to 2^63 - 1 |
 //! | 40 | 8 | previous first sequence | of the segment before, 0 if there is none |
 //! | 48 | 8 | previous end | where the frames of the segment before end, in bytes: a promise that they are synced up to there |
-//! | 56 | 4 | reserved | 0 |
-//! | 60 | 4 | checksum | CRC32C of the bytes before it; it seeds the header checksums of the frames |
+//! | 56 | 8 | opening | the id of the opening that made the segment |
+//! | 64 | 8 | history | of the log up to the frame before the first sequence number, see [`history`](super::history) |
+//! | 72 | 4 | reserved | 0 |
+//! | 76 | 4 | checksum | CRC32C of the bytes before it; it seeds the header checksums of the frames |
 //!
 //! Frames follow at multiples of 8 (see [`frame`](super::frame)), then zeros.
 //!
@@ -23,21 +25,24 @@
 
 use std::path::Path;
 
+use super::history::History;
 use crate::Error;
 use crate::codec::crc32c::crc32c;
 use crate::codec::{Reader, Write};
 
 const MAGIC: [u8; 8] = *b"TIDALWAL";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const VERSION_OFFSET: usize = MAGIC.len();
 const DATABASE_ID_OFFSET: usize = VERSION_OFFSET + 8;
 const FIRST_SEQUENCE_OFFSET: usize = DATABASE_ID_OFFSET + 16;
 const PREVIOUS_FIRST_OFFSET: usize = FIRST_SEQUENCE_OFFSET + 8;
 const PREVIOUS_END_OFFSET: usize = PREVIOUS_FIRST_OFFSET + 8;
-const CHECKSUM_OFFSET: usize = PREVIOUS_END_OFFSET + 12;
+const OPENING_OFFSET: usize = PREVIOUS_END_OFFSET + 8;
+const HISTORY_OFFSET: usize = OPENING_OFFSET + 8;
+const CHECKSUM_OFFSET: usize = HISTORY_OFFSET + 12;
 /// The length of a segment's header; the offset of its first frame.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = CHECKSUM_OFFSET + 4;
-const _: () = assert!(SEGMENT_HEADER_BYTES == 64 && SEGMENT_HEADER_BYTES.is_multiple_of(8));
+const _: () = assert!(SEGMENT_HEADER_BYTES == 80 && SEGMENT_HEADER_BYTES.is_multiple_of(8));
 
 /// No database lives to see it; a larger sequence number on disk is refused, so that counting on cannot overflow.
 pub(crate) const SEQUENCE_MAX: u64 = u64::MAX / 2;
@@ -94,6 +99,10 @@ pub(crate) struct SegmentHeader {
     pub(crate) previous_first: u64,
     /// Where the frames of the segment before end.
     pub(crate) previous_end: u64,
+    /// The id of the opening that made the segment.
+    pub(crate) opening: u64,
+    /// The history of the log before the first frame.
+    pub(crate) history: History,
 }
 
 impl SegmentHeader {
@@ -106,6 +115,8 @@ impl SegmentHeader {
         bytes.put_u64(self.first_sequence);
         bytes.put_u64(self.previous_first);
         bytes.put_u64(self.previous_end);
+        bytes.put_u64(self.opening);
+        bytes.put_u64(self.history.0);
         bytes.put_u32(0);
         let checksum = crc32c(&bytes);
         bytes.put_u32(checksum);
@@ -130,8 +141,7 @@ impl SegmentHeader {
                 path: path.to_path_buf(),
             });
         }
-        let header = bytes.get(..SEGMENT_HEADER_BYTES).ok_or_else(short)?;
-        let found = Reader::new(&header[VERSION_OFFSET..]).u32().ok_or_else(short)?;
+        let found = Reader::new(&bytes[VERSION_OFFSET..]).u32().ok_or_else(short)?;
         if found != VERSION {
             return Err(Error::UnsupportedVersion {
                 path: path.to_path_buf(),
@@ -139,6 +149,7 @@ impl SegmentHeader {
                 supported: VERSION,
             });
         }
+        let header = bytes.get(..SEGMENT_HEADER_BYTES).ok_or_else(short)?;
         let checksum = Reader::new(&header[CHECKSUM_OFFSET..]).u32().ok_or_else(short)?;
         if crc32c(&header[..CHECKSUM_OFFSET]) != checksum {
             return Err(Error::corrupt(
@@ -155,6 +166,8 @@ impl SegmentHeader {
                 first_sequence: reader.u64()?,
                 previous_first: reader.u64()?,
                 previous_end: reader.u64()?,
+                opening: reader.u64()?,
+                history: History(reader.u64()?),
             })
         };
         let decoded = read().ok_or_else(short)?;
@@ -190,20 +203,25 @@ mod tests {
         first_sequence: 0x31,
         previous_first: 0x21,
         previous_end: 0x1040,
+        opening: 0x51,
+        history: History(0x6162),
     };
 
     #[test]
     fn the_header_has_its_golden_bytes() {
-        let mut golden = b"TIDALWAL\x01\0\0\0\0\0\0\0".to_vec();
+        let mut golden = b"TIDALWAL\x02\0\0\0\0\0\0\0".to_vec();
         golden.extend_from_slice(&[0xd3, 0xd2, 0xd1, 0xd0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         golden.extend_from_slice(&[0x31, 0, 0, 0, 0, 0, 0, 0, 0x21, 0, 0, 0, 0, 0, 0, 0]);
-        golden.extend_from_slice(&[0x40, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend_from_slice(&[0x40, 0x10, 0, 0, 0, 0, 0, 0, 0x51, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend_from_slice(&[0x62, 0x61, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         golden.extend_from_slice(&crc32c(&golden).to_le_bytes());
         let bytes = SAMPLE.encode();
         assert_eq!(bytes, golden);
         assert_eq!(bytes[FIRST_SEQUENCE_OFFSET], 0x31);
         assert_eq!(bytes[PREVIOUS_FIRST_OFFSET], 0x21);
         assert_eq!(bytes[PREVIOUS_END_OFFSET], 0x40);
+        assert_eq!(bytes[OPENING_OFFSET], 0x51);
+        assert_eq!(bytes[HISTORY_OFFSET], 0x62);
     }
 
     #[test]
@@ -240,7 +258,8 @@ mod tests {
         for version in [VERSION - 1, VERSION + 1] {
             let mut other = SAMPLE.encode();
             other[VERSION_OFFSET] = version as u8;
-            let error = error(&other, 1);
+            // Headers of other versions may be shorter.
+            let error = error(&other[..64], 1);
             assert!(
                 matches!(error, Error::UnsupportedVersion { found, supported: VERSION, .. } if found == version),
                 "{error}"

@@ -81,7 +81,7 @@ fn a_log_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
                     );
                     shortened += usize::from(found < LEN as usize);
                 }
-                None => assert!(!is_last || len < 64, "{what}: a torn tail is no corruption"),
+                None => assert!(!is_last || len < 80, "{what}: a torn tail is no corruption"),
             }
         }
     }
@@ -131,14 +131,14 @@ fn a_bad_frame_that_a_later_frame_promises_as_synced_is_corruption_with_file_off
     let image = content(&disk);
     let segment = log_files(&image).pop().unwrap();
     let mut bytes = image.file(&segment).unwrap().to_vec();
-    bytes[64 + 40] ^= 1;
+    bytes[80 + 40] ^= 1;
     let mut damaged = image.clone();
     damaged.insert_file(&segment, bytes);
     let disk = SimDisk::from_image(&damaged);
     let error = open(&disk, Durability::EverySynced).unwrap_err();
     let Error::Corrupt {
         path,
-        offset: 64,
+        offset: 80,
         sequence: Some(1),
         ..
     } = &error
@@ -146,7 +146,7 @@ fn a_bad_frame_that_a_later_frame_promises_as_synced_is_corruption_with_file_off
         panic!("{error:?}")
     };
     assert_eq!(path.display().to_string(), segment);
-    assert!(error.to_string().contains("offset 64, sequence 1"), "{error}");
+    assert!(error.to_string().contains("offset 80, sequence 1"), "{error}");
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silen
     let bytes = image.file(&segment).unwrap().to_vec();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     // Below the close frame, which is the last one and has 40 bytes, nothing may be dropped.
-    for offset in 64..end - 40 {
+    for offset in 80..end - 40 {
         let mut flipped = bytes.clone();
         flipped[offset] ^= 0x10;
         let mut damaged = image.clone();

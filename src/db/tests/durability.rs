@@ -310,7 +310,10 @@ fn a_checkpoint_syncs_no_file_of_the_log_that_writers_would_wait_for() {
 #[test]
 fn no_segment_is_longer_than_it_may_be_for_the_sake_of_a_marker() {
     let disk = SimDisk::new();
-    let db = Arc::new(open(&disk, Durability::OperatingSystem).unwrap());
+    // Ten events fill a segment to the last byte.
+    let segment_bytes_max = 1040;
+    let options = options(&disk, Durability::OperatingSystem).segment_bytes_max(segment_bytes_max);
+    let db = Arc::new(TidalDb::open(PATH, options).unwrap());
     record(&db, 0).unwrap();
     let kinds = after_the_flush(&disk, &db, |db| {
         for i in 1..10 {
@@ -320,7 +323,10 @@ fn no_segment_is_longer_than_it_may_be_for_the_sake_of_a_marker() {
     assert!(kinds.contains(&DiskOperationKind::Rename), "the segment was full");
     let image = content(&disk);
     for path in log_files(&image) {
-        assert!(image.file(&path).unwrap().len() <= 1024, "{path}");
+        assert!(
+            image.file(&path).unwrap().len() as u64 <= segment_bytes_max,
+            "{path}"
+        );
     }
 }
 
@@ -333,6 +339,6 @@ fn closing_leaves_a_log_of_two_markers_to_read_at_the_next_open() {
     }
     db.close().unwrap();
     assert_eq!(log_files(&content(&disk)).len(), 1);
-    let (header, marker) = (64, 40);
+    let (header, marker) = (80, 40);
     assert_eq!(db.statistics().unwrap().log_bytes, header + 2 * marker);
 }

@@ -11,6 +11,8 @@ mod disk_errors;
 mod durability;
 mod engine_errors;
 mod failures;
+mod golden;
+mod histories;
 mod identity;
 mod inputs;
 mod lost_syncs;

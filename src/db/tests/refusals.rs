@@ -3,6 +3,8 @@
 use super::*;
 use crate::signals::checkpoint::record as checkpoint_record;
 use crate::storage::{MemoryStore, StorageEngine, keys};
+use crate::wal::history::History;
+use crate::wal::segment::SEGMENT_HEADER_BYTES;
 
 /// The image with the lock file, which opening makes before it looks at anything.
 fn with_lock(image: &Image) -> Image {
@@ -22,7 +24,7 @@ fn a_refused_open_persists_no_schema() {
     let mut image = content(&disk);
     let segment = log_files(&image).remove(0);
     let mut bytes = image.file(&segment).unwrap().to_vec();
-    bytes[64 + 40] ^= 1;
+    bytes[SEGMENT_HEADER_BYTES + 40] ^= 1;
     image.insert_file(&segment, bytes);
     let disk = SimDisk::from_image(&image);
     let mut appended = options(&disk, Durability::EverySynced);
@@ -80,6 +82,7 @@ fn sequence_numbers_at_the_end_of_their_range_are_refused_and_overflow_nothing()
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     record(&db, 0).unwrap();
+    let opening = db.recovery_report().opening;
     drop(db);
     let image = content(&disk);
     for first_sequence in [0, u64::MAX - 1, u64::MAX] {
@@ -87,7 +90,9 @@ fn sequence_numbers_at_the_end_of_their_range_are_refused_and_overflow_nothing()
             database_id: 7,
             first_sequence,
             previous_first: 1,
-            previous_end: 64,
+            previous_end: 80,
+            opening,
+            history: History::NONE,
         };
         for alone in [false, true] {
             let mut odd = image.clone();
@@ -121,7 +126,10 @@ fn a_checkpoint_of_an_impossible_sequence_number_is_refused() {
             TidalDb::open_with_storage(PATH, options, Arc::new(storage.clone()))
         };
         drop(open().unwrap());
-        let sealed = keys::seal(keys::CHECKPOINT, checkpoint_record::encode(sequence, 0));
+        let sealed = keys::seal(
+            keys::CHECKPOINT,
+            checkpoint_record::encode(sequence, 0, History::NONE),
+        );
         storage.put(keys::CHECKPOINT, &sealed).unwrap();
         let error = open().map(drop).unwrap_err();
         assert!(matches!(error, Error::CorruptValue { .. }), "{error}");
@@ -249,7 +257,12 @@ fn a_record_in_storage_of_an_older_or_newer_version_is_named_and_nothing_is_chan
     };
     open().unwrap();
     let before = content(&disk);
-    for (key, name) in [(keys::IDENTITY, "identity"), (keys::SCHEMA, "schema")] {
+    for (key, name) in [
+        (keys::IDENTITY, "identity"),
+        (keys::SCHEMA, "schema"),
+        (keys::CHECKPOINT, "checkpoint"),
+        (keys::OPENING, "opening"),
+    ] {
         let sealed = storage.get(key).unwrap().unwrap();
         let sound = keys::unseal(key, &sealed).unwrap();
         let version = sound[0];

@@ -29,6 +29,7 @@ use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::signals::states::{PageCopies, SHARDS, StateKey, StateTable};
 use crate::storage::{GuardedStorage, WriteBatch, keys};
 use crate::wal::Log;
+use crate::wal::history::History;
 use crate::{EntityId, Error, Schema};
 
 /// A log that is closed holds no more bytes than this, unless what is in it is new.
@@ -97,6 +98,8 @@ impl Growth {
 struct Fence {
     covered: u64,
     synced: u64,
+    /// The history of the log up to the covered frame.
+    history: History,
 }
 
 impl Checkpointer {
@@ -210,9 +213,11 @@ impl Checkpointer {
             state
                 .begin_fence()
                 .map_err(|error| ledger.poison.fail_unreadable(error))?;
+            let (covered, history) = ledger.log.end();
             Ok(Fence {
-                covered: ledger.log.last_sequence(),
+                covered,
                 synced: ledger.log.durable_sequence(),
+                history,
             })
         })
     }
@@ -225,7 +230,7 @@ fn collect(ledger: &SignalLedger, fence: Fence, copies: &mut Copies) -> Result<W
     put(
         &mut batch,
         keys::CHECKPOINT.to_vec(),
-        record::encode(fence.covered, fence.synced),
+        record::encode(fence.covered, fence.synced, fence.history),
     );
     Ok(batch)
 }

@@ -4,42 +4,67 @@
 //!
 //! | size | field | content |
 //! |---|---|---|
-//! | 2 | version | 1 |
+//! | 2 | version | 2 |
 //! | 8 | covered | the state holds every frame up to this sequence number, at most 2^63 - 1, and nothing of later ones |
 //! | 8 | synced | every frame of the log up to this one was synced when the checkpoint was made: a promise |
+//! | 8 | history | of the log up to the covered frame, see [`history`](crate::wal::history) |
 //!
-//! The first record, with 0 and 0, is written once the first segment exists: from then on there must be a log.
+//! The first record, with zeros, is written once the first segment exists: from then on there must be a log.
 
+use std::path::PathBuf;
+
+use crate::Error;
 use crate::codec::{Reader, Write};
+use crate::wal::history::History;
 use crate::wal::recovery::Covered;
 use crate::wal::segment::SEQUENCE_MAX;
 
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
-pub(crate) fn encode(covered: u64, synced: u64) -> Vec<u8> {
+pub(crate) fn encode(covered: u64, synced: u64, history: History) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.put_u16(VERSION);
     bytes.put_u64(covered);
     bytes.put_u64(synced);
+    bytes.put_u64(history.0);
     bytes
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<Covered, &'static str> {
+/// Reads the bytes that [`encode`] made, from under `key`.
+///
+/// # Errors
+/// `UnsupportedVersion`; `CorruptValue` for anything else.
+pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<Covered, Error> {
+    let corrupt = |what| Error::CorruptValue {
+        key: key.to_vec(),
+        what,
+    };
+    let wrong_length = || corrupt("the checkpoint record has the wrong length");
     let mut reader = Reader::new(bytes);
-    if reader.u16() != Some(VERSION) {
-        return Err("the version of the checkpoint record is unknown");
+    let found = reader.u16().ok_or_else(wrong_length)?;
+    if found != VERSION {
+        return Err(Error::UnsupportedVersion {
+            path: PathBuf::from("the checkpoint record in storage"),
+            found: found.into(),
+            supported: VERSION.into(),
+        });
     }
-    match (reader.u64(), reader.u64(), reader.is_empty()) {
-        (Some(sequence), Some(_), true) if sequence > SEQUENCE_MAX => {
-            Err("the checkpoint record has an impossible sequence number")
-        }
-        (Some(sequence), Some(synced), true) => Ok(Covered {
-            sequence,
-            synced,
+    let mut read = || {
+        Some(Covered {
+            sequence: reader.u64()?,
+            synced: reader.u64()?,
+            history: History(reader.u64()?),
             log_exists: true,
-        }),
-        _ => Err("the checkpoint record has the wrong length"),
+        })
+    };
+    let covered = read().ok_or_else(wrong_length)?;
+    if !reader.is_empty() {
+        return Err(wrong_length());
     }
+    if covered.sequence > SEQUENCE_MAX {
+        return Err(corrupt("the checkpoint record has an impossible sequence number"));
+    }
+    Ok(covered)
 }
 
 #[cfg(test)]
@@ -48,18 +73,29 @@ mod tests {
 
     #[test]
     fn the_record_has_its_golden_bytes_and_reads_back() {
-        let bytes = encode(0x0102, 7);
-        assert_eq!(bytes, [1, 0, 2, 1, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+        let bytes = encode(0x0102, 7, History(0x0304));
+        let mut golden = vec![2, 0, 2, 1, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+        golden.extend_from_slice(&[4, 3, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes, golden);
         assert_eq!(
-            decode(&bytes),
-            Ok(Covered {
+            decode(&bytes, b"k").unwrap(),
+            Covered {
                 sequence: 0x0102,
                 synced: 7,
+                history: History(0x0304),
                 log_exists: true
-            })
+            }
         );
         for len in 0..bytes.len() {
-            assert!(decode(&bytes[..len]).is_err(), "cut at {len}");
+            assert!(decode(&bytes[..len], b"k").is_err(), "cut at {len}");
+        }
+        assert!(decode(&[&bytes[..], &[0]].concat(), b"k").is_err());
+        for version in [VERSION - 1, VERSION + 1] {
+            let error = decode(&version.to_le_bytes(), b"k").unwrap_err();
+            assert!(
+                matches!(error, Error::UnsupportedVersion { found, .. } if found == version.into()),
+                "{error}"
+            );
         }
     }
 }

@@ -5,17 +5,19 @@ use crate::Error;
 use crate::signals::hot::TIME_NONE;
 use crate::signals::ledger::LedgerState;
 use crate::storage::{StorageEngine, keys};
+use crate::wal::history::History;
 use crate::wal::recovery::Covered;
 
 /// Loads the checkpoint of `storage` into the empty `state` and gives what it covers; nothing if there is none.
 ///
 /// # Errors
-/// `CorruptValue`, or that of the storage engine. The state is of no use then.
+/// `CorruptValue`, `UnsupportedVersion`, or that of the storage engine. The state is of no use then.
 pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Result<Covered, Error> {
     let Some(sealed) = storage.get(keys::CHECKPOINT)? else {
         return Ok(Covered {
             sequence: 0,
             synced: 0,
+            history: History::NONE,
             log_exists: false,
         });
     };
@@ -23,8 +25,7 @@ pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Resu
         key: key.to_vec(),
         what,
     };
-    let covered = record::decode(keys::unseal(keys::CHECKPOINT, &sealed)?)
-        .map_err(|what| corrupt(keys::CHECKPOINT, what))?;
+    let covered = record::decode(keys::unseal(keys::CHECKPOINT, &sealed)?, keys::CHECKPOINT)?;
     let mut newest_ms = TIME_NONE;
     each(storage, keys::STATES, |key, value| {
         let restored = state.signals.restore_page(key, value);

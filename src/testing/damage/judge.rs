@@ -13,7 +13,7 @@ use crate::testing::verdict::panic_message;
 use crate::{EntityId, Error, Export, SignalEvent, SignalId, TidalDb};
 
 /// Where a fault may lie that has no sequence number: in the header of a segment.
-const SEGMENT_HEADER_BYTES: u64 = 64;
+const SEGMENT_HEADER_BYTES: u64 = 80;
 /// What opening may ask the disk for, beside what grows with the files.
 const CALLS_FIXED: u64 = 40;
 const CALLS_PER_FILE: u64 = 8;
@@ -203,6 +203,7 @@ pub(super) fn check_refusal(disk: &SimDisk, image: &Image, error: &Error) -> Res
         Error::BadMagic { path } => ("BadMagic", path),
         Error::UnsupportedVersion { path, .. } => ("UnsupportedVersion", path),
         Error::ForeignDatabase { path, .. } => ("ForeignDatabase", path),
+        Error::ForeignHistory { path, .. } => ("ForeignHistory", path),
         Error::SegmentMissing { path, .. } => ("SegmentMissing", path),
         Error::StorageMissing { path } => ("StorageMissing", path),
         other => return Err(format!("refused with an error that does not say where: {other}")),

@@ -78,7 +78,7 @@ fn a_refusal_that_changed_something_or_does_not_say_where_is_a_finding() {
     let disk = SimDisk::from_image(&image);
     let refusal = |sequence, path: &str| Error::Corrupt {
         path: path.into(),
-        offset: 64,
+        offset: 80,
         sequence,
         what: "it is",
     };
@@ -105,7 +105,7 @@ fn a_segment_says_what_it_promises_and_where_its_lengths_are() {
     assert!(anatomy.promises.contains(&Promise::Frames(last - 1)));
     assert!(anatomy.lengths.len() >= 3, "{anatomy:?}");
     let mut flipped = bytes.to_vec();
-    flipped[70] ^= 1;
+    flipped[86] ^= 1;
     let damaged = Anatomy::of(Kind::Segment, &flipped, mine.id);
     assert_eq!(damaged.lengths.len(), 1, "nothing follows a bad frame");
     assert_eq!(damaged.promises.len() + 1, anatomy.promises.len());

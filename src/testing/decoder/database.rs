@@ -12,11 +12,13 @@ use crate::testing::SimDisk;
 use crate::testing::plan::Plan;
 use crate::testing::sim_disk::{Image, ImageChoice};
 use crate::testing::workload::{STANDARD_NOW_MS, Workload, standard_schema, tiny_options};
-use crate::wal::segment::{SegmentHeader, segment_name};
+use crate::wal::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::{EntityId, Error, Export, Options, SignalEvent, SignalId, TidalDb, UserId};
 
 /// The id of the database and of its store.
 pub(super) const ID: u128 = 0x6675_7a7a;
+/// The id of the first opening.
+pub(super) const OPENING: u64 = 1;
 const DB_DIR: &str = "/db";
 const LOG_DIR: &str = "/db/log";
 const SEGMENT: &str = "/db/log/00000000000000000001.wal";
@@ -30,6 +32,7 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 fn options(disk: &SimDisk) -> Options {
     tiny_options(standard_schema())
         .database_id(ID)
+        .first_opening_id(OPENING)
         .checkpoint_log_bytes(u64::MAX)
         .segment_bytes_max(1 << 16)
         .files(Arc::new(disk.clone()))
@@ -126,7 +129,7 @@ pub(super) fn checkpoint(bytes: &[u8]) -> bool {
     let is_empty = pairs.is_empty();
     for (key, value) in pairs {
         if key == keys::CHECKPOINT
-            && let Ok(covered) = checkpoint_record::decode(&value)
+            && let Ok(covered) = checkpoint_record::decode(&value, &key)
         {
             // The log goes on after what is covered.
             let header = SegmentHeader {
@@ -134,6 +137,8 @@ pub(super) fn checkpoint(bytes: &[u8]) -> bool {
                 first_sequence: covered.sequence + 1,
                 previous_first: 0,
                 previous_end: 0,
+                opening: OPENING,
+                history: covered.history,
             };
             image.remove(LOG_DIR);
             let name = segment_name(header.first_sequence);
@@ -225,7 +230,7 @@ pub(super) fn seeds(decoder: Decoder) -> Vec<Vec<u8>> {
     let segment = image.file(SEGMENT).unwrap_or_default();
     let plain = Workload::standard(SEED, OPERATIONS);
     match decoder {
-        Decoder::SegmentHeader => vec![segment[..64].to_vec()],
+        Decoder::SegmentHeader => vec![segment[..SEGMENT_HEADER_BYTES].to_vec()],
         Decoder::Frame => frames(segment)
             .into_iter()
             .map(|frame| mend::frame(&frame, FRAME_SEED))
@@ -237,9 +242,9 @@ pub(super) fn seeds(decoder: Decoder) -> Vec<Vec<u8>> {
             .map(|frame| frame[32..].to_vec())
             .collect(),
         Decoder::Log => {
-            let end = 64 + frames(segment).iter().map(Vec::len).sum::<usize>();
+            let end = SEGMENT_HEADER_BYTES + frames(segment).iter().map(Vec::len).sum::<usize>();
             // Mending begins a segment anew: one with a checkpoint marker is for a store that has the checkpoint.
-            let half = 64 + frames(segment).iter().take(6).map(Vec::len).sum::<usize>();
+            let half = SEGMENT_HEADER_BYTES + frames(segment).iter().take(6).map(Vec::len).sum::<usize>();
             [half, end]
                 .map(|end| segment[..end].to_vec())
                 .into_iter()
@@ -283,7 +288,7 @@ pub(super) fn seeds(decoder: Decoder) -> Vec<Vec<u8>> {
 
 /// The frames of a segment.
 fn frames(segment: &[u8]) -> Vec<Vec<u8>> {
-    let (mut frames, mut at) = (Vec::new(), 64);
+    let (mut frames, mut at) = (Vec::new(), SEGMENT_HEADER_BYTES);
     while let Some(len) = segment.get(at..).and_then(|bytes| bytes.first_chunk()) {
         let len = u32::from_le_bytes(*len) as usize;
         let Some(frame) = segment.get(at..at + 32 + len).filter(|_| len > 0) else {

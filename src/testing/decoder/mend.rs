@@ -1,11 +1,12 @@
 //! Puts right what a fuzzer cannot guess: magic bytes, checksums and the numbers that follow from a place. All else stays
 //! what it was, so that the decoders see it.
 
-use super::database::ID;
+use super::database::{ID, OPENING};
 use crate::codec::crc32c::{crc32c, extend};
 use crate::storage::keys;
+use crate::wal::segment::SEGMENT_HEADER_BYTES;
 
-const HEADER_BYTES: usize = 64;
+const STORE_HEADER_BYTES: usize = 64;
 const PART_BYTES: usize = 32;
 /// Longer payloads are shortened: a fuzzer's inputs are short.
 const PAYLOAD_BYTES_MAX: u32 = 0xff8;
@@ -46,11 +47,11 @@ fn u64_at(bytes: &[u8], offset: usize) -> u64 {
 pub(super) fn segment_header(bytes: &[u8]) -> Vec<u8> {
     let mut mended = bytes.to_vec();
     put(&mut mended, 0, b"TIDALWAL");
-    put(&mut mended, 8, &1_u32.to_le_bytes());
+    put(&mut mended, 8, &2_u32.to_le_bytes());
     put(&mut mended, 16, &ID.to_le_bytes());
-    if let Some(summed) = mended.get(..60) {
+    if let Some(summed) = mended.get(..76) {
         let checksum = crc32c(summed);
-        put(&mut mended, 60, &checksum.to_le_bytes());
+        put(&mut mended, 76, &checksum.to_le_bytes());
     }
     mended
 }
@@ -87,13 +88,15 @@ fn frame_at(bytes: &mut [u8], at: usize, seed: u32, sequence: Option<u64>) -> Op
     Some(end)
 }
 
-/// A segment whose first sequence number is 1.
+/// The first segment of the first opening.
 pub(super) fn segment(bytes: &[u8]) -> Vec<u8> {
     let mut mended = bytes.to_vec();
-    put(&mut mended, 32, &1_u64.to_le_bytes());
+    for (offset, number) in [(32, 1), (56, OPENING), (64, 0)] {
+        put(&mut mended, offset, &number.to_le_bytes());
+    }
     let mut mended = segment_header(&mended);
-    let seed = u32_at(&mended, 60);
-    let (mut at, mut sequence) = (HEADER_BYTES, 1);
+    let seed = u32_at(&mended, 76);
+    let (mut at, mut sequence) = (SEGMENT_HEADER_BYTES, 1);
     while let Some(end) = frame_at(&mut mended, at, seed, Some(sequence)) {
         (at, sequence) = (end, sequence + 1);
     }
@@ -114,7 +117,7 @@ pub(super) fn store_file(bytes: &[u8]) -> Vec<u8> {
         put(&mut mended, 60, &checksum.to_le_bytes());
     }
     let seed = extend(crc32c(&ID.to_le_bytes()), &1_u64.to_le_bytes());
-    let (mut at, mut sequence) = (HEADER_BYTES, 1);
+    let (mut at, mut sequence) = (STORE_HEADER_BYTES, 1);
     while let Some(end) = record_at(&mut mended, at, seed, sequence) {
         (at, sequence) = (end, sequence + 1);
     }

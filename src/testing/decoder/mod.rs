@@ -240,10 +240,11 @@ fn schema(bytes: &[u8]) -> bool {
 }
 
 fn checkpoint_record(bytes: &[u8]) -> bool {
-    let Ok(covered) = checkpoint_record::decode(bytes) else {
+    let Ok(covered) = checkpoint_record::decode(bytes, keys::CHECKPOINT) else {
         return false;
     };
-    assert_eq!(checkpoint_record::encode(covered.sequence, covered.synced), bytes);
+    let again = checkpoint_record::encode(covered.sequence, covered.synced, covered.history);
+    assert_eq!(again, bytes);
     true
 }
 

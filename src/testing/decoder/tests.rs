@@ -69,11 +69,11 @@ fn what_is_mended_is_read_as_far_as_it_was_mended() {
     let segment = mend::segment(&noise);
     let (header, seed) = SegmentHeader::decode(&segment, Path::new("segment"), ID).unwrap();
     assert_eq!(header.first_sequence, 1);
-    let frame = FrameHeader::decode(&segment[64..], seed).unwrap();
-    assert!(frame.payload(&segment[64..]).is_some());
+    let frame = FrameHeader::decode(&segment[SEGMENT_HEADER_BYTES..], seed).unwrap();
+    assert!(frame.payload(&segment[SEGMENT_HEADER_BYTES..]).is_some());
     assert_eq!(frame.sequence, 1);
     assert!(Decoder::Store.run(&noise));
     // A mark leaves the rest torn.
-    noise[64 + 7] |= 0x80;
-    assert!(FrameHeader::decode(&mend::segment(&noise)[64..], seed).is_none());
+    noise[SEGMENT_HEADER_BYTES + 7] |= 0x80;
+    assert!(FrameHeader::decode(&mend::segment(&noise)[SEGMENT_HEADER_BYTES..], seed).is_none());
 }

@@ -58,7 +58,7 @@
 //! | acknowledged events survive | [`LastSegmentLost`](PlantedBug::LastSegmentLost) | lost |
 //! | a missing log is an error, and no fresh database | [`LogLost`](PlantedBug::LogLost) | does not open |
 //! | a log without its storage is an error | [`StoreLost`](PlantedBug::StoreLost) | does not open |
-//! | continuity is required above N | [`StoreRolledBack`](PlantedBug::StoreRolledBack) | lost, does not open |
+//! | continuity is required above N | [`StoreRolledBack`](PlantedBug::StoreRolledBack) | does not open, lost |
 //! | `write_batch` is atomic | [`CheckpointOneByOne`](PlantedBug::CheckpointOneByOne) | doubled |
 //! | state and N are written together: N is not ahead | [`CheckpointNumberFirst`](PlantedBug::CheckpointNumberFirst) | lost |
 //! | state and N are written together: N is not behind | [`CheckpointNumberLast`](PlantedBug::CheckpointNumberLast) | doubled |
@@ -353,7 +353,7 @@ planted_bugs! {
         "a log without its storage is an error", [Refused];
     /// The store is an older one at open.
     StoreRolledBack: Files, Nothing,
-        "continuity is required above N", [Lost, Refused];
+        "continuity is required above N", [Refused, Lost];
 
     /// The checkpoint's batch is applied operation by operation.
     CheckpointOneByOne: Storage, Nothing,

@@ -1,0 +1,165 @@
+//! Stored databases: those of each release open in every later one.
+//!
+//! `tests/data/golden` holds a directory for each release, with the databases [`Last`] as that release wrote them. From the
+//! first release on, each release adds a directory, and no later change touches it. Until then there is `unreleased`: the
+//! files as this build writes them. A change of a format shows as a difference from them, and this writes them anew:
+//!
+//! ```sh
+//! TIDALDB_WRITE_GOLDEN=1 cargo test --lib --all-features this_build_writes
+//! ```
+//!
+//! The databases of all releases hold the same calls, so [`write`] does not change either. Calls that a later release
+//! adds go into a database of their own, which is not looked for in older releases.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::fs::RealFiles;
+
+const VARIABLE: &str = "TIDALDB_WRITE_GOLDEN";
+const UNRELEASED: &str = "unreleased";
+
+/// How the last session of a stored database ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// Orderly: a checkpoint holds everything.
+    Closed,
+    /// By dropping the handle: the log holds events beyond the last checkpoint, and the end of a file is not promised.
+    Dropped,
+}
+
+impl Last {
+    const ALL: [Self; 2] = [Self::Closed, Self::Dropped];
+
+    /// The directory of the database.
+    fn dir(self) -> PathBuf {
+        Path::new("/").join(match self {
+            Self::Closed => "closed",
+            Self::Dropped => "dropped",
+        })
+    }
+}
+
+fn golden_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden")
+}
+
+/// The schema of the last session: the one before had no signal `dislike`.
+fn last_schema() -> Schema {
+    let dislike = Signal::new("dislike").half_life_ms(60_000);
+    schema().signal(dislike.allow_negative_weights())
+}
+
+fn golden_options(disk: &SimDisk, schema: Schema) -> Options {
+    let mut options = options(disk, Durability::EverySynced).first_opening_id(1);
+    options.schema = schema;
+    options
+}
+
+/// Writes the database that ends like this, and gives its state at the end.
+fn write(disk: &SimDisk, last: Last) -> Result<Export, Error> {
+    let db = TidalDb::open(last.dir(), golden_options(disk, schema()))?;
+    for i in 0..40 {
+        record(&db, i)?;
+    }
+    for name in ["saved", "seen", "gone"] {
+        db.create_collection(name)?;
+        for entity in 0..20 {
+            db.add_to_collection(name, EntityId(entity * entity * entity))?;
+        }
+    }
+    db.checkpoint()?;
+    drop(db);
+
+    let db = TidalDb::open(last.dir(), golden_options(disk, last_schema()))?;
+    let dislike = db.signal("dislike")?;
+    let events: Vec<_> = (0..20)
+        .map(|i| {
+            let event = SignalEvent::new(dislike, EntityId(u64::MAX - i), NOW_MS - i as i64 * 100_000);
+            event.with_weight(-0.5 - i as f64).with_user(UserId(i % 7))
+        })
+        .collect();
+    db.record_batch(&events)?;
+    db.forget_entity(EntityId(2))?;
+    db.delete_collection("gone")?;
+    db.checkpoint()?;
+    for i in 40..80 {
+        record(&db, i)?;
+    }
+    db.forget_user(UserId(1))?;
+    for i in 80..100 {
+        record(&db, i)?;
+    }
+    db.remove_from_collection("saved", EntityId(8))?;
+    let state = db.export()?;
+    let lens = [
+        state.signals.len(),
+        state.cohorts.len(),
+        state.collections.len(),
+        state.user_rings.len(),
+        state.related.len(),
+    ];
+    assert!(!lens.contains(&0), "every structure is in use: {lens:?}");
+    if last == Last::Closed {
+        db.close()?;
+    }
+    Ok(state)
+}
+
+#[test]
+fn the_databases_that_every_release_stored_open_with_what_was_recorded_in_them() {
+    let mut opened = 0;
+    for release in RealFiles.list(&golden_dir()).unwrap() {
+        let image = Image::read_from(&RealFiles, &golden_dir().join(&release)).unwrap();
+        for last in Last::ALL {
+            let what = format!("{release}, {last:?}");
+            let expected = write(&SimDisk::new(), last).unwrap();
+            let disk = SimDisk::from_image(&image);
+            let stored = Options::stored_schema().files(Arc::new(disk.clone()));
+            let db = TidalDb::open(last.dir(), stored)
+                .unwrap_or_else(|error| panic!("{what} does not open: {error}"));
+            assert!(db.export().unwrap() == expected, "{what} holds something else");
+            let report = db.recovery_report();
+            assert_eq!((report.opening > 2, report.created), (true, false), "{what}");
+            assert_eq!(report.events_replayed > 0, last == Last::Dropped, "{what}");
+            db.close().unwrap();
+            drop(db);
+            let db = TidalDb::open(last.dir(), golden_options(&disk, last_schema())).unwrap();
+            assert!(
+                db.export().unwrap() == expected,
+                "{what} holds something else once it was closed"
+            );
+            record(&db, 100).unwrap();
+            opened += 1;
+        }
+    }
+    assert!(opened >= Last::ALL.len(), "there are no stored databases");
+}
+
+#[test]
+fn this_build_writes_the_bytes_that_are_stored_as_those_of_the_next_release() {
+    let disk = SimDisk::new();
+    for last in Last::ALL {
+        write(&disk, last).unwrap();
+    }
+    let written = content(&disk);
+    let dir = golden_dir().join(UNRELEASED);
+    if std::env::var_os(VARIABLE).is_some() {
+        if let Ok(stored) = Image::read_from(&RealFiles, &dir) {
+            for (path, _) in stored.files() {
+                RealFiles
+                    .remove(&dir.join(path.strip_prefix("/").unwrap()))
+                    .unwrap();
+            }
+        }
+        written.write_to(&RealFiles, &dir).unwrap();
+    }
+    let stored = Image::read_from(&RealFiles, &dir).unwrap_or_default();
+    assert!(
+        stored == written,
+        "a format has changed, or the order of writes: {:#?}\nIf that is meant, set {VARIABLE}=1 and run this test again to \
+         write {} anew",
+        stored.differences(&written),
+        dir.display()
+    );
+}

@@ -1,0 +1,379 @@
+//! Copies of one database that went different ways: their files are never mixed. And what a crash or a power loss
+//! legally leaves is never taken for such a mixture.
+
+use std::io::ErrorKind;
+use std::ops::Range;
+
+use super::*;
+use crate::testing::sim_disk::Fault;
+
+/// Events before the copies are made.
+const COMMON: u64 = 100;
+/// Events of each copy after that.
+const OWN: u64 = 300;
+
+/// How a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Closed,
+    Dropped,
+    /// With a checkpoint as the last call.
+    Checkpointed,
+}
+
+const ENDS: [End; 3] = [End::Closed, End::Dropped, End::Checkpointed];
+
+/// A copy of a database, and its state.
+#[derive(Debug, Clone)]
+struct Copy {
+    image: Image,
+    state: Export,
+}
+
+fn record_all(db: &TidalDb, events: Range<u64>) {
+    for i in events {
+        record(db, i).unwrap();
+    }
+}
+
+/// Ends the session with `db` on `disk`.
+fn end(db: TidalDb, disk: &SimDisk, end: End) -> Copy {
+    let state = db.export().unwrap();
+    match end {
+        End::Closed => db.close().unwrap(),
+        End::Dropped => {}
+        End::Checkpointed => {
+            db.checkpoint().unwrap();
+        }
+    }
+    drop(db);
+    Copy {
+        image: content(disk),
+        state,
+    }
+}
+
+/// Records [`COMMON`] events in a new database.
+fn origin(last: End) -> Copy {
+    let disk = SimDisk::new();
+    let db = TidalDb::open(PATH, options(&disk, Durability::EverySynced).first_opening_id(1)).unwrap();
+    record_all(&db, 0..COMMON);
+    end(db, &disk, last)
+}
+
+/// Records [`OWN`] events, from number `first` on, in a copy of `from`. All events have the same size. `step` makes the
+/// opening id predictable; otherwise it is random.
+fn go_on(from: &Image, first: u64, step: Option<u64>, last: End) -> Copy {
+    let disk = SimDisk::from_image(from);
+    let mut options = options(&disk, Durability::EverySynced);
+    options.first_opening_id = step;
+    let db = TidalDb::open(PATH, options).unwrap();
+    record_all(&db, first..first + OWN);
+    end(db, &disk, last)
+}
+
+/// The image with the files of `other` in its directory `dir`, the log or the store.
+fn with_files_of(image: &Image, other: &Image, dir: &str) -> Image {
+    let dir = Path::new(PATH).join(dir);
+    let mut mixed = image.clone();
+    mixed.remove(&dir);
+    mixed.insert_dir(&dir);
+    for (path, bytes) in other.files().filter(|(path, _)| path.starts_with(&dir)) {
+        mixed.insert_file(path, bytes);
+    }
+    mixed
+}
+
+/// Opens the image and gives its state, or the error. A refused open changes nothing.
+fn opened(image: &Image) -> Result<Export, Error> {
+    let disk = SimDisk::from_image(image);
+    let error = match open(&disk, Durability::EverySynced) {
+        Ok(db) => return Ok(db.export().unwrap()),
+        Err(error) => error,
+    };
+    let mut before = image.clone();
+    before.insert_file(format!("{PATH}/LOCK"), []);
+    let after = content(&disk);
+    assert_eq!(
+        after.hash(),
+        before.hash(),
+        "{error}: {:?}",
+        after.differences(&before)
+    );
+    Err(error)
+}
+
+fn assert_refused(image: &Image, what: &str) {
+    match opened(image) {
+        Ok(_) => panic!("{what}: it opens"),
+        Err(error) => {
+            assert!(
+                matches!(&error, Error::ForeignHistory { path, .. } if path.starts_with(format!("{PATH}/log"))),
+                "{what}: {error}"
+            );
+            let text = error.to_string();
+            assert!(
+                text.contains(".wal belongs to another history of this database: "),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn later_segments_of_one_copy_in_the_log_of_the_other_are_refused() {
+    // It opened, with events of both.
+    let (mut mixtures, mut whole) = (0, 0);
+    for before in [End::Closed, End::Dropped] {
+        for equal_ids in [false, true] {
+            let from = origin(before).image;
+            let [a, b] = [1000, 2000].map(|first| go_on(&from, first, equal_ids.then_some(1), End::Dropped));
+            let segments = log_files(&b.image);
+            assert_eq!(segments, log_files(&a.image), "the events have the same size");
+            for from in 1..segments.len() {
+                // All ranges of segments would take too long.
+                for len in [1, 2, 15, segments.len()] {
+                    let to = (from + len).min(segments.len());
+                    let mut mixed = a.image.clone();
+                    for segment in &segments[from..to] {
+                        mixed.insert_file(segment, b.image.file(segment).unwrap());
+                    }
+                    let what = format!("{before:?}, equal ids {equal_ids}, segments {from}..{to}");
+                    let differs = |segment: &String| a.image.file(segment) != b.image.file(segment);
+                    let of_a = segments[..from].iter().chain(&segments[to..]).any(differs);
+                    let of_b = segments[from..to].iter().any(differs);
+                    if of_b && (of_a || !equal_ids) {
+                        assert_refused(&mixed, &what);
+                        mixtures += 1;
+                    } else {
+                        let state = if of_b { &b.state } else { &a.state };
+                        assert!(opened(&mixed).unwrap() == *state, "{what}");
+                        whole += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(mixtures > 300 && whole > 0, "{mixtures} mixtures, {whole} whole");
+}
+
+#[test]
+fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
+    // It opened, with the events that the one had stored and the other had in its log.
+    for before in ENDS {
+        for equal_ids in [false, true] {
+            for ends in [
+                [End::Closed, End::Closed],
+                [End::Checkpointed, End::Checkpointed],
+                [End::Dropped, End::Checkpointed],
+                [End::Checkpointed, End::Dropped],
+                [End::Dropped, End::Closed],
+                [End::Closed, End::Dropped],
+            ] {
+                let from = origin(before).image;
+                let step = equal_ids.then_some(1);
+                let a = go_on(&from, 1000, step, ends[0]);
+                let b = go_on(&from, 2000, step, ends[1]);
+                let what = format!("{before:?}, equal ids {equal_ids}, {ends:?}");
+                for copy in [&a, &b] {
+                    assert!(opened(&copy.image).unwrap() == copy.state, "{what}");
+                }
+                let mixed = with_files_of(&b.image, &a.image, "log");
+                // A store without a checkpoint of its own, with a log that was trimmed or began before the copies were made.
+                let without_checkpoint = ends[1] == End::Dropped;
+                match opened(&mixed) {
+                    Err(Error::ForeignHistory { .. }) => {}
+                    Err(Error::SegmentMissing { .. }) if equal_ids && without_checkpoint => {}
+                    other => panic!("{what}: {:?}", other.map(drop)),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_older_log_with_a_newer_store_and_a_newer_log_with_an_older_store_are_refused() {
+    for before in ENDS {
+        for last in ENDS {
+            let older = origin(before);
+            let newer = go_on(&older.image, 1000, None, last);
+            let what = format!("{before:?}, {last:?}");
+            assert_refused(&with_files_of(&older.image, &newer.image, "log"), &what);
+            let old_log = with_files_of(&newer.image, &older.image, "log");
+            if last == End::Dropped {
+                // The store knows of nothing that was recorded after its opening: the older of the two histories.
+                assert!(opened(&old_log).unwrap() == older.state, "{what}");
+            } else {
+                assert_refused(&old_log, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_an_original_that_goes_on_and_of_the_copy_that_was_made_of_it_are_not_mixed() {
+    for checkpoints in [false, true] {
+        let disk = SimDisk::new();
+        let db = open(&disk, Durability::EverySynced).unwrap();
+        record_all(&db, 0..COMMON);
+        let copied = content(&disk);
+        // The original goes on under its opening's id.
+        record_all(&db, 1000..1000 + OWN);
+        let last = if checkpoints {
+            End::Checkpointed
+        } else {
+            End::Dropped
+        };
+        let original = end(db, &disk, last);
+        let copy = go_on(&copied, 2000, None, last);
+        for (one, other) in [(&original, &copy), (&copy, &original)] {
+            let what = format!("checkpoints: {checkpoints}");
+            assert!(opened(&one.image).unwrap() == one.state, "{what}");
+            assert_refused(&with_files_of(&one.image, &other.image, "log"), &what);
+        }
+        if !checkpoints {
+            // The segments of the copy after the common ones, but for the last.
+            let (ours, theirs) = (log_files(&original.image), log_files(&copy.image));
+            let only_theirs = theirs.iter().filter(|segment| !ours.contains(segment)).count();
+            assert!(
+                only_theirs > 0,
+                "the copy began a segment where the original did not"
+            );
+            let shared = ours.iter().filter(|segment| theirs.contains(segment));
+            for segment in shared {
+                let mut mixed = copy.image.clone();
+                mixed.insert_file(segment, original.image.file(segment).unwrap());
+                // The frames up to the end that the copy's next segment gives may be the common ones.
+                match opened(&mixed) {
+                    Ok(state) => assert!(state == copy.state, "{segment}"),
+                    Err(
+                        Error::ForeignHistory { .. } | Error::Corrupt { .. } | Error::SegmentMissing { .. },
+                    ) => {}
+                    Err(error) => panic!("{segment}: {error}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn openings_that_die_at_any_operations_one_after_the_other_leave_a_database_that_opens() {
+    // Between the record of the opening and its segment, the store is one opening ahead of the log.
+    let disk = SimDisk::new();
+    let db = TidalDb::open(PATH, options(&disk, Durability::EverySynced).first_opening_id(1)).unwrap();
+    record_all(&db, 0..6);
+    drop(db);
+    let begun = content(&disk);
+    let states = [state_after(6), state_after(7)];
+    let (mut ahead, mut lives) = (0, 0);
+    let reopen =
+        |disk: &SimDisk| TidalDb::open(PATH, options(disk, Durability::EverySynced).first_opening_id(1));
+    let after = |disk: SimDisk, power_loss: bool| {
+        disk.clear_faults();
+        if power_loss {
+            crashed(&disk, &ImageChoice::Synced)
+        } else {
+            disk
+        }
+    };
+    for idle in [false, true] {
+        let disk = SimDisk::from_image(&begun);
+        if idle {
+            // The newest segment holds no frame.
+            drop(reopen(&disk).unwrap());
+        }
+        let begun = content(&disk);
+        let operations = {
+            let disk = SimDisk::from_image(&begun);
+            reopen(&disk).unwrap();
+            disk.operations_len()
+        };
+        for deaths in 0..operations * operations * 2 {
+            let (first, second) = (deaths / 2 % operations, deaths / 2 / operations);
+            // What the first one wrote and did not sync is there for the second one, and may be lost after that.
+            let power_losses = [false, deaths % 2 == 1];
+            let mut disk = SimDisk::from_image(&begun);
+            let mut died = 0;
+            for (at, power_loss) in [
+                (first, power_losses[0]),
+                (second, power_losses[1]),
+                (second, power_losses[1]),
+            ] {
+                disk.fail_from(disk.operations_len() + at, Fault::ErrorBefore(ErrorKind::Other));
+                died += u64::from(reopen(&disk).is_err());
+                disk = after(disk, power_loss);
+            }
+            let what = format!("idle {idle}, {first} and {second}, power losses {power_losses:?}");
+            let db = reopen(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(db.export().unwrap(), states[0], "{what}");
+            let report = db.recovery_report();
+            let oldest = report.earlier_openings.last().unwrap();
+            assert_eq!((oldest.opening, oldest.survived_sequence), (1, 6), "{what}");
+            assert!(
+                report.earlier_openings.iter().all(|it| it.survived_sequence == 6),
+                "{what}: {report:?}"
+            );
+            // The ids that are missing are of openings that died between their record and their segment.
+            let remembered = report.earlier_openings.len() as u64;
+            ahead += u64::from(died == 3 && report.opening == remembered + 4);
+            record(&db, 6).unwrap();
+            drop(db);
+            let db = reopen(&crashed(&disk, &ImageChoice::Synced)).unwrap();
+            assert_eq!(db.export().unwrap(), states[1], "{what}");
+            lives += 1;
+        }
+    }
+    assert!(ahead > 100 && lives > 1000, "{ahead} were ahead in {lives} lives");
+}
+
+#[test]
+fn a_log_tail_that_a_power_loss_took_from_under_a_flushed_checkpoint_is_no_other_history() {
+    let mut shorter = 0;
+    for synced in [0, 3, 12, 25] {
+        for checkpoint_at in [13, 26, 40] {
+            let disk = SimDisk::new();
+            let db = open(&disk, Durability::OperatingSystem).unwrap();
+            let mut state = 0;
+            for i in 0..checkpoint_at {
+                if i == synced {
+                    db.sync().unwrap();
+                }
+                state = record(&db, i).unwrap();
+            }
+            let covered = db.checkpoint().unwrap();
+            assert_eq!(covered, state);
+            let before = db.export().unwrap();
+            drop(db);
+            let what = format!("{synced} synced, checkpoint at {checkpoint_at}");
+            let mut disk = crashed(&disk, &ImageChoice::Synced);
+            let mut expected = before;
+            for life in 0..4_u64 {
+                let db = open(&disk, Durability::OperatingSystem)
+                    .unwrap_or_else(|error| panic!("{what}, life {life}: {error}"));
+                assert!(db.export().unwrap() == expected, "{what}, life {life}");
+                let report = db.recovery_report();
+                shorter += u64::from(life == 0 && report.frames_replayed == 0);
+                for i in 0..15 {
+                    record(&db, 100 + 20 * life + i).unwrap();
+                }
+                match life {
+                    0 => {}
+                    1 => {
+                        db.checkpoint().unwrap();
+                    }
+                    _ => db.sync().unwrap(),
+                }
+                expected = db.export().unwrap();
+                drop(db);
+                // After the first life a process crash: all that was written stays.
+                let choice = if life == 0 {
+                    ImageChoice::All
+                } else {
+                    ImageChoice::Synced
+                };
+                disk = crashed(&disk, &choice);
+            }
+        }
+    }
+    assert!(shorter > 0);
+}

@@ -1,0 +1,121 @@
+//! The history of a log in 64 bits, and the openings that may have made its last segment: by these the files of copies of
+//! one database that went different ways are told apart.
+//!
+//! The history of a log without a frame is 0. Each frame mixes one word of 8 bytes into it: the id of the opening that wrote
+//! the frame, XOR the last 8 bytes of the frame's header, little-endian. Those are the checksums of the payload and of the
+//! rest of the header.
+//!
+//! To mix a word into a history is to take the first number that `SplitMix64` (Steele, Lea, Flood: Fast Splittable
+//! Pseudorandom Number Generators, OOPSLA 2014) gives for the seed `history ^ word`. Two histories that differ become equal by
+//! chance only, once in 2^64 frames.
+//!
+//! In memory only. The header of a segment and the checkpoint record hold histories, see [`segment`](super::segment) and
+//! [`record`](crate::signals::checkpoint::record).
+
+use super::frame::FRAME_HEADER_BYTES;
+
+/// All openings and frames of a log up to one of its frames, in 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct History(pub(crate) u64);
+
+impl History {
+    /// That of a log without a frame.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// The history after one more frame that this opening wrote. `frame` begins with the frame's header.
+    pub(crate) fn after_frame(self, opening: u64, frame: &[u8]) -> Self {
+        let checksums = frame[..FRAME_HEADER_BYTES]
+            .last_chunk()
+            .copied()
+            .unwrap_or_default();
+        self.mixed_with(opening ^ u64::from_le_bytes(checksums))
+    }
+
+    fn mixed_with(self, word: u64) -> Self {
+        let mut z = (self.0 ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Self(z ^ (z >> 31))
+    }
+}
+
+/// The openings that storage knows, as far as they matter to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KnownOpenings {
+    /// The last one. A crash may have ended it before it made a segment.
+    pub(crate) last: u64,
+    /// The one before it, and the last sequence number that the last one found.
+    pub(crate) before: Option<(u64, u64)>,
+}
+
+impl KnownOpenings {
+    /// Returns true if a log that goes up to `last_sequence` may have a last segment that `opening` made.
+    ///
+    /// An opening appends nothing before its segment is there. So if the last opening made none, the log goes no further
+    /// than the last opening found.
+    pub(crate) fn allow(&self, opening: u64, last_sequence: u64) -> bool {
+        let is_before = |(before, found)| opening == before && last_sequence <= found;
+        opening == self.last || self.before.is_some_and(is_before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_mixed_as_the_published_generator_does() {
+        // The first numbers for the seeds 0 and 1234567.
+        assert_eq!(History::NONE.mixed_with(0), History(0xe220_a839_7b1d_cdaf));
+        assert_eq!(
+            History(1_234_567).mixed_with(0),
+            History(6_457_827_717_110_365_317)
+        );
+        assert_eq!(
+            History::NONE.mixed_with(1_234_567),
+            History(1_234_567).mixed_with(0)
+        );
+    }
+
+    #[test]
+    fn a_history_has_its_golden_value_and_every_bit_of_the_opening_and_the_checksums_changes_it() {
+        let header: [u8; FRAME_HEADER_BYTES] = std::array::from_fn(|at| at as u8);
+        let history = History::NONE.after_frame(7, &header);
+        assert_eq!(history, History(0x7e2c_a0ce_e1b8_1154));
+        assert_eq!(
+            History::NONE.after_frame(7, &[&header[..], b"payload"].concat()),
+            history
+        );
+        assert_ne!(history.after_frame(7, &header), history);
+        let mut seen = vec![history];
+        for bit in 0..64 {
+            seen.push(History::NONE.after_frame(7 ^ 1 << bit, &header));
+            assert_ne!(History(1 << bit).after_frame(7, &header), history);
+        }
+        for bit in header.len() * 8 - 64..header.len() * 8 {
+            let mut other = header;
+            other[bit / 8] ^= 1 << (bit % 8);
+            seen.push(History::NONE.after_frame(7, &other));
+        }
+        let seen_len = seen.len();
+        seen.sort_unstable_by_key(|history| history.0);
+        seen.dedup();
+        assert_eq!(seen.len(), seen_len);
+    }
+
+    #[test]
+    fn the_last_segment_is_of_the_last_opening_or_of_the_one_before_that_and_then_it_ends_where_that_ended() {
+        let known = KnownOpenings {
+            last: 5,
+            before: Some((4, 100)),
+        };
+        assert!(known.allow(5, 0) && known.allow(5, u64::MAX));
+        assert!(known.allow(4, 99) && known.allow(4, 100) && !known.allow(4, 101));
+        assert!(!known.allow(3, 0) && !known.allow(6, 0));
+        let first = KnownOpenings {
+            before: None,
+            ..known
+        };
+        assert!(first.allow(5, 1) && !first.allow(4, 0));
+    }
+}
