@@ -87,20 +87,15 @@ mod tests {
             history
         );
         assert_ne!(history.after_frame(7, &header), history);
-        let mut seen = vec![history];
         for bit in 0..64 {
-            seen.push(History::NONE.after_frame(7 ^ 1 << bit, &header));
+            assert_ne!(History::NONE.after_frame(7 ^ 1 << bit, &header), history);
             assert_ne!(History(1 << bit).after_frame(7, &header), history);
         }
         for bit in header.len() * 8 - 64..header.len() * 8 {
             let mut other = header;
             other[bit / 8] ^= 1 << (bit % 8);
-            seen.push(History::NONE.after_frame(7, &other));
+            assert_ne!(History::NONE.after_frame(7, &other), history);
         }
-        let seen_len = seen.len();
-        seen.sort_unstable_by_key(|history| history.0);
-        seen.dedup();
-        assert_eq!(seen.len(), seen_len);
     }
 
     #[test]
