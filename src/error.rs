@@ -125,6 +125,30 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// The handle was opened by another process and came into this one by a fork. The parent's handle is not affected.
+    /// Once the parent has no handle, this process can drop its own and open the database again.
+    Forked {
+        /// The directory of the database.
+        path: PathBuf,
+        /// The id of the process that opened the handle.
+        opened_by: u32,
+    },
+    /// A directory or the lock file of the open database was removed, moved or replaced, so the next write could go to
+    /// another database or to a place that no path leads to.
+    DirectoryLost {
+        /// The directory or file.
+        path: PathBuf,
+        /// How it differs from the one that was opened.
+        what: &'static str,
+    },
+    /// The file belongs to another history of this database: a copy of the database was written to separately. Nothing
+    /// was changed.
+    ForeignHistory {
+        /// The file, or the storage key's description.
+        path: PathBuf,
+        /// How it differs from this history.
+        what: &'static str,
+    },
     /// A failure, of this call or of an earlier one, ended all writing through this handle or store.
     Poisoned {
         /// The first failure.
@@ -294,6 +318,11 @@ impl Error {
     }
 }
 
+/// Writes a sentence whose subject is the file or directory `path`.
+fn about(f: &mut fmt::Formatter<'_>, path: &Path, says: impl fmt::Display) -> fmt::Result {
+    write!(f, "{} {says}", path.display())
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -301,22 +330,16 @@ impl fmt::Display for Error {
             Self::Corrupt {
                 path,
                 offset,
-                sequence: Some(sequence),
+                sequence,
                 what,
             } => {
-                write!(
+                let sequence = sequence.map(|sequence| format!(", sequence {sequence}"));
+                let sequence = sequence.unwrap_or_default();
+                about(
                     f,
-                    "{} is corrupt at offset {offset}, sequence {sequence}: {what}",
-                    path.display()
+                    path,
+                    format_args!("is corrupt at offset {offset}{sequence}: {what}"),
                 )
-            }
-            Self::Corrupt {
-                path,
-                offset,
-                sequence: None,
-                what,
-            } => {
-                write!(f, "{} is corrupt at offset {offset}: {what}", path.display())
             }
             Self::CorruptValue { key, what } => {
                 let key = key.escape_ascii();
@@ -326,29 +349,21 @@ impl fmt::Display for Error {
                 path,
                 found,
                 supported,
-            } => {
-                write!(
-                    f,
-                    "{} has format version {found}; this build reads version {supported}",
-                    path.display()
-                )
-            }
-            Self::BadMagic { path } => write!(
+            } => about(
                 f,
-                "{} does not begin with the magic bytes of its kind",
-                path.display()
+                path,
+                format_args!("has format version {found}; this build reads version {supported}"),
             ),
+            Self::BadMagic { path } => about(f, path, "does not begin with the magic bytes of its kind"),
             Self::ForeignDatabase {
                 path,
                 found,
                 expected,
-            } => {
-                write!(
-                    f,
-                    "{} belongs to database {found:032x}, not to {expected:032x}",
-                    path.display()
-                )
-            }
+            } => about(
+                f,
+                path,
+                format_args!("belongs to database {found:032x}, not to {expected:032x}"),
+            ),
             Self::SegmentMissing { path, sequence } => {
                 write!(
                     f,
@@ -380,7 +395,23 @@ impl fmt::Display for Error {
             Self::UnknownSignal { signal } => write!(f, "no signal {signal:?} in the schema"),
             Self::UnknownCollection { name } => write!(f, "no collection {name:?}"),
             Self::CollectionExists { name } => write!(f, "collection {name:?} exists already"),
-            Self::Locked { path } => write!(f, "{} is locked by another handle", path.display()),
+            Self::Locked { path } => about(f, path, "is locked by another handle"),
+            Self::Forked { path, opened_by } => write!(
+                f,
+                "the handle of {} was opened by process {opened_by} and cannot write in another process; \
+                 open the database again after the fork",
+                path.display()
+            ),
+            Self::DirectoryLost { path, what } => about(
+                f,
+                path,
+                format_args!("is no longer the directory that was opened: {what}"),
+            ),
+            Self::ForeignHistory { path, what } => about(
+                f,
+                path,
+                format_args!("belongs to another history of this database: {what}"),
+            ),
             Self::Poisoned { .. } => f.write_str("writing has ended because of a failure"),
             Self::Panicked { operation } => write!(f, "{operation} was not completed, it panicked or failed"),
             Self::Closed => f.write_str("the database is closed"),
