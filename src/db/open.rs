@@ -144,6 +144,7 @@ pub(super) fn open(path: &Path, options: &Options, engine: Arc<dyn StorageEngine
         last_sequence: recovered.last_sequence,
         torn_tail: recovered.torn_tail.clone(),
         leftovers_removed: recovered.leftovers(),
+        store: None,
     };
     if !created {
         // A process crash may have left writes in the engine that are not durable: the log is trimmed on the strength of them.

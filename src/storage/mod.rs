@@ -72,6 +72,17 @@ pub trait StorageEngine: Send + Sync {
     /// # Errors
     /// As the trait says.
     fn flush(&self) -> Result<(), Error>;
+
+    /// Ends use in order: every write is durable on return. Only reads follow.
+    ///
+    /// The engine may note that nothing is missing, so that later damage is refused instead of taken for a torn write. An
+    /// engine that wraps another one passes the call on. The default calls [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn close(&self) -> Result<(), Error> {
+        self.flush()
+    }
 }
 
 /// One operation of a [`WriteBatch`].

@@ -205,6 +205,49 @@ fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silen
     }
 }
 
+#[test]
+fn a_closed_database_with_any_bit_of_its_store_flipped_is_refused_or_misses_nothing() {
+    // The store's last record was taken for a torn one, and an acknowledged member of a collection was gone.
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::OperatingSystem).unwrap();
+    record(&db, 0).unwrap();
+    db.checkpoint().unwrap();
+    db.create_collection("saved").unwrap();
+    for entity in 1..=3 {
+        db.add_to_collection("saved", EntityId(entity)).unwrap();
+    }
+    db.close().unwrap();
+    drop(db);
+    let closed = content(&disk);
+    open(&disk, Durability::OperatingSystem).unwrap().close().unwrap();
+    for image in [closed, content(&disk)] {
+        let whole = open(&SimDisk::from_image(&image), Durability::OperatingSystem).unwrap();
+        let expected = whole.export().unwrap();
+        assert_eq!(expected.collections.len(), 1);
+        let store_dir = format!("{PATH}/store");
+        let (mut refused, mut opened) = (0, 0);
+        for (file, bytes) in image.files().filter(|(path, _)| path.starts_with(&store_dir)) {
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.to_vec();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let mut damaged = image.clone();
+                damaged.insert_file(file, flipped);
+                match open(&SimDisk::from_image(&damaged), Durability::OperatingSystem) {
+                    Ok(db) => {
+                        assert_eq!(db.export().unwrap(), expected, "bit {bit}");
+                        opened += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        assert!(
+            refused > 1000 && opened > 100,
+            "{refused} refused, {opened} opened"
+        );
+    }
+}
+
 /// The image `newer` with the files of the store as they are in `older`.
 fn with_store_of(newer: &Image, older: &Image) -> Image {
     let store = format!("{PATH}/store");
