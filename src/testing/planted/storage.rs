@@ -53,11 +53,14 @@ trait StorageBug: Send + Sync + fmt::Debug {
 /// Puts `bug` between the database and the storage of `sweep`.
 pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
     let acts = acts.clone();
-    with_storage(sweep, move |inner| {
-        Arc::new(PlantedStorage {
-            inner,
-            bug: make(bug, &acts),
-        })
+    with_storage(sweep, move |inner| wrap(bug, inner, &acts))
+}
+
+/// `inner` with `bug` in it.
+pub(super) fn wrap(bug: PlantedBug, inner: Arc<dyn StorageEngine>, acts: &Acts) -> Arc<dyn StorageEngine> {
+    Arc::new(PlantedStorage {
+        inner,
+        bug: make(bug, acts),
     })
 }
 
