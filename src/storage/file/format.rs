@@ -35,8 +35,10 @@
 //! | 6 + k | v | value |
 //! | 6 + k + v | 4 | CRC32C of all before, seeded |
 //!
-//! The history is a chain over the records: [`mix`] takes up the four 64-bit words of a record's header, then the checksum
-//! of each entry. So two copies of a store that went different ways give different values from then on.
+//! The history is a chain over the records: [`mix`] takes up the 64-bit words of a record's header and payload, the last
+//! one filled up with zeros. So two copies of a store that went different ways give different values from then on. The
+//! checksums alone would not do: a value that ends with the CRC32C of its key and itself, as all of the engine's do, has
+//! the same checksum as any other one of its length.
 //!
 //! A seeded checksum begins with the store id, the file's number, the offset of the record or entry in its
 //! file (8 bytes) and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is
@@ -214,16 +216,13 @@ impl<'a> Operation<'a> {
         ENTRY_HEADER_LEN + key.len()
     }
 
-    /// Appends the entry and gives its checksum.
-    fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) -> u32 {
+    fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) {
         let start = bytes.len();
         bytes.put_u16(self.key.len() as u16);
         bytes.put_u32(self.value.map_or(REMOVAL, |value| value.len() as u32));
         bytes.extend_from_slice(self.key);
         bytes.extend_from_slice(self.value.unwrap_or_default());
-        let crc = Part::Entry.sum(seed, offset, &bytes[start..]);
-        bytes.put_u32(crc);
-        crc
+        bytes.put_u32(Part::Entry.sum(seed, offset, &bytes[start..]));
     }
 
     /// Takes an entry from `reader` without looking at its checksum, which comes with it.
@@ -272,11 +271,19 @@ pub(super) fn record_len(payload_len: u64) -> u64 {
     (RECORD_HEADER_LEN as u64 + payload_len).next_multiple_of(ALIGNMENT as u64)
 }
 
-/// The history after the record with these header bytes and entry checksums, that before it being `history`.
-fn history_after(history: u64, header: &[u8], entry_crcs: impl Iterator<Item = u32>) -> u64 {
-    let mut reader = Reader::new(header);
-    let words = std::iter::from_fn(|| reader.u64());
-    words.chain(entry_crcs.map(u64::from)).fold(history, mix)
+/// The history after these bytes of a record, that before them being `history`. All parts of a record but the last have
+/// whole words.
+fn history_after(history: u64, bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks();
+    let history = words
+        .iter()
+        .fold(history, |history, word| mix(history, u64::from_le_bytes(*word)));
+    if rest.is_empty() {
+        return history;
+    }
+    let mut last = [0; size_of::<u64>()];
+    last[..rest.len()].copy_from_slice(rest);
+    mix(history, u64::from_le_bytes(last))
 }
 
 /// Encodes the record that goes to `offset` of the file with `seed`, and gives where it ends, and the history after it if
@@ -291,26 +298,27 @@ pub(super) fn encode_record<E>(
     operations: &[Operation<'_>],
     seed: u32,
     offset: u64,
-    history: u64,
+    mut history: u64,
     mut write: impl FnMut(&[u8], u64) -> Result<(), E>,
 ) -> Result<(u64, u64), E> {
     let end = offset + record_len(u64::from(header.payload_len));
     let mut bytes = Vec::with_capacity(PIECE_BYTES.min((end - offset) as usize));
     let mut position = offset;
     header.encode(&mut bytes, seed, offset);
-    let mut history = history_after(history, &bytes, std::iter::empty());
     for operation in operations {
         if bytes.len() >= PIECE_BYTES {
-            write(&bytes, position)?;
-            position += bytes.len() as u64;
-            bytes.clear();
+            let piece = &bytes[..bytes.len() / ALIGNMENT * ALIGNMENT];
+            history = history_after(history, piece);
+            write(piece, position)?;
+            position += piece.len() as u64;
+            bytes.drain(..piece.len());
         }
         let entry_offset = position + bytes.len() as u64;
-        let crc = operation.encode(&mut bytes, seed, entry_offset);
-        history = mix(history, u64::from(crc));
+        operation.encode(&mut bytes, seed, entry_offset);
     }
     let payload_end = RecordHeader::entries_offset(offset) + u64::from(header.payload_len);
     debug_assert_eq!(position + bytes.len() as u64, payload_end);
+    let history = history_after(history, &bytes);
     bytes.resize((end - position) as usize, 0);
     write(&bytes, position)?;
     Ok((end, history))
@@ -324,7 +332,8 @@ pub(super) struct Record<'a> {
     pub(super) entries_offset: usize,
     /// Where the next record begins.
     pub(super) end: usize,
-    header_bytes: &'a [u8],
+    /// Header and payload.
+    bytes: &'a [u8],
     payload: &'a [u8],
 }
 
@@ -360,16 +369,14 @@ impl<'a> Record<'a> {
             header,
             entries_offset,
             end,
-            header_bytes: &file[offset..entries_offset],
+            bytes: &file[offset..entries_offset + payload.len()],
             payload,
         })
     }
 
     /// The history after this record if that before it is `history`.
     pub(super) fn history_after(&self, history: u64) -> u64 {
-        let mut reader = Reader::new(self.payload);
-        let crcs = std::iter::from_fn(|| Operation::decode(&mut reader).map(|(_, crc)| crc));
-        history_after(history, self.header_bytes, crcs)
+        history_after(history, self.bytes)
     }
 
     /// The operations, in order.

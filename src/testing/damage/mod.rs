@@ -38,6 +38,7 @@
 
 mod anatomy;
 mod cases;
+mod copies;
 mod judge;
 mod report;
 mod subject;
@@ -47,6 +48,7 @@ mod trials;
 
 use std::time::Duration;
 
+pub use copies::CopiesCampaign;
 pub use report::{DamageCounts, DamageReport};
 
 use super::planted::{Acts, PlantedBug};
