@@ -7,8 +7,6 @@ use std::path::Path;
 
 use crate::codec::crc32c::{crc32c, extend};
 
-const SEGMENT_HEADER_BYTES: usize = 64;
-const STORE_HEADER_BYTES: usize = 72;
 const PART_BYTES: usize = 32;
 const ALIGN: usize = 8;
 const FRAME_KIND_EVENTS: u32 = 1;
@@ -24,20 +22,28 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The version of the format.
+    fn version(self) -> u32 {
+        match self {
+            Self::Segment => 1,
+            Self::StoreFile => 2,
+        }
+    }
+
+    /// The length of the header, whose last 4 bytes are its checksum.
+    fn header_bytes(self) -> usize {
+        match self {
+            Self::Segment => 64,
+            Self::StoreFile => 72,
+        }
+    }
+
     /// By the file's place and name; nothing for what is not the database's.
     pub(super) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "wal" => Some(Self::Segment),
             "tdstore" => Some(Self::StoreFile),
             _ => None,
-        }
-    }
-
-    /// How long the file's header is; its last field is the checksum.
-    fn header_bytes(self) -> usize {
-        match self {
-            Self::Segment => SEGMENT_HEADER_BYTES,
-            Self::StoreFile => STORE_HEADER_BYTES,
         }
     }
 }
@@ -106,7 +112,7 @@ impl Anatomy {
 /// The seed of the checksums of frames or records.
 fn seed(kind: Kind, bytes: &[u8]) -> Option<u32> {
     Some(match kind {
-        Kind::Segment => u32_at(bytes, SEGMENT_HEADER_BYTES - 4)?,
+        Kind::Segment => u32_at(bytes, kind.header_bytes() - 4)?,
         Kind::StoreFile => extend(crc32c(bytes.get(12..28)?), bytes.get(28..36)?),
     })
 }
@@ -130,21 +136,17 @@ fn place_seed(seed: u32, offset: usize, part: u8) -> u32 {
     extend(extend(seed, &(offset as u64).to_le_bytes()), &[part])
 }
 
-fn has_header(kind: Kind, bytes: &[u8], id: u128) -> Option<()> {
-    let (magic, version, id_offset) = match kind {
-        Kind::Segment => (b"TIDALWAL", 1, 16),
-        Kind::StoreFile => (b"tidlstor", 2, 12),
-    };
+fn has_header(kind: Kind, bytes: &[u8], magic: &[u8], id: u128, id_offset: usize) -> Option<()> {
     let checksum_offset = kind.header_bytes() - 4;
     let is_whole = bytes.get(..8)? == magic
-        && u32_at(bytes, 8)? == version
+        && u32_at(bytes, 8)? == kind.version()
         && u32_at(bytes, checksum_offset)? == crc32c(bytes.get(..checksum_offset)?)
         && bytes.get(id_offset..id_offset + 16)? == id.to_le_bytes();
     is_whole.then_some(())
 }
 
 fn segment(bytes: &[u8], id: u128) -> Option<Anatomy> {
-    has_header(Kind::Segment, bytes, id)?;
+    has_header(Kind::Segment, bytes, b"TIDALWAL", id, 16)?;
     let first_sequence = u64_at(bytes, 32)?;
     let seed = seed(Kind::Segment, bytes)?;
     let mut anatomy = Anatomy {
@@ -157,14 +159,14 @@ fn segment(bytes: &[u8], id: u128) -> Option<Anatomy> {
         }],
         records: Vec::new(),
     };
-    for at in (SEGMENT_HEADER_BYTES..bytes.len()).step_by(ALIGN) {
+    for at in (Kind::Segment.header_bytes()..bytes.len()).step_by(ALIGN) {
         let len = u32_at(bytes, at).unwrap_or(0);
         let is_length = len != 0 && len <= FRAME_PAYLOAD_BYTES_MAX && len.is_multiple_of(8);
         if is_length && is_header(Kind::Segment, bytes, seed, at) {
             anatomy.promises.push(Promise::Frames(u64_at(bytes, at + 16)?));
         }
     }
-    let (mut at, mut sequence) = (SEGMENT_HEADER_BYTES, first_sequence);
+    let (mut at, mut sequence) = (Kind::Segment.header_bytes(), first_sequence);
     while let Some(payload) = frame_payload(bytes, seed, at, sequence) {
         anatomy.lengths.push(Length {
             offset: at,
@@ -194,7 +196,7 @@ fn frame_payload(bytes: &[u8], seed: u32, at: usize, sequence: u64) -> Option<&[
 }
 
 fn store_file(bytes: &[u8], id: u128) -> Option<Anatomy> {
-    has_header(Kind::StoreFile, bytes, id)?;
+    has_header(Kind::StoreFile, bytes, b"tidlstor", id, 12)?;
     let first_sequence = u64_at(bytes, 52)?;
     let seed = seed(Kind::StoreFile, bytes)?;
     let mut anatomy = Anatomy {
@@ -206,13 +208,13 @@ fn store_file(bytes: &[u8], id: u128) -> Option<Anatomy> {
         }],
         records: Vec::new(),
     };
-    for at in (STORE_HEADER_BYTES..bytes.len()).step_by(ALIGN) {
+    for at in (Kind::StoreFile.header_bytes()..bytes.len()).step_by(ALIGN) {
         // Almost every place fails at the first look.
         if u32_at(bytes, at + 28) != Some(0) && is_header(Kind::StoreFile, bytes, seed, at) {
             anatomy.promises.push(Promise::Records(u64_at(bytes, at + 12)?));
         }
     }
-    let (mut at, mut sequence) = (STORE_HEADER_BYTES, first_sequence);
+    let (mut at, mut sequence) = (Kind::StoreFile.header_bytes(), first_sequence);
     while let Some(entries) = record_entries(bytes, seed, at, sequence) {
         anatomy.lengths.push(Length {
             offset: at,
