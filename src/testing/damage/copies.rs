@@ -332,12 +332,49 @@ mod tests {
     use crate::testing::damage::subject::{LOG_DIR, STORE_DIR};
 
     #[test]
-    fn the_copies_rotate_log_and_store_and_have_few_files_each_with_another_content() {
+    fn the_copies_rotate_log_and_store_have_few_files_and_no_last_file_in_common() {
         for family in CopiesCampaign::of(3).families() {
-            let len = |dir| family.names.iter().filter(|name| name.starts_with(dir)).count();
-            let (log, store) = (len(LOG_DIR), len(STORE_DIR));
-            println!("{}: {log} segments, {store} store files", family.name);
+            for dir in [LOG_DIR, STORE_DIR] {
+                let names: Vec<_> = family.names.iter().filter(|name| name.starts_with(dir)).collect();
+                println!("{}: {} files in {dir}", family.name, names.len());
+                assert!((2..=6).contains(&names.len()), "{}: {names:?}", family.name);
+                let last = |copy: &Subject| {
+                    let path = copy.files.iter().rfind(|path| path.starts_with(dir)).unwrap();
+                    (path.clone(), copy.image.file(path).unwrap().to_vec())
+                };
+                let lasts: BTreeSet<_> = family.copies.iter().map(last).collect();
+                assert_eq!(lasts.len(), 3, "{}", family.name);
+            }
         }
+    }
+
+    #[test]
+    fn a_history_that_is_none_of_the_copies_and_a_part_of_one_that_is_all_there_are_findings() {
+        let mut copies = copies(3, Origin::Died, End::Died, Durability::EverySynced);
+        let stranger = copies.pop().unwrap();
+        let older = {
+            let disk = SimDisk::new();
+            let mut common = Subject::empty(&options(), Durability::EverySynced, End::Died);
+            let db = common.open(&disk).unwrap();
+            common.record(&common_work(), &db, &disk);
+            common.finish(db, &disk);
+            common
+        };
+        let family = Family::new(copies, Origin::Died, 1, 0);
+        let check = |image: &Image, opened: &Subject| {
+            let db = opened.open(&SimDisk::from_image(&opened.image)).unwrap();
+            family.check(image, &db)
+        };
+        let [first, second] = &family.copies[..] else {
+            panic!("two are left");
+        };
+        assert_eq!(check(&first.image, first), Ok(Outcome::Whole));
+        assert_eq!(check(&second.image, second), Ok(Outcome::Whole));
+        assert_eq!(check(&older.image, &older), Ok(Outcome::Shorter));
+        let none = check(&Image::new(), &stranger).unwrap_err();
+        assert!(none.starts_with("no history is this: copy 0: "), "{none}");
+        let part = check(&first.image, &older).unwrap_err();
+        assert!(part.contains("promised as synced"), "{part}");
     }
 
     #[test]
@@ -346,5 +383,17 @@ mod tests {
         println!("{report}");
         report.expect_clean();
         assert_eq!(report.left_out, 0);
+        assert_eq!(report.kinds.len(), Origin::ALL.len());
     }
+
+    #[test]
+    fn mixtures_of_the_files_of_three_copies_are_one_history_or_refused() {
+        let report = CopiesCampaign::of(3).one_in(THREE_COPIES_ONE_IN).run();
+        println!("{report}");
+        report.expect_clean();
+        assert!(report.left_out > 100_000, "the rest is the program's to try");
+    }
+
+    /// In the suite one of so many mixtures of three copies is tried; `tests/programs/damage.rs` tries all.
+    const THREE_COPIES_ONE_IN: u64 = 31;
 }
