@@ -3,7 +3,7 @@
 //!
 //! Legal is a refusal that leaves every byte as it was, or a database that is a beginning of one of the histories: events
 //! and collections of the same one, no shorter than what the files that are of this history promise, and all of it if all
-//! of its files are there.
+//! of its files are there. A beginning that several histories have in common meets this for each of them.
 //!
 //! The copies are the hardest to tell apart that there can be: the same calls with other ids, so that frames and records
 //! of the same number have the same length. A third copy does other things. Each is opened with other opening ids.
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::judge::{self, Outcome};
+use super::judge::{self, Floor, Outcome};
 use super::report::DamageReport;
 use super::subject::{DB_DIR, End, Subject, content};
 use super::trials::{Runs, Trials};
@@ -172,7 +172,7 @@ impl Family {
         })
     }
 
-    /// Whether `db` is a beginning of the history of `copy`, as the files of that history require it.
+    /// Says what is wrong with `db`, a beginning of the history of `copy`, by the files of that history.
     fn check_history(&self, copy: &Subject, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
         let is_own = |path: &Path| image.file(path).is_some() && image.file(path) == copy.image.file(path);
         let own = image.files().filter(|(path, _)| is_own(path));
@@ -184,21 +184,19 @@ impl Family {
         Ok(outcome)
     }
 
-    /// Whether `db` is a beginning of any of the histories.
+    /// Says what is wrong with `db` as a beginning of any of the histories. One that several have in common must be
+    /// what the files of each of these require.
     fn check(&self, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
-        let checked = self.copies.iter().map(|copy| self.check_history(copy, image, db));
-        let checked: Vec<_> = checked.collect();
-        if let Some(outcome) = checked.iter().flatten().min() {
-            return Ok(*outcome);
+        let (mut outcomes, mut mismatches) = (Vec::new(), Vec::new());
+        for (index, copy) in self.copies.iter().enumerate() {
+            let of_copy = |what: String| format!("copy {index}: {what}");
+            match judge::check_state(copy, Floor::default(), db) {
+                Ok(_) => outcomes.push(self.check_history(copy, image, db).map_err(of_copy)?),
+                Err(what) => mismatches.push(of_copy(what)),
+            }
         }
-        let told = checked.iter().enumerate().filter_map(|(index, checked)| {
-            let what = checked.as_ref().err()?;
-            Some(format!("copy {index}: {what}"))
-        });
-        Err(format!(
-            "no history is this: {}",
-            told.collect::<Vec<_>>().join("; ")
-        ))
+        let outcome = outcomes.into_iter().min();
+        outcome.ok_or_else(|| format!("no history is this: {}", mismatches.join("; ")))
     }
 }
 
