@@ -113,6 +113,38 @@ fn a_store_opened_unchanged_and_closed_is_settled_and_promised() {
 }
 
 #[test]
+fn records_that_compaction_writes_at_open_are_promised_too() {
+    let disk = Disk::new();
+    let wide = FileStoreOptions {
+        segment_bytes_max: 1 << 16,
+        ..options()
+    };
+    let store = FileStore::open(disk.access(), super::DIR, &wide).unwrap();
+    for round in 0..40_u8 {
+        store.put(&[round % 3], &[round; 40]).unwrap();
+    }
+    drop(store);
+    // Within narrower segments the file is over the bound.
+    let disk = Disk::with(&disk.content());
+    let store = open(&disk).unwrap();
+    let model = pairs(&store);
+    validate(&store, &disk, super::SEGMENT_BYTES);
+    drop(store);
+    let content = disk.content();
+    assert!(!content.contains_key(&path(1)));
+    drop(open(&disk).unwrap());
+    assert!(disk.content() == content);
+    for (file, bytes) in &content {
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = content.clone();
+            damaged.get_mut(file).unwrap()[bit / 8] ^= 1 << (bit % 8);
+            let opened = open(&Disk::with(&damaged));
+            assert!(opened.map_or(true, |store| pairs(&store) == model), "bit {bit}");
+        }
+    }
+}
+
+#[test]
 fn a_report_tells_files_records_the_cut_tail_and_leftovers() {
     let mut content = content_after(|store| store.close().unwrap());
     let whole_len = content[&path(1)].len() as u64;
