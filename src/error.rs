@@ -318,11 +318,6 @@ impl Error {
     }
 }
 
-/// Writes a sentence whose subject is the file or directory `path`.
-fn about(f: &mut fmt::Formatter<'_>, path: &Path, says: impl fmt::Display) -> fmt::Result {
-    write!(f, "{} {says}", path.display())
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -334,12 +329,8 @@ impl fmt::Display for Error {
                 what,
             } => {
                 let sequence = sequence.map(|sequence| format!(", sequence {sequence}"));
-                let sequence = sequence.unwrap_or_default();
-                about(
-                    f,
-                    path,
-                    format_args!("is corrupt at offset {offset}{sequence}: {what}"),
-                )
+                let (path, sequence) = (path.display(), sequence.unwrap_or_default());
+                write!(f, "{path} is corrupt at offset {offset}{sequence}: {what}")
             }
             Self::CorruptValue { key, what } => {
                 let key = key.escape_ascii();
@@ -349,21 +340,29 @@ impl fmt::Display for Error {
                 path,
                 found,
                 supported,
-            } => about(
+            } => {
+                write!(
+                    f,
+                    "{} has format version {found}; this build reads version {supported}",
+                    path.display()
+                )
+            }
+            Self::BadMagic { path } => write!(
                 f,
-                path,
-                format_args!("has format version {found}; this build reads version {supported}"),
+                "{} does not begin with the magic bytes of its kind",
+                path.display()
             ),
-            Self::BadMagic { path } => about(f, path, "does not begin with the magic bytes of its kind"),
             Self::ForeignDatabase {
                 path,
                 found,
                 expected,
-            } => about(
-                f,
-                path,
-                format_args!("belongs to database {found:032x}, not to {expected:032x}"),
-            ),
+            } => {
+                write!(
+                    f,
+                    "{} belongs to database {found:032x}, not to {expected:032x}",
+                    path.display()
+                )
+            }
             Self::SegmentMissing { path, sequence } => {
                 write!(
                     f,
@@ -395,38 +394,38 @@ impl fmt::Display for Error {
             Self::UnknownSignal { signal } => write!(f, "no signal {signal:?} in the schema"),
             Self::UnknownCollection { name } => write!(f, "no collection {name:?}"),
             Self::CollectionExists { name } => write!(f, "collection {name:?} exists already"),
-            Self::Locked { path } => about(f, path, "is locked by another handle"),
+            Self::Locked { path } => write!(f, "{} is locked by another handle", path.display()),
             Self::Forked { path, opened_by } => write!(
                 f,
                 "the handle of {} was opened by process {opened_by} and cannot write in another process; \
                  open the database again after the fork",
                 path.display()
             ),
-            Self::DirectoryLost { path, what } => about(
-                f,
-                path,
-                format_args!("is no longer the directory that was opened: {what}"),
-            ),
-            Self::ForeignHistory { path, what } => about(
-                f,
-                path,
-                format_args!("belongs to another history of this database: {what}"),
-            ),
+            Self::DirectoryLost { path, what } => {
+                let path = path.display();
+                write!(f, "{path} is no longer the directory that was opened: {what}")
+            }
+            Self::ForeignHistory { path, what } => {
+                let path = path.display();
+                write!(f, "{path} belongs to another history of this database: {what}")
+            }
             Self::Poisoned { .. } => f.write_str("writing has ended because of a failure"),
             Self::Panicked { operation } => write!(f, "{operation} was not completed, it panicked or failed"),
             Self::Closed => f.write_str("the database is closed"),
             Self::Storage { operation, .. } => write!(f, "the storage engine failed in {operation}"),
-            Self::OutcomeUnknown { receipt, .. } => {
-                let sequence = receipt.map(|receipt| format!(" with sequence {}", receipt.sequence));
-                let sequence = sequence.unwrap_or_default();
-                write!(
-                    f,
-                    "the call{sequence} failed and may have been applied; its outcome is known after reopening"
-                )
-            }
+            Self::OutcomeUnknown { receipt, .. } => fmt_unknown_outcome(f, *receipt),
             Self::InBatch { index, .. } => write!(f, "event {index} of the batch is refused"),
         }
     }
+}
+
+fn fmt_unknown_outcome(f: &mut fmt::Formatter<'_>, receipt: Option<Receipt>) -> fmt::Result {
+    let sequence = receipt.map(|receipt| format!(" with sequence {}", receipt.sequence));
+    let sequence = sequence.unwrap_or_default();
+    write!(
+        f,
+        "the call{sequence} failed and may have been applied; its outcome is known after reopening"
+    )
 }
 
 impl StdError for Error {

@@ -2,7 +2,7 @@
 
 /// The chain value that follows `value` by `word`: a change of either changes about half of the bits.
 ///
-/// The formula is that of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014; the
+/// The formula is that of the generator `splitmix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014; the
 /// constants are Vigna's), with `value` and `word` in the place of its state. It is no defence against intent.
 pub(crate) fn mix(value: u64, word: u64) -> u64 {
     let mixed = (value ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);

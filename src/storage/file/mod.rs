@@ -152,7 +152,7 @@ impl FileStore {
     ///
     /// # Errors
     /// - [`Error::Corrupt`], [`Error::BadMagic`], [`Error::UnsupportedVersion`], [`Error::SegmentMissing`],
-    ///   [`Error::ForeignDatabase`] if what is there is not what must be there: nothing was changed.
+    ///   [`Error::ForeignDatabase`], [`Error::ForeignHistory`] if what is there is not what must be there: nothing was changed.
     /// - [`Error::InvalidInput`] for an option out of range: nothing was changed.
     /// - [`Error::Io`] if a file operation fails: no acknowledged write is lost, open again.
     pub fn open(

@@ -173,7 +173,7 @@ impl Family {
     }
 
     /// Says what is wrong with `db`, a beginning of the history of `copy`, by the files of that history.
-    fn check_history(&self, copy: &Subject, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
+    fn check_history(copy: &Subject, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
         let is_own = |path: &Path| image.file(path).is_some() && image.file(path) == copy.image.file(path);
         let own = image.files().filter(|(path, _)| is_own(path));
         let floor = judge::floor_of_files(copy, own);
@@ -191,7 +191,7 @@ impl Family {
         for (index, copy) in self.copies.iter().enumerate() {
             let of_copy = |what: String| format!("copy {index}: {what}");
             match judge::check_state(copy, Floor::default(), db) {
-                Ok(_) => outcomes.push(self.check_history(copy, image, db).map_err(of_copy)?),
+                Ok(_) => outcomes.push(Self::check_history(copy, image, db).map_err(of_copy)?),
                 Err(what) => mismatches.push(of_copy(what)),
             }
         }
