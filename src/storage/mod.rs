@@ -25,7 +25,7 @@ pub type Scan<'a> = Box<dyn Iterator<Item = Result<KeyValue, Error>> + 'a>;
 /// # What an engine must promise
 /// - A write (`put`, `delete`, `write_batch`) survives the end of the process, however it ends, once it
 ///   returned.
-/// - It survives a power loss once a later [`flush`](Self::flush) returned.
+/// - It survives a power loss once a later [`flush`](Self::flush) or [`close`](Self::close) returned.
 /// - After a crash every write is wholly there or wholly absent, a batch with all its operations, and if one
 ///   is there so is every earlier one of the same thread.
 /// - After an error the content may be the old or the new one; tidaldb does not write to the engine again.

@@ -26,6 +26,8 @@
 //! | older copy | of every file, of directories, from several moments |
 //! | two of these | drawn at random |
 //!
+//! [`CopiesCampaign`] mixes the files of copies of one database that went different ways.
+//!
 //! What is promised is read from the files by the tables of their formats, not by the engine's decoders.
 //!
 //! ```
