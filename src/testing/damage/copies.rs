@@ -47,7 +47,11 @@ impl Origin {
     }
 }
 
-/// Mixes the files of copies of one database and opens the result. See the [module](self).
+/// Mixes the files of copies of one database that went different ways and opens the result.
+///
+/// For each name that any of the copies has: the file of one of them, or none. Legal is a refusal that leaves every byte as
+/// it was, or a beginning of one of the histories, events and collections of the same one, as the files of that history
+/// promise it.
 ///
 /// ```
 /// use tidaldb::testing::damage::CopiesCampaign;
