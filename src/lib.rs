@@ -67,6 +67,7 @@ pub mod storage;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod testing;
 mod threads;
+mod torn_tail;
 mod wal;
 
 pub use clock::{Clock, SystemClock};

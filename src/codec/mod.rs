@@ -1,6 +1,7 @@
 //! Turning values into bytes and back: little-endian cursors, variable-length integers and the checksum.
 
 pub(crate) mod crc32c;
+pub(crate) mod mix;
 
 /// Reads a byte slice from the front. Every method gives `None` instead of reading past the end.
 #[derive(Debug, Clone)]

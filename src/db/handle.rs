@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex};
 
 use super::background::{Bell, Workers};
 use super::collections::Collections;
+use super::identity;
 use super::open::{self, Opened};
-use super::report::RecoveryReport;
+use super::report::{RecoveryReport, TornTail};
 use crate::fs;
 use crate::limits::CHANGED_STATE_BYTES_MAX;
 use crate::lock::lock;
 use crate::owner::Owner;
 use crate::signals::checkpoint::{Checkpointer, Due, Growth};
 use crate::signals::ledger::{SignalLedger, validate};
-use crate::storage::{FileStore, FileStoreOptions, GuardedStorage, StorageEngine};
+use crate::storage::{FileStore, FileStoreOptions, FileStoreRecovery, GuardedStorage, StorageEngine};
 use crate::wal::payload::Forget;
 use crate::{
     Background, Durability, EntityId, Error, Options, Receipt, Schema, SetBack, SignalEvent, SignalId, UserId,
@@ -121,16 +122,23 @@ impl TidalDb {
         let (options, owner) = open::lock(options, path)?;
         let store_options = FileStoreOptions {
             segment_bytes_max: options.store_segment_bytes_max,
-            store_id: options.database_id,
+            store_id: Some(options.database_id.unwrap_or_else(identity::random_id)),
         };
         let store_dir = open::store_dir(options.files.as_ref(), path)?;
         let storage = FileStore::open_unchanged(Arc::clone(&options.files), store_dir, &store_options)?;
-        let bad_end = storage.bad_end();
-        let opened = Self::open_locked(path, options, Arc::new(storage), owner);
+        // One id for both, so that the checksums of either tell another database's bytes.
+        let options = Options {
+            database_id: Some(storage.id(options.database_id)?),
+            ..options
+        };
+        let recovery = storage.recovery().clone();
+        let bad_end = recovery.torn_tail.clone();
+        let opened =
+            Self::open_locked(path, options, Arc::new(storage), owner).map(|db| db.with_store(recovery));
         // A failed open leaves no store, so the caller gets the cause itself instead of `Poisoned`.
         opened.map_err(|error| match (error.into_first_cause(), bad_end) {
             // Alone it would pass for a torn write, but the log was trimmed for the sake of what was there.
-            (Error::SegmentMissing { sequence, .. }, Some((path, offset))) => {
+            (Error::SegmentMissing { sequence, .. }, Some(TornTail { path, offset, .. })) => {
                 let what = "a bad record ends the store, and the log lacks a frame that it may have covered";
                 Error::corrupt(&path, offset, Some(sequence), what)
             }
@@ -192,6 +200,12 @@ impl TidalDb {
             report,
             owner,
         })
+    }
+
+    /// The handle, with what opening found in the embedded store in its report.
+    fn with_store(mut self, recovery: FileStoreRecovery) -> Self {
+        self.report.store = Some(recovery);
+        self
     }
 
     /// The schema in force, with everything set that was left to the stored schema or to the defaults at open.
@@ -306,7 +320,9 @@ impl TidalDb {
     }
 
     /// Ends the database in order: waits for calls on their way, stops the threads, makes a checkpoint, syncs, marks
-    /// the log's end, unlocks. Everything acknowledged is durable when this returns `Ok`. Later calls fail with `Closed`.
+    /// the end of the log and of the storage, unlocks. Everything acknowledged is durable when this returns `Ok`, and damage
+    /// that comes later is refused at open: with the embedded store nothing goes missing unnoticed. Later calls fail with
+    /// `Closed`.
     ///
     /// # Errors
     /// `Closed` if another call closed it before, or is about to; `Poisoned`: reopening recovers as after a crash, and
@@ -501,8 +517,9 @@ impl Shared {
     fn end(&self) -> Result<(), Error> {
         self.collections.close();
         self.checkpoint(Due::Closing)?;
-        self.sync()?;
-        self.ledger.log.append_close()
+        self.ledger.log.append_close()?;
+        // Last, so that everything that was written to the engine is covered.
+        self.storage.close()
     }
 
     fn sync(&self) -> Result<(), Error> {

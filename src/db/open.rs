@@ -171,6 +171,7 @@ pub(super) fn open(
         last_sequence: recovered.last_sequence,
         torn_tail: recovered.torn_tail.clone(),
         leftovers_removed: recovered.leftovers(),
+        store: None,
     };
     if !created {
         // A process crash may have left writes in the engine that are not durable: the log is trimmed on the strength of them.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-pub use crate::wal::recovery::TornTail;
+use crate::storage::FileStoreRecovery;
+pub use crate::torn_tail::TornTail;
 use crate::{Error, Receipt};
 
 /// What opening found, replayed and cut.
@@ -30,6 +31,8 @@ pub struct RecoveryReport {
     pub torn_tail: Option<TornTail>,
     /// Temporary files of the log that a crash had left and that were removed.
     pub leftovers_removed: usize,
+    /// The same of the embedded store; `None` with another storage engine.
+    pub store: Option<FileStoreRecovery>,
 }
 
 /// How far the calls of an earlier opening survived.

@@ -3,7 +3,7 @@
 //! Invariants: one flush runs at a time, and its outcome is known to every thread before the next one starts, because an
 //! engine may report a lost write only once; once a failure of the handle is known, no call that writes to the engine begins.
 //!
-//! After a crash each write is complete or absent; writes that returned before a flush are present.
+//! After a crash each write is complete or absent; writes that returned before a flush or the close are present.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,6 +75,19 @@ impl GuardedStorage {
         *flushed = written;
         Ok(())
     }
+
+    /// Ends the use of the engine in order, which makes every write durable. Expects that no write is under way or follows;
+    /// a later flush does not reach the engine.
+    ///
+    /// # Errors
+    /// `Poisoned`, by an earlier failure or by this one.
+    pub(crate) fn close(&self) -> Result<(), Error> {
+        let mut flushed = lock(&self.flushed);
+        self.poison
+            .attempt("close", Memory::Whole, || self.engine.close())?;
+        *flushed = self.written.load(Ordering::Acquire);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +131,10 @@ mod tests {
             self.notes.lock().unwrap().push("flush");
             Ok(())
         }
+        fn close(&self) -> Result<(), Error> {
+            self.notes.lock().unwrap().push("close");
+            Ok(())
+        }
     }
 
     #[test]
@@ -133,5 +150,22 @@ mod tests {
         storage.flush().unwrap();
         let notes = engine.notes.lock().unwrap();
         assert_eq!(*notes, ["put", "flush"]);
+    }
+
+    #[test]
+    fn closing_reaches_the_engine_though_all_is_flushed_and_no_flush_does_after_it() {
+        let engine = Arc::new(Engine::default());
+        let storage = GuardedStorage::new(Arc::clone(&engine) as _, Arc::default());
+        storage
+            .write("put", |engine| engine.put(b"key", b"value"))
+            .unwrap();
+        storage.flush().unwrap();
+        storage
+            .write("put", |engine| engine.put(b"key", b"other"))
+            .unwrap();
+        storage.close().unwrap();
+        storage.flush().unwrap();
+        let notes = engine.notes.lock().unwrap();
+        assert_eq!(*notes, ["put", "flush", "put", "close"]);
     }
 }

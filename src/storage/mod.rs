@@ -25,7 +25,7 @@ pub type Scan<'a> = Box<dyn Iterator<Item = Result<KeyValue, Error>> + 'a>;
 /// # What an engine must promise
 /// - A write (`put`, `delete`, `write_batch`) survives the end of the process, however it ends, once it
 ///   returned.
-/// - It survives a power loss once a later [`flush`](Self::flush) returned.
+/// - It survives a power loss once a later [`flush`](Self::flush) or [`close`](Self::close) returned.
 /// - After a crash every write is wholly there or wholly absent, a batch with all its operations, and if one
 ///   is there so is every earlier one of the same thread.
 /// - After an error the content may be the old or the new one; tidaldb does not write to the engine again.
@@ -72,6 +72,17 @@ pub trait StorageEngine: Send + Sync {
     /// # Errors
     /// As the trait says.
     fn flush(&self) -> Result<(), Error>;
+
+    /// Ends use in order: every write is durable on return. Only reads follow.
+    ///
+    /// The engine may note that nothing is missing, so that later damage is refused instead of taken for a torn write. An
+    /// engine that wraps another one passes the call on. The default calls [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As the trait says.
+    fn close(&self) -> Result<(), Error> {
+        self.flush()
+    }
 }
 
 /// One operation of a [`WriteBatch`].

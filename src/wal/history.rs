@@ -5,14 +5,13 @@
 //! the frame, XOR the last 8 bytes of the frame's header, little-endian. Those are the checksums of the payload and of the
 //! rest of the header.
 //!
-//! To mix a word into a history is to take the first number that `SplitMix64` (Steele, Lea, Flood: Fast Splittable
-//! Pseudorandom Number Generators, OOPSLA 2014) gives for the seed `history ^ word`. Two histories that differ become equal by
-//! chance only, once in 2^64 frames.
+//! [`mix`] takes up the word. Two histories that differ become equal by chance only, once in 2^64 frames.
 //!
 //! In memory only. The header of a segment and the checkpoint record hold histories, see [`segment`](super::segment) and
 //! [`record`](crate::signals::checkpoint::record).
 
 use super::frame::FRAME_HEADER_BYTES;
+use crate::codec::mix::mix;
 
 /// All openings and frames of a log up to one of its frames, in 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +27,7 @@ impl History {
             .last_chunk()
             .copied()
             .unwrap_or_default();
-        self.mixed_with(opening ^ u64::from_le_bytes(checksums))
-    }
-
-    fn mixed_with(self, word: u64) -> Self {
-        let mut z = (self.0 ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self(z ^ (z >> 31))
+        Self(mix(self.0, opening ^ u64::from_le_bytes(checksums)))
     }
 }
 
@@ -62,20 +54,6 @@ impl KnownOpenings {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_word_is_mixed_as_the_published_generator_does() {
-        // The first numbers for the seeds 0 and 1234567.
-        assert_eq!(History::NONE.mixed_with(0), History(0xe220_a839_7b1d_cdaf));
-        assert_eq!(
-            History(1_234_567).mixed_with(0),
-            History(6_457_827_717_110_365_317)
-        );
-        assert_eq!(
-            History::NONE.mixed_with(1_234_567),
-            History(1_234_567).mixed_with(0)
-        );
-    }
 
     #[test]
     fn a_history_has_its_golden_value_and_every_bit_of_the_opening_and_the_checksums_changes_it() {

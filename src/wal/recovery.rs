@@ -30,6 +30,7 @@ use super::segment::{
 use crate::Error;
 use crate::fs::{FileAccess, OpenMode, read_full_at, read_whole, write_all_at};
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX};
+use crate::torn_tail::TornTail;
 
 // A segment is longer than its option says only for the sake of a single frame.
 const _: () = assert!(
@@ -47,20 +48,6 @@ pub(crate) struct Covered {
     pub(crate) history: History,
     /// Whether there must be a log: storage was told that its first segment exists.
     pub(crate) log_exists: bool,
-}
-
-/// The cut end of a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TornTail {
-    /// The segment.
-    pub path: PathBuf,
-    /// Where it was cut, in bytes.
-    pub offset: u64,
-    /// How many bytes were cut.
-    pub cut_bytes: u64,
-    /// Whether all of them were zero, as preallocation leaves them.
-    pub zeros: bool,
 }
 
 /// A frame to replay.
@@ -469,12 +456,7 @@ impl Recovered {
         } else {
             let tail = &segment.bytes[scan.end as usize..];
             if !tail.is_empty() {
-                self.torn_tail = Some(TornTail {
-                    path: segment.path.clone(),
-                    offset: scan.end,
-                    cut_bytes: tail.len() as u64,
-                    zeros: tail.iter().all(|byte| *byte == 0),
-                });
+                self.torn_tail = Some(TornTail::new(&segment.path, scan.end, tail));
             }
             self.predecessor.first_sequence = header.first_sequence;
             self.predecessor.end = scan.end;

@@ -64,6 +64,9 @@ impl StorageEngine for Refusing {
     fn flush(&self) -> Result<(), Error> {
         self.store.flush()
     }
+    fn close(&self) -> Result<(), Error> {
+        self.store.close()
+    }
 }
 
 /// Refuses each change of a collection of the workload in turn.

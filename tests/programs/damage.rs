@@ -5,6 +5,8 @@
 //! cargo run --release --features test-utils --example damage -- --minutes 5
 //! ```
 //!
+//! With `--copies 3` it mixes the files of three copies of one database that went different ways, in every way.
+//!
 //! `--help` lists the options. Exit status: 0 if nothing was found, 1 if something was or nothing was tested, 2 if it
 //! could not do its work. Below `ulimit -v` it shows that damage makes nothing ask for more memory than that.
 
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tidaldb::TidalDb;
 use tidaldb::testing::SimDisk;
-use tidaldb::testing::damage::{DamageCampaign, DamageReport};
+use tidaldb::testing::damage::{CopiesCampaign, DamageCampaign, DamageReport};
 use tidaldb::testing::report::LiveLine;
 use tidaldb::testing::sim_disk::ImageChoice;
 use tidaldb::testing::workload::{Workload, standard_schema, tiny_options};
@@ -30,6 +32,7 @@ usage: damage [OPTIONS]
   --one-in N      of the damages of single places this part, 1 unless given
   --pairs N       random pairs for each database, 100000 unless given
   --workers N     threads, one for each core unless given
+  --copies N      mixes the files of N copies of one database in the place of damaging one, 2 or 3
   --scale MIB     no campaign: how long opening takes by the size of what is damaged, up to this
   --help          prints this";
 
@@ -41,6 +44,7 @@ struct Arguments {
     one_in: u64,
     pairs: u64,
     workers: usize,
+    copies: usize,
     scale_mib: u64,
 }
 
@@ -53,6 +57,7 @@ impl Arguments {
             seed: 7,
             one_in: 1,
             pairs: 100_000,
+            copies: 0,
             scale_mib: 0,
             workers: std::thread::available_parallelism().map_or(1, Into::into),
         };
@@ -71,6 +76,7 @@ impl Arguments {
                 "--seed" => arguments.seed = value.parse().map_err(|error| wrong(&error))?,
                 "--one-in" => arguments.one_in = value.parse().map_err(|error| wrong(&error))?,
                 "--pairs" => arguments.pairs = value.parse().map_err(|error| wrong(&error))?,
+                "--copies" => arguments.copies = value.parse().map_err(|error| wrong(&error))?,
                 "--scale" => arguments.scale_mib = value.parse().map_err(|error| wrong(&error))?,
                 "--workers" => arguments.workers = value.parse().map_err(|error| wrong(&error))?,
                 _ => return Err(format!("there is no option {name}")),
@@ -101,12 +107,21 @@ fn main() -> ExitCode {
         return scale(arguments.scale_mib);
     }
     let live = LiveLine::stderr();
-    let campaign = DamageCampaign::standard(arguments.seed, arguments.operations)
-        .one_in(arguments.one_in)
-        .pairs(arguments.pairs, arguments.seed)
-        .time(time)
-        .workers(arguments.workers);
-    let report = campaign.run_with(|report| live.show(&line(report), report.elapsed));
+    let progress = |report: &DamageReport| live.show(&line(report), report.elapsed);
+    let report = match arguments.copies {
+        0 => DamageCampaign::standard(arguments.seed, arguments.operations)
+            .one_in(arguments.one_in)
+            .pairs(arguments.pairs, arguments.seed)
+            .time(time)
+            .workers(arguments.workers)
+            .run_with(progress),
+        copies @ 2..=3 => CopiesCampaign::of(copies)
+            .one_in(arguments.one_in)
+            .time(time)
+            .workers(arguments.workers)
+            .run_with(progress),
+        _ => return cannot("--copies takes 2 or 3"),
+    };
     live.clear();
     println!("{report}");
     let total = report.total();

@@ -66,6 +66,9 @@ impl StorageEngine for Slow {
     fn flush(&self) -> Result<(), Error> {
         self.store.flush()
     }
+    fn close(&self) -> Result<(), Error> {
+        self.store.close()
+    }
 }
 
 #[test]

@@ -139,6 +139,9 @@ fn the_lock_is_held_until_the_storage_engine_is_gone() {
         fn flush(&self) -> Result<(), Error> {
             self.0.flush()
         }
+        fn close(&self) -> Result<(), Error> {
+            self.0.close()
+        }
     }
     impl Drop for Probe {
         // Some engines write when they are dropped.

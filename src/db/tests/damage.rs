@@ -205,6 +205,124 @@ fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silen
     }
 }
 
+#[test]
+fn a_closed_database_with_any_bit_of_its_store_flipped_is_refused_or_misses_nothing() {
+    // The store's last record was taken for a torn one, and an acknowledged member of a collection was gone.
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::OperatingSystem).unwrap();
+    record(&db, 0).unwrap();
+    db.checkpoint().unwrap();
+    db.create_collection("saved").unwrap();
+    for entity in 1..=3 {
+        db.add_to_collection("saved", EntityId(entity)).unwrap();
+    }
+    db.close().unwrap();
+    drop(db);
+    let closed = content(&disk);
+    open(&disk, Durability::OperatingSystem).unwrap().close().unwrap();
+    for image in [closed, content(&disk)] {
+        let whole = open(&SimDisk::from_image(&image), Durability::OperatingSystem).unwrap();
+        let expected = whole.export().unwrap();
+        assert_eq!(expected.collections.len(), 1);
+        let store_dir = format!("{PATH}/store");
+        let (mut refused, mut opened) = (0, 0);
+        for (file, bytes) in image.files().filter(|(path, _)| path.starts_with(&store_dir)) {
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.to_vec();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let mut damaged = image.clone();
+                damaged.insert_file(file, flipped);
+                match open(&SimDisk::from_image(&damaged), Durability::OperatingSystem) {
+                    Ok(db) => {
+                        assert_eq!(db.export().unwrap(), expected, "bit {bit}");
+                        opened += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        assert!(
+            refused > 1000 && opened > 100,
+            "{refused} refused, {opened} opened"
+        );
+    }
+}
+
+/// Every 32 bytes at a multiple of 8 in the files of a database, headers of frames and records among them.
+fn possible_headers(image: &Image) -> Vec<Vec<u8>> {
+    const LEN: usize = 32;
+    let dirs = ["log", "store"].map(|dir| format!("{PATH}/{dir}"));
+    let files = image
+        .files()
+        .filter(|(path, _)| dirs.iter().any(|dir| path.starts_with(dir)));
+    files
+        .flat_map(|(_, bytes)| {
+            let starts = (64..bytes.len().saturating_sub(LEN)).step_by(8);
+            starts.map(|at| bytes[at..at + LEN].to_vec()).collect::<Vec<_>>()
+        })
+        .filter(|bytes| bytes.iter().any(|byte| *byte != 0))
+        .collect()
+}
+
+/// The image of an open database whose last write, to the last file in `dir`, is torn in its header.
+fn with_a_torn_write(disk: &SimDisk, dir: &str, before: &Image) -> Image {
+    let dir = format!("{PATH}/{dir}");
+    let mut image = content(disk);
+    let last = image.files().map(|(path, _)| path.to_path_buf());
+    let last = last.filter(|path| path.starts_with(&dir)).last().unwrap();
+    let (mut bytes, whole) = (image.file(&last).unwrap().to_vec(), before.file(&last).unwrap());
+    let mut pairs = bytes.iter().zip(whole.iter().chain(std::iter::repeat(&0)));
+    let start = pairs.position(|(now, then)| now != then).unwrap() / 8 * 8;
+    bytes[start..start + 4].fill(0xff);
+    image.insert_file(&last, bytes);
+    image
+}
+
+#[test]
+fn application_bytes_that_copy_a_header_of_ours_are_no_promise_no_frame_and_no_record() {
+    let made = |id: u128, len: u64| {
+        let disk = SimDisk::new();
+        let options = options(&disk, Durability::OperatingSystem)
+            .database_id(id)
+            .segment_bytes_max(1 << 16)
+            .store_segment_bytes_max(1 << 16);
+        let db = TidalDb::open(PATH, options).unwrap();
+        for i in 0..len {
+            record(&db, i).unwrap();
+            db.create_collection(i.to_le_bytes()).unwrap();
+            db.sync().unwrap();
+        }
+        (disk, db)
+    };
+    // Of another database that has come further, so that its frames and records promise more.
+    let headers = possible_headers(&content(&made(8, 12).0));
+    assert!(headers.len() > 200, "{}", headers.len());
+    for header in headers {
+        // The cohorts of a frame's first event begin 4 bytes after a multiple of 8, the name of a collection at one.
+        let mut cohorts = [&[0; 4], header.as_slice(), header.as_slice()].concat();
+        cohorts.resize(cohorts.len().next_multiple_of(8), 0);
+        let (words, _) = cohorts.as_chunks();
+        let cohorts: Vec<_> = words
+            .iter()
+            .map(|word| CohortId(u64::from_le_bytes(*word)))
+            .collect();
+        let event = SignalEvent::new(SignalId(0), EntityId(1), NOW_MS).with_cohorts(&cohorts);
+        let (disk, db) = made(7, 2);
+        let (before, expected) = (content(&disk), db.export().unwrap());
+        db.record(&event).unwrap();
+        let in_log = with_a_torn_write(&disk, "log", &before);
+        db.create_collection(header.repeat(7)).unwrap();
+        let in_store = with_a_torn_write(&disk, "store", &before);
+        drop(db);
+        for (torn, whole_log) in [(in_log, false), (in_store, true)] {
+            let opened = open(&SimDisk::from_image(&torn), Durability::OperatingSystem).unwrap();
+            let found = opened.export().unwrap();
+            assert_eq!(found.collections, expected.collections);
+            assert_eq!(found.signals == expected.signals, !whole_log);
+        }
+    }
+}
+
 /// The image `newer` with the files of the store as they are in `older`.
 fn with_store_of(newer: &Image, older: &Image) -> Image {
     let store = format!("{PATH}/store");

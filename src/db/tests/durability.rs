@@ -163,6 +163,9 @@ impl StorageEngine for BatchKeys {
     fn flush(&self) -> Result<(), Error> {
         self.inner.flush()
     }
+    fn close(&self) -> Result<(), Error> {
+        self.inner.close()
+    }
 }
 
 #[test]

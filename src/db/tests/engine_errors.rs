@@ -122,6 +122,9 @@ impl StorageEngine for Engine {
     fn flush(&self) -> Result<(), Error> {
         self.call("flush", StorageEngine::flush)
     }
+    fn close(&self) -> Result<(), Error> {
+        self.call("close", StorageEngine::close)
+    }
 }
 
 fn open(disk: &SimDisk, engine: &Engine) -> Result<TidalDb, Error> {

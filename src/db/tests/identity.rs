@@ -118,6 +118,101 @@ fn files_of_another_database_are_refused() {
 }
 
 #[test]
+fn the_store_has_the_id_of_the_database_and_a_store_of_another_one_is_refused_by_file() {
+    let id_of = |image: &Image, dir: &str, offset: usize| {
+        let dir = format!("{PATH}/{dir}");
+        let mut files = image.files().filter(|(path, _)| path.starts_with(&dir));
+        let (path, bytes) = files.next().unwrap();
+        let id = u128::from_le_bytes(bytes[offset..offset + 16].try_into().unwrap());
+        (path.to_path_buf(), id)
+    };
+    let without_id = |disk: &SimDisk| Options {
+        database_id: None,
+        ..options(disk, Durability::EverySynced)
+    };
+    let disk = SimDisk::new();
+    let db = TidalDb::open(PATH, without_id(&disk)).unwrap();
+    record(&db, 0).unwrap();
+    drop(db);
+    let image = content(&disk);
+    let ((file, in_store), (_, in_log)) = (id_of(&image, "store", 12), id_of(&image, "log", 16));
+    assert_eq!(in_store, in_log, "one random id for both");
+    drop(TidalDb::open(PATH, without_id(&disk)).unwrap());
+    assert_eq!(id_of(&content(&disk), "store", 12).1, in_store);
+
+    let error = open(&SimDisk::from_image(&image), Durability::EverySynced).unwrap_err();
+    assert!(
+        matches!(&error, Error::ForeignDatabase { path, found, expected: 7 } if *path == file && *found == in_store),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_creation_that_ended_before_the_identity_was_written_goes_on_with_the_id_that_the_store_has() {
+    let disk = SimDisk::new();
+    let without_id = || Options {
+        database_id: None,
+        ..options(&disk, Durability::EverySynced)
+    };
+    drop(TidalDb::open(PATH, without_id()).unwrap());
+    let id_of = |bytes: &[u8], offset: usize| bytes[offset..offset + 16].to_vec();
+    let file = format!("{PATH}/store/00000000000000000001.tdstore");
+    let image = content(&disk);
+    // The store's first file, without a record.
+    let header = image.file(&file).unwrap()[..72].to_vec();
+    let mut begun = Image::new();
+    begun.insert_dir(PATH);
+    begun.insert_dir(format!("{PATH}/store"));
+    begun.insert_file(&file, header.clone());
+    let disk = SimDisk::from_image(&begun);
+    let db = TidalDb::open(
+        PATH,
+        Options {
+            database_id: None,
+            ..options(&disk, Durability::EverySynced)
+        },
+    )
+    .unwrap();
+    assert!(db.recovery_report().created);
+    let image = content(&disk);
+    let segment = log_files(&image).remove(0);
+    assert_eq!(id_of(image.file(&segment).unwrap(), 16), id_of(&header, 12));
+}
+
+#[test]
+fn the_report_covers_the_embedded_store_and_no_other() {
+    let mut image = content(&closed_with(10));
+    let store_dir = format!("{PATH}/store");
+    let last = image.files().map(|(path, _)| path.to_path_buf());
+    let last = last.filter(|path| path.starts_with(&store_dir)).last().unwrap();
+    let whole = image.file(&last).unwrap().to_vec();
+    image.insert_file(&last, [whole.as_slice(), &[0; 24]].concat());
+    image.insert_file(
+        format!("{store_dir}/00000000000000000099.tdstore.tmp"),
+        b"half".to_vec(),
+    );
+    let disk = SimDisk::from_image(&image);
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    let report = db.recovery_report();
+    assert_eq!(report.leftovers_removed, 0, "those of the log");
+    let store = report.store.as_ref().unwrap();
+    let torn = store.torn_tail.as_ref().unwrap();
+    assert_eq!((&torn.path, torn.offset), (&last, whole.len() as u64));
+    assert_eq!((torn.cut_bytes, torn.zeros), (24, true));
+    assert_eq!((store.files_found, store.leftovers_removed), (1, 1));
+    assert_eq!(store.records_replayed, 2, "the identity, and that there is a log");
+    drop(db);
+    let again = open(&disk, Durability::EverySynced).unwrap();
+    let store = again.recovery_report().store.as_ref().unwrap();
+    assert_eq!((&store.torn_tail, store.leftovers_removed), (&None, 0));
+
+    let disk = SimDisk::new();
+    let storage = Arc::new(crate::storage::MemoryStore::new());
+    let db = TidalDb::open_with_storage(PATH, options(&disk, Durability::EverySynced), storage).unwrap();
+    assert_eq!(db.recovery_report().store, None);
+}
+
+#[test]
 fn leftover_temporary_files_are_removed_and_foreign_files_are_let_be() {
     let mut image = content(&closed_with(10));
     image.insert_file(

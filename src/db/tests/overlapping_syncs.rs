@@ -283,6 +283,9 @@ impl StorageEngine for Counting {
     fn flush(&self) -> Result<(), Error> {
         self.1.during(|| self.0.flush())
     }
+    fn close(&self) -> Result<(), Error> {
+        self.1.during(|| self.0.close())
+    }
 }
 
 #[test]

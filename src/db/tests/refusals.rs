@@ -165,14 +165,14 @@ fn an_obsolete_segment_of_another_database_is_refused_and_not_removed() {
     assert!(content(&disk).file(&first).is_some());
 }
 
-/// A closed database whose store ends in the bad record of its checkpoint, which the log says was flushed.
+/// A database whose store ends in the bad record of its checkpoint, which the log says was flushed.
 fn with_a_torn_checkpoint() -> (Image, std::path::PathBuf) {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     for i in 0..40 {
         record(&db, i).unwrap();
     }
-    db.close().unwrap();
+    db.checkpoint().unwrap();
     drop(db);
     let mut image = content(&disk);
     let store = Path::new(PATH).join("store");

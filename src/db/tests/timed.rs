@@ -136,6 +136,10 @@ impl<F: Fn() + Send + Sync> StorageEngine for Flushing<F> {
         (self.1)();
         self.0.flush()
     }
+    fn close(&self) -> Result<(), Error> {
+        (self.1)();
+        self.0.close()
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::sync::{Arc, RwLock};
 
 use super::apply;
 use super::data_file::DataFile;
-use super::format::{FILE_HEADER_LEN, Operation, Record};
+use super::format::{FILE_HEADER_LEN, Operation, RECORD_HEADER_LEN, Record};
 use super::index::Index;
 use super::log::Log;
 use crate::Error;
@@ -29,14 +29,21 @@ pub(super) fn bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
     2 * live_bytes + segment_bytes_max
 }
 
-/// Cleans files, oldest first, until the rest is within the bound.
+/// Returns true if the files are over the bound.
+pub(super) fn is_due(log: &Log, index: &RwLock<Whole<Index>>) -> Result<bool, Error> {
+    let live_bytes = lock::read(index).get()?.live_bytes();
+    Ok(log.total_bytes() > bytes_max(live_bytes, log.segment_bytes_max()))
+}
+
+/// Cleans files, oldest first, until the rest and a promise of it are within the bound.
 ///
 /// While it runs the files may be over the bound by the live data of one file, beside what the call that made
 /// it necessary wrote.
 pub(super) fn compact(log: &mut Log, index: &RwLock<Whole<Index>>) -> Result<(), Error> {
     loop {
         let live_bytes = lock::read(index).get()?.live_bytes();
-        if log.total_bytes() <= bytes_max(live_bytes, log.segment_bytes_max()) {
+        let with_promise = log.total_bytes() + RECORD_HEADER_LEN as u64;
+        if with_promise <= bytes_max(live_bytes, log.segment_bytes_max()) {
             return Ok(());
         }
         clean_oldest(log, index)?;

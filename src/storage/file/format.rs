@@ -1,17 +1,18 @@
 //! The bytes of a store file: a file header, then records at multiples of 8. All integers are little-endian.
 //!
-//! File header, 64 bytes:
+//! File header, 72 bytes:
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 8 | magic `tidlstor` |
-//! | 8 | 4 | format version, 1 |
+//! | 8 | 4 | format version, 2 |
 //! | 12 | 16 | store id |
 //! | 28 | 8 | number of this file, as in its name |
 //! | 36 | 8 | number of the oldest file that is needed |
 //! | 44 | 8 | where the file before this one ended, 0 in the first file of a store |
 //! | 52 | 8 | sequence number of this file's first record |
-//! | 60 | 4 | CRC32C of bytes 0 to 59 |
+//! | 60 | 8 | history: a value over all records before this file, 0 in the first file of a store |
+//! | 68 | 4 | CRC32C of bytes 0 to 67 |
 //!
 //! Record, 32 bytes and its payload, then bytes of no meaning up to the next multiple of 8:
 //!
@@ -22,7 +23,7 @@
 //! | 12 | 8 | sequence number of the last record that was synced when this one was written: the promise |
 //! | 20 | 8 | number of the oldest file that is needed, this record counted |
 //! | 28 | 4 | CRC32C of bytes 0 to 27, seeded |
-//! | 32 | | payload: the entries of one atomic batch, in order, nothing between or after them |
+//! | 32 | | payload: the entries of one atomic batch, in order, nothing between or after them; empty in a record that is there for its promise alone |
 //!
 //! Entry:
 //!
@@ -34,6 +35,12 @@
 //! | 6 + k | v | value |
 //! | 6 + k + v | 4 | CRC32C of all before, seeded |
 //!
+//! The history is a chain over the records. [`mix`] takes up one word for the record's header, its checksum, and one for each
+//! entry: the entry's checksum in the upper half, the last 4 bytes of the value in the lower half, zeros for a shorter value
+//! or none. So two copies of a store that went different ways give different values from then on. The entry's checksum alone
+//! is not enough: a value that ends with the CRC32C of its key and itself, as all values of the engine do, gives every entry
+//! of its length the same checksum. The last 4 bytes then are that CRC32C.
+//!
 //! A seeded checksum begins with the store id, the file's number, the offset of the record or entry in its
 //! file (8 bytes) and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is
 //! not: no record copied into a value, no entry that is as long as a record header. A record is valid if its
@@ -43,16 +50,17 @@
 use std::path::Path;
 
 use crate::Error;
+use crate::codec::mix::mix;
 use crate::codec::{Reader, Write, crc32c};
 use crate::limits::STORAGE_KEY_BYTES_MAX;
 
 const MAGIC: [u8; 8] = *b"tidlstor";
 /// The version this build reads and writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const CRC_LEN: usize = size_of::<u32>();
 const FILE_HEADER_SUMMED_LEN: usize =
-    MAGIC.len() + size_of::<u32>() + size_of::<u128>() + 4 * size_of::<u64>();
+    MAGIC.len() + size_of::<u32>() + size_of::<u128>() + 5 * size_of::<u64>();
 const RECORD_HEADER_SUMMED_LEN: usize = size_of::<u32>() + 3 * size_of::<u64>();
 const ENTRY_HEADER_LEN: usize = size_of::<u16>() + size_of::<u32>();
 const SYNCED_OFFSET: usize = size_of::<u32>() + size_of::<u64>();
@@ -67,7 +75,7 @@ const REMOVAL: u32 = u32::MAX;
 /// A record longer than this is written in pieces a little longer than this.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
 
-const _: () = assert!(FILE_HEADER_LEN == 64 && FILE_HEADER_LEN.is_multiple_of(ALIGNMENT));
+const _: () = assert!(FILE_HEADER_LEN == 72 && FILE_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(RECORD_HEADER_LEN == 32 && RECORD_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(STORAGE_KEY_BYTES_MAX <= u16::MAX as usize);
 
@@ -78,6 +86,7 @@ pub(super) struct FileHeader {
     pub(super) oldest: u64,
     pub(super) previous_end: u64,
     pub(super) first_sequence: u64,
+    pub(super) history: u64,
 }
 
 impl FileHeader {
@@ -90,6 +99,7 @@ impl FileHeader {
         bytes.put_u64(self.oldest);
         bytes.put_u64(self.previous_end);
         bytes.put_u64(self.first_sequence);
+        bytes.put_u64(self.history);
         bytes.put_u32(crc32c::crc32c(&bytes));
         debug_assert_eq!(bytes.len(), FILE_HEADER_LEN);
         bytes
@@ -120,6 +130,7 @@ impl FileHeader {
             oldest: reader.u64().ok_or_else(short)?,
             previous_end: reader.u64().ok_or_else(short)?,
             first_sequence: reader.u64().ok_or_else(short)?,
+            history: reader.u64().ok_or_else(short)?,
         };
         let crc = reader.u32().ok_or_else(short)?;
         if crc != crc32c::crc32c(&bytes[..FILE_HEADER_SUMMED_LEN]) {
@@ -154,14 +165,22 @@ impl RecordHeader {
         offset + RECORD_HEADER_LEN as u64
     }
 
-    fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) {
+    /// Returns true if the record is there for its promise alone, and promises every record before it.
+    pub(super) fn is_promise(&self) -> bool {
+        self.payload_len == 0 && self.synced + 1 == self.sequence
+    }
+
+    /// Appends the header. Returns its checksum.
+    fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) -> u32 {
         let start = bytes.len();
         bytes.put_u32(self.payload_len);
         bytes.put_u64(self.sequence);
         bytes.put_u64(self.synced);
         bytes.put_u64(self.oldest);
-        bytes.put_u32(Part::RecordHeader.sum(seed, offset, &bytes[start..]));
+        let crc = Part::RecordHeader.sum(seed, offset, &bytes[start..]);
+        bytes.put_u32(crc);
         debug_assert_eq!(bytes.len() - start, RECORD_HEADER_LEN);
+        crc
     }
 
     /// The header at `offset` if its checksum holds.
@@ -201,13 +220,23 @@ impl<'a> Operation<'a> {
         ENTRY_HEADER_LEN + key.len()
     }
 
-    fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) {
+    /// Appends the entry. Returns its checksum.
+    fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) -> u32 {
         let start = bytes.len();
         bytes.put_u16(self.key.len() as u16);
         bytes.put_u32(self.value.map_or(REMOVAL, |value| value.len() as u32));
         bytes.extend_from_slice(self.key);
         bytes.extend_from_slice(self.value.unwrap_or_default());
-        bytes.put_u32(Part::Entry.sum(seed, offset, &bytes[start..]));
+        let crc = Part::Entry.sum(seed, offset, &bytes[start..]);
+        bytes.put_u32(crc);
+        crc
+    }
+
+    /// The history after the entry with the checksum `crc`.
+    fn history_after(&self, history: u64, crc: u32) -> u64 {
+        let last = self.value.and_then(|value| value.last_chunk());
+        let last = last.map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        mix(history, u64::from(crc) << 32 | u64::from(last))
     }
 
     /// Takes an entry from `reader` without looking at its checksum, which comes with it.
@@ -256,7 +285,8 @@ pub(super) fn record_len(payload_len: u64) -> u64 {
     (RECORD_HEADER_LEN as u64 + payload_len).next_multiple_of(ALIGNMENT as u64)
 }
 
-/// Encodes the record that goes to `offset` of the file with `seed`, and gives where it ends.
+/// Encodes the record that goes to `offset` of the file with `seed`, and gives where it ends, and the history after it if
+/// that before it is `history`.
 ///
 /// `write` gets its bytes and where they go, piece by piece in order: a piece is handed over once it has
 /// reached [`PIECE_BYTES`], so that a large batch is neither held in memory twice nor out of the processor's
@@ -267,12 +297,13 @@ pub(super) fn encode_record<E>(
     operations: &[Operation<'_>],
     seed: u32,
     offset: u64,
+    mut history: u64,
     mut write: impl FnMut(&[u8], u64) -> Result<(), E>,
-) -> Result<u64, E> {
+) -> Result<(u64, u64), E> {
     let end = offset + record_len(u64::from(header.payload_len));
     let mut bytes = Vec::with_capacity(PIECE_BYTES.min((end - offset) as usize));
     let mut position = offset;
-    header.encode(&mut bytes, seed, offset);
+    history = mix(history, header.encode(&mut bytes, seed, offset).into());
     for operation in operations {
         if bytes.len() >= PIECE_BYTES {
             write(&bytes, position)?;
@@ -280,13 +311,14 @@ pub(super) fn encode_record<E>(
             bytes.clear();
         }
         let entry_offset = position + bytes.len() as u64;
-        operation.encode(&mut bytes, seed, entry_offset);
+        let crc = operation.encode(&mut bytes, seed, entry_offset);
+        history = operation.history_after(history, crc);
     }
     let payload_end = RecordHeader::entries_offset(offset) + u64::from(header.payload_len);
     debug_assert_eq!(position + bytes.len() as u64, payload_end);
     bytes.resize((end - position) as usize, 0);
     write(&bytes, position)?;
-    Ok(end)
+    Ok((end, history))
 }
 
 /// A record in the bytes of its file.
@@ -297,6 +329,8 @@ pub(super) struct Record<'a> {
     pub(super) entries_offset: usize,
     /// Where the next record begins.
     pub(super) end: usize,
+    /// The checksum of its header.
+    crc: u32,
     payload: &'a [u8],
 }
 
@@ -332,8 +366,19 @@ impl<'a> Record<'a> {
             header,
             entries_offset,
             end,
+            crc: Reader::new(file.get(offset + RECORD_HEADER_SUMMED_LEN..)?).u32()?,
             payload,
         })
+    }
+
+    /// The history after this record if that before it is `history`.
+    pub(super) fn history_after(&self, history: u64) -> u64 {
+        let mut history = mix(history, self.crc.into());
+        let mut reader = Reader::new(self.payload);
+        while let Some((operation, crc)) = Operation::decode(&mut reader) {
+            history = operation.history_after(history, crc);
+        }
+        history
     }
 
     /// The operations, in order.

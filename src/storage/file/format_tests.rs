@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::Path;
 
@@ -12,6 +13,7 @@ const HEADER: FileHeader = FileHeader {
     oldest: 2,
     previous_end: 4096,
     first_sequence: 77,
+    history: 0x1112_1314_1516_1718,
 };
 const OPERATIONS: [Operation<'static>; 2] = [
     Operation {
@@ -33,15 +35,24 @@ fn record_header(operations: &[Operation<'_>]) -> RecordHeader {
     }
 }
 
-/// Appends a record to the bytes of a file.
-fn push_record(file: &mut Vec<u8>, operations: &[Operation<'_>]) {
+/// Appends a record to the bytes of a file, and gives the history after it.
+fn push_record(file: &mut Vec<u8>, operations: &[Operation<'_>]) -> u64 {
     let (header, offset) = (record_header(operations), file.len() as u64);
-    let end = encode_record(header, operations, HEADER.seed(), offset, |piece, at| {
-        assert_eq!(at, file.len() as u64);
-        file.extend_from_slice(piece);
-        Ok::<_, Infallible>(())
-    });
-    assert_eq!(end, Ok(file.len() as u64));
+    let end = encode_record(
+        header,
+        operations,
+        HEADER.seed(),
+        offset,
+        HEADER.history,
+        |piece, at| {
+            assert_eq!(at, file.len() as u64);
+            file.extend_from_slice(piece);
+            Ok::<_, Infallible>(())
+        },
+    );
+    let Ok((end, history)) = end;
+    assert_eq!(end, file.len() as u64);
+    history
 }
 
 /// A file with one record.
@@ -57,17 +68,21 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Made by an independent program from the tables in the module's documentation.
-const GOLDEN_FILE_HEADER: &str = "7469646c73746f7201000000100f0e0d0c0b0a090807060504030201030000000000000002000000\
-    0000000000100000000000004d0000000000000056d6bc17";
+const GOLDEN_FILE_HEADER: &str = "7469646c73746f7202000000100f0e0d0c0b0a090807060504030201030000000000000002000000\
+    0000000000100000000000004d00000000000000181716151413121101b24bbe";
 /// As above.
-const GOLDEN_RECORD: &str = "200000004d000000000000004c0000000000000002000000000000008a59b3350300050000006b65\
-    7976616c75656417f3440400ffffffff676f6e65ddc77b1d";
+const GOLDEN_RECORD: &str = "200000004d000000000000004c0000000000000002000000000000004d941dd70300050000006b65\
+    7976616c7565b70d58e40400ffffffff676f6e65d00dfcc6";
+/// As above: the history after the record.
+const GOLDEN_HISTORY: u64 = 0xa01c_416b_9a00_5586;
 
 #[test]
 fn the_bytes_of_a_file_are_these() {
     let file = file();
     assert_eq!(hex(&file[..FILE_HEADER_LEN]), GOLDEN_FILE_HEADER);
     assert_eq!(hex(&file[FILE_HEADER_LEN..]), GOLDEN_RECORD);
+    let record = Record::decode(&file, HEADER.seed(), FILE_HEADER_LEN).unwrap();
+    assert_eq!(record.history_after(HEADER.history), GOLDEN_HISTORY);
 }
 
 #[test]
@@ -105,7 +120,7 @@ fn every_flipped_bit_and_every_cut_of_the_file_header_is_refused() {
         let error = FileHeader::decode(&bad, path).unwrap_err();
         let named_right = match bit / 8 {
             0..8 => matches!(error, Error::BadMagic { .. }),
-            8..12 => matches!(error, Error::UnsupportedVersion { supported: 1, .. }),
+            8..12 => matches!(error, Error::UnsupportedVersion { supported: 2, .. }),
             _ => matches!(error, Error::Corrupt { offset: 0, .. }),
         };
         assert!(named_right, "bit {bit}: {error}");
@@ -153,6 +168,72 @@ fn an_entry_as_long_as_a_record_header_is_none() {
     assert!(RecordHeader::decode(&file, HEADER.seed(), FILE_HEADER_LEN).is_some());
     assert_eq!(RecordHeader::decode(&file, HEADER.seed(), entry_offset), None);
     assert!(!is_promised(&file, HEADER.seed(), entry_offset, 77));
+}
+
+#[test]
+fn the_history_is_the_same_for_the_writer_and_the_reader_and_another_for_any_other_record() {
+    let history_of = |operations: &[Operation<'_>]| {
+        let mut file = HEADER.encode();
+        let written = push_record(&mut file, operations);
+        let record = Record::decode(&file, HEADER.seed(), FILE_HEADER_LEN).unwrap();
+        assert_eq!(record.history_after(HEADER.history), written);
+        written
+    };
+    let [first, second] = OPERATIONS;
+    let changed = Operation {
+        value: Some(b"valve"),
+        ..first
+    };
+    let all: [&[Operation<'_>]; 5] = [
+        &[],
+        &[first],
+        &[first, second],
+        &[second, first],
+        &[changed, second],
+    ];
+    let histories: BTreeSet<_> = all.iter().map(|operations| history_of(operations)).collect();
+    assert_eq!(histories.len(), all.len());
+    assert!(!histories.contains(&HEADER.history));
+}
+
+#[test]
+fn the_history_tells_values_apart_that_end_with_their_own_checksum() {
+    // An entry's checksum does not: the history was made of these, and files of two copies were mixed.
+    let of = |member: u64| {
+        let key = crate::storage::keys::member(b"name", crate::EntityId(member));
+        let value = crate::storage::keys::seal(&key, Vec::new());
+        let mut file = HEADER.encode();
+        let operation = Operation {
+            key: &key,
+            value: Some(&value),
+        };
+        push_record(&mut file, &[operation])
+    };
+    assert_ne!(of(10), of(20));
+}
+
+#[test]
+fn the_history_of_a_record_written_in_pieces_is_that_of_its_bytes() {
+    let value = vec![7; super::PIECE_BYTES / 2 + 3];
+    let operation = |key| Operation {
+        key,
+        value: Some(&value),
+    };
+    let keys: [&[u8]; 5] = [b"a", b"bb", b"ccc", b"dddd", b"eeeee"];
+    let mut file = HEADER.encode();
+    let written = push_record(&mut file, &keys.map(operation));
+    let record = Record::decode(&file, HEADER.seed(), FILE_HEADER_LEN).unwrap();
+    assert_eq!(record.history_after(HEADER.history), written);
+    assert_eq!(record.end, file.len());
+}
+
+#[test]
+fn a_record_without_entries_that_promises_all_before_it_is_a_promise() {
+    let header = record_header(&[]);
+    assert!(header.is_promise());
+    let synced = header.synced - 1;
+    assert!(!RecordHeader { synced, ..header }.is_promise());
+    assert!(!record_header(&OPERATIONS).is_promise());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | a crash in | leaves |
 //! |---|---|
 //! | `append` | the record wholly, or a torn tail that open cuts |
+//! | `promise` | the records before it durable, and its own record or a torn tail |
 //! | `rotate` | the old tail, and perhaps a temporary file or an empty new tail |
 //! | `remove_oldest` | perhaps a file that open removes: a durable record says it is not needed |
 
@@ -45,6 +46,10 @@ pub(super) struct Log {
     last_sequence: u64,
     /// Every record up to this one is durable.
     synced_sequence: u64,
+    /// Every record up to this one is promised by something durable, or is a promise itself.
+    promised_sequence: u64,
+    /// The value over all records.
+    history: u64,
 }
 
 impl Log {
@@ -56,21 +61,24 @@ impl Log {
             oldest: 1,
             previous_end: 0,
             first_sequence: 1,
+            history: 0,
         };
         let file = DataFile::create(&*setting.access, &setting.dir, &header)?;
         let tail = LogFile {
             file: Arc::new(file),
             end: FILE_HEADER_LEN as u64,
         };
-        Ok(Self::resume(setting, VecDeque::new(), tail, 0))
+        Ok(Self::resume(setting, VecDeque::new(), tail, 0, 0))
     }
 
-    /// The log of files that are there, all durable, the last record being `last_sequence`.
+    /// The log of files that are there, all durable, the last record being `last_sequence`. What they hold is promised:
+    /// by a record that is there for its promise alone at the end of the tail, or by the tail's header if it has no record.
     pub(super) fn resume(
         setting: Setting,
         sealed: VecDeque<LogFile>,
         tail: LogFile,
         last_sequence: u64,
+        history: u64,
     ) -> Self {
         Self {
             setting,
@@ -79,6 +87,8 @@ impl Log {
             tail,
             last_sequence,
             synced_sequence: last_sequence,
+            promised_sequence: last_sequence,
+            history,
         }
     }
 
@@ -94,6 +104,27 @@ impl Log {
         if self.tail.end >= self.setting.segment_bytes_max {
             self.rotate()?;
         }
+        self.append_to_tail(operations, oldest)
+    }
+
+    /// Syncs, and promises every record by one more that has no entries and is synced too; does nothing if they are
+    /// promised already. The file may then be longer than it says in the options, by that record.
+    pub(super) fn promise(&mut self) -> Result<(), Error> {
+        if self.promised_sequence == self.last_sequence {
+            return Ok(());
+        }
+        self.sync()?;
+        self.append_to_tail(&[], self.oldest().file.number)?;
+        self.sync()?;
+        self.promised_sequence = self.last_sequence;
+        Ok(())
+    }
+
+    fn append_to_tail(
+        &mut self,
+        operations: &[Operation<'_>],
+        oldest: u64,
+    ) -> Result<(Arc<DataFile>, u64), Error> {
         let payload_len: usize = operations.iter().map(Operation::entry_len).sum();
         let header = RecordHeader {
             payload_len: payload_len as u32,
@@ -103,9 +134,9 @@ impl Log {
         };
         let file = Arc::clone(&self.tail.file);
         let offset = self.tail.end;
-        self.tail.end = encode_record(header, operations, file.seed(), offset, |piece, at| {
-            file.write(piece, at)
-        })?;
+        let write = |piece: &[u8], at| file.write(piece, at);
+        (self.tail.end, self.history) =
+            encode_record(header, operations, file.seed(), offset, self.history, write)?;
         self.total_bytes += self.tail.end - offset;
         self.last_sequence += 1;
         Ok((file, RecordHeader::entries_offset(offset)))
@@ -129,12 +160,15 @@ impl Log {
             oldest: self.oldest().file.number,
             previous_end: self.tail.end,
             first_sequence: self.last_sequence + 1,
+            history: self.history,
         };
         let file = DataFile::create(&*self.setting.access, &self.setting.dir, &header)?;
         let tail = LogFile {
             file: Arc::new(file),
             end: FILE_HEADER_LEN as u64,
         };
+        // The file's header promises the one before.
+        self.promised_sequence = self.last_sequence;
         self.total_bytes += tail.end;
         self.sealed.push_back(std::mem::replace(&mut self.tail, tail));
         Ok(())

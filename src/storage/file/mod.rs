@@ -45,6 +45,7 @@ use crate::fs::{self, FileAccess, HeldFiles};
 use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
 use crate::lock::{self, Whole};
 use crate::poison::{Memory, Poison};
+use crate::torn_tail::TornTail;
 
 /// How a [`FileStore`] is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,13 +68,18 @@ impl Default for FileStoreOptions {
     }
 }
 
-/// What [`FileStore::open`] found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What [`FileStore::open`] found, replayed and cut.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileStoreRecovery {
-    /// How many records were replayed.
-    pub records_len: u64,
-    /// How many bytes of a torn record were cut from the last file.
-    pub cut_bytes: u64,
+    /// Files that were found: those that are needed, and those that compaction had done with.
+    pub files_found: usize,
+    /// Records that were replayed, one for each write; those that only promise the ones before do not count.
+    pub records_replayed: u64,
+    /// The end of the last file that was cut, if there was one.
+    pub torn_tail: Option<TornTail>,
+    /// Files that a crash had left and that were removed: temporary ones, and those that compaction had done with.
+    pub leftovers_removed: usize,
 }
 
 /// The sizes of a [`FileStore`].
@@ -110,6 +116,7 @@ pub struct FileStore {
     /// The first failure; once there is one the log is not touched.
     poison: Poison,
     recovery: FileStoreRecovery,
+    store_id: u128,
     /// The log's sizes as of the last call that ended, for statistics that never wait for a disk.
     total_bytes: AtomicU64,
     files_len: AtomicU64,
@@ -126,8 +133,11 @@ impl Writer {
     /// The log, settled.
     fn settled(&mut self, index: &RwLock<Whole<Index>>) -> Result<&mut Log, Error> {
         if let Some(unsettled) = self.unsettled.take() {
-            let log = unsettled.settle(index)?;
-            compaction::compact(self.log.insert(log), index)?;
+            let log = self.log.insert(unsettled.settle(index)?);
+            if compaction::is_due(log, index)? {
+                compaction::compact(log, index)?;
+                log.promise()?;
+            }
         }
         // A store that could not be settled has failed, and is not asked again.
         self.log.as_mut().ok_or(Error::Panicked { operation: "open" })
@@ -142,7 +152,7 @@ impl FileStore {
     ///
     /// # Errors
     /// - [`Error::Corrupt`], [`Error::BadMagic`], [`Error::UnsupportedVersion`], [`Error::SegmentMissing`],
-    ///   [`Error::ForeignDatabase`] if what is there is not what must be there: nothing was changed.
+    ///   [`Error::ForeignDatabase`], [`Error::ForeignHistory`] if what is there is not what must be there: nothing was changed.
     /// - [`Error::InvalidInput`] for an option out of range: nothing was changed.
     /// - [`Error::Io`] if a file operation fails: no acknowledged write is lost, open again.
     pub fn open(
@@ -192,6 +202,7 @@ impl FileStore {
             index: RwLock::new(Whole::new("a change of the storage index", recovered.index)),
             poison: Poison::default(),
             recovery: recovered.report,
+            store_id: recovered.unsettled.store_id(),
             total_bytes: AtomicU64::new(recovered.total_bytes),
             files_len: AtomicU64::new(recovered.files_len as u64),
             writer: Mutex::new(Writer {
@@ -201,15 +212,21 @@ impl FileStore {
         })
     }
 
-    /// Where a store that was [opened unchanged](Self::open_unchanged) ends in something that is no whole record: a torn
-    /// write to all appearances, unless somebody knows better.
-    pub(crate) fn bad_end(&self) -> Option<(PathBuf, u64)> {
-        lock::lock(&self.writer).unsettled.as_ref()?.bad_end()
+    /// The id that the store has, or that it gets with the first write.
+    ///
+    /// # Errors
+    /// [`Error::ForeignDatabase`] if it has another one than `expected`.
+    pub(crate) fn id(&self, expected: Option<u128>) -> Result<u128, Error> {
+        let writer = lock::lock(&self.writer);
+        if let (Some(expected), Some(unsettled)) = (expected, &writer.unsettled) {
+            unsettled.check_store_id(expected)?;
+        }
+        Ok(self.store_id)
     }
 
-    /// What open found.
-    pub fn recovery(&self) -> FileStoreRecovery {
-        self.recovery
+    /// What open found, replayed and cut.
+    pub fn recovery(&self) -> &FileStoreRecovery {
+        &self.recovery
     }
 
     /// The sizes now. Never waits for a disk.
@@ -305,6 +322,11 @@ impl StorageEngine for FileStore {
 
     fn flush(&self) -> Result<(), Error> {
         self.change("flush", Log::sync)
+    }
+
+    /// Writes a record that promises all before it, unless the store ends with one.
+    fn close(&self) -> Result<(), Error> {
+        self.change("close", Log::promise)
     }
 }
 

@@ -14,20 +14,22 @@
 //! 1. the last file is written anew, without its torn tail, in the place of the one that was read: after a
 //!    process crash a power loss may still take what it holds, and from here on it counts as durable. Syncing
 //!    what was read would not make it so: after a sync that failed, a file system may still read back what it
-//!    has lost, and sync it without an error;
+//!    has lost, and sync it without an error. Unless nothing in it needs a promise, it ends with one. A promise
+//!    covers only bytes that it is synced with, before the file gets its name, and those of the files before;
 //! 2. temporary files and files older than the oldest needed are removed;
-//! 3. compaction, which a crash or a cut may have left to do.
+//! 3. compaction, which a crash or a cut may have left to do, and a promise of what it has written.
 //!
 //! Memory is bounded by the last file and the largest other one, beside the index.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use super::data_file::DataFile;
-use super::format::{FILE_HEADER_LEN, FileHeader, Record, is_promised};
+use super::format::{FILE_HEADER_LEN, FileHeader, Record, RecordHeader, encode_record, is_promised};
 use super::index::Index;
 use super::log::{Log, LogFile, Setting};
 use super::names::Name;
@@ -35,6 +37,7 @@ use super::{FileStoreOptions, FileStoreRecovery};
 use crate::Error;
 use crate::fs::{FileAccess, make_dir};
 use crate::lock::{self, Whole};
+use crate::torn_tail::TornTail;
 
 /// A store that was read, before anything is changed.
 #[derive(Debug)]
@@ -51,7 +54,8 @@ pub(super) struct Recovered {
 pub(super) struct Unsettled {
     access: Arc<dyn FileAccess>,
     dir: PathBuf,
-    options: FileStoreOptions,
+    segment_bytes_max: u64,
+    store_id: u128,
     temporary: Vec<u64>,
     /// Nothing for a store that is not there yet.
     found: Option<Found>,
@@ -76,14 +80,22 @@ pub(super) fn recover(
         Some(&last) => {
             let found = Found::read(&*access, dir, &listing, last, &mut index)?;
             report = FileStoreRecovery {
-                records_len: found.records_len + found.tail.apply_to(&mut index),
-                cut_bytes: found.tail.cut_bytes(),
+                files_found: listing.data.len(),
+                records_replayed: found.records_len + found.tail.apply_to(&mut index),
+                torn_tail: found.tail.torn_tail(),
+                leftovers_removed: found.obsolete.len(),
             };
             total_bytes = found.sealed.iter().map(|file| file.end).sum::<u64>() + found.tail.end as u64;
             files_len = found.sealed.len() + 1;
             Some(found)
         }
     };
+    let store_id = match (&found, options.store_id) {
+        (Some(found), _) => found.tail.header.store_id,
+        (None, Some(chosen)) => chosen,
+        (None, None) => random_id(),
+    };
+    report.leftovers_removed += listing.temporary.len();
     Ok(Recovered {
         index,
         report,
@@ -92,7 +104,8 @@ pub(super) fn recover(
         unsettled: Unsettled {
             access,
             dir: dir.to_path_buf(),
-            options: options.clone(),
+            segment_bytes_max: options.segment_bytes_max,
+            store_id,
             temporary: listing.temporary,
             found,
         },
@@ -100,39 +113,45 @@ pub(super) fn recover(
 }
 
 impl Unsettled {
-    /// The last file, and where its valid records end, if something follows them.
-    pub(super) fn bad_end(&self) -> Option<(PathBuf, u64)> {
-        let tail = &self.found.as_ref()?.tail;
-        (tail.cut_bytes() > 0).then(|| (tail.file.path().to_path_buf(), tail.end as u64))
+    /// The id that the store has, or gets.
+    pub(super) fn store_id(&self) -> u128 {
+        self.store_id
+    }
+
+    /// Fails with the last file if the store is there and has another id.
+    pub(super) fn check_store_id(&self, expected: u128) -> Result<(), Error> {
+        match &self.found {
+            Some(found) => found.tail.check_store_id(expected),
+            None => Ok(()),
+        }
     }
 
     /// Makes the directory what was found: the changes of the module's documentation but the last. Gives the log to go
     /// on with, to whose files `index` points from then on.
     pub(super) fn settle(self, index: &RwLock<Whole<Index>>) -> Result<Log, Error> {
         let (access, dir) = (self.access, self.dir);
-        let setting = |access, dir, store_id| Setting {
+        let setting = |access, dir| Setting {
             access,
             dir,
-            store_id,
-            segment_bytes_max: self.options.segment_bytes_max,
+            store_id: self.store_id,
+            segment_bytes_max: self.segment_bytes_max,
         };
         let Some(mut found) = self.found else {
             // An earlier open may have made it and died before its name was durable.
             make_dir(&*access, &dir, true)?;
             remove(&*access, &dir, &self.temporary, Name::Temporary)?;
-            let store_id = self.options.store_id.unwrap_or_else(random_id);
-            return Log::create(setting(access, dir, store_id));
+            return Log::create(setting(access, dir));
         };
         found.settle(&*access, &dir, &self.temporary)?;
         let tail = found.tail;
         // What pointed into the file that was read points into its copy now.
         lock::write(index).change(|index| Ok(tail.apply_to(index)))?;
-        let store_id = tail.header.store_id;
         Ok(Log::resume(
-            setting(access, dir, store_id),
+            setting(access, dir),
             found.sealed,
             tail.log_file(),
             tail.next_sequence - 1,
+            tail.history,
         ))
     }
 }
@@ -143,7 +162,7 @@ struct Found {
     obsolete: Vec<u64>,
     sealed: VecDeque<LogFile>,
     tail: Loaded,
-    /// How many records the files before the last one have.
+    /// How many records with entries the files before the last one have.
     records_len: u64,
 }
 
@@ -195,8 +214,8 @@ impl Found {
     /// The changes but for what concerns the index.
     fn settle(&mut self, access: &dyn FileAccess, dir: &Path, temporary: &[u64]) -> Result<(), Error> {
         let tail = &mut self.tail;
-        let content = &tail.bytes[..tail.end];
-        tail.file = Arc::new(DataFile::create_with(access, dir, &tail.header, content)?);
+        tail.cut_and_promise();
+        tail.file = Arc::new(DataFile::create_with(access, dir, &tail.header, &tail.bytes)?);
         // The last file's copy has taken the name of what an earlier attempt may have left.
         let (before, after) = (
             temporary.partition_point(|&number| number < tail.header.number),
@@ -294,6 +313,10 @@ struct Loaded {
     next_sequence: u64,
     /// The oldest file needed, as the last valid record says.
     oldest: u64,
+    /// The value over all records, these included.
+    history: u64,
+    /// Whether the last valid record promises those before, or there is none.
+    ends_with_promise: bool,
 }
 
 impl Loaded {
@@ -307,6 +330,8 @@ impl Loaded {
             end: FILE_HEADER_LEN,
             next_sequence: header.first_sequence,
             oldest: header.oldest,
+            history: header.history,
+            ends_with_promise: true,
         };
         loaded.find_end();
         Ok(loaded)
@@ -324,7 +349,32 @@ impl Loaded {
             self.end = record.end;
             self.next_sequence += 1;
             self.oldest = header.oldest;
+            self.history = record.history_after(self.history);
+            self.ends_with_promise = header.is_promise();
         }
+    }
+
+    /// Takes away what follows the end, and lets the records end with a promise of all of them.
+    fn cut_and_promise(&mut self) {
+        self.bytes.truncate(self.end);
+        if self.ends_with_promise {
+            return;
+        }
+        let header = RecordHeader {
+            payload_len: 0,
+            sequence: self.next_sequence,
+            synced: self.next_sequence - 1,
+            oldest: self.oldest,
+        };
+        let (offset, bytes) = (self.end as u64, &mut self.bytes);
+        let write = |piece: &[u8], _| {
+            bytes.extend_from_slice(piece);
+            Ok::<_, Infallible>(())
+        };
+        let Ok((end, history)) = encode_record(header, &[], self.file.seed(), offset, self.history, write);
+        (self.end, self.history) = (end as usize, history);
+        self.next_sequence += 1;
+        self.ends_with_promise = true;
     }
 
     /// Fails if what follows the end is more than the torn tail of a crash.
@@ -354,30 +404,38 @@ impl Loaded {
         if self.end < self.len || (self.end as u64) < next.header.previous_end {
             return Err(self.corrupt_at_end("the next file promises that this bad record was synced"));
         }
-        if self.end as u64 != next.header.previous_end || self.next_sequence != next.header.first_sequence {
-            return Err(self.corrupt_at_end("the next file says that this one ends elsewhere"));
-        }
-        Ok(())
+        let what = if self.end as u64 != next.header.previous_end
+            || self.next_sequence != next.header.first_sequence
+        {
+            "it follows a file that ends elsewhere"
+        } else if self.history != next.header.history {
+            "it follows other records"
+        } else {
+            return Ok(());
+        };
+        let path = next.file.path().to_path_buf();
+        Err(Error::ForeignHistory { path, what })
     }
 
     fn corrupt_at_end(&self, what: &'static str) -> Error {
         Error::corrupt(self.file.path(), self.end as u64, Some(self.next_sequence), what)
     }
 
-    /// Applies the valid records and gives how many there are.
+    /// Applies the valid records and gives how many there are, but for those without entries.
     fn apply_to(&self, index: &mut Index) -> u64 {
-        let mut offset = FILE_HEADER_LEN;
+        let (mut offset, mut records_len) = (FILE_HEADER_LEN, 0);
         while let Some(record) = Record::decode_trusted(&self.bytes[..self.end], offset) {
+            records_len += u64::from(record.header.payload_len > 0);
             index.apply(record.operations(), &self.file, record.entries_offset as u64);
             offset = record.end;
         }
         debug_assert_eq!(offset, self.end);
-        self.next_sequence - self.header.first_sequence
+        records_len
     }
 
-    /// How much there is after the end.
-    fn cut_bytes(&self) -> u64 {
-        (self.len - self.end) as u64
+    fn torn_tail(&self) -> Option<TornTail> {
+        let tail = &self.bytes[self.end..];
+        (!tail.is_empty()).then(|| TornTail::new(self.file.path(), self.end as u64, tail))
     }
 
     fn log_file(&self) -> LogFile {

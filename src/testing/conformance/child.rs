@@ -7,6 +7,7 @@
 //! | `write INDEX SHAPE` | makes this write | `done` or `failed TEXT` |
 //! | `stream FROM TO` | makes these writes, one after the other | the same, for each |
 //! | `flush`, `close` | flushes or closes the engine | `done` or `failed TEXT` |
+//! | `drop` | drops the engine | `done` |
 //!
 //! An answer is a line of its own that begins with a mark, since a test harness prints to the same place. The end of the
 //! input ends the child: its parent is gone.
@@ -69,7 +70,11 @@ pub(super) fn serve_if_asked(conformance: &Conformance) {
                 Some(engine) => say_result(&engine.flush()),
                 None => say("failed the engine is not open"),
             },
-            "close" => {
+            "close" => match &engine {
+                Some(engine) => say_result(&engine.close()),
+                None => say("failed the engine is not open"),
+            },
+            "drop" => {
                 engine = None;
                 say("done");
             }

@@ -158,7 +158,7 @@ fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(),
         }
     }
     if plan.ending == Ending::Closed {
-        must(child.close()?, "closing")?;
+        must(child.drop_engine()?, "dropping")?;
     }
     child.kill()?;
     settle(lab, &dir, &mut account, context)?;

@@ -116,7 +116,7 @@ pub(super) fn while_opening(lab: &Lab) -> Checked {
 }
 
 /// A child that has the engine in `dir` open.
-fn opened(lab: &Lab, dir: &Path) -> Result<Child, Stop> {
+pub(super) fn opened(lab: &Lab, dir: &Path) -> Result<Child, Stop> {
     let mut child = Child::start(lab, OverLimit::Dies)?;
     child
         .open(dir)?

@@ -26,15 +26,18 @@
 //! | `random-model` | random operations, scans and reopenings agree with a map |
 //! | `value-sizes`, `key-sizes` | every size works or is an error, never a panic; keys to the promised limit work |
 //! | `reopening` | everything is there again |
+//! | `closing` | after `close` everything is readable, and is there again |
 //! | `concurrent-use` | batches are whole and in order for every other thread; nothing is lost |
 //! | `killed-between-calls`, `killed-in-a-stream`, `killed-while-opening` | what was acknowledged survives `SIGKILL`, batches are whole, nothing is missing in between |
+//! | `killed-after-closing` | what was written before `close` survives `SIGKILL` after it |
 //! | `disk-full`, `disk-full-while-opening` | when a real disk is full for a while, nothing acknowledged before, meanwhile or afterwards is lost |
 //! | `power-loss` | at every disk operation of a workload: each image of a power loss holds what was flushed, whole and without a hole |
+//! | `power-loss-after-closing` | what was written before `close` survives a power loss after it, with no flush |
 //! | `works-on` | what is written and flushed after a recovery survives the next power loss |
 //! | `recovery-interrupted` | a power loss inside the recovery from that changes nothing |
 //! | `disk-failures` | when any one disk operation fails, or the disk is full for a while: as for `disk-full`, for power losses too |
 //!
-//! The last four need an engine that reaches its files through [`FileAccess`]. For every other engine the ones above
+//! The last five need an engine that reaches its files through [`FileAccess`]. For every other engine the ones above
 //! use a real child process, which is the calling test, run again: the child serves the parent inside
 //! [`Conformance::check`] and ends there. So what the test does before that call it does again in each child, and a test
 //! makes one such call. A child knows itself by an environment variable and ends with its parent.
@@ -46,6 +49,7 @@
 
 mod account;
 mod child;
+mod closing;
 mod concurrent;
 mod disk_full;
 mod failures;
@@ -243,7 +247,7 @@ pub const CHECKS: [&str; CHECK_FUNCTIONS.len()] = {
     names
 };
 
-const CHECK_FUNCTIONS: [(&str, CheckFunction); 20] = [
+const CHECK_FUNCTIONS: [(&str, CheckFunction); 23] = [
     ("basic-operations", semantics::basic_operations),
     ("batch-order", semantics::batch_order),
     ("batch-refused", semantics::batch_refused),
@@ -254,13 +258,16 @@ const CHECK_FUNCTIONS: [(&str, CheckFunction); 20] = [
     ("value-sizes", limits::value_sizes),
     ("key-sizes", limits::key_sizes),
     ("reopening", semantics::reopening),
+    ("closing", closing::in_process),
     ("concurrent-use", concurrent::concurrent_use),
     ("killed-between-calls", kills::between_calls),
     ("killed-in-a-stream", kills::in_a_stream),
     ("killed-while-opening", kills::while_opening),
+    ("killed-after-closing", closing::then_killed),
     ("disk-full", disk_full::comes_and_goes),
     ("disk-full-while-opening", disk_full::while_opening),
     ("power-loss", power_loss::at_every_operation),
+    ("power-loss-after-closing", closing::then_power_loss),
     ("works-on", power_loss::works_on),
     ("recovery-interrupted", power_loss::inside_recovery),
     ("disk-failures", failures::at_every_operation),

@@ -94,6 +94,11 @@ impl Child {
         self.hear(|| "a flush".to_owned())
     }
 
+    pub(super) fn drop_engine(&mut self) -> Result<Answer, Stop> {
+        self.tell("drop");
+        self.hear(|| "dropping".to_owned())
+    }
+
     pub(super) fn close(&mut self) -> Result<Answer, Stop> {
         self.tell("close");
         self.hear(|| "closing".to_owned())

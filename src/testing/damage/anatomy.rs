@@ -25,8 +25,7 @@ impl Kind {
     /// The version of the format.
     fn version(self) -> u32 {
         match self {
-            Self::Segment => 2,
-            Self::StoreFile => 1,
+            Self::Segment | Self::StoreFile => 2,
         }
     }
 
@@ -34,7 +33,7 @@ impl Kind {
     fn header_bytes(self) -> usize {
         match self {
             Self::Segment => 80,
-            Self::StoreFile => 64,
+            Self::StoreFile => 72,
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::anatomy::{self, Anatomy, Kind, Length};
-use super::subject::{LOG_DIR, STORE_DIR, Subject};
+use super::subject::{End, LOG_DIR, STORE_DIR, Subject};
 use crate::testing::sim_disk::Image;
 use crate::testing::workload::Random;
 
@@ -354,6 +354,11 @@ impl Case {
             second.apply(subject, &mut image);
         }
         image
+    }
+
+    /// Returns true if opening must refuse or show everything: of a single bit of a database that was closed.
+    pub(super) fn takes_nothing_away(self, subject: &Subject) -> bool {
+        subject.end == End::Closed && self.second.is_none() && matches!(self.first, Damage::Flip { .. })
     }
 
     pub(super) fn kind(self) -> &'static str {

@@ -35,7 +35,7 @@ pub(super) enum Outcome {
 
 /// What the files of an image promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Floor {
+pub(super) struct Floor {
     sequence: u64,
     changes: usize,
 }
@@ -60,11 +60,39 @@ impl Judge {
 
     /// Opens `image` and says what is wrong with what comes of it, if anything is.
     pub(super) fn judge(&self, subject: &Subject, image: &Image, goes_on: bool) -> Result<Outcome, String> {
-        let judged = catch_unwind(AssertUnwindSafe(|| self.open_and_look(subject, image, goes_on)));
-        judged.unwrap_or_else(|payload| Err(format!("panicked: {}", panic_message(&*payload))))
+        open_and_look(subject, image, goes_on, |db| {
+            check_state(subject, self.floor(subject, image), db)
+        })
     }
 
-    fn open_and_look(&self, subject: &Subject, image: &Image, goes_on: bool) -> Result<Outcome, String> {
+    fn floor(&self, subject: &Subject, image: &Image) -> Floor {
+        let floors = image.files().map(|(path, bytes)| match self.sound.get(path) {
+            Some((sound, floor)) if *sound == hash(bytes) => *floor,
+            _ => floor_of(subject, path, bytes).unwrap_or_default(),
+        });
+        floors.fold(Floor::default(), Floor::and)
+    }
+}
+
+impl Floor {
+    /// What both promise.
+    fn and(self, other: Self) -> Self {
+        Self {
+            sequence: self.sequence.max(other.sequence),
+            changes: self.changes.max(other.changes),
+        }
+    }
+}
+
+/// Opens `image` as `subject` is opened, and says what is wrong with what comes of it, if anything is. `check` looks at the
+/// state if it opens.
+pub(super) fn open_and_look(
+    subject: &Subject,
+    image: &Image,
+    goes_on: bool,
+    check: impl FnOnce(&TidalDb) -> Result<Outcome, String>,
+) -> Result<Outcome, String> {
+    let judged = catch_unwind(AssertUnwindSafe(|| {
         let options = SimDiskOptions {
             records_reads: true,
             ..SimDiskOptions::default()
@@ -74,72 +102,69 @@ impl Judge {
         check_effort(&disk, image)?;
         match opened {
             Ok(db) => {
-                let outcome = self.check_state(subject, image, &db)?;
+                let outcome = check(&db)?;
                 check_reopening(subject, &disk, db, goes_on)?;
                 Ok(outcome)
             }
             Err(error) => check_refusal(&disk, image, &error).map(Outcome::Refused),
         }
-    }
+    }));
+    judged.unwrap_or_else(|payload| Err(format!("panicked: {}", panic_message(&*payload))))
+}
 
-    fn check_state(&self, subject: &Subject, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
-        let found = db.export().map_err(|error| format!("no export: {error}"))?;
-        let (sequence, floor) = (db.last_sequence(), self.floor(subject, image));
-        let (model, frames) = subject.state_at(sequence);
-        if !model.matches_frames(&found) {
-            let first = model.compare(&found).into_iter().next();
-            let first = first.map_or_else(String::new, |difference| difference.to_string());
-            return Err(format!(
-                "opened to sequence {sequence}, and not to its state: {first}"
-            ));
-        }
-        if sequence < floor.sequence {
-            return Err(format!(
-                "opened to sequence {sequence}, and {} is promised as synced",
-                floor.sequence
-            ));
-        }
-        let changes = changes_len(subject, &found).ok_or("opened to collections that there never were")?;
-        // The same collections may come again: the later time counts.
-        if changes < floor.changes {
-            return Err(format!(
-                "opened to {changes} changes of collections, and {} are promised as synced",
-                floor.changes
-            ));
-        }
-        let is_whole = frames == subject.frames_len() && changes + 1 == subject.collections.len();
-        Ok(if is_whole {
-            Outcome::Whole
-        } else {
-            Outcome::Shorter
-        })
+/// Says what is wrong with the state of `db` as a beginning of the history of `subject` that is no shorter than `floor`.
+pub(super) fn check_state(subject: &Subject, floor: Floor, db: &TidalDb) -> Result<Outcome, String> {
+    let found = db.export().map_err(|error| format!("no export: {error}"))?;
+    let sequence = db.last_sequence();
+    let (model, frames) = subject.state_at(sequence);
+    if !model.matches_frames(&found) {
+        let first = model.compare(&found).into_iter().next();
+        let first = first.map_or_else(String::new, |difference| difference.to_string());
+        return Err(format!(
+            "opened to sequence {sequence}, and not to its state: {first}"
+        ));
     }
-
-    fn floor(&self, subject: &Subject, image: &Image) -> Floor {
-        let mut least = Floor::default();
-        for (path, bytes) in image.files() {
-            let floor = match self.sound.get(path) {
-                Some((sound, floor)) if *sound == hash(bytes) => Some(*floor),
-                _ => floor_of(subject, path, bytes),
-            };
-            let floor = floor.unwrap_or_default();
-            least.sequence = least.sequence.max(floor.sequence);
-            least.changes = least.changes.max(floor.changes);
-        }
-        least
+    if sequence < floor.sequence {
+        return Err(format!(
+            "opened to sequence {sequence}, and {} is promised as synced",
+            floor.sequence
+        ));
     }
+    let changes = changes_len(subject, &found).ok_or("opened to collections that there never were")?;
+    // The same collections may come again: the later time counts.
+    if changes < floor.changes {
+        return Err(format!(
+            "opened to {changes} changes of collections, and {} are promised as synced",
+            floor.changes
+        ));
+    }
+    let is_whole = frames == subject.frames_len() && changes + 1 == subject.collections.len();
+    Ok(if is_whole {
+        Outcome::Whole
+    } else {
+        Outcome::Shorter
+    })
 }
 
 /// What a judge says of the state of an open database whose files are those of `image`.
 #[cfg(test)]
 pub(super) fn check_state_against(subject: &Subject, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
-    Judge::new(subject).check_state(subject, image, db)
+    check_state(subject, floor_of_files(subject, image.files()), db)
 }
 
 fn hash(bytes: &[u8]) -> u128 {
     let mut image = Image::new();
     image.insert_file("/file", bytes);
     image.hash()
+}
+
+/// What the files of `subject` among these promise.
+pub(super) fn floor_of_files<'a>(
+    subject: &Subject,
+    files: impl Iterator<Item = (&'a Path, &'a [u8])>,
+) -> Floor {
+    let floors = files.filter_map(|(path, bytes)| floor_of(subject, path, bytes));
+    floors.fold(Floor::default(), Floor::and)
 }
 
 fn floor_of(subject: &Subject, path: &Path, bytes: &[u8]) -> Option<Floor> {
@@ -186,7 +211,8 @@ fn check_effort(disk: &SimDisk, image: &Image) -> Result<(), String> {
 
 /// A refusal says where, and leaves every byte as it was.
 pub(super) fn check_refusal(disk: &SimDisk, image: &Image, error: &Error) -> Result<&'static str, String> {
-    let is_in = |path: &Path| path.starts_with(DB_DIR) || path == Path::new("the storage engine");
+    // In the place of a file there may be a description, as that of a record in storage.
+    let is_in = |path: &Path| path.starts_with(DB_DIR) || path.to_string_lossy().starts_with("the ");
     let (name, path) = match error {
         Error::Corrupt {
             path,

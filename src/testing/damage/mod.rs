@@ -4,7 +4,8 @@
 //! every way, and opens each distinct result. Legal is
 //!
 //! - a database whose whole state is that of a beginning of the history, no shorter than what any valid header in the
-//!   damaged files promises as synced, which opens again to the same state and takes further events;
+//!   damaged files promises as synced, which opens again to the same state and takes further events; after an orderly close
+//!   a single flipped bit takes nothing away;
 //! - a refusal that says where: the file, in a file the offset, in the log the sequence number too, with every byte left
 //!   as it was.
 //!
@@ -25,6 +26,8 @@
 //! | older copy | of every file, of directories, from several moments |
 //! | two of these | drawn at random |
 //!
+//! [`CopiesCampaign`] mixes the files of copies of one database that went different ways.
+//!
 //! What is promised is read from the files by the tables of their formats, not by the engine's decoders.
 //!
 //! ```
@@ -37,29 +40,28 @@
 
 mod anatomy;
 mod cases;
+mod copies;
 mod judge;
 mod report;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod trials;
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use copies::CopiesCampaign;
 pub use report::{DamageCounts, DamageReport};
 
-use super::sweep::now;
+use super::planted::{Acts, PlantedBug};
+use super::sim_disk::Image;
 use super::workload::{Operation, Random, Workload, standard_schema, tiny_options};
-use crate::{Durability, Options, threads};
+use crate::{Durability, Options};
 use cases::{Case, Damage};
 use judge::{Judge, Outcome};
 use subject::{End, Subject};
+use trials::{Runs, Trials};
 
-/// A case that takes longer hangs.
-const CASE_TIME: Duration = Duration::from_secs(30);
 /// After one in so many cases that opened, an event is recorded and looked for again.
 const GOES_ON_ONE_IN: u64 = 8;
 
@@ -71,8 +73,8 @@ pub struct DamageCampaign {
     one_in: u64,
     pairs: u64,
     seed: u64,
-    time: Option<Duration>,
-    workers: usize,
+    runs: Runs,
+    planted: Option<(PlantedBug, Acts)>,
 }
 
 impl DamageCampaign {
@@ -96,8 +98,8 @@ impl DamageCampaign {
             one_in: 1,
             pairs: 0,
             seed: 0,
-            time: None,
-            workers: 1,
+            runs: Runs::default(),
+            planted: None,
         }
     }
 
@@ -125,20 +127,16 @@ impl DamageCampaign {
 
     /// When to stop, whatever is left.
     #[must_use]
-    pub fn time(self, time: Duration) -> Self {
-        Self {
-            time: Some(time),
-            ..self
-        }
+    pub fn time(mut self, time: Duration) -> Self {
+        self.runs.time = Some(time);
+        self
     }
 
     /// On how many threads.
     #[must_use]
-    pub fn workers(self, workers: usize) -> Self {
-        Self {
-            workers: workers.max(1),
-            ..self
-        }
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.runs.workers = workers.max(1);
+        self
     }
 
     /// Runs the campaign.
@@ -147,36 +145,19 @@ impl DamageCampaign {
     }
 
     /// Runs the campaign and calls `progress` now and then with what was found until then.
-    pub fn run_with(&self, mut progress: impl FnMut(&DamageReport)) -> DamageReport {
-        let begin = now();
+    pub fn run_with(&self, progress: impl FnMut(&DamageReport)) -> DamageReport {
         let mut report = DamageReport::default();
-        let mut seen = HashSet::new();
+        let mut trials = Vec::new();
         for (index, subject) in self.subjects().into_iter().enumerate() {
             let cases = self.cases(&subject, index as u64);
             report.left_out += cases.left_out;
-            let left = self.time.map(|time| time.saturating_sub(begin.elapsed()));
-            if left == Some(Duration::ZERO) {
-                report.left_out += cases.chosen.len() as u64;
-                continue;
-            }
-            let shared = Shared {
+            trials.push(Box::new(Damages {
                 judge: Judge::new(&subject),
                 subject,
                 cases: cases.chosen,
-                next: AtomicU64::new(0),
-                stop: AtomicBool::new(false),
-                seen: Mutex::new(std::mem::take(&mut seen)),
-            };
-            let shared = Arc::new(shared);
-            work(&shared, self.workers, left, &mut report, |report| {
-                report.elapsed = begin.elapsed();
-                progress(report);
-            });
-            let done = shared.next.load(Ordering::Relaxed).min(shared.cases.len() as u64);
-            report.left_out += shared.cases.len() as u64 - done;
-            seen = std::mem::take(&mut shared.seen.lock().unwrap_or_else(PoisonError::into_inner));
+            }) as Box<dyn Trials>);
         }
-        report.elapsed = begin.elapsed();
+        self.runs.run(trials.into_iter(), &mut report, progress);
         report
     }
 
@@ -186,8 +167,29 @@ impl DamageCampaign {
         let all = policies
             .into_iter()
             .flat_map(|policy| ends.map(|end| (policy, end)));
-        all.map(|(policy, end)| Subject::new(&self.workload, &self.options, policy, end))
-            .collect()
+        all.map(|(policy, end)| {
+            let planted = self.planted.as_ref();
+            Subject::new(&self.workload_for(end), &self.options, policy, end, planted)
+        })
+        .collect()
+    }
+
+    /// A database that is closed changes a collection after its last checkpoint: the log does not know of that change, so
+    /// that it is the store's alone to miss it.
+    fn workload_for(&self, end: End) -> Workload {
+        let mut workload = self.workload.clone();
+        if end == End::Closed {
+            let last = Operation::CreateCollection(b"the last change".to_vec());
+            workload.operations.extend([Operation::Checkpoint, last]);
+        }
+        workload
+    }
+
+    /// The campaign with a bug in the storage of its databases.
+    #[cfg(test)]
+    fn planted(self, bug: PlantedBug, acts: &Acts) -> Self {
+        let planted = Some((bug, acts.clone()));
+        Self { planted, ..self }
     }
 
     fn cases(&self, subject: &Subject, index: u64) -> Cases {
@@ -216,86 +218,42 @@ struct Cases {
     left_out: u64,
 }
 
-/// What the threads share.
-struct Shared {
+/// The damages of one database.
+struct Damages {
     subject: Subject,
     judge: Judge,
     cases: Vec<Case>,
-    next: AtomicU64,
-    stop: AtomicBool,
-    /// The hashes of the images that were tried.
-    seen: Mutex<HashSet<u128>>,
 }
 
-/// What became of a case; nothing of one whose image was tried before.
-type Judged = (Case, Result<Option<Outcome>, String>);
-
-impl Shared {
-    fn judge_all(&self, results: &Sender<Judged>) {
-        while !self.stop.load(Ordering::Relaxed) {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(&case) = self.cases.get(number as usize) else {
-                return;
-            };
-            let image = case.apply(&self.subject);
-            let is_new = self
-                .seen
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(image.hash());
-            let goes_on = number.is_multiple_of(GOES_ON_ONE_IN);
-            let judged = if is_new {
-                self.judge.judge(&self.subject, &image, goes_on).map(Some)
-            } else {
-                Ok(None)
-            };
-            if results.send((case, judged)).is_err() {
-                return;
-            }
-        }
+impl Damages {
+    fn case(&self, number: u64) -> Case {
+        self.cases[number as usize]
     }
 }
 
-/// Judges the cases on threads of their own, so that one that hangs is a finding too; its thread is left behind.
-fn work(
-    shared: &Arc<Shared>,
-    workers: usize,
-    time: Option<Duration>,
-    report: &mut DamageReport,
-    mut progress: impl FnMut(&mut DamageReport),
-) {
-    let (begin, (results, judged)) = (now(), channel());
-    let spawn = |_| {
-        let (shared, results) = (Arc::clone(shared), results.clone());
-        threads::spawn("tidaldb-damage", move || shared.judge_all(&results)).expect("a thread starts")
-    };
-    let workers: Vec<_> = (0..workers).map(spawn).collect();
-    drop(results);
-    let mut count = 0_u64;
-    loop {
-        match judged.recv_timeout(CASE_TIME) {
-            Ok((case, Ok(outcome))) => report.add_case(case.kind(), outcome),
-            Ok((case, Err(what))) => {
-                report.add_finding(case.kind(), &case.text(&shared.subject), &what);
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                let number = shared.next.load(Ordering::Relaxed);
-                let what = format!("no end after {CASE_TIME:?}");
-                report.add_finding("hang", &format!("one of the cases before {number}"), &what);
-                shared.stop.store(true, Ordering::Relaxed);
-                return;
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        count += 1;
-        if count.is_multiple_of(1000) {
-            progress(report);
-        }
-        if time.is_some_and(|time| begin.elapsed() >= time) {
-            shared.stop.store(true, Ordering::Relaxed);
-        }
+impl Trials for Damages {
+    fn len(&self) -> u64 {
+        self.cases.len() as u64
     }
-    for worker in workers {
-        worker.join().expect("a worker catches what its cases do");
+
+    fn image(&self, number: u64) -> Image {
+        self.case(number).apply(&self.subject)
+    }
+
+    fn judge(&self, number: u64, image: &Image) -> Result<Outcome, String> {
+        let goes_on = number.is_multiple_of(GOES_ON_ONE_IN);
+        let outcome = self.judge.judge(&self.subject, image, goes_on)?;
+        if outcome == Outcome::Shorter && self.case(number).takes_nothing_away(&self.subject) {
+            return Err("a bit flipped after an orderly close, and something is missing".to_owned());
+        }
+        Ok(outcome)
+    }
+
+    fn kind(&self, number: u64) -> &'static str {
+        self.case(number).kind()
+    }
+
+    fn text(&self, number: u64) -> String {
+        self.case(number).text(&self.subject)
     }
 }

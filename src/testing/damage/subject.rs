@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::anatomy::{Anatomy, Kind, Record};
+use crate::fs::FileAccess;
+use crate::storage::{FileStore, FileStoreOptions};
 use crate::testing::SimDisk;
 use crate::testing::model::{Collections, Model, change};
+use crate::testing::planted::{Acts, PlantedBug};
 use crate::testing::sim_disk::{Image, ImageChoice};
-use crate::testing::workload::Workload;
+use crate::testing::workload::{Operation, Workload};
 use crate::{Durability, Error, Options, TidalDb};
 
 /// Where the database is on the simulated disk.
@@ -30,11 +33,12 @@ pub(super) enum End {
 }
 
 /// See the [module](self).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Subject {
     pub(super) name: String,
     pub(super) options: Options,
     pub(super) id: u128,
+    pub(super) end: End,
     pub(super) image: Image,
     /// The files of the log and the store.
     pub(super) files: Vec<PathBuf>,
@@ -58,46 +62,62 @@ impl Subject {
     ///
     /// # Panics
     /// If a call fails that must not, or a change of a collection is not the record of the store that it must be.
-    pub(super) fn new(workload: &Workload, options: &Options, durability: Durability, end: End) -> Self {
+    pub(super) fn new(
+        workload: &Workload,
+        options: &Options,
+        durability: Durability,
+        end: End,
+        planted: Option<&(PlantedBug, Acts)>,
+    ) -> Self {
+        let mut subject = Self::empty(options, durability, end);
+        subject.foreign = finished(workload, &subject.options.clone().database_id(OTHER_ID), end);
+        let disk = SimDisk::new();
+        let db = match planted {
+            Some((bug, acts)) => subject.open_planted(&disk, *bug, acts),
+            None => subject.open(&disk),
+        };
+        let db = db.expect("a new database opens");
+        let version_every = workload.operations.len().div_ceil(VERSIONS).max(1);
+        for operations in workload.operations.chunks(version_every) {
+            subject.older.push(content(&disk));
+            subject.record(operations, &db, &disk);
+        }
+        subject.finish(db, &disk);
+        subject
+    }
+
+    /// A database that nothing was done to.
+    pub(super) fn empty(options: &Options, durability: Durability, end: End) -> Self {
         let id = options.database_id.unwrap_or(1);
         let options = options.clone().durability(durability).database_id(id);
-        let mut subject = Self {
+        Self {
             name: format!("{durability:?}, {end:?}"),
             id,
+            end,
             models: vec![Model::new(&options.schema)],
             collections: vec![Collections::new()],
             image: Image::new(),
             files: Vec::new(),
             older: Vec::new(),
-            foreign: finished(workload, &options.clone().database_id(OTHER_ID), end),
+            foreign: Image::new(),
             options,
             sequences: Vec::new(),
             change_records: Vec::new(),
             checkpoint_changes: BTreeMap::new(),
-        };
-        let disk = SimDisk::new();
-        subject.record(workload, &disk, end);
-        subject.image = content(&disk);
-        let files = subject.image.files().map(|(path, _)| path);
-        subject.files = files
-            .filter(|path| Kind::of(path).is_some())
-            .map(Path::to_path_buf)
-            .collect();
-        subject
+        }
     }
 
-    fn record(&mut self, workload: &Workload, disk: &SimDisk, end: End) {
-        let db = self.open(disk).expect("a new database opens");
-        let version_every = workload.operations.len().div_ceil(VERSIONS).max(1);
-        let mut model = self.models[0].clone();
-        for (index, operation) in workload.operations.iter().enumerate() {
-            if index % version_every == 0 {
-                self.older.push(content(disk));
-            }
+    /// Does `operations` on `db`, the open database on `disk`, and keeps what follows from them.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub(super) fn record(&mut self, operations: &[Operation], db: &TidalDb, disk: &SimDisk) {
+        let mut model = self.models[self.models.len() - 1].clone();
+        for operation in operations {
             let records_before = self.last_record(disk).map_or(0, |record| record.sequence);
             let changes_before = self.change_records.len();
             let receipt = operation
-                .apply_or_refuse(&db)
+                .apply_or_refuse(db)
                 .expect("an operation on a sound disk succeeds");
             if let Some(receipt) = receipt {
                 model.apply(operation);
@@ -123,11 +143,23 @@ impl Subject {
             }
             self.note_checkpoints(disk, changes_before);
         }
-        let changes_len = self.change_records.len();
-        if end == End::Closed {
+    }
+
+    /// Ends the use of `db`, and keeps the files.
+    pub(super) fn finish(&mut self, db: TidalDb, disk: &SimDisk) {
+        if self.end == End::Closed {
             db.close().expect("closing on a sound disk succeeds");
-            self.note_checkpoints(disk, changes_len);
+            self.note_checkpoints(disk, self.change_records.len());
         }
+        drop(db);
+        self.keep_files(content(disk));
+    }
+
+    pub(super) fn keep_files(&mut self, image: Image) {
+        let files = image.files().map(|(path, _)| path);
+        let files = files.filter(|path| Kind::of(path).is_some());
+        self.files = files.map(Path::to_path_buf).collect();
+        self.image = image;
     }
 
     fn note_checkpoints(&mut self, disk: &SimDisk, changes_len: usize) {
@@ -162,6 +194,21 @@ impl Subject {
 
     pub(super) fn open(&self, disk: &SimDisk) -> Result<TidalDb, Error> {
         TidalDb::open(DB_DIR, self.options.clone().files(Arc::new(disk.clone())))
+    }
+
+    /// Opens the database with a bug between it and its embedded store.
+    fn open_planted(&self, disk: &SimDisk, bug: PlantedBug, acts: &Acts) -> Result<TidalDb, Error> {
+        let files: Arc<dyn FileAccess> = Arc::new(disk.clone());
+        files
+            .create_dir(Path::new(DB_DIR))
+            .expect("a sound disk makes directories");
+        let store_options = FileStoreOptions {
+            segment_bytes_max: self.options.store_segment_bytes_max,
+            store_id: self.options.database_id,
+        };
+        let store = FileStore::open(Arc::clone(&files), STORE_DIR, &store_options)?;
+        let storage = bug.wrap_storage(Arc::new(store), acts);
+        TidalDb::open_with_storage(DB_DIR, self.options.clone().files(files), storage)
     }
 
     /// The state after every frame with a number up to `sequence`, but for the collections, and how many these are.

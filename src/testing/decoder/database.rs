@@ -192,7 +192,7 @@ pub(super) fn store(bytes: &[u8]) -> bool {
             .expect("what opened takes writes");
     }
     assert_eq!(store.get(b"more").ok().flatten().as_deref(), Some(&[7; 100][..]));
-    bytes.len() >= 64
+    bytes.len() >= 72
 }
 
 /// A database after the standard workload, with a checkpoint: what its engine has, and its disk.

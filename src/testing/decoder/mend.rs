@@ -6,7 +6,7 @@ use crate::codec::crc32c::{crc32c, extend};
 use crate::storage::keys;
 use crate::wal::segment::SEGMENT_HEADER_BYTES;
 
-const STORE_HEADER_BYTES: usize = 64;
+const STORE_HEADER_BYTES: usize = 72;
 const PART_BYTES: usize = 32;
 /// Longer payloads are shortened: a fuzzer's inputs are short.
 const PAYLOAD_BYTES_MAX: u32 = 0xff8;
@@ -107,14 +107,14 @@ pub(super) fn segment(bytes: &[u8]) -> Vec<u8> {
 pub(super) fn store_file(bytes: &[u8]) -> Vec<u8> {
     let mut mended = bytes.to_vec();
     put(&mut mended, 0, b"tidlstor");
-    put(&mut mended, 8, &1_u32.to_le_bytes());
+    put(&mut mended, 8, &2_u32.to_le_bytes());
     put(&mut mended, 12, &ID.to_le_bytes());
     for (offset, number) in [(28, 1_u64), (36, 1), (44, 0), (52, 1)] {
         put(&mut mended, offset, &number.to_le_bytes());
     }
-    if let Some(summed) = mended.get(..60) {
+    if let Some(summed) = mended.get(..68) {
         let checksum = crc32c(summed);
-        put(&mut mended, 60, &checksum.to_le_bytes());
+        put(&mut mended, 68, &checksum.to_le_bytes());
     }
     let seed = extend(crc32c(&ID.to_le_bytes()), &1_u64.to_le_bytes());
     let (mut at, mut sequence) = (STORE_HEADER_BYTES, 1);

@@ -69,6 +69,7 @@
 //! | each change of a collection is atomic | [`CollectionDeletedInParts`](PlantedBug::CollectionDeletedInParts) | lost, wrong |
 //! | `flush` is power-safe when it returns | [`FlushSkipped`](PlantedBug::FlushSkipped) | acknowledged before durable, lost, does not open |
 //! | database id and schema are flushed before the first segment | [`FirstFlushSkipped`](PlantedBug::FirstFlushSkipped) | does not open |
+//! | `close` makes every write durable | [`CloseSkipped`](PlantedBug::CloseSkipped) | acknowledged before durable |
 //! | storage writes survive a process crash once they return | [`PutDeferred`](PlantedBug::PutDeferred) | cannot go on, lost |
 //! | a deleted key is gone | [`DeleteIgnored`](PlantedBug::DeleteIgnored) | wrong |
 //! | names that are prefixes of one another are never confused | [`KeysCut`](PlantedBug::KeysCut) | does not open |
@@ -124,6 +125,7 @@ use super::plan::Work;
 use super::verdict::FailureKind;
 use super::workload::{Operation, STANDARD_SYNC_MS, Workload};
 use crate::Durability;
+use crate::storage::StorageEngine;
 
 /// How long a case may take where one hangs.
 const HANG_TIME: Duration = Duration::from_secs(2);
@@ -164,6 +166,8 @@ enum Needs {
     NoSyncs,
     /// As well, and no call that asks for one.
     NoBarriers,
+    /// Syncs left to the operating system, and a change of a collection that no checkpoint comes after.
+    ChangeLast,
     /// Timed syncs.
     TimedSyncs,
     /// Cases that end soon.
@@ -176,6 +180,7 @@ impl Needs {
             Self::Nothing => sweep,
             Self::NoSyncs => sweep.durability(Durability::OperatingSystem),
             Self::NoBarriers => without_barriers(sweep).durability(Durability::OperatingSystem),
+            Self::ChangeLast => change_last(sweep).durability(Durability::OperatingSystem),
             Self::TimedSyncs => sweep.durability(Durability::SyncedEvery {
                 interval_ms: STANDARD_SYNC_MS,
             }),
@@ -188,6 +193,16 @@ fn without_barriers(sweep: CrashSweep) -> CrashSweep {
     sweep.with_setup(|setup| {
         if let Some(Workload { mut operations }) = setup.work.workload() {
             operations.retain(|operation| !matches!(operation, Operation::Sync | Operation::Checkpoint));
+            setup.work = Work::Operations(Workload { operations });
+        }
+    })
+}
+
+fn change_last(sweep: CrashSweep) -> CrashSweep {
+    sweep.with_setup(|setup| {
+        if let Some(Workload { mut operations }) = setup.work.workload() {
+            let last = Operation::CreateCollection(b"last".to_vec());
+            operations.extend([Operation::Checkpoint, last]);
             setup.work = Work::Operations(Workload { operations });
         }
     })
@@ -385,6 +400,9 @@ planted_bugs! {
     /// The identity is not flushed before the first segment.
     FirstFlushSkipped: Storage, Nothing,
         "database id and schema are flushed before the first segment", [Refused];
+    /// Closing the storage does nothing.
+    CloseSkipped: Storage, ChangeLast,
+        "`close` makes every write durable", [AcknowledgedBeforeDurable];
     /// A put stays in memory until the next write.
     PutDeferred: Storage, NoSyncs,
         "storage writes survive a process crash once they return", [CannotGoOn, Lost];
@@ -464,6 +482,15 @@ impl fmt::Display for PlantedBug {
 }
 
 impl PlantedBug {
+    /// `inner` with this bug of the storage in it, which counts to `acts`.
+    pub(in crate::testing) fn wrap_storage(
+        self,
+        inner: Arc<dyn StorageEngine>,
+        acts: &Acts,
+    ) -> Arc<dyn StorageEngine> {
+        storage::wrap(self, inner, acts)
+    }
+
     /// The same sweep with this bug in it, which counts to `acts`.
     ///
     /// Where the bug needs a certain policy to show the sweep gets it, and loses its calls of `sync` and `checkpoint` if

@@ -44,16 +44,23 @@ trait StorageBug: Send + Sync + fmt::Debug {
     fn flush(&self, store: &dyn StorageEngine) -> Result<()> {
         store.flush()
     }
+
+    fn close(&self, store: &dyn StorageEngine) -> Result<()> {
+        store.close()
+    }
 }
 
 /// Puts `bug` between the database and the storage of `sweep`.
 pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
     let acts = acts.clone();
-    with_storage(sweep, move |inner| {
-        Arc::new(PlantedStorage {
-            inner,
-            bug: make(bug, &acts),
-        })
+    with_storage(sweep, move |inner| wrap(bug, inner, &acts))
+}
+
+/// `inner` with `bug` in it.
+pub(super) fn wrap(bug: PlantedBug, inner: Arc<dyn StorageEngine>, acts: &Acts) -> Arc<dyn StorageEngine> {
+    Arc::new(PlantedStorage {
+        inner,
+        bug: make(bug, acts),
     })
 }
 
@@ -120,6 +127,7 @@ fn make(bug: PlantedBug, acts: &Acts) -> Box<dyn StorageBug> {
             done: Mutex::default(),
             acts,
         }),
+        PlantedBug::CloseSkipped => Box::new(CloseSkipped(acts)),
         PlantedBug::PutDeferred => Box::new(PutDeferred {
             kept: Mutex::default(),
             acts,
@@ -161,6 +169,10 @@ impl StorageEngine for PlantedStorage {
 
     fn flush(&self) -> Result<()> {
         self.bug.flush(self.inner.as_ref())
+    }
+
+    fn close(&self) -> Result<()> {
+        self.bug.close(self.inner.as_ref())
     }
 }
 
@@ -377,6 +389,22 @@ impl StorageBug for PutDeferred {
         self.write_kept(store)?;
         store.flush()
     }
+
+    fn close(&self, store: &dyn StorageEngine) -> Result<()> {
+        self.write_kept(store)?;
+        store.close()
+    }
+}
+
+/// Nothing is done at the end.
+#[derive(Debug)]
+struct CloseSkipped(Acts);
+
+impl StorageBug for CloseSkipped {
+    fn close(&self, _: &dyn StorageEngine) -> Result<()> {
+        self.0.count();
+        Ok(())
+    }
 }
 
 /// What is deleted stays.
@@ -491,5 +519,9 @@ impl StorageBug for StorageErrorSwallowed {
 
     fn flush(&self, store: &dyn StorageEngine) -> Result<()> {
         self.swallow(store.flush())
+    }
+
+    fn close(&self, store: &dyn StorageEngine) -> Result<()> {
+        self.swallow(store.close())
     }
 }

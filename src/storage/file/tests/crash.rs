@@ -15,6 +15,7 @@ use crate::testing::workload::Random;
 enum Step {
     Write(WriteBatch),
     Flush,
+    Close,
     Reopen,
 }
 
@@ -51,6 +52,9 @@ fn workload() -> Vec<Step> {
         steps.push(Step::Write(batch));
         if round % 5 == 3 {
             steps.push(Step::Flush);
+        }
+        if round % 13 == 6 {
+            steps.extend([Step::Close, Step::Reopen]);
         }
         if round % 13 == 12 {
             steps.push(Step::Reopen);
@@ -97,8 +101,11 @@ fn try_run(disk: &Disk, steps: &[Step], progress: &mut Progress) -> Result<(), E
                 progress.acknowledged += usize::from(result.is_ok());
                 result
             }
-            Step::Flush => {
-                let result = store.flush();
+            Step::Flush | Step::Close => {
+                let result = match step {
+                    Step::Flush => store.flush(),
+                    _ => store.close(),
+                };
                 if result.is_ok() {
                     progress.flushed = progress.acknowledged;
                 }
@@ -123,7 +130,12 @@ fn try_run(disk: &Disk, steps: &[Step], progress: &mut Progress) -> Result<(), E
 /// After the first failure writes and flushes are refused with it, reads go on, and the disk is left alone.
 fn expect_refusals(store: &super::FileStore, disk: &Disk, error: &Error) {
     let before = disk.operations().len();
-    for refused in [store.put(b"late", b""), store.delete(b"kept"), store.flush()] {
+    for refused in [
+        store.put(b"late", b""),
+        store.delete(b"kept"),
+        store.flush(),
+        store.close(),
+    ] {
         let refused = refused.unwrap_err();
         assert!(matches!(refused, Error::Poisoned { .. }), "{refused}");
         let cause = refused.source().unwrap();

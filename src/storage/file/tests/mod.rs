@@ -5,6 +5,7 @@ mod damage;
 mod disk;
 mod model;
 mod opening;
+mod promise;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -83,11 +83,12 @@ fn opening_a_store_that_is_whole_puts_a_durable_copy_of_the_last_file_in_its_pla
     let disk = Disk::new();
     let store = open(&disk).unwrap();
     store.put(b"key", b"value").unwrap();
+    store.close().unwrap();
     drop(store);
     let before = disk.content();
     let disk = Disk::with(&before);
     drop(open(&disk).unwrap());
-    assert_eq!(disk.content(), before);
+    assert!(disk.content() == before);
     let file = path(1).display().to_string();
     let expected = [
         format!("list {DIR}"),
@@ -127,7 +128,7 @@ fn a_store_opened_unchanged_reads_as_any_other_and_settles_with_its_first_write_
         let store = FileStore::open_unchanged(disk.access(), DIR, &options()).unwrap();
         assert_eq!(pairs(&store), model);
         assert_eq!(store.stats().unwrap(), stats);
-        assert_eq!(store.recovery().cut_bytes, 20);
+        assert_eq!(store.recovery().torn_tail.as_ref().unwrap().cut_bytes, 20);
         assert_eq!(disk.content(), before, "reading changes nothing");
         first(&store).unwrap();
         validate(&store, &disk, 512);

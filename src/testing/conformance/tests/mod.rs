@@ -16,13 +16,20 @@ use crate::storage::{FileStore, FileStoreOptions, MemoryStore};
 /// The checks that need a real file system that can be filled.
 const DISK_FULL: [&str; 2] = ["disk-full", "disk-full-while-opening"];
 /// The checks that need a child process and nothing else.
-const KILLS: [&str; 3] = [
+const KILLS: [&str; 4] = [
     "killed-between-calls",
     "killed-in-a-stream",
     "killed-while-opening",
+    "killed-after-closing",
 ];
 /// The checks that need a simulated disk.
-const SIMULATED: [&str; 4] = ["power-loss", "works-on", "recovery-interrupted", "disk-failures"];
+const SIMULATED: [&str; 5] = [
+    "power-loss",
+    "power-loss-after-closing",
+    "works-on",
+    "recovery-interrupted",
+    "disk-failures",
+];
 
 /// Everything passed, but for what is not applicable, and that is these; a disk may not be fillable here.
 #[track_caller]

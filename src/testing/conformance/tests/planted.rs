@@ -25,6 +25,22 @@ fn assert_caught(conformance: &Conformance, name: &str, saying: &str) {
 }
 
 #[test]
+fn a_close_that_makes_nothing_durable_and_one_that_changes_what_is_read_are_caught() {
+    assert_caught(&toy(Bug::CloseDoesNothing), "power-loss-after-closing", "is lost");
+    assert_caught(&toy(Bug::CloseDamages), "closing", "is missing");
+    assert_caught(
+        &toy(Bug::CloseEndsReads),
+        "closing",
+        "after closing with 3 writes",
+    );
+}
+
+#[test]
+fn a_close_that_damages_what_is_there_is_caught_after_a_kill() {
+    assert_caught(&toy(Bug::CloseDamages), "killed-after-closing", "is lost");
+}
+
+#[test]
 fn an_engine_without_a_bug_passes_every_check() {
     let report = toy(Bug::None).check();
     super::assert_all_but(&report, &[]);
@@ -146,7 +162,7 @@ fn each_bug_that_a_simulated_disk_shows_is_caught() {
 
 #[test]
 fn writes_that_are_only_buffered_are_caught_by_every_kind_of_kill() {
-    for check in KILLS {
+    for check in &KILLS[..3] {
         assert_caught(&toy(Bug::WritesBuffered), check, "is lost: it was acknowledged");
     }
 }

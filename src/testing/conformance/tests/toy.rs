@@ -63,6 +63,11 @@ pub(super) enum Bug {
     RecoveryRewrites,
     /// Records have no checksum.
     NoChecksum,
+    CloseDoesNothing,
+    /// The beginning of the log is overwritten.
+    CloseDamages,
+    /// After `close` nothing can be read.
+    CloseEndsReads,
     /// A thread's put is in memory a moment after it returned.
     PutLate,
 }
@@ -349,6 +354,19 @@ impl StorageEngine for Toy {
             state.failures += 1;
             Error::storage("flush", error)
         })
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        match self.bug {
+            Bug::CloseDoesNothing => return Ok(()),
+            Bug::CloseEndsReads => self.state().map.clear(),
+            Bug::CloseDamages => {
+                let damaged = write_all_at(self.file.as_ref(), &[0xff; 8], 0);
+                damaged.map_err(|error| Error::storage("close", error))?;
+            }
+            _ => {}
+        }
+        self.flush()
     }
 }
 

@@ -1,0 +1,310 @@
+//! Promises at the end of use and after recovery, and the history across files.
+
+use super::super::format::{FILE_HEADER_LEN, FileHeader, RECORD_HEADER_LEN, Record};
+use super::disk::{Content, Disk};
+use super::{FileStore, FileStoreOptions, files, open, options, pairs, path, validate};
+use crate::Error;
+use crate::storage::StorageEngine;
+
+/// A store of one file with three records, opened by `first` and ended by `last`.
+fn content_after(last: impl FnOnce(FileStore)) -> Content {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    for key in 0..3_u8 {
+        store.put(&[key], &[key; 20]).unwrap();
+    }
+    last(store);
+    disk.content()
+}
+
+/// Every flipped bit of the first file, and whether the store then opens with as many pairs.
+fn flips(content: &Content) -> impl Iterator<Item = (usize, Result<usize, Error>)> {
+    let len = content[&path(1)].len();
+    (0..len * 8).map(|bit| {
+        let mut damaged = content.clone();
+        damaged.get_mut(&path(1)).unwrap()[bit / 8] ^= 1 << (bit % 8);
+        let opened = open(&Disk::with(&damaged));
+        (bit, opened.map(|store| pairs(&store).len()))
+    })
+}
+
+#[test]
+fn after_a_close_a_flipped_bit_is_refused_or_takes_nothing_away() {
+    // The last record was taken for a torn one, and cut.
+    let content = content_after(|store| store.close().unwrap());
+    let mut refused = 0;
+    for (bit, opened) in flips(&content) {
+        match opened {
+            Ok(found) => assert_eq!(found, 3, "bit {bit}"),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 3 * 20 * 8, "{refused}");
+}
+
+#[test]
+fn after_a_recovery_a_flipped_bit_is_refused_or_takes_nothing_away() {
+    let died = content_after(drop);
+    let disk = Disk::with(&died);
+    drop(open(&disk).unwrap());
+    for (bit, opened) in flips(&disk.content()) {
+        assert!(
+            opened.as_ref().map_or(true, |found| *found == 3),
+            "bit {bit}: {opened:?}"
+        );
+    }
+    let is_cut = |(_, opened): (usize, Result<usize, Error>)| opened.is_ok_and(|found| found == 2);
+    assert!(
+        flips(&died).any(is_cut),
+        "a torn record of a store that died is cut"
+    );
+}
+
+#[test]
+fn opening_and_closing_again_and_again_does_not_grow_the_store() {
+    let content = content_after(|store| store.close().unwrap());
+    let disk = Disk::with(&content);
+    for _ in 0..5 {
+        let store = open(&disk).unwrap();
+        store.flush().unwrap();
+        store.close().unwrap();
+        store.close().unwrap();
+        drop(store);
+        assert!(disk.content() == content);
+        drop(open(&disk).unwrap());
+        assert!(disk.content() == content);
+    }
+    let store = open(&disk).unwrap();
+    store.put(b"more", b"").unwrap();
+    store.close().unwrap();
+    assert!(disk.content() != content);
+}
+
+#[test]
+fn a_close_is_power_safe_and_keeps_the_bound_on_the_files() {
+    for len in 0..200_usize {
+        let disk = Disk::new();
+        let store = open(&disk).unwrap();
+        for round in 0..12_u8 {
+            store.put(&[round % 3], &vec![round; len]).unwrap();
+        }
+        let model = pairs(&store);
+        store.close().unwrap();
+        validate(&store, &disk, super::SEGMENT_BYTES);
+        for image in disk.images() {
+            let disk = Disk::with(&image);
+            let store = open(&disk).unwrap();
+            assert_eq!(pairs(&store), model, "values of {len} bytes");
+            validate(&store, &disk, super::SEGMENT_BYTES);
+        }
+    }
+}
+
+#[test]
+fn a_store_opened_unchanged_and_closed_is_settled_and_promised() {
+    let died = content_after(drop);
+    let disk = Disk::with(&died);
+    let store = FileStore::open_unchanged(disk.access(), super::DIR, &options()).unwrap();
+    assert!(disk.content() == died);
+    store.close().unwrap();
+    let promised = disk.content();
+    assert_eq!(promised[&path(1)].len(), died[&path(1)].len() + RECORD_HEADER_LEN);
+    assert!(flips(&promised).all(|(_, opened)| opened.map_or(true, |found| found == 3)));
+}
+
+#[test]
+fn records_that_compaction_writes_at_open_are_promised_too() {
+    let disk = Disk::new();
+    let wide = FileStoreOptions {
+        segment_bytes_max: 1 << 16,
+        ..options()
+    };
+    let store = FileStore::open(disk.access(), super::DIR, &wide).unwrap();
+    for round in 0..40_u8 {
+        store.put(&[round % 3], &[round; 40]).unwrap();
+    }
+    drop(store);
+    // Within narrower segments the file is over the bound.
+    let disk = Disk::with(&disk.content());
+    let store = open(&disk).unwrap();
+    let model = pairs(&store);
+    validate(&store, &disk, super::SEGMENT_BYTES);
+    drop(store);
+    let content = disk.content();
+    assert!(!content.contains_key(&path(1)));
+    drop(open(&disk).unwrap());
+    assert!(disk.content() == content);
+    for (file, bytes) in &content {
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = content.clone();
+            damaged.get_mut(file).unwrap()[bit / 8] ^= 1 << (bit % 8);
+            let opened = open(&Disk::with(&damaged));
+            assert!(opened.map_or(true, |store| pairs(&store) == model), "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_report_tells_files_records_the_cut_tail_and_leftovers() {
+    let mut content = content_after(|store| store.close().unwrap());
+    let whole_len = content[&path(1)].len() as u64;
+    content.get_mut(&path(1)).unwrap().extend_from_slice(&[7; 20]);
+    for number in [1, 9] {
+        let name = super::Name::Temporary(number).build();
+        content.insert(std::path::Path::new(super::DIR).join(name), vec![1; 40]);
+    }
+    let store = open(&Disk::with(&content)).unwrap();
+    let report = store.recovery();
+    let torn = report.torn_tail.as_ref().unwrap();
+    assert_eq!((torn.path.clone(), torn.offset), (path(1), whole_len));
+    assert_eq!((torn.cut_bytes, torn.zeros), (20, false));
+    assert_eq!((report.files_found, report.records_replayed), (1, 3));
+    assert_eq!(report.leftovers_removed, 2);
+}
+
+#[test]
+fn a_report_counts_files_that_compaction_had_done_with_as_leftovers() {
+    let disk = Disk::new();
+    let store = open(&disk).unwrap();
+    store.put(b"key", &[0; 600]).unwrap();
+    let before = disk.content();
+    for round in 0..6_u8 {
+        store.put(b"key", &[round; 600]).unwrap();
+    }
+    let mut content = disk.content();
+    assert!(!content.contains_key(&path(1)));
+    let needed = files(&content).count();
+    content.insert(path(1), before[&path(1)].clone());
+    let store = open(&Disk::with(&content)).unwrap();
+    assert_eq!(store.recovery().files_found, needed + 1);
+    assert_eq!(store.recovery().leftovers_removed, 1);
+}
+
+/// Copies of one store that went different ways: the same number of records of the same lengths.
+fn copies() -> [Content; 2] {
+    let origin = content_after(|store| store.close().unwrap());
+    [1_u8, 2].map(|copy| {
+        let disk = Disk::with(&origin);
+        let store = open(&disk).unwrap();
+        for key in 0..9_u8 {
+            store.put(&[b'x', key], &[copy; 100]).unwrap();
+        }
+        store.close().unwrap();
+        disk.content()
+    })
+}
+
+#[test]
+fn files_of_two_copies_that_went_different_ways_are_never_mixed() {
+    let copies = copies();
+    let names: Vec<_> = copies[0].keys().cloned().collect();
+    assert!(names.iter().eq(copies[1].keys()));
+    assert!(names.len() >= 3, "{names:?}");
+    let models = copies
+        .each_ref()
+        .map(|copy| pairs(&open(&Disk::with(copy)).unwrap()));
+    let mut foreign = 0;
+    for choice in 0..1_usize << names.len() {
+        let of = |index: usize| choice >> index & 1;
+        let mixed: Content = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| (name.clone(), copies[of(index)][name].clone()))
+            .collect();
+        let disk = Disk::with(&mixed);
+        match open(&disk) {
+            Ok(store) => assert_eq!(pairs(&store), models[of(names.len() - 1)], "{choice:b}"),
+            Err(Error::ForeignHistory { path, .. }) => {
+                assert!(names.contains(&path));
+                assert!(disk.content() == mixed, "{choice:b}: refused and yet changed");
+                foreign += 1;
+            }
+            Err(error) => panic!("{choice:b}: {error}"),
+        }
+    }
+    assert_eq!(foreign, (1 << names.len()) - 2);
+}
+
+#[test]
+fn the_history_goes_on_over_rotations_compactions_and_openings() {
+    let disk = Disk::new();
+    for round in 0..40_u8 {
+        let store = open(&disk).unwrap();
+        for key in 0..3_u8 {
+            store.put(&[key], &[round; 90]).unwrap();
+        }
+        if round.is_multiple_of(3) {
+            store.close().unwrap();
+        }
+    }
+    let store = open(&disk).unwrap();
+    let expected = (0..3_u8).map(|key| (vec![key], vec![39; 90])).collect();
+    assert_eq!(pairs(&store), expected);
+    assert!(files(&disk.content()).all(|(path, _)| *path > super::path(20)));
+}
+
+/// The record headers of file `number` of a store with this id and more records than [`content_after`] makes, and their offsets.
+fn later_headers(store_id: u128, number: u64, segment_bytes_max: u64) -> Vec<(usize, Vec<u8>)> {
+    let disk = Disk::new();
+    let options = FileStoreOptions {
+        segment_bytes_max,
+        store_id: Some(store_id),
+    };
+    let store = FileStore::open(disk.access(), super::DIR, &options).unwrap();
+    for key in 0..40_u8 {
+        store.put(&[key], &[key; 22]).unwrap();
+        store.flush().unwrap();
+    }
+    let content = disk.content();
+    let bytes = &content[&path(number)];
+    let seed = FileHeader::decode(bytes, &path(number)).unwrap().seed();
+    let mut headers = Vec::new();
+    let mut offset = FILE_HEADER_LEN;
+    while let Some(record) = Record::decode(bytes, seed, offset) {
+        headers.push((offset, bytes[offset..offset + RECORD_HEADER_LEN].to_vec()));
+        offset = record.end;
+    }
+    headers
+}
+
+#[test]
+fn a_copied_record_header_in_a_key_or_value_is_no_promise_and_no_record() {
+    let before = content_after(|store| store.close().unwrap());
+    let torn_at = before[&path(1)].len();
+    // An entry begins 32 bytes after its record, the key 6 bytes after its entry.
+    let key_at = torn_at + RECORD_HEADER_LEN + 6;
+    let value_at = key_at + 2 + RECORD_HEADER_LEN;
+    let own_id = options().store_id.unwrap();
+    // Of another store, at its own place; of another file, at its own place; of this store and file, at another place.
+    let other_store = later_headers(0xbeef, 1, 1 << 16);
+    let other_file = later_headers(own_id, 2, 512);
+    let other_place = later_headers(own_id, 1, 1 << 16);
+    let moved = other_place.into_iter().map(|(at, header)| (at + 8, header));
+    let copies: Vec<_> = [other_store, other_file]
+        .into_iter()
+        .flatten()
+        .chain(moved)
+        .collect();
+    let mut tried = 0;
+    for (at, header) in copies.into_iter().filter(|(at, _)| *at >= value_at) {
+        let disk = Disk::with(&before);
+        let store = open(&disk).unwrap();
+        let key = [b"kk", header.as_slice()].concat();
+        let value = [&vec![0; at - value_at], header.as_slice()].concat();
+        store.put(&key, &value).unwrap();
+        drop(store);
+        let mut torn = disk.content();
+        let bytes = torn.get_mut(&path(1)).unwrap();
+        assert_eq!(bytes[at..at + RECORD_HEADER_LEN], header);
+        assert_eq!(bytes[key_at + 2..value_at], header);
+        bytes[torn_at..torn_at + 4].fill(0xff);
+        let store = open(&Disk::with(&torn)).unwrap();
+        assert_eq!(pairs(&store).len(), 3);
+        assert_eq!(
+            store.recovery().torn_tail.as_ref().unwrap().offset,
+            torn_at as u64
+        );
+        tried += 1;
+    }
+    assert!(tried > 60, "{tried}");
+}

@@ -1,0 +1,400 @@
+//! Copies of one database that went different ways, their files mixed: for each name that any of them has, the file of
+//! one of the copies, or none.
+//!
+//! Legal is a refusal that leaves every byte as it was, or a database that is a beginning of one of the histories: events
+//! and collections of the same one, no shorter than what the files that are of this history promise, and all of it if all
+//! of its files are there. A beginning that several histories have in common meets this for each of them.
+//!
+//! The copies are the hardest to tell apart that there can be: the same calls with other ids, so that frames and records
+//! of the same number have the same length. A third copy does other things. Each is opened with other opening ids.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::judge::{self, Floor, Outcome};
+use super::report::DamageReport;
+use super::subject::{DB_DIR, End, Subject, content};
+use super::trials::{Runs, Trials};
+use crate::testing::SimDisk;
+use crate::testing::sim_disk::Image;
+use crate::testing::workload::{Event, Operation, STANDARD_NOW_MS, standard_schema, tiny_options};
+use crate::{CohortId, Durability, EntityId, Options, SignalId, TidalDb, UserId};
+
+/// After one in so many cases that opened, an event is recorded and looked for again.
+const GOES_ON_ONE_IN: u64 = 16;
+/// The collection that all copies change.
+const COLLECTION: &[u8] = b"kept";
+
+/// How the history that the copies have in common ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Closed,
+    Died,
+    /// It does not: the files are copied while the database is open, and the original is the first of the copies.
+    Open,
+}
+
+impl Origin {
+    const ALL: [Self; 3] = [Self::Closed, Self::Died, Self::Open];
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Closed => "copies of a closed",
+            Self::Died => "copies of a dead",
+            Self::Open => "copies of an open",
+        }
+    }
+}
+
+/// Mixes the files of copies of one database that went different ways and opens the result.
+///
+/// For each name that any of the copies has: the file of one of them, or none. Legal is a refusal that leaves every byte as
+/// it was, or a beginning of one of the histories, events and collections of the same one, as the files of that history
+/// promise it.
+///
+/// ```
+/// use tidaldb::testing::damage::CopiesCampaign;
+///
+/// let report = CopiesCampaign::of(2).one_in(97).run();
+/// report.expect_clean();
+/// ```
+#[derive(Debug, Clone)]
+pub struct CopiesCampaign {
+    copies_len: usize,
+    one_in: u64,
+    runs: Runs,
+}
+
+impl CopiesCampaign {
+    /// A campaign over every mixture of the files of two or three copies: of databases that were closed, died, or are
+    /// open; the copies closed or died; events synced or not.
+    pub fn of(copies_len: usize) -> Self {
+        Self {
+            copies_len: copies_len.clamp(2, 3),
+            one_in: 1,
+            runs: Runs::default(),
+        }
+    }
+
+    /// Only one in so many mixtures is tried.
+    #[must_use]
+    pub fn one_in(self, one_in: u64) -> Self {
+        Self {
+            one_in: one_in.max(1),
+            ..self
+        }
+    }
+
+    /// When to stop, no matter how much is left.
+    #[must_use]
+    pub fn time(mut self, time: Duration) -> Self {
+        self.runs.time = Some(time);
+        self
+    }
+
+    /// On how many threads.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.runs.workers = workers.max(1);
+        self
+    }
+
+    /// Runs the campaign.
+    pub fn run(&self) -> DamageReport {
+        self.run_with(|_| {})
+    }
+
+    /// Runs the campaign and calls `progress` now and then with what was found until then.
+    pub fn run_with(&self, progress: impl FnMut(&DamageReport)) -> DamageReport {
+        let mut report = DamageReport::default();
+        let families: Vec<_> = self.families().collect();
+        for family in &families {
+            report.left_out += family.mixtures_len() - family.len();
+        }
+        let trials = families
+            .into_iter()
+            .map(|family| Box::new(family) as Box<dyn Trials>);
+        self.runs.run(trials, &mut report, progress);
+        report
+    }
+
+    fn families(&self) -> impl Iterator<Item = Family> {
+        let policies = [Durability::EverySynced, Durability::OperatingSystem];
+        let all = Origin::ALL.into_iter().flat_map(move |origin| {
+            let ends = [End::Died, End::Closed].into_iter();
+            ends.flat_map(move |end| policies.map(|policy| (origin, end, policy)))
+        });
+        all.zip(0..).map(|((origin, end, policy), shift)| {
+            let copies = copies(self.copies_len, origin, end, policy);
+            Family::new(copies, origin, self.one_in, shift)
+        })
+    }
+}
+
+/// Copies of one database.
+struct Family {
+    name: String,
+    origin: Origin,
+    copies: Vec<Subject>,
+    /// The names of the files of the log and the store that any copy has.
+    names: Vec<PathBuf>,
+    one_in: u64,
+    /// Which mixtures are tried if not all are: others in each family.
+    shift: u64,
+}
+
+impl Family {
+    fn new(copies: Vec<Subject>, origin: Origin, one_in: u64, shift: u64) -> Self {
+        let names: BTreeSet<_> = copies
+            .iter()
+            .flat_map(|copy| copy.files.iter().cloned())
+            .collect();
+        Self {
+            name: format!("{}, each {}", origin.kind(), copies[0].name),
+            origin,
+            copies,
+            names: names.into_iter().collect(),
+            one_in,
+            shift: shift % one_in,
+        }
+    }
+
+    /// How many there are, those of which some are the same included.
+    fn mixtures_len(&self) -> u64 {
+        (self.copies.len() as u64 + 1).pow(self.names.len() as u32)
+    }
+
+    /// The copy whose file each name gets in a case; nothing for no file.
+    fn choices(&self, number: u64) -> impl Iterator<Item = (&PathBuf, Option<&Subject>)> {
+        let base = self.copies.len() as u64 + 1;
+        let mut left = number * self.one_in + self.shift;
+        self.names.iter().map(move |name| {
+            let copy = self.copies.get((left % base) as usize);
+            left /= base;
+            (name, copy)
+        })
+    }
+
+    /// Says what is wrong with `db`, a beginning of the history of `copy`, by the files of that history.
+    fn check_history(copy: &Subject, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
+        let is_own = |path: &Path| image.file(path).is_some() && image.file(path) == copy.image.file(path);
+        let own = image.files().filter(|(path, _)| is_own(path));
+        let floor = judge::floor_of_files(copy, own);
+        let outcome = judge::check_state(copy, floor, db)?;
+        if outcome != Outcome::Whole && copy.files.iter().all(|path| is_own(path)) {
+            return Err("all files of this history are there, and not all of it".to_owned());
+        }
+        Ok(outcome)
+    }
+
+    /// Says what is wrong with `db` as a beginning of any of the histories. One that several have in common must be
+    /// what the files of each of these require.
+    fn check(&self, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
+        let (mut outcomes, mut mismatches) = (Vec::new(), Vec::new());
+        for (index, copy) in self.copies.iter().enumerate() {
+            let of_copy = |what: String| format!("copy {index}: {what}");
+            match judge::check_state(copy, Floor::default(), db) {
+                Ok(_) => outcomes.push(Self::check_history(copy, image, db).map_err(of_copy)?),
+                Err(what) => mismatches.push(of_copy(what)),
+            }
+        }
+        let outcome = outcomes.into_iter().min();
+        outcome.ok_or_else(|| format!("no history is this: {}", mismatches.join("; ")))
+    }
+}
+
+impl Trials for Family {
+    fn len(&self) -> u64 {
+        (self.mixtures_len() - self.shift).div_ceil(self.one_in)
+    }
+
+    fn image(&self, number: u64) -> Image {
+        let mut image = self.copies[0].image.clone();
+        for name in &self.names {
+            image.remove(name);
+        }
+        for (name, copy) in self.choices(number) {
+            if let Some(bytes) = copy.and_then(|copy| copy.image.file(name)) {
+                image.insert_file(name, bytes);
+            }
+        }
+        image
+    }
+
+    fn judge(&self, number: u64, image: &Image) -> Result<Outcome, String> {
+        let goes_on = number.is_multiple_of(GOES_ON_ONE_IN);
+        judge::open_and_look(&self.copies[0], image, goes_on, |db| self.check(image, db))
+    }
+
+    fn kind(&self, _: u64) -> &'static str {
+        self.origin.kind()
+    }
+
+    fn text(&self, number: u64) -> String {
+        let choices = self.choices(number).map(|(name, copy)| {
+            let copy = copy.and_then(|chosen| {
+                chosen.image.file(name)?;
+                self.copies.iter().position(|copy| std::ptr::eq(copy, chosen))
+            });
+            let name = name.strip_prefix(DB_DIR).unwrap_or(name).display();
+            match copy {
+                Some(copy) => format!("{name} of copy {copy}"),
+                None => format!("no {name}"),
+            }
+        });
+        format!("{}: {}", self.name, choices.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Options under which few calls fill several small files.
+fn options() -> Options {
+    tiny_options(standard_schema())
+        .segment_bytes_max(512)
+        .store_segment_bytes_max(512)
+        .checkpoint_log_bytes(u64::MAX)
+}
+
+/// Runs a database and the copies of it.
+fn copies(len: usize, origin: Origin, end: End, policy: Durability) -> Vec<Subject> {
+    let origin_end = match origin {
+        Origin::Closed => End::Closed,
+        Origin::Died | Origin::Open => end,
+    };
+    let mut common = Subject::empty(&options(), policy, origin_end);
+    let disk = SimDisk::new();
+    let db = common.open(&disk).expect("a new database opens");
+    common.record(&common_work(), &db, &disk);
+    let mut copies = Vec::new();
+    let image = if origin == Origin::Open {
+        let image = content(&disk);
+        let mut original = common.clone();
+        original.record(&work_of(0), &db, &disk);
+        original.finish(db, &disk);
+        copies.push(original);
+        image
+    } else {
+        common.finish(db, &disk);
+        common.image.clone()
+    };
+    for copy in copies.len()..len {
+        let mut subject = common.clone();
+        subject.name = format!("{policy:?}, {end:?}");
+        subject.end = end;
+        // Later ids of this copy are further apart, so that no other copy has one of them.
+        subject.options = subject.options.first_opening_id(copy as u64 + 1);
+        let disk = SimDisk::from_image(&image);
+        let db = subject.open(&disk).expect("a copy opens");
+        subject.record(&work_of(copy), &db, &disk);
+        subject.finish(db, &disk);
+        copies.push(subject);
+    }
+    copies
+}
+
+/// An event that differs from others of its kind in nothing but the entity and its time.
+fn event(entity: u64, at: i64) -> Operation {
+    Operation::record(vec![Event {
+        entity: EntityId(entity),
+        signal: SignalId(0),
+        weight: 1.0,
+        at_ms: STANDARD_NOW_MS + at,
+        user: Some(UserId(1)),
+        cohorts: vec![CohortId(entity)],
+    }])
+}
+
+fn member(entity: u64) -> Operation {
+    Operation::AddToCollection(COLLECTION.to_vec(), EntityId(entity))
+}
+
+/// What the copies have in common.
+fn common_work() -> Vec<Operation> {
+    let mut operations = vec![Operation::CreateCollection(COLLECTION.to_vec())];
+    operations.extend([event(1, 1), member(1), event(2, 2), member(2)]);
+    operations
+}
+
+/// What a copy does alone.
+fn work_of(copy: usize) -> Vec<Operation> {
+    let id = 10 * (copy as u64 + 1);
+    let mut operations = vec![event(id, 3), member(id)];
+    if copy < 2 {
+        operations.push(Operation::Checkpoint);
+    }
+    for at in 1..5 {
+        operations.extend([event(id + at, 3 + at as i64), member(id + at)]);
+    }
+    operations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::damage::subject::{LOG_DIR, STORE_DIR};
+
+    #[test]
+    fn the_copies_rotate_log_and_store_have_few_files_and_another_last_file_of_the_store_each() {
+        for family in CopiesCampaign::of(3).families() {
+            for dir in [LOG_DIR, STORE_DIR] {
+                let names: Vec<_> = family.names.iter().filter(|name| name.starts_with(dir)).collect();
+                assert!((2..=6).contains(&names.len()), "{}: {names:?}", family.name);
+            }
+            let last = |copy: &Subject| {
+                let path = copy.files.iter().rfind(|path| path.starts_with(STORE_DIR));
+                path.and_then(|path| Some((path.clone(), copy.image.file(path)?.to_vec())))
+            };
+            let lasts: BTreeSet<_> = family.copies.iter().map(last).collect();
+            assert_eq!(lasts.len(), family.copies.len(), "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn a_history_that_is_none_of_the_copies_and_a_part_of_one_that_is_all_there_are_findings() {
+        let mut copies = copies(3, Origin::Died, End::Died, Durability::EverySynced);
+        let stranger = copies.pop().unwrap();
+        let older = {
+            let disk = SimDisk::new();
+            let mut common = Subject::empty(&options(), Durability::EverySynced, End::Died);
+            let db = common.open(&disk).unwrap();
+            common.record(&common_work(), &db, &disk);
+            common.finish(db, &disk);
+            common
+        };
+        let family = Family::new(copies, Origin::Died, 1, 0);
+        let check = |image: &Image, opened: &Subject| {
+            let db = opened.open(&SimDisk::from_image(&opened.image)).unwrap();
+            family.check(image, &db)
+        };
+        let [first, second] = &family.copies[..] else {
+            panic!("two are left");
+        };
+        assert_eq!(check(&first.image, first), Ok(Outcome::Whole));
+        assert_eq!(check(&second.image, second), Ok(Outcome::Whole));
+        assert_eq!(check(&older.image, &older), Ok(Outcome::Shorter));
+        let none = check(&Image::new(), &stranger).unwrap_err();
+        assert!(none.starts_with("no history is this: copy 0: "), "{none}");
+        let part = check(&first.image, &older).unwrap_err();
+        assert!(part.contains("promised as synced"), "{part}");
+    }
+
+    #[test]
+    fn every_mixture_of_the_files_of_two_copies_is_one_history_or_refused() {
+        let report = CopiesCampaign::of(2).run();
+        println!("{report}");
+        report.expect_clean();
+        assert_eq!(report.left_out, 0);
+        assert_eq!(report.kinds.len(), Origin::ALL.len());
+    }
+
+    #[test]
+    fn mixtures_of_the_files_of_three_copies_are_one_history_or_refused() {
+        let report = CopiesCampaign::of(3).one_in(THREE_COPIES_ONE_IN).run();
+        println!("{report}");
+        report.expect_clean();
+        assert!(report.left_out > 100_000, "the rest is the program's to try");
+    }
+
+    /// In the suite one of so many mixtures of three copies is tried; `tests/programs/damage.rs` tries all.
+    const THREE_COPIES_ONE_IN: u64 = 31;
+}
