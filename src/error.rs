@@ -143,8 +143,9 @@ pub enum Error {
         /// The id of the process that opened the handle.
         opened_by: u32,
     },
-    /// The lock is not certain any more: another process may have the database open.
-    LockLost {
+    /// The directory was removed or another one is in its place, or its lock file was removed or replaced and the directory
+    /// itself cannot be locked: another process may have the database open. Also if this cannot be found out.
+    DirectoryLost {
         /// The directory of the database.
         path: PathBuf,
         /// What was found.
@@ -412,8 +413,12 @@ impl fmt::Display for Error {
                 "the handle of {} belongs to process {opened_by} and cannot write in a forked child",
                 path.display()
             ),
-            Self::LockLost { path, .. } => {
-                write!(f, "{} is no longer locked for this handle", path.display())
+            Self::DirectoryLost { path, .. } => {
+                write!(
+                    f,
+                    "{} may no longer be the directory that was opened and locked",
+                    path.display()
+                )
             }
             Self::Poisoned { .. } => f.write_str("writing has ended because of a failure"),
             Self::Panicked { operation } => write!(f, "{operation} was not completed, it panicked or failed"),
@@ -437,7 +442,7 @@ fn fmt_unknown_outcome(f: &mut fmt::Formatter<'_>, receipt: Option<Receipt>) -> 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Io { source, .. } | Self::LockLost { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::DirectoryLost { source, .. } => Some(source),
             Self::Storage { source, .. } => Some(source.as_ref()),
             Self::Poisoned { cause } => Some(cause.as_ref()),
             Self::OutcomeUnknown { source, .. } | Self::InBatch { source, .. } => Some(source.as_ref()),

@@ -8,11 +8,11 @@
 
 use std::path::PathBuf;
 use std::process;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::Error;
-use crate::fs::FileLock;
+use crate::fs::{FileLock, HeldFiles};
 use crate::lock::lock;
 
 /// See the module's documentation.
@@ -21,6 +21,8 @@ pub(crate) struct Owner {
     /// The directory of the database, for messages.
     path: PathBuf,
     process_id: u32,
+    /// The directories of the database.
+    files: Arc<HeldFiles>,
     /// Nothing once it is released.
     lock: Mutex<Option<Box<dyn FileLock>>>,
     /// The millisecond of the last comparison of the process id by [`check_process_at`](Self::check_process_at).
@@ -28,10 +30,11 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// The calling process, which holds `lock` of the directory `path`.
-    pub(crate) fn new(path: PathBuf, lock: Box<dyn FileLock>) -> Self {
+    /// The calling process, which reaches the directory `path` through `files` and holds its `lock`.
+    pub(crate) fn new(path: PathBuf, files: Arc<HeldFiles>, lock: Box<dyn FileLock>) -> Self {
         Self {
             path,
+            files,
             process_id: process::id(),
             lock: Mutex::new(Some(lock)),
             compared_ms: AtomicI64::new(i64::MIN),
@@ -70,18 +73,21 @@ impl Owner {
         Ok(())
     }
 
-    /// Checks that this process is the owner and that no other one can have become it.
+    /// Checks that this process is the owner, that the directories of the database were not removed or replaced, and that no
+    /// other process can have become the owner.
     ///
     /// # Errors
-    /// `Forked` in a forked child; `LockLost` if the lock may be gone.
+    /// `Forked` in a forked child; `DirectoryLost`.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.check_process()?;
         let lock = lock(&self.lock);
         let checked = lock.as_ref().map_or(Ok(()), |lock| lock.check());
-        checked.map_err(|source| Error::LockLost {
-            path: self.path.clone(),
-            source,
-        })
+        checked
+            .and_then(|()| self.files.check())
+            .map_err(|source| Error::DirectoryLost {
+                path: self.path.clone(),
+                source,
+            })
     }
 
     /// Ends the lock. In a forked child this ends only the child's copy.
@@ -96,6 +102,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::fs::RealFiles;
 
     #[derive(Debug)]
     struct Lost;
@@ -107,9 +114,10 @@ mod tests {
     }
 
     fn owner(process_id: u32) -> Owner {
+        let files = Arc::new(HeldFiles::new(Arc::new(RealFiles), PathBuf::from("/db")));
         Owner {
             process_id,
-            ..Owner::new(PathBuf::from("/db"), Box::new(Lost))
+            ..Owner::new(PathBuf::from("/db"), files, Box::new(Lost))
         }
     }
 
@@ -142,7 +150,7 @@ mod tests {
     #[test]
     fn a_lost_lock_is_an_error_until_it_is_released() {
         let owner = owner(process::id());
-        assert!(matches!(owner.check(), Err(Error::LockLost { .. })));
+        assert!(matches!(owner.check(), Err(Error::DirectoryLost { .. })));
         owner.check_process().unwrap();
         owner.release();
         owner.check().unwrap();

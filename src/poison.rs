@@ -47,7 +47,7 @@ impl Poison {
     /// [`attempt`](Self::attempt), before it changes anything.
     ///
     /// # Errors
-    /// `Forked` or `LockLost`.
+    /// `Forked` or `DirectoryLost`.
     pub(crate) fn check_owner(&self) -> Result<(), Error> {
         self.owner.as_ref().map_or(Ok(()), |owner| owner.check())
     }

@@ -90,12 +90,12 @@ pub(super) fn lock(options: Options, path: &Path) -> Result<(Options, Arc<Owner>
         .list(path)
         .is_ok_and(|names| names.iter().any(|name| name == LOCK_NAME));
     make_dir(by_name, path, is_new)?;
-    let files: Arc<dyn FileAccess> = Arc::new(HeldFiles::new(Arc::clone(&options.files), path.to_path_buf()));
+    let files = Arc::new(HeldFiles::new(Arc::clone(&options.files), path.to_path_buf()));
     let lock = files
         .lock(&lock_path)
         .map_err(|error| Error::io("lock", &lock_path, error))?;
     let lock = lock.ok_or(Error::Locked { path: lock_path })?;
-    let owner = Arc::new(Owner::new(path.to_path_buf(), lock));
+    let owner = Arc::new(Owner::new(path.to_path_buf(), Arc::clone(&files), lock));
     Ok((options.files(files), owner))
 }
 

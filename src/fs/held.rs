@@ -106,6 +106,14 @@ impl HeldFiles {
         Ok(dir.map_or_else(|| path.to_path_buf(), |dir| dir.path().to_path_buf()))
     }
 
+    /// Checks every directory that is open.
+    ///
+    /// # Errors
+    /// That of [`HeldDir::check`].
+    pub(crate) fn check(&self) -> io::Result<()> {
+        read(&self.held).iter().try_for_each(|(_, dir)| dir.check())
+    }
+
     /// Changes the directory that `path` lies in. `change` gets the path to use.
     fn change<T>(&self, path: &Path, change: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -138,6 +146,7 @@ impl FileAccess for HeldFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        debug_assert_eq!(from.parent(), to.parent(), "one directory is checked");
         let to = self.reached(to)?;
         self.change(from, |from| self.files.rename(from, &to))
     }
@@ -147,7 +156,11 @@ impl FileAccess for HeldFiles {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.files.sync_dir(&self.reached_dir(path)?)
+        let Some(dir) = self.held(path)? else {
+            return self.files.sync_dir(path);
+        };
+        self.files.sync_dir(dir.path())?;
+        dir.check()
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {

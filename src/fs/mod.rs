@@ -98,11 +98,12 @@ pub trait HeldDir: Send + Sync + Debug {
     /// The path through which the [`FileAccess`] reaches the directory: not necessarily the path that it was opened by.
     fn path(&self) -> &Path;
 
-    /// Checks that [`path`](Self::path) still leads to the directory. The engine calls it before and after it creates,
-    /// renames or removes a file there.
+    /// Checks that [`path`](Self::path) leads to the directory and that the directory was not removed. The engine calls it
+    /// before and after it creates, renames or removes a file there, and before each sync, rotation and checkpoint.
     ///
     /// # Errors
-    /// An [`io::Error`] if the path leads to another directory, or if it cannot be found out.
+    /// An [`io::Error`] if the path leads to another directory, if the directory was removed, or if neither can be found
+    /// out.
     fn check(&self) -> io::Result<()>;
 }
 
@@ -156,8 +157,7 @@ pub trait File: Send + Sync + Debug {
     /// [`FileAccess::sync_dir`].
     ///
     /// # Errors
-    /// As the trait says; also if the file was removed. What was not durable before may be lost, and syncing again proves
-    /// nothing.
+    /// As the trait says; what was not durable before may be lost, and syncing again proves nothing.
     fn sync(&self) -> io::Result<()>;
 }
 

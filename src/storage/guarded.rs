@@ -83,8 +83,10 @@ impl GuardedStorage {
     /// `Poisoned`, by an earlier failure or by this one.
     pub(crate) fn close(&self) -> Result<(), Error> {
         let mut flushed = lock(&self.flushed);
-        self.poison
-            .attempt("close", Memory::Whole, || self.engine.close())?;
+        self.poison.attempt("close", Memory::Whole, || {
+            self.poison.check_owner()?;
+            self.engine.close()
+        })?;
         *flushed = self.written.load(Ordering::Acquire);
         Ok(())
     }

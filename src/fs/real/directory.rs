@@ -44,6 +44,8 @@ pub(crate) struct RealDir {
     id: FileId,
     path: PathBuf,
     is_named: bool,
+    /// True if the file system counts the names of a directory, so that 0 means that it was removed.
+    counts_names: bool,
 }
 
 impl RealDir {
@@ -75,6 +77,7 @@ impl RealDir {
             id: FileId::of(&metadata),
             path: path.to_path_buf(),
             is_named: true,
+            counts_names: metadata.nlink() > 0,
         })
     }
 }
@@ -86,8 +89,15 @@ impl HeldDir for RealDir {
 
     fn check(&self) -> io::Result<()> {
         if self.is_named && FileId::at(&self.path)? != self.id {
-            let what = "another directory is in the place of the one that was opened";
+            let what = "the path now leads to another directory than the opened one";
             return Err(io::Error::other(what));
+        }
+        // A sync of a removed file succeeds, and the content is gone when the file is closed.
+        if self.counts_names && self.dir.metadata()?.nlink() == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the directory was removed",
+            ));
         }
         Ok(())
     }

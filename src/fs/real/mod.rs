@@ -11,7 +11,7 @@ mod lock;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,11 +26,7 @@ use super::{File, FileAccess, FileLock, HeldDir, OpenMode};
 pub struct RealFiles;
 
 #[derive(Debug)]
-struct RealFile {
-    file: fs::File,
-    /// True if the file system counts the names of a file, so that 0 means that the file was removed.
-    counts_names: bool,
-}
+struct RealFile(fs::File);
 
 impl FileAccess for RealFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
@@ -40,9 +36,7 @@ impl FileAccess for RealFiles {
             OpenMode::Write => options.read(true).write(true),
             OpenMode::Create => options.read(true).write(true).create(true).truncate(true),
         };
-        let file = options.open(path)?;
-        let counts_names = file.metadata()?.nlink() > 0;
-        Ok(Arc::new(RealFile { file, counts_names }))
+        Ok(Arc::new(RealFile(options.open(path)?)))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -85,23 +79,18 @@ impl FileAccess for RealFiles {
 
 impl File for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
+        self.0.read_at(buffer, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.file.write_at(bytes, offset)
+        self.0.write_at(bytes, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        Ok(self.0.metadata()?.len())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()?;
-        // Syncing a removed file succeeds, and the content is gone when the file is closed.
-        if self.counts_names && self.file.metadata()?.nlink() == 0 {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed"));
-        }
-        Ok(())
+        self.0.sync_data()
     }
 }

@@ -166,13 +166,13 @@ pub(crate) fn text(error: &dyn StdError) -> String {
     text
 }
 
-/// The error says that a file of the database was removed, by absolute path.
+/// The error says that a directory of the database was removed, by absolute path.
 pub(crate) fn assert_removed(error: &Error, database: &Path) {
     let says = |error: &&Error| {
-        let Error::Io { path, source, .. } = error else {
+        let Error::DirectoryLost { path, source } = error else {
             return false;
         };
-        path.starts_with(database) && source.kind() == ErrorKind::NotFound
+        path == database && source.kind() == ErrorKind::NotFound
     };
     assert!(chain(error).iter().any(says), "{}", text(error));
 }
