@@ -1,6 +1,9 @@
-//! The identifiers an application uses, and the position of an event in the log.
+//! The identifiers that an application uses, and random values for the ids that the engine draws itself.
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher;
+use std::process;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -37,4 +40,15 @@ id! {
 id! {
     /// A signal by its place in the schema. Obtain it from [`Schema::signal_id`](crate::Schema::signal_id).
     SignalId(u16)
+}
+
+/// A random value, from the randomness that the standard library gives its hash maps. The process id is part of it, since a
+/// forked child begins with the same randomness as its parent. Not for secrets.
+pub(crate) fn random_u64() -> u64 {
+    RandomState::new().hash_one(process::id())
+}
+
+/// Two [random values](random_u64) in one.
+pub(crate) fn random_u128() -> u128 {
+    u128::from(random_u64()) << 64 | u128::from(random_u64())
 }

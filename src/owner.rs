@@ -25,7 +25,7 @@ pub(crate) struct Owner {
     files: Arc<HeldFiles>,
     /// Nothing once it is released.
     lock: Mutex<Option<Box<dyn FileLock>>>,
-    /// The millisecond of the last comparison of the process id by [`check_process_at`](Self::check_process_at).
+    /// The millisecond of the last comparison of the process id by [`check_process_once_per_ms`](Self::check_process_once_per_ms).
     compared_ms: AtomicI64,
 }
 
@@ -64,7 +64,7 @@ impl Owner {
     /// # Errors
     /// `Forked` in a forked child.
     #[inline]
-    pub(crate) fn check_process_at(&self, now_ms: i64) -> Result<(), Error> {
+    pub(crate) fn check_process_once_per_ms(&self, now_ms: i64) -> Result<(), Error> {
         if self.compared_ms.load(Ordering::Relaxed) == now_ms {
             return Ok(());
         }
@@ -125,7 +125,11 @@ mod tests {
     fn another_process_is_not_the_owner_and_learns_it_before_the_lock_is_looked_at() {
         let forked = owner(process::id() + 1);
         assert!(!forked.is_this_process());
-        for checked in [forked.check(), forked.check_process(), forked.check_process_at(0)] {
+        for checked in [
+            forked.check(),
+            forked.check_process(),
+            forked.check_process_once_per_ms(0),
+        ] {
             let error = checked.unwrap_err();
             assert!(
                 matches!(&error, Error::Forked { opened_by, .. } if *opened_by == process::id() + 1),
@@ -137,12 +141,12 @@ mod tests {
     #[test]
     fn the_process_is_compared_once_for_each_millisecond() {
         let mut owner = owner(process::id());
-        owner.check_process_at(7).unwrap();
+        owner.check_process_once_per_ms(7).unwrap();
         owner.process_id += 1;
-        owner.check_process_at(7).unwrap();
-        assert!(owner.check_process_at(8).is_err());
+        owner.check_process_once_per_ms(7).unwrap();
+        assert!(owner.check_process_once_per_ms(8).is_err());
         assert!(
-            owner.check_process_at(8).is_err(),
+            owner.check_process_once_per_ms(8).is_err(),
             "a failed comparison does not count"
         );
     }

@@ -107,7 +107,7 @@ fn two_runs_by_the_caller_write_the_same_bytes_under_every_policy() {
         let dir = TempDir::new("bytes");
         let options = options()
             .database_id(7)
-            .first_opening_id(1)
+            .predictable_opening_ids(1)
             .checkpoint_log_bytes(3000)
             .durability(durability)
             .clock(Arc::new(Looks::default()));

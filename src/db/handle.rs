@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use super::background::{Bell, Workers};
 use super::collections::Collections;
-use super::identity;
 use super::open::{self, Opened};
 use super::report::{RecoveryReport, TornTail};
 use crate::fs;
+use crate::ids::random_u128;
 use crate::limits::CHANGED_STATE_BYTES_MAX;
 use crate::lock::lock;
 use crate::owner::Owner;
@@ -120,10 +120,10 @@ impl TidalDb {
         if !options.creates() && !open::exists(options.files.as_ref(), path)? {
             return Err(open::missing(path));
         }
-        let (options, owner) = open::lock(options, path)?;
+        let (options, owner) = open::lock_directory(options, path)?;
         let store_options = FileStoreOptions {
             segment_bytes_max: options.store_segment_bytes_max,
-            store_id: Some(options.database_id.unwrap_or_else(identity::random_id)),
+            store_id: Some(options.database_id.unwrap_or_else(random_u128)),
         };
         let store_dir = open::store_dir(options.files.as_ref(), path)?;
         let storage = FileStore::open_unchanged(Arc::clone(&options.files), store_dir, &store_options)?;
@@ -161,7 +161,7 @@ impl TidalDb {
         if !options.creates() && !open::exists_in(storage.as_ref(), options.files.as_ref(), path)? {
             return Err(open::missing(path));
         }
-        let (options, owner) = open::lock(options, path)?;
+        let (options, owner) = open::lock_directory(options, path)?;
         Self::open_locked(path, options, storage, owner)
     }
 
@@ -397,7 +397,7 @@ impl TidalDb {
         if shared.options.durability == Durability::EverySynced {
             self.check_process()?;
         } else {
-            let checked = self.owner.check_process_at(now_ms);
+            let checked = self.owner.check_process_once_per_ms(now_ms);
             checked.map_err(|error| shared.ledger.poison.fail(error))?;
         }
         shared.ledger.check_open()?;

@@ -7,8 +7,6 @@
 //! | 2 | version | 3, of everything the engine keeps in storage |
 //! | 16 | database id | also in the header of every segment |
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::path::PathBuf;
 
 use crate::Error;
@@ -49,12 +47,6 @@ pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<u128, Error> {
             what: "the identity record has the wrong length",
         }),
     }
-}
-
-/// A new database id, from the randomness that the standard library gives its hash maps.
-pub(crate) fn random_id() -> u128 {
-    let half = || u128::from(RandomState::new().hash_one(0));
-    half() << 64 | half()
 }
 
 #[cfg(test)]

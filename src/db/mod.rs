@@ -5,7 +5,7 @@
 //! | [`options`] | how a database is opened |
 //! | [`open`] | opening and recovery |
 //! | [`identity`] | format: the identity record |
-//! | [`opening`] | format: the opening record |
+//! | [`opening_record`] | format: the opening record |
 //! | [`handle`] | [`TidalDb`]: recording, syncing, closing |
 //! | [`read`] | [`TidalDb`]: scores, windows, related items, statistics |
 //! | [`collections`] | named sets of entities |
@@ -19,7 +19,7 @@ mod export;
 mod handle;
 pub(crate) mod identity;
 mod open;
-pub(crate) mod opening;
+pub(crate) mod opening_record;
 mod options;
 mod read;
 mod report;

@@ -17,15 +17,15 @@
 //! 6. New bounds of co-engagement, in a checkpoint. A crash before its batch leaves the old bounds and the full state. A
 //!    crash after it leaves the new bounds and the reduced state.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::collections::{CollectionIndex, Collections};
 use super::identity;
-use super::opening::OpeningRecord;
+use super::opening_record::OpeningRecord;
 use super::report::RecoveryReport;
-use crate::fs::{FileAccess, HeldFiles, make_dir};
+use crate::fs::{DirName, FileAccess, HeldFiles, list_if_present, make_dir};
+use crate::ids::random_u128;
 use crate::owner::Owner;
 use crate::poison::Poison;
 use crate::signals::checkpoint::{Checkpointer, Due, record, restore};
@@ -83,13 +83,14 @@ pub(super) fn exists_in(
 ///
 /// # Errors
 /// `Io`; `Locked` if another handle has it.
-pub(super) fn lock(options: Options, path: &Path) -> Result<(Options, Arc<Owner>), Error> {
+pub(super) fn lock_directory(options: Options, path: &Path) -> Result<(Options, Arc<Owner>), Error> {
     let lock_path = path.join(LOCK_NAME);
     let by_name = options.files.as_ref();
-    let is_new = !by_name
+    let has_lock_file = by_name
         .list(path)
         .is_ok_and(|names| names.iter().any(|name| name == LOCK_NAME));
-    make_dir(by_name, path, is_new)?;
+    let name = DirName::durable_if(has_lock_file);
+    make_dir(by_name, path, name)?;
     let files = Arc::new(HeldFiles::new(Arc::clone(&options.files), path.to_path_buf()));
     let lock = files
         .lock(&lock_path)
@@ -106,11 +107,7 @@ pub(super) fn lock(options: Options, path: &Path) -> Result<(Options, Arc<Owner>
 /// another one in its place. `Io`.
 pub(super) fn store_dir(files: &dyn FileAccess, path: &Path) -> Result<PathBuf, Error> {
     let (store_dir, log_dir) = (path.join(STORE_NAME), path.join(LOG_NAME));
-    let is_empty = match files.list(&store_dir) {
-        Ok(names) => names.is_empty(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    };
-    if is_empty && recovery::has_segments(files, &log_dir)? {
+    if list_if_present(files, &store_dir)?.is_empty() && recovery::has_segments(files, &log_dir)? {
         return Err(Error::StorageMissing { path: log_dir });
     }
     Ok(store_dir)
@@ -155,9 +152,9 @@ pub(super) fn open(
         stored_opening
     } else {
         stored_opening.after(
-            recovered.opening,
+            recovered.last_opening,
             recovered.last_sequence,
-            options.first_opening_id,
+            options.opening_id_step,
         )
     };
     let report = RecoveryReport {
@@ -177,8 +174,9 @@ pub(super) fn open(
         // A process crash may have left writes in the engine that are not durable: the log is trimmed on the strength of them.
         storage.flush()?;
     }
-    // Until storage knows of a log, its directory may be one that an earlier open made and did not live to sync.
-    make_dir(options.files.as_ref(), &log_options.dir, !covered.log_exists)?;
+    // Storage is told of the log after the name of its directory is durable.
+    let name = DirName::durable_if(covered.log_exists);
+    make_dir(options.files.as_ref(), &log_options.dir, name)?;
     recovered.repair()?;
     if !created {
         // After the repair: the log cannot fall back behind the opening that the record puts before this one.
@@ -252,8 +250,8 @@ fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Res
             return Err(missing(path));
         }
         let schema = options.schema.resolved(None);
-        let database_id = options.database_id.unwrap_or_else(identity::random_id);
-        let stored_opening = OpeningRecord::first(options.first_opening_id);
+        let database_id = options.database_id.unwrap_or_else(random_u128);
+        let stored_opening = OpeningRecord::first(options.opening_id_step);
         let mut batch = WriteBatch::new();
         put(&mut batch, keys::IDENTITY, identity::encode(database_id));
         put(&mut batch, keys::OPENING, stored_opening.encode());

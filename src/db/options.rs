@@ -36,8 +36,8 @@ pub enum Background {
     #[default]
     OwnThreads,
     /// The thread that records, at the beginning of a call, when the work is due; the timed sync is made by the thread
-    /// that changes a collection too. The database starts no thread, and with a clock, a database id, a first opening
-    /// id and one caller that are given, every run writes the same bytes.
+    /// that changes a collection too. The database starts no thread. With a given clock and database id,
+    /// [predictable opening ids](Options::predictable_opening_ids) and one caller, every run writes the same bytes.
     Caller,
 }
 
@@ -65,7 +65,7 @@ pub struct Options {
     pub(crate) checkpoint_state_bytes: u64,
     pub(crate) skew_ms_max: u64,
     pub(crate) database_id: Option<u128>,
-    pub(crate) first_opening_id: Option<u64>,
+    pub(crate) opening_id_step: Option<u64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) files: Arc<dyn FileAccess>,
 }
@@ -86,7 +86,7 @@ impl Options {
             checkpoint_state_bytes: CHECKPOINT_STATE_BYTES_MAX,
             skew_ms_max: 3_600_000,
             database_id: None,
-            first_opening_id: None,
+            opening_id_step: None,
             clock: Arc::new(SystemClock),
             files: Arc::new(RealFiles),
         }
@@ -217,16 +217,15 @@ impl Options {
         }
     }
 
-    /// Makes opening ids predictable, for tests whose runs repeat: a new database gets `opening` as its first id, and each
-    /// later open with this option takes the last id plus `opening`, or plus 1 if `opening` is 0. Default: random ids.
+    /// Makes opening ids predictable, for repeatable tests: the first id is `step`, each later one is higher by `step` (by 1
+    /// if `step` is 0). Default: random ids.
     ///
-    /// Not for production: two copies of one database that are opened with the same value give equal receipts, and
-    /// [`Error::ForeignHistory`] is not sure to tell their files apart. Copies that are opened with different values go
-    /// different ways.
+    /// Not for production: copies that are opened with the same `step` get the same ids. Their receipts are equal, and
+    /// [`Error::ForeignHistory`] may fail to tell their files apart.
     #[must_use]
-    pub fn first_opening_id(self, opening: u64) -> Self {
+    pub fn predictable_opening_ids(self, step: u64) -> Self {
         Self {
-            first_opening_id: Some(opening),
+            opening_id_step: Some(step),
             ..self
         }
     }

@@ -27,23 +27,44 @@ pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
     path::absolute(path).map_err(|error| Error::io("resolve", path, error))
 }
 
-/// Makes the directory `dir` unless there is one, and makes its name durable if `is_new` or if this call made it. `is_new`
-/// is true if `dir` may have been made by an earlier open that a crash ended before it made the name durable.
+/// The name of a directory, if the directory exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DirName {
+    /// An earlier open made the name durable.
+    Durable,
+    /// A crash may have ended the open that made the directory before it made the name durable.
+    MayBeLost,
+}
+
+impl DirName {
+    pub(crate) fn durable_if(is_durable: bool) -> Self {
+        if is_durable {
+            Self::Durable
+        } else {
+            Self::MayBeLost
+        }
+    }
+}
+
+/// Makes the directory `dir` unless it exists. Then makes its name durable, unless `name` is and the directory existed.
+///
+/// A crash leaves no directory, or one whose name a power loss may still remove.
 ///
 /// # Errors
 /// `Io`.
-pub(crate) fn make_dir(files: &dyn FileAccess, dir: &Path, is_new: bool) -> Result<(), Error> {
+pub(crate) fn make_dir(files: &dyn FileAccess, dir: &Path, name: DirName) -> Result<(), Error> {
     let is_there = files.list(dir).is_ok();
     if !is_there {
         files
             .create_dir(dir)
             .map_err(|error| Error::io("create directory", dir, error))?;
     }
-    let Some(parent) = dir.parent().filter(|_| is_new || !is_there) else {
+    let Some(parent) = dir.parent() else { return Ok(()) };
+    if is_there && name == DirName::Durable {
         return Ok(());
-    };
+    }
     match files.sync_dir(parent) {
-        // An open that made `dir` had the right to sync the parent, so no earlier one made it.
+        // No permission to sync the parent, so no earlier open of this user created the directory.
         Err(error) if is_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         synced => synced.map_err(|error| Error::io("sync directory", parent, error)),
     }

@@ -19,8 +19,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use held::{HeldFiles, make_dir, resolve};
+pub(crate) use held::{DirName, HeldFiles, make_dir, resolve};
 pub use real::RealFiles;
+
+use crate::Error;
 
 /// How [`FileAccess::open`] opens a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,14 +80,15 @@ pub trait FileAccess: Send + Sync + Debug {
     /// Takes the exclusive lock of the file at `path`, which is created if need be, and of its directory where the file
     /// system can lock a directory. Returns `None` if another holder has either.
     ///
-    /// The lock ends when the returned value is dropped, or when the process ends, however it ends. A child process that
-    /// was forked meanwhile shares the lock until the child drops it, executes another program or ends.
+    /// The lock ends when every process that holds a copy of the returned value has dropped it, executed another program or
+    /// ended. A child that was forked while the lock was held holds a copy. [`RealFiles`] waits up to about 2 seconds for a
+    /// child that was forked and has not executed its program yet.
     ///
     /// # Errors
     /// As the trait says.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>>;
 
-    /// Opens the directory at `path` and keeps it open, so that the engine works on in that directory after its name has
+    /// Opens the directory at `path` and keeps it open, so that the engine keeps using it after its name has
     /// changed. An implementation whose names only the engine changes returns a [`NamedDir`].
     ///
     /// # Errors
@@ -171,7 +174,18 @@ pub trait FileLock: Send + Sync + Debug {
     fn check(&self) -> io::Result<()>;
 }
 
-/// Writes all of `bytes` at `offset`, going on after short and interrupted writes.
+/// The names in the directory `dir`; none if it does not exist.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn list_if_present(files: &dyn FileAccess, dir: &Path) -> Result<Vec<String>, Error> {
+    match files.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|error| Error::io("list", dir, error)),
+    }
+}
+
+/// Writes all of `bytes` at `offset`, continuing after short and interrupted writes.
 ///
 /// # Errors
 /// The first error of [`File::write_at`]; [`io::ErrorKind::WriteZero`] if a write accepts nothing.

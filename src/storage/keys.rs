@@ -8,7 +8,7 @@
 //! | 0x01 | | identity of the database, see [`identity`](crate::db::identity) |
 //! | 0x02 | | schema, see [`schema`](crate::schema) |
 //! | 0x03 | | checkpoint record, see [`record`](crate::signals::checkpoint::record) |
-//! | 0x04 | | opening record, see [`opening`](crate::db::opening) |
+//! | 0x04 | | opening record, see [`opening_record`](crate::db::opening_record) |
 //! | 0x10 | signal, shard, page | a page of states |
 //! | 0x20 | signal, shard, page | a page of cohort states |
 //! | 0x30 to 0x32 | id, or nothing | co-engagement |

@@ -1,8 +1,14 @@
 //! The open segment: appends frames, writes zeros ahead of them, and makes the next segment.
 //!
-//! Owned by the log's one lock. What a crash leaves: during an append, a torn frame at the end; during
-//! preallocation, fewer or more zeros; during a rotation, a temporary file or an empty segment. The old segment is
-//! synced before its successor exists under its name, so the end that the successor's header promises is true.
+//! The log's lock guards it. Invariant: a segment is synced before the header of its successor is written, so the end that
+//! this header promises is true.
+//!
+//! | step | a crash during it leaves |
+//! |---|---|
+//! | append | whole frames, then perhaps a torn one |
+//! | preallocation | fewer or more zeros after the frames |
+//! | rotation, up to the sync of the old segment | the old segment, as after an append |
+//! | rotation, after it | the old segment whole and durable; nothing, a temporary file or an empty segment after it |
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,7 +86,10 @@ pub(crate) struct Appender {
 }
 
 impl Appender {
-    /// Makes the segment of `opening` that begins with `first_sequence`, durable under its name when this returns.
+    /// Makes the segment of `opening` that begins with `first_sequence`, durable under its name on return.
+    ///
+    /// # Errors
+    /// `Io`. The directory holds nothing new, a temporary file, or the empty segment, whose name may not be durable.
     pub(crate) fn create(
         options: LogOptions,
         opening: u64,
@@ -129,13 +138,16 @@ impl Appender {
         Ok(appender)
     }
 
-    /// Whether `frame` belongs into a new segment. A segment takes at least one frame, however large.
+    /// Returns true if `frame` belongs into a new segment. A segment takes at least one frame, however large.
     pub(crate) fn is_full_for(&self, frame: &FrameBuffer) -> bool {
         self.next_sequence > self.first_sequence
             && self.end + frame.len() as u64 > self.options.segment_bytes_max
     }
 
     /// Appends `frame` with the next sequence number, in one write.
+    ///
+    /// # Errors
+    /// `Io`. Any part of the frame may be in the file, so this segment must take no other frame.
     pub(crate) fn append(&mut self, frame: &mut FrameBuffer, synced_sequence: u64) -> Result<(), Error> {
         self.preallocate(self.end + frame.len() as u64)?;
         let bytes = frame.seal(self.next_sequence, synced_sequence, self.seed);
@@ -147,7 +159,11 @@ impl Appender {
         Ok(())
     }
 
-    /// Syncs this segment and makes its successor, to which appending goes on.
+    /// Syncs this segment and continues in its successor. Returns this segment.
+    ///
+    /// # Errors
+    /// `Io`. If the sync failed, frames that were not durable before may be lost. If the [`create`](Self::create) of the
+    /// successor failed, this segment is durable. In both cases this segment must take no other frame: a successor may exist.
     pub(crate) fn rotate(&mut self) -> Result<Sealed, Error> {
         self.sync()?;
         let predecessor = Predecessor {
@@ -169,7 +185,7 @@ impl Appender {
         Ok(sealed)
     }
 
-    /// Whether this segment holds frames and `sequence` is the last of them.
+    /// Returns true if this segment holds frames and `sequence` is the last of them.
     pub(crate) fn ends_with(&self, sequence: u64) -> bool {
         self.next_sequence > self.first_sequence && self.next_sequence == sequence + 1
     }
@@ -256,7 +272,7 @@ pub(crate) fn sync_dir(files: &dyn FileAccess, dir: &Path) -> Result<(), Error> 
         .map_err(|error| Error::io("sync directory", dir, error))
 }
 
-/// Removes a file; one that is gone already is fine.
+/// Removes a file, unless it is gone already.
 pub(crate) fn remove(files: &dyn FileAccess, path: &Path) -> Result<(), Error> {
     match files.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),

@@ -1,27 +1,27 @@
-//! The history of a log in 64 bits, and the openings that may have made its last segment: by these the files of copies of
-//! one database that went different ways are told apart.
+//! The history value of a log: 64 bits over its frames and the openings that wrote them. It tells diverged copies of one
+//! database apart. Also: the openings that may have made the last segment.
 //!
-//! The history of a log without a frame is 0. Each frame mixes one word of 8 bytes into it: the id of the opening that wrote
-//! the frame, XOR the last 8 bytes of the frame's header, little-endian. Those are the checksums of the payload and of the
-//! rest of the header.
+//! An empty log has the value 0. Each frame updates it: [`mix`]`(value, opening id XOR last 8 bytes of the frame header)`.
+//! Those bytes are the payload checksum and the header checksum, little-endian.
 //!
-//! [`mix`] takes up the word. Two histories that differ become equal by chance only, once in 2^64 frames.
+//! Frames of different openings give equal values with a chance of 1 in 2^64; frames of one opening that differ in the
+//! payload only, 1 in 2^32.
 //!
-//! In memory only. The header of a segment and the checkpoint record hold histories, see [`segment`](super::segment) and
-//! [`record`](crate::signals::checkpoint::record).
+//! This module writes nothing. The header of a [`segment`](super::segment) and the checkpoint
+//! [`record`](crate::signals::checkpoint::record) store the value.
 
 use super::frame::FRAME_HEADER_BYTES;
 use crate::codec::mix::mix;
 
-/// All openings and frames of a log up to one of its frames, in 64 bits.
+/// The history value of a log up to one of its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct History(pub(crate) u64);
 
 impl History {
-    /// That of a log without a frame.
+    /// The value of an empty log.
     pub(crate) const NONE: Self = Self(0);
 
-    /// The history after one more frame that this opening wrote. `frame` begins with the frame's header.
+    /// The value after one more frame, which `opening` wrote. `frame` begins with the frame's header.
     pub(crate) fn after_frame(self, opening: u64, frame: &[u8]) -> Self {
         let checksums = frame[..FRAME_HEADER_BYTES]
             .last_chunk()
@@ -36,17 +36,25 @@ impl History {
 pub(crate) struct KnownOpenings {
     /// The last one. A crash may have ended it before it made a segment.
     pub(crate) last: u64,
-    /// The one before it, and the last sequence number that the last one found.
-    pub(crate) before: Option<(u64, u64)>,
+    pub(crate) before: Option<PreviousOpening>,
+}
+
+/// The opening before the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PreviousOpening {
+    pub(crate) opening: u64,
+    /// The last sequence number that the last opening found.
+    pub(crate) last_sequence: u64,
 }
 
 impl KnownOpenings {
     /// Returns true if a log that goes up to `last_sequence` may have a last segment that `opening` made.
     ///
-    /// An opening appends nothing before its segment is there. So if the last opening made none, the log goes no further
-    /// than the last opening found.
-    pub(crate) fn allow(&self, opening: u64, last_sequence: u64) -> bool {
-        let is_before = |(before, found)| opening == before && last_sequence <= found;
+    /// An opening appends nothing before its segment exists. So if the last opening made none, the log ends no later than
+    /// the last opening found.
+    pub(crate) fn allows(&self, opening: u64, last_sequence: u64) -> bool {
+        let is_before =
+            |before: PreviousOpening| opening == before.opening && last_sequence <= before.last_sequence;
         opening == self.last || self.before.is_some_and(is_before)
     }
 }
@@ -77,18 +85,22 @@ mod tests {
     }
 
     #[test]
-    fn the_last_segment_is_of_the_last_opening_or_of_the_one_before_that_and_then_it_ends_where_that_ended() {
+    fn the_last_segment_is_of_the_last_opening_or_of_the_one_before_and_then_it_ends_no_later_than_that_was_found()
+     {
         let known = KnownOpenings {
             last: 5,
-            before: Some((4, 100)),
+            before: Some(PreviousOpening {
+                opening: 4,
+                last_sequence: 100,
+            }),
         };
-        assert!(known.allow(5, 0) && known.allow(5, u64::MAX));
-        assert!(known.allow(4, 99) && known.allow(4, 100) && !known.allow(4, 101));
-        assert!(!known.allow(3, 0) && !known.allow(6, 0));
+        assert!(known.allows(5, 0) && known.allows(5, u64::MAX));
+        assert!(known.allows(4, 99) && known.allows(4, 100) && !known.allows(4, 101));
+        assert!(!known.allows(3, 0) && !known.allows(6, 0));
         let first = KnownOpenings {
             before: None,
             ..known
         };
-        assert!(first.allow(5, 1) && !first.allow(4, 0));
+        assert!(first.allows(5, 1) && !first.allows(4, 0));
     }
 }

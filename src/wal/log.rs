@@ -81,7 +81,7 @@ impl Log {
         }
     }
 
-    /// Appends a finished frame and gives its sequence number; it and every earlier frame are written on return.
+    /// Appends a finished frame and returns its sequence number; it and every earlier frame are written on return.
     ///
     /// `in_order` is called with the sequence number under the log's lock, that is, in log order.
     ///
@@ -112,7 +112,7 @@ impl Log {
         Receipt::new(self.opening, sequence)
     }
 
-    /// Syncs the segment that takes frames, which makes every frame durable, and goes on in a new one.
+    /// Syncs the segment that takes frames, which makes every frame durable, and continues in a new one.
     fn rotate(&self, tail: &mut Tail) -> Result<(), Error> {
         self.sync_alone("rotate", || {
             let sealed = tail.appender.rotate()?;
@@ -149,11 +149,11 @@ impl Log {
         self.append(&mut frame, |_| {})
     }
 
-    /// Goes on in a new segment if a flushed checkpoint covers every frame up to `covered` and none came after, so that
+    /// Continues in a new segment if a flushed checkpoint covers every frame up to `covered` and no frame came after, so that
     /// all before can be trimmed and the next open has little to read.
     ///
-    /// It syncs both segments while it holds the log's lock: only for who closes, when no writer can be held up.
-    pub(crate) fn begin_anew(&self, covered: u64) -> Result<(), Error> {
+    /// It syncs both segments while it holds the log's lock, so only a close calls it: no writer waits then.
+    pub(crate) fn rotate_covered(&self, covered: u64) -> Result<(), Error> {
         let mut tail = lock_brief(&self.tail);
         if tail.appender.ends_with(covered) {
             self.rotate(&mut tail)?;
@@ -252,7 +252,7 @@ impl Log {
     }
 
     /// The sequence number of the last frame that is written, and the history of the log up to it.
-    pub(crate) fn end(&self) -> (u64, History) {
+    pub(crate) fn position(&self) -> (u64, History) {
         let tail = lock_brief(&self.tail);
         (tail.appender.next_sequence() - 1, tail.appender.history())
     }

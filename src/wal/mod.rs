@@ -4,10 +4,10 @@
 //! |---|---|
 //! | [`segment`] | format: file names and the segment header |
 //! | [`frame`] | format: the frame header |
-//! | [`history`] | tells the frames of two histories of one database apart |
+//! | [`history`] | the history value, which tells diverged copies of one database apart |
 //! | [`payload`] | format: events, forgets, markers |
 //! | [`appender`] | the open segment: appends, preallocates, rotates |
-//! | [`group_commit`] | who syncs, and who waits for it |
+//! | [`group_commit`] | threads that wait at the same time share a sync |
 //! | [`log`] | the log of a database: appending, syncing, trimming |
 //! | [`recovery`] | reading everything back at open |
 //!

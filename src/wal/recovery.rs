@@ -1,23 +1,26 @@
-//! Reading the log back at open: every frame beyond the checkpoint once, a torn tail told from corruption.
+//! Reading the log back at open: each frame beyond the checkpoint once, a torn tail told from corruption.
 //!
-//! Reading changes nothing on disk. [`Recovered::repair`] then writes the last segment anew, without its torn tail.
-//! [`Recovered::resume`] makes the next segment and removes what is left over. A crash at any step leaves a log that reads
-//! back the same. Between the two the opening is made durable in storage: a crash there leaves the repaired log, whose last
-//! segment is of the opening before.
+//! Opening has four steps; a later open starts again from the first. [`read`] and [`Recovered`] do all but the third.
 //!
-//! Why anew: nobody has promised yet that the last segment is synced, and syncing what was read back would not make it
-//! so. After a sync that failed, a file system may still read back what it has lost, and sync it without an error.
+//! | step | a crash after it leaves |
+//! |---|---|
+//! | [`read`] | the log as it was found |
+//! | [`Recovered::repair`] copies the last segment without its torn tail, and puts the copy in its place | the old last segment, perhaps with a temporary file beside it, or the durable copy |
+//! | the caller makes the record of this opening durable in storage | the repaired log, whose last segment is of an earlier opening |
+//! | [`Recovered::resume`] makes the segment of this opening, then removes covered segments and temporary files | that segment, and a part of the files to remove |
 //!
-//! What makes a bad frame corruption rather than a torn tail is a promise: somebody wrote down, after the fact, that
-//! it had been synced. Promises are the synced sequence in the header of any later valid frame, the end that the
-//! header of the next segment gives for this one, and the checkpoint's record of what was synced.
+//! The last segment is copied because no promise says that it is synced, and a sync of the old file would not make it so:
+//! after a failed sync, a file system may still read back the lost bytes, and report success for the next sync.
+//!
+//! A bad frame is corruption if a promise says that it was synced. Otherwise it is a torn tail. A promise is written after
+//! the sync. There are three: the synced sequence number in the header of a later valid frame, the end of this segment in
+//! the header of the next one, and the synced sequence number in the checkpoint.
 //!
 //! A segment or a checkpoint of another history of the database is refused. Histories are computed from the header of the
-//! first segment that is read, and compared with the header of each later segment, and at the covered frame with the
-//! checkpoint. If a power loss took the covered frame out of the log, the next segment begins with the checkpoint's history.
-//! The openings in storage tell the last segment of another history from one that a crash left.
+//! first segment that is read. They are compared with the header of each later segment, and at the covered frame with the
+//! checkpoint. If a power loss removed the covered frame from the log, the next segment begins with the checkpoint's
+//! history. The openings in storage tell the last segment of another history from one that a crash left.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +31,7 @@ use super::segment::{
     SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, parse_name, segment_name, temporary_name,
 };
 use crate::Error;
-use crate::fs::{FileAccess, OpenMode, read_full_at, read_whole, write_all_at};
+use crate::fs::{File, FileAccess, OpenMode, list_if_present, read_full_at, read_whole, write_all_at};
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::torn_tail::TornTail;
 
@@ -37,7 +40,7 @@ const _: () = assert!(
     (SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX) as u64 <= SEGMENT_BYTES_MAX
 );
 
-/// What storage knows about the log.
+/// The facts about the log that storage holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Covered {
     /// The checkpoint holds every frame up to this sequence number; 0 without a checkpoint.
@@ -46,7 +49,7 @@ pub(crate) struct Covered {
     pub(crate) synced: u64,
     /// The history of the log up to the covered frame.
     pub(crate) history: History,
-    /// Whether there must be a log: storage was told that its first segment exists.
+    /// True if there must be a log: storage was told that its first segment exists.
     pub(crate) log_exists: bool,
 }
 
@@ -90,7 +93,7 @@ pub(crate) struct Recovered {
     last: Option<LastSegment>,
     predecessor: Predecessor,
     /// The opening that made the last segment, also if that holds no frame; `None` without a segment.
-    pub(crate) opening: Option<u64>,
+    pub(crate) last_opening: Option<u64>,
     pub(crate) torn_tail: Option<TornTail>,
     pub(crate) segments_found: usize,
     /// The last sequence number of the log or the checkpoint, whichever is later.
@@ -106,12 +109,11 @@ struct LastSegment {
     content: Vec<u8>,
 }
 
-/// The segments in the directory, by first sequence number, and the temporary files. A missing directory holds none.
+/// The segments in the directory, by first sequence number, and the temporary files.
 fn list(options: &LogOptions) -> Result<(Vec<u64>, Vec<PathBuf>), Error> {
-    let names = names(options.files.as_ref(), &options.dir)?;
     let mut segments = Vec::new();
     let mut temporary = Vec::new();
-    for name in names {
+    for name in list_if_present(options.files.as_ref(), &options.dir)? {
         match parse_name(&name) {
             SegmentName::Segment(first_sequence) => segments.push(first_sequence),
             SegmentName::Temporary => temporary.push(options.dir.join(name)),
@@ -123,23 +125,16 @@ fn list(options: &LogOptions) -> Result<(Vec<u64>, Vec<PathBuf>), Error> {
     Ok((segments, temporary))
 }
 
-/// Whether there is any segment in the directory of the log; a missing directory holds none.
+/// Returns true if the directory of the log holds a segment; a missing directory holds none.
 pub(crate) fn has_segments(files: &dyn FileAccess, dir: &Path) -> Result<bool, Error> {
-    let mut names = names(files, dir)?.into_iter();
+    let mut names = list_if_present(files, dir)?.into_iter();
     Ok(names.any(|name| matches!(parse_name(&name), SegmentName::Segment(_))))
-}
-
-fn names(files: &dyn FileAccess, dir: &Path) -> Result<Vec<String>, Error> {
-    match files.list(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed.map_err(|error| Error::io("list", dir, error)),
-    }
 }
 
 /// Reads the log and hands every frame beyond `covered` to `replay`, once, in order. One of the `known` openings must have
 /// made the last segment.
 ///
-/// What is replayed is durable once [`Recovered::repair`] returned.
+/// The replayed frames are durable once [`Recovered::repair`] has returned.
 ///
 /// # Errors
 /// `SegmentMissing`, `Corrupt`, `BadMagic`, `UnsupportedVersion`, `ForeignDatabase`, `ForeignHistory`, `Io`, or what
@@ -150,81 +145,94 @@ pub(crate) fn read(
     known: KnownOpenings,
     mut replay: impl FnMut(Frame<'_>) -> Result<(), ReplayError>,
 ) -> Result<Recovered, Error> {
-    let (segments, temporary) = list(options)?;
-    let missing = |sequence| Error::SegmentMissing {
-        path: options.dir.clone(),
-        sequence,
-    };
-    if segments.is_empty() && covered.log_exists {
-        return Err(missing(covered.sequence + 1));
+    let (first_sequences, temporary) = list(options)?;
+    if first_sequences.is_empty() && covered.log_exists {
+        return Err(missing(options, covered.sequence + 1));
     }
-    let newest = match segments.last() {
-        Some(&first) => Some(read_header(options, first)?),
-        None => None,
-    };
-    let check_opening = |last_sequence| match &newest {
-        Some((path, header)) if !known.allow(header.opening, last_sequence) => {
-            let what = "its opening is not the last one that the storage knows";
-            Err(Error::foreign_history(path, what))
-        }
-        _ => Ok(()),
-    };
-    // Before the frames, which may be taken for corrupt ones if they are another history's.
-    check_opening(covered.sequence)?;
+    let segments = read_headers(options, &first_sequences, known, covered)?;
     // A segment whose successor begins at or before N + 1 holds nothing beyond the checkpoint.
     let needed = segments
-        .partition_point(|first| *first <= covered.sequence + 1)
+        .partition_point(|(_, header)| header.first_sequence <= covered.sequence + 1)
         .saturating_sub(1);
-    let mut obsolete = Vec::new();
-    for &first in &segments[..needed] {
-        // It will be removed, so it must be this log's.
-        let (path, _) = read_header(options, first)?;
-        obsolete.push(path);
-    }
+    let (obsolete, needed) = segments.split_at(needed);
     let mut recovered = Recovered {
         kept: Vec::new(),
-        obsolete,
+        obsolete: obsolete.iter().map(|(path, _)| path.clone()).collect(),
         temporary,
         last: None,
         predecessor: Predecessor {
             history: covered.history,
             ..Predecessor::NONE
         },
-        opening: newest.as_ref().map(|(_, header)| header.opening),
+        last_opening: segments.last().map(|(_, header)| header.opening),
         torn_tail: None,
         segments_found: segments.len(),
         last_sequence: covered.sequence,
         options: options.clone(),
     };
     let mut before: Option<SegmentScan> = None;
-    for (index, &first_sequence) in segments[needed..].iter().enumerate() {
-        let is_last = needed + index + 1 == segments.len();
-        let segment = LoadedSegment::load(options, first_sequence)?;
+    for (index, (path, header)) in needed.iter().enumerate() {
+        let segment = LoadedSegment::load(options, path, header.first_sequence)?;
         check_continuity(options, before.as_ref(), &segment, covered)?;
         check_history(before.as_ref(), &segment, covered)?;
-        let limit = match segments.get(needed + index + 1) {
-            Some(&successor) => {
-                Some(promised_end(options, first_sequence, successor)?.ok_or_else(|| {
-                    // The segment that knew where this one ends is gone.
-                    missing(successor.saturating_sub(1))
-                })?)
-            }
-            None => None,
-        };
+        let next = needed.get(index + 1);
+        let limit = next
+            .map(|(_, next)| promised_end(options, header, next))
+            .transpose()?;
         let scan = segment.scan(limit, covered, &mut replay)?;
         if scan.last_sequence >= recovered.last_sequence {
             recovered.last_sequence = scan.last_sequence;
             recovered.predecessor.history = scan.history;
         }
-        if is_last {
-            recovered.finish_with(segment, &scan);
-        } else {
+        if next.is_some() {
             recovered.kept.push(segment.sealed(&scan));
+        } else {
+            recovered.finish_with(segment, &scan);
         }
         before = Some(scan);
     }
-    check_opening(recovered.last_sequence)?;
+    check_opening(segments.last(), known, recovered.last_sequence)?;
     Ok(recovered)
+}
+
+/// The error for the frame `sequence`, whose segment is needed and not there.
+fn missing(options: &LogOptions, sequence: u64) -> Error {
+    Error::SegmentMissing {
+        path: options.dir.clone(),
+        sequence,
+    }
+}
+
+/// The paths and headers of the segments that begin with these sequence numbers.
+fn read_headers(
+    options: &LogOptions,
+    first_sequences: &[u64],
+    known: KnownOpenings,
+    covered: Covered,
+) -> Result<Vec<(PathBuf, SegmentHeader)>, Error> {
+    let Some((&last, before)) = first_sequences.split_last() else {
+        return Ok(Vec::new());
+    };
+    let last = read_header(options, last)?;
+    // First, since the segments of another history may look damaged.
+    check_opening(Some(&last), known, covered.sequence)?;
+    let before = before.iter().map(|&first| read_header(options, first));
+    before.chain([Ok(last)]).collect()
+}
+
+/// Checks that one of the `known` openings may have made the last segment of a log that ends with `last_sequence`.
+fn check_opening(
+    last: Option<&(PathBuf, SegmentHeader)>,
+    known: KnownOpenings,
+    last_sequence: u64,
+) -> Result<(), Error> {
+    match last {
+        Some((path, header)) if !known.allows(header.opening, last_sequence) => {
+            let what = "storage does not know the opening that made this segment";
+            Err(Error::foreign_history(path, what))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that `segment` follows `before` without a hole above the checkpoint.
@@ -237,10 +245,7 @@ fn check_continuity(
     let first = segment.header.first_sequence;
     let expected = before.map_or(covered.sequence, |scan| scan.last_sequence.max(covered.sequence)) + 1;
     if first > expected {
-        return Err(Error::SegmentMissing {
-            path: options.dir.clone(),
-            sequence: expected,
-        });
+        return Err(missing(options, expected));
     }
     if before.is_some_and(|scan| scan.last_sequence + 1 != first && first > covered.sequence + 1) {
         return Err(Error::corrupt(
@@ -267,31 +272,39 @@ fn check_history(
     match expected {
         Some(history) if history != segment.header.history => Err(Error::foreign_history(
             &segment.path,
-            "it was made after other events than those before it",
+            "the segment before it holds other events",
         )),
         _ => Ok(()),
     }
 }
 
-/// Where the header of the segment `successor` says that the frames of segment `first` end; `None` if it follows
-/// another segment.
-fn promised_end(options: &LogOptions, first: u64, successor: u64) -> Result<Option<u64>, Error> {
-    let (_, header) = read_header(options, successor)?;
-    Ok((header.previous_first == first).then_some(header.previous_end))
+/// The end of the frames of segment `header`, as the header of the `next` segment gives it.
+///
+/// # Errors
+/// `SegmentMissing` if `next` follows another segment.
+fn promised_end(options: &LogOptions, header: &SegmentHeader, next: &SegmentHeader) -> Result<u64, Error> {
+    if next.previous_first != header.first_sequence {
+        return Err(missing(options, next.first_sequence.saturating_sub(1)));
+    }
+    Ok(next.previous_end)
 }
 
 /// The header of the segment that is named by `first_sequence`, and its path.
 fn read_header(options: &LogOptions, first_sequence: u64) -> Result<(PathBuf, SegmentHeader), Error> {
     let path = options.dir.join(segment_name(first_sequence));
-    let file = options
-        .files
-        .open(&path, OpenMode::Read)
-        .map_err(|error| Error::io("open segment", &path, error))?;
+    let file = open(options, &path)?;
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
     let read = read_full_at(file.as_ref(), &mut bytes, 0)
         .map_err(|error| Error::io("read segment", &path, error))?;
     let (header, _) = decode_header(&bytes[..read], &path, options, first_sequence)?;
     Ok((path, header))
+}
+
+fn open(options: &LogOptions, path: &Path) -> Result<Arc<dyn File>, Error> {
+    options
+        .files
+        .open(path, OpenMode::Read)
+        .map_err(|error| Error::io("open segment", path, error))
 }
 
 /// The header at the front of `bytes`, and the seed for the frames; it must be that of the segment that is named by
@@ -318,7 +331,7 @@ struct LoadedSegment {
     bytes: Vec<u8>,
 }
 
-/// What was found in a segment.
+/// The result of reading the frames of a segment.
 struct SegmentScan {
     /// The last sequence number in it, or the one before its first.
     last_sequence: u64,
@@ -329,21 +342,17 @@ struct SegmentScan {
 }
 
 impl LoadedSegment {
-    fn load(options: &LogOptions, first_sequence: u64) -> Result<Self, Error> {
-        let path = options.dir.join(segment_name(first_sequence));
-        let file = options
-            .files
-            .open(&path, OpenMode::Read)
-            .map_err(|error| Error::io("open segment", &path, error))?;
-        let read_error = |error| Error::io("read segment", &path, error);
+    fn load(options: &LogOptions, path: &Path, first_sequence: u64) -> Result<Self, Error> {
+        let file = open(options, path)?;
+        let read_error = |error| Error::io("read segment", path, error);
         if file.len().map_err(read_error)? > SEGMENT_BYTES_MAX {
             let what = "the segment is longer than any can be";
-            return Err(Error::corrupt(&path, SEGMENT_BYTES_MAX, None, what));
+            return Err(Error::corrupt(path, SEGMENT_BYTES_MAX, None, what));
         }
         let bytes = read_whole(file.as_ref()).map_err(read_error)?;
-        let (header, seed) = decode_header(&bytes, &path, options, first_sequence)?;
+        let (header, seed) = decode_header(&bytes, path, options, first_sequence)?;
         Ok(Self {
-            path,
+            path: path.to_path_buf(),
             header,
             seed,
             bytes,
@@ -375,7 +384,7 @@ impl LoadedSegment {
             }
             history = history.after_frame(self.header.opening, &self.bytes[offset..]);
             if sequence == covered.sequence && history != covered.history {
-                let what = "its events are not those that the checkpoint in storage holds";
+                let what = "the checkpoint in storage was made of other events";
                 return Err(Error::foreign_history(&self.path, what));
             }
             if sequence > covered.sequence {
@@ -408,7 +417,7 @@ impl LoadedSegment {
         Some((header, header.payload(bytes)?))
     }
 
-    /// Whether the bad frame at `offset`, which should have been `sequence`, may be a torn one.
+    /// Fails if the bad frame at `offset`, which should have been `sequence`, cannot be a torn one.
     fn check_torn(
         &self,
         offset: usize,
@@ -445,11 +454,11 @@ impl LoadedSegment {
 }
 
 impl Recovered {
-    /// Takes the last segment: kept if it holds a frame, and its tail beyond the last one is to be cut.
+    /// Takes the last segment: kept without its torn tail if it holds a frame, obsolete otherwise.
     fn finish_with(&mut self, mut segment: LoadedSegment, scan: &SegmentScan) {
         let header = &segment.header;
         if scan.last_sequence < header.first_sequence {
-            // Its successor takes over what it knew of the segment before.
+            // Its successor follows the segment before it.
             self.predecessor.first_sequence = header.previous_first;
             self.predecessor.end = header.previous_end;
             self.obsolete.push(segment.path.clone());
@@ -470,13 +479,13 @@ impl Recovered {
         });
     }
 
-    /// Makes the last segment durable without its torn tail.
+    /// Puts a durable copy of the last segment, without its torn tail, in its place.
     ///
-    /// One that holds no frame is written anew too: after a directory sync that failed, its name may be lost. The log must
-    /// not fall back behind the opening that made it once storage knows a later opening.
+    /// A segment without a frame is copied too: after a failed directory sync its name may be lost. Once storage knows a later
+    /// opening, the log must not lose the opening that made this segment.
     ///
     /// # Errors
-    /// `Io`; a later open starts from the same log.
+    /// `Io`; the last segment is the old one or the copy.
     pub(crate) fn repair(&self) -> Result<(), Error> {
         match &self.last {
             Some(last) => last.rewrite(&self.options),
@@ -484,20 +493,20 @@ impl Recovered {
         }
     }
 
-    /// Makes the segment of `opening`, which takes the next frame, and removes what is left over. The log is
-    /// [repaired](Self::repair), and storage knows the opening.
+    /// Makes the segment of `opening`, which takes the next frame, and removes covered segments and temporary files. Expects
+    /// that the log is [repaired](Self::repair) and that storage knows the opening.
     ///
-    /// Gives that segment and the ones before it that are not covered.
+    /// Returns that segment and the ones before it that are not covered.
     ///
     /// # Errors
-    /// `Io`; a later open starts from the same log.
+    /// `Io`; the log holds the same frames, and the new segment may exist.
     pub(crate) fn resume(self, opening: u64) -> Result<(Appender, Vec<Sealed>), Error> {
         let files = Arc::clone(&self.options.files);
         let dir = self.options.dir.clone();
         let first_sequence = self.last_sequence + 1;
         let appender = Appender::create(self.options, opening, first_sequence, self.predecessor)?;
-        // The new segment may have taken the name of an empty one, or of a leftover.
-        let kept = [
+        // The new segment may have the name of an empty one or of a temporary file.
+        let reused = [
             dir.join(segment_name(first_sequence)),
             dir.join(temporary_name(first_sequence)),
         ];
@@ -506,7 +515,7 @@ impl Recovered {
             .obsolete
             .iter()
             .chain(&self.temporary)
-            .filter(|path| !kept.contains(path))
+            .filter(|path| !reused.contains(path))
         {
             remove(files.as_ref(), path)?;
             removed = true;
@@ -517,16 +526,15 @@ impl Recovered {
         Ok((appender, self.kept))
     }
 
-    /// How many leftovers [`resume`](Self::resume) removes.
+    /// How many temporary files [`resume`](Self::resume) removes.
     pub(crate) fn leftovers(&self) -> usize {
         self.temporary.len()
     }
 }
 
 impl LastSegment {
-    /// Puts a copy of the segment in its place, durable under its name on return.
-    ///
-    /// The directory is synced here already: the next segment's header promises the frames of the copy.
+    /// Puts a copy of the segment in its place, durable under its name on return: the header of the next segment promises
+    /// the frames of the copy.
     fn rewrite(&self, options: &LogOptions) -> Result<(), Error> {
         let temporary = options.dir.join(temporary_name(self.first_sequence));
         let failed = |operation| {

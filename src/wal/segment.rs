@@ -44,7 +44,7 @@ const CHECKSUM_OFFSET: usize = HISTORY_OFFSET + 12;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = CHECKSUM_OFFSET + 4;
 const _: () = assert!(SEGMENT_HEADER_BYTES == 80 && SEGMENT_HEADER_BYTES.is_multiple_of(8));
 
-/// No database lives to see it; a larger sequence number on disk is refused, so that counting on cannot overflow.
+/// The largest sequence number of a segment's first frame. A larger one on disk is refused, so that counting cannot overflow.
 pub(crate) const SEQUENCE_MAX: u64 = u64::MAX / 2;
 
 const EXTENSION: &str = ".wal";

@@ -51,7 +51,7 @@ fn last_schema() -> Schema {
 }
 
 fn golden_options(disk: &SimDisk, schema: Schema) -> Options {
-    let mut options = options(disk, Durability::EverySynced).first_opening_id(1);
+    let mut options = options(disk, Durability::EverySynced).predictable_opening_ids(1);
     options.schema = schema;
     options
 }

@@ -56,7 +56,11 @@ fn end(db: TidalDb, disk: &SimDisk, end: End) -> Copy {
 /// Records [`COMMON`] events in a new database.
 fn origin(last: End) -> Copy {
     let disk = SimDisk::new();
-    let db = TidalDb::open(PATH, options(&disk, Durability::EverySynced).first_opening_id(1)).unwrap();
+    let db = TidalDb::open(
+        PATH,
+        options(&disk, Durability::EverySynced).predictable_opening_ids(1),
+    )
+    .unwrap();
     record_all(&db, 0..COMMON);
     end(db, &disk, last)
 }
@@ -66,7 +70,7 @@ fn origin(last: End) -> Copy {
 fn go_on(from: &Image, first: u64, step: Option<u64>, last: End) -> Copy {
     let disk = SimDisk::from_image(from);
     let mut options = options(&disk, Durability::EverySynced);
-    options.first_opening_id = step;
+    options.opening_id_step = step;
     let db = TidalDb::open(PATH, options).unwrap();
     record_all(&db, first..first + OWN);
     end(db, &disk, last)
@@ -260,14 +264,22 @@ fn files_of_an_original_that_goes_on_and_of_the_copy_that_was_made_of_it_are_not
 fn openings_that_die_at_any_operations_one_after_the_other_leave_a_database_that_opens() {
     // Between the record of the opening and its segment, the store is one opening ahead of the log.
     let disk = SimDisk::new();
-    let db = TidalDb::open(PATH, options(&disk, Durability::EverySynced).first_opening_id(1)).unwrap();
+    let db = TidalDb::open(
+        PATH,
+        options(&disk, Durability::EverySynced).predictable_opening_ids(1),
+    )
+    .unwrap();
     record_all(&db, 0..6);
     drop(db);
     let begun = content(&disk);
     let states = [state_after(6), state_after(7)];
     let (mut ahead, mut lives) = (0, 0);
-    let reopen =
-        |disk: &SimDisk| TidalDb::open(PATH, options(disk, Durability::EverySynced).first_opening_id(1));
+    let reopen = |disk: &SimDisk| {
+        TidalDb::open(
+            PATH,
+            options(disk, Durability::EverySynced).predictable_opening_ids(1),
+        )
+    };
     let after = |disk: SimDisk, power_loss: bool| {
         disk.clear_faults();
         if power_loss {

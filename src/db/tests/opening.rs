@@ -168,7 +168,7 @@ fn a_receipt_that_an_application_stored_as_two_numbers_is_as_good() {
 }
 
 #[test]
-fn ids_of_openings_are_random_unless_the_options_give_the_first_one() {
+fn ids_of_openings_are_random_unless_the_options_give_their_step() {
     let disk = SimDisk::new();
     let opening = |options: Options| {
         let db = TidalDb::open(PATH, options).unwrap();
@@ -183,7 +183,7 @@ fn ids_of_openings_are_random_unless_the_options_give_the_first_one() {
         "another database has other openings"
     );
     let given = SimDisk::new();
-    let numbered = || opening(options(&given, Durability::EverySynced).first_opening_id(40));
+    let numbered = || opening(options(&given, Durability::EverySynced).predictable_opening_ids(40));
     assert_eq!([numbered(), numbered(), numbered()], [40, 80, 120]);
 }
 

@@ -192,7 +192,7 @@ impl Checkpointer {
             crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPostFlush);
 
             if due == Due::Closing {
-                ledger.log.begin_anew(fence.covered)?;
+                ledger.log.rotate_covered(fence.covered)?;
             }
             let marker = ledger.log.append_checkpoint(fence.covered)?;
             if marker == fence.covered + 1 {
@@ -213,7 +213,7 @@ impl Checkpointer {
             state
                 .begin_fence()
                 .map_err(|error| ledger.poison.fail_unreadable(error))?;
-            let (covered, history) = ledger.log.end();
+            let (covered, history) = ledger.log.position();
             Ok(Fence {
                 covered,
                 synced: ledger.log.durable_sequence(),

@@ -23,8 +23,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -35,7 +33,8 @@ use super::log::{Log, LogFile, Setting};
 use super::names::Name;
 use super::{FileStoreOptions, FileStoreRecovery};
 use crate::Error;
-use crate::fs::{FileAccess, make_dir};
+use crate::fs::{DirName, FileAccess, list_if_present, make_dir};
+use crate::ids::random_u128;
 use crate::lock::{self, Whole};
 use crate::torn_tail::TornTail;
 
@@ -93,7 +92,7 @@ pub(super) fn recover(
     let store_id = match (&found, options.store_id) {
         (Some(found), _) => found.tail.header.store_id,
         (None, Some(chosen)) => chosen,
-        (None, None) => random_id(),
+        (None, None) => random_u128(),
     };
     report.leftovers_removed += listing.temporary.len();
     Ok(Recovered {
@@ -138,7 +137,7 @@ impl Unsettled {
         };
         let Some(mut found) = self.found else {
             // An earlier open may have made it and died before its name was durable.
-            make_dir(&*access, &dir, true)?;
+            make_dir(&*access, &dir, DirName::MayBeLost)?;
             remove(&*access, &dir, &self.temporary, Name::Temporary)?;
             return Log::create(setting(access, dir));
         };
@@ -237,13 +236,8 @@ struct Listing {
 impl Listing {
     /// Empty if there is no such directory.
     fn read(access: &dyn FileAccess, dir: &Path) -> Result<Self, Error> {
-        let names = match access.list(dir) {
-            Ok(names) => names,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(Error::io("list", dir, source)),
-        };
         let mut listing = Self::default();
-        for name in names {
+        for name in list_if_present(access, dir)? {
             match Name::parse(&name) {
                 Some(Name::Data(number)) => listing.data.push(number),
                 Some(Name::Temporary(number)) => listing.temporary.push(number),
@@ -266,12 +260,6 @@ fn remove(access: &dyn FileAccess, dir: &Path, numbers: &[u64], name: fn(u64) ->
             .map_err(|source| Error::io("remove", &path, source))?;
     }
     Ok(())
-}
-
-/// 128 bits from the seeds that the standard library draws from the operating system for its hash maps.
-fn random_id() -> u128 {
-    let half = || u128::from(RandomState::new().build_hasher().finish());
-    half() << 64 | half()
 }
 
 /// The error for file `number` that is needed and not there.

@@ -282,7 +282,7 @@ fn copies(len: usize, origin: Origin, end: End, policy: Durability) -> Vec<Subje
         subject.name = format!("{policy:?}, {end:?}");
         subject.end = end;
         // Later ids of this copy are further apart, so that no other copy has one of them.
-        subject.options = subject.options.first_opening_id(copy as u64 + 1);
+        subject.options = subject.options.predictable_opening_ids(copy as u64 + 1);
         let disk = SimDisk::from_image(&image);
         let db = subject.open(&disk).expect("a copy opens");
         subject.record(&work_of(copy), &db, &disk);

@@ -32,7 +32,7 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 fn options(disk: &SimDisk) -> Options {
     tiny_options(standard_schema())
         .database_id(ID)
-        .first_opening_id(OPENING)
+        .predictable_opening_ids(OPENING)
         .checkpoint_log_bytes(u64::MAX)
         .segment_bytes_max(1 << 16)
         .files(Arc::new(disk.clone()))

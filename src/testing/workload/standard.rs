@@ -82,7 +82,7 @@ pub fn tiny_options(schema: Schema) -> Options {
         .checkpoint_log_bytes(2500)
         .background(Background::Caller)
         .database_id(0x0074_6964_616c_6462)
-        .first_opening_id(1)
+        .predictable_opening_ids(1)
         .clock(Arc::new(WorkloadClock))
         .skew_ms_max(STANDARD_SKEW_MS)
 }

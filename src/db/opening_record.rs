@@ -22,14 +22,13 @@
 //! record of the next opening leaves out an opening that made no segment, so that the same three cases hold after any number
 //! of such crashes. No receipt carries the id of that opening.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::path::PathBuf;
 
 use super::report::EarlierOpening;
 use crate::Error;
 use crate::codec::{Reader, Write};
-use crate::wal::history::KnownOpenings;
+use crate::ids::random_u64;
+use crate::wal::history::{KnownOpenings, PreviousOpening};
 
 const VERSION: u16 = 1;
 /// How many earlier openings are remembered.
@@ -44,31 +43,27 @@ pub(crate) struct OpeningRecord {
 }
 
 impl OpeningRecord {
-    /// The record of the first opening, see [`after`](Self::after) for its id.
-    pub(crate) fn first(first: Option<u64>) -> Self {
-        let earlier = Vec::new();
-        let opening = first.unwrap_or_else(|| random_id(|_| false));
-        Self { opening, earlier }
+    /// The record of the first opening. Its id is `step`, or random without a step.
+    pub(crate) fn first(step: Option<u64>) -> Self {
+        Self {
+            opening: step.unwrap_or_else(random_u64),
+            earlier: Vec::new(),
+        }
     }
 
-    /// The record of the opening after this one, which found a log that goes up to `last_sequence` and whose last segment
-    /// was made by `logged`; `None` without a segment. The log was read, so it is one that [`known`](Self::known) allows.
+    /// The record of the next opening. It found a log whose last sequence number is `last_sequence` and whose last segment
+    /// was made by the opening `logged`; `None` for a log without a segment. Expects that [`known`](Self::known) allows
+    /// this log.
     ///
-    /// `first` is the id of the first opening; each later id is higher by as much, by 1 at the least. Without `first`, ids
-    /// are random.
-    pub(crate) fn after(&self, logged: Option<u64>, last_sequence: u64, first: Option<u64>) -> Self {
+    /// The id of the next opening is higher by `step`, by 1 if `step` is 0, and by more if the record has that id. Without a
+    /// step it is random.
+    pub(crate) fn after(&self, logged: Option<u64>, last_sequence: u64, step: Option<u64>) -> Self {
         let is_used = |id| id == self.opening || self.earlier.iter().any(|earlier| earlier.opening == id);
-        let opening = match first {
-            Some(first) => {
-                let mut id = self.opening.wrapping_add(first.max(1));
-                while is_used(id) {
-                    id = id.wrapping_add(1);
-                }
-                id
-            }
-            None => random_id(is_used),
-        };
-        // The openings that are no longer in the log's past made no segment.
+        let mut opening = step.map_or_else(random_u64, |step| self.opening.wrapping_add(step.max(1)));
+        while is_used(opening) {
+            opening = step.map_or_else(random_u64, |_| opening.wrapping_add(1));
+        }
+        // If `logged` is not `self.opening`, that opening made no segment. It is left out.
         let mut earlier = Vec::new();
         if let Some(logged) = logged {
             earlier.push(EarlierOpening {
@@ -83,10 +78,13 @@ impl OpeningRecord {
 
     /// The openings that may have made the last segment of the log.
     pub(crate) fn known(&self) -> KnownOpenings {
-        let before = self.earlier.first();
+        let before = self.earlier.first().map(|before| PreviousOpening {
+            opening: before.opening,
+            last_sequence: before.survived_sequence,
+        });
         KnownOpenings {
             last: self.opening,
-            before: before.map(|before| (before.opening, before.survived_sequence)),
+            before,
         }
     }
 
@@ -141,17 +139,6 @@ impl OpeningRecord {
     }
 }
 
-/// An id that is not used yet, from the randomness that the standard library gives its hash maps. The process id is part of
-/// it, since a forked child begins with the same randomness as its parent.
-fn random_id(is_used: impl Fn(u64) -> bool) -> u64 {
-    loop {
-        let id = RandomState::new().hash_one(std::process::id());
-        if !is_used(id) {
-            return id;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,12 +183,12 @@ mod tests {
 
     #[test]
     fn ids_are_never_used_twice_and_as_many_as_the_record_holds_are_remembered() {
-        for first in [None, Some(0), Some(1 << 63), Some(u64::MAX)] {
-            let mut record = OpeningRecord::first(first);
+        for step in [None, Some(0), Some(1 << 63), Some(u64::MAX)] {
+            let mut record = OpeningRecord::first(step);
             let mut seen = vec![record.opening];
             for sequence in 1..100 {
-                record = record.after(Some(record.opening), sequence, first);
-                assert!(!seen.contains(&record.opening), "{first:?}");
+                record = record.after(Some(record.opening), sequence, step);
+                assert!(!seen.contains(&record.opening), "{step:?}");
                 seen.push(record.opening);
             }
             let remembered = record.earlier.iter().map(|earlier| earlier.opening);
@@ -216,12 +203,15 @@ mod tests {
         let first = OpeningRecord::first(Some(5));
         assert_eq!((first.opening, first.earlier.len()), (5, 0));
         let mut record = first.after(Some(5), 100, Some(5));
-        for (dead, survived_sequence) in [(10, 100), (15, 90), (20, 80)] {
-            assert_eq!(record.opening, dead);
+        for (opening, survived_sequence) in [(10, 100), (15, 90), (20, 80)] {
+            assert_eq!(record.opening, opening);
             let known = record.known();
-            assert!(known.allow(dead, u64::MAX) && known.allow(5, survived_sequence));
-            assert!(!known.allow(5, survived_sequence + 1));
-            assert!(dead == 10 || !known.allow(dead - 5, 0), "the one before died too");
+            assert!(known.allows(opening, u64::MAX) && known.allows(5, survived_sequence));
+            assert!(!known.allows(5, survived_sequence + 1));
+            assert!(
+                opening == 10 || !known.allows(opening - 5, 0),
+                "the one before made no segment either"
+            );
             record = record.after(Some(5), survived_sequence - 10, Some(5));
         }
         assert_eq!(record.earlier, [earlier(5, 70)]);
@@ -233,9 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn two_copies_that_are_opened_with_different_values_get_different_ids() {
+    fn two_copies_that_are_opened_with_different_steps_get_different_ids() {
         let record = OpeningRecord::first(Some(1)).after(Some(1), 9, Some(1));
-        let ids = [2, 3].map(|value| record.after(Some(2), 9, Some(value)).opening);
+        let ids = [2, 3].map(|step| record.after(Some(2), 9, Some(step)).opening);
         assert_eq!(ids, [4, 5]);
     }
 }
