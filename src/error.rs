@@ -8,31 +8,31 @@ use std::sync::Arc;
 
 use crate::{Receipt, SetBack};
 
-/// Everything that can go wrong, one variant for each thing a caller may want to tell apart.
+/// Every error, one variant for each case that a caller may want to tell apart.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// A file operation failed.
     Io {
-        /// What was being done, for example `"sync segment"`.
+        /// The operation, for example `"sync segment"`.
         operation: &'static str,
         /// The file or directory.
         path: PathBuf,
         /// The operating system's error.
         source: io::Error,
     },
-    /// Bytes on disk are not what was promised to be there. Nothing was changed.
+    /// Bytes on disk are damaged or missing. Nothing was changed.
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// Where in the file, in bytes.
+        /// The offset in the file, in bytes.
         offset: u64,
         /// The sequence number of the frame concerned, where there is one.
         sequence: Option<u64>,
         /// What is wrong there.
         what: &'static str,
     },
-    /// A stored value is not what was promised to be there. Nothing was changed.
+    /// A stored value is damaged or missing. Nothing was changed.
     CorruptValue {
         /// The storage key.
         key: Vec<u8>,
@@ -64,8 +64,8 @@ pub enum Error {
     },
     /// The file belongs to another history of this database. Nothing was changed.
     ///
-    /// A database was copied, calls were recorded in two of the copies, and then files of both came into one directory.
-    /// Each copy opens with its own files.
+    /// Files of two copies of the database were mixed, or only a part of the database was restored from a backup. Restore all
+    /// files of one copy.
     ForeignHistory {
         /// The file: a segment of the log or a file of the store.
         path: PathBuf,
@@ -84,7 +84,7 @@ pub enum Error {
         /// The directory that was to hold it.
         path: PathBuf,
     },
-    /// There is a log but the storage engine knows nothing of the database. Nothing was changed.
+    /// There is a log, but the storage engine holds no record of the database. Nothing was changed.
     StorageMissing {
         /// The directory of the log.
         path: PathBuf,
@@ -97,7 +97,7 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
-    /// An argument is outside what is accepted. Nothing was changed.
+    /// An argument is not accepted. Nothing was changed.
     InvalidInput {
         /// The argument.
         field: &'static str,
@@ -136,19 +136,19 @@ pub enum Error {
         path: PathBuf,
     },
     /// The calling process is a forked child, and the handle belongs to the process that opened it. Nothing was changed.
-    /// The child drops its copy, which changes nothing, and opens the database once the other process has closed it.
+    /// The child can drop its copy, and open the database once the other process has closed it.
     Forked {
         /// The directory of the database.
         path: PathBuf,
         /// The id of the process that opened the handle.
         opened_by: u32,
     },
-    /// The directory was removed or another one is in its place, or its lock file was removed or replaced and the directory
-    /// itself cannot be locked: another process may have the database open. Also if this cannot be found out.
+    /// A directory of the database was removed or replaced; or the lock file was, and the directory itself cannot be locked, so
+    /// another process may have the database open. Also if the check itself fails.
     DirectoryLost {
         /// The directory of the database.
         path: PathBuf,
-        /// What was found.
+        /// The result of the check.
         source: io::Error,
     },
     /// A failure, of this call or of an earlier one, ended all writing through this handle or store.
@@ -208,7 +208,7 @@ impl Error {
     /// use tidaldb::{EntityId, Error, Options, Schema, Signal, SignalEvent, TidalDb};
     ///
     /// /// Records the event exactly once, also after a disk failure. Returns the usable handle. If the database cannot be
-    /// /// opened yet, the error holds the receipt, to go on later.
+    /// /// opened yet, the error holds the receipt, to continue later.
     /// fn record_once(
     ///     mut db: TidalDb,
     ///     event: &SignalEvent<'_>,

@@ -1,10 +1,11 @@
-//! The owner of an open database: one process that holds the lock of the directory.
+//! The owner of an open database: the process that opened it and holds the lock.
 //!
-//! Invariant: a handle writes only as the owner. A forked child has a copy of the handle and is not the owner; the process id
-//! tells. [`Owner::check`] comes before each sync, rotation and checkpoint, and before a call of the application is
-//! acknowledged.
+//! Invariant: only the owner writes. [`Owner::check`] compares the process id and checks lock and directories before each sync,
+//! rotation and checkpoint, and before the storage engine is closed. [`Owner::check_process`] and
+//! [`Owner::check_process_once_per_ms`] compare the process id before a call writes.
 //!
-//! A crash ends the process, and with it the lock.
+//! This module writes nothing. After a crash the lock is free once the process and every forked child with a copy have ended or
+//! executed another program.
 
 use std::path::PathBuf;
 use std::process;
@@ -23,14 +24,14 @@ pub(crate) struct Owner {
     process_id: u32,
     /// The directories of the database.
     files: Arc<HeldFiles>,
-    /// Nothing once it is released.
+    /// `None` once it is released.
     lock: Mutex<Option<Box<dyn FileLock>>>,
     /// The millisecond of the last comparison of the process id by [`check_process_once_per_ms`](Self::check_process_once_per_ms).
     compared_ms: AtomicI64,
 }
 
 impl Owner {
-    /// The calling process, which reaches the directory `path` through `files` and holds its `lock`.
+    /// The calling process. It uses the directory `path` through `files` and holds its `lock`.
     pub(crate) fn new(path: PathBuf, files: Arc<HeldFiles>, lock: Box<dyn FileLock>) -> Self {
         Self {
             path,
@@ -58,8 +59,8 @@ impl Owner {
         })
     }
 
-    /// As [`check_process`](Self::check_process), once for each millisecond: reading the process id takes as long as a
-    /// quarter of a call that records one event without a sync.
+    /// As [`check_process`](Self::check_process), but compares once for each millisecond: reading the process id takes a
+    /// quarter of the time of a call that records one event without a sync.
     ///
     /// # Errors
     /// `Forked` in a forked child.
@@ -73,8 +74,8 @@ impl Owner {
         Ok(())
     }
 
-    /// Checks that this process is the owner, that the directories of the database were not removed or replaced, and that no
-    /// other process can have become the owner.
+    /// Checks that this process is the owner, that no other process can have taken the lock, and that the directories of the
+    /// database were not removed or replaced.
     ///
     /// # Errors
     /// `Forked` in a forked child; `DirectoryLost`.
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_is_not_the_owner_and_learns_it_before_the_lock_is_looked_at() {
+    fn another_process_is_refused_before_the_lock_is_checked() {
         let forked = owner(process::id() + 1);
         assert!(!forked.is_this_process());
         for checked in [

@@ -1,8 +1,13 @@
 //! Poison: the first failure of a handle, after which nothing is written any more.
 //!
-//! Invariant: once set it stays, and the first cause is kept. Each step that can fail runs inside [`Poison::attempt`] or
-//! [`Poison::complete`], whose guard only success disarms: an error or a panic, also in a destructor of a thread that
-//! unwinds already, ends writing before the caller releases its locks. Every read asks [`Poison::check_read`].
+//! Poison carries the owner of the database. [`Poison::attempt`] checks for an earlier failure before each step of writing, and
+//! [`Poison::check_owner`] checks the owner at the beginning of each sync, rotation and checkpoint.
+//!
+//! Invariant: once set it stays, and the first cause is kept. Each step that may fail runs inside [`Poison::attempt`] or
+//! [`Poison::complete`], whose guard only success disarms. So an error or a panic ends writing before the caller releases its
+//! locks, also a panic in a destructor during unwinding. Every read calls [`Poison::check_read`].
+//!
+//! In memory only: a crash leaves nothing of it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,7 +16,7 @@ use crate::Error;
 use crate::owner::Owner;
 
 const SOUND: u8 = 0;
-/// An input or output failed: memory is whole, reads go on.
+/// A file operation or a storage call failed: memory is whole, reads continue.
 const READABLE: u8 = 1;
 /// Memory is half changed or behind the log: reads end too.
 const UNREADABLE: u8 = 2;
@@ -21,21 +26,21 @@ const UNREADABLE: u8 = 2;
 pub(crate) struct Poison {
     level: AtomicU8,
     cause: OnceLock<Arc<Error>>,
-    /// The owner of the database; nothing for a part that is used without one.
+    /// The owner of the database; `None` for a part that is used without one.
     owner: Option<Arc<Owner>>,
 }
 
 /// The state of memory after a panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// Whole: reads may go on.
+    /// Whole: reads may continue.
     Whole,
     /// Possibly half changed, or without an event that the log has: reads must end.
     Half,
 }
 
 impl Poison {
-    /// That of a handle of `owner`.
+    /// The poison of a handle of `owner`.
     pub(crate) fn of(owner: Arc<Owner>) -> Self {
         Self {
             owner: Some(owner),
@@ -43,7 +48,7 @@ impl Poison {
         }
     }
 
-    /// Checks that this process is the owner of the database still. Each sync, rotation and checkpoint does so within its
+    /// Checks that this process is still the owner of the database. Each sync, rotation and checkpoint calls it within its
     /// [`attempt`](Self::attempt), before it changes anything.
     ///
     /// # Errors
@@ -68,7 +73,7 @@ impl Poison {
         self.complete(operation, memory, body)
     }
 
-    /// As [`attempt`](Self::attempt), without a look at earlier failures: the caller has looked, or its first half is done.
+    /// As [`attempt`](Self::attempt), but does not check for earlier failures: the caller did, or its first half is done.
     ///
     /// # Errors
     /// `Poisoned` by the error of `body`, or by the first failure.
@@ -174,7 +179,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
     #[test]
-    fn the_first_cause_is_kept_and_reads_go_on_after_a_failed_write() {
+    fn the_first_cause_is_kept_and_reads_continue_after_a_failed_write() {
         let poison = Poison::default();
         assert!(poison.check_write().is_ok() && poison.check_read().is_ok());
         drop(poison.fail(Error::Closed));
@@ -186,7 +191,7 @@ mod tests {
         assert!(poison.check_read().is_ok());
     }
 
-    /// Attempts a step that panics; gives the poison.
+    /// Attempts a step that panics; returns the poison.
     fn after_a_panic(memory: Memory) -> Poison {
         let poison = Poison::default();
         let caught = catch_unwind(AssertUnwindSafe(|| {

@@ -111,7 +111,7 @@ impl Workers {
 }
 
 impl Drop for Workers {
-    /// Stops the threads and waits for what they are in the middle of.
+    /// Stops the threads and waits until they have ended.
     fn drop(&mut self) {
         self.bell.stop();
         for thread in self.threads.drain(..) {

@@ -1,6 +1,6 @@
 //! Collections: named sets of entity ids, storage first, then memory.
 //!
-//! Invariant: the index in memory equals what storage holds, except between the two halves of one change. A crash
+//! Invariant: the index in memory equals the collections in storage, except between the two halves of one change. A crash
 //! between them leaves the change in storage: opening rebuilds the index from there. Each change is atomic by itself
 //! and is not ordered with events.
 
@@ -202,7 +202,7 @@ impl Collections {
         lock::read(&self.index)
     }
 
-    /// Waits until no change is on its way and lets no further one in.
+    /// Waits for a running change, and refuses later ones.
     pub(crate) fn close(&self) {
         *lock::lock(&self.changing) = true;
     }

@@ -31,29 +31,34 @@ const STATE_GROWTH_FACTOR_MAX: u64 = 2;
 /// An open database. All methods take `&self` and may be called from many threads.
 ///
 /// After a failed write, sync, storage call or checkpoint the handle is poisoned: writes fail with the first cause, and
-/// reads go on. A panic has the same effect; if it left memory half changed, reading ends too. Reopening recovers
+/// reads continue. A panic has the same effect; if it left memory half changed, reading ends too. Reopening recovers
 /// every acknowledged call. Dropping the handle changes nothing on disk;
 /// [`close`](Self::close) makes a checkpoint and ends the log in order.
 ///
 /// # Directory
-/// The path is resolved once, at open. From then on the handle works in the directory that it opened: also after the
-/// directory was renamed, after another one was put in its place, and after the process changed its working directory. As
-/// long as the handle is open, that directory is locked, also if the lock file `LOCK` is removed. On Linux this holds
-/// without exception. On other systems, and without `/proc`, the handle reaches the directory by its name and compares it
-/// before and after each file that it creates, renames or removes: writing ends at a difference, and a race remains between
-/// comparison and call. A file system that cannot lock a directory keeps the lock of `LOCK` alone; writing ends before the
-/// next sync, rotation or checkpoint once `LOCK` was removed or replaced.
+/// [`open`](Self::open) resolves the path once. The handle keeps that directory (and `log` and `store` in it) open and uses it
+/// until it is dropped: also after a rename of the directory, after another directory took its name, and after a `chdir`. It
+/// locks the directory and the file `LOCK` in it.
+///
+/// - Linux with `/proc` reaches the directory by its descriptor.
+/// - Other systems reach it by its name. The name is compared with the open directory before and after the handle creates,
+///   renames or removes a file, and before each sync and checkpoint. A rename between comparison and call is not noticed.
+/// - A file system without locks of directories, such as NFS: only `LOCK` is locked. If it was removed or replaced, the next
+///   sync, rotation or checkpoint fails with [`Error::Poisoned`], and the cause is [`Error::DirectoryLost`].
+/// - A removed directory gives the same error.
 ///
 /// # Fork
-/// The handle belongs to the process that opened it. A forked child drops, closes or keeps its copy: the lock stays with the
-/// parent, and nothing on disk changes. Calls of the child that write fail with [`Error::Poisoned`], and the cause is
-/// [`Error::Forked`]. The process id is compared by each call if every event is synced, and by each change of a collection,
-/// sync, checkpoint and close. With another [`Durability`] a call that records or forgets compares it once for each
-/// millisecond of the [`Clock`](crate::Clock): a child can write within the millisecond of the last such call of the parent,
-/// which may destroy acknowledged calls of the parent. A process that becomes a daemon opens the database after its last
-/// fork. While a child lives that has not executed another program and keeps its copy, the database stays locked, also after
-/// the parent ended. As for any lock, a call of the child can wait for ever if another thread of the parent was within a
-/// call during the fork.
+/// Only the process that opened the handle may write. A forked child can drop its copy: this writes nothing and leaves the
+/// parent's lock in place. `close` and other calls of the child that write fail with [`Error::Poisoned`], and the cause is
+/// [`Error::Forked`]. Calls that read work.
+///
+/// The process id is compared in each sync, checkpoint, close and change of a collection. A call that records or forgets
+/// compares it always under [`Durability::EverySynced`], otherwise once per millisecond of the [`Clock`](crate::Clock): within
+/// that millisecond a child's write is not refused and can destroy acknowledged calls of the parent. So do not record in a
+/// child. A daemon opens the database after its last fork.
+///
+/// A child that keeps its copy and does not call `exec` keeps the lock, also after the parent ended. A call in the child can
+/// block forever if another thread of the parent was inside a call at the fork.
 ///
 /// # Examples
 /// ```
@@ -77,18 +82,18 @@ pub struct TidalDb {
     workers: Mutex<Option<Workers>>,
     bell: Option<Arc<Bell>>,
     report: RecoveryReport,
-    /// The last field, so that the lock is released after the storage engine was dropped, whose destructor may write.
+    /// Dropped last: the lock must outlive the storage engine, whose destructor may write.
     owner: Arc<Owner>,
 }
 
-/// What the handle and its threads share.
+/// The state that the handle and its threads share.
 pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) ledger: SignalLedger,
     pub(super) checkpointer: Checkpointer,
     pub(super) collections: Collections,
     pub(super) storage: Arc<GuardedStorage>,
-    /// When the caller last did the timed sync.
+    /// The time of the caller's last timed sync.
     synced_at_ms: AtomicI64,
     /// Events that were ahead of the clock and recorded at its now.
     pub(super) events_set_back: AtomicU64,
@@ -112,8 +117,8 @@ impl TidalDb {
     /// # Errors
     /// `DatabaseMissing` if there is no database and the options do not create one; `Locked` if it is open already;
     /// `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
-    /// `StorageMissing`, `ForeignDatabase`, `ForeignHistory`, `BadMagic` or `UnsupportedVersion` if what is there is not sound, in which
-    /// case nothing was changed; `Io`, with the path; `InvalidInput` or `LimitExceeded` for an option.
+    /// `StorageMissing`, `ForeignDatabase`, `ForeignHistory`, `BadMagic` or `UnsupportedVersion` if the files are not sound: nothing
+    /// was changed; `Io`, with the path; `InvalidInput` or `LimitExceeded` for an option.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let path = &fs::resolve(path.as_ref())?;
         options.validate()?;
@@ -127,7 +132,7 @@ impl TidalDb {
         };
         let store_dir = open::store_dir(options.files.as_ref(), path)?;
         let storage = FileStore::open_unchanged(Arc::clone(&options.files), store_dir, &store_options)?;
-        // One id for both, so that the checksums of either tell another database's bytes.
+        // Log and store share one id, which seeds their checksums: bytes of another database are not valid.
         let options = Options {
             database_id: Some(storage.id(options.database_id)?),
             ..options
@@ -138,9 +143,9 @@ impl TidalDb {
             Self::open_locked(path, options, Arc::new(storage), owner).map(|db| db.with_store(recovery));
         // A failed open leaves no store, so the caller gets the cause itself instead of `Poisoned`.
         opened.map_err(|error| match (error.into_first_cause(), bad_end) {
-            // Alone it would pass for a torn write, but the log was trimmed for the sake of what was there.
+            // A damaged last record is a torn write. But the log lacks frames, so the record may have been a checkpoint.
             (Error::SegmentMissing { sequence, .. }, Some(TornTail { path, offset, .. })) => {
-                let what = "a bad record ends the store, and the log lacks a frame that it may have covered";
+                let what = "the last record is damaged, and the log no longer holds the frames that it may have covered";
                 Error::corrupt(&path, offset, Some(sequence), what)
             }
             (error, _) => error,
@@ -203,7 +208,7 @@ impl TidalDb {
         })
     }
 
-    /// The handle, with what opening found in the embedded store in its report.
+    /// Adds the recovery of the embedded store to the report.
     fn with_store(mut self, recovery: FileStoreRecovery) -> Self {
         self.report.store = Some(recovery);
         self
@@ -249,7 +254,7 @@ impl TidalDb {
     /// same time; if one is too far ahead, the whole call is refused.
     ///
     /// # Errors
-    /// As [`record`](Self::record); what is wrong with one event of several is within `InBatch`, with its index.
+    /// As [`record`](Self::record); an error of one event of several is within `InBatch`, with its index.
     pub fn record_batch(&self, events: &[SignalEvent<'_>]) -> Result<Receipt, Error> {
         let shared = &self.shared;
         let now_ms = shared.options.clock.now_ms();
@@ -278,7 +283,7 @@ impl TidalDb {
     /// Forgets an entity: its scores, windows, cohort values, related items, and itself among those of others.
     /// Collections are the application's own lists and keep it.
     ///
-    /// Ordered with events: what is recorded later counts anew. Holds writers meanwhile. Durable as an event is.
+    /// Ordered with events: later events count again. Holds writers meanwhile. Durable as an event is.
     ///
     /// # Errors
     /// As [`record`](Self::record).
@@ -310,7 +315,7 @@ impl TidalDb {
         self.shared.sync()
     }
 
-    /// Makes a checkpoint, unless nothing was recorded since the last one, and gives the sequence number it covers.
+    /// Makes a checkpoint, unless nothing was recorded since the last one, and returns the sequence number that it covers.
     ///
     /// # Errors
     /// `Closed`; `Poisoned`, by an earlier failure or by this one.
@@ -319,14 +324,21 @@ impl TidalDb {
         self.shared.checkpoint(Due::Grown(Growth::ANY))
     }
 
-    /// Ends the database in order: waits for calls on their way, stops the threads, makes a checkpoint, syncs, marks
-    /// the end of the log and of the storage, unlocks. Everything acknowledged is durable when this returns `Ok`, and damage
-    /// that comes later is refused at open: with the embedded store nothing goes missing unnoticed. Later calls fail with
-    /// `Closed`.
+    /// Ends the database in order. On `Ok` every acknowledged call is durable, and with the embedded store later damage is
+    /// refused at open, or nothing is missing. Later calls fail with `Closed`.
+    ///
+    /// The steps, and the state that a crash after each leaves:
+    ///
+    /// 1. Wait for running calls, and stop the threads: the log holds the calls since the last checkpoint.
+    /// 2. Write the checkpoint's batch: checkpoint and log.
+    /// 3. Append and sync the close marker: a log that promises all its frames.
+    /// 4. Close the storage engine: a store that promises all its records.
+    /// 5. Release the lock.
     ///
     /// # Errors
-    /// `Closed` if another call closed it before, or is about to; `Poisoned`: reopening recovers as after a crash, and
-    /// the lock is released all the same.
+    /// `Closed` if another call closes or has closed the handle. `Poisoned` with the cause `Forked`: nothing is done, and the
+    /// lock stays. `Poisoned` with another cause: the handle is closed and the lock is released; reopening recovers as after a
+    /// crash.
     pub fn close(&self) -> Result<(), Error> {
         self.check_process()?;
         if !self.shared.ledger.close() {
@@ -334,7 +346,7 @@ impl TidalDb {
         }
         self.stop_workers();
         let ended = self.shared.end();
-        // By now no call of this handle writes any more, whatever became of the end.
+        // No call of this handle writes any more, also if the end failed.
         self.owner.release();
         ended
     }
@@ -390,8 +402,8 @@ impl TidalDb {
         self.sync_if_due(|| self.shared.options.clock.now_ms())
     }
 
-    /// Does what is due when the caller does the background work, and waits where the log has outgrown its bound.
-    /// `adding_bytes` is what the call can add to what a checkpoint has to store.
+    /// Does the background work that is due if the caller does it, and waits if the log has outgrown its bound. The call can
+    /// add `adding_bytes` to the bytes that a checkpoint stores.
     fn before_write(&self, now_ms: i64, adding_bytes: u64) -> Result<(), Error> {
         let shared = &self.shared;
         if shared.options.durability == Durability::EverySynced {
@@ -452,7 +464,7 @@ impl TidalDb {
         drop(workers);
     }
 
-    /// Ends writing in a forked child. It takes no lock: another thread of the parent may have held it during the fork.
+    /// Ends writing in a forked child. Takes no lock: another thread of the parent may have held it during the fork.
     fn check_process(&self) -> Result<(), Error> {
         let checked = self.owner.check_process();
         checked.map_err(|error| self.shared.ledger.poison.fail(error))
@@ -469,10 +481,9 @@ fn not_after<'a>(now_ms: i64, events: &[SignalEvent<'a>]) -> Vec<SignalEvent<'a>
 }
 
 impl Drop for TidalDb {
-    /// Stops the threads. Nothing is written, synced or removed on behalf of the caller. Then the fields are dropped,
-    /// in their order, which unlocks.
+    /// Stops the threads. Writes, syncs and removes nothing. Then the fields are dropped in their order, the lock last.
     ///
-    /// A forked child has neither the threads nor the right to end a storage engine: its copy of both stays in its memory.
+    /// In a forked child the threads do not exist, and the engine's destructor may write: both are leaked.
     fn drop(&mut self) {
         if self.owner.is_this_process() {
             self.stop_workers();
@@ -500,7 +511,7 @@ impl Shared {
         Ok(Some(workers))
     }
 
-    /// How much gathers until a checkpoint is made.
+    /// The growth at which a checkpoint is due.
     fn growth_due(&self) -> Growth {
         Growth {
             log_bytes: self.options.checkpoint_log_bytes,
@@ -512,19 +523,22 @@ impl Shared {
         self.checkpointer.checkpoint(&self.ledger, &self.storage, due)
     }
 
-    /// The end of a handle that lets no further event in. Waits for changes and checkpoints on their way, also where
-    /// one of them failed; none of them comes later, as each looks whether the handle is closed once it is its turn.
+    /// Ends a handle that accepts no new call. Waits for changes and checkpoints that are running. A later one sees that the
+    /// handle is closed and does nothing.
+    ///
+    /// # Errors
+    /// `Poisoned`, by an earlier failure or by this one.
     fn end(&self) -> Result<(), Error> {
         self.collections.close();
         self.checkpoint(Due::Closing)?;
         self.ledger.log.append_close()?;
-        // Last, so that everything that was written to the engine is covered.
+        // Last: it must cover everything written to the engine.
         self.storage.close()
     }
 
     fn sync(&self) -> Result<(), Error> {
         let poison = &self.ledger.poison;
-        // Also if there is nothing to sync: what is durable may be in a directory that is gone.
+        // Also if there is nothing to sync: the durable files may be in a removed directory.
         poison.attempt("sync", Memory::Whole, || poison.check_owner())?;
         self.ledger.log.sync_to(self.ledger.log.last_sequence())?;
         self.storage.flush()

@@ -1,21 +1,22 @@
-//! Opening: lock, identity, schema, checkpoint, replay, collections, repair. In that order, and nothing of the log or
-//! in storage is changed before everything that is there was read and found sound, but for what is missing in a new
-//! database. (The embedded store is read first, and settles what it found with the first write or flush.)
+//! Opening a database. Nothing of an existing database is changed before all of it was read and found valid, except that
+//! the lock file is made if it is missing.
 //!
-//! The steps that write, and the disk after a crash at each. The next open reads all of them the same way:
+//! The steps that write, and the state that a crash during or after each leaves. The next open continues from it:
 //!
-//! 1. In a new database: identity, schema and opening record, in one batch, flushed. A crash leaves no database or one
+//! 1. The directory and the lock file `LOCK`: no database.
+//! 2. New database: one batch with identity, schema and opening record, flushed: no database, or one without a log.
+//! 3. Existing database: storage is flushed, since writes of a crashed process may not be durable and the log was trimmed
+//!    because of them. Here the embedded store makes its repair. Log and store have the same content as before.
+//! 4. The directory of the log, then a copy of the last segment without its torn tail. Log and store have the same content as
+//!    before.
+//! 5. Existing database: the opening record, flushed, with the signals that were appended to the schema (with new bounds the
+//!    schema is stored in step 8). The store is as before, or one opening ahead of the log, whose frames are durable.
+//! 6. The segment of this opening; then covered segments and temporary files are removed. The store is one opening ahead until
+//!    the name of the segment is durable. Then both are at this opening.
+//! 7. The first checkpoint record, if storage has none: it says that there must be a log. Without it the database also opens
 //!    without a log.
-//! 2. Otherwise storage is flushed, and the last segment is written anew, without its torn tail. A crash leaves the log and
-//!    the store of the opening before.
-//! 3. The record of this opening and the schema's appended signals are flushed, before an event can need them. A crash
-//!    leaves the store one opening ahead of the log, which is durable as it was read.
-//! 4. The segment of this opening is made; then segments and temporary files that are left over are removed. A crash leaves
-//!    the store one opening ahead until the name of the segment is durable, and then both at this opening.
-//! 5. In a new database: the first checkpoint record, which says that there must be a log. A crash before it leaves a
-//!    database that may also open without a log.
-//! 6. New bounds of co-engagement, in a checkpoint. A crash before its batch leaves the old bounds and the full state. A
-//!    crash after it leaves the new bounds and the reduced state.
+//! 8. New bounds of co-engagement, in a checkpoint. Before its batch: the old bounds and the full state. After it: the new
+//!    bounds and the reduced state.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ const LOCK_NAME: &str = "LOCK";
 const LOG_NAME: &str = "log";
 const STORE_NAME: &str = "store";
 
-/// What opening makes.
+/// The parts of an opened database.
 pub(super) struct Opened {
     /// The schema in force.
     pub(super) schema: Schema,
@@ -76,10 +77,11 @@ pub(super) fn exists_in(
     Ok(recovery::has_segments(files, &path.join(LOG_NAME))? || storage.get(keys::IDENTITY)?.is_some())
 }
 
-/// Makes the directory of the database, opens it and takes its lock. From then on the files of the options work in that
-/// directory, whatever becomes of its name.
+/// Makes the directory of the database, opens it and takes its lock. The files of the returned options reach that directory,
+/// also after it was renamed.
 ///
-/// The lock file is the first file in the directory. Before it is made, the name of the directory is durable.
+/// The lock file is the first file in the directory. Before it is made, the name of the directory is durable. A crash leaves no
+/// directory, an empty one, or one with the lock file.
 ///
 /// # Errors
 /// `Io`; `Locked` if another handle has it.
@@ -171,7 +173,7 @@ pub(super) fn open(
         store: None,
     };
     if !created {
-        // A process crash may have left writes in the engine that are not durable: the log is trimmed on the strength of them.
+        // A process crash may have left writes in the engine that are not durable, and the log was trimmed because of them.
         storage.flush()?;
     }
     // Storage is told of the log after the name of its directory is durable.
@@ -179,7 +181,7 @@ pub(super) fn open(
     make_dir(options.files.as_ref(), &log_options.dir, name)?;
     recovered.repair()?;
     if !created {
-        // After the repair: the log cannot fall back behind the opening that the record puts before this one.
+        // After the repair: a power loss can no longer remove the segment of the opening before.
         let appends = schema != persisted && !changes_bounds;
         persist_opening(&opening, appends.then_some(&schema), storage)?;
     }
@@ -226,10 +228,10 @@ fn change_bounds(
     Ok(())
 }
 
-/// What storage knows of the database.
+/// The records of the database in storage.
 struct Established {
     database_id: u128,
-    /// Whether it knew nothing and the database was created.
+    /// True if it knew nothing and the database was created.
     created: bool,
     /// The schema in force from now on.
     schema: Schema,
@@ -239,7 +241,8 @@ struct Established {
     stored_opening: OpeningRecord,
 }
 
-/// The identity of the database, which is created if storage knows none, there is no log and the options allow it.
+/// Reads the records of the database from storage. Creates the database if storage knows none, there is no log and the options
+/// allow it.
 fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Result<Established, Error> {
     let Some(sealed) = storage.get(keys::IDENTITY)? else {
         let log_dir = path.join(LOG_NAME);
@@ -329,7 +332,7 @@ fn persist_opening(
     storage.flush()
 }
 
-/// Tells storage that there is a log, once, so that a missing one is noticed from now on.
+/// Stores the first checkpoint record unless there is one: a missing log is refused from now on.
 fn confirm_log(storage: &dyn StorageEngine, covered: Covered) -> Result<(), Error> {
     if covered.log_exists {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The format of the opening record: which opening of the database this is, and how far earlier ones survived.
+//! The format of the opening record: the last opening of the database, and how far the calls of earlier ones survived.
 //!
 //! Little-endian, under the storage key of tag 0x04, flushed by each opening before it makes its first segment:
 //!
@@ -10,17 +10,16 @@
 //! | per earlier: 8 | opening | its id |
 //! | 8 | survived | the last sequence number that the opening after it found |
 //!
-//! The header of each segment holds the id of the opening that made the segment. The record is flushed once the log is
-//! repaired, and before the segment is made. So a crash leaves one of these:
+//! The header of each segment holds the id of the opening that made it. An opening flushes its record once the log is
+//! repaired, and then makes its segment. So any crash leaves one of these states:
 //!
-//! - The record and the last segment are of the opening before.
-//! - The record is of this opening, the last segment of the one before, which is the first of `earlier`. The log ends at its
-//!   `survived` at the latest. This opening appended nothing.
-//! - Both are of this opening.
+//! 1. A new database has a record and no segment.
+//! 2. The record and the last segment are of the same opening.
+//! 3. The record is of a later opening, which made no segment and appended nothing. The last segment is of the first opening
+//!    in `earlier`, and the log ends no later than its `survived`.
 //!
-//! In a new database there may be a record and no segment. Anything else is a mixture of two histories and is refused. The
-//! record of the next opening leaves out an opening that made no segment, so that the same three cases hold after any number
-//! of such crashes. No receipt carries the id of that opening.
+//! Anything else mixes two histories and is refused. An opening that made no segment is left out of the next record, so the
+//! states are the same after any number of crashes. No receipt has the id of such an opening.
 
 use std::path::PathBuf;
 

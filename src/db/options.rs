@@ -93,8 +93,8 @@ impl Options {
     }
 
     /// The default options with the stored schema, for a program that does not know the schema, or that reads it before it
-    /// opens the database with a changed one. A missing database gives [`Error::DatabaseMissing`], whatever
-    /// [`create`](Self::create) says.
+    /// opens the database with a changed one. A missing database gives [`Error::DatabaseMissing`], also with
+    /// [`create`](Self::create).
     ///
     /// # Examples
     /// ```
@@ -186,7 +186,7 @@ impl Options {
     /// [`CHECKPOINT_STATE_BYTES_MAX`], at least 1.
     ///
     /// States count as what they take at the most when stored, and with the whole page that they are in. At twice as many
-    /// writers wait for a checkpoint, so that what one has to store stays bounded.
+    /// writers wait for a checkpoint, so that the size of one stays bounded.
     #[must_use]
     pub fn checkpoint_state_bytes(self, bytes: u64) -> Self {
         Self {

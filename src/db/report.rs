@@ -1,4 +1,4 @@
-//! What a handle tells of itself: what opening found, and the statistics.
+//! The recovery report and the statistics of a handle.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::{Error, Receipt};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RecoveryReport {
-    /// Whether the database was created by this call.
+    /// True if this call created the database.
     pub created: bool,
     /// The id of this opening. All its receipts carry it.
     pub opening: u64,
-    /// The openings before, the latest first, 32 at the most: how far the calls of each survived. An opening that a crash
-    /// ended before it could take a call is not among them.
+    /// The earlier openings, latest first, at most 32: how far the calls of each survived. An opening that ended before it made
+    /// its log segment is left out: it took no call.
     pub earlier_openings: Vec<EarlierOpening>,
     /// The loaded checkpoint holds every frame up to this sequence number; 0 without one.
     pub checkpoint_sequence: u64,
@@ -27,11 +27,11 @@ pub struct RecoveryReport {
     pub events_replayed: u64,
     /// The last sequence number that was found in the log or the checkpoint; 0 without one.
     pub last_sequence: u64,
-    /// The end of the log that was cut, if there was one: what a crash left of a frame, or preallocated zeros.
+    /// The end of the log that was cut, if there was one: a part of a frame after a crash, or preallocated zeros.
     pub torn_tail: Option<TornTail>,
     /// Temporary files of the log that a crash had left and that were removed.
     pub leftovers_removed: usize,
-    /// The same of the embedded store; `None` with another storage engine.
+    /// What recovery of the embedded store found; `None` with another storage engine.
     pub store: Option<FileStoreRecovery>,
 }
 
@@ -62,7 +62,7 @@ pub struct Statistics {
     pub last_sequence: u64,
     /// Every frame up to this sequence number is durable.
     pub durable_sequence: u64,
-    /// What the last flushed checkpoint covers; 0 without one.
+    /// The last sequence number that the last flushed checkpoint covers; 0 without one.
     pub checkpoint_sequence: u64,
     /// Bytes in the log that are not trimmed.
     pub log_bytes: u64,

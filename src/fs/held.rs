@@ -1,11 +1,10 @@
-//! The directories of one handle. Each is opened once and kept open, so that the handle works on in the directory that it
-//! opened: after the directory was renamed, after another one was put in its place, and after the process changed its
-//! working directory.
+//! Access to files below one root directory. Each directory is opened at its first use and kept open, so that a rename, a
+//! replaced directory or a `chdir` does not lead the handle to other files.
 //!
-//! Invariant: a file is created, renamed or removed only in a directory that this handle opened. Where a directory can be
-//! reached only by its name, that is checked before and after the call, and a race remains between them.
+//! Invariant: a file is created, renamed or removed only in a directory that this handle opened. A directory that can be
+//! reached only by its name is compared before and after the call; a rename between comparison and call is not noticed.
 //!
-//! A crash leaves nothing of it.
+//! [`HeldFiles`] holds its state in memory only, so a crash leaves nothing of it. [`make_dir`] says what a crash in it leaves.
 
 use std::io;
 use std::path::{self, Path, PathBuf};
@@ -15,8 +14,7 @@ use super::{File, FileAccess, FileLock, HeldDir, OpenMode};
 use crate::Error;
 use crate::lock::{read, write};
 
-/// The path that a handle uses for as long as it lives: absolute, so that it stays true after a change of the working
-/// directory.
+/// The absolute form of `path`, so that it names the same directory after a `chdir`. A handle uses it until it is dropped.
 ///
 /// # Errors
 /// `InvalidInput` for an empty path; `Io` if the path is relative and there is no working directory.
@@ -70,8 +68,7 @@ pub(crate) fn make_dir(files: &dyn FileAccess, dir: &Path, name: DirName) -> Res
     }
 }
 
-/// A [`FileAccess`] to the directory `root` and the directories below it, each of which is opened at its first use and kept
-/// open. Paths outside `root` are reached by their names.
+/// See the module's documentation. Paths outside `root` are reached by their names.
 #[derive(Debug)]
 pub(crate) struct HeldFiles {
     files: Arc<dyn FileAccess>,
@@ -89,7 +86,7 @@ impl HeldFiles {
         }
     }
 
-    /// The directory at `path`, opened if it is not open yet; nothing outside the root.
+    /// The directory at `path`, opened if it is not open yet; `None` outside the root.
     fn held(&self, path: &Path) -> io::Result<Option<Arc<dyn HeldDir>>> {
         if !path.starts_with(&self.root) {
             return Ok(None);
@@ -104,7 +101,7 @@ impl HeldFiles {
         }
         let opened = self.files.hold_dir(&self.reached(path)?)?;
         let mut held = write(&self.held);
-        // Another thread may have opened it meanwhile. The first one counts.
+        // Another thread may have opened it meanwhile. Its directory is used.
         if let Some(dir) = find(&held) {
             return Ok(Some(dir));
         }
@@ -112,7 +109,7 @@ impl HeldFiles {
         Ok(Some(opened))
     }
 
-    /// The path of a name in a directory that is open. The root itself and paths outside are as they are.
+    /// The path of a name in an open directory. Paths of the root itself and outside it are unchanged.
     fn reached(&self, path: &Path) -> io::Result<PathBuf> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(path.to_path_buf());
@@ -121,13 +118,13 @@ impl HeldFiles {
         Ok(dir.map_or_else(|| path.to_path_buf(), |dir| dir.path().join(name)))
     }
 
-    /// The path of a directory that is open.
+    /// The path of an open directory.
     fn reached_dir(&self, path: &Path) -> io::Result<PathBuf> {
         let dir = self.held(path)?;
         Ok(dir.map_or_else(|| path.to_path_buf(), |dir| dir.path().to_path_buf()))
     }
 
-    /// Checks every directory that is open.
+    /// Checks every open directory.
     ///
     /// # Errors
     /// That of [`HeldDir::check`].

@@ -1,10 +1,10 @@
 //! File access: the one way the engine reaches files and directories.
 //!
 //! The engine and the embedded store see files only through [`FileAccess`]; [`RealFiles`] is the operating system's
-//! file system, and the test kit's simulated disk is the other implementation. What the traits promise is what POSIX
-//! promises and no more, so that an engine that is correct against them is correct on a real disk:
+//! file system, and the test kit's simulated disk is the other implementation. The traits promise as much as POSIX, so that
+//! an engine that is correct against them is correct on a real disk:
 //!
-//! - what was written to a file is durable once a later [`File::sync`] of that file returned;
+//! - content that was written to a file is durable once a later [`File::sync`] of that file returned;
 //! - that a file exists under its name, was renamed or removed is durable once a later [`FileAccess::sync_dir`] of its
 //!   directory returned;
 //! - without such a sync, each of these may or may not survive a power loss, in any combination.
@@ -31,7 +31,7 @@ pub enum OpenMode {
     Read,
     /// An existing file, for reading and writing.
     Write,
-    /// A new, empty file for reading and writing; whatever was there under that name is truncated.
+    /// A new, empty file for reading and writing; an existing file of that name is truncated.
     Create,
 }
 
@@ -148,7 +148,7 @@ pub trait File: Send + Sync + Debug {
     /// As the trait says.
     fn len(&self) -> io::Result<u64>;
 
-    /// Whether the file's length is 0.
+    /// Returns true if the file's length is 0.
     ///
     /// # Errors
     /// As the trait says.
@@ -156,11 +156,10 @@ pub trait File: Send + Sync + Debug {
         Ok(self.len()? == 0)
     }
 
-    /// Makes everything written to the file, and its length, durable. Says nothing of its name: see
-    /// [`FileAccess::sync_dir`].
+    /// Makes the content and the length of the file durable. Its name is durable after [`FileAccess::sync_dir`].
     ///
     /// # Errors
-    /// As the trait says; what was not durable before may be lost, and syncing again proves nothing.
+    /// As the trait says; content that was not durable before may be lost, also if a later sync succeeds.
     fn sync(&self) -> io::Result<()>;
 }
 

@@ -190,7 +190,7 @@ impl Appender {
         self.next_sequence > self.first_sequence && self.next_sequence == sequence + 1
     }
 
-    /// Writes zeros ahead if `needed_end` lies beyond what is allocated, so that a sync has no metadata to write.
+    /// Writes zeros ahead if `needed_end` lies beyond the allocated bytes, so that a sync has no metadata to write.
     fn preallocate(&mut self, needed_end: u64) -> Result<(), Error> {
         let step = self.options.preallocate_bytes;
         if step == 0 || (needed_end <= self.allocated_end && self.allocated_end > SEGMENT_HEADER_BYTES as u64)
@@ -239,7 +239,7 @@ impl Appender {
         self.end
     }
 
-    /// What is needed to sync this segment without holding the log's lock.
+    /// A handle that syncs this segment without the log's lock.
     pub(crate) fn handle(&self) -> SegmentHandle {
         SegmentHandle {
             file: Arc::clone(&self.file),

@@ -64,12 +64,12 @@ impl FrameBuffer {
         &mut self.bytes
     }
 
-    /// The length of what was appended since [`begin`](Self::begin).
+    /// The length of the payload appended since [`begin`](Self::begin).
     pub(crate) fn payload_len(&self) -> usize {
         self.bytes.len() - FRAME_HEADER_BYTES
     }
 
-    /// Pads the payload and fills in what does not depend on the frame's place.
+    /// Pads the payload and fills in the fields that do not depend on the frame's place.
     pub(crate) fn finish(&mut self, kind: FrameKind) {
         let padded = self.payload_len().next_multiple_of(FRAME_ALIGN).max(FRAME_ALIGN);
         debug_assert!(padded <= FRAME_PAYLOAD_BYTES_MAX, "the caller checks the limit");
@@ -80,7 +80,7 @@ impl FrameBuffer {
         self.put(PAYLOAD_CHECKSUM_OFFSET, &payload_checksum.to_le_bytes());
     }
 
-    /// Fills in what depends on the frame's place, and gives the whole frame.
+    /// Fills in the fields that depend on the frame's place, and returns the whole frame.
     pub(crate) fn seal(&mut self, sequence: u64, synced_sequence: u64, seed: u32) -> &[u8] {
         self.put(SEQUENCE_OFFSET, &sequence.to_le_bytes());
         self.put(SYNCED_OFFSET, &synced_sequence.to_le_bytes());

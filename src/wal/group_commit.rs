@@ -1,13 +1,13 @@
 //! Group commit: threads that wait for a sync at the same time share one.
 //!
-//! One thread leads at a time: it lets others gather for a moment, then syncs on behalf of all. Those who come once the
-//! sync has begun wait for the one after it, since their frames may have been written too late for this one. So at most two
-//! groups wait, each on a condition of its own, and the end of a sync wakes those whom it served and one more, to lead the
-//! next. A thread that is woken for nothing costs as much as one that is woken for good.
+//! One thread leads at a time: it lets others gather for a moment, then syncs on behalf of all. Threads that come after the
+//! sync has begun wait for the next one, since their frames may have been written too late for this one. So at most two
+//! groups wait, each on its own condition. The end of a sync wakes the group that it served, and one thread of the other group
+//! to lead the next sync. A useless wake-up costs as much as a useful one, so there are no others.
 //!
-//! Invariant: while anyone waits there is a leader, or somebody was woken to become one.
+//! Invariant: while a thread waits there is a leader, or a thread was woken to become one.
 //!
-//! In memory only: there is nothing for a crash to leave behind.
+//! In memory only: a crash leaves nothing of it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,7 @@ use crate::lock::lock;
 #[derive(Debug, Default)]
 pub(super) struct GroupCommit {
     syncs: Mutex<Syncs>,
-    /// Who waits for a sync with an even number, and who for one with an odd number.
+    /// Threads waiting for an even-numbered sync, and threads waiting for an odd-numbered one.
     turns: [Condvar; 2],
 }
 
@@ -33,8 +33,8 @@ struct Syncs {
 }
 
 impl GroupCommit {
-    /// Returns once `is_done`, if need be by way of `sync`, which tells how many frames it made durable. Before it
-    /// `gather` may give others time to come along; it is told what the sync before told.
+    /// Returns once `is_done`, if need be after a call of `sync`, which returns how many frames it made durable. Before it
+    /// `gather` may give other threads time to come; its argument is the number of the sync before.
     ///
     /// # Errors
     /// That of `may_sync`, which is asked before, or that of `sync`, whose other waiters find `may_sync` failing.
@@ -49,7 +49,7 @@ impl GroupCommit {
             return Ok(());
         }
         let mut syncs = self.lock();
-        // The sync on its way may have begun before what is waited for was written; any later one has not.
+        // The running sync may have begun before the frame was written; a later one has not.
         let first = syncs.begun + 1;
         while syncs.led && !is_done() {
             syncs = self.turns[turn(first.max(syncs.begun))]
@@ -60,7 +60,7 @@ impl GroupCommit {
         let ready = if done { Ok(()) } else { may_sync() };
         if done || ready.is_err() {
             if !syncs.led {
-                // Whoever was woken to lead and does not hands the lead on.
+                // This thread was woken to lead and has no need to, so it wakes another one.
                 self.turns[turn(syncs.begun + 1)].notify_one();
             }
             return ready;
@@ -70,7 +70,7 @@ impl GroupCommit {
         drop(syncs);
         let _lead = Lead(self);
         gather(served);
-        // Whoever came up to here has written its frames, so this sync serves it.
+        // A thread that came before this line has written its frames, so this sync serves it.
         self.lock().begun += 1;
         let served = sync()?;
         self.lock().served = served;
@@ -86,7 +86,8 @@ fn turn(number: u64) -> usize {
     (number % 2) as usize
 }
 
-/// Held by the thread that leads; dropping it, also while unwinding, wakes whom the sync served and lets another one lead.
+/// Held by the thread that leads. Dropping it, also while unwinding, wakes the group that the sync served and lets another
+/// thread lead.
 struct Lead<'a>(&'a GroupCommit);
 
 impl Drop for Lead<'_> {
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_while_a_sync_gathers_is_served_by_it() {
+    fn a_thread_that_comes_while_a_sync_gathers_is_served_by_it() {
         // They waited for the sync after it, though their frames were written before this one began.
         let commits = GroupCommit::default();
         let (written, synced, syncs) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_that_fails_or_panics_wakes_everyone_who_waits_and_no_other_is_made() {
+    fn a_sync_that_fails_or_panics_wakes_every_waiting_thread_and_no_other_is_made() {
         for panics in [false, true] {
             let commits = GroupCommit::default();
             let (failed, begun) = (AtomicBool::new(false), AtomicU64::new(0));

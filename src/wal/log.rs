@@ -213,8 +213,8 @@ impl Log {
         Ok(segment.last_sequence.saturating_sub(durable))
     }
 
-    /// Lets other threads run until as many frames wait as the last sync served, for a few turns at most: those whom it
-    /// woke are on their way to append again, and a sync costs the same for all of them as for one.
+    /// Lets other threads run until as many frames wait as the last sync served, for a few turns at most: the threads
+    /// that it woke will append again, and a sync costs the same for all of them as for one.
     fn wait_for_company(&self, expected_len: u64) {
         for _ in 0..COMPANY_TURNS_MAX {
             // In this order: a rotation may make more durable than the last frame of a moment ago.

@@ -69,7 +69,7 @@ pub(crate) fn encode_events(events: &[SignalEvent<'_>], payload: &mut Vec<u8>) {
     }
 }
 
-/// The events of a payload, one after the other. Iterating stops after an `Err`, which says what is wrong.
+/// The events of a payload, one after the other. Iterating stops after an `Err`, which describes the error.
 #[derive(Debug, Clone)]
 pub(crate) struct Events<'a> {
     reader: Reader<'a>,

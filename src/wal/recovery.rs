@@ -2,12 +2,12 @@
 //!
 //! Opening has four steps; a later open starts again from the first. [`read`] and [`Recovered`] do all but the third.
 //!
-//! | step | a crash after it leaves |
+//! | step | a crash during or after it leaves |
 //! |---|---|
 //! | [`read`] | the log as it was found |
 //! | [`Recovered::repair`] copies the last segment without its torn tail, and puts the copy in its place | the old last segment, perhaps with a temporary file beside it, or the durable copy |
 //! | the caller makes the record of this opening durable in storage | the repaired log, whose last segment is of an earlier opening |
-//! | [`Recovered::resume`] makes the segment of this opening, then removes covered segments and temporary files | that segment, and a part of the files to remove |
+//! | [`Recovered::resume`] makes the segment of this opening, then removes covered segments and temporary files | the repaired log, perhaps with that segment, and some of the files to remove |
 //!
 //! The last segment is copied because no promise says that it is synced, and a sync of the old file would not make it so:
 //! after a failed sync, a file system may still read back the lost bytes, and report success for the next sync.

@@ -296,7 +296,7 @@ fn after_a_clock_that_was_wrong_by_years_forgetting_and_recording_anew_gives_rig
     assert!(db.statistics().unwrap().late_drops > statistics.late_drops);
     assert_eq!(db.windowed_count(EntityId(1), LIKE, 0, 24, NOW_MS).unwrap(), 0);
 
-    // The recipe: forget the entities that are ahead, record their recent events anew.
+    // The recipe: forget the entities that are ahead, record their recent events again.
     let spoilt = ahead_of(NOW_MS, &db.export().unwrap());
     assert!(spoilt.contains(&EntityId(1)) && spoilt.len() > 1, "{spoilt:?}");
     for &entity in &spoilt {

@@ -115,7 +115,7 @@ fn full() -> (SimDisk, Export) {
     (disk, state)
 }
 
-/// The state within the bounds, by the rules written down anew.
+/// The state within the bounds, by a second implementation of the rules.
 fn within(bounds: CoEngagementConfig, state: &Export) -> Export {
     let mut state = state.clone();
     while state.users_by_recency.len() as u64 > bounds.users_max {

@@ -90,7 +90,7 @@ fn opening_and_closing_again_and_again_piles_up_no_segments() {
 
 #[test]
 fn closing_right_after_a_checkpoint_leaves_no_old_log_to_read() {
-    // A close found nothing new after a checkpoint and left the whole last segment to be read and written anew.
+    // A close found nothing new after a checkpoint and left the whole last segment to be read and copied.
     let disk = SimDisk::new();
     let options = options(&disk, Durability::EverySynced).segment_bytes_max(1 << 20);
     let db = TidalDb::open(PATH, options).unwrap();

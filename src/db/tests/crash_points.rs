@@ -160,7 +160,7 @@ fn after_a_panic_inside_an_apply_reads_and_writes_say_poisoned_and_the_drop_writ
 }
 
 #[test]
-fn after_a_panic_in_a_checkpoint_reads_go_on_and_writes_say_poisoned() {
+fn after_a_panic_in_a_checkpoint_reads_continue_and_writes_say_poisoned() {
     for point in [CrashPoint::CheckpointPreFlush, CrashPoint::CheckpointPostFlush] {
         let disk = SimDisk::new();
         let db = open(&disk, Durability::EverySynced).unwrap();

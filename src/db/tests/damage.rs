@@ -349,7 +349,7 @@ fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
         }
         let older = content(&disk);
         if closed {
-            // Then the log begins anew, and the frames that the checkpoint covers are gone.
+            // Then the log begins again, and the frames that the checkpoint covers are gone.
             db.close().unwrap();
         } else {
             db.checkpoint().unwrap();

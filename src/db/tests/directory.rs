@@ -1,7 +1,10 @@
-//! The directory of an open database on a real disk: its names change, and its lock file is removed. Tests with several
-//! processes are in `tests/processes`.
+//! The directory of an open database on a real disk is renamed, replaced or removed, and its lock file is removed. Tests with
+//! several processes are in `tests/processes`.
 
-#![expect(clippy::disallowed_methods, reason = "tests change names from outside")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests rename and remove files below an open database"
+)]
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +14,7 @@ use super::*;
 use crate::fs::RealFiles;
 use crate::fs::real::by_name::FilesByName;
 
-/// A directory that is removed with all that is in it.
+/// A temporary directory. Dropping it removes it with its content.
 struct Root(PathBuf);
 
 impl Root {
@@ -41,7 +44,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 #[test]
-fn a_directory_that_is_reached_by_name_and_was_replaced_ends_writing_and_the_other_database_is_not_changed() {
+fn a_replaced_directory_that_is_reached_by_name_ends_writing_and_the_other_database_is_not_changed() {
     for durability in POLICIES {
         let root = Root::new();
         let path = root.0.join("db");
@@ -151,7 +154,7 @@ fn a_removed_directory_ends_writing_under_every_policy_however_it_is_reached() {
 }
 
 #[test]
-fn a_directory_that_is_locked_itself_needs_no_lock_file() {
+fn a_handle_that_holds_the_lock_of_the_directory_needs_no_lock_file() {
     let root = Root::new();
     let db = open_at(&root.0, RealFiles, Durability::EverySynced).unwrap();
     fs::remove_file(root.0.join("LOCK")).unwrap();
@@ -252,7 +255,7 @@ fn the_parent_is_synced_before_the_lock_file_is_made_and_never_again() {
 }
 
 #[test]
-fn an_open_that_follows_one_which_died_before_it_synced_the_parent_syncs_it() {
+fn an_open_after_one_that_failed_to_sync_the_parent_syncs_it() {
     use crate::testing::sim_disk::{DiskOperationKind, Fault};
     let disk = SimDisk::new();
     disk.fail_next(

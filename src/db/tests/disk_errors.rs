@@ -26,7 +26,7 @@ const FAULTS: [Fault; 8] = [
     Fault::SyncLoses(ErrorKind::Other),
 ];
 
-/// Whether the engine goes on after it, as POSIX has it.
+/// True if the engine continues after it, as POSIX has it.
 fn is_gone_on_with(kind: Kind, fault: Fault) -> bool {
     let is_transfer = matches!(kind, Kind::Write | Kind::Read);
     is_transfer
@@ -170,7 +170,10 @@ fn meet(
     ];
     // An error of the close itself closes: then nothing is left to refuse.
     let was_closing = matches!(refused[2], Err(Error::Closed));
-    assert!(was_closing || reads.is_ok(), "{context}: reads go on: {reads:?}");
+    assert!(
+        was_closing || reads.is_ok(),
+        "{context}: reads continue: {reads:?}"
+    );
     assert!(
         !(was_closing && error.outcome_is_unknown()),
         "{context}: a close is no call whose outcome is unknown: {error:?}"
@@ -225,7 +228,7 @@ fn meet_all(durability: Durability, one_in: usize) {
         }
     }
     println!(
-        "seed {SEED}: {} operations, {failed} runs failed, {went_on} went on, one in {one_in} tried",
+        "seed {SEED}: {} operations, {failed} runs failed, {went_on} continued, one in {one_in} tried",
         operations.len()
     );
     assert!(failed * one_in > operations.len() * 4 && went_on > 0);
@@ -329,7 +332,7 @@ fn every_failure_at_every_operation_of_a_recovery_is_told_and_loses_nothing() {
 }
 
 #[test]
-fn a_failure_on_the_engines_own_threads_ends_writing_with_its_cause_and_reads_go_on() {
+fn a_failure_on_the_engines_own_threads_ends_writing_with_its_cause_and_reads_continue() {
     // Under the first policy only a checkpoint syncs; under the second only the timer does.
     for (durability, checkpoint_log_bytes) in [
         (Durability::OperatingSystem, 2048),

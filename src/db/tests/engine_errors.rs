@@ -243,7 +243,7 @@ fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_
                     "{context}: {refusal:?}"
                 );
             }
-            assert!(was_closing || db.export().is_ok(), "{context}: reads go on");
+            assert!(was_closing || db.export().is_ok(), "{context}: reads continue");
             drop(db);
             assert_eq!(
                 engine.made().len(),
@@ -393,7 +393,7 @@ fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_ever
     }
 }
 
-/// An engine whose next flush, once it is told to fail, lets somebody else come before it does.
+/// An engine whose next flush, once it is told to fail, lets another thread come before it does.
 struct Crowded {
     inner: MemoryStore,
     fails: Mutex<Option<Box<dyn FnOnce() + Send>>>,
@@ -432,7 +432,7 @@ impl StorageEngine for Crowded {
 }
 
 #[test]
-fn whoever_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing() {
+fn a_thread_that_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing() {
     let (disk, engine) = (
         SimDisk::new(),
         Arc::new(Crowded {
@@ -478,5 +478,5 @@ fn whoever_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing() {
         before + 1,
         "nothing is tried again"
     );
-    assert_eq!(db.export().unwrap().collections.len(), 1, "reads go on");
+    assert_eq!(db.export().unwrap().collections.len(), 1, "reads continue");
 }

@@ -1,4 +1,4 @@
-//! Failing operations: the call fails, the handle is poisoned with the first cause, reads go on, nothing is lost.
+//! Failing operations: the call fails, the handle is poisoned with the first cause, reads continue, nothing is lost.
 
 use std::io::ErrorKind;
 

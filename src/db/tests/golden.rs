@@ -1,15 +1,15 @@
 //! Stored databases: those of each release open in every later one.
 //!
-//! `tests/data/golden` holds a directory for each release, with the databases [`Last`] as that release wrote them. From the
-//! first release on, each release adds a directory, and no later change touches it. Until then there is `unreleased`: the
-//! files as this build writes them. A change of a format shows as a difference from them, and this writes them anew:
+//! `tests/data/golden` has one directory per release, with the databases [`Last`] as that release wrote them. Each release adds
+//! its directory, and later changes do not touch it. Until the first release there is `unreleased`: the files as this build
+//! writes them. A change of a format shows as a difference from them. If it is meant, this writes the files again:
 //!
 //! ```sh
 //! TIDALDB_WRITE_GOLDEN=1 cargo test --lib --all-features this_build_writes
 //! ```
 //!
-//! The databases of all releases hold the same calls, so [`write`] does not change either. Calls that a later release
-//! adds go into a database of their own, which is not looked for in older releases.
+//! All releases hold the same calls, so do not change [`write`]. For new calls add a new database, which the test does not
+//! expect in older releases.
 
 use std::path::PathBuf;
 
@@ -19,12 +19,12 @@ use crate::fs::RealFiles;
 const VARIABLE: &str = "TIDALDB_WRITE_GOLDEN";
 const UNRELEASED: &str = "unreleased";
 
-/// How the last session of a stored database ends.
+/// The end of the last session of a stored database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
-    /// Orderly: a checkpoint holds everything.
+    /// By `close`: a checkpoint holds everything.
     Closed,
-    /// By dropping the handle: the log holds events beyond the last checkpoint, and the end of a file is not promised.
+    /// By dropping the handle: the log holds events beyond the last checkpoint, and no promise covers the end of a file.
     Dropped,
 }
 
@@ -56,7 +56,7 @@ fn golden_options(disk: &SimDisk, schema: Schema) -> Options {
     options
 }
 
-/// Writes the database that ends like this, and gives its state at the end.
+/// Writes the database `last`, and returns its state at the end.
 fn write(disk: &SimDisk, last: Last) -> Result<Export, Error> {
     let db = TidalDb::open(last.dir(), golden_options(disk, schema()))?;
     for i in 0..40 {
@@ -107,7 +107,7 @@ fn write(disk: &SimDisk, last: Last) -> Result<Export, Error> {
 }
 
 #[test]
-fn the_databases_that_every_release_stored_open_with_what_was_recorded_in_them() {
+fn the_stored_databases_of_every_release_open_with_their_recorded_state() {
     let mut opened = 0;
     for release in RealFiles.list(&golden_dir()).unwrap() {
         let image = Image::read_from(&RealFiles, &golden_dir().join(&release)).unwrap();
@@ -137,7 +137,7 @@ fn the_databases_that_every_release_stored_open_with_what_was_recorded_in_them()
 }
 
 #[test]
-fn this_build_writes_the_bytes_that_are_stored_as_those_of_the_next_release() {
+fn this_build_writes_the_stored_bytes_of_the_next_release() {
     let disk = SimDisk::new();
     for last in Last::ALL {
         write(&disk, last).unwrap();
@@ -158,7 +158,7 @@ fn this_build_writes_the_bytes_that_are_stored_as_those_of_the_next_release() {
     assert!(
         stored == written,
         "a format has changed, or the order of writes: {:#?}\nIf that is meant, set {VARIABLE}=1 and run this test again to \
-         write {} anew",
+         write {} again",
         stored.differences(&written),
         dir.display()
     );

@@ -1,5 +1,5 @@
-//! Copies of one database that went different ways: their files are never mixed. And what a crash or a power loss
-//! legally leaves is never taken for such a mixture.
+//! Diverged copies of one database: an open never mixes their files, and never takes the files that a crash or a power loss
+//! legally leaves for such a mixture.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -12,7 +12,7 @@ const COMMON: u64 = 100;
 /// Events of each copy after that.
 const OWN: u64 = 300;
 
-/// How a session ends.
+/// The end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Closed,
@@ -67,7 +67,7 @@ fn origin(last: End) -> Copy {
 
 /// Records [`OWN`] events, from number `first` on, in a copy of `from`. All events have the same size. `step` makes the
 /// opening id predictable; otherwise it is random.
-fn go_on(from: &Image, first: u64, step: Option<u64>, last: End) -> Copy {
+fn extend(from: &Image, first: u64, step: Option<u64>, last: End) -> Copy {
     let disk = SimDisk::from_image(from);
     let mut options = options(&disk, Durability::EverySynced);
     options.opening_id_step = step;
@@ -88,7 +88,7 @@ fn with_files_of(image: &Image, other: &Image, dir: &str) -> Image {
     mixed
 }
 
-/// Opens the image and gives its state, or the error. A refused open changes nothing.
+/// Opens the image and returns its state, or the error. Asserts that a refused open changes nothing.
 fn opened(image: &Image) -> Result<Export, Error> {
     let disk = SimDisk::from_image(image);
     let error = match open(&disk, Durability::EverySynced) {
@@ -126,12 +126,12 @@ fn assert_refused(image: &Image, what: &str) {
 
 #[test]
 fn later_segments_of_one_copy_in_the_log_of_the_other_are_refused() {
-    // It opened, with events of both.
+    // Such a log opened, with events of both copies.
     let (mut mixtures, mut whole) = (0, 0);
     for before in [End::Closed, End::Dropped] {
         for equal_ids in [false, true] {
             let from = origin(before).image;
-            let [a, b] = [1000, 2000].map(|first| go_on(&from, first, equal_ids.then_some(1), End::Dropped));
+            let [a, b] = [1000, 2000].map(|first| extend(&from, first, equal_ids.then_some(1), End::Dropped));
             let segments = log_files(&b.image);
             assert_eq!(segments, log_files(&a.image), "the events have the same size");
             for from in 1..segments.len() {
@@ -163,7 +163,7 @@ fn later_segments_of_one_copy_in_the_log_of_the_other_are_refused() {
 
 #[test]
 fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
-    // It opened, with the events that the one had stored and the other had in its log.
+    // Such a mixture opened, with the stored events of one copy and the logged events of the other.
     for before in ENDS {
         for equal_ids in [false, true] {
             for ends in [
@@ -176,8 +176,8 @@ fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
             ] {
                 let from = origin(before).image;
                 let step = equal_ids.then_some(1);
-                let a = go_on(&from, 1000, step, ends[0]);
-                let b = go_on(&from, 2000, step, ends[1]);
+                let a = extend(&from, 1000, step, ends[0]);
+                let b = extend(&from, 2000, step, ends[1]);
                 let what = format!("{before:?}, equal ids {equal_ids}, {ends:?}");
                 for copy in [&a, &b] {
                     assert!(opened(&copy.image).unwrap() == copy.state, "{what}");
@@ -200,12 +200,12 @@ fn an_older_log_with_a_newer_store_and_a_newer_log_with_an_older_store_are_refus
     for before in ENDS {
         for last in ENDS {
             let older = origin(before);
-            let newer = go_on(&older.image, 1000, None, last);
+            let newer = extend(&older.image, 1000, None, last);
             let what = format!("{before:?}, {last:?}");
             assert_refused(&with_files_of(&older.image, &newer.image, "log"), &what);
             let old_log = with_files_of(&newer.image, &older.image, "log");
             if last == End::Dropped {
-                // The store knows of nothing that was recorded after its opening: the older of the two histories.
+                // The newer store is one opening ahead of the older log and holds no later event, so the older history opens.
                 assert!(opened(&old_log).unwrap() == older.state, "{what}");
             } else {
                 assert_refused(&old_log, &what);
@@ -215,13 +215,13 @@ fn an_older_log_with_a_newer_store_and_a_newer_log_with_an_older_store_are_refus
 }
 
 #[test]
-fn files_of_an_original_that_goes_on_and_of_the_copy_that_was_made_of_it_are_not_mixed() {
+fn files_of_a_database_that_continues_and_of_a_copy_made_of_it_are_not_mixed() {
     for checkpoints in [false, true] {
         let disk = SimDisk::new();
         let db = open(&disk, Durability::EverySynced).unwrap();
         record_all(&db, 0..COMMON);
         let copied = content(&disk);
-        // The original goes on under its opening's id.
+        // The original continues under the id of its opening.
         record_all(&db, 1000..1000 + OWN);
         let last = if checkpoints {
             End::Checkpointed
@@ -229,7 +229,7 @@ fn files_of_an_original_that_goes_on_and_of_the_copy_that_was_made_of_it_are_not
             End::Dropped
         };
         let original = end(db, &disk, last);
-        let copy = go_on(&copied, 2000, None, last);
+        let copy = extend(&copied, 2000, None, last);
         for (one, other) in [(&original, &copy), (&copy, &original)] {
             let what = format!("checkpoints: {checkpoints}");
             assert!(opened(&one.image).unwrap() == one.state, "{what}");
@@ -261,7 +261,7 @@ fn files_of_an_original_that_goes_on_and_of_the_copy_that_was_made_of_it_are_not
 }
 
 #[test]
-fn openings_that_die_at_any_operations_one_after_the_other_leave_a_database_that_opens() {
+fn openings_that_fail_at_any_operations_one_after_the_other_leave_a_database_that_opens() {
     // Between the record of the opening and its segment, the store is one opening ahead of the log.
     let disk = SimDisk::new();
     let db = TidalDb::open(
@@ -273,7 +273,7 @@ fn openings_that_die_at_any_operations_one_after_the_other_leave_a_database_that
     drop(db);
     let begun = content(&disk);
     let states = [state_after(6), state_after(7)];
-    let (mut ahead, mut lives) = (0, 0);
+    let (mut ahead, mut runs) = (0, 0);
     let reopen = |disk: &SimDisk| {
         TidalDb::open(
             PATH,
@@ -300,19 +300,19 @@ fn openings_that_die_at_any_operations_one_after_the_other_leave_a_database_that
             reopen(&disk).unwrap();
             disk.operations_len()
         };
-        for deaths in 0..operations * operations * 2 {
-            let (first, second) = (deaths / 2 % operations, deaths / 2 / operations);
-            // What the first one wrote and did not sync is there for the second one, and may be lost after that.
-            let power_losses = [false, deaths % 2 == 1];
+        for run in 0..operations * operations * 2 {
+            let (first, second) = (run / 2 % operations, run / 2 / operations);
+            // The unsynced writes of the first opening are there for the second one, and may be lost after that.
+            let power_losses = [false, run % 2 == 1];
             let mut disk = SimDisk::from_image(&begun);
-            let mut died = 0;
+            let mut failed = 0;
             for (at, power_loss) in [
                 (first, power_losses[0]),
                 (second, power_losses[1]),
                 (second, power_losses[1]),
             ] {
                 disk.fail_from(disk.operations_len() + at, Fault::ErrorBefore(ErrorKind::Other));
-                died += u64::from(reopen(&disk).is_err());
+                failed += u64::from(reopen(&disk).is_err());
                 disk = after(disk, power_loss);
             }
             let what = format!("idle {idle}, {first} and {second}, power losses {power_losses:?}");
@@ -325,21 +325,21 @@ fn openings_that_die_at_any_operations_one_after_the_other_leave_a_database_that
                 report.earlier_openings.iter().all(|it| it.survived_sequence == 6),
                 "{what}: {report:?}"
             );
-            // The ids that are missing are of openings that died between their record and their segment.
+            // The missing ids are of openings that failed between their record and their segment.
             let remembered = report.earlier_openings.len() as u64;
-            ahead += u64::from(died == 3 && report.opening == remembered + 4);
+            ahead += u64::from(failed == 3 && report.opening == remembered + 4);
             record(&db, 6).unwrap();
             drop(db);
             let db = reopen(&crashed(&disk, &ImageChoice::Synced)).unwrap();
             assert_eq!(db.export().unwrap(), states[1], "{what}");
-            lives += 1;
+            runs += 1;
         }
     }
-    assert!(ahead > 100 && lives > 1000, "{ahead} were ahead in {lives} lives");
+    assert!(ahead > 100 && runs > 1000, "{ahead} were ahead in {runs} runs");
 }
 
 #[test]
-fn a_log_tail_that_a_power_loss_took_from_under_a_flushed_checkpoint_is_no_other_history() {
+fn a_log_without_the_tail_that_a_flushed_checkpoint_covers_is_no_other_history_after_a_power_loss() {
     let mut shorter = 0;
     for synced in [0, 3, 12, 25] {
         for checkpoint_at in [13, 26, 40] {
@@ -359,16 +359,16 @@ fn a_log_tail_that_a_power_loss_took_from_under_a_flushed_checkpoint_is_no_other
             let what = format!("{synced} synced, checkpoint at {checkpoint_at}");
             let mut disk = crashed(&disk, &ImageChoice::Synced);
             let mut expected = before;
-            for life in 0..4_u64 {
+            for session in 0..4_u64 {
                 let db = open(&disk, Durability::OperatingSystem)
-                    .unwrap_or_else(|error| panic!("{what}, life {life}: {error}"));
-                assert!(db.export().unwrap() == expected, "{what}, life {life}");
+                    .unwrap_or_else(|error| panic!("{what}, session {session}: {error}"));
+                assert!(db.export().unwrap() == expected, "{what}, session {session}");
                 let report = db.recovery_report();
-                shorter += u64::from(life == 0 && report.frames_replayed == 0);
+                shorter += u64::from(session == 0 && report.frames_replayed == 0);
                 for i in 0..15 {
-                    record(&db, 100 + 20 * life + i).unwrap();
+                    record(&db, 100 + 20 * session + i).unwrap();
                 }
-                match life {
+                match session {
                     0 => {}
                     1 => {
                         db.checkpoint().unwrap();
@@ -377,8 +377,8 @@ fn a_log_tail_that_a_power_loss_took_from_under_a_flushed_checkpoint_is_no_other
                 }
                 expected = db.export().unwrap();
                 drop(db);
-                // After the first life a process crash: all that was written stays.
-                let choice = if life == 0 {
+                // After the first session a process crash: all writes stay.
+                let choice = if session == 0 {
                     ImageChoice::All
                 } else {
                     ImageChoice::Synced

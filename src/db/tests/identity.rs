@@ -1,4 +1,4 @@
-//! Which database it is, who may open it, and what its directory may hold.
+//! The identity of a database, the lock, and foreign files in its directory.
 
 use super::*;
 

@@ -1,5 +1,5 @@
 //! Bad input: at each limit it is taken, one past it the error names field and value, nothing has changed, and the
-//! handle goes on.
+//! handle continues.
 
 use super::*;
 use crate::Ring;
@@ -34,7 +34,7 @@ impl Sample {
         Self { disk, db }
     }
 
-    /// The call is refused with this text, no file is touched, no state is changed, and the handle goes on.
+    /// The call is refused with this text, no file is touched, no state is changed, and the handle continues.
     fn refuses<T: std::fmt::Debug>(&self, text: &str, call: impl FnOnce(&TidalDb) -> Result<T, Error>) {
         let before = (
             self.db.export().unwrap(),

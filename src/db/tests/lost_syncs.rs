@@ -16,7 +16,7 @@ fn what_a_failed_sync_lost_is_not_promised_as_synced_by_the_next_open() {
     disk.fail_next(DiskOperationKind::Sync, Fault::SyncLoses(ErrorKind::Other));
     record(&db, 3).unwrap_err();
     drop(db);
-    // The same machine goes on: the frame is still read back.
+    // The same machine keeps running: the frame is still read back.
     let db = open(&disk, Durability::EverySynced).unwrap();
     let len = db.last_sequence();
     record(&db, len).unwrap();

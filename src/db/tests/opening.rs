@@ -73,13 +73,13 @@ fn a_power_loss_that_takes_acknowledged_calls_shows_in_the_report_also_after_fur
 #[test]
 fn receipts_are_unique_when_any_operation_of_the_second_session_fails() {
     let mut given: Vec<Receipt> = Vec::new();
-    let mut lives = 0;
+    let mut images = 0;
     for at in 0.. {
         // Three sessions. From its operation number `at` on, the second one fails.
         let disk = SimDisk::new();
         let mut of_this_disk = Vec::new();
         let mut ended = true;
-        let live = |disk: &SimDisk, receipts: &mut Vec<Receipt>| -> Result<(), Error> {
+        let session = |disk: &SimDisk, receipts: &mut Vec<Receipt>| -> Result<(), Error> {
             let db = open(disk, Durability::OperatingSystem)?;
             for user in 0..3 {
                 let result = db.forget_user(UserId(user));
@@ -92,16 +92,16 @@ fn receipts_are_unique_when_any_operation_of_the_second_session_fails() {
             }
             Ok(())
         };
-        live(&disk, &mut of_this_disk).unwrap();
+        session(&disk, &mut of_this_disk).unwrap();
         let middle = disk.operations_len() + at;
         disk.fail_from(middle, Fault::ErrorBefore(ErrorKind::Other));
-        if live(&disk, &mut of_this_disk).is_ok() {
+        if session(&disk, &mut of_this_disk).is_ok() {
             ended = false;
         }
         for choice in [ImageChoice::All, ImageChoice::Synced] {
             let mut receipts = of_this_disk.clone();
             let last = crashed(&disk, &choice);
-            live(&last, &mut receipts).unwrap();
+            session(&last, &mut receipts).unwrap();
             let mut sorted: Vec<_> = receipts.iter().map(|it| (it.opening, it.sequence)).collect();
             sorted.sort_unstable();
             sorted.dedup();
@@ -110,14 +110,14 @@ fn receipts_are_unique_when_any_operation_of_the_second_session_fails() {
                 receipts.len(),
                 "operation {at}, {choice}: {receipts:?}"
             );
-            lives += 1;
+            images += 1;
         }
         given.extend(of_this_disk);
         if !ended {
             break;
         }
     }
-    assert!(lives > 20 && !given.is_empty(), "{lives} lives");
+    assert!(images > 20 && !given.is_empty(), "{images} images");
 }
 
 #[test]

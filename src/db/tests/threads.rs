@@ -1,4 +1,4 @@
-//! Many threads at one handle: shared syncs, log order, panics that hold nobody up.
+//! Many threads at one handle: shared syncs, log order, panics that block no thread.
 
 use std::io::ErrorKind;
 use std::sync::mpsc;
@@ -157,7 +157,7 @@ fn eight_at_once(disk: &SimDisk) -> (Arc<TidalDb>, Arc<Gate>, Vec<Result<u64, Er
 fn threads_that_wait_at_the_same_time_share_a_sync() {
     let disk = SimDisk::new();
     let (db, gate, results) = eight_at_once(&disk);
-    // The first one may have been alone, or not; the rest came before it was let go on.
+    // The first one may have been alone, or not; the rest came before it continued.
     assert!(gate.syncs() <= 2, "{} syncs for eight events", gate.syncs());
     assert_eq!(db.durable_sequence(), 8);
     let mut sequences: Vec<_> = results.into_iter().map(Result::unwrap).collect();
@@ -205,7 +205,7 @@ fn sync_after_reopening(disk: &SimDisk) -> u64 {
 }
 
 #[test]
-fn a_panic_in_one_thread_ends_the_calls_of_all_others_and_holds_nobody_up() {
+fn a_panic_in_one_thread_ends_the_calls_of_all_others_and_blocks_no_thread() {
     for point in [
         CrashPoint::WalPreAggregate,
         CrashPoint::SignalAggregationUpdate,
@@ -415,7 +415,7 @@ fn forgetting_counts_what_it_changed() {
 }
 
 #[test]
-fn a_crash_on_the_checkpoint_thread_poisons_writes_and_reads_go_on() {
+fn a_crash_on_the_checkpoint_thread_poisons_writes_and_reads_continue() {
     let disk = SimDisk::new();
     let injector = CrashInjector::new(CrashPoint::CheckpointPostFlush, 0);
     let result = run_with_crash(&injector, || {
@@ -428,7 +428,7 @@ fn a_crash_on_the_checkpoint_thread_poisons_writes_and_reads_go_on() {
             record(&db, acknowledged).unwrap();
             acknowledged += 1;
         }
-        // A checkpoint was asked for: its thread dies at the point, and poisons the handle on its way out.
+        // A checkpoint was asked for: its thread panics at the point and poisons the handle.
         while db.statistics().unwrap().poison.is_none() {
             std::thread::yield_now();
         }
@@ -545,7 +545,7 @@ fn recording_under_a_policy_that_needs_no_sync_waits_for_none() {
 /// What was waiting was counted as the last frame less the durable one, looked at in this order: a rotation between the
 /// two looks made it less than nothing, which panicked in debug builds.
 #[test]
-fn rotations_while_others_wait_for_company_upset_nobody() {
+fn rotations_while_others_wait_for_company_disturb_no_thread() {
     let disk = SimDisk::new();
     let options = options(&disk, Durability::EverySynced)
         .segment_bytes_max(512)

@@ -1,4 +1,7 @@
-//! The real file system as it is where directories are reached by name and cannot be locked, for tests.
+//! The real file system, with two restrictions of some systems, for tests: a directory is reached only by its name and cannot
+//! be locked.
+//!
+//! It holds no state. The invariants and the states after a crash are those of [`RealDir`] and [`RealLock`].
 
 use std::fs::{File as StdFile, TryLockError};
 use std::io;

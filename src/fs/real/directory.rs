@@ -1,7 +1,10 @@
 //! A directory that is kept open, and the identity of files and directories.
 //!
-//! Linux reaches the names in an open directory through its descriptor, by the path `/proc/self/fd/N`. Elsewhere, and where
-//! `/proc` is not mounted, the directory is reached by its name, and the name is compared with the open directory.
+//! Linux reaches the names in an open directory through its descriptor, by the path `/proc/self/fd/N`. Other systems, and
+//! Linux without `/proc`, reach the directory by its name, and [`HeldDir::check`] compares the name with the open directory.
+//!
+//! Invariant: [`RealDir`] keeps the directory open, so its descriptor stays valid, and no other directory gets its identity.
+//! This module changes nothing on disk, so a crash leaves nothing of it.
 
 use std::fs;
 use std::io;
@@ -11,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fs::HeldDir;
 
-/// The identity of a file or directory. It is unique only as long as something keeps it open: an inode number is used again.
+/// The identity of a file or directory. It is unique only while the file is open: inode numbers are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileId {
     device: u64,
@@ -30,7 +33,7 @@ impl FileId {
         self.inode
     }
 
-    /// The identity of what `path` leads to now.
+    /// The identity of the file or directory that `path` leads to now.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         Ok(Self::of(&fs::metadata(path)?))
     }
@@ -39,7 +42,6 @@ impl FileId {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct RealDir {
-    /// Kept open, so that its identity stays unique and its descriptor valid.
     dir: fs::File,
     id: FileId,
     path: PathBuf,
@@ -65,7 +67,7 @@ impl RealDir {
         })
     }
 
-    /// Opens the directory at `path`, which stays the path that it is reached by.
+    /// Opens the directory at `path`, which is then reached by this path.
     pub(crate) fn open_named(path: &Path) -> io::Result<Self> {
         let dir = fs::File::open(path)?;
         let metadata = dir.metadata()?;

@@ -1,13 +1,13 @@
 //! The lock of a directory: `flock(2)` on the directory itself and on a lock file in it.
 //!
-//! The directory's lock holds whatever becomes of the names in it. A file system that cannot lock a directory, such as NFS,
-//! keeps the lock file alone; [`FileLock::check`] then compares the name with the locked file.
+//! The lock of the directory does not depend on the names in it. A file system that cannot lock a directory, such as NFS,
+//! keeps only the lock of the file; [`FileLock::check`] then compares its name with the locked file.
 //!
-//! Invariants: nothing unlocks explicitly. The lock ends when its last descriptor is closed, so a forked child that drops
-//! its copy releases nothing. This process opens a lock file only while it does not hold that lock: some systems release
-//! all locks of a file when a process closes any descriptor of it.
+//! Invariants: no call unlocks. The lock ends when every process that holds a copy has dropped it, executed another program or
+//! ended; a forked child holds a copy. So a child that drops its copy releases nothing. A process opens a lock file only while
+//! it does not hold that lock: some systems release all locks of a file when a process closes any descriptor of it.
 //!
-//! A crash leaves the lock file. The lock itself ends with the process.
+//! A crash leaves the lock file without a lock, once every process with a copy has ended.
 
 use std::fs;
 use std::io;
@@ -23,8 +23,8 @@ use crate::lock::lock;
 
 /// The directories whose lock this process holds.
 static HELD: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
-/// How often an open tries while only a child process keeps a lock that this process took and closed, and how long it
-/// pauses between: 2 seconds in all. A child keeps it from its fork until it executes its program.
+/// How often an open tries to take a lock that this process took and closed, and the pause between: 2 seconds in all. A
+/// forked child that has not executed its program yet holds a copy of it.
 const TRIES: u32 = 2_000;
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -33,7 +33,7 @@ type LockDir = fn(&fs::File) -> Result<(), fs::TryLockError>;
 
 #[derive(Debug)]
 pub(super) struct RealLock {
-    /// Nothing once it is dropped.
+    /// `None` only while it is dropped.
     files: Option<LockedFiles>,
 }
 
@@ -43,7 +43,7 @@ struct LockedFiles {
     _dir: fs::File,
     dir_id: FileId,
     is_dir_locked: bool,
-    /// As the directory.
+    /// Open as long as the lock is held.
     _file: fs::File,
     file_id: FileId,
     path: PathBuf,
@@ -52,9 +52,9 @@ struct LockedFiles {
 /// The end of one try.
 enum Try {
     Taken(LockedFiles),
-    /// Another handle, of this process or another.
+    /// Another handle holds the lock, of this process or another.
     Held,
-    /// A copy in a child of this process, whose handle is closed, or a handle that was closed meanwhile.
+    /// A child of this process holds a copy of a closed handle's lock, or the lock has just ended.
     HeldBriefly,
 }
 
@@ -110,8 +110,8 @@ fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<Try> {
     Ok(Try::Taken(files))
 }
 
-/// Tells a lock that another process took from a copy in a child of this process, and from a lock that has just ended.
-/// Linux lists each lock with the process that took it, see `proc_locks(5)`. Without that list an open tries on.
+/// Returns `Held` if another process took the lock, `HeldBriefly` if this process did or if it is not listed. Linux lists each
+/// lock with the process that took it, see `proc_locks(5)`. Without that list the result is `HeldBriefly`.
 fn held_elsewhere(id: FileId) -> Try {
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     let taken_by_another = |line: &str| {
@@ -150,7 +150,7 @@ impl Drop for RealLock {
         let Some(files) = self.files.take() else { return };
         let mut held = lock(&HELD);
         let id = files.dir_id;
-        // Under the mutex: no thread of this process finds the directory free of a handle and its lock taken.
+        // Under the mutex, so that another thread finds both the handle and the lock, or neither.
         drop(files);
         held.retain(|held| *held != id);
     }

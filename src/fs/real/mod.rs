@@ -1,4 +1,7 @@
 //! The operating system's file system. The one module of the crate that calls `std::fs`.
+//!
+//! Invariant: it holds no state but open files and directories. Each change except [`lock`] is one system call; the module
+//! [`fs`](super) says what a crash leaves of it.
 #![allow(
     clippy::disallowed_methods,
     reason = "this is the one module that may call std::fs"
