@@ -12,7 +12,7 @@ use crate::testing::crash_injector::inherit;
 const WRITERS: usize = 4;
 /// Each writer goes through at least this many rounds ...
 const ROUNDS: u64 = 60;
-/// ... and goes on until there were this many scans while somebody wrote.
+/// ... and continues until this many scans ran beside writes.
 const SCANS: u64 = 40;
 /// How many keys a batch gives the same value: enough that a batch takes longer than what lies between two.
 const SAME: usize = 24;
