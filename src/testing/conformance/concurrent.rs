@@ -23,7 +23,7 @@ struct Board {
     /// Of each writer, how many rounds it has begun and ended.
     begun: [AtomicU64; WRITERS],
     ended: [AtomicU64; WRITERS],
-    /// Scans during which somebody wrote.
+    /// Scans that ran beside writes.
     scans: AtomicU64,
     /// Somebody has a finding: everybody stops.
     is_over: AtomicBool,
