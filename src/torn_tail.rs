@@ -1,4 +1,4 @@
-//! The end of a log or store that open cut, as the recovery report has it.
+//! The end of a log or store that open cut, as reported after recovery.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ pub struct TornTail {
     pub offset: u64,
     /// How many bytes were cut.
     pub cut_bytes: u64,
-    /// Whether all of them were zero, as preallocation leaves them.
-    pub zeros: bool,
+    /// True if all cut bytes are zero. Preallocation leaves zeros; a torn write can leave them too.
+    pub all_zero: bool,
 }
 
 impl TornTail {
@@ -23,7 +23,7 @@ impl TornTail {
             path: path.to_path_buf(),
             offset,
             cut_bytes: tail.len() as u64,
-            zeros: tail.iter().all(|byte| *byte == 0),
+            all_zero: tail.iter().all(|byte| *byte == 0),
         }
     }
 }

@@ -20,7 +20,7 @@ fn fjall_conforms() {
     let simulated = [
         "power-loss",
         "power-loss-after-closing",
-        "works-on",
+        "writes-after-recovery",
         "recovery-interrupted",
         "disk-failures",
     ];

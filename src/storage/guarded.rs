@@ -1,9 +1,9 @@
-//! The storage engine of a handle, as the parts that write to it share it.
+//! The storage engine of an open handle, with the handle's poison and owner checks.
 //!
-//! Invariants: one flush runs at a time, and its outcome is known to every thread before the next one starts, because an
-//! engine may report a lost write only once; once a failure of the handle is known, no call that writes to the engine begins.
+//! Invariants: one flush runs at a time, and every thread knows its result before the next one starts, because an engine may
+//! report a lost write only once. Once a failure is known, no writing call starts.
 //!
-//! After a crash each write is complete or absent; writes that returned before a flush or the close are present.
+//! A crash leaves each write whole or absent; after a flush or close returned, all earlier writes are durable.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,8 +76,8 @@ impl GuardedStorage {
         Ok(())
     }
 
-    /// Ends the use of the engine in order, which makes every write durable. Expects that no write is under way or follows;
-    /// a later flush does not reach the engine.
+    /// Closes the engine: every write is durable on return. No write may be running or follow. Later flushes do not reach the
+    /// engine.
     ///
     /// # Errors
     /// `Poisoned`, by an earlier failure or by this one.

@@ -73,10 +73,10 @@ pub trait StorageEngine: Send + Sync {
     /// As the trait says.
     fn flush(&self) -> Result<(), Error>;
 
-    /// Ends use in order: every write is durable on return. Only reads follow.
+    /// Ends use: every write is durable on return. After it the handle only reads.
     ///
-    /// The engine may note that nothing is missing, so that later damage is refused instead of taken for a torn write. An
-    /// engine that wraps another one passes the call on. The default calls [`flush`](Self::flush).
+    /// An engine may record here that its content is complete, so that a later open can tell damage from a torn write. A
+    /// wrapper must call the inner engine's `close`. The default calls [`flush`](Self::flush).
     ///
     /// # Errors
     /// As the trait says.

@@ -5,7 +5,7 @@
 //! cargo run --release --features test-utils --example damage -- --minutes 5
 //! ```
 //!
-//! With `--copies 3` it mixes the files of three copies of one database that went different ways, in every way.
+//! With `--copies 3` it mixes the files of three copies of one database that diverged, in every way.
 //!
 //! `--help` lists the options. Exit status: 0 if nothing was found, 1 if something was or nothing was tested, 2 if it
 //! could not do its work. Below `ulimit -v` it shows that damage makes nothing ask for more memory than that.

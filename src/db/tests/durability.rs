@@ -276,7 +276,7 @@ fn dropping_changes_nothing_on_disk_and_closing_makes_all_durable() {
                 .recovery_report()
                 .torn_tail
                 .as_ref()
-                .map(|tail| tail.zeros),
+                .map(|tail| tail.all_zero),
             Some(true)
         );
     }

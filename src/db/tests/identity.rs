@@ -198,7 +198,7 @@ fn the_report_covers_the_embedded_store_and_no_other() {
     let store = report.store.as_ref().unwrap();
     let torn = store.torn_tail.as_ref().unwrap();
     assert_eq!((&torn.path, torn.offset), (&last, whole.len() as u64));
-    assert_eq!((torn.cut_bytes, torn.zeros), (24, true));
+    assert_eq!((torn.cut_bytes, torn.all_zero), (24, true));
     assert_eq!((store.files_found, store.leftovers_removed), (1, 1));
     assert_eq!(store.records_replayed, 2, "the identity, and that there is a log");
     drop(db);

@@ -23,7 +23,9 @@
 //! | 12 | 8 | sequence number of the last record that was synced when this one was written: the promise |
 //! | 20 | 8 | number of the oldest file that is needed, this record counted |
 //! | 28 | 4 | CRC32C of bytes 0 to 27, seeded |
-//! | 32 | | payload: the entries of one atomic batch, in order, nothing between or after them; empty in a record that is there for its promise alone |
+//! | 32 | | payload: the entries of one atomic batch, in order, nothing between or after them; empty in a promise record |
+//!
+//! A promise record has no entries and promises every record before it. A close and a recovery write one.
 //!
 //! Entry:
 //!
@@ -35,11 +37,10 @@
 //! | 6 + k | v | value |
 //! | 6 + k + v | 4 | CRC32C of all before, seeded |
 //!
-//! The history is a chain over the records. [`mix`] takes up one word for the record's header, its checksum, and one for each
-//! entry: the entry's checksum in the upper half, the last 4 bytes of the value in the lower half, zeros for a shorter value
-//! or none. So two copies of a store that went different ways give different values from then on. The entry's checksum alone
-//! is not enough: a value that ends with the CRC32C of its key and itself, as all values of the engine do, gives every entry
-//! of its length the same checksum. The last 4 bytes then are that CRC32C.
+//! The history value covers all records; two copies of a store that diverged have different values. [`mix`] takes one word for
+//! each record, its header checksum, and one for each entry: its checksum (upper half) and the last 4 bytes of its value (lower
+//! half; zeros if shorter or removed). The entry checksum alone is not enough: the engine's values end with a CRC32C of key and
+//! value, and then every entry of one length has the same checksum. Their last 4 bytes are that CRC32C, which differs.
 //!
 //! A seeded checksum begins with the store id, the file's number, the offset of the record or entry in its
 //! file (8 bytes) and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is
@@ -165,7 +166,7 @@ impl RecordHeader {
         offset + RECORD_HEADER_LEN as u64
     }
 
-    /// Returns true if the record is there for its promise alone, and promises every record before it.
+    /// Returns true for a promise record.
     pub(super) fn is_promise(&self) -> bool {
         self.payload_len == 0 && self.synced + 1 == self.sequence
     }
@@ -285,8 +286,7 @@ pub(super) fn record_len(payload_len: u64) -> u64 {
     (RECORD_HEADER_LEN as u64 + payload_len).next_multiple_of(ALIGNMENT as u64)
 }
 
-/// Encodes the record that goes to `offset` of the file with `seed`, and gives where it ends, and the history after it if
-/// that before it is `history`.
+/// Encodes the record at `offset`. Returns its end and the history value after it; `history` is the value before it.
 ///
 /// `write` gets its bytes and where they go, piece by piece in order: a piece is handed over once it has
 /// reached [`PIECE_BYTES`], so that a large batch is neither held in memory twice nor out of the processor's

@@ -7,7 +7,7 @@
 //! | a crash in | leaves |
 //! |---|---|
 //! | `append` | the record wholly, or a torn tail that open cuts |
-//! | `promise` | the records before it durable, and its own record or a torn tail |
+//! | `promise` | until its first sync returned: unsynced records as after `append`; then all records durable, and the promise record wholly or as a torn tail |
 //! | `rotate` | the old tail, and perhaps a temporary file or an empty new tail |
 //! | `remove_oldest` | perhaps a file that open removes: a durable record says it is not needed |
 
@@ -46,7 +46,7 @@ pub(super) struct Log {
     last_sequence: u64,
     /// Every record up to this one is durable.
     synced_sequence: u64,
-    /// Every record up to this one is promised by something durable, or is a promise itself.
+    /// Every record up to this one is promised by a durable record or file header, or is a promise record.
     promised_sequence: u64,
     /// The value over all records.
     history: u64,
@@ -71,8 +71,8 @@ impl Log {
         Ok(Self::resume(setting, VecDeque::new(), tail, 0, 0))
     }
 
-    /// The log of files that are there, all durable, the last record being `last_sequence`. What they hold is promised:
-    /// by a record that is there for its promise alone at the end of the tail, or by the tail's header if it has no record.
+    /// Continues a log of existing files. All files are durable, and the last record is `last_sequence`. The tail ends with a
+    /// promise record, or has no record and its header promises the files before.
     pub(super) fn resume(
         setting: Setting,
         sealed: VecDeque<LogFile>,
@@ -107,8 +107,8 @@ impl Log {
         self.append_to_tail(operations, oldest)
     }
 
-    /// Syncs, and promises every record by one more that has no entries and is synced too; does nothing if they are
-    /// promised already. The file may then be longer than it says in the options, by that record.
+    /// Syncs, then appends a promise record and syncs it. Does nothing if every record is promised. The tail may exceed
+    /// `segment_bytes_max` by the promise record.
     pub(super) fn promise(&mut self) -> Result<(), Error> {
         if self.promised_sequence == self.last_sequence {
             return Ok(());
@@ -151,7 +151,7 @@ impl Log {
         Ok(())
     }
 
-    /// Seals the tail and goes on in a new file.
+    /// Seals the tail and makes a new one.
     fn rotate(&mut self) -> Result<(), Error> {
         self.sync()?;
         let header = FileHeader {

@@ -38,7 +38,7 @@ use self::data_file::DataFile;
 use self::format::Operation;
 use self::index::Index;
 use self::log::Log;
-use self::recovery::Unsettled;
+use self::recovery::PendingRepair;
 use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::Error;
 use crate::fs::{self, FileAccess, HeldFiles};
@@ -72,13 +72,13 @@ impl Default for FileStoreOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileStoreRecovery {
-    /// Files that were found: those that are needed, and those that compaction had done with.
+    /// Data files that were found, including files that compaction no longer needed.
     pub files_found: usize,
-    /// Records that were replayed, one for each write; those that only promise the ones before do not count.
+    /// Replayed records, one for each write; promise records do not count.
     pub records_replayed: u64,
-    /// The end of the last file that was cut, if there was one.
+    /// The torn tail that was cut from the last file, if there was one.
     pub torn_tail: Option<TornTail>,
-    /// Files that a crash had left and that were removed: temporary ones, and those that compaction had done with.
+    /// Removed files that a crash had left: temporary files and files that compaction no longer needed.
     pub leftovers_removed: usize,
 }
 
@@ -104,10 +104,10 @@ pub struct FileStoreStats {
 /// file.
 ///
 /// A failed write, sync or compaction gives [`Error::Poisoned`] with its cause, and so does every later write and flush:
-/// nothing is retried. A panic in a file call counts as a failure. Reads go on and show what was written before.
+/// nothing is retried. A panic in a file call counts as a failure. Reads still work and show all earlier writes.
 /// Reopening the store shows all that was acknowledged.
 ///
-/// The store does not lock its directory: whoever opens it sees to it that nobody else does.
+/// The store does not lock its directory: the caller must make sure that only one store uses it.
 pub struct FileStore {
     dir: PathBuf,
     index: RwLock<Whole<Index>>,
@@ -117,30 +117,33 @@ pub struct FileStore {
     poison: Poison,
     recovery: FileStoreRecovery,
     store_id: u128,
-    /// The log's sizes as of the last call that ended, for statistics that never wait for a disk.
+    /// The log's sizes as of the last call that ended, or as read if the repair failed: statistics never wait for a disk.
     total_bytes: AtomicU64,
     files_len: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Writer {
-    /// Nothing until the first change, which settles what was read.
-    log: Option<Log>,
-    unsettled: Option<Unsettled>,
+enum Writer {
+    /// The store was read. Its files are as they were found.
+    Read(PendingRepair),
+    /// The store is repaired and takes records.
+    Open(Log),
+    /// The repair failed. The store is poisoned, and the repair is not tried again.
+    Failed,
 }
 
 impl Writer {
-    /// The log, settled.
-    fn settled(&mut self, index: &RwLock<Whole<Index>>) -> Result<&mut Log, Error> {
-        if let Some(unsettled) = self.unsettled.take() {
-            let log = self.log.insert(unsettled.settle(index)?);
-            if compaction::is_due(log, index)? {
-                compaction::compact(log, index)?;
-                log.promise()?;
-            }
+    /// The log. The first call runs the repair.
+    fn log(&mut self, index: &RwLock<Whole<Index>>) -> Result<&mut Log, Error> {
+        if matches!(self, Self::Read(_))
+            && let Self::Read(pending) = std::mem::replace(self, Self::Failed)
+        {
+            *self = Self::Open(pending.repair(index)?);
         }
-        // A store that could not be settled has failed, and is not asked again.
-        self.log.as_mut().ok_or(Error::Panicked { operation: "open" })
+        match self {
+            Self::Open(log) => Ok(log),
+            Self::Read(_) | Self::Failed => Err(Error::Panicked { operation: "open" }),
+        }
     }
 }
 
@@ -163,8 +166,8 @@ impl FileStore {
         let dir = fs::resolve(dir.as_ref())?;
         let files = Arc::new(HeldFiles::new(files, dir.clone()));
         let store = Self::open_unchanged(files, dir, options)?;
-        let settled = store.change("open", |_| Ok(()));
-        match settled {
+        let repaired = store.change("open", |_| Ok(()));
+        match repaired {
             Ok(()) => Ok(store),
             Err(error) => {
                 drop(store);
@@ -181,8 +184,8 @@ impl FileStore {
         recovery::has_files(files, dir)
     }
 
-    /// As [`open`](Self::open), but changes nothing before the first write or flush, which then does what is left of
-    /// opening: for who has more to look at than the store before anything is changed.
+    /// Like [`open`](Self::open), but reads only. The first write, flush or close runs the repair. For a caller that
+    /// validates other files first.
     pub(crate) fn open_unchanged(
         files: Arc<dyn FileAccess>,
         dir: impl AsRef<Path>,
@@ -202,24 +205,22 @@ impl FileStore {
             index: RwLock::new(Whole::new("a change of the storage index", recovered.index)),
             poison: Poison::default(),
             recovery: recovered.report,
-            store_id: recovered.unsettled.store_id(),
+            store_id: recovered.pending.store_id(),
             total_bytes: AtomicU64::new(recovered.total_bytes),
             files_len: AtomicU64::new(recovered.files_len as u64),
-            writer: Mutex::new(Writer {
-                log: None,
-                unsettled: Some(recovered.unsettled),
-            }),
+            writer: Mutex::new(Writer::Read(recovered.pending)),
         })
     }
 
-    /// The id that the store has, or that it gets with the first write.
+    /// The id of the store; a new store gets it with the first write.
+    ///
+    /// Call it before the first write: afterwards `expected` is not checked.
     ///
     /// # Errors
-    /// [`Error::ForeignDatabase`] if it has another one than `expected`.
+    /// [`Error::ForeignDatabase`] if the store exists and has another id than `expected`.
     pub(crate) fn id(&self, expected: Option<u128>) -> Result<u128, Error> {
-        let writer = lock::lock(&self.writer);
-        if let (Some(expected), Some(unsettled)) = (expected, &writer.unsettled) {
-            unsettled.check_store_id(expected)?;
+        if let (Some(expected), Writer::Read(pending)) = (expected, &*lock::lock(&self.writer)) {
+            pending.check_store_id(expected)?;
         }
         Ok(self.store_id)
     }
@@ -266,8 +267,8 @@ impl FileStore {
     ) -> Result<(), Error> {
         let mut writer = lock::lock(&self.writer);
         self.poison.attempt(operation, Memory::Whole, || {
-            let result = writer.settled(&self.index).and_then(change);
-            if let Some(log) = &writer.log {
+            let result = writer.log(&self.index).and_then(change);
+            if let Writer::Open(log) = &*writer {
                 self.total_bytes.store(log.total_bytes(), Ordering::Relaxed);
                 self.files_len.store(log.files_len() as u64, Ordering::Relaxed);
             }
@@ -306,7 +307,7 @@ impl StorageEngine for FileStore {
         self.commit(&[Operation { key, value: None }])
     }
 
-    /// Holds the keys in memory; values are read one by one as the scan goes on.
+    /// Holds the keys in memory; each item reads its value.
     fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
         let found = lock::read(&self.index).get()?.scan(prefix);
         Ok(Box::new(found.into_iter().map(|(key, location)| {
@@ -324,7 +325,7 @@ impl StorageEngine for FileStore {
         self.change("flush", Log::sync)
     }
 
-    /// Writes a record that promises all before it, unless the store ends with one.
+    /// Writes a promise record, unless every record is promised. Later writes are legal; the next close promises them.
     fn close(&self) -> Result<(), Error> {
         self.change("close", Log::promise)
     }

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_names_are_nobodys() {
+    fn foreign_names_are_not_parsed() {
         for foreign in [
             "",
             "lock",

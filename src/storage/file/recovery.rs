@@ -1,23 +1,23 @@
-//! Recovery: makes a log and an index of what is in the directory.
+//! Recovery: reads and validates the files in the directory, and repairs what a crash left.
 //!
-//! Everything is read and validated before anything is changed. The last file comes first: its records say
-//! which file is the oldest needed, and older ones are leftovers of compaction: only their headers are looked
-//! at. All files before the last were synced before it was made, so any defect in them is corruption. In the
-//! last one a bad record is corruption if a valid record header after it promises it as synced; else the file
-//! is cut there: a torn tail.
+//! Reading validates everything and changes nothing. It starts with the last file: its records name the oldest file that is
+//! needed. Older files are leftovers of compaction, and only their headers are read. All files before the last were synced
+//! before the last was made, so any defect in them is corruption. In the last file a bad record is corruption if a valid record
+//! header after it promises it as synced; otherwise the tail from there is torn.
 //!
-//! Reading ends there: until the store is written or flushed for the first time nothing is changed, so that whoever
-//! opens a database can look at everything it consists of before anything of it is changed.
+//! The repair runs with the first write, flush or close, so that the caller can validate other files first. A crash may stop
+//! any step; the next open runs all of them again:
 //!
-//! The changes, in order; each may be cut short by a crash and is done again by the next open:
+//! | step | a crash leaves |
+//! |---|---|
+//! | 1. write the last file again, without torn tail and with a promise record, under its temporary name; sync; rename; sync the directory | the file as it was read, perhaps with a temporary file; or the new one |
+//! | 2. remove temporary files and files older than the oldest needed | some of them |
+//! | 3. compact if over the bound; append a promise record | as `compaction` and `log` say |
 //!
-//! 1. the last file is written anew, without its torn tail, in the place of the one that was read: after a
-//!    process crash a power loss may still take what it holds, and from here on it counts as durable. Syncing
-//!    what was read would not make it so: after a sync that failed, a file system may still read back what it
-//!    has lost, and sync it without an error. Unless nothing in it needs a promise, it ends with one. A promise
-//!    covers only bytes that it is synced with, before the file gets its name, and those of the files before;
-//! 2. temporary files and files older than the oldest needed are removed;
-//! 3. compaction, which a crash or a cut may have left to do, and a promise of what it has written.
+//! Step 1 writes a copy because a sync of the read file proves nothing: after a failed sync a file system may still read back
+//! lost bytes and sync them without an error. The last file needs no promise record if it ends with one or has no record.
+//!
+//! A directory without a data file gets its first one, after the removal of temporary files.
 //!
 //! Memory is bounded by the last file and the largest other one, beside the index.
 
@@ -31,45 +31,52 @@ use super::format::{FILE_HEADER_LEN, FileHeader, Record, RecordHeader, encode_re
 use super::index::Index;
 use super::log::{Log, LogFile, Setting};
 use super::names::Name;
-use super::{FileStoreOptions, FileStoreRecovery};
+use super::{FileStoreOptions, FileStoreRecovery, compaction};
 use crate::Error;
 use crate::fs::{DirName, FileAccess, list_if_present, make_dir};
 use crate::ids::random_u128;
 use crate::lock::{self, Whole};
 use crate::torn_tail::TornTail;
 
-/// A store that was read, before anything is changed.
+/// A store that was read, and the repair that it needs.
 #[derive(Debug)]
-pub(super) struct Recovered {
+pub(super) struct RecoveredStore {
     pub(super) index: Index,
     pub(super) report: FileStoreRecovery,
     pub(super) total_bytes: u64,
     pub(super) files_len: usize,
-    pub(super) unsettled: Unsettled,
+    pub(super) pending: PendingRepair,
 }
 
-/// What there is to do before the first change.
+/// The repair of a store that was read. It must run before the first write.
 #[derive(Debug)]
-pub(super) struct Unsettled {
+pub(super) struct PendingRepair {
     access: Arc<dyn FileAccess>,
     dir: PathBuf,
     segment_bytes_max: u64,
     store_id: u128,
+    /// The numbers of the temporary files.
     temporary: Vec<u64>,
-    /// Nothing for a store that is not there yet.
-    found: Option<Found>,
+    /// `None` if the directory has no data file.
+    found: Option<ReadStore>,
 }
 
-/// Returns true if there is any file of a store in the directory; a missing directory holds none.
+/// Returns true if the directory holds a data file; a missing directory holds none.
 pub(super) fn has_files(access: &dyn FileAccess, dir: &Path) -> Result<bool, Error> {
     Ok(!Listing::read(access, dir)?.data.is_empty())
 }
 
+/// Reads and validates the store in `dir`. Changes nothing.
+///
+/// # Errors
+/// - `Corrupt`, `BadMagic`, `UnsupportedVersion`, `SegmentMissing`, `ForeignDatabase` or `ForeignHistory` if the files are not
+///   those of one whole store.
+/// - `Io` if the directory cannot be listed or a file cannot be read.
 pub(super) fn recover(
     access: Arc<dyn FileAccess>,
     dir: &Path,
     options: &FileStoreOptions,
-) -> Result<Recovered, Error> {
+) -> Result<RecoveredStore, Error> {
     let listing = Listing::read(&*access, dir)?;
     let mut index = Index::default();
     let mut report = FileStoreRecovery::default();
@@ -77,7 +84,7 @@ pub(super) fn recover(
     let found = match listing.data.last() {
         None => None,
         Some(&last) => {
-            let found = Found::read(&*access, dir, &listing, last, &mut index)?;
+            let found = ReadStore::read(&*access, dir, &listing, last, &mut index)?;
             report = FileStoreRecovery {
                 files_found: listing.data.len(),
                 records_replayed: found.records_len + found.tail.apply_to(&mut index),
@@ -95,12 +102,12 @@ pub(super) fn recover(
         (None, None) => random_u128(),
     };
     report.leftovers_removed += listing.temporary.len();
-    Ok(Recovered {
+    Ok(RecoveredStore {
         index,
         report,
         total_bytes,
         files_len,
-        unsettled: Unsettled {
+        pending: PendingRepair {
             access,
             dir: dir.to_path_buf(),
             segment_bytes_max: options.segment_bytes_max,
@@ -111,13 +118,13 @@ pub(super) fn recover(
     })
 }
 
-impl Unsettled {
-    /// The id that the store has, or gets.
+impl PendingRepair {
+    /// The id of the store; a new store gets it with the repair.
     pub(super) fn store_id(&self) -> u128 {
         self.store_id
     }
 
-    /// Fails with the last file if the store is there and has another id.
+    /// Fails if the store exists and has another id. The error names the last file.
     pub(super) fn check_store_id(&self, expected: u128) -> Result<(), Error> {
         match &self.found {
             Some(found) => found.tail.check_store_id(expected),
@@ -125,9 +132,18 @@ impl Unsettled {
         }
     }
 
-    /// Makes the directory what was found: the changes of the module's documentation but the last. Gives the log to go
-    /// on with, to whose files `index` points from then on.
-    pub(super) fn settle(self, index: &RwLock<Whole<Index>>) -> Result<Log, Error> {
+    /// Runs the repair and returns the log. `index` points to the files of the log afterwards.
+    pub(super) fn repair(self, index: &RwLock<Whole<Index>>) -> Result<Log, Error> {
+        let mut log = self.repair_files(index)?;
+        if compaction::is_due(&log, index)? {
+            compaction::compact(&mut log, index)?;
+            log.promise()?;
+        }
+        Ok(log)
+    }
+
+    /// Runs steps 1 and 2.
+    fn repair_files(self, index: &RwLock<Whole<Index>>) -> Result<Log, Error> {
         let (access, dir) = (self.access, self.dir);
         let setting = |access, dir| Setting {
             access,
@@ -141,9 +157,9 @@ impl Unsettled {
             remove(&*access, &dir, &self.temporary, Name::Temporary)?;
             return Log::create(setting(access, dir));
         };
-        found.settle(&*access, &dir, &self.temporary)?;
+        found.repair_files(&*access, &dir, &self.temporary)?;
         let tail = found.tail;
-        // What pointed into the file that was read points into its copy now.
+        // Entries that pointed to the last file point to its copy now.
         lock::write(index).change(|index| Ok(tail.apply_to(index)))?;
         Ok(Log::resume(
             setting(access, dir),
@@ -155,17 +171,20 @@ impl Unsettled {
     }
 }
 
-/// A valid store, before anything was changed.
+/// A valid store as it was read.
 #[derive(Debug)]
-struct Found {
+struct ReadStore {
+    /// The numbers of the files older than the oldest needed.
     obsolete: Vec<u64>,
+    /// The needed files before the last.
     sealed: VecDeque<LogFile>,
+    /// The last file.
     tail: Loaded,
-    /// How many records with entries the files before the last one have.
+    /// The number of records with entries in `sealed`.
     records_len: u64,
 }
 
-impl Found {
+impl ReadStore {
     /// Reads and validates the store whose last file is `last`, and applies the files before it to `index`.
     fn read(
         access: &dyn FileAccess,
@@ -179,8 +198,7 @@ impl Found {
         let obsolete_len = listing.data.partition_point(|&number| number < tail.oldest);
         let obsolete = &listing.data[..obsolete_len];
         for &number in obsolete {
-            // It will be removed, so it must be this store's, and not that of one into whose directory a last
-            // file came by mistake.
+            // The repair removes the file, so it must belong to this store: the last file may have come here by mistake.
             let (_, header, _) = DataFile::load(access, dir, number)?;
             tail.check_store_id(header.store_id)?;
         }
@@ -210,12 +228,12 @@ impl Found {
         Ok(found)
     }
 
-    /// The changes but for what concerns the index.
-    fn settle(&mut self, access: &dyn FileAccess, dir: &Path, temporary: &[u64]) -> Result<(), Error> {
+    /// Runs steps 1 and 2 on the disk.
+    fn repair_files(&mut self, access: &dyn FileAccess, dir: &Path, temporary: &[u64]) -> Result<(), Error> {
         let tail = &mut self.tail;
         tail.cut_and_promise();
         tail.file = Arc::new(DataFile::create_with(access, dir, &tail.header, &tail.bytes)?);
-        // The last file's copy has taken the name of what an earlier attempt may have left.
+        // The copy of the last file had the temporary name with its number: no such file is left.
         let (before, after) = (
             temporary.partition_point(|&number| number < tail.header.number),
             temporary.partition_point(|&number| number <= tail.header.number),
@@ -226,7 +244,7 @@ impl Found {
     }
 }
 
-/// The numbers of what is the store's in the directory, ascending.
+/// The numbers of the store's files in the directory, ascending.
 #[derive(Debug, Default)]
 struct Listing {
     data: Vec<u64>,
@@ -250,8 +268,7 @@ impl Listing {
     }
 }
 
-/// Removes files. The directory is not synced: what a power loss brings back is removed again by the next
-/// open.
+/// Removes files. The directory is not synced: a power loss may bring a file back, and the next open removes it again.
 fn remove(access: &dyn FileAccess, dir: &Path, numbers: &[u64], name: fn(u64) -> Name) -> Result<(), Error> {
     for &number in numbers {
         let path = dir.join(name(number).build());
@@ -262,7 +279,7 @@ fn remove(access: &dyn FileAccess, dir: &Path, numbers: &[u64], name: fn(u64) ->
     Ok(())
 }
 
-/// The error for file `number` that is needed and not there.
+/// The error for the needed file `number`, which is missing.
 fn missing(
     access: &dyn FileAccess,
     dir: &Path,
@@ -273,7 +290,7 @@ fn missing(
     let next = listing.data.iter().find(|&&present| present > number);
     let sequence = match (before, next) {
         (Some(before), _) => Ok(before.next_sequence),
-        // Only the last record that is missing is known.
+        // Only the last of the missing records is known.
         (None, Some(&next)) => {
             DataFile::load(access, dir, next).map(|(_, header, _)| header.first_sequence.saturating_sub(1))
         }
@@ -293,17 +310,19 @@ fn missing(
 struct Loaded {
     file: Arc<DataFile>,
     header: FileHeader,
-    /// Empty once those of a file before the last one were applied.
+    /// The content; emptied in a sealed file after its records were applied.
     bytes: Vec<u8>,
+    /// The length of the file.
     len: usize,
+    /// The end of the last valid record.
     end: usize,
     /// The sequence number after the last valid record.
     next_sequence: u64,
-    /// The oldest file needed, as the last valid record says.
+    /// The number of the oldest needed file, from the last valid record.
     oldest: u64,
-    /// The value over all records, these included.
+    /// The history value after the last valid record.
     history: u64,
-    /// Whether the last valid record promises those before, or there is none.
+    /// True if the last valid record is a promise record, or if there is no record.
     ends_with_promise: bool,
 }
 
@@ -325,6 +344,7 @@ impl Loaded {
         Ok(loaded)
     }
 
+    /// Moves the end to the first bad record.
     fn find_end(&mut self) {
         while let Some(record) = Record::decode(&self.bytes, self.file.seed(), self.end) {
             let header = record.header;
@@ -342,7 +362,7 @@ impl Loaded {
         }
     }
 
-    /// Takes away what follows the end, and lets the records end with a promise of all of them.
+    /// Cuts the torn tail, and appends a promise record unless the file needs none.
     fn cut_and_promise(&mut self) {
         self.bytes.truncate(self.end);
         if self.ends_with_promise {
@@ -365,7 +385,7 @@ impl Loaded {
         self.ends_with_promise = true;
     }
 
-    /// Fails if what follows the end is more than the torn tail of a crash.
+    /// Fails if the bytes after the end are not a torn tail.
     fn check_torn(&self) -> Result<(), Error> {
         if is_promised(&self.bytes, self.file.seed(), self.end, self.next_sequence) {
             return Err(self.corrupt_at_end("a later record promises that this bad one was synced"));
@@ -386,18 +406,16 @@ impl Loaded {
         Ok(())
     }
 
-    /// Fails unless this file is what the header of the `next` one says of it.
+    /// Fails unless the header of `next` describes this file.
     fn check_followed_by(&self, next: &Self) -> Result<(), Error> {
         next.check_store_id(self.header.store_id)?;
         if self.end < self.len || (self.end as u64) < next.header.previous_end {
             return Err(self.corrupt_at_end("the next file promises that this bad record was synced"));
         }
-        let what = if self.end as u64 != next.header.previous_end
-            || self.next_sequence != next.header.first_sequence
-        {
-            "it follows a file that ends elsewhere"
-        } else if self.history != next.header.history {
-            "it follows other records"
+        let what = if self.end as u64 != next.header.previous_end {
+            "its header gives another length of the file before it"
+        } else if self.next_sequence != next.header.first_sequence || self.history != next.header.history {
+            "the file before it holds other records"
         } else {
             return Ok(());
         };
@@ -409,7 +427,7 @@ impl Loaded {
         Error::corrupt(self.file.path(), self.end as u64, Some(self.next_sequence), what)
     }
 
-    /// Applies the valid records and gives how many there are, but for those without entries.
+    /// Applies the valid records. Returns the number of those with entries.
     fn apply_to(&self, index: &mut Index) -> u64 {
         let (mut offset, mut records_len) = (FILE_HEADER_LEN, 0);
         while let Some(record) = Record::decode_trusted(&self.bytes[..self.end], offset) {

@@ -90,7 +90,7 @@ impl Account {
         }
     }
 
-    /// Judges `found`, which the engine showed after it was opened anew, and holds the engine to it from here on.
+    /// Judges `found`, the content after a reopening. From here on the engine must keep it.
     pub(super) fn settle(&mut self, found: &Pairs, promise: Promise) -> Result<(), String> {
         let presences = self.judge(found, promise)?;
         for ((_, fate), presence) in self.writes.iter_mut().zip(presences) {

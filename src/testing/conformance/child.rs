@@ -78,7 +78,7 @@ pub(super) fn serve_if_asked(conformance: &Conformance) {
                 engine = None;
                 say("done");
             }
-            _ => say(&format!("failed nobody knows the command {line:?}")),
+            _ => say(&format!("failed the command {line:?} is unknown")),
         }
     }
     exit(ORPHANED);
@@ -116,7 +116,7 @@ fn say(answer: &str) {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a child must not go on with the test it is a copy of"
+    reason = "a child must not continue the test it is a copy of"
 )]
 fn exit(code: i32) -> ! {
     std::process::exit(code)

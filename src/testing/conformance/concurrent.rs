@@ -12,7 +12,7 @@ use crate::testing::crash_injector::inherit;
 const WRITERS: usize = 4;
 /// Each writer goes through at least this many rounds ...
 const ROUNDS: u64 = 60;
-/// ... and goes on until there were this many scans while somebody wrote.
+/// ... and continues until this many scans ran beside writes.
 const SCANS: u64 = 40;
 /// How many keys a batch gives the same value: enough that a batch takes longer than what lies between two.
 const SAME: usize = 24;
@@ -23,7 +23,7 @@ struct Board {
     /// Of each writer, how many rounds it has begun and ended.
     begun: [AtomicU64; WRITERS],
     ended: [AtomicU64; WRITERS],
-    /// Scans during which somebody wrote.
+    /// Scans that ran beside writes.
     scans: AtomicU64,
     /// Somebody has a finding: everybody stops.
     is_over: AtomicBool,

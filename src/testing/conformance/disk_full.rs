@@ -24,15 +24,16 @@ const LATER: &str = "later writes that succeeded";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Killed,
-    Closed,
+    /// The engine is dropped without a close, then the child is killed.
+    Dropped,
 }
 
 /// What the caller does while the disk is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Caller {
-    /// It waits after the first failure. An engine that only notices a second one still goes on then.
+    /// It waits after the first failure. An engine that only notices a second one still takes writes then.
     Waits,
-    /// It goes on writing and flushing.
+    /// It continues to write and flush.
     Insists,
 }
 
@@ -61,8 +62,8 @@ fn plans() -> impl Iterator<Item = Plan> {
     ];
     let ways = [
         (false, Caller::Waits, Ending::Killed),
-        (true, Caller::Waits, Ending::Closed),
-        (false, Caller::Insists, Ending::Closed),
+        (true, Caller::Waits, Ending::Dropped),
+        (false, Caller::Insists, Ending::Dropped),
     ];
     strikes
         .into_iter()
@@ -157,7 +158,7 @@ fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(),
             account.flushed();
         }
     }
-    if plan.ending == Ending::Closed {
+    if plan.ending == Ending::Dropped {
         must(child.drop_engine()?, "dropping")?;
     }
     child.kill()?;
@@ -296,7 +297,7 @@ pub(super) fn is_possible() -> bool {
     FileSizeLimit::check_possible().is_ok()
 }
 
-/// Not only in the report, which nobody may print, but past the harness, which keeps what a test prints.
+/// Prints to standard error too: the report may stay unread, and the harness keeps the output of a test.
 fn not_possible(why: String) -> Stop {
     // A closed standard error takes no words.
     writeln!(

@@ -1,5 +1,5 @@
 //! Failures of single disk operations on the simulated disk, and a device that is full for a while or gone for good.
-//! The caller goes on all the same: what succeeds afterwards must be there.
+//! The caller continues after a failure: what succeeds afterwards must be there.
 
 use std::io;
 
@@ -38,7 +38,7 @@ struct LeftOut {
     images: u128,
     /// Troubles that no call met.
     unmet: u64,
-    /// Runs that were not gone on with, since what a failed sync has lost can still be read.
+    /// Runs that ended early: what a failed sync has lost could still be read.
     ended: u64,
 }
 

@@ -141,7 +141,7 @@ pub(super) fn within(
             let text = text_of(payload.as_ref());
             Err(Stop::Failed(format!("panicked: {text}")))
         });
-        // Nobody listens any more if the time was over.
+        // The receiver is gone if the time was over.
         send.send(checked).ok();
     };
     let thread = threads::spawn(name, run).map_err(|error| failed("cannot start a thread", &error))?;

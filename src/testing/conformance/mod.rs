@@ -33,7 +33,7 @@
 //! | `disk-full`, `disk-full-while-opening` | when a real disk is full for a while, nothing acknowledged before, meanwhile or afterwards is lost |
 //! | `power-loss` | at every disk operation of a workload: each image of a power loss holds what was flushed, whole and without a hole |
 //! | `power-loss-after-closing` | what was written before `close` survives a power loss after it, with no flush |
-//! | `works-on` | what is written and flushed after a recovery survives the next power loss |
+//! | `writes-after-recovery` | what is written and flushed after a recovery survives the next power loss |
 //! | `recovery-interrupted` | a power loss inside the recovery from that changes nothing |
 //! | `disk-failures` | when any one disk operation fails, or the disk is full for a while: as for `disk-full`, for power losses too |
 //!
@@ -268,7 +268,7 @@ const CHECK_FUNCTIONS: [(&str, CheckFunction); 23] = [
     ("disk-full-while-opening", disk_full::while_opening),
     ("power-loss", power_loss::at_every_operation),
     ("power-loss-after-closing", closing::then_power_loss),
-    ("works-on", power_loss::works_on),
+    ("writes-after-recovery", power_loss::writes_after_recovery),
     ("recovery-interrupted", power_loss::inside_recovery),
     ("disk-failures", failures::at_every_operation),
 ];

@@ -145,7 +145,7 @@ impl Child {
         })
     }
 
-    /// Kills the child, and gives the answers that it had given by then and nobody has heard.
+    /// Kills the child. Returns its answers that were not read.
     pub(super) fn kill(self) -> Result<Vec<Answer>, Stop> {
         let (status, unheard) = self
             .process

@@ -58,9 +58,8 @@ pub(super) fn at_every_operation(lab: &Lab) -> Checked {
     Ok(tally)
 }
 
-/// An engine that has recovered works on: what was found, and what is written and flushed now, survives the next power
-/// loss.
-pub(super) fn works_on(lab: &Lab) -> Checked {
+/// After a recovery, the recovered content and later flushed writes survive the next power loss.
+pub(super) fn writes_after_recovery(lab: &Lab) -> Checked {
     let mut tally = Tally::of(&["recoveries", "writes after one"]);
     for_some_images(lab, &mut tally, |simulated, image, account, tally| {
         let (disk, engine, found) = simulated.read(image)?;

@@ -14,7 +14,7 @@ const FRAME_KIND_CHECKPOINT: u32 = 3;
 const FRAME_PAYLOAD_BYTES_MAX: u32 = 16 << 20;
 const ENTRY_OVERHEAD_BYTES: usize = 10;
 
-/// What kind of file it is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Segment,
@@ -30,7 +30,7 @@ impl Kind {
     }
 
     /// The length of the header, whose last 4 bytes are its checksum.
-    fn header_bytes(self) -> usize {
+    pub(super) fn header_bytes(self) -> usize {
         match self {
             Self::Segment => 80,
             Self::StoreFile => 72,
@@ -47,9 +47,9 @@ impl Kind {
     }
 }
 
-/// Something that was written down after the fact: opening must show it, or refuse.
+/// A position that a file promises: opening must show everything up to it, or refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Promise {
+pub(super) enum PromisedPosition {
     /// Every frame up to this sequence number was synced.
     Frames(u64),
     /// Every record of the store up to this one was synced.
@@ -67,16 +67,16 @@ pub(super) struct Length {
     seal: Seal,
 }
 
-/// Which checksums cover a length.
+/// The checksums that cover a length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seal {
-    /// That of the file's header.
+    /// The checksum of the file header.
     FileHeader,
-    /// That of the header of the frame or record at this offset.
+    /// The header checksum of the frame or record at this offset.
     Part(usize),
-    /// That of the payload of the frame at this offset, and so that of its header.
+    /// The payload checksum of the frame at this offset, and its header checksum, which covers that one.
     Payload(usize),
-    /// One that lies where the length says: it cannot be forged with it.
+    /// An entry's checksum, whose place depends on the length. It stays as it is.
     Open,
 }
 
@@ -87,10 +87,10 @@ pub(super) struct Record {
     pub(super) first_key: Vec<u8>,
 }
 
-/// What a file says.
+/// The promises, lengths and records in a file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Anatomy {
-    pub(super) promises: Vec<Promise>,
+    pub(super) promises: Vec<PromisedPosition>,
     pub(super) lengths: Vec<Length>,
     /// Of a store file: the records before the first bad one.
     pub(super) records: Vec<Record>,
@@ -150,7 +150,7 @@ fn segment(bytes: &[u8], id: u128) -> Option<Anatomy> {
     let seed = seed(Kind::Segment, bytes)?;
     let mut anatomy = Anatomy {
         // It was made when all before it was synced.
-        promises: vec![Promise::Frames(first_sequence.saturating_sub(1))],
+        promises: vec![PromisedPosition::Frames(first_sequence.saturating_sub(1))],
         lengths: vec![Length {
             offset: 48,
             width: 8,
@@ -162,7 +162,9 @@ fn segment(bytes: &[u8], id: u128) -> Option<Anatomy> {
         let len = u32_at(bytes, at).unwrap_or(0);
         let is_length = len != 0 && len <= FRAME_PAYLOAD_BYTES_MAX && len.is_multiple_of(8);
         if is_length && is_header(Kind::Segment, bytes, seed, at) {
-            anatomy.promises.push(Promise::Frames(u64_at(bytes, at + 16)?));
+            anatomy
+                .promises
+                .push(PromisedPosition::Frames(u64_at(bytes, at + 16)?));
         }
     }
     let (mut at, mut sequence) = (Kind::Segment.header_bytes(), first_sequence);
@@ -178,7 +180,9 @@ fn segment(bytes: &[u8], id: u128) -> Option<Anatomy> {
                 width: 4,
                 seal: Seal::Payload(at),
             }),
-            FRAME_KIND_CHECKPOINT => anatomy.promises.push(Promise::Checkpoint(u64_at(payload, 0)?)),
+            FRAME_KIND_CHECKPOINT => anatomy
+                .promises
+                .push(PromisedPosition::Checkpoint(u64_at(payload, 0)?)),
             _ => {}
         }
         at += PART_BYTES + payload.len();
@@ -199,7 +203,7 @@ fn store_file(bytes: &[u8], id: u128) -> Option<Anatomy> {
     let first_sequence = u64_at(bytes, 52)?;
     let seed = seed(Kind::StoreFile, bytes)?;
     let mut anatomy = Anatomy {
-        promises: vec![Promise::Records(first_sequence.saturating_sub(1))],
+        promises: vec![PromisedPosition::Records(first_sequence.saturating_sub(1))],
         lengths: vec![Length {
             offset: 44,
             width: 8,
@@ -210,7 +214,9 @@ fn store_file(bytes: &[u8], id: u128) -> Option<Anatomy> {
     for at in (Kind::StoreFile.header_bytes()..bytes.len()).step_by(ALIGN) {
         // Almost every place fails at the first look.
         if u32_at(bytes, at + 28) != Some(0) && is_header(Kind::StoreFile, bytes, seed, at) {
-            anatomy.promises.push(Promise::Records(u64_at(bytes, at + 12)?));
+            anatomy
+                .promises
+                .push(PromisedPosition::Records(u64_at(bytes, at + 12)?));
         }
     }
     let (mut at, mut sequence) = (Kind::StoreFile.header_bytes(), first_sequence);

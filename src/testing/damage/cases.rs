@@ -356,7 +356,7 @@ impl Case {
         image
     }
 
-    /// Returns true if opening must refuse or show everything: of a single bit of a database that was closed.
+    /// Returns true for one flipped bit in a closed database: open must refuse or show everything.
     pub(super) fn takes_nothing_away(self, subject: &Subject) -> bool {
         subject.end == End::Closed && self.second.is_none() && matches!(self.first, Damage::Flip { .. })
     }

@@ -1,37 +1,30 @@
-//! Copies of one database that went different ways, their files mixed: for each name that any of them has, the file of
-//! one of the copies, or none.
+//! The files of diverged copies of one database, mixed. [`CopiesCampaign`] states the legal results.
 //!
-//! Legal is a refusal that leaves every byte as it was, or a database that is a beginning of one of the histories: events
-//! and collections of the same one, no shorter than what the files that are of this history promise, and all of it if all
-//! of its files are there. A beginning that several histories have in common meets this for each of them.
-//!
-//! The copies are the hardest to tell apart that there can be: the same calls with other ids, so that frames and records
-//! of the same number have the same length. A third copy does other things. Each is opened with other opening ids.
+//! The copies run the same calls with different entity ids, so frames and records with the same number have the same length.
+//! The third copy makes no checkpoint. Each copy uses different opening ids.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::judge::{self, Floor, Outcome};
+use super::judge::{self, Floor, OpenResult, Then};
 use super::report::DamageReport;
+use super::runner::{CaseRunner, CaseSet};
 use super::subject::{DB_DIR, End, Subject, content};
-use super::trials::{Runs, Trials};
 use crate::testing::SimDisk;
 use crate::testing::sim_disk::Image;
 use crate::testing::workload::{Event, Operation, STANDARD_NOW_MS, standard_schema, tiny_options};
 use crate::{CohortId, Durability, EntityId, Options, SignalId, TidalDb, UserId};
 
-/// After one in so many cases that opened, an event is recorded and looked for again.
-const GOES_ON_ONE_IN: u64 = 16;
 /// The collection that all copies change.
 const COLLECTION: &[u8] = b"kept";
 
-/// How the history that the copies have in common ends.
+/// The end of the history that the copies have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Closed,
     Died,
-    /// It does not: the files are copied while the database is open, and the original is the first of the copies.
+    /// The files are copied while the database is open. The original is the first copy and continues.
     Open,
 }
 
@@ -47,11 +40,11 @@ impl Origin {
     }
 }
 
-/// Mixes the files of copies of one database that went different ways and opens the result.
+/// Mixes the files of diverged copies of one database and opens the result.
 ///
-/// For each name that any of the copies has: the file of one of them, or none. Legal is a refusal that leaves every byte as
-/// it was, or a beginning of one of the histories, events and collections of the same one, as the files of that history
-/// promise it.
+/// For each name that any copy has, a mixture holds the file of one copy, or no file. Legal is a refusal that leaves every byte
+/// as it was, or a beginning of the history of one copy, events and collections alike: no shorter than the files of that
+/// history promise, and whole if all its files are there. A beginning that several histories share must meet this for each.
 ///
 /// ```
 /// use tidaldb::testing::damage::CopiesCampaign;
@@ -63,7 +56,7 @@ impl Origin {
 pub struct CopiesCampaign {
     copies_len: usize,
     one_in: u64,
-    runs: Runs,
+    runner: CaseRunner,
 }
 
 impl CopiesCampaign {
@@ -73,11 +66,11 @@ impl CopiesCampaign {
         Self {
             copies_len: copies_len.clamp(2, 3),
             one_in: 1,
-            runs: Runs::default(),
+            runner: CaseRunner::default(),
         }
     }
 
-    /// Only one in so many mixtures is tried.
+    /// Tries one in this many mixtures.
     #[must_use]
     pub fn one_in(self, one_in: u64) -> Self {
         Self {
@@ -86,17 +79,17 @@ impl CopiesCampaign {
         }
     }
 
-    /// When to stop, no matter how much is left.
+    /// Stops after this time.
     #[must_use]
     pub fn time(mut self, time: Duration) -> Self {
-        self.runs.time = Some(time);
+        self.runner.time = Some(time);
         self
     }
 
-    /// On how many threads.
+    /// The number of threads, 1 by default.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
-        self.runs.workers = workers.max(1);
+        self.runner.workers = workers.max(1);
         self
     }
 
@@ -108,18 +101,16 @@ impl CopiesCampaign {
     /// Runs the campaign and calls `progress` now and then with what was found until then.
     pub fn run_with(&self, progress: impl FnMut(&DamageReport)) -> DamageReport {
         let mut report = DamageReport::default();
-        let families: Vec<_> = self.families().collect();
-        for family in &families {
-            report.left_out += family.mixtures_len() - family.len();
+        let copy_sets: Vec<_> = self.copy_sets().collect();
+        for set in &copy_sets {
+            report.left_out += set.mixtures_len() - set.len();
         }
-        let trials = families
-            .into_iter()
-            .map(|family| Box::new(family) as Box<dyn Trials>);
-        self.runs.run(trials, &mut report, progress);
+        let sets = copy_sets.into_iter().map(|set| Box::new(set) as Box<dyn CaseSet>);
+        self.runner.run(sets, &mut report, progress);
         report
     }
 
-    fn families(&self) -> impl Iterator<Item = Family> {
+    fn copy_sets(&self) -> impl Iterator<Item = CopySet> {
         let policies = [Durability::EverySynced, Durability::OperatingSystem];
         let all = Origin::ALL.into_iter().flat_map(move |origin| {
             let ends = [End::Died, End::Closed].into_iter();
@@ -127,24 +118,24 @@ impl CopiesCampaign {
         });
         all.zip(0..).map(|((origin, end, policy), shift)| {
             let copies = copies(self.copies_len, origin, end, policy);
-            Family::new(copies, origin, self.one_in, shift)
+            CopySet::new(copies, origin, self.one_in, shift)
         })
     }
 }
 
-/// Copies of one database.
-struct Family {
+/// The mixtures of the copies of one database.
+struct CopySet {
     name: String,
     origin: Origin,
     copies: Vec<Subject>,
-    /// The names of the files of the log and the store that any copy has.
+    /// The names of all log and store files of the copies.
     names: Vec<PathBuf>,
     one_in: u64,
-    /// Which mixtures are tried if not all are: others in each family.
+    /// Each set tries other mixtures, if not all.
     shift: u64,
 }
 
-impl Family {
+impl CopySet {
     fn new(copies: Vec<Subject>, origin: Origin, one_in: u64, shift: u64) -> Self {
         let names: BTreeSet<_> = copies
             .iter()
@@ -160,12 +151,12 @@ impl Family {
         }
     }
 
-    /// How many there are, those of which some are the same included.
+    /// The number of mixtures, duplicates included.
     fn mixtures_len(&self) -> u64 {
         (self.copies.len() as u64 + 1).pow(self.names.len() as u32)
     }
 
-    /// The copy whose file each name gets in a case; nothing for no file.
+    /// The copy that gives each name its file in a case; `None` for no file.
     fn choices(&self, number: u64) -> impl Iterator<Item = (&PathBuf, Option<&Subject>)> {
         let base = self.copies.len() as u64 + 1;
         let mut left = number * self.one_in + self.shift;
@@ -176,21 +167,20 @@ impl Family {
         })
     }
 
-    /// Says what is wrong with `db`, a beginning of the history of `copy`, by the files of that history.
-    fn check_history(copy: &Subject, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
+    /// Checks `db`, a beginning of the history of `copy`, against the files of that history.
+    fn check_history(copy: &Subject, image: &Image, db: &TidalDb) -> Result<OpenResult, String> {
         let is_own = |path: &Path| image.file(path).is_some() && image.file(path) == copy.image.file(path);
         let own = image.files().filter(|(path, _)| is_own(path));
         let floor = judge::floor_of_files(copy, own);
         let outcome = judge::check_state(copy, floor, db)?;
-        if outcome != Outcome::Whole && copy.files.iter().all(|path| is_own(path)) {
+        if outcome != OpenResult::Whole && copy.files.iter().all(|path| is_own(path)) {
             return Err("all files of this history are there, and not all of it".to_owned());
         }
         Ok(outcome)
     }
 
-    /// Says what is wrong with `db` as a beginning of any of the histories. One that several have in common must be
-    /// what the files of each of these require.
-    fn check(&self, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
+    /// Checks that `db` is a beginning of a history, and legal for each history that it is a beginning of.
+    fn check(&self, image: &Image, db: &TidalDb) -> Result<OpenResult, String> {
         let (mut outcomes, mut mismatches) = (Vec::new(), Vec::new());
         for (index, copy) in self.copies.iter().enumerate() {
             let of_copy = |what: String| format!("copy {index}: {what}");
@@ -204,7 +194,7 @@ impl Family {
     }
 }
 
-impl Trials for Family {
+impl CaseSet for CopySet {
     fn len(&self) -> u64 {
         (self.mixtures_len() - self.shift).div_ceil(self.one_in)
     }
@@ -222,9 +212,8 @@ impl Trials for Family {
         image
     }
 
-    fn judge(&self, number: u64, image: &Image) -> Result<Outcome, String> {
-        let goes_on = number.is_multiple_of(GOES_ON_ONE_IN);
-        judge::open_and_look(&self.copies[0], image, goes_on, |db| self.check(image, db))
+    fn judge(&self, _: u64, image: &Image, then: Then) -> Result<OpenResult, String> {
+        judge::open_and_check(&self.copies[0], image, then, |db| self.check(image, db))
     }
 
     fn kind(&self, _: u64) -> &'static str {
@@ -292,7 +281,7 @@ fn copies(len: usize, origin: Origin, end: End, policy: Durability) -> Vec<Subje
     copies
 }
 
-/// An event that differs from others of its kind in nothing but the entity and its time.
+/// An event. Events differ in entity, cohort and time only.
 fn event(entity: u64, at: i64) -> Operation {
     Operation::record(vec![Event {
         entity: EntityId(entity),
@@ -308,14 +297,14 @@ fn member(entity: u64) -> Operation {
     Operation::AddToCollection(COLLECTION.to_vec(), EntityId(entity))
 }
 
-/// What the copies have in common.
+/// The work before the copies diverge.
 fn common_work() -> Vec<Operation> {
     let mut operations = vec![Operation::CreateCollection(COLLECTION.to_vec())];
     operations.extend([event(1, 1), member(1), event(2, 2), member(2)]);
     operations
 }
 
-/// What a copy does alone.
+/// The work of a copy alone.
 fn work_of(copy: usize) -> Vec<Operation> {
     let id = 10 * (copy as u64 + 1);
     let mut operations = vec![event(id, 3), member(id)];
@@ -335,17 +324,17 @@ mod tests {
 
     #[test]
     fn the_copies_rotate_log_and_store_have_few_files_and_another_last_file_of_the_store_each() {
-        for family in CopiesCampaign::of(3).families() {
+        for set in CopiesCampaign::of(3).copy_sets() {
             for dir in [LOG_DIR, STORE_DIR] {
-                let names: Vec<_> = family.names.iter().filter(|name| name.starts_with(dir)).collect();
-                assert!((2..=6).contains(&names.len()), "{}: {names:?}", family.name);
+                let names: Vec<_> = set.names.iter().filter(|name| name.starts_with(dir)).collect();
+                assert!((2..=6).contains(&names.len()), "{}: {names:?}", set.name);
             }
             let last = |copy: &Subject| {
                 let path = copy.files.iter().rfind(|path| path.starts_with(STORE_DIR));
                 path.and_then(|path| Some((path.clone(), copy.image.file(path)?.to_vec())))
             };
-            let lasts: BTreeSet<_> = family.copies.iter().map(last).collect();
-            assert_eq!(lasts.len(), family.copies.len(), "{}", family.name);
+            let lasts: BTreeSet<_> = set.copies.iter().map(last).collect();
+            assert_eq!(lasts.len(), set.copies.len(), "{}", set.name);
         }
     }
 
@@ -361,17 +350,17 @@ mod tests {
             common.finish(db, &disk);
             common
         };
-        let family = Family::new(copies, Origin::Died, 1, 0);
+        let set = CopySet::new(copies, Origin::Died, 1, 0);
         let check = |image: &Image, opened: &Subject| {
             let db = opened.open(&SimDisk::from_image(&opened.image)).unwrap();
-            family.check(image, &db)
+            set.check(image, &db)
         };
-        let [first, second] = &family.copies[..] else {
+        let [first, second] = &set.copies[..] else {
             panic!("two are left");
         };
-        assert_eq!(check(&first.image, first), Ok(Outcome::Whole));
-        assert_eq!(check(&second.image, second), Ok(Outcome::Whole));
-        assert_eq!(check(&older.image, &older), Ok(Outcome::Shorter));
+        assert_eq!(check(&first.image, first), Ok(OpenResult::Whole));
+        assert_eq!(check(&second.image, second), Ok(OpenResult::Whole));
+        assert_eq!(check(&older.image, &older), Ok(OpenResult::Shorter));
         let none = check(&Image::new(), &stranger).unwrap_err();
         assert!(none.starts_with("no history is this: copy 0: "), "{none}");
         let part = check(&first.image, &older).unwrap_err();

@@ -1,10 +1,10 @@
-//! Opens damaged files and says whether what comes of it is legal.
+//! Opens damaged files and checks that the result is legal.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::anatomy::{Anatomy, Kind, Promise};
+use super::anatomy::{Anatomy, Kind, PromisedPosition};
 use super::subject::{DB_DIR, LOG_DIR, Subject, content};
 use crate::testing::SimDisk;
 use crate::testing::model::matches_collections;
@@ -12,9 +12,7 @@ use crate::testing::sim_disk::{DiskOperationKind, Image, SimDiskOptions};
 use crate::testing::verdict::panic_message;
 use crate::{EntityId, Error, Export, SignalEvent, SignalId, TidalDb};
 
-/// Where a fault may lie that has no sequence number: in the header of a segment.
-const SEGMENT_HEADER_BYTES: u64 = 80;
-/// What opening may ask the disk for, beside what grows with the files.
+/// The bound on an opening's calls, beside what grows with the files.
 const CALLS_FIXED: u64 = 40;
 const CALLS_PER_FILE: u64 = 8;
 /// The least that a value takes in a file; each may be read alone.
@@ -22,28 +20,39 @@ const BYTES_PER_CALL: u64 = 8;
 const READS_PER_BYTE: u64 = 4;
 const READ_FIXED_BYTES: u64 = 1024;
 
-/// What became of a case.
+/// The result of opening an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Outcome {
-    /// Opened with all there was.
+pub(super) enum OpenResult {
+    /// Opened with the whole history.
     Whole,
-    /// Opened with a beginning of it.
+    /// Opened with a beginning of the history.
     Shorter,
     /// Refused, with this error.
     Refused(&'static str),
 }
 
-/// What the files of an image promise.
+/// The work after a case opened and was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Opens the database again.
+    Reopen,
+    /// Also records an event and reads it back.
+    Record,
+}
+
+/// The promises of the files of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Floor {
+    /// Frames up to this sequence number are promised.
     sequence: u64,
+    /// This many changes of collections are promised.
     changes: usize,
 }
 
 /// Judges the cases of one subject; shared by all threads.
 #[derive(Debug)]
 pub(super) struct Judge {
-    /// What each file of the sound image promises.
+    /// The hash and the promises of each file of the sound image.
     sound: BTreeMap<PathBuf, (u128, Floor)>,
 }
 
@@ -58,9 +67,9 @@ impl Judge {
         }
     }
 
-    /// Opens `image` and says what is wrong with what comes of it, if anything is.
-    pub(super) fn judge(&self, subject: &Subject, image: &Image, goes_on: bool) -> Result<Outcome, String> {
-        open_and_look(subject, image, goes_on, |db| {
+    /// Opens `image` and checks the result. `Err` says what is wrong.
+    pub(super) fn judge(&self, subject: &Subject, image: &Image, then: Then) -> Result<OpenResult, String> {
+        open_and_check(subject, image, then, |db| {
             check_state(subject, self.floor(subject, image), db)
         })
     }
@@ -70,13 +79,13 @@ impl Judge {
             Some((sound, floor)) if *sound == hash(bytes) => *floor,
             _ => floor_of(subject, path, bytes).unwrap_or_default(),
         });
-        floors.fold(Floor::default(), Floor::and)
+        floors.fold(Floor::default(), Floor::max)
     }
 }
 
 impl Floor {
-    /// What both promise.
-    fn and(self, other: Self) -> Self {
+    /// The higher of the two promises.
+    fn max(self, other: Self) -> Self {
         Self {
             sequence: self.sequence.max(other.sequence),
             changes: self.changes.max(other.changes),
@@ -84,14 +93,13 @@ impl Floor {
     }
 }
 
-/// Opens `image` as `subject` is opened, and says what is wrong with what comes of it, if anything is. `check` looks at the
-/// state if it opens.
-pub(super) fn open_and_look(
+/// Opens `image` like `subject` and checks the result. `Err` says what is wrong. `check` gets the database if it opens.
+pub(super) fn open_and_check(
     subject: &Subject,
     image: &Image,
-    goes_on: bool,
-    check: impl FnOnce(&TidalDb) -> Result<Outcome, String>,
-) -> Result<Outcome, String> {
+    then: Then,
+    check: impl FnOnce(&TidalDb) -> Result<OpenResult, String>,
+) -> Result<OpenResult, String> {
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let options = SimDiskOptions {
             records_reads: true,
@@ -103,17 +111,17 @@ pub(super) fn open_and_look(
         match opened {
             Ok(db) => {
                 let outcome = check(&db)?;
-                check_reopening(subject, &disk, db, goes_on)?;
+                check_reopening(subject, &disk, db, then)?;
                 Ok(outcome)
             }
-            Err(error) => check_refusal(&disk, image, &error).map(Outcome::Refused),
+            Err(error) => check_refusal(&disk, image, &error).map(OpenResult::Refused),
         }
     }));
     judged.unwrap_or_else(|payload| Err(format!("panicked: {}", panic_message(&*payload))))
 }
 
-/// Says what is wrong with the state of `db` as a beginning of the history of `subject` that is no shorter than `floor`.
-pub(super) fn check_state(subject: &Subject, floor: Floor, db: &TidalDb) -> Result<Outcome, String> {
+/// Checks that the state of `db` is a beginning of the history of `subject` and no shorter than `floor`.
+pub(super) fn check_state(subject: &Subject, floor: Floor, db: &TidalDb) -> Result<OpenResult, String> {
     let found = db.export().map_err(|error| format!("no export: {error}"))?;
     let sequence = db.last_sequence();
     let (model, frames) = subject.state_at(sequence);
@@ -140,15 +148,19 @@ pub(super) fn check_state(subject: &Subject, floor: Floor, db: &TidalDb) -> Resu
     }
     let is_whole = frames == subject.frames_len() && changes + 1 == subject.collections.len();
     Ok(if is_whole {
-        Outcome::Whole
+        OpenResult::Whole
     } else {
-        Outcome::Shorter
+        OpenResult::Shorter
     })
 }
 
-/// What a judge says of the state of an open database whose files are those of `image`.
+/// Checks the state of an open database whose files are those of `image`.
 #[cfg(test)]
-pub(super) fn check_state_against(subject: &Subject, image: &Image, db: &TidalDb) -> Result<Outcome, String> {
+pub(super) fn check_state_against(
+    subject: &Subject,
+    image: &Image,
+    db: &TidalDb,
+) -> Result<OpenResult, String> {
     check_state(subject, floor_of_files(subject, image.files()), db)
 }
 
@@ -158,13 +170,13 @@ fn hash(bytes: &[u8]) -> u128 {
     image.hash()
 }
 
-/// What the files of `subject` among these promise.
+/// The promises of the files of `subject` among these.
 pub(super) fn floor_of_files<'a>(
     subject: &Subject,
     files: impl Iterator<Item = (&'a Path, &'a [u8])>,
 ) -> Floor {
     let floors = files.filter_map(|(path, bytes)| floor_of(subject, path, bytes));
-    floors.fold(Floor::default(), Floor::and)
+    floors.fold(Floor::default(), Floor::max)
 }
 
 fn floor_of(subject: &Subject, path: &Path, bytes: &[u8]) -> Option<Floor> {
@@ -172,9 +184,11 @@ fn floor_of(subject: &Subject, path: &Path, bytes: &[u8]) -> Option<Floor> {
     let mut floor = Floor::default();
     for promise in anatomy.promises {
         match promise {
-            Promise::Frames(sequence) => floor.sequence = floor.sequence.max(sequence),
-            Promise::Records(record) => floor.changes = floor.changes.max(subject.changes_of_records(record)),
-            Promise::Checkpoint(covered) => {
+            PromisedPosition::Frames(sequence) => floor.sequence = floor.sequence.max(sequence),
+            PromisedPosition::Records(record) => {
+                floor.changes = floor.changes.max(subject.changes_of_records(record));
+            }
+            PromisedPosition::Checkpoint(covered) => {
                 floor.changes = floor.changes.max(subject.changes_of_checkpoint(covered));
             }
         }
@@ -182,7 +196,7 @@ fn floor_of(subject: &Subject, path: &Path, bytes: &[u8]) -> Option<Floor> {
     Some(floor)
 }
 
-/// After how many changes the collections are these, the most if it is more than one number.
+/// The number of changes after which the collections are these; the highest if there are several.
 fn changes_len(subject: &Subject, found: &Export) -> Option<usize> {
     let mut states = subject.collections.iter().enumerate().rev();
     states
@@ -190,7 +204,7 @@ fn changes_len(subject: &Subject, found: &Export) -> Option<usize> {
         .map(|(len, _)| len)
 }
 
-/// Opening asks for no more than the files' size allows.
+/// Checks that opening made no more calls and read no more bytes than the files' size allows.
 fn check_effort(disk: &SimDisk, image: &Image) -> Result<(), String> {
     let recording = disk.recording();
     let reads = recording
@@ -209,7 +223,7 @@ fn check_effort(disk: &SimDisk, image: &Image) -> Result<(), String> {
     Ok(())
 }
 
-/// A refusal says where, and leaves every byte as it was.
+/// Checks that a refusal names the place and left every byte as it was.
 pub(super) fn check_refusal(disk: &SimDisk, image: &Image, error: &Error) -> Result<&'static str, String> {
     // In the place of a file there may be a description, as that of a record in storage.
     let is_in = |path: &Path| path.starts_with(DB_DIR) || path.to_string_lossy().starts_with("the ");
@@ -220,7 +234,7 @@ pub(super) fn check_refusal(disk: &SimDisk, image: &Image, error: &Error) -> Res
             sequence,
             ..
         } => {
-            let needs_sequence = path.starts_with(LOG_DIR) && *offset >= SEGMENT_HEADER_BYTES;
+            let needs_sequence = path.starts_with(LOG_DIR) && *offset >= Kind::Segment.header_bytes() as u64;
             if needs_sequence && sequence.is_none() {
                 return Err(format!("refused without a sequence number: {error}"));
             }
@@ -247,8 +261,8 @@ pub(super) fn check_refusal(disk: &SimDisk, image: &Image, error: &Error) -> Res
     Ok(name)
 }
 
-/// What was opened opens again to the same state, and takes further writes.
-fn check_reopening(subject: &Subject, disk: &SimDisk, db: TidalDb, goes_on: bool) -> Result<(), String> {
+/// Checks that the database opens again to the same state, and takes an event with `Then::Record`.
+fn check_reopening(subject: &Subject, disk: &SimDisk, db: TidalDb, then: Then) -> Result<(), String> {
     let state = |db: &TidalDb| {
         let export = db.export().map_err(|error| format!("no export: {error}"))?;
         Ok::<_, String>((export, db.last_sequence()))
@@ -260,7 +274,7 @@ fn check_reopening(subject: &Subject, disk: &SimDisk, db: TidalDb, goes_on: bool
     if state(&db)? != before {
         return Err("the second opening found another state than the first".to_owned());
     }
-    if !goes_on {
+    if then == Then::Reopen {
         return Ok(());
     }
     let at_ms = subject.options.clock.now_ms();

@@ -26,7 +26,7 @@
 //! | older copy | of every file, of directories, from several moments |
 //! | two of these | drawn at random |
 //!
-//! [`CopiesCampaign`] mixes the files of copies of one database that went different ways.
+//! [`CopiesCampaign`] mixes the files of copies of one database that diverged.
 //!
 //! What is promised is read from the files by the tables of their formats, not by the engine's decoders.
 //!
@@ -43,10 +43,10 @@ mod cases;
 mod copies;
 mod judge;
 mod report;
+mod runner;
 mod subject;
 #[cfg(test)]
 mod tests;
-mod trials;
 
 use std::time::Duration;
 
@@ -58,12 +58,9 @@ use super::sim_disk::Image;
 use super::workload::{Operation, Random, Workload, standard_schema, tiny_options};
 use crate::{Durability, Options};
 use cases::{Case, Damage};
-use judge::{Judge, Outcome};
+use judge::{Judge, OpenResult, Then};
+use runner::{CaseRunner, CaseSet};
 use subject::{End, Subject};
-use trials::{Runs, Trials};
-
-/// After one in so many cases that opened, an event is recorded and looked for again.
-const GOES_ON_ONE_IN: u64 = 8;
 
 /// Damages the files of a database and opens what comes of it. See the [module](self).
 #[derive(Debug, Clone)]
@@ -73,7 +70,7 @@ pub struct DamageCampaign {
     one_in: u64,
     pairs: u64,
     seed: u64,
-    runs: Runs,
+    runner: CaseRunner,
     planted: Option<(PlantedBug, Acts)>,
 }
 
@@ -89,8 +86,7 @@ impl DamageCampaign {
         Self::of(workload).options(tiny_options(standard_schema()).checkpoint_log_bytes(u64::MAX))
     }
 
-    /// A campaign over databases that did this, under each policy, died or closed: every single damage, and none on top
-    /// of another.
+    /// A campaign over databases that ran this workload, under each policy, crashed or closed: each damage alone.
     pub fn of(workload: Workload) -> Self {
         Self {
             workload,
@@ -98,7 +94,7 @@ impl DamageCampaign {
             one_in: 1,
             pairs: 0,
             seed: 0,
-            runs: Runs::default(),
+            runner: CaseRunner::default(),
             planted: None,
         }
     }
@@ -125,17 +121,17 @@ impl DamageCampaign {
         Self { pairs, seed, ..self }
     }
 
-    /// When to stop, whatever is left.
+    /// Stops after this time.
     #[must_use]
     pub fn time(mut self, time: Duration) -> Self {
-        self.runs.time = Some(time);
+        self.runner.time = Some(time);
         self
     }
 
-    /// On how many threads.
+    /// The number of threads, 1 by default.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
-        self.runs.workers = workers.max(1);
+        self.runner.workers = workers.max(1);
         self
     }
 
@@ -147,17 +143,17 @@ impl DamageCampaign {
     /// Runs the campaign and calls `progress` now and then with what was found until then.
     pub fn run_with(&self, progress: impl FnMut(&DamageReport)) -> DamageReport {
         let mut report = DamageReport::default();
-        let mut trials = Vec::new();
+        let mut sets = Vec::new();
         for (index, subject) in self.subjects().into_iter().enumerate() {
             let cases = self.cases(&subject, index as u64);
             report.left_out += cases.left_out;
-            trials.push(Box::new(Damages {
+            sets.push(Box::new(DamageCases {
                 judge: Judge::new(&subject),
                 subject,
                 cases: cases.chosen,
-            }) as Box<dyn Trials>);
+            }) as Box<dyn CaseSet>);
         }
-        self.runs.run(trials.into_iter(), &mut report, progress);
+        self.runner.run(sets.into_iter(), &mut report, progress);
         report
     }
 
@@ -174,8 +170,7 @@ impl DamageCampaign {
         .collect()
     }
 
-    /// A database that is closed changes a collection after its last checkpoint: the log does not know of that change, so
-    /// that it is the store's alone to miss it.
+    /// A closed database ends with a change of a collection after its last checkpoint: only the store holds it.
     fn workload_for(&self, end: End) -> Workload {
         let mut workload = self.workload.clone();
         if end == End::Closed {
@@ -219,19 +214,19 @@ struct Cases {
 }
 
 /// The damages of one database.
-struct Damages {
+struct DamageCases {
     subject: Subject,
     judge: Judge,
     cases: Vec<Case>,
 }
 
-impl Damages {
+impl DamageCases {
     fn case(&self, number: u64) -> Case {
         self.cases[number as usize]
     }
 }
 
-impl Trials for Damages {
+impl CaseSet for DamageCases {
     fn len(&self) -> u64 {
         self.cases.len() as u64
     }
@@ -240,13 +235,12 @@ impl Trials for Damages {
         self.case(number).apply(&self.subject)
     }
 
-    fn judge(&self, number: u64, image: &Image) -> Result<Outcome, String> {
-        let goes_on = number.is_multiple_of(GOES_ON_ONE_IN);
-        let outcome = self.judge.judge(&self.subject, image, goes_on)?;
-        if outcome == Outcome::Shorter && self.case(number).takes_nothing_away(&self.subject) {
+    fn judge(&self, number: u64, image: &Image, then: Then) -> Result<OpenResult, String> {
+        let opened = self.judge.judge(&self.subject, image, then)?;
+        if opened == OpenResult::Shorter && self.case(number).takes_nothing_away(&self.subject) {
             return Err("a bit flipped after an orderly close, and something is missing".to_owned());
         }
-        Ok(outcome)
+        Ok(opened)
     }
 
     fn kind(&self, number: u64) -> &'static str {

@@ -1,25 +1,25 @@
-//! What a campaign found.
+//! The report of a campaign.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::judge::Outcome;
+use super::judge::OpenResult;
 use crate::testing::report::text::{grouped, rate};
 
 /// Findings of more sorts than this are counted only.
 const FINDINGS_MAX: usize = 20;
 
-/// What became of the damages of one kind.
+/// The results of the damages of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DamageCounts {
     /// Distinct images that were opened, or were refused.
     pub cases: u64,
     /// Damages that gave an image that had been tried before, or changed nothing.
     pub duplicates: u64,
-    /// Opened with everything.
+    /// Opened with the whole history.
     pub whole: u64,
-    /// Opened with a beginning of it.
+    /// Opened with a beginning of the history.
     pub shorter: u64,
     /// Refused, by error.
     pub refused: BTreeMap<&'static str, u64>,
@@ -42,24 +42,24 @@ impl DamageCounts {
     }
 }
 
-/// What a [campaign](super::DamageCampaign) found.
+/// The report of a [campaign](super::DamageCampaign).
 #[derive(Debug, Clone, Default)]
 pub struct DamageReport {
     /// By kind of damage.
     pub kinds: BTreeMap<&'static str, DamageCounts>,
-    /// How many damages there are that were not tried.
+    /// The number of damages that were not tried.
     pub left_out: u64,
-    /// The first finding of each sort: what the damage was and what is wrong.
+    /// The first finding of each sort: the damage and what is wrong.
     pub findings: Vec<String>,
     sorts: BTreeSet<String>,
-    /// How many findings there are.
+    /// The number of findings.
     pub findings_len: u64,
     /// How long it took.
     pub elapsed: Duration,
 }
 
 impl DamageReport {
-    pub(super) fn add_case(&mut self, kind: &'static str, outcome: Option<Outcome>) {
+    pub(super) fn add_case(&mut self, kind: &'static str, outcome: Option<OpenResult>) {
         let counts = self.kinds.entry(kind).or_default();
         let Some(outcome) = outcome else {
             counts.duplicates += 1;
@@ -67,9 +67,9 @@ impl DamageReport {
         };
         counts.cases += 1;
         match outcome {
-            Outcome::Whole => counts.whole += 1,
-            Outcome::Shorter => counts.shorter += 1,
-            Outcome::Refused(error) => *counts.refused.entry(error).or_default() += 1,
+            OpenResult::Whole => counts.whole += 1,
+            OpenResult::Shorter => counts.shorter += 1,
+            OpenResult::Refused(error) => *counts.refused.entry(error).or_default() += 1,
         }
     }
 

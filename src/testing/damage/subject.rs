@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::anatomy::{Anatomy, Kind, Record};
+use super::anatomy::{Anatomy, Kind, PromisedPosition, Record};
 use crate::fs::FileAccess;
 use crate::storage::{FileStore, FileStoreOptions};
 use crate::testing::SimDisk;
@@ -26,9 +26,9 @@ const VERSIONS: usize = 8;
 /// How the history of a database ends before it is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// The process dies: the end of the log is promised by nobody.
+    /// The process crashes: nothing promises the end of the log.
     Died,
-    /// It is closed: everything is promised.
+    /// The database is closed: everything is promised.
     Closed,
 }
 
@@ -165,7 +165,7 @@ impl Subject {
     fn note_checkpoints(&mut self, disk: &SimDisk, changes_len: usize) {
         for (_, anatomy) in self.anatomies(&content(disk)) {
             for promise in anatomy.promises {
-                if let super::anatomy::Promise::Checkpoint(covered) = promise {
+                if let PromisedPosition::Checkpoint(covered) = promise {
                     self.checkpoint_changes.entry(covered).or_insert(changes_len);
                 }
             }

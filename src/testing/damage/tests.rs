@@ -1,4 +1,4 @@
-use super::anatomy::{Anatomy, Kind, Promise};
+use super::anatomy::{Anatomy, Kind, PromisedPosition};
 use super::judge::{check_refusal, check_state_against};
 use super::subject::{DB_DIR, LOG_DIR, STORE_DIR};
 use super::*;
@@ -71,13 +71,16 @@ fn what_is_damaged_has_several_segments_and_store_files_a_checkpoint_and_every_s
 fn a_state_of_another_history_and_one_below_a_promise_are_findings() {
     let (mine, other) = (subject(7), subject(8));
     let db = opened(&mine, &mine.image);
-    assert_eq!(check_state_against(&mine, &mine.image, &db), Ok(Outcome::Whole));
+    assert_eq!(
+        check_state_against(&mine, &mine.image, &db),
+        Ok(OpenResult::Whole)
+    );
     let wrong = check_state_against(&mine, &mine.image, &opened(&other, &other.image)).unwrap_err();
     assert!(wrong.contains("and not to its state"), "{wrong}");
     let old = opened(&mine, &mine.older[5]);
     assert_eq!(
         check_state_against(&mine, &mine.older[5], &old),
-        Ok(Outcome::Shorter)
+        Ok(OpenResult::Shorter)
     );
     let short = check_state_against(&mine, &mine.image, &old).unwrap_err();
     assert!(short.contains("promised as synced"), "{short}");
@@ -115,7 +118,7 @@ fn a_segment_says_what_it_promises_and_where_its_lengths_are() {
     let anatomy = Anatomy::of(Kind::Segment, bytes, mine.id);
     let last = opened(&mine, &mine.image).last_sequence();
     // Every event is synced, so each frame promises the one before it.
-    assert!(anatomy.promises.contains(&Promise::Frames(last - 1)));
+    assert!(anatomy.promises.contains(&PromisedPosition::Frames(last - 1)));
     assert!(anatomy.lengths.len() >= 3, "{anatomy:?}");
     let mut flipped = bytes.to_vec();
     flipped[86] ^= 1;
@@ -143,11 +146,10 @@ fn a_campaign_that_tests_nothing_fails() {
 const CHILD: &str = "TIDALDB_DAMAGE_CHILD";
 
 #[test]
-fn a_forged_length_makes_nobody_ask_for_memory_that_the_files_do_not_fill() {
-    // The child has room for itself and little more; whoever believes a length of 2 GiB ends there.
+fn no_forged_length_takes_memory_that_the_files_do_not_fill() {
+    // The child has little memory to spare: an allocation of a forged length of 2 GiB ends it.
     const KIB_MAX: u64 = 400 << 10;
-    let name =
-        "testing::damage::tests::a_forged_length_makes_nobody_ask_for_memory_that_the_files_do_not_fill";
+    let name = "testing::damage::tests::no_forged_length_takes_memory_that_the_files_do_not_fill";
     if std::env::var_os(CHILD).is_some() {
         open_forged_lengths();
         return;
@@ -181,7 +183,7 @@ fn open_forged_lengths() {
     let mut opened = 0;
     for first in long.step_by(3) {
         let case = Case { first, second: None };
-        let judged = judge.judge(&mine, &case.apply(&mine), false);
+        let judged = judge.judge(&mine, &case.apply(&mine), Then::Reopen);
         assert!(judged.is_ok(), "{}: {judged:?}", case.text(&mine));
         opened += 1;
     }

@@ -331,7 +331,10 @@ impl Drop for SimFile {
 
 impl FileLock for SimLock {
     fn check(&self) -> io::Result<()> {
-        Ok(())
+        match self.shared.state().locks.get(&self.id) {
+            Some(Some(behind)) => behind.check(),
+            _ => Ok(()),
+        }
     }
 }
 

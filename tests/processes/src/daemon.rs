@@ -1,4 +1,4 @@
-//! A process that opens a database and then becomes a daemon: it forks, the parent exits, the child goes on.
+//! A process that opens a database and then becomes a daemon: it forks, the parent exits, the child continues.
 
 use std::os::unix::process::parent_id;
 use std::path::Path;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use tidaldb::{Background, Durability, TidalDb};
 
-use crate::elsewhere::Forked;
-use crate::fork::{refusal, wait_for_next_ms};
+use crate::fork::{expect_refusal, wait_for_next_ms};
+use crate::processes::Child;
 use crate::runner::cases;
 use crate::setup::{Acknowledged, BACKGROUNDS, event, open, options, text};
 use crate::sys;
 
 cases!("daemon":
-    a_daemon_is_refused_from_the_next_millisecond_on_and_opens_the_database_anew,
+    a_daemon_is_refused_from_the_next_millisecond_on_and_opens_the_database_again,
     a_daemon_that_writes_at_once_is_refused_soon_and_loses_nothing_that_was_acknowledged,
 );
 
@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 fn in_a_daemon(root: &Path, body: impl Fn(TidalDb, &Path, u32, Background)) {
     for (number, background) in BACKGROUNDS.into_iter().enumerate() {
         let path = root.join(number.to_string());
-        let mut daemon = Forked::start(|listener| {
+        let mut daemon = Child::start(|parent| {
             let db = open(&path, options().durability(POLICY).background(background));
             for entity in 0..5 {
                 db.record(&event(entity)).unwrap();
@@ -37,18 +37,18 @@ fn in_a_daemon(root: &Path, body: impl Fn(TidalDb, &Path, u32, Background)) {
             if sys::fork().is_some() {
                 sys::exit_at_once(0);
             }
-            listener.tell(&process::id().to_string());
+            parent.send_line(&process::id().to_string());
             body(db, &path, opened_by, background);
         });
-        let pid = daemon.hear().parse().unwrap();
+        let pid = daemon.read_line().parse().unwrap();
         daemon.follow(pid);
         daemon.end();
     }
 }
 
-/// Opens the database anew in a daemon, once the process that opened it has ended: it holds `acknowledged`, and timed syncs
+/// Opens the database again in a daemon, once the process that opened it has ended: it holds `acknowledged`, and timed syncs
 /// come.
-fn assert_opens_anew(path: &Path, opened_by: u32, background: Background, acknowledged: &mut Acknowledged) {
+fn assert_opens_again(path: &Path, opened_by: u32, background: Background, acknowledged: &mut Acknowledged) {
     while parent_id() == opened_by {
         park_timeout(Duration::from_micros(100));
     }
@@ -73,15 +73,15 @@ fn assert_opens_anew(path: &Path, opened_by: u32, background: Background, acknow
     acknowledged.assert_at(path);
 }
 
-fn a_daemon_is_refused_from_the_next_millisecond_on_and_opens_the_database_anew(root: &Path) {
+fn a_daemon_is_refused_from_the_next_millisecond_on_and_opens_the_database_again(root: &Path) {
     in_a_daemon(root, |db, path, opened_by, background| {
         wait_for_next_ms();
-        let said = refusal(db.record(&event(100)), path, opened_by);
-        assert_eq!(said, "as expected", "{background:?}");
+        let refused = expect_refusal(db.record(&event(100)), path, opened_by);
+        assert_eq!(refused, Ok(()), "{background:?}");
         drop(db);
         let mut acknowledged = Acknowledged::default();
         acknowledged.events.extend(0..5);
-        assert_opens_anew(path, opened_by, background, &mut acknowledged);
+        assert_opens_again(path, opened_by, background, &mut acknowledged);
     });
 }
 
@@ -94,9 +94,9 @@ fn a_daemon_that_writes_at_once_is_refused_soon_and_loses_nothing_that_was_ackno
             assert!(begun.elapsed() < LIMIT, "{background:?}: no write is refused");
             acknowledged.record(&db, entity).err()
         });
-        let said = refusal(Err::<(), _>(refused.unwrap()), path, opened_by);
-        assert_eq!(said, "as expected", "{background:?}");
+        let refused = expect_refusal(Err::<(), _>(refused.unwrap()), path, opened_by);
+        assert_eq!(refused, Ok(()), "{background:?}");
         drop(db);
-        assert_opens_anew(path, opened_by, background, &mut acknowledged);
+        assert_opens_again(path, opened_by, background, &mut acknowledged);
     });
 }

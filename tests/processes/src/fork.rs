@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidaldb::{Clock, Durability, EntityId, Error, SystemClock, TidalDb, UserId};
 
-use crate::elsewhere::Forked;
+use crate::processes::Child;
 use crate::runner::cases;
 use crate::setup::{
     Acknowledged, BACKGROUNDS, POLICIES, SAVED, VIEW, assert_locked, assert_unchanged, event, is_forked,
@@ -15,10 +15,10 @@ use crate::setup::{
 };
 
 cases!("fork":
-    a_child_that_drops_its_copy_takes_nothing_from_the_parent,
-    a_child_that_closes_its_copy_is_refused_and_takes_nothing_from_the_parent,
-    a_child_that_exits_takes_nothing_from_the_parent,
-    a_grandchild_that_drops_its_copy_takes_nothing_from_the_parent,
+    a_child_that_drops_its_copy_changes_nothing_for_the_parent,
+    a_child_that_closes_its_copy_is_refused_and_changes_nothing_for_the_parent,
+    a_child_that_exits_changes_nothing_for_the_parent,
+    a_grandchild_that_drops_its_copy_changes_nothing_for_the_parent,
     every_write_of_a_child_is_refused_when_every_event_is_synced,
     every_write_of_a_child_is_refused_when_events_are_synced_at_an_interval,
     every_write_of_a_child_is_refused_when_syncs_are_left_to_the_operating_system,
@@ -26,8 +26,8 @@ cases!("fork":
     a_child_cannot_open_the_database_again_while_the_parent_has_it,
 );
 
-/// Runs `end` on the copy in a child, then looks at the files, at the lock and at the parent's further work.
-fn takes_nothing(root: &Path, end: impl Fn(TidalDb, &Path, u32) -> String) {
+/// Runs `end` on the copy in a child, then checks the files, the lock and further work of the parent.
+fn changes_nothing_for_the_parent(root: &Path, end: impl Fn(TidalDb, &Path, u32) -> Result<(), String>) {
     for (number, background) in BACKGROUNDS.into_iter().enumerate() {
         let path = root.join(number.to_string());
         let mut acknowledged = Acknowledged::default();
@@ -36,11 +36,11 @@ fn takes_nothing(root: &Path, end: impl Fn(TidalDb, &Path, u32) -> String) {
         acknowledged.must_work(db.as_ref().unwrap(), 0..5);
         let before = tree(&path);
         let opened_by = process::id();
-        let child = Forked::start(|parent| {
-            let said = end(db.take().unwrap(), &path, opened_by);
-            parent.tell(&said);
+        let mut child = Child::start(|parent| {
+            parent.send_result(end(db.take().unwrap(), &path, opened_by));
         });
-        assert_eq!(child.end(), "as expected", "{background:?}");
+        assert_eq!(child.read_result(), Ok(()), "{background:?}");
+        child.end();
         assert_unchanged(&before, &path);
         assert_locked(&path);
         let db = db.take().unwrap();
@@ -52,49 +52,48 @@ fn takes_nothing(root: &Path, end: impl Fn(TidalDb, &Path, u32) -> String) {
     }
 }
 
-/// In a child: `as expected` if the call was refused because of the fork.
-pub(crate) fn refusal<T>(result: Result<T, Error>, path: &Path, opened_by: u32) -> String {
+/// In a child: `Ok` if the call was refused because of the fork.
+pub(crate) fn expect_refusal<T>(result: Result<T, Error>, path: &Path, opened_by: u32) -> Result<(), String> {
     match result {
-        Err(error) if is_forked(&error, path, opened_by) => "as expected".to_owned(),
-        Err(error) => text(&error),
-        Ok(_) => "it succeeds".to_owned(),
+        Err(error) if is_forked(&error, path, opened_by) => Ok(()),
+        Err(error) => Err(text(&error)),
+        Ok(_) => Err("it succeeds".to_owned()),
     }
 }
 
-fn a_child_that_drops_its_copy_takes_nothing_from_the_parent(root: &Path) {
-    takes_nothing(root, |db, _, _| {
+fn a_child_that_drops_its_copy_changes_nothing_for_the_parent(root: &Path) {
+    changes_nothing_for_the_parent(root, |db, _, _| {
         drop(db);
-        "as expected".to_owned()
+        Ok(())
     });
 }
 
-fn a_child_that_closes_its_copy_is_refused_and_takes_nothing_from_the_parent(root: &Path) {
-    takes_nothing(root, |db, path, opened_by| {
-        let said = refusal(db.close(), path, opened_by);
-        drop(db);
-        said
+fn a_child_that_closes_its_copy_is_refused_and_changes_nothing_for_the_parent(root: &Path) {
+    changes_nothing_for_the_parent(root, |db, path, opened_by| {
+        expect_refusal(db.close(), path, opened_by)
     });
 }
 
-fn a_child_that_exits_takes_nothing_from_the_parent(root: &Path) {
-    takes_nothing(root, |db, _, _| {
-        // With the process, by `_exit`: no destructor runs.
+fn a_child_that_exits_changes_nothing_for_the_parent(root: &Path) {
+    changes_nothing_for_the_parent(root, |db, _, _| {
+        // The child ends with `_exit`: no destructor runs.
         std::mem::forget(db);
-        "as expected".to_owned()
+        Ok(())
     });
 }
 
-fn a_grandchild_that_drops_its_copy_takes_nothing_from_the_parent(root: &Path) {
-    takes_nothing(root, |db, path, opened_by| {
+fn a_grandchild_that_drops_its_copy_changes_nothing_for_the_parent(root: &Path) {
+    changes_nothing_for_the_parent(root, |db, path, opened_by| {
         let mut db = Some(db);
-        let grandchild = Forked::start(|parent| {
+        let mut grandchild = Child::start(|parent| {
             let db = db.take().unwrap();
-            parent.tell(&refusal(db.sync(), path, opened_by));
+            parent.send_result(expect_refusal(db.sync(), path, opened_by));
             drop(db);
         });
-        let said = grandchild.end();
+        let refused = grandchild.read_result();
+        grandchild.end();
         std::mem::forget(db);
-        said
+        refused
     });
 }
 
@@ -141,7 +140,7 @@ fn every_write_of_a_child_is_refused_when_syncs_are_left_to_the_operating_system
     every_write_is_refused(root, POLICIES[2]);
 }
 
-/// Each call in a child of its own, so that it is the first one there. The parent goes on after each.
+/// Each call runs in a child of its own, so that it is the first one there. The parent continues after each.
 fn every_write_is_refused(root: &Path, policy: Durability) {
     for (number, background) in BACKGROUNDS.into_iter().enumerate() {
         let path = root.join(number.to_string());
@@ -151,9 +150,8 @@ fn every_write_is_refused(root: &Path, policy: Durability) {
         let mut wrong = Vec::new();
         for (next, (name, call)) in (1..).zip(CALLS) {
             let before = tree(&path);
-            let said = first_call_of_a_child(&db, &path, policy, name, call);
-            if said != "as expected\nas expected" {
-                wrong.push(format!("{name}: {said:?}"));
+            if let Err(text) = first_call_of_a_child(&db, &path, policy, name, call) {
+                wrong.push(format!("{name}: {text}"));
             }
             // After a write that was not refused the parent's handle and the files need not agree.
             if wrong.is_empty() {
@@ -173,21 +171,29 @@ fn every_write_is_refused(root: &Path, policy: Durability) {
     }
 }
 
-/// The outcome of a call in a new child, and that of a second call there.
-fn first_call_of_a_child(db: &TidalDb, path: &Path, policy: Durability, name: &str, call: Call) -> String {
+/// Makes a call in a new child, and a second one. `Ok` if both were refused.
+fn first_call_of_a_child(
+    db: &TidalDb,
+    path: &Path,
+    policy: Durability,
+    name: &str,
+    call: Call,
+) -> Result<(), String> {
     let opened_by = process::id();
     // These compare the process at once, whatever the policy; the others at their sync or in the next millisecond.
     let compares_at_once =
         policy == Durability::EverySynced || ["sync", "checkpoint", "close"].contains(&name);
-    let child = Forked::start(|parent| {
+    let mut child = Child::start(|parent| {
         if !compares_at_once {
             wait_for_next_ms();
         }
-        parent.tell(&refusal(call(db), path, opened_by));
+        parent.send_result(expect_refusal(call(db), path, opened_by));
         let second = if name == "close" { db.close() } else { db.sync() };
-        parent.tell(&refusal(second, path, opened_by));
+        parent.send_result(expect_refusal(second, path, opened_by));
     });
-    child.end()
+    let refused = [child.read_result(), child.read_result()];
+    child.end();
+    refused.into_iter().collect()
 }
 
 fn a_child_reads_the_state_that_the_parent_had_at_the_fork(root: &Path) {
@@ -197,7 +203,7 @@ fn a_child_reads_the_state_that_the_parent_had_at_the_fork(root: &Path) {
         let mut acknowledged = Acknowledged::default();
         acknowledged.must_work(&db, 0..5);
         let opened_by = process::id();
-        let child = Forked::start(|parent| {
+        let mut child = Child::start(|parent| {
             let read = || {
                 acknowledged.assert_in(&db);
                 assert_eq!(
@@ -209,10 +215,11 @@ fn a_child_reads_the_state_that_the_parent_had_at_the_fork(root: &Path) {
             };
             read();
             // Also after a refused write.
-            parent.tell(&refusal(db.sync(), &path, opened_by));
+            parent.send_result(expect_refusal(db.sync(), &path, opened_by));
             read();
         });
-        assert_eq!(child.end(), "as expected");
+        assert_eq!(child.read_result(), Ok(()));
+        child.end();
         acknowledged.must_work(&db, 100..110);
         drop(db);
         acknowledged.assert_at(&path);
@@ -225,13 +232,18 @@ fn a_child_cannot_open_the_database_again_while_the_parent_has_it(root: &Path) {
     let mut acknowledged = Acknowledged::default();
     acknowledged.must_work(&db, 0..5);
     let mut copy = Some(db);
-    let child = Forked::start(|parent| {
-        let is_locked = || matches!(TidalDb::open(&path, options()), Err(Error::Locked { .. }));
-        parent.tell(if is_locked() { "locked" } else { "opened" });
+    let mut child = Child::start(|parent| {
+        let expect_locked = || match TidalDb::open(&path, options()) {
+            Err(Error::Locked { .. }) => Ok(()),
+            Err(error) => Err(text(&error)),
+            Ok(_) => Err("it opens".to_owned()),
+        };
+        parent.send_result(expect_locked());
         drop(copy.take());
-        parent.tell(if is_locked() { "locked" } else { "opened" });
+        parent.send_result(expect_locked());
     });
-    assert_eq!(child.end(), "locked\nlocked");
+    assert_eq!([child.read_result(), child.read_result()], [Ok(()), Ok(())]);
+    child.end();
     let db = copy.unwrap();
     acknowledged.must_work(&db, 100..110);
     drop(db);

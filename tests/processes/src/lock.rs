@@ -1,8 +1,9 @@
-//! The lock of an open database: a removed lock file, kills, other programs.
+//! The lock of an open database: a removed lock file, kills, other programs. Directories that cannot be locked are tested in
+//! `src/db/tests/directory.rs`.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, park_timeout};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tidaldb::{Error, TidalDb};
 
-use crate::elsewhere::{Forked, kill, park_for_ever, record_elsewhere};
+use crate::processes::{Child, kill, park_for_ever, record_in_another_process};
 use crate::runner::cases;
 use crate::setup::{Acknowledged, BACKGROUNDS, assert_locked, new_dir, open, options, text};
 use crate::sys;
@@ -38,21 +39,47 @@ const LOSSES: [(&str, Loss); 3] = [
     }),
 ];
 
+/// A handle that lost its lock file, and the acknowledged calls of all handles of its database.
+struct First {
+    path: PathBuf,
+    db: TidalDb,
+    acknowledged: Acknowledged,
+}
+
+impl First {
+    /// The handle acknowledges no event.
+    fn assert_refused(&mut self) {
+        let recorded = self.acknowledged.record(&self.db, 300);
+        assert!(
+            recorded.is_err(),
+            "{}: two handles acknowledge events",
+            self.path.display()
+        );
+    }
+}
+
 /// The second handle is refused, or the first one acknowledges nothing more. `second` tries to record beside the first.
-fn without_lock_file(root: &Path, second: impl Fn(&Path, &mut Acknowledged, &dyn Fn(&mut Acknowledged))) {
+fn without_lock_file(root: &Path, second: impl Fn(&mut First)) {
     for (loss, lose) in LOSSES {
         let path = new_dir(root, loss).join("db");
         let mut acknowledged = Acknowledged::default();
-        let first = open(&path, options());
-        acknowledged.must_work(&first, 0..5);
+        let db = open(&path, options());
+        acknowledged.must_work(&db, 0..5);
         lose(&path.join("LOCK"));
-        second(&path, &mut acknowledged, &|acknowledged| {
-            let recorded = acknowledged.record(&first, 300);
-            assert!(recorded.is_err(), "{loss}: two handles acknowledge events");
-        });
-        // A handle that goes on is the only one; one that has ended says so.
-        drop(acknowledged.work(&first, 400..420));
-        drop(first);
+        let mut first = First {
+            path,
+            db,
+            acknowledged,
+        };
+        second(&mut first);
+        let First {
+            path,
+            db,
+            mut acknowledged,
+        } = first;
+        // The first handle may continue if it is the only one.
+        drop(acknowledged.work(&db, 400..420));
+        drop(db);
         acknowledged.assert_at(&path);
         // Also with the lock file that the last open made.
         let _db = open(&path, options());
@@ -61,23 +88,21 @@ fn without_lock_file(root: &Path, second: impl Fn(&Path, &mut Acknowledged, &dyn
 }
 
 fn a_removed_lock_file_lets_no_second_handle_of_the_process_record_beside_the_first(root: &Path) {
-    without_lock_file(root, |path, acknowledged, first_is_refused| {
-        match TidalDb::open(path, options()) {
-            Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", text(&error)),
-            Ok(second) => {
-                first_is_refused(acknowledged);
-                acknowledged.must_work(&second, 100..120);
-                first_is_refused(acknowledged);
-            }
+    without_lock_file(root, |first| match TidalDb::open(&first.path, options()) {
+        Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", text(&error)),
+        Ok(second) => {
+            first.assert_refused();
+            first.acknowledged.must_work(&second, 100..120);
+            first.assert_refused();
         }
     });
 }
 
 fn a_removed_lock_file_lets_no_other_process_record_beside_the_first(root: &Path) {
-    without_lock_file(root, |path, acknowledged, first_is_refused| {
-        if let Ok(len) = record_elsewhere(path, 100..120) {
-            acknowledged.events.extend(100..100 + len);
-            first_is_refused(acknowledged);
+    without_lock_file(root, |first| {
+        if let Ok(len) = record_in_another_process(&first.path, 100..120) {
+            first.acknowledged.events.extend(100..100 + len);
+            first.assert_refused();
         }
     });
 }
@@ -87,13 +112,13 @@ fn a_database_opens_at_once_after_a_kill(root: &Path) {
     let mut acknowledged = Acknowledged::default();
     for round in 0..40 {
         let background = BACKGROUNDS[usize::from(round % 2 == 1)];
-        let mut child = Forked::start(|parent| {
+        let mut child = Child::start(|parent| {
             let db = open(&path, options().background(background));
             db.record(&crate::setup::event(round)).unwrap();
-            parent.tell("recorded");
+            parent.send_line("recorded");
             park_for_ever();
         });
-        child.hear();
+        child.read_line();
         acknowledged.events.insert(round);
         child.kill();
         acknowledged.assert_at(&path);
@@ -103,16 +128,16 @@ fn a_database_opens_at_once_after_a_kill(root: &Path) {
 fn a_forked_child_that_lives_on_keeps_the_lock_until_it_ends(root: &Path) {
     for (number, background) in BACKGROUNDS.into_iter().enumerate() {
         let path = root.join(number.to_string());
-        let mut opener = Forked::start(|parent| {
+        let mut opener = Child::start(|parent| {
             let db = open(&path, options().background(background));
             for entity in 0..5 {
                 db.record(&crate::setup::event(entity)).unwrap();
             }
-            let idle = Forked::start(|_| park_for_ever());
-            parent.tell(&idle.pid().to_string());
+            let idle = Child::start(|_| park_for_ever());
+            parent.send_line(&idle.pid().to_string());
             park_for_ever();
         });
-        let idle: i32 = opener.hear().parse().unwrap();
+        let idle: i32 = opener.read_line().parse().unwrap();
         opener.kill();
         assert_locked(&path);
         kill(idle);
@@ -147,14 +172,14 @@ fn has_open(pid: i32, path: &Path) -> bool {
 fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Path) {
     for sets_user in [false, true] {
         let path = root.join(sets_user.to_string());
-        let mut opener = Forked::start(|parent| {
+        let mut opener = Child::start(|parent| {
             let db = open(&path, options());
             db.record(&crate::setup::event(0)).unwrap();
             let sleeping = program("sleep", sets_user).arg("1000").spawn();
-            parent.tell(&sleeping.unwrap().id().to_string());
+            parent.send_line(&sleeping.unwrap().id().to_string());
             park_for_ever();
         });
-        let sleeping: i32 = opener.hear().parse().unwrap();
+        let sleeping: i32 = opener.read_line().parse().unwrap();
         // The new program begins before the kernel has closed the descriptors that it does not inherit.
         let begun = Instant::now();
         while has_open(sleeping, &path) {

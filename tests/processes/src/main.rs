@@ -6,13 +6,21 @@
 //!
 //! | argument | effect |
 //! |---|---|
-//! | `WORD` | run only the cases whose name contains the word; several words add up |
+//! | `WORD` | run only the cases whose name contains the word; of several words, a case runs if any word matches |
 //! | `--exact` | a word is a whole name |
 //! | `--list` | print the names and run nothing |
 //!
-//! A case fails if its process panics, takes more than two minutes, or leaves a child behind. The directory of a failed
-//! case is kept. Words that match no case are a failure. Cases that need another user run only as root; they say so.
-//! With `--release` every bit of the small databases is flipped; that takes minutes.
+//! A case fails if its process panics, leaves a child behind, or takes more than 120 s. A forked child may take 30 s. The
+//! directory of a failed case is kept. Words that match no case are a failure. Cases that need another user run only as root;
+//! otherwise they print a warning.
+//!
+//! Tests of the directories of a database are in three places:
+//!
+//! | place | tests |
+//! |---|---|
+//! | here: `names`, `removed`, `lock`, `parent` | several processes, another user, or the working directory; renamed, switched and removed names on a real disk, under each policy and for each call |
+//! | `src/db/tests/directory.rs` | parts that the public API does not reach: directories that are reached by name or cannot be locked, calls on the disk |
+//! | `tests/worst_day/directories.rs` | directories that are missing or wrong at open, and parts that are moved or removed, in one process |
 #![allow(
     clippy::disallowed_methods,
     reason = "tests look at files from outside, measure time and start threads"
@@ -21,12 +29,12 @@
 #[path = "../../common/mod.rs"]
 mod common;
 mod daemon;
-mod elsewhere;
 mod fork;
 mod histories;
 mod lock;
 mod names;
 mod parent;
+mod processes;
 mod removed;
 mod rot;
 mod runner;
@@ -51,7 +59,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         [runner::CASE, name, dir] => runner::run_here(&cases, name, dir.as_ref()),
-        [elsewhere::RECORD, dir, first, len] => elsewhere::main(dir.as_ref(), first, len),
+        [processes::RECORD, dir, first, len] => processes::main(dir.as_ref(), first, len),
         _ => runner::run_all(&cases, &words),
     }
 }

@@ -1,4 +1,6 @@
-//! Names that change while a database is open: its directory, a part of it, the working directory, a symbolic link.
+//! Names that change while a database is open: its directory, a part of it, the working directory, a symbolic link. The
+//! handle keeps the directories that it opened. Directories that are reached by name are tested in
+//! `src/db/tests/directory.rs`, those that are missing at open in `tests/worst_day/directories.rs`.
 
 use std::env::set_current_dir;
 use std::fs;
@@ -11,7 +13,7 @@ use crate::runner::cases;
 use crate::setup::{Acknowledged, BACKGROUNDS, assert_unchanged, new_dir, open, options, paths, text, tree};
 
 cases!("names":
-    both_databases_go_on_after_the_directory_was_renamed_and_another_made_at_its_path,
+    both_databases_work_after_the_directory_was_renamed_and_another_made_at_its_path,
     the_directory_can_be_renamed_while_it_is_open,
     a_directory_put_in_the_place_of_the_log_is_never_written_to,
     a_directory_put_in_the_place_of_the_store_is_never_written_to,
@@ -43,7 +45,7 @@ fn assert_names(dir: &Path, names: &[&str]) {
     assert_eq!(paths(dir), expected);
 }
 
-fn both_databases_go_on_after_the_directory_was_renamed_and_another_made_at_its_path(root: &Path) {
+fn both_databases_work_after_the_directory_was_renamed_and_another_made_at_its_path(root: &Path) {
     for (number, background) in BACKGROUNDS.into_iter().enumerate() {
         let root = new_dir(root, number.to_string());
         let (path, moved) = (root.join("db"), root.join("db.old"));
@@ -93,7 +95,7 @@ fn a_directory_put_in_the_place_of_the_store_is_never_written_to(root: &Path) {
     put_in_the_place_of("store", root);
 }
 
-/// The handle goes on in the directory that it opened.
+/// The handle still uses the directory that it opened.
 fn put_in_the_place_of(part: &str, root: &Path) {
     let (path, aside, other) = (root.join("db").join(part), root.join("aside"), root.join("other"));
     Acknowledged::default().must_work(&open(&other, options()), 0..40);
@@ -186,10 +188,10 @@ fn an_error_names_the_absolute_path(root: &Path) {
     let assert_names = |opened: &str, named: &str, options| {
         let error = TidalDb::open(opened, options).expect_err("no database can be opened there");
         let named = root.join(named).display().to_string();
-        let said = text(&error);
+        let text = text(&error);
         assert!(
-            said.contains(&named),
-            "{opened:?}: {said:?} does not name {named}"
+            text.contains(&named),
+            "{opened:?}: {text:?} does not name {named}"
         );
     };
     fs::write("file", "mine").unwrap();
@@ -210,6 +212,6 @@ fn an_error_names_the_absolute_path(root: &Path) {
     fs::remove_dir_all("db").unwrap();
     set_current_dir("/").unwrap();
     let error = Acknowledged::default().work(&db, 0..40).unwrap_err();
-    let said = text(&error);
-    assert!(said.contains(&root.join("db").display().to_string()), "{said}");
+    let text = text(&error);
+    assert!(text.contains(&root.join("db").display().to_string()), "{text}");
 }

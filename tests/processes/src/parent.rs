@@ -1,4 +1,5 @@
-//! A database below a directory of another user, which this user may pass through and neither list nor write.
+//! A database below a directory of another user, which this user may pass through and neither list nor write. How often the
+//! parent is synced is tested in `src/db/tests/directory.rs`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -6,7 +7,7 @@ use std::path::Path;
 
 use tidaldb::TidalDb;
 
-use crate::elsewhere::Forked;
+use crate::processes::Child;
 use crate::runner::{cases, warn};
 use crate::setup::{Acknowledged, new_dir, open, options, text, tree};
 use crate::sys;
@@ -20,13 +21,13 @@ cases!("parent":
 /// A user that owns nothing. A number is enough, it needs no name.
 const USER: u32 = 65_534;
 
-/// Runs `body` as another user in a child, with a directory of this user that the other one may only pass through. Gives the
-/// lines that the child told, or `None` without root.
+/// Runs `body` as another user in a child, with a directory of this user that the other one may only pass through. Returns the
+/// result of `body`, or `None` if this process cannot do that.
 fn as_another_user(
     root: &Path,
     make: impl FnOnce(&Path),
-    body: impl FnOnce(&Path) -> String,
-) -> Option<String> {
+    body: impl FnOnce(&Path) -> Result<(), String>,
+) -> Option<Result<(), String>> {
     if sys::user() != 0 {
         warn("not tested: it takes root to run a child as another user");
         return None;
@@ -34,21 +35,24 @@ fn as_another_user(
     let parent = new_dir(root, "parent");
     make(&parent);
     fs::set_permissions(&parent, fs::Permissions::from_mode(0o711)).unwrap();
-    let child = Forked::start(|listener| {
+    let mut child = Child::start(|listener| {
         sys::become_user(USER).unwrap();
-        if parent.symlink_metadata().is_err() {
-            listener.tell("cannot reach the directory");
-        } else {
+        let reached = parent.symlink_metadata().map(drop);
+        let is_reached = reached.is_ok();
+        listener.send_result(reached.map_err(|error| error.to_string()));
+        if is_reached {
             assert!(fs::read_dir(&parent).is_err(), "the directory can be listed");
-            listener.tell(&body(&parent));
+            listener.send_result(body(&parent));
         }
     });
-    let said = child.end();
-    if said == "cannot reach the directory" {
+    let result = if child.read_result().is_ok() {
+        Some(child.read_result())
+    } else {
         warn("not tested: another user cannot reach the directory for temporary files");
-        return None;
-    }
-    Some(said)
+        None
+    };
+    child.end();
+    result
 }
 
 /// Gives a directory and all that is in it to the other user.
@@ -73,11 +77,10 @@ fn an_existing_database_opens_below_a_directory_that_may_not_be_listed(root: &Pa
             db.record(&crate::setup::event(entity)).unwrap();
         }
         db.checkpoint().unwrap();
-        db.close()
-            .map_or_else(|error| text(&error), |()| "closed".to_owned())
+        db.close().map_err(|error| text(&error))
     };
-    if let Some(said) = as_another_user(root, make, opens) {
-        assert_eq!(said, "closed");
+    if let Some(closed) = as_another_user(root, make, opens) {
+        assert_eq!(closed, Ok(()));
         acknowledged.events.extend(20..40);
         acknowledged.assert_at(&root.join("parent/db"));
     }
@@ -99,23 +102,24 @@ fn a_database_is_created_in_an_empty_directory_below_one_that_may_not_be_listed(
         db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
         drop(db);
         acknowledged.assert_at(&path);
-        "whole".to_owned()
+        Ok(())
     };
-    if let Some(said) = as_another_user(root, make, creates) {
-        assert_eq!(said, "whole");
+    if let Some(created) = as_another_user(root, make, creates) {
+        assert_eq!(created, Ok(()));
     }
 }
 
 fn a_missing_directory_below_one_that_may_not_be_written_is_an_error_with_its_path(root: &Path) {
     let opens = |parent: &Path| match TidalDb::open(parent.join("new"), options()) {
-        Ok(_) => "it opens".to_owned(),
-        Err(error) => text(&error),
+        Ok(_) => Ok(()),
+        Err(error) => Err(text(&error)),
     };
-    if let Some(said) = as_another_user(root, |_| (), opens) {
+    if let Some(opened) = as_another_user(root, |_| (), opens) {
+        let text = opened.expect_err("the database opens");
         let path = root.join("parent/new").display().to_string();
         assert!(
-            said.contains(&path) && said.contains("Permission denied"),
-            "{said}"
+            text.contains(&path) && text.contains("Permission denied"),
+            "{text}"
         );
         assert!(tree(&root.join("parent")).is_empty());
     }

@@ -1,4 +1,5 @@
-//! The directory of an open database is removed, or its log.
+//! The directory of an open database is removed, or its log: every later call fails under every policy. Directories that are
+//! reached by name are tested in `src/db/tests/directory.rs`, the state after a removal in `tests/worst_day/directories.rs`.
 
 use std::fs;
 use std::path::Path;
@@ -15,14 +16,14 @@ cases!("removed":
 );
 
 fn no_event_is_acknowledged_after_the_next_sync_once_the_directory_was_removed(root: &Path) {
-    without("db", root);
+    remove_and_write("db", root);
 }
 
 fn no_event_is_acknowledged_after_the_next_sync_once_the_log_was_removed(root: &Path) {
-    without("db/log", root);
+    remove_and_write("db/log", root);
 }
 
-fn without(removed: &str, root: &Path) {
+fn remove_and_write(removed: &str, root: &Path) {
     for (number, policy) in POLICIES.into_iter().enumerate() {
         let root = new_dir(root, number.to_string());
         let path = root.join("db");

@@ -13,7 +13,7 @@ use tidaldb::{
     Background, Durability, EntityId, Error, Options, Schema, Signal, SignalEvent, SignalId, TidalDb,
 };
 
-use crate::elsewhere::record_elsewhere;
+use crate::processes::record_in_another_process;
 
 pub(crate) const BACKGROUNDS: [Background; 2] = [Background::Caller, Background::OwnThreads];
 
@@ -140,8 +140,8 @@ pub(crate) fn assert_locked(path: &Path) {
         Ok(_) => panic!("a second handle opens in the same process"),
         Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", text(&error)),
     }
-    let elsewhere = record_elsewhere(path, 0..0);
-    assert!(elsewhere.is_err(), "a second handle opens in another process");
+    let other = record_in_another_process(path, 0..0);
+    assert!(other.is_err(), "a second handle opens in another process");
 }
 
 /// The error and its causes that are errors of the crate.

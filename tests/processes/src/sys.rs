@@ -32,7 +32,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Forks this process. Gives the child's id in the parent and `None` in the child.
 pub(crate) fn fork() -> Option<i32> {
-    // SAFETY: the child runs only the body of a case, on the thread that forked, and ends with `exit_at_once`.
+    // SAFETY: the child runs only the body of a case, on the thread that forked, and ends with `exit_at_once`. It lacks the
+    // other threads of the parent, which are the background threads of a database:
+    // - `malloc` works in the child: glibc keeps its own locks usable over a fork.
+    // - A lock of Rust that another thread held at the fork stays locked in the child. So the child never sees the data
+    //   behind it half changed; it would hang, and the time limit of a child would report that. The background threads hold
+    //   no lock while they wait, and no other thread prints.
     let pid = unsafe { c_fork() };
     assert!(pid >= 0, "fork: {}", io::Error::last_os_error());
     (pid > 0).then_some(pid)

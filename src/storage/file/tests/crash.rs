@@ -127,7 +127,7 @@ fn try_run(disk: &Disk, steps: &[Step], progress: &mut Progress) -> Result<(), E
     Ok(())
 }
 
-/// After the first failure writes and flushes are refused with it, reads go on, and the disk is left alone.
+/// After the first failure writes and flushes are refused with it, reads still work, and no file call is made.
 fn expect_refusals(store: &super::FileStore, disk: &Disk, error: &Error) {
     let before = disk.operations().len();
     for refused in [

@@ -64,8 +64,8 @@ impl Sample {
     }
 
     /// Opens `content`. After a refusal nothing may have changed; else the state must be one after at least
-    /// `least` batches, a second open must find nothing to do, and writing must go on. Gives how it was
-    /// refused.
+    /// `least` batches, a second open must find nothing to do, and further writes must succeed. Returns the
+    /// refusal.
     fn check(&self, content: &Content, least: usize, at: &str) -> Result<(), Error> {
         let disk = Disk::with(content);
         let store = match open(&disk) {

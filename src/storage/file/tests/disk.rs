@@ -18,7 +18,7 @@ pub(super) enum Fault {
     CrashBefore,
     /// The device is gone; half of a write took effect.
     CrashHalfway,
-    /// The device is gone; the operation took effect, but nobody was told.
+    /// The device is gone; the operation took effect, and its result is lost.
     CrashAfter,
     /// The operation fails, halfway; all later ones work.
     Fail,

@@ -105,7 +105,7 @@ fn opening_a_store_that_is_whole_puts_a_durable_copy_of_the_last_file_in_its_pla
 }
 
 #[test]
-fn a_store_opened_unchanged_reads_as_any_other_and_settles_with_its_first_write_or_flush() {
+fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs_the_repair() {
     type First = fn(&FileStore) -> Result<(), Error>;
     let disk = Disk::new();
     let store = open(&disk).unwrap();
@@ -149,7 +149,7 @@ fn a_store_opened_unchanged_reads_as_any_other_and_settles_with_its_first_write_
 }
 
 #[test]
-fn a_store_that_cannot_be_settled_is_not_changed_any_more_and_reads_on() {
+fn after_a_failed_repair_the_store_is_not_changed_any_more_and_still_reads() {
     let disk = Disk::new();
     open(&disk).unwrap().put(b"key", b"value").unwrap();
     let store = FileStore::open_unchanged(disk.access(), DIR, &options()).unwrap();

@@ -6,7 +6,7 @@ use super::{FileStore, FileStoreOptions, files, open, options, pairs, path, vali
 use crate::Error;
 use crate::storage::StorageEngine;
 
-/// A store of one file with three records, opened by `first` and ended by `last`.
+/// A store of one file with three records, ended by `last`.
 fn content_after(last: impl FnOnce(FileStore)) -> Content {
     let disk = Disk::new();
     let store = open(&disk).unwrap();
@@ -81,6 +81,21 @@ fn opening_and_closing_again_and_again_does_not_grow_the_store() {
 }
 
 #[test]
+fn a_write_after_a_close_is_kept_and_the_next_close_promises_it() {
+    let disk = Disk::with(&content_after(|store| store.close().unwrap()));
+    let store = open(&disk).unwrap();
+    store.close().unwrap();
+    store.put(b"later", &[4; 20]).unwrap();
+    assert_eq!(pairs(&open(&Disk::with(&disk.content())).unwrap()).len(), 4);
+    store.close().unwrap();
+    let content = disk.content();
+    assert!(flips(&content).all(|(_, opened)| opened.map_or(true, |found| found == 4)));
+    for image in disk.images() {
+        assert_eq!(pairs(&open(&Disk::with(&image)).unwrap()).len(), 4);
+    }
+}
+
+#[test]
 fn a_close_is_power_safe_and_keeps_the_bound_on_the_files() {
     for len in 0..200_usize {
         let disk = Disk::new();
@@ -101,7 +116,7 @@ fn a_close_is_power_safe_and_keeps_the_bound_on_the_files() {
 }
 
 #[test]
-fn a_store_opened_unchanged_and_closed_is_settled_and_promised() {
+fn closing_a_store_opened_unchanged_repairs_and_promises_it() {
     let died = content_after(drop);
     let disk = Disk::with(&died);
     let store = FileStore::open_unchanged(disk.access(), super::DIR, &options()).unwrap();
@@ -157,13 +172,13 @@ fn a_report_tells_files_records_the_cut_tail_and_leftovers() {
     let report = store.recovery();
     let torn = report.torn_tail.as_ref().unwrap();
     assert_eq!((torn.path.clone(), torn.offset), (path(1), whole_len));
-    assert_eq!((torn.cut_bytes, torn.zeros), (20, false));
+    assert_eq!((torn.cut_bytes, torn.all_zero), (20, false));
     assert_eq!((report.files_found, report.records_replayed), (1, 3));
     assert_eq!(report.leftovers_removed, 2);
 }
 
 #[test]
-fn a_report_counts_files_that_compaction_had_done_with_as_leftovers() {
+fn a_report_counts_files_that_compaction_no_longer_needed_as_leftovers() {
     let disk = Disk::new();
     let store = open(&disk).unwrap();
     store.put(b"key", &[0; 600]).unwrap();
@@ -180,7 +195,7 @@ fn a_report_counts_files_that_compaction_had_done_with_as_leftovers() {
     assert_eq!(store.recovery().leftovers_removed, 1);
 }
 
-/// Copies of one store that went different ways: the same number of records of the same lengths.
+/// Two copies of one store that diverged: the same number of records of the same lengths.
 fn copies() -> [Content; 2] {
     let origin = content_after(|store| store.close().unwrap());
     [1_u8, 2].map(|copy| {
@@ -195,7 +210,7 @@ fn copies() -> [Content; 2] {
 }
 
 #[test]
-fn files_of_two_copies_that_went_different_ways_are_never_mixed() {
+fn files_of_two_copies_that_diverged_are_never_mixed() {
     let copies = copies();
     let names: Vec<_> = copies[0].keys().cloned().collect();
     assert!(names.iter().eq(copies[1].keys()));
@@ -226,7 +241,7 @@ fn files_of_two_copies_that_went_different_ways_are_never_mixed() {
 }
 
 #[test]
-fn the_history_goes_on_over_rotations_compactions_and_openings() {
+fn the_history_continues_over_rotations_compactions_and_openings() {
     let disk = Disk::new();
     for round in 0..40_u8 {
         let store = open(&disk).unwrap();

@@ -26,7 +26,7 @@ const KILLS: [&str; 4] = [
 const SIMULATED: [&str; 5] = [
     "power-loss",
     "power-loss-after-closing",
-    "works-on",
+    "writes-after-recovery",
     "recovery-interrupted",
     "disk-failures",
 ];

@@ -135,7 +135,11 @@ fn each_bug_that_a_simulated_disk_shows_is_caught() {
         (Bug::BatchInPieces, "power-loss", "half there"),
         (Bug::NoChecksum, "power-loss", "half there"),
         (Bug::BadRecordsSkipped, "power-loss", "there is a hole"),
-        (Bug::TailNotCut, "works-on", "did not survive another one"),
+        (
+            Bug::TailNotCut,
+            "writes-after-recovery",
+            "did not survive another one",
+        ),
         (Bug::WritesBuffered, "power-loss", "is lost: it was acknowledged"),
         (
             Bug::DeleteNotLogged,

@@ -33,11 +33,11 @@ pub(super) enum Bug {
     EmptyValueDeletes,
     /// The end of a scan's range is the prefix with its last byte increased, which may overflow.
     ScanEndOverflows,
-    /// A scan goes on as long as all but the last byte of the prefix agree.
+    /// A scan continues as long as all but the last byte of the prefix agree.
     ScanSeesMore,
     /// Bytes are compared as signed.
     OrderIsSigned,
-    /// A scan looks at the map anew for each item.
+    /// A scan looks at the map again for each item.
     ScanIsLive,
     /// A scan holds the lock that a write needs.
     ScanBlocksWrites,
@@ -47,7 +47,7 @@ pub(super) enum Bug {
     WritesBuffered,
     FlushDoesNothing,
     DirectoryNotSynced,
-    /// After a failed write, later ones go on behind what it left, and recovery ends there.
+    /// After a failed write, later records are appended behind its remains, and recovery ends there.
     GoesOnAfterFailure,
     /// The same, but for a second failure.
     ForgivesOneFailure,
@@ -59,7 +59,7 @@ pub(super) enum Bug {
     FailureSwallowed,
     /// Recovery leaves a bad tail, and new records go behind it.
     TailNotCut,
-    /// Recovery writes the whole log anew, in place.
+    /// Recovery writes the whole log again, in place.
     RecoveryRewrites,
     /// Records have no checksum.
     NoChecksum,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{choice, create, image_of, path, write};
+use crate::fs::real::by_name::FilesByName;
 use crate::fs::{FileAccess, OpenMode, RealFiles};
 use crate::testing::sim_disk::{
     DeviceGone, DiskOperationKind as Kind, Fault, Image, Side, SimDisk, SimDiskOptions,
@@ -105,7 +106,7 @@ fn a_lock_that_another_process_has_is_not_given() {
     assert!(inner.lock(path("/lock")).unwrap().is_some());
 }
 
-/// A directory of its own for one test; whatever an earlier run left in it is another one's.
+/// A directory for one test.
 fn real_dir(name: &str) -> PathBuf {
     let dir = std::env::temp_dir().join(format!("tidaldb-sim-disk-{}-{name}", std::process::id()));
     RealFiles.create_dir(&dir).unwrap();
@@ -118,6 +119,18 @@ fn real_dir(name: &str) -> PathBuf {
 )]
 fn remove_dir(dir: &std::path::Path) {
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_lost_lock_behind_it_is_noticed() {
+    let dir = real_dir("lock");
+    let disk = SimDisk::over(Arc::new(FilesByName), &dir, SimDiskOptions::default()).unwrap();
+    let lock = disk.lock(&dir.join("LOCK")).unwrap().unwrap();
+    lock.check().unwrap();
+    FilesByName.remove(&dir.join("LOCK")).unwrap();
+    lock.check().unwrap_err();
+    drop(lock);
+    remove_dir(&dir);
 }
 
 #[test]

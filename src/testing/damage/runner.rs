@@ -1,4 +1,4 @@
-//! Trials on threads: the cases of a subject one after another, each distinct image once, and one that hangs is a finding.
+//! Runs the cases of a subject on threads: each distinct image once. A case that hangs is a finding.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::judge::Outcome;
+use super::judge::{OpenResult, Then};
 use super::report::DamageReport;
 use crate::testing::sim_disk::Image;
 use crate::testing::sweep::now;
@@ -14,17 +14,19 @@ use crate::threads;
 
 /// A case that takes longer hangs.
 const CASE_TIME: Duration = Duration::from_secs(30);
+/// In one of this many opened cases an event is recorded and read back.
+const RECORD_ONE_IN: u64 = 8;
 
 /// The cases of one subject, by number.
-pub(super) trait Trials: Send + Sync {
-    /// How many there are.
+pub(super) trait CaseSet: Send + Sync {
+    /// The number of cases.
     fn len(&self) -> u64;
 
     /// The files that are opened.
     fn image(&self, number: u64) -> Image;
 
-    /// What comes of opening them; an error if that is not legal.
-    fn judge(&self, number: u64, image: &Image) -> Result<Outcome, String>;
+    /// Opens `image` and checks the result. `Err` says what is wrong.
+    fn judge(&self, number: u64, image: &Image, then: Then) -> Result<OpenResult, String>;
 
     /// The kind of damage, for the table.
     fn kind(&self, number: u64) -> &'static str;
@@ -33,16 +35,16 @@ pub(super) trait Trials: Send + Sync {
     fn text(&self, number: u64) -> String;
 }
 
-/// How trials are run.
+/// Runs cases, with a time limit and a number of threads.
 #[derive(Debug, Clone)]
-pub(super) struct Runs {
-    /// When to stop, no matter how much is left.
+pub(super) struct CaseRunner {
+    /// Stops after this time.
     pub(super) time: Option<Duration>,
-    /// On how many threads.
+    /// The number of threads.
     pub(super) workers: usize,
 }
 
-impl Default for Runs {
+impl Default for CaseRunner {
     fn default() -> Self {
         Self {
             time: None,
@@ -51,25 +53,25 @@ impl Default for Runs {
     }
 }
 
-impl Runs {
+impl CaseRunner {
     /// Runs the trials of each subject, and adds to `report`. Calls `progress` now and then.
     pub(super) fn run(
         &self,
-        subjects: impl Iterator<Item = Box<dyn Trials>>,
+        sets: impl Iterator<Item = Box<dyn CaseSet>>,
         report: &mut DamageReport,
         mut progress: impl FnMut(&DamageReport),
     ) {
         let begin = now();
         let mut seen = HashSet::new();
-        for trials in subjects {
-            let len = trials.len();
+        for cases in sets {
+            let len = cases.len();
             let left = self.time.map(|time| time.saturating_sub(begin.elapsed()));
             if left == Some(Duration::ZERO) {
                 report.left_out += len;
                 continue;
             }
             let shared = Arc::new(Shared {
-                trials,
+                cases,
                 next: AtomicU64::new(0),
                 stop: AtomicBool::new(false),
                 seen: Mutex::new(std::mem::take(&mut seen)),
@@ -85,33 +87,38 @@ impl Runs {
     }
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Shared {
-    trials: Box<dyn Trials>,
+    cases: Box<dyn CaseSet>,
     next: AtomicU64,
     stop: AtomicBool,
     /// The hashes of the images that were tried.
     seen: Mutex<HashSet<u128>>,
 }
 
-/// What became of a case; nothing of one whose image was tried before.
-type Judged = (u64, Result<Option<Outcome>, String>);
+/// The number and the result of a case; `None` if its image was tried before.
+type Judged = (u64, Result<Option<OpenResult>, String>);
 
 impl Shared {
     fn judge_all(&self, results: &Sender<Judged>) {
         while !self.stop.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.trials.len() {
+            if number >= self.cases.len() {
                 return;
             }
-            let image = self.trials.image(number);
+            let image = self.cases.image(number);
             let is_new = self
                 .seen
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(image.hash());
             let judged = if is_new {
-                self.trials.judge(number, &image).map(Some)
+                let then = if number.is_multiple_of(RECORD_ONE_IN) {
+                    Then::Record
+                } else {
+                    Then::Reopen
+                };
+                self.cases.judge(number, &image, then).map(Some)
             } else {
                 Ok(None)
             };
@@ -140,9 +147,9 @@ fn work(
     let mut count = 0_u64;
     loop {
         match judged.recv_timeout(CASE_TIME) {
-            Ok((number, Ok(outcome))) => report.add_case(shared.trials.kind(number), outcome),
+            Ok((number, Ok(outcome))) => report.add_case(shared.cases.kind(number), outcome),
             Ok((number, Err(what))) => {
-                report.add_finding(shared.trials.kind(number), &shared.trials.text(number), &what);
+                report.add_finding(shared.cases.kind(number), &shared.cases.text(number), &what);
             }
             Err(RecvTimeoutError::Timeout) => {
                 let number = shared.next.load(Ordering::Relaxed);
@@ -162,6 +169,6 @@ fn work(
         }
     }
     for worker in workers {
-        worker.join().expect("a worker catches what its cases do");
+        worker.join().expect("a worker catches the panics of its cases");
     }
 }

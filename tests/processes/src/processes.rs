@@ -1,4 +1,4 @@
-//! Other processes: forked children, and programs that open a database in a process that has nothing to do with the case.
+//! Other processes: forked children, and new processes of this program that open a database.
 
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 use std::ops::Range;
@@ -21,32 +21,44 @@ pub(crate) const RECORD: &str = "--record";
 
 /// A child of this process.
 #[derive(Debug)]
-pub(crate) struct Forked {
+pub(crate) struct Child {
     pid: i32,
-    said: BufReader<PipeReader>,
+    output: BufReader<PipeReader>,
 }
 
-/// How a child tells its parent a line.
+/// The pipe from a child to its parent.
 #[derive(Debug)]
-pub(crate) struct Parent(PipeWriter);
+pub(crate) struct ToParent(PipeWriter);
 
-impl Parent {
-    pub(crate) fn tell(&mut self, line: &str) {
-        writeln!(self.0, "{line}").expect("the parent listens");
+/// The line of an `Ok`.
+const OK: &str = "ok";
+
+impl ToParent {
+    pub(crate) fn send_line(&mut self, line: &str) {
+        writeln!(self.0, "{line}").expect("the parent reads");
+    }
+
+    /// Sends a result as one line.
+    pub(crate) fn send_result(&mut self, result: Result<(), String>) {
+        match result {
+            Ok(()) => self.send_line(OK),
+            Err(text) => self.send_line(&format!("failed: {}", text.replace('\n', " "))),
+        }
     }
 }
 
-impl Forked {
+impl Child {
     /// Forks a child that runs `body`. It ends without running any destructor of the parent's values.
-    pub(crate) fn start(body: impl FnOnce(&mut Parent)) -> Self {
-        let (said, mut parent) = pipe().map(|(said, told)| (said, Parent(told))).expect("a pipe");
+    pub(crate) fn start(body: impl FnOnce(&mut ToParent)) -> Self {
+        let (output, input) = pipe().expect("a pipe");
+        let mut parent = ToParent(input);
         let Some(pid) = sys::fork() else {
             let ended = catch_unwind(AssertUnwindSafe(|| body(&mut parent)));
             sys::exit_at_once(if ended.is_ok() { 0 } else { 101 });
         };
         Self {
             pid,
-            said: BufReader::new(said),
+            output: BufReader::new(output),
         }
     }
 
@@ -54,27 +66,37 @@ impl Forked {
         self.pid
     }
 
-    /// The next line that the child tells.
-    pub(crate) fn hear(&mut self) -> String {
+    /// The next line of the child.
+    pub(crate) fn read_line(&mut self) -> String {
         let mut line = String::new();
-        self.said.read_line(&mut line).expect("the pipe of a child");
-        assert!(line.ends_with('\n'), "child {} ended before it told", self.pid);
+        self.output.read_line(&mut line).expect("the pipe of a child");
+        assert!(line.ends_with('\n'), "child {} ended without a line", self.pid);
         line.trim_end().to_owned()
     }
 
-    /// Waits for the end of the child; gives the lines that are left. It must not hang, panic or be killed.
-    pub(crate) fn end(mut self) -> String {
+    /// The next result of the child.
+    pub(crate) fn read_result(&mut self) -> Result<(), String> {
+        match self.read_line() {
+            line if line == OK => Ok(()),
+            line => Err(line),
+        }
+    }
+
+    /// Waits for the end of the child, whose lines were all read. It must not hang, panic or be killed.
+    pub(crate) fn end(mut self) {
         let Some(status) = sys::wait(self.pid, CHILD_LIMIT) else {
             self.kill();
             panic!("the child hangs: not ended after {CHILD_LIMIT:?}");
         };
         assert_eq!(status, 0, "the status of child {}", self.pid);
-        let mut lines = String::new();
-        self.said.read_to_string(&mut lines).expect("the pipe of a child");
-        lines.trim_end().to_owned()
+        let mut rest = String::new();
+        self.output
+            .read_to_string(&mut rest)
+            .expect("the pipe of a child");
+        assert_eq!(rest, "", "lines of child {} that were not read", self.pid);
     }
 
-    /// The child forked in its turn and exits: from now on this is its child `pid`.
+    /// The child forks and exits. From now on this is its child `pid`.
     pub(crate) fn follow(&mut self, pid: i32) {
         let status = sys::wait(self.pid, CHILD_LIMIT);
         assert_eq!(status, Some(0), "the status of child {}", self.pid);
@@ -103,9 +125,9 @@ pub(crate) fn park_for_ever() -> ! {
     }
 }
 
-/// Opens the database in a process of its own, not a forked one, and records events there. Gives how many were
-/// acknowledged, or `Err` if the open was refused with `Locked`.
-pub(crate) fn record_elsewhere(dir: &Path, entities: Range<u64>) -> Result<u64, String> {
+/// Opens the database in a new process, which is not a forked child, and records events there. Returns the number of
+/// acknowledged events, or `Err` if the open was refused with `Locked`.
+pub(crate) fn record_in_another_process(dir: &Path, entities: Range<u64>) -> Result<u64, String> {
     let output = Command::new(std::env::current_exe().expect("the path of this program"))
         .arg(RECORD)
         .arg(dir)
@@ -113,18 +135,18 @@ pub(crate) fn record_elsewhere(dir: &Path, entities: Range<u64>) -> Result<u64, 
         .arg((entities.end - entities.start).to_string())
         .output()
         .expect("another process");
-    let said = String::from_utf8_lossy(&output.stdout);
-    match said.trim().split_once(' ') {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    match stdout.trim().split_once(' ') {
         Some(("acknowledged", len)) => Ok(len.parse().expect("a number")),
         Some(("locked", error)) => Err(error.to_owned()),
         _ => panic!(
-            "another process: {said}{}",
+            "another process: {stdout}{}",
             String::from_utf8_lossy(&output.stderr)
         ),
     }
 }
 
-/// The process of [`record_elsewhere`].
+/// The process of [`record_in_another_process`].
 pub(crate) fn main(dir: &Path, first: &str, len: &str) -> ExitCode {
     let (first, len): (u64, u64) = (first.parse().expect("a number"), len.parse().expect("a number"));
     match TidalDb::open(dir, options()) {
