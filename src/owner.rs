@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::Error;
-use crate::fs::{FileLock, HeldFiles};
+use crate::fs::{FileLock, RootedFiles};
 use crate::lock::lock;
 
 /// See the module's documentation.
@@ -23,7 +23,7 @@ pub(crate) struct Owner {
     path: PathBuf,
     process_id: u32,
     /// The directories of the database.
-    files: Arc<HeldFiles>,
+    files: Arc<RootedFiles>,
     /// `None` once it is released.
     lock: Mutex<Option<Box<dyn FileLock>>>,
     /// The millisecond of the last comparison of the process id by [`check_process_once_per_ms`](Self::check_process_once_per_ms).
@@ -32,7 +32,7 @@ pub(crate) struct Owner {
 
 impl Owner {
     /// The calling process. It uses the directory `path` through `files` and holds its `lock`.
-    pub(crate) fn new(path: PathBuf, files: Arc<HeldFiles>, lock: Box<dyn FileLock>) -> Self {
+    pub(crate) fn new(path: PathBuf, files: Arc<RootedFiles>, lock: Box<dyn FileLock>) -> Self {
         Self {
             path,
             files,
@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn owner(process_id: u32) -> Owner {
-        let files = Arc::new(HeldFiles::new(Arc::new(RealFiles), PathBuf::from("/db")));
+        let files = Arc::new(RootedFiles::new(Arc::new(RealFiles), PathBuf::from("/db")));
         Owner {
             process_id,
             ..Owner::new(PathBuf::from("/db"), files, Box::new(Lost))

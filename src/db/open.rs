@@ -25,7 +25,7 @@ use super::collections::{CollectionIndex, Collections};
 use super::identity;
 use super::opening_record::OpeningRecord;
 use super::report::RecoveryReport;
-use crate::fs::{DirName, FileAccess, HeldFiles, list_if_present, make_dir};
+use crate::fs::{DirName, FileAccess, RootedFiles, list_if_present, make_dir};
 use crate::ids::random_u128;
 use crate::owner::Owner;
 use crate::poison::Poison;
@@ -93,7 +93,7 @@ pub(super) fn lock_directory(options: Options, path: &Path) -> Result<(Options, 
         .is_ok_and(|names| names.iter().any(|name| name == LOCK_NAME));
     let name = DirName::durable_if(has_lock_file);
     make_dir(by_name, path, name)?;
-    let files = Arc::new(HeldFiles::new(Arc::clone(&options.files), path.to_path_buf()));
+    let files = Arc::new(RootedFiles::new(Arc::clone(&options.files), path.to_path_buf()));
     let lock = files
         .lock(&lock_path)
         .map_err(|error| Error::io("lock", &lock_path, error))?;

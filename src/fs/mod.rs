@@ -11,16 +11,16 @@
 //!
 //! A process crash loses nothing that a call had returned for.
 
-mod held;
 pub(crate) mod real;
+mod rooted;
 
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use held::{DirName, HeldFiles, make_dir, resolve};
 pub use real::RealFiles;
+pub(crate) use rooted::{DirName, RootedFiles, make_dir, resolve};
 
 use crate::Error;
 
@@ -93,11 +93,11 @@ pub trait FileAccess: Send + Sync + Debug {
     ///
     /// # Errors
     /// As the trait says; [`io::ErrorKind::NotFound`] if there is no such directory.
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>>;
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>>;
 }
 
 /// A directory that is kept open.
-pub trait HeldDir: Send + Sync + Debug {
+pub trait OpenDir: Send + Sync + Debug {
     /// The path through which the [`FileAccess`] reaches the directory: not necessarily the path that it was opened by.
     fn path(&self) -> &Path;
 
@@ -110,11 +110,11 @@ pub trait HeldDir: Send + Sync + Debug {
     fn check(&self) -> io::Result<()>;
 }
 
-/// A [`HeldDir`] that is reached by its name.
+/// A [`OpenDir`] that is reached by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedDir(pub PathBuf);
 
-impl HeldDir for NamedDir {
+impl OpenDir for NamedDir {
     fn path(&self) -> &Path {
         &self.0
     }

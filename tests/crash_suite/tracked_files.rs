@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use tidaldb::fs::{File, FileAccess, FileLock, HeldDir, OpenMode, RealFiles};
+use tidaldb::fs::{File, FileAccess, FileLock, OpenDir, OpenMode, RealFiles};
 
 use crate::harness::lock;
 
@@ -255,8 +255,8 @@ impl FileAccess for TrackedFiles {
         RealFiles.lock(path)
     }
 
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
-        RealFiles.hold_dir(path)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
+        RealFiles.open_dir(path)
     }
 }
 

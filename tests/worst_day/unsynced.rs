@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidaldb::fs::{File, FileAccess, FileLock, HeldDir, OpenMode, RealFiles};
+use tidaldb::fs::{File, FileAccess, FileLock, OpenDir, OpenMode, RealFiles};
 
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced(RealFiles);
@@ -34,8 +34,8 @@ impl FileAccess for Unsynced {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         self.0.lock(path)
     }
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
-        self.0.hold_dir(path)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
+        self.0.open_dir(path)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, Weak};
 use std::thread;
 
 use super::*;
-use crate::fs::{File, FileLock, HeldDir, OpenMode};
+use crate::fs::{File, FileLock, OpenDir, OpenMode};
 use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
 use crate::testing::sim_disk::{DiskOperationKind, Fault};
 
@@ -69,8 +69,8 @@ impl FileAccess for Watched {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         self.disk.lock(path)
     }
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
-        self.disk.hold_dir(path)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
+        self.disk.open_dir(path)
     }
 }
 

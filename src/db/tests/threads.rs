@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::fs::{File, FileLock, HeldDir, OpenMode};
+use crate::fs::{File, FileLock, OpenDir, OpenMode};
 use crate::testing::sim_disk::Fault;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash, scoped_injector};
 use crate::threads;
@@ -103,8 +103,8 @@ impl FileAccess for Held {
     fn lock(&self, path: &Path) -> std::io::Result<Option<Box<dyn FileLock>>> {
         self.disk.lock(path)
     }
-    fn hold_dir(&self, path: &Path) -> std::io::Result<Arc<dyn HeldDir>> {
-        self.disk.hold_dir(path)
+    fn open_dir(&self, path: &Path) -> std::io::Result<Arc<dyn OpenDir>> {
+        self.disk.open_dir(path)
     }
 }
 

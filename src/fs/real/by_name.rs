@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::directory::RealDir;
 use super::lock::RealLock;
-use super::{File, FileAccess, FileLock, HeldDir, OpenMode, RealFiles};
+use super::{File, FileAccess, FileLock, OpenDir, OpenMode, RealFiles};
 
 #[derive(Debug)]
 pub(crate) struct FilesByName;
@@ -41,7 +41,7 @@ impl FileAccess for FilesByName {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         Ok(RealLock::take(path, no_lock_of_a_directory)?.map(|lock| Box::new(lock) as _))
     }
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
         Ok(Arc::new(RealDir::open_named(path)?))
     }
 }

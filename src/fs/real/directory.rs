@@ -1,7 +1,7 @@
 //! A directory that is kept open, and the identity of files and directories.
 //!
 //! Linux reaches the names in an open directory through its descriptor, by the path `/proc/self/fd/N`. Other systems, and
-//! Linux without `/proc`, reach the directory by its name, and [`HeldDir::check`] compares the name with the open directory.
+//! Linux without `/proc`, reach the directory by its name, and [`OpenDir::check`] compares the name with the open directory.
 //!
 //! Invariant: [`RealDir`] keeps the directory open, so its descriptor stays valid, and no other directory gets its identity.
 //! This module changes nothing on disk, so a crash leaves nothing of it.
@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::fs::HeldDir;
+use crate::fs::OpenDir;
 
 /// The identity of a file or directory. It is unique only while the file is open: inode numbers are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl RealDir {
     }
 }
 
-impl HeldDir for RealDir {
+impl OpenDir for RealDir {
     fn path(&self) -> &Path {
         &self.path
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use self::directory::RealDir;
 use self::lock::RealLock;
-use super::{File, FileAccess, FileLock, HeldDir, OpenMode};
+use super::{File, FileAccess, FileLock, OpenDir, OpenMode};
 
 /// The operating system's file system.
 ///
@@ -75,7 +75,7 @@ impl FileAccess for RealFiles {
         Ok(RealLock::take(path, fs::File::try_lock)?.map(|lock| Box::new(lock) as _))
     }
 
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
         Ok(Arc::new(RealDir::open(path)?))
     }
 }

@@ -41,7 +41,7 @@ use self::log::Log;
 use self::recovery::PendingRepair;
 use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::Error;
-use crate::fs::{self, FileAccess, HeldFiles};
+use crate::fs::{self, FileAccess, RootedFiles};
 use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
 use crate::lock::{self, Whole};
 use crate::poison::{Memory, Poison};
@@ -164,7 +164,7 @@ impl FileStore {
         options: &FileStoreOptions,
     ) -> Result<Self, Error> {
         let dir = fs::resolve(dir.as_ref())?;
-        let files = Arc::new(HeldFiles::new(files, dir.clone()));
+        let files = Arc::new(RootedFiles::new(files, dir.clone()));
         let store = Self::open_unchanged(files, dir, options)?;
         let repaired = store.change("open", |_| Ok(()));
         match repaired {

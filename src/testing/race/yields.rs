@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use crate::fs::{File, FileAccess, FileLock, HeldDir, OpenMode};
+use crate::fs::{File, FileAccess, FileLock, OpenDir, OpenMode};
 use crate::testing::SimDisk;
 use crate::testing::workload::Random;
 
@@ -131,8 +131,8 @@ impl FileAccess for Yielding {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         self.disk.lock(path)
     }
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
-        self.disk.hold_dir(path)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
+        self.disk.open_dir(path)
     }
 }
 

@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::model::{Effect, FileId, Model, NodeId};
 use super::operation::DiskOperationKind as Kind;
 use super::state::{Call, Shared, State};
-use crate::fs::{File, FileAccess, FileLock, HeldDir, NamedDir, OpenMode};
+use crate::fs::{File, FileAccess, FileLock, NamedDir, OpenDir, OpenMode};
 
 /// The longest file.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -202,7 +202,7 @@ impl FileAccess for SimDisk {
         })))
     }
 
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
         let normal = self.shared.normal(path)?;
         match self.shared.state().model.resolve(&normal)? {
             NodeId::Dir(_) => Ok(Arc::new(NamedDir(path.to_path_buf()))),

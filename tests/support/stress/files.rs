@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use tidaldb::fs::{File, FileAccess, FileLock, HeldDir, OpenMode};
+use tidaldb::fs::{File, FileAccess, FileLock, OpenDir, OpenMode};
 use tidaldb::testing::SimDisk;
 
 use super::scramble;
@@ -94,8 +94,8 @@ impl FileAccess for Jittery {
         self.disk.lock(path)
     }
 
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
-        self.disk.hold_dir(path)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
+        self.disk.open_dir(path)
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::fs::{File, FileAccess, FileLock, HeldDir, NamedDir, OpenMode};
+use crate::fs::{File, FileAccess, FileLock, NamedDir, OpenDir, OpenMode};
 
 /// What is on a disk: every file's content by path.
 pub(super) type Content = BTreeMap<PathBuf, Vec<u8>>;
@@ -329,7 +329,7 @@ impl FileAccess for Disk {
         unreachable!("the store takes no lock")
     }
 
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
         if !self.state().dirs.contains(path) {
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{Acts, PlantedBug};
-use crate::fs::{File, FileAccess, FileLock, HeldDir, OpenMode};
+use crate::fs::{File, FileAccess, FileLock, OpenDir, OpenMode};
 use crate::testing::CrashSweep;
 
 /// What the engine uses a file for, as its path tells.
@@ -249,8 +249,8 @@ impl FileAccess for PlantedFiles {
         self.bug.lock(self.inner.as_ref(), path)
     }
 
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
-        self.inner.hold_dir(path)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
+        self.inner.open_dir(path)
     }
 }
 

@@ -4,13 +4,13 @@
 //! Invariant: a file is created, renamed or removed only in a directory that this handle opened. A directory that can be
 //! reached only by its name is compared before and after the call; a rename between comparison and call is not noticed.
 //!
-//! [`HeldFiles`] holds its state in memory only, so a crash leaves nothing of it. [`make_dir`] says what a crash in it leaves.
+//! [`RootedFiles`] holds its state in memory only, so a crash leaves nothing of it. [`make_dir`] says what a crash in it leaves.
 
 use std::io;
 use std::path::{self, Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-use super::{File, FileAccess, FileLock, HeldDir, OpenMode};
+use super::{File, FileAccess, FileLock, OpenDir, OpenMode};
 use crate::Error;
 use crate::lock::{read, write};
 
@@ -70,66 +70,66 @@ pub(crate) fn make_dir(files: &dyn FileAccess, dir: &Path, name: DirName) -> Res
 
 /// See the module's documentation. Paths outside `root` are reached by their names.
 #[derive(Debug)]
-pub(crate) struct HeldFiles {
+pub(crate) struct RootedFiles {
     files: Arc<dyn FileAccess>,
     root: PathBuf,
-    held: RwLock<Vec<(PathBuf, Arc<dyn HeldDir>)>>,
+    open: RwLock<Vec<(PathBuf, Arc<dyn OpenDir>)>>,
 }
 
-impl HeldFiles {
+impl RootedFiles {
     /// Access to `root`, an absolute path.
     pub(crate) fn new(files: Arc<dyn FileAccess>, root: PathBuf) -> Self {
         Self {
             files,
             root,
-            held: RwLock::default(),
+            open: RwLock::default(),
         }
     }
 
     /// The directory at `path`, opened if it is not open yet; `None` outside the root.
-    fn held(&self, path: &Path) -> io::Result<Option<Arc<dyn HeldDir>>> {
+    fn dir_at(&self, path: &Path) -> io::Result<Option<Arc<dyn OpenDir>>> {
         if !path.starts_with(&self.root) {
             return Ok(None);
         }
-        let find = |held: &[(PathBuf, Arc<dyn HeldDir>)]| {
-            let mut held = held.iter();
-            held.find(|(named, _)| named == path)
+        let find = |open: &[(PathBuf, Arc<dyn OpenDir>)]| {
+            let mut open = open.iter();
+            open.find(|(named, _)| named == path)
                 .map(|(_, dir)| Arc::clone(dir))
         };
-        if let Some(dir) = find(&read(&self.held)) {
+        if let Some(dir) = find(&read(&self.open)) {
             return Ok(Some(dir));
         }
-        let opened = self.files.hold_dir(&self.reached(path)?)?;
-        let mut held = write(&self.held);
+        let opened = self.files.open_dir(&self.path_through_dir(path)?)?;
+        let mut open = write(&self.open);
         // Another thread may have opened it meanwhile. Its directory is used.
-        if let Some(dir) = find(&held) {
+        if let Some(dir) = find(&open) {
             return Ok(Some(dir));
         }
-        held.push((path.to_path_buf(), Arc::clone(&opened)));
+        open.push((path.to_path_buf(), Arc::clone(&opened)));
         Ok(Some(opened))
     }
 
     /// The path of a name in an open directory. Paths of the root itself and outside it are unchanged.
-    fn reached(&self, path: &Path) -> io::Result<PathBuf> {
+    fn path_through_dir(&self, path: &Path) -> io::Result<PathBuf> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(path.to_path_buf());
         };
-        let dir = self.held(parent)?;
+        let dir = self.dir_at(parent)?;
         Ok(dir.map_or_else(|| path.to_path_buf(), |dir| dir.path().join(name)))
     }
 
     /// The path of an open directory.
-    fn reached_dir(&self, path: &Path) -> io::Result<PathBuf> {
-        let dir = self.held(path)?;
+    fn path_of_dir(&self, path: &Path) -> io::Result<PathBuf> {
+        let dir = self.dir_at(path)?;
         Ok(dir.map_or_else(|| path.to_path_buf(), |dir| dir.path().to_path_buf()))
     }
 
     /// Checks every open directory.
     ///
     /// # Errors
-    /// That of [`HeldDir::check`].
+    /// That of [`OpenDir::check`].
     pub(crate) fn check(&self) -> io::Result<()> {
-        read(&self.held).iter().try_for_each(|(_, dir)| dir.check())
+        read(&self.open).iter().try_for_each(|(_, dir)| dir.check())
     }
 
     /// Changes the directory that `path` lies in. `change` gets the path to use.
@@ -137,7 +137,7 @@ impl HeldFiles {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return change(path);
         };
-        let Some(dir) = self.held(parent)? else {
+        let Some(dir) = self.dir_at(parent)? else {
             return change(path);
         };
         dir.check()?;
@@ -147,16 +147,16 @@ impl HeldFiles {
     }
 }
 
-impl FileAccess for HeldFiles {
+impl FileAccess for RootedFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         match mode {
-            OpenMode::Read | OpenMode::Write => self.files.open(&self.reached(path)?, mode),
+            OpenMode::Read | OpenMode::Write => self.files.open(&self.path_through_dir(path)?, mode),
             OpenMode::Create => self.change(path, |path| self.files.open(path, mode)),
         }
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.files.list(&self.reached_dir(path)?)
+        self.files.list(&self.path_of_dir(path)?)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -165,7 +165,7 @@ impl FileAccess for HeldFiles {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         debug_assert_eq!(from.parent(), to.parent(), "one directory is checked");
-        let to = self.reached(to)?;
+        let to = self.path_through_dir(to)?;
         self.change(from, |from| self.files.rename(from, &to))
     }
 
@@ -174,7 +174,7 @@ impl FileAccess for HeldFiles {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let Some(dir) = self.held(path)? else {
+        let Some(dir) = self.dir_at(path)? else {
             return self.files.sync_dir(path);
         };
         self.files.sync_dir(dir.path())?;
@@ -185,7 +185,7 @@ impl FileAccess for HeldFiles {
         self.change(path, |path| self.files.lock(path))
     }
 
-    fn hold_dir(&self, path: &Path) -> io::Result<Arc<dyn HeldDir>> {
-        self.files.hold_dir(&self.reached(path)?)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
+        self.files.open_dir(&self.path_through_dir(path)?)
     }
 }
