@@ -91,10 +91,18 @@ impl Owner {
             })
     }
 
-    /// Ends the lock. In a forked child this ends only the child's copy.
+    /// Ends the lock.
     pub(crate) fn release(&self) {
         let lock = lock(&self.lock).take();
         drop(lock);
+    }
+
+    /// Closes the copy of the lock in a forked child, and never waits. If another thread of the parent was using the lock
+    /// during the fork, the copy stays open until the child ends or executes another program.
+    pub(crate) fn release_copy(&self) {
+        if let Ok(mut lock) = self.lock.try_lock() {
+            drop(lock.take());
+        }
     }
 }
 

@@ -483,15 +483,18 @@ fn not_after<'a>(now_ms: i64, events: &[SignalEvent<'a>]) -> Vec<SignalEvent<'a>
 impl Drop for TidalDb {
     /// Stops the threads. Writes, syncs and removes nothing. Then the fields are dropped in their order, the lock last.
     ///
-    /// In a forked child the threads do not exist, and the engine's destructor may write: both are leaked.
+    /// In a forked child the threads do not exist, and the engine's destructor may write: both are leaked. The child takes no
+    /// lock here: another thread of the parent may have held it during the fork.
     fn drop(&mut self) {
         if self.owner.is_this_process() {
             self.stop_workers();
             return;
         }
         std::mem::forget(Arc::clone(&self.shared));
-        std::mem::forget(lock(&self.workers).take());
-        self.owner.release();
+        if let Ok(workers) = self.workers.get_mut() {
+            std::mem::forget(workers.take());
+        }
+        self.owner.release_copy();
     }
 }
 

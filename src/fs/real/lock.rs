@@ -13,13 +13,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread;
 use std::time::Duration;
 
 use super::directory::FileId;
 use crate::fs::FileLock;
-use crate::lock::lock;
 
 /// The directories whose lock this process holds.
 static HELD: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
@@ -49,6 +48,19 @@ struct LockedFiles {
     path: PathBuf,
 }
 
+/// The directories whose lock this process holds. `None` after 2 seconds, in a forked child: another thread of the parent had
+/// them during the fork, and never returns them here.
+fn held() -> Option<MutexGuard<'static, Vec<FileId>>> {
+    for _ in 0..TRIES {
+        match HELD.try_lock() {
+            Ok(held) => return Some(held),
+            Err(TryLockError::Poisoned(held)) => return Some(held.into_inner()),
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+        }
+    }
+    None
+}
+
 /// The end of one try.
 enum Try {
     Taken(LockedFiles),
@@ -75,8 +87,8 @@ impl RealLock {
 fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<Try> {
     let dir = fs::File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
     let dir_id = FileId::of(&dir.metadata()?);
-    let mut held = lock(&HELD);
-    if held.contains(&dir_id) {
+    let mut held = held();
+    if held.as_ref().is_some_and(|held| held.contains(&dir_id)) {
         return Ok(Try::Held);
     }
     let is_dir_locked = match lock_dir(&dir) {
@@ -106,7 +118,9 @@ fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<Try> {
         path: path.to_path_buf(),
     };
     files.check()?;
-    held.push(dir_id);
+    if let Some(held) = &mut held {
+        held.push(dir_id);
+    }
     Ok(Try::Taken(files))
 }
 
@@ -148,10 +162,12 @@ impl FileLock for RealLock {
 impl Drop for RealLock {
     fn drop(&mut self) {
         let Some(files) = self.files.take() else { return };
-        let mut held = lock(&HELD);
+        let held = held();
         let id = files.dir_id;
         // Under the mutex, so that another thread finds both the handle and the lock, or neither.
         drop(files);
-        held.retain(|held| *held != id);
+        if let Some(mut held) = held {
+            held.retain(|held| *held != id);
+        }
     }
 }

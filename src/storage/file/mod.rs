@@ -110,6 +110,8 @@ pub struct FileStoreStats {
 /// The store does not lock its directory: the caller must make sure that only one store uses it.
 pub struct FileStore {
     dir: PathBuf,
+    /// The open directory of a store that is opened on its own; `None` if the database checks the directory.
+    files: Option<Arc<RootedFiles>>,
     index: RwLock<Whole<Index>>,
     /// Held from before a write or sync until its outcome is known.
     writer: Mutex<Writer>,
@@ -165,7 +167,8 @@ impl FileStore {
     ) -> Result<Self, Error> {
         let dir = fs::resolve(dir.as_ref())?;
         let files = Arc::new(RootedFiles::new(files, dir.clone()));
-        let store = Self::open_unchanged(files, dir, options)?;
+        let mut store = Self::open_unchanged(Arc::clone(&files) as _, dir, options)?;
+        store.files = Some(files);
         let repaired = store.change("open", |_| Ok(()));
         match repaired {
             Ok(()) => Ok(store),
@@ -202,6 +205,7 @@ impl FileStore {
         let recovered = recovery::recover(files, dir.as_ref(), options)?;
         Ok(Self {
             dir: dir.as_ref().to_path_buf(),
+            files: None,
             index: RwLock::new(Whole::new("a change of the storage index", recovered.index)),
             poison: Poison::default(),
             recovery: recovered.report,
@@ -256,6 +260,18 @@ impl FileStore {
             let (file, offset) = log.append(operations, oldest)?;
             apply(&self.index, operations, &file, offset)?;
             compaction::compact(log, &self.index)
+        })
+    }
+
+    /// Checks that the directory was not removed or replaced: a sync of a removed file succeeds.
+    ///
+    /// # Errors
+    /// `DirectoryLost`.
+    fn check_directory(&self) -> Result<(), Error> {
+        let checked = self.files.as_ref().map_or(Ok(()), |files| files.check());
+        checked.map_err(|source| Error::DirectoryLost {
+            path: self.dir.clone(),
+            source,
         })
     }
 
@@ -322,12 +338,18 @@ impl StorageEngine for FileStore {
     }
 
     fn flush(&self) -> Result<(), Error> {
-        self.change("flush", Log::sync)
+        self.change("flush", |log| {
+            self.check_directory()?;
+            log.sync()
+        })
     }
 
     /// Writes a promise record, unless every record is promised. Later writes are legal; the next close promises them.
     fn close(&self) -> Result<(), Error> {
-        self.change("close", Log::promise)
+        self.change("close", |log| {
+            self.check_directory()?;
+            log.promise()
+        })
     }
 }
 
