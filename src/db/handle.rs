@@ -57,8 +57,11 @@ const STATE_GROWTH_FACTOR_MAX: u64 = 2;
 /// that millisecond a child's write is not refused and can destroy acknowledged calls of the parent. So do not record in a
 /// child. A daemon opens the database after its last fork.
 ///
-/// A child that keeps its copy and does not call `exec` keeps the lock, also after the parent ended. A call in the child can
-/// block forever if another thread of the parent was inside a call at the fork.
+/// A child that keeps its copy and does not call `exec` keeps the lock, also after the parent ended. Dropping the copy never
+/// blocks; if another thread of the parent was inside a sync at the fork, the child keeps the lock all the same. A call that
+/// reads can block forever if another thread of the parent was inside a call at the fork. The process id does not tell a child
+/// in a new process-id namespace that has the same id, and a [`Clock`](crate::Clock) that stands still does not end the
+/// millisecond.
 ///
 /// # Examples
 /// ```
@@ -324,8 +327,8 @@ impl TidalDb {
         self.shared.checkpoint(Due::Grown(Growth::ANY))
     }
 
-    /// Ends the database in order. On `Ok` every acknowledged call is durable, and with the embedded store later damage is
-    /// refused at open, or nothing is missing. Later calls fail with `Closed`.
+    /// Ends the database in order. On `Ok` every acknowledged call is durable. With the embedded store, `open` refuses a bit that
+    /// flips later, or nothing is missing. Later calls fail with `Closed`.
     ///
     /// The steps, and the state that a crash after each leaves:
     ///

@@ -107,7 +107,8 @@ pub struct FileStoreStats {
 /// nothing is retried. A panic in a file call counts as a failure. Reads still work and show all earlier writes.
 /// Reopening the store shows all that was acknowledged.
 ///
-/// The store does not lock its directory: the caller must make sure that only one store uses it.
+/// The store does not lock its directory: the caller must make sure that only one store uses it. It does not know of forks:
+/// a forked child must not write with its copy. A handle with this store in it refuses both.
 pub struct FileStore {
     dir: PathBuf,
     /// The open directory of a store that is opened on its own; `None` if the database checks the directory.
