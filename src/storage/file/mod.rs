@@ -108,7 +108,7 @@ pub struct FileStoreStats {
 /// Reopening the store shows all that was acknowledged.
 ///
 /// The store does not lock its directory: the caller must make sure that only one store uses it. It does not know of forks:
-/// a forked child must not write with its copy. A handle with this store in it refuses both.
+/// a forked child must not write with its copy. [`TidalDb`](crate::TidalDb) does both for the store in its own directory.
 pub struct FileStore {
     dir: PathBuf,
     /// The open directory of a store that is opened on its own; `None` if the database checks the directory.
