@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use crate::bitmap::Bitmap;
+use crate::codec::mix::mix;
 use crate::lock::{self, Whole};
 use crate::poison::{Memory, Poison};
 use crate::schema::check_name;
@@ -61,6 +62,22 @@ impl CollectionIndex {
         self.by_name
             .get(name)
             .ok_or_else(|| Error::UnknownCollection { name: lossy(name) })
+    }
+
+    /// A value over all names and members, for the close marker.
+    ///
+    /// A chain by [`mix`] over the collections in the order of their names: the length of the name, its bytes as words of 8,
+    /// little-endian, the last one filled up with zeros, then the number of members and the members in ascending order.
+    pub(crate) fn digest(&self) -> u64 {
+        self.by_name.iter().fold(0, |digest, (name, members)| {
+            let words = name.chunks(size_of::<u64>()).map(|chunk| {
+                let mut word = [0; size_of::<u64>()];
+                word[..chunk.len()].copy_from_slice(chunk);
+                u64::from_le_bytes(word)
+            });
+            let named = words.fold(mix(digest, name.len() as u64), mix);
+            members.iter().fold(mix(named, members.len()), mix)
+        })
     }
 
     /// Memory that names and members take.
@@ -205,6 +222,14 @@ impl Collections {
     /// Waits for a running change, and refuses later ones.
     pub(crate) fn close(&self) {
         *lock::lock(&self.changing) = true;
+    }
+
+    /// [`CollectionIndex::digest`] of the collections now.
+    ///
+    /// # Errors
+    /// `Panicked` if a change was not completed.
+    pub(crate) fn digest(&self) -> Result<u64, Error> {
+        Ok(self.read().get()?.digest())
     }
 
     /// Takes the turn of one change.

@@ -327,15 +327,15 @@ impl TidalDb {
         self.shared.checkpoint(Due::Grown(Growth::ANY))
     }
 
-    /// Ends the database in order. On `Ok` every acknowledged call is durable. With the embedded store, `open` refuses a bit that
-    /// flips later, or nothing is missing. Later calls fail with `Closed`.
+    /// Ends the database in order. On `Ok` every acknowledged call is durable. With the embedded store, after
+    /// damage to one file `open` refuses the database, or nothing is missing. Later calls fail with `Closed`.
     ///
     /// The steps, and the state that a crash after each leaves:
     ///
     /// 1. Wait for running calls, and stop the threads: the log holds the calls since the last checkpoint.
     /// 2. Write the checkpoint's batch: checkpoint and log.
-    /// 3. Append and sync the close marker: a log that promises all its frames.
-    /// 4. Close the storage engine: a store that promises all its records.
+    /// 3. Close the storage engine: a store that promises all its records.
+    /// 4. Append and sync the close marker: a log that promises all its frames, and the collections that storage holds.
     /// 5. Release the lock.
     ///
     /// # Errors
@@ -537,9 +537,12 @@ impl Shared {
     fn end(&self) -> Result<(), Error> {
         self.collections.close();
         self.checkpoint(Due::Closing)?;
-        self.ledger.log.append_close()?;
-        // Last: it must cover everything written to the engine.
-        self.storage.close()
+        // After everything written to the engine, and before the close marker, which promises the collections in it.
+        self.storage.close()?;
+        let collections = self.collections.digest()?;
+        self.ledger
+            .log
+            .append_close(collections, self.storage.is_written())
     }
 
     fn sync(&self) -> Result<(), Error> {

@@ -150,6 +150,12 @@ pub(super) fn open(
     })?;
     let replayed = replay.finish()?;
     let index = CollectionIndex::load(storage)?;
+    if let (Some(promised), Some((path, offset))) = (replayed.collections, &recovered.last_frame)
+        && promised != index.digest()
+    {
+        let what = "storage holds other collections than this close marker promises";
+        return Err(Error::corrupt(path, *offset, Some(recovered.last_sequence), what));
+    }
     let opening = if created {
         stored_opening
     } else {

@@ -58,6 +58,11 @@ impl GuardedStorage {
         Ok(())
     }
 
+    /// Returns true once a writing call has returned.
+    pub(crate) fn is_written(&self) -> bool {
+        self.written.load(Ordering::Acquire) > 0
+    }
+
     /// Flushes the engine, unless every write that has returned is flushed.
     ///
     /// # Errors

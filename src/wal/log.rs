@@ -161,20 +161,24 @@ impl Log {
         Ok(())
     }
 
-    /// Syncs, appends the marker of an orderly end, which promises all before it as synced, and syncs that too.
+    /// Syncs, appends the close marker, which promises all frames before it as synced and `collections` as the digest of the
+    /// collections in storage, and syncs that too.
     ///
-    /// A log that nothing was appended to since it was opened is left as it is: its last segment's header promises all
-    /// before it already, and being empty it makes room for the next one.
-    pub(crate) fn append_close(&self) -> Result<(), Error> {
+    /// If nothing was appended since the log was opened and storage did not change either, the log stays as it is: the header
+    /// of its last segment promises all frames already, and the next open reuses that empty segment.
+    ///
+    /// # Errors
+    /// `Poisoned`, by an earlier failure or by this one.
+    pub(crate) fn append_close(&self, collections: u64, storage_changed: bool) -> Result<(), Error> {
         let last_sequence = self.last_sequence();
-        if last_sequence == self.opened_sequence {
+        if last_sequence == self.opened_sequence && !storage_changed {
             return Ok(());
         }
         // No call of the application is concerned, so the outcome of none is unknown.
         self.poison.attempt("close", Memory::Whole, || {
             self.sync_to(last_sequence)?;
             let mut frame = FrameBuffer::default();
-            frame.begin();
+            frame.begin().put_u64(collections);
             frame.finish(FrameKind::Close);
             let sequence = self.append(&mut frame, |_| {})?;
             self.sync_to(sequence)

@@ -16,7 +16,7 @@
 //! | 8 each | cohorts | |
 //!
 //! Forget: 8 bytes, 1 for an entity or 2 for a user, then 8 bytes with its id. Checkpoint: 8 bytes, the sequence
-//! number that the flushed checkpoint covers. Close: nothing. Each is padded with zeros (see [`frame`](super::frame)).
+//! number that the flushed checkpoint covers. Close: 8 bytes, the digest of the collections. Each is padded with zeros (see [`frame`](super::frame)).
 
 use crate::codec::{Reader, Write};
 use crate::limits::{BATCH_EVENTS_MAX, EVENT_COHORTS_MAX, WEIGHT_ABS_MAX};
@@ -211,6 +211,15 @@ pub(crate) fn decode_checkpoint(payload: &[u8]) -> Result<u64, &'static str> {
     }
 }
 
+/// Reads the payload of a close marker: the digest of the collections.
+pub(crate) fn decode_close(payload: &[u8]) -> Result<u64, &'static str> {
+    let mut reader = Reader::new(payload);
+    match (reader.u64(), reader.is_empty()) {
+        (Some(collections), true) => Ok(collections),
+        _ => Err("the close marker is not valid"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,6 +315,14 @@ mod tests {
         );
         assert!(problem(event.with_weight(f64::NAN)).is_some());
         assert!(problem(event.with_weight(f64::INFINITY)).is_some());
+    }
+
+    #[test]
+    fn the_digest_of_a_close_marker_reads_back_and_any_other_length_is_refused() {
+        let payload = 7_u64.to_le_bytes();
+        assert_eq!(decode_close(&payload), Ok(7));
+        assert!(decode_close(&payload[1..]).is_err());
+        assert!(decode_close(&[payload, payload].concat()).is_err());
     }
 
     #[test]

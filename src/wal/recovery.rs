@@ -94,6 +94,8 @@ pub(crate) struct Recovered {
     predecessor: Predecessor,
     /// The opening that made the last segment, also if that holds no frame; `None` without a segment.
     pub(crate) last_opening: Option<u64>,
+    /// The last segment and the offset of its last frame; `None` if it holds no frame.
+    pub(crate) last_frame: Option<(PathBuf, u64)>,
     pub(crate) torn_tail: Option<TornTail>,
     pub(crate) segments_found: usize,
     /// The last sequence number of the log or the checkpoint, whichever is later.
@@ -165,6 +167,7 @@ pub(crate) fn read(
             ..Predecessor::NONE
         },
         last_opening: segments.last().map(|(_, header)| header.opening),
+        last_frame: None,
         torn_tail: None,
         segments_found: segments.len(),
         last_sequence: covered.sequence,
@@ -337,6 +340,8 @@ struct SegmentScan {
     last_sequence: u64,
     /// Where its valid frames end.
     end: u64,
+    /// Where its last valid frame begins.
+    last_frame: Option<u64>,
     /// The history of the log up to there.
     history: History,
 }
@@ -369,6 +374,7 @@ impl LoadedSegment {
         let mut offset = SEGMENT_HEADER_BYTES;
         let mut sequence = self.header.first_sequence;
         let mut history = self.header.history;
+        let mut last_frame = None;
         while limit != Some(offset as u64) {
             let Some((header, payload)) = self.frame_at(offset, sequence) else {
                 self.check_torn(offset, sequence, limit, covered)?;
@@ -393,6 +399,7 @@ impl LoadedSegment {
                     ReplayError::State(error) => error,
                 })?;
             }
+            last_frame = Some(at);
             offset += header.frame_len();
             sequence += 1;
             if limit.is_some_and(|limit| offset as u64 > limit) {
@@ -404,6 +411,7 @@ impl LoadedSegment {
         Ok(SegmentScan {
             last_sequence: sequence - 1,
             end: offset as u64,
+            last_frame,
             history,
         })
     }
@@ -470,6 +478,7 @@ impl Recovered {
             self.predecessor.first_sequence = header.first_sequence;
             self.predecessor.end = scan.end;
             self.kept.push(segment.sealed(scan));
+            self.last_frame = scan.last_frame.map(|offset| (segment.path.clone(), offset));
         }
         segment.bytes.truncate(scan.end as usize);
         self.last = Some(LastSegment {

@@ -157,3 +157,99 @@ fn the_lock_is_held_until_the_storage_engine_is_gone() {
     assert_eq!(*locked.lock().unwrap(), Some(true));
     assert_eq!(disk.locks_held(), []);
 }
+
+/// The disk of a database that was closed after changes of collections alone, in a session of their own.
+fn closed_after_changes(durability: Durability) -> SimDisk {
+    let disk = SimDisk::new();
+    open(&disk, durability).unwrap().close().unwrap();
+    let db = open(&disk, durability).unwrap();
+    db.create_collection("saved").unwrap();
+    for i in 0..3 {
+        db.add_to_collection("saved", EntityId(i)).unwrap();
+    }
+    db.close().unwrap();
+    disk
+}
+
+#[test]
+fn after_a_close_a_store_whose_last_file_is_cut_or_missing_is_refused_or_has_every_change() {
+    for durability in POLICIES {
+        let sound = content(&closed_after_changes(durability));
+        let store = Path::new(PATH).join("store");
+        let files = sound.files().filter(|(path, _)| path.starts_with(&store));
+        let (last, bytes) = files.last().unwrap();
+        let mut images: Vec<_> = (0..bytes.len())
+            .map(|len| {
+                let mut image = sound.clone();
+                image.insert_file(last, &bytes[..len]);
+                image
+            })
+            .collect();
+        let mut without = sound.clone();
+        without.remove(last);
+        images.push(without);
+        let (mut refused, mut by_the_marker) = (0, 0);
+        for image in images {
+            let disk = SimDisk::from_image(&image);
+            match open(&disk, durability) {
+                Ok(db) => assert_eq!(db.collection_members("saved").unwrap().len(), 3),
+                Err(error) => {
+                    refused += 1;
+                    let text = error.to_string();
+                    by_the_marker += usize::from(text.contains("other collections than this close marker"));
+                    assert!(text.contains(PATH), "{text}");
+                    assert_eq!(log_files(&content(&disk)), log_files(&image), "{text}");
+                }
+            }
+        }
+        assert!(refused > 100 && by_the_marker > 50, "{refused}, {by_the_marker}");
+    }
+}
+
+#[test]
+fn a_close_marker_says_nothing_of_changes_in_a_later_session() {
+    for durability in POLICIES {
+        let disk = closed_after_changes(durability);
+        let db = open(&disk, durability).unwrap();
+        db.remove_from_collection("saved", EntityId(1)).unwrap();
+        db.create_collection("later").unwrap();
+        drop(db);
+        let db = open(&disk, durability).unwrap();
+        assert_eq!(db.collection_members("saved").unwrap().len(), 2);
+        db.collection_members("later").unwrap();
+    }
+}
+
+#[test]
+fn a_crash_at_any_operation_of_a_close_leaves_every_durable_change_and_no_refusal() {
+    use crate::testing::sim_disk::{DiskModel, Side};
+    for durability in POLICIES {
+        let disk = SimDisk::new();
+        let db = open(&disk, durability).unwrap();
+        db.create_collection("saved").unwrap();
+        record(&db, 0).unwrap();
+        db.sync().unwrap();
+        db.add_to_collection("saved", EntityId(1)).unwrap();
+        let begun = disk.operations_len();
+        db.close().unwrap();
+        let recording = disk.recording();
+        let mut images = recording.images();
+        let mut recovered = 0;
+        for ordinal in begun..recording.len() {
+            images.seek(ordinal, Side::After).unwrap();
+            for choice in images.choices(DiskModel::Subset, 200, 1).choices {
+                let copy = SimDisk::from_image(&images.image(&choice));
+                let what = format!("{durability:?}, after operation {ordinal}: {choice}");
+                let db = open(&copy, durability).unwrap_or_else(|error| panic!("{what}: {error}"));
+                let members = db.collection_members("saved").unwrap().len();
+                let is_last = ordinal + 1 == recording.len();
+                assert!(
+                    members == 1 || (members == 0 && !is_last && durability != POLICIES[0]),
+                    "{what}"
+                );
+                recovered += 1;
+            }
+        }
+        assert!(recovered > 20, "{recovered} images");
+    }
+}

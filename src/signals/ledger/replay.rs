@@ -7,7 +7,7 @@
 use super::state::{LedgerState, Positive};
 use crate::signals::states::Change;
 use crate::wal::FrameKind;
-use crate::wal::payload::{Events, decode_checkpoint, decode_forget};
+use crate::wal::payload::{Events, decode_checkpoint, decode_close, decode_forget};
 use crate::wal::recovery::{Frame, ReplayError};
 use crate::{EntityId, Error};
 
@@ -20,6 +20,8 @@ pub(crate) struct Replayed {
     /// Frames that changed the state; markers do not.
     pub(crate) frames: u64,
     pub(crate) events: u64,
+    /// The digest of the collections, if the last frame is a close marker.
+    pub(crate) collections: Option<u64>,
 }
 
 /// A replay on its way.
@@ -54,6 +56,7 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// The fault of the frame, or the error of an aggregate.
     pub(crate) fn apply(&mut self, frame: Frame<'_>) -> Result<(), ReplayError> {
+        self.replayed.collections = None;
         match frame.kind {
             FrameKind::Events => {
                 self.replayed.frames += 1;
@@ -75,7 +78,10 @@ impl<'a> Replay<'a> {
                 }
                 Ok(())
             }
-            FrameKind::Close => Ok(()),
+            FrameKind::Close => {
+                self.replayed.collections = Some(decode_close(frame.payload)?);
+                Ok(())
+            }
         }
     }
 

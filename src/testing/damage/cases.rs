@@ -356,9 +356,15 @@ impl Case {
         image
     }
 
-    /// Returns true for one flipped bit in a closed database: open must refuse or show everything.
+    /// Returns true for one damage of a closed database, unless it puts older or foreign files there: open must refuse or show
+    /// everything.
     pub(super) fn takes_nothing_away(self, subject: &Subject) -> bool {
-        subject.end == End::Closed && self.second.is_none() && matches!(self.first, Damage::Flip { .. })
+        use Damage::{Foreign, ForeignAs, ForeignDir, Older, OlderDir};
+        let of_other_files = matches!(
+            self.first,
+            Foreign { .. } | ForeignAs { .. } | ForeignDir { .. } | Older { .. } | OlderDir { .. }
+        );
+        subject.end == End::Closed && self.second.is_none() && !of_other_files
     }
 
     pub(super) fn kind(self) -> &'static str {

@@ -53,7 +53,6 @@ use std::time::Duration;
 pub use copies::CopiesCampaign;
 pub use report::{DamageCounts, DamageReport};
 
-use super::planted::{Acts, PlantedBug};
 use super::sim_disk::Image;
 use super::workload::{Operation, Random, Workload, standard_schema, tiny_options};
 use crate::{Durability, Options};
@@ -71,7 +70,6 @@ pub struct DamageCampaign {
     pairs: u64,
     seed: u64,
     runner: CaseRunner,
-    planted: Option<(PlantedBug, Acts)>,
 }
 
 impl DamageCampaign {
@@ -95,7 +93,6 @@ impl DamageCampaign {
             pairs: 0,
             seed: 0,
             runner: CaseRunner::default(),
-            planted: None,
         }
     }
 
@@ -163,11 +160,8 @@ impl DamageCampaign {
         let all = policies
             .into_iter()
             .flat_map(|policy| ends.map(|end| (policy, end)));
-        all.map(|(policy, end)| {
-            let planted = self.planted.as_ref();
-            Subject::new(&self.workload_for(end), &self.options, policy, end, planted)
-        })
-        .collect()
+        all.map(|(policy, end)| Subject::new(&self.workload_for(end), &self.options, policy, end))
+            .collect()
     }
 
     /// A closed database ends with a change of a collection after its last checkpoint: only the store holds it.
@@ -178,13 +172,6 @@ impl DamageCampaign {
             workload.operations.extend([Operation::Checkpoint, last]);
         }
         workload
-    }
-
-    /// The campaign with a bug in the storage of its databases.
-    #[cfg(test)]
-    fn planted(self, bug: PlantedBug, acts: &Acts) -> Self {
-        let planted = Some((bug, acts.clone()));
-        Self { planted, ..self }
     }
 
     fn cases(&self, subject: &Subject, index: u64) -> Cases {
@@ -238,7 +225,7 @@ impl CaseSet for DamageCases {
     fn judge(&self, number: u64, image: &Image, then: Then) -> Result<OpenResult, String> {
         let opened = self.judge.judge(&self.subject, image, then)?;
         if opened == OpenResult::Shorter && self.case(number).takes_nothing_away(&self.subject) {
-            return Err("a bit flipped after an orderly close, and something is missing".to_owned());
+            return Err("damaged after an orderly close, and something is missing".to_owned());
         }
         Ok(opened)
     }

@@ -6,11 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::anatomy::{Anatomy, Kind, PromisedPosition, Record};
-use crate::fs::FileAccess;
-use crate::storage::{FileStore, FileStoreOptions};
 use crate::testing::SimDisk;
 use crate::testing::model::{Collections, Model, change};
-use crate::testing::planted::{Acts, PlantedBug};
 use crate::testing::sim_disk::{Image, ImageChoice};
 use crate::testing::workload::{Operation, Workload};
 use crate::{Durability, Error, Options, TidalDb};
@@ -62,21 +59,11 @@ impl Subject {
     ///
     /// # Panics
     /// If a call fails that must not, or a change of a collection is not the record of the store that it must be.
-    pub(super) fn new(
-        workload: &Workload,
-        options: &Options,
-        durability: Durability,
-        end: End,
-        planted: Option<&(PlantedBug, Acts)>,
-    ) -> Self {
+    pub(super) fn new(workload: &Workload, options: &Options, durability: Durability, end: End) -> Self {
         let mut subject = Self::empty(options, durability, end);
         subject.foreign = finished(workload, &subject.options.clone().database_id(OTHER_ID), end);
         let disk = SimDisk::new();
-        let db = match planted {
-            Some((bug, acts)) => subject.open_planted(&disk, *bug, acts),
-            None => subject.open(&disk),
-        };
-        let db = db.expect("a new database opens");
+        let db = subject.open(&disk).expect("a new database opens");
         let version_every = workload.operations.len().div_ceil(VERSIONS).max(1);
         for operations in workload.operations.chunks(version_every) {
             subject.older.push(content(&disk));
@@ -194,21 +181,6 @@ impl Subject {
 
     pub(super) fn open(&self, disk: &SimDisk) -> Result<TidalDb, Error> {
         TidalDb::open(DB_DIR, self.options.clone().files(Arc::new(disk.clone())))
-    }
-
-    /// Opens the database with a bug between it and its embedded store.
-    fn open_planted(&self, disk: &SimDisk, bug: PlantedBug, acts: &Acts) -> Result<TidalDb, Error> {
-        let files: Arc<dyn FileAccess> = Arc::new(disk.clone());
-        files
-            .create_dir(Path::new(DB_DIR))
-            .expect("a sound disk makes directories");
-        let store_options = FileStoreOptions {
-            segment_bytes_max: self.options.store_segment_bytes_max,
-            store_id: self.options.database_id,
-        };
-        let store = FileStore::open(Arc::clone(&files), STORE_DIR, &store_options)?;
-        let storage = bug.wrap_storage(Arc::new(store), acts);
-        TidalDb::open_with_storage(DB_DIR, self.options.clone().files(files), storage)
     }
 
     /// The state after every frame with a number up to `sequence`, but for the collections, and how many these are.

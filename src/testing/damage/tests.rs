@@ -16,7 +16,6 @@ fn subject(seed: u64) -> Subject {
         &campaign.options,
         Durability::EverySynced,
         End::Died,
-        None,
     )
 }
 
@@ -31,18 +30,6 @@ fn every_kind_of_damage_opens_to_a_legal_prefix_or_is_refused_with_the_place() {
     report.expect_clean();
     assert_eq!(report.kinds.len(), 10);
     assert!(report.left_out > 200_000, "the rest is the program's to try");
-}
-
-#[test]
-fn a_storage_that_does_not_pass_the_close_on_is_found() {
-    let acts = Acts::default();
-    let report = DamageCampaign::standard(7, 20)
-        .one_in(ONE_IN)
-        .planted(PlantedBug::CloseSkipped, &acts)
-        .run();
-    assert!(!acts.is_empty());
-    let found = |what: &str| report.findings.iter().any(|finding| finding.contains(what));
-    assert!(found("a bit flipped after an orderly close"), "{report}");
 }
 
 #[test]

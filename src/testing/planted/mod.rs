@@ -125,7 +125,6 @@ use super::plan::Work;
 use super::verdict::FailureKind;
 use super::workload::{Operation, STANDARD_SYNC_MS, Workload};
 use crate::Durability;
-use crate::storage::StorageEngine;
 
 /// How long a case may take where one hangs.
 const HANG_TIME: Duration = Duration::from_secs(2);
@@ -482,15 +481,6 @@ impl fmt::Display for PlantedBug {
 }
 
 impl PlantedBug {
-    /// `inner` with this bug of the storage in it, which counts to `acts`.
-    pub(in crate::testing) fn wrap_storage(
-        self,
-        inner: Arc<dyn StorageEngine>,
-        acts: &Acts,
-    ) -> Arc<dyn StorageEngine> {
-        storage::wrap(self, inner, acts)
-    }
-
     /// The same sweep with this bug in it, which counts to `acts`.
     ///
     /// Where the bug needs a certain policy to show the sweep gets it, and loses its calls of `sync` and `checkpoint` if

@@ -57,7 +57,7 @@ pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSwe
 }
 
 /// `inner` with `bug` in it.
-pub(super) fn wrap(bug: PlantedBug, inner: Arc<dyn StorageEngine>, acts: &Acts) -> Arc<dyn StorageEngine> {
+fn wrap(bug: PlantedBug, inner: Arc<dyn StorageEngine>, acts: &Acts) -> Arc<dyn StorageEngine> {
     Arc::new(PlantedStorage {
         inner,
         bug: make(bug, acts),
