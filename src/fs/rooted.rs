@@ -189,3 +189,6 @@ impl FileAccess for RootedFiles {
         self.files.open_dir(&self.path_through_dir(path)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::engine_errors::Engine;
 use super::*;
 use crate::fs::RealFiles;
 use crate::fs::real::by_name::FilesByName;
+use crate::storage::{FileStore, FileStoreOptions};
 
 /// A temporary directory. Dropping it removes it with its content.
 struct Root(PathBuf);
@@ -45,15 +47,18 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 #[test]
 fn a_replaced_directory_that_is_reached_by_name_ends_writing_and_the_other_database_is_not_changed() {
-    for durability in POLICIES {
+    let policies = || POLICIES.into_iter();
+    let with_dir_locks = policies().map(|durability| (FilesByName::WithDirLocks, durability));
+    let without = policies().map(|durability| (FilesByName::WithoutDirLocks, durability));
+    for (files, durability) in with_dir_locks.chain(without) {
         let root = Root::new();
         let path = root.0.join("db");
-        let old = open_at(&path, FilesByName, durability).unwrap();
+        let old = open_at(&path, files, durability).unwrap();
         for i in 0..3 {
             record(&old, i).unwrap();
         }
         fs::rename(&path, root.0.join("db.old")).unwrap();
-        let new = open_at(&path, FilesByName, durability).unwrap();
+        let new = open_at(&path, files, durability).unwrap();
         let mut acknowledged = 3;
         let error = loop {
             match record(&old, acknowledged) {
@@ -63,19 +68,20 @@ fn a_replaced_directory_that_is_reached_by_name_ends_writing_and_the_other_datab
             assert!(acknowledged < 100, "a rotation is due");
         };
         let text = causes(&error);
-        assert!(
-            text.contains("than the opened one") || text.contains("lock file"),
-            "{text}"
-        );
+        let expected = match files {
+            FilesByName::WithDirLocks => "than the opened one",
+            FilesByName::WithoutDirLocks => "lock file",
+        };
+        assert!(text.contains(expected), "{files:?}, {durability:?}: {text}");
         assert!(matches!(old.checkpoint(), Err(Error::Poisoned { .. })));
         for i in 0..50 {
             record(&new, i).unwrap();
         }
         new.close().unwrap();
         drop(old);
-        let new = open_at(&path, FilesByName, durability).unwrap();
+        let new = open_at(&path, files, durability).unwrap();
         assert_eq!(new.export().unwrap(), state_after(50));
-        let old = open_at(&root.0.join("db.old"), FilesByName, durability).unwrap();
+        let old = open_at(&root.0.join("db.old"), files, durability).unwrap();
         let export = old.export().unwrap();
         assert!(
             export == state_after(acknowledged) || export == state_after(acknowledged + 1),
@@ -100,7 +106,7 @@ fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_
         for replaced in [false, true] {
             let root = Root::new();
             let path = root.0.join("db");
-            let db = open_at(&path, FilesByName, durability).unwrap();
+            let db = open_at(&path, FilesByName::WithoutDirLocks, durability).unwrap();
             record(&db, 0).unwrap();
             fs::remove_file(path.join("LOCK")).unwrap();
             if replaced {
@@ -121,7 +127,7 @@ fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_
 #[test]
 fn without_a_lock_of_the_directory_a_close_that_only_ends_the_storage_engine_checks_the_lock_file() {
     let root = Root::new();
-    let db = open_at(&root.0, FilesByName, Durability::OperatingSystem).unwrap();
+    let db = open_at(&root.0, FilesByName::WithoutDirLocks, Durability::OperatingSystem).unwrap();
     db.create_collection("saved").unwrap();
     fs::remove_file(root.0.join("LOCK")).unwrap();
     let error = db.close().expect_err("the lock is not certain");
@@ -135,7 +141,7 @@ fn a_removed_directory_ends_writing_under_every_policy_however_it_is_reached() {
             for by_name in [false, true] {
                 let root = Root::new();
                 let db = if by_name {
-                    open_at(&root.0, FilesByName, durability).unwrap()
+                    open_at(&root.0, FilesByName::WithoutDirLocks, durability).unwrap()
                 } else {
                     open_at(&root.0, RealFiles, durability).unwrap()
                 };
@@ -180,7 +186,7 @@ fn a_second_open_of_this_process_does_not_open_the_lock_file() {
     for by_name in [false, true] {
         let open_again = || {
             if by_name {
-                open_at(&root.0, FilesByName, Durability::EverySynced)
+                open_at(&root.0, FilesByName::WithoutDirLocks, Durability::EverySynced)
             } else {
                 open_at(&root.0, RealFiles, Durability::EverySynced)
             }
@@ -268,4 +274,115 @@ fn an_open_after_one_that_failed_to_sync_the_parent_syncs_it() {
     drop(db);
     let db = open(&crashed(&disk, &ImageChoice::Synced), Durability::EverySynced).unwrap();
     assert_eq!(db.export().unwrap(), state_after(1));
+}
+
+#[test]
+fn the_directory_and_the_lock_file_are_locked_each_and_where_a_directory_cannot_be_locked_the_file_alone() {
+    let is_locked = |path: &Path| {
+        let tried = fs::File::open(path).unwrap().try_lock();
+        matches!(tried, Err(fs::TryLockError::WouldBlock))
+    };
+    let cases: [(Arc<dyn FileAccess>, bool); 3] = [
+        (Arc::new(RealFiles), true),
+        (Arc::new(FilesByName::WithDirLocks), true),
+        (Arc::new(FilesByName::WithoutDirLocks), false),
+    ];
+    for (files, locks_dir) in cases {
+        let root = Root::new();
+        let options = options(&SimDisk::new(), Durability::EverySynced);
+        let db = TidalDb::open(&root.0, options.files(Arc::clone(&files))).unwrap();
+        assert_eq!(is_locked(&root.0), locks_dir, "{files:?}");
+        assert!(is_locked(&root.0.join("LOCK")), "{files:?}");
+        drop(db);
+        assert!(!is_locked(&root.0), "{files:?}");
+        assert!(!is_locked(&root.0.join("LOCK")), "{files:?}");
+    }
+}
+
+#[test]
+fn a_change_of_a_collection_is_not_acknowledged_once_the_store_or_the_lock_is_removed() {
+    type Change = fn(&TidalDb) -> Result<(), Error>;
+    let changes: [Change; 4] = [
+        |db| db.create_collection("other").map(drop),
+        |db| db.add_to_collection("saved", EntityId(2)).map(drop),
+        |db| db.remove_from_collection("saved", EntityId(1)).map(drop),
+        |db| db.delete_collection("saved").map(drop),
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        for removed in ["store", "LOCK"] {
+            let root = Root::new();
+            let db = open_at(&root.0, FilesByName::WithoutDirLocks, Durability::EverySynced).unwrap();
+            db.create_collection("saved").unwrap();
+            db.add_to_collection("saved", EntityId(1)).unwrap();
+            match removed {
+                "LOCK" => fs::remove_file(root.0.join(removed)).unwrap(),
+                _ => fs::remove_dir_all(root.0.join(removed)).unwrap(),
+            }
+            let error = change(&db).expect_err("the change may not survive");
+            let text = causes(&error);
+            assert!(text.contains("may no longer be"), "{index}, {removed}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_after_the_lock_was_lost_writes_nothing_to_the_storage_engine() {
+    let root = Root::new();
+    let engine = Engine::new();
+    let options = options(&SimDisk::new(), Durability::OperatingSystem)
+        .preallocate_bytes(0)
+        .files(Arc::new(FilesByName::WithoutDirLocks));
+    let db = TidalDb::open_with_storage(&root.0, options, Arc::new(engine.clone())).unwrap();
+    record(&db, 0).unwrap();
+    fs::remove_file(root.0.join("LOCK")).unwrap();
+    let before = engine.made();
+    db.checkpoint().expect_err("the lock is not certain");
+    assert_eq!(engine.made(), before);
+}
+
+#[test]
+fn a_store_elsewhere_whose_directory_was_removed_ends_trimming_and_closing() {
+    type Call = fn(&TidalDb) -> Result<(), Error>;
+    let checkpoint: Call = |db| db.checkpoint().map(drop);
+    let orders: [&[Call]; 2] = [&[checkpoint, TidalDb::close], &[TidalDb::close]];
+    for calls in orders {
+        for has_checkpoint in [false, true] {
+            let (root, store_root) = (Root::new(), Root::new());
+            let store =
+                FileStore::open(Arc::new(RealFiles), &store_root.0, &FileStoreOptions::default()).unwrap();
+            let options = options(&SimDisk::new(), Durability::OperatingSystem)
+                .preallocate_bytes(0)
+                .files(Arc::new(RealFiles));
+            let db = TidalDb::open_with_storage(&root.0, options, Arc::new(store)).unwrap();
+            (0..50).try_for_each(|i| record(&db, i).map(drop)).unwrap();
+            if has_checkpoint {
+                db.checkpoint().unwrap();
+                (50..100).try_for_each(|i| record(&db, i).map(drop)).unwrap();
+            }
+            let segments = || RealFiles.list(&root.0.join("log")).unwrap();
+            let before = segments();
+            assert!(before.len() > 2, "a checkpoint would trim: {before:?}");
+            fs::remove_dir_all(&store_root.0).unwrap();
+            for call in calls {
+                let text = causes(&call(&db).unwrap_err());
+                assert!(text.contains(&store_root.0.display().to_string()), "{text}");
+            }
+            let after = segments();
+            assert!(
+                before.iter().all(|name| after.contains(name)),
+                "{before:?}, {after:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_close_that_checkpoints_nothing_fails_if_the_directory_of_a_store_elsewhere_was_removed() {
+    let (root, store_root) = (Root::new(), Root::new());
+    let store = FileStore::open(Arc::new(RealFiles), &store_root.0, &FileStoreOptions::default()).unwrap();
+    let options = options(&SimDisk::new(), Durability::OperatingSystem).files(Arc::new(RealFiles));
+    let db = TidalDb::open_with_storage(&root.0, options, Arc::new(store)).unwrap();
+    fs::remove_dir_all(&store_root.0).unwrap();
+    let text = causes(&db.close().unwrap_err());
+    assert!(text.contains(&store_root.0.display().to_string()), "{text}");
 }

@@ -30,7 +30,7 @@ struct Panicked(&'static str);
 
 /// An engine in memory that counts its calls and fails at one of them.
 #[derive(Debug, Clone)]
-struct Engine {
+pub(super) struct Engine {
     inner: MemoryStore,
     calls: Arc<Mutex<Calls>>,
 }
@@ -43,7 +43,7 @@ struct Calls {
 }
 
 impl Engine {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             inner: MemoryStore::new(),
             calls: Arc::default(),
@@ -54,7 +54,7 @@ impl Engine {
         self.calls.lock().unwrap().fails_at = Some((call, failing));
     }
 
-    fn made(&self) -> Vec<&'static str> {
+    pub(super) fn made(&self) -> Vec<&'static str> {
         self.calls.lock().unwrap().made.clone()
     }
 

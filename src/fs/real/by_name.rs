@@ -1,5 +1,5 @@
-//! The real file system, with two restrictions of some systems, for tests: a directory is reached only by its name and cannot
-//! be locked.
+//! The real file system, with restrictions of some systems, for tests: a directory is reached only by its name and, if the
+//! test says so, cannot be locked.
 //!
 //! It holds no state. The invariants and the states after a crash are those of [`RealDir`] and [`RealLock`].
 
@@ -12,8 +12,13 @@ use super::directory::RealDir;
 use super::lock::RealLock;
 use super::{File, FileAccess, FileLock, OpenDir, OpenMode, RealFiles};
 
-#[derive(Debug)]
-pub(crate) struct FilesByName;
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FilesByName {
+    /// A directory can be locked, as on a BSD system.
+    WithDirLocks,
+    /// A directory cannot be locked, as on NFS.
+    WithoutDirLocks,
+}
 
 fn no_lock_of_a_directory(_: &StdFile) -> Result<(), TryLockError> {
     Err(TryLockError::Error(io::ErrorKind::Unsupported.into()))
@@ -39,7 +44,12 @@ impl FileAccess for FilesByName {
         RealFiles.sync_dir(path)
     }
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
-        Ok(RealLock::take(path, no_lock_of_a_directory)?.map(|lock| Box::new(lock) as _))
+        match self {
+            Self::WithDirLocks => RealFiles.lock(path),
+            Self::WithoutDirLocks => {
+                Ok(RealLock::take(path, no_lock_of_a_directory)?.map(|lock| Box::new(lock) as _))
+            }
+        }
     }
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
         Ok(Arc::new(RealDir::open_named(path)?))

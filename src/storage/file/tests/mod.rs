@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod directory;
 mod disk;
 mod model;
 mod opening;

@@ -124,10 +124,15 @@ fn remove_dir(dir: &std::path::Path) {
 #[test]
 fn a_lost_lock_behind_it_is_noticed() {
     let dir = real_dir("lock");
-    let disk = SimDisk::over(Arc::new(FilesByName), &dir, SimDiskOptions::default()).unwrap();
+    let disk = SimDisk::over(
+        Arc::new(FilesByName::WithoutDirLocks),
+        &dir,
+        SimDiskOptions::default(),
+    )
+    .unwrap();
     let lock = disk.lock(&dir.join("LOCK")).unwrap().unwrap();
     lock.check().unwrap();
-    FilesByName.remove(&dir.join("LOCK")).unwrap();
+    RealFiles.remove(&dir.join("LOCK")).unwrap();
     lock.check().unwrap_err();
     drop(lock);
     remove_dir(&dir);
