@@ -88,8 +88,9 @@ pub trait FileAccess: Send + Sync + Debug {
     /// As the trait says.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>>;
 
-    /// Opens the directory at `path` and keeps it open, so that the engine keeps using it after its name has
-    /// changed. An implementation whose names only the engine changes returns a [`NamedDir`].
+    /// Opens the directory at `path` and keeps it open, so that the engine keeps using it after its name has changed. Later
+    /// calls get paths that begin with [`OpenDir::path`]: a wrapper that passes this call on to [`RealFiles`] does not see the
+    /// names of directories any more. An implementation whose names only the engine changes returns a [`NamedDir`].
     ///
     /// # Errors
     /// As the trait says; [`io::ErrorKind::NotFound`] if there is no such directory.

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use tidaldb::fs::{File, FileAccess, FileLock, OpenDir, OpenMode, RealFiles};
+use tidaldb::fs::{File, FileAccess, FileLock, NamedDir, OpenDir, OpenMode, RealFiles};
 
 use crate::harness::lock;
 
@@ -256,7 +256,8 @@ impl FileAccess for TrackedFiles {
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
-        RealFiles.open_dir(path)
+        // The record needs the names, and only the engine changes them here.
+        Ok(Arc::new(NamedDir(path.to_path_buf())))
     }
 }
 
