@@ -167,12 +167,14 @@ mod tests {
             );
         }
         assert!(OpeningRecord::decode(&[&bytes[..], &[0]].concat(), b"k").is_err());
-        let newer = [&[2][..], &bytes[1..]].concat();
-        let error = OpeningRecord::decode(&newer, b"k").unwrap_err();
-        assert!(
-            matches!(error, Error::UnsupportedVersion { found: 2, .. }),
-            "{error}"
-        );
+        for version in [VERSION - 1, VERSION + 1] {
+            let other = [&version.to_le_bytes(), &bytes[2..]].concat();
+            let error = OpeningRecord::decode(&other, b"k").unwrap_err();
+            assert!(
+                matches!(error, Error::UnsupportedVersion { found, .. } if found == version.into()),
+                "{error}"
+            );
+        }
         let too_many = OpeningRecord {
             opening: 1,
             earlier: vec![earlier(3, 4); EARLIER_OPENINGS_MAX + 1],

@@ -371,6 +371,43 @@ fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
 }
 
 #[test]
+fn a_damaged_checkpoint_whose_frames_were_trimmed_is_corruption_with_file_and_offset() {
+    // The checkpoint is the last record, so it looks torn, and the log seems to lack segments.
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..LEN {
+        record(&db, i).unwrap();
+    }
+    let before = content(&disk);
+    db.checkpoint().unwrap();
+    drop(db);
+    let image = content(&disk);
+    assert!(
+        !log_files(&image).contains(&log_files(&before)[0]),
+        "nothing was trimmed"
+    );
+    let store_dir = format!("{PATH}/store");
+    let last = image.files().map(|(path, _)| path.to_path_buf());
+    let last = last.filter(|path| path.starts_with(&store_dir)).last().unwrap();
+    let mut bytes = image.file(&last).unwrap().to_vec();
+    let record_at = before.file(&last).unwrap().len();
+    bytes[record_at] ^= 1;
+    let mut damaged = image.clone();
+    damaged.insert_file(&last, bytes);
+    damaged.insert_file(format!("{PATH}/LOCK"), []);
+    let disk = SimDisk::from_image(&damaged);
+    let error = open(&disk, Durability::EverySynced).unwrap_err();
+    let expected =
+        "the last record is damaged, and the log no longer holds the frames that it may have covered";
+    assert!(
+        matches!(&error, Error::Corrupt { path, offset, sequence: Some(1), what }
+            if *path == last && *offset == record_at as u64 && *what == expected),
+        "{error:?}, record at {record_at}"
+    );
+    assert_eq!(content(&disk).hash(), damaged.hash(), "nothing was changed");
+}
+
+#[test]
 fn a_reading_error_is_neither_a_torn_tail_nor_corruption() {
     use crate::testing::sim_disk::{DiskOperationKind, Fault, SimDiskOptions};
     let (image, _) = sample();

@@ -118,6 +118,39 @@ fn files_of_another_database_are_refused() {
 }
 
 #[test]
+fn a_segment_of_another_database_that_the_checkpoint_seems_to_cover_is_refused_and_not_removed() {
+    let [(ours, _), (theirs, other)] = [7, 8].map(|id| {
+        let disk = SimDisk::new();
+        let db = TidalDb::open(PATH, options(&disk, Durability::EverySynced).database_id(id)).unwrap();
+        for i in 0..40 {
+            record(&db, i).unwrap();
+        }
+        let whole = content(&disk);
+        db.checkpoint().unwrap();
+        drop(db);
+        (content(&disk), whole)
+    });
+    let kept = log_files(&ours);
+    assert_eq!(kept, log_files(&theirs));
+    let trimmed: Vec<_> = log_files(&other)
+        .into_iter()
+        .filter(|segment| !kept.contains(segment))
+        .collect();
+    assert!(trimmed.len() > 2, "{trimmed:?}");
+    for segment in trimmed {
+        let mut mixed = with_lock(&ours);
+        mixed.insert_file(&segment, other.file(&segment).unwrap());
+        let disk = SimDisk::from_image(&mixed);
+        let error = open(&disk, Durability::EverySynced).unwrap_err();
+        assert!(
+            matches!(&error, Error::ForeignDatabase { path, found: 8, expected: 7 } if *path == Path::new(&segment)),
+            "{error}"
+        );
+        assert_eq!(content(&disk).hash(), mixed.hash(), "nothing was changed");
+    }
+}
+
+#[test]
 fn the_store_has_the_id_of_the_database_and_a_store_of_another_one_is_refused_by_file() {
     let id_of = |image: &Image, dir: &str, offset: usize| {
         let dir = format!("{PATH}/{dir}");

@@ -1,10 +1,13 @@
 //! A forked child with a copy of its parent's handle.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
 use std::thread::park_timeout;
 use std::time::Duration;
 
+use tidaldb::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
 use tidaldb::{Clock, Durability, EntityId, Error, SystemClock, TidalDb, UserId};
 
 use crate::processes::Child;
@@ -17,6 +20,7 @@ use crate::setup::{
 cases!("fork":
     a_child_that_drops_its_copy_changes_nothing_for_the_parent,
     a_child_that_closes_its_copy_is_refused_and_changes_nothing_for_the_parent,
+    a_child_that_drops_its_copy_runs_no_destructor_of_the_storage_engine,
     a_child_that_exits_changes_nothing_for_the_parent,
     a_grandchild_that_drops_its_copy_changes_nothing_for_the_parent,
     every_write_of_a_child_is_refused_when_every_event_is_synced,
@@ -72,6 +76,69 @@ fn a_child_that_closes_its_copy_is_refused_and_changes_nothing_for_the_parent(ro
     changes_nothing_for_the_parent(root, |db, path, opened_by| {
         expect_refusal(db.close(), path, opened_by)
     });
+}
+
+/// A storage engine whose destructor writes a file.
+struct WritesAtDrop {
+    engine: MemoryStore,
+    file: PathBuf,
+}
+
+impl Drop for WritesAtDrop {
+    fn drop(&mut self) {
+        fs::write(&self.file, process::id().to_string()).expect("the file of the destructor");
+    }
+}
+
+impl StorageEngine for WritesAtDrop {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.engine.get(key)
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.engine.put(key, value)
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<(), Error> {
+        self.engine.delete(key)
+    }
+
+    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
+        self.engine.scan_prefix(prefix)
+    }
+
+    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
+        self.engine.write_batch(batch)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.engine.flush()
+    }
+}
+
+fn a_child_that_drops_its_copy_runs_no_destructor_of_the_storage_engine(root: &Path) {
+    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
+        let (path, file) = (
+            root.join(number.to_string()),
+            root.join(format!("dropped-{number}")),
+        );
+        let engine = WritesAtDrop {
+            engine: MemoryStore::new(),
+            file: file.clone(),
+        };
+        // The handle alone owns the engine.
+        let db = TidalDb::open_with_storage(&path, options().background(background), Arc::new(engine));
+        let mut db = Some(db.unwrap_or_else(|error| panic!("{}", text(&error))));
+        let mut child = Child::start(|parent| {
+            drop(db.take());
+            parent.send_result(Ok(()));
+        });
+        assert_eq!(child.read_result(), Ok(()));
+        child.end();
+        assert!(!file.exists(), "{background:?}: the child ran the destructor");
+        drop(db);
+        assert_eq!(fs::read_to_string(&file).unwrap(), process::id().to_string());
+    }
 }
 
 fn a_child_that_exits_changes_nothing_for_the_parent(root: &Path) {

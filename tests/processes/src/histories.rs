@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tidaldb::{Error, TidalDb};
 
+use crate::processes::Child;
 use crate::runner::cases;
 use crate::setup::{Acknowledged, assert_unchanged, chain, copy, open, options, text, tree};
 
@@ -15,6 +16,7 @@ cases!("histories":
     the_log_of_one_copy_with_the_store_of_the_other_is_refused,
     each_copy_of_a_closed_database_opens_whole,
     the_log_of_a_live_database_with_the_store_of_a_copy_is_refused,
+    two_forked_children_that_open_a_copy_each_draw_different_opening_ids,
 );
 
 /// The number of events that each copy records after the copy was made.
@@ -98,4 +100,25 @@ fn the_log_of_a_live_database_with_the_store_of_a_copy_is_refused(root: &Path) {
     assert_mixtures_refused([&a, &b]);
     of_a.assert_at(&a);
     of_b.assert_at(&b);
+}
+
+/// Both children begin with the randomness of their parent, which the standard library drew before the fork.
+fn two_forked_children_that_open_a_copy_each_draw_different_opening_ids(root: &Path) {
+    let base = root.join("base");
+    drop(open(&base, options()));
+    let openings = ["a", "b"].map(|name| {
+        let path = root.join(name);
+        copy(&base, &path);
+        path
+    });
+    let openings = openings.map(|path| {
+        let mut child = Child::start(|parent| {
+            let db = open(&path, options());
+            parent.send_line(&db.recovery_report().opening.to_string());
+        });
+        let opening = child.read_line();
+        child.end();
+        opening
+    });
+    assert_ne!(openings[0], openings[1], "the opening ids");
 }

@@ -30,6 +30,7 @@
 mod common;
 mod daemon;
 mod fork;
+mod fork_threads;
 mod histories;
 mod lock;
 mod names;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         removed::CASES,
         lock::CASES,
         fork::CASES,
+        fork_threads::CASES,
         daemon::CASES,
         histories::CASES,
         rot::CASES,

@@ -5,7 +5,9 @@
 //! returns into code of its parent.
 #![expect(unsafe_code, reason = "the standard library lacks these calls")]
 
+use std::fs::read_dir;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
@@ -32,8 +34,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Forks this process. Gives the child's id in the parent and `None` in the child.
 pub(crate) fn fork() -> Option<i32> {
-    // SAFETY: the child runs only the body of a case, on the thread that forked, and ends with `exit_at_once`. It lacks the
-    // other threads of the parent, which are the background threads of a database:
+    // SAFETY: the child runs only the body of a case, on the thread that forked, and ends with `exit_at_once` or
+    // `drop_copy_and_exit`. It lacks the other threads of the parent, which are the background threads of a database and
+    // threads that call a database:
     // - `malloc` works in the child: glibc keeps its own locks usable over a fork.
     // - A lock of Rust that another thread held at the fork stays locked in the child. So the child never sees the data
     //   behind it half changed; it would hang, and the time limit of a child would report that. The background threads hold
@@ -47,6 +50,19 @@ pub(crate) fn fork() -> Option<i32> {
 pub(crate) fn exit_at_once(code: i32) -> ! {
     // SAFETY: the call takes no pointer and does not return.
     unsafe { _exit(code) }
+}
+
+/// Drops a copy of `value` and ends this process: with code 0, or 101 after a panic. For a forked child whose parent has other
+/// threads that borrow the value. Expects that this process has one thread.
+pub(crate) fn drop_copy_and_exit<T>(value: &T) -> ! {
+    let dropped = catch_unwind(AssertUnwindSafe(|| {
+        let threads = read_dir("/proc/self/task").expect("the threads of this process");
+        assert_eq!(threads.count(), 1, "other threads may use the value");
+        // SAFETY: the value is valid, and no code uses it again: there is no other thread, and this function ends the process
+        // and does not return to a caller that borrows or owns the value.
+        drop(unsafe { std::ptr::read(value) });
+    }));
+    exit_at_once(if dropped.is_ok() { 0 } else { 101 });
 }
 
 /// Waits until the child `pid` has ended. Gives its status as `waitpid(2)` does: 0 after an exit with code 0. Gives `None`

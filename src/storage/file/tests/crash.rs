@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::super::format::PIECE_BYTES;
 use super::disk::{Content, Disk, Fault};
-use super::{Pairs, SEGMENT_BYTES, apply, first_cause, open, pairs, validate};
+use super::{DIR, FileStore, Pairs, SEGMENT_BYTES, apply, first_cause, open, options, pairs, validate};
 use crate::Error;
 use crate::storage::{StorageEngine, WriteBatch};
+use crate::testing::sim_disk::{self, Image, ImageChoice, SimDisk};
 use crate::testing::workload::Random;
 
 /// One step of the workload.
@@ -128,7 +132,7 @@ fn try_run(disk: &Disk, steps: &[Step], progress: &mut Progress) -> Result<(), E
 }
 
 /// After the first failure writes and flushes are refused with it, reads still work, and no file call is made.
-fn expect_refusals(store: &super::FileStore, disk: &Disk, error: &Error) {
+fn expect_refusals(store: &FileStore, disk: &Disk, error: &Error) {
     let before = disk.operations().len();
     for refused in [
         store.put(b"late", b""),
@@ -394,4 +398,39 @@ fn after_a_panic_inside_a_write_every_later_write_is_refused_and_reads_go_on() {
         open(&disk).unwrap().get(b"key").unwrap().as_deref(),
         Some(b"value".as_slice())
     );
+}
+
+#[test]
+fn a_flushed_value_outlasts_a_power_loss_also_if_the_first_open_ended_at_any_operation() {
+    // The second open found the directory and left its name to a power loss.
+    const FAILURE: sim_disk::Fault = sim_disk::Fault::ErrorBefore(ErrorKind::Other);
+    let mut parent = Image::new();
+    parent.insert_dir("/db");
+    let open = |disk: &SimDisk| FileStore::open(Arc::new(disk.clone()), DIR, &options());
+    let operations_len = {
+        let disk = SimDisk::from_image(&parent);
+        open(&disk).unwrap();
+        disk.operations_len()
+    };
+    let mut with_a_lost_name = 0;
+    for at in 0..operations_len {
+        let disk = SimDisk::from_image(&parent);
+        disk.fail_from(at, FAILURE);
+        open(&disk).unwrap_err();
+        disk.clear_faults();
+        let [now, after_power_loss] = [ImageChoice::All, ImageChoice::Synced]
+            .map(|choice| disk.image(&choice).dirs().any(|dir| dir == Path::new(DIR)));
+        with_a_lost_name += u64::from(now && !after_power_loss);
+        let store = open(&disk).unwrap();
+        store.put(b"key", b"value").unwrap();
+        store.flush().unwrap();
+        drop(store);
+        let store = open(&SimDisk::from_image(&disk.image(&ImageChoice::Synced))).unwrap();
+        assert_eq!(
+            store.get(b"key").unwrap().as_deref(),
+            Some(b"value".as_slice()),
+            "ended at {at}"
+        );
+    }
+    assert!(with_a_lost_name > 0);
 }

@@ -311,6 +311,23 @@ fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() 
 }
 
 #[test]
+fn a_file_of_another_store_with_a_number_that_is_not_needed_any_more_is_refused_and_not_removed() {
+    let sample = Sample::new();
+    let obsolete = path(sample.first - 1);
+    let mut content = sample.content.clone();
+    content.insert(obsolete.clone(), other_store()[&obsolete].clone());
+    let disk = Disk::with(&content);
+    let error = open(&disk).unwrap_err();
+    // The first file sets what the others are held against.
+    assert!(
+        matches!(&error, Error::ForeignDatabase { path: found, found: 0xfeed, expected: 0xbeef }
+            if *found == path(sample.last)),
+        "{error}"
+    );
+    assert_eq!(disk.content(), content);
+}
+
+#[test]
 fn a_file_that_is_valid_but_not_the_one_its_successor_names_is_refused() {
     // Files begin with 72 bytes; entries take 11 bytes beside the value and the headers of records 32.
     let files_with_first_values = |lens: &[usize]| {
