@@ -539,10 +539,10 @@ impl Shared {
         self.checkpoint(Due::Closing)?;
         // After everything written to the engine, and before the close marker, which promises the collections in it.
         self.storage.close()?;
-        let collections = self.collections.digest()?;
+        let collections = || self.collections.digest();
         self.ledger
             .log
-            .append_close(collections, self.storage.is_written())
+            .append_close(self.storage.is_written(), collections)
     }
 
     fn sync(&self) -> Result<(), Error> {

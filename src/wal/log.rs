@@ -169,7 +169,11 @@ impl Log {
     ///
     /// # Errors
     /// `Poisoned`, by an earlier failure or by this one.
-    pub(crate) fn append_close(&self, collections: u64, storage_changed: bool) -> Result<(), Error> {
+    pub(crate) fn append_close(
+        &self,
+        storage_changed: bool,
+        collections: impl FnOnce() -> Result<u64, Error>,
+    ) -> Result<(), Error> {
         let last_sequence = self.last_sequence();
         if last_sequence == self.opened_sequence && !storage_changed {
             return Ok(());
@@ -178,7 +182,7 @@ impl Log {
         self.poison.attempt("close", Memory::Whole, || {
             self.sync_to(last_sequence)?;
             let mut frame = FrameBuffer::default();
-            frame.begin().put_u64(collections);
+            frame.begin().put_u64(collections()?);
             frame.finish(FrameKind::Close);
             let sequence = self.append(&mut frame, |_| {})?;
             self.sync_to(sequence)

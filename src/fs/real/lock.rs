@@ -13,12 +13,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use super::directory::FileId;
 use crate::fs::FileLock;
+use crate::lock::lock;
 
 /// The directories whose lock this process holds.
 static HELD: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
@@ -48,15 +50,35 @@ struct LockedFiles {
     path: PathBuf,
 }
 
-/// The directories whose lock this process holds. `None` after 2 seconds, in a forked child: another thread of the parent had
-/// them during the fork, and never returns them here.
-fn held() -> Option<MutexGuard<'static, Vec<FileId>>> {
-    for _ in 0..TRIES {
-        match HELD.try_lock() {
-            Ok(held) => return Some(held),
-            Err(TryLockError::Poisoned(held)) => return Some(held.into_inner()),
-            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+/// The process that uses [`HELD`]: a forked child finds the id of its parent here.
+static HELD_BY: AtomicU32 = AtomicU32::new(0);
+/// The forked child that cannot use [`HELD`].
+static HELD_LOST_IN: AtomicU32 = AtomicU32::new(0);
+
+/// The directories whose lock this process holds.
+///
+/// In a forked child another thread of the parent may have had them during the fork, and never returns them here. The child
+/// tries so often, and then gets `None`.
+fn held(tries_of_child: u32) -> Option<MutexGuard<'static, Vec<FileId>>> {
+    let here = process::id();
+    if [0, here].contains(&HELD_BY.load(Ordering::Relaxed)) {
+        HELD_BY.store(here, Ordering::Relaxed);
+        return Some(lock(&HELD));
+    }
+    if HELD_LOST_IN.load(Ordering::Relaxed) == here {
+        return None;
+    }
+    for tried in 0..tries_of_child {
+        if tried > 0 {
+            thread::sleep(PAUSE);
         }
+        if let Ok(held) = HELD.try_lock() {
+            HELD_BY.store(here, Ordering::Relaxed);
+            return Some(held);
+        }
+    }
+    if tries_of_child > 1 {
+        HELD_LOST_IN.store(here, Ordering::Relaxed);
     }
     None
 }
@@ -87,7 +109,7 @@ impl RealLock {
 fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<Try> {
     let dir = fs::File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
     let dir_id = FileId::of(&dir.metadata()?);
-    let mut held = held();
+    let mut held = held(TRIES);
     if held.as_ref().is_some_and(|held| held.contains(&dir_id)) {
         return Ok(Try::Held);
     }
@@ -162,7 +184,7 @@ impl FileLock for RealLock {
 impl Drop for RealLock {
     fn drop(&mut self) {
         let Some(files) = self.files.take() else { return };
-        let held = held();
+        let held = held(1);
         let id = files.dir_id;
         // Under the mutex, so that another thread finds both the handle and the lock, or neither.
         drop(files);
