@@ -5,26 +5,29 @@ use crate::testing::sim_disk::{DiskModel, Side};
 
 #[test]
 fn a_crash_at_any_operation_of_the_first_open_leaves_a_database_that_opens_and_keeps_what_follows() {
-    let disk = SimDisk::new();
-    drop(open(&disk, Durability::EverySynced).unwrap());
-    let recording = disk.recording();
-    let mut images = recording.images();
     let mut recovered = 0;
-    for ordinal in 0..recording.len() {
-        images.seek(ordinal, Side::After).unwrap();
-        for choice in images.choices(DiskModel::Subset, 200, 1).choices {
-            let copy = SimDisk::from_image(&images.image(&choice));
-            let what = format!("after operation {ordinal}: {choice}");
-            let db = open(&copy, Durability::EverySynced).unwrap_or_else(|error| panic!("{what}: {error}"));
-            record(&db, 0).unwrap();
-            drop(db);
-            let copy = crashed(&copy, &ImageChoice::Synced);
-            let db = open(&copy, Durability::EverySynced).unwrap_or_else(|error| panic!("{what}: {error}"));
-            assert_eq!(db.export().unwrap(), state_after(1), "{what}");
-            recovered += 1;
+    for durability in POLICIES {
+        let disk = SimDisk::new();
+        drop(open(&disk, durability).unwrap());
+        let recording = disk.recording();
+        let mut images = recording.images();
+        for ordinal in 0..recording.len() {
+            images.seek(ordinal, Side::After).unwrap();
+            for choice in images.choices(DiskModel::Subset, 200, 1).choices {
+                let copy = SimDisk::from_image(&images.image(&choice));
+                let what = format!("{durability:?}, after operation {ordinal}: {choice}");
+                let db = open(&copy, durability).unwrap_or_else(|error| panic!("{what}: {error}"));
+                record(&db, 0).unwrap();
+                db.sync().unwrap();
+                drop(db);
+                let copy = crashed(&copy, &ImageChoice::Synced);
+                let db = open(&copy, durability).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!(db.export().unwrap(), state_after(1), "{what}");
+                recovered += 1;
+            }
         }
     }
-    assert!(recovered > 80, "{recovered} images");
+    assert!(recovered > 250, "{recovered} images");
 }
 
 #[test]

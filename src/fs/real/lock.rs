@@ -57,8 +57,8 @@ static HELD_LOST_IN: AtomicU32 = AtomicU32::new(0);
 
 /// The directories whose lock this process holds.
 ///
-/// In a forked child another thread of the parent may have had them during the fork, and never returns them here. The child
-/// tries so often, and then gets `None`.
+/// In a forked child the list may stay locked: another thread of the parent was using it during the fork. The child tries
+/// `tries_of_child` times, with a pause between, and then gets `None`.
 fn held(tries_of_child: u32) -> Option<MutexGuard<'static, Vec<FileId>>> {
     let here = process::id();
     if [0, here].contains(&HELD_BY.load(Ordering::Relaxed)) {
