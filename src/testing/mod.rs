@@ -8,11 +8,11 @@
 //! | run a failure again | [`replay()`] |
 //! | compare ways to die, `SIGKILL` of a child among them | [`Plan::agree`] |
 //! | let a disk fail, fill up, or die | [`SimDisk`] |
-//! | damage the files of a database in every way | [`damage`] |
-//! | fuzz what is read from disk and from texts | [`decoder`] |
+//! | damage the files of a database in every way | [`lab::damage`] |
+//! | fuzz what is read from disk and from texts | [`lab::decoder`] |
 //! | prove a storage engine | [`conformance`] |
-//! | let many threads race at one handle | [`race`] |
-//! | kill a process of your own, or fill its disk | [`process`] |
+//! | let many threads race at one handle | [`lab::race`] |
+//! | kill a process of your own, or fill its disk | [`lab::process`] |
 //!
 //! # Crash at a point
 //! A plan says what is done, where it dies and what that leaves. It fails if the point is not reached that often.
@@ -110,23 +110,22 @@
 
 pub mod conformance;
 pub mod crash_injector;
-pub mod damage;
-pub mod decoder;
-pub mod event_file;
 #[cfg(test)]
 mod hook_rule;
+#[doc(hidden)]
+pub mod lab;
 pub mod model;
 pub mod oracle;
 pub mod plan;
-pub mod planted;
-pub mod process;
-pub mod race;
+mod process;
 pub mod report;
 mod shrink;
 pub mod sim_disk;
 #[cfg(test)]
 mod supply_rule;
 pub mod sweep;
+mod temp_dir;
+mod text;
 #[cfg(test)]
 mod tidy;
 pub mod verdict;

@@ -78,7 +78,7 @@ impl std::error::Error for NoAnswer {
 /// # Examples
 /// ```
 /// use std::time::Duration;
-/// use tidaldb::testing::process::{ChildProcess, OverLimit};
+/// use tidaldb::testing::lab::process::{ChildProcess, OverLimit};
 ///
 /// let mut command = ChildProcess::command("sh", OverLimit::Dies);
 /// command.args(["-c", "while read line; do echo \"answer: $line!\"; done"]);

@@ -78,9 +78,10 @@ fn the_kit_keeps_nothing_of_the_process_that_a_test_could_tell_another_one_by() 
             "crash_injector/slot.rs: static AT_THREAD_END: EmptySlot",
             "crash_injector/unwatched.rs: pub(super) static LISTENING: AtomicBool",
             "crash_injector/unwatched.rs: static LISTENERS: Mutex<Vec<Arc<Heard>>>",
-            "decoder/database.rs: static NEW: OnceLock<(Pairs, Image)>",
+            "lab/decoder/database.rs: static NEW: OnceLock<(Pairs, Image)>",
             "sweep/agree.rs: static NEXT: AtomicU64",
             "sweep/one.rs: static NEXT: AtomicU64",
+            "temp_dir.rs: static NEXT: AtomicU64",
             "workload/clock.rs: static NOW_MS: Cell<i64>",
         ]
     );

@@ -51,13 +51,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 
+use super::text::panic_text;
 use super::{
     CrashInjector, CrashPoint, Crossing, CrossingRecorder, UnwatchedListener, run_with_crash, scoped_recorder,
 };
@@ -285,7 +285,7 @@ pub fn run_to_crash<T>(
             };
             not(why, Some(value))
         }
-        Err(payload) if injector.has_fired() => not(WhyNot::ReplacedByPanic(panic_message(&*payload)), None),
+        Err(payload) if injector.has_fired() => not(WhyNot::ReplacedByPanic(panic_text(&*payload)), None),
         Err(payload) => resume_unwind(payload),
     }
 }
@@ -323,17 +323,6 @@ pub fn run_to_end<T>(f: impl FnOnce() -> T) -> Result<Completed<T>, TestsNothing
         return Err(TestsNothing { crossed });
     }
     Ok(Completed { value, crossed })
-}
-
-/// The text of a panic.
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a panic without a text".to_owned()
-    }
 }
 
 /// What is wrong with a case.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use tidaldb::testing::event_file::{EventFile, schema_for, signal_names, workload_from_events};
+use tidaldb::testing::lab::event_file::{EventFile, schema_for, signal_names, workload_from_events};
 use tidaldb::testing::oracle::{Oracle, Timeline};
 use tidaldb::testing::workload::{Event, Operation, Workload, standard_schema, tiny_options};
 use tidaldb::{Durability, Options, Schema};

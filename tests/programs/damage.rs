@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tidaldb::TidalDb;
 use tidaldb::testing::SimDisk;
-use tidaldb::testing::damage::{CopiesCampaign, DamageCampaign, DamageReport};
+use tidaldb::testing::lab::damage::{CopiesCampaign, DamageCampaign, DamageReport};
 use tidaldb::testing::report::LiveLine;
 use tidaldb::testing::sim_disk::ImageChoice;
 use tidaldb::testing::workload::{Workload, standard_schema, tiny_options};

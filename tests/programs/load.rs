@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use load::{Load, Totals};
 use tidaldb::Durability;
-use tidaldb::testing::process::{ChildProcess, OverLimit};
+use tidaldb::testing::lab::process::{ChildProcess, OverLimit};
 use tidaldb::testing::report::LiveLine;
 
 const USAGE: &str = "\

@@ -11,7 +11,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tidaldb::testing::race::{Race, Told};
+use tidaldb::testing::lab::race::{Race, Told};
 use tidaldb::testing::report::LiveLine;
 
 const USAGE: &str = "\

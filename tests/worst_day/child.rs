@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::Duration;
 
-use tidaldb::testing::process::{ChildProcess, OverLimit};
+use tidaldb::testing::lab::process::{ChildProcess, OverLimit};
 use tidaldb::{EntityId, Error, TidalDb};
 
 use crate::setup::{causes, options, record};

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tidaldb::testing::process::FileSizeLimit;
+use tidaldb::testing::lab::process::FileSizeLimit;
 use tidaldb::{EntityId, TidalDb};
 
 use crate::child::{Child, Parent, parent, warn};

@@ -1,7 +1,7 @@
 //! The short form of the load with kills: a few seconds of it, in the suite.
 
 use tidaldb::Durability;
-use tidaldb::testing::process::{ChildProcess, OverLimit};
+use tidaldb::testing::lab::process::{ChildProcess, OverLimit};
 
 use crate::common::TempDir;
 use crate::load::{Load, Totals, serve_if_asked};

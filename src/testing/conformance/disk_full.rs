@@ -14,7 +14,7 @@ use super::parent::{Child, OverLimit};
 use super::report::{Checked, Stop, Tally};
 use super::steps::{Shape, Step};
 use crate::fs::{FileAccess, OpenMode, RealFiles, read_full_at};
-use crate::testing::process::FileSizeLimit;
+use crate::testing::lab::process::FileSizeLimit;
 
 const FAILED: &str = "writes that failed";
 const UNUSABLE: &str = "new directories that cannot be opened any more";

@@ -8,9 +8,9 @@ use super::child::{MARK, ROLE, VARIABLE};
 use super::lab::{Lab, ensure, failed};
 use super::report::Stop;
 use super::steps::Step;
-use crate::testing::process::{ChildProcess, NoAnswer};
+use crate::testing::lab::process::{ChildProcess, NoAnswer};
 
-pub(super) use crate::testing::process::OverLimit;
+pub(super) use crate::testing::lab::process::OverLimit;
 
 const SIGKILL: i32 = 9;
 /// A child that says nothing for so long hangs.

@@ -188,7 +188,8 @@ fn left_in(setup: &Setup, dir: &Path) -> Result<Left, Failure> {
     // Recovers on the real files.
     let files = setup.wrapped(Arc::new(RealFiles));
     let db = setup.open(&files, &dir.join("db"));
-    let db = db.map_err(|error| Failure::new(FailureKind::Refused, super::record::chain(&error)))?;
+    let db =
+        db.map_err(|error| Failure::new(FailureKind::Refused, crate::testing::text::error_chain(&error)))?;
     let state = State::of(&db)?;
     Ok(Left { image, state })
 }

@@ -15,7 +15,8 @@ use crate::fs::FileAccess;
 use crate::testing::oracle::Oracle;
 use crate::testing::plan::Site;
 use crate::testing::sim_disk::{Recording, Side};
-use crate::testing::verdict::{Failure, FailureKind, panic_message};
+use crate::testing::text::{error_chain, panic_text};
+use crate::testing::verdict::{Failure, FailureKind};
 use crate::testing::workload::Operation;
 use crate::testing::{Crossing, SimDisk, scoped_recorder};
 
@@ -79,7 +80,7 @@ impl Recorded {
         };
         disk.observe(|_| {});
         if let Err(payload) = &outcome {
-            journal.fail(FailureKind::Panicked, panic_message(&**payload));
+            journal.fail(FailureKind::Panicked, panic_text(&**payload));
         }
         let crossings = journal.recorder.crossings();
         let journaled = journal.take();
@@ -131,11 +132,11 @@ pub(crate) fn do_work(
         Ok(db) => db,
         // A device that dies makes it fail.
         Err(_) if disk.is_gone() => return Ok(()),
-        Err(error) => return Err(Failure::new(FailureKind::Refused, chain(&error))),
+        Err(error) => return Err(Failure::new(FailureKind::Refused, error_chain(&error))),
     };
     work_on(setup, &db, disk, journal);
     match Driver::new(&db, disk, journal, setup).close() {
-        Err(error) if !disk.is_gone() => Err(Failure::new(FailureKind::CannotGoOn, chain(&error))),
+        Err(error) if !disk.is_gone() => Err(Failure::new(FailureKind::CannotGoOn, error_chain(&error))),
         _ => Ok(()),
     }
 }
@@ -148,7 +149,7 @@ pub(crate) fn work_on(setup: &Setup, db: &TidalDb, disk: &SimDisk, journal: &Jou
             if let Err(error) = drive(&mut driver)
                 && !disk.is_gone()
             {
-                let message = format_args!("the work failed: {}", chain(&error));
+                let message = format_args!("the work failed: {}", error_chain(&error));
                 journal.fail(FailureKind::CannotGoOn, message);
             }
         }
@@ -162,18 +163,6 @@ pub(crate) fn work_on(setup: &Setup, db: &TidalDb, disk: &SimDisk, journal: &Jou
             "the plan's work is a closure that only the sweep it was given to has",
         ),
     }
-}
-
-/// An error with what caused it.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// Puts the crossings where they belong between the marks.

@@ -4,13 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::record::chain;
 use super::setup::{DB_DIR, Setup};
 use crate::fs::FileAccess;
 use crate::testing::SimDisk;
 use crate::testing::oracle::{Death, Oracle, Verdict};
 use crate::testing::sim_disk::ImageChoice;
-use crate::testing::verdict::{Failure, FailureKind, panic_message};
+use crate::testing::text::{error_chain, panic_text};
+use crate::testing::verdict::{Failure, FailureKind};
 use crate::testing::workload::{Event, Operation};
 use crate::{CohortId, EntityId, Error, Export, SignalId, TidalDb, UserId};
 
@@ -23,7 +23,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn of(db: &TidalDb) -> Result<Self, Failure> {
-        let unreadable = |error: Error| Failure::new(FailureKind::Refused, chain(&error));
+        let unreadable = |error: Error| Failure::new(FailureKind::Refused, error_chain(&error));
         Ok(Self {
             export: db.export().map_err(unreadable)?,
             last_sequence: db.last_sequence(),
@@ -84,14 +84,14 @@ pub(crate) fn go_on(
             let result = operation.apply(&db);
             oracle.ended(id, &result);
             if let Err(error) = result {
-                let message = format_args!("{operation} after recovery: {}", chain(&error));
+                let message = format_args!("{operation} after recovery: {}", error_chain(&error));
                 return Err(Failure::new(FailureKind::CannotGoOn, message));
             }
         }
         let going = State::of(&db)?;
         check(&oracle, &going, "after going on")?;
         if let Err(error) = db.close() {
-            let message = format_args!("close after recovery: {}", chain(&error));
+            let message = format_args!("close after recovery: {}", error_chain(&error));
             return Err(Failure::new(FailureKind::CannotGoOn, message));
         }
         if !disk.locks_held().is_empty() {
@@ -183,7 +183,7 @@ fn retry(
             // It was in flight, so nobody knows that it was possible.
             Ok(_) | Err(Error::UnknownCollection { .. } | Error::CollectionExists { .. }) => {}
             Err(error) => {
-                let message = format_args!("{operation} once more: {}", chain(&error));
+                let message = format_args!("{operation} once more: {}", error_chain(&error));
                 return Err(Failure::new(FailureKind::CannotGoOn, message));
             }
         }
@@ -212,7 +212,7 @@ fn check_locked(setup: &Setup, files: &Arc<dyn FileAccess>) -> Result<(), Failur
     // The lock comes before the storage, so it does not matter which that is.
     let message = match TidalDb::open(DB_DIR, setup.options().files(Arc::clone(files))) {
         Err(Error::Locked { .. }) => return Ok(()),
-        Err(error) => chain(&error),
+        Err(error) => error_chain(&error),
         Ok(_) => "a second handle was opened beside the first".to_owned(),
     };
     Err(Failure::new(FailureKind::NotLocked, message))
@@ -242,7 +242,7 @@ fn further_operations(setup: &Setup, db: &TidalDb) -> Vec<Operation> {
 fn open(setup: &Setup, files: &Arc<dyn FileAccess>) -> Result<TidalDb, Failure> {
     setup
         .open(files, Path::new(DB_DIR))
-        .map_err(|error| Failure::new(FailureKind::Refused, chain(&error)))
+        .map_err(|error| Failure::new(FailureKind::Refused, error_chain(&error)))
 }
 
 /// Nothing of a dropped database may be left. A thread that went on would hold the files.
@@ -271,6 +271,6 @@ fn check_left_behind(disk: &SimDisk, files: Arc<dyn FileAccess>) -> Result<(), F
 fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result,
-        Err(payload) => Err(Failure::new(FailureKind::Panicked, panic_message(&*payload))),
+        Err(payload) => Err(Failure::new(FailureKind::Panicked, panic_text(&*payload))),
     }
 }

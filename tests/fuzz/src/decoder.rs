@@ -9,7 +9,7 @@
 //!
 //! There is a program for each decoder: segment_header, frame, events, log, store, checkpoint, schema, identity,
 //! checkpoint_record, state_page, cohort_page, co_engagement, plan, workload, event_file. `./all SECONDS` runs each of
-//! them for that long. What is found becomes a test in `src/testing/decoder/tests.rs`.
+//! them for that long. What is found becomes a test in `src/testing/lab/decoder/tests.rs`.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use tidaldb::testing::decoder::Decoder;
+use tidaldb::testing::lab::decoder::Decoder;
 
 fn decoder() -> Decoder {
     static DECODER: OnceLock<Decoder> = OnceLock::new();

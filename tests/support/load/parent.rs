@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tidaldb::testing::process::ChildProcess;
+use tidaldb::testing::lab::process::ChildProcess;
 use tidaldb::{Durability, TidalDb};
 
 use super::calls::{Call, Sums};

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::testing::planted::{Acts, PlantedBug};
+use crate::testing::lab::planted::{Acts, PlantedBug};
 
 #[test]
 fn the_second_recovery_is_crashed_in_too() {

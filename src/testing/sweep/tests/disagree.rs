@@ -1,7 +1,7 @@
 //! Ways to die that do not agree: a destructor that writes runs when a panic unwinds, and never when the process is killed.
 
 use super::*;
-use crate::testing::planted::files::with_a_parting_write;
+use crate::testing::lab::planted::files::with_a_parting_write;
 
 #[test]
 fn ways_to_die_that_leave_other_files_are_a_finding() {

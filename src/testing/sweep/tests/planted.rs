@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::testing::planted::{Acts, PlantedBug};
+use crate::testing::lab::planted::{Acts, PlantedBug};
 use crate::testing::workload::Workload;
 
 fn kinds(report: &SweepReport) -> Vec<FailureKind> {

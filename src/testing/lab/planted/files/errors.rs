@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{FileBug, Target};
 use crate::fs::FileAccess;
-use crate::testing::planted::{Acts, PlantedBug};
+use crate::testing::lab::planted::{Acts, PlantedBug};
 
 pub(super) fn make(bug: PlantedBug, acts: &Acts) -> Option<Arc<dyn FileBug>> {
     let acts = acts.clone();

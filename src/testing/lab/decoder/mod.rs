@@ -5,7 +5,7 @@
 //! fuzzer does not guess them, and damage that a checksum notices is the [campaign's](super::damage) to try.
 //!
 //! ```
-//! use tidaldb::testing::decoder::Decoder;
+//! use tidaldb::testing::lab::decoder::Decoder;
 //!
 //! for decoder in Decoder::ALL {
 //!     assert!(decoder.seeds().iter().all(|seed| decoder.run(seed)), "{decoder}");
@@ -23,12 +23,12 @@ use std::fmt;
 use std::path::Path;
 
 use super::event_file::{EventFile, signal_names};
-use super::plan::Plan;
-use super::workload::{Workload, standard_schema};
 use crate::db::identity;
 use crate::signals::checkpoint::record as checkpoint_record;
 use crate::signals::ledger::LedgerState;
 use crate::storage::keys;
+use crate::testing::plan::Plan;
+use crate::testing::workload::{Workload, standard_schema};
 use crate::wal::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::wal::payload::{Events, decode_checkpoint, decode_forget, encode_events, encode_forget};
 use crate::wal::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};

@@ -8,7 +8,7 @@ use std::thread;
 
 use super::{FileBug, Role, Target};
 use crate::fs::{FileAccess, OpenMode};
-use crate::testing::planted::{Acts, PlantedBug};
+use crate::testing::lab::planted::{Acts, PlantedBug};
 
 pub(super) fn make(bug: PlantedBug, acts: &Acts) -> Option<Arc<dyn FileBug>> {
     let acts = acts.clone();

@@ -136,7 +136,7 @@ const CHILD: &str = "TIDALDB_DAMAGE_CHILD";
 fn no_forged_length_takes_memory_that_the_files_do_not_fill() {
     // The child has little memory to spare: an allocation of a forged length of 2 GiB ends it.
     const KIB_MAX: u64 = 400 << 10;
-    let name = "testing::damage::tests::no_forged_length_takes_memory_that_the_files_do_not_fill";
+    let name = "testing::lab::damage::tests::no_forged_length_takes_memory_that_the_files_do_not_fill";
     if std::env::var_os(CHILD).is_some() {
         open_forged_lengths();
         return;

@@ -31,7 +31,7 @@
 //! What is promised is read from the files by the tables of their formats, not by the engine's decoders.
 //!
 //! ```
-//! use tidaldb::testing::damage::DamageCampaign;
+//! use tidaldb::testing::lab::damage::DamageCampaign;
 //!
 //! let report = DamageCampaign::standard(3, 40).one_in(509).run();
 //! println!("{report}");
@@ -53,8 +53,8 @@ use std::time::Duration;
 pub use copies::CopiesCampaign;
 pub use report::{DamageCounts, DamageReport};
 
-use super::sim_disk::Image;
-use super::workload::{Operation, Random, Workload, standard_schema, tiny_options};
+use crate::testing::sim_disk::Image;
+use crate::testing::workload::{Operation, Random, Workload, standard_schema, tiny_options};
 use crate::{Durability, Options};
 use cases::{Case, Damage};
 use judge::{Judge, OpenResult, Then};

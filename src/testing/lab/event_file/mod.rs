@@ -24,8 +24,8 @@ pub use workload::{schema_for, workload_from_events};
 use std::fmt;
 use std::io::BufRead;
 
-use super::workload::Event;
 use crate::Schema;
+use crate::testing::workload::Event;
 use line::{Fields, Layout};
 
 /// The longest line that is read, in bytes; longer ones are refused without being kept in memory.
@@ -64,7 +64,7 @@ type Fault = (Option<usize>, String);
 ///
 /// # Examples
 /// ```
-/// use tidaldb::testing::event_file::{EventFile, schema_for};
+/// use tidaldb::testing::lab::event_file::{EventFile, schema_for};
 /// let text = "at_ms,signal,entity,user\n1700000000000,view,7,42\n1700000000500,veiw,7,42\n";
 /// let events: Vec<_> = EventFile::parse(text.as_bytes(), &schema_for(&["view"])).collect();
 /// assert_eq!(events[0].as_ref().unwrap().entity.0, 7);

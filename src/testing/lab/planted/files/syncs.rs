@@ -7,7 +7,7 @@ use std::thread;
 
 use super::{Every, FileBug, Role, Target};
 use crate::fs::FileAccess;
-use crate::testing::planted::{Acts, PlantedBug};
+use crate::testing::lab::planted::{Acts, PlantedBug};
 
 pub(super) fn make(bug: PlantedBug, acts: &Acts) -> Option<Arc<dyn FileBug>> {
     let acts = acts.clone();

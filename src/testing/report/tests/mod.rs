@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::Report;
 use crate::testing::CrashSweep;
-use crate::testing::planted::{self, PlantedBug};
+use crate::testing::lab::planted::{self, PlantedBug};
 use crate::testing::sweep::SweepReport;
 
 /// Twelve operations that cross every point; kept, as several tests look at it.

@@ -9,7 +9,7 @@ use super::subject::{DB_DIR, LOG_DIR, Subject, content};
 use crate::testing::SimDisk;
 use crate::testing::model::matches_collections;
 use crate::testing::sim_disk::{DiskOperationKind, Image, SimDiskOptions};
-use crate::testing::verdict::panic_message;
+use crate::testing::text::panic_text;
 use crate::{EntityId, Error, Export, SignalEvent, SignalId, TidalDb};
 
 /// The bound on an opening's calls, beside what grows with the files.
@@ -117,7 +117,7 @@ pub(super) fn open_and_check(
             Err(error) => check_refusal(&disk, image, &error).map(OpenResult::Refused),
         }
     }));
-    judged.unwrap_or_else(|payload| Err(format!("panicked: {}", panic_message(&*payload))))
+    judged.unwrap_or_else(|payload| Err(format!("panicked: {}", panic_text(&*payload))))
 }
 
 /// Checks that the state of `db` is a beginning of the history of `subject` and no shorter than `floor`.

@@ -47,7 +47,7 @@ impl Origin {
 /// history promise, and whole if all its files are there. A beginning that several histories share must meet this for each.
 ///
 /// ```
-/// use tidaldb::testing::damage::CopiesCampaign;
+/// use tidaldb::testing::lab::damage::CopiesCampaign;
 ///
 /// let report = CopiesCampaign::of(2).one_in(97).run();
 /// report.expect_clean();
@@ -320,7 +320,7 @@ fn work_of(copy: usize) -> Vec<Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::damage::subject::{LOG_DIR, STORE_DIR};
+    use crate::testing::lab::damage::subject::{LOG_DIR, STORE_DIR};
 
     #[test]
     fn the_copies_rotate_log_and_store_have_few_files_and_another_last_file_of_the_store_each() {

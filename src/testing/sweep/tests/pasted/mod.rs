@@ -11,19 +11,19 @@ extern crate self as tidaldb;
 mod of_the_standard_parts {
     use super::tidaldb;
 
-    include!("pasted/standard.rs");
+    include!("standard.rs");
 }
 
 mod without_a_crash {
     use super::tidaldb;
 
-    include!("pasted/end.rs");
+    include!("end.rs");
 }
 
 mod of_a_sweep_of_its_own {
     use super::watch_list as sweep;
 
-    include!("pasted/own.rs");
+    include!("own.rs");
 }
 
 fn watch_list() -> CrashSweep {
@@ -49,19 +49,19 @@ fn what_a_finding_prints_to_paste_is_what_is_compiled_and_run_here() {
             "work=standard:7:20 durability=every-synced crash=WalPostAggregate#3 image=synced",
             FailureKind::Lost,
             false,
-            include_str!("pasted/standard.rs"),
+            include_str!("standard.rs"),
         ),
         (
             "work=ops:create:a;checkpoint durability=operating-system",
             FailureKind::AcknowledgedBeforeDurable,
             false,
-            include_str!("pasted/end.rs"),
+            include_str!("end.rs"),
         ),
         (
             "work=driven:watch%20list durability=every-synced crash=CollectionIndexUpdate#1 image=all",
             FailureKind::Doubled,
             true,
-            include_str!("pasted/own.rs"),
+            include_str!("own.rs"),
         ),
     ] {
         assert_eq!(finding(line, kind, of_own_sweep).test_to_paste() + "\n", pasted);
@@ -84,8 +84,8 @@ fn every_kind_of_failure_makes_a_name_of_a_test() {
 fn a_test_of_what_goes_wrong_without_a_crash_fails_as_long_as_it_does_and_then_passes() {
     let operations = vec![Operation::CreateCollection(b"a".to_vec()), Operation::Sync];
     let sweep = CrashSweep::of(Workload { operations }).durability(Durability::OperatingSystem);
-    let acts = crate::testing::planted::Acts::default();
-    let planted = crate::testing::planted::PlantedBug::SyncDropped.plant(sweep.clone(), &acts);
+    let acts = crate::testing::lab::planted::Acts::default();
+    let planted = crate::testing::lab::planted::PlantedBug::SyncDropped.plant(sweep.clone(), &acts);
     let report = planted.run();
     let finding = report.findings.first().expect("it is found");
     assert_eq!(finding.failure.kind, FailureKind::AcknowledgedBeforeDurable);

@@ -189,12 +189,12 @@ fn a_failed_read_ends_the_file_after_everything_before_it() {
     );
 }
 
-const SAMPLE: &[u8] = include_bytes!("../../../tests/data/events.csv");
+const SAMPLE: &[u8] = include_bytes!("../../../../tests/data/events.csv");
 
 /// What the sample holds: the rule it was made by.
 fn sample() -> String {
     let mut random = Random::new(2009);
-    let mut text = "# Made by a rule: see src/testing/event_file/tests.rs.\n".to_owned();
+    let mut text = "# Made by a rule: see src/testing/lab/event_file/tests.rs.\n".to_owned();
     text += "at_ms,signal,entity,weight,user,cohorts\n";
     let mut now_ms = STANDARD_NOW_MS - 3_600_000;
     for number in 1..=200_u64 {

@@ -8,7 +8,7 @@
 //! Whoever has a sweep of their own can plant bugs into it, to see whether it would find them:
 //!
 //! ```
-//! use tidaldb::testing::planted::{Acts, PlantedBug};
+//! use tidaldb::testing::lab::planted::{Acts, PlantedBug};
 //! use tidaldb::testing::CrashSweep;
 //!
 //! let acts = Acts::default();
@@ -120,11 +120,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::CrashSweep;
-use super::plan::Work;
-use super::verdict::FailureKind;
-use super::workload::{Operation, STANDARD_SYNC_MS, Workload};
 use crate::Durability;
+use crate::testing::CrashSweep;
+use crate::testing::plan::Work;
+use crate::testing::verdict::FailureKind;
+use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload};
 
 /// How long a case may take where one hangs.
 const HANG_TIME: Duration = Duration::from_secs(2);

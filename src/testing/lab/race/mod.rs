@@ -8,7 +8,7 @@
 //! | what is checked | against |
 //! |---|---|
 //! | every answer | what may be answered while others close or panic |
-//! | the live state when all have ended | the [oracle](super::oracle) |
+//! | the live state when all have ended | the [oracle](crate::testing::oracle) |
 //! | images taken at places in between, and at the end, after a process crash and a power loss | the same |
 //! | that all threads end | a time limit: one that is held up for good is left behind, and told with the seed |
 //!
@@ -29,10 +29,12 @@ use std::time::Duration;
 
 use self::work::{Shared, lock};
 use self::yields::{Yielding, Yields};
-use super::oracle::{Death, Oracle};
-use super::sim_disk::{DiskOperationKind, Fault, Image, ImageChoice};
-use super::workload::{Random, standard_schema, tiny_options};
-use super::{CrashInjector, CrashPoint, CrossingRecorder, SimDisk, scoped_injector, scoped_recorder};
+use crate::testing::oracle::{Death, Oracle};
+use crate::testing::sim_disk::{DiskOperationKind, Fault, Image, ImageChoice};
+use crate::testing::workload::{Random, standard_schema, tiny_options};
+use crate::testing::{
+    CrashInjector, CrashPoint, CrossingRecorder, SimDisk, scoped_injector, scoped_recorder,
+};
 use crate::{Background, Durability, Error, Options, TidalDb, threads};
 
 const PATH: &str = "/db";
@@ -47,11 +49,11 @@ const IMAGES_LEN: usize = 6;
 ///
 /// # Examples
 /// ```
-/// use tidaldb::testing::race::Race;
+/// use tidaldb::testing::lab::race::Race;
 ///
 /// let told = Race::of_seed(7).run()?;
 /// assert!(told.places > 0 && told.images > 0);
-/// # Ok::<(), Box<tidaldb::testing::race::Lost>>(())
+/// # Ok::<(), Box<tidaldb::testing::lab::race::Lost>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Race {
@@ -274,7 +276,7 @@ impl Race {
         let closed = match &injector {
             None => run()?,
             // So that the crash unwinds with its typed payload on every thread that inherits.
-            Some(injector) => super::run_with_crash(injector, run)
+            Some(injector) => crate::testing::run_with_crash(injector, run)
                 .map_err(|point| format!("the crash at {point} met the thread that spawns"))??,
         };
         if let Some(injector) = &injector {

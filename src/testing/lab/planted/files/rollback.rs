@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{FileBug, Role, Target};
 use crate::fs::{FileAccess, OpenMode, read_whole, write_all_at};
-use crate::testing::planted::{Acts, PlantedBug};
+use crate::testing::lab::planted::{Acts, PlantedBug};
 use crate::testing::sweep::Setup;
 
 /// Files with their content, shared by all openings of a sweep.

@@ -1,0 +1,16 @@
+//! Campaigns that this project runs on itself, and what its own programs need. No part of the kit's promise: anything
+//! here may change in any version.
+
+pub mod damage;
+pub mod decoder;
+pub mod event_file;
+pub mod planted;
+pub mod race;
+
+/// Child processes, and disks that are full for one of them.
+pub mod process {
+    pub use crate::testing::process::*;
+}
+
+pub use super::temp_dir::TempDir;
+pub use super::text::{error_chain, panic_text};
