@@ -129,6 +129,7 @@ mod text;
 #[cfg(test)]
 mod tidy;
 pub mod verdict;
+mod watchdog;
 pub mod workload;
 
 pub use crash_injector::{

@@ -28,7 +28,8 @@ impl TempDir {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("tidaldb-{name}-{}-{unique}", std::process::id()));
+            let parent = std::env::temp_dir();
+            let path = parent.join(format!("tidaldb-{name}-{}-{unique}", std::process::id()));
             match std::fs::create_dir(&path) {
                 Ok(()) => {
                     return Ok(Self {
@@ -37,6 +38,13 @@ impl TempDir {
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let message = format!(
+                        "there is no directory for temporary files at {}: make it, or set TMPDIR to another",
+                        parent.display()
+                    );
+                    return Err(io::Error::new(error.kind(), message));
+                }
                 Err(error) => {
                     let message = format!("cannot make the directory {}: {error}", path.display());
                     return Err(io::Error::new(error.kind(), message));

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use load::{Load, Totals};
 use tidaldb::Durability;
-use tidaldb::testing::lab::process::{ChildProcess, OverLimit};
+use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::testing::report::LiveLine;
 
 const USAGE: &str = "\
@@ -102,7 +102,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
     let started = Instant::now();
     let live = LiveLine::stderr();
-    let program = std::env::current_exe().map_err(|error| (2, error.to_string()))?;
+    let program = ChildProgram::this_program([""; 0]);
     let policies = [
         Durability::EverySynced,
         Durability::SyncedEvery { interval_ms: 5 },
@@ -117,8 +117,7 @@ fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
             if started.elapsed() >= arguments.time {
                 break;
             }
-            let command = ChildProcess::command(&program, OverLimit::Dies);
-            load.round(command, durability).map_err(|why| {
+            load.round(&program, durability).map_err(|why| {
                 live.clear();
                 let seed = arguments.seed + number;
                 (

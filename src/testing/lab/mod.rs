@@ -9,8 +9,11 @@ pub mod race;
 
 /// Child processes, and disks that are full for one of them.
 pub mod process {
-    pub use crate::testing::process::*;
+    pub use crate::testing::process::{
+        ChildEnd, ChildProcess, ChildProgram, ChildSide, FileSizeLimit, NoAnswer, OverLimit,
+    };
 }
 
 pub use super::temp_dir::TempDir;
 pub use super::text::{error_chain, panic_text};
+pub use super::watchdog::{Hang, run_within};
