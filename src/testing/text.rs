@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The error and its causes, joined by colons.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
@@ -24,4 +25,12 @@ pub fn panic_text(payload: &(dyn Any + Send)) -> String {
     } else {
         "a panic without a text".to_owned()
     }
+}
+
+/// Runs `body`. A panic in it becomes the error `panicked: ` with the message of the panic.
+///
+/// # Errors
+/// If `body` panics.
+pub fn catch_as_text<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(body)).map_err(|payload| format!("panicked: {}", panic_text(&*payload)))
 }

@@ -15,5 +15,5 @@ pub mod process {
 }
 
 pub use super::temp_dir::TempDir;
-pub use super::text::{error_chain, panic_text};
+pub use super::text::{catch_as_text, error_chain, panic_text};
 pub use super::watchdog::{Hang, run_within};

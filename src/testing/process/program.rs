@@ -26,6 +26,7 @@ pub enum OverLimit {
 pub struct ChildProgram {
     arguments: Vec<OsString>,
     over_limit: OverLimit,
+    memory_bytes_max: Option<u64>,
     user: Option<u32>,
 }
 
@@ -35,6 +36,7 @@ impl ChildProgram {
         Self {
             arguments: arguments.into_iter().map(Into::into).collect(),
             over_limit: OverLimit::default(),
+            memory_bytes_max: None,
             user: None,
         }
     }
@@ -68,6 +70,13 @@ impl ChildProgram {
         self
     }
 
+    /// Limits the address space of the child, so that a larger allocation fails. Rounded down to KiB.
+    #[must_use]
+    pub fn memory_bytes_max(mut self, bytes: u64) -> Self {
+        self.memory_bytes_max = Some(bytes);
+        self
+    }
+
     /// Runs the child as this user and group. Needs the rights of root.
     #[must_use]
     pub fn as_user(mut self, id: u32) -> Self {
@@ -84,14 +93,9 @@ impl ChildProgram {
     /// # Errors
     /// That of the operating system, if the program or `sh` cannot be started.
     pub fn start(&self, orders: &str) -> io::Result<ChildProcess> {
-        // The shell changes the limit and the signal on behalf of the program, which std cannot, and makes way for it.
-        let script = match self.over_limit {
-            OverLimit::Dies => r#"ulimit -S -c 0; exec "$0" "$@""#,
-            OverLimit::Fails => r#"ulimit -S -c 0; trap '' XFSZ; exec "$0" "$@""#,
-        };
         let mut command = Command::new("sh");
         command
-            .args(["-c", script])
+            .args(["-c", &self.script()])
             .arg(env::current_exe()?)
             .args(&self.arguments)
             .env(ORDERS, orders)
@@ -107,5 +111,19 @@ impl ChildProgram {
             io::Error::new(error.kind(), message)
         })?;
         ChildProcess::of(child)
+    }
+
+    /// The shell sets limits and signals on behalf of the program, which std cannot, and makes way for it.
+    fn script(&self) -> String {
+        let mut steps = vec!["ulimit -S -c 0".to_owned()];
+        steps.extend(
+            self.memory_bytes_max
+                .map(|bytes| format!("ulimit -v {}", bytes >> 10)),
+        );
+        if self.over_limit == OverLimit::Fails {
+            steps.push("trap '' XFSZ".to_owned());
+        }
+        steps.push(r#"exec "$0" "$@""#.to_owned());
+        steps.join(" && ")
     }
 }
