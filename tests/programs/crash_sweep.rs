@@ -74,7 +74,7 @@ impl Arguments {
                     depth: 0,
                     workers: 1,
                     deaths_max: 0,
-                    goes_on: false,
+                    continues: false,
                     distinct_max: u64::MAX,
                     time: Duration::from_secs(20),
                     ..DeepProfile::default()

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
                 .images_max(IMAGES_MAX)
                 .depth(0)
                 .deaths_max(0)
-                .go_on(false)
+                .continue_after_recovery(false)
                 .run();
             report.expect_clean();
             let crossings = report

@@ -91,8 +91,8 @@
 //! | an event ahead of the clock is recorded at the clock's now | [`SetBackIgnored`](PlantedBug::SetBackIgnored) | wrong |
 //! | an event too far ahead of the clock is refused before the log | [`SkewUnlimited`](PlantedBug::SkewUnlimited) | wrong |
 //! | another database's files are an error of their own | [`OtherDatabase`](PlantedBug::OtherDatabase) | does not open |
-//! | with one caller a run is deterministic to the byte | [`RandomBytes`](PlantedBug::RandomBytes) | deaths disagree |
-//! | a crash that is never reached is no pass | [`RunsDiffer`](PlantedBug::RunsDiffer) | deaths disagree, never reached |
+//! | with one caller a run is deterministic to the byte | [`RandomBytes`](PlantedBug::RandomBytes) | crash modes disagree |
+//! | a crash that is never reached is no pass | [`RunsDiffer`](PlantedBug::RunsDiffer) | crash modes disagree, never reached |
 //!
 //! # What is not planted
 //! These change what is done, and no promise is broken by it. Sweeps with them in it were seen to find nothing:
@@ -123,7 +123,7 @@ use std::time::Duration;
 use crate::Durability;
 use crate::testing::CrashSweep;
 use crate::testing::plan::Work;
-use crate::testing::verdict::FailureKind;
+use crate::testing::sweep::FailureKind;
 use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload};
 
 /// How long a case may take where one hangs.
@@ -468,10 +468,10 @@ planted_bugs! {
         "another database's files are an error of their own", [Refused];
     /// The database's id is random.
     RandomBytes: Calls, Nothing,
-        "with one caller a run is deterministic to the byte", [DeathsDisagree];
+        "with one caller a run is deterministic to the byte", [ModesDisagree];
     /// Later runs do less than the first.
     RunsDiffer: Calls, Nothing,
-        "a crash that is never reached is no pass", [DeathsDisagree, NeverReached];
+        "a crash that is never reached is no pass", [ModesDisagree, NeverReached];
 }
 
 impl fmt::Display for PlantedBug {

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::fs::FileAccess;
 use crate::storage::{BatchOperation, FileStore, FileStoreOptions, Scan, StorageEngine, WriteBatch, keys};
 use crate::testing::CrashSweep;
-use crate::testing::sweep::Setup;
+use crate::testing::sweep::{OpenStorage, Setup};
 
 /// Where the store is put if the sweep has no storage of its own: beside the database, whose directory does not exist
 /// yet when the storage is made.
@@ -72,13 +72,13 @@ pub(super) fn with_storage(
     sweep.with_setup(move |setup| {
         let before = setup.storage.take();
         let as_it_was = setup.clone();
-        setup.storage = Some(Arc::new(move |files| {
+        setup.storage = Some(OpenStorage::OverFiles(Arc::new(move |files| {
             let inner = match &before {
-                Some(make) => make(files)?,
-                None => embedded(&as_it_was, files)?,
+                Some(OpenStorage::OverFiles(open)) => open(files)?,
+                _ => embedded(&as_it_was, files)?,
             };
             Ok(wrap(inner))
-        }));
+        })));
     })
 }
 

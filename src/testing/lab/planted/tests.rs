@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::testing::ReplayError;
 use crate::testing::SweepReport;
 use crate::testing::workload::{Event, STANDARD_NOW_MS, STANDARD_SKEW_MS};
 use crate::{EntityId, SignalId};
@@ -109,7 +110,8 @@ fn replay(bug: PlantedBug, planted: &CrashSweep, report: &SweepReport) -> Option
     let line = finding.replay_line();
     match planted.replay(&line) {
         Ok(_) => Some(format!("{bug}: nothing is wrong with {line}")),
-        Err(again) => {
+        Err(ReplayError::NotAPlan(error)) => Some(format!("{bug}: {line}: {error}")),
+        Err(ReplayError::Found(again)) => {
             if let Some(dir) = &again.image_dir {
                 remove(dir);
             }
