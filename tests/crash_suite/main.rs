@@ -12,7 +12,7 @@ mod cases;
 #[cfg(feature = "test-utils")]
 mod child;
 #[cfg(feature = "test-utils")]
-#[path = "../common/mod.rs"]
+#[path = "../../src/testing/temp_dir.rs"]
 mod common;
 #[cfg(feature = "test-utils")]
 mod crash;

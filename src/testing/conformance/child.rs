@@ -17,9 +17,10 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use super::Conformance;
-use super::lab::{Engine, causes};
+use super::lab::Engine;
 use super::steps::{Shape, Step};
 use crate::Error;
+use crate::testing::text::error_chain;
 
 /// Set in a child process of the test kit, and nowhere else.
 pub(super) const VARIABLE: &str = "TIDALDB_TESTING_CHILD";
@@ -97,7 +98,7 @@ fn write(engine: Option<&Engine>, index: Option<usize>, shape: Option<Shape>) {
 fn say_result<T>(result: &Result<T, Error>) {
     match result {
         Ok(_) => say("done"),
-        Err(error) => say(&format!("failed {}", causes(error).replace('\n', " "))),
+        Err(error) => say(&format!("failed {}", error_chain(error).replace('\n', " "))),
     }
 }
 

@@ -26,8 +26,6 @@
     reason = "tests look at files from outside, measure time and start threads"
 )]
 
-#[path = "../../common/mod.rs"]
-mod common;
 mod daemon;
 mod fork;
 mod fork_threads;
@@ -41,6 +39,10 @@ mod rot;
 mod runner;
 mod setup;
 mod sys;
+#[path = "../../../src/testing/temp_dir.rs"]
+mod temp_dir;
+#[path = "../../../src/testing/text.rs"]
+mod text;
 
 use std::process::ExitCode;
 

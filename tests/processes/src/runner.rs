@@ -10,8 +10,8 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
-use crate::common::TempDir;
 use crate::sys;
+use crate::temp_dir::TempDir;
 
 /// The first argument of a process that runs one case: its name and its directory follow.
 pub(crate) const CASE: &str = "--case";
