@@ -1,8 +1,12 @@
 //! Directories for tests on real files.
+//!
+//! Tests that also run without the kit include this file by its path.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "makes, lists and removes directories outside of any database"
+    dead_code,
+    unreachable_pub,
+    reason = "makes, lists and removes directories outside of any database, and a test that includes it uses a part"
 )]
 
 use std::fmt::Write;
@@ -66,6 +70,11 @@ impl TempDir {
         &self.path
     }
 
+    /// Removes the directory with everything in it. A part that cannot be removed stays.
+    pub fn remove(&self) {
+        std::fs::remove_dir_all(&self.path).ok();
+    }
+
     /// Keeps the directory on disk when `self` is dropped. Returns a text that lists its files with their lengths.
     pub fn keep(&self) -> String {
         self.is_kept.store(true, Ordering::Relaxed);
@@ -99,7 +108,7 @@ fn list(dir: &Path, text: &mut String) {
 impl Drop for TempDir {
     fn drop(&mut self) {
         if !self.is_kept.load(Ordering::Relaxed) && !std::thread::panicking() {
-            std::fs::remove_dir_all(&self.path).ok();
+            self.remove();
         }
     }
 }

@@ -1,4 +1,12 @@
 //! Errors and panics as text.
+//!
+//! Tests that also run without the kit include this file by its path.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a test that includes the file uses a part"
+)]
 
 use std::any::Any;
 use std::error::Error;

@@ -3,8 +3,8 @@
 use tidaldb::Durability;
 use tidaldb::testing::lab::process::ChildProgram;
 
-use crate::common::TempDir;
 use crate::load::{Load, Totals, serve_if_asked};
+use crate::temp_dir::TempDir;
 
 const SEED: u64 = 0x10ad_0001;
 const ROUNDS: u64 = 4;

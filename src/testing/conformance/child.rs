@@ -12,10 +12,11 @@
 use std::path::Path;
 
 use super::Conformance;
-use super::lab::{Engine, causes};
+use super::lab::Engine;
 use super::steps::{Shape, Step};
 use crate::Error;
 use crate::testing::process::ChildSide;
+use crate::testing::text::error_chain;
 
 /// The beginning of the orders of such a child. The engine's name follows.
 pub(super) const ROLE: &str = "conformance ";
@@ -87,6 +88,6 @@ fn write(engine: Option<&Engine>, index: Option<usize>, shape: Option<Shape>) {
 fn say_result<T>(result: &Result<T, Error>) {
     match result {
         Ok(_) => ChildSide::answer("done"),
-        Err(error) => ChildSide::answer(&format!("failed {}", causes(error))),
+        Err(error) => ChildSide::answer(&format!("failed {}", error_chain(error))),
     }
 }

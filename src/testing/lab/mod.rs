@@ -1,6 +1,10 @@
 //! Campaigns that this project runs on itself, and what its own programs need. No part of the kit's promise: anything
 //! here may change in any version.
 
+pub mod command_line;
+#[cfg(test)]
+#[path = "command_line/tests.rs"]
+mod command_line_tests;
 pub mod damage;
 pub mod decoder;
 pub mod event_file;
