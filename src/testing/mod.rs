@@ -8,6 +8,7 @@
 //! | run a failure again | [`replay()`] |
 //! | compare ways to die, `SIGKILL` of a child among them | [`Plan::agree`] |
 //! | let a disk fail, fill up, or die | [`SimDisk`] |
+//! | put a fault of your own into files or storage | [`faults`] |
 //! | damage the files of a database in every way | [`lab::damage`] |
 //! | fuzz what is read from disk and from texts | [`lab::decoder`] |
 //! | prove a storage engine | [`conformance`] |
@@ -110,6 +111,7 @@
 
 pub mod conformance;
 pub mod crash_injector;
+pub mod faults;
 #[cfg(test)]
 mod hook_rule;
 #[doc(hidden)]
