@@ -64,6 +64,27 @@ pub enum FileOperation<'a> {
     Close,
 }
 
+impl FileOperation<'_> {
+    /// The name of the method of [`FileAccess`] or [`File`]; "close" for [`Close`](Self::Close).
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "open",
+            Self::List => "list",
+            Self::CreateDir => "create_dir",
+            Self::Rename { .. } => "rename",
+            Self::Remove => "remove",
+            Self::SyncDir => "sync_dir",
+            Self::Lock => "lock",
+            Self::OpenDir => "open_dir",
+            Self::Read { .. } => "read_at",
+            Self::Write { .. } => "write_at",
+            Self::Len => "len",
+            Self::Sync => "sync",
+            Self::Close => "close",
+        }
+    }
+}
+
 /// The result of a successful [`FileCall`].
 #[derive(Debug)]
 #[non_exhaustive]

@@ -46,14 +46,8 @@ fn a_call_shows_the_name_that_its_file_has_now() {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let noted = Arc::clone(&seen);
     let files = ForwardingFiles::new(Arc::new(SimDisk::new()), move |call| {
-        let kind = match call.operation {
-            FileOperation::Open { .. } => "open",
-            FileOperation::Rename { .. } => "rename",
-            FileOperation::Sync => "sync",
-            FileOperation::Close => "close",
-            _ => "other",
-        };
-        let note = format!("{kind} {} {:?}", call.path.display(), call.handle());
+        let name = call.operation.name();
+        let note = format!("{name} {} {:?}", call.path.display(), call.handle());
         noted.lock().unwrap().push(note);
         call.forward()
     });
