@@ -9,6 +9,7 @@
 //! | compare crash modes, `SIGKILL` of a child among them | [`compare_crash_modes`] |
 //! | crash a database on real files, over any storage engine | [`CrashSweep::crash_on_files`] |
 //! | let a disk fail, fill up, or die | [`SimDisk`] |
+//! | put a fault of your own into files or storage | [`faults`] |
 //! | damage the files of a database in every way | [`lab::damage`] |
 //! | fuzz what is read from disk and from texts | [`lab::decoder`] |
 //! | prove a storage engine | [`conformance`] |
@@ -111,6 +112,7 @@
 
 pub mod conformance;
 pub mod crash_injector;
+pub mod faults;
 #[cfg(test)]
 mod hook_rule;
 #[doc(hidden)]

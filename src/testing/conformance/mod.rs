@@ -189,7 +189,7 @@ impl Conformance {
         self.check_those(|_| true)
     }
 
-    fn check_those(&self, is_wanted: impl Fn(&str) -> bool) -> ConformanceReport {
+    pub(in crate::testing) fn check_those(&self, is_wanted: impl Fn(&str) -> bool) -> ConformanceReport {
         child::serve_if_asked(self);
         let mut this = self.clone();
         this.test = this.test.or_else(test_of_this_thread);

@@ -1,7 +1,23 @@
 //! Crash modes that do not agree: a destructor that writes runs when a panic unwinds, and never when the process is killed.
 
 use super::*;
-use crate::testing::lab::planted::files::with_a_parting_write;
+use crate::testing::faults::{FileOperation, FileRole, ForwardingFiles};
+
+/// A destructor that writes to an open segment, only while a panic unwinds.
+fn with_a_parting_write(files: Arc<dyn FileAccess>) -> Arc<dyn FileAccess> {
+    Arc::new(ForwardingFiles::new(files, |call| {
+        let is_close = matches!(call.operation, FileOperation::Close);
+        if let Some(file) = call.file()
+            && is_close
+            && call.role() == FileRole::Segment
+            && std::thread::panicking()
+        {
+            // A file that is open for reading refuses it.
+            file.write_at(b"the end", 900).ok();
+        }
+        call.forward()
+    }))
+}
 
 #[test]
 fn crash_modes_that_leave_other_files_are_a_finding() {
@@ -9,7 +25,7 @@ fn crash_modes_that_leave_other_files_are_a_finding() {
         module_path!(),
         "::crash_modes_that_leave_other_files_are_a_finding"
     );
-    let sweep = with_a_parting_write(CrashSweep::standard(SEED, 6));
+    let sweep = CrashSweep::standard(SEED, 6).files(with_a_parting_write);
     let plan = Plan::standard(SEED, 6).crash_at(CrashPoint::WalPostAggregate, 0);
     let finding = sweep
         .compare_crash_modes(&plan, test)
