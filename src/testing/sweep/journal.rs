@@ -64,6 +64,7 @@ pub(crate) struct Pages {
     pub(crate) marks: Vec<(Mark, usize)>,
     pub(crate) operations: Vec<Operation>,
     calls: Vec<OpId>,
+    ended_len: usize,
     /// The numbers of the acknowledged calls.
     acknowledged: Vec<usize>,
     /// The first error of a call that is neither an answer nor the refusal of a poisoned handle.
@@ -93,6 +94,7 @@ impl Journal {
                 marks: Vec::new(),
                 operations: Vec::new(),
                 calls: Vec::new(),
+                ended_len: 0,
                 acknowledged: Vec::new(),
                 error: None,
                 failures: Vec::new(),
@@ -118,6 +120,7 @@ impl Journal {
             marks: std::mem::take(&mut pages.marks),
             operations: std::mem::take(&mut pages.operations),
             calls: std::mem::take(&mut pages.calls),
+            ended_len: pages.ended_len,
             acknowledged: std::mem::take(&mut pages.acknowledged),
             error: pages.error.take(),
             failures: std::mem::take(&mut pages.failures),
@@ -162,6 +165,12 @@ impl Journal {
             operations.filter(|operation| is_counted(operation)).count()
         };
         (count(Operation::is_frame), count(Operation::is_collection_change))
+    }
+
+    /// The call of a single caller that had not ended.
+    pub(crate) fn in_flight(&self) -> Option<OpId> {
+        let pages = self.pages();
+        (pages.ended_len < pages.calls.len()).then(|| pages.calls.last().copied())?
     }
 
     fn observe(&self, call: &ObservedCall<'_>) {
@@ -215,6 +224,7 @@ impl CallLog for Journal {
     fn ended(&self, call: usize, result: &CallResult, durable_sequence: u64) {
         self.learn(|known, pages| {
             known.oracle.ended(pages.calls[call], result);
+            pages.ended_len += 1;
             if let Err(error) = result
                 && !is_answer(error)
                 && !is_poisoned(error)
