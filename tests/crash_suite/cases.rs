@@ -129,7 +129,7 @@ fn crashes(database: Database, which: &[Which], modes: &[CrashMode]) -> Vec<Case
     let missed = match database.input {
         // A standard run that misses a point fails.
         Input::Standard => Vec::new(),
-        Input::Events => database.points_missed(),
+        Input::Events => points_missed_by_events(),
     };
     let mut cases = Vec::new();
     for point in CrashPoint::ALL

@@ -76,19 +76,25 @@ pub(crate) struct Pages {
 #[derive(Debug)]
 pub(crate) struct Journal {
     pages: Mutex<Pages>,
+    /// If false, an entry replaces the one before: a copy of the oracle for each call is dear.
+    keeps_moments: bool,
     has_threads: AtomicBool,
     pub(crate) recorder: Arc<CrossingRecorder>,
 }
 
 impl Journal {
-    /// An empty journal. `oracle` is what is known at first.
+    /// An empty journal, which keeps only what is known now. `oracle` is what is known at first.
     pub(crate) fn new(oracle: Oracle) -> Arc<Self> {
+        Arc::new(Self::with(oracle, false))
+    }
+
+    fn with(oracle: Oracle, keeps_moments: bool) -> Self {
         let known = Known {
             oracle,
             operation: None,
             acknowledged: 0,
         };
-        Arc::new(Self {
+        Self {
             pages: Mutex::new(Pages {
                 known: vec![known],
                 marks: Vec::new(),
@@ -99,14 +105,15 @@ impl Journal {
                 error: None,
                 failures: Vec::new(),
             }),
+            keeps_moments,
             has_threads: AtomicBool::new(false),
             recorder: CrossingRecorder::new(),
-        })
+        }
     }
 
-    /// A journal that also marks each operation of `disk` from now on.
+    /// A journal that keeps every moment, and marks each operation of `disk` from now on.
     pub(crate) fn of(disk: &SimDisk, oracle: Oracle) -> Arc<Self> {
-        let journal = Self::new(oracle);
+        let journal = Arc::new(Self::with(oracle, true));
         let observing = Arc::clone(&journal);
         disk.observe(move |call| observing.observe(call));
         journal
@@ -197,12 +204,19 @@ impl Journal {
         let crossings = self.recorder.crossings_len();
         let mut pages = self.pages();
         let pages = &mut *pages;
-        let Some(mut known) = pages.known.last().cloned() else {
+        let last = if self.keeps_moments {
+            pages.known.last().cloned()
+        } else {
+            pages.known.pop()
+        };
+        let Some(mut known) = last else {
             unreachable!("a journal begins with an entry, and is not written after it was taken")
         };
         let learned = learn(&mut known, pages);
         pages.known.push(known);
-        pages.marks.push((Mark::Known(pages.known.len() - 1), crossings));
+        if self.keeps_moments {
+            pages.marks.push((Mark::Known(pages.known.len() - 1), crossings));
+        }
         learned
     }
 
