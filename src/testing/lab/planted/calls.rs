@@ -99,6 +99,7 @@ pub(super) fn is_set_back(operation: &Operation) -> bool {
 
 // The actions.
 
+#[expect(clippy::unnecessary_wraps, reason = "it is an action")]
 pub(super) fn skip(state: &mut State, _: &TidalDb, _: &Operation) -> Called {
     state.acts.count();
     Ok(None)
@@ -187,12 +188,16 @@ pub(super) fn reverse_batch(state: &mut State, db: &TidalDb, operation: &Operati
 
 pub(super) fn drop_cohorts(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
     with_events(state, db, operation, |events| {
-        events.iter_mut().for_each(|event| event.cohorts.clear());
+        for event in events {
+            event.cohorts.clear();
+        }
     })
 }
 
 pub(super) fn drop_users(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
     with_events(state, db, operation, |events| {
-        events.iter_mut().for_each(|event| event.user = None);
+        for event in events {
+            event.user = None;
+        }
     })
 }

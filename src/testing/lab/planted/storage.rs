@@ -303,8 +303,8 @@ fn scan(call: &StorageCall<'_>) -> Result<(Vec<u8>, Pairs), Error> {
     Ok((prefix, pairs))
 }
 
-fn answer_scan<'a>(pairs: Pairs) -> Answered<'a> {
-    Ok(StorageAnswer::Scan(Box::new(pairs.into_iter().map(Ok))))
+fn scanned<'a>(pairs: Pairs) -> StorageAnswer<'a> {
+    StorageAnswer::Scan(Box::new(pairs.into_iter().map(Ok)))
 }
 
 /// Adds the first pair after the last one.
@@ -318,7 +318,7 @@ pub(super) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &State) -> An
             break;
         }
     }
-    answer_scan(pairs)
+    Ok(scanned(pairs))
 }
 
 pub(super) fn scan_without_last<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
@@ -326,5 +326,5 @@ pub(super) fn scan_without_last<'a>(call: &mut StorageCall<'a>, state: &State) -
     if pairs.pop().is_some() {
         state.acts.count();
     }
-    answer_scan(pairs)
+    Ok(scanned(pairs))
 }
