@@ -19,7 +19,7 @@ pub(super) type Act = fn(&mut State, &TidalDb, &Operation) -> Called;
 
 /// A bug at the public handle. The action replaces every so many of the calls that the bug applies to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CallBug {
+pub(in crate::testing) struct CallBug {
     pub(super) on: On,
     pub(super) one_in: u64,
     pub(super) act: Act,
@@ -27,7 +27,7 @@ pub(super) struct CallBug {
 
 /// The state of one bug in one run.
 #[derive(Debug)]
-pub(super) struct State {
+pub(in crate::testing) struct State {
     bug: CallBug,
     acts: Acts,
     is_first_run: bool,
