@@ -210,7 +210,7 @@ impl Conformance {
         let mut checked = lab::within(self.time_limit, name, move || check(&of_check));
         match &mut checked {
             Err(Stop::Failed(reason)) if self.keeps_failures => {
-                reason.push_str(&lab.where_the_files_are());
+                reason.push_str(&lab.keep());
             }
             _ => lab.remove(),
         }

@@ -1,19 +1,17 @@
 //! The parent: starts the child, kills it, and compares what is there with what it had acknowledged.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tidaldb::testing::lab::process::ChildProcess;
+use tidaldb::testing::lab::error_chain as causes;
+use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::{Durability, TidalDb};
 
 use super::calls::{Call, Sums};
-use super::child::{MARK, ORDERS, causes, policy_name};
+use super::child::policy_name;
 use super::{WRITERS, options};
 
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
-const SIGKILL: i32 = 9;
 /// A child is killed after at most so many acknowledgements.
 const ACKNOWLEDGED_MAX: u64 = 3000;
 
@@ -71,16 +69,16 @@ impl Load {
         }
     }
 
-    /// Starts the program of `command` as a child, kills it at a random moment, opens the database and compares.
+    /// Starts `program` as a child, kills it at a random moment, opens the database and compares.
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub(crate) fn round(&mut self, mut command: Command, durability: Durability) -> Result<(), String> {
+    pub(crate) fn round(&mut self, program: &ChildProgram, durability: Durability) -> Result<(), String> {
         let [first, second] = self.calls;
         let dir = self.dir.display();
         let policy = policy_name(durability);
-        command.env(ORDERS, format!("{dir}\n{policy}\n{first}\n{second}"));
-        let mut child = ChildProcess::start(command, MARK).map_err(|error| causes(&error))?;
+        let orders = format!("{dir}\n{policy}\n{first}\n{second}");
+        let mut child = program.start(&orders).map_err(|error| causes(&error))?;
         let wanted = self.random();
         let (kills_at_once, wanted) = (wanted.is_multiple_of(8), (wanted >> 8) % ACKNOWLEDGED_MAX);
         let mut acknowledged = [0; WRITERS];
@@ -98,15 +96,12 @@ impl Load {
                 is_open = true;
             }
         }
-        let words = child.last_words();
-        let (status, unheard) = child.kill().map_err(|error| causes(&error))?;
-        for said in unheard {
-            note(&said, &mut acknowledged, &self.calls)?;
+        let end = child.kill().map_err(|error| causes(&error))?;
+        for said in &end.answers {
+            note(said, &mut acknowledged, &self.calls)?;
         }
-        if status.signal() != Some(SIGKILL) {
-            return Err(format!(
-                "the child was to be killed and ended with {status}: {words}"
-            ));
+        if !end.is_killed() {
+            return Err(format!("the child was to be killed and ended with {end}"));
         }
         self.totals.kills += 1;
         self.totals.kills_while_opening += u64::from(!is_open);

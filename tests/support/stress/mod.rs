@@ -11,12 +11,12 @@ mod recovery;
 
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tidaldb::testing::SimDisk;
+use tidaldb::testing::lab::{catch_as_text, run_within};
 use tidaldb::testing::oracle::{Death, Oracle};
 use tidaldb::testing::sim_disk::{
     DiskModel, DiskOperationKind, Fault, Image, ImageChoice, InjectedPanic, Side,
@@ -172,14 +172,13 @@ impl Round {
     /// # Errors
     /// A message with the round and its fault.
     pub(crate) fn run(self) -> Result<Totals, String> {
-        let (send, receive) = channel();
-        let round = thread::Builder::new().spawn(move || send.send(self.run_here()).ok());
-        round.map_err(|error| format!("no thread for {self:?}: {error}"))?;
-        match receive.recv_timeout(TIME_MAX) {
-            Ok(result) => result.map_err(|wrong| format!("{self:?}: {wrong}")),
-            Err(RecvTimeoutError::Timeout) => Err(format!("{self:?}: no result after {TIME_MAX:?}")),
-            Err(RecvTimeoutError::Disconnected) => Err(format!("{self:?}: a thread panicked")),
-        }
+        run_within(TIME_MAX, "tidaldb-stress", move || {
+            catch_as_text(|| self.run_here())
+        })
+        .map_err(|hang| hang.to_string())
+        .flatten()
+        .flatten()
+        .map_err(|wrong| format!("{self:?}: {wrong}"))
     }
 
     fn options(self, disk: &SimDisk) -> Options {

@@ -9,6 +9,7 @@ use super::{DIR, FileStore, FileStoreOptions, files, first_cause, open, options,
 use crate::Error;
 use crate::fs::RealFiles;
 use crate::storage::StorageEngine;
+use crate::testing::lab::TempDir;
 
 #[test]
 fn a_missing_directory_is_made_and_the_store_is_empty() {
@@ -190,8 +191,9 @@ fn a_new_store_gets_the_id_given_or_a_random_one_and_keeps_it() {
 
 #[test]
 fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
-    let dir = std::env::temp_dir().join(format!("tidaldb-file-store-{}", std::process::id()));
-    let open = || FileStore::open(Arc::new(RealFiles), &dir, &options()).unwrap();
+    let temp = TempDir::new("file-store");
+    let dir = temp.path();
+    let open = || FileStore::open(Arc::new(RealFiles), dir, &options()).unwrap();
     let store = open();
     store.put(b"first", b"value").unwrap();
     let scan = store.scan_prefix(b"f").unwrap();
@@ -199,7 +201,7 @@ fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
         store.put(b"churn", &[round; 100]).unwrap();
         store.put(b"first", &[round]).unwrap();
     }
-    assert!(!path_in(&dir, 1).exists());
+    assert!(!path_in(dir, 1).exists());
     assert_eq!(
         scan.map(Result::unwrap).collect::<Vec<_>>(),
         [(b"first".to_vec(), b"value".to_vec())]
@@ -208,8 +210,6 @@ fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
     let before = pairs(&store);
     drop(store);
     assert_eq!(pairs(&open()), before);
-    #[expect(clippy::disallowed_methods, reason = "the test's own clearing up")]
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 fn path_in(dir: &Path, number: u64) -> PathBuf {

@@ -45,7 +45,7 @@ use crate::testing::CrashSweep;
 pub use crate::testing::faults::Acts;
 use crate::testing::faults::FileRole;
 use crate::testing::plan::Work;
-use crate::testing::verdict::FailureKind;
+use crate::testing::sweep::FailureKind;
 use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload};
 use crate::{Durability, Options};
 

@@ -15,7 +15,7 @@ use crate::storage::{
 };
 use crate::testing::CrashSweep;
 use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
-use crate::testing::sweep::Setup;
+use crate::testing::sweep::{OpenStorage, Setup};
 
 /// The directory of the store if the sweep has no storage of its own: beside the database, whose directory does not exist
 /// yet when the storage is made.
@@ -49,13 +49,13 @@ pub(super) fn plant(bug: StorageBug, sweep: CrashSweep, acts: &Acts) -> CrashSwe
     sweep.with_setup(move |setup| {
         let before = setup.storage.take();
         let unchanged = setup.clone();
-        setup.storage = Some(Arc::new(move |files| {
+        setup.storage = Some(OpenStorage::OverFiles(Arc::new(move |files| {
             let inner = match &before {
-                Some(make) => make(files)?,
-                None => embedded(&unchanged, files)?,
+                Some(OpenStorage::OverFiles(open)) => open(files)?,
+                _ => embedded(&unchanged, files)?,
             };
             Ok(Arc::new(bug.wrap(inner, &acts)))
-        }));
+        })));
     })
 }
 

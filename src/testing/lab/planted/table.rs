@@ -306,8 +306,8 @@ planted_bugs! {
         [Refused], Nothing, Place::Options(|options, opening| options.database_id(opening.into()));
     /// The database's id is random.
     RandomBytes: "with one caller a run is deterministic to the byte",
-        [DeathsDisagree], Nothing, Place::Options(|options, _| Options { database_id: None, ..options });
+        [ModesDisagree], Nothing, Place::Options(|options, _| Options { database_id: None, ..options });
     /// Later runs do less than the first.
     RunsDiffer: "a crash that is never reached is no pass",
-        [DeathsDisagree, NeverReached], Nothing, Place::calls(Operation::is_frame, calls::refuse_later_runs);
+        [ModesDisagree, NeverReached], Nothing, Place::calls(Operation::is_frame, calls::refuse_later_runs);
 }
