@@ -8,6 +8,7 @@ use super::driver::Driver;
 use crate::fs::{FileAccess, RealFiles};
 use crate::storage::StorageEngine;
 use crate::testing::SimDisk;
+use crate::testing::faults;
 use crate::testing::oracle::Oracle;
 use crate::testing::plan::{Plan, Work};
 use crate::testing::workload::{
@@ -188,7 +189,7 @@ impl Setup {
     /// The directory of the log and that of the embedded store, on the simulated disk.
     pub(crate) fn log_and_store() -> (PathBuf, PathBuf) {
         let dir = Path::new(DB_DIR);
-        (dir.join("log"), dir.join("store"))
+        (faults::log_dir(dir), faults::store_dir(dir))
     }
 
     /// An oracle for a new database.
