@@ -172,11 +172,6 @@ impl Model {
         self.matches_frames(found) && matches_collections(&self.collections, found)
     }
 
-    /// Whether `found` is this state, apart from collections.
-    pub(super) fn matches_frames(&self, found: &Export) -> bool {
-        self.matches_states(found) && self.matches_co_engagement(found)
-    }
-
     /// How `found` differs from this state: scores of `n` events by more than `(n + 16) * 2^-52` of the sum of their
     /// absolute contributions, weights of edges by more than 1e-9, all else at all. Each difference names the event whose
     /// absence or second presence explains it, if one does.
@@ -184,11 +179,6 @@ impl Model {
         let mut differences = self.compare_frames(found, &[]);
         differences.extend(compare_collections(&self.collections, found));
         differences
-    }
-
-    /// How many places differ, apart from collections, without asking why.
-    pub(super) fn differences_len(&self, found: &Export) -> usize {
-        self.differing_states(found).len() + compare::compare_co_engagement(&self.co_engagement, found).len()
     }
 
     /// The differences of a frame that is lost as a whole, in a state of `frames_len` frames.

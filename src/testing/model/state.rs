@@ -63,6 +63,13 @@ impl Score {
 }
 
 impl State {
+    pub(super) fn of(events: Vec<Kept>) -> Self {
+        Self {
+            events,
+            computed: OnceLock::new(),
+        }
+    }
+
     pub(super) fn events(&self) -> &[Kept] {
         &self.events
     }
@@ -95,22 +102,6 @@ impl Computed {
                 .collect(),
             windows: windows.map(|ring| window(events, time_ms, *ring)).collect(),
         }
-    }
-
-    /// Whether the hot tier's part of `found` is this.
-    pub(super) fn is_hot(&self, found: &SignalStateExport) -> bool {
-        self.time_ms == found.time_ms
-            && self.scores.len() == found.scores.len()
-            && self
-                .scores
-                .iter()
-                .zip(&found.scores)
-                .all(|(score, &found)| score.is(found))
-    }
-
-    /// Whether the warm tier's part of `found` is this.
-    pub(super) fn is_warm(&self, found: &SignalStateExport) -> bool {
-        self.windows == found.windows
     }
 
     pub(super) fn export(&self, key: Key) -> SignalStateExport {
