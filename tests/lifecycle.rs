@@ -5,12 +5,13 @@
     reason = "tests look at files from outside, and panic"
 )]
 
-mod common;
+#[path = "../src/testing/temp_dir.rs"]
+mod temp_dir;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use common::TempDir;
+use temp_dir::TempDir;
 use tidaldb::{
     Background, Clock, CohortId, Durability, EntityId, Error, Options, Schema, Signal, SignalEvent, SignalId,
     TidalDb, UserId,

@@ -1,10 +1,11 @@
 //! fjall as a storage engine goes through the conformance checks of the test kit, in real child processes and on a real
 //! disk that is full for a while. The embedded store and the one in memory go through them beside the kit itself.
 
-#[cfg(not(feature = "test-utils"))]
-mod common;
 #[path = "support/fjall_storage.rs"]
 mod fjall_storage;
+#[cfg(not(feature = "test-utils"))]
+#[path = "../src/testing/temp_dir.rs"]
+mod temp_dir;
 
 #[cfg(feature = "test-utils")]
 #[test]
@@ -41,7 +42,7 @@ fn fjall_conforms() {
 fn without_the_kit_fjall_is_only_seen_to_keep_a_batch_over_a_reopening() {
     use tidaldb::storage::{StorageEngine, WriteBatch};
 
-    let dir = common::TempDir::new("fjall");
+    let dir = temp_dir::TempDir::new("fjall");
     let storage = fjall_storage::FjallStorage::open(dir.path()).expect("it opens");
     let mut batch = WriteBatch::new();
     batch.put(*b"kept", *b"1");

@@ -2,12 +2,14 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | crash some code at a point | [`run_with_crash`], or [`verdict::run_to_crash`], which fails if it did not crash |
+//! | crash some code at a point | [`run_with_crash`], or [`run_to_crash`], which fails if it did not crash |
 //! | crash a database once, and check every promise | [`Plan`] |
 //! | crash a database everywhere | [`CrashSweep`] |
 //! | run a failure again | [`replay()`] |
-//! | compare ways to die, `SIGKILL` of a child among them | [`Plan::agree`] |
+//! | compare crash modes, `SIGKILL` of a child among them | [`compare_crash_modes`] |
+//! | crash a database on real files, over any storage engine | [`CrashSweep::crash_on_files`] |
 //! | let a disk fail, fill up, or die | [`SimDisk`] |
+//! | put a fault of your own into files or storage | [`faults`] |
 //! | damage the files of a database in every way | [`lab::damage`] |
 //! | fuzz what is read from disk and from texts | [`lab::decoder`] |
 //! | prove a storage engine | [`conformance`] |
@@ -17,13 +19,13 @@
 //! # Crash at a point
 //! A plan says what is done, where it dies and what that leaves. It fails if the point is not reached that often.
 //! ```
-//! use tidaldb::testing::{CrashPoint, Plan, sim_disk::ImageChoice};
+//! use tidaldb::testing::{CrashPoint, Plan, run_plan, sim_disk::ImageChoice};
 //!
 //! // The 13th event is in the log and in memory when the power goes; nobody was told.
 //! let plan = Plan::standard(7, 40)
 //!     .crash_at(CrashPoint::WalPostAggregate, 12)
 //!     .leaving(ImageChoice::Synced);
-//! let recovered = plan.run()?;
+//! let recovered = run_plan(&plan)?;
 //! println!("{} events survived", recovered.events());
 //! # Ok::<(), Box<tidaldb::testing::Finding>>(())
 //! ```
@@ -31,7 +33,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use tidaldb::testing::workload::{standard_schema, tiny_options};
-//! use tidaldb::testing::{CrashPoint, SimDisk, verdict::run_to_crash};
+//! use tidaldb::testing::{CrashPoint, SimDisk, run_to_crash};
 //! use tidaldb::{EntityId, SignalEvent, TidalDb};
 //!
 //! let disk = SimDisk::new();
@@ -98,9 +100,9 @@
 //! # Run a failure again
 //! Every failure prints one line, and a test to paste that replays it.
 //! ```
-//! # fn test() -> Result<(), Box<tidaldb::testing::Finding>> {
+//! # fn test() -> Result<(), tidaldb::testing::ReplayError> {
 //! tidaldb::testing::replay(
-//!     "tidaldb-replay: work=ops:create:a;add:a,7 durability=every-synced crash=CollectionIndexUpdate#1 image=synced",
+//!     "tidaldb-replay: work=ops:create:a;add:a,7 durability=every-synced crash=CollectionIndexUpdate#1 mode=power-loss:synced",
 //! )?;
 //! # Ok(())
 //! # }
@@ -110,6 +112,7 @@
 
 pub mod conformance;
 pub mod crash_injector;
+pub mod faults;
 #[cfg(test)]
 mod hook_rule;
 #[doc(hidden)]
@@ -119,7 +122,6 @@ pub mod oracle;
 pub mod plan;
 mod process;
 pub mod report;
-mod shrink;
 pub mod sim_disk;
 #[cfg(test)]
 mod supply_rule;
@@ -128,17 +130,22 @@ mod temp_dir;
 mod text;
 #[cfg(test)]
 mod tidy;
-pub mod verdict;
+mod watchdog;
 pub mod workload;
 
 pub use crash_injector::{
-    CrashAction, CrashInjector, CrashPayload, CrashPoint, Crossing, CrossingRecorder, ParseCrashPointError,
-    SlotGuard, UnwatchedListener, check_crash_point, clear_injector, crash_of, inherit, install_injector,
+    Completed, CrashAction, CrashInjector, CrashPayload, CrashPoint, Crashed, Crossed, Crossing,
+    CrossingRecorder, NotCrashed, ParseCrashPointError, SlotGuard, TestsNothing, UnwatchedListener, WhyNot,
+    check_crash_point, clear_injector, crash_of, inherit, install_injector, run_to_crash, run_to_end,
     run_with_crash, scoped_injector, scoped_recorder,
 };
 pub use plan::Plan;
+pub use process::ChildProgram;
 pub use sim_disk::SimDisk;
-pub use sweep::{CrashSweep, Driver, Finding, Recovered, SweepReport, replay};
+pub use sweep::{
+    CrashSweep, Driver, Finding, Recovered, ReplayError, SweepReport, compare_crash_modes, random_plan,
+    replay, run_plan,
+};
 
 /// The README's examples are compiled and run with the documentation's tests.
 #[doc = include_str!("../../README.md")]

@@ -1,8 +1,12 @@
 //! Directories for tests on real files.
+//!
+//! Tests that also run without the kit include this file by its path.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "makes, lists and removes directories outside of any database"
+    dead_code,
+    unreachable_pub,
+    reason = "makes, lists and removes directories outside of any database, and a test that includes it uses a part"
 )]
 
 use std::fmt::Write;
@@ -28,7 +32,8 @@ impl TempDir {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("tidaldb-{name}-{}-{unique}", std::process::id()));
+            let parent = std::env::temp_dir();
+            let path = parent.join(format!("tidaldb-{name}-{}-{unique}", std::process::id()));
             match std::fs::create_dir(&path) {
                 Ok(()) => {
                     return Ok(Self {
@@ -37,6 +42,13 @@ impl TempDir {
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let message = format!(
+                        "there is no directory for temporary files at {}: make it, or set TMPDIR to another",
+                        parent.display()
+                    );
+                    return Err(io::Error::new(error.kind(), message));
+                }
                 Err(error) => {
                     let message = format!("cannot make the directory {}: {error}", path.display());
                     return Err(io::Error::new(error.kind(), message));
@@ -56,6 +68,11 @@ impl TempDir {
     /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Removes the directory with everything in it. A part that cannot be removed stays.
+    pub fn remove(&self) {
+        std::fs::remove_dir_all(&self.path).ok();
     }
 
     /// Keeps the directory on disk when `self` is dropped. Returns a text that lists its files with their lengths.
@@ -91,7 +108,7 @@ fn list(dir: &Path, text: &mut String) {
 impl Drop for TempDir {
     fn drop(&mut self) {
         if !self.is_kept.load(Ordering::Relaxed) && !std::thread::panicking() {
-            std::fs::remove_dir_all(&self.path).ok();
+            self.remove();
         }
     }
 }

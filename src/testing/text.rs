@@ -1,7 +1,16 @@
 //! Errors and panics as text.
+//!
+//! Tests that also run without the kit include this file by its path.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a test that includes the file uses a part"
+)]
 
 use std::any::Any;
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The error and its causes, joined by colons.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
@@ -24,4 +33,12 @@ pub fn panic_text(payload: &(dyn Any + Send)) -> String {
     } else {
         "a panic without a text".to_owned()
     }
+}
+
+/// Runs `body`. A panic in it becomes the error `panicked: ` with the message of the panic.
+///
+/// # Errors
+/// If `body` panics.
+pub fn catch_as_text<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(body)).map_err(|payload| format!("panicked: {}", panic_text(&*payload)))
 }

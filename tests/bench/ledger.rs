@@ -10,6 +10,8 @@
 mod args;
 mod board;
 mod checkpoint;
+#[path = "../../src/testing/lab/command_line.rs"]
+mod command_line;
 mod curve;
 mod disk;
 mod engine;
@@ -114,18 +116,12 @@ pub(crate) struct Bench {
 }
 
 fn main() -> ExitCode {
-    let args = match Args::parse(std::env::args().skip(1)) {
+    let args = match args::command_line().of_process() {
         Ok(args) => args,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
+        Err(status) => return status,
     };
-    if args.mode == Mode::Help {
-        println!("{}", args::USAGE);
-        for group in GROUPS {
-            println!("  {:<17}{}", group.name, group.what);
-        }
+    if args.mode == Mode::Nothing && args.child.is_none() {
+        println!("nothing is measured without --bench, which cargo bench passes");
         return ExitCode::SUCCESS;
     }
     let ended = match args.child.clone() {

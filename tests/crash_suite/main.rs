@@ -12,7 +12,7 @@ mod cases;
 #[cfg(feature = "test-utils")]
 mod child;
 #[cfg(feature = "test-utils")]
-#[path = "../common/mod.rs"]
+#[path = "../../src/testing/temp_dir.rs"]
 mod common;
 #[cfg(feature = "test-utils")]
 mod crash;
@@ -72,12 +72,9 @@ fn main() -> ExitCode {
     if std::env::var_os(child::ENVIRONMENT).is_some() {
         return child::main();
     }
-    match args::Args::parse(std::env::args().skip(1)) {
+    match args::command_line().of_process() {
         Ok(args) => run(&args),
-        Err(error) => {
-            eprintln!("crash suite: {error}");
-            ExitCode::from(2)
-        }
+        Err(status) => status,
     }
 }
 
@@ -86,10 +83,6 @@ fn run(args: &args::Args) -> ExitCode {
     use args::Mode;
     use cases::Selection;
 
-    if args.mode == Mode::Help {
-        harness::print(args::USAGE);
-        return ExitCode::SUCCESS;
-    }
     let mut refused = None;
     let selection = match &args.events {
         None => Selection::Default,
@@ -105,6 +98,11 @@ fn run(args: &args::Args) -> ExitCode {
         },
     };
     let cases = cases::all(selection);
+    let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+    if let Err(why) = args.check(&names) {
+        eprintln!("crash suite: {why}");
+        return ExitCode::from(2);
+    }
     if args.mode == Mode::List {
         harness::list(&cases, args);
         return ExitCode::SUCCESS;

@@ -13,36 +13,14 @@
 //! could not do its work.
 
 use std::env;
-use std::ffi::OsString;
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::report::{LiveLine, Report, progress_line};
 use tidaldb::testing::sweep::{DeepProfile, DeepTotals, Progress, SweepReport};
-
-const USAGE: &str = "\
-usage: crash_sweep [OPTIONS]
-
-  --rate             measures one thread: no crashes in recoveries, no deaths of the device, and a
-                     recovered database is verified, not gone on with; comes before other options
-  --minutes N        ends after this time, 1 unless given; fractions are legal
-  --states N         ends after this many distinct images, 1000000 unless given
-  --operations N     the length of each workload, 100 unless given
-  --seed N           of the first workload, 1 unless given
-  --depth N          how many recoveries deep: 0, 1 or 2; 2 unless given
-  --images N         of each moment, for each disk model, 512 unless given
-  --nested-images N  the same in recoveries, 32 unless given
-  --workers N        threads, one for each core unless given
-  --json FILE        writes the report there, again and again until the end
-  --html FILE        the same as one page
-  --help             prints this
-
-The first findings of a sweep are shrunk, which may take longer than the time that was given.";
 
 /// How much time lies between two writings of the files, at least.
 const WRITE_INTERVAL: Duration = Duration::from_secs(5);
@@ -55,77 +33,53 @@ struct Arguments {
     is_rate: bool,
 }
 
-impl Arguments {
-    /// `None` if help is asked for.
-    fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
-        let Self {
-            mut profile,
-            mut files,
-            mut is_rate,
-        } = Self::default();
-        while let Some(name) = args.next() {
-            let name = name.to_string_lossy().into_owned();
-            if name == "--help" || name == "-h" {
-                return Ok(None);
-            }
-            if name == "--rate" {
-                is_rate = true;
-                profile = DeepProfile {
-                    depth: 0,
-                    workers: 1,
-                    deaths_max: 0,
-                    goes_on: false,
-                    distinct_max: u64::MAX,
-                    time: Duration::from_secs(20),
-                    ..DeepProfile::default()
-                };
-                continue;
-            }
-            let mut value = || args.next().ok_or_else(|| format!("{name} needs a value"));
-            match name.as_str() {
-                "--minutes" => profile.time = minutes(&value()?)?,
-                "--states" => profile.distinct_max = whole(&name, &value()?, 1..=u64::MAX)?,
-                "--operations" => profile.operations_len = whole(&name, &value()?, 1..=100_000)?,
-                "--seed" => profile.first_seed = whole(&name, &value()?, 0..=u64::from(u32::MAX))?,
-                "--depth" => profile.depth = whole(&name, &value()?, 0..=2)?,
-                "--images" => profile.images_max = whole(&name, &value()?, 1..=1_000_000)?,
-                "--nested-images" => profile.nested_images_max = whole(&name, &value()?, 1..=1_000_000)?,
-                "--workers" => profile.workers = whole(&name, &value()?, 1..=1024)?,
-                "--json" => files.json = Some(value()?.into()),
-                "--html" => files.html = Some(value()?.into()),
-                _ => return Err(format!("there is no option {name}")),
-            }
-        }
-        Ok(Some(Self {
-            profile,
-            files,
-            is_rate,
-        }))
+/// The command line, without and with `--rate`: it sets other defaults.
+fn command_line(is_rate: bool) -> CommandLine<Arguments> {
+    let mut values = Arguments::default();
+    if is_rate {
+        values.profile = DeepProfile {
+            depth: 0,
+            workers: 1,
+            deaths_max: 0,
+            continues: false,
+            distinct_max: u64::MAX,
+            time: Duration::from_secs(20),
+            ..DeepProfile::default()
+        };
     }
-}
-
-fn minutes(value: &OsString) -> Result<Duration, String> {
-    let minutes = value.to_str().and_then(|text| text.parse::<f64>().ok());
-    let time = minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
-    // A year, so that sums of times cannot overflow.
-    let max = Duration::from_secs(365 * 24 * 3600);
-    time.filter(|time| !time.is_zero() && *time <= max)
-        .ok_or_else(|| format!("--minutes takes a number above 0, not {}", value.display()))
-}
-
-fn whole<T: FromStr + PartialOrd + Display>(
-    name: &str,
-    value: &OsString,
-    range: RangeInclusive<T>,
-) -> Result<T, String> {
-    let number = value.to_str().and_then(|text| text.parse().ok());
-    number.filter(|number| range.contains(number)).ok_or_else(|| {
-        let (min, max) = range.into_inner();
-        format!(
-            "{name} takes a whole number from {min} to {max}, not {}",
-            value.display()
+    CommandLine::new("crash_sweep [OPTIONS]", values)
+        .flag(
+            "--rate",
+            "measures one thread: no crashes in recoveries, no deaths of the device, and a recovered database is \
+             verified, not written to again; sets other defaults",
+            |it| &mut it.is_rate,
         )
-    })
+        .minutes("--minutes", "ends after this time", |it| &mut it.profile.time)
+        .number("--states", "ends after this many distinct images", 1..=u64::MAX, |it| {
+            &mut it.profile.distinct_max
+        })
+        .number("--operations", "the length of each workload", 1..=100_000, |it| {
+            &mut it.profile.operations_len
+        })
+        .number("--seed", "of the first workload", 0..=u64::from(u32::MAX), |it| {
+            &mut it.profile.first_seed
+        })
+        .number("--depth", "how many recoveries deep", 0..=2, |it| &mut it.profile.depth)
+        .number("--images", "of each moment, for each disk model", 1..=1_000_000, |it| {
+            &mut it.profile.images_max
+        })
+        .number("--nested-images", "the same in recoveries", 1..=1_000_000, |it| {
+            &mut it.profile.nested_images_max
+        })
+        .number("--workers", "threads", 1..=1024, |it| &mut it.profile.workers)
+        .path(
+            "--json",
+            "FILE",
+            "writes the report there, again and again until the end",
+            |it, path| it.files.json = Some(path),
+        )
+        .path("--html", "FILE", "the same as one page", |it, path| it.files.html = Some(path))
+        .after("The first findings of a sweep are shrunk, which may take longer than the time that was given.")
 }
 
 #[derive(Debug, Clone, Default)]
@@ -228,13 +182,9 @@ fn main() -> ExitCode {
         profile,
         files,
         is_rate,
-    } = match Arguments::parse(env::args_os().skip(1)) {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(why) => return cannot(&format!("{why}\n\n{USAGE}")),
+    } = match command_line(env::args_os().any(|argument| argument == "--rate")).of_process() {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
     };
     let title = format!("standard workloads from seed {}", profile.first_seed);
     let mut account = Account {

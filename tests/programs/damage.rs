@@ -10,35 +10,21 @@
 //! `--help` lists the options. Exit status: 0 if nothing was found, 1 if something was or nothing was tested, 2 if it
 //! could not do its work. Below `ulimit -v` it shows that damage makes nothing ask for more memory than that.
 
-use std::env;
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidaldb::TidalDb;
 use tidaldb::testing::SimDisk;
+use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::damage::{CopiesCampaign, DamageCampaign, DamageReport};
 use tidaldb::testing::report::LiveLine;
 use tidaldb::testing::sim_disk::ImageChoice;
 use tidaldb::testing::workload::{Workload, standard_schema, tiny_options};
 
-const USAGE: &str = "\
-usage: damage [OPTIONS]
-
-  --minutes N     ends after this time, 5 unless given; fractions are legal
-  --operations N  the length of the workload, 60 unless given
-  --seed N        of the workload and of the pairs, 7 unless given
-  --one-in N      of the damages of single places this part, 1 unless given
-  --pairs N       random pairs for each database, 100000 unless given
-  --workers N     threads, one for each core unless given
-  --copies N      mixes the files of N copies of one database in the place of damaging one, 2 or 3
-  --scale MIB     no campaign: how long opening takes by the size of what is damaged, up to this
-  --help          prints this";
-
 #[derive(Debug, Clone, Copy)]
 struct Arguments {
-    minutes: f64,
+    time: Duration,
     operations: usize,
     seed: u64,
     one_in: u64,
@@ -48,42 +34,47 @@ struct Arguments {
     scale_mib: u64,
 }
 
-impl Arguments {
-    /// `None` if help is asked for.
-    fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
-        let mut arguments = Self {
-            minutes: 5.0,
-            operations: 60,
-            seed: 7,
-            one_in: 1,
-            pairs: 100_000,
-            copies: 0,
-            scale_mib: 0,
-            workers: std::thread::available_parallelism().map_or(1, Into::into),
-        };
-        while let Some(name) = args.next() {
-            let name = name.to_string_lossy().into_owned();
-            if name == "--help" || name == "-h" {
-                return Ok(None);
-            }
-            let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
-            let value = value.to_string_lossy();
-            let wrong =
-                |error: &dyn std::fmt::Display| format!("{name} takes a number, not {value:?}: {error}");
-            match name.as_str() {
-                "--minutes" => arguments.minutes = value.parse().map_err(|error| wrong(&error))?,
-                "--operations" => arguments.operations = value.parse().map_err(|error| wrong(&error))?,
-                "--seed" => arguments.seed = value.parse().map_err(|error| wrong(&error))?,
-                "--one-in" => arguments.one_in = value.parse().map_err(|error| wrong(&error))?,
-                "--pairs" => arguments.pairs = value.parse().map_err(|error| wrong(&error))?,
-                "--copies" => arguments.copies = value.parse().map_err(|error| wrong(&error))?,
-                "--scale" => arguments.scale_mib = value.parse().map_err(|error| wrong(&error))?,
-                "--workers" => arguments.workers = value.parse().map_err(|error| wrong(&error))?,
-                _ => return Err(format!("there is no option {name}")),
-            }
-        }
-        Ok(Some(arguments))
-    }
+fn command_line() -> CommandLine<Arguments> {
+    let values = Arguments {
+        time: Duration::from_secs(300),
+        operations: 60,
+        seed: 7,
+        one_in: 1,
+        pairs: 100_000,
+        workers: std::thread::available_parallelism().map_or(1, Into::into),
+        copies: 0,
+        scale_mib: 0,
+    };
+    CommandLine::new("damage [OPTIONS]", values)
+        .minutes("--minutes", "ends after this time", |it| &mut it.time)
+        .number("--operations", "the length of the workload", 0..=100_000, |it| {
+            &mut it.operations
+        })
+        .number("--seed", "of the workload and of the pairs", 0..=u64::MAX, |it| {
+            &mut it.seed
+        })
+        .number(
+            "--one-in",
+            "of the damages of single places this part",
+            1..=u64::MAX,
+            |it| &mut it.one_in,
+        )
+        .number("--pairs", "random pairs for each database", 0..=u64::MAX, |it| {
+            &mut it.pairs
+        })
+        .number("--workers", "threads", 1..=1024, |it| &mut it.workers)
+        .number_or(
+            "--copies",
+            "mixes the files of N copies of one database in the place of damaging one",
+            2..=3,
+            |it| &mut it.copies,
+        )
+        .number_or(
+            "--scale",
+            "no campaign: how long opening takes by the size of the damaged part, up to N MiB",
+            1..=4096,
+            |it| &mut it.scale_mib,
+        )
 }
 
 fn cannot(why: &str) -> ExitCode {
@@ -92,16 +83,9 @@ fn cannot(why: &str) -> ExitCode {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::parse(env::args_os().skip(1)) {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(why) => return cannot(&format!("{why}\n\n{USAGE}")),
-    };
-    let Ok(time) = Duration::try_from_secs_f64(arguments.minutes * 60.0) else {
-        return cannot("--minutes takes a number above 0");
+    let arguments = match command_line().of_process() {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
     };
     if arguments.scale_mib > 0 {
         return scale(arguments.scale_mib);
@@ -112,15 +96,14 @@ fn main() -> ExitCode {
         0 => DamageCampaign::standard(arguments.seed, arguments.operations)
             .one_in(arguments.one_in)
             .pairs(arguments.pairs, arguments.seed)
-            .time(time)
+            .time(arguments.time)
             .workers(arguments.workers)
             .run_with(progress),
-        copies @ 2..=3 => CopiesCampaign::of(copies)
+        copies => CopiesCampaign::of(copies)
             .one_in(arguments.one_in)
-            .time(time)
+            .time(arguments.time)
             .workers(arguments.workers)
             .run_with(progress),
-        _ => return cannot("--copies takes 2 or 3"),
     };
     live.clear();
     println!("{report}");

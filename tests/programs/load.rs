@@ -22,17 +22,9 @@ use std::time::{Duration, Instant};
 
 use load::{Load, Totals};
 use tidaldb::Durability;
-use tidaldb::testing::lab::process::{ChildProcess, OverLimit};
+use tidaldb::testing::lab::command_line::CommandLine;
+use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::testing::report::LiveLine;
-
-const USAGE: &str = "\
-usage: load [OPTIONS]
-
-  --minutes N    ends after this time, 1 unless given; fractions are legal
-  --seed N       of the moments of the kills, 1 unless given
-  --kills N      of a database, before the next policy is taken, 50 unless given
-  --dir PATH     where the databases are made, the system's directory for temporary files unless given
-  --help         prints this";
 
 struct Arguments {
     time: Duration,
@@ -41,50 +33,37 @@ struct Arguments {
     dir: PathBuf,
 }
 
-impl Arguments {
-    /// `None` if help is asked for.
-    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut parsed = Self {
-            time: Duration::from_secs(60),
-            seed: 1,
-            kills: 50,
-            dir: std::env::temp_dir(),
-        };
-        while let Some(name) = args.next() {
-            if name == "--help" || name == "-h" {
-                return Ok(None);
-            }
-            let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
-            let wrong = || format!("{name} takes no {value:?}");
-            match name.as_str() {
-                "--minutes" => {
-                    let minutes: f64 = value.parse().map_err(|_| wrong())?;
-                    parsed.time = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| wrong())?;
-                }
-                "--seed" => parsed.seed = value.parse().map_err(|_| wrong())?,
-                "--kills" => {
-                    parsed.kills = value.parse().ok().filter(|kills| *kills > 0).ok_or_else(wrong)?;
-                }
-                "--dir" => parsed.dir = value.into(),
-                _ => return Err(format!("there is no option {name}")),
-            }
-        }
-        Ok(Some(parsed))
-    }
+fn command_line() -> CommandLine<Arguments> {
+    let values = Arguments {
+        time: Duration::from_secs(60),
+        seed: 1,
+        kills: 50,
+        dir: std::env::temp_dir(),
+    };
+    CommandLine::new("load [OPTIONS]", values)
+        .minutes("--minutes", "ends after this time", |it| &mut it.time)
+        .number("--seed", "of the moments of the kills", 0..=u64::MAX, |it| {
+            &mut it.seed
+        })
+        .number(
+            "--kills",
+            "of a database, before the next policy is taken",
+            1..=u64::MAX,
+            |it| &mut it.kills,
+        )
+        .path(
+            "--dir",
+            "PATH",
+            "where the databases are made; default the system's directory for temporary files",
+            |it, path| it.dir = path,
+        )
 }
 
 fn main() -> ExitCode {
     load::serve_if_asked();
-    let arguments = match Arguments::parse(std::env::args().skip(1)) {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(why) => {
-            eprintln!("load: {why}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
+    let arguments = match command_line().of_process() {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
     };
     match run(&arguments) {
         Ok(totals) => {
@@ -102,7 +81,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
     let started = Instant::now();
     let live = LiveLine::stderr();
-    let program = std::env::current_exe().map_err(|error| (2, error.to_string()))?;
+    let program = ChildProgram::this_program([""; 0]);
     let policies = [
         Durability::EverySynced,
         Durability::SyncedEvery { interval_ms: 5 },
@@ -117,8 +96,7 @@ fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
             if started.elapsed() >= arguments.time {
                 break;
             }
-            let command = ChildProcess::command(&program, OverLimit::Dies);
-            load.round(command, durability).map_err(|why| {
+            load.round(&program, durability).map_err(|why| {
                 live.clear();
                 let seed = arguments.seed + number;
                 (

@@ -11,53 +11,45 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::race::{Race, Told};
 use tidaldb::testing::report::LiveLine;
 
-const USAGE: &str = "\
-usage: races [OPTIONS]
+struct Arguments {
+    time: Duration,
+    first_seed: u64,
+    faults: bool,
+}
 
-  --minutes N    ends after this time, 1 unless given; fractions are legal
-  --seed N       the first one, 0 unless given; the others follow it
-  --faults       plans one failing sync or write for each race
-  --help         prints this";
-
-/// `None` if help is asked for.
-fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<(Duration, u64, bool)>, String> {
-    let (mut time, mut seed, mut faults) = (Duration::from_secs(60), 0, false);
-    while let Some(name) = args.next() {
-        if name == "--help" || name == "-h" {
-            return Ok(None);
-        }
-        if name == "--faults" {
-            faults = true;
-            continue;
-        }
-        let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
-        let wrong = || format!("{name} takes no {value:?}");
-        match name.as_str() {
-            "--minutes" => {
-                let minutes: f64 = value.parse().map_err(|_| wrong())?;
-                time = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| wrong())?;
-            }
-            "--seed" => seed = value.parse().map_err(|_| wrong())?,
-            _ => return Err(format!("there is no option {name}")),
-        }
-    }
-    Ok(Some((time, seed, faults)))
+fn command_line() -> CommandLine<Arguments> {
+    let values = Arguments {
+        time: Duration::from_secs(60),
+        first_seed: 0,
+        faults: false,
+    };
+    CommandLine::new("races [OPTIONS]", values)
+        .minutes("--minutes", "ends after this time", |it| &mut it.time)
+        .number(
+            "--seed",
+            "the first one; the others follow it",
+            0..=u64::MAX,
+            |it| &mut it.first_seed,
+        )
+        .flag(
+            "--faults",
+            "plans one failing sync or write for each race",
+            |it| &mut it.faults,
+        )
 }
 
 fn main() -> ExitCode {
-    let (time, first_seed, faults) = match parse(std::env::args().skip(1)) {
-        Ok(Some(parsed)) => parsed,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(why) => {
-            eprintln!("races: {why}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
+    let Arguments {
+        time,
+        first_seed,
+        faults,
+    } = match command_line().of_process() {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
     };
     let live = LiveLine::stderr();
     let started = Instant::now();

@@ -15,54 +15,35 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use stress::{Round, Totals};
+use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::report::LiveLine;
-
-const USAGE: &str = "\
-usage: stress [OPTIONS]
-
-  --images N     stops after N recovered images; default 200000
-  --seed N       seed of the first round, each next round adds 1; default 0
-  --help         prints this";
 
 struct Arguments {
     images: u64,
     seed: u64,
 }
 
-impl Arguments {
-    /// `None` if help is asked for.
-    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut parsed = Self {
-            images: 200_000,
-            seed: 0,
-        };
-        while let Some(name) = args.next() {
-            if name == "--help" || name == "-h" {
-                return Ok(None);
-            }
-            let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
-            let number = || value.parse().map_err(|_| format!("{name} takes no {value:?}"));
-            match name.as_str() {
-                "--images" => parsed.images = number()?,
-                "--seed" => parsed.seed = number()?,
-                _ => return Err(format!("there is no option {name}")),
-            }
-        }
-        Ok(Some(parsed))
-    }
+fn command_line() -> CommandLine<Arguments> {
+    let values = Arguments {
+        images: 200_000,
+        seed: 0,
+    };
+    CommandLine::new("stress [OPTIONS]", values)
+        .number("--images", "stops after N recovered images", 1..=u64::MAX, |it| {
+            &mut it.images
+        })
+        .number(
+            "--seed",
+            "seed of the first round, each next round adds 1",
+            0..=u64::MAX,
+            |it| &mut it.seed,
+        )
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::parse(std::env::args().skip(1)) {
-        Ok(Some(parsed)) => parsed,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(why) => {
-            eprintln!("stress: {why}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
+    let arguments = match command_line().of_process() {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
     };
     let live = LiveLine::stderr();
     let started = Instant::now();

@@ -17,6 +17,7 @@ mod curve;
 use std::process::ExitCode;
 
 use tidaldb::testing::CrashSweep;
+use tidaldb::testing::lab::command_line::CommandLine;
 
 use board::{Unit, markdown};
 use curve::{Curve, exponent};
@@ -27,12 +28,16 @@ const ROUNDS: usize = 3;
 const IMAGES_MAX: usize = 4;
 
 fn main() -> ExitCode {
-    let Some(operations_max) = std::env::args()
-        .nth(1)
-        .map_or(Some(10_000), |text| text.parse().ok())
-    else {
-        eprintln!("usage: sweep_growth [OPERATIONS]");
-        return ExitCode::from(2);
+    let line = CommandLine::new("sweep_growth [OPERATIONS]", 10_000_usize)
+        .operands(|operations_max, text| {
+            let number = text.parse().ok().filter(|number| *number > 0);
+            *operations_max = number.ok_or("OPERATIONS is a whole number of at least 1")?;
+            Ok(())
+        })
+        .after("Ends at workloads of this many operations; default 10000.");
+    let operations_max = match line.of_process() {
+        Ok(operations_max) => operations_max,
+        Err(status) => return status,
     };
     let mut curve = Curve::new("sweep", "crossings", Unit::Milliseconds);
     let head = [
@@ -53,7 +58,7 @@ fn main() -> ExitCode {
                 .images_max(IMAGES_MAX)
                 .depth(0)
                 .deaths_max(0)
-                .go_on(false)
+                .continue_after_recovery(false)
                 .run();
             report.expect_clean();
             let crossings = report

@@ -8,18 +8,15 @@
 //! | `checkpoint`, `sync`, `close` | calls that | `done` or `failed TEXT` |
 //! | `count` | exports the state | `done N M`, the numbers of states and of members, or `failed TEXT` |
 
-use std::io::{BufRead, Write, stderr, stdin, stdout};
-use std::os::unix::process::CommandExt;
+use std::io::{Write, stderr};
 use std::path::Path;
 use std::time::Duration;
 
-use tidaldb::testing::lab::process::{ChildProcess, OverLimit};
+use tidaldb::testing::lab::process::{ChildProcess, ChildProgram, ChildSide, OverLimit};
 use tidaldb::{EntityId, Error, TidalDb};
 
 use crate::setup::{causes, options, record};
 
-const ASKED: &str = "TIDALDB_WORST_DAY_CHILD";
-const MARK: &str = "tidaldb-worst-day: ";
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 const COLLECTION: &str = "saved";
 
@@ -28,13 +25,12 @@ pub(crate) struct Parent(());
 
 /// To be called first in each test that has children. In a child it does not return.
 pub(crate) fn parent() -> Parent {
-    if std::env::var_os(ASKED).is_none() {
+    if ChildSide::orders().is_none() {
         return Parent(());
     }
-    say("ready");
+    ChildSide::answer("ready");
     let mut db: Option<TidalDb> = None;
-    for line in stdin().lock().lines() {
-        let Ok(line) = line else { break };
+    while let Some(line) = ChildSide::hear() {
         let (command, rest) = line.split_once(' ').unwrap_or((&line, ""));
         if command == "open" {
             // The one that is open goes first: it has the lock.
@@ -45,7 +41,7 @@ pub(crate) fn parent() -> Parent {
             continue;
         }
         let Some(db) = &db else {
-            say("failed the database is not open");
+            ChildSide::answer("failed the database is not open");
             continue;
         };
         let nothing = |()| String::new();
@@ -59,11 +55,11 @@ pub(crate) fn parent() -> Parent {
                 let members = state.collections.iter().map(|it| it.members.len());
                 format!(" {} {}", state.signals.len(), members.sum::<usize>())
             }),
-            _ => panic!("nobody knows the command {line:?}"),
+            _ => panic!("the command {line:?} is unknown"),
         };
         say_result(result.as_ref().map(Clone::clone));
     }
-    std::process::exit(3)
+    ChildSide::end()
 }
 
 fn collect(db: &TidalDb, entity: EntityId) -> Result<(), Error> {
@@ -75,19 +71,9 @@ fn collect(db: &TidalDb, entity: EntityId) -> Result<(), Error> {
 
 fn say_result(result: Result<String, &Error>) {
     match result {
-        Ok(value) => say(&format!("done{value}")),
-        Err(error) => say(&format!("failed {}", causes(error))),
+        Ok(value) => ChildSide::answer(&format!("done{value}")),
+        Err(error) => ChildSide::answer(&format!("failed {}", causes(error))),
     }
-}
-
-/// In one write, so that it is said wholly or not at all. The line before may have no end.
-fn say(answer: &str) {
-    let line = format!("\n{MARK}{answer}\n");
-    let mut stdout = stdout().lock();
-    stdout
-        .write_all(line.as_bytes())
-        .and_then(|()| stdout.flush())
-        .unwrap();
 }
 
 /// The parent's side. Dropped, the child is killed.
@@ -105,17 +91,12 @@ impl Parent {
     /// Why it cannot be started.
     pub(crate) fn start_as(&self, user: Option<u32>) -> Result<Child, String> {
         let Self(()) = self;
-        let program = std::env::current_exe().unwrap();
-        let mut command = ChildProcess::command(program, OverLimit::Fails);
-        let thread = std::thread::current();
-        command
-            .arg(thread.name().unwrap())
-            .args(["--exact", "--nocapture", "--test-threads=1"])
-            .env(ASKED, "1");
+        let program = ChildProgram::calling_test().expect("the harness names the thread");
+        let mut program = program.over_limit(OverLimit::Fails);
         if let Some(user) = user {
-            command.uid(user).gid(user);
+            program = program.as_user(user);
         }
-        let mut process = ChildProcess::start(command, MARK).map_err(|error| error.to_string())?;
+        let mut process = program.start("").map_err(|error| error.to_string())?;
         match process.answer(ANSWER_TIME_MAX) {
             Ok(ready) if ready == "ready" => Ok(Child(process)),
             Ok(other) => Err(format!("the child began with {other:?}")),
@@ -151,8 +132,8 @@ impl Child {
 
     /// Ends it by `SIGKILL`.
     pub(crate) fn kill(self) {
-        let (status, _) = self.0.kill().unwrap();
-        assert!(!status.success(), "{status}");
+        let end = self.0.kill().unwrap();
+        assert!(end.is_killed(), "{end}");
     }
 }
 

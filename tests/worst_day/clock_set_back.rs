@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use tidaldb::{Background, Clock, Durability, EntityId, Error, SignalEvent, SignalId, TidalDb};
 
-use crate::common::TempDir;
 use crate::setup::{NOW_MS, options, record, state_after};
+use crate::temp_dir::TempDir;
 
 #[derive(Debug)]
 struct SetClock(AtomicI64);

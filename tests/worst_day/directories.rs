@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tidaldb::{Error, TidalDb};
 
-use crate::common::TempDir;
 use crate::setup::{assert_holds, causes, content, options, record, state_after};
+use crate::temp_dir::TempDir;
 
 fn io_path(error: &Error) -> &Path {
     match error {

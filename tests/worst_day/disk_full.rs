@@ -9,8 +9,8 @@ use tidaldb::testing::lab::process::FileSizeLimit;
 use tidaldb::{EntityId, TidalDb};
 
 use crate::child::{Child, Parent, parent, warn};
-use crate::common::TempDir;
 use crate::setup::{assert_holds, options};
+use crate::temp_dir::TempDir;
 
 /// Where the disk is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

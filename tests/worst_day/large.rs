@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tidaldb::limits::{NAME_BYTES_MAX, SIGNALS_MAX};
 use tidaldb::{Durability, EntityId, Options, Schema, Signal, SignalEvent, SignalId, TidalDb};
 
-use crate::common::TempDir;
 use crate::setup::{NOW_MS, options, record, state_after};
+use crate::temp_dir::TempDir;
 use crate::unsynced::Unsynced;
 
 #[test]

@@ -9,8 +9,6 @@
 #[cfg(feature = "test-utils")]
 mod child;
 mod clock_set_back;
-#[path = "../common/mod.rs"]
-mod common;
 mod directories;
 #[cfg(feature = "test-utils")]
 mod disk_full;
@@ -31,4 +29,8 @@ mod slow_checkpoint;
 #[cfg(feature = "test-utils")]
 #[path = "../support/stress/mod.rs"]
 mod stress;
+#[path = "../../src/testing/temp_dir.rs"]
+mod temp_dir;
+#[path = "../../src/testing/text.rs"]
+mod text;
 mod unsynced;

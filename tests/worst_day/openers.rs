@@ -3,8 +3,8 @@
 use tidaldb::{Error, TidalDb};
 
 use crate::child::parent;
-use crate::common::TempDir;
 use crate::setup::{assert_holds, causes, options, record};
+use crate::temp_dir::TempDir;
 
 #[test]
 fn a_second_opener_is_refused_as_long_as_the_first_lives_and_let_in_right_after_a_kill() {

@@ -4,8 +4,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use crate::child::{Child, Parent, parent, warn};
-use crate::common::TempDir;
 use crate::setup::{assert_holds, content, options, record};
+use crate::temp_dir::TempDir;
 use tidaldb::TidalDb;
 
 /// A user who owns nothing. A number is enough, it needs no name.

@@ -8,7 +8,8 @@ use tidaldb::{
     SignalId, TidalDb, UserId,
 };
 
-use crate::common::TempDir;
+use crate::temp_dir::TempDir;
+use crate::text::error_chain;
 use crate::unsynced::Unsynced;
 
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
@@ -73,14 +74,8 @@ pub(crate) fn assert_holds(dir: &Path, acknowledged: u64, what: &str) -> u64 {
 }
 
 /// An error with its causes, in one line.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        text = format!("{text}: {cause}");
-        below = cause.source();
-    }
-    text.replace('\n', " ")
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    error_chain(error).replace('\n', " ")
 }
 
 /// The name and content of every file below `dir`, and the names of directories.

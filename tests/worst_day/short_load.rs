@@ -1,10 +1,10 @@
 //! The short form of the load with kills: a few seconds of it, in the suite.
 
 use tidaldb::Durability;
-use tidaldb::testing::lab::process::{ChildProcess, OverLimit};
+use tidaldb::testing::lab::process::ChildProgram;
 
-use crate::common::TempDir;
 use crate::load::{Load, Totals, serve_if_asked};
+use crate::temp_dir::TempDir;
 
 const SEED: u64 = 0x10ad_0001;
 const ROUNDS: u64 = 4;
@@ -12,6 +12,7 @@ const ROUNDS: u64 = 4;
 #[test]
 fn under_load_no_kill_loses_or_doubles_what_was_acknowledged() {
     serve_if_asked();
+    let program = ChildProgram::calling_test().expect("the harness names the thread");
     let mut totals = Totals::default();
     for (number, durability) in [
         Durability::EverySynced,
@@ -24,13 +25,7 @@ fn under_load_no_kill_loses_or_doubles_what_was_acknowledged() {
         let dir = TempDir::new("load");
         let mut load = Load::new(dir.path().join("db"), SEED + number as u64);
         for round in 0..ROUNDS {
-            let mut command = ChildProcess::command(std::env::current_exe().unwrap(), OverLimit::Dies);
-            command.arg(std::thread::current().name().unwrap()).args([
-                "--exact",
-                "--nocapture",
-                "--test-threads=1",
-            ]);
-            let done = load.round(command, durability);
+            let done = load.round(&program, durability);
             done.unwrap_or_else(|why| {
                 panic!(
                     "seed {SEED:#x}, {durability:?}, round {round}: {why}\n{}",

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tidaldb::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
 use tidaldb::{Background, Durability, Error, TidalDb};
 
-use crate::common::TempDir;
 use crate::setup::{options, record};
+use crate::temp_dir::TempDir;
 
 /// A storage engine that holds up every batch with a checkpoint in it while it is told to.
 #[derive(Clone, Default)]

@@ -8,41 +8,17 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::engine_errors::Engine;
 use super::*;
 use crate::fs::RealFiles;
 use crate::fs::real::by_name::FilesByName;
 use crate::storage::{FileStore, FileStoreOptions};
-
-/// A temporary directory. Dropping it removes it with its content.
-struct Root(PathBuf);
-
-impl Root {
-    fn new() -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        let unique = LAST.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tidaldb-directory-{}-{unique}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
+use crate::testing::lab::{TempDir, error_chain};
 
 fn open_at(path: &Path, files: impl FileAccess + 'static, durability: Durability) -> Result<TidalDb, Error> {
     let options = options(&SimDisk::new(), durability).preallocate_bytes(0);
     TidalDb::open(path, options.files(Arc::new(files)))
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let below = error.source().map(causes).unwrap_or_default();
-    format!("{error}: {below}")
 }
 
 #[test]
@@ -51,13 +27,13 @@ fn a_replaced_directory_that_is_reached_by_name_ends_writing_and_the_other_datab
     let with_dir_locks = policies().map(|durability| (FilesByName::WithDirLocks, durability));
     let without = policies().map(|durability| (FilesByName::WithoutDirLocks, durability));
     for (files, durability) in with_dir_locks.chain(without) {
-        let root = Root::new();
-        let path = root.0.join("db");
+        let root = TempDir::new("directory");
+        let path = root.path().join("db");
         let old = open_at(&path, files, durability).unwrap();
         for i in 0..3 {
             record(&old, i).unwrap();
         }
-        fs::rename(&path, root.0.join("db.old")).unwrap();
+        fs::rename(&path, root.path().join("db.old")).unwrap();
         let new = open_at(&path, files, durability).unwrap();
         let mut acknowledged = 3;
         let error = loop {
@@ -67,7 +43,7 @@ fn a_replaced_directory_that_is_reached_by_name_ends_writing_and_the_other_datab
             }
             assert!(acknowledged < 100, "a rotation is due");
         };
-        let text = causes(&error);
+        let text = error_chain(&error);
         let expected = match files {
             FilesByName::WithDirLocks => "than the opened one",
             FilesByName::WithoutDirLocks => "lock file",
@@ -81,7 +57,7 @@ fn a_replaced_directory_that_is_reached_by_name_ends_writing_and_the_other_datab
         drop(old);
         let new = open_at(&path, files, durability).unwrap();
         assert_eq!(new.export().unwrap(), state_after(50));
-        let old = open_at(&root.0.join("db.old"), files, durability).unwrap();
+        let old = open_at(&root.path().join("db.old"), files, durability).unwrap();
         let export = old.export().unwrap();
         assert!(
             export == state_after(acknowledged) || export == state_after(acknowledged + 1),
@@ -104,8 +80,8 @@ fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_
     ];
     for (index, (durability, call)) in calls.into_iter().enumerate() {
         for replaced in [false, true] {
-            let root = Root::new();
-            let path = root.0.join("db");
+            let root = TempDir::new("directory");
+            let path = root.path().join("db");
             let db = open_at(&path, FilesByName::WithoutDirLocks, durability).unwrap();
             record(&db, 0).unwrap();
             fs::remove_file(path.join("LOCK")).unwrap();
@@ -113,7 +89,7 @@ fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_
                 fs::write(path.join("LOCK"), []).unwrap();
             }
             let error = call(&db).expect_err("the lock is not certain");
-            let text = causes(&error);
+            let text = error_chain(&error);
             assert!(
                 text.contains("the lock file was replaced") || text.contains("No such file"),
                 "call {index}: {text}"
@@ -126,12 +102,21 @@ fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_
 
 #[test]
 fn without_a_lock_of_the_directory_a_close_that_only_ends_the_storage_engine_checks_the_lock_file() {
-    let root = Root::new();
-    let db = open_at(&root.0, FilesByName::WithoutDirLocks, Durability::OperatingSystem).unwrap();
+    let root = TempDir::new("directory");
+    let db = open_at(
+        root.path(),
+        FilesByName::WithoutDirLocks,
+        Durability::OperatingSystem,
+    )
+    .unwrap();
     db.create_collection("saved").unwrap();
-    fs::remove_file(root.0.join("LOCK")).unwrap();
+    fs::remove_file(root.path().join("LOCK")).unwrap();
     let error = db.close().expect_err("the lock is not certain");
-    assert!(causes(&error).contains("No such file"), "{}", causes(&error));
+    assert!(
+        error_chain(&error).contains("No such file"),
+        "{}",
+        error_chain(&error)
+    );
 }
 
 #[test]
@@ -139,16 +124,16 @@ fn a_removed_directory_ends_writing_under_every_policy_however_it_is_reached() {
     for durability in POLICIES {
         for removed in ["", "log", "store"] {
             for by_name in [false, true] {
-                let root = Root::new();
+                let root = TempDir::new("directory");
                 let db = if by_name {
-                    open_at(&root.0, FilesByName::WithoutDirLocks, durability).unwrap()
+                    open_at(root.path(), FilesByName::WithoutDirLocks, durability).unwrap()
                 } else {
-                    open_at(&root.0, RealFiles, durability).unwrap()
+                    open_at(root.path(), RealFiles, durability).unwrap()
                 };
                 record(&db, 0).unwrap();
-                fs::remove_dir_all(root.0.join(removed)).unwrap();
+                fs::remove_dir_all(root.path().join(removed)).unwrap();
                 let error = db.sync().or_else(|_| record(&db, 1).map(drop)).unwrap_err();
-                let text = causes(&error);
+                let text = error_chain(&error);
                 assert!(
                     text.contains("may no longer be"),
                     "{durability:?}, {removed:?}: {text}"
@@ -161,34 +146,34 @@ fn a_removed_directory_ends_writing_under_every_policy_however_it_is_reached() {
 
 #[test]
 fn a_handle_that_holds_the_lock_of_the_directory_needs_no_lock_file() {
-    let root = Root::new();
-    let db = open_at(&root.0, RealFiles, Durability::EverySynced).unwrap();
-    fs::remove_file(root.0.join("LOCK")).unwrap();
+    let root = TempDir::new("directory");
+    let db = open_at(root.path(), RealFiles, Durability::EverySynced).unwrap();
+    fs::remove_file(root.path().join("LOCK")).unwrap();
     for i in 0..50 {
         record(&db, i).unwrap();
     }
     db.checkpoint().unwrap();
-    let second = open_at(&root.0, RealFiles, Durability::EverySynced);
+    let second = open_at(root.path(), RealFiles, Durability::EverySynced);
     assert!(matches!(second, Err(Error::Locked { .. })));
     db.close().unwrap();
-    let db = open_at(&root.0, RealFiles, Durability::EverySynced).unwrap();
+    let db = open_at(root.path(), RealFiles, Durability::EverySynced).unwrap();
     assert_eq!(db.export().unwrap(), state_after(50));
 }
 
 #[test]
 fn a_second_open_of_this_process_does_not_open_the_lock_file() {
-    let root = Root::new();
+    let root = TempDir::new("directory");
     // An open of the name would fail with another error than `Locked`.
     let replace = || {
-        drop(fs::remove_file(root.0.join("LOCK")));
-        fs::create_dir_all(root.0.join("LOCK")).unwrap();
+        drop(fs::remove_file(root.path().join("LOCK")));
+        fs::create_dir_all(root.path().join("LOCK")).unwrap();
     };
     for by_name in [false, true] {
         let open_again = || {
             if by_name {
-                open_at(&root.0, FilesByName::WithoutDirLocks, Durability::EverySynced)
+                open_at(root.path(), FilesByName::WithoutDirLocks, Durability::EverySynced)
             } else {
-                open_at(&root.0, RealFiles, Durability::EverySynced)
+                open_at(root.path(), RealFiles, Durability::EverySynced)
             }
         };
         let db = open_again().unwrap();
@@ -207,7 +192,7 @@ fn a_second_open_of_this_process_does_not_open_the_lock_file() {
             ),
             "{error}"
         );
-        fs::remove_dir(root.0.join("LOCK")).unwrap();
+        fs::remove_dir(root.path().join("LOCK")).unwrap();
     }
 }
 
@@ -288,14 +273,14 @@ fn the_directory_and_the_lock_file_are_locked_each_and_where_a_directory_cannot_
         (Arc::new(FilesByName::WithoutDirLocks), false),
     ];
     for (files, locks_dir) in cases {
-        let root = Root::new();
+        let root = TempDir::new("directory");
         let options = options(&SimDisk::new(), Durability::EverySynced);
-        let db = TidalDb::open(&root.0, options.files(Arc::clone(&files))).unwrap();
-        assert_eq!(is_locked(&root.0), locks_dir, "{files:?}");
-        assert!(is_locked(&root.0.join("LOCK")), "{files:?}");
+        let db = TidalDb::open(root.path(), options.files(Arc::clone(&files))).unwrap();
+        assert_eq!(is_locked(root.path()), locks_dir, "{files:?}");
+        assert!(is_locked(&root.path().join("LOCK")), "{files:?}");
         drop(db);
-        assert!(!is_locked(&root.0), "{files:?}");
-        assert!(!is_locked(&root.0.join("LOCK")), "{files:?}");
+        assert!(!is_locked(root.path()), "{files:?}");
+        assert!(!is_locked(&root.path().join("LOCK")), "{files:?}");
     }
 }
 
@@ -310,16 +295,16 @@ fn a_change_of_a_collection_is_not_acknowledged_once_the_store_or_the_lock_is_re
     ];
     for (index, change) in changes.into_iter().enumerate() {
         for removed in ["store", "LOCK"] {
-            let root = Root::new();
-            let db = open_at(&root.0, FilesByName::WithoutDirLocks, Durability::EverySynced).unwrap();
+            let root = TempDir::new("directory");
+            let db = open_at(root.path(), FilesByName::WithoutDirLocks, Durability::EverySynced).unwrap();
             db.create_collection("saved").unwrap();
             db.add_to_collection("saved", EntityId(1)).unwrap();
             match removed {
-                "LOCK" => fs::remove_file(root.0.join(removed)).unwrap(),
-                _ => fs::remove_dir_all(root.0.join(removed)).unwrap(),
+                "LOCK" => fs::remove_file(root.path().join(removed)).unwrap(),
+                _ => fs::remove_dir_all(root.path().join(removed)).unwrap(),
             }
             let error = change(&db).expect_err("the change may not survive");
-            let text = causes(&error);
+            let text = error_chain(&error);
             assert!(text.contains("may no longer be"), "{index}, {removed}: {text}");
         }
     }
@@ -327,14 +312,14 @@ fn a_change_of_a_collection_is_not_acknowledged_once_the_store_or_the_lock_is_re
 
 #[test]
 fn a_checkpoint_after_the_lock_was_lost_writes_nothing_to_the_storage_engine() {
-    let root = Root::new();
+    let root = TempDir::new("directory");
     let engine = Engine::new();
     let options = options(&SimDisk::new(), Durability::OperatingSystem)
         .preallocate_bytes(0)
         .files(Arc::new(FilesByName::WithoutDirLocks));
-    let db = TidalDb::open_with_storage(&root.0, options, Arc::new(engine.clone())).unwrap();
+    let db = TidalDb::open_with_storage(root.path(), options, Arc::new(engine.clone())).unwrap();
     record(&db, 0).unwrap();
-    fs::remove_file(root.0.join("LOCK")).unwrap();
+    fs::remove_file(root.path().join("LOCK")).unwrap();
     let before = engine.made();
     db.checkpoint().expect_err("the lock is not certain");
     assert_eq!(engine.made(), before);
@@ -347,25 +332,29 @@ fn a_store_elsewhere_whose_directory_was_removed_ends_trimming_and_closing() {
     let orders: [&[Call]; 2] = [&[checkpoint, TidalDb::close], &[TidalDb::close]];
     for calls in orders {
         for has_checkpoint in [false, true] {
-            let (root, store_root) = (Root::new(), Root::new());
-            let store =
-                FileStore::open(Arc::new(RealFiles), &store_root.0, &FileStoreOptions::default()).unwrap();
+            let (root, store_root) = (TempDir::new("directory"), TempDir::new("directory"));
+            let store = FileStore::open(
+                Arc::new(RealFiles),
+                store_root.path(),
+                &FileStoreOptions::default(),
+            )
+            .unwrap();
             let options = options(&SimDisk::new(), Durability::OperatingSystem)
                 .preallocate_bytes(0)
                 .files(Arc::new(RealFiles));
-            let db = TidalDb::open_with_storage(&root.0, options, Arc::new(store)).unwrap();
+            let db = TidalDb::open_with_storage(root.path(), options, Arc::new(store)).unwrap();
             (0..50).try_for_each(|i| record(&db, i).map(drop)).unwrap();
             if has_checkpoint {
                 db.checkpoint().unwrap();
                 (50..100).try_for_each(|i| record(&db, i).map(drop)).unwrap();
             }
-            let segments = || RealFiles.list(&root.0.join("log")).unwrap();
+            let segments = || RealFiles.list(&root.path().join("log")).unwrap();
             let before = segments();
             assert!(before.len() > 2, "a checkpoint would trim: {before:?}");
-            fs::remove_dir_all(&store_root.0).unwrap();
+            fs::remove_dir_all(store_root.path()).unwrap();
             for call in calls {
-                let text = causes(&call(&db).unwrap_err());
-                assert!(text.contains(&store_root.0.display().to_string()), "{text}");
+                let text = error_chain(&call(&db).unwrap_err());
+                assert!(text.contains(&store_root.path().display().to_string()), "{text}");
             }
             let after = segments();
             assert!(
@@ -378,11 +367,16 @@ fn a_store_elsewhere_whose_directory_was_removed_ends_trimming_and_closing() {
 
 #[test]
 fn a_close_that_checkpoints_nothing_fails_if_the_directory_of_a_store_elsewhere_was_removed() {
-    let (root, store_root) = (Root::new(), Root::new());
-    let store = FileStore::open(Arc::new(RealFiles), &store_root.0, &FileStoreOptions::default()).unwrap();
+    let (root, store_root) = (TempDir::new("directory"), TempDir::new("directory"));
+    let store = FileStore::open(
+        Arc::new(RealFiles),
+        store_root.path(),
+        &FileStoreOptions::default(),
+    )
+    .unwrap();
     let options = options(&SimDisk::new(), Durability::OperatingSystem).files(Arc::new(RealFiles));
-    let db = TidalDb::open_with_storage(&root.0, options, Arc::new(store)).unwrap();
-    fs::remove_dir_all(&store_root.0).unwrap();
-    let text = causes(&db.close().unwrap_err());
-    assert!(text.contains(&store_root.0.display().to_string()), "{text}");
+    let db = TidalDb::open_with_storage(root.path(), options, Arc::new(store)).unwrap();
+    fs::remove_dir_all(store_root.path()).unwrap();
+    let text = error_chain(&db.close().unwrap_err());
+    assert!(text.contains(&store_root.path().display().to_string()), "{text}");
 }

@@ -2,10 +2,10 @@
 //! progress says what failed and where, everything after it says the same, nothing is tried again, and what was
 //! acknowledged is there once the cause is gone.
 
-use std::error::Error as _;
 use std::io::ErrorKind;
 
 use super::*;
+use crate::testing::lab::error_chain;
 use crate::testing::oracle::{Death, Oracle, Timeline, Verdict};
 use crate::testing::sim_disk::{DiskOperationKind as Kind, Fault, SimDiskOptions};
 use crate::testing::workload::{Workload, is_ahead_of_clock, standard_schema, tiny_options};
@@ -59,17 +59,6 @@ fn bottom(error: &Error) -> (&'static str, &Path, ErrorKind) {
         } => (operation, path, source.kind()),
         other => panic!("{other:?} does not say what failed where"),
     }
-}
-
-/// As a person reads it.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 fn small(disk: &SimDisk, durability: Durability) -> Options {
@@ -153,7 +142,7 @@ fn meet(
     let expected = told_as(fault).expect(&context);
     assert_eq!(found, expected, "{context}");
     assert!(!operation.is_empty() && path.starts_with(PATH), "{context}");
-    let text = chain(error);
+    let text = error_chain(error);
     assert!(
         text.contains(operation) && text.contains(PATH),
         "{context}: {text}"

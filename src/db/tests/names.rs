@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::fs::RealFiles;
+use crate::testing::lab::TempDir;
 use crate::testing::sim_disk::SimDiskOptions;
 
 /// Each is legal, and each would lead somewhere if it were a path.
@@ -107,11 +108,10 @@ fn no_name_given_by_a_user_becomes_a_path() {
 
 #[test]
 fn on_a_real_disk_too_nothing_is_made_outside_of_the_database() {
-    let root = std::env::temp_dir().join(format!("tidaldb-names-{}", std::process::id()));
+    let root = TempDir::new("names");
     let files = RealFiles;
-    files.create_dir(&root).unwrap();
     for (index, name) in NAMES.into_iter().enumerate() {
-        let path = root.join(index.to_string());
+        let path = root.path().join(index.to_string());
         let options = options(&SimDisk::new(), Durability::OperatingSystem).files(Arc::new(RealFiles));
         let options = Options {
             schema: named(name),
@@ -122,7 +122,7 @@ fn on_a_real_disk_too_nothing_is_made_outside_of_the_database() {
         names.sort();
         assert_eq!(names, ["LOCK", "log", "store"], "{}", name.escape_ascii());
     }
-    let mut dirs = files.list(&root).unwrap();
+    let mut dirs = files.list(root.path()).unwrap();
     dirs.sort_by_key(|name| name.parse::<usize>().unwrap());
     assert_eq!(
         dirs,
@@ -131,6 +131,4 @@ fn on_a_real_disk_too_nothing_is_made_outside_of_the_database() {
             .collect::<Vec<_>>()
     );
     assert!(!Path::new("/tmp/escaped").exists());
-    #[expect(clippy::disallowed_methods, reason = "the test's own clearing up")]
-    std::fs::remove_dir_all(&root).unwrap();
 }

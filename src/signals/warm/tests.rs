@@ -103,7 +103,7 @@ fn windows_equal_a_count_of_all_events_in_any_order() {
     let rings = [(HOUR_MS, 24), (DAY_MS, 7), (1, 5), (1000, 1)];
     let rounds = with_a_fresh_seed([SEED]).flat_map(|seed| {
         let mut random = Random::new(seed);
-        (0..300).map(move |_| (seed, random.next()))
+        (0..300).map(move |_| (seed, random.next_u64()))
     });
     for (seed, round) in rounds {
         let mut random = Random::new(round);

@@ -8,43 +8,34 @@
 //! | `stream FROM TO` | makes these writes, one after the other | the same, for each |
 //! | `flush`, `close` | flushes or closes the engine | `done` or `failed TEXT` |
 //! | `drop` | drops the engine | `done` |
-//!
-//! An answer is a line of its own that begins with a mark, since a test harness prints to the same place. The end of the
-//! input ends the child: its parent is gone.
 
-use std::env;
-use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use super::Conformance;
-use super::lab::{Engine, causes};
+use super::lab::Engine;
 use super::steps::{Shape, Step};
 use crate::Error;
+use crate::testing::process::ChildSide;
+use crate::testing::text::error_chain;
 
-/// Set in a child process of the test kit, and nowhere else.
-pub(super) const VARIABLE: &str = "TIDALDB_TESTING_CHILD";
-/// What the variable's value begins with for this part of the kit. The engine's name follows.
+/// The beginning of the orders of such a child. The engine's name follows.
 pub(super) const ROLE: &str = "conformance ";
-/// What each answer begins with.
-pub(super) const MARK: &str = "tidaldb-conformance: ";
-
-const ORPHANED: i32 = 3;
-const OTHER_ENGINE: i32 = 4;
 
 /// Serves the parent if this process is the child of a check of this engine. It does not return then.
 pub(super) fn serve_if_asked(conformance: &Conformance) {
-    let Ok(asked) = env::var(VARIABLE) else { return };
-    let Some(name) = asked.strip_prefix(ROLE) else {
+    let Some(orders) = ChildSide::orders() else {
+        return;
+    };
+    let Some(name) = orders.strip_prefix(ROLE) else {
         return;
     };
     if name != conformance.name {
-        say(&format!("other {}", conformance.name));
-        exit(OTHER_ENGINE);
+        ChildSide::answer(&format!("other {}", conformance.name));
+        ChildSide::end();
     }
-    say("ready");
+    ChildSide::answer("ready");
     let mut engine = None;
-    for line in io::stdin().lock().lines() {
-        let Ok(line) = line else { break };
+    while let Some(line) = ChildSide::hear() {
         let (command, rest) = line.split_once(' ').unwrap_or((&line, ""));
         match command {
             "open" => {
@@ -68,20 +59,20 @@ pub(super) fn serve_if_asked(conformance: &Conformance) {
             }
             "flush" => match &engine {
                 Some(engine) => say_result(&engine.flush()),
-                None => say("failed the engine is not open"),
+                None => ChildSide::answer("failed the engine is not open"),
             },
             "close" => match &engine {
                 Some(engine) => say_result(&engine.close()),
-                None => say("failed the engine is not open"),
+                None => ChildSide::answer("failed the engine is not open"),
             },
             "drop" => {
                 engine = None;
-                say("done");
+                ChildSide::answer("done");
             }
-            _ => say(&format!("failed the command {line:?} is unknown")),
+            _ => ChildSide::answer(&format!("failed the command {line:?} is unknown")),
         }
     }
-    exit(ORPHANED);
+    ChildSide::end();
 }
 
 fn write(engine: Option<&Engine>, index: Option<usize>, shape: Option<Shape>) {
@@ -89,35 +80,14 @@ fn write(engine: Option<&Engine>, index: Option<usize>, shape: Option<Shape>) {
         (Some(engine), Some(index), Some(shape)) => {
             say_result(&Step::new(index, shape).run(engine.as_ref()));
         }
-        (None, ..) => say("failed the engine is not open"),
-        _ => say("failed there is no such write"),
+        (None, ..) => ChildSide::answer("failed the engine is not open"),
+        _ => ChildSide::answer("failed there is no such write"),
     }
 }
 
 fn say_result<T>(result: &Result<T, Error>) {
     match result {
-        Ok(_) => say("done"),
-        Err(error) => say(&format!("failed {}", causes(error).replace('\n', " "))),
+        Ok(_) => ChildSide::answer("done"),
+        Err(error) => ChildSide::answer(&format!("failed {}", error_chain(error))),
     }
-}
-
-/// In one write, so that it is said wholly or not at all. The line before may have no end.
-fn say(answer: &str) {
-    let line = format!("\n{MARK}{answer}\n");
-    let mut stdout = io::stdout().lock();
-    if stdout
-        .write_all(line.as_bytes())
-        .and_then(|()| stdout.flush())
-        .is_err()
-    {
-        exit(ORPHANED);
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a child must not continue the test it is a copy of"
-)]
-fn exit(code: i32) -> ! {
-    std::process::exit(code)
 }

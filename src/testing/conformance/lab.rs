@@ -1,6 +1,5 @@
 //! What a check works with: the engine's doors, directories of its own, and a watchdog.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt::Display;
@@ -18,6 +17,8 @@ use crate::Error;
 use crate::fs::{FileAccess, RealFiles};
 use crate::storage::{KeyValue, StorageEngine};
 use crate::testing::sim_disk::Image;
+use crate::testing::temp_dir::TempDir;
+use crate::testing::text::{error_chain, panic_text};
 use crate::threads;
 
 /// A naive store.
@@ -31,26 +32,23 @@ pub(super) const SIMULATED_DIR: &str = "/engine";
 #[derive(Debug)]
 pub(super) struct Lab {
     pub(super) conformance: Conformance,
-    root: PathBuf,
+    root: TempDir,
     next: AtomicU64,
 }
 
 impl Lab {
     pub(super) fn new(conformance: &Conformance) -> io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tidaldb-conformance-{}-{unique}", std::process::id());
-        let root = std::env::temp_dir().join(name);
-        RealFiles.create_dir(&root)?;
         Ok(Self {
             conformance: conformance.clone(),
-            root,
+            root: TempDir::try_new("conformance")?,
             next: AtomicU64::new(0),
         })
     }
 
-    pub(super) fn where_the_files_are(&self) -> String {
-        format!(" [files in {}]", self.root.display())
+    /// Keeps everything that the check made on the real disk. Returns a text that says where it is.
+    pub(super) fn keep(&self) -> String {
+        self.root.keep();
+        format!(" [files in {}]", self.root.path().display())
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -61,6 +59,7 @@ impl Lab {
     pub(super) fn dir(&self) -> Result<PathBuf, Stop> {
         let dir = self
             .root
+            .path()
             .join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         RealFiles
             .create_dir(&dir)
@@ -117,11 +116,7 @@ impl Lab {
 
     /// Removes everything the check made on the real disk.
     pub(super) fn remove(&self) {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "no engine is involved, and what cannot be removed may stay"
-        )]
-        std::fs::remove_dir_all(&self.root).ok();
+        self.root.remove();
     }
 }
 
@@ -138,7 +133,7 @@ pub(super) fn within(
     let (send, result) = channel();
     let run = move || {
         let checked = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|payload| {
-            let text = text_of(payload.as_ref());
+            let text = panic_text(&*payload);
             Err(Stop::Failed(format!("panicked: {text}")))
         });
         // The receiver is gone if the time was over.
@@ -154,12 +149,6 @@ pub(super) fn within(
         Err(RecvTimeoutError::Timeout) => Err(Stop::Failed(format!("hangs: not done after {limit:?}"))),
         Err(RecvTimeoutError::Disconnected) => Err(Stop::Failed("ended without a result".to_owned())),
     }
-}
-
-fn text_of(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a payload that is no text")
 }
 
 /// Everything in the engine, in one scan; the order of the keys is checked on the way.
@@ -185,17 +174,7 @@ pub(super) fn scan(engine: &dyn StorageEngine, prefix: &[u8]) -> Result<Vec<KeyV
 
 /// A failed check with the error and its causes.
 pub(super) fn failed(doing: impl Display, error: &(dyn StdError + 'static)) -> Stop {
-    Stop::Failed(format!("{doing}: {}", causes(error)))
-}
-
-pub(super) fn causes(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    Stop::Failed(format!("{doing}: {}", error_chain(error)))
 }
 
 /// Bytes as text, the beginning and the length if there are many.

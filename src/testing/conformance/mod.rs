@@ -189,7 +189,7 @@ impl Conformance {
         self.check_those(|_| true)
     }
 
-    fn check_those(&self, is_wanted: impl Fn(&str) -> bool) -> ConformanceReport {
+    pub(in crate::testing) fn check_those(&self, is_wanted: impl Fn(&str) -> bool) -> ConformanceReport {
         child::serve_if_asked(self);
         let mut this = self.clone();
         this.test = this.test.or_else(test_of_this_thread);
@@ -210,7 +210,7 @@ impl Conformance {
         let mut checked = lab::within(self.time_limit, name, move || check(&of_check));
         match &mut checked {
             Err(Stop::Failed(reason)) if self.keeps_failures => {
-                reason.push_str(&lab.where_the_files_are());
+                reason.push_str(&lab.keep());
             }
             _ => lab.remove(),
         }

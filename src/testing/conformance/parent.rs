@@ -1,18 +1,16 @@
 //! The parent's side of a child process: starts it, tells it what to do, kills it, and sees how it ended.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::child::{MARK, ROLE, VARIABLE};
+use super::child::ROLE;
 use super::lab::{Lab, ensure, failed};
 use super::report::Stop;
 use super::steps::Step;
-use crate::testing::lab::process::{ChildProcess, NoAnswer};
+use crate::testing::process::{ChildProcess, ChildProgram, NoAnswer};
 
-pub(super) use crate::testing::lab::process::OverLimit;
+pub(super) use crate::testing::process::OverLimit;
 
-const SIGKILL: i32 = 9;
 /// A child that says nothing for so long hangs.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -36,14 +34,10 @@ impl Child {
                     .to_owned(),
             ));
         };
-        let fail = |error: std::io::Error| failed("cannot start a child process", &error);
-        let program = std::env::current_exe().map_err(fail)?;
-        let mut command = ChildProcess::command(program, over_limit);
-        command
-            .arg(test)
-            .args(["--exact", "--include-ignored", "--nocapture", "--test-threads=1"])
-            .env(VARIABLE, format!("{ROLE}{}", conformance.name));
-        let process = ChildProcess::start(command, MARK).map_err(fail)?;
+        let process = ChildProgram::named_test(test)
+            .over_limit(over_limit)
+            .start(&format!("{ROLE}{}", conformance.name))
+            .map_err(|error| failed("cannot start a child process", &error))?;
         let mut child = Self { process };
         let first = child.answer(|| "its first answer".to_owned())?;
         match first.strip_prefix("other ") {
@@ -137,8 +131,8 @@ impl Child {
                 "hangs: the child gave no answer to {} in {time:?}",
                 awaited()
             )),
-            NoAnswer::Ended { status, last_words } => Stop::Failed(format!(
-                "the child process ended ({status}) instead of giving {}; its last words: {last_words:?}",
+            NoAnswer::Ended(end) => Stop::Failed(format!(
+                "the child process ended instead of giving {}: {end}",
                 awaited()
             )),
             NoAnswer::Lost(error) => failed("cannot wait for the child", &error),
@@ -147,14 +141,18 @@ impl Child {
 
     /// Kills the child. Returns its answers that were not read.
     pub(super) fn kill(self) -> Result<Vec<Answer>, Stop> {
-        let (status, unheard) = self
+        let end = self
             .process
             .kill()
             .map_err(|error| failed("cannot kill the child", &error))?;
         ensure!(
-            status.signal() == Some(SIGKILL),
-            "the child was to be killed and had ended before: {status}"
+            end.is_killed(),
+            "the child was to be killed and had ended before: {end}"
         );
-        Ok(unheard.iter().filter_map(|answer| Self::parse(answer)).collect())
+        Ok(end
+            .answers
+            .iter()
+            .filter_map(|answer| Self::parse(answer))
+            .collect())
     }
 }

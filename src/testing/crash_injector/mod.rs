@@ -7,7 +7,7 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | crash a closure and catch it | [`run_with_crash`] |
+//! | crash a closure and catch it | [`run_with_crash`], or [`run_to_crash`], which fails if it did not crash |
 //! | watch a stretch of code | [`scoped_injector`], or [`install_injector`] and [`clear_injector`] |
 //! | watch a thread of your own | [`inherit`] |
 //! | tell an injected crash from another panic | [`crash_of`] |
@@ -20,6 +20,7 @@
 //! foreign code runs.
 
 mod injector;
+mod outcome;
 mod payload;
 mod point;
 mod recorder;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use injector::{CrashAction, CrashInjector};
+pub use outcome::{Completed, Crashed, Crossed, NotCrashed, TestsNothing, WhyNot, run_to_crash, run_to_end};
 pub use payload::{CrashPayload, crash_of};
 pub use point::{CrashPoint, ParseCrashPointError};
 pub use recorder::{Crossing, CrossingRecorder};

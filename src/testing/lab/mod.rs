@@ -1,6 +1,10 @@
 //! Campaigns that this project runs on itself, and what its own programs need. No part of the kit's promise: anything
 //! here may change in any version.
 
+pub mod command_line;
+#[cfg(test)]
+#[path = "command_line/tests.rs"]
+mod command_line_tests;
 pub mod damage;
 pub mod decoder;
 pub mod event_file;
@@ -9,8 +13,12 @@ pub mod race;
 
 /// Child processes, and disks that are full for one of them.
 pub mod process {
-    pub use crate::testing::process::*;
+    pub use crate::testing::process::{
+        ChildEnd, ChildProcess, ChildProgram, ChildSide, FileSizeLimit, NoAnswer, OverLimit,
+    };
 }
 
 pub use super::temp_dir::TempDir;
-pub use super::text::{error_chain, panic_text};
+pub use super::text::{catch_as_text, error_chain, panic_text};
+pub use super::watchdog::{Hang, run_within};
+pub use super::workload::random::Random;

@@ -1,6 +1,7 @@
 //! What the oracle says.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use crate::testing::model::Difference;
 
@@ -17,6 +18,16 @@ pub struct Counts {
     pub doubled: u64,
     /// Found in some structures only, or with only some of the events of their call.
     pub half: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.recovered += other.recovered;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.half += other.half;
+    }
 }
 
 /// Which operations a recovered state holds.

@@ -1,21 +1,22 @@
-//! Plans: one run that crashes, as a value: what is done, where it dies, what the death leaves.
+//! Plans: one run that crashes, as a value.
 //!
-//! A plan is printed as one line and parses back to the same plan:
+//! A plan has three parts: the work, the policy, and the crashes, each with its site and its mode. It is printed as one
+//! line and parses back to the same plan:
 //!
 //! ```text
-//! work=standard:7:60 durability=every-synced crash=WalPreAggregate#3 image=all crash=disk#17:before image=synced
+//! work=standard:7:60 durability=every-synced crash=WalPreAggregate#3 mode=kill crash=disk#17:before mode=power-loss:synced
 //! ```
 //!
 //! | key | value |
 //! |---|---|
 //! | `work` | `standard:SEED:LEN`, `driven:NAME`, or `ops:` and tokens of [`Operation`](super::workload::Operation)s joined by `;` |
 //! | `durability` | `every-synced`, `synced-every:MS`, `operating-system` |
-//! | `crash` | `POINT#N`: the crossing of the point with N before it; `disk#ORDINAL:SIDE`; or `end`, when all is done |
-//! | `image` | an [`ImageChoice`] |
+//! | `crash` | `POINT#N`: the crossing of the point with N before it; `disk#ORDINAL:SIDE`; or `end`, after the close |
+//! | `mode` | `panic`, `abort`, `kill`, or `power-loss:` and an [`ImageChoice`] |
 //!
-//! Every `crash` has its `image`. The first is in the work; each further one is in the recovery from the one before.
-//! Ordinals are those of the disk: an image is a new disk, but after `image=all` it is the process that died, and the
-//! disk goes on as it is, with what was not durable still not durable.
+//! Every `crash` has its `mode`. The first is in the work; each further one is in the recovery from the one before.
+//! A power loss leaves a new disk, whose operations are numbered from 0. After any other crash the disk is the same: its
+//! numbers continue, and what was not durable is still not durable.
 
 mod text;
 
@@ -37,8 +38,9 @@ pub const REPLAY_PREFIX: &str = "tidaldb-replay:";
 /// How many crashes a plan has at most: one in the work, two in recoveries.
 pub const CRASHES_MAX: usize = 3;
 
-/// What a plan does to a database before it dies.
+/// The operations of a plan on a database.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Work {
     /// [`Workload::standard`].
     Standard {
@@ -64,8 +66,9 @@ impl Work {
     }
 }
 
-/// Where a run dies.
+/// Where a run crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Site {
     /// At a crossing of a crash point.
     Point {
@@ -81,45 +84,65 @@ pub enum Site {
         /// On which side of it.
         side: Side,
     },
-    /// When everything is done and the database closed. What goes wrong without a crash is found on the way there.
+    /// After the database was closed. A plan that ends here finds what goes wrong without a crash.
     End,
 }
 
-/// One death: where, and what it left.
+/// How a run ends at its site.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum CrashMode {
+    /// A panic unwinds through every destructor.
+    Panic,
+    /// The process aborts itself.
+    Abort,
+    /// The process is killed.
+    Kill,
+    /// The power is lost. The disk keeps this image.
+    PowerLoss(ImageChoice),
+}
+
+impl CrashMode {
+    /// Returns true if the disk keeps its power: the process ended, and everything that it wrote is on the disk.
+    pub fn keeps_writes(&self) -> bool {
+        !matches!(self, Self::PowerLoss(_))
+    }
+}
+
+/// One crash: its site and its mode.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Crash {
-    /// Where.
+    /// Where the run crashes.
     pub site: Site,
-    /// What it left. [`ImageChoice::All`] is the death of the process: the disk goes on as it is. Every other choice is
-    /// a loss of power.
-    pub image: ImageChoice,
+    /// How it ends there.
+    pub mode: CrashMode,
 }
 
 /// One run that crashes. See the [module](self).
 ///
 /// # Examples
 /// ```
-/// use tidaldb::testing::{CrashPoint, Plan};
+/// use tidaldb::testing::{CrashPoint, Plan, run_plan};
 ///
 /// let plan = Plan::standard(7, 60).crash_at(CrashPoint::CheckpointPostFlush, 0);
 /// assert_eq!(
 ///     plan.to_string(),
-///     "work=standard:7:60 durability=every-synced crash=CheckpointPostFlush#0 image=all"
+///     "work=standard:7:60 durability=every-synced crash=CheckpointPostFlush#0 mode=kill"
 /// );
 /// assert_eq!(plan.to_string().parse::<Plan>()?, plan);
 ///
-/// // Crashes there, recovers, and checks every promise of the engine. Never true of a run that did not crash.
-/// let recovered = plan.run()?;
+/// // Crashes there, recovers, and checks every promise of the engine. A run that does not crash is an error.
+/// let recovered = run_plan(&plan)?;
 /// assert!(recovered.events() > 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// What is done.
+    /// The operations on the database.
     pub work: Work,
     /// The policy of the database.
     pub durability: Durability,
-    /// The deaths, the first in the work, each further one in the recovery from the one before. At most
+    /// The crashes: the first in the work, each further one in the recovery from the one before. At most
     /// [`CRASHES_MAX`].
     pub crashes: Vec<Crash>,
 }
@@ -150,25 +173,25 @@ impl Plan {
         Self { durability, ..self }
     }
 
-    /// The process also dies at the crossing of `point` that has `crossing` crossings before it: in the work if it is
-    /// the first death, else in the recovery from the one before.
+    /// Adds a kill of the process at the crossing of `point` that has `crossing` crossings before it: in the work if it
+    /// is the first crash, else in the recovery from the crash before.
     #[must_use]
     pub fn crash_at(self, point: CrashPoint, crossing: u64) -> Self {
-        self.crash(Site::Point { point, crossing }, ImageChoice::All)
+        self.crash(Site::Point { point, crossing }, CrashMode::Kill)
     }
 
-    /// It also dies at `site` and leaves `image`.
+    /// Adds a crash.
     #[must_use]
-    pub fn crash(mut self, site: Site, image: ImageChoice) -> Self {
-        self.crashes.push(Crash { site, image });
+    pub fn crash(mut self, site: Site, mode: CrashMode) -> Self {
+        self.crashes.push(Crash { site, mode });
         self
     }
 
-    /// What the last death leaves, in the place of what was chosen until now.
+    /// Makes the last crash a power loss that leaves `image`.
     #[must_use]
     pub fn leaving(mut self, image: ImageChoice) -> Self {
         if let Some(last) = self.crashes.last_mut() {
-            last.image = image;
+            last.mode = CrashMode::PowerLoss(image);
         }
         self
     }
@@ -176,6 +199,17 @@ impl Plan {
     /// The line that reproduces the plan: see [`replay`](super::replay()).
     pub fn replay_line(&self) -> String {
         format!("{REPLAY_PREFIX} {self}")
+    }
+}
+
+impl fmt::Display for CrashMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panic => f.pad("panic"),
+            Self::Abort => f.pad("abort"),
+            Self::Kill => f.pad("kill"),
+            Self::PowerLoss(image) => write!(f, "power-loss:{image}"),
+        }
     }
 }
 

@@ -3,7 +3,11 @@ use crate::testing::workload::Random;
 
 const SEED: u64 = 0x0050_4c41_4e53;
 
-fn any_image(random: &mut Random) -> ImageChoice {
+fn any_mode(random: &mut Random) -> CrashMode {
+    let modes = [CrashMode::Panic, CrashMode::Abort, CrashMode::Kill];
+    if random.chance(1, 3) {
+        return random.pick(&modes).clone();
+    }
     let texts = [
         "synced".to_owned(),
         "all".to_owned(),
@@ -11,25 +15,25 @@ fn any_image(random: &mut Random) -> ImageChoice {
         format!("prefix:{}=3n1g", random.below(500)),
         format!("drop:{},900=2o3n", random.below(500)),
         format!("only@9:{}", random.below(500)),
-        format!("random:{}", random.next()),
+        format!("random:{}", random.next_u64()),
     ];
-    random.pick(&texts).parse().expect("a choice")
+    CrashMode::PowerLoss(random.pick(&texts).parse().expect("a choice"))
 }
 
 fn any_plan(random: &mut Random) -> Plan {
     let work = match random.below(3) {
         0 => Work::Standard {
-            seed: random.next(),
+            seed: random.next_u64(),
             operations_len: random.below(100) as usize,
         },
-        1 => Work::Operations(Workload::standard(random.next(), random.below(25) as usize)),
+        1 => Work::Operations(Workload::standard(random.next_u64(), random.below(25) as usize)),
         _ => Work::Driven((*random.pick(&["mine", "with space", "50 % ä;\n", ""])).to_owned()),
     };
     let policies = [
         Durability::EverySynced,
         Durability::OperatingSystem,
         Durability::SyncedEvery {
-            interval_ms: random.next(),
+            interval_ms: random.next_u64(),
         },
     ];
     let mut plan = Plan::new(work).durability(*random.pick(&policies));
@@ -37,15 +41,15 @@ fn any_plan(random: &mut Random) -> Plan {
         let site = match random.below(5) {
             0 | 1 => Site::Point {
                 point: *random.pick(&CrashPoint::ALL),
-                crossing: random.next(),
+                crossing: random.next_u64(),
             },
             2 | 3 => Site::Disk {
-                ordinal: random.next(),
+                ordinal: random.next_u64(),
                 side: *random.pick(&Side::ALL),
             },
             _ => Site::End,
         };
-        plan = plan.crash(site, any_image(random));
+        plan = plan.crash(site, any_mode(random));
     }
     plan
 }
@@ -75,7 +79,7 @@ fn a_line_with_something_before_the_prefix_is_read_from_there() {
 
 #[test]
 fn what_is_no_plan_is_refused_with_the_part_that_is_wrong() {
-    let whole = "work=standard:1:2 durability=every-synced crash=WalPreAggregate#0 image=all";
+    let whole = "work=standard:1:2 durability=every-synced crash=WalPreAggregate#0 mode=kill";
     for (from, to, part) in [
         ("work=", "job=", "job=standard:1:2"),
         ("standard:1:2", "standard:1", "standard:1"),
@@ -84,14 +88,19 @@ fn what_is_no_plan_is_refused_with_the_part_that_is_wrong() {
         ("every-synced", "synced-every:", "synced-every:"),
         ("WalPreAggregate#0", "WalPre#0", "WalPre#0"),
         ("WalPreAggregate#0", "disk#0", "disk#0"),
-        ("image=all", "image=some", "some"),
-        (" image=all", "", ""),
-        ("image=all", "image=all more", "more"),
+        ("mode=kill", "mode=some", "some"),
+        ("mode=kill", "mode=power-loss:some", "some"),
+        ("mode=kill", "mode=power-loss", "power-loss"),
+        (" mode=kill", "", ""),
+        ("mode=kill", "mode=kill more", "more"),
     ] {
         let text = whole.replace(from, to);
         let error = text.parse::<Plan>().expect_err(&text);
         assert_eq!(error.part, part, "{text}: {error}");
     }
-    let four = format!("{whole}{}", " crash=disk#1:after image=synced".repeat(3));
+    let four = format!(
+        "{whole}{}",
+        " crash=disk#1:after mode=power-loss:synced".repeat(3)
+    );
     assert!(four.parse::<Plan>().is_err(), "{four}");
 }

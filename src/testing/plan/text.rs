@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{CRASHES_MAX, Crash, Plan, REPLAY_PREFIX, Site, Work};
+use super::{CRASHES_MAX, Crash, CrashMode, Plan, REPLAY_PREFIX, Site, Work};
 use crate::Durability;
 use crate::testing::workload::{Operation, Workload};
 
@@ -68,8 +68,8 @@ impl fmt::Display for Plan {
             Durability::SyncedEvery { interval_ms } => write!(f, "synced-every:{interval_ms}")?,
             Durability::OperatingSystem => f.write_str("operating-system")?,
         }
-        for Crash { site, image } in &self.crashes {
-            write!(f, " crash={site} image={image}")?;
+        for Crash { site, mode } in &self.crashes {
+            write!(f, " crash={site} mode={mode}")?;
         }
         Ok(())
     }
@@ -95,6 +95,25 @@ impl FromStr for Site {
             point: name.parse().map_err(|error| ParsePlanError::new(text, error))?,
             crossing: number.parse().map_err(|_| no_site())?,
         })
+    }
+}
+
+impl FromStr for CrashMode {
+    type Err = ParsePlanError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePlanError> {
+        match text {
+            "panic" => Ok(Self::Panic),
+            "abort" => Ok(Self::Abort),
+            "kill" => Ok(Self::Kill),
+            _ => {
+                let image = text.strip_prefix("power-loss:").ok_or_else(|| {
+                    ParsePlanError::new(text, "a mode is panic, abort, kill or power-loss:IMAGE")
+                })?;
+                let image = image.parse().map_err(|error| ParsePlanError::new(image, error))?;
+                Ok(Self::PowerLoss(image))
+            }
+        }
     }
 }
 
@@ -176,10 +195,10 @@ impl FromStr for Plan {
             durability(policy).ok_or_else(|| ParsePlanError::new(policy, "there is no such policy"))?;
         let mut crashes = Vec::new();
         while let Some(site) = next("crash")? {
-            let image = next("image")?.ok_or_else(|| missing("image"))?;
+            let mode = next("mode")?.ok_or_else(|| missing("mode"))?;
             crashes.push(Crash {
                 site: site.parse()?,
-                image: image.parse().map_err(|error| ParsePlanError::new(image, error))?,
+                mode: mode.parse()?,
             });
         }
         if crashes.len() > CRASHES_MAX {

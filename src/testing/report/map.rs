@@ -287,7 +287,7 @@ fn mark(
         grouped(site.distinct),
         Escaped(&site.what)
     )?;
-    write!(out, "{}crash={} image=all\">", Escaped(prefix), Escaped(&at))?;
+    write!(out, "{}crash={} mode=kill\">", Escaped(prefix), Escaped(&at))?;
     write!(out, "{}", outcome.symbol())?;
     if let Some(key) = key {
         write!(out, "<b>{key}</b>")?;

@@ -4,9 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::finding::Finding;
+use super::heartbeat::Progress;
 use super::limits::now;
-use super::report::{Finding, SweepReport};
-use super::watch::Progress;
+use super::report::SweepReport;
 use super::{CrashSweep, Phase};
 use crate::Durability;
 use crate::testing::workload::STANDARD_SYNC_MS;
@@ -32,8 +33,8 @@ pub struct DeepProfile {
     pub nested_images_max: usize,
     /// At how many sides of disk operations the device dies under each running workload.
     pub deaths_max: usize,
-    /// Whether each recovered disk is gone on with.
-    pub goes_on: bool,
+    /// Whether each recovered disk is continued.
+    pub continues: bool,
     /// How much time lies between two calls that tell how far a sweep is.
     pub progress_interval: Duration,
 }
@@ -50,7 +51,7 @@ impl Default for DeepProfile {
             images_max: 512,
             nested_images_max: 32,
             deaths_max: 64,
-            goes_on: true,
+            continues: true,
             progress_interval: Duration::from_secs(1),
         }
     }
@@ -155,7 +156,7 @@ impl DeepProfile {
                 .nested_images_max(self.nested_images_max)
                 .nested_max(usize::MAX)
                 .deaths_max(self.deaths_max)
-                .go_on(self.goes_on)
+                .continue_after_recovery(self.continues)
                 .distinct_max(self.distinct_max - totals.distinct)
                 .workers(self.workers)
                 .seed(seed)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::testing::verdict::FailureKind;
+use super::finding::FailureKind;
 
 /// The bounds of a sweep.
 #[derive(Debug, Clone)]
@@ -15,8 +15,8 @@ pub(crate) struct Limits {
     pub(crate) nested_max: usize,
     /// How many images of one moment of a recovery are tried, for each disk model.
     pub(crate) nested_images_max: usize,
-    /// Whether a recovered database must go on: open again, take further writes, close, reopen.
-    pub(crate) goes_on: bool,
+    /// True if each recovered disk is opened again, written to, closed and reopened.
+    pub(crate) continues: bool,
     /// At how many operations of the disk the device dies under the running work.
     pub(crate) deaths_max: usize,
     /// How many distinct images there are at most.
@@ -41,7 +41,7 @@ impl Default for Limits {
             depth: 1,
             nested_max: 32,
             nested_images_max: 6,
-            goes_on: true,
+            continues: true,
             deaths_max: 64,
             distinct_max: u64::MAX,
             time: None,

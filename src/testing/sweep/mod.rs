@@ -9,44 +9,56 @@
 //! Images come from the one recording, so the work must do the same in every run: one thread that calls, and the
 //! database's background work done by it. What a bound leaves out is said in the [`SweepReport`].
 
-mod agree;
-mod conduct;
+mod case;
+mod child;
+mod compare;
+mod crash;
 mod deep;
 mod driver;
 mod explore;
+mod files;
+mod finding;
+mod handle;
+mod heartbeat;
+mod journal;
 mod limits;
-mod one;
+mod memory;
+mod phases;
 mod random;
 mod record;
 mod recover;
+mod replay;
 mod report;
+mod run;
 mod setup;
-mod shared;
-mod tell;
-mod watch;
+mod shrink;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use agree::{Agreement, Way};
+pub use compare::Agreement;
 pub use deep::{DeepProfile, DeepTotals};
 pub use driver::Driver;
-pub use one::{Recovered, replay};
-pub use report::{Coverage, Finding, LeftOut, SiteReport, SweepReport};
-pub use watch::{Phase, Progress};
+pub use files::CrashedOnFiles;
+pub use finding::{Failure, FailureKind, Finding, ReplayError};
+pub use heartbeat::{Phase, Progress};
+pub use random::random_plan;
+pub use replay::Recovered;
+pub use report::{Coverage, LeftOut, SiteReport, SweepReport};
 
 use crate::fs::FileAccess;
 use crate::storage::StorageEngine;
 use crate::testing::plan::{Plan, Work};
+use crate::testing::process::ChildProgram;
 use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
-pub(crate) use conduct::first_failing;
 pub(crate) use limits::{Limits, now};
-pub(crate) use setup::{Calls, Setup};
+pub(crate) use setup::{Calls, OpenStorage, Setup};
 
 type Report = dyn Fn(&Progress) + Send + Sync;
 
@@ -111,7 +123,7 @@ impl CrashSweep {
 
     /// Looks for this kind of failure alone.
     #[cfg(test)]
-    pub(crate) fn looking_for(mut self, kind: crate::testing::verdict::FailureKind) -> Self {
+    pub(crate) fn looking_for(mut self, kind: FailureKind) -> Self {
         self.limits.wanted = Some(kind);
         self
     }
@@ -142,7 +154,18 @@ impl CrashSweep {
         mut self,
         storage: impl Fn(Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> + Send + Sync + 'static,
     ) -> Self {
-        self.setup.storage = Some(Arc::new(storage));
+        self.setup.storage = Some(OpenStorage::OverFiles(Arc::new(storage)));
+        self
+    }
+
+    /// A storage engine that keeps its files in its own way, below the directory that `storage` is given for every
+    /// opening. It is crashed on real files alone, by [`crash_on_files`](Self::crash_on_files).
+    #[must_use]
+    pub fn storage_in_dir(
+        mut self,
+        storage: impl Fn(&Path) -> Result<Arc<dyn StorageEngine>, Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.setup.storage = Some(OpenStorage::InDir(Arc::new(storage)));
         self
     }
 
@@ -191,10 +214,10 @@ impl CrashSweep {
         self
     }
 
-    /// Whether each recovered disk, once, is opened again, written to, closed and reopened. Default yes.
+    /// If true, each recovered disk is opened again, written to, closed and reopened, once. Default true.
     #[must_use]
-    pub fn go_on(mut self, goes_on: bool) -> Self {
-        self.limits.goes_on = goes_on;
+    pub fn continue_after_recovery(mut self, continues: bool) -> Self {
+        self.limits.continues = continues;
         self
     }
 
@@ -268,25 +291,92 @@ impl CrashSweep {
 
     /// Runs the sweep.
     pub fn run(&self) -> SweepReport {
-        conduct::run(self)
+        run::run(self)
     }
 
-    /// Runs the one plan of a replay line, of this sweep's work or of any that says all there is to it, with this
-    /// sweep's options, storage and files.
+    /// Runs the plan of a replay line with this sweep's options, storage and files. The work is this sweep's, or any that
+    /// the line holds completely.
     ///
     /// # Errors
-    /// [`Finding`] if anything is wrong, or the plan reaches no crash.
-    pub fn replay(&self, line: &str) -> Result<Recovered, Box<Finding>> {
-        one::parse(line).and_then(|plan| self.run_plan(&plan))
+    /// [`ReplayError::NotAPlan`] for a line that is not a plan; [`ReplayError::Found`] if anything is wrong, or the plan
+    /// does not crash.
+    pub fn replay(&self, line: &str) -> Result<Recovered, ReplayError> {
+        Ok(self.run_plan(&line.parse()?)?)
     }
 
-    /// As [`replay`](Self::replay), of a plan.
+    /// Runs a plan with this sweep's options, storage and files on a simulated disk.
     ///
     /// # Errors
-    /// As there.
+    /// [`Finding`] if anything is wrong, or the plan does not crash.
     pub fn run_plan(&self, plan: &Plan) -> Result<Recovered, Box<Finding>> {
-        one::run(&self.setup.for_plan(plan), plan)
+        replay::run(&self.setup.for_plan(plan), plan)
     }
+
+    /// Compares what each crash mode leaves at the one site of `plan`, see [`compare_crash_modes`].
+    ///
+    /// # Errors
+    /// Those of [`compare_crash_modes`].
+    pub fn compare_crash_modes(&self, plan: &Plan, test: &str) -> Result<Agreement, Box<Finding>> {
+        compare::compare(&self.setup.for_plan(plan), plan, test)
+    }
+
+    /// Runs a plan with one crash on real files, in a new directory, over any storage engine: a panic in this process, or
+    /// a `child` process that aborts or is killed. Afterwards it recovers, compares, and uses the database again. A plan
+    /// whose site is `end` does not crash.
+    ///
+    /// The child has to make the same sweep and call [`die_if_child`](Self::die_if_child) with the same plan.
+    ///
+    /// # Errors
+    /// [`Finding`] if anything is wrong, or the work does not crash there. Its directory is kept then.
+    pub fn crash_on_files(&self, plan: &Plan, child: &ChildProgram) -> Result<CrashedOnFiles, Box<Finding>> {
+        files::crash_on_files(&self.setup.for_plan(plan), plan, child)
+    }
+
+    /// In the child process of [`crash_on_files`](Self::crash_on_files) for this plan: does the work and dies. In any other
+    /// process it returns at once.
+    pub fn die_if_child(&self, plan: &Plan) {
+        files::die_if_child(&self.setup.for_plan(plan), plan);
+    }
+}
+
+/// Runs exactly this case on a simulated disk, with the standard options, and checks everything that a sweep checks.
+///
+/// # Errors
+/// [`Finding`] if anything is wrong, or the plan does not crash.
+pub fn run_plan(plan: &Plan) -> Result<Recovered, Box<Finding>> {
+    CrashSweep::of_work(plan.work.clone()).run_plan(plan)
+}
+
+/// Runs the plan of a replay line, with the standard options. A sweep with options, storage or files of its own replays
+/// with [`CrashSweep::replay`].
+///
+/// The line may have anything before `tidaldb-replay:`.
+///
+/// # Errors
+/// [`ReplayError::NotAPlan`] for a line that is not a plan; [`ReplayError::Found`] if anything is wrong, or the plan does
+/// not crash.
+///
+/// # Examples
+/// ```
+/// let line = "tidaldb-replay: work=standard:7:20 durability=every-synced crash=WalPostAggregate#3 mode=power-loss:synced";
+/// tidaldb::testing::replay(line)?;
+/// # Ok::<(), tidaldb::testing::ReplayError>(())
+/// ```
+pub fn replay(line: &str) -> Result<Recovered, ReplayError> {
+    Ok(run_plan(&line.parse()?)?)
+}
+
+/// Crashes at the one site of `plan` in each [`CrashMode`](crate::testing::plan::CrashMode) but a power loss, with the
+/// standard options, and compares what they leave.
+///
+/// `test` is the full name of the calling test, `concat!(module_path!(), "::name_of_the_test")`: the child is this test
+/// binary, run for that test alone. Call this before anything that a child should not do too.
+///
+/// # Errors
+/// [`Finding`] if a mode leaves other files or another state than the image, does not reach the site, or leaves an illegal
+/// state; or if the plan has not exactly one crash, or its mode is a power loss.
+pub fn compare_crash_modes(plan: &Plan, test: &str) -> Result<Agreement, Box<Finding>> {
+    CrashSweep::of_work(plan.work.clone()).compare_crash_modes(plan, test)
 }
 
 impl fmt::Debug for CrashSweep {

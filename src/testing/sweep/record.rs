@@ -5,20 +5,19 @@
 //! one share its images.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 
-use super::driver::{Driver, Journal, Journaled, Known, Mark};
-use super::setup::{DB_DIR, Setup};
+use super::driver::Driver;
+use super::finding::{Failure, FailureKind};
+use super::journal::{Journal, Known, Mark, Pages};
+use super::setup::{Home, Setup};
 use crate::TidalDb;
-use crate::fs::FileAccess;
 use crate::testing::oracle::Oracle;
 use crate::testing::plan::Site;
-use crate::testing::sim_disk::{Recording, Side};
+use crate::testing::sim_disk::{ImageBuilder, Recording, Side};
 use crate::testing::text::{error_chain, panic_text};
-use crate::testing::verdict::{Failure, FailureKind};
 use crate::testing::workload::Operation;
-use crate::testing::{Crossing, SimDisk, scoped_recorder};
+use crate::testing::{Crossed, Crossing, SimDisk, scoped_recorder};
 
 /// What follows from a site: how much the disk has done, and what was known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,15 +44,12 @@ pub(crate) struct Recorded {
 impl Recorded {
     /// Does the work on `disk`, from opening the database to closing it.
     pub(crate) fn of_work(setup: &Setup, disk: &SimDisk) -> Self {
-        let oracle = Oracle::new(&setup.options().schema, setup.durability);
-        let (recorded, _) = Self::of(disk, oracle, |journal| {
-            let files = setup.files_of(disk);
-            let result = do_work(setup, disk, Path::new(DB_DIR), journal, &files);
-            if Arc::strong_count(&files) > 1 {
-                journal.fail(
-                    FailureKind::LeftBehind,
-                    "something still holds the files after close and drop",
-                );
+        let (recorded, _) = Self::of(disk, setup.oracle(), |journal| {
+            let home = setup.on_disk(disk);
+            let result = do_work(setup, &home, journal, &mut None);
+            if Arc::strong_count(&home.files) > 1 {
+                let message = "something still holds the files after close and drop";
+                journal.fail(FailureKind::LeftBehind, message);
             }
             if let Err(failure) = result {
                 journal.fail(failure.kind, failure.message);
@@ -107,6 +103,21 @@ impl Recorded {
         sites.find(|(at, _)| *at == site).map(|(_, moment)| *moment)
     }
 
+    /// An image builder at a site of the run, and what was known there.
+    pub(crate) fn at(&self, site: Site) -> Result<(ImageBuilder, usize), Failure> {
+        let Some(moment) = self.moment_of(site) else {
+            let message = format_args!(
+                "there is no {site} in this run of {} disk operations; {}",
+                self.recording.len(),
+                Crossed::of(&self.crossings)
+            );
+            return Err(Failure::new(FailureKind::NeverReached, message));
+        };
+        let mut builder = self.recording.images();
+        seek(&mut builder, moment.position);
+        Ok((builder, moment.known))
+    }
+
     /// The moments in the order of the run, each once, with the numbers of the sites that lie there.
     pub(crate) fn moments(&self) -> Vec<(Moment, Vec<usize>)> {
         let mut moments: Vec<(Moment, Vec<usize>)> = Vec::new();
@@ -120,53 +131,65 @@ impl Recorded {
     }
 }
 
-/// Opens the database below `dir`, works, closes and drops.
+/// Moves the builder to the moment at which `position` operations are done.
+pub(crate) fn seek(builder: &mut ImageBuilder, position: u64) {
+    if builder.seek(position, Side::Before).is_err() {
+        unreachable!("a moment of a run lies in its recording");
+    }
+}
+
+/// Opens the database, does the work, and closes and drops the database. `handle` holds it meanwhile: after a panic the
+/// caller still has it.
 pub(crate) fn do_work(
     setup: &Setup,
-    disk: &SimDisk,
-    dir: &Path,
+    home: &Home,
     journal: &Journal,
-    files: &Arc<dyn FileAccess>,
+    handle: &mut Option<TidalDb>,
 ) -> Result<(), Failure> {
-    let db = match setup.open(files, dir) {
-        Ok(db) => db,
-        // A device that dies makes it fail.
-        Err(_) if disk.is_gone() => return Ok(()),
+    let db = match setup.open(home) {
+        Ok(db) => handle.insert(db),
+        // A device that fails makes open fail.
+        Err(_) if home.is_gone() => return Ok(()),
         Err(error) => return Err(Failure::new(FailureKind::Refused, error_chain(&error))),
     };
-    work_on(setup, &db, disk, journal);
-    match Driver::new(&db, disk, journal, setup).close() {
-        Err(error) if !disk.is_gone() => Err(Failure::new(FailureKind::CannotGoOn, error_chain(&error))),
+    let mut driver = match &home.disk {
+        Some(disk) => Driver::checked(setup, db, journal, home, disk),
+        None => Driver::new(setup, db, journal),
+    };
+    match work_on(setup, &mut driver) {
+        Err(failure) if !home.is_gone() => journal.fail(failure.kind, failure.message),
+        _ => {}
+    }
+    let closed = driver.close();
+    *handle = None;
+    match closed {
+        Err(error) if !home.is_gone() => Err(Failure::new(FailureKind::CannotGoOn, error_chain(&error))),
         _ => Ok(()),
     }
 }
 
 /// Does the work on an open database. Calls that fail are part of it.
-pub(crate) fn work_on(setup: &Setup, db: &TidalDb, disk: &SimDisk, journal: &Journal) {
-    let mut driver = Driver::new(db, disk, journal, setup);
+pub(crate) fn work_on(setup: &Setup, driver: &mut Driver<'_>) -> Result<(), Failure> {
     match (&setup.drive, setup.work.workload()) {
-        (Some(drive), _) => {
-            if let Err(error) = drive(&mut driver)
-                && !disk.is_gone()
-            {
-                let message = format_args!("the work failed: {}", error_chain(&error));
-                journal.fail(FailureKind::CannotGoOn, message);
-            }
-        }
+        (Some(drive), _) => drive(driver).map_err(|error| {
+            let message = format_args!("the work failed: {}", error_chain(&error));
+            Failure::new(FailureKind::CannotGoOn, message)
+        }),
         (None, Some(workload)) => {
             for operation in &workload.operations {
                 driver.apply(operation).ok();
             }
+            Ok(())
         }
-        (None, None) => journal.fail(
+        (None, None) => Err(Failure::new(
             FailureKind::NeverReached,
-            "the plan's work is a closure that only the sweep it was given to has",
-        ),
+            "the work of the plan is a closure that only its own sweep has",
+        )),
     }
 }
 
 /// Puts the crossings where they belong between the marks.
-fn sites(journaled: &Journaled, crossings: &[Crossing], start: u64) -> Vec<(Site, Moment)> {
+fn sites(journaled: &Pages, crossings: &[Crossing], start: u64) -> Vec<(Site, Moment)> {
     let mut sites = Vec::with_capacity(journaled.marks.len() + crossings.len());
     let mut moment = Moment {
         position: start,

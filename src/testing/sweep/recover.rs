@@ -1,16 +1,15 @@
-//! One recovery of one image, and what must hold after it without knowing what was promised.
+//! One recovery, and what must hold after it whatever was promised before.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 
-use super::setup::{DB_DIR, Setup};
-use crate::fs::FileAccess;
+use super::finding::{Failure, FailureKind};
+use super::journal::{is_answer, is_impossible};
+use super::setup::{Home, Setup};
 use crate::testing::SimDisk;
 use crate::testing::oracle::{Death, Oracle, Verdict};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::text::{error_chain, panic_text};
-use crate::testing::verdict::{Failure, FailureKind};
 use crate::testing::workload::{Event, Operation};
 use crate::{CohortId, EntityId, Error, Export, SignalId, TidalDb, UserId};
 
@@ -36,20 +35,13 @@ impl State {
     }
 }
 
-/// Opens, looks, and drops. The disk has nothing but what opening did to it afterwards.
+/// Opens the database on `disk`, reads its state, and drops it. Afterwards the disk holds only what open did to it.
 pub(crate) fn recover(setup: &Setup, disk: &SimDisk) -> Result<State, Failure> {
     caught(|| {
-        let files = setup.files_of(disk);
-        let db = open(setup, &files)?;
+        let home = setup.on_disk(disk);
+        let db = open(setup, &home)?;
         let state = State::of(&db)?;
-        if db.durable_sequence() != state.last_sequence {
-            let message = format_args!(
-                "opening found sequence {} and promises {} as durable",
-                state.last_sequence,
-                db.durable_sequence()
-            );
-            return Err(Failure::new(FailureKind::Wrong, message));
-        }
+        check_durable(&db, &state)?;
         let operations_len = disk.operations_len();
         drop(db);
         if disk.operations_len() != operations_len {
@@ -58,58 +50,88 @@ pub(crate) fn recover(setup: &Setup, disk: &SimDisk) -> Result<State, Failure> {
             let message = wrote.map_or_else(String::new, ToString::to_string);
             return Err(Failure::new(FailureKind::DropWrote, message));
         }
-        check_left_behind(disk, files)?;
+        check_left_behind(&home)?;
         Ok(state)
     })
 }
 
-/// A recovered database must open again to the same state with nothing left to repair, let nobody else in, take what was
-/// lost once more and further writes, close, and open to what it was closed with, without what is of no use any more. The
-/// oracle is the one that found `verdict` of the recovered state.
-pub(crate) fn go_on(
+/// Everything that open recovered is durable when it returns.
+pub(crate) fn check_durable(db: &TidalDb, state: &State) -> Result<(), Failure> {
+    let durable = db.durable_sequence();
+    if durable == state.last_sequence {
+        return Ok(());
+    }
+    let found = state.last_sequence;
+    let message = format_args!("open recovered sequence {found} and promises {durable} as durable");
+    Err(Failure::new(FailureKind::Wrong, message))
+}
+
+/// Continues after the recovery that gave `recovered`, of which the oracle says `verdict`: a second open gives the same
+/// state and repairs nothing, a second opener is refused, lost operations are applied again, then the operations `rest`
+/// and a few more, then close and reopen. Returns the state after that and the oracle that knows of it.
+pub(crate) fn continue_after_recovery(
     setup: &Setup,
-    disk: &SimDisk,
+    home: &Home,
     recovered: &State,
     mut oracle: Oracle,
     verdict: &Verdict,
-) -> Result<(), Failure> {
+    rest: &[Operation],
+) -> Result<(State, Oracle), Failure> {
     caught(|| {
-        let files = setup.files_of(disk);
-        let db = open(setup, &files)?;
+        let db = open(setup, home)?;
         check_idempotent(&db, recovered)?;
-        check_locked(setup, &files)?;
-        let db = retry(setup, &files, db, &mut oracle, verdict)?;
-        for operation in further_operations(setup, &db) {
-            let id = oracle.begin(&operation);
-            let result = operation.apply(&db);
-            oracle.ended(id, &result);
-            if let Err(error) = result {
-                let message = format_args!("{operation} after recovery: {}", error_chain(&error));
-                return Err(Failure::new(FailureKind::CannotGoOn, message));
-            }
+        check_locked(setup, home)?;
+        let db = retry(setup, home, db, &mut oracle, verdict)?;
+        for operation in rest {
+            apply(&db, operation, &mut oracle, is_answer)?;
         }
-        let going = State::of(&db)?;
-        check(&oracle, &going, "after going on")?;
+        for operation in &further_operations(setup, &db) {
+            apply(&db, operation, &mut oracle, |_| false)?;
+        }
+        let before_close = State::of(&db)?;
+        check(&oracle, &before_close, "after operations that follow recovery")?;
         if let Err(error) = db.close() {
             let message = format_args!("close after recovery: {}", error_chain(&error));
             return Err(Failure::new(FailureKind::CannotGoOn, message));
         }
-        if !disk.locks_held().is_empty() {
-            return Err(Failure::new(
-                FailureKind::LeftBehind,
-                "the lock is held after close",
-            ));
+        if home
+            .disk
+            .as_ref()
+            .is_some_and(|disk| !disk.locks_held().is_empty())
+        {
+            let message = "the lock is held after close";
+            return Err(Failure::new(FailureKind::LeftBehind, message));
         }
         drop(db);
-        let db = open(setup, &files)?;
+        let db = open(setup, home)?;
         let closed = State::of(&db)?;
-        if closed.export != going.export {
+        if closed.export != before_close.export {
             check(&oracle, &closed, "after close and reopening")?;
         }
-        check_trimmed(&db)?;
+        check_closed(&db)?;
         drop(db);
-        check_left_behind(disk, files)
+        check_left_behind(home)?;
+        Ok((closed, oracle))
     })
+}
+
+/// Applies an operation after recovery. Errors that `is_legal` accepts are part of the work.
+fn apply(
+    db: &TidalDb,
+    operation: &Operation,
+    oracle: &mut Oracle,
+    is_legal: impl FnOnce(&Error) -> bool,
+) -> Result<(), Failure> {
+    let id = oracle.begin(operation);
+    let result = operation.apply(db);
+    oracle.ended(id, &result);
+    match result {
+        Err(error) if !is_legal(&error) => {
+            let message = format_args!("{operation} after recovery: {}", error_chain(&error));
+            Err(Failure::new(FailureKind::CannotGoOn, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The hash of what the disk holds.
@@ -135,10 +157,8 @@ fn check(oracle: &Oracle, state: &State, when: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let Failure { kind, message } = failure_of(&verdict);
-    Err(Failure::new(
-        FailureKind::CannotGoOn,
-        format_args!("{when}: {kind}: {message}"),
-    ))
+    let message = format_args!("{when}: {kind}: {message}");
+    Err(Failure::new(FailureKind::CannotGoOn, message))
 }
 
 fn check_idempotent(db: &TidalDb, recovered: &State) -> Result<(), Failure> {
@@ -161,11 +181,11 @@ fn check_idempotent(db: &TidalDb, recovered: &State) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::NotIdempotent, message))
 }
 
-/// Does what was lost once more, as its callers will, and dies right after it: what of the first time was cut or left
-/// aside must not come back.
+/// Applies the lost operations again, as a user would, and drops the database: what the first attempt left behind must
+/// not come back.
 fn retry(
     setup: &Setup,
-    files: &Arc<dyn FileAccess>,
+    home: &Home,
     db: TidalDb,
     oracle: &mut Oracle,
     verdict: &Verdict,
@@ -175,42 +195,38 @@ fn retry(
     if missing.is_empty() {
         return Ok(db);
     }
-    for operation in missing {
-        let id = oracle.begin(&operation);
-        let result = operation.apply(&db);
-        oracle.ended(id, &result);
-        match result {
-            // It was in flight, so nobody knows that it was possible.
-            Ok(_) | Err(Error::UnknownCollection { .. } | Error::CollectionExists { .. }) => {}
-            Err(error) => {
-                let message = format_args!("{operation} once more: {}", error_chain(&error));
-                return Err(Failure::new(FailureKind::CannotGoOn, message));
-            }
-        }
+    for operation in &missing {
+        // The operation was in flight: it may be impossible.
+        apply(&db, operation, oracle, is_impossible)?;
     }
     drop(db);
-    let db = open(setup, files)?;
+    let db = open(setup, home)?;
     let state = State::of(&db)?;
-    check(oracle, &state, "after what was lost was done once more")?;
+    check(oracle, &state, "after lost operations were applied again")?;
     oracle.reopened(&state.judged_by(oracle, Death::ProcessCrash));
     Ok(db)
 }
 
-/// A close leaves no segment that its checkpoint covers: the one that was being written, and one more if the markers of
-/// the end did not fit.
-fn check_trimmed(db: &TidalDb) -> Result<(), Failure> {
-    let found = db.recovery_report().segments_found;
-    if found <= 2 {
-        return Ok(());
+/// A close leaves no segment that its checkpoint covers: the last one, and one more if the markers of the end did not fit.
+/// After it nothing is replayed.
+fn check_closed(db: &TidalDb) -> Result<(), Failure> {
+    let report = db.recovery_report();
+    let (found, replayed) = (report.segments_found, report.events_replayed);
+    if found > 2 {
+        let message = format_args!("{found} segments after close, though the checkpoint covers them");
+        return Err(Failure::new(FailureKind::LeftBehind, message));
     }
-    let message = format_args!("{found} segments after close, though the checkpoint covers what is in them");
-    Err(Failure::new(FailureKind::LeftBehind, message))
+    if replayed > 0 {
+        let message = format_args!("{replayed} events were replayed after close");
+        return Err(Failure::new(FailureKind::CannotGoOn, message));
+    }
+    Ok(())
 }
 
-/// As long as there is a handle, a second opener must be told so.
-fn check_locked(setup: &Setup, files: &Arc<dyn FileAccess>) -> Result<(), Failure> {
-    // The lock comes before the storage, so it does not matter which that is.
-    let message = match TidalDb::open(DB_DIR, setup.options().files(Arc::clone(files))) {
+/// While a handle is open, a second open is refused.
+fn check_locked(setup: &Setup, home: &Home) -> Result<(), Failure> {
+    // The lock comes before the storage, so any storage engine serves.
+    let message = match TidalDb::open(&home.dir, setup.options().files(Arc::clone(&home.files))) {
         Err(Error::Locked { .. }) => return Ok(()),
         Err(error) => error_chain(&error),
         Ok(_) => "a second handle was opened beside the first".to_owned(),
@@ -218,7 +234,7 @@ fn check_locked(setup: &Setup, files: &Arc<dyn FileAccess>) -> Result<(), Failur
     Err(Failure::new(FailureKind::NotLocked, message))
 }
 
-/// A few operations that are legal whatever was found: every structure gets something.
+/// Operations that are legal in every state. They change every structure.
 fn further_operations(setup: &Setup, db: &TidalDb) -> Vec<Operation> {
     const NAME: &[u8] = b"tidaldb-testing went on";
     let at_ms = setup.options().clock.now_ms();
@@ -239,36 +255,36 @@ fn further_operations(setup: &Setup, db: &TidalDb) -> Vec<Operation> {
     ]
 }
 
-fn open(setup: &Setup, files: &Arc<dyn FileAccess>) -> Result<TidalDb, Failure> {
+pub(crate) fn open(setup: &Setup, home: &Home) -> Result<TidalDb, Failure> {
     setup
-        .open(files, Path::new(DB_DIR))
+        .open(home)
         .map_err(|error| Failure::new(FailureKind::Refused, error_chain(&error)))
 }
 
-/// Nothing of a dropped database may be left. A thread that went on would hold the files.
-fn check_left_behind(disk: &SimDisk, files: Arc<dyn FileAccess>) -> Result<(), Failure> {
+/// Nothing of a dropped database may be left. A thread that still runs would hold the files.
+fn check_left_behind(home: &Home) -> Result<(), Failure> {
     let mut left: Vec<String> = Vec::new();
-    left.extend(
-        disk.locks_held()
-            .iter()
-            .map(|path| format!("the lock {}", path.display())),
-    );
-    left.extend(
-        disk.open_files()
-            .iter()
-            .map(|path| format!("the open file {}", path.display())),
-    );
-    if Arc::strong_count(&files) > 1 {
-        left.push("somebody who holds the file access".to_owned());
+    if let Some(disk) = &home.disk {
+        let locks = disk
+            .locks_held()
+            .into_iter()
+            .map(|path| format!("the lock {}", path.display()));
+        let files = disk
+            .open_files()
+            .into_iter()
+            .map(|path| format!("the open file {}", path.display()));
+        left.extend(locks.chain(files));
     }
-    drop(files);
+    if Arc::strong_count(&home.files) > 1 {
+        left.push("a holder of the file access".to_owned());
+    }
     match left.first() {
         Some(first) => Err(Failure::new(FailureKind::LeftBehind, first)),
         None => Ok(()),
     }
 }
 
-fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(crate) fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result,
         Err(payload) => Err(Failure::new(FailureKind::Panicked, panic_text(&*payload))),

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use super::finding::{FailureKind, Finding};
 use crate::testing::CrashPoint;
 use crate::testing::plan::{Plan, Site};
-use crate::testing::sim_disk::{DiskOperationKind, ImageChoice};
-use crate::testing::verdict::{Failure, FailureKind};
+use crate::testing::sim_disk::DiskOperationKind;
 
 /// A site of the work and what became of the crashes there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,88 +118,6 @@ impl fmt::Display for Coverage {
     }
 }
 
-/// A failing case.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-#[must_use]
-pub struct Finding {
-    /// The case. Without a crash if it went wrong without one.
-    pub plan: Plan,
-    /// What is wrong.
-    pub failure: Failure,
-    /// A smaller case that goes wrong in the same way, if there is one.
-    pub shrunk: Option<Plan>,
-    /// Where the disk before the last recovery was laid out as real files.
-    pub image_dir: Option<PathBuf>,
-    /// Whether the sweep has work, options, storage or files of its own, which no line says.
-    pub of_own_sweep: bool,
-    /// Whether ways to die were compared: only [`Plan::agree`] finds it again.
-    pub of_comparison: bool,
-}
-
-impl Finding {
-    pub(crate) fn new(plan: Plan, failure: Failure) -> Self {
-        Self {
-            plan,
-            failure,
-            shrunk: None,
-            image_dir: None,
-            of_own_sweep: false,
-            of_comparison: false,
-        }
-    }
-
-    /// The line that reproduces it: the shrunk case if there is one. What went wrong without a crash is replayed to the
-    /// work's end.
-    pub fn replay_line(&self) -> String {
-        let plan = self.shrunk.as_ref().unwrap_or(&self.plan);
-        if plan.crashes.is_empty() {
-            return plan.clone().crash(Site::End, ImageChoice::All).replay_line();
-        }
-        plan.replay_line()
-    }
-
-    /// A test to paste that fails as long as the case does, and passes from then on. Of a sweep with parts of its own it
-    /// needs a function `sweep` that makes that sweep.
-    pub fn test_to_paste(&self) -> String {
-        let line = self.replay_line();
-        if self.of_comparison {
-            let (agree, plan) = if self.of_own_sweep {
-                ("sweep().agree", "&plan, ")
-            } else {
-                ("plan.agree", "")
-            };
-            return format!(
-                "#[test]\nfn ways_to_die_agree() {{\n    let plan: tidaldb::testing::Plan = {line:?}.parse().unwrap();\n    \
-                 drop({agree}({plan}concat!(module_path!(), \"::ways_to_die_agree\")).unwrap());\n}}"
-            );
-        }
-        let name = self.failure.kind.name().replace(' ', "_");
-        let replay = if self.of_own_sweep {
-            "sweep().replay"
-        } else {
-            "tidaldb::testing::replay"
-        };
-        format!("#[test]\nfn a_replayed_crash_is_not_{name}() {{\n    {replay}({line:?}).unwrap();\n}}")
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.failure)?;
-        writeln!(f, "{}", self.plan.replay_line())?;
-        if let Some(shrunk) = &self.shrunk {
-            writeln!(f, "shrunk to\n{}", shrunk.replay_line())?;
-        }
-        if let Some(dir) = &self.image_dir {
-            writeln!(f, "the disk before recovery: {}", dir.display())?;
-        }
-        write!(f, "{}", self.test_to_paste())
-    }
-}
-
-impl std::error::Error for Finding {}
-
 /// What a sweep did, found, and left out.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -298,7 +215,7 @@ impl fmt::Display for SweepReport {
         writeln!(
             f,
             "{} sites, {} images, {} distinct, {} recoveries, {} crashes in recoveries, {} deaths of the device, \
-             {} gone on with, in {:.1} s: {:.0} recoveries a second",
+             {} continued, in {:.1} s: {:.0} recoveries a second",
             self.sites.len(),
             self.images,
             self.distinct,

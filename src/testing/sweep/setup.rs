@@ -1,13 +1,14 @@
-//! What is crashed: how the database is opened, on which files and storage, and what is done to it.
+//! The setup of a sweep: the work, and how the database is opened, on which files and storage.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::driver::Driver;
-use crate::fs::FileAccess;
+use crate::fs::{FileAccess, RealFiles};
 use crate::storage::StorageEngine;
 use crate::testing::SimDisk;
+use crate::testing::oracle::Oracle;
 use crate::testing::plan::{Plan, Work};
 use crate::testing::workload::{Operation, STANDARD_NOW_MS, WorkloadClock, standard_schema, tiny_options};
 use crate::{Durability, Error, Options, Receipt, TidalDb};
@@ -16,15 +17,53 @@ use crate::{Durability, Error, Options, Receipt, TidalDb};
 pub(crate) const DB_DIR: &str = "/db";
 
 type MakeOptions = dyn Fn() -> Options + Send + Sync;
-type MakeStorage = dyn Fn(Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> + Send + Sync;
+type OpenOverFiles = dyn Fn(Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> + Send + Sync;
+type OpenInDir = dyn Fn(&Path) -> Result<Arc<dyn StorageEngine>, Error> + Send + Sync;
 type WrapFiles = dyn Fn(Arc<dyn FileAccess>) -> Arc<dyn FileAccess> + Send + Sync;
 type Drive = dyn Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync;
 type MakeCalls = dyn Fn() -> Box<dyn Calls> + Send + Sync;
 type ChangeOptions = dyn Fn(Options) -> Options + Send + Sync;
 
-/// Stands between the driver and the handle, for one run: makes the calls that the oracle is told of, or others.
+/// Stands between the driver and the handle, for one run: makes the calls that the oracle is told of, or other calls.
 pub(crate) trait Calls: fmt::Debug {
     fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<Receipt>, Error>;
+}
+
+/// Opens the storage engine.
+#[derive(Clone)]
+pub(crate) enum OpenStorage {
+    /// Over the file access of the database.
+    OverFiles(Arc<OpenOverFiles>),
+    /// With files of its own below a directory. On real files only.
+    InDir(Arc<OpenInDir>),
+}
+
+/// Where a database is: a directory, and the file access that reaches it.
+///
+/// `files` is to be dropped after the database: its count tells whether anything of the database is left.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) dir: PathBuf,
+    pub(crate) files: Arc<dyn FileAccess>,
+    /// The simulated disk that holds the directory, if one does.
+    pub(crate) disk: Option<SimDisk>,
+}
+
+impl Home {
+    /// The directory of the log.
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// The directory of the embedded store.
+    pub(crate) fn store_dir(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    /// Returns true if the simulated device has failed.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.disk.as_ref().is_some_and(SimDisk::is_gone)
+    }
 }
 
 /// See the [module](self). Cheap to clone.
@@ -33,12 +72,12 @@ pub(crate) struct Setup {
     pub(crate) durability: Durability,
     pub(crate) work: Work,
     pub(crate) options: Option<Arc<MakeOptions>>,
-    pub(crate) storage: Option<Arc<MakeStorage>>,
+    pub(crate) storage: Option<OpenStorage>,
     pub(crate) files: Option<Arc<WrapFiles>>,
     pub(crate) drive: Option<Arc<Drive>>,
-    /// What makes the calls of the work, if they are not just made.
+    /// Makes the calls of the work in place of the driver.
     pub(crate) calls: Option<Arc<MakeCalls>>,
-    /// What the options are changed to behind the back of whoever promises something.
+    /// Changes the options without the oracle's knowledge.
     pub(crate) changed_options: Option<Arc<ChangeOptions>>,
 }
 
@@ -100,27 +139,33 @@ impl Setup {
         }
     }
 
-    /// The file access that the database sees of `disk`. To be dropped after the database: its count tells whether
-    /// anything of the database is left.
-    pub(crate) fn files_of(&self, disk: &SimDisk) -> Arc<dyn FileAccess> {
-        self.wrapped(Arc::new(disk.clone()))
+    /// The database on a simulated disk.
+    pub(crate) fn on_disk(&self, disk: &SimDisk) -> Home {
+        self.on_disk_below(disk, Path::new(DB_DIR))
     }
 
-    pub(crate) fn wrapped(&self, files: Arc<dyn FileAccess>) -> Arc<dyn FileAccess> {
-        match &self.files {
-            Some(wrap) => wrap(files),
-            None => files,
+    /// The database in a directory of a simulated disk.
+    pub(crate) fn on_disk_below(&self, disk: &SimDisk, dir: &Path) -> Home {
+        Home {
+            dir: dir.to_path_buf(),
+            files: self.wrapped(Arc::new(disk.clone())),
+            disk: Some(disk.clone()),
         }
     }
 
-    /// Opens the database below `dir`.
-    pub(crate) fn open(&self, files: &Arc<dyn FileAccess>, dir: &Path) -> Result<TidalDb, Error> {
-        // The clock begins anew, whatever the thread did before: every run does the same.
-        WorkloadClock::set(STANDARD_NOW_MS);
-        let options = self.options().files(Arc::clone(files));
-        match &self.storage {
-            Some(make) => TidalDb::open_with_storage(dir, options, make(Arc::clone(files))?),
-            None => TidalDb::open(dir, options),
+    /// The database in a directory of the real file system.
+    pub(crate) fn on_files(&self, dir: &Path) -> Home {
+        Home {
+            dir: dir.to_path_buf(),
+            files: self.wrapped(Arc::new(RealFiles)),
+            disk: None,
+        }
+    }
+
+    fn wrapped(&self, files: Arc<dyn FileAccess>) -> Arc<dyn FileAccess> {
+        match &self.files {
+            Some(wrap) => wrap(files),
+            None => files,
         }
     }
 
@@ -128,6 +173,32 @@ impl Setup {
     pub(crate) fn log_and_store() -> (PathBuf, PathBuf) {
         let dir = Path::new(DB_DIR);
         (dir.join("log"), dir.join("store"))
+    }
+
+    /// An oracle for a new database.
+    pub(crate) fn oracle(&self) -> Oracle {
+        Oracle::new(&self.options().schema, self.durability)
+    }
+
+    /// Opens the database.
+    pub(crate) fn open(&self, home: &Home) -> Result<TidalDb, Error> {
+        // The clock begins anew, whatever the thread did before: every run does the same.
+        WorkloadClock::set(STANDARD_NOW_MS);
+        let options = self.options().files(Arc::clone(&home.files));
+        let storage = match &self.storage {
+            None => return TidalDb::open(&home.dir, options),
+            Some(OpenStorage::OverFiles(open)) => open(Arc::clone(&home.files))?,
+            Some(OpenStorage::InDir(open)) if home.disk.is_none() => {
+                open(&home.dir.with_extension("storage"))?
+            }
+            Some(OpenStorage::InDir(_)) => {
+                return Err(Error::storage(
+                    "open",
+                    "a storage engine with files of its own is crashed on real files only",
+                ));
+            }
+        };
+        TidalDb::open_with_storage(&home.dir, options, storage)
     }
 }
 

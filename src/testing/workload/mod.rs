@@ -1,7 +1,7 @@
 //! Workloads: what a plan does to a database, as values that can be printed, kept and replayed.
 
 mod clock;
-mod random;
+pub(crate) mod random;
 mod standard;
 #[cfg(test)]
 mod tests;

@@ -179,23 +179,25 @@ fn every_operation_reads_back_from_its_text() {
 fn odd_names_and_weights_read_back_exactly() {
     let mut random = Random::new(11);
     for _ in 0..500 {
-        let name: Vec<u8> = (0..random.below(6)).map(|_| random.next() as u8).collect();
+        let name: Vec<u8> = (0..random.below(6)).map(|_| random.next_u64() as u8).collect();
         let event = Event {
-            entity: EntityId(random.next()),
-            signal: SignalId(random.next() as u16),
-            weight: match f64::from_bits(random.next()) {
+            entity: EntityId(random.next_u64()),
+            signal: SignalId(random.next_u64() as u16),
+            weight: match f64::from_bits(random.next_u64()) {
                 weight if weight.is_nan() => -0.0,
                 weight => weight,
             },
-            at_ms: random.next() as i64,
-            user: random.chance(1, 2).then(|| UserId(random.next())),
-            cohorts: (0..random.below(3)).map(|_| CohortId(random.next())).collect(),
+            at_ms: random.next_u64() as i64,
+            user: random.chance(1, 2).then(|| UserId(random.next_u64())),
+            cohorts: (0..random.below(3))
+                .map(|_| CohortId(random.next_u64()))
+                .collect(),
         };
         for operation in [
             Operation::CreateCollection(name.clone()),
-            Operation::RemoveFromCollection(name, EntityId(random.next())),
+            Operation::RemoveFromCollection(name, EntityId(random.next_u64())),
             Operation::Record {
-                now_ms: random.next() as i64,
+                now_ms: random.next_u64() as i64,
                 events: vec![event.clone(), event.clone()],
             },
         ] {

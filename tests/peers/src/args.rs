@@ -1,25 +1,10 @@
 //! The command line.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 
+use crate::command_line::CommandLine;
 use crate::passes::GROUPS;
 use crate::peers::KINDS;
-
-const USAGE: &str = "\
-usage: cargo run --release --manifest-path tests/peers/Cargo.toml -- [OPTIONS] [GROUP...]
-
-  --events N     events of the job, 1000000 unless given
-  --batched N    events where each batch of 256 is synced, 256000 unless given
-  --calls N      events where one is recorded a call, 200000 unless given
-  --synced N     events where each call is synced, 2000 unless given; by 16 threads eight times as many
-  --spread N     changed states of the large checkpoint, 1000000 unless given
-  --rounds N     how often everything is measured, 5 unless given
-  --engine NAME  only this one and tidaldb; may be repeated
-  --dir PATH     where the databases lie; below this package's target directory unless given
-  --quick        small sizes and one round: whether it runs and agrees, not how fast
-  --help         prints this
-";
 
 /// What is to be measured.
 #[derive(Debug, Clone)]
@@ -33,68 +18,102 @@ pub(crate) struct Args {
     pub(crate) spread: usize,
     pub(crate) rounds: usize,
     pub(crate) dir: PathBuf,
-    pub(crate) help: bool,
     /// Set in a process that this one started for a measurement of its memory: the engine's name.
     pub(crate) child: Option<String>,
 }
 
-/// What `--help` prints.
-pub(crate) fn usage() -> String {
-    let mut text = USAGE.to_owned();
-    text.push_str("\nGroups, all unless given:\n");
-    for group in GROUPS {
-        writeln!(text, "  {:<17}{}", group.name, group.what).expect("writing to a string cannot fail");
-    }
-    let names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
-    text + "\nEngines: " + &names.join("; ")
+/// The command line of the program.
+pub(crate) fn command_line() -> CommandLine<Args> {
+    let values = Args {
+        groups: Vec::new(),
+        engines: Vec::new(),
+        events: 1_000_000,
+        batched: 256_000,
+        calls: 200_000,
+        synced: 2000,
+        spread: 1_000_000,
+        rounds: 5,
+        dir: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp")),
+        child: None,
+    };
+    let engines: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+    CommandLine::new("ledgers [OPTIONS] [GROUP...]", values)
+        .number("--events", "events of the job", 1..=usize::MAX, |it| {
+            &mut it.events
+        })
+        .number(
+            "--batched",
+            "events where each batch of 256 is synced",
+            1..=usize::MAX,
+            |it| &mut it.batched,
+        )
+        .number(
+            "--calls",
+            "events where one is recorded a call",
+            1..=usize::MAX,
+            |it| &mut it.calls,
+        )
+        .number(
+            "--synced",
+            "events where each call is synced; by 16 threads eight times as many",
+            1..=usize::MAX,
+            |it| &mut it.synced,
+        )
+        .number(
+            "--spread",
+            "changed states of the large checkpoint",
+            1..=usize::MAX,
+            |it| &mut it.spread,
+        )
+        .number(
+            "--rounds",
+            "how often everything is measured",
+            1..=usize::MAX,
+            |it| &mut it.rounds,
+        )
+        .value(
+            "--engine",
+            "NAME",
+            "only this one and tidaldb; may be repeated",
+            |it, name| {
+                it.engines.push(engine(name)?);
+                Ok(())
+            },
+        )
+        .path(
+            "--dir",
+            "PATH",
+            "where the databases lie; default below the target directory of this package",
+            |it, path| it.dir = path,
+        )
+        .switch(
+            "--quick",
+            "small sizes and one round, before other options: whether it runs and agrees, not how fast",
+            |it| {
+                (it.events, it.batched, it.calls) = (50_000, 5120, 2000);
+                (it.synced, it.spread, it.rounds) = (50, 50_000, 1);
+            },
+        )
+        .value("--child", "NAME", "", |it, name| {
+            it.child = Some(engine(name)?);
+            Ok(())
+        })
+        .hidden()
+        .operands(|it, name| {
+            if GROUPS.iter().all(|group| group.name != name) {
+                return Err(format!("there is no group {name}"));
+            }
+            it.groups.push(name);
+            Ok(())
+        })
+        .list(
+            "Groups, all unless given:",
+            GROUPS.iter().map(|group| (group.name, group.what)),
+        )
+        .after(&format!("Engines: {}", engines.join("; ")))
 }
 
 impl Args {
-    /// # Errors
-    /// What is wrong with the command line.
-    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut args = Self {
-            groups: Vec::new(),
-            engines: Vec::new(),
-            events: 1_000_000,
-            batched: 256_000,
-            calls: 200_000,
-            synced: 2000,
-            spread: 1_000_000,
-            rounds: 5,
-            dir: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp")),
-            help: false,
-            child: None,
-        };
-        while let Some(argument) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or_else(|| format!("{argument} needs a value"))
-            };
-            match argument.as_str() {
-                "--events" => args.events = number(&argument, &value()?)?,
-                "--batched" => args.batched = number(&argument, &value()?)?,
-                "--calls" => args.calls = number(&argument, &value()?)?,
-                "--synced" => args.synced = number(&argument, &value()?)?,
-                "--spread" => args.spread = number(&argument, &value()?)?,
-                "--rounds" => args.rounds = number(&argument, &value()?)?,
-                "--engine" => args.engines.push(engine(value()?)?),
-                "--dir" => args.dir = value()?.into(),
-                "--child" => args.child = Some(engine(value()?)?),
-                "--quick" => {
-                    (args.events, args.batched, args.calls) = (50_000, 5120, 2000);
-                    (args.synced, args.spread, args.rounds) = (50, 50_000, 1);
-                }
-                "--help" | "-h" => args.help = true,
-                _ if argument.starts_with('-') => return Err(format!("there is no option {argument}")),
-                _ if GROUPS.iter().any(|group| group.name == argument) => args.groups.push(argument),
-                _ => return Err(format!("there is no group {argument}")),
-            }
-        }
-        Ok(args)
-    }
-
     pub(crate) fn wants(&self, group: &str) -> bool {
         self.groups.is_empty() || self.groups.iter().any(|wanted| wanted == group)
     }
@@ -105,17 +124,9 @@ impl Args {
     }
 }
 
-fn engine(name: String) -> Result<String, String> {
-    if KINDS.iter().any(|kind| kind.name == name) {
-        Ok(name)
-    } else {
-        Err(format!("there is no engine {name}"))
-    }
-}
-
-fn number(name: &str, text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("{name} is {text:?}: it is a number of at least 1")),
-    }
+fn engine(name: &str) -> Result<String, String> {
+    let engines = KINDS.iter().map(|kind| kind.name);
+    let found = engines.clone().find(|engine| *engine == name);
+    let expected = || format!("one of {}", engines.collect::<Vec<_>>().join("; "));
+    found.map(str::to_owned).ok_or_else(expected)
 }

@@ -25,17 +25,11 @@ use std::process::{Command, ExitCode};
 use std::sync::{Arc, Barrier};
 
 use fail::fail_point;
+use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::{CrashInjector, CrashPoint, check_crash_point, clear_injector, install_injector};
 
 use board::{Board, Unit, markdown, median};
 use stopwatch::Stopwatch;
-
-const USAGE: &str = "\
-usage: hooks [--quick] [--instructions]
-
-  --help           prints this
-  --quick          few calls and rounds: whether it runs, not how fast
-  --instructions   counts instructions by valgrind too";
 
 /// What is crossed, and never fires.
 const TARGET: CrashPoint = CrashPoint::WalPreAggregate;
@@ -109,36 +103,50 @@ const CASES: [Case; 4] = [
     },
 ];
 
+#[derive(Default)]
+struct Arguments {
+    is_quick: bool,
+    instructions: bool,
+    /// Set in a process whose instructions are counted: the name of the case.
+    case: Option<String>,
+    calls: u64,
+}
+
 fn main() -> ExitCode {
-    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let line = CommandLine::new("hooks [OPTIONS]", Arguments::default())
+        .flag(
+            "--quick",
+            "few calls and rounds: whether it runs, not how fast",
+            |it| &mut it.is_quick,
+        )
+        .flag("--instructions", "counts instructions by valgrind too", |it| {
+            &mut it.instructions
+        })
+        .value("--case", "NAME", "", |it, case| {
+            it.case = Some(case.to_owned());
+            Ok(())
+        })
+        .hidden()
+        .number("--calls", "", 0..=u64::MAX, |it| &mut it.calls)
+        .hidden();
+    let ended = line.of_process().map(|arguments| run(&arguments));
+    match ended {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+        Err(status) => status,
     }
 }
 
-fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
-    if let [flag, id, calls] = args
-        && flag == "--case"
-    {
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if let Some(id) = &arguments.case {
         let case = [&EMPTY].into_iter().chain(&CASES).find(|case| case.id == id);
-        call(case.ok_or("there is no such case")?, calls.parse()?);
+        call(case.ok_or("there is no such case")?, arguments.calls);
         return Ok(());
     }
-    if args.iter().any(|arg| arg == "--help") {
-        println!("{USAGE}");
-        return Ok(());
-    }
-    if let Some(unknown) = args
-        .iter()
-        .find(|arg| *arg != "--quick" && *arg != "--instructions")
-    {
-        return Err(format!("there is no option {unknown}\n\n{USAGE}").into());
-    }
-    let is_quick = args.iter().any(|arg| arg == "--quick");
-    let (rounds, slices) = if is_quick { (1, 3) } else { (9, 41) };
+    let (rounds, slices) = if arguments.is_quick { (1, 3) } else { (9, 41) };
 
     println!("## What a crossing costs\n");
     println!("{}, {}", place::today(), place::machine(Path::new(".")));
@@ -146,7 +154,7 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         "{rounds} rounds of {slices} times {SLICE} calls; times are those of one call, net of an empty one\n"
     );
     println!("{}", times(rounds, slices));
-    if args.iter().any(|arg| arg == "--instructions") {
+    if arguments.instructions {
         println!("{}", instructions()?);
     }
     Ok(())
@@ -237,7 +245,7 @@ fn collected(case: &Case, calls: u64) -> Result<u64, Box<dyn Error>> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe()?)
-        .args(["--case", case.id, &calls.to_string()])
+        .args(["--case", case.id, "--calls", &calls.to_string()])
         .output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let line = text.lines().find_map(|line| line.split_once("Collected :"));

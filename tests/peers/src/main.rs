@@ -14,6 +14,8 @@ mod args;
     reason = "shared with the crate's own benchmark, which uses more of it"
 )]
 mod board;
+#[path = "../../../src/testing/lab/command_line.rs"]
+mod command_line;
 #[path = "../../bench/disk.rs"]
 mod disk;
 #[path = "../../bench/engine.rs"]
@@ -60,17 +62,10 @@ use passes::Run;
 use peer::Outcome;
 
 fn main() -> ExitCode {
-    let args = match Args::parse(std::env::args().skip(1)) {
+    let args = match args::command_line().of_process() {
         Ok(args) => args,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
+        Err(status) => return status,
     };
-    if args.help {
-        println!("{}", args::usage());
-        return ExitCode::SUCCESS;
-    }
     let ended = match args.child.clone() {
         Some(engine) => memory::child(&args, &engine),
         None => run(args),

@@ -11,7 +11,7 @@ use tidaldb::{Background, Durability, TidalDb};
 use crate::fork::{expect_refusal, wait_for_next_ms};
 use crate::processes::Child;
 use crate::runner::cases;
-use crate::setup::{Acknowledged, BACKGROUNDS, event, open, options, text};
+use crate::setup::{Acknowledged, BACKGROUNDS, error_chain, event, open, options};
 use crate::sys;
 
 cases!("daemon":
@@ -68,7 +68,8 @@ fn assert_opens_again(path: &Path, opened_by: u32, background: Background, ackno
         entity += 1;
         acknowledged.record(&db, entity).unwrap();
     }
-    db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    db.close()
+        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
     drop(db);
     acknowledged.assert_at(path);
 }

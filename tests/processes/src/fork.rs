@@ -13,8 +13,8 @@ use tidaldb::{Clock, Durability, EntityId, Error, SystemClock, TidalDb, UserId};
 use crate::processes::Child;
 use crate::runner::cases;
 use crate::setup::{
-    Acknowledged, BACKGROUNDS, POLICIES, SAVED, VIEW, assert_locked, assert_unchanged, event, is_forked,
-    open, options, text, tree,
+    Acknowledged, BACKGROUNDS, POLICIES, SAVED, VIEW, assert_locked, assert_unchanged, error_chain, event,
+    is_forked, open, options, tree,
 };
 
 cases!("fork":
@@ -50,7 +50,8 @@ fn changes_nothing_for_the_parent(root: &Path, end: impl Fn(TidalDb, &Path, u32)
         let db = db.take().unwrap();
         acknowledged.must_work(&db, 100..140);
         assert_locked(&path);
-        db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        db.close()
+            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
         drop(db);
         acknowledged.assert_at(&path);
     }
@@ -60,7 +61,7 @@ fn changes_nothing_for_the_parent(root: &Path, end: impl Fn(TidalDb, &Path, u32)
 pub(crate) fn expect_refusal<T>(result: Result<T, Error>, path: &Path, opened_by: u32) -> Result<(), String> {
     match result {
         Err(error) if is_forked(&error, path, opened_by) => Ok(()),
-        Err(error) => Err(text(&error)),
+        Err(error) => Err(error_chain(&error)),
         Ok(_) => Err("it succeeds".to_owned()),
     }
 }
@@ -128,7 +129,7 @@ fn a_child_that_drops_its_copy_runs_no_destructor_of_the_storage_engine(root: &P
         };
         // The handle alone owns the engine.
         let db = TidalDb::open_with_storage(&path, options().background(background), Arc::new(engine));
-        let mut db = Some(db.unwrap_or_else(|error| panic!("{}", text(&error))));
+        let mut db = Some(db.unwrap_or_else(|error| panic!("{}", error_chain(&error))));
         let mut child = Child::start(|parent| {
             drop(db.take());
             parent.send_result(Ok(()));
@@ -232,7 +233,8 @@ fn every_write_is_refused(root: &Path, policy: Durability) {
             "{background:?}, not refused:\n{}",
             wrong.join("\n")
         );
-        db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        db.close()
+            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
         drop(db);
         acknowledged.assert_at(&path);
     }
@@ -302,7 +304,7 @@ fn a_child_cannot_open_the_database_again_while_the_parent_has_it(root: &Path) {
     let mut child = Child::start(|parent| {
         let expect_locked = || match TidalDb::open(&path, options()) {
             Err(Error::Locked { .. }) => Ok(()),
-            Err(error) => Err(text(&error)),
+            Err(error) => Err(error_chain(&error)),
             Ok(_) => Err("it opens".to_owned()),
         };
         parent.send_result(expect_locked());

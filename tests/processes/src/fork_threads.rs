@@ -11,7 +11,7 @@ use tidaldb::{Error, TidalDb};
 
 use crate::processes::Child;
 use crate::runner::cases;
-use crate::setup::{Acknowledged, BACKGROUNDS, assert_locked, event, open, options, text};
+use crate::setup::{Acknowledged, BACKGROUNDS, assert_locked, error_chain, event, open, options};
 use crate::sys;
 
 cases!("fork_threads":
@@ -36,7 +36,7 @@ fn record_and_sync(db: &TidalDb, first: u64, stopped: &AtomicBool) -> Range<u64>
     while !stopped.load(Ordering::Relaxed) {
         let recorded = db.record(&event(entities.end));
         let worked = recorded.and_then(|_| (0..SYNCS).try_for_each(|_| db.sync()));
-        worked.unwrap_or_else(|error| panic!("{}", text(&error)));
+        worked.unwrap_or_else(|error| panic!("{}", error_chain(&error)));
         entities.end += 1;
     }
     entities
@@ -80,7 +80,7 @@ fn open_and_drop(path: &Path, stopped: &AtomicBool) {
     while !stopped.load(Ordering::Relaxed) {
         match TidalDb::open(path, options()) {
             Ok(_) | Err(Error::Locked { .. }) => {}
-            Err(error) => panic!("{}", text(&error)),
+            Err(error) => panic!("{}", error_chain(&error)),
         }
     }
 }
@@ -102,7 +102,7 @@ fn a_child_opens_a_database_while_another_thread_opens_and_drops_one(root: &Path
             let child = Child::start(|_| {
                 let db = open(&path, options());
                 let recorded = db.record(&event(entity)).and_then(|_| db.close());
-                recorded.unwrap_or_else(|error| panic!("{}", text(&error)));
+                recorded.unwrap_or_else(|error| panic!("{}", error_chain(&error)));
             });
             child.end();
             acknowledged.events.insert(entity);

@@ -10,7 +10,7 @@ use tidaldb::{Error, TidalDb};
 
 use crate::processes::Child;
 use crate::runner::cases;
-use crate::setup::{Acknowledged, assert_unchanged, chain, copy, open, options, text, tree};
+use crate::setup::{Acknowledged, assert_unchanged, chain, copy, error_chain, open, options, tree};
 
 cases!("histories":
     the_log_of_one_copy_with_the_store_of_the_other_is_refused,
@@ -39,7 +39,8 @@ fn copies_of_a_closed_database(root: &Path) -> [Copied; 2] {
     let mut acknowledged = Acknowledged::default();
     let db = open(&base, options());
     acknowledged.must_work(&db, 0..20);
-    db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    db.close()
+        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
     drop(db);
     [("a", 1000), ("b", 2000)].map(|(name, first)| {
         let path = root.join(name);
@@ -60,7 +61,7 @@ fn assert_mixtures_refused([a, b]: [&Path; 2]) {
         let before = tree(&mixed);
         let error = TidalDb::open(&mixed, options()).expect_err("a mixture opens");
         let is_foreign = |error: &&Error| matches!(error, Error::ForeignHistory { .. });
-        assert!(chain(&error).iter().any(is_foreign), "{}", text(&error));
+        assert!(chain(&error).iter().any(is_foreign), "{}", error_chain(&error));
         assert_unchanged(&before, &mixed);
         fs::remove_dir_all(&mixed).unwrap();
     }
@@ -76,7 +77,8 @@ fn each_copy_of_a_closed_database_opens_whole(root: &Path) {
         // Again after a close.
         let db = open(&path, options());
         acknowledged.assert_in(&db);
-        db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        db.close()
+            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
         drop(db);
         acknowledged.assert_at(&path);
     }

@@ -13,7 +13,7 @@ use tidaldb::{Error, TidalDb};
 
 use crate::processes::{Child, kill, park_for_ever, record_in_another_process};
 use crate::runner::cases;
-use crate::setup::{Acknowledged, BACKGROUNDS, assert_locked, new_dir, open, options, text};
+use crate::setup::{Acknowledged, BACKGROUNDS, assert_locked, error_chain, new_dir, open, options};
 use crate::sys;
 
 cases!("lock":
@@ -89,7 +89,7 @@ fn without_lock_file(root: &Path, second: impl Fn(&mut First)) {
 
 fn a_removed_lock_file_lets_no_second_handle_of_the_process_record_beside_the_first(root: &Path) {
     without_lock_file(root, |first| match TidalDb::open(&first.path, options()) {
-        Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", text(&error)),
+        Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", error_chain(&error)),
         Ok(second) => {
             first.assert_refused();
             first.acknowledged.must_work(&second, 100..120);
@@ -214,8 +214,8 @@ fn a_database_opens_at_once_after_a_drop_or_close_while_another_thread_starts_pr
                 programs_len
             });
             let refused = (0..ROUNDS).find_map(|round| match TidalDb::open(&path, options()) {
-                Err(error) => Some(format!("round {round}: {}", text(&error))),
-                Ok(db) if round % 2 == 0 => db.close().err().map(|error| text(&error)),
+                Err(error) => Some(format!("round {round}: {}", error_chain(&error))),
+                Ok(db) if round % 2 == 0 => db.close().err().map(|error| error_chain(&error)),
                 Ok(_) => None,
             });
             ended.store(true, Ordering::Relaxed);

@@ -8,10 +8,11 @@
 //! |---|---|
 //! | `WORD` | run only the cases whose name contains the word; of several words, a case runs if any word matches |
 //! | `--exact` | a word is a whole name |
+//! | `--skip WORD` | leave out the cases that the word matches |
 //! | `--list` | print the names and run nothing |
 //!
 //! A case fails if its process panics, leaves a child behind, or takes more than 120 s. A forked child may take 30 s. The
-//! directory of a failed case is kept. Words that match no case are a failure. Cases that need another user run only as root;
+//! directory of a failed case is kept. A word that matches no case is a failure. Cases that need another user run only as root;
 //! otherwise they print a warning.
 //!
 //! Tests of the directories of a database are in three places:
@@ -26,8 +27,8 @@
     reason = "tests look at files from outside, measure time and start threads"
 )]
 
-#[path = "../../common/mod.rs"]
-mod common;
+#[path = "../../../src/testing/lab/command_line.rs"]
+mod command_line;
 mod daemon;
 mod fork;
 mod fork_threads;
@@ -41,6 +42,10 @@ mod rot;
 mod runner;
 mod setup;
 mod sys;
+#[path = "../../../src/testing/temp_dir.rs"]
+mod temp_dir;
+#[path = "../../../src/testing/text.rs"]
+mod text;
 
 use std::process::ExitCode;
 
@@ -62,6 +67,6 @@ fn main() -> ExitCode {
     match words[..] {
         [runner::CASE, name, dir] => runner::run_here(&cases, name, dir.as_ref()),
         [processes::RECORD, dir, first, len] => processes::main(dir.as_ref(), first, len),
-        _ => runner::run_all(&cases, &words),
+        _ => runner::run_all(&cases),
     }
 }

@@ -10,7 +10,9 @@ use std::path::Path;
 use tidaldb::{Error, TidalDb};
 
 use crate::runner::cases;
-use crate::setup::{Acknowledged, BACKGROUNDS, assert_unchanged, new_dir, open, options, paths, text, tree};
+use crate::setup::{
+    Acknowledged, BACKGROUNDS, assert_unchanged, error_chain, new_dir, open, options, paths, tree,
+};
 
 cases!("names":
     both_databases_work_after_the_directory_was_renamed_and_another_made_at_its_path,
@@ -62,8 +64,10 @@ fn both_databases_work_after_the_directory_was_renamed_and_another_made_at_its_p
         }
         of_old.assert_in(&old);
         of_new.assert_in(&new);
-        old.close().unwrap_or_else(|error| panic!("{}", text(&error)));
-        new.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        old.close()
+            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+        new.close()
+            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
         assert_names(&root, &["db", "db.old"]);
         assert_files_belong_to(NEW, OLD, &path);
         assert_files_belong_to(OLD, NEW, &moved);
@@ -82,7 +86,8 @@ fn the_directory_can_be_renamed_while_it_is_open(root: &Path) {
     let second = TidalDb::open(&moved, options());
     assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
     acknowledged.must_work(&db, 200..240);
-    db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    db.close()
+        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
     assert_names(root, &["moved"]);
     acknowledged.assert_at(&moved);
 }
@@ -110,7 +115,8 @@ fn put_in_the_place_of(part: &str, root: &Path) {
     for round in 1..10 {
         acknowledged.must_work(&db, round * 100..round * 100 + 20);
     }
-    db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    db.close()
+        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
     drop(db);
     assert_unchanged(&before, &path);
     fs::rename(&path, other.join(part)).unwrap();
@@ -126,7 +132,8 @@ fn a_relative_path_leads_to_the_same_directory_after_a_chdir(root: &Path) {
     acknowledged.must_work(&db, 0..12);
     set_current_dir(&second).unwrap();
     acknowledged.must_work(&db, 100..140);
-    db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    db.close()
+        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
     assert_names(&first, &["db"]);
     assert_names(&second, &[]);
     acknowledged.assert_at(&first.join("db"));
@@ -144,8 +151,10 @@ fn a_relative_path_never_leads_to_another_database_after_a_chdir(root: &Path) {
         of_b.must_work(&b, round * 100..round * 100 + 20);
         of_a.must_work(&a, round * 1000..round * 1000 + 20);
     }
-    a.close().unwrap_or_else(|error| panic!("{}", text(&error)));
-    b.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    a.close()
+        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+    b.close()
+        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
     assert_files_belong_to(OLD, NEW, &first.join("db"));
     assert_files_belong_to(NEW, OLD, &second.join("db"));
     of_a.assert_at(&first.join("db"));
@@ -177,7 +186,8 @@ fn a_symbolic_link_that_is_switched_leads_an_open_database_nowhere_else(root: &P
         assert_unchanged(&before, &b);
         of_b.must_work(&open(&opened, options()), 6000..6040);
         of_a.must_work(&db, 200..240);
-        db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        db.close()
+            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
         of_a.assert_at(&a.join("db"));
         of_b.assert_at(&b.join("db"));
     }
@@ -188,7 +198,7 @@ fn an_error_names_the_absolute_path(root: &Path) {
     let assert_names = |opened: &str, named: &str, options| {
         let error = TidalDb::open(opened, options).expect_err("no database can be opened there");
         let named = root.join(named).display().to_string();
-        let text = text(&error);
+        let text = error_chain(&error);
         assert!(
             text.contains(&named),
             "{opened:?}: {text:?} does not name {named}"
@@ -212,6 +222,6 @@ fn an_error_names_the_absolute_path(root: &Path) {
     fs::remove_dir_all("db").unwrap();
     set_current_dir("/").unwrap();
     let error = Acknowledged::default().work(&db, 0..40).unwrap_err();
-    let text = text(&error);
+    let text = error_chain(&error);
     assert!(text.contains(&root.join("db").display().to_string()), "{text}");
 }

@@ -9,7 +9,7 @@ use tidaldb::TidalDb;
 
 use crate::processes::Child;
 use crate::runner::{cases, warn};
-use crate::setup::{Acknowledged, new_dir, open, options, text, tree};
+use crate::setup::{Acknowledged, error_chain, new_dir, open, options, tree};
 use crate::sys;
 
 cases!("parent":
@@ -77,7 +77,7 @@ fn an_existing_database_opens_below_a_directory_that_may_not_be_listed(root: &Pa
             db.record(&crate::setup::event(entity)).unwrap();
         }
         db.checkpoint().unwrap();
-        db.close().map_err(|error| text(&error))
+        db.close().map_err(|error| error_chain(&error))
     };
     if let Some(closed) = as_another_user(root, make, opens) {
         assert_eq!(closed, Ok(()));
@@ -99,7 +99,8 @@ fn a_database_is_created_in_an_empty_directory_below_one_that_may_not_be_listed(
         let db = open(&path, options());
         acknowledged.assert_in(&db);
         acknowledged.must_work(&db, 20..40);
-        db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+        db.close()
+            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
         drop(db);
         acknowledged.assert_at(&path);
         Ok(())
@@ -112,7 +113,7 @@ fn a_database_is_created_in_an_empty_directory_below_one_that_may_not_be_listed(
 fn a_missing_directory_below_one_that_may_not_be_written_is_an_error_with_its_path(root: &Path) {
     let opens = |parent: &Path| match TidalDb::open(parent.join("new"), options()) {
         Ok(_) => Ok(()),
-        Err(error) => Err(text(&error)),
+        Err(error) => Err(error_chain(&error)),
     };
     if let Some(opened) = as_another_user(root, |_| (), opens) {
         let text = opened.expect_err("the database opens");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tidaldb::{Error, TidalDb};
 
-use crate::setup::{event, options, text};
+use crate::setup::{error_chain, event, options};
 use crate::sys;
 
 /// A forked child that has not ended after this time hangs. They take a few milliseconds.
@@ -154,8 +154,8 @@ pub(crate) fn main(dir: &Path, first: &str, len: &str) -> ExitCode {
             let acknowledged = (first..first + len).take_while(|entity| db.record(&event(*entity)).is_ok());
             println!("acknowledged {}", acknowledged.count());
         }
-        Err(error @ Error::Locked { .. }) => println!("locked {}", text(&error)),
-        Err(error) => println!("failed: {}", text(&error)),
+        Err(error @ Error::Locked { .. }) => println!("locked {}", error_chain(&error)),
+        Err(error) => println!("failed: {}", error_chain(&error)),
     }
     ExitCode::SUCCESS
 }

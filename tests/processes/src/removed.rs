@@ -7,7 +7,7 @@ use std::path::Path;
 use tidaldb::Durability;
 
 use crate::runner::cases;
-use crate::setup::{Acknowledged, POLICIES, assert_removed, new_dir, open, options, text};
+use crate::setup::{Acknowledged, POLICIES, assert_removed, error_chain, new_dir, open, options};
 
 cases!("removed":
     no_event_is_acknowledged_after_the_next_sync_once_the_directory_was_removed,
@@ -61,7 +61,7 @@ fn a_removed_directory_is_not_made_again_by_the_open_database(root: &Path) {
     acknowledged.must_work(&db, 0..5);
     fs::remove_dir_all(&path).unwrap();
     let error = acknowledged.work(&db, 100..200).unwrap_err();
-    assert!(db.close().is_err(), "closed after {}", text(&error));
+    assert!(db.close().is_err(), "closed after {}", error_chain(&error));
     drop(db);
     assert!(!path.exists());
     assert!(open(&path, options()).recovery_report().created);

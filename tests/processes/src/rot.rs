@@ -9,7 +9,7 @@ use std::path::Path;
 use tidaldb::TidalDb;
 
 use crate::runner::cases;
-use crate::setup::{Acknowledged, assert_unchanged, copy, open, options, paths, text, tree};
+use crate::setup::{Acknowledged, assert_unchanged, copy, error_chain, open, options, paths, tree};
 
 cases!("rot":
     a_bit_that_flips_after_changes_of_collections_and_a_close_is_refused_or_takes_nothing,
@@ -27,7 +27,8 @@ fn a_bit_that_flips_after_changes_of_collections_and_a_close_is_refused_or_takes
     for entity in 2..4 {
         acknowledged.add(&db, entity).unwrap();
     }
-    db.close().unwrap_or_else(|error| panic!("{}", text(&error)));
+    db.close()
+        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
     drop(db);
 
     let parts = ["log", "store"].into_iter();

@@ -10,8 +10,9 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
-use crate::common::TempDir;
+use crate::command_line::{CommandLine, Filters};
 use crate::sys;
+use crate::temp_dir::TempDir;
 
 /// The first argument of a process that runs one case: its name and its directory follow.
 pub(crate) const CASE: &str = "--case";
@@ -65,29 +66,32 @@ pub(crate) fn run_here(cases: &[&Case], name: &str, dir: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs the cases that `arguments` select, or lists them.
-pub(crate) fn run_all(cases: &[&Case], arguments: &[&str]) -> ExitCode {
-    let (flags, words): (Vec<&str>, Vec<&str>) =
-        arguments.iter().partition(|argument| argument.starts_with('-'));
-    if let Some(unknown) = flags.iter().find(|flag| !["--exact", "--list"].contains(flag)) {
-        eprintln!("processes: unknown option {unknown}");
-        return ExitCode::from(2);
-    }
-    let is_exact = flags.contains(&"--exact");
-    let selects = |word: &&str, name: &str| {
-        if is_exact {
-            name == *word
-        } else {
-            name.contains(word)
-        }
+#[derive(Default)]
+struct Arguments {
+    filters: Filters,
+    lists: bool,
+}
+
+/// Runs the cases that the command line selects, or lists them.
+pub(crate) fn run_all(cases: &[&Case]) -> ExitCode {
+    let line = CommandLine::new("processes [FILTER...] [OPTIONS]", Arguments::default());
+    let line = Filters::declare(line, |it| &mut it.filters).flag(
+        "--list",
+        "prints the names and runs nothing",
+        |it| &mut it.lists,
+    );
+    let Arguments { filters, lists } = match line.of_process() {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
     };
-    let mut selected = cases.to_vec();
-    selected.retain(|case| words.is_empty() || words.iter().any(|word| selects(word, case.name)));
-    if selected.is_empty() {
-        eprintln!("processes: no case matches {}", words.join(" "));
+    let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    if let Err(why) = filters.check(&names) {
+        eprintln!("processes: {why}");
         return ExitCode::from(2);
     }
-    if flags.contains(&"--list") {
+    let mut selected = cases.to_vec();
+    selected.retain(|case| filters.selects(case.name));
+    if lists {
         for case in selected {
             println!("{}: test", case.name);
         }

@@ -1,7 +1,7 @@
 //! The common parts of the cases: a small database, a list of its acknowledged calls, the content of a directory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as StdError;
+use std::error::Error as _;
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -14,6 +14,7 @@ use tidaldb::{
 };
 
 use crate::processes::record_in_another_process;
+pub(crate) use crate::text::error_chain;
 
 pub(crate) const BACKGROUNDS: [Background; 2] = [Background::Caller, Background::OwnThreads];
 
@@ -40,7 +41,8 @@ pub(crate) fn options() -> Options {
 
 /// Opens a database; a failure names its causes.
 pub(crate) fn open(path: &Path, options: Options) -> TidalDb {
-    TidalDb::open(path, options).unwrap_or_else(|error| panic!("open {}: {}", path.display(), text(&error)))
+    TidalDb::open(path, options)
+        .unwrap_or_else(|error| panic!("open {}: {}", path.display(), error_chain(&error)))
 }
 
 /// One event of the entity. All are equal in size. Counted once, it gives a score of 1 at time 0.
@@ -101,7 +103,7 @@ impl Acknowledged {
     /// Like [`work`](Self::work), and each call must succeed.
     pub(crate) fn must_work(&mut self, db: &TidalDb, entities: Range<u64>) {
         let worked = self.work(db, entities);
-        worked.unwrap_or_else(|error| panic!("{}", text(&error)));
+        worked.unwrap_or_else(|error| panic!("{}", error_chain(&error)));
     }
 
     /// The handle holds each acknowledged event exactly once, each acknowledged member, and nothing else.
@@ -125,7 +127,9 @@ impl Acknowledged {
 
 /// The entities that have an event, each counted once, and the members of the collection.
 pub(crate) fn content_of(db: &TidalDb) -> (BTreeSet<u64>, BTreeSet<u64>) {
-    let export = db.export().unwrap_or_else(|error| panic!("{}", text(&error)));
+    let export = db
+        .export()
+        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
     let states = export.signals.into_iter().map(|state| {
         assert_eq!(state.scores, [1.0], "the score of entity {}", state.entity.0);
         state.entity.0
@@ -138,7 +142,7 @@ pub(crate) fn content_of(db: &TidalDb) -> (BTreeSet<u64>, BTreeSet<u64>) {
 pub(crate) fn assert_locked(path: &Path) {
     match TidalDb::open(path, options()) {
         Ok(_) => panic!("a second handle opens in the same process"),
-        Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", text(&error)),
+        Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", error_chain(&error)),
     }
     let other = record_in_another_process(path, 0..0);
     assert!(other.is_err(), "a second handle opens in another process");
@@ -155,17 +159,6 @@ pub(crate) fn chain(error: &Error) -> Vec<&Error> {
     chain
 }
 
-/// The error with its causes, in one line.
-pub(crate) fn text(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        text = format!("{text}: {cause}");
-        below = cause.source();
-    }
-    text
-}
-
 /// The error says that a directory of the database was removed, by absolute path.
 pub(crate) fn assert_removed(error: &Error, database: &Path) {
     let says = |error: &&Error| {
@@ -174,7 +167,7 @@ pub(crate) fn assert_removed(error: &Error, database: &Path) {
         };
         path == database && source.kind() == ErrorKind::NotFound
     };
-    assert!(chain(error).iter().any(says), "{}", text(error));
+    assert!(chain(error).iter().any(says), "{}", error_chain(error));
 }
 
 /// Returns true if the error is the refusal of a write to the handle of `database` in another process than `opened_by`.

@@ -7,29 +7,27 @@
 //! | `a WRITER NUMBER` | that call was acknowledged |
 //! | `wrong TEXT` | something is wrong, and the child ends |
 
-use std::io::{Read, Write, stdin, stdout};
 use std::path::Path;
 use std::thread;
 
+use tidaldb::testing::lab::error_chain as causes;
+use tidaldb::testing::lab::process::ChildSide;
 use tidaldb::{Durability, EntityId, Error, SignalId, TidalDb};
 
 use super::calls::{AT_MS, COLLECTION, Call};
 use super::options;
 
-/// Set in a child: the directory, the policy, and the number of the next call of each writer, one a line.
-pub(super) const ORDERS: &str = "TIDALDB_LOAD_CHILD";
-pub(super) const MARK: &str = "tidaldb-load: ";
-
 /// Carries out the orders of a child and does not return; nothing in any other process. To be called first.
+///
+/// The orders are the directory, the policy, and the number of the next call of each writer, one a line.
 pub(crate) fn serve_if_asked() {
-    let Some(orders) = std::env::var_os(ORDERS) else {
+    let Some(orders) = ChildSide::orders() else {
         return;
     };
-    let orders = orders.to_str().map(ToOwned::to_owned).unwrap_or_default();
     if let Err(why) = serve(&orders) {
-        say(&format!("wrong {}", why.replace('\n', " ")));
+        ChildSide::answer(&format!("wrong {why}"));
     }
-    std::process::exit(3)
+    ChildSide::end()
 }
 
 fn serve(orders: &str) -> Result<(), String> {
@@ -46,23 +44,23 @@ fn serve(orders: &str) -> Result<(), String> {
     if db.collections().map_err(|error| causes(&error))?.is_empty() {
         db.create_collection(COLLECTION).map_err(|error| causes(&error))?;
     }
-    say("open");
+    ChildSide::answer("open");
     thread::scope(|scope| {
         for (writer, start) in starts.into_iter().enumerate() {
             let db = &db;
             scope.spawn(move || write(db, writer, start));
         }
         scope.spawn(|| read(&db));
-        // It ends with its parent, if it is not killed before.
-        stdin().lock().read_to_end(&mut Vec::new()).ok();
-        std::process::exit(3)
+        ChildSide::hear();
+        // The parent says nothing: it is gone.
+        ChildSide::end()
     })
 }
 
 fn write(db: &TidalDb, writer: usize, start: u64) {
     for number in start.. {
         match Call::new(writer, number).make(db) {
-            Ok(()) => say(&format!("a {writer} {number}")),
+            Ok(()) => ChildSide::answer(&format!("a {writer} {number}")),
             Err(error) => end(&format!("call {number} of writer {writer}: {}", causes(&error))),
         }
     }
@@ -97,8 +95,8 @@ fn look(db: &TidalDb, round: u64) -> Result<(), Error> {
 }
 
 fn end(why: &str) -> ! {
-    say(&format!("wrong {}", why.replace('\n', " ")));
-    std::process::exit(4)
+    ChildSide::answer(&format!("wrong {why}"));
+    ChildSide::end()
 }
 
 pub(super) fn policy_name(durability: Durability) -> String {
@@ -117,28 +115,5 @@ fn policy(name: &str) -> Result<Durability, String> {
             Ok(interval_ms) => Ok(Durability::SyncedEvery { interval_ms }),
             Err(_) => Err(format!("there is no policy {other}")),
         },
-    }
-}
-
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        text = format!("{text}: {cause}");
-        below = cause.source();
-    }
-    text
-}
-
-/// In one write, so that it is said wholly or not at all. The line before may have no end.
-fn say(text: &str) {
-    let line = format!("\n{MARK}{text}\n");
-    let mut stdout = stdout().lock();
-    if stdout
-        .write_all(line.as_bytes())
-        .and_then(|()| stdout.flush())
-        .is_err()
-    {
-        std::process::exit(3);
     }
 }

@@ -1,19 +1,18 @@
 //! The parent: starts the child, kills it, and compares what is there with what it had acknowledged.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tidaldb::testing::lab::process::ChildProcess;
+use tidaldb::testing::lab::Random;
+use tidaldb::testing::lab::error_chain as causes;
+use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::{Durability, TidalDb};
 
 use super::calls::{Call, Sums};
-use super::child::{MARK, ORDERS, causes, policy_name};
+use super::child::policy_name;
 use super::{WRITERS, options};
 
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
-const SIGKILL: i32 = 9;
 /// A child is killed after at most so many acknowledgements.
 const ACKNOWLEDGED_MAX: u64 = 3000;
 
@@ -50,7 +49,7 @@ impl Totals {
 /// The account of one database.
 pub(crate) struct Load {
     dir: PathBuf,
-    seed: u64,
+    random: Random,
     /// What all calls add up to that are known to be there.
     sums: [Sums; WRITERS],
     /// How many calls of each writer those are.
@@ -64,30 +63,29 @@ impl Load {
     pub(crate) fn new(dir: PathBuf, seed: u64) -> Self {
         Self {
             dir,
-            seed,
+            random: Random::new(seed),
             sums: Default::default(),
             calls: [0; WRITERS],
             totals: Totals::default(),
         }
     }
 
-    /// Starts the program of `command` as a child, kills it at a random moment, opens the database and compares.
+    /// Starts `program` as a child, kills it at a random moment, opens the database and compares.
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub(crate) fn round(&mut self, mut command: Command, durability: Durability) -> Result<(), String> {
+    pub(crate) fn round(&mut self, program: &ChildProgram, durability: Durability) -> Result<(), String> {
         let [first, second] = self.calls;
         let dir = self.dir.display();
         let policy = policy_name(durability);
-        command.env(ORDERS, format!("{dir}\n{policy}\n{first}\n{second}"));
-        let mut child = ChildProcess::start(command, MARK).map_err(|error| causes(&error))?;
-        let wanted = self.random();
-        let (kills_at_once, wanted) = (wanted.is_multiple_of(8), (wanted >> 8) % ACKNOWLEDGED_MAX);
+        let orders = format!("{dir}\n{policy}\n{first}\n{second}");
+        let mut child = program.start(&orders).map_err(|error| causes(&error))?;
+        let (kills_at_once, wanted) = (self.random.chance(1, 8), self.random.below(ACKNOWLEDGED_MAX));
         let mut acknowledged = [0; WRITERS];
         let mut is_open = false;
         if kills_at_once {
             // Somewhere between its start and its first acknowledgements. The time orders nothing: any moment will do.
-            let wait = Duration::from_micros(self.random() % 12_000);
+            let wait = Duration::from_micros(self.random.below(12_000));
             is_open = child
                 .answer(wait)
                 .is_ok_and(|said| note(&said, &mut acknowledged, &self.calls).is_ok());
@@ -98,15 +96,12 @@ impl Load {
                 is_open = true;
             }
         }
-        let words = child.last_words();
-        let (status, unheard) = child.kill().map_err(|error| causes(&error))?;
-        for said in unheard {
-            note(&said, &mut acknowledged, &self.calls)?;
+        let end = child.kill().map_err(|error| causes(&error))?;
+        for said in &end.answers {
+            note(said, &mut acknowledged, &self.calls)?;
         }
-        if status.signal() != Some(SIGKILL) {
-            return Err(format!(
-                "the child was to be killed and ended with {status}: {words}"
-            ));
+        if !end.is_killed() {
+            return Err(format!("the child was to be killed and ended with {end}"));
         }
         self.totals.kills += 1;
         self.totals.kills_while_opening += u64::from(!is_open);
@@ -152,16 +147,6 @@ impl Load {
         }
         self.totals.events = self.sums.iter().map(|sums| sums.events).sum();
         Ok(())
-    }
-
-    /// The next number of xorshift64*.
-    fn random(&mut self) -> u64 {
-        let mut state = self.seed | 1;
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        self.seed = state;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 }
 

@@ -11,12 +11,12 @@ mod recovery;
 
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tidaldb::testing::SimDisk;
+use tidaldb::testing::lab::{Random, catch_as_text, run_within};
 use tidaldb::testing::oracle::{Death, Oracle};
 use tidaldb::testing::sim_disk::{
     DiskModel, DiskOperationKind, Fault, Image, ImageChoice, InjectedPanic, Side,
@@ -36,12 +36,9 @@ const ONE_LOOK_IN: u64 = 6;
 /// The images of a power loss that are recovered at the end of a round.
 const LAST_IMAGES: usize = 24;
 
-/// The next number after `seed` of the sequence `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
+/// The first number that follows from `seed`.
 pub(crate) fn scramble(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    Random::new(seed).next_u64()
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -172,14 +169,13 @@ impl Round {
     /// # Errors
     /// A message with the round and its fault.
     pub(crate) fn run(self) -> Result<Totals, String> {
-        let (send, receive) = channel();
-        let round = thread::Builder::new().spawn(move || send.send(self.run_here()).ok());
-        round.map_err(|error| format!("no thread for {self:?}: {error}"))?;
-        match receive.recv_timeout(TIME_MAX) {
-            Ok(result) => result.map_err(|wrong| format!("{self:?}: {wrong}")),
-            Err(RecvTimeoutError::Timeout) => Err(format!("{self:?}: no result after {TIME_MAX:?}")),
-            Err(RecvTimeoutError::Disconnected) => Err(format!("{self:?}: a thread panicked")),
-        }
+        run_within(TIME_MAX, "tidaldb-stress", move || {
+            catch_as_text(|| self.run_here())
+        })
+        .map_err(|hang| hang.to_string())
+        .flatten()
+        .flatten()
+        .map_err(|wrong| format!("{self:?}: {wrong}"))
     }
 
     fn options(self, disk: &SimDisk) -> Options {

@@ -110,7 +110,7 @@ impl Sample {
 
 /// The numbers of the store's files, ascending.
 fn numbers(disk: &SimDisk) -> Vec<u64> {
-    let content = content_of(&disk);
+    let content = content_of(disk);
     let names = files(&content).filter_map(|(path, _)| Name::parse(path.file_name()?.to_str()?));
     names
         .map(|name| match name {

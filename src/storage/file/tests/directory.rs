@@ -1,23 +1,18 @@
 //! The directory of a store on a real disk is removed. The store is opened on its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::fs::RealFiles;
+use crate::testing::lab::TempDir;
 
 /// Opens a store, puts a pair and removes the directory. Returns the failure of `call` and the directory.
 fn failure_after_removal(call: impl FnOnce(&FileStore) -> Result<(), Error>) -> (Error, PathBuf) {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let unique = LAST.fetch_add(1, Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("tidaldb-store-removed-{}-{unique}", std::process::id()));
+    let temp = TempDir::new("store-removed");
+    let dir = temp.path().to_owned();
     let store = FileStore::open(Arc::new(RealFiles), &dir, &options()).unwrap();
     store.put(b"key", b"value").unwrap();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the engine's file access removes no directories"
-    )]
-    std::fs::remove_dir_all(&dir).unwrap();
+    temp.remove();
     (call(&store).unwrap_err(), dir)
 }
 

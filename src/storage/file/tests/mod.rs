@@ -140,11 +140,12 @@ fn apply(pairs: &mut Pairs, batch: &WriteBatch) {
 /// Checks every invariant that holds when no call is under way.
 fn validate(store: &FileStore, disk: &SimDisk, segment_bytes_max: u64) {
     let stats = store.stats().unwrap();
-    let on_disk: u64 = files(&content_of(&disk))
-        .map(|(_, bytes)| bytes.len() as u64)
-        .sum();
-    assert_eq!(stats.total_bytes, on_disk);
-    assert_eq!(stats.files_len, files(&content_of(&disk)).count() as u64);
+    let content = content_of(disk);
+    let on_disk: Vec<u64> = files(&content).map(|(_, bytes)| bytes.len() as u64).collect();
+    assert_eq!(
+        (stats.total_bytes, stats.files_len),
+        (on_disk.iter().sum(), on_disk.len() as u64)
+    );
     let bound = 2 * stats.live_bytes + segment_bytes_max;
     assert!(stats.total_bytes <= bound, "{stats:?} is over {bound}");
     store.index.read().unwrap().get().unwrap().validate();

@@ -12,6 +12,7 @@ use super::{
 use crate::Error;
 use crate::fs::RealFiles;
 use crate::storage::StorageEngine;
+use crate::testing::lab::TempDir;
 use crate::testing::sim_disk::{Fault, SimDisk};
 
 #[test]
@@ -183,7 +184,7 @@ fn a_new_store_gets_the_id_given_or_a_random_one_and_keeps_it() {
     assert_eq!(id(&given), 0xfeed);
     let random = [new_disk(), new_disk()];
     for disk in &random {
-        drop(FileStore::open(access(&disk), DIR, &FileStoreOptions::default()).unwrap());
+        drop(FileStore::open(access(disk), DIR, &FileStoreOptions::default()).unwrap());
     }
     assert_ne!(id(&random[0]), id(&random[1]));
     let before = id(&random[0]);
@@ -193,8 +194,9 @@ fn a_new_store_gets_the_id_given_or_a_random_one_and_keeps_it() {
 
 #[test]
 fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
-    let dir = std::env::temp_dir().join(format!("tidaldb-file-store-{}", std::process::id()));
-    let open = || FileStore::open(Arc::new(RealFiles), &dir, &options()).unwrap();
+    let temp = TempDir::new("file-store");
+    let dir = temp.path();
+    let open = || FileStore::open(Arc::new(RealFiles), dir, &options()).unwrap();
     let store = open();
     store.put(b"first", b"value").unwrap();
     let scan = store.scan_prefix(b"f").unwrap();
@@ -202,7 +204,7 @@ fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
         store.put(b"churn", &[round; 100]).unwrap();
         store.put(b"first", &[round]).unwrap();
     }
-    assert!(!path_in(&dir, 1).exists());
+    assert!(!path_in(dir, 1).exists());
     assert_eq!(
         scan.map(Result::unwrap).collect::<Vec<_>>(),
         [(b"first".to_vec(), b"value".to_vec())]
@@ -211,8 +213,6 @@ fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
     let before = pairs(&store);
     drop(store);
     assert_eq!(pairs(&open()), before);
-    #[expect(clippy::disallowed_methods, reason = "the test's own clearing up")]
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 fn path_in(dir: &Path, number: u64) -> PathBuf {

@@ -1,6 +1,7 @@
 //! The injector by itself: counting, arming, firing once. Its siblings test the slot, the runs and the
 //! recorder.
 
+mod outcome;
 mod point;
 #[cfg(unix)]
 mod process;

@@ -1,56 +1,41 @@
 //! What can only be seen from outside the process: what is printed, and how the process ends.
 //!
-//! Each test runs itself again as a child, which knows itself by an environment variable.
+//! Each test runs itself again as a child.
 
 use std::cell::RefCell;
-use std::env;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::process::ExitStatusExt;
 use std::panic;
-use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use super::*;
+use crate::testing::process::{ChildEnd, ChildProgram, ChildSide};
 
-const CHILD: &str = "TIDALDB_CRASH_INJECTOR_CHILD";
-const SIGABRT: i32 = 6;
-const SIGKILL: i32 = 9;
+const TIME_MAX: Duration = Duration::from_secs(60);
+/// The answer of a child that came to the end of its body.
+const TO_THE_END: &str = "to the end";
 
-fn command(test: &str) -> Command {
-    let module = module_path!().split_once("::").expect("below the crate").1;
-    let mut command = Command::new(env::current_exe().expect("this test binary"));
-    command.args([
-        &format!("{module}::{test}"),
-        "--exact",
-        "--nocapture",
-        "--test-threads=1",
-    ]);
-    command.env(CHILD, test).env_remove("RUST_BACKTRACE");
-    command
+fn this_test() -> ChildProgram {
+    ChildProgram::calling_test().expect("the harness names the thread")
 }
 
-/// Runs the named test again as a child to its end. In the child itself: `None`, after running `body`.
-fn in_child(test: &str, body: impl FnOnce()) -> Option<Output> {
-    if env::var(CHILD).is_ok_and(|name| name == test) {
+/// Runs the calling test again as a child to its end. In the child itself: `None`, after running `body`.
+fn in_child(body: impl FnOnce()) -> Option<ChildEnd> {
+    if ChildSide::orders().is_some() {
         body();
+        ChildSide::answer(TO_THE_END);
         return None;
     }
-    let output = command(test).stdin(Stdio::null()).output().expect("a child");
-    let ran = String::from_utf8_lossy(&output.stdout).contains("running 1 test");
-    assert!(ran, "{test} is not the name of the test");
-    Some(output)
+    let child = this_test().start("").expect("a child");
+    Some(child.wait(TIME_MAX).expect("its end"))
 }
 
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn assert_succeeded(output: &Output) {
-    assert!(output.status.success(), "{}\n{}", output.status, stderr(output));
+fn assert_succeeded(end: &ChildEnd) {
+    assert!(end.status.success(), "{end}");
+    assert_eq!(end.answers, [TO_THE_END]);
 }
 
 #[test]
 fn the_abort_action_ends_the_process_and_nothing_catches_it() {
-    let output = in_child("the_abort_action_ends_the_process_and_nothing_catches_it", || {
+    let end = in_child(|| {
         let injector = CrashInjector::with_action(TARGET, 1, CrashAction::Abort);
         let outcome = run_with_crash(&injector, || {
             let _destructor = CrossesOnDrop(OTHER);
@@ -60,15 +45,15 @@ fn the_abort_action_ends_the_process_and_nothing_catches_it() {
         });
         eprintln!("never here: {outcome:?}");
     });
-    let Some(output) = output else { return };
-    assert_eq!(output.status.signal(), Some(SIGABRT));
-    let expected = "still here\nCrashInjector: simulated crash at WalPreAggregate after 2 crossings\n";
-    assert_eq!(stderr(&output), expected);
+    let Some(end) = end else { return };
+    assert!(end.is_aborted() && end.answers.is_empty(), "{end}");
+    let expected = "still here | CrashInjector: simulated crash at WalPreAggregate after 2 crossings";
+    assert_eq!(end.last_words, expected);
 }
 
 #[test]
 fn a_caught_crash_prints_nothing_and_runs_no_panic_hook() {
-    let output = in_child("a_caught_crash_prints_nothing_and_runs_no_panic_hook", || {
+    let end = in_child(|| {
         panic::set_hook(Box::new(|_| eprintln!("the hook ran")));
         let here = CrashInjector::new(TARGET, 0);
         assert_eq!(run_with_crash(&here, || cross(1)), Err(TARGET));
@@ -86,43 +71,40 @@ fn a_caught_crash_prints_nothing_and_runs_no_panic_hook() {
         });
         assert_eq!(outcome, Err(TARGET));
     });
-    let Some(output) = output else { return };
-    assert_succeeded(&output);
-    assert_eq!(stderr(&output), "");
+    let Some(end) = end else { return };
+    assert_succeeded(&end);
+    assert_eq!(end.last_words, "");
 }
 
 #[test]
 fn an_uncaught_crash_prints_its_text_once() {
-    let output = in_child("an_uncaught_crash_prints_its_text_once", || {
+    let end = in_child(|| {
         let run = CrashInjector::new(OTHER, 0);
         let injector = CrashInjector::new(TARGET, 0);
         drop(catch_unwind(AssertUnwindSafe(|| {
             run_with_crash(&run, || injector.maybe_crash(TARGET))
         })));
     });
-    let Some(output) = output else { return };
-    assert_succeeded(&output);
+    let Some(end) = end else { return };
+    assert_succeeded(&end);
     let text = "CrashInjector: simulated crash at WalPreAggregate after 1 crossings";
-    assert_eq!(stderr(&output).matches(text).count(), 1, "{}", stderr(&output));
+    assert_eq!(end.last_words.matches(text).count(), 1, "{end}");
 }
 
 #[test]
 fn another_panic_is_printed_once_however_many_runs_it_goes_through() {
-    let output = in_child(
-        "another_panic_is_printed_once_however_many_runs_it_goes_through",
-        || {
-            let outer = CrashInjector::new(TARGET, 0);
-            let inner = CrashInjector::new(OTHER, 0);
-            let payload = catch_unwind(AssertUnwindSafe(|| {
-                run_with_crash(&outer, || run_with_crash(&inner, || panic!("a bug")))
-            }))
-            .expect_err("not injected");
-            assert_eq!(text_of(&*payload), Some("a bug"));
-        },
-    );
-    let Some(output) = output else { return };
-    assert_succeeded(&output);
-    assert_eq!(stderr(&output).matches("a bug").count(), 1, "{}", stderr(&output));
+    let end = in_child(|| {
+        let outer = CrashInjector::new(TARGET, 0);
+        let inner = CrashInjector::new(OTHER, 0);
+        let payload = catch_unwind(AssertUnwindSafe(|| {
+            run_with_crash(&outer, || run_with_crash(&inner, || panic!("a bug")))
+        }))
+        .expect_err("not injected");
+        assert_eq!(text_of(&*payload), Some("a bug"));
+    });
+    let Some(end) = end else { return };
+    assert_succeeded(&end);
+    assert_eq!(end.last_words.matches("a bug").count(), 1, "{end}");
 }
 
 /// Crosses the target and shows as its name.
@@ -137,26 +119,23 @@ impl std::fmt::Debug for CrossesInDebug {
 
 #[test]
 fn a_panic_hook_or_a_message_that_crosses_the_point_does_not_abort() {
-    let output = in_child(
-        "a_panic_hook_or_a_message_that_crosses_the_point_does_not_abort",
-        || {
-            panic::set_hook(Box::new(|_| cross(1)));
-            let injector = CrashInjector::new(TARGET, 0);
-            let _installed = scoped_injector(&injector);
-            assert!(catch_unwind(|| panic!("{CrossesInDebug:?}")).is_err());
-            assert!(!injector.has_fired(), "withheld, not fired");
-            assert_ne!(injector.withheld_crossings(), []);
+    let end = in_child(|| {
+        panic::set_hook(Box::new(|_| cross(1)));
+        let injector = CrashInjector::new(TARGET, 0);
+        let _installed = scoped_injector(&injector);
+        assert!(catch_unwind(|| panic!("{CrossesInDebug:?}")).is_err());
+        assert!(!injector.has_fired(), "withheld, not fired");
+        assert_ne!(injector.withheld_crossings(), []);
 
-            assert!(
-                catch_unwind(|| cross(1)).is_err(),
-                "its own panic runs the hook, which crosses the point"
-            );
-            assert!(injector.has_fired());
-            assert_eq!(injector.crossing_count(), 1);
-        },
-    );
-    let Some(output) = output else { return };
-    assert_succeeded(&output);
+        assert!(
+            catch_unwind(|| cross(1)).is_err(),
+            "its own panic runs the hook, which crosses the point"
+        );
+        assert!(injector.has_fired());
+        assert_eq!(injector.crossing_count(), 1);
+    });
+    let Some(end) = end else { return };
+    assert_succeeded(&end);
 }
 
 thread_local! {
@@ -181,7 +160,7 @@ fn cross_at_thread_end() {
 
 #[test]
 fn a_crossing_in_a_thread_locals_destructor_does_not_abort() {
-    let output = in_child("a_crossing_in_a_thread_locals_destructor_does_not_abort", || {
+    let end = in_child(|| {
         // Destructors run in the reverse order of first use: here while the slot is full ...
         let full = CrashInjector::new(TARGET, 0);
         let slot = Arc::clone(&full);
@@ -225,76 +204,57 @@ fn a_crossing_in_a_thread_locals_destructor_does_not_abort() {
         assert_eq!((outcome, inherited.has_fired()), (Ok(()), false));
         eprintln!("the end");
     });
-    let Some(output) = output else { return };
-    assert_succeeded(&output);
-    assert_eq!(stderr(&output), "the end\n");
+    let Some(end) = end else { return };
+    assert_succeeded(&end);
+    assert_eq!(end.last_words, "the end");
 }
 
 #[test]
 fn an_injector_asked_directly_in_a_thread_locals_destructor_does_not_abort() {
-    let output = in_child(
-        "an_injector_asked_directly_in_a_thread_locals_destructor_does_not_abort",
-        || {
-            let injector = CrashInjector::new(TARGET, 0);
-            for use_slot_first in [true, false] {
-                let direct = CrashesOnDrop(Arc::clone(&injector));
-                let spawned = thread::Builder::new().spawn(move || {
-                    if use_slot_first {
-                        clear_injector();
-                    }
-                    DIRECT.set(Some(direct));
+    let end = in_child(|| {
+        let injector = CrashInjector::new(TARGET, 0);
+        for use_slot_first in [true, false] {
+            let direct = CrashesOnDrop(Arc::clone(&injector));
+            let spawned = thread::Builder::new().spawn(move || {
+                if use_slot_first {
                     clear_injector();
-                });
-                spawned.expect("a thread").join().expect("no panic");
-            }
-            assert_eq!(
-                (injector.has_fired(), injector.withheld_crossings().len()),
-                (false, 2)
-            );
-            eprintln!("the end");
-        },
-    );
-    let Some(output) = output else { return };
-    assert_succeeded(&output);
-    assert_eq!(stderr(&output), "the end\n");
+                }
+                DIRECT.set(Some(direct));
+                clear_injector();
+            });
+            spawned.expect("a thread").join().expect("no panic");
+        }
+        assert_eq!(
+            (injector.has_fired(), injector.withheld_crossings().len()),
+            (false, 2)
+        );
+        eprintln!("the end");
+    });
+    let Some(end) = end else { return };
+    assert_succeeded(&end);
+    assert_eq!(end.last_words, "the end");
 }
 
 #[test]
 fn a_child_parked_at_the_point_is_killed_exactly_there() {
-    const TEST: &str = "a_child_parked_at_the_point_is_killed_exactly_there";
-    if env::var(CHILD).is_ok_and(|name| name == TEST) {
+    if ChildSide::orders().is_some() {
         let park = CrashAction::call(|point, crossings| {
-            println!("\nparked at {point} {crossings}");
-            io::stdout().flush().expect("the parent reads");
-            // The end of input ends an orphan.
-            io::stdin()
-                .read_to_end(&mut Vec::new())
-                .expect("the parent holds it open");
+            ChildSide::park(&format!("parked at {point} {crossings}"));
         });
         let injector = CrashInjector::with_action(TARGET, 2, park);
         let outcome = run_with_crash(&injector, || {
             for crossing in 1..=10 {
                 cross(1);
-                println!("\npassed {crossing}");
+                ChildSide::answer(&format!("passed {crossing}"));
             }
         });
         assert_eq!(outcome, Ok(()));
         return;
     }
-    let mut child = command(TEST)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a child");
-    let mut seen = Vec::new();
-    for line in BufReader::new(child.stdout.take().expect("piped")).lines() {
-        let line = line.expect("text");
-        seen.extend((line.starts_with("pa") || line.starts_with("test result")).then(|| line.clone()));
-        if line.starts_with("parked") {
-            child.kill().expect("it waits");
-        }
+    let mut child = this_test().start("").expect("a child");
+    for expected in ["passed 1", "passed 2", "parked at WalPreAggregate 3"] {
+        assert_eq!(child.answer(TIME_MAX).expect("an answer"), expected);
     }
-    assert_eq!(child.wait().expect("its end").signal(), Some(SIGKILL));
-    assert_eq!(seen, ["passed 1", "passed 2", "parked at WalPreAggregate 3"]);
+    let end = child.kill().expect("its end");
+    assert!(end.is_killed() && end.answers.is_empty(), "{end}");
 }

@@ -3,6 +3,7 @@ use super::judge::{check_refusal, check_state_against};
 use super::subject::{DB_DIR, LOG_DIR, STORE_DIR};
 use super::*;
 use crate::testing::SimDisk;
+use crate::testing::process::{ChildProgram, ChildSide};
 use crate::testing::sim_disk::Image;
 use crate::{Error, TidalDb};
 
@@ -130,32 +131,20 @@ fn a_campaign_that_tests_nothing_fails() {
     assert!(failed.is_err());
 }
 
-const CHILD: &str = "TIDALDB_DAMAGE_CHILD";
-
 #[test]
 fn no_forged_length_takes_memory_that_the_files_do_not_fill() {
     // The child has little memory to spare: an allocation of a forged length of 2 GiB ends it.
-    const KIB_MAX: u64 = 400 << 10;
-    let name = "testing::lab::damage::tests::no_forged_length_takes_memory_that_the_files_do_not_fill";
-    if std::env::var_os(CHILD).is_some() {
+    const MEMORY_BYTES_MAX: u64 = 400 << 20;
+    if ChildSide::orders().is_some() {
         open_forged_lengths();
+        ChildSide::answer("opened");
         return;
     }
-    let mut child = std::process::Command::new("sh");
-    child
-        .arg("-c")
-        .arg(format!("ulimit -v {KIB_MAX} && exec \"$0\" \"$@\""))
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(CHILD, "1");
-    let output = child.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && told.contains("forged lengths opened"),
-        "{:?}: {told}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let program = ChildProgram::calling_test().expect("the harness names the thread");
+    let child = program.memory_bytes_max(MEMORY_BYTES_MAX).start("").unwrap();
+    let end = child.wait(Duration::from_secs(120)).unwrap();
+    assert!(end.status.success(), "{end}");
+    assert_eq!(end.answers, ["opened"]);
 }
 
 /// All lengths of half their type's range and more, in one database.
@@ -175,5 +164,4 @@ fn open_forged_lengths() {
         opened += 1;
     }
     assert!(opened > 100);
-    println!("{opened} forged lengths opened");
 }

@@ -1,155 +1,198 @@
-//! Bugs at the public handle: calls that are not made as the oracle is told, and databases that are not opened as was
-//! promised.
+//! Actions of bugs at the public handle, which make other calls than the oracle hears of, and the calls that they apply to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Acts, PlantedBug};
 use crate::testing::CrashSweep;
+use crate::testing::faults::Acts;
 use crate::testing::sweep::Calls;
 use crate::testing::workload::{Event, Operation};
-use crate::{Durability, Error, Options, Receipt, TidalDb};
+use crate::{Error, Options, Receipt, TidalDb};
 
 type Called = Result<Option<Receipt>, Error>;
 
-/// Changes how the calls of `sweep` are made or the database is opened.
-pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
-    let acts = acts.clone();
-    match bug {
-        PlantedBug::WeakerPolicy => changed_options(sweep, move |options| {
-            acts.count();
-            options.durability(Durability::OperatingSystem)
-        }),
-        PlantedBug::SkewUnlimited => changed_options(sweep, move |options| {
-            acts.count();
-            options.skew_ms_max(u64::MAX)
-        }),
-        PlantedBug::RandomBytes => changed_options(sweep, move |options| {
-            acts.count();
-            Options {
-                database_id: None,
-                ..options
-            }
-        }),
-        PlantedBug::OtherDatabase => {
-            let openings = AtomicU64::new(1);
-            changed_options(sweep, move |options| {
-                acts.count();
-                options.database_id(openings.fetch_add(1, Ordering::Relaxed).into())
-            })
-        }
-        _ => {
-            let runs = Arc::new(AtomicU64::new(0));
-            sweep.with_setup(|setup| {
-                setup.calls = Some(Arc::new(move || {
-                    Box::new(PlantedCalls {
-                        bug,
-                        acts: acts.clone(),
-                        is_first_run: runs.fetch_add(1, Ordering::Relaxed) == 0,
-                        frames: 0,
-                        held: None,
-                    })
-                }));
-            })
-        }
-    }
+/// Returns true for the operations that a bug applies to.
+pub(super) type On = fn(&Operation) -> bool;
+
+/// Replaces the call of an operation.
+pub(super) type Act = fn(&mut State, &TidalDb, &Operation) -> Called;
+
+/// A bug at the public handle. The action replaces every so many of the calls that the bug applies to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CallBug {
+    pub(super) on: On,
+    pub(super) one_in: u64,
+    pub(super) act: Act,
 }
 
-fn changed_options(
-    sweep: CrashSweep,
-    change: impl Fn(Options) -> Options + Send + Sync + 'static,
-) -> CrashSweep {
-    sweep.with_setup(|setup| setup.changed_options = Some(Arc::new(change)))
-}
-
-/// Makes the calls of one run.
+/// The state of one bug in one run.
 #[derive(Debug)]
-struct PlantedCalls {
-    bug: PlantedBug,
+pub(super) struct State {
+    bug: CallBug,
     acts: Acts,
     is_first_run: bool,
-    /// How many frames were asked for.
-    frames: u64,
-    /// What was acknowledged and is still to be done.
+    /// The operations that the bug applied to.
+    matched: u64,
+    /// An operation that was acknowledged and not made.
     held: Option<Operation>,
 }
 
-impl Calls for PlantedCalls {
+/// Changes how the calls of `sweep` are made.
+pub(super) fn plant(bug: CallBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+    let (acts, runs) = (acts.clone(), AtomicU64::new(0));
+    sweep.with_setup(|setup| {
+        setup.calls = Some(Arc::new(move || {
+            Box::new(State {
+                bug,
+                acts: acts.clone(),
+                is_first_run: runs.fetch_add(1, Ordering::Relaxed) == 0,
+                matched: 0,
+                held: None,
+            })
+        }));
+    })
+}
+
+/// Changes the options of each opening of `sweep`. `change` gets the number of the opening, from 1.
+pub(super) fn plant_options(
+    change: fn(Options, u64) -> Options,
+    sweep: CrashSweep,
+    acts: &Acts,
+) -> CrashSweep {
+    let (acts, openings) = (acts.clone(), AtomicU64::new(0));
+    sweep.with_setup(|setup| {
+        setup.changed_options = Some(Arc::new(move |options| {
+            acts.count();
+            change(options, openings.fetch_add(1, Ordering::Relaxed) + 1)
+        }));
+    })
+}
+
+impl Calls for State {
     fn call(&mut self, db: &TidalDb, operation: &Operation) -> Called {
-        self.frames += u64::from(operation.is_frame());
-        let is_third = operation.is_frame() && self.frames.is_multiple_of(3);
-        match (self.bug, operation) {
-            (PlantedBug::AcknowledgedFirst, _) if operation.is_frame() => {
-                self.acts.count();
-                // Nobody hears of it if that fails.
-                self.held
-                    .replace(operation.clone())
-                    .map(|held| held.apply(db).ok());
-                Ok(None)
-            }
-            (PlantedBug::CallTwice, _) if is_third => {
-                self.acts.count();
-                operation.apply(db)?;
-                operation.apply(db)
-            }
-            (PlantedBug::NumberRepeated, _) if is_third => {
-                self.acts.count();
-                Ok(operation.apply(db)?.map(|receipt| Receipt {
-                    sequence: receipt.sequence.saturating_sub(1),
-                    ..receipt
-                }))
-            }
-            (PlantedBug::CallDropped, _) if is_third => {
-                self.acts.count();
-                Ok(None)
-            }
-            (PlantedBug::SyncDropped, Operation::Sync)
-            | (PlantedBug::CheckpointDropped, Operation::Checkpoint) => {
-                self.acts.count();
-                Ok(None)
-            }
-            (PlantedBug::RefusedAndDone, _) if is_third => {
-                self.acts.count();
-                operation.apply(db)?;
-                Err(Error::invalid("weight", "what was given", "nobody likes it"))
-            }
-            (PlantedBug::RunsDiffer, _) if !self.is_first_run && self.frames > 2 => {
-                self.acts.count();
-                Err(Error::Closed)
-            }
-            (PlantedBug::SetBackIgnored, Operation::Record { events, .. })
-                if operation.set_back().is_some() && !operation.is_refused() =>
-            {
-                self.acts.count();
-                let receipt = Operation::record(events.clone()).apply(db)?;
-                let set_back = operation.set_back();
-                Ok(receipt.map(|receipt| Receipt { set_back, ..receipt }))
-            }
-            (_, Operation::Record { now_ms, events }) => self.record(db, *now_ms, events),
-            _ => operation.apply(db),
+        if !(self.bug.on)(operation) {
+            return operation.apply(db);
+        }
+        self.matched += 1;
+        if self.matched.is_multiple_of(self.bug.one_in) {
+            (self.bug.act)(self, db, operation)
+        } else {
+            operation.apply(db)
         }
     }
 }
 
-impl PlantedCalls {
-    fn record(&self, db: &TidalDb, now_ms: i64, events: &[Event]) -> Called {
-        let record = |events| Operation::Record { now_ms, events }.apply(db);
-        let mut changed = events.to_vec();
-        match self.bug {
-            PlantedBug::CallSplit if events.len() > 1 => {
-                self.acts.count();
-                let rest = changed.split_off(events.len() / 2);
-                record(changed)?;
-                return record(rest);
-            }
-            PlantedBug::BatchReversed => changed.reverse(),
-            PlantedBug::CohortsDropped => changed.iter_mut().for_each(|event| event.cohorts.clear()),
-            PlantedBug::UserDropped => changed.iter_mut().for_each(|event| event.user = None),
-            _ => {}
-        }
-        if changed != events {
-            self.acts.count();
-        }
-        record(changed)
+// The calls.
+
+pub(super) fn is_record(operation: &Operation) -> bool {
+    matches!(operation, Operation::Record { .. })
+}
+
+pub(super) fn is_batch(operation: &Operation) -> bool {
+    matches!(operation, Operation::Record { events, .. } if events.len() > 1)
+}
+
+/// A call whose events are set back to the clock.
+pub(super) fn is_set_back(operation: &Operation) -> bool {
+    is_record(operation) && operation.set_back().is_some() && !operation.is_refused()
+}
+
+// The actions.
+
+pub(super) fn skip(state: &mut State, _: &TidalDb, _: &Operation) -> Called {
+    state.acts.count();
+    Ok(None)
+}
+
+/// Makes the call when the next one is acknowledged. Its error is lost.
+pub(super) fn acknowledge_first(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+    let held = state.held.replace(operation.clone());
+    held.map(|held| held.apply(db).ok());
+    skip(state, db, operation)
+}
+
+pub(super) fn call_twice(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+    state.acts.count();
+    operation.apply(db)?;
+    operation.apply(db)
+}
+
+pub(super) fn repeat_number(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+    state.acts.count();
+    Ok(operation.apply(db)?.map(|receipt| Receipt {
+        sequence: receipt.sequence.saturating_sub(1),
+        ..receipt
+    }))
+}
+
+pub(super) fn refuse_too(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+    state.acts.count();
+    operation.apply(db)?;
+    Err(Error::invalid("weight", "planted", "the call is refused"))
+}
+
+/// Refuses the calls of later runs.
+pub(super) fn refuse_later_runs(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+    if state.is_first_run || state.matched < 3 {
+        return operation.apply(db);
     }
+    state.acts.count();
+    Err(Error::Closed)
+}
+
+/// Records the events at their own time, and reports the time of the clock.
+pub(super) fn ignore_set_back(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+    let Operation::Record { events, .. } = operation else {
+        return operation.apply(db);
+    };
+    state.acts.count();
+    let receipt = Operation::record(events.clone()).apply(db)?;
+    let set_back = operation.set_back();
+    Ok(receipt.map(|receipt| Receipt { set_back, ..receipt }))
+}
+
+pub(super) fn split_batch(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+    let Operation::Record { now_ms, events } = operation else {
+        return operation.apply(db);
+    };
+    state.acts.count();
+    let record = |events: &[Event]| {
+        let (now_ms, events) = (*now_ms, events.to_vec());
+        Operation::Record { now_ms, events }.apply(db)
+    };
+    let (first, rest) = events.split_at(events.len() / 2);
+    record(first)?;
+    record(rest)
+}
+
+fn with_events(
+    state: &mut State,
+    db: &TidalDb,
+    operation: &Operation,
+    change: fn(&mut Vec<Event>),
+) -> Called {
+    let mut changed = operation.clone();
+    if let Operation::Record { events, .. } = &mut changed {
+        change(events);
+    }
+    if changed != *operation {
+        state.acts.count();
+    }
+    changed.apply(db)
+}
+
+pub(super) fn reverse_batch(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+    with_events(state, db, operation, |events| events.reverse())
+}
+
+pub(super) fn drop_cohorts(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+    with_events(state, db, operation, |events| {
+        events.iter_mut().for_each(|event| event.cohorts.clear());
+    })
+}
+
+pub(super) fn drop_users(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+    with_events(state, db, operation, |events| {
+        events.iter_mut().for_each(|event| event.user = None);
+    })
 }

@@ -1,100 +1,76 @@
-//! Bugs of the storage engine: a wrapper around the one that the sweep uses, or around an embedded store, that breaks
-//! one promise of [`StorageEngine`].
+//! Actions of bugs in the storage engine, and the calls that they apply to. The engine is that of the sweep, or an embedded
+//! store.
 //!
-//! Each bug is a type of its own, made anew for every opening of the database, as those of the file access are.
+//! Each opening of the database has a state of its own, so that an action's memory is lost with the process.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use super::{Acts, PlantedBug};
 use crate::Error;
 use crate::fs::FileAccess;
-use crate::storage::{BatchOperation, FileStore, FileStoreOptions, Scan, StorageEngine, WriteBatch, keys};
+use crate::lock::lock;
+use crate::storage::{
+    BatchOperation, FileStore, FileStoreOptions, KeyValue, StorageEngine, WriteBatch, keys,
+};
 use crate::testing::CrashSweep;
-use crate::testing::sweep::Setup;
+use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
+use crate::testing::sweep::{OpenStorage, Setup};
 
-/// Where the store is put if the sweep has no storage of its own: beside the database, whose directory does not exist
+/// The directory of the store if the sweep has no storage of its own: beside the database, whose directory does not exist
 /// yet when the storage is made.
 const STORE_DIR: &str = "/store";
 
-type Result<T> = std::result::Result<T, Error>;
+type Answered<'a> = Result<StorageAnswer<'a>, Error>;
 
-/// A bug. What it does not break it leaves to the engine behind it.
-trait StorageBug: Send + Sync + fmt::Debug {
-    fn get(&self, store: &dyn StorageEngine, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        store.get(key)
-    }
+/// Replaces a call.
+pub(super) type Act = for<'a> fn(&mut StorageCall<'a>, &State) -> Answered<'a>;
 
-    fn put(&self, store: &dyn StorageEngine, key: &[u8], value: &[u8]) -> Result<()> {
-        store.put(key, value)
-    }
+/// A bug in the storage engine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StorageBug {
+    /// The names of the calls that the bug applies to.
+    pub(super) calls: &'static [&'static str],
+    pub(super) act: Act,
+}
 
-    fn delete(&self, store: &dyn StorageEngine, key: &[u8]) -> Result<()> {
-        store.delete(key)
-    }
-
-    fn scan_prefix<'a>(&self, store: &'a dyn StorageEngine, prefix: &[u8]) -> Result<Scan<'a>> {
-        store.scan_prefix(prefix)
-    }
-
-    fn write_batch(&self, store: &dyn StorageEngine, batch: WriteBatch) -> Result<()> {
-        store.write_batch(batch)
-    }
-
-    fn flush(&self, store: &dyn StorageEngine) -> Result<()> {
-        store.flush()
-    }
-
-    fn close(&self, store: &dyn StorageEngine) -> Result<()> {
-        store.close()
-    }
+/// The state of one bug in one opening of the database.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    acts: Acts,
+    /// A write that was acknowledged and not made.
+    kept: Mutex<Option<StorageOperation>>,
+    has_skipped_flush: AtomicBool,
 }
 
 /// Puts `bug` between the database and the storage of `sweep`.
-pub(super) fn plant(bug: PlantedBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+pub(super) fn plant(bug: StorageBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
     let acts = acts.clone();
-    with_storage(sweep, move |inner| wrap(bug, inner, &acts))
-}
-
-/// `inner` with `bug` in it.
-fn wrap(bug: PlantedBug, inner: Arc<dyn StorageEngine>, acts: &Acts) -> Arc<dyn StorageEngine> {
-    Arc::new(PlantedStorage {
-        inner,
-        bug: make(bug, acts),
-    })
-}
-
-/// Puts what `wrap` makes of it in the place of the storage of `sweep`.
-pub(super) fn with_storage(
-    sweep: CrashSweep,
-    wrap: impl Fn(Arc<dyn StorageEngine>) -> Arc<dyn StorageEngine> + Send + Sync + 'static,
-) -> CrashSweep {
     sweep.with_setup(move |setup| {
         let before = setup.storage.take();
-        let as_it_was = setup.clone();
-        setup.storage = Some(Arc::new(move |files| {
+        let unchanged = setup.clone();
+        setup.storage = Some(OpenStorage::OverFiles(Arc::new(move |files| {
             let inner = match &before {
-                Some(make) => make(files)?,
-                None => embedded(&as_it_was, files)?,
+                Some(OpenStorage::OverFiles(open)) => open(files)?,
+                _ => embedded(&unchanged, files)?,
             };
-            Ok(wrap(inner))
-        }));
+            let acts = acts.clone();
+            let state = State {
+                acts,
+                ..State::default()
+            };
+            Ok(Arc::new(ForwardingStorage::new(inner, move |call| {
+                if bug.calls.contains(&call.operation.name()) {
+                    (bug.act)(call, &state)
+                } else {
+                    call.forward()
+                }
+            })))
+        })));
     })
 }
 
-/// The wrapper with no bug in it.
-#[cfg(test)]
-pub(super) fn with_nothing_wrong(inner: Arc<dyn StorageEngine>) -> Arc<dyn StorageEngine> {
-    #[derive(Debug)]
-    struct Nothing;
-    impl StorageBug for Nothing {}
-    Arc::new(PlantedStorage {
-        inner,
-        bug: Box::new(Nothing),
-    })
-}
-
-fn embedded(setup: &Setup, files: Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>> {
+fn embedded(setup: &Setup, files: Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> {
     let options = setup.options();
     let store_options = FileStoreOptions {
         segment_bytes_max: options.store_segment_bytes_max,
@@ -103,101 +79,56 @@ fn embedded(setup: &Setup, files: Arc<dyn FileAccess>) -> Result<Arc<dyn Storage
     Ok(Arc::new(FileStore::open(files, STORE_DIR, &store_options)?))
 }
 
-fn make(bug: PlantedBug, acts: &Acts) -> Box<dyn StorageBug> {
-    let acts = acts.clone();
-    match bug {
-        PlantedBug::CheckpointOneByOne => Box::new(InParts(Parts::OneByOne, acts)),
-        PlantedBug::CheckpointNumberFirst => Box::new(InParts(Parts::NumberFirst, acts)),
-        PlantedBug::CheckpointNumberLast => Box::new(InParts(Parts::NumberLast, acts)),
-        PlantedBug::CheckpointNumberDropped => Box::new(InParts(Parts::WithoutNumber, acts)),
-        PlantedBug::CollectionDeletedInParts => Box::new(CollectionDeletedInParts(acts)),
-        PlantedBug::CheckpointDeferred => Box::new(CheckpointDeferred {
-            kept: Mutex::default(),
-            acts,
-        }),
-        PlantedBug::CheckpointForgotten => Box::new(CheckpointForgotten(acts)),
-        PlantedBug::OverwriteIgnored => Box::new(OverwriteIgnored(acts)),
-        PlantedBug::FlushSkipped => Box::new(FlushSkipped {
-            only_first: false,
-            done: Mutex::default(),
-            acts,
-        }),
-        PlantedBug::FirstFlushSkipped => Box::new(FlushSkipped {
-            only_first: true,
-            done: Mutex::default(),
-            acts,
-        }),
-        PlantedBug::CloseSkipped => Box::new(CloseSkipped(acts)),
-        PlantedBug::PutDeferred => Box::new(PutDeferred {
-            kept: Mutex::default(),
-            acts,
-        }),
-        PlantedBug::DeleteIgnored => Box::new(DeleteIgnored(acts)),
-        PlantedBug::KeysCut => Box::new(KeysCut(acts)),
-        PlantedBug::ScanTooLong => Box::new(WrongScan(Wrong::TooLong, acts)),
-        PlantedBug::ScanWithoutLast => Box::new(WrongScan(Wrong::WithoutLast, acts)),
-        PlantedBug::StorageErrorSwallowed => Box::new(StorageErrorSwallowed(acts)),
-        _ => unreachable!("{bug} is no bug of the storage"),
-    }
-}
-
-struct PlantedStorage {
-    inner: Arc<dyn StorageEngine>,
-    bug: Box<dyn StorageBug>,
-}
-
-impl StorageEngine for PlantedStorage {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.bug.get(self.inner.as_ref(), key)
-    }
-
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.bug.put(self.inner.as_ref(), key, value)
-    }
-
-    fn delete(&self, key: &[u8]) -> Result<()> {
-        self.bug.delete(self.inner.as_ref(), key)
-    }
-
-    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>> {
-        self.bug.scan_prefix(self.inner.as_ref(), prefix)
-    }
-
-    fn write_batch(&self, batch: WriteBatch) -> Result<()> {
-        self.bug.write_batch(self.inner.as_ref(), batch)
-    }
-
-    fn flush(&self) -> Result<()> {
-        self.bug.flush(self.inner.as_ref())
-    }
-
-    fn close(&self) -> Result<()> {
-        self.bug.close(self.inner.as_ref())
-    }
-}
-
 fn key_of(operation: &BatchOperation) -> &[u8] {
     match operation {
         BatchOperation::Put { key, .. } | BatchOperation::Delete { key } => key,
     }
 }
 
+/// Returns true for the write of a checkpoint's number.
 fn is_number(operation: &BatchOperation) -> bool {
     key_of(operation) == keys::CHECKPOINT
 }
 
-fn is_checkpoint(batch: &WriteBatch) -> bool {
-    batch.operations().iter().any(is_number)
-}
-
-fn write_one(store: &dyn StorageEngine, operation: BatchOperation) -> Result<()> {
+fn batch_of(operation: &StorageOperation) -> &[BatchOperation] {
     match operation {
-        BatchOperation::Put { key, value } => store.put(&key, &value),
-        BatchOperation::Delete { key } => store.delete(&key),
+        StorageOperation::WriteBatch(batch) => batch.operations(),
+        _ => &[],
     }
 }
 
-fn batch_of(operations: Vec<BatchOperation>) -> WriteBatch {
+fn is_checkpoint(operation: &StorageOperation) -> bool {
+    batch_of(operation).iter().any(is_number)
+}
+
+/// Returns true for the deletion of a collection.
+fn is_deletion(operation: &StorageOperation) -> bool {
+    let mut batch = batch_of(operation).iter();
+    batch.all(|operation| matches!(operation, BatchOperation::Delete { .. }))
+}
+
+// Actions of any call.
+
+pub(super) fn skip<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    state.acts.count();
+    call.skip()
+}
+
+pub(super) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    call.forward().or_else(|_| skip(call, state))
+}
+
+// Of batches.
+
+/// Takes the operations out of the call's batch.
+fn take_batch(call: &mut StorageCall<'_>) -> Vec<BatchOperation> {
+    match &mut call.operation {
+        StorageOperation::WriteBatch(batch) => mem::take(batch).into_operations(),
+        _ => Vec::new(),
+    }
+}
+
+fn batch(operations: impl IntoIterator<Item = BatchOperation>) -> WriteBatch {
     let mut batch = WriteBatch::new();
     for operation in operations {
         match operation {
@@ -208,320 +139,192 @@ fn batch_of(operations: Vec<BatchOperation>) -> WriteBatch {
     batch
 }
 
-/// The batch of a checkpoint is not atomic.
-#[derive(Debug)]
-struct InParts(Parts, Acts);
+type Operations = Vec<BatchOperation>;
 
-#[derive(Debug, Clone, Copy)]
-enum Parts {
-    OneByOne,
-    /// The number of the checkpoint, then the state.
-    NumberFirst,
-    /// The state, then the number.
-    NumberLast,
-    WithoutNumber,
+/// Writes the call's batch in these parts, one after the other.
+fn write_in_parts<'a>(
+    call: &mut StorageCall<'a>,
+    state: &State,
+    split: fn(Operations) -> Vec<Operations>,
+) -> Answered<'a> {
+    state.acts.count();
+    for part in split(take_batch(call)) {
+        call.engine().write_batch(batch(part))?;
+    }
+    call.skip()
 }
 
-impl StorageBug for InParts {
-    fn write_batch(&self, store: &dyn StorageEngine, batch: WriteBatch) -> Result<()> {
-        if !is_checkpoint(&batch) || batch.len() < 2 {
-            return store.write_batch(batch);
+/// Writes the batch of a checkpoint in parts, made of its number and its state.
+fn write_checkpoint<'a>(
+    call: &mut StorageCall<'a>,
+    state: &State,
+    split: fn(Operations) -> Vec<Operations>,
+) -> Answered<'a> {
+    if is_checkpoint(&call.operation) && batch_of(&call.operation).len() > 1 {
+        return write_in_parts(call, state, split);
+    }
+    call.forward()
+}
+
+/// The number of a checkpoint and its state.
+fn number_and_state(batch: Operations) -> [Operations; 2] {
+    batch.into_iter().partition(is_number).into()
+}
+
+pub(super) fn write_one_by_one<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    write_checkpoint(call, state, |batch| {
+        batch.into_iter().map(|one| vec![one]).collect()
+    })
+}
+
+pub(super) fn write_number_first<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    write_checkpoint(call, state, |batch| number_and_state(batch).into())
+}
+
+pub(super) fn write_number_last<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    write_checkpoint(call, state, |batch| {
+        number_and_state(batch).into_iter().rev().collect()
+    })
+}
+
+pub(super) fn drop_number<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    write_checkpoint(call, state, |batch| {
+        number_and_state(batch).into_iter().skip(1).collect()
+    })
+}
+
+/// Deletes the members of a collection one by one, and the collection after them.
+pub(super) fn delete_one_by_one<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    if is_deletion(&call.operation) && batch_of(&call.operation).len() > 1 {
+        return write_in_parts(call, state, |batch| {
+            batch.into_iter().rev().map(|one| vec![one]).collect()
+        });
+    }
+    call.forward()
+}
+
+/// Makes the write that was kept, then keeps this one or makes it.
+fn defer<'a>(
+    call: &mut StorageCall<'a>,
+    state: &State,
+    is_kept: fn(&StorageOperation) -> bool,
+) -> Answered<'a> {
+    let earlier = lock(&state.kept).take();
+    if let Some(earlier) = earlier {
+        let operation = mem::replace(&mut call.operation, earlier);
+        call.forward()?;
+        call.operation = operation;
+    }
+    if !is_kept(&call.operation) {
+        return call.forward();
+    }
+    *lock(&state.kept) = Some(call.operation.clone());
+    skip(call, state)
+}
+
+pub(super) fn defer_checkpoint<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    defer(call, state, is_checkpoint)
+}
+
+pub(super) fn defer_put<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    defer(call, state, |operation| {
+        matches!(operation, StorageOperation::Put { .. })
+    })
+}
+
+pub(super) fn forget_checkpoint<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    match (call.forward()?, &call.operation) {
+        (StorageAnswer::Value(Some(_)), StorageOperation::Get { key }) if key == keys::CHECKPOINT => {
+            skip(call, state)
         }
-        self.1.count();
-        let operations = batch.into_operations();
-        if matches!(self.0, Parts::OneByOne) {
-            return operations
-                .into_iter()
-                .try_for_each(|operation| write_one(store, operation));
+        (answer, _) => Ok(answer),
+    }
+}
+
+/// Leaves out the states that have a value already.
+pub(super) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    let mut operations = Vec::new();
+    for operation in take_batch(call) {
+        let key = key_of(&operation);
+        if key.starts_with(keys::STATES) && call.engine().get(key)?.is_some() {
+            state.acts.count();
+        } else {
+            operations.push(operation);
         }
-        let (number, state): (Vec<_>, Vec<_>) = operations.into_iter().partition(is_number);
-        let (number, state) = (batch_of(number), batch_of(state));
-        match self.0 {
-            Parts::NumberFirst => store.write_batch(number).and_then(|()| store.write_batch(state)),
-            Parts::NumberLast => store.write_batch(state).and_then(|()| store.write_batch(number)),
-            Parts::OneByOne | Parts::WithoutNumber => store.write_batch(state),
-        }
     }
+    call.operation = StorageOperation::WriteBatch(batch(operations));
+    call.forward()
 }
 
-/// The members of a collection that is deleted go one by one before it.
-#[derive(Debug)]
-struct CollectionDeletedInParts(Acts);
-
-impl StorageBug for CollectionDeletedInParts {
-    fn write_batch(&self, store: &dyn StorageEngine, batch: WriteBatch) -> Result<()> {
-        let is_deletion = |operation: &BatchOperation| matches!(operation, BatchOperation::Delete { .. });
-        if is_checkpoint(&batch) || batch.len() < 2 || !batch.operations().iter().all(is_deletion) {
-            return store.write_batch(batch);
-        }
-        self.0.count();
-        let mut operations = batch.into_operations().into_iter().rev();
-        operations.try_for_each(|operation| write_one(store, operation))
+/// Skips the first flush after the identity was written. An opening begins with a flush of earlier content, of which a new
+/// database has none.
+pub(super) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    let is_before_identity = call.engine().get(keys::IDENTITY)?.is_none();
+    if is_before_identity || state.has_skipped_flush.swap(true, Ordering::Relaxed) {
+        return call.forward();
     }
+    skip(call, state)
 }
 
-/// A checkpoint stays in memory until something else is written.
-#[derive(Debug)]
-struct CheckpointDeferred {
-    kept: Mutex<Option<WriteBatch>>,
-    acts: Acts,
-}
-
-impl CheckpointDeferred {
-    fn write_kept(&self, store: &dyn StorageEngine) -> Result<()> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        kept.map_or(Ok(()), |batch| store.write_batch(batch))
-    }
-}
-
-impl StorageBug for CheckpointDeferred {
-    fn put(&self, store: &dyn StorageEngine, key: &[u8], value: &[u8]) -> Result<()> {
-        self.write_kept(store)?;
-        store.put(key, value)
-    }
-
-    fn delete(&self, store: &dyn StorageEngine, key: &[u8]) -> Result<()> {
-        self.write_kept(store)?;
-        store.delete(key)
-    }
-
-    fn write_batch(&self, store: &dyn StorageEngine, batch: WriteBatch) -> Result<()> {
-        self.write_kept(store)?;
-        if !is_checkpoint(&batch) {
-            return store.write_batch(batch);
-        }
-        self.acts.count();
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(batch);
-        Ok(())
-    }
-}
-
-/// There never was a checkpoint, says who is asked for it.
-#[derive(Debug)]
-struct CheckpointForgotten(Acts);
-
-impl StorageBug for CheckpointForgotten {
-    fn get(&self, store: &dyn StorageEngine, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let value = store.get(key)?;
-        if key == keys::CHECKPOINT && value.is_some() {
-            self.0.count();
-            return Ok(None);
-        }
-        Ok(value)
-    }
-}
-
-/// A batch does not overwrite the states that are there.
-#[derive(Debug)]
-struct OverwriteIgnored(Acts);
-
-impl StorageBug for OverwriteIgnored {
-    fn write_batch(&self, store: &dyn StorageEngine, batch: WriteBatch) -> Result<()> {
-        let mut operations = Vec::new();
-        for operation in batch.into_operations() {
-            let key = key_of(&operation);
-            if key.starts_with(keys::STATES) && store.get(key)?.is_some() {
-                self.0.count();
-            } else {
-                operations.push(operation);
-            }
-        }
-        store.write_batch(batch_of(operations))
-    }
-}
-
-/// A flush does nothing.
-#[derive(Debug)]
-struct FlushSkipped {
-    only_first: bool,
-    done: Mutex<bool>,
-    acts: Acts,
-}
-
-impl StorageBug for FlushSkipped {
-    fn flush(&self, store: &dyn StorageEngine) -> Result<()> {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        // Opening begins with a flush of what may have been there before, which has nothing to do in a new database.
-        let is_opening = self.only_first && store.get(keys::IDENTITY)?.is_none();
-        if is_opening || (self.only_first && *done) {
-            return store.flush();
-        }
-        *done = true;
-        self.acts.count();
-        Ok(())
-    }
-}
-
-/// A put stays in memory until the next call but a read.
-#[derive(Debug)]
-struct PutDeferred {
-    kept: Mutex<Option<(Vec<u8>, Vec<u8>)>>,
-    acts: Acts,
-}
-
-impl PutDeferred {
-    fn write_kept(&self, store: &dyn StorageEngine) -> Result<()> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        kept.map_or(Ok(()), |(key, value)| store.put(&key, &value))
-    }
-}
-
-impl StorageBug for PutDeferred {
-    fn put(&self, store: &dyn StorageEngine, key: &[u8], value: &[u8]) -> Result<()> {
-        self.write_kept(store)?;
-        self.acts.count();
-        let kept = Some((key.to_vec(), value.to_vec()));
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-        Ok(())
-    }
-
-    fn delete(&self, store: &dyn StorageEngine, key: &[u8]) -> Result<()> {
-        self.write_kept(store)?;
-        store.delete(key)
-    }
-
-    fn write_batch(&self, store: &dyn StorageEngine, batch: WriteBatch) -> Result<()> {
-        self.write_kept(store)?;
-        store.write_batch(batch)
-    }
-
-    fn flush(&self, store: &dyn StorageEngine) -> Result<()> {
-        self.write_kept(store)?;
-        store.flush()
-    }
-
-    fn close(&self, store: &dyn StorageEngine) -> Result<()> {
-        self.write_kept(store)?;
-        store.close()
-    }
-}
-
-/// Nothing is done at the end.
-#[derive(Debug)]
-struct CloseSkipped(Acts);
-
-impl StorageBug for CloseSkipped {
-    fn close(&self, _: &dyn StorageEngine) -> Result<()> {
-        self.0.count();
-        Ok(())
-    }
-}
-
-/// What is deleted stays.
-#[derive(Debug)]
-struct DeleteIgnored(Acts);
-
-impl StorageBug for DeleteIgnored {
-    fn delete(&self, _: &dyn StorageEngine, _: &[u8]) -> Result<()> {
-        self.0.count();
-        Ok(())
-    }
-}
-
-/// Keys are cut, so that some are confused.
-#[derive(Debug)]
-struct KeysCut(Acts);
-
-impl KeysCut {
+pub(super) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     const BYTES_MAX: usize = 8;
-
-    fn cut(&self, key: &[u8]) -> Vec<u8> {
-        if key.len() > Self::BYTES_MAX {
-            self.0.count();
+    let cut = |key: &mut Vec<u8>| {
+        if key.len() > BYTES_MAX {
+            state.acts.count();
+            key.truncate(BYTES_MAX);
         }
-        key[..key.len().min(Self::BYTES_MAX)].to_vec()
-    }
-}
-
-impl StorageBug for KeysCut {
-    fn get(&self, store: &dyn StorageEngine, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        store.get(&self.cut(key))
-    }
-
-    fn put(&self, store: &dyn StorageEngine, key: &[u8], value: &[u8]) -> Result<()> {
-        store.put(&self.cut(key), value)
-    }
-
-    fn delete(&self, store: &dyn StorageEngine, key: &[u8]) -> Result<()> {
-        store.delete(&self.cut(key))
-    }
-
-    fn write_batch(&self, store: &dyn StorageEngine, batch: WriteBatch) -> Result<()> {
-        let cut = |operation| match operation {
-            BatchOperation::Put { key, value } => BatchOperation::Put {
-                key: self.cut(&key),
-                value,
-            },
-            BatchOperation::Delete { key } => BatchOperation::Delete { key: self.cut(&key) },
-        };
-        store.write_batch(batch_of(batch.into_operations().into_iter().map(cut).collect()))
-    }
-}
-
-/// A scan gives something else than what it was asked for.
-#[derive(Debug)]
-struct WrongScan(Wrong, Acts);
-
-#[derive(Debug, Clone, Copy)]
-enum Wrong {
-    /// With the pair after the last one.
-    TooLong,
-    WithoutLast,
-}
-
-impl StorageBug for WrongScan {
-    fn scan_prefix<'a>(&self, store: &'a dyn StorageEngine, prefix: &[u8]) -> Result<Scan<'a>> {
-        let mut pairs = store.scan_prefix(prefix)?.collect::<Result<Vec<_>>>()?;
-        match self.0 {
-            Wrong::TooLong => {
-                let all = store.scan_prefix(&[])?.collect::<Result<Vec<_>>>()?;
-                let is_after = |key: &[u8]| key > prefix && !key.starts_with(prefix);
-                if let Some(after) = all.into_iter().find(|(key, _)| is_after(key)) {
-                    self.1.count();
-                    pairs.push(after);
-                }
+    };
+    match &mut call.operation {
+        StorageOperation::Get { key }
+        | StorageOperation::Put { key, .. }
+        | StorageOperation::Delete { key } => cut(key),
+        StorageOperation::WriteBatch(whole) => {
+            let mut operations = mem::take(whole).into_operations();
+            for operation in &mut operations {
+                let (BatchOperation::Put { key, .. } | BatchOperation::Delete { key }) = operation;
+                cut(key);
             }
-            Wrong::WithoutLast => {
-                if pairs.pop().is_some() {
-                    self.1.count();
-                }
-            }
+            *whole = batch(operations);
         }
-        Ok(Box::new(pairs.into_iter().map(Ok)))
+        _ => {}
     }
+    call.forward()
 }
 
-/// What failed is reported as done.
-#[derive(Debug)]
-struct StorageErrorSwallowed(Acts);
+type Pairs = Vec<KeyValue>;
 
-impl StorageErrorSwallowed {
-    fn swallow(&self, result: Result<()>) -> Result<()> {
-        result.or_else(|_| {
-            self.0.count();
-            Ok(())
-        })
-    }
+/// The prefix of the call's scan, and its pairs.
+fn scan(call: &StorageCall<'_>) -> Result<(Vec<u8>, Pairs), Error> {
+    let prefix = match &call.operation {
+        StorageOperation::ScanPrefix { prefix } => prefix.clone(),
+        _ => Vec::new(),
+    };
+    let pairs = call.engine().scan_prefix(&prefix)?.collect::<Result<_, _>>()?;
+    Ok((prefix, pairs))
 }
 
-impl StorageBug for StorageErrorSwallowed {
-    fn put(&self, store: &dyn StorageEngine, key: &[u8], value: &[u8]) -> Result<()> {
-        self.swallow(store.put(key, value))
-    }
+fn answer_scan<'a>(pairs: Pairs) -> Answered<'a> {
+    Ok(StorageAnswer::Scan(Box::new(pairs.into_iter().map(Ok))))
+}
 
-    fn delete(&self, store: &dyn StorageEngine, key: &[u8]) -> Result<()> {
-        self.swallow(store.delete(key))
+/// Adds the first pair after the last one.
+pub(super) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    let (prefix, mut pairs) = scan(call)?;
+    for pair in call.engine().scan_prefix(&[])? {
+        let (key, value) = pair?;
+        if key > prefix && !key.starts_with(&prefix) {
+            state.acts.count();
+            pairs.push((key, value));
+            break;
+        }
     }
+    answer_scan(pairs)
+}
 
-    fn write_batch(&self, store: &dyn StorageEngine, batch: WriteBatch) -> Result<()> {
-        self.swallow(store.write_batch(batch))
+pub(super) fn scan_without_last<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    let (_, mut pairs) = scan(call)?;
+    if pairs.pop().is_some() {
+        state.acts.count();
     }
-
-    fn flush(&self, store: &dyn StorageEngine) -> Result<()> {
-        self.swallow(store.flush())
-    }
-
-    fn close(&self, store: &dyn StorageEngine) -> Result<()> {
-        self.swallow(store.close())
-    }
+    answer_scan(pairs)
 }

@@ -23,7 +23,6 @@ mod yields;
 use std::fmt;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,11 +30,13 @@ use self::work::{Shared, lock};
 use self::yields::{Yielding, Yields};
 use crate::testing::oracle::{Death, Oracle};
 use crate::testing::sim_disk::{DiskOperationKind, Fault, Image, ImageChoice};
+use crate::testing::text::catch_as_text;
+use crate::testing::watchdog::run_within;
 use crate::testing::workload::{Random, standard_schema, tiny_options};
 use crate::testing::{
     CrashInjector, CrashPoint, CrossingRecorder, SimDisk, scoped_injector, scoped_recorder,
 };
-use crate::{Background, Durability, Error, Options, TidalDb, threads};
+use crate::{Background, Durability, Error, Options, TidalDb};
 
 const PATH: &str = "/db";
 /// A race that has not ended after this time hangs. It takes a fraction of a second.
@@ -211,19 +212,10 @@ impl Race {
     /// What is wrong, and the seed.
     pub fn run(self) -> Result<Told, Box<Lost>> {
         let lost = |what: String| Box::new(Lost { race: self, what });
-        let (send, receive) = channel();
-        let spawned = threads::spawn("tidaldb-race", move || {
-            // Nobody listens any more if the time was over.
-            send.send(self.raced()).ok();
-        });
-        let thread = spawned.map_err(|error| lost(format!("there is no thread for it: {error}")))?;
-        match receive.recv_timeout(TIME_MAX) {
-            Ok(told) => told.map_err(lost),
-            Err(_) if thread.is_finished() => Err(lost("its own thread panicked".to_owned())),
-            Err(_) => Err(lost(format!(
-                "hangs: no end after {TIME_MAX:?}; its threads are left behind"
-            ))),
-        }
+        run_within(TIME_MAX, "tidaldb-race", move || catch_as_text(|| self.raced()))
+            .map_err(|hang| lost(hang.to_string()))?
+            .flatten()
+            .map_err(lost)
     }
 
     fn options(self, disk: &SimDisk) -> Options {

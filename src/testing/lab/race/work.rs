@@ -8,6 +8,7 @@ use std::thread;
 
 use super::yields::Yields;
 use crate::testing::oracle::Oracle;
+use crate::testing::text::panic_text;
 use crate::testing::workload::{Operation, STANDARD_NOW_MS, Workload, is_ahead_of_clock};
 use crate::testing::{crash_of, inherit};
 use crate::{EntityId, Error, SignalId, TidalDb};
@@ -113,14 +114,7 @@ fn watched(shared: &Shared, body: impl FnOnce()) {
     if crash_of(&*payload).is_some() {
         return;
     }
-    let text = payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied());
-    shared.note(format!(
-        "a thread panicked: {}",
-        text.unwrap_or("with a payload that is no text")
-    ));
+    shared.note(format!("a thread panicked: {}", panic_text(&*payload)));
 }
 
 /// Whether a call may end so: the handle is closed or poisoned, where the plan says that it will be.

@@ -6,33 +6,14 @@
 )]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::storage::{MemoryStore, StorageEngine};
 use crate::testing::model::Model;
+use crate::testing::temp_dir::TempDir;
 use crate::testing::workload::{Random, Workload, standard_schema, tiny_options, with_a_fresh_seed};
 use crate::{Durability, Options, TidalDb};
-
-/// A directory of its own, removed when dropped.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tidaldb-model-{}-{unique}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
 
 fn run_and_compare(
     seed: u64,
@@ -40,10 +21,10 @@ fn run_and_compare(
     options: &Options,
     open: impl Fn(&Path, Options) -> TidalDb,
 ) {
-    let dir = TempDir::new();
+    let dir = TempDir::new("model");
     let mut model = Model::new(&standard_schema());
     let mut random = Random::new(seed ^ 0x5eed);
-    let mut db = open(&dir.0, options.clone());
+    let mut db = open(dir.path(), options.clone());
     for (index, operation) in Workload::standard(seed, operations_len)
         .operations
         .iter()
@@ -56,7 +37,7 @@ fn run_and_compare(
                 db.close().unwrap();
             }
             drop(db);
-            db = open(&dir.0, options.clone());
+            db = open(dir.path(), options.clone());
         }
         if index % 5 == 4 || index + 1 == operations_len {
             let found = db.export().unwrap();
@@ -93,10 +74,10 @@ fn the_engine_holds_what_the_model_says_in_a_memory_store() {
 #[test]
 fn sixty_operations_cross_rotations_and_checkpoints_and_two_hundred_compactions_too() {
     for seed in 0..4 {
-        let dir = TempDir::new();
-        let db = TidalDb::open(&dir.0, tiny_options(standard_schema())).unwrap();
+        let dir = TempDir::new("model");
+        let db = TidalDb::open(dir.path(), tiny_options(standard_schema())).unwrap();
         let list = |sub: &str| -> BTreeSet<String> {
-            let entries = std::fs::read_dir(dir.0.join(sub)).unwrap();
+            let entries = std::fs::read_dir(dir.path().join(sub)).unwrap();
             let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
             names.collect()
         };

@@ -15,7 +15,7 @@ use crate::testing::workload::{Operation, Workload};
 
 /// The attribute of the mark of a site: it ends with the site's part of a plan.
 fn marks_of(page: &str, site: &str) -> usize {
-    page.matches(&format!("crash={site} image=all\"")).count()
+    page.matches(&format!("crash={site} mode=kill\"")).count()
 }
 
 #[test]

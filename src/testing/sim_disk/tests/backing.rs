@@ -1,7 +1,6 @@
 //! The disk that stands before other files, the real ones included.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{choice, create, image_of, path, write};
@@ -10,6 +9,7 @@ use crate::fs::{FileAccess, OpenMode, RealFiles};
 use crate::testing::sim_disk::{
     DeviceGone, DiskOperationKind as Kind, Fault, Image, Side, SimDisk, SimDiskOptions,
 };
+use crate::testing::temp_dir::TempDir;
 
 fn over(inner: &SimDisk, root: &str) -> SimDisk {
     SimDisk::over(Arc::new(inner.clone()), path(root), SimDiskOptions::default()).unwrap()
@@ -106,27 +106,13 @@ fn a_lock_that_another_process_has_is_not_given() {
     assert!(inner.lock(path("/lock")).unwrap().is_some());
 }
 
-/// A directory for one test.
-fn real_dir(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("tidaldb-sim-disk-{}-{name}", std::process::id()));
-    RealFiles.create_dir(&dir).unwrap();
-    dir
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the engine's file access removes no directories"
-)]
-fn remove_dir(dir: &std::path::Path) {
-    std::fs::remove_dir_all(dir).unwrap();
-}
-
 #[test]
 fn a_lost_lock_behind_it_is_noticed() {
-    let dir = real_dir("lock");
+    let temp = TempDir::new("lock");
+    let dir = temp.path();
     let disk = SimDisk::over(
         Arc::new(FilesByName::WithoutDirLocks),
-        &dir,
+        dir,
         SimDiskOptions::default(),
     )
     .unwrap();
@@ -135,35 +121,34 @@ fn a_lost_lock_behind_it_is_noticed() {
     RealFiles.remove(&dir.join("LOCK")).unwrap();
     lock.check().unwrap_err();
     drop(lock);
-    remove_dir(&dir);
 }
 
 #[test]
 fn real_files_are_recorded_and_failed_like_simulated_ones() {
-    let dir = real_dir("over");
-    let disk = SimDisk::over(Arc::new(RealFiles), &dir, SimDiskOptions::default()).unwrap();
+    let temp = TempDir::new("over");
+    let dir = temp.path();
+    let disk = SimDisk::over(Arc::new(RealFiles), dir, SimDiskOptions::default()).unwrap();
     let file = disk.open(&dir.join("f"), OpenMode::Create).unwrap();
     write(&file, b"event", 0);
     assert_eq!(disk.undurable_of(&dir.join("f")).unwrap().len(), 2);
     file.sync().unwrap();
-    disk.sync_dir(&dir).unwrap();
+    disk.sync_dir(dir).unwrap();
     assert_eq!(disk.undurable_of(&dir.join("f")).unwrap(), []);
     disk.crash_now();
     file.write_at(b"later", 0).unwrap_err();
     assert_eq!(
-        Image::read_from(&RealFiles, &dir).unwrap(),
+        Image::read_from(&RealFiles, dir).unwrap(),
         image_of("/f", b"event")
     );
-    remove_dir(&dir);
 }
 
 #[test]
 fn an_image_can_be_laid_out_in_a_real_directory() {
-    let dir = real_dir("layout");
+    let temp = TempDir::new("layout");
+    let dir = temp.path();
     let mut image = image_of("/db/wal/1", b"frames");
     image.insert_file("/db/empty", b"".to_vec());
     image.insert_dir("/db/dir");
-    image.write_to(&RealFiles, &dir).unwrap();
-    assert_eq!(Image::read_from(&RealFiles, &dir).unwrap(), image);
-    remove_dir(&dir);
+    image.write_to(&RealFiles, dir).unwrap();
+    assert_eq!(Image::read_from(&RealFiles, dir).unwrap(), image);
 }

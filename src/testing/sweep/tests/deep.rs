@@ -32,9 +32,7 @@ fn what_only_a_crash_in_a_recovery_shows_is_found_there_and_its_line_says_how_de
         .max_by_key(|finding| finding.plan.crashes.len());
     let deepest = deepest.expect("it is found");
     assert!(deepest.plan.crashes.len() >= 2, "{deepest}");
-    let again = sweep
-        .replay(&deepest.replay_line())
-        .expect_err("it is still there");
+    let again = finding_of(sweep.replay(&deepest.replay_line()));
     assert_eq!(again.failure.kind, FailureKind::Panicked);
     if let Some(dir) = again.image_dir {
         remove(&dir);
@@ -45,7 +43,7 @@ fn what_only_a_crash_in_a_recovery_shows_is_found_there_and_its_line_says_how_de
     clippy::disallowed_methods,
     reason = "replays lay out what they find below the directory for temporary files"
 )]
-fn remove(dir: &std::path::Path) {
+fn remove(dir: &Path) {
     std::fs::remove_dir_all(dir).unwrap();
 }
 

@@ -1,21 +1,39 @@
-//! Ways to die that do not agree: a destructor that writes runs when a panic unwinds, and never when the process is killed.
+//! Crash modes that do not agree: a destructor that writes runs when a panic unwinds, and never when the process is killed.
 
 use super::*;
-use crate::testing::lab::planted::files::with_a_parting_write;
+use crate::testing::faults::{FileOperation, FileRole, ForwardingFiles};
+
+/// A destructor that writes to an open segment, only while a panic unwinds.
+fn with_a_parting_write(files: Arc<dyn FileAccess>) -> Arc<dyn FileAccess> {
+    Arc::new(ForwardingFiles::new(files, |call| {
+        let is_close = matches!(call.operation, FileOperation::Close);
+        if let Some(file) = call.file()
+            && is_close
+            && call.role() == FileRole::Segment
+            && std::thread::panicking()
+        {
+            // A file that is open for reading refuses it.
+            file.write_at(b"the end", 900).ok();
+        }
+        call.forward()
+    }))
+}
 
 #[test]
-fn ways_to_die_that_leave_other_files_are_a_finding() {
+fn crash_modes_that_leave_other_files_are_a_finding() {
     let test = concat!(
         module_path!(),
-        "::ways_to_die_that_leave_other_files_are_a_finding"
+        "::crash_modes_that_leave_other_files_are_a_finding"
     );
-    let sweep = with_a_parting_write(CrashSweep::standard(SEED, 6));
+    let sweep = CrashSweep::standard(SEED, 6).files(with_a_parting_write);
     let plan = Plan::standard(SEED, 6).crash_at(CrashPoint::WalPostAggregate, 0);
-    let finding = sweep.agree(&plan, test).expect_err("a destructor wrote");
-    assert_eq!(finding.failure.kind, FailureKind::DeathsDisagree, "{finding}");
+    let finding = sweep
+        .compare_crash_modes(&plan, test)
+        .expect_err("a destructor wrote");
+    assert_eq!(finding.failure.kind, FailureKind::ModesDisagree, "{finding}");
     let message = &finding.failure.message;
     assert!(
-        message.contains("image and unwinding panic leave other things"),
+        message.contains("the image and panic leave other files"),
         "{message}"
     );
     assert!(message.contains("/db/log/"), "{message}");
@@ -25,9 +43,9 @@ fn ways_to_die_that_leave_other_files_are_a_finding() {
     let line = plan.replay_line();
     let expected = format!(
         r#"#[test]
-fn ways_to_die_agree() {{
+fn crash_modes_agree() {{
     let plan: tidaldb::testing::Plan = {line:?}.parse().unwrap();
-    drop(sweep().agree(&plan, concat!(module_path!(), "::ways_to_die_agree")).unwrap());
+    drop(sweep().compare_crash_modes(&plan, concat!(module_path!(), "::crash_modes_agree")).unwrap());
 }}"#
     );
     assert_eq!(pasted, expected);

@@ -1,4 +1,4 @@
 #[test]
 fn a_replayed_crash_is_not_doubled() {
-    sweep().replay("tidaldb-replay: work=driven:watch%20list durability=every-synced crash=CollectionIndexUpdate#1 image=all").unwrap();
+    sweep().replay("tidaldb-replay: work=driven:watch%20list durability=every-synced crash=CollectionIndexUpdate#1 mode=kill").unwrap();
 }

@@ -1,15 +1,15 @@
-//! What the workers of a sweep share: what each image recovered to, what was said of each state, what was found.
+//! The memory of a sweep, which its workers share: the recovery from each image, the verdict on each state, the findings.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::finding::Failure;
 use super::limits::{Limits, now};
 use super::recover::State;
 use crate::testing::oracle::{Death, Verdict};
 use crate::testing::plan::Crash;
-use crate::testing::verdict::Failure;
 
 const SHARDS: usize = 16;
 
@@ -36,8 +36,8 @@ pub(crate) struct Interned {
     pub(crate) state: Arc<State>,
 }
 
-/// What an image recovered to. Recovery depends on the image alone, so this holds wherever the image comes up.
-pub(crate) type Outcome = Result<Interned, Arc<Failure>>;
+/// The recovery from an image. It depends on the image alone, so it holds wherever the image occurs.
+pub(crate) type Recovery = Result<Interned, Arc<Failure>>;
 
 #[derive(Debug, Default)]
 struct States {
@@ -45,39 +45,39 @@ struct States {
     len: u32,
 }
 
-/// A failing case.
+/// A case with a failure.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub(crate) struct FailedCase {
     pub(crate) crashes: Vec<Crash>,
     pub(crate) failure: Failure,
 }
 
-type Judged = HashMap<(usize, u32, Death), Arc<Verdict>>;
+type Verdicts = HashMap<(usize, u32, Death), Arc<Verdict>>;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Memory {
     pub(crate) limits: Limits,
     pub(crate) started: Instant,
-    outcomes: Sharded<HashMap<u128, Outcome>>,
-    /// The images after recovery from which going on was tried.
-    gone_on: Sharded<HashSet<u128>>,
+    recoveries: Sharded<HashMap<u128, Recovery>>,
+    /// The disks after recovery from which a case continued.
+    continued: Sharded<HashSet<u128>>,
     /// The disks whose recovery is crashed in.
     nested: Sharded<HashSet<u128>>,
     states: Mutex<States>,
-    judged: Mutex<Judged>,
-    found: Mutex<Vec<Found>>,
+    verdicts: Mutex<Verdicts>,
+    failed: Mutex<Vec<FailedCase>>,
     pub(crate) stop: AtomicBool,
     pub(crate) counters: Counters,
 }
 
-/// What was done so far.
+/// Counts of a sweep so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) images: AtomicU64,
     pub(crate) distinct: AtomicU64,
     pub(crate) recoveries: AtomicU64,
-    pub(crate) gone_on: AtomicU64,
+    pub(crate) continued: AtomicU64,
     pub(crate) nested_recoveries: AtomicU64,
     pub(crate) deaths: AtomicU64,
     pub(crate) findings: AtomicU64,
@@ -92,37 +92,40 @@ impl Counters {
     }
 }
 
-impl Shared {
+impl Memory {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             started: now(),
-            outcomes: Sharded::default(),
-            gone_on: Sharded::default(),
+            recoveries: Sharded::default(),
+            continued: Sharded::default(),
             nested: Sharded::default(),
             states: Mutex::default(),
-            judged: Mutex::default(),
-            found: Mutex::default(),
+            verdicts: Mutex::default(),
+            failed: Mutex::default(),
             stop: AtomicBool::new(false),
             counters: Counters::default(),
         }
     }
 
-    pub(crate) fn outcome_of(&self, image: u128) -> Option<Outcome> {
-        self.outcomes.of(image).get(&image).cloned()
+    pub(crate) fn recovery_of(&self, image: u128) -> Option<Recovery> {
+        self.recoveries.of(image).get(&image).cloned()
     }
 
-    /// Keeps what an image recovered to. True if nobody had before.
-    pub(crate) fn keep_outcome(&self, image: u128, outcome: &Outcome) -> bool {
-        self.outcomes.of(image).insert(image, outcome.clone()).is_none()
+    /// Keeps the recovery from an image. Returns true the first time.
+    pub(crate) fn keep_recovery(&self, image: u128, recovery: &Recovery) -> bool {
+        self.recoveries
+            .of(image)
+            .insert(image, recovery.clone())
+            .is_none()
     }
 
-    /// Whether this is the first call for this disk after recovery.
-    pub(crate) fn goes_on_first(&self, disk: u128) -> bool {
-        self.gone_on.of(disk).insert(disk)
+    /// Returns true for the first call with this disk after recovery.
+    pub(crate) fn continues_first(&self, disk: u128) -> bool {
+        self.continued.of(disk).insert(disk)
     }
 
-    /// Whether this is the first call for this disk, before recovery.
+    /// Returns true for the first call with this disk before recovery.
     pub(crate) fn nests_first(&self, disk: u128) -> bool {
         self.nested.of(disk).insert(disk)
     }
@@ -143,31 +146,40 @@ impl Shared {
         interned
     }
 
-    pub(crate) fn judged(&self, known: usize, state: u32, death: Death) -> Option<Arc<Verdict>> {
-        lock(&self.judged).get(&(known, state, death)).cloned()
+    /// The verdict on a state where the entry `known` was known, from `judge` the first time.
+    pub(crate) fn verdict(
+        &self,
+        known: usize,
+        state: &Interned,
+        death: Death,
+        judge: impl FnOnce() -> Verdict,
+    ) -> Arc<Verdict> {
+        let key = (known, state.id, death);
+        if let Some(verdict) = lock(&self.verdicts).get(&key) {
+            return Arc::clone(verdict);
+        }
+        let verdict = Arc::new(judge());
+        lock(&self.verdicts).insert(key, Arc::clone(&verdict));
+        verdict
     }
 
-    pub(crate) fn keep_judged(&self, known: usize, state: u32, death: Death, verdict: &Arc<Verdict>) {
-        lock(&self.judged).insert((known, state, death), Arc::clone(verdict));
-    }
-
-    /// Keeps a failing case.
-    pub(crate) fn find(&self, crashes: Vec<Crash>, failure: Failure) {
+    /// Keeps a case with a failure.
+    pub(crate) fn keep_failed(&self, crashes: Vec<Crash>, failure: Failure) {
         if self.limits.wanted.is_some_and(|wanted| wanted != failure.kind) {
             return;
         }
         Counters::add(&self.counters.findings);
-        let mut found = lock(&self.found);
-        if found.len() < self.limits.findings_max {
-            found.push(Found { crashes, failure });
+        let mut failed = lock(&self.failed);
+        if failed.len() < self.limits.findings_max {
+            failed.push(FailedCase { crashes, failure });
         }
-        if found.len() == self.limits.findings_max {
+        if failed.len() == self.limits.findings_max {
             self.stop.store(true, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn found(&self) -> Vec<Found> {
-        lock(&self.found).clone()
+    pub(crate) fn failed_cases(&self) -> Vec<FailedCase> {
+        lock(&self.failed).clone()
     }
 
     /// Whether a bound says to stop now.

@@ -1,20 +1,87 @@
-//! From what was explored to what is reported.
+//! The run of a sweep: its thread, the watch over it, the smaller cases, and the report.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
-use super::conduct::{Explored, Running};
+use super::CrashSweep;
+use super::finding::{Failure, FailureKind, Finding};
+use super::heartbeat::Watch;
 use super::limits::now;
-use super::one;
+use super::phases::{Explored, Running};
 use super::record::{Moment, Recorded};
-use super::report::{Coverage, Finding, LeftOut, SiteReport, SweepReport};
+use super::replay::lay_out;
+use super::report::{Coverage, LeftOut, SiteReport, SweepReport};
+use super::setup::Setup;
+use super::shrink::shrink;
+use crate::testing::CrashPoint;
 use crate::testing::plan::{Crash, Site};
 use crate::testing::sim_disk::DiskOperationKind;
-use crate::testing::verdict::Failure;
-use crate::testing::{CrashPoint, shrink};
+use crate::threads;
 
-/// For how many findings a smaller case is looked for, and the disk laid out.
+/// The time between two looks at the heartbeats.
+const LOOK: Duration = Duration::from_millis(100);
+/// The longest time that the search for smaller cases takes.
+const SHRINK_TIME: Duration = Duration::from_secs(90);
+/// The number of findings that are shrunk and whose disk is laid out.
 const SHRUNK_MAX: usize = 3;
+
+/// Runs a sweep on threads of its own and watches it from this one.
+pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
+    let workers = sweep.limits.workers;
+    let running = Arc::new(Running::new(sweep.setup.clone(), sweep.limits.clone()));
+    let (sender, receiver) = mpsc::channel();
+    let (working, shrinks) = (Arc::clone(&running), sweep.shrinks);
+    let spawned = threads::spawn("tidaldb-sweep", move || {
+        let mut report = working.report(&working.explore());
+        // Nobody listens any more after a hang.
+        sender.send(report.clone()).ok();
+        if shrinks && !report.findings.is_empty() {
+            shrink_findings(&working.setup, &mut report);
+            sender.send(report).ok();
+        }
+    });
+    let worker = match spawned {
+        Ok(worker) => worker,
+        Err(error) => panic!("the sweep needs a thread: {error}"),
+    };
+    let mut watch = Watch::new(sweep.limits.case_time, workers);
+    let mut told = now();
+    let mut report = loop {
+        match receiver.recv_timeout(LOOK) {
+            Ok(report) if sweep.shrinks && !report.findings.is_empty() => {
+                // A smaller case may hang, which nobody watches. Then there is none.
+                break receiver.recv_timeout(SHRINK_TIME).unwrap_or(report);
+            }
+            Ok(report) => {
+                worker.join().ok();
+                break report;
+            }
+            Err(RecvTimeoutError::Disconnected) => match worker.join() {
+                Err(payload) => std::panic::resume_unwind(payload),
+                Ok(()) => unreachable!("the worker sends its report before it ends"),
+            },
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(crashes) = watch.hanging(&running.heartbeats) {
+            running.memory.stop.store(true, Ordering::Relaxed);
+            let limit = sweep.limits.case_time;
+            let message = format_args!("no end after {limit:?}; its thread is left behind");
+            break running.hung(crashes, Failure::new(FailureKind::Hang, message));
+        }
+        if let Some((interval, tell)) = &sweep.progress
+            && now().duration_since(told) >= *interval
+        {
+            told = now();
+            tell(&running.progress());
+        }
+    };
+    report.claims_completeness = sweep.claims_completeness;
+    report.elapsed = now().duration_since(running.memory.started);
+    report
+}
 
 impl Running {
     pub(super) fn report(&self, explored: &Explored) -> SweepReport {
@@ -93,7 +160,7 @@ impl Running {
     /// A report of what was counted so far, and nothing else.
     fn counted(&self) -> SweepReport {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.shared.counters;
+        let counters = &self.memory.counters;
         SweepReport {
             plan: self.plan(Vec::new()),
             sites: Vec::new(),
@@ -105,7 +172,7 @@ impl Running {
             images: get(&counters.images),
             distinct: get(&counters.distinct),
             recoveries: get(&counters.recoveries),
-            gone_on: get(&counters.gone_on),
+            gone_on: get(&counters.continued),
             nested: get(&counters.nested_recoveries),
             deaths: get(&counters.deaths),
             left_out: LeftOut::default(),
@@ -113,9 +180,9 @@ impl Running {
             claims_completeness: false,
             findings: Vec::new(),
             findings_len: get(&counters.findings),
-            elapsed: now().duration_since(self.shared.started),
-            workers: self.shared.limits.workers,
-            seed: self.shared.limits.seed,
+            elapsed: now().duration_since(self.memory.started),
+            workers: self.memory.limits.workers,
+            seed: self.memory.limits.seed,
         }
     }
 
@@ -129,7 +196,7 @@ impl Running {
 
     /// The findings in the order of the work, then of depth.
     fn findings(&self, sites: &[(Site, Moment)]) -> Vec<Finding> {
-        let mut found = self.shared.found();
+        let mut found = self.memory.failed_cases();
         found.sort_by_key(|found| {
             let first = found.crashes.first();
             let place = first.map(|crash| sites.iter().position(|(site, _)| *site == crash.site));
@@ -142,27 +209,24 @@ impl Running {
     }
 
     fn finding(&self, crashes: Vec<Crash>, failure: Failure) -> Finding {
-        Finding {
-            of_own_sweep: !self.setup.is_standard(),
-            ..Finding::new(self.plan(crashes), failure)
-        }
+        Finding::of_setup(&self.setup, self.plan(crashes), failure)
     }
+}
 
-    /// Looks for smaller cases, and lays out the disks of the first findings.
-    pub(super) fn shrink(&self, report: &mut SweepReport) {
-        let mut kinds = Vec::new();
-        for finding in &mut report.findings {
-            if kinds.len() == SHRUNK_MAX {
-                break;
-            }
-            if kinds.contains(&finding.failure.kind) {
-                continue;
-            }
-            kinds.push(finding.failure.kind);
-            finding.shrunk = shrink::shrink(&self.setup, &finding.plan, finding.failure.kind);
-            let plan = finding.shrunk.as_ref().unwrap_or(&finding.plan);
-            finding.image_dir = one::lay_out(&self.setup.for_plan(plan), plan);
+/// Looks for smaller cases, and lays out the disks of the first findings.
+fn shrink_findings(setup: &Setup, report: &mut SweepReport) {
+    let mut kinds = Vec::new();
+    for finding in &mut report.findings {
+        if kinds.len() == SHRUNK_MAX {
+            break;
         }
+        if kinds.contains(&finding.failure.kind) {
+            continue;
+        }
+        kinds.push(finding.failure.kind);
+        finding.shrunk = shrink(setup, &finding.plan, finding.failure.kind);
+        let plan = finding.shrunk.as_ref().unwrap_or(&finding.plan);
+        finding.image_dir = lay_out(&setup.for_plan(plan), plan);
     }
 }
 

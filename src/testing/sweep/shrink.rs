@@ -5,10 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::plan::{Plan, Work};
-use super::sweep::{Limits, Setup, first_failing, now};
-use super::verdict::FailureKind;
-use super::workload::{Operation, Workload};
+use super::finding::FailureKind;
+use super::limits::{Limits, now};
+use super::phases::first_failing;
+use super::setup::Setup;
+use crate::testing::plan::{Plan, Work};
+use crate::testing::workload::{Operation, Workload};
 
 /// How many sweeps are made at most.
 const TRIES_MAX: usize = 200;

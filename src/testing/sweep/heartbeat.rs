@@ -1,24 +1,24 @@
-//! The watch over the workers: what each is at, whether it goes on, how far the sweep is.
+//! The heartbeats of the workers, and the progress of a sweep.
 //!
-//! The calling thread watches, the work is done by threads of the sweep: one that hangs is left behind, and the sweep
-//! ends with a finding that says where it was.
+//! The calling thread watches the threads of the sweep. A thread that hangs is left behind, and the sweep ends with a
+//! finding that names its case.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::limits::now;
-use super::shared::{Shared, lock};
+use super::memory::{Memory, lock};
 use crate::testing::plan::Crash;
 
-/// What a worker is at.
+/// The case that a worker runs.
 #[derive(Debug, Default)]
-pub(crate) struct Beat {
+pub(crate) struct Heartbeat {
     cases: AtomicU64,
     current: Mutex<Vec<Crash>>,
 }
 
-impl Beat {
+impl Heartbeat {
     /// The worker begins a case.
     pub(crate) fn begin(&self, crashes: &[Crash]) {
         let mut current = lock(&self.current);
@@ -34,7 +34,7 @@ impl Beat {
     }
 }
 
-/// Sees that the workers go on.
+/// Watches the heartbeats.
 #[derive(Debug)]
 pub(crate) struct Watch {
     limit: Duration,
@@ -49,15 +49,15 @@ impl Watch {
         }
     }
 
-    /// The case that a worker has been at for too long, if there is one.
-    pub(crate) fn hanging(&mut self, beats: &[Beat]) -> Option<Vec<Crash>> {
+    /// The case that a worker has run for too long, if there is one.
+    pub(crate) fn hanging(&mut self, heartbeats: &[Heartbeat]) -> Option<Vec<Crash>> {
         let time = now();
-        for (beat, seen) in beats.iter().zip(&mut self.seen) {
-            let cases = beat.cases.load(Ordering::Acquire);
+        for (heartbeat, seen) in heartbeats.iter().zip(&mut self.seen) {
+            let cases = heartbeat.cases.load(Ordering::Acquire);
             if cases != seen.0 || cases == 0 {
                 *seen = (cases, time);
             } else if time.duration_since(seen.1) >= self.limit {
-                return Some(lock(&beat.current).clone());
+                return Some(lock(&heartbeat.current).clone());
             }
         }
         None
@@ -120,15 +120,15 @@ impl Phase {
 }
 
 impl Progress {
-    pub(crate) fn of(shared: &Shared, phase: Phase) -> Self {
-        let counters = &shared.counters;
-        let elapsed = now().duration_since(shared.started);
+    pub(crate) fn of(memory: &Memory, phase: Phase) -> Self {
+        let counters = &memory.counters;
+        let elapsed = now().duration_since(memory.started);
         let (done, total) = (
             counters.done.load(Ordering::Relaxed),
             counters.total.load(Ordering::Relaxed),
         );
         let recoveries = counters.recoveries.load(Ordering::Relaxed);
-        let by_time = shared.limits.time.map(|time| time.saturating_sub(elapsed));
+        let by_time = memory.limits.time.map(|time| time.saturating_sub(elapsed));
         let by_steps =
             (done > 0 && total >= done).then(|| elapsed.mul_f64((total - done) as f64 / done as f64));
         Self {

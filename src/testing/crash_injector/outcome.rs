@@ -1,16 +1,16 @@
-//! Verdicts: what became of a run that was to crash, as types that cannot be mistaken for one another.
+//! What became of a run that was to crash, as types that cannot be mistaken for one another.
 //!
-//! A run that completed and a run that crashed are different types. One that was to crash and did not is an error, and
-//! its message says what was crossed instead: a plan that tests nothing does not pass.
+//! A run that completed and a run that crashed are different types. A run that was to crash and did not is an error, and
+//! its message says what was crossed instead: a test that crashes nothing does not pass.
 //!
-//! Nor does one pass by being dropped. Where unused results are errors, this compiles,
+//! Results that a test must look at are `#[must_use]`. Where unused results are errors, this compiles,
 //! ```
 //! #![deny(unused_must_use)]
-//! use tidaldb::testing::{CrashPoint, CrashSweep, Plan, SimDisk, conformance, oracle, verdict};
+//! use tidaldb::testing::{CrashPoint, CrashSweep, Plan, SimDisk, conformance, oracle};
 //! # fn all(check: &conformance::Conformance, oracle: &oracle::Oracle, db: &tidaldb::TidalDb, disk: &SimDisk) {
 //! let _ = CrashSweep::standard(7, 4).run();
-//! let _ = Plan::standard(7, 4).run();
-//! let _ = verdict::run_to_crash(CrashPoint::WalPreAggregate, 0, || ());
+//! let _ = tidaldb::testing::run_plan(&Plan::standard(7, 4));
+//! let _ = tidaldb::testing::run_to_crash(CrashPoint::WalPreAggregate, 0, || ());
 //! let _ = check.check();
 //! let _ = oracle.check(oracle::Death::PowerLoss, db);
 //! let _ = disk.life_after_death();
@@ -23,11 +23,11 @@
 //! ```
 //! ```compile_fail
 //! #![deny(unused_must_use)]
-//! tidaldb::testing::Plan::standard(7, 4).run();
+//! tidaldb::testing::run_plan(&tidaldb::testing::Plan::standard(7, 4));
 //! ```
 //! ```compile_fail
 //! #![deny(unused_must_use)]
-//! tidaldb::testing::verdict::run_to_crash(tidaldb::testing::CrashPoint::WalPreAggregate, 0, || ());
+//! tidaldb::testing::run_to_crash(tidaldb::testing::CrashPoint::WalPreAggregate, 0, || ());
 //! ```
 //! ```compile_fail
 //! #![deny(unused_must_use)]
@@ -48,19 +48,16 @@
 //! }
 //! ```
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 
-use super::text::panic_text;
 use super::{
     CrashInjector, CrashPoint, Crossing, CrossingRecorder, UnwatchedListener, run_with_crash, scoped_recorder,
 };
+use crate::testing::text::panic_text;
 
 /// What was crossed, how often, on which thread.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -84,7 +81,7 @@ impl Crossed {
         counts.map(|(_, count)| count).sum()
     }
 
-    /// Whether nothing was.
+    /// Returns true if no crash point was crossed on the threads that were watched.
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
     }
@@ -118,7 +115,7 @@ impl fmt::Display for Crossed {
             list(f, &self.counts)?;
         }
         if !self.unwatched.is_empty() {
-            f.write_str("; on threads that nobody watches, perhaps of other tests: ")?;
+            f.write_str("; on unwatched threads, perhaps of other tests: ")?;
             list(f, &self.unwatched)?;
         }
         Ok(())
@@ -149,6 +146,7 @@ pub struct Completed<T> {
 
 /// Why a run did not end with its crash.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WhyNot {
     /// The point was not crossed often enough.
     NeverFired,
@@ -156,7 +154,7 @@ pub enum WhyNot {
     NothingCrossed,
     /// The crash ended another thread, of this name.
     OnAnotherThread(String),
-    /// The crash unwound and somebody caught it.
+    /// The crash unwound and the run caught it.
     Swallowed,
     /// Another panic took its place; this is its message.
     ReplacedByPanic(String),
@@ -178,7 +176,7 @@ pub struct NotCrashed<T> {
 
 impl<T> fmt::Debug for NotCrashed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What `expect` prints is for people.
+        // `expect` prints this form: a person reads it.
         write!(f, "{self}")
     }
 }
@@ -218,8 +216,7 @@ impl<T> Error for NotCrashed<T> {}
 ///
 /// # Examples
 /// ```
-/// use tidaldb::testing::verdict::{WhyNot, run_to_crash};
-/// use tidaldb::testing::{CrashPoint, check_crash_point};
+/// use tidaldb::testing::{CrashPoint, WhyNot, check_crash_point, run_to_crash};
 ///
 /// let append = || check_crash_point(CrashPoint::WalPreAggregate);
 /// let crashed = run_to_crash(CrashPoint::WalPreAggregate, 0, append)?;
@@ -228,7 +225,7 @@ impl<T> Error for NotCrashed<T> {}
 /// let Err(not_crashed) = run_to_crash(CrashPoint::WalPreAggregate, 1, append) else { unreachable!() };
 /// assert_eq!(not_crashed.why, WhyNot::NeverFired);
 /// println!("{not_crashed}"); // ... crossed were: WalPreAggregate 1 times on thread main
-/// # Ok::<(), tidaldb::testing::verdict::NotCrashed<()>>(())
+/// # Ok::<(), tidaldb::testing::NotCrashed<()>>(())
 /// ```
 pub fn run_to_crash<T>(
     point: CrashPoint,
@@ -324,129 +321,3 @@ pub fn run_to_end<T>(f: impl FnOnce() -> T) -> Result<Completed<T>, TestsNothing
     }
     Ok(Completed { value, crossed })
 }
-
-/// What is wrong with a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FailureKind {
-    /// The plan's site was not reached: it tests nothing.
-    NeverReached,
-    /// A thread that nobody watches worked on the plan's files: crashes on it are not explored.
-    Unwatched,
-    /// The database does not open again.
-    Refused,
-    /// Something that was promised is not there.
-    Lost,
-    /// An event counts twice.
-    Doubled,
-    /// A frame is there in part.
-    Half,
-    /// The state is none of the legal ones, and no single event explains it.
-    Wrong,
-    /// Opening once more gives another state, or finds something to repair again.
-    NotIdempotent,
-    /// A recovery that was itself interrupted comes to another state.
-    Diverged,
-    /// After recovery, writing, closing or reopening goes wrong.
-    CannotGoOn,
-    /// A second opener was not told that the database is open already.
-    NotLocked,
-    /// A lock, an open file, a thread or a segment that nothing needs is left after the database was dropped or closed.
-    LeftBehind,
-    /// Dropping the handle changed something on the disk.
-    DropWrote,
-    /// An operation was acknowledged whose effects a power loss could take away, against the policy.
-    AcknowledgedBeforeDurable,
-    /// A thread that had been refused by the dead device went on changing things.
-    LifeAfterDeath,
-    /// An operation was acknowledged that the dead device had refused.
-    AcknowledgedAfterDeath,
-    /// The run or the recovery panicked.
-    Panicked,
-    /// It did not end in time.
-    Hang,
-    /// Ways to die that must be the same left different states: a fault of the kit, or of the determinism of the work.
-    DeathsDisagree,
-}
-
-impl FailureKind {
-    /// Every kind, in the order of the declaration.
-    pub const ALL: [Self; 19] = [
-        Self::NeverReached,
-        Self::Unwatched,
-        Self::Refused,
-        Self::Lost,
-        Self::Doubled,
-        Self::Half,
-        Self::Wrong,
-        Self::NotIdempotent,
-        Self::Diverged,
-        Self::CannotGoOn,
-        Self::NotLocked,
-        Self::LeftBehind,
-        Self::DropWrote,
-        Self::AcknowledgedBeforeDurable,
-        Self::LifeAfterDeath,
-        Self::AcknowledgedAfterDeath,
-        Self::Panicked,
-        Self::Hang,
-        Self::DeathsDisagree,
-    ];
-
-    /// The name, as reports print it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NeverReached => "never reached",
-            Self::Unwatched => "unwatched thread",
-            Self::Refused => "does not open",
-            Self::Lost => "lost",
-            Self::Doubled => "doubled",
-            Self::Half => "half",
-            Self::Wrong => "wrong",
-            Self::NotIdempotent => "not idempotent",
-            Self::Diverged => "diverged",
-            Self::CannotGoOn => "cannot go on",
-            Self::NotLocked => "not locked",
-            Self::LeftBehind => "left behind",
-            Self::DropWrote => "drop wrote",
-            Self::AcknowledgedBeforeDurable => "acknowledged before durable",
-            Self::LifeAfterDeath => "life after death",
-            Self::AcknowledgedAfterDeath => "acknowledged after death",
-            Self::Panicked => "panicked",
-            Self::Hang => "hang",
-            Self::DeathsDisagree => "deaths disagree",
-        }
-    }
-}
-
-impl fmt::Display for FailureKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// What is wrong with a case, and how that shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub struct Failure {
-    /// What is wrong.
-    pub kind: FailureKind,
-    /// How it shows.
-    pub message: String,
-}
-
-impl Failure {
-    pub(crate) fn new(kind: FailureKind, message: impl fmt::Display) -> Self {
-        Self {
-            kind,
-            message: message.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.message)
-    }
-}
-
-impl Error for Failure {}

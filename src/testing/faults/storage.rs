@@ -1,0 +1,226 @@
+//! A storage engine that shows each call to a closure before it is made.
+//!
+//! Invariant: a call that is forwarded reaches the engine behind the wrapper once. The wrapper keeps no content, so a crash
+//! leaves the engine as the calls did that reached it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::Error;
+use crate::storage::{Scan, StorageEngine, WriteBatch};
+
+type Result<T> = std::result::Result<T, Error>;
+type Intercept = dyn for<'a> Fn(&mut StorageCall<'a>) -> Result<StorageAnswer<'a>> + Send + Sync;
+
+/// The operation of a [`StorageCall`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StorageOperation {
+    /// [`StorageEngine::get`]. Answer: [`StorageAnswer::Value`].
+    Get {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// [`StorageEngine::put`]. Answer: [`StorageAnswer::Done`].
+    Put {
+        /// The key.
+        key: Vec<u8>,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// [`StorageEngine::delete`]. Answer: [`StorageAnswer::Done`].
+    Delete {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// [`StorageEngine::scan_prefix`]. Answer: [`StorageAnswer::Scan`].
+    ScanPrefix {
+        /// The prefix.
+        prefix: Vec<u8>,
+    },
+    /// [`StorageEngine::write_batch`]. Answer: [`StorageAnswer::Done`].
+    WriteBatch(WriteBatch),
+    /// [`StorageEngine::flush`]. Answer: [`StorageAnswer::Done`].
+    Flush,
+    /// [`StorageEngine::close`]. Answer: [`StorageAnswer::Done`].
+    Close,
+}
+
+impl StorageOperation {
+    /// The name of the method of [`StorageEngine`].
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Get { .. } => "get",
+            Self::Put { .. } => "put",
+            Self::Delete { .. } => "delete",
+            Self::ScanPrefix { .. } => "scan_prefix",
+            Self::WriteBatch(_) => "write_batch",
+            Self::Flush => "flush",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// The result of a successful [`StorageCall`].
+#[non_exhaustive]
+pub enum StorageAnswer<'a> {
+    /// The call returned nothing.
+    Done,
+    /// The value of the key, if it has one.
+    Value(Option<Vec<u8>>),
+    /// The pairs of the scan.
+    Scan(Scan<'a>),
+}
+
+impl fmt::Debug for StorageAnswer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("Done"),
+            Self::Value(value) => f.debug_tuple("Value").field(value).finish(),
+            Self::Scan(_) => f.write_str("Scan"),
+        }
+    }
+}
+
+/// One call to a storage engine, before it is made.
+pub struct StorageCall<'a> {
+    /// The operation. [`forward`](Self::forward) makes the operation that stands here, so a change takes effect.
+    pub operation: StorageOperation,
+    engine: &'a dyn StorageEngine,
+}
+
+impl<'a> StorageCall<'a> {
+    /// The engine behind the wrapper. Its calls are not intercepted.
+    pub fn engine(&self) -> &'a dyn StorageEngine {
+        self.engine
+    }
+
+    /// Makes the call. A second `forward` makes it again.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn forward(&mut self) -> Result<StorageAnswer<'a>> {
+        let engine = self.engine;
+        let done = |()| StorageAnswer::Done;
+        match &self.operation {
+            StorageOperation::Get { key } => engine.get(key).map(StorageAnswer::Value),
+            StorageOperation::Put { key, value } => engine.put(key, value).map(done),
+            StorageOperation::Delete { key } => engine.delete(key).map(done),
+            StorageOperation::ScanPrefix { prefix } => engine.scan_prefix(prefix).map(StorageAnswer::Scan),
+            StorageOperation::WriteBatch(batch) => engine.write_batch(batch.clone()).map(done),
+            StorageOperation::Flush => engine.flush().map(done),
+            StorageOperation::Close => engine.close().map(done),
+        }
+    }
+
+    /// The answer of a call that succeeded, without the call: a key has no value, a scan has no pair.
+    ///
+    /// # Errors
+    /// None.
+    pub fn skip(&self) -> Result<StorageAnswer<'a>> {
+        Ok(match &self.operation {
+            StorageOperation::Get { .. } => StorageAnswer::Value(None),
+            StorageOperation::ScanPrefix { .. } => StorageAnswer::Scan(Box::new(std::iter::empty())),
+            StorageOperation::Put { .. }
+            | StorageOperation::Delete { .. }
+            | StorageOperation::WriteBatch(_)
+            | StorageOperation::Flush
+            | StorageOperation::Close => StorageAnswer::Done,
+        })
+    }
+}
+
+impl fmt::Debug for StorageCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StorageCall").field(&self.operation).finish()
+    }
+}
+
+/// A storage engine that shows each call to a closure, which answers it. See the [module](super) for examples. Clones share
+/// the closure.
+///
+/// # Panics
+/// A call panics if the closure gives it the answer of another operation.
+#[derive(Clone)]
+pub struct ForwardingStorage {
+    inner: Arc<dyn StorageEngine>,
+    intercept: Arc<Intercept>,
+}
+
+impl ForwardingStorage {
+    /// Wraps `engine`. `intercept` sees each call before it is made: the wrapper returns its result and makes no call of
+    /// itself.
+    pub fn new(
+        engine: Arc<dyn StorageEngine>,
+        intercept: impl for<'a> Fn(&mut StorageCall<'a>) -> Result<StorageAnswer<'a>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            inner: engine,
+            intercept: Arc::new(intercept),
+        }
+    }
+
+    fn call(&self, operation: StorageOperation) -> Result<StorageAnswer<'_>> {
+        (self.intercept)(&mut StorageCall {
+            operation,
+            engine: self.inner.as_ref(),
+        })
+    }
+
+    fn call_done(&self, operation: StorageOperation) -> Result<()> {
+        match self.call(operation)? {
+            StorageAnswer::Done => Ok(()),
+            answer => answer.refuse("call that returns nothing"),
+        }
+    }
+}
+
+impl StorageAnswer<'_> {
+    fn refuse(&self, call: &str) -> ! {
+        panic!("the closure of ForwardingStorage answered a {call} with {self:?}")
+    }
+}
+
+impl StorageEngine for ForwardingStorage {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        match self.call(StorageOperation::Get { key: key.to_vec() })? {
+            StorageAnswer::Value(value) => Ok(value),
+            answer => answer.refuse("get"),
+        }
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        let (key, value) = (key.to_vec(), value.to_vec());
+        self.call_done(StorageOperation::Put { key, value })
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<()> {
+        self.call_done(StorageOperation::Delete { key: key.to_vec() })
+    }
+
+    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>> {
+        let prefix = prefix.to_vec();
+        match self.call(StorageOperation::ScanPrefix { prefix })? {
+            StorageAnswer::Scan(scan) => Ok(scan),
+            answer => answer.refuse("scan_prefix"),
+        }
+    }
+
+    fn write_batch(&self, batch: WriteBatch) -> Result<()> {
+        self.call_done(StorageOperation::WriteBatch(batch))
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.call_done(StorageOperation::Flush)
+    }
+
+    fn close(&self) -> Result<()> {
+        self.call_done(StorageOperation::Close)
+    }
+}
+
+impl fmt::Debug for ForwardingStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardingStorage").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,445 @@
+//! Actions of bugs in the file access, and the calls that they apply to.
+//!
+//! Each opening of the database has a state of its own, so that an action's memory is lost with the process.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::fs::{FileAccess, OpenMode, read_whole, write_all_at};
+use crate::lock::lock;
+use crate::testing::CrashSweep;
+use crate::testing::faults::{Acts, FileAnswer, FileCall, FileOperation, FileRole, ForwardingFiles};
+use crate::testing::sweep::Setup;
+
+type Answered = io::Result<FileAnswer>;
+
+/// Replaces a call.
+pub(super) type Act = fn(&mut FileCall<'_>, &State) -> Answered;
+
+/// A bug in the file access. The action replaces every so many of the calls that the bug applies to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FileBug {
+    /// The names of the calls that the bug applies to; empty for all.
+    pub(super) calls: &'static [&'static str],
+    /// The roles of their files and directories; empty for all.
+    pub(super) roles: &'static [FileRole],
+    pub(super) one_in: u64,
+    pub(super) act: Act,
+}
+
+impl FileBug {
+    fn applies_to(&self, call: &FileCall<'_>) -> bool {
+        (self.calls.is_empty() || self.calls.contains(&call.operation.name()))
+            && (self.roles.is_empty() || self.roles.contains(&call.role()))
+    }
+}
+
+/// The state of one bug in one opening of the database.
+#[derive(Debug)]
+pub(super) struct State {
+    acts: Acts,
+    /// The calls that the bug applied to.
+    matched: AtomicU64,
+    is_open: AtomicBool,
+    /// Writes that were acknowledged and not made, by the handle of their file.
+    kept: Mutex<BTreeMap<u64, Writes>>,
+    backup: Backup,
+}
+
+/// Offsets, each with its bytes.
+type Writes = Vec<(u64, Vec<u8>)>;
+
+/// Files with their content, shared by all openings of a sweep.
+type Backup = Arc<Mutex<Option<Vec<(PathBuf, Vec<u8>)>>>>;
+
+/// Puts `bug` between the database and the files of `sweep`.
+pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+    let (acts, backup) = (acts.clone(), Backup::default());
+    sweep.with_setup(move |setup| {
+        let before = setup.files.take();
+        setup.files = Some(Arc::new(move |files| {
+            let files = match &before {
+                Some(wrap) => wrap(files),
+                None => files,
+            };
+            let state = State {
+                acts: acts.clone(),
+                matched: AtomicU64::new(0),
+                is_open: AtomicBool::new(false),
+                kept: Mutex::default(),
+                backup: Arc::clone(&backup),
+            };
+            Arc::new(ForwardingFiles::new(files, move |call| state.call(&bug, call)))
+        }));
+    })
+}
+
+impl State {
+    fn call(&self, bug: &FileBug, call: &mut FileCall<'_>) -> Answered {
+        let is_due = || (self.matched.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(bug.one_in);
+        if bug.applies_to(call) && is_due() {
+            (bug.act)(call, self)
+        } else {
+            call.forward()
+        }
+    }
+
+    /// Returns true once for each opening.
+    fn is_opening(&self) -> bool {
+        !self.is_open.swap(true, Ordering::Relaxed)
+    }
+
+    fn take_kept(&self, call: &FileCall<'_>) -> Writes {
+        let kept = call.handle().and_then(|handle| lock(&self.kept).remove(&handle));
+        kept.unwrap_or_default()
+    }
+
+    fn write_kept(&self, call: &FileCall<'_>) -> io::Result<()> {
+        let kept = self.take_kept(call);
+        kept.iter()
+            .try_for_each(|(offset, bytes)| write(call, bytes, *offset))
+    }
+
+    /// Keeps the write in memory and reports it as made.
+    fn keep(&self, call: &FileCall<'_>) -> Answered {
+        self.acts.count();
+        if let (Some(handle), FileOperation::Write { bytes, offset }) = (call.handle(), &call.operation) {
+            let mut kept = lock(&self.kept);
+            kept.entry(handle).or_default().push((*offset, bytes.to_vec()));
+        }
+        call.skip()
+    }
+}
+
+/// Writes to the open file of the call.
+fn write(call: &FileCall<'_>, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
+    write_all_at(file.as_ref(), bytes, offset)
+}
+
+/// Returns true for the open of a new file under its temporary name.
+fn is_creation(call: &FileCall<'_>) -> bool {
+    let is_open = matches!(call.operation, FileOperation::Open { .. });
+    is_open && call.mode() == Some(OpenMode::Create) && call.role().is_temporary()
+}
+
+// Actions of any call.
+
+pub(super) fn skip(call: &mut FileCall<'_>, state: &State) -> Answered {
+    state.acts.count();
+    call.skip()
+}
+
+pub(super) fn swallow_error(call: &mut FileCall<'_>, state: &State) -> Answered {
+    call.forward().or_else(|_| skip(call, state))
+}
+
+pub(super) fn retry(call: &mut FileCall<'_>, state: &State) -> Answered {
+    call.forward().or_else(|_| {
+        state.acts.count();
+        call.forward()
+    })
+}
+
+// Of writes and syncs.
+
+/// Keeps the writes in memory until a sync, and makes them before it.
+pub(super) fn write_before_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
+    if let FileOperation::Write { .. } = call.operation {
+        return state.keep(call);
+    }
+    state.write_kept(call)?;
+    call.forward()
+}
+
+/// Keeps the writes in memory until a sync, and makes them after it.
+pub(super) fn write_after_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
+    if let FileOperation::Write { .. } = call.operation {
+        return state.keep(call);
+    }
+    let answer = call.forward()?;
+    state.write_kept(call)?;
+    Ok(answer)
+}
+
+/// Makes the later one of two writes first, both not later than a sync.
+pub(super) fn swap_writes(call: &mut FileCall<'_>, state: &State) -> Answered {
+    let FileOperation::Write { bytes, offset } = &call.operation else {
+        state.write_kept(call)?;
+        return call.forward();
+    };
+    let kept = state.take_kept(call);
+    if kept.is_empty() {
+        return state.keep(call);
+    }
+    write(call, bytes, *offset)?;
+    kept.iter()
+        .try_for_each(|(offset, bytes)| write(call, bytes, *offset))?;
+    call.skip()
+}
+
+pub(super) fn write_half(call: &mut FileCall<'_>, state: &State) -> Answered {
+    if let FileOperation::Write { bytes, offset } = &call.operation {
+        state.acts.count();
+        write(call, &bytes[..bytes.len() / 2], *offset)?;
+    }
+    call.skip()
+}
+
+pub(super) fn flip_bit(call: &mut FileCall<'_>, state: &State) -> Answered {
+    if let FileOperation::Write { bytes, .. } = &mut call.operation {
+        state.acts.count();
+        let middle = bytes.len() / 2;
+        bytes.to_mut()[middle] ^= 0x10;
+    }
+    call.forward()
+}
+
+/// Syncs on a thread that does not inherit the injector.
+pub(super) fn sync_elsewhere(call: &mut FileCall<'_>, state: &State) -> Answered {
+    let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
+    state.acts.count();
+    let synced = thread::scope(|scope| scope.spawn(|| file.sync()).join());
+    synced
+        .unwrap_or_else(|payload| resume_unwind(payload))
+        .map(|()| FileAnswer::Done)
+}
+
+pub(super) fn sync_at_close(call: &mut FileCall<'_>, state: &State) -> Answered {
+    state.acts.count();
+    // A destructor has no caller to report an error to.
+    call.file().map(|file| file.sync().ok());
+    call.forward()
+}
+
+// Of names and locks.
+
+/// Renames a new file, and syncs it then.
+pub(super) fn rename_before_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
+    match call.operation {
+        FileOperation::Rename { .. } => {
+            let answer = call.forward()?;
+            state.acts.count();
+            call.file().map_or(Ok(()), |file| file.sync())?;
+            Ok(answer)
+        }
+        _ if call.role().is_temporary() => call.skip(),
+        _ => call.forward(),
+    }
+}
+
+pub(super) fn make_under_final_name(call: &mut FileCall<'_>, state: &State) -> Answered {
+    let final_name = call.path.with_extension("");
+    match call.operation {
+        FileOperation::Open { mode } if is_creation(call) => {
+            state.acts.count();
+            call.files().open(&final_name, mode).map(FileAnswer::File)
+        }
+        FileOperation::Rename { to } if to == final_name => call.skip(),
+        _ => call.forward(),
+    }
+}
+
+/// Leaves an empty file under the old name.
+pub(super) fn keep_old_name(call: &mut FileCall<'_>, state: &State) -> Answered {
+    let answer = call.forward()?;
+    state.acts.count();
+    call.files().open(call.path, OpenMode::Create)?;
+    Ok(answer)
+}
+
+/// Removes the oldest segment before a third one is made, covered by a checkpoint or not. A removal of a file that is gone
+/// succeeds.
+pub(super) fn remove_oldest(call: &mut FileCall<'_>, state: &State) -> Answered {
+    if is_creation(call)
+        && let [oldest, _, ..] = &segments(call.files())[..]
+    {
+        state.acts.count();
+        call.files().remove(oldest)?;
+    }
+    match call.forward() {
+        Err(error)
+            if matches!(call.operation, FileOperation::Remove) && error.kind() == io::ErrorKind::NotFound =>
+        {
+            call.skip()
+        }
+        answered => answered,
+    }
+}
+
+pub(super) fn grant_lock(call: &mut FileCall<'_>, state: &State) -> Answered {
+    match call.forward()? {
+        FileAnswer::Lock(None) => skip(call, state),
+        answer => Ok(answer),
+    }
+}
+
+pub(super) fn leak_lock(call: &mut FileCall<'_>, state: &State) -> Answered {
+    match call.forward()? {
+        FileAnswer::Lock(Some(lock)) => {
+            std::mem::forget(lock);
+            skip(call, state)
+        }
+        answer => Ok(answer),
+    }
+}
+
+pub(super) fn leak_file(call: &mut FileCall<'_>, state: &State) -> Answered {
+    let answer = call.forward()?;
+    if let FileAnswer::File(file) = &answer {
+        state.acts.count();
+        std::mem::forget(Arc::clone(file));
+    }
+    Ok(answer)
+}
+
+// Of reads and lists.
+
+/// The readable beginning of a segment.
+const READABLE_BYTES: u64 = 300;
+
+/// Reads a file that was created by this handle as it was then.
+pub(super) fn read_as_created(call: &mut FileCall<'_>, state: &State) -> Answered {
+    match call.mode() {
+        Some(OpenMode::Create) => skip(call, state),
+        _ => call.forward(),
+    }
+}
+
+/// Reports an unreadable place as the end of the file.
+pub(super) fn end_early(call: &mut FileCall<'_>, state: &State) -> Answered {
+    let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
+    let FileOperation::Read { buffer, offset } = &mut call.operation else {
+        return call.forward();
+    };
+    let readable = READABLE_BYTES.saturating_sub(*offset) as usize;
+    if buffer.len() < readable {
+        return call.forward();
+    }
+    if readable == 0 {
+        return skip(call, state);
+    }
+    let read = file.read_at(&mut buffer[..readable], *offset)?;
+    Ok(FileAnswer::Bytes(read as u64))
+}
+
+/// The temporary segment in the directory of a list, if there is one.
+fn leftover(call: &FileCall<'_>) -> Option<PathBuf> {
+    files_in(call.files(), call.path, FileRole::NewSegment).pop()
+}
+
+pub(super) fn panic_at_leftover(call: &mut FileCall<'_>, state: &State) -> Answered {
+    if let Some(path) = leftover(call) {
+        state.acts.count();
+        // As a panic, but for its message.
+        resume_unwind(Box::new(format!("{} is unexpected", path.display())));
+    }
+    call.forward()
+}
+
+pub(super) fn hang_at_leftover(call: &mut FileCall<'_>, state: &State) -> Answered {
+    if leftover(call).is_some() {
+        state.acts.count();
+        loop {
+            thread::park();
+        }
+    }
+    call.forward()
+}
+
+// Of an opening: before its first call.
+
+/// The files in `dir` that have this role, in the order of their names; none without the directory.
+fn files_in(files: &dyn FileAccess, dir: &Path, role: FileRole) -> Vec<PathBuf> {
+    let names = files.list(dir).unwrap_or_default();
+    let mut paths: Vec<_> = names.iter().map(|name| dir.join(name)).collect();
+    paths.retain(|path| FileRole::of(path) == role);
+    paths.sort_unstable();
+    paths
+}
+
+/// Removes files. A dead device keeps them.
+fn lose(call: &mut FileCall<'_>, state: &State, lost: fn(&dyn FileAccess) -> Vec<PathBuf>) -> Answered {
+    if state.is_opening() {
+        for path in lost(call.files()) {
+            if call.files().remove(&path).is_ok() {
+                state.acts.count();
+            }
+        }
+    }
+    call.forward()
+}
+
+fn segments(files: &dyn FileAccess) -> Vec<PathBuf> {
+    files_in(files, &Setup::log_and_store().0, FileRole::Segment)
+}
+
+fn store_files(files: &dyn FileAccess) -> Vec<PathBuf> {
+    files_in(files, &Setup::log_and_store().1, FileRole::StoreFile)
+}
+
+/// Loses the last segment of several.
+pub(super) fn lose_last_segment(call: &mut FileCall<'_>, state: &State) -> Answered {
+    lose(call, state, |files| {
+        segments(files).into_iter().skip(1).last().into_iter().collect()
+    })
+}
+
+pub(super) fn lose_log(call: &mut FileCall<'_>, state: &State) -> Answered {
+    lose(call, state, segments)
+}
+
+pub(super) fn lose_store(call: &mut FileCall<'_>, state: &State) -> Answered {
+    lose(call, state, store_files)
+}
+
+/// Puts the store's content of the moment when it got its second file into its place.
+pub(super) fn roll_store_back(call: &mut FileCall<'_>, state: &State) -> Answered {
+    if state.is_opening() {
+        // A device that died meanwhile keeps its content.
+        restore(call.files(), state).ok();
+    }
+    if let FileOperation::Rename { to } = call.operation
+        && FileRole::of(to) == FileRole::StoreFile
+    {
+        back_up(call.files(), state)?;
+    }
+    call.forward()
+}
+
+/// Keeps the content of the store, unless it is empty or was kept before.
+fn back_up(files: &dyn FileAccess, state: &State) -> io::Result<()> {
+    let store = store_files(files);
+    let mut backup = lock(&state.backup);
+    if backup.is_none() && !store.is_empty() {
+        let read = |path: PathBuf| {
+            let bytes = read_whole(files.open(&path, OpenMode::Read)?.as_ref())?;
+            Ok((path, bytes))
+        };
+        *backup = Some(store.into_iter().map(read).collect::<io::Result<_>>()?);
+    }
+    Ok(())
+}
+
+fn restore(files: &dyn FileAccess, state: &State) -> io::Result<()> {
+    let backup = lock(&state.backup);
+    let store = store_files(files);
+    let Some(backup) = backup.as_ref().filter(|_| store.len() > 1) else {
+        return Ok(());
+    };
+    state.acts.count();
+    for path in store {
+        files.remove(&path)?;
+    }
+    for (path, bytes) in backup {
+        let file = files.open(path, OpenMode::Create)?;
+        write_all_at(file.as_ref(), bytes, 0)?;
+        file.sync()?;
+    }
+    files.sync_dir(&Setup::log_and_store().1)
+}

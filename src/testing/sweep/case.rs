@@ -1,0 +1,246 @@
+//! The case runner: recovers from the disk that a crash left, judges the state, and continues after the recovery.
+//!
+//! The sweep enumerates cases and remembers what it saw; a replay, a random plan and the comparison of crash modes build
+//! single cases. All of them run here.
+
+use std::sync::Arc;
+
+use super::finding::{Failure, FailureKind};
+use super::heartbeat::Heartbeat;
+use super::memory::{Counters, Interned, Memory, Recovery};
+use super::record::Recorded;
+use super::recover::{State, continue_after_recovery, failure_of, hash_of, recover};
+use super::setup::Setup;
+use crate::testing::SimDisk;
+use crate::testing::oracle::{Death, Verdict};
+use crate::testing::plan::{Crash, CrashMode, Site};
+use crate::testing::sim_disk::{ImageBuilder, ImageChoice, Recording, Side};
+
+/// What the recovery from an image must give.
+#[derive(Debug, Clone)]
+enum Expected {
+    /// Any state that the oracle calls legal.
+    Legal(Death),
+    /// The state that the interrupted recovery came to.
+    Same(Interned),
+}
+
+/// A case: its crashes, and what the recovery from the last one must give.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) crashes: Vec<Crash>,
+    /// What was known when the work crashed, by its number in [`Recorded::known`].
+    pub(crate) known: usize,
+    /// True while the disk kept its power: a later power loss may still take what the work left undurable.
+    is_unsettled: bool,
+    expected: Expected,
+}
+
+impl Case {
+    /// A crash in the work.
+    pub(crate) fn in_work(crash: Crash, known: usize) -> Self {
+        let death = death_of(&crash.mode);
+        Self {
+            crashes: vec![crash],
+            known,
+            is_unsettled: death == Death::ProcessCrash,
+            expected: Expected::Legal(death),
+        }
+    }
+
+    /// A further crash, in the recovery from this case, which comes to `state` if nothing interrupts it. `returned` is
+    /// true after its last disk operation.
+    pub(crate) fn in_recovery(&self, crash: Crash, returned: bool, state: &Interned) -> Self {
+        let death = death_of(&crash.mode);
+        // Until it returns, a recovery promises no more than the work did.
+        let expected = if self.is_unsettled && death == Death::PowerLoss && !returned {
+            Expected::Legal(Death::PowerLoss)
+        } else {
+            Expected::Same(state.clone())
+        };
+        let mut crashes = self.crashes.clone();
+        crashes.push(crash);
+        Self {
+            crashes,
+            known: self.known,
+            is_unsettled: self.is_unsettled && death == Death::ProcessCrash,
+            expected,
+        }
+    }
+
+    /// True while a power loss may still take what the work left undurable.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.is_unsettled
+    }
+
+    /// The mode of the last crash.
+    pub(crate) fn mode(&self) -> &CrashMode {
+        match self.crashes.last() {
+            Some(crash) => &crash.mode,
+            None => unreachable!("a case is made with a crash"),
+        }
+    }
+}
+
+/// What a case came to.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// The hash of the image that the crash left.
+    pub(crate) image: u128,
+    /// What is wrong, in the order in which it was found.
+    pub(crate) failures: Vec<Failure>,
+    /// The state, and what the oracle says of it; none if the database did not open or the state is not legal.
+    pub(crate) state: Option<(Interned, Arc<Verdict>)>,
+    /// The recovery's disk operations, and the ordinal of the first, if they were asked for and the recovery ran.
+    pub(crate) recording: Option<(Recording, u64)>,
+    /// True if no case before had this image.
+    pub(crate) is_new: bool,
+}
+
+/// Runs cases of one recorded run.
+#[derive(Clone, Copy)]
+pub(crate) struct Runner<'a> {
+    pub(crate) setup: &'a Setup,
+    pub(crate) run: &'a Recorded,
+    pub(crate) memory: &'a Memory,
+    pub(crate) heartbeat: &'a Heartbeat,
+}
+
+impl Runner<'_> {
+    /// Runs a case. `builder` stands at the last crash. An image that was recovered before is only judged. `records` asks
+    /// for the disk operations of the recovery.
+    pub(crate) fn run(&self, builder: &ImageBuilder, case: &Case, records: bool) -> Judged {
+        let counters = &self.memory.counters;
+        Counters::add(&counters.images);
+        let image = builder.image_hash(&image_of(case.mode()));
+        let mut judged = Judged {
+            image,
+            failures: Vec::new(),
+            state: None,
+            recording: None,
+            is_new: false,
+        };
+        if let Some(recovery) = self.memory.recovery_of(image) {
+            self.judge(&recovery, case, &mut judged);
+            return judged;
+        }
+        self.heartbeat.begin(&case.crashes);
+        // Only a recovery that is crashed in needs the disk with what is not durable on it.
+        let disk = if records {
+            disk_of(builder, case.mode())
+        } else {
+            SimDisk::holding(builder.image(&image_of(case.mode())))
+        };
+        let start = disk.operations_len();
+        let recovery: Recovery = match recover(self.setup, &disk) {
+            Ok(state) => Ok(self.memory.intern(state)),
+            Err(failure) => Err(Arc::new(failure)),
+        };
+        Counters::add(&counters.recoveries);
+        if self.memory.keep_recovery(image, &recovery) {
+            judged.is_new = true;
+            Counters::add(&counters.distinct);
+        }
+        self.judge(&recovery, case, &mut judged);
+        if judged.state.is_some() {
+            judged.recording = records.then(|| (disk.recording(), start));
+            self.continue_on(&disk, case, &mut judged);
+        }
+        judged
+    }
+
+    /// Compares the state with what it must be, and asks the oracle.
+    fn judge(&self, recovery: &Recovery, case: &Case, judged: &mut Judged) {
+        let interned = match recovery {
+            Ok(interned) => interned,
+            Err(failure) => return judged.failures.push((**failure).clone()),
+        };
+        let death = match &case.expected {
+            Expected::Legal(death) => *death,
+            Expected::Same(same) if same.id != interned.id => {
+                return judged.failures.push(diverged(&same.state, &interned.state));
+            }
+            // The state was legal before. A power loss allows the prefix that it is.
+            Expected::Same(_) => Death::PowerLoss,
+        };
+        let verdict = self.memory.verdict(case.known, interned, death, || {
+            interned
+                .state
+                .judged_by(&self.run.known[case.known].oracle, death)
+        });
+        if verdict.is_ok() {
+            judged.state = Some((interned.clone(), verdict));
+        } else {
+            judged.failures.push(failure_of(&verdict));
+        }
+    }
+
+    /// Continues after the recovery on `disk`, once for each recovered disk.
+    fn continue_on(&self, disk: &SimDisk, case: &Case, judged: &mut Judged) {
+        let Some((state, verdict)) = &judged.state else {
+            return;
+        };
+        if !self.memory.limits.continues || !self.memory.continues_first(hash_of(disk)) {
+            return;
+        }
+        Counters::add(&self.memory.counters.continued);
+        let oracle = self.run.known[case.known].oracle.clone();
+        let home = self.setup.on_disk(disk);
+        let continued = continue_after_recovery(self.setup, &home, &state.state, oracle, verdict, &[]);
+        judged.failures.extend(continued.err());
+    }
+}
+
+/// What the oracle calls a crash of this mode.
+pub(crate) fn death_of(mode: &CrashMode) -> Death {
+    if mode.keeps_writes() {
+        Death::ProcessCrash
+    } else {
+        Death::PowerLoss
+    }
+}
+
+/// The image that a crash of this mode leaves.
+pub(crate) fn image_of(mode: &CrashMode) -> ImageChoice {
+    match mode {
+        CrashMode::PowerLoss(image) => image.clone(),
+        _ => ImageChoice::All,
+    }
+}
+
+/// The disk that a crash of this mode leaves.
+pub(crate) fn disk_of(builder: &ImageBuilder, mode: &CrashMode) -> SimDisk {
+    match mode {
+        CrashMode::PowerLoss(image) => SimDisk::holding(builder.image(image)),
+        _ => builder.disk(),
+    }
+}
+
+/// The site of a position in a recovery whose first operation has the ordinal `start`.
+pub(crate) fn site_at(position: u64, start: u64) -> Site {
+    if position > start {
+        Site::Disk {
+            ordinal: position - 1,
+            side: Side::After,
+        }
+    } else {
+        Site::Disk {
+            ordinal: position,
+            side: Side::Before,
+        }
+    }
+}
+
+fn diverged(expected: &State, found: &State) -> Failure {
+    let message = format!(
+        "the recovery that was not interrupted came to sequence {}, this one to {}{}",
+        expected.last_sequence,
+        found.last_sequence,
+        if expected.last_sequence == found.last_sequence {
+            ", with another state"
+        } else {
+            ""
+        }
+    );
+    Failure::new(FailureKind::Diverged, message)
+}

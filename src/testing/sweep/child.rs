@@ -1,0 +1,216 @@
+//! The child process of a crash on real files: its orders, and what it tells its parent of each call.
+//!
+//! | line of the child | meaning |
+//! |---|---|
+//! | `begin N OPERATION` | the call with number N is about to be made |
+//! | `ok N -` | it succeeded without a receipt |
+//! | `ok N OPENING SEQUENCE` | it succeeded; ` LEN TO_MS` follows if events were set back |
+//! | `refused N exists`, `unknown` or `ahead` | it changed nothing: the collection exists or does not, or an event is too far ahead of the clock |
+//! | `failed N TEXT` | it failed in another way |
+//! | `durable SEQUENCE`, `closed SEQUENCE` | every frame up to the sequence is durable; and the database was closed |
+//! | `threads` | the work has further threads |
+//! | `parked SITE` | a thread stands at the site and waits to be killed |
+//! | `ended TEXT` | the work came to its end |
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::finding::{Failure, FailureKind};
+use super::journal::{CallLog, CallResult, Journal};
+use crate::testing::plan::{CrashMode, Plan};
+use crate::testing::process::ChildSide;
+use crate::testing::text::error_chain;
+use crate::testing::workload::{Operation, is_ahead_of_clock};
+use crate::{Error, Receipt, SetBack};
+
+/// The first word of the orders.
+const CRASH: &str = "tidaldb-crash";
+
+/// The orders of a child: a directory for its files, and the plan.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Orders {
+    pub(crate) dir: PathBuf,
+    pub(crate) plan: Plan,
+}
+
+impl Orders {
+    /// The text that the child is started with.
+    pub(crate) fn to_text(&self) -> String {
+        format!("{CRASH}\n{}\n{}", self.dir.display(), self.plan)
+    }
+
+    /// The orders of this process, if it is a child that a crash on real files started.
+    pub(crate) fn of_this_process() -> Option<Self> {
+        let text = ChildSide::orders()?;
+        let mut lines = text.splitn(3, '\n');
+        if lines.next() != Some(CRASH) {
+            return None;
+        }
+        Some(Self {
+            dir: PathBuf::from(lines.next()?),
+            plan: lines.next()?.parse().ok()?,
+        })
+    }
+}
+
+/// Tells the parent of each call.
+#[derive(Debug, Default)]
+pub(crate) struct ToParent {
+    calls_len: AtomicUsize,
+}
+
+impl CallLog for ToParent {
+    fn begin(&self, operation: &Operation) -> usize {
+        let call = self.calls_len.fetch_add(1, Ordering::Relaxed);
+        ChildSide::answer(&format!("begin {call} {operation}"));
+        call
+    }
+
+    fn ended(&self, call: usize, result: &CallResult, durable_sequence: u64) {
+        let line = match result {
+            Ok(None) => format!("ok {call} -"),
+            Ok(Some(Receipt {
+                opening,
+                sequence,
+                set_back: None,
+                ..
+            })) => format!("ok {call} {opening} {sequence}"),
+            Ok(Some(Receipt {
+                opening,
+                sequence,
+                set_back: Some(SetBack { events_len, to_ms }),
+                ..
+            })) => format!("ok {call} {opening} {sequence} {events_len} {to_ms}"),
+            Err(Error::CollectionExists { .. }) => format!("refused {call} exists"),
+            Err(Error::UnknownCollection { .. }) => format!("refused {call} unknown"),
+            Err(error) if is_ahead_of_clock(error) => format!("refused {call} ahead"),
+            Err(error) => format!("failed {call} {}", error_chain(error)),
+        };
+        ChildSide::answer(&line);
+        self.note_durable(durable_sequence);
+    }
+
+    fn note_durable(&self, durable_sequence: u64) {
+        ChildSide::answer(&format!("durable {durable_sequence}"));
+    }
+
+    fn closed(&self, last_sequence: u64) {
+        ChildSide::answer(&format!("closed {last_sequence}"));
+    }
+
+    fn note_threads(&self) {
+        ChildSide::answer("threads");
+    }
+}
+
+/// What the parent heard besides calls.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// A call, which is in the journal now.
+    Call,
+    /// The child stands at this site.
+    Parked(String),
+    /// The work came to its end.
+    Ended(String),
+}
+
+/// Puts what a child tells into a journal.
+#[derive(Debug)]
+pub(crate) struct FromChild<'a> {
+    journal: &'a Journal,
+    /// The number in the journal of each call in flight, by the child's number.
+    in_flight: BTreeMap<usize, usize>,
+}
+
+impl<'a> FromChild<'a> {
+    pub(crate) fn new(journal: &'a Journal) -> Self {
+        Self {
+            journal,
+            in_flight: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a line of the child.
+    pub(crate) fn hear(&mut self, line: &str) -> Result<Heard, Failure> {
+        let heard = self.take(line);
+        heard.ok_or_else(|| {
+            let message = format_args!("the child said {line:?}, which is not a line of the protocol");
+            Failure::new(FailureKind::NeverReached, message)
+        })
+    }
+
+    fn take(&mut self, line: &str) -> Option<Heard> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "begin" => {
+                let (call, operation) = rest.split_once(' ')?;
+                let noted = self.journal.begin(&operation.parse().ok()?);
+                self.in_flight.insert(call.parse().ok()?, noted);
+            }
+            "ok" | "refused" | "failed" => {
+                let (call, outcome) = rest.split_once(' ')?;
+                let call = self.in_flight.remove(&call.parse().ok()?)?;
+                self.journal.ended(call, &result_of(word, outcome)?, 0);
+            }
+            "durable" => self.journal.note_durable(rest.parse().ok()?),
+            "closed" => self.journal.closed(rest.parse().ok()?),
+            "threads" => self.journal.note_threads(),
+            "parked" => return Some(Heard::Parked(rest.to_owned())),
+            "ended" => return Some(Heard::Ended(rest.to_owned())),
+            _ => return None,
+        }
+        Some(Heard::Call)
+    }
+}
+
+/// The result of a call, from its line.
+fn result_of(word: &str, outcome: &str) -> Option<CallResult> {
+    let name = String::new();
+    Some(match (word, outcome) {
+        ("ok", "-") => Ok(None),
+        ("ok", receipt) => Ok(Some(receipt_of(receipt)?)),
+        ("refused", "exists") => Err(Error::CollectionExists { name }),
+        ("refused", "unknown") => Err(Error::UnknownCollection { name }),
+        ("refused", "ahead") => Err(Error::InvalidInput {
+            field: "at_ms",
+            value: "too far ahead of the clock".to_owned(),
+            reason: "the child process says so",
+        }),
+        ("failed", text) => Err(Error::storage("call of a child process", text.to_owned())),
+        _ => return None,
+    })
+}
+
+fn receipt_of(text: &str) -> Option<Receipt> {
+    let mut numbers = text.split(' ');
+    let (opening, sequence) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    let set_back = match numbers.next() {
+        None => None,
+        Some(len) => Some(SetBack {
+            events_len: len.parse().ok()?,
+            to_ms: numbers.next()?.parse().ok()?,
+        }),
+    };
+    Some(Receipt {
+        opening,
+        sequence,
+        set_back,
+    })
+}
+
+/// Tells the parent that the calling thread stands at `site`, and waits to be killed.
+pub(crate) fn park_at(site: &str) -> ! {
+    ChildSide::park(&format!("parked {site}"))
+}
+
+/// Tells the parent that the work ended without its crash, and ends the process.
+pub(crate) fn end_without_crash(how: &str) -> ! {
+    ChildSide::answer(&format!("ended {how}"));
+    ChildSide::end()
+}
+
+/// Returns true if the process has to end in a child.
+pub(crate) fn needs_child(mode: &CrashMode) -> bool {
+    matches!(mode, CrashMode::Abort | CrashMode::Kill)
+}

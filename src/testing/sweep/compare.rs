@@ -1,0 +1,137 @@
+//! The comparison of crash modes: what a process leaves is what it had written, however it ended.
+//!
+//! One case ends as image of the recorded run, as failing device, as panic that unwinds through every destructor, on the
+//! simulated disk and on real files, and as child process that is killed, or aborts. All of them must leave the same files,
+//! byte for byte, and recover to the same state. If they do not, no image tells anything of real crashes: that is a fault of
+//! the kit, or the work is not deterministic.
+
+use std::path::Path;
+
+use super::case::{Case, Runner};
+use super::child::Orders;
+use super::crash::{fail_device, panic_at};
+use super::files::{die_if_child, die_in_child, real_disk};
+use super::finding::{Failure, FailureKind, Finding};
+use super::heartbeat::Heartbeat;
+use super::journal::Journal;
+use super::limits::Limits;
+use super::memory::Memory;
+use super::recover::{State, open};
+use super::replay::{compare_panic, recorded, same_image};
+use super::setup::Setup;
+use crate::fs::RealFiles;
+use crate::testing::plan::{Crash, CrashMode, Plan, Site};
+use crate::testing::process::ChildProgram;
+use crate::testing::sim_disk::{Image, ImageChoice};
+use crate::testing::temp_dir::TempDir;
+
+/// Crash modes that left the same.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+#[must_use]
+pub struct Agreement {
+    /// The modes that were tried on real files. Empty in the kit's own child process.
+    pub modes: Vec<CrashMode>,
+    /// The events that every mode kept.
+    pub events: u64,
+}
+
+/// Compares the modes at the one site of `plan`, or acts as the child of such a comparison.
+pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<Agreement, Box<Finding>> {
+    let of_mode = |site, mode| Plan {
+        crashes: vec![Crash { site, mode }],
+        ..plan.clone()
+    };
+    let site = match &plan.crashes[..] {
+        [Crash { site, mode }] if mode.keeps_writes() => *site,
+        _ => {
+            let message = "crash modes are compared for a plan with one crash, which is no power loss";
+            let failure = Failure::new(FailureKind::NeverReached, message);
+            return Err(Box::new(Finding::of_setup(setup, plan.clone(), failure)));
+        }
+    };
+    // A test may compare several plans. Its child is there for one of them.
+    for mode in [CrashMode::Kill, CrashMode::Abort] {
+        die_if_child(setup, &of_mode(site, mode));
+    }
+    if Orders::of_this_process().is_some() {
+        return Ok(Agreement {
+            modes: Vec::new(),
+            events: 0,
+        });
+    }
+    let mut modes = vec![CrashMode::Panic, CrashMode::Kill];
+    modes.extend(matches!(site, Site::Point { .. }).then_some(CrashMode::Abort));
+    let compared = compare_with_image(setup, site, &modes, |mode, dir| {
+        let journal = Journal::new(setup.oracle());
+        if mode == CrashMode::Panic {
+            let disk = real_disk(dir)?;
+            return panic_at(
+                setup,
+                site,
+                &setup.on_disk_below(&disk, &dir.join("db")),
+                &journal,
+                None,
+            );
+        }
+        let orders = Orders {
+            dir: dir.to_path_buf(),
+            plan: of_mode(site, mode),
+        };
+        die_in_child(&ChildProgram::this_test(test), &orders, &journal)
+    });
+    compared.map_err(|failure| {
+        Box::new(Finding {
+            of_comparison: true,
+            ..Finding::of_setup(setup, plan.clone(), failure)
+        })
+    })
+}
+
+/// Builds the image at `site`, lets `crash` leave real files in each mode, and compares.
+fn compare_with_image(
+    setup: &Setup,
+    site: Site,
+    modes: &[CrashMode],
+    crash: impl Fn(CrashMode, &Path) -> Result<(), Failure>,
+) -> Result<Agreement, Failure> {
+    let run = recorded(setup)?;
+    let (builder, known) = run.at(site)?;
+    let runner = Runner {
+        setup,
+        run: &run,
+        memory: &Memory::new(Limits::default()),
+        heartbeat: &Heartbeat::default(),
+    };
+    let mode = CrashMode::Kill;
+    let judged = runner.run(&builder, &Case::in_work(Crash { site, mode }, known), false);
+    if let Some(failure) = judged.failures.into_iter().next() {
+        return Err(failure);
+    }
+    let Some((state, verdict)) = judged.state else {
+        unreachable!("a case without a failure has a state")
+    };
+    fail_device(setup, &run, site)?;
+    compare_panic(setup, site, &builder)?;
+    let image = builder.image(&ImageChoice::All);
+    for mode in modes {
+        let dir = TempDir::try_new("compare").map_err(io_failure)?;
+        crash(mode.clone(), dir.path())?;
+        let left = Image::read_from(&RealFiles, dir.path()).map_err(io_failure)?;
+        same_image(&image, format_args!("{mode} on real files"), &left)?;
+        let home = setup.on_files(&dir.path().join("db"));
+        let db = open(setup, &home)?;
+        if State::of(&db)? != *state.state {
+            let message = format_args!("the files that {mode} left recover to another state than the image");
+            return Err(Failure::new(FailureKind::ModesDisagree, message));
+        }
+    }
+    Ok(Agreement {
+        modes: modes.to_vec(),
+        events: verdict.counts.recovered,
+    })
+}
+
+fn io_failure(error: std::io::Error) -> Failure {
+    Failure::new(FailureKind::CannotGoOn, error)
+}

@@ -1,0 +1,107 @@
+//! Crashes of the running work: the device fails, or a panic unwinds. Images need no such run; these show what they cannot.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::finding::{Failure, FailureKind};
+use super::journal::Journal;
+use super::record::{Recorded, do_work};
+use super::setup::{Home, Setup};
+use crate::TidalDb;
+use crate::testing::plan::Site;
+use crate::testing::sim_disk::ImageChoice;
+use crate::testing::{CrashInjector, Crossed, NotCrashed, SimDisk, WhyNot, run_to_crash, scoped_injector};
+
+/// Lets the device fail at `site` under the running work: no thread may change anything afterwards, and nothing may be
+/// acknowledged. The disk must hold what the recorded run had written there.
+pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(), Failure> {
+    let disk = SimDisk::new();
+    let failed = match site {
+        // Nothing calls the device any more.
+        Site::End => return Ok(()),
+        Site::Disk { ordinal, side } => {
+            disk.crash_at(ordinal, side);
+            Recorded::of_work(setup, &disk)
+        }
+        Site::Point { point, crossing } => {
+            let injector = CrashInjector::with_action(point, crossing, disk.fail_action());
+            let _installed = scoped_injector(&injector);
+            Recorded::of_work(setup, &disk)
+        }
+    };
+    if !disk.is_gone() {
+        let crossed = Crossed::of(&failed.crossings);
+        let message = format_args!("the device did not fail at {site}; {crossed}");
+        return Err(Failure::new(FailureKind::NeverReached, message));
+    }
+    if let Some(failure) = failed.failures.first() {
+        return Err(failure.clone());
+    }
+    if let Some(call) = disk.life_after_death().first() {
+        return Err(Failure::new(FailureKind::LifeAfterDeath, call));
+    }
+    let (builder, _) = run.at(site)?;
+    let (recorded, dead) = (builder.image(&ImageChoice::All), disk.image(&ImageChoice::All));
+    if recorded != dead {
+        let differences = recorded.differences(&dead).join("; ");
+        let message =
+            format_args!("the recorded run and the run whose device failed at {site} differ: {differences}");
+        return Err(Failure::new(FailureKind::ModesDisagree, message));
+    }
+    Ok(())
+}
+
+/// The payload of a panic inside a disk operation.
+struct PanicAtOperation;
+
+/// Does the work until a panic at `site` ends it. The panic drops the database, unless `handle` is given: then the
+/// database is left there.
+pub(crate) fn panic_at(
+    setup: &Setup,
+    site: Site,
+    home: &Home,
+    journal: &Journal,
+    handle: Option<&mut Option<TidalDb>>,
+) -> Result<(), Failure> {
+    let never = |message: String| Failure::new(FailureKind::NeverReached, message);
+    let work = || {
+        let mut dropped = None;
+        do_work(setup, home, journal, handle.unwrap_or(&mut dropped))
+    };
+    match site {
+        Site::Point { point, crossing } => {
+            match run_to_crash(point, crossing, work) {
+                Ok(_) => Ok(()),
+                // The work has threads of its own, and the crash ended one of them.
+                Err(NotCrashed {
+                    why: WhyNot::OnAnotherThread(_),
+                    value: Some(Ok(())),
+                    ..
+                }) if journal.has_threads() => Ok(()),
+                Err(NotCrashed {
+                    value: Some(Err(failure)),
+                    ..
+                }) => Err(failure),
+                Err(not) => Err(never(not.to_string())),
+            }
+        }
+        Site::Disk { ordinal, side } => {
+            let Some(disk) = &home.disk else {
+                return Err(never("only a simulated disk has numbered operations".to_owned()));
+            };
+            disk.observe(move |call| {
+                if (call.ordinal, call.side) == (Some(ordinal), side) {
+                    // Unlike `panic_any` this prints nothing.
+                    resume_unwind(Box::new(PanicAtOperation));
+                }
+            });
+            let outcome = catch_unwind(AssertUnwindSafe(work));
+            disk.observe(|_| {});
+            match outcome {
+                Err(payload) if payload.is::<PanicAtOperation>() => Ok(()),
+                Err(payload) => resume_unwind(payload),
+                Ok(_) => Err(never(format!("no disk operation came to {site}"))),
+            }
+        }
+        Site::End => Err(never("nothing panics at the end".to_owned())),
+    }
+}

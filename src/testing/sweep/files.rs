@@ -1,0 +1,326 @@
+//! Crashes on real files: a panic in this process, or a child process that aborts or is killed; over any storage engine.
+//!
+//! The work runs to its site, and the crash leaves real files. The journal outside the database knows every call. What the
+//! crash left is recovered, compared with what each crash point stands for, and used again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::child::{FromChild, Heard, Orders, ToParent, end_without_crash, needs_child, park_at};
+use super::crash::panic_at;
+use super::driver::Driver;
+use super::finding::{Failure, FailureKind, Finding};
+use super::handle::check_handle;
+use super::journal::{Journal, Known};
+use super::record::{do_work, work_on};
+use super::recover::{State, check_durable, continue_after_recovery, failure_of, open};
+use super::setup::{Home, Setup};
+use crate::fs::RealFiles;
+use crate::testing::crash_injector::CrashAction;
+use crate::testing::oracle::{Counts, Death, Verdict};
+use crate::testing::plan::{Crash, CrashMode, Plan, Site};
+use crate::testing::process::{ChildEnd, ChildProgram, NoAnswer};
+use crate::testing::sim_disk::SimDiskOptions;
+use crate::testing::temp_dir::TempDir;
+use crate::testing::text::error_chain;
+use crate::testing::watchdog::run_within;
+use crate::testing::workload::Operation;
+use crate::testing::{CrashInjector, CrashPoint, Crossed, SimDisk, scoped_injector, scoped_recorder};
+use crate::{RecoveryReport, TidalDb};
+
+/// The longest time that a child may be silent. Shorter than [`CASE_TIME`], so that no child outlives its case.
+const CHILD_TIME: Duration = Duration::from_secs(40);
+/// The longest time that a case may take ...
+const CASE_TIME: Duration = Duration::from_secs(60);
+/// ... and this much longer for each operation of its work.
+const OPERATION_TIME: Duration = Duration::from_millis(100);
+
+/// A database on real files that crashed as planned, recovered, and kept every promise.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+#[must_use]
+pub struct CrashedOnFiles {
+    /// What was crossed until the crash. Empty if the crash was in a child.
+    pub crossed: Crossed,
+    /// The oracle's counts, of the state after the crash and of the state after the database was used again, summed.
+    pub counts: Counts,
+}
+
+/// Runs the case in a directory of its own, which is kept if something is wrong.
+pub(crate) fn crash_on_files(
+    setup: &Setup,
+    plan: &Plan,
+    child: &ChildProgram,
+) -> Result<CrashedOnFiles, Box<Finding>> {
+    let operations_len = setup
+        .work
+        .workload()
+        .map_or(0, |work| work.operations.len() as u32);
+    let time_max = CASE_TIME + OPERATION_TIME * operations_len;
+    let dir = TempDir::try_new("crash").map_err(|error| {
+        let failure = Failure::new(FailureKind::CannotGoOn, error);
+        Box::new(Finding::of_setup(setup, plan.clone(), failure))
+    })?;
+    let (setup_there, plan_there, child_there) = (setup.clone(), plan.clone(), child.clone());
+    let path = dir.path().to_path_buf();
+    let outcome = run_within(time_max, "tidaldb-crash", move || {
+        let case = FilesCase {
+            setup: &setup_there,
+            plan: &plan_there,
+            child: &child_there,
+            dir: &path,
+        };
+        super::recover::caught(|| case.run())
+    });
+    let result = outcome.unwrap_or_else(|hang| Err(Failure::new(FailureKind::Hang, hang)));
+    result.map_err(|failure| {
+        let message = format!("{}\n{}", failure.message, dir.keep());
+        let mut finding = Finding::of_setup(setup, plan.clone(), Failure::new(failure.kind, message));
+        finding.image_dir = Some(dir.path().to_path_buf());
+        Box::new(finding)
+    })
+}
+
+struct FilesCase<'a> {
+    setup: &'a Setup,
+    plan: &'a Plan,
+    child: &'a ChildProgram,
+    dir: &'a Path,
+}
+
+impl FilesCase<'_> {
+    fn run(&self) -> Result<CrashedOnFiles, Failure> {
+        let [Crash { site, mode }] = &self.plan.crashes[..] else {
+            let message = "a crash on real files has one crash, in the work";
+            return Err(Failure::new(FailureKind::NeverReached, message));
+        };
+        let journal = Journal::new(self.setup.oracle());
+        let home = self.setup.on_files(&self.dir.join("db"));
+        match (site, mode) {
+            (_, CrashMode::PowerLoss(_)) => {
+                let message = "real files keep what was written: no power loss there";
+                return Err(Failure::new(FailureKind::NeverReached, message));
+            }
+            (Site::End, _) => self.run_to_end(&home, &journal)?,
+            (_, CrashMode::Panic) => self.panic(*site, &home, &journal)?,
+            _ => {
+                let dir = self.dir.to_path_buf();
+                die_in_child(
+                    self.child,
+                    &Orders {
+                        dir,
+                        plan: self.plan.clone(),
+                    },
+                    &journal,
+                )?;
+            }
+        }
+        if let Some(failure) = journal.first_failure() {
+            return Err(failure);
+        }
+        let crossed = Crossed::of(&journal.recorder.crossings());
+        let counts = self.recover(*site, &home, &journal)?;
+        Ok(CrashedOnFiles { crossed, counts })
+    }
+
+    fn run_to_end(&self, home: &Home, journal: &Journal) -> Result<(), Failure> {
+        let _recording = scoped_recorder(&journal.recorder);
+        do_work(self.setup, home, journal, &mut None)
+    }
+
+    fn panic(&self, site: Site, home: &Home, journal: &Journal) -> Result<(), Failure> {
+        let mut handle = None;
+        panic_at(self.setup, site, home, journal, Some(&mut handle))?;
+        let (Some(db), Site::Point { point, crossing }) = (handle, site) else {
+            let message = "the panic ended open: no handle is left";
+            return Err(Failure::new(FailureKind::NeverReached, message));
+        };
+        check_handle(db, home, point, crossing, journal)
+    }
+
+    /// Recovers what the crash left and continues.
+    fn recover(&self, site: Site, home: &Home, journal: &Journal) -> Result<Counts, Failure> {
+        let (begun, Known { oracle, .. }) = journal.last();
+        let db = open(self.setup, home)?;
+        let state = State::of(&db)?;
+        check_durable(&db, &state)?;
+        let verdict = oracle.check(Death::ProcessCrash, &db);
+        if !verdict.is_ok() {
+            return Err(failure_of(&verdict));
+        }
+        if let Site::Point { point, .. } = site
+            && !journal.has_threads()
+        {
+            check_point(point, journal, &verdict, db.recovery_report())?;
+        }
+        drop(db);
+        let rest: Vec<Operation> = match self.setup.work.workload() {
+            Some(work) => work.operations.into_iter().skip(begun).collect(),
+            None => Vec::new(),
+        };
+        let (last, oracle) = continue_after_recovery(self.setup, home, &state, oracle, &verdict, &rest)?;
+        let mut counts = verdict.counts;
+        counts += last.judged_by(&oracle, Death::ProcessCrash).counts;
+        Ok(counts)
+    }
+}
+
+/// At a crash point it is known which calls the log and the storage hold: a recovered database has exactly these.
+fn check_point(
+    point: CrashPoint,
+    journal: &Journal,
+    verdict: &Verdict,
+    report: &RecoveryReport,
+) -> Result<(), Failure> {
+    let (mut frames, mut changes) = journal.acknowledged();
+    let wrong = match point {
+        CrashPoint::CheckpointPreFlush if report.frames_replayed == 0 => {
+            Some("nothing was replayed: the new checkpoint is there before it was written".to_owned())
+        }
+        CrashPoint::CheckpointPostFlush
+            if report.frames_replayed > 0 || report.last_sequence != report.checkpoint_sequence =>
+        {
+            Some(format!(
+                "the checkpoint covers {} and the log ends with {}: the new checkpoint is missing, or its marker is there",
+                report.checkpoint_sequence, report.last_sequence
+            ))
+        }
+        CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush => None,
+        CrashPoint::CollectionIndexUpdate => {
+            changes += 1;
+            None
+        }
+        _ => {
+            frames += 1;
+            None
+        }
+    };
+    let found = (verdict.prefix.frames, verdict.prefix.collection_changes);
+    let wrong = wrong.or_else(|| {
+        (found != (frames, changes)).then(|| {
+            format!(
+                "{frames} frames and {changes} changes of collections must be there; {} and {} were found",
+                found.0, found.1
+            )
+        })
+    });
+    match wrong {
+        Some(wrong) => Err(Failure::new(
+            FailureKind::Wrong,
+            format_args!("at {point} {wrong}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Runs a child until it has died as its plan says, and notes its calls.
+pub(crate) fn die_in_child(child: &ChildProgram, orders: &Orders, journal: &Journal) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(FailureKind::CannotGoOn, error);
+    let [Crash { site, mode }] = &orders.plan.crashes[..] else {
+        unreachable!("the plan of a child has one crash")
+    };
+    let mut process = child.start(&orders.to_text()).map_err(failed)?;
+    let mut heard = FromChild::new(journal);
+    let end = loop {
+        match process.answer(CHILD_TIME) {
+            Ok(line) => match heard.hear(&line)? {
+                Heard::Call => {}
+                Heard::Parked(at) if *mode == CrashMode::Kill && at == site.to_string() => {
+                    let end = process.kill().map_err(failed)?;
+                    for line in &end.answers {
+                        heard.hear(line)?;
+                    }
+                    break end;
+                }
+                Heard::Parked(how) | Heard::Ended(how) => {
+                    let message = format_args!("the child did not crash at {site}: {how}");
+                    return Err(Failure::new(FailureKind::NeverReached, message));
+                }
+            },
+            Err(NoAnswer::Ended(end)) => break end,
+            Err(NoAnswer::Lost(error)) => return Err(failed(error)),
+            Err(hang) => return Err(Failure::new(FailureKind::Hang, hang)),
+        }
+    };
+    check_death(*site, mode, &end)
+}
+
+fn check_death(site: Site, mode: &CrashMode, end: &ChildEnd) -> Result<(), Failure> {
+    let died = match (mode, site) {
+        (CrashMode::Kill, _) => end.is_killed(),
+        (CrashMode::Abort, Site::Point { point, crossing }) => {
+            let said = format!(
+                "CrashInjector: simulated crash at {point:?} after {} crossings",
+                crossing + 1
+            );
+            end.is_aborted() && end.last_words.contains(&said)
+        }
+        _ => false,
+    };
+    if died {
+        return Ok(());
+    }
+    let message = format_args!("the child was to end by {mode} at {site}: {end}");
+    Err(Failure::new(FailureKind::NeverReached, message))
+}
+
+/// The child's part: does the work of its plan, and dies at its site. Does nothing in a process that is no child, or
+/// whose orders are another plan.
+pub(crate) fn die_if_child(setup: &Setup, plan: &Plan) {
+    let Some(orders) = Orders::of_this_process() else {
+        return;
+    };
+    let [Crash { site, mode }] = &plan.crashes[..] else {
+        return;
+    };
+    if orders.plan != *plan || !needs_child(mode) {
+        return;
+    }
+    let log = ToParent::default();
+    let dir = orders.dir.join("db");
+    let worked = match *site {
+        Site::Point { point, crossing } => {
+            let action = if *mode == CrashMode::Abort {
+                CrashAction::Abort
+            } else {
+                let site = site.to_string();
+                CrashAction::call(move |_, _| park_at(&site))
+            };
+            let injector = CrashInjector::with_action(point, crossing, action);
+            let _installed = scoped_injector(&injector);
+            work(setup, &setup.on_files(&dir), &log)
+        }
+        Site::Disk { ordinal, side } => match real_disk(&orders.dir) {
+            Ok(disk) => {
+                let site = site.to_string();
+                disk.observe(move |call| {
+                    if (call.ordinal, call.side) == (Some(ordinal), side) {
+                        park_at(&site);
+                    }
+                });
+                work(setup, &setup.on_disk_below(&disk, &dir), &log)
+            }
+            Err(failure) => Err(failure),
+        },
+        Site::End => Ok(()),
+    };
+    match worked {
+        Ok(()) => end_without_crash("the work came to its end"),
+        Err(failure) => end_without_crash(&failure.to_string()),
+    }
+}
+
+/// Real files below `dir`, seen through a disk that numbers the operations.
+pub(crate) fn real_disk(dir: &Path) -> Result<SimDisk, Failure> {
+    SimDisk::over(std::sync::Arc::new(RealFiles), dir, SimDiskOptions::default())
+        .map_err(|error| Failure::new(FailureKind::CannotGoOn, error))
+}
+
+/// Opens the database, does the work and closes, telling the parent.
+fn work(setup: &Setup, home: &Home, log: &ToParent) -> Result<(), Failure> {
+    let db: TidalDb = open(setup, home)?;
+    let mut driver = Driver::new(setup, &db, log);
+    work_on(setup, &mut driver)?;
+    let closed = driver.close();
+    closed.map_err(|error| Failure::new(FailureKind::CannotGoOn, error_chain(&error)))
+}

@@ -1,0 +1,95 @@
+//! The handle after a panic inside one of its calls: it refuses writes, refuses reads where memory is half changed, and
+//! changes no file any more.
+
+use super::finding::{Failure, FailureKind};
+use super::journal::{Journal, Known};
+use super::recover::failure_of;
+use super::setup::Home;
+use crate::fs::RealFiles;
+use crate::testing::CrashPoint;
+use crate::testing::oracle::Death;
+use crate::testing::sim_disk::Image;
+use crate::testing::text::error_chain;
+use crate::testing::workload::{Event, Operation};
+use crate::{EntityId, Error, SignalId, TidalDb};
+
+/// Checks the handle after a panic at `point`, and drops it.
+pub(crate) fn check_handle(
+    db: TidalDb,
+    home: &Home,
+    point: CrashPoint,
+    crossing: u64,
+    journal: &Journal,
+) -> Result<(), Failure> {
+    let before = files_of(home)?;
+    for operation in writes() {
+        expect_poisoned(&operation, operation.apply(&db))?;
+    }
+    if !journal.has_threads() {
+        if leaves_memory_whole(point) {
+            let Known { oracle, .. } = journal.last().1;
+            let verdict = oracle.check(Death::ProcessCrash, &db);
+            if !verdict.is_ok() {
+                return Err(failure_of(&verdict));
+            }
+        } else {
+            expect_poisoned("export", db.export())?;
+            expect_poisoned("score", db.score(EntityId(1), SignalId(0), 0, 0))?;
+            expect_poisoned("collections", db.collections())?;
+        }
+    }
+    // Some cases drop the handle without a close.
+    if crossing % 2 == 1 {
+        expect_poisoned("close", db.close())?;
+    }
+    drop(db);
+    let after = files_of(home)?;
+    if after == before {
+        return Ok(());
+    }
+    let differences = before.differences(&after).join("; ");
+    let message = format_args!("a poisoned handle changed files: {differences}");
+    Err(Failure::new(FailureKind::DropWrote, message))
+}
+
+fn files_of(home: &Home) -> Result<Image, Failure> {
+    Image::read_from(&RealFiles, &home.dir).map_err(|error| Failure::new(FailureKind::CannotGoOn, error))
+}
+
+fn writes() -> [Operation; 5] {
+    let event = Event {
+        entity: EntityId(1),
+        signal: SignalId(0),
+        weight: 1.0,
+        at_ms: 0,
+        user: None,
+        cohorts: Vec::new(),
+    };
+    [
+        Operation::record(vec![event]),
+        Operation::ForgetEntity(EntityId(1)),
+        Operation::CreateCollection(b"after".to_vec()),
+        Operation::Sync,
+        Operation::Checkpoint,
+    ]
+}
+
+fn expect_poisoned<T>(call: impl std::fmt::Display, result: Result<T, Error>) -> Result<(), Failure> {
+    let message = match result {
+        Err(Error::Poisoned { .. }) => return Ok(()),
+        Err(error) => format!(
+            "{call} on the handle after the panic failed, but not as poisoned: {}",
+            error_chain(&error)
+        ),
+        Ok(_) => format!("{call} succeeded on the handle after the panic"),
+    };
+    Err(Failure::new(FailureKind::Wrong, message))
+}
+
+/// A panic inside a checkpoint leaves memory whole; elsewhere it is behind the log or the storage.
+fn leaves_memory_whole(point: CrashPoint) -> bool {
+    matches!(
+        point,
+        CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush
+    )
+}

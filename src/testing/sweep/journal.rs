@@ -1,0 +1,267 @@
+//! The journal of a run: what the oracle knew at each moment of it.
+//!
+//! Owns, for every moment, what the oracle knew, how many operations the disk had done, and how many crossings there had
+//! been. Invariant: a mark is made on the calling thread before anything else happens, so the marks and the crossings are
+//! in the order in which they happened.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::finding::{Failure, FailureKind};
+use crate::testing::oracle::{OpId, Oracle};
+use crate::testing::sim_disk::{ObservedCall, Side};
+use crate::testing::text::error_chain;
+use crate::testing::workload::{Operation, is_ahead_of_clock};
+use crate::testing::{CrossingRecorder, SimDisk};
+use crate::{Error, Receipt};
+
+/// How a call of the work ended.
+pub(crate) type CallResult = Result<Option<Receipt>, Error>;
+
+/// Notes the calls of the work, outside the database.
+pub(crate) trait CallLog: fmt::Debug + Sync {
+    /// Notes that the call is about to be made. Returns its number.
+    fn begin(&self, operation: &Operation) -> usize;
+
+    /// Notes how the call with this number ended, and the durable sequence of the database afterwards.
+    fn ended(&self, call: usize, result: &CallResult, durable_sequence: u64);
+
+    /// Notes that every frame up to `durable_sequence` is durable.
+    fn note_durable(&self, durable_sequence: u64);
+
+    /// Notes that the work has further threads.
+    fn note_threads(&self);
+
+    /// Notes that the database was closed, with every frame up to `last_sequence` durable.
+    fn closed(&self, last_sequence: u64);
+}
+
+/// What was known at a moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) oracle: Oracle,
+    /// The operation in flight or, if there is none, the last one; by its number in the work.
+    pub(crate) operation: Option<usize>,
+    /// How many operations were acknowledged.
+    pub(crate) acknowledged: usize,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mark {
+    /// The disk is at this side of this operation.
+    Disk { ordinal: u64, side: Side },
+    /// From here on what is known is the entry with this number.
+    Known(usize),
+}
+
+/// What a journal holds when the run is over.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    pub(crate) known: Vec<Known>,
+    /// Each mark, and how many crossings came before it.
+    pub(crate) marks: Vec<(Mark, usize)>,
+    pub(crate) operations: Vec<Operation>,
+    calls: Vec<OpId>,
+    /// The numbers of the acknowledged calls.
+    acknowledged: Vec<usize>,
+    /// The first error of a call that is neither an answer nor the refusal of a poisoned handle.
+    error: Option<String>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// See the [module](self). The driver and the disk's observer share it.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    pages: Mutex<Pages>,
+    has_threads: AtomicBool,
+    pub(crate) recorder: Arc<CrossingRecorder>,
+}
+
+impl Journal {
+    /// An empty journal. `oracle` is what is known at first.
+    pub(crate) fn new(oracle: Oracle) -> Arc<Self> {
+        let known = Known {
+            oracle,
+            operation: None,
+            acknowledged: 0,
+        };
+        Arc::new(Self {
+            pages: Mutex::new(Pages {
+                known: vec![known],
+                marks: Vec::new(),
+                operations: Vec::new(),
+                calls: Vec::new(),
+                acknowledged: Vec::new(),
+                error: None,
+                failures: Vec::new(),
+            }),
+            has_threads: AtomicBool::new(false),
+            recorder: CrossingRecorder::new(),
+        })
+    }
+
+    /// A journal that also marks each operation of `disk` from now on.
+    pub(crate) fn of(disk: &SimDisk, oracle: Oracle) -> Arc<Self> {
+        let journal = Self::new(oracle);
+        let observing = Arc::clone(&journal);
+        disk.observe(move |call| observing.observe(call));
+        journal
+    }
+
+    /// Takes what it holds. Nothing is written to it any more.
+    pub(crate) fn take(&self) -> Pages {
+        let mut pages = self.pages();
+        Pages {
+            known: std::mem::take(&mut pages.known),
+            marks: std::mem::take(&mut pages.marks),
+            operations: std::mem::take(&mut pages.operations),
+            calls: std::mem::take(&mut pages.calls),
+            acknowledged: std::mem::take(&mut pages.acknowledged),
+            error: pages.error.take(),
+            failures: std::mem::take(&mut pages.failures),
+        }
+    }
+
+    /// Notes a failure, unless one of its kind is noted.
+    pub(crate) fn fail(&self, kind: FailureKind, message: impl fmt::Display) {
+        let mut pages = self.pages();
+        if !pages.failures.iter().any(|failure| failure.kind == kind) {
+            pages.failures.push(Failure::new(kind, message));
+        }
+    }
+
+    /// The first failure so far, or else the first error of a call that no work expects.
+    pub(crate) fn first_failure(&self) -> Option<Failure> {
+        let pages = self.pages();
+        let error = pages.error.as_ref();
+        let of_error = || error.map(|error| Failure::new(FailureKind::CannotGoOn, error));
+        pages.failures.first().cloned().or_else(of_error)
+    }
+
+    /// Returns true if the work has further threads.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.has_threads.load(Ordering::Relaxed)
+    }
+
+    /// The number of operations that were begun, and what is known now.
+    pub(crate) fn last(&self) -> (usize, Known) {
+        let pages = self.pages();
+        match pages.known.last() {
+            Some(known) => (pages.operations.len(), known.clone()),
+            None => unreachable!("a journal begins with an entry"),
+        }
+    }
+
+    /// The number of acknowledged frames, and of acknowledged changes of collections.
+    pub(crate) fn acknowledged(&self) -> (usize, usize) {
+        let pages = self.pages();
+        let count = |is_counted: fn(&Operation) -> bool| {
+            let operations = pages.acknowledged.iter().map(|call| &pages.operations[*call]);
+            operations.filter(|operation| is_counted(operation)).count()
+        };
+        (count(Operation::is_frame), count(Operation::is_collection_change))
+    }
+
+    fn observe(&self, call: &ObservedCall<'_>) {
+        if let Some(ordinal) = call.ordinal {
+            let crossings = self.recorder.crossings_len();
+            let side = call.side;
+            self.pages().marks.push((Mark::Disk { ordinal, side }, crossings));
+        }
+        if call.kind.is_durable() && !self.recorder.watches_this_thread() {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("unnamed");
+            let message = format_args!(
+                "{} {} on thread {name} ({:?}), which did not inherit the slot of the thread that started it",
+                call.kind,
+                call.path.display(),
+                thread.id()
+            );
+            self.fail(FailureKind::Unwatched, message);
+        }
+    }
+
+    /// Makes a new entry of what is known from the last one.
+    fn learn<T>(&self, learn: impl FnOnce(&mut Known, &mut Pages) -> T) -> T {
+        let crossings = self.recorder.crossings_len();
+        let mut pages = self.pages();
+        let pages = &mut *pages;
+        let Some(mut known) = pages.known.last().cloned() else {
+            unreachable!("a journal begins with an entry, and is not written after it was taken")
+        };
+        let learned = learn(&mut known, pages);
+        pages.known.push(known);
+        pages.marks.push((Mark::Known(pages.known.len() - 1), crossings));
+        learned
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallLog for Journal {
+    fn begin(&self, operation: &Operation) -> usize {
+        self.learn(|known, pages| {
+            known.operation = Some(pages.operations.len());
+            pages.operations.push(operation.clone());
+            pages.calls.push(known.oracle.begin(operation));
+            pages.calls.len() - 1
+        })
+    }
+
+    fn ended(&self, call: usize, result: &CallResult, durable_sequence: u64) {
+        self.learn(|known, pages| {
+            known.oracle.ended(pages.calls[call], result);
+            if let Err(error) = result
+                && !is_answer(error)
+                && !is_poisoned(error)
+            {
+                let operation = &pages.operations[call];
+                let error = error_chain(error);
+                pages.error.get_or_insert_with(|| format!("{operation}: {error}"));
+            }
+            if result.is_ok() {
+                known.acknowledged += 1;
+                pages.acknowledged.push(call);
+            }
+            known.oracle.note_durable(durable_sequence);
+        });
+    }
+
+    fn note_durable(&self, durable_sequence: u64) {
+        self.learn(|known, _| known.oracle.note_durable(durable_sequence));
+    }
+
+    fn note_threads(&self) {
+        self.has_threads.store(true, Ordering::Relaxed);
+    }
+
+    fn closed(&self, last_sequence: u64) {
+        self.learn(|known, _| known.oracle.synced(last_sequence));
+    }
+}
+
+/// Returns true if the error answers a call that cannot be applied, and the database is as sound as before.
+pub(crate) fn is_answer(error: &Error) -> bool {
+    is_impossible(error) || is_ahead_of_clock(error)
+}
+
+/// Returns true if the collection exists already, or does not exist.
+pub(crate) fn is_impossible(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::UnknownCollection { .. } | Error::CollectionExists { .. }
+    )
+}
+
+/// Returns true if the handle was poisoned by another call.
+fn is_poisoned(error: &Error) -> bool {
+    match error {
+        Error::Poisoned { .. } => true,
+        Error::OutcomeUnknown { source, .. } => is_poisoned(source),
+        _ => false,
+    }
+}

@@ -1,0 +1,272 @@
+//! The phases of a sweep: record, crash at every moment, let the device fail, crash in recoveries.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::thread;
+
+use super::case::Runner;
+use super::crash::fail_device;
+use super::explore::{Explorer, NestedCase, Tally, draw_nested};
+use super::finding::FailureKind;
+use super::heartbeat::{Heartbeat, Phase, Progress};
+use super::limits::Limits;
+use super::memory::{Counters, FailedCase, Memory};
+use super::record::{Moment, Recorded};
+use super::report::LeftOut;
+use super::setup::Setup;
+use crate::testing::plan::{Crash, CrashMode, Plan, Site};
+use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder, Side};
+use crate::testing::{SimDisk, inherit};
+
+/// A running sweep, which its threads share with the caller.
+pub(super) struct Running {
+    pub(super) setup: Setup,
+    pub(super) memory: Memory,
+    pub(super) heartbeats: Vec<Heartbeat>,
+    phase: AtomicU8,
+}
+
+/// The results of the phases.
+pub(super) struct Explored {
+    pub(super) run: Recorded,
+    pub(super) moments: Vec<(Moment, Vec<usize>)>,
+    pub(super) tallies: Vec<Option<Tally>>,
+    pub(super) left_out: LeftOut,
+    pub(super) recovery_crossings: BTreeMap<&'static str, u64>,
+    pub(super) recovery_kinds: BTreeMap<DiskOperationKind, u64>,
+}
+
+/// The first case of `setup` that goes wrong with `kind`, within `limits`. Runs on the calling thread.
+pub(crate) fn first_failing(setup: &Setup, limits: &Limits, kind: FailureKind) -> Option<FailedCase> {
+    let limits = Limits {
+        findings_max: 1,
+        wanted: Some(kind),
+        workers: 1,
+        ..limits.clone()
+    };
+    let running = Running::new(setup.clone(), limits);
+    drop(running.explore());
+    running.memory.failed_cases().into_iter().next()
+}
+
+impl Running {
+    pub(super) fn new(setup: Setup, limits: Limits) -> Self {
+        Self {
+            setup,
+            heartbeats: (0..limits.workers).map(|_| Heartbeat::default()).collect(),
+            memory: Memory::new(limits),
+            phase: AtomicU8::new(0),
+        }
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let phase = Phase::ALL[usize::from(self.phase.load(Ordering::Relaxed))];
+        Progress::of(&self.memory, phase)
+    }
+
+    fn enter(&self, phase: Phase, steps: usize) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.memory.counters.done.store(0, Ordering::Relaxed);
+        self.memory.counters.total.store(steps, Ordering::Relaxed);
+    }
+
+    pub(super) fn explore(&self) -> Explored {
+        self.enter(Phase::Record, 1);
+        self.heartbeats[0].begin(&[]);
+        let run = Recorded::of_work(&self.setup, &SimDisk::new());
+        for failure in &run.failures {
+            self.memory.keep_failed(Vec::new(), failure.clone());
+        }
+        let moments = run.moments();
+        let mut left_out = LeftOut::default();
+        let (tallies, mut nested) = self.crash_everywhere(&run, &moments);
+        for ((_, sites), tally) in moments.iter().zip(&tallies) {
+            match tally {
+                Some(tally) => left_out.images = left_out.images.saturating_add(tally.left_out),
+                None => left_out.sites += sites.len(),
+            }
+        }
+        left_out.deaths = self.fail_devices(&run);
+        let depth = self.memory.limits.depth;
+        let mut explored = Explored {
+            run,
+            moments,
+            tallies,
+            left_out,
+            recovery_crossings: BTreeMap::new(),
+            recovery_kinds: BTreeMap::new(),
+        };
+        if depth == 0 {
+            explored.left_out.recoveries = nested.len();
+        } else {
+            explored.left_out.recoveries = draw_nested(&mut nested, &self.memory.limits);
+            self.cover_recoveries(&mut explored, &nested);
+            let (nested, undone) = self.crash_recoveries(&explored.run, &nested);
+            explored.left_out.recoveries += undone;
+            explored.left_out.nested_images = nested.left_out;
+        }
+        explored
+    }
+
+    /// Lets the workers do the steps `0..len`, each taking the next one.
+    fn each_step<T: Send>(
+        &self,
+        len: usize,
+        step: impl Fn(&Heartbeat, &mut T, usize) + Sync,
+        new: impl Fn() -> T + Sync,
+    ) -> Vec<T> {
+        let next = AtomicUsize::new(0);
+        let work = |heartbeat: &Heartbeat| {
+            let mut own = new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= len || self.memory.is_over() {
+                    break;
+                }
+                step(heartbeat, &mut own, index);
+                self.memory.counters.done.fetch_add(1, Ordering::Relaxed);
+            }
+            heartbeat.rest();
+            own
+        };
+        let Some((first, others)) = self.heartbeats.split_first() else {
+            unreachable!("a sweep has at least one worker")
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> = others
+                .iter()
+                .map(|heartbeat| scope.spawn(inherit(|| work(heartbeat))))
+                .collect();
+            let mut all = vec![work(first)];
+            for other in others {
+                match other.join() {
+                    Ok(own) => all.push(own),
+                    Err(payload) => std::panic::resume_unwind(payload),
+                }
+            }
+            all
+        })
+    }
+
+    fn crash_everywhere(
+        &self,
+        run: &Recorded,
+        moments: &[(Moment, Vec<usize>)],
+    ) -> (Vec<Option<Tally>>, Vec<NestedCase>) {
+        self.enter(Phase::Crash, moments.len());
+        let new = || (run.recording.images(), Vec::new(), Vec::new());
+        let done = self.each_step(
+            moments.len(),
+            |heartbeat, (builder, tallies, nested), index| {
+                let (moment, sites) = &moments[index];
+                let explorer = self.explorer(run, heartbeat);
+                // The name of a crash point says more than the disk operation beside it.
+                let site = sites.iter().map(|site| run.sites[*site].0);
+                let site = site.min_by_key(|site| matches!(site, Site::Disk { .. }));
+                if let Some(site) = site {
+                    let tally = explorer.moment(builder, *moment, site, nested);
+                    tallies.push((index, tally));
+                }
+            },
+            new,
+        );
+        let mut all = vec![None; moments.len()];
+        let mut all_nested = Vec::new();
+        for (_, tallies, nested) in done {
+            for (index, tally) in tallies {
+                all[index] = Some(tally);
+            }
+            all_nested.extend(nested);
+        }
+        (all, all_nested)
+    }
+
+    /// Lets the device fail under the running work. Returns how many failures of it are left out.
+    fn fail_devices(&self, run: &Recorded) -> usize {
+        let ordinals = run.recording.len();
+        let deaths: Vec<Site> = (0..ordinals)
+            .flat_map(|ordinal| Side::ALL.map(|side| Site::Disk { ordinal, side }))
+            .collect();
+        let wanted = self.memory.limits.deaths_max.min(deaths.len());
+        self.enter(Phase::Die, wanted);
+        let done = self.each_step(
+            wanted,
+            |heartbeat, done, step| {
+                // Spread over the whole run.
+                let site = deaths[step * deaths.len() / wanted];
+                let crash = Crash {
+                    site,
+                    mode: CrashMode::Kill,
+                };
+                heartbeat.begin(std::slice::from_ref(&crash));
+                if let Err(failure) = fail_device(&self.setup, run, site) {
+                    self.memory.keep_failed(vec![crash], failure);
+                }
+                Counters::add(&self.memory.counters.deaths);
+                *done += 1;
+            },
+            || 0,
+        );
+        deaths.len() - done.into_iter().sum::<usize>()
+    }
+
+    fn crash_recoveries(&self, run: &Recorded, nested: &[NestedCase]) -> (Tally, usize) {
+        self.enter(Phase::Nested, nested.len());
+        let done = self.each_step(
+            nested.len(),
+            |heartbeat, (builder, sum, done): &mut (ImageBuilder, Tally, usize), step| {
+                let tally = self.explorer(run, heartbeat).nested(builder, &nested[step]);
+                sum.add(&tally);
+                *done += 1;
+            },
+            || (run.recording.images(), Tally::default(), 0),
+        );
+        let mut all = Tally::default();
+        let mut done_len = 0;
+        for (_, tally, done) in done {
+            all.add(&tally);
+            done_len += done;
+        }
+        (all, nested.len() - done_len)
+    }
+
+    /// Counts what a few of the recoveries cross and do.
+    fn cover_recoveries(&self, explored: &mut Explored, nested: &[NestedCase]) {
+        for nested in nested.iter().take(RECOVERIES_COUNTED) {
+            if self.memory.is_over() {
+                break;
+            }
+            let recorded = self.explorer(&explored.run, &self.heartbeats[0]).recorded(nested);
+            for crossing in &recorded.crossings {
+                *explored
+                    .recovery_crossings
+                    .entry(crossing.point.name())
+                    .or_default() += 1;
+            }
+            for operation in recorded.recording.operations() {
+                *explored.recovery_kinds.entry(operation.kind).or_default() += 1;
+            }
+        }
+        self.heartbeats[0].rest();
+    }
+
+    fn explorer<'a>(&'a self, run: &'a Recorded, heartbeat: &'a Heartbeat) -> Explorer<'a> {
+        Explorer(Runner {
+            setup: &self.setup,
+            run,
+            memory: &self.memory,
+            heartbeat,
+        })
+    }
+
+    pub(super) fn plan(&self, crashes: Vec<Crash>) -> Plan {
+        Plan {
+            work: self.setup.work.clone(),
+            durability: self.setup.durability,
+            crashes,
+        }
+    }
+}
+
+/// How many recoveries are recorded with their crossings.
+const RECOVERIES_COUNTED: usize = 64;

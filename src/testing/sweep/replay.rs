@@ -1,0 +1,207 @@
+//! Replays: the run of exactly the case that a plan describes.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::case::{Case, Runner, disk_of};
+use super::crash::{fail_device, panic_at};
+use super::finding::{Failure, FailureKind, Finding};
+use super::heartbeat::Heartbeat;
+use super::journal::Journal;
+use super::limits::Limits;
+use super::memory::Memory;
+use super::record::Recorded;
+use super::recover::{State, recover};
+use super::setup::Setup;
+use crate::fs::RealFiles;
+use crate::testing::SimDisk;
+use crate::testing::oracle::Verdict;
+use crate::testing::plan::{CrashMode, Plan, Site};
+use crate::testing::sim_disk::{Image, ImageBuilder, ImageChoice};
+use crate::testing::watchdog::run_within;
+use crate::{Error, Export, TidalDb};
+
+/// The longest time that a plan may take.
+const PLAN_TIME: Duration = Duration::from_secs(60);
+
+/// A database that crashed as planned, recovered, and kept every promise.
+#[derive(Debug, Clone)]
+pub struct Recovered {
+    setup: Setup,
+    image: Image,
+    state: State,
+    verdict: Verdict,
+    acknowledged: usize,
+}
+
+impl Recovered {
+    /// The oracle's verdict on the recovered state.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// The number of events that were recovered.
+    pub fn events(&self) -> u64 {
+        self.verdict.counts.recovered
+    }
+
+    /// The number of operations that had been acknowledged when the work crashed.
+    pub fn acknowledged(&self) -> usize {
+        self.acknowledged
+    }
+
+    /// The recovered state.
+    pub fn export(&self) -> &Export {
+        &self.state.export
+    }
+
+    /// The image that the last crash left.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Opens the image that the last crash left, on a disk of its own.
+    ///
+    /// # Errors
+    /// The errors of [`TidalDb::open`].
+    pub fn open(&self) -> Result<TidalDb, Error> {
+        let disk = SimDisk::from_image(&self.image);
+        self.setup.open(&self.setup.on_disk(&disk))
+    }
+}
+
+/// Runs the case on a thread of its own, so that one that hangs ends too.
+pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<Recovered, Box<Finding>> {
+    let (setup_there, plan_there) = (setup.clone(), plan.clone());
+    let outcome = run_within(PLAN_TIME, "tidaldb-plan", move || {
+        run_here(&setup_there, &plan_there)
+    });
+    let result = outcome.unwrap_or_else(|hang| Err(Failure::new(FailureKind::Hang, hang)));
+    result.map_err(|failure| {
+        let mut finding = Finding::of_setup(setup, plan.clone(), failure);
+        if finding.failure.kind != FailureKind::Hang {
+            finding.image_dir = lay_out(setup, plan);
+        }
+        Box::new(finding)
+    })
+}
+
+fn run_here(setup: &Setup, plan: &Plan) -> Result<Recovered, Failure> {
+    let run = recorded(setup)?;
+    let memory = Memory::new(Limits::default());
+    let runner = Runner {
+        setup,
+        run: &run,
+        memory: &memory,
+        heartbeat: &Heartbeat::default(),
+    };
+    let (builder, case) = last_case(&runner, plan)?;
+    let judged = runner.run(&builder, &case, true);
+    if let Some(failure) = judged.failures.into_iter().next() {
+        return Err(failure);
+    }
+    let Some((state, verdict)) = judged.state else {
+        unreachable!("a case without a failure has a state")
+    };
+    // After the checks of the image, as in a sweep, so that a line finds again what it was printed for.
+    if let Some(first) = plan.crashes.first()
+        && first.mode.keeps_writes()
+    {
+        fail_device(setup, &run, first.site)?;
+    }
+    let known = &run.known[case.known];
+    Ok(Recovered {
+        setup: setup.clone(),
+        image: disk_of(&builder, case.mode()).image(&ImageChoice::All),
+        state: (*state.state).clone(),
+        verdict: (*verdict).clone(),
+        acknowledged: known.acknowledged,
+    })
+}
+
+/// The recorded run of the work. Its first failure is an error.
+pub(crate) fn recorded(setup: &Setup) -> Result<Recorded, Failure> {
+    let run = Recorded::of_work(setup, &SimDisk::new());
+    match run.failures.first() {
+        Some(failure) => Err(failure.clone()),
+        None => Ok(run),
+    }
+}
+
+/// The case of a plan, and an image builder that stands at its last crash.
+fn last_case(runner: &Runner<'_>, plan: &Plan) -> Result<(ImageBuilder, Case), Failure> {
+    let mut crashes = plan.crashes.iter();
+    let Some(first) = crashes.next() else {
+        return Err(Failure::new(FailureKind::NeverReached, "the plan has no crash"));
+    };
+    let (mut builder, known) = runner.run.at(first.site)?;
+    if first.mode == CrashMode::Panic {
+        compare_panic(runner.setup, first.site, &builder)?;
+    }
+    let mut case = Case::in_work(first.clone(), known);
+    for crash in crashes {
+        let disk = disk_of(&builder, case.mode());
+        let oracle = runner.run.known[known].oracle.clone();
+        let (recovery, state) = Recorded::of(&disk, oracle, |_| recover(runner.setup, &disk));
+        if let Some(failure) = recovery.failures.first() {
+            return Err(failure.clone());
+        }
+        let Some(state) = state else {
+            unreachable!("a run that panicked has a failure")
+        };
+        (builder, _) = recovery.at(crash.site)?;
+        let returned = builder.position() == recovery.recording.len();
+        case = case.in_recovery(crash.clone(), returned, &runner.memory.intern(state?));
+    }
+    Ok((builder, case))
+}
+
+/// A panic at `site`, which unwinds through every destructor, leaves what the builder's image holds.
+pub(crate) fn compare_panic(setup: &Setup, site: Site, builder: &ImageBuilder) -> Result<(), Failure> {
+    let disk = SimDisk::new();
+    let journal = Journal::of(&disk, setup.oracle());
+    let home = setup.on_disk(&disk);
+    panic_at(setup, site, &home, &journal, None)?;
+    if let Some(path) = disk.locks_held().first() {
+        let message = format_args!("the lock {} is held after the panic", path.display());
+        return Err(Failure::new(FailureKind::LeftBehind, message));
+    }
+    let expected = builder.image(&ImageChoice::All);
+    same_image(&expected, CrashMode::Panic, &disk.image(&ImageChoice::All))
+}
+
+/// Two crash modes leave the same files.
+pub(crate) fn same_image(
+    expected: &Image,
+    mode: impl std::fmt::Display,
+    found: &Image,
+) -> Result<(), Failure> {
+    let differences = expected.differences(found);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let message = format_args!(
+        "the image and {mode} leave other files: {}",
+        differences.join("; ")
+    );
+    Err(Failure::new(FailureKind::ModesDisagree, message))
+}
+
+/// Lays out the disk that the last crash of `plan` leaves as real files, below the directory for temporary files.
+pub(crate) fn lay_out(setup: &Setup, plan: &Plan) -> Option<PathBuf> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let run = Recorded::of_work(setup, &SimDisk::new());
+    let runner = Runner {
+        setup,
+        run: &run,
+        memory: &Memory::new(Limits::default()),
+        heartbeat: &Heartbeat::default(),
+    };
+    let (builder, case) = last_case(&runner, plan).ok()?;
+    let image = disk_of(&builder, case.mode()).image(&ImageChoice::All);
+    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("tidaldb-crash-{}-{unique}", std::process::id()));
+    image.write_to(&RealFiles, &dir).ok()?;
+    Some(dir)
+}
