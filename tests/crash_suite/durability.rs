@@ -44,7 +44,7 @@ fn watch_all(policy: Policy, operations: &Operations, account: &mut Account<'_>)
         let frames = files.frames_written();
         account.call(&db, index)?;
         let call = format!("operation {index} ({operation})");
-        if operation.is_refused() {
+        if operation.must_be_refused() {
             ensure!(
                 files.frames_written() == frames,
                 "{call} was refused and something was written to the log"

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use super::co_engagement::{CoEngagement, is_related, is_ring};
-use super::difference::{CoEngagementPart, Difference, Fault, Structure, Subject, Tier};
+use super::difference::{CoEngagementPart, Difference, DifferenceKind, Structure, Subject, Tier};
 use super::state::{Computed, Key, State};
 use super::{Collections, Model};
 use crate::{CollectionExport, EntityId, Export, Signal, SignalStateExport, UserId};
@@ -307,7 +307,7 @@ impl Model {
             },
             expected: place.text(expected),
             found: place.text(found),
-            verdict: Fault::Wrong,
+            kind: DifferenceKind::Wrong,
             event: None,
         }
     }
@@ -344,12 +344,12 @@ pub(in crate::testing) fn compare_collections(collections: &Collections, found: 
         .map(|collection| (by_name(collection), collection));
     let expected = collections.iter().map(|(name, members)| (name.clone(), members));
     let ended = join(expected, found, |name, expected, found| {
-        let difference = |expected: String, found: String, verdict| Difference {
+        let difference = |expected: String, found: String, kind| Difference {
             structure: Structure::Collection,
             subject: Subject::Collection(name.clone()),
             expected,
             found,
-            verdict,
+            kind,
             event: None,
         };
         let no_collection = || "no collection".to_owned();
@@ -360,8 +360,8 @@ pub(in crate::testing) fn compare_collections(collections: &Collections, found: 
                 return join(members, found, |member, expected, found| {
                     let (is, is_not) = (format!("member {member}"), format!("no member {member}"));
                     match (expected, found) {
-                        (Some(()), None) => differences.push(difference(is, is_not, Fault::Lost)),
-                        (None, Some(())) => differences.push(difference(is_not, is, Fault::Wrong)),
+                        (Some(()), None) => differences.push(difference(is, is_not, DifferenceKind::Lost)),
+                        (None, Some(())) => differences.push(difference(is_not, is, DifferenceKind::Wrong)),
                         _ => {}
                     }
                     ControlFlow::Continue(())
@@ -369,11 +369,11 @@ pub(in crate::testing) fn compare_collections(collections: &Collections, found: 
             }
             (Some(expected), None) => {
                 let text = format!("{} members", expected.len());
-                differences.push(difference(text, no_collection(), Fault::Lost));
+                differences.push(difference(text, no_collection(), DifferenceKind::Lost));
             }
             (None, Some(found)) => {
                 let text = format!("{} members", found.members.len());
-                differences.push(difference(no_collection(), text, Fault::Wrong));
+                differences.push(difference(no_collection(), text, DifferenceKind::Wrong));
             }
             (None, None) => {}
         }

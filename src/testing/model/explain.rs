@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::co_engagement::CoEngagement;
 use super::compare::{Place, differing_co_engagement, differing_parts, states};
-use super::difference::{Difference, EventId, Fault};
+use super::difference::{Difference, DifferenceKind, EventId};
 use super::state::{Kept, Key, State};
 use super::{Model, feed, feeds_co_engagement, kept};
 use crate::testing::workload::{Event, Operation};
@@ -97,7 +97,7 @@ impl Model {
             if let Some(note) = &note {
                 difference.found = format!("{} ({note})", difference.found);
             }
-            let mut faults: BTreeMap<EventId, Fault> = BTreeMap::new();
+            let mut faults: BTreeMap<EventId, DifferenceKind> = BTreeMap::new();
             let explains = |trial: &&Trial| places.iter().any(|place| trial.explained.contains(place));
             for trial in trials.iter().filter(explains) {
                 for entry in search.entries_of(trial.change) {
@@ -112,7 +112,7 @@ impl Model {
                 continue;
             }
             differences.extend(faults.into_iter().map(|(id, fault)| Difference {
-                verdict: fault,
+                kind: fault,
                 event: Some(id),
                 ..difference.clone()
             }));
@@ -337,18 +337,18 @@ impl<'a> Search<'a> {
     }
 
     /// What happened to an event of a trial.
-    fn fault(&self, trial: &Trial, entry: &Entry<'_>, all: &[Trial]) -> Fault {
+    fn fault(&self, trial: &Trial, entry: &Entry<'_>, all: &[Trial]) -> DifferenceKind {
         let is_extra = |other: &Entry<'_>| {
             let mut extra = all.iter().filter(|trial| trial.change.kind == Kind::Extra);
             extra.any(|trial| trial.change.contains(other.id))
         };
         let mut frame = self.extra.iter().filter(|other| entry.is_of_same_frame(other));
         match trial.change.kind {
-            Kind::Twice => Fault::Doubled,
-            _ if trial.spared.iter().any(|&place| self.has_part(entry, place)) => Fault::Half,
-            Kind::Missing => Fault::Lost,
-            Kind::Extra if frame.any(|other| !is_extra(other)) => Fault::Half,
-            Kind::Extra => Fault::Wrong,
+            Kind::Twice => DifferenceKind::Doubled,
+            _ if trial.spared.iter().any(|&place| self.has_part(entry, place)) => DifferenceKind::Half,
+            Kind::Missing => DifferenceKind::Lost,
+            Kind::Extra if frame.any(|other| !is_extra(other)) => DifferenceKind::Half,
+            Kind::Extra => DifferenceKind::Wrong,
         }
     }
 

@@ -90,7 +90,7 @@ fn the_clock_goes_on_with_the_events_and_few_are_ahead_of_it() {
             calls += 1;
             let ahead_ms = events.iter().map(|event| event.at_ms.saturating_sub(*now_ms));
             aheads_ms.extend(ahead_ms.filter(|&ms| ms >= 0));
-            if operation.is_refused() {
+            if operation.must_be_refused() {
                 refused += 1;
             } else {
                 events_len += events.len();
@@ -141,7 +141,7 @@ fn a_call_foretells_its_refusal_and_the_time_of_its_events() {
         (&[i64::MIN], &[i64::MIN], 0),
     ] {
         let operation = call(times);
-        assert!(!operation.is_refused(), "{times:?}");
+        assert!(!operation.must_be_refused(), "{times:?}");
         assert_eq!(*operation.as_recorded(), call(recorded));
         let set_back = (events_len > 0).then_some(SetBack {
             events_len,
@@ -150,9 +150,9 @@ fn a_call_foretells_its_refusal_and_the_time_of_its_events() {
         assert_eq!(operation.set_back(), set_back, "{times:?}");
     }
     for times in [&[11 + skew_ms][..], &[1, i64::MAX]] {
-        assert!(call(times).is_refused(), "{times:?}");
+        assert!(call(times).must_be_refused(), "{times:?}");
     }
-    assert!(!Operation::record(vec![event(i64::MAX), event(0)]).is_refused());
+    assert!(!Operation::record(vec![event(i64::MAX), event(0)]).must_be_refused());
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn set_back_of(workload: &Workload) -> (u64, u64) {
     let recorded = workload
         .operations
         .iter()
-        .filter(|operation| !operation.is_refused());
+        .filter(|operation| !operation.must_be_refused());
     recorded.fold((0, 0), |(ahead, all), operation| {
         let set_back = operation.set_back().map_or(0, |set_back| set_back.events_len);
         let events = match operation {
@@ -317,7 +317,7 @@ fn turns(workloads: &[Workload]) -> BTreeMap<(u16, usize), [usize; 2]> {
         let accepted = workload
             .operations
             .iter()
-            .filter(|operation| !operation.is_refused());
+            .filter(|operation| !operation.must_be_refused());
         for operation in accepted.map(Operation::as_recorded) {
             if let Operation::ForgetEntity(entity) = &*operation {
                 held.retain(|(of, ..), _| of != entity);

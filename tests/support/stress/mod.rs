@@ -280,7 +280,7 @@ impl Shared {
             None => totals.acknowledged += 1,
             // Decided by the workload.
             Some(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => {}
-            Some(_) if operation.is_refused() => {}
+            Some(_) if operation.must_be_refused() => {}
             Some(Error::Closed) if self.round.closes_after.is_some() => return false,
             Some(Error::Poisoned { .. } | Error::OutcomeUnknown { .. })
                 if !matches!(self.round.fails, Fails::Nothing) =>
