@@ -7,7 +7,7 @@
 //! Events are numbered by the order in which the model was given their frames, from 1; a database's sequence numbers
 //! count markers too. The [oracle](super::oracle) translates.
 
-mod co_engagement;
+pub(crate) mod co_engagement;
 mod compare;
 mod difference;
 mod explain;
@@ -157,6 +157,7 @@ impl Model {
     }
 
     /// Whether `found` is this state. Quicker than [`compare`](Self::compare) where it is not.
+    #[cfg(test)]
     pub(crate) fn matches(&self, found: &Export) -> bool {
         self.matches_frames(found) && matches_collections(&self.collections, found)
     }
