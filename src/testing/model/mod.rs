@@ -12,7 +12,7 @@ mod compare;
 mod difference;
 mod explain;
 mod history;
-mod state;
+pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 
