@@ -8,8 +8,8 @@ const SEED: u64 = 0x7469_6461_6c64_6201;
 
 /// A number of any magnitude: small ones are as likely as large ones.
 fn any_magnitude(random: &mut Random) -> u64 {
-    let shift = random.next() % 64;
-    random.next() >> shift
+    let shift = random.next_u64() % 64;
+    random.next_u64() >> shift
 }
 
 /// How many numbers lie between two positive ones.
@@ -34,7 +34,7 @@ fn a_power_of_two_is_within_two_units_in_the_last_place() {
             half.next_up(),
         ]
     });
-    let any = std::iter::repeat_with(|| (random.next() >> 11) as f64 / (1_u64 << 53) as f64);
+    let any = std::iter::repeat_with(|| (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64);
     for x in grid
         .chain(edges)
         .chain(any.take(300_000))
@@ -150,7 +150,7 @@ fn division_by_reciprocal_equals_euclidean_division() {
         check(!t, divisor);
         check(
             t.wrapping_mul(divisor as i64)
-                .wrapping_sub((random.next() % 2) as i64),
+                .wrapping_sub((random.next_u64() % 2) as i64),
             divisor,
         );
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::bits::Bits;
 use super::*;
-use crate::testing::workload::with_a_fresh_seed;
+use crate::testing::workload::{Random, with_a_fresh_seed};
 
 const SEED: u64 = 0x7469_6461_6C64_6201;
 
@@ -27,23 +27,6 @@ const BORDER_IDS: [u64; 14] = [
     u64::MAX - 1,
     u64::MAX,
 ];
-
-/// `SplitMix64`.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 /// A bitmap and what it ought to hold.
 #[derive(Default)]
@@ -216,7 +199,7 @@ fn random_operations_that_swing_over_every_transition_agree_with_a_naive_set() {
     let rounds = with_a_fresh_seed((SEED..).take(bases.len())).zip(bases.iter().cycle());
     for (seed, &favoured) in rounds {
         println!("seed {seed:#x}");
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut pair = Pair::default();
         pair.model = (0..4000).map(|i| favoured + i * 10).collect();
         pair.bitmap = pair.model.iter().copied().collect();
@@ -260,9 +243,9 @@ fn random_ids_of_the_whole_range_agree_with_a_naive_set() {
 }
 
 fn agree_over_the_whole_range(seed: u64) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut pair = Pair::default();
-    let ids: Vec<u64> = (0..600).map(|_| random.next()).collect();
+    let ids: Vec<u64> = (0..600).map(|_| random.next_u64()).collect();
     for _ in 0..5000 {
         let id = ids[random.below(600) as usize];
         if random.below(2) == 0 {
@@ -277,9 +260,9 @@ fn agree_over_the_whole_range(seed: u64) {
 #[test]
 fn collecting_takes_any_order_and_repeats() {
     println!("seed {SEED:#x}");
-    let mut random = Random(SEED);
+    let mut random = Random::new(SEED);
     let mut ids: Vec<u64> = (0..5000).map(|i| i * 13).chain(BORDER_IDS).collect();
-    ids.extend((0..200).map(|_| random.next()));
+    ids.extend((0..200).map(|_| random.next_u64()));
     let model: BTreeSet<u64> = ids.iter().copied().collect();
     let ascending: Bitmap = model.iter().copied().collect();
     assert_eq!(ascending.validate(), Ok(()));

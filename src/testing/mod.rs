@@ -117,7 +117,7 @@ pub mod faults;
 mod hook_rule;
 #[doc(hidden)]
 pub mod lab;
-pub mod model;
+pub(crate) mod model;
 pub mod oracle;
 pub mod plan;
 mod process;

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::super::Bitmap;
 use super::super::join::{Joined, join};
-use super::{BORDER_IDS, Random, SEED};
+use super::{BORDER_IDS, SEED};
+use crate::testing::workload::Random;
 
 /// Sets that between them hold every form of container, at every length where the form changes.
 fn shapes() -> Vec<BTreeSet<u64>> {
     let far = u64::MAX - 65_535;
-    let mut random = Random(SEED);
+    let mut random = Random::new(SEED);
     let mut random_ids = |ids_len: u64, range: u64| (0..ids_len).map(|_| random.below(range)).collect();
     vec![
         BTreeSet::new(),
@@ -111,7 +112,7 @@ fn the_laws_of_sets_hold_between_every_two_shapes() {
 #[test]
 fn the_laws_of_three_sets_hold() {
     println!("seed {SEED:#x}");
-    let mut random = Random(SEED);
+    let mut random = Random::new(SEED);
     let bitmaps: Vec<Bitmap> = shapes().iter().map(bitmap_of).collect();
     for _ in 0..200 {
         let [a, b, c] = [(); 3].map(|()| &bitmaps[random.below(bitmaps.len() as u64) as usize]);

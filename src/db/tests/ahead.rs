@@ -19,14 +19,9 @@ fn view(entity: u64, at_ms: i64) -> SignalEvent<'static> {
     SignalEvent::new(VIEW, EntityId(entity), at_ms)
 }
 
-fn clock_at(now_ms: i64) -> Arc<SetClock> {
-    Arc::new(SetClock(AtomicI64::new(now_ms)))
-}
-
 /// The options, with a signal of a minute's half-life as well, and this clock.
 fn options_at(disk: &SimDisk, clock: &Arc<SetClock>) -> Options {
-    let clock: Arc<dyn Clock> = Arc::<SetClock>::clone(clock);
-    let mut options = options(disk, Durability::EverySynced).clock(clock);
+    let mut options = options(disk, Durability::EverySynced).clock(handle(clock));
     options.schema = schema().signal(Signal::new("minute").half_life_ms(60_000));
     options
 }

@@ -38,15 +38,7 @@ fn outcome(image: &Image, states: &[Export], what: &str) -> Option<usize> {
                 ),
                 "{what}: {error}"
             );
-            let mut before = image.clone();
-            before.insert_file(format!("{PATH}/LOCK"), []);
-            let after = content(&disk);
-            assert_eq!(
-                after.hash(),
-                before.hash(),
-                "{what}: {error}: {:?}",
-                after.differences(&before)
-            );
+            assert_only_locked(&disk, image, format_args!("{what}: {error}"));
             None
         }
     }

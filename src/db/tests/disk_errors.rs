@@ -91,7 +91,7 @@ impl Run {
             let result = operation.apply(db);
             self.oracle.ended(id, &result);
             if let Err(error) = result
-                && !(operation.is_refused() && is_ahead_of_clock(&error))
+                && !(operation.must_be_refused() && is_ahead_of_clock(&error))
             {
                 self.failed = Some(error);
                 return;

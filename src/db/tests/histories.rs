@@ -95,15 +95,7 @@ fn opened(image: &Image) -> Result<Export, Error> {
         Ok(db) => return Ok(db.export().unwrap()),
         Err(error) => error,
     };
-    let mut before = image.clone();
-    before.insert_file(format!("{PATH}/LOCK"), []);
-    let after = content(&disk);
-    assert_eq!(
-        after.hash(),
-        before.hash(),
-        "{error}: {:?}",
-        after.differences(&before)
-    );
+    assert_only_locked(&disk, image, &error);
     Err(error)
 }
 

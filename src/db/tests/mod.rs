@@ -67,6 +67,15 @@ impl Clock for SetClock {
     }
 }
 
+fn clock_at(now_ms: i64) -> Arc<SetClock> {
+    Arc::new(SetClock(AtomicI64::new(now_ms)))
+}
+
+/// The clock as options take it.
+fn handle(clock: &Arc<SetClock>) -> Arc<dyn Clock> {
+    Arc::<SetClock>::clone(clock)
+}
+
 fn schema() -> Schema {
     Schema::new()
         .signal(
@@ -128,6 +137,21 @@ fn crashed(disk: &SimDisk, choice: &ImageChoice) -> SimDisk {
 /// The content of the disk, all of which is durable or not.
 fn content(disk: &SimDisk) -> Image {
     disk.image(&ImageChoice::All)
+}
+
+/// The image with the lock file, which opening makes before it looks at anything.
+fn with_lock(image: &Image) -> Image {
+    let mut image = image.clone();
+    image.insert_file(format!("{PATH}/LOCK"), []);
+    image
+}
+
+/// Checks that a refused open of `image` changed nothing on its disk, apart from the lock file.
+#[track_caller]
+fn assert_only_locked(disk: &SimDisk, image: &Image, context: impl std::fmt::Display) {
+    let (after, before) = (content(disk), with_lock(image));
+    let differences = after.differences(&before);
+    assert_eq!(after.hash(), before.hash(), "{context}: {differences:?}");
 }
 
 fn log_files(image: &Image) -> Vec<String> {

@@ -55,7 +55,7 @@ fn state_of(events: &[Event], random: &mut Random) -> Export {
     let mut db = open();
     let (first, second) = events.split_at(random.below(events.len() as u64 + 1) as usize);
     let workers: Vec<_> = [first, second]
-        .map(|part| (part.to_vec(), random.next()))
+        .map(|part| (part.to_vec(), random.next_u64()))
         .into_iter()
         .map(|(part, seed)| {
             let db = Arc::clone(&db);

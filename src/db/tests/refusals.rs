@@ -6,13 +6,6 @@ use crate::storage::{MemoryStore, StorageEngine, keys};
 use crate::wal::history::History;
 use crate::wal::segment::SEGMENT_HEADER_BYTES;
 
-/// The image with the lock file, which opening makes before it looks at anything.
-fn with_lock(image: &Image) -> Image {
-    let mut image = image.clone();
-    image.insert_file(format!("{PATH}/LOCK"), []);
-    image
-}
-
 #[test]
 fn a_refused_open_persists_no_schema() {
     let disk = SimDisk::new();
@@ -31,8 +24,7 @@ fn a_refused_open_persists_no_schema() {
     appended.schema = schema().signal(Signal::new("share").half_life_ms(1000));
     let error = TidalDb::open(PATH, appended).unwrap_err();
     assert!(matches!(error, Error::Corrupt { .. }), "{error}");
-    let (after, before) = (content(&disk), with_lock(&image));
-    assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+    assert_only_locked(&disk, &image, &error);
 }
 
 #[test]
@@ -71,8 +63,7 @@ fn a_log_without_its_store_is_refused_and_no_store_is_made() {
         let disk = SimDisk::from_image(&image);
         let error = open(&disk, Durability::EverySynced).unwrap_err();
         assert!(matches!(error, Error::StorageMissing { .. }), "{error}");
-        let (after, before) = (content(&disk), with_lock(&image));
-        assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+        assert_only_locked(&disk, &image, &error);
     }
 }
 
@@ -111,8 +102,7 @@ fn sequence_numbers_at_the_end_of_their_range_are_refused_and_overflow_nothing()
                 matches!(error, Error::Corrupt { .. } | Error::SegmentMissing { .. }),
                 "{first_sequence} {alone}: {error}"
             );
-            let (after, before) = (content(&disk), with_lock(&odd));
-            assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+            assert_only_locked(&disk, &odd, &error);
         }
     }
 }
@@ -197,8 +187,7 @@ fn an_open_that_the_log_refuses_leaves_the_end_of_the_store_as_it_was() {
             matches!(&error, Error::Corrupt { path, offset: 64.., sequence: Some(1), .. } if *path == store_file),
             "{error}"
         );
-        let (after, before) = (content(&disk), with_lock(&image));
-        assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+        assert_only_locked(&disk, &image, &error);
     }
 }
 
@@ -217,8 +206,7 @@ fn an_open_that_is_refused_for_a_missing_log_makes_no_directory_for_one() {
         matches!(error, Error::SegmentMissing { sequence: 1, .. }),
         "{error}"
     );
-    let (after, before) = (content(&disk), with_lock(&image));
-    assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+    assert_only_locked(&disk, &image, &error);
 }
 
 #[test]
@@ -242,8 +230,7 @@ fn a_format_version_older_or_newer_than_the_one_that_is_read_is_named_and_nothin
                 error.to_string(),
                 format!("{file} has format version {found}; this build reads version {version}")
             );
-            let (after, before) = (content(&disk), with_lock(&other));
-            assert_eq!(after.hash(), before.hash(), "{:?}", after.differences(&before));
+            assert_only_locked(&disk, &other, &error);
         }
     }
 }

@@ -10,13 +10,19 @@ use crate::storage::MemoryStore;
 use crate::testing::faults::{ForwardingStorage, StorageOperation};
 use crate::threads;
 
+const EVERY_SECOND: Durability = Durability::SyncedEvery { interval_ms: 1000 };
+
+/// A database that syncs every second of the clock.
+fn open_timed(disk: &SimDisk) -> (TidalDb, Arc<SetClock>) {
+    let clock = clock_at(NOW_MS);
+    let options = options(disk, EVERY_SECOND).clock(handle(&clock));
+    (TidalDb::open(PATH, options).unwrap(), clock)
+}
+
 #[test]
 fn a_clock_that_steps_back_does_not_end_the_timed_sync_of_the_caller() {
     let disk = SimDisk::new();
-    let clock = Arc::new(SetClock(NOW_MS.into()));
-    let policy = Durability::SyncedEvery { interval_ms: 1000 };
-    let handle: Arc<dyn Clock> = Arc::<SetClock>::clone(&clock);
-    let db = TidalDb::open(PATH, options(&disk, policy).clock(handle)).unwrap();
+    let (db, clock) = open_timed(&disk);
     record(&db, 0).unwrap();
     clock.0.store(NOW_MS - 3_000_000, Ordering::Relaxed);
     record(&db, 1).unwrap();
@@ -42,16 +48,13 @@ fn an_interval_longer_than_time_itself_is_never_over() {
 #[test]
 fn the_timed_sync_of_the_caller_is_done_by_changes_of_collections_too() {
     let disk = SimDisk::new();
-    let clock = Arc::new(SetClock(NOW_MS.into()));
-    let policy = Durability::SyncedEvery { interval_ms: 1000 };
-    let handle: Arc<dyn Clock> = Arc::<SetClock>::clone(&clock);
-    let db = TidalDb::open(PATH, options(&disk, policy).clock(handle)).unwrap();
+    let (db, clock) = open_timed(&disk);
     db.create_collection("saved").unwrap();
     record(&db, 0).unwrap();
     clock.0.store(NOW_MS + 1000, Ordering::Relaxed);
     db.add_to_collection("saved", EntityId(1)).unwrap();
     assert_eq!(db.durable_sequence(), 1);
-    let reopened = open(&crashed(&disk, &ImageChoice::Synced), policy).unwrap();
+    let reopened = open(&crashed(&disk, &ImageChoice::Synced), EVERY_SECOND).unwrap();
     assert_eq!(reopened.collections().unwrap(), [b"saved".to_vec()]);
 }
 
@@ -59,10 +62,7 @@ fn the_timed_sync_of_the_caller_is_done_by_changes_of_collections_too() {
 fn the_timed_sync_of_the_caller_is_done_by_forgetting_too() {
     for forgets_a_user in [false, true] {
         let disk = SimDisk::new();
-        let clock = Arc::new(SetClock(NOW_MS.into()));
-        let policy = Durability::SyncedEvery { interval_ms: 1000 };
-        let handle: Arc<dyn Clock> = Arc::<SetClock>::clone(&clock);
-        let db = TidalDb::open(PATH, options(&disk, policy).clock(handle)).unwrap();
+        let (db, clock) = open_timed(&disk);
         record(&db, 0).unwrap();
         clock.0.store(NOW_MS + 1000, Ordering::Relaxed);
         if forgets_a_user {

@@ -76,7 +76,7 @@ fn random_events(random: &mut Random) -> Vec<Event> {
 fn scores_equal_the_decayed_sum_of_all_events_in_any_order() {
     let rounds = with_a_fresh_seed([SEED]).flat_map(|seed| {
         let mut random = Random::new(seed);
-        (0..300).map(move |_| (seed, random.next()))
+        (0..300).map(move |_| (seed, random.next_u64()))
     });
     for (seed, round) in rounds {
         let mut random = Random::new(round);

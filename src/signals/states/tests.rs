@@ -5,8 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{PAGE_SLOTS, SHARDS, SignalShape, Slot, State, StateKey, StateTable};
 use crate::cohort::CohortEntity;
+use crate::testing::model::EventId;
+use crate::testing::model::state::{Kept, score, window};
 use crate::testing::workload::Random;
-use crate::{CohortId, EntityId, Error, SignalId};
+use crate::{CohortId, EntityId, Error, Ring, SignalId};
 
 const SEED: u64 = 0x7469_6461_6c64_6204;
 pub(super) const HOUR_MS: u64 = 3_600_000;
@@ -68,17 +70,6 @@ pub(super) fn restored<K: StateKey>(stored: &Stored) -> StateTable<K> {
     table
 }
 
-/// The sum of `contributions`, as near as plain sums are; each contribution may be off by some units in the last place.
-fn assert_close(found: f64, contributions: &[f64]) {
-    let expected: f64 = contributions.iter().sum();
-    let absolute: f64 = contributions.iter().map(|contribution| contribution.abs()).sum();
-    let roundings = contributions.len() as f64 + 16.0;
-    assert!(
-        (found - expected).abs() <= roundings * f64::EPSILON * absolute + f64::MIN_POSITIVE,
-        "{found} instead of {expected}, seed {SEED:#x}"
-    );
-}
-
 struct Model<K> {
     events: BTreeMap<(K, SignalId), Vec<(f64, i64)>>,
 }
@@ -118,31 +109,29 @@ impl<K: StateKey> Model<K> {
     }
 }
 
+/// Checks a state against the kit's naive model of its events.
 fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]) {
-    let newest_ms = events
-        .iter()
-        .map(|&(_, at_ms)| at_ms)
-        .max()
-        .expect("a state has events");
-    assert_eq!(state.time_ms, newest_ms);
+    let kept = |&(weight, at_ms): &(f64, i64)| Kept {
+        event: EventId {
+            sequence: 0,
+            index: 0,
+        },
+        weight,
+        at_ms,
+    };
+    let events: Vec<Kept> = events.iter().map(kept).collect();
+    let newest_ms = events.iter().map(|event| event.at_ms).max();
+    assert_eq!(Some(state.time_ms), newest_ms, "seed {SEED:#x}");
     for (&found, &half_life_ms) in state.scores.iter().zip(&shape.half_lives_ms) {
-        // Whole half-lives are halved away, which is exact.
-        let decayed = |&(weight, at_ms): &(f64, i64)| {
-            let age_ms = newest_ms.abs_diff(at_ms);
-            let rest = (age_ms % half_life_ms) as f64 / half_life_ms as f64;
-            weight * (-rest).exp2() * 0.5_f64.powi((age_ms / half_life_ms) as i32)
-        };
-        assert_close(found, &events.iter().map(decayed).collect::<Vec<_>>());
+        let expected = score(&events, state.time_ms, half_life_ms);
+        assert!(
+            expected.is(found),
+            "{found} instead of {expected:?}, seed {SEED:#x}"
+        );
     }
-    for (window, &(bucket_ms, buckets)) in state.windows.iter().zip(&shape.rings) {
-        let number = |t_ms: i64| t_ms.div_euclid(bucket_ms as i64);
-        let mut expected = BTreeMap::new();
-        for &(_, at_ms) in events {
-            if number(newest_ms) - number(at_ms) <= i64::from(buckets) {
-                *expected.entry(number(at_ms)).or_insert(0) += 1;
-            }
-        }
-        assert_eq!(*window, expected.into_iter().collect::<Vec<_>>());
+    for (found, &(bucket_ms, buckets)) in state.windows.iter().zip(&shape.rings) {
+        let expected = window(&events, state.time_ms, Ring { bucket_ms, buckets });
+        assert_eq!(*found, expected.buckets, "seed {SEED:#x}");
     }
 }
 

@@ -21,3 +21,4 @@ pub mod process {
 pub use super::temp_dir::TempDir;
 pub use super::text::{catch_as_text, error_chain, panic_text};
 pub use super::watchdog::{Hang, run_within};
+pub use super::workload::random::Random;

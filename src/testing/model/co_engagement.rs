@@ -19,39 +19,45 @@ const WEIGHT_MIN: f64 = f64::MIN_POSITIVE;
 
 /// The rings of all users and the edges of all items.
 #[derive(Debug, Clone)]
-pub(super) struct CoEngagement {
-    config: CoEngagementConfig,
+pub(crate) struct CoEngagement {
+    pub(crate) config: CoEngagementConfig,
     /// How many positive events there have been.
-    ordinal: u64,
-    users: BTreeMap<u64, Ring>,
-    nodes: BTreeMap<u64, Node>,
+    pub(crate) ordinal: u64,
+    pub(crate) users: BTreeMap<u64, Ring>,
+    pub(crate) nodes: BTreeMap<u64, Node>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Ring {
+pub(crate) struct Ring {
     /// The ordinal of the user's last event.
-    touched: u64,
+    pub(crate) touched: u64,
     /// Oldest first.
-    items: Vec<u64>,
+    pub(crate) items: Vec<u64>,
 }
 
 #[derive(Debug, Clone)]
-struct Node {
+pub(crate) struct Node {
     /// The ordinal of the item's last event, or of the one that made the node.
-    touched: u64,
-    time_ms: i64,
-    edges: BTreeMap<u64, Vec<Gain>>,
+    pub(crate) touched: u64,
+    pub(crate) time_ms: i64,
+    pub(crate) edges: BTreeMap<u64, Vec<Gain>>,
 }
 
 /// What an edge gained from an event: its weight relative to the beginning of a half-life, counted from the epoch.
 #[derive(Debug, Clone, Copy)]
-struct Gain {
+pub(crate) struct Gain {
     period: i128,
     weight: f64,
+    /// The weight and the time of the event.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the index's own tests weigh it by a formula of theirs")
+    )]
+    pub(crate) event: (f64, i64),
 }
 
 impl CoEngagement {
-    pub(super) fn new(config: CoEngagementConfig) -> Self {
+    pub(crate) fn new(config: CoEngagementConfig) -> Self {
         Self {
             config,
             ordinal: 0,
@@ -61,11 +67,12 @@ impl CoEngagement {
     }
 
     /// Applies an event of a positive signal, with a user and a weight above zero.
-    pub(super) fn record(&mut self, user: UserId, item: EntityId, weight: f64, at_ms: i64) {
+    pub(crate) fn record(&mut self, user: UserId, item: EntityId, weight: f64, at_ms: i64) {
         let (user, item) = (user.0, item.0);
         let gain = Gain {
             period: self.period(at_ms),
             weight: weight * HalfLife::new(self.config.half_life_ms).growth(at_ms),
+            event: (weight, at_ms),
         };
         let mut ring = self.users.remove(&user).unwrap_or_default();
         if gain.weight >= WEIGHT_MIN && !ring.items.contains(&item) {
@@ -81,8 +88,7 @@ impl CoEngagement {
         if let Some(node) = self.nodes.get_mut(&item) {
             node.touched = self.ordinal;
         }
-        drop_oldest(&mut self.users, self.config.users_max, |ring| ring.touched);
-        drop_oldest(&mut self.nodes, self.config.nodes_max, |node| node.touched);
+        self.drop_oldest();
         self.ordinal += 1;
     }
 
@@ -120,9 +126,12 @@ impl CoEngagement {
             return true;
         };
         if gains.len() >= GAINS_LEN_MAX {
+            let sum = weight(gains, landmark);
+            let begin_ms = landmark * i128::from(self.config.half_life_ms);
             *gains = vec![Gain {
                 period: landmark,
-                weight: weight(gains, landmark),
+                weight: sum,
+                event: (sum, begin_ms as i64),
             }];
         }
         gains.push(gain);
@@ -132,30 +141,44 @@ impl CoEngagement {
     /// Space-Saving: over the bound the newcomer takes the place of the lightest, of equals the one with the largest
     /// id, and what that had gained.
     fn admit(&mut self, from: u64, newcomer: u64, gain: Gain) {
-        let Some(node) = self.nodes.get(&from) else { return };
-        let landmark = self.period(node.time_ms);
-        let mut gains = Vec::new();
-        let lightest = node
-            .edges
-            .iter()
-            .map(|(&id, gains)| (weight(gains, landmark), id));
-        let lightest = lightest.min_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
-        let full = node.edges.len() >= self.config.degree_max as usize;
+        let lightest = self.lightest(from);
         let Some(node) = self.nodes.get_mut(&from) else {
             return;
         };
-        if let Some((_, id)) = lightest.filter(|_| full) {
-            gains = node.edges.remove(&id).unwrap_or_default();
-        }
+        let full = node.edges.len() >= self.config.degree_max as usize;
+        let mut gains = match lightest.filter(|_| full) {
+            Some(lightest) => node.edges.remove(&lightest).unwrap_or_default(),
+            None => Vec::new(),
+        };
         gains.push(gain);
         node.edges.insert(newcomer, gains);
+    }
+
+    /// The lightest edge of an item; of equals the one with the largest id.
+    pub(crate) fn lightest(&self, item: u64) -> Option<u64> {
+        let node = self.nodes.get(&item)?;
+        let weighed = node.edges.keys().zip(self.weights(node));
+        let lightest = weighed.min_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(a.0)));
+        lightest.map(|(&id, _)| id)
+    }
+
+    /// The weights of an item's edges at the beginning of its half-life, by id.
+    pub(crate) fn weights(&self, node: &Node) -> impl Iterator<Item = f64> {
+        let landmark = self.period(node.time_ms);
+        node.edges.values().map(move |gains| weight(gains, landmark))
+    }
+
+    /// Drops the users and items over the limits.
+    pub(crate) fn drop_oldest(&mut self) {
+        drop_oldest(&mut self.users, self.config.users_max, |ring| ring.touched);
+        drop_oldest(&mut self.nodes, self.config.nodes_max, |node| node.touched);
     }
 
     fn period(&self, at_ms: i64) -> i128 {
         i128::from(at_ms).div_euclid(i128::from(self.config.half_life_ms))
     }
 
-    pub(super) fn forget_item(&mut self, item: EntityId) {
+    pub(crate) fn forget_item(&mut self, item: EntityId) {
         self.nodes.remove(&item.0);
         for node in self.nodes.values_mut() {
             node.edges.remove(&item.0);
@@ -167,7 +190,7 @@ impl CoEngagement {
         self.users.retain(|_, ring| !ring.items.is_empty());
     }
 
-    pub(super) fn forget_user(&mut self, user: UserId) {
+    pub(crate) fn forget_user(&mut self, user: UserId) {
         self.users.remove(&user.0);
     }
 
@@ -180,16 +203,15 @@ impl CoEngagement {
 
     /// The edges, by item.
     pub(super) fn related(&self) -> impl Iterator<Item = RelatedExport> {
-        self.nodes.iter().map(|(&item, node)| {
-            let landmark = self.period(node.time_ms);
-            let edges = node.edges.iter();
-            RelatedExport {
-                item: EntityId(item),
-                time_ms: node.time_ms,
-                edges: edges
-                    .map(|(&id, gains)| (EntityId(id), weight(gains, landmark)))
-                    .collect(),
-            }
+        self.nodes.iter().map(|(&item, node)| RelatedExport {
+            item: EntityId(item),
+            time_ms: node.time_ms,
+            edges: node
+                .edges
+                .keys()
+                .map(|&id| EntityId(id))
+                .zip(self.weights(node))
+                .collect(),
         })
     }
 

@@ -1,16 +1,114 @@
-//! Comparing a model with an exported state, structure by structure.
+//! Comparing a model with an exported state, place by place.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use super::co_engagement::{CoEngagement, is_related, is_ring};
-use super::difference::{CoEngagementPart, Difference, Fault, Structure, Subject, Tier};
-use super::state::{Computed, Key};
+use super::difference::{CoEngagementPart, Difference, DifferenceKind, Structure, Subject, Tier};
+use super::state::{Computed, Key, State};
 use super::{Collections, Model};
-use crate::{CollectionExport, Export, RelatedExport, SignalStateExport, UserRingExport};
+use crate::{CollectionExport, EntityId, Export, Signal, SignalStateExport, UserId};
+
+/// The smallest part of a state that can differ on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    State(Key, StatePart),
+    /// The ring of a user.
+    Ring(u64),
+    /// The edges of an item.
+    Edges(u64),
+    /// The order in which users and items go at their limits. Not compared where a ring or an edge differs.
+    Recency,
+}
+
+/// A part of the state of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum StatePart {
+    Time,
+    /// Of a half-life, by its index.
+    Score(usize),
+    /// Of a ring, by its index.
+    Window(usize),
+}
+
+impl Place {
+    pub(super) fn key(self) -> Option<Key> {
+        match self {
+            Self::State(key, _) => Some(key),
+            _ => None,
+        }
+    }
+
+    fn tier(part: StatePart) -> Tier {
+        match part {
+            StatePart::Time | StatePart::Score(_) => Tier::Hot,
+            StatePart::Window(_) => Tier::Warm,
+        }
+    }
+
+    fn structure(self) -> Structure {
+        match self {
+            Self::State(key, part) => match (key.cohort, Self::tier(part)) {
+                (None, Tier::Hot) => Structure::Hot,
+                (None, Tier::Warm) => Structure::Warm,
+                (Some(_), tier) => Structure::Cohort(tier),
+            },
+            Self::Ring(_) => Structure::CoEngagement(CoEngagementPart::Ring),
+            Self::Edges(_) => Structure::CoEngagement(CoEngagementPart::Edges),
+            Self::Recency => Structure::CoEngagement(CoEngagementPart::Recency),
+        }
+    }
+
+    /// Whether the two places are reported as one difference: the scores of a key are, and its windows.
+    pub(super) fn is_reported_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::State(key, part), Self::State(other_key, other_part)) => {
+                key == other_key && Self::tier(*part) == Self::tier(*other_part)
+            }
+            _ => self == other,
+        }
+    }
+
+    /// The content of the place, and of those that are reported with it.
+    fn text(self, export: &Export) -> String {
+        let text = match self {
+            Self::State(key, part) => {
+                let state = states(export).find(|(other, _)| *other == key);
+                state.map(|(_, state)| match Self::tier(part) {
+                    Tier::Hot => format!("scores {:?} at {}", state.scores, state.time_ms),
+                    Tier::Warm => {
+                        let windows = state.windows.iter().map(|ring| &ring.buckets);
+                        format!("windows {:?}", windows.collect::<Vec<_>>())
+                    }
+                })
+            }
+            Self::Ring(user) => {
+                let ring = export.user_rings.iter().find(|ring| ring.user.0 == user);
+                ring.map(|ring| format!("{:?}", ids(&ring.items)))
+            }
+            Self::Edges(item) => {
+                let related = export.related.iter().find(|related| related.item.0 == item);
+                related.map(|related| {
+                    let edges: Vec<_> = related.edges.iter().map(|&(id, weight)| (id.0, weight)).collect();
+                    format!("{edges:?} at {}", related.time_ms)
+                })
+            }
+            Self::Recency => {
+                let users: Vec<_> = export.users_by_recency.iter().map(|user| user.0).collect();
+                let items = ids(&export.items_by_recency);
+                Some(format!("users {users:?}, items {items:?}"))
+            }
+        };
+        text.unwrap_or_else(|| "nothing".to_owned())
+    }
+}
+
+fn ids(entities: &[EntityId]) -> Vec<u64> {
+    entities.iter().map(|entity| entity.0).collect()
+}
 
 /// Walks two sorted sequences and gives each key with what either has of it, until told to stop.
-pub(super) fn join<K: Ord + Clone, A, B>(
+fn join<K: Ord + Clone, A, B>(
     expected: impl Iterator<Item = (K, A)>,
     found: impl Iterator<Item = (K, B)>,
     mut each: impl FnMut(K, Option<A>, Option<B>) -> ControlFlow<()>,
@@ -33,15 +131,6 @@ pub(super) fn join<K: Ord + Clone, A, B>(
     }
 }
 
-/// Goes on as long as the two are equal.
-fn while_equal(equal: bool) -> ControlFlow<()> {
-    if equal {
-        ControlFlow::Continue(())
-    } else {
-        ControlFlow::Break(())
-    }
-}
-
 /// The states of an export in the order of their keys.
 pub(super) fn states(found: &Export) -> impl Iterator<Item = (Key, &SignalStateExport)> {
     let key = |cohort, state: &SignalStateExport| Key {
@@ -54,74 +143,171 @@ pub(super) fn states(found: &Export) -> impl Iterator<Item = (Key, &SignalStateE
     signals.chain(cohorts.map(move |cohort| (key(Some(cohort.cohort), &cohort.state), &cohort.state)))
 }
 
+/// Gives each part in which the state of a key differs. Scores are compared at the time of the state that was found.
+fn each_part(
+    signal: &Signal,
+    expected: Option<&State>,
+    found: Option<&SignalStateExport>,
+    mut each: impl FnMut(StatePart) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let (Some(state), Some(found)) = (expected, found) else {
+        if expected.is_none() && found.is_none() {
+            return ControlFlow::Continue(());
+        }
+        each(StatePart::Time)?;
+        (0..signal.half_lives_ms().len()).try_for_each(|index| each(StatePart::Score(index)))?;
+        return (0..signal.window_rings().len()).try_for_each(|index| each(StatePart::Window(index)));
+    };
+    let expected = state.computed(signal);
+    let mut scores = &expected.scores;
+    let at_found;
+    if expected.time_ms != found.time_ms {
+        each(StatePart::Time)?;
+        at_found = Computed::at(state.events(), found.time_ms, signal);
+        scores = &at_found.scores;
+    }
+    for index in 0..scores.len().max(found.scores.len()) {
+        let both = scores.get(index).zip(found.scores.get(index));
+        if !both.is_some_and(|(score, &found)| score.is(found)) {
+            each(StatePart::Score(index))?;
+        }
+    }
+    for index in 0..expected.windows.len().max(found.windows.len()) {
+        if expected.windows.get(index) != found.windows.get(index) {
+            each(StatePart::Window(index))?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// The places in which the state of a key differs.
+pub(super) fn differing_parts(
+    key: Key,
+    signal: &Signal,
+    expected: Option<&State>,
+    found: Option<&SignalStateExport>,
+) -> Vec<Place> {
+    let mut places = Vec::new();
+    let ended = each_part(signal, expected, found, |part| {
+        places.push(Place::State(key, part));
+        ControlFlow::Continue(())
+    });
+    debug_assert!(ended.is_continue());
+    places
+}
+
+/// Gives each place in which the rings and edges differ, or if none does the order in which they go.
+fn each_place_of_co_engagement(
+    expected: &CoEngagement,
+    found: &Export,
+    mut each: impl FnMut(Place) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let mut differs = false;
+    let mut check = |place, is_same| {
+        if is_same {
+            return ControlFlow::Continue(());
+        }
+        differs = true;
+        each(place)
+    };
+    let rings = expected.rings().map(|(user, items)| (user.0, items));
+    let found_rings = found.user_rings.iter().map(|ring| (ring.user.0, ring));
+    join(rings, found_rings, |user, expected, found| {
+        let both = expected.zip(found);
+        check(
+            Place::Ring(user),
+            both.is_some_and(|(expected, found)| is_ring(expected, found)),
+        )
+    })?;
+    let related = expected.related().map(|related| (related.item.0, related));
+    let found_related = found.related.iter().map(|related| (related.item.0, related));
+    join(related, found_related, |item, expected, found| {
+        let both = expected.zip(found);
+        check(
+            Place::Edges(item),
+            both.is_some_and(|(expected, found)| is_related(&expected, found)),
+        )
+    })?;
+    let users = found.users_by_recency.iter().map(|user| user.0);
+    let items = found.items_by_recency.iter().map(|item| item.0);
+    // Where a ring or an edge differs the order does too.
+    let is_same = expected.users_by_recency().eq(users) && expected.items_by_recency().eq(items);
+    if differs || is_same {
+        return ControlFlow::Continue(());
+    }
+    each(Place::Recency)
+}
+
+/// The places in which the rings, edges and their order differ.
+pub(super) fn differing_co_engagement(expected: &CoEngagement, found: &Export) -> Vec<Place> {
+    let mut places = Vec::new();
+    let ended = each_place_of_co_engagement(expected, found, |place| {
+        places.push(place);
+        ControlFlow::Continue(())
+    });
+    debug_assert!(ended.is_continue());
+    places
+}
+
 impl Model {
-    fn computed_states(&self) -> impl Iterator<Item = (Key, &Computed)> {
-        let states = self.states.iter();
-        states.filter_map(|(&key, state)| Some((key, self.computed(key, state)?)))
+    fn each_place_of_states(
+        &self,
+        found: &Export,
+        mut each: impl FnMut(Place) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let expected = self.states.iter().map(|(&key, state)| (key, state.as_ref()));
+        join(expected, states(found), |key, expected, found| {
+            match self.signal(key.signal) {
+                Some(signal) => each_part(signal, expected, found, |part| each(Place::State(key, part))),
+                None if found.is_some() => each(Place::State(key, StatePart::Time)),
+                None => ControlFlow::Continue(()),
+            }
+        })
     }
 
     /// Whether the tiers of `found`, the cohorts' too, are this state's.
     pub(in crate::testing) fn matches_states(&self, found: &Export) -> bool {
-        join(self.computed_states(), states(found), |_, expected, found| {
-            let equal = match (expected, found) {
-                (Some(expected), Some(found)) => expected.is_hot(found) && expected.is_warm(found),
-                _ => false,
-            };
-            while_equal(equal)
-        })
-        .is_continue()
+        self.each_place_of_states(found, |_| ControlFlow::Break(()))
+            .is_continue()
     }
 
-    pub(in crate::testing) fn matches_co_engagement(&self, found: &Export) -> bool {
-        matches_co_engagement(&self.co_engagement, found)
+    /// Whether `found` is this state, apart from collections.
+    pub(in crate::testing) fn matches_frames(&self, found: &Export) -> bool {
+        self.matches_states(found)
+            && each_place_of_co_engagement(&self.co_engagement, found, |_| ControlFlow::Break(()))
+                .is_continue()
     }
 
-    /// The keys whose states differ, and in which tiers.
-    pub(super) fn differing_states(&self, found: &Export) -> Vec<(Key, Tier)> {
-        let mut differing = Vec::new();
-        let ended = join(self.computed_states(), states(found), |key, expected, found| {
-            let both = expected.zip(found);
-            if !both.is_some_and(|(expected, found)| expected.is_hot(found)) {
-                differing.push((key, Tier::Hot));
-            }
-            // A state without window rings is never missed in the warm tier.
-            let has_rings = self
-                .signal(key.signal)
-                .is_some_and(|signal| !signal.window_rings().is_empty());
-            if !both.map_or(!has_rings, |(expected, found)| expected.is_warm(found)) {
-                differing.push((key, Tier::Warm));
-            }
+    /// The places where `found` differs, apart from collections, in order.
+    pub(super) fn differing(&self, found: &Export) -> Vec<Place> {
+        let mut places = Vec::new();
+        let ended = self.each_place_of_states(found, |place| {
+            places.push(place);
             ControlFlow::Continue(())
         });
         debug_assert!(ended.is_continue());
-        differing
+        places.extend(differing_co_engagement(&self.co_engagement, found));
+        places
     }
 
-    /// The difference of one tier of one key, without an explanation.
-    pub(super) fn state_difference(
-        &self,
-        key: Key,
-        tier: Tier,
-        found: Option<&SignalStateExport>,
-    ) -> Difference {
-        let expected = self
-            .states
-            .get(&key)
-            .and_then(|state| Some(self.computed(key, state)?.export(key)));
-        let text = |state: Option<&SignalStateExport>| match (state, tier) {
-            (None, _) => "nothing".to_owned(),
-            (Some(state), Tier::Hot) => format!("scores {:?} at {}", state.scores, state.time_ms),
-            (Some(state), Tier::Warm) => {
-                let windows = state.windows.iter().map(|ring| &ring.buckets);
-                format!("windows {:?}", windows.collect::<Vec<_>>())
-            }
-        };
+    /// How many differences there are, apart from collections, without asking why.
+    pub(in crate::testing) fn differences_len(&self, found: &Export) -> usize {
+        self.differing(found).chunk_by(Place::is_reported_with).count()
+    }
+
+    /// The difference at a place, without an explanation.
+    pub(super) fn difference(&self, place: Place, expected: &Export, found: &Export) -> Difference {
         Difference {
-            structure: structure(key, tier),
-            subject: self.subject(key),
-            expected: text(expected.as_ref()),
-            found: text(found),
-            verdict: Fault::Wrong,
+            structure: place.structure(),
+            subject: match place {
+                Place::State(key, _) => self.subject(key),
+                Place::Ring(user) => Subject::User(UserId(user)),
+                Place::Edges(item) => Subject::Item(EntityId(item)),
+                Place::Recency => Subject::Database,
+            },
+            expected: place.text(expected),
+            found: place.text(found),
+            kind: DifferenceKind::Wrong,
             event: None,
         }
     }
@@ -139,182 +325,60 @@ impl Model {
     }
 }
 
-pub(super) fn structure(key: Key, tier: Tier) -> Structure {
-    match (key.cohort, tier) {
-        (None, Tier::Hot) => Structure::Hot,
-        (None, Tier::Warm) => Structure::Warm,
-        (Some(_), tier) => Structure::Cohort(tier),
-    }
-}
-
-fn found_rings(found: &Export) -> impl Iterator<Item = (u64, &UserRingExport)> {
-    found.user_rings.iter().map(|ring| (ring.user.0, ring))
-}
-
-fn found_related(found: &Export) -> impl Iterator<Item = (u64, &RelatedExport)> {
-    found.related.iter().map(|related| (related.item.0, related))
-}
-
-pub(super) fn matches_co_engagement(co_engagement: &CoEngagement, found: &Export) -> bool {
-    let rings = co_engagement.rings().map(|(user, items)| (user.0, items));
-    let same_rings = join(rings, found_rings(found), |_, expected, found| {
-        while_equal(
-            expected
-                .zip(found)
-                .is_some_and(|(expected, found)| is_ring(expected, found)),
-        )
-    });
-    let related = co_engagement.related().map(|related| (related.item.0, related));
-    let same_related = || {
-        join(related, found_related(found), |_, expected, found| {
-            let equal = |(expected, found): (RelatedExport, &RelatedExport)| is_related(&expected, found);
-            while_equal(expected.zip(found).is_some_and(equal))
-        })
-    };
-    same_rings.is_continue() && same_related().is_continue() && matches_recency(co_engagement, found)
-}
-
-fn matches_recency(co_engagement: &CoEngagement, found: &Export) -> bool {
-    let users = found.users_by_recency.iter().map(|user| user.0);
-    let items = found.items_by_recency.iter().map(|item| item.0);
-    co_engagement.users_by_recency().eq(users) && co_engagement.items_by_recency().eq(items)
-}
-
-/// The rings and items that differ, and if none does the order in which they go, without an explanation.
-pub(super) fn compare_co_engagement(co_engagement: &CoEngagement, found: &Export) -> Vec<Difference> {
-    let mut differences = Vec::new();
-    let difference = |part, subject, expected: Option<String>, found: Option<String>| Difference {
-        structure: Structure::CoEngagement(part),
-        subject,
-        expected: expected.unwrap_or_else(|| "nothing".to_owned()),
-        found: found.unwrap_or_else(|| "nothing".to_owned()),
-        verdict: Fault::Wrong,
-        event: None,
-    };
-    let rings = co_engagement.rings().map(|(user, items)| (user.0, items));
-    let ended = join(rings, found_rings(found), |user, expected, found| {
-        if !expected
-            .zip(found)
-            .is_some_and(|(expected, found)| is_ring(expected, found))
-        {
-            differences.push(difference(
-                CoEngagementPart::Ring,
-                Subject::User(crate::UserId(user)),
-                expected.map(|items| format!("{items:?}")),
-                found.map(|ring| format!("{:?}", ring.items.iter().map(|item| item.0).collect::<Vec<_>>())),
-            ));
-        }
-        ControlFlow::Continue(())
-    });
-    debug_assert!(ended.is_continue());
-    let related = co_engagement.related().map(|related| (related.item.0, related));
-    let text = |related: &RelatedExport| {
-        let edges: Vec<_> = related.edges.iter().map(|&(id, weight)| (id.0, weight)).collect();
-        format!("{edges:?} at {}", related.time_ms)
-    };
-    let ended = join(related, found_related(found), |item, expected, found| {
-        let same = expected
-            .as_ref()
-            .zip(found)
-            .is_some_and(|(expected, found)| is_related(expected, found));
-        if !same {
-            differences.push(difference(
-                CoEngagementPart::Edges,
-                Subject::Item(crate::EntityId(item)),
-                expected.as_ref().map(text),
-                found.map(text),
-            ));
-        }
-        ControlFlow::Continue(())
-    });
-    debug_assert!(ended.is_continue());
-    // What differs there has another order too.
-    if differences.is_empty() && !matches_recency(co_engagement, found) {
-        let mut expected = Export::default();
-        co_engagement.export(&mut expected);
-        let text = |export: &Export| {
-            let users: Vec<_> = export.users_by_recency.iter().map(|user| user.0).collect();
-            let items: Vec<_> = export.items_by_recency.iter().map(|item| item.0).collect();
-            format!("users {users:?}, items {items:?}")
-        };
-        differences.push(difference(
-            CoEngagementPart::Recency,
-            Subject::Database,
-            Some(text(&expected)),
-            Some(text(found)),
-        ));
-    }
-    differences
-}
-
-fn found_collections(found: &Export) -> impl Iterator<Item = (&Vec<u8>, &CollectionExport)> {
-    found
-        .collections
-        .iter()
-        .map(|collection| (&collection.name, collection))
-}
-
 /// Whether the collections of `found` are these.
 pub(in crate::testing) fn matches_collections(collections: &Collections, found: &Export) -> bool {
-    join(
-        collections.iter(),
-        found_collections(found),
-        |_, expected, found| {
-            let equal = match (expected, found) {
-                (Some(expected), Some(found)) => {
-                    expected.iter().eq(found.members.iter().map(|member| &member.0))
-                }
-                _ => false,
-            };
-            while_equal(equal)
-        },
-    )
-    .is_continue()
+    let found = found.collections.iter();
+    collections.len() == found.len()
+        && collections.iter().zip(found).all(|((name, members), found)| {
+            *name == found.name && members.iter().eq(found.members.iter().map(|member| &member.0))
+        })
 }
 
 /// How the collections of `found` differ from these: what is missing is lost, all else wrong.
 pub(in crate::testing) fn compare_collections(collections: &Collections, found: &Export) -> Vec<Difference> {
     let mut differences = Vec::new();
-    let ended = join(
-        collections.iter(),
-        found_collections(found),
-        |name, expected, found| {
-            let difference = |expected: String, found: String, verdict| Difference {
-                structure: Structure::Collection,
-                subject: Subject::Collection(name.clone()),
-                expected,
-                found,
-                verdict,
-                event: None,
-            };
-            let no_collection = || "no collection".to_owned();
-            match (expected, found) {
-                (Some(expected), Some(found)) => {
-                    let members = expected.iter().copied().map(|member| (member, ()));
-                    let found = found.members.iter().map(|member| (member.0, ()));
-                    return join(members, found, |member, expected, found| {
-                        let (is, is_not) = (format!("member {member}"), format!("no member {member}"));
-                        match (expected, found) {
-                            (Some(()), None) => differences.push(difference(is, is_not, Fault::Lost)),
-                            (None, Some(())) => differences.push(difference(is_not, is, Fault::Wrong)),
-                            _ => {}
-                        }
-                        ControlFlow::Continue(())
-                    });
-                }
-                (Some(expected), None) => {
-                    let text = format!("{} members", expected.len());
-                    differences.push(difference(text, no_collection(), Fault::Lost));
-                }
-                (None, Some(found)) => {
-                    let text = format!("{} members", found.members.len());
-                    differences.push(difference(no_collection(), text, Fault::Wrong));
-                }
-                (None, None) => {}
+    let by_name = |collection: &'_ CollectionExport| collection.name.clone();
+    let found = found
+        .collections
+        .iter()
+        .map(|collection| (by_name(collection), collection));
+    let expected = collections.iter().map(|(name, members)| (name.clone(), members));
+    let ended = join(expected, found, |name, expected, found| {
+        let difference = |expected: String, found: String, kind| Difference {
+            structure: Structure::Collection,
+            subject: Subject::Collection(name.clone()),
+            expected,
+            found,
+            kind,
+            event: None,
+        };
+        let no_collection = || "no collection".to_owned();
+        match (expected, found) {
+            (Some(expected), Some(found)) => {
+                let members = expected.iter().map(|&member| (member, ()));
+                let found = found.members.iter().map(|member| (member.0, ()));
+                return join(members, found, |member, expected, found| {
+                    let (is, is_not) = (format!("member {member}"), format!("no member {member}"));
+                    match (expected, found) {
+                        (Some(()), None) => differences.push(difference(is, is_not, DifferenceKind::Lost)),
+                        (None, Some(())) => differences.push(difference(is_not, is, DifferenceKind::Wrong)),
+                        _ => {}
+                    }
+                    ControlFlow::Continue(())
+                });
             }
-            ControlFlow::Continue(())
-        },
-    );
+            (Some(expected), None) => {
+                let text = format!("{} members", expected.len());
+                differences.push(difference(text, no_collection(), DifferenceKind::Lost));
+            }
+            (None, Some(found)) => {
+                let text = format!("{} members", found.members.len());
+                differences.push(difference(no_collection(), text, DifferenceKind::Wrong));
+            }
+            (None, None) => {}
+        }
+        ControlFlow::Continue(())
+    });
     debug_assert!(ended.is_continue());
     differences
 }

@@ -120,7 +120,7 @@ impl fmt::Display for Subject {
 
 /// What kind of wrong a difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fault {
+pub enum DifferenceKind {
     /// Something that is to be there is nowhere.
     Lost,
     /// An event counts twice.
@@ -131,7 +131,7 @@ pub enum Fault {
     Wrong,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for DifferenceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Lost => "lost",
@@ -154,7 +154,7 @@ pub struct Difference {
     /// What was found there, as text.
     pub found: String,
     /// What kind of wrong it is.
-    pub verdict: Fault,
+    pub kind: DifferenceKind,
     /// The event whose absence or second presence explains it, if one does.
     pub event: Option<EventId>,
 }
@@ -169,12 +169,12 @@ impl fmt::Display for Difference {
             subject,
             expected,
             found,
-            verdict,
+            kind,
             ..
         } = self;
         write!(
             f,
-            "{verdict} in the {structure}: {subject}: expected {expected}, found {found}"
+            "{kind} in the {structure}: {subject}: expected {expected}, found {found}"
         )
     }
 }

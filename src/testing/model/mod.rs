@@ -7,17 +7,17 @@
 //! Events are numbered by the order in which the model was given their frames, from 1; a database's sequence numbers
 //! count markers too. The [oracle](super::oracle) translates.
 
-mod co_engagement;
+pub(crate) mod co_engagement;
 mod compare;
 mod difference;
 mod explain;
 mod history;
-mod state;
+pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 
 pub(super) use compare::{compare_collections, matches_collections};
-pub use difference::{CoEngagementPart, Difference, EventId, Fault, Structure, Subject, Tier};
+pub use difference::{CoEngagementPart, Difference, DifferenceKind, EventId, Structure, Subject, Tier};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,19 +33,8 @@ use state::{Computed, Kept, Key, State};
 pub(super) type Collections = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 
 /// What a database of a schema holds after some operations.
-///
-/// # Examples
-/// ```
-/// use tidaldb::testing::model::Model;
-/// use tidaldb::testing::workload::{Workload, standard_schema};
-/// let mut model = Model::new(&standard_schema());
-/// for operation in &Workload::standard(1, 40).operations {
-///     model.apply(operation);
-/// }
-/// assert_eq!(model.compare(&model.export()), []);
-/// ```
 #[derive(Debug, Clone)]
-pub struct Model {
+pub(crate) struct Model {
     schema: Arc<Schema>,
     states: BTreeMap<Key, Arc<State>>,
     collections: Arc<Collections>,
@@ -55,7 +44,7 @@ pub struct Model {
 
 impl Model {
     /// An empty database.
-    pub fn new(schema: &Schema) -> Self {
+    pub(crate) fn new(schema: &Schema) -> Self {
         Self {
             schema: Arc::new(schema.clone()),
             states: BTreeMap::new(),
@@ -65,9 +54,9 @@ impl Model {
         }
     }
 
-    /// Applies an operation that succeeded. One that [must be refused](Operation::is_refused) changes nothing.
-    pub fn apply(&mut self, operation: &Operation) {
-        if operation.is_refused() {
+    /// Applies an operation that succeeded. One that [must be refused](Operation::must_be_refused) changes nothing.
+    pub(crate) fn apply(&mut self, operation: &Operation) {
+        if operation.must_be_refused() {
             return;
         }
         if operation.is_frame() {
@@ -78,7 +67,7 @@ impl Model {
     }
 
     /// How many frames were applied.
-    pub fn frames_len(&self) -> usize {
+    pub(crate) fn frames_len(&self) -> usize {
         self.history.frames().len()
     }
 
@@ -142,7 +131,7 @@ impl Model {
     }
 
     /// What a database would export.
-    pub fn export(&self) -> Export {
+    pub(crate) fn export(&self) -> Export {
         let mut export = Export::default();
         for (&key, state) in &self.states {
             let Some(computed) = self.computed(key, state) else {
@@ -168,27 +157,18 @@ impl Model {
     }
 
     /// Whether `found` is this state. Quicker than [`compare`](Self::compare) where it is not.
-    pub fn matches(&self, found: &Export) -> bool {
+    #[cfg(test)]
+    pub(crate) fn matches(&self, found: &Export) -> bool {
         self.matches_frames(found) && matches_collections(&self.collections, found)
-    }
-
-    /// Whether `found` is this state, apart from collections.
-    pub(super) fn matches_frames(&self, found: &Export) -> bool {
-        self.matches_states(found) && self.matches_co_engagement(found)
     }
 
     /// How `found` differs from this state: scores of `n` events by more than `(n + 16) * 2^-52` of the sum of their
     /// absolute contributions, weights of edges by more than 1e-9, all else at all. Each difference names the event whose
     /// absence or second presence explains it, if one does.
-    pub fn compare(&self, found: &Export) -> Vec<Difference> {
+    pub(crate) fn compare(&self, found: &Export) -> Vec<Difference> {
         let mut differences = self.compare_frames(found, &[]);
         differences.extend(compare_collections(&self.collections, found));
         differences
-    }
-
-    /// How many places differ, apart from collections, without asking why.
-    pub(super) fn differences_len(&self, found: &Export) -> usize {
-        self.differing_states(found).len() + compare::compare_co_engagement(&self.co_engagement, found).len()
     }
 
     /// The differences of a frame that is lost as a whole, in a state of `frames_len` frames.
@@ -206,7 +186,7 @@ impl Model {
                 subject: Subject::Database,
                 expected: format!("frame {sequence} ({frame})"),
                 found,
-                verdict: Fault::Lost,
+                kind: DifferenceKind::Lost,
                 event: None,
             }];
         };
@@ -219,7 +199,7 @@ impl Model {
             }),
             expected: format!("the event {event}"),
             found: found.clone(),
-            verdict: Fault::Lost,
+            kind: DifferenceKind::Lost,
             event: Some(EventId { sequence, index }),
         };
         events.iter().enumerate().map(lost).collect()

@@ -24,10 +24,10 @@ pub(super) struct Key {
 
 /// An event as one state knows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Kept {
-    pub(super) event: EventId,
-    pub(super) weight: f64,
-    pub(super) at_ms: i64,
+pub(crate) struct Kept {
+    pub(crate) event: EventId,
+    pub(crate) weight: f64,
+    pub(crate) at_ms: i64,
 }
 
 /// The events of one key, and what follows from them once somebody asked.
@@ -49,7 +49,7 @@ pub(super) struct Computed {
 
 /// A score and how far a correct engine may be from it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Score {
+pub(crate) struct Score {
     pub(super) value: f64,
     tolerance: f64,
 }
@@ -57,12 +57,19 @@ pub(super) struct Score {
 impl Score {
     /// Whether `found` is this score. Not a number never is, and nothing is one that overflows: an event long after the
     /// time of the state has no score there.
-    pub(super) fn is(self, found: f64) -> bool {
+    pub(crate) fn is(self, found: f64) -> bool {
         self.tolerance.is_finite() && (self.value - found).abs() <= self.tolerance
     }
 }
 
 impl State {
+    pub(super) fn of(events: Vec<Kept>) -> Self {
+        Self {
+            events,
+            computed: OnceLock::new(),
+        }
+    }
+
     pub(super) fn events(&self) -> &[Kept] {
         &self.events
     }
@@ -97,22 +104,6 @@ impl Computed {
         }
     }
 
-    /// Whether the hot tier's part of `found` is this.
-    pub(super) fn is_hot(&self, found: &SignalStateExport) -> bool {
-        self.time_ms == found.time_ms
-            && self.scores.len() == found.scores.len()
-            && self
-                .scores
-                .iter()
-                .zip(&found.scores)
-                .all(|(score, &found)| score.is(found))
-    }
-
-    /// Whether the warm tier's part of `found` is this.
-    pub(super) fn is_warm(&self, found: &SignalStateExport) -> bool {
-        self.windows == found.windows
-    }
-
     pub(super) fn export(&self, key: Key) -> SignalStateExport {
         SignalStateExport {
             entity: key.entity,
@@ -127,7 +118,7 @@ impl Computed {
 /// The sum of the contributions at `time_ms`, and how far the engine may be from it: for `n` events and their sum of
 /// absolute contributions `S`, the engine and the model are each within `n * 2^-53 * S` of the exact sum of what they add
 /// up (see [`TidalDb::score`](crate::TidalDb::score)), and these differ by the tolerance of the contributions.
-fn score(events: &[Kept], time_ms: i64, half_life_ms: u64) -> Score {
+pub(crate) fn score(events: &[Kept], time_ms: i64, half_life_ms: u64) -> Score {
     let (mut value, mut absolute) = (0.0, 0.0);
     for event in events {
         let age_ms = i128::from(time_ms) - i128::from(event.at_ms);
@@ -151,7 +142,7 @@ fn decayed(weight: f64, age_ms: i128, half_life_ms: i128) -> f64 {
 }
 
 /// The counts of the ring's newest buckets, one more than it has: older events were late, or were pushed out since.
-fn window(events: &[Kept], time_ms: i64, ring: Ring) -> RingExport {
+pub(crate) fn window(events: &[Kept], time_ms: i64, ring: Ring) -> RingExport {
     let bucket = |at_ms: i64| i128::from(at_ms).div_euclid(i128::from(ring.bucket_ms));
     let newest = bucket(time_ms);
     let mut held: Vec<i64> = events

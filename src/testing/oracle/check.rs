@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::candidates::Placed;
 use super::{Counts, Death, Guarantee, Oracle, Prefix, Verdict, events_len};
-use crate::testing::model::{Difference, EventId, Fault, Model, Structure, Subject};
+use crate::testing::model::{Difference, DifferenceKind, EventId, Model, Structure, Subject};
 use crate::testing::workload::Operation;
 use crate::{Error, Export, Receipt, RecoveryReport};
 
@@ -92,7 +92,7 @@ impl Oracle {
                     subject: Subject::Database,
                     expected: format!("a report that receipt {sequence} survived: {:?}", Some(is_found)),
                     found: format!("{survived:?}"),
-                    verdict: Fault::Wrong,
+                    kind: DifferenceKind::Wrong,
                     event: None,
                 });
             }
@@ -106,7 +106,7 @@ impl Oracle {
             subject: Subject::Database,
             expected: "a database that can be read".to_owned(),
             found: error.to_string(),
-            verdict: Fault::Wrong,
+            kind: DifferenceKind::Wrong,
             event: None,
         };
         Verdict {
@@ -121,20 +121,20 @@ impl Oracle {
 
     /// `events` is how many are to be there.
     fn counts(&self, differences: &[Difference], events: u64) -> Counts {
-        let mut faults: BTreeMap<EventId, Fault> = BTreeMap::new();
+        let mut faults: BTreeMap<EventId, DifferenceKind> = BTreeMap::new();
         for difference in differences {
             if let Some(event) = difference.event {
-                faults.insert(event, difference.verdict);
+                faults.insert(event, difference.kind);
             }
         }
-        let of = |fault: Fault| faults.values().filter(|&&found| found == fault).count() as u64;
-        let lost = of(Fault::Lost);
+        let of = |fault: DifferenceKind| faults.values().filter(|&&found| found == fault).count() as u64;
+        let lost = of(DifferenceKind::Lost);
         Counts {
             acknowledged: self.acknowledged_events,
             recovered: events.saturating_sub(lost),
             lost,
-            doubled: of(Fault::Doubled),
-            half: of(Fault::Half),
+            doubled: of(DifferenceKind::Doubled),
+            half: of(DifferenceKind::Half),
         }
     }
 
@@ -224,7 +224,7 @@ impl Oracle {
                 subject: Subject::Database,
                 expected: format!("a last sequence number that fits the state, which ends with {number:?}"),
                 found: last.to_string(),
-                verdict: Fault::Wrong,
+                kind: DifferenceKind::Wrong,
                 event: None,
             }],
             ..FramesFound::legal(self, order)
@@ -308,9 +308,9 @@ impl Oracle {
             event.sequence = self.sequence_of(place, &all).unwrap_or(0);
             let call = place.checked_sub(self.settled.len()).map(|at| all[at]);
             let is_promised = call.is_none_or(|call| guaranteed.iter().any(|&(_, index)| index == call));
-            if difference.verdict == Fault::Lost && !is_promised {
+            if difference.kind == DifferenceKind::Lost && !is_promised {
                 // The rest of its frame is there.
-                difference.verdict = Fault::Half;
+                difference.kind = DifferenceKind::Half;
             }
         }
         FramesFound {

@@ -37,7 +37,9 @@ pub use verdict::{Counts, Prefix, Verdict};
 
 use std::sync::Arc;
 
-use super::model::{Difference, Fault, Model, Structure, Subject};
+pub use super::model::{CoEngagementPart, Difference, DifferenceKind, EventId, Structure, Subject, Tier};
+
+use super::model::Model;
 use super::workload::{Operation, is_ahead_of_clock};
 use crate::{Durability, Error, Receipt, Schema, SetBack, TidalDb};
 use changes::Changes;
@@ -232,7 +234,7 @@ impl Oracle {
 
     /// Notes that a call is about to be made.
     pub fn begin(&mut self, operation: &Operation) -> OpId {
-        let call = if operation.is_refused() {
+        let call = if operation.must_be_refused() {
             self.refusals.push(Arc::new(operation.clone()));
             Call::Refusal(self.refusals.len() - 1)
         } else if operation.is_frame() {
@@ -283,7 +285,7 @@ impl Oracle {
             }
             Some(Call::Refusal(index)) => {
                 let expected = self.refusal_of(index);
-                self.find(expected, "it was acknowledged".to_owned());
+                self.add_finding(expected, "it was acknowledged".to_owned());
             }
             Some(Call::Settled) | None => {}
         }
@@ -295,13 +297,13 @@ impl Oracle {
     }
 
     /// Notes that an answer is wrong.
-    fn find(&mut self, expected: String, found: String) {
+    fn add_finding(&mut self, expected: String, found: String) {
         self.findings.push(Difference {
             structure: Structure::Log,
             subject: Subject::Database,
             expected,
             found,
-            verdict: Fault::Wrong,
+            kind: DifferenceKind::Wrong,
             event: None,
         });
     }
@@ -315,7 +317,7 @@ impl Oracle {
                 .rev()
                 .any(|frame| frame.sequence == Some(sequence));
             if taken || sequence <= begun_after.max(self.taken_sequence) {
-                self.find(
+                self.add_finding(
                     format!("a sequence number after {}", begun_after.max(self.taken_sequence)),
                     format!("{sequence} was acknowledged, which an earlier frame has"),
                 );
@@ -347,11 +349,11 @@ impl Oracle {
                 if is_ahead_of_clock(error) {
                     let operation = &frame.operation;
                     let expected = format!("that {operation} is not refused for its times");
-                    self.find(expected, error.to_string());
+                    self.add_finding(expected, error.to_string());
                 }
             }
             Some(Call::Refusal(index)) if error.outcome_is_unknown() => {
-                self.find(self.refusal_of(index), error.to_string());
+                self.add_finding(self.refusal_of(index), error.to_string());
             }
             Some(Call::Change(index)) => self.changes.failed(index, error),
             _ => {}
@@ -365,14 +367,14 @@ impl Oracle {
         if let Some(Receipt { opening, .. }) = receipt {
             if self.earlier_openings.contains(&opening) {
                 let found = format!("opening {opening}, which gave receipts before the last reopening");
-                self.find("a receipt of a new opening".to_owned(), found);
+                self.add_finding("a receipt of a new opening".to_owned(), found);
             }
             self.opening = Some(opening);
         }
         if let (Some(Call::Frame(index)), Some(receipt)) = (self.calls.get(operation.0), receipt) {
             let expected = self.frames[*index].set_back;
             if receipt.set_back != expected {
-                self.find(in_words(expected), in_words(receipt.set_back));
+                self.add_finding(in_words(expected), in_words(receipt.set_back));
             }
         }
         match result {

@@ -19,7 +19,7 @@ impl Timeline {
     pub fn new(schema: &Schema, operations: &[Operation]) -> Arc<Self> {
         let frames = operations
             .iter()
-            .filter(|operation| operation.is_frame() && !operation.is_refused());
+            .filter(|operation| operation.is_frame() && !operation.must_be_refused());
         let frames = frames.map(|frame| Arc::new(frame.as_recorded().into_owned()));
         let frames: Arc<Vec<_>> = Arc::new(frames.collect());
         let mut model = Model::new(schema);

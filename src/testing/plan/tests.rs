@@ -15,7 +15,7 @@ fn any_mode(random: &mut Random) -> CrashMode {
         format!("prefix:{}=3n1g", random.below(500)),
         format!("drop:{},900=2o3n", random.below(500)),
         format!("only@9:{}", random.below(500)),
-        format!("random:{}", random.next()),
+        format!("random:{}", random.next_u64()),
     ];
     CrashMode::PowerLoss(random.pick(&texts).parse().expect("a choice"))
 }
@@ -23,17 +23,17 @@ fn any_mode(random: &mut Random) -> CrashMode {
 fn any_plan(random: &mut Random) -> Plan {
     let work = match random.below(3) {
         0 => Work::Standard {
-            seed: random.next(),
+            seed: random.next_u64(),
             operations_len: random.below(100) as usize,
         },
-        1 => Work::Operations(Workload::standard(random.next(), random.below(25) as usize)),
+        1 => Work::Operations(Workload::standard(random.next_u64(), random.below(25) as usize)),
         _ => Work::Driven((*random.pick(&["mine", "with space", "50 % ä;\n", ""])).to_owned()),
     };
     let policies = [
         Durability::EverySynced,
         Durability::OperatingSystem,
         Durability::SyncedEvery {
-            interval_ms: random.next(),
+            interval_ms: random.next_u64(),
         },
     ];
     let mut plan = Plan::new(work).durability(*random.pick(&policies));
@@ -41,10 +41,10 @@ fn any_plan(random: &mut Random) -> Plan {
         let site = match random.below(5) {
             0 | 1 => Site::Point {
                 point: *random.pick(&CrashPoint::ALL),
-                crossing: random.next(),
+                crossing: random.next_u64(),
             },
             2 | 3 => Site::Disk {
-                ordinal: random.next(),
+                ordinal: random.next_u64(),
                 side: *random.pick(&Side::ALL),
             },
             _ => Site::End,

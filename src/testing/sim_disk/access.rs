@@ -93,7 +93,8 @@ impl FileAccess for SimDisk {
             let NodeId::Dir(dir) = state.model.resolve(&normal)? else {
                 return Err(io::ErrorKind::NotADirectory.into());
             };
-            let names = state.model.dir(dir).live.keys();
+            // In an order that no caller expects: the contract promises none.
+            let names = state.model.dir(dir).live.keys().rev();
             let names = names.filter_map(|name| name.to_str().map(Into::into));
             let behind = self.behind(|files| files.list(path))?;
             Ok((Effect::Nothing, behind.unwrap_or_else(|| names.collect())))

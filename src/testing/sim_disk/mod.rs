@@ -182,17 +182,13 @@ impl SimDisk {
         })
     }
 
-    /// A disk that has come to `model` by what `journal` says.
+    /// A disk that has come to `model` by the operations of `journal`.
     fn resumed(
         start: Arc<Image>,
-        sector_bytes: u32,
+        options: SimDiskOptions,
         journal: Vec<recording::Entry>,
         model: model::Model,
     ) -> Self {
-        let options = SimDiskOptions {
-            sector_bytes,
-            ..SimDiskOptions::default()
-        };
         Self {
             shared: Arc::new(Shared::resumed(start, options, journal, model)),
         }
@@ -206,7 +202,7 @@ impl SimDisk {
     /// Everything that was done to the disk until now.
     pub fn recording(&self) -> Recording {
         let state = self.shared.state();
-        Recording::new(state.start.clone(), state.model.sector_bytes, &state.journal)
+        Recording::new(state.start.clone(), state.options, &state.journal)
     }
 
     /// Makes the device die at the operation with this ordinal, instead of any set before. One that has passed already

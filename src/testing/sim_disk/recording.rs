@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::SimDisk;
 use super::choice::ImageChoice;
 use super::enumerate::{DiskModel, ImageChoices};
 use super::image::Image;
 use super::model::{Effect, Model};
 use super::operation::{DiskOperation, Side};
 use super::undurable::Undurable;
+use super::{SimDisk, SimDiskOptions};
 
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -21,15 +21,15 @@ pub(super) struct Entry {
 #[derive(Debug, Clone)]
 pub struct Recording {
     start: Arc<Image>,
-    sector_bytes: u32,
+    options: SimDiskOptions,
     entries: Arc<[Entry]>,
 }
 
 impl Recording {
-    pub(super) fn new(start: Arc<Image>, sector_bytes: u32, entries: &[Entry]) -> Self {
+    pub(super) fn new(start: Arc<Image>, options: SimDiskOptions, entries: &[Entry]) -> Self {
         Self {
             start,
-            sector_bytes,
+            options,
             entries: entries.into(),
         }
     }
@@ -59,7 +59,7 @@ impl Recording {
     }
 
     fn first_model(&self) -> Model {
-        Model::from_image(&self.start, self.sector_bytes)
+        Model::from_image(&self.start, self.options.sector_bytes)
     }
 }
 
@@ -145,12 +145,12 @@ impl ImageBuilder {
     }
 
     /// The disk of this instant, living on: as after the death of the process alone. What was not durable still is not,
-    /// and the next operation has the ordinal that came next.
+    /// and the next operation has the ordinal that came next. Its options are those of the recorded disk.
     pub fn disk(&self) -> SimDisk {
         let journal = &self.recording.entries[..self.position as usize];
         SimDisk::resumed(
             self.recording.start.clone(),
-            self.recording.sector_bytes,
+            self.recording.options,
             journal.to_vec(),
             self.model.clone(),
         )

@@ -137,7 +137,7 @@ impl DiskChecks<'_> {
 
     fn after(&self, db: &TidalDb, operation: &Operation, result: &CallResult, before: &Before) {
         if result.is_err() {
-            if operation.is_refused() {
+            if operation.must_be_refused() {
                 self.check_unwritten(operation, before.operations_len);
             }
             return;

@@ -33,7 +33,7 @@ pub fn random_plan(seed: u64) -> Plan {
         Durability::OperatingSystem,
     ];
     let operations_len = 20 + random.below(60) as usize;
-    let mut plan = Plan::standard(random.next(), operations_len).durability(*random.pick(&policies));
+    let mut plan = Plan::standard(random.next_u64(), operations_len).durability(*random.pick(&policies));
     let setup = Setup::new(plan.work.clone(), plan.durability);
     let run = Recorded::of_work(&setup, &SimDisk::new());
     let (site, moment) = *random.pick(&run.sites);
@@ -64,6 +64,8 @@ fn any_mode(random: &mut Random) -> CrashMode {
     match random.below(5) {
         0 => CrashMode::Kill,
         1 => CrashMode::PowerLoss(ImageChoice::Synced),
-        _ => CrashMode::PowerLoss(ImageChoice::Random { seed: random.next() }),
+        _ => CrashMode::PowerLoss(ImageChoice::Random {
+            seed: random.next_u64(),
+        }),
     }
 }

@@ -141,12 +141,12 @@ pub(crate) fn hash_of(disk: &SimDisk) -> u128 {
 
 /// What the oracle says is wrong.
 pub(crate) fn failure_of(verdict: &Verdict) -> Failure {
-    use crate::testing::model::Fault;
-    let kind = match verdict.differences.first().map(|difference| difference.verdict) {
-        Some(Fault::Lost) => FailureKind::Lost,
-        Some(Fault::Doubled) => FailureKind::Doubled,
-        Some(Fault::Half) => FailureKind::Half,
-        Some(Fault::Wrong) | None => FailureKind::Wrong,
+    use crate::testing::model::DifferenceKind;
+    let kind = match verdict.differences.first().map(|difference| difference.kind) {
+        Some(DifferenceKind::Lost) => FailureKind::Lost,
+        Some(DifferenceKind::Doubled) => FailureKind::Doubled,
+        Some(DifferenceKind::Half) => FailureKind::Half,
+        Some(DifferenceKind::Wrong) | None => FailureKind::Wrong,
     };
     Failure::new(kind, verdict)
 }

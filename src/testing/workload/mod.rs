@@ -1,7 +1,7 @@
 //! Workloads: what a plan does to a database, as values that can be printed, kept and replayed.
 
 mod clock;
-mod random;
+pub(crate) mod random;
 mod standard;
 #[cfg(test)]
 mod tests;
@@ -34,7 +34,7 @@ impl Workload {
     /// collections, one thing to forget, a sync and a checkpoint. Events have distinct weights, so that a score tells
     /// which of them it holds; some are out of order, some too late for every window. Identifiers include both ends of
     /// their range. Mostly milliseconds pass between events, now and then hours or days, so that every window ring turns.
-    /// One event of fifty is ahead of the clock, and about one call of a hundred [must be refused](Operation::is_refused)
+    /// One event of fifty is ahead of the clock, and about one call of a hundred [must be refused](Operation::must_be_refused)
     /// because an event is too far ahead.
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         standard::workload(seed, operations_len)
@@ -113,7 +113,7 @@ impl Operation {
 
     /// Returns true if a database must refuse the call before its log, because an event is further ahead of the clock than
     /// [`STANDARD_SKEW_MS`].
-    pub fn is_refused(&self) -> bool {
+    pub fn must_be_refused(&self) -> bool {
         let Self::Record { now_ms, events } = self else {
             return false;
         };
@@ -175,13 +175,13 @@ impl Operation {
         }
     }
 
-    /// As [`apply`](Self::apply), but gives `None` for a call that [must be refused](Self::is_refused) and was.
+    /// As [`apply`](Self::apply), but gives `None` for a call that [must be refused](Self::must_be_refused) and was.
     ///
     /// # Errors
     /// That of the call.
     pub fn apply_or_refuse(&self, db: &TidalDb) -> Result<Option<Receipt>, Error> {
         match self.apply(db) {
-            Err(error) if self.is_refused() && is_ahead_of_clock(&error) => Ok(None),
+            Err(error) if self.must_be_refused() && is_ahead_of_clock(&error) => Ok(None),
             result => result,
         }
     }

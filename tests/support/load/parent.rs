@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use tidaldb::testing::lab::Random;
 use tidaldb::testing::lab::error_chain as causes;
 use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::{Durability, TidalDb};
@@ -48,7 +49,7 @@ impl Totals {
 /// The account of one database.
 pub(crate) struct Load {
     dir: PathBuf,
-    seed: u64,
+    random: Random,
     /// What all calls add up to that are known to be there.
     sums: [Sums; WRITERS],
     /// How many calls of each writer those are.
@@ -62,7 +63,7 @@ impl Load {
     pub(crate) fn new(dir: PathBuf, seed: u64) -> Self {
         Self {
             dir,
-            seed,
+            random: Random::new(seed),
             sums: Default::default(),
             calls: [0; WRITERS],
             totals: Totals::default(),
@@ -79,13 +80,12 @@ impl Load {
         let policy = policy_name(durability);
         let orders = format!("{dir}\n{policy}\n{first}\n{second}");
         let mut child = program.start(&orders).map_err(|error| causes(&error))?;
-        let wanted = self.random();
-        let (kills_at_once, wanted) = (wanted.is_multiple_of(8), (wanted >> 8) % ACKNOWLEDGED_MAX);
+        let (kills_at_once, wanted) = (self.random.chance(1, 8), self.random.below(ACKNOWLEDGED_MAX));
         let mut acknowledged = [0; WRITERS];
         let mut is_open = false;
         if kills_at_once {
             // Somewhere between its start and its first acknowledgements. The time orders nothing: any moment will do.
-            let wait = Duration::from_micros(self.random() % 12_000);
+            let wait = Duration::from_micros(self.random.below(12_000));
             is_open = child
                 .answer(wait)
                 .is_ok_and(|said| note(&said, &mut acknowledged, &self.calls).is_ok());
@@ -147,16 +147,6 @@ impl Load {
         }
         self.totals.events = self.sums.iter().map(|sums| sums.events).sum();
         Ok(())
-    }
-
-    /// The next number of xorshift64*.
-    fn random(&mut self) -> u64 {
-        let mut state = self.seed | 1;
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        self.seed = state;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 }
 

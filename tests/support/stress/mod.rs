@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use tidaldb::testing::SimDisk;
-use tidaldb::testing::lab::{catch_as_text, run_within};
+use tidaldb::testing::lab::{Random, catch_as_text, run_within};
 use tidaldb::testing::oracle::{Death, Oracle};
 use tidaldb::testing::sim_disk::{
     DiskModel, DiskOperationKind, Fault, Image, ImageChoice, InjectedPanic, Side,
@@ -36,12 +36,9 @@ const ONE_LOOK_IN: u64 = 6;
 /// The images of a power loss that are recovered at the end of a round.
 const LAST_IMAGES: usize = 24;
 
-/// The next number after `seed` of the sequence `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
+/// The first number that follows from `seed`.
 pub(crate) fn scramble(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    Random::new(seed).next_u64()
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -283,7 +280,7 @@ impl Shared {
             None => totals.acknowledged += 1,
             // Decided by the workload.
             Some(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => {}
-            Some(_) if operation.is_refused() => {}
+            Some(_) if operation.must_be_refused() => {}
             Some(Error::Closed) if self.round.closes_after.is_some() => return false,
             Some(Error::Poisoned { .. } | Error::OutcomeUnknown { .. })
                 if !matches!(self.round.fails, Fails::Nothing) =>

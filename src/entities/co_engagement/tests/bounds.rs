@@ -1,6 +1,7 @@
 //! Other bounds for an index that holds a state.
 
 use super::checkpoint::{Storage, restored, write};
+use super::model::set_bounds;
 use super::*;
 
 /// Each bound of [`small`] raised and lowered, alone and together.
@@ -34,13 +35,13 @@ fn others() -> Vec<CoEngagementConfig> {
 fn after_a_change_of_bounds_the_state_and_what_follows_are_those_of_the_model() {
     for (seed, config) in (500..).zip(others().into_iter().cycle().take(110)) {
         let mut workload = Workload::new(seed);
-        let (mut index, mut model) = (index(small()), Model::new(small(), Formula::Exact));
+        let (mut index, mut model) = (index(small()), CoEngagement::new(small()));
         for bounds in [None, Some(config), Some(small())] {
             if let Some(bounds) = bounds {
                 index.set_bounds(bounds);
-                model.set_bounds(bounds);
+                set_bounds(&mut model, bounds);
                 validate(&index);
-                assert_eq!(index.export(), model.export(), "seed {seed}, {bounds:?}");
+                assert_eq!(index.export(), state(&model), "seed {seed}, {bounds:?}");
             }
             for step in 0..100 {
                 let event = workload.next();
@@ -48,7 +49,7 @@ fn after_a_change_of_bounds_the_state_and_what_follows_are_those_of_the_model() 
                 event.apply_to_model(&mut model);
                 assert_eq!(
                     index.export(),
-                    model.export(),
+                    state(&model),
                     "seed {seed}, {bounds:?}, step {step}"
                 );
             }

@@ -144,13 +144,13 @@ fn the_least_bounds_work() {
         nodes_max: 1,
     };
     let mut workload = Workload::new(5);
-    let (mut index, mut model) = (index(config), Model::new(config, Formula::Exact));
+    let (mut index, mut model) = (index(config), CoEngagement::new(config));
     for step in 0..500 {
         let event = workload.next();
         event.apply(&mut index);
         event.apply_to_model(&mut model);
         validate(&index);
-        assert_eq!(index.export(), model.export(), "step {step}, {event:?}");
+        assert_eq!(index.export(), state(&model), "step {step}, {event:?}");
     }
 }
 

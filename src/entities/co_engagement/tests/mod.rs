@@ -7,8 +7,9 @@ mod model;
 mod workload;
 
 use super::*;
+use crate::testing::model::co_engagement::CoEngagement;
 use crate::testing::workload::with_a_fresh_seed;
-use model::{Formula, Model};
+use model::{related, state, state_by_the_plain_formula};
 use workload::{Event, Workload};
 
 fn small() -> CoEngagementConfig {
@@ -87,7 +88,7 @@ fn assert_close(found: &CoEngagementState, expected: &CoEngagementState, context
 fn random_sequences_equal_the_model_bit_for_bit() {
     for seed in with_a_fresh_seed(0..40) {
         let mut workload = Workload::new(seed);
-        let (mut index, mut model) = (index(small()), Model::new(small(), Formula::Exact));
+        let (mut index, mut model) = (index(small()), CoEngagement::new(small()));
         for step in 0..300 {
             let event = workload.next();
             event.apply(&mut index);
@@ -95,7 +96,7 @@ fn random_sequences_equal_the_model_bit_for_bit() {
             validate(&index);
             assert_eq!(
                 index.export(),
-                model.export(),
+                state(&model),
                 "seed {seed}, step {step}, {event:?}"
             );
         }
@@ -113,14 +114,14 @@ fn random_sequences_agree_with_the_plain_formula() {
     };
     for seed in with_a_fresh_seed(100..120) {
         let mut workload = Workload::new(seed);
-        let (mut index, mut model) = (index(config), Model::new(config, Formula::Plain));
+        let (mut index, mut model) = (index(config), CoEngagement::new(config));
         for step in 0..200 {
             let event = workload.next();
             event.apply(&mut index);
             event.apply_to_model(&mut model);
             assert_close(
                 &index.export(),
-                &model.export(),
+                &state_by_the_plain_formula(&model),
                 &format!("seed {seed}, step {step}, {event:?}"),
             );
         }
@@ -134,7 +135,7 @@ fn random_sequences_agree_with_the_plain_formula() {
             ] {
                 for k in [0, 1, 3, usize::MAX] {
                     let found = index.related(EntityId(item), k, now);
-                    let expected = model.related(item, k, now);
+                    let expected = related(&model, item, k, now);
                     let same = found.len() == expected.len()
                         && found
                             .iter()

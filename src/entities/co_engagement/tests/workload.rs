@@ -1,8 +1,8 @@
 //! Random events from a seed: few users and items, so that everything overflows, repeats and collides.
 
 use super::super::CoEngagementIndex;
-use super::model::Model;
 use crate::ids::{EntityId, UserId};
+use crate::testing::model::co_engagement::CoEngagement;
 use crate::testing::workload::Random;
 
 #[derive(Debug, Clone, Copy)]
@@ -33,16 +33,16 @@ impl Event {
         }
     }
 
-    pub(super) fn apply_to_model(self, model: &mut Model) {
+    pub(super) fn apply_to_model(self, model: &mut CoEngagement) {
         match self {
             Self::Positive {
                 user,
                 item,
                 weight,
                 at_ms,
-            } => model.record_positive(user, item, weight, at_ms),
-            Self::ForgetItem(item) => model.forget_item(item),
-            Self::ForgetUser(user) => model.forget_user(user),
+            } => model.record(UserId(user), EntityId(item), weight, at_ms),
+            Self::ForgetItem(item) => model.forget_item(EntityId(item)),
+            Self::ForgetUser(user) => model.forget_user(UserId(user)),
         }
     }
 }

@@ -263,7 +263,7 @@ fn random_bytes_never_panic() {
     for _ in 0..10_000 {
         let mut value: Vec<u8> = vec![1, 1 << random.below(8), 0, 0, 0, random.below(3) as u8];
         // Small numbers get further than large ones.
-        value.extend((0..random.below(120)).map(|_| (random.next() >> (56 + random.below(8))) as u8));
+        value.extend((0..random.below(120)).map(|_| (random.next_u64() >> (56 + random.below(8))) as u8));
         drop(restore_hostile::<EntityId>(&key, &value));
     }
 }

@@ -5,15 +5,19 @@ use std::error::Error as _;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 
 use super::super::format::PIECE_BYTES;
-use super::disk::{Content, Disk, Fault};
-use super::{DIR, FileStore, Pairs, SEGMENT_BYTES, apply, first_cause, open, options, pairs, validate};
+use super::{
+    DIR, FileStore, Pairs, SEED, SEGMENT_BYTES, apply, disk_of_image, first_cause, images, new_disk, open,
+    operations, pairs, validate,
+};
 use crate::Error;
 use crate::storage::{StorageEngine, WriteBatch};
-use crate::testing::sim_disk::{self, Image, ImageChoice, SimDisk};
+use crate::testing::sim_disk::{DiskOperation, DiskOperationKind, Fault, Image, ImageChoice, Side, SimDisk};
 use crate::testing::workload::Random;
+
+/// The failure of an operation that has no effect.
+const FAILURE: Fault = Fault::ErrorBefore(ErrorKind::Other);
 
 /// One step of the workload.
 enum Step {
@@ -25,7 +29,7 @@ enum Step {
 
 /// A workload that rotates, compacts, moves live data, drops removals and reopens.
 fn workload() -> Vec<Step> {
-    let mut random = Random::new(0x5eed);
+    let mut random = Random::new(SEED);
     let mut steps = Vec::new();
     for round in 0..34_u64 {
         let mut batch = WriteBatch::new();
@@ -89,13 +93,13 @@ struct Progress {
 }
 
 /// Runs the workload until something fails.
-fn run(disk: &Disk, steps: &[Step]) -> (Progress, Result<(), Error>) {
+fn run(disk: &SimDisk, steps: &[Step]) -> (Progress, Result<(), Error>) {
     let mut progress = Progress::default();
     let result = try_run(disk, steps, &mut progress);
     (progress, result)
 }
 
-fn try_run(disk: &Disk, steps: &[Step], progress: &mut Progress) -> Result<(), Error> {
+fn try_run(disk: &SimDisk, steps: &[Step], progress: &mut Progress) -> Result<(), Error> {
     let mut store = open(disk)?;
     for step in steps {
         let result = match step {
@@ -132,8 +136,8 @@ fn try_run(disk: &Disk, steps: &[Step], progress: &mut Progress) -> Result<(), E
 }
 
 /// After the first failure writes and flushes are refused with it, reads still work, and no file call is made.
-fn expect_refusals(store: &FileStore, disk: &Disk, error: &Error) {
-    let before = disk.operations().len();
+fn expect_refusals(store: &FileStore, disk: &SimDisk, error: &Error) {
+    let before = disk.operations_len();
     for refused in [
         store.put(b"late", b""),
         store.delete(b"kept"),
@@ -149,12 +153,12 @@ fn expect_refusals(store: &FileStore, disk: &Disk, error: &Error) {
             first_cause(error).source().unwrap().to_string()
         );
     }
-    assert_eq!(disk.operations().len(), before);
+    assert_eq!(disk.operations_len(), before);
     assert_eq!(store.get(b"late").unwrap_or(None), None);
 }
 
 /// Opens what a crash left; it must be a state between `least` and `most` writes. Returns which.
-fn recover(disk: &Disk, states: &[Pairs], least: usize, most: usize, context: &str) -> usize {
+fn recover(disk: &SimDisk, states: &[Pairs], least: usize, most: usize, context: &str) -> usize {
     let store = open(disk).unwrap_or_else(|error| panic!("{context}: {error}: {:?}", error.source()));
     validate(&store, disk, SEGMENT_BYTES);
     let found = pairs(&store);
@@ -168,48 +172,82 @@ fn recover(disk: &Disk, states: &[Pairs], least: usize, most: usize, context: &s
     count
 }
 
-/// What was looked at before: images and the least and most writes they may hold.
+/// The hashes of the images that were tried before, with the least and most writes they may hold.
 #[derive(Default)]
 struct Seen {
-    once: BTreeSet<(Content, usize, usize)>,
-    twice: BTreeSet<(Content, usize, usize)>,
+    once: BTreeSet<(u128, usize, usize)>,
+    twice: BTreeSet<(u128, usize, usize)>,
 }
 
-/// The crashes at `operation` that differ in what they leave.
-fn crashes_at(operation: &str) -> &'static [Fault] {
-    match operation.split(' ').next() {
-        Some("write") => &[Fault::CrashBefore, Fault::CrashHalfway, Fault::CrashAfter],
-        Some("list" | "open" | "len" | "read") => &[Fault::CrashBefore],
-        _ => &[Fault::CrashBefore, Fault::CrashAfter],
+/// The same disk after a restart of the process: nothing is lost, nothing becomes durable by it.
+fn after_process_crash(disk: &SimDisk) -> SimDisk {
+    let mut end = disk.recording().images();
+    end.seek(disk.operations_len(), Side::Before).unwrap();
+    end.disk()
+}
+
+/// The end of the device at an operation.
+#[derive(Debug, Clone, Copy)]
+enum Crash {
+    At(Side),
+    /// Half of a write took effect.
+    Halfway,
+}
+
+impl Crash {
+    /// The crashes at `operation` that differ in their images.
+    fn of(operation: &DiskOperation) -> &'static [Self] {
+        match operation.kind {
+            DiskOperationKind::Write => &[Self::At(Side::Before), Self::Halfway, Self::At(Side::After)],
+            kind if kind.is_durable() => &[Self::At(Side::Before), Self::At(Side::After)],
+            _ => &[Self::At(Side::Before)],
+        }
+    }
+
+    fn strike(self, disk: &SimDisk, operation: &DiskOperation) {
+        match self {
+            Self::At(side) => disk.crash_at(operation.ordinal, side),
+            Self::Halfway => {
+                disk.fail_operation(operation.ordinal, half(operation));
+                disk.crash_at(operation.ordinal + 1, Side::Before);
+            }
+        }
     }
 }
 
-/// Recovers from `image`, then crashes that recovery at every operation and recovers again from what that
-/// leaves.
-fn recover_twice(
-    image: &Content,
-    states: &[Pairs],
-    least: usize,
-    most: usize,
-    context: &str,
-    seen: &mut Seen,
-) {
-    if !seen.twice.insert((image.clone(), least, most)) {
+/// The failure of an operation of which half, if it is a write, takes effect.
+fn half(operation: &DiskOperation) -> Fault {
+    match operation.kind {
+        DiskOperationKind::Write => Fault::ErrorMidway(operation.len as usize / 2, ErrorKind::Other),
+        _ => FAILURE,
+    }
+}
+
+/// The calls of `run` on a disk.
+fn recorded(disk: &SimDisk, run: impl FnOnce(&SimDisk)) -> Vec<DiskOperation> {
+    let before = disk.operations_len() as usize;
+    run(disk);
+    disk.recording().operations().skip(before).cloned().collect()
+}
+
+/// Recovers from `image`, then crashes that recovery at every operation and recovers again from the images of that
+/// crash.
+fn recover_twice(image: &Image, states: &[Pairs], least: usize, most: usize, context: &str, seen: &mut Seen) {
+    if !seen.twice.insert((image.hash(), least, most)) {
         return;
     }
-    let whole = Disk::with(image);
-    drop(open(&whole));
-    let operations = whole.operations();
+    let whole = disk_of_image(image);
+    let opening = recorded(&whole, |disk| drop(open(disk)));
     let count = recover(&whole, states, least, most, context);
-    for (at, operation) in operations.iter().enumerate() {
-        for &fault in crashes_at(operation) {
-            let disk = Disk::with(image);
-            disk.strike(at, fault);
+    for operation in &opening {
+        for crash in Crash::of(operation) {
+            let disk = disk_of_image(image);
+            crash.strike(&disk, operation);
             open(&disk).unwrap_err();
-            for again in disk.images() {
-                if seen.once.insert((again.clone(), count, count)) {
-                    let context = format!("{context}, then {fault:?} at {at}");
-                    recover(&Disk::with(&again), states, count, count, &context);
+            for again in images(&disk) {
+                if seen.once.insert((again.hash(), count, count)) {
+                    let context = format!("{context}, then {crash:?} at {operation}");
+                    recover(&disk_of_image(&again), states, count, count, &context);
                 }
             }
         }
@@ -217,21 +255,21 @@ fn recover_twice(
 }
 
 /// Crashes the open after a restart of the process at every operation; a power loss then leaves no less than before.
-fn crash_the_restart(disk: &Disk, states: &[Pairs], progress: Progress, context: &str, seen: &mut Seen) {
+fn crash_the_restart(disk: &SimDisk, states: &[Pairs], progress: Progress, context: &str, seen: &mut Seen) {
     let Progress {
         flushed, attempted, ..
     } = progress;
-    let whole = disk.after_process_crash();
-    drop(open(&whole).unwrap());
-    for (at, operation) in whole.operations().iter().enumerate() {
-        for &fault in crashes_at(operation) {
-            let disk = disk.after_process_crash();
-            disk.strike(at, fault);
+    let mut end = disk.recording().images();
+    end.seek(disk.operations_len(), Side::Before).unwrap();
+    for operation in &recorded(&end.disk(), |disk| drop(open(disk).unwrap())) {
+        for crash in Crash::of(operation) {
+            let disk = end.disk();
+            crash.strike(&disk, operation);
             open(&disk).unwrap_err();
-            for image in disk.images() {
-                if seen.once.insert((image.clone(), flushed, attempted)) {
-                    let context = format!("{context}, restart, then {fault:?} at {at}");
-                    recover(&Disk::with(&image), states, flushed, attempted, &context);
+            for image in images(&disk) {
+                if seen.once.insert((image.hash(), flushed, attempted)) {
+                    let context = format!("{context}, restart, then {crash:?} at {operation}");
+                    recover(&disk_of_image(&image), states, flushed, attempted, &context);
                 }
             }
         }
@@ -242,15 +280,15 @@ fn crash_the_restart(disk: &Disk, states: &[Pairs], progress: Progress, context:
 fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_flushed() {
     let steps = workload();
     let states = states(&steps);
-    let recording = Disk::new();
+    let recording = new_disk();
     let (progress, result) = run(&recording, &steps);
     result.unwrap();
     assert_eq!(progress.acknowledged, states.len() - 1);
-    let operations = recording.operations();
-    let removed = operations
-        .iter()
-        .filter(|operation| operation.starts_with("remove"))
-        .count();
+    let recording = recording.recording();
+    let removals = recording
+        .operations()
+        .filter(|operation| operation.kind == DiskOperationKind::Remove);
+    let removed = removals.count();
     assert!(
         removed > 8,
         "the workload does not compact enough: {removed} removals"
@@ -261,11 +299,11 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_
     );
 
     let mut seen = Seen::default();
-    for (at, operation) in operations.iter().enumerate() {
-        for &fault in crashes_at(operation) {
-            let context = format!("{fault:?} at operation {at}, {operation}");
-            let disk = Disk::new();
-            disk.strike(at, fault);
+    for operation in recording.operations() {
+        for crash in Crash::of(operation) {
+            let context = format!("{crash:?} at {operation}");
+            let disk = new_disk();
+            crash.strike(&disk, operation);
             let (progress, result) = run(&disk, &steps);
             result.unwrap_err();
             let Progress {
@@ -274,32 +312,37 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_
                 attempted,
             } = progress;
 
-            // The process restarts; what it then finds is what a later power loss must leave.
-            let restarted = disk.after_process_crash();
+            // The process restarts; the state that it then finds is the one that a later power loss must leave.
+            let restarted = after_process_crash(&disk);
             let count = recover(&restarted, &states, acknowledged, attempted, &context);
             crash_the_restart(&disk, &states, progress, &context, &mut seen);
-            for image in restarted.images() {
+            for image in images(&restarted) {
                 let context = format!("{context}, restart, power loss");
                 recover_twice(&image, &states, count, count, &context, &mut seen);
             }
-            for image in disk.images() {
+            for image in images(&disk) {
                 recover_twice(&image, &states, flushed, attempted, &context, &mut seen);
             }
         }
     }
-    println!("{} operations, {} images", operations.len(), seen.twice.len());
+    println!(
+        "{} operations, {} images, {} of recoveries",
+        recording.len(),
+        seen.twice.len(),
+        seen.once.len()
+    );
 }
 
 #[test]
 fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_nothing_acknowledged() {
     let steps = workload();
     let states = states(&steps);
-    let recording = Disk::new();
+    let recording = new_disk();
     run(&recording, &steps).1.unwrap();
-    for (at, operation) in recording.operations().iter().enumerate() {
-        let context = format!("failure of operation {at}, {operation}");
-        let disk = Disk::new();
-        disk.strike(at, Fault::Fail);
+    for operation in recording.recording().operations() {
+        let context = format!("failure of {operation}");
+        let disk = new_disk();
+        disk.fail_operation(operation.ordinal, half(operation));
         let (progress, result) = run(&disk, &steps);
         let error = result.unwrap_err();
         let Error::Io {
@@ -310,20 +353,17 @@ fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_no
         else {
             panic!("{context}: {error}");
         };
-        assert!(
-            operation.ends_with(&path.display().to_string()),
-            "{context}: {error}"
-        );
+        assert_eq!(operation.path.as_ref(), path.as_path(), "{context}: {error}");
         assert!(!doing.is_empty());
         let Progress {
             flushed,
             acknowledged,
             attempted,
         } = progress;
-        let restarted = disk.after_process_crash();
+        let restarted = after_process_crash(&disk);
         recover(&restarted, &states, acknowledged, attempted, &context);
-        for image in disk.images() {
-            recover(&Disk::with(&image), &states, flushed, attempted, &context);
+        for image in images(&disk) {
+            recover(&disk_of_image(&image), &states, flushed, attempted, &context);
         }
     }
 }
@@ -337,26 +377,20 @@ fn a_batch_written_in_pieces_is_there_wholly_or_not_at_all() {
     let steps = [Step::Write(WriteBatch::new()), Step::Write(batch), Step::Flush];
     let mut states = states(&steps);
     states.remove(0);
-    let recording = Disk::new();
+    let recording = new_disk();
     run(&recording, &steps).1.unwrap();
-    let operations = recording.operations();
-    let pieces = operations
-        .iter()
-        .filter(|operation| **operation == format!("write {}", super::path(1).display()));
+    let pieces = operations(&recording)
+        .into_iter()
+        .filter(|operation| *operation == format!("write {}", super::path(1).display()));
     assert_eq!(pieces.count(), 3);
-    for (at, operation) in operations.iter().enumerate() {
-        for &fault in crashes_at(operation) {
-            let disk = Disk::new();
-            disk.strike(at, fault);
+    for operation in recording.recording().operations() {
+        for crash in Crash::of(operation) {
+            let disk = new_disk();
+            crash.strike(&disk, operation);
             let flushed = usize::from(run(&disk, &steps).1.is_ok());
-            for image in disk.images() {
-                recover(
-                    &Disk::with(&image),
-                    &states,
-                    flushed,
-                    1,
-                    &format!("{fault:?} at {at}, {operation}"),
-                );
+            for image in images(&disk) {
+                let context = format!("{crash:?} at {operation}");
+                recover(&disk_of_image(&image), &states, flushed, 1, &context);
             }
         }
     }
@@ -364,10 +398,10 @@ fn a_batch_written_in_pieces_is_there_wholly_or_not_at_all() {
 
 #[test]
 fn a_failed_read_fails_that_read_alone() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"key", b"value").unwrap();
-    disk.strike(disk.operations().len(), Fault::Fail);
+    disk.fail_operation(disk.operations_len(), FAILURE);
     let error = store.get(b"key").unwrap_err();
     assert!(
         matches!(&error, Error::Io { operation: "read", path, .. } if *path == super::path(1)),
@@ -380,10 +414,10 @@ fn a_failed_read_fails_that_read_alone() {
 
 #[test]
 fn after_a_panic_inside_a_write_every_later_write_is_refused_and_reads_go_on() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"key", b"value").unwrap();
-    disk.strike(disk.operations().len(), Fault::Panic);
+    disk.fail_operation(disk.operations_len(), Fault::Panic(Side::Before));
     catch_unwind(AssertUnwindSafe(|| store.put(b"key", b"other"))).unwrap_err();
     for refused in [store.put(b"key", b"third"), store.flush()] {
         let refused = refused.unwrap_err();
@@ -403,18 +437,14 @@ fn after_a_panic_inside_a_write_every_later_write_is_refused_and_reads_go_on() {
 #[test]
 fn a_flushed_value_outlasts_a_power_loss_also_if_the_first_open_ended_at_any_operation() {
     // The second open found the directory and left its name to a power loss.
-    const FAILURE: sim_disk::Fault = sim_disk::Fault::ErrorBefore(ErrorKind::Other);
-    let mut parent = Image::new();
-    parent.insert_dir("/db");
-    let open = |disk: &SimDisk| FileStore::open(Arc::new(disk.clone()), DIR, &options());
     let operations_len = {
-        let disk = SimDisk::from_image(&parent);
+        let disk = new_disk();
         open(&disk).unwrap();
         disk.operations_len()
     };
     let mut with_a_lost_name = 0;
     for at in 0..operations_len {
-        let disk = SimDisk::from_image(&parent);
+        let disk = new_disk();
         disk.fail_from(at, FAILURE);
         open(&disk).unwrap_err();
         disk.clear_faults();
@@ -425,7 +455,7 @@ fn a_flushed_value_outlasts_a_power_loss_also_if_the_first_open_ended_at_any_ope
         store.put(b"key", b"value").unwrap();
         store.flush().unwrap();
         drop(store);
-        let store = open(&SimDisk::from_image(&disk.image(&ImageChoice::Synced))).unwrap();
+        let store = open(&disk_of_image(&disk.image(&ImageChoice::Synced))).unwrap();
         assert_eq!(
             store.get(b"key").unwrap().as_deref(),
             Some(b"value".as_slice()),

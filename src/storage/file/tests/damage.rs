@@ -4,10 +4,13 @@ use std::path::Path;
 
 use super::super::format::FILE_HEADER_LEN;
 use super::super::names::Name;
-use super::disk::{Content, Disk};
-use super::{DIR, Pairs, SEGMENT_BYTES, files, first_cause, open, pairs, path, validate};
+use super::{
+    Content, DIR, Pairs, SEGMENT_BYTES, access, content_of, disk_of, files, first_cause, new_disk, open,
+    pairs, path, validate,
+};
 use crate::Error;
 use crate::storage::{StorageEngine, WriteBatch};
+use crate::testing::sim_disk::SimDisk;
 
 /// Where the first record of a file is.
 const OFFSET: u64 = FILE_HEADER_LEN as u64;
@@ -27,7 +30,7 @@ struct Sample {
 
 impl Sample {
     fn new() -> Self {
-        let disk = Disk::new();
+        let disk = new_disk();
         let store = open(&disk).unwrap();
         let (mut states, mut promised, mut sealed, mut last) = (vec![Pairs::new()], 0, 0, 1);
         for number in 0..30_u8 {
@@ -52,7 +55,7 @@ impl Sample {
         assert!(numbers[0] > 1, "nothing was compacted");
         assert!(numbers.len() >= 3, "too few files");
         assert!(sealed < promised && promised + 2 < states.len());
-        let content = disk.content();
+        let content = content_of(&disk);
         Self {
             content,
             states,
@@ -67,7 +70,7 @@ impl Sample {
     /// `least` batches, a second open must find nothing to do, and further writes must succeed. Returns the
     /// refusal.
     fn check(&self, content: &Content, least: usize, at: &str) -> Result<(), Error> {
-        let disk = Disk::with(content);
+        let disk = disk_of(content);
         let store = match open(&disk) {
             Ok(store) => store,
             Err(error) => {
@@ -79,7 +82,7 @@ impl Sample {
                         | Error::SegmentMissing { .. }
                 );
                 assert!(is_named, "{at}: {error}");
-                assert!(disk.content() == *content, "{at}: refused and yet changed");
+                assert!(content_of(&disk) == *content, "{at}: refused and yet changed");
                 return Err(error);
             }
         };
@@ -91,10 +94,13 @@ impl Sample {
             "{at}: {count:?} batches: {found:?}"
         );
         drop(store);
-        let after = disk.content();
+        let after = content_of(&disk);
         let again = open(&disk).unwrap();
         assert_eq!(again.recovery().torn_tail, None, "{at}");
-        assert!(disk.content() == after, "{at}: the second open changed something");
+        assert!(
+            content_of(&disk) == after,
+            "{at}: the second open changed something"
+        );
         again.put(b"more", b"").unwrap();
         drop(again);
         assert_eq!(pairs(&open(&disk).unwrap()).len(), found.len() + 1, "{at}");
@@ -103,8 +109,8 @@ impl Sample {
 }
 
 /// The numbers of the store's files, ascending.
-fn numbers(disk: &Disk) -> Vec<u64> {
-    let content = disk.content();
+fn numbers(disk: &SimDisk) -> Vec<u64> {
+    let content = content_of(disk);
     let names = files(&content).filter_map(|(path, _)| Name::parse(path.file_name()?.to_str()?));
     names
         .map(|name| match name {
@@ -155,9 +161,9 @@ fn garbage_and_zeros_after_the_end_are_cut() {
     let sample = Sample::new();
     let all = sample.states.len() - 1;
     let opened = |content: &Content| {
-        let disk = Disk::with(content);
+        let disk = disk_of(content);
         drop(open(&disk).unwrap());
-        disk.content()
+        content_of(&disk)
     };
     let with_promise = opened(&sample.content);
     for tail in [vec![0; 1], vec![0; 4096], vec![0xff; 7], vec![0xa5; 1000]] {
@@ -166,13 +172,13 @@ fn garbage_and_zeros_after_the_end_are_cut() {
             .get_mut(&path(sample.last))
             .unwrap()
             .extend_from_slice(&tail);
-        let disk = Disk::with(&content);
+        let disk = disk_of(&content);
         let store = open(&disk).unwrap();
         assert_eq!(
             store.recovery().torn_tail.as_ref().unwrap().cut_bytes,
             tail.len() as u64
         );
-        assert!(disk.content() == with_promise);
+        assert!(content_of(&disk) == with_promise);
         assert_eq!(pairs(&store), sample.states[all]);
         // Only the last file can end in what a crash left.
         let mut content = sample.content.clone();
@@ -191,7 +197,7 @@ fn corruption_is_named_with_file_offset_and_sequence() {
     let sample = Sample::new();
     let mut content = sample.content.clone();
     content.get_mut(&path(sample.last)).unwrap()[FILE_HEADER_LEN] ^= 1;
-    match open(&Disk::with(&content)).unwrap_err() {
+    match open(&disk_of(&content)).unwrap_err() {
         Error::Corrupt {
             path: found,
             offset: OFFSET,
@@ -208,15 +214,15 @@ fn corruption_is_named_with_file_offset_and_sequence() {
 
 #[test]
 fn a_value_damaged_while_the_store_is_open_fails_its_own_read_and_stops_compaction() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"bad", &[1; 30]).unwrap();
     store.put(b"good", &[2; 30]).unwrap();
-    let value_offset = disk.content()[&path(1)]
+    let value_offset = content_of(&disk)[&path(1)]
         .windows(30)
         .position(|bytes| bytes == [1; 30])
         .unwrap();
-    let file = disk.access().open(&path(1), crate::fs::OpenMode::Write).unwrap();
+    let file = access(&disk).open(&path(1), crate::fs::OpenMode::Write).unwrap();
     file.write_at(&[9], value_offset as u64).unwrap();
     let error = store.get(b"bad").unwrap_err();
     let entry_offset = value_offset as u64 - 9;
@@ -233,7 +239,7 @@ fn a_value_damaged_while_the_store_is_open_fails_its_own_read_and_stops_compacti
         matches!(first_cause(&error), Error::Corrupt { path: found, offset: OFFSET, .. } if *found == path(1)),
         "{error}"
     );
-    assert!(disk.content().contains_key(&path(1)));
+    assert!(content_of(&disk).contains_key(&path(1)));
 }
 
 #[test]
@@ -242,7 +248,7 @@ fn a_missing_file_is_an_error_of_its_own_and_nothing_is_changed() {
     for number in sample.first..sample.last {
         let mut content = sample.content.clone();
         content.remove(&path(number));
-        let disk = Disk::with(&content);
+        let disk = disk_of(&content);
         let error = open(&disk).unwrap_err();
         let Error::SegmentMissing { path: dir, sequence } = &error else {
             panic!("{error}");
@@ -254,7 +260,7 @@ fn a_missing_file_is_an_error_of_its_own_and_nothing_is_changed() {
             (sequence_at(number)..sequence_at(number + 1)).contains(sequence),
             "file {number}: {error}"
         );
-        assert_eq!(disk.content(), content);
+        assert_eq!(content_of(&disk), content);
     }
 }
 
@@ -264,9 +270,9 @@ fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() 
     let refuse = |change: &dyn Fn(&mut Content), number: u64| {
         let mut content = sample.content.clone();
         change(&mut content);
-        let disk = Disk::with(&content);
+        let disk = disk_of(&content);
         let error = open(&disk).unwrap_err();
-        assert_eq!(disk.content(), content, "file {number}: {error}");
+        assert_eq!(content_of(&disk), content, "file {number}: {error}");
         error
     };
     for number in sample.first..=sample.last {
@@ -316,7 +322,7 @@ fn a_file_of_another_store_with_a_number_that_is_not_needed_any_more_is_refused_
     let obsolete = path(sample.first - 1);
     let mut content = sample.content.clone();
     content.insert(obsolete.clone(), other_store()[&obsolete].clone());
-    let disk = Disk::with(&content);
+    let disk = disk_of(&content);
     let error = open(&disk).unwrap_err();
     // The first file sets what the others are held against.
     assert!(
@@ -324,20 +330,20 @@ fn a_file_of_another_store_with_a_number_that_is_not_needed_any_more_is_refused_
             if *found == path(sample.last)),
         "{error}"
     );
-    assert_eq!(disk.content(), content);
+    assert_eq!(content_of(&disk), content);
 }
 
 #[test]
 fn a_file_that_is_valid_but_not_the_one_its_successor_names_is_refused() {
     // Files begin with 72 bytes; entries take 11 bytes beside the value and the headers of records 32.
     let files_with_first_values = |lens: &[usize]| {
-        let disk = Disk::new();
+        let disk = new_disk();
         let store = open(&disk).unwrap();
         for (key, len) in (0_u8..).zip(lens.iter().copied().chain([85, 85, 85, 85])) {
             store.put(&[key], &vec![key; len]).unwrap();
         }
         assert_eq!(numbers(&disk), [1, 2]);
-        disk.content()
+        content_of(&disk)
     };
     let whole = files_with_first_values(&[85]);
     let same_end_more_records = files_with_first_values(&[21, 21]);
@@ -347,48 +353,48 @@ fn a_file_that_is_valid_but_not_the_one_its_successor_names_is_refused() {
     for other in [same_end_more_records, same_records_later_end] {
         let mut content = whole.clone();
         content.insert(path(1), other[&path(1)].clone());
-        let disk = Disk::with(&content);
+        let disk = disk_of(&content);
         let error = open(&disk).unwrap_err();
         assert!(
             matches!(&error, Error::ForeignHistory { path: found, .. } if *found == path(2)),
             "{error}"
         );
-        assert_eq!(disk.content(), content);
+        assert_eq!(content_of(&disk), content);
     }
 }
 
 /// The first files of a store with another id, those compaction removed included.
 fn other_store() -> Content {
-    let disk = Disk::new();
+    let disk = new_disk();
     let options = super::FileStoreOptions {
         store_id: Some(0xbeef),
         ..super::options()
     };
     let mut all = Content::new();
-    let store = super::FileStore::open(disk.access(), DIR, &options).unwrap();
+    let store = super::FileStore::open(access(&disk), DIR, &options).unwrap();
     for number in 0..200_u8 {
         store.put(&[number % 5], &[number; 40]).unwrap();
-        all.extend(disk.content());
+        all.extend(content_of(&disk));
     }
     all
 }
 
 #[test]
 fn removed_files_that_a_power_loss_brings_back_change_nothing_and_are_removed_again() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     let mut ever = Content::new();
     store.put(b"deleted", b"value").unwrap();
-    ever.extend(disk.content());
+    ever.extend(content_of(&disk));
     store.delete(b"deleted").unwrap();
     store.put(b"changed", b"old").unwrap();
     for round in 0..60_u8 {
         store.put(b"churn", &[round; 100]).unwrap();
         store.put(b"changed", &[round]).unwrap();
-        ever.extend(disk.content());
+        ever.extend(content_of(&disk));
     }
     store.close().unwrap();
-    let (after, model) = (disk.content(), pairs(&store));
+    let (after, model) = (content_of(&disk), pairs(&store));
     let gone: Vec<_> = ever
         .keys()
         .filter(|path| !after.contains_key(*path))
@@ -399,8 +405,8 @@ fn removed_files_that_a_power_loss_brings_back_change_nothing_and_are_removed_ag
     for back in gone.iter().map(std::slice::from_ref).chain([gone.as_slice()]) {
         let mut content = after.clone();
         content.extend(back.iter().map(|path| (path.clone(), ever[path].clone())));
-        let disk = Disk::with(&content);
+        let disk = disk_of(&content);
         assert_eq!(pairs(&open(&disk).unwrap()), model, "{back:?}");
-        assert!(disk.content() == after, "{back:?}");
+        assert!(content_of(&disk) == after, "{back:?}");
     }
 }

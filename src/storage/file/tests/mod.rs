@@ -3,26 +3,34 @@
 mod crash;
 mod damage;
 mod directory;
-mod disk;
 mod model;
 mod opening;
 mod promise;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use self::disk::{Content, Disk};
 use super::names::Name;
 use super::{FileStore, FileStoreOptions};
 use crate::Error;
+use crate::fs::FileAccess;
 use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
+use crate::testing::sim_disk::{DiskModel, Fate, Image, ImageChoice, Piece, SimDisk, SimDiskOptions, Tear};
 
 /// A naive store: the pairs.
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
+/// The content of a disk: every file's bytes by path.
+type Content = BTreeMap<PathBuf, Vec<u8>>;
 
 const DIR: &str = "/db/store";
 /// Small enough for a few records in a file.
 const SEGMENT_BYTES: u64 = 512;
+/// Small enough for a record of several sectors, so that records tear.
+const SECTOR_BYTES: u32 = 64;
+/// How many images of one crash are tried.
+const IMAGES_MAX: usize = 14;
+const SEED: u64 = 0x5eed;
 
 fn options() -> FileStoreOptions {
     FileStoreOptions {
@@ -31,8 +39,70 @@ fn options() -> FileStoreOptions {
     }
 }
 
-fn open(disk: &Disk) -> Result<FileStore, Error> {
-    FileStore::open(disk.access(), DIR, &options())
+/// A disk with the directory `db` and nothing in it.
+fn new_disk() -> SimDisk {
+    disk_of(&Content::new())
+}
+
+/// A disk that holds `content`, and the directory `db`.
+fn disk_of(content: &Content) -> SimDisk {
+    let mut image = Image::new();
+    image.insert_dir("/db");
+    for (path, bytes) in content {
+        image.insert_file(path, bytes.clone());
+    }
+    disk_of_image(&image)
+}
+
+/// A disk that holds `image`, and gives an ordinal to every call.
+fn disk_of_image(image: &Image) -> SimDisk {
+    let options = SimDiskOptions {
+        sector_bytes: SECTOR_BYTES,
+        records_reads: true,
+        ..SimDiskOptions::default()
+    };
+    SimDisk::with_options(image, options)
+}
+
+/// Everything written.
+fn content_of(disk: &SimDisk) -> Content {
+    let image = disk.image(&ImageChoice::All);
+    let files = image.files();
+    files
+        .map(|(path, bytes)| (path.to_path_buf(), bytes.to_vec()))
+        .collect()
+}
+
+/// The images that a power loss may leave, and the one with zeros in the place of all that was not synced.
+fn images(disk: &SimDisk) -> impl Iterator<Item = Image> {
+    let zeros = Fate::Torn(Tear::new([(u32::MAX, Piece::Zeros)]));
+    let undurable = disk.undurable().into_iter();
+    let all_zeros = ImageChoice::Drop {
+        fates: undurable
+            .map(|operation| (operation.ordinal, zeros.clone()))
+            .collect(),
+        garbage_seed: SEED,
+    };
+    let choices = disk.choices(DiskModel::Subset, IMAGES_MAX, SEED).choices;
+    let choices = choices.into_iter().chain([all_zeros]);
+    choices.map(|choice| disk.image(&choice))
+}
+
+/// The calls that were made, each as its kind and path.
+fn operations(disk: &SimDisk) -> Vec<String> {
+    let recording = disk.recording();
+    let operations = recording.operations();
+    operations
+        .map(|operation| format!("{} {}", operation.kind, operation.path.display()))
+        .collect()
+}
+
+fn access(disk: &SimDisk) -> Arc<dyn FileAccess> {
+    Arc::new(disk.clone())
+}
+
+fn open(disk: &SimDisk) -> Result<FileStore, Error> {
+    FileStore::open(access(disk), DIR, &options())
 }
 
 /// The failure that ended writing.
@@ -68,11 +138,14 @@ fn apply(pairs: &mut Pairs, batch: &WriteBatch) {
 }
 
 /// Checks every invariant that holds when no call is under way.
-fn validate(store: &FileStore, disk: &Disk, segment_bytes_max: u64) {
+fn validate(store: &FileStore, disk: &SimDisk, segment_bytes_max: u64) {
     let stats = store.stats().unwrap();
-    let on_disk: u64 = files(&disk.content()).map(|(_, bytes)| bytes.len() as u64).sum();
-    assert_eq!(stats.total_bytes, on_disk);
-    assert_eq!(stats.files_len, files(&disk.content()).count() as u64);
+    let content = content_of(disk);
+    let on_disk: Vec<u64> = files(&content).map(|(_, bytes)| bytes.len() as u64).collect();
+    assert_eq!(
+        (stats.total_bytes, stats.files_len),
+        (on_disk.iter().sum(), on_disk.len() as u64)
+    );
     let bound = 2 * stats.live_bytes + segment_bytes_max;
     assert!(stats.total_bytes <= bound, "{stats:?} is over {bound}");
     store.index.read().unwrap().get().unwrap().validate();

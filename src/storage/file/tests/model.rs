@@ -5,8 +5,10 @@ use std::thread;
 use super::super::FileStoreOptions;
 use super::super::format::FILE_HEADER_LEN;
 use super::super::format::Operation;
-use super::disk::Disk;
-use super::{DIR, FileStore, Pairs, SEGMENT_BYTES, apply, open, options, pairs, validate};
+use super::{
+    DIR, FileStore, Pairs, SEGMENT_BYTES, access, apply, content_of, new_disk, open, operations, options,
+    pairs, validate,
+};
 use crate::Error;
 use crate::limits::{STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
 use crate::storage::{StorageEngine, WriteBatch};
@@ -46,12 +48,12 @@ fn random_operations_and_reopenings_agree_with_the_model_and_keep_the_bound_on_s
     for seed in 0..12 {
         println!("seed {seed}");
         let mut random = Random::new(seed);
-        let (disk, mut model) = (Disk::new(), Pairs::new());
+        let (disk, mut model) = (new_disk(), Pairs::new());
         // From a handful of keys, where nearly everything is garbage, to many tiny ones, where headers weigh
         // most.
         let (keys, value_len_max) = [(4, 300), (40, 60), (400, 0), (30, 2000)][seed as usize % 4];
         let mut options = options();
-        let mut store = FileStore::open(disk.access(), DIR, &options).unwrap();
+        let mut store = FileStore::open(access(&disk), DIR, &options).unwrap();
         for step in 0..700 {
             let key = random_key(&mut random, keys);
             match random.below(10) {
@@ -79,7 +81,7 @@ fn random_operations_and_reopenings_agree_with_the_model_and_keep_the_bound_on_s
                 _ if random.below(4) == 0 => {
                     drop(store);
                     options.segment_bytes_max = SEGMENT_BYTES << random.below(4);
-                    store = FileStore::open(disk.access(), DIR, &options).unwrap();
+                    store = FileStore::open(access(&disk), DIR, &options).unwrap();
                     assert_eq!(store.recovery().torn_tail, None);
                 }
                 _ => assert_eq!(store.get(&key).unwrap().as_ref(), model.get(&key)),
@@ -95,7 +97,7 @@ fn random_operations_and_reopenings_agree_with_the_model_and_keep_the_bound_on_s
 
 #[test]
 fn deleting_everything_leaves_at_most_a_segment_and_reopens_empty() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     for number in 0..200_u32 {
         store.put(&number.to_be_bytes(), &[7; 40]).unwrap();
@@ -113,7 +115,7 @@ fn deleting_everything_leaves_at_most_a_segment_and_reopens_empty() {
 
 #[test]
 fn a_batch_larger_than_a_segment_is_kept_whole_and_split_when_cleaned() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     let mut batch = WriteBatch::new();
     for number in 0..100_u32 {
@@ -132,7 +134,7 @@ fn a_batch_larger_than_a_segment_is_kept_whole_and_split_when_cleaned() {
             validate(&store, &disk, SEGMENT_BYTES);
         }
     }
-    let largest = disk.content().values().map(Vec::len).max().unwrap();
+    let largest = content_of(&disk).values().map(Vec::len).max().unwrap();
     assert!(
         largest as u64 <= 2 * SEGMENT_BYTES + FILE_HEADER_LEN as u64,
         "{largest}"
@@ -143,7 +145,7 @@ fn a_batch_larger_than_a_segment_is_kept_whole_and_split_when_cleaned() {
 
 #[test]
 fn a_scan_shows_the_state_as_of_its_call_while_compaction_removes_the_files() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     for number in 0..20_u32 {
         store.put(&number.to_be_bytes(), b"old").unwrap();
@@ -156,7 +158,7 @@ fn a_scan_shows_the_state_as_of_its_call_while_compaction_removes_the_files() {
         }
     }
     assert!(
-        !disk.content().contains_key(&super::path(1)),
+        !content_of(&disk).contains_key(&super::path(1)),
         "the first file is still there"
     );
     assert_eq!(scan.map(Result::unwrap).collect::<Pairs>(), before);
@@ -164,7 +166,7 @@ fn a_scan_shows_the_state_as_of_its_call_while_compaction_removes_the_files() {
 
 #[test]
 fn readers_see_every_batch_wholly_or_not_at_all_while_another_thread_writes() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     let write = |round: u32| {
         let mut batch = WriteBatch::new();
@@ -198,23 +200,23 @@ fn readers_see_every_batch_wholly_or_not_at_all_while_another_thread_writes() {
 #[test]
 fn the_same_operations_give_the_same_bytes() {
     let run = || {
-        let disk = Disk::new();
+        let disk = new_disk();
         let store = open(&disk).unwrap();
         let mut random = Random::new(7);
         for _ in 0..300 {
             store.write_batch(random_batch(&mut random, 20, 50)).unwrap();
         }
-        disk.content()
+        content_of(&disk)
     };
     assert_eq!(run(), run());
 }
 
 #[test]
 fn flush_syncs_once_for_what_was_written_and_not_again() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     store.flush().unwrap();
-    let before = disk.operations().len();
+    let before = operations(&disk).len();
     store.put(b"key", b"value").unwrap();
     store.flush().unwrap();
     store.flush().unwrap();
@@ -222,16 +224,16 @@ fn flush_syncs_once_for_what_was_written_and_not_again() {
     store.flush().unwrap();
     let file = super::path(1).display().to_string();
     assert_eq!(
-        disk.operations()[before..],
+        operations(&disk)[before..],
         [format!("write {file}"), format!("sync {file}")]
     );
 }
 
 #[test]
 fn keys_and_batches_over_their_limits_are_refused_before_anything_is_written() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
-    let before = disk.operations().len();
+    let before = operations(&disk).len();
     let long = vec![1; STORAGE_KEY_BYTES_MAX + 1];
     let mut batch = WriteBatch::new();
     batch.put("good", "value");
@@ -258,7 +260,7 @@ fn keys_and_batches_over_their_limits_are_refused_before_anything_is_written() {
     };
     let error = store.commit(&[operation; 4]).unwrap_err();
     assert!(matches!(error, Error::LimitExceeded { found, .. } if found == STORE_BATCH_BYTES_MAX + 4 * 11));
-    assert_eq!(disk.operations().len(), before);
+    assert_eq!(operations(&disk).len(), before);
     assert_eq!(store.get(&long).unwrap(), None);
     assert_eq!(store.get(b"").unwrap(), None);
     let longest = &long[1..];
@@ -270,12 +272,12 @@ fn keys_and_batches_over_their_limits_are_refused_before_anything_is_written() {
 #[test]
 fn the_segment_size_must_be_in_range() {
     for segment_bytes_max in [0, 511, (1 << 30) + 1, u64::MAX] {
-        let disk = Disk::new();
+        let disk = new_disk();
         let options = FileStoreOptions {
             segment_bytes_max,
             store_id: None,
         };
-        let error = FileStore::open(disk.access(), DIR, &options).unwrap_err();
+        let error = FileStore::open(access(&disk), DIR, &options).unwrap_err();
         assert!(matches!(
             error,
             Error::InvalidInput {
@@ -283,6 +285,6 @@ fn the_segment_size_must_be_in_range() {
                 ..
             }
         ));
-        assert!(disk.operations().is_empty());
+        assert!(operations(&disk).is_empty());
     }
 }

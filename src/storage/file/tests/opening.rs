@@ -1,25 +1,29 @@
 //! What open makes of directories: none, empty, foreign, read back by the real file system.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::names::Name;
-use super::disk::{Content, Disk, Fault};
-use super::{DIR, FileStore, FileStoreOptions, files, first_cause, open, options, pairs, path, validate};
+use super::{
+    Content, DIR, FileStore, FileStoreOptions, access, content_of, disk_of, files, first_cause, new_disk,
+    open, operations, options, pairs, path, validate,
+};
 use crate::Error;
 use crate::fs::RealFiles;
 use crate::storage::StorageEngine;
 use crate::testing::lab::TempDir;
+use crate::testing::sim_disk::{Fault, SimDisk};
 
 #[test]
 fn a_missing_directory_is_made_and_the_store_is_empty() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     assert!(pairs(&store).is_empty());
     validate(&store, &disk, 512);
-    let dir_is_durable_first = ["create_dir /db/store", "sync_dir /db"];
+    let dir_is_durable_first = ["create-dir /db/store", "sync-dir /db"];
     assert!(
-        disk.operations()
+        operations(&disk)
             .windows(2)
             .any(|pair| pair == dir_is_durable_first)
     );
@@ -28,21 +32,21 @@ fn a_missing_directory_is_made_and_the_store_is_empty() {
 
 #[test]
 fn a_missing_parent_and_a_file_in_the_place_of_the_directory_are_errors_with_the_path() {
-    let disk = Disk::new();
-    let error = FileStore::open(disk.access(), "/elsewhere/store", &options()).unwrap_err();
+    let disk = new_disk();
+    let error = FileStore::open(access(&disk), "/elsewhere/store", &options()).unwrap_err();
     assert!(
         matches!(&error, Error::Io { path, .. } if path.starts_with("/elsewhere")),
         "{error}"
     );
 
     let content = Content::from([(PathBuf::from(DIR), vec![1])]);
-    let disk = Disk::with(&content);
+    let disk = disk_of(&content);
     let error = open(&disk).unwrap_err();
     assert!(
         matches!(&error, Error::Io { path, .. } if path == Path::new(DIR)),
         "{error}"
     );
-    assert_eq!(disk.content(), content);
+    assert_eq!(content_of(&disk), content);
 }
 
 #[test]
@@ -61,19 +65,18 @@ fn foreign_files_stay_and_leftover_temporary_files_go() {
     for number in [1, 2, u64::MAX] {
         content.insert(Path::new(DIR).join(Name::Temporary(number).build()), vec![1; 40]);
     }
-    let disk = Disk::with(&content);
+    let disk = disk_of(&content);
     open(&disk).unwrap().put(b"key", b"value").unwrap();
-    let mut after = disk.content();
+    let mut after = content_of(&disk);
     assert!(after.remove(&path(1)).is_some());
     assert_eq!(after, left);
 
-    let mut content = disk.content();
+    let mut content = content_of(&disk);
     content.insert(Path::new(DIR).join(Name::Temporary(2).build()), Vec::new());
-    let disk = Disk::with(&content);
+    let disk = disk_of(&content);
     assert_eq!(pairs(&open(&disk).unwrap()).len(), 1);
     assert!(
-        !disk
-            .content()
+        !content_of(&disk)
             .keys()
             .any(|path| path.to_string_lossy().ends_with(".tmp"))
     );
@@ -81,15 +84,15 @@ fn foreign_files_stay_and_leftover_temporary_files_go() {
 
 #[test]
 fn opening_a_store_that_is_whole_puts_a_durable_copy_of_the_last_file_in_its_place() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"key", b"value").unwrap();
     store.close().unwrap();
     drop(store);
-    let before = disk.content();
-    let disk = Disk::with(&before);
+    let before = content_of(&disk);
+    let disk = disk_of(&before);
     drop(open(&disk).unwrap());
-    assert!(disk.content() == before);
+    assert!(content_of(&disk) == before);
     let file = path(1).display().to_string();
     let expected = [
         format!("list {DIR}"),
@@ -100,22 +103,22 @@ fn opening_a_store_that_is_whole_puts_a_durable_copy_of_the_last_file_in_its_pla
         format!("write {file}.tmp"),
         format!("sync {file}.tmp"),
         format!("rename {file}.tmp"),
-        format!("sync_dir {DIR}"),
+        format!("sync-dir {DIR}"),
     ];
-    assert_eq!(disk.operations(), expected);
+    assert_eq!(operations(&disk), expected);
 }
 
 #[test]
 fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs_the_repair() {
     type First = fn(&FileStore) -> Result<(), Error>;
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     for round in 0..20_u8 {
         store.put(&[round % 7], &[round; 60]).unwrap();
     }
     let (model, stats) = (pairs(&store), store.stats().unwrap());
     drop(store);
-    let mut before = disk.content();
+    let mut before = content_of(&disk);
     let last = before.keys().next_back().unwrap().clone();
     before.get_mut(&last).unwrap().extend_from_slice(&[7; 20]);
     before.insert(Path::new(DIR).join(Name::Temporary(9).build()), vec![1; 40]);
@@ -125,16 +128,16 @@ fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs
         |store| store.delete(&[0]),
     ];
     for (index, first) in firsts.into_iter().enumerate() {
-        let disk = Disk::with(&before);
-        let store = FileStore::open_unchanged(disk.access(), DIR, &options()).unwrap();
+        let disk = disk_of(&before);
+        let store = FileStore::open_unchanged(access(&disk), DIR, &options()).unwrap();
         assert_eq!(pairs(&store), model);
         assert_eq!(store.stats().unwrap(), stats);
         assert_eq!(store.recovery().torn_tail.as_ref().unwrap().cut_bytes, 20);
-        assert_eq!(disk.content(), before, "reading changes nothing");
+        assert_eq!(content_of(&disk), before, "reading changes nothing");
         first(&store).unwrap();
         validate(&store, &disk, 512);
         assert_eq!(
-            files(&disk.content()).count() as u64,
+            files(&content_of(&disk)).count() as u64,
             store.stats().unwrap().files_len
         );
         let mut expected = model.clone();
@@ -151,10 +154,10 @@ fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs
 
 #[test]
 fn after_a_failed_repair_the_store_is_not_changed_any_more_and_still_reads() {
-    let disk = Disk::new();
+    let disk = new_disk();
     open(&disk).unwrap().put(b"key", b"value").unwrap();
-    let store = FileStore::open_unchanged(disk.access(), DIR, &options()).unwrap();
-    disk.strike(disk.operations().len(), Fault::Fail);
+    let store = FileStore::open_unchanged(access(&disk), DIR, &options()).unwrap();
+    disk.fail_operation(disk.operations_len(), Fault::ErrorBefore(ErrorKind::Other));
     let error = store.flush().unwrap_err();
     assert!(
         matches!(
@@ -166,22 +169,22 @@ fn after_a_failed_repair_the_store_is_not_changed_any_more_and_still_reads() {
         ),
         "{error}"
     );
-    let operations = disk.operations();
+    let operations_len = disk.operations_len();
     let again = store.put(b"key", b"other").unwrap_err();
     assert!(matches!(again, Error::Poisoned { .. }), "{again}");
-    assert_eq!(disk.operations(), operations, "nothing is retried");
+    assert_eq!(disk.operations_len(), operations_len, "nothing is retried");
     assert_eq!(store.get(b"key").unwrap().as_deref(), Some(&b"value"[..]));
 }
 
 #[test]
 fn a_new_store_gets_the_id_given_or_a_random_one_and_keeps_it() {
-    let id = |disk: &Disk| u128::from_le_bytes(disk.content()[&path(1)][12..28].try_into().unwrap());
-    let given = Disk::new();
+    let id = |disk: &SimDisk| u128::from_le_bytes(content_of(disk)[&path(1)][12..28].try_into().unwrap());
+    let given = new_disk();
     drop(open(&given).unwrap());
     assert_eq!(id(&given), 0xfeed);
-    let random = [Disk::new(), Disk::new()];
+    let random = [new_disk(), new_disk()];
     for disk in &random {
-        drop(FileStore::open(disk.access(), DIR, &FileStoreOptions::default()).unwrap());
+        drop(FileStore::open(access(disk), DIR, &FileStoreOptions::default()).unwrap());
     }
     assert_ne!(id(&random[0]), id(&random[1]));
     let before = id(&random[0]);

@@ -1,20 +1,22 @@
 //! Promises at the end of use and after recovery, and the history across files.
 
 use super::super::format::{FILE_HEADER_LEN, FileHeader, RECORD_HEADER_LEN, Record};
-use super::disk::{Content, Disk};
-use super::{FileStore, FileStoreOptions, files, open, options, pairs, path, validate};
+use super::{
+    Content, FileStore, FileStoreOptions, access, content_of, disk_of, disk_of_image, files, images,
+    new_disk, open, options, pairs, path, validate,
+};
 use crate::Error;
 use crate::storage::StorageEngine;
 
 /// A store of one file with three records, ended by `last`.
 fn content_after(last: impl FnOnce(FileStore)) -> Content {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     for key in 0..3_u8 {
         store.put(&[key], &[key; 20]).unwrap();
     }
     last(store);
-    disk.content()
+    content_of(&disk)
 }
 
 /// Every flipped bit of the first file, and whether the store then opens with as many pairs.
@@ -23,7 +25,7 @@ fn flips(content: &Content) -> impl Iterator<Item = (usize, Result<usize, Error>
     (0..len * 8).map(|bit| {
         let mut damaged = content.clone();
         damaged.get_mut(&path(1)).unwrap()[bit / 8] ^= 1 << (bit % 8);
-        let opened = open(&Disk::with(&damaged));
+        let opened = open(&disk_of(&damaged));
         (bit, opened.map(|store| pairs(&store).len()))
     })
 }
@@ -45,9 +47,9 @@ fn after_a_close_a_flipped_bit_is_refused_or_takes_nothing_away() {
 #[test]
 fn after_a_recovery_a_flipped_bit_is_refused_or_takes_nothing_away() {
     let died = content_after(drop);
-    let disk = Disk::with(&died);
+    let disk = disk_of(&died);
     drop(open(&disk).unwrap());
-    for (bit, opened) in flips(&disk.content()) {
+    for (bit, opened) in flips(&content_of(&disk)) {
         assert!(
             opened.as_ref().map_or(true, |found| *found == 3),
             "bit {bit}: {opened:?}"
@@ -63,42 +65,42 @@ fn after_a_recovery_a_flipped_bit_is_refused_or_takes_nothing_away() {
 #[test]
 fn opening_and_closing_again_and_again_does_not_grow_the_store() {
     let content = content_after(|store| store.close().unwrap());
-    let disk = Disk::with(&content);
+    let disk = disk_of(&content);
     for _ in 0..5 {
         let store = open(&disk).unwrap();
         store.flush().unwrap();
         store.close().unwrap();
         store.close().unwrap();
         drop(store);
-        assert!(disk.content() == content);
+        assert!(content_of(&disk) == content);
         drop(open(&disk).unwrap());
-        assert!(disk.content() == content);
+        assert!(content_of(&disk) == content);
     }
     let store = open(&disk).unwrap();
     store.put(b"more", b"").unwrap();
     store.close().unwrap();
-    assert!(disk.content() != content);
+    assert!(content_of(&disk) != content);
 }
 
 #[test]
 fn a_write_after_a_close_is_kept_and_the_next_close_promises_it() {
-    let disk = Disk::with(&content_after(|store| store.close().unwrap()));
+    let disk = disk_of(&content_after(|store| store.close().unwrap()));
     let store = open(&disk).unwrap();
     store.close().unwrap();
     store.put(b"later", &[4; 20]).unwrap();
-    assert_eq!(pairs(&open(&Disk::with(&disk.content())).unwrap()).len(), 4);
+    assert_eq!(pairs(&open(&disk_of(&content_of(&disk))).unwrap()).len(), 4);
     store.close().unwrap();
-    let content = disk.content();
+    let content = content_of(&disk);
     assert!(flips(&content).all(|(_, opened)| opened.map_or(true, |found| found == 4)));
-    for image in disk.images() {
-        assert_eq!(pairs(&open(&Disk::with(&image)).unwrap()).len(), 4);
+    for image in images(&disk) {
+        assert_eq!(pairs(&open(&disk_of_image(&image)).unwrap()).len(), 4);
     }
 }
 
 #[test]
 fn a_close_is_power_safe_and_keeps_the_bound_on_the_files() {
     for len in 0..200_usize {
-        let disk = Disk::new();
+        let disk = new_disk();
         let store = open(&disk).unwrap();
         for round in 0..12_u8 {
             store.put(&[round % 3], &vec![round; len]).unwrap();
@@ -106,8 +108,8 @@ fn a_close_is_power_safe_and_keeps_the_bound_on_the_files() {
         let model = pairs(&store);
         store.close().unwrap();
         validate(&store, &disk, super::SEGMENT_BYTES);
-        for image in disk.images() {
-            let disk = Disk::with(&image);
+        for image in images(&disk) {
+            let disk = disk_of_image(&image);
             let store = open(&disk).unwrap();
             assert_eq!(pairs(&store), model, "values of {len} bytes");
             validate(&store, &disk, super::SEGMENT_BYTES);
@@ -118,42 +120,42 @@ fn a_close_is_power_safe_and_keeps_the_bound_on_the_files() {
 #[test]
 fn closing_a_store_opened_unchanged_repairs_and_promises_it() {
     let died = content_after(drop);
-    let disk = Disk::with(&died);
-    let store = FileStore::open_unchanged(disk.access(), super::DIR, &options()).unwrap();
-    assert!(disk.content() == died);
+    let disk = disk_of(&died);
+    let store = FileStore::open_unchanged(access(&disk), super::DIR, &options()).unwrap();
+    assert!(content_of(&disk) == died);
     store.close().unwrap();
-    let promised = disk.content();
+    let promised = content_of(&disk);
     assert_eq!(promised[&path(1)].len(), died[&path(1)].len() + RECORD_HEADER_LEN);
     assert!(flips(&promised).all(|(_, opened)| opened.map_or(true, |found| found == 3)));
 }
 
 #[test]
 fn records_that_compaction_writes_at_open_are_promised_too() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let wide = FileStoreOptions {
         segment_bytes_max: 1 << 16,
         ..options()
     };
-    let store = FileStore::open(disk.access(), super::DIR, &wide).unwrap();
+    let store = FileStore::open(access(&disk), super::DIR, &wide).unwrap();
     for round in 0..40_u8 {
         store.put(&[round % 3], &[round; 40]).unwrap();
     }
     drop(store);
     // Within narrower segments the file is over the bound.
-    let disk = Disk::with(&disk.content());
+    let disk = disk_of(&content_of(&disk));
     let store = open(&disk).unwrap();
     let model = pairs(&store);
     validate(&store, &disk, super::SEGMENT_BYTES);
     drop(store);
-    let content = disk.content();
+    let content = content_of(&disk);
     assert!(!content.contains_key(&path(1)));
     drop(open(&disk).unwrap());
-    assert!(disk.content() == content);
+    assert!(content_of(&disk) == content);
     for (file, bytes) in &content {
         for bit in 0..bytes.len() * 8 {
             let mut damaged = content.clone();
             damaged.get_mut(file).unwrap()[bit / 8] ^= 1 << (bit % 8);
-            let opened = open(&Disk::with(&damaged));
+            let opened = open(&disk_of(&damaged));
             assert!(opened.map_or(true, |store| pairs(&store) == model), "bit {bit}");
         }
     }
@@ -168,7 +170,7 @@ fn a_report_tells_files_records_the_cut_tail_and_leftovers() {
         let name = super::Name::Temporary(number).build();
         content.insert(std::path::Path::new(super::DIR).join(name), vec![1; 40]);
     }
-    let store = open(&Disk::with(&content)).unwrap();
+    let store = open(&disk_of(&content)).unwrap();
     let report = store.recovery();
     let torn = report.torn_tail.as_ref().unwrap();
     assert_eq!((torn.path.clone(), torn.offset), (path(1), whole_len));
@@ -179,18 +181,18 @@ fn a_report_tells_files_records_the_cut_tail_and_leftovers() {
 
 #[test]
 fn a_report_counts_files_that_compaction_no_longer_needed_as_leftovers() {
-    let disk = Disk::new();
+    let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"key", &[0; 600]).unwrap();
-    let before = disk.content();
+    let before = content_of(&disk);
     for round in 0..6_u8 {
         store.put(b"key", &[round; 600]).unwrap();
     }
-    let mut content = disk.content();
+    let mut content = content_of(&disk);
     assert!(!content.contains_key(&path(1)));
     let needed = files(&content).count();
     content.insert(path(1), before[&path(1)].clone());
-    let store = open(&Disk::with(&content)).unwrap();
+    let store = open(&disk_of(&content)).unwrap();
     assert_eq!(store.recovery().files_found, needed + 1);
     assert_eq!(store.recovery().leftovers_removed, 1);
 }
@@ -199,13 +201,13 @@ fn a_report_counts_files_that_compaction_no_longer_needed_as_leftovers() {
 fn copies() -> [Content; 2] {
     let origin = content_after(|store| store.close().unwrap());
     [1_u8, 2].map(|copy| {
-        let disk = Disk::with(&origin);
+        let disk = disk_of(&origin);
         let store = open(&disk).unwrap();
         for key in 0..9_u8 {
             store.put(&[b'x', key], &[copy; 100]).unwrap();
         }
         store.close().unwrap();
-        disk.content()
+        content_of(&disk)
     })
 }
 
@@ -217,7 +219,7 @@ fn files_of_two_copies_that_diverged_are_never_mixed() {
     assert!(names.len() >= 3, "{names:?}");
     let models = copies
         .each_ref()
-        .map(|copy| pairs(&open(&Disk::with(copy)).unwrap()));
+        .map(|copy| pairs(&open(&disk_of(copy)).unwrap()));
     let mut foreign = 0;
     for choice in 0..1_usize << names.len() {
         let of = |index: usize| choice >> index & 1;
@@ -226,12 +228,12 @@ fn files_of_two_copies_that_diverged_are_never_mixed() {
             .enumerate()
             .map(|(index, name)| (name.clone(), copies[of(index)][name].clone()))
             .collect();
-        let disk = Disk::with(&mixed);
+        let disk = disk_of(&mixed);
         match open(&disk) {
             Ok(store) => assert_eq!(pairs(&store), models[of(names.len() - 1)], "{choice:b}"),
             Err(Error::ForeignHistory { path, .. }) => {
                 assert!(names.contains(&path));
-                assert!(disk.content() == mixed, "{choice:b}: refused and yet changed");
+                assert!(content_of(&disk) == mixed, "{choice:b}: refused and yet changed");
                 foreign += 1;
             }
             Err(error) => panic!("{choice:b}: {error}"),
@@ -242,7 +244,7 @@ fn files_of_two_copies_that_diverged_are_never_mixed() {
 
 #[test]
 fn the_history_continues_over_rotations_compactions_and_openings() {
-    let disk = Disk::new();
+    let disk = new_disk();
     for round in 0..40_u8 {
         let store = open(&disk).unwrap();
         for key in 0..3_u8 {
@@ -255,22 +257,22 @@ fn the_history_continues_over_rotations_compactions_and_openings() {
     let store = open(&disk).unwrap();
     let expected = (0..3_u8).map(|key| (vec![key], vec![39; 90])).collect();
     assert_eq!(pairs(&store), expected);
-    assert!(files(&disk.content()).all(|(path, _)| *path > super::path(20)));
+    assert!(files(&content_of(&disk)).all(|(path, _)| *path > super::path(20)));
 }
 
 /// The record headers of file `number` of a store with this id and more records than [`content_after`] makes, and their offsets.
 fn later_headers(store_id: u128, number: u64, segment_bytes_max: u64) -> Vec<(usize, Vec<u8>)> {
-    let disk = Disk::new();
+    let disk = new_disk();
     let options = FileStoreOptions {
         segment_bytes_max,
         store_id: Some(store_id),
     };
-    let store = FileStore::open(disk.access(), super::DIR, &options).unwrap();
+    let store = FileStore::open(access(&disk), super::DIR, &options).unwrap();
     for key in 0..40_u8 {
         store.put(&[key], &[key; 22]).unwrap();
         store.flush().unwrap();
     }
-    let content = disk.content();
+    let content = content_of(&disk);
     let bytes = &content[&path(number)];
     let seed = FileHeader::decode(bytes, &path(number)).unwrap().seed();
     let mut headers = Vec::new();
@@ -302,18 +304,18 @@ fn a_copied_record_header_in_a_key_or_value_is_no_promise_and_no_record() {
         .collect();
     let mut tried = 0;
     for (at, header) in copies.into_iter().filter(|(at, _)| *at >= value_at) {
-        let disk = Disk::with(&before);
+        let disk = disk_of(&before);
         let store = open(&disk).unwrap();
         let key = [b"kk", header.as_slice()].concat();
         let value = [&vec![0; at - value_at], header.as_slice()].concat();
         store.put(&key, &value).unwrap();
         drop(store);
-        let mut torn = disk.content();
+        let mut torn = content_of(&disk);
         let bytes = torn.get_mut(&path(1)).unwrap();
         assert_eq!(bytes[at..at + RECORD_HEADER_LEN], header);
         assert_eq!(bytes[key_at + 2..value_at], header);
         bytes[torn_at..torn_at + 4].fill(0xff);
-        let store = open(&Disk::with(&torn)).unwrap();
+        let store = open(&disk_of(&torn)).unwrap();
         assert_eq!(pairs(&store).len(), 3);
         assert_eq!(
             store.recovery().torn_tail.as_ref().unwrap().offset,

@@ -253,7 +253,7 @@ impl Filler {
         match self {
             Self::Zeros => vec![0; len],
             Self::Ones => vec![0xff; len],
-            Self::Noise => (0..len).map(|_| random.next() as u8).collect(),
+            Self::Noise => (0..len).map(|_| random.next_u64() as u8).collect(),
             Self::Itself => content.iter().copied().cycle().take(len).collect(),
         }
     }

@@ -94,7 +94,7 @@ pub(super) fn is_batch(operation: &Operation) -> bool {
 
 /// A call whose events are set back to the clock.
 pub(super) fn is_set_back(operation: &Operation) -> bool {
-    is_record(operation) && operation.set_back().is_some() && !operation.is_refused()
+    is_record(operation) && operation.set_back().is_some() && !operation.must_be_refused()
 }
 
 // The actions.

@@ -135,7 +135,7 @@ fn call_all(shared: &Shared, operations: &[Operation]) {
         lock(&shared.oracle).ended(id, &result);
         match result {
             Ok(_) | Err(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => {}
-            Err(error) if operation.is_refused() && is_ahead_of_clock(&error) => {}
+            Err(error) if operation.must_be_refused() && is_ahead_of_clock(&error) => {}
             Err(error) => {
                 if !is_expected(shared, &error) {
                     shared.note(format!("{operation} failed: {error:?}"));

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::testing::model::{CoEngagementPart, Difference, EventId, Fault, Model, Structure, Subject, Tier};
+use crate::testing::model::{
+    CoEngagementPart, Difference, DifferenceKind, EventId, Model, Structure, Subject, Tier,
+};
 use crate::testing::workload::{Event, Operation, Workload, standard_schema};
 use crate::{CohortId, EntityId, Export, SignalId, UserId};
 
@@ -11,7 +13,7 @@ const OPERATIONS_LEN: usize = 60;
 /// The calls of a standard workload that a database must not refuse.
 fn accepted(seed: u64) -> Vec<Operation> {
     let mut operations = Workload::standard(seed, OPERATIONS_LEN).operations;
-    operations.retain(|operation| !operation.is_refused());
+    operations.retain(|operation| !operation.must_be_refused());
     operations
 }
 
@@ -70,8 +72,8 @@ fn an_event_that_is_missing_everywhere_is_lost() {
                 .any(|difference| !matches!(difference.structure, Structure::CoEngagement(_)));
             for difference in &differences {
                 assert_eq!(
-                    (difference.verdict, difference.event.filter(|_| is_clear)),
-                    (Fault::Lost, Some(id).filter(|_| is_clear)),
+                    (difference.kind, difference.event.filter(|_| is_clear)),
+                    (DifferenceKind::Lost, Some(id).filter(|_| is_clear)),
                     "seed {seed}, event {id}:{}",
                     text(&differences)
                 );
@@ -100,8 +102,8 @@ fn an_event_that_counts_twice_is_doubled() {
             let differences = model.compare(&found);
             for difference in &differences {
                 assert_eq!(
-                    (difference.verdict, difference.event),
-                    (Fault::Doubled, Some(id)),
+                    (difference.kind, difference.event),
+                    (DifferenceKind::Doubled, Some(id)),
                     "seed {seed}, event {id}:{}",
                     text(&differences)
                 );
@@ -196,8 +198,8 @@ fn an_event_that_is_missing_in_one_structure_is_half() {
         );
         for difference in &differences {
             assert_eq!(
-                (difference.verdict, difference.event),
-                (Fault::Half, Some(id)),
+                (difference.kind, difference.event),
+                (DifferenceKind::Half, Some(id)),
                 "{structure}:{}",
                 text(&differences)
             );
@@ -230,8 +232,8 @@ fn an_event_in_one_score_and_not_in_the_other_is_half() {
         index: 0,
     };
     assert_eq!(
-        (difference.structure, difference.verdict, difference.event),
-        (Structure::Hot, Fault::Half, Some(id))
+        (difference.structure, difference.kind, difference.event),
+        (Structure::Hot, DifferenceKind::Half, Some(id))
     );
 }
 
@@ -249,7 +251,7 @@ fn two_events_in_the_other_order_are_told_by_co_engagement() {
             "{}",
             text(&differences)
         );
-        assert_eq!(difference.verdict, Fault::Wrong, "{}", text(&differences));
+        assert_eq!(difference.kind, DifferenceKind::Wrong, "{}", text(&differences));
     }
     let by_one = with_events(&operations, 1, |events| events.swap(0, 1));
     let differences = model_of(&operations).compare(&model_of(&by_one).export());
@@ -338,7 +340,7 @@ fn whole_calls_that_are_lost_name_each_of_their_events() {
             let differences = model.compare(&model_of(&without).export());
             for difference in &differences {
                 let text = || format!("seed {seed}, frame {sequence}:{}", text(&differences));
-                assert_eq!(difference.verdict, Fault::Lost, "{}", text());
+                assert_eq!(difference.kind, DifferenceKind::Lost, "{}", text());
                 // What shows in co-engagement alone may be explained by an event of another call as well.
                 let is_clear = !matches!(difference.structure, Structure::CoEngagement(_));
                 let is_of_call = difference.event.is_none_or(|event| event.sequence == sequence);
@@ -372,13 +374,16 @@ fn a_collection_that_lacks_a_member_or_has_one_too_many_is_named() {
     let of = |verdict| {
         differences
             .iter()
-            .find(|difference| difference.verdict == verdict)
+            .find(|difference| difference.kind == verdict)
             .unwrap()
     };
     assert_eq!(differences.len(), 2, "{}", text(&differences));
-    assert_eq!(of(Fault::Lost).subject, Subject::Collection(name));
-    assert_eq!(of(Fault::Lost).expected, format!("member {lost}"));
-    assert_eq!(of(Fault::Wrong).found, format!("member {}", u64::MAX - 1));
+    assert_eq!(of(DifferenceKind::Lost).subject, Subject::Collection(name));
+    assert_eq!(of(DifferenceKind::Lost).expected, format!("member {lost}"));
+    assert_eq!(
+        of(DifferenceKind::Wrong).found,
+        format!("member {}", u64::MAX - 1)
+    );
 }
 
 #[test]

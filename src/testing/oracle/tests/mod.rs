@@ -7,7 +7,7 @@ mod times;
 use std::sync::Arc;
 
 use super::{Death, Guarantee, OpId, Oracle, Timeline, Verdict};
-use crate::testing::model::{EventId, Fault, Model, Structure};
+use crate::testing::model::{DifferenceKind, EventId, Model, Structure};
 use crate::testing::workload::{Event, Operation, Workload, standard_schema};
 use crate::{CohortId, EntityId, Error, Export, SignalId, UserId};
 
@@ -16,7 +16,7 @@ const OPERATIONS_LEN: usize = 60;
 /// The calls of a standard workload that a database must not refuse.
 fn accepted(seed: u64) -> Vec<Operation> {
     let mut operations = Workload::standard(seed, OPERATIONS_LEN).operations;
-    operations.retain(|operation| !operation.is_refused());
+    operations.retain(|operation| !operation.must_be_refused());
     operations
 }
 
@@ -313,7 +313,7 @@ fn collections_are_a_beginning_of_their_changes_on_their_own() {
             let hole = [&changes[..3], &changes[4..], &[add(3)]].concat();
             assert!(!oracle.check_export(death, &state(&hole), Some(0)).is_ok());
             let lost = oracle.check_export(death, &state(&[]), Some(0));
-            assert_eq!(lost.differences[0].verdict, Fault::Lost);
+            assert_eq!(lost.differences[0].kind, DifferenceKind::Lost);
         }
     }
 }

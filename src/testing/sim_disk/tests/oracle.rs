@@ -8,25 +8,10 @@ use std::path::Path;
 use super::{disk_with_sectors, path};
 use crate::fs::{FileAccess, OpenMode};
 use crate::testing::sim_disk::{DiskModel, DiskOperationKind, Image, ImageChoice, Side, SimDisk};
+use crate::testing::workload::Random;
 
 const SEED: u64 = 0x7469_6461_6c00_0001;
 const SECTOR_BYTES: u32 = 2;
-
-/// A naive generator (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    fn pick(&mut self, of: &[&'static str]) -> &'static str {
-        of[self.below(of.len() as u64) as usize]
-    }
-}
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -42,7 +27,7 @@ enum Op {
 const FILES: [&str; 4] = ["/a", "/b", "/d/a", "/d/b"];
 
 fn random_op(random: &mut Random) -> Op {
-    let file = random.pick(&FILES);
+    let file = FILES[random.below(4) as usize];
     match random.below(12) {
         0..=3 => Op::Create(file),
         4..=6 => {
@@ -55,9 +40,9 @@ fn random_op(random: &mut Random) -> Op {
             )
         }
         7 => Op::Sync(file),
-        8 | 9 => Op::Rename(file, random.pick(&FILES)),
+        8 | 9 => Op::Rename(file, FILES[random.below(4) as usize]),
         10 => Op::Remove(file),
-        _ => Op::SyncDir(random.pick(&["/", "/d"])),
+        _ => Op::SyncDir(["/", "/d"][random.below(2) as usize]),
     }
 }
 
@@ -324,11 +309,10 @@ fn workload(random: &mut Random, len: usize) -> Vec<Op> {
 
 #[test]
 fn the_images_of_small_workloads_are_those_that_the_naive_oracle_finds() {
-    let mut random = Random(SEED);
-    let (mut cases, mut images_len) = (0, 0);
+    let (mut seed, mut cases, mut images_len) = (SEED, 0, 0);
     while cases < 200 {
-        let seed = random.0;
-        let ops = workload(&mut random, 12);
+        seed += 1;
+        let ops = workload(&mut Random::new(seed), 12);
         let events = events(&ops);
         let combinations: usize = events.iter().map(|event| fates(event, 0).len()).product();
         if combinations > 6_000 {
@@ -365,10 +349,8 @@ fn the_images_of_small_workloads_are_those_that_the_naive_oracle_finds() {
 
 #[test]
 fn the_journal_gives_the_image_of_a_run_that_died_at_that_instant() {
-    let mut random = Random(SEED ^ 1);
-    for _ in 0..40 {
-        let seed = random.0;
-        let ops = workload(&mut random, 40);
+    for seed in SEED..SEED + 40 {
+        let ops = workload(&mut Random::new(seed), 40);
         let recorded = disk_with_sectors(SECTOR_BYTES, &Image::new());
         for op in &ops {
             drop(run(&recorded, op));
@@ -399,7 +381,7 @@ fn the_journal_gives_the_image_of_a_run_that_died_at_that_instant() {
 
 #[test]
 fn a_builder_goes_back_and_forth_and_never_beyond_the_end() {
-    let mut random = Random(SEED ^ 2);
+    let mut random = Random::new(SEED ^ 2);
     let disk = SimDisk::new();
     for op in workload(&mut random, 30) {
         drop(run(&disk, &op));
@@ -426,11 +408,9 @@ fn a_builder_goes_back_and_forth_and_never_beyond_the_end() {
 
 #[test]
 fn the_extremes_are_what_was_synced_and_what_is_seen() {
-    let mut random = Random(SEED ^ 3);
-    for _ in 0..200 {
-        let seed = random.0;
+    for seed in SEED..SEED + 200 {
         let disk = SimDisk::new();
-        for op in workload(&mut random, 40) {
+        for op in workload(&mut Random::new(seed), 40) {
             drop(run(&disk, &op));
         }
         let live = Image::read_from(&disk, path("/")).unwrap();
@@ -463,7 +443,7 @@ fn the_extremes_are_what_was_synced_and_what_is_seen() {
 
 #[test]
 fn random_workloads_reach_every_kind_of_operation_they_have() {
-    let mut random = Random(SEED ^ 4);
+    let mut random = Random::new(SEED ^ 4);
     let disk = SimDisk::new();
     for op in workload(&mut random, 300) {
         drop(run(&disk, &op));
