@@ -171,14 +171,15 @@ fn crash(database: Database, point: CrashPoint, which: Which, mode: CrashMode) -
 fn crash_on_files(sweep: &CrashSweep, plan: &Plan, case_name: &str) -> Checked<Outcome> {
     let events = input::events_path().as_os_str();
     let child = ChildProgram::this_program(["--child".as_ref(), case_name.as_ref(), events]);
-    let crashed = sweep.crash_on_files(plan, &child).map_err(described)?;
+    let crashed = sweep
+        .crash_on_files(plan, &child)
+        .map_err(|finding| described(&finding))?;
     Ok(Outcome {
         counts: crashed.counts,
     })
 }
 
-#[expect(clippy::boxed_local, reason = "used as a function of an error")]
-fn described(finding: Box<Finding>) -> String {
+fn described(finding: &Finding) -> String {
     // The line of a plan on real files replays nothing: the case is repeated by its name.
     format!("{}\n{}", finding.failure, finding.plan)
 }

@@ -47,7 +47,7 @@ pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<Agreemen
         _ => {
             let message = "crash modes are compared for a plan with one crash, which is no power loss";
             let failure = Failure::new(FailureKind::NeverReached, message);
-            return Err(Box::new(Finding::of_setup(setup, plan.clone(), failure)));
+            return Err(Box::new(setup.finding(plan.clone(), failure)));
         }
     };
     // A test may compare several plans. Its child is there for one of them.
@@ -84,7 +84,7 @@ pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<Agreemen
     compared.map_err(|failure| {
         Box::new(Finding {
             of_comparison: true,
-            ..Finding::of_setup(setup, plan.clone(), failure)
+            ..setup.finding(plan.clone(), failure)
         })
     })
 }

@@ -3,9 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::finding::{Failure, FailureKind};
+use super::home::Home;
 use super::journal::Journal;
 use super::record::{Recorded, do_work};
-use super::setup::{Home, Setup};
+use super::setup::Setup;
 use crate::TidalDb;
 use crate::testing::plan::Site;
 use crate::testing::sim_disk::ImageChoice;

@@ -1,14 +1,21 @@
 //! The driver: makes the calls of the work, notes them in the journal, and checks what each acknowledged call promised.
 
+use std::fmt;
 use std::path::Path;
 
 use super::finding::FailureKind;
+use super::home::Home;
 use super::journal::{CallLog, CallResult, Journal};
-use super::setup::{Calls, Home, Setup};
+
 use crate::testing::SimDisk;
 use crate::testing::sim_disk::{DiskOperationKind, UndurableKind};
 use crate::testing::workload::Operation;
 use crate::{Durability, Error, Receipt, TidalDb};
+
+/// Stands between the driver and the handle, for one run: makes the calls that the oracle is told of, or other calls.
+pub(crate) trait Calls: fmt::Debug + Send + Sync {
+    fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<Receipt>, Error>;
+}
 
 /// Makes calls on a database and tells the oracle of them. The work of a sweep is given one.
 #[derive(Debug)]
@@ -20,35 +27,22 @@ pub struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    /// A driver that only notes the calls.
-    pub(crate) fn new(setup: &Setup, db: &'a TidalDb, log: &'a dyn CallLog) -> Self {
+    /// A driver that notes the calls. `calls` makes them in place of the driver, if given.
+    pub(crate) fn new(db: &'a TidalDb, log: &'a dyn CallLog, calls: Option<Box<dyn Calls>>) -> Self {
         Self {
             db,
             log,
             checks: None,
-            calls: setup.calls.as_ref().map(|make| make()),
+            calls,
         }
     }
 
-    /// A driver of a database on `disk`, which also checks there what each acknowledged call promised.
-    pub(crate) fn checked(
-        setup: &Setup,
-        db: &'a TidalDb,
-        journal: &'a Journal,
-        home: &'a Home,
-        disk: &'a SimDisk,
-    ) -> Self {
-        let checks = DiskChecks {
-            disk,
-            journal,
-            home,
-            durability: setup.durability,
-            has_own_storage: setup.storage.is_some(),
-        };
-        journal.note_durable(db.durable_sequence());
+    /// The same with checks after each call.
+    pub(crate) fn checked(self, checks: DiskChecks<'a>) -> Self {
+        self.log.note_durable(self.db.durable_sequence());
         Self {
             checks: Some(checks),
-            ..Self::new(setup, db, journal)
+            ..self
         }
     }
 
@@ -104,12 +98,12 @@ impl<'a> Driver<'a> {
 
 /// Checks on the simulated disk: acknowledged means durable, and a dead device acknowledges nothing.
 #[derive(Debug)]
-struct DiskChecks<'a> {
-    disk: &'a SimDisk,
-    journal: &'a Journal,
-    home: &'a Home,
-    durability: Durability,
-    has_own_storage: bool,
+pub(crate) struct DiskChecks<'a> {
+    pub(crate) disk: &'a SimDisk,
+    pub(crate) journal: &'a Journal,
+    pub(crate) home: &'a Home,
+    pub(crate) durability: Durability,
+    pub(crate) has_own_storage: bool,
 }
 
 /// What a check compares with after the call.

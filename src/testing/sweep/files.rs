@@ -11,10 +11,11 @@ use super::crash::panic_at;
 use super::driver::Driver;
 use super::finding::{Failure, FailureKind, Finding};
 use super::handle::check_handle;
+use super::home::Home;
 use super::journal::{Journal, Known};
 use super::record::work_on;
 use super::recover::{State, check_durable, continue_after_recovery, failure_of, open};
-use super::setup::{Home, Setup};
+use super::setup::Setup;
 use crate::fs::RealFiles;
 use crate::testing::crash_injector::CrashAction;
 use crate::testing::oracle::{Counts, Death, Verdict};
@@ -59,7 +60,7 @@ pub(crate) fn crash_on_files(
     let time_max = CASE_TIME + OPERATION_TIME * operations_len;
     let dir = TempDir::try_new("crash").map_err(|error| {
         let failure = Failure::new(FailureKind::CannotGoOn, error);
-        Box::new(Finding::of_setup(setup, plan.clone(), failure))
+        Box::new(setup.finding(plan.clone(), failure))
     })?;
     let (setup_there, plan_there, child_there) = (setup.clone(), plan.clone(), child.clone());
     let path = dir.path().to_path_buf();
@@ -75,7 +76,7 @@ pub(crate) fn crash_on_files(
     let result = outcome.unwrap_or_else(|hang| Err(Failure::new(FailureKind::Hang, hang)));
     result.map_err(|failure| {
         let message = format!("{}\n{}", failure.message, dir.keep());
-        let mut finding = Finding::of_setup(setup, plan.clone(), Failure::new(failure.kind, message));
+        let mut finding = setup.finding(plan.clone(), Failure::new(failure.kind, message));
         finding.image_dir = Some(dir.path().to_path_buf());
         Box::new(finding)
     })
@@ -127,7 +128,7 @@ impl FilesCase<'_> {
     fn run_to_end(&self, home: &Home, journal: &Journal) -> Result<(), Failure> {
         let _recording = scoped_recorder(&journal.recorder);
         let db = open(self.setup, home)?;
-        let mut driver = Driver::new(self.setup, &db, journal);
+        let mut driver = self.setup.driver(&db, journal);
         work_on(self.setup, &mut driver)?;
         let verdict = journal.last().1.oracle.check(Death::ProcessCrash, &db);
         if !verdict.is_ok() {
@@ -333,7 +334,7 @@ pub(crate) fn real_disk(dir: &Path) -> Result<SimDisk, Failure> {
 /// Opens the database, does the work and closes, telling the parent.
 fn work(setup: &Setup, home: &Home, log: &ToParent) -> Result<(), Failure> {
     let db: TidalDb = open(setup, home)?;
-    let mut driver = Driver::new(setup, &db, log);
+    let mut driver = setup.driver(&db, log);
     work_on(setup, &mut driver)?;
     close(&driver)
 }

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::setup::Setup;
 use crate::testing::plan::{CrashMode, ParsePlanError, Plan, Site};
 use crate::testing::text::error_chain;
 
@@ -155,14 +154,6 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding of a sweep with this setup.
-    pub(crate) fn of_setup(setup: &Setup, plan: Plan, failure: Failure) -> Self {
-        Self {
-            of_own_sweep: !setup.is_standard(),
-            ..Self::new(plan, failure)
-        }
-    }
-
     pub(crate) fn new(plan: Plan, failure: Failure) -> Self {
         Self {
             plan,

@@ -20,6 +20,7 @@ mod files;
 mod finding;
 mod handle;
 mod heartbeat;
+mod home;
 mod journal;
 mod limits;
 mod memory;
@@ -57,8 +58,9 @@ use crate::testing::plan::{Plan, Work};
 use crate::testing::process::ChildProgram;
 use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
+pub(crate) use driver::Calls;
 pub(crate) use limits::{Limits, now};
-pub(crate) use setup::{Calls, OpenStorage, Setup};
+pub(crate) use setup::{OpenStorage, Setup};
 
 type Report = dyn Fn(&Progress) + Send + Sync;
 

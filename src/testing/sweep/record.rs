@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::driver::Driver;
 use super::finding::{Failure, FailureKind};
+use super::home::Home;
 use super::journal::{Journal, Known, Mark, Pages};
-use super::setup::{Home, Setup};
+use super::setup::Setup;
 use crate::TidalDb;
 use crate::testing::oracle::Oracle;
 use crate::testing::plan::Site;
@@ -153,8 +154,8 @@ pub(crate) fn do_work(
         Err(error) => return Err(Failure::new(FailureKind::Refused, error_chain(&error))),
     };
     let mut driver = match &home.disk {
-        Some(disk) => Driver::checked(setup, db, journal, home, disk),
-        None => Driver::new(setup, db, journal),
+        Some(disk) => setup.checked_driver(db, journal, home, disk),
+        None => setup.driver(db, journal),
     };
     match work_on(setup, &mut driver) {
         Err(failure) if !home.is_gone() => journal.fail(failure.kind, failure.message),

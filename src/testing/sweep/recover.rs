@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::finding::{Failure, FailureKind};
+use super::home::Home;
 use super::journal::{is_answer, is_impossible};
-use super::setup::{Home, Setup};
+use super::setup::Setup;
 use crate::testing::SimDisk;
 use crate::testing::oracle::{Death, Oracle, Verdict};
 use crate::testing::sim_disk::ImageChoice;

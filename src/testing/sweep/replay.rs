@@ -79,7 +79,7 @@ pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<Recovered, Box<Finding>>
     });
     let result = outcome.unwrap_or_else(|hang| Err(Failure::new(FailureKind::Hang, hang)));
     result.map_err(|failure| {
-        let mut finding = Finding::of_setup(setup, plan.clone(), failure);
+        let mut finding = setup.finding(plan.clone(), failure);
         if finding.failure.kind != FailureKind::Hang {
             finding.image_dir = lay_out(setup, plan);
         }

@@ -216,7 +216,7 @@ impl Running {
     }
 
     fn finding(&self, crashes: Vec<Crash>, failure: Failure) -> Finding {
-        Finding::of_setup(&self.setup, self.plan(crashes), failure)
+        self.setup.finding(self.plan(crashes), failure)
     }
 }
 

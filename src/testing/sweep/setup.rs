@@ -4,7 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::driver::Driver;
+use super::driver::{Calls, DiskChecks, Driver};
+use super::finding::{Failure, Finding};
+use super::home::Home;
+use super::journal::{CallLog, Journal};
 use crate::fs::{FileAccess, RealFiles};
 use crate::storage::StorageEngine;
 use crate::testing::SimDisk;
@@ -14,7 +17,7 @@ use crate::testing::plan::{Plan, Work};
 use crate::testing::workload::{
     Operation, STANDARD_NOW_MS, Workload, WorkloadClock, standard_schema, tiny_options,
 };
-use crate::{Durability, Error, Options, Receipt, TidalDb};
+use crate::{Durability, Error, Options, TidalDb};
 
 /// Where the database is on the simulated disk.
 pub(crate) const DB_DIR: &str = "/db";
@@ -27,11 +30,6 @@ type Drive = dyn Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync;
 type MakeCalls = dyn Fn() -> Box<dyn Calls> + Send + Sync;
 type ChangeOptions = dyn Fn(Options) -> Options + Send + Sync;
 
-/// Stands between the driver and the handle, for one run: makes the calls that the oracle is told of, or other calls.
-pub(crate) trait Calls: fmt::Debug + Send + Sync {
-    fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<Receipt>, Error>;
-}
-
 /// Opens the storage engine.
 #[derive(Clone)]
 pub(crate) enum OpenStorage {
@@ -39,34 +37,6 @@ pub(crate) enum OpenStorage {
     OverFiles(Arc<OpenOverFiles>),
     /// With files of its own below a directory. On real files only.
     InDir(Arc<OpenInDir>),
-}
-
-/// Where a database is: a directory, and the file access that reaches it.
-///
-/// `files` is to be dropped after the database: its count tells whether anything of the database is left.
-#[derive(Debug)]
-pub(crate) struct Home {
-    pub(crate) dir: PathBuf,
-    pub(crate) files: Arc<dyn FileAccess>,
-    /// The simulated disk that holds the directory, if one does.
-    pub(crate) disk: Option<SimDisk>,
-}
-
-impl Home {
-    /// The directory of the log.
-    pub(crate) fn log_dir(&self) -> PathBuf {
-        self.dir.join("log")
-    }
-
-    /// The directory of the embedded store.
-    pub(crate) fn store_dir(&self) -> PathBuf {
-        self.dir.join("store")
-    }
-
-    /// Returns true if the simulated device has failed.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.disk.as_ref().is_some_and(SimDisk::is_gone)
-    }
 }
 
 /// See the [module](self). Cheap to clone.
@@ -190,6 +160,37 @@ impl Setup {
     pub(crate) fn log_and_store() -> (PathBuf, PathBuf) {
         let dir = Path::new(DB_DIR);
         (faults::log_dir(dir), faults::store_dir(dir))
+    }
+
+    /// A driver of an open database, which notes the calls in `log`.
+    pub(crate) fn driver<'a>(&self, db: &'a TidalDb, log: &'a dyn CallLog) -> Driver<'a> {
+        Driver::new(db, log, self.calls.as_ref().map(|make| make()))
+    }
+
+    /// A driver of an open database, which also checks on the simulated disk what each acknowledged call promised.
+    pub(crate) fn checked_driver<'a>(
+        &self,
+        db: &'a TidalDb,
+        journal: &'a Journal,
+        home: &'a Home,
+        disk: &'a SimDisk,
+    ) -> Driver<'a> {
+        let checks = DiskChecks {
+            disk,
+            journal,
+            home,
+            durability: self.durability,
+            has_own_storage: self.storage.is_some(),
+        };
+        self.driver(db, journal).checked(checks)
+    }
+
+    /// A finding of a sweep with this setup.
+    pub(crate) fn finding(&self, plan: Plan, failure: Failure) -> Finding {
+        Finding {
+            of_own_sweep: !self.is_standard(),
+            ..Finding::new(plan, failure)
+        }
     }
 
     /// An oracle for a new database.
