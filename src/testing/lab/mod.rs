@@ -16,5 +16,10 @@ pub mod process {
     pub use crate::testing::process::*;
 }
 
+/// Tables of text.
+pub mod table {
+    pub use crate::testing::report::table::*;
+}
+
 pub use super::temp_dir::TempDir;
 pub use super::text::{error_chain, panic_text};
