@@ -110,8 +110,6 @@
 
 pub mod conformance;
 pub mod crash_injector;
-#[cfg(test)]
-mod hook_rule;
 #[doc(hidden)]
 pub mod lab;
 pub mod model;
@@ -122,12 +120,10 @@ pub mod report;
 mod shrink;
 pub mod sim_disk;
 #[cfg(test)]
-mod supply_rule;
+mod source_checks;
 pub mod sweep;
 mod temp_dir;
 mod text;
-#[cfg(test)]
-mod tidy;
 pub mod verdict;
 pub mod workload;
 
