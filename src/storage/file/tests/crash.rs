@@ -239,58 +239,6 @@ fn crash_the_restart(disk: &Disk, states: &[Pairs], progress: Progress, context:
 }
 
 #[test]
-fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_flushed() {
-    let steps = workload();
-    let states = states(&steps);
-    let recording = Disk::new();
-    let (progress, result) = run(&recording, &steps);
-    result.unwrap();
-    assert_eq!(progress.acknowledged, states.len() - 1);
-    let operations = recording.operations();
-    let removed = operations
-        .iter()
-        .filter(|operation| operation.starts_with("remove"))
-        .count();
-    assert!(
-        removed > 8,
-        "the workload does not compact enough: {removed} removals"
-    );
-    assert!(
-        states.iter().collect::<BTreeSet<_>>().len() == states.len(),
-        "states repeat"
-    );
-
-    let mut seen = Seen::default();
-    for (at, operation) in operations.iter().enumerate() {
-        for &fault in crashes_at(operation) {
-            let context = format!("{fault:?} at operation {at}, {operation}");
-            let disk = Disk::new();
-            disk.strike(at, fault);
-            let (progress, result) = run(&disk, &steps);
-            result.unwrap_err();
-            let Progress {
-                flushed,
-                acknowledged,
-                attempted,
-            } = progress;
-
-            // The process restarts; what it then finds is what a later power loss must leave.
-            let restarted = disk.after_process_crash();
-            let count = recover(&restarted, &states, acknowledged, attempted, &context);
-            crash_the_restart(&disk, &states, progress, &context, &mut seen);
-            for image in restarted.images() {
-                let context = format!("{context}, restart, power loss");
-                recover_twice(&image, &states, count, count, &context, &mut seen);
-            }
-            for image in disk.images() {
-                recover_twice(&image, &states, flushed, attempted, &context, &mut seen);
-            }
-        }
-    }
-    println!("{} operations, {} images", operations.len(), seen.twice.len());
-}
-
-#[test]
 fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_nothing_acknowledged() {
     let steps = workload();
     let states = states(&steps);
@@ -433,4 +381,61 @@ fn a_flushed_value_outlasts_a_power_loss_also_if_the_first_open_ended_at_any_ope
         );
     }
     assert!(with_a_lost_name > 0);
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_flushed() {
+        let steps = workload();
+        let states = states(&steps);
+        let recording = Disk::new();
+        let (progress, result) = run(&recording, &steps);
+        result.unwrap();
+        assert_eq!(progress.acknowledged, states.len() - 1);
+        let operations = recording.operations();
+        let removed = operations
+            .iter()
+            .filter(|operation| operation.starts_with("remove"))
+            .count();
+        assert!(
+            removed > 8,
+            "the workload does not compact enough: {removed} removals"
+        );
+        assert!(
+            states.iter().collect::<BTreeSet<_>>().len() == states.len(),
+            "states repeat"
+        );
+
+        let mut seen = Seen::default();
+        for (at, operation) in operations.iter().enumerate() {
+            for &fault in crashes_at(operation) {
+                let context = format!("{fault:?} at operation {at}, {operation}");
+                let disk = Disk::new();
+                disk.strike(at, fault);
+                let (progress, result) = run(&disk, &steps);
+                result.unwrap_err();
+                let Progress {
+                    flushed,
+                    acknowledged,
+                    attempted,
+                } = progress;
+
+                // The process restarts; what it then finds is what a later power loss must leave.
+                let restarted = disk.after_process_crash();
+                let count = recover(&restarted, &states, acknowledged, attempted, &context);
+                crash_the_restart(&disk, &states, progress, &context, &mut seen);
+                for image in restarted.images() {
+                    let context = format!("{context}, restart, power loss");
+                    recover_twice(&image, &states, count, count, &context, &mut seen);
+                }
+                for image in disk.images() {
+                    recover_twice(&image, &states, flushed, attempted, &context, &mut seen);
+                }
+            }
+        }
+        println!("{} operations, {} images", operations.len(), seen.twice.len());
+    }
 }
