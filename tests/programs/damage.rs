@@ -64,13 +64,13 @@ fn command_line() -> CommandLine<Arguments> {
             &mut it.pairs
         })
         .number("--workers", "threads", 1..=1024, |it| &mut it.workers)
-        .number_or(
+        .number(
             "--copies",
             "mixes the files of N copies of one database in the place of damaging one",
             2..=3,
             |it| &mut it.copies,
         )
-        .number_or(
+        .number(
             "--scale",
             "no campaign: how long opening takes by the size of the damaged part, up to N MiB",
             1..=4096,
