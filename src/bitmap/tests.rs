@@ -162,23 +162,6 @@ fn the_form_changes_between_4096_and_4097_values_both_ways() {
 }
 
 #[test]
-fn a_container_fills_up_and_empties_completely() {
-    let base = 7 << 16;
-    let mut bitmap: Bitmap = (base..base + 65_536).collect();
-    assert_eq!(bitmap.validate(), Ok(()));
-    assert_eq!(forms(&bitmap), [(7, 65_536, true)]);
-    assert!(!bitmap.insert(base) && !bitmap.insert(base + 65_535));
-    assert!(bitmap.iter().eq(base..base + 65_536));
-    for (removed_len, id) in (base..base + 65_536).rev().enumerate() {
-        assert!(bitmap.remove(id) && !bitmap.remove(id));
-        assert_eq!(bitmap.len(), 65_535 - removed_len as u64);
-        assert_eq!(bitmap.validate(), Ok(()));
-    }
-    assert_eq!(forms(&bitmap), []);
-    assert_eq!(bitmap, Bitmap::new());
-}
-
-#[test]
 fn the_last_id_of_a_container_takes_the_container_with_it() {
     let mut bitmap: Bitmap = [5, 65_536, 65_537, u64::MAX].into_iter().collect();
     assert!(bitmap.remove(65_536));
@@ -190,49 +173,6 @@ fn the_last_id_of_a_container_takes_the_container_with_it() {
     assert_eq!(forms(&bitmap), [(0, 1, false), (HIGH_MAX, 1, false)]);
     assert!(bitmap.remove(u64::MAX) && bitmap.remove(5));
     assert_eq!(forms(&bitmap), []);
-}
-
-#[test]
-fn random_operations_that_swing_over_every_transition_agree_with_a_naive_set() {
-    // Neighbours and one far away. Each in turn swings over 4096 while the others swing between empty and few.
-    let bases = [0, 1 << 16, 2 << 16, u64::MAX - 65_535];
-    let rounds = with_a_fresh_seed((SEED..).take(bases.len())).zip(bases.iter().cycle());
-    for (seed, &favoured) in rounds {
-        println!("seed {seed:#x}");
-        let mut random = Random::new(seed);
-        let mut pair = Pair::default();
-        pair.model = (0..4000).map(|i| favoured + i * 10).collect();
-        pair.bitmap = pair.model.iter().copied().collect();
-        let favoured_len = |pair: &Pair| pair.bitmap.containers[&(favoured >> 16)].len();
-        for phase in 0..6 {
-            let grows = phase % 2 == 0;
-            while if grows {
-                favoured_len(&pair) < 4140
-            } else {
-                favoured_len(&pair) > 4050
-            } {
-                let id = if random.below(4) == 0 {
-                    bases[random.below(4) as usize] + random.below(3) * 10
-                } else {
-                    favoured + random.below(6554) * 10
-                };
-                if random.below(10) < if grows { 8 } else { 2 } {
-                    pair.insert(id);
-                } else {
-                    pair.remove(id);
-                }
-            }
-            assert_eq!(
-                matches!(pair.bitmap.containers[&(favoured >> 16)], Container::Bits(_)),
-                grows
-            );
-            pair.check_whole();
-        }
-        while let Some(id) = pair.model.first().copied() {
-            pair.remove(id);
-        }
-        assert_eq!(pair.bitmap, Bitmap::new());
-    }
 }
 
 #[test]
@@ -387,4 +327,69 @@ fn validation_names_every_way_to_be_broken() {
         of(1, two),
         Err("the set's length is not the sum of its containers'")
     );
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn random_operations_that_swing_over_every_transition_agree_with_a_naive_set() {
+        // Neighbours and one far away. Each in turn swings over 4096 while the others swing between empty and few.
+        let bases = [0, 1 << 16, 2 << 16, u64::MAX - 65_535];
+        let rounds = with_a_fresh_seed((SEED..).take(bases.len())).zip(bases.iter().cycle());
+        for (seed, &favoured) in rounds {
+            println!("seed {seed:#x}");
+            let mut random = Random::new(seed);
+            let mut pair = Pair::default();
+            pair.model = (0..4000).map(|i| favoured + i * 10).collect();
+            pair.bitmap = pair.model.iter().copied().collect();
+            let favoured_len = |pair: &Pair| pair.bitmap.containers[&(favoured >> 16)].len();
+            for phase in 0..6 {
+                let grows = phase % 2 == 0;
+                while if grows {
+                    favoured_len(&pair) < 4140
+                } else {
+                    favoured_len(&pair) > 4050
+                } {
+                    let id = if random.below(4) == 0 {
+                        bases[random.below(4) as usize] + random.below(3) * 10
+                    } else {
+                        favoured + random.below(6554) * 10
+                    };
+                    if random.below(10) < if grows { 8 } else { 2 } {
+                        pair.insert(id);
+                    } else {
+                        pair.remove(id);
+                    }
+                }
+                assert_eq!(
+                    matches!(pair.bitmap.containers[&(favoured >> 16)], Container::Bits(_)),
+                    grows
+                );
+                pair.check_whole();
+            }
+            while let Some(id) = pair.model.first().copied() {
+                pair.remove(id);
+            }
+            assert_eq!(pair.bitmap, Bitmap::new());
+        }
+    }
+
+    #[test]
+    fn a_container_fills_up_and_empties_completely() {
+        let base = 7 << 16;
+        let mut bitmap: Bitmap = (base..base + 65_536).collect();
+        assert_eq!(bitmap.validate(), Ok(()));
+        assert_eq!(forms(&bitmap), [(7, 65_536, true)]);
+        assert!(!bitmap.insert(base) && !bitmap.insert(base + 65_535));
+        assert!(bitmap.iter().eq(base..base + 65_536));
+        for (removed_len, id) in (base..base + 65_536).rev().enumerate() {
+            assert!(bitmap.remove(id) && !bitmap.remove(id));
+            assert_eq!(bitmap.len(), 65_535 - removed_len as u64);
+            assert_eq!(bitmap.validate(), Ok(()));
+        }
+        assert_eq!(forms(&bitmap), []);
+        assert_eq!(bitmap, Bitmap::new());
+    }
 }

@@ -113,8 +113,6 @@
 pub mod conformance;
 pub mod crash_injector;
 pub mod faults;
-#[cfg(test)]
-mod hook_rule;
 #[doc(hidden)]
 pub mod lab;
 pub(crate) mod model;
@@ -124,12 +122,10 @@ mod process;
 pub mod report;
 pub mod sim_disk;
 #[cfg(test)]
-mod supply_rule;
+mod source_checks;
 pub mod sweep;
 mod temp_dir;
 mod text;
-#[cfg(test)]
-mod tidy;
 mod watchdog;
 pub mod workload;
 

@@ -45,7 +45,8 @@ pub(crate) fn command_line() -> CommandLine<Args> {
         mode: Mode::Nothing,
         child: None,
     };
-    let line = CommandLine::new("ledger [OPTIONS] [GROUP...]", values)
+    let groups: Vec<_> = GROUPS.iter().map(|group| (group.name, group.what)).collect();
+    CommandLine::new("ledger [OPTIONS] [GROUP...]", values)
         .number("--events", "events of the job", 1..=usize::MAX, |it| {
             &mut it.events
         })
@@ -102,17 +103,7 @@ pub(crate) fn command_line() -> CommandLine<Args> {
             Ok(())
         })
         .hidden()
-        .operands(|it, name| {
-            if GROUPS.iter().all(|group| group.name != name) {
-                return Err(format!("there is no group {name}"));
-            }
-            it.groups.push(name);
-            Ok(())
-        });
-    line.list(
-        "Groups, all unless given:",
-        GROUPS.iter().map(|group| (group.name, group.what)),
-    )
+        .words("Groups, all unless given:", &groups, |it| &mut it.groups)
 }
 
 impl Args {

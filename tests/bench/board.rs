@@ -1,6 +1,6 @@
 //! The figures: the value of each round, and the table of medians with their spread.
 
-use std::fmt::Write;
+use crate::table::TextTable;
 
 /// What a figure counts, and which way is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,37 +123,10 @@ impl Board {
 
 /// Rows as a Markdown table; the first one is its head. Columns but the first are set to the right.
 pub(crate) fn markdown(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        text.push('|');
-        for (column, &width) in widths.iter().enumerate() {
-            let cell = row.get(column).map_or("", String::as_str);
-            if column == 0 {
-                write_cell(&mut text, format_args!(" {cell:<width$} |"));
-            } else {
-                write_cell(&mut text, format_args!(" {cell:>width$} |"));
-            }
-        }
-        text.push('\n');
-        if index == 0 {
-            text.push('|');
-            for (column, &width) in widths.iter().enumerate() {
-                let line = "-".repeat(width + 1);
-                let right = if column == 0 { "-" } else { ":" };
-                write_cell(&mut text, format_args!("{line}{right}|"));
-            }
-            text.push('\n');
-        }
+    let columns_len = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let mut table = TextTable::of_numbers(0, vec![0; columns_len.saturating_sub(1)]);
+    for row in rows {
+        table.row(row.iter().map(String::as_str));
     }
-    text
-}
-
-fn write_cell(text: &mut String, cell: std::fmt::Arguments<'_>) {
-    text.write_fmt(cell).expect("writing to a string cannot fail");
+    table.markdown()
 }

@@ -25,6 +25,8 @@ mod read;
 mod record;
 mod recovery;
 mod stopwatch;
+#[path = "../../src/testing/report/table.rs"]
+mod table;
 mod workload;
 
 use std::error::Error;

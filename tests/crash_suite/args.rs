@@ -58,24 +58,19 @@ pub(crate) fn command_line() -> CommandLine<Args> {
             &mut it.threads
         })
         .flag("-q, --quiet", "no progress", |it| &mut it.quiet)
-        .word(
-            "--color",
-            "WHEN",
-            "auto, always or never",
-            &[
-                ("auto", Color::Auto),
-                ("always", Color::Always),
-                ("never", Color::Never),
-            ],
-            |it, color| it.color = color,
-        )
-        .word(
-            "--format",
-            "FORMAT",
-            "pretty or terse; without an effect",
-            &[("pretty", ()), ("terse", ())],
-            |_, ()| {},
-        )
+        .value("--color", "WHEN", "auto, always or never", |it, when| {
+            it.color = match when {
+                "auto" => Color::Auto,
+                "always" => Color::Always,
+                "never" => Color::Never,
+                _ => return Err("auto, always or never".to_owned()),
+            };
+            Ok(())
+        })
+        .value("--format", "FORMAT", "pretty or terse; without an effect", |_, format| {
+            let is_known = ["pretty", "terse"].contains(&format);
+            is_known.then_some(()).ok_or_else(|| "pretty or terse".to_owned())
+        })
         .flag("--ignored", "only the ignored cases: there are none", |it| {
             &mut it.only_ignored
         })

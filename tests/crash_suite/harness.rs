@@ -154,7 +154,6 @@ fn run_all(selected: &[Case], args: &Args) -> Vec<Ended> {
                 loop {
                     let next = lock(&queue).pop_front();
                     let Some(case) = next else { break };
-                    lock(&progress).begun(&case.name);
                     let outcome = if hangs.load(Ordering::SeqCst) < HANGS_MAX {
                         catch_as_text(|| (case.body)()).and_then(|outcome| outcome)
                     } else {

@@ -4,13 +4,12 @@
 
 use std::fmt::Write;
 
+use tidaldb::testing::lab::table::{Align, GREEN, RED, TextTable, colored};
 use tidaldb::testing::oracle::Counts;
 
 const ROW_NAME_WIDTH: usize = 24;
 const CELL_WIDTH: usize = 8;
-const RED: &str = "\x1b[31m";
-const GREEN: &str = "\x1b[32m";
-const PLAIN: &str = "\x1b[0m";
+const COUNT_WIDTH: usize = 14;
 
 /// Where a case stands in the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub(crate) struct Entry {
 }
 
 /// The tables of all `entries`, in the order in which their names first appear.
-pub(crate) fn render(entries: &[Entry], colored: bool) -> String {
+pub(crate) fn render(entries: &[Entry], is_colored: bool) -> String {
     let mut text = String::new();
     let tables = in_order(entries.iter().map(|entry| entry.place.table.as_str()));
     for table in &tables {
@@ -39,81 +38,78 @@ pub(crate) fn render(entries: &[Entry], colored: bool) -> String {
             .iter()
             .filter(|entry| entry.place.table == *table)
             .collect();
-        render_table(&mut text, table, &of_table, colored);
-        text.push('\n');
+        writeln!(text, "{}", render_table(table, &of_table, is_colored)).ok();
     }
-    render_counts(&mut text, &tables, entries, colored);
-    text
+    text + &render_counts(&tables, entries, is_colored).to_string()
 }
 
-fn render_table(text: &mut String, table: &str, entries: &[&Entry], colored: bool) {
+fn render_table(title: &str, entries: &[&Entry], is_colored: bool) -> TextTable {
     let columns = in_order(
         entries
             .iter()
             .map(|entry| (entry.place.group.as_str(), entry.place.column.as_str())),
     );
     let groups = in_order(columns.iter().map(|(group, _)| *group));
-    let columns: Vec<_> = groups
-        .iter()
-        .flat_map(|group| columns.iter().copied().filter(move |(of, _)| of == group))
-        .collect();
-    let of_group = |group: &str| columns.iter().filter(move |(of, _)| *of == group).count();
-    let width = |(group, column): (&str, &str)| {
-        let title_share = (group.len() + 1).div_ceil(of_group(group).max(1));
-        title_share.max(column.len() + 1).max(CELL_WIDTH)
+    let of_group = |group: &str| -> Vec<_> {
+        let columns = columns.iter().copied();
+        columns.filter(|(of, _)| *of == group).collect()
     };
-    line(text, |line| {
-        pad(line, table, ROW_NAME_WIDTH);
-        for group in &groups {
-            let of_group = columns.iter().copied().filter(|(of, _)| of == group);
-            pad(line, group, of_group.map(width).sum());
-        }
-    });
-    line(text, |line| {
-        pad(line, "", ROW_NAME_WIDTH);
-        for &(group, column) in &columns {
-            pad(line, column, width((group, column)));
-        }
-    });
+    let mut widths = vec![ROW_NAME_WIDTH];
+    let mut heads = [vec![title], vec![""]];
+    for group in &groups {
+        let columns = of_group(group);
+        // The columns of a group have room for its name.
+        let width = (group.len() + 1).div_ceil(columns.len()).max(CELL_WIDTH);
+        widths.extend(columns.iter().map(|_| width));
+        heads[0].push(group);
+        heads[0].resize(widths.len(), "");
+        heads[1].extend(columns.iter().map(|(_, column)| *column));
+    }
+    let mut table = TextTable::new(widths.into_iter().map(|width| (width, Align::Left)));
+    let [group_names, column_names] = heads;
+    table.title(group_names);
+    table.row(column_names);
     for row in in_order(entries.iter().map(|entry| entry.place.row.as_str())) {
-        line(text, |line| {
-            pad(line, row, ROW_NAME_WIDTH);
-            for &(group, column) in &columns {
-                let cell = entries.iter().filter(|entry| {
-                    let place = &entry.place;
-                    place.row == row && place.group == group && place.column == column
-                });
-                let (passed, all) = cell.fold((0, 0), |(passed, all), entry| {
-                    (passed + usize::from(entry.passed), all + 1)
-                });
-                render_cell(line, (passed, all), width((group, column)), colored);
-            }
-        });
-    }
-}
-
-fn render_cell(line: &mut String, cell: (usize, usize), width: usize, colored: bool) {
-    let (content, color) = match cell {
-        (_, 0) => ("-".to_owned(), PLAIN),
-        (passed, all) if passed == all => (format!("{all} ok"), GREEN),
-        (passed, all) => (format!("{}/{all} BAD", all - passed), RED),
-    };
-    if colored {
-        line.push_str(color);
-    }
-    pad(line, &content, width);
-    if colored {
-        line.push_str(PLAIN);
-    }
-}
-
-fn render_counts(text: &mut String, tables: &[&str], entries: &[Entry], colored: bool) {
-    line(text, |line| {
-        pad(line, "events", ROW_NAME_WIDTH);
-        for title in ["acknowledged", "recovered", "lost", "doubled", "half"] {
-            pad_left(line, title);
+        let mut cells = vec![row.to_owned()];
+        for (group, column) in groups.iter().flat_map(|group| of_group(group)) {
+            let cell = entries.iter().filter(|entry| {
+                let place = &entry.place;
+                place.row == row && place.group == group && place.column == column
+            });
+            let (passed, all) = cell.fold((0, 0), |(passed, all), entry| {
+                (passed + usize::from(entry.passed), all + 1)
+            });
+            cells.push(render_cell(passed, all, is_colored));
         }
-    });
+        table.row(cells);
+    }
+    table
+}
+
+fn render_cell(passed: usize, all: usize, is_colored: bool) -> String {
+    let (content, color) = match all {
+        0 => return "-".to_owned(),
+        _ if passed == all => (format!("{all} ok"), GREEN),
+        _ => (format!("{}/{all} BAD", all - passed), RED),
+    };
+    if is_colored {
+        colored(&content, color)
+    } else {
+        content
+    }
+}
+
+fn render_counts(tables: &[&str], entries: &[Entry], is_colored: bool) -> TextTable {
+    let mut text = TextTable::of_numbers(ROW_NAME_WIDTH, [COUNT_WIDTH; 5]);
+    text.row(["events", "acknowledged", "recovered", "lost", "doubled", "half"]);
+    let mut row = |name: &str, counts: Counts| {
+        let wrong = [counts.lost, counts.doubled, counts.half].map(|count| match count {
+            1.. if is_colored => colored(&count.to_string(), RED),
+            _ => count.to_string(),
+        });
+        let right = [counts.acknowledged, counts.recovered].map(|count| count.to_string());
+        text.row([name.to_owned()].into_iter().chain(right).chain(wrong));
+    };
     let mut sum = Counts::default();
     for table in tables {
         let mut counts = Counts::default();
@@ -121,28 +117,12 @@ fn render_counts(text: &mut String, tables: &[&str], entries: &[Entry], colored:
             counts += entry.counts;
         }
         sum += counts;
-        counts_line(text, table, counts, colored);
+        row(table, counts);
     }
     if tables.len() > 1 {
-        counts_line(text, "all", sum, colored);
+        row("all", sum);
     }
-}
-
-fn counts_line(text: &mut String, name: &str, counts: Counts, colored: bool) {
-    line(text, |line| {
-        pad(line, name, ROW_NAME_WIDTH);
-        pad_left(line, &counts.acknowledged.to_string());
-        pad_left(line, &counts.recovered.to_string());
-        for wrong in [counts.lost, counts.doubled, counts.half] {
-            if colored && wrong > 0 {
-                line.push_str(RED);
-            }
-            pad_left(line, &wrong.to_string());
-            if colored && wrong > 0 {
-                line.push_str(PLAIN);
-            }
-        }
-    });
+    text
 }
 
 /// Each value once, in order of first appearance.
@@ -154,19 +134,4 @@ fn in_order<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
         }
     }
     seen
-}
-
-fn line(text: &mut String, fill: impl FnOnce(&mut String)) {
-    let mut line = String::new();
-    fill(&mut line);
-    text.push_str(line.trim_end());
-    text.push('\n');
-}
-
-fn pad(line: &mut String, content: &str, width: usize) {
-    write!(line, "{content:<width$}").ok();
-}
-
-fn pad_left(line: &mut String, content: &str) {
-    write!(line, "{content:>14}").ok();
 }

@@ -1,99 +1,48 @@
-//! Progress while cases run: one line that is rewritten in a terminal, a line now and then elsewhere.
+//! Progress while cases run.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::time::Instant;
 
-const LINE_WIDTH: usize = 99;
-const BAR_WIDTH: usize = 20;
-/// Elsewhere than in a terminal a line is printed this often.
-const PLAIN_LINES: usize = 4;
+use tidaldb::testing::report::{LiveLine, LiveStatus};
 
-/// Tells how far the run is, on standard error.
+/// Shows how far the run is, on standard error.
 #[derive(Debug)]
 pub(crate) struct Progress {
+    live: LiveLine,
+    begun: Instant,
     all: usize,
-    ended: usize,
-    failed: usize,
-    style: Style,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
-    Silent,
-    Plain,
-    Rewritten,
+    ended: u64,
+    failed: u64,
 }
 
 impl Progress {
     pub(crate) fn new(all: usize, quiet: bool) -> Self {
-        let style = if quiet {
-            Style::Silent
-        } else if stderr().is_terminal() {
-            Style::Rewritten
-        } else {
-            Style::Plain
-        };
         Self {
+            live: if quiet {
+                LiveLine::silent()
+            } else {
+                LiveLine::stderr()
+            },
+            begun: Instant::now(),
             all,
             ended: 0,
             failed: 0,
-            style,
         }
     }
 
-    /// Says that a case begins.
-    pub(crate) fn begun(&self, name: &str) {
-        if self.style == Style::Rewritten {
-            self.rewrite(name);
-        }
-    }
-
-    /// Says that a case has ended.
+    /// Counts a case that has ended.
     pub(crate) fn ended(&mut self, name: &str, passed: bool) {
         self.ended += 1;
-        self.failed += usize::from(!passed);
-        match self.style {
-            Style::Silent => {}
-            Style::Rewritten => {
-                if !passed {
-                    print(&format!("\r\x1b[2Ktest {name} ... FAILED\n"));
-                }
-                self.rewrite(name);
-                if self.ended == self.all {
-                    print("\r\x1b[2K");
-                }
-            }
-            Style::Plain => {
-                if !passed {
-                    print(&format!("test {name} ... FAILED\n"));
-                }
-                let step = self.all.div_ceil(PLAIN_LINES);
-                if self.ended.is_multiple_of(step) || self.ended == self.all {
-                    print(&format!(
-                        "crash suite: {} of {} cases, {} failed\n",
-                        self.ended, self.all, self.failed
-                    ));
-                }
-            }
+        if !passed {
+            self.failed += 1;
+            self.live.print(&format!("test {name} ... FAILED"));
         }
+        let all = self.all as u64;
+        if self.ended == all {
+            self.live.clear();
+            return;
+        }
+        let status = LiveStatus::of_parts("cases", self.ended, all, self.begun.elapsed());
+        self.live
+            .show(&status.count(self.ended, "cases").findings(self.failed));
     }
-
-    fn rewrite(&self, name: &str) {
-        let filled = self.ended * BAR_WIDTH / self.all.max(1);
-        let bar = format!("{}{}", "#".repeat(filled), ".".repeat(BAR_WIDTH - filled));
-        let line = format!(
-            "[{bar}] {}/{} failed {}  {name}",
-            self.ended, self.all, self.failed
-        );
-        let line: String = line.chars().take(LINE_WIDTH).collect();
-        print(&format!("\r\x1b[2K{line}"));
-    }
-}
-
-/// Whoever watches may be gone: a run goes on without.
-fn print(text: &str) {
-    let mut stderr = stderr().lock();
-    stderr
-        .write_all(text.as_bytes())
-        .and_then(|()| stderr.flush())
-        .ok();
 }

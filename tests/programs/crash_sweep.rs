@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidaldb::testing::lab::command_line::CommandLine;
-use tidaldb::testing::report::{LiveLine, Report, progress_line};
+use tidaldb::testing::report::{LiveLine, Report};
 use tidaldb::testing::sweep::{DeepProfile, DeepTotals, Progress, SweepReport};
 
 /// How much time lies between two writings of the files, at least.
@@ -237,14 +237,14 @@ fn run(profile: &DeepProfile, account: Account, is_rate: bool) -> ExitCode {
     let (watched, watching) = (Arc::clone(&account), Arc::clone(&live));
     let totals = profile.run(
         move |progress| {
-            watching.show(&progress_line(progress), progress.elapsed);
+            watching.show(&progress.into());
             lock(&watched).progress(progress);
         },
         |sweep, totals| {
-            live.clear();
             for finding in &sweep.findings {
                 let replay = finding.replay_line();
-                eprintln!("✗ sweep {}: {}: {replay}", totals.sweeps, finding.failure.kind);
+                let kind = finding.failure.kind;
+                live.print(&format!("✗ sweep {}: {kind}: {replay}", totals.sweeps));
             }
             lock(&account).add(sweep);
         },

@@ -18,7 +18,8 @@ use tidaldb::TidalDb;
 use tidaldb::testing::SimDisk;
 use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::damage::{CopiesCampaign, DamageCampaign, DamageReport};
-use tidaldb::testing::report::LiveLine;
+use tidaldb::testing::lab::table::TextTable;
+use tidaldb::testing::report::{LiveLine, LiveStatus};
 use tidaldb::testing::sim_disk::ImageChoice;
 use tidaldb::testing::workload::{Workload, standard_schema, tiny_options};
 
@@ -63,13 +64,13 @@ fn command_line() -> CommandLine<Arguments> {
             &mut it.pairs
         })
         .number("--workers", "threads", 1..=1024, |it| &mut it.workers)
-        .number_or(
+        .number(
             "--copies",
             "mixes the files of N copies of one database in the place of damaging one",
             2..=3,
             |it| &mut it.copies,
         )
-        .number_or(
+        .number(
             "--scale",
             "no campaign: how long opening takes by the size of the damaged part, up to N MiB",
             1..=4096,
@@ -91,7 +92,11 @@ fn main() -> ExitCode {
         return scale(arguments.scale_mib);
     }
     let live = LiveLine::stderr();
-    let progress = |report: &DamageReport| live.show(&line(report), report.elapsed);
+    let progress = |report: &DamageReport| {
+        let status = LiveStatus::of_time("damaging", report.elapsed, arguments.time);
+        let status = status.count(report.total().cases, "images");
+        live.show(&status.findings(report.findings_len));
+    };
     let report = match arguments.copies {
         0 => DamageCampaign::standard(arguments.seed, arguments.operations)
             .one_in(arguments.one_in)
@@ -126,7 +131,8 @@ fn scale(mib_max: u64) -> ExitCode {
         return cannot(&error.to_string());
     }
     let sound = disk.image(&ImageChoice::All);
-    println!("{:<8}{:>8}{:>12}{:>12}", "file", "MiB", "ms", "ns/byte");
+    let mut table = TextTable::of_numbers(8, [8, 12, 12]);
+    table.row(["file", "MiB", "ms", "ns/byte"]);
     for dir in ["log", "store"] {
         let last = sound
             .files()
@@ -149,13 +155,17 @@ fn scale(mib_max: u64) -> ExitCode {
                 return cannot(&error.to_string());
             }
             let per_byte = time.as_nanos() as f64 / (mib << 20) as f64;
-            println!(
-                "{dir:<8}{mib:>8}{:>12.1}{per_byte:>12.2}",
-                time.as_secs_f64() * 1e3
-            );
+            let millis = time.as_secs_f64() * 1e3;
+            table.row([
+                dir.to_owned(),
+                mib.to_string(),
+                format!("{millis:.1}"),
+                format!("{per_byte:.2}"),
+            ]);
             mib *= 2;
         }
     }
+    print!("{table}");
     ExitCode::SUCCESS
 }
 
@@ -165,16 +175,4 @@ fn scale(mib_max: u64) -> ExitCode {
 )]
 fn now() -> Instant {
     Instant::now()
-}
-
-fn line(report: &DamageReport) -> String {
-    let total = report.total();
-    let seconds = report.elapsed.as_secs_f64();
-    format!(
-        "{} images, {:.0}/s, {} refused, {} findings",
-        total.cases,
-        total.cases as f64 / seconds.max(1e-3),
-        total.refused_len(),
-        report.findings_len
-    )
 }

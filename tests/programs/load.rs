@@ -24,7 +24,7 @@ use load::{Load, Totals};
 use tidaldb::Durability;
 use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::process::ChildProgram;
-use tidaldb::testing::report::LiveLine;
+use tidaldb::testing::report::{LiveLine, LiveStatus};
 
 struct Arguments {
     time: Duration,
@@ -104,8 +104,10 @@ fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
                     format!("{durability:?}, seed {seed}: {why}; see {}", dir.display()),
                 )
             })?;
-            let elapsed = started.elapsed();
-            live.show(&progress(&totals.with(load.totals), elapsed), elapsed);
+            let sum = totals.with(load.totals);
+            let step = format!("{} kills", sum.kills);
+            let status = LiveStatus::of_time(step, started.elapsed(), arguments.time);
+            live.show(&status.count(sum.events, "events"));
         }
         totals = totals.with(load.totals);
         // What was found right is of no further use. It is not there if the time was over before the first round.
@@ -116,16 +118,6 @@ fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
     }
     live.clear();
     Ok(totals)
-}
-
-fn progress(totals: &Totals, elapsed: Duration) -> String {
-    let seconds = elapsed.as_secs_f64();
-    format!(
-        "{seconds:.0} s | {} kills | {} events | {:.0} events/s",
-        totals.kills,
-        totals.events,
-        totals.events as f64 / seconds
-    )
 }
 
 fn in_words(totals: &Totals) -> String {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::race::{Race, Told};
-use tidaldb::testing::report::LiveLine;
+use tidaldb::testing::report::{LiveLine, LiveStatus};
 
 struct Arguments {
     time: Duration,
@@ -70,16 +70,8 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         }
-        let elapsed = started.elapsed();
-        let per_second = races as f64 / elapsed.as_secs_f64();
-        live.show(
-            &format!(
-                "{} s | {races} races | {} places | {per_second:.1} races/s",
-                elapsed.as_secs(),
-                all.places
-            ),
-            elapsed,
-        );
+        let status = LiveStatus::of_time("racing", started.elapsed(), time);
+        live.show(&status.count(races, "races"));
     }
     live.clear();
     println!(

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use stress::{Round, Totals};
 use tidaldb::testing::lab::command_line::CommandLine;
-use tidaldb::testing::report::LiveLine;
+use tidaldb::testing::report::{LiveLine, LiveStatus};
 
 struct Arguments {
     images: u64,
@@ -57,18 +57,9 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         }
-        let elapsed = started.elapsed();
-        let per_second = totals.images as f64 / elapsed.as_secs_f64();
-        let left = (arguments.images.saturating_sub(totals.images)) as f64 / per_second;
-        live.show(
-            &format!(
-                "{} of {} images | {per_second:.0} images/s | {left:.0} s left | next seed {}",
-                totals.images,
-                arguments.images,
-                arguments.seed.wrapping_add(totals.rounds)
-            ),
-            elapsed,
-        );
+        let step = format!("next seed {}", arguments.seed.wrapping_add(totals.rounds));
+        let status = LiveStatus::of_parts(step, totals.images, arguments.images, started.elapsed());
+        live.show(&status.count(totals.images, "images"));
     }
     live.clear();
     println!(

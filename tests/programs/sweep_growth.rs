@@ -13,6 +13,8 @@ mod board;
 #[path = "../bench/curve.rs"]
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
 mod curve;
+#[path = "../../src/testing/report/table.rs"]
+mod table;
 
 use std::process::ExitCode;
 

@@ -54,90 +54,6 @@ fn check(what: &str, result: &Bitmap, expected: &BTreeSet<u64>) {
 }
 
 #[test]
-fn every_operation_on_every_pair_of_shapes_agrees_with_a_naive_set() {
-    println!("seed {SEED:#x}");
-    let shapes = shapes();
-    let bitmaps: Vec<Bitmap> = shapes.iter().map(bitmap_of).collect();
-    for (l, left) in shapes.iter().enumerate() {
-        for (r, right) in shapes.iter().enumerate() {
-            check(
-                &format!("{l} and {r}"),
-                &bitmaps[l].and(&bitmaps[r]),
-                &(left & right),
-            );
-            check(
-                &format!("{l} or {r}"),
-                &bitmaps[l].or(&bitmaps[r]),
-                &(left | right),
-            );
-            check(
-                &format!("{l} without {r}"),
-                &bitmaps[l].difference(&bitmaps[r]),
-                &(left - right),
-            );
-        }
-    }
-    for (shape, bitmap) in shapes.iter().zip(&bitmaps) {
-        check("the operands are left alone", bitmap, shape);
-    }
-}
-
-#[test]
-fn the_laws_of_sets_hold_between_every_two_shapes() {
-    println!("seed {SEED:#x}");
-    let bitmaps: Vec<Bitmap> = shapes().iter().map(bitmap_of).collect();
-    for a in &bitmaps {
-        assert!(a.and(a) == *a && a.or(a) == *a, "idempotence");
-        assert!(
-            a.difference(a) == Bitmap::new(),
-            "nothing is left of a set without itself"
-        );
-        for b in &bitmaps {
-            let (and, or) = (a.and(b), a.or(b));
-            assert!(and == b.and(a) && or == b.or(a), "commutativity");
-            assert!(a.and(&or) == *a && a.or(&and) == *a, "absorption");
-            assert_eq!(a.len() + b.len(), and.len() + or.len(), "inclusion and exclusion");
-            let (left_only, right_only) = (a.difference(b), b.difference(a));
-            assert!(left_only == a.difference(&and), "only what is shared goes");
-            assert!(left_only.or(&and) == *a, "the two parts make the whole");
-            assert_eq!(left_only.and(b).len(), 0, "what is left is disjoint");
-            assert!(
-                or.difference(&and) == left_only.or(&right_only),
-                "symmetric difference"
-            );
-        }
-    }
-}
-
-#[test]
-fn the_laws_of_three_sets_hold() {
-    println!("seed {SEED:#x}");
-    let mut random = Random::new(SEED);
-    let bitmaps: Vec<Bitmap> = shapes().iter().map(bitmap_of).collect();
-    for _ in 0..200 {
-        let [a, b, c] = [(); 3].map(|()| &bitmaps[random.below(bitmaps.len() as u64) as usize]);
-        assert!(a.and(b).and(c) == a.and(&b.and(c)), "and is associative");
-        assert!(a.or(b).or(c) == a.or(&b.or(c)), "or is associative");
-        assert!(
-            a.and(&b.or(c)) == a.and(b).or(&a.and(c)),
-            "and distributes over or"
-        );
-        assert!(
-            a.or(&b.and(c)) == a.or(b).and(&a.or(c)),
-            "or distributes over and"
-        );
-        assert!(
-            a.difference(&b.or(c)) == a.difference(b).and(&a.difference(c)),
-            "De Morgan, or"
-        );
-        assert!(
-            a.difference(&b.and(c)) == a.difference(b).or(&a.difference(c)),
-            "De Morgan, and"
-        );
-    }
-}
-
-#[test]
 fn a_result_can_be_changed_like_any_other_set() {
     let left: BTreeSet<u64> = (0..8192).collect();
     let right: BTreeSet<u64> = (4096..12_288).collect();
@@ -172,4 +88,93 @@ fn a_join_pairs_equal_keys_and_keeps_the_order() {
     );
     let nothing: [u8; 0] = [];
     assert_eq!(join(nothing, nothing, |&key| key).next(), None);
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn every_operation_on_every_pair_of_shapes_agrees_with_a_naive_set() {
+        println!("seed {SEED:#x}");
+        let shapes = shapes();
+        let bitmaps: Vec<Bitmap> = shapes.iter().map(bitmap_of).collect();
+        for (l, left) in shapes.iter().enumerate() {
+            for (r, right) in shapes.iter().enumerate() {
+                check(
+                    &format!("{l} and {r}"),
+                    &bitmaps[l].and(&bitmaps[r]),
+                    &(left & right),
+                );
+                check(
+                    &format!("{l} or {r}"),
+                    &bitmaps[l].or(&bitmaps[r]),
+                    &(left | right),
+                );
+                check(
+                    &format!("{l} without {r}"),
+                    &bitmaps[l].difference(&bitmaps[r]),
+                    &(left - right),
+                );
+            }
+        }
+        for (shape, bitmap) in shapes.iter().zip(&bitmaps) {
+            check("the operands are left alone", bitmap, shape);
+        }
+    }
+
+    #[test]
+    fn the_laws_of_sets_hold_between_every_two_shapes() {
+        println!("seed {SEED:#x}");
+        let bitmaps: Vec<Bitmap> = shapes().iter().map(bitmap_of).collect();
+        for a in &bitmaps {
+            assert!(a.and(a) == *a && a.or(a) == *a, "idempotence");
+            assert!(
+                a.difference(a) == Bitmap::new(),
+                "nothing is left of a set without itself"
+            );
+            for b in &bitmaps {
+                let (and, or) = (a.and(b), a.or(b));
+                assert!(and == b.and(a) && or == b.or(a), "commutativity");
+                assert!(a.and(&or) == *a && a.or(&and) == *a, "absorption");
+                assert_eq!(a.len() + b.len(), and.len() + or.len(), "inclusion and exclusion");
+                let (left_only, right_only) = (a.difference(b), b.difference(a));
+                assert!(left_only == a.difference(&and), "only what is shared goes");
+                assert!(left_only.or(&and) == *a, "the two parts make the whole");
+                assert_eq!(left_only.and(b).len(), 0, "what is left is disjoint");
+                assert!(
+                    or.difference(&and) == left_only.or(&right_only),
+                    "symmetric difference"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_laws_of_three_sets_hold() {
+        println!("seed {SEED:#x}");
+        let mut random = Random::new(SEED);
+        let bitmaps: Vec<Bitmap> = shapes().iter().map(bitmap_of).collect();
+        for _ in 0..200 {
+            let [a, b, c] = [(); 3].map(|()| &bitmaps[random.below(bitmaps.len() as u64) as usize]);
+            assert!(a.and(b).and(c) == a.and(&b.and(c)), "and is associative");
+            assert!(a.or(b).or(c) == a.or(&b.or(c)), "or is associative");
+            assert!(
+                a.and(&b.or(c)) == a.and(b).or(&a.and(c)),
+                "and distributes over or"
+            );
+            assert!(
+                a.or(&b.and(c)) == a.or(b).and(&a.or(c)),
+                "or distributes over and"
+            );
+            assert!(
+                a.difference(&b.or(c)) == a.difference(b).and(&a.difference(c)),
+                "De Morgan, or"
+            );
+            assert!(
+                a.difference(&b.and(c)) == a.difference(b).or(&a.difference(c)),
+                "De Morgan, and"
+            );
+        }
+    }
 }

@@ -317,38 +317,6 @@ fn check_opens_under_any_bounds(
 }
 
 #[test]
-fn a_power_loss_at_any_operation_of_that_open_leaves_the_old_bounds_or_the_new_ones_with_their_state() {
-    for new in [LOWER, HIGHER, MIXED] {
-        let (disk, before) = full();
-        let begin = disk.operations_len();
-        drop(open_with(&disk, new).unwrap());
-        let recording = disk.recording();
-        let mut images = recording.images();
-        let mut seen = BTreeSet::new();
-        let (mut old, mut changed) = (0, 0);
-        for ordinal in begin..recording.len() {
-            images.seek(ordinal, Side::After).unwrap();
-            let choices = images.choices(DiskModel::Subset, 12, 1).choices;
-            for choice in choices
-                .into_iter()
-                .filter(|choice| seen.insert(images.image_hash(choice)))
-            {
-                let copy = SimDisk::from_image(&images.image(&choice));
-                let what = format!("after operation {ordinal}: {choice}");
-                match check_opens_under_any_bounds(&copy, &before, new, &what) {
-                    OLD => old += 1,
-                    _ => changed += 1,
-                }
-            }
-        }
-        assert!(
-            old > 10 && changed > 10,
-            "{old} with the old bounds, {changed} with the new ones"
-        );
-    }
-}
-
-#[test]
 fn an_error_at_any_operation_of_that_open_is_given_as_it_is_and_the_next_open_finds_everything() {
     let (disk, before) = full();
     let image = content(&disk);
@@ -369,45 +337,6 @@ fn an_error_at_any_operation_of_that_open_is_given_as_it_is_and_the_next_open_fi
     assert!(
         old > 3 && changed > 3,
         "{old} with the old bounds, {changed} with the new ones"
-    );
-}
-
-#[test]
-fn a_signal_appended_together_with_other_bounds_is_persisted_with_them_or_not_at_all() {
-    let (disk, before) = full();
-    let begin = disk.operations_len();
-    let mut both = with(&disk, LOWER);
-    both.schema = both.schema.signal(Signal::new("share").half_life_ms(1000));
-    let schema = TidalDb::open(PATH, both).unwrap().schema().clone();
-    let recording = disk.recording();
-    let mut images = recording.images();
-    let (mut old, mut changed) = (0, 0);
-    for ordinal in begin..recording.len() {
-        images.seek(ordinal, Side::After).unwrap();
-        for choice in images.choices(DiskModel::Subset, 12, 1).choices {
-            let copy = SimDisk::from_image(&images.image(&choice));
-            let options = Options::stored_schema()
-                .background(Background::Caller)
-                .files(Arc::new(copy.clone()));
-            let db = TidalDb::open(PATH, options).unwrap();
-            let signals_len = db.schema().signals().len();
-            if *db.schema() == schema {
-                changed += 1;
-                assert_eq!(db.export().unwrap(), within(LOWER, &before), "{ordinal} {choice}");
-            } else {
-                old += 1;
-                assert_eq!(
-                    (signals_len, *db.schema().co_engagement_config()),
-                    (2, OLD),
-                    "{ordinal} {choice}"
-                );
-                assert_eq!(db.export().unwrap(), before, "{ordinal} {choice}");
-            }
-        }
-    }
-    assert!(
-        old > 10 && changed > 10,
-        "{old} with the old schema, {changed} with the new one"
     );
 }
 
@@ -434,4 +363,80 @@ fn a_database_whose_creation_was_cut_short_takes_other_bounds() {
         }
     }
     assert!(existing > 3, "{existing} were made under the old bounds");
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn a_power_loss_at_any_operation_of_that_open_leaves_the_old_bounds_or_the_new_ones_with_their_state() {
+        for new in [LOWER, HIGHER, MIXED] {
+            let (disk, before) = full();
+            let begin = disk.operations_len();
+            drop(open_with(&disk, new).unwrap());
+            let recording = disk.recording();
+            let mut images = recording.images();
+            let mut seen = BTreeSet::new();
+            let (mut old, mut changed) = (0, 0);
+            for ordinal in begin..recording.len() {
+                images.seek(ordinal, Side::After).unwrap();
+                let choices = images.choices(DiskModel::Subset, 12, 1).choices;
+                for choice in choices
+                    .into_iter()
+                    .filter(|choice| seen.insert(images.image_hash(choice)))
+                {
+                    let copy = SimDisk::from_image(&images.image(&choice));
+                    let what = format!("after operation {ordinal}: {choice}");
+                    match check_opens_under_any_bounds(&copy, &before, new, &what) {
+                        OLD => old += 1,
+                        _ => changed += 1,
+                    }
+                }
+            }
+            assert!(
+                old > 10 && changed > 10,
+                "{old} with the old bounds, {changed} with the new ones"
+            );
+        }
+    }
+
+    #[test]
+    fn a_signal_appended_together_with_other_bounds_is_persisted_with_them_or_not_at_all() {
+        let (disk, before) = full();
+        let begin = disk.operations_len();
+        let mut both = with(&disk, LOWER);
+        both.schema = both.schema.signal(Signal::new("share").half_life_ms(1000));
+        let schema = TidalDb::open(PATH, both).unwrap().schema().clone();
+        let recording = disk.recording();
+        let mut images = recording.images();
+        let (mut old, mut changed) = (0, 0);
+        for ordinal in begin..recording.len() {
+            images.seek(ordinal, Side::After).unwrap();
+            for choice in images.choices(DiskModel::Subset, 12, 1).choices {
+                let copy = SimDisk::from_image(&images.image(&choice));
+                let options = Options::stored_schema()
+                    .background(Background::Caller)
+                    .files(Arc::new(copy.clone()));
+                let db = TidalDb::open(PATH, options).unwrap();
+                let signals_len = db.schema().signals().len();
+                if *db.schema() == schema {
+                    changed += 1;
+                    assert_eq!(db.export().unwrap(), within(LOWER, &before), "{ordinal} {choice}");
+                } else {
+                    old += 1;
+                    assert_eq!(
+                        (signals_len, *db.schema().co_engagement_config()),
+                        (2, OLD),
+                        "{ordinal} {choice}"
+                    );
+                    assert_eq!(db.export().unwrap(), before, "{ordinal} {choice}");
+                }
+            }
+        }
+        assert!(
+            old > 10 && changed > 10,
+            "{old} with the old schema, {changed} with the new one"
+        );
+    }
 }

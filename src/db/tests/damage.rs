@@ -52,67 +52,6 @@ fn promised(segments: &[String]) -> usize {
 }
 
 #[test]
-fn a_log_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
-    let (image, states) = sample();
-    let segments = log_files(&image);
-    assert!(segments.len() > 3);
-    let promised = promised(&segments);
-    let mut shortened = 0;
-    for segment in &segments {
-        let bytes = image.file(segment).unwrap().to_vec();
-        let is_last = Some(segment) == segments.last();
-        for len in 0..bytes.len() {
-            let mut cut = image.clone();
-            cut.insert_file(segment, &bytes[..len]);
-            let what = format!("{segment} cut at {len}");
-            match outcome(&cut, &states, &what) {
-                Some(found) => {
-                    assert!(
-                        found >= promised,
-                        "{what}: {found} events, {promised} were promised"
-                    );
-                    shortened += usize::from(found < LEN as usize);
-                }
-                None => assert!(!is_last || len < 80, "{what}: a torn tail is no corruption"),
-            }
-        }
-    }
-    assert!(shortened > 100, "the last segment is cut inside its frames");
-}
-
-#[test]
-fn a_log_with_any_byte_flipped_opens_to_a_legal_prefix_or_is_refused() {
-    let (image, states) = sample();
-    let segments = log_files(&image);
-    let promised = promised(&segments);
-    let (mut refused, mut opened) = (0, 0);
-    for segment in &segments {
-        let bytes = image.file(segment).unwrap().to_vec();
-        for offset in 0..bytes.len() {
-            let mut flipped = bytes.clone();
-            flipped[offset] ^= 1 << (offset % 8);
-            let mut damaged = image.clone();
-            damaged.insert_file(segment, flipped);
-            let what = format!("{segment} flipped at {offset}");
-            match outcome(&damaged, &states, &what) {
-                Some(found) => {
-                    assert!(
-                        found >= promised,
-                        "{what}: {found} events, {promised} were promised"
-                    );
-                    opened += 1;
-                }
-                None => refused += 1,
-            }
-        }
-    }
-    assert!(
-        refused > 1000 && opened > 300,
-        "{refused} refused, {opened} opened"
-    );
-}
-
-#[test]
 fn a_bad_frame_that_a_later_frame_promises_as_synced_is_corruption_with_file_offset_and_sequence() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
@@ -193,49 +132,6 @@ fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silen
         assert!(
             matches!(result, Err(Error::Corrupt { .. })),
             "flipped at {offset}: {result:?}"
-        );
-    }
-}
-
-#[test]
-fn a_closed_database_with_any_bit_of_its_store_flipped_is_refused_or_misses_nothing() {
-    // The store's last record was taken for a torn one, and an acknowledged member of a collection was gone.
-    let disk = SimDisk::new();
-    let db = open(&disk, Durability::OperatingSystem).unwrap();
-    record(&db, 0).unwrap();
-    db.checkpoint().unwrap();
-    db.create_collection("saved").unwrap();
-    for entity in 1..=3 {
-        db.add_to_collection("saved", EntityId(entity)).unwrap();
-    }
-    db.close().unwrap();
-    drop(db);
-    let closed = content(&disk);
-    open(&disk, Durability::OperatingSystem).unwrap().close().unwrap();
-    for image in [closed, content(&disk)] {
-        let whole = open(&SimDisk::from_image(&image), Durability::OperatingSystem).unwrap();
-        let expected = whole.export().unwrap();
-        assert_eq!(expected.collections.len(), 1);
-        let store_dir = format!("{PATH}/store");
-        let (mut refused, mut opened) = (0, 0);
-        for (file, bytes) in image.files().filter(|(path, _)| path.starts_with(&store_dir)) {
-            for bit in 0..bytes.len() * 8 {
-                let mut flipped = bytes.to_vec();
-                flipped[bit / 8] ^= 1 << (bit % 8);
-                let mut damaged = image.clone();
-                damaged.insert_file(file, flipped);
-                match open(&SimDisk::from_image(&damaged), Durability::OperatingSystem) {
-                    Ok(db) => {
-                        assert_eq!(db.export().unwrap(), expected, "bit {bit}");
-                        opened += 1;
-                    }
-                    Err(_) => refused += 1,
-                }
-            }
-        }
-        assert!(
-            refused > 1000 && opened > 100,
-            "{refused} refused, {opened} opened"
         );
     }
 }
@@ -419,4 +315,113 @@ fn a_reading_error_is_neither_a_torn_tail_nor_corruption() {
         open(&disk, Durability::OperatingSystem).unwrap().last_sequence(),
         LEN
     );
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn a_log_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
+        let (image, states) = sample();
+        let segments = log_files(&image);
+        assert!(segments.len() > 3);
+        let promised = promised(&segments);
+        let mut shortened = 0;
+        for segment in &segments {
+            let bytes = image.file(segment).unwrap().to_vec();
+            let is_last = Some(segment) == segments.last();
+            for len in 0..bytes.len() {
+                let mut cut = image.clone();
+                cut.insert_file(segment, &bytes[..len]);
+                let what = format!("{segment} cut at {len}");
+                match outcome(&cut, &states, &what) {
+                    Some(found) => {
+                        assert!(
+                            found >= promised,
+                            "{what}: {found} events, {promised} were promised"
+                        );
+                        shortened += usize::from(found < LEN as usize);
+                    }
+                    None => assert!(!is_last || len < 80, "{what}: a torn tail is no corruption"),
+                }
+            }
+        }
+        assert!(shortened > 100, "the last segment is cut inside its frames");
+    }
+
+    #[test]
+    fn a_log_with_any_byte_flipped_opens_to_a_legal_prefix_or_is_refused() {
+        let (image, states) = sample();
+        let segments = log_files(&image);
+        let promised = promised(&segments);
+        let (mut refused, mut opened) = (0, 0);
+        for segment in &segments {
+            let bytes = image.file(segment).unwrap().to_vec();
+            for offset in 0..bytes.len() {
+                let mut flipped = bytes.clone();
+                flipped[offset] ^= 1 << (offset % 8);
+                let mut damaged = image.clone();
+                damaged.insert_file(segment, flipped);
+                let what = format!("{segment} flipped at {offset}");
+                match outcome(&damaged, &states, &what) {
+                    Some(found) => {
+                        assert!(
+                            found >= promised,
+                            "{what}: {found} events, {promised} were promised"
+                        );
+                        opened += 1;
+                    }
+                    None => refused += 1,
+                }
+            }
+        }
+        assert!(
+            refused > 1000 && opened > 300,
+            "{refused} refused, {opened} opened"
+        );
+    }
+
+    #[test]
+    fn a_closed_database_with_any_bit_of_its_store_flipped_is_refused_or_misses_nothing() {
+        // The store's last record was taken for a torn one, and an acknowledged member of a collection was gone.
+        let disk = SimDisk::new();
+        let db = open(&disk, Durability::OperatingSystem).unwrap();
+        record(&db, 0).unwrap();
+        db.checkpoint().unwrap();
+        db.create_collection("saved").unwrap();
+        for entity in 1..=3 {
+            db.add_to_collection("saved", EntityId(entity)).unwrap();
+        }
+        db.close().unwrap();
+        drop(db);
+        let closed = content(&disk);
+        open(&disk, Durability::OperatingSystem).unwrap().close().unwrap();
+        for image in [closed, content(&disk)] {
+            let whole = open(&SimDisk::from_image(&image), Durability::OperatingSystem).unwrap();
+            let expected = whole.export().unwrap();
+            assert_eq!(expected.collections.len(), 1);
+            let store_dir = format!("{PATH}/store");
+            let (mut refused, mut opened) = (0, 0);
+            for (file, bytes) in image.files().filter(|(path, _)| path.starts_with(&store_dir)) {
+                for bit in 0..bytes.len() * 8 {
+                    let mut flipped = bytes.to_vec();
+                    flipped[bit / 8] ^= 1 << (bit % 8);
+                    let mut damaged = image.clone();
+                    damaged.insert_file(file, flipped);
+                    match open(&SimDisk::from_image(&damaged), Durability::OperatingSystem) {
+                        Ok(db) => {
+                            assert_eq!(db.export().unwrap(), expected, "bit {bit}");
+                            opened += 1;
+                        }
+                        Err(_) => refused += 1,
+                    }
+                }
+            }
+            assert!(
+                refused > 1000 && opened > 100,
+                "{refused} refused, {opened} opened"
+            );
+        }
+    }
 }

@@ -22,51 +22,6 @@ fn open_at(path: &Path, files: impl FileAccess + 'static, durability: Durability
 }
 
 #[test]
-fn a_replaced_directory_that_is_reached_by_name_ends_writing_and_the_other_database_is_not_changed() {
-    let policies = || POLICIES.into_iter();
-    let with_dir_locks = policies().map(|durability| (FilesByName::WithDirLocks, durability));
-    let without = policies().map(|durability| (FilesByName::WithoutDirLocks, durability));
-    for (files, durability) in with_dir_locks.chain(without) {
-        let root = TempDir::new("directory");
-        let path = root.path().join("db");
-        let old = open_at(&path, files, durability).unwrap();
-        for i in 0..3 {
-            record(&old, i).unwrap();
-        }
-        fs::rename(&path, root.path().join("db.old")).unwrap();
-        let new = open_at(&path, files, durability).unwrap();
-        let mut acknowledged = 3;
-        let error = loop {
-            match record(&old, acknowledged) {
-                Ok(_) => acknowledged += 1,
-                Err(error) => break error,
-            }
-            assert!(acknowledged < 100, "a rotation is due");
-        };
-        let text = error_chain(&error);
-        let expected = match files {
-            FilesByName::WithDirLocks => "than the opened one",
-            FilesByName::WithoutDirLocks => "lock file",
-        };
-        assert!(text.contains(expected), "{files:?}, {durability:?}: {text}");
-        assert!(matches!(old.checkpoint(), Err(Error::Poisoned { .. })));
-        for i in 0..50 {
-            record(&new, i).unwrap();
-        }
-        new.close().unwrap();
-        drop(old);
-        let new = open_at(&path, files, durability).unwrap();
-        assert_eq!(new.export().unwrap(), state_after(50));
-        let old = open_at(&root.path().join("db.old"), files, durability).unwrap();
-        let export = old.export().unwrap();
-        assert!(
-            export == state_after(acknowledged) || export == state_after(acknowledged + 1),
-            "{acknowledged} and perhaps the one whose outcome is unknown"
-        );
-    }
-}
-
-#[test]
 fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_sync_rotation_or_checkpoint()
 {
     type Call = fn(&TidalDb) -> Result<(), Error>;
@@ -379,4 +334,54 @@ fn a_close_that_checkpoints_nothing_fails_if_the_directory_of_a_store_elsewhere_
     fs::remove_dir_all(store_root.path()).unwrap();
     let text = error_chain(&db.close().unwrap_err());
     assert!(text.contains(&store_root.path().display().to_string()), "{text}");
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn a_replaced_directory_that_is_reached_by_name_ends_writing_and_the_other_database_is_not_changed() {
+        let policies = || POLICIES.into_iter();
+        let with_dir_locks = policies().map(|durability| (FilesByName::WithDirLocks, durability));
+        let without = policies().map(|durability| (FilesByName::WithoutDirLocks, durability));
+        for (files, durability) in with_dir_locks.chain(without) {
+            let root = TempDir::new("directory");
+            let path = root.path().join("db");
+            let old = open_at(&path, files, durability).unwrap();
+            for i in 0..3 {
+                record(&old, i).unwrap();
+            }
+            fs::rename(&path, root.path().join("db.old")).unwrap();
+            let new = open_at(&path, files, durability).unwrap();
+            let mut acknowledged = 3;
+            let error = loop {
+                match record(&old, acknowledged) {
+                    Ok(_) => acknowledged += 1,
+                    Err(error) => break error,
+                }
+                assert!(acknowledged < 100, "a rotation is due");
+            };
+            let text = error_chain(&error);
+            let expected = match files {
+                FilesByName::WithDirLocks => "than the opened one",
+                FilesByName::WithoutDirLocks => "lock file",
+            };
+            assert!(text.contains(expected), "{files:?}, {durability:?}: {text}");
+            assert!(matches!(old.checkpoint(), Err(Error::Poisoned { .. })));
+            for i in 0..50 {
+                record(&new, i).unwrap();
+            }
+            new.close().unwrap();
+            drop(old);
+            let new = open_at(&path, files, durability).unwrap();
+            assert_eq!(new.export().unwrap(), state_after(50));
+            let old = open_at(&root.path().join("db.old"), files, durability).unwrap();
+            let export = old.export().unwrap();
+            assert!(
+                export == state_after(acknowledged) || export == state_after(acknowledged + 1),
+                "{acknowledged} and perhaps the one whose outcome is unknown"
+            );
+        }
+    }
 }

@@ -223,17 +223,6 @@ fn meet_all(durability: Durability, one_in: usize) {
     assert!(failed * one_in > operations.len() * 4 && went_on > 0);
 }
 
-#[test]
-fn every_failure_at_every_operation_of_a_workload_is_told_poisons_and_loses_nothing() {
-    meet_all(Durability::EverySynced, 3);
-}
-
-#[test]
-fn every_failure_under_a_policy_that_syncs_less_loses_nothing_that_it_promised() {
-    meet_all(Durability::OperatingSystem, 5);
-    meet_all(Durability::SyncedEvery { interval_ms: 1 }, 5);
-}
-
 /// Opens on disks that fail at each operation in turn, reads too, each in each way; then without a fault.
 fn open_with_each_fault(image: &Image, is_legal: impl Fn(&TidalDb) -> bool) -> (u64, u64) {
     let options = SimDiskOptions {
@@ -297,30 +286,6 @@ fn every_failure_at_every_operation_of_creating_a_database_is_told_and_it_can_be
 }
 
 #[test]
-fn every_failure_at_every_operation_of_a_recovery_is_told_and_loses_nothing() {
-    const LEN: u64 = 40;
-    let disk = SimDisk::new();
-    let db = open(&disk, Durability::EverySynced).unwrap();
-    db.create_collection("saved").unwrap();
-    for i in 0..LEN {
-        record(&db, i).unwrap();
-        if i == 12 {
-            db.checkpoint().unwrap();
-        }
-    }
-    db.add_to_collection("saved", EntityId(3)).unwrap();
-    let expected = db.export().unwrap();
-    drop(db);
-    let mut image = content(&disk);
-    assert!(log_files(&image).len() > 3);
-    // Something to remove, too.
-    image.insert_file(format!("{PATH}/log/00000000000000000099.wal.tmp"), [1; 30]);
-    image.insert_file(format!("{PATH}/store/00000000000000000099.tdstore.tmp"), [1; 30]);
-    let (refused, opened) = open_with_each_fault(&image, |db| db.export().unwrap() == expected);
-    assert!(refused > 150 && opened > 20, "{refused} refused, {opened} opened");
-}
-
-#[test]
 fn a_failure_on_the_engines_own_threads_ends_writing_with_its_cause_and_reads_continue() {
     // Under the first policy only a checkpoint syncs; under the second only the timer does.
     for (durability, checkpoint_log_bytes) in [
@@ -360,5 +325,45 @@ fn a_failure_on_the_engines_own_threads_ends_writing_with_its_cause_and_reads_co
             found == acknowledged || found == acknowledged + 1,
             "{found} of {acknowledged}"
         );
+    }
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn every_failure_at_every_operation_of_a_recovery_is_told_and_loses_nothing() {
+        const LEN: u64 = 40;
+        let disk = SimDisk::new();
+        let db = open(&disk, Durability::EverySynced).unwrap();
+        db.create_collection("saved").unwrap();
+        for i in 0..LEN {
+            record(&db, i).unwrap();
+            if i == 12 {
+                db.checkpoint().unwrap();
+            }
+        }
+        db.add_to_collection("saved", EntityId(3)).unwrap();
+        let expected = db.export().unwrap();
+        drop(db);
+        let mut image = content(&disk);
+        assert!(log_files(&image).len() > 3);
+        // Something to remove, too.
+        image.insert_file(format!("{PATH}/log/00000000000000000099.wal.tmp"), [1; 30]);
+        image.insert_file(format!("{PATH}/store/00000000000000000099.tdstore.tmp"), [1; 30]);
+        let (refused, opened) = open_with_each_fault(&image, |db| db.export().unwrap() == expected);
+        assert!(refused > 150 && opened > 20, "{refused} refused, {opened} opened");
+    }
+
+    #[test]
+    fn every_failure_at_every_operation_of_a_workload_is_told_poisons_and_loses_nothing() {
+        meet_all(Durability::EverySynced, 3);
+    }
+
+    #[test]
+    fn every_failure_under_a_policy_that_syncs_less_loses_nothing_that_it_promised() {
+        meet_all(Durability::OperatingSystem, 5);
+        meet_all(Durability::SyncedEvery { interval_ms: 1 }, 5);
     }
 }

@@ -32,87 +32,6 @@ fn first_cause(error: &Error) -> &Error {
 }
 
 #[test]
-fn any_failing_operation_poisons_the_handle_and_loses_nothing_acknowledged() {
-    let operations = {
-        let disk = SimDisk::new();
-        let opened = {
-            let db = open(&disk, Durability::EverySynced).unwrap();
-            let opened = disk.operations_len();
-            assert!(run(&db).1.is_none());
-            opened
-        };
-        opened..disk.operations_len()
-    };
-    let faults = [
-        Fault::ErrorBefore(ErrorKind::StorageFull),
-        Fault::ErrorAfter(ErrorKind::Other),
-        Fault::ErrorMidway(13, ErrorKind::StorageFull),
-        Fault::SyncLoses(ErrorKind::Other),
-    ];
-    let mut failed_runs = 0;
-    for (ordinal, fault) in operations.flat_map(|ordinal| faults.map(|fault| (ordinal, fault))) {
-        let disk = SimDisk::new();
-        let db = open(&disk, Durability::EverySynced).unwrap();
-        disk.fail_operation(ordinal, fault);
-        let (acknowledged, failed) = run(&db);
-        if disk.faults_fired().is_empty() {
-            assert!(
-                failed.is_none(),
-                "operation {ordinal} is of no kind that {fault:?} applies to"
-            );
-            continue;
-        }
-        failed_runs += 1;
-        let context = format!("{fault:?} at operation {ordinal}: {failed:?}");
-        let error = failed.expect(&context);
-        let Error::Io { path, source, .. } = first_cause(&error) else {
-            panic!("{context}")
-        };
-        assert!(path.starts_with(PATH), "{context}");
-        let expected = match fault {
-            Fault::ErrorBefore(kind)
-            | Fault::ErrorAfter(kind)
-            | Fault::SyncLoses(kind)
-            | Fault::ErrorMidway(_, kind) => kind,
-            other => panic!("{other:?} fails nothing"),
-        };
-        assert_eq!(source.kind(), expected, "{context}");
-        let operations_len = disk.operations_len();
-        let again = record(&db, 99).unwrap_err();
-        assert!(
-            matches!(again, Error::Poisoned { .. } | Error::Closed),
-            "{context}: {again}"
-        );
-        if !matches!(again, Error::Closed) {
-            assert_eq!(
-                first_cause(&again).to_string(),
-                first_cause(&error).to_string(),
-                "{context}"
-            );
-            db.export().expect(&context);
-            assert!(db.close().is_err());
-        }
-        drop(db);
-        assert_eq!(
-            disk.operations_len(),
-            operations_len,
-            "{context}: nothing is retried, nothing trimmed"
-        );
-        for choice in [ImageChoice::All, ImageChoice::Synced] {
-            let reopened = open(&crashed(&disk, &choice), Durability::EverySynced).expect(&context);
-            let mut found = reopened.export().unwrap();
-            found.collections.clear();
-            let in_flight = found == state_after(acknowledged + 1);
-            assert!(
-                in_flight || found == state_after(acknowledged),
-                "{context}: {choice}"
-            );
-        }
-    }
-    assert!(failed_runs > 200, "only {failed_runs} runs failed");
-}
-
-#[test]
 fn short_and_interrupted_writes_are_gone_on_with() {
     for fault in [Fault::Short(7), Fault::ErrorBefore(ErrorKind::Interrupted)] {
         let disk = SimDisk::new();
@@ -170,5 +89,91 @@ fn an_event_that_an_aggregate_refuses_ends_reads_too_and_every_later_error_has_i
             matches!(first_cause(&error), Error::UnknownSignal { signal } if signal == "99"),
             "{error:?}"
         );
+    }
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn any_failing_operation_poisons_the_handle_and_loses_nothing_acknowledged() {
+        let operations = {
+            let disk = SimDisk::new();
+            let opened = {
+                let db = open(&disk, Durability::EverySynced).unwrap();
+                let opened = disk.operations_len();
+                assert!(run(&db).1.is_none());
+                opened
+            };
+            opened..disk.operations_len()
+        };
+        let faults = [
+            Fault::ErrorBefore(ErrorKind::StorageFull),
+            Fault::ErrorAfter(ErrorKind::Other),
+            Fault::ErrorMidway(13, ErrorKind::StorageFull),
+            Fault::SyncLoses(ErrorKind::Other),
+        ];
+        let mut failed_runs = 0;
+        for (ordinal, fault) in operations.flat_map(|ordinal| faults.map(|fault| (ordinal, fault))) {
+            let disk = SimDisk::new();
+            let db = open(&disk, Durability::EverySynced).unwrap();
+            disk.fail_operation(ordinal, fault);
+            let (acknowledged, failed) = run(&db);
+            if disk.faults_fired().is_empty() {
+                assert!(
+                    failed.is_none(),
+                    "operation {ordinal} is of no kind that {fault:?} applies to"
+                );
+                continue;
+            }
+            failed_runs += 1;
+            let context = format!("{fault:?} at operation {ordinal}: {failed:?}");
+            let error = failed.expect(&context);
+            let Error::Io { path, source, .. } = first_cause(&error) else {
+                panic!("{context}")
+            };
+            assert!(path.starts_with(PATH), "{context}");
+            let expected = match fault {
+                Fault::ErrorBefore(kind)
+                | Fault::ErrorAfter(kind)
+                | Fault::SyncLoses(kind)
+                | Fault::ErrorMidway(_, kind) => kind,
+                other => panic!("{other:?} fails nothing"),
+            };
+            assert_eq!(source.kind(), expected, "{context}");
+            let operations_len = disk.operations_len();
+            let again = record(&db, 99).unwrap_err();
+            assert!(
+                matches!(again, Error::Poisoned { .. } | Error::Closed),
+                "{context}: {again}"
+            );
+            if !matches!(again, Error::Closed) {
+                assert_eq!(
+                    first_cause(&again).to_string(),
+                    first_cause(&error).to_string(),
+                    "{context}"
+                );
+                db.export().expect(&context);
+                assert!(db.close().is_err());
+            }
+            drop(db);
+            assert_eq!(
+                disk.operations_len(),
+                operations_len,
+                "{context}: nothing is retried, nothing trimmed"
+            );
+            for choice in [ImageChoice::All, ImageChoice::Synced] {
+                let reopened = open(&crashed(&disk, &choice), Durability::EverySynced).expect(&context);
+                let mut found = reopened.export().unwrap();
+                found.collections.clear();
+                let in_flight = found == state_after(acknowledged + 1);
+                assert!(
+                    in_flight || found == state_after(acknowledged),
+                    "{context}: {choice}"
+                );
+            }
+        }
+        assert!(failed_runs > 200, "only {failed_runs} runs failed");
     }
 }

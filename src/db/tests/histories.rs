@@ -117,43 +117,6 @@ fn assert_refused(image: &Image, what: &str) {
 }
 
 #[test]
-fn later_segments_of_one_copy_in_the_log_of_the_other_are_refused() {
-    // Such a log opened, with events of both copies.
-    let (mut mixtures, mut whole) = (0, 0);
-    for before in [End::Closed, End::Dropped] {
-        for equal_ids in [false, true] {
-            let from = origin(before).image;
-            let [a, b] = [1000, 2000].map(|first| extend(&from, first, equal_ids.then_some(1), End::Dropped));
-            let segments = log_files(&b.image);
-            assert_eq!(segments, log_files(&a.image), "the events have the same size");
-            for from in 1..segments.len() {
-                // All ranges of segments would take too long.
-                for len in [1, 2, 15, segments.len()] {
-                    let to = (from + len).min(segments.len());
-                    let mut mixed = a.image.clone();
-                    for segment in &segments[from..to] {
-                        mixed.insert_file(segment, b.image.file(segment).unwrap());
-                    }
-                    let what = format!("{before:?}, equal ids {equal_ids}, segments {from}..{to}");
-                    let differs = |segment: &String| a.image.file(segment) != b.image.file(segment);
-                    let of_a = segments[..from].iter().chain(&segments[to..]).any(differs);
-                    let of_b = segments[from..to].iter().any(differs);
-                    if of_b && (of_a || !equal_ids) {
-                        assert_refused(&mixed, &what);
-                        mixtures += 1;
-                    } else {
-                        let state = if of_b { &b.state } else { &a.state };
-                        assert!(opened(&mixed).unwrap() == *state, "{what}");
-                        whole += 1;
-                    }
-                }
-            }
-        }
-    }
-    assert!(mixtures > 300 && whole > 0, "{mixtures} mixtures, {whole} whole");
-}
-
-#[test]
 fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
     // Such a mixture opened, with the stored events of one copy and the logged events of the other.
     for before in ENDS {
@@ -253,84 +216,6 @@ fn files_of_a_database_that_continues_and_of_a_copy_made_of_it_are_not_mixed() {
 }
 
 #[test]
-fn openings_that_fail_at_any_operations_one_after_the_other_leave_a_database_that_opens() {
-    // Between the record of the opening and its segment, the store is one opening ahead of the log.
-    let disk = SimDisk::new();
-    let db = TidalDb::open(
-        PATH,
-        options(&disk, Durability::EverySynced).predictable_opening_ids(1),
-    )
-    .unwrap();
-    record_all(&db, 0..6);
-    drop(db);
-    let begun = content(&disk);
-    let states = [state_after(6), state_after(7)];
-    let (mut ahead, mut runs) = (0, 0);
-    let reopen = |disk: &SimDisk| {
-        TidalDb::open(
-            PATH,
-            options(disk, Durability::EverySynced).predictable_opening_ids(1),
-        )
-    };
-    let after = |disk: SimDisk, power_loss: bool| {
-        disk.clear_faults();
-        if power_loss {
-            crashed(&disk, &ImageChoice::Synced)
-        } else {
-            disk
-        }
-    };
-    for idle in [false, true] {
-        let disk = SimDisk::from_image(&begun);
-        if idle {
-            // The newest segment holds no frame.
-            drop(reopen(&disk).unwrap());
-        }
-        let begun = content(&disk);
-        let operations = {
-            let disk = SimDisk::from_image(&begun);
-            reopen(&disk).unwrap();
-            disk.operations_len()
-        };
-        for run in 0..operations * operations * 2 {
-            let (first, second) = (run / 2 % operations, run / 2 / operations);
-            // The unsynced writes of the first opening are there for the second one, and may be lost after that.
-            let power_losses = [false, run % 2 == 1];
-            let mut disk = SimDisk::from_image(&begun);
-            let mut failed = 0;
-            for (at, power_loss) in [
-                (first, power_losses[0]),
-                (second, power_losses[1]),
-                (second, power_losses[1]),
-            ] {
-                disk.fail_from(disk.operations_len() + at, Fault::ErrorBefore(ErrorKind::Other));
-                failed += u64::from(reopen(&disk).is_err());
-                disk = after(disk, power_loss);
-            }
-            let what = format!("idle {idle}, {first} and {second}, power losses {power_losses:?}");
-            let db = reopen(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
-            assert_eq!(db.export().unwrap(), states[0], "{what}");
-            let report = db.recovery_report();
-            let oldest = report.earlier_openings.last().unwrap();
-            assert_eq!((oldest.opening, oldest.survived_sequence), (1, 6), "{what}");
-            assert!(
-                report.earlier_openings.iter().all(|it| it.survived_sequence == 6),
-                "{what}: {report:?}"
-            );
-            // The missing ids are of openings that failed between their record and their segment.
-            let remembered = report.earlier_openings.len() as u64;
-            ahead += u64::from(failed == 3 && report.opening == remembered + 4);
-            record(&db, 6).unwrap();
-            drop(db);
-            let db = reopen(&crashed(&disk, &ImageChoice::Synced)).unwrap();
-            assert_eq!(db.export().unwrap(), states[1], "{what}");
-            runs += 1;
-        }
-    }
-    assert!(ahead > 100 && runs > 1000, "{ahead} were ahead in {runs} runs");
-}
-
-#[test]
 fn a_log_without_the_tail_that_a_flushed_checkpoint_covers_is_no_other_history_after_a_power_loss() {
     let mut shorter = 0;
     for synced in [0, 3, 12, 25] {
@@ -380,4 +265,125 @@ fn a_log_without_the_tail_that_a_flushed_checkpoint_covers_is_no_other_history_a
         }
     }
     assert!(shorter > 0);
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn openings_that_fail_at_any_operations_one_after_the_other_leave_a_database_that_opens() {
+        // Between the record of the opening and its segment, the store is one opening ahead of the log.
+        let disk = SimDisk::new();
+        let db = TidalDb::open(
+            PATH,
+            options(&disk, Durability::EverySynced).predictable_opening_ids(1),
+        )
+        .unwrap();
+        record_all(&db, 0..6);
+        drop(db);
+        let begun = content(&disk);
+        let states = [state_after(6), state_after(7)];
+        let (mut ahead, mut runs) = (0, 0);
+        let reopen = |disk: &SimDisk| {
+            TidalDb::open(
+                PATH,
+                options(disk, Durability::EverySynced).predictable_opening_ids(1),
+            )
+        };
+        let after = |disk: SimDisk, power_loss: bool| {
+            disk.clear_faults();
+            if power_loss {
+                crashed(&disk, &ImageChoice::Synced)
+            } else {
+                disk
+            }
+        };
+        for idle in [false, true] {
+            let disk = SimDisk::from_image(&begun);
+            if idle {
+                // The newest segment holds no frame.
+                drop(reopen(&disk).unwrap());
+            }
+            let begun = content(&disk);
+            let operations = {
+                let disk = SimDisk::from_image(&begun);
+                reopen(&disk).unwrap();
+                disk.operations_len()
+            };
+            for run in 0..operations * operations * 2 {
+                let (first, second) = (run / 2 % operations, run / 2 / operations);
+                // The unsynced writes of the first opening are there for the second one, and may be lost after that.
+                let power_losses = [false, run % 2 == 1];
+                let mut disk = SimDisk::from_image(&begun);
+                let mut failed = 0;
+                for (at, power_loss) in [
+                    (first, power_losses[0]),
+                    (second, power_losses[1]),
+                    (second, power_losses[1]),
+                ] {
+                    disk.fail_from(disk.operations_len() + at, Fault::ErrorBefore(ErrorKind::Other));
+                    failed += u64::from(reopen(&disk).is_err());
+                    disk = after(disk, power_loss);
+                }
+                let what = format!("idle {idle}, {first} and {second}, power losses {power_losses:?}");
+                let db = reopen(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!(db.export().unwrap(), states[0], "{what}");
+                let report = db.recovery_report();
+                let oldest = report.earlier_openings.last().unwrap();
+                assert_eq!((oldest.opening, oldest.survived_sequence), (1, 6), "{what}");
+                assert!(
+                    report.earlier_openings.iter().all(|it| it.survived_sequence == 6),
+                    "{what}: {report:?}"
+                );
+                // The missing ids are of openings that failed between their record and their segment.
+                let remembered = report.earlier_openings.len() as u64;
+                ahead += u64::from(failed == 3 && report.opening == remembered + 4);
+                record(&db, 6).unwrap();
+                drop(db);
+                let db = reopen(&crashed(&disk, &ImageChoice::Synced)).unwrap();
+                assert_eq!(db.export().unwrap(), states[1], "{what}");
+                runs += 1;
+            }
+        }
+        assert!(ahead > 100 && runs > 1000, "{ahead} were ahead in {runs} runs");
+    }
+
+    #[test]
+    fn later_segments_of_one_copy_in_the_log_of_the_other_are_refused() {
+        // Such a log opened, with events of both copies.
+        let (mut mixtures, mut whole) = (0, 0);
+        for before in [End::Closed, End::Dropped] {
+            for equal_ids in [false, true] {
+                let from = origin(before).image;
+                let [a, b] =
+                    [1000, 2000].map(|first| extend(&from, first, equal_ids.then_some(1), End::Dropped));
+                let segments = log_files(&b.image);
+                assert_eq!(segments, log_files(&a.image), "the events have the same size");
+                for from in 1..segments.len() {
+                    // All ranges of segments would take too long.
+                    for len in [1, 2, 15, segments.len()] {
+                        let to = (from + len).min(segments.len());
+                        let mut mixed = a.image.clone();
+                        for segment in &segments[from..to] {
+                            mixed.insert_file(segment, b.image.file(segment).unwrap());
+                        }
+                        let what = format!("{before:?}, equal ids {equal_ids}, segments {from}..{to}");
+                        let differs = |segment: &String| a.image.file(segment) != b.image.file(segment);
+                        let of_a = segments[..from].iter().chain(&segments[to..]).any(differs);
+                        let of_b = segments[from..to].iter().any(differs);
+                        if of_b && (of_a || !equal_ids) {
+                            assert_refused(&mixed, &what);
+                            mixtures += 1;
+                        } else {
+                            let state = if of_b { &b.state } else { &a.state };
+                            assert!(opened(&mixed).unwrap() == *state, "{what}");
+                            whole += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(mixtures > 300 && whole > 0, "{mixtures} mixtures, {whole} whole");
+    }
 }

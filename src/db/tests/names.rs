@@ -106,29 +106,34 @@ fn no_name_given_by_a_user_becomes_a_path() {
     }
 }
 
-#[test]
-fn on_a_real_disk_too_nothing_is_made_outside_of_the_database() {
-    let root = TempDir::new("names");
-    let files = RealFiles;
-    for (index, name) in NAMES.into_iter().enumerate() {
-        let path = root.path().join(index.to_string());
-        let options = options(&SimDisk::new(), Durability::OperatingSystem).files(Arc::new(RealFiles));
-        let options = Options {
-            schema: named(name),
-            ..options
-        };
-        use_name(&options, &path, name);
-        let mut names = files.list(&path).unwrap();
-        names.sort();
-        assert_eq!(names, ["LOCK", "log", "store"], "{}", name.escape_ascii());
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn on_a_real_disk_too_nothing_is_made_outside_of_the_database() {
+        let root = TempDir::new("names");
+        let files = RealFiles;
+        for (index, name) in NAMES.into_iter().enumerate() {
+            let path = root.path().join(index.to_string());
+            let options = options(&SimDisk::new(), Durability::OperatingSystem).files(Arc::new(RealFiles));
+            let options = Options {
+                schema: named(name),
+                ..options
+            };
+            use_name(&options, &path, name);
+            let mut names = files.list(&path).unwrap();
+            names.sort();
+            assert_eq!(names, ["LOCK", "log", "store"], "{}", name.escape_ascii());
+        }
+        let mut dirs = files.list(root.path()).unwrap();
+        dirs.sort_by_key(|name| name.parse::<usize>().unwrap());
+        assert_eq!(
+            dirs,
+            (0..NAMES.len())
+                .map(|index| index.to_string())
+                .collect::<Vec<_>>()
+        );
+        assert!(!Path::new("/tmp/escaped").exists());
     }
-    let mut dirs = files.list(root.path()).unwrap();
-    dirs.sort_by_key(|name| name.parse::<usize>().unwrap());
-    assert_eq!(
-        dirs,
-        (0..NAMES.len())
-            .map(|index| index.to_string())
-            .collect::<Vec<_>>()
-    );
-    assert!(!Path::new("/tmp/escaped").exists());
 }

@@ -161,56 +161,61 @@ fn panic_everywhere(durability: Durability) {
     assert!(kinds.len() >= 6, "{kinds:?}");
 }
 
-#[test]
-fn a_panic_in_any_file_call_poisons_the_handle_and_loses_nothing_also_in_a_destructor() {
-    panic_everywhere(Durability::EverySynced);
-}
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
 
-#[test]
-fn a_panic_in_any_file_call_loses_nothing_under_a_policy_that_syncs_less() {
-    panic_everywhere(Durability::OperatingSystem);
-}
-
-#[test]
-fn a_panic_in_any_file_call_of_opening_leaves_a_database_that_opens() {
-    let disk = SimDisk::new();
-    let db = open(&disk, Durability::EverySynced).unwrap();
-    db.create_collection("saved").unwrap();
-    for i in 0..30 {
-        record(&db, i).unwrap();
-        if i == 12 {
-            db.checkpoint().unwrap();
-        }
+    #[test]
+    fn a_panic_in_any_file_call_poisons_the_handle_and_loses_nothing_also_in_a_destructor() {
+        panic_everywhere(Durability::EverySynced);
     }
-    let expected = db.export().unwrap();
-    drop(db);
-    let image = content(&disk);
-    let disk_of = || {
-        let options = SimDiskOptions {
-            records_reads: true,
-            ..SimDiskOptions::default()
-        };
-        SimDisk::with_options(&image, options)
-    };
-    let undisturbed = disk_of();
-    drop(open(&undisturbed, Durability::EverySynced).unwrap());
-    let mut panicked = 0;
-    for operation in undisturbed.recording().operations() {
-        for side in [Side::Before, Side::After] {
-            for place in PLACES {
-                let context = format!("{place:?}, a panic {side:?} {operation}");
-                let disk = disk_of();
-                disk.fail_operation(operation.ordinal, Fault::Panic(side));
-                let payload = place.run(|| drop(open(&disk, Durability::EverySynced)));
-                assert!(payload.expect(&context).is::<InjectedPanic>(), "{context}");
-                assert!(disk.locks_held().is_empty(), "{context}");
-                for choice in [ImageChoice::All, ImageChoice::Synced] {
-                    let db = open(&crashed(&disk, &choice), Durability::EverySynced).expect(&context);
-                    assert_eq!(db.export().unwrap(), expected, "{context}, {choice}");
-                }
-                panicked += 1;
+
+    #[test]
+    fn a_panic_in_any_file_call_loses_nothing_under_a_policy_that_syncs_less() {
+        panic_everywhere(Durability::OperatingSystem);
+    }
+
+    #[test]
+    fn a_panic_in_any_file_call_of_opening_leaves_a_database_that_opens() {
+        let disk = SimDisk::new();
+        let db = open(&disk, Durability::EverySynced).unwrap();
+        db.create_collection("saved").unwrap();
+        for i in 0..30 {
+            record(&db, i).unwrap();
+            if i == 12 {
+                db.checkpoint().unwrap();
             }
         }
+        let expected = db.export().unwrap();
+        drop(db);
+        let image = content(&disk);
+        let disk_of = || {
+            let options = SimDiskOptions {
+                records_reads: true,
+                ..SimDiskOptions::default()
+            };
+            SimDisk::with_options(&image, options)
+        };
+        let undisturbed = disk_of();
+        drop(open(&undisturbed, Durability::EverySynced).unwrap());
+        let mut panicked = 0;
+        for operation in undisturbed.recording().operations() {
+            for side in [Side::Before, Side::After] {
+                for place in PLACES {
+                    let context = format!("{place:?}, a panic {side:?} {operation}");
+                    let disk = disk_of();
+                    disk.fail_operation(operation.ordinal, Fault::Panic(side));
+                    let payload = place.run(|| drop(open(&disk, Durability::EverySynced)));
+                    assert!(payload.expect(&context).is::<InjectedPanic>(), "{context}");
+                    assert!(disk.locks_held().is_empty(), "{context}");
+                    for choice in [ImageChoice::All, ImageChoice::Synced] {
+                        let db = open(&crashed(&disk, &choice), Durability::EverySynced).expect(&context);
+                        assert_eq!(db.export().unwrap(), expected, "{context}, {choice}");
+                    }
+                    panicked += 1;
+                }
+            }
+        }
+        assert!(panicked > 200, "only {panicked} panics");
     }
-    assert!(panicked > 200, "only {panicked} panics");
 }

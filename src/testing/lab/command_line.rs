@@ -94,9 +94,9 @@ impl<T: 'static> CommandLine<T> {
         })
     }
 
-    /// Declares a whole number in a range. The help text names the default.
+    /// Declares a whole number in a range. The help text names the default, unless it is out of the range.
     pub fn number<N>(
-        self,
+        mut self,
         names: &'static str,
         help: &str,
         range: RangeInclusive<N>,
@@ -105,22 +105,16 @@ impl<T: 'static> CommandLine<T> {
     where
         N: FromStr + PartialOrd + Display + 'static,
     {
-        self.number_or(names, help, range, field).with_default(field)
-    }
-
-    /// Declares a whole number in a range whose default the help text describes itself.
-    pub fn number_or<N>(
-        self,
-        names: &'static str,
-        help: &str,
-        range: RangeInclusive<N>,
-        field: fn(&mut T) -> &mut N,
-    ) -> Self
-    where
-        N: FromStr + PartialOrd + Display + 'static,
-    {
-        self.value(names, "N", help, move |values, text| {
-            *field(values) = number_in(&range, text)?;
+        let default = field(&mut self.values);
+        let help = if range.contains(default) {
+            format!("{help}; default {default}")
+        } else {
+            help.to_owned()
+        };
+        self.value(names, "N", &help, move |values, text| {
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            let expected = || format!("a whole number from {} to {}", range.start(), range.end());
+            *field(values) = number.ok_or_else(expected)?;
             Ok(())
         })
     }
@@ -154,26 +148,6 @@ impl<T: 'static> CommandLine<T> {
         })
     }
 
-    /// Declares an option whose value is one of these words.
-    pub fn word<V: Copy + 'static>(
-        self,
-        names: &'static str,
-        value: &'static str,
-        help: &str,
-        words: &'static [(&'static str, V)],
-        set: impl Fn(&mut T, V) + 'static,
-    ) -> Self {
-        self.value(names, value, help, move |values, text| {
-            let found = words.iter().find(|(word, _)| *word == text);
-            let (_, value) = found.ok_or_else(|| {
-                let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-                format!("one of {}", words.join(", "))
-            })?;
-            set(values, *value);
-            Ok(())
-        })
-    }
-
     /// Declares that operands are accepted. The error of `set` is the whole message.
     pub fn operands(mut self, set: impl Fn(&mut T, String) -> Result<(), String> + 'static) -> Self {
         self.operand = Some(Box::new(set));
@@ -196,13 +170,25 @@ impl<T: 'static> CommandLine<T> {
         self
     }
 
-    /// Appends a list of words with their meanings to the help text.
-    pub fn list<'a>(mut self, title: &str, words: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    /// Declares that operands are some of these words, which the help text lists with their meanings.
+    pub fn words(
+        mut self,
+        title: &str,
+        words: &[(&'static str, &'static str)],
+        field: fn(&mut T) -> &mut Vec<String>,
+    ) -> Self {
         writeln!(self.after, "\n{title}").ok();
         for (word, meaning) in words {
             wrap(&mut self.after, &format!("  {word}"), meaning, 19);
         }
-        self
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        self.operands(move |values, operand| {
+            if !words.contains(&operand.as_str()) {
+                return Err(format!("{operand} is none of {}", words.join(", ")));
+            }
+            field(values).push(operand);
+            Ok(())
+        })
     }
 
     fn declare(
@@ -219,14 +205,6 @@ impl<T: 'static> CommandLine<T> {
             is_hidden: false,
             set: Box::new(set),
         });
-        self
-    }
-
-    fn with_default<N: Display>(mut self, field: fn(&mut T) -> &mut N) -> Self {
-        let default = field(&mut self.values).to_string();
-        if let Some(last) = self.options.last_mut() {
-            write!(last.help, "; default {default}").ok();
-        }
         self
     }
 
@@ -320,12 +298,6 @@ fn split(argument: &OsStr) -> (String, Option<OsString>) {
         Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.into())),
         _ => (argument.to_string_lossy().into_owned(), None),
     }
-}
-
-/// The number of a text, if it is in the range. The error says what is expected.
-fn number_in<N: FromStr + PartialOrd + Display>(range: &RangeInclusive<N>, text: &str) -> Result<N, String> {
-    let number = text.parse().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
 }
 
 /// Appends `names`, and `help` from `column` on, in lines of at most [`HELP_COLUMNS`].

@@ -18,6 +18,11 @@ pub mod process {
     };
 }
 
+/// Tables of text.
+pub mod table {
+    pub use crate::testing::report::table::*;
+}
+
 pub use super::temp_dir::TempDir;
 pub use super::text::{catch_as_text, error_chain, panic_text};
 pub use super::watchdog::{Hang, run_within};

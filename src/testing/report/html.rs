@@ -7,7 +7,7 @@ use std::fmt::{self, Display, Write};
 use super::findings::{self, Alike};
 use super::matrix::Counts;
 use super::text::{Visible, cut, duration, grouped, left_out, rate};
-use super::{Outcome, Report, Swept, live, map, terminal};
+use super::{LiveStatus, Outcome, Report, Swept, map, terminal};
 use crate::testing::sweep::Finding;
 
 const STYLE: &str = include_str!("page.css");
@@ -106,7 +106,7 @@ fn summary(out: &mut String, report: &Report) -> fmt::Result {
     };
     writeln!(out, "<p>{}</p>", Escaped(left_out))?;
     if let Some(progress) = &report.running {
-        let line = live::progress_line(progress);
+        let line = LiveStatus::from(progress);
         writeln!(out, "<p><strong>Not over yet:</strong> {}</p>", Escaped(line))?;
     }
     Ok(())

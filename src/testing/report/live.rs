@@ -1,44 +1,141 @@
-//! Live progress: one line that is rewritten where somebody watches, a line now and then where nobody does.
+//! Live progress of a long run: one line that is rewritten in a terminal, and a line now and then elsewhere.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::text::{clock, counted, cut, grouped, rate};
 use crate::testing::sweep::{Phase, Progress};
 
-/// A line that is longer would wrap, and could not be rewritten.
+/// A longer line would wrap, and could not be rewritten.
 const COLUMNS_MAX: usize = 79;
-/// How much time lies between lines that are not rewritten.
+/// The least time between lines that are not rewritten.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Shows how far a sweep is. Nothing that cannot be written is an error: it is only for people.
+/// How far a run is: the content of a [`LiveLine`].
+///
+/// Shown as `step 77% | 1,234 images | 99 images/s | 0 findings | 3:21 left`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveStatus {
+    step: String,
+    done: u64,
+    total: u64,
+    counts: String,
+    findings: u64,
+    elapsed: Duration,
+    left: Option<Duration>,
+}
+
+impl LiveStatus {
+    /// A run of `total` equal parts, of which `done` took the time `elapsed`.
+    pub fn of_parts(step: impl Into<String>, done: u64, total: u64, elapsed: Duration) -> Self {
+        let share_left = total.saturating_sub(done) as f64 / done.max(1) as f64;
+        let left = (done > 0).then(|| elapsed.mul_f64(share_left.min(1e6)));
+        Self {
+            step: step.into(),
+            done,
+            total,
+            counts: String::new(),
+            findings: 0,
+            elapsed,
+            left,
+        }
+    }
+
+    /// A run that ends after `time`.
+    pub fn of_time(step: impl Into<String>, elapsed: Duration, time: Duration) -> Self {
+        let millis = |time: Duration| time.as_millis() as u64;
+        Self {
+            left: Some(time.saturating_sub(elapsed)),
+            ..Self::of_parts(step, millis(elapsed), millis(time), elapsed)
+        }
+    }
+
+    /// Adds a count of `unit`, and its rate since the beginning.
+    #[must_use]
+    pub fn count(mut self, count: u64, unit: &str) -> Self {
+        let per_second = rate(count as f64 / self.elapsed.as_secs_f64().max(1e-3));
+        write!(
+            self.counts,
+            " | {} {unit} | {per_second} {unit}/s",
+            grouped(count)
+        )
+        .ok();
+        self
+    }
+
+    /// Sets the number of findings, 0 unless set.
+    #[must_use]
+    pub fn findings(mut self, findings: u64) -> Self {
+        self.findings = findings;
+        self
+    }
+}
+
+impl fmt::Display for LiveStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = self.done.min(self.total) * 100 / self.total.max(1);
+        let findings = counted(self.findings, "finding", "findings");
+        write!(f, "{} {percent}%{} | {findings}", self.step, self.counts)?;
+        match self.left {
+            Some(left) => write!(f, " | {} left", clock(left)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<&Progress> for LiveStatus {
+    fn from(progress: &Progress) -> Self {
+        let step = match progress.phase {
+            Phase::Record => "recording",
+            Phase::Crash => "crashing",
+            Phase::Die => "killing",
+            Phase::Nested => "nested",
+        };
+        let (distinct, recovered) = (grouped(progress.distinct), rate(progress.per_second));
+        let (done, total) = (progress.done as u64, progress.total as u64);
+        Self {
+            counts: format!(" | {distinct} distinct | {recovered} recovered/s"),
+            findings: progress.findings,
+            left: progress.time_left,
+            ..Self::of_parts(step, done, total, progress.elapsed)
+        }
+    }
+}
+
+/// Shows how far a run is. An output that cannot be written to is no error: the run continues without it.
 ///
 /// # Examples
 /// ```
 /// use std::time::Duration;
 /// use tidaldb::testing::CrashSweep;
-/// use tidaldb::testing::report::{LiveLine, progress_line};
+/// use tidaldb::testing::report::LiveLine;
 ///
 /// let live = std::sync::Arc::new(LiveLine::stderr());
 /// let showing = live.clone();
 /// let report = CrashSweep::standard(7, 4)
 ///     .depth(0)
-///     .progress(Duration::from_millis(200), move |progress| {
-///         showing.show(&progress_line(progress), progress.elapsed);
-///     })
+///     .progress(Duration::from_millis(200), move |progress| showing.show(&progress.into()))
 ///     .run();
 /// live.clear();
 /// # report.expect_clean();
 /// ```
 pub struct LiveLine {
-    is_rewritten: bool,
+    style: Style,
     shown: Mutex<Shown>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Silent,
+    Plain,
+    Rewritten,
 }
 
 struct Shown {
     out: Box<dyn Write + Send>,
+    /// The time of the last line.
     last: Option<Duration>,
 }
 
@@ -50,64 +147,68 @@ impl LiveLine {
 
     /// On any output: rewritten, or a line now and then.
     pub fn to(out: Box<dyn Write + Send>, is_rewritten: bool) -> Self {
-        let shown = Mutex::new(Shown { out, last: None });
-        Self { is_rewritten, shown }
+        let style = if is_rewritten {
+            Style::Rewritten
+        } else {
+            Style::Plain
+        };
+        Self {
+            style,
+            shown: Mutex::new(Shown { out, last: None }),
+        }
     }
 
-    /// Shows `line`; `at` is the time since the beginning.
-    pub fn show(&self, line: &str, at: Duration) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = cut(line, COLUMNS_MAX);
-        if self.is_rewritten {
-            write!(shown.out, "\r{line}\x1b[K").ok();
-        } else if shown.last.is_none_or(|last| at >= last + PLAIN_INTERVAL) {
-            writeln!(shown.out, "{line}").ok();
-        } else {
-            return;
+    /// Shows nothing.
+    pub fn silent() -> Self {
+        Self {
+            style: Style::Silent,
+            ..Self::to(Box::new(io::sink()), false)
         }
+    }
+
+    /// Shows how far the run is.
+    pub fn show(&self, status: &LiveStatus) {
+        let (mut shown, at) = (self.lock(), status.elapsed);
+        let line = cut(&status.to_string(), COLUMNS_MAX);
+        match self.style {
+            Style::Rewritten => write!(shown.out, "\r{line}\x1b[K").ok(),
+            Style::Plain if shown.last.is_none_or(|last| at >= last + PLAIN_INTERVAL) => {
+                writeln!(shown.out, "{line}").ok()
+            }
+            Style::Plain | Style::Silent => return,
+        };
         shown.last = Some(at);
         shown.out.flush().ok();
     }
 
+    /// Prints a line that stays, such as a finding.
+    pub fn print(&self, line: &str) {
+        self.clear();
+        if self.style != Style::Silent {
+            let mut shown = self.lock();
+            writeln!(shown.out, "{line}").ok();
+            shown.out.flush().ok();
+        }
+    }
+
     /// Takes a rewritten line away, so that something else can be printed.
     pub fn clear(&self) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_rewritten && shown.last.is_some() {
+        let mut shown = self.lock();
+        if self.style == Style::Rewritten && shown.last.is_some() {
             write!(shown.out, "\r\x1b[K").ok();
             shown.out.flush().ok();
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for LiveLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveLine")
-            .field("is_rewritten", &self.is_rewritten)
+            .field("style", &self.style)
             .finish_non_exhaustive()
     }
-}
-
-/// How far a sweep is, in a line of fewer than 80 columns.
-pub fn progress_line(progress: &Progress) -> String {
-    let left = progress.time_left.map(clock);
-    let left = left.map_or_else(String::new, |left| format!(" | {left} left"));
-    format!(
-        "{} | {} distinct | {} recovered/s | {}{left}",
-        step(progress),
-        grouped(progress.distinct),
-        rate(progress.per_second),
-        counted(progress.findings, "finding", "findings"),
-    )
-}
-
-/// What a sweep is doing, and how much of that is done.
-fn step(progress: &Progress) -> String {
-    let name = match progress.phase {
-        Phase::Record => "recording",
-        Phase::Crash => "crashing",
-        Phase::Die => "killing",
-        Phase::Nested => "nested",
-    };
-    let percent = progress.done * 100 / progress.total.max(1);
-    format!("{name} {percent}%")
 }

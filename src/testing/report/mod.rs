@@ -22,6 +22,7 @@ mod json;
 mod live;
 mod map;
 mod matrix;
+pub(crate) mod table;
 mod terminal;
 pub(crate) mod text;
 
@@ -35,7 +36,7 @@ use super::plan::Site;
 use super::sweep::{Finding, LeftOut, Progress, SiteReport, SweepReport};
 use matrix::Matrix;
 
-pub use live::{LiveLine, progress_line};
+pub use live::{LiveLine, LiveStatus};
 pub use terminal::Terminal;
 
 /// Of how many sweeps the crash map is kept; those with findings come before those without.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::matrix::Counts;
+use super::table::TextTable;
 use super::text::{Visible, cut, duration, grouped, left_out, rate};
 use super::{FINDINGS_SHOWN_MAX, Report, Totals};
 
@@ -11,7 +12,7 @@ use super::{FINDINGS_SHOWN_MAX, Report, Totals};
 pub struct Terminal<'a>(pub(super) &'a Report);
 
 const NAME_COLUMNS: usize = 28;
-const NUMBER_COLUMNS: usize = 13;
+const NUMBER_COLUMNS: usize = 14;
 
 impl fmt::Display for Terminal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,48 +54,44 @@ impl fmt::Display for Terminal<'_> {
 }
 
 fn matrix(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
-    head(f, "crash point")?;
-    for (point, counts) in &report.matrix.points {
-        line(f, point.name(), counts)?;
-    }
-    writeln!(f)?;
-    head(f, "disk operation, both sides")?;
-    for (kind, counts) in &report.matrix.kinds {
-        line(f, &kind.to_string(), counts)?;
-    }
-    Ok(())
+    let points = report.matrix.points.iter();
+    let kinds = report.matrix.kinds.iter();
+    let points = table(
+        "crash point",
+        points.map(|(point, counts)| (point.name().to_owned(), counts)),
+    );
+    let kinds = table(
+        "disk operation, both sides",
+        kinds.map(|(kind, counts)| (kind.to_string(), counts)),
+    );
+    write!(f, "{points}\n{kinds}")
 }
 
-fn head(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
-    write!(f, "{name:NAME_COLUMNS$}")?;
-    for title in [
+fn table<'a>(title: &str, lines: impl Iterator<Item = (String, &'a Counts)>) -> TextTable {
+    let mut table = TextTable::of_numbers(NAME_COLUMNS, [NUMBER_COLUMNS; 5]);
+    table.row([
+        title,
         "in the work",
         "✓ recovered",
         "✗ findings",
         "– left out",
         "in recovery",
-    ] {
-        write!(f, "{title:>NUMBER_COLUMNS$}")?;
+    ]);
+    for (name, counts) in lines {
+        if !counts.is_reached() {
+            table.row([name.as_str(), "· not reached"]);
+            continue;
+        }
+        let numbers = [
+            counts.in_work,
+            counts.recovered,
+            counts.findings,
+            counts.left_out,
+            counts.in_recoveries,
+        ];
+        table.row([name].into_iter().chain(numbers.map(grouped)));
     }
-    writeln!(f)
-}
-
-fn line(f: &mut fmt::Formatter<'_>, name: &str, counts: &Counts) -> fmt::Result {
-    write!(f, "{name:NAME_COLUMNS$}")?;
-    if !counts.is_reached() {
-        return writeln!(f, "{:>NUMBER_COLUMNS$}", "· not reached");
-    }
-    let numbers = [
-        counts.in_work,
-        counts.recovered,
-        counts.findings,
-        counts.left_out,
-        counts.in_recoveries,
-    ];
-    for number in numbers {
-        write!(f, "{:>NUMBER_COLUMNS$}", grouped(number))?;
-    }
-    writeln!(f)
+    table
 }
 
 /// What was done, in sentences.

@@ -37,6 +37,7 @@ pub(crate) fn command_line() -> CommandLine<Args> {
         child: None,
     };
     let engines: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+    let groups: Vec<_> = GROUPS.iter().map(|group| (group.name, group.what)).collect();
     CommandLine::new("ledgers [OPTIONS] [GROUP...]", values)
         .number("--events", "events of the job", 1..=usize::MAX, |it| {
             &mut it.events
@@ -99,17 +100,7 @@ pub(crate) fn command_line() -> CommandLine<Args> {
             Ok(())
         })
         .hidden()
-        .operands(|it, name| {
-            if GROUPS.iter().all(|group| group.name != name) {
-                return Err(format!("there is no group {name}"));
-            }
-            it.groups.push(name);
-            Ok(())
-        })
-        .list(
-            "Groups, all unless given:",
-            GROUPS.iter().map(|group| (group.name, group.what)),
-        )
+        .words("Groups, all unless given:", &groups, |it| &mut it.groups)
         .after(&format!("Engines: {}", engines.join("; ")))
 }
 

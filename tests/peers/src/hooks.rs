@@ -17,6 +17,8 @@ mod place;
 #[path = "../../bench/stopwatch.rs"]
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
 mod stopwatch;
+#[path = "../../../src/testing/report/table.rs"]
+mod table;
 
 use std::error::Error;
 use std::hint::black_box;

@@ -47,6 +47,8 @@ mod reference;
 mod sheet;
 #[path = "../../bench/stopwatch.rs"]
 mod stopwatch;
+#[path = "../../../src/testing/report/table.rs"]
+mod table;
 mod tidal_only;
 #[path = "../../bench/workload.rs"]
 #[allow(

@@ -32,33 +32,6 @@ fn others() -> Vec<CoEngagementConfig> {
 }
 
 #[test]
-fn after_a_change_of_bounds_the_state_and_what_follows_are_those_of_the_model() {
-    for (seed, config) in (500..).zip(others().into_iter().cycle().take(110)) {
-        let mut workload = Workload::new(seed);
-        let (mut index, mut model) = (index(small()), CoEngagement::new(small()));
-        for bounds in [None, Some(config), Some(small())] {
-            if let Some(bounds) = bounds {
-                index.set_bounds(bounds);
-                set_bounds(&mut model, bounds);
-                validate(&index);
-                assert_eq!(index.export(), state(&model), "seed {seed}, {bounds:?}");
-            }
-            for step in 0..100 {
-                let event = workload.next();
-                event.apply(&mut index);
-                event.apply_to_model(&mut model);
-                assert_eq!(
-                    index.export(),
-                    state(&model),
-                    "seed {seed}, {bounds:?}, step {step}"
-                );
-            }
-            validate(&index);
-        }
-    }
-}
-
-#[test]
 fn a_checkpoint_after_a_change_of_bounds_holds_all_of_it_and_no_more_bytes_than_were_counted() {
     for (seed, config) in (700..).zip(others().into_iter().cycle().take(44)) {
         let mut workload = Workload::new(seed);
@@ -147,5 +120,37 @@ fn an_item_that_lost_edges_to_a_lower_bound_gives_their_memory_back() {
             "{}",
             node.record.edges.capacity()
         );
+    }
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn after_a_change_of_bounds_the_state_and_what_follows_are_those_of_the_model() {
+        for (seed, config) in (500..).zip(others().into_iter().cycle().take(110)) {
+            let mut workload = Workload::new(seed);
+            let (mut index, mut model) = (index(small()), CoEngagement::new(small()));
+            for bounds in [None, Some(config), Some(small())] {
+                if let Some(bounds) = bounds {
+                    index.set_bounds(bounds);
+                    set_bounds(&mut model, bounds);
+                    validate(&index);
+                    assert_eq!(index.export(), state(&model), "seed {seed}, {bounds:?}");
+                }
+                for step in 0..100 {
+                    let event = workload.next();
+                    event.apply(&mut index);
+                    event.apply_to_model(&mut model);
+                    assert_eq!(
+                        index.export(),
+                        state(&model),
+                        "seed {seed}, {bounds:?}, step {step}"
+                    );
+                }
+                validate(&index);
+            }
+        }
     }
 }

@@ -277,63 +277,6 @@ fn crash_the_restart(disk: &SimDisk, states: &[Pairs], progress: Progress, conte
 }
 
 #[test]
-fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_flushed() {
-    let steps = workload();
-    let states = states(&steps);
-    let recording = new_disk();
-    let (progress, result) = run(&recording, &steps);
-    result.unwrap();
-    assert_eq!(progress.acknowledged, states.len() - 1);
-    let recording = recording.recording();
-    let removals = recording
-        .operations()
-        .filter(|operation| operation.kind == DiskOperationKind::Remove);
-    let removed = removals.count();
-    assert!(
-        removed > 8,
-        "the workload does not compact enough: {removed} removals"
-    );
-    assert!(
-        states.iter().collect::<BTreeSet<_>>().len() == states.len(),
-        "states repeat"
-    );
-
-    let mut seen = Seen::default();
-    for operation in recording.operations() {
-        for crash in Crash::of(operation) {
-            let context = format!("{crash:?} at {operation}");
-            let disk = new_disk();
-            crash.strike(&disk, operation);
-            let (progress, result) = run(&disk, &steps);
-            result.unwrap_err();
-            let Progress {
-                flushed,
-                acknowledged,
-                attempted,
-            } = progress;
-
-            // The process restarts; the state that it then finds is the one that a later power loss must leave.
-            let restarted = after_process_crash(&disk);
-            let count = recover(&restarted, &states, acknowledged, attempted, &context);
-            crash_the_restart(&disk, &states, progress, &context, &mut seen);
-            for image in images(&restarted) {
-                let context = format!("{context}, restart, power loss");
-                recover_twice(&image, &states, count, count, &context, &mut seen);
-            }
-            for image in images(&disk) {
-                recover_twice(&image, &states, flushed, attempted, &context, &mut seen);
-            }
-        }
-    }
-    println!(
-        "{} operations, {} images, {} of recoveries",
-        recording.len(),
-        seen.twice.len(),
-        seen.once.len()
-    );
-}
-
-#[test]
 fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_nothing_acknowledged() {
     let steps = workload();
     let states = states(&steps);
@@ -463,4 +406,66 @@ fn a_flushed_value_outlasts_a_power_loss_also_if_the_first_open_ended_at_any_ope
         );
     }
     assert!(with_a_lost_name > 0);
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_flushed() {
+        let steps = workload();
+        let states = states(&steps);
+        let recording = new_disk();
+        let (progress, result) = run(&recording, &steps);
+        result.unwrap();
+        assert_eq!(progress.acknowledged, states.len() - 1);
+        let recording = recording.recording();
+        let removals = recording
+            .operations()
+            .filter(|operation| operation.kind == DiskOperationKind::Remove);
+        let removed = removals.count();
+        assert!(
+            removed > 8,
+            "the workload does not compact enough: {removed} removals"
+        );
+        assert!(
+            states.iter().collect::<BTreeSet<_>>().len() == states.len(),
+            "states repeat"
+        );
+
+        let mut seen = Seen::default();
+        for operation in recording.operations() {
+            for crash in Crash::of(operation) {
+                let context = format!("{crash:?} at {operation}");
+                let disk = new_disk();
+                crash.strike(&disk, operation);
+                let (progress, result) = run(&disk, &steps);
+                result.unwrap_err();
+                let Progress {
+                    flushed,
+                    acknowledged,
+                    attempted,
+                } = progress;
+
+                // The process restarts; the state that it then finds is the one that a later power loss must leave.
+                let restarted = after_process_crash(&disk);
+                let count = recover(&restarted, &states, acknowledged, attempted, &context);
+                crash_the_restart(&disk, &states, progress, &context, &mut seen);
+                for image in images(&restarted) {
+                    let context = format!("{context}, restart, power loss");
+                    recover_twice(&image, &states, count, count, &context, &mut seen);
+                }
+                for image in images(&disk) {
+                    recover_twice(&image, &states, flushed, attempted, &context, &mut seen);
+                }
+            }
+        }
+        println!(
+            "{} operations, {} images, {} of recoveries",
+            recording.len(),
+            seen.twice.len(),
+            seen.once.len()
+        );
+    }
 }

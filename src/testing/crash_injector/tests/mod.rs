@@ -9,13 +9,13 @@ mod run;
 mod threads;
 mod watching;
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use super::*;
+use crate::testing::text::panic_text;
 
 const TARGET: CrashPoint = CrashPoint::WalPreAggregate;
 const OTHER: CrashPoint = CrashPoint::CheckpointPostFlush;
@@ -24,12 +24,6 @@ fn cross(times: u64) {
     for _ in 0..times {
         check_crash_point(TARGET);
     }
-}
-
-/// What a panic said, if it said it as text.
-fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
-    let string = payload.downcast_ref::<String>().map(String::as_str);
-    string.or_else(|| payload.downcast_ref::<&str>().copied())
 }
 
 /// Crosses the point when dropped.
@@ -163,7 +157,7 @@ fn outside_a_run_the_crash_is_a_panic_with_the_fixed_text() {
     }))
     .expect_err("it fires");
     let expected = "CrashInjector: simulated crash at CoEngagementUpdate after 3 crossings";
-    assert_eq!(text_of(&*payload), Some(expected));
+    assert_eq!(panic_text(&*payload), expected);
     assert!(crash_of(&*payload).is_none());
     assert_eq!(injector.crossing_count(), 3);
 }
@@ -174,8 +168,8 @@ fn installed_without_a_run_it_panics_with_the_text_and_stays_installed() {
     install_injector(Arc::clone(&injector));
     let payload = catch_unwind(|| cross(1)).expect_err("it fires");
     assert_eq!(
-        text_of(&*payload),
-        Some("CrashInjector: simulated crash at WalPreAggregate after 1 crossings")
+        panic_text(&*payload),
+        "CrashInjector: simulated crash at WalPreAggregate after 1 crossings"
     );
 
     let second = CrashInjector::new(TARGET, 5);
@@ -285,7 +279,7 @@ fn a_called_action_that_panics_is_a_panic_of_its_own() {
     let injector = CrashInjector::with_action(TARGET, 0, CrashAction::call(|_, _| panic!("of its own")));
     let payload =
         catch_unwind(AssertUnwindSafe(|| run_with_crash(&injector, || cross(1)))).expect_err("it panics");
-    assert_eq!(text_of(&*payload), Some("of its own"));
+    assert_eq!(panic_text(&*payload), "of its own");
 }
 
 #[test]
@@ -312,7 +306,7 @@ fn a_crossing_while_the_thread_panics_is_neither_counted_nor_fired_but_kept() {
             })
         }))
         .expect_err("not the injector's panic");
-        assert_eq!(text_of(&*payload), Some("on purpose"));
+        assert_eq!(panic_text(&*payload), "on purpose");
         assert_eq!(
             (injector.has_fired(), injector.crossing_count()),
             (false, 1),

@@ -104,5 +104,5 @@ fn a_crash_that_another_panic_replaces_is_no_crash() {
 fn a_panic_before_the_crash_goes_on_unwinding() {
     let payload =
         catch_unwind(|| drop(run_to_crash(POINT, 1, || panic!("of the test")))).expect_err("it panics");
-    assert_eq!(crate::testing::text::panic_text(&*payload), "of the test");
+    assert_eq!(panic_text(&*payload), "of the test");
 }

@@ -100,7 +100,7 @@ fn another_panic_is_printed_once_however_many_runs_it_goes_through() {
             run_with_crash(&outer, || run_with_crash(&inner, || panic!("a bug")))
         }))
         .expect_err("not injected");
-        assert_eq!(text_of(&*payload), Some("a bug"));
+        assert_eq!(panic_text(&*payload), "a bug");
     });
     let Some(end) = end else { return };
     assert_succeeded(&end);

@@ -33,8 +33,8 @@ fn a_thread_that_inherits_outside_any_run_panics_with_the_text() {
         .join()
         .expect_err("it fires");
     assert_eq!(
-        text_of(&*payload),
-        Some("CrashInjector: simulated crash at WalPreAggregate after 1 crossings")
+        panic_text(&*payload),
+        "CrashInjector: simulated crash at WalPreAggregate after 1 crossings"
     );
 }
 

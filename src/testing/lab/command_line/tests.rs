@@ -11,7 +11,7 @@ struct Values {
     images: u64,
     quiet: bool,
     dir: Option<PathBuf>,
-    color: char,
+    depth: u32,
     words: Vec<String>,
 }
 
@@ -21,7 +21,7 @@ fn line() -> CommandLine<Values> {
         images: 512,
         quiet: false,
         dir: None,
-        color: 'a',
+        depth: 0,
         words: Vec::new(),
     };
     CommandLine::new("program [OPTIONS] [WORD...]", values)
@@ -29,23 +29,12 @@ fn line() -> CommandLine<Values> {
         .number("--images", "of each moment", 1..=1000, |it| &mut it.images)
         .flag("-q, --quiet", "no progress", |it| &mut it.quiet)
         .path("--dir", "PATH", "where it works", |it, path| it.dir = Some(path))
-        .word(
-            "--color",
-            "WHEN",
-            "auto or never",
-            &[("auto", 'a'), ("never", 'n')],
-            |it, color| it.color = color,
-        )
+        .number("--depth", "how deep", 2..=3, |it| &mut it.depth)
         .value("--child", "NAME", "", |_, name| Err(format!("nothing, {name}")))
         .hidden()
-        .operands(|it, word| {
-            if word == "bad" {
-                return Err("there is no bad".to_owned());
-            }
-            it.words.push(word);
-            Ok(())
+        .words("Words:", &[("one", "is accepted"), ("two", "too")], |it| {
+            &mut it.words
         })
-        .list("Words:", [("good", "is accepted")].into_iter())
         .after("The end.")
 }
 
@@ -64,10 +53,10 @@ fn a_value_is_the_next_argument_or_behind_an_equals_sign_and_the_last_one_counts
         images: 7,
         quiet: true,
         dir: Some("/a=b".into()),
-        color: 'n',
-        words: ["one", "two", "--images", "-q"].map(String::from).to_vec(),
+        depth: 2,
+        words: ["one", "two", "one"].map(String::from).to_vec(),
     };
-    let long = "--minutes 0.5 --images 3 --images=7 one -q --dir=/a=b --color never two -- --images -q";
+    let long = "--minutes 0.5 --images 3 --images=7 one -q --dir=/a=b --depth 2 two -- one";
     assert_eq!(values(long), expected);
     let defaults = values("");
     assert_eq!(
@@ -85,39 +74,28 @@ fn a_wrong_argument_is_refused_with_its_name_and_what_is_expected() {
         ("--nothing=3", "there is no option --nothing"),
         ("--quiet=yes", "--quiet takes no value"),
         ("--images", "--images needs a value: of each moment; default 512"),
-        (
-            "--images 0",
-            "--images takes a whole number from 1 to 1000, not \"0\"",
-        ),
-        (
-            "--images 1001",
-            "--images takes a whole number from 1 to 1000, not \"1001\"",
-        ),
-        (
-            "--images -1",
-            "--images takes a whole number from 1 to 1000, not \"-1\"",
-        ),
-        (
-            "--minutes 0",
-            "--minutes takes a number of minutes above 0, not \"0\"",
-        ),
-        (
-            "--minutes -1",
-            "--minutes takes a number of minutes above 0, not \"-1\"",
-        ),
-        (
-            "--minutes NaN",
-            "--minutes takes a number of minutes above 0, not \"NaN\"",
-        ),
-        (
-            "--minutes 1e9",
-            "--minutes takes a number of minutes above 0, not \"1e9\"",
-        ),
-        ("--color red", "--color takes one of auto, never, not \"red\""),
         ("--child a", "--child takes nothing, a, not \"a\""),
-        ("good bad", "there is no bad"),
+        ("one -- --bad", "--bad is none of one, two"),
     ] {
         assert_eq!(parse(arguments), Err(expected.to_owned()), "{arguments}");
+    }
+    for (option, expected, values) in [
+        (
+            "--images",
+            "a whole number from 1 to 1000",
+            ["0", "1001", "-1", "x"],
+        ),
+        ("--depth", "a whole number from 2 to 3", ["0", "1", "4", "2.5"]),
+        (
+            "--minutes",
+            "a number of minutes above 0",
+            ["0", "-1", "NaN", "1e9"],
+        ),
+    ] {
+        for value in values {
+            let expected = format!("{option} takes {expected}, not {value:?}");
+            assert_eq!(parse(&format!("{option}={value}")), Err(expected));
+        }
     }
     let no_operands = CommandLine::new("program", ()).parse([OsString::from("word")]);
     assert_eq!(no_operands, Err("no operand is expected: word".to_owned()));
@@ -129,9 +107,9 @@ fn a_path_need_not_be_utf8_and_any_other_value_must() {
     let with = |option: &str| line().parse([OsString::from(option), bytes.clone()]);
     assert_eq!(with("--dir").unwrap().unwrap().dir, Some(bytes.clone().into()));
     assert!(
-        with("--color")
+        with("--depth")
             .unwrap_err()
-            .starts_with("--color takes valid UTF-8, not")
+            .starts_with("--depth takes valid UTF-8, not")
     );
 }
 
@@ -142,15 +120,16 @@ fn help_is_made_of_the_declarations() {
     let expected = "\
 usage: program [OPTIONS] [WORD...]
 
-  --minutes N   ends after this time; fractions are legal; default 1.5
-  --images N    of each moment; default 512
-  -q, --quiet   no progress
-  --dir PATH    where it works
-  --color WHEN  auto or never
-  -h, --help    prints this text
+  --minutes N  ends after this time; fractions are legal; default 1.5
+  --images N   of each moment; default 512
+  -q, --quiet  no progress
+  --dir PATH   where it works
+  --depth N    how deep
+  -h, --help   prints this text
 
 Words:
-  good             is accepted
+  one              is accepted
+  two              too
 
 The end.
 ";

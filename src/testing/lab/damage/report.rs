@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::judge::OpenResult;
+use crate::testing::report::table::TextTable;
 use crate::testing::report::text::{grouped, rate};
 
 /// Findings of more sorts than this are counted only.
@@ -111,23 +112,20 @@ impl DamageReport {
 impl fmt::Display for DamageReport {
     /// A table with a line for each kind, what was refused and why, what was left out, and the findings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<22}{:>10}{:>10}{:>10}{:>10}{:>11}",
-            "damage", "distinct", "whole", "shorter", "refused", "duplicate"
-        )?;
+        let mut table = TextTable::of_numbers(22, [10, 10, 10, 10, 11]);
+        table.row(["damage", "distinct", "whole", "shorter", "refused", "duplicate"]);
         let total = self.total();
         for (kind, counts) in self.kinds.iter().chain([(&"all", &total)]) {
-            writeln!(
-                f,
-                "{kind:<22}{:>10}{:>10}{:>10}{:>10}{:>11}",
-                grouped(counts.cases),
-                grouped(counts.whole),
-                grouped(counts.shorter),
-                grouped(counts.refused_len()),
-                grouped(counts.duplicates)
-            )?;
+            let numbers = [
+                counts.cases,
+                counts.whole,
+                counts.shorter,
+                counts.refused_len(),
+                counts.duplicates,
+            ];
+            table.row([(*kind).to_owned()].into_iter().chain(numbers.map(grouped)));
         }
+        write!(f, "{table}")?;
         for (error, count) in &total.refused {
             writeln!(f, "refused as {error}: {}", grouped(*count))?;
         }

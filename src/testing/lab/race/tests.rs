@@ -7,36 +7,6 @@ use crate::testing::workload::with_a_fresh_seed;
 const SEEDS: std::ops::Range<u64> = 0..120;
 
 #[test]
-fn no_race_of_records_checkpoints_collections_reads_close_and_panics_goes_wrong() {
-    let mut all = Told::default();
-    for seed in with_a_fresh_seed(SEEDS) {
-        let told = Race::of_seed(seed).run().unwrap_or_else(|lost| panic!("{lost}"));
-        all = all.with(told);
-    }
-    println!("{all:?}");
-    let seeds = SEEDS.end - SEEDS.start;
-    assert!(
-        all.closed > seeds / 6 && all.panicked > seeds / 6,
-        "a third of the races each: {all:?}"
-    );
-    assert!(
-        all.holds > 10 * seeds && all.images > 2 * seeds + seeds / 2,
-        "{all:?}"
-    );
-}
-
-#[test]
-fn no_race_in_which_a_sync_or_a_write_fails_goes_wrong() {
-    let mut all = Told::default();
-    for seed in with_a_fresh_seed(SEEDS) {
-        let race = Race::of_seed(seed).with_a_fault();
-        all = all.with(race.run().unwrap_or_else(|lost| panic!("{lost}")));
-    }
-    println!("{all:?}");
-    assert!(all.failed > (SEEDS.end - SEEDS.start) / 3, "{all:?}");
-}
-
-#[test]
 fn every_point_and_every_policy_is_among_the_races() {
     let races: Vec<_> = SEEDS.map(Race::of_seed).collect();
     for point in CrashPoint::ALL {
@@ -101,5 +71,40 @@ fn threads_that_change_the_same_collections_leave_the_same_in_memory_and_in_stor
         drop(db);
         let db = TidalDb::open(PATH, options(Arc::new(disk))).unwrap();
         assert_eq!(db.export().unwrap(), in_memory, "seed {seed:#x}");
+    }
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn no_race_of_records_checkpoints_collections_reads_close_and_panics_goes_wrong() {
+        let mut all = Told::default();
+        for seed in with_a_fresh_seed(SEEDS) {
+            let told = Race::of_seed(seed).run().unwrap_or_else(|lost| panic!("{lost}"));
+            all = all.with(told);
+        }
+        println!("{all:?}");
+        let seeds = SEEDS.end - SEEDS.start;
+        assert!(
+            all.closed > seeds / 6 && all.panicked > seeds / 6,
+            "a third of the races each: {all:?}"
+        );
+        assert!(
+            all.holds > 10 * seeds && all.images > 2 * seeds + seeds / 2,
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn no_race_in_which_a_sync_or_a_write_fails_goes_wrong() {
+        let mut all = Told::default();
+        for seed in with_a_fresh_seed(SEEDS) {
+            let race = Race::of_seed(seed).with_a_fault();
+            all = all.with(race.run().unwrap_or_else(|lost| panic!("{lost}")));
+        }
+        println!("{all:?}");
+        assert!(all.failed > (SEEDS.end - SEEDS.start) / 3, "{all:?}");
     }
 }

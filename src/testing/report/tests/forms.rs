@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::super::live::LiveLine;
-use super::super::{MAPS_MAX, Outcome, Report, Swept, progress_line};
+use super::super::live::{LiveLine, LiveStatus};
+use super::super::{MAPS_MAX, Outcome, Report, Swept};
 use super::strict_json::{self, Value};
 use super::{CLEAN, LYING, clean, lying};
 use crate::testing::CrashPoint;
@@ -380,7 +380,7 @@ fn progress() -> Progress {
 
 #[test]
 fn the_live_line_of_a_long_run_has_rate_and_time_left_in_under_eighty_columns() {
-    let line = progress_line(&progress());
+    let line = LiveStatus::from(&progress()).to_string();
     assert_eq!(
         line,
         "nested 77% | 1,234,567 distinct | 1,657 recovered/s | 0 findings | 3:21 left"
@@ -397,17 +397,40 @@ fn a_terminal_sees_one_line_that_never_wraps_and_a_file_a_line_now_and_then() {
     let output = Output::default();
     let live = LiveLine::to(Box::new(output.clone()), true);
     live.clear();
-    live.show("first", Duration::ZERO);
-    live.show(&"é".repeat(100), Duration::from_secs(1));
+    live.show(&LiveStatus::of_parts("first", 1, 4, Duration::ZERO));
+    let long = "é".repeat(100);
+    live.show(&LiveStatus::of_parts(long, 1, 4, Duration::from_secs(1)));
+    live.print("a finding");
     live.clear();
     let long = format!("{}…", "é".repeat(78));
-    assert_eq!(output.text(), format!("\rfirst\x1b[K\r{long}\x1b[K\r\x1b[K"));
+    let first = "first 25% | 0 findings | 0:00 left";
+    let expected = format!("\r{first}\x1b[K\r{long}\x1b[K\r\x1b[Ka finding\n\r\x1b[K");
+    assert_eq!(output.text(), expected);
 
     let output = Output::default();
     let live = LiveLine::to(Box::new(output.clone()), false);
     for second in 0..25 {
-        live.show(&format!("at {second}"), Duration::from_secs(second));
+        let elapsed = Duration::from_secs(second);
+        live.show(&LiveStatus::of_time("step", elapsed, Duration::from_secs(40)).count(second, "cases"));
     }
+    live.print("a finding");
     live.clear();
-    assert_eq!(output.text(), "at 0\nat 10\nat 20\n");
+    let expected = "\
+step 0% | 0 cases | 0.0 cases/s | 0 findings | 0:40 left
+step 25% | 10 cases | 1.0 cases/s | 0 findings | 0:30 left
+step 50% | 20 cases | 1.0 cases/s | 0 findings | 0:20 left
+a finding
+";
+    assert_eq!(output.text(), expected);
+}
+
+#[test]
+fn a_silent_line_prints_nothing_and_the_time_left_follows_from_the_parts_that_are_done() {
+    let live = LiveLine::silent();
+    live.show(&LiveStatus::of_parts("step", 0, 4, Duration::ZERO));
+    live.print("a finding");
+    let status = |done| LiveStatus::of_parts("step", done, 4, Duration::from_secs(30)).findings(1);
+    assert_eq!(status(0).to_string(), "step 0% | 1 finding");
+    assert_eq!(status(1).to_string(), "step 25% | 1 finding | 1:30 left");
+    assert_eq!(status(5).to_string(), "step 100% | 1 finding | 0:00 left");
 }

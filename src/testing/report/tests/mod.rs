@@ -2,6 +2,7 @@
 
 mod forms;
 mod strict_json;
+mod table;
 
 use std::sync::LazyLock;
 

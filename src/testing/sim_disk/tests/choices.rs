@@ -145,39 +145,6 @@ fn what_cannot_be_without_an_earlier_operation_on_its_name_is_not_tried_without_
     assert_eq!(images(&disk, &choices).len(), 6);
 }
 
-#[test]
-fn what_a_budget_leaves_out_is_said() {
-    let disk = busy_disk(6);
-    let everything = disk.choices(DiskModel::Subset, usize::MAX, 0);
-    for budget in [0, 1, 2, 3, 10, 50, 200, 1_000] {
-        for model in DiskModel::ALL {
-            let choices = disk.choices(model, budget, 5);
-            assert!(choices.choices.len() <= budget, "{model} {budget}");
-            let said = choices.left_out + choices.choices.len() as u128;
-            if choices.left_out > 0 {
-                assert_eq!(said, choices.combinations, "{model} {budget}");
-                assert_eq!(choices.choices.len(), budget, "{model} {budget}");
-                assert!(choices.to_string().contains("left out"));
-            }
-            let distinct: BTreeSet<_> = choices.choices.iter().collect();
-            assert_eq!(distinct.len(), choices.choices.len(), "{model} {budget}");
-        }
-    }
-    assert_eq!(everything.left_out, 0);
-    // Whatever an enumeration yields is in the whole.
-    let whole = images(&disk, &everything.choices);
-    for seed in 0..20 {
-        let some = disk.choices(DiskModel::Subset, 300, seed);
-        let missing: Vec<_> = some
-            .choices
-            .iter()
-            .filter(|choice| disk.image(choice).file("/a").is_some())
-            .filter(|choice| !has_garbage(&disk, choice) && !whole.contains(&disk.image(choice).hash()))
-            .collect();
-        assert!(missing.is_empty(), "seed {seed}: {missing:?}");
-    }
-}
-
 /// Whether the garbage in it is drawn from another seed than that of the whole enumeration.
 fn has_garbage(disk: &SimDisk, choice: &ImageChoice) -> bool {
     matches!(choice, ImageChoice::Random { .. }) && disk.explicit(choice).to_string().contains('g')
@@ -331,4 +298,42 @@ fn what_became_of_files_without_any_name_is_not_enumerated() {
     disk.sync_dir(path("/")).unwrap();
     write(&file, b"new", 0);
     assert_eq!(disk.choices(DiskModel::Subset, 100, 0).combinations, 1);
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn what_a_budget_leaves_out_is_said() {
+        let disk = busy_disk(6);
+        let everything = disk.choices(DiskModel::Subset, usize::MAX, 0);
+        for budget in [0, 1, 2, 3, 10, 50, 200, 1_000] {
+            for model in DiskModel::ALL {
+                let choices = disk.choices(model, budget, 5);
+                assert!(choices.choices.len() <= budget, "{model} {budget}");
+                let said = choices.left_out + choices.choices.len() as u128;
+                if choices.left_out > 0 {
+                    assert_eq!(said, choices.combinations, "{model} {budget}");
+                    assert_eq!(choices.choices.len(), budget, "{model} {budget}");
+                    assert!(choices.to_string().contains("left out"));
+                }
+                let distinct: BTreeSet<_> = choices.choices.iter().collect();
+                assert_eq!(distinct.len(), choices.choices.len(), "{model} {budget}");
+            }
+        }
+        assert_eq!(everything.left_out, 0);
+        // Whatever an enumeration yields is in the whole.
+        let whole = images(&disk, &everything.choices);
+        for seed in 0..20 {
+            let some = disk.choices(DiskModel::Subset, 300, seed);
+            let missing: Vec<_> = some
+                .choices
+                .iter()
+                .filter(|choice| disk.image(choice).file("/a").is_some())
+                .filter(|choice| !has_garbage(&disk, choice) && !whole.contains(&disk.image(choice).hash()))
+                .collect();
+            assert!(missing.is_empty(), "seed {seed}: {missing:?}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Reads the crate's own sources and holds them to the rule for hooks.
+//! The rule for hooks.
 //!
 //! A hook is the gate line and below it one call statement, at statement level, in the file and function of
 //! the table below and nowhere else. Beside hooks, production modules know of test builds in three places
@@ -7,11 +7,29 @@
 //!
 //! The reading is by lines and trusts the formatter: an item's first and last line have the same indentation.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
 
-use super::CrashPoint;
+use super::{Rule, Sources};
+use crate::testing::CrashPoint;
+
+pub(super) const RULE: Rule = Rule {
+    name: "hooks stand in their places, and no other part of a production module knows of test builds",
+    findings: |sources| findings(sources, &PLACES),
+    planted: &[
+        (
+            "src/signals/hot.rs",
+            "",
+            "#[cfg(unix)]\nfn f() {}\n",
+            "a cfg in a production module",
+        ),
+        (
+            "src/signals/hot.rs",
+            "CrashPoint::SignalAggregationUpdate);",
+            ");",
+            "is there 0 times instead of 1",
+        ),
+    ],
+};
 
 const GATE: &str = r#"#[cfg(any(test, feature = "test-utils"))]"#;
 const CALL: &str = "crate::testing::check_crash_point(crate::testing::CrashPoint::";
@@ -119,16 +137,6 @@ const PLACES: [Place; 11] = [
 ];
 
 #[test]
-fn the_sources_keep_the_rule_for_hooks() {
-    let mut sources = BTreeMap::new();
-    read_sources(Path::new(env!("CARGO_MANIFEST_DIR")), "src", &mut sources);
-    assert!(sources.contains_key("src/lib.rs"), "the sources are read");
-
-    let findings = findings(&sources, &PLACES);
-    assert!(findings.is_empty(), "\n{}", findings.join("\n"));
-}
-
-#[test]
 fn every_point_has_a_place_and_no_place_is_listed_twice() {
     let points: BTreeSet<_> = PLACES.iter().map(|place| place.hook.point).collect();
     assert_eq!(points, CrashPoint::ALL.iter().map(|point| point.name()).collect());
@@ -142,37 +150,17 @@ fn every_point_has_a_place_and_no_place_is_listed_twice() {
     );
 }
 
-/// All source files below `folder`, by their path from the crate's root with `/` between.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "reads the crate's sources, not a database"
-)]
-pub(super) fn read_sources(root: &Path, folder: &str, sources: &mut BTreeMap<String, String>) {
-    for entry in fs::read_dir(root.join(folder)).expect("the crate's sources") {
-        let entry = entry.expect("a directory entry");
-        let path = format!("{folder}/{}", entry.file_name().to_str().expect("a plain name"));
-        if entry.file_type().expect("its type").is_dir() {
-            read_sources(root, &path, sources);
-        } else if Path::new(&path)
-            .extension()
-            .is_some_and(|extension| extension == "rs")
-        {
-            sources.insert(path, fs::read_to_string(entry.path()).expect("a source file"));
-        }
-    }
-}
-
 /// What breaks the rule, as `file:line: what`.
-fn findings(sources: &BTreeMap<String, String>, expected: &[Place]) -> Vec<String> {
+fn findings(sources: &Sources, expected: &[Place]) -> Vec<String> {
     let test_files: Vec<_> = sources
-        .iter()
+        .rust("src/")
         .flat_map(|(file, text)| test_modules_of(file, text))
         .collect();
     let mut reading = Reading {
         expected,
         ..Reading::default()
     };
-    for (file, text) in sources {
+    for (file, text) in sources.rust("src/") {
         let of_tests = test_files.iter().any(|test| is_module_or_below(file, test));
         if !of_tests && !file.starts_with("src/testing/") {
             reading.read(file, &production_lines(text));
@@ -430,4 +418,4 @@ fn end_of_block(lines: &[&str], opening: usize) -> usize {
         .map_or(lines.len() - 1, |below| opening + below)
 }
 
-mod self_test;
+mod tests;

@@ -59,11 +59,10 @@ fn findings_in(log: &str) -> Vec<String> {
 }
 
 fn findings_of(sources: &[(&str, &str)]) -> Vec<String> {
-    let sources = sources
+    let files = sources
         .iter()
-        .map(|(file, text)| ((*file).to_owned(), (*text).to_owned()))
-        .collect();
-    findings(&sources, &PLACES)
+        .map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
+    findings(&Sources(files.collect()), &PLACES)
 }
 
 #[track_caller]
@@ -123,77 +122,78 @@ fn a_hook_of_another_point_is_found() {
     assert_found(&LOG.replacen("WalPre", "WalPost", 1), &[&another, MISSING]);
 }
 
-#[test]
-fn a_hook_without_its_gate_directly_above_is_found() {
-    let ungated = LOG.replacen("        #[cfg(any(test, feature = \"test-utils\"))]\n", "", 1);
-    assert_found(
-        &ungated,
-        &["src/log.rs:15: a hook without its gate directly above"],
-    );
-
-    let apart = LOG.replacen("))]\n", "))]\n\n", 1);
-    assert_found(
-        &apart,
-        &[
-            "src/log.rs:15: the gate of test builds stands over something that is no hook",
-            "src/log.rs:17: a hook without its gate directly above",
-        ],
-    );
-}
+const GATE_LINE: &str = "        #[cfg(any(test, feature = \"test-utils\"))]\n";
+const OVER_NO_HOOK: &str = "src/log.rs:15: the gate of test builds stands over something that is no hook";
+const NOT_BETWEEN: &str = "src/log.rs:16: a hook that does not stand between the steps it separates";
 
 #[test]
-fn a_gate_that_is_not_the_gate_is_found() {
-    let test_only = LOG.replacen("#[cfg(any(test, feature = \"test-utils\"))]", "#[cfg(test)]", 1);
-    assert_found(
-        &test_only,
-        &[
-            "src/log.rs:15: a cfg in a production module",
-            "src/log.rs:16: a hook without its gate directly above",
-        ],
-    );
-}
-
-#[test]
-fn a_gate_over_anything_but_a_hook_is_found() {
-    let gated = LOG.replacen(
-        "        self.append();",
-        "        #[cfg(any(test, feature = \"test-utils\"))]\n        self.append();",
-        1,
-    );
-    assert_found(
-        &gated,
-        &["src/log.rs:12: the gate of test builds stands over something that is no hook"],
-    );
-}
-
-#[test]
-fn a_hook_inside_of_a_statement_is_found() {
-    let inside = LOG.replacen("self.append();", "let x =", 1);
-    assert_found(&inside, &["src/log.rs:16: a hook inside of a statement"]);
+fn a_change_of_a_hook_or_of_the_lines_around_it_is_found() {
+    let gate_above = format!("{GATE_LINE}        self.append();");
+    let cases: [(&str, &str, &[&str]); 8] = [
+        (
+            GATE_LINE,
+            "",
+            &["src/log.rs:15: a hook without its gate directly above"],
+        ),
+        (
+            "))]\n",
+            "))]\n\n",
+            &[
+                OVER_NO_HOOK,
+                "src/log.rs:17: a hook without its gate directly above",
+            ],
+        ),
+        (
+            "#[cfg(any(test, feature = \"test-utils\"))]",
+            "#[cfg(test)]",
+            &[
+                "src/log.rs:15: a cfg in a production module",
+                "src/log.rs:16: a hook without its gate directly above",
+            ],
+        ),
+        (
+            "        self.append();",
+            &gate_above,
+            &["src/log.rs:12: the gate of test builds stands over something that is no hook"],
+        ),
+        (
+            "self.append();",
+            "let x =",
+            &["src/log.rs:16: a hook inside of a statement"],
+        ),
+        (
+            "self.append();",
+            "self.append(self.apply());",
+            &["src/log.rs:16: a hook below a step it must come before"],
+        ),
+        // An imported call, and a call that is not the whole statement.
+        (
+            "crate::testing::check_crash_point(",
+            "check_crash_point(",
+            &[OVER_NO_HOOK, MISSING],
+        ),
+        (
+            "WalPreAggregate);",
+            "WalPreAggregate); self.sync();",
+            &[OVER_NO_HOOK, MISSING],
+        ),
+    ];
+    for (from, to, expected) in cases {
+        assert_found(&LOG.replacen(from, to, 1), expected);
+    }
 }
 
 #[test]
 fn a_hook_on_the_wrong_side_of_a_step_is_found() {
-    let between = "src/log.rs:16: a hook that does not stand between the steps it separates";
-    assert_found(&LOG.replacen("self.append();", "self.begin();", 1), &[between]);
-    assert_found(&LOG.replacen("self.apply()", "self.end()", 1), &[between]);
-    let both = LOG.replacen("self.append();", "self.append(self.apply());", 1);
-    assert_found(&both, &["src/log.rs:16: a hook below a step it must come before"]);
+    assert_found(
+        &LOG.replacen("self.append();", "self.begin();", 1),
+        &[NOT_BETWEEN],
+    );
+    assert_found(&LOG.replacen("self.apply()", "self.end()", 1), &[NOT_BETWEEN]);
     // The steps of another function are not this one's.
-    let elsewhere =
-        LOG.replacen("self.append();", ";", 1)
-            .replacen("first() {}", "first() { self.append(); }", 1);
-    assert_found(&elsewhere, &[between]);
-}
-
-#[test]
-fn a_call_that_is_not_the_whole_statement_is_found() {
-    let imported = LOG.replacen("crate::testing::check_crash_point(", "check_crash_point(", 1);
-    let over_a_call = "src/log.rs:15: the gate of test builds stands over something that is no hook";
-    assert_found(&imported, &[over_a_call, MISSING]);
-
-    let followed = LOG.replacen("WalPreAggregate);", "WalPreAggregate); self.sync();", 1);
-    assert_found(&followed, &[over_a_call, MISSING]);
+    let without = LOG.replacen("self.append();", ";", 1);
+    let elsewhere = without.replacen("first() {}", "first() { self.append(); }", 1);
+    assert_found(&elsewhere, &[NOT_BETWEEN]);
 }
 
 #[test]

@@ -1,0 +1,145 @@
+//! Tables of text: aligned columns for a terminal, or Markdown.
+//!
+//! Uses the standard library alone: a program that is built without the kit includes this file by its path.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a program that includes the file uses a part"
+)]
+
+use std::fmt::{self, Write};
+
+/// Escape sequences of a terminal that colour a cell.
+pub const RED: &str = "\x1b[31m";
+/// As [`RED`].
+pub const GREEN: &str = "\x1b[32m";
+const PLAIN: &str = "\x1b[0m";
+
+/// The side of its column at which a cell stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// At the left.
+    Left,
+    /// At the right.
+    Right,
+}
+
+/// Rows of cells. A column is one wider than its widest cell, and at least as wide as declared.
+#[derive(Debug, Clone)]
+pub struct TextTable {
+    columns: Vec<(usize, Align)>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    cells: Vec<String>,
+    /// Its cells do not widen their columns.
+    is_title: bool,
+}
+
+impl TextTable {
+    /// A table without rows. A column has a least width in characters and an alignment.
+    pub fn new(columns: impl IntoIterator<Item = (usize, Align)>) -> Self {
+        Self {
+            columns: columns.into_iter().collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// A table whose first column is at the left and `width` wide, and whose other columns, of these widths, are at the
+    /// right.
+    pub fn of_numbers(width: usize, others: impl IntoIterator<Item = usize>) -> Self {
+        let others = others.into_iter().map(|width| (width, Align::Right));
+        Self::new([(width, Align::Left)].into_iter().chain(others))
+    }
+
+    /// Appends a row. Cells that it lacks are empty.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+        self.push(cells, false);
+    }
+
+    /// Appends a row that does not widen columns: a cell reaches over the empty cells behind it.
+    pub fn title(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+        self.push(cells, true);
+    }
+
+    fn push(&mut self, cells: impl IntoIterator<Item = impl Into<String>>, is_title: bool) {
+        let cells = cells.into_iter().map(Into::into).collect();
+        self.rows.push(Row { cells, is_title });
+    }
+
+    /// The rows as a Markdown table; the first one is its head.
+    pub fn markdown(&self) -> String {
+        let columns = self.columns.iter().enumerate();
+        let columns: Vec<_> = columns
+            .map(|(column, (_, align))| (self.widest(column).max(3), *align))
+            .collect();
+        let mut text = String::new();
+        for (index, row) in self.rows.iter().enumerate() {
+            let mut cells = row.cells.iter().map(String::as_str);
+            for (width, align) in &columns {
+                let cell = cells.next().unwrap_or_default();
+                let blanks = " ".repeat(width - columns_of(cell));
+                match align {
+                    Align::Left => write!(text, "| {cell}{blanks} ").ok(),
+                    Align::Right => write!(text, "| {blanks}{cell} ").ok(),
+                };
+            }
+            text.push_str("|\n");
+            if index == 0 {
+                for (width, align) in &columns {
+                    let end = if *align == Align::Left { '-' } else { ':' };
+                    write!(text, "|{}{end}", "-".repeat(width + 1)).ok();
+                }
+                text.push_str("|\n");
+            }
+        }
+        text
+    }
+
+    /// The width of the widest cell in a column.
+    fn widest(&self, column: usize) -> usize {
+        let rows = self.rows.iter().filter(|row| !row.is_title);
+        let cells = rows.filter_map(|row| row.cells.get(column));
+        cells.map(|cell| columns_of(cell)).max().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for TextTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut end = 0;
+        let mut columns = Vec::new();
+        for (column, (least, align)) in self.columns.iter().enumerate() {
+            let begin = end;
+            end += (self.widest(column) + 1).max(*least);
+            columns.push((begin, end, *align));
+        }
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, (begin, end, align)) in row.cells.iter().zip(&columns) {
+                let place = match align {
+                    Align::Left => *begin,
+                    Align::Right => end.saturating_sub(columns_of(cell)),
+                };
+                line.push_str(&" ".repeat(place.saturating_sub(columns_of(&line))));
+                line.push_str(cell);
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// The text between the escape sequences of a colour.
+pub fn colored(text: &str, color: &str) -> String {
+    format!("{color}{text}{PLAIN}")
+}
+
+/// The number of characters that a terminal shows: all but the escape sequences of colours.
+fn columns_of(text: &str) -> usize {
+    let mut parts = text.split('\x1b');
+    let plain = parts.next().unwrap_or_default().chars().count();
+    let after_escapes = parts.map(|part| part.split_once('m').map_or(0, |(_, rest)| rest.chars().count()));
+    plain + after_escapes.sum::<usize>()
+}

@@ -1,0 +1,154 @@
+//! Checks of the project's own sources and manifests.
+//!
+//! Owns the reader of the files and the list of rules. Each rule has planted violations: changes of the sources that it must
+//! find. The reader passes over build output, so that commands that build one of the packages leave the checks alone.
+
+mod hooks;
+mod kit;
+mod supply;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use super::lab::TempDir;
+
+/// A rule that the files keep.
+struct Rule {
+    name: &'static str,
+    /// Everything that breaks the rule.
+    findings: fn(&Sources) -> Vec<String>,
+    /// Changes that break the rule.
+    planted: &'static [Planted],
+}
+
+/// A file, a part of its text and the replacement, and a part of the finding. An empty part means that the text is appended to
+/// the file, which is made if need be.
+type Planted = (&'static str, &'static str, &'static str, &'static str);
+
+const RULES: &[Rule] = &[
+    hooks::RULE,
+    kit::FILE_LENGTH,
+    kit::VARIABLES,
+    kit::STATICS,
+    supply::DEPENDENCIES,
+    supply::LINTS,
+    supply::SAFE_SOURCES,
+    supply::OTHER_PACKAGES,
+];
+
+/// The sources below `src` and `tests`, `build.rs`, and every manifest: text by path from the root, with `/` between names.
+#[derive(Clone, Default)]
+struct Sources(BTreeMap<String, String>);
+
+impl Sources {
+    fn read(root: &Path) -> Self {
+        let mut sources = Self::default();
+        sources.read_folder(root, "");
+        sources
+    }
+
+    /// Reads the files of a folder that belong to the project: none of a hidden folder, and none of a folder that cargo
+    /// made for build output, which has the name `target` or a tag.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "reads the crate's sources, not a database"
+    )]
+    fn read_folder(&mut self, root: &Path, folder: &str) {
+        for entry in fs::read_dir(root.join(folder)).expect("a folder of the project") {
+            let entry = entry.expect("a directory entry");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = format!("{folder}{name}");
+            if entry.file_type().expect("its type").is_dir() {
+                let is_output = name == "target" || entry.path().join("CACHEDIR.TAG").exists();
+                if !is_output && !name.starts_with('.') {
+                    self.read_folder(root, &format!("{path}/"));
+                }
+            } else if is_read(&path) {
+                self.0
+                    .insert(path, fs::read_to_string(entry.path()).expect("a text"));
+            }
+        }
+    }
+
+    /// The path and text of each Rust source whose path begins with `prefix`.
+    fn rust<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let files = self.0.iter().map(|(path, text)| (path.as_str(), text.as_str()));
+        files.filter(move |(path, _)| path.starts_with(prefix) && is_rust(path))
+    }
+
+    /// The text of a file, empty if there is none.
+    fn text(&self, path: &str) -> &str {
+        self.0.get(path).map_or("", String::as_str)
+    }
+
+    /// The files after a change.
+    fn with(&self, (file, from, to, _): &Planted) -> Self {
+        let mut changed = self.clone();
+        let text = changed.0.entry((*file).to_owned()).or_default();
+        assert!(text.contains(from), "{file} has no {from:?}");
+        *text = if from.is_empty() {
+            format!("{text}{to}")
+        } else {
+            text.replacen(from, to, 1)
+        };
+        changed
+    }
+}
+
+fn is_rust(path: &str) -> bool {
+    path.rsplit_once('.')
+        .is_some_and(|(_, extension)| extension == "rs")
+}
+
+fn is_read(path: &str) -> bool {
+    let is_of_crate = path.starts_with("src/") || path.starts_with("tests/") || path == "build.rs";
+    path == "Cargo.toml" || path.ends_with("/Cargo.toml") || (is_of_crate && is_rust(path))
+}
+
+#[test]
+fn the_project_keeps_every_rule_and_each_planted_violation_is_found() {
+    let sources = Sources::read(Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(sources.rust("src/").count() > 100 && sources.rust("tests/").count() > 50);
+    for rule in RULES {
+        let findings = (rule.findings)(&sources);
+        assert!(findings.is_empty(), "{}:\n{}", rule.name, findings.join("\n"));
+        assert!(!rule.planted.is_empty(), "{}", rule.name);
+        for planted in rule.planted {
+            let (.., expected) = planted;
+            let findings = (rule.findings)(&sources.with(planted));
+            let is_found = findings.iter().any(|finding| finding.contains(expected));
+            assert!(is_found, "{}: {expected:?} is not among {findings:?}", rule.name);
+        }
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "makes files outside of any database")]
+fn build_output_and_hidden_folders_are_not_read() {
+    let dir = TempDir::new("sources");
+    let own = [
+        "Cargo.toml",
+        "src/a/b.rs",
+        "tests/peers/Cargo.toml",
+        "tests/peers/src/main.rs",
+        "x/Cargo.toml",
+    ];
+    let foreign = [
+        ".hidden/src/a.rs",
+        "notes.rs",
+        "target/debug/build/Cargo.toml",
+        "tests/data/golden",
+        "tests/peers/built/CACHEDIR.TAG",
+        "tests/peers/built/debug/build/bindgen.rs",
+        "tests/peers/target/debug/build/bindgen.rs",
+        "x/y.rs",
+    ];
+    for file in own.iter().chain(&foreign) {
+        let path = dir.path().join(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("it is made");
+        fs::write(path, "").expect("it is written");
+    }
+    let sources = Sources::read(dir.path());
+    assert_eq!(sources.0.into_keys().collect::<Vec<_>>(), own);
+}

@@ -1,0 +1,219 @@
+//! Rules for the parts of the crate: safe Rust and the standard library. Code that brings in anything else has a package of its
+//! own, which no other build builds by accident.
+
+use super::{Rule, Sources};
+
+const MANIFEST: &str = "Cargo.toml";
+/// Levels of a lint that weaken `forbid`.
+const LEVELS: [&str; 3] = ["allow", "warn", "deny"];
+
+pub(super) const DEPENDENCIES: Rule = Rule {
+    name: "the crate depends on no other crate, and its tests on fjall alone",
+    findings: |sources| {
+        let wrong = |(section, lines): (&str, Vec<&str>)| {
+            let is_allowed = match section {
+                "[dependencies]" => lines.is_empty(),
+                "[dev-dependencies]" => lines.len() == 1 && lines[0].starts_with("fjall = "),
+                // Of a platform, of a build script, of a patch, of one crate in its own section.
+                other => !["dependencies", "patch", "replace"]
+                    .iter()
+                    .any(|word| other.contains(word)),
+            };
+            (!is_allowed).then(|| format!("{section} {lines:?}"))
+        };
+        sections(sources.text(MANIFEST))
+            .into_iter()
+            .filter_map(wrong)
+            .collect()
+    },
+    planted: &[
+        (
+            MANIFEST,
+            "",
+            "[target.'cfg(unix)'.dependencies]\nlibc = \"0.2\"\n",
+            "[target.'cfg(unix)'.dependencies]",
+        ),
+        (
+            MANIFEST,
+            "",
+            "[build-dependencies]\ncc = \"1\"\n",
+            "[build-dependencies]",
+        ),
+        (
+            MANIFEST,
+            "",
+            "[dependencies.serde]\nversion = \"1\"\n",
+            "[dependencies.serde]",
+        ),
+        (
+            MANIFEST,
+            "",
+            "[patch.crates-io]\nfjall = { path = \"x\" }\n",
+            "[patch.crates-io]",
+        ),
+        (
+            MANIFEST,
+            "",
+            "[workspace.dependencies]\nserde = \"1\"\n",
+            "[workspace.dependencies]",
+        ),
+        (
+            MANIFEST,
+            "[dependencies]\n",
+            "[dependencies]\nlibc = \"0.2\"\n",
+            "[dependencies] [\"libc",
+        ),
+        (
+            MANIFEST,
+            "fjall = ",
+            "serde = \"1\"\nfjall = ",
+            "[dev-dependencies] [\"serde",
+        ),
+    ],
+};
+
+pub(super) const LINTS: Rule = Rule {
+    name: "the manifest forbids unsafe code, and no build script is out of reach of the lints",
+    findings: |sources| {
+        let mut wrong = Vec::new();
+        let lints = section(sources.text(MANIFEST), "[lints.rust]");
+        if !lints.is_some_and(|lines| lines.contains(&r#"unsafe_code = "forbid""#)) {
+            wrong.push("unsafe_code is not forbidden".to_owned());
+        }
+        if sources.0.contains_key("build.rs") {
+            wrong.push("there is a build script".to_owned());
+        }
+        wrong
+    },
+    planted: &[
+        (
+            MANIFEST,
+            "unsafe_code = \"forbid\"",
+            "unsafe_code = \"deny\"",
+            "unsafe_code is not forbidden",
+        ),
+        ("build.rs", "", "fn main() {}\n", "there is a build script"),
+    ],
+};
+
+pub(super) const SAFE_SOURCES: Rule = Rule {
+    name: "no source of the crate has unsafe code or weakens the lint",
+    findings: |sources| {
+        let mut wrong = Vec::new();
+        // The interface of a peer may leave its own package no choice.
+        for (file, text) in sources
+            .rust("")
+            .filter(|(file, _)| !is_of_other_package(sources, file))
+        {
+            wrong.extend(lines_with_unsafe(text).map(|line| format!("{file}:{line} has unsafe code")));
+            let weakens = |level: &&&str| text.contains(&format!("{level}({}_code", "unsafe"));
+            wrong.extend(
+                LEVELS
+                    .iter()
+                    .find(weakens)
+                    .map(|level| format!("{file} weakens the lint to {level}")),
+            );
+        }
+        wrong
+    },
+    planted: &[
+        (
+            "src/new.rs",
+            "",
+            concat!(
+                "// ",
+                "unsafe",
+                "\n",
+                "unsafe",
+                "_code\nlet b = ",
+                "unsafe",
+                " { a };\n"
+            ),
+            "src/new.rs:3 has unsafe code",
+        ),
+        (
+            "tests/new/main.rs",
+            "",
+            concat!("#![allow(", "unsafe", "_code)]\n"),
+            "tests/new/main.rs weakens the lint to allow",
+        ),
+    ],
+};
+
+pub(super) const OTHER_PACKAGES: Rule = Rule {
+    name: "every other package lies below tests and is a workspace of its own",
+    findings: |sources| {
+        let manifests = sources.0.iter().filter(|(file, _)| file.ends_with("/Cargo.toml"));
+        let is_wrong = |(file, text): &(&String, &String)| {
+            let workspace = section(text, "[workspace]");
+            !file.starts_with("tests/") || workspace.is_none_or(|lines| !lines.is_empty())
+        };
+        manifests.filter(is_wrong).map(|(file, _)| file.clone()).collect()
+    },
+    planted: &[
+        ("tests/new/Cargo.toml", "", "[package]\n", "tests/new/Cargo.toml"),
+        (
+            "tests/new/Cargo.toml",
+            "",
+            "[workspace]\nmembers = []\n",
+            "tests/new/Cargo.toml",
+        ),
+        ("other/Cargo.toml", "", "[workspace]\n", "other/Cargo.toml"),
+    ],
+};
+
+/// The sections of a manifest, each with its lines but for comments and empty ones.
+fn sections(manifest: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut sections = vec![("", Vec::new())];
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            sections.push((line, Vec::new()));
+        } else if !line.is_empty()
+            && !line.starts_with('#')
+            && let Some((_, lines)) = sections.last_mut()
+        {
+            lines.push(line);
+        }
+    }
+    sections
+}
+
+/// The lines of one section of a manifest.
+fn section<'a>(manifest: &'a str, name: &str) -> Option<Vec<&'a str>> {
+    let found = sections(manifest)
+        .into_iter()
+        .find(|(section, _)| *section == name);
+    found.map(|(_, lines)| lines)
+}
+
+/// Returns true if a folder around the file has a manifest, the root's excepted.
+fn is_of_other_package(sources: &Sources, file: &str) -> bool {
+    let folders = file.match_indices('/').map(|(end, _)| &file[..end]);
+    folders
+        .into_iter()
+        .any(|folder| sources.0.contains_key(&format!("{folder}/Cargo.toml")))
+}
+
+/// The numbers of the lines of a source that have the word in their code, not in a comment or a string.
+fn lines_with_unsafe(source: &str) -> impl Iterator<Item = usize> {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let has_word = move |(_, line): &(usize, &str)| {
+        let code = line.split("//").next().unwrap_or_default();
+        // Every second part lies between quotes; no source here has a raw string with that word.
+        code.split('"')
+            .step_by(2)
+            .any(|part| part.split(|letter| !is_part(letter)).any(|word| word == "unsafe"))
+    };
+    (1..)
+        .zip(source.lines())
+        .filter(has_word)
+        .map(|(number, _)| number)
+}
+
+#[test]
+fn the_word_counts_in_code_alone() {
+    let word = "unsafe";
+    let source =
+        format!("let a = 1; // {word} in a comment\nlet b = \"{word}\";\n{word} {{ a }}\n{word}_code\n");
+    assert_eq!(lines_with_unsafe(&source).collect::<Vec<_>>(), [3]);
+}
