@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tidaldb::TidalDb;
 use tidaldb::testing::SimDisk;
-use tidaldb::testing::lab::damage::{CopiesCampaign, DamageCampaign, DamageReport};
+use tidaldb::testing::lab::damage::{DamageCampaign, DamageReport};
 use tidaldb::testing::report::LiveLine;
 use tidaldb::testing::sim_disk::ImageChoice;
 use tidaldb::testing::workload::{Workload, standard_schema, tiny_options};
@@ -108,20 +108,17 @@ fn main() -> ExitCode {
     }
     let live = LiveLine::stderr();
     let progress = |report: &DamageReport| live.show(&line(report), report.elapsed);
-    let report = match arguments.copies {
-        0 => DamageCampaign::standard(arguments.seed, arguments.operations)
-            .one_in(arguments.one_in)
-            .pairs(arguments.pairs, arguments.seed)
-            .time(time)
-            .workers(arguments.workers)
-            .run_with(progress),
-        copies @ 2..=3 => CopiesCampaign::of(copies)
-            .one_in(arguments.one_in)
-            .time(time)
-            .workers(arguments.workers)
-            .run_with(progress),
+    let campaign = match arguments.copies {
+        0 => DamageCampaign::standard(arguments.seed, arguments.operations),
+        copies @ 2..=3 => DamageCampaign::of_copies(copies),
         _ => return cannot("--copies takes 2 or 3"),
     };
+    let report = campaign
+        .one_in(arguments.one_in)
+        .pairs(arguments.pairs, arguments.seed)
+        .time(time)
+        .workers(arguments.workers)
+        .run_with(progress);
     live.clear();
     println!("{report}");
     let total = report.total();

@@ -1,7 +1,6 @@
 //! Opens damaged files and checks that the result is legal.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::anatomy::{Anatomy, Kind, PromisedPosition};
@@ -9,7 +8,7 @@ use super::subject::{DB_DIR, LOG_DIR, Subject, content};
 use crate::testing::SimDisk;
 use crate::testing::model::matches_collections;
 use crate::testing::sim_disk::{DiskOperationKind, Image, SimDiskOptions};
-use crate::testing::text::panic_text;
+use crate::testing::text::catch_as_text;
 use crate::{EntityId, Error, Export, SignalEvent, SignalId, TidalDb};
 
 /// The bound on an opening's calls, beside what grows with the files.
@@ -100,7 +99,7 @@ pub(super) fn open_and_check(
     then: Then,
     check: impl FnOnce(&TidalDb) -> Result<OpenResult, String>,
 ) -> Result<OpenResult, String> {
-    let judged = catch_unwind(AssertUnwindSafe(|| {
+    let judged = catch_as_text(|| {
         let options = SimDiskOptions {
             records_reads: true,
             ..SimDiskOptions::default()
@@ -116,8 +115,8 @@ pub(super) fn open_and_check(
             }
             Err(error) => check_refusal(&disk, image, &error).map(OpenResult::Refused),
         }
-    }));
-    judged.unwrap_or_else(|payload| Err(format!("panicked: {}", panic_text(&*payload))))
+    });
+    judged.flatten()
 }
 
 /// Checks that the state of `db` is a beginning of the history of `subject` and no shorter than `floor`.
