@@ -4,6 +4,7 @@
 pub mod damage;
 pub mod decoder;
 pub mod event_file;
+mod file_format;
 pub mod planted;
 pub mod race;
 

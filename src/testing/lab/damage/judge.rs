@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::anatomy::{Anatomy, Kind, PromisedPosition};
+use super::anatomy::{Anatomy, PromisedPosition};
 use super::subject::{DB_DIR, LOG_DIR, Subject, content};
 use crate::testing::SimDisk;
+use crate::testing::lab::file_format::Kind;
 use crate::testing::model::matches_collections;
 use crate::testing::sim_disk::{DiskOperationKind, Image, SimDiskOptions};
 use crate::testing::text::catch_as_text;

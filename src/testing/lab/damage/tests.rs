@@ -1,9 +1,10 @@
-use super::anatomy::{Anatomy, Kind, PromisedPosition};
+use super::anatomy::{Anatomy, PromisedPosition};
 use super::cases::{Case, Damage};
 use super::judge::{Judge, OpenResult, Then, check_refusal, check_state_against};
 use super::subject::{DB_DIR, LOG_DIR, STORE_DIR, Subject};
 use super::*;
 use crate::testing::SimDisk;
+use crate::testing::lab::file_format::Kind;
 use crate::testing::process::{ChildProgram, ChildSide};
 use crate::testing::sim_disk::Image;
 use crate::{Error, TidalDb};

@@ -54,7 +54,7 @@ fn every_decoder_accepts_its_seeds_and_what_is_made_of_them_is_refused_or_sound(
 
 #[test]
 fn every_decoder_has_a_name_of_its_own_and_is_found_by_it() {
-    for decoder in Decoder::ALL {
+    for &decoder in Decoder::ALL {
         assert_eq!(Decoder::of_name(decoder.name()), Some(decoder));
         assert_eq!(decoder.to_string(), decoder.name());
     }
