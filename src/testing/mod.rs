@@ -112,6 +112,7 @@ pub mod conformance;
 pub mod crash_injector;
 #[cfg(test)]
 mod hook_rule;
+pub(crate) mod intercepted;
 #[doc(hidden)]
 pub mod lab;
 pub mod model;

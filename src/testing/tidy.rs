@@ -71,7 +71,6 @@ fn the_kit_keeps_nothing_of_the_process_that_a_test_could_tell_another_one_by() 
     assert_eq!(
         names,
         [
-            "conformance/lab.rs: static NEXT: AtomicU64",
             "crash_injector/injector.rs: static NEXT: AtomicU64",
             "crash_injector/slot.rs: static INTEREST: Cell<u8>",
             "crash_injector/slot.rs: static SLOT: ManuallyDrop<RefCell<Slot>>",

@@ -8,96 +8,23 @@ use std::sync::{Mutex, OnceLock, Weak};
 use std::thread;
 
 use super::*;
-use crate::fs::{File, FileLock, OpenDir, OpenMode};
 use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+use crate::testing::intercepted::{FileCall, InterceptedFiles};
 use crate::testing::sim_disk::{DiskOperationKind, Fault};
 
 /// Yields during a sync, so that a second sync can start if the code allows it.
 const YIELDS: usize = 10_000;
 
-/// A simulated disk whose syncs of files and directories go through a function.
-#[derive(Debug, Clone)]
-struct Watched {
-    disk: SimDisk,
-    watch: Watch,
-}
-
-type SyncCall<'a> = &'a dyn Fn() -> io::Result<()>;
-
-/// Is given the path and the call.
-type WatchFunction = dyn Fn(&Path, SyncCall<'_>) -> io::Result<()> + Send + Sync;
-
-#[derive(Clone)]
-struct Watch(Arc<WatchFunction>);
-
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Watch")
-    }
-}
-
-#[derive(Debug)]
-struct WatchedFile {
-    file: Arc<dyn File>,
-    path: std::path::PathBuf,
-    watch: Watch,
-}
-
-impl FileAccess for Watched {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(WatchedFile {
-            file: self.disk.open(path, mode)?,
-            path: path.to_path_buf(),
-            watch: self.watch.clone(),
-        }))
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(path)
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        (self.watch.0)(path, &|| self.disk.sync_dir(path))
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
-        self.disk.lock(path)
-    }
-    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
-        self.disk.open_dir(path)
-    }
-}
-
-impl File for WatchedFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.file.write_at(bytes, offset)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn sync(&self) -> io::Result<()> {
-        (self.watch.0)(&self.path, &|| self.file.sync())
-    }
-}
-
+/// Opens a database whose syncs of files and directories go through `watch`, which is given the path and the call.
 fn open_watched(
     disk: &SimDisk,
     durability: Durability,
-    watch: impl Fn(&Path, SyncCall<'_>) -> io::Result<()> + Send + Sync + 'static,
+    watch: impl Fn(&Path, FileCall<'_>) -> io::Result<()> + Send + Sync + 'static,
 ) -> TidalDb {
-    let files = Watched {
-        disk: disk.clone(),
-        watch: Watch(Arc::new(watch)),
-    };
+    let files = InterceptedFiles::new(disk.clone(), move |kind, path, call| match kind {
+        DiskOperationKind::Sync | DiskOperationKind::SyncDir => watch(path, call),
+        _ => call(),
+    });
     let options = options(disk, durability).preallocate_bytes(0);
     TidalDb::open(PATH, options.files(Arc::new(files))).unwrap()
 }
@@ -135,7 +62,7 @@ fn no_event_is_acknowledged_that_a_group_sync_or_a_rotation_beside_it_lost() {
         let (tell, told) = channel();
         let (of_watch, faulty) = (Arc::clone(&stage), disk.clone());
         let (begins, synced) = (Arc::clone(&rotation_begins), Arc::clone(&rotation_synced));
-        let lose = move |sync: SyncCall<'_>| {
+        let lose = move |sync: FileCall<'_>| {
             faulty.fail_next(DiskOperationKind::Sync, Fault::SyncLoses(ErrorKind::Other));
             sync()
         };

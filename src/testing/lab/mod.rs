@@ -15,6 +15,7 @@ pub mod process {
     };
 }
 
+pub use super::intercepted::{FileCall, InterceptedFiles};
 pub use super::temp_dir::TempDir;
 pub use super::text::{catch_as_text, error_chain, panic_text};
 pub use super::watchdog::{Hang, run_within};
