@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tidaldb::TidalDb;
 use tidaldb::testing::SimDisk;
 use tidaldb::testing::lab::command_line::CommandLine;
-use tidaldb::testing::lab::damage::{CopiesCampaign, DamageCampaign, DamageReport};
+use tidaldb::testing::lab::damage::{DamageCampaign, DamageReport};
 use tidaldb::testing::lab::table::TextTable;
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 use tidaldb::testing::sim_disk::ImageChoice;
@@ -97,19 +97,16 @@ fn main() -> ExitCode {
         let status = status.count(report.total().cases, "images");
         live.show(&status.findings(report.findings_len));
     };
-    let report = match arguments.copies {
-        0 => DamageCampaign::standard(arguments.seed, arguments.operations)
-            .one_in(arguments.one_in)
-            .pairs(arguments.pairs, arguments.seed)
-            .time(arguments.time)
-            .workers(arguments.workers)
-            .run_with(progress),
-        copies => CopiesCampaign::of(copies)
-            .one_in(arguments.one_in)
-            .time(arguments.time)
-            .workers(arguments.workers)
-            .run_with(progress),
+    let campaign = match arguments.copies {
+        0 => DamageCampaign::standard(arguments.seed, arguments.operations),
+        copies => DamageCampaign::of_copies(copies),
     };
+    let report = campaign
+        .one_in(arguments.one_in)
+        .pairs(arguments.pairs, arguments.seed)
+        .time(arguments.time)
+        .workers(arguments.workers)
+        .run_with(progress);
     live.clear();
     println!("{report}");
     let total = report.total();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::lab::{Pairs, difference};
+use super::mirrored::{Pairs, difference};
 use super::steps::{Presence, Shape, Step};
 
 /// What the caller knows of a write.

@@ -37,51 +37,41 @@ pub(super) fn serve_if_asked(conformance: &Conformance) {
     let mut engine = None;
     while let Some(line) = ChildSide::hear() {
         let (command, rest) = line.split_once(' ').unwrap_or((&line, ""));
-        match command {
-            "open" => {
+        match (command, &engine) {
+            ("open", _) => {
                 // The one that is open goes first: an engine may lock its directory.
                 drop(engine.take());
                 let opened = (conformance.open)(Path::new(rest));
                 say_result(&opened);
                 engine = opened.ok();
             }
-            "write" => {
-                let mut words = rest.split(' ');
-                let index = words.next().and_then(|word| word.parse().ok());
-                let shape = words.next().and_then(|word| word.parse().ok());
-                write(engine.as_ref(), index, shape);
-            }
-            "stream" => {
-                let mut ends = rest.split(' ').filter_map(|word| word.parse().ok());
-                for index in ends.next().unwrap_or(0)..ends.next().unwrap_or(0) {
-                    write(engine.as_ref(), Some(index), Some(Shape::of(index)));
-                }
-            }
-            "flush" => match &engine {
-                Some(engine) => say_result(&engine.flush()),
-                None => ChildSide::answer("failed the engine is not open"),
-            },
-            "close" => match &engine {
-                Some(engine) => say_result(&engine.close()),
-                None => ChildSide::answer("failed the engine is not open"),
-            },
-            "drop" => {
+            (_, None) => ChildSide::answer("failed the engine is not open"),
+            ("drop", Some(_)) => {
                 engine = None;
                 ChildSide::answer("done");
             }
-            _ => ChildSide::answer(&format!("failed the command {line:?} is unknown")),
+            (_, Some(engine)) => call(engine, command, rest),
         }
     }
     ChildSide::end();
 }
 
-fn write(engine: Option<&Engine>, index: Option<usize>, shape: Option<Shape>) {
-    match (engine, index, shape) {
-        (Some(engine), Some(index), Some(shape)) => {
-            say_result(&Step::new(index, shape).run(engine.as_ref()));
+fn call(engine: &Engine, command: &str, rest: &str) {
+    let mut words = rest.split(' ');
+    let mut index = || words.next().and_then(|word| word.parse::<usize>().ok());
+    match command {
+        "write" => match (index(), words.next().and_then(|word| word.parse::<Shape>().ok())) {
+            (Some(index), Some(shape)) => say_result(&Step::new(index, shape).run(engine.as_ref())),
+            _ => ChildSide::answer("failed there is no such write"),
+        },
+        "stream" => {
+            for index in index().unwrap_or(0)..index().unwrap_or(0) {
+                say_result(&Step::small(index).run(engine.as_ref()));
+            }
         }
-        (None, ..) => ChildSide::answer("failed the engine is not open"),
-        _ => ChildSide::answer("failed there is no such write"),
+        "flush" => say_result(&engine.flush()),
+        "close" => say_result(&engine.close()),
+        _ => ChildSide::answer(&format!("failed the command {command:?} is unknown")),
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use super::Survives;
-use super::lab::{Lab, Pairs, difference, ensure, failed, read_all, show};
+use super::lab::{Lab, OrFail, ensure};
+use super::mirrored::{Mirrored, Pairs, scan, show};
 use super::report::{Checked, Stop, Tally};
 use crate::storage::{StorageEngine, WriteBatch};
 use crate::testing::crash_injector::inherit;
@@ -31,11 +32,10 @@ struct Board {
 
 pub(super) fn concurrent_use(lab: &Lab) -> Checked {
     let mut tally = Tally::of(&["writes by 4 threads", "scans meanwhile"]);
-    let dir = lab.dir()?;
-    let engine = lab.open(&dir)?;
+    let mut it = Mirrored::new(lab)?;
     let board = Board::default();
     thread::scope(|scope| {
-        let (engine, board) = (engine.as_ref(), &board);
+        let (engine, board) = (it.engine.as_ref(), &board);
         let mut threads = Vec::new();
         for writer in 0..WRITERS {
             threads.push(scope.spawn(inherit(move || {
@@ -51,19 +51,15 @@ pub(super) fn concurrent_use(lab: &Lab) -> Checked {
         }));
         results.into_iter().collect::<Result<(), Stop>>()
     })?;
-    let mut expected = Pairs::new();
     for writer in 0..WRITERS {
         let rounds = board.ended[writer].load(Ordering::SeqCst);
-        expected.extend(state(writer, rounds, rounds));
+        it.pairs.extend(state(writer, rounds, rounds));
         tally.add("writes by 4 threads", 2 * rounds);
     }
     tally.add("scans meanwhile", board.scans.load(Ordering::SeqCst));
-    expect_content(engine.as_ref(), &expected, "all threads had ended")?;
-    drop(engine);
-    if lab.require(Survives::Reopening).is_ok() {
-        expect_content(lab.open(&dir)?.as_ref(), &expected, "reopening")?;
-        tally.add("reopenings", 1);
-    }
+    it.expect_all("all threads had ended")?;
+    it.reopen("reopening")?;
+    tally.add("reopenings", u64::from(lab.survives(Survives::Reopening)));
     Ok(tally)
 }
 
@@ -72,12 +68,6 @@ fn noting(board: &Board, result: Result<(), Stop>) -> Result<(), Stop> {
         board.is_over.store(true, Ordering::SeqCst);
     }
     result
-}
-
-fn expect_content(engine: &dyn StorageEngine, expected: &Pairs, after: &str) -> Result<(), Stop> {
-    let what = difference(&read_all(engine)?, expected);
-    ensure!(what.is_none(), "after {after}: {}", what.unwrap_or_default());
-    Ok(())
 }
 
 /// What a writer's range holds after `batches` rounds' batches and `puts` rounds' puts.
@@ -106,7 +96,7 @@ fn key(writer: usize, name: &str) -> Vec<u8> {
 }
 
 fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &Board) -> Result<(), Stop> {
-    let fail = |error| failed("a call of one of several threads failed", &error);
+    let call = "a call of one of several threads";
     for round in 1.. {
         let enough = round > ROUNDS && board.scans.load(Ordering::SeqCst) >= SCANS;
         if round > ROUNDS {
@@ -126,13 +116,13 @@ fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &Board) -> Res
         } else {
             batch.put(key(writer, "some rounds"), "there");
         }
-        engine.write_batch(batch).map_err(fail)?;
+        engine.write_batch(batch).or_fail(call)?;
         engine
             .put(&key(writer, "put"), round.to_string().as_bytes())
-            .map_err(fail)?;
+            .or_fail(call)?;
         board.ended[writer].store(round, Ordering::SeqCst);
         for (key, value) in state(writer, round, round) {
-            let found = engine.get(&key).map_err(fail)?;
+            let found = engine.get(&key).or_fail(call)?;
             ensure!(
                 found.as_ref() == Some(&value),
                 "a thread does not see its own write of key {}",
@@ -140,7 +130,7 @@ fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &Board) -> Res
             );
         }
         if round == ROUNDS / 2 {
-            engine.flush().map_err(fail)?;
+            engine.flush().or_fail(call)?;
         }
     }
     Ok(())
@@ -153,7 +143,7 @@ fn scan_rounds(engine: &dyn StorageEngine, board: &Board) -> Result<(), Stop> {
     };
     while board.scans.load(Ordering::SeqCst) < SCANS && !board.is_over.load(Ordering::SeqCst) {
         let least = counts(&board.ended);
-        let found = read_all(engine)?;
+        let found = scan(engine, b"")?;
         let most = counts(&board.begun);
         for writer in 0..WRITERS {
             let prefix = format!("{writer}/").into_bytes();

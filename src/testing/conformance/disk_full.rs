@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 
 use super::Survives;
 use super::account::Account;
-use super::kills::{flush, settle};
-use super::lab::{Lab, failed};
-use super::parent::{Child, OverLimit};
+use super::lab::{Lab, OrFail};
+use super::parent::{Child, OverLimit, settle};
 use super::report::{Checked, Stop, Tally};
 use super::steps::{Shape, Step};
 use crate::fs::{FileAccess, OpenMode, RealFiles, read_full_at};
-use crate::testing::lab::process::FileSizeLimit;
+use crate::testing::process::FileSizeLimit;
 
 const FAILED: &str = "writes that failed";
 const UNUSABLE: &str = "new directories that cannot be opened any more";
@@ -104,35 +103,23 @@ pub(super) fn comes_and_goes(lab: &Lab) -> Checked {
     require_prlimit()?;
     let mut tally = Tally::of(&["times the disk was full", FAILED]);
     for plan in plans() {
-        let context = plan.to_string();
-        strike(lab, plan, &context, &mut tally).map_err(|stop| within(stop, &context))?;
+        strike(lab, plan, &mut tally).map_err(|stop| stop.map(|text| format!("{plan}: {text}")))?;
         tally.add("times the disk was full", 1);
     }
     Ok(tally)
 }
 
-fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(), Stop> {
+fn strike(lab: &Lab, plan: Plan, tally: &mut Tally) -> Result<(), Stop> {
     let dir = lab.dir()?;
     let mut account = Account::default();
-    let mut child = Child::start(lab, OverLimit::Fails)?;
-    must(child.open(&dir)?, "opening")?;
-    for _ in 0..5 {
-        let step = Step::small(account.len());
-        must(
-            write(&mut child, &mut account, step)?,
-            "a write with room on the disk",
-        )?;
-    }
-    flush(&mut child, &mut account)?;
+    let mut child = Child::opened(lab, &dir, OverLimit::Fails)?;
+    child.must_write(5, &mut account)?;
+    child.flush(&mut account)?.or_fail("flush")?;
     if plan.reopens_before {
-        must(child.open(&dir)?, "reopening")?;
+        child.open(&dir)?.or_fail("reopening")?;
     }
     let before = ends(&dir)?;
-    let step = Step::small(account.len());
-    must(
-        write(&mut child, &mut account, step)?,
-        "a write with room on the disk",
-    )?;
+    child.must_write(1, &mut account)?;
     let log_end = grown(&before, &ends(&dir)?);
 
     let step = Step::new(account.len(), plan.shape);
@@ -142,34 +129,25 @@ fn strike(lab: &Lab, plan: Plan, context: &str, tally: &mut Tally) -> Result<(),
     if plan.caller == Caller::Insists {
         for _ in 0..2 {
             let step = Step::small(account.len());
-            write(&mut child, &mut account, step)?.ok();
+            child.write(step, &mut account)?.ok();
         }
-        if child.flush()?.is_ok() {
-            account.flushed();
-        }
+        child.flush(&mut account)?.ok();
     }
     lift(limit, &child)?;
 
     for shape in [Shape::Batch, Shape::Put, Shape::LargeBatch, Shape::Batch] {
         let step = Step::new(account.len(), shape);
-        let answer = write(&mut child, &mut account, step)?;
+        let answer = child.write(step, &mut account)?;
         tally.add(LATER, u64::from(answer.is_ok()));
-        if child.flush()?.is_ok() {
-            account.flushed();
-        }
+        child.flush(&mut account)?.ok();
     }
     if plan.ending == Ending::Dropped {
-        must(child.drop_engine()?, "dropping")?;
+        child.call("drop")?.or_fail("dropping")?;
     }
     child.kill()?;
-    settle(lab, &dir, &mut account, context)?;
+    settle(lab, &dir, &mut account, "opening")?;
     // What was found must be there for good.
-    settle(
-        lab,
-        &dir,
-        &mut account,
-        &format!("{context}, and reopening twice"),
-    )
+    settle(lab, &dir, &mut account, "opening twice")
 }
 
 /// Writes until something fails.
@@ -179,7 +157,7 @@ fn fill(child: &mut Child, account: &mut Account, first: Step, tally: &mut Tally
     let shape = first.shape;
     let mut step = first;
     for _ in 0..WRITES_MAX {
-        let answer = write(child, account, step)?;
+        let answer = child.write(step, account)?;
         if answer.is_err() {
             tally.add(FAILED, 1);
             return Ok(());
@@ -199,7 +177,7 @@ pub(super) fn while_opening(lab: &Lab) -> Checked {
             let context =
                 format!("opening with {writes_len} writes there and files limited to {limit_bytes} bytes");
             open_when_full(lab, writes_len, limit_bytes, &context, &mut tally)
-                .map_err(|stop| within(stop, &context))?;
+                .map_err(|stop| stop.map(|text| format!("{context}: {text}")))?;
             tally.add("openings on a full disk", 1);
         }
     }
@@ -216,12 +194,8 @@ fn open_when_full(
     let dir = lab.dir()?;
     let mut account = Account::default();
     if writes_len > 0 {
-        let mut child = Child::start(lab, OverLimit::Fails)?;
-        must(child.open(&dir)?, "opening")?;
-        for _ in 0..writes_len {
-            let step = Step::small(account.len());
-            must(write(&mut child, &mut account, step)?, "a write")?;
-        }
+        let mut child = Child::opened(lab, &dir, OverLimit::Fails)?;
+        child.must_write(writes_len, &mut account)?;
         child.kill()?;
     }
     let mut child = Child::start(lab, OverLimit::Fails)?;
@@ -229,7 +203,7 @@ fn open_when_full(
     let opened = child.open(&dir)?;
     if opened.is_ok() {
         let step = Step::small(account.len());
-        let answer = write(&mut child, &mut account, step)?;
+        let answer = child.write(step, &mut account)?;
         tally.add("calls that failed", u64::from(answer.is_err()));
     }
     lift(limit, &child)?;
@@ -252,31 +226,10 @@ fn open_when_full(
         }
     }
     let step = Step::small(account.len());
-    write(&mut child, &mut account, step)?.ok();
-    if child.flush()?.is_ok() {
-        account.flushed();
-    }
+    child.write(step, &mut account)?.ok();
+    child.flush(&mut account)?.ok();
     child.kill()?;
-    settle(lab, &dir, &mut account, context)
-}
-
-fn within(stop: Stop, context: &str) -> Stop {
-    stop.map(|text| {
-        if text.contains(context) {
-            return text;
-        }
-        format!("{context}: {text}")
-    })
-}
-
-fn must(answer: Result<(), String>, what: &str) -> Result<(), Stop> {
-    answer.map_err(|text| Stop::Failed(format!("{what} failed: {text}")))
-}
-
-fn write(child: &mut Child, account: &mut Account, step: Step) -> Result<Result<(), String>, Stop> {
-    let answer = child.write(&step)?;
-    account.add_result(step, &answer);
-    Ok(answer)
+    settle(lab, &dir, &mut account, "opening")
 }
 
 fn set_limit(child: &Child, bytes: u64) -> Result<FileSizeLimit, Stop> {
@@ -311,9 +264,8 @@ fn not_possible(why: String) -> Stop {
 /// Where the content of each file below `dir` ends. A file that was made longer ahead of need has zeros after that.
 fn ends(dir: &Path) -> Result<BTreeMap<PathBuf, u64>, Stop> {
     let mut ends = BTreeMap::new();
-    collect_ends(dir, &mut ends)
-        .map_err(|error| failed("cannot look at the engine's files", &error))
-        .map(|()| ends)
+    collect_ends(dir, &mut ends).or_fail("looking at the engine's files")?;
+    Ok(ends)
 }
 
 fn collect_ends(path: &Path, ends: &mut BTreeMap<PathBuf, u64>) -> io::Result<()> {

@@ -5,8 +5,9 @@ use std::io;
 
 use super::Survives;
 use super::account::{Account, Promise};
-use super::lab::{Engine, Lab, failed, read_all};
-use super::report::{Checked, Stop, Tally};
+use super::lab::{Engine, Lab, OrFail};
+use super::mirrored::scan;
+use super::report::{Checked, PROCESS_CRASHES_ALONE, Stop, Tally};
 use super::simulated::{Action, Simulated, actions, new_disk};
 use crate::testing::sim_disk::{
     DiskModel, DiskOperation, DiskOperationKind, Fault, ImageChoice, Side, SimDisk,
@@ -46,7 +47,7 @@ impl LeftOut {
     fn tell(&self, loses_power: bool, tally: &mut Tally) {
         tally.note("one thing goes wrong in each run; opening, reading and listing files never fail");
         if !loses_power {
-            tally.note("process crashes alone: the engine is not said to survive a power loss");
+            tally.note(PROCESS_CRASHES_ALONE);
         } else if self.images > 0 {
             tally.note(format!(
                 "at most {IMAGES_MAX} images of the power loss that ends each run; {} left out",
@@ -88,7 +89,7 @@ pub(super) fn at_every_operation(lab: &Lab) -> Checked {
             stop.map(|text| format!("{trouble:?}{of}: {text}"))
         })?;
     }
-    left_out.tell(lab.require(Survives::PowerLoss).is_ok(), &mut tally);
+    left_out.tell(lab.survives(Survives::PowerLoss), &mut tally);
     Ok(tally)
 }
 
@@ -153,18 +154,15 @@ fn go_through(
 
     drop(run.engine);
     let mut cases = vec![(ImageChoice::All, Promise::Acknowledged)];
-    if simulated.lab.require(Survives::PowerLoss).is_ok() {
+    if simulated.lab.survives(Survives::PowerLoss) {
         let choices = disk.choices(DiskModel::Subset, IMAGES_MAX, simulated.lab.seed());
         left_out.images = left_out.images.saturating_add(choices.left_out);
         cases.extend(choices.into_iter().map(|choice| (choice, Promise::Flushed)));
     }
     for (choice, promise) in cases {
         let image = disk.image(&choice);
-        let judged = simulated.judge(&image, &account, promise);
-        judged.map_err(|stop| {
-            let laid_out = simulated.lab.lay_out(&image);
-            stop.map(|text| format!("after a crash later on, image {choice}: {text}{laid_out}"))
-        })?;
+        let place = || format!("after a crash later on, image {choice}");
+        simulated.judge(&image, &account, promise, place)?;
         tally.add("images", 1);
     }
     Ok(())
@@ -245,15 +243,13 @@ impl Troubled<'_> {
     /// Right after a flush, while nothing that comes later has made durable what the flush should have.
     fn judge_a_power_loss(&self) -> Result<(), Stop> {
         let lab = self.simulated.lab;
-        if self.calls_failed == 0 || lab.require(Survives::PowerLoss).is_err() {
+        if self.calls_failed == 0 || !lab.survives(Survives::PowerLoss) {
             return Ok(());
         }
         let image = self.disk.image(&ImageChoice::Synced);
-        let judged = self.simulated.judge(&image, &self.account, Promise::Flushed);
-        judged.map(drop).map_err(|stop| {
-            let laid_out = lab.lay_out(&image);
-            stop.map(|text| format!("after a power loss right after a flush: {text}{laid_out}"))
-        })
+        let place = || "after a power loss right after a flush".to_owned();
+        self.simulated
+            .judge(&image, &self.account, Promise::Flushed, place)
     }
 
     /// Opens the engine if it can be opened, and then everything acknowledged must be there.
@@ -267,12 +263,12 @@ impl Troubled<'_> {
 
     fn open_or_fail(&mut self) -> Result<(), Stop> {
         let opened = self.simulated.open(self.disk);
-        self.judge(opened.map_err(|error| failed("it does not open any more", &error))?)
+        self.judge(opened.or_fail("opening, tried twice,")?)
     }
 
     fn judge(&mut self, engine: Engine) -> Result<(), Stop> {
         if !self.disk.is_gone() {
-            let found = read_all(engine.as_ref())?;
+            let found = scan(engine.as_ref(), b"")?;
             let judged = self.account.judge(&found, Promise::Acknowledged);
             judged.map_err(|text| Stop::Failed(format!("after reopening: {text}")))?;
         }

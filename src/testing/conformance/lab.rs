@@ -1,29 +1,22 @@
-//! What a check works with: the engine's doors, directories of its own, and a watchdog.
+//! What a check works with: the engine's doors, directories of its own, and how its failures are told.
 
-use std::collections::BTreeMap;
-use std::error::Error as StdError;
 use std::fmt::Display;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
 
-use super::report::{Checked, Stop};
+use super::report::Stop;
 use super::{Conformance, Survives};
 use crate::Error;
 use crate::fs::{FileAccess, RealFiles};
-use crate::storage::{KeyValue, StorageEngine};
+use crate::storage::StorageEngine;
 use crate::testing::sim_disk::Image;
-use crate::testing::temp_dir::TempDir;
-use crate::testing::text::{error_chain, panic_text};
-use crate::threads;
+use crate::testing::text::error_chain;
 
-/// A naive store.
-pub(super) type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(super) type Engine = Arc<dyn StorageEngine>;
+pub(super) type Open = Arc<dyn Fn(&Path) -> Result<Engine, Error> + Send + Sync>;
+pub(super) type OpenOver = Arc<dyn Fn(Arc<dyn FileAccess>, &Path) -> Result<Engine, Error> + Send + Sync>;
 
 /// Where an engine lives on a simulated disk.
 pub(super) const SIMULATED_DIR: &str = "/engine";
@@ -32,23 +25,18 @@ pub(super) const SIMULATED_DIR: &str = "/engine";
 #[derive(Debug)]
 pub(super) struct Lab {
     pub(super) conformance: Conformance,
-    root: TempDir,
+    root: PathBuf,
     next: AtomicU64,
 }
 
 impl Lab {
-    pub(super) fn new(conformance: &Conformance) -> io::Result<Self> {
-        Ok(Self {
+    /// Surroundings below the empty directory `root`.
+    pub(super) fn new(conformance: &Conformance, root: &Path) -> Self {
+        Self {
             conformance: conformance.clone(),
-            root: TempDir::try_new("conformance")?,
+            root: root.to_path_buf(),
             next: AtomicU64::new(0),
-        })
-    }
-
-    /// Keeps everything that the check made on the real disk. Returns a text that says where it is.
-    pub(super) fn keep(&self) -> String {
-        self.root.keep();
-        format!(" [files in {}]", self.root.path().display())
+        }
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -57,29 +45,25 @@ impl Lab {
 
     /// A new, empty directory.
     pub(super) fn dir(&self) -> Result<PathBuf, Stop> {
-        let dir = self
-            .root
-            .path()
-            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        RealFiles
-            .create_dir(&dir)
-            .map_err(|error| failed("cannot make a directory", &error))?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let dir = self.root.join(number.to_string());
+        RealFiles.create_dir(&dir).or_fail("making a directory")?;
         Ok(dir)
     }
 
     /// Opens the engine in `dir`.
     pub(super) fn open(&self, dir: &Path) -> Result<Engine, Stop> {
-        (self.conformance.open)(dir).map_err(|error| failed("opening failed", &error))
+        (self.conformance.open)(dir).or_fail("opening")
     }
 
-    /// Opens the engine in a new directory.
-    pub(super) fn open_new(&self) -> Result<Engine, Stop> {
-        self.open(&self.dir()?)
+    /// Returns true if the engine claims this much.
+    pub(super) fn survives(&self, survives: Survives) -> bool {
+        self.conformance.survives >= survives
     }
 
     /// Ends the check here unless the engine claims this much.
     pub(super) fn require(&self, survives: Survives) -> Result<(), Stop> {
-        if self.conformance.survives >= survives {
+        if self.survives(survives) {
             return Ok(());
         }
         Err(Stop::NotApplicable(format!(
@@ -99,115 +83,53 @@ impl Lab {
         })
     }
 
+    /// Adds to a failure where it was seen, and lays out the image it was seen on.
+    pub(super) fn located(&self, stop: Stop, place: impl Display, image: &Image) -> Stop {
+        stop.map(|text| format!("{place}: {text}{}", self.lay_out(image)))
+    }
+
     /// Lays an image out where it can be looked at, and says where.
-    pub(super) fn lay_out(&self, image: &Image) -> String {
+    fn lay_out(&self, image: &Image) -> String {
         if !self.conformance.keeps_failures {
             return String::new();
         }
-        let laid = self
-            .dir()
-            .map(|dir| (image.write_to(&RealFiles, &dir), dir.display().to_string()));
-        match laid {
-            Ok((Ok(()), dir)) => format!("; the image is in {dir}"),
-            Ok((Err(error), dir)) => format!("; the image could not be laid out in {dir}: {error}"),
-            Err(_) => String::new(),
+        let Ok(dir) = self.dir() else {
+            return String::new();
+        };
+        match image.write_to(&RealFiles, &dir) {
+            Ok(()) => format!("; the image is in {}", dir.display()),
+            Err(error) => format!("; the image could not be laid out in {}: {error}", dir.display()),
         }
     }
+}
 
-    /// Removes everything the check made on the real disk.
-    pub(super) fn remove(&self) {
-        self.root.remove();
+/// The result of a call that must succeed.
+pub(super) trait OrFail<T> {
+    /// The value; or the failure of the check, with the call and the causes of its error.
+    fn or_fail(self, call: impl Display) -> Result<T, Stop>;
+}
+
+impl<T> OrFail<T> for Result<T, Error> {
+    fn or_fail(self, call: impl Display) -> Result<T, Stop> {
+        self.map_err(|error| failed(call, error_chain(&error)))
     }
 }
 
-pub(super) type Open = Arc<dyn Fn(&Path) -> Result<Engine, Error> + Send + Sync>;
-pub(super) type OpenOver = Arc<dyn Fn(Arc<dyn FileAccess>, &Path) -> Result<Engine, Error> + Send + Sync>;
-
-/// Runs a check on a thread of its own, so that a hang or a panic of the engine is a verdict too. A thread that hangs
-/// is left behind.
-pub(super) fn within(
-    limit: Duration,
-    name: &'static str,
-    check: impl FnOnce() -> Checked + Send + 'static,
-) -> Checked {
-    let (send, result) = channel();
-    let run = move || {
-        let checked = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|payload| {
-            let text = panic_text(&*payload);
-            Err(Stop::Failed(format!("panicked: {text}")))
-        });
-        // The receiver is gone if the time was over.
-        send.send(checked).ok();
-    };
-    let thread = threads::spawn(name, run).map_err(|error| failed("cannot start a thread", &error))?;
-    match result.recv_timeout(limit) {
-        Ok(checked) => {
-            // It has sent its last.
-            thread.join().ok();
-            checked
-        }
-        Err(RecvTimeoutError::Timeout) => Err(Stop::Failed(format!("hangs: not done after {limit:?}"))),
-        Err(RecvTimeoutError::Disconnected) => Err(Stop::Failed("ended without a result".to_owned())),
+impl<T> OrFail<T> for io::Result<T> {
+    fn or_fail(self, call: impl Display) -> Result<T, Stop> {
+        self.map_err(|error| failed(call, error_chain(&error)))
     }
 }
 
-/// Everything in the engine, in one scan; the order of the keys is checked on the way.
-pub(super) fn read_all(engine: &dyn StorageEngine) -> Result<Pairs, Stop> {
-    let pairs = scan(engine, b"")?;
-    if let Some(wrong) = pairs.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
-        return Err(Stop::Failed(format!(
-            "a scan gave key {} and then {}: not in ascending order",
-            show(&wrong[0].0),
-            show(&wrong[1].0)
-        )));
+/// Of a call in a child process, which tells its error as text.
+impl<T> OrFail<T> for Result<T, String> {
+    fn or_fail(self, call: impl Display) -> Result<T, Stop> {
+        self.map_err(|text| failed(call, text))
     }
-    Ok(pairs.into_iter().collect())
 }
 
-/// One scan, as it comes.
-pub(super) fn scan(engine: &dyn StorageEngine, prefix: &[u8]) -> Result<Vec<KeyValue>, Stop> {
-    let pairs = engine
-        .scan_prefix(prefix)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    pairs.map_err(|error| failed(format_args!("scanning {} failed", show(prefix)), &error))
-}
-
-/// A failed check with the error and its causes.
-pub(super) fn failed(doing: impl Display, error: &(dyn StdError + 'static)) -> Stop {
-    Stop::Failed(format!("{doing}: {}", error_chain(error)))
-}
-
-/// Bytes as text, the beginning and the length if there are many.
-pub(super) fn show(bytes: &[u8]) -> String {
-    const SHOWN: usize = 40;
-    if bytes.len() <= SHOWN {
-        return format!("\"{}\"", bytes.escape_ascii());
-    }
-    format!(
-        "\"{}\"... of {} bytes",
-        bytes[..SHOWN].escape_ascii(),
-        bytes.len()
-    )
-}
-
-/// The first difference between what there is and what there should be.
-pub(super) fn difference(found: &Pairs, expected: &Pairs) -> Option<String> {
-    for (key, value) in expected {
-        match found.get(key) {
-            None => return Some(format!("key {} is missing", show(key))),
-            Some(there) if there != value => {
-                let same = there.iter().zip(value).take_while(|(a, b)| a == b).count();
-                let (there, value) = (show(there), show(value));
-                return Some(format!(
-                    "key {} has value {there}, not {value}: they differ from byte {same} on",
-                    show(key)
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    let extra = found.keys().find(|key| !expected.contains_key(*key))?;
-    Some(format!("key {} is there and should not be", show(extra)))
+fn failed(call: impl Display, text: impl Display) -> Stop {
+    Stop::Failed(format!("{call} failed: {text}"))
 }
 
 macro_rules! ensure {

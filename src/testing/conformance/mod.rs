@@ -10,7 +10,7 @@
 //!     .check();
 //! report.assert_conforms();
 //!
-//! // What was not checked is in the report too.
+//! // Checks that were not made are in the report too.
 //! assert!(report.not_applicable().any(|check| check == "power-loss"));
 //! ```
 //!
@@ -39,10 +39,10 @@
 //!
 //! The last five need an engine that reaches its files through [`FileAccess`]. For every other engine the ones above
 //! use a real child process, which is the calling test, run again: the child serves the parent inside
-//! [`Conformance::check`] and ends there. So what the test does before that call it does again in each child, and a test
-//! makes one such call. A child knows itself by an environment variable and ends with its parent.
+//! [`Conformance::check`] and ends there, or with its parent. So each child repeats the statements of the test before that
+//! call, and a test makes one such call.
 //!
-//! A check that has done nothing of what it is there for has failed, and one that was not made says so.
+//! A check fails if it did not reach its work, as one that killed no process; one that was not made says so.
 //!
 //! Invariant: an oracle outside of the engine knows of every write whether it was acknowledged, failed or was under way.
 //! It judges whole contents, never single keys.
@@ -56,6 +56,7 @@ mod failures;
 mod kills;
 mod lab;
 mod limits;
+mod mirrored;
 mod parent;
 mod power_loss;
 mod random_model;
@@ -72,16 +73,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use report::{Check, ConformanceReport, Outcome};
+pub use report::{Check, CheckOutcome, ConformanceReport};
 
 use crate::Error;
 use crate::fs::{FileAccess, RealFiles};
 use crate::storage::StorageEngine;
+use crate::testing::process::ChildProgram;
+use crate::testing::temp_dir::TempDir;
+use crate::testing::text::catch_as_text;
+use crate::testing::watchdog::run_within;
 use lab::{Lab, Open, OpenOver};
 use report::{Checked, Stop};
 
 /// How much an engine's writes survive. Each step includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Survives {
     /// Nothing: the content ends with the engine.
     Nothing,
@@ -112,7 +118,7 @@ pub struct Conformance {
     open_over: Option<OpenOver>,
     survives: Survives,
     seed: u64,
-    test: Option<String>,
+    child: Option<ChildProgram>,
     time_limit: Duration,
     keeps_failures: bool,
 }
@@ -133,7 +139,7 @@ impl Conformance {
             open_over: None,
             survives: Survives::PowerLoss,
             seed: 0x7a1d_a1db,
-            test: None,
+            child: None,
             time_limit: Duration::from_secs(120),
             keeps_failures: true,
         }
@@ -154,29 +160,30 @@ impl Conformance {
         }
     }
 
-    /// What the engine claims, if it is less than the contract asks for; what goes beyond it is not checked.
+    /// The claim of the engine, if it is less than the contract; checks beyond it are not made. Default
+    /// [`Survives::PowerLoss`].
     #[must_use]
     pub fn survives(mut self, survives: Survives) -> Self {
         self.survives = survives;
         self
     }
 
-    /// What random choices are drawn from, instead of a constant.
+    /// The seed of random choices, instead of a constant.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// The full name of the calling test, for the child processes, where the calling thread does not have it: the test
-    /// harness gives each thread its test's name.
+    /// The name of the calling test as the harness lists it, for the child processes. Needed only on a thread that does
+    /// not have it: the harness names the thread of each test after it.
     #[must_use]
     pub fn in_test(mut self, test: &str) -> Self {
-        self.test = Some(test.to_owned());
+        self.child = Some(ChildProgram::named_test(test));
         self
     }
 
-    /// How long one check may take before it counts as a hang. Default 2 minutes.
+    /// The time after which a check counts as a hang. Default 2 minutes.
     #[must_use]
     pub fn time_limit(mut self, time_limit: Duration) -> Self {
         self.time_limit = time_limit;
@@ -192,7 +199,7 @@ impl Conformance {
     pub(in crate::testing) fn check_those(&self, is_wanted: impl Fn(&str) -> bool) -> ConformanceReport {
         child::serve_if_asked(self);
         let mut this = self.clone();
-        this.test = this.test.or_else(test_of_this_thread);
+        this.child = this.child.or_else(ChildProgram::calling_test);
         let wanted = CHECK_FUNCTIONS.iter().filter(|(name, _)| is_wanted(name));
         ConformanceReport {
             engine: self.name.clone(),
@@ -202,18 +209,24 @@ impl Conformance {
     }
 
     fn make(&self, name: &'static str, check: fn(&Lab) -> Checked) -> Check {
-        let lab = match Lab::new(self) {
-            Ok(lab) => Arc::new(lab),
-            Err(error) => return Check::new(name, Err(lab::failed("cannot make a directory", &error))),
+        let root = match TempDir::try_new("conformance") {
+            Ok(root) => root,
+            Err(error) => return Check::new(name, Err(Stop::Failed(error.to_string()))),
         };
-        let of_check = Arc::clone(&lab);
-        let mut checked = lab::within(self.time_limit, name, move || check(&of_check));
-        match &mut checked {
-            Err(Stop::Failed(reason)) if self.keeps_failures => {
-                reason.push_str(&lab.keep());
-            }
-            _ => lab.remove(),
-        }
+        let lab = Lab::new(self, root.path());
+        // A hang or a panic of the engine is a verdict too.
+        let checked = run_within(self.time_limit, name, move || catch_as_text(|| check(&lab)))
+            .map_err(|hang| Stop::Failed(hang.to_string()))
+            .and_then(|caught| caught.unwrap_or_else(|text| Err(Stop::Failed(text))));
+        let checked = checked.map_err(|stop| {
+            stop.map(|reason| {
+                if !self.keeps_failures {
+                    return reason;
+                }
+                root.keep();
+                format!("{reason} [files in {}]", root.path().display())
+            })
+        });
         Check::new(name, checked)
     }
 }
@@ -229,15 +242,10 @@ impl fmt::Debug for Conformance {
     }
 }
 
-fn test_of_this_thread() -> Option<String> {
-    let thread = std::thread::current();
-    thread.name().filter(|name| *name != "main").map(str::to_owned)
-}
-
 type CheckFunction = fn(&Lab) -> Checked;
 
 /// The names of the checks, in their order.
-pub const CHECKS: [&str; CHECK_FUNCTIONS.len()] = {
+pub const CHECKS: &[&str] = &{
     let mut names = [""; CHECK_FUNCTIONS.len()];
     let mut index = 0;
     while index < names.len() {
@@ -247,7 +255,7 @@ pub const CHECKS: [&str; CHECK_FUNCTIONS.len()] = {
     names
 };
 
-const CHECK_FUNCTIONS: [(&str, CheckFunction); 23] = [
+const CHECK_FUNCTIONS: &[(&str, CheckFunction)] = &[
     ("basic-operations", semantics::basic_operations),
     ("batch-order", semantics::batch_order),
     ("batch-refused", semantics::batch_refused),

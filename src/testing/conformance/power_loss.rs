@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::Survives;
 use super::account::{Account, Promise};
-use super::lab::{Lab, difference, failed};
-use super::report::{Checked, Stop, Tally};
-use super::simulated::{Run, Simulated, WRITES};
+use super::lab::{Lab, OrFail};
+use super::mirrored::difference;
+use super::report::{Checked, PROCESS_CRASHES_ALONE, Stop, Tally};
+use super::simulated::{Run, Simulated, WRITES, seek};
 use super::steps::{Shape, Step};
-use crate::testing::sim_disk::{DiskModel, Image, ImageBuilder, ImageChoice, Side};
+use crate::testing::sim_disk::{DiskModel, Image, ImageChoice};
 
 /// How many images of one instant are tried in each disk model, if there are more.
 const IMAGES_MAX: usize = 24;
@@ -25,10 +26,10 @@ pub(super) fn at_every_operation(lab: &Lab) -> Checked {
     let mut tally = Tally::of(&["instants", "distinct images", "flushed writes"]);
     let mut seen = BTreeSet::new();
     let mut left_out = 0_u128;
-    let loses_power = lab.require(Survives::PowerLoss).is_ok();
+    let loses_power = lab.survives(Survives::PowerLoss);
     let mut images = run.recording.images();
     for position in 0..=run.recording.len() {
-        go_to(&mut images, position)?;
+        seek(&mut images, position)?;
         let account = run.account_at(position);
         let mut cases = vec![(ImageChoice::All, Promise::Acknowledged)];
         for model in DiskModel::ALL.into_iter().filter(|_| loses_power) {
@@ -40,8 +41,7 @@ pub(super) fn at_every_operation(lab: &Lab) -> Checked {
             let image = images.image(&choice);
             let known = (account.len(), account.acknowledged_len(), account.flushed_len());
             if seen.insert((image.hash(), known, promise == Promise::Flushed)) {
-                let judged = simulated.judge(&image, &account, promise);
-                judged.map_err(|stop| located(stop, lab, &run, position, &choice, &image))?;
+                simulated.judge(&image, &account, promise, || place(&run, position, &choice))?;
                 tally.add("distinct images", 1);
             }
         }
@@ -49,7 +49,7 @@ pub(super) fn at_every_operation(lab: &Lab) -> Checked {
         tally.add("flushed writes", account.flushed_len() as u64);
     }
     if !loses_power {
-        tally.note("process crashes alone: the engine is not said to survive a power loss");
+        tally.note(PROCESS_CRASHES_ALONE);
     } else if left_out > 0 {
         tally.note(format!(
             "of the larger instants {IMAGES_MAX} images in each disk model; {left_out} left out"
@@ -66,23 +66,19 @@ pub(super) fn writes_after_recovery(lab: &Lab) -> Checked {
         let mut expected = found.clone();
         for shape in [Shape::Put, Shape::Batch] {
             let step = Step::new(account.len() + WRITES, shape);
-            step.run(engine.as_ref())
-                .map_err(|error| failed(format_args!("{step} after recovery failed"), &error))?;
+            let call = format_args!("{step} after recovery");
+            step.run(engine.as_ref()).or_fail(call)?;
             step.apply(&mut expected);
             tally.add("writes after one", 1);
         }
-        engine
-            .flush()
-            .map_err(|error| failed("a flush after recovery failed", &error))?;
+        engine.flush().or_fail("a flush after recovery")?;
         let after = disk.image(&ImageChoice::Synced);
         let (_, _, again) = simulated.read(&after)?;
-        match difference(&again, &expected) {
-            None => Ok(()),
-            Some(what) => Err(Stop::Failed(format!(
-                "what was found and what was written and flushed after that did not survive another one{}: {what}",
-                lab.lay_out(&after)
-            ))),
-        }
+        let Some(what) = difference(&again, &expected) else {
+            return Ok(());
+        };
+        let place = "what was found and what was written and flushed after that did not survive another one";
+        Err(simulated.lab.located(Stop::Failed(what), place, &after))
     })?;
     Ok(tally)
 }
@@ -115,14 +111,14 @@ fn for_some_images(
     let mut seen = BTreeSet::new();
     let mut images = run.recording.images();
     for position in 0..=run.recording.len() {
-        go_to(&mut images, position)?;
+        seek(&mut images, position)?;
         let account = run.account_at(position);
         let choices = images.choices(DiskModel::Subset, OUTER_IMAGES_MAX, lab.seed() ^ position);
         for choice in choices.choices.into_iter().chain([ImageChoice::All]) {
             let image = images.image(&choice);
             if seen.insert(image.hash()) {
                 look(simulated, &image, &account, tally)
-                    .map_err(|stop| located(stop, lab, &run, position, &choice, &image))?;
+                    .map_err(|stop| lab.located(stop, place(&run, position, &choice), &image))?;
                 tally.add("recoveries", 1);
             }
         }
@@ -145,7 +141,7 @@ fn interrupt(
     let mut images = recording.images();
     let mut seen = BTreeSet::from([image.hash()]);
     for position in 0..=recording.len() {
-        go_to(&mut images, position)?;
+        seek(&mut images, position)?;
         let choices = images.choices(
             DiskModel::Subset,
             INNER_IMAGES_MAX,
@@ -159,26 +155,17 @@ fn interrupt(
             let (_, _, again) = simulated.read(&image)?;
             tally.add(INSIDE, 1);
             if let Some(what) = difference(&again, &found) {
-                return Err(Stop::Failed(format!(
-                    "a power loss after {position} disk operations of the recovery, image {choice}, changed what is \
-                     found{}: {what}",
-                    simulated.lab.lay_out(&image)
-                )));
+                let place = format!(
+                    "a power loss after {position} disk operations of the recovery, image {choice}, changed what is found"
+                );
+                return Err(simulated.lab.located(Stop::Failed(what), place, &image));
             }
         }
     }
     Ok(())
 }
 
-fn go_to(images: &mut ImageBuilder, position: u64) -> Result<(), Stop> {
-    images
-        .seek(position, Side::Before)
-        .map_err(|error| failed("the recording is too short", &error))
-}
-
-fn located(stop: Stop, lab: &Lab, run: &Run, position: u64, choice: &ImageChoice, image: &Image) -> Stop {
-    stop.map(|text| {
-        let (next, laid_out) = (run.next_operation(position), lab.lay_out(image));
-        format!("a power loss before {next}, image {choice}: {text}{laid_out}")
-    })
+fn place(run: &Run, position: u64, choice: &ImageChoice) -> String {
+    let next = run.next_operation(position);
+    format!("a power loss before {next}, image {choice}")
 }

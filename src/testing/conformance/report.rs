@@ -1,14 +1,14 @@
-//! What the checks found: one line for each check, a table for people, and a panic for tests.
+//! The report of the checks: one line for each check, a table for people, and a panic for tests.
 
 use std::fmt;
 
-/// What one call of [`Conformance::check`](super::Conformance::check) found.
+/// The report of one call of [`Conformance::check`](super::Conformance::check).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a report says nothing unless it is looked at: `assert_conforms` panics if a check failed"]
 pub struct ConformanceReport {
     /// The engine's name.
     pub engine: String,
-    /// What random choices were drawn from.
+    /// The seed of random choices.
     pub seed: u64,
     /// The checks, in the order they were made.
     pub checks: Vec<Check>,
@@ -20,26 +20,27 @@ pub struct Check {
     /// Its name, from [`CHECKS`](super::CHECKS).
     pub name: &'static str,
     /// How it ended.
-    pub outcome: Outcome,
-    /// What it did, counted. A check that passed has done each of these at least once.
+    pub outcome: CheckOutcome,
+    /// Counts of its work. In a check that passed each is at least 1.
     pub exercised: Vec<(&'static str, u64)>,
-    /// What it left out, or what else a reader should know.
+    /// Omissions and other remarks, each a sentence.
     pub notes: Vec<String>,
 }
 
 /// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+#[non_exhaustive]
+pub enum CheckOutcome {
     /// The engine kept its promise.
     Passed,
-    /// The engine broke a promise, panicked or hung; or the check could not do what it is there for.
+    /// The engine broke a promise, panicked or hung; or the check did not reach its work.
     Failed {
-        /// What was seen.
+        /// The observation, in words.
         reason: String,
     },
-    /// The check was not made, and nothing is known.
+    /// The check was not made: it says nothing of the engine.
     NotApplicable {
-        /// Why not.
+        /// The reason.
         why: String,
     },
 }
@@ -52,25 +53,25 @@ impl ConformanceReport {
 
     /// The names of the checks that passed.
     pub fn passed(&self) -> impl Iterator<Item = &'static str> {
-        self.named(|outcome| matches!(outcome, Outcome::Passed))
+        self.named(|outcome| matches!(outcome, CheckOutcome::Passed))
     }
 
     /// The names of the checks that failed.
     pub fn failed(&self) -> impl Iterator<Item = &'static str> {
-        self.named(|outcome| matches!(outcome, Outcome::Failed { .. }))
+        self.named(|outcome| matches!(outcome, CheckOutcome::Failed { .. }))
     }
 
     /// The names of the checks that were not made.
     pub fn not_applicable(&self) -> impl Iterator<Item = &'static str> {
-        self.named(|outcome| matches!(outcome, Outcome::NotApplicable { .. }))
+        self.named(|outcome| matches!(outcome, CheckOutcome::NotApplicable { .. }))
     }
 
-    fn named(&self, is_wanted: impl Fn(&Outcome) -> bool) -> impl Iterator<Item = &'static str> {
+    fn named(&self, is_wanted: impl Fn(&CheckOutcome) -> bool) -> impl Iterator<Item = &'static str> {
         let wanted = self.checks.iter().filter(move |check| is_wanted(&check.outcome));
         wanted.map(|check| check.name)
     }
 
-    /// Whether some check passed and none failed.
+    /// Returns true if some check passed and none failed.
     pub fn conforms(&self) -> bool {
         self.failed().next().is_none() && self.passed().next().is_some()
     }
@@ -106,9 +107,9 @@ impl fmt::Display for ConformanceReport {
 impl Check {
     fn write_row(&self, f: &mut fmt::Formatter<'_>, width: usize) -> fmt::Result {
         let (verdict, what) = match &self.outcome {
-            Outcome::Passed => ("passed", self.counts()),
-            Outcome::Failed { reason } => ("FAILED", reason.clone()),
-            Outcome::NotApplicable { why } => ("NOT APPLICABLE", why.clone()),
+            CheckOutcome::Passed => ("passed", self.counts()),
+            CheckOutcome::Failed { reason } => ("FAILED", reason.clone()),
+            CheckOutcome::NotApplicable { why } => ("NOT APPLICABLE", why.clone()),
         };
         writeln!(f, "  {:width$}  {verdict:14}  {what}", self.name)?;
         for note in &self.notes {
@@ -135,6 +136,10 @@ pub(super) struct Tally {
     exercised: Vec<(&'static str, u64)>,
     notes: Vec<String>,
 }
+
+/// A note of the checks that lose power, for an engine that does not claim to survive it.
+pub(super) const PROCESS_CRASHES_ALONE: &str =
+    "process crashes alone: the engine is not said to survive a power loss";
 
 /// Why a check did not pass.
 #[derive(Debug)]
@@ -185,7 +190,7 @@ impl Check {
     pub(super) fn new(name: &'static str, checked: Checked) -> Self {
         let mut check = Self {
             name,
-            outcome: Outcome::Passed,
+            outcome: CheckOutcome::Passed,
             exercised: Vec::new(),
             notes: Vec::new(),
         };
@@ -194,15 +199,15 @@ impl Check {
                 let never = tally.exercised.iter().find(|(_, count)| *count == 0);
                 if let Some((what, _)) = never {
                     let reason = format!("the check tested nothing: there were no {what}");
-                    check.outcome = Outcome::Failed { reason };
+                    check.outcome = CheckOutcome::Failed { reason };
                 } else if tally.exercised.is_empty() {
                     let reason = "the check counted nothing".to_owned();
-                    check.outcome = Outcome::Failed { reason };
+                    check.outcome = CheckOutcome::Failed { reason };
                 }
                 (check.exercised, check.notes) = (tally.exercised, tally.notes);
             }
-            Err(Stop::Failed(reason)) => check.outcome = Outcome::Failed { reason },
-            Err(Stop::NotApplicable(why)) => check.outcome = Outcome::NotApplicable { why },
+            Err(Stop::Failed(reason)) => check.outcome = CheckOutcome::Failed { reason },
+            Err(Stop::NotApplicable(why)) => check.outcome = CheckOutcome::NotApplicable { why },
         }
         check
     }

@@ -1,8 +1,8 @@
 //! Prefix scans: their order, their bounds, and that they are snapshots.
 
-use super::lab::{Lab, Pairs, difference, ensure, failed, scan, show};
+use super::lab::{Lab, OrFail, ensure};
+use super::mirrored::{Mirrored, scan, show};
 use super::report::{Checked, Stop, Tally};
-use super::semantics::write;
 use crate::storage::{StorageEngine, WriteBatch};
 
 /// All keys of one to three bytes from these, in an order that is none.
@@ -19,43 +19,34 @@ fn keys() -> Vec<Vec<u8>> {
     keys
 }
 
-fn filled(lab: &Lab) -> Result<(super::lab::Engine, Pairs), Stop> {
-    let engine = lab.open_new()?;
-    let mut pairs = Pairs::new();
+fn filled(lab: &Lab) -> Result<Mirrored<'_>, Stop> {
+    let mut it = Mirrored::new(lab)?;
     for (index, keys) in keys().chunks(5).enumerate() {
         let mut batch = WriteBatch::new();
         for key in keys {
             batch.put(key.clone(), format!("{index}"));
         }
-        write(engine.as_ref(), &batch, &mut pairs)?;
+        it.write(batch)?;
     }
-    Ok((engine, pairs))
+    Ok(it)
 }
 
 /// Bytes are compared as unsigned, and a key comes before its extensions.
 pub(super) fn order(lab: &Lab) -> Checked {
     let mut tally = Tally::of(&["pairs"]);
-    let (engine, pairs) = filled(lab)?;
+    let mut it = filled(lab)?;
     // As written, and written again in another order.
     for _ in 0..2 {
-        let found = scan(engine.as_ref(), b"")?;
-        if let Some(wrong) = found.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
-            let (first, second) = (show(&wrong[0].0), show(&wrong[1].0));
-            return Err(Stop::Failed(format!(
-                "a scan gave key {first} and then {second}: not in ascending order"
-            )));
-        }
+        let found = scan(it.engine.as_ref(), b"")?;
         ensure!(
-            found.len() == pairs.len(),
+            found.len() == it.pairs.len(),
             "a scan gave {} of {} pairs",
             found.len(),
-            pairs.len()
+            it.pairs.len()
         );
         tally.add("pairs", found.len() as u64);
-        for (key, value) in pairs.iter().rev().step_by(3) {
-            engine
-                .put(key, value)
-                .map_err(|error| failed("put failed", &error))?;
+        for (key, value) in it.pairs.clone().iter().rev().step_by(3) {
+            it.put(key, value)?;
         }
     }
     Ok(tally)
@@ -64,16 +55,13 @@ pub(super) fn order(lab: &Lab) -> Checked {
 /// Every prefix of a key, and every one that is none, against a naive filter.
 pub(super) fn bounds(lab: &Lab) -> Checked {
     let mut tally = Tally::of(&["prefixes with keys", "prefixes without keys"]);
-    let (engine, mut pairs) = filled(lab)?;
+    let mut it = filled(lab)?;
     // Some keys away, so that prefixes stand alone, and whole ranges are empty.
     for key in keys()
         .iter()
         .filter(|key| key.len() < 3 && key.last() == Some(&0xff) || key.starts_with(&[0xfe]))
     {
-        engine
-            .delete(key)
-            .map_err(|error| failed("delete failed", &error))?;
-        pairs.remove(key);
+        it.delete(key)?;
     }
     let others = [
         &b""[..],
@@ -84,26 +72,10 @@ pub(super) fn bounds(lab: &Lab) -> Checked {
         b"\xfe\xff",
         b"aaaa",
     ];
-    let prefixes = keys()
-        .into_iter()
-        .chain(others.iter().map(|prefix| prefix.to_vec()));
-    for prefix in prefixes {
-        let found: Pairs = scan(engine.as_ref(), &prefix)?.into_iter().collect();
-        let expected: Pairs = pairs
-            .iter()
-            .filter(|(key, _)| key.starts_with(&prefix))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        if let Some(what) = difference(&found, &expected) {
-            return Err(Stop::Failed(format!(
-                "a scan of prefix {}: {what}",
-                show(&prefix)
-            )));
-        }
-        let what = if expected.is_empty() {
-            "prefixes without keys"
-        } else {
-            "prefixes with keys"
+    for prefix in keys().iter().map(Vec::as_slice).chain(others) {
+        let what = match it.expect_scan(prefix)? {
+            0 => "prefixes without keys",
+            _ => "prefixes with keys",
         };
         tally.add(what, 1);
     }
@@ -115,26 +87,28 @@ pub(super) fn snapshot(lab: &Lab) -> Checked {
     let mut tally = Tally::of(&["scans with writes behind their back"]);
     for taken_before in [0, 1, 20, 39] {
         for change in ["replace", "delete", "insert", "all of it in batches"] {
-            let engine = lab.open_new()?;
-            let mut pairs = Pairs::new();
+            let mut it = Mirrored::new(lab)?;
             let mut batch = WriteBatch::new();
             for index in 0..40 {
                 batch.put(format!("scan/{index:03}"), vec![index; 100]);
             }
-            write(engine.as_ref(), &batch, &mut pairs)?;
-            let before: Vec<_> = pairs.clone().into_iter().collect();
-            let fail = |error| failed(format_args!("scanning while others {change} failed"), &error);
-            let mut items = engine.scan_prefix(b"scan/").map_err(fail)?;
+            it.write(batch)?;
+            let (engine, before) = (it.engine.as_ref(), it.pairs.iter());
+            let call = format!("scanning while others {change}");
+            let mut items = engine.scan_prefix(b"scan/").or_fail(&call)?;
             let mut found = Vec::new();
             for item in items.by_ref().take(taken_before) {
-                found.push(item.map_err(fail)?);
+                found.push(item.or_fail(&call)?);
             }
-            write_behind(engine.as_ref(), change)?;
+            write_behind(engine, change)?;
             for item in items.by_ref() {
-                found.push(item.map_err(fail)?);
+                found.push(item.or_fail(&call)?);
             }
             drop(items);
-            let wrong = found.iter().zip(&before).find(|(found, before)| found != before);
+            let wrong = found
+                .iter()
+                .zip(before)
+                .find(|((key, value), before)| (key, value) != *before);
             if let Some((found, _)) = wrong {
                 let key = show(&found.0);
                 return Err(Stop::Failed(format!(
@@ -142,10 +116,10 @@ pub(super) fn snapshot(lab: &Lab) -> Checked {
                 )));
             }
             ensure!(
-                found.len() == before.len(),
+                found.len() == it.pairs.len(),
                 "a scan showed a later write ({change}): it gave {} pairs of {}, {taken_before} were taken before it",
                 found.len(),
-                before.len()
+                it.pairs.len()
             );
             tally.add("scans with writes behind their back", 1);
         }
@@ -154,14 +128,14 @@ pub(super) fn snapshot(lab: &Lab) -> Checked {
 }
 
 fn write_behind(engine: &dyn StorageEngine, change: &str) -> Result<(), Stop> {
-    let fail = |error| failed("a write while a scan was open failed", &error);
+    let call = "a write while a scan was open";
     for index in 0..40 {
         let key = format!("scan/{index:03}").into_bytes();
         let new = format!("scan/{index:03}/new").into_bytes();
         match change {
-            "replace" => engine.put(&key, b"later").map_err(fail)?,
-            "delete" => engine.delete(&key).map_err(fail)?,
-            "insert" => engine.put(&new, b"later").map_err(fail)?,
+            "replace" => engine.put(&key, b"later").or_fail(call)?,
+            "delete" => engine.delete(&key).or_fail(call)?,
+            "insert" => engine.put(&new, b"later").or_fail(call)?,
             _ => {
                 let mut batch = WriteBatch::new();
                 if index % 2 == 0 {
@@ -170,9 +144,9 @@ fn write_behind(engine: &dyn StorageEngine, change: &str) -> Result<(), Stop> {
                     batch.put(key, "later");
                 }
                 batch.put(new, "later");
-                engine.write_batch(batch).map_err(fail)?;
+                engine.write_batch(batch).or_fail(call)?;
             }
         }
     }
-    engine.flush().map_err(fail)
+    engine.flush().or_fail(call)
 }

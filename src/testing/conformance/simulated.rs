@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::account::{Account, Fate, Promise};
-use super::lab::{Engine, Lab, OpenOver, Pairs, SIMULATED_DIR, failed, read_all};
+use super::lab::{Engine, Lab, OpenOver, OrFail, SIMULATED_DIR};
+use super::mirrored::{Pairs, scan};
 use super::report::Stop;
 use super::steps::Step;
 use crate::Error;
-use crate::testing::sim_disk::{Image, Recording, SimDisk};
+use crate::testing::sim_disk::{Image, ImageBuilder, Recording, Side, SimDisk};
 
 pub(super) const WRITES: usize = 32;
 
@@ -71,33 +72,27 @@ impl<'a> Simulated<'a> {
     /// What the engine shows on a disk with this content.
     pub(super) fn read(&self, image: &Image) -> Result<(SimDisk, Engine, Pairs), Stop> {
         let disk = SimDisk::from_image(image);
-        let engine = self
-            .open(&disk)
-            .map_err(|error| failed("opening failed", &error))?;
-        let pairs = read_all(engine.as_ref())?;
+        let engine = self.open(&disk).or_fail("opening")?;
+        let pairs = scan(engine.as_ref(), b"")?;
         Ok((disk, engine, pairs))
     }
 
     /// Runs the workload on a disk that does not fail.
     pub(super) fn record(&self) -> Result<Run, Stop> {
         let disk = new_disk();
-        let open = || {
-            self.open(&disk)
-                .map_err(|error| failed("opening on a simulated disk failed", &error))
-        };
+        let open = || self.open(&disk).or_fail("opening on a simulated disk");
         let mut engine = open()?;
         let (mut writes, mut flushes) = (Vec::new(), Vec::new());
         for action in actions() {
             match action {
                 Action::Write(step) => {
                     let began = disk.operations_len();
-                    step.run(engine.as_ref())
-                        .map_err(|error| failed(format_args!("{step} failed"), &error))?;
+                    step.run(engine.as_ref()).or_fail(&step)?;
                     let ended = disk.operations_len();
                     writes.push(Timed { step, began, ended });
                 }
                 Action::Flush => {
-                    engine.flush().map_err(|error| failed("flush failed", &error))?;
+                    engine.flush().or_fail("flush")?;
                     flushes.push((writes.len(), disk.operations_len()));
                 }
                 Action::Reopen => {
@@ -114,12 +109,27 @@ impl<'a> Simulated<'a> {
         })
     }
 
-    /// Opens what `image` holds and judges it. Gives what was there.
-    pub(super) fn judge(&self, image: &Image, account: &Account, promise: Promise) -> Result<Pairs, Stop> {
-        let (_, _, found) = self.read(image)?;
-        account.judge(&found, promise).map_err(Stop::Failed)?;
-        Ok(found)
+    /// Opens what `image` holds and judges it. A failure tells `place` and lays out the image.
+    pub(super) fn judge(
+        &self,
+        image: &Image,
+        account: &Account,
+        promise: Promise,
+        place: impl FnOnce() -> String,
+    ) -> Result<(), Stop> {
+        let judged = self
+            .read(image)
+            .and_then(|(_, _, found)| account.judge(&found, promise).map_err(Stop::Failed));
+        judged
+            .map(drop)
+            .map_err(|stop| self.lab.located(stop, place(), image))
     }
+}
+
+/// Goes to the moment after so many disk operations.
+pub(super) fn seek(images: &mut ImageBuilder, position: u64) -> Result<(), Stop> {
+    let sought = images.seek(position, Side::Before);
+    sought.map_err(|error| Stop::Failed(format!("the recording is too short: {error}")))
 }
 
 /// A disk with an empty directory for the engine.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::lab::Pairs;
+use super::mirrored::Pairs;
 use crate::Error;
 use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
 use crate::testing::workload::Random;

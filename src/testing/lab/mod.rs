@@ -8,6 +8,7 @@ mod command_line_tests;
 pub mod damage;
 pub mod decoder;
 pub mod event_file;
+mod file_format;
 pub mod planted;
 pub mod race;
 

@@ -1,7 +1,7 @@
 //! The oracle alone, on contents made by hand.
 
 use super::super::account::{Account, Fate, Promise};
-use super::super::lab::Pairs;
+use super::super::mirrored::Pairs;
 use super::super::steps::{Presence, Shape, Step};
 
 /// An account of small writes with these fates; the first `flushed_len` are flushed.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Check, Conformance, Outcome};
+use super::super::{Check, CheckOutcome, Conformance};
 use super::bugs::Bug;
 use super::{DISK_FULL, KILLS};
 
@@ -18,7 +18,7 @@ fn toy(bug: Bug) -> Conformance {
 fn assert_caught(conformance: &Conformance, name: &str, saying: &str) {
     let report = conformance.check_those(|check| check == name);
     let outcome = report.checks.first().map(|check| &check.outcome);
-    let is_caught = matches!(outcome, Some(Outcome::Failed { reason }) if reason.contains(saying));
+    let is_caught = matches!(outcome, Some(CheckOutcome::Failed { reason }) if reason.contains(saying));
     assert!(is_caught, "not caught by {name}, saying {saying:?}:\n{report}");
     println!("{report}");
 }
@@ -184,7 +184,7 @@ fn a_swallowed_failure_is_caught_on_a_real_disk() {
 /// Used by the other tests of verdicts.
 pub(super) fn reason_of(check: &Check) -> &str {
     match &check.outcome {
-        Outcome::Failed { reason } => reason,
+        CheckOutcome::Failed { reason } => reason,
         other => panic!("{} did not fail: {other:?}", check.name),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::report::{Checked, Stop, Tally};
-use super::super::{CHECKS, Check, Conformance, ConformanceReport, Outcome, Survives};
+use super::super::{CHECKS, Check, CheckOutcome, Conformance, ConformanceReport, Survives};
 use super::planted::reason_of;
 use crate::Error;
 use crate::storage::MemoryStore;
@@ -82,7 +82,7 @@ fn an_engine_that_does_not_open_fails_every_check_that_applies() {
         CHECKS.len()
     );
     for check in &report.checks {
-        if let Outcome::Failed { reason } = &check.outcome {
+        if let CheckOutcome::Failed { reason } = &check.outcome {
             assert!(
                 reason.contains("the storage engine failed in open: out of order"),
                 "{report}"

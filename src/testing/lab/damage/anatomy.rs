@@ -1,52 +1,15 @@
-//! What the bytes of a database's files say, read by the tables in the formats' documentation and by nothing of the
-//! engine but the checksum: a second reading, to hold the engine's own against.
+//! The promises, lengths and records in the bytes of a database's files.
 //!
 //! It knows what survives damage: a promise counts as long as the header that carries it is valid.
 
-use std::path::Path;
+use crate::testing::lab::file_format::{
+    ALIGN, Kind, PART_BYTES, entry_checksum, frame_payload, put, seal_payload, u32_at, u64_at,
+};
 
-use crate::codec::crc32c::{crc32c, extend};
-use crate::testing::faults::FileRole;
-
-const PART_BYTES: usize = 32;
-const ALIGN: usize = 8;
 const FRAME_KIND_EVENTS: u32 = 1;
 const FRAME_KIND_CHECKPOINT: u32 = 3;
 const FRAME_PAYLOAD_BYTES_MAX: u32 = 16 << 20;
 const ENTRY_OVERHEAD_BYTES: usize = 10;
-
-/// The kind of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Segment,
-    StoreFile,
-}
-
-impl Kind {
-    /// The version of the format.
-    fn version(self) -> u32 {
-        match self {
-            Self::Segment | Self::StoreFile => 2,
-        }
-    }
-
-    /// The length of the header, whose last 4 bytes are its checksum.
-    pub(super) fn header_bytes(self) -> usize {
-        match self {
-            Self::Segment => 80,
-            Self::StoreFile => 72,
-        }
-    }
-
-    /// By the file's name; `None` for every other path.
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        match FileRole::of(path) {
-            FileRole::Segment => Some(Self::Segment),
-            FileRole::StoreFile => Some(Self::StoreFile),
-            _ => None,
-        }
-    }
-}
 
 /// A position that a file promises: opening must show everything up to it, or refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,155 +64,94 @@ impl Anatomy {
     /// Reads the content of a file of the database with this id, which its store has too. Nothing for what is no file of
     /// this database.
     pub(super) fn of(kind: Kind, bytes: &[u8], id: u128) -> Self {
-        let anatomy = match kind {
-            Kind::Segment => segment(bytes, id),
-            Kind::StoreFile => store_file(bytes, id),
-        };
-        anatomy.unwrap_or_default()
-    }
-}
-
-/// The seed of the checksums of frames or records.
-fn seed(kind: Kind, bytes: &[u8]) -> Option<u32> {
-    Some(match kind {
-        Kind::Segment => u32_at(bytes, kind.header_bytes() - 4)?,
-        Kind::StoreFile => extend(crc32c(bytes.get(12..28)?), bytes.get(28..36)?),
-    })
-}
-
-/// The checksum of the header of the frame or record at `offset`.
-fn part_checksum(kind: Kind, bytes: &[u8], seed: u32, offset: usize) -> Option<u32> {
-    let summed = bytes.get(offset..offset + PART_BYTES - 4)?;
-    Some(match kind {
-        Kind::Segment => extend(seed, summed),
-        Kind::StoreFile => extend(place_seed(seed, offset, 1), summed),
-    })
-}
-
-/// Whether there is a header whose checksum holds.
-fn is_header(kind: Kind, bytes: &[u8], seed: u32, at: usize) -> bool {
-    let checksum = part_checksum(kind, bytes, seed, at);
-    checksum.is_some() && checksum == u32_at(bytes, at + 28)
-}
-
-fn place_seed(seed: u32, offset: usize, part: u8) -> u32 {
-    extend(extend(seed, &(offset as u64).to_le_bytes()), &[part])
-}
-
-fn has_header(kind: Kind, bytes: &[u8], magic: &[u8], id: u128, id_offset: usize) -> Option<()> {
-    let checksum_offset = kind.header_bytes() - 4;
-    let is_whole = bytes.get(..8)? == magic
-        && u32_at(bytes, 8)? == kind.version()
-        && u32_at(bytes, checksum_offset)? == crc32c(bytes.get(..checksum_offset)?)
-        && bytes.get(id_offset..id_offset + 16)? == id.to_le_bytes();
-    is_whole.then_some(())
-}
-
-fn segment(bytes: &[u8], id: u128) -> Option<Anatomy> {
-    has_header(Kind::Segment, bytes, b"TIDALWAL", id, 16)?;
-    let first_sequence = u64_at(bytes, 32)?;
-    let seed = seed(Kind::Segment, bytes)?;
-    let mut anatomy = Anatomy {
-        // It was made when all before it was synced.
-        promises: vec![PromisedPosition::Frames(first_sequence.saturating_sub(1))],
-        lengths: vec![Length {
-            offset: 48,
-            width: 8,
-            seal: Seal::FileHeader,
-        }],
-        records: Vec::new(),
-    };
-    for at in (Kind::Segment.header_bytes()..bytes.len()).step_by(ALIGN) {
-        let len = u32_at(bytes, at).unwrap_or(0);
-        let is_length = len != 0 && len <= FRAME_PAYLOAD_BYTES_MAX && len.is_multiple_of(8);
-        if is_length && is_header(Kind::Segment, bytes, seed, at) {
-            anatomy
-                .promises
-                .push(PromisedPosition::Frames(u64_at(bytes, at + 16)?));
+        if !kind.has_header(bytes, id) {
+            return Self::default();
         }
+        let mut anatomy = Self::default();
+        // What the file ends with may be damaged: the parts before it count.
+        anatomy.read(kind, bytes).unwrap_or_default();
+        anatomy
     }
-    let (mut at, mut sequence) = (Kind::Segment.header_bytes(), first_sequence);
-    while let Some(payload) = frame_payload(bytes, seed, at, sequence) {
-        anatomy.lengths.push(Length {
-            offset: at,
-            width: 4,
-            seal: Seal::Part(at),
-        });
+
+    fn read(&mut self, kind: Kind, bytes: &[u8]) -> Option<()> {
+        let (seed, first) = (kind.seed(bytes)?, u64_at(bytes, kind.first_sequence_offset())?);
+        // The file was made when all before it was synced.
+        self.promises.push(promise(kind, first.saturating_sub(1)));
+        self.add_length(kind.previous_end_offset(), 8, Seal::FileHeader);
+        let (_, synced_offset) = kind.sequence_offsets();
+        for at in (kind.header_bytes()..bytes.len()).step_by(ALIGN) {
+            if may_be_part(kind, bytes, at) && kind.is_part(bytes, seed, at) {
+                self.promises
+                    .push(promise(kind, u64_at(bytes, at + synced_offset)?));
+            }
+        }
+        let mut at = kind.header_bytes();
+        for sequence in first.. {
+            let (sequence_offset, _) = kind.sequence_offsets();
+            if !kind.is_part(bytes, seed, at) || u64_at(bytes, at + sequence_offset)? != sequence {
+                break;
+            }
+            at = match kind {
+                Kind::Segment => self.add_frame(bytes, at)?,
+                Kind::StoreFile => self.add_record(bytes, seed, at, sequence)?,
+            };
+        }
+        Some(())
+    }
+
+    fn add_length(&mut self, offset: usize, width: usize, seal: Seal) {
+        self.lengths.push(Length { offset, width, seal });
+    }
+
+    /// Reads the frame at `at`, if it is whole and valid. Returns where it ends.
+    fn add_frame(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
+        let payload = frame_payload(bytes, at)?;
+        self.add_length(at, 4, Seal::Part(at));
         match u32_at(bytes, at + 4)? {
-            FRAME_KIND_EVENTS => anatomy.lengths.push(Length {
-                offset: at + PART_BYTES,
-                width: 4,
-                seal: Seal::Payload(at),
-            }),
-            FRAME_KIND_CHECKPOINT => anatomy
+            FRAME_KIND_EVENTS => self.add_length(at + PART_BYTES, 4, Seal::Payload(at)),
+            FRAME_KIND_CHECKPOINT => self
                 .promises
                 .push(PromisedPosition::Checkpoint(u64_at(payload, 0)?)),
             _ => {}
         }
-        at += PART_BYTES + payload.len();
-        sequence += 1;
+        Some(at + PART_BYTES + payload.len())
     }
-    Some(anatomy)
-}
 
-fn frame_payload(bytes: &[u8], seed: u32, at: usize, sequence: u64) -> Option<&[u8]> {
-    let is_next = is_header(Kind::Segment, bytes, seed, at) && u64_at(bytes, at + 8)? == sequence;
-    let len = u32_at(bytes, at)? as usize;
-    let payload = bytes.get(at + PART_BYTES..)?.get(..len)?;
-    (is_next && crc32c(payload) == u32_at(bytes, at + 24)?).then_some(payload)
-}
-
-fn store_file(bytes: &[u8], id: u128) -> Option<Anatomy> {
-    has_header(Kind::StoreFile, bytes, b"tidlstor", id, 12)?;
-    let first_sequence = u64_at(bytes, 52)?;
-    let seed = seed(Kind::StoreFile, bytes)?;
-    let mut anatomy = Anatomy {
-        promises: vec![PromisedPosition::Records(first_sequence.saturating_sub(1))],
-        lengths: vec![Length {
-            offset: 44,
-            width: 8,
-            seal: Seal::FileHeader,
-        }],
-        records: Vec::new(),
-    };
-    for at in (Kind::StoreFile.header_bytes()..bytes.len()).step_by(ALIGN) {
-        // Almost every place fails at the first look.
-        if u32_at(bytes, at + 28) != Some(0) && is_header(Kind::StoreFile, bytes, seed, at) {
-            anatomy
-                .promises
-                .push(PromisedPosition::Records(u64_at(bytes, at + 12)?));
-        }
-    }
-    let (mut at, mut sequence) = (Kind::StoreFile.header_bytes(), first_sequence);
-    while let Some(entries) = record_entries(bytes, seed, at, sequence) {
-        anatomy.lengths.push(Length {
-            offset: at,
-            width: 4,
-            seal: Seal::Part(at),
-        });
+    /// Reads the record at `at`, if it is whole and valid. Returns where the next one begins.
+    fn add_record(&mut self, bytes: &[u8], seed: u32, at: usize, sequence: u64) -> Option<usize> {
+        let entries = record_entries(bytes, seed, at)?;
+        self.add_length(at, 4, Seal::Part(at));
         for &(offset, _) in &entries {
-            for (offset, width) in [(offset, 2), (offset + 2, 4)] {
-                anatomy.lengths.push(Length {
-                    offset,
-                    width,
-                    seal: Seal::Open,
-                });
-            }
+            self.add_length(offset, 2, Seal::Open);
+            self.add_length(offset + 2, 4, Seal::Open);
         }
         let first_key = entries.first().map_or(&[][..], |&(_, key)| key).to_vec();
-        anatomy.records.push(Record { sequence, first_key });
+        self.records.push(Record { sequence, first_key });
         let len = u32_at(bytes, at)? as usize;
-        at += (PART_BYTES + len).next_multiple_of(ALIGN);
-        sequence += 1;
+        Some(at + (PART_BYTES + len).next_multiple_of(ALIGN))
     }
-    Some(anatomy)
+}
+
+fn promise(kind: Kind, synced: u64) -> PromisedPosition {
+    match kind {
+        Kind::Segment => PromisedPosition::Frames(synced),
+        Kind::StoreFile => PromisedPosition::Records(synced),
+    }
+}
+
+/// Returns false if the engine takes no part to be at `at`, whatever its checksum. Almost every place fails here.
+fn may_be_part(kind: Kind, bytes: &[u8], at: usize) -> bool {
+    match kind {
+        Kind::Segment => {
+            let len = u32_at(bytes, at).unwrap_or(0);
+            len != 0 && len <= FRAME_PAYLOAD_BYTES_MAX && len.is_multiple_of(8)
+        }
+        Kind::StoreFile => u32_at(bytes, at + PART_BYTES - 4) != Some(0),
+    }
 }
 
 /// Where the entries of a whole and valid record are, and their keys.
-fn record_entries(bytes: &[u8], seed: u32, at: usize, sequence: u64) -> Option<Vec<(usize, &[u8])>> {
-    if !is_header(Kind::StoreFile, bytes, seed, at) || u64_at(bytes, at + 4)? != sequence {
-        return None;
-    }
+fn record_entries(bytes: &[u8], seed: u32, at: usize) -> Option<Vec<(usize, &[u8])>> {
     let end = at + PART_BYTES + u32_at(bytes, at)? as usize;
     let (mut entry, mut entries) = (at + PART_BYTES, Vec::new());
     while entry < end {
@@ -260,7 +162,7 @@ fn record_entries(bytes: &[u8], seed: u32, at: usize, sequence: u64) -> Option<V
         };
         let len = ENTRY_OVERHEAD_BYTES + key_len + value_len;
         let (summed, checksum) = bytes.get(entry..entry + len)?.split_at(len - 4);
-        if extend(place_seed(seed, entry, 2), summed) != u32_at(checksum, 0)? {
+        if entry_checksum(seed, entry, summed) != u32_at(checksum, 0)? {
             return None;
         }
         entries.push((entry, &summed[6..6 + key_len]));
@@ -279,41 +181,20 @@ impl Length {
 /// The bytes with another length, under checksums that hold where that can be.
 pub(super) fn forge(kind: Kind, bytes: &[u8], length: Length, value: u64) -> Option<Vec<u8>> {
     let mut forged = bytes.to_vec();
-    let field = forged.get_mut(length.offset..length.offset + length.width)?;
-    field.copy_from_slice(&value.to_le_bytes()[..length.width]);
-    let part = match length.seal {
-        Seal::Open => None,
-        Seal::FileHeader => {
-            let end = kind.header_bytes();
-            let checksum = crc32c(forged.get(..end - 4)?);
-            forged
-                .get_mut(end - 4..end)?
-                .copy_from_slice(&checksum.to_le_bytes());
-            None
+    forged.get(length.offset..length.offset + length.width)?;
+    put(&mut forged, length.offset, &value.to_le_bytes()[..length.width]);
+    match length.seal {
+        Seal::Open => {}
+        Seal::FileHeader => kind.seal_header(&mut forged),
+        Seal::Part(at) => {
+            let seed = kind.seed(&forged)?;
+            kind.seal_part(&mut forged, seed, at);
         }
-        Seal::Part(at) => Some(at),
         Seal::Payload(at) => {
-            let len = u32_at(&forged, at)? as usize;
-            let checksum = crc32c(forged.get(at + PART_BYTES..)?.get(..len)?);
-            forged
-                .get_mut(at + 24..at + 28)?
-                .copy_from_slice(&checksum.to_le_bytes());
-            Some(at)
+            seal_payload(&mut forged, at)?;
+            let seed = kind.seed(&forged)?;
+            kind.seal_part(&mut forged, seed, at);
         }
-    };
-    if let Some(at) = part {
-        let checksum = part_checksum(kind, &forged, seed(kind, &forged)?, at)?;
-        forged
-            .get_mut(at + 28..at + 32)?
-            .copy_from_slice(&checksum.to_le_bytes());
     }
     Some(forged)
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
-}
-
-fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
 }

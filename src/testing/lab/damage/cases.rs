@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::anatomy::{self, Anatomy, Kind, Length};
+use super::anatomy::{self, Anatomy, Length};
 use super::subject::{End, LOG_DIR, STORE_DIR, Subject};
+use crate::testing::lab::file_format::Kind;
 use crate::testing::sim_disk::Image;
 use crate::testing::workload::Random;
 

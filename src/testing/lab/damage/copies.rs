@@ -1,15 +1,15 @@
-//! The files of diverged copies of one database, mixed. [`CopiesCampaign`] states the legal results.
+//! The files of diverged copies of one database, mixed.
+//! [`DamageCampaign::of_copies`](super::DamageCampaign::of_copies) states the legal results.
 //!
 //! The copies run the same calls with different entity ids, so frames and records with the same number have the same length.
 //! The third copy makes no checkpoint. Each copy uses different opening ids.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use super::histories;
 use super::judge::{self, Floor, OpenResult, Then};
-use super::report::DamageReport;
-use super::runner::{CaseRunner, CaseSet};
+use super::runner::CaseSet;
 use super::subject::{DB_DIR, End, Subject, content};
 use crate::testing::SimDisk;
 use crate::testing::sim_disk::Image;
@@ -40,91 +40,19 @@ impl Origin {
     }
 }
 
-/// Mixes the files of diverged copies of one database and opens the result.
-///
-/// For each name that any copy has, a mixture holds the file of one copy, or no file. Legal is a refusal that leaves every byte
-/// as it was, or a beginning of the history of one copy, events and collections alike: no shorter than the files of that
-/// history promise, and whole if all its files are there. A beginning that several histories share must meet this for each.
-///
-/// ```
-/// use tidaldb::testing::lab::damage::CopiesCampaign;
-///
-/// let report = CopiesCampaign::of(2).one_in(97).run();
-/// report.expect_clean();
-/// ```
-#[derive(Debug, Clone)]
-pub struct CopiesCampaign {
-    copies_len: usize,
-    one_in: u64,
-    runner: CaseRunner,
-}
-
-impl CopiesCampaign {
-    /// A campaign over every mixture of the files of two or three copies: of databases that were closed, died, or are
-    /// open; the copies closed or died; events synced or not.
-    pub fn of(copies_len: usize) -> Self {
-        Self {
-            copies_len: copies_len.clamp(2, 3),
-            one_in: 1,
-            runner: CaseRunner::default(),
-        }
-    }
-
-    /// Tries one in this many mixtures.
-    #[must_use]
-    pub fn one_in(self, one_in: u64) -> Self {
-        Self {
-            one_in: one_in.max(1),
-            ..self
-        }
-    }
-
-    /// Stops after this time.
-    #[must_use]
-    pub fn time(mut self, time: Duration) -> Self {
-        self.runner.time = Some(time);
-        self
-    }
-
-    /// The number of threads, 1 by default.
-    #[must_use]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.runner.workers = workers.max(1);
-        self
-    }
-
-    /// Runs the campaign.
-    pub fn run(&self) -> DamageReport {
-        self.run_with(|_| {})
-    }
-
-    /// Runs the campaign and calls `progress` now and then with what was found until then.
-    pub fn run_with(&self, progress: impl FnMut(&DamageReport)) -> DamageReport {
-        let mut report = DamageReport::default();
-        let copy_sets: Vec<_> = self.copy_sets().collect();
-        for set in &copy_sets {
-            report.left_out += set.mixtures_len() - set.len();
-        }
-        let sets = copy_sets.into_iter().map(|set| Box::new(set) as Box<dyn CaseSet>);
-        self.runner.run(sets, &mut report, progress);
-        report
-    }
-
-    fn copy_sets(&self) -> impl Iterator<Item = CopySet> {
-        let policies = [Durability::EverySynced, Durability::OperatingSystem];
-        let all = Origin::ALL.into_iter().flat_map(move |origin| {
-            let ends = [End::Died, End::Closed].into_iter();
-            ends.flat_map(move |end| policies.map(|policy| (origin, end, policy)))
-        });
-        all.zip(0..).map(|((origin, end, policy), shift)| {
-            let copies = copies(self.copies_len, origin, end, policy);
-            CopySet::new(copies, origin, self.one_in, shift)
-        })
-    }
+/// The mixtures of the files of so many copies, one in so many, by origin, end and policy.
+pub(super) fn copy_sets(copies_len: usize, one_in: u64) -> impl Iterator<Item = CopySet> {
+    let all = Origin::ALL
+        .into_iter()
+        .flat_map(|origin| histories().map(move |history| (origin, history)));
+    all.zip(0..).map(move |((origin, (policy, end)), shift)| {
+        let copies = copies(copies_len, origin, end, policy);
+        CopySet::new(copies, origin, one_in, shift)
+    })
 }
 
 /// The mixtures of the copies of one database.
-struct CopySet {
+pub(super) struct CopySet {
     name: String,
     origin: Origin,
     copies: Vec<Subject>,
@@ -197,6 +125,10 @@ impl CopySet {
 impl CaseSet for CopySet {
     fn len(&self) -> u64 {
         (self.mixtures_len() - self.shift).div_ceil(self.one_in)
+    }
+
+    fn left_out(&self) -> u64 {
+        self.mixtures_len() - self.len()
     }
 
     fn image(&self, number: u64) -> Image {
@@ -320,11 +252,12 @@ fn work_of(copy: usize) -> Vec<Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::lab::damage::DamageCampaign;
     use crate::testing::lab::damage::subject::{LOG_DIR, STORE_DIR};
 
     #[test]
     fn the_copies_rotate_log_and_store_have_few_files_and_another_last_file_of_the_store_each() {
-        for set in CopiesCampaign::of(3).copy_sets() {
+        for set in copy_sets(3, 1) {
             for dir in [LOG_DIR, STORE_DIR] {
                 let names: Vec<_> = set.names.iter().filter(|name| name.starts_with(dir)).collect();
                 assert!((2..=6).contains(&names.len()), "{}: {names:?}", set.name);
@@ -369,7 +302,7 @@ mod tests {
 
     #[test]
     fn every_mixture_of_the_files_of_two_copies_is_one_history_or_refused() {
-        let report = CopiesCampaign::of(2).run();
+        let report = DamageCampaign::of_copies(2).run();
         println!("{report}");
         report.expect_clean();
         assert_eq!(report.left_out, 0);
@@ -378,7 +311,7 @@ mod tests {
 
     #[test]
     fn mixtures_of_the_files_of_three_copies_are_one_history_or_refused() {
-        let report = CopiesCampaign::of(3).one_in(THREE_COPIES_ONE_IN).run();
+        let report = DamageCampaign::of_copies(3).one_in(THREE_COPIES_ONE_IN).run();
         println!("{report}");
         report.expect_clean();
         assert!(report.left_out > 100_000, "the rest is the program's to try");

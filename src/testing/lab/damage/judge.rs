@@ -1,16 +1,16 @@
 //! Opens damaged files and checks that the result is legal.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::anatomy::{Anatomy, Kind, PromisedPosition};
+use super::anatomy::{Anatomy, PromisedPosition};
 use super::subject::{DB_DIR, LOG_DIR, Subject, content};
 use crate::testing::SimDisk;
 use crate::testing::faults::lock_file;
+use crate::testing::lab::file_format::Kind;
 use crate::testing::model::matches_collections;
 use crate::testing::sim_disk::{DiskOperationKind, Image, SimDiskOptions};
-use crate::testing::text::panic_text;
+use crate::testing::text::catch_as_text;
 use crate::{EntityId, Error, Export, SignalEvent, SignalId, TidalDb};
 
 /// The bound on an opening's calls, beside what grows with the files.
@@ -101,7 +101,7 @@ pub(super) fn open_and_check(
     then: Then,
     check: impl FnOnce(&TidalDb) -> Result<OpenResult, String>,
 ) -> Result<OpenResult, String> {
-    let judged = catch_unwind(AssertUnwindSafe(|| {
+    let judged = catch_as_text(|| {
         let options = SimDiskOptions {
             records_reads: true,
             ..SimDiskOptions::default()
@@ -117,8 +117,8 @@ pub(super) fn open_and_check(
             }
             Err(error) => check_refusal(&disk, image, &error).map(OpenResult::Refused),
         }
-    }));
-    judged.unwrap_or_else(|payload| Err(format!("panicked: {}", panic_text(&*payload))))
+    });
+    judged.flatten()
 }
 
 /// Checks that the state of `db` is a beginning of the history of `subject` and no shorter than `floor`.

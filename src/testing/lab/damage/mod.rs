@@ -26,7 +26,7 @@
 //! | older copy | of every file, of directories, from several moments |
 //! | two of these | drawn at random |
 //!
-//! [`CopiesCampaign`] mixes the files of copies of one database that diverged.
+//! [`DamageCampaign::of_copies`] mixes the files of copies of one database that diverged.
 //!
 //! What is promised is read from the files by the tables of their formats, not by the engine's decoders.
 //!
@@ -44,66 +44,72 @@ mod copies;
 mod judge;
 mod report;
 mod runner;
+mod single;
 mod subject;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-pub use copies::CopiesCampaign;
 pub use report::{DamageCounts, DamageReport};
 
-use crate::testing::sim_disk::Image;
-use crate::testing::workload::{Operation, Random, Workload, standard_schema, tiny_options};
-use crate::{Durability, Options};
-use cases::{Case, Damage};
-use judge::{Judge, OpenResult, Then};
+use crate::Durability;
+use copies::copy_sets;
 use runner::{CaseRunner, CaseSet};
-use subject::{End, Subject};
+use single::Damages;
+use subject::End;
 
-/// Damages the files of a database and opens what comes of it. See the [module](self).
+/// Damages the files of databases and opens the results. See the [module](self).
 #[derive(Debug, Clone)]
 pub struct DamageCampaign {
-    workload: Workload,
-    options: Options,
+    source: Source,
     one_in: u64,
-    pairs: u64,
-    seed: u64,
     runner: CaseRunner,
 }
 
+/// The source of the cases.
+#[derive(Debug, Clone)]
+enum Source {
+    /// Damages of one database.
+    Damages(Damages),
+    /// Mixtures of the files of so many copies of one database.
+    Copies(usize),
+}
+
 impl DamageCampaign {
-    /// A campaign over the standard workload, with no checkpoint in its second half, so that the log has several
-    /// segments beside the checkpoint, and all structures are in use.
+    /// A campaign of every single damage, of databases that ran the standard workload under each policy and died or were
+    /// closed. The second half of the workload makes no checkpoint, so that the log has several segments beside the
+    /// checkpoint.
     pub fn standard(seed: u64, operations_len: usize) -> Self {
-        let mut workload = Workload::standard(seed, operations_len);
-        let half = workload.operations.len() / 2;
-        let later = workload.operations.split_off(half).into_iter();
-        let no_checkpoint = later.filter(|operation| *operation != Operation::Checkpoint);
-        workload.operations.extend(no_checkpoint);
-        Self::of(workload).options(tiny_options(standard_schema()).checkpoint_log_bytes(u64::MAX))
+        Self::of(Source::Damages(Damages::standard(seed, operations_len)))
     }
 
-    /// A campaign over databases that ran this workload, under each policy, crashed or closed: each damage alone.
-    pub fn of(workload: Workload) -> Self {
+    /// A campaign of every mixture of the files of two or three diverged copies of one database, which was closed, died, or is
+    /// open; the copies closed or died; events synced or not.
+    ///
+    /// For each name that any copy has, a mixture holds the file of one copy, or no file. Legal is a refusal that leaves
+    /// every byte as it was, or a beginning of the history of one copy, events and collections alike: no shorter than the
+    /// files of that history promise, and whole if all its files are there. A beginning that several histories share must meet
+    /// this for each.
+    ///
+    /// ```
+    /// use tidaldb::testing::lab::damage::DamageCampaign;
+    ///
+    /// DamageCampaign::of_copies(2).one_in(97).run().expect_clean();
+    /// ```
+    pub fn of_copies(copies_len: usize) -> Self {
+        Self::of(Source::Copies(copies_len.clamp(2, 3)))
+    }
+
+    fn of(source: Source) -> Self {
         Self {
-            workload,
-            options: tiny_options(standard_schema()),
+            source,
             one_in: 1,
-            pairs: 0,
-            seed: 0,
             runner: CaseRunner::default(),
         }
     }
 
-    /// The options, in the place of [`tiny_options`] of [`standard_schema`]. Policy, files and database id are the
-    /// campaign's.
-    #[must_use]
-    pub fn options(self, options: Options) -> Self {
-        Self { options, ..self }
-    }
-
-    /// Of the damages of single places in files only one in so many is tried: those of whole files all are.
+    /// Tries one in this many mixtures, or damages of single places in files. Damages of whole files are all tried.
     #[must_use]
     pub fn one_in(self, one_in: u64) -> Self {
         Self {
@@ -112,10 +118,13 @@ impl DamageCampaign {
         }
     }
 
-    /// How many random pairs of damages are tried too, drawn from `seed`.
+    /// The number of random pairs of damages, drawn from `seed`, of each database. Mixtures have no pairs.
     #[must_use]
-    pub fn pairs(self, pairs: u64, seed: u64) -> Self {
-        Self { pairs, seed, ..self }
+    pub fn pairs(mut self, pairs: u64, seed: u64) -> Self {
+        if let Source::Damages(damages) = &mut self.source {
+            damages.set_pairs(pairs, seed);
+        }
+        self
     }
 
     /// Stops after this time.
@@ -139,102 +148,22 @@ impl DamageCampaign {
 
     /// Runs the campaign and calls `progress` now and then with what was found until then.
     pub fn run_with(&self, progress: impl FnMut(&DamageReport)) -> DamageReport {
-        let mut report = DamageReport::default();
-        let mut sets = Vec::new();
-        for (index, subject) in self.subjects().into_iter().enumerate() {
-            let cases = self.cases(&subject, index as u64);
-            report.left_out += cases.left_out;
-            sets.push(Box::new(DamageCases {
-                judge: Judge::new(&subject),
-                subject,
-                cases: cases.chosen,
-            }) as Box<dyn CaseSet>);
-        }
-        self.runner.run(sets.into_iter(), &mut report, progress);
-        report
-    }
-
-    fn subjects(&self) -> Vec<Subject> {
-        let policies = [Durability::EverySynced, Durability::OperatingSystem];
-        let ends = [End::Died, End::Closed];
-        let all = policies
-            .into_iter()
-            .flat_map(|policy| ends.map(|end| (policy, end)));
-        all.map(|(policy, end)| Subject::new(&self.workload_for(end), &self.options, policy, end))
-            .collect()
-    }
-
-    /// A closed database ends with a change of a collection after its last checkpoint: only the store holds it.
-    fn workload_for(&self, end: End) -> Workload {
-        let mut workload = self.workload.clone();
-        if end == End::Closed {
-            let last = Operation::CreateCollection(b"the last change".to_vec());
-            workload.operations.extend([Operation::Checkpoint, last]);
-        }
-        workload
-    }
-
-    fn cases(&self, subject: &Subject, index: u64) -> Cases {
-        let all = Damage::all(subject);
-        let mut random = Random::new(self.seed ^ index);
-        let draw = |random: &mut Random| *random.pick(&all);
-        let pairs = (0..self.pairs).map(|_| Case {
-            first: draw(&mut random),
-            second: Some(draw(&mut random)),
-        });
-        let pairs: Vec<_> = pairs.collect();
-        let is_chosen = |&(number, damage): &(u64, Damage)| {
-            // Another part of each database.
-            !damage.is_of_bytes() || (number + index).is_multiple_of(self.one_in)
+        let sets: Vec<Box<dyn CaseSet>> = match &self.source {
+            Source::Damages(damages) => boxed(damages.sets(self.one_in)),
+            Source::Copies(copies_len) => boxed(copy_sets(*copies_len, self.one_in)),
         };
-        let singles = (0..).zip(all.iter().copied()).filter(is_chosen);
-        let mut chosen: Vec<_> = singles.map(|(_, first)| Case { first, second: None }).collect();
-        let left_out = (all.len() - chosen.len()) as u64;
-        chosen.extend(pairs);
-        Cases { chosen, left_out }
+        self.runner.run(sets, progress)
     }
 }
 
-struct Cases {
-    chosen: Vec<Case>,
-    left_out: u64,
+fn boxed<T: CaseSet + 'static>(sets: impl Iterator<Item = T>) -> Vec<Box<dyn CaseSet>> {
+    sets.map(|set| Box::new(set) as Box<dyn CaseSet>).collect()
 }
 
-/// The damages of one database.
-struct DamageCases {
-    subject: Subject,
-    judge: Judge,
-    cases: Vec<Case>,
-}
-
-impl DamageCases {
-    fn case(&self, number: u64) -> Case {
-        self.cases[number as usize]
-    }
-}
-
-impl CaseSet for DamageCases {
-    fn len(&self) -> u64 {
-        self.cases.len() as u64
-    }
-
-    fn image(&self, number: u64) -> Image {
-        self.case(number).apply(&self.subject)
-    }
-
-    fn judge(&self, number: u64, image: &Image, then: Then) -> Result<OpenResult, String> {
-        let opened = self.judge.judge(&self.subject, image, then)?;
-        if opened == OpenResult::Shorter && self.case(number).takes_nothing_away(&self.subject) {
-            return Err("damaged after an orderly close, and something is missing".to_owned());
-        }
-        Ok(opened)
-    }
-
-    fn kind(&self, number: u64) -> &'static str {
-        self.case(number).kind()
-    }
-
-    fn text(&self, number: u64) -> String {
-        self.case(number).text(&self.subject)
-    }
+/// Each policy with each end of a history.
+fn histories() -> impl Iterator<Item = (Durability, End)> + Clone {
+    let policies = [Durability::EverySynced, Durability::OperatingSystem];
+    policies
+        .into_iter()
+        .flat_map(|policy| [End::Died, End::Closed].map(|end| (policy, end)))
 }

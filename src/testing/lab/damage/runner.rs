@@ -1,8 +1,8 @@
-//! Runs the cases of a subject on threads: each distinct image once. A case that hangs is a finding.
+//! Runs the cases of a set on threads: each distinct image once. A case that hangs is a finding.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,17 +10,19 @@ use super::judge::{OpenResult, Then};
 use super::report::DamageReport;
 use crate::testing::sim_disk::Image;
 use crate::testing::sweep::now;
+use crate::testing::watchdog::run_within;
 use crate::threads;
 
-/// A case that takes longer hangs.
-const CASE_TIME: Duration = Duration::from_secs(30);
 /// In one of this many opened cases an event is recorded and read back.
 const RECORD_ONE_IN: u64 = 8;
 
-/// The cases of one subject, by number.
+/// Cases by number: damages of one database, or mixtures of the files of its copies.
 pub(super) trait CaseSet: Send + Sync {
     /// The number of cases.
     fn len(&self) -> u64;
+
+    /// The number of cases that the campaign's choice leaves out.
+    fn left_out(&self) -> u64;
 
     /// The files that are opened.
     fn image(&self, number: u64) -> Image;
@@ -42,6 +44,8 @@ pub(super) struct CaseRunner {
     pub(super) time: Option<Duration>,
     /// The number of threads.
     pub(super) workers: usize,
+    /// A case that takes longer hangs.
+    pub(super) case_time: Duration,
 }
 
 impl Default for CaseRunner {
@@ -49,126 +53,121 @@ impl Default for CaseRunner {
         Self {
             time: None,
             workers: 1,
+            case_time: Duration::from_secs(30),
         }
     }
 }
 
 impl CaseRunner {
-    /// Runs the trials of each subject, and adds to `report`. Calls `progress` now and then.
+    /// Runs the cases of each set. Calls `progress` now and then.
     pub(super) fn run(
         &self,
-        sets: impl Iterator<Item = Box<dyn CaseSet>>,
-        report: &mut DamageReport,
+        sets: Vec<Box<dyn CaseSet>>,
         mut progress: impl FnMut(&DamageReport),
-    ) {
+    ) -> DamageReport {
         let begin = now();
-        let mut seen = HashSet::new();
+        let mut report = DamageReport::default();
+        let seen = Arc::default();
         for cases in sets {
-            let len = cases.len();
-            let left = self.time.map(|time| time.saturating_sub(begin.elapsed()));
-            if left == Some(Duration::ZERO) {
+            let (len, left_out) = (cases.len(), cases.left_out());
+            report.left_out += left_out;
+            if self.time.is_some_and(|time| begin.elapsed() >= time) {
                 report.left_out += len;
                 continue;
             }
             let shared = Arc::new(Shared {
                 cases,
+                case_time: self.case_time,
                 next: AtomicU64::new(0),
                 stop: AtomicBool::new(false),
-                seen: Mutex::new(std::mem::take(&mut seen)),
+                seen: Arc::clone(&seen),
             });
-            work(&shared, self.workers, left, report, |report| {
+            self.work(&shared, &mut report, |report| {
                 report.elapsed = begin.elapsed();
                 progress(report);
+                self.time.is_some_and(|time| report.elapsed >= time)
             });
             report.left_out += len - shared.next.load(Ordering::Relaxed).min(len);
-            seen = std::mem::take(&mut shared.seen.lock().unwrap_or_else(PoisonError::into_inner));
         }
         report.elapsed = begin.elapsed();
+        report
+    }
+
+    /// Lets the workers judge the cases, and adds the results to `report`. `is_over` is asked now and then.
+    fn work(
+        &self,
+        shared: &Arc<Shared>,
+        report: &mut DamageReport,
+        mut is_over: impl FnMut(&mut DamageReport) -> bool,
+    ) {
+        let (results, judged) = channel();
+        let spawn = |_| {
+            let (shared, results) = (Arc::clone(shared), results.clone());
+            threads::spawn("tidaldb-damage", move || shared.judge_all(&results)).expect("a thread starts")
+        };
+        let workers: Vec<_> = (0..self.workers).map(spawn).collect();
+        drop(results);
+        for ((number, judged), count) in judged.iter().zip(1_u64..) {
+            let kind = shared.cases.kind(number);
+            match judged {
+                Ok(result) => report.add_case(kind, result),
+                Err(what) => report.add_finding(kind, &shared.cases.text(number), &what),
+            }
+            if count.is_multiple_of(256) && is_over(report) {
+                shared.stop.store(true, Ordering::Relaxed);
+            }
+        }
+        for worker in workers {
+            worker.join().expect("a worker catches the panics of its cases");
+        }
     }
 }
 
 /// The state that the threads share.
 struct Shared {
     cases: Box<dyn CaseSet>,
+    case_time: Duration,
     next: AtomicU64,
     stop: AtomicBool,
     /// The hashes of the images that were tried.
-    seen: Mutex<HashSet<u128>>,
+    seen: Arc<Mutex<HashSet<u128>>>,
 }
 
 /// The number and the result of a case; `None` if its image was tried before.
 type Judged = (u64, Result<Option<OpenResult>, String>);
 
 impl Shared {
-    fn judge_all(&self, results: &Sender<Judged>) {
+    fn judge_all(self: &Arc<Self>, results: &Sender<Judged>) {
         while !self.stop.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             if number >= self.cases.len() {
                 return;
             }
-            let image = self.cases.image(number);
-            let is_new = self
-                .seen
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(image.hash());
-            let judged = if is_new {
-                let then = if number.is_multiple_of(RECORD_ONE_IN) {
-                    Then::Record
-                } else {
-                    Then::Reopen
-                };
-                self.cases.judge(number, &image, then).map(Some)
-            } else {
-                Ok(None)
-            };
+            let shared = Arc::clone(self);
+            let judged = run_within(self.case_time, "tidaldb-damage", move || shared.judge(number));
+            let judged = judged.unwrap_or_else(|hang| {
+                // Others are likely to hang too.
+                self.stop.store(true, Ordering::Relaxed);
+                Err(hang.to_string())
+            });
             if results.send((number, judged)).is_err() {
                 return;
             }
         }
     }
-}
 
-/// Judges the cases on threads of their own, so that one that hangs is a finding too; its thread is left behind.
-fn work(
-    shared: &Arc<Shared>,
-    workers: usize,
-    time: Option<Duration>,
-    report: &mut DamageReport,
-    mut progress: impl FnMut(&mut DamageReport),
-) {
-    let (begin, (results, judged)) = (now(), channel());
-    let spawn = |_| {
-        let (shared, results) = (Arc::clone(shared), results.clone());
-        threads::spawn("tidaldb-damage", move || shared.judge_all(&results)).expect("a thread starts")
-    };
-    let workers: Vec<_> = (0..workers).map(spawn).collect();
-    drop(results);
-    let mut count = 0_u64;
-    loop {
-        match judged.recv_timeout(CASE_TIME) {
-            Ok((number, Ok(outcome))) => report.add_case(shared.cases.kind(number), outcome),
-            Ok((number, Err(what))) => {
-                report.add_finding(shared.cases.kind(number), &shared.cases.text(number), &what);
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                let number = shared.next.load(Ordering::Relaxed);
-                let what = format!("no end after {CASE_TIME:?}");
-                report.add_finding("hang", &format!("one of the cases before {number}"), &what);
-                shared.stop.store(true, Ordering::Relaxed);
-                return;
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
+    fn judge(&self, number: u64) -> Result<Option<OpenResult>, String> {
+        let image = self.cases.image(number);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.insert(image.hash()) {
+            return Ok(None);
         }
-        count += 1;
-        if count.is_multiple_of(1000) {
-            progress(report);
-        }
-        if time.is_some_and(|time| begin.elapsed() >= time) {
-            shared.stop.store(true, Ordering::Relaxed);
-        }
-    }
-    for worker in workers {
-        worker.join().expect("a worker catches the panics of its cases");
+        drop(seen);
+        let then = if number.is_multiple_of(RECORD_ONE_IN) {
+            Then::Record
+        } else {
+            Then::Reopen
+        };
+        self.cases.judge(number, &image, then).map(Some)
     }
 }

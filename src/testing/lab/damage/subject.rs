@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::anatomy::{Anatomy, Kind, PromisedPosition, Record};
+use super::anatomy::{Anatomy, PromisedPosition, Record};
 use crate::testing::SimDisk;
+use crate::testing::lab::file_format::Kind;
 use crate::testing::model::{Collections, Model, change};
 use crate::testing::sim_disk::{Image, ImageChoice};
 use crate::testing::workload::{Operation, Workload};

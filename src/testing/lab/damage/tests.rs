@@ -1,8 +1,10 @@
-use super::anatomy::{Anatomy, Kind, PromisedPosition};
-use super::judge::{check_refusal, check_state_against};
-use super::subject::{DB_DIR, LOG_DIR, STORE_DIR};
+use super::anatomy::{Anatomy, PromisedPosition};
+use super::cases::{Case, Damage};
+use super::judge::{Judge, OpenResult, Then, check_refusal, check_state_against};
+use super::subject::{DB_DIR, LOG_DIR, STORE_DIR, Subject};
 use super::*;
 use crate::testing::SimDisk;
+use crate::testing::lab::file_format::Kind;
 use crate::testing::process::{ChildProgram, ChildSide};
 use crate::testing::sim_disk::Image;
 use crate::{Error, TidalDb};
@@ -11,13 +13,8 @@ use crate::{Error, TidalDb};
 const ONE_IN: u64 = 127;
 
 fn subject(seed: u64) -> Subject {
-    let campaign = DamageCampaign::standard(seed, 40);
-    Subject::new(
-        &campaign.workload,
-        &campaign.options,
-        Durability::EverySynced,
-        End::Died,
-    )
+    let workload = Damages::standard(seed, 40).workload_for(End::Died);
+    Subject::new(&workload, &single::options(), Durability::EverySynced, End::Died)
 }
 
 fn opened(subject: &Subject, image: &Image) -> TidalDb {
@@ -26,8 +23,7 @@ fn opened(subject: &Subject, image: &Image) -> TidalDb {
 
 #[test]
 fn what_is_damaged_has_several_segments_and_store_files_a_checkpoint_and_every_structure() {
-    let campaign = DamageCampaign::standard(7, 60);
-    for subject in campaign.subjects() {
+    for subject in Damages::standard(7, 60).subjects() {
         let len = |dir| subject.files.iter().filter(|path| path.starts_with(dir)).count();
         let is_closed = subject.name.ends_with("Closed");
         assert!(len(LOG_DIR) >= if is_closed { 1 } else { 5 }, "{}", subject.name);
@@ -113,6 +109,54 @@ fn a_campaign_stops_in_time_and_says_what_it_left_out() {
     let report = DamageCampaign::standard(7, 20).time(Duration::ZERO).run();
     assert_eq!(report.total(), DamageCounts::default());
     assert!(report.left_out > 10_000, "{report}");
+}
+
+/// Cases of which the one with an odd number never ends.
+struct HangingCases;
+
+impl CaseSet for HangingCases {
+    fn len(&self) -> u64 {
+        2
+    }
+
+    fn left_out(&self) -> u64 {
+        0
+    }
+
+    fn image(&self, number: u64) -> Image {
+        let mut image = Image::new();
+        image.insert_file("/number", number.to_le_bytes());
+        image
+    }
+
+    fn judge(&self, number: u64, _: &Image, _: Then) -> Result<OpenResult, String> {
+        while !number.is_multiple_of(2) {
+            std::thread::park();
+        }
+        Ok(OpenResult::Whole)
+    }
+
+    fn kind(&self, _: u64) -> &'static str {
+        "kind"
+    }
+
+    fn text(&self, number: u64) -> String {
+        format!("case {number}")
+    }
+}
+
+#[test]
+fn a_case_that_hangs_is_a_finding_that_names_it() {
+    let runner = CaseRunner {
+        case_time: Duration::from_millis(200),
+        ..CaseRunner::default()
+    };
+    let report = runner.run(vec![Box::new(HangingCases)], |_| {});
+    assert_eq!(report.total().whole, 1);
+    assert_eq!(
+        report.findings,
+        ["case 1: hangs: no end after 200ms; its thread is left behind"]
+    );
 }
 
 #[test]

@@ -75,6 +75,13 @@ fn state(db: &TidalDb) -> (Export, u64) {
     (export, db.last_sequence())
 }
 
+/// A refusal blames the bytes, and leaves them as they were.
+fn assert_refusal(error: &Error, is_unchanged: bool) {
+    let blames_bytes = !matches!(error, Error::Io { .. } | Error::Poisoned { .. });
+    assert!(blames_bytes, "{error}");
+    assert!(is_unchanged, "{error}, and yet changed");
+}
+
 /// Opens a database, uses it, closes it, and opens it again: whether it opened.
 fn opens_and_goes_on(disk: &SimDisk, store: &MemoryStore) -> bool {
     let open = || TidalDb::open_with_storage(DB_DIR, options(disk), Arc::new(store.clone()));
@@ -82,16 +89,9 @@ fn opens_and_goes_on(disk: &SimDisk, store: &MemoryStore) -> bool {
     let db = match open() {
         Ok(db) => db,
         Err(error) => {
-            assert!(
-                !matches!(error, Error::Io { .. } | Error::Poisoned { .. }),
-                "{error}"
-            );
             let mut locked = before;
             locked.insert_file(format!("{DB_DIR}/LOCK"), []);
-            assert!(
-                content(disk) == locked && pairs_of(store) == stored,
-                "{error}, and yet changed"
-            );
+            assert_refusal(&error, content(disk) == locked && pairs_of(store) == stored);
             return false;
         }
     };
@@ -166,11 +166,7 @@ pub(super) fn store(bytes: &[u8]) -> bool {
     let store = match open() {
         Ok(store) => store,
         Err(error) => {
-            assert!(
-                !matches!(error, Error::Io { .. } | Error::Poisoned { .. }),
-                "{error}"
-            );
-            assert!(content(&disk) == image, "{error}, and yet changed");
+            assert_refusal(&error, content(&disk) == image);
             return false;
         }
     };

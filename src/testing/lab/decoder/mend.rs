@@ -2,12 +2,11 @@
 //! what it was, so that the decoders see it.
 
 use super::database::{ID, OPENING};
-use crate::codec::crc32c::{crc32c, extend};
 use crate::storage::keys;
-use crate::wal::segment::SEGMENT_HEADER_BYTES;
+use crate::testing::lab::file_format::{
+    ALIGN, Kind, PART_BYTES, entry_checksum, put, seal_payload, u32_at, u64_at,
+};
 
-const STORE_HEADER_BYTES: usize = 72;
-const PART_BYTES: usize = 32;
 /// Longer payloads are shortened: a fuzzer's inputs are short.
 const PAYLOAD_BYTES_MAX: u32 = 0xff8;
 /// In the highest byte of a frame's kind, or of a record's length: the frame or record and all after it stay as they are.
@@ -27,32 +26,10 @@ const TAGS: [&[u8]; 10] = [
     keys::IDENTITY,
 ];
 
-fn put(bytes: &mut [u8], offset: usize, field: &[u8]) {
-    if let Some(place) = bytes.get_mut(offset..offset + field.len()) {
-        place.copy_from_slice(field);
-    }
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> u32 {
-    let field = bytes.get(offset..).and_then(|bytes| bytes.first_chunk());
-    field.map_or(0, |field| u32::from_le_bytes(*field))
-}
-
-fn u64_at(bytes: &[u8], offset: usize) -> u64 {
-    let field = bytes.get(offset..).and_then(|bytes| bytes.first_chunk());
-    field.map_or(0, |field| u64::from_le_bytes(*field))
-}
-
 /// The header of a segment of the database with [`ID`].
 pub(super) fn segment_header(bytes: &[u8]) -> Vec<u8> {
     let mut mended = bytes.to_vec();
-    put(&mut mended, 0, b"TIDALWAL");
-    put(&mut mended, 8, &2_u32.to_le_bytes());
-    put(&mut mended, 16, &ID.to_le_bytes());
-    if let Some(summed) = mended.get(..76) {
-        let checksum = crc32c(summed);
-        put(&mut mended, 76, &checksum.to_le_bytes());
-    }
+    Kind::Segment.write_header(&mut mended, ID);
     mended
 }
 
@@ -70,63 +47,60 @@ fn frame_at(bytes: &mut [u8], at: usize, seed: u32, sequence: Option<u64>) -> Op
         return None;
     }
     let room = (bytes.len() - at - PART_BYTES) as u32 & !7;
-    let len = (u32_at(bytes, at) & PAYLOAD_BYTES_MAX).clamp(8, room);
+    let len = (u32_at(bytes, at)? & PAYLOAD_BYTES_MAX).clamp(8, room);
     put(bytes, at, &len.to_le_bytes());
     // A known one stays.
-    let kind = u32_at(bytes, at + 4).wrapping_sub(1) % 4 + 1;
+    let kind = u32_at(bytes, at + 4)?.wrapping_sub(1) % 4 + 1;
     put(bytes, at + 4, &kind.to_le_bytes());
     if let Some(sequence) = sequence {
-        put(bytes, at + 8, &sequence.to_le_bytes());
-        let synced = u64_at(bytes, at + 16) % (sequence + 1);
-        put(bytes, at + 16, &synced.to_le_bytes());
+        put_sequence(Kind::Segment, bytes, at, sequence)?;
     }
-    let end = at + PART_BYTES + len as usize;
-    let payload = crc32c(&bytes[at + PART_BYTES..end]);
-    put(bytes, at + 24, &payload.to_le_bytes());
-    let header = extend(seed, &bytes[at..at + 28]);
-    put(bytes, at + 28, &header.to_le_bytes());
-    Some(end)
+    seal_payload(bytes, at)?;
+    Kind::Segment.seal_part(bytes, seed, at);
+    Some(at + PART_BYTES + len as usize)
+}
+
+/// Gives the part at `at` this sequence number, and one that is synced before it.
+fn put_sequence(kind: Kind, bytes: &mut [u8], at: usize, sequence: u64) -> Option<()> {
+    let (sequence_offset, synced_offset) = kind.sequence_offsets();
+    put(bytes, at + sequence_offset, &sequence.to_le_bytes());
+    let synced = u64_at(bytes, at + synced_offset)? % (sequence + 1);
+    put(bytes, at + synced_offset, &synced.to_le_bytes());
+    Some(())
+}
+
+/// Mends the file's header, with these numbers at their offsets, and its parts up to the first that stays as it is.
+fn file(
+    kind: Kind,
+    bytes: &[u8],
+    numbers: &[(usize, u64)],
+    part_at: impl Fn(&mut [u8], usize, u32, u64) -> Option<usize>,
+) -> Vec<u8> {
+    let mut mended = bytes.to_vec();
+    for (offset, number) in numbers {
+        put(&mut mended, *offset, &number.to_le_bytes());
+    }
+    kind.write_header(&mut mended, ID);
+    let seed = kind.seed(&mended).unwrap_or(0);
+    let (mut at, mut sequence) = (kind.header_bytes(), 1);
+    while let Some(end) = part_at(&mut mended, at, seed, sequence) {
+        (at, sequence) = (end, sequence + 1);
+    }
+    mended
 }
 
 /// The first segment of the first opening.
 pub(super) fn segment(bytes: &[u8]) -> Vec<u8> {
-    let mut mended = bytes.to_vec();
-    for (offset, number) in [(32, 1), (56, OPENING), (64, 0)] {
-        put(&mut mended, offset, &number.to_le_bytes());
-    }
-    let mut mended = segment_header(&mended);
-    let seed = u32_at(&mended, 76);
-    let (mut at, mut sequence) = (SEGMENT_HEADER_BYTES, 1);
-    while let Some(end) = frame_at(&mut mended, at, seed, Some(sequence)) {
-        (at, sequence) = (end, sequence + 1);
-    }
-    mended
+    let numbers = [(32, 1), (56, OPENING), (64, 0)];
+    file(Kind::Segment, bytes, &numbers, |bytes, at, seed, sequence| {
+        frame_at(bytes, at, seed, Some(sequence))
+    })
 }
 
 /// The only file of the store with [`ID`].
 pub(super) fn store_file(bytes: &[u8]) -> Vec<u8> {
-    let mut mended = bytes.to_vec();
-    put(&mut mended, 0, b"tidlstor");
-    put(&mut mended, 8, &2_u32.to_le_bytes());
-    put(&mut mended, 12, &ID.to_le_bytes());
-    for (offset, number) in [(28, 1_u64), (36, 1), (44, 0), (52, 1)] {
-        put(&mut mended, offset, &number.to_le_bytes());
-    }
-    if let Some(summed) = mended.get(..68) {
-        let checksum = crc32c(summed);
-        put(&mut mended, 68, &checksum.to_le_bytes());
-    }
-    let seed = extend(crc32c(&ID.to_le_bytes()), &1_u64.to_le_bytes());
-    let (mut at, mut sequence) = (STORE_HEADER_BYTES, 1);
-    while let Some(end) = record_at(&mut mended, at, seed, sequence) {
-        (at, sequence) = (end, sequence + 1);
-    }
-    mended
-}
-
-fn sum(seed: u32, at: usize, part: u8, bytes: &[u8]) -> u32 {
-    let placed = extend(extend(seed, &(at as u64).to_le_bytes()), &[part]);
-    extend(placed, bytes)
+    let numbers = [(28, 1), (36, 1), (44, 0), (52, 1)];
+    file(Kind::StoreFile, bytes, &numbers, record_at)
 }
 
 /// Mends the record at `at` and gives where it ends; nothing if it stays as it is.
@@ -134,40 +108,33 @@ fn record_at(bytes: &mut [u8], at: usize, seed: u32, sequence: u64) -> Option<us
     if at + PART_BYTES > bytes.len() || bytes[at + 3] & AS_IT_IS != 0 {
         return None;
     }
-    let wanted = at + PART_BYTES + (u32_at(bytes, at) & PAYLOAD_BYTES_MAX) as usize;
+    let wanted = at + PART_BYTES + (u32_at(bytes, at)? & PAYLOAD_BYTES_MAX) as usize;
     let mut entry = at + PART_BYTES;
     while let Some(end) = entry_at(bytes, entry, wanted.min(bytes.len()), seed) {
         entry = end;
     }
     let len = (entry - at - PART_BYTES) as u32;
     put(bytes, at, &len.to_le_bytes());
-    put(bytes, at + 4, &sequence.to_le_bytes());
-    let synced = u64_at(bytes, at + 12) % (sequence + 1);
-    put(bytes, at + 12, &synced.to_le_bytes());
+    put_sequence(Kind::StoreFile, bytes, at, sequence)?;
     put(bytes, at + 20, &1_u64.to_le_bytes());
-    let header = sum(seed, at, 1, &bytes[at..at + 28]);
-    put(bytes, at + 28, &header.to_le_bytes());
-    Some((at + PART_BYTES + len as usize).next_multiple_of(8))
+    Kind::StoreFile.seal_part(bytes, seed, at);
+    Some((at + PART_BYTES + len as usize).next_multiple_of(ALIGN))
 }
 
 /// Mends the entry at `at` if it has room up to `limit`, and gives where it ends.
 fn entry_at(bytes: &mut [u8], at: usize, limit: usize, seed: u32) -> Option<usize> {
     let header = bytes.get(at..at + 6)?;
     let key_len = usize::from(header[0] % 32).max(1);
-    let value_len = if header[5] == u8::MAX {
-        0
-    } else {
-        usize::from(header[2])
-    };
+    let is_removal = header[5] == u8::MAX;
+    let value_len = if is_removal { 0 } else { usize::from(header[2]) };
     let end = at + 6 + key_len + value_len + 4;
     if end > limit {
         return None;
     }
-    let is_removal = header[5] == u8::MAX;
     put(bytes, at, &(key_len as u16).to_le_bytes());
     let value_field = if is_removal { u32::MAX } else { value_len as u32 };
     put(bytes, at + 2, &value_field.to_le_bytes());
-    let checksum = sum(seed, at, 2, &bytes[at..end - 4]);
+    let checksum = entry_checksum(seed, at, &bytes[at..end - 4]);
     put(bytes, end - 4, &checksum.to_le_bytes());
     Some(end)
 }

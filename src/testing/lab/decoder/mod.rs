@@ -76,7 +76,7 @@ pub enum Decoder {
 
 impl Decoder {
     /// Every decoder, in the order of the declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: &[Self] = &[
         Self::SegmentHeader,
         Self::Frame,
         Self::Events,
@@ -117,7 +117,7 @@ impl Decoder {
 
     /// The decoder of this name.
     pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|decoder| decoder.name() == name)
+        Self::ALL.iter().copied().find(|decoder| decoder.name() == name)
     }
 
     /// Decodes `bytes`; whether they were accepted.

@@ -30,7 +30,7 @@ fn change(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
 
 #[test]
 fn every_decoder_has_a_name_of_its_own_and_is_found_by_it() {
-    for decoder in Decoder::ALL {
+    for &decoder in Decoder::ALL {
         assert_eq!(Decoder::of_name(decoder.name()), Some(decoder));
         assert_eq!(decoder.to_string(), decoder.name());
     }

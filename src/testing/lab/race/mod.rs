@@ -239,8 +239,8 @@ impl Race {
         let injector = self
             .panics_at
             .map(|(point, crossings)| CrashInjector::new(point, crossings));
-        // What opening crosses is none of the race's.
         let files = yielding(&disk, yields);
+        // What opening crosses is none of the race's.
         if let Some(injector) = &injector {
             injector.disarm();
         }

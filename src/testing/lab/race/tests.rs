@@ -57,8 +57,7 @@ fn threads_that_change_the_same_collections_leave_the_same_in_memory_and_in_stor
                 .durability(Durability::OperatingSystem)
                 .files(files)
         };
-        let files = yielding(&disk, &yields);
-        let db = TidalDb::open(PATH, options(files)).unwrap();
+        let db = TidalDb::open(PATH, options(yielding(&disk, &yields))).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..3 {
                 let db = &db;

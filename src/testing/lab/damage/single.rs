@@ -1,0 +1,130 @@
+//! The damages of single databases as sets of cases.
+
+use super::cases::{Case, Damage};
+use super::histories;
+use super::judge::{Judge, OpenResult, Then};
+use super::runner::CaseSet;
+use super::subject::{End, Subject};
+use crate::Options;
+use crate::testing::sim_disk::Image;
+use crate::testing::workload::{Operation, Random, Workload, standard_schema, tiny_options};
+
+/// Every single damage of databases that ran a workload, and random pairs of damages.
+#[derive(Debug, Clone)]
+pub(super) struct Damages {
+    workload: Workload,
+    pairs: u64,
+    seed: u64,
+}
+
+impl Damages {
+    /// Damages of databases after the standard workload, with no checkpoint in its second half.
+    pub(super) fn standard(seed: u64, operations_len: usize) -> Self {
+        let mut workload = Workload::standard(seed, operations_len);
+        let half = workload.operations.len() / 2;
+        let later = workload.operations.split_off(half).into_iter();
+        let no_checkpoint = later.filter(|operation| *operation != Operation::Checkpoint);
+        workload.operations.extend(no_checkpoint);
+        Self {
+            workload,
+            pairs: 0,
+            seed: 0,
+        }
+    }
+
+    pub(super) fn set_pairs(&mut self, pairs: u64, seed: u64) {
+        (self.pairs, self.seed) = (pairs, seed);
+    }
+
+    /// The cases of each database, and of damages of single places one in so many.
+    pub(super) fn sets(&self, one_in: u64) -> impl Iterator<Item = DamageSet> {
+        self.subjects()
+            .zip(0..)
+            .map(move |(subject, index)| self.set(subject, index, one_in))
+    }
+
+    pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> {
+        histories().map(|(policy, end)| Subject::new(&self.workload_for(end), &options(), policy, end))
+    }
+
+    /// A closed database ends with a change of a collection after its last checkpoint: only the store holds it.
+    pub(super) fn workload_for(&self, end: End) -> Workload {
+        let mut workload = self.workload.clone();
+        if end == End::Closed {
+            let last = Operation::CreateCollection(b"the last change".to_vec());
+            workload.operations.extend([Operation::Checkpoint, last]);
+        }
+        workload
+    }
+
+    fn set(&self, subject: Subject, index: u64, one_in: u64) -> DamageSet {
+        let all = Damage::all(&subject);
+        let is_chosen = |&(number, damage): &(u64, Damage)| {
+            // Another part of each database.
+            !damage.is_of_bytes() || (number + index).is_multiple_of(one_in)
+        };
+        let singles = (0..).zip(all.iter().copied()).filter(is_chosen);
+        let mut cases: Vec<_> = singles.map(|(_, first)| Case { first, second: None }).collect();
+        let left_out = (all.len() - cases.len()) as u64;
+        let mut random = Random::new(self.seed ^ index);
+        cases.extend((0..self.pairs).map(|_| Case {
+            first: *random.pick(&all),
+            second: Some(*random.pick(&all)),
+        }));
+        DamageSet {
+            judge: Judge::new(&subject),
+            subject,
+            cases,
+            left_out,
+        }
+    }
+}
+
+/// The options of the databases: their workload alone makes checkpoints.
+pub(super) fn options() -> Options {
+    tiny_options(standard_schema()).checkpoint_log_bytes(u64::MAX)
+}
+
+/// The damages of one database.
+pub(super) struct DamageSet {
+    subject: Subject,
+    judge: Judge,
+    cases: Vec<Case>,
+    left_out: u64,
+}
+
+impl DamageSet {
+    fn case(&self, number: u64) -> Case {
+        self.cases[number as usize]
+    }
+}
+
+impl CaseSet for DamageSet {
+    fn len(&self) -> u64 {
+        self.cases.len() as u64
+    }
+
+    fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    fn image(&self, number: u64) -> Image {
+        self.case(number).apply(&self.subject)
+    }
+
+    fn judge(&self, number: u64, image: &Image, then: Then) -> Result<OpenResult, String> {
+        let opened = self.judge.judge(&self.subject, image, then)?;
+        if opened == OpenResult::Shorter && self.case(number).takes_nothing_away(&self.subject) {
+            return Err("damaged after an orderly close, and something is missing".to_owned());
+        }
+        Ok(opened)
+    }
+
+    fn kind(&self, number: u64) -> &'static str {
+        self.case(number).kind()
+    }
+
+    fn text(&self, number: u64) -> String {
+        self.case(number).text(&self.subject)
+    }
+}
