@@ -99,70 +99,48 @@ impl GuardedStorage {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex, OnceLock};
+    use std::sync::{Arc, Mutex, Weak};
 
     use super::GuardedStorage;
-    use crate::Error;
-    use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+    use crate::storage::MemoryStore;
+    use crate::testing::faults::{ForwardingStorage, StorageOperation};
 
-    /// Flushes its own storage in the middle of a put, as another thread may, and notes both.
-    #[derive(Default)]
-    struct Engine {
-        inner: MemoryStore,
-        storage: OnceLock<Arc<GuardedStorage>>,
-        notes: Mutex<Vec<&'static str>>,
-    }
+    type Notes = Arc<Mutex<Vec<&'static str>>>;
 
-    impl StorageEngine for Engine {
-        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-            self.inner.get(key)
-        }
-        fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-            if let Some(storage) = self.storage.get() {
-                storage.flush()?;
-            }
-            self.inner.put(key, value)?;
-            self.notes.lock().unwrap().push("put");
-            Ok(())
-        }
-        fn delete(&self, key: &[u8]) -> Result<(), Error> {
-            self.inner.delete(key)
-        }
-        fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-            self.inner.scan_prefix(prefix)
-        }
-        fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-            self.inner.write_batch(batch)
-        }
-        fn flush(&self) -> Result<(), Error> {
-            self.notes.lock().unwrap().push("flush");
-            Ok(())
-        }
-        fn close(&self) -> Result<(), Error> {
-            self.notes.lock().unwrap().push("close");
-            Ok(())
-        }
+    /// The storage of an engine whose calls are noted, and which flushes that storage in the middle of a put, as another
+    /// thread may.
+    fn noted() -> (Arc<GuardedStorage>, Notes) {
+        let notes = Notes::default();
+        let noting = Arc::clone(&notes);
+        let storage = Arc::new_cyclic(|storage: &Weak<GuardedStorage>| {
+            let storage = storage.clone();
+            let engine = ForwardingStorage::new(Arc::new(MemoryStore::new()), move |call| {
+                if let StorageOperation::Put { .. } = call.operation {
+                    storage.upgrade().unwrap().flush()?;
+                }
+                let answer = call.forward();
+                noting.lock().unwrap().push(call.operation.name());
+                answer
+            });
+            GuardedStorage::new(Arc::new(engine), Arc::default())
+        });
+        (storage, notes)
     }
 
     #[test]
     fn a_flush_that_begins_before_a_write_has_returned_does_not_count_for_it() {
-        let engine = Arc::new(Engine::default());
-        let shared: Arc<dyn StorageEngine> = Arc::clone(&engine) as _;
-        let storage = Arc::new(GuardedStorage::new(shared, Arc::default()));
-        engine.storage.set(Arc::clone(&storage)).unwrap();
+        let (storage, notes) = noted();
         storage
             .write("put", |engine| engine.put(b"key", b"value"))
             .unwrap();
         storage.flush().unwrap();
         storage.flush().unwrap();
-        let notes = engine.notes.lock().unwrap();
-        assert_eq!(*notes, ["put", "flush"]);
+        assert_eq!(*notes.lock().unwrap(), ["put", "flush"]);
     }
 
     #[test]
     fn closing_reaches_the_engine_though_all_is_flushed_and_no_flush_does_after_it() {
-        let engine = Arc::new(Engine::default());
-        let storage = GuardedStorage::new(Arc::clone(&engine) as _, Arc::default());
+        let (storage, notes) = noted();
         storage
             .write("put", |engine| engine.put(b"key", b"value"))
             .unwrap();
@@ -172,7 +150,6 @@ mod tests {
             .unwrap();
         storage.close().unwrap();
         storage.flush().unwrap();
-        let notes = engine.notes.lock().unwrap();
-        assert_eq!(*notes, ["put", "flush", "put", "close"]);
+        assert_eq!(*notes.lock().unwrap(), ["put", "flush", "put", "close"]);
     }
 }

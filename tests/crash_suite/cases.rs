@@ -1,228 +1,338 @@
-//! The list of cases: every combination of database, point, crossing and way to die.
+//! The list of cases: every combination of database, point, crossing and crash mode, and the cases that no point needs.
 
 use std::sync::Arc;
 
-use tidaldb::testing::CrashPoint;
+use tidaldb::testing::lab::process::ChildProgram;
+use tidaldb::testing::plan::{CrashMode, Plan, Site};
+use tidaldb::testing::sim_disk::DiskOperationKind;
+use tidaldb::testing::workload::Workload;
+use tidaldb::testing::{CrashPoint, CrashSweep, Finding, SweepReport};
 
-use crate::disk_steps::{DiskPlan, End};
-use crate::harness::Case;
-use crate::input::{self, SEED};
+use crate::databases::{Database, Policy, Store};
+use crate::harness::{Case, Checked, Outcome};
+use crate::input::{self, Input, SEED};
 use crate::matrix::Place;
-use crate::plan::{Death, Input, Plan, Policy, Setup, Store, Which};
-use crate::threads::ThreadsPlan;
-use crate::{crash, crossings, disk_steps, durability, fjall_waits, refusals, threads};
+use crate::{fjall_waits, refusals, threads};
 
-/// So many plans of the threads' part kill the process at a crossing of the seed's choice, under each policy.
+/// The number of plans with threads that kill the process at a crossing of the seed's choice, under each policy.
 const THREAD_KILLS: u64 = 4;
+/// The number of operations of a run that is crashed at every disk operation: enough for rotations, checkpoints and
+/// compactions.
+const DISK_STEPS_LEN: usize = 60;
 
-/// What a case does.
+const MODES: [CrashMode; 3] = [CrashMode::Panic, CrashMode::Abort, CrashMode::Kill];
+
+/// The crossing of a point that is crashed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Job {
-    Crash(Plan),
-    Threads(ThreadsPlan),
-    /// Many threads, and no crash.
-    Together(Policy),
-    Disk(DiskPlan),
-    Durability(Policy),
-    Refusals,
-    FjallWaits,
+enum Which {
+    First,
+    Middle,
+    Last,
 }
 
-/// Which cases there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Selection {
-    /// The standard workload on every store, the sample of events, the threads, the order of syncs.
-    Default,
-    /// The events of a file, on the embedded store, in every combination.
-    Events,
+impl Which {
+    const ALL: [Self; 3] = [Self::First, Self::Middle, Self::Last];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Middle => "middle",
+            Self::Last => "last",
+        }
+    }
+
+    /// The number of crossings before it, of `crossings`, which is not 0.
+    const fn crossing(self, crossings: u64) -> u64 {
+        match self {
+            Self::First => 0,
+            Self::Middle => crossings / 2,
+            Self::Last => crossings - 1,
+        }
+    }
 }
 
-/// The cases of a selection.
-pub(crate) fn all(selection: Selection) -> Vec<Case> {
-    jobs(selection).into_iter().map(case).collect()
+/// The name of a mode in cases and columns.
+fn name_of(mode: &CrashMode) -> &'static str {
+    match mode {
+        CrashMode::Panic => "panic",
+        CrashMode::Abort => "abort",
+        _ => "sigkill",
+    }
 }
 
-/// What the case of this name does.
-pub(crate) fn find(name: &str) -> Option<Job> {
-    let mut jobs = jobs(Selection::Default);
-    jobs.extend(jobs_of_events());
-    jobs.into_iter().find(|job| job.name() == name)
-}
-
-/// The points that the file of events never leads to, which have no cases, in words.
-pub(crate) fn points_not_crossed_by_events() -> Vec<String> {
-    let setup = Setup {
+/// The standard workload on every store, the sample of events, threads, disk operations and the order of writes.
+pub(crate) fn standard() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let standard = |store, policy| Database {
+        store,
+        policy,
+        input: Input::Standard,
+    };
+    for policy in Policy::ALL {
+        cases.extend(crashes(standard(Store::Embedded, policy), &Which::ALL, &MODES));
+    }
+    let fjall = standard(Store::Fjall, Policy::EverySynced);
+    cases.extend(crashes(fjall, &[Which::Middle], &MODES));
+    for policy in Policy::ALL {
+        let memory = standard(Store::Memory, policy);
+        cases.extend(crashes(memory, &[Which::Middle], &[CrashMode::Panic]));
+    }
+    let events = Database {
         store: Store::Embedded,
         policy: Policy::EverySynced,
         input: Input::Events,
     };
-    // If the recording run fails every case says why.
-    let crossings = crossings::of_setup(setup).unwrap_or([1; CrashPoint::ALL.len()]);
-    CrashPoint::ALL
-        .iter()
-        .zip(crossings)
-        .filter(|(_, crossings)| *crossings == 0)
-        .map(|(point, _)| point.to_string())
-        .collect()
-}
-
-fn jobs(selection: Selection) -> Vec<Job> {
-    match selection {
-        Selection::Events => {
-            let not_crossed = points_not_crossed_by_events();
-            jobs_of_events()
-                .into_iter()
-                .filter(
-                    |job| !matches!(job, Job::Crash(plan) if not_crossed.contains(&plan.point.to_string())),
-                )
-                .collect()
-        }
-        Selection::Default => {
-            let mut jobs = Vec::new();
-            for policy in Policy::ALL {
-                let setup = setup(Store::Embedded, policy, Input::Standard);
-                jobs.extend(crashes(setup, &Which::ALL, &Death::ALL));
-            }
-            let fjall = setup(Store::Fjall, Policy::EverySynced, Input::Standard);
-            jobs.extend(crashes(fjall, &[Which::Middle], &Death::ALL));
-            for policy in Policy::ALL {
-                let memory = setup(Store::Memory, policy, Input::Standard);
-                jobs.extend(crashes(memory, &[Which::Middle], &[Death::Panic]));
-            }
-            let events = setup(Store::Embedded, Policy::EverySynced, Input::Events);
-            jobs.extend(crashes(events, &[Which::Middle], &Death::ALL));
-            for policy in Policy::ALL {
-                jobs.extend(CrashPoint::ALL.map(|point| Job::Threads(ThreadsPlan::panic(policy, point))));
-                jobs.push(Job::Together(policy));
-                jobs.extend((0..THREAD_KILLS).map(|seed| Job::Threads(ThreadsPlan::kill(policy, seed))));
-            }
-            for policy in Policy::ALL {
-                jobs.extend(End::ALL.map(|end| Job::Disk(DiskPlan { policy, end })));
-            }
-            jobs.extend(Policy::ALL.map(Job::Durability));
-            jobs.extend([Job::Refusals, Job::FjallWaits]);
-            jobs
-        }
+    cases.extend(crashes(events, &[Which::Middle], &MODES));
+    for policy in Policy::ALL {
+        cases.extend(CrashPoint::ALL.map(|point| threads_panic(policy, point)));
+        cases.push(threads_to_the_end(policy));
+        cases.extend((0..THREAD_KILLS).map(|seed| threads_kill(policy, seed)));
     }
+    cases.extend(Policy::ALL.map(disk_steps));
+    cases.extend(Policy::ALL.map(synced_before_acknowledged));
+    cases.push(write_order(
+        "storage-before-memory",
+        "storage, then memory",
+        refusals::run,
+    ));
+    cases.push(write_order(
+        "fjall-waits-for-disk",
+        "fjall waits for disk",
+        fjall_waits::run,
+    ));
+    cases
 }
 
-fn jobs_of_events() -> Vec<Job> {
-    Policy::ALL
+/// The events of a file, on the embedded store, in every combination that they lead to.
+pub(crate) fn of_events() -> Vec<Case> {
+    let databases = Policy::ALL.map(|policy| Database {
+        store: Store::Embedded,
+        policy,
+        input: Input::Events,
+    });
+    let crashes = databases.map(|database| crashes(database, &Which::ALL, &MODES));
+    crashes.into_iter().flatten().collect()
+}
+
+/// The points that the events of a file never lead to, which have no cases.
+pub(crate) fn points_missed_by_events() -> Vec<CrashPoint> {
+    let database = Database {
+        store: Store::Embedded,
+        policy: Policy::EverySynced,
+        input: Input::Events,
+    };
+    database.points_missed()
+}
+
+/// The crashes of a database at every point that its run crosses.
+fn crashes(database: Database, which: &[Which], modes: &[CrashMode]) -> Vec<Case> {
+    let missed = match database.input {
+        // A standard run that misses a point fails.
+        Input::Standard => Vec::new(),
+        Input::Events => points_missed_by_events(),
+    };
+    let mut cases = Vec::new();
+    for point in CrashPoint::ALL
         .into_iter()
-        .flat_map(|policy| {
-            crashes(
-                setup(Store::Embedded, policy, Input::Events),
-                &Which::ALL,
-                &Death::ALL,
-            )
-        })
-        .collect()
-}
-
-fn setup(store: Store, policy: Policy, input: Input) -> Setup {
-    Setup { store, policy, input }
-}
-
-fn crashes(setup: Setup, which: &[Which], deaths: &[Death]) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    for point in CrashPoint::ALL {
+        .filter(|point| !missed.contains(point))
+    {
         for &which in which {
-            for &death in deaths {
-                jobs.push(Job::Crash(Plan {
-                    setup,
-                    point,
-                    which,
-                    death,
-                }));
+            for mode in modes {
+                cases.push(crash(database, point, which, mode.clone()));
             }
         }
     }
-    jobs
+    cases
 }
 
-impl Job {
-    /// The name of its case.
-    pub(crate) fn name(&self) -> String {
-        match self {
-            Self::Crash(plan) => plan.to_string(),
-            Self::Threads(plan) => plan.to_string(),
-            Self::Disk(plan) => plan.to_string(),
-            Self::Together(policy) => format!("threads/{}/no-crash", policy.name()),
-            Self::Durability(policy) => format!("write-order/{}/synced-before-acknowledged", policy.name()),
-            Self::Refusals => "write-order/every-synced/storage-before-memory".to_owned(),
-            Self::FjallWaits => "write-order/every-synced/fjall-waits-for-disk".to_owned(),
+fn crash(database: Database, point: CrashPoint, which: Which, mode: CrashMode) -> Case {
+    let (policy, column) = (database.policy.name(), name_of(&mode));
+    let name = format!("{}/{policy}/{point}/{}/{column}", database.name(), which.name());
+    let case_name = name.clone();
+    let body = move || {
+        let sweep = database.sweep()?;
+        let crossings = database.crossed()?.count(point);
+        if crossings == 0 {
+            return Err(format!("{point} is never crossed; {}", database.crossed()?));
         }
-    }
-
-    fn place(&self) -> Place {
-        let place = |table: &str, row: String, group: &str, column: &str| Place {
-            table: table.to_owned(),
-            row,
-            group: group.to_owned(),
-            column: column.to_owned(),
-        };
-        let order =
-            |row: &str, policy: Policy| place("write order", row.to_owned(), policy.name(), "no crash");
-        match self {
-            Self::Crash(plan) => {
-                let setup = plan.setup;
-                let (policy, death) = (setup.policy.name(), plan.death.name());
-                place(setup.name(), plan.point.to_string(), policy, death)
-            }
-            Self::Threads(plan) => place("threads", plan.row(), plan.policy.name(), plan.death.name()),
-            Self::Together(policy) => place("threads", "no crash".to_owned(), policy.name(), "close"),
-            Self::Disk(plan) => place(
-                "disk steps",
-                "every disk operation".to_owned(),
-                plan.policy.name(),
-                plan.end.name(),
-            ),
-            Self::Durability(policy) => order("synced, acknowledged", *policy),
-            Self::Refusals => order("storage, then memory", Policy::EverySynced),
-            Self::FjallWaits => order("fjall waits for disk", Policy::EverySynced),
-        }
-    }
-
-    fn operations_len(&self) -> u32 {
-        let input = match self {
-            Self::Crash(plan) => plan.setup.input,
-            _ => Input::Standard,
-        };
-        // An input that cannot be read is no work.
-        input::operations(input).map_or(0, |operations| operations.all.len() as u32)
-    }
-
-    /// What is done, in words, for whoever reads of a failure.
-    fn plan(&self) -> String {
-        match self {
-            Self::Crash(Plan { setup, .. }) => match setup.input {
-                Input::Standard => format!("workload: the standard one of seed {SEED:#x}"),
-                Input::Events => format!("workload: the events of {}", input::events_path().display()),
-            },
-            Self::Threads(plan) => plan.in_words(),
-            Self::Together(_) => threads::workload_in_words(),
-            Self::Disk(_) | Self::Durability(_) | Self::Refusals => {
-                format!("workload: the standard one of seed {SEED:#x}")
-            }
-            Self::FjallWaits => "workload: single writes".to_owned(),
-        }
-    }
-}
-
-fn case(job: Job) -> Case {
+        let crossing = which.crossing(crossings);
+        let plan = sweep.plan().crash(Site::Point { point, crossing }, mode.clone());
+        crash_on_files(&sweep, &plan, &case_name)
+    };
     Case {
-        name: job.name(),
-        place: job.place(),
-        plan: job.plan(),
-        operations_len: job.operations_len(),
-        body: Arc::new(move || match &job {
-            Job::Crash(plan) => crash::run(*plan),
-            Job::Threads(plan) => threads::run(plan),
-            Job::Disk(plan) => disk_steps::run(*plan),
-            Job::Together(policy) => threads::run_to_the_end(*policy),
-            Job::Durability(policy) => durability::run(*policy),
-            Job::Refusals => refusals::run(),
-            Job::FjallWaits => fjall_waits::run(),
-        }),
+        name,
+        place: place(database.name(), &point.to_string(), policy, column),
+        work: database.input.to_string(),
+        body: Arc::new(body),
+    }
+}
+
+/// Crashes as the kit does, with this program as the child.
+fn crash_on_files(sweep: &CrashSweep, plan: &Plan, case_name: &str) -> Checked<Outcome> {
+    let events = input::events_path().as_os_str();
+    let child = ChildProgram::this_program(["--child".as_ref(), case_name.as_ref(), events]);
+    let crashed = sweep.crash_on_files(plan, &child).map_err(described)?;
+    Ok(Outcome {
+        counts: crashed.counts,
+    })
+}
+
+#[expect(clippy::boxed_local, reason = "used as a function of an error")]
+fn described(finding: Box<Finding>) -> String {
+    // The line of a plan on real files replays nothing: the case is repeated by its name.
+    format!("{}\n{}", finding.failure, finding.plan)
+}
+
+fn place(table: &str, row: &str, group: &str, column: &str) -> Place {
+    Place {
+        table: table.to_owned(),
+        row: row.to_owned(),
+        group: group.to_owned(),
+        column: column.to_owned(),
+    }
+}
+
+/// A panic of the thread, of many, that is at the point.
+fn threads_panic(policy: Policy, point: CrashPoint) -> Case {
+    let site = Site::Point {
+        point,
+        crossing: threads::crossing_max(point) / 2,
+    };
+    let name = format!("{}/{}/{point}/panic", threads::NAME, policy.name());
+    threads_case(
+        name,
+        policy,
+        &point.to_string(),
+        "panic",
+        1,
+        site,
+        CrashMode::Panic,
+    )
+}
+
+/// A kill of the process while a thread is at a point, both of the seed's choice.
+fn threads_kill(policy: Policy, seed: u64) -> Case {
+    let (point, crossing) = threads::site_of_seed(seed * 3 + policy as u64);
+    let name = format!("{}/{}/seed-{seed}/sigkill", threads::NAME, policy.name());
+    let site = Site::Point { point, crossing };
+    threads_case(
+        name,
+        policy,
+        &point.to_string(),
+        "sigkill",
+        1,
+        site,
+        CrashMode::Kill,
+    )
+}
+
+/// Many threads, and no crash.
+fn threads_to_the_end(policy: Policy) -> Case {
+    let name = format!("{}/{}/no-crash", threads::NAME, policy.name());
+    let rounds = threads::ROUNDS;
+    threads_case(
+        name,
+        policy,
+        "no crash",
+        "close",
+        rounds,
+        Site::End,
+        CrashMode::Kill,
+    )
+}
+
+fn threads_case(
+    name: String,
+    policy: Policy,
+    row: &str,
+    column: &str,
+    rounds: usize,
+    site: Site,
+    mode: CrashMode,
+) -> Case {
+    let case_name = name.clone();
+    let body = move || {
+        let sweep = threads::sweep(policy);
+        let plan = sweep.plan().crash(site, mode.clone());
+        let mut sum = Outcome::default();
+        for _ in 0..rounds {
+            sum.counts += crash_on_files(&sweep, &plan, &case_name)?.counts;
+        }
+        Ok(sum)
+    };
+    Case {
+        place: place(threads::NAME, row, policy.name(), column),
+        work: threads::work_as_text(),
+        name,
+        body: Arc::new(body),
+    }
+}
+
+/// A crash before and after every disk operation of a short run, on a simulated disk: everything written is there, as a
+/// killed process leaves it, or only what was synced, as a power loss may.
+fn disk_steps(policy: Policy) -> Case {
+    let body = move || {
+        let operations = &input::operations(Input::Standard)?.all[..DISK_STEPS_LEN];
+        let report = sweep_of(policy, operations).images_max(2).run();
+        outcome_of(&report)
+    };
+    Case {
+        name: format!("disk-steps/{}/kill-and-power-loss", policy.name()),
+        place: place("disk steps", "every disk operation", policy.name(), "kill, power"),
+        work: Input::Standard.to_string(),
+        body: Arc::new(body),
+    }
+}
+
+/// After each call, what the policy promises is synced: seen without a crash, since a killed process keeps what it wrote.
+fn synced_before_acknowledged(policy: Policy) -> Case {
+    let body = move || {
+        let operations = &input::operations(Input::Standard)?.all;
+        let sweep = sweep_of(policy, operations).images_max(1);
+        let report = sweep.continue_after_recovery(false).run();
+        let made = |kind| report.disk_operations.get(&kind).copied().unwrap_or(0);
+        let (renamed, removed) = (made(DiskOperationKind::Rename), made(DiskOperationKind::Remove));
+        if renamed < 4 || removed < 2 {
+            return Err(format!(
+                "the workload is too small: {renamed} files renamed, {removed} removed"
+            ));
+        }
+        outcome_of(&report)
+    };
+    let name = format!("write-order/{}/synced-before-acknowledged", policy.name());
+    Case {
+        place: place("write order", "synced, acknowledged", policy.name(), "no crash"),
+        work: Input::Standard.to_string(),
+        name,
+        body: Arc::new(body),
+    }
+}
+
+fn sweep_of(policy: Policy, operations: &[tidaldb::testing::workload::Operation]) -> CrashSweep {
+    let workload = Workload {
+        operations: operations.to_vec(),
+    };
+    CrashSweep::of(workload)
+        .durability(policy.durability())
+        .depth(0)
+        .deaths_max(0)
+}
+
+fn outcome_of(report: &SweepReport) -> Checked<Outcome> {
+    if !report.is_ok() {
+        return Err(report.to_string());
+    }
+    Ok(Outcome {
+        counts: report.counts,
+    })
+}
+
+fn write_order(name: &str, row: &str, body: fn() -> Checked<Outcome>) -> Case {
+    let policy = Policy::EverySynced.name();
+    Case {
+        name: format!("write-order/{policy}/{name}"),
+        place: place("write order", row, policy, "no crash"),
+        work: format!("the standard workload of seed {SEED:#x}"),
+        body: Arc::new(body),
     }
 }

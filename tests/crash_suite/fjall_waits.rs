@@ -1,21 +1,24 @@
 //! Whether fjall is asked for the disk, and not for a buffer.
 //!
-//! fjall's files are its own and a kill keeps what it wrote, so neither the tracked files nor a crash tells. A thread
+//! fjall's files are its own and a kill keeps what it wrote, so neither a simulated disk nor a crash tells. A thread
 //! that syncs waits for the disk, though, and the operating system counts how often it waited.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use tidaldb::Error;
 use tidaldb::storage::{StorageEngine, WriteBatch};
+use tidaldb::testing::lab::{TempDir, run_within};
 
-use crate::common::TempDir;
 use crate::fjall_storage::FjallStorage;
-use crate::outcome::{Checked, Counts, Failure, Outcome, ensure};
+use crate::harness::{Checked, Outcome, doing};
 
 /// How often each kind of write is made.
 const TIMES: u64 = 25;
+/// The longest time of the case.
+const TIME_MAX: Duration = Duration::from_secs(60);
 /// What the code must say where waiting cannot be seen: in a file system in memory, say, whose syncs never wait.
 const ASKS_FOR_THE_DISK: [&str; 3] = [
     "const POWER_SAFE: PersistMode = PersistMode::SyncAll;",
@@ -23,20 +26,18 @@ const ASKS_FOR_THE_DISK: [&str; 3] = [
     ".persist(POWER_SAFE)",
 ];
 
-pub(crate) fn run() -> Outcome {
-    Outcome {
-        counts: Counts::default(),
-        failure: check().err(),
-    }
+pub(crate) fn run() -> Checked<Outcome> {
+    let checked = run_within(TIME_MAX, "fjall-waits", check);
+    checked.map_err(|hang| hang.to_string())??;
+    Ok(Outcome::default())
 }
 
 fn check() -> Checked<()> {
     let source = include_str!("../support/fjall_storage.rs");
     for text in ASKS_FOR_THE_DISK {
-        ensure!(
-            source.contains(text),
-            "the storage over fjall does not say {text:?}"
-        );
+        if !source.contains(text) {
+            return Err(format!("the storage over fjall does not say {text:?}"));
+        }
     }
     let dir = TempDir::new("crash-suite");
     let Some(waits) = waits_of(|index| sync_a_file(dir.path(), index))? else {
@@ -57,17 +58,18 @@ fn check() -> Checked<()> {
     };
     for (what, waits) in [("write_batch", waits_of(batch)?), ("flush", waits_of(put)?)] {
         let waits = waits.unwrap_or(0);
-        ensure!(
-            waits >= TIMES,
-            "{what} returned {TIMES} times and waited for the disk {waits} times"
-        );
+        if waits < TIMES {
+            return Err(format!(
+                "{what} returned {TIMES} times and waited for the disk {waits} times"
+            ));
+        }
     }
     Ok(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used as a function of an error")]
-fn fail(error: Error) -> Failure {
-    Failure::of("fjall", &error)
+fn fail(error: Error) -> String {
+    doing("fjall", &error)
 }
 
 fn sync_a_file(dir: &Path, index: u64) -> Checked<()> {
@@ -76,7 +78,7 @@ fn sync_a_file(dir: &Path, index: u64) -> Checked<()> {
         file.write_all(&index.to_be_bytes())?;
         file.sync_all()
     };
-    write().map_err(|error: std::io::Error| Failure::of("syncing a file", &error))
+    write().map_err(|error: std::io::Error| doing("syncing a file", &error))
 }
 
 /// How often the calling thread waited while it did `step` some times. `None`: the system does not count it.

@@ -1,52 +1,60 @@
-//! Runs cases as the standard harness does: lists and filters them, several at once, each under a watchdog.
+//! Runs cases as the standard harness does: lists and filters them, and runs several at once.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stdout};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Builder};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Instant;
+
+use tidaldb::testing::lab::{catch_as_text, error_chain};
+use tidaldb::testing::oracle::Counts;
 
 use crate::args::{Args, Color};
 use crate::matrix::{self, Entry, Place};
-use crate::outcome::{Counts, Failure, Outcome};
 use crate::progress::Progress;
-
-/// A case that has not ended after this time hangs. Cases take a fraction of a second on an idle machine.
-const CASE_LIMIT: Duration = Duration::from_secs(60);
-/// So much longer for each operation of a long input.
-const OPERATION_LIMIT: Duration = Duration::from_millis(100);
 
 /// Why the numbers of events acknowledged and recovered are not the same.
 const RECOVERED_MAY_DIFFER: &str = "\
-An event in flight may be recovered though nobody was told of it; what a power loss takes within the\n\
-limits of the policy is not lost.\n";
+An event in flight may be recovered though it was not acknowledged; an event that a power loss takes\n\
+within the limits of the policy is not lost.\n";
 
-/// After so many cases that hang no further one is begun: each takes its whole limit.
+/// After this many cases that hang no further case begins: each takes its whole time.
 const HANGS_MAX: usize = 4;
 
-/// What a case does.
-pub(crate) type Body = Arc<dyn Fn() -> Outcome + Send + Sync>;
+/// The result of a part of a case. The error is a text for people.
+pub(crate) type Checked<T> = Result<T, String>;
 
-/// One case: a name, a place in the matrix, and what it does.
+/// A case that passed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Outcome {
+    pub(crate) counts: Counts,
+}
+
+/// Runs a case.
+pub(crate) type Body = Arc<dyn Fn() -> Checked<Outcome> + Send + Sync>;
+
+/// One case: a name, a place in the matrix, and a body.
 #[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) place: Place,
-    /// What is crashed, in words: printed with a failure.
-    pub(crate) plan: String,
-    /// How much it has to do.
-    pub(crate) operations_len: u32,
+    /// The operations, as text: printed with a failure.
+    pub(crate) work: String,
     pub(crate) body: Body,
 }
 
 /// A case that has ended.
 struct Ended {
     case: Case,
-    outcome: Outcome,
+    outcome: Checked<Outcome>,
+}
+
+/// An error, with the step that it ended.
+pub(crate) fn doing(step: &str, error: &(dyn Error + 'static)) -> String {
+    format!("{step}: {}", error_chain(error))
 }
 
 /// Prints the names of the selected cases, one a line, as `cargo nextest` wants them.
@@ -84,10 +92,7 @@ pub(crate) fn run(cases: &[Case], args: &Args) -> bool {
         print(&format!("\n{}", matrix::render(&entries, colored)));
         print(RECOVERED_MAY_DIFFER);
     }
-    let failed: Vec<&Ended> = ended
-        .iter()
-        .filter(|ended| ended.outcome.failure.is_some())
-        .collect();
+    let failed: Vec<&Ended> = ended.iter().filter(|ended| ended.outcome.is_err()).collect();
     print(&failures(&failed, args));
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
     print(&format!(
@@ -103,8 +108,11 @@ pub(crate) fn run(cases: &[Case], args: &Args) -> bool {
 fn entry(ended: &Ended) -> Entry {
     Entry {
         place: ended.case.place.clone(),
-        counts: ended.outcome.counts,
-        passed: ended.outcome.failure.is_none(),
+        counts: ended
+            .outcome
+            .as_ref()
+            .map_or(Counts::default(), |outcome| outcome.counts),
+        passed: ended.outcome.is_ok(),
     }
 }
 
@@ -115,13 +123,12 @@ fn failures(failed: &[&Ended], args: &Args) -> String {
     }
     text.push_str("\nfailures:\n");
     for ended in failed {
-        let Some(failure) = &ended.outcome.failure else {
-            continue;
-        };
+        let Err(failure) = &ended.outcome else { continue };
         writeln!(text, "\n---- {}", ended.case.name).ok();
-        for line in failure.to_string().lines().chain(ended.case.plan.lines()) {
+        for line in failure.lines() {
             writeln!(text, "     {line}").ok();
         }
+        writeln!(text, "     workload: {}", ended.case.work).ok();
         writeln!(text, "     repeat: {}", repeat_line(&ended.case.name, args)).ok();
     }
     text
@@ -149,61 +156,20 @@ fn run_all(selected: &[Case], args: &Args) -> Vec<Ended> {
                     let Some(case) = next else { break };
                     lock(&progress).begun(&case.name);
                     let outcome = if hangs.load(Ordering::SeqCst) < HANGS_MAX {
-                        run_watched(&case, &hangs)
+                        catch_as_text(|| (case.body)()).and_then(|outcome| outcome)
                     } else {
-                        failed(Failure::new(format!("not run, since {HANGS_MAX} others hang")))
+                        Err(format!("not run, since {HANGS_MAX} others hang"))
                     };
-                    lock(&progress).ended(&case.name, outcome.failure.is_none());
+                    if outcome.as_ref().is_err_and(|failure| failure.starts_with("hang")) {
+                        hangs.fetch_add(1, Ordering::SeqCst);
+                    }
+                    lock(&progress).ended(&case.name, outcome.is_ok());
                     lock(&ended).push(Ended { case, outcome });
                 }
             });
         }
     });
     ended.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs a case on a thread of its own. One that hangs is a failure; its thread is left behind until the process ends.
-fn run_watched(case: &Case, hangs: &AtomicUsize) -> Outcome {
-    let limit = CASE_LIMIT + OPERATION_LIMIT * case.operations_len;
-    let (send, receive) = channel();
-    let body = Arc::clone(&case.body);
-    let spawned = Builder::new().name(case.name.clone()).spawn(move || {
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| body())).unwrap_or_else(|payload| failed(panicked(&*payload)));
-        // Nobody listens any more if the watchdog was faster.
-        send.send(outcome).ok();
-    });
-    if let Err(error) = spawned {
-        return failed(Failure::of("cannot start a thread for the case", &error));
-    }
-    receive.recv_timeout(limit).unwrap_or_else(|error| {
-        failed(match error {
-            RecvTimeoutError::Timeout => {
-                hangs.fetch_add(1, Ordering::SeqCst);
-                Failure::new(format!("hangs: not ended after {} s", limit.as_secs()))
-            }
-            RecvTimeoutError::Disconnected => Failure::new("ended without an outcome"),
-        })
-    })
-}
-
-fn failed(failure: Failure) -> Outcome {
-    Outcome {
-        counts: Counts::default(),
-        failure: Some(failure),
-    }
-}
-
-/// What a panic that nobody planned says.
-pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Failure {
-    let text = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    Failure::new(format!(
-        "panicked: {}",
-        text.unwrap_or("with a payload that is no text")
-    ))
 }
 
 /// Prints to standard output. A reader that went away, as `head` does, is no reason to fail.

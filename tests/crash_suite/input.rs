@@ -1,25 +1,21 @@
-//! What the databases are fed with: the kit's standard workload, or the events of a file.
+//! The operations: the kit's standard workload, or the events of a file.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
+use tidaldb::testing::CrashSweep;
 use tidaldb::testing::lab::event_file::{EventFile, schema_for, signal_names, workload_from_events};
-use tidaldb::testing::oracle::{Oracle, Timeline};
 use tidaldb::testing::workload::{Event, Operation, Workload, standard_schema, tiny_options};
-use tidaldb::{Durability, Options, Schema};
+use tidaldb::{Options, Schema};
 
-use crate::outcome::{Checked, Failure};
-use crate::plan::Input;
+use crate::harness::{Checked, doing};
 
 /// The seed of the standard workload.
 pub(crate) const SEED: u64 = 0x7469_6461_6c64_6221;
-/// So many of its operations run before and in the crash ...
-const STANDARD_RUN_LEN: usize = 120;
-/// ... and so many more after recovery.
-const STANDARD_MORE_LEN: usize = 40;
-/// Of the events of a file this part is left for after recovery.
-const EVENTS_MORE_OF: usize = 8;
+/// The number of its operations.
+const STANDARD_LEN: usize = 160;
 /// Calls with the events of a file hold so many, again and again.
 const BATCH_SIZES: [usize; 5] = [1, 3, 1, 8, 2];
 /// The sample file.
@@ -27,56 +23,48 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/events.csv
 
 static EVENTS_PATH: OnceLock<PathBuf> = OnceLock::new();
 
-/// The states of more operations than this are not kept.
-const TIMELINE_LEN_MAX: usize = 1000;
+/// The source of the operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Input {
+    /// The kit's standard workload.
+    Standard,
+    /// The file of events: that of the command line, or the sample.
+    Events,
+}
 
-/// Operations, and the schema they are over.
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Standard => write!(f, "the standard workload of seed {SEED:#x}"),
+            Self::Events => write!(f, "the events of {}", events_path().display()),
+        }
+    }
+}
+
+/// Operations, and the schema of their events.
 #[derive(Debug)]
 pub(crate) struct Operations {
-    pub(crate) schema: Schema,
+    name: &'static str,
+    schema: Schema,
     pub(crate) all: Vec<Operation>,
-    /// How many of them the run that crashes has; the others follow after recovery.
-    pub(crate) run_len: usize,
-    /// The states they lead through, shared by all cases, unless that takes too much memory.
-    timeline: Option<Arc<Timeline>>,
 }
 
 impl Operations {
-    fn new(schema: Schema, all: Vec<Operation>, run_len: usize) -> Self {
-        let timeline = (all.len() <= TIMELINE_LEN_MAX).then(|| Timeline::new(&schema, &all));
-        Self {
-            schema,
-            all,
-            run_len,
-            timeline,
-        }
-    }
-
-    /// An oracle for a database that is fed with them.
-    pub(crate) fn oracle(&self, durability: Durability) -> Oracle {
-        match &self.timeline {
-            Some(timeline) => Oracle::following(timeline, durability),
-            None => Oracle::new(&self.schema, durability),
-        }
-    }
-
-    /// Small options for few operations, so that each run rotates segments and makes checkpoints; larger for many, so
-    /// that time stays in proportion.
-    pub(crate) fn options(&self) -> Options {
-        let options = tiny_options(self.schema.clone());
-        let factor = (self.all.len() / 1000) as u64;
-        if factor < 2 {
-            return options;
-        }
-        options
-            .segment_bytes_max(1024 * factor)
-            .store_segment_bytes_max(4096 * factor)
-            .checkpoint_log_bytes(8192 * factor)
-    }
-
-    /// The operations of the run that crashes.
-    pub(crate) fn run(&self) -> &[Operation] {
-        &self.all[..self.run_len]
+    /// A sweep of them, with small options for few operations, so that each run rotates segments and makes checkpoints,
+    /// and larger options for many, so that the time stays in proportion.
+    pub(crate) fn sweep(&self) -> CrashSweep {
+        let operations = self.all.clone();
+        let (schema, factor) = (self.schema.clone(), (self.all.len() / 1000) as u64);
+        CrashSweep::named(self.name, Workload { operations }).options(move || {
+            let options: Options = tiny_options(schema.clone());
+            if factor < 2 {
+                return options;
+            }
+            options
+                .segment_bytes_max(1024 * factor)
+                .store_segment_bytes_max(4096 * factor)
+                .checkpoint_log_bytes(8192 * factor)
+        })
     }
 }
 
@@ -105,13 +93,17 @@ pub(crate) fn operations(input: Input) -> Checked<&'static Operations> {
 }
 
 fn standard() -> Operations {
-    let mut all = Workload::standard(SEED, STANDARD_RUN_LEN + STANDARD_MORE_LEN).operations;
-    // This seed has no call that must be refused.
+    let mut all = Workload::standard(SEED, STANDARD_LEN).operations;
+    // The workload of this seed has no call that must be refused.
     let refused = all.iter().enumerate().find_map(too_far_ahead);
     if let Some((index, refused)) = refused {
         all.insert(index, refused);
     }
-    Operations::new(standard_schema(), all, STANDARD_RUN_LEN)
+    Operations {
+        name: "standard",
+        schema: standard_schema(),
+        all,
+    }
 }
 
 /// The call with its last event as far ahead of the clock as time goes, if it has events.
@@ -125,9 +117,11 @@ fn too_far_ahead((index, operation): (usize, &Operation)) -> Option<(usize, Oper
 }
 
 fn from_events(read: Read) -> Operations {
-    let all = workload_from_events(read.events, &BATCH_SIZES).operations;
-    let run_len = all.len() - all.len() / EVENTS_MORE_OF;
-    Operations::new(read.schema, all, run_len)
+    Operations {
+        name: "events",
+        all: workload_from_events(read.events, &BATCH_SIZES).operations,
+        schema: read.schema,
+    }
 }
 
 /// What a file of events holds up to the first line that is none.
@@ -145,14 +139,13 @@ struct Read {
 /// # Errors
 /// If it cannot be read.
 fn read_events(path: &Path) -> Checked<Read> {
-    let bytes =
-        fs::read(path).map_err(|error| Failure::of(&format!("cannot read {}", path.display()), &error))?;
+    let bytes = fs::read(path).map_err(|error| doing(&format!("reading {}", path.display()), &error))?;
     let mut sound = &bytes[..];
     let names = signal_names(sound).or_else(|error| {
         sound = lines_before(&bytes, error.line);
         signal_names(sound)
     });
-    let names = names.map_err(|error| Failure::of("reading the names of the signals", &error))?;
+    let names = names.map_err(|error| doing("reading the names of the signals", &error))?;
     let schema = schema_for(&names);
     let mut events = Vec::new();
     let mut refused = None;
@@ -191,9 +184,9 @@ fn lines_before(bytes: &[u8], line: u64) -> &[u8] {
 /// # Errors
 /// If the file cannot be opened or holds no event.
 pub(crate) fn accept_events(path: &Path) -> Checked<Option<String>> {
-    // Children run elsewhere for all that is known.
-    let path = std::path::absolute(path)
-        .map_err(|error| Failure::of(&format!("cannot find {}", path.display()), &error))?;
+    // A child may have another working directory.
+    let path =
+        std::path::absolute(path).map_err(|error| doing(&format!("finding {}", path.display()), &error))?;
     let read = read_events(&path)?;
     let accepted = read.events.len();
     let refused = read.refused.map(|line| {
@@ -204,7 +197,7 @@ pub(crate) fn accept_events(path: &Path) -> Checked<Option<String>> {
     });
     if accepted == 0 {
         let reason = refused.unwrap_or_else(|| format!("{} holds no event", path.display()));
-        return Err(Failure::new(reason));
+        return Err(reason);
     }
     match &refused {
         Some(refused) => eprintln!("crash suite: {refused}"),

@@ -1,27 +1,17 @@
-//! The crash suite: crashes a database at every crash point, in every way to die, and compares what comes back.
+//! The crash suite: crashes a database at every crash point, in every crash mode, and compares the recovered state.
 //!
 //! `cargo test --features test-utils --test crash_suite` runs all of it and prints a matrix; `-- --help` says more.
 #![allow(clippy::disallowed_methods, reason = "tests look at files from outside")]
 
 #[cfg(feature = "test-utils")]
-mod account;
-#[cfg(feature = "test-utils")]
 mod args;
 #[cfg(feature = "test-utils")]
 mod cases;
 #[cfg(feature = "test-utils")]
-mod child;
-#[cfg(feature = "test-utils")]
 #[path = "../../src/testing/temp_dir.rs"]
 mod common;
 #[cfg(feature = "test-utils")]
-mod crash;
-#[cfg(feature = "test-utils")]
-mod crossings;
-#[cfg(feature = "test-utils")]
-mod disk_steps;
-#[cfg(feature = "test-utils")]
-mod durability;
+mod databases;
 #[cfg(feature = "test-utils")]
 #[path = "../support/fjall_storage.rs"]
 mod fjall_storage;
@@ -30,27 +20,15 @@ mod fjall_waits;
 #[cfg(feature = "test-utils")]
 mod harness;
 #[cfg(feature = "test-utils")]
-mod home;
-#[cfg(feature = "test-utils")]
 mod input;
 #[cfg(feature = "test-utils")]
 mod matrix;
 #[cfg(feature = "test-utils")]
-mod outcome;
-#[cfg(feature = "test-utils")]
-mod parent;
-#[cfg(feature = "test-utils")]
-mod plan;
-#[cfg(feature = "test-utils")]
 mod progress;
-#[cfg(feature = "test-utils")]
-mod protocol;
 #[cfg(feature = "test-utils")]
 mod refusals;
 #[cfg(feature = "test-utils")]
 mod threads;
-#[cfg(feature = "test-utils")]
-mod tracked_files;
 
 use std::process::ExitCode;
 
@@ -69,8 +47,11 @@ fn main() -> ExitCode {
 
 #[cfg(feature = "test-utils")]
 fn main() -> ExitCode {
-    if std::env::var_os(child::ENVIRONMENT).is_some() {
-        return child::main();
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [child, name, events] = &arguments[..]
+        && child == "--child"
+    {
+        return be_child(&name.to_string_lossy(), events.into());
     }
     match args::command_line().of_process() {
         Ok(args) => run(&args),
@@ -78,18 +59,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// Crashes in a child process that the case of this name started. Returns only if it does not crash.
+#[cfg(feature = "test-utils")]
+fn be_child(name: &str, events: std::path::PathBuf) -> ExitCode {
+    input::set_events_path(events);
+    match databases::sweep_of_case(name) {
+        Ok(sweep) => sweep.die_if_child(),
+        Err(failure) => eprintln!("crash suite: {failure}"),
+    }
+    ExitCode::FAILURE
+}
+
 #[cfg(feature = "test-utils")]
 fn run(args: &args::Args) -> ExitCode {
-    use args::Mode;
-    use cases::Selection;
-
     let mut refused = None;
-    let selection = match &args.events {
-        None => Selection::Default,
+    let cases = match &args.events {
+        None => cases::standard(),
         Some(path) => match input::accept_events(path) {
             Ok(line) => {
                 refused = line;
-                Selection::Events
+                cases::of_events()
             }
             Err(failure) => {
                 eprintln!("crash suite: {failure}");
@@ -97,18 +86,17 @@ fn run(args: &args::Args) -> ExitCode {
             }
         },
     };
-    let cases = cases::all(selection);
     let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     if let Err(why) = args.check(&names) {
         eprintln!("crash suite: {why}");
         return ExitCode::from(2);
     }
-    if args.mode == Mode::List {
+    if args.mode == args::Mode::List {
         harness::list(&cases, args);
         return ExitCode::SUCCESS;
     }
-    if selection == Selection::Events {
-        for point in cases::points_not_crossed_by_events() {
+    if args.events.is_some() {
+        for point in cases::points_missed_by_events() {
             eprintln!("crash suite: no case at {point}: nothing in the file leads there");
         }
     }

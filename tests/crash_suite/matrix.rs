@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::outcome::Counts;
+use tidaldb::testing::oracle::Counts;
 
 const ROW_NAME_WIDTH: usize = 24;
 const CELL_WIDTH: usize = 8;

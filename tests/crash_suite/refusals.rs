@@ -1,127 +1,92 @@
-//! Storage that refuses a change of a collection: memory must not have it either.
+//! Storage that refuses a change of a collection: memory must not have the change either.
 //!
-//! A change goes to storage first. Memory that went first would show the members of a change that never was: here, where
-//! reads go on after the refusal, that is seen without a crash.
+//! A change goes to storage first. Memory that changed first would show the members of a refused change: reads continue
+//! after the refusal, so that is seen without a crash.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidaldb::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+use tidaldb::storage::{MemoryStore, StorageEngine};
 use tidaldb::testing::SimDisk;
-use tidaldb::testing::oracle::Death;
-use tidaldb::{Error, TidalDb};
+use tidaldb::testing::faults::ForwardingStorage;
+use tidaldb::testing::oracle::{Counts, Death, Oracle};
+use tidaldb::testing::workload::{Operation, standard_schema, tiny_options};
+use tidaldb::{Durability, Error, TidalDb};
 
-use crate::account::Account;
-use crate::home::with_policy;
-use crate::input::{self, Operations};
-use crate::outcome::{Checked, Counts, Failure, Outcome, ensure};
-use crate::plan::{Input, Policy};
+use crate::harness::{Checked, Outcome, doing};
+use crate::input::{self, Input};
 
-const DIR: &str = "/database";
-const POLICY: Policy = Policy::EverySynced;
-
-/// A store in memory that refuses to write as long as it is told to.
-#[derive(Debug, Clone, Default)]
-struct Refusing {
-    store: MemoryStore,
-    refuses: Arc<AtomicBool>,
-}
-
-impl Refusing {
-    fn check(&self, operation: &'static str) -> Result<(), Error> {
-        if self.refuses.load(Ordering::SeqCst) {
-            Err(Error::storage(operation, "refused, as the plan has it"))
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl StorageEngine for Refusing {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.store.get(key)
-    }
-
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.check("put")?;
-        self.store.put(key, value)
-    }
-
-    fn delete(&self, key: &[u8]) -> Result<(), Error> {
-        self.check("delete")?;
-        self.store.delete(key)
-    }
-
-    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-        self.store.scan_prefix(prefix)
-    }
-
-    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-        self.check("write_batch")?;
-        self.store.write_batch(batch)
-    }
-
-    fn flush(&self) -> Result<(), Error> {
-        self.store.flush()
-    }
-    fn close(&self) -> Result<(), Error> {
-        self.store.close()
-    }
-}
+/// The number of operations whose changes of collections are refused in turn.
+const RUN_LEN: usize = 120;
 
 /// Refuses each change of a collection of the workload in turn.
-pub(crate) fn run() -> Outcome {
+pub(crate) fn run() -> Checked<Outcome> {
+    let operations = &input::operations(Input::Standard)?.all[..RUN_LEN];
     let mut counts = Counts::default();
-    let failure = refuse_each(&mut counts).err();
-    Outcome { counts, failure }
-}
-
-fn refuse_each(counts: &mut Counts) -> Checked<()> {
-    let operations = input::operations(Input::Standard)?;
     let mut refused = 0;
-    for index in 0..operations.run_len {
-        if !operations.all[index].is_collection_change() {
-            continue;
+    for (index, operation) in operations.iter().enumerate() {
+        if operation.is_collection_change() {
+            let (was_refused, found) = refuse(&operations[..index], operation)
+                .map_err(|failure| format!("{failure}\nplan: refuse operation {index}"))?;
+            refused += u32::from(was_refused);
+            counts += found;
         }
-        let mut account = Account::new(&operations.all, operations.oracle(POLICY.durability()));
-        let changed = refuse(operations, index, &mut account)
-            .map_err(|failure| failure.with(format!("plan: refuse operation {index}")))?;
-        refused += u32::from(changed);
-        *counts += account.counts();
     }
-    ensure!(
-        refused > 3,
-        "the workload is too small to tell: {refused} changes refused"
-    );
-    Ok(())
+    if refused <= 3 {
+        return Err(format!(
+            "the workload is too small: {refused} changes were refused"
+        ));
+    }
+    Ok(Outcome { counts })
 }
 
-/// Calls the operations before `index`, then that one, which storage refuses. Whether it got as far as storage.
-fn refuse(operations: &Operations, index: usize, account: &mut Account<'_>) -> Checked<bool> {
+/// Applies the operations, then `change`, which storage refuses. Returns whether the change came to the storage.
+fn refuse(before: &[Operation], change: &Operation) -> Checked<(bool, Counts)> {
     let disk = SimDisk::new();
-    let storage = Refusing::default();
+    let refuses = Arc::new(AtomicBool::new(false));
+    let refusing = Arc::clone(&refuses);
+    let memory: Arc<dyn StorageEngine> = Arc::new(MemoryStore::new());
+    let storage: Arc<dyn StorageEngine> = Arc::new(ForwardingStorage::new(memory, move |call| {
+        let is_write = ["put", "delete", "write_batch"].contains(&call.operation.name());
+        if is_write && refusing.load(Ordering::SeqCst) {
+            return Err(Error::storage("write", "refused by the test"));
+        }
+        call.forward()
+    }));
     let open = || {
-        let options = with_policy(operations.options(), POLICY).files(Arc::new(disk.clone()));
-        TidalDb::open_with_storage(DIR, options, Arc::new(storage.clone()))
-            .map_err(|error| Failure::of("opening", &error))
+        let options = tiny_options(standard_schema()).files(Arc::new(disk.clone()));
+        TidalDb::open_with_storage("/db", options, Arc::clone(&storage))
+            .map_err(|error| doing("opening", &error))
     };
+    let mut oracle = Oracle::new(&standard_schema(), Durability::EverySynced);
+    let mut changes_acknowledged = 0;
     let db = open()?;
-    for before in 0..index {
-        account.call(&db, before)?;
+    for operation in before {
+        let is_acknowledged = apply(&db, operation, &mut oracle);
+        changes_acknowledged += usize::from(is_acknowledged && operation.is_collection_change());
     }
-    storage.refuses.store(true, Ordering::SeqCst);
-    account.begin(index)?;
-    let result = operations.all[index].apply(&db);
-    account.ended(index, &result)?;
-    let refused = result.is_err();
-    let found = account.compare_live(&db)?;
-    ensure!(
-        found == account.acknowledged(),
-        "storage refused a change and memory has it: {:?} acknowledged, {found:?} found",
-        account.acknowledged()
-    );
+    refuses.store(true, Ordering::SeqCst);
+    let was_refused = !apply(&db, change, &mut oracle);
+    changes_acknowledged += usize::from(!was_refused);
+    let live = oracle.check(Death::ProcessCrash, &db);
+    if !live.is_ok() || live.prefix.collection_changes != changes_acknowledged {
+        return Err(format!(
+            "{changes_acknowledged} changes were acknowledged and the next was refused; reads show {live}"
+        ));
+    }
     drop(db);
-    storage.refuses.store(false, Ordering::SeqCst);
-    account.compare(Death::ProcessCrash, &open()?, "after reopening")?;
-    Ok(refused)
+    refuses.store(false, Ordering::SeqCst);
+    let verdict = oracle.check(Death::ProcessCrash, &open()?);
+    if !verdict.is_ok() {
+        return Err(format!("after reopening: {verdict}"));
+    }
+    Ok((was_refused, verdict.counts))
+}
+
+/// Applies an operation. Returns true if it was acknowledged.
+fn apply(db: &TidalDb, operation: &Operation, oracle: &mut Oracle) -> bool {
+    let id = oracle.begin(operation);
+    let result = operation.apply(db);
+    oracle.ended(id, &result);
+    result.is_ok()
 }

@@ -4,7 +4,8 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::signals::checkpoint::{Due, Growth};
-use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+use crate::storage::MemoryStore;
+use crate::testing::faults::ForwardingStorage;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash};
 
 #[test]
@@ -119,40 +120,21 @@ fn closing_right_after_a_checkpoint_leaves_no_old_log_to_read() {
 
 #[test]
 fn the_lock_is_held_until_the_storage_engine_is_gone() {
-    struct Probe(MemoryStore, SimDisk, Arc<Mutex<Option<bool>>>);
-    impl StorageEngine for Probe {
-        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-            self.0.get(key)
-        }
-        fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-            self.0.put(key, value)
-        }
-        fn delete(&self, key: &[u8]) -> Result<(), Error> {
-            self.0.delete(key)
-        }
-        fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-            self.0.scan_prefix(prefix)
-        }
-        fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-            self.0.write_batch(batch)
-        }
-        fn flush(&self) -> Result<(), Error> {
-            self.0.flush()
-        }
-        fn close(&self) -> Result<(), Error> {
-            self.0.close()
-        }
-    }
+    struct Probe(SimDisk, Arc<Mutex<Option<bool>>>);
     impl Drop for Probe {
         // Some engines write when they are dropped.
         fn drop(&mut self) {
-            *self.2.lock().unwrap() = Some(!self.1.locks_held().is_empty());
+            *self.1.lock().unwrap() = Some(!self.0.locks_held().is_empty());
         }
     }
     let (disk, locked) = (SimDisk::new(), Arc::new(Mutex::new(None)));
-    let probe = Probe(MemoryStore::new(), disk.clone(), Arc::clone(&locked));
-    let db =
-        TidalDb::open_with_storage(PATH, options(&disk, Durability::EverySynced), Arc::new(probe)).unwrap();
+    let probe = Probe(disk.clone(), Arc::clone(&locked));
+    let storage = ForwardingStorage::new(Arc::new(MemoryStore::new()), move |call| {
+        let _dropped_with_the_engine = &probe;
+        call.forward()
+    });
+    let options = options(&disk, Durability::EverySynced);
+    let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap();
     drop(db);
     assert_eq!(*locked.lock().unwrap(), Some(true));
     assert_eq!(disk.locks_held(), []);

@@ -317,7 +317,7 @@ fn a_checkpoint_after_the_lock_was_lost_writes_nothing_to_the_storage_engine() {
     let options = options(&SimDisk::new(), Durability::OperatingSystem)
         .preallocate_bytes(0)
         .files(Arc::new(FilesByName::WithoutDirLocks));
-    let db = TidalDb::open_with_storage(root.path(), options, Arc::new(engine.clone())).unwrap();
+    let db = TidalDb::open_with_storage(root.path(), options, engine.storage()).unwrap();
     record(&db, 0).unwrap();
     fs::remove_file(root.path().join("LOCK")).unwrap();
     let before = engine.made();

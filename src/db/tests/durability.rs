@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::storage::{BatchOperation, MemoryStore, Scan, StorageEngine, WriteBatch, keys};
+use crate::storage::{BatchOperation, MemoryStore, keys};
+use crate::testing::faults::{ForwardingStorage, StorageOperation};
 use crate::testing::sim_disk::DiskOperationKind;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash};
 
@@ -130,57 +131,31 @@ fn sequence_numbers_that_a_checkpoint_covers_are_not_used_again_after_a_power_lo
     assert_eq!(reopened.export().unwrap(), state_after(7));
 }
 
-/// Keeps the keys of every batch.
-#[derive(Clone, Default)]
-struct BatchKeys {
-    inner: MemoryStore,
-    batches: Arc<Mutex<Vec<Vec<Vec<u8>>>>>,
-}
-
-impl StorageEngine for BatchKeys {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.inner.get(key)
-    }
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.inner.put(key, value)
-    }
-    fn delete(&self, key: &[u8]) -> Result<(), Error> {
-        self.inner.delete(key)
-    }
-    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-        self.inner.scan_prefix(prefix)
-    }
-    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-        let key = |operation: &BatchOperation| match operation {
-            BatchOperation::Put { key, .. } | BatchOperation::Delete { key } => key.clone(),
-        };
-        self.batches
-            .lock()
-            .unwrap()
-            .push(batch.operations().iter().map(key).collect());
-        self.inner.write_batch(batch)
-    }
-    fn flush(&self) -> Result<(), Error> {
-        self.inner.flush()
-    }
-    fn close(&self) -> Result<(), Error> {
-        self.inner.close()
-    }
-}
-
 #[test]
 fn the_covered_sequence_travels_in_the_one_batch_of_its_checkpoint() {
-    let (disk, storage) = (SimDisk::new(), BatchKeys::default());
+    let disk = SimDisk::new();
+    let batches: Arc<Mutex<Vec<Vec<Vec<u8>>>>> = Arc::default();
+    let noted = Arc::clone(&batches);
+    let storage = ForwardingStorage::new(Arc::new(MemoryStore::new()), move |call| {
+        if let StorageOperation::WriteBatch(batch) = &call.operation {
+            let key = |operation: &BatchOperation| match operation {
+                BatchOperation::Put { key, .. } | BatchOperation::Delete { key } => key.clone(),
+            };
+            let keys = batch.operations().iter().map(key).collect();
+            noted.lock().unwrap().push(keys);
+        }
+        call.forward()
+    });
     let options = options(&disk, Durability::EverySynced);
-    let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage.clone())).unwrap();
-    storage.batches.lock().unwrap().clear();
+    let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap();
+    batches.lock().unwrap().clear();
     for i in 0..20 {
         record(&db, i).unwrap();
         if i % 5 == 4 {
             db.checkpoint().unwrap();
         }
     }
-    let batches = storage.batches.lock().unwrap();
+    let batches = batches.lock().unwrap();
     assert_eq!(batches.len(), 4, "one batch for each checkpoint");
     for batch in batches.iter() {
         assert!(batch.contains(&keys::CHECKPOINT.to_vec()));

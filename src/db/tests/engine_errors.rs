@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::panics::{PLACES, expect_poisoned};
 use super::*;
-use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+use crate::storage::{MemoryStore, StorageEngine};
+use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
 
 /// What a failing call has done by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,68 +69,35 @@ impl Engine {
             .map(|(_, failing)| failing)
     }
 
-    fn call<T>(
-        &self,
-        name: &'static str,
-        call: impl FnOnce(&MemoryStore) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let failed = || {
-            Err(Error::storage(
-                name,
-                io::Error::other("the engine is out of order"),
-            ))
-        };
+    /// The engine, whose calls are counted here.
+    pub(super) fn storage(&self) -> Arc<dyn StorageEngine> {
+        let engine = self.clone();
+        let inner = Arc::new(self.inner.clone());
+        Arc::new(ForwardingStorage::new(inner, move |call| engine.call(call)))
+    }
+
+    fn call<'a>(&self, call: &mut StorageCall<'a>) -> Result<StorageAnswer<'a>, Error> {
+        let name = call.operation.name();
+        let is_scan = matches!(call.operation, StorageOperation::ScanPrefix { .. });
+        let failed = || Error::storage(name, io::Error::other("the engine is out of order"));
         let panic = || std::panic::resume_unwind(Box::new(Panicked(name)));
         match self.failing(name) {
-            None => call(&self.inner),
+            None => call.forward(),
             Some(Failing::PanicBefore) => panic(),
-            Some(Failing::PanicAfter) => call(&self.inner).and_then(|_| panic()),
-            Some(Failing::After) => call(&self.inner).and_then(|_| failed()),
-            Some(Failing::Before | Failing::AtAnItem) => failed(),
-        }
-    }
-}
-
-impl StorageEngine for Engine {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.call("get", |inner| inner.get(key))
-    }
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.call("put", |inner| inner.put(key, value))
-    }
-    fn delete(&self, key: &[u8]) -> Result<(), Error> {
-        self.call("delete", |inner| inner.delete(key))
-    }
-    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-        match self.failing("scan_prefix") {
-            None => self.inner.scan_prefix(prefix),
-            Some(Failing::AtAnItem) => {
-                let failed = Error::storage("scan_prefix", io::Error::other("an item is out of order"));
-                Ok(Box::new(std::iter::once(Err(failed))))
+            Some(Failing::PanicAfter) => call.forward().and_then(|_| panic()),
+            Some(Failing::After) => call.forward().and_then(|_| Err(failed())),
+            Some(Failing::AtAnItem) if is_scan => {
+                let items = std::iter::once(Err(failed()));
+                Ok(StorageAnswer::Scan(Box::new(items)))
             }
-            Some(Failing::PanicBefore | Failing::PanicAfter) => {
-                std::panic::resume_unwind(Box::new(Panicked("scan_prefix")))
-            }
-            Some(_) => Err(Error::storage(
-                "scan_prefix",
-                io::Error::other("the engine is out of order"),
-            )),
+            Some(Failing::Before | Failing::AtAnItem) => Err(failed()),
         }
-    }
-    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-        self.call("write_batch", |inner| inner.write_batch(batch))
-    }
-    fn flush(&self) -> Result<(), Error> {
-        self.call("flush", StorageEngine::flush)
-    }
-    fn close(&self) -> Result<(), Error> {
-        self.call("close", StorageEngine::close)
     }
 }
 
 fn open(disk: &SimDisk, engine: &Engine) -> Result<TidalDb, Error> {
     let options = options(disk, Durability::EverySynced);
-    TidalDb::open_with_storage(PATH, options, Arc::new(engine.clone()))
+    TidalDb::open_with_storage(PATH, options, engine.storage())
 }
 
 /// Events, a checkpoint, and every change of a collection. Gives how many events and changes were acknowledged.
@@ -295,9 +263,8 @@ fn every_panicking_call_of_an_engine_poisons_and_loses_nothing_also_in_a_destruc
 fn a_checkpoint_whose_flush_fails_makes_nothing_durable() {
     for failing in [Failing::Before, Failing::After] {
         let (disk, engine) = (SimDisk::new(), Engine::new());
-        let storage = Arc::new(engine.clone());
-        let db =
-            TidalDb::open_with_storage(PATH, options(&disk, Durability::OperatingSystem), storage).unwrap();
+        let options = options(&disk, Durability::OperatingSystem);
+        let db = TidalDb::open_with_storage(PATH, options, engine.storage()).unwrap();
         for i in 0..3 {
             record(&db, i).unwrap();
         }
@@ -393,61 +360,35 @@ fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_ever
     }
 }
 
-/// An engine whose next flush, once it is told to fail, lets another thread come before it does.
-struct Crowded {
-    inner: MemoryStore,
-    fails: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-    flushes: Mutex<u64>,
-}
-
-impl StorageEngine for Crowded {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.inner.get(key)
-    }
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.inner.put(key, value)
-    }
-    fn delete(&self, key: &[u8]) -> Result<(), Error> {
-        self.inner.delete(key)
-    }
-    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-        self.inner.scan_prefix(prefix)
-    }
-    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-        self.inner.write_batch(batch)
-    }
-    fn flush(&self) -> Result<(), Error> {
-        *self.flushes.lock().unwrap() += 1;
-        match self.fails.lock().unwrap().take() {
-            None => Ok(()),
-            Some(before) => {
-                before();
-                Err(Error::storage(
-                    "flush",
-                    io::Error::other("the engine is out of order"),
-                ))
-            }
-        }
-    }
-}
+type BeforeFailure = Box<dyn FnOnce() + Send>;
 
 #[test]
 fn a_thread_that_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing() {
-    let (disk, engine) = (
-        SimDisk::new(),
-        Arc::new(Crowded {
-            inner: MemoryStore::new(),
-            fails: Mutex::new(None),
-            flushes: Mutex::new(0),
-        }),
-    );
-    let storage: Arc<dyn StorageEngine> = Arc::clone(&engine) as _;
-    let db = TidalDb::open_with_storage(PATH, options(&disk, Durability::OperatingSystem), storage).unwrap();
+    let (disk, flushes) = (SimDisk::new(), Acts::default());
+    // The next flush calls it and fails.
+    let fails: Arc<Mutex<Option<BeforeFailure>>> = Arc::default();
+    let (counted, taken) = (flushes.clone(), Arc::clone(&fails));
+    let storage = ForwardingStorage::new(Arc::new(MemoryStore::new()), move |call| {
+        if let StorageOperation::Flush | StorageOperation::Close = call.operation {
+            counted.count();
+            let before = taken.lock().unwrap().take();
+            if let Some(before) = before {
+                before();
+                return Err(Error::storage(
+                    "flush",
+                    io::Error::other("the engine is out of order"),
+                ));
+            }
+        }
+        call.forward()
+    });
+    let options = options(&disk, Durability::OperatingSystem);
+    let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap();
     let db = Arc::new(db);
     db.create_collection("saved").unwrap();
     let ((begin, begun), (tell, told)) = (channel(), channel());
     // Each begins while the flush is on its way, and waits for it or comes after it.
-    *engine.fails.lock().unwrap() = Some(Box::new({
+    *fails.lock().unwrap() = Some(Box::new({
         let db = Arc::downgrade(&db);
         move || {
             for _ in 0..4 {
@@ -463,7 +404,7 @@ fn a_thread_that_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing
             }
         }
     }));
-    let before = *engine.flushes.lock().unwrap();
+    let before = flushes.len();
     let mut errors = vec![db.sync().unwrap_err()];
     errors.extend(told);
     assert_eq!(errors.len(), 5);
@@ -473,10 +414,6 @@ fn a_thread_that_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing
         };
         assert_eq!(operation_of(cause), "flush");
     }
-    assert_eq!(
-        *engine.flushes.lock().unwrap(),
-        before + 1,
-        "nothing is tried again"
-    );
+    assert_eq!(flushes.len(), before + 1, "nothing is tried again");
     assert_eq!(db.export().unwrap().collections.len(), 1, "reads continue");
 }

@@ -8,96 +8,26 @@ use std::sync::{Mutex, OnceLock, Weak};
 use std::thread;
 
 use super::*;
-use crate::fs::{File, FileLock, OpenDir, OpenMode};
-use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+use crate::storage::MemoryStore;
+use crate::testing::faults::{FileAnswer, FileRole, ForwardingFiles, ForwardingStorage, StorageOperation};
 use crate::testing::sim_disk::{DiskOperationKind, Fault};
 
 /// Yields during a sync, so that a second sync can start if the code allows it.
 const YIELDS: usize = 10_000;
 
-/// A simulated disk whose syncs of files and directories go through a function.
-#[derive(Debug, Clone)]
-struct Watched {
-    disk: SimDisk,
-    watch: Watch,
-}
+type SyncCall<'a> = &'a mut dyn FnMut() -> io::Result<FileAnswer>;
 
-type SyncCall<'a> = &'a dyn Fn() -> io::Result<()>;
-
-/// Is given the path and the call.
-type WatchFunction = dyn Fn(&Path, SyncCall<'_>) -> io::Result<()> + Send + Sync;
-
-#[derive(Clone)]
-struct Watch(Arc<WatchFunction>);
-
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Watch")
-    }
-}
-
-#[derive(Debug)]
-struct WatchedFile {
-    file: Arc<dyn File>,
-    path: std::path::PathBuf,
-    watch: Watch,
-}
-
-impl FileAccess for Watched {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(WatchedFile {
-            file: self.disk.open(path, mode)?,
-            path: path.to_path_buf(),
-            watch: self.watch.clone(),
-        }))
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(path)
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        (self.watch.0)(path, &|| self.disk.sync_dir(path))
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
-        self.disk.lock(path)
-    }
-    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
-        self.disk.open_dir(path)
-    }
-}
-
-impl File for WatchedFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.file.write_at(bytes, offset)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn sync(&self) -> io::Result<()> {
-        (self.watch.0)(&self.path, &|| self.file.sync())
-    }
-}
-
+/// Opens a database on a simulated disk whose syncs of files and directories go through `watch`, which gets the path and the
+/// call.
 fn open_watched(
     disk: &SimDisk,
     durability: Durability,
-    watch: impl Fn(&Path, SyncCall<'_>) -> io::Result<()> + Send + Sync + 'static,
+    watch: impl Fn(&Path, SyncCall<'_>) -> io::Result<FileAnswer> + Send + Sync + 'static,
 ) -> TidalDb {
-    let files = Watched {
-        disk: disk.clone(),
-        watch: Watch(Arc::new(watch)),
-    };
+    let files = ForwardingFiles::new(Arc::new(disk.clone()), move |call| match call.operation.name() {
+        "sync" | "sync_dir" => watch(call.path, &mut || call.forward()),
+        _ => call.forward(),
+    });
     let options = options(disk, durability).preallocate_bytes(0);
     TidalDb::open(PATH, options.files(Arc::new(files))).unwrap()
 }
@@ -140,8 +70,7 @@ fn no_event_is_acknowledged_that_a_group_sync_or_a_rotation_beside_it_lost() {
             sync()
         };
         let db = open_watched(&disk, Durability::EverySynced, move |path, sync| {
-            // A segment keeps the temporary name that it was opened under.
-            let is_log = path.to_string_lossy().contains(".wal");
+            let is_log = matches!(FileRole::of(path), FileRole::Segment | FileRole::NewSegment);
             if is_log && of_watch.compare_exchange(1, 2, SeqCst, SeqCst).is_ok() {
                 let lost = group_fails.then(|| lose(sync));
                 tell.send(()).unwrap();
@@ -261,39 +190,17 @@ fn a_rotation_makes_nothing_durable_before_its_syncs_have_returned() {
     assert!(looks.load(SeqCst) > 40 && db.durable_sequence() > 40);
 }
 
-/// An engine that counts how many of its flushes run at the same time.
-struct Counting(MemoryStore, Overlap);
-
-impl StorageEngine for Counting {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.0.get(key)
-    }
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.0.put(key, value)
-    }
-    fn delete(&self, key: &[u8]) -> Result<(), Error> {
-        self.0.delete(key)
-    }
-    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-        self.0.scan_prefix(prefix)
-    }
-    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-        self.0.write_batch(batch)
-    }
-    fn flush(&self) -> Result<(), Error> {
-        self.1.during(|| self.0.flush())
-    }
-    fn close(&self) -> Result<(), Error> {
-        self.1.during(|| self.0.close())
-    }
-}
-
 #[test]
 fn a_storage_engine_gets_one_flush_at_a_time() {
     let disk = SimDisk::new();
-    let engine = Arc::new(Counting(MemoryStore::new(), Overlap::default()));
-    let storage: Arc<dyn StorageEngine> = Arc::clone(&engine) as _;
-    let db = TidalDb::open_with_storage(PATH, options(&disk, Durability::EverySynced), storage).unwrap();
+    let flushes: Arc<Overlap> = Arc::default();
+    let counted = Arc::clone(&flushes);
+    let storage = ForwardingStorage::new(Arc::new(MemoryStore::new()), move |call| match call.operation {
+        StorageOperation::Flush | StorageOperation::Close => counted.during(|| call.forward()),
+        _ => call.forward(),
+    });
+    let options = options(&disk, Durability::EverySynced);
+    let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap();
     db.create_collection("saved").unwrap();
     let failed = Mutex::new(None);
     thread::scope(|scope| {
@@ -314,6 +221,6 @@ fn a_storage_engine_gets_one_flush_at_a_time() {
     });
     assert!(failed.into_inner().unwrap().is_none());
     // A flush serves each of the two threads once, and each needs 40.
-    assert!(engine.1.calls.load(SeqCst) >= 40);
-    assert_eq!(engine.1.most.load(SeqCst), 1);
+    assert!(flushes.calls.load(SeqCst) >= 40);
+    assert_eq!(flushes.most.load(SeqCst), 1);
 }

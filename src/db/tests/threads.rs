@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::fs::{File, FileLock, OpenDir, OpenMode};
+use crate::testing::faults::{FileOperation, ForwardingFiles};
 use crate::testing::sim_disk::Fault;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash, scoped_injector};
 use crate::threads;
@@ -30,25 +30,13 @@ fn on_threads<T: Send + 'static>(len: u64, body: impl Fn(u64) -> T + Send + Sync
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// A file system that holds up the first sync of a file, once told to, until enough frames are written.
-#[derive(Debug, Clone)]
-struct Held {
-    disk: SimDisk,
-    gate: Arc<Gate>,
-}
-
+/// Holds up the first sync of a file, once it is set, until it is opened.
 #[derive(Debug, Default)]
 struct Gate {
     /// Syncs since the gate was set; none before.
     syncs: Mutex<Option<u64>>,
     opened: Mutex<bool>,
     bell: Condvar,
-}
-
-#[derive(Debug)]
-struct HeldFile {
-    file: Arc<dyn File>,
-    gate: Arc<Gate>,
 }
 
 impl Gate {
@@ -77,61 +65,17 @@ impl Gate {
     }
 }
 
-impl FileAccess for Held {
-    fn open(&self, path: &Path, mode: OpenMode) -> std::io::Result<Arc<dyn File>> {
-        let file = self.disk.open(path, mode)?;
-        Ok(Arc::new(HeldFile {
-            file,
-            gate: Arc::clone(&self.gate),
-        }))
-    }
-    fn list(&self, path: &Path) -> std::io::Result<Vec<String>> {
-        self.disk.list(path)
-    }
-    fn create_dir(&self, path: &Path) -> std::io::Result<()> {
-        self.disk.create_dir(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> std::io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path) -> std::io::Result<()> {
-        self.disk.sync_dir(path)
-    }
-    fn lock(&self, path: &Path) -> std::io::Result<Option<Box<dyn FileLock>>> {
-        self.disk.lock(path)
-    }
-    fn open_dir(&self, path: &Path) -> std::io::Result<Arc<dyn OpenDir>> {
-        self.disk.open_dir(path)
-    }
-}
-
-impl File for HeldFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
-        self.file.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<usize> {
-        self.file.write_at(bytes, offset)
-    }
-    fn len(&self) -> std::io::Result<u64> {
-        self.file.len()
-    }
-    fn sync(&self) -> std::io::Result<()> {
-        self.gate.pass();
-        self.file.sync()
-    }
-}
-
 /// A database whose next sync waits until eight frames are written, and the recording of one event on each of eight
 /// threads.
 fn eight_at_once(disk: &SimDisk) -> (Arc<TidalDb>, Arc<Gate>, Vec<Result<u64, Error>>) {
     let gate = Arc::new(Gate::default());
-    let files = Held {
-        disk: disk.clone(),
-        gate: Arc::clone(&gate),
-    };
+    let passed = Arc::clone(&gate);
+    let files = ForwardingFiles::new(Arc::new(disk.clone()), move |call| {
+        if let FileOperation::Sync = call.operation {
+            passed.pass();
+        }
+        call.forward()
+    });
     let options = options(disk, Durability::EverySynced)
         .segment_bytes_max(1 << 20)
         .preallocate_bytes(1 << 16)
@@ -510,10 +454,13 @@ fn recording_under_a_policy_that_needs_no_sync_waits_for_none() {
     ] {
         let disk = SimDisk::new();
         let gate = Arc::new(Gate::default());
-        let files = Held {
-            disk: disk.clone(),
-            gate: Arc::clone(&gate),
-        };
+        let passed = Arc::clone(&gate);
+        let files = ForwardingFiles::new(Arc::new(disk.clone()), move |call| {
+            if let FileOperation::Sync = call.operation {
+                passed.pass();
+            }
+            call.forward()
+        });
         let options = options(&disk, policy)
             .segment_bytes_max(1 << 20)
             .files(Arc::new(files));

@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
+use crate::storage::MemoryStore;
+use crate::testing::faults::{ForwardingStorage, StorageOperation};
 use crate::threads;
 
 const EVERY_SECOND: Durability = Durability::SyncedEvery { interval_ms: 1000 };
@@ -113,33 +114,14 @@ fn timed_syncs_of_a_workload_are_done_by_calls_of_every_kind() {
     assert!(syncs[0] > 2 * untimed, "{syncs:?}, {untimed} without a timer");
 }
 
-/// A store whose flush does what it is told.
-struct Flushing<F>(MemoryStore, F);
-
-impl<F: Fn() + Send + Sync> StorageEngine for Flushing<F> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.0.get(key)
-    }
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.0.put(key, value)
-    }
-    fn delete(&self, key: &[u8]) -> Result<(), Error> {
-        self.0.delete(key)
-    }
-    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-        self.0.scan_prefix(prefix)
-    }
-    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-        self.0.write_batch(batch)
-    }
-    fn flush(&self) -> Result<(), Error> {
-        (self.1)();
-        self.0.flush()
-    }
-    fn close(&self) -> Result<(), Error> {
-        (self.1)();
-        self.0.close()
-    }
+/// A store that calls `before` before each flush and before its close.
+fn flushing(before: impl Fn() + Send + Sync + 'static) -> ForwardingStorage {
+    ForwardingStorage::new(Arc::new(MemoryStore::new()), move |call| {
+        if let StorageOperation::Flush | StorageOperation::Close = call.operation {
+            before();
+        }
+        call.forward()
+    })
 }
 
 #[test]
@@ -148,7 +130,7 @@ fn a_panic_in_the_timed_flush_poisons_the_handle() {
     let disk = SimDisk::new();
     let panics = Arc::new(AtomicBool::new(false));
     let armed = Arc::clone(&panics);
-    let storage = Flushing(MemoryStore::new(), move || {
+    let storage = flushing(move || {
         if armed.load(Ordering::Relaxed) {
             std::panic::resume_unwind(Box::new("planned"));
         }
@@ -175,7 +157,7 @@ fn a_change_of_a_collection_does_not_wait_for_a_flush_that_its_policy_does_not_n
     let (leave, left) = mpsc::channel::<()>();
     let armed = Arc::new(AtomicBool::new(false));
     let (arm, left) = (Arc::clone(&armed), Mutex::new(left));
-    let storage = Flushing(MemoryStore::new(), move || {
+    let storage = flushing(move || {
         if armed.swap(false, Ordering::Relaxed) {
             entered.send(()).unwrap();
             left.lock().unwrap().recv().unwrap();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::testing::SimDisk;
+use crate::testing::faults::{FileAnswer, FileOperation, ForwardingFiles};
 
 /// Notes each call. The directory that is opened as number N has the path `/through/N`.
 #[derive(Debug, Default)]
@@ -23,9 +24,6 @@ struct NotingDir {
     is_lost: Arc<AtomicBool>,
 }
 
-#[derive(Debug)]
-struct NoLock;
-
 impl OpenDir for NotingDir {
     fn path(&self) -> &Path {
         &self.path
@@ -39,12 +37,6 @@ impl OpenDir for NotingDir {
     }
 }
 
-impl FileLock for NoLock {
-    fn check(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Noting {
     fn note(&self, call: String) {
         self.calls.lock().unwrap().push(call);
@@ -53,55 +45,52 @@ impl Noting {
         }
     }
 
+    fn open_dir(&self) -> Arc<dyn OpenDir> {
+        let mut dirs_len = self.dirs_len.lock().unwrap();
+        let path = PathBuf::from(format!("/through/{dirs_len}"));
+        *dirs_len += 1;
+        let is_lost = Arc::clone(&self.is_lost);
+        Arc::new(NotingDir { path, is_lost })
+    }
+
     /// The calls since the last time.
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 }
 
-impl FileAccess for Noting {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        self.note(format!("{mode:?} {}", path.display()));
-        SimDisk::new().open(Path::new("/file"), OpenMode::Create)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.note(format!("list {}", path.display()));
-        Ok(Vec::new())
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.note(format!("create_dir {}", path.display()));
-        Ok(())
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.note(format!("rename {} {}", from.display(), to.display()));
-        Ok(())
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.note(format!("remove {}", path.display()));
-        Ok(())
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.note(format!("sync_dir {}", path.display()));
-        Ok(())
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
-        self.note(format!("lock {}", path.display()));
-        Ok(Some(Box::new(NoLock)))
-    }
-    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
-        self.note(format!("open_dir {}", path.display()));
-        let mut dirs_len = self.dirs_len.lock().unwrap();
-        let path = PathBuf::from(format!("/through/{dirs_len}"));
-        *dirs_len += 1;
-        let is_lost = Arc::clone(&self.is_lost);
-        Ok(Arc::new(NotingDir { path, is_lost }))
-    }
+/// Files over an empty disk, of which each call is noted.
+fn noted(noting: Arc<Noting>) -> ForwardingFiles {
+    let disk = Arc::new(SimDisk::new());
+    ForwardingFiles::new(disk, move |call| {
+        let path = call.path.display();
+        match call.operation {
+            FileOperation::Open { mode } => {
+                noting.note(format!("{mode:?} {path}"));
+                let file = call.files().open(Path::new("/file"), OpenMode::Create)?;
+                Ok(FileAnswer::File(file))
+            }
+            FileOperation::OpenDir => {
+                noting.note(format!("open_dir {path}"));
+                Ok(FileAnswer::Dir(noting.open_dir()))
+            }
+            FileOperation::Rename { to } => {
+                noting.note(format!("rename {path} {}", to.display()));
+                call.skip()
+            }
+            FileOperation::Close => call.forward(),
+            _ => {
+                noting.note(format!("{} {path}", call.operation.name()));
+                call.skip()
+            }
+        }
+    })
 }
 
 fn rooted() -> (Arc<Noting>, RootedFiles) {
     let noting = Arc::new(Noting::default());
-    let files = RootedFiles::new(Arc::clone(&noting) as _, PathBuf::from("/db"));
-    (noting, files)
+    let files = noted(Arc::clone(&noting));
+    (noting, RootedFiles::new(Arc::new(files), PathBuf::from("/db")))
 }
 
 /// An operation on the directory of the second argument, or on names in it.

@@ -1,6 +1,6 @@
 //! Faults of your own: wrappers that show each call to a file system or a storage engine to one closure, which makes the
 //! call, changes it, fails it, skips it or makes it later. Every call that the closure forwards behaves as without the
-//! wrapper.
+//! wrapper. To make a write later, keep its bytes and the open file ([`FileCall::file`]), and skip the call.
 //!
 //! | to | use |
 //! |---|---|

@@ -12,7 +12,7 @@ use super::record::Recorded;
 use super::recover::{State, continue_after_recovery, failure_of, hash_of, recover};
 use super::setup::Setup;
 use crate::testing::SimDisk;
-use crate::testing::oracle::{Death, Verdict};
+use crate::testing::oracle::{Counts, Death, Verdict};
 use crate::testing::plan::{Crash, CrashMode, Site};
 use crate::testing::sim_disk::{ImageBuilder, ImageChoice, Recording, Side};
 
@@ -93,6 +93,8 @@ pub(crate) struct Judged {
     pub(crate) state: Option<(Interned, Arc<Verdict>)>,
     /// The recovery's disk operations, and the ordinal of the first, if they were asked for and the recovery ran.
     pub(crate) recording: Option<(Recording, u64)>,
+    /// The oracle's counts of the state; zeros if the database did not open.
+    pub(crate) counts: Counts,
     /// True if no case before had this image.
     pub(crate) is_new: bool,
 }
@@ -118,6 +120,7 @@ impl Runner<'_> {
             failures: Vec::new(),
             state: None,
             recording: None,
+            counts: Counts::default(),
             is_new: false,
         };
         if let Some(recovery) = self.memory.recovery_of(image) {
@@ -168,6 +171,7 @@ impl Runner<'_> {
                 .state
                 .judged_by(&self.run.known[case.known].oracle, death)
         });
+        judged.counts = verdict.counts;
         if verdict.is_ok() {
             judged.state = Some((interned.clone(), verdict));
         } else {

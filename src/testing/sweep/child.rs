@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::finding::{Failure, FailureKind};
 use super::journal::{CallLog, CallResult, Journal};
-use crate::testing::plan::{CrashMode, Plan};
+use crate::testing::plan::Plan;
 use crate::testing::process::ChildSide;
 use crate::testing::text::error_chain;
 use crate::testing::workload::{Operation, is_ahead_of_clock};
@@ -208,9 +208,4 @@ pub(crate) fn park_at(site: &str) -> ! {
 pub(crate) fn end_without_crash(how: &str) -> ! {
     ChildSide::answer(&format!("ended {how}"));
     ChildSide::end()
-}
-
-/// Returns true if the process has to end in a child.
-pub(crate) fn needs_child(mode: &CrashMode) -> bool {
-    matches!(mode, CrashMode::Abort | CrashMode::Kill)
 }

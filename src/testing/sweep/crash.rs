@@ -71,12 +71,18 @@ pub(crate) fn panic_at(
         Site::Point { point, crossing } => {
             match run_to_crash(point, crossing, work) {
                 Ok(_) => Ok(()),
-                // The work has threads of its own, and the crash ended one of them.
+                // The work has threads of its own, and the crash ended one of them. It poisons the handle for the others.
                 Err(NotCrashed {
-                    why: WhyNot::OnAnotherThread(_),
-                    value: Some(Ok(())),
+                    why: WhyNot::OnAnotherThread(thread),
+                    value: Some(closed),
                     ..
-                }) if journal.has_threads() => Ok(()),
+                }) if journal.has_threads() => {
+                    if closed.is_err() {
+                        return Ok(());
+                    }
+                    let message = format_args!("close succeeded after the panic of thread {thread}");
+                    Err(Failure::new(FailureKind::Wrong, message))
+                }
                 Err(NotCrashed {
                     value: Some(Err(failure)),
                     ..

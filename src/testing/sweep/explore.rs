@@ -9,7 +9,7 @@ use super::memory::{Counters, Interned};
 use super::record::{Moment, Recorded, seek};
 use super::recover::recover;
 use crate::testing::SimDisk;
-use crate::testing::oracle::Death;
+use crate::testing::oracle::{Counts, Death};
 use crate::testing::plan::{Crash, CrashMode, Site};
 use crate::testing::sim_disk::{DiskModel, DiskOperationKind, ImageBuilder, ImageChoice, Recording};
 
@@ -20,6 +20,8 @@ pub(crate) struct Tally {
     /// Images that no case before had.
     pub(crate) distinct: u64,
     pub(crate) left_out: u128,
+    /// The oracle's counts, summed.
+    pub(crate) counts: Counts,
     pub(crate) failures: Vec<FailureKind>,
 }
 
@@ -28,6 +30,7 @@ impl Tally {
         self.images += other.images;
         self.distinct += other.distinct;
         self.left_out = self.left_out.saturating_add(other.left_out);
+        self.counts += other.counts;
         self.failures.extend(&other.failures);
     }
 }
@@ -120,6 +123,7 @@ impl Explorer<'_> {
         let mut judged = self.0.run(builder, case, records);
         tally.images += 1;
         tally.distinct += u64::from(judged.is_new);
+        tally.counts += judged.counts;
         for failure in judged.failures.drain(..) {
             self.keep(case, failure, tally);
         }

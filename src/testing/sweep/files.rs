@@ -6,13 +6,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::child::{FromChild, Heard, Orders, ToParent, end_without_crash, needs_child, park_at};
+use super::child::{FromChild, Heard, Orders, ToParent, end_without_crash, park_at};
 use super::crash::panic_at;
 use super::driver::Driver;
 use super::finding::{Failure, FailureKind, Finding};
 use super::handle::check_handle;
 use super::journal::{Journal, Known};
-use super::record::{do_work, work_on};
+use super::record::work_on;
 use super::recover::{State, check_durable, continue_after_recovery, failure_of, open};
 use super::setup::{Home, Setup};
 use crate::fs::RealFiles;
@@ -123,9 +123,17 @@ impl FilesCase<'_> {
         Ok(CrashedOnFiles { crossed, counts })
     }
 
+    /// Does the work without a crash, and compares the state before the close too.
     fn run_to_end(&self, home: &Home, journal: &Journal) -> Result<(), Failure> {
         let _recording = scoped_recorder(&journal.recorder);
-        do_work(self.setup, home, journal, &mut None)
+        let db = open(self.setup, home)?;
+        let mut driver = Driver::new(self.setup, &db, journal);
+        work_on(self.setup, &mut driver)?;
+        let verdict = journal.last().1.oracle.check(Death::ProcessCrash, &db);
+        if !verdict.is_ok() {
+            return Err(failure_of(&verdict));
+        }
+        close(&driver)
     }
 
     fn panic(&self, site: Site, home: &Home, journal: &Journal) -> Result<(), Failure> {
@@ -151,13 +159,11 @@ impl FilesCase<'_> {
         if let Site::Point { point, .. } = site
             && !journal.has_threads()
         {
-            check_point(point, journal, &verdict, db.recovery_report())?;
+            check_point(point, journal, &state, &verdict, db.recovery_report())?;
         }
         drop(db);
-        let rest: Vec<Operation> = match self.setup.work.workload() {
-            Some(work) => work.operations.into_iter().skip(begun).collect(),
-            None => Vec::new(),
-        };
+        let operations = self.setup.operations().unwrap_or_default();
+        let rest: Vec<Operation> = operations.into_iter().skip(begun).collect();
         let (last, oracle) = continue_after_recovery(self.setup, home, &state, oracle, &verdict, &rest)?;
         let mut counts = verdict.counts;
         counts += last.judged_by(&oracle, Death::ProcessCrash).counts;
@@ -165,52 +171,60 @@ impl FilesCase<'_> {
     }
 }
 
-/// At a crash point it is known which calls the log and the storage hold: a recovered database has exactly these.
+/// At a crash point it is known what the log and the storage hold. At most points that is the call in flight too; at the
+/// points of a checkpoint it is every acknowledged call, and the old or the new checkpoint.
 fn check_point(
     point: CrashPoint,
     journal: &Journal,
+    state: &State,
     verdict: &Verdict,
     report: &RecoveryReport,
 ) -> Result<(), Failure> {
-    let (mut frames, mut changes) = journal.acknowledged();
-    let wrong = match point {
+    let wrong = |message: String| {
+        Err(Failure::new(
+            FailureKind::Wrong,
+            format_args!("at {point} {message}"),
+        ))
+    };
+    match point {
         CrashPoint::CheckpointPreFlush if report.frames_replayed == 0 => {
-            Some("nothing was replayed: the new checkpoint is there before it was written".to_owned())
+            return wrong(
+                "nothing was replayed: the new checkpoint is there before it was written".to_owned(),
+            );
         }
         CrashPoint::CheckpointPostFlush
             if report.frames_replayed > 0 || report.last_sequence != report.checkpoint_sequence =>
         {
-            Some(format!(
+            return wrong(format!(
                 "the checkpoint covers {} and the log ends with {}: the new checkpoint is missing, or its marker is there",
                 report.checkpoint_sequence, report.last_sequence
-            ))
+            ));
         }
-        CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush => None,
-        CrashPoint::CollectionIndexUpdate => {
-            changes += 1;
-            None
-        }
+        CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush => {}
         _ => {
-            frames += 1;
-            None
+            let Some(call) = journal.in_flight() else {
+                return wrong("no call was in flight".to_owned());
+            };
+            // As if the call had been acknowledged: then its absence is a loss.
+            let mut oracle = journal.last().1.oracle;
+            oracle.acknowledged(call, None);
+            let verdict = state.judged_by(&oracle, Death::ProcessCrash);
+            return if verdict.is_ok() {
+                Ok(())
+            } else {
+                Err(failure_of(&verdict))
+            };
         }
-    };
-    let found = (verdict.prefix.frames, verdict.prefix.collection_changes);
-    let wrong = wrong.or_else(|| {
-        (found != (frames, changes)).then(|| {
-            format!(
-                "{frames} frames and {changes} changes of collections must be there; {} and {} were found",
-                found.0, found.1
-            )
-        })
-    });
-    match wrong {
-        Some(wrong) => Err(Failure::new(
-            FailureKind::Wrong,
-            format_args!("at {point} {wrong}"),
-        )),
-        None => Ok(()),
     }
+    let (expected, prefix) = (journal.acknowledged(), verdict.prefix);
+    let found = (prefix.frames, prefix.collection_changes);
+    if found == expected {
+        return Ok(());
+    }
+    wrong(format!(
+        "{} frames and {} changes of collections must be there; {} and {} were found",
+        expected.0, expected.1, found.0, found.1
+    ))
 }
 
 /// Runs a child until it has died as its plan says, and notes its calls.
@@ -265,15 +279,15 @@ fn check_death(site: Site, mode: &CrashMode, end: &ChildEnd) -> Result<(), Failu
 }
 
 /// The child's part: does the work of its plan, and dies at its site. Does nothing in a process that is no child, or
-/// whose orders are another plan.
-pub(crate) fn die_if_child(setup: &Setup, plan: &Plan) {
+/// whose plan is not `mine`.
+pub(crate) fn die_if_child(setup: &Setup, is_mine: impl Fn(&Plan) -> bool) {
     let Some(orders) = Orders::of_this_process() else {
         return;
     };
-    let [Crash { site, mode }] = &plan.crashes[..] else {
+    let [Crash { site, mode }] = &orders.plan.crashes[..] else {
         return;
     };
-    if orders.plan != *plan || !needs_child(mode) {
+    if !is_mine(&orders.plan) {
         return;
     }
     let log = ToParent::default();
@@ -321,6 +335,10 @@ fn work(setup: &Setup, home: &Home, log: &ToParent) -> Result<(), Failure> {
     let db: TidalDb = open(setup, home)?;
     let mut driver = Driver::new(setup, &db, log);
     work_on(setup, &mut driver)?;
+    close(&driver)
+}
+
+fn close(driver: &Driver<'_>) -> Result<(), Failure> {
     let closed = driver.close();
     closed.map_err(|error| Failure::new(FailureKind::CannotGoOn, error_chain(&error)))
 }

@@ -64,6 +64,7 @@ pub(crate) struct Pages {
     pub(crate) marks: Vec<(Mark, usize)>,
     pub(crate) operations: Vec<Operation>,
     calls: Vec<OpId>,
+    ended_len: usize,
     /// The numbers of the acknowledged calls.
     acknowledged: Vec<usize>,
     /// The first error of a call that is neither an answer nor the refusal of a poisoned handle.
@@ -75,36 +76,44 @@ pub(crate) struct Pages {
 #[derive(Debug)]
 pub(crate) struct Journal {
     pages: Mutex<Pages>,
+    /// If false, an entry replaces the one before: a copy of the oracle for each call is dear.
+    keeps_moments: bool,
     has_threads: AtomicBool,
     pub(crate) recorder: Arc<CrossingRecorder>,
 }
 
 impl Journal {
-    /// An empty journal. `oracle` is what is known at first.
+    /// An empty journal, which keeps only what is known now. `oracle` is what is known at first.
     pub(crate) fn new(oracle: Oracle) -> Arc<Self> {
+        Arc::new(Self::with(oracle, false))
+    }
+
+    fn with(oracle: Oracle, keeps_moments: bool) -> Self {
         let known = Known {
             oracle,
             operation: None,
             acknowledged: 0,
         };
-        Arc::new(Self {
+        Self {
             pages: Mutex::new(Pages {
                 known: vec![known],
                 marks: Vec::new(),
                 operations: Vec::new(),
                 calls: Vec::new(),
+                ended_len: 0,
                 acknowledged: Vec::new(),
                 error: None,
                 failures: Vec::new(),
             }),
+            keeps_moments,
             has_threads: AtomicBool::new(false),
             recorder: CrossingRecorder::new(),
-        })
+        }
     }
 
-    /// A journal that also marks each operation of `disk` from now on.
+    /// A journal that keeps every moment, and marks each operation of `disk` from now on.
     pub(crate) fn of(disk: &SimDisk, oracle: Oracle) -> Arc<Self> {
-        let journal = Self::new(oracle);
+        let journal = Arc::new(Self::with(oracle, true));
         let observing = Arc::clone(&journal);
         disk.observe(move |call| observing.observe(call));
         journal
@@ -118,6 +127,7 @@ impl Journal {
             marks: std::mem::take(&mut pages.marks),
             operations: std::mem::take(&mut pages.operations),
             calls: std::mem::take(&mut pages.calls),
+            ended_len: pages.ended_len,
             acknowledged: std::mem::take(&mut pages.acknowledged),
             error: pages.error.take(),
             failures: std::mem::take(&mut pages.failures),
@@ -164,6 +174,12 @@ impl Journal {
         (count(Operation::is_frame), count(Operation::is_collection_change))
     }
 
+    /// The call of a single caller that had not ended.
+    pub(crate) fn in_flight(&self) -> Option<OpId> {
+        let pages = self.pages();
+        (pages.ended_len < pages.calls.len()).then(|| pages.calls.last().copied())?
+    }
+
     fn observe(&self, call: &ObservedCall<'_>) {
         if let Some(ordinal) = call.ordinal {
             let crossings = self.recorder.crossings_len();
@@ -188,12 +204,19 @@ impl Journal {
         let crossings = self.recorder.crossings_len();
         let mut pages = self.pages();
         let pages = &mut *pages;
-        let Some(mut known) = pages.known.last().cloned() else {
+        let last = if self.keeps_moments {
+            pages.known.last().cloned()
+        } else {
+            pages.known.pop()
+        };
+        let Some(mut known) = last else {
             unreachable!("a journal begins with an entry, and is not written after it was taken")
         };
         let learned = learn(&mut known, pages);
         pages.known.push(known);
-        pages.marks.push((Mark::Known(pages.known.len() - 1), crossings));
+        if self.keeps_moments {
+            pages.marks.push((Mark::Known(pages.known.len() - 1), crossings));
+        }
         learned
     }
 
@@ -215,6 +238,7 @@ impl CallLog for Journal {
     fn ended(&self, call: usize, result: &CallResult, durable_sequence: u64) {
         self.learn(|known, pages| {
             known.oracle.ended(pages.calls[call], result);
+            pages.ended_len += 1;
             if let Err(error) = result
                 && !is_answer(error)
                 && !is_poisoned(error)

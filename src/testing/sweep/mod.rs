@@ -105,6 +105,14 @@ impl CrashSweep {
         sweep
     }
 
+    /// A sweep of these operations, for which `name` stands in replay lines: for workloads too long for a line. Lines of it
+    /// are replayed by [`replay`](Self::replay) of this sweep.
+    pub fn named(name: &str, workload: Workload) -> Self {
+        let mut sweep = Self::of_work(Work::Driven(name.to_owned()));
+        sweep.setup.workload = Some(Arc::new(workload));
+        sweep
+    }
+
     pub(crate) fn of_work(work: Work) -> Self {
         Self {
             setup: Setup::new(work, Durability::EverySynced),
@@ -289,6 +297,14 @@ impl CrashSweep {
         self
     }
 
+    /// The plan of this work and policy, without a crash.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            durability: self.setup.durability,
+            ..Plan::new(self.setup.work.clone())
+        }
+    }
+
     /// Runs the sweep.
     pub fn run(&self) -> SweepReport {
         run::run(self)
@@ -324,7 +340,7 @@ impl CrashSweep {
     /// a `child` process that aborts or is killed. Afterwards it recovers, compares, and uses the database again. A plan
     /// whose site is `end` does not crash.
     ///
-    /// The child has to make the same sweep and call [`die_if_child`](Self::die_if_child) with the same plan.
+    /// The child has to make the same sweep, with the policy of the plan, and call [`die_if_child`](Self::die_if_child).
     ///
     /// # Errors
     /// [`Finding`] if anything is wrong, or the work does not crash there. Its directory is kept then.
@@ -332,10 +348,12 @@ impl CrashSweep {
         files::crash_on_files(&self.setup.for_plan(plan), plan, child)
     }
 
-    /// In the child process of [`crash_on_files`](Self::crash_on_files) for this plan: does the work and dies. In any other
-    /// process it returns at once.
-    pub fn die_if_child(&self, plan: &Plan) {
-        files::die_if_child(&self.setup.for_plan(plan), plan);
+    /// In a child process that [`crash_on_files`](Self::crash_on_files) of this work started: does the work and dies. In
+    /// any other process it returns at once.
+    pub fn die_if_child(&self) {
+        files::die_if_child(&self.setup, |plan| {
+            plan.work == self.setup.work && plan.durability == self.setup.durability
+        });
     }
 }
 

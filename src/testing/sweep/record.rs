@@ -138,8 +138,8 @@ pub(crate) fn seek(builder: &mut ImageBuilder, position: u64) {
     }
 }
 
-/// Opens the database, does the work, and closes and drops the database. `handle` holds it meanwhile: after a panic the
-/// caller still has it.
+/// Opens the database, does the work, and closes and drops the database. `handle` holds it meanwhile: after a panic or a
+/// failed close the caller still has it.
 pub(crate) fn do_work(
     setup: &Setup,
     home: &Home,
@@ -160,23 +160,25 @@ pub(crate) fn do_work(
         Err(failure) if !home.is_gone() => journal.fail(failure.kind, failure.message),
         _ => {}
     }
-    let closed = driver.close();
-    *handle = None;
-    match closed {
-        Err(error) if !home.is_gone() => Err(Failure::new(FailureKind::CannotGoOn, error_chain(&error))),
-        _ => Ok(()),
+    match driver.close() {
+        Ok(()) => {
+            *handle = None;
+            Ok(())
+        }
+        Err(_) if home.is_gone() => Ok(()),
+        Err(error) => Err(Failure::new(FailureKind::CannotGoOn, error_chain(&error))),
     }
 }
 
 /// Does the work on an open database. Calls that fail are part of it.
 pub(crate) fn work_on(setup: &Setup, driver: &mut Driver<'_>) -> Result<(), Failure> {
-    match (&setup.drive, setup.work.workload()) {
+    match (&setup.drive, setup.operations()) {
         (Some(drive), _) => drive(driver).map_err(|error| {
             let message = format_args!("the work failed: {}", error_chain(&error));
             Failure::new(FailureKind::CannotGoOn, message)
         }),
-        (None, Some(workload)) => {
-            for operation in &workload.operations {
+        (None, Some(operations)) => {
+            for operation in &operations {
                 driver.apply(operation).ok();
             }
             Ok(())

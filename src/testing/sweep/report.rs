@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::finding::{FailureKind, Finding};
 use crate::testing::CrashPoint;
+use crate::testing::oracle::Counts;
 use crate::testing::plan::{Plan, Site};
 use crate::testing::sim_disk::DiskOperationKind;
 
@@ -149,6 +150,8 @@ pub struct SweepReport {
     pub nested: u64,
     /// Runs under which the device died.
     pub deaths: u64,
+    /// The events, summed over the crashes in the work: each state that was judged counts.
+    pub counts: Counts,
     /// What was not tried.
     pub left_out: LeftOut,
     /// What was not reached.

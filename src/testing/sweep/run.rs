@@ -17,6 +17,7 @@ use super::report::{Coverage, LeftOut, SiteReport, SweepReport};
 use super::setup::Setup;
 use super::shrink::shrink;
 use crate::testing::CrashPoint;
+use crate::testing::oracle::Counts;
 use crate::testing::plan::{Crash, Site};
 use crate::testing::sim_disk::DiskOperationKind;
 use crate::threads;
@@ -143,6 +144,10 @@ impl Running {
             sites_missed: sites.iter().filter(|site| !site.is_explored).count(),
         };
         let last = run.known.last();
+        let mut counts = Counts::default();
+        for tally in tallies.iter().flatten() {
+            counts += tally.counts;
+        }
         SweepReport {
             sites,
             operations: run.operations.iter().map(ToString::to_string).collect(),
@@ -150,6 +155,7 @@ impl Running {
             crossings,
             recovery_crossings,
             disk_operations,
+            counts,
             left_out: left_out.clone(),
             coverage,
             findings: self.findings(&run.sites),
@@ -175,6 +181,7 @@ impl Running {
             gone_on: get(&counters.continued),
             nested: get(&counters.nested_recoveries),
             deaths: get(&counters.deaths),
+            counts: Counts::default(),
             left_out: LeftOut::default(),
             coverage: Coverage::default(),
             claims_completeness: false,

@@ -8,9 +8,12 @@ use super::driver::Driver;
 use crate::fs::{FileAccess, RealFiles};
 use crate::storage::StorageEngine;
 use crate::testing::SimDisk;
+use crate::testing::faults;
 use crate::testing::oracle::Oracle;
 use crate::testing::plan::{Plan, Work};
-use crate::testing::workload::{Operation, STANDARD_NOW_MS, WorkloadClock, standard_schema, tiny_options};
+use crate::testing::workload::{
+    Operation, STANDARD_NOW_MS, Workload, WorkloadClock, standard_schema, tiny_options,
+};
 use crate::{Durability, Error, Options, Receipt, TidalDb};
 
 /// Where the database is on the simulated disk.
@@ -25,7 +28,7 @@ type MakeCalls = dyn Fn() -> Box<dyn Calls> + Send + Sync;
 type ChangeOptions = dyn Fn(Options) -> Options + Send + Sync;
 
 /// Stands between the driver and the handle, for one run: makes the calls that the oracle is told of, or other calls.
-pub(crate) trait Calls: fmt::Debug {
+pub(crate) trait Calls: fmt::Debug + Send + Sync {
     fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<Receipt>, Error>;
 }
 
@@ -75,6 +78,8 @@ pub(crate) struct Setup {
     pub(crate) storage: Option<OpenStorage>,
     pub(crate) files: Option<Arc<WrapFiles>>,
     pub(crate) drive: Option<Arc<Drive>>,
+    /// The operations for which the name in `work` stands.
+    pub(crate) workload: Option<Arc<Workload>>,
     /// Makes the calls of the work in place of the driver.
     pub(crate) calls: Option<Arc<MakeCalls>>,
     /// Changes the options without the oracle's knowledge.
@@ -90,6 +95,7 @@ impl Setup {
             storage: None,
             files: None,
             drive: None,
+            workload: None,
             calls: None,
             changed_options: None,
         }
@@ -104,6 +110,7 @@ impl Setup {
             storage,
             files,
             drive,
+            workload,
             calls,
             changed_options,
         } = self;
@@ -111,6 +118,7 @@ impl Setup {
             && storage.is_none()
             && files.is_none()
             && drive.is_none()
+            && workload.is_none()
             && calls.is_none()
             && changed_options.is_none()
     }
@@ -120,6 +128,7 @@ impl Setup {
         let mut setup = self.clone();
         if setup.work != plan.work {
             setup.drive = None;
+            setup.workload = None;
             setup.work = plan.work.clone();
         }
         setup.durability = plan.durability;
@@ -136,6 +145,14 @@ impl Setup {
         match &self.changed_options {
             Some(change) => change(options),
             None => options,
+        }
+    }
+
+    /// The operations of the work, unless a closure makes them up.
+    pub(crate) fn operations(&self) -> Option<Vec<Operation>> {
+        match &self.workload {
+            Some(workload) => Some(workload.operations.clone()),
+            None => Some(self.work.workload()?.operations),
         }
     }
 
@@ -172,7 +189,7 @@ impl Setup {
     /// The directory of the log and that of the embedded store, on the simulated disk.
     pub(crate) fn log_and_store() -> (PathBuf, PathBuf) {
         let dir = Path::new(DB_DIR);
-        (dir.join("log"), dir.join("store"))
+        (faults::log_dir(dir), faults::store_dir(dir))
     }
 
     /// An oracle for a new database.

@@ -24,7 +24,7 @@ use tidaldb::testing::sim_disk::{
 use tidaldb::testing::workload::{Operation, Workload, standard_schema, tiny_options};
 use tidaldb::{Background, Durability, Error, Options, TidalDb};
 
-use self::files::Jittery;
+use self::files::jittery;
 
 const PATH: &str = "/db";
 /// A round that has not ended after this time hangs. It takes a fraction of a second.
@@ -186,7 +186,7 @@ impl Round {
 
     fn run_here(self) -> Result<Totals, String> {
         let disk = SimDisk::new();
-        let files = Arc::new(Jittery::new(disk.clone(), self.seed));
+        let files = Arc::new(jittery(disk.clone(), self.seed));
         let options = self.options(&disk).background(self.background).files(files);
         let shared = Shared {
             round: self,

@@ -1,6 +1,7 @@
 //! The engines of the crate go through the checks; engines with a planted bug are caught by them; and the checks fail
 //! when they could do nothing.
 
+mod bugs;
 mod oracle;
 mod planted;
 mod toy;

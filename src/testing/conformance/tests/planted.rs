@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use super::super::{Check, Conformance, Outcome};
-use super::toy::{Bug, Toy};
+use super::bugs::Bug;
 use super::{DISK_FULL, KILLS};
 
 fn toy(bug: Bug) -> Conformance {
-    let mut conformance = Conformance::over_file_access(&format!("toy with {bug:?}"), move |files, dir| {
-        Toy::open(files.as_ref(), dir, bug)
-    })
-    .time_limit(Duration::from_secs(60));
+    let name = format!("toy with {bug:?}");
+    let mut conformance = Conformance::over_file_access(&name, move |files, dir| bug.open(files, dir))
+        .time_limit(Duration::from_secs(60));
     conformance.keeps_failures = false;
     conformance
 }
@@ -72,7 +71,7 @@ fn each_bug_that_one_process_shows_is_caught() {
         (Bug::EmptyValueDeletes, "value-sizes", "putting 0 bytes"),
         (Bug::PutLate, "basic-operations", "after it was put"),
         (Bug::FirstOfBatchWins, "batch-order", "has value"),
-        (Bug::BatchHalfRefused, "batch-refused", "failed and was half done"),
+        (Bug::BatchInPieces, "batch-refused", "failed and was half done"),
         (Bug::OrderIsSigned, "scan-order", "not in ascending order"),
         (Bug::OrderIsSigned, "random-model", "not in ascending order"),
         (Bug::ScanEndOverflows, "scan-bounds", "is missing"),
@@ -171,36 +170,31 @@ fn writes_that_are_only_buffered_are_caught_by_every_kind_of_kill() {
     }
 }
 
+#[track_caller]
+fn assert_caught_on_a_full_disk(bug: Bug, saying: &str) {
+    if super::super::disk_full::is_possible() {
+        assert_caught(&toy(bug), DISK_FULL[0], saying);
+    }
+}
+
 #[test]
 fn batches_in_pieces_are_caught_on_a_real_disk_that_is_full_in_the_middle_of_one() {
-    if super::super::disk_full::is_possible() {
-        assert_caught(&toy(Bug::BatchInPieces), DISK_FULL[0], "half there");
-    }
+    assert_caught_on_a_full_disk(Bug::BatchInPieces, "half there");
 }
 
 #[test]
 fn successes_after_a_failed_batch_that_are_lost_are_caught_on_a_real_disk() {
-    if super::super::disk_full::is_possible() {
-        assert_caught(&toy(Bug::GoesOnAfterFailure), DISK_FULL[0], "had failed");
-    }
+    assert_caught_on_a_full_disk(Bug::GoesOnAfterFailure, "had failed");
 }
 
 #[test]
 fn successes_are_caught_that_are_lost_after_a_failed_batch_only_if_no_other_call_fails() {
-    if super::super::disk_full::is_possible() {
-        assert_caught(&toy(Bug::ForgivesOneFailure), DISK_FULL[0], "caller Waits");
-    }
+    assert_caught_on_a_full_disk(Bug::ForgivesOneFailure, "caller Waits");
 }
 
 #[test]
 fn a_swallowed_failure_is_caught_on_a_real_disk() {
-    if super::super::disk_full::is_possible() {
-        assert_caught(
-            &toy(Bug::FailureSwallowed),
-            DISK_FULL[0],
-            "is lost: it was acknowledged",
-        );
-    }
+    assert_caught_on_a_full_disk(Bug::FailureSwallowed, "is lost: it was acknowledged");
 }
 
 /// Used by the other tests of verdicts.

@@ -1,4 +1,4 @@
-//! A small storage engine, and every way to get it wrong that the checks must find.
+//! A small storage engine, with the [bugs](Bug) that lie inside of one.
 //!
 //! One file, `log`: records of length (4), CRC32C (4) and payload, one for each write. Memory holds a map. Opening
 //! replays the records up to the first bad one and syncs; a bad tail is cut, by a new file with the good records that is
@@ -6,71 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::bugs::Bug;
 use crate::Error;
 use crate::codec::crc32c::crc32c;
 use crate::fs::{File, FileAccess, OpenMode, read_whole, write_all_at};
 use crate::storage::{BatchOperation, Scan, StorageEngine, WriteBatch};
-
-/// What is planted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bug {
-    None,
-    /// Each operation of a batch is a record of its own.
-    BatchInPieces,
-    /// A batch is one record, but memory gets it one operation after the other.
-    BatchVisibleInPieces,
-    /// An operation that is refused ends the batch, and those before it stay.
-    BatchHalfRefused,
-    /// Of several operations on a key in one batch the first wins.
-    FirstOfBatchWins,
-    DeleteIgnored,
-    DeleteNotLogged,
-    /// An empty value is taken for a deletion.
-    EmptyValueDeletes,
-    /// The end of a scan's range is the prefix with its last byte increased, which may overflow.
-    ScanEndOverflows,
-    /// A scan continues as long as all but the last byte of the prefix agree.
-    ScanSeesMore,
-    /// Bytes are compared as signed.
-    OrderIsSigned,
-    /// A scan looks at the map again for each item.
-    ScanIsLive,
-    /// A scan holds the lock that a write needs.
-    ScanBlocksWrites,
-    /// Key lengths have 16 bits.
-    LongKeyPanics,
-    /// Writes are in memory until flushed.
-    WritesBuffered,
-    FlushDoesNothing,
-    DirectoryNotSynced,
-    /// After a failed write, later records are appended behind its remains, and recovery ends there.
-    GoesOnAfterFailure,
-    /// The same, but for a second failure.
-    ForgivesOneFailure,
-    /// Recovery looks for the next good record behind a bad one.
-    BadRecordsSkipped,
-    /// A sync that failed is tried again by the next flush, which succeeds.
-    SyncRetried,
-    /// A failed write is not reported.
-    FailureSwallowed,
-    /// Recovery leaves a bad tail, and new records go behind it.
-    TailNotCut,
-    /// Recovery writes the whole log again, in place.
-    RecoveryRewrites,
-    /// Records have no checksum.
-    NoChecksum,
-    CloseDoesNothing,
-    /// The beginning of the log is overwritten.
-    CloseDamages,
-    /// After `close` nothing can be read.
-    CloseEndsReads,
-    /// A thread's put is in memory a moment after it returned.
-    PutLate,
-}
 
 #[derive(Debug)]
 pub(super) struct Toy {
@@ -81,14 +24,10 @@ pub(super) struct Toy {
 
 #[derive(Debug, Default)]
 struct State {
-    map: BTreeMap<Key, Vec<u8>>,
+    map: BTreeMap<Vec<u8>, Vec<u8>>,
     end: u64,
-    buffered: Vec<u8>,
-    late: Option<(Key, Vec<u8>)>,
     failures: u32,
 }
-
-type Key = (Vec<i16>, Vec<u8>);
 
 impl Toy {
     pub(super) fn open(files: &dyn FileAccess, dir: &Path, bug: Bug) -> Result<Self, Error> {
@@ -99,9 +38,7 @@ impl Toy {
             other => other,
         };
         let file = file.map_err(fail)?;
-        if bug != Bug::DirectoryNotSynced {
-            files.sync_dir(dir).map_err(fail)?;
-        }
+        files.sync_dir(dir).map_err(fail)?;
         let mut toy = Self {
             bug,
             file,
@@ -119,7 +56,7 @@ impl Toy {
         loop {
             if let Some((payload, after)) = self.next_record(rest) {
                 for operation in decode(payload) {
-                    self.apply(&mut state, operation);
+                    apply(&mut state, operation);
                 }
                 rest = after;
             } else if self.bug == Bug::BadRecordsSkipped && !rest.is_empty() {
@@ -144,9 +81,7 @@ impl Toy {
                 write_all_at(self.file.as_ref(), good, 0)?;
                 self.file.sync()?;
                 files.rename(&temporary, &path)?;
-                if self.bug != Bug::DirectoryNotSynced {
-                    files.sync_dir(dir)?;
-                }
+                files.sync_dir(dir)?;
             }
             _ => {}
         }
@@ -165,25 +100,6 @@ impl Toy {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn key(&self, key: &[u8]) -> Key {
-        let signed = |byte: &u8| match self.bug {
-            Bug::OrderIsSigned => i16::from(*byte as i8),
-            _ => i16::from(*byte),
-        };
-        (key.iter().map(signed).collect(), key.to_vec())
-    }
-
-    fn apply(&self, state: &mut State, operation: BatchOperation) {
-        match operation {
-            BatchOperation::Put { key, value } if value.is_empty() && self.bug == Bug::EmptyValueDeletes => {
-                state.map.remove(&self.key(&key));
-            }
-            BatchOperation::Put { key, value } => _ = state.map.insert(self.key(&key), value),
-            BatchOperation::Delete { .. } if self.bug == Bug::DeleteIgnored => {}
-            BatchOperation::Delete { key } => _ = state.map.remove(&self.key(&key)),
-        }
     }
 
     fn commit(&self, operations: &[BatchOperation]) -> Result<(), Error> {
@@ -207,16 +123,12 @@ impl Toy {
         if self.is_closed(&state) {
             return Err(Error::storage("write", "an earlier write failed"));
         }
-        if self.bug == Bug::WritesBuffered {
-            state.buffered.extend(encode(&logged));
-        } else if let Err(error) = self.append(&mut state, &encode(&logged))
-            && self.bug != Bug::FailureSwallowed
-        {
+        if let Err(error) = self.append(&mut state, &encode(&logged)) {
             state.failures += 1;
             return Err(Error::storage("write", error));
         }
         for operation in operations {
-            self.apply(&mut state, operation.clone());
+            apply(&mut state, operation.clone());
             if self.bug == Bug::BatchVisibleInPieces {
                 drop(state);
                 std::thread::yield_now();
@@ -243,45 +155,25 @@ impl Toy {
         state.end += record.len() as u64;
         Ok(())
     }
+}
 
-    fn matches(&self, key: &[u8], prefix: &[u8]) -> bool {
-        match (self.bug, prefix.split_last()) {
-            (Bug::ScanSeesMore, Some((last, front))) => {
-                key.starts_with(front) && key.get(front.len()).is_some_and(|byte| byte >= last)
-            }
-            (Bug::ScanEndOverflows, Some((last, front))) => {
-                let end = [front, &[last.wrapping_add(1)]].concat();
-                key >= prefix && key < end.as_slice()
-            }
-            _ => key.starts_with(prefix),
-        }
+fn apply(state: &mut State, operation: BatchOperation) {
+    match operation {
+        BatchOperation::Put { key, value } => _ = state.map.insert(key, value),
+        BatchOperation::Delete { key } => _ = state.map.remove(&key),
     }
 }
 
 impl StorageEngine for Toy {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.state().map.get(&self.key(key)).cloned())
+        Ok(self.state().map.get(key).cloned())
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        let (key, value) = (key.to_vec(), value.to_vec());
-        if self.bug == Bug::PutLate {
-            let mut state = self.state();
-            if let Some((key, value)) = state.late.take() {
-                state.map.insert(key, value);
-            }
-            let old = state.map.get(&self.key(&key)).cloned();
-            drop(state);
-            let late = (self.key(&key), value.clone());
-            self.commit(&[BatchOperation::Put { key, value }])?;
-            let mut state = self.state();
-            match old {
-                Some(old) => state.map.insert(late.0.clone(), old),
-                None => state.map.remove(&late.0),
-            };
-            state.late = Some(late);
-            return Ok(());
+        if value.is_empty() && self.bug == Bug::EmptyValueDeletes {
+            return self.delete(key);
         }
+        let (key, value) = (key.to_vec(), value.to_vec());
         self.commit(&[BatchOperation::Put { key, value }])
     }
 
@@ -291,50 +183,25 @@ impl StorageEngine for Toy {
     }
 
     fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-        let prefix = prefix.to_vec();
         let state = self.state();
-        match self.bug {
-            Bug::ScanIsLive => {
-                let mut last: Option<Key> = None;
-                drop(state);
-                Ok(Box::new(std::iter::from_fn(move || {
-                    let state = self.state();
-                    let from = last.clone().map_or(Bound::Unbounded, Bound::Excluded);
-                    let mut later = state.map.range((from, Bound::Unbounded));
-                    let (key, value) = later.find(|(key, _)| self.matches(&key.1, &prefix))?;
-                    last = Some(key.clone());
-                    Some(Ok((key.1.clone(), value.clone())))
-                })))
-            }
-            Bug::ScanBlocksWrites => {
-                let keys: Vec<_> = state.map.keys().cloned().collect();
-                Ok(Box::new(keys.into_iter().filter_map(move |key| {
-                    let value = state.map.get(&key)?.clone();
-                    key.1.starts_with(&prefix).then_some(Ok((key.1, value)))
-                })))
-            }
-            _ => {
-                let found = state.map.iter().filter(|(key, _)| self.matches(&key.1, &prefix));
-                let found: Vec<_> = found
-                    .map(|(key, value)| Ok((key.1.clone(), value.clone())))
-                    .collect();
-                Ok(Box::new(found.into_iter()))
-            }
-        }
+        let found = state.map.iter().filter(|(key, _)| key.starts_with(prefix));
+        let found: Vec<_> = found
+            .map(|(key, value)| Ok((key.clone(), value.clone())))
+            .collect();
+        // The iterator owns the lock that it holds.
+        let held = (self.bug == Bug::ScanBlocksWrites).then_some(state);
+        Ok(Box::new(found.into_iter().inspect(move |_| {
+            let _is_held = &held;
+        })))
     }
 
     fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let mut operations = batch.into_operations();
-        match self.bug {
-            Bug::BatchInPieces | Bug::BatchHalfRefused => {
-                for operation in operations {
-                    self.commit(&[operation])?;
-                }
-                return Ok(());
-            }
-            Bug::FirstOfBatchWins => operations.reverse(),
-            _ if operations.is_empty() => return Ok(()),
-            _ => {}
+        if self.bug == Bug::FirstOfBatchWins {
+            operations.reverse();
         }
         self.commit(&operations)
     }
@@ -344,27 +211,19 @@ impl StorageEngine for Toy {
         if self.is_closed(&state) && self.bug != Bug::SyncRetried {
             return Err(Error::storage("flush", "an earlier call failed"));
         }
-        let buffered = std::mem::take(&mut state.buffered);
-        let flushed = match self.bug {
-            Bug::FlushDoesNothing => Ok(()),
-            Bug::WritesBuffered => self.append(&mut state, &buffered).and_then(|()| self.file.sync()),
-            _ => self.file.sync(),
-        };
-        flushed.map_err(|error| {
+        self.file.sync().map_err(|error| {
             state.failures += 1;
             Error::storage("flush", error)
         })
     }
 
     fn close(&self) -> Result<(), Error> {
-        match self.bug {
-            Bug::CloseDoesNothing => return Ok(()),
-            Bug::CloseEndsReads => self.state().map.clear(),
-            Bug::CloseDamages => {
-                let damaged = write_all_at(self.file.as_ref(), &[0xff; 8], 0);
-                damaged.map_err(|error| Error::storage("close", error))?;
-            }
-            _ => {}
+        if self.bug == Bug::CloseDamages {
+            let damaged = write_all_at(self.file.as_ref(), &[0xff; 8], 0);
+            damaged.map_err(|error| Error::storage("close", error))?;
+        }
+        if self.bug == Bug::CloseEndsReads {
+            self.state().map.clear();
         }
         self.flush()
     }

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use crate::codec::crc32c::{crc32c, extend};
+use crate::testing::faults::FileRole;
 
 const PART_BYTES: usize = 32;
 const ALIGN: usize = 8;
@@ -37,11 +38,11 @@ impl Kind {
         }
     }
 
-    /// By the file's place and name; nothing for what is not the database's.
+    /// By the file's name; `None` for every other path.
     pub(super) fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()? {
-            "wal" => Some(Self::Segment),
-            "tdstore" => Some(Self::StoreFile),
+        match FileRole::of(path) {
+            FileRole::Segment => Some(Self::Segment),
+            FileRole::StoreFile => Some(Self::StoreFile),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::anatomy::{Anatomy, Kind, PromisedPosition};
 use super::subject::{DB_DIR, LOG_DIR, Subject, content};
 use crate::testing::SimDisk;
+use crate::testing::faults::lock_file;
 use crate::testing::model::matches_collections;
 use crate::testing::sim_disk::{DiskOperationKind, Image, SimDiskOptions};
 use crate::testing::text::panic_text;
@@ -252,7 +253,7 @@ pub(super) fn check_refusal(disk: &SimDisk, image: &Image, error: &Error) -> Res
         return Err(format!("refused for a file that is not the database's: {error}"));
     }
     let mut before = image.clone();
-    before.insert_file(Path::new(DB_DIR).join("LOCK"), []);
+    before.insert_file(lock_file(Path::new(DB_DIR)), []);
     let after = content(disk);
     if after.hash() != before.hash() {
         let differences = after.differences(&before).join("; ");

@@ -19,7 +19,7 @@ pub(super) type Act = fn(&mut State, &TidalDb, &Operation) -> Called;
 
 /// A bug at the public handle. The action replaces every so many of the calls that the bug applies to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CallBug {
+pub(in crate::testing) struct CallBug {
     pub(super) on: On,
     pub(super) one_in: u64,
     pub(super) act: Act,
@@ -27,7 +27,7 @@ pub(super) struct CallBug {
 
 /// The state of one bug in one run.
 #[derive(Debug)]
-pub(super) struct State {
+pub(in crate::testing) struct State {
     bug: CallBug,
     acts: Acts,
     is_first_run: bool,
@@ -99,6 +99,7 @@ pub(super) fn is_set_back(operation: &Operation) -> bool {
 
 // The actions.
 
+#[expect(clippy::unnecessary_wraps, reason = "it is an action")]
 pub(super) fn skip(state: &mut State, _: &TidalDb, _: &Operation) -> Called {
     state.acts.count();
     Ok(None)
@@ -187,12 +188,16 @@ pub(super) fn reverse_batch(state: &mut State, db: &TidalDb, operation: &Operati
 
 pub(super) fn drop_cohorts(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
     with_events(state, db, operation, |events| {
-        events.iter_mut().for_each(|event| event.cohorts.clear());
+        for event in events {
+            event.cohorts.clear();
+        }
     })
 }
 
 pub(super) fn drop_users(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
     with_events(state, db, operation, |events| {
-        events.iter_mut().for_each(|event| event.user = None);
+        for event in events {
+            event.user = None;
+        }
     })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -19,33 +19,25 @@ use crate::testing::sweep::Setup;
 type Answered = io::Result<FileAnswer>;
 
 /// Replaces a call.
-pub(super) type Act = fn(&mut FileCall<'_>, &State) -> Answered;
+pub(in crate::testing) type Act = fn(&mut FileCall<'_>, &State) -> Answered;
 
 /// A bug in the file access. The action replaces every so many of the calls that the bug applies to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FileBug {
+pub(in crate::testing) struct FileBug {
     /// The names of the calls that the bug applies to; empty for all.
-    pub(super) calls: &'static [&'static str],
+    pub(in crate::testing) calls: &'static [&'static str],
     /// The roles of their files and directories; empty for all.
-    pub(super) roles: &'static [FileRole],
-    pub(super) one_in: u64,
-    pub(super) act: Act,
-}
-
-impl FileBug {
-    fn applies_to(&self, call: &FileCall<'_>) -> bool {
-        (self.calls.is_empty() || self.calls.contains(&call.operation.name()))
-            && (self.roles.is_empty() || self.roles.contains(&call.role()))
-    }
+    pub(in crate::testing) roles: &'static [FileRole],
+    pub(in crate::testing) one_in: u64,
+    pub(in crate::testing) act: Act,
 }
 
 /// The state of one bug in one opening of the database.
 #[derive(Debug)]
-pub(super) struct State {
+pub(in crate::testing) struct State {
     acts: Acts,
     /// The calls that the bug applied to.
     matched: AtomicU64,
-    is_open: AtomicBool,
     /// Writes that were acknowledged and not made, by the handle of their file.
     kept: Mutex<BTreeMap<u64, Writes>>,
     backup: Backup,
@@ -55,7 +47,7 @@ pub(super) struct State {
 type Writes = Vec<(u64, Vec<u8>)>;
 
 /// Files with their content, shared by all openings of a sweep.
-type Backup = Arc<Mutex<Option<Vec<(PathBuf, Vec<u8>)>>>>;
+pub(in crate::testing) type Backup = Arc<Mutex<Option<Vec<(PathBuf, Vec<u8>)>>>>;
 
 /// Puts `bug` between the database and the files of `sweep`.
 pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
@@ -67,31 +59,45 @@ pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep 
                 Some(wrap) => wrap(files),
                 None => files,
             };
-            let state = State {
-                acts: acts.clone(),
-                matched: AtomicU64::new(0),
-                is_open: AtomicBool::new(false),
-                kept: Mutex::default(),
-                backup: Arc::clone(&backup),
-            };
-            Arc::new(ForwardingFiles::new(files, move |call| state.call(&bug, call)))
+            Arc::new(bug.wrap(files, &acts, &backup))
         }));
     })
 }
 
-impl State {
-    fn call(&self, bug: &FileBug, call: &mut FileCall<'_>) -> Answered {
-        let is_due = || (self.matched.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(bug.one_in);
-        if bug.applies_to(call) && is_due() {
-            (bug.act)(call, self)
-        } else {
-            call.forward()
-        }
+impl FileBug {
+    /// `files` with this bug, for one opening.
+    pub(in crate::testing) fn wrap(
+        self,
+        files: Arc<dyn FileAccess>,
+        acts: &Acts,
+        backup: &Backup,
+    ) -> ForwardingFiles {
+        let state = State {
+            acts: acts.clone(),
+            matched: AtomicU64::new(0),
+            kept: Mutex::default(),
+            backup: Arc::clone(backup),
+        };
+        ForwardingFiles::new(files, move |call| {
+            let is_due = || (state.matched.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.one_in);
+            if self.applies_to(call) && is_due() {
+                (self.act)(call, &state)
+            } else {
+                call.forward()
+            }
+        })
     }
 
-    /// Returns true once for each opening.
-    fn is_opening(&self) -> bool {
-        !self.is_open.swap(true, Ordering::Relaxed)
+    fn applies_to(&self, call: &FileCall<'_>) -> bool {
+        (self.calls.is_empty() || self.calls.contains(&call.operation.name()))
+            && (self.roles.is_empty() || self.roles.contains(&call.role()))
+    }
+}
+
+impl State {
+    /// Returns true for the first call that the bug applies to.
+    fn is_first(&self) -> bool {
+        self.matched.load(Ordering::Relaxed) == 1
     }
 
     fn take_kept(&self, call: &FileCall<'_>) -> Writes {
@@ -130,16 +136,16 @@ fn is_creation(call: &FileCall<'_>) -> bool {
 
 // Actions of any call.
 
-pub(super) fn skip(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn skip(call: &mut FileCall<'_>, state: &State) -> Answered {
     state.acts.count();
     call.skip()
 }
 
-pub(super) fn swallow_error(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn swallow_error(call: &mut FileCall<'_>, state: &State) -> Answered {
     call.forward().or_else(|_| skip(call, state))
 }
 
-pub(super) fn retry(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn retry(call: &mut FileCall<'_>, state: &State) -> Answered {
     call.forward().or_else(|_| {
         state.acts.count();
         call.forward()
@@ -149,7 +155,7 @@ pub(super) fn retry(call: &mut FileCall<'_>, state: &State) -> Answered {
 // Of writes and syncs.
 
 /// Keeps the writes in memory until a sync, and makes them before it.
-pub(super) fn write_before_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn write_before_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
     if let FileOperation::Write { .. } = call.operation {
         return state.keep(call);
     }
@@ -158,7 +164,7 @@ pub(super) fn write_before_sync(call: &mut FileCall<'_>, state: &State) -> Answe
 }
 
 /// Keeps the writes in memory until a sync, and makes them after it.
-pub(super) fn write_after_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn write_after_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
     if let FileOperation::Write { .. } = call.operation {
         return state.keep(call);
     }
@@ -168,7 +174,7 @@ pub(super) fn write_after_sync(call: &mut FileCall<'_>, state: &State) -> Answer
 }
 
 /// Makes the later one of two writes first, both not later than a sync.
-pub(super) fn swap_writes(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn swap_writes(call: &mut FileCall<'_>, state: &State) -> Answered {
     let FileOperation::Write { bytes, offset } = &call.operation else {
         state.write_kept(call)?;
         return call.forward();
@@ -183,7 +189,7 @@ pub(super) fn swap_writes(call: &mut FileCall<'_>, state: &State) -> Answered {
     call.skip()
 }
 
-pub(super) fn write_half(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn write_half(call: &mut FileCall<'_>, state: &State) -> Answered {
     if let FileOperation::Write { bytes, offset } = &call.operation {
         state.acts.count();
         write(call, &bytes[..bytes.len() / 2], *offset)?;
@@ -191,7 +197,7 @@ pub(super) fn write_half(call: &mut FileCall<'_>, state: &State) -> Answered {
     call.skip()
 }
 
-pub(super) fn flip_bit(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn flip_bit(call: &mut FileCall<'_>, state: &State) -> Answered {
     if let FileOperation::Write { bytes, .. } = &mut call.operation {
         state.acts.count();
         let middle = bytes.len() / 2;
@@ -201,7 +207,7 @@ pub(super) fn flip_bit(call: &mut FileCall<'_>, state: &State) -> Answered {
 }
 
 /// Syncs on a thread that does not inherit the injector.
-pub(super) fn sync_elsewhere(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn sync_elsewhere(call: &mut FileCall<'_>, state: &State) -> Answered {
     let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
     state.acts.count();
     let synced = thread::scope(|scope| scope.spawn(|| file.sync()).join());
@@ -210,7 +216,7 @@ pub(super) fn sync_elsewhere(call: &mut FileCall<'_>, state: &State) -> Answered
         .map(|()| FileAnswer::Done)
 }
 
-pub(super) fn sync_at_close(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn sync_at_close(call: &mut FileCall<'_>, state: &State) -> Answered {
     state.acts.count();
     // A destructor has no caller to report an error to.
     call.file().map(|file| file.sync().ok());
@@ -220,7 +226,7 @@ pub(super) fn sync_at_close(call: &mut FileCall<'_>, state: &State) -> Answered 
 // Of names and locks.
 
 /// Renames a new file, and syncs it then.
-pub(super) fn rename_before_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn rename_before_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
     match call.operation {
         FileOperation::Rename { .. } => {
             let answer = call.forward()?;
@@ -233,7 +239,7 @@ pub(super) fn rename_before_sync(call: &mut FileCall<'_>, state: &State) -> Answ
     }
 }
 
-pub(super) fn make_under_final_name(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn make_under_final_name(call: &mut FileCall<'_>, state: &State) -> Answered {
     let final_name = call.path.with_extension("");
     match call.operation {
         FileOperation::Open { mode } if is_creation(call) => {
@@ -246,7 +252,7 @@ pub(super) fn make_under_final_name(call: &mut FileCall<'_>, state: &State) -> A
 }
 
 /// Leaves an empty file under the old name.
-pub(super) fn keep_old_name(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn keep_old_name(call: &mut FileCall<'_>, state: &State) -> Answered {
     let answer = call.forward()?;
     state.acts.count();
     call.files().open(call.path, OpenMode::Create)?;
@@ -255,7 +261,7 @@ pub(super) fn keep_old_name(call: &mut FileCall<'_>, state: &State) -> Answered 
 
 /// Removes the oldest segment before a third one is made, covered by a checkpoint or not. A removal of a file that is gone
 /// succeeds.
-pub(super) fn remove_oldest(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn remove_oldest(call: &mut FileCall<'_>, state: &State) -> Answered {
     if is_creation(call)
         && let [oldest, _, ..] = &segments(call.files())[..]
     {
@@ -272,14 +278,14 @@ pub(super) fn remove_oldest(call: &mut FileCall<'_>, state: &State) -> Answered 
     }
 }
 
-pub(super) fn grant_lock(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn grant_lock(call: &mut FileCall<'_>, state: &State) -> Answered {
     match call.forward()? {
         FileAnswer::Lock(None) => skip(call, state),
         answer => Ok(answer),
     }
 }
 
-pub(super) fn leak_lock(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn leak_lock(call: &mut FileCall<'_>, state: &State) -> Answered {
     match call.forward()? {
         FileAnswer::Lock(Some(lock)) => {
             std::mem::forget(lock);
@@ -289,7 +295,7 @@ pub(super) fn leak_lock(call: &mut FileCall<'_>, state: &State) -> Answered {
     }
 }
 
-pub(super) fn leak_file(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn leak_file(call: &mut FileCall<'_>, state: &State) -> Answered {
     let answer = call.forward()?;
     if let FileAnswer::File(file) = &answer {
         state.acts.count();
@@ -304,7 +310,7 @@ pub(super) fn leak_file(call: &mut FileCall<'_>, state: &State) -> Answered {
 const READABLE_BYTES: u64 = 300;
 
 /// Reads a file that was created by this handle as it was then.
-pub(super) fn read_as_created(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn read_as_created(call: &mut FileCall<'_>, state: &State) -> Answered {
     match call.mode() {
         Some(OpenMode::Create) => skip(call, state),
         _ => call.forward(),
@@ -312,7 +318,7 @@ pub(super) fn read_as_created(call: &mut FileCall<'_>, state: &State) -> Answere
 }
 
 /// Reports an unreadable place as the end of the file.
-pub(super) fn end_early(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn end_early(call: &mut FileCall<'_>, state: &State) -> Answered {
     let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
     let FileOperation::Read { buffer, offset } = &mut call.operation else {
         return call.forward();
@@ -333,7 +339,7 @@ fn leftover(call: &FileCall<'_>) -> Option<PathBuf> {
     files_in(call.files(), call.path, FileRole::NewSegment).pop()
 }
 
-pub(super) fn panic_at_leftover(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn panic_at_leftover(call: &mut FileCall<'_>, state: &State) -> Answered {
     if let Some(path) = leftover(call) {
         state.acts.count();
         // As a panic, but for its message.
@@ -342,7 +348,7 @@ pub(super) fn panic_at_leftover(call: &mut FileCall<'_>, state: &State) -> Answe
     call.forward()
 }
 
-pub(super) fn hang_at_leftover(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn hang_at_leftover(call: &mut FileCall<'_>, state: &State) -> Answered {
     if leftover(call).is_some() {
         state.acts.count();
         loop {
@@ -365,7 +371,7 @@ fn files_in(files: &dyn FileAccess, dir: &Path, role: FileRole) -> Vec<PathBuf> 
 
 /// Removes files. A dead device keeps them.
 fn lose(call: &mut FileCall<'_>, state: &State, lost: fn(&dyn FileAccess) -> Vec<PathBuf>) -> Answered {
-    if state.is_opening() {
+    if state.is_first() {
         for path in lost(call.files()) {
             if call.files().remove(&path).is_ok() {
                 state.acts.count();
@@ -384,23 +390,23 @@ fn store_files(files: &dyn FileAccess) -> Vec<PathBuf> {
 }
 
 /// Loses the last segment of several.
-pub(super) fn lose_last_segment(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn lose_last_segment(call: &mut FileCall<'_>, state: &State) -> Answered {
     lose(call, state, |files| {
         segments(files).into_iter().skip(1).last().into_iter().collect()
     })
 }
 
-pub(super) fn lose_log(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn lose_log(call: &mut FileCall<'_>, state: &State) -> Answered {
     lose(call, state, segments)
 }
 
-pub(super) fn lose_store(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(in crate::testing) fn lose_store(call: &mut FileCall<'_>, state: &State) -> Answered {
     lose(call, state, store_files)
 }
 
 /// Puts the store's content of the moment when it got its second file into its place.
-pub(super) fn roll_store_back(call: &mut FileCall<'_>, state: &State) -> Answered {
-    if state.is_opening() {
+pub(in crate::testing) fn roll_store_back(call: &mut FileCall<'_>, state: &State) -> Answered {
+    if state.is_first() {
         // A device that died meanwhile keeps its content.
         restore(call.files(), state).ok();
     }

@@ -31,8 +31,8 @@
 //! in any order, errors about refused arguments. The tests of those parts break them.
 
 mod calls;
-mod files;
-mod storage;
+pub(in crate::testing) mod files;
+pub(in crate::testing) mod storage;
 mod table;
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ const HANG_TIME: Duration = Duration::from_secs(2);
 
 /// The part of the database that a bug is in, the calls that it applies to, and its action.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+pub(in crate::testing) enum Place {
     Files(files::FileBug),
     Storage(storage::StorageBug),
     Calls(calls::CallBug),
@@ -63,7 +63,11 @@ enum Place {
 }
 
 impl Place {
-    const fn files(calls: &'static [&'static str], roles: &'static [FileRole], act: files::Act) -> Self {
+    pub(in crate::testing) const fn files(
+        calls: &'static [&'static str],
+        roles: &'static [FileRole],
+        act: files::Act,
+    ) -> Self {
         Self::Files(files::FileBug {
             calls,
             roles,
@@ -72,7 +76,7 @@ impl Place {
         })
     }
 
-    const fn storage(calls: &'static [&'static str], act: storage::Act) -> Self {
+    pub(in crate::testing) const fn storage(calls: &'static [&'static str], act: storage::Act) -> Self {
         Self::Storage(storage::StorageBug { calls, act })
     }
 

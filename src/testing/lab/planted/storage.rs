@@ -21,23 +21,23 @@ use crate::testing::sweep::{OpenStorage, Setup};
 /// yet when the storage is made.
 const STORE_DIR: &str = "/store";
 
-type Answered<'a> = Result<StorageAnswer<'a>, Error>;
+pub(in crate::testing) type Answered<'a> = Result<StorageAnswer<'a>, Error>;
 
 /// Replaces a call.
-pub(super) type Act = for<'a> fn(&mut StorageCall<'a>, &State) -> Answered<'a>;
+pub(in crate::testing) type Act = for<'a> fn(&mut StorageCall<'a>, &State) -> Answered<'a>;
 
 /// A bug in the storage engine.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct StorageBug {
+pub(in crate::testing) struct StorageBug {
     /// The names of the calls that the bug applies to.
-    pub(super) calls: &'static [&'static str],
-    pub(super) act: Act,
+    pub(in crate::testing) calls: &'static [&'static str],
+    pub(in crate::testing) act: Act,
 }
 
 /// The state of one bug in one opening of the database.
 #[derive(Debug, Default)]
-pub(super) struct State {
-    acts: Acts,
+pub(in crate::testing) struct State {
+    pub(in crate::testing) acts: Acts,
     /// A write that was acknowledged and not made.
     kept: Mutex<Option<StorageOperation>>,
     has_skipped_flush: AtomicBool,
@@ -54,20 +54,26 @@ pub(super) fn plant(bug: StorageBug, sweep: CrashSweep, acts: &Acts) -> CrashSwe
                 Some(OpenStorage::OverFiles(open)) => open(files)?,
                 _ => embedded(&unchanged, files)?,
             };
-            let acts = acts.clone();
-            let state = State {
-                acts,
-                ..State::default()
-            };
-            Ok(Arc::new(ForwardingStorage::new(inner, move |call| {
-                if bug.calls.contains(&call.operation.name()) {
-                    (bug.act)(call, &state)
-                } else {
-                    call.forward()
-                }
-            })))
+            Ok(Arc::new(bug.wrap(inner, &acts)))
         })));
     })
+}
+
+impl StorageBug {
+    /// `engine` with this bug, for one opening.
+    pub(in crate::testing) fn wrap(self, engine: Arc<dyn StorageEngine>, acts: &Acts) -> ForwardingStorage {
+        let state = State {
+            acts: acts.clone(),
+            ..State::default()
+        };
+        ForwardingStorage::new(engine, move |call| {
+            if self.calls.contains(&call.operation.name()) {
+                (self.act)(call, &state)
+            } else {
+                call.forward()
+            }
+        })
+    }
 }
 
 fn embedded(setup: &Setup, files: Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> {
@@ -109,26 +115,26 @@ fn is_deletion(operation: &StorageOperation) -> bool {
 
 // Actions of any call.
 
-pub(super) fn skip<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn skip<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     state.acts.count();
     call.skip()
 }
 
-pub(super) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     call.forward().or_else(|_| skip(call, state))
 }
 
 // Of batches.
 
 /// Takes the operations out of the call's batch.
-fn take_batch(call: &mut StorageCall<'_>) -> Vec<BatchOperation> {
+pub(in crate::testing) fn take_batch(call: &mut StorageCall<'_>) -> Vec<BatchOperation> {
     match &mut call.operation {
         StorageOperation::WriteBatch(batch) => mem::take(batch).into_operations(),
         _ => Vec::new(),
     }
 }
 
-fn batch(operations: impl IntoIterator<Item = BatchOperation>) -> WriteBatch {
+pub(in crate::testing) fn batch(operations: impl IntoIterator<Item = BatchOperation>) -> WriteBatch {
     let mut batch = WriteBatch::new();
     for operation in operations {
         match operation {
@@ -139,10 +145,10 @@ fn batch(operations: impl IntoIterator<Item = BatchOperation>) -> WriteBatch {
     batch
 }
 
-type Operations = Vec<BatchOperation>;
+pub(in crate::testing) type Operations = Vec<BatchOperation>;
 
 /// Writes the call's batch in these parts, one after the other.
-fn write_in_parts<'a>(
+pub(in crate::testing) fn write_in_parts<'a>(
     call: &mut StorageCall<'a>,
     state: &State,
     split: fn(Operations) -> Vec<Operations>,
@@ -166,35 +172,37 @@ fn write_checkpoint<'a>(
     call.forward()
 }
 
+pub(in crate::testing) fn one_by_one(batch: Operations) -> Vec<Operations> {
+    batch.into_iter().map(|one| vec![one]).collect()
+}
+
 /// The number of a checkpoint and its state.
 fn number_and_state(batch: Operations) -> [Operations; 2] {
     batch.into_iter().partition(is_number).into()
 }
 
-pub(super) fn write_one_by_one<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
-    write_checkpoint(call, state, |batch| {
-        batch.into_iter().map(|one| vec![one]).collect()
-    })
+pub(in crate::testing) fn write_one_by_one<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+    write_checkpoint(call, state, one_by_one)
 }
 
-pub(super) fn write_number_first<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn write_number_first<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     write_checkpoint(call, state, |batch| number_and_state(batch).into())
 }
 
-pub(super) fn write_number_last<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn write_number_last<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     write_checkpoint(call, state, |batch| {
         number_and_state(batch).into_iter().rev().collect()
     })
 }
 
-pub(super) fn drop_number<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn drop_number<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     write_checkpoint(call, state, |batch| {
         number_and_state(batch).into_iter().skip(1).collect()
     })
 }
 
 /// Deletes the members of a collection one by one, and the collection after them.
-pub(super) fn delete_one_by_one<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn delete_one_by_one<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     if is_deletion(&call.operation) && batch_of(&call.operation).len() > 1 {
         return write_in_parts(call, state, |batch| {
             batch.into_iter().rev().map(|one| vec![one]).collect()
@@ -222,17 +230,17 @@ fn defer<'a>(
     skip(call, state)
 }
 
-pub(super) fn defer_checkpoint<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn defer_checkpoint<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     defer(call, state, is_checkpoint)
 }
 
-pub(super) fn defer_put<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn defer_put<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     defer(call, state, |operation| {
         matches!(operation, StorageOperation::Put { .. })
     })
 }
 
-pub(super) fn forget_checkpoint<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn forget_checkpoint<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     match (call.forward()?, &call.operation) {
         (StorageAnswer::Value(Some(_)), StorageOperation::Get { key }) if key == keys::CHECKPOINT => {
             skip(call, state)
@@ -242,7 +250,7 @@ pub(super) fn forget_checkpoint<'a>(call: &mut StorageCall<'a>, state: &State) -
 }
 
 /// Leaves out the states that have a value already.
-pub(super) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     let mut operations = Vec::new();
     for operation in take_batch(call) {
         let key = key_of(&operation);
@@ -258,7 +266,7 @@ pub(super) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &State) -> 
 
 /// Skips the first flush after the identity was written. An opening begins with a flush of earlier content, of which a new
 /// database has none.
-pub(super) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     let is_before_identity = call.engine().get(keys::IDENTITY)?.is_none();
     if is_before_identity || state.has_skipped_flush.swap(true, Ordering::Relaxed) {
         return call.forward();
@@ -266,7 +274,7 @@ pub(super) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &State) ->
     skip(call, state)
 }
 
-pub(super) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     const BYTES_MAX: usize = 8;
     let cut = |key: &mut Vec<u8>| {
         if key.len() > BYTES_MAX {
@@ -291,10 +299,10 @@ pub(super) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &State) -> Answere
     call.forward()
 }
 
-type Pairs = Vec<KeyValue>;
+pub(in crate::testing) type Pairs = Vec<KeyValue>;
 
 /// The prefix of the call's scan, and its pairs.
-fn scan(call: &StorageCall<'_>) -> Result<(Vec<u8>, Pairs), Error> {
+pub(in crate::testing) fn scan(call: &StorageCall<'_>) -> Result<(Vec<u8>, Pairs), Error> {
     let prefix = match &call.operation {
         StorageOperation::ScanPrefix { prefix } => prefix.clone(),
         _ => Vec::new(),
@@ -303,12 +311,12 @@ fn scan(call: &StorageCall<'_>) -> Result<(Vec<u8>, Pairs), Error> {
     Ok((prefix, pairs))
 }
 
-fn answer_scan<'a>(pairs: Pairs) -> Answered<'a> {
-    Ok(StorageAnswer::Scan(Box::new(pairs.into_iter().map(Ok))))
+pub(in crate::testing) fn scanned<'a>(pairs: Pairs) -> StorageAnswer<'a> {
+    StorageAnswer::Scan(Box::new(pairs.into_iter().map(Ok)))
 }
 
 /// Adds the first pair after the last one.
-pub(super) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     let (prefix, mut pairs) = scan(call)?;
     for pair in call.engine().scan_prefix(&[])? {
         let (key, value) = pair?;
@@ -318,13 +326,13 @@ pub(super) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &State) -> An
             break;
         }
     }
-    answer_scan(pairs)
+    Ok(scanned(pairs))
 }
 
-pub(super) fn scan_without_last<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(in crate::testing) fn scan_without_last<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
     let (_, mut pairs) = scan(call)?;
     if pairs.pop().is_some() {
         state.acts.count();
     }
-    answer_scan(pairs)
+    Ok(scanned(pairs))
 }

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use self::work::{Shared, lock};
-use self::yields::{Yielding, Yields};
+use self::yields::{Yields, yielding};
 use crate::testing::oracle::{Death, Oracle};
 use crate::testing::sim_disk::{DiskOperationKind, Fault, Image, ImageChoice};
 use crate::testing::text::catch_as_text;
@@ -240,16 +240,13 @@ impl Race {
             .panics_at
             .map(|(point, crossings)| CrashInjector::new(point, crossings));
         // What opening crosses is none of the race's.
-        let files = Yielding {
-            disk: disk.clone(),
-            yields: Arc::clone(yields),
-        };
+        let files = yielding(&disk, yields);
         if let Some(injector) = &injector {
             injector.disarm();
         }
         let _installed = injector.as_ref().map(scoped_injector);
         let run = || {
-            let db = TidalDb::open(PATH, self.options(&disk).files(Arc::new(files)))
+            let db = TidalDb::open(PATH, self.options(&disk).files(files))
                 .map_err(|error| format!("opening: {error:?}"))?;
             opened.store(yields.passed(), Ordering::Release);
             if let Some(injector) = &injector {

@@ -87,11 +87,8 @@ fn threads_that_change_the_same_collections_leave_the_same_in_memory_and_in_stor
                 .durability(Durability::OperatingSystem)
                 .files(files)
         };
-        let files = Yielding {
-            disk: disk.clone(),
-            yields,
-        };
-        let db = TidalDb::open(PATH, options(Arc::new(files))).unwrap();
+        let files = yielding(&disk, &yields);
+        let db = TidalDb::open(PATH, options(files)).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..3 {
                 let db = &db;

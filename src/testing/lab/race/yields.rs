@@ -5,14 +5,13 @@
 //! any more, for the others may be waiting for the one that holds.
 
 use std::fmt;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use crate::fs::{File, FileAccess, FileLock, OpenDir, OpenMode};
+use crate::fs::FileAccess;
 use crate::testing::SimDisk;
+use crate::testing::faults::ForwardingFiles;
 use crate::testing::workload::Random;
 
 /// A hold ends when it has given way so often and nobody came by meanwhile.
@@ -85,68 +84,19 @@ impl fmt::Debug for Yields {
     }
 }
 
-/// A simulated disk before and after each call to which is such a place.
-#[derive(Debug, Clone)]
-pub(super) struct Yielding {
-    pub(super) disk: SimDisk,
-    pub(super) yields: Arc<Yields>,
-}
-
-#[derive(Debug)]
-struct YieldingFile {
-    file: Arc<dyn File>,
-    yields: Arc<Yields>,
-}
-
-fn between<T>(yields: &Yields, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    yields.pass();
-    let result = call();
-    yields.pass();
-    result
-}
-
-impl FileAccess for Yielding {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let file = between(&self.yields, || self.disk.open(path, mode))?;
-        Ok(Arc::new(YieldingFile {
-            file,
-            yields: Arc::clone(&self.yields),
-        }))
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(path)
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        between(&self.yields, || self.disk.rename(from, to))
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        between(&self.yields, || self.disk.remove(path))
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        between(&self.yields, || self.disk.sync_dir(path))
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
-        self.disk.lock(path)
-    }
-    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
-        self.disk.open_dir(path)
-    }
-}
-
-impl File for YieldingFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        between(&self.yields, || self.file.write_at(bytes, offset))
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn sync(&self) -> io::Result<()> {
-        between(&self.yields, || self.file.sync())
-    }
+/// `disk` with such a place before and after each open, write, sync, rename and removal.
+pub(super) fn yielding(disk: &SimDisk, yields: &Arc<Yields>) -> Arc<dyn FileAccess> {
+    let yields = Arc::clone(yields);
+    Arc::new(ForwardingFiles::new(
+        Arc::new(disk.clone()),
+        move |call| match call.operation.name() {
+            "open" | "write_at" | "sync" | "sync_dir" | "rename" | "remove" => {
+                yields.pass();
+                let answer = call.forward();
+                yields.pass();
+                answer
+            }
+            _ => call.forward(),
+        },
+    ))
 }

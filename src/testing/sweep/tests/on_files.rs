@@ -18,9 +18,7 @@ fn a_crash_on_real_files_keeps_every_promise_in_every_mode() {
             plans.push(Plan::standard(SEED, 40).crash(site, mode));
         }
     }
-    for plan in &plans {
-        sweep.die_if_child(plan);
-    }
+    sweep.die_if_child();
     for plan in &plans {
         let crashed = sweep.crash_on_files(plan, &child).unwrap();
         assert!(crashed.counts.recovered > 0, "{plan}: {crashed:?}");

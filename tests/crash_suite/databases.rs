@@ -1,0 +1,143 @@
+//! The databases that the suite crashes: a storage engine, a policy and the operations, as a sweep of the kit.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tidaldb::Durability;
+use tidaldb::storage::MemoryStore;
+use tidaldb::testing::lab::process::ChildProgram;
+use tidaldb::testing::plan::{CrashMode, Site};
+use tidaldb::testing::workload::STANDARD_SYNC_MS;
+use tidaldb::testing::{CrashPoint, CrashSweep, Crossed};
+
+use crate::fjall_storage::FjallStorage;
+use crate::harness::{Checked, lock};
+use crate::input::{self, Input};
+use crate::threads;
+
+/// The storage engine, which keeps checkpoints and collections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Store {
+    Embedded,
+    Fjall,
+    Memory,
+}
+
+/// When an acknowledged event is synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Policy {
+    EverySynced,
+    TimedSyncs,
+    LeftToOs,
+}
+
+impl Policy {
+    pub(crate) const ALL: [Self; 3] = [Self::EverySynced, Self::TimedSyncs, Self::LeftToOs];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::EverySynced => "every-synced",
+            Self::TimedSyncs => "timed-syncs",
+            Self::LeftToOs => "left-to-os",
+        }
+    }
+
+    /// Timed syncs in the time of the workload, where the caller does the background work.
+    pub(crate) const fn durability(self) -> Durability {
+        match self {
+            Self::EverySynced => Durability::EverySynced,
+            Self::TimedSyncs => Durability::SyncedEvery {
+                interval_ms: STANDARD_SYNC_MS,
+            },
+            Self::LeftToOs => Durability::OperatingSystem,
+        }
+    }
+}
+
+/// A database that one caller works on: the number of its crossings depends on nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Database {
+    pub(crate) store: Store,
+    pub(crate) policy: Policy,
+    pub(crate) input: Input,
+}
+
+impl Database {
+    /// The first part of the names of its cases.
+    pub(crate) const fn name(self) -> &'static str {
+        match (self.input, self.store) {
+            (Input::Events, _) => "events",
+            (Input::Standard, Store::Embedded) => "embedded",
+            (Input::Standard, Store::Fjall) => "fjall",
+            (Input::Standard, Store::Memory) => "memory",
+        }
+    }
+
+    /// The sweep of the kit that crashes it.
+    pub(crate) fn sweep(self) -> Checked<CrashSweep> {
+        let operations = input::operations(self.input)?;
+        let sweep = operations.sweep().durability(self.policy.durability());
+        Ok(match self.store {
+            Store::Embedded => sweep,
+            Store::Fjall => sweep.storage_in_dir(|dir| Ok(Arc::new(FjallStorage::open(dir)?))),
+            Store::Memory => sweep.storage_in_dir(|dir| Ok(Arc::new(memory_of(dir.to_path_buf())))),
+        })
+    }
+
+    /// What its whole run crosses. Recorded once in a process.
+    pub(crate) fn crossed(self) -> Checked<Crossed> {
+        type Recorded = Arc<OnceLock<Checked<Crossed>>>;
+        static RECORDED: Mutex<BTreeMap<Database, Recorded>> = Mutex::new(BTreeMap::new());
+        let recorded = Arc::clone(lock(&RECORDED).entry(self).or_default());
+        recorded.get_or_init(|| self.record()).clone()
+    }
+
+    fn record(self) -> Checked<Crossed> {
+        let sweep = self.sweep()?;
+        let plan = sweep.plan().crash(Site::End, CrashMode::Kill);
+        let ended = sweep.crash_on_files(&plan, &ChildProgram::this_program([""; 0]));
+        Ok(ended
+            .map_err(|finding| format!("the run without a crash: {finding}"))?
+            .crossed)
+    }
+
+    /// The points that its run does not cross.
+    pub(crate) fn points_missed(self) -> Vec<CrashPoint> {
+        let crossed = self.crossed();
+        let is_missed = |point: &CrashPoint| match &crossed {
+            Ok(crossed) => crossed.count(*point) == 0,
+            // The error is told by every case.
+            Err(_) => false,
+        };
+        CrashPoint::ALL.into_iter().filter(is_missed).collect()
+    }
+}
+
+/// The content of the store in memory of a directory. It outlives every handle.
+fn memory_of(dir: PathBuf) -> MemoryStore {
+    static STORES: Mutex<BTreeMap<PathBuf, MemoryStore>> = Mutex::new(BTreeMap::new());
+    lock(&STORES).entry(dir).or_default().clone()
+}
+
+/// The sweep of the case of this name, in a child process.
+pub(crate) fn sweep_of_case(name: &str) -> Checked<CrashSweep> {
+    let mut parts = name.split('/');
+    let (Some(database), Some(policy)) = (parts.next(), parts.next()) else {
+        return Err(format!("there is no case {name:?}"));
+    };
+    let policy = Policy::ALL.into_iter().find(|it| it.name() == policy);
+    let policy = policy.ok_or_else(|| format!("there is no case {name:?}"))?;
+    if database == threads::NAME {
+        return Ok(threads::sweep(policy));
+    }
+    for input in [Input::Standard, Input::Events] {
+        for store in [Store::Embedded, Store::Fjall] {
+            let it = Database { store, policy, input };
+            if it.name() == database {
+                return it.sweep();
+            }
+        }
+    }
+    Err(format!("the case {name:?} has no child"))
+}
