@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::*;
-use crate::testing::oracle::{Death, Oracle, Timeline};
+use crate::testing::oracle::{Death, Oracle};
 use crate::testing::sim_disk::{DiskOperationKind as Kind, Fault, InjectedPanic, Side, SimDiskOptions};
 use crate::testing::workload::{Workload, standard_schema, tiny_options};
 
@@ -77,7 +77,6 @@ pub(super) fn expect_poisoned(db: &TidalDb, context: &str) {
 /// One run whose file operation `ordinal` panics.
 fn panic_at(
     workload: &Workload,
-    timeline: &Arc<Timeline>,
     durability: Durability,
     (ordinal, kind): (u64, Kind),
     (side, place): (Side, Place),
@@ -85,7 +84,7 @@ fn panic_at(
     let context = format!("{durability:?}, {place:?}, a panic {side:?} operation {ordinal}, {kind}");
     let disk = SimDisk::new();
     let db = TidalDb::open(PATH, options_of(&disk, durability)).unwrap();
-    let mut oracle = Oracle::following(timeline, durability);
+    let mut oracle = Oracle::new(&standard_schema(), durability);
     disk.fail_operation(ordinal, Fault::Panic(side));
     let payload = place.run(|| {
         for operation in &workload.operations {
@@ -138,7 +137,6 @@ fn a_panic_while_a_checkpoint_takes_the_state_poisons_too() {
 
 fn panic_everywhere(durability: Durability) {
     let workload = Workload::standard(SEED, OPERATIONS);
-    let timeline = Timeline::new(&standard_schema(), &workload.operations);
     let disk = SimDisk::new();
     let db = TidalDb::open(PATH, options_of(&disk, durability)).unwrap();
     let opened = disk.operations_len() as usize;
@@ -154,7 +152,7 @@ fn panic_everywhere(durability: Durability) {
         for side in [Side::Before, Side::After] {
             for place in PLACES {
                 let at = (operation.ordinal, operation.kind);
-                panic_at(&workload, &timeline, durability, at, (side, place));
+                panic_at(&workload, durability, at, (side, place));
             }
         }
     }

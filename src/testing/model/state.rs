@@ -32,7 +32,7 @@ pub(crate) struct Kept {
 
 /// The events of one key, and what follows from them once somebody asked.
 #[derive(Debug, Clone, Default)]
-pub(super) struct State {
+pub(super) struct KeyState {
     events: Vec<Kept>,
     computed: OnceLock<Computed>,
 }
@@ -62,7 +62,7 @@ impl Score {
     }
 }
 
-impl State {
+impl KeyState {
     pub(super) fn of(events: Vec<Kept>) -> Self {
         Self {
             events,

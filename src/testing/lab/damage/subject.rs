@@ -109,7 +109,6 @@ impl Subject {
                 .expect("an operation on a sound disk succeeds");
             if let Some(receipt) = receipt {
                 model.apply(operation);
-                model.compute();
                 self.models.push(model.clone());
                 self.sequences.push(receipt.sequence);
             }
