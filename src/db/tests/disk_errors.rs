@@ -68,13 +68,13 @@ fn small(disk: &SimDisk, durability: Durability) -> Options {
 }
 
 /// A run of the workload on a disk that may fail.
-struct Run {
+struct FaultedRun {
     db: Option<TidalDb>,
     oracle: Oracle,
     failed: Option<Error>,
 }
 
-impl Run {
+impl FaultedRun {
     fn begin(disk: &SimDisk, durability: Durability) -> Self {
         Self {
             db: Some(TidalDb::open(PATH, small(disk, durability)).unwrap()),
@@ -109,7 +109,7 @@ impl Run {
 /// The recorded operations of an undisturbed run, from the one after opening.
 fn operations(workload: &Workload, durability: Durability) -> Vec<(u64, Kind)> {
     let disk = SimDisk::new();
-    let mut run = Run::begin(&disk, durability);
+    let mut run = FaultedRun::begin(&disk, durability);
     let opened = disk.operations_len() as usize;
     run.work(workload);
     assert!(run.failed.is_none());
@@ -123,7 +123,7 @@ fn operations(workload: &Workload, durability: Durability) -> Vec<(u64, Kind)> {
 /// One run that meets `fault` at the operation with this ordinal. Whether a call failed of it.
 fn meet(workload: &Workload, durability: Durability, (ordinal, kind): (u64, Kind), fault: Fault) -> bool {
     let disk = SimDisk::new();
-    let mut run = Run::begin(&disk, durability);
+    let mut run = FaultedRun::begin(&disk, durability);
     disk.fail_operation(ordinal, fault);
     run.work(workload);
     let context = format!("{durability:?}, {fault:?} at operation {ordinal}, {kind}");

@@ -52,6 +52,7 @@ struct Search<'a> {
     found: &'a Export,
     found_states: BTreeMap<Key, &'a SignalStateExport>,
     wrong: BTreeSet<ModelPlace>,
+    wrong_keys: BTreeSet<Key>,
     /// The last entries of the log, and co-engagement before them.
     there: Vec<LogEntry<'a>>,
     start: CoEngagement,
@@ -112,6 +113,7 @@ impl<'a> Search<'a> {
             found,
             found_states: states(found).collect(),
             wrong: wrong.iter().copied().collect(),
+            wrong_keys: wrong.iter().filter_map(|place| place.key()).collect(),
             there: last,
             start,
             extra: entries(others.iter(), model.history().len()),
@@ -125,9 +127,7 @@ impl<'a> Search<'a> {
             return (None, by_forget);
         }
         let trial = self.best_trial();
-        if trial.as_ref().is_none_or(|trial| !self.is_perfect(trial))
-            && self.wrong.iter().all(|place| place.key().is_none())
-        {
+        if trial.as_ref().is_none_or(|trial| !self.is_perfect(trial)) && self.wrong_keys.is_empty() {
             let by_order = self.explain_by_order();
             if by_order.is_some() {
                 return (None, by_order);
@@ -163,14 +163,16 @@ impl<'a> Search<'a> {
 
     /// The trial that explains the most.
     fn best_trial(&self) -> Option<Trial<'_>> {
-        let wrong_keys: BTreeSet<Key> = self.wrong.iter().filter_map(|place| place.key()).collect();
+        let has_part = |entry: &&LogEntry<'_>| entry.kept().any(|(key, _)| self.wrong_keys.contains(&key));
+        let suspects = self.there.iter().chain(&self.extra).filter(has_part);
+        let suspects: BTreeSet<EventId> = suspects.map(|entry| entry.id).collect();
         let is_suspected = |(_, entries): &(LogChange, &[LogEntry<'_>])| {
-            let mut keys = entries.iter().flat_map(LogEntry::kept);
-            keys.any(|(key, _)| wrong_keys.contains(&key))
+            let [first, last] = [0, entries.len() - 1].map(|at| entries[at].id);
+            suspects.range(first..=last).next().is_some()
         };
         // Those that can explain something in the tiers come first: mostly one of them explains all.
         let (likely, mut others): (Vec<_>, Vec<_>) = self.changes().into_iter().partition(is_suspected);
-        if self.wrong.iter().all(|place| place.key().is_some()) {
+        if !self.co_engagement_is_wrong() {
             others.clear();
         }
         let mut best: Option<Trial<'_>> = None;
@@ -216,21 +218,24 @@ impl<'a> Search<'a> {
 
     /// The effect of a change, if it explains anything.
     fn attempt<'s>(&'s self, change: LogChange, entries: &'s [LogEntry<'a>]) -> Option<Trial<'s>> {
-        let mut left = self.wrong.clone();
         let keys = entries.iter().flat_map(LogEntry::kept).map(|(key, _)| key);
-        for key in keys.collect::<BTreeSet<Key>>() {
+        let keys: BTreeSet<Key> = keys.collect();
+        let feeds = entries.iter().any(|entry| entry.feeds(self.model));
+        let mut left = self.wrong.clone();
+        if feeds && self.co_engagement_is_wrong() {
+            self.change_co_engagement(&mut left, change, entries);
+        }
+        if left.is_superset(&self.wrong) && keys.is_disjoint(&self.wrong_keys) {
+            return None;
+        }
+        for key in keys {
             left.retain(|place| place.key() != Some(key));
             let state = self.changed_state(key, change, entries);
             let found = self.found_states.get(&key).copied();
             left.extend(self.model.differing_parts(key, state.as_ref(), found));
         }
-        let may_explain = self
-            .wrong
-            .iter()
-            .any(|place| place.key().is_none() || !left.contains(place));
-        if may_explain && entries.iter().any(|entry| entry.feeds(self.model)) {
-            left.retain(|place| place.key().is_some());
-            left.extend(self.co_engagement_differs(&self.changed_log(change, entries)));
+        if feeds && !self.co_engagement_is_wrong() && !left.is_superset(&self.wrong) {
+            self.change_co_engagement(&mut left, change, entries);
         }
         let explained: BTreeSet<_> = self.wrong.difference(&left).copied().collect();
         (!explained.is_empty()).then(|| Trial {
@@ -239,6 +244,24 @@ impl<'a> Search<'a> {
             explained,
             spared: left.difference(&self.wrong).copied().collect(),
         })
+    }
+
+    fn co_engagement_is_wrong(&self) -> bool {
+        self.wrong.iter().any(|place| place.key().is_none())
+    }
+
+    /// Replaces the places of co-engagement by those that differ after a change, if it explains all of them.
+    fn change_co_engagement(
+        &self,
+        left: &mut BTreeSet<ModelPlace>,
+        change: LogChange,
+        entries: &[LogEntry<'a>],
+    ) {
+        let differing = self.co_engagement_differs(&self.changed_log(change, entries));
+        if differing.iter().all(|place| !self.wrong.contains(place)) {
+            left.retain(|place| place.key().is_some());
+            left.extend(differing);
+        }
     }
 
     /// The state of a key after a change; `None` without events.

@@ -170,10 +170,9 @@ impl Model {
                 entity: event.entity,
                 signal: event.signal,
             }),
-            expected: format!("the event {event}"),
-            found: found.clone(),
             kind: DifferenceKind::Lost,
             event: Some(EventId { sequence, index }),
+            ..Difference::of_log(format!("the event {event}"), found.clone())
         };
         events.iter().enumerate().map(lost).collect()
     }
