@@ -165,10 +165,10 @@ fn an_event_that_is_missing_in_one_structure_is_half() {
             found.cohorts[2].state.windows = without.cohorts[2].state.windows.clone();
         }),
         (Structure::UserRings, |found, without| {
-            found.user_rings = without.user_rings.clone()
+            found.user_rings = without.user_rings.clone();
         }),
         (Structure::Edges, |found, without| {
-            found.related = without.related.clone()
+            found.related = without.related.clone();
         }),
     ];
     for (structure, plant) in plants {
