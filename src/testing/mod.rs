@@ -100,7 +100,7 @@
 //! # Run a failure again
 //! Every failure prints one line, and a test to paste that replays it.
 //! ```
-//! # fn test() -> Result<(), tidaldb::testing::ReplayError> {
+//! # fn test() -> Result<(), tidaldb::testing::ReplayFailure> {
 //! tidaldb::testing::replay(
 //!     "tidaldb-replay: work=ops:create:a;add:a,7 durability=every-synced crash=CollectionIndexUpdate#1 mode=power-loss:synced",
 //! )?;
@@ -139,7 +139,7 @@ pub use plan::Plan;
 pub use process::ChildProgram;
 pub use sim_disk::SimDisk;
 pub use sweep::{
-    CrashSweep, Driver, Finding, Recovered, ReplayError, SweepReport, compare_crash_modes, random_plan,
+    CrashSweep, Driver, Finding, RecoveredCase, ReplayFailure, SweepReport, compare_crash_modes, random_plan,
     replay, run_plan,
 };
 

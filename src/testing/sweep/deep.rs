@@ -4,11 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::CrashSweep;
 use super::finding::Finding;
 use super::heartbeat::Progress;
 use super::limits::now;
 use super::report::SweepReport;
-use super::{CrashSweep, Phase};
 use crate::Durability;
 use crate::testing::workload::STANDARD_SYNC_MS;
 
@@ -188,32 +188,5 @@ impl DeepTotals {
             elapsed,
             ..*sweep
         }
-    }
-}
-
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}/{}, {} cases, {} distinct images, {:.0} recoveries a second, {} findings, {:.0} s",
-            self.phase.name(),
-            self.done,
-            self.total,
-            self.images,
-            self.distinct,
-            self.per_second,
-            self.findings,
-            self.elapsed.as_secs_f64()
-        )?;
-        match self.time_left {
-            Some(left) => write!(f, ", {:.0} s left", left.as_secs_f64()),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }

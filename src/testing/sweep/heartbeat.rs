@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::limits::now;
-use super::memory::{Memory, lock};
+use super::memory::{SweepMemory, lock};
 use crate::testing::plan::Crash;
 
 /// The case that a worker runs.
@@ -120,7 +120,7 @@ impl Phase {
 }
 
 impl Progress {
-    pub(crate) fn of(memory: &Memory, phase: Phase) -> Self {
+    pub(crate) fn of(memory: &SweepMemory, phase: Phase) -> Self {
         let counters = &memory.counters;
         let elapsed = now().duration_since(memory.started);
         let (done, total) = (

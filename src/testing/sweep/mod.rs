@@ -46,10 +46,10 @@ pub use compare::Agreement;
 pub use deep::{DeepProfile, DeepTotals};
 pub use driver::Driver;
 pub use files::CrashedOnFiles;
-pub use finding::{Failure, FailureKind, Finding, ReplayError};
+pub use finding::{Failure, FailureKind, Finding, ReplayFailure};
 pub use heartbeat::{Phase, Progress};
 pub use random::random_plan;
-pub use replay::Recovered;
+pub use replay::RecoveredCase;
 pub use report::{Coverage, LeftOut, SiteReport, SweepReport};
 
 use crate::fs::FileAccess;
@@ -62,7 +62,7 @@ pub(crate) use driver::Calls;
 pub(crate) use limits::{Limits, now};
 pub(crate) use setup::{OpenStorage, Setup};
 
-type Report = dyn Fn(&Progress) + Send + Sync;
+type ShowProgress = dyn Fn(&Progress) + Send + Sync;
 
 /// What to sweep, and how far. Everything has a default but the work.
 ///
@@ -82,7 +82,7 @@ pub struct CrashSweep {
     limits: Limits,
     claims_completeness: bool,
     shrinks: bool,
-    progress: Option<(Duration, Arc<Report>)>,
+    progress: Option<(Duration, Arc<ShowProgress>)>,
 }
 
 impl CrashSweep {
@@ -316,9 +316,9 @@ impl CrashSweep {
     /// the line holds completely.
     ///
     /// # Errors
-    /// [`ReplayError::NotAPlan`] for a line that is not a plan; [`ReplayError::Found`] if anything is wrong, or the plan
+    /// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if anything is wrong, or the plan
     /// does not crash.
-    pub fn replay(&self, line: &str) -> Result<Recovered, ReplayError> {
+    pub fn replay(&self, line: &str) -> Result<RecoveredCase, ReplayFailure> {
         Ok(self.run_plan(&line.parse()?)?)
     }
 
@@ -326,7 +326,7 @@ impl CrashSweep {
     ///
     /// # Errors
     /// [`Finding`] if anything is wrong, or the plan does not crash.
-    pub fn run_plan(&self, plan: &Plan) -> Result<Recovered, Box<Finding>> {
+    pub fn run_plan(&self, plan: &Plan) -> Result<RecoveredCase, Box<Finding>> {
         replay::run(&self.setup.for_plan(plan), plan)
     }
 
@@ -363,7 +363,7 @@ impl CrashSweep {
 ///
 /// # Errors
 /// [`Finding`] if anything is wrong, or the plan does not crash.
-pub fn run_plan(plan: &Plan) -> Result<Recovered, Box<Finding>> {
+pub fn run_plan(plan: &Plan) -> Result<RecoveredCase, Box<Finding>> {
     CrashSweep::of_work(plan.work.clone()).run_plan(plan)
 }
 
@@ -373,16 +373,16 @@ pub fn run_plan(plan: &Plan) -> Result<Recovered, Box<Finding>> {
 /// The line may have anything before `tidaldb-replay:`.
 ///
 /// # Errors
-/// [`ReplayError::NotAPlan`] for a line that is not a plan; [`ReplayError::Found`] if anything is wrong, or the plan does
+/// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if anything is wrong, or the plan does
 /// not crash.
 ///
 /// # Examples
 /// ```
 /// let line = "tidaldb-replay: work=standard:7:20 durability=every-synced crash=WalPostAggregate#3 mode=power-loss:synced";
 /// tidaldb::testing::replay(line)?;
-/// # Ok::<(), tidaldb::testing::ReplayError>(())
+/// # Ok::<(), tidaldb::testing::ReplayFailure>(())
 /// ```
-pub fn replay(line: &str) -> Result<Recovered, ReplayError> {
+pub fn replay(line: &str) -> Result<RecoveredCase, ReplayFailure> {
     Ok(run_plan(&line.parse()?)?)
 }
 

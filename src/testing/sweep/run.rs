@@ -11,7 +11,7 @@ use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Watch;
 use super::limits::now;
 use super::phases::{Explored, Running};
-use super::record::{Moment, Recorded};
+use super::record::{CrashPosition, Recorded};
 use super::replay::lay_out;
 use super::report::{Coverage, LeftOut, SiteReport, SweepReport};
 use super::setup::Setup;
@@ -202,7 +202,7 @@ impl Running {
     }
 
     /// The findings in the order of the work, then of depth.
-    fn findings(&self, sites: &[(Site, Moment)]) -> Vec<Finding> {
+    fn findings(&self, sites: &[(Site, CrashPosition)]) -> Vec<Finding> {
         let mut found = self.memory.failed_cases();
         found.sort_by_key(|found| {
             let first = found.crashes.first();

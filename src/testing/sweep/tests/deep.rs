@@ -102,5 +102,5 @@ fn the_deep_profile_ends_by_its_time_and_tells_rate_and_time_left_meanwhile() {
     let told = told.lock().unwrap();
     let progress = told.last().expect("it is told again and again");
     let left = progress.time_left.expect("there is a bound");
-    assert!(left < profile.time && progress.per_second > 0.0, "{progress}");
+    assert!(left < profile.time && progress.per_second > 0.0, "{progress:?}");
 }
