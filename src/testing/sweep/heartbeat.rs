@@ -92,13 +92,14 @@ pub struct Progress {
 
 /// What a sweep is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Phase {
     /// The recording run.
     #[default]
     Record,
     /// Crashes in the work.
     Crash,
-    /// The device dies under the running work.
+    /// Failures of the device under the running work.
     Die,
     /// Crashes in recoveries.
     Nested,
@@ -106,7 +107,7 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in order.
-    pub const ALL: [Self; 4] = [Self::Record, Self::Crash, Self::Die, Self::Nested];
+    pub const ALL: &'static [Self] = &[Self::Record, Self::Crash, Self::Die, Self::Nested];
 
     /// The phase's name.
     pub const fn name(self) -> &'static str {
