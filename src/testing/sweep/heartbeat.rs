@@ -64,11 +64,11 @@ impl Watch {
     }
 }
 
-/// How far a sweep is.
+/// The progress of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What is being done.
+    /// The current phase.
     pub phase: Phase,
     /// Steps of the phase that are done.
     pub done: usize,
@@ -86,11 +86,11 @@ pub struct Progress {
     pub per_second: f64,
     /// Failing cases.
     pub findings: u64,
-    /// Time that is left, if a bound on time or the steps done allow a guess.
+    /// An estimate of the time that is left, from the bound on time and the steps done; none without either.
     pub time_left: Option<Duration>,
 }
 
-/// What a sweep is doing.
+/// A phase of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Phase {
