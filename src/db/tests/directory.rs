@@ -16,6 +16,8 @@ use crate::fs::real::by_name::FilesByName;
 use crate::storage::{FileStore, FileStoreOptions};
 use crate::testing::lab::{TempDir, error_chain};
 
+type DirectoryCall = fn(&TidalDb) -> Result<(), Error>;
+
 fn open_at(path: &Path, files: impl FileAccess + 'static, durability: Durability) -> Result<TidalDb, Error> {
     let options = options(&SimDisk::new(), durability).preallocate_bytes(0);
     TidalDb::open(path, options.files(Arc::new(files)))
@@ -24,7 +26,6 @@ fn open_at(path: &Path, files: impl FileAccess + 'static, durability: Durability
 #[test]
 fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_sync_rotation_or_checkpoint()
 {
-    type DirectoryCall = fn(&TidalDb) -> Result<(), Error>;
     let rotation: DirectoryCall = |db| (1..100).try_for_each(|i| record(db, i).map(drop));
     let calls: [(Durability, DirectoryCall); 5] = [
         (Durability::EverySynced, |db| record(db, 1).map(drop)),
@@ -241,8 +242,7 @@ fn the_directory_and_the_lock_file_are_locked_each_and_where_a_directory_cannot_
 
 #[test]
 fn a_change_of_a_collection_is_not_acknowledged_once_the_store_or_the_lock_is_removed() {
-    type DirectoryChange = fn(&TidalDb) -> Result<(), Error>;
-    let changes: [DirectoryChange; 4] = [
+    let changes: [DirectoryCall; 4] = [
         |db| db.create_collection("other").map(drop),
         |db| db.add_to_collection("saved", EntityId(2)).map(drop),
         |db| db.remove_from_collection("saved", EntityId(1)).map(drop),
@@ -282,7 +282,6 @@ fn a_checkpoint_after_the_lock_was_lost_writes_nothing_to_the_storage_engine() {
 
 #[test]
 fn a_store_elsewhere_whose_directory_was_removed_ends_trimming_and_closing() {
-    type DirectoryCall = fn(&TidalDb) -> Result<(), Error>;
     let checkpoint: DirectoryCall = |db| db.checkpoint().map(drop);
     let orders: [&[DirectoryCall]; 2] = [&[checkpoint, TidalDb::close], &[TidalDb::close]];
     for calls in orders {

@@ -23,12 +23,12 @@ pub(crate) struct CoEngagement {
     pub(crate) config: CoEngagementConfig,
     /// How many positive events there have been.
     pub(crate) ordinal: u64,
-    pub(crate) users: BTreeMap<u64, UserRing>,
+    pub(crate) users: BTreeMap<u64, ModelRing>,
     pub(crate) nodes: BTreeMap<u64, ItemNode>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct UserRing {
+pub(crate) struct ModelRing {
     /// The ordinal of the user's last event.
     pub(crate) touched: u64,
     /// Oldest first.

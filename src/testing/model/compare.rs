@@ -6,7 +6,7 @@ use std::iter;
 use super::co_engagement::{CoEngagement, is_related, is_ring};
 use super::difference::{Difference, DifferenceKind, Structure, Subject};
 use super::state::{Computed, Key, KeyState};
-use super::{Collections, Model, collection_exports};
+use super::{CollectionMembers, Model, collection_exports};
 use crate::{EntityId, Export, SignalStateExport, UserId};
 
 /// The smallest part of a state that can differ on its own.
@@ -258,12 +258,15 @@ impl Model {
 }
 
 /// Returns true if the collections of `found` are these.
-pub(in crate::testing) fn matches_collections(collections: &Collections, found: &Export) -> bool {
+pub(in crate::testing) fn matches_collections(collections: &CollectionMembers, found: &Export) -> bool {
     collection_exports(collections) == found.collections
 }
 
 /// How the collections of `found` differ from these: what is missing is lost, all else wrong.
-pub(in crate::testing) fn compare_collections(collections: &Collections, found: &Export) -> Vec<Difference> {
+pub(in crate::testing) fn compare_collections(
+    collections: &CollectionMembers,
+    found: &Export,
+) -> Vec<Difference> {
     let mut differences = Vec::new();
     let found = found.collections.iter().map(|it| (&it.name, &it.members));
     for (name, expected, found) in join(collections.iter(), found) {

@@ -29,15 +29,15 @@ use crate::{CollectionExport, EntityId, Export, Schema, Signal, SignalId, UserId
 use co_engagement::CoEngagement;
 use state::{Computed, Kept, Key, KeyState};
 
-/// Collections by name.
-pub(super) type Collections = BTreeMap<Vec<u8>, BTreeSet<u64>>;
+/// CollectionMembers by name.
+pub(super) type CollectionMembers = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 
 /// What a database of a schema holds after some operations.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     schema: Arc<Schema>,
     states: BTreeMap<Key, Arc<KeyState>>,
-    collections: Arc<Collections>,
+    collections: Arc<CollectionMembers>,
     co_engagement: Arc<CoEngagement>,
     history: List<Arc<Operation>>,
 }
@@ -74,7 +74,7 @@ impl Model {
         }
     }
 
-    pub(super) fn collections(&self) -> &Collections {
+    pub(super) fn collections(&self) -> &CollectionMembers {
         &self.collections
     }
 
@@ -187,8 +187,8 @@ impl Model {
     }
 }
 
-/// Collections as a database exports them.
-fn collection_exports(collections: &Collections) -> Vec<CollectionExport> {
+/// CollectionMembers as a database exports them.
+fn collection_exports(collections: &CollectionMembers) -> Vec<CollectionExport> {
     let export = |(name, members): (&Vec<u8>, &BTreeSet<u64>)| CollectionExport {
         name: name.clone(),
         members: members.iter().copied().map(EntityId).collect(),
@@ -197,7 +197,7 @@ fn collection_exports(collections: &Collections) -> Vec<CollectionExport> {
 }
 
 /// Applies a change of a collection that succeeded.
-pub(super) fn change(collections: &mut Collections, operation: &Operation) {
+pub(super) fn change(collections: &mut CollectionMembers, operation: &Operation) {
     match operation {
         Operation::CreateCollection(name) => {
             collections.entry(name.clone()).or_default();

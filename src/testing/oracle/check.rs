@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::orders::Orders;
+use super::orders::LegalOrders;
 use super::{CallProgress, Counts, Death, Guarantee, Oracle, Prefix, Verdict, events_len};
 use crate::testing::model::{
-    Collections, Difference, DifferenceKind, EventId, Model, change, compare_collections, matches_collections,
+    CollectionMembers, Difference, DifferenceKind, EventId, Model, change, compare_collections,
+    matches_collections,
 };
 use crate::testing::workload::Operation;
 use crate::{Export, Receipt, RecoveryReport, TidalDb};
@@ -134,7 +135,7 @@ impl Oracle {
     }
 
     /// The legal orders of the changes of collections: acknowledgements give their numbers.
-    fn change_orders(&self, death: Death) -> Orders {
+    fn change_orders(&self, death: Death) -> LegalOrders {
         let changes: Vec<_> = self.possible(Operation::is_collection_change).collect();
         let acknowledgement = |index: usize| match self.calls[index].progress {
             CallProgress::Acknowledged(acknowledgement) => Some(acknowledgement),
@@ -151,7 +152,7 @@ impl Oracle {
             let begun_after = Some(self.calls[index].begun_after_acknowledgement);
             acknowledged.partition_point(|&other| acknowledgement(other) <= begun_after) as u64
         };
-        Orders {
+        LegalOrders {
             settled_len: 0,
             taken: 0,
             guaranteed_len: acknowledged.partition_point(is_durable),
@@ -182,7 +183,7 @@ impl Oracle {
     }
 
     /// The collections after these changes.
-    fn collections(&self, order: &[usize]) -> Collections {
+    fn collections(&self, order: &[usize]) -> CollectionMembers {
         let mut collections = self.base.collections().clone();
         for &index in order {
             change(&mut collections, &self.calls[index].operation);
@@ -191,7 +192,7 @@ impl Oracle {
     }
 
     /// The legal orders of the frames: receipts give their numbers.
-    fn frame_orders(&self, death: Death) -> Orders {
+    fn frame_orders(&self, death: Death) -> LegalOrders {
         let (mut known, mut open) = (Vec::new(), Vec::new());
         for (index, call) in self.possible(Operation::is_frame) {
             match call.sequence {
@@ -204,7 +205,7 @@ impl Oracle {
             number <= self.durable_sequence
                 || self.is_guaranteed(death, self.calls[index].progress, self.durable_acknowledgement)
         };
-        Orders {
+        LegalOrders {
             settled_len: self.settled_len,
             taken: self.taken_sequence,
             guaranteed_len: known.iter().rposition(is_guaranteed).map_or(0, |last| last + 1),
@@ -236,7 +237,7 @@ impl Oracle {
     /// The order in which the first `end` known frames and some of those in flight give what was found.
     fn legal_order(
         &self,
-        orders: &Orders,
+        orders: &LegalOrders,
         end: usize,
         last: Option<u64>,
         found: &Export,
@@ -255,7 +256,7 @@ impl Oracle {
     }
 
     /// Returns true if nothing was forgotten since the first frame in flight was begun.
-    fn commutes(&self, orders: &Orders) -> bool {
+    fn commutes(&self, orders: &LegalOrders) -> bool {
         let first = orders.open.iter().map(|&(_, begun)| begun).min();
         let later = orders.known.iter().filter(|&&(number, _)| Some(number) > first);
         let mut unordered = later
@@ -265,7 +266,7 @@ impl Oracle {
     }
 
     /// A state of fewer frames than are guaranteed: every event of the others is lost.
-    fn shorter(&self, orders: &Orders, found: &Export) -> Option<Found> {
+    fn shorter(&self, orders: &LegalOrders, found: &Export) -> Option<Found> {
         let guaranteed = orders.known[..orders.guaranteed_len]
             .iter()
             .map(|&(_, index)| index);
@@ -291,7 +292,7 @@ impl Oracle {
     }
 
     /// The legal state with the fewest differences, of equals the one that explains the most, and these.
-    fn nearest(&self, orders: &Orders, end: usize, last: u64, found: &Export) -> Found {
+    fn nearest(&self, orders: &LegalOrders, end: usize, last: u64, found: &Export) -> Found {
         let subsets = orders
             .by_subset(end, Some(last))
             .filter_map(|orders| orders.into_iter().next());
@@ -313,7 +314,7 @@ impl Oracle {
     }
 
     /// How `found` differs from the state after the frames of `order`.
-    fn explained(&self, orders: &Orders, order: Vec<usize>, found: &Export) -> Found {
+    fn explained(&self, orders: &LegalOrders, order: Vec<usize>, found: &Export) -> Found {
         let is_absent = |index: &usize| self.calls[*index].operation.is_frame() && !order.contains(index);
         let absent: Vec<usize> = (0..self.calls.len()).filter(is_absent).collect();
         let others = absent

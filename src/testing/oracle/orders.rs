@@ -7,7 +7,7 @@ const OPEN_LEN_MAX: usize = 10;
 
 /// Calls of one kind since the last opening, each by its index.
 #[derive(Debug)]
-pub(super) struct Orders {
+pub(super) struct LegalOrders {
     /// How many calls there are before these; they begin every order.
     pub(super) settled_len: usize,
     /// No call has a number up to this one.
@@ -23,7 +23,7 @@ pub(super) struct Orders {
 /// Open calls in order, each with the number of known ones before it.
 type Placement = Vec<(usize, usize)>;
 
-impl Orders {
+impl LegalOrders {
     /// The legal numbers of known calls, the most first.
     pub(super) fn ends(&self) -> impl Iterator<Item = usize> + use<> {
         (self.guaranteed_len..=self.known.len()).rev()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::anatomy::{Anatomy, PromisedPosition, Record};
 use crate::testing::SimDisk;
 use crate::testing::lab::file_format::Kind;
-use crate::testing::model::{Collections, Model, change};
+use crate::testing::model::{CollectionMembers, Model, change};
 use crate::testing::sim_disk::{Image, ImageChoice};
 use crate::testing::workload::{Operation, Workload};
 use crate::{Durability, Error, Options, TidalDb};
@@ -48,7 +48,7 @@ pub(super) struct Subject {
     /// The sequence number of each frame.
     sequences: Vec<u64>,
     /// The collections after each number of changes.
-    pub(super) collections: Vec<Collections>,
+    pub(super) collections: Vec<CollectionMembers>,
     /// The store's record of each change.
     change_records: Vec<u64>,
     /// How many changes a checkpoint that covers so much comes after.
@@ -83,7 +83,7 @@ impl Subject {
             id,
             end,
             models: vec![Model::new(&options.schema)],
-            collections: vec![Collections::new()],
+            collections: vec![CollectionMembers::new()],
             image: Image::new(),
             files: Vec::new(),
             older: Vec::new(),

@@ -69,8 +69,8 @@ fn is_in_co_engagement(difference: &Difference) -> bool {
 
 #[test]
 fn an_event_that_is_missing_everywhere_is_lost_and_one_that_counts_twice_doubled() {
-    type Plant = fn(&mut Vec<Event>, usize);
-    let plants: [(DifferenceKind, Plant, usize); 2] = [
+    type EventPlant = fn(&mut Vec<Event>, usize);
+    let plants: [(DifferenceKind, EventPlant, usize); 2] = [
         (
             DifferenceKind::Lost,
             |events, index| drop(events.remove(index)),

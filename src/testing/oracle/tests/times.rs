@@ -61,11 +61,11 @@ fn an_event_ahead_is_expected_at_the_time_of_the_clock_and_at_no_other() {
 
 #[test]
 fn a_call_that_is_too_far_ahead_must_be_refused_and_never_be_there() {
-    type Answer = fn(&mut Oracle, OpId);
+    type TestedAnswer = fn(&mut Oracle, OpId);
     let calls = [record(1, 2), ahead(SKEW_MS + 1), record(2, 2)];
     let accepted = [record(1, 2), record(2, 2)];
     // In flight for ever, or refused for another reason, it is as absent; any other answer is wrong.
-    let answers: [(Answer, bool); 5] = [
+    let answers: [(TestedAnswer, bool); 5] = [
         (|oracle, id| oracle.failed(id, &too_far_ahead()), true),
         (|_, _| {}, true),
         (|oracle, id| oracle.failed(id, &Error::Closed), true),
