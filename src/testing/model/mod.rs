@@ -29,7 +29,7 @@ use crate::{CollectionExport, EntityId, Export, Schema, Signal, SignalId, UserId
 use co_engagement::CoEngagement;
 use state::{Computed, Kept, Key, KeyState};
 
-/// CollectionMembers by name.
+/// Collections by name.
 pub(super) type CollectionMembers = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 
 /// What a database of a schema holds after some operations.
@@ -187,7 +187,7 @@ impl Model {
     }
 }
 
-/// CollectionMembers as a database exports them.
+/// Collections as a database exports them.
 fn collection_exports(collections: &CollectionMembers) -> Vec<CollectionExport> {
     let export = |(name, members): (&Vec<u8>, &BTreeSet<u64>)| CollectionExport {
         name: name.clone(),
