@@ -77,10 +77,10 @@ pub(super) const STATICS: Rule = Rule {
             &[
                 "crash_injector/injector.rs: static NEXT: AtomicU64",
                 "crash_injector/slot.rs: static INTEREST: Cell<u8>",
-                "crash_injector/slot.rs: static SLOT: ManuallyDrop<RefCell<Slot>>",
+                "crash_injector/slot.rs: static SLOT: ManuallyDrop<RefCell<ThreadSlot>>",
                 "crash_injector/slot.rs: static AT_THREAD_END: EmptySlot",
                 "crash_injector/unwatched.rs: pub(super) static LISTENING: AtomicBool",
-                "crash_injector/unwatched.rs: static LISTENERS: Mutex<Vec<Arc<Heard>>>",
+                "crash_injector/unwatched.rs: static LISTENERS: Mutex<Vec<Arc<HeardCrossings>>>",
                 "lab/decoder/database.rs: static NEW: OnceLock<(Pairs, Image)>",
                 "sweep/replay.rs: static NEXT: AtomicU64",
                 "temp_dir.rs: static NEXT: AtomicU64",
