@@ -15,8 +15,8 @@ use crate::testing::text::panic_text;
 /// How often each point was crossed on each thread.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Crossed {
-    counts: Counts,
-    unwatched: Counts,
+    counts: CrossingCounts,
+    unwatched: CrossingCounts,
 }
 
 impl Crossed {
@@ -36,9 +36,9 @@ impl Crossed {
 }
 
 /// By the point's and the thread's name.
-type Counts = BTreeMap<(&'static str, String), u64>;
+type CrossingCounts = BTreeMap<(&'static str, String), u64>;
 
-fn count<'a>(crossings: impl IntoIterator<Item = &'a Crossing>) -> Counts {
+fn count<'a>(crossings: impl IntoIterator<Item = &'a Crossing>) -> CrossingCounts {
     let mut counts = BTreeMap::new();
     for crossing in crossings {
         let key = (crossing.point.name(), crossing.thread_text());
@@ -49,7 +49,7 @@ fn count<'a>(crossings: impl IntoIterator<Item = &'a Crossing>) -> Counts {
 
 impl fmt::Display for Crossed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |f: &mut fmt::Formatter<'_>, counts: &Counts| {
+        let list = |f: &mut fmt::Formatter<'_>, counts: &CrossingCounts| {
             for (index, ((point, thread), count)) in counts.iter().enumerate() {
                 let separator = if index == 0 { "" } else { ", " };
                 write!(f, "{separator}{point} {count} times on thread {thread}")?;

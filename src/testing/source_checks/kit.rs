@@ -3,7 +3,7 @@
 //! The kit works in parallel tests without a word: it keeps no state of the process, and the environment tells it nothing
 //! but, in a child that it started itself, that it is one.
 
-use super::{Rule, Sources};
+use super::{Rule, Sources, difference};
 
 pub(super) const LINES_MAX: usize = 600;
 
@@ -72,21 +72,4 @@ fn lines_of_the_kit(sources: &Sources, words: &[&str]) -> Vec<String> {
         found.extend(holds.map(|line| format!("{file}: {line}")));
     }
     found
-}
-
-/// The lines that are found and not listed as often, and those that are listed and not found.
-fn difference(found: &[String], listed: &[&str]) -> Vec<String> {
-    let mut missing = listed.to_vec();
-    let mut wrong = Vec::new();
-    for line in found {
-        match missing.iter().position(|listed| listed == line) {
-            Some(place) => drop(missing.remove(place)),
-            None => wrong.push(format!("{line} is not listed")),
-        }
-    }
-    let missing = missing
-        .iter()
-        .map(|line| format!("{line} is listed and not there"));
-    wrong.extend(missing);
-    wrong
 }

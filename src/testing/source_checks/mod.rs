@@ -4,7 +4,9 @@
 //! find. The reader passes over build output, so that commands that build one of the packages leave the checks alone.
 
 mod hooks;
+mod imports;
 mod kit;
+mod names;
 mod supply;
 
 use std::collections::BTreeMap;
@@ -25,9 +27,12 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     hooks::RULE,
+    imports::CIRCLES,
+    imports::LAB,
     kit::FILE_LENGTH,
     kit::VARIABLES,
     kit::STATICS,
+    names::UNIQUE,
     supply::DEPENDENCIES,
     supply::LINTS,
     supply::SAFE_SOURCES,
@@ -124,6 +129,23 @@ fn is_rust(path: &str) -> bool {
 fn is_read(path: &str) -> bool {
     let is_of_crate = path.starts_with("src/") || path.starts_with("tests/") || path == "build.rs";
     path == "Cargo.toml" || path.ends_with("/Cargo.toml") || (is_of_crate && is_rust(path))
+}
+
+/// The lines that are found and not listed as often, and those that are listed and not found.
+fn difference(found: &[String], listed: &[&str]) -> Vec<String> {
+    let mut missing = listed.to_vec();
+    let mut wrong = Vec::new();
+    for line in found {
+        match missing.iter().position(|listed| listed == line) {
+            Some(place) => drop(missing.remove(place)),
+            None => wrong.push(format!("{line} is not listed")),
+        }
+    }
+    let missing = missing
+        .iter()
+        .map(|line| format!("{line} is listed and not there"));
+    wrong.extend(missing);
+    wrong
 }
 
 #[test]

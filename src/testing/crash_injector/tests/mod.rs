@@ -68,7 +68,7 @@ impl Drop for CrossesOnDrop {
 }
 
 #[derive(Debug)]
-enum Step {
+enum InjectorStep {
     /// So many crossings of the target, none of which fires.
     Pass(u64),
     /// So many crossings, one of which fires.
@@ -77,11 +77,11 @@ enum Step {
     Disarm,
 }
 
-use Step::{Arm, Disarm, Fire, Pass};
+use InjectorStep::{Arm, Disarm, Fire, Pass};
 
 /// Takes the steps with a new injector, and checks whether it has fired and its count at the end.
 #[track_caller]
-fn assert_steps(threshold: u64, steps: &[Step], end: (bool, u64)) {
+fn assert_steps(threshold: u64, steps: &[InjectorStep], end: (bool, u64)) {
     let injector = CrashInjector::new(TARGET, threshold);
     for step in steps {
         match step {

@@ -31,8 +31,8 @@
 //! in any order, errors about refused arguments. The tests of those parts break them.
 
 mod calls;
-pub(in crate::testing) mod files;
-pub(in crate::testing) mod storage;
+pub(crate) mod files;
+pub(crate) mod storage;
 mod table;
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ pub use crate::testing::faults::Acts;
 use crate::testing::faults::FileRole;
 use crate::testing::plan::Work;
 use crate::testing::sweep::FailureKind;
-use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload};
+use crate::testing::workload::{Operation, STANDARD_SYNC_MS};
 use crate::{Durability, Options};
 
 /// The time of a case in a sweep where one hangs.
@@ -54,7 +54,7 @@ const HANG_TIME: Duration = Duration::from_secs(2);
 
 /// The part of the database that a bug is in, the calls that it applies to, and its action.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::testing) enum Place {
+pub(crate) enum BugPlace {
     Files(files::FileBug),
     Storage(storage::StorageBug),
     Calls(calls::CallBug),
@@ -62,11 +62,11 @@ pub(in crate::testing) enum Place {
     Options(fn(Options, u64) -> Options),
 }
 
-impl Place {
-    pub(in crate::testing) const fn files(
+impl BugPlace {
+    pub(crate) const fn files(
         calls: &'static [&'static str],
         roles: &'static [FileRole],
-        act: files::Act,
+        act: files::FileAct,
     ) -> Self {
         Self::Files(files::FileBug {
             calls,
@@ -76,11 +76,11 @@ impl Place {
         })
     }
 
-    pub(in crate::testing) const fn storage(calls: &'static [&'static str], act: storage::Act) -> Self {
+    pub(crate) const fn storage(calls: &'static [&'static str], act: storage::StorageAct) -> Self {
         Self::Storage(storage::StorageBug { calls, act })
     }
 
-    const fn calls(on: calls::On, act: calls::Act) -> Self {
+    const fn calls(on: fn(&Operation) -> bool, act: calls::CallAct) -> Self {
         Self::Calls(calls::CallBug { on, one_in: 1, act })
     }
 
@@ -112,36 +112,35 @@ enum Needs {
 
 impl Needs {
     fn prepare(self, sweep: CrashSweep) -> CrashSweep {
-        match self {
-            Self::Nothing => sweep,
-            Self::NoSyncs => sweep.durability(Durability::OperatingSystem),
-            Self::NoBarriers => without_barriers(sweep).durability(Durability::OperatingSystem),
-            Self::ChangeLast => change_last(sweep).durability(Durability::OperatingSystem),
-            Self::TimedSyncs => sweep.durability(Durability::SyncedEvery {
+        let durability = match self {
+            Self::Nothing => return sweep,
+            Self::ShortCases => return sweep.case_time(HANG_TIME),
+            Self::NoSyncs | Self::NoBarriers | Self::ChangeLast => Durability::OperatingSystem,
+            Self::TimedSyncs => Durability::SyncedEvery {
                 interval_ms: STANDARD_SYNC_MS,
-            }),
-            Self::ShortCases => sweep.case_time(HANG_TIME),
+            },
+        };
+        let sweep = sweep.with_setup(|setup| {
+            if let Some(mut workload) = setup.work.workload() {
+                self.change(&mut workload.operations);
+                setup.work = Work::Operations(workload);
+            }
+        });
+        sweep.durability(durability)
+    }
+
+    fn change(self, operations: &mut Vec<Operation>) {
+        match self {
+            Self::NoBarriers => {
+                operations.retain(|it| !matches!(it, Operation::Sync | Operation::Checkpoint))
+            }
+            Self::ChangeLast => {
+                let last = Operation::CreateCollection(b"last".to_vec());
+                operations.extend([Operation::Checkpoint, last]);
+            }
+            _ => {}
         }
     }
-}
-
-fn without_barriers(sweep: CrashSweep) -> CrashSweep {
-    sweep.with_setup(|setup| {
-        if let Some(Workload { mut operations }) = setup.work.workload() {
-            operations.retain(|operation| !matches!(operation, Operation::Sync | Operation::Checkpoint));
-            setup.work = Work::Operations(Workload { operations });
-        }
-    })
-}
-
-fn change_last(sweep: CrashSweep) -> CrashSweep {
-    sweep.with_setup(|setup| {
-        if let Some(Workload { mut operations }) = setup.work.workload() {
-            let last = Operation::CreateCollection(b"last".to_vec());
-            operations.extend([Operation::Checkpoint, last]);
-            setup.work = Work::Operations(Workload { operations });
-        }
-    })
 }
 
 impl PlantedBug {
@@ -152,10 +151,10 @@ impl PlantedBug {
         let row = self.row();
         let sweep = row.needs.prepare(sweep);
         match row.place {
-            Place::Files(bug) => files::plant(bug, sweep, acts),
-            Place::Storage(bug) => storage::plant(bug, sweep, acts),
-            Place::Calls(bug) => calls::plant(bug, sweep, acts),
-            Place::Options(change) => calls::plant_options(change, sweep, acts),
+            BugPlace::Files(bug) => files::plant(bug, sweep, acts),
+            BugPlace::Storage(bug) => storage::plant(bug, sweep, acts),
+            BugPlace::Calls(bug) => calls::plant(bug, sweep, acts),
+            BugPlace::Options(change) => calls::plant_options(change, sweep, acts),
         }
     }
 }

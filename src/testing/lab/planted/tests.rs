@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::testing::ReplayError;
 use crate::testing::SweepReport;
-use crate::testing::workload::{Event, STANDARD_NOW_MS, STANDARD_SKEW_MS};
+use crate::testing::workload::{Event, STANDARD_NOW_MS, STANDARD_SKEW_MS, Workload};
 use crate::{EntityId, SignalId};
 
 const SEED: u64 = 7;
@@ -58,7 +58,7 @@ fn sweep(operations_len: usize) -> CrashSweep {
 }
 
 /// Plants each of the bugs of one place, for each kind of its findings, and prints the result.
-fn catch_all_of(is_of_place: fn(Place) -> bool) {
+fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
     let mut missed = Vec::new();
     println!("seed {SEED}");
     println!(
@@ -132,17 +132,17 @@ fn remove(dir: &Path) {
 
 #[test]
 fn each_bug_of_the_files_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, Place::Files(_)));
+    catch_all_of(|place| matches!(place, BugPlace::Files(_)));
 }
 
 #[test]
 fn each_bug_of_the_storage_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, Place::Storage(_)));
+    catch_all_of(|place| matches!(place, BugPlace::Storage(_)));
 }
 
 #[test]
 fn each_bug_of_the_calls_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, Place::Calls(_) | Place::Options(_)));
+    catch_all_of(|place| matches!(place, BugPlace::Calls(_) | BugPlace::Options(_)));
 }
 
 #[test]
@@ -152,7 +152,13 @@ fn the_same_sweeps_find_nothing_without_a_bug() {
         .map(|bug| (bug.row(), operations_len(*bug)))
         // Short cases make no other sweep.
         .filter(|(row, _)| row.needs != Needs::ShortCases)
-        .map(|(row, operations_len)| (row.needs, matches!(row.place, Place::Storage(_)), operations_len))
+        .map(|(row, operations_len)| {
+            (
+                row.needs,
+                matches!(row.place, BugPlace::Storage(_)),
+                operations_len,
+            )
+        })
         .collect();
     let nothing = Acts::default();
     let in_files = files::FileBug {
