@@ -11,7 +11,7 @@ use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall
 use crate::testing::lab::planted::BugPlace;
 use crate::testing::lab::planted::files::{self, Backup};
 use crate::testing::lab::planted::storage::{
-    self, StorageAnswered, StorageBug, StorageBugState, one_by_one, scan, scanned, write_in_parts,
+    self, StorageAnswered, StorageBug, StorageMemory, one_by_one, scan, scanned, write_in_parts,
 };
 
 /// A bug in a storage engine.
@@ -129,14 +129,14 @@ fn scan_between<'a>(call: &StorageCall<'a>, end: fn(&[u8], u8) -> Vec<u8>) -> St
     Ok(scanned(pairs))
 }
 
-fn scan_in_signed_order<'a>(call: &mut StorageCall<'a>, _: &StorageBugState) -> StorageAnswered<'a> {
+fn scan_in_signed_order<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageAnswered<'a> {
     let (_, mut pairs) = scan(call)?;
     pairs.sort_by_key(|(key, _)| key.iter().map(|byte| *byte as i8).collect::<Vec<_>>());
     Ok(scanned(pairs))
 }
 
 /// Scans again for each item.
-fn scan_live<'a>(call: &mut StorageCall<'a>, _: &StorageBugState) -> StorageAnswered<'a> {
+fn scan_live<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageAnswered<'a> {
     let (prefix, _) = scan(call)?;
     let engine = call.engine();
     let mut shown: Vec<u8> = Vec::new();

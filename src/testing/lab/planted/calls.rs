@@ -12,7 +12,7 @@ use crate::{Error, Options, Receipt, TidalDb};
 type Called = Result<Option<Receipt>, Error>;
 
 /// Replaces the call of an operation.
-pub(super) type CallAct = fn(&mut CallBugState, &TidalDb, &Operation) -> Called;
+pub(super) type CallAct = fn(&mut CallMemory, &TidalDb, &Operation) -> Called;
 
 /// A bug at the public handle. The action replaces every so many of the calls that the bug applies to.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub(crate) struct CallBug {
 
 /// The state of one bug in one run.
 #[derive(Debug)]
-pub(crate) struct CallBugState {
+pub(crate) struct CallMemory {
     bug: CallBug,
     acts: Acts,
     is_first_run: bool,
@@ -40,7 +40,7 @@ pub(super) fn plant(bug: CallBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep 
     let (acts, runs) = (acts.clone(), AtomicU64::new(0));
     sweep.with_setup(|setup| {
         setup.calls = Some(Arc::new(move || {
-            Box::new(CallBugState {
+            Box::new(CallMemory {
                 bug,
                 acts: acts.clone(),
                 is_first_run: runs.fetch_add(1, Ordering::Relaxed) == 0,
@@ -66,7 +66,7 @@ pub(super) fn plant_options(
     })
 }
 
-impl Calls for CallBugState {
+impl Calls for CallMemory {
     fn call(&mut self, db: &TidalDb, operation: &Operation) -> Called {
         if !(self.bug.on)(operation) {
             return operation.apply(db);
@@ -98,25 +98,25 @@ pub(super) fn is_set_back(operation: &Operation) -> bool {
 // The actions.
 
 #[expect(clippy::unnecessary_wraps, reason = "it is an action")]
-pub(super) fn skip(state: &mut CallBugState, _: &TidalDb, _: &Operation) -> Called {
+pub(super) fn skip(state: &mut CallMemory, _: &TidalDb, _: &Operation) -> Called {
     state.acts.count();
     Ok(None)
 }
 
 /// Makes the call when the next one is acknowledged. Its error is lost.
-pub(super) fn acknowledge_first(state: &mut CallBugState, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn acknowledge_first(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     let held = state.held.replace(operation.clone());
     held.map(|held| held.apply(db).ok());
     skip(state, db, operation)
 }
 
-pub(super) fn call_twice(state: &mut CallBugState, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn call_twice(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     state.acts.count();
     operation.apply(db)?;
     operation.apply(db)
 }
 
-pub(super) fn repeat_number(state: &mut CallBugState, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn repeat_number(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     state.acts.count();
     Ok(operation.apply(db)?.map(|receipt| Receipt {
         sequence: receipt.sequence.saturating_sub(1),
@@ -124,14 +124,14 @@ pub(super) fn repeat_number(state: &mut CallBugState, db: &TidalDb, operation: &
     }))
 }
 
-pub(super) fn refuse_too(state: &mut CallBugState, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn refuse_too(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     state.acts.count();
     operation.apply(db)?;
     Err(Error::invalid("weight", "planted", "the call is refused"))
 }
 
 /// Refuses the calls of later runs.
-pub(super) fn refuse_later_runs(state: &mut CallBugState, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn refuse_later_runs(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     if state.is_first_run || state.matched < 3 {
         return operation.apply(db);
     }
@@ -140,7 +140,7 @@ pub(super) fn refuse_later_runs(state: &mut CallBugState, db: &TidalDb, operatio
 }
 
 /// Records the events at their own time, and reports the time of the clock.
-pub(super) fn ignore_set_back(state: &mut CallBugState, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn ignore_set_back(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     let Operation::Record { events, .. } = operation else {
         return operation.apply(db);
     };
@@ -150,7 +150,7 @@ pub(super) fn ignore_set_back(state: &mut CallBugState, db: &TidalDb, operation:
     Ok(receipt.map(|receipt| Receipt { set_back, ..receipt }))
 }
 
-pub(super) fn split_batch(state: &mut CallBugState, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn split_batch(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     let Operation::Record { now_ms, events } = operation else {
         return operation.apply(db);
     };
@@ -166,7 +166,7 @@ pub(super) fn split_batch(state: &mut CallBugState, db: &TidalDb, operation: &Op
 
 /// Makes the call with changed events.
 pub(super) fn change_each_event(
-    state: &mut CallBugState,
+    state: &mut CallMemory,
     db: &TidalDb,
     operation: &Operation,
     change: fn(&mut Event),
@@ -175,7 +175,7 @@ pub(super) fn change_each_event(
 }
 
 pub(super) fn change_events(
-    state: &mut CallBugState,
+    state: &mut CallMemory,
     db: &TidalDb,
     operation: &Operation,
     change: impl FnOnce(&mut Vec<Event>),

@@ -19,7 +19,7 @@ use crate::testing::sweep::Setup;
 type FileAnswered = io::Result<FileAnswer>;
 
 /// Replaces a call.
-pub(crate) type FileAct = fn(&mut FileCall<'_>, &FileBugState) -> FileAnswered;
+pub(crate) type FileAct = fn(&mut FileCall<'_>, &FileMemory) -> FileAnswered;
 
 /// A bug in the file access. The action replaces every so many of the calls that the bug applies to.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,7 @@ pub(crate) struct FileBug {
 
 /// The state of one bug in one opening of the database.
 #[derive(Debug)]
-pub(crate) struct FileBugState {
+pub(crate) struct FileMemory {
     acts: Acts,
     /// The calls that the bug applied to.
     matched: AtomicU64,
@@ -67,7 +67,7 @@ pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep 
 impl FileBug {
     /// `files` with this bug, for one opening.
     pub(crate) fn wrap(self, files: Arc<dyn FileAccess>, acts: &Acts, backup: &Backup) -> ForwardingFiles {
-        let state = FileBugState {
+        let state = FileMemory {
             acts: acts.clone(),
             matched: AtomicU64::new(0),
             kept: Mutex::default(),
@@ -89,7 +89,7 @@ impl FileBug {
     }
 }
 
-impl FileBugState {
+impl FileMemory {
     /// Returns true for the first call that the bug applies to.
     fn is_first(&self) -> bool {
         self.matched.load(Ordering::Relaxed) == 1
@@ -131,16 +131,16 @@ fn is_creation(call: &FileCall<'_>) -> bool {
 
 // Actions of any call.
 
-pub(crate) fn skip(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn skip(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     state.acts.count();
     call.skip()
 }
 
-pub(crate) fn swallow_error(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn swallow_error(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     call.forward().or_else(|_| skip(call, state))
 }
 
-pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     call.forward().or_else(|_| {
         state.acts.count();
         call.forward()
@@ -150,7 +150,7 @@ pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswer
 // Of writes and syncs.
 
 /// Keeps the writes in memory until a sync, and makes them before it.
-pub(crate) fn write_before_sync(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn write_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let FileOperation::Write { .. } = call.operation {
         return state.keep(call);
     }
@@ -159,7 +159,7 @@ pub(crate) fn write_before_sync(call: &mut FileCall<'_>, state: &FileBugState) -
 }
 
 /// Keeps the writes in memory until a sync, and makes them after it.
-pub(crate) fn write_after_sync(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn write_after_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let FileOperation::Write { .. } = call.operation {
         return state.keep(call);
     }
@@ -169,7 +169,7 @@ pub(crate) fn write_after_sync(call: &mut FileCall<'_>, state: &FileBugState) ->
 }
 
 /// Makes the later one of two writes first, both not later than a sync.
-pub(crate) fn swap_writes(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn swap_writes(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let FileOperation::Write { bytes, offset } = &call.operation else {
         state.write_kept(call)?;
         return call.forward();
@@ -184,7 +184,7 @@ pub(crate) fn swap_writes(call: &mut FileCall<'_>, state: &FileBugState) -> File
     call.skip()
 }
 
-pub(crate) fn write_half(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn write_half(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let FileOperation::Write { bytes, offset } = &call.operation {
         state.acts.count();
         write(call, &bytes[..bytes.len() / 2], *offset)?;
@@ -192,7 +192,7 @@ pub(crate) fn write_half(call: &mut FileCall<'_>, state: &FileBugState) -> FileA
     call.skip()
 }
 
-pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let FileOperation::Write { bytes, .. } = &mut call.operation {
         state.acts.count();
         let middle = bytes.len() / 2;
@@ -202,7 +202,7 @@ pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileBugState) -> FileAns
 }
 
 /// Syncs on a thread that does not inherit the injector.
-pub(crate) fn sync_elsewhere(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn sync_elsewhere(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
     state.acts.count();
     let synced = thread::scope(|scope| scope.spawn(|| file.sync()).join());
@@ -211,7 +211,7 @@ pub(crate) fn sync_elsewhere(call: &mut FileCall<'_>, state: &FileBugState) -> F
         .map(|()| FileAnswer::Done)
 }
 
-pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     state.acts.count();
     // A destructor has no caller to report an error to.
     call.file().map(|file| file.sync().ok());
@@ -221,7 +221,7 @@ pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileBugState) -> Fi
 // Of names and locks.
 
 /// Renames a new file, and syncs it then.
-pub(crate) fn rename_before_sync(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn rename_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     match call.operation {
         FileOperation::Rename { .. } => {
             let answer = call.forward()?;
@@ -234,7 +234,7 @@ pub(crate) fn rename_before_sync(call: &mut FileCall<'_>, state: &FileBugState) 
     }
 }
 
-pub(crate) fn make_under_final_name(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn make_under_final_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let final_name = call.path.with_extension("");
     match call.operation {
         FileOperation::Open { mode } if is_creation(call) => {
@@ -247,7 +247,7 @@ pub(crate) fn make_under_final_name(call: &mut FileCall<'_>, state: &FileBugStat
 }
 
 /// Leaves an empty file under the old name.
-pub(crate) fn keep_old_name(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn keep_old_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let answer = call.forward()?;
     state.acts.count();
     call.files().open(call.path, OpenMode::Create)?;
@@ -256,7 +256,7 @@ pub(crate) fn keep_old_name(call: &mut FileCall<'_>, state: &FileBugState) -> Fi
 
 /// Removes the oldest segment before a third one is made, covered by a checkpoint or not. A removal of a file that is gone
 /// succeeds.
-pub(crate) fn remove_oldest(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn remove_oldest(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if is_creation(call)
         && let [oldest, _, ..] = &segments(call.files())[..]
     {
@@ -273,14 +273,14 @@ pub(crate) fn remove_oldest(call: &mut FileCall<'_>, state: &FileBugState) -> Fi
     }
 }
 
-pub(super) fn grant_lock(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(super) fn grant_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     match call.forward()? {
         FileAnswer::Lock(None) => skip(call, state),
         answer => Ok(answer),
     }
 }
 
-pub(crate) fn leak_lock(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn leak_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     match call.forward()? {
         FileAnswer::Lock(Some(lock)) => {
             std::mem::forget(lock);
@@ -290,7 +290,7 @@ pub(crate) fn leak_lock(call: &mut FileCall<'_>, state: &FileBugState) -> FileAn
     }
 }
 
-pub(crate) fn leak_file(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn leak_file(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let answer = call.forward()?;
     if let FileAnswer::File(file) = &answer {
         state.acts.count();
@@ -305,7 +305,7 @@ pub(crate) fn leak_file(call: &mut FileCall<'_>, state: &FileBugState) -> FileAn
 const READABLE_BYTES: u64 = 300;
 
 /// Reads a file that was created by this handle as it was then.
-pub(crate) fn read_as_created(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn read_as_created(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     match call.mode() {
         Some(OpenMode::Create) => skip(call, state),
         _ => call.forward(),
@@ -313,7 +313,7 @@ pub(crate) fn read_as_created(call: &mut FileCall<'_>, state: &FileBugState) -> 
 }
 
 /// Reports an unreadable place as the end of the file.
-pub(crate) fn end_early(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn end_early(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
     let FileOperation::Read { buffer, offset } = &mut call.operation else {
         return call.forward();
@@ -334,7 +334,7 @@ fn leftover(call: &FileCall<'_>) -> Option<PathBuf> {
     files_in(call.files(), call.path, FileRole::NewSegment).pop()
 }
 
-pub(crate) fn panic_at_leftover(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn panic_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let Some(path) = leftover(call) {
         state.acts.count();
         // As a panic, but for its message.
@@ -343,7 +343,7 @@ pub(crate) fn panic_at_leftover(call: &mut FileCall<'_>, state: &FileBugState) -
     call.forward()
 }
 
-pub(crate) fn hang_at_leftover(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn hang_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if leftover(call).is_some() {
         state.acts.count();
         loop {
@@ -367,7 +367,7 @@ fn files_in(files: &dyn FileAccess, dir: &Path, role: FileRole) -> Vec<PathBuf> 
 /// Removes files. A dead device keeps them.
 pub(super) fn lose(
     call: &mut FileCall<'_>,
-    state: &FileBugState,
+    state: &FileMemory,
     lost: fn(&dyn FileAccess) -> Vec<PathBuf>,
 ) -> FileAnswered {
     if state.is_first() {
@@ -389,7 +389,7 @@ pub(super) fn store_files(files: &dyn FileAccess) -> Vec<PathBuf> {
 }
 
 /// Puts the store's content of the moment when it got its second file into its place.
-pub(crate) fn roll_store_back(call: &mut FileCall<'_>, state: &FileBugState) -> FileAnswered {
+pub(crate) fn roll_store_back(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if state.is_first() {
         // A device that died meanwhile keeps its content.
         restore(call.files(), state).ok();
@@ -403,7 +403,7 @@ pub(crate) fn roll_store_back(call: &mut FileCall<'_>, state: &FileBugState) -> 
 }
 
 /// Keeps the content of the store, unless it is empty or was kept before.
-fn back_up(files: &dyn FileAccess, state: &FileBugState) -> io::Result<()> {
+fn back_up(files: &dyn FileAccess, state: &FileMemory) -> io::Result<()> {
     let store = store_files(files);
     let mut backup = lock(&state.backup);
     if backup.is_none() && !store.is_empty() {
@@ -416,7 +416,7 @@ fn back_up(files: &dyn FileAccess, state: &FileBugState) -> io::Result<()> {
     Ok(())
 }
 
-fn restore(files: &dyn FileAccess, state: &FileBugState) -> io::Result<()> {
+fn restore(files: &dyn FileAccess, state: &FileMemory) -> io::Result<()> {
     let backup = lock(&state.backup);
     let store = store_files(files);
     let Some(backup) = backup.as_ref().filter(|_| store.len() > 1) else {

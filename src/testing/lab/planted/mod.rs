@@ -84,6 +84,15 @@ impl BugPlace {
         Self::Calls(calls::CallBug { on, one_in: 1, act })
     }
 
+    fn plant(self, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+        match self {
+            Self::Files(bug) => files::plant(bug, sweep, acts),
+            Self::Storage(bug) => storage::plant(bug, sweep, acts),
+            Self::Calls(bug) => calls::plant(bug, sweep, acts),
+            Self::Options(change) => calls::plant_options(change, sweep, acts),
+        }
+    }
+
     /// The same bug in every so many of its calls.
     const fn one_in(self, one_in: u64) -> Self {
         match self {
@@ -112,35 +121,31 @@ enum Needs {
 
 impl Needs {
     fn prepare(self, sweep: CrashSweep) -> CrashSweep {
-        let durability = match self {
-            Self::Nothing => return sweep,
-            Self::ShortCases => return sweep.case_time(HANG_TIME),
-            Self::NoSyncs | Self::NoBarriers | Self::ChangeLast => Durability::OperatingSystem,
-            Self::TimedSyncs => Durability::SyncedEvery {
-                interval_ms: STANDARD_SYNC_MS,
-            },
-        };
-        let sweep = sweep.with_setup(|setup| {
-            if let Some(mut workload) = setup.work.workload() {
-                self.change(&mut workload.operations);
-                setup.work = Work::Operations(workload);
-            }
-        });
-        sweep.durability(durability)
-    }
-
-    fn change(self, operations: &mut Vec<Operation>) {
         match self {
-            Self::NoBarriers => {
-                operations.retain(|it| !matches!(it, Operation::Sync | Operation::Checkpoint))
-            }
-            Self::ChangeLast => {
+            Self::Nothing => sweep,
+            Self::ShortCases => sweep.case_time(HANG_TIME),
+            Self::NoSyncs => sweep.durability(Durability::OperatingSystem),
+            Self::NoBarriers => Self::NoSyncs.prepare(with_operations(sweep, |operations| {
+                operations.retain(|it| !matches!(it, Operation::Sync | Operation::Checkpoint));
+            })),
+            Self::ChangeLast => Self::NoSyncs.prepare(with_operations(sweep, |operations| {
                 let last = Operation::CreateCollection(b"last".to_vec());
                 operations.extend([Operation::Checkpoint, last]);
-            }
-            _ => {}
+            })),
+            Self::TimedSyncs => sweep.durability(Durability::SyncedEvery {
+                interval_ms: STANDARD_SYNC_MS,
+            }),
         }
     }
+}
+
+fn with_operations(sweep: CrashSweep, change: fn(&mut Vec<Operation>)) -> CrashSweep {
+    sweep.with_setup(|setup| {
+        if let Some(mut workload) = setup.work.workload() {
+            change(&mut workload.operations);
+            setup.work = Work::Operations(workload);
+        }
+    })
 }
 
 impl PlantedBug {
@@ -149,17 +154,6 @@ impl PlantedBug {
     /// The sweep gets the policy that the bug needs, and loses its calls of `sync` and `checkpoint` if these would hide it.
     pub fn plant(self, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
         let row = self.row();
-        let sweep = row.needs.prepare(sweep);
-        match row.place {
-            BugPlace::Files(bug) => files::plant(bug, sweep, acts),
-            BugPlace::Storage(bug) => storage::plant(bug, sweep, acts),
-            BugPlace::Calls(bug) => calls::plant(bug, sweep, acts),
-            BugPlace::Options(change) => calls::plant_options(change, sweep, acts),
-        }
+        row.place.plant(row.needs.prepare(sweep), acts)
     }
-}
-
-/// The same sweep with this bug, without a count: see [`PlantedBug::plant`].
-pub fn plant(bug: PlantedBug, sweep: CrashSweep) -> CrashSweep {
-    bug.plant(sweep, &Acts::default())
 }

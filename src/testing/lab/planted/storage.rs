@@ -24,7 +24,7 @@ const STORE_DIR: &str = "/store";
 pub(crate) type StorageAnswered<'a> = Result<StorageAnswer<'a>, Error>;
 
 /// Replaces a call.
-pub(crate) type StorageAct = for<'a> fn(&mut StorageCall<'a>, &StorageBugState) -> StorageAnswered<'a>;
+pub(crate) type StorageAct = for<'a> fn(&mut StorageCall<'a>, &StorageMemory) -> StorageAnswered<'a>;
 
 /// A bug in the storage engine.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ pub(crate) struct StorageBug {
 
 /// The state of one bug in one opening of the database.
 #[derive(Debug, Default)]
-pub(crate) struct StorageBugState {
+pub(crate) struct StorageMemory {
     pub(crate) acts: Acts,
     /// A write that was acknowledged and not made.
     kept: Mutex<Option<StorageOperation>>,
@@ -62,9 +62,9 @@ pub(super) fn plant(bug: StorageBug, sweep: CrashSweep, acts: &Acts) -> CrashSwe
 impl StorageBug {
     /// `engine` with this bug, for one opening.
     pub(crate) fn wrap(self, engine: Arc<dyn StorageEngine>, acts: &Acts) -> ForwardingStorage {
-        let state = StorageBugState {
+        let state = StorageMemory {
             acts: acts.clone(),
-            ..StorageBugState::default()
+            ..StorageMemory::default()
         };
         ForwardingStorage::new(engine, move |call| {
             if self.calls.contains(&call.operation.name()) {
@@ -119,12 +119,12 @@ fn is_deletion(operation: &StorageOperation) -> bool {
 
 // Actions of any call.
 
-pub(crate) fn skip<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageAnswered<'a> {
+pub(crate) fn skip<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     state.acts.count();
     call.skip()
 }
 
-pub(crate) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageAnswered<'a> {
+pub(crate) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     call.forward().or_else(|_| skip(call, state))
 }
 
@@ -152,7 +152,7 @@ pub(crate) fn batch(operations: impl IntoIterator<Item = BatchOperation>) -> Wri
 /// Writes the call's batch in these parts, one after the other.
 pub(crate) fn write_in_parts<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageBugState,
+    state: &StorageMemory,
     split: fn(Vec<BatchOperation>) -> Vec<Vec<BatchOperation>>,
 ) -> StorageAnswered<'a> {
     state.acts.count();
@@ -165,7 +165,7 @@ pub(crate) fn write_in_parts<'a>(
 /// Writes the batch of a checkpoint in parts, made of its number and its state.
 pub(super) fn write_checkpoint<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageBugState,
+    state: &StorageMemory,
     split: fn(Vec<BatchOperation>) -> Vec<Vec<BatchOperation>>,
 ) -> StorageAnswered<'a> {
     if is_checkpoint(&call.operation) && batch_of(&call.operation).len() > 1 {
@@ -186,7 +186,7 @@ pub(super) fn number_and_state(batch: Vec<BatchOperation>) -> [Vec<BatchOperatio
 /// Deletes the members of a collection one by one, and the collection after them.
 pub(crate) fn delete_one_by_one<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageBugState,
+    state: &StorageMemory,
 ) -> StorageAnswered<'a> {
     if is_deletion(&call.operation) && batch_of(&call.operation).len() > 1 {
         return write_in_parts(call, state, |batch| {
@@ -199,7 +199,7 @@ pub(crate) fn delete_one_by_one<'a>(
 /// Makes the write that was kept, then keeps this one or makes it.
 pub(crate) fn defer<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageBugState,
+    state: &StorageMemory,
     is_kept: fn(&StorageOperation) -> bool,
 ) -> StorageAnswered<'a> {
     let earlier = lock(&state.kept).take();
@@ -217,7 +217,7 @@ pub(crate) fn defer<'a>(
 
 pub(crate) fn forget_checkpoint<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageBugState,
+    state: &StorageMemory,
 ) -> StorageAnswered<'a> {
     match (call.forward()?, &call.operation) {
         (StorageAnswer::Value(Some(_)), StorageOperation::Get { key }) if key == keys::CHECKPOINT => {
@@ -228,10 +228,7 @@ pub(crate) fn forget_checkpoint<'a>(
 }
 
 /// Leaves out the states that have a value already.
-pub(crate) fn keep_old_states<'a>(
-    call: &mut StorageCall<'a>,
-    state: &StorageBugState,
-) -> StorageAnswered<'a> {
+pub(crate) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     let mut operations = Vec::new();
     for operation in take_batch(call) {
         let key = key_of(&operation);
@@ -247,10 +244,7 @@ pub(crate) fn keep_old_states<'a>(
 
 /// Skips the first flush after the identity was written. An opening begins with a flush of earlier content, of which a new
 /// database has none.
-pub(crate) fn skip_first_flush<'a>(
-    call: &mut StorageCall<'a>,
-    state: &StorageBugState,
-) -> StorageAnswered<'a> {
+pub(crate) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     let is_before_identity = call.engine().get(keys::IDENTITY)?.is_none();
     if is_before_identity || state.has_skipped_flush.swap(true, Ordering::Relaxed) {
         return call.forward();
@@ -258,7 +252,7 @@ pub(crate) fn skip_first_flush<'a>(
     skip(call, state)
 }
 
-pub(crate) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageAnswered<'a> {
+pub(crate) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     const BYTES_MAX: usize = 8;
     let cut = |key: &mut Vec<u8>| {
         if key.len() > BYTES_MAX {
@@ -298,7 +292,7 @@ pub(crate) fn scanned<'a>(pairs: Vec<KeyValue>) -> StorageAnswer<'a> {
 }
 
 /// Adds the first pair after the last one.
-pub(crate) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageAnswered<'a> {
+pub(crate) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     let (prefix, mut pairs) = scan(call)?;
     for pair in call.engine().scan_prefix(&[])? {
         let (key, value) = pair?;
@@ -313,7 +307,7 @@ pub(crate) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &StorageBugSt
 
 pub(crate) fn scan_without_last<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageBugState,
+    state: &StorageMemory,
 ) -> StorageAnswered<'a> {
     let (_, mut pairs) = scan(call)?;
     if pairs.pop().is_some() {
