@@ -6,11 +6,10 @@ use super::{Rule, difference};
 
 /// Names with two meanings that are still to be changed.
 const TWICE: &str = "
-Account Ahead Args Arguments Board Call Calls Case Change Checked Child Collections Content Counts Crash
-End Engine Entry Event Failing Fate Fault Fence Fields FileId Files Gain Gate Group History Index Judged
-Kind LeftOut Log Lost Memory Mode Model Moment Name Node OnDrop Opened Operation Outcome Pairs Place Plan
-Progress Random Read Record Recovered ReplayError Report Ring Run Sample SetClock Shape Shard Shared Slot
-State Step Stop Subject Taken Tally ToParent Totals Unit Values Workload
+Account Ahead Arguments Board Call Calls Case Change Child Collections Content Counts Crash End Engine
+Entry Event Failing Fate Fault Fields FileId Files Gain Gate Group History Judged Kind LeftOut Lost Model
+Name Node OnDrop Opened Operation Pairs Place Plan Progress Random Record Ring Run Sample SetClock Shape
+Shared Slot State Step Stop Subject Taken Tally ToParent Totals Unit Values Workload
 ";
 
 pub(super) const UNIQUE: Rule = Rule {
