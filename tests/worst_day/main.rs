@@ -23,12 +23,7 @@ mod read_only;
 mod setup;
 #[cfg(feature = "test-utils")]
 mod short_load;
-#[cfg(feature = "test-utils")]
-mod short_stress;
 mod slow_checkpoint;
-#[cfg(feature = "test-utils")]
-#[path = "../support/stress/mod.rs"]
-mod stress;
 #[path = "../../src/testing/temp_dir.rs"]
 mod temp_dir;
 #[path = "../../src/testing/text.rs"]
