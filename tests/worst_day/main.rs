@@ -12,7 +12,9 @@ mod clock_set_back;
 mod directories;
 #[cfg(feature = "test-utils")]
 mod disk_full;
+#[cfg(feature = "test-utils")]
 mod large;
+mod lifecycle;
 #[cfg(feature = "test-utils")]
 #[path = "../support/load/mod.rs"]
 mod load;
@@ -23,9 +25,9 @@ mod read_only;
 mod setup;
 #[cfg(feature = "test-utils")]
 mod short_load;
+#[cfg(feature = "test-utils")]
 mod slow_checkpoint;
 #[path = "../../src/testing/temp_dir.rs"]
 mod temp_dir;
 #[path = "../../src/testing/text.rs"]
 mod text;
-mod unsynced;

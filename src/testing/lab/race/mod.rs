@@ -208,61 +208,32 @@ impl Race {
     #[must_use]
     pub fn with_a_fault(self) -> Self {
         let mut random = Random::new(self.seed ^ 0x6661_756c_7421);
-        let lost = Fault::SyncLoses(ErrorKind::Other);
-        let (before, after) = (
-            Fault::ErrorBefore(ErrorKind::Other),
-            Fault::ErrorAfter(ErrorKind::Other),
-        );
-        let torn = Fault::ErrorMidway(random.below(200) as usize, ErrorKind::StorageFull);
-        let &(kind, fault) = random.pick(&[
-            (DiskOperationKind::Sync, lost),
-            (DiskOperationKind::Sync, lost),
-            (DiskOperationKind::Sync, before),
-            (DiskOperationKind::Sync, after),
-            (DiskOperationKind::SyncDir, before),
-            (DiskOperationKind::SyncDir, after),
-            (DiskOperationKind::Write, before),
-            (DiskOperationKind::Write, torn),
-        ]);
-        Self {
-            fails_at: Some((random.below(PLACES_LEN), DiskTrouble::Next(kind, fault))),
-            ..self
-        }
+        let errors = DiskTrouble::errors(&mut random);
+        let trouble = *random.pick(&errors);
+        let fails_at = Some((random.below(PLACES_LEN), trouble));
+        Self { fails_at, ..self }
     }
 
     /// The stress that follows from `seed`: a race with no panic at a crash point and, mostly, a fault: a sync or write fails
     /// or panics, or the disk gets full. Half of them make their calls in destructors of threads that unwind. Power losses
     /// and process crashes at many moments are recovered, and crashed again inside the recovery.
     pub fn stress_of_seed(seed: u64) -> Self {
-        let race = Self::of_seed(seed);
         let mut random = Random::new(seed ^ 0x7374_7265_7373);
-        let next = |kind, fault| Some(DiskTrouble::Next(kind, fault));
-        let panics = |kind, side| next(kind, Fault::Panic(side));
-        let device = ErrorKind::Other;
-        let trouble = match random.below(14) {
-            0 | 1 => None,
-            2 | 3 => next(DiskOperationKind::Sync, Fault::SyncLoses(device)),
-            4 => next(DiskOperationKind::Sync, Fault::ErrorAfter(device)),
-            5 => next(DiskOperationKind::SyncDir, Fault::ErrorBefore(device)),
-            6 => next(DiskOperationKind::Write, Fault::ErrorBefore(device)),
-            7 => {
-                let torn = Fault::ErrorMidway(random.below(300) as usize, device);
-                next(DiskOperationKind::Write, torn)
-            }
-            8 => panics(DiskOperationKind::Sync, Side::Before),
-            9 => panics(DiskOperationKind::Sync, Side::After),
-            10 => panics(DiskOperationKind::Write, Side::Before),
-            11 => panics(DiskOperationKind::Write, Side::After),
-            _ => Some(DiskTrouble::Full {
-                free_bytes: random.below(3000),
-            }),
-        };
+        let mut troubles = DiskTrouble::errors(&mut random).map(Some).to_vec();
+        for kind in [DiskOperationKind::Sync, DiskOperationKind::Write] {
+            let panics = [Side::Before, Side::After].map(Fault::Panic);
+            troubles.extend(panics.map(|fault| Some(DiskTrouble::Next(kind, fault))));
+        }
+        let free_bytes = random.below(3000);
+        let full = Some(DiskTrouble::Full { free_bytes });
+        troubles.extend([full, full, None, None]);
+        let trouble = *random.pick(&troubles);
         Self {
             panics_at: None,
             fails_at: trouble.map(|trouble| (random.below(PLACES_LEN), trouble)),
             is_stress: true,
             in_destructors: random.chance(1, 2),
-            ..race
+            ..Self::of_seed(seed)
         }
     }
 
@@ -411,6 +382,25 @@ impl Race {
 }
 
 impl DiskTrouble {
+    /// The errors of a sync or write, as often as they are to come.
+    fn errors(random: &mut Random) -> [Self; 8] {
+        let lost = Fault::SyncLoses(ErrorKind::Other);
+        let before = Fault::ErrorBefore(ErrorKind::Other);
+        let after = Fault::ErrorAfter(ErrorKind::Other);
+        let torn = Fault::ErrorMidway(random.below(200) as usize, ErrorKind::StorageFull);
+        [
+            (DiskOperationKind::Sync, lost),
+            (DiskOperationKind::Sync, lost),
+            (DiskOperationKind::Sync, before),
+            (DiskOperationKind::Sync, after),
+            (DiskOperationKind::SyncDir, before),
+            (DiskOperationKind::SyncDir, after),
+            (DiskOperationKind::Write, before),
+            (DiskOperationKind::Write, torn),
+        ]
+        .map(|(kind, fault)| Self::Next(kind, fault))
+    }
+
     fn begin(self, disk: &SimDisk) {
         match self {
             Self::Next(kind, fault) => disk.fail_next(kind, fault),
