@@ -168,7 +168,9 @@ fn comes_and_goes(at: At) {
 fn a_disk_that_is_full_for_a_while_loses_nothing_acknowledged() {
     serve_if_asked();
     if is_possible() {
-        At::ALL.iter().for_each(|at| comes_and_goes(*at));
+        for &at in At::ALL {
+            comes_and_goes(at);
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 //! | `user` | 0 to 2^64 - 1 | no user |
 //! | `cohorts` | any number of cohorts, 0 to 2^64 - 1, separated by <code>&#124;</code> or `;` | none |
 //!
-//! LineFields are separated by tabs if the first line has one, else by commas, and spaces around them do not count. Between
+//! Fields are separated by tabs if the first line has one, else by commas, and spaces around them do not count. Between
 //! commas a field may stand in double quotes, within which a quote is written twice. The columns are in this order, or
 //! in that of the first line if it names them; one of its names must be `at_ms` then. Empty lines and lines that begin
 //! with `#` do not count, nor do a byte order mark and carriage returns before line ends.

@@ -369,7 +369,9 @@ impl Race {
             let drawn = watched.disk.choices(DiskModel::Subset, LAST_IMAGES, self.seed);
             last.extend(drawn.choices);
         }
-        last.iter().for_each(|choice| watched.take(choice));
+        for choice in &last {
+            watched.take(choice);
+        }
         let closed = told.closed > 0;
         let mut random = self.is_stress.then(|| Random::new(self.seed));
         // Recovery passes places too.
