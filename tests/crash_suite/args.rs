@@ -18,7 +18,7 @@ pub(crate) enum Color {
 
 /// What to do with the selected cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Mode {
+pub(crate) enum SuiteMode {
     #[default]
     Run,
     List,
@@ -26,8 +26,8 @@ pub(crate) enum Mode {
 
 /// The parsed command line.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Args {
-    pub(crate) mode: Mode,
+pub(crate) struct SuiteArgs {
+    pub(crate) mode: SuiteMode,
     filters: Filters,
     only_ignored: bool,
     pub(crate) quiet: bool,
@@ -37,11 +37,11 @@ pub(crate) struct Args {
 }
 
 /// The options of the suite.
-pub(crate) fn command_line() -> CommandLine<Args> {
+pub(crate) fn command_line() -> CommandLine<SuiteArgs> {
     let by_processors = || available_parallelism().map_or(1, NonZeroUsize::get) * 2;
-    let values = Args {
+    let values = SuiteArgs {
         threads: by_processors(),
-        ..Args::default()
+        ..SuiteArgs::default()
     };
     let line = CommandLine::new("crash_suite [FILTER...] [OPTIONS]", values).path(
         "--events",
@@ -51,7 +51,7 @@ pub(crate) fn command_line() -> CommandLine<Args> {
     );
     Filters::declare(line, |it| &mut it.filters)
         .switch("--list", "lists the cases instead of running them", |it| {
-            it.mode = Mode::List;
+            it.mode = SuiteMode::List;
         })
         // Most cases wait for the disk.
         .number("--test-threads", "how many cases run at once", 1..=1024, |it| {
@@ -84,7 +84,7 @@ pub(crate) fn command_line() -> CommandLine<Args> {
         .after("Crashes a database at every crash point, reopens it and compares the whole state with a naive model.")
 }
 
-impl Args {
+impl SuiteArgs {
     /// Returns true if the case of this name is to be run or listed.
     pub(crate) fn selects(&self, name: &str) -> bool {
         !self.only_ignored && self.filters.selects(name)

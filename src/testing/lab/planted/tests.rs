@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::testing::ReplayError;
+use crate::testing::ReplayFailure;
 use crate::testing::SweepReport;
 use crate::testing::workload::{Event, STANDARD_NOW_MS, STANDARD_SKEW_MS};
 use crate::{EntityId, SignalId};
@@ -111,8 +111,8 @@ fn replay(bug: PlantedBug, planted: &CrashSweep, report: &SweepReport) -> Option
     let line = finding.replay_line();
     match planted.replay(&line) {
         Ok(_) => Some(format!("{bug}: nothing is wrong with {line}")),
-        Err(ReplayError::NotAPlan(error)) => Some(format!("{bug}: {line}: {error}")),
-        Err(ReplayError::Found(again)) => {
+        Err(ReplayFailure::NotAPlan(error)) => Some(format!("{bug}: {line}: {error}")),
+        Err(ReplayFailure::Found(again)) => {
             if let Some(dir) = &again.image_dir {
                 remove(dir);
             }
