@@ -1,6 +1,6 @@
 //! A figure over the size of what it depends on, and the power law that fits it.
 
-use crate::board::{Unit, median};
+use crate::board::{FigureUnit, median};
 
 /// Values of all rounds at each size, ascending.
 #[derive(Debug, Clone)]
@@ -8,12 +8,12 @@ pub(crate) struct Curve {
     pub(crate) name: &'static str,
     /// What the size counts.
     pub(crate) of: &'static str,
-    pub(crate) unit: Unit,
+    pub(crate) unit: FigureUnit,
     pub(crate) points: Vec<(usize, Vec<f64>)>,
 }
 
 impl Curve {
-    pub(crate) fn new(name: &'static str, of: &'static str, unit: Unit) -> Self {
+    pub(crate) fn new(name: &'static str, of: &'static str, unit: FigureUnit) -> Self {
         Self {
             name,
             of,
@@ -34,8 +34,8 @@ impl Curve {
     pub(crate) fn show_each(&self, size: usize, value: f64) -> String {
         let each = value / size as f64;
         match self.unit {
-            Unit::Milliseconds => Unit::Nanoseconds.show(each * 1e6),
-            Unit::Megabytes => Unit::Bytes.show(each * 1e6),
+            FigureUnit::Milliseconds => FigureUnit::Nanoseconds.show(each * 1e6),
+            FigureUnit::Megabytes => FigureUnit::Bytes.show(each * 1e6),
             unit => unit.show(each),
         }
     }

@@ -2,23 +2,20 @@
 //!
 //! An exponent of 1 is linear; the one over the last decade alone leaves aside what a small size costs anyway.
 
-use std::error::Error;
-use std::path::Path;
+use tidaldb::{Durability, EntityId, SignalEvent, SignalId};
 
-use tidaldb::{Durability, EntityId, SignalEvent, SignalId, TidalDb};
-
-use crate::Bench;
-use crate::board::{Unit, markdown, median};
+use crate::board::{FigureUnit, markdown, median};
 use crate::curve::{self, Curve};
 use crate::engine;
 use crate::memory;
 use crate::pause;
 use crate::plot;
 use crate::stopwatch::timed;
-use crate::workload::{self, BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
+use crate::workload::{BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
+use crate::{Bench, Measured};
 
 /// Measures all curves, prints them, and draws them if a file is named for it.
-pub(crate) fn run(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(bench: &mut Bench) -> Measured {
     let events_max = 10 * bench.args.events;
     let states_max = bench.args.spread;
     let mut curves = Curves::default();
@@ -48,14 +45,14 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-type Measure = fn(&Bench, &mut Curves, usize) -> Result<(), Box<dyn Error>>;
+type Measure = fn(&Bench, &mut Curves, usize) -> Measured;
 
 #[derive(Default)]
 struct Curves(Vec<Curve>);
 
 impl Curves {
     /// Adds the value of a round at a size.
-    fn add(&mut self, name: &'static str, of: &'static str, unit: Unit, size: usize, value: f64) {
+    fn add(&mut self, name: &'static str, of: &'static str, unit: FigureUnit, size: usize, value: f64) {
         let index = self
             .0
             .iter()
@@ -98,7 +95,7 @@ fn table(curves: &[Curve]) -> String {
 }
 
 /// Time to open a log of that many events that no checkpoint covers.
-fn replay(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
+fn replay(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     let dir = bench.place.fresh("growth")?;
     let db = engine::open_without_checkpoints(&dir, Durability::OperatingSystem)?;
     // The job over and over, each time later.
@@ -113,41 +110,45 @@ fn replay(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn
     }
     db.sync()?;
     drop(db);
-    let milliseconds = reopen(&dir)?.1 * 1e3;
-    curves.add("replay", "events", Unit::Milliseconds, size, milliseconds);
+    let milliseconds = engine::reopen(&dir)?.1 * 1e3;
+    curves.add("replay", "events", FigureUnit::Milliseconds, size, milliseconds);
     Ok(())
 }
 
-fn checkpoints(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
-    let events: Vec<_> = workload::spread(size).iter().map(engine::event).collect();
+fn checkpoints(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+    let events = engine::spread(size);
     let db = engine::filled(&bench.place.fresh("growth")?, &events)?;
     let taken = pause::take(&db, &events)?;
-    let alone = taken.alone.as_secs_f64() * 1e3;
-    let pause = taken.pause.as_secs_f64() * 1e3;
-    curves.add("checkpoint", "changed states", Unit::Milliseconds, size, alone);
+    curves.add(
+        "checkpoint",
+        "changed states",
+        FigureUnit::Milliseconds,
+        size,
+        taken.alone,
+    );
     curves.add(
         "pause of a writer",
         "changed states",
-        Unit::Milliseconds,
+        FigureUnit::Milliseconds,
         size,
-        pause,
+        taken.pause,
     );
     Ok(())
 }
 
 /// Time to open after a close.
-fn opens(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
+fn opens(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     let dir = bench.place.fresh("growth")?;
-    let events: Vec<_> = workload::spread(size).iter().map(engine::event).collect();
+    let events = engine::spread(size);
     engine::filled(&dir, &events)?.close()?;
-    let (db, seconds) = reopen(&dir)?;
+    let (db, seconds) = engine::reopen(&dir)?;
     let last = EntityId(((size - 1) / usize::from(SIGNALS)) as u64);
     let score = db.score(last, SignalId(0), 0, BEGIN_MS)?;
     assert!(score > 0.0, "the states come back");
     curves.add(
         "open after a close",
         "states",
-        Unit::Milliseconds,
+        FigureUnit::Milliseconds,
         size,
         seconds * 1e3,
     );
@@ -155,18 +156,18 @@ fn opens(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn 
 }
 
 /// In a process of its own, reopened.
-fn memories(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
+fn memories(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     let dir = bench.place.fresh("growth")?;
-    let events: Vec<_> = workload::spread(size).iter().map(engine::event).collect();
+    let events = engine::spread(size);
     engine::filled(&dir, &events)?.close()?;
     for (name, bytes) in memory::of_reopened(&dir)? {
-        curves.add(name, "keys", Unit::Megabytes, size, bytes / 1e6);
+        curves.add(name, "keys", FigureUnit::Megabytes, size, bytes / 1e6);
     }
     Ok(())
 }
 
 /// Events in a second by several threads: batches without a sync, and calls of one event that share syncs.
-fn throughput(bench: &Bench, curves: &mut Curves, threads: usize) -> Result<(), Box<dyn Error>> {
+fn throughput(bench: &Bench, curves: &mut Curves, threads: usize) -> Measured {
     let synced = bench.job.len().min(threads * bench.args.synced / 4);
     for (name, durability, batch_len, len) in [
         (
@@ -186,12 +187,13 @@ fn throughput(bench: &Bench, curves: &mut Curves, threads: usize) -> Result<(), 
         let (recorded, seconds) = timed(|| engine::record(&db, &bench.job[..len], batch_len, threads));
         recorded?;
         db.sync()?;
-        curves.add(name, "threads", Unit::PerSecond, threads, len as f64 / seconds);
+        curves.add(
+            name,
+            "threads",
+            FigureUnit::PerSecond,
+            threads,
+            len as f64 / seconds,
+        );
     }
     Ok(())
-}
-
-fn reopen(dir: &Path) -> Result<(TidalDb, f64), tidaldb::Error> {
-    let (db, seconds) = timed(|| engine::open_without_checkpoints(dir, Durability::OperatingSystem));
-    Ok((db?, seconds))
 }

@@ -8,8 +8,8 @@ use std::process::Command;
 use tidaldb::{Durability, TidalDb};
 
 use crate::Bench;
-use crate::args::Args;
-use crate::board::Unit;
+use crate::args::BenchArgs;
+use crate::board::FigureUnit;
 use crate::engine;
 use crate::place::resident_bytes;
 
@@ -20,9 +20,9 @@ pub(crate) fn at_rest(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     figures.extend(start("reopened", &dir, bench.args.events)?);
     for (name, bytes) in figures {
         if name.starts_with("bytes") {
-            bench.board.add(name, Unit::Bytes, bytes);
+            bench.board.add(name, FigureUnit::Bytes, bytes);
         } else {
-            bench.board.add(name, Unit::Megabytes, bytes / 1e6);
+            bench.board.add(name, FigureUnit::Megabytes, bytes / 1e6);
         }
     }
     Ok(())
@@ -62,7 +62,7 @@ fn start(child: &str, dir: &Path, events_len: usize) -> Result<Vec<(String, f64)
 }
 
 /// What a process that was started for it does.
-pub(crate) fn child(args: &Args, what: &str) -> Result<(), Box<dyn Error>> {
+pub(crate) fn child(args: &BenchArgs, what: &str) -> Result<(), Box<dyn Error>> {
     if what == "recorded" {
         recorded(&args.dir, args.events)
     } else {

@@ -9,13 +9,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::process::Command;
 
 /// A directory of its own, removed when dropped.
 #[derive(Debug)]
-pub(crate) struct Place(PathBuf);
+pub(crate) struct BenchDir(PathBuf);
 
-impl Place {
+impl BenchDir {
     /// A new, empty directory below `parent`.
     pub(crate) fn new(parent: &Path) -> io::Result<Self> {
         let path = parent.join(format!("bench-{}", std::process::id()));
@@ -30,23 +30,17 @@ impl Place {
     /// A directory in it that is empty, whatever was there before.
     pub(crate) fn fresh(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.0.join(name);
-        remove(&path)?;
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
         fs::create_dir_all(&path)?;
         Ok(path)
     }
 }
 
-impl Drop for Place {
+impl Drop for BenchDir {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.0));
-    }
-}
-
-/// Removes a directory with all that is in it, if there is one.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -88,24 +82,11 @@ pub(crate) fn load_average() -> String {
     words.join(", ")
 }
 
-/// The day by the system's clock, in UTC.
+/// The day by the system's clock, in UTC, as `date` prints it.
 pub(crate) fn today() -> String {
-    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let days = (passed.as_secs() / 86_400) as i64;
-    // From days to a date of the proleptic Gregorian calendar, whose years are counted from March here.
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = year + era * 400 + i64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02}")
+    let printed = Command::new("date").args(["-u", "+%F"]).output();
+    let printed = printed.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    printed.unwrap_or_default()
 }
 
 /// The type of the file system with the longest mount point that `path` begins with.

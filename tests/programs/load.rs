@@ -26,59 +26,51 @@ use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 
-struct Arguments {
+struct LoadArguments {
     time: Duration,
     seed: u64,
     kills: u64,
     dir: PathBuf,
 }
 
-fn command_line() -> CommandLine<Arguments> {
-    let values = Arguments {
-        time: Duration::from_secs(60),
-        seed: 1,
-        kills: 50,
-        dir: std::env::temp_dir(),
-    };
-    CommandLine::new("load [OPTIONS]", values)
-        .minutes("--minutes", "ends after this time", |it| &mut it.time)
-        .number("--seed", "of the moments of the kills", 0..=u64::MAX, |it| {
-            &mut it.seed
-        })
-        .number(
-            "--kills",
-            "of a database, before the next policy is taken",
-            1..=u64::MAX,
-            |it| &mut it.kills,
-        )
-        .path(
-            "--dir",
-            "PATH",
+fn arguments() -> Result<LoadArguments, ExitCode> {
+    let line = CommandLine::new("load [OPTIONS]")
+        .option("--minutes N", 1, "ends after this time; fractions are legal")
+        .option("--seed N", 1, "of the moments of the kills")
+        .option("--kills N", 50, "of a database, before the next policy is taken")
+        .option(
+            "--dir PATH",
+            "",
             "where the databases are made; default the system's directory for temporary files",
-            |it, path| it.dir = path,
-        )
+        );
+    line.of_process(|given| {
+        Ok(LoadArguments {
+            time: given.minutes("--minutes")?,
+            seed: given.number("--seed", 0..=u64::MAX)?,
+            kills: given.number("--kills", 1..=u64::MAX)?,
+            dir: given.path("--dir").unwrap_or_else(std::env::temp_dir),
+        })
+    })
 }
 
 fn main() -> ExitCode {
     load::serve_if_asked();
-    let arguments = match command_line().of_process() {
-        Ok(arguments) => arguments,
-        Err(status) => return status,
-    };
-    match run(&arguments) {
-        Ok(totals) => {
+    let ended = arguments().map(|arguments| run(&arguments));
+    match ended {
+        Ok(Ok(totals)) => {
             println!("{}\nnothing lost, nothing doubled", in_words(&totals));
             ExitCode::SUCCESS
         }
-        Err((code, why)) => {
+        Ok(Err((code, why))) => {
             eprintln!("load: {why}");
             ExitCode::from(code)
         }
+        Err(status) => status,
     }
 }
 
 /// Databases one after the other until the time is over. What is wrong comes with the exit status it makes.
-fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
+fn run(arguments: &LoadArguments) -> Result<Totals, (u8, String)> {
     let started = Instant::now();
     let live = LiveLine::stderr();
     let program = ChildProgram::this_program([""; 0]);

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use tidaldb::testing::CrashSweep;
 use tidaldb::testing::lab::command_line::CommandLine;
 
-use board::{Unit, markdown};
+use board::{FigureUnit, markdown};
 use curve::{Curve, exponent};
 
 const SEED: u64 = 7;
@@ -30,18 +30,19 @@ const ROUNDS: usize = 3;
 const IMAGES_MAX: usize = 4;
 
 fn main() -> ExitCode {
-    let line = CommandLine::new("sweep_growth [OPERATIONS]", 10_000_usize)
-        .operands(|operations_max, text| {
-            let number = text.parse().ok().filter(|number| *number > 0);
-            *operations_max = number.ok_or("OPERATIONS is a whole number of at least 1")?;
-            Ok(())
-        })
+    let line = CommandLine::new("sweep_growth [OPERATIONS]")
+        .operands()
         .after("Ends at workloads of this many operations; default 10000.");
-    let operations_max = match line.of_process() {
+    let read = line.of_process(|given| {
+        let text = given.operands.last().map_or("10000", String::as_str);
+        let number = text.parse().ok().filter(|number| *number > 0);
+        number.ok_or_else(|| "OPERATIONS is a whole number of at least 1".to_owned())
+    });
+    let operations_max: usize = match read {
         Ok(operations_max) => operations_max,
         Err(status) => return status,
     };
-    let mut curve = Curve::new("sweep", "crossings", Unit::Milliseconds);
+    let mut curve = Curve::new("sweep", "crossings", FigureUnit::Milliseconds);
     let head = [
         "operations",
         "crossings",

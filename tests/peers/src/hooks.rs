@@ -30,8 +30,8 @@ use fail::fail_point;
 use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::{CrashInjector, CrashPoint, check_crash_point, clear_injector, install_injector};
 
-use board::{Board, Unit, markdown, median};
-use stopwatch::Stopwatch;
+use board::{FigureBoard, FigureUnit, markdown, median};
+use stopwatch::now;
 
 /// What is crossed, and never fires.
 const TARGET: CrashPoint = CrashPoint::WalPreAggregate;
@@ -115,23 +115,24 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let line = CommandLine::new("hooks [OPTIONS]", Arguments::default())
-        .flag(
+    let line = CommandLine::new("hooks [OPTIONS]")
+        .option(
             "--quick",
+            "",
             "few calls and rounds: whether it runs, not how fast",
-            |it| &mut it.is_quick,
         )
-        .flag("--instructions", "counts instructions by valgrind too", |it| {
-            &mut it.instructions
+        .option("--instructions", "", "counts instructions by valgrind too")
+        .option("--case NAME", "", "")
+        .option("--calls N", "", "");
+    let read = line.of_process(|given| {
+        Ok(Arguments {
+            is_quick: given.has("--quick"),
+            instructions: given.has("--instructions"),
+            case: given.texts("--case").pop(),
+            calls: given.number("--calls", 0..=u64::MAX)?,
         })
-        .value("--case", "NAME", "", |it, case| {
-            it.case = Some(case.to_owned());
-            Ok(())
-        })
-        .hidden()
-        .number("--calls", "", 0..=u64::MAX, |it| &mut it.calls)
-        .hidden();
-    let ended = line.of_process().map(|arguments| run(&arguments));
+    });
+    let ended = read.map(|arguments| run(&arguments));
     match ended {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
@@ -164,7 +165,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 /// Medians and spreads, on one thread and on two at once.
 fn times(rounds: usize, slices: usize) -> String {
-    let mut board = Board::default();
+    let mut board = FigureBoard::default();
     for _ in 0..rounds {
         for threads in [1, 2] {
             for case in &CASES {
@@ -172,7 +173,7 @@ fn times(rounds: usize, slices: usize) -> String {
                     1 => format!("{}, one thread", case.name),
                     _ => format!("{}, {threads} threads at once", case.name),
                 };
-                board.add(name, Unit::Nanoseconds, nanoseconds(case, threads, slices));
+                board.add(name, FigureUnit::Nanoseconds, nanoseconds(case, threads, slices));
             }
         }
     }
@@ -210,11 +211,11 @@ fn nanoseconds(case: &Case, threads: usize, slices: usize) -> f64 {
 
 fn seconds(call: Call, calls: u64) -> f64 {
     let call = black_box(call);
-    let watch = Stopwatch::start();
+    let begun = now();
     for _ in 0..calls {
         call();
     }
-    watch.seconds()
+    begun.elapsed().as_secs_f64()
 }
 
 /// All that a process does whose instructions are counted.

@@ -1,12 +1,12 @@
 //! What every engine is put through, in rounds.
 
 use crate::args::Args;
-use crate::board::{Board, Unit};
-use crate::disk::{self, Ahead};
+use crate::board::{FigureBoard, FigureUnit};
+use crate::disk;
 use crate::memory;
 use crate::peer::{Key, Kind, Outcome, Peer, Policy};
 use crate::peers::KINDS;
-use crate::place::{self, Place};
+use crate::place::{self, BenchDir};
 use crate::reference::Reference;
 use crate::sheet::Sheet;
 use crate::stopwatch::timed;
@@ -77,14 +77,14 @@ pub(crate) const GROUPS: &[Group] = &[
 /// What a run measures with, and what came out.
 pub(crate) struct Run {
     pub(crate) args: Args,
-    pub(crate) place: Place,
+    pub(crate) place: BenchDir,
     pub(crate) touches: Vec<Touch>,
     pub(crate) keys: Vec<Key>,
     /// A minute after the last event.
     now_ms: i64,
     reference: Reference,
     pub(crate) sheet: Sheet,
-    disk: Board,
+    disk: FigureBoard,
 }
 
 impl Run {
@@ -93,13 +93,13 @@ impl Run {
         let keys = keys(&touches);
         let now_ms = touches.last().map_or(0, |touch| touch.at_ms) + 60_000;
         Ok(Self {
-            place: Place::new(&args.dir)?,
+            place: BenchDir::new(&args.dir)?,
             reference: Reference::of(&touches, now_ms),
             touches,
             keys,
             now_ms,
             sheet: Sheet::default(),
-            disk: Board::default(),
+            disk: FigureBoard::default(),
             args,
         })
     }
@@ -117,14 +117,12 @@ impl Run {
 
     fn disk(&mut self) -> Outcome<()> {
         let dir = self.place.fresh("disk")?;
-        for (ahead, file) in [
-            (Ahead::Growing, "a growing file"),
-            (Ahead::Zeros, "zeros written ahead"),
-        ] {
+        for (file, has_zeros) in [("a growing file", false), ("zeros written ahead", true)] {
             for bytes in [64, 8192] {
-                let microseconds = disk::sync_microseconds(&dir, ahead, bytes, self.args.synced.div_ceil(4))?;
+                let microseconds =
+                    disk::sync_microseconds(&dir, has_zeros, bytes, self.args.synced.div_ceil(4))?;
                 let name = format!("fdatasync of {bytes} B appended to {file}");
-                self.disk.add(name, Unit::Microseconds, microseconds);
+                self.disk.add(name, FigureUnit::Microseconds, microseconds);
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::passes::Run;
 use crate::pause;
 use crate::peer::Outcome;
 use crate::stopwatch::timed;
-use crate::workload::{self, BATCH_LEN};
+use crate::workload::BATCH_LEN;
 
 /// Two threads where nothing is synced, sixteen that share syncs.
 pub(crate) fn threads(run: &mut Run) -> Outcome<()> {
@@ -52,29 +52,17 @@ pub(crate) fn pauses(run: &mut Run) -> Outcome<()> {
     let events: Vec<SignalEvent<'_>> = run.touches.iter().map(engine::event).collect();
     let db = engine::filled(&run.place.fresh("pause")?, &events)?;
     let taken = pause::take(&db, &events)?;
-    run.sheet.add("pause", "tidaldb", taken.pause.as_secs_f64() * 1e3);
-    run.sheet.add(
-        "pause-without",
-        "tidaldb",
-        taken.pause_without.as_secs_f64() * 1e3,
-    );
+    run.sheet.add("pause", "tidaldb", taken.pause);
+    run.sheet.add("pause-without", "tidaldb", taken.pause_without);
     drop(db);
 
-    let events: Vec<_> = workload::spread(run.args.spread)
-        .iter()
-        .map(engine::event)
-        .collect();
+    let events = engine::spread(run.args.spread);
     let db = engine::filled(&run.place.fresh("pause")?, &events)?;
     let taken = pause::take(&db, &events)?;
+    run.sheet.add("large-checkpoint", "tidaldb", taken.alone);
+    run.sheet.add("large-pause", "tidaldb", taken.pause);
     run.sheet
-        .add("large-checkpoint", "tidaldb", taken.alone.as_secs_f64() * 1e3);
-    run.sheet
-        .add("large-pause", "tidaldb", taken.pause.as_secs_f64() * 1e3);
-    run.sheet.add(
-        "large-pause-without",
-        "tidaldb",
-        taken.pause_without.as_secs_f64() * 1e3,
-    );
+        .add("large-pause-without", "tidaldb", taken.pause_without);
     Ok(())
 }
 

@@ -28,7 +28,7 @@ const WARNING: &str = "WARNING: ";
 
 /// A test. It panics to fail.
 #[derive(Debug)]
-pub(crate) struct Case {
+pub(crate) struct ProcessCase {
     pub(crate) name: &'static str,
     /// Takes an empty directory.
     pub(crate) body: fn(&Path),
@@ -37,7 +37,7 @@ pub(crate) struct Case {
 /// Declares the cases of a topic: functions of this module, named `topic::function`.
 macro_rules! cases {
     ($topic:literal: $($function:ident),+ $(,)?) => {
-        pub(crate) const CASES: &[crate::runner::Case] = &[$(crate::runner::Case {
+        pub(crate) const CASES: &[crate::runner::ProcessCase] = &[$(crate::runner::ProcessCase {
             name: concat!($topic, "::", stringify!($function)),
             body: $function,
         }),+];
@@ -51,7 +51,7 @@ pub(crate) fn warn(text: &str) {
 }
 
 /// Runs the case `name` in this process.
-pub(crate) fn run_here(cases: &[&Case], name: &str, dir: &Path) -> ExitCode {
+pub(crate) fn run_here(cases: &[&ProcessCase], name: &str, dir: &Path) -> ExitCode {
     let case = cases.iter().find(|case| case.name == name).expect("a case");
     let dir = dir.canonicalize().expect("the directory of the case");
     sys::adopt_orphans();
@@ -66,22 +66,13 @@ pub(crate) fn run_here(cases: &[&Case], name: &str, dir: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-#[derive(Default)]
-struct Arguments {
-    filters: Filters,
-    lists: bool,
-}
-
 /// Runs the cases that the command line selects, or lists them.
-pub(crate) fn run_all(cases: &[&Case]) -> ExitCode {
-    let line = CommandLine::new("processes [FILTER...] [OPTIONS]", Arguments::default());
-    let line = Filters::declare(line, |it| &mut it.filters).flag(
-        "--list",
-        "prints the names and runs nothing",
-        |it| &mut it.lists,
-    );
-    let Arguments { filters, lists } = match line.of_process() {
-        Ok(arguments) => arguments,
+pub(crate) fn run_all(cases: &[&ProcessCase]) -> ExitCode {
+    let line = Filters::declare(CommandLine::new("processes [FILTER...] [OPTIONS]"));
+    let line = line.option("--list", "", "prints the names and runs nothing");
+    let read = line.of_process(|given| Ok((Filters::of(given), given.has("--list"))));
+    let (filters, lists) = match read {
+        Ok(values) => values,
         Err(status) => return status,
     };
     let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
@@ -106,7 +97,7 @@ pub(crate) fn run_all(cases: &[&Case]) -> ExitCode {
 }
 
 /// Runs a case in a new process and prints its line; after a failure, its output too.
-fn passes(case: &Case) -> bool {
+fn passes(case: &ProcessCase) -> bool {
     let begun = Instant::now();
     let outer = TempDir::new("processes");
     // Outside of the case's directory, which is empty.
@@ -139,7 +130,7 @@ fn passes(case: &Case) -> bool {
     false
 }
 
-fn run(case: &Case, dir: &Path, output: &Path) -> io::Result<Option<ExitStatus>> {
+fn run(case: &ProcessCase, dir: &Path, output: &Path) -> io::Result<Option<ExitStatus>> {
     let output = File::create(output)?;
     let mut process = Command::new(std::env::current_exe()?)
         .arg(CASE)
