@@ -20,8 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use load::{Load, Totals};
-use tidaldb::Durability;
+use load::{Load, LoadTotals, POLICIES};
 use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::testing::report::{LiveLine, LiveStatus};
@@ -70,17 +69,12 @@ fn main() -> ExitCode {
 }
 
 /// Databases one after the other until the time is over. What is wrong comes with the exit status it makes.
-fn run(arguments: &LoadArguments) -> Result<Totals, (u8, String)> {
+fn run(arguments: &LoadArguments) -> Result<LoadTotals, (u8, String)> {
     let started = Instant::now();
     let live = LiveLine::stderr();
     let program = ChildProgram::this_program([""; 0]);
-    let policies = [
-        Durability::EverySynced,
-        Durability::SyncedEvery { interval_ms: 5 },
-        Durability::OperatingSystem,
-    ];
-    let mut totals = Totals::default();
-    for (number, durability) in (0_u64..).zip(policies.into_iter().cycle()) {
+    let mut totals = LoadTotals::default();
+    for (number, policy) in (0_u64..).zip((0..POLICIES.len()).cycle()) {
         let name = format!("tidaldb-load-{}-{number}", std::process::id());
         let dir = arguments.dir.join(name);
         let mut load = Load::new(dir.clone(), arguments.seed + number);
@@ -88,12 +82,12 @@ fn run(arguments: &LoadArguments) -> Result<Totals, (u8, String)> {
             if started.elapsed() >= arguments.time {
                 break;
             }
-            load.round(&program, durability).map_err(|why| {
+            load.round(&program, policy).map_err(|why| {
                 live.clear();
-                let seed = arguments.seed + number;
+                let (policy, seed) = (POLICIES[policy], arguments.seed + number);
                 (
                     1,
-                    format!("{durability:?}, seed {seed}: {why}; see {}", dir.display()),
+                    format!("{policy:?}, seed {seed}: {why}; see {}", dir.display()),
                 )
             })?;
             let sum = totals.with(load.totals);
@@ -112,7 +106,7 @@ fn run(arguments: &LoadArguments) -> Result<Totals, (u8, String)> {
     Ok(totals)
 }
 
-fn in_words(totals: &Totals) -> String {
+fn in_words(totals: &LoadTotals) -> String {
     format!(
         "{} kills, {} of them while opening; {} calls acknowledged, {} events found; {} calls in flight found too; \
          opening took at most {} ms",

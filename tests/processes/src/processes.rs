@@ -21,19 +21,19 @@ pub(crate) const RECORD: &str = "--record";
 
 /// A child of this process.
 #[derive(Debug)]
-pub(crate) struct Child {
+pub(crate) struct ForkedChild {
     pid: i32,
     output: BufReader<PipeReader>,
 }
 
 /// The pipe from a child to its parent.
 #[derive(Debug)]
-pub(crate) struct ToParent(PipeWriter);
+pub(crate) struct ParentPipe(PipeWriter);
 
 /// The line of an `Ok`.
 const OK: &str = "ok";
 
-impl ToParent {
+impl ParentPipe {
     pub(crate) fn send_line(&mut self, line: &str) {
         writeln!(self.0, "{line}").expect("the parent reads");
     }
@@ -47,11 +47,11 @@ impl ToParent {
     }
 }
 
-impl Child {
+impl ForkedChild {
     /// Forks a child that runs `body`. It ends without running any destructor of the parent's values.
-    pub(crate) fn start(body: impl FnOnce(&mut ToParent)) -> Self {
+    pub(crate) fn start(body: impl FnOnce(&mut ParentPipe)) -> Self {
         let (output, input) = pipe().expect("a pipe");
-        let mut parent = ToParent(input);
+        let mut parent = ParentPipe(input);
         let Some(pid) = sys::fork() else {
             let ended = catch_unwind(AssertUnwindSafe(|| body(&mut parent)));
             sys::exit_at_once(if ended.is_ok() { 0 } else { 101 });
@@ -116,6 +116,20 @@ pub(crate) fn kill(pid: i32) {
         sys::wait(pid, CHILD_LIMIT).is_some(),
         "process {pid} survives SIGKILL"
     );
+}
+
+/// The results of `body` in a forked child, which must end by itself.
+pub(crate) fn in_a_child<const LEN: usize>(
+    body: impl FnOnce() -> [Result<(), String>; LEN],
+) -> [Result<(), String>; LEN] {
+    let mut child = ForkedChild::start(|parent| {
+        for result in body() {
+            parent.send_result(result);
+        }
+    });
+    let results = [(); LEN].map(|()| child.read_result());
+    child.end();
+    results
 }
 
 /// Does nothing until the process is killed.

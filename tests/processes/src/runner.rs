@@ -6,8 +6,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
-use std::thread::park_timeout;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::command_line::{CommandLine, Filters};
@@ -19,9 +18,6 @@ pub(crate) const CASE: &str = "--case";
 
 /// A case that has not ended after this time hangs. Most take less than a second.
 const CASE_LIMIT: Duration = Duration::from_secs(120);
-
-/// How often a case that has not ended is looked at again.
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// A line of a case that begins like this is shown although the case passed.
 const WARNING: &str = "WARNING: ";
@@ -107,7 +103,7 @@ fn passes(case: &ProcessCase) -> bool {
     let output = fs::read(&output).unwrap_or_default();
     let output = String::from_utf8_lossy(&output);
     let failure = match ended {
-        Ok(Some(status)) if status.success() => None,
+        Ok(Some(0)) => None,
         Ok(Some(_)) => Some("failed".to_owned()),
         Ok(None) => Some(format!("hangs: not ended after {} s", CASE_LIMIT.as_secs())),
         Err(error) => Some(format!("cannot run: {error}")),
@@ -130,31 +126,23 @@ fn passes(case: &ProcessCase) -> bool {
     false
 }
 
-fn run(case: &ProcessCase, dir: &Path, output: &Path) -> io::Result<Option<ExitStatus>> {
+/// The status of the process that runs the case. One that hangs is killed with its children: `None`.
+fn run(case: &ProcessCase, dir: &Path, output: &Path) -> io::Result<Option<i32>> {
     let output = File::create(output)?;
-    let mut process = Command::new(std::env::current_exe()?)
-        .arg(CASE)
-        .arg(case.name)
+    let process = Command::new(std::env::current_exe()?)
+        .args([CASE, case.name])
         .arg(dir)
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
         .process_group(0)
         .spawn()?;
-    wait_or_kill(&mut process)
-}
-
-/// Waits for the end of a case. One that hangs is killed with its children: `None`.
-fn wait_or_kill(process: &mut Child) -> io::Result<Option<ExitStatus>> {
-    let begun = Instant::now();
-    while begun.elapsed() < CASE_LIMIT {
-        if let Some(status) = process.try_wait()? {
-            return Ok(Some(status));
-        }
-        park_timeout(PAUSE);
+    let pid = process.id().cast_signed();
+    let status = sys::wait(pid, CASE_LIMIT);
+    if status.is_none() {
+        // Not waited for yet, so the number is still that of the case's group.
+        sys::kill(-pid);
+        sys::wait(pid, CASE_LIMIT);
     }
-    // Not waited for yet, so the number is still that of the case's group.
-    sys::kill(-(process.id().cast_signed()));
-    process.wait()?;
-    Ok(None)
+    Ok(status)
 }

@@ -16,8 +16,6 @@ use tidaldb::{
 use crate::processes::record_in_another_process;
 pub(crate) use crate::text::error_chain;
 
-pub(crate) const BACKGROUNDS: [Background; 2] = [Background::Caller, Background::OwnThreads];
-
 pub(crate) const POLICIES: [Durability; 3] = [
     Durability::EverySynced,
     Durability::SyncedEvery { interval_ms: 10 },
@@ -45,6 +43,28 @@ pub(crate) fn open(path: &Path, options: Options) -> TidalDb {
         .unwrap_or_else(|error| panic!("open {}: {}", path.display(), error_chain(&error)))
 }
 
+/// The value of a call that must succeed.
+pub(crate) fn must<T>(result: Result<T, Error>) -> T {
+    result.unwrap_or_else(|error| panic!("{}", error_chain(&error)))
+}
+
+/// Closes a handle, which must succeed, and drops it.
+pub(crate) fn close(db: TidalDb) {
+    must(db.close());
+}
+
+/// A new database whose handle did the [work](Acknowledged::work) of these entities.
+pub(crate) fn worked(path: &Path, options: Options, entities: Range<u64>) -> (TidalDb, Acknowledged) {
+    let (db, mut acknowledged) = (open(path, options), Acknowledged::default());
+    acknowledged.must_work(&db, entities);
+    (db, acknowledged)
+}
+
+/// Each kind of background work, with the path of a database of its own.
+pub(crate) fn per_background(root: &Path) -> [(Background, PathBuf); 2] {
+    [Background::Caller, Background::OwnThreads].map(|it| (it, root.join(format!("{it:?}"))))
+}
+
 /// One event of the entity. All are equal in size. Counted once, it gives a score of 1 at time 0.
 pub(crate) fn event(entity: u64) -> SignalEvent<'static> {
     SignalEvent::new(VIEW, EntityId(entity), 0)
@@ -62,33 +82,27 @@ pub(crate) struct Acknowledged {
 impl Acknowledged {
     /// Records an event of the entity.
     pub(crate) fn record(&mut self, db: &TidalDb, entity: u64) -> Result<(), Error> {
-        let recorded = db.record(&event(entity));
-        self.count(recorded.is_ok(), recorded.as_ref().err(), entity);
-        recorded.map(drop)
+        let recorded = db.record(&event(entity)).map(drop);
+        Self::count(&mut self.events, &mut self.unknown, &recorded, entity);
+        recorded
     }
 
     /// Adds the entity to the collection, which is made first if there is none.
     pub(crate) fn add(&mut self, db: &TidalDb, entity: u64) -> Result<(), Error> {
-        if let Err(error) = db.create_collection(SAVED)
-            && !matches!(error, Error::CollectionExists { .. })
-        {
-            return Err(error);
+        match db.create_collection(SAVED) {
+            Ok(()) | Err(Error::CollectionExists { .. }) => {}
+            Err(error) => return Err(error),
         }
-        let added = db.add_to_collection(SAVED, EntityId(entity));
-        if added.is_ok() {
-            self.members.insert(entity);
-        } else {
-            self.count(false, added.as_ref().err(), entity);
-        }
-        added.map(drop)
+        let added = db.add_to_collection(SAVED, EntityId(entity)).map(drop);
+        Self::count(&mut self.members, &mut self.unknown, &added, entity);
+        added
     }
 
-    fn count(&mut self, is_acknowledged: bool, error: Option<&Error>, entity: u64) {
-        if is_acknowledged {
-            self.events.insert(entity);
-        } else if error.is_some_and(Error::outcome_is_unknown) {
-            self.unknown.insert(entity);
-        }
+    fn count(done: &mut BTreeSet<u64>, unknown: &mut BTreeSet<u64>, called: &Result<(), Error>, entity: u64) {
+        match called {
+            Ok(()) => done.insert(entity),
+            Err(error) => error.outcome_is_unknown() && unknown.insert(entity),
+        };
     }
 
     /// Records an event of each entity, adds the first one to the collection and makes a checkpoint.
@@ -102,8 +116,7 @@ impl Acknowledged {
 
     /// Like [`work`](Self::work), and each call must succeed.
     pub(crate) fn must_work(&mut self, db: &TidalDb, entities: Range<u64>) {
-        let worked = self.work(db, entities);
-        worked.unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+        must(self.work(db, entities));
     }
 
     /// The handle holds each acknowledged event exactly once, each acknowledged member, and nothing else.
@@ -119,6 +132,20 @@ impl Acknowledged {
         assert_eq!(members, self.members, "the members");
     }
 
+    /// Acknowledged events of these entities.
+    pub(crate) fn of_events(entities: Range<u64>) -> Self {
+        Self {
+            events: entities.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Closes the handle, which must succeed; the database then is as in [`assert_at`](Self::assert_at).
+    pub(crate) fn assert_closed(&self, db: TidalDb, path: &Path) {
+        close(db);
+        self.assert_at(path);
+    }
+
     /// The database opens and holds each acknowledged event exactly once, each acknowledged member, and nothing else.
     pub(crate) fn assert_at(&self, path: &Path) {
         self.assert_in(&open(path, options()));
@@ -127,9 +154,7 @@ impl Acknowledged {
 
 /// The entities that have an event, each counted once, and the members of the collection.
 pub(crate) fn content_of(db: &TidalDb) -> (BTreeSet<u64>, BTreeSet<u64>) {
-    let export = db
-        .export()
-        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+    let export = must(db.export());
     let states = export.signals.into_iter().map(|state| {
         assert_eq!(state.scores, [1.0], "the score of entity {}", state.entity.0);
         state.entity.0

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::live::{LiveLine, LiveStatus};
-use super::super::{MAPS_MAX, Outcome, Report, Swept};
+use super::super::{MAPS_MAX, Report, SiteOutcome, Swept};
 use super::strict_json::{self, Value};
 use super::{CLEAN, LYING, clean, lying};
 use crate::testing::CrashPoint;
@@ -45,7 +45,7 @@ fn every_site_of_a_sweep_is_once_on_its_map_and_once_in_the_json() {
 fn every_finding_is_shown_with_its_replay_line_in_every_form() {
     let report = lying();
     assert!(LYING.findings.len() > 3, "{}", *LYING);
-    let (page, json, terminal) = (report.html(), report.json(), report.terminal().to_string());
+    let (page, json, terminal) = (report.html(), report.json(), report.terminal());
     let json = strict_json::parse(&json);
     let findings = json.get("findings").items();
     assert_eq!(findings.len(), LYING.findings.len());
@@ -79,7 +79,7 @@ fn a_clean_sweep_is_clean_in_every_form() {
     let report = clean();
     assert!(report.is_ok(), "{}", report.terminal());
     assert!(report.html().contains("✓ clean"), "the page does not say so");
-    assert!(report.terminal().to_string().ends_with("✓ clean"));
+    assert!(report.terminal().ends_with("✓ clean"));
     let json = strict_json::parse(&report.json());
     assert_eq!(*json.get("is_ok"), Value::Bool(true));
     assert_eq!(
@@ -141,7 +141,7 @@ fn the_matrix_counts_every_site_once_and_says_what_was_not_reached() {
         !missed.contains(&"WalPreAggregate") && !missed.contains(&"write"),
         "{missed:?}"
     );
-    let terminal = report.terminal().to_string();
+    let terminal = report.terminal();
     for name in ["CoEngagementUpdate", "lock"] {
         let line = terminal.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.contains(not_reached), "{line}");
@@ -152,14 +152,14 @@ fn the_matrix_counts_every_site_once_and_says_what_was_not_reached() {
 fn a_site_without_images_is_left_out_and_one_without_new_images_is_known() {
     let mut site = CLEAN.sites[0].clone();
     (site.images, site.distinct, site.is_explored) = (3, 0, true);
-    assert_eq!(Outcome::of(&site, false), Outcome::Known);
+    assert_eq!(SiteOutcome::of(&site, false), SiteOutcome::Known);
     site.distinct = 1;
-    assert_eq!(Outcome::of(&site, false), Outcome::Recovered);
-    assert_eq!(Outcome::of(&site, true), Outcome::Finding);
+    assert_eq!(SiteOutcome::of(&site, false), SiteOutcome::Recovered);
+    assert_eq!(SiteOutcome::of(&site, true), SiteOutcome::Finding);
     site.images = 0;
-    assert_eq!(Outcome::of(&site, false), Outcome::LeftOut);
+    assert_eq!(SiteOutcome::of(&site, false), SiteOutcome::LeftOut);
     (site.images, site.is_explored) = (3, false);
-    assert_eq!(Outcome::of(&site, false), Outcome::LeftOut);
+    assert_eq!(SiteOutcome::of(&site, false), SiteOutcome::LeftOut);
 }
 
 /// A report whose every text is `text`.
@@ -263,7 +263,7 @@ fn the_terminal_matrix_fits_a_hundred_columns() {
     sweep.left_out.images = u128::MAX;
     sweep.left_out.deaths = usize::MAX;
     let report = Report::from(sweep);
-    for line in report.terminal().to_string().lines() {
+    for line in report.terminal().lines() {
         let columns = line.chars().count();
         assert!(columns <= 100, "{columns} columns: {line}");
     }
@@ -338,7 +338,7 @@ fn operations_of_any_bytes_make_a_page_and_json() {
             .deaths_max(0)
             .run(),
     );
-    assert_eq!(report.findings_len(), 0, "{}", report.terminal());
+    assert_eq!(report.totals.findings, 0, "{}", report.terminal());
     balanced(&report.html());
     strict_json::parse(&report.json());
 }
