@@ -53,14 +53,11 @@ struct Curves(Vec<Curve>);
 impl Curves {
     /// Adds the value of a round at a size.
     fn add(&mut self, name: &'static str, of: &'static str, unit: FigureUnit, size: usize, value: f64) {
-        let index = self
-            .0
-            .iter()
-            .position(|curve| curve.name == name)
-            .unwrap_or_else(|| {
-                self.0.push(Curve::new(name, of, unit));
-                self.0.len() - 1
-            });
+        let index = self.0.iter().position(|curve| curve.name == name);
+        let index = index.unwrap_or(self.0.len());
+        if index == self.0.len() {
+            self.0.push(Curve::new(name, of, unit));
+        }
         self.0[index].add(size, value);
     }
 }

@@ -47,7 +47,7 @@ impl Drop for BenchDir {
 /// The bytes of this process that are in memory (`VmRSS`); 0 where the system does not tell.
 pub(crate) fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kilobytes = field(&status, "VmRSS:").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let kilobytes = field(&status, "VmRSS").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }
 
@@ -64,15 +64,11 @@ pub(crate) fn processor_seconds() -> f64 {
 pub(crate) fn machine(path: &Path) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model =
-        field(&information, "model name").map_or("unknown processor", |text| text.trim_start_matches(": "));
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    format!(
-        "{cores} cores of {model}, Linux {}, {}",
-        kernel.trim(),
-        file_system(&mounts, path).unwrap_or("unknown file system")
-    )
+    let model = field(&information, "model name").unwrap_or("unknown processor");
+    let (kernel, path) = (printed("uname", &["-r"]), path.display().to_string());
+    let file_system = printed("df", &["--output=fstype", &path]);
+    let file_system = file_system.lines().last().unwrap_or("unknown file system");
+    format!("{cores} cores of {model}, Linux {kernel}, {file_system}")
 }
 
 /// How many threads ran or waited on average over the last one, five and fifteen minutes.
@@ -82,29 +78,22 @@ pub(crate) fn load_average() -> String {
     words.join(", ")
 }
 
-/// The day by the system's clock, in UTC, as `date` prints it.
+/// The day by the system's clock, in UTC.
 pub(crate) fn today() -> String {
-    let printed = Command::new("date").args(["-u", "+%F"]).output();
-    let printed = printed.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    printed.unwrap_or_default()
+    printed("date", &["-u", "+%F"])
 }
 
-/// The type of the file system with the longest mount point that `path` begins with.
-fn file_system<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
-    let path = fs::canonicalize(path).ok()?;
-    let mounts = mounts.lines().filter_map(|line| {
-        let mut words = line.split(' ').skip(1);
-        Some((words.next()?, words.next()?))
-    });
-    let (_, name) = mounts
-        .filter(|(point, _)| path.starts_with(point))
-        .max_by_key(|(point, _)| point.len())?;
-    Some(name)
+/// The text that a program prints; empty if it cannot be started.
+fn printed(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or_else(
+        |_| String::new(),
+        |it| String::from_utf8_lossy(&it.stdout).trim().to_owned(),
+    )
 }
 
-/// What follows `name` on the first line that begins with it.
+/// The value behind `name` on the first line that begins with it.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name))
-        .map(str::trim)
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.map(|value| value.trim_start_matches(['\t', ' ', ':']))
 }
