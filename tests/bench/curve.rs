@@ -41,9 +41,14 @@ impl Curve {
     }
 }
 
+/// The exponents of the power laws through the medians of all sizes and of the last two.
+pub(crate) fn exponents(points: &[(usize, Vec<f64>)]) -> [f64; 2] {
+    [points, &points[points.len().saturating_sub(2)..]].map(exponent)
+}
+
 /// The exponent of the power law through the medians: the slope of the straight line through their logarithms, by least
 /// squares.
-pub(crate) fn exponent(points: &[(usize, Vec<f64>)]) -> f64 {
+fn exponent(points: &[(usize, Vec<f64>)]) -> f64 {
     let logarithms: Vec<(f64, f64)> = points
         .iter()
         .map(|(size, values)| ((*size as f64).ln(), median(values).max(f64::MIN_POSITIVE).ln()))

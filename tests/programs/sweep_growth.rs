@@ -22,7 +22,7 @@ use tidaldb::testing::CrashSweep;
 use tidaldb::testing::lab::command_line::CommandLine;
 
 use board::{FigureUnit, markdown};
-use curve::{Curve, exponent};
+use curve::{Curve, exponents};
 
 const SEED: u64 = 7;
 const ROUNDS: usize = 3;
@@ -43,15 +43,9 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     let mut curve = Curve::new("sweep", "crossings", FigureUnit::Milliseconds);
-    let head = [
-        "operations",
-        "crossings",
-        "recoveries",
-        "time",
-        "for each crossing",
-        "recoveries a second",
-    ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let head = "operations|crossings|recoveries|time|for each crossing|recoveries a second";
+    let head = head.split('|').map(str::to_owned);
+    let mut rows = vec![head.collect::<Vec<_>>()];
     for operations in [1000, 100, 10, 1].map(|part| operations_max / part) {
         let mut rate = 0.0_f64;
         let mut sweep = (0, 0);
@@ -64,11 +58,8 @@ fn main() -> ExitCode {
                 .continue_after_recovery(false)
                 .run();
             report.expect_clean();
-            let crossings = report
-                .crossings
-                .iter()
-                .map(|(_, count)| *count as usize)
-                .sum::<usize>();
+            let crossings: u64 = report.crossings.iter().map(|(_, count)| count).sum();
+            let crossings = crossings as usize;
             curve.add(crossings, report.elapsed.as_secs_f64() * 1e3);
             sweep = (crossings, report.recoveries);
             rate = rate.max(report.per_second());
@@ -89,11 +80,7 @@ fn main() -> ExitCode {
         eprintln!("{operations} operations: done");
     }
     println!("{}", markdown(&rows));
-    let last = &curve.points[curve.points.len().saturating_sub(2)..];
-    println!(
-        "exponent {:.2}, over the last decade {:.2}",
-        exponent(&curve.points),
-        exponent(last)
-    );
+    let [all, last] = exponents(&curve.points);
+    println!("exponent {all:.2}, over the last decade {last:.2}");
     ExitCode::SUCCESS
 }

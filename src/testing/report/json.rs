@@ -178,7 +178,7 @@ fn map(swept: &Swept) -> String {
             ("position", site.position.to_string()),
             ("images", site.images.to_string()),
             ("distinct", site.distinct.to_string()),
-            ("outcome", text(outcome.field())),
+            ("outcome", text(outcome.texts()[2])),
             ("failures", texts(&site.failures)),
         ])
     });

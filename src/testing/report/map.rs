@@ -22,13 +22,14 @@ pub(super) const HOW_TO_READ: &str = "Rounded: a crossing of the crash point wit
      Pointing at a mark names its site. Sites between which nothing happens share their images.";
 
 pub(super) fn legend() -> String {
-    let item = |(class, symbol, name): (&str, &str, &str)| {
-        let symbol = element(&format!("span class=\"v {class}\""), symbol);
-        element("li", format_args!("{symbol}{name}"))
-    };
-    let outcomes = SiteOutcome::ALL.map(|it| (it.class(), it.symbol(), it.name()));
-    let items = outcomes.into_iter().chain([("n", "·", "not reached")]);
-    element("ul class=\"legend\"", items.map(item).collect::<String>()) + "\n"
+    let items = SiteOutcome::ALL.map(SiteOutcome::texts).into_iter();
+    let items = items
+        .chain([["·", "not reached", "", "n"]])
+        .map(|[symbol, name, _, class]| {
+            let symbol = element(&format!("span class=\"v {class}\""), symbol);
+            element("li", format_args!("{symbol}{name}"))
+        });
+    element("ul class=\"legend\"", items.collect::<String>()) + "\n"
 }
 
 /// The sites of one operation of the work, or of opening the database.
@@ -185,7 +186,7 @@ impl Marks {
 
     fn mark(&self, site: &SiteReport, outcome: SiteOutcome, key: &str) -> String {
         let at = site.site.to_string();
-        let (class, symbol, name) = (outcome.class(), outcome.symbol(), outcome.name());
+        let [symbol, name, _, class] = outcome.texts();
         let failures: String = site.failures.iter().map(|kind| format!(", {kind}")).collect();
         let images = counted(site.images, "image", "images");
         let title = format!(
@@ -204,15 +205,8 @@ impl Marks {
 }
 
 fn is_after(site: Site, next: Site) -> bool {
-    let (
-        Site::Disk { ordinal, side },
-        Site::Disk {
-            ordinal: of_next,
-            side: side_of_next,
-        },
-    ) = (site, next)
-    else {
-        return false;
-    };
-    ordinal == of_next && (side, side_of_next) == (Side::Before, Side::After)
+    matches!((site, next), (
+        Site::Disk { ordinal, side: Side::Before },
+        Site::Disk { ordinal: of_next, side: Side::After },
+    ) if ordinal == of_next)
 }

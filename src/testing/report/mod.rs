@@ -70,22 +70,6 @@ impl SiteOutcome {
         }
     }
 
-    const fn symbol(self) -> &'static str {
-        self.texts()[0]
-    }
-
-    const fn name(self) -> &'static str {
-        self.texts()[1]
-    }
-
-    const fn field(self) -> &'static str {
-        self.texts()[2]
-    }
-
-    const fn class(self) -> &'static str {
-        self.texts()[3]
-    }
-
     /// The outcome at `site`; `has_finding` if the work of a finding died there.
     fn of(site: &SiteReport, has_finding: bool) -> Self {
         if has_finding || !site.failures.is_empty() {

@@ -60,51 +60,48 @@ fn summary(report: &Report) -> String {
     )
 }
 
-fn matrix(lines: &MatrixTable<'_>) -> String {
+fn matrix(half: &MatrixTable<'_>) -> String {
     let counted = [SiteOutcome::Recovered, SiteOutcome::Finding, SiteOutcome::LeftOut];
     // On a phone the symbol is the title: the legend explains it.
-    let title = |it: SiteOutcome| format!("{}<span class=\"w\"> {}</span>", it.symbol(), it.name());
-    let [recovered, findings, omitted] = counted.map(title);
-    let in_work = "<span class=\"w\">in the </span>work".to_owned();
-    let titles = [
-        lines.fields[1].to_owned(),
-        in_work,
-        recovered,
-        findings,
-        omitted,
-        "in recovery".to_owned(),
-    ];
-    let rows = lines.lines.iter().map(|(key, name, counts)| {
-        // A long name may break between its words.
-        let mut head = format!("<span class=\"key\">{key}</span>");
-        for (index, character) in name.chars().enumerate() {
-            if index > 0 && character.is_uppercase() {
-                head += "<wbr>";
-            }
-            head.push(character);
-        }
-        let head = element("th scope=\"row\"", head);
-        if !counts.is_reached() {
-            return head + "<td class=\"n\" colspan=\"5\">· not reached</td>";
-        }
-        let [in_work, recovered, findings, omitted, in_recoveries] = counts.numbers();
-        let outcomes = counted.into_iter().zip([recovered, findings, omitted]);
-        let outcomes = outcomes.map(|(outcome, count)| match count {
-            0 => "<td class=\"n\">0</td>".to_owned(),
-            _ => {
-                let (class, symbol) = (outcome.class(), outcome.symbol());
-                format!("<td class=\"{class}\">{symbol} {}</td>", grouped(count))
-            }
-        });
-        let number = |count: u64| element("td", grouped(count));
-        head + &number(in_work) + &outcomes.collect::<String>() + &number(in_recoveries)
+    let titles = counted.map(|outcome| {
+        let [symbol, name, ..] = outcome.texts();
+        format!("{symbol}<span class=\"w\"> {name}</span>")
     });
-    format!(
-        "<h2>{}</h2>\n{}{}",
-        lines.caption,
-        table(titles, rows),
-        remark(lines.remark)
-    )
+    let titles = [
+        half.fields[1].to_owned(),
+        "<span class=\"w\">in the </span>work".to_owned(),
+    ]
+    .into_iter()
+    .chain(titles)
+    .chain(["in recovery".to_owned()]);
+    let rows = half.lines.iter().map(|(key, name, counts)| {
+        let mut row = format!("<th scope=\"row\"><span class=\"key\">{key}</span>");
+        for (index, character) in name.chars().enumerate() {
+            // A long name may break between its words.
+            row += if index > 0 && character.is_uppercase() {
+                "<wbr>"
+            } else {
+                ""
+            };
+            row.push(character);
+        }
+        row += "</th>";
+        if !counts.is_reached() {
+            return row + "<td class=\"n\" colspan=\"5\">· not reached</td>";
+        }
+        let [in_work, outcomes @ .., in_recoveries] = counts.numbers();
+        row += &element("td", grouped(in_work));
+        for (outcome, count) in counted.into_iter().zip(outcomes) {
+            let [symbol, _, _, class] = outcome.texts();
+            row += &match count {
+                0 => "<td class=\"n\">0</td>".to_owned(),
+                _ => format!("<td class=\"{class}\">{symbol} {}</td>", grouped(count)),
+            };
+        }
+        row + &element("td", grouped(in_recoveries))
+    });
+    let table = table(titles, rows);
+    format!("<h2>{}</h2>\n{table}{}", half.caption, remark(half.remark))
 }
 
 fn maps(report: &Report, alike: &[Alike<'_>]) -> String {

@@ -8,7 +8,7 @@ use crate::peers::KINDS;
 
 /// What is to be measured.
 #[derive(Debug, Clone)]
-pub(crate) struct Args {
+pub(crate) struct PeerArgs {
     groups: Vec<String>,
     engines: Vec<String>,
     pub(crate) events: usize,
@@ -64,12 +64,12 @@ pub(crate) fn command_line(is_quick: bool) -> CommandLine {
 ///
 /// # Errors
 /// The first wrong value.
-pub(crate) fn read(given: &GivenArguments) -> Result<Args, String> {
+pub(crate) fn read(given: &GivenArguments) -> Result<PeerArgs, String> {
     let engines = |name: &str| -> Result<Vec<String>, String> {
         given.texts(name).iter().map(|text| engine(name, text)).collect()
     };
     let dir = given.path("--dir");
-    Ok(Args {
+    Ok(PeerArgs {
         groups: given.operands.clone(),
         engines: engines("--engine")?,
         events: given.number("--events", 1..=usize::MAX)?,
@@ -83,7 +83,7 @@ pub(crate) fn read(given: &GivenArguments) -> Result<Args, String> {
     })
 }
 
-impl Args {
+impl PeerArgs {
     pub(crate) fn wants(&self, group: &str) -> bool {
         self.groups.is_empty() || self.groups.iter().any(|wanted| wanted == group)
     }

@@ -1,13 +1,13 @@
 //! The rows of the table: what each figure is, and what it is to reach.
 
-use crate::args::Args;
+use crate::args::PeerArgs;
 use crate::board::FigureUnit;
 use crate::sheet::Sheet;
 
 /// One row.
 pub(crate) struct Spec {
     pub(crate) id: &'static str,
-    pub(crate) name: fn(&Args) -> String,
+    pub(crate) name: fn(&PeerArgs) -> String,
     pub(crate) unit: FigureUnit,
     /// In words.
     pub(crate) target: &'static str,

@@ -63,9 +63,9 @@ mod workload;
 
 use std::process::ExitCode;
 
-use args::Args;
+use args::PeerArgs;
 use passes::Run;
-use peer::Outcome;
+use peer::PeerResult;
 
 fn main() -> ExitCode {
     let is_quick = std::env::args_os().any(|argument| argument == "--quick");
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> Outcome<()> {
+fn run(args: PeerArgs) -> PeerResult<()> {
     let mut run = Run::new(args)?;
     for round in 1..=run.args.rounds {
         for group in passes::GROUPS {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::args::Args;
+use crate::args::PeerArgs;
 use crate::board::{Figure, FigureUnit, markdown};
 use crate::figures::{FIGURES, Spec};
 use crate::peers::KINDS;
@@ -57,7 +57,7 @@ impl Sheet {
     }
 
     /// One row for each figure that was measured.
-    pub(crate) fn table(&self, args: &Args) -> String {
+    pub(crate) fn table(&self, args: &PeerArgs) -> String {
         let engines: Vec<_> = KINDS.iter().filter(|kind| args.wants_engine(kind.name)).collect();
         let mut head: Vec<String> = [
             "figure",

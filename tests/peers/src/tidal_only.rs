@@ -6,12 +6,12 @@ use crate::engine;
 use crate::extras::{self, EXTRAS};
 use crate::passes::Run;
 use crate::pause;
-use crate::peer::Outcome;
+use crate::peer::PeerResult;
 use crate::stopwatch::timed;
 use crate::workload::BATCH_LEN;
 
 /// Two threads where nothing is synced, sixteen that share syncs.
-pub(crate) fn threads(run: &mut Run) -> Outcome<()> {
+pub(crate) fn threads(run: &mut Run) -> PeerResult<()> {
     let written = Durability::OperatingSystem;
     rate(run, "batches-2", written, BATCH_LEN, 2, run.args.events)?;
     rate(run, "calls-2", written, 1, 2, run.args.calls)?;
@@ -32,7 +32,7 @@ fn rate(
     batch_len: usize,
     threads: usize,
     len: usize,
-) -> Outcome<()> {
+) -> PeerResult<()> {
     let len = len.min(run.touches.len());
     let events: Vec<SignalEvent<'_>> = run.touches[..len].iter().map(engine::event).collect();
     let dir = run.place.fresh("threads")?;
@@ -48,7 +48,7 @@ fn rate(
 }
 
 /// Beside a checkpoint of all states of the job, and of as many as asked for.
-pub(crate) fn pauses(run: &mut Run) -> Outcome<()> {
+pub(crate) fn pauses(run: &mut Run) -> PeerResult<()> {
     let events: Vec<SignalEvent<'_>> = run.touches.iter().map(engine::event).collect();
     let db = engine::filled(&run.place.fresh("pause")?, &events)?;
     let taken = pause::take(&db, &events)?;
@@ -67,7 +67,7 @@ pub(crate) fn pauses(run: &mut Run) -> Outcome<()> {
 }
 
 /// The job with each extra on, and with both.
-pub(crate) fn extras(run: &mut Run) -> Outcome<()> {
+pub(crate) fn extras(run: &mut Run) -> PeerResult<()> {
     let job: Vec<SignalEvent<'_>> = run.touches.iter().map(engine::event).collect();
     for extra in EXTRAS {
         let (seconds, _) = extras::record(&run.place, &job, extra)?;

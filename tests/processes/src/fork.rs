@@ -147,10 +147,10 @@ fn a_grandchild_that_drops_its_copy_changes_nothing_for_the_parent(root: &Path) 
     });
 }
 
-type Write = fn(&TidalDb) -> Result<(), Error>;
+type WriteCall = fn(&TidalDb) -> Result<(), Error>;
 
 /// Every call that writes. The collection has the member 0.
-const WRITES: [(&str, Write); 11] = [
+const WRITES: [(&str, WriteCall); 11] = [
     ("record", |db| db.record(&event(900)).map(drop)),
     ("record_batch", |db| {
         db.record_batch(&[event(901), event(902)]).map(drop)
@@ -222,7 +222,7 @@ fn first_call_of_a_child(
     path: &Path,
     policy: Durability,
     name: &str,
-    call: Write,
+    call: WriteCall,
 ) -> Result<(), String> {
     let opened_by = process::id();
     // These compare the process at once, whatever the policy; the others at their sync or in the next millisecond.

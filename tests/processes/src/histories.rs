@@ -58,8 +58,8 @@ fn assert_mixtures_refused([a, b]: [&Path; 2]) {
         copy(&store_of.join("store"), &mixed.join("store"));
         let before = tree(&mixed);
         let error = TidalDb::open(&mixed, options()).expect_err("a mixture opens");
-        let is_foreign = |error: &&Error| matches!(error, Error::ForeignHistory { .. });
-        assert!(chain(&error).iter().any(is_foreign), "{}", error_chain(&error));
+        let is_foreign = |error: &Error| matches!(error, Error::ForeignHistory { .. });
+        assert!(chain(&error).any(is_foreign), "{}", error_chain(&error));
         assert_unchanged(&before, &mixed);
         fs::remove_dir_all(&mixed).unwrap();
     }

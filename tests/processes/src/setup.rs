@@ -1,7 +1,6 @@
 //! The common parts of the cases: a small database, a list of its acknowledged calls, the content of a directory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -174,30 +173,24 @@ pub(crate) fn assert_locked(path: &Path) {
 }
 
 /// The error and its causes that are errors of the crate.
-pub(crate) fn chain(error: &Error) -> Vec<&Error> {
-    let mut chain = vec![error];
-    let mut below = error.source();
-    while let Some(cause) = below {
-        chain.extend(cause.downcast_ref::<Error>());
-        below = cause.source();
-    }
-    chain
+pub(crate) fn chain(error: &Error) -> impl Iterator<Item = &Error> {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let chain = std::iter::successors(Some(first), |error| error.source());
+    chain.filter_map(|error| error.downcast_ref())
 }
 
 /// The error says that a directory of the database was removed, by absolute path.
 pub(crate) fn assert_removed(error: &Error, database: &Path) {
-    let says = |error: &&Error| {
-        let Error::DirectoryLost { path, source } = error else {
-            return false;
-        };
-        path == database && source.kind() == ErrorKind::NotFound
+    let says = |error: &Error| {
+        matches!(error, Error::DirectoryLost { path, source }
+            if path == database && source.kind() == ErrorKind::NotFound)
     };
-    assert!(chain(error).iter().any(says), "{}", error_chain(error));
+    assert!(chain(error).any(says), "{}", error_chain(error));
 }
 
 /// Returns true if the error is the refusal of a write to the handle of `database` in another process than `opened_by`.
 pub(crate) fn is_forked(error: &Error, database: &Path, opened_by: u32) -> bool {
-    chain(error).into_iter().any(|error| {
+    chain(error).any(|error| {
         matches!(error, Error::Forked { path, opened_by: by } if path == database && *by == opened_by)
     })
 }
@@ -212,12 +205,8 @@ pub(crate) fn tree(dir: &Path) -> Tree {
         if metadata.is_dir() {
             tree.append(&mut self::tree(&path));
         }
-        let bytes = if metadata.is_file() {
-            fs::read(&path).expect("a file")
-        } else {
-            Vec::new()
-        };
-        tree.insert(path, (metadata.ino(), bytes));
+        let bytes = metadata.is_file().then(|| fs::read(&path).expect("a file"));
+        tree.insert(path, (metadata.ino(), bytes.unwrap_or_default()));
     }
     tree
 }
@@ -225,9 +214,8 @@ pub(crate) fn tree(dir: &Path) -> Tree {
 /// The entries of a directory, in order.
 pub(crate) fn paths(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("a directory entry").path())
-        .collect();
+    let entries = entries.map(|entry| entry.expect("a directory entry").path());
+    let mut paths: Vec<_> = entries.collect();
     paths.sort();
     paths
 }
@@ -235,11 +223,8 @@ pub(crate) fn paths(dir: &Path) -> Vec<PathBuf> {
 /// No file or directory below `dir` was made, removed, replaced or written to since `before`.
 pub(crate) fn assert_unchanged(before: &Tree, dir: &Path) {
     let after = tree(dir);
-    let all: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    let changed: Vec<_> = all
-        .into_iter()
-        .filter(|path| before.get(*path) != after.get(*path))
-        .collect();
+    let mut changed: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    changed.retain(|path| before.get(*path) != after.get(*path));
     assert!(changed.is_empty(), "changed: {changed:?}");
 }
 
