@@ -97,7 +97,7 @@ fn a_database_opens_at_once_after_a_kill(root: &Path) {
         });
         child.read_line();
         acknowledged.events.insert(round);
-        child.kill();
+        kill(child.pid);
         acknowledged.assert_at(&path);
     }
 }
@@ -110,11 +110,11 @@ fn a_forked_child_that_lives_on_keeps_the_lock_until_it_ends(root: &Path) {
                 db.record(&event(entity)).unwrap();
             }
             let idle = ForkedChild::start(|_| park_for_ever());
-            parent.send_line(&idle.pid().to_string());
+            parent.send_line(&idle.pid.to_string());
             park_for_ever();
         });
         let idle: i32 = opener.read_line().parse().unwrap();
-        opener.kill();
+        kill(opener.pid);
         assert_locked(&path);
         kill(idle);
         Acknowledged::of_events(0..5).assert_at(&path);
@@ -163,7 +163,7 @@ fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Pa
             );
             park_timeout(Duration::from_millis(1));
         }
-        opener.kill();
+        kill(opener.pid);
         Acknowledged::of_events(0..1).assert_at(&path);
         kill(sleeping);
     }
