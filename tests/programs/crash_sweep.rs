@@ -56,7 +56,7 @@ fn command_line(defaults: &DeepProfile) -> CommandLine {
         .after("The first findings of a sweep are shrunk, which may take longer than the time that was given.")
 }
 
-fn profile(given: &GivenArguments, defaults: DeepProfile) -> Result<DeepProfile, String> {
+fn profile(given: &GivenArguments, defaults: &DeepProfile) -> Result<DeepProfile, String> {
     Ok(DeepProfile {
         time: given.minutes("--minutes")?,
         distinct_max: given.number("--states", 1..=u64::MAX)?,
@@ -66,7 +66,7 @@ fn profile(given: &GivenArguments, defaults: DeepProfile) -> Result<DeepProfile,
         images_max: given.number("--images", 1..=1_000_000)?,
         nested_images_max: given.number("--nested-images", 1..=1_000_000)?,
         workers: given.number("--workers", 1..=1024)?,
-        ..defaults
+        ..defaults.clone()
     })
 }
 
@@ -145,7 +145,7 @@ fn main() -> ExitCode {
         };
     }
     let read = command_line(&defaults).of_process(|given| {
-        let profile = profile(given, defaults)?;
+        let profile = profile(given, &defaults)?;
         let title = format!("standard workloads from seed {}", profile.first_seed);
         let files = ReportFiles {
             json: given.path("--json"),

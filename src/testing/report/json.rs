@@ -34,7 +34,7 @@ fn text(value: impl Display) -> String {
             '\\' => text.push_str("\\\\"),
             '\n' => text.push_str("\\n"),
             '\u{0}'..='\u{1f}' | '\u{7f}' => {
-                write!(text, "\\u{:04x}", u32::from(character)).unwrap_or_default()
+                write!(text, "\\u{:04x}", u32::from(character)).ok();
             }
             _ => text.push(character),
         }

@@ -57,7 +57,7 @@ impl LiveStatus {
     pub fn count(mut self, count: u64, unit: &str) -> Self {
         let per_second = rate(count as f64 / self.elapsed.as_secs_f64().max(1e-3));
         let count = grouped(count);
-        self.counts += &format!(" | {count} {unit} | {per_second} {unit}/s");
+        self.counts = format!("{} | {count} {unit} | {per_second} {unit}/s", self.counts);
         self
     }
 

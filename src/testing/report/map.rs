@@ -187,7 +187,8 @@ impl Marks {
     fn mark(&self, site: &SiteReport, outcome: SiteOutcome, key: &str) -> String {
         let at = site.site.to_string();
         let [symbol, name, _, class] = outcome.texts();
-        let failures: String = site.failures.iter().map(|kind| format!(", {kind}")).collect();
+        let failures: Vec<_> = site.failures.iter().map(|kind| format!(", {kind}")).collect();
+        let failures = failures.concat();
         let images = counted(site.images, "image", "images");
         let title = format!(
             "{symbol} {name}{failures}: {images}, {} new\n{}\n{}crash={at} mode=kill",

@@ -93,9 +93,10 @@ fn matrix(half: &MatrixTable<'_>) -> String {
         row += &element("td", grouped(in_work));
         for (outcome, count) in counted.into_iter().zip(outcomes) {
             let [symbol, _, _, class] = outcome.texts();
-            row += &match count {
-                0 => "<td class=\"n\">0</td>".to_owned(),
-                _ => format!("<td class=\"{class}\">{symbol} {}</td>", grouped(count)),
+            let count = grouped(count);
+            row += &match count.as_str() {
+                "0" => element("td class=\"n\"", count),
+                _ => element(&format!("td class=\"{class}\""), format_args!("{symbol} {count}")),
             };
         }
         row + &element("td", grouped(in_recoveries))

@@ -52,8 +52,8 @@ pub(crate) fn serve_if_asked() {
         });
         ChildSide::hear();
         // The parent has ended.
-        ChildSide::end()
-    })
+        ChildSide::end();
+    });
 }
 
 /// Reads values that hold however far the writers are: scores that fit their counts.
