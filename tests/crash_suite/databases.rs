@@ -107,7 +107,7 @@ impl Database {
         let crossed = self.crossed();
         let is_missed = |point: &CrashPoint| match &crossed {
             Ok(crossed) => crossed.count(*point) == 0,
-            // The error is told by every case.
+            // Every case shows the error.
             Err(_) => false,
         };
         CrashPoint::ALL.into_iter().filter(is_missed).collect()

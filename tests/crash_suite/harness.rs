@@ -66,7 +66,7 @@ pub(crate) fn list(cases: &[SuiteCase], args: &SuiteArgs) {
     print(&names);
 }
 
-/// Runs the selected cases, prints the matrix and every failure, and tells whether all passed.
+/// Runs the selected cases, and prints the matrix and every failure. Returns true if all passed.
 pub(crate) fn run(cases: &[SuiteCase], args: &SuiteArgs) -> bool {
     #[expect(clippy::disallowed_methods, reason = "the harness tells how long a run took")]
     let started = Instant::now();

@@ -2,8 +2,8 @@
 //!
 //! One case ends as image of the recorded run, as failing device, as panic that unwinds through every destructor, on the
 //! simulated disk and on real files, and as child process that is killed, or aborts. All of them must leave the same files,
-//! byte for byte, and recover to the same state. If they do not, no image tells anything of real crashes: that is a fault of
-//! the kit, or the work is not deterministic.
+//! byte for byte, and recover to the same state. Otherwise images do not show real crashes: a fault of the kit, or the
+//! work is not deterministic.
 
 use std::path::Path;
 

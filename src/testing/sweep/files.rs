@@ -279,8 +279,8 @@ fn check_death(site: Site, mode: &CrashMode, end: &ChildEnd) -> Result<(), Failu
     Err(Failure::new(FailureKind::NeverReached, message))
 }
 
-/// The child's part: does the work of its plan, and dies at its site. Does nothing in a process that is no child, or
-/// whose plan is not `mine`.
+/// In a child process whose plan `is_mine`: does the work of the plan and crashes at its site. In any other process it
+/// returns at once.
 pub(crate) fn die_if_child(setup: &Setup, is_mine: impl Fn(&Plan) -> bool) {
     let Some(orders) = Orders::of_this_process() else {
         return;

@@ -217,6 +217,7 @@ impl fmt::Display for Finding {
 impl Error for Finding {}
 
 /// Why a replay failed.
+#[non_exhaustive]
 pub enum ReplayFailure {
     /// The line is not a plan.
     NotAPlan(ParsePlanError),

@@ -1,4 +1,4 @@
-//! One recovery, and what must hold after it whatever was promised before.
+//! One recovery, and the checks after it of the database's further use.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -6,14 +6,14 @@ use super::*;
 
 /// Each bound of [`small`] raised and lowered, alone and together.
 fn others() -> Vec<CoEngagementConfig> {
-    type Set = fn(&mut CoEngagementConfig, i64);
-    let sets: [Set; 4] = [
+    type SetBound = fn(&mut CoEngagementConfig, i64);
+    let sets: [SetBound; 4] = [
         |config, by| config.ring_len_max = config.ring_len_max.saturating_add_signed(by as i32),
         |config, by| config.degree_max = config.degree_max.saturating_add_signed(by as i32),
         |config, by| config.users_max = config.users_max.saturating_add_signed(by),
         |config, by| config.nodes_max = config.nodes_max.saturating_add_signed(by),
     ];
-    let changed = |sets: &[Set], by: i64| {
+    let changed = |sets: &[SetBound], by: i64| {
         let mut config = small();
         for set in sets {
             set(&mut config, by);

@@ -4,7 +4,7 @@ use std::thread;
 
 use super::super::FileStoreOptions;
 use super::super::format::FILE_HEADER_LEN;
-use super::super::format::Operation;
+use super::super::format::KeyChange;
 use super::{
     DIR, FileStore, Pairs, SEGMENT_BYTES, access, apply, content_of, new_disk, open, operations, options,
     pairs, validate,
@@ -254,7 +254,7 @@ fn keys_and_batches_over_their_limits_are_refused_before_anything_is_written() {
     }
     // One value four times over, so that a batch over the limit takes little memory.
     let quarter = vec![0; STORE_BATCH_BYTES_MAX as usize / 4];
-    let operation = Operation {
+    let operation = KeyChange {
         key: b"k",
         value: Some(&quarter),
     };

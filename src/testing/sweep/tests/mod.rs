@@ -27,6 +27,17 @@ fn finding_of<T: fmt::Debug>(replayed: Result<T, ReplayFailure>) -> Finding {
     }
 }
 
+/// Removes the directory in which a finding was laid out.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "removes a directory outside of any database"
+)]
+fn remove_image(finding: &Finding) {
+    if let Some(dir) = &finding.image_dir {
+        std::fs::remove_dir_all(dir).expect("it was laid out");
+    }
+}
+
 /// The standing proof: every site and every image of the work, and a crash at every operation of every recovery.
 #[test]
 fn one_standard_workload_completely_at_depth_one() {
