@@ -16,16 +16,20 @@ pub(crate) fn reads(bench: &mut Bench) -> Measured {
     let now_ms = touches.last().map_or(0, |touch| touch.at_ms) + 60_000;
     let score = |entity, signal| db.score(entity, signal, 1, now_ms);
     let count = |entity, signal| Ok(db.windowed_count(entity, signal, 0, 24, now_ms)? as f64);
-    let reads: [(&str, &dyn Fn(EntityId, SignalId) -> Result<f64, tidaldb::Error>); 2] = [
-        ("decayed score read, uniform keys", &score),
-        ("count of 24 buckets read, uniform keys", &count),
-    ];
-    for (name, read) in reads {
-        let read = |(entity, signal): &(u64, u16)| read(EntityId(*entity), SignalId(*signal));
-        let (sum, seconds) = timed(|| keys.iter().map(read).sum::<Result<f64, _>>());
-        black_box(sum?);
-        let nanoseconds = seconds * 1e9 / keys.len() as f64;
-        bench.board.add(name, FigureUnit::Nanoseconds, nanoseconds);
-    }
+    measure(bench, "decayed score read, uniform keys", &keys, score)?;
+    measure(bench, "count of 24 buckets read, uniform keys", &keys, count)
+}
+
+fn measure(
+    bench: &mut Bench,
+    name: &str,
+    keys: &[(u64, u16)],
+    read: impl Fn(EntityId, SignalId) -> Result<f64, tidaldb::Error>,
+) -> Measured {
+    let read = |(entity, signal): &(u64, u16)| read(EntityId(*entity), SignalId(*signal));
+    let (sum, seconds) = timed(|| keys.iter().map(read).sum::<Result<f64, _>>());
+    black_box(sum?);
+    let nanoseconds = seconds * 1e9 / keys.len() as f64;
+    bench.board.add(name, FigureUnit::Nanoseconds, nanoseconds);
     Ok(())
 }
