@@ -15,38 +15,25 @@ use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::race::{Race, Told};
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 
-struct Arguments {
-    images: u64,
-    seed: u64,
-}
-
-fn command_line() -> CommandLine<Arguments> {
-    let values = Arguments {
-        images: 200_000,
-        seed: 0,
-    };
-    CommandLine::new("stress [OPTIONS]", values)
-        .number("--images", "stops after N recovered images", 1..=u64::MAX, |it| {
-            &mut it.images
-        })
-        .number(
-            "--seed",
-            "seed of the first round, each next round adds 1",
-            0..=u64::MAX,
-            |it| &mut it.seed,
-        )
-}
-
 fn main() -> ExitCode {
-    let arguments = match command_line().of_process() {
-        Ok(arguments) => arguments,
+    let line = CommandLine::new("stress [OPTIONS]")
+        .option("--images N", 200_000, "stops after N recovered images")
+        .option("--seed N", 0, "seed of the first round, each next round adds 1");
+    let read = line.of_process(|given| {
+        Ok((
+            given.number("--images", 1..=u64::MAX)?,
+            given.number("--seed", 0..=u64::MAX)?,
+        ))
+    });
+    let (images_max, first_seed) = match read {
+        Ok(values) => values,
         Err(status) => return status,
     };
     let live = LiveLine::stderr();
     let started = Instant::now();
     let (mut totals, mut rounds) = (Told::default(), 0_u64);
-    while totals.images < arguments.images {
-        match Race::stress_of_seed(arguments.seed.wrapping_add(rounds)).run() {
+    while totals.images < images_max {
+        match Race::stress_of_seed(first_seed.wrapping_add(rounds)).run() {
             Ok(told) => totals = totals.with(told),
             Err(failure) => {
                 live.clear();
@@ -55,8 +42,8 @@ fn main() -> ExitCode {
             }
         }
         rounds += 1;
-        let step = format!("next seed {}", arguments.seed.wrapping_add(rounds));
-        let status = LiveStatus::of_parts(step, totals.images, arguments.images, started.elapsed());
+        let step = format!("next seed {}", first_seed.wrapping_add(rounds));
+        let status = LiveStatus::of_parts(step, totals.images, images_max, started.elapsed());
         live.show(&status.count(totals.images, "images"));
     }
     live.clear();
@@ -71,7 +58,7 @@ fn main() -> ExitCode {
         totals.failed,
         totals.closed,
         started.elapsed().as_secs_f64(),
-        arguments.seed.wrapping_add(rounds)
+        first_seed.wrapping_add(rounds)
     );
     ExitCode::SUCCESS
 }
