@@ -278,8 +278,6 @@ impl Troubled<'_> {
 
     fn lost_what_a_sync_covered(&self) -> bool {
         let fired = self.disk.faults_fired();
-        fired
-            .iter()
-            .any(|fired| matches!(fired.fault, Fault::SyncLoses(_)))
+        fired.iter().any(|fault| matches!(fault, Fault::SyncLoses(_)))
     }
 }
