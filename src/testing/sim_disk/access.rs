@@ -122,9 +122,10 @@ impl FileAccess for SimDisk {
                 device.state.name_change(&from_path, None)?,
                 device.state.name_change(&to_path, Some(NodeId::File(file)))?,
             ];
-            let effect = match replaced == file {
-                true => Effect::Nothing,
-                false => Effect::Names(changes),
+            let effect = if replaced == file {
+                Effect::Nothing
+            } else {
+                Effect::Names(changes)
             };
             self.behind(|files| files.rename(from, to))?;
             Ok((effect, ()))

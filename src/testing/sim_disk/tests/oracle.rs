@@ -56,58 +56,56 @@ fn parent(path: &'static str) -> &'static str {
     }
 }
 
+type NaiveNames = BTreeMap<&'static str, NaiveNode>;
+
+fn set_names(names: &mut NaiveNames, changed: &[(&'static str, Option<NaiveNode>)]) {
+    for (name, node) in changed {
+        match node {
+            Some(node) => names.insert(name, *node),
+            None => names.remove(name),
+        };
+    }
+}
+
 /// The events of a workload, with the operations that cannot be done left out.
 fn events(ops: &[Op<'static>]) -> Vec<NaiveEvent> {
-    let mut live: BTreeMap<&'static str, NaiveNode> = BTreeMap::from([("/", NaiveNode::Dir)]);
+    let mut live = NaiveNames::from([("/", NaiveNode::Dir)]);
     let mut events = Vec::new();
-    let mut files = 0;
     for op in ops {
+        let has_parent = |name: &&'static str| live.contains_key(parent(name));
         let file = |name: &str| match live.get(name) {
             Some(NaiveNode::File(file)) => Some(*file),
             _ => None,
         };
-        let names = match op {
-            Op::Create(name) | Op::Mkdir(name) if !live.contains_key(parent(name)) => continue,
-            Op::Create(name) if live.contains_key(name) => {
-                events.extend(file(name).map(NaiveEvent::Truncation));
-                continue;
-            }
-            Op::Mkdir(name) if live.contains_key(name) => continue,
-            Op::Create(name) => {
-                files += 1;
-                vec![(*name, Some(NaiveNode::File(files)))]
-            }
-            Op::Mkdir(name) => vec![(*name, Some(NaiveNode::Dir))],
+        let event = match op {
             Op::Write(name, offset, bytes) => {
-                events.extend(file(name).map(|file| NaiveEvent::Write(file, *offset, bytes.clone())));
-                continue;
+                file(name).map(|file| NaiveEvent::Write(file, *offset, bytes.clone()))
             }
-            Op::Sync(name) => {
-                events.extend(file(name).map(NaiveEvent::Sync));
-                continue;
+            Op::Sync(name) => file(name).map(NaiveEvent::Sync),
+            Op::SyncDir(dir) => live.get(dir).map(|_| NaiveEvent::SyncDir(dir)),
+            Op::Create(name) if live.contains_key(name) => file(name).map(NaiveEvent::Truncation),
+            // The number of the event tells files apart.
+            Op::Create(name) if has_parent(name) => Some(NaiveEvent::Names(vec![(
+                *name,
+                Some(NaiveNode::File(events.len())),
+            )])),
+            Op::Mkdir(name) if has_parent(name) && !live.contains_key(name) => {
+                Some(NaiveEvent::Names(vec![(*name, Some(NaiveNode::Dir))]))
             }
-            Op::SyncDir(dir) => {
-                events.extend(live.get(dir).map(|_| NaiveEvent::SyncDir(dir)));
-                continue;
-            }
-            Op::Remove(name) if file(name).is_some() => vec![(*name, None)],
-            Op::Rename(from, to) if file(from).is_some() && from != to && live.contains_key(parent(to)) => {
-                vec![(*from, None), (*to, live.get(from).copied())]
-            }
-            Op::Remove(_) | Op::Rename(..) => continue,
+            Op::Remove(name) => file(name).map(|_| NaiveEvent::Names(vec![(*name, None)])),
+            Op::Rename(from, to) if from != to && has_parent(to) => file(from)
+                .map(|file| NaiveEvent::Names(vec![(*from, None), (*to, Some(NaiveNode::File(file)))])),
+            Op::Create(_) | Op::Mkdir(_) | Op::Rename(..) => None,
         };
-        for (name, node) in &names {
-            match node {
-                Some(node) => live.insert(name, *node),
-                None => live.remove(name),
-            };
+        if let Some(NaiveEvent::Names(changed)) = &event {
+            set_names(&mut live, changed);
         }
-        events.push(NaiveEvent::Names(names));
+        events.extend(event);
     }
     events
 }
 
-/// NaiveBytes of a file; `None` for garbage.
+/// The bytes of a file; `None` for garbage.
 type NaiveBytes = Vec<Option<u8>>;
 type NaiveFiles = BTreeMap<&'static str, NaiveBytes>;
 
@@ -170,18 +168,11 @@ fn is_legal(events: &[NaiveEvent], there: &[Vec<Piece>]) -> bool {
 
 /// The files after a crash in which of each event is there what `there` says.
 fn naive_image(events: &[NaiveEvent], there: &[Vec<Piece>]) -> NaiveFiles {
-    let mut names: BTreeMap<&'static str, NaiveNode> = BTreeMap::from([("/", NaiveNode::Dir)]);
+    let mut names = NaiveNames::from([("/", NaiveNode::Dir)]);
     let mut contents: BTreeMap<usize, NaiveBytes> = BTreeMap::new();
     for (event, fate) in events.iter().zip(there) {
         match event {
-            NaiveEvent::Names(changed) if fate[0] == Piece::New => {
-                for (name, node) in changed {
-                    match node {
-                        Some(node) => names.insert(name, *node),
-                        None => names.remove(name),
-                    };
-                }
-            }
+            NaiveEvent::Names(changed) if fate[0] == Piece::New => set_names(&mut names, changed),
             NaiveEvent::Truncation(file) if fate[0] == Piece::New => _ = contents.remove(file),
             NaiveEvent::Write(file, offset, bytes) => {
                 let content = contents.entry(*file).or_default();
@@ -256,13 +247,18 @@ fn is_image(image: &Image, naive: &NaiveFiles) -> bool {
     let files: Vec<_> = image.files().collect();
     files.len() == naive.len()
         && files.iter().zip(naive).all(|((path, bytes), (name, expected))| {
+            let mut pairs = bytes.iter().zip(expected);
             *path == Path::new(name)
                 && bytes.len() == expected.len()
-                && bytes
-                    .iter()
-                    .zip(expected)
-                    .all(|(byte, expected)| expected.is_none_or(|expected| expected == *byte))
+                && pairs.all(|(byte, expected)| expected.is_none_or(|expected| expected == *byte))
         })
+}
+
+/// Runs what can be run.
+fn run_all(ops: &[Op<'static>], disk: &SimDisk) {
+    for op in ops {
+        op.run(disk).ok();
+    }
 }
 
 fn workload(random: &mut Random, len: usize) -> Vec<Op<'static>> {
@@ -283,9 +279,7 @@ fn the_images_of_small_workloads_are_those_that_the_naive_oracle_finds() {
             continue;
         }
         let disk = disk_with_sectors(SECTOR_BYTES, &Image::new());
-        for op in &ops {
-            op.run(&disk).ok();
-        }
+        run_all(&ops, &disk);
         let choices = disk.choices(DiskModel::Subset, 1 << 20, 0);
         assert_eq!(choices.left_out, 0, "{choices}");
         let images: BTreeMap<u128, Image> = choices
@@ -316,18 +310,14 @@ fn the_journal_gives_the_image_of_a_run_that_died_at_that_instant() {
     for seed in SEED..SEED + 40 {
         let ops = workload(&mut Random::new(seed), 40);
         let recorded = disk_with_sectors(SECTOR_BYTES, &Image::new());
-        for op in &ops {
-            op.run(&recorded).ok();
-        }
+        run_all(&ops, &recorded);
         let recording = recorded.recording();
         let mut builder = recording.images();
         for ordinal in 0..recording.len() {
             for side in Side::ALL {
                 let died = disk_with_sectors(SECTOR_BYTES, &Image::new());
                 died.crash_at(ordinal, side);
-                for op in &ops {
-                    op.run(&died).ok();
-                }
+                run_all(&ops, &died);
                 assert!(died.is_gone());
                 builder.seek(ordinal, side).unwrap();
                 assert_eq!(builder.undurable(), died.undurable());
@@ -345,11 +335,8 @@ fn the_journal_gives_the_image_of_a_run_that_died_at_that_instant() {
 
 #[test]
 fn a_builder_goes_back_and_forth_and_never_beyond_the_end() {
-    let mut random = Random::new(SEED ^ 2);
     let disk = SimDisk::new();
-    for op in workload(&mut random, 30) {
-        op.run(&disk).ok();
-    }
+    run_all(&workload(&mut Random::new(SEED ^ 2), 30), &disk);
     let recording = disk.recording();
     let mut forward = recording.images();
     let mut images = Vec::new();
@@ -374,32 +361,15 @@ fn a_builder_goes_back_and_forth_and_never_beyond_the_end() {
 fn the_extremes_are_what_was_synced_and_what_is_seen() {
     for seed in SEED..SEED + 200 {
         let disk = SimDisk::new();
-        for op in workload(&mut Random::new(seed), 40) {
-            op.run(&disk).ok();
-        }
+        run_all(&workload(&mut Random::new(seed), 40), &disk);
         let live = Image::read_from(&disk, path("/")).unwrap();
         assert_eq!(disk.image(&ImageChoice::All), live, "seed {seed:#x}");
-        let end = ImageChoice::Prefix {
-            before: disk.operations_len(),
-            torn: None,
-        };
-        assert_eq!(disk.image(&end), live, "seed {seed:#x}");
-        let start = ImageChoice::Prefix {
-            before: 0,
-            torn: None,
-        };
-        assert_eq!(
-            disk.image(&start),
-            disk.image(&ImageChoice::Synced),
-            "seed {seed:#x}"
-        );
+        let prefix = |before| disk.image(&ImageChoice::Prefix { before, torn: None });
+        assert_eq!(prefix(disk.operations_len()), live, "seed {seed:#x}");
+        assert_eq!(prefix(0), disk.image(&ImageChoice::Synced), "seed {seed:#x}");
         let undurable = disk.undurable().len();
-        for file in FILES {
-            Op::Sync(file).run(&disk).ok();
-        }
-        for dir in ["/d", "/"] {
-            Op::SyncDir(dir).run(&disk).ok();
-        }
+        run_all(&FILES.map(Op::Sync), &disk);
+        run_all(&["/d", "/"].map(Op::SyncDir), &disk);
         assert_eq!(disk.undurable(), [], "seed {seed:#x}: of {undurable}");
         assert_eq!(disk.image(&ImageChoice::Synced), live, "seed {seed:#x}");
     }
@@ -407,11 +377,8 @@ fn the_extremes_are_what_was_synced_and_what_is_seen() {
 
 #[test]
 fn random_workloads_reach_every_kind_of_operation_they_have() {
-    let mut random = Random::new(SEED ^ 4);
     let disk = SimDisk::new();
-    for op in workload(&mut random, 300) {
-        op.run(&disk).ok();
-    }
+    run_all(&workload(&mut Random::new(SEED ^ 4), 300), &disk);
     let recording = disk.recording();
     let done = recording.operations().filter(|it| it.error.is_none());
     let kinds: BTreeSet<_> = done.map(|operation| operation.kind).collect();
