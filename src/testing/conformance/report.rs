@@ -128,11 +128,11 @@ impl Check {
 }
 
 /// What a check did, counted; and why it stopped, if it did.
-pub(super) type Checked = Result<Tally, Stop>;
+pub(super) type CheckResult = Result<CheckTally, CheckStop>;
 
 /// What a check did.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct CheckTally {
     exercised: Vec<(&'static str, u64)>,
     notes: Vec<String>,
 }
@@ -143,12 +143,12 @@ pub(super) const PROCESS_CRASHES_ALONE: &str =
 
 /// Why a check did not pass.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum CheckStop {
     Failed(String),
     NotApplicable(String),
 }
 
-impl Stop {
+impl CheckStop {
     /// Says more of a failure.
     pub(super) fn map(self, say: impl FnOnce(String) -> String) -> Self {
         match self {
@@ -158,7 +158,7 @@ impl Stop {
     }
 }
 
-impl Tally {
+impl CheckTally {
     /// Announces what will be counted: it is a failure of the check if it is never done.
     pub(super) fn of(whats: &[&'static str]) -> Self {
         Self {
@@ -187,7 +187,7 @@ impl Tally {
 
 impl Check {
     /// Passed only if everything that was announced was done.
-    pub(super) fn new(name: &'static str, checked: Checked) -> Self {
+    pub(super) fn new(name: &'static str, checked: CheckResult) -> Self {
         let mut check = Self {
             name,
             outcome: CheckOutcome::Passed,
@@ -206,8 +206,8 @@ impl Check {
                 }
                 (check.exercised, check.notes) = (tally.exercised, tally.notes);
             }
-            Err(Stop::Failed(reason)) => check.outcome = CheckOutcome::Failed { reason },
-            Err(Stop::NotApplicable(why)) => check.outcome = CheckOutcome::NotApplicable { why },
+            Err(CheckStop::Failed(reason)) => check.outcome = CheckOutcome::Failed { reason },
+            Err(CheckStop::NotApplicable(why)) => check.outcome = CheckOutcome::NotApplicable { why },
         }
         check
     }

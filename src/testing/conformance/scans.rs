@@ -2,7 +2,7 @@
 
 use super::lab::{Lab, OrFail, ensure};
 use super::mirrored::{Mirrored, scan, show};
-use super::report::{Checked, Stop, Tally};
+use super::report::{CheckResult, CheckStop, CheckTally};
 use crate::storage::{StorageEngine, WriteBatch};
 
 /// All keys of one to three bytes from these, in an order that is none.
@@ -19,7 +19,7 @@ fn keys() -> Vec<Vec<u8>> {
     keys
 }
 
-fn filled(lab: &Lab) -> Result<Mirrored<'_>, Stop> {
+fn filled(lab: &Lab) -> Result<Mirrored<'_>, CheckStop> {
     let mut it = Mirrored::new(lab)?;
     for (index, keys) in keys().chunks(5).enumerate() {
         let mut batch = WriteBatch::new();
@@ -32,8 +32,8 @@ fn filled(lab: &Lab) -> Result<Mirrored<'_>, Stop> {
 }
 
 /// Bytes are compared as unsigned, and a key comes before its extensions.
-pub(super) fn order(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["pairs"]);
+pub(super) fn order(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["pairs"]);
     let mut it = filled(lab)?;
     // As written, and written again in another order.
     for _ in 0..2 {
@@ -53,8 +53,8 @@ pub(super) fn order(lab: &Lab) -> Checked {
 }
 
 /// Every prefix of a key, and every one that is none, against a naive filter.
-pub(super) fn bounds(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["prefixes with keys", "prefixes without keys"]);
+pub(super) fn bounds(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["prefixes with keys", "prefixes without keys"]);
     let mut it = filled(lab)?;
     // Some keys away, so that prefixes stand alone, and whole ranges are empty.
     for key in keys()
@@ -83,8 +83,8 @@ pub(super) fn bounds(lab: &Lab) -> Checked {
 }
 
 /// What is written after the call does not show, whether before the first item is taken or between two.
-pub(super) fn snapshot(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["scans with writes behind their back"]);
+pub(super) fn snapshot(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["scans with writes behind their back"]);
     for taken_before in [0, 1, 20, 39] {
         for change in ["replace", "delete", "insert", "all of it in batches"] {
             let mut it = Mirrored::new(lab)?;
@@ -111,7 +111,7 @@ pub(super) fn snapshot(lab: &Lab) -> Checked {
                 .find(|((key, value), before)| (key, value) != *before);
             if let Some((found, _)) = wrong {
                 let key = show(&found.0);
-                return Err(Stop::Failed(format!(
+                return Err(CheckStop::Failed(format!(
                     "a scan showed a later write ({change}) at key {key}, {taken_before} items were taken before it"
                 )));
             }
@@ -127,7 +127,7 @@ pub(super) fn snapshot(lab: &Lab) -> Checked {
     Ok(tally)
 }
 
-fn write_behind(engine: &dyn StorageEngine, change: &str) -> Result<(), Stop> {
+fn write_behind(engine: &dyn StorageEngine, change: &str) -> Result<(), CheckStop> {
     let call = "a write while a scan was open";
     for index in 0..40 {
         let key = format!("scan/{index:03}").into_bytes();

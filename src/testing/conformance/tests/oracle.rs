@@ -1,34 +1,42 @@
 //! The oracle alone, on contents made by hand.
 
-use super::super::account::{Account, Fate, Promise};
-use super::super::mirrored::Pairs;
-use super::super::steps::{Presence, Shape, Step};
+use super::super::account::{Promise, WriteAccount, WriteFate};
+use super::super::mirrored::KeyValues;
+use super::super::steps::{MarkedWrite, Presence, WriteShape};
 
 /// An account of small writes with these fates; the first `flushed_len` are flushed.
-fn account(fates: &[Fate], flushed_len: usize) -> Account {
-    let mut account = Account::default();
+fn account(fates: &[WriteFate], flushed_len: usize) -> WriteAccount {
+    let mut account = WriteAccount::default();
     for (index, fate) in fates.iter().enumerate() {
-        account.add(Step::small(index), *fate);
+        account.add(MarkedWrite::small(index), *fate);
     }
-    account.set_flushed_len(flushed_len);
+    account.flushed_len = flushed_len;
     account
 }
 
 /// What these small writes make.
-fn content(indices: &[usize]) -> Pairs {
-    let mut pairs = Pairs::new();
+fn content(indices: &[usize]) -> KeyValues {
+    let mut pairs = KeyValues::new();
     for index in indices {
-        Step::small(*index).apply(&mut pairs);
+        MarkedWrite::small(*index).apply(&mut pairs);
     }
     pairs
 }
 
-const ACKNOWLEDGED: Fate = Fate::Acknowledged;
+const ACKNOWLEDGED: WriteFate = WriteFate::Acknowledged;
 
 #[test]
 fn small_writes_are_of_all_small_shapes_and_each_changes_a_content_it_is_not_in() {
-    let shapes: Vec<_> = (0..4).map(|index| Step::small(index).shape).collect();
-    assert_eq!(shapes, [Shape::Batch, Shape::Put, Shape::Batch, Shape::Delete]);
+    let shapes: Vec<_> = (0..4).map(|index| MarkedWrite::small(index).shape).collect();
+    assert_eq!(
+        shapes,
+        [
+            WriteShape::Batch,
+            WriteShape::Put,
+            WriteShape::Batch,
+            WriteShape::Delete
+        ]
+    );
     for index in 0..12 {
         let before: Vec<_> = (0..index).collect();
         assert_ne!(
@@ -41,7 +49,7 @@ fn small_writes_are_of_all_small_shapes_and_each_changes_a_content_it_is_not_in(
 
 #[test]
 fn every_write_is_recognised_in_a_content_and_missed_in_another() {
-    let account = account(&[Fate::InFlight; 8], 0);
+    let account = account(&[WriteFate::InFlight; 8], 0);
     for missing in 0..8 {
         let there: Vec<_> = (0..8).filter(|index| *index != missing).collect();
         let presences = account.judge(&content(&there), Promise::Acknowledged);
@@ -80,7 +88,10 @@ fn what_was_acknowledged_must_be_there_and_after_a_power_loss_what_was_flushed()
 
 #[test]
 fn a_write_that_failed_or_was_under_way_may_be_there_and_a_later_success_must() {
-    let account = account(&[ACKNOWLEDGED, Fate::Failed, ACKNOWLEDGED, Fate::InFlight], 0);
+    let account = account(
+        &[ACKNOWLEDGED, WriteFate::Failed, ACKNOWLEDGED, WriteFate::InFlight],
+        0,
+    );
     for legal in [&[0, 2][..], &[0, 1, 2], &[0, 2, 3], &[0, 1, 2, 3]] {
         assert!(
             account.judge(&content(legal), Promise::Acknowledged).is_ok(),
@@ -128,7 +139,7 @@ fn each_part_of_a_batch_that_is_missing_or_wrong_or_too_much_is_found() {
 
 #[test]
 fn what_was_seen_after_one_opening_stays_after_the_next() {
-    let mut account = account(&[ACKNOWLEDGED, Fate::InFlight], 0);
+    let mut account = account(&[ACKNOWLEDGED, WriteFate::InFlight], 0);
     account.settle(&content(&[0]), Promise::Acknowledged).unwrap();
     let text = account.judge(&content(&[0, 1]), Promise::Flushed).unwrap_err();
     assert_eq!(

@@ -19,11 +19,11 @@ use crate::storage::{BatchOperation, Scan, StorageEngine, WriteBatch};
 pub(super) struct Toy {
     bug: Bug,
     file: Arc<dyn File>,
-    state: Mutex<State>,
+    state: Mutex<ToyState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ToyState {
     map: BTreeMap<Vec<u8>, Vec<u8>>,
     end: u64,
     failures: u32,
@@ -98,7 +98,7 @@ impl Toy {
         is_good.then_some((payload, after))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ToyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -139,7 +139,7 @@ impl Toy {
     }
 
     /// Whether an earlier failure ended all writing.
-    fn is_closed(&self, state: &State) -> bool {
+    fn is_closed(&self, state: &ToyState) -> bool {
         match self.bug {
             Bug::GoesOnAfterFailure => false,
             Bug::ForgivesOneFailure => state.failures > 1,
@@ -147,7 +147,7 @@ impl Toy {
         }
     }
 
-    fn append(&self, state: &mut State, record: &[u8]) -> io::Result<()> {
+    fn append(&self, state: &mut ToyState, record: &[u8]) -> io::Result<()> {
         if matches!(self.bug, Bug::GoesOnAfterFailure | Bug::ForgivesOneFailure) {
             state.end = self.file.len()?;
         }
@@ -157,7 +157,7 @@ impl Toy {
     }
 }
 
-fn apply(state: &mut State, operation: BatchOperation) {
+fn apply(state: &mut ToyState, operation: BatchOperation) {
     match operation {
         BatchOperation::Put { key, value } => _ = state.map.insert(key, value),
         BatchOperation::Delete { key } => _ = state.map.remove(&key),

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::super::report::{Checked, Stop, Tally};
+use super::super::report::{CheckResult, CheckStop, CheckTally};
 use super::super::{CHECKS, Check, CheckOutcome, Conformance, ConformanceReport, Survives};
 use super::planted::reason_of;
 use crate::Error;
 use crate::storage::MemoryStore;
 
-fn report(checks: impl IntoIterator<Item = (&'static str, Checked)>) -> ConformanceReport {
+fn report(checks: impl IntoIterator<Item = (&'static str, CheckResult)>) -> ConformanceReport {
     let checks = checks
         .into_iter()
         .map(|(name, checked)| Check::new(name, checked));
@@ -19,8 +19,8 @@ fn report(checks: impl IntoIterator<Item = (&'static str, Checked)>) -> Conforma
     }
 }
 
-fn passed() -> Tally {
-    let mut tally = Tally::of(&["writes"]);
+fn passed() -> CheckTally {
+    let mut tally = CheckTally::of(&["writes"]);
     tally.add("writes", 2);
     tally.note("nothing else");
     tally
@@ -28,10 +28,10 @@ fn passed() -> Tally {
 
 #[test]
 fn a_check_that_did_nothing_of_what_it_announced_has_failed() {
-    let mut half = Tally::of(&["kills", "writes"]);
+    let mut half = CheckTally::of(&["kills", "writes"]);
     half.add("writes", 7);
     let report = report([
-        ("idle", Ok(Tally::default())),
+        ("idle", Ok(CheckTally::default())),
         ("half", Ok(half)),
         ("whole", Ok(passed())),
     ]);
@@ -47,15 +47,18 @@ fn a_check_that_did_nothing_of_what_it_announced_has_failed() {
 fn a_report_in_which_nothing_was_checked_does_not_conform() {
     assert!(!report([]).conforms());
     let why = "it cannot be".to_owned();
-    assert!(!report([("one", Err(Stop::NotApplicable(why)))]).conforms());
+    assert!(!report([("one", Err(CheckStop::NotApplicable(why)))]).conforms());
 }
 
 #[test]
 fn a_report_is_a_table_of_every_check() {
     let report = report([
         ("short", Ok(passed())),
-        ("a longer name", Err(Stop::Failed("key \"k\" is missing".into()))),
-        ("other", Err(Stop::NotApplicable("there is no disk".into()))),
+        (
+            "a longer name",
+            Err(CheckStop::Failed("key \"k\" is missing".into())),
+        ),
+        ("other", Err(CheckStop::NotApplicable("there is no disk".into()))),
     ]);
     let expected = "storage conformance of an engine, seed 0xf00\n\
                     \u{20} short          passed          2 writes\n\
