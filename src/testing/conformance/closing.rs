@@ -2,9 +2,10 @@
 
 use super::Survives;
 use super::account::{Promise, WriteAccount};
+use super::kills::kill_after;
 use super::lab::{Lab, OrFail};
 use super::mirrored::Mirrored;
-use super::parent::{EngineChild, OverLimit, settle};
+use super::parent::EngineChild;
 use super::report::{CheckResult, CheckTally};
 use super::simulated::{Simulated, new_disk, seek};
 use super::steps::MarkedWrite;
@@ -35,20 +36,11 @@ pub(super) fn in_process(lab: &Lab) -> CheckResult {
 
 /// Kills the process after `close`.
 pub(super) fn then_killed(lab: &Lab) -> CheckResult {
-    lab.require(Survives::ProcessCrash)?;
-    let mut tally = CheckTally::of(&["kills", "acknowledged writes"]);
-    let dir = lab.dir()?;
-    let mut account = WriteAccount::default();
-    for writes_len in WRITES {
-        let mut child = EngineChild::opened(lab, &dir, OverLimit::Dies)?;
-        child.must_write(writes_len, &mut account)?;
-        tally.add("acknowledged writes", writes_len as u64);
-        child.call("close")?.or_fail("close")?;
-        child.kill()?;
-        tally.add("kills", 1);
-        settle(lab, &dir, &mut account, "a close and a kill")?;
-    }
-    Ok(tally)
+    let work = |child: &mut EngineChild, writes_len, account: &mut WriteAccount| {
+        child.must_write(writes_len, account)?;
+        child.call("close")?.or_fail("close")
+    };
+    kill_after(lab, &WRITES, "a close and", work)
 }
 
 /// Each image that a power loss after `close` may leave.

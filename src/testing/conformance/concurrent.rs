@@ -5,7 +5,7 @@ use std::thread;
 
 use super::Survives;
 use super::lab::{Lab, OrFail, ensure};
-use super::mirrored::{KeyValues, Mirrored, scan, show};
+use super::mirrored::{KeyValues, Mirrored, difference, scan, show};
 use super::report::{CheckResult, CheckStop, CheckTally};
 use crate::storage::{StorageEngine, WriteBatch};
 use crate::testing::crash_injector::inherit;
@@ -156,10 +156,10 @@ fn scan_rounds(engine: &dyn StorageEngine, board: &ThreadBoard) -> Result<(), Ch
             });
             ensure!(
                 is_legal,
-                "a scan saw a state of thread {writer} that never was, between rounds {} and {}: {}",
+                "a scan saw a state of thread {writer} that never was, between rounds {} and {}; of the first: {}",
                 least[writer],
                 most[writer],
-                in_words(&own)
+                difference(&own, &state(writer, least[writer], least[writer])).unwrap_or_default()
             );
         }
         if least != most {
@@ -167,20 +167,4 @@ fn scan_rounds(engine: &dyn StorageEngine, board: &ThreadBoard) -> Result<(), Ch
         }
     }
     Ok(())
-}
-
-/// How many keys have which value.
-fn in_words(pairs: &KeyValues) -> String {
-    let mut groups: Vec<(&[u8], &[u8], usize)> = Vec::new();
-    for (key, value) in pairs {
-        match groups.last_mut() {
-            Some((_, last, len)) if last == value => *len += 1,
-            _ => groups.push((key, value, 1)),
-        }
-    }
-    let groups = groups.iter().map(|(key, value, len)| match len {
-        1 => format!("{} = {}", show(key), show(value)),
-        _ => format!("{len} keys from {} on = {}", show(key), show(value)),
-    });
-    groups.collect::<Vec<_>>().join(", ")
 }

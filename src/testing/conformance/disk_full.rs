@@ -262,7 +262,7 @@ fn ends(dir: &Path) -> Result<BTreeMap<PathBuf, u64>, CheckStop> {
             read => break read.or_fail("looking at the engine's files")?,
         }
     };
-    let zeros = [0; BLOCK];
+    let zeros = vec![0; BLOCK];
     let end = |bytes: &[u8]| {
         // Block by block, since a file may have many megabytes of zeros.
         let last = bytes
@@ -272,8 +272,9 @@ fn ends(dir: &Path) -> Result<BTreeMap<PathBuf, u64>, CheckStop> {
             .iter()
             .rposition(|byte| *byte != 0)
     };
-    let ends = image.files();
-    Ok(ends
-        .map(|(path, bytes)| (path.to_path_buf(), end(bytes).map_or(0, |last| last as u64 + 1)))
-        .collect())
+    let ends = image.files().map(|(path, bytes)| {
+        let end = end(bytes).map_or(0, |last| last as u64 + 1);
+        (path.to_path_buf(), end)
+    });
+    Ok(ends.collect())
 }

@@ -6,32 +6,45 @@ use super::Survives;
 use super::account::{WriteAccount, WriteFate};
 use super::lab::{Lab, OrFail};
 use super::parent::{EngineChild, OverLimit, settle};
-use super::report::{CheckResult, CheckTally};
+use super::report::{CheckResult, CheckStop, CheckTally};
 use super::steps::MarkedWrite;
 
 /// Kills when nothing is under way: after opening, after a write of each kind, after a flush.
 pub(super) fn between_calls(lab: &Lab) -> CheckResult {
+    kill_after(
+        lab,
+        &[0, 1, 2, 3, 0, 9, 4, 5],
+        "",
+        |child, writes_len, account| {
+            let before_flush = writes_len.min(5);
+            child.must_write(before_flush, account)?;
+            if before_flush == 5 {
+                child.flush(account)?.or_fail("flush")?;
+            }
+            child.must_write(writes_len - before_flush, account)
+        },
+    )
+}
+
+/// Opens, does `work` with so many writes and kills, one time after the other.
+pub(super) fn kill_after(
+    lab: &Lab,
+    writes: &[usize],
+    what: &str,
+    work: impl Fn(&mut EngineChild, usize, &mut WriteAccount) -> Result<(), CheckStop>,
+) -> CheckResult {
     lab.require(Survives::ProcessCrash)?;
     let mut tally = CheckTally::of(&["kills", "acknowledged writes"]);
     let dir = lab.dir()?;
     let mut account = WriteAccount::default();
-    for writes_len in [0, 1, 2, 3, 0, 9, 4, 5] {
+    for writes_len in writes {
         let mut child = EngineChild::opened(lab, &dir, OverLimit::Dies)?;
-        let before_flush = writes_len.min(5);
-        child.must_write(before_flush, &mut account)?;
-        if before_flush == 5 {
-            child.flush(&mut account)?.or_fail("flush")?;
-        }
-        child.must_write(writes_len - before_flush, &mut account)?;
-        tally.add("acknowledged writes", writes_len as u64);
+        work(&mut child, *writes_len, &mut account)?;
         child.kill()?;
         tally.add("kills", 1);
-        settle(
-            lab,
-            &dir,
-            &mut account,
-            &format!("a kill after {writes_len} writes"),
-        )?;
+        tally.add("acknowledged writes", *writes_len as u64);
+        let context = format!("{what} a kill after {writes_len} writes");
+        settle(lab, &dir, &mut account, context.trim())?;
     }
     Ok(tally)
 }

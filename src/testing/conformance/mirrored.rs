@@ -47,9 +47,9 @@ impl<'a> Mirrored<'a> {
         Ok(())
     }
 
-    pub(super) fn write(&mut self, batch: WriteBatch) -> Result<(), CheckStop> {
+    pub(super) fn write(&mut self, batch: &WriteBatch) -> Result<(), CheckStop> {
         self.engine.write_batch(batch.clone()).or_fail("write_batch")?;
-        apply(&mut self.pairs, &batch);
+        apply(&mut self.pairs, batch);
         Ok(())
     }
 

@@ -41,7 +41,7 @@ pub(super) fn at_every_operation(lab: &Lab) -> CheckResult {
             let image = images.image(&choice);
             let known = (account.len(), account.acknowledged_len(), account.flushed_len);
             if seen.insert((image.hash(), known, promise == Promise::Flushed)) {
-                simulated.judge(&image, &account, promise, || place(&run, position, &choice))?;
+                simulated.judge(&image, account, promise, || place(&run, position, &choice))?;
                 tally.add("distinct images", 1);
             }
         }
@@ -117,7 +117,7 @@ fn for_some_images(
         for choice in choices.choices.into_iter().chain([ImageChoice::All]) {
             let image = images.image(&choice);
             if seen.insert(image.hash()) {
-                look(simulated, &image, &account, tally)
+                look(simulated, &image, account, tally)
                     .map_err(|stop| lab.located(stop, place(&run, position, &choice), &image))?;
                 tally.add("recoveries", 1);
             }

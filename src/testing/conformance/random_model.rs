@@ -57,7 +57,7 @@ fn operate(it: &mut Mirrored<'_>, random: &mut Random, tally: &mut CheckTally) -
                     batch.put(key(random), value(random));
                 }
             }
-            it.write(batch)?;
+            it.write(&batch)?;
             tally.add("writes", 1);
         }
         22..34 => {

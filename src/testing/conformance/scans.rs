@@ -1,7 +1,7 @@
 //! Prefix scans: their order, their bounds, and that they are snapshots.
 
-use super::lab::{Lab, OrFail, ensure};
-use super::mirrored::{Mirrored, scan, show};
+use super::lab::{Lab, OrFail};
+use super::mirrored::{KeyValues, Mirrored, difference};
 use super::report::{CheckResult, CheckStop, CheckTally};
 use crate::storage::{StorageEngine, WriteBatch};
 
@@ -26,7 +26,7 @@ fn filled(lab: &Lab) -> Result<Mirrored<'_>, CheckStop> {
         for key in keys {
             batch.put(key.clone(), format!("{index}"));
         }
-        it.write(batch)?;
+        it.write(&batch)?;
     }
     Ok(it)
 }
@@ -37,14 +37,7 @@ pub(super) fn order(lab: &Lab) -> CheckResult {
     let mut it = filled(lab)?;
     // As written, and written again in another order.
     for _ in 0..2 {
-        let found = scan(it.engine.as_ref(), b"")?;
-        ensure!(
-            found.len() == it.pairs.len(),
-            "a scan gave {} of {} pairs",
-            found.len(),
-            it.pairs.len()
-        );
-        tally.add("pairs", found.len() as u64);
+        tally.add("pairs", it.expect_scan(b"")?);
         for (key, value) in it.pairs.clone().iter().rev().step_by(3) {
             it.put(key, value)?;
         }
@@ -57,17 +50,16 @@ pub(super) fn bounds(lab: &Lab) -> CheckResult {
     let mut tally = CheckTally::of(&["prefixes with keys", "prefixes without keys"]);
     let mut it = filled(lab)?;
     // Some keys away, so that prefixes stand alone, and whole ranges are empty.
-    for key in keys()
-        .iter()
-        .filter(|key| key.len() < 3 && key.last() == Some(&0xff) || key.starts_with(&[0xfe]))
-    {
-        it.delete(key)?;
-    }
-    let others = [
-        &b""[..],
+    let is_away = |key: &Vec<u8>| key.len() < 3 && key.ends_with(&[0xff]) || key.starts_with(&[0xfe]);
+    keys()
+        .into_iter()
+        .filter(is_away)
+        .try_for_each(|key| it.delete(&key))?;
+    let others: [&[u8]; 7] = [
+        b"",
         b"b",
         b"\x60",
-        b"\xff\xff\xff\xff",
+        &[0xff; 4],
         b"a\xff\xff\xff",
         b"\xfe\xff",
         b"aaaa",
@@ -92,35 +84,23 @@ pub(super) fn snapshot(lab: &Lab) -> CheckResult {
             for index in 0..40 {
                 batch.put(format!("scan/{index:03}"), vec![index; 100]);
             }
-            it.write(batch)?;
-            let (engine, before) = (it.engine.as_ref(), it.pairs.iter());
+            it.write(&batch)?;
+            let engine = it.engine.as_ref();
             let call = format!("scanning while others {change}");
             let mut items = engine.scan_prefix(b"scan/").or_fail(&call)?;
-            let mut found = Vec::new();
+            let mut found = KeyValues::new();
             for item in items.by_ref().take(taken_before) {
-                found.push(item.or_fail(&call)?);
+                found.extend([item.or_fail(&call)?]);
             }
             write_behind(engine, change)?;
-            for item in items.by_ref() {
-                found.push(item.or_fail(&call)?);
+            for item in items {
+                found.extend([item.or_fail(&call)?]);
             }
-            drop(items);
-            let wrong = found
-                .iter()
-                .zip(before)
-                .find(|((key, value), before)| (key, value) != *before);
-            if let Some((found, _)) = wrong {
-                let key = show(&found.0);
+            if let Some(what) = difference(&found, &it.pairs) {
                 return Err(CheckStop::Failed(format!(
-                    "a scan showed a later write ({change}) at key {key}, {taken_before} items were taken before it"
+                    "a scan showed a later write ({change}), {taken_before} items were taken before it: {what}"
                 )));
             }
-            ensure!(
-                found.len() == it.pairs.len(),
-                "a scan showed a later write ({change}): it gave {} pairs of {}, {taken_before} were taken before it",
-                found.len(),
-                it.pairs.len()
-            );
             tally.add("scans with writes behind their back", 1);
         }
     }

@@ -57,14 +57,14 @@ pub(super) fn batch_order(lab: &Lab) -> CheckResult {
         }
         batch.put(format!("after {number}"), "there");
         batch.delete(format!("after {}", number.wrapping_sub(1)));
-        it.write(batch)?;
+        it.write(&batch)?;
         it.expect_all(&format!("batch {number}, {sequence:?} on {key:?}"))?;
         tally.add("batches", 1);
     }
-    it.write(WriteBatch::new())?;
+    it.write(&WriteBatch::new())?;
     it.expect_all("an empty batch")?;
     let mut empty = Mirrored::new(lab)?;
-    empty.write(WriteBatch::new())?;
+    empty.write(&WriteBatch::new())?;
     empty.reopen("an empty batch and reopening")?;
     Ok(tally)
 }

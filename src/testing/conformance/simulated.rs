@@ -47,16 +47,8 @@ pub(super) struct Simulated<'a> {
 /// A run in which nothing failed.
 pub(super) struct RecordedRun {
     pub(super) recording: Recording,
-    writes: Vec<Timed>,
-    /// Of each flush: how many writes came before, and how many disk operations had been done when it returned.
-    flushes: Vec<(usize, u64)>,
-}
-
-/// A write, and how many disk operations had been done when it began and when it returned.
-struct Timed {
-    step: MarkedWrite,
-    began: u64,
-    ended: u64,
+    /// What was known to the caller from so many disk operations on.
+    accounts: Vec<(u64, WriteAccount)>,
 }
 
 impl<'a> Simulated<'a> {
@@ -82,30 +74,35 @@ impl<'a> Simulated<'a> {
         let disk = new_disk();
         let open = || self.open(&disk).or_fail("opening on a simulated disk");
         let mut engine = open()?;
-        let (mut writes, mut flushes) = (Vec::new(), Vec::new());
+        let mut account = WriteAccount::default();
+        let mut accounts = vec![(0, account.clone())];
         for action in actions() {
             match action {
                 Action::Write(step) => {
+                    let mut under_way = account.clone();
+                    under_way.add(step.clone(), WriteFate::InFlight);
                     let began = disk.operations_len();
                     step.run(engine.as_ref()).or_fail(&step)?;
-                    let ended = disk.operations_len();
-                    writes.push(Timed { step, began, ended });
+                    if disk.operations_len() > began {
+                        accounts.push((began + 1, under_way));
+                    }
+                    account.add(step, WriteFate::Acknowledged);
                 }
                 Action::Flush => {
                     engine.flush().or_fail("flush")?;
-                    flushes.push((writes.len(), disk.operations_len()));
+                    account.flushed();
                 }
                 Action::Reopen => {
                     drop(engine);
                     engine = open()?;
                 }
             }
+            accounts.push((disk.operations_len(), account.clone()));
         }
         drop(engine);
         Ok(RecordedRun {
             recording: disk.recording(),
-            writes,
-            flushes,
+            accounts,
         })
     }
 
@@ -141,28 +138,19 @@ pub(super) fn new_disk() -> SimDisk {
 
 impl RecordedRun {
     /// What was known to the caller when so many disk operations had been done.
-    pub(super) fn account_at(&self, position: u64) -> WriteAccount {
-        let mut account = WriteAccount::default();
-        for write in &self.writes {
-            if write.ended <= position {
-                account.add(write.step.clone(), WriteFate::Acknowledged);
-            } else if write.began < position {
-                account.add(write.step.clone(), WriteFate::InFlight);
-            }
-        }
-        let flushed = self.flushes.iter().rev().find(|(_, ended)| *ended <= position);
-        account.flushed_len = flushed.map_or(0, |(writes_len, _)| *writes_len);
-        account
+    pub(super) fn account_at(&self, position: u64) -> &WriteAccount {
+        let later = self.accounts.partition_point(|(from, _)| *from <= position);
+        &self.accounts[later - 1].1
     }
 
     /// The disk operation that would have come next, in words.
     pub(super) fn next_operation(&self, position: u64) -> String {
         let next = self.recording.operations().nth(position as usize);
-        next.map_or("the end".to_owned(), |operation| {
+        next.map_or("the end".to_owned(), |next| {
             format!(
                 "disk operation {position} ({} {})",
-                operation.kind,
-                operation.path.display()
+                next.kind,
+                next.path.display()
             )
         })
     }

@@ -93,7 +93,7 @@ pub use enumerate::{DiskModel, ImageChoices};
 pub use fault::{Fault, InjectedPanic};
 pub use image::Image;
 pub use operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
-pub use recording::{ImageBuilder, NoSuchOperation, Recording};
+pub use recording::{ImageBuilder, Recording};
 pub use undurable::{Undurable, UndurableKind};
 
 use crate::fs::FileAccess;

@@ -1,6 +1,6 @@
 //! What a run did to its disk, from which the disk of every instant of the run is built again.
 
-use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use super::choice::ImageChoice;
@@ -73,41 +73,21 @@ pub struct ImageBuilder {
     position: u64,
 }
 
-/// A recording has no operation with the ordinal asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoSuchOperation {
-    /// The ordinal asked for.
-    pub ordinal: u64,
-    /// How many operations there are.
-    pub len: u64,
-}
-
-impl fmt::Display for NoSuchOperation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ordinal, len } = self;
-        write!(
-            f,
-            "there is no disk operation {ordinal}, only {len} were recorded"
-        )
-    }
-}
-
-impl std::error::Error for NoSuchOperation {}
-
 impl ImageBuilder {
     /// Goes to the instant before or after the operation with this ordinal. The instant before the operation that would
     /// have come next is the run's end.
     ///
     /// # Errors
-    /// [`NoSuchOperation`] if there is no such instant; the builder stays where it is.
-    pub fn seek(&mut self, ordinal: u64, side: Side) -> Result<(), NoSuchOperation> {
+    /// [`io::ErrorKind::InvalidInput`] if there is no such instant; the builder stays where it is.
+    pub fn seek(&mut self, ordinal: u64, side: Side) -> io::Result<()> {
         let len = self.recording.len();
         let position = match side {
             Side::Before => ordinal,
             Side::After => ordinal.saturating_add(1),
         };
         if position > len {
-            return Err(NoSuchOperation { ordinal, len });
+            let message = format!("there is no disk operation {ordinal}, only {len} were recorded");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         if position < self.position {
             self.state = self.recording.first_state();

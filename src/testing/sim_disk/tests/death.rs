@@ -24,25 +24,25 @@ fn disk() -> SimDisk {
 }
 
 #[test]
-fn before_an_operation_nothing_of_it_is_done() {
-    let disk = disk();
-    disk.crash_at(1, Side::Before);
-    let error = write_and_sync(&disk).unwrap_err();
-    assert!(is_death(&error));
-    assert!(disk.is_gone());
-    assert_eq!(disk.operations_len(), 1);
-    assert_eq!(image(&disk, "synced").file("/f"), Some(&b"old"[..]));
-    assert_eq!(image(&disk, "all").file("/f"), Some(&b"new"[..]));
-}
-
-#[test]
-fn after_an_operation_it_is_done_and_its_caller_is_refused() {
-    let disk = disk();
-    disk.crash_at(1, Side::After);
-    let error = write_and_sync(&disk).unwrap_err();
-    assert!(is_death(&error));
-    assert_eq!(disk.operations_len(), 2);
-    assert_eq!(image(&disk, "synced").file("/f"), Some(&b"new"[..]));
+fn before_an_operation_nothing_of_it_is_done_and_after_it_all_and_its_caller_is_refused() {
+    for (ordinal, side, done, synced, all) in [
+        (0, Side::Before, 0, b"old", b"old"),
+        (0, Side::After, 1, b"old", b"new"),
+        (1, Side::Before, 1, b"old", b"new"),
+        (1, Side::After, 2, b"new", b"new"),
+    ] {
+        let disk = disk();
+        disk.crash_at(ordinal, side);
+        assert!(is_death(&write_and_sync(&disk).unwrap_err()));
+        assert!(disk.is_gone());
+        assert_eq!(disk.operations_len(), done, "{side} {ordinal}");
+        assert_eq!(image(&disk, "synced"), image_of("/f", synced), "{side} {ordinal}");
+        assert_eq!(image(&disk, "all"), image_of("/f", all), "{side} {ordinal}");
+        // It was the first refusal of this thread.
+        assert_eq!(disk.refused_calls().len(), 1, "{side} {ordinal}");
+        disk.sync_dir(path("/")).unwrap_err();
+        assert_eq!(disk.life_after_death().len(), 1, "{side} {ordinal}");
+    }
 }
 
 #[test]
@@ -91,18 +91,6 @@ fn a_second_change_by_a_thread_that_was_refused_is_a_finding() {
     assert_eq!(findings[0].kind, Kind::Sync);
     assert_eq!(&*findings[0].path, path("/f"));
     assert_eq!(disk.refused_calls().len(), 4);
-}
-
-#[test]
-fn the_call_that_the_device_died_in_counts_as_the_first_refusal() {
-    for side in Side::ALL {
-        let disk = disk();
-        disk.crash_at(0, side);
-        write_and_sync(&disk).unwrap_err();
-        assert_eq!(disk.refused_calls().len(), 1, "{side}");
-        disk.sync_dir(path("/")).unwrap_err();
-        assert_eq!(disk.life_after_death().len(), 1, "{side}");
-    }
 }
 
 #[test]
