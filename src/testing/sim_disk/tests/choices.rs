@@ -8,19 +8,9 @@ use crate::testing::sim_disk::{DiskModel, Image, ImageChoice, Piece, SimDisk, Te
 
 #[test]
 fn every_choice_prints_as_it_parses() {
-    for text in [
-        "synced",
-        "all",
-        "prefix:0",
-        "prefix:17",
-        "prefix:17=3n1g",
-        "drop:",
-        "drop:3",
-        "drop:3,17=3n1g,18=kept",
-        "only:",
-        "only:3,17=1o2z,18=lost",
-        "random:18446744073709551615",
-    ] {
+    let texts = "synced all prefix:0 prefix:17 prefix:17=3n1g drop: drop:3 drop:3,17=3n1g,18=kept only: \
+                 only:3,17=1o2z,18=lost random:18446744073709551615";
+    for text in texts.split(' ') {
         let parsed: ImageChoice = text.parse().unwrap();
         assert_eq!(parsed.to_string(), text);
     }
@@ -28,30 +18,10 @@ fn every_choice_prints_as_it_parses() {
 
 #[test]
 fn what_stands_for_no_choice_is_refused_and_named() {
-    for text in [
-        "",
-        "none",
-        "prefix",
-        "prefix:",
-        "prefix:x",
-        "prefix:1=",
-        "prefix:1=n",
-        "prefix:1=0n",
-        "prefix:1=2q",
-        "drop",
-        "drop:1,",
-        "drop:,1",
-        "drop:1=",
-        "drop:1,1",
-        "drop@1:2",
-        "only:1=3",
-        "only:-1",
-        "random:",
-        "random:1,2",
-        "synced:1",
-        " all",
-        "prefix:1=99999999999n",
-    ] {
+    let texts = "|none|prefix|prefix:|prefix:x|prefix:1=|prefix:1=n|prefix:1=0n|prefix:1=2q|drop|drop:1,|\
+               drop:,1|drop:1=|drop:1,1|drop@1:2|only:1=3|only:-1|random:|random:1,2|synced:1| all|\
+               prefix:1=99999999999n";
+    for text in texts.split('|') {
         let error = text.parse::<ImageChoice>().unwrap_err();
         assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
     }
