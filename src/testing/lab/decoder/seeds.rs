@@ -108,7 +108,7 @@ pub(super) fn store() -> Vec<Vec<u8>> {
 pub(super) fn plan() -> Vec<Vec<u8>> {
     let plan = Plan::standard(SEED, OPERATIONS).crash_at(CrashPoint::WalPreAggregate, 3);
     let other = Plan::operations(Workload::standard(SEED, 5)).crash_at(CrashPoint::CoEngagementUpdate, 0);
-    let images = ["drop:7,900=2o3n", "prefix:3=3n1g", "only@9:4", "random:5"].into_iter();
+    let images = ["drop:7,900=2o3n", "prefix:3=3n1g", "only:4", "random:5"].into_iter();
     let images = images.map(|image| {
         let crash = format!("crash=disk#5:after mode=power-loss:{image}");
         format!("work=driven:a%20b durability=synced-every:5 {crash}")
