@@ -13,7 +13,7 @@ use crate::temp_dir::TempDir;
 
 /// The real file system without its syncs: for what is large and about no power loss.
 fn unsynced_options() -> Options {
-    let files = ForwardingFiles::new(Arc::new(RealFiles::default()), |call| match call.operation {
+    let files = ForwardingFiles::new(Arc::new(RealFiles), |call| match call.operation {
         FileOperation::Sync | FileOperation::SyncDir => call.skip(),
         _ => call.forward(),
     });
