@@ -41,9 +41,9 @@ fn main() -> ExitCode {
         races += 1;
         match result {
             Ok(told) => all = all.with(told),
-            Err(lost) => {
+            Err(failure) => {
                 live.clear();
-                println!("race {races} went wrong\n{lost}");
+                println!("race {races} went wrong\n{failure}");
                 return ExitCode::FAILURE;
             }
         }
