@@ -14,7 +14,7 @@ use crate::{Bench, Measured, engine, memory, pause, plot};
 /// Measures all curves, prints them, and draws them if a file is named for it.
 pub(crate) fn run(bench: &mut Bench) -> Measured {
     let (events_max, states_max) = (10 * bench.args.events, bench.args.spread);
-    let measures: [(&str, usize, fn(&Bench, &mut Curves, usize) -> Measured); 4] = [
+    let measures: [(&str, usize, MeasureSize); 4] = [
         ("replay", events_max, replay),
         ("checkpoints", states_max, checkpoints),
         ("opening", states_max, opens),
@@ -40,6 +40,8 @@ pub(crate) fn run(bench: &mut Bench) -> Measured {
     }
     Ok(())
 }
+
+type MeasureSize = fn(&Bench, &mut Curves, usize) -> Measured;
 
 #[derive(Default)]
 struct Curves(Vec<Curve>);

@@ -38,9 +38,10 @@ use board::{FigureBoard, FigureUnit};
 use place::BenchDir;
 
 type Measured = Result<(), Box<dyn Error>>;
+type MeasureGroup = fn(&mut Bench) -> Measured;
 
 /// All groups of figures in the order in which they are measured: name, description, measurement.
-const GROUPS: [(&str, &str, fn(&mut Bench) -> Measured); 12] = [
+const GROUPS: [(&str, &str, MeasureGroup); 12] = [
     ("disk", "the disk's own sync", record::disk),
     ("batches", "batches of 256, one final sync", record::batches),
     (

@@ -27,11 +27,13 @@ cases!("lock":
     a_database_opens_at_once_after_a_drop_or_close_while_another_thread_starts_programs,
 );
 
+type LoseFile = fn(&Path);
+
 /// Ways to lose the lock file.
-const LOSSES: [(&str, fn(&Path)); 3] = [
+const LOSSES: [(&str, LoseFile); 3] = [
     ("removed", |lock| fs::remove_file(lock).unwrap()),
     ("moved", |lock| {
-        fs::rename(lock, lock.with_file_name("LOCK.old")).unwrap()
+        fs::rename(lock, lock.with_file_name("LOCK.old")).unwrap();
     }),
     ("replaced", |lock| {
         fs::remove_file(lock).unwrap();

@@ -50,6 +50,7 @@ pub(crate) fn must<T>(result: Result<T, Error>) -> T {
 /// Closes a handle, which must succeed, and drops it.
 pub(crate) fn close(db: TidalDb) {
     must(db.close());
+    drop(db);
 }
 
 /// A new database whose handle did the [work](Acknowledged::work) of these entities.
