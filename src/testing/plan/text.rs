@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::{CRASHES_MAX, Crash, CrashMode, Plan, REPLAY_PREFIX, Site, Work};
 use crate::Durability;
+use crate::testing::sim_disk::Side;
 use crate::testing::workload::{Operation, Workload};
 
 /// A text that is no plan.
@@ -88,7 +89,7 @@ impl FromStr for Site {
             let (ordinal, side) = number.split_once(':').ok_or_else(no_site)?;
             return Ok(Self::Disk {
                 ordinal: ordinal.parse().map_err(|_| no_site())?,
-                side: side.parse().map_err(|_| no_site())?,
+                side: Side::named(side).ok_or_else(no_site)?,
             });
         }
         Ok(Self::Point {

@@ -32,7 +32,7 @@ impl RecoveredState {
 
     /// What the oracle says of it.
     pub(crate) fn judged_by(&self, oracle: &Oracle, death: Death) -> Verdict {
-        oracle.check_export(death, &self.export, Some(self.last_sequence))
+        oracle.check_export(death, &self.export, self.last_sequence)
     }
 }
 

@@ -34,7 +34,7 @@ fn others() -> Vec<CoEngagementConfig> {
 #[test]
 fn a_checkpoint_after_a_change_of_bounds_holds_all_of_it_and_no_more_bytes_than_were_counted() {
     for (seed, config) in (700..).zip(others().into_iter().cycle().take(44)) {
-        let mut workload = Workload::new(seed);
+        let mut workload = EngagementWorkload::new(seed);
         let mut index = index(small());
         let mut storage = Storage::new();
         let checkpoint = |index: &mut CoEngagementIndex, storage: &mut Storage| {
@@ -130,7 +130,7 @@ mod full {
     #[test]
     fn after_a_change_of_bounds_the_state_and_what_follows_are_those_of_the_model() {
         for (seed, config) in (500..).zip(others().into_iter().cycle().take(110)) {
-            let mut workload = Workload::new(seed);
+            let mut workload = EngagementWorkload::new(seed);
             let (mut index, mut model) = (index(small()), CoEngagement::new(small()));
             for bounds in [None, Some(config), Some(small())] {
                 if let Some(bounds) = bounds {

@@ -70,6 +70,37 @@ pub(super) enum Bug {
 }
 
 impl Bug {
+    pub(super) const ALL: &[Self] = &[
+        Self::None,
+        Self::BatchInPieces,
+        Self::BatchVisibleInPieces,
+        Self::FirstOfBatchWins,
+        Self::DeleteIgnored,
+        Self::DeleteNotLogged,
+        Self::EmptyValueDeletes,
+        Self::ScanEndOverflows,
+        Self::ScanSeesMore,
+        Self::OrderIsSigned,
+        Self::ScanIsLive,
+        Self::ScanBlocksWrites,
+        Self::LongKeyPanics,
+        Self::WritesBuffered,
+        Self::FlushDoesNothing,
+        Self::DirectoryNotSynced,
+        Self::GoesOnAfterFailure,
+        Self::ForgivesOneFailure,
+        Self::BadRecordsSkipped,
+        Self::SyncRetried,
+        Self::FailureSwallowed,
+        Self::TailNotCut,
+        Self::RecoveryRewrites,
+        Self::NoChecksum,
+        Self::CloseDoesNothing,
+        Self::CloseDamages,
+        Self::CloseEndsReads,
+        Self::PutLate,
+    ];
+
     /// The place of a bug in the calls to the engine or to its files; `None` inside of the engine.
     fn place(self) -> Option<BugPlace> {
         Some(match self {
