@@ -33,13 +33,10 @@ const STILL_THERE: &[&str] = &[
     "conformance/lab.rs conformance/mod.rs",
     "conformance/mirrored.rs conformance/steps.rs",
     "lab/damage/copies.rs lab/damage/mod.rs lab/damage/single.rs",
-    "lab/decoder/database.rs lab/decoder/mod.rs",
     "lab/event_file/line.rs lab/event_file/mod.rs",
-    "model/history.rs model/mod.rs",
-    "oracle/changes.rs oracle/list.rs oracle/mod.rs",
-    "report/findings.rs report/html.rs",
+    "lab/race/images.rs lab/race/mod.rs lab/race/work.rs",
     "report/matrix.rs report/mod.rs",
-    "sim_disk/mod.rs sim_disk/recording.rs sim_disk/state.rs",
+    "sim_disk/device.rs sim_disk/mod.rs sim_disk/recording.rs",
     "workload/clock.rs workload/standard.rs",
 ];
 
