@@ -122,16 +122,14 @@ impl<T> fmt::Debug for NotCrashed<T> {
 impl<T> fmt::Display for NotCrashed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let crash = format!("crash at {}#{}", self.point, self.crossing);
-        match &self.why {
-            WhyNot::NeverFired => write!(f, "no {crash}: it was never crossed that often")?,
-            WhyNot::NothingCrossed => write!(f, "no {crash}: the run tests nothing")?,
-            WhyNot::OnAnotherThread(thread) => {
-                write!(f, "the {crash} ended thread {thread} and not the run")?
-            }
-            WhyNot::Swallowed => write!(f, "the {crash} was caught inside the run")?,
-            WhyNot::ReplacedByPanic(text) => write!(f, "the {crash} was replaced by another panic: {text}")?,
-        }
-        write!(f, "; {}", self.crossed)
+        let end = match &self.why {
+            WhyNot::NeverFired => format!("no {crash}: it was never crossed that often"),
+            WhyNot::NothingCrossed => format!("no {crash}: the run tests nothing"),
+            WhyNot::OnAnotherThread(thread) => format!("the {crash} ended thread {thread} and not the run"),
+            WhyNot::Swallowed => format!("the {crash} was caught inside the run"),
+            WhyNot::ReplacedByPanic(text) => format!("the {crash} was replaced by another panic: {text}"),
+        };
+        write!(f, "{end}; {}", self.crossed)
     }
 }
 

@@ -33,13 +33,10 @@ const STILL_THERE: &[&str] = &[
     "conformance/lab.rs conformance/mod.rs",
     "conformance/mirrored.rs conformance/steps.rs",
     "lab/damage/copies.rs lab/damage/mod.rs lab/damage/single.rs",
-    "lab/decoder/database.rs lab/decoder/mod.rs",
     "lab/event_file/line.rs lab/event_file/mod.rs",
-    "model/history.rs model/mod.rs",
-    "oracle/changes.rs oracle/list.rs oracle/mod.rs",
-    "report/findings.rs report/html.rs",
+    "lab/race/images.rs lab/race/mod.rs lab/race/work.rs",
     "report/matrix.rs report/mod.rs",
-    "sim_disk/mod.rs sim_disk/recording.rs sim_disk/state.rs",
+    "sim_disk/device.rs sim_disk/mod.rs sim_disk/recording.rs",
     "workload/clock.rs workload/standard.rs",
 ];
 
@@ -113,7 +110,7 @@ impl<'a> Imports<'a> {
         for (file, path, is_public) in &self.paths {
             let is_own_part = *is_public && path.starts_with(&module_of(file));
             let target = self
-                .file_of(path.clone(), 9)
+                .file_of(path, 9)
                 .filter(|target| target != file && !is_own_part);
             edges.entry(*file).or_default().extend(target);
         }
@@ -121,7 +118,7 @@ impl<'a> Imports<'a> {
     }
 
     /// The file that defines the name at the end of a path, after at most so many re-exports.
-    fn file_of(&self, path: Vec<String>, re_exports_max: usize) -> Option<&'a str> {
+    fn file_of(&self, path: &[String], re_exports_max: usize) -> Option<&'a str> {
         let len = (0..=path.len())
             .rev()
             .find(|len| self.modules.contains_key(&path[..*len]))?;
@@ -132,7 +129,7 @@ impl<'a> Imports<'a> {
             .iter()
             .find(|(from, path, is_public)| *from == file && *is_public && path.last() == Some(name));
         match exported.filter(|_| re_exports_max > 0) {
-            Some((_, path, _)) => self.file_of(path.clone(), re_exports_max - 1),
+            Some((_, path, _)) => self.file_of(path, re_exports_max - 1),
             None => Some(file),
         }
     }

@@ -42,7 +42,7 @@ const STATIC_ITEMS: &[&str] = &[
     "crash_injector/slot.rs: static AT_THREAD_END: EmptySlot",
     "crash_injector/unwatched.rs: pub(super) static LISTENING: AtomicBool",
     "crash_injector/unwatched.rs: static LISTENERS: Mutex<Vec<Arc<HeardCrossings>>>",
-    "lab/decoder/database.rs: static NEW: OnceLock<(Pairs, Image)>",
+    "lab/decoder/database.rs: static NEW: OnceLock<(StoredPairs, Image)>",
     "sweep/replay.rs: static NEXT: AtomicU64",
     "temp_dir.rs: static NEXT: AtomicU64",
     "workload/clock.rs: static NOW_MS: Cell<i64>",

@@ -6,10 +6,7 @@ use super::{Rule, difference};
 
 /// Names with two meanings that are still to be changed.
 const TWICE: &str = "
-Account Ahead Arguments Board Call Calls Case Change Child Collections Content Counts Crash End Engine
-Entry Event Failing Fate Fault Fields FileId Files Gain Gate Group History Judged Kind LeftOut Lost Model
-Name Node OnDrop Opened Operation Pairs Place Plan Progress Random Record Ring Run Sample SetClock Shape
-Shared Slot State Step Stop Subject Taken Tally ToParent Totals Unit Values Workload
+Collections Model Orders UserRing
 ";
 
 pub(super) const UNIQUE: Rule = Rule {

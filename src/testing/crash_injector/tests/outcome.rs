@@ -64,22 +64,21 @@ fn a_panic_before_the_crash_continues_to_unwind() {
     assert_eq!(panic_of(body), "of the test");
 }
 
-/// Compiles as long as each of these results is `#[must_use]`: else an expectation is not fulfilled.
-#[test]
+/// Results that a test must look at. This compiles as long as each of them is `#[must_use]`: else an expectation is not
+/// fulfilled.
 #[deny(unfulfilled_lint_expectations)]
-fn results_that_a_test_must_look_at_cannot_be_dropped() {
-    let _not_called = |check: &Conformance, oracle: &Oracle, db: &crate::TidalDb, disk: &SimDisk| {
-        #[expect(unused_must_use, reason = "it is the test")]
-        CrashSweep::standard(7, 4).run();
-        #[expect(unused_must_use, reason = "it is the test")]
-        run_plan(&Plan::standard(7, 4));
-        #[expect(unused_must_use, reason = "it is the test")]
-        run_to_crash(TARGET, 0, || ());
-        #[expect(unused_must_use, reason = "it is the test")]
-        check.check();
-        #[expect(unused_must_use, reason = "it is the test")]
-        oracle.check(Death::PowerLoss, db);
-        #[expect(unused_must_use, reason = "it is the test")]
-        disk.life_after_death();
-    };
+#[expect(dead_code, reason = "it has to compile, not to run")]
+fn results_that_cannot_be_dropped(check: &Conformance, oracle: &Oracle, db: &crate::TidalDb, disk: &SimDisk) {
+    #[expect(unused_must_use, reason = "it is the test")]
+    CrashSweep::standard(7, 4).run();
+    #[expect(unused_must_use, reason = "it is the test")]
+    run_plan(&Plan::standard(7, 4));
+    #[expect(unused_must_use, reason = "it is the test")]
+    run_to_crash(TARGET, 0, || ());
+    #[expect(unused_must_use, reason = "it is the test")]
+    check.check();
+    #[expect(unused_must_use, reason = "it is the test")]
+    oracle.check(Death::PowerLoss, db);
+    #[expect(unused_must_use, reason = "it is the test")]
+    disk.life_after_death();
 }

@@ -91,7 +91,7 @@ fn the_slot_is_restored_on_every_exit() {
         ("crash", &|| cross(1)),
         ("another panic", &|| panic!("on purpose")),
         ("the closure installed another", &|| {
-            install_injector(Arc::clone(&other))
+            install_injector(Arc::clone(&other));
         }),
         ("the closure cleared the slot", &clear_injector),
     ];
