@@ -22,7 +22,7 @@ use crate::limits;
 
 /// The shape of a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ring {
+pub(crate) struct RingShape {
     bucket_ms: Divisor,
     /// How many buckets are kept: one more than the ring was declared with.
     kept: Divisor,
@@ -35,7 +35,7 @@ pub(crate) struct Ring {
 /// The number of the newest bucket takes the first two cells of a ring, the lower half first; its counts follow.
 const NEWEST_CELLS: usize = 2;
 
-impl Ring {
+impl RingShape {
     /// The rings of a signal, each given by its bucket length in milliseconds and its number of buckets.
     pub(crate) fn prepare(rings: &[(u64, u32)]) -> Arc<[Self]> {
         assert!(rings.len() <= limits::RINGS_MAX);
@@ -108,21 +108,21 @@ pub(super) fn set_newest(newest: &mut [u32], number: i64) {
 }
 
 /// How many cells a slot takes.
-pub(super) fn cells_len(rings: &[Ring]) -> usize {
+pub(super) fn cells_len(rings: &[RingShape]) -> usize {
     rings.iter().map(|ring| NEWEST_CELLS + ring.kept_len()).sum()
 }
 
 /// The windowed counts of the slots of one signal in one shard.
 #[derive(Debug)]
 pub(crate) struct WarmTier {
-    rings: Arc<[Ring]>,
+    rings: Arc<[RingShape]>,
     /// For each slot its rings, one after the other: side by side, an event costs few cache misses.
     cells: Cells<u32>,
 }
 
 impl WarmTier {
     /// A tier without slots.
-    pub(crate) fn new(rings: Arc<[Ring]>) -> Self {
+    pub(crate) fn new(rings: Arc<[RingShape]>) -> Self {
         Self {
             cells: Cells::new(cells_len(&rings)),
             rings,
@@ -238,7 +238,7 @@ impl WarmTier {
 }
 
 /// Puts every ring of a slot without counts at the beginning of time.
-fn set_earliest(rings: &[Ring], cells: &mut [u32]) {
+fn set_earliest(rings: &[RingShape], cells: &mut [u32]) {
     for ring in rings {
         set_newest(ring.read_mut(cells).0, ring.earliest);
     }

@@ -9,9 +9,9 @@ use tidaldb::testing::workload::Workload;
 use tidaldb::testing::{CrashPoint, CrashSweep, Finding, SweepReport};
 
 use crate::databases::{Database, Policy, Store};
-use crate::harness::{Case, Checked, Outcome};
+use crate::harness::{CaseCounts, CaseResult, SuiteCase};
 use crate::input::{self, Input, SEED};
-use crate::matrix::Place;
+use crate::matrix::MatrixPlace;
 use crate::{fjall_waits, refusals, threads};
 
 /// The number of plans with threads that kill the process at a crossing of the seed's choice, under each policy.
@@ -61,7 +61,7 @@ fn name_of(mode: &CrashMode) -> &'static str {
 }
 
 /// The standard workload on every store, the sample of events, threads, disk operations and the order of writes.
-pub(crate) fn standard() -> Vec<Case> {
+pub(crate) fn standard() -> Vec<SuiteCase> {
     let mut cases = Vec::new();
     let standard = |store, policy| Database {
         store,
@@ -104,7 +104,7 @@ pub(crate) fn standard() -> Vec<Case> {
 }
 
 /// The events of a file, on the embedded store, in every combination that they lead to.
-pub(crate) fn of_events() -> Vec<Case> {
+pub(crate) fn of_events() -> Vec<SuiteCase> {
     let databases = Policy::ALL.map(|policy| Database {
         store: Store::Embedded,
         policy,
@@ -125,7 +125,7 @@ pub(crate) fn points_missed_by_events() -> Vec<CrashPoint> {
 }
 
 /// The crashes of a database at every point that its run crosses.
-fn crashes(database: Database, which: &[Which], modes: &[CrashMode]) -> Vec<Case> {
+fn crashes(database: Database, which: &[Which], modes: &[CrashMode]) -> Vec<SuiteCase> {
     let missed = match database.input {
         // A standard run that misses a point fails.
         Input::Standard => Vec::new(),
@@ -145,7 +145,7 @@ fn crashes(database: Database, which: &[Which], modes: &[CrashMode]) -> Vec<Case
     cases
 }
 
-fn crash(database: Database, point: CrashPoint, which: Which, mode: CrashMode) -> Case {
+fn crash(database: Database, point: CrashPoint, which: Which, mode: CrashMode) -> SuiteCase {
     let (policy, column) = (database.policy.name(), name_of(&mode));
     let name = format!("{}/{policy}/{point}/{}/{column}", database.name(), which.name());
     let case_name = name.clone();
@@ -159,7 +159,7 @@ fn crash(database: Database, point: CrashPoint, which: Which, mode: CrashMode) -
         let plan = sweep.plan().crash(Site::Point { point, crossing }, mode.clone());
         crash_on_files(&sweep, &plan, &case_name)
     };
-    Case {
+    SuiteCase {
         name,
         place: place(database.name(), &point.to_string(), policy, column),
         work: database.input.to_string(),
@@ -168,13 +168,13 @@ fn crash(database: Database, point: CrashPoint, which: Which, mode: CrashMode) -
 }
 
 /// Crashes as the kit does, with this program as the child.
-fn crash_on_files(sweep: &CrashSweep, plan: &Plan, case_name: &str) -> Checked<Outcome> {
+fn crash_on_files(sweep: &CrashSweep, plan: &Plan, case_name: &str) -> CaseResult<CaseCounts> {
     let events = input::events_path().as_os_str();
     let child = ChildProgram::this_program(["--child".as_ref(), case_name.as_ref(), events]);
     let crashed = sweep
         .crash_on_files(plan, &child)
         .map_err(|finding| described(&finding))?;
-    Ok(Outcome {
+    Ok(CaseCounts {
         counts: crashed.counts,
     })
 }
@@ -184,8 +184,8 @@ fn described(finding: &Finding) -> String {
     format!("{}\n{}", finding.failure, finding.plan)
 }
 
-fn place(table: &str, row: &str, group: &str, column: &str) -> Place {
-    Place {
+fn place(table: &str, row: &str, group: &str, column: &str) -> MatrixPlace {
+    MatrixPlace {
         table: table.to_owned(),
         row: row.to_owned(),
         group: group.to_owned(),
@@ -194,7 +194,7 @@ fn place(table: &str, row: &str, group: &str, column: &str) -> Place {
 }
 
 /// A panic of the thread, of many, that is at the point.
-fn threads_panic(policy: Policy, point: CrashPoint) -> Case {
+fn threads_panic(policy: Policy, point: CrashPoint) -> SuiteCase {
     let site = Site::Point {
         point,
         crossing: threads::crossing_max(point) / 2,
@@ -212,7 +212,7 @@ fn threads_panic(policy: Policy, point: CrashPoint) -> Case {
 }
 
 /// A kill of the process while a thread is at a point, both of the seed's choice.
-fn threads_kill(policy: Policy, seed: u64) -> Case {
+fn threads_kill(policy: Policy, seed: u64) -> SuiteCase {
     let (point, crossing) = threads::site_of_seed(seed * 3 + policy as u64);
     let name = format!("{}/{}/seed-{seed}/sigkill", threads::NAME, policy.name());
     let site = Site::Point { point, crossing };
@@ -228,7 +228,7 @@ fn threads_kill(policy: Policy, seed: u64) -> Case {
 }
 
 /// Many threads, and no crash.
-fn threads_to_the_end(policy: Policy) -> Case {
+fn threads_to_the_end(policy: Policy) -> SuiteCase {
     let name = format!("{}/{}/no-crash", threads::NAME, policy.name());
     let rounds = threads::ROUNDS;
     threads_case(
@@ -250,18 +250,18 @@ fn threads_case(
     rounds: usize,
     site: Site,
     mode: CrashMode,
-) -> Case {
+) -> SuiteCase {
     let case_name = name.clone();
     let body = move || {
         let sweep = threads::sweep(policy);
         let plan = sweep.plan().crash(site, mode.clone());
-        let mut sum = Outcome::default();
+        let mut sum = CaseCounts::default();
         for _ in 0..rounds {
             sum.counts += crash_on_files(&sweep, &plan, &case_name)?.counts;
         }
         Ok(sum)
     };
-    Case {
+    SuiteCase {
         place: place(threads::NAME, row, policy.name(), column),
         work: threads::work_as_text(),
         name,
@@ -271,13 +271,13 @@ fn threads_case(
 
 /// A crash before and after every disk operation of a short run, on a simulated disk: everything written is there, as a
 /// killed process leaves it, or only what was synced, as a power loss may.
-fn disk_steps(policy: Policy) -> Case {
+fn disk_steps(policy: Policy) -> SuiteCase {
     let body = move || {
         let operations = &input::operations(Input::Standard)?.all[..DISK_STEPS_LEN];
         let report = sweep_of(policy, operations).images_max(2).run();
         outcome_of(&report)
     };
-    Case {
+    SuiteCase {
         name: format!("disk-steps/{}/kill-and-power-loss", policy.name()),
         place: place("disk steps", "every disk operation", policy.name(), "kill, power"),
         work: Input::Standard.to_string(),
@@ -286,7 +286,7 @@ fn disk_steps(policy: Policy) -> Case {
 }
 
 /// After each call, what the policy promises is synced: seen without a crash, since a killed process keeps what it wrote.
-fn synced_before_acknowledged(policy: Policy) -> Case {
+fn synced_before_acknowledged(policy: Policy) -> SuiteCase {
     let body = move || {
         let operations = &input::operations(Input::Standard)?.all;
         let sweep = sweep_of(policy, operations).images_max(1);
@@ -301,7 +301,7 @@ fn synced_before_acknowledged(policy: Policy) -> Case {
         outcome_of(&report)
     };
     let name = format!("write-order/{}/synced-before-acknowledged", policy.name());
-    Case {
+    SuiteCase {
         place: place("write order", "synced, acknowledged", policy.name(), "no crash"),
         work: Input::Standard.to_string(),
         name,
@@ -319,18 +319,18 @@ fn sweep_of(policy: Policy, operations: &[tidaldb::testing::workload::Operation]
         .deaths_max(0)
 }
 
-fn outcome_of(report: &SweepReport) -> Checked<Outcome> {
+fn outcome_of(report: &SweepReport) -> CaseResult<CaseCounts> {
     if !report.is_ok() {
         return Err(report.to_string());
     }
-    Ok(Outcome {
+    Ok(CaseCounts {
         counts: report.counts,
     })
 }
 
-fn write_order(name: &str, row: &str, body: fn() -> Checked<Outcome>) -> Case {
+fn write_order(name: &str, row: &str, body: fn() -> CaseResult<CaseCounts>) -> SuiteCase {
     let policy = Policy::EverySynced.name();
-    Case {
+    SuiteCase {
         name: format!("write-order/{policy}/{name}"),
         place: place("write order", row, policy, "no crash"),
         work: format!("the standard workload of seed {SEED:#x}"),

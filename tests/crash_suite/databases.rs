@@ -12,7 +12,7 @@ use tidaldb::testing::workload::STANDARD_SYNC_MS;
 use tidaldb::testing::{CrashPoint, CrashSweep, Crossed};
 
 use crate::fjall_storage::FjallStorage;
-use crate::harness::{Checked, lock};
+use crate::harness::{CaseResult, lock};
 use crate::input::{self, Input};
 use crate::threads;
 
@@ -75,7 +75,7 @@ impl Database {
     }
 
     /// The sweep of the kit that crashes it.
-    pub(crate) fn sweep(self) -> Checked<CrashSweep> {
+    pub(crate) fn sweep(self) -> CaseResult<CrashSweep> {
         let operations = input::operations(self.input)?;
         let sweep = operations.sweep().durability(self.policy.durability());
         Ok(match self.store {
@@ -86,14 +86,14 @@ impl Database {
     }
 
     /// What its whole run crosses. Recorded once in a process.
-    pub(crate) fn crossed(self) -> Checked<Crossed> {
-        type Recorded = Arc<OnceLock<Checked<Crossed>>>;
-        static RECORDED: Mutex<BTreeMap<Database, Recorded>> = Mutex::new(BTreeMap::new());
+    pub(crate) fn crossed(self) -> CaseResult<Crossed> {
+        type RecordedOnce = Arc<OnceLock<CaseResult<Crossed>>>;
+        static RECORDED: Mutex<BTreeMap<Database, RecordedOnce>> = Mutex::new(BTreeMap::new());
         let recorded = Arc::clone(lock(&RECORDED).entry(self).or_default());
         recorded.get_or_init(|| self.record()).clone()
     }
 
-    fn record(self) -> Checked<Crossed> {
+    fn record(self) -> CaseResult<Crossed> {
         let sweep = self.sweep()?;
         let plan = sweep.plan().crash(Site::End, CrashMode::Kill);
         let ended = sweep.crash_on_files(&plan, &ChildProgram::this_program([""; 0]));
@@ -107,7 +107,7 @@ impl Database {
         let crossed = self.crossed();
         let is_missed = |point: &CrashPoint| match &crossed {
             Ok(crossed) => crossed.count(*point) == 0,
-            // The error is told by every case.
+            // Every case shows the error.
             Err(_) => false,
         };
         CrashPoint::ALL.into_iter().filter(is_missed).collect()
@@ -121,7 +121,7 @@ fn memory_of(dir: PathBuf) -> MemoryStore {
 }
 
 /// The sweep of the case of this name, in a child process.
-pub(crate) fn sweep_of_case(name: &str) -> Checked<CrashSweep> {
+pub(crate) fn sweep_of_case(name: &str) -> CaseResult<CrashSweep> {
     let mut parts = name.split('/');
     let (Some(database), Some(policy)) = (parts.next(), parts.next()) else {
         return Err(format!("there is no case {name:?}"));

@@ -13,7 +13,7 @@ use tidaldb::storage::{StorageEngine, WriteBatch};
 use tidaldb::testing::lab::{TempDir, run_within};
 
 use crate::fjall_storage::FjallStorage;
-use crate::harness::{Checked, Outcome, doing};
+use crate::harness::{CaseCounts, CaseResult, doing};
 
 /// How often each kind of write is made.
 const TIMES: u64 = 25;
@@ -26,13 +26,13 @@ const ASKS_FOR_THE_DISK: [&str; 3] = [
     ".persist(POWER_SAFE)",
 ];
 
-pub(crate) fn run() -> Checked<Outcome> {
+pub(crate) fn run() -> CaseResult<CaseCounts> {
     let checked = run_within(TIME_MAX, "fjall-waits", check);
     checked.map_err(|hang| hang.to_string())??;
-    Ok(Outcome::default())
+    Ok(CaseCounts::default())
 }
 
-fn check() -> Checked<()> {
+fn check() -> CaseResult<()> {
     let source = include_str!("../support/fjall_storage.rs");
     for text in ASKS_FOR_THE_DISK {
         if !source.contains(text) {
@@ -72,7 +72,7 @@ fn fail(error: Error) -> String {
     doing("fjall", &error)
 }
 
-fn sync_a_file(dir: &Path, index: u64) -> Checked<()> {
+fn sync_a_file(dir: &Path, index: u64) -> CaseResult<()> {
     let write = || {
         let mut file = File::create(dir.join("file"))?;
         file.write_all(&index.to_be_bytes())?;
@@ -82,7 +82,7 @@ fn sync_a_file(dir: &Path, index: u64) -> Checked<()> {
 }
 
 /// How often the calling thread waited while it did `step` some times. `None`: the system does not count it.
-fn waits_of(step: impl Fn(u64) -> Checked<()>) -> Checked<Option<u64>> {
+fn waits_of(step: impl Fn(u64) -> CaseResult<()>) -> CaseResult<Option<u64>> {
     let before = waits();
     for index in 0..TIMES {
         step(index)?;

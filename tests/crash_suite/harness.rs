@@ -12,9 +12,9 @@ use std::time::Instant;
 use tidaldb::testing::lab::{catch_as_text, error_chain};
 use tidaldb::testing::oracle::Counts;
 
-use crate::args::{Args, Color};
-use crate::matrix::{self, Entry, Place};
-use crate::progress::Progress;
+use crate::args::{Color, SuiteArgs};
+use crate::matrix::{self, MatrixEntry, MatrixPlace};
+use crate::progress::SuiteProgress;
 
 /// Why the numbers of events acknowledged and recovered are not the same.
 const RECOVERED_MAY_DIFFER: &str = "\
@@ -25,31 +25,31 @@ within the limits of the policy is not lost.\n";
 const HANGS_MAX: usize = 4;
 
 /// The result of a part of a case. The error is a text for people.
-pub(crate) type Checked<T> = Result<T, String>;
+pub(crate) type CaseResult<T> = Result<T, String>;
 
 /// A case that passed.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct CaseCounts {
     pub(crate) counts: Counts,
 }
 
 /// Runs a case.
-pub(crate) type Body = Arc<dyn Fn() -> Checked<Outcome> + Send + Sync>;
+pub(crate) type Body = Arc<dyn Fn() -> CaseResult<CaseCounts> + Send + Sync>;
 
 /// One case: a name, a place in the matrix, and a body.
 #[derive(Clone)]
-pub(crate) struct Case {
+pub(crate) struct SuiteCase {
     pub(crate) name: String,
-    pub(crate) place: Place,
+    pub(crate) place: MatrixPlace,
     /// The operations, as text: printed with a failure.
     pub(crate) work: String,
     pub(crate) body: Body,
 }
 
 /// A case that has ended.
-struct Ended {
-    case: Case,
-    outcome: Checked<Outcome>,
+struct EndedCase {
+    case: SuiteCase,
+    outcome: CaseResult<CaseCounts>,
 }
 
 /// An error, with the step that it ended.
@@ -58,7 +58,7 @@ pub(crate) fn doing(step: &str, error: &(dyn Error + 'static)) -> String {
 }
 
 /// Prints the names of the selected cases, one a line, as `cargo nextest` wants them.
-pub(crate) fn list(cases: &[Case], args: &Args) {
+pub(crate) fn list(cases: &[SuiteCase], args: &SuiteArgs) {
     let mut names = String::new();
     for case in cases.iter().filter(|case| args.selects(&case.name)) {
         writeln!(names, "{}: test", case.name).ok();
@@ -66,11 +66,11 @@ pub(crate) fn list(cases: &[Case], args: &Args) {
     print(&names);
 }
 
-/// Runs the selected cases, prints the matrix and every failure, and tells whether all passed.
-pub(crate) fn run(cases: &[Case], args: &Args) -> bool {
+/// Runs the selected cases, and prints the matrix and every failure. Returns true if all passed.
+pub(crate) fn run(cases: &[SuiteCase], args: &SuiteArgs) -> bool {
     #[expect(clippy::disallowed_methods, reason = "the harness tells how long a run took")]
     let started = Instant::now();
-    let selected: Vec<Case> = cases
+    let selected: Vec<SuiteCase> = cases
         .iter()
         .filter(|case| args.selects(&case.name))
         .cloned()
@@ -79,7 +79,7 @@ pub(crate) fn run(cases: &[Case], args: &Args) -> bool {
     print(&format!("\nrunning {} crash cases\n", selected.len()));
 
     let mut ended = run_all(&selected, args);
-    let order = |case: &Case| selected.iter().position(|other| other.name == case.name);
+    let order = |case: &SuiteCase| selected.iter().position(|other| other.name == case.name);
     ended.sort_by_key(|ended| order(&ended.case));
 
     let colored = match args.color {
@@ -88,11 +88,11 @@ pub(crate) fn run(cases: &[Case], args: &Args) -> bool {
         Color::Never => false,
     };
     if !ended.is_empty() {
-        let entries: Vec<Entry> = ended.iter().map(entry).collect();
+        let entries: Vec<MatrixEntry> = ended.iter().map(entry).collect();
         print(&format!("\n{}", matrix::render(&entries, colored)));
         print(RECOVERED_MAY_DIFFER);
     }
-    let failed: Vec<&Ended> = ended.iter().filter(|ended| ended.outcome.is_err()).collect();
+    let failed: Vec<&EndedCase> = ended.iter().filter(|ended| ended.outcome.is_err()).collect();
     print(&failures(&failed, args));
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
     print(&format!(
@@ -105,8 +105,8 @@ pub(crate) fn run(cases: &[Case], args: &Args) -> bool {
     failed.is_empty()
 }
 
-fn entry(ended: &Ended) -> Entry {
-    Entry {
+fn entry(ended: &EndedCase) -> MatrixEntry {
+    MatrixEntry {
         place: ended.case.place.clone(),
         counts: ended
             .outcome
@@ -116,7 +116,7 @@ fn entry(ended: &Ended) -> Entry {
     }
 }
 
-fn failures(failed: &[&Ended], args: &Args) -> String {
+fn failures(failed: &[&EndedCase], args: &SuiteArgs) -> String {
     let mut text = String::new();
     if failed.is_empty() {
         return text;
@@ -135,7 +135,7 @@ fn failures(failed: &[&Ended], args: &Args) -> String {
 }
 
 /// A command that runs exactly this case again.
-fn repeat_line(name: &str, args: &Args) -> String {
+fn repeat_line(name: &str, args: &SuiteArgs) -> String {
     let events = args
         .events
         .as_ref()
@@ -143,11 +143,11 @@ fn repeat_line(name: &str, args: &Args) -> String {
     format!("cargo test --features test-utils --test crash_suite -- --exact {name}{events}")
 }
 
-fn run_all(selected: &[Case], args: &Args) -> Vec<Ended> {
-    let queue = Mutex::new(selected.iter().cloned().collect::<VecDeque<Case>>());
+fn run_all(selected: &[SuiteCase], args: &SuiteArgs) -> Vec<EndedCase> {
+    let queue = Mutex::new(selected.iter().cloned().collect::<VecDeque<SuiteCase>>());
     let ended = Mutex::new(Vec::new());
     let hangs = AtomicUsize::new(0);
-    let progress = Mutex::new(Progress::new(selected.len(), args.quiet));
+    let progress = Mutex::new(SuiteProgress::new(selected.len(), args.quiet));
     thread::scope(|scope| {
         for _ in 0..args.threads_len().min(selected.len()) {
             scope.spawn(|| {
@@ -163,7 +163,7 @@ fn run_all(selected: &[Case], args: &Args) -> Vec<Ended> {
                         hangs.fetch_add(1, Ordering::SeqCst);
                     }
                     lock(&progress).ended(&case.name, outcome.is_ok());
-                    lock(&ended).push(Ended { case, outcome });
+                    lock(&ended).push(EndedCase { case, outcome });
                 }
             });
         }

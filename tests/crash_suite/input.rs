@@ -10,7 +10,7 @@ use tidaldb::testing::lab::event_file::{EventFile, schema_for, signal_names, wor
 use tidaldb::testing::workload::{Event, Operation, Workload, standard_schema, tiny_options};
 use tidaldb::{Options, Schema};
 
-use crate::harness::{Checked, doing};
+use crate::harness::{CaseResult, doing};
 
 /// The seed of the standard workload.
 pub(crate) const SEED: u64 = 0x7469_6461_6c64_6221;
@@ -41,15 +41,15 @@ impl fmt::Display for Input {
     }
 }
 
-/// Operations, and the schema of their events.
+/// InputOperations, and the schema of their events.
 #[derive(Debug)]
-pub(crate) struct Operations {
+pub(crate) struct InputOperations {
     name: &'static str,
     schema: Schema,
     pub(crate) all: Vec<Operation>,
 }
 
-impl Operations {
+impl InputOperations {
     /// A sweep of them, with small options for few operations, so that each run rotates segments and makes checkpoints,
     /// and larger options for many, so that the time stays in proportion.
     pub(crate) fn sweep(&self) -> CrashSweep {
@@ -80,9 +80,9 @@ pub(crate) fn events_path() -> &'static Path {
 }
 
 /// The operations of an input, made once in a process.
-pub(crate) fn operations(input: Input) -> Checked<&'static Operations> {
-    static STANDARD: OnceLock<Operations> = OnceLock::new();
-    static EVENTS: OnceLock<Checked<Operations>> = OnceLock::new();
+pub(crate) fn operations(input: Input) -> CaseResult<&'static InputOperations> {
+    static STANDARD: OnceLock<InputOperations> = OnceLock::new();
+    static EVENTS: OnceLock<CaseResult<InputOperations>> = OnceLock::new();
     match input {
         Input::Standard => Ok(STANDARD.get_or_init(standard)),
         Input::Events => EVENTS
@@ -92,14 +92,14 @@ pub(crate) fn operations(input: Input) -> Checked<&'static Operations> {
     }
 }
 
-fn standard() -> Operations {
+fn standard() -> InputOperations {
     let mut all = Workload::standard(SEED, STANDARD_LEN).operations;
     // The workload of this seed has no call that must be refused.
     let refused = all.iter().enumerate().find_map(too_far_ahead);
     if let Some((index, refused)) = refused {
         all.insert(index, refused);
     }
-    Operations {
+    InputOperations {
         name: "standard",
         schema: standard_schema(),
         all,
@@ -116,8 +116,8 @@ fn too_far_ahead((index, operation): (usize, &Operation)) -> Option<(usize, Oper
     Some((index, refused))
 }
 
-fn from_events(read: Read) -> Operations {
-    Operations {
+fn from_events(read: ReadEvents) -> InputOperations {
+    InputOperations {
         name: "events",
         all: workload_from_events(read.events, &BATCH_SIZES).operations,
         schema: read.schema,
@@ -126,7 +126,7 @@ fn from_events(read: Read) -> Operations {
 
 /// What a file of events holds up to the first line that is none.
 #[derive(Debug)]
-struct Read {
+struct ReadEvents {
     events: Vec<Event>,
     /// With the signals that they name.
     schema: Schema,
@@ -138,7 +138,7 @@ struct Read {
 ///
 /// # Errors
 /// If it cannot be read.
-fn read_events(path: &Path) -> Checked<Read> {
+fn read_events(path: &Path) -> CaseResult<ReadEvents> {
     let bytes = fs::read(path).map_err(|error| doing(&format!("reading {}", path.display()), &error))?;
     let mut sound = &bytes[..];
     let names = signal_names(sound).or_else(|error| {
@@ -158,7 +158,7 @@ fn read_events(path: &Path) -> Checked<Read> {
             }
         }
     }
-    Ok(Read {
+    Ok(ReadEvents {
         events,
         schema,
         refused,
@@ -183,7 +183,7 @@ fn lines_before(bytes: &[u8], line: u64) -> &[u8] {
 ///
 /// # Errors
 /// If the file cannot be opened or holds no event.
-pub(crate) fn accept_events(path: &Path) -> Checked<Option<String>> {
+pub(crate) fn accept_events(path: &Path) -> CaseResult<Option<String>> {
     // A child may have another working directory.
     let path =
         std::path::absolute(path).map_err(|error| doing(&format!("finding {}", path.display()), &error))?;

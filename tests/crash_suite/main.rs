@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     {
         return be_child(&name.to_string_lossy(), events.into());
     }
-    match args::command_line().of_process() {
+    match args::command_line().of_process(args::read) {
         Ok(args) => run(&args),
         Err(status) => status,
     }
@@ -71,7 +71,7 @@ fn be_child(name: &str, events: std::path::PathBuf) -> ExitCode {
 }
 
 #[cfg(feature = "test-utils")]
-fn run(args: &args::Args) -> ExitCode {
+fn run(args: &args::SuiteArgs) -> ExitCode {
     let mut refused = None;
     let cases = match &args.events {
         None => cases::standard(),
@@ -91,7 +91,7 @@ fn run(args: &args::Args) -> ExitCode {
         eprintln!("crash suite: {why}");
         return ExitCode::from(2);
     }
-    if args.mode == args::Mode::List {
+    if args.mode == args::SuiteMode::List {
         harness::list(&cases, args);
         return ExitCode::SUCCESS;
     }

@@ -13,7 +13,7 @@ const COUNT_WIDTH: usize = 14;
 
 /// Where a case stands in the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct MatrixPlace {
     pub(crate) table: String,
     pub(crate) row: String,
     /// Columns that stand together, such as those of a policy.
@@ -23,18 +23,18 @@ pub(crate) struct Place {
 
 /// A case that has ended, as the tables see it.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) place: Place,
+pub(crate) struct MatrixEntry {
+    pub(crate) place: MatrixPlace,
     pub(crate) counts: Counts,
     pub(crate) passed: bool,
 }
 
 /// The tables of all `entries`, in the order in which their names first appear.
-pub(crate) fn render(entries: &[Entry], is_colored: bool) -> String {
+pub(crate) fn render(entries: &[MatrixEntry], is_colored: bool) -> String {
     let mut text = String::new();
     let tables = in_order(entries.iter().map(|entry| entry.place.table.as_str()));
     for table in &tables {
-        let of_table: Vec<&Entry> = entries
+        let of_table: Vec<&MatrixEntry> = entries
             .iter()
             .filter(|entry| entry.place.table == *table)
             .collect();
@@ -43,7 +43,7 @@ pub(crate) fn render(entries: &[Entry], is_colored: bool) -> String {
     text + &render_counts(&tables, entries, is_colored).to_string()
 }
 
-fn render_table(title: &str, entries: &[&Entry], is_colored: bool) -> TextTable {
+fn render_table(title: &str, entries: &[&MatrixEntry], is_colored: bool) -> TextTable {
     let columns = in_order(
         entries
             .iter()
@@ -99,7 +99,7 @@ fn render_cell(passed: usize, all: usize, is_colored: bool) -> String {
     }
 }
 
-fn render_counts(tables: &[&str], entries: &[Entry], is_colored: bool) -> TextTable {
+fn render_counts(tables: &[&str], entries: &[MatrixEntry], is_colored: bool) -> TextTable {
     let mut text = TextTable::of_numbers(ROW_NAME_WIDTH, [COUNT_WIDTH; 5]);
     text.row(["events", "acknowledged", "recovered", "lost", "doubled", "half"]);
     let mut row = |name: &str, counts: Counts| {

@@ -1,4 +1,4 @@
-//! Progress while cases run.
+//! SuiteProgress while cases run.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use tidaldb::testing::report::{LiveLine, LiveStatus};
 
 /// Shows how far the run is, on standard error.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct SuiteProgress {
     live: LiveLine,
     begun: Instant,
     all: usize,
@@ -14,7 +14,7 @@ pub(crate) struct Progress {
     failed: u64,
 }
 
-impl Progress {
+impl SuiteProgress {
     pub(crate) fn new(all: usize, quiet: bool) -> Self {
         Self {
             live: if quiet {

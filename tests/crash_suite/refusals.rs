@@ -13,14 +13,14 @@ use tidaldb::testing::oracle::{Counts, Death, Oracle};
 use tidaldb::testing::workload::{Operation, standard_schema, tiny_options};
 use tidaldb::{Durability, Error, TidalDb};
 
-use crate::harness::{Checked, Outcome, doing};
+use crate::harness::{CaseCounts, CaseResult, doing};
 use crate::input::{self, Input};
 
 /// The number of operations whose changes of collections are refused in turn.
 const RUN_LEN: usize = 120;
 
 /// Refuses each change of a collection of the workload in turn.
-pub(crate) fn run() -> Checked<Outcome> {
+pub(crate) fn run() -> CaseResult<CaseCounts> {
     let operations = &input::operations(Input::Standard)?.all[..RUN_LEN];
     let mut counts = Counts::default();
     let mut refused = 0;
@@ -37,11 +37,11 @@ pub(crate) fn run() -> Checked<Outcome> {
             "the workload is too small: {refused} changes were refused"
         ));
     }
-    Ok(Outcome { counts })
+    Ok(CaseCounts { counts })
 }
 
 /// Applies the operations, then `change`, which storage refuses. Returns whether the change came to the storage.
-fn refuse(before: &[Operation], change: &Operation) -> Checked<(bool, Counts)> {
+fn refuse(before: &[Operation], change: &Operation) -> CaseResult<(bool, Counts)> {
     let disk = SimDisk::new();
     let refuses = Arc::new(AtomicBool::new(false));
     let refusing = Arc::clone(&refuses);

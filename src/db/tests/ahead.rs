@@ -20,7 +20,7 @@ fn view(entity: u64, at_ms: i64) -> SignalEvent<'static> {
 }
 
 /// The options, with a signal of a minute's half-life as well, and this clock.
-fn options_at(disk: &SimDisk, clock: &Arc<SetClock>) -> Options {
+fn options_at(disk: &SimDisk, clock: &Arc<AdjustableClock>) -> Options {
     let mut options = options(disk, Durability::EverySynced).clock(handle(clock));
     options.schema = schema().signal(Signal::new("minute").half_life_ms(60_000));
     options

@@ -9,7 +9,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::engine_errors::Engine;
+use super::engine_errors::FailingEngine;
 use super::*;
 use crate::fs::RealFiles;
 use crate::fs::real::by_name::FilesByName;
@@ -24,9 +24,9 @@ fn open_at(path: &Path, files: impl FileAccess + 'static, durability: Durability
 #[test]
 fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_sync_rotation_or_checkpoint()
 {
-    type Call = fn(&TidalDb) -> Result<(), Error>;
-    let rotation: Call = |db| (1..100).try_for_each(|i| record(db, i).map(drop));
-    let calls: [(Durability, Call); 5] = [
+    type DirectoryCall = fn(&TidalDb) -> Result<(), Error>;
+    let rotation: DirectoryCall = |db| (1..100).try_for_each(|i| record(db, i).map(drop));
+    let calls: [(Durability, DirectoryCall); 5] = [
         (Durability::EverySynced, |db| record(db, 1).map(drop)),
         (Durability::OperatingSystem, rotation),
         (Durability::OperatingSystem, TidalDb::sync),
@@ -241,8 +241,8 @@ fn the_directory_and_the_lock_file_are_locked_each_and_where_a_directory_cannot_
 
 #[test]
 fn a_change_of_a_collection_is_not_acknowledged_once_the_store_or_the_lock_is_removed() {
-    type Change = fn(&TidalDb) -> Result<(), Error>;
-    let changes: [Change; 4] = [
+    type DirectoryChange = fn(&TidalDb) -> Result<(), Error>;
+    let changes: [DirectoryChange; 4] = [
         |db| db.create_collection("other").map(drop),
         |db| db.add_to_collection("saved", EntityId(2)).map(drop),
         |db| db.remove_from_collection("saved", EntityId(1)).map(drop),
@@ -268,7 +268,7 @@ fn a_change_of_a_collection_is_not_acknowledged_once_the_store_or_the_lock_is_re
 #[test]
 fn a_checkpoint_after_the_lock_was_lost_writes_nothing_to_the_storage_engine() {
     let root = TempDir::new("directory");
-    let engine = Engine::new();
+    let engine = FailingEngine::new();
     let options = options(&SimDisk::new(), Durability::OperatingSystem)
         .preallocate_bytes(0)
         .files(Arc::new(FilesByName::WithoutDirLocks));
@@ -282,9 +282,9 @@ fn a_checkpoint_after_the_lock_was_lost_writes_nothing_to_the_storage_engine() {
 
 #[test]
 fn a_store_elsewhere_whose_directory_was_removed_ends_trimming_and_closing() {
-    type Call = fn(&TidalDb) -> Result<(), Error>;
-    let checkpoint: Call = |db| db.checkpoint().map(drop);
-    let orders: [&[Call]; 2] = [&[checkpoint, TidalDb::close], &[TidalDb::close]];
+    type DirectoryCall = fn(&TidalDb) -> Result<(), Error>;
+    let checkpoint: DirectoryCall = |db| db.checkpoint().map(drop);
+    let orders: [&[DirectoryCall]; 2] = [&[checkpoint, TidalDb::close], &[TidalDb::close]];
     for calls in orders {
         for has_checkpoint in [false, true] {
             let (root, store_root) = (TempDir::new("directory"), TempDir::new("directory"));

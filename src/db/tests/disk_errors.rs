@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use super::*;
 use crate::testing::lab::error_chain;
-use crate::testing::oracle::{Death, Oracle, Timeline, Verdict};
+use crate::testing::oracle::{Death, Oracle, Verdict};
 use crate::testing::sim_disk::{DiskOperationKind as Kind, Fault, SimDiskOptions};
 use crate::testing::workload::{Workload, is_ahead_of_clock, standard_schema, tiny_options};
 
@@ -68,17 +68,17 @@ fn small(disk: &SimDisk, durability: Durability) -> Options {
 }
 
 /// A run of the workload on a disk that may fail.
-struct Run {
+struct FaultedRun {
     db: Option<TidalDb>,
     oracle: Oracle,
     failed: Option<Error>,
 }
 
-impl Run {
-    fn begin(disk: &SimDisk, timeline: &Arc<Timeline>, durability: Durability) -> Self {
+impl FaultedRun {
+    fn begin(disk: &SimDisk, durability: Durability) -> Self {
         Self {
             db: Some(TidalDb::open(PATH, small(disk, durability)).unwrap()),
-            oracle: Oracle::following(timeline, durability),
+            oracle: Oracle::new(&standard_schema(), durability),
             failed: None,
         }
     }
@@ -107,9 +107,9 @@ impl Run {
 }
 
 /// The recorded operations of an undisturbed run, from the one after opening.
-fn operations(workload: &Workload, timeline: &Arc<Timeline>, durability: Durability) -> Vec<(u64, Kind)> {
+fn operations(workload: &Workload, durability: Durability) -> Vec<(u64, Kind)> {
     let disk = SimDisk::new();
-    let mut run = Run::begin(&disk, timeline, durability);
+    let mut run = FaultedRun::begin(&disk, durability);
     let opened = disk.operations_len() as usize;
     run.work(workload);
     assert!(run.failed.is_none());
@@ -121,15 +121,9 @@ fn operations(workload: &Workload, timeline: &Arc<Timeline>, durability: Durabil
 }
 
 /// One run that meets `fault` at the operation with this ordinal. Whether a call failed of it.
-fn meet(
-    workload: &Workload,
-    timeline: &Arc<Timeline>,
-    durability: Durability,
-    (ordinal, kind): (u64, Kind),
-    fault: Fault,
-) -> bool {
+fn meet(workload: &Workload, durability: Durability, (ordinal, kind): (u64, Kind), fault: Fault) -> bool {
     let disk = SimDisk::new();
-    let mut run = Run::begin(&disk, timeline, durability);
+    let mut run = FaultedRun::begin(&disk, durability);
     disk.fail_operation(ordinal, fault);
     run.work(workload);
     let context = format!("{durability:?}, {fault:?} at operation {ordinal}, {kind}");
@@ -192,8 +186,7 @@ fn meet(
 
 fn meet_all(durability: Durability, one_in: usize) {
     let workload = Workload::standard(SEED, OPERATIONS);
-    let timeline = Timeline::new(&standard_schema(), &workload.operations);
-    let operations = operations(&workload, &timeline, durability);
+    let operations = operations(&workload, durability);
     for kind in [
         Kind::Create,
         Kind::Write,
@@ -210,7 +203,7 @@ fn meet_all(durability: Durability, one_in: usize) {
     let (mut failed, mut went_on) = (0, 0);
     let all = operations.iter().flat_map(|&at| FAULTS.map(|fault| (at, fault)));
     for (at, fault) in all.step_by(one_in) {
-        if meet(&workload, &timeline, durability, at, fault) {
+        if meet(&workload, durability, at, fault) {
             failed += 1;
         } else {
             went_on += 1;

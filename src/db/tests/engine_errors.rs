@@ -5,14 +5,14 @@ use std::ops::RangeInclusive;
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 
-use super::panics::{PLACES, expect_poisoned};
+use super::panics::{CALL_PLACES, expect_poisoned};
 use super::*;
 use crate::storage::{MemoryStore, StorageEngine};
 use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
 
 /// What a failing call has done by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failing {
+enum EngineFailure {
     Before,
     After,
     /// Of a scan: its first item fails. Every other call fails before it does anything.
@@ -23,7 +23,11 @@ enum Failing {
     PanicAfter,
 }
 
-const FAILINGS: [Failing; 3] = [Failing::Before, Failing::After, Failing::AtAnItem];
+const ENGINE_FAILURES: [EngineFailure; 3] = [
+    EngineFailure::Before,
+    EngineFailure::After,
+    EngineFailure::AtAnItem,
+];
 
 /// The payload of a panic of the engine: the name of the call.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,19 +35,19 @@ struct Panicked(&'static str);
 
 /// An engine in memory that counts its calls and fails at one of them.
 #[derive(Debug, Clone)]
-pub(super) struct Engine {
+pub(super) struct FailingEngine {
     inner: MemoryStore,
-    calls: Arc<Mutex<Calls>>,
+    calls: Arc<Mutex<EngineCalls>>,
 }
 
 #[derive(Debug, Default)]
-struct Calls {
+struct EngineCalls {
     /// The names of all.
     made: Vec<&'static str>,
-    fails_at: Option<(usize, Failing)>,
+    fails_at: Option<(usize, EngineFailure)>,
 }
 
-impl Engine {
+impl FailingEngine {
     pub(super) fn new() -> Self {
         Self {
             inner: MemoryStore::new(),
@@ -51,7 +55,7 @@ impl Engine {
         }
     }
 
-    fn fail_at(&self, call: usize, failing: Failing) {
+    fn fail_at(&self, call: usize, failing: EngineFailure) {
         self.calls.lock().unwrap().fails_at = Some((call, failing));
     }
 
@@ -59,7 +63,7 @@ impl Engine {
         self.calls.lock().unwrap().made.clone()
     }
 
-    fn failing(&self, name: &'static str) -> Option<Failing> {
+    fn failing(&self, name: &'static str) -> Option<EngineFailure> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.made.push(name);
         let at = calls.made.len() - 1;
@@ -83,19 +87,19 @@ impl Engine {
         let panic = || std::panic::resume_unwind(Box::new(Panicked(name)));
         match self.failing(name) {
             None => call.forward(),
-            Some(Failing::PanicBefore) => panic(),
-            Some(Failing::PanicAfter) => call.forward().and_then(|_| panic()),
-            Some(Failing::After) => call.forward().and_then(|_| Err(failed())),
-            Some(Failing::AtAnItem) if is_scan => {
+            Some(EngineFailure::PanicBefore) => panic(),
+            Some(EngineFailure::PanicAfter) => call.forward().and_then(|_| panic()),
+            Some(EngineFailure::After) => call.forward().and_then(|_| Err(failed())),
+            Some(EngineFailure::AtAnItem) if is_scan => {
                 let items = std::iter::once(Err(failed()));
                 Ok(StorageAnswer::Scan(Box::new(items)))
             }
-            Some(Failing::Before | Failing::AtAnItem) => Err(failed()),
+            Some(EngineFailure::Before | EngineFailure::AtAnItem) => Err(failed()),
         }
     }
 }
 
-fn open(disk: &SimDisk, engine: &Engine) -> Result<TidalDb, Error> {
+fn open(disk: &SimDisk, engine: &FailingEngine) -> Result<TidalDb, Error> {
     let options = options(disk, Durability::EverySynced);
     TidalDb::open_with_storage(PATH, options, engine.storage())
 }
@@ -156,12 +160,12 @@ fn operation_of(error: &Error) -> &'static str {
 
 fn check_reopened(
     disk: &SimDisk,
-    engine: &Engine,
+    engine: &FailingEngine,
     events: u64,
     changes: RangeInclusive<usize>,
     context: &str,
 ) {
-    let healed = Engine {
+    let healed = FailingEngine {
         inner: engine.inner.clone(),
         calls: Arc::default(),
     };
@@ -178,7 +182,7 @@ fn check_reopened(
 
 #[test]
 fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_nothing() {
-    let (disk, engine) = (SimDisk::new(), Engine::new());
+    let (disk, engine) = (SimDisk::new(), FailingEngine::new());
     let db = open(&disk, &engine).unwrap();
     let opened = engine.made().len();
     assert!(work(&db).2.is_none());
@@ -187,8 +191,8 @@ fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_
         assert!(made[opened..].contains(&name), "no {name} in {made:?}");
     }
     for (at, &name) in made.iter().enumerate().skip(opened) {
-        for failing in FAILINGS {
-            let (disk, engine) = (SimDisk::new(), Engine::new());
+        for failing in ENGINE_FAILURES {
+            let (disk, engine) = (SimDisk::new(), FailingEngine::new());
             let db = open(&disk, &engine).unwrap();
             engine.fail_at(at, failing);
             let (events, changes, failed) = work(&db);
@@ -225,15 +229,15 @@ fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_
 
 #[test]
 fn every_panicking_call_of_an_engine_poisons_and_loses_nothing_also_in_a_destructor() {
-    let (disk, engine) = (SimDisk::new(), Engine::new());
+    let (disk, engine) = (SimDisk::new(), FailingEngine::new());
     let db = open(&disk, &engine).unwrap();
     let opened = engine.made().len();
     assert!(work(&db).2.is_none());
     for (at, &name) in engine.made().iter().enumerate().skip(opened) {
-        for failing in [Failing::PanicBefore, Failing::PanicAfter] {
-            for place in PLACES {
+        for failing in [EngineFailure::PanicBefore, EngineFailure::PanicAfter] {
+            for place in CALL_PLACES {
                 let context = format!("{place:?}, {failing:?} at call {at}, {name}");
-                let (disk, engine) = (SimDisk::new(), Engine::new());
+                let (disk, engine) = (SimDisk::new(), FailingEngine::new());
                 let db = open(&disk, &engine).unwrap();
                 engine.fail_at(at, failing);
                 let acknowledged = Mutex::new((0, 0));
@@ -261,8 +265,8 @@ fn every_panicking_call_of_an_engine_poisons_and_loses_nothing_also_in_a_destruc
 
 #[test]
 fn a_checkpoint_whose_flush_fails_makes_nothing_durable() {
-    for failing in [Failing::Before, Failing::After] {
-        let (disk, engine) = (SimDisk::new(), Engine::new());
+    for failing in [EngineFailure::Before, EngineFailure::After] {
+        let (disk, engine) = (SimDisk::new(), FailingEngine::new());
         let options = options(&disk, Durability::OperatingSystem);
         let db = TidalDb::open_with_storage(PATH, options, engine.storage()).unwrap();
         for i in 0..3 {
@@ -278,7 +282,7 @@ fn a_checkpoint_whose_flush_fails_makes_nothing_durable() {
 
 #[test]
 fn every_panicking_call_of_an_engine_during_opening_leaves_a_database_that_opens() {
-    let (disk, engine) = (SimDisk::new(), Engine::new());
+    let (disk, engine) = (SimDisk::new(), FailingEngine::new());
     let db = open(&disk, &engine).unwrap();
     for i in 0..4 {
         record(&db, i).unwrap();
@@ -291,8 +295,8 @@ fn every_panicking_call_of_an_engine_during_opening_leaves_a_database_that_opens
     drop(open(&disk, &engine).unwrap());
     let calls = engine.made().len() - opened;
     for call in 0..calls {
-        for failing in [Failing::PanicBefore, Failing::PanicAfter] {
-            for place in PLACES {
+        for failing in [EngineFailure::PanicBefore, EngineFailure::PanicAfter] {
+            for place in CALL_PLACES {
                 let context = format!("{place:?}, {failing:?} at call {call} of opening");
                 engine.fail_at(engine.made().len() + call, failing);
                 let payload = place.run(|| drop(open(&disk, &engine)));
@@ -308,7 +312,7 @@ fn every_panicking_call_of_an_engine_during_opening_leaves_a_database_that_opens
 #[test]
 fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_everything() {
     // Created, and recovered with everything in it.
-    let (disk, engine) = (SimDisk::new(), Engine::new());
+    let (disk, engine) = (SimDisk::new(), FailingEngine::new());
     let db = open(&disk, &engine).unwrap();
     for i in 0..4 {
         record(&db, i).unwrap();
@@ -325,7 +329,7 @@ fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_ever
             let (key, value) = pair.unwrap();
             copy.put(&key, &value).unwrap();
         }
-        let engine = Engine {
+        let engine = FailingEngine {
             inner: copy,
             calls: Arc::default(),
         };
@@ -338,7 +342,7 @@ fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_ever
         drop(open(&disk, &engine).unwrap());
         let made = engine.made();
         for (at, &name) in made.iter().enumerate() {
-            for failing in FAILINGS {
+            for failing in ENGINE_FAILURES {
                 let (disk, engine) = copied(start);
                 engine.fail_at(at, failing);
                 let context = format!("{failing:?} at call {at}, {name}, {events} events");

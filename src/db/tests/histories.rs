@@ -14,14 +14,14 @@ const OWN: u64 = 300;
 
 /// The end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum SessionEnd {
     Closed,
     Dropped,
     /// With a checkpoint as the last call.
     Checkpointed,
 }
 
-const ENDS: [End; 3] = [End::Closed, End::Dropped, End::Checkpointed];
+const SESSION_ENDS: [SessionEnd; 3] = [SessionEnd::Closed, SessionEnd::Dropped, SessionEnd::Checkpointed];
 
 /// A copy of a database, and its state.
 #[derive(Debug, Clone)]
@@ -37,12 +37,12 @@ fn record_all(db: &TidalDb, events: Range<u64>) {
 }
 
 /// Ends the session with `db` on `disk`.
-fn end(db: TidalDb, disk: &SimDisk, end: End) -> Copy {
+fn end(db: TidalDb, disk: &SimDisk, end: SessionEnd) -> Copy {
     let state = db.export().unwrap();
     match end {
-        End::Closed => db.close().unwrap(),
-        End::Dropped => {}
-        End::Checkpointed => {
+        SessionEnd::Closed => db.close().unwrap(),
+        SessionEnd::Dropped => {}
+        SessionEnd::Checkpointed => {
             db.checkpoint().unwrap();
         }
     }
@@ -54,7 +54,7 @@ fn end(db: TidalDb, disk: &SimDisk, end: End) -> Copy {
 }
 
 /// Records [`COMMON`] events in a new database.
-fn origin(last: End) -> Copy {
+fn origin(last: SessionEnd) -> Copy {
     let disk = SimDisk::new();
     let db = TidalDb::open(
         PATH,
@@ -67,7 +67,7 @@ fn origin(last: End) -> Copy {
 
 /// Records [`OWN`] events, from number `first` on, in a copy of `from`. All events have the same size. `step` makes the
 /// opening id predictable; otherwise it is random.
-fn extend(from: &Image, first: u64, step: Option<u64>, last: End) -> Copy {
+fn extend(from: &Image, first: u64, step: Option<u64>, last: SessionEnd) -> Copy {
     let disk = SimDisk::from_image(from);
     let mut options = options(&disk, Durability::EverySynced);
     options.opening_id_step = step;
@@ -119,15 +119,15 @@ fn assert_refused(image: &Image, what: &str) {
 #[test]
 fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
     // Such a mixture opened, with the stored events of one copy and the logged events of the other.
-    for before in ENDS {
+    for before in SESSION_ENDS {
         for equal_ids in [false, true] {
             for ends in [
-                [End::Closed, End::Closed],
-                [End::Checkpointed, End::Checkpointed],
-                [End::Dropped, End::Checkpointed],
-                [End::Checkpointed, End::Dropped],
-                [End::Dropped, End::Closed],
-                [End::Closed, End::Dropped],
+                [SessionEnd::Closed, SessionEnd::Closed],
+                [SessionEnd::Checkpointed, SessionEnd::Checkpointed],
+                [SessionEnd::Dropped, SessionEnd::Checkpointed],
+                [SessionEnd::Checkpointed, SessionEnd::Dropped],
+                [SessionEnd::Dropped, SessionEnd::Closed],
+                [SessionEnd::Closed, SessionEnd::Dropped],
             ] {
                 let from = origin(before).image;
                 let step = equal_ids.then_some(1);
@@ -139,7 +139,7 @@ fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
                 }
                 let mixed = with_files_of(&b.image, &a.image, "log");
                 // A store without a checkpoint of its own, with a log that was trimmed or began before the copies were made.
-                let without_checkpoint = ends[1] == End::Dropped;
+                let without_checkpoint = ends[1] == SessionEnd::Dropped;
                 match opened(&mixed) {
                     Err(Error::ForeignHistory { .. }) => {}
                     Err(Error::SegmentMissing { .. }) if equal_ids && without_checkpoint => {}
@@ -152,14 +152,14 @@ fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
 
 #[test]
 fn an_older_log_with_a_newer_store_and_a_newer_log_with_an_older_store_are_refused() {
-    for before in ENDS {
-        for last in ENDS {
+    for before in SESSION_ENDS {
+        for last in SESSION_ENDS {
             let older = origin(before);
             let newer = extend(&older.image, 1000, None, last);
             let what = format!("{before:?}, {last:?}");
             assert_refused(&with_files_of(&older.image, &newer.image, "log"), &what);
             let old_log = with_files_of(&newer.image, &older.image, "log");
-            if last == End::Dropped {
+            if last == SessionEnd::Dropped {
                 // The newer store is one opening ahead of the older log and holds no later event, so the older history opens.
                 assert!(opened(&old_log).unwrap() == older.state, "{what}");
             } else {
@@ -179,9 +179,9 @@ fn files_of_a_database_that_continues_and_of_a_copy_made_of_it_are_not_mixed() {
         // The original continues under the id of its opening.
         record_all(&db, 1000..1000 + OWN);
         let last = if checkpoints {
-            End::Checkpointed
+            SessionEnd::Checkpointed
         } else {
-            End::Dropped
+            SessionEnd::Dropped
         };
         let original = end(db, &disk, last);
         let copy = extend(&copied, 2000, None, last);
@@ -353,11 +353,11 @@ mod full {
     fn later_segments_of_one_copy_in_the_log_of_the_other_are_refused() {
         // Such a log opened, with events of both copies.
         let (mut mixtures, mut whole) = (0, 0);
-        for before in [End::Closed, End::Dropped] {
+        for before in [SessionEnd::Closed, SessionEnd::Dropped] {
             for equal_ids in [false, true] {
                 let from = origin(before).image;
-                let [a, b] =
-                    [1000, 2000].map(|first| extend(&from, first, equal_ids.then_some(1), End::Dropped));
+                let [a, b] = [1000, 2000]
+                    .map(|first| extend(&from, first, equal_ids.then_some(1), SessionEnd::Dropped));
                 let segments = log_files(&b.image);
                 assert_eq!(segments, log_files(&a.image), "the events have the same size");
                 for from in 1..segments.len() {

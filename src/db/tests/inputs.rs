@@ -15,12 +15,12 @@ const SKEW_MS: i64 = 3_600_000;
 const SIGNED: SignalId = SignalId(2);
 
 /// A database that holds a little of everything.
-struct Sample {
+struct InputSample {
     disk: SimDisk,
     db: TidalDb,
 }
 
-impl Sample {
+impl InputSample {
     fn new() -> Self {
         let disk = SimDisk::new();
         let mut options = options(&disk, Durability::EverySynced);
@@ -95,7 +95,7 @@ fn view() -> SignalEvent<'static> {
 
 #[test]
 fn a_weight_is_finite_at_most_the_cap_and_negative_only_where_declared() {
-    let sample = Sample::new();
+    let sample = InputSample::new();
     let signed = SignalEvent {
         signal: SIGNED,
         ..view()
@@ -134,7 +134,7 @@ fn a_weight_is_finite_at_most_the_cap_and_negative_only_where_declared() {
 
 #[test]
 fn a_time_is_within_the_allowed_skew_and_as_old_as_it_likes() {
-    let sample = Sample::new();
+    let sample = InputSample::new();
     for at_ms in [NOW_MS + SKEW_MS + 1, i64::MAX - 1, i64::MAX] {
         let text = format!("at_ms is {at_ms}: it is further ahead of the clock than the allowed skew");
         sample.refuses(&text, |db| db.record(&SignalEvent { at_ms, ..view() }));
@@ -179,7 +179,7 @@ fn a_time_is_within_the_allowed_skew_and_as_old_as_it_likes() {
 
 #[test]
 fn every_number_is_a_legal_id() {
-    let sample = Sample::new();
+    let sample = InputSample::new();
     for id in [0, u64::MAX] {
         let cohorts = [CohortId(id)];
         sample.takes(|db| {
@@ -209,7 +209,7 @@ fn every_number_is_a_legal_id() {
 /// Deleting a collection by a name of more than 255 bytes panicked in debug builds, which poisoned the handle.
 #[test]
 fn a_name_of_a_collection_has_1_to_255_bytes_of_any_kind_and_is_never_taken_for_another() {
-    let sample = Sample::new();
+    let sample = InputSample::new();
     sample.refuses("collection name is empty: a name has at least one byte", |db| {
         db.create_collection("")
     });
@@ -276,7 +276,7 @@ fn a_name_of_a_collection_has_1_to_255_bytes_of_any_kind_and_is_never_taken_for_
 
 #[test]
 fn a_signal_that_is_not_in_the_schema_is_refused_by_every_call() {
-    let sample = Sample::new();
+    let sample = InputSample::new();
     let unknown = SignalId(3);
     for signal in [unknown, SignalId(u16::MAX)] {
         let text = format!("no signal \"{signal}\" in the schema");
@@ -326,7 +326,7 @@ fn a_signal_that_is_not_in_the_schema_is_refused_by_every_call() {
 
 #[test]
 fn cohorts_batches_and_frames_have_their_limits() {
-    let sample = Sample::new();
+    let sample = InputSample::new();
     let cohorts = [CohortId(1); EVENT_COHORTS_MAX + 1];
     let (many, too_many) = (view().with_cohorts(&cohorts[1..]), view().with_cohorts(&cohorts));
     sample.refuses("cohorts of an event: 65 is over the limit of 64", |db| {

@@ -59,21 +59,21 @@ impl Clock for FixedClock {
 
 /// A clock that tells the time it is set to.
 #[derive(Debug)]
-struct SetClock(AtomicI64);
+struct AdjustableClock(AtomicI64);
 
-impl Clock for SetClock {
+impl Clock for AdjustableClock {
     fn now_ms(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-fn clock_at(now_ms: i64) -> Arc<SetClock> {
-    Arc::new(SetClock(AtomicI64::new(now_ms)))
+fn clock_at(now_ms: i64) -> Arc<AdjustableClock> {
+    Arc::new(AdjustableClock(AtomicI64::new(now_ms)))
 }
 
 /// The clock as options take it.
-fn handle(clock: &Arc<SetClock>) -> Arc<dyn Clock> {
-    Arc::<SetClock>::clone(clock)
+fn handle(clock: &Arc<AdjustableClock>) -> Arc<dyn Clock> {
+    Arc::<AdjustableClock>::clone(clock)
 }
 
 fn schema() -> Schema {

@@ -7,7 +7,7 @@ use crate::testing::workload::{Random, with_a_fresh_seed};
 use crate::{SignalStateExport, threads};
 
 #[derive(Debug, Clone)]
-struct Event {
+struct OrderedEvent {
     signal: SignalId,
     entity: EntityId,
     weight: f64,
@@ -15,7 +15,7 @@ struct Event {
     cohorts: Vec<CohortId>,
 }
 
-impl Event {
+impl OrderedEvent {
     fn random(random: &mut Random, spread_ms: u64, weight_max: f64) -> Self {
         Self {
             signal: SignalId(random.below(2) as u16),
@@ -45,7 +45,7 @@ fn signed_schema() -> Schema {
 }
 
 /// Records the events by two threads in batches of random lengths, with checkpoints and a reopening at random places.
-fn state_of(events: &[Event], random: &mut Random) -> Export {
+fn state_of(events: &[OrderedEvent], random: &mut Random) -> Export {
     let disk = SimDisk::new();
     let open = || {
         let mut options = options(&disk, Durability::OperatingSystem);
@@ -64,7 +64,7 @@ fn state_of(events: &[Event], random: &mut Random) -> Export {
                 let mut rest = &part[..];
                 while !rest.is_empty() {
                     let (batch, later) = rest.split_at(rest.len().min(1 + random.below(4) as usize));
-                    let batch: Vec<_> = batch.iter().map(Event::as_signal_event).collect();
+                    let batch: Vec<_> = batch.iter().map(OrderedEvent::as_signal_event).collect();
                     db.record_batch(&batch).unwrap();
                     if random.chance(1, 8) {
                         db.checkpoint().unwrap();
@@ -120,7 +120,7 @@ fn the_order_of_events_changes_no_count_and_scores_by_no_more_than_the_bound() {
             let spread_ms = *random.pick(&[10, 100_000, 10_000_000, 40 * 86_400_000]);
             let weight_max = *random.pick(&[1.0, WEIGHT_ABS_MAX]);
             let mut events: Vec<_> = (0..=random.below(80))
-                .map(|_| Event::random(&mut random, spread_ms, weight_max))
+                .map(|_| OrderedEvent::random(&mut random, spread_ms, weight_max))
                 .collect();
             let expected = state_of(&events, &mut random);
             for _ in 0..3 {
@@ -132,7 +132,7 @@ fn the_order_of_events_changes_no_count_and_scores_by_no_more_than_the_bound() {
                     let of_state = events
                         .iter()
                         .filter(|event| (event.entity, event.signal) == (state.entity, state.signal));
-                    let times = |event: &Event| match cohort {
+                    let times = |event: &OrderedEvent| match cohort {
                         None => 1,
                         Some(cohort) => event.cohorts.iter().filter(|named| **named == cohort).count(),
                     };

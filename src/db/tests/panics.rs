@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::*;
-use crate::testing::oracle::{Death, Oracle, Timeline};
+use crate::testing::oracle::{Death, Oracle};
 use crate::testing::sim_disk::{DiskOperationKind as Kind, Fault, InjectedPanic, Side, SimDiskOptions};
 use crate::testing::workload::{Workload, standard_schema, tiny_options};
 
@@ -13,19 +13,19 @@ const OPERATIONS: usize = 45;
 
 /// Where a call is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CallPlace {
     Plain,
     /// In a destructor, while the thread unwinds from a panic of the application.
     Destructor,
 }
 
-pub(super) const PLACES: [Place; 2] = [Place::Plain, Place::Destructor];
+pub(super) const CALL_PLACES: [CallPlace; 2] = [CallPlace::Plain, CallPlace::Destructor];
 
-impl Place {
+impl CallPlace {
     /// Runs `body` there. Gives the payload of its panic, if it panicked.
     pub(super) fn run(self, body: impl FnOnce()) -> Option<Box<dyn std::any::Any + Send>> {
-        struct OnDrop<'a>(&'a mut dyn FnMut());
-        impl Drop for OnDrop<'_> {
+        struct RunOnDrop<'a>(&'a mut dyn FnMut());
+        impl Drop for RunOnDrop<'_> {
             fn drop(&mut self) {
                 (self.0)();
             }
@@ -40,7 +40,7 @@ impl Place {
             Self::Plain => caught(),
             Self::Destructor => {
                 let outer = catch_unwind(AssertUnwindSafe(|| {
-                    let _unwinding = OnDrop(&mut caught);
+                    let _unwinding = RunOnDrop(&mut caught);
                     resume_unwind(Box::new("of the application"));
                 }));
                 assert!(outer.is_err());
@@ -77,15 +77,14 @@ pub(super) fn expect_poisoned(db: &TidalDb, context: &str) {
 /// One run whose file operation `ordinal` panics.
 fn panic_at(
     workload: &Workload,
-    timeline: &Arc<Timeline>,
     durability: Durability,
     (ordinal, kind): (u64, Kind),
-    (side, place): (Side, Place),
+    (side, place): (Side, CallPlace),
 ) {
     let context = format!("{durability:?}, {place:?}, a panic {side:?} operation {ordinal}, {kind}");
     let disk = SimDisk::new();
     let db = TidalDb::open(PATH, options_of(&disk, durability)).unwrap();
-    let mut oracle = Oracle::following(timeline, durability);
+    let mut oracle = Oracle::new(&standard_schema(), durability);
     disk.fail_operation(ordinal, Fault::Panic(side));
     let payload = place.run(|| {
         for operation in &workload.operations {
@@ -122,7 +121,7 @@ fn panic_at(
 
 #[test]
 fn a_panic_while_a_checkpoint_takes_the_state_poisons_too() {
-    for place in PLACES {
+    for place in CALL_PLACES {
         let disk = SimDisk::new();
         let db = open(&disk, Durability::EverySynced).unwrap();
         record(&db, 0).unwrap();
@@ -138,7 +137,6 @@ fn a_panic_while_a_checkpoint_takes_the_state_poisons_too() {
 
 fn panic_everywhere(durability: Durability) {
     let workload = Workload::standard(SEED, OPERATIONS);
-    let timeline = Timeline::new(&standard_schema(), &workload.operations);
     let disk = SimDisk::new();
     let db = TidalDb::open(PATH, options_of(&disk, durability)).unwrap();
     let opened = disk.operations_len() as usize;
@@ -152,9 +150,9 @@ fn panic_everywhere(durability: Durability) {
     for operation in operations {
         kinds.insert(operation.kind.to_string());
         for side in [Side::Before, Side::After] {
-            for place in PLACES {
+            for place in CALL_PLACES {
                 let at = (operation.ordinal, operation.kind);
-                panic_at(&workload, &timeline, durability, at, (side, place));
+                panic_at(&workload, durability, at, (side, place));
             }
         }
     }
@@ -201,7 +199,7 @@ mod full {
         let mut panicked = 0;
         for operation in undisturbed.recording().operations() {
             for side in [Side::Before, Side::After] {
-                for place in PLACES {
+                for place in CALL_PLACES {
                     let context = format!("{place:?}, a panic {side:?} {operation}");
                     let disk = disk_of();
                     disk.fail_operation(operation.ordinal, Fault::Panic(side));

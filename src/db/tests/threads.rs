@@ -32,14 +32,14 @@ fn on_threads<T: Send + 'static>(len: u64, body: impl Fn(u64) -> T + Send + Sync
 
 /// Holds up the first sync of a file, once it is set, until it is opened.
 #[derive(Debug, Default)]
-struct Gate {
+struct SyncGate {
     /// Syncs since the gate was set; none before.
     syncs: Mutex<Option<u64>>,
     opened: Mutex<bool>,
     bell: Condvar,
 }
 
-impl Gate {
+impl SyncGate {
     fn set(&self) {
         *self.syncs.lock().unwrap() = Some(0);
     }
@@ -67,8 +67,8 @@ impl Gate {
 
 /// A database whose next sync waits until eight frames are written, and the recording of one event on each of eight
 /// threads.
-fn eight_at_once(disk: &SimDisk) -> (Arc<TidalDb>, Arc<Gate>, Vec<Result<u64, Error>>) {
-    let gate = Arc::new(Gate::default());
+fn eight_at_once(disk: &SimDisk) -> (Arc<TidalDb>, Arc<SyncGate>, Vec<Result<u64, Error>>) {
+    let gate = Arc::new(SyncGate::default());
     let passed = Arc::clone(&gate);
     let files = ForwardingFiles::new(Arc::new(disk.clone()), move |call| {
         if let FileOperation::Sync = call.operation {
@@ -428,7 +428,7 @@ fn recording_under_a_policy_that_needs_no_sync_waits_for_none() {
         Durability::SyncedEvery { interval_ms: 1000 },
     ] {
         let disk = SimDisk::new();
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(SyncGate::default());
         let passed = Arc::clone(&gate);
         let files = ForwardingFiles::new(Arc::new(disk.clone()), move |call| {
             if let FileOperation::Sync = call.operation {

@@ -13,7 +13,7 @@ use crate::threads;
 const EVERY_SECOND: Durability = Durability::SyncedEvery { interval_ms: 1000 };
 
 /// A database that syncs every second of the clock.
-fn open_timed(disk: &SimDisk) -> (TidalDb, Arc<SetClock>) {
+fn open_timed(disk: &SimDisk) -> (TidalDb, Arc<AdjustableClock>) {
     let clock = clock_at(NOW_MS);
     let options = options(disk, EVERY_SECOND).clock(handle(&clock));
     (TidalDb::open(PATH, options).unwrap(), clock)

@@ -127,8 +127,8 @@ mod tests {
 
     #[test]
     fn one_past_either_end_is_an_error_that_names_the_field() {
-        type Set = fn(&mut CoEngagementConfig, u64);
-        let fields: [(&str, u64, Set); 5] = [
+        type SetBound = fn(&mut CoEngagementConfig, u64);
+        let fields: [(&str, u64, SetBound); 5] = [
             ("ring_len_max", CO_ENGAGEMENT_RING_LEN_MAX.into(), |c, v| {
                 c.ring_len_max = v as u32;
             }),

@@ -23,14 +23,14 @@ pub(crate) struct Stamped<R> {
 }
 
 #[derive(Debug)]
-struct Slot<R> {
+struct TableSlot<R> {
     stamped: Stamped<R>,
     /// The number of fences there were when it last changed: it is noted as changed since the last one iff equal.
     changed_at_fence: u64,
 }
 
 #[derive(Debug)]
-struct Shard<R> {
+struct TableShard<R> {
     /// Ids created, changed or removed since the last fence; some of them twice.
     changed: Vec<u64>,
     /// The same up to the last fence, while it has not been taken.
@@ -39,7 +39,7 @@ struct Shard<R> {
     aside: HashMap<u64, Option<Stamped<R>>>,
 }
 
-impl<R: Clone> Shard<R> {
+impl<R: Clone> TableShard<R> {
     /// To be called before a record is created, first changed since the fence, or removed.
     fn before_change(&mut self, id: u64, before: Option<&Stamped<R>>) {
         if self.fenced.is_some() {
@@ -57,10 +57,10 @@ impl<R: Clone> Shard<R> {
 
 #[derive(Debug)]
 pub(super) struct Table<R> {
-    slots: HashMap<u64, Slot<R>>,
+    slots: HashMap<u64, TableSlot<R>>,
     /// (touched, id): the first is the one to drop.
     recency: BTreeSet<(u64, u64)>,
-    shards: Vec<Shard<R>>,
+    shards: Vec<TableShard<R>>,
     fences: u64,
     /// How many changes the next fence captures; a record that came and went counts each time.
     changed_len: u64,
@@ -68,7 +68,7 @@ pub(super) struct Table<R> {
 
 impl<R: Clone> Table<R> {
     pub(super) fn new() -> Self {
-        let shard = || Shard {
+        let shard = || TableShard {
             changed: Vec::new(),
             fenced: None,
             aside: HashMap::new(),
@@ -149,7 +149,7 @@ impl<R: Clone> Table<R> {
                     record: create(),
                 };
                 &mut entry
-                    .insert(Slot {
+                    .insert(TableSlot {
                         stamped,
                         changed_at_fence: self.fences,
                     })
@@ -195,7 +195,7 @@ impl<R: Clone> Table<R> {
             return false;
         };
         self.recency.insert((stamped.touched, id));
-        entry.insert(Slot {
+        entry.insert(TableSlot {
             stamped,
             changed_at_fence: 0,
         });

@@ -94,10 +94,10 @@ fn rooted() -> (Arc<Noting>, RootedFiles) {
 }
 
 /// An operation on the directory of the second argument, or on names in it.
-type Operation = fn(&RootedFiles, &Path) -> io::Result<()>;
+type RootedCall = fn(&RootedFiles, &Path) -> io::Result<()>;
 
 /// The operations that change a directory, each with the call that it makes in the directory `.`.
-const CHANGES: [(Operation, &str); 5] = [
+const CHANGES: [(RootedCall, &str); 5] = [
     (
         |files, dir| files.open(&dir.join("a"), OpenMode::Create).map(drop),
         "Create ./a",
@@ -111,10 +111,10 @@ const CHANGES: [(Operation, &str); 5] = [
     (|files, dir| files.lock(&dir.join("a")).map(drop), "lock ./a"),
 ];
 
-const SYNC: (Operation, &str) = (|files, dir| files.sync_dir(dir), "sync_dir .");
+const SYNC: (RootedCall, &str) = (|files, dir| files.sync_dir(dir), "sync_dir .");
 
 /// The other operations.
-const READS: [(Operation, &str); 4] = [
+const READS: [(RootedCall, &str); 4] = [
     (
         |files, dir| files.open(&dir.join("a"), OpenMode::Read).map(drop),
         "Read ./a",
@@ -130,7 +130,7 @@ const READS: [(Operation, &str); 4] = [
     ),
 ];
 
-fn all() -> impl Iterator<Item = (Operation, &'static str)> {
+fn all() -> impl Iterator<Item = (RootedCall, &'static str)> {
     CHANGES.into_iter().chain([SYNC]).chain(READS)
 }
 

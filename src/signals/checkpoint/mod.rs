@@ -95,7 +95,7 @@ impl Growth {
 
 /// What is fixed under the gate.
 #[derive(Debug, Clone, Copy)]
-struct Fence {
+struct CheckpointFence {
     covered: u64,
     synced: u64,
     /// The history of the log up to the covered frame.
@@ -206,7 +206,7 @@ impl Checkpointer {
     }
 
     /// Fixes N and declares what changed up to N, while no event is between its append and the end of its applying.
-    fn begin(&self, ledger: &SignalLedger) -> Result<Fence, Error> {
+    fn begin(&self, ledger: &SignalLedger) -> Result<CheckpointFence, Error> {
         ledger.exclusively(|| {
             let state = &ledger.state;
             self.fenced_bytes.store(state.changed_bytes(), Ordering::Relaxed);
@@ -214,7 +214,7 @@ impl Checkpointer {
                 .begin_fence()
                 .map_err(|error| ledger.poison.fail_unreadable(error))?;
             let (covered, history) = ledger.log.position();
-            Ok(Fence {
+            Ok(CheckpointFence {
                 covered,
                 synced: ledger.log.durable_sequence(),
                 history,
@@ -224,7 +224,7 @@ impl Checkpointer {
 }
 
 /// Copies what was declared, shard by shard, and encodes it into one batch with N.
-fn collect(ledger: &SignalLedger, fence: Fence, copies: &mut Copies) -> Result<WriteBatch, Error> {
+fn collect(ledger: &SignalLedger, fence: CheckpointFence, copies: &mut Copies) -> Result<WriteBatch, Error> {
     let mut batch = WriteBatch::new();
     collect_state(&ledger.state, copies, &mut batch).map_err(|error| ledger.poison.fail_unreadable(error))?;
     put(

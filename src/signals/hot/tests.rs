@@ -14,7 +14,7 @@ const NOW_MS: i64 = 1_760_000_000_000;
 const CONTRIBUTION_TOLERANCE: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
-struct Event {
+struct ScoredEvent {
     weight: f64,
     at_ms: i64,
 }
@@ -26,7 +26,7 @@ fn tier(half_lives_ms: &[u64]) -> HotTier {
 }
 
 /// A tier whose slot 1 has `events`, in this order.
-fn filled(half_lives_ms: &[u64], events: &[Event]) -> HotTier {
+fn filled(half_lives_ms: &[u64], events: &[ScoredEvent]) -> HotTier {
     let mut tier = tier(half_lives_ms);
     for event in events {
         tier.on_signal(1, event.weight, event.at_ms);
@@ -36,7 +36,7 @@ fn filled(half_lives_ms: &[u64], events: &[Event]) -> HotTier {
 
 /// The decayed sum of the weights straight from the definition, and how far a score may be from it: engine and oracle
 /// are each within `n * 2^-53` of the sum of the absolute contributions, and their contributions differ a little.
-fn oracle(half_life_ms: u64, events: &[Event], now_ms: i64) -> (f64, f64) {
+fn oracle(half_life_ms: u64, events: &[ScoredEvent], now_ms: i64) -> (f64, f64) {
     let now_ms = events.iter().map(|event| event.at_ms).fold(now_ms, i64::max);
     let half_life_ms = i128::from(half_life_ms);
     let (mut sum, mut absolute) = (0.0, 0.0);
@@ -62,10 +62,10 @@ fn assert_close(found: f64, (sum, tolerance): (f64, f64), what: &str) {
     );
 }
 
-fn random_events(random: &mut Random) -> Vec<Event> {
+fn random_events(random: &mut Random) -> Vec<ScoredEvent> {
     let spread_ms = *random.pick(&[1, 1000, 100_000, 10_000_000, 100 * 24 * HOUR_MS as i64]);
     let weight_max = *random.pick(&[1.0, 5.0, WEIGHT_ABS_MAX]);
-    let event = |random: &mut Random| Event {
+    let event = |random: &mut Random| ScoredEvent {
         weight: weight_max * (random.below(2001) as f64 / 1000.0 - 1.0),
         at_ms: NOW_MS - random.between(0, spread_ms),
     };
@@ -101,7 +101,7 @@ fn scores_equal_the_decayed_sum_of_all_events_in_any_order() {
 
 #[test]
 fn every_order_of_a_few_events_gives_the_same_scores() {
-    let event = |weight, at_ms| Event { weight, at_ms };
+    let event = |weight, at_ms| ScoredEvent { weight, at_ms };
     let events = [
         event(1.0, -90_001),
         event(-3.0, -60_000),
@@ -134,7 +134,7 @@ fn permutations(order: &mut [usize; 5], from: usize, visit: &mut impl FnMut([usi
 fn a_score_halves_exactly_after_each_half_life() {
     for half_life_ms in HALF_LIVES_MS {
         for at_ms in [NOW_MS, -NOW_MS, 0, -1] {
-            let tier = filled(&[half_life_ms], &[Event { weight: 3.0, at_ms }]);
+            let tier = filled(&[half_life_ms], &[ScoredEvent { weight: 3.0, at_ms }]);
             let first = tier.score(1, 0, at_ms);
             assert!((first - 3.0).abs() < 1e-15, "{first}");
             let mut expected = first;
@@ -167,7 +167,7 @@ fn moving_the_landmark_far_and_often_rounds_nothing_away() {
 fn a_read_before_the_newest_event_is_as_of_that_event() {
     let tier = filled(
         &HALF_LIVES_MS,
-        &[Event {
+        &[ScoredEvent {
             weight: 2.0,
             at_ms: NOW_MS,
         }],
@@ -197,7 +197,7 @@ fn extreme_times_and_weights_stay_finite_and_in_agreement() {
             0.0,
             -0.0,
         ] {
-            events.push(Event { weight, at_ms });
+            events.push(ScoredEvent { weight, at_ms });
         }
     }
     for _ in 0..200 {
@@ -234,7 +234,7 @@ fn a_score_at_its_limit_is_finite() {
 fn slots_do_not_share_scores_and_a_cleared_one_is_as_new() {
     let mut tier = filled(
         &HALF_LIVES_MS,
-        &[Event {
+        &[ScoredEvent {
             weight: 2.0,
             at_ms: NOW_MS,
         }],
@@ -247,15 +247,15 @@ fn slots_do_not_share_scores_and_a_cleared_one_is_as_new() {
 #[test]
 fn the_stored_bits_are_the_same_on_every_platform() {
     let events = [
-        Event {
+        ScoredEvent {
             weight: 1.0,
             at_ms: NOW_MS,
         },
-        Event {
+        ScoredEvent {
             weight: -0.25,
             at_ms: NOW_MS + 123_456,
         },
-        Event {
+        ScoredEvent {
             weight: 3.5,
             at_ms: NOW_MS - 987_654_321,
         },
@@ -273,7 +273,7 @@ fn the_stored_bits_are_the_same_on_every_platform() {
 #[test]
 fn the_crash_point_is_crossed_once_per_event_with_the_first_score_updated_and_no_other() {
     for half_lives_ms in [&HALF_LIVES_MS[..1], &HALF_LIVES_MS[..]] {
-        let event = Event {
+        let event = ScoredEvent {
             weight: 1.0,
             at_ms: 0,
         };

@@ -123,7 +123,7 @@ impl<K: StateKey> PageCopies<K> {
         order.sort_unstable_by_key(|&i| (self.heads[i].signal, self.heads[i].page));
         order.into_iter().map(move |i| {
             let (signal, page, slices) = self.page(i);
-            let place = page::Place {
+            let place = page::PagePlace {
                 signal,
                 shard: shard as u16,
                 page,

@@ -17,12 +17,12 @@ const VACANT: u32 = u32::MAX;
 const PLACES_MIN: usize = 4;
 
 #[derive(Debug, Clone, Copy)]
-struct Place<K> {
+struct IndexPlace<K> {
     key: K,
     slot: u32,
 }
 
-impl<K: StateKey> Place<K> {
+impl<K: StateKey> IndexPlace<K> {
     fn vacant() -> Self {
         Self {
             key: K::default(),
@@ -35,7 +35,7 @@ impl<K: StateKey> Place<K> {
 #[derive(Debug)]
 pub(super) struct Index<K> {
     /// A power of two of them, or none.
-    places: Box<[Place<K>]>,
+    places: Box<[IndexPlace<K>]>,
     len: usize,
 }
 
@@ -70,7 +70,7 @@ impl<K: StateKey> Index<K> {
         if place.slot != VACANT {
             return false;
         }
-        *place = Place { key, slot };
+        *place = IndexPlace { key, slot };
         self.len += 1;
         true
     }
@@ -97,7 +97,7 @@ impl<K: StateKey> Index<K> {
                 gap = next;
             }
         }
-        self.places[gap] = Place::vacant();
+        self.places[gap] = IndexPlace::vacant();
         self.len -= 1;
     }
 
@@ -112,7 +112,7 @@ impl<K: StateKey> Index<K> {
 
     #[cold]
     fn grow(&mut self, places_len: usize) {
-        let places = vec![Place::vacant(); places_len].into_boxed_slice();
+        let places = vec![IndexPlace::vacant(); places_len].into_boxed_slice();
         for place in std::mem::replace(&mut self.places, places) {
             if place.slot != VACANT {
                 let found = self.find(place.key);

@@ -31,7 +31,7 @@ use self::group::{ByShard, GROUPED_MAX};
 use self::shard::{Shard, SignalStates};
 use super::cells::PAGE_SLOTS;
 use super::hot::{self, HotTier};
-use super::warm::{self, Ring, WarmTier};
+use super::warm::{self, RingShape, WarmTier};
 use crate::decay::HalfLife;
 use crate::lock::{Whole, lock_brief};
 use crate::{EntityId, Error, SignalId, limits};
@@ -56,7 +56,7 @@ pub(crate) struct SignalShape {
 #[derive(Debug)]
 struct Shape {
     half_lives: Arc<[HalfLife]>,
-    rings: Arc<[Ring]>,
+    rings: Arc<[RingShape]>,
     hot_cells_len: usize,
     warm_cells_len: usize,
     /// What a slot takes at the most in the stored form of its page.
@@ -67,7 +67,7 @@ impl Shape {
     fn new(shape: &SignalShape) -> Self {
         assert!((1..=limits::HALF_LIVES_MAX).contains(&shape.half_lives_ms.len()));
         let half_lives: Arc<[HalfLife]> = shape.half_lives_ms.iter().map(|&ms| HalfLife::new(ms)).collect();
-        let rings = Ring::prepare(&shape.rings);
+        let rings = RingShape::prepare(&shape.rings);
         Self {
             stored_slot_bytes_max: page::stored_slot_bytes_max(half_lives.len(), &rings),
             hot_cells_len: hot::cells_len(&half_lives),
@@ -375,7 +375,7 @@ impl<K: StateKey> StateTable<K> {
     /// # Errors
     /// What is wrong with the record. The table is then of no use.
     pub(crate) fn restore_page(&mut self, key: &[u8], value: &[u8]) -> Result<i64, &'static str> {
-        let place = page::Place::decode::<K>(key)?;
+        let place = page::PagePlace::decode::<K>(key)?;
         let shape = self.shapes.get(usize::from(place.signal.0));
         let shape = shape.ok_or("a page belongs to a signal that is not in the schema")?;
         let shard = self.shards.get_mut(usize::from(place.shard));

@@ -41,7 +41,7 @@ use super::shard::SignalStates;
 use super::{PAGE_SLOTS, Shape};
 use crate::codec::{Reader, Write};
 use crate::signals::hot;
-use crate::signals::warm::{self, Ring};
+use crate::signals::warm::{self, RingShape};
 use crate::{SignalId, limits};
 
 const VERSION: u8 = 1;
@@ -59,13 +59,13 @@ const SCORE_ABS_MAX: f64 = limits::WEIGHT_ABS_MAX * 2.0 * (1_u128 << 64) as f64;
 
 /// Which page of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PagePlace {
     pub(super) signal: SignalId,
     pub(super) shard: u16,
     pub(super) page: u32,
 }
 
-impl Place {
+impl PagePlace {
     pub(super) fn encode<K: StateKey>(self) -> [u8; KEY_BYTES] {
         let mut key = [0; KEY_BYTES];
         key[KEY_TAG] = K::TAG;
@@ -96,9 +96,9 @@ pub(super) const STORED_PAGE_BYTES_MAX: u64 = 64;
 const VARINT_BYTES_MAX: usize = 10;
 
 /// What a slot takes at the most in the value of its page.
-pub(super) fn stored_slot_bytes_max(half_lives_len: usize, rings: &[Ring]) -> u64 {
+pub(super) fn stored_slot_bytes_max(half_lives_len: usize, rings: &[RingShape]) -> u64 {
     // The key is up to two varints; a bucket's gap takes at most two bytes, its count five.
-    let ring_bytes = |ring: &Ring| 2 * VARINT_BYTES_MAX + 7 * ring.kept_len();
+    let ring_bytes = |ring: &RingShape| 2 * VARINT_BYTES_MAX + 7 * ring.kept_len();
     let bytes = 3 * VARINT_BYTES_MAX + 8 * half_lives_len + rings.iter().map(ring_bytes).sum::<usize>();
     bytes as u64
 }
@@ -127,7 +127,7 @@ pub(super) fn encode<K: StateKey>(shape: &Shape, slices: &PageSlices<'_, K>) -> 
     out
 }
 
-fn encode_ring(out: &mut Vec<u8>, ring: &Ring, time_ms: i64, newest: i64, counts: &[u32]) {
+fn encode_ring(out: &mut Vec<u8>, ring: &RingShape, time_ms: i64, newest: i64, counts: &[u32]) {
     out.put_varint_signed(newest.wrapping_sub(ring.bucket(time_ms)));
     out.put_varint(counts.iter().filter(|&&count| count != 0).count() as u64);
     // From the position of the newest bucket backwards and around.
@@ -150,7 +150,7 @@ fn encode_ring(out: &mut Vec<u8>, ring: &Ring, time_ms: i64, newest: i64, counts
 /// After an error `states` are of no further use.
 pub(super) fn decode<K: StateKey>(
     shape: &Shape,
-    place: Place,
+    place: PagePlace,
     value: &[u8],
     states: &mut SignalStates<K>,
 ) -> Result<i64, &'static str> {
@@ -200,7 +200,7 @@ pub(super) fn decode<K: StateKey>(
 /// Fills the cells of a ring without events.
 fn decode_ring(
     reader: &mut Reader<'_>,
-    ring: &Ring,
+    ring: &RingShape,
     time_ms: i64,
     cells: &mut [u32],
 ) -> Result<(), &'static str> {

@@ -165,7 +165,7 @@ impl<K: StateKey> Shard<K> {
     /// Adds the page that `value` holds, clean. It must be the one after the last of its signal. Gives its newest event time.
     pub(super) fn restore_page(
         &mut self,
-        place: page::Place,
+        place: page::PagePlace,
         value: &[u8],
         shape: &Shape,
     ) -> Result<i64, &'static str> {

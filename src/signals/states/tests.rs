@@ -365,7 +365,7 @@ fn a_panic_under_the_lock_is_an_error_for_everyone_who_needs_the_shard() {
         1.0,
         NOW_MS,
     );
-    let place = super::page::Place {
+    let place = super::page::PagePlace {
         signal: SIGNALS[1],
         shard: shard as u16,
         page: 0,

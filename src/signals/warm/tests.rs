@@ -1,4 +1,4 @@
-use super::{Ring, WarmTier};
+use super::{RingShape, WarmTier};
 use crate::limits::{DURATION_MS_MAX, RING_BUCKETS_MAX};
 use crate::testing::model::EventId;
 use crate::testing::model::state::{Kept, window};
@@ -10,7 +10,7 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 const NOW_MS: i64 = 1_760_000_000_000;
 
 fn tier(rings: &[(u64, u32)]) -> WarmTier {
-    let mut tier = WarmTier::new(Ring::prepare(rings));
+    let mut tier = WarmTier::new(RingShape::prepare(rings));
     tier.grow(2);
     tier
 }

@@ -18,9 +18,9 @@ use std::sync::{Arc, RwLock};
 
 use super::apply;
 use super::data_file::DataFile;
-use super::format::{FILE_HEADER_LEN, Operation, RECORD_HEADER_LEN, Record};
-use super::index::Index;
-use super::log::Log;
+use super::format::{FILE_HEADER_LEN, KeyChange, RECORD_HEADER_LEN, Record};
+use super::index::KeyIndex;
+use super::log::StoreLog;
 use crate::Error;
 use crate::lock::{self, Whole};
 
@@ -30,7 +30,7 @@ pub(super) fn bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
 }
 
 /// Returns true if the files are over the bound.
-pub(super) fn is_due(log: &Log, index: &RwLock<Whole<Index>>) -> Result<bool, Error> {
+pub(super) fn is_due(log: &StoreLog, index: &RwLock<Whole<KeyIndex>>) -> Result<bool, Error> {
     let live_bytes = lock::read(index).get()?.live_bytes();
     Ok(log.total_bytes() > bytes_max(live_bytes, log.segment_bytes_max()))
 }
@@ -39,7 +39,7 @@ pub(super) fn is_due(log: &Log, index: &RwLock<Whole<Index>>) -> Result<bool, Er
 ///
 /// While it runs the files may be over the bound by the live data of one file, beside what the call that made
 /// it necessary wrote.
-pub(super) fn compact(log: &mut Log, index: &RwLock<Whole<Index>>) -> Result<(), Error> {
+pub(super) fn compact(log: &mut StoreLog, index: &RwLock<Whole<KeyIndex>>) -> Result<(), Error> {
     loop {
         let live_bytes = lock::read(index).get()?.live_bytes();
         let with_promise = log.total_bytes() + RECORD_HEADER_LEN as u64;
@@ -50,7 +50,7 @@ pub(super) fn compact(log: &mut Log, index: &RwLock<Whole<Index>>) -> Result<(),
     }
 }
 
-fn clean_oldest(log: &mut Log, index: &RwLock<Whole<Index>>) -> Result<(), Error> {
+fn clean_oldest(log: &mut StoreLog, index: &RwLock<Whole<KeyIndex>>) -> Result<(), Error> {
     // If it is the only file it is over the bound alone, so longer than a segment: the first append below
     // seals it.
     let file = Arc::clone(&log.oldest().file);
@@ -89,8 +89,8 @@ fn live_operations<'a>(
     file: &DataFile,
     bytes: &'a [u8],
     end: usize,
-    index: &Index,
-) -> Result<Vec<Operation<'a>>, Error> {
+    index: &KeyIndex,
+) -> Result<Vec<KeyChange<'a>>, Error> {
     let mut live = Vec::new();
     let mut offset = FILE_HEADER_LEN;
     while offset < end {
@@ -112,12 +112,12 @@ fn live_operations<'a>(
 
 /// Cuts operations into records of at most `bytes_max`, but at least one operation each.
 struct Chunks<'o, 'a> {
-    operations: &'o [Operation<'a>],
+    operations: &'o [KeyChange<'a>],
     bytes_max: u64,
 }
 
 impl<'o, 'a> Chunks<'o, 'a> {
-    fn next(&mut self) -> &'o [Operation<'a>] {
+    fn next(&mut self) -> &'o [KeyChange<'a>] {
         let mut bytes = 0;
         let fitting = self.operations.iter().take_while(|operation| {
             bytes += operation.entry_len() as u64;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::format::{FileHeader, Operation};
+use super::format::{FileHeader, KeyChange};
 use super::names::Name;
 use crate::Error;
 use crate::fs::{File, FileAccess, OpenMode, read_full_at, read_whole, write_all_at};
@@ -134,7 +134,7 @@ impl DataFile {
         let mut entry = vec![0; len as usize];
         let read = read_full_at(&*self.file, &mut entry, offset)
             .map_err(|source| Error::io("read", &self.path, source))?;
-        let value = Operation::decode_alone(&entry[..read], self.seed, offset)
+        let value = KeyChange::decode_alone(&entry[..read], self.seed, offset)
             .filter(|operation| operation.key == key)
             .and_then(|operation| operation.value);
         let Some(value_len) = value.map(<[u8]>::len) else {
@@ -145,7 +145,7 @@ impl DataFile {
                 "the entry's checksum is wrong",
             ));
         };
-        let value_offset = Operation::value_offset(key);
+        let value_offset = KeyChange::value_offset(key);
         entry.truncate(value_offset + value_len);
         entry.drain(..value_offset);
         Ok(entry)

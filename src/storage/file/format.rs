@@ -205,12 +205,12 @@ impl RecordHeader {
 
 /// One change of one key: a new value, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Operation<'a> {
+pub(super) struct KeyChange<'a> {
     pub(super) key: &'a [u8],
     pub(super) value: Option<&'a [u8]>,
 }
 
-impl<'a> Operation<'a> {
+impl<'a> KeyChange<'a> {
     /// How long the operation is as an entry.
     pub(super) fn entry_len(&self) -> usize {
         ENTRY_OVERHEAD_LEN + self.key.len() + self.value.map_or(0, <[u8]>::len)
@@ -294,7 +294,7 @@ pub(super) fn record_len(payload_len: u64) -> u64 {
 /// reach the disk.
 pub(super) fn encode_record<E>(
     header: RecordHeader,
-    operations: &[Operation<'_>],
+    operations: &[KeyChange<'_>],
     seed: u32,
     offset: u64,
     mut history: u64,
@@ -342,7 +342,7 @@ impl<'a> Record<'a> {
         let mut reader = Reader::new(record.payload);
         while !reader.is_empty() {
             let position = record.entries_offset + record.payload.len() - reader.remaining_len();
-            let (_, crc) = Operation::decode(&mut reader)?;
+            let (_, crc) = KeyChange::decode(&mut reader)?;
             let entry_end = record.entries_offset + record.payload.len() - reader.remaining_len();
             if crc != Part::Entry.sum(seed, position as u64, &file[position..entry_end - CRC_LEN]) {
                 return None;
@@ -375,16 +375,16 @@ impl<'a> Record<'a> {
     pub(super) fn history_after(&self, history: u64) -> u64 {
         let mut history = mix(history, self.crc.into());
         let mut reader = Reader::new(self.payload);
-        while let Some((operation, crc)) = Operation::decode(&mut reader) {
+        while let Some((operation, crc)) = KeyChange::decode(&mut reader) {
             history = operation.history_after(history, crc);
         }
         history
     }
 
     /// The operations, in order.
-    pub(super) fn operations(&self) -> impl Iterator<Item = Operation<'a>> + use<'a> {
+    pub(super) fn operations(&self) -> impl Iterator<Item = KeyChange<'a>> + use<'a> {
         let mut reader = Reader::new(self.payload);
-        std::iter::from_fn(move || Operation::decode(&mut reader).map(|(operation, _)| operation))
+        std::iter::from_fn(move || KeyChange::decode(&mut reader).map(|(operation, _)| operation))
     }
 }
 

@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use super::{
-    FILE_HEADER_LEN, FileHeader, Operation, Record, RecordHeader, encode_record, is_promised, record_len,
+    FILE_HEADER_LEN, FileHeader, KeyChange, Record, RecordHeader, encode_record, is_promised, record_len,
 };
 use crate::Error;
 
@@ -15,20 +15,20 @@ const HEADER: FileHeader = FileHeader {
     first_sequence: 77,
     history: 0x1112_1314_1516_1718,
 };
-const OPERATIONS: [Operation<'static>; 2] = [
-    Operation {
+const OPERATIONS: [KeyChange<'static>; 2] = [
+    KeyChange {
         key: b"key",
         value: Some(b"value"),
     },
-    Operation {
+    KeyChange {
         key: b"gone",
         value: None,
     },
 ];
 
-fn record_header(operations: &[Operation<'_>]) -> RecordHeader {
+fn record_header(operations: &[KeyChange<'_>]) -> RecordHeader {
     RecordHeader {
-        payload_len: operations.iter().map(Operation::entry_len).sum::<usize>() as u32,
+        payload_len: operations.iter().map(KeyChange::entry_len).sum::<usize>() as u32,
         sequence: 77,
         synced: 76,
         oldest: 2,
@@ -36,7 +36,7 @@ fn record_header(operations: &[Operation<'_>]) -> RecordHeader {
 }
 
 /// Appends a record to the bytes of a file, and gives the history after it.
-fn push_record(file: &mut Vec<u8>, operations: &[Operation<'_>]) -> u64 {
+fn push_record(file: &mut Vec<u8>, operations: &[KeyChange<'_>]) -> u64 {
     let (header, offset) = (record_header(operations), file.len() as u64);
     let end = encode_record(
         header,
@@ -99,7 +99,7 @@ fn a_file_reads_back() {
         (file.len() - FILE_HEADER_LEN) as u64
     );
     let entry = &file[record.entries_offset..][..OPERATIONS[0].entry_len()];
-    let alone = Operation::decode_alone(entry, HEADER.seed(), record.entries_offset as u64);
+    let alone = KeyChange::decode_alone(entry, HEADER.seed(), record.entries_offset as u64);
     assert_eq!(alone, Some(OPERATIONS[0]));
 }
 
@@ -157,7 +157,7 @@ fn an_entry_as_long_as_a_record_header_is_none() {
     // Entries and record headers were summed alike. A torn record whose first entry was as long as a header
     // was then taken for a later header, with whatever promise its bytes spelled, and the store refused to
     // open.
-    let operation = Operation {
+    let operation = KeyChange {
         key: b"k",
         value: Some(&[0xff; super::RECORD_HEADER_LEN - super::ENTRY_OVERHEAD_LEN - 1]),
     };
@@ -172,7 +172,7 @@ fn an_entry_as_long_as_a_record_header_is_none() {
 
 #[test]
 fn the_history_is_the_same_for_the_writer_and_the_reader_and_another_for_any_other_record() {
-    let history_of = |operations: &[Operation<'_>]| {
+    let history_of = |operations: &[KeyChange<'_>]| {
         let mut file = HEADER.encode();
         let written = push_record(&mut file, operations);
         let record = Record::decode(&file, HEADER.seed(), FILE_HEADER_LEN).unwrap();
@@ -180,11 +180,11 @@ fn the_history_is_the_same_for_the_writer_and_the_reader_and_another_for_any_oth
         written
     };
     let [first, second] = OPERATIONS;
-    let changed = Operation {
+    let changed = KeyChange {
         value: Some(b"valve"),
         ..first
     };
-    let all: [&[Operation<'_>]; 5] = [
+    let all: [&[KeyChange<'_>]; 5] = [
         &[],
         &[first],
         &[first, second],
@@ -203,7 +203,7 @@ fn the_history_tells_values_apart_that_end_with_their_own_checksum() {
         let key = crate::storage::keys::member(b"name", crate::EntityId(member));
         let value = crate::storage::keys::seal(&key, Vec::new());
         let mut file = HEADER.encode();
-        let operation = Operation {
+        let operation = KeyChange {
             key: &key,
             value: Some(&value),
         };
@@ -215,7 +215,7 @@ fn the_history_tells_values_apart_that_end_with_their_own_checksum() {
 #[test]
 fn the_history_of_a_record_written_in_pieces_is_that_of_its_bytes() {
     let value = vec![7; super::PIECE_BYTES / 2 + 3];
-    let operation = |key| Operation {
+    let operation = |key| KeyChange {
         key,
         value: Some(&value),
     };

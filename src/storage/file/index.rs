@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::data_file::DataFile;
-use super::format::Operation;
+use super::format::KeyChange;
 use crate::Error;
 
 /// Where an entry is.
@@ -26,16 +26,16 @@ impl Location {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(super) struct KeyIndex {
     entries: BTreeMap<Vec<u8>, Location>,
     live_bytes: u64,
 }
 
-impl Index {
+impl KeyIndex {
     /// Applies operations that lie as entries in `file`, one after another from `offset` on.
     pub(super) fn apply<'a>(
         &mut self,
-        operations: impl Iterator<Item = Operation<'a>>,
+        operations: impl Iterator<Item = KeyChange<'a>>,
         file: &Arc<DataFile>,
         mut offset: u64,
     ) {
@@ -99,9 +99,9 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use super::{BTreeMap, Index};
+    use super::{BTreeMap, KeyIndex};
 
-    impl Index {
+    impl KeyIndex {
         /// Checks the invariant.
         pub(in crate::storage::file) fn validate(&self) {
             let mut by_file: BTreeMap<u64, (u64, u64)> = BTreeMap::new();

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::data_file::DataFile;
-use super::format::{FILE_HEADER_LEN, FileHeader, Operation, RecordHeader, encode_record};
+use super::format::{FILE_HEADER_LEN, FileHeader, KeyChange, RecordHeader, encode_record};
 use crate::Error;
 use crate::fs::FileAccess;
 
@@ -37,7 +37,7 @@ pub(super) struct LogFile {
 }
 
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct StoreLog {
     setting: Setting,
     /// The files before the tail, ascending.
     sealed: VecDeque<LogFile>,
@@ -52,7 +52,7 @@ pub(super) struct Log {
     history: u64,
 }
 
-impl Log {
+impl StoreLog {
     /// A log with its first file, for a directory that has none.
     pub(super) fn create(setting: Setting) -> Result<Self, Error> {
         let header = FileHeader {
@@ -98,7 +98,7 @@ impl Log {
     /// is the number of the oldest file that is needed once the record is there.
     pub(super) fn append(
         &mut self,
-        operations: &[Operation<'_>],
+        operations: &[KeyChange<'_>],
         oldest: u64,
     ) -> Result<(Arc<DataFile>, u64), Error> {
         if self.tail.end >= self.setting.segment_bytes_max {
@@ -122,10 +122,10 @@ impl Log {
 
     fn append_to_tail(
         &mut self,
-        operations: &[Operation<'_>],
+        operations: &[KeyChange<'_>],
         oldest: u64,
     ) -> Result<(Arc<DataFile>, u64), Error> {
-        let payload_len: usize = operations.iter().map(Operation::entry_len).sum();
+        let payload_len: usize = operations.iter().map(KeyChange::entry_len).sum();
         let header = RecordHeader {
             payload_len: payload_len as u32,
             sequence: self.last_sequence + 1,

@@ -35,9 +35,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use self::data_file::DataFile;
-use self::format::Operation;
-use self::index::Index;
-use self::log::Log;
+use self::format::KeyChange;
+use self::index::KeyIndex;
+use self::log::StoreLog;
 use self::recovery::PendingRepair;
 use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::Error;
@@ -113,7 +113,7 @@ pub struct FileStore {
     dir: PathBuf,
     /// The open directory of a store that is opened on its own; `None` if the database checks the directory.
     files: Option<Arc<RootedFiles>>,
-    index: RwLock<Whole<Index>>,
+    index: RwLock<Whole<KeyIndex>>,
     /// Held from before a write or sync until its outcome is known.
     writer: Mutex<Writer>,
     /// The first failure; once there is one the log is not touched.
@@ -130,14 +130,14 @@ enum Writer {
     /// The store was read. Its files are as they were found.
     Read(PendingRepair),
     /// The store is repaired and takes records.
-    Open(Log),
+    Open(StoreLog),
     /// The repair failed. The store is poisoned, and the repair is not tried again.
     Failed,
 }
 
 impl Writer {
     /// The log. The first call runs the repair.
-    fn log(&mut self, index: &RwLock<Whole<Index>>) -> Result<&mut Log, Error> {
+    fn log(&mut self, index: &RwLock<Whole<KeyIndex>>) -> Result<&mut StoreLog, Error> {
         if matches!(self, Self::Read(_))
             && let Self::Read(pending) = std::mem::replace(self, Self::Failed)
         {
@@ -251,7 +251,7 @@ impl FileStore {
     }
 
     /// Writes `operations` as one record, then compacts if need be.
-    fn commit(&self, operations: &[Operation<'_>]) -> Result<(), Error> {
+    fn commit(&self, operations: &[KeyChange<'_>]) -> Result<(), Error> {
         check(operations)?;
         self.change("write_batch", |log| {
             if operations.is_empty() {
@@ -280,7 +280,7 @@ impl FileStore {
     fn change(
         &self,
         operation: &'static str,
-        change: impl FnOnce(&mut Log) -> Result<(), Error>,
+        change: impl FnOnce(&mut StoreLog) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut writer = lock::lock(&self.writer);
         self.poison.attempt(operation, Memory::Whole, || {
@@ -296,8 +296,8 @@ impl FileStore {
 
 /// Puts into `index` that `operations` lie as entries in `file` from `offset` on.
 fn apply(
-    index: &RwLock<Whole<Index>>,
-    operations: &[Operation<'_>],
+    index: &RwLock<Whole<KeyIndex>>,
+    operations: &[KeyChange<'_>],
     file: &Arc<DataFile>,
     offset: u64,
 ) -> Result<(), Error> {
@@ -317,11 +317,11 @@ impl StorageEngine for FileStore {
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         let value = Some(value);
-        self.commit(&[Operation { key, value }])
+        self.commit(&[KeyChange { key, value }])
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), Error> {
-        self.commit(&[Operation { key, value: None }])
+        self.commit(&[KeyChange { key, value: None }])
     }
 
     /// Holds the keys in memory; each item reads its value.
@@ -334,7 +334,7 @@ impl StorageEngine for FileStore {
     }
 
     fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-        let operations: Vec<_> = batch.operations().iter().map(Operation::from).collect();
+        let operations: Vec<_> = batch.operations().iter().map(KeyChange::from).collect();
         self.commit(&operations)
     }
 
@@ -354,7 +354,7 @@ impl StorageEngine for FileStore {
     }
 }
 
-impl<'a> From<&'a BatchOperation> for Operation<'a> {
+impl<'a> From<&'a BatchOperation> for KeyChange<'a> {
     fn from(operation: &'a BatchOperation) -> Self {
         match operation {
             BatchOperation::Put { key, value } => Self {
@@ -376,7 +376,7 @@ impl fmt::Debug for FileStore {
 }
 
 /// Refuses what cannot be stored, before anything is changed.
-fn check(operations: &[Operation<'_>]) -> Result<(), Error> {
+fn check(operations: &[KeyChange<'_>]) -> Result<(), Error> {
     let mut batch_bytes = 0;
     for operation in operations {
         if operation.key.is_empty() {

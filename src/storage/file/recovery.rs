@@ -28,8 +28,8 @@ use std::sync::{Arc, RwLock};
 
 use super::data_file::DataFile;
 use super::format::{FILE_HEADER_LEN, FileHeader, Record, RecordHeader, encode_record, is_promised};
-use super::index::Index;
-use super::log::{Log, LogFile, Setting};
+use super::index::KeyIndex;
+use super::log::{LogFile, Setting, StoreLog};
 use super::names::Name;
 use super::{FileStoreOptions, FileStoreRecovery, compaction};
 use crate::Error;
@@ -41,7 +41,7 @@ use crate::torn_tail::TornTail;
 /// A store that was read, and the repair that it needs.
 #[derive(Debug)]
 pub(super) struct RecoveredStore {
-    pub(super) index: Index,
+    pub(super) index: KeyIndex,
     pub(super) report: FileStoreRecovery,
     pub(super) total_bytes: u64,
     pub(super) files_len: usize,
@@ -78,7 +78,7 @@ pub(super) fn recover(
     options: &FileStoreOptions,
 ) -> Result<RecoveredStore, Error> {
     let listing = Listing::read(&*access, dir)?;
-    let mut index = Index::default();
+    let mut index = KeyIndex::default();
     let mut report = FileStoreRecovery::default();
     let (mut total_bytes, mut files_len) = (0, 0);
     let found = match listing.data.last() {
@@ -133,7 +133,7 @@ impl PendingRepair {
     }
 
     /// Runs the repair and returns the log. `index` points to the files of the log afterwards.
-    pub(super) fn repair(self, index: &RwLock<Whole<Index>>) -> Result<Log, Error> {
+    pub(super) fn repair(self, index: &RwLock<Whole<KeyIndex>>) -> Result<StoreLog, Error> {
         let mut log = self.repair_files(index)?;
         if compaction::is_due(&log, index)? {
             compaction::compact(&mut log, index)?;
@@ -143,7 +143,7 @@ impl PendingRepair {
     }
 
     /// Runs steps 1 and 2.
-    fn repair_files(self, index: &RwLock<Whole<Index>>) -> Result<Log, Error> {
+    fn repair_files(self, index: &RwLock<Whole<KeyIndex>>) -> Result<StoreLog, Error> {
         let (access, dir) = (self.access, self.dir);
         let setting = |access, dir| Setting {
             access,
@@ -155,13 +155,13 @@ impl PendingRepair {
             // An earlier open may have made it and died before its name was durable.
             make_dir(&*access, &dir, DirName::MayBeLost)?;
             remove(&*access, &dir, &self.temporary, Name::Temporary)?;
-            return Log::create(setting(access, dir));
+            return StoreLog::create(setting(access, dir));
         };
         found.repair_files(&*access, &dir, &self.temporary)?;
         let tail = found.tail;
         // Entries that pointed to the last file point to its copy now.
         lock::write(index).change(|index| Ok(tail.apply_to(index)))?;
-        Ok(Log::resume(
+        Ok(StoreLog::resume(
             setting(access, dir),
             found.sealed,
             tail.log_file(),
@@ -191,7 +191,7 @@ impl ReadStore {
         dir: &Path,
         listing: &Listing,
         last: u64,
-        index: &mut Index,
+        index: &mut KeyIndex,
     ) -> Result<Self, Error> {
         let tail = Loaded::read(access, dir, last)?;
         tail.check_torn()?;
@@ -428,7 +428,7 @@ impl Loaded {
     }
 
     /// Applies the valid records. Returns the number of those with entries.
-    fn apply_to(&self, index: &mut Index) -> u64 {
+    fn apply_to(&self, index: &mut KeyIndex) -> u64 {
         let (mut offset, mut records_len) = (FILE_HEADER_LEN, 0);
         while let Some(record) = Record::decode_trusted(&self.bytes[..self.end], offset) {
             records_len += u64::from(record.header.payload_len > 0);

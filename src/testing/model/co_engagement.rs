@@ -23,12 +23,12 @@ pub(crate) struct CoEngagement {
     pub(crate) config: CoEngagementConfig,
     /// How many positive events there have been.
     pub(crate) ordinal: u64,
-    pub(crate) users: BTreeMap<u64, Ring>,
-    pub(crate) nodes: BTreeMap<u64, Node>,
+    pub(crate) users: BTreeMap<u64, UserRing>,
+    pub(crate) nodes: BTreeMap<u64, ItemNode>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ring {
+pub(crate) struct UserRing {
     /// The ordinal of the user's last event.
     pub(crate) touched: u64,
     /// Oldest first.
@@ -36,16 +36,16 @@ pub(crate) struct Ring {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
+pub(crate) struct ItemNode {
     /// The ordinal of the item's last event, or of the one that made the node.
     pub(crate) touched: u64,
     pub(crate) time_ms: i64,
-    pub(crate) edges: BTreeMap<u64, Vec<Gain>>,
+    pub(crate) edges: BTreeMap<u64, Vec<EdgeGain>>,
 }
 
 /// What an edge gained from an event: its weight relative to the beginning of a half-life, counted from the epoch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Gain {
+pub(crate) struct EdgeGain {
     period: i128,
     weight: f64,
     /// The weight and the time of the event.
@@ -69,7 +69,7 @@ impl CoEngagement {
     /// Applies an event of a positive signal, with a user and a weight above zero.
     pub(crate) fn record(&mut self, user: UserId, item: EntityId, weight: f64, at_ms: i64) {
         let (user, item) = (user.0, item.0);
-        let gain = Gain {
+        let gain = EdgeGain {
             period: self.period(at_ms),
             weight: weight * HalfLife::new(self.config.half_life_ms).growth(at_ms),
             event: (weight, at_ms),
@@ -93,7 +93,7 @@ impl CoEngagement {
     }
 
     /// Links both ways with every item of the ring; new edges are admitted when all old ones have gained.
-    fn link_all(&mut self, item: u64, ring: &[u64], gain: Gain, at_ms: i64) {
+    fn link_all(&mut self, item: u64, ring: &[u64], gain: EdgeGain, at_ms: i64) {
         let mut newcomers = Vec::new();
         for &other in ring {
             for (from, to) in [(item, other), (other, item)] {
@@ -108,9 +108,9 @@ impl CoEngagement {
     }
 
     /// Adds the gain to an edge that is there; whether a new one is needed.
-    fn needs_edge(&mut self, from: u64, to: u64, gain: Gain, at_ms: i64) -> bool {
+    fn needs_edge(&mut self, from: u64, to: u64, gain: EdgeGain, at_ms: i64) -> bool {
         let period = |at_ms| i128::from(at_ms).div_euclid(i128::from(self.config.half_life_ms));
-        let node = self.nodes.entry(from).or_insert(Node {
+        let node = self.nodes.entry(from).or_insert(ItemNode {
             touched: self.ordinal,
             time_ms: at_ms,
             edges: BTreeMap::new(),
@@ -128,7 +128,7 @@ impl CoEngagement {
         if gains.len() >= GAINS_LEN_MAX {
             let sum = weight(gains, landmark);
             let begin_ms = landmark * i128::from(self.config.half_life_ms);
-            *gains = vec![Gain {
+            *gains = vec![EdgeGain {
                 period: landmark,
                 weight: sum,
                 event: (sum, begin_ms as i64),
@@ -140,7 +140,7 @@ impl CoEngagement {
 
     /// Space-Saving: over the bound the newcomer takes the place of the lightest, of equals the one with the largest
     /// id, and what that had gained.
-    fn admit(&mut self, from: u64, newcomer: u64, gain: Gain) {
+    fn admit(&mut self, from: u64, newcomer: u64, gain: EdgeGain) {
         let lightest = self.lightest(from);
         let Some(node) = self.nodes.get_mut(&from) else {
             return;
@@ -163,7 +163,7 @@ impl CoEngagement {
     }
 
     /// The weights of an item's edges at the beginning of its half-life, by id.
-    pub(crate) fn weights(&self, node: &Node) -> impl Iterator<Item = f64> {
+    pub(crate) fn weights(&self, node: &ItemNode) -> impl Iterator<Item = f64> {
         let landmark = self.period(node.time_ms);
         node.edges.values().map(move |gains| weight(gains, landmark))
     }
@@ -257,7 +257,7 @@ pub(super) fn is_related(expected: &RelatedExport, found: &RelatedExport) -> boo
         && expected.edges.iter().zip(&found.edges).all(same_edge)
 }
 
-impl Gain {
+impl EdgeGain {
     /// Relative to the beginning of another period: halved or doubled once for each period between, which is exact.
     fn at(self, period: i128) -> f64 {
         let halvings = (period - self.period).clamp(-HALVINGS_MAX, HALVINGS_MAX);
@@ -265,7 +265,7 @@ impl Gain {
     }
 }
 
-fn weight(gains: &[Gain], landmark: i128) -> f64 {
+fn weight(gains: &[EdgeGain], landmark: i128) -> f64 {
     gains.iter().fold(0.0, |sum, gain| sum + gain.at(landmark))
 }
 

@@ -22,39 +22,25 @@ impl fmt::Display for EventId {
     }
 }
 
-/// The two tiers of signal state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tier {
-    /// Decayed scores and the time of the newest event.
-    Hot,
-    /// Window rings.
-    Warm,
-}
-
-/// The parts of co-engagement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CoEngagementPart {
-    /// The recent items of users.
-    Ring,
-    /// The weighted edges of items.
-    Edges,
-    /// Which users and items go first at their limits.
-    Recency,
-}
-
 /// Where a difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Structure {
-    /// The global hot tier.
+    /// The global hot tier: decayed scores and the time of the newest event.
     Hot,
-    /// The global warm tier.
+    /// The global warm tier: window rings.
     Warm,
-    /// The cohort ledger.
-    Cohort(Tier),
+    /// The hot tier of the cohort ledger.
+    CohortHot,
+    /// The warm tier of the cohort ledger.
+    CohortWarm,
     /// A collection.
     Collection,
-    /// Co-engagement.
-    CoEngagement(CoEngagementPart),
+    /// The recent items of users in co-engagement.
+    UserRings,
+    /// The weighted edges of items in co-engagement.
+    Edges,
+    /// Which users and items co-engagement drops first at its limits.
+    Recency,
     /// The log's sequence numbers, or the database as a whole.
     Log,
 }
@@ -64,12 +50,12 @@ impl fmt::Display for Structure {
         f.write_str(match self {
             Self::Hot => "hot tier",
             Self::Warm => "warm tier",
-            Self::Cohort(Tier::Hot) => "cohort hot tier",
-            Self::Cohort(Tier::Warm) => "cohort warm tier",
+            Self::CohortHot => "cohort hot tier",
+            Self::CohortWarm => "cohort warm tier",
             Self::Collection => "collections",
-            Self::CoEngagement(CoEngagementPart::Ring) => "user rings",
-            Self::CoEngagement(CoEngagementPart::Edges) => "co-engagement edges",
-            Self::CoEngagement(CoEngagementPart::Recency) => "co-engagement order of dropping",
+            Self::UserRings => "user rings",
+            Self::Edges => "co-engagement edges",
+            Self::Recency => "co-engagement order of dropping",
             Self::Log => "log",
         })
     }
@@ -157,6 +143,20 @@ pub struct Difference {
     pub kind: DifferenceKind,
     /// The event whose absence or second presence explains it, if one does.
     pub event: Option<EventId>,
+}
+
+impl Difference {
+    /// Something is wrong with the log or an answer of the database, which no event explains.
+    pub(in crate::testing) fn of_log(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            structure: Structure::Log,
+            subject: Subject::Database,
+            expected: expected.into(),
+            found: found.into(),
+            kind: DifferenceKind::Wrong,
+            event: None,
+        }
+    }
 }
 
 impl fmt::Display for Difference {

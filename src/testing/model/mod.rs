@@ -11,23 +11,23 @@ pub(crate) mod co_engagement;
 mod compare;
 mod difference;
 mod explain;
-mod history;
+mod list;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 
 pub(super) use compare::{compare_collections, matches_collections};
-pub use difference::{CoEngagementPart, Difference, DifferenceKind, EventId, Structure, Subject, Tier};
+pub use difference::{Difference, DifferenceKind, EventId, Structure, Subject};
+pub(super) use list::List;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::workload::{Event, Operation};
 use crate::{CohortStateExport, SignalStateExport};
-use crate::{CollectionExport, EntityId, Export, Schema, Signal, SignalId};
+use crate::{CollectionExport, EntityId, Export, Schema, Signal, SignalId, UserId};
 use co_engagement::CoEngagement;
-use history::History;
-use state::{Computed, Kept, Key, State};
+use state::{Computed, Kept, Key, KeyState};
 
 /// Collections by name.
 pub(super) type Collections = BTreeMap<Vec<u8>, BTreeSet<u64>>;
@@ -36,10 +36,10 @@ pub(super) type Collections = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     schema: Arc<Schema>,
-    states: BTreeMap<Key, Arc<State>>,
+    states: BTreeMap<Key, Arc<KeyState>>,
     collections: Arc<Collections>,
     co_engagement: Arc<CoEngagement>,
-    history: History,
+    history: List<Arc<Operation>>,
 }
 
 impl Model {
@@ -50,7 +50,7 @@ impl Model {
             states: BTreeMap::new(),
             collections: Arc::default(),
             co_engagement: Arc::new(CoEngagement::new(*schema.co_engagement_config())),
-            history: History::default(),
+            history: List::from_iter([]),
         }
     }
 
@@ -66,47 +66,31 @@ impl Model {
         }
     }
 
-    /// How many frames were applied.
-    pub(crate) fn frames_len(&self) -> usize {
-        self.history.frames().len()
-    }
-
-    /// Shares the list of the frames that are expected from the first one on.
-    pub(super) fn expect(&mut self, frames: Arc<Vec<Arc<Operation>>>) {
-        debug_assert_eq!(self.frames_len(), 0, "nothing was applied yet");
-        self.history = History::beginning(frames);
-    }
-
-    /// An empty database of the same schema.
-    pub(super) fn emptied(&self) -> Self {
+    /// An empty database of the same schema and collections.
+    pub(super) fn without_frames(&self) -> Self {
         Self {
-            schema: Arc::clone(&self.schema),
-            states: BTreeMap::new(),
-            collections: Arc::default(),
-            co_engagement: Arc::new(CoEngagement::new(*self.schema.co_engagement_config())),
-            history: History::default(),
+            collections: Arc::clone(&self.collections),
+            ..Self::new(&self.schema)
         }
     }
 
-    /// Computes what follows from the events now, so that clones need not.
-    pub(super) fn compute(&self) {
-        for (&key, state) in &self.states {
-            self.computed(key, state);
-        }
+    pub(super) fn collections(&self) -> &Collections {
+        &self.collections
     }
 
-    pub(super) fn history(&self) -> &[Arc<Operation>] {
-        self.history.frames()
+    /// The frames that were applied, in order.
+    pub(super) fn history(&self) -> &List<Arc<Operation>> {
+        &self.history
     }
 
     /// Applies a frame, as the log has it, without copying it.
     pub(super) fn apply_frame(&mut self, operation: &Arc<Operation>) {
-        self.history.push(operation);
+        self.history.push(Arc::clone(operation));
         match operation.as_ref() {
             Operation::Record { events, .. } => {
                 for (index, event) in events.iter().enumerate() {
                     let id = EventId {
-                        sequence: self.frames_len() as u64,
+                        sequence: self.history.len() as u64,
                         index,
                     };
                     self.record(id, event);
@@ -125,8 +109,9 @@ impl Model {
         for (key, kept) in kept(id, event) {
             Arc::make_mut(self.states.entry(key).or_default()).add(kept);
         }
-        if feeds_co_engagement(&self.schema, event) {
-            feed(Arc::make_mut(&mut self.co_engagement), event);
+        if let Some(user) = feeding_user(&self.schema, event) {
+            let co_engagement = Arc::make_mut(&mut self.co_engagement);
+            co_engagement.record(user, event.entity, event.weight, event.at_ms);
         }
     }
 
@@ -143,15 +128,7 @@ impl Model {
                 Some(cohort) => export.cohorts.push(CohortStateExport { cohort, state }),
             }
         }
-        let entities = |ids: &BTreeSet<u64>| ids.iter().copied().map(EntityId).collect();
-        export.collections = self
-            .collections
-            .iter()
-            .map(|(name, members)| CollectionExport {
-                name: name.clone(),
-                members: entities(members),
-            })
-            .collect();
+        export.collections = collection_exports(&self.collections);
         self.co_engagement.export(&mut export);
         export
     }
@@ -182,12 +159,8 @@ impl Model {
         let sequence = sequence.unwrap_or(0);
         let Operation::Record { events, .. } = frame else {
             return vec![Difference {
-                structure: Structure::Log,
-                subject: Subject::Database,
-                expected: format!("frame {sequence} ({frame})"),
-                found,
                 kind: DifferenceKind::Lost,
-                event: None,
+                ..Difference::of_log(format!("frame {sequence} ({frame})"), found)
             }];
         };
         let lost = |(index, event): (usize, &Event)| Difference {
@@ -197,22 +170,30 @@ impl Model {
                 entity: event.entity,
                 signal: event.signal,
             }),
-            expected: format!("the event {event}"),
-            found: found.clone(),
             kind: DifferenceKind::Lost,
             event: Some(EventId { sequence, index }),
+            ..Difference::of_log(format!("the event {event}"), found.clone())
         };
         events.iter().enumerate().map(lost).collect()
     }
 
     /// What is kept of `key`. `None` if the schema does not know its signal.
-    fn computed<'a>(&self, key: Key, state: &'a State) -> Option<&'a Computed> {
+    fn computed<'a>(&self, key: Key, state: &'a KeyState) -> Option<&'a Computed> {
         Some(state.computed(self.signal(key.signal)?))
     }
 
     fn signal(&self, id: SignalId) -> Option<&Signal> {
         self.schema.get(id)
     }
+}
+
+/// Collections as a database exports them.
+fn collection_exports(collections: &Collections) -> Vec<CollectionExport> {
+    let export = |(name, members): (&Vec<u8>, &BTreeSet<u64>)| CollectionExport {
+        name: name.clone(),
+        members: members.iter().copied().map(EntityId).collect(),
+    };
+    collections.iter().map(export).collect()
 }
 
 /// Applies a change of a collection that succeeded.
@@ -245,24 +226,19 @@ fn kept(id: EventId, event: &Event) -> impl Iterator<Item = (Key, Kept)> {
         weight: event.weight,
         at_ms: event.at_ms,
     };
-    let (entity, signal) = (event.entity, event.signal);
     let cohorts = std::iter::once(None).chain(event.cohorts.iter().copied().map(Some));
     cohorts.map(move |cohort| {
         let key = Key {
             cohort,
-            entity,
-            signal,
+            entity: event.entity,
+            signal: event.signal,
         };
         (key, kept)
     })
 }
 
-fn feeds_co_engagement(schema: &Schema, event: &Event) -> bool {
-    event.user.is_some() && event.weight > 0.0 && schema.get(event.signal).is_some_and(Signal::is_positive)
-}
-
-fn feed(co_engagement: &mut CoEngagement, event: &Event) {
-    if let Some(user) = event.user {
-        co_engagement.record(user, event.entity, event.weight, event.at_ms);
-    }
+/// The user of an event that changes co-engagement.
+fn feeding_user(schema: &Schema, event: &Event) -> Option<UserId> {
+    let is_positive = event.weight > 0.0 && schema.get(event.signal).is_some_and(Signal::is_positive);
+    event.user.filter(|_| is_positive)
 }

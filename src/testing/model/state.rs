@@ -32,7 +32,7 @@ pub(crate) struct Kept {
 
 /// The events of one key, and what follows from them once somebody asked.
 #[derive(Debug, Clone, Default)]
-pub(super) struct State {
+pub(super) struct KeyState {
     events: Vec<Kept>,
     computed: OnceLock<Computed>,
 }
@@ -62,7 +62,7 @@ impl Score {
     }
 }
 
-impl State {
+impl KeyState {
     pub(super) fn of(events: Vec<Kept>) -> Self {
         Self {
             events,
@@ -80,27 +80,22 @@ impl State {
     }
 
     pub(super) fn computed(&self, signal: &Signal) -> &Computed {
-        self.computed.get_or_init(|| Computed::of(&self.events, signal))
+        self.computed.get_or_init(|| {
+            let newest_ms = self.events.iter().map(|event| event.at_ms).max();
+            Computed::at(&self.events, newest_ms.unwrap_or(i64::MIN), signal)
+        })
     }
 }
 
 impl Computed {
-    /// What is kept of at least one event.
-    pub(super) fn of(events: &[Kept], signal: &Signal) -> Self {
-        let time_ms = events.iter().map(|event| event.at_ms).max().unwrap_or(i64::MIN);
-        Self::at(events, time_ms, signal)
-    }
-
-    /// As [`of`](Self::of), with another time as that of the newest event.
+    /// What is kept of events whose newest one is at `time_ms`.
     pub(super) fn at(events: &[Kept], time_ms: i64, signal: &Signal) -> Self {
-        let scores = signal.half_lives_ms().iter();
-        let windows = signal.window_rings().iter();
+        let score = |&half_life_ms: &u64| score(events, time_ms, half_life_ms);
+        let window = |ring: &Ring| window(events, time_ms, *ring);
         Self {
             time_ms,
-            scores: scores
-                .map(|&half_life_ms| score(events, time_ms, half_life_ms))
-                .collect(),
-            windows: windows.map(|ring| window(events, time_ms, *ring)).collect(),
+            scores: signal.half_lives_ms().iter().map(score).collect(),
+            windows: signal.window_rings().iter().map(window).collect(),
         }
     }
 

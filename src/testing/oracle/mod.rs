@@ -23,27 +23,22 @@
 //! Each operation holds the time of its clock. From that follows which events must be set back, and which calls must be
 //! refused because an event is too far ahead. A database that answers otherwise is wrong.
 
-mod candidates;
-mod changes;
 mod check;
-mod list;
+mod orders;
 #[cfg(test)]
 mod tests;
-mod timeline;
 mod verdict;
 
-pub use timeline::Timeline;
 pub use verdict::{Counts, Prefix, Verdict};
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-pub use super::model::{CoEngagementPart, Difference, DifferenceKind, EventId, Structure, Subject, Tier};
+pub use super::model::{Difference, DifferenceKind, EventId, Structure, Subject};
 
-use super::model::Model;
+use super::model::{List, Model};
 use super::workload::{Operation, is_ahead_of_clock};
-use crate::{Durability, Error, Receipt, Schema, SetBack, TidalDb};
-use changes::Changes;
-use list::List;
+use crate::{Durability, Error, Receipt, Schema, SetBack};
 
 /// What an acknowledgement promises of a power loss; of a process crash it always promises survival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,51 +73,28 @@ pub struct OpId(usize);
 
 /// How far a call has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum CallProgress {
     InFlight,
-    /// The how-manieth acknowledgement it was, from 1.
+    /// The how-manieth acknowledgement it was, from 1; 0 before the last reopening.
     Acknowledged(u64),
+    /// The outcome is unknown.
     Failed,
-    /// Refused before anything was changed.
+    /// It must not be there: it was refused, or has to be because an event is too far ahead of the clock.
     Refused,
 }
 
-impl Progress {
-    /// How far a failed call has come: its outcome is unknown, or it was refused and must not be there.
-    fn after(error: &Error) -> Self {
-        if error.outcome_is_unknown() {
-            Self::Failed
-        } else {
-            Self::Refused
-        }
-    }
-}
-
-/// A frame that was asked for since the database was opened.
 #[derive(Debug, Clone)]
-struct FrameCall {
+struct OracleCall {
     /// As the log must have it.
     operation: Arc<Operation>,
     set_back: Option<SetBack>,
-    progress: Progress,
+    progress: CallProgress,
+    /// Of a frame, if the database told it.
     sequence: Option<u64>,
+    /// How many acknowledgements there had been when it was begun.
+    begun_after_acknowledgement: u64,
     /// Every frame with a number up to this one had been acknowledged when it was begun.
-    begun_after: u64,
-}
-
-/// What an [`OpId`] stands for.
-#[derive(Debug, Clone, Copy)]
-enum Call {
-    /// By its index among the frames.
-    Frame(usize),
-    /// By its index among the changes of collections.
-    Change(usize),
-    /// By its index among the calls that must be refused before the log.
-    Refusal(usize),
-    /// A sync or checkpoint, and how many acknowledgements there had been when it was begun.
-    Barrier { acknowledgements: u64, is_sync: bool },
-    /// Of before the last reopening.
-    Settled,
+    begun_after_sequence: u64,
 }
 
 /// What was asked of a database, what it answered, and so which states it may have after a crash.
@@ -153,16 +125,16 @@ enum Call {
 #[derive(Debug, Clone)]
 pub struct Oracle {
     guarantee: Guarantee,
-    calls: List<Call>,
-    /// The frames that are there whatever happens: what the last reopening found.
-    settled: Vec<Settled>,
-    frames: List<FrameCall>,
-    changes: Changes,
-    /// Calls with an event too far ahead of the clock.
-    refusals: List<Arc<Operation>>,
+    /// The frames that the last reopening found, which are there whatever happens, then every call since.
+    calls: List<OracleCall>,
+    settled_len: usize,
+    /// The id of the first of `calls`.
+    first_id: usize,
     acknowledgements: u64,
     /// Frames acknowledged up to this acknowledgement are durable.
     durable_acknowledgement: u64,
+    /// Changes of collections acknowledged up to this acknowledgement are durable.
+    durable_changes: u64,
     /// Frames up to this sequence number are durable.
     durable_sequence: u64,
     /// The greatest sequence number that was acknowledged, or found by the last reopening.
@@ -171,13 +143,10 @@ pub struct Oracle {
     taken_sequence: u64,
     /// How many events were acknowledged, before the last reopening too.
     acknowledged_events: u64,
-    /// The settled frames.
+    /// The state that the last reopening found.
     base: Model,
-    /// The settled frames and, while acknowledgements come in order, the acknowledged ones.
+    /// That state and the frames acknowledged since, in the order of their acknowledgement.
     head: Model,
-    /// How many acknowledged frames `head` has; all of them unless it was given up.
-    head_len: Option<usize>,
-    timeline: Option<Arc<Timeline>>,
     /// The opening of the receipts since the last reopening, and those of the receipts before it.
     opening: Option<u64>,
     earlier_openings: Vec<u64>,
@@ -185,47 +154,24 @@ pub struct Oracle {
     findings: Vec<Difference>,
 }
 
-/// A frame that is there.
-#[derive(Debug, Clone)]
-struct Settled {
-    operation: Arc<Operation>,
-    sequence: Option<u64>,
-}
-
 impl Oracle {
     /// An oracle for a new database. A [`Durability`] is a guarantee too.
     pub fn new(schema: &Schema, guarantee: impl Into<Guarantee>) -> Self {
-        Self::with_models(Model::new(schema), None, guarantee.into())
-    }
-
-    /// An oracle for a new database that is expected to be given the operations of `timeline`: as long as it is, no
-    /// state is computed twice, however many oracles follow the timeline.
-    pub fn following(timeline: &Arc<Timeline>, guarantee: impl Into<Guarantee>) -> Self {
-        Self::with_models(
-            timeline.start().clone(),
-            Some(Arc::clone(timeline)),
-            guarantee.into(),
-        )
-    }
-
-    fn with_models(base: Model, timeline: Option<Arc<Timeline>>, guarantee: Guarantee) -> Self {
+        let base = Model::new(schema);
         Self {
-            guarantee,
-            calls: List::default(),
-            settled: Vec::new(),
-            frames: List::default(),
-            changes: Changes::default(),
-            refusals: List::default(),
+            guarantee: guarantee.into(),
+            calls: List::from_iter([]),
+            settled_len: 0,
+            first_id: 0,
             acknowledgements: 0,
             durable_acknowledgement: 0,
+            durable_changes: 0,
             durable_sequence: 0,
             last_acknowledged: 0,
             taken_sequence: 0,
             acknowledged_events: 0,
             head: base.clone(),
             base,
-            head_len: Some(0),
-            timeline,
             opening: None,
             earlier_openings: Vec::new(),
             findings: Vec::new(),
@@ -234,129 +180,97 @@ impl Oracle {
 
     /// Notes that a call is about to be made.
     pub fn begin(&mut self, operation: &Operation) -> OpId {
-        let call = if operation.must_be_refused() {
-            self.refusals.push(Arc::new(operation.clone()));
-            Call::Refusal(self.refusals.len() - 1)
-        } else if operation.is_frame() {
-            self.frames.push(FrameCall {
-                operation: self.share(&operation.as_recorded()),
-                set_back: operation.set_back(),
-                progress: Progress::InFlight,
-                sequence: None,
-                begun_after: self.last_acknowledged,
-            });
-            Call::Frame(self.frames.len() - 1)
-        } else if operation.is_collection_change() {
-            Call::Change(self.changes.begin(operation))
+        let set_back = operation.set_back();
+        let (operation, progress) = if operation.must_be_refused() {
+            (Cow::Borrowed(operation), CallProgress::Refused)
         } else {
-            Call::Barrier {
-                acknowledgements: self.acknowledgements,
-                is_sync: *operation == Operation::Sync,
-            }
+            (operation.as_recorded(), CallProgress::InFlight)
         };
-        self.calls.push(call);
-        OpId(self.calls.len() - 1)
+        let id = OpId(self.first_id + self.calls.len());
+        self.calls.push(OracleCall {
+            set_back,
+            operation: Arc::new(operation.into_owned()),
+            progress,
+            sequence: None,
+            begun_after_acknowledgement: self.acknowledgements,
+            begun_after_sequence: self.last_acknowledged,
+        });
+        id
     }
 
-    /// The timeline's copy of the operation if it is the expected one.
-    fn share(&self, operation: &Operation) -> Arc<Operation> {
-        let next = self.settled.len() + self.frames.len();
-        let expected = self.timeline.as_ref().and_then(|timeline| timeline.frame(next));
-        match expected {
-            Some(expected) if **expected == *operation => Arc::clone(expected),
-            _ => Arc::new(operation.clone()),
-        }
+    /// The index of a call since the last reopening.
+    fn index_of(&self, id: OpId) -> Option<usize> {
+        let index = id.0.checked_sub(self.first_id)?;
+        (self.settled_len..self.calls.len())
+            .contains(&index)
+            .then_some(index)
     }
 
-    /// Notes that a call succeeded, with the sequence number of its receipt if it has one.
-    pub fn acknowledged(&mut self, operation: OpId, sequence: Option<u64>) {
+    /// Notes that a call succeeded. A frame without a number has the next one.
+    pub(in crate::testing) fn acknowledged(&mut self, id: OpId, sequence: Option<u64>) {
         self.acknowledgements += 1;
-        match self.calls.get(operation.0).copied() {
-            Some(Call::Frame(index)) => self.frame_acknowledged(index, sequence),
-            Some(Call::Change(index)) => self.changes.acknowledged(index, self.acknowledgements),
-            Some(Call::Barrier {
-                acknowledgements,
-                is_sync,
-            }) => {
-                self.durable_acknowledgement = self.durable_acknowledgement.max(acknowledgements);
-                if is_sync {
-                    self.changes.durable(acknowledgements);
+        let Some(index) = self.index_of(id) else { return };
+        let call = self.calls[index].clone();
+        let durable = call.begun_after_acknowledgement;
+        match &*call.operation {
+            operation if operation.must_be_refused() => {
+                self.add_finding(expected_refusal(operation), "it was acknowledged");
+                return;
+            }
+            Operation::Sync => {
+                self.durable_changes = self.durable_changes.max(durable);
+                self.durable_acknowledgement = self.durable_acknowledgement.max(durable);
+            }
+            Operation::Checkpoint => self.durable_acknowledgement = self.durable_acknowledgement.max(durable),
+            operation if operation.is_frame() => {
+                let sequence = sequence.unwrap_or(self.last_acknowledged + 1);
+                let begun_after = call.begun_after_sequence;
+                let is_taken = self.calls.iter().any(|call| call.sequence == Some(sequence));
+                if is_taken || sequence <= begun_after {
+                    self.add_finding(
+                        format!("a sequence number after {begun_after}"),
+                        format!("{sequence} was acknowledged, which an earlier frame has"),
+                    );
                 }
+                self.calls[index].sequence = Some(sequence);
+                self.last_acknowledged = self.last_acknowledged.max(sequence);
+                self.acknowledged_events += events_len(operation);
+                self.head.apply_frame(&call.operation);
             }
-            Some(Call::Refusal(index)) => {
-                let expected = self.refusal_of(index);
-                self.add_finding(expected, "it was acknowledged".to_owned());
-            }
-            Some(Call::Settled) | None => {}
+            _ => {}
         }
-    }
-
-    fn refusal_of(&self, index: usize) -> String {
-        let operation = &self.refusals[index];
-        format!("a refusal of {operation} before the log: an event is too far ahead of the clock")
+        self.calls[index].progress = CallProgress::Acknowledged(self.acknowledgements);
     }
 
     /// Notes that an answer is wrong.
-    fn add_finding(&mut self, expected: String, found: String) {
-        self.findings.push(Difference {
-            structure: Structure::Log,
-            subject: Subject::Database,
-            expected,
-            found,
-            kind: DifferenceKind::Wrong,
-            event: None,
-        });
+    fn add_finding(&mut self, expected: impl Into<String>, found: impl Into<String>) {
+        self.findings.push(Difference::of_log(expected, found));
     }
 
-    fn frame_acknowledged(&mut self, index: usize, sequence: Option<u64>) {
-        let begun_after = self.frames[index].begun_after;
-        if let Some(sequence) = sequence {
-            let taken = self
-                .frames
-                .iter()
-                .rev()
-                .any(|frame| frame.sequence == Some(sequence));
-            if taken || sequence <= begun_after.max(self.taken_sequence) {
+    fn failed(&mut self, id: OpId, error: &Error) {
+        let Some(index) = self.index_of(id) else { return };
+        let is_unknown = error.outcome_is_unknown();
+        let call = &mut self.calls[index];
+        let operation = Arc::clone(&call.operation);
+        if operation.must_be_refused() {
+            if is_unknown {
+                self.add_finding(expected_refusal(&operation), error.to_string());
+            }
+            return;
+        }
+        call.progress = if is_unknown {
+            CallProgress::Failed
+        } else {
+            CallProgress::Refused
+        };
+        if operation.is_frame() {
+            call.sequence = error.sequence();
+            if is_ahead_of_clock(error) {
                 self.add_finding(
-                    format!("a sequence number after {}", begun_after.max(self.taken_sequence)),
-                    format!("{sequence} was acknowledged, which an earlier frame has"),
+                    format!("that {operation} is not refused for its times"),
+                    error.to_string(),
                 );
             }
-            self.last_acknowledged = self.last_acknowledged.max(sequence);
-        }
-        let in_order = self.head_len.is_some_and(|len| len == index);
-        let frame = &mut self.frames[index];
-        frame.progress = Progress::Acknowledged(self.acknowledgements);
-        frame.sequence = sequence;
-        self.acknowledged_events += events_len(&frame.operation);
-        if self.timeline.is_none() {
-            if in_order {
-                self.head.apply_frame(&frame.operation);
-                self.head_len = Some(index + 1);
-            } else {
-                self.head_len = None;
-            }
-        }
-    }
-
-    /// Notes that a call failed.
-    pub fn failed(&mut self, operation: OpId, error: &Error) {
-        match self.calls.get(operation.0).copied() {
-            Some(Call::Frame(index)) => {
-                let frame = &mut self.frames[index];
-                frame.sequence = error.sequence();
-                frame.progress = Progress::after(error);
-                if is_ahead_of_clock(error) {
-                    let operation = &frame.operation;
-                    let expected = format!("that {operation} is not refused for its times");
-                    self.add_finding(expected, error.to_string());
-                }
-            }
-            Some(Call::Refusal(index)) if error.outcome_is_unknown() => {
-                self.add_finding(self.refusal_of(index), error.to_string());
-            }
-            Some(Call::Change(index)) => self.changes.failed(index, error),
-            _ => {}
         }
     }
 
@@ -364,15 +278,15 @@ impl Oracle {
     /// opening that gave no receipt before the last reopening.
     pub fn ended(&mut self, operation: OpId, result: &Result<Option<Receipt>, Error>) {
         let receipt = result.as_ref().map_or_else(Error::receipt, |receipt| *receipt);
-        if let Some(Receipt { opening, .. }) = receipt {
+        if let Some(receipt) = receipt {
+            let opening = receipt.opening;
             if self.earlier_openings.contains(&opening) {
                 let found = format!("opening {opening}, which gave receipts before the last reopening");
-                self.add_finding("a receipt of a new opening".to_owned(), found);
+                self.add_finding("a receipt of a new opening", found);
             }
             self.opening = Some(opening);
-        }
-        if let (Some(Call::Frame(index)), Some(receipt)) = (self.calls.get(operation.0), receipt) {
-            let expected = self.frames[*index].set_back;
+            let call = self.index_of(operation).map(|index| &self.calls[index]);
+            let expected = call.map_or(receipt.set_back, |call| call.set_back);
             if receipt.set_back != expected {
                 self.add_finding(in_words(expected), in_words(receipt.set_back));
             }
@@ -387,7 +301,7 @@ impl Oracle {
     /// for example by `close`; the database's durable sequence number was `durable_sequence` then.
     pub fn synced(&mut self, durable_sequence: u64) {
         self.durable_acknowledgement = self.acknowledgements;
-        self.changes.durable(self.acknowledgements);
+        self.durable_changes = self.acknowledgements;
         self.note_durable(durable_sequence);
     }
 
@@ -396,64 +310,50 @@ impl Oracle {
         self.durable_sequence = self.durable_sequence.max(durable_sequence);
     }
 
-    /// Says whether the state of a database that was opened after its death is a legal one.
-    pub fn check(&self, death: Death, recovered: &TidalDb) -> Verdict {
-        match recovered.export() {
-            Ok(found) => {
-                let mut verdict = self.check_export(death, &found, Some(recovered.last_sequence()));
-                if verdict.is_ok() {
-                    self.check_receipts(recovered.recovery_report(), &mut verdict);
-                }
-                verdict
-            }
-            Err(error) => self.unreadable(&error),
-        }
+    /// The calls since the last reopening that may be there, by index.
+    fn possible(&self, is_kind: fn(&Operation) -> bool) -> impl Iterator<Item = (usize, &OracleCall)> {
+        let calls = self.calls.iter().enumerate().skip(self.settled_len);
+        calls.filter(move |(_, call)| call.progress != CallProgress::Refused && is_kind(&call.operation))
     }
 
     /// What the state that `verdict` is about does not hold of what was asked for, and is the next of it: the first frame
     /// and the first change of a collection.
     pub(crate) fn missing(&self, verdict: &Verdict) -> Vec<Operation> {
-        let mut frames = self.frames.iter().enumerate();
-        let frame = frames.find(|(index, frame)| {
-            frame.progress != Progress::Refused && !verdict.frames_found.contains(index)
-        });
-        let frame = frame.map(|(_, frame)| (*frame.operation).clone());
-        frame
-            .into_iter()
-            .chain(self.changes.missing(&verdict.changes_found))
-            .collect()
+        let kinds: [fn(&Operation) -> bool; 2] = [Operation::is_frame, Operation::is_collection_change];
+        let first = |is_kind| {
+            let mut calls = self.possible(is_kind);
+            calls.find(|(index, _)| !verdict.found.contains(index))
+        };
+        let missing = kinds.into_iter().filter_map(first);
+        missing.map(|(_, call)| (*call.operation).clone()).collect()
     }
 
-    /// Goes on with the recovered database that `verdict` is about: what it found is settled, and durable, for opening
+    /// Continues with the recovered database that `verdict` is about: what it found is settled, and durable, for opening
     /// syncs what it finds; what it did not find will not come back.
     pub fn reopened(&mut self, verdict: &Verdict) {
-        let mut settled = std::mem::take(&mut self.settled);
-        for &index in &verdict.frames_found {
-            let Some(frame) = self.frames.get(index) else {
-                continue;
-            };
-            settled.push(Settled {
-                operation: Arc::clone(&frame.operation),
-                sequence: frame.sequence,
-            });
+        let is_frame = |index: &&usize| self.calls[**index].operation.is_frame();
+        let (frames, changes): (Vec<usize>, Vec<usize>) = verdict.found.iter().partition(is_frame);
+        let mut base = self.state_after(&frames).into_owned();
+        for index in changes {
+            base.apply(&self.calls[index].operation);
         }
-        let order: Vec<Arc<Operation>> = settled.iter().map(|frame| Arc::clone(&frame.operation)).collect();
-        self.base = self.build(&order).into_owned();
-        self.settled = settled;
-        self.head = self.base.clone();
-        self.head_len = Some(0);
-        self.frames.clear();
+        let settled: List<OracleCall> = frames.iter().map(|&index| self.calls[index].clone()).collect();
+        self.settled_len = settled.len();
+        self.first_id += self.calls.len() - settled.len();
+        self.calls = settled;
+        self.head = base.clone();
+        self.base = base;
         self.earlier_openings.extend(self.opening.take());
-        self.refusals.clear();
-        self.changes.reopened(&verdict.changes_found);
-        self.calls.fill(&Call::Settled);
-        self.taken_sequence = verdict.last_sequence.unwrap_or(0);
-        self.last_acknowledged = self.taken_sequence;
+        self.taken_sequence = verdict.last_sequence;
+        self.last_acknowledged = verdict.last_sequence;
         // Numbers of frames that were not found are given again: only what was found is known to be durable.
-        self.durable_sequence = self.taken_sequence;
-        self.durable_acknowledgement = self.acknowledgements;
+        self.durable_sequence = verdict.last_sequence;
         self.findings.clear();
     }
+}
+
+fn expected_refusal(operation: &Operation) -> String {
+    format!("a refusal of {operation} before the log: an event is too far ahead of the clock")
 }
 
 /// What a receipt says of the events that were ahead of the clock.

@@ -51,11 +51,9 @@ pub struct Verdict {
     pub counts: Counts,
     /// The legal state that was found, or the one that is nearest.
     pub prefix: Prefix,
-    /// The frames of [`prefix`](Self::prefix) since the last reopening, by their index among the calls, in order.
-    pub(super) frames_found: Vec<usize>,
-    /// The changes of collections, likewise.
-    pub(super) changes_found: Vec<usize>,
-    pub(super) last_sequence: Option<u64>,
+    /// The frames of [`prefix`](Self::prefix) in order, then its changes of collections; by their index among the calls.
+    pub(super) found: Vec<usize>,
+    pub(super) last_sequence: u64,
 }
 
 impl Verdict {

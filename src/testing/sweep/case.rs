@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::finding::{Failure, FailureKind};
 use super::heartbeat::Heartbeat;
-use super::memory::{Counters, Interned, Memory, Recovery};
+use super::memory::{Counters, Interned, Recovery, SweepMemory};
 use super::record::Recorded;
-use super::recover::{State, continue_after_recovery, failure_of, hash_of, recover};
+use super::recover::{RecoveredState, continue_after_recovery, failure_of, hash_of, recover};
 use super::setup::Setup;
 use crate::testing::SimDisk;
 use crate::testing::oracle::{Counts, Death, Verdict};
@@ -104,7 +104,7 @@ pub(crate) struct Judged {
 pub(crate) struct Runner<'a> {
     pub(crate) setup: &'a Setup,
     pub(crate) run: &'a Recorded,
-    pub(crate) memory: &'a Memory,
+    pub(crate) memory: &'a SweepMemory,
     pub(crate) heartbeat: &'a Heartbeat,
 }
 
@@ -235,7 +235,7 @@ pub(crate) fn site_at(position: u64, start: u64) -> Site {
     }
 }
 
-fn diverged(expected: &State, found: &State) -> Failure {
+fn diverged(expected: &RecoveredState, found: &RecoveredState) -> Failure {
     let message = format!(
         "the recovery that was not interrupted came to sequence {}, this one to {}{}",
         expected.last_sequence,

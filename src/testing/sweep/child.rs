@@ -1,4 +1,4 @@
-//! The child process of a crash on real files: its orders, and what it tells its parent of each call.
+//! The child process of a crash on real files: its orders, and its lines about each call.
 //!
 //! | line of the child | meaning |
 //! |---|---|
@@ -115,7 +115,7 @@ pub(crate) enum Heard {
     Ended(String),
 }
 
-/// Puts what a child tells into a journal.
+/// Puts the lines of a child into a journal.
 #[derive(Debug)]
 pub(crate) struct FromChild<'a> {
     journal: &'a Journal,

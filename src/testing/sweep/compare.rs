@@ -2,8 +2,8 @@
 //!
 //! One case ends as image of the recorded run, as failing device, as panic that unwinds through every destructor, on the
 //! simulated disk and on real files, and as child process that is killed, or aborts. All of them must leave the same files,
-//! byte for byte, and recover to the same state. If they do not, no image tells anything of real crashes: that is a fault of
-//! the kit, or the work is not deterministic.
+//! byte for byte, and recover to the same state. Otherwise images do not show real crashes: a fault of the kit, or the
+//! work is not deterministic.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
 use super::journal::Journal;
 use super::limits::Limits;
-use super::memory::Memory;
-use super::recover::{State, open};
+use super::memory::SweepMemory;
+use super::recover::{RecoveredState, open};
 use super::replay::{compare_panic, recorded, same_image};
 use super::setup::Setup;
 use crate::fs::RealFiles;
@@ -101,7 +101,7 @@ fn compare_with_image(
     let runner = Runner {
         setup,
         run: &run,
-        memory: &Memory::new(Limits::default()),
+        memory: &SweepMemory::new(Limits::default()),
         heartbeat: &Heartbeat::default(),
     };
     let mode = CrashMode::Kill;
@@ -122,7 +122,7 @@ fn compare_with_image(
         same_image(&image, format_args!("{mode} on real files"), &left)?;
         let home = setup.on_files(&dir.path().join("db"));
         let db = open(setup, &home)?;
-        if State::of(&db)? != *state.state {
+        if RecoveredState::of(&db)? != *state.state {
             let message = format_args!("the files that {mode} left recover to another state than the image");
             return Err(Failure::new(FailureKind::ModesDisagree, message));
         }

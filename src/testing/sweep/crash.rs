@@ -1,4 +1,5 @@
-//! Crashes of the running work: the device fails, or a panic unwinds. Images need no such run; these show what they cannot.
+//! Crashes of the running work: the device fails, or a panic unwinds. They show what no image shows: threads that continue,
+//! and destructors that write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 

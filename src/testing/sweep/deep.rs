@@ -1,41 +1,41 @@
-//! The deep profile: sweep after sweep, of one standard workload after another, two recoveries deep, until time or the
-//! number of states is over.
+//! The deep profile: one sweep after another, each of another standard workload, two recoveries deep, until the time or the
+//! number of images is reached.
 
 use std::fmt;
 use std::time::Duration;
 
+use super::CrashSweep;
 use super::finding::Finding;
 use super::heartbeat::Progress;
 use super::limits::now;
 use super::report::SweepReport;
-use super::{CrashSweep, Phase};
 use crate::Durability;
 use crate::testing::workload::STANDARD_SYNC_MS;
 
-/// How far to go. Every field has a default.
+/// The bounds of the deep profile. Every field has a default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeepProfile {
-    /// When to end.
+    /// The time after which it ends.
     pub time: Duration,
-    /// After how many distinct states to end.
+    /// The number of distinct images after which it ends.
     pub distinct_max: u64,
     /// The seed of the first workload; each further one has the next.
     pub first_seed: u64,
-    /// How many operations each workload has.
+    /// The number of operations of each workload.
     pub operations_len: usize,
-    /// How many recoveries deep crashes are.
+    /// The number of nested recoveries that are crashed in.
     pub depth: u32,
-    /// How many threads recover.
+    /// The number of threads that recover.
     pub workers: usize,
-    /// How many images of each moment are tried, for each disk model.
+    /// The largest number of images of a moment, for each disk model.
     pub images_max: usize,
     /// The same in recoveries.
     pub nested_images_max: usize,
-    /// At how many sides of disk operations the device dies under each running workload.
+    /// The number of sides of disk operations at which the device fails under each running workload.
     pub deaths_max: usize,
-    /// Whether each recovered disk is continued.
+    /// If true, each recovered disk is opened again, written to, closed and reopened.
     pub continues: bool,
-    /// How much time lies between two calls that tell how far a sweep is.
+    /// The time between two calls of `progress`.
     pub progress_interval: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Default for DeepProfile {
     }
 }
 
-/// What was done until now, all sweeps together.
+/// Counts of all sweeps so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct DeepTotals {
@@ -77,7 +77,7 @@ pub struct DeepTotals {
     pub findings_len: u64,
     /// Failing cases.
     pub findings: Vec<Finding>,
-    /// How many threads recovered.
+    /// The number of threads that recover.
     pub workers: usize,
     /// Time since the beginning.
     pub elapsed: Duration,
@@ -122,8 +122,8 @@ impl fmt::Display for DeepTotals {
 }
 
 impl DeepProfile {
-    /// Sweeps until time or states are over. `tell` is called on the calling thread, between sweeps; `progress` while a
-    /// sweep runs.
+    /// Sweeps until a bound is reached. Calls `tell` after each sweep, and `progress` while a sweep runs, both on the calling
+    /// thread.
     pub fn run(
         &self,
         progress: impl Fn(&Progress) + Send + Sync + Clone + 'static,
@@ -174,7 +174,7 @@ impl DeepProfile {
 }
 
 impl DeepTotals {
-    /// How far all is when a sweep is as far as `sweep`.
+    /// The progress of all sweeps, while the current sweep has made the progress `sweep`.
     fn and(&self, sweep: &Progress, time: Duration) -> Progress {
         let elapsed = self.elapsed + sweep.elapsed;
         let recoveries = self.recoveries + sweep.recoveries;
@@ -188,32 +188,5 @@ impl DeepTotals {
             elapsed,
             ..*sweep
         }
-    }
-}
-
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}/{}, {} cases, {} distinct images, {:.0} recoveries a second, {} findings, {:.0} s",
-            self.phase.name(),
-            self.done,
-            self.total,
-            self.images,
-            self.distinct,
-            self.per_second,
-            self.findings,
-            self.elapsed.as_secs_f64()
-        )?;
-        match self.time_left {
-            Some(left) => write!(f, ", {:.0} s left", left.as_secs_f64()),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }

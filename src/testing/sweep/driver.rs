@@ -107,7 +107,7 @@ pub(crate) struct DiskChecks<'a> {
 }
 
 /// What a check compares with after the call.
-struct Before {
+struct BeforeCall {
     was_gone: bool,
     refused_len: usize,
     last_sequence: u64,
@@ -115,8 +115,8 @@ struct Before {
 }
 
 impl DiskChecks<'_> {
-    fn before(&self, db: &TidalDb) -> Before {
-        Before {
+    fn before(&self, db: &TidalDb) -> BeforeCall {
+        BeforeCall {
             was_gone: self.disk.is_gone(),
             refused_len: self.refused_durable_len(),
             last_sequence: db.last_sequence(),
@@ -129,7 +129,7 @@ impl DiskChecks<'_> {
         refused.iter().filter(|call| call.kind.is_durable()).count()
     }
 
-    fn after(&self, db: &TidalDb, operation: &Operation, result: &CallResult, before: &Before) {
+    fn after(&self, db: &TidalDb, operation: &Operation, result: &CallResult, before: &BeforeCall) {
         if result.is_err() {
             if operation.must_be_refused() {
                 self.check_unwritten(operation, before.operations_len);

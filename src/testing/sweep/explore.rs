@@ -6,7 +6,7 @@ use super::case::{Case, Judged, Runner, death_of, disk_of, image_of, site_at};
 use super::finding::{Failure, FailureKind};
 use super::limits::Limits;
 use super::memory::{Counters, Interned};
-use super::record::{Moment, Recorded, seek};
+use super::record::{CrashPosition, Recorded, seek};
 use super::recover::recover;
 use crate::testing::SimDisk;
 use crate::testing::oracle::{Counts, Death};
@@ -38,7 +38,7 @@ impl Tally {
 /// A distinct image of the work, whose recovery is to be crashed in.
 #[derive(Debug, Clone)]
 pub(crate) struct NestedCase {
-    moment: Moment,
+    moment: CrashPosition,
     crash: Crash,
 }
 
@@ -60,7 +60,7 @@ impl Explorer<'_> {
     pub(crate) fn moment(
         &self,
         builder: &mut ImageBuilder,
-        moment: Moment,
+        moment: CrashPosition,
         site: Site,
         nested: &mut Vec<NestedCase>,
     ) -> Tally {

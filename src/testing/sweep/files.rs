@@ -14,7 +14,7 @@ use super::handle::check_handle;
 use super::home::Home;
 use super::journal::{Journal, Known};
 use super::record::work_on;
-use super::recover::{State, check_durable, continue_after_recovery, failure_of, open};
+use super::recover::{RecoveredState, check_durable, continue_after_recovery, failure_of, open};
 use super::setup::Setup;
 use crate::fs::RealFiles;
 use crate::testing::crash_injector::CrashAction;
@@ -151,7 +151,7 @@ impl FilesCase<'_> {
     fn recover(&self, site: Site, home: &Home, journal: &Journal) -> Result<Counts, Failure> {
         let (begun, Known { oracle, .. }) = journal.last();
         let db = open(self.setup, home)?;
-        let state = State::of(&db)?;
+        let state = RecoveredState::of(&db)?;
         check_durable(&db, &state)?;
         let verdict = oracle.check(Death::ProcessCrash, &db);
         if !verdict.is_ok() {
@@ -177,7 +177,7 @@ impl FilesCase<'_> {
 fn check_point(
     point: CrashPoint,
     journal: &Journal,
-    state: &State,
+    state: &RecoveredState,
     verdict: &Verdict,
     report: &RecoveryReport,
 ) -> Result<(), Failure> {
@@ -279,8 +279,8 @@ fn check_death(site: Site, mode: &CrashMode, end: &ChildEnd) -> Result<(), Failu
     Err(Failure::new(FailureKind::NeverReached, message))
 }
 
-/// The child's part: does the work of its plan, and dies at its site. Does nothing in a process that is no child, or
-/// whose plan is not `mine`.
+/// In a child process whose plan `is_mine`: does the work of the plan and crashes at its site. In any other process it
+/// returns at once.
 pub(crate) fn die_if_child(setup: &Setup, is_mine: impl Fn(&Plan) -> bool) {
     let Some(orders) = Orders::of_this_process() else {
         return;

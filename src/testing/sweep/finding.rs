@@ -217,14 +217,15 @@ impl fmt::Display for Finding {
 impl Error for Finding {}
 
 /// Why a replay failed.
-pub enum ReplayError {
+#[non_exhaustive]
+pub enum ReplayFailure {
     /// The line is not a plan.
     NotAPlan(ParsePlanError),
     /// The plan was run and something is wrong.
     Found(Box<Finding>),
 }
 
-impl ReplayError {
+impl ReplayFailure {
     /// The finding, if the plan was run.
     pub fn finding(&self) -> Option<&Finding> {
         match self {
@@ -234,14 +235,14 @@ impl ReplayError {
     }
 }
 
-impl fmt::Debug for ReplayError {
+impl fmt::Debug for ReplayFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `unwrap` prints this form: a person reads it.
         f.write_str(&error_chain(self))
     }
 }
 
-impl fmt::Display for ReplayError {
+impl fmt::Display for ReplayFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAPlan(_) => f.write_str("the line is not a plan"),
@@ -250,7 +251,7 @@ impl fmt::Display for ReplayError {
     }
 }
 
-impl Error for ReplayError {
+impl Error for ReplayFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::NotAPlan(error) => Some(error),
@@ -259,13 +260,13 @@ impl Error for ReplayError {
     }
 }
 
-impl From<ParsePlanError> for ReplayError {
+impl From<ParsePlanError> for ReplayFailure {
     fn from(error: ParsePlanError) -> Self {
         Self::NotAPlan(error)
     }
 }
 
-impl From<Box<Finding>> for ReplayError {
+impl From<Box<Finding>> for ReplayFailure {
     fn from(finding: Box<Finding>) -> Self {
         Self::Found(finding)
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::limits::now;
-use super::memory::{Memory, lock};
+use super::memory::{SweepMemory, lock};
 use crate::testing::plan::Crash;
 
 /// The case that a worker runs.
@@ -64,11 +64,11 @@ impl Watch {
     }
 }
 
-/// How far a sweep is.
+/// The progress of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What is being done.
+    /// The current phase.
     pub phase: Phase,
     /// Steps of the phase that are done.
     pub done: usize,
@@ -86,19 +86,20 @@ pub struct Progress {
     pub per_second: f64,
     /// Failing cases.
     pub findings: u64,
-    /// Time that is left, if a bound on time or the steps done allow a guess.
+    /// An estimate of the time that is left, from the bound on time and the steps done; none without either.
     pub time_left: Option<Duration>,
 }
 
-/// What a sweep is doing.
+/// A phase of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Phase {
     /// The recording run.
     #[default]
     Record,
     /// Crashes in the work.
     Crash,
-    /// The device dies under the running work.
+    /// Failures of the device under the running work.
     Die,
     /// Crashes in recoveries.
     Nested,
@@ -106,7 +107,7 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in order.
-    pub const ALL: [Self; 4] = [Self::Record, Self::Crash, Self::Die, Self::Nested];
+    pub const ALL: &'static [Self] = &[Self::Record, Self::Crash, Self::Die, Self::Nested];
 
     /// The phase's name.
     pub const fn name(self) -> &'static str {
@@ -120,7 +121,7 @@ impl Phase {
 }
 
 impl Progress {
-    pub(crate) fn of(memory: &Memory, phase: Phase) -> Self {
+    pub(crate) fn of(memory: &SweepMemory, phase: Phase) -> Self {
         let counters = &memory.counters;
         let elapsed = now().duration_since(memory.started);
         let (done, total) = (

@@ -1,4 +1,4 @@
-//! What bounds a sweep. Whatever a bound leaves out is counted in the report.
+//! The bounds of a sweep. The report counts what a bound leaves out.
 
 use std::time::{Duration, Instant};
 
@@ -7,30 +7,30 @@ use super::finding::FailureKind;
 /// The bounds of a sweep.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// How many images of one moment are tried, for each disk model.
+    /// The largest number of images of a moment, for each disk model.
     pub(crate) images_max: usize,
-    /// How many recoveries deep crashes are.
+    /// The number of nested recoveries that are crashed in.
     pub(crate) depth: u32,
-    /// Of how many distinct images the recovery is crashed in.
+    /// The number of distinct images whose recovery is crashed in.
     pub(crate) nested_max: usize,
-    /// How many images of one moment of a recovery are tried, for each disk model.
+    /// The largest number of images of a moment of a recovery, for each disk model.
     pub(crate) nested_images_max: usize,
     /// True if each recovered disk is opened again, written to, closed and reopened.
     pub(crate) continues: bool,
-    /// At how many operations of the disk the device dies under the running work.
+    /// The number of sides of disk operations at which the device fails under the running work.
     pub(crate) deaths_max: usize,
-    /// How many distinct images there are at most.
+    /// The largest number of distinct images.
     pub(crate) distinct_max: u64,
-    /// When to stop.
+    /// The time after which the sweep ends.
     pub(crate) time: Option<Duration>,
-    /// After how many findings to stop.
+    /// The number of findings after which the sweep ends.
     pub(crate) findings_max: usize,
-    /// The only kind of failure that counts, if not all do.
+    /// The only kind of failure that counts; none if all count.
     pub(crate) wanted: Option<FailureKind>,
-    /// How long one case may take.
+    /// The time after which a case is a hang.
     pub(crate) case_time: Duration,
     pub(crate) workers: usize,
-    /// What is drawn where not everything is tried.
+    /// The seed of the choice among images.
     pub(crate) seed: u64,
 }
 
@@ -54,11 +54,8 @@ impl Default for Limits {
     }
 }
 
-/// The one place of the kit that looks at the clock of the machine: to stop in time and to tell how long it took.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a run is measured in the time of whoever waits for it"
-)]
+/// The machine's clock. The kit reads it here only: to end in time, and for the time that a run took.
+#[expect(clippy::disallowed_methods, reason = "a run is measured in real time")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -7,33 +7,15 @@ use std::time::Instant;
 
 use super::finding::Failure;
 use super::limits::{Limits, now};
-use super::recover::State;
+use super::recover::RecoveredState;
 use crate::testing::oracle::{Death, Verdict};
 use crate::testing::plan::Crash;
-
-const SHARDS: usize = 16;
-
-/// A set or map in pieces, so that workers seldom wait for each other.
-#[derive(Debug)]
-pub(crate) struct Sharded<T>([Mutex<T>; SHARDS]);
-
-impl<T: Default> Default for Sharded<T> {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Mutex::default()))
-    }
-}
-
-impl<T> Sharded<T> {
-    fn of(&self, hash: u128) -> MutexGuard<'_, T> {
-        lock(&self.0[(hash >> 64) as usize % SHARDS])
-    }
-}
 
 /// A state that some image recovered to; equal states have equal ids.
 #[derive(Debug, Clone)]
 pub(crate) struct Interned {
     pub(crate) id: u32,
-    pub(crate) state: Arc<State>,
+    pub(crate) state: Arc<RecoveredState>,
 }
 
 /// The recovery from an image. It depends on the image alone, so it holds wherever the image occurs.
@@ -56,14 +38,14 @@ type Verdicts = HashMap<(usize, u32, Death), Arc<Verdict>>;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct SweepMemory {
     pub(crate) limits: Limits,
     pub(crate) started: Instant,
-    recoveries: Sharded<HashMap<u128, Recovery>>,
+    recoveries: Mutex<HashMap<u128, Recovery>>,
     /// The disks after recovery from which a case continued.
-    continued: Sharded<HashSet<u128>>,
+    continued: Mutex<HashSet<u128>>,
     /// The disks whose recovery is crashed in.
-    nested: Sharded<HashSet<u128>>,
+    nested: Mutex<HashSet<u128>>,
     states: Mutex<States>,
     verdicts: Mutex<Verdicts>,
     failed: Mutex<Vec<FailedCase>>,
@@ -92,14 +74,14 @@ impl Counters {
     }
 }
 
-impl Memory {
+impl SweepMemory {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             started: now(),
-            recoveries: Sharded::default(),
-            continued: Sharded::default(),
-            nested: Sharded::default(),
+            recoveries: Mutex::default(),
+            continued: Mutex::default(),
+            nested: Mutex::default(),
             states: Mutex::default(),
             verdicts: Mutex::default(),
             failed: Mutex::default(),
@@ -109,28 +91,25 @@ impl Memory {
     }
 
     pub(crate) fn recovery_of(&self, image: u128) -> Option<Recovery> {
-        self.recoveries.of(image).get(&image).cloned()
+        lock(&self.recoveries).get(&image).cloned()
     }
 
     /// Keeps the recovery from an image. Returns true the first time.
     pub(crate) fn keep_recovery(&self, image: u128, recovery: &Recovery) -> bool {
-        self.recoveries
-            .of(image)
-            .insert(image, recovery.clone())
-            .is_none()
+        lock(&self.recoveries).insert(image, recovery.clone()).is_none()
     }
 
     /// Returns true for the first call with this disk after recovery.
     pub(crate) fn continues_first(&self, disk: u128) -> bool {
-        self.continued.of(disk).insert(disk)
+        lock(&self.continued).insert(disk)
     }
 
     /// Returns true for the first call with this disk before recovery.
     pub(crate) fn nests_first(&self, disk: u128) -> bool {
-        self.nested.of(disk).insert(disk)
+        lock(&self.nested).insert(disk)
     }
 
-    pub(crate) fn intern(&self, state: State) -> Interned {
+    pub(crate) fn intern(&self, state: RecoveredState) -> Interned {
         let mut states = lock(&self.states);
         let states = &mut *states;
         let same = states.by_sequence.entry(state.last_sequence).or_default();

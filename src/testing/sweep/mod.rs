@@ -1,13 +1,23 @@
-//! Sweeps: every crash there is of one run of work, and every recovery from it.
+//! Sweeps: every crash of one run of work, and every recovery from it.
 //!
 //! A recording run lists each crossing of a crash point and each operation of the disk. At every one of them the sweep
-//! crashes: it builds the images that the crash may leave, recovers each distinct one once, asks the oracle whether the
-//! state is one that was promised, opens it again, goes on writing, closes and reopens. It crashes in the recovery in the
-//! same way, which must come to the same state whatever interrupted it. It also lets the device die under the running
-//! work, which shows who goes on after it.
+//! crashes: it builds the images that the crash may leave, recovers each distinct image once, compares the state with the
+//! oracle, opens the database again, writes, closes and reopens. It crashes inside the recovery in the same way: every
+//! interrupted recovery must come to the same state. It also lets the device fail under the running work, which finds
+//! threads that ignore the failure.
 //!
-//! Images come from the one recording, so the work must do the same in every run: one thread that calls, and the
-//! database's background work done by it. What a bound leaves out is said in the [`SweepReport`].
+//! Images come from the one recording, so the work must do the same in every run: one calling thread, which also does the
+//! database's background work. The [`SweepReport`] counts what a bound leaves out.
+//!
+//! | file | content |
+//! |---|---|
+//! | `setup`, `home`, `driver`, `journal` | the work, the place of the database, the calls, and what the oracle knew when |
+//! | `record`, `recover` | one run of the work; one recovery, and what must hold after it |
+//! | `case` | the case runner, for every case of the kit |
+//! | `explore`, `memory`, `phases`, `run` | the enumeration of cases, and what it remembers |
+//! | `shrink`, `finding`, `report` | smaller cases, findings, the report |
+//! | `replay`, `random`, `compare` | single cases on the simulated disk |
+//! | `files`, `child`, `handle`, `crash` | crashes of running work, on real files too |
 
 mod case;
 mod child;
@@ -46,10 +56,10 @@ pub use compare::Agreement;
 pub use deep::{DeepProfile, DeepTotals};
 pub use driver::Driver;
 pub use files::CrashedOnFiles;
-pub use finding::{Failure, FailureKind, Finding, ReplayError};
+pub use finding::{Failure, FailureKind, Finding, ReplayFailure};
 pub use heartbeat::{Phase, Progress};
 pub use random::random_plan;
-pub use replay::Recovered;
+pub use replay::RecoveredCase;
 pub use report::{Coverage, LeftOut, SiteReport, SweepReport};
 
 use crate::fs::FileAccess;
@@ -62,9 +72,9 @@ pub(crate) use driver::Calls;
 pub(crate) use limits::{Limits, now};
 pub(crate) use setup::{OpenStorage, Setup};
 
-type Report = dyn Fn(&Progress) + Send + Sync;
+type ShowProgress = dyn Fn(&Progress) + Send + Sync;
 
-/// What to sweep, and how far. Everything has a default but the work.
+/// The work of a sweep, and its bounds. Everything but the work has a default.
 ///
 /// # Examples
 /// Your own workload, completely at depth one:
@@ -82,7 +92,7 @@ pub struct CrashSweep {
     limits: Limits,
     claims_completeness: bool,
     shrinks: bool,
-    progress: Option<(Duration, Arc<Report>)>,
+    progress: Option<(Duration, Arc<ShowProgress>)>,
 }
 
 impl CrashSweep {
@@ -96,8 +106,8 @@ impl CrashSweep {
         Self::of_work(Work::Standard { seed, operations_len })
     }
 
-    /// A sweep of what `work` does to the database. It must do the same in every run. `name` stands for it in replay
-    /// lines, which [`replay`](Self::replay) of this sweep reads.
+    /// A sweep of the calls that `work` makes. It must make the same calls in every run. `name` stands for it in replay
+    /// lines; [`replay`](Self::replay) of this sweep reads them.
     pub fn driven(
         name: &str,
         work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync + 'static,
@@ -189,21 +199,21 @@ impl CrashSweep {
         self
     }
 
-    /// How many images of each moment are tried at most, for each disk model; all if there are no more. Default 64.
+    /// The largest number of images of a moment, for each disk model. Default 64.
     #[must_use]
     pub fn images_max(mut self, images: usize) -> Self {
         self.limits.images_max = images;
         self
     }
 
-    /// How many recoveries deep crashes are: 0, 1 or 2. Default 1.
+    /// The number of nested recoveries that are crashed in: 0, 1 or 2. Default 1.
     #[must_use]
     pub fn depth(mut self, depth: u32) -> Self {
         self.limits.depth = depth.min(crate::testing::plan::CRASHES_MAX as u32 - 1);
         self
     }
 
-    /// Of how many distinct images the recovery is crashed in. Default 32.
+    /// The number of distinct images whose recovery is crashed in. Default 32.
     #[must_use]
     pub fn nested_max(mut self, images: usize) -> Self {
         self.limits.nested_max = images;
@@ -217,7 +227,7 @@ impl CrashSweep {
         self
     }
 
-    /// At how many sides of disk operations the device dies under the running work. Default 64.
+    /// The number of sides of disk operations at which the device fails under the running work. Default 64.
     #[must_use]
     pub fn deaths_max(mut self, deaths: usize) -> Self {
         self.limits.deaths_max = deaths;
@@ -231,14 +241,14 @@ impl CrashSweep {
         self
     }
 
-    /// How many distinct images there are at most. Default: no bound.
+    /// The largest number of distinct images. Default: no bound.
     #[must_use]
     pub fn distinct_max(mut self, images: u64) -> Self {
         self.limits.distinct_max = images;
         self
     }
 
-    /// Ends after this time; what was not done by then is left out. Default: no bound.
+    /// The time after which the sweep ends. The rest is left out. Default: no bound.
     #[must_use]
     pub fn time(mut self, time: Duration) -> Self {
         self.limits.time = Some(time);
@@ -252,21 +262,21 @@ impl CrashSweep {
         self
     }
 
-    /// How long a single case may take before it is a hang. Default one minute.
+    /// The time after which a single case is a hang. Default one minute.
     #[must_use]
     pub fn case_time(mut self, time: Duration) -> Self {
         self.limits.case_time = time;
         self
     }
 
-    /// How many threads recover. Default 1.
+    /// The number of threads that recover. Default 1.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.limits.workers = workers.max(1);
         self
     }
 
-    /// What is drawn where not everything is tried. Default 0.
+    /// The seed of the choice among images where a bound allows only some. Default 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.limits.seed = seed;
@@ -281,14 +291,14 @@ impl CrashSweep {
         self
     }
 
-    /// Whether findings are shrunk. Default yes.
+    /// If true, the sweep looks for a smaller case of each finding. Default true.
     #[must_use]
     pub fn shrink(mut self, shrinks: bool) -> Self {
         self.shrinks = shrinks;
         self
     }
 
-    /// Calls `report` on the calling thread whenever `interval` has passed.
+    /// Calls `report` on the calling thread after each `interval`.
     #[must_use]
     pub fn progress(
         mut self,
@@ -316,9 +326,9 @@ impl CrashSweep {
     /// the line holds completely.
     ///
     /// # Errors
-    /// [`ReplayError::NotAPlan`] for a line that is not a plan; [`ReplayError::Found`] if anything is wrong, or the plan
+    /// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if anything is wrong, or the plan
     /// does not crash.
-    pub fn replay(&self, line: &str) -> Result<Recovered, ReplayError> {
+    pub fn replay(&self, line: &str) -> Result<RecoveredCase, ReplayFailure> {
         Ok(self.run_plan(&line.parse()?)?)
     }
 
@@ -326,7 +336,7 @@ impl CrashSweep {
     ///
     /// # Errors
     /// [`Finding`] if anything is wrong, or the plan does not crash.
-    pub fn run_plan(&self, plan: &Plan) -> Result<Recovered, Box<Finding>> {
+    pub fn run_plan(&self, plan: &Plan) -> Result<RecoveredCase, Box<Finding>> {
         replay::run(&self.setup.for_plan(plan), plan)
     }
 
@@ -363,7 +373,7 @@ impl CrashSweep {
 ///
 /// # Errors
 /// [`Finding`] if anything is wrong, or the plan does not crash.
-pub fn run_plan(plan: &Plan) -> Result<Recovered, Box<Finding>> {
+pub fn run_plan(plan: &Plan) -> Result<RecoveredCase, Box<Finding>> {
     CrashSweep::of_work(plan.work.clone()).run_plan(plan)
 }
 
@@ -373,16 +383,16 @@ pub fn run_plan(plan: &Plan) -> Result<Recovered, Box<Finding>> {
 /// The line may have anything before `tidaldb-replay:`.
 ///
 /// # Errors
-/// [`ReplayError::NotAPlan`] for a line that is not a plan; [`ReplayError::Found`] if anything is wrong, or the plan does
+/// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if anything is wrong, or the plan does
 /// not crash.
 ///
 /// # Examples
 /// ```
 /// let line = "tidaldb-replay: work=standard:7:20 durability=every-synced crash=WalPostAggregate#3 mode=power-loss:synced";
 /// tidaldb::testing::replay(line)?;
-/// # Ok::<(), tidaldb::testing::ReplayError>(())
+/// # Ok::<(), tidaldb::testing::ReplayFailure>(())
 /// ```
-pub fn replay(line: &str) -> Result<Recovered, ReplayError> {
+pub fn replay(line: &str) -> Result<RecoveredCase, ReplayFailure> {
     Ok(run_plan(&line.parse()?)?)
 }
 

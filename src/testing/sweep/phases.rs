@@ -10,8 +10,8 @@ use super::explore::{Explorer, NestedCase, Tally, draw_nested};
 use super::finding::FailureKind;
 use super::heartbeat::{Heartbeat, Phase, Progress};
 use super::limits::Limits;
-use super::memory::{Counters, FailedCase, Memory};
-use super::record::{Moment, Recorded};
+use super::memory::{Counters, FailedCase, SweepMemory};
+use super::record::{CrashPosition, Recorded};
 use super::report::LeftOut;
 use super::setup::Setup;
 use crate::testing::plan::{Crash, CrashMode, Plan, Site};
@@ -21,7 +21,7 @@ use crate::testing::{SimDisk, inherit};
 /// A running sweep, which its threads share with the caller.
 pub(super) struct Running {
     pub(super) setup: Setup,
-    pub(super) memory: Memory,
+    pub(super) memory: SweepMemory,
     pub(super) heartbeats: Vec<Heartbeat>,
     phase: AtomicU8,
 }
@@ -29,7 +29,7 @@ pub(super) struct Running {
 /// The results of the phases.
 pub(super) struct Explored {
     pub(super) run: Recorded,
-    pub(super) moments: Vec<(Moment, Vec<usize>)>,
+    pub(super) moments: Vec<(CrashPosition, Vec<usize>)>,
     pub(super) tallies: Vec<Option<Tally>>,
     pub(super) left_out: LeftOut,
     pub(super) recovery_crossings: BTreeMap<&'static str, u64>,
@@ -54,7 +54,7 @@ impl Running {
         Self {
             setup,
             heartbeats: (0..limits.workers).map(|_| Heartbeat::default()).collect(),
-            memory: Memory::new(limits),
+            memory: SweepMemory::new(limits),
             phase: AtomicU8::new(0),
         }
     }
@@ -151,7 +151,7 @@ impl Running {
     fn crash_everywhere(
         &self,
         run: &Recorded,
-        moments: &[(Moment, Vec<usize>)],
+        moments: &[(CrashPosition, Vec<usize>)],
     ) -> (Vec<Option<Tally>>, Vec<NestedCase>) {
         self.enter(Phase::Crash, moments.len());
         let new = || (run.recording.images(), Vec::new(), Vec::new());

@@ -22,7 +22,7 @@ use crate::testing::{Crossed, Crossing, SimDisk, scoped_recorder};
 
 /// What follows from a site: how much the disk has done, and what was known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub(crate) struct CrashPosition {
     /// How many operations of the disk are done.
     pub(crate) position: u64,
     /// The number of the entry in [`Recorded::known`].
@@ -35,7 +35,7 @@ pub(crate) struct Recorded {
     pub(crate) recording: Recording,
     pub(crate) known: Vec<Known>,
     /// Each site with its moment, in the order of the run.
-    pub(crate) sites: Vec<(Site, Moment)>,
+    pub(crate) sites: Vec<(Site, CrashPosition)>,
     pub(crate) crossings: Vec<Crossing>,
     pub(crate) operations: Vec<Operation>,
     /// What was wrong already without a crash.
@@ -93,9 +93,9 @@ impl Recorded {
     }
 
     /// The moment of a site.
-    pub(crate) fn moment_of(&self, site: Site) -> Option<Moment> {
+    pub(crate) fn moment_of(&self, site: Site) -> Option<CrashPosition> {
         if site == Site::End {
-            return Some(Moment {
+            return Some(CrashPosition {
                 position: self.recording.len(),
                 known: self.known.len().checked_sub(1)?,
             });
@@ -120,8 +120,8 @@ impl Recorded {
     }
 
     /// The moments in the order of the run, each once, with the numbers of the sites that lie there.
-    pub(crate) fn moments(&self) -> Vec<(Moment, Vec<usize>)> {
-        let mut moments: Vec<(Moment, Vec<usize>)> = Vec::new();
+    pub(crate) fn moments(&self) -> Vec<(CrashPosition, Vec<usize>)> {
+        let mut moments: Vec<(CrashPosition, Vec<usize>)> = Vec::new();
         for (index, (_, moment)) in self.sites.iter().enumerate() {
             match moments.last_mut() {
                 Some((last, sites)) if last == moment => sites.push(index),
@@ -192,9 +192,9 @@ pub(crate) fn work_on(setup: &Setup, driver: &mut Driver<'_>) -> Result<(), Fail
 }
 
 /// Puts the crossings where they belong between the marks.
-fn sites(journaled: &Pages, crossings: &[Crossing], start: u64) -> Vec<(Site, Moment)> {
+fn sites(journaled: &Pages, crossings: &[Crossing], start: u64) -> Vec<(Site, CrashPosition)> {
     let mut sites = Vec::with_capacity(journaled.marks.len() + crossings.len());
-    let mut moment = Moment {
+    let mut moment = CrashPosition {
         position: start,
         known: 0,
     };

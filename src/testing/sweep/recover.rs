@@ -1,4 +1,4 @@
-//! One recovery, and what must hold after it whatever was promised before.
+//! One recovery, and the checks after it of the database's further use.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::{CohortId, EntityId, Error, Export, SignalId, TidalDb, UserId};
 
 /// What a recovery found.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct State {
+pub(crate) struct RecoveredState {
     pub(crate) export: Export,
     pub(crate) last_sequence: u64,
 }
 
-impl State {
+impl RecoveredState {
     pub(crate) fn of(db: &TidalDb) -> Result<Self, Failure> {
         let unreadable = |error: Error| Failure::new(FailureKind::Refused, error_chain(&error));
         Ok(Self {
@@ -32,16 +32,16 @@ impl State {
 
     /// What the oracle says of it.
     pub(crate) fn judged_by(&self, oracle: &Oracle, death: Death) -> Verdict {
-        oracle.check_export(death, &self.export, Some(self.last_sequence))
+        oracle.check_export(death, &self.export, self.last_sequence)
     }
 }
 
 /// Opens the database on `disk`, reads its state, and drops it. Afterwards the disk holds only what open did to it.
-pub(crate) fn recover(setup: &Setup, disk: &SimDisk) -> Result<State, Failure> {
+pub(crate) fn recover(setup: &Setup, disk: &SimDisk) -> Result<RecoveredState, Failure> {
     caught(|| {
         let home = setup.on_disk(disk);
         let db = open(setup, &home)?;
-        let state = State::of(&db)?;
+        let state = RecoveredState::of(&db)?;
         check_durable(&db, &state)?;
         let operations_len = disk.operations_len();
         drop(db);
@@ -57,7 +57,7 @@ pub(crate) fn recover(setup: &Setup, disk: &SimDisk) -> Result<State, Failure> {
 }
 
 /// Everything that open recovered is durable when it returns.
-pub(crate) fn check_durable(db: &TidalDb, state: &State) -> Result<(), Failure> {
+pub(crate) fn check_durable(db: &TidalDb, state: &RecoveredState) -> Result<(), Failure> {
     let durable = db.durable_sequence();
     if durable == state.last_sequence {
         return Ok(());
@@ -73,11 +73,11 @@ pub(crate) fn check_durable(db: &TidalDb, state: &State) -> Result<(), Failure> 
 pub(crate) fn continue_after_recovery(
     setup: &Setup,
     home: &Home,
-    recovered: &State,
+    recovered: &RecoveredState,
     mut oracle: Oracle,
     verdict: &Verdict,
     rest: &[Operation],
-) -> Result<(State, Oracle), Failure> {
+) -> Result<(RecoveredState, Oracle), Failure> {
     caught(|| {
         let db = open(setup, home)?;
         check_idempotent(&db, recovered)?;
@@ -89,7 +89,7 @@ pub(crate) fn continue_after_recovery(
         for operation in &further_operations(setup, &db) {
             apply(&db, operation, &mut oracle, |_| false)?;
         }
-        let before_close = State::of(&db)?;
+        let before_close = RecoveredState::of(&db)?;
         check(&oracle, &before_close, "after operations that follow recovery")?;
         if let Err(error) = db.close() {
             let message = format_args!("close after recovery: {}", error_chain(&error));
@@ -105,7 +105,7 @@ pub(crate) fn continue_after_recovery(
         }
         drop(db);
         let db = open(setup, home)?;
-        let closed = State::of(&db)?;
+        let closed = RecoveredState::of(&db)?;
         if closed.export != before_close.export {
             check(&oracle, &closed, "after close and reopening")?;
         }
@@ -152,7 +152,7 @@ pub(crate) fn failure_of(verdict: &Verdict) -> Failure {
     Failure::new(kind, verdict)
 }
 
-fn check(oracle: &Oracle, state: &State, when: &str) -> Result<(), Failure> {
+fn check(oracle: &Oracle, state: &RecoveredState, when: &str) -> Result<(), Failure> {
     let verdict = state.judged_by(oracle, Death::ProcessCrash);
     if verdict.is_ok() {
         return Ok(());
@@ -162,8 +162,8 @@ fn check(oracle: &Oracle, state: &State, when: &str) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::CannotGoOn, message))
 }
 
-fn check_idempotent(db: &TidalDb, recovered: &State) -> Result<(), Failure> {
-    let again = State::of(db)?;
+fn check_idempotent(db: &TidalDb, recovered: &RecoveredState) -> Result<(), Failure> {
+    let again = RecoveredState::of(db)?;
     let report = db.recovery_report();
     let message = if again.last_sequence != recovered.last_sequence {
         format!(
@@ -202,7 +202,7 @@ fn retry(
     }
     drop(db);
     let db = open(setup, home)?;
-    let state = State::of(&db)?;
+    let state = RecoveredState::of(&db)?;
     check(oracle, &state, "after lost operations were applied again")?;
     oracle.reopened(&state.judged_by(oracle, Death::ProcessCrash));
     Ok(db)

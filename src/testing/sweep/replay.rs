@@ -10,9 +10,9 @@ use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
 use super::journal::Journal;
 use super::limits::Limits;
-use super::memory::Memory;
+use super::memory::SweepMemory;
 use super::record::Recorded;
-use super::recover::{State, recover};
+use super::recover::{RecoveredState, recover};
 use super::setup::Setup;
 use crate::fs::RealFiles;
 use crate::testing::SimDisk;
@@ -27,15 +27,15 @@ const PLAN_TIME: Duration = Duration::from_secs(60);
 
 /// A database that crashed as planned, recovered, and kept every promise.
 #[derive(Debug, Clone)]
-pub struct Recovered {
+pub struct RecoveredCase {
     setup: Setup,
     image: Image,
-    state: State,
+    state: RecoveredState,
     verdict: Verdict,
     acknowledged: usize,
 }
 
-impl Recovered {
+impl RecoveredCase {
     /// The oracle's verdict on the recovered state.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
@@ -72,7 +72,7 @@ impl Recovered {
 }
 
 /// Runs the case on a thread of its own, so that one that hangs ends too.
-pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<Recovered, Box<Finding>> {
+pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Box<Finding>> {
     let (setup_there, plan_there) = (setup.clone(), plan.clone());
     let outcome = run_within(PLAN_TIME, "tidaldb-plan", move || {
         run_here(&setup_there, &plan_there)
@@ -87,9 +87,9 @@ pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<Recovered, Box<Finding>>
     })
 }
 
-fn run_here(setup: &Setup, plan: &Plan) -> Result<Recovered, Failure> {
+fn run_here(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
     let run = recorded(setup)?;
-    let memory = Memory::new(Limits::default());
+    let memory = SweepMemory::new(Limits::default());
     let runner = Runner {
         setup,
         run: &run,
@@ -111,7 +111,7 @@ fn run_here(setup: &Setup, plan: &Plan) -> Result<Recovered, Failure> {
         fail_device(setup, &run, first.site)?;
     }
     let known = &run.known[case.known];
-    Ok(Recovered {
+    Ok(RecoveredCase {
         setup: setup.clone(),
         image: disk_of(&builder, case.mode()).image(&ImageChoice::All),
         state: (*state.state).clone(),
@@ -195,7 +195,7 @@ pub(crate) fn lay_out(setup: &Setup, plan: &Plan) -> Option<PathBuf> {
     let runner = Runner {
         setup,
         run: &run,
-        memory: &Memory::new(Limits::default()),
+        memory: &SweepMemory::new(Limits::default()),
         heartbeat: &Heartbeat::default(),
     };
     let (builder, case) = last_case(&runner, plan).ok()?;

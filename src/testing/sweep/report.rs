@@ -1,4 +1,4 @@
-//! What a sweep did, found, and left out.
+//! The report of a sweep: its counts, its findings, and what it left out.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::testing::oracle::Counts;
 use crate::testing::plan::{Plan, Site};
 use crate::testing::sim_disk::DiskOperationKind;
 
-/// A site of the work and what became of the crashes there.
+/// A site of the work, and the crashes there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SiteReport {
@@ -31,9 +31,9 @@ pub struct SiteReport {
     pub images: u64,
     /// Those that no site before had.
     pub distinct: u64,
-    /// Whether crashes here were tried.
+    /// True if crashes here were tried.
     pub is_explored: bool,
-    /// What was found wrong, each kind once.
+    /// The kinds of failures that were found, each once.
     pub failures: Vec<FailureKind>,
 }
 
@@ -49,12 +49,12 @@ pub struct LeftOut {
     pub recoveries: usize,
     /// Combinations of fates in recoveries.
     pub nested_images: u128,
-    /// Sides of disk operations at which the device did not die under the running work.
+    /// Sides of disk operations at which the device did not fail under the running work.
     pub deaths: usize,
 }
 
 impl LeftOut {
-    /// Whether nothing was left out.
+    /// Returns true if nothing was left out.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
@@ -97,7 +97,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Whether everything was reached.
+    /// Returns true if everything was reached.
     pub fn is_complete(&self) -> bool {
         *self == Self::default()
     }
@@ -128,7 +128,7 @@ pub struct SweepReport {
     pub plan: Plan,
     /// Every site of the work in the order of the run.
     pub sites: Vec<SiteReport>,
-    /// What the work's operations are, as text, in order.
+    /// The operations of the work, as text, in order.
     pub operations: Vec<String>,
     /// Operations of the work that were acknowledged.
     pub acknowledged: usize,
@@ -148,7 +148,7 @@ pub struct SweepReport {
     pub gone_on: u64,
     /// Crashes in recoveries.
     pub nested: u64,
-    /// Runs under which the device died.
+    /// Runs under which the device failed.
     pub deaths: u64,
     /// The events, summed over the crashes in the work: each state that was judged counts.
     pub counts: Counts,
@@ -156,22 +156,22 @@ pub struct SweepReport {
     pub left_out: LeftOut,
     /// What was not reached.
     pub coverage: Coverage,
-    /// Whether it claims to be complete: then what was not reached is a failure.
+    /// True if the sweep claims to be complete: then a site that was not reached is a failure.
     pub claims_completeness: bool,
     /// What is wrong, in the order of the work.
     pub findings: Vec<Finding>,
     /// Failing cases; more than [`findings`](Self::findings) if some were not kept.
     pub findings_len: u64,
-    /// How long it took.
+    /// The time that the sweep took.
     pub elapsed: Duration,
-    /// How many threads recovered.
+    /// The number of threads that recovered.
     pub workers: usize,
-    /// What random choices were drawn from.
+    /// The seed of the choice among images.
     pub seed: u64,
 }
 
 impl SweepReport {
-    /// Whether it tested something, found nothing, and is as complete as it claims.
+    /// Returns true if the sweep tested something, found nothing, and is as complete as it claims.
     pub fn is_ok(&self) -> bool {
         self.why_not().is_none()
     }
@@ -192,7 +192,7 @@ impl SweepReport {
         }
     }
 
-    /// Why it is not clean, if it is not.
+    /// The reason why the report is not clean; none if it is.
     pub(crate) fn why_not(&self) -> Option<String> {
         if !self.findings.is_empty() {
             Some(format!("{} failing cases", self.findings_len))

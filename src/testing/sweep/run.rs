@@ -11,7 +11,7 @@ use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Watch;
 use super::limits::now;
 use super::phases::{Explored, Running};
-use super::record::{Moment, Recorded};
+use super::record::{CrashPosition, Recorded};
 use super::replay::lay_out;
 use super::report::{Coverage, LeftOut, SiteReport, SweepReport};
 use super::setup::Setup;
@@ -29,7 +29,7 @@ const SHRINK_TIME: Duration = Duration::from_secs(90);
 /// The number of findings that are shrunk and whose disk is laid out.
 const SHRUNK_MAX: usize = 3;
 
-/// Runs a sweep on threads of its own and watches it from this one.
+/// Runs a sweep on its own threads, and watches them from the calling thread.
 pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
     let workers = sweep.limits.workers;
     let running = Arc::new(Running::new(sweep.setup.clone(), sweep.limits.clone()));
@@ -53,7 +53,7 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
     let mut report = loop {
         match receiver.recv_timeout(LOOK) {
             Ok(report) if sweep.shrinks && !report.findings.is_empty() => {
-                // A smaller case may hang, which nobody watches. Then there is none.
+                // Nothing watches the search for smaller cases. If one hangs, there is none.
                 break receiver.recv_timeout(SHRINK_TIME).unwrap_or(report);
             }
             Ok(report) => {
@@ -202,7 +202,7 @@ impl Running {
     }
 
     /// The findings in the order of the work, then of depth.
-    fn findings(&self, sites: &[(Site, Moment)]) -> Vec<Finding> {
+    fn findings(&self, sites: &[(Site, CrashPosition)]) -> Vec<Finding> {
         let mut found = self.memory.failed_cases();
         found.sort_by_key(|found| {
             let first = found.crashes.first();

@@ -105,7 +105,7 @@ impl Setup {
         setup
     }
 
-    /// The options, without the file access. Made anew for each opening: a clock of one's own may move.
+    /// The options, without the file access. Made for each opening: a clock of the user may move.
     pub(crate) fn options(&self) -> Options {
         let options = match &self.options {
             Some(make) => make(),
@@ -200,7 +200,7 @@ impl Setup {
 
     /// Opens the database.
     pub(crate) fn open(&self, home: &Home) -> Result<TidalDb, Error> {
-        // The clock begins anew, whatever the thread did before: every run does the same.
+        // Every run begins at the same time.
         WorkloadClock::set(STANDARD_NOW_MS);
         let options = self.options().files(Arc::clone(&home.files));
         let storage = match &self.storage {

@@ -1,7 +1,7 @@
 //! Shrinking: a failing case with fewer operations, events and crossings that goes wrong in the same way.
 //!
 //! Operations are removed by delta debugging (Zeller, Hildebrandt, IEEE TSE 2002). What a smaller work is tried with is a
-//! sweep of its own, which finds the first crash that fails in the same way: so crossings are as low as they can be.
+//! sweep of its own, which finds the first crash that fails in the same way: so its crossing is the lowest.
 
 use std::time::{Duration, Instant};
 

@@ -19,6 +19,17 @@ fn events(workload: &Workload) -> Vec<&Event> {
     calls.flatten().collect()
 }
 
+fn sample_event(at_ms: i64) -> Event {
+    Event {
+        entity: EntityId(7),
+        signal: SignalId(1),
+        weight: 1.0,
+        at_ms,
+        user: None,
+        cohorts: Vec::new(),
+    }
+}
+
 #[test]
 fn a_workload_follows_from_its_seed_and_a_shorter_one_is_its_beginning() {
     let workload = Workload::standard(7, 100);
@@ -30,22 +41,29 @@ fn a_workload_follows_from_its_seed_and_a_shorter_one_is_its_beginning() {
 
 #[test]
 fn every_twenty_operations_have_every_kind() {
+    type IsKind = fn(&Operation) -> bool;
+    let kinds: [(IsKind, usize); 6] = [
+        (
+            |operation| matches!(operation, Operation::Record { events, .. } if events.len() == 1),
+            9,
+        ),
+        (
+            |operation| matches!(operation, Operation::Record { events, .. } if events.len() > 1),
+            3,
+        ),
+        (Operation::is_collection_change, 5),
+        (|operation| *operation == Operation::Sync, 1),
+        (|operation| *operation == Operation::Checkpoint, 1),
+        (Operation::is_frame, 13),
+    ];
     for seed in 0..20 {
         for operations in Workload::standard(seed, 100).operations.chunks(20) {
-            let count =
-                |is: fn(&Operation) -> bool| operations.iter().filter(|operation| is(operation)).count();
-            assert_eq!(
-                count(|operation| matches!(operation, Operation::Record { events, .. } if events.len() == 1)),
-                9
-            );
-            assert_eq!(
-                count(|operation| matches!(operation, Operation::Record { events, .. } if events.len() > 1)),
-                3
-            );
-            assert_eq!(count(Operation::is_collection_change), 5);
-            assert_eq!(count(|operation| *operation == Operation::Sync), 1);
-            assert_eq!(count(|operation| *operation == Operation::Checkpoint), 1);
-            assert_eq!(count(Operation::is_frame), 13);
+            for (is_kind, len) in kinds {
+                assert_eq!(
+                    operations.iter().filter(|operation| is_kind(operation)).count(),
+                    len
+                );
+            }
         }
     }
 }
@@ -78,7 +96,7 @@ fn events_are_recognisable_and_of_every_sort() {
 fn the_clock_goes_on_with_the_events_and_few_are_ahead_of_it() {
     let skew_ms = STANDARD_SKEW_MS as i64;
     let mut aheads_ms = BTreeSet::new();
-    let (mut events_len, mut set_back_len, mut calls, mut refused) = (0, 0, 0, 0);
+    let (mut calls, mut refused) = (0, 0);
     for workload in swept() {
         let mut before_ms = STANDARD_NOW_MS;
         for operation in &workload.operations {
@@ -88,19 +106,11 @@ fn the_clock_goes_on_with_the_events_and_few_are_ahead_of_it() {
             assert!(*now_ms >= before_ms);
             before_ms = *now_ms;
             calls += 1;
+            refused += usize::from(operation.must_be_refused());
             let ahead_ms = events.iter().map(|event| event.at_ms.saturating_sub(*now_ms));
             aheads_ms.extend(ahead_ms.filter(|&ms| ms >= 0));
-            if operation.must_be_refused() {
-                refused += 1;
-            } else {
-                events_len += events.len();
-                set_back_len += operation
-                    .set_back()
-                    .map_or(0, |set_back| set_back.events_len as usize);
-            }
         }
     }
-    println!("{set_back_len} of {events_len} events set back, {refused} of {calls} calls refused");
     for seed in 0..500 {
         for len in [40, 60, 100, 200] {
             let (ahead, events) = set_back_of(&Workload::standard(seed, len));
@@ -118,22 +128,15 @@ fn the_clock_goes_on_with_the_events_and_few_are_ahead_of_it() {
 
 #[test]
 fn a_call_foretells_its_refusal_and_the_time_of_its_events() {
+    assert!(standard_schema().validate().is_ok());
     let skew_ms = STANDARD_SKEW_MS as i64;
     assert_eq!(
         crate::Options::new(standard_schema()).skew_ms_max,
         STANDARD_SKEW_MS
     );
-    let event = |at_ms| Event {
-        entity: EntityId(1),
-        signal: SignalId(0),
-        weight: 1.0,
-        at_ms,
-        user: None,
-        cohorts: vec![CohortId(1)],
-    };
     let call = |times: &[i64]| Operation::Record {
         now_ms: 10,
-        events: times.iter().copied().map(event).collect(),
+        events: times.iter().copied().map(sample_event).collect(),
     };
     for (times, recorded, events_len) in [
         (&[9, 10][..], &[9, 10][..], 0),
@@ -152,85 +155,67 @@ fn a_call_foretells_its_refusal_and_the_time_of_its_events() {
     for times in [&[11 + skew_ms][..], &[1, i64::MAX]] {
         assert!(call(times).must_be_refused(), "{times:?}");
     }
-    assert!(!Operation::record(vec![event(i64::MAX), event(0)]).must_be_refused());
+    assert!(!Operation::record(vec![sample_event(i64::MAX), sample_event(0)]).must_be_refused());
+}
+
+/// Reads the operation back from its token, bit for bit.
+fn assert_reads_back(operation: &Operation) {
+    let token = operation.to_string();
+    assert!(!token.contains(char::is_whitespace), "{token}");
+    let read: Operation = token.parse().unwrap();
+    assert_eq!(read, *operation);
+    // Signed zeros too.
+    assert_eq!(format!("{read:?}"), format!("{operation:?}"));
 }
 
 #[test]
-fn the_standard_schema_is_valid() {
-    assert!(standard_schema().validate().is_ok());
-}
-
-#[test]
-fn every_operation_reads_back_from_its_text() {
+fn every_operation_reads_back_from_its_text_odd_names_and_weights_too() {
     for seed in 0..20 {
         let workload = Workload::standard(seed, 200);
         let text = workload.to_string();
         assert!(!text.contains('\n'), "a workload is one line");
         assert_eq!(text.parse(), Ok(workload.clone()));
-        for operation in workload.operations {
-            let token = operation.to_string();
-            assert!(!token.contains(char::is_whitespace), "{token}");
-            assert_eq!(token.parse(), Ok(operation));
-        }
+        workload.operations.iter().for_each(assert_reads_back);
     }
-}
-
-#[test]
-fn odd_names_and_weights_read_back_exactly() {
     let mut random = Random::new(11);
     for _ in 0..500 {
         let name: Vec<u8> = (0..random.below(6)).map(|_| random.next_u64() as u8).collect();
+        let weight = f64::from_bits(random.next_u64());
         let event = Event {
             entity: EntityId(random.next_u64()),
             signal: SignalId(random.next_u64() as u16),
-            weight: match f64::from_bits(random.next_u64()) {
-                weight if weight.is_nan() => -0.0,
-                weight => weight,
-            },
+            weight: if weight.is_nan() { -0.0 } else { weight },
             at_ms: random.next_u64() as i64,
             user: random.chance(1, 2).then(|| UserId(random.next_u64())),
             cohorts: (0..random.below(3))
                 .map(|_| CohortId(random.next_u64()))
                 .collect(),
         };
-        for operation in [
-            Operation::CreateCollection(name.clone()),
-            Operation::RemoveFromCollection(name, EntityId(random.next_u64())),
-            Operation::Record {
+        assert_reads_back(&Operation::CreateCollection(name.clone()));
+        assert_reads_back(&Operation::RemoveFromCollection(
+            name,
+            EntityId(random.next_u64()),
+        ));
+        for len in [0, 1, 2] {
+            assert_reads_back(&Operation::Record {
                 now_ms: random.next_u64() as i64,
-                events: vec![event.clone(), event.clone()],
-            },
-        ] {
-            assert_eq!(operation.to_string().parse(), Ok(operation));
+                events: vec![event.clone(); len],
+            });
         }
-        let Ok(Operation::Record { events, .. }) = Operation::record(vec![event.clone()]).to_string().parse()
-        else {
-            panic!("it was read back above")
-        };
-        assert_eq!(
-            events[0].weight.to_bits(),
-            event.weight.to_bits(),
-            "signed zeros too"
-        );
     }
-    assert_eq!(
-        "record@-5:".parse(),
-        Ok(Operation::Record {
-            now_ms: -5,
-            events: Vec::new()
-        })
-    );
+    assert_reads_back(&Operation::record(vec![Event {
+        weight: -0.0,
+        ..sample_event(1)
+    }]));
 }
 
 #[test]
 fn tokens_have_their_golden_text() {
     let event = Event {
-        entity: EntityId(7),
-        signal: SignalId(1),
         weight: -1.5,
-        at_ms: -20,
         user: Some(UserId(3)),
         cohorts: vec![CohortId(4), CohortId(4)],
+        ..sample_event(-20)
     };
     let operations = vec![
         Operation::Record {
@@ -275,28 +260,26 @@ fn what_is_no_operation_is_refused_with_the_token() {
     ] {
         let error: ParseOperationError = token.parse::<Operation>().unwrap_err();
         assert_eq!(error.token, token);
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("{token:?} is no operation: "))
-        );
+        let begin = format!("{token:?} is no operation: ");
+        assert!(error.to_string().starts_with(&begin), "{error}");
     }
     assert!("sync nonsense".parse::<Workload>().is_err());
 }
 
 /// How many of its recorded events a workload has set back, and how many there are.
-fn set_back_of(workload: &Workload) -> (u64, u64) {
+fn set_back_of(workload: &Workload) -> (usize, usize) {
     let recorded = workload
         .operations
         .iter()
         .filter(|operation| !operation.must_be_refused());
     recorded.fold((0, 0), |(ahead, all), operation| {
-        let set_back = operation.set_back().map_or(0, |set_back| set_back.events_len);
-        let events = match operation {
-            Operation::Record { events, .. } => events.len(),
-            _ => 0,
+        let set_back = operation
+            .set_back()
+            .map_or(0, |set_back| set_back.events_len as usize);
+        let Operation::Record { events, .. } = operation else {
+            return (ahead, all);
         };
-        (ahead + u64::from(set_back), all + events as u64)
+        (ahead + set_back, all + events.len())
     })
 }
 
@@ -350,16 +333,11 @@ fn turns(workloads: &[Workload]) -> BTreeMap<(u16, usize), [usize; 2]> {
 #[test]
 fn every_ring_turns_so_that_older_counts_make_room_and_others_stay_in_those_of_hours_and_days() {
     let turns = turns(&swept());
-    println!("{turns:?}");
-    let schema = standard_schema();
-    for (signal, declared) in (0..).zip(schema.signals()) {
+    for (signal, declared) in (0..).zip(standard_schema().signals()) {
         for index in 0..declared.window_rings().len() {
             let [turned, stayed] = turns.get(&(signal, index)).copied().unwrap_or_default();
-            assert!(turned > 0, "signal {signal}, ring {index}: {turns:?}");
-            assert!(
-                signal != 0 || stayed > 0,
-                "signal {signal}, ring {index}: {turns:?}"
-            );
+            let is_turned = turned > 0 && (signal != 0 || stayed > 0);
+            assert!(is_turned, "signal {signal}, ring {index}: {turns:?}");
         }
     }
 }

@@ -51,18 +51,14 @@ impl fmt::Display for Operation {
         match self {
             Self::Record { now_ms, events } => {
                 write!(f, "record@{now_ms}:")?;
-                for (index, event) in events.iter().enumerate() {
-                    let separator = if index == 0 { "" } else { "+" };
-                    write!(f, "{separator}{event}")?;
-                }
-                Ok(())
+                joined(f, events, "+")
             }
             Self::ForgetEntity(entity) => write!(f, "forget-entity:{entity}"),
             Self::ForgetUser(user) => write!(f, "forget-user:{user}"),
-            Self::CreateCollection(name) => write!(f, "create:{}", Name(name)),
-            Self::DeleteCollection(name) => write!(f, "delete:{}", Name(name)),
-            Self::AddToCollection(name, entity) => write!(f, "add:{},{entity}", Name(name)),
-            Self::RemoveFromCollection(name, entity) => write!(f, "remove:{},{entity}", Name(name)),
+            Self::CreateCollection(name) => write!(f, "create:{}", EscapedName(name)),
+            Self::DeleteCollection(name) => write!(f, "delete:{}", EscapedName(name)),
+            Self::AddToCollection(name, entity) => write!(f, "add:{},{entity}", EscapedName(name)),
+            Self::RemoveFromCollection(name, entity) => write!(f, "remove:{},{entity}", EscapedName(name)),
             Self::Sync => f.write_str("sync"),
             Self::Checkpoint => f.write_str("checkpoint"),
         }
@@ -82,11 +78,7 @@ impl FromStr for Operation {
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, operation) in self.operations.iter().enumerate() {
-            let separator = if index == 0 { "" } else { " " };
-            write!(f, "{separator}{operation}")?;
-        }
-        Ok(())
+        joined(f, &self.operations, " ")
     }
 }
 
@@ -95,18 +87,23 @@ impl FromStr for Workload {
 
     /// The operations of tokens separated by any white space, line ends included.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let operations = text
-            .split_ascii_whitespace()
-            .map(str::parse)
-            .collect::<Result<_, _>>()?;
-        Ok(Self { operations })
+        let operations: Result<_, _> = text.split_ascii_whitespace().map(str::parse).collect();
+        operations.map(|operations| Self { operations })
     }
 }
 
-/// A name as it is written in a token.
-struct Name<'a>(&'a [u8]);
+fn joined(f: &mut fmt::Formatter<'_>, all: &[impl fmt::Display], separator: &str) -> fmt::Result {
+    for (index, one) in all.iter().enumerate() {
+        let separator = if index == 0 { "" } else { separator };
+        write!(f, "{separator}{one}")?;
+    }
+    Ok(())
+}
 
-impl fmt::Display for Name<'_> {
+/// A name of a collection as it is written in a token.
+struct EscapedName<'a>(&'a [u8]);
+
+impl fmt::Display for EscapedName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for &byte in self.0 {
             if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
@@ -124,17 +121,20 @@ fn operation(token: &str) -> Result<Operation, &'static str> {
         Some((kind, rest)) => (kind, Some(rest)),
         None => (token, None),
     };
+    let entity = |text: &str| Ok(EntityId(number(text)?));
+    let member = |text: &str| {
+        let (text, id) = text.split_once(',').ok_or("a name and an entity are needed")?;
+        Ok((name(text)?, entity(id)?))
+    };
     match (kind, rest) {
         ("sync", None) => Ok(Operation::Sync),
         ("checkpoint", None) => Ok(Operation::Checkpoint),
-        ("forget-entity", Some(entity)) => Ok(Operation::ForgetEntity(EntityId(number(entity)?))),
-        ("forget-user", Some(user)) => Ok(Operation::ForgetUser(UserId(number(user)?))),
-        ("create", Some(text)) => Ok(Operation::CreateCollection(name(text)?)),
-        ("delete", Some(text)) => Ok(Operation::DeleteCollection(name(text)?)),
-        ("add", Some(rest)) => member(rest).map(|(name, entity)| Operation::AddToCollection(name, entity)),
-        ("remove", Some(rest)) => {
-            member(rest).map(|(name, entity)| Operation::RemoveFromCollection(name, entity))
-        }
+        ("forget-entity", Some(id)) => entity(id).map(Operation::ForgetEntity),
+        ("forget-user", Some(id)) => Ok(Operation::ForgetUser(UserId(number(id)?))),
+        ("create", Some(text)) => name(text).map(Operation::CreateCollection),
+        ("delete", Some(text)) => name(text).map(Operation::DeleteCollection),
+        ("add", Some(rest)) => member(rest).map(|(name, id)| Operation::AddToCollection(name, id)),
+        ("remove", Some(rest)) => member(rest).map(|(name, id)| Operation::RemoveFromCollection(name, id)),
         _ => match (kind.strip_prefix("record@"), rest) {
             (Some(now_ms), Some(events)) => record(now_ms, events),
             _ => Err("its kind is unknown"),
@@ -179,11 +179,6 @@ fn event(text: &str) -> Result<Event, &'static str> {
         }
     }
     Ok(event)
-}
-
-fn member(text: &str) -> Result<(Vec<u8>, EntityId), &'static str> {
-    let (text, entity) = text.split_once(',').ok_or("a name and an entity are needed")?;
-    Ok((name(text)?, EntityId(number(entity)?)))
 }
 
 fn time(text: &str) -> Result<i64, &'static str> {

@@ -6,14 +6,14 @@ use super::*;
 
 /// Each bound of [`small`] raised and lowered, alone and together.
 fn others() -> Vec<CoEngagementConfig> {
-    type Set = fn(&mut CoEngagementConfig, i64);
-    let sets: [Set; 4] = [
+    type SetBound = fn(&mut CoEngagementConfig, i64);
+    let sets: [SetBound; 4] = [
         |config, by| config.ring_len_max = config.ring_len_max.saturating_add_signed(by as i32),
         |config, by| config.degree_max = config.degree_max.saturating_add_signed(by as i32),
         |config, by| config.users_max = config.users_max.saturating_add_signed(by),
         |config, by| config.nodes_max = config.nodes_max.saturating_add_signed(by),
     ];
-    let changed = |sets: &[Set], by: i64| {
+    let changed = |sets: &[SetBound], by: i64| {
         let mut config = small();
         for set in sets {
             set(&mut config, by);
@@ -34,7 +34,7 @@ fn others() -> Vec<CoEngagementConfig> {
 #[test]
 fn a_checkpoint_after_a_change_of_bounds_holds_all_of_it_and_no_more_bytes_than_were_counted() {
     for (seed, config) in (700..).zip(others().into_iter().cycle().take(44)) {
-        let mut workload = Workload::new(seed);
+        let mut workload = EngagementWorkload::new(seed);
         let mut index = index(small());
         let mut storage = Storage::new();
         let checkpoint = |index: &mut CoEngagementIndex, storage: &mut Storage| {
@@ -130,7 +130,7 @@ mod full {
     #[test]
     fn after_a_change_of_bounds_the_state_and_what_follows_are_those_of_the_model() {
         for (seed, config) in (500..).zip(others().into_iter().cycle().take(110)) {
-            let mut workload = Workload::new(seed);
+            let mut workload = EngagementWorkload::new(seed);
             let (mut index, mut model) = (index(small()), CoEngagement::new(small()));
             for bounds in [None, Some(config), Some(small())] {
                 if let Some(bounds) = bounds {

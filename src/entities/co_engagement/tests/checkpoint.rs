@@ -33,7 +33,7 @@ pub(super) fn restored(storage: &Storage, config: CoEngagementConfig) -> CoEngag
 #[test]
 fn a_checkpoint_shows_the_state_at_the_fence_whatever_is_applied_while_it_is_taken() {
     for seed in 200..230 {
-        let mut workload = Workload::new(seed);
+        let mut workload = EngagementWorkload::new(seed);
         let mut index = index(small());
         let mut storage = Storage::new();
         for round in 0..12 {
@@ -62,7 +62,7 @@ fn a_checkpoint_shows_the_state_at_the_fence_whatever_is_applied_while_it_is_tak
 #[test]
 fn a_fence_captures_no_more_bytes_than_were_counted() {
     for seed in 400..420 {
-        let mut workload = Workload::new(seed);
+        let mut workload = EngagementWorkload::new(seed);
         let mut index = index(small());
         for round in 0..12 {
             for _ in 0..workload.below(60) {
@@ -87,8 +87,8 @@ fn a_fence_captures_no_more_bytes_than_were_counted() {
 #[test]
 fn a_checkpoint_and_the_events_after_it_give_the_state_of_all_events() {
     for seed in 300..330 {
-        let mut workload = Workload::new(seed);
-        let events: Vec<Event> = (0..200).map(|_| workload.next()).collect();
+        let mut workload = EngagementWorkload::new(seed);
+        let events: Vec<EngagementCall> = (0..200).map(|_| workload.next()).collect();
         let mut whole = index(small());
         let mut storage = Storage::new();
         let mut resumed = index(small());
@@ -108,7 +108,7 @@ fn a_checkpoint_and_the_events_after_it_give_the_state_of_all_events() {
 #[test]
 fn a_fence_left_untaken_is_part_of_the_next_one() {
     for seed in 400..420 {
-        let mut workload = Workload::new(seed);
+        let mut workload = EngagementWorkload::new(seed);
         let mut index = index(small());
         let mut storage = Storage::new();
         for _ in 0..3 {
@@ -158,7 +158,7 @@ fn only_what_changed_is_taken_and_only_once() {
 
 #[test]
 fn nothing_of_a_restored_checkpoint_is_written_again() {
-    let mut workload = Workload::new(1);
+    let mut workload = EngagementWorkload::new(1);
     let mut first = index(small());
     for _ in 0..100 {
         workload.next().apply(&mut first);

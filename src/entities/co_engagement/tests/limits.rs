@@ -143,7 +143,7 @@ fn the_least_bounds_work() {
         users_max: 1,
         nodes_max: 1,
     };
-    let mut workload = Workload::new(5);
+    let mut workload = EngagementWorkload::new(5);
     let (mut index, mut model) = (index(config), CoEngagement::new(config));
     for step in 0..500 {
         let event = workload.next();
@@ -164,7 +164,7 @@ fn a_full_item_has_room_for_the_newcomers_of_one_event_and_no_more() {
         ..small()
     };
     let mut index = index(config);
-    let mut workload = Workload::new(6);
+    let mut workload = EngagementWorkload::new(6);
     for _ in 0..5000 {
         let (user, item) = (workload.below(100), workload.below(300));
         index.record_positive(UserId(user), EntityId(item), 1.0, 0);

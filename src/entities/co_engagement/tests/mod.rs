@@ -10,7 +10,7 @@ use super::*;
 use crate::testing::model::co_engagement::CoEngagement;
 use crate::testing::workload::with_a_fresh_seed;
 use model::{related, state, state_by_the_plain_formula};
-use workload::{Event, Workload};
+use workload::{EngagementCall, EngagementWorkload};
 
 fn small() -> CoEngagementConfig {
     CoEngagementConfig {
@@ -87,7 +87,7 @@ fn assert_close(found: &CoEngagementState, expected: &CoEngagementState, context
 #[test]
 fn random_sequences_equal_the_model_bit_for_bit() {
     for seed in with_a_fresh_seed(0..40) {
-        let mut workload = Workload::new(seed);
+        let mut workload = EngagementWorkload::new(seed);
         let (mut index, mut model) = (index(small()), CoEngagement::new(small()));
         for step in 0..300 {
             let event = workload.next();
@@ -113,7 +113,7 @@ fn random_sequences_agree_with_the_plain_formula() {
         nodes_max: 30,
     };
     for seed in with_a_fresh_seed(100..120) {
-        let mut workload = Workload::new(seed);
+        let mut workload = EngagementWorkload::new(seed);
         let (mut index, mut model) = (index(config), CoEngagement::new(config));
         for step in 0..200 {
             let event = workload.next();
@@ -125,7 +125,7 @@ fn random_sequences_agree_with_the_plain_formula() {
                 &format!("seed {seed}, step {step}, {event:?}"),
             );
         }
-        for item in Workload::items() {
+        for item in EngagementWorkload::items() {
             for now in [
                 i64::MIN,
                 -1,
@@ -155,7 +155,7 @@ fn random_sequences_agree_with_the_plain_formula() {
 fn hash_maps_of_other_seeds_give_the_same_state_and_the_same_records_in_the_same_order() {
     // Every table is made with a random hash seed of its own.
     let run = || {
-        let (mut workload, mut index) = (Workload::new(7), index(small()));
+        let (mut workload, mut index) = (EngagementWorkload::new(7), index(small()));
         for _ in 0..500 {
             workload.next().apply(&mut index);
         }
@@ -242,12 +242,12 @@ fn related_breaks_ties_by_ascending_id() {
 
 #[test]
 fn forgetting_an_item_leaves_no_trace_of_it() {
-    let mut workload = Workload::new(3);
+    let mut workload = EngagementWorkload::new(3);
     let mut index = index(small());
     for _ in 0..200 {
         workload.next().apply(&mut index);
     }
-    for item in Workload::items() {
+    for item in EngagementWorkload::items() {
         index.forget_item(EntityId(item));
         validate(&index);
         let state = index.export();
@@ -373,8 +373,8 @@ fn an_edge_too_old_to_be_halved_exactly_is_dropped() {
 /// Each step of a random sequence leaves what the events so far, applied to an empty index, leave.
 #[test]
 fn equal_events_in_equal_order_give_equal_state_at_every_length() {
-    let mut workload = Workload::new(11);
-    let events: Vec<Event> = (0..60).map(|_| workload.next()).collect();
+    let mut workload = EngagementWorkload::new(11);
+    let events: Vec<EngagementCall> = (0..60).map(|_| workload.next()).collect();
     let mut running = index(small());
     for len in 0..events.len() {
         events[len].apply(&mut running);

@@ -3,7 +3,7 @@
 use super::super::CoEngagementConfig;
 use super::super::state::{CoEngagementState, NodeState, RingState};
 use crate::ids::{EntityId, UserId};
-use crate::testing::model::co_engagement::{CoEngagement, Gain, Node};
+use crate::testing::model::co_engagement::{CoEngagement, EdgeGain, ItemNode};
 
 /// The state by the weights of the model: bit for bit the one that the index promises.
 pub(super) fn state(model: &CoEngagement) -> CoEngagementState {
@@ -21,7 +21,7 @@ pub(super) fn state_by_the_plain_formula(model: &CoEngagement) -> CoEngagementSt
 }
 
 /// The sum of the gains at a time, by the standard library.
-fn plain_weight(model: &CoEngagement, gains: &[Gain], at_ms: i128) -> f64 {
+fn plain_weight(model: &CoEngagement, gains: &[EdgeGain], at_ms: i128) -> f64 {
     let age = |event_ms: i64| (at_ms - i128::from(event_ms)) as f64 / model.config.half_life_ms as f64;
     let gains = gains.iter().map(|gain| gain.event);
     gains
@@ -29,7 +29,7 @@ fn plain_weight(model: &CoEngagement, gains: &[Gain], at_ms: i128) -> f64 {
         .sum()
 }
 
-fn state_by(model: &CoEngagement, weights: impl Fn(&Node) -> Vec<f64>) -> CoEngagementState {
+fn state_by(model: &CoEngagement, weights: impl Fn(&ItemNode) -> Vec<f64>) -> CoEngagementState {
     let users = model.users.iter().map(|(&user, ring)| RingState {
         user: UserId(user),
         touched: ring.touched,
@@ -60,7 +60,7 @@ pub(super) fn related(model: &CoEngagement, item: u64, k: usize, now_ms: i64) ->
         return Vec::new();
     };
     let now_ms = i128::from(now_ms.max(node.time_ms));
-    let scored = |(&id, gains): (&u64, &Vec<Gain>)| (EntityId(id), plain_weight(model, gains, now_ms));
+    let scored = |(&id, gains): (&u64, &Vec<EdgeGain>)| (EntityId(id), plain_weight(model, gains, now_ms));
     let mut all: Vec<_> = node.edges.iter().map(scored).collect();
     all.retain(|&(_, score)| score > 0.0);
     all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));

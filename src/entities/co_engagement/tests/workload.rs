@@ -6,7 +6,7 @@ use crate::testing::model::co_engagement::CoEngagement;
 use crate::testing::workload::Random;
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Event {
+pub(super) enum EngagementCall {
     Positive {
         user: u64,
         item: u64,
@@ -17,7 +17,7 @@ pub(super) enum Event {
     ForgetUser(u64),
 }
 
-impl Event {
+impl EngagementCall {
     pub(super) fn apply(self, index: &mut CoEngagementIndex) {
         match self {
             Self::Positive {
@@ -48,12 +48,12 @@ impl Event {
 }
 
 #[derive(Debug)]
-pub(super) struct Workload {
+pub(super) struct EngagementWorkload {
     random: Random,
     now_ms: i64,
 }
 
-impl Workload {
+impl EngagementWorkload {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
@@ -74,15 +74,15 @@ impl Workload {
         self.random.below(bound)
     }
 
-    pub(super) fn next(&mut self) -> Event {
+    pub(super) fn next(&mut self) -> EngagementCall {
         let item = match self.below(21) {
             20 => u64::MAX,
             item => item,
         };
         let user = self.below(8);
         match self.below(60) {
-            0 => return Event::ForgetItem(item),
-            1 => return Event::ForgetUser(user),
+            0 => return EngagementCall::ForgetItem(item),
+            1 => return EngagementCall::ForgetUser(user),
             _ => {}
         }
         self.now_ms += self.below(400) as i64;
@@ -98,7 +98,7 @@ impl Workload {
             3..=7 => 1.0,
             _ => 0.5 + self.below(1000) as f64 / 300.0,
         };
-        Event::Positive {
+        EngagementCall::Positive {
             user,
             item,
             weight,

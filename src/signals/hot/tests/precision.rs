@@ -17,20 +17,20 @@ fn units(value: f64) -> i128 {
 }
 
 /// The stored score of `events`, recorded in this order.
-fn stored(events: &[Event]) -> f64 {
+fn stored(events: &[ScoredEvent]) -> f64 {
     f64::from_bits(filled(&[HALF_LIFE_MS as u64], events).row(1)[1])
 }
 
 /// The contribution of an event to the score stored relative to `last_period`: the product is rounded once, the
 /// halvings are exact.
-fn contribution(event: Event, last_period: i64) -> f64 {
+fn contribution(event: ScoredEvent, last_period: i64) -> f64 {
     let half_life = HalfLife::new(HALF_LIFE_MS as u64);
     let (period, growth) = half_life.split(event.at_ms);
     event.weight * growth * 0.5_f64.powi((last_period - period) as i32)
 }
 
 /// The exact sum of the contributions and that of their absolute values, in units.
-fn exact_sums(events: &[Event], last_period: i64) -> (i128, i128) {
+fn exact_sums(events: &[ScoredEvent], last_period: i64) -> (i128, i128) {
     let contributions = events
         .iter()
         .map(|&event| units(contribution(event, last_period)));
@@ -69,9 +69,9 @@ fn hostile_orders(pairs_len: usize) -> [Vec<f64>; 2] {
 #[test]
 fn the_bound_holds_for_hostile_orders_and_they_come_within_a_quarter_of_it() {
     let [up, down] = hostile_orders(1 << 16).map(|contributions| {
-        let together: Vec<Event> = contributions
+        let together: Vec<ScoredEvent> = contributions
             .iter()
-            .map(|&weight| Event { weight, at_ms: 0 })
+            .map(|&weight| ScoredEvent { weight, at_ms: 0 })
             .collect();
         // The same contributions from events that become newer from half-life to half-life, some out of order: halvings
         // of the sum and of what is added to it round nothing.
@@ -79,12 +79,12 @@ fn the_bound_holds_for_hostile_orders_and_they_come_within_a_quarter_of_it() {
         let events_len = contributions.len();
         let spread = contributions.iter().enumerate().map(|(index, &contribution)| {
             let halvings = (19 * (events_len - 1 - index) / events_len) as u64 + random.below(2);
-            Event {
+            ScoredEvent {
                 weight: contribution * 2_f64.powi(halvings as i32),
                 at_ms: -(halvings as i64) * HALF_LIFE_MS,
             }
         });
-        let spread: Vec<Event> = spread.collect();
+        let spread: Vec<ScoredEvent> = spread.collect();
         let found = stored(&together);
         assert_eq!(
             found.to_bits(),
@@ -131,9 +131,9 @@ fn the_bound_holds_for_events_of_any_sign_size_time_and_order() {
                     * 2_f64.powi(random.between(size_min, size_max) as i32);
                 let weight = if random.chance(negative, 10) { -size } else { size };
                 let at_ms = NOW_MS - random.between(0, spread_ms);
-                Event { weight, at_ms }
+                ScoredEvent { weight, at_ms }
             };
-            let mut events: Vec<Event> = std::iter::repeat_with(&mut event).take(events_len).collect();
+            let mut events: Vec<ScoredEvent> = std::iter::repeat_with(&mut event).take(events_len).collect();
             let newest_ms = events.iter().map(|event| event.at_ms).max().unwrap();
             let (last_period, growth) = half_life.split(newest_ms);
             let (sum, absolute) = exact_sums(&events, last_period);

@@ -1,7 +1,7 @@
 use super::super::key::shard_of;
 use super::super::tests::{DAY_MS, HOUR_MS, NOW_MS, SIGNALS, Stored, apply, restored, shapes, store_fenced};
 use super::super::{SHARDS, StateTable};
-use super::{PAGE_SLOTS, Place};
+use super::{PAGE_SLOTS, PagePlace};
 use crate::codec::Write;
 use crate::cohort::CohortEntity;
 use crate::signals::states::StateKey;
@@ -76,7 +76,7 @@ fn the_stored_form_never_changes() {
 
 #[test]
 fn a_storage_key_sorts_by_signal_then_shard_then_page() {
-    let place = |signal, shard, page| Place {
+    let place = |signal, shard, page| PagePlace {
         signal: SignalId(signal),
         shard,
         page,
@@ -90,16 +90,16 @@ fn a_storage_key_sorts_by_signal_then_shard_then_page() {
         place(1, 0, 0),
         place(256, 63, 1),
     ];
-    let keys = ascending.map(Place::encode::<EntityId>);
+    let keys = ascending.map(PagePlace::encode::<EntityId>);
     assert!(keys.is_sorted());
     for (place, key) in ascending.into_iter().zip(keys) {
-        assert_eq!(Place::decode::<EntityId>(&key), Ok(place));
+        assert_eq!(PagePlace::decode::<EntityId>(&key), Ok(place));
         assert!(
-            Place::decode::<CohortEntity>(&key).is_err(),
+            PagePlace::decode::<CohortEntity>(&key).is_err(),
             "another table's tag"
         );
-        assert!(Place::decode::<EntityId>(&key[..8]).is_err());
-        assert!(Place::decode::<EntityId>(&[&key[..], &[0]].concat()).is_err());
+        assert!(PagePlace::decode::<EntityId>(&key[..8]).is_err());
+        assert!(PagePlace::decode::<EntityId>(&[&key[..], &[0]].concat()).is_err());
     }
 }
 
@@ -270,7 +270,7 @@ fn random_bytes_never_panic() {
 
 /// A page with one slot, made by hand. Entity 0 is in shard 10.
 fn by_hand(score: f64, ring: &[u8]) -> Result<(), &'static str> {
-    let place = Place {
+    let place = PagePlace {
         signal: SIGNALS[1],
         shard: 10,
         page: 0,
@@ -335,27 +335,27 @@ fn a_key_twice_or_of_another_shard_is_refused() {
     let (key, value) = stored(&small_table(EntityId))
         .pop_first()
         .expect("there is a page");
-    let place = Place::decode::<EntityId>(&key).expect("it was stored like this");
+    let place = PagePlace::decode::<EntityId>(&key).expect("it was stored like this");
     let mut table = StateTable::<EntityId>::new(&shapes());
     table.restore_page(&key, &value).expect("it was stored like this");
     let gap = "the pages of a shard are not numbered from zero without a gap";
     assert_eq!(table.restore_page(&key, &value), Err(gap), "the same page again");
-    let next = Place { page: 1, ..place };
+    let next = PagePlace { page: 1, ..place };
     assert_eq!(
         table.restore_page(&next.encode::<EntityId>(), &value),
         Err("a key has two slots")
     );
-    let other = Place {
+    let other = PagePlace {
         shard: place.shard ^ 1,
         ..place
     };
     let refused = restore_hostile::<EntityId>(&other.encode::<EntityId>(), &value).err();
     assert_eq!(refused, Some("a page holds a key of another shard"));
     for shard in [SHARDS as u16, u16::MAX] {
-        let nowhere = Place { shard, ..place };
+        let nowhere = PagePlace { shard, ..place };
         assert!(restore_hostile::<EntityId>(&nowhere.encode::<EntityId>(), &value).is_err());
     }
-    let far = Place {
+    let far = PagePlace {
         page: u32::MAX,
         ..place
     };
@@ -368,7 +368,7 @@ fn a_key_twice_or_of_another_shard_is_refused() {
         }
         value
     };
-    let place = Place {
+    let place = PagePlace {
         signal: SIGNALS[0],
         shard: 10,
         page: 0,

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::super::format::PIECE_BYTES;
 use super::{
-    DIR, FileStore, Pairs, SEED, SEGMENT_BYTES, apply, disk_of_image, first_cause, images, new_disk, open,
-    operations, pairs, validate,
+    DIR, FileStore, SEED, SEGMENT_BYTES, StorePairs, apply, disk_of_image, first_cause, images, new_disk,
+    open, operations, pairs, validate,
 };
 use crate::Error;
 use crate::storage::{StorageEngine, WriteBatch};
@@ -20,7 +20,7 @@ use crate::testing::workload::Random;
 const FAILURE: Fault = Fault::ErrorBefore(ErrorKind::Other);
 
 /// One step of the workload.
-enum Step {
+enum StoreStep {
     Write(WriteBatch),
     Flush,
     Close,
@@ -28,7 +28,7 @@ enum Step {
 }
 
 /// A workload that rotates, compacts, moves live data, drops removals and reopens.
-fn workload() -> Vec<Step> {
+fn workload() -> Vec<StoreStep> {
     let mut random = Random::new(SEED);
     let mut steps = Vec::new();
     for round in 0..34_u64 {
@@ -57,25 +57,25 @@ fn workload() -> Vec<Step> {
             batch.delete([b'z', round as u8 - 25]);
         }
         batch.put("round", round.to_be_bytes());
-        steps.push(Step::Write(batch));
+        steps.push(StoreStep::Write(batch));
         if round % 5 == 3 {
-            steps.push(Step::Flush);
+            steps.push(StoreStep::Flush);
         }
         if round % 13 == 6 {
-            steps.extend([Step::Close, Step::Reopen]);
+            steps.extend([StoreStep::Close, StoreStep::Reopen]);
         }
         if round % 13 == 12 {
-            steps.push(Step::Reopen);
+            steps.push(StoreStep::Reopen);
         }
     }
     steps
 }
 
 /// The states after 0, 1, 2 ... writes.
-fn states(steps: &[Step]) -> Vec<Pairs> {
-    let mut states = vec![Pairs::new()];
+fn states(steps: &[StoreStep]) -> Vec<StorePairs> {
+    let mut states = vec![StorePairs::new()];
     for step in steps {
-        if let Step::Write(batch) = step {
+        if let StoreStep::Write(batch) = step {
             let mut next = states[states.len() - 1].clone();
             apply(&mut next, batch);
             states.push(next);
@@ -86,32 +86,32 @@ fn states(steps: &[Step]) -> Vec<Pairs> {
 
 /// How far a run came, in writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Progress {
+struct RunProgress {
     flushed: usize,
     acknowledged: usize,
     attempted: usize,
 }
 
 /// Runs the workload until something fails.
-fn run(disk: &SimDisk, steps: &[Step]) -> (Progress, Result<(), Error>) {
-    let mut progress = Progress::default();
+fn run(disk: &SimDisk, steps: &[StoreStep]) -> (RunProgress, Result<(), Error>) {
+    let mut progress = RunProgress::default();
     let result = try_run(disk, steps, &mut progress);
     (progress, result)
 }
 
-fn try_run(disk: &SimDisk, steps: &[Step], progress: &mut Progress) -> Result<(), Error> {
+fn try_run(disk: &SimDisk, steps: &[StoreStep], progress: &mut RunProgress) -> Result<(), Error> {
     let mut store = open(disk)?;
     for step in steps {
         let result = match step {
-            Step::Write(batch) => {
+            StoreStep::Write(batch) => {
                 progress.attempted = progress.acknowledged + 1;
                 let result = store.write_batch(batch.clone());
                 progress.acknowledged += usize::from(result.is_ok());
                 result
             }
-            Step::Flush | Step::Close => {
+            StoreStep::Flush | StoreStep::Close => {
                 let result = match step {
-                    Step::Flush => store.flush(),
+                    StoreStep::Flush => store.flush(),
                     _ => store.close(),
                 };
                 if result.is_ok() {
@@ -119,7 +119,7 @@ fn try_run(disk: &SimDisk, steps: &[Step], progress: &mut Progress) -> Result<()
                 }
                 result
             }
-            Step::Reopen => {
+            StoreStep::Reopen => {
                 drop(store);
                 store = open(disk)?;
                 progress.flushed = progress.acknowledged;
@@ -158,7 +158,7 @@ fn expect_refusals(store: &FileStore, disk: &SimDisk, error: &Error) {
 }
 
 /// Opens what a crash left; it must be a state between `least` and `most` writes. Returns which.
-fn recover(disk: &SimDisk, states: &[Pairs], least: usize, most: usize, context: &str) -> usize {
+fn recover(disk: &SimDisk, states: &[StorePairs], least: usize, most: usize, context: &str) -> usize {
     let store = open(disk).unwrap_or_else(|error| panic!("{context}: {error}: {:?}", error.source()));
     validate(&store, disk, SEGMENT_BYTES);
     let found = pairs(&store);
@@ -188,13 +188,13 @@ fn after_process_crash(disk: &SimDisk) -> SimDisk {
 
 /// The end of the device at an operation.
 #[derive(Debug, Clone, Copy)]
-enum Crash {
+enum DeviceEnd {
     At(Side),
     /// Half of a write took effect.
     Halfway,
 }
 
-impl Crash {
+impl DeviceEnd {
     /// The crashes at `operation` that differ in their images.
     fn of(operation: &DiskOperation) -> &'static [Self] {
         match operation.kind {
@@ -232,7 +232,14 @@ fn recorded(disk: &SimDisk, run: impl FnOnce(&SimDisk)) -> Vec<DiskOperation> {
 
 /// Recovers from `image`, then crashes that recovery at every operation and recovers again from the images of that
 /// crash.
-fn recover_twice(image: &Image, states: &[Pairs], least: usize, most: usize, context: &str, seen: &mut Seen) {
+fn recover_twice(
+    image: &Image,
+    states: &[StorePairs],
+    least: usize,
+    most: usize,
+    context: &str,
+    seen: &mut Seen,
+) {
     if !seen.twice.insert((image.hash(), least, most)) {
         return;
     }
@@ -240,7 +247,7 @@ fn recover_twice(image: &Image, states: &[Pairs], least: usize, most: usize, con
     let opening = recorded(&whole, |disk| drop(open(disk)));
     let count = recover(&whole, states, least, most, context);
     for operation in &opening {
-        for crash in Crash::of(operation) {
+        for crash in DeviceEnd::of(operation) {
             let disk = disk_of_image(image);
             crash.strike(&disk, operation);
             open(&disk).unwrap_err();
@@ -255,14 +262,20 @@ fn recover_twice(image: &Image, states: &[Pairs], least: usize, most: usize, con
 }
 
 /// Crashes the open after a restart of the process at every operation; a power loss then leaves no less than before.
-fn crash_the_restart(disk: &SimDisk, states: &[Pairs], progress: Progress, context: &str, seen: &mut Seen) {
-    let Progress {
+fn crash_the_restart(
+    disk: &SimDisk,
+    states: &[StorePairs],
+    progress: RunProgress,
+    context: &str,
+    seen: &mut Seen,
+) {
+    let RunProgress {
         flushed, attempted, ..
     } = progress;
     let mut end = disk.recording().images();
     end.seek(disk.operations_len(), Side::Before).unwrap();
     for operation in &recorded(&end.disk(), |disk| drop(open(disk).unwrap())) {
-        for crash in Crash::of(operation) {
+        for crash in DeviceEnd::of(operation) {
             let disk = end.disk();
             crash.strike(&disk, operation);
             open(&disk).unwrap_err();
@@ -298,7 +311,7 @@ fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_no
         };
         assert_eq!(operation.path.as_ref(), path.as_path(), "{context}: {error}");
         assert!(!doing.is_empty());
-        let Progress {
+        let RunProgress {
             flushed,
             acknowledged,
             attempted,
@@ -317,7 +330,11 @@ fn a_batch_written_in_pieces_is_there_wholly_or_not_at_all() {
     for key in 0..9_u8 {
         batch.put([key], vec![key; PIECE_BYTES / 3]);
     }
-    let steps = [Step::Write(WriteBatch::new()), Step::Write(batch), Step::Flush];
+    let steps = [
+        StoreStep::Write(WriteBatch::new()),
+        StoreStep::Write(batch),
+        StoreStep::Flush,
+    ];
     let mut states = states(&steps);
     states.remove(0);
     let recording = new_disk();
@@ -327,7 +344,7 @@ fn a_batch_written_in_pieces_is_there_wholly_or_not_at_all() {
         .filter(|operation| *operation == format!("write {}", super::path(1).display()));
     assert_eq!(pieces.count(), 3);
     for operation in recording.recording().operations() {
-        for crash in Crash::of(operation) {
+        for crash in DeviceEnd::of(operation) {
             let disk = new_disk();
             crash.strike(&disk, operation);
             let flushed = usize::from(run(&disk, &steps).1.is_ok());
@@ -436,13 +453,13 @@ mod full {
 
         let mut seen = Seen::default();
         for operation in recording.operations() {
-            for crash in Crash::of(operation) {
+            for crash in DeviceEnd::of(operation) {
                 let context = format!("{crash:?} at {operation}");
                 let disk = new_disk();
                 crash.strike(&disk, operation);
                 let (progress, result) = run(&disk, &steps);
                 result.unwrap_err();
-                let Progress {
+                let RunProgress {
                     flushed,
                     acknowledged,
                     attempted,

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::super::format::FILE_HEADER_LEN;
 use super::super::names::Name;
 use super::{
-    Content, DIR, Pairs, SEGMENT_BYTES, access, content_of, disk_of, files, first_cause, new_disk, open,
-    pairs, path, validate,
+    DIR, DiskContent, SEGMENT_BYTES, StorePairs, access, content_of, disk_of, files, first_cause, new_disk,
+    open, pairs, path, validate,
 };
 use crate::Error;
 use crate::storage::{StorageEngine, WriteBatch};
@@ -16,10 +16,10 @@ use crate::testing::sim_disk::SimDisk;
 const OFFSET: u64 = FILE_HEADER_LEN as u64;
 
 /// A small store of several files.
-struct Sample {
-    content: Content,
+struct StoreSample {
+    content: DiskContent,
     /// The states after 0, 1, 2 ... batches.
-    states: Vec<Pairs>,
+    states: Vec<StorePairs>,
     /// How many batches the last file's records promise as synced, whichever one record is damaged.
     promised: usize,
     /// How many batches the files before the last one hold.
@@ -28,11 +28,11 @@ struct Sample {
     last: u64,
 }
 
-impl Sample {
+impl StoreSample {
     fn new() -> Self {
         let disk = new_disk();
         let store = open(&disk).unwrap();
-        let (mut states, mut promised, mut sealed, mut last) = (vec![Pairs::new()], 0, 0, 1);
+        let (mut states, mut promised, mut sealed, mut last) = (vec![StorePairs::new()], 0, 0, 1);
         for number in 0..30_u8 {
             let mut batch = WriteBatch::new();
             batch.put([number % 9], vec![number; 8]);
@@ -69,7 +69,7 @@ impl Sample {
     /// Opens `content`. After a refusal nothing may have changed; else the state must be one after at least
     /// `least` batches, a second open must find nothing to do, and further writes must succeed. Returns the
     /// refusal.
-    fn check(&self, content: &Content, least: usize, at: &str) -> Result<(), Error> {
+    fn check(&self, content: &DiskContent, least: usize, at: &str) -> Result<(), Error> {
         let disk = disk_of(content);
         let store = match open(&disk) {
             Ok(store) => store,
@@ -122,7 +122,7 @@ fn numbers(disk: &SimDisk) -> Vec<u64> {
 
 #[test]
 fn a_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
-    let sample = Sample::new();
+    let sample = StoreSample::new();
     for number in sample.first..=sample.last {
         for len in 0..sample.content[&path(number)].len() {
             let mut content = sample.content.clone();
@@ -136,9 +136,9 @@ fn a_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
 
 #[test]
 fn garbage_and_zeros_after_the_end_are_cut() {
-    let sample = Sample::new();
+    let sample = StoreSample::new();
     let all = sample.states.len() - 1;
-    let opened = |content: &Content| {
+    let opened = |content: &DiskContent| {
         let disk = disk_of(content);
         drop(open(&disk).unwrap());
         content_of(&disk)
@@ -172,7 +172,7 @@ fn garbage_and_zeros_after_the_end_are_cut() {
 
 #[test]
 fn corruption_is_named_with_file_offset_and_sequence() {
-    let sample = Sample::new();
+    let sample = StoreSample::new();
     let mut content = sample.content.clone();
     content.get_mut(&path(sample.last)).unwrap()[FILE_HEADER_LEN] ^= 1;
     match open(&disk_of(&content)).unwrap_err() {
@@ -222,7 +222,7 @@ fn a_value_damaged_while_the_store_is_open_fails_its_own_read_and_stops_compacti
 
 #[test]
 fn a_missing_file_is_an_error_of_its_own_and_nothing_is_changed() {
-    let sample = Sample::new();
+    let sample = StoreSample::new();
     for number in sample.first..sample.last {
         let mut content = sample.content.clone();
         content.remove(&path(number));
@@ -244,8 +244,8 @@ fn a_missing_file_is_an_error_of_its_own_and_nothing_is_changed() {
 
 #[test]
 fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() {
-    let sample = Sample::new();
-    let refuse = |change: &dyn Fn(&mut Content), number: u64| {
+    let sample = StoreSample::new();
+    let refuse = |change: &dyn Fn(&mut DiskContent), number: u64| {
         let mut content = sample.content.clone();
         change(&mut content);
         let disk = disk_of(&content);
@@ -257,7 +257,7 @@ fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() 
         let path = path(number);
         let edit = |at: usize, byte: u8| {
             let path = path.clone();
-            move |content: &mut Content| content.get_mut(&path).unwrap()[at] = byte
+            move |content: &mut DiskContent| content.get_mut(&path).unwrap()[at] = byte
         };
         let error = refuse(&edit(0, b'T'), number);
         assert!(
@@ -286,7 +286,7 @@ fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() 
             "{error}"
         );
     }
-    let renamed = |content: &mut Content| {
+    let renamed = |content: &mut DiskContent| {
         let bytes = content[&path(sample.last)].clone();
         content.insert(path(sample.last + 1), bytes);
     };
@@ -296,7 +296,7 @@ fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() 
 
 #[test]
 fn a_file_of_another_store_with_a_number_that_is_not_needed_any_more_is_refused_and_not_removed() {
-    let sample = Sample::new();
+    let sample = StoreSample::new();
     let obsolete = path(sample.first - 1);
     let mut content = sample.content.clone();
     content.insert(obsolete.clone(), other_store()[&obsolete].clone());
@@ -342,13 +342,13 @@ fn a_file_that_is_valid_but_not_the_one_its_successor_names_is_refused() {
 }
 
 /// The first files of a store with another id, those compaction removed included.
-fn other_store() -> Content {
+fn other_store() -> DiskContent {
     let disk = new_disk();
     let options = super::FileStoreOptions {
         store_id: Some(0xbeef),
         ..super::options()
     };
-    let mut all = Content::new();
+    let mut all = DiskContent::new();
     let store = super::FileStore::open(access(&disk), DIR, &options).unwrap();
     for number in 0..200_u8 {
         store.put(&[number % 5], &[number; 40]).unwrap();
@@ -361,7 +361,7 @@ fn other_store() -> Content {
 fn removed_files_that_a_power_loss_brings_back_change_nothing_and_are_removed_again() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
-    let mut ever = Content::new();
+    let mut ever = DiskContent::new();
     store.put(b"deleted", b"value").unwrap();
     ever.extend(content_of(&disk));
     store.delete(b"deleted").unwrap();
@@ -395,7 +395,7 @@ mod full {
 
     #[test]
     fn a_flipped_bit_anywhere_opens_to_a_state_no_older_than_the_promise_or_is_refused() {
-        let sample = Sample::new();
+        let sample = StoreSample::new();
         let (mut opened_len, mut promised_len) = (0, 0);
         for number in sample.first..=sample.last {
             for bit in 0..sample.content[&path(number)].len() * 8 {

@@ -19,9 +19,9 @@ use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
 use crate::testing::sim_disk::{DiskModel, Fate, Image, ImageChoice, Piece, SimDisk, SimDiskOptions, Tear};
 
 /// A naive store: the pairs.
-type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
+type StorePairs = BTreeMap<Vec<u8>, Vec<u8>>;
 /// The content of a disk: every file's bytes by path.
-type Content = BTreeMap<PathBuf, Vec<u8>>;
+type DiskContent = BTreeMap<PathBuf, Vec<u8>>;
 
 const DIR: &str = "/db/store";
 /// Small enough for a few records in a file.
@@ -41,11 +41,11 @@ fn options() -> FileStoreOptions {
 
 /// A disk with the directory `db` and nothing in it.
 fn new_disk() -> SimDisk {
-    disk_of(&Content::new())
+    disk_of(&DiskContent::new())
 }
 
 /// A disk that holds `content`, and the directory `db`.
-fn disk_of(content: &Content) -> SimDisk {
+fn disk_of(content: &DiskContent) -> SimDisk {
     let mut image = Image::new();
     image.insert_dir("/db");
     for (path, bytes) in content {
@@ -65,7 +65,7 @@ fn disk_of_image(image: &Image) -> SimDisk {
 }
 
 /// Everything written.
-fn content_of(disk: &SimDisk) -> Content {
+fn content_of(disk: &SimDisk) -> DiskContent {
     let image = disk.image(&ImageChoice::All);
     let files = image.files();
     files
@@ -114,7 +114,7 @@ fn path(number: u64) -> PathBuf {
 }
 
 /// The store as a map.
-fn pairs(store: &FileStore) -> Pairs {
+fn pairs(store: &FileStore) -> StorePairs {
     let scanned: Result<Vec<_>, _> = store.scan_prefix(b"").unwrap().collect();
     let scanned = scanned.unwrap();
     assert!(
@@ -124,7 +124,7 @@ fn pairs(store: &FileStore) -> Pairs {
     scanned.into_iter().collect()
 }
 
-fn apply(pairs: &mut Pairs, batch: &WriteBatch) {
+fn apply(pairs: &mut StorePairs, batch: &WriteBatch) {
     for operation in batch.operations() {
         match operation.clone() {
             BatchOperation::Put { key, value } => pairs.insert(key, value),
@@ -147,6 +147,6 @@ fn validate(store: &FileStore, disk: &SimDisk, segment_bytes_max: u64) {
     store.index.read().unwrap().get().unwrap().validate();
 }
 
-fn files(content: &Content) -> impl Iterator<Item = (&PathBuf, &Vec<u8>)> {
+fn files(content: &DiskContent) -> impl Iterator<Item = (&PathBuf, &Vec<u8>)> {
     content.iter().filter(|(path, _)| path.starts_with(DIR))
 }

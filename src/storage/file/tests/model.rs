@@ -4,10 +4,10 @@ use std::thread;
 
 use super::super::FileStoreOptions;
 use super::super::format::FILE_HEADER_LEN;
-use super::super::format::Operation;
+use super::super::format::KeyChange;
 use super::{
-    DIR, FileStore, Pairs, SEGMENT_BYTES, access, apply, content_of, new_disk, open, operations, options,
-    pairs, validate,
+    DIR, FileStore, SEGMENT_BYTES, StorePairs, access, apply, content_of, new_disk, open, operations,
+    options, pairs, validate,
 };
 use crate::Error;
 use crate::limits::{STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
@@ -37,7 +37,7 @@ fn random_batch(random: &mut Random, keys: u64, value_len_max: u64) -> WriteBatc
     batch
 }
 
-fn expect_prefix(store: &FileStore, model: &Pairs, prefix: &[u8]) {
+fn expect_prefix(store: &FileStore, model: &StorePairs, prefix: &[u8]) {
     let expected: Vec<_> = model.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
     let scanned: Vec<_> = store.scan_prefix(prefix).unwrap().map(Result::unwrap).collect();
     assert!(scanned.iter().map(|(key, value)| (key, value)).eq(expected));
@@ -48,7 +48,7 @@ fn random_operations_and_reopenings_agree_with_the_model_and_keep_the_bound_on_s
     for seed in 0..12 {
         println!("seed {seed}");
         let mut random = Random::new(seed);
-        let (disk, mut model) = (new_disk(), Pairs::new());
+        let (disk, mut model) = (new_disk(), StorePairs::new());
         // From a handful of keys, where nearly everything is garbage, to many tiny ones, where headers weigh
         // most.
         let (keys, value_len_max) = [(4, 300), (40, 60), (400, 0), (30, 2000)][seed as usize % 4];
@@ -121,7 +121,7 @@ fn a_batch_larger_than_a_segment_is_kept_whole_and_split_when_cleaned() {
     for number in 0..100_u32 {
         batch.put(number.to_be_bytes(), [number as u8; 100]);
     }
-    let mut model = Pairs::new();
+    let mut model = StorePairs::new();
     apply(&mut model, &batch);
     store.write_batch(batch.clone()).unwrap();
     validate(&store, &disk, SEGMENT_BYTES);
@@ -161,7 +161,7 @@ fn a_scan_shows_the_state_as_of_its_call_while_compaction_removes_the_files() {
         !content_of(&disk).contains_key(&super::path(1)),
         "the first file is still there"
     );
-    assert_eq!(scan.map(Result::unwrap).collect::<Pairs>(), before);
+    assert_eq!(scan.map(Result::unwrap).collect::<StorePairs>(), before);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn keys_and_batches_over_their_limits_are_refused_before_anything_is_written() {
     }
     // One value four times over, so that a batch over the limit takes little memory.
     let quarter = vec![0; STORE_BATCH_BYTES_MAX as usize / 4];
-    let operation = Operation {
+    let operation = KeyChange {
         key: b"k",
         value: Some(&quarter),
     };

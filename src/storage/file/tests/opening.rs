@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::names::Name;
 use super::{
-    Content, DIR, FileStore, FileStoreOptions, access, content_of, disk_of, files, first_cause, new_disk,
+    DIR, DiskContent, FileStore, FileStoreOptions, access, content_of, disk_of, files, first_cause, new_disk,
     open, operations, options, pairs, path, validate,
 };
 use crate::Error;
@@ -39,7 +39,7 @@ fn a_missing_parent_and_a_file_in_the_place_of_the_directory_are_errors_with_the
         "{error}"
     );
 
-    let content = Content::from([(PathBuf::from(DIR), vec![1])]);
+    let content = DiskContent::from([(PathBuf::from(DIR), vec![1])]);
     let disk = disk_of(&content);
     let error = open(&disk).unwrap_err();
     assert!(
@@ -57,7 +57,7 @@ fn foreign_files_stay_and_leftover_temporary_files_go() {
         "00000000000000000001.tdstore.bak",
         "\u{1f30a}",
     ];
-    let mut content = Content::new();
+    let mut content = DiskContent::new();
     for name in foreign {
         content.insert(Path::new(DIR).join(name), b"theirs".to_vec());
     }
@@ -110,7 +110,7 @@ fn opening_a_store_that_is_whole_puts_a_durable_copy_of_the_last_file_in_its_pla
 
 #[test]
 fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs_the_repair() {
-    type First = fn(&FileStore) -> Result<(), Error>;
+    type FirstCall = fn(&FileStore) -> Result<(), Error>;
     let disk = new_disk();
     let store = open(&disk).unwrap();
     for round in 0..20_u8 {
@@ -122,7 +122,7 @@ fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs
     let last = before.keys().next_back().unwrap().clone();
     before.get_mut(&last).unwrap().extend_from_slice(&[7; 20]);
     before.insert(Path::new(DIR).join(Name::Temporary(9).build()), vec![1; 40]);
-    let firsts: [First; 3] = [
+    let firsts: [FirstCall; 3] = [
         StorageEngine::flush,
         |store| store.put(&[0], b"new"),
         |store| store.delete(&[0]),

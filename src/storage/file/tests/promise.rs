@@ -2,14 +2,14 @@
 
 use super::super::format::{FILE_HEADER_LEN, FileHeader, RECORD_HEADER_LEN, Record};
 use super::{
-    Content, FileStore, FileStoreOptions, access, content_of, disk_of, disk_of_image, files, images,
+    DiskContent, FileStore, FileStoreOptions, access, content_of, disk_of, disk_of_image, files, images,
     new_disk, open, options, pairs, path, validate,
 };
 use crate::Error;
 use crate::storage::StorageEngine;
 
 /// A store of one file with three records, ended by `last`.
-fn content_after(last: impl FnOnce(FileStore)) -> Content {
+fn content_after(last: impl FnOnce(FileStore)) -> DiskContent {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     for key in 0..3_u8 {
@@ -20,7 +20,7 @@ fn content_after(last: impl FnOnce(FileStore)) -> Content {
 }
 
 /// Every flipped bit of the first file, and whether the store then opens with as many pairs.
-fn flips(content: &Content) -> impl Iterator<Item = (usize, Result<usize, Error>)> {
+fn flips(content: &DiskContent) -> impl Iterator<Item = (usize, Result<usize, Error>)> {
     let len = content[&path(1)].len();
     (0..len * 8).map(|bit| {
         let mut damaged = content.clone();
@@ -198,7 +198,7 @@ fn a_report_counts_files_that_compaction_no_longer_needed_as_leftovers() {
 }
 
 /// Two copies of one store that diverged: the same number of records of the same lengths.
-fn copies() -> [Content; 2] {
+fn copies() -> [DiskContent; 2] {
     let origin = content_after(|store| store.close().unwrap());
     [1_u8, 2].map(|copy| {
         let disk = disk_of(&origin);
@@ -223,7 +223,7 @@ fn files_of_two_copies_that_diverged_are_never_mixed() {
     let mut foreign = 0;
     for choice in 0..1_usize << names.len() {
         let of = |index: usize| choice >> index & 1;
-        let mixed: Content = names
+        let mixed: DiskContent = names
             .iter()
             .enumerate()
             .map(|(index, name)| (name.clone(), copies[of(index)][name].clone()))

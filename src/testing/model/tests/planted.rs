@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::testing::model::{
-    CoEngagementPart, Difference, DifferenceKind, EventId, Model, Structure, Subject, Tier,
-};
+use crate::testing::model::{Difference, DifferenceKind, EventId, Model, Structure, Subject};
 use crate::testing::workload::{Event, Operation, Workload, standard_schema};
 use crate::{CohortId, EntityId, Export, SignalId, UserId};
 
@@ -25,6 +23,11 @@ fn model_of(operations: &[Operation]) -> Model {
     model
 }
 
+/// How the state after `found` differs from that after `expected`.
+fn differences(expected: &[Operation], found: &[Operation]) -> Vec<Difference> {
+    model_of(expected).compare(&model_of(found).export())
+}
+
 /// The operations with the events of one call changed.
 fn with_events(operations: &[Operation], at: usize, change: impl FnOnce(&mut Vec<Event>)) -> Vec<Operation> {
     let mut operations = operations.to_vec();
@@ -33,6 +36,11 @@ fn with_events(operations: &[Operation], at: usize, change: impl FnOnce(&mut Vec
     };
     change(events);
     operations
+}
+
+/// The operations without one.
+fn without(operations: &[Operation], at: usize) -> Vec<Operation> {
+    [&operations[..at], &operations[at + 1..]].concat()
 }
 
 /// Every event: the index of its operation, its index there, and its id in a model.
@@ -49,69 +57,53 @@ fn events_of(operations: &[Operation]) -> Vec<(usize, usize, EventId)> {
 }
 
 fn text(differences: &[Difference]) -> String {
-    let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
-    lines.join(
-        "
-",
-    )
+    let lines: Vec<String> = differences.iter().map(|it| format!("\n{it}")).collect();
+    lines.concat()
+}
+
+/// Returns true if the difference is in co-engagement.
+fn is_in_co_engagement(difference: &Difference) -> bool {
+    use Structure::{Edges, Recency, UserRings};
+    matches!(difference.structure, UserRings | Edges | Recency)
 }
 
 #[test]
-fn an_event_that_is_missing_everywhere_is_lost() {
-    let mut seen = BTreeSet::new();
-    for seed in 0..4 {
-        let operations = accepted(seed);
-        let model = model_of(&operations);
-        for (at, index, id) in events_of(&operations) {
-            let without = with_events(&operations, at, |events| drop(events.remove(index)));
-            let found = model_of(&without).export();
-            let differences = model.compare(&found);
-            // What shows in co-engagement alone may be explained by several events as well.
-            let is_clear = differences
-                .iter()
-                .any(|difference| !matches!(difference.structure, Structure::CoEngagement(_)));
-            for difference in &differences {
-                assert_eq!(
-                    (difference.kind, difference.event.filter(|_| is_clear)),
-                    (DifferenceKind::Lost, Some(id).filter(|_| is_clear)),
-                    "seed {seed}, event {id}:{}",
-                    text(&differences)
-                );
-                seen.insert(difference.structure);
+fn an_event_that_is_missing_everywhere_is_lost_and_one_that_counts_twice_doubled() {
+    type Plant = fn(&mut Vec<Event>, usize);
+    let plants: [(DifferenceKind, Plant, usize); 2] = [
+        (
+            DifferenceKind::Lost,
+            |events, index| drop(events.remove(index)),
+            6,
+        ),
+        (
+            DifferenceKind::Doubled,
+            |events, index| events.insert(index, events[index].clone()),
+            4,
+        ),
+    ];
+    for (kind, plant, structures_len) in plants {
+        let mut seen = BTreeSet::new();
+        for seed in 0..4 {
+            let operations = accepted(seed);
+            let model = model_of(&operations);
+            for (at, index, id) in events_of(&operations) {
+                let planted = with_events(&operations, at, |events| plant(events, index));
+                let differences = model.compare(&model_of(&planted).export());
+                // A loss that shows in co-engagement alone may be explained by several events as well.
+                let is_clear =
+                    kind == DifferenceKind::Doubled || !differences.iter().all(is_in_co_engagement);
+                for difference in &differences {
+                    let text = || format!("seed {seed}, event {id}:{}", text(&differences));
+                    assert_eq!(difference.kind, kind, "{}", text());
+                    assert!(!is_clear || difference.event == Some(id), "{}", text());
+                    seen.insert(difference.structure);
+                }
             }
         }
+        // Every structure but collections and the log.
+        assert!(seen.len() >= structures_len, "{seen:?}");
     }
-    assert_eq!(
-        seen.len(),
-        6,
-        "every structure but collections and the log: {seen:?}"
-    );
-}
-
-#[test]
-fn an_event_that_counts_twice_is_doubled() {
-    let mut seen = BTreeSet::new();
-    for seed in 0..4 {
-        let operations = accepted(seed);
-        let model = model_of(&operations);
-        for (at, index, id) in events_of(&operations) {
-            let twice = with_events(&operations, at, |events| {
-                events.insert(index, events[index].clone());
-            });
-            let found = model_of(&twice).export();
-            let differences = model.compare(&found);
-            for difference in &differences {
-                assert_eq!(
-                    (difference.kind, difference.event),
-                    (DifferenceKind::Doubled, Some(id)),
-                    "seed {seed}, event {id}:{}",
-                    text(&differences)
-                );
-                seen.insert(difference.structure);
-            }
-        }
-    }
-    assert!(seen.len() >= 4, "{seen:?}");
 }
 
 /// An event that shows in every structure, after some others.
@@ -159,70 +151,58 @@ fn an_event_that_is_missing_in_one_structure_is_half() {
     let (model, with, without, id) = sample_states();
     let plants: [(Structure, Plant); 6] = [
         (Structure::Hot, |found, without| {
-            let state = &mut found.signals[2];
-            (state.time_ms, state.scores) = (without.signals[2].time_ms, without.signals[2].scores.clone());
+            let (state, other) = (&mut found.signals[2], &without.signals[2]);
+            (state.time_ms, state.scores) = (other.time_ms, other.scores.clone());
         }),
         (Structure::Warm, |found, without| {
             found.signals[2].windows = without.signals[2].windows.clone();
         }),
-        (Structure::Cohort(Tier::Hot), |found, without| {
+        (Structure::CohortHot, |found, without| {
             let (state, other) = (&mut found.cohorts[2].state, &without.cohorts[2].state);
             (state.time_ms, state.scores) = (other.time_ms, other.scores.clone());
         }),
-        (Structure::Cohort(Tier::Warm), |found, without| {
+        (Structure::CohortWarm, |found, without| {
             found.cohorts[2].state.windows = without.cohorts[2].state.windows.clone();
         }),
-        (
-            Structure::CoEngagement(CoEngagementPart::Ring),
-            |found, without| {
-                found.user_rings = without.user_rings.clone();
-            },
-        ),
-        (
-            Structure::CoEngagement(CoEngagementPart::Edges),
-            |found, without| {
-                found.related = without.related.clone();
-            },
-        ),
+        (Structure::UserRings, |found, without| {
+            found.user_rings = without.user_rings.clone();
+        }),
+        (Structure::Edges, |found, without| {
+            found.related = without.related.clone();
+        }),
     ];
     for (structure, plant) in plants {
         let mut found = with.clone();
         plant(&mut found, &without);
         let differences = model.compare(&found);
+        let text = text(&differences);
         assert!(
-            differences
-                .iter()
-                .any(|difference| difference.structure == structure),
-            "{structure}:{}",
-            text(&differences)
+            differences.iter().any(|it| it.structure == structure),
+            "{structure}:{text}"
         );
         for difference in &differences {
-            assert_eq!(
-                (difference.kind, difference.event),
-                (DifferenceKind::Half, Some(id)),
-                "{structure}:{}",
-                text(&differences)
-            );
+            let found = (difference.kind, difference.event);
+            assert_eq!(found, (DifferenceKind::Half, Some(id)), "{structure}:{text}");
         }
     }
 }
 
 #[test]
 fn an_event_in_one_score_and_not_in_the_other_is_half() {
-    let view = |weight, at_ms| Event {
-        entity: EntityId(1),
-        signal: SignalId(0),
-        weight,
-        at_ms,
-        user: None,
-        cohorts: Vec::new(),
+    let view = |weight: f64| {
+        Operation::record(vec![Event {
+            entity: EntityId(1),
+            signal: SignalId(0),
+            weight,
+            at_ms: (weight * 9000.0) as i64,
+            user: None,
+            cohorts: Vec::new(),
+        }])
     };
-    let operations =
-        [1.0, 1.25, 1.5].map(|weight| Operation::record(vec![view(weight, (weight * 9000.0) as i64)]));
+    let operations = [1.0, 1.25, 1.5].map(view);
     let model = model_of(&operations);
     let mut found = model.export();
-    let without = model_of(&[operations[0].clone(), operations[2].clone()]).export();
-    found.signals[0].scores[1] = without.signals[0].scores[1];
+    found.signals[0].scores[1] = model_of(&without(&operations, 1)).export().signals[0].scores[1];
     let differences = model.compare(&found);
     let [difference] = &differences[..] else {
         panic!("{}", text(&differences))
@@ -242,50 +222,38 @@ fn two_events_in_the_other_order_are_told_by_co_engagement() {
     let (operations, _) = sample();
     let mut swapped = operations.clone();
     swapped.swap(1, 2);
-    let found = model_of(&swapped).export();
-    let differences = model_of(&operations).compare(&found);
-    assert!(!differences.is_empty());
-    for difference in &differences {
-        assert!(
-            matches!(difference.structure, Structure::CoEngagement(_)),
-            "{}",
-            text(&differences)
-        );
-        assert_eq!(difference.kind, DifferenceKind::Wrong, "{}", text(&differences));
-    }
-    let by_one = with_events(&operations, 1, |events| events.swap(0, 1));
-    let differences = model_of(&operations).compare(&model_of(&by_one).export());
+    let found = differences(&operations, &swapped);
+    let is_wrong = |it: &Difference| is_in_co_engagement(it) && it.kind == DifferenceKind::Wrong;
     assert!(
-        text(&differences).contains("as if event 2.1 came before event 2.0"),
+        !found.is_empty() && found.iter().all(is_wrong),
         "{}",
-        text(&differences)
+        text(&found)
     );
+    let by_one = with_events(&operations, 1, |events| events.swap(0, 1));
+    let text = text(&differences(&operations, &by_one));
+    assert!(text.contains("as if event 2.1 came before event 2.0"), "{text}");
 }
 
 #[test]
 fn a_lost_eviction_or_takeover_is_a_difference_of_the_edges() {
     let mut checked = 0;
     for seed in 0..20 {
-        let operations = accepted(seed);
-        let model = model_of(&operations);
+        let model = model_of(&accepted(seed));
         let with = model.export();
-        for at in 0..with.related.len() {
-            let Some(&(_, weight)) = with.related[at].edges.first() else {
+        for (at, related) in with.related.iter().enumerate() {
+            if related.edges.is_empty() {
                 continue;
-            };
+            }
             let mut found = with.clone();
-            found.related[at].edges[0].1 = weight * (1.0 + 1e-6);
+            found.related[at].edges[0].1 *= 1.0 + 1e-6;
             let mut dropped = with.clone();
             dropped.related.remove(at);
             for found in [found, dropped] {
                 let differences = model.compare(&found);
                 assert!(!differences.is_empty());
                 for difference in &differences {
-                    assert_eq!(
-                        difference.structure,
-                        Structure::CoEngagement(CoEngagementPart::Edges)
-                    );
-                    assert_eq!(difference.subject, Subject::Item(with.related[at].item));
+                    assert_eq!(difference.structure, Structure::Edges);
+                    assert_eq!(difference.subject, Subject::Item(related.item));
                 }
                 checked += 1;
             }
@@ -299,20 +267,16 @@ fn something_that_was_not_forgotten_is_told() {
     let mut told = 0;
     for seed in 0..12 {
         let operations = accepted(seed);
-        let model = model_of(&operations);
         for at in 0..operations.len() {
-            if !operations[at].to_string().starts_with("forget") {
-                continue;
+            if operations[at].to_string().starts_with("forget") {
+                let found = differences(&operations, &without(&operations, at));
+                assert!(
+                    found.iter().all(|it| it.found.contains("were missing")),
+                    "{}",
+                    text(&found)
+                );
+                told += usize::from(!found.is_empty());
             }
-            let mut without = operations.clone();
-            without.remove(at);
-            let differences = model.compare(&model_of(&without).export());
-            assert!(
-                differences
-                    .iter()
-                    .all(|difference| difference.found.contains("were missing"))
-            );
-            told += usize::from(!differences.is_empty());
         }
     }
     assert!(told > 10, "{told}");
@@ -326,31 +290,19 @@ fn whole_calls_that_are_lost_name_each_of_their_events() {
     for seed in 3..9 {
         let operations = accepted(seed);
         let model = model_of(&operations);
-        for at in 0..operations.len() {
-            let Operation::Record { events, .. } = &operations[at] else {
-                continue;
-            };
-            let mut without = operations.clone();
-            without.remove(at);
-            // Its number is that of the frame, which is one less than the place in a list of frames.
-            let sequence = operations[..=at]
-                .iter()
-                .filter(|operation| operation.is_frame())
-                .count() as u64;
-            let differences = model.compare(&model_of(&without).export());
+        let events = events_of(&operations);
+        for calls in events.chunk_by(|a, b| a.0 == b.0) {
+            let (at, _, EventId { sequence, .. }) = calls[0];
+            let differences = model.compare(&model_of(&without(&operations, at)).export());
             for difference in &differences {
                 let text = || format!("seed {seed}, frame {sequence}:{}", text(&differences));
                 assert_eq!(difference.kind, DifferenceKind::Lost, "{}", text());
                 // What shows in co-engagement alone may be explained by an event of another call as well.
-                let is_clear = !matches!(difference.structure, Structure::CoEngagement(_));
                 let is_of_call = difference.event.is_none_or(|event| event.sequence == sequence);
-                assert!(is_of_call || !is_clear, "{}", text());
+                assert!(is_of_call || is_in_co_engagement(difference), "{}", text());
             }
-            let named: BTreeSet<_> = differences
-                .iter()
-                .filter_map(|difference| difference.event)
-                .collect();
-            named_all += usize::from(named.len() == events.len());
+            let named: BTreeSet<_> = differences.iter().filter_map(|it| it.event).collect();
+            named_all += usize::from(named.len() == calls.len());
         }
     }
     assert!(named_all > 60, "{named_all}");
@@ -358,61 +310,46 @@ fn whole_calls_that_are_lost_name_each_of_their_events() {
 
 #[test]
 fn a_collection_that_lacks_a_member_or_has_one_too_many_is_named() {
-    let operations = accepted(5);
-    let model = model_of(&operations);
+    let model = model_of(&accepted(5));
     let mut found = model.export();
-    let collection = found
-        .collections
-        .iter_mut()
-        .find(|collection| !collection.members.is_empty())
-        .unwrap();
+    let mut collections = found.collections.iter_mut();
+    let collection = collections.find(|it| !it.members.is_empty()).unwrap();
     let lost = collection.members.remove(0);
     collection.members.push(EntityId(u64::MAX - 1));
     collection.members.sort_unstable();
     let name = collection.name.clone();
     let differences = model.compare(&found);
-    let of = |verdict| {
-        differences
-            .iter()
-            .find(|difference| difference.kind == verdict)
-            .unwrap()
-    };
+    let of = |kind| differences.iter().find(|it| it.kind == kind).unwrap();
     assert_eq!(differences.len(), 2, "{}", text(&differences));
     assert_eq!(of(DifferenceKind::Lost).subject, Subject::Collection(name));
     assert_eq!(of(DifferenceKind::Lost).expected, format!("member {lost}"));
-    assert_eq!(
-        of(DifferenceKind::Wrong).found,
-        format!("member {}", u64::MAX - 1)
-    );
+    let added = format!("member {}", u64::MAX - 1);
+    assert_eq!(of(DifferenceKind::Wrong).found, added);
 }
 
 #[test]
-fn a_score_differs_when_it_is_off_by_more_than_the_rounding_of_its_sum() {
+fn a_score_differs_when_it_is_off_by_more_than_the_rounding_of_its_sum_or_not_a_number() {
     // One event or two for each entity, all of positive weight.
-    let (operations, _) = sample();
-    let model = model_of(&operations);
+    let model = model_of(&sample().0);
     let with = model.export();
     for state in 0..with.signals.len() {
-        let off_by = |units: f64| {
+        let with_score = |change: fn(f64) -> f64| {
             let mut found = with.clone();
-            found.signals[state].scores[0] *= 1.0 + units * f64::EPSILON;
+            let score = &mut found.signals[state].scores[0];
+            *score = change(*score);
+            assert_eq!(model.matches(&found), model.compare(&found).is_empty());
             model.compare(&found)
         };
-        assert_eq!(off_by(2.0), []);
-        let differences = off_by(32.0);
-        assert!(!differences.is_empty(), "state {state}");
-        for difference in &differences {
-            assert_eq!(difference.structure, Structure::Hot, "{}", text(&differences));
+        assert_eq!(with_score(|score| score * (1.0 + 2.0 * f64::EPSILON)), []);
+        for change in [|score| score * (1.0 + 32.0 * f64::EPSILON), |_| f64::NAN] {
+            let differences = with_score(change);
+            let mut structures = differences.iter().map(|it| it.structure);
+            assert!(!differences.is_empty(), "state {state}");
+            assert!(
+                structures.all(|it| it == Structure::Hot),
+                "{}",
+                text(&differences)
+            );
         }
     }
-}
-
-#[test]
-fn not_a_number_is_never_a_score() {
-    let (operations, _) = sample();
-    let model = model_of(&operations);
-    let mut found = model.export();
-    found.signals[0].scores[0] = f64::NAN;
-    assert!(!model.matches(&found));
-    assert_eq!(model.compare(&found)[0].structure, Structure::Hot);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::assert_ok;
+use super::{assert_ok, new};
 use crate::testing::oracle::{Death, Guarantee, Oracle};
 use crate::testing::workload::{STANDARD_SYNC_MS, Workload, standard_schema, tiny_options};
 use crate::testing::{CrashInjector, CrashPoint, SimDisk, run_with_crash};
@@ -61,22 +61,19 @@ fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
 fn a_report_that_is_wrong_about_a_receipt_and_an_opening_that_comes_again_are_findings() {
     let operations = Workload::standard(5, 30).operations;
     let disk = SimDisk::new();
-    let open = |disk: &SimDisk| {
+    let open = || {
         let options = tiny_options(standard_schema()).files(Arc::new(disk.clone()));
         TidalDb::open("/db", options).unwrap()
     };
     let work = |oracle: &mut Oracle, db: &TidalDb| {
         for operation in &operations {
             let id = oracle.begin(operation);
-            let result = operation.apply(db);
-            oracle.ended(id, &result);
+            oracle.ended(id, &operation.apply(db));
         }
     };
-    let db = open(&disk);
-    let mut oracle = Oracle::new(&standard_schema(), Guarantee::Acknowledged);
-    work(&mut oracle, &db);
-    drop(db);
-    let db = open(&disk);
+    let mut oracle = new(Guarantee::Acknowledged);
+    work(&mut oracle, &open());
+    let db = open();
     let right = oracle.check(Death::ProcessCrash, &db);
     assert_ok(&right);
     // As if the report had lost the opening.

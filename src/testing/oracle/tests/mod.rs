@@ -6,7 +6,7 @@ mod times;
 
 use std::sync::Arc;
 
-use super::{Death, Guarantee, OpId, Oracle, Timeline, Verdict};
+use super::{Death, Guarantee, OpId, Oracle, Verdict};
 use crate::testing::model::{DifferenceKind, EventId, Model, Structure};
 use crate::testing::workload::{Event, Operation, Workload, standard_schema};
 use crate::{CohortId, EntityId, Error, Export, SignalId, UserId};
@@ -33,6 +33,16 @@ fn record(seed: u32, len: usize) -> Operation {
     Operation::record((0..len).map(event).collect())
 }
 
+/// So many calls with as many events as `events_len` each.
+fn records(calls_len: u32, events_len: usize) -> Vec<Operation> {
+    (1..=calls_len).map(|seed| record(seed, events_len)).collect()
+}
+
+/// A change of one collection.
+fn add(entity: u64) -> Operation {
+    Operation::AddToCollection(b"a".to_vec(), EntityId(entity))
+}
+
 fn state(operations: &[Operation]) -> Export {
     let mut model = Model::new(&standard_schema());
     for operation in operations {
@@ -41,43 +51,58 @@ fn state(operations: &[Operation]) -> Export {
     model.export()
 }
 
+fn new(guarantee: Guarantee) -> Oracle {
+    Oracle::new(&standard_schema(), guarantee)
+}
+
 /// An oracle that was told that all of `operations` were acknowledged, frames with numbers that leave gaps for markers.
 fn acknowledged(operations: &[Operation], guarantee: Guarantee) -> Oracle {
-    let mut oracle = Oracle::new(&standard_schema(), guarantee);
+    let mut oracle = new(guarantee);
     acknowledge(&mut oracle, operations, 0);
     oracle
 }
 
-fn acknowledge(oracle: &mut Oracle, operations: &[Operation], mut sequence: u64) -> u64 {
-    for operation in operations {
+fn acknowledge(oracle: &mut Oracle, operations: &[Operation], sequence: u64) {
+    for (operation, sequence) in operations.iter().zip(sequence + 1..) {
         let id = oracle.begin(operation);
-        sequence += 1;
         oracle.acknowledged(id, operation.is_frame().then_some(sequence));
     }
-    sequence
+}
+
+/// The verdict on the state after `found` and a process crash.
+fn judged(oracle: &Oracle, found: &[Operation], last: u64) -> Verdict {
+    oracle.check_export(Death::ProcessCrash, &state(found), last)
+}
+
+/// Likewise after a power loss.
+fn judged_durable(oracle: &Oracle, found: &[Operation], last: u64) -> Verdict {
+    oracle.check_export(Death::PowerLoss, &state(found), last)
 }
 
 fn after_append(sequence: u64) -> Error {
     Error::Closed.with_unknown_outcome(Some(crate::Receipt::new(1, sequence)))
 }
 
+#[track_caller]
 fn assert_ok(verdict: &Verdict) {
     assert!(verdict.is_ok(), "{verdict}");
 }
 
+#[track_caller]
+fn assert_wrong(verdict: &Verdict) {
+    assert!(!verdict.is_ok(), "{verdict}");
+}
+
 #[test]
-fn the_state_of_everything_acknowledged_is_legal_with_and_without_the_last_number() {
+fn the_state_of_everything_acknowledged_is_legal() {
     for seed in 0..6 {
         let operations = accepted(seed);
-        let found = state(&operations);
         for guarantee in [Guarantee::Acknowledged, Guarantee::Synced] {
             let oracle = acknowledged(&operations, guarantee);
-            for death in [Death::ProcessCrash, Death::PowerLoss] {
-                for last in [None, Some(operations.len() as u64)] {
-                    let verdict = oracle.check_export(death, &found, last);
-                    assert_ok(&verdict);
-                    assert_eq!(verdict.counts.recovered, verdict.counts.acknowledged);
-                }
+            for judged in [judged, judged_durable] {
+                let verdict = judged(&oracle, &operations, operations.len() as u64);
+                assert_ok(&verdict);
+                assert_eq!(verdict.counts.recovered, verdict.counts.acknowledged);
             }
         }
     }
@@ -90,24 +115,16 @@ fn after_a_process_crash_a_shorter_state_loses_each_event_of_the_rest() {
     for guarantee in [Guarantee::Acknowledged, Guarantee::Synced] {
         let oracle = acknowledged(&operations, guarantee);
         for len in 0..frames.len() {
-            let found = state(&[&frames[..len], &changes[..]].concat());
-            for last in [None, Some(len as u64)] {
-                let verdict = oracle.check_export(Death::ProcessCrash, &found, last);
-                if state(&frames[..len]) == state(&frames) {
-                    continue;
-                }
-                assert!(!verdict.is_ok(), "{len}: {verdict}");
-                let rest = frames[verdict.prefix.frames..]
-                    .iter()
-                    .map(super::events_len)
-                    .sum();
-                assert_eq!(verdict.counts.lost, rest, "{len}: {verdict}");
-                assert_eq!(
-                    verdict.counts.recovered + rest,
-                    verdict.counts.acknowledged,
-                    "{len}: {verdict}"
-                );
+            if state(&frames[..len]) == state(&frames) {
+                continue;
             }
+            let verdict = judged(&oracle, &[&frames[..len], &changes[..]].concat(), len as u64);
+            assert_wrong(&verdict);
+            let rest = frames[verdict.prefix.frames..].iter();
+            let rest = rest.map(super::events_len).sum();
+            let counts = verdict.counts;
+            assert_eq!(counts.lost, rest, "{len}: {verdict}");
+            assert_eq!(counts.recovered + rest, counts.acknowledged, "{len}: {verdict}");
         }
     }
 }
@@ -115,50 +132,38 @@ fn after_a_process_crash_a_shorter_state_loses_each_event_of_the_rest() {
 #[test]
 fn after_a_power_loss_exactly_what_was_synced_must_be_there() {
     type Sync = fn(&mut Oracle, OpId);
-    let frames: Vec<Operation> = (1..=6).map(|seed| record(seed, 2)).collect();
+    let frames = records(6, 2);
     let syncs: [(Operation, Sync); 4] = [
         (Operation::Sync, |oracle, id| oracle.acknowledged(id, None)),
         (Operation::Checkpoint, |oracle, id| oracle.acknowledged(id, None)),
-        (Operation::Sync, |oracle, id| {
-            oracle.failed(id, &Error::Closed);
-            oracle.synced(0);
-        }),
-        (Operation::Sync, |oracle, id| {
-            oracle.failed(id, &Error::Closed);
-            oracle.note_durable(3);
-        }),
+        (Operation::Sync, |oracle, _| oracle.synced(0)),
+        (Operation::Sync, |oracle, _| oracle.note_durable(3)),
     ];
     for (operation, sync) in syncs {
-        let mut oracle = Oracle::new(&standard_schema(), Guarantee::Synced);
+        let mut oracle = new(Guarantee::Synced);
         acknowledge(&mut oracle, &frames[..3], 0);
         let id = oracle.begin(&operation);
         sync(&mut oracle, id);
         acknowledge(&mut oracle, &frames[3..], 3);
         for len in 0..=6 {
-            let found = state(&frames[..len]);
-            for last in [None, Some(len as u64)] {
-                let verdict = oracle.check_export(Death::PowerLoss, &found, last);
-                assert_eq!(verdict.is_ok(), len >= 3, "{operation} {len}: {verdict}");
-                assert_eq!(verdict.prefix.frames, len);
-                assert_eq!(verdict.prefix.sequence, len as u64);
-                assert_eq!(verdict.counts.lost, 2 * 3_u64.saturating_sub(len as u64));
-            }
+            let verdict = judged_durable(&oracle, &frames[..len], len as u64);
+            assert_eq!(verdict.is_ok(), len >= 3, "{operation} {len}: {verdict}");
+            assert_eq!(verdict.prefix.frames, len);
+            assert_eq!(verdict.prefix.sequence, len as u64);
+            assert_eq!(verdict.counts.lost, 2 * 3_u64.saturating_sub(len as u64));
         }
-        assert!(
-            !acknowledged(&frames, Guarantee::Acknowledged)
-                .check_export(Death::PowerLoss, &state(&frames[..5]), None)
-                .is_ok()
-        );
     }
+    let oracle = acknowledged(&frames, Guarantee::Acknowledged);
+    assert_wrong(&judged_durable(&oracle, &frames[..5], 5));
 }
 
 #[test]
 fn what_a_sync_finds_unacknowledged_is_not_promised() {
-    let mut oracle = Oracle::new(&standard_schema(), Guarantee::Synced);
+    let mut oracle = new(Guarantee::Synced);
     let sync = oracle.begin(&Operation::Sync);
     acknowledge(&mut oracle, &[record(1, 1)], 0);
     oracle.acknowledged(sync, None);
-    assert_ok(&oracle.check_export(Death::PowerLoss, &state(&[]), Some(0)));
+    assert_ok(&judged_durable(&oracle, &[], 0));
 }
 
 #[test]
@@ -167,27 +172,23 @@ fn a_call_in_flight_is_there_wholly_or_not_at_all() {
     let mut oracle = acknowledged(&before, Guarantee::Acknowledged);
     let open = record(3, 3);
     oracle.begin(&open);
-    assert_ok(&oracle.check_export(Death::PowerLoss, &state(&before), Some(2)));
+    assert_ok(&judged_durable(&oracle, &before, 2));
     let with = [&before[..], std::slice::from_ref(&open)].concat();
-    for last in [None, Some(3), Some(4)] {
-        let verdict = oracle.check_export(Death::PowerLoss, &state(&with), last);
+    for last in [3, 4] {
+        let verdict = judged_durable(&oracle, &with, last);
         assert_ok(&verdict);
         assert_eq!((verdict.counts.acknowledged, verdict.counts.recovered), (5, 8));
     }
     // Its number would be 3.
-    assert!(
-        !oracle
-            .check_export(Death::PowerLoss, &state(&with), Some(2))
-            .is_ok()
-    );
+    assert_wrong(&judged_durable(&oracle, &with, 2));
     let Operation::Record { mut events, .. } = open else {
         unreachable!()
     };
     events.pop();
     let half = [&before[..], &[Operation::record(events)]].concat();
-    for last in [None, Some(2), Some(3)] {
-        let verdict = oracle.check_export(Death::PowerLoss, &state(&half), last);
-        assert!(!verdict.is_ok());
+    for last in [2, 3] {
+        let verdict = judged_durable(&oracle, &half, last);
+        assert_wrong(&verdict);
         assert!(verdict.counts.half > 0, "{verdict}");
         assert_eq!((verdict.counts.lost, verdict.counts.doubled), (0, 0), "{verdict}");
     }
@@ -195,16 +196,13 @@ fn a_call_in_flight_is_there_wholly_or_not_at_all() {
 
 #[test]
 fn a_call_that_failed_after_its_append_is_there_or_not_and_never_twice() {
-    let before = [record(1, 2)];
-    let mut oracle = acknowledged(&before, Guarantee::Acknowledged);
-    let failed = record(2, 2);
-    let id = oracle.begin(&failed);
+    let calls = records(2, 2);
+    let mut oracle = acknowledged(&calls[..1], Guarantee::Acknowledged);
+    let id = oracle.begin(&calls[1]);
     oracle.failed(id, &after_append(2));
-    let with = [&before[..], std::slice::from_ref(&failed)].concat();
-    let twice = [&with[..], &[failed]].concat();
-    assert_ok(&oracle.check_export(Death::ProcessCrash, &state(&before), Some(1)));
-    assert_ok(&oracle.check_export(Death::ProcessCrash, &state(&with), Some(2)));
-    let verdict = oracle.check_export(Death::ProcessCrash, &state(&twice), Some(2));
+    assert_ok(&judged(&oracle, &calls[..1], 1));
+    assert_ok(&judged(&oracle, &calls, 2));
+    let verdict = judged(&oracle, &[&calls[..], &calls[1..]].concat(), 2);
     assert_eq!(verdict.counts.doubled, 2, "{verdict}");
     let event = verdict.differences[0].event.unwrap();
     assert_eq!(event.sequence, 2, "the number of the error names it");
@@ -212,54 +210,38 @@ fn a_call_that_failed_after_its_append_is_there_or_not_and_never_twice() {
 
 #[test]
 fn a_call_that_was_refused_must_not_be_there() {
-    let before = [record(1, 2)];
-    let mut oracle = acknowledged(&before, Guarantee::Acknowledged);
-    let refused = record(2, 2);
-    let id = oracle.begin(&refused);
+    let calls = records(2, 2);
+    let mut oracle = acknowledged(&calls[..1], Guarantee::Acknowledged);
+    let id = oracle.begin(&calls[1]);
     oracle.failed(id, &Error::Closed);
-    assert_ok(&oracle.check_export(Death::ProcessCrash, &state(&before), Some(1)));
-    let with = [&before[..], &[refused]].concat();
-    let verdict = oracle.check_export(Death::ProcessCrash, &state(&with), Some(2));
-    assert!(!verdict.is_ok());
-    assert!(verdict.differences.iter().any(|difference| difference.event
-        == Some(EventId {
-            sequence: 0,
-            index: 1
-        })));
+    assert_ok(&judged(&oracle, &calls[..1], 1));
+    let verdict = judged(&oracle, &calls, 2);
+    assert_wrong(&verdict);
+    let second = EventId {
+        sequence: 0,
+        index: 1,
+    };
+    assert!(verdict.differences.iter().any(|it| it.event == Some(second)));
 }
 
 #[test]
-fn a_hole_is_named_by_its_events() {
-    let frames: Vec<Operation> = (1..=6).map(|seed| record(seed, 2)).collect();
+fn holes_and_frames_that_come_again_are_named_by_their_events() {
+    let frames = records(6, 2);
     let oracle = acknowledged(&frames, Guarantee::Acknowledged);
-    let mut hole = frames.clone();
-    hole.remove(2);
-    let verdict = oracle.check_export(Death::PowerLoss, &state(&hole), Some(6));
+    let verdict = judged_durable(&oracle, &[&frames[..2], &frames[3..]].concat(), 6);
     assert_eq!((verdict.counts.lost, verdict.counts.doubled), (2, 0), "{verdict}");
     assert_eq!(verdict.counts.recovered, 10);
-    assert!(
-        verdict
-            .differences
-            .iter()
-            .all(|difference| difference.event.unwrap().sequence == 3),
-        "{verdict}"
-    );
-}
-
-#[test]
-fn replaying_frames_twice_doubles_each_of_their_events() {
-    let frames: Vec<Operation> = (1..=6).map(|seed| record(seed, 2)).collect();
-    let oracle = acknowledged(&frames, Guarantee::Acknowledged);
-    let twice = [&frames[..], &frames[3..]].concat();
-    let verdict = oracle.check_export(Death::PowerLoss, &state(&twice), Some(6));
+    let mut events = verdict.differences.iter().map(|it| it.event.unwrap());
+    assert!(events.all(|event| event.sequence == 3), "{verdict}");
+    let verdict = judged_durable(&oracle, &[&frames[..], &frames[3..]].concat(), 6);
     assert_eq!((verdict.counts.lost, verdict.counts.doubled), (0, 6), "{verdict}");
 }
 
 #[test]
 fn a_last_number_that_does_not_fit_the_state_is_a_finding() {
-    let frames: Vec<Operation> = (1..=4).map(|seed| record(seed, 1)).collect();
+    let frames = records(4, 1);
     let oracle = acknowledged(&frames, Guarantee::Acknowledged);
-    let verdict = oracle.check_export(Death::PowerLoss, &state(&frames), Some(3));
+    let verdict = judged_durable(&oracle, &frames, 3);
     assert_eq!(verdict.differences.len(), 1, "{verdict}");
     assert_eq!(verdict.differences[0].structure, Structure::Log);
     assert_eq!(verdict.counts.lost, 0);
@@ -267,26 +249,20 @@ fn a_last_number_that_does_not_fit_the_state_is_a_finding() {
 
 #[test]
 fn a_number_that_is_given_twice_is_a_finding() {
-    let mut oracle = acknowledged(&[record(1, 1), record(2, 1)], Guarantee::Acknowledged);
-    let id = oracle.begin(&record(3, 1));
+    let calls = records(3, 1);
+    let mut oracle = acknowledged(&calls[..2], Guarantee::Acknowledged);
+    let id = oracle.begin(&calls[2]);
     oracle.acknowledged(id, Some(2));
-    let verdict = oracle.check_export(
-        Death::PowerLoss,
-        &state(&[record(1, 1), record(2, 1), record(3, 1)]),
-        None,
-    );
+    let verdict = judged_durable(&oracle, &calls, 2);
+    let mut differences = verdict.differences.iter();
     assert!(
-        verdict
-            .differences
-            .iter()
-            .any(|difference| difference.structure == Structure::Log),
+        differences.any(|it| it.expected == "a sequence number after 2"),
         "{verdict}"
     );
 }
 
 #[test]
 fn collections_are_a_beginning_of_their_changes_on_their_own() {
-    let add = |entity| Operation::AddToCollection(b"a".to_vec(), EntityId(entity));
     let changes = [
         Operation::CreateCollection(b"a".to_vec()),
         add(1),
@@ -299,28 +275,27 @@ fn collections_are_a_beginning_of_their_changes_on_their_own() {
         for death in [Death::ProcessCrash, Death::PowerLoss] {
             let mut oracle = acknowledged(&changes, guarantee);
             oracle.begin(&add(3));
+            let check = |found: &[&[Operation]]| oracle.check_export(death, &state(&found.concat()), 0);
             let weak = (guarantee, death) == (Guarantee::Synced, Death::PowerLoss);
             for len in 0..=changes.len() {
-                let verdict = oracle.check_export(death, &state(&changes[..len]), Some(0));
+                let verdict = check(&[&changes[..len]]);
                 // A checkpoint promises nothing of collections.
+                let is_legal = len == 6 || weak && len >= 2;
                 assert_eq!(
                     verdict.is_ok(),
-                    len == 6 || weak && len >= 2,
+                    is_legal,
                     "{guarantee:?} {death:?} {len}: {verdict}"
                 );
             }
-            assert_ok(&oracle.check_export(death, &state(&[&changes[..], &[add(3)]].concat()), Some(0)));
-            let hole = [&changes[..3], &changes[4..], &[add(3)]].concat();
-            assert!(!oracle.check_export(death, &state(&hole), Some(0)).is_ok());
-            let lost = oracle.check_export(death, &state(&[]), Some(0));
-            assert_eq!(lost.differences[0].kind, DifferenceKind::Lost);
+            assert_ok(&check(&[&changes, &[add(3)]]));
+            assert_wrong(&check(&[&changes[..3], &changes[4..], &[add(3)]]));
+            assert_eq!(check(&[]).differences[0].kind, DifferenceKind::Lost);
         }
     }
 }
 
 #[test]
 fn a_change_that_was_refused_must_not_be_there_and_one_of_unknown_outcome_may_be() {
-    let add = |entity| Operation::AddToCollection(b"a".to_vec(), EntityId(entity));
     let poisoned = || Error::Poisoned {
         cause: Arc::new(Error::Closed),
     };
@@ -330,28 +305,25 @@ fn a_change_that_was_refused_must_not_be_there_and_one_of_unknown_outcome_may_be
         let id = oracle.begin(&add(entity));
         oracle.failed(id, &error);
     }
-    let check = |entities: &[u64]| {
-        let adds: Vec<_> = entities.iter().map(|&entity| add(entity)).collect();
-        oracle
-            .check_export(
-                Death::ProcessCrash,
-                &state(&[&before[..], &adds].concat()),
-                Some(0),
-            )
-            .is_ok()
-    };
-    assert!(check(&[]) && check(&[1]));
-    assert!(!check(&[2]) && !check(&[1, 2]));
+    for (adds, is_legal) in [
+        (&[][..], true),
+        (&[add(1)], true),
+        (&[add(2)], false),
+        (&[add(1), add(2)], false),
+    ] {
+        let verdict = judged(&oracle, &[&before, adds].concat(), 0);
+        assert_eq!(verdict.is_ok(), is_legal, "{adds:?}: {verdict}");
+    }
 }
 
 #[test]
 fn after_reopening_what_was_found_is_settled_and_what_was_not_is_gone() {
-    let frames: Vec<Operation> = (1..=9).map(|seed| record(seed, 2)).collect();
-    let mut oracle = Oracle::new(&standard_schema(), Guarantee::Synced);
+    let frames = records(9, 2);
+    let mut oracle = new(Guarantee::Synced);
     acknowledge(&mut oracle, &frames[..5], 0);
     oracle.begin(&frames[5]);
     // A power loss leaves three of them.
-    let verdict = oracle.check_export(Death::PowerLoss, &state(&frames[..3]), Some(3));
+    let verdict = judged_durable(&oracle, &frames[..3], 3);
     assert_ok(&verdict);
     oracle.reopened(&verdict);
     let after = [&frames[..3], &frames[6..8]].concat();
@@ -364,59 +336,21 @@ fn after_reopening_what_was_found_is_settled_and_what_was_not_is_gone() {
         (&after[..2], 2, false),
         (&frames[..4], 4, false),
     ] {
-        let verdict = oracle.check_export(Death::PowerLoss, &state(operations), Some(last));
+        let verdict = judged_durable(&oracle, operations, last);
         assert_eq!(verdict.is_ok(), legal, "{last}: {verdict}");
     }
-    let lost = oracle.check_export(Death::PowerLoss, &state(&after[..2]), Some(2));
+    let lost = judged_durable(&oracle, &after[..2], 2);
     assert_eq!(lost.counts.lost, 2, "{lost}");
     assert_eq!(lost.prefix.frames, 2);
     // What was in flight and is found belongs to the past from then on.
     let with = [&after[..], &frames[8..]].concat();
-    let verdict = oracle.check_export(Death::PowerLoss, &state(&with), Some(6));
+    let verdict = judged_durable(&oracle, &with, 6);
     assert_ok(&verdict);
     oracle.reopened(&verdict);
-    assert_ok(&oracle.check_export(Death::PowerLoss, &state(&with), Some(6)));
-    assert!(
-        !oracle
-            .check_export(Death::PowerLoss, &state(&after), Some(5))
-            .is_ok()
-    );
+    assert_ok(&judged_durable(&oracle, &with, 6));
+    assert_wrong(&judged_durable(&oracle, &after, 5));
     // Its number must not be given again.
     let id = oracle.begin(&frames[0]);
     oracle.acknowledged(id, Some(6));
-    assert!(
-        !oracle
-            .check_export(Death::PowerLoss, &state(&with), Some(6))
-            .is_ok()
-    );
-}
-
-#[test]
-fn an_oracle_that_follows_a_timeline_says_the_same_as_one_that_does_not() {
-    for seed in 0..3 {
-        let operations = accepted(seed);
-        let timeline = Timeline::new(&standard_schema(), &operations);
-        for len in (0..operations.len()).step_by(7) {
-            let mut oracles = [
-                Oracle::new(&standard_schema(), Guarantee::Synced),
-                Oracle::following(&timeline, Guarantee::Synced),
-            ];
-            // The second half of the runs leaves the timeline.
-            let mut done = operations[..len].to_vec();
-            if len > operations.len() / 2 {
-                done.remove(len / 2);
-            }
-            for oracle in &mut oracles {
-                acknowledge(oracle, &done, 0);
-                oracle.begin(&operations[len]);
-            }
-            for cut in [done.len(), done.len().saturating_sub(5)] {
-                let found = state(&done[..cut]);
-                let [plain, following] = oracles
-                    .each_ref()
-                    .map(|oracle| oracle.check_export(Death::PowerLoss, &found, None));
-                assert_eq!(plain, following);
-            }
-        }
-    }
+    assert_wrong(&judged_durable(&oracle, &with, 6));
 }

@@ -34,17 +34,7 @@ fn what_only_a_crash_in_a_recovery_shows_is_found_there_and_its_line_says_how_de
     assert!(deepest.plan.crashes.len() >= 2, "{deepest}");
     let again = finding_of(sweep.replay(&deepest.replay_line()));
     assert_eq!(again.failure.kind, FailureKind::Panicked);
-    if let Some(dir) = again.image_dir {
-        remove(&dir);
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "replays lay out what they find below the directory for temporary files"
-)]
-fn remove(dir: &Path) {
-    std::fs::remove_dir_all(dir).unwrap();
+    remove_image(&again);
 }
 
 fn profile() -> DeepProfile {
@@ -102,5 +92,5 @@ fn the_deep_profile_ends_by_its_time_and_tells_rate_and_time_left_meanwhile() {
     let told = told.lock().unwrap();
     let progress = told.last().expect("it is told again and again");
     let left = progress.time_left.expect("there is a bound");
-    assert!(left < profile.time && progress.per_second > 0.0, "{progress}");
+    assert!(left < profile.time && progress.per_second > 0.0, "{progress:?}");
 }

@@ -20,10 +20,21 @@ use crate::{CohortId, EntityId, SignalId, UserId};
 
 const SEED: u64 = 7;
 
-fn finding_of<T: fmt::Debug>(replayed: Result<T, ReplayError>) -> Finding {
+fn finding_of<T: fmt::Debug>(replayed: Result<T, ReplayFailure>) -> Finding {
     match replayed {
-        Err(ReplayError::Found(finding)) => *finding,
+        Err(ReplayFailure::Found(finding)) => *finding,
         other => panic!("no finding: {other:?}"),
+    }
+}
+
+/// Removes the directory in which a finding was laid out.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "removes a directory outside of any database"
+)]
+fn remove_image(finding: &Finding) {
+    if let Some(dir) = &finding.image_dir {
+        std::fs::remove_dir_all(dir).expect("it was laid out");
     }
 }
 
@@ -175,7 +186,7 @@ fn a_plan_whose_site_is_never_reached_says_what_was_crossed_instead() {
     );
     let error = replay("work=nothing").expect_err("no plan");
     assert!(
-        matches!(&error, ReplayError::NotAPlan(_)) && error.finding().is_none(),
+        matches!(&error, ReplayFailure::NotAPlan(_)) && error.finding().is_none(),
         "{error}"
     );
     assert!(format!("{error:?}").contains("\"nothing\""), "{error:?}");
