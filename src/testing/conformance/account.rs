@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::mirrored::{KeyValues, difference};
-use super::steps::{MarkedWrite, Presence};
+use super::mirrored::difference;
+use super::steps::{KeyValues, MarkedWrite, Presence};
 
 /// What the caller knows of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use std::thread;
 
 use super::Survives;
 use super::lab::{Lab, OrFail, ensure};
-use super::mirrored::{KeyValues, Mirrored, difference, scan, show};
+use super::mirrored::{Mirrored, difference, scan, show};
 use super::report::{CheckResult, CheckStop, CheckTally};
+use super::steps::KeyValues;
 use crate::storage::{StorageEngine, WriteBatch};
 use crate::testing::crash_injector::inherit;
 

@@ -1,16 +1,12 @@
 //! An engine beside a naive map of what it was told, and the comparisons of the two.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Survives;
 use super::lab::{DynEngine, Lab, OrFail, ensure};
 use super::report::CheckStop;
-use super::steps::{MarkedWrite, apply};
+use super::steps::{KeyValues, MarkedWrite, apply};
 use crate::storage::{StorageEngine, WriteBatch};
-
-/// A naive store.
-pub(super) type KeyValues = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// An engine in a directory of its own, whose calls succeed, and the map that it must agree with.
 pub(super) struct Mirrored<'a> {

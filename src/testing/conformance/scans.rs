@@ -1,8 +1,9 @@
 //! Prefix scans: their order, their bounds, and that they are snapshots.
 
 use super::lab::{Lab, OrFail};
-use super::mirrored::{KeyValues, Mirrored, difference};
+use super::mirrored::{Mirrored, difference};
 use super::report::{CheckResult, CheckStop, CheckTally};
+use super::steps::KeyValues;
 use crate::storage::{StorageEngine, WriteBatch};
 
 /// All keys of one to three bytes from these, in an order that is none.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::account::{Promise, WriteAccount, WriteFate};
 use super::lab::{DynEngine, Lab, OpenOver, OrFail, SIMULATED_DIR};
-use super::mirrored::{KeyValues, scan};
+use super::mirrored::scan;
 use super::report::CheckStop;
-use super::steps::MarkedWrite;
+use super::steps::{KeyValues, MarkedWrite};
 use crate::Error;
 use crate::testing::sim_disk::{Image, ImageBuilder, Recording, Side, SimDisk};
 

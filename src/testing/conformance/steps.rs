@@ -1,12 +1,15 @@
 //! The writes of a workload. Each can be recognised in a content by itself, so that of any content it can be said which
 //! writes are in it, and then whether it is what these writes make.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::mirrored::KeyValues;
 use crate::Error;
 use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
 use crate::testing::workload::Random;
+
+/// A naive store.
+pub(super) type KeyValues = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What a write is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,16 +9,36 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use super::SimDiskOptions;
 use super::fault::{Fault, Faults, InjectedPanic};
 use super::image::{Image, is_normal, normal};
 use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
-use super::recording::RecordedOperation;
-use super::state::{DiskState, Effect};
+use super::state::{ContentChange, DiskState, Effect, RecordedOperation};
 use crate::fs::{FileAccess, FileLock};
 
 /// How many refused calls are kept.
 const REFUSED_CALLS_MAX: usize = 1_000;
+
+/// What kind of disk it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SimDiskOptions {
+    /// Where writes tear: at multiples of this many bytes of the file. Default 512, minimum 1.
+    pub sector_bytes: u32,
+    /// How many bytes its files may have together, those without a name that are open included; a file takes its
+    /// length. Default no limit.
+    pub capacity_bytes: Option<u64>,
+    /// Whether opening, reading and listing are recorded and have an ordinal too. Default no.
+    pub records_reads: bool,
+}
+
+impl Default for SimDiskOptions {
+    fn default() -> Self {
+        Self {
+            sector_bytes: 512,
+            capacity_bytes: None,
+            records_reads: false,
+        }
+    }
+}
 
 /// The files that a disk stands before.
 #[derive(Debug)]
@@ -203,7 +223,7 @@ impl Device {
 
     fn record(&mut self, mut operation: DiskOperation, effect: Effect) {
         self.state.apply(operation.ordinal, &effect);
-        if let Effect::Content(_, super::state::ContentChange::Write { bytes, .. }) = &effect {
+        if let Effect::Content(_, ContentChange::Write { bytes, .. }) = &effect {
             operation.len = bytes.len() as u64;
         }
         self.journal.push(RecordedOperation { operation, effect });

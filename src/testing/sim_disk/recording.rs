@@ -4,19 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::choice::ImageChoice;
-use super::device::SharedDevice;
+use super::device::{SharedDevice, SimDiskOptions};
 use super::enumerate::{DiskModel, ImageChoices};
 use super::image::Image;
 use super::operation::{DiskOperation, Side};
-use super::state::{DiskState, Effect};
+use super::state::{DiskState, RecordedOperation};
 use super::undurable::Undurable;
-use super::{SimDisk, SimDiskOptions};
-
-#[derive(Debug, Clone)]
-pub(super) struct RecordedOperation {
-    pub operation: DiskOperation,
-    pub effect: Effect,
-}
 
 /// Everything that was done to a disk, with the disk's content before it. A value: it does not change with the disk.
 #[derive(Debug, Clone)]
@@ -120,17 +113,15 @@ impl ImageBuilder {
         self.state.image_hash(choice)
     }
 
-    /// The disk of this instant, living on: as after the death of the process alone. What was not durable still is not,
-    /// and the next operation has the ordinal that came next. Its options are those of the recorded disk.
-    pub fn disk(&self) -> SimDisk {
+    /// A device that has come to this instant.
+    pub(super) fn device(&self) -> Arc<SharedDevice> {
         let Recording {
             start,
             options,
             entries,
         } = &self.recording;
         let journal = entries[..self.position as usize].to_vec();
-        let shared = SharedDevice::new(start.clone(), *options, journal, self.state.clone(), None);
-        SimDisk { shared }
+        SharedDevice::new(start.clone(), *options, journal, self.state.clone(), None)
     }
 
     /// What was not durable at this instant.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::image::{FileContent, Image, ImageEntry};
 use super::keyed;
+use super::operation::DiskOperation;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum NodeId {
@@ -36,6 +37,12 @@ pub(super) enum Effect {
     /// node with the [next number](DiskState::next_file) is new.
     Names(Vec<NameChange>),
     SyncDir(usize),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct RecordedOperation {
+    pub operation: DiskOperation,
+    pub effect: Effect,
 }
 
 #[derive(Debug, Clone)]

@@ -1,8 +1,7 @@
 //! The oracle alone, on contents made by hand.
 
 use super::super::account::{Promise, WriteAccount, WriteFate};
-use super::super::mirrored::KeyValues;
-use super::super::steps::{MarkedWrite, Presence, WriteShape};
+use super::super::steps::{KeyValues, MarkedWrite, Presence, WriteShape};
 
 /// An account of small writes with these fates; the first `flushed_len` are flushed.
 fn account(fates: &[WriteFate], flushed_len: usize) -> WriteAccount {
