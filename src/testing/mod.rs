@@ -134,10 +134,10 @@ mod watchdog;
 pub mod workload;
 
 pub use crash_injector::{
-    Completed, CrashAction, CrashInjector, CrashPayload, CrashPoint, Crashed, Crossed, Crossing,
-    CrossingRecorder, NotCrashed, ParseCrashPointError, SlotGuard, TestsNothing, UnwatchedListener, WhyNot,
-    check_crash_point, clear_injector, crash_of, inherit, install_injector, run_to_crash, run_to_end,
-    run_with_crash, scoped_injector, scoped_recorder,
+    CrashAction, CrashInjector, CrashPayload, CrashPoint, Crashed, Crossed, Crossing, CrossingRecorder,
+    NotCrashed, ParseCrashPointError, SlotGuard, UnwatchedListener, WhyNot, check_crash_point,
+    clear_injector, crash_of, inherit, install_injector, run_to_crash, run_with_crash, scoped_injector,
+    scoped_recorder,
 };
 pub use plan::Plan;
 pub use process::ChildProgram;

@@ -3,20 +3,11 @@
 use std::path::PathBuf;
 
 use crate::GROUPS;
-use crate::command_line::CommandLine;
+use crate::command_line::{CommandLine, GivenArguments};
 
-/// What the program does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Groups,
-    Growth,
-    /// Nothing is measured: a test run of all targets has started this.
-    Nothing,
-}
-
-/// What is to be measured.
+/// The parsed command line.
 #[derive(Debug, Clone)]
-pub(crate) struct Args {
+pub(crate) struct BenchArgs {
     pub(crate) groups: Vec<String>,
     pub(crate) events: usize,
     pub(crate) synced: usize,
@@ -25,90 +16,75 @@ pub(crate) struct Args {
     pub(crate) dir: PathBuf,
     pub(crate) processor: bool,
     pub(crate) svg: Option<PathBuf>,
-    pub(crate) mode: Mode,
-    /// Set in a process that this one started for a measurement of its memory.
+    pub(crate) is_growth: bool,
+    /// False in a test run of all targets, which starts the program without cargo's `--bench`.
+    pub(crate) is_measured: bool,
+    /// The measurement of memory that this process was started for.
     pub(crate) child: Option<String>,
 }
 
-/// The command line of the program.
-pub(crate) fn command_line() -> CommandLine<Args> {
-    let values = Args {
-        groups: Vec::new(),
-        events: 1_000_000,
-        synced: 4000,
-        spread: 1_000_000,
-        rounds: 5,
-        dir: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
-        processor: false,
-        svg: None,
-        // A test run of all targets does without cargo's `--bench`: it is not the time to measure.
-        mode: Mode::Nothing,
-        child: None,
+/// The command line of the program; with `--quick` it has other defaults.
+pub(crate) fn command_line(is_quick: bool) -> CommandLine {
+    let [events, synced, spread, rounds] = if is_quick {
+        [20_000, 160, 20_000, 1]
+    } else {
+        [1_000_000, 4000, 1_000_000, 5]
     };
-    let groups: Vec<_> = GROUPS.iter().map(|group| (group.name, group.what)).collect();
-    CommandLine::new("ledger [OPTIONS] [GROUP...]", values)
-        .number("--events", "events of the job", 1..=usize::MAX, |it| {
-            &mut it.events
-        })
-        .number(
-            "--synced",
+    CommandLine::new("ledger [OPTIONS] [GROUP...]")
+        .option("--events N", events, "events of the job")
+        .option(
+            "--synced N",
+            synced,
             "events where each call is synced, by one thread; by 16 threads four times as many",
-            1..=usize::MAX,
-            |it| &mut it.synced,
         )
-        .number(
-            "--spread",
-            "changed states of the large checkpoint",
-            1..=usize::MAX,
-            |it| &mut it.spread,
-        )
-        .number(
-            "--rounds",
-            "how often everything is measured",
-            1..=usize::MAX,
-            |it| &mut it.rounds,
-        )
-        .path(
-            "--dir",
-            "PATH",
+        .option("--spread N", spread, "changed states of the large checkpoint")
+        .option("--rounds N", rounds, "how often everything is measured")
+        .option(
+            "--dir PATH",
+            "",
             "where the databases lie; default below the target directory of the build",
-            |it, path| it.dir = path,
         )
-        .flag(
+        .option(
             "--processor",
+            "",
             "rates per processor second too, which a busy machine changes less",
-            |it| &mut it.processor,
         )
-        .switch(
+        .option(
             "--growth",
+            "",
             "how the figures grow over three decades, instead of the groups",
-            |it| it.mode = Mode::Growth,
         )
-        .path("--svg", "FILE", "draws that there too", |it, path| {
-            it.svg = Some(path);
-        })
-        .switch(
+        .option("--svg FILE", "", "draws that there too")
+        .option(
             "--quick",
-            "small sizes and one round, before other options: whether it runs, not how fast",
-            |it| (it.events, it.synced, it.spread, it.rounds) = (20_000, 160, 20_000, 1),
+            "",
+            "small sizes and one round by default: whether it runs, not how fast",
         )
-        .switch("--bench", "", |it| {
-            if it.mode == Mode::Nothing {
-                it.mode = Mode::Groups;
-            }
-        })
-        .hidden()
-        .value("--child", "GROUP", "", |it, child| {
-            it.child = Some(child.to_owned());
-            Ok(())
-        })
-        .hidden()
-        .words("Groups, all unless given:", &groups, |it| &mut it.groups)
+        .option("--bench", "", "")
+        .option("--child GROUP", "", "")
+        .words(
+            "Groups, all unless given:",
+            GROUPS.map(|(name, what, _)| (name, what)),
+        )
 }
 
-impl Args {
-    /// Whether the group is asked for.
-    pub(crate) fn wants(&self, group: &str) -> bool {
-        self.groups.is_empty() || self.groups.iter().any(|wanted| wanted == group)
-    }
+/// Looks the values of the options up.
+///
+/// # Errors
+/// The first wrong value.
+pub(crate) fn read(given: &GivenArguments) -> Result<BenchArgs, String> {
+    let dir = given.path("--dir");
+    Ok(BenchArgs {
+        groups: given.operands.clone(),
+        events: given.number("--events", 1..=usize::MAX)?,
+        synced: given.number("--synced", 1..=usize::MAX)?,
+        spread: given.number("--spread", 1..=usize::MAX)?,
+        rounds: given.number("--rounds", 1..=usize::MAX)?,
+        dir: dir.unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into()),
+        processor: given.has("--processor"),
+        svg: given.path("--svg"),
+        is_growth: given.has("--growth"),
+        is_measured: given.has("--bench"),
+        child: given.texts("--child").pop(),
+    })
 }

@@ -4,7 +4,7 @@ use crate::table::TextTable;
 
 /// What a figure counts, and which way is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub(crate) enum FigureUnit {
     /// How many in a second; more is better.
     PerSecond,
     /// The others: less is better.
@@ -16,7 +16,7 @@ pub(crate) enum Unit {
     Count,
 }
 
-impl Unit {
+impl FigureUnit {
     pub(crate) fn show(self, value: f64) -> String {
         let (scale, name) = self.scale(value);
         digits(value / scale) + name
@@ -52,7 +52,7 @@ fn digits(value: f64) -> String {
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
     pub(crate) name: String,
-    pub(crate) unit: Unit,
+    pub(crate) unit: FigureUnit,
     pub(crate) values: Vec<f64>,
 }
 
@@ -88,13 +88,13 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 
 /// Figures in the order in which they came first.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Board {
+pub(crate) struct FigureBoard {
     pub(crate) figures: Vec<Figure>,
 }
 
-impl Board {
+impl FigureBoard {
     /// Adds the value of a round.
-    pub(crate) fn add(&mut self, name: impl Into<String>, unit: Unit, value: f64) {
+    pub(crate) fn add(&mut self, name: impl Into<String>, unit: FigureUnit, value: f64) {
         let name = name.into();
         if let Some(figure) = self.figures.iter_mut().find(|figure| figure.name == name) {
             figure.values.push(value);
@@ -109,14 +109,10 @@ impl Board {
 
     /// A Markdown table of all figures.
     pub(crate) fn table(&self) -> String {
-        let mut rows = vec![["figure", "median", "min to max"].map(str::to_owned).to_vec()];
-        for figure in &self.figures {
-            rows.push(vec![
-                figure.name.clone(),
-                figure.show_median(),
-                figure.show_spread(),
-            ]);
-        }
+        let head = ["figure", "median", "min to max"].map(str::to_owned).to_vec();
+        let rows = self.figures.iter();
+        let rows = rows.map(|figure| vec![figure.name.clone(), figure.show_median(), figure.show_spread()]);
+        let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
         markdown(&rows)
     }
 }

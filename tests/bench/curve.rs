@@ -1,6 +1,6 @@
 //! A figure over the size of what it depends on, and the power law that fits it.
 
-use crate::board::{Unit, median};
+use crate::board::{FigureUnit, median};
 
 /// Values of all rounds at each size, ascending.
 #[derive(Debug, Clone)]
@@ -8,12 +8,12 @@ pub(crate) struct Curve {
     pub(crate) name: &'static str,
     /// What the size counts.
     pub(crate) of: &'static str,
-    pub(crate) unit: Unit,
+    pub(crate) unit: FigureUnit,
     pub(crate) points: Vec<(usize, Vec<f64>)>,
 }
 
 impl Curve {
-    pub(crate) fn new(name: &'static str, of: &'static str, unit: Unit) -> Self {
+    pub(crate) fn new(name: &'static str, of: &'static str, unit: FigureUnit) -> Self {
         Self {
             name,
             of,
@@ -34,16 +34,21 @@ impl Curve {
     pub(crate) fn show_each(&self, size: usize, value: f64) -> String {
         let each = value / size as f64;
         match self.unit {
-            Unit::Milliseconds => Unit::Nanoseconds.show(each * 1e6),
-            Unit::Megabytes => Unit::Bytes.show(each * 1e6),
+            FigureUnit::Milliseconds => FigureUnit::Nanoseconds.show(each * 1e6),
+            FigureUnit::Megabytes => FigureUnit::Bytes.show(each * 1e6),
             unit => unit.show(each),
         }
     }
 }
 
+/// The exponents of the power laws through the medians of all sizes and of the last two.
+pub(crate) fn exponents(points: &[(usize, Vec<f64>)]) -> [f64; 2] {
+    [points, &points[points.len().saturating_sub(2)..]].map(exponent)
+}
+
 /// The exponent of the power law through the medians: the slope of the straight line through their logarithms, by least
 /// squares.
-pub(crate) fn exponent(points: &[(usize, Vec<f64>)]) -> f64 {
+fn exponent(points: &[(usize, Vec<f64>)]) -> f64 {
     let logarithms: Vec<(f64, f64)> = points
         .iter()
         .map(|(size, values)| ((*size as f64).ln(), median(values).max(f64::MIN_POSITIVE).ln()))

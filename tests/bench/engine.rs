@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tidaldb::{Durability, EntityId, Error, Options, Schema, Signal, SignalEvent, SignalId, TidalDb};
 
+use crate::stopwatch::timed;
 use crate::workload::{self, BATCH_LEN, HALF_LIVES_MS, SIGNALS, Touch};
 
 /// The signals of the job, with the default windows. The last one is positive, which costs nothing without users.
@@ -37,6 +38,11 @@ pub(crate) fn job(len: usize) -> Vec<SignalEvent<'static>> {
     workload::events(len).iter().map(event).collect()
 }
 
+/// One event for each of `len` pairs of entity and signal, as the engine takes it.
+pub(crate) fn spread(len: usize) -> Vec<SignalEvent<'static>> {
+    workload::spread(len).iter().map(event).collect()
+}
+
 /// One event as the engine takes it.
 pub(crate) fn event(touch: &Touch) -> SignalEvent<'static> {
     SignalEvent::new(SignalId(touch.signal), EntityId(touch.entity), touch.at_ms)
@@ -52,24 +58,19 @@ pub(crate) fn record(
     batch_len: usize,
     threads: usize,
 ) -> Result<(), Error> {
-    let work = |thread: usize| -> Result<(), Error> {
-        for batch in events.chunks(batch_len).skip(thread).step_by(threads) {
-            db.record_batch(batch)?;
-        }
-        Ok(())
+    let work = |thread: usize| {
+        let mut batches = events.chunks(batch_len).skip(thread).step_by(threads);
+        batches.try_for_each(|batch| db.record_batch(batch).map(drop))
     };
     if threads == 1 {
         return work(0);
     }
     std::thread::scope(|scope| {
         let work = &work;
-        let threads: Vec<_> = (0..threads)
-            .map(|thread| scope.spawn(move || work(thread)))
-            .collect();
-        let ended = threads
-            .into_iter()
-            .map(|thread| thread.join().expect("no thread panics"));
-        ended.collect()
+        let threads = (0..threads).map(|thread| scope.spawn(move || work(thread)));
+        let threads: Vec<_> = threads.collect();
+        let mut threads = threads.into_iter();
+        threads.try_for_each(|thread| thread.join().expect("no thread panics"))
     })
 }
 
@@ -81,4 +82,13 @@ pub(crate) fn filled(dir: &Path, events: &[SignalEvent<'_>]) -> Result<TidalDb, 
     let db = open_without_checkpoints(dir, Durability::OperatingSystem)?;
     record(&db, events, BATCH_LEN, 1)?;
     Ok(db)
+}
+
+/// Opens the database again, and returns the seconds that it took.
+///
+/// # Errors
+/// Those of the engine.
+pub(crate) fn reopen(dir: &Path) -> Result<(TidalDb, f64), Error> {
+    let (db, seconds) = timed(|| open_without_checkpoints(dir, Durability::OperatingSystem));
+    Ok((db?, seconds))
 }

@@ -6,14 +6,14 @@
 use tidaldb::{CohortId, Durability, Error, SignalEvent, UserId};
 
 use crate::engine;
-use crate::place::Place;
+use crate::place::BenchDir;
 use crate::stopwatch::timed;
-use crate::workload::{BATCH_LEN, Random, SEED};
+use crate::workload::{BATCH_LEN, Random, SEED, below};
 
 const USERS: u64 = 50_000;
 const COHORTS: u64 = 10;
 
-/// What is on beside scores and windows.
+/// The parts that are on beside scores and windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extra {
     pub(crate) name: &'static str,
@@ -23,29 +23,21 @@ pub(crate) struct Extra {
 
 /// Each alone, and both.
 pub(crate) const EXTRAS: [Extra; 3] = [
-    Extra {
-        name: "with cohorts",
-        cohorts: true,
-        users: false,
-    },
-    Extra {
-        name: "with co-engagement",
-        cohorts: false,
-        users: true,
-    },
-    Extra {
-        name: "with cohorts and co-engagement",
-        cohorts: true,
-        users: true,
-    },
+    extra("with cohorts", true, false),
+    extra("with co-engagement", false, true),
+    extra("with cohorts and co-engagement", true, true),
 ];
+
+const fn extra(name: &'static str, cohorts: bool, users: bool) -> Extra {
+    Extra { name, cohorts, users }
+}
 
 /// Records the job with what is on, and gives how many seconds that took and how many cohort states came of it.
 ///
 /// # Errors
 /// Those of the engine and of the directory.
 pub(crate) fn record(
-    place: &Place,
+    place: &BenchDir,
     job: &[SignalEvent<'_>],
     extra: Extra,
 ) -> Result<(f64, usize), Box<dyn std::error::Error>> {
@@ -54,7 +46,7 @@ pub(crate) fn record(
         .collect();
     let mut random = Random::new(SEED ^ 3);
     let mut extend = |&event: &SignalEvent<'_>| {
-        let user = random.below(USERS);
+        let user = below(&mut random, USERS);
         let pair = &pairs[(user % (COHORTS * COHORTS)) as usize];
         SignalEvent {
             user: extra.users.then_some(UserId(user)),

@@ -1,35 +1,28 @@
-//! How the figures grow: each over three decades of what it depends on, with the exponent of a power law fitted to it.
+//! How the figures grow: each over three decades of its size, with the exponent of a power law fitted to it.
 //!
-//! An exponent of 1 is linear; the one over the last decade alone leaves aside what a small size costs anyway.
+//! An exponent of 1 is linear; the one over the last decade alone leaves aside the costs that a small size has anyway.
 
-use std::error::Error;
-use std::path::Path;
+use tidaldb::{Durability, EntityId, SignalEvent, SignalId};
 
-use tidaldb::{Durability, EntityId, SignalEvent, SignalId, TidalDb};
-
-use crate::Bench;
-use crate::board::{Unit, markdown, median};
+use crate::board::FigureUnit::{self, Megabytes, Milliseconds, PerSecond};
+use crate::board::{markdown, median};
 use crate::curve::{self, Curve};
-use crate::engine;
-use crate::memory;
-use crate::pause;
-use crate::plot;
 use crate::stopwatch::timed;
-use crate::workload::{self, BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
+use crate::workload::{BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
+use crate::{Bench, Measured, engine, memory, pause, plot};
 
 /// Measures all curves, prints them, and draws them if a file is named for it.
-pub(crate) fn run(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
-    let events_max = 10 * bench.args.events;
-    let states_max = bench.args.spread;
+pub(crate) fn run(bench: &mut Bench) -> Measured {
+    let (events_max, states_max) = (10 * bench.args.events, bench.args.spread);
+    let measures: [(&str, usize, MeasureSize); 4] = [
+        ("replay", events_max, replay),
+        ("checkpoints", states_max, checkpoints),
+        ("opening", states_max, opens),
+        ("memory", states_max, memories),
+    ];
     let mut curves = Curves::default();
     for round in 1..=bench.args.rounds {
-        for (what, measure) in [
-            ("replay", replay as Measure),
-            ("checkpoints", checkpoints),
-            ("opening", opens),
-            ("memory", memories),
-        ] {
-            let top = if what == "replay" { events_max } else { states_max };
+        for (what, top, measure) in measures {
             for size in [top / 1000, top / 100, top / 10, top] {
                 eprintln!("round {round} of {}: {what} at {size}", bench.args.rounds);
                 measure(bench, &mut curves, size.max(1))?;
@@ -48,57 +41,49 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-type Measure = fn(&Bench, &mut Curves, usize) -> Result<(), Box<dyn Error>>;
+type MeasureSize = fn(&Bench, &mut Curves, usize) -> Measured;
 
 #[derive(Default)]
 struct Curves(Vec<Curve>);
 
 impl Curves {
     /// Adds the value of a round at a size.
-    fn add(&mut self, name: &'static str, of: &'static str, unit: Unit, size: usize, value: f64) {
-        let index = self
-            .0
-            .iter()
-            .position(|curve| curve.name == name)
-            .unwrap_or_else(|| {
-                self.0.push(Curve::new(name, of, unit));
-                self.0.len() - 1
-            });
+    fn add(&mut self, name: &'static str, of: &'static str, unit: FigureUnit, size: usize, value: f64) {
+        let index = self.0.iter().position(|curve| curve.name == name);
+        let index = index.unwrap_or(self.0.len());
+        if index == self.0.len() {
+            self.0.push(Curve::new(name, of, unit));
+        }
         self.0[index].add(size, value);
     }
 }
 
-/// One row for each size: the median, and what that is for one of what it grows with.
+/// One row for each size: the median, and its part for one of the size.
 fn table(curves: &[Curve]) -> String {
     let head = ["figure", "size", "median", "for each", "exponent", "last decade"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for curve in curves {
         for (index, (size, values)) in curve.points.iter().enumerate() {
             let value = median(values);
-            let is_last = index + 1 == curve.points.len();
-            let exponent = |points: &[(usize, Vec<f64>)]| {
-                let shown = is_last.then(|| format!("{:.2}", curve::exponent(points)));
-                shown.unwrap_or_default()
-            };
-            rows.push(vec![
-                if index == 0 {
-                    curve.name.to_owned()
-                } else {
-                    String::new()
-                },
+            let name = if index == 0 { curve.name } else { "" };
+            let mut row = vec![
+                name.to_owned(),
                 format!("{size} {}", curve.of),
                 curve.unit.show(value),
                 curve.show_each(*size, value),
-                exponent(&curve.points),
-                exponent(&curve.points[curve.points.len().saturating_sub(2)..]),
-            ]);
+            ];
+            if index + 1 == curve.points.len() {
+                let [all, last] = curve::exponents(&curve.points);
+                row.extend([format!("{all:.2}"), format!("{last:.2}")]);
+            }
+            rows.push(row);
         }
     }
     markdown(&rows)
 }
 
 /// Time to open a log of that many events that no checkpoint covers.
-fn replay(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
+fn replay(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     let dir = bench.place.fresh("growth")?;
     let db = engine::open_without_checkpoints(&dir, Durability::OperatingSystem)?;
     // The job over and over, each time later.
@@ -113,85 +98,57 @@ fn replay(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn
     }
     db.sync()?;
     drop(db);
-    let milliseconds = reopen(&dir)?.1 * 1e3;
-    curves.add("replay", "events", Unit::Milliseconds, size, milliseconds);
+    let (_, seconds) = engine::reopen(&dir)?;
+    curves.add("replay", "events", Milliseconds, size, seconds * 1e3);
     Ok(())
 }
 
-fn checkpoints(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
-    let events: Vec<_> = workload::spread(size).iter().map(engine::event).collect();
+fn checkpoints(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+    let events = engine::spread(size);
     let db = engine::filled(&bench.place.fresh("growth")?, &events)?;
-    let taken = pause::take(&db, &events)?;
-    let alone = taken.alone.as_secs_f64() * 1e3;
-    let pause = taken.pause.as_secs_f64() * 1e3;
-    curves.add("checkpoint", "changed states", Unit::Milliseconds, size, alone);
-    curves.add(
-        "pause of a writer",
-        "changed states",
-        Unit::Milliseconds,
-        size,
-        pause,
-    );
+    let times = pause::take(&db, &events)?;
+    let of = "changed states";
+    curves.add("checkpoint", of, Milliseconds, size, times.alone);
+    curves.add("pause of a writer", of, Milliseconds, size, times.pause);
     Ok(())
 }
 
 /// Time to open after a close.
-fn opens(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
+fn opens(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     let dir = bench.place.fresh("growth")?;
-    let events: Vec<_> = workload::spread(size).iter().map(engine::event).collect();
-    engine::filled(&dir, &events)?.close()?;
-    let (db, seconds) = reopen(&dir)?;
+    engine::filled(&dir, &engine::spread(size))?.close()?;
+    let (db, seconds) = engine::reopen(&dir)?;
     let last = EntityId(((size - 1) / usize::from(SIGNALS)) as u64);
     let score = db.score(last, SignalId(0), 0, BEGIN_MS)?;
     assert!(score > 0.0, "the states come back");
-    curves.add(
-        "open after a close",
-        "states",
-        Unit::Milliseconds,
-        size,
-        seconds * 1e3,
-    );
+    curves.add("open after a close", "states", Milliseconds, size, seconds * 1e3);
     Ok(())
 }
 
 /// In a process of its own, reopened.
-fn memories(bench: &Bench, curves: &mut Curves, size: usize) -> Result<(), Box<dyn Error>> {
+fn memories(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     let dir = bench.place.fresh("growth")?;
-    let events: Vec<_> = workload::spread(size).iter().map(engine::event).collect();
-    engine::filled(&dir, &events)?.close()?;
+    engine::filled(&dir, &engine::spread(size))?.close()?;
     for (name, bytes) in memory::of_reopened(&dir)? {
-        curves.add(name, "keys", Unit::Megabytes, size, bytes / 1e6);
+        curves.add(name, "keys", Megabytes, size, bytes / 1e6);
     }
     Ok(())
 }
 
 /// Events in a second by several threads: batches without a sync, and calls of one event that share syncs.
-fn throughput(bench: &Bench, curves: &mut Curves, threads: usize) -> Result<(), Box<dyn Error>> {
-    let synced = bench.job.len().min(threads * bench.args.synced / 4);
+fn throughput(bench: &Bench, curves: &mut Curves, threads: usize) -> Measured {
+    let all = bench.job.len();
+    let synced = all.min(threads * bench.args.synced / 4);
+    let (written, durable) = (Durability::OperatingSystem, Durability::EverySynced);
     for (name, durability, batch_len, len) in [
-        (
-            "batches of 256, no sync",
-            Durability::OperatingSystem,
-            BATCH_LEN,
-            bench.job.len(),
-        ),
-        (
-            "one event a call, each synced",
-            Durability::EverySynced,
-            1,
-            synced,
-        ),
+        ("batches of 256, no sync", written, BATCH_LEN, all),
+        ("one event a call, each synced", durable, 1, synced),
     ] {
         let db = engine::open_without_checkpoints(&bench.place.fresh("growth")?, durability)?;
         let (recorded, seconds) = timed(|| engine::record(&db, &bench.job[..len], batch_len, threads));
         recorded?;
         db.sync()?;
-        curves.add(name, "threads", Unit::PerSecond, threads, len as f64 / seconds);
+        curves.add(name, "threads", PerSecond, threads, len as f64 / seconds);
     }
     Ok(())
-}
-
-fn reopen(dir: &Path) -> Result<(TidalDb, f64), tidaldb::Error> {
-    let (db, seconds) = timed(|| engine::open_without_checkpoints(dir, Durability::OperatingSystem));
-    Ok((db?, seconds))
 }

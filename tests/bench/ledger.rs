@@ -9,7 +9,6 @@
 
 mod args;
 mod board;
-mod checkpoint;
 #[path = "../../src/testing/lab/command_line.rs"]
 mod command_line;
 mod curve;
@@ -34,101 +33,78 @@ use std::process::ExitCode;
 
 use tidaldb::SignalEvent;
 
-use args::{Args, Mode};
-use board::Board;
-use place::Place;
+use args::BenchArgs;
+use board::{FigureBoard, FigureUnit};
+use place::BenchDir;
 
-/// A group of figures that are measured together.
-pub(crate) struct Group {
-    pub(crate) name: &'static str,
-    what: &'static str,
-    run: fn(&mut Bench) -> Result<(), Box<dyn Error>>,
-}
+type Measured = Result<(), Box<dyn Error>>;
+type MeasureGroup = fn(&mut Bench) -> Measured;
 
-/// All groups, in the order in which they are measured.
-pub(crate) const GROUPS: &[Group] = &[
-    Group {
-        name: "disk",
-        what: "the disk's own sync",
-        run: record::disk,
-    },
-    Group {
-        name: "batches",
-        what: "batches of 256, one final sync",
-        run: record::batches,
-    },
-    Group {
-        name: "synced-batches",
-        what: "batches of 256, each synced",
-        run: record::synced_batches,
-    },
-    Group {
-        name: "synced-calls",
-        what: "one event a call, each synced",
-        run: record::synced_calls,
-    },
-    Group {
-        name: "calls",
-        what: "one event a call, written",
-        run: record::calls,
-    },
-    Group {
-        name: "replay",
-        what: "replay of the log after a kill",
-        run: recovery::replay,
-    },
-    Group {
-        name: "checkpoint",
-        what: "checkpoint of all states of the job, pause of a writer",
-        run: checkpoint::of_the_job,
-    },
-    Group {
-        name: "checkpoint-large",
-        what: "the same of many changed states",
-        run: checkpoint::of_many,
-    },
-    Group {
-        name: "reopen",
-        what: "close, and open after it",
-        run: recovery::reopen_after_close,
-    },
-    Group {
-        name: "memory",
-        what: "memory at rest",
-        run: memory::at_rest,
-    },
-    Group {
-        name: "read",
-        what: "reads of uniform keys",
-        run: read::reads,
-    },
-    Group {
-        name: "extras",
-        what: "the job with cohorts and co-engagement",
-        run: record::extras,
-    },
+/// All groups of figures in the order in which they are measured: name, description, measurement.
+const GROUPS: [(&str, &str, MeasureGroup); 12] = [
+    ("disk", "the disk's own sync", record::disk),
+    ("batches", "batches of 256, one final sync", record::batches),
+    (
+        "synced-batches",
+        "batches of 256, each synced",
+        record::synced_batches,
+    ),
+    (
+        "synced-calls",
+        "one event a call, each synced",
+        record::synced_calls,
+    ),
+    ("calls", "one event a call, written", record::calls),
+    ("replay", "replay of the log after a kill", recovery::replay),
+    (
+        "checkpoint",
+        "checkpoint of all states of the job, pause of a writer",
+        recovery::checkpoint,
+    ),
+    (
+        "checkpoint-large",
+        "the same of many changed states",
+        recovery::checkpoint_of_many,
+    ),
+    ("reopen", "close, and open after it", recovery::reopen_after_close),
+    ("memory", "memory at rest", memory::at_rest),
+    ("read", "reads of uniform keys", read::reads),
+    ("extras", "the job with cohorts and co-engagement", record::extras),
 ];
 
-/// What is measured with, and what came out.
-pub(crate) struct Bench {
-    pub(crate) args: Args,
-    pub(crate) place: Place,
-    pub(crate) job: Vec<SignalEvent<'static>>,
-    pub(crate) board: Board,
+/// The command line, the measured job and the figures.
+struct Bench {
+    args: BenchArgs,
+    place: BenchDir,
+    job: Vec<SignalEvent<'static>>,
+    board: FigureBoard,
+}
+
+impl Bench {
+    /// Adds the rate of `len` events by the time that passed, and by that of the processors if asked for.
+    fn add_rate(&mut self, name: &str, len: usize, seconds: f64, processor_seconds: f64) {
+        self.board.add(name, FigureUnit::PerSecond, len as f64 / seconds);
+        if self.args.processor {
+            let name = format!("{name}: per processor second");
+            let rate = len as f64 / processor_seconds.max(0.01);
+            self.board.add(name, FigureUnit::PerSecond, rate);
+        }
+    }
 }
 
 fn main() -> ExitCode {
-    let args = match args::command_line().of_process() {
+    let is_quick = std::env::args_os().any(|argument| argument == "--quick");
+    let args = match args::command_line(is_quick).of_process(args::read) {
         Ok(args) => args,
         Err(status) => return status,
     };
-    if args.mode == Mode::Nothing && args.child.is_none() {
-        println!("nothing is measured without --bench, which cargo bench passes");
-        return ExitCode::SUCCESS;
-    }
     let ended = match args.child.clone() {
         Some(child) => memory::child(&args, &child),
-        None => run(args),
+        None if args.is_measured || args.is_growth => run(args),
+        None => {
+            println!("nothing is measured without --bench, which cargo bench passes");
+            Ok(())
+        }
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -139,26 +115,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let place = Place::new(&args.dir)?;
+fn run(args: BenchArgs) -> Measured {
+    let place = BenchDir::new(&args.dir)?;
     println!("{}, {}", place::today(), place::machine(place.path()));
     println!("load average at the beginning: {}\n", place::load_average());
     let mut bench = Bench {
         job: engine::job(args.events),
         place,
         args,
-        board: Board::default(),
+        board: FigureBoard::default(),
     };
-    if bench.args.mode == Mode::Growth {
+    if bench.args.is_growth {
         return growth::run(&mut bench);
     }
     for round in 1..=bench.args.rounds {
-        for group in GROUPS {
-            if !bench.args.wants(group.name) {
-                continue;
-            }
-            eprintln!("round {round} of {}: {}", bench.args.rounds, group.what);
-            (group.run)(&mut bench)?;
+        let wanted = bench.args.groups.clone();
+        let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+        for (_, what, measure) in GROUPS.into_iter().filter(|(name, ..)| wants(name)) {
+            eprintln!("round {round} of {}: {what}", bench.args.rounds);
+            measure(&mut bench)?;
         }
     }
     println!(

@@ -5,30 +5,31 @@ use std::error::Error;
 use std::path::Path;
 use std::process::Command;
 
-use tidaldb::{Durability, TidalDb};
-
-use crate::Bench;
-use crate::args::Args;
-use crate::board::Unit;
+use crate::args::BenchArgs;
+use crate::board::FigureUnit;
 use crate::engine;
 use crate::place::resident_bytes;
+use crate::{Bench, Measured};
 
 /// After the job, after a checkpoint, and after reopening.
-pub(crate) fn at_rest(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
+pub(crate) fn at_rest(bench: &mut Bench) -> Measured {
     let dir = bench.place.fresh("memory")?;
-    let mut figures = start("recorded", &dir, bench.args.events)?;
-    figures.extend(start("reopened", &dir, bench.args.events)?);
-    for (name, bytes) in figures {
-        if name.starts_with("bytes") {
-            bench.board.add(name, Unit::Bytes, bytes);
-        } else {
-            bench.board.add(name, Unit::Megabytes, bytes / 1e6);
+    for child in ["recorded", "reopened"] {
+        for (name, bytes) in start(child, &dir, bench.args.events)? {
+            if name.starts_with("bytes") {
+                bench.board.add(name, FigureUnit::Bytes, bytes);
+            } else {
+                bench.board.add(name, FigureUnit::Megabytes, bytes / 1e6);
+            }
         }
     }
     Ok(())
 }
 
-/// What a process that reopens the closed database takes in bytes, and what the engine itself counts of it.
+const REOPENED: &str = "memory at rest after reopening, VmRSS";
+const OWN: &str = "the same, the engine's own count";
+
+/// The bytes of a process that reopens the closed database, and those that the engine itself counts.
 pub(crate) fn of_reopened(dir: &Path) -> Result<[(&'static str, f64); 2], Box<dyn Error>> {
     let figures = start("reopened", dir, 1)?;
     let of = |name: &str| {
@@ -40,9 +41,6 @@ pub(crate) fn of_reopened(dir: &Path) -> Result<[(&'static str, f64); 2], Box<dy
         ("memory, the engine's own count", of(OWN)?),
     ])
 }
-
-const REOPENED: &str = "memory at rest after reopening, VmRSS";
-const OWN: &str = "the same, the engine's own count";
 
 /// Runs this program as a child, and gives the figures that it prints.
 fn start(child: &str, dir: &Path, events_len: usize) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
@@ -61,52 +59,30 @@ fn start(child: &str, dir: &Path, events_len: usize) -> Result<Vec<(String, f64)
     Ok(figures)
 }
 
-/// What a process that was started for it does.
-pub(crate) fn child(args: &Args, what: &str) -> Result<(), Box<dyn Error>> {
-    if what == "recorded" {
-        recorded(&args.dir, args.events)
+/// The measurement of a process that was started for it.
+pub(crate) fn child(args: &BenchArgs, what: &str) -> Measured {
+    let print = |name: &str, bytes: u64| println!("{name}\t{bytes}");
+    let job = if what == "recorded" {
+        engine::job(args.events)
     } else {
-        reopened(&args.dir)
+        Vec::new()
+    };
+    let before = resident_bytes();
+    let resident = || resident_bytes().saturating_sub(before);
+    if what == "recorded" {
+        let db = engine::filled(&args.dir, &job)?;
+        print("memory after the job, VmRSS", resident());
+        db.checkpoint()?;
+        print("memory after the job and a checkpoint, VmRSS", resident());
+        return Ok(db.close()?);
     }
-}
-
-fn recorded(dir: &Path, events_len: usize) -> Result<(), Box<dyn Error>> {
-    let job = engine::job(events_len);
-    let before = resident_bytes();
-    let db = engine::filled(dir, &job)?;
-    print(
-        "memory after the job, VmRSS",
-        resident_bytes().saturating_sub(before),
-    );
-    db.checkpoint()?;
-    print(
-        "memory after the job and a checkpoint, VmRSS",
-        resident_bytes().saturating_sub(before),
-    );
-    db.close()?;
-    Ok(())
-}
-
-fn reopened(dir: &Path) -> Result<(), Box<dyn Error>> {
-    let before = resident_bytes();
-    let db = engine::open_without_checkpoints(dir, Durability::OperatingSystem)?;
-    let resident = resident_bytes().saturating_sub(before);
-    print(REOPENED, resident);
-    print_own(&db, resident)
-}
-
-fn print_own(db: &TidalDb, resident: u64) -> Result<(), Box<dyn Error>> {
+    let (db, _) = engine::reopen(&args.dir)?;
+    let resident = resident();
     let statistics = db.statistics()?;
-    let keys = statistics.states_len as u64;
-    print(OWN, statistics.states_bytes as u64);
+    let (keys, own) = (statistics.states_len as u64, statistics.states_bytes as u64);
+    print(REOPENED, resident);
+    print(OWN, own);
     print("bytes per key, VmRSS", resident / keys);
-    print(
-        "bytes per key, the engine's own count",
-        statistics.states_bytes as u64 / keys,
-    );
+    print("bytes per key, the engine's own count", own / keys);
     Ok(())
-}
-
-fn print(name: &str, bytes: u64) {
-    println!("{name}\t{bytes}");
 }

@@ -9,13 +9,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::process::Command;
 
 /// A directory of its own, removed when dropped.
 #[derive(Debug)]
-pub(crate) struct Place(PathBuf);
+pub(crate) struct BenchDir(PathBuf);
 
-impl Place {
+impl BenchDir {
     /// A new, empty directory below `parent`.
     pub(crate) fn new(parent: &Path) -> io::Result<Self> {
         let path = parent.join(format!("bench-{}", std::process::id()));
@@ -30,30 +30,24 @@ impl Place {
     /// A directory in it that is empty, whatever was there before.
     pub(crate) fn fresh(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.0.join(name);
-        remove(&path)?;
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
         fs::create_dir_all(&path)?;
         Ok(path)
     }
 }
 
-impl Drop for Place {
+impl Drop for BenchDir {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.0));
-    }
-}
-
-/// Removes a directory with all that is in it, if there is one.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 
 /// The bytes of this process that are in memory (`VmRSS`); 0 where the system does not tell.
 pub(crate) fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kilobytes = field(&status, "VmRSS:").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let kilobytes = field(&status, "VmRSS").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }
 
@@ -70,15 +64,11 @@ pub(crate) fn processor_seconds() -> f64 {
 pub(crate) fn machine(path: &Path) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model =
-        field(&information, "model name").map_or("unknown processor", |text| text.trim_start_matches(": "));
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    format!(
-        "{cores} cores of {model}, Linux {}, {}",
-        kernel.trim(),
-        file_system(&mounts, path).unwrap_or("unknown file system")
-    )
+    let model = field(&information, "model name").unwrap_or("unknown processor");
+    let (kernel, path) = (printed("uname", &["-r"]), path.display().to_string());
+    let file_system = printed("df", &["--output=fstype", &path]);
+    let file_system = file_system.lines().last().unwrap_or("unknown file system");
+    format!("{cores} cores of {model}, Linux {kernel}, {file_system}")
 }
 
 /// How many threads ran or waited on average over the last one, five and fifteen minutes.
@@ -90,40 +80,20 @@ pub(crate) fn load_average() -> String {
 
 /// The day by the system's clock, in UTC.
 pub(crate) fn today() -> String {
-    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let days = (passed.as_secs() / 86_400) as i64;
-    // From days to a date of the proleptic Gregorian calendar, whose years are counted from March here.
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = year + era * 400 + i64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02}")
+    printed("date", &["-u", "+%F"])
 }
 
-/// The type of the file system with the longest mount point that `path` begins with.
-fn file_system<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
-    let path = fs::canonicalize(path).ok()?;
-    let mounts = mounts.lines().filter_map(|line| {
-        let mut words = line.split(' ').skip(1);
-        Some((words.next()?, words.next()?))
-    });
-    let (_, name) = mounts
-        .filter(|(point, _)| path.starts_with(point))
-        .max_by_key(|(point, _)| point.len())?;
-    Some(name)
+/// The text that a program prints; empty if it cannot be started.
+fn printed(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or_else(
+        |_| String::new(),
+        |it| String::from_utf8_lossy(&it.stdout).trim().to_owned(),
+    )
 }
 
-/// What follows `name` on the first line that begins with it.
+/// The value behind `name` on the first line that begins with it.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name))
-        .map(str::trim)
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.map(|value| value.trim_start_matches(['\t', ' ', ':']))
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::board::median;
-use crate::curve::{Curve, exponent};
+use crate::curve::{Curve, exponents};
 
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 220.0;
@@ -65,7 +65,7 @@ fn panel(curve: &Curve) -> Result<String, fmt::Error> {
          <polyline points=\"{}\" fill=\"none\" stroke=\"#999\" stroke-dasharray=\"4 4\"/>\
          <polyline points=\"{}\" fill=\"none\" stroke=\"#06c\" stroke-width=\"2\"/>",
         curve.name,
-        exponent(&curve.points),
+        exponents(&curve.points)[0],
         line(&linear),
         line(&points),
     );

@@ -1,52 +1,35 @@
 //! How long a read takes: of keys by chance, each independent of the one before.
 
-use std::error::Error;
 use std::hint::black_box;
 
 use tidaldb::{EntityId, SignalId};
 
-use crate::Bench;
-use crate::board::Unit;
-use crate::engine;
+use crate::board::FigureUnit;
 use crate::stopwatch::timed;
-use crate::workload;
+use crate::{Bench, Measured, engine, workload};
 
 /// Decayed scores and windowed counts, as of a minute after the last event.
-pub(crate) fn reads(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
-    let dir = bench.place.fresh("read")?;
-    let db = engine::filled(&dir, &bench.job)?;
+pub(crate) fn reads(bench: &mut Bench) -> Measured {
+    let db = engine::filled(&bench.place.fresh("read")?, &bench.job)?;
     let touches = workload::events(bench.job.len());
-    let keys: Vec<_> = workload::keys(&touches)
-        .into_iter()
-        .map(|(entity, signal)| (EntityId(entity), SignalId(signal)))
-        .collect();
+    let keys = workload::keys(&touches);
     let now_ms = touches.last().map_or(0, |touch| touch.at_ms) + 60_000;
+    let score = |entity, signal| db.score(entity, signal, 1, now_ms);
+    let count = |entity, signal| Ok(db.windowed_count(entity, signal, 0, 24, now_ms)? as f64);
+    measure(bench, "decayed score read, uniform keys", &keys, score)?;
+    measure(bench, "count of 24 buckets read, uniform keys", &keys, count)
+}
 
-    let (sum, seconds) = timed(|| -> Result<f64, tidaldb::Error> {
-        let mut sum = 0.0;
-        for &(entity, signal) in &keys {
-            sum += db.score(entity, signal, 1, now_ms)?;
-        }
-        Ok(sum)
-    });
+fn measure(
+    bench: &mut Bench,
+    name: &str,
+    keys: &[(u64, u16)],
+    read: impl Fn(EntityId, SignalId) -> Result<f64, tidaldb::Error>,
+) -> Measured {
+    let read = |(entity, signal): &(u64, u16)| read(EntityId(*entity), SignalId(*signal));
+    let (sum, seconds) = timed(|| keys.iter().map(read).sum::<Result<f64, _>>());
     black_box(sum?);
     let nanoseconds = seconds * 1e9 / keys.len() as f64;
-    let board = &mut bench.board;
-    board.add("decayed score read, uniform keys", Unit::Nanoseconds, nanoseconds);
-
-    let (sum, seconds) = timed(|| -> Result<u64, tidaldb::Error> {
-        let mut sum = 0;
-        for &(entity, signal) in &keys {
-            sum += db.windowed_count(entity, signal, 0, 24, now_ms)?;
-        }
-        Ok(sum)
-    });
-    black_box(sum?);
-    let nanoseconds = seconds * 1e9 / keys.len() as f64;
-    board.add(
-        "count of 24 buckets read, uniform keys",
-        Unit::Nanoseconds,
-        nanoseconds,
-    );
+    bench.board.add(name, FigureUnit::Nanoseconds, nanoseconds);
     Ok(())
 }

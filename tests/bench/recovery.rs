@@ -1,19 +1,17 @@
-//! How fast a database opens: with a log to replay after a kill, and with nothing but a checkpoint after a close.
+//! How fast a database opens: with a log to replay after a kill, and with nothing but a checkpoint after a close; and how
+//! long checkpoints take.
 
-use std::error::Error;
-use std::path::Path;
+use tidaldb::{Durability, SignalEvent};
 
-use tidaldb::{Durability, TidalDb};
-
-use crate::Bench;
-use crate::board::Unit;
-use crate::engine;
+use crate::board::FigureUnit;
+use crate::engine::{self, reopen};
 use crate::place::processor_seconds;
 use crate::stopwatch::timed;
 use crate::workload::BATCH_LEN;
+use crate::{Bench, Measured, pause};
 
 /// Replay of the whole job. Dropping a handle leaves on disk what a kill leaves.
-pub(crate) fn replay(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
+pub(crate) fn replay(bench: &mut Bench) -> Measured {
     for (batch_len, synced, name) in [
         (BATCH_LEN, true, "replay after a kill, batches of 256"),
         (1, true, "replay after a kill, one event a call"),
@@ -35,19 +33,13 @@ pub(crate) fn replay(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
         let processor = processor_seconds() - processor;
         let replayed = db.recovery_report().events_replayed;
         assert_eq!(replayed, bench.job.len() as u64, "the whole log is replayed");
-        bench.board.add(name, Unit::PerSecond, replayed as f64 / seconds);
-        if bench.args.processor {
-            let name = format!("{name}: per processor second");
-            bench
-                .board
-                .add(name, Unit::PerSecond, replayed as f64 / processor.max(0.01));
-        }
+        bench.add_rate(name, bench.job.len(), seconds, processor);
     }
     Ok(())
 }
 
 /// Opening after a close, with all states of the job in the store.
-pub(crate) fn reopen_after_close(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
+pub(crate) fn reopen_after_close(bench: &mut Bench) -> Measured {
     let dir = bench.place.fresh("reopen")?;
     let db = engine::filled(&dir, &bench.job)?;
     let states_len = db.statistics()?.states_len;
@@ -56,17 +48,34 @@ pub(crate) fn reopen_after_close(bench: &mut Bench) -> Result<(), Box<dyn Error>
     drop(db);
     let (db, seconds) = reopen(&dir)?;
     assert_eq!(db.statistics()?.states_len, states_len, "every state comes back");
-    let name = |what: &str| format!("{what}, {states_len} states");
-    bench
-        .board
-        .add(name("close"), Unit::Milliseconds, close_seconds * 1e3);
-    bench
-        .board
-        .add(name("reopen after close"), Unit::Milliseconds, seconds * 1e3);
+    for (what, seconds) in [("close", close_seconds), ("reopen after close", seconds)] {
+        let name = format!("{what}, {states_len} states");
+        bench.board.add(name, FigureUnit::Milliseconds, seconds * 1e3);
+    }
     Ok(())
 }
 
-fn reopen(dir: &Path) -> Result<(TidalDb, f64), tidaldb::Error> {
-    let (db, seconds) = timed(|| engine::open_without_checkpoints(dir, Durability::OperatingSystem));
-    Ok((db?, seconds))
+/// A checkpoint of all states of the job.
+pub(crate) fn checkpoint(bench: &mut Bench) -> Measured {
+    measure_checkpoint(bench, &bench.job.clone())
+}
+
+/// A checkpoint of as many states as asked for, each changed by one event.
+pub(crate) fn checkpoint_of_many(bench: &mut Bench) -> Measured {
+    measure_checkpoint(bench, &engine::spread(bench.args.spread))
+}
+
+fn measure_checkpoint(bench: &mut Bench, events: &[SignalEvent<'_>]) -> Measured {
+    let db = engine::filled(&bench.place.fresh("checkpoint")?, events)?;
+    let times = pause::take(&db, events)?;
+    for (what, milliseconds) in [
+        ("checkpoint", times.alone),
+        ("checkpoint beside a writer", times.beside_writer),
+        ("longest call of the writer", times.pause),
+        ("the same without a checkpoint", times.pause_without),
+    ] {
+        let name = format!("{what}, {} changed states", times.states_len);
+        bench.board.add(name, FigureUnit::Milliseconds, milliseconds);
+    }
+    Ok(())
 }

@@ -1,32 +1,19 @@
-//! Time that has passed: the one place of the benchmarks that looks at a clock.
+//! The clock of the benchmarks.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measures the time that passes, not the time of an event"
+)]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Begins when it is made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stopwatch(Instant);
-
-impl Stopwatch {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what is measured is the time that passes, not the time of an event"
-    )]
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    pub(crate) fn seconds(&self) -> f64 {
-        self.elapsed().as_secs_f64()
-    }
+/// The present moment.
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }
 
-/// What the call gives, and how many seconds it took.
+/// The result of the call, and how many seconds it took.
 pub(crate) fn timed<T>(call: impl FnOnce() -> T) -> (T, f64) {
-    let watch = Stopwatch::start();
+    let begun = now();
     let value = call();
-    (value, watch.seconds())
+    (value, begun.elapsed().as_secs_f64())
 }

@@ -4,7 +4,17 @@
 //! by Zipf's law with exponent 1; ranks are dealt to ids by chance, so that what is hot does not lie together. That
 //! touches about 173,000 pairs of entity and signal. Scores have half-lives of 1 hour, 24 hours and 7 days.
 
-/// What all chance here comes from.
+#[path = "../../src/testing/workload/random.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the test kit, which uses more of it"
+)]
+mod random;
+
+pub(crate) use random::Random;
+
+/// The seed of the job.
 pub(crate) const SEED: u64 = 0x7469_6461_6c64_6201;
 /// How many entities there are.
 pub(crate) const ENTITIES: u64 = 100_000;
@@ -27,37 +37,14 @@ pub(crate) struct Touch {
     pub(crate) at_ms: i64,
 }
 
-/// Numbers by chance: splitmix64.
-#[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
+/// A number below `bound`, which is at least 1.
+pub(crate) fn below(random: &mut Random, bound: u64) -> u64 {
+    ((u128::from(random.next_u64()) * u128::from(bound)) >> 64) as u64
+}
 
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is at least 1.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
-
-    /// A number from 0 to 1, 1 excluded.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    pub(crate) fn shuffle<T>(&mut self, values: &mut [T]) {
-        for index in (1..values.len()).rev() {
-            values.swap(index, self.below(index as u64 + 1) as usize);
-        }
+fn shuffle<T>(random: &mut Random, values: &mut [T]) {
+    for index in (1..values.len()).rev() {
+        values.swap(index, below(random, index as u64 + 1) as usize);
     }
 }
 
@@ -65,7 +52,7 @@ impl Random {
 pub(crate) fn events(len: usize) -> Vec<Touch> {
     let mut random = Random::new(SEED);
     let mut ids: Vec<u64> = (0..ENTITIES).collect();
-    random.shuffle(&mut ids);
+    shuffle(&mut random, &mut ids);
     let mut sum = 0.0;
     let cumulated: Vec<f64> = (1..=ENTITIES)
         .map(|rank| {
@@ -75,11 +62,11 @@ pub(crate) fn events(len: usize) -> Vec<Touch> {
         .collect();
     (0..len)
         .map(|index| {
-            let drawn = random.unit() * sum;
+            let drawn = (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64 * sum;
             let rank = cumulated.partition_point(|&below| below <= drawn);
             Touch {
                 entity: ids[rank.min(ids.len() - 1)],
-                signal: random.below(u64::from(SIGNALS)) as u16,
+                signal: below(&mut random, u64::from(SIGNALS)) as u16,
                 at_ms: BEGIN_MS + STEP_MS * index as i64,
             }
         })
@@ -89,7 +76,7 @@ pub(crate) fn events(len: usize) -> Vec<Touch> {
 /// One event for each of `len` pairs of entity and signal, in an order by chance.
 pub(crate) fn spread(len: usize) -> Vec<Touch> {
     let mut pairs: Vec<usize> = (0..len).collect();
-    Random::new(SEED ^ 1).shuffle(&mut pairs);
+    shuffle(&mut Random::new(SEED ^ 1), &mut pairs);
     let pair = |(index, pair): (usize, &usize)| Touch {
         entity: (pair / usize::from(SIGNALS)) as u64,
         signal: (pair % usize::from(SIGNALS)) as u16,
@@ -103,6 +90,6 @@ pub(crate) fn keys(events: &[Touch]) -> Vec<(u64, u16)> {
     let mut keys: Vec<(u64, u16)> = events.iter().map(|touch| (touch.entity, touch.signal)).collect();
     keys.sort_unstable();
     keys.dedup();
-    Random::new(SEED ^ 2).shuffle(&mut keys);
+    shuffle(&mut Random::new(SEED ^ 2), &mut keys);
     keys
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use tidaldb::testing::lab::command_line::{CommandLine, Filters};
+use tidaldb::testing::lab::command_line::{CommandLine, Filters, GivenArguments};
 
 /// Whether the output is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,51 +37,57 @@ pub(crate) struct SuiteArgs {
 }
 
 /// The options of the suite.
-pub(crate) fn command_line() -> CommandLine<SuiteArgs> {
-    let by_processors = || available_parallelism().map_or(1, NonZeroUsize::get) * 2;
-    let values = SuiteArgs {
-        threads: by_processors(),
-        ..SuiteArgs::default()
-    };
-    let line = CommandLine::new("crash_suite [FILTER...] [OPTIONS]", values).path(
-        "--events",
-        "FILE",
+pub(crate) fn command_line() -> CommandLine {
+    // Most cases wait for the disk.
+    let threads = available_parallelism().map_or(1, NonZeroUsize::get) * 2;
+    let line = CommandLine::new("crash_suite [FILTER...] [OPTIONS]").option(
+        "--events FILE",
+        "",
         "runs the same crashes over the engagement events of a CSV or TSV file",
-        |it, path| it.events = Some(path),
     );
-    Filters::declare(line, |it| &mut it.filters)
-        .switch("--list", "lists the cases instead of running them", |it| {
-            it.mode = SuiteMode::List;
-        })
-        // Most cases wait for the disk.
-        .number("--test-threads", "how many cases run at once", 1..=1024, |it| {
-            &mut it.threads
-        })
-        .flag("-q, --quiet", "no progress", |it| &mut it.quiet)
-        .value("--color", "WHEN", "auto, always or never", |it, when| {
-            it.color = match when {
-                "auto" => Color::Auto,
-                "always" => Color::Always,
-                "never" => Color::Never,
-                _ => return Err("auto, always or never".to_owned()),
-            };
-            Ok(())
-        })
-        .value("--format", "FORMAT", "pretty or terse; without an effect", |_, format| {
-            let is_known = ["pretty", "terse"].contains(&format);
-            is_known.then_some(()).ok_or_else(|| "pretty or terse".to_owned())
-        })
-        .flag("--ignored", "only the ignored cases: there are none", |it| {
-            &mut it.only_ignored
-        })
-        .switch(
+    Filters::declare(line)
+        .option("--list", "", "lists the cases instead of running them")
+        .option("--test-threads N", threads, "how many cases run at once")
+        .option("-q, --quiet", "", "no progress")
+        .option("--color WHEN", "", "auto, always or never")
+        .option("--format FORMAT", "", "pretty or terse; without an effect")
+        .option("--ignored", "", "only the ignored cases: there are none")
+        .option(
             "--nocapture, --no-capture",
+            "",
             "accepted without an effect, as are --include-ignored and --show-output",
-            |_| {},
         )
-        .switch("--include-ignored, --show-output, --test", "", |_| {})
-        .hidden()
+        .option("--include-ignored, --show-output, --test", "", "")
         .after("Crashes a database at every crash point, reopens it and compares the whole state with a naive model.")
+}
+
+/// Looks the values of the options up.
+///
+/// # Errors
+/// The first wrong value.
+pub(crate) fn read(given: &GivenArguments) -> Result<SuiteArgs, String> {
+    given.value("--format", "pretty or terse", |format| {
+        ["pretty", "terse"].contains(&format).then_some(())
+    })?;
+    let color = given.value("--color", "auto, always or never", |when| match when {
+        "auto" => Some(Color::Auto),
+        "always" => Some(Color::Always),
+        "never" => Some(Color::Never),
+        _ => None,
+    })?;
+    Ok(SuiteArgs {
+        mode: if given.has("--list") {
+            SuiteMode::List
+        } else {
+            SuiteMode::Run
+        },
+        filters: Filters::of(given),
+        only_ignored: given.has("--ignored"),
+        quiet: given.has("--quiet"),
+        color: color.unwrap_or_default(),
+        threads: given.number("--test-threads", 1..=1024)?,
+        events: given.path("--events"),
+    })
 }
 
 impl SuiteArgs {

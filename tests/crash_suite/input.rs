@@ -41,7 +41,7 @@ impl fmt::Display for Input {
     }
 }
 
-/// InputOperations, and the schema of their events.
+/// Operations, and the schema of their events.
 #[derive(Debug)]
 pub(crate) struct InputOperations {
     name: &'static str,

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     {
         return be_child(&name.to_string_lossy(), events.into());
     }
-    match args::command_line().of_process() {
+    match args::command_line().of_process(args::read) {
         Ok(args) => run(&args),
         Err(status) => status,
     }

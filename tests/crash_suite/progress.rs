@@ -1,4 +1,4 @@
-//! SuiteProgress while cases run.
+//! Progress while cases run.
 
 use std::time::Instant;
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tidaldb::TidalDb;
 use tidaldb::testing::SimDisk;
-use tidaldb::testing::lab::command_line::CommandLine;
+use tidaldb::testing::lab::command_line::{CommandLine, GivenArguments};
 use tidaldb::testing::lab::damage::{DamageCampaign, DamageReport};
 use tidaldb::testing::lab::table::TextTable;
 use tidaldb::testing::report::{LiveLine, LiveStatus};
@@ -24,7 +24,7 @@ use tidaldb::testing::sim_disk::ImageChoice;
 use tidaldb::testing::workload::{Workload, standard_schema, tiny_options};
 
 #[derive(Debug, Clone, Copy)]
-struct Arguments {
+struct DamageArguments {
     time: Duration,
     operations: usize,
     seed: u64,
@@ -35,47 +35,38 @@ struct Arguments {
     scale_mib: u64,
 }
 
-fn command_line() -> CommandLine<Arguments> {
-    let values = Arguments {
-        time: Duration::from_secs(300),
-        operations: 60,
-        seed: 7,
-        one_in: 1,
-        pairs: 100_000,
-        workers: std::thread::available_parallelism().map_or(1, Into::into),
-        copies: 0,
-        scale_mib: 0,
-    };
-    CommandLine::new("damage [OPTIONS]", values)
-        .minutes("--minutes", "ends after this time", |it| &mut it.time)
-        .number("--operations", "the length of the workload", 0..=100_000, |it| {
-            &mut it.operations
-        })
-        .number("--seed", "of the workload and of the pairs", 0..=u64::MAX, |it| {
-            &mut it.seed
-        })
-        .number(
-            "--one-in",
-            "of the damages of single places this part",
-            1..=u64::MAX,
-            |it| &mut it.one_in,
-        )
-        .number("--pairs", "random pairs for each database", 0..=u64::MAX, |it| {
-            &mut it.pairs
-        })
-        .number("--workers", "threads", 1..=1024, |it| &mut it.workers)
-        .number(
-            "--copies",
+fn command_line() -> CommandLine {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    CommandLine::new("damage [OPTIONS]")
+        .option("--minutes N", 5, "ends after this time; fractions are legal")
+        .option("--operations N", 60, "the length of the workload")
+        .option("--seed N", 7, "of the workload and of the pairs")
+        .option("--one-in N", 1, "of the damages of single places this part")
+        .option("--pairs N", 100_000, "random pairs for each database")
+        .option("--workers N", workers, "threads")
+        .option(
+            "--copies N",
+            "",
             "mixes the files of N copies of one database in the place of damaging one",
-            2..=3,
-            |it| &mut it.copies,
         )
-        .number(
-            "--scale",
+        .option(
+            "--scale N",
+            "",
             "no campaign: how long opening takes by the size of the damaged part, up to N MiB",
-            1..=4096,
-            |it| &mut it.scale_mib,
         )
+}
+
+fn read(given: &GivenArguments) -> Result<DamageArguments, String> {
+    Ok(DamageArguments {
+        time: given.minutes("--minutes")?,
+        operations: given.number("--operations", 0..=100_000)?,
+        seed: given.number("--seed", 0..=u64::MAX)?,
+        one_in: given.number("--one-in", 1..=u64::MAX)?,
+        pairs: given.number("--pairs", 0..=u64::MAX)?,
+        workers: given.number("--workers", 1..=1024)?,
+        copies: given.number("--copies", 2..=3)?,
+        scale_mib: given.number("--scale", 1..=4096)?,
+    })
 }
 
 fn cannot(why: &str) -> ExitCode {
@@ -84,7 +75,7 @@ fn cannot(why: &str) -> ExitCode {
 }
 
 fn main() -> ExitCode {
-    let arguments = match command_line().of_process() {
+    let arguments = match command_line().of_process(read) {
         Ok(arguments) => arguments,
         Err(status) => return status,
     };

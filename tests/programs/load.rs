@@ -20,75 +20,61 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use load::{Load, Totals};
-use tidaldb::Durability;
+use load::{Load, LoadTotals, POLICIES};
 use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 
-struct Arguments {
+struct LoadArguments {
     time: Duration,
     seed: u64,
     kills: u64,
     dir: PathBuf,
 }
 
-fn command_line() -> CommandLine<Arguments> {
-    let values = Arguments {
-        time: Duration::from_secs(60),
-        seed: 1,
-        kills: 50,
-        dir: std::env::temp_dir(),
-    };
-    CommandLine::new("load [OPTIONS]", values)
-        .minutes("--minutes", "ends after this time", |it| &mut it.time)
-        .number("--seed", "of the moments of the kills", 0..=u64::MAX, |it| {
-            &mut it.seed
-        })
-        .number(
-            "--kills",
-            "of a database, before the next policy is taken",
-            1..=u64::MAX,
-            |it| &mut it.kills,
-        )
-        .path(
-            "--dir",
-            "PATH",
+fn arguments() -> Result<LoadArguments, ExitCode> {
+    let line = CommandLine::new("load [OPTIONS]")
+        .option("--minutes N", 1, "ends after this time; fractions are legal")
+        .option("--seed N", 1, "of the moments of the kills")
+        .option("--kills N", 50, "of a database, before the next policy is taken")
+        .option(
+            "--dir PATH",
+            "",
             "where the databases are made; default the system's directory for temporary files",
-            |it, path| it.dir = path,
-        )
+        );
+    line.of_process(|given| {
+        Ok(LoadArguments {
+            time: given.minutes("--minutes")?,
+            seed: given.number("--seed", 0..=u64::MAX)?,
+            kills: given.number("--kills", 1..=u64::MAX)?,
+            dir: given.path("--dir").unwrap_or_else(std::env::temp_dir),
+        })
+    })
 }
 
 fn main() -> ExitCode {
     load::serve_if_asked();
-    let arguments = match command_line().of_process() {
-        Ok(arguments) => arguments,
-        Err(status) => return status,
-    };
-    match run(&arguments) {
-        Ok(totals) => {
+    let ended = arguments().map(|arguments| run(&arguments));
+    match ended {
+        Ok(Ok(totals)) => {
             println!("{}\nnothing lost, nothing doubled", in_words(&totals));
             ExitCode::SUCCESS
         }
-        Err((code, why)) => {
+        Ok(Err((code, why))) => {
             eprintln!("load: {why}");
             ExitCode::from(code)
         }
+        Err(status) => status,
     }
 }
 
 /// Databases one after the other until the time is over. What is wrong comes with the exit status it makes.
-fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
+fn run(arguments: &LoadArguments) -> Result<LoadTotals, (u8, String)> {
     let started = Instant::now();
     let live = LiveLine::stderr();
     let program = ChildProgram::this_program([""; 0]);
-    let policies = [
-        Durability::EverySynced,
-        Durability::SyncedEvery { interval_ms: 5 },
-        Durability::OperatingSystem,
-    ];
-    let mut totals = Totals::default();
-    for (number, durability) in (0_u64..).zip(policies.into_iter().cycle()) {
+    let mut totals = LoadTotals::default();
+    for (number, policy) in (0_u64..).zip((0..POLICIES.len()).cycle()) {
         let name = format!("tidaldb-load-{}-{number}", std::process::id());
         let dir = arguments.dir.join(name);
         let mut load = Load::new(dir.clone(), arguments.seed + number);
@@ -96,12 +82,12 @@ fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
             if started.elapsed() >= arguments.time {
                 break;
             }
-            load.round(&program, durability).map_err(|why| {
+            load.round(&program, policy).map_err(|why| {
                 live.clear();
-                let seed = arguments.seed + number;
+                let (policy, seed) = (POLICIES[policy], arguments.seed + number);
                 (
                     1,
-                    format!("{durability:?}, seed {seed}: {why}; see {}", dir.display()),
+                    format!("{policy:?}, seed {seed}: {why}; see {}", dir.display()),
                 )
             })?;
             let sum = totals.with(load.totals);
@@ -120,7 +106,7 @@ fn run(arguments: &Arguments) -> Result<Totals, (u8, String)> {
     Ok(totals)
 }
 
-fn in_words(totals: &Totals) -> String {
+fn in_words(totals: &LoadTotals) -> String {
     format!(
         "{} kills, {} of them while opening; {} calls acknowledged, {} events found; {} calls in flight found too; \
          opening took at most {} ms",

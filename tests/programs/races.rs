@@ -9,46 +9,23 @@
 #![allow(clippy::disallowed_methods, reason = "a program that measures time")]
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::race::{Race, Told};
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 
-struct Arguments {
-    time: Duration,
-    first_seed: u64,
-    faults: bool,
-}
-
-fn command_line() -> CommandLine<Arguments> {
-    let values = Arguments {
-        time: Duration::from_secs(60),
-        first_seed: 0,
-        faults: false,
-    };
-    CommandLine::new("races [OPTIONS]", values)
-        .minutes("--minutes", "ends after this time", |it| &mut it.time)
-        .number(
-            "--seed",
-            "the first one; the others follow it",
-            0..=u64::MAX,
-            |it| &mut it.first_seed,
-        )
-        .flag(
-            "--faults",
-            "plans one failing sync or write for each race",
-            |it| &mut it.faults,
-        )
-}
-
 fn main() -> ExitCode {
-    let Arguments {
-        time,
-        first_seed,
-        faults,
-    } = match command_line().of_process() {
-        Ok(arguments) => arguments,
+    let line = CommandLine::new("races [OPTIONS]")
+        .option("--minutes N", 1, "ends after this time; fractions are legal")
+        .option("--seed N", 0, "the first one; the others follow it")
+        .option("--faults", "", "plans one failing sync or write for each race");
+    let read = line.of_process(|given| {
+        let (time, first_seed) = (given.minutes("--minutes")?, given.number("--seed", 0..=u64::MAX)?);
+        Ok((time, first_seed, given.has("--faults")))
+    });
+    let (time, first_seed, faults) = match read {
+        Ok(values) => values,
         Err(status) => return status,
     };
     let live = LiveLine::stderr();
@@ -64,9 +41,9 @@ fn main() -> ExitCode {
         races += 1;
         match result {
             Ok(told) => all = all.with(told),
-            Err(lost) => {
+            Err(failure) => {
                 live.clear();
-                println!("race {races} went wrong\n{lost}");
+                println!("race {races} went wrong\n{failure}");
                 return ExitCode::FAILURE;
             }
         }

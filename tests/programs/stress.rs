@@ -1,4 +1,4 @@
-//! Stress until enough images of crashes were recovered: two or three threads at one handle, failing syncs, torn writes, full
+//! Stress until enough images of crashes were recovered: many threads at one handle, failing syncs, torn writes, full
 //! disks, crashes inside recoveries; every policy and both kinds of background work.
 //!
 //! ```sh
@@ -8,57 +8,42 @@
 //! `--help` lists the options. Exit status: 0 if every state was right, 1 if one was not, 2 if the options are wrong.
 #![allow(clippy::disallowed_methods, reason = "a program that measures time")]
 
-#[path = "../support/stress/mod.rs"]
-mod stress;
-
 use std::process::ExitCode;
 use std::time::Instant;
 
-use stress::{Round, Totals};
 use tidaldb::testing::lab::command_line::CommandLine;
+use tidaldb::testing::lab::race::{Race, Told};
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 
-struct Arguments {
-    images: u64,
-    seed: u64,
-}
-
-fn command_line() -> CommandLine<Arguments> {
-    let values = Arguments {
-        images: 200_000,
-        seed: 0,
-    };
-    CommandLine::new("stress [OPTIONS]", values)
-        .number("--images", "stops after N recovered images", 1..=u64::MAX, |it| {
-            &mut it.images
-        })
-        .number(
-            "--seed",
-            "seed of the first round, each next round adds 1",
-            0..=u64::MAX,
-            |it| &mut it.seed,
-        )
-}
-
 fn main() -> ExitCode {
-    let arguments = match command_line().of_process() {
-        Ok(arguments) => arguments,
+    let line = CommandLine::new("stress [OPTIONS]")
+        .option("--images N", 200_000, "stops after N recovered images")
+        .option("--seed N", 0, "seed of the first round, each next round adds 1");
+    let read = line.of_process(|given| {
+        Ok((
+            given.number("--images", 1..=u64::MAX)?,
+            given.number("--seed", 0..=u64::MAX)?,
+        ))
+    });
+    let (images_max, first_seed) = match read {
+        Ok(values) => values,
         Err(status) => return status,
     };
     let live = LiveLine::stderr();
     let started = Instant::now();
-    let mut totals = Totals::default();
-    while totals.images < arguments.images {
-        match Round::of_seed(arguments.seed.wrapping_add(totals.rounds)).run() {
-            Ok(round) => totals.add(round),
-            Err(wrong) => {
+    let (mut totals, mut rounds) = (Told::default(), 0_u64);
+    while totals.images < images_max {
+        match Race::stress_of_seed(first_seed.wrapping_add(rounds)).run() {
+            Ok(told) => totals = totals.with(told),
+            Err(failure) => {
                 live.clear();
-                println!("wrong after {totals:?}\n{wrong}");
+                println!("wrong after {rounds} rounds, {totals:?}\n{failure}");
                 return ExitCode::FAILURE;
             }
         }
-        let step = format!("next seed {}", arguments.seed.wrapping_add(totals.rounds));
-        let status = LiveStatus::of_parts(step, totals.images, arguments.images, started.elapsed());
+        rounds += 1;
+        let step = format!("next seed {}", first_seed.wrapping_add(rounds));
+        let status = LiveStatus::of_parts(step, totals.images, images_max, started.elapsed());
         live.show(&status.count(totals.images, "images"));
     }
     live.clear();
@@ -67,13 +52,13 @@ fn main() -> ExitCode {
          in {} rounds an operation failed, {} were closed; {:.0} s; next seed {}",
         totals.images,
         totals.nested,
-        totals.rounds,
+        rounds,
         totals.acknowledged,
+        totals.calls_failed,
         totals.failed,
-        totals.faults,
         totals.closed,
         started.elapsed().as_secs_f64(),
-        arguments.seed.wrapping_add(totals.rounds)
+        first_seed.wrapping_add(rounds)
     );
     ExitCode::SUCCESS
 }

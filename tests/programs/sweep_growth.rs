@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use tidaldb::testing::CrashSweep;
 use tidaldb::testing::lab::command_line::CommandLine;
 
-use board::{Unit, markdown};
-use curve::{Curve, exponent};
+use board::{FigureUnit, markdown};
+use curve::{Curve, exponents};
 
 const SEED: u64 = 7;
 const ROUNDS: usize = 3;
@@ -30,27 +30,22 @@ const ROUNDS: usize = 3;
 const IMAGES_MAX: usize = 4;
 
 fn main() -> ExitCode {
-    let line = CommandLine::new("sweep_growth [OPERATIONS]", 10_000_usize)
-        .operands(|operations_max, text| {
-            let number = text.parse().ok().filter(|number| *number > 0);
-            *operations_max = number.ok_or("OPERATIONS is a whole number of at least 1")?;
-            Ok(())
-        })
+    let line = CommandLine::new("sweep_growth [OPERATIONS]")
+        .operands()
         .after("Ends at workloads of this many operations; default 10000.");
-    let operations_max = match line.of_process() {
+    let read = line.of_process(|given| {
+        let text = given.operands.last().map_or("10000", String::as_str);
+        let number = text.parse().ok().filter(|number| *number > 0);
+        number.ok_or_else(|| "OPERATIONS is a whole number of at least 1".to_owned())
+    });
+    let operations_max: usize = match read {
         Ok(operations_max) => operations_max,
         Err(status) => return status,
     };
-    let mut curve = Curve::new("sweep", "crossings", Unit::Milliseconds);
-    let head = [
-        "operations",
-        "crossings",
-        "recoveries",
-        "time",
-        "for each crossing",
-        "recoveries a second",
-    ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let mut curve = Curve::new("sweep", "crossings", FigureUnit::Milliseconds);
+    let head = "operations|crossings|recoveries|time|for each crossing|recoveries a second";
+    let head = head.split('|').map(str::to_owned);
+    let mut rows = vec![head.collect::<Vec<_>>()];
     for operations in [1000, 100, 10, 1].map(|part| operations_max / part) {
         let mut rate = 0.0_f64;
         let mut sweep = (0, 0);
@@ -63,11 +58,8 @@ fn main() -> ExitCode {
                 .continue_after_recovery(false)
                 .run();
             report.expect_clean();
-            let crossings = report
-                .crossings
-                .iter()
-                .map(|(_, count)| *count as usize)
-                .sum::<usize>();
+            let crossings: u64 = report.crossings.iter().map(|(_, count)| count).sum();
+            let crossings = crossings as usize;
             curve.add(crossings, report.elapsed.as_secs_f64() * 1e3);
             sweep = (crossings, report.recoveries);
             rate = rate.max(report.per_second());
@@ -88,11 +80,7 @@ fn main() -> ExitCode {
         eprintln!("{operations} operations: done");
     }
     println!("{}", markdown(&rows));
-    let last = &curve.points[curve.points.len().saturating_sub(2)..];
-    println!(
-        "exponent {:.2}, over the last decade {:.2}",
-        exponent(&curve.points),
-        exponent(last)
-    );
+    let [all, last] = exponents(&curve.points);
+    println!("exponent {all:.2}, over the last decade {last:.2}");
     ExitCode::SUCCESS
 }

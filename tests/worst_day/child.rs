@@ -20,13 +20,10 @@ use crate::setup::{causes, options, record};
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 const COLLECTION: &str = "saved";
 
-/// The test that goes on is the parent: it alone can start children.
-pub(crate) struct Parent(());
-
 /// To be called first in each test that has children. In a child it does not return.
-pub(crate) fn parent() -> Parent {
+pub(crate) fn serve_if_asked() {
     if ChildSide::orders().is_none() {
-        return Parent(());
+        return;
     }
     ChildSide::answer("ready");
     let mut db: Option<TidalDb> = None;
@@ -44,20 +41,22 @@ pub(crate) fn parent() -> Parent {
             ChildSide::answer("failed the database is not open");
             continue;
         };
-        let nothing = |()| String::new();
         let result = match command {
-            "record" => record(db, rest.parse().unwrap()).map(|_| String::new()),
-            "collect" => collect(db, EntityId(rest.parse().unwrap())).map(nothing),
-            "checkpoint" => db.checkpoint().map(|_| String::new()),
-            "sync" => db.sync().map(nothing),
-            "close" => db.close().map(nothing),
-            "count" => db.export().map(|state| {
-                let members = state.collections.iter().map(|it| it.members.len());
-                format!(" {} {}", state.signals.len(), members.sum::<usize>())
-            }),
+            "record" => record(db, rest.parse().unwrap()).map(drop),
+            "collect" => collect(db, EntityId(rest.parse().unwrap())),
+            "checkpoint" => db.checkpoint().map(drop),
+            "sync" => db.sync(),
+            "close" => db.close(),
+            "count" => {
+                say_result(db.export().as_ref().map(|state| {
+                    let members = state.collections.iter().map(|it| it.members.len());
+                    format!(" {} {}", state.signals.len(), members.sum::<usize>())
+                }));
+                continue;
+            }
             _ => panic!("the command {line:?} is unknown"),
         };
-        say_result(result.as_ref().map(Clone::clone));
+        say_result(result.as_ref().map(|()| String::new()));
     }
     ChildSide::end()
 }
@@ -77,20 +76,19 @@ fn say_result(result: Result<String, &Error>) {
 }
 
 /// The parent's side. Dropped, the child is killed.
-pub(crate) struct Child(ChildProcess);
+pub(crate) struct DatabaseChild(ChildProcess);
 
-impl Parent {
+impl DatabaseChild {
     /// Starts a child whose writes fail beyond the limit that is set on it.
-    pub(crate) fn start(&self) -> Child {
-        self.start_as(None).unwrap()
+    pub(crate) fn start() -> Self {
+        Self::start_as(None).unwrap()
     }
 
     /// Starts a child as another user.
     ///
     /// # Errors
     /// Why it cannot be started.
-    pub(crate) fn start_as(&self, user: Option<u32>) -> Result<Child, String> {
-        let Self(()) = self;
+    pub(crate) fn start_as(user: Option<u32>) -> Result<Self, String> {
         let program = ChildProgram::calling_test().expect("the harness names the thread");
         let mut program = program.over_limit(OverLimit::Fails);
         if let Some(user) = user {
@@ -98,14 +96,12 @@ impl Parent {
         }
         let mut process = program.start("").map_err(|error| error.to_string())?;
         match process.answer(ANSWER_TIME_MAX) {
-            Ok(ready) if ready == "ready" => Ok(Child(process)),
+            Ok(ready) if ready == "ready" => Ok(Self(process)),
             Ok(other) => Err(format!("the child began with {other:?}")),
             Err(why) => Err(why.to_string()),
         }
     }
-}
 
-impl Child {
     pub(crate) fn process(&self) -> &ChildProcess {
         &self.0
     }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use tidaldb::{Background, Clock, Durability, EntityId, Error, SignalEvent, SignalId, TidalDb};
 
-use crate::setup::{NOW_MS, options, record, state_after};
+use crate::setup::{NOW_MS, open_and_record, options, state_after};
 use crate::temp_dir::TempDir;
 
 #[derive(Debug)]
-struct SetClock(AtomicI64);
+struct SteppedClock(AtomicI64);
 
-impl Clock for SetClock {
+impl Clock for SteppedClock {
     fn now_ms(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -23,16 +23,13 @@ const DECADE_MS: i64 = 10 * 365 * 86_400_000;
 fn replay_reads_no_clock_and_an_event_is_judged_by_the_clock_of_its_call() {
     for background in [Background::Caller, Background::OwnThreads] {
         let dir = TempDir::new("clock");
-        let clock = Arc::new(SetClock(AtomicI64::new(NOW_MS)));
-        let handle: Arc<dyn Clock> = Arc::<SetClock>::clone(&clock);
+        let clock = Arc::new(SteppedClock(AtomicI64::new(NOW_MS)));
+        let handle: Arc<dyn Clock> = Arc::<SteppedClock>::clone(&clock);
         let options = options()
             .clock(handle)
             .background(background)
             .durability(Durability::SyncedEvery { interval_ms: 1 });
-        let db = TidalDb::open(dir.path(), options.clone()).unwrap();
-        for i in 0..20 {
-            record(&db, i).unwrap();
-        }
+        let db = open_and_record(dir.path(), options.clone(), 0..20);
         // Under the open database.
         clock.0.store(NOW_MS - DECADE_MS, Ordering::Relaxed);
         let late = SignalEvent::new(SignalId(0), EntityId(1), NOW_MS);

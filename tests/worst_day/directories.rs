@@ -4,7 +4,9 @@ use std::path::Path;
 
 use tidaldb::{Error, TidalDb};
 
-use crate::setup::{assert_holds, causes, content, options, record, state_after};
+use crate::setup::{
+    assert_holds, assert_says, causes, content, open_and_record, options, record, state_after,
+};
 use crate::temp_dir::TempDir;
 
 fn io_path(error: &Error) -> &Path {
@@ -19,16 +21,12 @@ fn io_path(error: &Error) -> &Path {
 #[test]
 fn a_missing_parent_and_a_file_in_the_place_of_a_directory_are_errors_with_the_path() {
     let dir = TempDir::new("directories");
-    let orphan = dir.path().join("missing/db");
-    let error = TidalDb::open(&orphan, options()).unwrap_err();
-    assert_eq!(io_path(&error), orphan);
     let file = dir.path().join("file");
     std::fs::write(&file, "mine").unwrap();
-    let error = TidalDb::open(&file, options()).unwrap_err();
-    assert_eq!(io_path(&error), file);
-    let below = file.join("db");
-    let error = TidalDb::open(&below, options()).unwrap_err();
-    assert_eq!(io_path(&error), below);
+    for path in [&dir.path().join("missing/db"), &file, &file.join("db")] {
+        let error = TidalDb::open(path, options()).unwrap_err();
+        assert_eq!(io_path(&error), path);
+    }
     assert_eq!(content(dir.path()), [(file, Some(b"mine".to_vec()))]);
 }
 
@@ -55,17 +53,12 @@ fn a_file_in_the_place_of_a_part_of_the_database_is_an_error_with_its_path() {
 fn a_directory_that_is_removed_under_an_open_database_ends_writing_before_the_next_acknowledgement() {
     let dir = TempDir::new("directories");
     let path = dir.path().join("db");
-    let db = TidalDb::open(&path, options()).unwrap();
-    record(&db, 0).unwrap();
+    let db = open_and_record(&path, options(), 0..1);
     std::fs::remove_dir_all(&path).unwrap();
     let error = record(&db, 1).unwrap_err();
     assert!(error.outcome_is_unknown(), "{}", causes(&error));
-    let text = causes(&error);
-    assert!(
-        text.contains(&format!("{} may no longer be", path.display())),
-        "{text}"
-    );
-    assert!(text.contains("the directory was removed"), "{text}");
+    let place = format!("{} may no longer be", path.display());
+    assert_says(&causes(&error), &[&place, "the directory was removed"]);
     assert_eq!(db.export().unwrap(), state_after(2), "reads go on");
     assert!(matches!(db.checkpoint(), Err(Error::Poisoned { .. })));
     assert!(matches!(
@@ -83,10 +76,7 @@ fn a_directory_that_is_removed_under_an_open_database_ends_writing_before_the_ne
 fn a_store_that_is_moved_away_while_it_is_open_goes_on_there_and_put_back_it_holds_everything() {
     let dir = TempDir::new("directories");
     let path = dir.path();
-    let db = TidalDb::open(path, options()).unwrap();
-    for i in 0..40 {
-        record(&db, i).unwrap();
-    }
+    let db = open_and_record(path, options(), 0..40);
     let store = path.join("store");
     let away = path.join("store-away");
     let files_before = content(&store).len();
@@ -113,10 +103,7 @@ fn a_store_that_is_moved_away_while_it_is_open_goes_on_there_and_put_back_it_hol
 #[test]
 fn a_log_that_was_removed_is_missed_and_nothing_is_changed() {
     let dir = TempDir::new("directories");
-    let db = TidalDb::open(dir.path(), options()).unwrap();
-    for i in 0..10 {
-        record(&db, i).unwrap();
-    }
+    let db = open_and_record(dir.path(), options(), 0..10);
     db.checkpoint().unwrap();
     drop(db);
     let log = dir.path().join("log");

@@ -3,21 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidaldb::fs::RealFiles;
 use tidaldb::limits::{NAME_BYTES_MAX, SIGNALS_MAX};
+use tidaldb::testing::faults::{FileOperation, ForwardingFiles};
 use tidaldb::{Durability, EntityId, Options, Schema, Signal, SignalEvent, SignalId, TidalDb};
 
 use crate::setup::{NOW_MS, options, record, state_after};
 use crate::temp_dir::TempDir;
-use crate::unsynced::Unsynced;
+
+/// The real file system without its syncs: for what is large and about no power loss.
+fn unsynced_options() -> Options {
+    let files = ForwardingFiles::new(Arc::new(RealFiles), |call| match call.operation {
+        FileOperation::Sync | FileOperation::SyncDir => call.skip(),
+        _ => call.forward(),
+    });
+    options()
+        .durability(Durability::OperatingSystem)
+        .files(Arc::new(files))
+}
 
 #[test]
 fn thousands_of_segments_are_replayed_and_trimmed() {
     const SEGMENTS: usize = 2000;
     let dir = TempDir::new("large");
-    let options = options()
-        .durability(Durability::OperatingSystem)
-        .files(Arc::new(Unsynced::default()))
-        .segment_bytes_max(512);
+    let options = unsynced_options().segment_bytes_max(512);
     let db = TidalDb::open(dir.path(), options.clone()).unwrap();
     let log = dir.path().join("log");
     let segments = || std::fs::read_dir(&log).unwrap().count();
@@ -57,10 +66,7 @@ fn names() -> Vec<Vec<u8>> {
 #[test]
 fn collections_with_names_of_every_length_up_to_the_limit_are_never_confused() {
     let dir = TempDir::new("large");
-    let options = options()
-        .durability(Durability::OperatingSystem)
-        .files(Arc::new(Unsynced::default()))
-        .store_segment_bytes_max(16 << 10);
+    let options = unsynced_options().store_segment_bytes_max(16 << 10);
     let db = TidalDb::open(dir.path(), options.clone()).unwrap();
     let mut expected: BTreeMap<Vec<u8>, Vec<EntityId>> = BTreeMap::new();
     for (number, name) in (0..).zip(names()) {

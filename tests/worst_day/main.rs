@@ -12,7 +12,9 @@ mod clock_set_back;
 mod directories;
 #[cfg(feature = "test-utils")]
 mod disk_full;
+#[cfg(feature = "test-utils")]
 mod large;
+mod lifecycle;
 #[cfg(feature = "test-utils")]
 #[path = "../support/load/mod.rs"]
 mod load;
@@ -24,13 +26,8 @@ mod setup;
 #[cfg(feature = "test-utils")]
 mod short_load;
 #[cfg(feature = "test-utils")]
-mod short_stress;
 mod slow_checkpoint;
-#[cfg(feature = "test-utils")]
-#[path = "../support/stress/mod.rs"]
-mod stress;
 #[path = "../../src/testing/temp_dir.rs"]
 mod temp_dir;
 #[path = "../../src/testing/text.rs"]
 mod text;
-mod unsynced;

@@ -2,19 +2,19 @@
 
 use tidaldb::{Error, TidalDb};
 
-use crate::child::parent;
+use crate::child::{DatabaseChild, serve_if_asked};
 use crate::setup::{assert_holds, causes, options, record};
 use crate::temp_dir::TempDir;
 
 #[test]
 fn a_second_opener_is_refused_as_long_as_the_first_lives_and_let_in_right_after_a_kill() {
-    let parent = parent();
+    serve_if_asked();
     let dir = TempDir::new("openers");
     let lock = dir.path().join("LOCK");
     let refused = format!("{} is locked by another handle", lock.display());
     let mut events = 0;
     for _ in 0..5 {
-        let mut child = parent.start();
+        let mut child = DatabaseChild::start();
         child.open(dir.path()).unwrap();
         // Another process has it: refused here, again and again, and the child goes on.
         for _ in 0..3 {
@@ -33,7 +33,7 @@ fn a_second_opener_is_refused_as_long_as_the_first_lives_and_let_in_right_after_
             TidalDb::open(dir.path(), options()),
             Err(Error::Locked { .. })
         ));
-        let mut other = parent.start();
+        let mut other = DatabaseChild::start();
         assert_eq!(other.open(dir.path()), Err(refused.clone()));
         record(&db, events).unwrap();
         events += 1;

@@ -3,18 +3,18 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use crate::child::{Child, Parent, parent, warn};
-use crate::setup::{assert_holds, content, options, record};
+use crate::child::{DatabaseChild, serve_if_asked, warn};
+use crate::setup::{assert_holds, assert_says, content, open_and_record, options};
 use crate::temp_dir::TempDir;
-use tidaldb::TidalDb;
 
 /// A user who owns nothing. A number is enough, it needs no name.
 const USER: u32 = 65_534;
+const DENIED: &str = "Permission denied";
 
 /// A child under another user id, unless this process may not have one: only root may, and root passes every check.
-fn another_user(parent: &Parent, dir: &Path) -> Option<Child> {
+fn another_user(dir: &Path) -> Option<DatabaseChild> {
     let why = if std::fs::metadata(dir).unwrap().uid() == 0 {
-        match parent.start_as(Some(USER)) {
+        match DatabaseChild::start_as(Some(USER)) {
             Ok(child) => return Some(child),
             Err(why) => why,
         }
@@ -39,39 +39,26 @@ fn give_away(dir: &Path) {
 
 #[test]
 fn a_database_that_another_user_may_only_read_is_refused_with_the_path_and_unchanged() {
-    let parent = parent();
+    serve_if_asked();
     let dir = TempDir::new("read-only");
-    let Some(mut child) = another_user(&parent, dir.path()) else {
+    let Some(mut child) = another_user(dir.path()) else {
         return;
     };
     set_mode(dir.path(), 0o755);
     // A directory in which none can be made.
-    let said = child.open(&dir.path().join("new")).unwrap_err();
-    assert!(
-        said.contains("create directory")
-            && said.contains(&dir.path().join("new").display().to_string())
-            && said.contains("Permission denied"),
-        "{said}"
-    );
+    let new = dir.path().join("new");
+    let said = child.open(&new).unwrap_err();
+    assert_says(&said, &["create directory", &new.display().to_string(), DENIED]);
     // An empty one.
     let said = child.open(dir.path()).unwrap_err();
-    assert!(
-        said.contains("LOCK") && said.contains("Permission denied"),
-        "{said}"
-    );
+    assert_says(&said, &["LOCK", DENIED]);
     assert!(content(dir.path()).is_empty());
     // One with a database of somebody else.
-    let db = TidalDb::open(dir.path(), options()).unwrap();
-    for i in 0..20 {
-        record(&db, i).unwrap();
-    }
-    drop(db);
+    drop(open_and_record(dir.path(), options(), 0..20));
     let before = content(dir.path());
     let said = child.open(dir.path()).unwrap_err();
-    assert!(
-        said.contains(&dir.path().join("LOCK").display().to_string()) && said.contains("Permission denied"),
-        "{said}"
-    );
+    let lock = dir.path().join("LOCK");
+    assert_says(&said, &[&lock.display().to_string(), DENIED]);
     assert_eq!(content(dir.path()), before);
     child.kill();
     assert_eq!(assert_holds(dir.path(), 20, "after a refusal"), 20);
@@ -79,25 +66,18 @@ fn a_database_that_another_user_may_only_read_is_refused_with_the_path_and_uncha
 
 #[test]
 fn each_directory_of_a_database_that_may_only_be_read_is_named_at_opening() {
-    let parent = parent();
+    serve_if_asked();
     for name in ["log", "store"] {
         let dir = TempDir::new("read-only");
-        let Some(mut child) = another_user(&parent, dir.path()) else {
+        let Some(mut child) = another_user(dir.path()) else {
             return;
         };
-        let db = TidalDb::open(dir.path(), options()).unwrap();
-        for i in 0..20 {
-            record(&db, i).unwrap();
-        }
-        drop(db);
+        drop(open_and_record(dir.path(), options(), 0..20));
         give_away(dir.path());
         let closed = dir.path().join(name);
         set_mode(&closed, 0o555);
         let said = child.open(dir.path()).unwrap_err();
-        assert!(
-            said.contains(&closed.display().to_string()) && said.contains("Permission denied"),
-            "{name}: {said}"
-        );
+        assert_says(&said, &[&closed.display().to_string(), DENIED]);
         set_mode(&closed, 0o755);
         child.open(dir.path()).unwrap();
         child.record(20).unwrap();
@@ -108,9 +88,9 @@ fn each_directory_of_a_database_that_may_only_be_read_is_named_at_opening() {
 
 #[test]
 fn a_log_that_becomes_read_only_while_it_is_open_fails_the_rotation_and_nothing_acknowledged_is_lost() {
-    let parent = parent();
+    serve_if_asked();
     let dir = TempDir::new("read-only");
-    let Some(mut child) = another_user(&parent, dir.path()) else {
+    let Some(mut child) = another_user(dir.path()) else {
         return;
     };
     give_away(dir.path());
@@ -125,12 +105,7 @@ fn a_log_that_becomes_read_only_while_it_is_open_fails_the_rotation_and_nothing_
         }
     };
     assert!(acknowledged > 5, "the open segment can be written");
-    assert!(
-        said.contains("create segment")
-            && said.contains(&log.display().to_string())
-            && said.contains("Permission denied"),
-        "{said}"
-    );
+    assert_says(&said, &["create segment", &log.display().to_string(), DENIED]);
     child.call("count").expect("reads go on");
     set_mode(&log, 0o755);
     child.record(acknowledged).expect_err("the handle stays poisoned");

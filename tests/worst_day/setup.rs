@@ -1,7 +1,6 @@
 //! What the tests have in common: a small database, events that differ, and the state after so many of them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use tidaldb::{
     Background, CohortId, Durability, EntityId, Error, Export, Options, Receipt, Schema, Signal, SignalEvent,
@@ -10,7 +9,6 @@ use tidaldb::{
 
 use crate::temp_dir::TempDir;
 use crate::text::error_chain;
-use crate::unsynced::Unsynced;
 
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -48,17 +46,28 @@ pub(crate) fn record(db: &TidalDb, i: u64) -> Result<Receipt, Error> {
     db.record(&event)
 }
 
+/// Opens the database and records these events.
+pub(crate) fn open_and_record(dir: &Path, options: Options, events: std::ops::Range<u64>) -> TidalDb {
+    let db = TidalDb::open(dir, options).unwrap();
+    for i in events {
+        record(&db, i).unwrap();
+    }
+    db
+}
+
 /// The state after the first `len` events, of a database of its own.
 pub(crate) fn state_after(len: u64) -> Export {
     let dir = TempDir::new("expected");
     let options = options()
         .durability(Durability::OperatingSystem)
-        .files(Arc::new(Unsynced::default()));
-    let db = TidalDb::open(dir.path(), options).unwrap();
-    for i in 0..len {
-        record(&db, i).unwrap();
-    }
-    db.export().unwrap()
+        .segment_bytes_max(1 << 20);
+    open_and_record(dir.path(), options, 0..len).export().unwrap()
+}
+
+/// Fails unless `text` holds each of `parts`.
+pub(crate) fn assert_says(text: &str, parts: &[&str]) {
+    let missing = parts.iter().find(|part| !text.contains(**part));
+    assert_eq!(missing, None, "{text}");
 }
 
 /// Opens the database and compares it with the first `acknowledged` events, or one more: the one in flight. Collections

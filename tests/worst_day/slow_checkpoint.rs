@@ -4,70 +4,47 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use tidaldb::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
-use tidaldb::{Background, Durability, Error, TidalDb};
+use tidaldb::storage::MemoryStore;
+use tidaldb::testing::faults::{ForwardingStorage, StorageOperation};
+use tidaldb::{Background, Durability, TidalDb};
 
 use crate::setup::{options, record};
 use crate::temp_dir::TempDir;
 
-/// A storage engine that holds up every batch with a checkpoint in it while it is told to.
+/// A gate that holds up every batch with a checkpoint in it while it is told to.
 #[derive(Clone, Default)]
-struct Slow {
-    store: MemoryStore,
-    gate: Arc<(Mutex<Gate>, Condvar)>,
-}
+struct BatchGate(Arc<(Mutex<HeldBatches>, Condvar)>);
 
 #[derive(Default)]
-struct Gate {
+struct HeldBatches {
     holds: bool,
     /// How many batches came while it held.
     held: u64,
 }
 
-impl Slow {
+impl BatchGate {
     fn hold(&self, holds: bool) {
-        self.gate.0.lock().unwrap().holds = holds;
-        self.gate.1.notify_all();
+        self.0.0.lock().unwrap().holds = holds;
+        self.0.1.notify_all();
     }
 
     fn held(&self) -> u64 {
-        self.gate.0.lock().unwrap().held
+        self.0.0.lock().unwrap().held
+    }
+
+    fn pass(&self) {
+        let mut batches = self.0.0.lock().unwrap();
+        batches.held += u64::from(batches.holds);
+        drop(self.0.1.wait_while(batches, |batches| batches.holds).unwrap());
     }
 }
 
 /// Lets everything through when dropped, so that a test that fails ends.
-struct Opened(Slow);
+struct OpensGate(BatchGate);
 
-impl Drop for Opened {
+impl Drop for OpensGate {
     fn drop(&mut self) {
         self.0.hold(false);
-    }
-}
-
-impl StorageEngine for Slow {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.store.get(key)
-    }
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.store.put(key, value)
-    }
-    fn delete(&self, key: &[u8]) -> Result<(), Error> {
-        self.store.delete(key)
-    }
-    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-        self.store.scan_prefix(prefix)
-    }
-    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-        let mut gate = self.gate.0.lock().unwrap();
-        gate.held += u64::from(gate.holds);
-        drop(self.gate.1.wait_while(gate, |gate| gate.holds).unwrap());
-        self.store.write_batch(batch)
-    }
-    fn flush(&self) -> Result<(), Error> {
-        self.store.flush()
-    }
-    fn close(&self) -> Result<(), Error> {
-        self.store.close()
     }
 }
 
@@ -77,7 +54,16 @@ fn while_a_checkpoint_hangs_the_log_grows_visibly_to_four_times_its_due_size_and
     /// What each of two writers may add once it has looked: a frame, and the header of a segment.
     const SLACK: u64 = 2 * (160 + 64);
     let dir = TempDir::new("slow");
-    let slow = Slow::default();
+    let gate = BatchGate::default();
+    let slow = {
+        let gate = gate.clone();
+        ForwardingStorage::new(Arc::new(MemoryStore::new()), move |call| {
+            if matches!(call.operation, StorageOperation::WriteBatch(_)) {
+                gate.pass();
+            }
+            call.forward()
+        })
+    };
     let options = options()
         .durability(Durability::OperatingSystem)
         .background(Background::OwnThreads)
@@ -85,8 +71,8 @@ fn while_a_checkpoint_hangs_the_log_grows_visibly_to_four_times_its_due_size_and
     let db = TidalDb::open_with_storage(dir.path(), options.clone(), Arc::new(slow.clone())).unwrap();
     let db = Arc::new(db);
     // Dropped before the database, whose own thread would not end else.
-    let _opened = Opened(slow.clone());
-    slow.hold(true);
+    let _opened = OpensGate(gate.clone());
+    gate.hold(true);
     let (send, recorded) = channel();
     let writers: Vec<_> = (0..2)
         .map(|writer| {
@@ -119,7 +105,7 @@ fn while_a_checkpoint_hangs_the_log_grows_visibly_to_four_times_its_due_size_and
         RecvTimeoutError::Timeout,
         "800 events fit under the bound"
     );
-    assert_eq!(slow.held(), 1, "one checkpoint is made at a time");
+    assert_eq!(gate.held(), 1, "one checkpoint is made at a time");
     let grown = db.statistics().unwrap().log_bytes_since_checkpoint;
     assert!(
         (4 * DUE..4 * DUE + SLACK).contains(&grown),
@@ -133,7 +119,7 @@ fn while_a_checkpoint_hangs_the_log_grows_visibly_to_four_times_its_due_size_and
     // Reads do not wait.
     assert!(!db.export().unwrap().signals.is_empty());
     assert_eq!(db.statistics().unwrap().checkpoint_sequence, 0);
-    slow.hold(false);
+    gate.hold(false);
     for grown in recorded {
         assert!(
             grown < 4 * DUE + SLACK,

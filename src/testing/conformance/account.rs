@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::mirrored::{Pairs, difference};
-use super::steps::{Presence, Shape, Step};
+use super::mirrored::difference;
+use super::steps::{KeyValues, MarkedWrite, Presence};
 
 /// What the caller knows of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum WriteFate {
     /// The call succeeded.
     Acknowledged,
     /// The call failed: it may be there.
@@ -29,23 +29,28 @@ pub(super) enum Promise {
 
 /// All writes of a run, in order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Account {
-    writes: Vec<(Step, Fate)>,
-    flushed_len: usize,
+pub(super) struct WriteAccount {
+    writes: Vec<(MarkedWrite, WriteFate)>,
+    /// A flush of so many first writes has succeeded.
+    pub(super) flushed_len: usize,
 }
 
-impl Account {
-    pub(super) fn add(&mut self, step: Step, fate: Fate) {
+impl WriteAccount {
+    pub(super) fn add(&mut self, step: MarkedWrite, fate: WriteFate) {
         self.writes.push((step, fate));
     }
 
     /// Takes note of the result of a call.
-    pub(super) fn add_result<E>(&mut self, step: Step, result: &Result<(), E>) {
-        let fate = match result {
-            Ok(()) => Fate::Acknowledged,
-            Err(_) => Fate::Failed,
-        };
-        self.add(step, fate);
+    pub(super) fn add_result<E>(&mut self, step: MarkedWrite, result: &Result<(), E>) {
+        let is_ok = result.is_ok();
+        self.add(
+            step,
+            if is_ok {
+                WriteFate::Acknowledged
+            } else {
+                WriteFate::Failed
+            },
+        );
     }
 
     /// A flush of all writes until now has succeeded.
@@ -53,32 +58,23 @@ impl Account {
         self.flushed_len = self.writes.len();
     }
 
-    /// A flush of the first writes has succeeded.
-    pub(super) fn set_flushed_len(&mut self, flushed_len: usize) {
-        self.flushed_len = flushed_len;
-    }
-
     pub(super) fn len(&self) -> usize {
         self.writes.len()
     }
 
     pub(super) fn acknowledged_len(&self) -> usize {
-        let acknowledged = |(_, fate): &&(Step, Fate)| *fate == Fate::Acknowledged;
-        self.writes.iter().filter(acknowledged).count()
-    }
-
-    pub(super) fn flushed_len(&self) -> usize {
-        self.flushed_len
+        let fates = self.writes.iter().map(|(_, fate)| *fate);
+        fates.filter(|fate| *fate == WriteFate::Acknowledged).count()
     }
 
     /// Which writes are in `found`; or what promise it breaks.
-    pub(super) fn judge(&self, found: &Pairs, promise: Promise) -> Result<Vec<Presence>, String> {
+    pub(super) fn judge(&self, found: &KeyValues, promise: Promise) -> Result<Vec<Presence>, String> {
         let presences = self.presences(found);
         for (position, presence) in presences.iter().enumerate() {
             self.judge_one(position, *presence, promise)?;
         }
         self.find_hole(&presences)?;
-        let mut expected = Pairs::new();
+        let mut expected = KeyValues::new();
         for ((step, _), presence) in self.writes.iter().zip(&presences) {
             if *presence == Presence::There {
                 step.apply(&mut expected);
@@ -91,46 +87,42 @@ impl Account {
     }
 
     /// Judges `found`, the content after a reopening. From here on the engine must keep it.
-    pub(super) fn settle(&mut self, found: &Pairs, promise: Promise) -> Result<(), String> {
+    pub(super) fn settle(&mut self, found: &KeyValues, promise: Promise) -> Result<(), String> {
         let presences = self.judge(found, promise)?;
         for ((_, fate), presence) in self.writes.iter_mut().zip(presences) {
             if presence != Presence::Unknowable {
-                *fate = Fate::Settled(presence);
+                *fate = WriteFate::Settled(presence);
             }
         }
         Ok(())
     }
 
-    fn presences(&self, found: &Pairs) -> Vec<Presence> {
-        let mut before: Option<(usize, Shape, Presence)> = None;
-        let mut presences = Vec::new();
-        for (step, _) in &self.writes {
-            let presence = step.presence(found, before);
-            before = Some((step.index, step.shape, presence));
-            presences.push(presence);
-        }
-        presences
+    fn presences(&self, found: &KeyValues) -> Vec<Presence> {
+        let writes = self.writes.iter().scan(None, |before, (step, _)| {
+            let presence = step.presence(found, *before);
+            *before = Some((step.index, step.shape, presence));
+            Some(presence)
+        });
+        writes.collect()
     }
 
     fn judge_one(&self, position: usize, presence: Presence, promise: Promise) -> Result<(), String> {
         let (step, fate) = &self.writes[position];
         let is_promised = promise == Promise::Acknowledged || position < self.flushed_len;
         match (fate, presence) {
-            (Fate::Settled(Presence::There), Presence::Missing) => {
+            (WriteFate::Settled(Presence::There), Presence::Missing) => {
                 Err(format!("{step} was there after an earlier opening and is lost"))
             }
-            (Fate::Settled(Presence::Missing), Presence::There) => Err(format!(
+            (WriteFate::Settled(Presence::Missing), Presence::There) => Err(format!(
                 "{step} was not there after an earlier opening and now is"
             )),
-            (Fate::Acknowledged, Presence::Missing) if is_promised => {
+            (WriteFate::Acknowledged, Presence::Missing) if is_promised => {
                 let mut text = format!("{step} is lost: it was acknowledged");
                 if position < self.flushed_len {
                     text += " and flushed";
                 }
-                let failed = self.writes[..position]
-                    .iter()
-                    .rfind(|(_, fate)| *fate == Fate::Failed);
-                if let Some((failed, _)) = failed {
+                let mut before = self.writes[..position].iter();
+                if let Some((failed, _)) = before.rfind(|(_, fate)| *fate == WriteFate::Failed) {
                     write!(text, ", after {failed} had failed").ok();
                 }
                 Err(text)
@@ -141,28 +133,23 @@ impl Account {
 
     /// An acknowledged write that is missing while a later one is there.
     fn find_hole(&self, presences: &[Presence]) -> Result<(), String> {
-        let Some(last) = presences
-            .iter()
-            .rposition(|presence| *presence == Presence::There)
-        else {
+        let mut writes = self.writes.iter().zip(presences);
+        let Some(((later, _), _)) = writes.rfind(|(_, presence)| **presence == Presence::There) else {
             return Ok(());
         };
-        let hole = (0..last).find(|position| {
-            self.writes[*position].1 == Fate::Acknowledged && presences[*position] == Presence::Missing
+        let hole = writes.find(|((_, fate), presence)| {
+            *fate == WriteFate::Acknowledged && **presence == Presence::Missing
         });
-        let Some(hole) = hole else { return Ok(()) };
-        let (missing, later) = (&self.writes[hole].0, &self.writes[last].0);
-        Err(format!(
-            "there is a hole: {missing} is missing, and the later {later} is there"
-        ))
+        hole.map_or(Ok(()), |((missing, _), _)| {
+            Err(format!(
+                "there is a hole: {missing} is missing, and the later {later} is there"
+            ))
+        })
     }
 
     fn blame(&self, what: &str, presences: &[Presence]) -> String {
-        let there = self
-            .writes
-            .iter()
-            .zip(presences)
-            .filter(|(_, presence)| **presence == Presence::There);
+        let writes = self.writes.iter().zip(presences);
+        let there = writes.filter(|(_, presence)| **presence == Presence::There);
         let indices: Vec<_> = there.map(|((step, _), _)| step.index).collect();
         let indices = match &indices[..] {
             [.., last] if indices.len() > 12 => format!("{} writes up to {last}", indices.len()),

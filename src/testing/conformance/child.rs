@@ -12,8 +12,8 @@
 use std::path::Path;
 
 use super::Conformance;
-use super::lab::Engine;
-use super::steps::{Shape, Step};
+use super::lab::DynEngine;
+use super::steps::{MarkedWrite, WriteShape};
 use crate::Error;
 use crate::testing::process::ChildSide;
 use crate::testing::text::error_chain;
@@ -56,17 +56,17 @@ pub(super) fn serve_if_asked(conformance: &Conformance) {
     ChildSide::end();
 }
 
-fn call(engine: &Engine, command: &str, rest: &str) {
+fn call(engine: &DynEngine, command: &str, rest: &str) {
     let mut words = rest.split(' ');
     let mut index = || words.next().and_then(|word| word.parse::<usize>().ok());
     match command {
-        "write" => match (index(), words.next().and_then(|word| word.parse::<Shape>().ok())) {
-            (Some(index), Some(shape)) => say_result(&Step::new(index, shape).run(engine.as_ref())),
+        "write" => match (index(), words.next().and_then(WriteShape::named)) {
+            (Some(index), Some(shape)) => say_result(&MarkedWrite::new(index, shape).run(engine.as_ref())),
             _ => ChildSide::answer("failed there is no such write"),
         },
         "stream" => {
             for index in index().unwrap_or(0)..index().unwrap_or(0) {
-                say_result(&Step::small(index).run(engine.as_ref()));
+                say_result(&MarkedWrite::small(index).run(engine.as_ref()));
             }
         }
         "flush" => say_result(&engine.flush()),

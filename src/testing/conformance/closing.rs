@@ -1,13 +1,14 @@
 //! The orderly end of use: after `close` everything is readable, and is there in every later opening.
 
 use super::Survives;
-use super::account::{Account, Promise};
+use super::account::{Promise, WriteAccount};
+use super::kills::kill_after;
 use super::lab::{Lab, OrFail};
 use super::mirrored::Mirrored;
-use super::parent::{Child, OverLimit, settle};
-use super::report::{Checked, Tally};
+use super::parent::EngineChild;
+use super::report::{CheckResult, CheckTally};
 use super::simulated::{Simulated, new_disk, seek};
-use super::steps::{Shape, Step};
+use super::steps::MarkedWrite;
 use crate::testing::sim_disk::DiskModel;
 
 /// How many writes come before each close; there may be nothing to close.
@@ -16,13 +17,13 @@ const WRITES: [usize; 5] = [3, 0, 8, 1, 5];
 const IMAGES_MAX: usize = 64;
 
 /// Reads after `close`, and openings after it.
-pub(super) fn in_process(lab: &Lab) -> Checked {
+pub(super) fn in_process(lab: &Lab) -> CheckResult {
     lab.require(Survives::Reopening)?;
-    let mut tally = Tally::of(&["closings", "writes"]);
+    let mut tally = CheckTally::of(&["closings", "writes"]);
     let mut it = Mirrored::new(lab)?;
     for (round, writes_len) in WRITES.into_iter().enumerate() {
         for index in 0..writes_len {
-            it.run(&Step::new(round * 8 + index, Shape::of(index)))?;
+            it.run(&MarkedWrite::small(round * 8 + index))?;
             tally.add("writes", 1);
         }
         it.engine.close().or_fail("close")?;
@@ -34,34 +35,25 @@ pub(super) fn in_process(lab: &Lab) -> Checked {
 }
 
 /// Kills the process after `close`.
-pub(super) fn then_killed(lab: &Lab) -> Checked {
-    lab.require(Survives::ProcessCrash)?;
-    let mut tally = Tally::of(&["kills", "acknowledged writes"]);
-    let dir = lab.dir()?;
-    let mut account = Account::default();
-    for writes_len in WRITES {
-        let mut child = Child::opened(lab, &dir, OverLimit::Dies)?;
-        child.must_write(writes_len, &mut account)?;
-        tally.add("acknowledged writes", writes_len as u64);
-        child.call("close")?.or_fail("close")?;
-        child.kill()?;
-        tally.add("kills", 1);
-        settle(lab, &dir, &mut account, "a close and a kill")?;
-    }
-    Ok(tally)
+pub(super) fn then_killed(lab: &Lab) -> CheckResult {
+    let work = |child: &mut EngineChild, writes_len, account: &mut WriteAccount| {
+        child.must_write(writes_len, account)?;
+        child.call("close")?.or_fail("close")
+    };
+    kill_after(lab, &WRITES, "a close and", work)
 }
 
 /// Each image that a power loss after `close` may leave.
-pub(super) fn then_power_loss(lab: &Lab) -> Checked {
+pub(super) fn then_power_loss(lab: &Lab) -> CheckResult {
     lab.require(Survives::PowerLoss)?;
     let simulated = Simulated::new(lab)?;
-    let mut tally = Tally::of(&["closings", "images", "writes"]);
+    let mut tally = CheckTally::of(&["closings", "images", "writes"]);
     let disk = new_disk();
-    let mut account = Account::default();
+    let mut account = WriteAccount::default();
     for writes_len in WRITES {
         let engine = simulated.open(&disk).or_fail("opening on a simulated disk")?;
         for _ in 0..writes_len {
-            let step = Step::small(account.len());
+            let step = MarkedWrite::small(account.len());
             let result = step.run(engine.as_ref());
             account.add_result(step.clone(), &result);
             result.or_fail(step)?;

@@ -5,8 +5,9 @@ use std::thread;
 
 use super::Survives;
 use super::lab::{Lab, OrFail, ensure};
-use super::mirrored::{Mirrored, Pairs, scan, show};
-use super::report::{Checked, Stop, Tally};
+use super::mirrored::{Mirrored, difference, scan, show};
+use super::report::{CheckResult, CheckStop, CheckTally};
+use super::steps::KeyValues;
 use crate::storage::{StorageEngine, WriteBatch};
 use crate::testing::crash_injector::inherit;
 
@@ -20,7 +21,7 @@ const SAME: usize = 24;
 
 /// What the threads tell one another.
 #[derive(Default)]
-struct Board {
+struct ThreadBoard {
     /// Of each writer, how many rounds it has begun and ended.
     begun: [AtomicU64; WRITERS],
     ended: [AtomicU64; WRITERS],
@@ -30,10 +31,10 @@ struct Board {
     is_over: AtomicBool,
 }
 
-pub(super) fn concurrent_use(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["writes by 4 threads", "scans meanwhile"]);
+pub(super) fn concurrent_use(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["writes by 4 threads", "scans meanwhile"]);
     let mut it = Mirrored::new(lab)?;
-    let board = Board::default();
+    let board = ThreadBoard::default();
     thread::scope(|scope| {
         let (engine, board) = (it.engine.as_ref(), &board);
         let mut threads = Vec::new();
@@ -47,9 +48,9 @@ pub(super) fn concurrent_use(lab: &Lab) -> Checked {
         results.extend(threads.into_iter().map(|thread| {
             thread
                 .join()
-                .unwrap_or_else(|_| Err(Stop::Failed("a writing thread panicked".to_owned())))
+                .unwrap_or_else(|_| Err(CheckStop::Failed("a writing thread panicked".to_owned())))
         }));
-        results.into_iter().collect::<Result<(), Stop>>()
+        results.into_iter().collect::<Result<(), CheckStop>>()
     })?;
     for writer in 0..WRITERS {
         let rounds = board.ended[writer].load(Ordering::SeqCst);
@@ -63,7 +64,7 @@ pub(super) fn concurrent_use(lab: &Lab) -> Checked {
     Ok(tally)
 }
 
-fn noting(board: &Board, result: Result<(), Stop>) -> Result<(), Stop> {
+fn noting(board: &ThreadBoard, result: Result<(), CheckStop>) -> Result<(), CheckStop> {
     if result.is_err() {
         board.is_over.store(true, Ordering::SeqCst);
     }
@@ -71,8 +72,8 @@ fn noting(board: &Board, result: Result<(), Stop>) -> Result<(), Stop> {
 }
 
 /// What a writer's range holds after `batches` rounds' batches and `puts` rounds' puts.
-fn state(writer: usize, batches: u64, puts: u64) -> Pairs {
-    let mut pairs = Pairs::new();
+fn state(writer: usize, batches: u64, puts: u64) -> KeyValues {
+    let mut pairs = KeyValues::new();
     if batches > 0 {
         for number in 0..SAME {
             pairs.insert(
@@ -95,7 +96,7 @@ fn key(writer: usize, name: &str) -> Vec<u8> {
     format!("{writer}/{name}").into_bytes()
 }
 
-fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &Board) -> Result<(), Stop> {
+fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &ThreadBoard) -> Result<(), CheckStop> {
     let call = "a call of one of several threads";
     for round in 1.. {
         let enough = round > ROUNDS && board.scans.load(Ordering::SeqCst) >= SCANS;
@@ -136,7 +137,7 @@ fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &Board) -> Res
     Ok(())
 }
 
-fn scan_rounds(engine: &dyn StorageEngine, board: &Board) -> Result<(), Stop> {
+fn scan_rounds(engine: &dyn StorageEngine, board: &ThreadBoard) -> Result<(), CheckStop> {
     let counts = |counters: &[AtomicU64; WRITERS]| -> Vec<u64> {
         let loaded = counters.iter().map(|counter| counter.load(Ordering::SeqCst));
         loaded.collect()
@@ -148,7 +149,7 @@ fn scan_rounds(engine: &dyn StorageEngine, board: &Board) -> Result<(), Stop> {
         for writer in 0..WRITERS {
             let prefix = format!("{writer}/").into_bytes();
             let own = found.iter().filter(|(key, _)| key.starts_with(&prefix));
-            let own: Pairs = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+            let own: KeyValues = own.map(|(key, value)| (key.clone(), value.clone())).collect();
             let is_legal = (least[writer]..=most[writer]).any(|rounds| {
                 // In a round the batch comes first.
                 own == state(writer, rounds, rounds)
@@ -156,10 +157,10 @@ fn scan_rounds(engine: &dyn StorageEngine, board: &Board) -> Result<(), Stop> {
             });
             ensure!(
                 is_legal,
-                "a scan saw a state of thread {writer} that never was, between rounds {} and {}: {}",
+                "a scan saw a state of thread {writer} that never was, between rounds {} and {}; of the first: {}",
                 least[writer],
                 most[writer],
-                in_words(&own)
+                difference(&own, &state(writer, least[writer], least[writer])).unwrap_or_default()
             );
         }
         if least != most {
@@ -167,20 +168,4 @@ fn scan_rounds(engine: &dyn StorageEngine, board: &Board) -> Result<(), Stop> {
         }
     }
     Ok(())
-}
-
-/// How many keys have which value.
-fn in_words(pairs: &Pairs) -> String {
-    let mut groups: Vec<(&[u8], &[u8], usize)> = Vec::new();
-    for (key, value) in pairs {
-        match groups.last_mut() {
-            Some((_, last, len)) if last == value => *len += 1,
-            _ => groups.push((key, value, 1)),
-        }
-    }
-    let groups = groups.iter().map(|(key, value, len)| match len {
-        1 => format!("{} = {}", show(key), show(value)),
-        _ => format!("{len} keys from {} on = {}", show(key), show(value)),
-    });
-    groups.collect::<Vec<_>>().join(", ")
 }

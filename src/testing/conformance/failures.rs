@@ -4,10 +4,10 @@
 use std::io;
 
 use super::Survives;
-use super::account::{Account, Promise};
-use super::lab::{Engine, Lab, OrFail};
+use super::account::{Promise, WriteAccount};
+use super::lab::{DynEngine, Lab, OrFail};
 use super::mirrored::scan;
-use super::report::{Checked, PROCESS_CRASHES_ALONE, Stop, Tally};
+use super::report::{CheckResult, CheckStop, CheckTally, PROCESS_CRASHES_ALONE};
 use super::simulated::{Action, Simulated, actions, new_disk};
 use crate::testing::sim_disk::{
     DiskModel, DiskOperation, DiskOperationKind, Fault, ImageChoice, Side, SimDisk,
@@ -34,7 +34,7 @@ const FULL_ACTIONS: usize = 3;
 
 /// What was not tried, or not looked at.
 #[derive(Debug, Default)]
-struct LeftOut {
+struct NotTried {
     /// Images of power losses beyond the bound.
     images: u128,
     /// Troubles that no call met.
@@ -43,63 +43,45 @@ struct LeftOut {
     ended: u64,
 }
 
-impl LeftOut {
-    fn tell(&self, loses_power: bool, tally: &mut Tally) {
-        tally.note("one thing goes wrong in each run; opening, reading and listing files never fail");
-        if !loses_power {
-            tally.note(PROCESS_CRASHES_ALONE);
-        } else if self.images > 0 {
-            tally.note(format!(
-                "at most {IMAGES_MAX} images of the power loss that ends each run; {} left out",
-                self.images
-            ));
-        }
-        if self.ended > 0 {
-            tally.note(format!(
-                "{} runs ended where the engine would have been opened after a sync had lost what it covered",
-                self.ended
-            ));
-        }
-        if self.unmet > 0 {
-            tally.note(format!(
-                "{} runs in which no call met what was to go wrong",
-                self.unmet
-            ));
-        }
-    }
-}
-
-pub(super) fn at_every_operation(lab: &Lab) -> Checked {
+pub(super) fn at_every_operation(lab: &Lab) -> CheckResult {
     lab.require(Survives::ProcessCrash)?;
     let simulated = Simulated::new(lab)?;
-    let mut tally = Tally::of(&[INJECTED, CALLS, "images"]);
+    let mut tally = CheckTally::of(&[INJECTED, CALLS, "images"]);
     let recording = simulated.record()?.recording;
-    let single = recording.operations().flat_map(troubles_of);
-    let full = (0..actions().len())
-        .flat_map(|from| [0, 10, 300].map(|room_bytes| Trouble::Full { from, room_bytes }));
-    let mut left_out = LeftOut::default();
-    for trouble in single.chain(full) {
-        go_through(simulated, trouble, &mut tally, &mut left_out).map_err(|stop| {
-            let of = trouble
-                .ordinal()
-                .and_then(|ordinal| recording.operations().nth(ordinal as usize));
-            let of = of.map_or(String::new(), |of| {
-                format!(" of {} {}", of.kind, of.path.display())
-            });
-            stop.map(|text| format!("{trouble:?}{of}: {text}"))
-        })?;
-    }
-    left_out.tell(lab.survives(Survives::PowerLoss), &mut tally);
-    Ok(tally)
-}
-
-impl Trouble {
-    fn ordinal(self) -> Option<u64> {
-        match self {
-            Self::Fault(ordinal, _) | Self::Death(ordinal, _) => Some(ordinal),
-            Self::Full { .. } => None,
+    let mut not_tried = NotTried::default();
+    let mut go = |trouble: Trouble, of: &str| {
+        let gone = go_through(simulated, trouble, &mut tally, &mut not_tried);
+        gone.map_err(|stop| stop.map(|text| format!("{trouble:?}{of}: {text}")))
+    };
+    for operation in recording.operations() {
+        let of = format!(" of {} {}", operation.kind, operation.path.display());
+        for trouble in troubles_of(operation) {
+            go(trouble, &of)?;
         }
     }
+    for from in 0..actions().len() {
+        for room_bytes in [0, 10, 300] {
+            go(Trouble::Full { from, room_bytes }, "")?;
+        }
+    }
+    tally.note("one thing goes wrong in each run; opening, reading and listing files never fail");
+    let NotTried { images, unmet, ended } = not_tried;
+    if !lab.survives(Survives::PowerLoss) {
+        tally.note(PROCESS_CRASHES_ALONE);
+    } else if images > 0 {
+        tally.note(format!(
+            "at most {IMAGES_MAX} images of the power loss that ends each run; {images} left out"
+        ));
+    }
+    if ended > 0 {
+        tally.note(format!(
+            "{ended} runs ended where the engine would have been opened after a sync had lost what it covered"
+        ));
+    }
+    if unmet > 0 {
+        tally.note(format!("{unmet} runs in which no call met what was to go wrong"));
+    }
+    Ok(tally)
 }
 
 fn troubles_of(operation: &DiskOperation) -> Vec<Trouble> {
@@ -117,20 +99,17 @@ fn troubles_of(operation: &DiskOperation) -> Vec<Trouble> {
         DiskOperationKind::Sync => faults.push(Fault::SyncLoses(io::ErrorKind::Other)),
         _ => {}
     }
-    let mut troubles: Vec<_> = faults
-        .into_iter()
-        .map(|fault| Trouble::Fault(ordinal, fault))
-        .collect();
-    troubles.extend(Side::ALL.map(|side| Trouble::Death(ordinal, side)));
-    troubles
+    let faults = faults.into_iter().map(|fault| Trouble::Fault(ordinal, fault));
+    let deaths = Side::ALL.map(|side| Trouble::Death(ordinal, side));
+    faults.chain(deaths).collect()
 }
 
 fn go_through(
     simulated: Simulated<'_>,
     trouble: Trouble,
-    tally: &mut Tally,
-    left_out: &mut LeftOut,
-) -> Result<(), Stop> {
+    tally: &mut CheckTally,
+    not_tried: &mut NotTried,
+) -> Result<(), CheckStop> {
     let disk = new_disk();
     match trouble {
         Trouble::Fault(ordinal, fault) => disk.fail_operation(ordinal, fault),
@@ -141,14 +120,14 @@ fn go_through(
         simulated,
         disk: &disk,
         engine: None,
-        account: Account::default(),
+        account: WriteAccount::default(),
         calls_failed: 0,
     };
     let is_whole = run.act(trouble, tally)?;
     let (account, calls_failed) = (run.account, run.calls_failed);
     let happened = !disk.faults_fired().is_empty() || disk.is_gone() || calls_failed > 0;
-    left_out.unmet += u64::from(!happened);
-    left_out.ended += u64::from(!is_whole);
+    not_tried.unmet += u64::from(!happened);
+    not_tried.ended += u64::from(!is_whole);
     tally.add(INJECTED, u64::from(happened));
     tally.add(CALLS, calls_failed);
 
@@ -156,7 +135,7 @@ fn go_through(
     let mut cases = vec![(ImageChoice::All, Promise::Acknowledged)];
     if simulated.lab.survives(Survives::PowerLoss) {
         let choices = disk.choices(DiskModel::Subset, IMAGES_MAX, simulated.lab.seed());
-        left_out.images = left_out.images.saturating_add(choices.left_out);
+        not_tried.images = not_tried.images.saturating_add(choices.left_out);
         cases.extend(choices.into_iter().map(|choice| (choice, Promise::Flushed)));
     }
     for (choice, promise) in cases {
@@ -172,14 +151,14 @@ fn go_through(
 struct Troubled<'a> {
     simulated: Simulated<'a>,
     disk: &'a SimDisk,
-    engine: Option<Engine>,
-    account: Account,
+    engine: Option<DynEngine>,
+    account: WriteAccount,
     calls_failed: u64,
 }
 
 impl Troubled<'_> {
     /// Gives whether everything was done.
-    fn act(&mut self, trouble: Trouble, tally: &mut Tally) -> Result<bool, Stop> {
+    fn act(&mut self, trouble: Trouble, tally: &mut CheckTally) -> Result<bool, CheckStop> {
         for (index, action) in actions().into_iter().enumerate() {
             if let Trouble::Full { from, room_bytes } = trouble {
                 let is_full = (from..from + FULL_ACTIONS).contains(&index);
@@ -198,22 +177,22 @@ impl Troubled<'_> {
                     // A new opening cannot know that what it reads is not on disk and never will be.
                     return Ok(false);
                 }
-                self.open()?;
+                self.open(true)?;
             }
             self.do_one(action, tally)?;
         }
         self.disk.set_capacity_bytes(None);
         if self.engine.is_none() && !self.disk.is_gone() && !self.lost_what_a_sync_covered() {
             // The first attempt may be the one that fails.
-            self.open()?;
+            self.open(true)?;
             if self.engine.is_none() {
-                self.open_or_fail()?;
+                self.open(false)?;
             }
         }
         Ok(true)
     }
 
-    fn do_one(&mut self, action: Action, tally: &mut Tally) -> Result<(), Stop> {
+    fn do_one(&mut self, action: Action, tally: &mut CheckTally) -> Result<(), CheckStop> {
         let Some(engine) = &self.engine else {
             return Ok(());
         };
@@ -241,36 +220,30 @@ impl Troubled<'_> {
     }
 
     /// Right after a flush, while nothing that comes later has made durable what the flush should have.
-    fn judge_a_power_loss(&self) -> Result<(), Stop> {
+    fn judge_a_power_loss(&self) -> Result<(), CheckStop> {
         let lab = self.simulated.lab;
         if self.calls_failed == 0 || !lab.survives(Survives::PowerLoss) {
             return Ok(());
         }
         let image = self.disk.image(&ImageChoice::Synced);
         let place = || "after a power loss right after a flush".to_owned();
-        self.simulated
-            .judge(&image, &self.account, Promise::Flushed, place)
+        let account = &self.account;
+        self.simulated.judge(&image, account, Promise::Flushed, place)
     }
 
-    /// Opens the engine if it can be opened, and then everything acknowledged must be there.
-    fn open(&mut self) -> Result<(), Stop> {
-        match self.simulated.open(self.disk) {
-            Err(_) => self.calls_failed += 1,
-            Ok(engine) => self.judge(engine)?,
-        }
-        Ok(())
-    }
-
-    fn open_or_fail(&mut self) -> Result<(), Stop> {
-        let opened = self.simulated.open(self.disk);
-        self.judge(opened.or_fail("opening, tried twice,")?)
-    }
-
-    fn judge(&mut self, engine: Engine) -> Result<(), Stop> {
+    /// Opens the engine, and then everything acknowledged must be there. `fails` allows that it cannot be opened.
+    fn open(&mut self, fails: bool) -> Result<(), CheckStop> {
+        let engine = match self.simulated.open(self.disk) {
+            Err(_) if fails => {
+                self.calls_failed += 1;
+                return Ok(());
+            }
+            opened => opened.or_fail("opening, tried twice,")?,
+        };
         if !self.disk.is_gone() {
             let found = scan(engine.as_ref(), b"")?;
             let judged = self.account.judge(&found, Promise::Acknowledged);
-            judged.map_err(|text| Stop::Failed(format!("after reopening: {text}")))?;
+            judged.map_err(|text| CheckStop::Failed(format!("after reopening: {text}")))?;
         }
         self.engine = Some(engine);
         Ok(())
@@ -278,8 +251,6 @@ impl Troubled<'_> {
 
     fn lost_what_a_sync_covered(&self) -> bool {
         let fired = self.disk.faults_fired();
-        fired
-            .iter()
-            .any(|fired| matches!(fired.fault, Fault::SyncLoses(_)))
+        fired.iter().any(|fault| matches!(fault, Fault::SyncLoses(_)))
     }
 }

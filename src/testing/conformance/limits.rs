@@ -3,7 +3,7 @@
 use super::Survives;
 use super::lab::{Lab, ensure};
 use super::mirrored::Mirrored;
-use super::report::{Checked, Stop, Tally};
+use super::report::{CheckResult, CheckStop, CheckTally};
 use crate::limits::STORAGE_KEY_BYTES_MAX;
 use crate::storage::WriteBatch;
 use crate::testing::workload::Random;
@@ -11,7 +11,7 @@ use crate::testing::workload::Random;
 const MIB: usize = 1 << 20;
 
 /// Values from nothing to several MiB, by put and by batch.
-pub(super) fn value_sizes(lab: &Lab) -> Checked {
+pub(super) fn value_sizes(lab: &Lab) -> CheckResult {
     const SIZES: [usize; 14] = [
         0,
         1,
@@ -28,7 +28,7 @@ pub(super) fn value_sizes(lab: &Lab) -> Checked {
         MIB,
         3 * MIB,
     ];
-    let mut tally = Tally::of(&["values", "bytes"]);
+    let mut tally = CheckTally::of(&["values", "bytes"]);
     let mut it = Mirrored::new(lab)?;
     let mut random = Random::new(lab.seed());
     for (index, size) in SIZES.into_iter().enumerate() {
@@ -43,7 +43,7 @@ pub(super) fn value_sizes(lab: &Lab) -> Checked {
         for size in [size, SIZES[(index + 5) % SIZES.len()].min(70_000)] {
             batch.put(format!("batch {index} {size}"), random.bytes(size));
         }
-        it.write(batch)?;
+        it.write(&batch)?;
     }
     it.expect_all("values of all sizes")?;
     it.reopen("values of all sizes, and reopening")?;
@@ -63,8 +63,8 @@ pub(super) fn extreme_keys() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Keys to the limit work; beyond it, and empty, they work or are refused, by every call.
-pub(super) fn key_sizes(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["keys within the limit", "calls with extreme keys"]);
+pub(super) fn key_sizes(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["keys within the limit", "calls with extreme keys"]);
     let mut it = Mirrored::new(lab)?;
     let limit = STORAGE_KEY_BYTES_MAX;
     for len in [1, 2, 127, 128, 255, 256, limit - 1, limit] {
@@ -73,7 +73,7 @@ pub(super) fn key_sizes(lab: &Lab) -> Checked {
             key[len - 1] = last;
             let mut batch = WriteBatch::new();
             batch.put(key.clone(), len.to_string());
-            it.write(batch)?;
+            it.write(&batch)?;
             it.expect(&key, "a batch")?;
             tally.add("keys within the limit", 1);
         }
@@ -90,7 +90,13 @@ pub(super) fn key_sizes(lab: &Lab) -> Checked {
 }
 
 /// One write with an extreme key in a new engine, since after an error nothing need be taken.
-fn write_extreme(lab: &Lab, what: &str, key: &[u8], call: &str, tally: &mut Tally) -> Result<(), Stop> {
+fn write_extreme(
+    lab: &Lab,
+    what: &str,
+    key: &[u8],
+    call: &str,
+    tally: &mut CheckTally,
+) -> Result<(), CheckStop> {
     let mut it = Mirrored::new(lab)?;
     it.put(b"ordinary", b"there")?;
     let result = if call == "put" {
@@ -107,10 +113,8 @@ fn write_extreme(lab: &Lab, what: &str, key: &[u8], call: &str, tally: &mut Tall
             "acknowledged"
         }
         Err(error) => {
-            ensure!(
-                !error.to_string().is_empty(),
-                "{call} of {what} failed without a word"
-            );
+            let has_words = !error.to_string().is_empty();
+            ensure!(has_words, "{call} of {what} failed without a word");
             tally.add("refusals", 1);
             "refused"
         }
@@ -121,22 +125,20 @@ fn write_extreme(lab: &Lab, what: &str, key: &[u8], call: &str, tally: &mut Tall
 }
 
 /// Reads and deletes of a key that is not there: nothing, or an error.
-fn read_extreme(lab: &Lab, what: &str, key: &[u8], tally: &mut Tally) -> Result<(), Stop> {
+fn read_extreme(lab: &Lab, what: &str, key: &[u8], tally: &mut CheckTally) -> Result<(), CheckStop> {
     let it = Mirrored::new(lab)?;
-    let got = it.engine.get(key);
+    let got = it.engine.get(key).is_ok_and(|value| value.is_some());
+    ensure!(!got, "getting {what} that was never put gave a value");
+    let scanned = it
+        .engine
+        .scan_prefix(key)
+        .map(|mut pairs| pairs.any(|pair| pair.is_ok()));
+    let scanned = scanned.unwrap_or(false);
     ensure!(
-        !matches!(got, Ok(Some(_))),
-        "getting {what} that was never put gave a value"
-    );
-    let scanned = it.engine.scan_prefix(key);
-    let scanned = scanned.and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    ensure!(
-        !scanned.is_ok_and(|pairs| !pairs.is_empty()),
+        !scanned,
         "a scan with {what} as its prefix gave something from an empty engine"
     );
-    tally.add(
-        "calls with extreme keys",
-        2 + u64::from(it.engine.delete(key).is_ok()),
-    );
+    let deleted = it.engine.delete(key).is_ok();
+    tally.add("calls with extreme keys", 2 + u64::from(deleted));
     it.expect_all(&format!("getting and deleting {what}"))
 }

@@ -1,32 +1,28 @@
 //! An engine beside a naive map of what it was told, and the comparisons of the two.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Survives;
-use super::lab::{Engine, Lab, OrFail, ensure};
-use super::report::Stop;
-use super::steps::{Step, apply};
+use super::lab::{DynEngine, Lab, OrFail, ensure};
+use super::report::CheckStop;
+use super::steps::{KeyValues, MarkedWrite, apply};
 use crate::storage::{StorageEngine, WriteBatch};
-
-/// A naive store.
-pub(super) type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// An engine in a directory of its own, whose calls succeed, and the map that it must agree with.
 pub(super) struct Mirrored<'a> {
     lab: &'a Lab,
     dir: PathBuf,
-    pub(super) engine: Engine,
-    pub(super) pairs: Pairs,
+    pub(super) engine: DynEngine,
+    pub(super) pairs: KeyValues,
 }
 
 impl<'a> Mirrored<'a> {
     /// Opens the engine in a new directory, where it must be empty.
-    pub(super) fn new(lab: &'a Lab) -> Result<Self, Stop> {
+    pub(super) fn new(lab: &'a Lab) -> Result<Self, CheckStop> {
         let dir = lab.dir()?;
         let new = Self {
             engine: lab.open(&dir)?,
-            pairs: Pairs::new(),
+            pairs: KeyValues::new(),
             lab,
             dir,
         };
@@ -34,61 +30,49 @@ impl<'a> Mirrored<'a> {
         Ok(new)
     }
 
-    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Stop> {
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), CheckStop> {
         let call = || format!("putting a value of {} bytes at {}", value.len(), show(key));
         self.engine.put(key, value).or_fail(call())?;
         self.pairs.insert(key.to_vec(), value.to_vec());
         Ok(())
     }
 
-    pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), Stop> {
+    pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), CheckStop> {
         self.engine.delete(key).or_fail("delete")?;
         self.pairs.remove(key);
         Ok(())
     }
 
-    pub(super) fn write(&mut self, batch: WriteBatch) -> Result<(), Stop> {
+    pub(super) fn write(&mut self, batch: &WriteBatch) -> Result<(), CheckStop> {
         self.engine.write_batch(batch.clone()).or_fail("write_batch")?;
-        for operation in batch.into_operations() {
-            apply(&mut self.pairs, operation);
-        }
+        apply(&mut self.pairs, batch);
         Ok(())
     }
 
-    pub(super) fn run(&mut self, step: &Step) -> Result<(), Stop> {
+    pub(super) fn run(&mut self, step: &MarkedWrite) -> Result<(), CheckStop> {
         step.run(self.engine.as_ref()).or_fail(step)?;
         step.apply(&mut self.pairs);
         Ok(())
     }
 
-    pub(super) fn flush(&self) -> Result<(), Stop> {
+    pub(super) fn flush(&self) -> Result<(), CheckStop> {
         self.engine.flush().or_fail("flush")
     }
 
     /// Opens the engine again, if it survives that, and compares everything.
-    pub(super) fn reopen(self, after: &str) -> Result<Self, Stop> {
+    pub(super) fn reopen(self, after: &str) -> Result<Self, CheckStop> {
         if !self.lab.survives(Survives::Reopening) {
             return Ok(self);
         }
-        let Self {
-            lab,
-            dir,
-            engine,
-            pairs,
-        } = self;
-        drop(engine);
-        let reopened = Self {
-            engine: lab.open(&dir)?,
-            lab,
-            dir,
-            pairs,
-        };
+        drop(self.engine);
+        let engine = self.lab.open(&self.dir)?;
+        let reopened = Self { engine, ..self };
         reopened.expect_all(after)?;
         Ok(reopened)
     }
 
     /// A get agrees with the map.
-    pub(super) fn expect(&self, key: &[u8], after: &str) -> Result<(), Stop> {
+    pub(super) fn expect(&self, key: &[u8], after: &str) -> Result<(), CheckStop> {
         let found = self.engine.get(key);
         let found = found.or_fail(format_args!("getting {}", show(key)))?;
         let expected = self.pairs.get(key);
@@ -104,40 +88,41 @@ impl<'a> Mirrored<'a> {
     }
 
     /// A scan of everything and a get of each key agree with the map.
-    pub(super) fn expect_all(&self, after: &str) -> Result<(), Stop> {
+    pub(super) fn expect_all(&self, after: &str) -> Result<(), CheckStop> {
         let found = scan(self.engine.as_ref(), b"")?;
         if let Some(what) = difference(&found, &self.pairs) {
-            return Err(Stop::Failed(format!("after {after}, by a scan: {what}")));
+            return Err(CheckStop::Failed(format!("after {after}, by a scan: {what}")));
         }
         self.pairs.keys().try_for_each(|key| self.expect(key, after))
     }
 
     /// A scan with this prefix agrees with the map. Returns the number of its pairs.
-    pub(super) fn expect_scan(&self, prefix: &[u8]) -> Result<u64, Stop> {
+    pub(super) fn expect_scan(&self, prefix: &[u8]) -> Result<u64, CheckStop> {
         let expected = self.pairs.iter().filter(|(key, _)| key.starts_with(prefix));
-        let expected: Pairs = expected
+        let expected: KeyValues = expected
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         let found = scan(self.engine.as_ref(), prefix)?;
         match difference(&found, &expected) {
             None => Ok(found.len() as u64),
-            Some(what) => Err(Stop::Failed(format!("a scan of prefix {}: {what}", show(prefix)))),
+            Some(what) => Err(CheckStop::Failed(format!(
+                "a scan of prefix {}: {what}",
+                show(prefix)
+            ))),
         }
     }
 }
 
 /// One scan, whose keys must come in ascending order.
-pub(super) fn scan(engine: &dyn StorageEngine, prefix: &[u8]) -> Result<Pairs, Stop> {
+pub(super) fn scan(engine: &dyn StorageEngine, prefix: &[u8]) -> Result<KeyValues, CheckStop> {
     let pairs = engine
         .scan_prefix(prefix)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let pairs = pairs.or_fail(format_args!("scanning {}", show(prefix)))?;
     if let Some(wrong) = pairs.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
-        return Err(Stop::Failed(format!(
-            "a scan of prefix {} gave key {} and then {}: not in ascending order",
-            show(prefix),
-            show(&wrong[0].0),
-            show(&wrong[1].0)
+        let (prefix, first, second) = (show(prefix), show(&wrong[0].0), show(&wrong[1].0));
+        return Err(CheckStop::Failed(format!(
+            "a scan of prefix {prefix} gave key {first} and then {second}: not in ascending order"
         )));
     }
     Ok(pairs.into_iter().collect())
@@ -146,27 +131,24 @@ pub(super) fn scan(engine: &dyn StorageEngine, prefix: &[u8]) -> Result<Pairs, S
 /// Bytes as text, the beginning and the length if there are many.
 pub(super) fn show(bytes: &[u8]) -> String {
     const SHOWN: usize = 40;
-    if bytes.len() <= SHOWN {
-        return format!("\"{}\"", bytes.escape_ascii());
+    match bytes.split_at_checked(SHOWN) {
+        Some((shown, rest)) if !rest.is_empty() => {
+            format!("\"{}\"... of {} bytes", shown.escape_ascii(), bytes.len())
+        }
+        _ => format!("\"{}\"", bytes.escape_ascii()),
     }
-    format!(
-        "\"{}\"... of {} bytes",
-        bytes[..SHOWN].escape_ascii(),
-        bytes.len()
-    )
 }
 
 /// The first difference between what there is and what there should be.
-pub(super) fn difference(found: &Pairs, expected: &Pairs) -> Option<String> {
+pub(super) fn difference(found: &KeyValues, expected: &KeyValues) -> Option<String> {
     for (key, value) in expected {
         match found.get(key) {
             None => return Some(format!("key {} is missing", show(key))),
             Some(there) if there != value => {
                 let same = there.iter().zip(value).take_while(|(a, b)| a == b).count();
-                let (there, value) = (show(there), show(value));
+                let (key, there, value) = (show(key), show(there), show(value));
                 return Some(format!(
-                    "key {} has value {there}, not {value}: they differ from byte {same} on",
-                    show(key)
+                    "key {key} has value {there}, not {value}: they differ from byte {same} on"
                 ));
             }
             Some(_) => {}

@@ -83,7 +83,7 @@ use crate::testing::temp_dir::TempDir;
 use crate::testing::text::catch_as_text;
 use crate::testing::watchdog::run_within;
 use lab::{Lab, Open, OpenOver};
-use report::{Checked, Stop};
+use report::{CheckResult, CheckStop};
 
 /// How much an engine's writes survive. Each step includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,16 +208,16 @@ impl Conformance {
         }
     }
 
-    fn make(&self, name: &'static str, check: fn(&Lab) -> Checked) -> Check {
+    fn make(&self, name: &'static str, check: fn(&Lab) -> CheckResult) -> Check {
         let root = match TempDir::try_new("conformance") {
             Ok(root) => root,
-            Err(error) => return Check::new(name, Err(Stop::Failed(error.to_string()))),
+            Err(error) => return Check::new(name, Err(CheckStop::Failed(error.to_string()))),
         };
         let lab = Lab::new(self, root.path());
         // A hang or a panic of the engine is a verdict too.
         let checked = run_within(self.time_limit, name, move || catch_as_text(|| check(&lab)))
-            .map_err(|hang| Stop::Failed(hang.to_string()))
-            .and_then(|caught| caught.unwrap_or_else(|text| Err(Stop::Failed(text))));
+            .map_err(|hang| CheckStop::Failed(hang.to_string()))
+            .and_then(|caught| caught.unwrap_or_else(|text| Err(CheckStop::Failed(text))));
         let checked = checked.map_err(|stop| {
             stop.map(|reason| {
                 if !self.keeps_failures {
@@ -242,7 +242,7 @@ impl fmt::Debug for Conformance {
     }
 }
 
-type CheckFunction = fn(&Lab) -> Checked;
+type CheckFunction = fn(&Lab) -> CheckResult;
 
 /// The names of the checks, in their order.
 pub const CHECKS: &[&str] = &{

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::account::{Account, Promise};
+use super::account::{Promise, WriteAccount};
 use super::child::ROLE;
 use super::lab::{Lab, OrFail, ensure};
 use super::mirrored::scan;
-use super::report::Stop;
-use super::steps::Step;
+use super::report::CheckStop;
+use super::steps::MarkedWrite;
 use crate::testing::process::{ChildProcess, NoAnswer};
 
 pub(super) use crate::testing::process::OverLimit;
@@ -18,95 +18,93 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A child process with an engine in it. Dropped, it is killed.
 #[derive(Debug)]
-pub(super) struct Child {
-    process: ChildProcess,
+pub(super) struct EngineChild {
+    pub(super) process: ChildProcess,
 }
 
 /// The result of a call in the child.
 pub(super) type Answer = Result<(), String>;
 
-impl Child {
+impl EngineChild {
     /// Starts the calling test again as a child, and waits until it is there.
-    pub(super) fn start(lab: &Lab, over_limit: OverLimit) -> Result<Self, Stop> {
+    pub(super) fn start(lab: &Lab, over_limit: OverLimit) -> Result<Self, CheckStop> {
         let conformance = &lab.conformance;
-        let Some(program) = &conformance.child else {
-            return Err(Stop::Failed(
-                "the calling thread has no name, so the kit cannot start the test again as a child: say \
-                 `.in_test(\"the test's full name\")`"
-                    .to_owned(),
-            ));
+        let nameless = || {
+            let text = "the calling thread has no name, so the kit cannot start the test again as a child: say \
+                        `.in_test(\"the test's full name\")`";
+            CheckStop::Failed(text.to_owned())
         };
-        let process = program
+        let program = conformance
+            .child
             .clone()
-            .over_limit(over_limit)
-            .start(&format!("{ROLE}{}", conformance.name))
-            .or_fail("starting a child process")?;
+            .ok_or_else(nameless)?
+            .over_limit(over_limit);
+        let started = program.start(&format!("{ROLE}{}", conformance.name));
+        let process = started.or_fail("starting a child process")?;
         let mut child = Self { process };
         let first = child.answer("its first answer")?;
-        match first.strip_prefix("other ") {
-            None => ensure!(first == "ready", "the child began with {first:?}"),
-            Some(other) => {
-                return Err(Stop::Failed(format!(
-                    "the test that is the kit's child checks {other} before {}: give each engine a test of its own",
-                    conformance.name
-                )));
-            }
+        if let Some(other) = first.strip_prefix("other ") {
+            return Err(CheckStop::Failed(format!(
+                "the test that is the kit's child checks {other} before {}: give each engine a test of its own",
+                conformance.name
+            )));
         }
+        ensure!(first == "ready", "the child began with {first:?}");
         Ok(child)
     }
 
     /// Starts a child that opens the engine in `dir`.
-    pub(super) fn opened(lab: &Lab, dir: &Path, over_limit: OverLimit) -> Result<Self, Stop> {
+    pub(super) fn opened(lab: &Lab, dir: &Path, over_limit: OverLimit) -> Result<Self, CheckStop> {
         let mut child = Self::start(lab, over_limit)?;
         child.open(dir)?.or_fail("opening in a child process")?;
         Ok(child)
     }
 
-    pub(super) fn process(&self) -> &ChildProcess {
-        &self.process
-    }
-
     /// Opens the engine in `dir`, in the place of the one that is open.
-    pub(super) fn open(&mut self, dir: &Path) -> Result<Answer, Stop> {
+    pub(super) fn open(&mut self, dir: &Path) -> Result<Answer, CheckStop> {
         self.tell_open(dir)?;
         self.hear("opening")
     }
 
     /// Says that the engine is to be opened and does not wait.
-    pub(super) fn tell_open(&mut self, dir: &Path) -> Result<(), Stop> {
-        let Some(dir) = dir.to_str().filter(|dir| !dir.contains('\n')) else {
-            return Err(Stop::Failed(format!(
-                "the path {} cannot be said in a line",
-                dir.display()
-            )));
-        };
-        self.process.tell(&format!("open {dir}"));
+    pub(super) fn tell_open(&mut self, dir: &Path) -> Result<(), CheckStop> {
+        let line = dir.to_str().filter(|dir| !dir.contains('\n'));
+        ensure!(
+            line.is_some(),
+            "the path {} cannot be said in a line",
+            dir.display()
+        );
+        self.process.tell(&format!("open {}", dir.display()));
         Ok(())
     }
 
     /// Makes a write, and enters its result into `account`.
-    pub(super) fn write(&mut self, step: Step, account: &mut Account) -> Result<Answer, Stop> {
+    pub(super) fn write(
+        &mut self,
+        step: MarkedWrite,
+        account: &mut WriteAccount,
+    ) -> Result<Answer, CheckStop> {
         let answer = self.call(&format!("write {} {}", step.index, step.shape))?;
         account.add_result(step, &answer);
         Ok(answer)
     }
 
+    /// Makes the next small write.
+    pub(super) fn write_small(&mut self, account: &mut WriteAccount) -> Result<Answer, CheckStop> {
+        self.write(MarkedWrite::small(account.len()), account)
+    }
+
     /// Makes so many small writes, each of which must succeed.
-    pub(super) fn must_write(&mut self, len: usize, account: &mut Account) -> Result<(), Stop> {
+    pub(super) fn must_write(&mut self, len: usize, account: &mut WriteAccount) -> Result<(), CheckStop> {
         for _ in 0..len {
-            let step = Step::small(account.len());
-            self.write(step.clone(), account)?.or_fail(step)?;
+            let call = MarkedWrite::small(account.len());
+            self.write_small(account)?.or_fail(call)?;
         }
         Ok(())
     }
 
-    /// Says that the writes from `from` to before `to` are to be made, and does not wait.
-    pub(super) fn tell_stream(&mut self, from: usize, to: usize) {
-        self.process.tell(&format!("stream {from} {to}"));
-    }
-
     /// Flushes, and enters a success into `account`.
-    pub(super) fn flush(&mut self, account: &mut Account) -> Result<Answer, Stop> {
+    pub(super) fn flush(&mut self, account: &mut WriteAccount) -> Result<Answer, CheckStop> {
         let answer = self.call("flush")?;
         if answer.is_ok() {
             account.flushed();
@@ -115,15 +113,16 @@ impl Child {
     }
 
     /// Makes a call, `flush`, `close` or `drop`.
-    pub(super) fn call(&mut self, command: &str) -> Result<Answer, Stop> {
+    pub(super) fn call(&mut self, command: &str) -> Result<Answer, CheckStop> {
         self.process.tell(command);
         self.hear(command)
     }
 
     /// The answer to a call that was told; the call is what the child is blamed for if there is none.
-    pub(super) fn hear(&mut self, call: &str) -> Result<Answer, Stop> {
+    pub(super) fn hear(&mut self, call: &str) -> Result<Answer, CheckStop> {
         let answer = self.answer(call)?;
-        Self::parse(&answer).ok_or_else(|| Stop::Failed(format!("the child answered {call} with {answer:?}")))
+        Self::parse(&answer)
+            .ok_or_else(|| CheckStop::Failed(format!("the child answered {call} with {answer:?}")))
     }
 
     /// The answer, if there is one in this time.
@@ -140,9 +139,9 @@ impl Child {
         }
     }
 
-    fn answer(&mut self, awaited: &str) -> Result<String, Stop> {
+    fn answer(&mut self, awaited: &str) -> Result<String, CheckStop> {
         self.process.answer(ANSWER_TIME_MAX).map_err(|why| {
-            Stop::Failed(match why {
+            CheckStop::Failed(match why {
                 NoAnswer::Silent(time) => format!("hangs: the child gave no answer to {awaited} in {time:?}"),
                 NoAnswer::Ended(end) => format!("the child process ended instead of giving {awaited}: {end}"),
                 NoAnswer::Lost(error) => format!("the child cannot be waited for: {error}"),
@@ -151,28 +150,29 @@ impl Child {
     }
 
     /// Kills the child. Returns its answers that were not read.
-    pub(super) fn kill(self) -> Result<Vec<Answer>, Stop> {
+    pub(super) fn kill(self) -> Result<Vec<Answer>, CheckStop> {
         let end = self.process.kill().or_fail("killing the child")?;
         ensure!(
             end.is_killed(),
             "the child was to be killed and had ended before: {end}"
         );
-        Ok(end
-            .answers
-            .iter()
-            .filter_map(|answer| Self::parse(answer))
-            .collect())
+        let answers = end.answers.iter();
+        Ok(answers.filter_map(|answer| Self::parse(answer)).collect())
     }
 }
 
 /// Opens the engine that a child has left, in this process, and judges what is there. It must stay there from here on.
-pub(super) fn settle(lab: &Lab, dir: &Path, account: &mut Account, after: &str) -> Result<(), Stop> {
-    let found = lab.open(dir).and_then(|engine| scan(engine.as_ref(), b""));
-    found
-        .and_then(|found| {
-            account
-                .settle(&found, Promise::Acknowledged)
-                .map_err(Stop::Failed)
-        })
-        .map_err(|stop| stop.map(|text| format!("after {after}: {text}")))
+pub(super) fn settle(
+    lab: &Lab,
+    dir: &Path,
+    account: &mut WriteAccount,
+    after: &str,
+) -> Result<(), CheckStop> {
+    let settled = lab.open(dir).and_then(|engine| {
+        let found = scan(engine.as_ref(), b"")?;
+        account
+            .settle(&found, Promise::Acknowledged)
+            .map_err(CheckStop::Failed)
+    });
+    settled.map_err(|stop| stop.map(|text| format!("after {after}: {text}")))
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::Survives;
-use super::account::{Account, Promise};
+use super::account::{Promise, WriteAccount};
 use super::lab::{Lab, OrFail};
 use super::mirrored::difference;
-use super::report::{Checked, PROCESS_CRASHES_ALONE, Stop, Tally};
-use super::simulated::{Run, Simulated, WRITES, seek};
-use super::steps::{Shape, Step};
+use super::report::{CheckResult, CheckStop, CheckTally, PROCESS_CRASHES_ALONE};
+use super::simulated::{RecordedRun, Simulated, WRITES, seek};
+use super::steps::{MarkedWrite, WriteShape};
 use crate::testing::sim_disk::{DiskModel, Image, ImageChoice};
 
 /// How many images of one instant are tried in each disk model, if there are more.
@@ -19,11 +19,11 @@ const INNER_IMAGES_MAX: usize = 4;
 const INSIDE: &str = "distinct images inside of them";
 
 /// Each image that a power loss between any two disk operations may leave.
-pub(super) fn at_every_operation(lab: &Lab) -> Checked {
+pub(super) fn at_every_operation(lab: &Lab) -> CheckResult {
     lab.require(Survives::ProcessCrash)?;
     let simulated = Simulated::new(lab)?;
     let run = simulated.record()?;
-    let mut tally = Tally::of(&["instants", "distinct images", "flushed writes"]);
+    let mut tally = CheckTally::of(&["instants", "distinct images", "flushed writes"]);
     let mut seen = BTreeSet::new();
     let mut left_out = 0_u128;
     let loses_power = lab.survives(Survives::PowerLoss);
@@ -39,14 +39,14 @@ pub(super) fn at_every_operation(lab: &Lab) -> Checked {
         }
         for (choice, promise) in cases {
             let image = images.image(&choice);
-            let known = (account.len(), account.acknowledged_len(), account.flushed_len());
+            let known = (account.len(), account.acknowledged_len(), account.flushed_len);
             if seen.insert((image.hash(), known, promise == Promise::Flushed)) {
-                simulated.judge(&image, &account, promise, || place(&run, position, &choice))?;
+                simulated.judge(&image, account, promise, || place(&run, position, &choice))?;
                 tally.add("distinct images", 1);
             }
         }
         tally.add("instants", 1);
-        tally.add("flushed writes", account.flushed_len() as u64);
+        tally.add("flushed writes", account.flushed_len as u64);
     }
     if !loses_power {
         tally.note(PROCESS_CRASHES_ALONE);
@@ -59,13 +59,13 @@ pub(super) fn at_every_operation(lab: &Lab) -> Checked {
 }
 
 /// After a recovery, the recovered content and later flushed writes survive the next power loss.
-pub(super) fn writes_after_recovery(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["recoveries", "writes after one"]);
+pub(super) fn writes_after_recovery(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["recoveries", "writes after one"]);
     for_some_images(lab, &mut tally, |simulated, image, account, tally| {
         let (disk, engine, found) = simulated.read(image)?;
         let mut expected = found.clone();
-        for shape in [Shape::Put, Shape::Batch] {
-            let step = Step::new(account.len() + WRITES, shape);
+        for shape in [WriteShape::Put, WriteShape::Batch] {
+            let step = MarkedWrite::new(account.len() + WRITES, shape);
             let call = format_args!("{step} after recovery");
             step.run(engine.as_ref()).or_fail(call)?;
             step.apply(&mut expected);
@@ -78,20 +78,20 @@ pub(super) fn writes_after_recovery(lab: &Lab) -> Checked {
             return Ok(());
         };
         let place = "what was found and what was written and flushed after that did not survive another one";
-        Err(simulated.lab.located(Stop::Failed(what), place, &after))
+        Err(simulated.lab.located(CheckStop::Failed(what), place, &after))
     })?;
     Ok(tally)
 }
 
 /// A second power loss while the engine recovers from the first one: it must find the same content.
-pub(super) fn inside_recovery(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["recoveries", INSIDE]);
+pub(super) fn inside_recovery(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["recoveries", INSIDE]);
     for_some_images(lab, &mut tally, interrupt)?;
     tally.note(format!(
         "and {INNER_IMAGES_MAX} of an instant inside the recovery"
     ));
     if tally.count(INSIDE) == 0 {
-        return Err(Stop::NotApplicable(format!(
+        return Err(CheckStop::NotApplicable(format!(
             "none of {} recoveries changed anything on disk",
             tally.count("recoveries")
         )));
@@ -102,9 +102,9 @@ pub(super) fn inside_recovery(lab: &Lab) -> Checked {
 /// Looks at the most telling images of each instant.
 fn for_some_images(
     lab: &Lab,
-    tally: &mut Tally,
-    look: impl Fn(Simulated<'_>, &Image, &Account, &mut Tally) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+    tally: &mut CheckTally,
+    look: impl Fn(Simulated<'_>, &Image, &WriteAccount, &mut CheckTally) -> Result<(), CheckStop>,
+) -> Result<(), CheckStop> {
     lab.require(Survives::PowerLoss)?;
     let simulated = Simulated::new(lab)?;
     let run = simulated.record()?;
@@ -117,7 +117,7 @@ fn for_some_images(
         for choice in choices.choices.into_iter().chain([ImageChoice::All]) {
             let image = images.image(&choice);
             if seen.insert(image.hash()) {
-                look(simulated, &image, &account, tally)
+                look(simulated, &image, account, tally)
                     .map_err(|stop| lab.located(stop, place(&run, position, &choice), &image))?;
                 tally.add("recoveries", 1);
             }
@@ -130,13 +130,15 @@ fn for_some_images(
 fn interrupt(
     simulated: Simulated<'_>,
     image: &Image,
-    account: &Account,
-    tally: &mut Tally,
-) -> Result<(), Stop> {
+    account: &WriteAccount,
+    tally: &mut CheckTally,
+) -> Result<(), CheckStop> {
     let (disk, engine, found) = simulated.read(image)?;
     drop(engine);
     // Which of the unflushed writes are there is the other check's matter.
-    account.judge(&found, Promise::Flushed).map_err(Stop::Failed)?;
+    account
+        .judge(&found, Promise::Flushed)
+        .map_err(CheckStop::Failed)?;
     let recording = disk.recording();
     let mut images = recording.images();
     let mut seen = BTreeSet::from([image.hash()]);
@@ -158,14 +160,14 @@ fn interrupt(
                 let place = format!(
                     "a power loss after {position} disk operations of the recovery, image {choice}, changed what is found"
                 );
-                return Err(simulated.lab.located(Stop::Failed(what), place, &image));
+                return Err(simulated.lab.located(CheckStop::Failed(what), place, &image));
             }
         }
     }
     Ok(())
 }
 
-fn place(run: &Run, position: u64, choice: &ImageChoice) -> String {
+fn place(run: &RecordedRun, position: u64, choice: &ImageChoice) -> String {
     let next = run.next_operation(position);
     format!("a power loss before {next}, image {choice}")
 }

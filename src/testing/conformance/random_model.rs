@@ -3,7 +3,7 @@
 use super::Survives;
 use super::lab::Lab;
 use super::mirrored::Mirrored;
-use super::report::{Checked, Stop, Tally};
+use super::report::{CheckResult, CheckStop, CheckTally};
 use crate::storage::WriteBatch;
 use crate::testing::workload::Random;
 
@@ -11,13 +11,13 @@ const ROUNDS: u64 = 8;
 const OPERATIONS_PER_ROUND: u64 = 150;
 
 /// Runs of random operations, each ended by a comparison of everything and, if the engine survives it, a reopening.
-pub(super) fn random_model(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["writes", "gets", "scans", "keys there"]);
+pub(super) fn random_model(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["writes", "gets", "scans", "keys there"]);
     let mut random = Random::new(lab.seed());
     let mut it = Mirrored::new(lab)?;
     for round in 0..ROUNDS {
         let located = |number: u64| {
-            move |stop: Stop| {
+            move |stop: CheckStop| {
                 let seed = lab.seed();
                 stop.map(|reason| format!("{reason} (round {round}, operation {number}, seed {seed:#x})"))
             }
@@ -37,7 +37,7 @@ pub(super) fn random_model(lab: &Lab) -> Checked {
     Ok(tally)
 }
 
-fn operate(it: &mut Mirrored<'_>, random: &mut Random, tally: &mut Tally) -> Result<(), Stop> {
+fn operate(it: &mut Mirrored<'_>, random: &mut Random, tally: &mut CheckTally) -> Result<(), CheckStop> {
     match random.below(40) {
         0..10 => {
             let (key, value) = (key(random), value(random));
@@ -57,7 +57,7 @@ fn operate(it: &mut Mirrored<'_>, random: &mut Random, tally: &mut Tally) -> Res
                     batch.put(key(random), value(random));
                 }
             }
-            it.write(batch)?;
+            it.write(&batch)?;
             tally.add("writes", 1);
         }
         22..34 => {

@@ -53,22 +53,21 @@ impl ConformanceReport {
 
     /// The names of the checks that passed.
     pub fn passed(&self) -> impl Iterator<Item = &'static str> {
-        self.named(|outcome| matches!(outcome, CheckOutcome::Passed))
+        self.named(|check| matches!(check.outcome, CheckOutcome::Passed))
     }
 
     /// The names of the checks that failed.
     pub fn failed(&self) -> impl Iterator<Item = &'static str> {
-        self.named(|outcome| matches!(outcome, CheckOutcome::Failed { .. }))
+        self.named(|check| matches!(check.outcome, CheckOutcome::Failed { .. }))
     }
 
     /// The names of the checks that were not made.
     pub fn not_applicable(&self) -> impl Iterator<Item = &'static str> {
-        self.named(|outcome| matches!(outcome, CheckOutcome::NotApplicable { .. }))
+        self.named(|check| matches!(check.outcome, CheckOutcome::NotApplicable { .. }))
     }
 
-    fn named(&self, is_wanted: impl Fn(&CheckOutcome) -> bool) -> impl Iterator<Item = &'static str> {
-        let wanted = self.checks.iter().filter(move |check| is_wanted(&check.outcome));
-        wanted.map(|check| check.name)
+    fn named(&self, is_wanted: impl Fn(&&Check) -> bool) -> impl Iterator<Item = &'static str> {
+        self.checks.iter().filter(is_wanted).map(|check| check.name)
     }
 
     /// Returns true if some check passed and none failed.
@@ -106,33 +105,27 @@ impl fmt::Display for ConformanceReport {
 
 impl Check {
     fn write_row(&self, f: &mut fmt::Formatter<'_>, width: usize) -> fmt::Result {
-        let (verdict, what) = match &self.outcome {
-            CheckOutcome::Passed => ("passed", self.counts()),
-            CheckOutcome::Failed { reason } => ("FAILED", reason.clone()),
-            CheckOutcome::NotApplicable { why } => ("NOT APPLICABLE", why.clone()),
-        };
-        writeln!(f, "  {:width$}  {verdict:14}  {what}", self.name)?;
-        for note in &self.notes {
-            writeln!(f, "  {:width$}  {:14}  ({note})", "", "")?;
-        }
-        Ok(())
-    }
-
-    fn counts(&self) -> String {
         let counts = self
             .exercised
             .iter()
             .map(|(what, count)| format!("{count} {what}"));
-        counts.collect::<Vec<_>>().join(", ")
+        let (verdict, what) = match &self.outcome {
+            CheckOutcome::Passed => ("passed", counts.collect::<Vec<_>>().join(", ")),
+            CheckOutcome::Failed { reason } => ("FAILED", reason.clone()),
+            CheckOutcome::NotApplicable { why } => ("NOT APPLICABLE", why.clone()),
+        };
+        writeln!(f, "  {:width$}  {verdict:14}  {what}", self.name)?;
+        let mut notes = self.notes.iter();
+        notes.try_for_each(|note| writeln!(f, "  {:width$}  {:14}  ({note})", "", ""))
     }
 }
 
 /// What a check did, counted; and why it stopped, if it did.
-pub(super) type Checked = Result<Tally, Stop>;
+pub(super) type CheckResult = Result<CheckTally, CheckStop>;
 
 /// What a check did.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct CheckTally {
     exercised: Vec<(&'static str, u64)>,
     notes: Vec<String>,
 }
@@ -143,12 +136,12 @@ pub(super) const PROCESS_CRASHES_ALONE: &str =
 
 /// Why a check did not pass.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum CheckStop {
     Failed(String),
     NotApplicable(String),
 }
 
-impl Stop {
+impl CheckStop {
     /// Says more of a failure.
     pub(super) fn map(self, say: impl FnOnce(String) -> String) -> Self {
         match self {
@@ -158,7 +151,7 @@ impl Stop {
     }
 }
 
-impl Tally {
+impl CheckTally {
     /// Announces what will be counted: it is a failure of the check if it is never done.
     pub(super) fn of(whats: &[&'static str]) -> Self {
         Self {
@@ -187,28 +180,29 @@ impl Tally {
 
 impl Check {
     /// Passed only if everything that was announced was done.
-    pub(super) fn new(name: &'static str, checked: Checked) -> Self {
-        let mut check = Self {
-            name,
-            outcome: CheckOutcome::Passed,
-            exercised: Vec::new(),
-            notes: Vec::new(),
-        };
-        match checked {
+    pub(super) fn new(name: &'static str, checked: CheckResult) -> Self {
+        let failed = |reason: String| CheckOutcome::Failed { reason };
+        let (outcome, tally) = match checked {
             Ok(tally) => {
                 let never = tally.exercised.iter().find(|(_, count)| *count == 0);
-                if let Some((what, _)) = never {
-                    let reason = format!("the check tested nothing: there were no {what}");
-                    check.outcome = CheckOutcome::Failed { reason };
-                } else if tally.exercised.is_empty() {
-                    let reason = "the check counted nothing".to_owned();
-                    check.outcome = CheckOutcome::Failed { reason };
-                }
-                (check.exercised, check.notes) = (tally.exercised, tally.notes);
+                let outcome = match never {
+                    Some((what, _)) => failed(format!("the check tested nothing: there were no {what}")),
+                    None if tally.exercised.is_empty() => failed("the check counted nothing".to_owned()),
+                    None => CheckOutcome::Passed,
+                };
+                (outcome, tally)
             }
-            Err(Stop::Failed(reason)) => check.outcome = CheckOutcome::Failed { reason },
-            Err(Stop::NotApplicable(why)) => check.outcome = CheckOutcome::NotApplicable { why },
+            Err(CheckStop::Failed(reason)) => (failed(reason), CheckTally::default()),
+            Err(CheckStop::NotApplicable(why)) => {
+                (CheckOutcome::NotApplicable { why }, CheckTally::default())
+            }
+        };
+        let CheckTally { exercised, notes } = tally;
+        Self {
+            name,
+            outcome,
+            exercised,
+            notes,
         }
-        check
     }
 }

@@ -1,8 +1,9 @@
 //! Prefix scans: their order, their bounds, and that they are snapshots.
 
-use super::lab::{Lab, OrFail, ensure};
-use super::mirrored::{Mirrored, scan, show};
-use super::report::{Checked, Stop, Tally};
+use super::lab::{Lab, OrFail};
+use super::mirrored::{Mirrored, difference};
+use super::report::{CheckResult, CheckStop, CheckTally};
+use super::steps::KeyValues;
 use crate::storage::{StorageEngine, WriteBatch};
 
 /// All keys of one to three bytes from these, in an order that is none.
@@ -19,32 +20,25 @@ fn keys() -> Vec<Vec<u8>> {
     keys
 }
 
-fn filled(lab: &Lab) -> Result<Mirrored<'_>, Stop> {
+fn filled(lab: &Lab) -> Result<Mirrored<'_>, CheckStop> {
     let mut it = Mirrored::new(lab)?;
     for (index, keys) in keys().chunks(5).enumerate() {
         let mut batch = WriteBatch::new();
         for key in keys {
             batch.put(key.clone(), format!("{index}"));
         }
-        it.write(batch)?;
+        it.write(&batch)?;
     }
     Ok(it)
 }
 
 /// Bytes are compared as unsigned, and a key comes before its extensions.
-pub(super) fn order(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["pairs"]);
+pub(super) fn order(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["pairs"]);
     let mut it = filled(lab)?;
     // As written, and written again in another order.
     for _ in 0..2 {
-        let found = scan(it.engine.as_ref(), b"")?;
-        ensure!(
-            found.len() == it.pairs.len(),
-            "a scan gave {} of {} pairs",
-            found.len(),
-            it.pairs.len()
-        );
-        tally.add("pairs", found.len() as u64);
+        tally.add("pairs", it.expect_scan(b"")?);
         for (key, value) in it.pairs.clone().iter().rev().step_by(3) {
             it.put(key, value)?;
         }
@@ -53,21 +47,20 @@ pub(super) fn order(lab: &Lab) -> Checked {
 }
 
 /// Every prefix of a key, and every one that is none, against a naive filter.
-pub(super) fn bounds(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["prefixes with keys", "prefixes without keys"]);
+pub(super) fn bounds(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["prefixes with keys", "prefixes without keys"]);
     let mut it = filled(lab)?;
     // Some keys away, so that prefixes stand alone, and whole ranges are empty.
-    for key in keys()
-        .iter()
-        .filter(|key| key.len() < 3 && key.last() == Some(&0xff) || key.starts_with(&[0xfe]))
-    {
-        it.delete(key)?;
-    }
-    let others = [
-        &b""[..],
+    let is_away = |key: &Vec<u8>| key.len() < 3 && key.ends_with(&[0xff]) || key.starts_with(&[0xfe]);
+    keys()
+        .into_iter()
+        .filter(is_away)
+        .try_for_each(|key| it.delete(&key))?;
+    let others: [&[u8]; 7] = [
+        b"",
         b"b",
         b"\x60",
-        b"\xff\xff\xff\xff",
+        &[0xff; 4],
         b"a\xff\xff\xff",
         b"\xfe\xff",
         b"aaaa",
@@ -83,8 +76,8 @@ pub(super) fn bounds(lab: &Lab) -> Checked {
 }
 
 /// What is written after the call does not show, whether before the first item is taken or between two.
-pub(super) fn snapshot(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["scans with writes behind their back"]);
+pub(super) fn snapshot(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["scans with writes behind their back"]);
     for taken_before in [0, 1, 20, 39] {
         for change in ["replace", "delete", "insert", "all of it in batches"] {
             let mut it = Mirrored::new(lab)?;
@@ -92,42 +85,30 @@ pub(super) fn snapshot(lab: &Lab) -> Checked {
             for index in 0..40 {
                 batch.put(format!("scan/{index:03}"), vec![index; 100]);
             }
-            it.write(batch)?;
-            let (engine, before) = (it.engine.as_ref(), it.pairs.iter());
+            it.write(&batch)?;
+            let engine = it.engine.as_ref();
             let call = format!("scanning while others {change}");
             let mut items = engine.scan_prefix(b"scan/").or_fail(&call)?;
-            let mut found = Vec::new();
+            let mut found = KeyValues::new();
             for item in items.by_ref().take(taken_before) {
-                found.push(item.or_fail(&call)?);
+                found.extend([item.or_fail(&call)?]);
             }
             write_behind(engine, change)?;
-            for item in items.by_ref() {
-                found.push(item.or_fail(&call)?);
+            for item in items {
+                found.extend([item.or_fail(&call)?]);
             }
-            drop(items);
-            let wrong = found
-                .iter()
-                .zip(before)
-                .find(|((key, value), before)| (key, value) != *before);
-            if let Some((found, _)) = wrong {
-                let key = show(&found.0);
-                return Err(Stop::Failed(format!(
-                    "a scan showed a later write ({change}) at key {key}, {taken_before} items were taken before it"
+            if let Some(what) = difference(&found, &it.pairs) {
+                return Err(CheckStop::Failed(format!(
+                    "a scan showed a later write ({change}), {taken_before} items were taken before it: {what}"
                 )));
             }
-            ensure!(
-                found.len() == it.pairs.len(),
-                "a scan showed a later write ({change}): it gave {} pairs of {}, {taken_before} were taken before it",
-                found.len(),
-                it.pairs.len()
-            );
             tally.add("scans with writes behind their back", 1);
         }
     }
     Ok(tally)
 }
 
-fn write_behind(engine: &dyn StorageEngine, change: &str) -> Result<(), Stop> {
+fn write_behind(engine: &dyn StorageEngine, change: &str) -> Result<(), CheckStop> {
     let call = "a write while a scan was open";
     for index in 0..40 {
         let key = format!("scan/{index:03}").into_bytes();

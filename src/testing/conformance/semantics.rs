@@ -3,13 +3,13 @@
 use super::Survives;
 use super::lab::{Lab, ensure};
 use super::mirrored::{Mirrored, difference, scan};
-use super::report::{Checked, Stop, Tally};
-use super::steps::{Shape, Step, apply};
+use super::report::{CheckResult, CheckStop, CheckTally};
+use super::steps::{MarkedWrite, WriteShape, apply};
 use crate::storage::WriteBatch;
 
 /// Every way to write and to read one key.
-pub(super) fn basic_operations(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["calls"]);
+pub(super) fn basic_operations(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["calls"]);
     let mut it = Mirrored::new(lab)?;
     it.expect(b"key", "nothing was put")?;
     for value in [&b"one"[..], b"", b"a longer value than the one before", b"\0\xff"] {
@@ -34,8 +34,8 @@ pub(super) fn basic_operations(lab: &Lab) -> Checked {
 }
 
 /// Operations of one batch on one key.
-pub(super) fn batch_order(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["batches"]);
+pub(super) fn batch_order(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["batches"]);
     let mut it = Mirrored::new(lab)?;
     // All sequences of up to four operations on one key: p and q put different values, d deletes.
     let mut sequences = vec![String::new()];
@@ -57,22 +57,22 @@ pub(super) fn batch_order(lab: &Lab) -> Checked {
         }
         batch.put(format!("after {number}"), "there");
         batch.delete(format!("after {}", number.wrapping_sub(1)));
-        it.write(batch)?;
+        it.write(&batch)?;
         it.expect_all(&format!("batch {number}, {sequence:?} on {key:?}"))?;
         tally.add("batches", 1);
     }
-    it.write(WriteBatch::new())?;
+    it.write(&WriteBatch::new())?;
     it.expect_all("an empty batch")?;
     let mut empty = Mirrored::new(lab)?;
-    empty.write(WriteBatch::new())?;
+    empty.write(&WriteBatch::new())?;
     empty.reopen("an empty batch and reopening")?;
     Ok(tally)
 }
 
 /// A batch of which the engine refuses one operation: the others must not be done either, and what the engine accepts
 /// afterwards counts.
-pub(super) fn batch_refused(lab: &Lab) -> Checked {
-    let mut tally = Tally::of(&["batches with an extreme operation"]);
+pub(super) fn batch_refused(lab: &Lab) -> CheckResult {
+    let mut tally = CheckTally::of(&["batches with an extreme operation"]);
     for (what, key) in super::limits::extreme_keys() {
         for position in 0..3 {
             let context = format!("a batch with {what} in place {position}");
@@ -87,10 +87,10 @@ fn refuse_batch(
     key: &[u8],
     position: usize,
     context: &str,
-    tally: &mut Tally,
-) -> Result<(), Stop> {
+    tally: &mut CheckTally,
+) -> Result<(), CheckStop> {
     let mut it = Mirrored::new(lab)?;
-    it.run(&Step::new(0, Shape::Batch))?;
+    it.run(&MarkedWrite::new(0, WriteShape::Batch))?;
     let mut batch = WriteBatch::new();
     for index in 0..3 {
         if index == position {
@@ -102,9 +102,7 @@ fn refuse_batch(
     tally.add("batches with an extreme operation", 1);
     tally.add("refusals", u64::from(is_refused));
     let mut with = it.pairs.clone();
-    for operation in batch.into_operations() {
-        apply(&mut with, operation);
-    }
+    apply(&mut with, &batch);
     let found = scan(it.engine.as_ref(), b"")?;
     // After an error it may be either, and whole.
     if found == with {
@@ -112,12 +110,11 @@ fn refuse_batch(
     } else {
         ensure!(is_refused, "{context} was acknowledged and is not all there");
         if let Some(what) = difference(&found, &it.pairs) {
-            return Err(Stop::Failed(format!(
-                "{context} failed and was half done: {what}"
-            )));
+            let text = format!("{context} failed and was half done: {what}");
+            return Err(CheckStop::Failed(text));
         }
     }
-    let later = Step::new(1, Shape::Put);
+    let later = MarkedWrite::new(1, WriteShape::Put);
     if later.run(it.engine.as_ref()).is_ok() {
         later.apply(&mut it.pairs);
         tally.add("later writes that succeeded", 1);
@@ -128,13 +125,13 @@ fn refuse_batch(
 }
 
 /// Opening again and again, flushed or not.
-pub(super) fn reopening(lab: &Lab) -> Checked {
+pub(super) fn reopening(lab: &Lab) -> CheckResult {
     lab.require(Survives::Reopening)?;
-    let mut tally = Tally::of(&["reopenings", "writes"]);
+    let mut tally = CheckTally::of(&["reopenings", "writes"]);
     let mut it = Mirrored::new(lab)?;
     for round in 0..6 {
         for index in 0..8 {
-            it.run(&Step::new(round * 8 + index, Shape::of(index)))?;
+            it.run(&MarkedWrite::small(round * 8 + index))?;
             tally.add("writes", 1);
         }
         if round % 2 == 0 {

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::account::{Account, Fate, Promise};
-use super::lab::{Engine, Lab, OpenOver, OrFail, SIMULATED_DIR};
-use super::mirrored::{Pairs, scan};
-use super::report::Stop;
-use super::steps::Step;
+use super::account::{Promise, WriteAccount, WriteFate};
+use super::lab::{DynEngine, Lab, OpenOver, OrFail, SIMULATED_DIR};
+use super::mirrored::scan;
+use super::report::CheckStop;
+use super::steps::{KeyValues, MarkedWrite};
 use crate::Error;
 use crate::testing::sim_disk::{Image, ImageBuilder, Recording, Side, SimDisk};
 
@@ -16,7 +16,7 @@ pub(super) const WRITES: usize = 32;
 /// What is done to an engine.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
-    Write(Step),
+    Write(MarkedWrite),
     Flush,
     Reopen,
 }
@@ -26,7 +26,7 @@ pub(super) enum Action {
 pub(super) fn actions() -> Vec<Action> {
     let mut actions = Vec::new();
     for index in 0..WRITES {
-        actions.push(Action::Write(Step::small(index)));
+        actions.push(Action::Write(MarkedWrite::small(index)));
         if index % 5 == 4 || index % 11 == 0 {
             actions.push(Action::Flush);
         }
@@ -45,32 +45,24 @@ pub(super) struct Simulated<'a> {
 }
 
 /// A run in which nothing failed.
-pub(super) struct Run {
+pub(super) struct RecordedRun {
     pub(super) recording: Recording,
-    writes: Vec<Timed>,
-    /// Of each flush: how many writes came before, and how many disk operations had been done when it returned.
-    flushes: Vec<(usize, u64)>,
-}
-
-/// A write, and how many disk operations had been done when it began and when it returned.
-struct Timed {
-    step: Step,
-    began: u64,
-    ended: u64,
+    /// What was known to the caller from so many disk operations on.
+    accounts: Vec<(u64, WriteAccount)>,
 }
 
 impl<'a> Simulated<'a> {
-    pub(super) fn new(lab: &'a Lab) -> Result<Self, Stop> {
+    pub(super) fn new(lab: &'a Lab) -> Result<Self, CheckStop> {
         let open = lab.over_file_access()?;
         Ok(Self { lab, open })
     }
 
-    pub(super) fn open(&self, disk: &SimDisk) -> Result<Engine, Error> {
+    pub(super) fn open(&self, disk: &SimDisk) -> Result<DynEngine, Error> {
         (self.open)(Arc::new(disk.clone()), Path::new(SIMULATED_DIR))
     }
 
     /// What the engine shows on a disk with this content.
-    pub(super) fn read(&self, image: &Image) -> Result<(SimDisk, Engine, Pairs), Stop> {
+    pub(super) fn read(&self, image: &Image) -> Result<(SimDisk, DynEngine, KeyValues), CheckStop> {
         let disk = SimDisk::from_image(image);
         let engine = self.open(&disk).or_fail("opening")?;
         let pairs = scan(engine.as_ref(), b"")?;
@@ -78,34 +70,39 @@ impl<'a> Simulated<'a> {
     }
 
     /// Runs the workload on a disk that does not fail.
-    pub(super) fn record(&self) -> Result<Run, Stop> {
+    pub(super) fn record(&self) -> Result<RecordedRun, CheckStop> {
         let disk = new_disk();
         let open = || self.open(&disk).or_fail("opening on a simulated disk");
         let mut engine = open()?;
-        let (mut writes, mut flushes) = (Vec::new(), Vec::new());
+        let mut account = WriteAccount::default();
+        let mut accounts = vec![(0, account.clone())];
         for action in actions() {
             match action {
                 Action::Write(step) => {
+                    let mut under_way = account.clone();
+                    under_way.add(step.clone(), WriteFate::InFlight);
                     let began = disk.operations_len();
                     step.run(engine.as_ref()).or_fail(&step)?;
-                    let ended = disk.operations_len();
-                    writes.push(Timed { step, began, ended });
+                    if disk.operations_len() > began {
+                        accounts.push((began + 1, under_way));
+                    }
+                    account.add(step, WriteFate::Acknowledged);
                 }
                 Action::Flush => {
                     engine.flush().or_fail("flush")?;
-                    flushes.push((writes.len(), disk.operations_len()));
+                    account.flushed();
                 }
                 Action::Reopen => {
                     drop(engine);
                     engine = open()?;
                 }
             }
+            accounts.push((disk.operations_len(), account.clone()));
         }
         drop(engine);
-        Ok(Run {
+        Ok(RecordedRun {
             recording: disk.recording(),
-            writes,
-            flushes,
+            accounts,
         })
     }
 
@@ -113,13 +110,13 @@ impl<'a> Simulated<'a> {
     pub(super) fn judge(
         &self,
         image: &Image,
-        account: &Account,
+        account: &WriteAccount,
         promise: Promise,
         place: impl FnOnce() -> String,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), CheckStop> {
         let judged = self
             .read(image)
-            .and_then(|(_, _, found)| account.judge(&found, promise).map_err(Stop::Failed));
+            .and_then(|(_, _, found)| account.judge(&found, promise).map_err(CheckStop::Failed));
         judged
             .map(drop)
             .map_err(|stop| self.lab.located(stop, place(), image))
@@ -127,9 +124,9 @@ impl<'a> Simulated<'a> {
 }
 
 /// Goes to the moment after so many disk operations.
-pub(super) fn seek(images: &mut ImageBuilder, position: u64) -> Result<(), Stop> {
+pub(super) fn seek(images: &mut ImageBuilder, position: u64) -> Result<(), CheckStop> {
     let sought = images.seek(position, Side::Before);
-    sought.map_err(|error| Stop::Failed(format!("the recording is too short: {error}")))
+    sought.map_err(|error| CheckStop::Failed(format!("the recording is too short: {error}")))
 }
 
 /// A disk with an empty directory for the engine.
@@ -139,30 +136,21 @@ pub(super) fn new_disk() -> SimDisk {
     SimDisk::from_image(&image)
 }
 
-impl Run {
+impl RecordedRun {
     /// What was known to the caller when so many disk operations had been done.
-    pub(super) fn account_at(&self, position: u64) -> Account {
-        let mut account = Account::default();
-        for write in &self.writes {
-            if write.ended <= position {
-                account.add(write.step.clone(), Fate::Acknowledged);
-            } else if write.began < position {
-                account.add(write.step.clone(), Fate::InFlight);
-            }
-        }
-        let flushed = self.flushes.iter().rev().find(|(_, ended)| *ended <= position);
-        account.set_flushed_len(flushed.map_or(0, |(writes_len, _)| *writes_len));
-        account
+    pub(super) fn account_at(&self, position: u64) -> &WriteAccount {
+        let later = self.accounts.partition_point(|(from, _)| *from <= position);
+        &self.accounts[later - 1].1
     }
 
     /// The disk operation that would have come next, in words.
     pub(super) fn next_operation(&self, position: u64) -> String {
         let next = self.recording.operations().nth(position as usize);
-        next.map_or("the end".to_owned(), |operation| {
+        next.map_or("the end".to_owned(), |next| {
             format!(
                 "disk operation {position} ({} {})",
-                operation.kind,
-                operation.path.display()
+                next.kind,
+                next.path.display()
             )
         })
     }

@@ -1,17 +1,19 @@
 //! The writes of a workload. Each can be recognised in a content by itself, so that of any content it can be said which
 //! writes are in it, and then whether it is what these writes make.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
-use super::mirrored::Pairs;
 use crate::Error;
 use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
 use crate::testing::workload::Random;
 
+/// A naive store.
+pub(super) type KeyValues = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// What a write is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum WriteShape {
     /// A batch of some hundred bytes, with several operations on one key.
     Batch,
     /// A single put.
@@ -24,7 +26,7 @@ pub(super) enum Shape {
     LargePut,
 }
 
-impl Shape {
+impl WriteShape {
     const ALL: [(Self, &str); 5] = [
         (Self::Batch, "batch"),
         (Self::Put, "put"),
@@ -33,29 +35,17 @@ impl Shape {
         (Self::LargePut, "large-put"),
     ];
 
-    /// The shape of the write with this index in a workload of small ones.
-    pub(super) fn of(index: usize) -> Self {
-        match index % 4 {
-            1 => Self::Put,
-            3 => Self::Delete,
-            _ => Self::Batch,
-        }
+    /// The shape that prints as `text`.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        let shape = Self::ALL.iter().find(|(_, name)| *name == text);
+        shape.map(|(shape, _)| *shape)
     }
 }
 
-impl fmt::Display for Shape {
+impl fmt::Display for WriteShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Self::ALL.iter().find(|(shape, _)| shape == self);
         f.pad(name.map_or("", |(_, name)| name))
-    }
-}
-
-impl FromStr for Shape {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let shape = Self::ALL.iter().find(|(_, name)| *name == text);
-        shape.map(|(shape, _)| *shape).ok_or(())
     }
 }
 
@@ -70,110 +60,108 @@ pub(super) enum Presence {
 
 /// One write.
 #[derive(Debug, Clone)]
-pub(super) struct Step {
+pub(super) struct MarkedWrite {
     pub(super) index: usize,
-    pub(super) shape: Shape,
-    operations: Vec<BatchOperation>,
+    pub(super) shape: WriteShape,
+    batch: WriteBatch,
 }
 
-impl Step {
-    pub(super) fn new(index: usize, shape: Shape) -> Self {
-        let mut operations = WriteBatch::new();
+impl MarkedWrite {
+    pub(super) fn new(index: usize, shape: WriteShape) -> Self {
+        let mut batch = WriteBatch::new();
         let mut random = Random::new(index as u64);
         let mut value = |len: usize| random.bytes(len);
         match shape {
-            Shape::Put => operations.put(mark(index), value(60)),
-            Shape::LargePut => operations.put(mark(index), value(40_000)),
-            Shape::Delete => operations.delete(spare(index)),
-            Shape::Batch | Shape::LargeBatch => {
+            WriteShape::Put => batch.put(mark(index), value(60)),
+            WriteShape::LargePut => batch.put(mark(index), value(40_000)),
+            WriteShape::Delete => batch.delete(spare(index)),
+            WriteShape::Batch | WriteShape::LargeBatch => {
                 let (own_len, own_bytes) = match shape {
-                    Shape::Batch => (2, [30, 600][index / 2 % 2]),
+                    WriteShape::Batch => (2, [30, 600][index / 2 % 2]),
                     _ => (24, 1_600),
                 };
-                operations.put("temporary", index.to_string());
-                operations.delete(shared(index));
-                operations.put(mark(index), index.to_string());
+                batch.put("temporary", index.to_string());
+                batch.delete(shared(index));
+                batch.put(mark(index), index.to_string());
                 for number in 0..own_len {
-                    operations.put(own(index, number), value(own_bytes));
+                    batch.put(own(index, number), value(own_bytes));
                 }
-                operations.put(shared(index), "not the last");
-                operations.put(shared(index), index.to_string());
-                operations.put(spare(index + 1), "");
+                batch.put(shared(index), "not the last");
+                batch.put(shared(index), index.to_string());
+                batch.put(spare(index + 1), "");
                 if let Some(earlier) = index.checked_sub(4) {
-                    operations.delete(own(earlier, 0));
+                    batch.delete(own(earlier, 0));
                 }
-                operations.delete("temporary");
+                batch.delete("temporary");
             }
         }
-        Self {
-            index,
-            shape,
-            operations: operations.into_operations(),
-        }
+        Self { index, shape, batch }
     }
 
     /// The write with this index in a workload of small ones.
     pub(super) fn small(index: usize) -> Self {
-        Self::new(index, Shape::of(index))
+        let shape = match index % 4 {
+            1 => WriteShape::Put,
+            3 => WriteShape::Delete,
+            _ => WriteShape::Batch,
+        };
+        Self::new(index, shape)
     }
 
     /// Makes the write, by the call that its shape asks for.
     pub(super) fn run(&self, engine: &dyn StorageEngine) -> Result<(), Error> {
-        match (self.shape, &self.operations[..]) {
-            (Shape::Put | Shape::LargePut, [BatchOperation::Put { key, value }]) => engine.put(key, value),
-            (Shape::Delete, [BatchOperation::Delete { key }]) => engine.delete(key),
-            (_, operations) => {
-                let mut batch = WriteBatch::new();
-                for operation in operations.iter().cloned() {
-                    match operation {
-                        BatchOperation::Put { key, value } => batch.put(key, value),
-                        BatchOperation::Delete { key } => batch.delete(key),
-                    }
-                }
-                engine.write_batch(batch)
+        match (self.shape, self.batch.operations()) {
+            (WriteShape::Put | WriteShape::LargePut, [BatchOperation::Put { key, value }]) => {
+                engine.put(key, value)
             }
+            (WriteShape::Delete, [BatchOperation::Delete { key }]) => engine.delete(key),
+            _ => engine.write_batch(self.batch.clone()),
         }
     }
 
     /// Makes the write in a map.
-    pub(super) fn apply(&self, pairs: &mut Pairs) {
-        for operation in self.operations.iter().cloned() {
-            apply(pairs, operation);
-        }
+    pub(super) fn apply(&self, pairs: &mut KeyValues) {
+        apply(pairs, &self.batch);
     }
 
     /// Whether the write is in `found`, given whether the one with the index before is.
-    pub(super) fn presence(&self, found: &Pairs, before: Option<(usize, Shape, Presence)>) -> Presence {
+    pub(super) fn presence(
+        &self,
+        found: &KeyValues,
+        before: Option<(usize, WriteShape, Presence)>,
+    ) -> Presence {
         let there = match (self.shape, before) {
-            (Shape::Delete, Some((index, Shape::Batch | Shape::LargeBatch, Presence::There)))
-                if index + 1 == self.index =>
-            {
-                !found.contains_key(spare(self.index).as_slice())
-            }
-            (Shape::Delete, _) => return Presence::Unknowable,
-            _ => found.contains_key(mark(self.index).as_slice()),
+            (
+                WriteShape::Delete,
+                Some((index, WriteShape::Batch | WriteShape::LargeBatch, Presence::There)),
+            ) if index + 1 == self.index => !found.contains_key(&spare(self.index)),
+            (WriteShape::Delete, _) => return Presence::Unknowable,
+            _ => found.contains_key(&mark(self.index)),
         };
         if there { Presence::There } else { Presence::Missing }
     }
 
-    /// The largest part of it, in bytes.
+    /// The bytes of its keys and values.
     pub(super) fn bytes_len(&self) -> usize {
         let len = |operation: &BatchOperation| match operation {
             BatchOperation::Put { key, value } => key.len() + value.len(),
             BatchOperation::Delete { key } => key.len(),
         };
-        self.operations.iter().map(len).sum()
+        self.batch.operations().iter().map(len).sum()
     }
 }
 
-pub(super) fn apply(pairs: &mut Pairs, operation: BatchOperation) {
-    match operation {
-        BatchOperation::Put { key, value } => pairs.insert(key, value),
-        BatchOperation::Delete { key } => pairs.remove(&key),
-    };
+/// Makes a batch in a map.
+pub(super) fn apply(pairs: &mut KeyValues, batch: &WriteBatch) {
+    for operation in batch.operations().iter().cloned() {
+        match operation {
+            BatchOperation::Put { key, value } => pairs.insert(key, value),
+            BatchOperation::Delete { key } => pairs.remove(&key),
+        };
+    }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for MarkedWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "write {} ({})", self.index, self.shape)
     }

@@ -4,17 +4,12 @@
 //! compare-and-exchange. Invariant: the fired flag is set by exactly one crossing and never cleared.
 
 use std::fmt;
-use std::io::{self, Write};
-use std::panic::resume_unwind;
-use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex};
 
-use super::payload::CrashPayload;
 use super::point::CrashPoint;
 use super::recorder::Crossing;
-use super::slot;
+use crate::lock::lock;
 
 /// Set by the crossing that fires, for good.
 const FIRED: u64 = 1 << 63;
@@ -23,18 +18,7 @@ const DISARMED: u64 = 1 << 62;
 /// The bits that hold the count. Enough for a century of crossings.
 const COUNT: u64 = DISARMED - 1;
 
-/// Tells injectors apart: a payload carries it, so it outlives its injector and must never be reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct InjectorId(u64);
-
-impl InjectorId {
-    fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// What a [`CrashInjector`] does at the crossing it fires at.
+/// The action of a [`CrashInjector`] at the crossing at which it fires.
 #[derive(Clone, Default)]
 pub enum CrashAction {
     /// Panics: with a typed payload and in silence on a thread inside
@@ -92,11 +76,12 @@ impl fmt::Debug for CrashAction {
 /// is neither counted nor fired, because a second panic would abort the process: it is kept in a list of its
 /// own, see [`withheld_crossings`](Self::withheld_crossings).
 pub struct CrashInjector {
-    id: InjectorId,
+    /// Tells injectors apart. A payload carries it and outlives its injector, so it is never used again.
+    id: u64,
     target: CrashPoint,
     /// How many crossings pass. At most [`COUNT`], so that a word below it has neither flag set.
     fire_after_n: u64,
-    action: CrashAction,
+    pub(super) action: CrashAction,
     /// [`FIRED`], [`DISARMED`] and the count.
     state: AtomicU64,
     withheld: Mutex<Vec<Crossing>>,
@@ -111,8 +96,9 @@ impl CrashInjector {
 
     /// Like [`new`](Self::new), with another action than the panic.
     pub fn with_action(target: CrashPoint, fire_after_n: u64, action: CrashAction) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
-            id: InjectorId::next(),
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             target,
             fire_after_n: fire_after_n.min(COUNT),
             action,
@@ -151,28 +137,7 @@ impl CrashInjector {
     /// order: all those made while the thread was panicking, and those at which it would have fired inside
     /// the destructor of a thread-local.
     pub fn withheld_crossings(&self) -> Vec<Crossing> {
-        self.withheld
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Crosses `point`: returns if it is another point, disarmed, or has fired; else counts the crossing, and
-    /// fires if the count before it was at least `fire_after_n`.
-    ///
-    /// # Panics
-    /// That is the default action. On a thread inside [`run_with_crash`](super::run_with_crash) of this
-    /// injector, or one that inherited it, with a [`CrashPayload`] and in silence. Elsewhere with the message
-    /// `CrashInjector: simulated crash at {point:?} after {n} crossings`.
-    pub fn maybe_crash(&self, point: CrashPoint) {
-        if point != self.target {
-            return;
-        }
-        if thread::panicking() {
-            self.withhold();
-        } else if !self.counts_early_crossing() {
-            self.fire();
-        }
+        lock(&self.withheld).clone()
     }
 
     /// Counts a crossing of the target that comes before the one to fire at. False, and nothing is changed,
@@ -195,55 +160,31 @@ impl CrashInjector {
         false
     }
 
-    /// Fires if it is due. If not, it was disarmed or had fired when
-    /// [`counts_early_crossing`](Self::counts_early_crossing) looked, and the crossing passes uncounted, even
-    /// if the injector was armed again since.
-    #[cold]
-    pub(super) fn fire(&self) {
-        if !self.is_due(self.state.load(Ordering::Acquire)) {
-            return;
-        }
-        let caught = slot::is_inside_run_of(self.id);
-        if matches!(self.action, CrashAction::Unwind) && !caught && slot::in_thread_local_destructor() {
-            self.withhold();
-            return;
-        }
-        let Some(crossings) = self.claim() else { return };
-        match &self.action {
-            CrashAction::Unwind if caught => {
-                resume_unwind(Box::new(CrashPayload::new(self.id, self.target, crossings)))
-            }
-            CrashAction::Unwind => panic!("{}", message(self.target, crossings)),
-            CrashAction::Abort => abort(&message(self.target, crossings)),
-            CrashAction::Call(action) => action(self.target, crossings),
-        }
-    }
-
-    pub(super) fn id(&self) -> InjectorId {
+    pub(super) fn id(&self) -> u64 {
         self.id
     }
 
     /// Counts the crossing that fires and marks the injector as fired. `None`: not by this crossing.
-    fn claim(&self) -> Option<u64> {
-        let fired = |state| self.is_due(state).then_some((state + 1) | FIRED);
-        self.state
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fired)
-            .ok()
-            .map(|before| before + 1)
+    pub(super) fn claim(&self) -> Option<u64> {
+        let fired = |state| self.is_due_in(state).then_some((state + 1) | FIRED);
+        let claimed = self
+            .state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fired);
+        claimed.ok().map(|before| before + 1)
     }
 
-    /// Armed, not fired, and every crossing before the one to fire at is counted.
-    fn is_due(&self, state: u64) -> bool {
+    /// Returns true if the next crossing fires: armed, not fired, and every crossing before it is counted.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_due_in(self.state.load(Ordering::Acquire))
+    }
+
+    fn is_due_in(&self, state: u64) -> bool {
         state & (FIRED | DISARMED) == 0 && state >= self.fire_after_n
     }
 
     #[cold]
-    fn withhold(&self) {
-        let crossing = Crossing::here(self.target, None);
-        self.withheld
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(crossing);
+    pub(super) fn withhold(&self) {
+        lock(&self.withheld).push(Crossing::here(self.target, None));
     }
 }
 
@@ -259,20 +200,4 @@ impl fmt::Debug for CrashInjector {
             .field("crossing_count", &(state & COUNT))
             .finish_non_exhaustive()
     }
-}
-
-/// The text of a crash that is not caught.
-fn message(point: CrashPoint, crossings: u64) -> String {
-    format!("CrashInjector: simulated crash at {point:?} after {crossings} crossings")
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "ending the process is this action's purpose"
-)]
-fn abort(message: &str) -> ! {
-    // Straight to the descriptor: a test harness captures what `eprintln!` prints, and it would die with the
-    // process. There is nobody left to tell if it cannot be written.
-    writeln!(io::stderr(), "{message}").ok();
-    process::abort()
 }

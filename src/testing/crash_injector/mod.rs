@@ -1,9 +1,9 @@
 //! Crash points, and the one-shot injector that crashes at them.
 //!
 //! A hook is one statement in a write path, [`check_crash_point`], which exists in test builds only. It asks
-//! the calling thread's slot: an empty slot means nothing happens, an injector in it counts the crossing and,
-//! once, fires. The slot belongs to the thread, so tests that run in parallel never crash one another;
-//! threads get their spawner's slot by [`inherit`], as every thread of the engine does.
+//! the calling thread's slot: an injector in it counts the crossing and, once, fires. The slot belongs to the
+//! thread, so tests that run in parallel never crash one another; threads get their spawner's slot by
+//! [`inherit`], as every thread of the engine does.
 //!
 //! | to | use |
 //! |---|---|
@@ -12,16 +12,16 @@
 //! | watch a thread of your own | [`inherit`] |
 //! | tell an injected crash from another panic | [`crash_of`] |
 //! | list the crossings there are, without a crash | [`CrossingRecorder`] with [`scoped_recorder`] |
-//! | hear of crossings on threads nobody watches | [`UnwatchedListener`] |
+//! | list crossings on unwatched threads | [`UnwatchedListener`] |
 //!
 //! Invariants: an injector fires exactly once however many threads cross together; a hook aborts the process
 //! only if the injector's action says so. So a crossing made while the thread is already panicking is kept in
 //! a list and passes, one in a thread-local's destructor never panics, and the slot is never borrowed while
 //! foreign code runs.
 
+mod firing;
 mod injector;
 mod outcome;
-mod payload;
 mod point;
 mod recorder;
 mod slot;
@@ -33,9 +33,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+pub use firing::{CrashPayload, crash_of};
 pub use injector::{CrashAction, CrashInjector};
-pub use outcome::{Completed, Crashed, Crossed, NotCrashed, TestsNothing, WhyNot, run_to_crash, run_to_end};
-pub use payload::{CrashPayload, crash_of};
+pub use outcome::{Crashed, Crossed, NotCrashed, WhyNot, run_to_crash};
 pub use point::{CrashPoint, ParseCrashPointError};
 pub use recorder::{Crossing, CrossingRecorder};
 pub use slot::{SlotGuard, scoped_injector, scoped_recorder};
@@ -71,11 +71,11 @@ pub use unwatched::UnwatchedListener;
 #[inline(always)]
 #[expect(
     clippy::inline_always,
-    reason = "a hook on a thread that nobody watches costs two loads, not a call"
+    reason = "a hook on an unwatched thread costs two loads, not a call"
 )]
 pub fn check_crash_point(point: CrashPoint) {
     if slot::is_interested_in(point) {
-        slot::crossed(point);
+        firing::crossed(point);
     } else if unwatched::LISTENING.load(Ordering::Relaxed) {
         unwatched::crossed(point);
     }
@@ -126,9 +126,9 @@ pub fn clear_injector() {
 /// ```
 pub fn run_with_crash<T, F: FnOnce() -> T>(injector: &Arc<CrashInjector>, f: F) -> Result<T, CrashPoint> {
     require_unwinding(cfg!(panic = "abort"));
-    let before = slot::begin_run(injector);
+    let run = slot::enter_run(injector);
     let outcome = catch_unwind(AssertUnwindSafe(f));
-    slot::end_run(before);
+    drop(run);
     outcome.or_else(|payload| match crash_of(&*payload) {
         Some(crash) if crash.is_from(injector) => Err(crash.point()),
         _ => resume_unwind(payload),
@@ -165,9 +165,9 @@ fn require_unwinding(panic_aborts: bool) {
 /// assert_eq!(injector.crossing_count(), 4);
 /// ```
 pub fn inherit<T, F: FnOnce() -> T>(body: F) -> impl FnOnce() -> T {
-    let slot = slot::copy();
+    let inherited = slot::copy();
     move || {
-        let _restored = SlotGuard::whole(slot);
+        let _restored = slot::enter(inherited);
         body()
     }
 }

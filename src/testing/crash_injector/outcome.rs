@@ -1,52 +1,5 @@
-//! What became of a run that was to crash, as types that cannot be mistaken for one another.
-//!
-//! A run that completed and a run that crashed are different types. A run that was to crash and did not is an error, and
-//! its message says what was crossed instead: a test that crashes nothing does not pass.
-//!
-//! Results that a test must look at are `#[must_use]`. Where unused results are errors, this compiles,
-//! ```
-//! #![deny(unused_must_use)]
-//! use tidaldb::testing::{CrashPoint, CrashSweep, Plan, SimDisk, conformance, oracle};
-//! # fn all(check: &conformance::Conformance, oracle: &oracle::Oracle, db: &tidaldb::TidalDb, disk: &SimDisk) {
-//! let _ = CrashSweep::standard(7, 4).run();
-//! let _ = tidaldb::testing::run_plan(&Plan::standard(7, 4));
-//! let _ = tidaldb::testing::run_to_crash(CrashPoint::WalPreAggregate, 0, || ());
-//! let _ = check.check();
-//! let _ = oracle.check(oracle::Death::PowerLoss, db);
-//! let _ = disk.life_after_death();
-//! # }
-//! ```
-//! and none of these does:
-//! ```compile_fail
-//! #![deny(unused_must_use)]
-//! tidaldb::testing::CrashSweep::standard(7, 4).run();
-//! ```
-//! ```compile_fail
-//! #![deny(unused_must_use)]
-//! tidaldb::testing::run_plan(&tidaldb::testing::Plan::standard(7, 4));
-//! ```
-//! ```compile_fail
-//! #![deny(unused_must_use)]
-//! tidaldb::testing::run_to_crash(tidaldb::testing::CrashPoint::WalPreAggregate, 0, || ());
-//! ```
-//! ```compile_fail
-//! #![deny(unused_must_use)]
-//! fn dropped(check: &tidaldb::testing::conformance::Conformance) {
-//!     check.check();
-//! }
-//! ```
-//! ```compile_fail
-//! #![deny(unused_must_use)]
-//! fn dropped(oracle: &tidaldb::testing::oracle::Oracle, db: &tidaldb::TidalDb) {
-//!     oracle.check(tidaldb::testing::oracle::Death::PowerLoss, db);
-//! }
-//! ```
-//! ```compile_fail
-//! #![deny(unused_must_use)]
-//! fn dropped(disk: &tidaldb::testing::SimDisk) {
-//!     disk.life_after_death();
-//! }
-//! ```
+//! The end of a run that was to crash: a crash, or an error that says what was crossed instead. So a test that crashes
+//! nothing does not pass.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -59,11 +12,11 @@ use super::{
 };
 use crate::testing::text::panic_text;
 
-/// What was crossed, how often, on which thread.
+/// How often each point was crossed on each thread.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Crossed {
-    counts: BTreeMap<(&'static str, String), u64>,
-    unwatched: BTreeMap<(&'static str, String), u64>,
+    counts: CrossingCounts,
+    unwatched: CrossingCounts,
 }
 
 impl Crossed {
@@ -80,28 +33,23 @@ impl Crossed {
         let counts = self.counts.iter().filter(|((name, _), _)| *name == point.name());
         counts.map(|(_, count)| count).sum()
     }
-
-    /// Returns true if no crash point was crossed on the threads that were watched.
-    pub fn is_empty(&self) -> bool {
-        self.counts.is_empty()
-    }
 }
 
-fn count<'a>(crossings: impl IntoIterator<Item = &'a Crossing>) -> BTreeMap<(&'static str, String), u64> {
+/// By the point's and the thread's name.
+type CrossingCounts = BTreeMap<(&'static str, String), u64>;
+
+fn count<'a>(crossings: impl IntoIterator<Item = &'a Crossing>) -> CrossingCounts {
     let mut counts = BTreeMap::new();
     for crossing in crossings {
-        let thread = match &crossing.thread_name {
-            Some(name) => name.clone(),
-            None => format!("{:?}", crossing.thread),
-        };
-        *counts.entry((crossing.point.name(), thread)).or_default() += 1;
+        let key = (crossing.point.name(), crossing.thread_text());
+        *counts.entry(key).or_default() += 1;
     }
     counts
 }
 
 impl fmt::Display for Crossed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |f: &mut fmt::Formatter<'_>, counts: &BTreeMap<(&str, String), u64>| {
+        let list = |f: &mut fmt::Formatter<'_>, counts: &CrossingCounts| {
             for (index, ((point, thread), count)) in counts.iter().enumerate() {
                 let separator = if index == 0 { "" } else { ", " };
                 write!(f, "{separator}{point} {count} times on thread {thread}")?;
@@ -131,16 +79,6 @@ pub struct Crashed {
     /// How many crossings of the point came before.
     pub crossing: u64,
     /// What was crossed until then, that crossing included.
-    pub crossed: Crossed,
-}
-
-/// A run that came to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub struct Completed<T> {
-    /// What it returned.
-    pub value: T,
-    /// What it crossed.
     pub crossed: Crossed,
 }
 
@@ -183,24 +121,15 @@ impl<T> fmt::Debug for NotCrashed<T> {
 
 impl<T> fmt::Display for NotCrashed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { point, crossing, .. } = self;
-        match &self.why {
-            WhyNot::NeverFired => write!(
-                f,
-                "no crash at {point}#{crossing}: it was never crossed that often"
-            )?,
-            WhyNot::NothingCrossed => write!(f, "no crash at {point}#{crossing}: the run tests nothing")?,
-            WhyNot::OnAnotherThread(thread) => write!(
-                f,
-                "the crash at {point}#{crossing} ended thread {thread} and not the run"
-            )?,
-            WhyNot::Swallowed => write!(f, "the crash at {point}#{crossing} was caught inside the run")?,
-            WhyNot::ReplacedByPanic(message) => write!(
-                f,
-                "the crash at {point}#{crossing} was replaced by another panic: {message}"
-            )?,
-        }
-        write!(f, "; {}", self.crossed)
+        let crash = format!("crash at {}#{}", self.point, self.crossing);
+        let end = match &self.why {
+            WhyNot::NeverFired => format!("no {crash}: it was never crossed that often"),
+            WhyNot::NothingCrossed => format!("no {crash}: the run tests nothing"),
+            WhyNot::OnAnotherThread(thread) => format!("the {crash} ended thread {thread} and not the run"),
+            WhyNot::Swallowed => format!("the {crash} was caught inside the run"),
+            WhyNot::ReplacedByPanic(text) => format!("the {crash} was replaced by another panic: {text}"),
+        };
+        write!(f, "{end}; {}", self.crossed)
     }
 }
 
@@ -244,80 +173,35 @@ pub fn run_to_crash<T>(
         counts: count(&crossings),
         unwatched: count(&listener.heard()),
     };
-    let not = |why, value| {
-        Err(NotCrashed {
-            point,
-            crossing,
-            why,
-            crossed: crossed.clone(),
-            value,
-        })
-    };
-    match outcome {
-        Ok(Err(_)) => Ok(Crashed {
-            point,
-            crossing,
-            crossed,
-        }),
-        Ok(Ok(value)) if !injector.has_fired() => {
-            let why = if crossings.is_empty() {
-                WhyNot::NothingCrossed
-            } else {
-                WhyNot::NeverFired
-            };
-            not(why, Some(value))
+    let fired = crossings
+        .iter()
+        .find(|it| it.point == point && it.ordinal == Some(crossing));
+    let elsewhere = fired.filter(|it| it.thread != thread::current().id());
+    let (why, value) = match outcome {
+        Ok(Err(_)) => {
+            return Ok(Crashed {
+                point,
+                crossing,
+                crossed,
+            });
         }
         Ok(Ok(value)) => {
-            let fired = crossings
-                .iter()
-                .find(|it| it.point == point && it.ordinal == Some(crossing));
-            let elsewhere = fired.filter(|it| it.thread != thread::current().id());
             let why = match elsewhere {
-                Some(it) => WhyNot::OnAnotherThread(
-                    it.thread_name
-                        .clone()
-                        .unwrap_or_else(|| format!("{:?}", it.thread)),
-                ),
+                _ if crossings.is_empty() && !injector.has_fired() => WhyNot::NothingCrossed,
+                _ if !injector.has_fired() => WhyNot::NeverFired,
+                Some(it) => WhyNot::OnAnotherThread(it.thread_text()),
                 None => WhyNot::Swallowed,
             };
-            not(why, Some(value))
+            (why, Some(value))
         }
-        Err(payload) if injector.has_fired() => not(WhyNot::ReplacedByPanic(panic_text(&*payload)), None),
+        Err(payload) if injector.has_fired() => (WhyNot::ReplacedByPanic(panic_text(&*payload)), None),
         Err(payload) => resume_unwind(payload),
-    }
-}
-
-/// A run that was to cross crash points and crossed none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TestsNothing {
-    crossed: Crossed,
-}
-
-impl fmt::Display for TestsNothing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the run tests nothing: {}", self.crossed)
-    }
-}
-
-impl Error for TestsNothing {}
-
-/// Runs `f` to its end and lists what it crossed on the calling thread and those that inherit from it.
-///
-/// # Errors
-/// [`TestsNothing`] if it crossed nothing.
-pub fn run_to_end<T>(f: impl FnOnce() -> T) -> Result<Completed<T>, TestsNothing> {
-    let recorder = CrossingRecorder::new();
-    let listener = UnwatchedListener::new();
-    let value = {
-        let _recording = scoped_recorder(&recorder);
-        f()
     };
-    let crossed = Crossed {
-        counts: count(&recorder.crossings()),
-        unwatched: count(&listener.heard()),
-    };
-    if crossed.is_empty() {
-        return Err(TestsNothing { crossed });
-    }
-    Ok(Completed { value, crossed })
+    Err(NotCrashed {
+        point,
+        crossing,
+        why,
+        crossed,
+        value,
+    })
 }

@@ -5,11 +5,11 @@
 //! that crossing.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use super::point::CrashPoint;
-use super::slot;
+use crate::lock::lock;
 
 /// One crossing of a crash point.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,12 @@ impl Crossing {
             thread: thread.id(),
             thread_name: thread.name().map(str::to_owned),
         }
+    }
+
+    /// The thread's name, or else its id.
+    pub(super) fn thread_text(&self) -> String {
+        let id = || format!("{:?}", self.thread);
+        self.thread_name.clone().unwrap_or_else(id)
     }
 }
 
@@ -69,78 +75,62 @@ impl Crossing {
 /// ```
 #[derive(Default)]
 pub struct CrossingRecorder {
-    log: Mutex<Log>,
-    then: Option<Box<Then>>,
+    recorded: Mutex<RecordedCrossings>,
+    then: Option<Box<dyn Fn(CrashPoint) + Send + Sync>>,
 }
-
-type Then = dyn Fn(CrashPoint) + Send + Sync;
 
 impl fmt::Debug for CrossingRecorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CrossingRecorder")
-            .field("log", &self.log)
+            .field("recorded", &self.recorded)
             .finish_non_exhaustive()
     }
 }
 
 #[derive(Debug, Default)]
-struct Log {
+struct RecordedCrossings {
     crossings: Vec<Crossing>,
     /// The next ordinal of each point.
     ordinals: [u64; CrashPoint::ALL.len()],
 }
 
 impl CrossingRecorder {
-    /// A recorder that has recorded nothing and watches nobody yet: see
+    /// A recorder that has recorded nothing and watches no thread yet: see
     /// [`scoped_recorder`](super::scoped_recorder).
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// One that calls `then` at each crossing, on the thread that makes it, once it is recorded: to look at something
-    /// there, or to let other threads go first. It may cross points itself, and must not panic. A crossing of a thread
-    /// that is panicking is recorded only.
+    /// One that calls `then` after it recorded a crossing, on the thread of the crossing: to look at something
+    /// there, or to let other threads go first. It may cross points itself, and must not panic. A crossing of a
+    /// thread that is panicking is recorded only.
     pub fn calling(then: impl Fn(CrashPoint) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
-            log: Mutex::default(),
             then: Some(Box::new(then)),
+            ..Self::default()
         })
     }
 
     /// Everything recorded so far, in one order over all threads.
     pub fn crossings(&self) -> Vec<Crossing> {
-        self.log().crossings.clone()
+        lock(&self.recorded).crossings.clone()
     }
 
-    /// How many crossings were recorded so far.
+    /// The number of crossings recorded so far.
     pub fn crossings_len(&self) -> usize {
-        self.log().crossings.len()
-    }
-
-    /// Whether the calling thread's crossings are recorded here.
-    pub fn watches_this_thread(&self) -> bool {
-        slot::is_recorded_by(self)
+        lock(&self.recorded).crossings.len()
     }
 
     #[cold]
     pub(super) fn record(&self, point: CrashPoint) {
-        let mut log = self.log();
-        let ordinal = if thread::panicking() {
-            None
-        } else {
-            let next = &mut log.ordinals[point as usize];
-            *next += 1;
-            Some(*next - 1)
-        };
-        log.crossings.push(Crossing::here(point, ordinal));
-        drop(log);
+        let mut recorded = lock(&self.recorded);
+        let next = &mut recorded.ordinals[point as usize];
+        let ordinal = (!thread::panicking()).then_some(*next);
+        *next += u64::from(ordinal.is_some());
+        recorded.crossings.push(Crossing::here(point, ordinal));
+        drop(recorded);
         if let Some(then) = self.then.as_ref().filter(|_| ordinal.is_some()) {
             then(point);
         }
-    }
-
-    fn log(&self) -> MutexGuard<'_, Log> {
-        // Nothing in here leaves the log half changed when it panics.
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

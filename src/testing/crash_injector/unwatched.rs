@@ -1,22 +1,23 @@
-//! Crossings on threads that nobody watches, for whoever asks to hear of them.
+//! Listeners for crossings on unwatched threads.
 //!
 //! A plan whose point is crossed only on a thread that inherited no slot would pass without having crashed.
-//! Owns the process's list of listeners and the flag the hook reads. Invariant: the flag is set exactly while
-//! there is a listener; what they hear decides nothing in this module, neither a count nor a crash.
+//! Owns the process's list of listeners and the flag that the hook reads. Invariant: the flag is set exactly
+//! while there is a listener; listening changes neither a count nor a crash.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::point::CrashPoint;
 use super::recorder::Crossing;
 use super::slot;
+use crate::lock::lock;
 
-/// Whether anybody listens. Read by every crossing of an unwatched thread.
+/// Set while there is a listener. Read by every crossing of an unwatched thread.
 pub(super) static LISTENING: AtomicBool = AtomicBool::new(false);
 
-static LISTENERS: Mutex<Vec<Arc<Heard>>> = Mutex::new(Vec::new());
+static LISTENERS: Mutex<Vec<Arc<HeardCrossings>>> = Mutex::new(Vec::new());
 
-type Heard = Mutex<Vec<Crossing>>;
+type HeardCrossings = Mutex<Vec<Crossing>>;
 
 /// Hears, from its making until it is dropped, every crossing in the process that was made on a thread whose
 /// slot holds neither an injector nor a recorder.
@@ -45,7 +46,7 @@ type Heard = Mutex<Vec<Crossing>>;
 /// ```
 #[derive(Debug)]
 pub struct UnwatchedListener {
-    heard: Arc<Heard>,
+    heard: Arc<HeardCrossings>,
 }
 
 impl UnwatchedListener {
@@ -55,7 +56,7 @@ impl UnwatchedListener {
         reason = "to begin to listen is an effect, not a value's default"
     )]
     pub fn new() -> Self {
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(HeardCrossings::default());
         let mut listeners = lock(&LISTENERS);
         listeners.push(Arc::clone(&heard));
         LISTENING.store(true, Ordering::Relaxed);
@@ -76,7 +77,7 @@ impl Drop for UnwatchedListener {
     }
 }
 
-/// Tells the listeners of a crossing by the calling thread, if nobody watches it.
+/// Tells the listeners of a crossing by the calling thread, if it is unwatched.
 #[cold]
 pub(super) fn crossed(point: CrashPoint) {
     if slot::is_watched() {
@@ -85,8 +86,4 @@ pub(super) fn crossed(point: CrashPoint) {
     for heard in lock(&LISTENERS).iter() {
         lock(heard).push(Crossing::here(point, None));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

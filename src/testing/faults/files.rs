@@ -9,12 +9,13 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::FileRole;
 use crate::fs::{File, FileAccess, FileLock, OpenDir, OpenMode};
+use crate::lock::lock;
 
-type Intercept = dyn Fn(&mut FileCall<'_>) -> io::Result<FileAnswer> + Send + Sync;
+type InterceptFiles = dyn Fn(&mut FileCall<'_>) -> io::Result<FileAnswer> + Send + Sync;
 
 /// The operation of a [`FileCall`]. Offsets and lengths are in bytes.
 #[derive(Debug)]
@@ -190,12 +191,7 @@ impl<'a> FileCall<'a> {
             FileOperation::Lock => Ok(FileAnswer::Lock(Some(Box::new(NoLock)))),
             FileOperation::Read { .. } => Ok(FileAnswer::Bytes(0)),
             FileOperation::Write { bytes: content, .. } => Ok(bytes(content.len())),
-            FileOperation::CreateDir
-            | FileOperation::Rename { .. }
-            | FileOperation::Remove
-            | FileOperation::SyncDir
-            | FileOperation::Sync
-            | FileOperation::Close => Ok(FileAnswer::Done),
+            _ => Ok(FileAnswer::Done),
         }
     }
 }
@@ -224,11 +220,11 @@ impl FileLock for NoLock {
 /// # Panics
 /// A call panics if the closure gives it the answer of another operation.
 #[derive(Clone)]
-pub struct ForwardingFiles(Arc<Shared>);
+pub struct ForwardingFiles(Arc<ForwardedFiles>);
 
-struct Shared {
+struct ForwardedFiles {
     inner: Arc<dyn FileAccess>,
-    intercept: Box<Intercept>,
+    intercept: Box<InterceptFiles>,
     open: Mutex<Vec<Weak<Target>>>,
     next_handle: AtomicU64,
 }
@@ -245,7 +241,7 @@ struct Target {
 
 impl Target {
     fn path(&self) -> Arc<Path> {
-        Arc::clone(&self.path.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock(&self.path))
     }
 }
 
@@ -256,7 +252,7 @@ impl ForwardingFiles {
         files: Arc<dyn FileAccess>,
         intercept: impl Fn(&mut FileCall<'_>) -> io::Result<FileAnswer> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(ForwardedFiles {
             inner: files,
             intercept: Box::new(intercept),
             open: Mutex::default(),
@@ -265,7 +261,7 @@ impl ForwardingFiles {
     }
 }
 
-impl Shared {
+impl ForwardedFiles {
     fn call(
         &self,
         path: &Path,
@@ -293,7 +289,7 @@ impl Shared {
     }
 
     fn target(&self, path: &Path) -> Option<Arc<Target>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         open.retain(|target| target.strong_count() > 0);
         let mut targets = open.iter().filter_map(Weak::upgrade);
         targets.find(|target| *target.path() == *path)
@@ -318,11 +314,10 @@ impl FileAccess for ForwardingFiles {
             mode,
             path: Mutex::new(path.into()),
         });
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.push(Arc::downgrade(&target));
+        lock(&self.0.open).push(Arc::downgrade(&target));
         Ok(Arc::new(ForwardingFile {
             target,
-            shared: Arc::clone(&self.0),
+            files: Arc::clone(&self.0),
         }))
     }
 
@@ -342,7 +337,7 @@ impl FileAccess for ForwardingFiles {
         self.0
             .call_done(from, FileOperation::Rename { to }, target.as_deref())?;
         if let Some(target) = target {
-            *target.path.lock().unwrap_or_else(PoisonError::into_inner) = to.into();
+            *lock(&target.path) = to.into();
         }
         Ok(())
     }
@@ -378,13 +373,13 @@ impl fmt::Debug for ForwardingFiles {
 
 struct ForwardingFile {
     target: Arc<Target>,
-    shared: Arc<Shared>,
+    files: Arc<ForwardedFiles>,
 }
 
 impl ForwardingFile {
     fn call(&self, operation: FileOperation<'_>) -> io::Result<FileAnswer> {
         let path = self.target.path();
-        self.shared.call(&path, operation, Some(&self.target))
+        self.files.call(&path, operation, Some(&self.target))
     }
 
     fn call_bytes(&self, operation: FileOperation<'_>) -> io::Result<u64> {
@@ -413,7 +408,7 @@ impl File for ForwardingFile {
 
     fn sync(&self) -> io::Result<()> {
         let path = self.target.path();
-        self.shared
+        self.files
             .call_done(&path, FileOperation::Sync, Some(&self.target))
     }
 }

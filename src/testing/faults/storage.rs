@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::Error;
 use crate::storage::{Scan, StorageEngine, WriteBatch};
 
-type Result<T> = std::result::Result<T, Error>;
-type Intercept = dyn for<'a> Fn(&mut StorageCall<'a>) -> Result<StorageAnswer<'a>> + Send + Sync;
+type InterceptStorage =
+    dyn for<'a> Fn(&mut StorageCall<'a>) -> Result<StorageAnswer<'a>, Error> + Send + Sync;
 
 /// The operation of a [`StorageCall`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl<'a> StorageCall<'a> {
     ///
     /// # Errors
     /// Those of the call.
-    pub fn forward(&mut self) -> Result<StorageAnswer<'a>> {
+    pub fn forward(&mut self) -> Result<StorageAnswer<'a>, Error> {
         let engine = self.engine;
         let done = |()| StorageAnswer::Done;
         match &self.operation {
@@ -117,15 +117,11 @@ impl<'a> StorageCall<'a> {
     ///
     /// # Errors
     /// None.
-    pub fn skip(&self) -> Result<StorageAnswer<'a>> {
+    pub fn skip(&self) -> Result<StorageAnswer<'a>, Error> {
         Ok(match &self.operation {
             StorageOperation::Get { .. } => StorageAnswer::Value(None),
             StorageOperation::ScanPrefix { .. } => StorageAnswer::Scan(Box::new(std::iter::empty())),
-            StorageOperation::Put { .. }
-            | StorageOperation::Delete { .. }
-            | StorageOperation::WriteBatch(_)
-            | StorageOperation::Flush
-            | StorageOperation::Close => StorageAnswer::Done,
+            _ => StorageAnswer::Done,
         })
     }
 }
@@ -144,7 +140,7 @@ impl fmt::Debug for StorageCall<'_> {
 #[derive(Clone)]
 pub struct ForwardingStorage {
     inner: Arc<dyn StorageEngine>,
-    intercept: Arc<Intercept>,
+    intercept: Arc<InterceptStorage>,
 }
 
 impl ForwardingStorage {
@@ -152,7 +148,10 @@ impl ForwardingStorage {
     /// itself.
     pub fn new(
         engine: Arc<dyn StorageEngine>,
-        intercept: impl for<'a> Fn(&mut StorageCall<'a>) -> Result<StorageAnswer<'a>> + Send + Sync + 'static,
+        intercept: impl for<'a> Fn(&mut StorageCall<'a>) -> Result<StorageAnswer<'a>, Error>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         Self {
             inner: engine,
@@ -160,14 +159,14 @@ impl ForwardingStorage {
         }
     }
 
-    fn call(&self, operation: StorageOperation) -> Result<StorageAnswer<'_>> {
+    fn call(&self, operation: StorageOperation) -> Result<StorageAnswer<'_>, Error> {
         (self.intercept)(&mut StorageCall {
             operation,
             engine: self.inner.as_ref(),
         })
     }
 
-    fn call_done(&self, operation: StorageOperation) -> Result<()> {
+    fn call_done(&self, operation: StorageOperation) -> Result<(), Error> {
         match self.call(operation)? {
             StorageAnswer::Done => Ok(()),
             answer => answer.refuse("call that returns nothing"),
@@ -182,23 +181,23 @@ impl StorageAnswer<'_> {
 }
 
 impl StorageEngine for ForwardingStorage {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         match self.call(StorageOperation::Get { key: key.to_vec() })? {
             StorageAnswer::Value(value) => Ok(value),
             answer => answer.refuse("get"),
         }
     }
 
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         let (key, value) = (key.to_vec(), value.to_vec());
         self.call_done(StorageOperation::Put { key, value })
     }
 
-    fn delete(&self, key: &[u8]) -> Result<()> {
+    fn delete(&self, key: &[u8]) -> Result<(), Error> {
         self.call_done(StorageOperation::Delete { key: key.to_vec() })
     }
 
-    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>> {
+    fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
         let prefix = prefix.to_vec();
         match self.call(StorageOperation::ScanPrefix { prefix })? {
             StorageAnswer::Scan(scan) => Ok(scan),
@@ -206,15 +205,15 @@ impl StorageEngine for ForwardingStorage {
         }
     }
 
-    fn write_batch(&self, batch: WriteBatch) -> Result<()> {
+    fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
         self.call_done(StorageOperation::WriteBatch(batch))
     }
 
-    fn flush(&self) -> Result<()> {
+    fn flush(&self) -> Result<(), Error> {
         self.call_done(StorageOperation::Flush)
     }
 
-    fn close(&self) -> Result<()> {
+    fn close(&self) -> Result<(), Error> {
         self.call_done(StorageOperation::Close)
     }
 }

@@ -1,8 +1,8 @@
-//! The command lines of the project's own programs: each option is declared once, and parsing, `--help` and error messages
-//! follow from the declaration.
+//! The command lines of the project's own programs: one table of options, from which parsing, `--help` and error messages
+//! follow. A program looks the values up by the names of their options.
 //!
 //! A value comes after its option, in the next argument or behind `=`. An argument that does not begin with `-`, and each one
-//! after `--`, is an operand. An option that is given again replaces its value, unless its declaration collects values.
+//! after `--`, is an operand. Of an option that is given several times the last value counts, unless all are asked for.
 //! Uses the standard library alone: a program that is built without the kit includes this file by its path.
 #![allow(
     dead_code,
@@ -11,162 +11,73 @@
 )]
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::{self, Display, Write};
+use std::fmt::{Display, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The width of the help text in columns.
-const HELP_COLUMNS: usize = 110;
 /// A year: sums of times cannot overflow.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Stores a value. The error says what the option expects.
-type Set<T> = Box<dyn Fn(&mut T, &OsStr) -> Result<(), String>>;
-/// Stores an operand. The error is the whole message.
-type SetOperand<T> = Box<dyn Fn(&mut T, String) -> Result<(), String>>;
-
-struct Declared<T> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct CommandOption {
     /// With hyphens, as in `-q, --quiet`.
     names: &'static str,
     /// The word for the value in the help text; empty for an option without a value.
     value: &'static str,
+    /// The text of the value that counts if none is given; may be empty.
+    default: String,
+    /// Empty for an option that the help text leaves out.
     help: String,
-    is_hidden: bool,
-    set: Set<T>,
 }
 
-/// The declared options of a program, and their values `T`, which begin as the defaults.
+/// The options of a program.
+#[derive(Debug)]
 #[must_use]
-pub struct CommandLine<T> {
+pub struct CommandLine {
     usage: &'static str,
-    values: T,
-    options: Vec<Declared<T>>,
-    operand: Option<SetOperand<T>>,
+    options: Vec<CommandOption>,
+    /// The legal operands, none for any word; `None` if no operand is legal.
+    operands: Option<Vec<&'static str>>,
     after: String,
 }
 
-impl<T> fmt::Debug for CommandLine<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommandLine")
-            .field("usage", &self.usage)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T: 'static> CommandLine<T> {
-    /// A command line without options. `usage` begins with the name of the program; `values` holds the default values.
-    pub fn new(usage: &'static str, values: T) -> Self {
+impl CommandLine {
+    /// A command line without options. `usage` begins with the name of the program.
+    pub fn new(usage: &'static str) -> Self {
         Self {
             usage,
-            values,
             options: Vec::new(),
-            operand: None,
+            operands: None,
             after: String::new(),
         }
     }
 
-    /// Declares an option without a value that changes the values.
-    pub fn switch(self, names: &'static str, help: &str, change: impl Fn(&mut T) + 'static) -> Self {
-        self.declare(names, "", help, move |values, _| {
-            change(values);
-            Ok(())
-        })
-    }
-
-    /// Declares an option without a value that sets a field to true.
-    pub fn flag(self, names: &'static str, help: &str, field: fn(&mut T) -> &mut bool) -> Self {
-        self.switch(names, help, move |values| *field(values) = true)
-    }
-
-    /// Declares an option with a value. `set` stores it; its error says what the option expects, as in `2 or 3`.
-    pub fn value(
-        self,
-        names: &'static str,
-        value: &'static str,
-        help: &str,
-        set: impl Fn(&mut T, &str) -> Result<(), String> + 'static,
-    ) -> Self {
-        self.declare(names, value, help, move |values, text| {
-            set(values, text.to_str().ok_or("valid UTF-8")?)
-        })
-    }
-
-    /// Declares a whole number in a range. The help text names the default, unless it is out of the range.
-    pub fn number<N>(
-        mut self,
-        names: &'static str,
-        help: &str,
-        range: RangeInclusive<N>,
-        field: fn(&mut T) -> &mut N,
-    ) -> Self
-    where
-        N: FromStr + PartialOrd + Display + 'static,
-    {
-        let default = field(&mut self.values);
-        let help = if range.contains(default) {
-            format!("{help}; default {default}")
+    /// Declares an option: `-q, --quiet`, or `--images N` with a value. The help text names a default that is not empty, and
+    /// leaves out an option whose `help` is empty.
+    pub fn option(mut self, declared: &'static str, default: impl Display, help: &str) -> Self {
+        let value = declared.rsplit(' ').next().filter(|word| !word.starts_with('-'));
+        let value = value.unwrap_or_default();
+        let default = default.to_string();
+        let named = if default.is_empty() || help.is_empty() {
+            String::new()
         } else {
-            help.to_owned()
+            format!("; default {default}")
         };
-        self.value(names, "N", &help, move |values, text| {
-            let number = text.parse().ok().filter(|number| range.contains(number));
-            let expected = || format!("a whole number from {} to {}", range.start(), range.end());
-            *field(values) = number.ok_or_else(expected)?;
-            Ok(())
-        })
-    }
-
-    /// Declares a time in minutes, above 0 and up to a year; fractions are legal. The help text names the default.
-    pub fn minutes(mut self, names: &'static str, help: &str, field: fn(&mut T) -> &mut Duration) -> Self {
-        let minutes = field(&mut self.values).as_secs_f64() / 60.0;
-        let help = format!("{help}; fractions are legal; default {minutes}");
-        self.value(names, "N", &help, move |values, text| {
-            let time = text
-                .parse()
-                .ok()
-                .and_then(|minutes: f64| Duration::try_from_secs_f64(minutes * 60.0).ok());
-            let time = time.filter(|time| !time.is_zero() && *time <= TIME_MAX);
-            *field(values) = time.ok_or("a number of minutes above 0")?;
-            Ok(())
-        })
-    }
-
-    /// Declares a path, which need not be UTF-8. The help text describes the default.
-    pub fn path(
-        self,
-        names: &'static str,
-        value: &'static str,
-        help: &str,
-        set: impl Fn(&mut T, PathBuf) + 'static,
-    ) -> Self {
-        self.declare(names, value, help, move |values, path| {
-            set(values, path.into());
-            Ok(())
-        })
-    }
-
-    /// Declares that operands are accepted. The error of `set` is the whole message.
-    pub fn operands(mut self, set: impl Fn(&mut T, String) -> Result<(), String> + 'static) -> Self {
-        self.operand = Some(Box::new(set));
+        self.options.push(CommandOption {
+            names: declared.strip_suffix(value).unwrap_or(declared).trim_end(),
+            value,
+            default,
+            help: format!("{help}{named}"),
+        });
         self
     }
 
-    /// Leaves the last declared option out of the help text.
-    pub fn hidden(mut self) -> Self {
-        if let Some(last) = self.options.last_mut() {
-            last.is_hidden = true;
-        }
-        self
-    }
-
-    /// Appends a paragraph to the help text.
-    pub fn after(mut self, text: &str) -> Self {
-        self.after.push('\n');
-        self.after.push_str(text);
-        self.after.push('\n');
+    /// Declares that operands are legal.
+    pub fn operands(mut self) -> Self {
+        self.operands = Some(Vec::new());
         self
     }
 
@@ -174,56 +85,35 @@ impl<T: 'static> CommandLine<T> {
     pub fn words(
         mut self,
         title: &str,
-        words: &[(&'static str, &'static str)],
-        field: fn(&mut T) -> &mut Vec<String>,
+        words: impl IntoIterator<Item = (&'static str, &'static str)>,
     ) -> Self {
         writeln!(self.after, "\n{title}").ok();
+        let legal = self.operands.get_or_insert_default();
         for (word, meaning) in words {
-            wrap(&mut self.after, &format!("  {word}"), meaning, 19);
+            writeln!(self.after, "  {word:17}{meaning}").ok();
+            legal.push(word);
         }
-        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        self.operands(move |values, operand| {
-            if !words.contains(&operand.as_str()) {
-                return Err(format!("{operand} is none of {}", words.join(", ")));
-            }
-            field(values).push(operand);
-            Ok(())
-        })
+        self
     }
 
-    fn declare(
-        mut self,
-        names: &'static str,
-        value: &'static str,
-        help: &str,
-        set: impl Fn(&mut T, &OsStr) -> Result<(), String> + 'static,
-    ) -> Self {
-        self.options.push(Declared {
-            names,
-            value,
-            help: help.to_owned(),
-            is_hidden: false,
-            set: Box::new(set),
-        });
+    /// Appends a paragraph to the help text.
+    pub fn after(mut self, text: &str) -> Self {
+        writeln!(self.after, "\n{text}").ok();
         self
     }
 
     /// The text that `--help` prints.
     pub fn help(&self) -> String {
-        let shown = self.options.iter().filter(|option| !option.is_hidden);
+        let shown = self.options.iter().filter(|option| !option.help.is_empty());
         let lines = shown.map(|option| (format!("{} {}", option.names, option.value), option.help.as_str()));
         let lines: Vec<_> = lines
             .chain([("-h, --help".to_owned(), "prints this text")])
             .collect();
-        let column = lines
-            .iter()
-            .map(|(names, _)| names.trim_end().len())
-            .max()
-            .unwrap_or(0)
-            + 4;
+        let widths = lines.iter().map(|(names, _)| names.trim_end().len());
+        let column = widths.max().unwrap_or(0) + 2;
         let mut text = format!("usage: {}\n\n", self.usage);
         for (names, help) in lines {
-            wrap(&mut text, &format!("  {}", names.trim_end()), help, column);
+            writeln!(text, "  {names:column$}{help}").ok();
         }
         text + &self.after
     }
@@ -232,53 +122,64 @@ impl<T: 'static> CommandLine<T> {
     ///
     /// # Errors
     /// The first argument that is wrong, and what is expected in its place.
-    pub fn parse(mut self, arguments: impl IntoIterator<Item = OsString>) -> Result<Option<T>, String> {
+    pub fn parse(
+        self,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Option<GivenArguments>, String> {
         let mut arguments = arguments.into_iter();
-        let mut only_operands = false;
+        let (mut values, mut operands, mut only_operands) = (Vec::new(), Vec::new(), false);
         while let Some(argument) = arguments.next() {
             let text = argument.to_string_lossy().into_owned();
             if only_operands || !text.starts_with('-') {
-                let set = self
-                    .operand
-                    .as_ref()
-                    .ok_or_else(|| format!("no operand is expected: {text}"))?;
-                set(&mut self.values, text)?;
+                let legal = self.operands.as_ref();
+                let legal = legal.ok_or_else(|| format!("no operand is expected: {text}"))?;
+                if !legal.is_empty() && !legal.contains(&text.as_str()) {
+                    return Err(format!("{text} is none of {}", legal.join(", ")));
+                }
+                operands.push(text);
             } else if text == "--" {
                 only_operands = true;
             } else if text == "-h" || text == "--help" {
                 return Ok(None);
             } else {
-                self.set(&argument, &mut arguments)?;
+                // A value that is not UTF-8 is an argument of its own.
+                let inline = argument.to_str().and_then(|text| text.split_once('='));
+                let inline = inline.filter(|(name, _)| name.starts_with("--"));
+                let (name, inline) =
+                    inline.map_or((text.as_str(), None), |(name, value)| (name, Some(value)));
+                let index =
+                    index_of(&self.options, name).ok_or_else(|| format!("there is no option {name}"))?;
+                let option = &self.options[index];
+                let value = match (option.value, inline) {
+                    ("", Some(_)) => return Err(format!("{name} takes no value")),
+                    ("", None) => OsString::new(),
+                    (_, Some(inline)) => inline.into(),
+                    (_, None) => arguments
+                        .next()
+                        .ok_or_else(|| format!("{name} needs a value: {}", option.help))?,
+                };
+                values.push((index, value));
             }
         }
-        Ok(Some(self.values))
+        Ok(Some(GivenArguments {
+            options: self.options,
+            values,
+            operands,
+        }))
     }
 
-    /// Parses one option; a value that is not part of `argument` is taken from `rest`.
-    fn set(&mut self, argument: &OsStr, rest: &mut impl Iterator<Item = OsString>) -> Result<(), String> {
-        let (name, inline) = split(argument);
-        let is_of_name = |option: &&Declared<T>| option.names.split(", ").any(|known| known == name);
-        let Some(option) = self.options.iter().find(is_of_name) else {
-            return Err(format!("there is no option {name}"));
-        };
-        let value = match (option.value.is_empty(), inline) {
-            (true, Some(_)) => return Err(format!("{name} takes no value")),
-            (true, None) => OsString::new(),
-            (false, inline) => inline
-                .or_else(|| rest.next())
-                .ok_or_else(|| format!("{name} needs a value: {}", option.help))?,
-        };
-        let set = (option.set)(&mut self.values, &value);
-        set.map_err(|expected| format!("{name} takes {expected}, not {:?}", value.display().to_string()))
-    }
-
-    /// Parses the arguments of this process. If the program has nothing to do, prints why.
+    /// Parses the arguments of this process and looks their values up with `read`. If the program has nothing to do, prints
+    /// why.
     ///
     /// # Errors
     /// The exit status: success if help was asked for, 2 if an argument is wrong.
-    pub fn of_process(self) -> Result<T, ExitCode> {
+    pub fn of_process<T>(
+        self,
+        read: impl FnOnce(&GivenArguments) -> Result<T, String>,
+    ) -> Result<T, ExitCode> {
         let (program, help) = (self.usage.split(' ').next().unwrap_or_default(), self.help());
-        match self.parse(std::env::args_os().skip(1)) {
+        let parsed = self.parse(std::env::args_os().skip(1));
+        match parsed.and_then(|given| given.as_ref().map(read).transpose()) {
             Ok(Some(values)) => Ok(values),
             Ok(None) => {
                 print!("{help}");
@@ -292,26 +193,88 @@ impl<T: 'static> CommandLine<T> {
     }
 }
 
-/// The name of an option, and the value behind its `=`. A value that is not UTF-8 is an argument of its own.
-fn split(argument: &OsStr) -> (String, Option<OsString>) {
-    match argument.to_str().and_then(|text| text.split_once('=')) {
-        Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.into())),
-        _ => (argument.to_string_lossy().into_owned(), None),
-    }
+fn index_of(options: &[CommandOption], name: &str) -> Option<usize> {
+    let has_name = |option: &CommandOption| option.names.split(", ").any(|known| known == name);
+    options.iter().position(has_name)
 }
 
-/// Appends `names`, and `help` from `column` on, in lines of at most [`HELP_COLUMNS`].
-fn wrap(text: &mut String, names: &str, help: &str, column: usize) {
-    let mut line = format!("{names:column$}");
-    for word in help.split(' ') {
-        if line.len() + word.len() > HELP_COLUMNS {
-            writeln!(text, "{}", line.trim_end()).ok();
-            line = " ".repeat(column);
-        }
-        line.push_str(word);
-        line.push(' ');
+/// The parsed arguments of a program. Every look-up panics if no option of that name is declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenArguments {
+    options: Vec<CommandOption>,
+    /// In the order in which they were given, with the index of their option.
+    values: Vec<(usize, OsString)>,
+    pub operands: Vec<String>,
+}
+
+impl GivenArguments {
+    fn of_option(&self, name: &str) -> (&CommandOption, impl DoubleEndedIterator<Item = &OsString>) {
+        let index = index_of(&self.options, name).unwrap_or_else(|| panic!("{name} is not declared"));
+        let values = self.values.iter().filter(move |(of, _)| *of == index);
+        (&self.options[index], values.map(|(_, value)| value))
     }
-    writeln!(text, "{}", line.trim_end()).ok();
+
+    /// Returns true if the option is given.
+    pub fn has(&self, name: &str) -> bool {
+        self.of_option(name).1.next().is_some()
+    }
+
+    /// All values of an option.
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let values = self.of_option(name).1;
+        values.map(|value| value.to_string_lossy().into_owned()).collect()
+    }
+
+    /// A path, which need not be UTF-8.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.of_option(name).1.next_back().map(PathBuf::from)
+    }
+
+    /// The parsed value or default, if there is one.
+    ///
+    /// # Errors
+    /// The option, and `expected`, if `parse` returns `None` or the value is not UTF-8.
+    pub fn value<V>(
+        &self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<V>,
+    ) -> Result<Option<V>, String> {
+        let (option, mut values) = self.of_option(name);
+        let default = Some(OsStr::new(&option.default)).filter(|default| !default.is_empty());
+        let Some(text) = values.next_back().map(OsString::as_os_str).or(default) else {
+            return Ok(None);
+        };
+        let value = text.to_str().and_then(parse);
+        let wrong = || format!("{name} takes {expected}, not {:?}", text.display().to_string());
+        value.map(Some).ok_or_else(wrong)
+    }
+
+    /// A whole number in a range; zero if neither a value nor a default is there.
+    ///
+    /// # Errors
+    /// Another value.
+    pub fn number<N>(&self, name: &str, range: RangeInclusive<N>) -> Result<N, String>
+    where
+        N: FromStr + PartialOrd + Display + Default,
+    {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        let parse = |text: &str| text.parse().ok().filter(|number| range.contains(number));
+        self.value(name, &expected, parse).map(Option::unwrap_or_default)
+    }
+
+    /// A time in minutes, above 0 and up to a year; fractions are legal.
+    ///
+    /// # Errors
+    /// Another value.
+    pub fn minutes(&self, name: &str) -> Result<Duration, String> {
+        let parse = |text: &str| {
+            let time = Duration::try_from_secs_f64(text.parse::<f64>().ok()? * 60.0).ok()?;
+            Some(time).filter(|time| !time.is_zero() && *time <= TIME_MAX)
+        };
+        let time = self.value(name, "a number of minutes above 0", parse);
+        time.map(Option::unwrap_or_default)
+    }
 }
 
 /// Selects test cases by name with the options of the standard harness.
@@ -324,27 +287,23 @@ pub struct Filters {
 
 impl Filters {
     /// Declares the operands, `--exact` and `--skip` of a command line.
-    pub fn declare<T: 'static>(line: CommandLine<T>, field: fn(&mut T) -> &mut Self) -> CommandLine<T> {
-        line.operands(move |values, word| {
-            field(values).words.push(word);
-            Ok(())
-        })
-        .switch(
-            "--exact",
-            "a filter is the whole name of a case, not a part",
-            move |values| {
-                field(values).is_exact = true;
-            },
-        )
-        .value(
-            "--skip",
-            "FILTER",
-            "leaves out the cases that match it; may be repeated",
-            move |values, word| {
-                field(values).skips.push(word.to_owned());
-                Ok(())
-            },
-        )
+    pub fn declare(line: CommandLine) -> CommandLine {
+        line.operands()
+            .option("--exact", "", "a filter is the whole name of a case, not a part")
+            .option(
+                "--skip FILTER",
+                "",
+                "leaves out the cases that match it; may be repeated",
+            )
+    }
+
+    /// The filters that are given.
+    pub fn of(given: &GivenArguments) -> Self {
+        Self {
+            words: given.operands.clone(),
+            skips: given.texts("--skip"),
+            is_exact: given.has("--exact"),
+        }
     }
 
     /// Returns true if the case of this name is selected: some filter matches it, or there is none, and no skip matches.
@@ -354,11 +313,7 @@ impl Filters {
     }
 
     fn matches(&self, word: &str, name: &str) -> bool {
-        if self.is_exact {
-            name == word
-        } else {
-            name.contains(word)
-        }
+        name == word || !self.is_exact && name.contains(word)
     }
 
     /// Refuses filters that would pass without a test.

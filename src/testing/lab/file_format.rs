@@ -20,12 +20,27 @@ const PAYLOAD_CHECKSUM_OFFSET: usize = 24;
 
 /// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     Segment,
     StoreFile,
 }
 
-impl Kind {
+/// Offsets of a file's fields, in bytes.
+pub(super) struct FileLayout {
+    magic: &'static [u8; 8],
+    pub(super) header_bytes: usize,
+    id: usize,
+    /// Of the sequence number of the first part.
+    pub(super) first_sequence: usize,
+    /// Of the length of the file before, 8 bytes of the file's header.
+    pub(super) previous_end: usize,
+    /// In the header of a part: of its sequence number.
+    pub(super) sequence: usize,
+    /// In the header of a part: of the sequence number up to which all are synced.
+    pub(super) synced: usize,
+}
+
+impl FileKind {
     /// The kind of the file with this name; `None` for any other file.
     pub(super) fn of(path: &Path) -> Option<Self> {
         match FileRole::of(path) {
@@ -35,70 +50,51 @@ impl Kind {
         }
     }
 
-    /// The length of the file's header.
-    pub(super) fn header_bytes(self) -> usize {
+    pub(super) fn layout(self) -> FileLayout {
         match self {
-            Self::Segment => 80,
-            Self::StoreFile => 72,
-        }
-    }
-
-    fn magic(self) -> &'static [u8; 8] {
-        match self {
-            Self::Segment => b"TIDALWAL",
-            Self::StoreFile => b"tidlstor",
-        }
-    }
-
-    fn id_offset(self) -> usize {
-        match self {
-            Self::Segment => 16,
-            Self::StoreFile => 12,
-        }
-    }
-
-    /// The place of the sequence number of the first part.
-    pub(super) fn first_sequence_offset(self) -> usize {
-        match self {
-            Self::Segment => 32,
-            Self::StoreFile => 52,
-        }
-    }
-
-    /// The place of the length of the file before, 8 bytes of the file's header.
-    pub(super) fn previous_end_offset(self) -> usize {
-        match self {
-            Self::Segment => 48,
-            Self::StoreFile => 44,
-        }
-    }
-
-    /// The places, in the header of a part, of its sequence number and of the one up to which all are synced.
-    pub(super) fn sequence_offsets(self) -> (usize, usize) {
-        match self {
-            Self::Segment => (8, 16),
-            Self::StoreFile => (4, 12),
+            Self::Segment => FileLayout {
+                magic: b"TIDALWAL",
+                header_bytes: 80,
+                id: 16,
+                first_sequence: 32,
+                previous_end: 48,
+                sequence: 8,
+                synced: 16,
+            },
+            Self::StoreFile => FileLayout {
+                magic: b"tidlstor",
+                header_bytes: 72,
+                id: 12,
+                first_sequence: 52,
+                previous_end: 44,
+                sequence: 4,
+                synced: 12,
+            },
         }
     }
 
     /// Returns true if `bytes` begin with the valid header of a file of the database, or store, with this id.
     pub(super) fn has_header(self, bytes: &[u8], id: u128) -> bool {
-        let mut whole = bytes.get(..self.header_bytes()).unwrap_or_default().to_vec();
+        let mut whole = bytes
+            .get(..self.layout().header_bytes)
+            .unwrap_or_default()
+            .to_vec();
         self.write_header(&mut whole, id);
         !whole.is_empty() && bytes.starts_with(&whole)
     }
 
     /// Writes magic bytes, version, id and checksum of a file's header, as far as `bytes` reach.
     pub(super) fn write_header(self, bytes: &mut [u8], id: u128) {
-        put(bytes, 0, self.magic());
+        let layout = self.layout();
+        put(bytes, 0, layout.magic);
         put(bytes, 8, &VERSION.to_le_bytes());
-        put(bytes, self.id_offset(), &id.to_le_bytes());
+        put(bytes, layout.id, &id.to_le_bytes());
         self.seal_header(bytes);
     }
 
     /// Writes the checksum of a file's header.
     pub(super) fn seal_header(self, bytes: &mut [u8]) {
-        let at = self.header_bytes() - 4;
+        let at = self.layout().header_bytes - 4;
         if let Some(summed) = bytes.get(..at) {
             let checksum = crc32c(summed);
             put(bytes, at, &checksum.to_le_bytes());
@@ -108,7 +104,7 @@ impl Kind {
     /// The seed of the checksums of the parts.
     pub(super) fn seed(self, bytes: &[u8]) -> Option<u32> {
         Some(match self {
-            Self::Segment => u32_at(bytes, self.header_bytes() - 4)?,
+            Self::Segment => u32_at(bytes, self.layout().header_bytes - 4)?,
             Self::StoreFile => extend(crc32c(bytes.get(12..28)?), bytes.get(28..36)?),
         })
     }

@@ -14,7 +14,7 @@ fn any_mode(random: &mut Random) -> CrashMode {
         format!("prefix:{}", random.below(500)),
         format!("prefix:{}=3n1g", random.below(500)),
         format!("drop:{},900=2o3n", random.below(500)),
-        format!("only@9:{}", random.below(500)),
+        format!("only:{}", random.below(500)),
         format!("random:{}", random.next_u64()),
     ];
     CrashMode::PowerLoss(random.pick(&texts).parse().expect("a choice"))

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::{CRASHES_MAX, Crash, CrashMode, Plan, REPLAY_PREFIX, Site, Work};
 use crate::Durability;
+use crate::testing::sim_disk::Side;
 use crate::testing::workload::{Operation, Workload};
 
 /// A text that is no plan.
@@ -88,7 +89,7 @@ impl FromStr for Site {
             let (ordinal, side) = number.split_once(':').ok_or_else(no_site)?;
             return Ok(Self::Disk {
                 ordinal: ordinal.parse().map_err(|_| no_site())?,
-                side: side.parse().map_err(|_| no_site())?,
+                side: Side::named(side).ok_or_else(no_site)?,
             });
         }
         Ok(Self::Point {
@@ -148,17 +149,12 @@ impl FromStr for Work {
 }
 
 fn unescape(text: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte == b'%' {
-            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = &rest[2..];
-        } else {
-            bytes.push(byte);
-        }
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend(rest.bytes());
     }
     String::from_utf8(bytes).ok()
 }

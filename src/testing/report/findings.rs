@@ -1,153 +1,113 @@
-//! The findings on the page: those that say the same together, long ones folded.
+//! The findings on the page: those with the same failure together, long ones folded.
 
-use std::fmt::{self, Write};
-
-use super::html::Escaped;
+use super::html::{element, escaped, folded};
 use super::text::{counted, grouped};
 use super::{FINDINGS_SHOWN_MAX, Report};
 use crate::testing::sweep::Finding;
 
-/// How many findings are shown without being asked for.
+/// How many findings are shown unfolded.
 const FINDINGS_OPEN_MAX: usize = 6;
-/// How many lines of a finding's message are.
+/// How many lines of a finding's message are shown unfolded.
 const MESSAGE_LINES_MAX: usize = 4;
-/// How many lines of cases that say the same are shown.
+/// How many replay lines of further cases with the same failure are shown.
 const ALIKE_SHOWN_MAX: usize = 20;
 
-/// Findings that say the same.
-pub(super) struct Alike<'a> {
-    /// The number of its sweep and the finding that is shown in full.
-    shown: (usize, &'a Finding),
-    /// The others.
-    others: Vec<(usize, &'a Finding)>,
-}
+/// Findings with the same failure, each with the index of its sweep. The first one is shown in full; there is at least one.
+pub(super) struct Alike<'a>(pub(super) Vec<(usize, &'a Finding)>);
 
 impl<'a> Alike<'a> {
     pub(super) fn of(report: &'a Report) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         for (sweep, finding) in report.findings() {
-            let said = all.iter().position(|it| it.shown.1.failure == finding.failure);
-            match said {
-                Some(place) => all[place].others.push((sweep, finding)),
-                None if all.len() < FINDINGS_SHOWN_MAX => all.push(Self {
-                    shown: (sweep, finding),
-                    others: Vec::new(),
-                }),
+            let place = all.iter().position(|it| it.0[0].1.failure == finding.failure);
+            match place {
+                Some(place) => all[place].0.push((sweep, finding)),
+                None if all.len() < FINDINGS_SHOWN_MAX => all.push(Self(vec![(sweep, finding)])),
                 None => {}
             }
         }
         all
     }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(usize, &'a Finding)> {
-        std::iter::once(&self.shown).chain(&self.others)
-    }
 }
 
-/// Writes the section.
-pub(super) fn write(out: &mut String, report: &Report, alike: &[Alike<'_>]) -> fmt::Result {
-    writeln!(out, "<h2 id=\"findings\">Findings</h2>")?;
-    let (open, folded) = alike.split_at(alike.len().min(FINDINGS_OPEN_MAX));
-    for (index, it) in open.iter().enumerate() {
-        finding(out, index + 1, it)?;
+pub(super) fn section(report: &Report, alike: &[Alike<'_>]) -> String {
+    let articles: Vec<String> = (1..).zip(alike).map(|(number, it)| article(number, it)).collect();
+    let (open, rest) = articles.split_at(articles.len().min(FINDINGS_OPEN_MAX));
+    let mut text = "<h2 id=\"findings\">Findings</h2>\n".to_owned() + &open.concat();
+    if !rest.is_empty() {
+        let more = counted(rest.len() as u64, "other finding", "other findings");
+        let summary = element("summary", more);
+        text += &element("details", summary + &rest.concat());
     }
-    if !folded.is_empty() {
-        let more = counted(folded.len() as u64, "other finding", "other findings");
-        writeln!(out, "<details><summary>{more}</summary>")?;
-        for (index, it) in folded.iter().enumerate() {
-            finding(out, open.len() + index + 1, it)?;
-        }
-        writeln!(out, "</details>")?;
-    }
-    let shown: u64 = alike.iter().map(|it| 1 + it.others.len() as u64).sum();
+    let shown: u64 = alike.iter().map(|it| it.0.len() as u64).sum();
     if report.totals.findings > shown {
-        let more = counted(
-            report.totals.findings - shown,
-            "more failing case is",
-            "more failing cases are",
-        );
-        writeln!(out, "<p>{more} not shown.</p>")?;
+        let more = report.totals.findings - shown;
+        let more = counted(more, "more failing case is", "more failing cases are");
+        text += &element("p", format_args!("{more} not shown."));
     }
-    Ok(())
+    text
 }
 
-fn finding(out: &mut String, number: usize, alike: &Alike<'_>) -> fmt::Result {
-    let (sweep, finding) = alike.shown;
+fn article(number: usize, alike: &Alike<'_>) -> String {
+    let (sweep, finding) = alike.0[0];
     let kind = finding.failure.kind;
-    writeln!(out, "<article class=\"finding\" id=\"finding-{number}\">")?;
-    writeln!(
-        out,
-        "<h3>✗ {number}. {kind} <span class=\"soft small\">sweep {}</span></h3>",
-        sweep + 1
-    )?;
-    message(out, &finding.failure.message)?;
-    let label = if finding.shrunk.is_some() {
+    let sweep = element("span class=\"soft small\"", format_args!("sweep {}", sweep + 1));
+    let mut text =
+        element("h3", format_args!("✗ {number}. {kind} {sweep}")) + &message(&finding.failure.message);
+    let is_shrunk = finding.shrunk.is_some();
+    let label = if is_shrunk {
         "Shrunk; replay with"
     } else {
         "Replay with"
     };
-    writeln!(out, "<p class=\"small soft\">{label}</p>")?;
-    code_line(out, &finding.replay_line())?;
+    text += &element("p class=\"small soft\"", label);
+    text += &code_line(&finding.replay_line());
     if let Some(dir) = &finding.image_dir {
-        let dir = Escaped(dir.display());
-        writeln!(
-            out,
-            "<p class=\"small\">The disk before recovery: <code>{dir}</code></p>"
-        )?;
+        let dir = element("code", escaped(dir.display()));
+        text += &element(
+            "p class=\"small\"",
+            format_args!("The disk before recovery: {dir}"),
+        );
     }
-    if finding.shrunk.is_some() {
-        writeln!(out, "<details><summary class=\"small\">as it was found</summary>")?;
-        code_line(out, &finding.plan.replay_line())?;
-        writeln!(out, "</details>")?;
+    if is_shrunk {
+        text += &folded("as it was found", code_line(&finding.plan.replay_line()));
     }
-    writeln!(
-        out,
-        "<details><summary class=\"small\">as a test to paste</summary>"
-    )?;
-    writeln!(out, "<pre>{}</pre></details>", Escaped(finding.test_to_paste()))?;
-    if !alike.others.is_empty() {
-        let others = counted(alike.others.len() as u64, "other case says", "other cases say");
-        writeln!(
-            out,
-            "<details><summary class=\"small\">{others} the same</summary>"
-        )?;
-        for (_, other) in alike.others.iter().take(ALIKE_SHOWN_MAX) {
-            code_line(out, &other.replay_line())?;
+    text += &folded(
+        "as a test to paste",
+        element("pre", escaped(finding.test_to_paste())),
+    );
+    let others = &alike.0[1..];
+    if !others.is_empty() {
+        let shown = others.iter().take(ALIKE_SHOWN_MAX);
+        let mut lines: String = shown.map(|(_, other)| code_line(&other.replay_line())).collect();
+        let hidden = others.len().saturating_sub(ALIKE_SHOWN_MAX);
+        if hidden > 0 {
+            let hidden = format!("{} more are not shown.", grouped(hidden as u64));
+            lines += &element("p class=\"small\"", hidden);
         }
-        if let Some(more) = alike.others.len().checked_sub(ALIKE_SHOWN_MAX + 1) {
-            writeln!(
-                out,
-                "<p class=\"small\">{} more are not shown.</p>",
-                grouped(more as u64 + 1)
-            )?;
-        }
-        writeln!(out, "</details>")?;
+        let others = counted(others.len() as u64, "other case says", "other cases say");
+        text += &folded(format_args!("{others} the same"), lines);
     }
-    writeln!(out, "</article>")
+    element(
+        &format!("article class=\"finding\" id=\"finding-{number}\""),
+        text,
+    ) + "\n"
 }
 
-/// What is wrong: long lists are folded after their beginning.
-fn message(out: &mut String, message: &str) -> fmt::Result {
-    let (mut lines, mut rest) = (message.lines().collect::<Vec<_>>(), Vec::new());
-    if lines.len() > MESSAGE_LINES_MAX + 1 {
-        rest = lines.split_off(MESSAGE_LINES_MAX);
+/// The message of a failure; long ones are folded after their beginning.
+fn message(message: &str) -> String {
+    let lines: Vec<&str> = message.lines().collect();
+    let is_long = lines.len() > MESSAGE_LINES_MAX + 1;
+    let (shown, rest) = lines.split_at(if is_long { MESSAGE_LINES_MAX } else { lines.len() });
+    let paragraph = |lines: &[&str]| element("p class=\"message\"", escaped(lines.join("\n")));
+    let mut text = paragraph(shown);
+    if !rest.is_empty() {
+        let more = format!("{} more lines", grouped(rest.len() as u64));
+        text += &folded(more, paragraph(rest));
     }
-    writeln!(out, "<p class=\"message\">{}</p>", Escaped(lines.join("\n")))?;
-    if rest.is_empty() {
-        return Ok(());
-    }
-    let more = grouped(rest.len() as u64);
-    writeln!(
-        out,
-        "<details><summary class=\"small\">{more} more lines</summary>"
-    )?;
-    writeln!(
-        out,
-        "<p class=\"message\">{}</p></details>",
-        Escaped(rest.join("\n"))
-    )
+    text
 }
 
-fn code_line(out: &mut String, line: &str) -> fmt::Result {
-    writeln!(out, "<code class=\"line\">{}</code>", Escaped(line))
+fn code_line(line: &str) -> String {
+    element("code class=\"line\"", escaped(line)) + "\n"
 }

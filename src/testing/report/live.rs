@@ -1,6 +1,6 @@
 //! Live progress of a long run: one line that is rewritten in a terminal, and a line now and then elsewhere.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -56,12 +56,8 @@ impl LiveStatus {
     #[must_use]
     pub fn count(mut self, count: u64, unit: &str) -> Self {
         let per_second = rate(count as f64 / self.elapsed.as_secs_f64().max(1e-3));
-        write!(
-            self.counts,
-            " | {} {unit} | {per_second} {unit}/s",
-            grouped(count)
-        )
-        .ok();
+        let count = grouped(count);
+        self.counts = format!("{} | {count} {unit} | {per_second} {unit}/s", self.counts);
         self
     }
 
@@ -122,20 +118,13 @@ impl From<&Progress> for LiveStatus {
 /// # report.expect_clean();
 /// ```
 pub struct LiveLine {
-    style: Style,
-    shown: Mutex<Shown>,
+    is_rewritten: bool,
+    shown: Mutex<ShownLine>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
-    Silent,
-    Plain,
-    Rewritten,
-}
-
-struct Shown {
+struct ShownLine {
     out: Box<dyn Write + Send>,
-    /// The time of the last line.
+    /// The time of the last status.
     last: Option<Duration>,
 }
 
@@ -147,60 +136,53 @@ impl LiveLine {
 
     /// On any output: rewritten, or a line now and then.
     pub fn to(out: Box<dyn Write + Send>, is_rewritten: bool) -> Self {
-        let style = if is_rewritten {
-            Style::Rewritten
-        } else {
-            Style::Plain
-        };
         Self {
-            style,
-            shown: Mutex::new(Shown { out, last: None }),
+            is_rewritten,
+            shown: Mutex::new(ShownLine { out, last: None }),
         }
     }
 
     /// Shows nothing.
     pub fn silent() -> Self {
-        Self {
-            style: Style::Silent,
-            ..Self::to(Box::new(io::sink()), false)
-        }
+        Self::to(Box::new(io::sink()), false)
     }
 
     /// Shows how far the run is.
     pub fn show(&self, status: &LiveStatus) {
-        let (mut shown, at) = (self.lock(), status.elapsed);
         let line = cut(&status.to_string(), COLUMNS_MAX);
-        match self.style {
-            Style::Rewritten => write!(shown.out, "\r{line}\x1b[K").ok(),
-            Style::Plain if shown.last.is_none_or(|last| at >= last + PLAIN_INTERVAL) => {
-                writeln!(shown.out, "{line}").ok()
-            }
-            Style::Plain | Style::Silent => return,
-        };
-        shown.last = Some(at);
+        let mut shown = self.lock();
+        if self.is_rewritten {
+            write!(shown.out, "\r{line}\x1b[K").ok();
+        } else if shown
+            .last
+            .is_none_or(|last| status.elapsed >= last + PLAIN_INTERVAL)
+        {
+            writeln!(shown.out, "{line}").ok();
+        } else {
+            return;
+        }
+        shown.last = Some(status.elapsed);
         shown.out.flush().ok();
     }
 
     /// Prints a line that stays, such as a finding.
     pub fn print(&self, line: &str) {
         self.clear();
-        if self.style != Style::Silent {
-            let mut shown = self.lock();
-            writeln!(shown.out, "{line}").ok();
-            shown.out.flush().ok();
-        }
+        let mut shown = self.lock();
+        writeln!(shown.out, "{line}").ok();
+        shown.out.flush().ok();
     }
 
-    /// Takes a rewritten line away, so that something else can be printed.
+    /// Takes a rewritten line away, so that other text can be printed.
     pub fn clear(&self) {
         let mut shown = self.lock();
-        if self.style == Style::Rewritten && shown.last.is_some() {
+        if self.is_rewritten && shown.last.is_some() {
             write!(shown.out, "\r\x1b[K").ok();
             shown.out.flush().ok();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shown> {
+    fn lock(&self) -> MutexGuard<'_, ShownLine> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -208,7 +190,7 @@ impl LiveLine {
 impl fmt::Debug for LiveLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveLine")
-            .field("style", &self.style)
+            .field("is_rewritten", &self.is_rewritten)
             .finish_non_exhaustive()
     }
 }

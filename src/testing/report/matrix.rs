@@ -1,70 +1,135 @@
-//! The matrix: crash points and kinds of disk operation by what became of the crashes there.
+//! The matrix: crash points and kinds of disk operation by the outcome of the crashes there.
 
 use std::collections::BTreeMap;
 
-use super::Outcome;
+use super::SiteOutcome;
 use crate::testing::CrashPoint;
 use crate::testing::plan::Site;
 use crate::testing::sim_disk::DiskOperationKind;
 use crate::testing::sweep::SweepReport;
 
-/// One line of the matrix. Sites are crossings of a point, or both sides of the disk operations of a kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) recovered: u64,
-    pub(crate) findings: u64,
-    pub(crate) left_out: u64,
-    /// How often it came up in the work.
-    pub(crate) in_work: u64,
-    /// How often it came up in the recoveries that were counted.
-    pub(crate) in_recoveries: u64,
+/// The key of a crash point on the page: the eight points have one digit each.
+pub(super) fn point_key(point: CrashPoint) -> char {
+    let number = CrashPoint::ALL.iter().position(|it| *it == point);
+    number.map_or('?', |number| char::from(b'1' + number as u8))
 }
 
-impl Counts {
-    pub(crate) fn is_reached(&self) -> bool {
+/// The key of a disk operation on the page.
+pub(super) fn kind_key(kind: DiskOperationKind) -> char {
+    match kind {
+        DiskOperationKind::Open => 'o',
+        DiskOperationKind::Read => 'g',
+        DiskOperationKind::Len => 'n',
+        DiskOperationKind::List => 'i',
+        DiskOperationKind::Create => 'c',
+        DiskOperationKind::Write => 'w',
+        DiskOperationKind::Sync => 's',
+        DiskOperationKind::Rename => 'r',
+        DiskOperationKind::Remove => 'x',
+        DiskOperationKind::CreateDir => 'd',
+        DiskOperationKind::SyncDir => 'S',
+        DiskOperationKind::Lock => 'l',
+    }
+}
+
+/// One line of the matrix. Sites are crossings of a point, or both sides of the disk operations of a kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct SiteCounts {
+    pub(super) recovered: u64,
+    pub(super) findings: u64,
+    pub(super) left_out: u64,
+    /// How often it came up in the work.
+    pub(super) in_work: u64,
+    /// How often it came up in the recoveries that were counted.
+    pub(super) in_recoveries: u64,
+}
+
+impl SiteCounts {
+    pub(super) fn is_reached(&self) -> bool {
         self.in_work + self.in_recoveries > 0
     }
 
-    fn count(&mut self, outcome: Outcome) {
+    /// In the order of the columns: in the work, recovered, findings, left out, in recoveries.
+    pub(super) fn numbers(&self) -> [u64; 5] {
+        [
+            self.in_work,
+            self.recovered,
+            self.findings,
+            self.left_out,
+            self.in_recoveries,
+        ]
+    }
+
+    fn count(&mut self, outcome: SiteOutcome) {
         match outcome {
-            Outcome::Recovered | Outcome::Known => self.recovered += 1,
-            Outcome::Finding => self.findings += 1,
-            Outcome::LeftOut => self.left_out += 1,
+            SiteOutcome::Recovered | SiteOutcome::Known => self.recovered += 1,
+            SiteOutcome::Finding => self.findings += 1,
+            SiteOutcome::LeftOut => self.left_out += 1,
         }
     }
 }
 
+/// One half of the matrix, as every form of the report shows it.
+pub(super) struct MatrixTable<'a> {
+    /// The field of the JSON, and the one of its lines that holds the name.
+    pub(super) fields: [&'static str; 2],
+    pub(super) caption: &'static str,
+    pub(super) remark: &'static str,
+    /// Key, name and counts.
+    pub(super) lines: Vec<(char, String, &'a SiteCounts)>,
+}
+
 /// See the [module](self).
 #[derive(Debug, Clone)]
-pub(crate) struct Matrix {
+pub(super) struct Matrix {
     /// A line for each of the eight points, in their order.
-    pub(crate) points: [(CrashPoint, Counts); CrashPoint::ALL.len()],
-    /// A line for each kind that changes something or makes it durable, and for whatever else was done.
-    pub(crate) kinds: BTreeMap<DiskOperationKind, Counts>,
+    pub(super) points: [(CrashPoint, SiteCounts); CrashPoint::ALL.len()],
+    /// A line for each kind that changes content or makes it durable, and for every other one that was done.
+    pub(super) kinds: BTreeMap<DiskOperationKind, SiteCounts>,
 }
 
 impl Default for Matrix {
     fn default() -> Self {
-        let durable = DiskOperationKind::ALL
+        let kinds = DiskOperationKind::ALL
             .into_iter()
             .filter(|kind| kind.is_durable());
         Self {
-            points: CrashPoint::ALL.map(|point| (point, Counts::default())),
-            kinds: durable.map(|kind| (kind, Counts::default())).collect(),
+            points: CrashPoint::ALL.map(|point| (point, SiteCounts::default())),
+            kinds: kinds.map(|kind| (kind, SiteCounts::default())).collect(),
         }
     }
 }
 
 impl Matrix {
-    fn point(&mut self, point: CrashPoint) -> &mut Counts {
-        let line = self.points.iter_mut().find(|(it, _)| *it == point);
-        match line {
-            Some((_, counts)) => counts,
-            None => unreachable!("the matrix has a line for every point"),
-        }
+    pub(super) fn tables(&self) -> [MatrixTable<'_>; 2] {
+        let points = self.points.iter();
+        let points = points.map(|(point, counts)| (point_key(*point), point.to_string(), counts));
+        let kinds = self.kinds.iter();
+        let kinds = kinds.map(|(kind, counts)| (kind_key(*kind), kind.to_string(), counts));
+        [
+            MatrixTable {
+                fields: ["points", "point"],
+                caption: "Crash points",
+                remark: "Every crossing in the work by the outcome of the crashes at it; the last column counts crossings in the \
+                         recoveries that were looked into.",
+                lines: points.collect(),
+            },
+            MatrixTable {
+                fields: ["disk_operations", "kind"],
+                caption: "Disk operations",
+                remark: "Each operation has two sites, before and after it: the outcomes count sites.",
+                lines: kinds.collect(),
+            },
+        ]
     }
 
-    pub(crate) fn add(&mut self, sweep: &SweepReport, outcomes: &[Outcome]) {
+    fn point(&mut self, point: CrashPoint) -> &mut SiteCounts {
+        let line = self.points.iter_mut().find(|(it, _)| *it == point);
+        let (_, counts) = line.expect("the matrix has a line for every point");
+        counts
+    }
+
+    pub(super) fn add(&mut self, sweep: &SweepReport, outcomes: &[SiteOutcome]) {
         for (site, outcome) in sweep.sites.iter().zip(outcomes) {
             match (site.site, site.kind) {
                 (Site::Point { point, .. }, _) => self.point(point).count(*outcome),

@@ -22,6 +22,7 @@ mod json;
 mod live;
 mod map;
 mod matrix;
+mod page;
 pub(crate) mod table;
 mod terminal;
 pub(crate) mod text;
@@ -37,49 +38,39 @@ use super::sweep::{Finding, LeftOut, Progress, SiteReport, SweepReport};
 use matrix::Matrix;
 
 pub use live::{LiveLine, LiveStatus};
-pub use terminal::Terminal;
 
 /// Of how many sweeps the crash map is kept; those with findings come before those without.
 const MAPS_MAX: usize = 8;
 /// How many findings the page and the terminal show in full.
 const FINDINGS_SHOWN_MAX: usize = 50;
 
-/// What became of the crashes at a site.
+/// The outcome of the crashes at a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+enum SiteOutcome {
     /// Every image recovered to a state that was promised.
     Recovered,
     /// As [`Recovered`](Self::Recovered), and every image had come up before.
     Known,
-    /// Something is wrong.
+    /// Some check failed.
     Finding,
     /// No crash was tried.
     LeftOut,
 }
 
-impl Outcome {
+impl SiteOutcome {
     const ALL: [Self; 4] = [Self::Recovered, Self::Known, Self::Finding, Self::LeftOut];
 
-    /// What stands for it where there is room for one character.
-    const fn symbol(self) -> &'static str {
+    /// Symbol, name, value in the JSON, class of the style sheet.
+    const fn texts(self) -> [&'static str; 4] {
         match self {
-            Self::Recovered => "✓",
-            Self::Known => "=",
-            Self::Finding => "✗",
-            Self::LeftOut => "–",
+            Self::Recovered => ["✓", "recovered", "recovered", "r"],
+            Self::Known => ["=", "recovered, met before", "known", "k"],
+            Self::Finding => ["✗", "finding", "finding", "f"],
+            Self::LeftOut => ["–", "left out", "left_out", "o"],
         }
     }
 
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Recovered => "recovered",
-            Self::Known => "recovered, met before",
-            Self::Finding => "finding",
-            Self::LeftOut => "left out",
-        }
-    }
-
-    /// That of `site`, at which some finding's first crash may be.
+    /// The outcome at `site`; `has_finding` if the work of a finding died there.
     fn of(site: &SiteReport, has_finding: bool) -> Self {
         if has_finding || !site.failures.is_empty() {
             Self::Finding
@@ -99,17 +90,15 @@ struct Swept {
     report: SweepReport,
     sites_len: usize,
     /// Of each site of the map.
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<SiteOutcome>,
 }
 
 impl Swept {
     fn new(report: SweepReport) -> Self {
         let firsts = report.findings.iter().filter_map(first_site);
         let wrong: BTreeSet<String> = firsts.map(|site| site.to_string()).collect();
-        let outcomes = report.sites.iter();
-        let outcomes = outcomes
-            .map(|site| Outcome::of(site, !wrong.is_empty() && wrong.contains(&site.site.to_string())))
-            .collect();
+        let outcome = |site: &SiteReport| SiteOutcome::of(site, wrong.contains(&site.site.to_string()));
+        let outcomes = report.sites.iter().map(outcome).collect();
         Self {
             sites_len: report.sites.len(),
             outcomes,
@@ -135,7 +124,7 @@ fn first_site(finding: &Finding) -> Option<Site> {
 
 /// The sums over every sweep.
 #[derive(Debug, Clone, Default)]
-struct Totals {
+struct ReportTotals {
     sites: u64,
     acknowledged: u64,
     images: u64,
@@ -151,7 +140,7 @@ struct Totals {
     threads_elapsed: Duration,
 }
 
-impl Totals {
+impl ReportTotals {
     fn add(&mut self, sweep: &SweepReport) {
         self.sites += sweep.sites.len() as u64;
         self.acknowledged += sweep.acknowledged as u64;
@@ -189,7 +178,7 @@ pub struct Report {
     title: String,
     sweeps: Vec<Swept>,
     matrix: Matrix,
-    totals: Totals,
+    totals: ReportTotals,
     running: Option<Progress>,
 }
 
@@ -200,7 +189,7 @@ impl Report {
             title: title.to_owned(),
             sweeps: Vec::new(),
             matrix: Matrix::default(),
-            totals: Totals::default(),
+            totals: ReportTotals::default(),
             running: None,
         }
     }
@@ -232,24 +221,9 @@ impl Report {
         self.why_not().is_none()
     }
 
-    /// How many failing cases there are.
-    pub fn findings_len(&self) -> u64 {
-        self.totals.findings
-    }
-
-    /// How many recoveries were made.
-    pub fn recoveries(&self) -> u64 {
-        self.totals.recoveries
-    }
-
-    /// How many distinct images were recovered, counted within each sweep.
-    pub fn distinct(&self) -> u64 {
-        self.totals.distinct
-    }
-
     /// The matrix and the findings, for a terminal of 100 columns.
-    pub fn terminal(&self) -> Terminal<'_> {
-        Terminal(self)
+    pub fn terminal(&self) -> String {
+        terminal::of(self)
     }
 
     /// The report as JSON:
@@ -260,7 +234,7 @@ impl Report {
 
     /// The report as one HTML page that needs nothing else: no file, no network, no script.
     pub fn html(&self) -> String {
-        html::page(self)
+        page::page(self)
     }
 
     fn maps(&self) -> impl Iterator<Item = (usize, &Swept)> {
@@ -275,8 +249,7 @@ impl Report {
 
     fn why_not(&self) -> Option<String> {
         if self.totals.findings > 0 {
-            let findings = text::counted(self.totals.findings, "finding", "findings");
-            return Some(findings);
+            return Some(text::counted(self.totals.findings, "finding", "findings"));
         }
         if self.sweeps.is_empty() {
             return Some("no sweep has ended".to_owned());

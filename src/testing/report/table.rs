@@ -28,14 +28,8 @@ pub enum Align {
 #[derive(Debug, Clone)]
 pub struct TextTable {
     columns: Vec<(usize, Align)>,
-    rows: Vec<Row>,
-}
-
-#[derive(Debug, Clone)]
-struct Row {
-    cells: Vec<String>,
-    /// Its cells do not widen their columns.
-    is_title: bool,
+    /// Cells; those of a title, which is marked, do not widen their columns.
+    rows: Vec<(Vec<String>, bool)>,
 }
 
 impl TextTable {
@@ -56,17 +50,14 @@ impl TextTable {
 
     /// Appends a row. Cells that it lacks are empty.
     pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
-        self.push(cells, false);
+        self.rows
+            .push((cells.into_iter().map(Into::into).collect(), false));
     }
 
     /// Appends a row that does not widen columns: a cell reaches over the empty cells behind it.
     pub fn title(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
-        self.push(cells, true);
-    }
-
-    fn push(&mut self, cells: impl IntoIterator<Item = impl Into<String>>, is_title: bool) {
-        let cells = cells.into_iter().map(Into::into).collect();
-        self.rows.push(Row { cells, is_title });
+        self.rows
+            .push((cells.into_iter().map(Into::into).collect(), true));
     }
 
     /// The rows as a Markdown table; the first one is its head.
@@ -76,8 +67,8 @@ impl TextTable {
             .map(|(column, (_, align))| (self.widest(column).max(3), *align))
             .collect();
         let mut text = String::new();
-        for (index, row) in self.rows.iter().enumerate() {
-            let mut cells = row.cells.iter().map(String::as_str);
+        for (index, (cells, _)) in self.rows.iter().enumerate() {
+            let mut cells = cells.iter().map(String::as_str);
             for (width, align) in &columns {
                 let cell = cells.next().unwrap_or_default();
                 let blanks = " ".repeat(width - columns_of(cell));
@@ -100,8 +91,8 @@ impl TextTable {
 
     /// The width of the widest cell in a column.
     fn widest(&self, column: usize) -> usize {
-        let rows = self.rows.iter().filter(|row| !row.is_title);
-        let cells = rows.filter_map(|row| row.cells.get(column));
+        let rows = self.rows.iter().filter(|(_, is_title)| !is_title);
+        let cells = rows.filter_map(|(cells, _)| cells.get(column));
         cells.map(|cell| columns_of(cell)).max().unwrap_or(0)
     }
 }
@@ -115,9 +106,9 @@ impl fmt::Display for TextTable {
             end += (self.widest(column) + 1).max(*least);
             columns.push((begin, end, *align));
         }
-        for row in &self.rows {
+        for (cells, _) in &self.rows {
             let mut line = String::new();
-            for (cell, (begin, end, align)) in row.cells.iter().zip(&columns) {
+            for (cell, (begin, end, align)) in cells.iter().zip(&columns) {
                 let place = match align {
                     Align::Left => *begin,
                     Align::Right => end.saturating_sub(columns_of(cell)),

@@ -1,49 +1,42 @@
 //! The file access of the simulated disk: what each call does to the model and to the files behind it.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::SimDisk;
+use super::device::{Device, SharedDevice};
 use super::fault::Fault;
-use super::model::{Effect, FileId, Model, NodeId};
-use super::operation::DiskOperationKind as Kind;
-use super::state::{Call, Shared, State};
+use super::operation::{DiskOperation, DiskOperationKind as Kind};
+use super::state::{ContentChange, DiskState, Effect, NodeId};
 use crate::fs::{File, FileAccess, FileLock, NamedDir, OpenDir, OpenMode};
 
 /// The longest file.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
+#[derive(Debug)]
 struct SimFile {
-    shared: Arc<Shared>,
-    id: FileId,
+    shared: Arc<SharedDevice>,
+    id: usize,
     mode: OpenMode,
     backing: Option<Arc<dyn File>>,
 }
 
+#[derive(Debug)]
 struct SimLock {
-    shared: Arc<Shared>,
-    id: FileId,
+    shared: Arc<SharedDevice>,
+    id: usize,
 }
 
-/// What there is to do to the name `path` in order to create a file there.
-fn creation(model: &Model, path: &Arc<Path>) -> io::Result<(Effect, FileId)> {
-    let (dir, name) = model.parent(path)?;
-    match model.dir(dir).live.get(&name) {
-        Some(NodeId::File(file)) => Ok((Effect::Nothing, *file)),
-        Some(NodeId::Dir(_)) => Err(io::ErrorKind::IsADirectory.into()),
-        None => {
-            let path = path.clone();
-            Ok((Effect::CreateFile { dir, name, path }, model.next_file()))
+/// What there is to do to the name `path` in order to create a file there, and the number of the file.
+fn creation(state: &DiskState, path: &Arc<Path>) -> io::Result<(Effect, usize)> {
+    match state.resolve_file(path) {
+        Ok(file) => Ok((Effect::Nothing, file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let change = state.name_change(path, Some(state.next_file()))?;
+            Ok((Effect::Names(vec![change]), state.files.len()))
         }
-    }
-}
-
-fn existing_file(model: &Model, path: &Path) -> io::Result<FileId> {
-    match model.resolve(path)? {
-        NodeId::File(file) => Ok(file),
-        NodeId::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
+        Err(error) => Err(error),
     }
 }
 
@@ -63,21 +56,22 @@ impl FileAccess for SimDisk {
             OpenMode::Read | OpenMode::Write => Kind::Open,
             OpenMode::Create => Kind::Create,
         };
-        let mut state = self.shared.state();
-        let opened = state.perform(&Call::new(kind, path.clone()), |state, _| {
+        let mut device = self.shared.lock();
+        let opened = device.perform(DiskOperation::new(kind, &path), |device, _| {
             let (mut effect, id) = match mode {
-                OpenMode::Read | OpenMode::Write => (Effect::Nothing, existing_file(&state.model, &path)?),
-                OpenMode::Create => creation(&state.model, &path)?,
+                OpenMode::Read | OpenMode::Write => (Effect::Nothing, device.state.resolve_file(&path)?),
+                OpenMode::Create => creation(&device.state, &path)?,
             };
-            if mode == OpenMode::Create && matches!(effect, Effect::Nothing) && !state.is_empty(id) {
-                effect = Effect::Truncate { file: id };
+            let is_there = mode == OpenMode::Create && matches!(effect, Effect::Nothing);
+            if is_there && device.state.files[id].live.len() > 0 {
+                effect = Effect::Content(id, ContentChange::Truncation);
             }
             let backing = self.behind(|files| files.open(real, mode))?;
             Ok((effect, (id, backing)))
         });
         let (id, backing) = opened?;
-        *state.handles.entry(id).or_default() += 1;
-        drop(state);
+        *device.handles.entry(id).or_default() += 1;
+        drop(device);
         Ok(Arc::new(SimFile {
             shared: self.shared.clone(),
             id,
@@ -88,13 +82,11 @@ impl FileAccess for SimDisk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let normal = self.shared.normal(path)?;
-        let call = Call::new(Kind::List, normal.clone());
-        self.shared.state().perform(&call, |state, _| {
-            let NodeId::Dir(dir) = state.model.resolve(&normal)? else {
-                return Err(io::ErrorKind::NotADirectory.into());
-            };
+        let call = DiskOperation::new(Kind::List, &normal);
+        self.shared.lock().perform(call, |device, _| {
+            let dir = device.state.resolve_dir(&normal)?;
             // In an order that no caller expects: the contract promises none.
-            let names = state.model.dir(dir).live.keys().rev();
+            let names = device.state.dirs[dir].live.keys().rev();
             let names = names.filter_map(|name| name.to_str().map(Into::into));
             let behind = self.behind(|files| files.list(path))?;
             Ok((Effect::Nothing, behind.unwrap_or_else(|| names.collect())))
@@ -103,15 +95,14 @@ impl FileAccess for SimDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let normal = self.shared.normal(path)?;
-        let call = Call::new(Kind::CreateDir, normal.clone());
-        self.shared.state().perform(&call, |state, _| {
-            let effect = match state.model.resolve(&normal) {
+        let call = DiskOperation::new(Kind::CreateDir, &normal);
+        self.shared.lock().perform(call, |device, _| {
+            let effect = match device.state.resolve(&normal) {
                 Ok(NodeId::Dir(_)) => Effect::Nothing,
                 Ok(NodeId::File(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
                 Err(_) => {
-                    let (dir, name) = state.model.parent(&normal)?;
-                    let path = normal.clone();
-                    Effect::CreateDir { dir, name, path }
+                    let new = device.state.next_dir();
+                    Effect::Names(vec![device.state.name_change(&normal, Some(new))?])
                 }
             };
             self.behind(|files| files.create_dir(path))?;
@@ -121,22 +112,20 @@ impl FileAccess for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (from_path, to_path) = (self.shared.normal(from)?, self.shared.normal(to)?);
-        let mut call = Call::new(Kind::Rename, from_path.clone());
+        let mut call = DiskOperation::new(Kind::Rename, &from_path);
         call.target = Some(to_path.clone());
-        self.shared.state().perform(&call, |state, _| {
-            let file = existing_file(&state.model, &from_path)?;
+        self.shared.lock().perform(call, |device, _| {
+            let file = device.state.resolve_file(&from_path)?;
             // The other name is free, or a file has it.
-            let (_, replaced) = creation(&state.model, &to_path)?;
+            let (_, replaced) = creation(&device.state, &to_path)?;
+            let changes = vec![
+                device.state.name_change(&from_path, None)?,
+                device.state.name_change(&to_path, Some(NodeId::File(file)))?,
+            ];
             let effect = if replaced == file {
                 Effect::Nothing
             } else {
-                Effect::Rename {
-                    file,
-                    from: state.model.parent(&from_path)?,
-                    to: state.model.parent(&to_path)?,
-                    from_path,
-                    to_path,
-                }
+                Effect::Names(changes)
             };
             self.behind(|files| files.rename(from, to))?;
             Ok((effect, ()))
@@ -145,45 +134,32 @@ impl FileAccess for SimDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let normal = self.shared.normal(path)?;
-        let call = Call::new(Kind::Remove, normal.clone());
-        self.shared.state().perform(&call, |state, _| {
-            existing_file(&state.model, &normal)?;
-            let (dir, name) = state.model.parent(&normal)?;
-            let path_removed = normal.clone();
+        let call = DiskOperation::new(Kind::Remove, &normal);
+        self.shared.lock().perform(call, |device, _| {
+            device.state.resolve_file(&normal)?;
+            let change = device.state.name_change(&normal, None)?;
             self.behind(|files| files.remove(path))?;
-            Ok((
-                Effect::Remove {
-                    dir,
-                    name,
-                    path: path_removed,
-                },
-                (),
-            ))
+            Ok((Effect::Names(vec![change]), ()))
         })
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let normal = self.shared.normal(path)?;
-        let call = Call::new(Kind::SyncDir, normal.clone());
-        self.shared.state().perform(&call, |state, fault| {
-            let NodeId::Dir(dir) = state.model.resolve(&normal)? else {
-                return Err(io::ErrorKind::NotADirectory.into());
-            };
-            if fault == Some(Fault::SyncSkipped) {
-                return Ok((Effect::Nothing, ()));
-            }
+        let call = DiskOperation::new(Kind::SyncDir, &normal);
+        self.shared.lock().perform(call, |device, _| {
+            let dir = device.state.resolve_dir(&normal)?;
             self.behind(|files| files.sync_dir(path))?;
-            Ok((Effect::SyncDir { dir }, ()))
+            Ok((Effect::SyncDir(dir), ()))
         })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         let normal = self.shared.normal(path)?;
-        let call = Call::new(Kind::Lock, normal.clone());
-        let mut state = self.shared.state();
-        let taken = state.perform(&call, |state, _| {
-            let (effect, id) = creation(&state.model, &normal)?;
-            if state.locks.contains_key(&id) {
+        let call = DiskOperation::new(Kind::Lock, &normal);
+        let mut device = self.shared.lock();
+        let taken = device.perform(call, |device, _| {
+            let (effect, id) = creation(&device.state, &normal)?;
+            if device.locks.contains_key(&id) {
                 return Ok((effect, None));
             }
             // Behind: `None` without files, `Some(None)` if another process has the lock.
@@ -195,8 +171,8 @@ impl FileAccess for SimDisk {
         let Some((id, behind)) = taken? else {
             return Ok(None);
         };
-        state.locks.insert(id, behind);
-        drop(state);
+        device.locks.insert(id, behind);
+        drop(device);
         Ok(Some(Box::new(SimLock {
             shared: self.shared.clone(),
             id,
@@ -205,30 +181,27 @@ impl FileAccess for SimDisk {
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
         let normal = self.shared.normal(path)?;
-        match self.shared.state().model.resolve(&normal)? {
-            NodeId::Dir(_) => Ok(Arc::new(NamedDir(path.to_path_buf()))),
-            NodeId::File(_) => Err(io::ErrorKind::NotADirectory.into()),
-        }
+        self.shared.lock().state.resolve_dir(&normal)?;
+        Ok(Arc::new(NamedDir(path.to_path_buf())))
     }
 }
 
-impl State {
-    fn is_empty(&self, file: FileId) -> bool {
-        self.model.file(file).live.len() == 0
-    }
-
-    fn file_call(&self, kind: Kind, file: FileId, offset: u64, len: u64) -> Call {
-        let mut call = Call::new(kind, self.model.file(file).path.clone());
+impl Device {
+    fn file_call(&self, kind: Kind, file: usize, offset: u64, len: u64) -> DiskOperation {
+        let mut call = DiskOperation::new(kind, &self.state.files[file].path);
         (call.offset, call.len) = (offset, len);
         call
     }
 
     /// How many of `len` bytes at `offset` of the file there is room for.
-    fn room(&self, file: FileId, offset: u64, len: usize) -> io::Result<usize> {
+    fn room(&self, file: usize, offset: u64, len: usize) -> io::Result<usize> {
         if offset.saturating_add(len as u64) > FILE_BYTES_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let end_max = self.model.file(file).live.len().saturating_add(self.free_bytes());
+        let end_max = self.state.files[file]
+            .live
+            .len()
+            .saturating_add(self.free_bytes());
         let room = end_max.saturating_sub(offset).min(len as u64) as usize;
         if room == 0 && len > 0 {
             return Err(io::ErrorKind::StorageFull.into());
@@ -237,28 +210,16 @@ impl State {
     }
 }
 
-impl SimFile {
-    fn check_writable(&self) -> io::Result<()> {
-        match self.mode {
-            OpenMode::Read => Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "the file is open for reading only",
-            )),
-            OpenMode::Write | OpenMode::Create => Ok(()),
-        }
-    }
-}
-
 impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.shared.state();
-        let call = state.file_call(Kind::Read, self.id, offset, buffer.len() as u64);
-        state.perform(&call, |state, fault| {
+        let mut device = self.shared.lock();
+        let call = device.file_call(Kind::Read, self.id, offset, buffer.len() as u64);
+        device.perform(call, |device, fault| {
             let len = buffer.len().min(fault.map_or(usize::MAX, Fault::bytes_max));
             if let Some(backing) = &self.backing {
                 return Ok((Effect::Nothing, backing.read_at(&mut buffer[..len], offset)?));
             }
-            let content = state.model.file(self.id).live.bytes();
+            let content = device.state.files[self.id].live.bytes();
             let start = content.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
             let len = len.min(content.len() - start);
             buffer[..len].copy_from_slice(&content[start..start + len]);
@@ -267,11 +228,14 @@ impl File for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.shared.state();
-        let call = state.file_call(Kind::Write, self.id, offset, bytes.len() as u64);
-        state.perform(&call, |state, fault| {
-            self.check_writable()?;
-            let mut len = state.room(self.id, offset, bytes.len())?;
+        let mut device = self.shared.lock();
+        let call = device.file_call(Kind::Write, self.id, offset, bytes.len() as u64);
+        device.perform(call, |device, fault| {
+            if self.mode == OpenMode::Read {
+                let message = "the file is open for reading only";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+            }
+            let mut len = device.room(self.id, offset, bytes.len())?;
             len = len.min(fault.map_or(usize::MAX, Fault::bytes_max));
             if let Some(backing) = &self.backing {
                 len = backing.write_at(&bytes[..len], offset)?;
@@ -279,60 +243,53 @@ impl File for SimFile {
             if len == 0 {
                 return Ok((Effect::Nothing, 0));
             }
-            let effect = Effect::Write {
-                file: self.id,
-                offset,
-                bytes: bytes[..len].into(),
-            };
-            Ok((effect, len))
+            let bytes = bytes[..len].into();
+            let change = ContentChange::Write { offset, bytes };
+            Ok((Effect::Content(self.id, change), len))
         })
     }
 
     fn len(&self) -> io::Result<u64> {
-        let mut state = self.shared.state();
-        let call = state.file_call(Kind::Len, self.id, 0, 0);
-        state.perform(&call, |state, _| {
+        let mut device = self.shared.lock();
+        let call = device.file_call(Kind::Len, self.id, 0, 0);
+        device.perform(call, |device, _| {
             let len = match &self.backing {
                 Some(backing) => backing.len()?,
-                None => state.model.file(self.id).live.len(),
+                None => device.state.files[self.id].live.len(),
             };
             Ok((Effect::Nothing, len))
         })
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.shared.state();
-        let call = state.file_call(Kind::Sync, self.id, 0, 0);
-        state.perform(&call, |_, fault| {
-            let file = self.id;
-            match fault {
-                Some(Fault::SyncSkipped) => return Ok((Effect::Nothing, ())),
-                Some(Fault::SyncLoses(_)) => return Ok((Effect::SyncLost { file }, ())),
-                _ => {}
+        let mut device = self.shared.lock();
+        let call = device.file_call(Kind::Sync, self.id, 0, 0);
+        device.perform(call, |_, fault| {
+            if let Some(Fault::SyncLoses(_)) = fault {
+                return Ok((Effect::SyncLost(self.id), ()));
             }
             if let Some(backing) = &self.backing {
                 backing.sync()?;
             }
-            Ok((Effect::Sync { file }, ()))
+            Ok((Effect::Sync(self.id), ()))
         })
     }
 }
 
 impl Drop for SimFile {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        if let Some(handles) = state.handles.get_mut(&self.id) {
-            *handles -= 1;
-            if *handles == 0 {
-                state.handles.remove(&self.id);
-            }
+        let mut device = self.shared.lock();
+        let handles = device.handles.entry(self.id).or_default();
+        *handles = handles.saturating_sub(1);
+        if *handles == 0 {
+            device.handles.remove(&self.id);
         }
     }
 }
 
 impl FileLock for SimLock {
     fn check(&self) -> io::Result<()> {
-        match self.shared.state().locks.get(&self.id) {
+        match self.shared.lock().locks.get(&self.id) {
             Some(Some(behind)) => behind.check(),
             _ => Ok(()),
         }
@@ -341,23 +298,6 @@ impl FileLock for SimLock {
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.shared.state().locks.remove(&self.id);
-    }
-}
-
-impl fmt::Debug for SimFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimFile")
-            .field("id", &self.id)
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for SimLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimLock")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        self.shared.lock().locks.remove(&self.id);
     }
 }

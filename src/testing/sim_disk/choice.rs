@@ -11,7 +11,6 @@
 //! | `random:123` | each operation's fate drawn from the seed 123 |
 //!
 //! A tear is a run of pieces, in the order of the file: `n` new, `o` old, `g` garbage, `z` zeros; what is left is old.
-//! `drop@9:` and `only@9:` draw their garbage from the seed 9 instead of 0.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,20 +32,10 @@ pub enum ImageChoice {
         /// How the operation with that ordinal itself is torn; `None` if nothing of it is there.
         torn: Option<Tear>,
     },
-    /// Of what is not durable, everything but these operations.
-    Drop {
-        /// The operations that are not wholly there, by ordinal.
-        fates: BTreeMap<u64, Fate>,
-        /// What the garbage is drawn from.
-        garbage_seed: u64,
-    },
-    /// Of what is not durable, only these operations.
-    Only {
-        /// The operations that are there, by ordinal.
-        fates: BTreeMap<u64, Fate>,
-        /// What the garbage is drawn from.
-        garbage_seed: u64,
-    },
+    /// Of what is not durable, everything but these operations, by ordinal, which are lost or torn.
+    Drop(BTreeMap<u64, Fate>),
+    /// Of what is not durable, only these operations, by ordinal.
+    Only(BTreeMap<u64, Fate>),
     /// Each operation's fate is drawn from the seed and from the place of the operation among those of its file or name
     /// alone, so that what is done to other files does not change it.
     Random {
@@ -79,11 +68,18 @@ pub enum Piece {
     Old,
     /// What was written.
     New,
-    /// Neither: bytes drawn from the seed.
+    /// Neither: pseudo-random bytes.
     Garbage,
     /// Zeros: the file has its length there and never got its bytes.
     Zeros,
 }
+
+const LETTERS: [(Piece, char); 4] = [
+    (Piece::Old, 'o'),
+    (Piece::New, 'n'),
+    (Piece::Garbage, 'g'),
+    (Piece::Zeros, 'z'),
+];
 
 impl ImageChoice {
     /// Whether an image of this choice may have something of the operation with this ordinal, if that is not durable.
@@ -92,8 +88,8 @@ impl ImageChoice {
             Self::Synced => false,
             Self::All | Self::Random { .. } => true,
             Self::Prefix { before, torn } => ordinal < *before || (ordinal == *before && torn.is_some()),
-            Self::Drop { fates, .. } => fates.get(&ordinal) != Some(&Fate::Lost),
-            Self::Only { fates, .. } => fates.get(&ordinal).is_some_and(|fate| *fate != Fate::Lost),
+            Self::Drop(fates) => fates.get(&ordinal) != Some(&Fate::Lost),
+            Self::Only(fates) => fates.get(&ordinal).is_some_and(|fate| *fate != Fate::Lost),
         }
     }
 }
@@ -109,24 +105,11 @@ impl Tear {
     /// The piece with the number `index`.
     pub fn piece(&self, index: u32) -> Piece {
         let mut end = 0;
-        for (len, piece) in &self.runs {
+        let run = self.runs.iter().find(|(len, _)| {
             end += u64::from(*len);
-            if u64::from(index) < end {
-                return *piece;
-            }
-        }
-        Piece::Old
-    }
-}
-
-impl Piece {
-    fn letter(self) -> char {
-        match self {
-            Self::Old => 'o',
-            Self::New => 'n',
-            Self::Garbage => 'g',
-            Self::Zeros => 'z',
-        }
+            u64::from(index) < end
+        });
+        run.map_or(Piece::Old, |(_, piece)| *piece)
     }
 }
 
@@ -135,10 +118,10 @@ impl fmt::Display for Tear {
         if self.runs.is_empty() {
             return f.write_str("1o");
         }
-        for (len, piece) in &self.runs {
-            write!(f, "{len}{}", piece.letter())?;
-        }
-        Ok(())
+        self.runs.iter().try_for_each(|(len, piece)| {
+            let letter = LETTERS.iter().find(|(known, _)| known == piece);
+            write!(f, "{len}{}", letter.map_or(' ', |(_, letter)| *letter))
+        })
     }
 }
 
@@ -157,41 +140,24 @@ impl fmt::Display for ImageChoice {
         match self {
             Self::Synced => f.write_str("synced"),
             Self::All => f.write_str("all"),
-            Self::Prefix { before, torn: None } => write!(f, "prefix:{before}"),
-            Self::Prefix {
-                before,
-                torn: Some(tear),
-            } => write!(f, "prefix:{before}={tear}"),
-            Self::Drop { fates, garbage_seed } => print_fates(f, "drop", *garbage_seed, fates, &Fate::Lost),
-            Self::Only { fates, garbage_seed } => print_fates(f, "only", *garbage_seed, fates, &Fate::Kept),
+            Self::Prefix { before, torn } => {
+                write!(f, "prefix:{before}")?;
+                torn.iter().try_for_each(|tear| write!(f, "={tear}"))
+            }
+            Self::Drop(fates) => write!(f, "drop:{}", print_fates(fates, &Fate::Lost)),
+            Self::Only(fates) => write!(f, "only:{}", print_fates(fates, &Fate::Kept)),
             Self::Random { seed } => write!(f, "random:{seed}"),
         }
     }
 }
 
-/// Prints `fates`, leaving out the word for `usual`.
-fn print_fates(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    garbage_seed: u64,
-    fates: &BTreeMap<u64, Fate>,
-    usual: &Fate,
-) -> fmt::Result {
-    f.write_str(name)?;
-    if garbage_seed != 0 {
-        write!(f, "@{garbage_seed}")?;
-    }
-    for (index, (ordinal, fate)) in fates.iter().enumerate() {
-        write!(f, "{}{ordinal}", if index == 0 { ':' } else { ',' })?;
-        if fate != usual {
-            write!(f, "={fate}")?;
-        }
-    }
-    if fates.is_empty() {
-        f.write_str(":")
-    } else {
-        Ok(())
-    }
+/// The text of `fates` without the word for `usual`.
+fn print_fates(fates: &BTreeMap<u64, Fate>, usual: &Fate) -> String {
+    let items = fates.iter().map(|(ordinal, fate)| match fate {
+        fate if fate == usual => ordinal.to_string(),
+        fate => format!("{ordinal}={fate}"),
+    });
+    items.collect::<Vec<_>>().join(",")
 }
 
 /// A text does not stand for an [`ImageChoice`].
@@ -217,38 +183,26 @@ impl FromStr for ImageChoice {
 }
 
 fn parse_choice(text: &str) -> Option<ImageChoice> {
-    match text {
-        "synced" => return Some(ImageChoice::Synced),
-        "all" => return Some(ImageChoice::All),
-        _ => {}
-    }
-    let (name, rest) = text.split_once(':')?;
-    let (name, garbage_seed) = match name.split_once('@') {
-        Some((name, seed)) => (name, Some(seed.parse().ok()?)),
-        None => (name, None),
+    let Some((name, rest)) = text.split_once(':') else {
+        return match text {
+            "synced" => Some(ImageChoice::Synced),
+            "all" => Some(ImageChoice::All),
+            _ => None,
+        };
     };
-    match (name, garbage_seed) {
-        ("prefix", None) => {
-            let (before, torn) = match rest.split_once('=') {
-                Some((before, tear)) => (before, Some(parse_tear(tear)?)),
-                None => (rest, None),
+    match name {
+        "prefix" => {
+            let (before, tear) = rest.split_once('=').unzip();
+            let torn = match tear {
+                Some(tear) => Some(parse_tear(tear)?),
+                None => None,
             };
-            Some(ImageChoice::Prefix {
-                before: before.parse().ok()?,
-                torn,
-            })
+            let before = before.unwrap_or(rest).parse().ok()?;
+            Some(ImageChoice::Prefix { before, torn })
         }
-        ("drop", seed) => Some(ImageChoice::Drop {
-            fates: parse_fates(rest, &Fate::Lost)?,
-            garbage_seed: seed.unwrap_or(0),
-        }),
-        ("only", seed) => Some(ImageChoice::Only {
-            fates: parse_fates(rest, &Fate::Kept)?,
-            garbage_seed: seed.unwrap_or(0),
-        }),
-        ("random", None) => Some(ImageChoice::Random {
-            seed: rest.parse().ok()?,
-        }),
+        "drop" => parse_fates(rest, &Fate::Lost).map(ImageChoice::Drop),
+        "only" => parse_fates(rest, &Fate::Kept).map(ImageChoice::Only),
+        "random" => rest.parse().ok().map(|seed| ImageChoice::Random { seed }),
         _ => None,
     }
 }
@@ -270,20 +224,12 @@ fn parse_fates(text: &str, usual: &Fate) -> Option<BTreeMap<u64, Fate>> {
 }
 
 fn parse_tear(text: &str) -> Option<Tear> {
-    let mut runs = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let len: u32 = rest[..digits].parse().ok().filter(|len| *len > 0)?;
-        let piece = match rest.as_bytes()[digits] {
-            b'o' => Piece::Old,
-            b'n' => Piece::New,
-            b'g' => Piece::Garbage,
-            b'z' => Piece::Zeros,
-            _ => return None,
-        };
-        runs.push((len, piece));
-        rest = &rest[digits + 1..];
-    }
+    let runs = text.split_inclusive(|c: char| !c.is_ascii_digit()).map(|run| {
+        let (at, letter) = run.char_indices().next_back()?;
+        let (piece, _) = LETTERS.iter().find(|(_, known)| *known == letter)?;
+        let len = run[..at].parse().ok().filter(|len| *len > 0)?;
+        Some((len, *piece))
+    });
+    let runs: Vec<_> = runs.collect::<Option<_>>()?;
     (!runs.is_empty()).then_some(Tear { runs })
 }

@@ -1,58 +1,80 @@
-//! The death of a device: when it dies, what its callers are told, and who goes on calling.
+//! The device behind the handles of one disk: the one path that every call takes, the faults it meets there, and the
+//! device's death.
 
-use std::error::Error;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::panic::resume_unwind;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use super::operation::{DiskOperationKind, Side};
+use super::fault::{Fault, Faults, InjectedPanic};
+use super::image::{Image, is_normal, normal};
+use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
+use super::state::{ContentChange, DiskState, Effect, RecordedOperation};
+use crate::fs::{FileAccess, FileLock};
 
-/// How many refused calls are kept; the others are counted.
+/// How many refused calls are kept.
 const REFUSED_CALLS_MAX: usize = 1_000;
 
-/// The error inside the [`io::Error`] of every call to a device that is gone.
+/// What kind of disk it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeviceGone {
-    /// What was refused.
-    pub operation: DiskOperationKind,
+pub struct SimDiskOptions {
+    /// Where writes tear: at multiples of this many bytes of the file. Default 512, minimum 1.
+    pub sector_bytes: u32,
+    /// How many bytes its files may have together, those without a name that are open included; a file takes its
+    /// length. Default no limit.
+    pub capacity_bytes: Option<u64>,
+    /// Whether opening, reading and listing are recorded and have an ordinal too. Default no.
+    pub records_reads: bool,
 }
 
-impl DeviceGone {
-    /// Whether `error`, or one that caused it, says that the device is gone.
-    pub fn caused(error: &(dyn Error + 'static)) -> bool {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if error.is::<Self>() {
-                return true;
-            }
-            // The source of an `io::Error` is that of the error inside, not the error inside.
-            next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-                Some(inner) => Some(inner),
-                None => error.source(),
-            };
+impl Default for SimDiskOptions {
+    fn default() -> Self {
+        Self {
+            sector_bytes: 512,
+            capacity_bytes: None,
+            records_reads: false,
         }
-        false
-    }
-
-    pub(super) fn new_error(operation: DiskOperationKind) -> io::Error {
-        io::Error::other(Self { operation })
     }
 }
 
-impl fmt::Display for DeviceGone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the device is gone: {} refused", self.operation)
-    }
+/// The files that a disk stands before.
+#[derive(Debug)]
+pub(super) struct Backing {
+    pub files: Arc<dyn FileAccess>,
+    pub root: PathBuf,
 }
 
-impl Error for DeviceGone {}
+pub(super) struct SharedDevice {
+    device: Mutex<Device>,
+    pub backing: Option<Backing>,
+}
+
+pub(super) struct Device {
+    pub options: SimDiskOptions,
+    /// What was on the disk before the journal.
+    pub start: Arc<Image>,
+    pub journal: Vec<RecordedOperation>,
+    pub state: DiskState,
+    pub crash_at: Option<(u64, Side)>,
+    pub is_gone: bool,
+    pub refused: Vec<RefusedCall>,
+    pub faults: Faults,
+    /// The locks that are held, by their files, with those of the backing files.
+    pub locks: BTreeMap<usize, Option<Box<dyn FileLock>>>,
+    /// How many handles each open file has.
+    pub handles: BTreeMap<usize, usize>,
+    pub observer: Option<Observer>,
+}
+
+pub(super) type Observer = Arc<dyn Fn(&ObservedCall<'_>) + Send + Sync>;
 
 /// A call that was refused because the device was gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedCall {
-    /// Who called.
+    /// The calling thread.
     pub thread: ThreadId,
     /// The thread's name, if it has one.
     pub thread_name: Option<String>,
@@ -64,23 +86,11 @@ pub struct RefusedCall {
     pub already_refused: bool,
 }
 
-impl RefusedCall {
-    /// Whether the thread had been told of the death and went on: a finding. Reading on is none.
-    pub fn is_life_after_death(&self) -> bool {
-        self.already_refused && self.kind.is_durable()
-    }
-}
-
 impl fmt::Display for RefusedCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, thread) = (self.path.display(), self.thread);
         let name = self.thread_name.as_deref().unwrap_or("unnamed");
-        write!(
-            f,
-            "{} {} on thread {name} ({:?})",
-            self.kind,
-            self.path.display(),
-            self.thread
-        )?;
+        write!(f, "{} {path} on thread {name} ({thread:?})", self.kind)?;
         if self.already_refused {
             f.write_str(", which had been refused before")?;
         }
@@ -88,55 +98,153 @@ impl fmt::Display for RefusedCall {
     }
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Device {
-    crash_at: Option<(u64, Side)>,
-    gone: bool,
-    pub refused: Vec<RefusedCall>,
-    pub refused_len: u64,
-    told: Vec<ThreadId>,
+impl SharedDevice {
+    pub(super) fn new(
+        start: Arc<Image>,
+        options: SimDiskOptions,
+        journal: Vec<RecordedOperation>,
+        state: DiskState,
+        backing: Option<Backing>,
+    ) -> Arc<Self> {
+        let device = Device {
+            options,
+            start,
+            journal,
+            state,
+            crash_at: None,
+            is_gone: false,
+            refused: Vec::new(),
+            faults: Faults::default(),
+            locks: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            observer: None,
+        };
+        Arc::new(Self {
+            device: Mutex::new(device),
+            backing,
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Device> {
+        // The state changes in one step, at the end of an operation: a panic before or after it leaves it whole.
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The path from the disk's root.
+    pub(super) fn normal(&self, path: &Path) -> io::Result<Arc<Path>> {
+        let Some(backing) = &self.backing else {
+            return Ok(if is_normal(path) {
+                path.into()
+            } else {
+                normal(path).into()
+            });
+        };
+        let below = path.strip_prefix(&backing.root).ok();
+        let path = below
+            .filter(|path| !path.components().any(|part| part == Component::ParentDir))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "outside the disk's root"))?;
+        Ok(normal(path).into())
+    }
 }
 
 impl Device {
-    pub(super) fn crash_at(&mut self, ordinal: u64, side: Side) {
-        self.crash_at = Some((ordinal, side));
-    }
-
-    pub(super) fn crash_now(&mut self) {
-        self.gone = true;
-    }
-
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone
-    }
-
-    /// Dies if it is to die on this side of this operation. Then, or if it has died before, the call is refused.
-    pub(super) fn pass(
+    /// Carries out one call. `plan` finds out what the call does and what it returns, given the fault that the call meets,
+    /// without changing the state; it does the call to the backing files.
+    pub(super) fn perform<T>(
         &mut self,
-        ordinal: Option<u64>,
-        side: Side,
-        kind: DiskOperationKind,
-        path: &Arc<Path>,
-    ) -> io::Result<()> {
-        self.gone |= ordinal.is_some_and(|ordinal| self.crash_at == Some((ordinal, side)));
-        if !self.gone {
+        mut call: DiskOperation,
+        plan: impl FnOnce(&mut Self, Option<Fault>) -> io::Result<(Effect, T)>,
+    ) -> io::Result<T> {
+        let is_recorded = call.kind.is_durable() || self.options.records_reads;
+        call.ordinal = self.journal.len() as u64;
+        let ordinal = is_recorded.then_some(call.ordinal);
+        self.pass(&call, ordinal, Side::Before)?;
+        let fault = self.faults.take(ordinal, call.kind);
+        let injected = |error| io::Error::new(error, format!("injected fault in {}", call.kind));
+        let panic_at = |side| {
+            if fault == Some(Fault::Panic(side)) {
+                let operation = call.kind;
+                resume_unwind(Box::new(InjectedPanic { operation }));
+            }
+        };
+        panic_at(Side::Before);
+        let planned = match fault {
+            Some(Fault::ErrorBefore(error)) => Err(injected(error)),
+            _ => plan(self, fault),
+        };
+        let (effect, result) = match planned {
+            Ok((effect, value)) => match fault.and_then(Fault::error_after) {
+                Some(error) => (effect, Err(injected(error))),
+                None => (effect, Ok(value)),
+            },
+            Err(error) => (Effect::Nothing, Err(error)),
+        };
+        if is_recorded {
+            let mut operation = call.clone();
+            operation.error = result.as_ref().err().map(io::Error::kind);
+            self.record(operation, effect);
+        }
+        panic_at(Side::After);
+        self.pass(&call, ordinal, Side::After)?;
+        result
+    }
+
+    /// Shows the call to the observer. If the device dies here, or has died before, the call is refused.
+    fn pass(&mut self, call: &DiskOperation, ordinal: Option<u64>, side: Side) -> io::Result<()> {
+        if let Some(observer) = &self.observer {
+            observer(&ObservedCall {
+                kind: call.kind,
+                path: &call.path,
+                ordinal,
+                side,
+            });
+        }
+        self.is_gone |= ordinal.is_some_and(|ordinal| self.crash_at == Some((ordinal, side)));
+        if !self.is_gone {
             return Ok(());
         }
         let current = thread::current();
-        let already_refused = self.told.contains(&current.id());
-        self.refused_len += 1;
+        let mut refused = self.refused.iter();
+        let already_refused = refused.any(|it| it.thread == current.id() && it.kind.is_durable());
         if self.refused.len() < REFUSED_CALLS_MAX {
             self.refused.push(RefusedCall {
                 thread: current.id(),
                 thread_name: current.name().map(Into::into),
-                kind,
-                path: path.clone(),
+                kind: call.kind,
+                path: call.path.clone(),
                 already_refused,
             });
         }
-        if kind.is_durable() && !already_refused {
-            self.told.push(current.id());
+        Err(io::Error::other(format!(
+            "the device is gone: {} refused",
+            call.kind
+        )))
+    }
+
+    fn record(&mut self, mut operation: DiskOperation, effect: Effect) {
+        self.state.apply(operation.ordinal, &effect);
+        if let Effect::Content(_, ContentChange::Write { bytes, .. }) = &effect {
+            operation.len = bytes.len() as u64;
         }
-        Err(DeviceGone::new_error(kind))
+        self.journal.push(RecordedOperation { operation, effect });
+    }
+
+    /// How many bytes more the files may have.
+    pub(super) fn free_bytes(&self) -> u64 {
+        let Some(capacity) = self.options.capacity_bytes else {
+            return u64::MAX;
+        };
+        let files = self.state.files.iter().enumerate();
+        let held = files.filter(|(id, file)| file.named || self.handles.contains_key(id));
+        let used: u64 = held.map(|(_, file)| file.live.len()).sum();
+        capacity.saturating_sub(used)
+    }
+}
+
+impl fmt::Debug for SharedDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedDevice")
+            .field("backing", &self.backing)
+            .finish_non_exhaustive()
     }
 }

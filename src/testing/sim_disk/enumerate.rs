@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
 use super::choice::{Fate, ImageChoice};
-use super::crash_image::Unit;
+use super::crash_image::OpenOperation;
 use super::keyed;
-use super::model::Model;
+use super::state::DiskState;
 
 /// How many ways of tearing one operation are tried when not all can be.
 const TEARS_SAMPLED: u32 = 8;
@@ -26,39 +25,6 @@ impl DiskModel {
     pub const ALL: [Self; 2] = [Self::Prefix, Self::Subset];
 }
 
-impl fmt::Display for DiskModel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Prefix => "prefix",
-            Self::Subset => "subset",
-        })
-    }
-}
-
-impl FromStr for DiskModel {
-    type Err = ParseModelError;
-
-    fn from_str(text: &str) -> Result<Self, ParseModelError> {
-        match text {
-            "prefix" => Ok(Self::Prefix),
-            "subset" => Ok(Self::Subset),
-            _ => Err(ParseModelError),
-        }
-    }
-}
-
-/// A text is neither `prefix` nor `subset`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ParseModelError;
-
-impl fmt::Display for ParseModelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a disk model is neither `prefix` nor `subset`")
-    }
-}
-
-impl std::error::Error for ParseModelError {}
-
 /// The images to try of one crash, and how many there are beside them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageChoices {
@@ -66,23 +32,13 @@ pub struct ImageChoices {
     ///
     /// [`Image::hash`]: super::Image::hash
     pub choices: Vec<ImageChoice>,
-    /// How many combinations of fates the model has, saturating.
-    pub combinations: u128,
-    /// How many of these are at least left out.
+    /// How many combinations of fates are at least left out, saturating.
     pub left_out: u128,
 }
 
 impl fmt::Display for ImageChoices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.left_out {
-            0 => write!(f, "all {} images", self.choices.len()),
-            left_out => write!(
-                f,
-                "{} of {} images, {left_out} left out",
-                self.choices.len(),
-                self.combinations
-            ),
-        }
+        write!(f, "{} images, {} left out", self.choices.len(), self.left_out)
     }
 }
 
@@ -95,111 +51,117 @@ impl IntoIterator for ImageChoices {
     }
 }
 
-impl Model {
+impl DiskState {
     /// At most `choices_max` images of a crash in this state; see [`super::SimDisk::choices`].
     pub(super) fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
-        let units = self.units();
-        let lost = usize::from(self.has_lost_changes());
+        let open = self.open_operations();
         match model {
-            DiskModel::Prefix => prefix_choices(&units, lost, choices_max, seed),
-            DiskModel::Subset => self.subset_choices(&units, lost, choices_max, seed),
+            DiskModel::Prefix => self.prefix_choices(&open, choices_max, seed),
+            DiskModel::Subset => self.subset_choices(&open, choices_max, seed),
         }
     }
 
-    fn subset_choices(&self, units: &[Unit], lost: usize, choices_max: usize, seed: u64) -> ImageChoices {
-        let combinations = product(units.iter().map(|unit| 2 + u128::from(unit.tears.len())), lost);
-        if combinations <= choices_max as u128 {
-            let choices = self.every_combination(units, lost, |unit| unit.tears.len());
-            return ImageChoices {
-                choices,
-                combinations,
-                left_out: 0,
-            };
+    fn prefix_choices(&self, open: &[OpenOperation], choices_max: usize, seed: u64) -> ImageChoices {
+        let mut choices = self.extremes(open);
+        choices.extend(prefixes(open));
+        // `All` is the whole prefix, unless it holds what a failed sync lost.
+        if !self.has_lost_changes() {
+            choices.pop_if(|_| !open.is_empty());
         }
-        let subsets = product(units.iter().map(|_| 2), lost);
-        let mut choices = if subsets <= choices_max as u128 / 2 {
-            self.every_combination(units, lost, |_| 0)
+        for operation in open {
+            choices.extend((0..operation.tears.len()).map(|index| ImageChoice::Prefix {
+                before: operation.ordinal,
+                torn: Some(operation.tears.get(index)),
+            }));
+        }
+        let combinations = choices.len() as u128;
+        thin_out(&mut choices, choices_max, seed);
+        ImageChoices {
+            left_out: combinations - choices.len() as u128,
+            choices,
+        }
+    }
+
+    fn subset_choices(&self, open: &[OpenOperation], choices_max: usize, seed: u64) -> ImageChoices {
+        let lost = u128::from(self.has_lost_changes());
+        let product = |factor: &dyn Fn(&OpenOperation) -> u32| {
+            let factors = open.iter().map(|operation| u128::from(factor(operation)));
+            factors.fold(1, u128::saturating_mul).saturating_add(lost)
+        };
+        let combinations = product(&|operation| 2 + operation.tears.len());
+        if combinations <= choices_max as u128 {
+            let choices = self.every_combination(open, |operation| operation.tears.len());
+            return ImageChoices { choices, left_out: 0 };
+        }
+        let mut choices = if product(&|_| 2) <= choices_max as u128 / 2 {
+            self.every_combination(open, |_| 0)
         } else {
-            let mut choices = extremes(units, lost);
-            choices.extend(self.single_choices(units));
+            let mut choices = self.extremes(open);
+            choices.extend(self.single_choices(open));
             choices
         };
-        choices.extend(prefixes(units));
-        choices.extend(single_tears(units));
+        choices.extend(prefixes(open));
+        choices.extend(single_tears(open));
         thin_out(&mut choices, choices_max, seed);
         let random = (0..).map(|index| ImageChoice::Random {
             seed: keyed::mix(seed, index),
         });
-        let missing = choices_max - choices.len();
-        choices.extend(random.take(missing));
+        choices.extend(random.take(choices_max - choices.len()));
         ImageChoices {
             left_out: combinations.saturating_sub(choices.len() as u128),
             choices,
-            combinations,
         }
+    }
+
+    /// Nothing and everything, which are one where nothing is open.
+    fn extremes(&self, open: &[OpenOperation]) -> Vec<ImageChoice> {
+        let mut choices = vec![ImageChoice::Synced];
+        if !open.is_empty() || self.has_lost_changes() {
+            choices.push(ImageChoice::All);
+        }
+        choices
     }
 
     /// Every combination of fates, with as many tears of each operation as `tears_len` says.
     fn every_combination(
         &self,
-        units: &[Unit],
-        lost: usize,
-        tears_len: impl Fn(&Unit) -> u32,
+        open: &[OpenOperation],
+        tears_len: impl Fn(&OpenOperation) -> u32,
     ) -> Vec<ImageChoice> {
-        let mut choices = extremes(units, lost);
-        let mut digits = vec![0; units.len()];
-        while advance(&mut digits, |index| 2 + tears_len(&units[index])) {
-            if digits.iter().all(|digit| *digit == 1) && lost == 0 {
+        let mut choices = self.extremes(open);
+        let all_is_a_combination = !self.has_lost_changes();
+        let mut digits = vec![0; open.len()];
+        while advance(&mut digits, |index| 2 + tears_len(&open[index])) {
+            if digits.iter().all(|digit| *digit == 1) && all_is_a_combination {
                 continue;
             }
             let kept = |ordinal| {
-                let found = units.binary_search_by_key(&ordinal, |unit| unit.ordinal);
+                let found = open.binary_search_by_key(&ordinal, |operation| operation.ordinal);
                 found.is_ok_and(|index| digits[index] != 0)
             };
             if self.is_closed(kept) {
-                choices.push(combination(units, &digits));
+                choices.push(combination(open, &digits));
             }
         }
         choices
     }
 
     /// Each operation missing alone, and each there alone, with what it cannot be without.
-    fn single_choices(&self, units: &[Unit]) -> Vec<ImageChoice> {
+    fn single_choices(&self, open: &[OpenOperation]) -> Vec<ImageChoice> {
         let mut choices = Vec::new();
-        for unit in units {
-            if self.is_closed(|ordinal| ordinal != unit.ordinal) {
-                choices.push(drop_one(unit.ordinal, Fate::Lost));
+        for operation in open {
+            if self.is_closed(|ordinal| ordinal != operation.ordinal) {
+                choices.push(ImageChoice::Drop(BTreeMap::from([(
+                    operation.ordinal,
+                    Fate::Lost,
+                )])));
             }
-            choices.push(only_one(unit.ordinal));
+            choices.push(ImageChoice::Only(BTreeMap::from([(
+                operation.ordinal,
+                Fate::Kept,
+            )])));
         }
         choices
-    }
-}
-
-fn product(factors: impl Iterator<Item = u128>, lost: usize) -> u128 {
-    factors.fold(1, u128::saturating_mul).saturating_add(lost as u128)
-}
-
-/// Nothing and everything, which are one where nothing is open.
-fn extremes(units: &[Unit], lost: usize) -> Vec<ImageChoice> {
-    let mut choices = vec![ImageChoice::Synced];
-    if !units.is_empty() || lost > 0 {
-        choices.push(ImageChoice::All);
-    }
-    choices
-}
-
-fn drop_one(ordinal: u64, fate: Fate) -> ImageChoice {
-    ImageChoice::Drop {
-        fates: BTreeMap::from([(ordinal, fate)]),
-        garbage_seed: 0,
-    }
-}
-
-fn only_one(ordinal: u64) -> ImageChoice {
-    ImageChoice::Only {
-        fates: BTreeMap::from([(ordinal, Fate::Kept)]),
-        garbage_seed: 0,
     }
 }
 
@@ -216,76 +178,44 @@ fn advance(digits: &mut [u32], base: impl Fn(usize) -> u32) -> bool {
 }
 
 /// The choice of one fate for each operation: 0 is lost, 1 is kept, then the tears. Written the shorter way.
-fn combination(units: &[Unit], digits: &[u32]) -> ImageChoice {
+fn combination(open: &[OpenOperation], digits: &[u32]) -> ImageChoice {
     let fates = |usual: u32| {
-        let unusual = units.iter().zip(digits).filter(|(_, digit)| **digit != usual);
-        unusual
-            .map(|(unit, digit)| {
-                let fate = match digit {
-                    0 => Fate::Lost,
-                    1 => Fate::Kept,
-                    tear => Fate::Torn(unit.tears.get(tear - 2)),
-                };
-                (unit.ordinal, fate)
-            })
-            .collect()
+        let unusual = open.iter().zip(digits).filter(|(_, digit)| **digit != usual);
+        let fates = unusual.map(|(operation, digit)| match digit {
+            0 => (operation.ordinal, Fate::Lost),
+            1 => (operation.ordinal, Fate::Kept),
+            tear => (operation.ordinal, Fate::Torn(operation.tears.get(tear - 2))),
+        });
+        fates.collect()
     };
     let kept = digits.iter().filter(|digit| **digit == 1).count();
-    let garbage_seed = 0;
     if kept * 2 > digits.len() {
-        ImageChoice::Drop {
-            fates: fates(1),
-            garbage_seed,
-        }
+        ImageChoice::Drop(fates(1))
     } else {
-        ImageChoice::Only {
-            fates: fates(0),
-            garbage_seed,
-        }
-    }
-}
-
-fn prefix_choices(units: &[Unit], lost: usize, choices_max: usize, seed: u64) -> ImageChoices {
-    let sum: u128 = units.iter().map(|unit| 1 + u128::from(unit.tears.len())).sum();
-    let combinations = 1 + sum + lost as u128;
-    let mut choices = extremes(units, lost);
-    choices.extend(prefixes(units));
-    // `All` is the whole prefix, unless it holds what a failed sync lost.
-    if lost == 0 {
-        choices.pop_if(|_| !units.is_empty());
-    }
-    for unit in units {
-        choices.extend((0..unit.tears.len()).map(|index| ImageChoice::Prefix {
-            before: unit.ordinal,
-            torn: Some(unit.tears.get(index)),
-        }));
-    }
-    thin_out(&mut choices, choices_max, seed);
-    ImageChoices {
-        left_out: combinations - choices.len() as u128,
-        choices,
-        combinations,
+        ImageChoice::Only(fates(0))
     }
 }
 
 /// The prefixes that end behind each of the operations.
-fn prefixes(units: &[Unit]) -> impl Iterator<Item = ImageChoice> {
-    units.iter().map(|unit| ImageChoice::Prefix {
-        before: unit.ordinal + 1,
+fn prefixes(open: &[OpenOperation]) -> impl Iterator<Item = ImageChoice> {
+    open.iter().map(|operation| ImageChoice::Prefix {
+        before: operation.ordinal + 1,
         torn: None,
     })
 }
 
 /// Each operation torn in some ways, with all others there and with only those before it.
-fn single_tears(units: &[Unit]) -> Vec<ImageChoice> {
+fn single_tears(open: &[OpenOperation]) -> Vec<ImageChoice> {
     let mut choices = Vec::new();
-    for unit in units {
-        let len = unit.tears.len();
+    for operation in open {
+        let len = operation.tears.len();
         let sampled = len.min(TEARS_SAMPLED);
-        for tear in (0..sampled).map(|index| unit.tears.get(index * (len - 1) / (sampled - 1).max(1))) {
-            choices.push(drop_one(unit.ordinal, Fate::Torn(tear.clone())));
+        for index in 0..sampled {
+            let tear = operation.tears.get(index * (len - 1) / (sampled - 1).max(1));
+            let fates = [(operation.ordinal, Fate::Torn(tear.clone()))];
+            choices.push(ImageChoice::Drop(BTreeMap::from(fates)));
             choices.push(ImageChoice::Prefix {
-                before: unit.ordinal,
+                before: operation.ordinal,
                 torn: Some(tear),
             });
         }
@@ -298,8 +228,7 @@ fn thin_out(choices: &mut Vec<ImageChoice>, len: usize, seed: u64) {
     if choices.len() <= len {
         return;
     }
-    let always = len.min(2);
-    for index in always..len {
+    for index in len.min(2)..len {
         let left = (choices.len() - index) as u64;
         let drawn = index + (keyed::mix(seed, index as u64) % left) as usize;
         choices.swap(index, drawn);

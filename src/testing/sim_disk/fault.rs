@@ -1,7 +1,5 @@
 //! Faults on demand, without a crash: which operation fails, how, and what it has done by then.
 
-use std::error::Error;
-use std::fmt;
 use std::io;
 
 use super::operation::{DiskOperationKind, Side};
@@ -20,8 +18,6 @@ pub enum Fault {
     /// A file's sync fails, and what was pending is lost: it is still read back, a later sync does not make it durable
     /// but says it did, and it is gone after a power loss. So do file systems that mark the pages clean.
     SyncLoses(io::ErrorKind),
-    /// A sync of a file or directory does nothing and succeeds, as on a disk that lies.
-    SyncSkipped,
     /// The call panics, with an [`InjectedPanic`] that prints nothing, before the operation or after it was done.
     Panic(Side),
 }
@@ -34,7 +30,6 @@ impl Fault {
             Self::Short(_) => matches!(kind, Kind::Write | Kind::Read),
             Self::ErrorMidway(..) => kind == Kind::Write,
             Self::SyncLoses(_) => kind == Kind::Sync,
-            Self::SyncSkipped => matches!(kind, Kind::Sync | Kind::SyncDir),
         }
     }
 
@@ -50,31 +45,8 @@ impl Fault {
     pub(super) fn error_after(self) -> Option<io::ErrorKind> {
         match self {
             Self::ErrorAfter(kind) | Self::ErrorMidway(_, kind) | Self::SyncLoses(kind) => Some(kind),
-            Self::ErrorBefore(_) | Self::Short(_) | Self::SyncSkipped | Self::Panic(_) => None,
+            Self::ErrorBefore(_) | Self::Short(_) | Self::Panic(_) => None,
         }
-    }
-}
-
-/// The error inside the [`io::Error`] of an operation that was made to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InjectedFault {
-    /// What failed.
-    pub operation: DiskOperationKind,
-    /// What the caller was told.
-    pub error: io::ErrorKind,
-}
-
-impl fmt::Display for InjectedFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "injected fault in {}: {}", self.operation, self.error)
-    }
-}
-
-impl Error for InjectedFault {}
-
-impl InjectedFault {
-    pub(super) fn new_error(operation: DiskOperationKind, error: io::ErrorKind) -> io::Error {
-        io::Error::new(error, Self { operation, error })
     }
 }
 
@@ -83,17 +55,6 @@ impl InjectedFault {
 pub struct InjectedPanic {
     /// The operation that panicked.
     pub operation: DiskOperationKind,
-}
-
-/// A fault that happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FiredFault {
-    /// The operation; `None` for one that is not recorded.
-    pub ordinal: Option<u64>,
-    /// What it was.
-    pub kind: DiskOperationKind,
-    /// What happened to it.
-    pub fault: Fault,
 }
 
 /// Which operations fail.
@@ -107,35 +68,26 @@ pub(super) enum Reach {
 
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    rules: Vec<(Reach, Fault)>,
-    pub fired: Vec<FiredFault>,
+    pub rules: Vec<(Reach, Fault)>,
+    pub fired: Vec<Fault>,
 }
 
 impl Faults {
-    pub(super) fn add(&mut self, reach: Reach, fault: Fault) {
-        self.rules.push((reach, fault));
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.rules.clear();
-    }
-
     /// The fault of this operation, if it has one; the rule made first wins.
     pub(super) fn take(&mut self, ordinal: Option<u64>, kind: DiskOperationKind) -> Option<Fault> {
-        let reaches = |reach: &Reach| match reach {
-            Reach::At(at) => ordinal == Some(*at),
-            Reach::From(from) => ordinal.is_some_and(|ordinal| ordinal >= *from),
-            Reach::Next(of) | Reach::Every(of) => *of == kind,
-        };
-        let index = self
-            .rules
-            .iter()
-            .position(|(reach, fault)| reaches(reach) && fault.applies_to(kind))?;
+        let index = self.rules.iter().position(|(reach, fault)| {
+            let is_reached = match *reach {
+                Reach::At(at) => ordinal == Some(at),
+                Reach::From(from) => ordinal.is_some_and(|ordinal| ordinal >= from),
+                Reach::Next(of) | Reach::Every(of) => of == kind,
+            };
+            is_reached && fault.applies_to(kind)
+        })?;
         let (reach, fault) = self.rules[index];
         if matches!(reach, Reach::At(_) | Reach::Next(_)) {
             self.rules.remove(index);
         }
-        self.fired.push(FiredFault { ordinal, kind, fault });
+        self.fired.push(fault);
         Some(fault)
     }
 }

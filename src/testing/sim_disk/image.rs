@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-use super::content::Content;
 use super::keyed;
 use crate::fs::{FileAccess, OpenMode, read_whole, write_all_at};
 
@@ -21,7 +21,53 @@ pub struct Image {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum ImageEntry {
     Dir,
-    File(Content),
+    File(FileContent),
+}
+
+/// The bytes of a file, shared between disks and images until they are changed, with their hash kept.
+#[derive(Clone, Default)]
+pub(super) struct FileContent(Arc<(Vec<u8>, OnceLock<u128>)>);
+
+impl FileContent {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::new((bytes, OnceLock::new())))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0.0
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.bytes().len() as u64
+    }
+
+    fn hash(&self) -> u128 {
+        *self.0.1.get_or_init(|| keyed::hash(self.bytes()))
+    }
+
+    /// Writes `bytes` at `offset`; a gap before it becomes zeros.
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
+        let start = offset as usize;
+        let end = start + bytes.len();
+        let (content, hash) = Arc::make_mut(&mut self.0);
+        *hash = OnceLock::new();
+        content.resize(content.len().max(end), 0);
+        content[start..end].copy_from_slice(bytes);
+    }
+}
+
+impl PartialEq for FileContent {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for FileContent {}
+
+impl fmt::Debug for FileContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes, hash {:032x}", self.len(), self.hash())
+    }
 }
 
 /// What stands for the root in the hash of an image, whose places are hashed name by name.
@@ -78,7 +124,7 @@ impl Image {
         self.remove(&path);
         self.insert_parents(&path);
         self.entries
-            .insert(path, ImageEntry::File(Content::new(bytes.into())));
+            .insert(path, ImageEntry::File(FileContent::new(bytes.into())));
     }
 
     /// Puts a directory at `path`, in the place of a file that is there, with the directories above it.
@@ -97,10 +143,8 @@ impl Image {
     }
 
     fn insert_parents(&mut self, path: &Path) {
-        for parent in path.ancestors().skip(1) {
-            if parent != Path::new("/") {
-                self.entries.insert(parent.to_path_buf(), ImageEntry::Dir);
-            }
+        for parent in path.ancestors().skip(1).filter(|it| *it != Path::new("/")) {
+            self.entries.insert(parent.to_path_buf(), ImageEntry::Dir);
         }
     }
 
@@ -128,11 +172,11 @@ impl Image {
                 None => lines.push(format!("{}: only in the first", path.display())),
             }
         }
-        for path in other.entries.keys() {
-            if !self.entries.contains_key(path) {
-                lines.push(format!("{}: only in the second", path.display()));
-            }
-        }
+        let new = other
+            .entries
+            .keys()
+            .filter(|path| !self.entries.contains_key(*path));
+        lines.extend(new.map(|path| format!("{}: only in the second", path.display())));
         lines
     }
 
@@ -174,7 +218,7 @@ impl Image {
                     }
                     Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                         let file = files.open(&real, OpenMode::Read)?;
-                        let content = Content::new(read_whole(file.as_ref())?);
+                        let content = FileContent::new(read_whole(file.as_ref())?);
                         image.entries.insert(path, ImageEntry::File(content));
                     }
                     Err(error) => return Err(error),
@@ -196,17 +240,10 @@ impl Image {
 fn difference(first: &ImageEntry, second: &ImageEntry) -> String {
     match (first, second) {
         (ImageEntry::File(first), ImageEntry::File(second)) => {
-            let at = first
-                .bytes()
-                .iter()
-                .zip(second.bytes())
-                .take_while(|(a, b)| a == b)
-                .count();
-            format!(
-                "{} bytes in the first, {} in the second, differing from offset {at}",
-                first.len(),
-                second.len()
-            )
+            let pairs = first.bytes().iter().zip(second.bytes());
+            let at = pairs.take_while(|(a, b)| a == b).count();
+            let (first, second) = (first.len(), second.len());
+            format!("{first} bytes in the first, {second} in the second, differing from offset {at}")
         }
         (ImageEntry::Dir, _) => "a directory in the first only".into(),
         (_, ImageEntry::Dir) => "a directory in the second only".into(),

@@ -33,8 +33,8 @@
 //!
 //! # Death
 //! [`SimDisk::crash_at`] and [`SimDisk::crash_now`] end the device: its state stays as it is for images, and every later
-//! call, reads too, fails with [`DeviceGone`]. An operation that the device dies after is done, and its caller is refused
-//! like those that come later. Who was refused, and who went on all the same, is kept: [`SimDisk::refused_calls`].
+//! call, reads too, fails. An operation that the device dies after is done, and its caller is refused like those that come
+//! later. The refused calls are kept: [`SimDisk::refused_calls`].
 //!
 //! # Real files
 //! [`SimDisk::over`] does everything to other files too, the real ones say, so that ordinals, faults, death and what is
@@ -69,14 +69,12 @@
 
 mod access;
 mod choice;
-mod content;
 mod crash_image;
 mod device;
 mod enumerate;
 mod fault;
 mod image;
 mod keyed;
-mod model;
 mod operation;
 mod recording;
 mod state;
@@ -85,53 +83,31 @@ mod undurable;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use choice::{Fate, ImageChoice, ParseChoiceError, Piece, Tear};
-pub use device::{DeviceGone, RefusedCall};
-pub use enumerate::{DiskModel, ImageChoices, ParseModelError};
-pub use fault::{Fault, FiredFault, InjectedFault, InjectedPanic};
+pub use device::{RefusedCall, SimDiskOptions};
+pub use enumerate::{DiskModel, ImageChoices};
+pub use fault::{Fault, InjectedPanic};
 pub use image::Image;
-pub use operation::{DiskOperation, DiskOperationKind, ObservedCall, ParseSideError, Side};
-pub use recording::{ImageBuilder, NoSuchOperation, Recording};
+pub use operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
+pub use recording::{ImageBuilder, Recording};
 pub use undurable::{Undurable, UndurableKind};
 
 use crate::fs::FileAccess;
 use crate::testing::CrashAction;
+use device::{Backing, SharedDevice};
 use fault::Reach;
-use state::Shared;
-
-/// What kind of disk it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SimDiskOptions {
-    /// Where writes tear: at multiples of this many bytes of the file. Default 512, minimum 1.
-    pub sector_bytes: u32,
-    /// How many bytes its files may have together, those without a name that are open included; a file takes its
-    /// length. Default no limit.
-    pub capacity_bytes: Option<u64>,
-    /// Whether opening, reading and listing are recorded and have an ordinal too. Default no.
-    pub records_reads: bool,
-}
-
-impl Default for SimDiskOptions {
-    fn default() -> Self {
-        Self {
-            sector_bytes: 512,
-            capacity_bytes: None,
-            records_reads: false,
-        }
-    }
-}
+use state::DiskState;
 
 /// A simulated disk. See the [module](self) for what it promises. Clones are handles of the same disk.
 ///
 /// A file is at most 256 MiB long. Directories cannot be renamed.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct SimDisk {
-    shared: Arc<Shared>,
+    shared: Arc<SharedDevice>,
 }
 
 impl Default for SimDisk {
@@ -143,26 +119,22 @@ impl Default for SimDisk {
 impl SimDisk {
     /// An empty disk.
     pub fn new() -> Self {
-        Self::from_image(&Image::new())
+        Self::holding(Image::new())
     }
 
     /// A disk on which all of `image` is durable.
     pub fn from_image(image: &Image) -> Self {
-        Self::with_options(image, SimDiskOptions::default())
+        Self::holding(image.clone())
     }
 
     /// A disk of this kind on which all of `image` is durable.
     pub fn with_options(image: &Image, options: SimDiskOptions) -> Self {
-        Self {
-            shared: Arc::new(Shared::new(image.clone(), options, None)),
-        }
+        Self::standing_before(None, image.clone(), options)
     }
 
     /// As [`from_image`](Self::from_image), without a copy of the image.
     pub(crate) fn holding(image: Image) -> Self {
-        Self {
-            shared: Arc::new(Shared::new(image, SimDiskOptions::default(), None)),
-        }
+        Self::standing_before(None, image, SimDiskOptions::default())
     }
 
     /// A disk that stands before the directory `root` of `files`: every operation that is not made to fail is done there,
@@ -173,47 +145,40 @@ impl SimDisk {
     /// Those of reading what is below `root`.
     pub fn over(files: Arc<dyn FileAccess>, root: &Path, options: SimDiskOptions) -> io::Result<Self> {
         let image = Image::read_from(files.as_ref(), root)?;
-        let backing = state::Backing {
-            files,
-            root: root.to_path_buf(),
-        };
-        Ok(Self {
-            shared: Arc::new(Shared::new(image, options, Some(backing))),
-        })
+        let root = root.to_path_buf();
+        Ok(Self::standing_before(
+            Some(Backing { files, root }),
+            image,
+            options,
+        ))
     }
 
-    /// A disk that has come to `model` by the operations of `journal`.
-    fn resumed(
-        start: Arc<Image>,
-        options: SimDiskOptions,
-        journal: Vec<recording::Entry>,
-        model: model::Model,
-    ) -> Self {
-        Self {
-            shared: Arc::new(Shared::resumed(start, options, journal, model)),
-        }
+    fn standing_before(backing: Option<Backing>, image: Image, options: SimDiskOptions) -> Self {
+        let state = DiskState::from_image(&image, options.sector_bytes);
+        let shared = SharedDevice::new(Arc::new(image), options, Vec::new(), state, backing);
+        Self { shared }
     }
 
     /// How many operations were recorded: the next one has this ordinal.
     pub fn operations_len(&self) -> u64 {
-        self.shared.state().journal.len() as u64
+        self.shared.lock().journal.len() as u64
     }
 
     /// Everything that was done to the disk until now.
     pub fn recording(&self) -> Recording {
-        let state = self.shared.state();
-        Recording::new(state.start.clone(), state.options, &state.journal)
+        let device = self.shared.lock();
+        Recording::new(device.start.clone(), device.options, &device.journal)
     }
 
     /// Makes the device die at the operation with this ordinal, instead of any set before. One that has passed already
     /// never comes: see [`is_gone`](Self::is_gone) after the run.
     pub fn crash_at(&self, ordinal: u64, side: Side) {
-        self.shared.state().device.crash_at(ordinal, side);
+        self.shared.lock().crash_at = Some((ordinal, side));
     }
 
     /// Ends the device now: every later call fails. May be called from any thread and inside any hook.
     pub fn crash_now(&self) {
-        self.shared.state().device.crash_now();
+        self.shared.lock().is_gone = true;
     }
 
     /// What an injector does that makes this device fail at its crossing: every call from there on returns an error, so
@@ -221,7 +186,6 @@ impl SimDisk {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use tidaldb::testing::sim_disk::DeviceGone;
     /// use tidaldb::testing::workload::{standard_schema, tiny_options};
     /// use tidaldb::testing::{CrashInjector, CrashPoint, SimDisk, run_with_crash};
     /// use tidaldb::{EntityId, SignalEvent, TidalDb};
@@ -231,7 +195,7 @@ impl SimDisk {
     /// let event = SignalEvent::new(db.signal("view")?, EntityId(1), 0);
     /// let injector = CrashInjector::with_action(CrashPoint::WalPreAggregate, 0, disk.fail_action());
     /// let refused = run_with_crash(&injector, || db.record(&event)).expect("nothing unwinds");
-    /// assert!(DeviceGone::caused(&refused.expect_err("the sync is refused")));
+    /// assert!(refused.is_err() && disk.is_gone());
     /// # Ok::<(), tidaldb::Error>(())
     /// ```
     pub fn fail_action(&self) -> CrashAction {
@@ -241,31 +205,26 @@ impl SimDisk {
 
     /// Whether the device has died.
     pub fn is_gone(&self) -> bool {
-        self.shared.state().device.is_gone()
+        self.shared.lock().is_gone
     }
 
     /// Calls `observer` on the calling thread before each call and after each that was carried out, reads and calls after
     /// the device's death too, in the place of any set before. It may panic, park the thread, or end the process there:
     /// what was done until then is done. It must not call this disk, which waits for it.
     pub fn observe(&self, observer: impl Fn(&ObservedCall<'_>) + Send + Sync + 'static) {
-        self.shared.state().observer = Some(Arc::new(observer));
+        self.shared.lock().observer = Some(Arc::new(observer));
     }
 
     /// The calls that came when the device was gone, in their order; the first 1,000 of them.
     pub fn refused_calls(&self) -> Vec<RefusedCall> {
-        self.shared.state().device.refused.clone()
-    }
-
-    /// How many calls came when the device was gone.
-    pub fn refused_calls_len(&self) -> u64 {
-        self.shared.state().device.refused_len
+        self.shared.lock().refused.clone()
     }
 
     /// The calls of threads that had been told of the device's death and went on changing things: each is a finding.
     #[must_use]
     pub fn life_after_death(&self) -> Vec<RefusedCall> {
         let mut calls = self.refused_calls();
-        calls.retain(RefusedCall::is_life_after_death);
+        calls.retain(|call| call.already_refused && call.kind.is_durable());
         calls
     }
 
@@ -274,98 +233,87 @@ impl SimDisk {
     /// alone, each prefix, and each operation torn; if these are too many, those that `seed` draws; if there is room
     /// left, random ones of `seed`. What is left out is said.
     pub fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
-        self.shared.state().model.choices(model, choices_max, seed)
+        self.shared.lock().state.choices(model, choices_max, seed)
     }
 
     /// One of the images that a crash may leave now.
     pub fn image(&self, choice: &ImageChoice) -> Image {
-        self.shared.state().model.image(choice)
+        self.shared.lock().state.image(choice)
     }
 
     /// The hash of that image, without building it.
     pub fn image_hash(&self, choice: &ImageChoice) -> u128 {
-        self.shared.state().model.image_hash(choice)
-    }
-
-    /// A choice of the same image that names each operation that is there, for taking away one after the other.
-    pub fn explicit(&self, choice: &ImageChoice) -> ImageChoice {
-        self.shared.state().model.explicit(choice)
+        self.shared.lock().state.image_hash(choice)
     }
 
     /// Everything that is not durable now.
     pub fn undurable(&self) -> Vec<Undurable> {
-        self.shared.state().model.undurable()
-    }
-
-    /// Why a power loss now may take away bytes of the file at `path`, its name, or the names above it.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if the path is not below the disk's root.
-    pub fn undurable_of(&self, path: &Path) -> io::Result<Vec<Undurable>> {
-        let path = self.shared.normal(path)?;
-        let mut undurable = self.undurable();
-        undurable.retain(|undurable| undurable.concerns(&path));
-        Ok(undurable)
+        self.shared.lock().state.undurable()
     }
 
     /// The locks that are held.
     pub fn locks_held(&self) -> Vec<Arc<Path>> {
-        let state = self.shared.state();
-        let path = |file| state.model.file(file).path.clone();
-        state.locks.keys().map(|file| path(*file)).collect()
+        let device = self.shared.lock();
+        let locked = device.locks.keys();
+        locked
+            .map(|file| device.state.files[*file].path.clone())
+            .collect()
     }
 
     /// The files that are open, one entry for each handle.
     pub fn open_files(&self) -> Vec<Arc<Path>> {
-        let state = self.shared.state();
-        let open = state.handles.iter();
-        open.flat_map(|(file, handles)| vec![state.model.file(*file).path.clone(); *handles])
+        let device = self.shared.lock();
+        let open = device.handles.iter();
+        open.flat_map(|(file, handles)| vec![device.state.files[*file].path.clone(); *handles])
             .collect()
     }
 
     /// Makes the operation with this ordinal fail.
     pub fn fail_operation(&self, ordinal: u64, fault: Fault) {
-        self.shared.state().faults.add(Reach::At(ordinal), fault);
+        self.fail(Reach::At(ordinal), fault);
     }
 
     /// Makes every recorded operation from this ordinal on fail.
     pub fn fail_from(&self, ordinal: u64, fault: Fault) {
-        self.shared.state().faults.add(Reach::From(ordinal), fault);
+        self.fail(Reach::From(ordinal), fault);
     }
 
     /// Makes the next operation of this kind fail, recorded or not.
     pub fn fail_next(&self, kind: DiskOperationKind, fault: Fault) {
-        self.shared.state().faults.add(Reach::Next(kind), fault);
+        self.fail(Reach::Next(kind), fault);
     }
 
     /// Makes every operation of this kind fail, recorded or not.
     pub fn fail_every(&self, kind: DiskOperationKind, fault: Fault) {
-        self.shared.state().faults.add(Reach::Every(kind), fault);
+        self.fail(Reach::Every(kind), fault);
+    }
+
+    fn fail(&self, reach: Reach, fault: Fault) {
+        self.shared.lock().faults.rules.push((reach, fault));
     }
 
     /// Takes back the faults that have not happened.
     pub fn clear_faults(&self) {
-        self.shared.state().faults.clear();
+        self.shared.lock().faults.rules.clear();
     }
 
     /// The faults that have happened. One that applies to other kinds of operations than those it was set for never does.
-    pub fn faults_fired(&self) -> Vec<FiredFault> {
-        self.shared.state().faults.fired.clone()
+    pub fn faults_fired(&self) -> Vec<Fault> {
+        self.shared.lock().faults.fired.clone()
     }
 
     /// Sets how many bytes the files may have together. What is over it stays; what would go over it fails with
     /// [`io::ErrorKind::StorageFull`], and a write does what it can first.
     pub fn set_capacity_bytes(&self, capacity_bytes: Option<u64>) {
-        self.shared.state().options.capacity_bytes = capacity_bytes;
+        self.shared.lock().options.capacity_bytes = capacity_bytes;
     }
 }
 
-impl fmt::Debug for SimDisk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared.state();
-        f.debug_struct("SimDisk")
-            .field("operations_len", &state.journal.len())
-            .field("is_gone", &state.device.is_gone())
-            .finish_non_exhaustive()
+impl ImageBuilder {
+    /// The disk of this instant, living on: as after the death of the process alone. What was not durable still is not,
+    /// and the next operation has the ordinal that came next. Its options are those of the recorded disk.
+    pub fn disk(&self) -> SimDisk {
+        let shared = self.device();
+        SimDisk { shared }
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 
 /// What an operation does. The kinds from [`Create`](Self::Create) on change something or make something durable;
@@ -64,9 +63,11 @@ impl DiskOperationKind {
     pub fn is_sync(self) -> bool {
         matches!(self, Self::Sync | Self::SyncDir)
     }
+}
 
-    fn name(self) -> &'static str {
-        match self {
+impl fmt::Display for DiskOperationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
             Self::Open => "open",
             Self::Read => "read",
             Self::Len => "len",
@@ -79,13 +80,7 @@ impl DiskOperationKind {
             Self::CreateDir => "create-dir",
             Self::SyncDir => "sync-dir",
             Self::Lock => "lock",
-        }
-    }
-}
-
-impl fmt::Display for DiskOperationKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        })
     }
 }
 
@@ -109,22 +104,31 @@ pub struct DiskOperation {
     pub error: Option<io::ErrorKind>,
 }
 
+impl DiskOperation {
+    /// One whose ordinal and result are not known yet.
+    pub(super) fn new(kind: DiskOperationKind, path: &Arc<Path>) -> Self {
+        Self {
+            ordinal: 0,
+            kind,
+            path: Arc::clone(path),
+            target: None,
+            offset: 0,
+            len: 0,
+            error: None,
+        }
+    }
+}
+
 impl fmt::Display for DiskOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.ordinal, self.kind, self.path.display())?;
         if let Some(target) = &self.target {
             write!(f, " to {}", target.display())?;
         }
-        match self.kind {
-            DiskOperationKind::Write | DiskOperationKind::Read => {
-                write!(f, " at {}, {} bytes", self.offset, self.len)?;
-            }
-            _ => {}
+        if matches!(self.kind, DiskOperationKind::Write | DiskOperationKind::Read) {
+            write!(f, " at {}, {} bytes", self.offset, self.len)?;
         }
-        match self.error {
-            Some(kind) => write!(f, ": {kind}"),
-            None => Ok(()),
-        }
+        self.error.iter().try_for_each(|kind| write!(f, ": {kind}"))
     }
 }
 
@@ -153,6 +157,11 @@ pub enum Side {
 impl Side {
     /// Both sides.
     pub const ALL: [Self; 2] = [Self::Before, Self::After];
+
+    /// The side that prints as `text`.
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|side| side.to_string() == text)
+    }
 }
 
 impl fmt::Display for Side {
@@ -163,27 +172,3 @@ impl fmt::Display for Side {
         })
     }
 }
-
-impl FromStr for Side {
-    type Err = ParseSideError;
-
-    fn from_str(text: &str) -> Result<Self, ParseSideError> {
-        match text {
-            "before" => Ok(Self::Before),
-            "after" => Ok(Self::After),
-            _ => Err(ParseSideError),
-        }
-    }
-}
-
-/// A text is neither `before` nor `after`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ParseSideError;
-
-impl fmt::Display for ParseSideError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a side is neither `before` nor `after`")
-    }
-}
-
-impl std::error::Error for ParseSideError {}

@@ -1,32 +1,26 @@
 //! What a run did to its disk, from which the disk of every instant of the run is built again.
 
-use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use super::choice::ImageChoice;
+use super::device::{SharedDevice, SimDiskOptions};
 use super::enumerate::{DiskModel, ImageChoices};
 use super::image::Image;
-use super::model::{Effect, Model};
 use super::operation::{DiskOperation, Side};
+use super::state::{DiskState, RecordedOperation};
 use super::undurable::Undurable;
-use super::{SimDisk, SimDiskOptions};
-
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub operation: DiskOperation,
-    pub effect: Effect,
-}
 
 /// Everything that was done to a disk, with the disk's content before it. A value: it does not change with the disk.
 #[derive(Debug, Clone)]
 pub struct Recording {
     start: Arc<Image>,
     options: SimDiskOptions,
-    entries: Arc<[Entry]>,
+    entries: Arc<[RecordedOperation]>,
 }
 
 impl Recording {
-    pub(super) fn new(start: Arc<Image>, options: SimDiskOptions, entries: &[Entry]) -> Self {
+    pub(super) fn new(start: Arc<Image>, options: SimDiskOptions, entries: &[RecordedOperation]) -> Self {
         Self {
             start,
             options,
@@ -52,14 +46,14 @@ impl Recording {
     /// A builder of images that stands before the first operation.
     pub fn images(&self) -> ImageBuilder {
         ImageBuilder {
-            model: self.first_model(),
+            state: self.first_state(),
             recording: self.clone(),
             position: 0,
         }
     }
 
-    fn first_model(&self) -> Model {
-        Model::from_image(&self.start, self.options.sector_bytes)
+    fn first_state(&self) -> DiskState {
+        DiskState::from_image(&self.start, self.options.sector_bytes)
     }
 }
 
@@ -68,52 +62,32 @@ impl Recording {
 #[derive(Debug, Clone)]
 pub struct ImageBuilder {
     recording: Recording,
-    model: Model,
+    state: DiskState,
     position: u64,
 }
-
-/// A recording has no operation with the ordinal asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoSuchOperation {
-    /// The ordinal asked for.
-    pub ordinal: u64,
-    /// How many operations there are.
-    pub len: u64,
-}
-
-impl fmt::Display for NoSuchOperation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "there is no disk operation {}, only {} were recorded",
-            self.ordinal, self.len
-        )
-    }
-}
-
-impl std::error::Error for NoSuchOperation {}
 
 impl ImageBuilder {
     /// Goes to the instant before or after the operation with this ordinal. The instant before the operation that would
     /// have come next is the run's end.
     ///
     /// # Errors
-    /// [`NoSuchOperation`] if there is no such instant; the builder stays where it is.
-    pub fn seek(&mut self, ordinal: u64, side: Side) -> Result<(), NoSuchOperation> {
+    /// [`io::ErrorKind::InvalidInput`] if there is no such instant; the builder stays where it is.
+    pub fn seek(&mut self, ordinal: u64, side: Side) -> io::Result<()> {
         let len = self.recording.len();
         let position = match side {
             Side::Before => ordinal,
             Side::After => ordinal.saturating_add(1),
         };
         if position > len {
-            return Err(NoSuchOperation { ordinal, len });
+            let message = format!("there is no disk operation {ordinal}, only {len} were recorded");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         if position < self.position {
-            self.model = self.recording.first_model();
+            self.state = self.recording.first_state();
             self.position = 0;
         }
         for entry in &self.recording.entries[self.position as usize..position as usize] {
-            self.model.apply(entry.operation.ordinal, &entry.effect);
+            self.state.apply(entry.operation.ordinal, &entry.effect);
         }
         self.position = position;
         Ok(())
@@ -126,38 +100,32 @@ impl ImageBuilder {
 
     /// At most `choices_max` of the images that a crash at this instant may leave. See [`super::SimDisk::choices`].
     pub fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
-        self.model.choices(model, choices_max, seed)
+        self.state.choices(model, choices_max, seed)
     }
 
     /// One of the images that a crash at this instant may leave.
     pub fn image(&self, choice: &ImageChoice) -> Image {
-        self.model.image(choice)
+        self.state.image(choice)
     }
 
     /// The hash of that image, without building it.
     pub fn image_hash(&self, choice: &ImageChoice) -> u128 {
-        self.model.image_hash(choice)
+        self.state.image_hash(choice)
     }
 
-    /// A choice of the same image that names each operation that is there, for taking away one after the other.
-    pub fn explicit(&self, choice: &ImageChoice) -> ImageChoice {
-        self.model.explicit(choice)
-    }
-
-    /// The disk of this instant, living on: as after the death of the process alone. What was not durable still is not,
-    /// and the next operation has the ordinal that came next. Its options are those of the recorded disk.
-    pub fn disk(&self) -> SimDisk {
-        let journal = &self.recording.entries[..self.position as usize];
-        SimDisk::resumed(
-            self.recording.start.clone(),
-            self.recording.options,
-            journal.to_vec(),
-            self.model.clone(),
-        )
+    /// A device that has come to this instant.
+    pub(super) fn device(&self) -> Arc<SharedDevice> {
+        let Recording {
+            start,
+            options,
+            entries,
+        } = &self.recording;
+        let journal = entries[..self.position as usize].to_vec();
+        SharedDevice::new(start.clone(), *options, journal, self.state.clone(), None)
     }
 
     /// What was not durable at this instant.
     pub fn undurable(&self) -> Vec<Undurable> {
-        self.model.undurable()
+        self.state.undurable()
     }
 }

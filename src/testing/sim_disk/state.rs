@@ -1,213 +1,346 @@
-//! The state behind the handles of one disk, and the one path that every operation takes through it.
+//! The state of a simulated disk: what is durable, what is seen now, and what lies between the two.
+//!
+//! It is a pure state machine over [`Effect`]s: the same effects in the same order give the same state, which is how the
+//! state of any instant of a run is built again from the journal. Invariant: what is seen now is what is durable with
+//! every pending operation applied in order, but for what a failed sync lost.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
-use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Component, Path};
+use std::sync::Arc;
 
-use super::SimDiskOptions;
-use super::device::Device;
-use super::fault::{Fault, Faults, InjectedFault, InjectedPanic};
-use super::image::{Image, is_normal, normal};
-use super::model::{Effect, FileId, Model};
-use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
-use super::recording::Entry;
-use crate::fs::{FileAccess, FileLock};
+use super::image::{FileContent, Image, ImageEntry};
+use super::keyed;
+use super::operation::DiskOperation;
 
-/// The files that a disk stands before.
-#[derive(Debug)]
-pub(super) struct Backing {
-    pub files: Arc<dyn FileAccess>,
-    pub root: PathBuf,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum NodeId {
+    /// The number of a file.
+    File(usize),
+    /// The number of a directory.
+    Dir(usize),
 }
 
-pub(super) struct Shared {
-    state: Mutex<State>,
-    pub backing: Option<Backing>,
-}
+pub(super) type Names = BTreeMap<Arc<OsStr>, NodeId>;
 
-pub(super) struct State {
-    pub options: SimDiskOptions,
-    /// What was on the disk before the journal.
-    pub start: Arc<Image>,
-    pub journal: Vec<Entry>,
-    pub model: Model,
-    pub device: Device,
-    pub faults: Faults,
-    /// The locks that are held, with those of the backing files.
-    pub locks: BTreeMap<FileId, Option<Box<dyn FileLock>>>,
-    /// How many handles each open file has.
-    pub handles: BTreeMap<FileId, usize>,
-    pub observer: Option<Observer>,
-}
-
-pub(super) type Observer = Arc<dyn Fn(&ObservedCall<'_>) + Send + Sync>;
-
-/// What is asked of the disk.
+/// What an operation does to the state.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub kind: DiskOperationKind,
+pub(super) enum Effect {
+    Nothing,
+    /// A change of the file with this number.
+    Content(usize, ContentChange),
+    Sync(usize),
+    /// A sync that failed: what was pending will never be durable.
+    SyncLost(usize),
+    /// Names that are given or taken together: one for a creation or removal, the old and the new one for a renaming. A
+    /// node with the [next number](DiskState::next_file) is new.
+    Names(Vec<NameChange>),
+    SyncDir(usize),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct RecordedOperation {
+    pub operation: DiskOperation,
+    pub effect: Effect,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum ContentChange {
+    Write { offset: u64, bytes: Arc<[u8]> },
+    Truncation,
+}
+
+impl ContentChange {
+    pub(super) fn apply(&self, content: &mut FileContent) {
+        match self {
+            Self::Write { offset, bytes } => content.write(*offset, bytes),
+            Self::Truncation => *content = FileContent::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct NameChange {
+    pub dir: usize,
+    pub name: Arc<OsStr>,
     pub path: Arc<Path>,
-    pub target: Option<Arc<Path>>,
-    pub offset: u64,
-    pub len: u64,
+    /// What the name stands for from then on.
+    pub value: Option<NodeId>,
+    /// Whether the directory was synced since.
+    synced: bool,
 }
 
-impl Call {
-    pub(super) fn new(kind: DiskOperationKind, path: Arc<Path>) -> Self {
-        Self {
-            kind,
+impl NameChange {
+    /// Gives the name its value; returns what it stood for before.
+    pub(super) fn apply(&self, names: &mut Names) -> Option<NodeId> {
+        match self.value {
+            Some(node) => names.insert(self.name.clone(), node),
+            None => names.remove(&self.name),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct FileState {
+    /// The name it has, or had last.
+    pub path: Arc<Path>,
+    pub named: bool,
+    /// What random choices about it are drawn from.
+    pub key: u64,
+    changes_len: u64,
+    pub durable: FileContent,
+    pub live: FileContent,
+    pub pending: Vec<PendingChange>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct PendingChange {
+    pub ordinal: u64,
+    pub key: u64,
+    pub change: ContentChange,
+    /// Whether a failed sync has lost it.
+    pub lost: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct DirState {
+    pub durable: Names,
+    pub live: Names,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct PendingNames {
+    pub ordinal: u64,
+    pub key: u64,
+    /// At least one.
+    pub changes: Vec<NameChange>,
+}
+
+impl PendingNames {
+    pub(super) fn last(&self) -> &NameChange {
+        &self.changes[self.changes.len() - 1]
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct DiskState {
+    pub sector_bytes: u32,
+    pub files: Vec<FileState>,
+    /// The first is the root.
+    pub dirs: Vec<DirState>,
+    pub pending_names: Vec<PendingNames>,
+    /// How often each name was given or taken.
+    name_changes: BTreeMap<Arc<Path>, u64>,
+}
+
+impl DiskState {
+    /// A disk on which all of `image` is durable.
+    pub(super) fn from_image(image: &Image, sector_bytes: u32) -> Self {
+        let mut state = Self {
+            sector_bytes: sector_bytes.max(1),
+            files: Vec::new(),
+            dirs: vec![DirState::default()],
+            pending_names: Vec::new(),
+            name_changes: BTreeMap::new(),
+        };
+        // A directory sorts before what is in it, and an image has all directories above its files.
+        for (path, entry) in image.entries() {
+            let Ok((dir, name)) = state.parent(path) else {
+                continue;
+            };
+            let node = match entry {
+                ImageEntry::Dir => state.add_dir(),
+                ImageEntry::File(content) => {
+                    state.add_file(path.as_path().into(), keyed::path_key(path), content.clone())
+                }
+            };
+            state.dirs[dir].durable.insert(name.clone(), node);
+            state.dirs[dir].live.insert(name, node);
+        }
+        state
+    }
+
+    fn add_dir(&mut self) -> NodeId {
+        self.dirs.push(DirState::default());
+        NodeId::Dir(self.dirs.len() - 1)
+    }
+
+    fn add_file(&mut self, path: Arc<Path>, key: u64, content: FileContent) -> NodeId {
+        let next = self.next_file();
+        self.files.push(FileState {
             path,
-            target: None,
-            offset: 0,
-            len: 0,
-        }
-    }
-}
-
-impl Shared {
-    pub(super) fn new(image: Image, options: SimDiskOptions, backing: Option<Backing>) -> Self {
-        let model = Model::from_image(&image, options.sector_bytes);
-        Self {
-            backing,
-            ..Self::resumed(Arc::new(image), options, Vec::new(), model)
-        }
+            named: true,
+            key,
+            changes_len: 0,
+            durable: content.clone(),
+            live: content,
+            pending: Vec::new(),
+        });
+        next
     }
 
-    pub(super) fn resumed(
-        start: Arc<Image>,
-        options: SimDiskOptions,
-        journal: Vec<Entry>,
-        model: Model,
-    ) -> Self {
-        let state = State {
-            options,
-            start,
-            journal,
-            model,
-            device: Device::default(),
-            faults: Faults::default(),
-            locks: BTreeMap::new(),
-            handles: BTreeMap::new(),
-            observer: None,
-        };
-        Self {
-            state: Mutex::new(state),
-            backing: None,
-        }
+    pub(super) fn next_file(&self) -> NodeId {
+        NodeId::File(self.files.len())
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // The state changes in one step, at the end of an operation: a panic before or after it leaves it whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn next_dir(&self) -> NodeId {
+        NodeId::Dir(self.dirs.len())
     }
 
-    /// The path from the disk's root.
-    pub(super) fn normal(&self, path: &Path) -> io::Result<Arc<Path>> {
-        let Some(backing) = &self.backing else {
-            return Ok(if is_normal(path) {
-                path.into()
-            } else {
-                normal(path).into()
-            });
-        };
-        let below = path.strip_prefix(&backing.root).ok();
-        let path = below
-            .filter(|path| !path.components().any(|part| part == Component::ParentDir))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "outside the disk's root"))?;
-        Ok(normal(path).into())
-    }
-}
-
-impl State {
-    /// Carries out one call. `plan` finds out what the call does and what it returns, given the fault that the call meets,
-    /// without changing the model; it does the call to the backing files.
-    pub(super) fn perform<T>(
-        &mut self,
-        call: &Call,
-        plan: impl FnOnce(&mut Self, Option<Fault>) -> io::Result<(Effect, T)>,
-    ) -> io::Result<T> {
-        let is_recorded = call.kind.is_durable() || self.options.records_reads;
-        let ordinal = is_recorded.then_some(self.journal.len() as u64);
-        self.observe(call, ordinal, Side::Before);
-        self.device.pass(ordinal, Side::Before, call.kind, &call.path)?;
-        let fault = self.faults.take(ordinal, call.kind);
-        let injected = |error| InjectedFault::new_error(call.kind, error);
-        let panic_at = |side| {
-            if fault == Some(Fault::Panic(side)) {
-                let operation = call.kind;
-                std::panic::resume_unwind(Box::new(InjectedPanic { operation }));
+    /// What `path`, which is normal, stands for now.
+    pub(super) fn resolve(&self, path: &Path) -> io::Result<NodeId> {
+        let mut node = NodeId::Dir(0);
+        for component in path.components() {
+            if let Component::Normal(name) = component {
+                let NodeId::Dir(dir) = node else {
+                    return Err(io::ErrorKind::NotADirectory.into());
+                };
+                node = *self.dirs[dir].live.get(name).ok_or(io::ErrorKind::NotFound)?;
             }
-        };
-        panic_at(Side::Before);
-        let planned = match fault {
-            Some(Fault::ErrorBefore(error)) => Err(injected(error)),
-            _ => plan(self, fault),
-        };
-        let (effect, result) = match planned {
-            Ok((effect, value)) => match fault.and_then(Fault::error_after) {
-                Some(error) => (effect, Err(injected(error))),
-                None => (effect, Ok(value)),
-            },
-            Err(error) => (Effect::Nothing, Err(error)),
-        };
-        if let Some(ordinal) = ordinal {
-            let error = result.as_ref().err().map(io::Error::kind);
-            self.record(ordinal, call, effect, error);
         }
-        panic_at(Side::After);
-        self.observe(call, ordinal, Side::After);
-        self.device.pass(ordinal, Side::After, call.kind, &call.path)?;
-        result
+        Ok(node)
     }
 
-    fn observe(&self, call: &Call, ordinal: Option<u64>, side: Side) {
-        if let Some(observer) = &self.observer {
-            observer(&ObservedCall {
-                kind: call.kind,
-                path: &call.path,
-                ordinal,
-                side,
-            });
+    pub(super) fn resolve_file(&self, path: &Path) -> io::Result<usize> {
+        match self.resolve(path)? {
+            NodeId::File(file) => Ok(file),
+            NodeId::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
         }
     }
 
-    fn record(&mut self, ordinal: u64, call: &Call, effect: Effect, error: Option<io::ErrorKind>) {
-        self.model.apply(ordinal, &effect);
-        let operation = DiskOperation {
+    pub(super) fn resolve_dir(&self, path: &Path) -> io::Result<usize> {
+        match self.resolve(path)? {
+            NodeId::Dir(dir) => Ok(dir),
+            NodeId::File(_) => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    /// The directory that holds `path`, and the name in it.
+    fn parent(&self, path: &Path) -> io::Result<(usize, Arc<OsStr>)> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        Ok((self.resolve_dir(parent)?, name.into()))
+    }
+
+    /// The change that makes `path` stand for `value`.
+    pub(super) fn name_change(&self, path: &Arc<Path>, value: Option<NodeId>) -> io::Result<NameChange> {
+        let (dir, name) = self.parent(path)?;
+        Ok(NameChange {
+            dir,
+            name,
+            path: path.clone(),
+            value,
+            synced: false,
+        })
+    }
+
+    /// Applies what the operation with this ordinal does.
+    pub(super) fn apply(&mut self, ordinal: u64, effect: &Effect) {
+        match effect {
+            Effect::Nothing => {}
+            Effect::Content(file, change) => self.files[*file].change(ordinal, change),
+            Effect::Sync(file) => self.files[*file].sync(),
+            Effect::SyncLost(file) => {
+                for pending in &mut self.files[*file].pending {
+                    pending.lost = true;
+                }
+            }
+            Effect::Names(changes) => self.change_names(ordinal, changes),
+            Effect::SyncDir(dir) => self.sync_dir(*dir),
+        }
+    }
+
+    fn change_names(&mut self, ordinal: u64, changes: &[NameChange]) {
+        let keys = changes.iter().map(|change| {
+            let times = self.name_changes.entry(change.path.clone()).or_default();
+            *times += 1;
+            keyed::mix(keyed::path_key(&change.path), *times)
+        });
+        let key = keys.reduce(keyed::mix).unwrap_or(0);
+        for change in changes {
+            if change.value == Some(self.next_file()) {
+                self.add_file(change.path.clone(), key, FileContent::default());
+            } else if change.value == Some(self.next_dir()) {
+                self.add_dir();
+            }
+            if let Some(NodeId::File(file)) = change.apply(&mut self.dirs[change.dir].live) {
+                self.files[file].named = false;
+            }
+            if let Some(NodeId::File(file)) = change.value {
+                self.files[file].path = change.path.clone();
+                self.files[file].named = true;
+            }
+        }
+        let changes = changes.to_vec();
+        self.pending_names.push(PendingNames {
             ordinal,
-            kind: call.kind,
-            path: call.path.clone(),
-            target: call.target.clone(),
-            offset: call.offset,
-            len: match &effect {
-                Effect::Write { bytes, .. } => bytes.len() as u64,
-                _ => call.len,
-            },
-            error,
-        };
-        self.journal.push(Entry { operation, effect });
+            key,
+            changes,
+        });
     }
 
-    /// How many bytes more the files may have.
-    pub(super) fn free_bytes(&self) -> u64 {
-        let Some(capacity) = self.options.capacity_bytes else {
-            return u64::MAX;
-        };
-        let held = self
-            .model
-            .files()
-            .filter(|(id, file)| file.named || self.handles.contains_key(id));
-        let used: u64 = held.map(|(_, file)| file.live.len()).sum();
-        capacity.saturating_sub(used)
+    fn sync_dir(&mut self, dir: usize) {
+        let mut durable = Vec::with_capacity(self.pending_names.len());
+        for pending in &mut self.pending_names {
+            for change in &mut pending.changes {
+                change.synced |= change.dir == dir;
+            }
+            durable.push(pending.changes.iter().all(|change| change.synced));
+        }
+        close_over_names(&self.pending_names, &mut durable);
+        let pending = std::mem::take(&mut self.pending_names);
+        for (pending, durable) in pending.into_iter().zip(durable) {
+            if !durable {
+                self.pending_names.push(pending);
+                continue;
+            }
+            for change in &pending.changes {
+                change.apply(&mut self.dirs[change.dir].durable);
+            }
+        }
     }
 }
 
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("backing", &self.backing)
-            .finish_non_exhaustive()
+impl FileState {
+    fn change(&mut self, ordinal: u64, change: &ContentChange) {
+        change.apply(&mut self.live);
+        let key = keyed::mix(self.key, self.changes_len);
+        self.changes_len += 1;
+        self.pending.push(PendingChange {
+            ordinal,
+            key,
+            change: change.clone(),
+            lost: false,
+        });
+    }
+
+    fn sync(&mut self) {
+        if self.pending.iter().any(|pending| pending.lost) {
+            for pending in self.pending.iter().filter(|pending| !pending.lost) {
+                pending.change.apply(&mut self.durable);
+            }
+            self.pending.retain(|pending| pending.lost);
+            if self.durable != self.live {
+                return;
+            }
+        }
+        // Nothing is missing, or what was lost has been written again since.
+        self.durable = self.live.clone();
+        self.pending.clear();
+    }
+}
+
+/// Adds to the kept operations every earlier one on a name that a kept one is on, which makes a renaming atomic: a
+/// name can neither be used again without its file having moved away, nor move on from where it never was.
+pub(super) fn close_over_names(pending: &[PendingNames], kept: &mut [bool]) {
+    let mut names = BTreeSet::new();
+    for (pending, kept) in pending.iter().zip(kept).rev() {
+        let own = pending.changes.iter().map(|change| (change.dir, &*change.name));
+        *kept |= own.clone().any(|name| names.contains(&name));
+        if *kept {
+            names.extend(own);
+        }
     }
 }

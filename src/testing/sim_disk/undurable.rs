@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::model::{Change, Model, PendingChange};
-use super::operation::DiskOperationKind;
+use super::state::{ContentChange, DiskState};
 
 /// The kind of change that a power loss may take back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +36,6 @@ pub struct Undurable {
     pub lost: bool,
 }
 
-impl Undurable {
-    /// Whether the file at `path` may be without some of its bytes, or without its name, for this: it is a change of the
-    /// file's content, of its name, or of the name of a directory above it.
-    pub fn concerns(&self, path: &Path) -> bool {
-        path.starts_with(&self.path)
-    }
-}
-
 impl fmt::Display for Undurable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
@@ -54,48 +45,45 @@ impl fmt::Display for Undurable {
             UndurableKind::Name => write!(f, "the name {path}")?,
             UndurableKind::Removal => write!(f, "the removal of {path}")?,
         }
-        write!(f, " (operation {})", self.ordinal)?;
-        if self.lost {
-            f.write_str(", lost by a failed sync")?;
-        }
-        Ok(())
+        let lost = if self.lost { ", lost by a failed sync" } else { "" };
+        write!(f, " (operation {}){lost}", self.ordinal)
     }
 }
 
-impl Model {
+impl DiskState {
     /// What is not durable, in the order of the operations; nothing of files that have no name any more.
     pub(super) fn undurable(&self) -> Vec<Undurable> {
-        let entries = self.pending_entries.iter().map(|pending| Undurable {
+        let names = self.pending_names.iter().map(|pending| Undurable {
             ordinal: pending.ordinal,
-            kind: match pending.kind {
-                DiskOperationKind::Remove => UndurableKind::Removal,
-                _ => UndurableKind::Name,
+            kind: match pending.last().value {
+                None => UndurableKind::Removal,
+                Some(_) => UndurableKind::Name,
             },
-            path: pending.path.clone(),
+            path: pending.last().path.clone(),
             offset: 0,
             len: 0,
             lost: false,
         });
-        let mut undurable: Vec<_> = entries.collect();
-        for (_, file) in self.files().filter(|(_, file)| file.named) {
-            undurable.extend(file.pending.iter().map(|change| of_change(change, &file.path)));
+        let mut undurable: Vec<_> = names.collect();
+        for file in self.files.iter().filter(|file| file.named) {
+            undurable.extend(file.pending.iter().map(|pending| {
+                let (kind, offset, len) = match &pending.change {
+                    ContentChange::Write { offset, bytes } => {
+                        (UndurableKind::Write, *offset, bytes.len() as u64)
+                    }
+                    ContentChange::Truncation => (UndurableKind::Truncation, 0, 0),
+                };
+                Undurable {
+                    ordinal: pending.ordinal,
+                    kind,
+                    path: file.path.clone(),
+                    offset,
+                    len,
+                    lost: pending.lost,
+                }
+            }));
         }
         undurable.sort_by_key(|undurable| undurable.ordinal);
         undurable
-    }
-}
-
-fn of_change(pending: &PendingChange, path: &Arc<Path>) -> Undurable {
-    let (kind, offset, len) = match &pending.change {
-        Change::Write { offset, bytes } => (UndurableKind::Write, *offset, bytes.len() as u64),
-        Change::Truncation => (UndurableKind::Truncation, 0, 0),
-    };
-    Undurable {
-        ordinal: pending.ordinal,
-        kind,
-        path: path.clone(),
-        offset,
-        len,
-        lost: pending.lost,
     }
 }

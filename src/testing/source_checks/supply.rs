@@ -27,48 +27,13 @@ pub(super) const DEPENDENCIES: Rule = Rule {
             .collect()
     },
     planted: &[
-        (
-            MANIFEST,
-            "",
-            "[target.'cfg(unix)'.dependencies]\nlibc = \"0.2\"\n",
-            "[target.'cfg(unix)'.dependencies]",
-        ),
-        (
-            MANIFEST,
-            "",
-            "[build-dependencies]\ncc = \"1\"\n",
-            "[build-dependencies]",
-        ),
-        (
-            MANIFEST,
-            "",
-            "[dependencies.serde]\nversion = \"1\"\n",
-            "[dependencies.serde]",
-        ),
-        (
-            MANIFEST,
-            "",
-            "[patch.crates-io]\nfjall = { path = \"x\" }\n",
-            "[patch.crates-io]",
-        ),
-        (
-            MANIFEST,
-            "",
-            "[workspace.dependencies]\nserde = \"1\"\n",
-            "[workspace.dependencies]",
-        ),
-        (
-            MANIFEST,
-            "[dependencies]\n",
-            "[dependencies]\nlibc = \"0.2\"\n",
-            "[dependencies] [\"libc",
-        ),
-        (
-            MANIFEST,
-            "fjall = ",
-            "serde = \"1\"\nfjall = ",
-            "[dev-dependencies] [\"serde",
-        ),
+        "Cargo.toml |  | [target.'cfg(unix)'.dependencies]\nlibc = \"0.2\"\n | [target.'cfg(unix)'.dependencies]",
+        "Cargo.toml |  | [build-dependencies]\ncc = \"1\"\n | [build-dependencies]",
+        "Cargo.toml |  | [dependencies.serde]\nversion = \"1\"\n | [dependencies.serde]",
+        "Cargo.toml |  | [patch.crates-io]\nfjall = { path = \"x\" }\n | [patch.crates-io]",
+        "Cargo.toml |  | [workspace.dependencies]\nserde = \"1\"\n | [workspace.dependencies]",
+        "Cargo.toml | [dependencies]\n | [dependencies]\nlibc = \"0.2\"\n | [dependencies] [\"libc",
+        "Cargo.toml | fjall =  | serde = \"1\"\nfjall =  | [dev-dependencies] [\"serde",
     ],
 };
 
@@ -86,13 +51,8 @@ pub(super) const LINTS: Rule = Rule {
         wrong
     },
     planted: &[
-        (
-            MANIFEST,
-            "unsafe_code = \"forbid\"",
-            "unsafe_code = \"deny\"",
-            "unsafe_code is not forbidden",
-        ),
-        ("build.rs", "", "fn main() {}\n", "there is a build script"),
+        "Cargo.toml | unsafe_code = \"forbid\" | unsafe_code = \"deny\" | unsafe_code is not forbidden",
+        "build.rs |  | fn main() {}\n | there is a build script",
     ],
 };
 
@@ -101,41 +61,29 @@ pub(super) const SAFE_SOURCES: Rule = Rule {
     findings: |sources| {
         let mut wrong = Vec::new();
         // The interface of a peer may leave its own package no choice.
-        for (file, text) in sources
-            .rust("")
-            .filter(|(file, _)| !is_of_other_package(sources, file))
-        {
+        let is_own = |(file, _): &(&str, &str)| !is_of_other_package(sources, file);
+        for (file, text) in sources.rust("").filter(is_own) {
             wrong.extend(lines_with_unsafe(text).map(|line| format!("{file}:{line} has unsafe code")));
             let weakens = |level: &&&str| text.contains(&format!("{level}({}_code", "unsafe"));
-            wrong.extend(
-                LEVELS
-                    .iter()
-                    .find(weakens)
-                    .map(|level| format!("{file} weakens the lint to {level}")),
-            );
+            let level = LEVELS.iter().find(weakens);
+            wrong.extend(level.map(|level| format!("{file} weakens the lint to {level}")));
         }
         wrong
     },
     planted: &[
-        (
-            "src/new.rs",
-            "",
-            concat!(
-                "// ",
-                "unsafe",
-                "\n",
-                "unsafe",
-                "_code\nlet b = ",
-                "unsafe",
-                " { a };\n"
-            ),
-            "src/new.rs:3 has unsafe code",
+        concat!(
+            "src/new.rs |  | // ",
+            "unsafe",
+            "\n",
+            "unsafe",
+            "_code\nlet b = ",
+            "unsafe",
+            " { a };\n | src/new.rs:3 has unsafe code"
         ),
-        (
-            "tests/new/main.rs",
-            "",
-            concat!("#![allow(", "unsafe", "_code)]\n"),
-            "tests/new/main.rs weakens the lint to allow",
+        concat!(
+            "tests/new/main.rs |  | #![allow(",
+            "unsafe",
+            "_code)]\n | tests/new/main.rs weakens the lint to allow"
         ),
     ],
 };
@@ -151,14 +99,9 @@ pub(super) const OTHER_PACKAGES: Rule = Rule {
         manifests.filter(is_wrong).map(|(file, _)| file.clone()).collect()
     },
     planted: &[
-        ("tests/new/Cargo.toml", "", "[package]\n", "tests/new/Cargo.toml"),
-        (
-            "tests/new/Cargo.toml",
-            "",
-            "[workspace]\nmembers = []\n",
-            "tests/new/Cargo.toml",
-        ),
-        ("other/Cargo.toml", "", "[workspace]\n", "other/Cargo.toml"),
+        "tests/new/Cargo.toml |  | [package]\n | tests/new/Cargo.toml",
+        "tests/new/Cargo.toml |  | [workspace]\nmembers = []\n | tests/new/Cargo.toml",
+        "other/Cargo.toml |  | [workspace]\n | other/Cargo.toml",
     ],
 };
 

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::command_line::CommandLine;
+use crate::command_line::{CommandLine, GivenArguments};
 use crate::passes::GROUPS;
 use crate::peers::KINDS;
 
 /// What is to be measured.
 #[derive(Debug, Clone)]
-pub(crate) struct Args {
+pub(crate) struct PeerArgs {
     groups: Vec<String>,
     engines: Vec<String>,
     pub(crate) events: usize,
@@ -22,89 +22,68 @@ pub(crate) struct Args {
     pub(crate) child: Option<String>,
 }
 
-/// The command line of the program.
-pub(crate) fn command_line() -> CommandLine<Args> {
-    let values = Args {
-        groups: Vec::new(),
-        engines: Vec::new(),
-        events: 1_000_000,
-        batched: 256_000,
-        calls: 200_000,
-        synced: 2000,
-        spread: 1_000_000,
-        rounds: 5,
-        dir: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp")),
-        child: None,
+/// The command line of the program; with `--quick` it has other defaults.
+pub(crate) fn command_line(is_quick: bool) -> CommandLine {
+    let [events, batched, calls, synced, spread, rounds] = if is_quick {
+        [50_000, 5120, 2000, 50, 50_000, 1]
+    } else {
+        [1_000_000, 256_000, 200_000, 2000, 1_000_000, 5]
     };
     let engines: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
-    let groups: Vec<_> = GROUPS.iter().map(|group| (group.name, group.what)).collect();
-    CommandLine::new("ledgers [OPTIONS] [GROUP...]", values)
-        .number("--events", "events of the job", 1..=usize::MAX, |it| {
-            &mut it.events
-        })
-        .number(
-            "--batched",
-            "events where each batch of 256 is synced",
-            1..=usize::MAX,
-            |it| &mut it.batched,
-        )
-        .number(
-            "--calls",
-            "events where one is recorded a call",
-            1..=usize::MAX,
-            |it| &mut it.calls,
-        )
-        .number(
-            "--synced",
+    CommandLine::new("ledgers [OPTIONS] [GROUP...]")
+        .option("--events N", events, "events of the job")
+        .option("--batched N", batched, "events where each batch of 256 is synced")
+        .option("--calls N", calls, "events where one is recorded a call")
+        .option(
+            "--synced N",
+            synced,
             "events where each call is synced; by 16 threads eight times as many",
-            1..=usize::MAX,
-            |it| &mut it.synced,
         )
-        .number(
-            "--spread",
-            "changed states of the large checkpoint",
-            1..=usize::MAX,
-            |it| &mut it.spread,
-        )
-        .number(
-            "--rounds",
-            "how often everything is measured",
-            1..=usize::MAX,
-            |it| &mut it.rounds,
-        )
-        .value(
-            "--engine",
-            "NAME",
-            "only this one and tidaldb; may be repeated",
-            |it, name| {
-                it.engines.push(engine(name)?);
-                Ok(())
-            },
-        )
-        .path(
-            "--dir",
-            "PATH",
+        .option("--spread N", spread, "changed states of the large checkpoint")
+        .option("--rounds N", rounds, "how often everything is measured")
+        .option("--engine NAME", "", "only this one and tidaldb; may be repeated")
+        .option(
+            "--dir PATH",
+            "",
             "where the databases lie; default below the target directory of this package",
-            |it, path| it.dir = path,
         )
-        .switch(
+        .option(
             "--quick",
-            "small sizes and one round, before other options: whether it runs and agrees, not how fast",
-            |it| {
-                (it.events, it.batched, it.calls) = (50_000, 5120, 2000);
-                (it.synced, it.spread, it.rounds) = (50, 50_000, 1);
-            },
+            "",
+            "small sizes and one round by default: whether it runs and agrees, not how fast",
         )
-        .value("--child", "NAME", "", |it, name| {
-            it.child = Some(engine(name)?);
-            Ok(())
-        })
-        .hidden()
-        .words("Groups, all unless given:", &groups, |it| &mut it.groups)
+        .option("--child NAME", "", "")
+        .words(
+            "Groups, all unless given:",
+            GROUPS.iter().map(|group| (group.name, group.what)),
+        )
         .after(&format!("Engines: {}", engines.join("; ")))
 }
 
-impl Args {
+/// Looks the values of the options up.
+///
+/// # Errors
+/// The first wrong value.
+pub(crate) fn read(given: &GivenArguments) -> Result<PeerArgs, String> {
+    let engines = |name: &str| -> Result<Vec<String>, String> {
+        given.texts(name).iter().map(|text| engine(name, text)).collect()
+    };
+    let dir = given.path("--dir");
+    Ok(PeerArgs {
+        groups: given.operands.clone(),
+        engines: engines("--engine")?,
+        events: given.number("--events", 1..=usize::MAX)?,
+        batched: given.number("--batched", 1..=usize::MAX)?,
+        calls: given.number("--calls", 1..=usize::MAX)?,
+        synced: given.number("--synced", 1..=usize::MAX)?,
+        spread: given.number("--spread", 1..=usize::MAX)?,
+        rounds: given.number("--rounds", 1..=usize::MAX)?,
+        dir: dir.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp").into()),
+        child: engines("--child")?.pop(),
+    })
+}
+
+impl PeerArgs {
     pub(crate) fn wants(&self, group: &str) -> bool {
         self.groups.is_empty() || self.groups.iter().any(|wanted| wanted == group)
     }
@@ -115,9 +94,13 @@ impl Args {
     }
 }
 
-fn engine(name: &str) -> Result<String, String> {
-    let engines = KINDS.iter().map(|kind| kind.name);
-    let found = engines.clone().find(|engine| *engine == name);
-    let expected = || format!("one of {}", engines.collect::<Vec<_>>().join("; "));
-    found.map(str::to_owned).ok_or_else(expected)
+fn engine(option: &str, name: &str) -> Result<String, String> {
+    let engines: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+    if engines.contains(&name) {
+        return Ok(name.to_owned());
+    }
+    Err(format!(
+        "{option} takes one of {}, not {name:?}",
+        engines.join("; ")
+    ))
 }

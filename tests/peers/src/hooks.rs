@@ -30,8 +30,8 @@ use fail::fail_point;
 use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::{CrashInjector, CrashPoint, check_crash_point, clear_injector, install_injector};
 
-use board::{Board, Unit, markdown, median};
-use stopwatch::Stopwatch;
+use board::{FigureBoard, FigureUnit, markdown, median};
+use stopwatch::now;
 
 /// What is crossed, and never fires.
 const TARGET: CrashPoint = CrashPoint::WalPreAggregate;
@@ -40,7 +40,7 @@ const FAIL_POINT: &str = "target";
 const SLICE: u64 = 100_000;
 
 /// What is called again and again, through a pointer: so that the empty one is called too.
-type Call = fn();
+type HookCall = fn();
 
 #[inline(never)]
 fn empty() {}
@@ -56,16 +56,16 @@ fn fail_hook() {
 }
 
 /// One row.
-struct Case {
+struct HookCase {
     id: &'static str,
     name: &'static str,
-    call: Call,
+    call: HookCall,
     /// On the thread that calls; `injector` is the same for all threads.
     install: fn(injector: &Arc<CrashInjector>),
     clear: fn(),
 }
 
-const EMPTY: Case = Case {
+const EMPTY: HookCase = HookCase {
     id: "empty",
     name: "empty call",
     call: empty,
@@ -73,29 +73,29 @@ const EMPTY: Case = Case {
     clear: || {},
 };
 
-const CASES: [Case; 4] = [
-    Case {
+const CASES: [HookCase; 4] = [
+    HookCase {
         id: "tidaldb-nothing",
         name: "tidaldb, nothing installed",
         call: tidaldb_hook,
         install: |_| {},
         clear: || {},
     },
-    Case {
+    HookCase {
         id: "fail-nothing",
         name: "fail, nothing installed",
         call: fail_hook,
         install: |_| {},
         clear: || {},
     },
-    Case {
+    HookCase {
         id: "tidaldb-counted",
         name: "tidaldb, target counted",
         call: tidaldb_hook,
         install: |injector| install_injector(Arc::clone(injector)),
         clear: clear_injector,
     },
-    Case {
+    HookCase {
         id: "fail-counted",
         name: "fail, target counted",
         call: fail_hook,
@@ -106,7 +106,7 @@ const CASES: [Case; 4] = [
 ];
 
 #[derive(Default)]
-struct Arguments {
+struct HooksArguments {
     is_quick: bool,
     instructions: bool,
     /// Set in a process whose instructions are counted: the name of the case.
@@ -115,23 +115,24 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let line = CommandLine::new("hooks [OPTIONS]", Arguments::default())
-        .flag(
+    let line = CommandLine::new("hooks [OPTIONS]")
+        .option(
             "--quick",
+            "",
             "few calls and rounds: whether it runs, not how fast",
-            |it| &mut it.is_quick,
         )
-        .flag("--instructions", "counts instructions by valgrind too", |it| {
-            &mut it.instructions
+        .option("--instructions", "", "counts instructions by valgrind too")
+        .option("--case NAME", "", "")
+        .option("--calls N", "", "");
+    let read = line.of_process(|given| {
+        Ok(HooksArguments {
+            is_quick: given.has("--quick"),
+            instructions: given.has("--instructions"),
+            case: given.texts("--case").pop(),
+            calls: given.number("--calls", 0..=u64::MAX)?,
         })
-        .value("--case", "NAME", "", |it, case| {
-            it.case = Some(case.to_owned());
-            Ok(())
-        })
-        .hidden()
-        .number("--calls", "", 0..=u64::MAX, |it| &mut it.calls)
-        .hidden();
-    let ended = line.of_process().map(|arguments| run(&arguments));
+    });
+    let ended = read.map(|arguments| run(&arguments));
     match ended {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
@@ -142,7 +143,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: &HooksArguments) -> Result<(), Box<dyn Error>> {
     if let Some(id) = &arguments.case {
         let case = [&EMPTY].into_iter().chain(&CASES).find(|case| case.id == id);
         call(case.ok_or("there is no such case")?, arguments.calls);
@@ -164,7 +165,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 /// Medians and spreads, on one thread and on two at once.
 fn times(rounds: usize, slices: usize) -> String {
-    let mut board = Board::default();
+    let mut board = FigureBoard::default();
     for _ in 0..rounds {
         for threads in [1, 2] {
             for case in &CASES {
@@ -172,7 +173,7 @@ fn times(rounds: usize, slices: usize) -> String {
                     1 => format!("{}, one thread", case.name),
                     _ => format!("{}, {threads} threads at once", case.name),
                 };
-                board.add(name, Unit::Nanoseconds, nanoseconds(case, threads, slices));
+                board.add(name, FigureUnit::Nanoseconds, nanoseconds(case, threads, slices));
             }
         }
     }
@@ -181,7 +182,7 @@ fn times(rounds: usize, slices: usize) -> String {
 
 /// The time of one call, net of an empty one: the median over slices of calls, each beside a slice of empty ones, so that
 /// a slow moment of the machine spoils a few of them only. Of several threads, the mean.
-fn nanoseconds(case: &Case, threads: usize, slices: usize) -> f64 {
+fn nanoseconds(case: &HookCase, threads: usize, slices: usize) -> f64 {
     let injector = CrashInjector::new(TARGET, u64::MAX);
     let barrier = Barrier::new(threads);
     let work = || {
@@ -208,17 +209,17 @@ fn nanoseconds(case: &Case, threads: usize, slices: usize) -> f64 {
     sum / threads as f64
 }
 
-fn seconds(call: Call, calls: u64) -> f64 {
+fn seconds(call: HookCall, calls: u64) -> f64 {
     let call = black_box(call);
-    let watch = Stopwatch::start();
+    let begun = now();
     for _ in 0..calls {
         call();
     }
-    watch.seconds()
+    begun.elapsed().as_secs_f64()
 }
 
 /// All that a process does whose instructions are counted.
-fn call(case: &Case, calls: u64) {
+fn call(case: &HookCase, calls: u64) {
     (case.install)(&CrashInjector::new(TARGET, u64::MAX));
     seconds(case.call, calls);
     (case.clear)();
@@ -228,7 +229,7 @@ fn call(case: &Case, calls: u64) {
 fn instructions() -> Result<String, Box<dyn Error>> {
     const CALLS: u64 = 50_000;
     let mut rows = vec![vec!["case".to_owned(), "instructions".to_owned()]];
-    let of_call = |case: &Case| -> Result<f64, Box<dyn Error>> {
+    let of_call = |case: &HookCase| -> Result<f64, Box<dyn Error>> {
         let more = collected(case, 3 * CALLS)?.saturating_sub(collected(case, CALLS)?);
         Ok(more as f64 / (2 * CALLS) as f64)
     };
@@ -243,7 +244,7 @@ fn instructions() -> Result<String, Box<dyn Error>> {
 }
 
 /// The instructions of a whole process that makes so many calls.
-fn collected(case: &Case, calls: u64) -> Result<u64, Box<dyn Error>> {
+fn collected(case: &HookCase, calls: u64) -> Result<u64, Box<dyn Error>> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe()?)

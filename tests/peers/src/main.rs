@@ -17,6 +17,10 @@ mod board;
 #[path = "../../../src/testing/lab/command_line.rs"]
 mod command_line;
 #[path = "../../bench/disk.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the crate's own benchmark, which uses more of it"
+)]
 mod disk;
 #[path = "../../bench/engine.rs"]
 #[allow(
@@ -59,12 +63,13 @@ mod workload;
 
 use std::process::ExitCode;
 
-use args::Args;
+use args::PeerArgs;
 use passes::Run;
-use peer::Outcome;
+use peer::PeerResult;
 
 fn main() -> ExitCode {
-    let args = match args::command_line().of_process() {
+    let is_quick = std::env::args_os().any(|argument| argument == "--quick");
+    let args = match args::command_line(is_quick).of_process(args::read) {
         Ok(args) => args,
         Err(status) => return status,
     };
@@ -81,7 +86,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> Outcome<()> {
+fn run(args: PeerArgs) -> PeerResult<()> {
     let mut run = Run::new(args)?;
     for round in 1..=run.args.rounds {
         for group in passes::GROUPS {

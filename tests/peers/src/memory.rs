@@ -2,17 +2,17 @@
 
 use std::process::Command;
 
-use crate::args::Args;
+use crate::args::PeerArgs;
 use crate::passes::{Run, keys, record};
-use crate::peer::{Kind, Outcome, Policy};
+use crate::peer::{Kind, PeerResult, Policy};
 use crate::peers::KINDS;
 use crate::place::resident_bytes;
 use crate::workload::{self, BATCH_LEN};
 
 /// Runs the job in one process, and reads every state in another.
-pub(crate) fn measure(run: &mut Run, kind: &Kind) -> Outcome<()> {
+pub(crate) fn measure(run: &mut Run, kind: &Kind) -> PeerResult<()> {
     let dir = run.place.fresh("memory")?;
-    let child = || -> Outcome<f64> {
+    let child = || -> PeerResult<f64> {
         let output = Command::new(std::env::current_exe()?)
             .args([
                 "--child",
@@ -40,7 +40,7 @@ pub(crate) fn measure(run: &mut Run, kind: &Kind) -> Outcome<()> {
 /// What such a process does: the job in an empty directory, reads in one that has it. It prints by how much the memory
 /// of the process has grown.
 #[allow(clippy::disallowed_methods, reason = "it looks at the directory from outside")]
-pub(crate) fn child(args: &Args, engine: &str) -> Outcome<()> {
+pub(crate) fn child(args: &PeerArgs, engine: &str) -> PeerResult<()> {
     let kind = KINDS
         .iter()
         .find(|kind| kind.name == engine)

@@ -1,12 +1,12 @@
 //! What every engine is put through, in rounds.
 
-use crate::args::Args;
-use crate::board::{Board, Unit};
-use crate::disk::{self, Ahead};
+use crate::args::PeerArgs;
+use crate::board::{FigureBoard, FigureUnit};
+use crate::disk;
 use crate::memory;
-use crate::peer::{Key, Kind, Outcome, Peer, Policy};
+use crate::peer::{Key, Kind, Peer, PeerResult, Policy};
 use crate::peers::KINDS;
-use crate::place::{self, Place};
+use crate::place::{self, BenchDir};
 use crate::reference::Reference;
 use crate::sheet::Sheet;
 use crate::stopwatch::timed;
@@ -14,60 +14,60 @@ use crate::tidal_only;
 use crate::workload::{self, BATCH_LEN, Touch};
 
 /// Figures that are measured together.
-pub(crate) struct Group {
+pub(crate) struct PeerGroup {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
-    pub(crate) run: fn(&mut Run, usize) -> Outcome<()>,
+    pub(crate) run: fn(&mut Run, usize) -> PeerResult<()>,
 }
 
 /// In the order in which they are measured.
-pub(crate) const GROUPS: &[Group] = &[
-    Group {
+pub(crate) const GROUPS: &[PeerGroup] = &[
+    PeerGroup {
         name: "disk",
         what: "the disk's own sync",
         run: |run, _| run.disk(),
     },
-    Group {
+    PeerGroup {
         name: "job",
         what: "batches of 256 with one final sync, reads, checkpoint, reopening",
         run: |run, round| run.each(round, Run::job),
     },
-    Group {
+    PeerGroup {
         name: "synced-batches",
         what: "batches of 256, each synced",
         run: |run, round| run.each(round, Run::synced_batches),
     },
-    Group {
+    PeerGroup {
         name: "synced-calls",
         what: "one event a call, each synced",
         run: |run, round| run.each(round, Run::synced_calls),
     },
-    Group {
+    PeerGroup {
         name: "calls",
         what: "one event a call, written",
         run: |run, round| run.each(round, Run::calls),
     },
-    Group {
+    PeerGroup {
         name: "threads",
         what: "tidaldb alone: several threads",
         run: |run, _| tidal_only::threads(run),
     },
-    Group {
+    PeerGroup {
         name: "replay",
         what: "tidaldb and the limits: replay of the log after a kill",
         run: |run, round| run.each(round, Run::replay),
     },
-    Group {
+    PeerGroup {
         name: "pause",
         what: "tidaldb alone: for how long a checkpoint holds up a writer",
         run: |run, _| tidal_only::pauses(run),
     },
-    Group {
+    PeerGroup {
         name: "memory",
         what: "memory, each engine in a process of its own",
         run: |run, round| run.each(round, memory::measure),
     },
-    Group {
+    PeerGroup {
         name: "extras",
         what: "tidaldb alone: cohorts and co-engagement",
         run: |run, _| tidal_only::extras(run),
@@ -76,36 +76,36 @@ pub(crate) const GROUPS: &[Group] = &[
 
 /// What a run measures with, and what came out.
 pub(crate) struct Run {
-    pub(crate) args: Args,
-    pub(crate) place: Place,
+    pub(crate) args: PeerArgs,
+    pub(crate) place: BenchDir,
     pub(crate) touches: Vec<Touch>,
     pub(crate) keys: Vec<Key>,
     /// A minute after the last event.
     now_ms: i64,
     reference: Reference,
     pub(crate) sheet: Sheet,
-    disk: Board,
+    disk: FigureBoard,
 }
 
 impl Run {
-    pub(crate) fn new(args: Args) -> Outcome<Self> {
+    pub(crate) fn new(args: PeerArgs) -> PeerResult<Self> {
         let touches = workload::events(args.events);
         let keys = keys(&touches);
         let now_ms = touches.last().map_or(0, |touch| touch.at_ms) + 60_000;
         Ok(Self {
-            place: Place::new(&args.dir)?,
+            place: BenchDir::new(&args.dir)?,
             reference: Reference::of(&touches, now_ms),
             touches,
             keys,
             now_ms,
             sheet: Sheet::default(),
-            disk: Board::default(),
+            disk: FigureBoard::default(),
             args,
         })
     }
 
     /// Every engine in turn; each round begins with another one.
-    fn each(&mut self, round: usize, pass: fn(&mut Self, &Kind) -> Outcome<()>) -> Outcome<()> {
+    fn each(&mut self, round: usize, pass: fn(&mut Self, &Kind) -> PeerResult<()>) -> PeerResult<()> {
         for index in 0..KINDS.len() {
             let kind = &KINDS[(index + round - 1) % KINDS.len()];
             if self.args.wants_engine(kind.name) {
@@ -115,23 +115,21 @@ impl Run {
         Ok(())
     }
 
-    fn disk(&mut self) -> Outcome<()> {
+    fn disk(&mut self) -> PeerResult<()> {
         let dir = self.place.fresh("disk")?;
-        for (ahead, file) in [
-            (Ahead::Growing, "a growing file"),
-            (Ahead::Zeros, "zeros written ahead"),
-        ] {
+        for (file, has_zeros) in [("a growing file", false), ("zeros written ahead", true)] {
             for bytes in [64, 8192] {
-                let microseconds = disk::sync_microseconds(&dir, ahead, bytes, self.args.synced.div_ceil(4))?;
+                let microseconds =
+                    disk::sync_microseconds(&dir, has_zeros, bytes, self.args.synced.div_ceil(4))?;
                 let name = format!("fdatasync of {bytes} B appended to {file}");
-                self.disk.add(name, Unit::Microseconds, microseconds);
+                self.disk.add(name, FigureUnit::Microseconds, microseconds);
             }
         }
         Ok(())
     }
 
     /// The whole job, and what its states are good for.
-    fn job(&mut self, kind: &Kind) -> Outcome<()> {
+    fn job(&mut self, kind: &Kind) -> PeerResult<()> {
         let dir = self.place.fresh("job")?;
         let mut peer = (kind.open)(&dir, Policy::Written)?;
         let (recorded, seconds) = timed(|| {
@@ -167,7 +165,7 @@ impl Run {
         peer.close()
     }
 
-    fn synced_batches(&mut self, kind: &Kind) -> Outcome<()> {
+    fn synced_batches(&mut self, kind: &Kind) -> PeerResult<()> {
         self.rate(
             kind,
             "synced-batches",
@@ -177,11 +175,11 @@ impl Run {
         )
     }
 
-    fn synced_calls(&mut self, kind: &Kind) -> Outcome<()> {
+    fn synced_calls(&mut self, kind: &Kind) -> PeerResult<()> {
         self.rate(kind, "synced-calls", Policy::Synced, 1, self.args.synced)
     }
 
-    fn calls(&mut self, kind: &Kind) -> Outcome<()> {
+    fn calls(&mut self, kind: &Kind) -> PeerResult<()> {
         self.rate(kind, "calls", Policy::Written, 1, self.args.calls)
     }
 
@@ -192,7 +190,7 @@ impl Run {
         policy: Policy,
         batch_len: usize,
         len: usize,
-    ) -> Outcome<()> {
+    ) -> PeerResult<()> {
         let dir = self.place.fresh("rate")?;
         let touches = &self.touches[..len.min(self.touches.len())];
         let mut peer = (kind.open)(&dir, policy)?;
@@ -206,7 +204,7 @@ impl Run {
     }
 
     /// Of those that replay a log of events.
-    fn replay(&mut self, kind: &Kind) -> Outcome<()> {
+    fn replay(&mut self, kind: &Kind) -> PeerResult<()> {
         if kind.name != "tidaldb" && !kind.is_skeleton {
             return Ok(());
         }
@@ -276,7 +274,7 @@ const NOTES: [&str; 7] = [
 ];
 
 /// Records in calls of `batch_len` events.
-pub(crate) fn record(peer: &mut dyn Peer, touches: &[Touch], batch_len: usize) -> Outcome<()> {
+pub(crate) fn record(peer: &mut dyn Peer, touches: &[Touch], batch_len: usize) -> PeerResult<()> {
     touches.chunks(batch_len).try_for_each(|batch| peer.record(batch))
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::workload::{HALF_LIVES_MS, SIGNALS, Touch};
 
 /// The result of everything here: what fails ends the run.
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
+pub(crate) type PeerResult<T> = Result<T, Box<dyn Error>>;
 
 /// What an acknowledged call has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct Kind {
     /// The column's head.
     pub(crate) name: &'static str,
     /// Makes or opens a database in an existing directory.
-    pub(crate) open: fn(&Path, Policy) -> Outcome<Box<dyn Peer>>,
+    pub(crate) open: fn(&Path, Policy) -> PeerResult<Box<dyn Peer>>,
     /// Whether it is a limit rather than a store: it checks and recovers nothing.
     pub(crate) is_skeleton: bool,
 }
@@ -34,20 +34,20 @@ pub(crate) struct Kind {
 /// An open database.
 pub(crate) trait Peer {
     /// One call: all of the events or none, as durable on return as the policy says.
-    fn record(&mut self, touches: &[Touch]) -> Outcome<()>;
+    fn record(&mut self, touches: &[Touch]) -> PeerResult<()>;
 
     /// Makes everything recorded durable.
-    fn sync(&mut self) -> Outcome<()>;
+    fn sync(&mut self) -> PeerResult<()>;
 
     /// The scores of these keys for one half-life, decayed to `now_ms`; a key never recorded scores 0.
-    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()>;
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> PeerResult<()>;
 
     /// What makes all states durable at once, though every one of them changed: the engine's own checkpoint; of a
     /// general store one synced transaction that writes each of `keys` anew.
-    fn checkpoint(&mut self, keys: &[Key]) -> Outcome<()>;
+    fn checkpoint(&mut self, keys: &[Key]) -> PeerResult<()>;
 
     /// Ends it in order.
-    fn close(self: Box<Self>) -> Outcome<()>;
+    fn close(self: Box<Self>) -> PeerResult<()>;
 }
 
 /// A pair of entity and signal.
@@ -117,7 +117,7 @@ impl State {
     }
 
     /// Of the value of a key, which is as [`bytes`](Self::bytes) made it.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Outcome<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> PeerResult<Self> {
         let bytes: &[u8; STATE_BYTES] = bytes.try_into()?;
         let eight = |index: usize| {
             let mut word = [0; 8];
@@ -141,7 +141,10 @@ fn decay(passed_ms: i64, half_life_ms: u64) -> f64 {
 }
 
 /// The events of a call by key: calls `change` once for each key, in order, with its events.
-pub(crate) fn by_key(touches: &[Touch], mut change: impl FnMut(Key, &[Touch]) -> Outcome<()>) -> Outcome<()> {
+pub(crate) fn by_key(
+    touches: &[Touch],
+    mut change: impl FnMut(Key, &[Touch]) -> PeerResult<()>,
+) -> PeerResult<()> {
     if touches.len() == 1 {
         return change(Key::of(&touches[0]), touches);
     }
@@ -154,7 +157,7 @@ pub(crate) fn by_key(touches: &[Touch], mut change: impl FnMut(Key, &[Touch]) ->
 }
 
 /// The state after the events of one key, given its value before.
-pub(crate) fn changed(before: Option<&[u8]>, touches: &[Touch]) -> Outcome<State> {
+pub(crate) fn changed(before: Option<&[u8]>, touches: &[Touch]) -> PeerResult<State> {
     let mut state = before.map_or_else(|| Ok(State::default()), State::from_bytes)?;
     for touch in touches {
         state.add(touch.at_ms);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::peer::{Key, Outcome, Peer};
+use crate::peer::{Key, Peer, PeerResult};
 use crate::workload::{HALF_LIVES_MS, Touch};
 
 /// How far a score may be from the sum, relative to it.
@@ -28,7 +28,7 @@ impl Reference {
 
     /// # Errors
     /// The first score that is not its sum.
-    pub(crate) fn check(&self, name: &str, peer: &dyn Peer, keys: &[Key]) -> Outcome<()> {
+    pub(crate) fn check(&self, name: &str, peer: &dyn Peer, keys: &[Key]) -> PeerResult<()> {
         if keys.len() != self.sums.len() {
             return Err(format!("{} keys are compared with {}", keys.len(), self.sums.len()).into());
         }

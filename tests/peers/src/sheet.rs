@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::args::Args;
-use crate::board::{Figure, Unit, markdown};
+use crate::args::PeerArgs;
+use crate::board::{Figure, FigureUnit, markdown};
 use crate::figures::{FIGURES, Spec};
 use crate::peers::KINDS;
 
@@ -36,7 +36,7 @@ impl Sheet {
             .filter(|kind| kind.name != "tidaldb" && !kind.is_skeleton);
         let medians = peers.filter_map(|kind| Some((kind.name, self.median(spec.id, kind.name)?)));
         medians.min_by(|(_, left), (_, right)| match spec.unit {
-            Unit::PerSecond => right.total_cmp(left),
+            FigureUnit::PerSecond => right.total_cmp(left),
             _ => left.total_cmp(right),
         })
     }
@@ -45,7 +45,7 @@ impl Sheet {
     fn ratio(&self, spec: &Spec, other: f64) -> Option<f64> {
         let own = self.median(spec.id, "tidaldb")?;
         Some(match spec.unit {
-            Unit::PerSecond => own / other,
+            FigureUnit::PerSecond => own / other,
             _ => other / own,
         })
     }
@@ -57,7 +57,7 @@ impl Sheet {
     }
 
     /// One row for each figure that was measured.
-    pub(crate) fn table(&self, args: &Args) -> String {
+    pub(crate) fn table(&self, args: &PeerArgs) -> String {
         let engines: Vec<_> = KINDS.iter().filter(|kind| args.wants_engine(kind.name)).collect();
         let mut head: Vec<String> = [
             "figure",

@@ -6,12 +6,12 @@ use crate::engine;
 use crate::extras::{self, EXTRAS};
 use crate::passes::Run;
 use crate::pause;
-use crate::peer::Outcome;
+use crate::peer::PeerResult;
 use crate::stopwatch::timed;
-use crate::workload::{self, BATCH_LEN};
+use crate::workload::BATCH_LEN;
 
 /// Two threads where nothing is synced, sixteen that share syncs.
-pub(crate) fn threads(run: &mut Run) -> Outcome<()> {
+pub(crate) fn threads(run: &mut Run) -> PeerResult<()> {
     let written = Durability::OperatingSystem;
     rate(run, "batches-2", written, BATCH_LEN, 2, run.args.events)?;
     rate(run, "calls-2", written, 1, 2, run.args.calls)?;
@@ -32,7 +32,7 @@ fn rate(
     batch_len: usize,
     threads: usize,
     len: usize,
-) -> Outcome<()> {
+) -> PeerResult<()> {
     let len = len.min(run.touches.len());
     let events: Vec<SignalEvent<'_>> = run.touches[..len].iter().map(engine::event).collect();
     let dir = run.place.fresh("threads")?;
@@ -48,38 +48,26 @@ fn rate(
 }
 
 /// Beside a checkpoint of all states of the job, and of as many as asked for.
-pub(crate) fn pauses(run: &mut Run) -> Outcome<()> {
+pub(crate) fn pauses(run: &mut Run) -> PeerResult<()> {
     let events: Vec<SignalEvent<'_>> = run.touches.iter().map(engine::event).collect();
     let db = engine::filled(&run.place.fresh("pause")?, &events)?;
     let taken = pause::take(&db, &events)?;
-    run.sheet.add("pause", "tidaldb", taken.pause.as_secs_f64() * 1e3);
-    run.sheet.add(
-        "pause-without",
-        "tidaldb",
-        taken.pause_without.as_secs_f64() * 1e3,
-    );
+    run.sheet.add("pause", "tidaldb", taken.pause);
+    run.sheet.add("pause-without", "tidaldb", taken.pause_without);
     drop(db);
 
-    let events: Vec<_> = workload::spread(run.args.spread)
-        .iter()
-        .map(engine::event)
-        .collect();
+    let events = engine::spread(run.args.spread);
     let db = engine::filled(&run.place.fresh("pause")?, &events)?;
     let taken = pause::take(&db, &events)?;
+    run.sheet.add("large-checkpoint", "tidaldb", taken.alone);
+    run.sheet.add("large-pause", "tidaldb", taken.pause);
     run.sheet
-        .add("large-checkpoint", "tidaldb", taken.alone.as_secs_f64() * 1e3);
-    run.sheet
-        .add("large-pause", "tidaldb", taken.pause.as_secs_f64() * 1e3);
-    run.sheet.add(
-        "large-pause-without",
-        "tidaldb",
-        taken.pause_without.as_secs_f64() * 1e3,
-    );
+        .add("large-pause-without", "tidaldb", taken.pause_without);
     Ok(())
 }
 
 /// The job with each extra on, and with both.
-pub(crate) fn extras(run: &mut Run) -> Outcome<()> {
+pub(crate) fn extras(run: &mut Run) -> PeerResult<()> {
     let job: Vec<SignalEvent<'_>> = run.touches.iter().map(engine::event).collect();
     for extra in EXTRAS {
         let (seconds, _) = extras::record(&run.place, &job, extra)?;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tidaldb::{Background, Durability, TidalDb};
 
 use crate::fork::{expect_refusal, wait_for_next_ms};
-use crate::processes::Child;
+use crate::processes::ForkedChild;
 use crate::runner::cases;
-use crate::setup::{Acknowledged, BACKGROUNDS, error_chain, event, open, options};
+use crate::setup::{Acknowledged, event, open, options, per_background};
 use crate::sys;
 
 cases!("daemon":
@@ -26,9 +26,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs `body` in a daemon whose parent opened the database, recorded events 0 to 4 and exited.
 fn in_a_daemon(root: &Path, body: impl Fn(TidalDb, &Path, u32, Background)) {
-    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
-        let path = root.join(number.to_string());
-        let mut daemon = Child::start(|parent| {
+    for (background, path) in per_background(root) {
+        let mut daemon = ForkedChild::start(|parent| {
             let db = open(&path, options().durability(POLICY).background(background));
             for entity in 0..5 {
                 db.record(&event(entity)).unwrap();
@@ -68,10 +67,7 @@ fn assert_opens_again(path: &Path, opened_by: u32, background: Background, ackno
         entity += 1;
         acknowledged.record(&db, entity).unwrap();
     }
-    db.close()
-        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
-    drop(db);
-    acknowledged.assert_at(path);
+    acknowledged.assert_closed(db, path);
 }
 
 fn a_daemon_is_refused_from_the_next_millisecond_on_and_opens_the_database_again(root: &Path) {
@@ -80,16 +76,14 @@ fn a_daemon_is_refused_from_the_next_millisecond_on_and_opens_the_database_again
         let refused = expect_refusal(db.record(&event(100)), path, opened_by);
         assert_eq!(refused, Ok(()), "{background:?}");
         drop(db);
-        let mut acknowledged = Acknowledged::default();
-        acknowledged.events.extend(0..5);
+        let mut acknowledged = Acknowledged::of_events(0..5);
         assert_opens_again(path, opened_by, background, &mut acknowledged);
     });
 }
 
 fn a_daemon_that_writes_at_once_is_refused_soon_and_loses_nothing_that_was_acknowledged(root: &Path) {
     in_a_daemon(root, |db, path, opened_by, background| {
-        let mut acknowledged = Acknowledged::default();
-        acknowledged.events.extend(0..5);
+        let mut acknowledged = Acknowledged::of_events(0..5);
         let begun = Instant::now();
         let refused = (100..).find_map(|entity| {
             assert!(begun.elapsed() < LIMIT, "{background:?}: no write is refused");

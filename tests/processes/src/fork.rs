@@ -10,11 +10,11 @@ use std::time::Duration;
 use tidaldb::storage::{MemoryStore, Scan, StorageEngine, WriteBatch};
 use tidaldb::{Clock, Durability, EntityId, Error, SystemClock, TidalDb, UserId};
 
-use crate::processes::Child;
+use crate::processes::{ForkedChild, in_a_child};
 use crate::runner::cases;
 use crate::setup::{
-    Acknowledged, BACKGROUNDS, POLICIES, SAVED, VIEW, assert_locked, assert_unchanged, error_chain, event,
-    is_forked, open, options, tree,
+    Acknowledged, POLICIES, SAVED, VIEW, assert_locked, assert_unchanged, error_chain, event, is_forked,
+    must, open, options, per_background, tree, worked,
 };
 
 cases!("fork":
@@ -32,28 +32,21 @@ cases!("fork":
 
 /// Runs `end` on the copy in a child, then checks the files, the lock and further work of the parent.
 fn changes_nothing_for_the_parent(root: &Path, end: impl Fn(TidalDb, &Path, u32) -> Result<(), String>) {
-    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
-        let path = root.join(number.to_string());
+    for (background, path) in per_background(root) {
         let mut acknowledged = Acknowledged::default();
         // The child takes the handle by value, the parent keeps it.
         let mut db = Some(open(&path, options().background(background)));
         acknowledged.must_work(db.as_ref().unwrap(), 0..5);
         let before = tree(&path);
         let opened_by = process::id();
-        let mut child = Child::start(|parent| {
-            parent.send_result(end(db.take().unwrap(), &path, opened_by));
-        });
-        assert_eq!(child.read_result(), Ok(()), "{background:?}");
-        child.end();
+        let ended = in_a_child(|| [end(db.take().unwrap(), &path, opened_by)]);
+        assert_eq!(ended, [Ok(())], "{background:?}");
         assert_unchanged(&before, &path);
         assert_locked(&path);
         let db = db.take().unwrap();
         acknowledged.must_work(&db, 100..140);
         assert_locked(&path);
-        db.close()
-            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
-        drop(db);
-        acknowledged.assert_at(&path);
+        acknowledged.assert_closed(db, &path);
     }
 }
 
@@ -118,24 +111,16 @@ impl StorageEngine for WritesAtDrop {
 }
 
 fn a_child_that_drops_its_copy_runs_no_destructor_of_the_storage_engine(root: &Path) {
-    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
-        let (path, file) = (
-            root.join(number.to_string()),
-            root.join(format!("dropped-{number}")),
-        );
+    for (background, path) in per_background(root) {
+        let file = path.with_extension("dropped");
         let engine = WritesAtDrop {
             engine: MemoryStore::new(),
             file: file.clone(),
         };
         // The handle alone owns the engine.
         let db = TidalDb::open_with_storage(&path, options().background(background), Arc::new(engine));
-        let mut db = Some(db.unwrap_or_else(|error| panic!("{}", error_chain(&error))));
-        let mut child = Child::start(|parent| {
-            drop(db.take());
-            parent.send_result(Ok(()));
-        });
-        assert_eq!(child.read_result(), Ok(()));
-        child.end();
+        let mut db = Some(must(db));
+        ForkedChild::start(|_| drop(db.take())).end();
         assert!(!file.exists(), "{background:?}: the child ran the destructor");
         drop(db);
         assert_eq!(fs::read_to_string(&file).unwrap(), process::id().to_string());
@@ -153,22 +138,19 @@ fn a_child_that_exits_changes_nothing_for_the_parent(root: &Path) {
 fn a_grandchild_that_drops_its_copy_changes_nothing_for_the_parent(root: &Path) {
     changes_nothing_for_the_parent(root, |db, path, opened_by| {
         let mut db = Some(db);
-        let mut grandchild = Child::start(|parent| {
+        let [refused] = in_a_child(|| {
             let db = db.take().unwrap();
-            parent.send_result(expect_refusal(db.sync(), path, opened_by));
-            drop(db);
+            [expect_refusal(db.sync(), path, opened_by)]
         });
-        let refused = grandchild.read_result();
-        grandchild.end();
         std::mem::forget(db);
         refused
     });
 }
 
-type Call = fn(&TidalDb) -> Result<(), Error>;
+type WriteCall = fn(&TidalDb) -> Result<(), Error>;
 
 /// Every call that writes. The collection has the member 0.
-const CALLS: [(&str, Call); 11] = [
+const WRITES: [(&str, WriteCall); 11] = [
     ("record", |db| db.record(&event(900)).map(drop)),
     ("record_batch", |db| {
         db.record_batch(&[event(901), event(902)]).map(drop)
@@ -210,13 +192,10 @@ fn every_write_of_a_child_is_refused_when_syncs_are_left_to_the_operating_system
 
 /// Each call runs in a child of its own, so that it is the first one there. The parent continues after each.
 fn every_write_is_refused(root: &Path, policy: Durability) {
-    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
-        let path = root.join(number.to_string());
-        let db = open(&path, options().durability(policy).background(background));
-        let mut acknowledged = Acknowledged::default();
-        acknowledged.must_work(&db, 0..3);
+    for (background, path) in per_background(root) {
+        let (db, mut acknowledged) = worked(&path, options().durability(policy).background(background), 0..3);
         let mut wrong = Vec::new();
-        for (next, (name, call)) in (1..).zip(CALLS) {
+        for (next, (name, call)) in (1..).zip(WRITES) {
             let before = tree(&path);
             if let Err(text) = first_call_of_a_child(&db, &path, policy, name, call) {
                 wrong.push(format!("{name}: {text}"));
@@ -233,10 +212,7 @@ fn every_write_is_refused(root: &Path, policy: Durability) {
             "{background:?}, not refused:\n{}",
             wrong.join("\n")
         );
-        db.close()
-            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
-        drop(db);
-        acknowledged.assert_at(&path);
+        acknowledged.assert_closed(db, &path);
     }
 }
 
@@ -246,49 +222,42 @@ fn first_call_of_a_child(
     path: &Path,
     policy: Durability,
     name: &str,
-    call: Call,
+    call: WriteCall,
 ) -> Result<(), String> {
     let opened_by = process::id();
     // These compare the process at once, whatever the policy; the others at their sync or in the next millisecond.
     let compares_at_once =
         policy == Durability::EverySynced || ["sync", "checkpoint", "close"].contains(&name);
-    let mut child = Child::start(|parent| {
+    let refused = in_a_child(|| {
         if !compares_at_once {
             wait_for_next_ms();
         }
-        parent.send_result(expect_refusal(call(db), path, opened_by));
+        let first = call(db);
         let second = if name == "close" { db.close() } else { db.sync() };
-        parent.send_result(expect_refusal(second, path, opened_by));
+        [first, second].map(|result| expect_refusal(result, path, opened_by))
     });
-    let refused = [child.read_result(), child.read_result()];
-    child.end();
     refused.into_iter().collect()
 }
 
 fn a_child_reads_the_state_that_the_parent_had_at_the_fork(root: &Path) {
-    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
-        let path = root.join(number.to_string());
-        let db = open(&path, options().background(background));
-        let mut acknowledged = Acknowledged::default();
-        acknowledged.must_work(&db, 0..5);
+    for (background, path) in per_background(root) {
+        let (db, mut acknowledged) = worked(&path, options().background(background), 0..5);
         let opened_by = process::id();
-        let mut child = Child::start(|parent| {
+        let refused = in_a_child(|| {
             let read = || {
                 acknowledged.assert_in(&db);
-                assert_eq!(
-                    db.score(EntityId(4), VIEW, 0, 0).unwrap().to_bits(),
-                    1_f64.to_bits()
-                );
+                let score = db.score(EntityId(4), VIEW, 0, 0).unwrap();
+                assert_eq!(score.to_bits(), 1_f64.to_bits());
                 assert_eq!(db.collection_members(SAVED).unwrap(), [EntityId(0)]);
                 assert!(db.last_sequence() > 0 && db.statistics().is_ok());
             };
             read();
             // Also after a refused write.
-            parent.send_result(expect_refusal(db.sync(), &path, opened_by));
+            let refused = expect_refusal(db.sync(), &path, opened_by);
             read();
+            [refused]
         });
-        assert_eq!(child.read_result(), Ok(()));
-        child.end();
+        assert_eq!(refused, [Ok(())]);
         acknowledged.must_work(&db, 100..110);
         drop(db);
         acknowledged.assert_at(&path);
@@ -297,22 +266,19 @@ fn a_child_reads_the_state_that_the_parent_had_at_the_fork(root: &Path) {
 
 fn a_child_cannot_open_the_database_again_while_the_parent_has_it(root: &Path) {
     let path = root.join("db");
-    let db = open(&path, options());
-    let mut acknowledged = Acknowledged::default();
-    acknowledged.must_work(&db, 0..5);
+    let (db, mut acknowledged) = worked(&path, options(), 0..5);
     let mut copy = Some(db);
-    let mut child = Child::start(|parent| {
+    let refused = in_a_child(|| {
         let expect_locked = || match TidalDb::open(&path, options()) {
             Err(Error::Locked { .. }) => Ok(()),
             Err(error) => Err(error_chain(&error)),
             Ok(_) => Err("it opens".to_owned()),
         };
-        parent.send_result(expect_locked());
+        let with_copy = expect_locked();
         drop(copy.take());
-        parent.send_result(expect_locked());
+        [with_copy, expect_locked()]
     });
-    assert_eq!([child.read_result(), child.read_result()], [Ok(()), Ok(())]);
-    child.end();
+    assert_eq!(refused, [Ok(()), Ok(())]);
     let db = copy.unwrap();
     acknowledged.must_work(&db, 100..110);
     drop(db);

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tidaldb::{Error, TidalDb};
 
-use crate::processes::Child;
+use crate::processes::ForkedChild;
 use crate::runner::cases;
-use crate::setup::{Acknowledged, BACKGROUNDS, assert_locked, error_chain, event, open, options};
+use crate::setup::{Acknowledged, assert_locked, error_chain, event, must, open, options, per_background};
 use crate::sys;
 
 cases!("fork_threads":
@@ -20,9 +20,9 @@ cases!("fork_threads":
 );
 
 /// Ends the loops of the other threads, also after a panic.
-struct Stop<'a>(&'a AtomicBool);
+struct StopAtDrop<'a>(&'a AtomicBool);
 
-impl Drop for Stop<'_> {
+impl Drop for StopAtDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -36,7 +36,7 @@ fn record_and_sync(db: &TidalDb, first: u64, stopped: &AtomicBool) -> Range<u64>
     while !stopped.load(Ordering::Relaxed) {
         let recorded = db.record(&event(entities.end));
         let worked = recorded.and_then(|_| (0..SYNCS).try_for_each(|_| db.sync()));
-        worked.unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+        must(worked);
         entities.end += 1;
     }
     entities
@@ -44,13 +44,12 @@ fn record_and_sync(db: &TidalDb, first: u64, stopped: &AtomicBool) -> Range<u64>
 
 fn a_child_that_drops_its_copy_never_waits_for_a_thread_that_records_and_syncs(root: &Path) {
     const FORKS: u32 = 50;
-    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
-        let path = root.join(number.to_string());
+    for (background, path) in per_background(root) {
         let db = open(&path, options().background(background));
         let mut acknowledged = Acknowledged::default();
         let stopped = AtomicBool::new(false);
         thread::scope(|scope| {
-            let stop = Stop(&stopped);
+            let stop = StopAtDrop(&stopped);
             let start = |first| {
                 scope.spawn({
                     let (db, stopped) = (&db, &stopped);
@@ -59,7 +58,7 @@ fn a_child_that_drops_its_copy_never_waits_for_a_thread_that_records_and_syncs(r
             };
             let threads = [0, 1_000_000].map(start);
             for _ in 0..FORKS {
-                Child::start(|_| sys::drop_copy_and_exit(&db)).end();
+                ForkedChild::start(|_| sys::drop_copy_and_exit(&db)).end();
             }
             drop(stop);
             for thread in threads {
@@ -94,15 +93,15 @@ fn a_child_opens_a_database_while_another_thread_opens_and_drops_one(root: &Path
     let mut acknowledged = Acknowledged::default();
     let stopped = AtomicBool::new(false);
     thread::scope(|scope| {
-        let _stop = Stop(&stopped);
+        let _stop = StopAtDrop(&stopped);
         scope.spawn(|| open_and_drop(&other, &stopped));
         for entity in 0..FORKS_MAX {
             let begun = Instant::now();
             // It sends no line: reading one would have no time limit.
-            let child = Child::start(|_| {
+            let child = ForkedChild::start(|_| {
                 let db = open(&path, options());
                 let recorded = db.record(&event(entity)).and_then(|_| db.close());
-                recorded.unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+                must(recorded);
             });
             child.end();
             acknowledged.events.insert(entity);

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use tidaldb::{Error, TidalDb};
 
-use crate::processes::Child;
+use crate::processes::ForkedChild;
 use crate::runner::cases;
-use crate::setup::{Acknowledged, assert_unchanged, chain, copy, error_chain, open, options, tree};
+use crate::setup::{
+    Acknowledged, assert_unchanged, chain, close, copy, error_chain, open, options, tree, worked,
+};
 
 cases!("histories":
     the_log_of_one_copy_with_the_store_of_the_other_is_refused,
@@ -36,12 +38,8 @@ fn continue_in(db: &TidalDb, acknowledged: &mut Acknowledged, first: u64) {
 /// Two copies of a closed database, each with further events of the same size.
 fn copies_of_a_closed_database(root: &Path) -> [Copied; 2] {
     let base = root.join("base");
-    let mut acknowledged = Acknowledged::default();
-    let db = open(&base, options());
-    acknowledged.must_work(&db, 0..20);
-    db.close()
-        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
-    drop(db);
+    let (db, acknowledged) = worked(&base, options(), 0..20);
+    close(db);
     [("a", 1000), ("b", 2000)].map(|(name, first)| {
         let path = root.join(name);
         copy(&base, &path);
@@ -60,8 +58,8 @@ fn assert_mixtures_refused([a, b]: [&Path; 2]) {
         copy(&store_of.join("store"), &mixed.join("store"));
         let before = tree(&mixed);
         let error = TidalDb::open(&mixed, options()).expect_err("a mixture opens");
-        let is_foreign = |error: &&Error| matches!(error, Error::ForeignHistory { .. });
-        assert!(chain(&error).iter().any(is_foreign), "{}", error_chain(&error));
+        let is_foreign = |error: &Error| matches!(error, Error::ForeignHistory { .. });
+        assert!(chain(&error).any(is_foreign), "{}", error_chain(&error));
         assert_unchanged(&before, &mixed);
         fs::remove_dir_all(&mixed).unwrap();
     }
@@ -77,19 +75,14 @@ fn each_copy_of_a_closed_database_opens_whole(root: &Path) {
         // Again after a close.
         let db = open(&path, options());
         acknowledged.assert_in(&db);
-        db.close()
-            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
-        drop(db);
-        acknowledged.assert_at(&path);
+        acknowledged.assert_closed(db, &path);
     }
 }
 
 /// The copy is made while no call runs, and every event is synced: it is complete.
 fn the_log_of_a_live_database_with_the_store_of_a_copy_is_refused(root: &Path) {
     let (a, b) = (root.join("live"), root.join("copy"));
-    let live = open(&a, options());
-    let mut of_a = Acknowledged::default();
-    of_a.must_work(&live, 0..20);
+    let (live, mut of_a) = worked(&a, options(), 0..20);
     of_a.record(&live, 20).unwrap();
     copy(&a, &b);
     let mut of_b = of_a.clone();
@@ -114,7 +107,7 @@ fn two_forked_children_that_open_a_copy_each_draw_different_opening_ids(root: &P
         path
     });
     let openings = openings.map(|path| {
-        let mut child = Child::start(|parent| {
+        let mut child = ForkedChild::start(|parent| {
             let db = open(&path, options());
             parent.send_line(&db.recovery_report().opening.to_string());
         });

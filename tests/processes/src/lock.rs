@@ -3,17 +3,19 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, park_timeout};
 use std::time::{Duration, Instant};
 
-use tidaldb::{Error, TidalDb};
+use tidaldb::{Background, Error, TidalDb};
 
-use crate::processes::{Child, kill, park_for_ever, record_in_another_process};
+use crate::processes::{ForkedChild, kill, park_for_ever, record_in_another_process};
 use crate::runner::cases;
-use crate::setup::{Acknowledged, BACKGROUNDS, assert_locked, error_chain, new_dir, open, options};
+use crate::setup::{
+    Acknowledged, assert_locked, error_chain, event, new_dir, open, options, per_background, worked,
+};
 use crate::sys;
 
 cases!("lock":
@@ -25,10 +27,10 @@ cases!("lock":
     a_database_opens_at_once_after_a_drop_or_close_while_another_thread_starts_programs,
 );
 
-type Loss = fn(&Path);
+type LoseFile = fn(&Path);
 
 /// Ways to lose the lock file.
-const LOSSES: [(&str, Loss); 3] = [
+const LOSSES: [(&str, LoseFile); 3] = [
     ("removed", |lock| fs::remove_file(lock).unwrap()),
     ("moved", |lock| {
         fs::rename(lock, lock.with_file_name("LOCK.old")).unwrap();
@@ -39,47 +41,17 @@ const LOSSES: [(&str, Loss); 3] = [
     }),
 ];
 
-/// A handle that lost its lock file, and the acknowledged calls of all handles of its database.
-struct First {
-    path: PathBuf,
-    db: TidalDb,
-    acknowledged: Acknowledged,
-}
-
-impl First {
-    /// The handle acknowledges no event.
-    fn assert_refused(&mut self) {
-        let recorded = self.acknowledged.record(&self.db, 300);
-        assert!(
-            recorded.is_err(),
-            "{}: two handles acknowledge events",
-            self.path.display()
-        );
-    }
-}
-
-/// The second handle is refused, or the first one acknowledges nothing more. `second` tries to record beside the first.
-fn without_lock_file(root: &Path, second: impl Fn(&mut First)) {
+/// The second handle is refused, or the first one acknowledges nothing more. `second` tries to record beside the first, whose
+/// acknowledged calls it gets.
+fn without_lock_file(root: &Path, second: impl Fn(&Path, &TidalDb, &mut Acknowledged)) {
     for (loss, lose) in LOSSES {
         let path = new_dir(root, loss).join("db");
-        let mut acknowledged = Acknowledged::default();
-        let db = open(&path, options());
-        acknowledged.must_work(&db, 0..5);
+        let (first, mut acknowledged) = worked(&path, options(), 0..5);
         lose(&path.join("LOCK"));
-        let mut first = First {
-            path,
-            db,
-            acknowledged,
-        };
-        second(&mut first);
-        let First {
-            path,
-            db,
-            mut acknowledged,
-        } = first;
+        second(&path, &first, &mut acknowledged);
         // The first handle may continue if it is the only one.
-        drop(acknowledged.work(&db, 400..420));
-        drop(db);
+        drop(acknowledged.work(&first, 400..420));
+        drop(first);
         acknowledged.assert_at(&path);
         // Also with the lock file that the last open made.
         let _db = open(&path, options());
@@ -87,22 +59,29 @@ fn without_lock_file(root: &Path, second: impl Fn(&mut First)) {
     }
 }
 
+fn assert_refused(first: &TidalDb, acknowledged: &mut Acknowledged) {
+    let recorded = acknowledged.record(first, 300);
+    assert!(recorded.is_err(), "two handles acknowledge events");
+}
+
 fn a_removed_lock_file_lets_no_second_handle_of_the_process_record_beside_the_first(root: &Path) {
-    without_lock_file(root, |first| match TidalDb::open(&first.path, options()) {
-        Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", error_chain(&error)),
-        Ok(second) => {
-            first.assert_refused();
-            first.acknowledged.must_work(&second, 100..120);
-            first.assert_refused();
+    without_lock_file(root, |path, first, acknowledged| {
+        match TidalDb::open(path, options()) {
+            Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", error_chain(&error)),
+            Ok(second) => {
+                assert_refused(first, acknowledged);
+                acknowledged.must_work(&second, 100..120);
+                assert_refused(first, acknowledged);
+            }
         }
     });
 }
 
 fn a_removed_lock_file_lets_no_other_process_record_beside_the_first(root: &Path) {
-    without_lock_file(root, |first| {
-        if let Ok(len) = record_in_another_process(&first.path, 100..120) {
-            first.acknowledged.events.extend(100..100 + len);
-            first.assert_refused();
+    without_lock_file(root, |path, first, acknowledged| {
+        if let Ok(len) = record_in_another_process(path, 100..120) {
+            acknowledged.events.extend(100..100 + len);
+            assert_refused(first, acknowledged);
         }
     });
 }
@@ -111,39 +90,36 @@ fn a_database_opens_at_once_after_a_kill(root: &Path) {
     let path = root.join("db");
     let mut acknowledged = Acknowledged::default();
     for round in 0..40 {
-        let background = BACKGROUNDS[usize::from(round % 2 == 1)];
-        let mut child = Child::start(|parent| {
+        let background = [Background::Caller, Background::OwnThreads][usize::from(round % 2 == 1)];
+        let mut child = ForkedChild::start(|parent| {
             let db = open(&path, options().background(background));
-            db.record(&crate::setup::event(round)).unwrap();
+            db.record(&event(round)).unwrap();
             parent.send_line("recorded");
             park_for_ever();
         });
         child.read_line();
         acknowledged.events.insert(round);
-        child.kill();
+        kill(child.pid);
         acknowledged.assert_at(&path);
     }
 }
 
 fn a_forked_child_that_lives_on_keeps_the_lock_until_it_ends(root: &Path) {
-    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
-        let path = root.join(number.to_string());
-        let mut opener = Child::start(|parent| {
+    for (background, path) in per_background(root) {
+        let mut opener = ForkedChild::start(|parent| {
             let db = open(&path, options().background(background));
             for entity in 0..5 {
-                db.record(&crate::setup::event(entity)).unwrap();
+                db.record(&event(entity)).unwrap();
             }
-            let idle = Child::start(|_| park_for_ever());
-            parent.send_line(&idle.pid().to_string());
+            let idle = ForkedChild::start(|_| park_for_ever());
+            parent.send_line(&idle.pid.to_string());
             park_for_ever();
         });
         let idle: i32 = opener.read_line().parse().unwrap();
-        opener.kill();
+        kill(opener.pid);
         assert_locked(&path);
         kill(idle);
-        let mut acknowledged = Acknowledged::default();
-        acknowledged.events.extend(0..5);
-        acknowledged.assert_at(&path);
+        Acknowledged::of_events(0..5).assert_at(&path);
     }
 }
 
@@ -172,9 +148,9 @@ fn has_open(pid: i32, path: &Path) -> bool {
 fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Path) {
     for sets_user in [false, true] {
         let path = root.join(sets_user.to_string());
-        let mut opener = Child::start(|parent| {
+        let mut opener = ForkedChild::start(|parent| {
             let db = open(&path, options());
-            db.record(&crate::setup::event(0)).unwrap();
+            db.record(&event(0)).unwrap();
             let sleeping = program("sleep", sets_user).arg("1000").spawn();
             parent.send_line(&sleeping.unwrap().id().to_string());
             park_for_ever();
@@ -189,10 +165,8 @@ fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Pa
             );
             park_timeout(Duration::from_millis(1));
         }
-        opener.kill();
-        let mut acknowledged = Acknowledged::default();
-        acknowledged.events.insert(0);
-        acknowledged.assert_at(&path);
+        kill(opener.pid);
+        Acknowledged::of_events(0..1).assert_at(&path);
         kill(sleeping);
     }
 }

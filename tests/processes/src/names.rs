@@ -11,7 +11,8 @@ use tidaldb::{Error, TidalDb};
 
 use crate::runner::cases;
 use crate::setup::{
-    Acknowledged, BACKGROUNDS, assert_unchanged, error_chain, new_dir, open, options, paths, tree,
+    Acknowledged, assert_unchanged, close, error_chain, must, new_dir, open, options, paths, per_background,
+    tree, worked,
 };
 
 cases!("names":
@@ -48,8 +49,8 @@ fn assert_names(dir: &Path, names: &[&str]) {
 }
 
 fn both_databases_work_after_the_directory_was_renamed_and_another_made_at_its_path(root: &Path) {
-    for (number, background) in BACKGROUNDS.into_iter().enumerate() {
-        let root = new_dir(root, number.to_string());
+    for (background, root) in per_background(root) {
+        fs::create_dir(&root).unwrap();
         let (path, moved) = (root.join("db"), root.join("db.old"));
         let options = || options().background(background).checkpoint_log_bytes(2048);
         let (mut of_old, mut of_new) = (Acknowledged::default(), Acknowledged::default());
@@ -64,10 +65,8 @@ fn both_databases_work_after_the_directory_was_renamed_and_another_made_at_its_p
         }
         of_old.assert_in(&old);
         of_new.assert_in(&new);
-        old.close()
-            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
-        new.close()
-            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+        must(old.close());
+        must(new.close());
         assert_names(&root, &["db", "db.old"]);
         assert_files_belong_to(NEW, OLD, &path);
         assert_files_belong_to(OLD, NEW, &moved);
@@ -78,16 +77,13 @@ fn both_databases_work_after_the_directory_was_renamed_and_another_made_at_its_p
 
 fn the_directory_can_be_renamed_while_it_is_open(root: &Path) {
     let (path, moved) = (root.join("db"), root.join("moved"));
-    let mut acknowledged = Acknowledged::default();
-    let db = open(&path, options());
-    acknowledged.must_work(&db, 0..12);
+    let (db, mut acknowledged) = worked(&path, options(), 0..12);
     fs::rename(&path, &moved).unwrap();
     acknowledged.must_work(&db, 100..140);
     let second = TidalDb::open(&moved, options());
     assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
     acknowledged.must_work(&db, 200..240);
-    db.close()
-        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+    must(db.close());
     assert_names(root, &["moved"]);
     acknowledged.assert_at(&moved);
 }
@@ -106,18 +102,14 @@ fn put_in_the_place_of(part: &str, root: &Path) {
     Acknowledged::default().must_work(&open(&other, options()), 0..40);
     fs::write(other.join(part).join("note"), "not of a database").unwrap();
 
-    let mut acknowledged = Acknowledged::default();
-    let db = open(&root.join("db"), options());
-    acknowledged.must_work(&db, 0..12);
+    let (db, mut acknowledged) = worked(&root.join("db"), options(), 0..12);
     fs::rename(&path, &aside).unwrap();
     fs::rename(other.join(part), &path).unwrap();
     let before = tree(&path);
     for round in 1..10 {
         acknowledged.must_work(&db, round * 100..round * 100 + 20);
     }
-    db.close()
-        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
-    drop(db);
+    close(db);
     assert_unchanged(&before, &path);
     fs::rename(&path, other.join(part)).unwrap();
     fs::rename(&aside, &path).unwrap();
@@ -132,8 +124,7 @@ fn a_relative_path_leads_to_the_same_directory_after_a_chdir(root: &Path) {
     acknowledged.must_work(&db, 0..12);
     set_current_dir(&second).unwrap();
     acknowledged.must_work(&db, 100..140);
-    db.close()
-        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+    must(db.close());
     assert_names(&first, &["db"]);
     assert_names(&second, &[]);
     acknowledged.assert_at(&first.join("db"));
@@ -151,10 +142,8 @@ fn a_relative_path_never_leads_to_another_database_after_a_chdir(root: &Path) {
         of_b.must_work(&b, round * 100..round * 100 + 20);
         of_a.must_work(&a, round * 1000..round * 1000 + 20);
     }
-    a.close()
-        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
-    b.close()
-        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+    must(a.close());
+    must(b.close());
     assert_files_belong_to(OLD, NEW, &first.join("db"));
     assert_files_belong_to(NEW, OLD, &second.join("db"));
     of_a.assert_at(&first.join("db"));
@@ -186,8 +175,7 @@ fn a_symbolic_link_that_is_switched_leads_an_open_database_nowhere_else(root: &P
         assert_unchanged(&before, &b);
         of_b.must_work(&open(&opened, options()), 6000..6040);
         of_a.must_work(&db, 200..240);
-        db.close()
-            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+        must(db.close());
         of_a.assert_at(&a.join("db"));
         of_b.assert_at(&b.join("db"));
     }

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use tidaldb::TidalDb;
 
-use crate::processes::Child;
+use crate::processes::in_a_child;
 use crate::runner::{cases, warn};
-use crate::setup::{Acknowledged, error_chain, new_dir, open, options, tree};
+use crate::setup::{Acknowledged, error_chain, event, new_dir, open, options, tree, worked};
 use crate::sys;
 
 cases!("parent":
@@ -35,24 +35,18 @@ fn as_another_user(
     let parent = new_dir(root, "parent");
     make(&parent);
     fs::set_permissions(&parent, fs::Permissions::from_mode(0o711)).unwrap();
-    let mut child = Child::start(|listener| {
+    let [reached, result] = in_a_child(|| {
         sys::become_user(USER).unwrap();
-        let reached = parent.symlink_metadata().map(drop);
-        let is_reached = reached.is_ok();
-        listener.send_result(reached.map_err(|error| error.to_string()));
-        if is_reached {
-            assert!(fs::read_dir(&parent).is_err(), "the directory can be listed");
-            listener.send_result(body(&parent));
+        if let Err(error) = parent.symlink_metadata() {
+            return [Err(error.to_string()), Ok(())];
         }
+        assert!(fs::read_dir(&parent).is_err(), "the directory can be listed");
+        [Ok(()), body(&parent)]
     });
-    let result = if child.read_result().is_ok() {
-        Some(child.read_result())
-    } else {
+    if reached.is_err() {
         warn("not tested: another user cannot reach the directory for temporary files");
-        None
-    };
-    child.end();
-    result
+    }
+    reached.is_ok().then_some(result)
 }
 
 /// Gives a directory and all that is in it to the other user.
@@ -66,15 +60,13 @@ fn give_away(dir: &Path) {
 fn an_existing_database_opens_below_a_directory_that_may_not_be_listed(root: &Path) {
     let mut acknowledged = Acknowledged::default();
     let make = |parent: &Path| {
-        let db = open(&parent.join("db"), options());
-        acknowledged.must_work(&db, 0..20);
-        drop(db);
+        acknowledged.must_work(&open(&parent.join("db"), options()), 0..20);
         give_away(&parent.join("db"));
     };
     let opens = |parent: &Path| {
         let db = open(&parent.join("db"), options());
         for entity in 20..40 {
-            db.record(&crate::setup::event(entity)).unwrap();
+            db.record(&event(entity)).unwrap();
         }
         db.checkpoint().unwrap();
         db.close().map_err(|error| error_chain(&error))
@@ -92,17 +84,12 @@ fn a_database_is_created_in_an_empty_directory_below_one_that_may_not_be_listed(
     };
     let creates = |parent: &Path| {
         let path = parent.join("db");
-        let mut acknowledged = Acknowledged::default();
-        let db = open(&path, options());
-        acknowledged.must_work(&db, 0..20);
+        let (db, mut acknowledged) = worked(&path, options(), 0..20);
         drop(db);
         let db = open(&path, options());
         acknowledged.assert_in(&db);
         acknowledged.must_work(&db, 20..40);
-        db.close()
-            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
-        drop(db);
-        acknowledged.assert_at(&path);
+        acknowledged.assert_closed(db, &path);
         Ok(())
     };
     if let Some(created) = as_another_user(root, make, creates) {

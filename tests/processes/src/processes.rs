@@ -21,49 +21,32 @@ pub(crate) const RECORD: &str = "--record";
 
 /// A child of this process.
 #[derive(Debug)]
-pub(crate) struct Child {
-    pid: i32,
+pub(crate) struct ForkedChild {
+    pub(crate) pid: i32,
     output: BufReader<PipeReader>,
 }
 
 /// The pipe from a child to its parent.
 #[derive(Debug)]
-pub(crate) struct ToParent(PipeWriter);
+pub(crate) struct ParentPipe(PipeWriter);
 
-/// The line of an `Ok`.
-const OK: &str = "ok";
-
-impl ToParent {
+impl ParentPipe {
     pub(crate) fn send_line(&mut self, line: &str) {
         writeln!(self.0, "{line}").expect("the parent reads");
     }
-
-    /// Sends a result as one line.
-    pub(crate) fn send_result(&mut self, result: Result<(), String>) {
-        match result {
-            Ok(()) => self.send_line(OK),
-            Err(text) => self.send_line(&format!("failed: {}", text.replace('\n', " "))),
-        }
-    }
 }
 
-impl Child {
+impl ForkedChild {
     /// Forks a child that runs `body`. It ends without running any destructor of the parent's values.
-    pub(crate) fn start(body: impl FnOnce(&mut ToParent)) -> Self {
+    pub(crate) fn start(body: impl FnOnce(&mut ParentPipe)) -> Self {
         let (output, input) = pipe().expect("a pipe");
-        let mut parent = ToParent(input);
+        let mut parent = ParentPipe(input);
         let Some(pid) = sys::fork() else {
             let ended = catch_unwind(AssertUnwindSafe(|| body(&mut parent)));
             sys::exit_at_once(if ended.is_ok() { 0 } else { 101 });
         };
-        Self {
-            pid,
-            output: BufReader::new(output),
-        }
-    }
-
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid
+        let output = BufReader::new(output);
+        Self { pid, output }
     }
 
     /// The next line of the child.
@@ -74,25 +57,16 @@ impl Child {
         line.trim_end().to_owned()
     }
 
-    /// The next result of the child.
-    pub(crate) fn read_result(&mut self) -> Result<(), String> {
-        match self.read_line() {
-            line if line == OK => Ok(()),
-            line => Err(line),
-        }
-    }
-
     /// Waits for the end of the child, whose lines were all read. It must not hang, panic or be killed.
     pub(crate) fn end(mut self) {
         let Some(status) = sys::wait(self.pid, CHILD_LIMIT) else {
-            self.kill();
+            kill(self.pid);
             panic!("the child hangs: not ended after {CHILD_LIMIT:?}");
         };
         assert_eq!(status, 0, "the status of child {}", self.pid);
         let mut rest = String::new();
-        self.output
-            .read_to_string(&mut rest)
-            .expect("the pipe of a child");
+        let read = self.output.read_to_string(&mut rest);
+        read.expect("the pipe of a child");
         assert_eq!(rest, "", "lines of child {} that were not read", self.pid);
     }
 
@@ -101,11 +75,6 @@ impl Child {
         let status = sys::wait(self.pid, CHILD_LIMIT);
         assert_eq!(status, Some(0), "the status of child {}", self.pid);
         self.pid = pid;
-    }
-
-    /// Kills the child and waits until it is gone.
-    pub(crate) fn kill(&mut self) {
-        kill(self.pid);
     }
 }
 
@@ -116,6 +85,26 @@ pub(crate) fn kill(pid: i32) {
         sys::wait(pid, CHILD_LIMIT).is_some(),
         "process {pid} survives SIGKILL"
     );
+}
+
+/// The results of `body` in a forked child, which must end by itself.
+pub(crate) fn in_a_child<const LEN: usize>(
+    body: impl FnOnce() -> [Result<(), String>; LEN],
+) -> [Result<(), String>; LEN] {
+    let mut child = ForkedChild::start(|parent| {
+        for result in body() {
+            let failure = result
+                .err()
+                .map(|text| format!("failed: {}", text.replace('\n', " ")));
+            parent.send_line(&failure.unwrap_or_default());
+        }
+    });
+    let results = [(); LEN].map(|()| match child.read_line() {
+        line if line.is_empty() => Ok(()),
+        line => Err(line),
+    });
+    child.end();
+    results
 }
 
 /// Does nothing until the process is killed.

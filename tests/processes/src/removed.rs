@@ -7,7 +7,7 @@ use std::path::Path;
 use tidaldb::Durability;
 
 use crate::runner::cases;
-use crate::setup::{Acknowledged, POLICIES, assert_removed, error_chain, new_dir, open, options};
+use crate::setup::{Acknowledged, POLICIES, assert_removed, error_chain, new_dir, open, options, worked};
 
 cases!("removed":
     no_event_is_acknowledged_after_the_next_sync_once_the_directory_was_removed,
@@ -56,9 +56,7 @@ fn remove_and_write(removed: &str, root: &Path) {
 
 fn a_removed_directory_is_not_made_again_by_the_open_database(root: &Path) {
     let path = root.join("db");
-    let db = open(&path, options());
-    let mut acknowledged = Acknowledged::default();
-    acknowledged.must_work(&db, 0..5);
+    let (db, mut acknowledged) = worked(&path, options(), 0..5);
     fs::remove_dir_all(&path).unwrap();
     let error = acknowledged.work(&db, 100..200).unwrap_err();
     assert!(db.close().is_err(), "closed after {}", error_chain(&error));

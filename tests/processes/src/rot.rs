@@ -9,7 +9,7 @@ use std::path::Path;
 use tidaldb::TidalDb;
 
 use crate::runner::cases;
-use crate::setup::{Acknowledged, assert_unchanged, copy, error_chain, open, options, paths, tree};
+use crate::setup::{assert_unchanged, close, copy, options, paths, tree, worked};
 
 cases!("rot":
     a_bit_that_flips_after_changes_of_collections_and_a_close_is_refused_or_takes_nothing,
@@ -20,16 +20,12 @@ const BITS_STEP: usize = 97;
 
 fn a_bit_that_flips_after_changes_of_collections_and_a_close_is_refused_or_takes_nothing(root: &Path) {
     let (database, flipped) = (root.join("db"), root.join("flipped"));
-    let mut acknowledged = Acknowledged::default();
-    let db = open(&database, options());
-    acknowledged.must_work(&db, 1..4);
+    let (db, mut acknowledged) = worked(&database, options(), 1..4);
     // After the checkpoint: only the store holds them.
     for entity in 2..4 {
         acknowledged.add(&db, entity).unwrap();
     }
-    db.close()
-        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
-    drop(db);
+    close(db);
 
     let parts = ["log", "store"].into_iter();
     let files: Vec<_> = parts.flat_map(|part| paths(&database.join(part))).collect();

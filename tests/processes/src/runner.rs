@@ -6,8 +6,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
-use std::thread::park_timeout;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::command_line::{CommandLine, Filters};
@@ -20,15 +19,12 @@ pub(crate) const CASE: &str = "--case";
 /// A case that has not ended after this time hangs. Most take less than a second.
 const CASE_LIMIT: Duration = Duration::from_secs(120);
 
-/// How often a case that has not ended is looked at again.
-const PAUSE: Duration = Duration::from_millis(2);
-
 /// A line of a case that begins like this is shown although the case passed.
 const WARNING: &str = "WARNING: ";
 
 /// A test. It panics to fail.
 #[derive(Debug)]
-pub(crate) struct Case {
+pub(crate) struct ProcessCase {
     pub(crate) name: &'static str,
     /// Takes an empty directory.
     pub(crate) body: fn(&Path),
@@ -37,7 +33,7 @@ pub(crate) struct Case {
 /// Declares the cases of a topic: functions of this module, named `topic::function`.
 macro_rules! cases {
     ($topic:literal: $($function:ident),+ $(,)?) => {
-        pub(crate) const CASES: &[crate::runner::Case] = &[$(crate::runner::Case {
+        pub(crate) const CASES: &[crate::runner::ProcessCase] = &[$(crate::runner::ProcessCase {
             name: concat!($topic, "::", stringify!($function)),
             body: $function,
         }),+];
@@ -51,7 +47,7 @@ pub(crate) fn warn(text: &str) {
 }
 
 /// Runs the case `name` in this process.
-pub(crate) fn run_here(cases: &[&Case], name: &str, dir: &Path) -> ExitCode {
+pub(crate) fn run_here(cases: &[&ProcessCase], name: &str, dir: &Path) -> ExitCode {
     let case = cases.iter().find(|case| case.name == name).expect("a case");
     let dir = dir.canonicalize().expect("the directory of the case");
     sys::adopt_orphans();
@@ -66,22 +62,13 @@ pub(crate) fn run_here(cases: &[&Case], name: &str, dir: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-#[derive(Default)]
-struct Arguments {
-    filters: Filters,
-    lists: bool,
-}
-
 /// Runs the cases that the command line selects, or lists them.
-pub(crate) fn run_all(cases: &[&Case]) -> ExitCode {
-    let line = CommandLine::new("processes [FILTER...] [OPTIONS]", Arguments::default());
-    let line = Filters::declare(line, |it| &mut it.filters).flag(
-        "--list",
-        "prints the names and runs nothing",
-        |it| &mut it.lists,
-    );
-    let Arguments { filters, lists } = match line.of_process() {
-        Ok(arguments) => arguments,
+pub(crate) fn run_all(cases: &[&ProcessCase]) -> ExitCode {
+    let line = Filters::declare(CommandLine::new("processes [FILTER...] [OPTIONS]"));
+    let line = line.option("--list", "", "prints the names and runs nothing");
+    let read = line.of_process(|given| Ok((Filters::of(given), given.has("--list"))));
+    let (filters, lists) = match read {
+        Ok(values) => values,
         Err(status) => return status,
     };
     let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
@@ -106,7 +93,7 @@ pub(crate) fn run_all(cases: &[&Case]) -> ExitCode {
 }
 
 /// Runs a case in a new process and prints its line; after a failure, its output too.
-fn passes(case: &Case) -> bool {
+fn passes(case: &ProcessCase) -> bool {
     let begun = Instant::now();
     let outer = TempDir::new("processes");
     // Outside of the case's directory, which is empty.
@@ -116,7 +103,7 @@ fn passes(case: &Case) -> bool {
     let output = fs::read(&output).unwrap_or_default();
     let output = String::from_utf8_lossy(&output);
     let failure = match ended {
-        Ok(Some(status)) if status.success() => None,
+        Ok(Some(0)) => None,
         Ok(Some(_)) => Some("failed".to_owned()),
         Ok(None) => Some(format!("hangs: not ended after {} s", CASE_LIMIT.as_secs())),
         Err(error) => Some(format!("cannot run: {error}")),
@@ -139,31 +126,23 @@ fn passes(case: &Case) -> bool {
     false
 }
 
-fn run(case: &Case, dir: &Path, output: &Path) -> io::Result<Option<ExitStatus>> {
+/// The status of the process that runs the case. One that hangs is killed with its children: `None`.
+fn run(case: &ProcessCase, dir: &Path, output: &Path) -> io::Result<Option<i32>> {
     let output = File::create(output)?;
-    let mut process = Command::new(std::env::current_exe()?)
-        .arg(CASE)
-        .arg(case.name)
+    let process = Command::new(std::env::current_exe()?)
+        .args([CASE, case.name])
         .arg(dir)
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
         .process_group(0)
         .spawn()?;
-    wait_or_kill(&mut process)
-}
-
-/// Waits for the end of a case. One that hangs is killed with its children: `None`.
-fn wait_or_kill(process: &mut Child) -> io::Result<Option<ExitStatus>> {
-    let begun = Instant::now();
-    while begun.elapsed() < CASE_LIMIT {
-        if let Some(status) = process.try_wait()? {
-            return Ok(Some(status));
-        }
-        park_timeout(PAUSE);
+    let pid = process.id().cast_signed();
+    let status = sys::wait(pid, CASE_LIMIT);
+    if status.is_none() {
+        // Not waited for yet, so the number is still that of the case's group.
+        sys::kill(-pid);
+        sys::wait(pid, CASE_LIMIT);
     }
-    // Not waited for yet, so the number is still that of the case's group.
-    sys::kill(-(process.id().cast_signed()));
-    process.wait()?;
-    Ok(None)
+    Ok(status)
 }

@@ -1,7 +1,6 @@
 //! The common parts of the cases: a small database, a list of its acknowledged calls, the content of a directory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -15,8 +14,6 @@ use tidaldb::{
 
 use crate::processes::record_in_another_process;
 pub(crate) use crate::text::error_chain;
-
-pub(crate) const BACKGROUNDS: [Background; 2] = [Background::Caller, Background::OwnThreads];
 
 pub(crate) const POLICIES: [Durability; 3] = [
     Durability::EverySynced,
@@ -45,6 +42,29 @@ pub(crate) fn open(path: &Path, options: Options) -> TidalDb {
         .unwrap_or_else(|error| panic!("open {}: {}", path.display(), error_chain(&error)))
 }
 
+/// The value of a call that must succeed.
+pub(crate) fn must<T>(result: Result<T, Error>) -> T {
+    result.unwrap_or_else(|error| panic!("{}", error_chain(&error)))
+}
+
+/// Closes a handle, which must succeed, and drops it.
+pub(crate) fn close(db: TidalDb) {
+    must(db.close());
+    drop(db);
+}
+
+/// A new database whose handle did the [work](Acknowledged::work) of these entities.
+pub(crate) fn worked(path: &Path, options: Options, entities: Range<u64>) -> (TidalDb, Acknowledged) {
+    let (db, mut acknowledged) = (open(path, options), Acknowledged::default());
+    acknowledged.must_work(&db, entities);
+    (db, acknowledged)
+}
+
+/// Each kind of background work, with the path of a database of its own.
+pub(crate) fn per_background(root: &Path) -> [(Background, PathBuf); 2] {
+    [Background::Caller, Background::OwnThreads].map(|it| (it, root.join(format!("{it:?}"))))
+}
+
 /// One event of the entity. All are equal in size. Counted once, it gives a score of 1 at time 0.
 pub(crate) fn event(entity: u64) -> SignalEvent<'static> {
     SignalEvent::new(VIEW, EntityId(entity), 0)
@@ -62,33 +82,27 @@ pub(crate) struct Acknowledged {
 impl Acknowledged {
     /// Records an event of the entity.
     pub(crate) fn record(&mut self, db: &TidalDb, entity: u64) -> Result<(), Error> {
-        let recorded = db.record(&event(entity));
-        self.count(recorded.is_ok(), recorded.as_ref().err(), entity);
-        recorded.map(drop)
+        let recorded = db.record(&event(entity)).map(drop);
+        Self::count(&mut self.events, &mut self.unknown, &recorded, entity);
+        recorded
     }
 
     /// Adds the entity to the collection, which is made first if there is none.
     pub(crate) fn add(&mut self, db: &TidalDb, entity: u64) -> Result<(), Error> {
-        if let Err(error) = db.create_collection(SAVED)
-            && !matches!(error, Error::CollectionExists { .. })
-        {
-            return Err(error);
+        match db.create_collection(SAVED) {
+            Ok(()) | Err(Error::CollectionExists { .. }) => {}
+            Err(error) => return Err(error),
         }
-        let added = db.add_to_collection(SAVED, EntityId(entity));
-        if added.is_ok() {
-            self.members.insert(entity);
-        } else {
-            self.count(false, added.as_ref().err(), entity);
-        }
-        added.map(drop)
+        let added = db.add_to_collection(SAVED, EntityId(entity)).map(drop);
+        Self::count(&mut self.members, &mut self.unknown, &added, entity);
+        added
     }
 
-    fn count(&mut self, is_acknowledged: bool, error: Option<&Error>, entity: u64) {
-        if is_acknowledged {
-            self.events.insert(entity);
-        } else if error.is_some_and(Error::outcome_is_unknown) {
-            self.unknown.insert(entity);
-        }
+    fn count(done: &mut BTreeSet<u64>, unknown: &mut BTreeSet<u64>, called: &Result<(), Error>, entity: u64) {
+        match called {
+            Ok(()) => done.insert(entity),
+            Err(error) => error.outcome_is_unknown() && unknown.insert(entity),
+        };
     }
 
     /// Records an event of each entity, adds the first one to the collection and makes a checkpoint.
@@ -102,8 +116,7 @@ impl Acknowledged {
 
     /// Like [`work`](Self::work), and each call must succeed.
     pub(crate) fn must_work(&mut self, db: &TidalDb, entities: Range<u64>) {
-        let worked = self.work(db, entities);
-        worked.unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+        must(self.work(db, entities));
     }
 
     /// The handle holds each acknowledged event exactly once, each acknowledged member, and nothing else.
@@ -119,6 +132,20 @@ impl Acknowledged {
         assert_eq!(members, self.members, "the members");
     }
 
+    /// Acknowledged events of these entities.
+    pub(crate) fn of_events(entities: Range<u64>) -> Self {
+        Self {
+            events: entities.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Closes the handle, which must succeed; the database then is as in [`assert_at`](Self::assert_at).
+    pub(crate) fn assert_closed(&self, db: TidalDb, path: &Path) {
+        close(db);
+        self.assert_at(path);
+    }
+
     /// The database opens and holds each acknowledged event exactly once, each acknowledged member, and nothing else.
     pub(crate) fn assert_at(&self, path: &Path) {
         self.assert_in(&open(path, options()));
@@ -127,9 +154,7 @@ impl Acknowledged {
 
 /// The entities that have an event, each counted once, and the members of the collection.
 pub(crate) fn content_of(db: &TidalDb) -> (BTreeSet<u64>, BTreeSet<u64>) {
-    let export = db
-        .export()
-        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
+    let export = must(db.export());
     let states = export.signals.into_iter().map(|state| {
         assert_eq!(state.scores, [1.0], "the score of entity {}", state.entity.0);
         state.entity.0
@@ -149,30 +174,24 @@ pub(crate) fn assert_locked(path: &Path) {
 }
 
 /// The error and its causes that are errors of the crate.
-pub(crate) fn chain(error: &Error) -> Vec<&Error> {
-    let mut chain = vec![error];
-    let mut below = error.source();
-    while let Some(cause) = below {
-        chain.extend(cause.downcast_ref::<Error>());
-        below = cause.source();
-    }
-    chain
+pub(crate) fn chain(error: &Error) -> impl Iterator<Item = &Error> {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let chain = std::iter::successors(Some(first), |error| error.source());
+    chain.filter_map(|error| error.downcast_ref())
 }
 
 /// The error says that a directory of the database was removed, by absolute path.
 pub(crate) fn assert_removed(error: &Error, database: &Path) {
-    let says = |error: &&Error| {
-        let Error::DirectoryLost { path, source } = error else {
-            return false;
-        };
-        path == database && source.kind() == ErrorKind::NotFound
+    let says = |error: &Error| {
+        matches!(error, Error::DirectoryLost { path, source }
+            if path == database && source.kind() == ErrorKind::NotFound)
     };
-    assert!(chain(error).iter().any(says), "{}", error_chain(error));
+    assert!(chain(error).any(says), "{}", error_chain(error));
 }
 
 /// Returns true if the error is the refusal of a write to the handle of `database` in another process than `opened_by`.
 pub(crate) fn is_forked(error: &Error, database: &Path, opened_by: u32) -> bool {
-    chain(error).into_iter().any(|error| {
+    chain(error).any(|error| {
         matches!(error, Error::Forked { path, opened_by: by } if path == database && *by == opened_by)
     })
 }
@@ -187,12 +206,8 @@ pub(crate) fn tree(dir: &Path) -> Tree {
         if metadata.is_dir() {
             tree.append(&mut self::tree(&path));
         }
-        let bytes = if metadata.is_file() {
-            fs::read(&path).expect("a file")
-        } else {
-            Vec::new()
-        };
-        tree.insert(path, (metadata.ino(), bytes));
+        let bytes = metadata.is_file().then(|| fs::read(&path).expect("a file"));
+        tree.insert(path, (metadata.ino(), bytes.unwrap_or_default()));
     }
     tree
 }
@@ -200,9 +215,8 @@ pub(crate) fn tree(dir: &Path) -> Tree {
 /// The entries of a directory, in order.
 pub(crate) fn paths(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("a directory entry").path())
-        .collect();
+    let entries = entries.map(|entry| entry.expect("a directory entry").path());
+    let mut paths: Vec<_> = entries.collect();
     paths.sort();
     paths
 }
@@ -210,11 +224,8 @@ pub(crate) fn paths(dir: &Path) -> Vec<PathBuf> {
 /// No file or directory below `dir` was made, removed, replaced or written to since `before`.
 pub(crate) fn assert_unchanged(before: &Tree, dir: &Path) {
     let after = tree(dir);
-    let all: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    let changed: Vec<_> = all
-        .into_iter()
-        .filter(|path| before.get(*path) != after.get(*path))
-        .collect();
+    let mut changed: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    changed.retain(|path| before.get(*path) != after.get(*path));
     assert!(changed.is_empty(), "changed: {changed:?}");
 }
 

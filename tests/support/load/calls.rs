@@ -1,13 +1,17 @@
-//! What each call of a writer is, by its number; and what all calls before a number add up to.
+//! The calls of a writer by their numbers, the sums of all calls before a number, and the options of the database.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 
-use tidaldb::{CohortId, EntityId, Error, SignalEvent, SignalId, TidalDb, UserId};
+use tidaldb::{
+    Background, CoEngagementConfig, CohortId, EntityId, Error, Options, Ring, Schema, Signal, SignalEvent,
+    SignalId, SignalStateExport, TidalDb, UserId,
+};
 
 /// All events are of this time, at which a half-life begins: scores are exact sums.
 pub(super) const AT_MS: i64 = 1_700_006_400_000;
-pub(super) const HALF_LIFE_MS: u64 = 86_400_000;
-pub(super) const RING_LEN_MAX: u32 = 3;
+const HALF_LIFE_MS: u64 = 86_400_000;
+const RING_LEN_MAX: u32 = 3;
 pub(super) const COLLECTION: &str = "every sixteenth";
 const ENTITIES: u64 = 97;
 const USERS: u64 = 5;
@@ -15,23 +19,38 @@ const COHORTS: u64 = 3;
 const VIEW: SignalId = SignalId(0);
 const LIKE: SignalId = SignalId(1);
 
-const _: () = assert!(AT_MS % HALF_LIFE_MS as i64 == 0);
-
-/// Call number `number` of the writer `writer`. No two writers have anything in common.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call {
-    writer: u64,
-    number: u64,
+/// Small segments and often a checkpoint, so that kills meet rotations, checkpoints and trimming.
+pub(super) fn options() -> Options {
+    let ring = Ring {
+        bucket_ms: 3_600_000,
+        buckets: 2,
+    };
+    let view = Signal::new("view").half_life_ms(HALF_LIFE_MS).rings([ring]);
+    let like = Signal::new("like").half_life_ms(HALF_LIFE_MS).positive();
+    let schema = Schema::new().signal(view).signal(like);
+    let schema = schema.co_engagement(CoEngagementConfig {
+        ring_len_max: RING_LEN_MAX,
+        degree_max: 4,
+        ..CoEngagementConfig::default()
+    });
+    Options::new(schema)
+        .background(Background::OwnThreads)
+        .segment_bytes_max(32 << 10)
+        .preallocate_bytes(8 << 10)
+        .store_segment_bytes_max(64 << 10)
+        .checkpoint_log_bytes(128 << 10)
 }
 
-impl Call {
-    pub(super) fn new(writer: usize, number: u64) -> Self {
-        Self {
-            writer: writer as u64,
-            number,
-        }
-    }
+const _: () = assert!(AT_MS % HALF_LIFE_MS as i64 == 0);
 
+/// Call number `number` of the writer `writer`. No two writers share an entity, user, cohort or member.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LoadCall {
+    pub(super) writer: u64,
+    pub(super) number: u64,
+}
+
+impl LoadCall {
     fn events_len(self) -> u64 {
         1 + self.number % 3
     }
@@ -94,7 +113,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    pub(super) fn add(&mut self, call: Call) {
+    pub(super) fn add(&mut self, call: LoadCall) {
         self.members.extend(call.member());
         for index in 0..call.events_len() {
             let (entity, weight) = (call.entity(index), call.weight(index));
@@ -115,40 +134,64 @@ impl Sums {
         }
     }
 
-    /// What a database holds, for each writer.
+    /// The content of a database, for each writer.
     pub(super) fn of(db: &TidalDb) -> Result<[Self; super::WRITERS], Error> {
         let mut all: [Self; super::WRITERS] = Default::default();
         let export = db.export()?;
-        let held = |state: &tidaldb::SignalStateExport| {
-            let count = state.windows[0]
-                .buckets
-                .iter()
-                .map(|(_, count)| u64::from(*count));
-            (count.sum(), state.scores[0])
+        let held = |state: &SignalStateExport| {
+            let buckets = state.windows[0].buckets.iter();
+            let count: u64 = buckets.map(|(_, count)| u64::from(*count)).sum();
+            (count, state.scores[0])
         };
         for state in &export.signals {
             let sums = &mut all[(state.entity.0 / 1000) as usize];
-            let (events, score) = held(state);
-            sums.events += events;
-            sums.states.insert((state.entity, state.signal), (events, score));
+            sums.events += held(state).0;
+            sums.states.insert((state.entity, state.signal), held(state));
         }
         for cohort in &export.cohorts {
-            let state = &cohort.state;
-            let key = (cohort.cohort, state.entity, state.signal);
-            all[(cohort.cohort.0 / 10) as usize]
-                .cohorts
-                .insert(key, held(state));
+            let key = (cohort.cohort, cohort.state.entity, cohort.state.signal);
+            let sums = &mut all[(cohort.cohort.0 / 10) as usize];
+            sums.cohorts.insert(key, held(&cohort.state));
         }
         for ring in export.user_rings {
             all[(ring.user.0 / 100) as usize]
                 .rings
                 .insert(ring.user, ring.items);
         }
-        for collection in export.collections {
-            for member in collection.members {
-                all[(member.0 >> 40) as usize].members.insert(member);
-            }
+        for member in export
+            .collections
+            .into_iter()
+            .flat_map(|collection| collection.members)
+        {
+            all[(member.0 >> 40) as usize].members.insert(member);
         }
         Ok(all)
+    }
+
+    /// The first state, cohort state and ring that differ, and the members and numbers of events.
+    pub(super) fn difference(&self, found: &Self) -> String {
+        fn first<K: Ord + Debug, V: PartialEq + Debug>(
+            name: &str,
+            expected: &BTreeMap<K, V>,
+            found: &BTreeMap<K, V>,
+        ) -> Option<String> {
+            let keys = expected.keys().chain(found.keys());
+            let key = keys.into_iter().find(|key| expected.get(key) != found.get(key))?;
+            let (expected, found) = (expected.get(key), found.get(key));
+            Some(format!("{name} {key:?} is {found:?} instead of {expected:?}"))
+        }
+        let members: Vec<_> = self
+            .members
+            .symmetric_difference(&found.members)
+            .take(5)
+            .collect();
+        let parts = [
+            first("state", &self.states, &found.states),
+            first("cohort", &self.cohorts, &found.cohorts),
+            first("ring", &self.rings, &found.rings),
+            (!members.is_empty()).then(|| format!("members differ: {members:?}")),
+            Some(format!("{} events instead of {}", found.events, self.events)),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 }

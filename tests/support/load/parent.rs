@@ -3,22 +3,21 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use tidaldb::TidalDb;
 use tidaldb::testing::lab::Random;
-use tidaldb::testing::lab::error_chain as causes;
+use tidaldb::testing::lab::error_chain;
 use tidaldb::testing::lab::process::ChildProgram;
-use tidaldb::{Durability, TidalDb};
 
-use super::calls::{Call, Sums};
-use super::child::policy_name;
-use super::{WRITERS, options};
+use super::calls::{LoadCall, Sums, options};
+use super::{POLICIES, WRITERS};
 
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 /// A child is killed after at most so many acknowledgements.
 const ACKNOWLEDGED_MAX: u64 = 3000;
 
-/// What was done.
+/// Counts of one or several databases.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Totals {
+pub(crate) struct LoadTotals {
     pub(crate) kills: u64,
     /// Of those, before the child had said that the database is open.
     pub(crate) kills_while_opening: u64,
@@ -32,7 +31,7 @@ pub(crate) struct Totals {
     pub(crate) open_time_max: Duration,
 }
 
-impl Totals {
+impl LoadTotals {
     /// These and those of another database.
     pub(crate) fn with(self, other: Self) -> Self {
         Self {
@@ -54,7 +53,7 @@ pub(crate) struct Load {
     sums: [Sums; WRITERS],
     /// How many calls of each writer those are.
     calls: [u64; WRITERS],
-    pub(crate) totals: Totals,
+    pub(crate) totals: LoadTotals,
 }
 
 impl Load {
@@ -66,20 +65,18 @@ impl Load {
             random: Random::new(seed),
             sums: Default::default(),
             calls: [0; WRITERS],
-            totals: Totals::default(),
+            totals: LoadTotals::default(),
         }
     }
 
-    /// Starts `program` as a child, kills it at a random moment, opens the database and compares.
+    /// Starts `program` as a child with the policy of this index, kills it at a random moment, opens the database and compares.
     ///
     /// # Errors
-    /// What is wrong, in words.
-    pub(crate) fn round(&mut self, program: &ChildProgram, durability: Durability) -> Result<(), String> {
+    /// The failure in words.
+    pub(crate) fn round(&mut self, program: &ChildProgram, policy: usize) -> Result<(), String> {
         let [first, second] = self.calls;
-        let dir = self.dir.display();
-        let policy = policy_name(durability);
-        let orders = format!("{dir}\n{policy}\n{first}\n{second}");
-        let mut child = program.start(&orders).map_err(|error| causes(&error))?;
+        let orders = format!("{}\n{policy}\n{first}\n{second}", self.dir.display());
+        let mut child = program.start(&orders).map_err(|error| error_chain(&error))?;
         let (kills_at_once, wanted) = (self.random.chance(1, 8), self.random.below(ACKNOWLEDGED_MAX));
         let mut acknowledged = [0; WRITERS];
         let mut is_open = false;
@@ -96,7 +93,7 @@ impl Load {
                 is_open = true;
             }
         }
-        let end = child.kill().map_err(|error| causes(&error))?;
+        let end = child.kill().map_err(|error| error_chain(&error))?;
         for said in &end.answers {
             note(said, &mut acknowledged, &self.calls)?;
         }
@@ -106,29 +103,33 @@ impl Load {
         self.totals.kills += 1;
         self.totals.kills_while_opening += u64::from(!is_open);
         self.totals.calls += acknowledged.iter().sum::<u64>();
-        self.settle(acknowledged, durability)
+        self.settle(acknowledged, policy)
     }
 
     /// Opens what the kill has left, here, and holds it against the account.
-    fn settle(&mut self, acknowledged: [u64; WRITERS], durability: Durability) -> Result<(), String> {
+    fn settle(&mut self, acknowledged: [u64; WRITERS], policy: usize) -> Result<(), String> {
         let started = Instant::now();
-        let open = || {
-            TidalDb::open(&self.dir, options().durability(durability))
-                .map_err(|error| format!("opening after a kill: {}", causes(&error)))
-        };
-        let db = open()?;
+        let db = TidalDb::open(&self.dir, options().durability(POLICIES[policy]))
+            .map_err(|error| format!("opening after a kill: {}", error_chain(&error)))?;
         self.totals.open_time_max = self.totals.open_time_max.max(started.elapsed());
-        let found = Sums::of(&db).map_err(|error| causes(&error))?;
+        let found = Sums::of(&db).map_err(|error| error_chain(&error))?;
         drop(db);
         for writer in 0..WRITERS {
             let sums = &mut self.sums[writer];
             for number in self.calls[writer]..self.calls[writer] + acknowledged[writer] {
-                sums.add(Call::new(writer, number));
+                sums.add(LoadCall {
+                    writer: writer as u64,
+                    number,
+                });
             }
             self.calls[writer] += acknowledged[writer];
             // The one in flight: there or not, whole either way, and its member may be there alone.
+            let next = LoadCall {
+                writer: writer as u64,
+                number: self.calls[writer],
+            };
             let mut with_next = sums.clone();
-            with_next.add(Call::new(writer, self.calls[writer]));
+            with_next.add(next);
             let mut with_member = sums.clone();
             with_member.members.clone_from(&with_next.members);
             if found[writer] == with_next {
@@ -141,7 +142,7 @@ impl Load {
                      database does not hold them: {}",
                     self.calls[writer],
                     acknowledged[writer],
-                    difference(sums, &found[writer])
+                    sums.difference(&found[writer])
                 ));
             }
         }
@@ -150,57 +151,23 @@ impl Load {
     }
 }
 
-/// Takes note of what a child said.
+/// Counts an answer of the child. Acknowledgements come in order, each once.
 fn note(said: &str, acknowledged: &mut [u64; WRITERS], starts: &[u64; WRITERS]) -> Result<(), String> {
-    let mut words = said.split(' ');
-    match words.next() {
-        Some("open") => Ok(()),
-        Some("a") => {
-            let mut number = || words.next()?.parse::<u64>().ok();
-            let (Some(writer), Some(number)) = (number(), number()) else {
-                return Err(format!("the child said {said:?}"));
-            };
-            let writer = writer as usize;
-            // In order, each once.
-            if number != starts[writer] + acknowledged[writer] {
-                return Err(format!(
-                    "call {number} of writer {writer} was acknowledged after {}",
-                    acknowledged[writer]
-                ));
-            }
-            acknowledged[writer] += 1;
-            Ok(())
-        }
-        _ => Err(format!("the child said {said:?}")),
+    if said == "open" {
+        return Ok(());
     }
-}
-
-/// The first thing that differs.
-fn difference(expected: &Sums, found: &Sums) -> String {
-    fn first<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
-        name: &str,
-        expected: &std::collections::BTreeMap<K, V>,
-        found: &std::collections::BTreeMap<K, V>,
-    ) -> Option<String> {
-        let keys = expected.keys().chain(found.keys());
-        let mut differing = keys.filter(|key| expected.get(key) != found.get(key));
-        let key = differing.next()?;
-        let (expected, found) = (expected.get(key), found.get(key));
-        Some(format!(
-            "{name} {key:?} is {found:?} instead of {expected:?}, and {} others",
-            differing.count()
-        ))
+    let numbers = said
+        .strip_prefix("a ")
+        .and_then(|numbers| numbers.split_once(' '));
+    let numbers = numbers
+        .and_then(|(writer, number)| Some((writer.parse::<usize>().ok()?, number.parse::<u64>().ok()?)));
+    let (writer, number) = numbers.ok_or_else(|| format!("the child said {said:?}"))?;
+    let before = &mut acknowledged[writer];
+    if number != starts[writer] + *before {
+        return Err(format!(
+            "call {number} of writer {writer} was acknowledged after {before}"
+        ));
     }
-    let parts = [
-        first("state", &expected.states, &found.states),
-        first("cohort", &expected.cohorts, &found.cohorts),
-        first("ring", &expected.rings, &found.rings),
-        (expected.members != found.members).then(|| {
-            let differing = expected.members.symmetric_difference(&found.members);
-            format!("members differ: {:?}", differing.take(5).collect::<Vec<_>>())
-        }),
-    ];
-    let events = format!("{} events instead of {}", found.events, expected.events);
-    let parts: Vec<_> = parts.into_iter().flatten().chain([events]).collect();
-    parts.join("; ")
+    *before += 1;
+    Ok(())
 }

@@ -77,12 +77,8 @@ fn content_of(disk: &SimDisk) -> DiskContent {
 fn images(disk: &SimDisk) -> impl Iterator<Item = Image> {
     let zeros = Fate::Torn(Tear::new([(u32::MAX, Piece::Zeros)]));
     let undurable = disk.undurable().into_iter();
-    let all_zeros = ImageChoice::Drop {
-        fates: undurable
-            .map(|operation| (operation.ordinal, zeros.clone()))
-            .collect(),
-        garbage_seed: SEED,
-    };
+    let fates = undurable.map(|operation| (operation.ordinal, zeros.clone()));
+    let all_zeros = ImageChoice::Drop(fates.collect());
     let choices = disk.choices(DiskModel::Subset, IMAGES_MAX, SEED).choices;
     let choices = choices.into_iter().chain([all_zeros]);
     choices.map(|choice| disk.image(&choice))

@@ -8,10 +8,10 @@ use super::toy::Toy;
 use crate::Error;
 use crate::fs::FileAccess;
 use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall};
-use crate::testing::lab::planted::Place;
+use crate::testing::lab::planted::BugPlace;
 use crate::testing::lab::planted::files::{self, Backup};
 use crate::testing::lab::planted::storage::{
-    self, Answered, State, StorageBug, one_by_one, scan, scanned, write_in_parts,
+    self, StorageAnswered, StorageBug, StorageMemory, one_by_one, scan, scanned, write_in_parts,
 };
 
 /// A bug in a storage engine.
@@ -70,29 +70,60 @@ pub(super) enum Bug {
 }
 
 impl Bug {
+    pub(super) const ALL: &[Self] = &[
+        Self::None,
+        Self::BatchInPieces,
+        Self::BatchVisibleInPieces,
+        Self::FirstOfBatchWins,
+        Self::DeleteIgnored,
+        Self::DeleteNotLogged,
+        Self::EmptyValueDeletes,
+        Self::ScanEndOverflows,
+        Self::ScanSeesMore,
+        Self::OrderIsSigned,
+        Self::ScanIsLive,
+        Self::ScanBlocksWrites,
+        Self::LongKeyPanics,
+        Self::WritesBuffered,
+        Self::FlushDoesNothing,
+        Self::DirectoryNotSynced,
+        Self::GoesOnAfterFailure,
+        Self::ForgivesOneFailure,
+        Self::BadRecordsSkipped,
+        Self::SyncRetried,
+        Self::FailureSwallowed,
+        Self::TailNotCut,
+        Self::RecoveryRewrites,
+        Self::NoChecksum,
+        Self::CloseDoesNothing,
+        Self::CloseDamages,
+        Self::CloseEndsReads,
+        Self::PutLate,
+    ];
+
     /// The place of a bug in the calls to the engine or to its files; `None` inside of the engine.
-    fn place(self) -> Option<Place> {
+    fn place(self) -> Option<BugPlace> {
         Some(match self {
-            Self::BatchInPieces => Place::storage(&["write_batch"], |call, state| {
+            Self::BatchInPieces => BugPlace::storage(&["write_batch"], |call, state| {
                 write_in_parts(call, state, one_by_one)
             }),
-            Self::DeleteIgnored => Place::storage(&["delete"], storage::skip),
-            Self::ScanEndOverflows => Place::storage(&["scan_prefix"], |call, _| {
+            Self::DeleteIgnored => BugPlace::storage(&["delete"], storage::skip),
+            Self::ScanEndOverflows => BugPlace::storage(&["scan_prefix"], |call, _| {
                 scan_between(call, |prefix, last| [prefix, &[last.wrapping_add(1)]].concat())
             }),
-            Self::ScanSeesMore => Place::storage(&["scan_prefix"], |call, _| {
+            Self::ScanSeesMore => BugPlace::storage(&["scan_prefix"], |call, _| {
                 scan_between(call, |front, _| [front, &[u8::MAX; 9]].concat())
             }),
-            Self::OrderIsSigned => Place::storage(&["scan_prefix"], scan_in_signed_order),
-            Self::ScanIsLive => Place::storage(&["scan_prefix"], scan_live),
-            Self::WritesBuffered => Place::files(&["write_at", "sync"], &[], files::write_before_sync),
-            Self::FlushDoesNothing => Place::storage(&["flush"], storage::skip),
-            Self::DirectoryNotSynced => Place::files(&["sync_dir"], &[], files::skip),
-            Self::FailureSwallowed => Place::files(&["write_at"], &[], files::swallow_error),
-            Self::CloseDoesNothing => Place::storage(&["close"], storage::skip),
-            Self::PutLate => Place::storage(
+            Self::OrderIsSigned => BugPlace::storage(&["scan_prefix"], scan_in_signed_order),
+            Self::ScanIsLive => BugPlace::storage(&["scan_prefix"], scan_live),
+            Self::WritesBuffered => BugPlace::files(&["write_at", "sync"], &[], files::write_before_sync),
+            Self::FlushDoesNothing => BugPlace::storage(&["flush"], storage::skip),
+            Self::DirectoryNotSynced => BugPlace::files(&["sync_dir"], &[], files::skip),
+            Self::FailureSwallowed => BugPlace::files(&["write_at"], &[], files::swallow_error),
+            Self::CloseDoesNothing => BugPlace::storage(&["close"], storage::skip),
+            Self::PutLate => BugPlace::storage(
                 &["put", "delete", "write_batch", "flush", "close"],
-                storage::defer_put,
+                |call, state| storage::defer(call, state, storage::is_put),
             ),
             _ => return None,
         })
@@ -102,12 +133,12 @@ impl Bug {
     pub(super) fn open(self, files: Arc<dyn FileAccess>, dir: &Path) -> Result<ForwardingStorage, Error> {
         let place = self.place();
         let files = match place {
-            Some(Place::Files(bug)) => Arc::new(bug.wrap(files, &Acts::default(), &Backup::default())),
+            Some(BugPlace::Files(bug)) => Arc::new(bug.wrap(files, &Acts::default(), &Backup::default())),
             _ => files,
         };
         let engine = Toy::open(files.as_ref(), dir, self)?;
         let bug = match place {
-            Some(Place::Storage(bug)) => bug,
+            Some(BugPlace::Storage(bug)) => bug,
             _ => StorageBug {
                 calls: &[],
                 act: storage::skip,
@@ -118,7 +149,7 @@ impl Bug {
 }
 
 /// Shows the pairs from the prefix on to the end that `end` makes of all but its last byte and of that byte.
-fn scan_between<'a>(call: &StorageCall<'a>, end: fn(&[u8], u8) -> Vec<u8>) -> Answered<'a> {
+fn scan_between<'a>(call: &StorageCall<'a>, end: fn(&[u8], u8) -> Vec<u8>) -> StorageAnswered<'a> {
     let (prefix, pairs) = scan(call)?;
     let Some((last, front)) = prefix.split_last() else {
         return Ok(scanned(pairs));
@@ -129,14 +160,14 @@ fn scan_between<'a>(call: &StorageCall<'a>, end: fn(&[u8], u8) -> Vec<u8>) -> An
     Ok(scanned(pairs))
 }
 
-fn scan_in_signed_order<'a>(call: &mut StorageCall<'a>, _: &State) -> Answered<'a> {
+fn scan_in_signed_order<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageAnswered<'a> {
     let (_, mut pairs) = scan(call)?;
     pairs.sort_by_key(|(key, _)| key.iter().map(|byte| *byte as i8).collect::<Vec<_>>());
     Ok(scanned(pairs))
 }
 
 /// Scans again for each item.
-fn scan_live<'a>(call: &mut StorageCall<'a>, _: &State) -> Answered<'a> {
+fn scan_live<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageAnswered<'a> {
     let (prefix, _) = scan(call)?;
     let engine = call.engine();
     let mut shown: Vec<u8> = Vec::new();

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bugs::Bug;
 use crate::Error;
+use crate::codec::Reader;
 use crate::codec::crc32c::crc32c;
 use crate::fs::{File, FileAccess, OpenMode, read_whole, write_all_at};
 use crate::storage::{BatchOperation, Scan, StorageEngine, WriteBatch};
@@ -19,11 +20,11 @@ use crate::storage::{BatchOperation, Scan, StorageEngine, WriteBatch};
 pub(super) struct Toy {
     bug: Bug,
     file: Arc<dyn File>,
-    state: Mutex<State>,
+    state: Mutex<ToyState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ToyState {
     map: BTreeMap<Vec<u8>, Vec<u8>>,
     end: u64,
     failures: u32,
@@ -89,16 +90,15 @@ impl Toy {
     }
 
     fn next_record<'a>(&self, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
-        let (header, rest) = bytes.split_at_checked(8)?;
-        let len = u32::from_le_bytes(header[..4].try_into().unwrap()) as usize;
-        let (payload, after) = rest.split_at_checked(len)?;
-        let sum = u32::from_le_bytes(header[4..].try_into().unwrap());
+        let mut reader = Reader::new(bytes);
+        let (len, sum) = (reader.u32()?, reader.u32()?);
+        let payload = reader.bytes(len as usize)?;
         // So that zeros are no record.
         let is_good = len > 0 && (sum == crc32c(payload) || self.bug == Bug::NoChecksum);
-        is_good.then_some((payload, after))
+        is_good.then(|| (payload, &bytes[8 + payload.len()..]))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ToyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,13 +112,10 @@ impl Toy {
                 return Err(Error::invalid("key", "empty", "it must have a byte"));
             }
         }
-        let logged = match self.bug {
-            Bug::DeleteNotLogged => {
-                let is_put = |operation: &&BatchOperation| matches!(operation, BatchOperation::Put { .. });
-                operations.iter().filter(is_put).cloned().collect()
-            }
-            _ => operations.to_vec(),
-        };
+        let mut logged = operations.to_vec();
+        if self.bug == Bug::DeleteNotLogged {
+            logged.retain(|operation| matches!(operation, BatchOperation::Put { .. }));
+        }
         let mut state = self.state();
         if self.is_closed(&state) {
             return Err(Error::storage("write", "an earlier write failed"));
@@ -139,7 +136,7 @@ impl Toy {
     }
 
     /// Whether an earlier failure ended all writing.
-    fn is_closed(&self, state: &State) -> bool {
+    fn is_closed(&self, state: &ToyState) -> bool {
         match self.bug {
             Bug::GoesOnAfterFailure => false,
             Bug::ForgivesOneFailure => state.failures > 1,
@@ -147,7 +144,7 @@ impl Toy {
         }
     }
 
-    fn append(&self, state: &mut State, record: &[u8]) -> io::Result<()> {
+    fn append(&self, state: &mut ToyState, record: &[u8]) -> io::Result<()> {
         if matches!(self.bug, Bug::GoesOnAfterFailure | Bug::ForgivesOneFailure) {
             state.end = self.file.len()?;
         }
@@ -157,7 +154,7 @@ impl Toy {
     }
 }
 
-fn apply(state: &mut State, operation: BatchOperation) {
+fn apply(state: &mut ToyState, operation: BatchOperation) {
     match operation {
         BatchOperation::Put { key, value } => _ = state.map.insert(key, value),
         BatchOperation::Delete { key } => _ = state.map.remove(&key),
@@ -245,32 +242,23 @@ fn encode(operations: &[BatchOperation]) -> Vec<u8> {
     if payload.is_empty() {
         return payload;
     }
-    let header = [
-        (payload.len() as u32).to_le_bytes(),
-        crc32c(&payload).to_le_bytes(),
-    ];
+    let header = [payload.len() as u32, crc32c(&payload)].map(u32::to_le_bytes);
     [header.as_flattened(), &payload].concat()
 }
 
 /// What is no operation ends the payload: only a record without a checksum has that.
-fn decode(mut payload: &[u8]) -> Vec<BatchOperation> {
-    fn part(payload: &mut &[u8]) -> Option<Vec<u8>> {
-        let (len, rest) = payload.split_at_checked(4)?;
-        let len = u32::from_le_bytes(len.try_into().unwrap()) as usize;
-        let (part, rest) = rest.split_at_checked(len)?;
-        *payload = rest;
-        Some(part.to_vec())
-    }
-    let mut operations = Vec::new();
-    while let Some((tag, rest)) = payload.split_first() {
-        payload = rest;
-        let (Some(key), Some(value)) = (part(&mut payload), part(&mut payload)) else {
-            break;
+fn decode(payload: &[u8]) -> impl Iterator<Item = BatchOperation> {
+    let mut reader = Reader::new(payload);
+    std::iter::from_fn(move || {
+        let tag = reader.u8()?;
+        let mut part = || {
+            let len = reader.u32()?;
+            reader.bytes(len as usize).map(<[u8]>::to_vec)
         };
-        operations.push(match tag {
+        let (key, value) = (part()?, part()?);
+        Some(match tag {
             1 => BatchOperation::Put { key, value },
             _ => BatchOperation::Delete { key },
-        });
-    }
-    operations
+        })
+    })
 }

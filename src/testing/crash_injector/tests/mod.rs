@@ -19,11 +19,43 @@ use crate::testing::text::panic_text;
 
 const TARGET: CrashPoint = CrashPoint::WalPreAggregate;
 const OTHER: CrashPoint = CrashPoint::CheckpointPostFlush;
+/// The message of an uncaught crash at the first crossing of the target.
+const TEXT: &str = "CrashInjector: simulated crash at WalPreAggregate after 1 crossings";
 
 fn cross(times: u64) {
     for _ in 0..times {
         check_crash_point(TARGET);
     }
+}
+
+/// Crosses the target so often in a run of the injector.
+fn run(injector: &Arc<CrashInjector>, times: u64) -> Result<(), CrashPoint> {
+    run_with_crash(injector, || cross(times))
+}
+
+/// Whether the injector has fired, and its count.
+fn state(injector: &CrashInjector) -> (bool, u64) {
+    (injector.has_fired(), injector.crossing_count())
+}
+
+/// The message of the panic that `body` ends with.
+#[track_caller]
+fn panic_of<T>(body: impl FnOnce() -> T) -> String {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(_) => panic!("it does not panic"),
+        Err(payload) => panic_text(&*payload),
+    }
+}
+
+/// Runs `body` on a thread that does not inherit the slot.
+fn on_unwatched_thread(name: &str, body: impl FnOnce() + Send + 'static) {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
+    spawned.expect("a thread").join().expect("no crash there");
+}
+
+/// Runs `body` on a thread that inherits the slot.
+fn on_watched_thread(name: &str, body: impl FnOnce() + Send + 'static) -> thread::Result<()> {
+    crate::threads::spawn(name, body).expect("a thread").join()
 }
 
 /// Crosses the point when dropped.
@@ -35,30 +67,55 @@ impl Drop for CrossesOnDrop {
     }
 }
 
+#[derive(Debug)]
+enum InjectorStep {
+    /// So many crossings of the target, none of which fires.
+    Pass(u64),
+    /// So many crossings, one of which fires.
+    Fire(u64),
+    Arm,
+    Disarm,
+}
+
+use InjectorStep::{Arm, Disarm, Fire, Pass};
+
+/// Takes the steps with a new injector, and checks whether it has fired and its count at the end.
+#[track_caller]
+fn assert_steps(threshold: u64, steps: &[InjectorStep], end: (bool, u64)) {
+    let injector = CrashInjector::new(TARGET, threshold);
+    for step in steps {
+        match step {
+            Pass(times) => assert_eq!(run(&injector, *times), Ok(()), "{threshold}: {steps:?}"),
+            Fire(times) => assert_eq!(run(&injector, *times), Err(TARGET), "{threshold}: {steps:?}"),
+            Arm => injector.arm(),
+            Disarm => injector.disarm(),
+        }
+    }
+    assert_eq!(state(&injector), end, "{threshold}: {steps:?}");
+}
+
 #[test]
 fn injector_fires_at_threshold() {
     for threshold in [0, 1, 2, 3, 17, 1000] {
-        let injector = CrashInjector::new(TARGET, threshold);
-        assert_eq!(
-            run_with_crash(&injector, || cross(threshold)),
-            Ok(()),
-            "threshold {threshold}"
-        );
-        assert_eq!(
-            (injector.has_fired(), injector.crossing_count()),
-            (false, threshold)
-        );
-
-        assert_eq!(
-            run_with_crash(&injector, || cross(1)),
-            Err(TARGET),
-            "threshold {threshold}"
-        );
-        assert_eq!(
-            (injector.has_fired(), injector.crossing_count()),
-            (true, threshold + 1)
-        );
+        assert_steps(threshold, &[Pass(threshold)], (false, threshold));
+        assert_steps(threshold, &[Pass(threshold), Fire(1)], (true, threshold + 1));
     }
+    assert_steps(u64::MAX, &[Pass(1000)], (false, 1000));
+}
+
+#[test]
+fn injector_one_shot() {
+    assert_steps(2, &[Fire(100), Pass(100)], (true, 3));
+}
+
+#[test]
+fn injector_disarm_prevents_fire() {
+    assert_steps(1, &[Pass(1), Disarm, Pass(10)], (false, 1));
+    assert_steps(1, &[Pass(1), Disarm, Pass(10), Arm, Fire(1)], (true, 2));
+    // Twice is as once.
+    assert_steps(1, &[Disarm, Disarm, Pass(5), Arm, Arm, Fire(5)], (true, 2));
+    // Arming never revives an injector that has fired.
+    assert_steps(0, &[Fire(1), Disarm, Pass(1), Arm, Pass(1)], (true, 1));
 }
 
 #[test]
@@ -71,80 +128,12 @@ fn injector_ignores_wrong_crash_point() {
                 injector.maybe_crash(point);
             }
         });
-        assert_eq!(outcome, Ok(()));
-        assert_eq!((injector.has_fired(), injector.crossing_count()), (false, 0));
+        assert_eq!((outcome, state(&injector)), (Ok(()), (false, 0)));
         assert_eq!(
             run_with_crash(&injector, || check_crash_point(target)),
             Err(target)
         );
     }
-}
-
-#[test]
-fn injector_one_shot() {
-    let injector = CrashInjector::new(TARGET, 2);
-    assert_eq!(run_with_crash(&injector, || cross(100)), Err(TARGET));
-    assert_eq!(run_with_crash(&injector, || cross(100)), Ok(()));
-    assert_eq!(
-        injector.crossing_count(),
-        3,
-        "crossings after the crash are not counted"
-    );
-    assert!(injector.has_fired());
-}
-
-#[test]
-fn injector_disarm_prevents_fire() {
-    let injector = CrashInjector::new(TARGET, 1);
-    let outcome = run_with_crash(&injector, || {
-        cross(1);
-        injector.disarm();
-        cross(10);
-    });
-    assert_eq!(outcome, Ok(()));
-    assert_eq!(
-        (injector.has_fired(), injector.crossing_count()),
-        (false, 1),
-        "nothing counts while disarmed"
-    );
-
-    injector.arm();
-    assert_eq!(
-        run_with_crash(&injector, || cross(1)),
-        Err(TARGET),
-        "the count was kept"
-    );
-    assert_eq!(injector.crossing_count(), 2);
-}
-
-#[test]
-fn arming_never_revives_an_injector_that_has_fired() {
-    let injector = CrashInjector::new(TARGET, 0);
-    assert_eq!(run_with_crash(&injector, || cross(1)), Err(TARGET));
-    injector.disarm();
-    assert_eq!(run_with_crash(&injector, || cross(1)), Ok(()));
-    injector.arm();
-    assert_eq!(run_with_crash(&injector, || cross(1)), Ok(()));
-    assert_eq!((injector.has_fired(), injector.crossing_count()), (true, 1));
-}
-
-#[test]
-fn arming_twice_and_disarming_twice_is_arming_and_disarming_once() {
-    let injector = CrashInjector::new(TARGET, 1);
-    injector.disarm();
-    injector.disarm();
-    assert_eq!(run_with_crash(&injector, || cross(5)), Ok(()));
-    injector.arm();
-    injector.arm();
-    assert_eq!(run_with_crash(&injector, || cross(5)), Err(TARGET));
-    assert_eq!(injector.crossing_count(), 2);
-}
-
-#[test]
-fn the_largest_threshold_never_fires() {
-    let injector = CrashInjector::new(TARGET, u64::MAX);
-    assert_eq!(run_with_crash(&injector, || cross(1000)), Ok(()));
-    assert_eq!((injector.has_fired(), injector.crossing_count()), (false, 1000));
 }
 
 #[test]
@@ -159,98 +148,84 @@ fn outside_a_run_the_crash_is_a_panic_with_the_fixed_text() {
     let expected = "CrashInjector: simulated crash at CoEngagementUpdate after 3 crossings";
     assert_eq!(panic_text(&*payload), expected);
     assert!(crash_of(&*payload).is_none());
-    assert_eq!(injector.crossing_count(), 3);
+    assert_eq!(state(&injector), (true, 3));
 }
 
 #[test]
-fn installed_without_a_run_it_panics_with_the_text_and_stays_installed() {
-    let injector = CrashInjector::new(TARGET, 0);
-    install_injector(Arc::clone(&injector));
-    let payload = catch_unwind(|| cross(1)).expect_err("it fires");
-    assert_eq!(
-        panic_text(&*payload),
-        "CrashInjector: simulated crash at WalPreAggregate after 1 crossings"
-    );
-
-    let second = CrashInjector::new(TARGET, 5);
-    install_injector(Arc::clone(&second));
+fn an_installed_injector_panics_with_the_text_and_stays_installed_until_it_is_replaced_or_cleared() {
+    let injectors = [0, 5].map(|threshold| CrashInjector::new(TARGET, threshold));
+    install_injector(Arc::clone(&injectors[0]));
+    assert_eq!(panic_of(|| cross(1)), TEXT);
+    assert_eq!(Arc::strong_count(&injectors[0]), 2);
+    install_injector(Arc::clone(&injectors[1]));
     cross(2);
     clear_injector();
     cross(2);
-    assert_eq!((injector.crossing_count(), second.crossing_count()), (1, 2));
-    assert_eq!(
-        (Arc::strong_count(&injector), Arc::strong_count(&second)),
-        (1, 1),
-        "the slot let go of both"
-    );
+    assert_eq!(injectors.each_ref().map(|it| it.crossing_count()), [1, 2]);
+    assert_eq!(injectors.each_ref().map(Arc::strong_count), [1, 1]);
 }
 
 #[test]
-fn a_scoped_injector_restores_what_it_replaced_also_while_unwinding() {
+fn a_scoped_injector_restores_the_one_that_it_replaced_also_while_unwinding() {
     let outer = CrashInjector::new(TARGET, 100);
     let inner = CrashInjector::new(TARGET, 100);
     let _outer = scoped_injector(&outer);
     cross(1);
-    let unwound = catch_unwind(AssertUnwindSafe(|| {
+    panic_of(|| {
         let _inner = scoped_injector(&inner);
         cross(2);
         panic!("on purpose");
-    }));
-    assert!(unwound.is_err());
+    });
     cross(4);
     assert_eq!((outer.crossing_count(), inner.crossing_count()), (5, 2));
 }
 
+/// Lets threads cross the target so often each, at the same time, while the calling thread does `meanwhile`. Returns the
+/// number of their runs that crashed.
+fn crashes_of_threads(
+    injector: &Arc<CrashInjector>,
+    threads: usize,
+    crossings: u64,
+    meanwhile: fn(&CrashInjector),
+) -> u64 {
+    let start = Barrier::new(threads + 1);
+    let crashes = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                start.wait();
+                crashes.fetch_add(u64::from(run(injector, crossings).is_err()), Ordering::Relaxed);
+            });
+        }
+        start.wait();
+        meanwhile(injector);
+    });
+    crashes.into_inner()
+}
+
 #[test]
 fn threads_that_cross_together_see_exactly_one_crash() {
-    const THREADS: u64 = 8;
-    const CROSSINGS: u64 = 64;
     for round in 0..100 {
-        let threshold = round * THREADS * CROSSINGS / 100;
+        let threshold = round * 8 * 64 / 100;
         let injector = CrashInjector::new(TARGET, threshold);
-        let start = Barrier::new(THREADS as usize);
-        let crashes = AtomicU64::new(0);
-        thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    start.wait();
-                    if run_with_crash(&injector, || cross(CROSSINGS)).is_err() {
-                        crashes.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(crashes.into_inner(), 1, "threshold {threshold}");
-        assert_eq!(injector.crossing_count(), threshold + 1, "threshold {threshold}");
+        assert_eq!(crashes_of_threads(&injector, 8, 64, |_| ()), 1, "{threshold}");
+        assert_eq!(state(&injector), (true, threshold + 1));
     }
 }
 
 #[test]
 fn threads_that_cross_while_others_arm_and_disarm_see_at_most_one_crash() {
-    const THREADS: usize = 4;
     for _ in 0..50 {
         let injector = CrashInjector::new(TARGET, 100);
-        let start = Barrier::new(THREADS + 1);
-        let crashes = AtomicU64::new(0);
-        thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    start.wait();
-                    crashes.fetch_add(
-                        u64::from(run_with_crash(&injector, || cross(100)).is_err()),
-                        Ordering::Relaxed,
-                    );
-                });
-            }
-            start.wait();
+        let crashes = crashes_of_threads(&injector, 4, 100, |injector| {
             for _ in 0..200 {
                 injector.disarm();
                 injector.arm();
             }
         });
-        assert_eq!(crashes.into_inner(), u64::from(injector.has_fired()));
-        assert!(injector.crossing_count() <= 101);
-        assert_eq!(injector.has_fired(), injector.crossing_count() == 101);
+        let (has_fired, crossings) = state(&injector);
+        assert_eq!(crashes, u64::from(has_fired));
+        assert!(crossings <= 101 && has_fired == (crossings == 101));
     }
 }
 
@@ -265,21 +240,11 @@ fn a_called_action_gets_point_and_count_once_and_the_operation_runs_on() {
         check_crash_point(point);
     });
     let injector = CrashInjector::with_action(TARGET, 3, action);
-    let outcome = run_with_crash(&injector, || {
-        cross(10);
-        "ran on"
-    });
-    assert_eq!(outcome, Ok("ran on"));
-    assert_eq!((calls.load(Ordering::Relaxed), injector.crossing_count()), (1, 4));
-    assert!(injector.has_fired());
-}
+    assert_eq!(run(&injector, 10), Ok(()));
+    assert_eq!((calls.load(Ordering::Relaxed), state(&injector)), (1, (true, 4)));
 
-#[test]
-fn a_called_action_that_panics_is_a_panic_of_its_own() {
-    let injector = CrashInjector::with_action(TARGET, 0, CrashAction::call(|_, _| panic!("of its own")));
-    let payload =
-        catch_unwind(AssertUnwindSafe(|| run_with_crash(&injector, || cross(1)))).expect_err("it panics");
-    assert_eq!(panic_text(&*payload), "of its own");
+    let panics = CrashInjector::with_action(TARGET, 0, CrashAction::call(|_, _| panic!("of its own")));
+    assert_eq!(panic_of(|| run(&panics, 1)), "of its own");
 }
 
 #[test]
@@ -289,14 +254,14 @@ fn a_crossing_seen_while_disarmed_passes_although_armed_again_before_it_is_judge
     assert!(!injector.counts_early_crossing());
     injector.arm();
     injector.fire();
-    assert_eq!((injector.has_fired(), injector.crossing_count()), (false, 0));
+    assert_eq!(state(&injector), (false, 0));
 }
 
 #[test]
 fn a_crossing_while_the_thread_panics_is_neither_counted_nor_fired_but_kept() {
     for threshold in [1, 2, 100] {
         let injector = CrashInjector::new(TARGET, threshold);
-        let payload = catch_unwind(AssertUnwindSafe(|| {
+        let text = panic_of(|| {
             run_with_crash(&injector, || {
                 let _second = CrossesOnDrop(TARGET);
                 let _first = CrossesOnDrop(TARGET);
@@ -304,50 +269,32 @@ fn a_crossing_while_the_thread_panics_is_neither_counted_nor_fired_but_kept() {
                 cross(1);
                 panic!("on purpose");
             })
-        }))
-        .expect_err("not the injector's panic");
-        assert_eq!(panic_text(&*payload), "on purpose");
-        assert_eq!(
-            (injector.has_fired(), injector.crossing_count()),
-            (false, 1),
-            "threshold {threshold}"
-        );
-        assert_eq!(
-            injector.withheld_crossings(),
-            vec![Crossing::here(TARGET, None); 2]
-        );
+        });
+        assert_eq!((&*text, state(&injector)), ("on purpose", (false, 1)));
+        let kept = vec![Crossing::here(TARGET, None); 2];
+        assert_eq!(injector.withheld_crossings(), kept, "{threshold}");
     }
-}
-
-#[test]
-fn a_crossing_in_a_destructor_that_the_crash_itself_runs_is_kept() {
+    // In a destructor that the crash itself runs.
     let injector = CrashInjector::new(TARGET, 0);
     let outcome = run_with_crash(&injector, || {
         let _guard = CrossesOnDrop(TARGET);
         cross(1);
     });
-    assert_eq!(outcome, Err(TARGET));
-    assert_eq!(
-        (injector.crossing_count(), injector.withheld_crossings().len()),
-        (1, 1)
-    );
+    assert_eq!((outcome, state(&injector)), (Err(TARGET), (true, 1)));
+    assert_eq!(injector.withheld_crossings().len(), 1);
 }
 
 #[test]
-fn what_the_slot_lets_go_of_may_cross_points_in_its_destructor() {
+fn the_former_content_of_the_slot_may_cross_points_in_its_destructor() {
     let captured = CrossesOnDrop(TARGET);
     let action = CrashAction::call(move |_, _| {
         let _only_held = &captured;
     });
     install_injector(CrashInjector::with_action(OTHER, 0, action));
-
     let next = CrashInjector::new(TARGET, 10);
     install_injector(Arc::clone(&next));
-    assert_eq!(
-        next.crossing_count(),
-        1,
-        "the slot was free, and already held the next one"
-    );
+    // The slot was free, and already held the next one.
+    assert_eq!(next.crossing_count(), 1);
     clear_injector();
 }
 

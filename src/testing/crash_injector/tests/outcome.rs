@@ -1,108 +1,84 @@
+//! Runs that were to crash, and results that a test must look at.
+
 use super::*;
-use crate::testing::{check_crash_point, inherit};
-
-const POINT: CrashPoint = CrashPoint::WalPreAggregate;
-
-fn cross(times: usize) {
-    for _ in 0..times {
-        check_crash_point(POINT);
-    }
-}
-
-fn why<T>(outcome: Result<Crashed, NotCrashed<T>>) -> (WhyNot, String) {
-    match outcome {
-        Ok(crashed) => panic!("it crashed: {crashed:?}"),
-        Err(not) => (not.why.clone(), not.to_string()),
-    }
-}
+use crate::testing::conformance::Conformance;
+use crate::testing::oracle::{Death, Oracle};
+use crate::testing::{CrashSweep, Plan, SimDisk, run_plan};
 
 #[test]
 fn a_crash_at_its_crossing_is_a_crash() {
-    let crashed = run_to_crash(POINT, 2, || cross(5)).expect("it crashes");
-    assert_eq!((crashed.point, crashed.crossing), (POINT, 2));
-    assert_eq!(crashed.crossed.count(POINT), 3);
+    let crashed = run_to_crash(TARGET, 2, || cross(5)).expect("it crashes");
+    assert_eq!((crashed.point, crashed.crossing), (TARGET, 2));
+    assert_eq!(crashed.crossed.count(TARGET), 3);
 }
 
-#[test]
-fn a_crossing_that_never_comes_is_told_with_what_came() {
-    let (why, message) = why(run_to_crash(POINT, 5, || {
-        cross(2);
-        check_crash_point(CrashPoint::CohortLedgerUpdate);
-    }));
-    assert_eq!(why, WhyNot::NeverFired);
-    for part in [
-        "WalPreAggregate#5",
-        "WalPreAggregate 2 times",
-        "CohortLedgerUpdate 1 times",
-        "outcome::",
-    ] {
+/// Checks the reason and the parts of the message of a run that was to crash at this crossing.
+#[track_caller]
+fn assert_no_crash(crossing: u64, body: impl FnOnce(), why: &WhyNot, parts: &[&str]) {
+    let not_crashed = run_to_crash(TARGET, crossing, body).expect_err("no crash");
+    assert_eq!(not_crashed.why, *why);
+    let message = not_crashed.to_string();
+    for part in parts {
         assert!(message.contains(part), "{part} is not in {message}");
     }
 }
 
 #[test]
-fn a_run_that_crosses_nothing_tests_nothing() {
-    let (why, message) = why(run_to_crash(POINT, 0, || ()));
-    assert_eq!(why, WhyNot::NothingCrossed);
-    assert!(
-        message.contains("tests nothing") && message.contains("nothing was crossed"),
-        "{message}"
-    );
-    assert!(run_to_end(|| ()).is_err());
-    assert_eq!(
-        run_to_end(|| cross(2)).expect("it crosses").crossed.count(POINT),
-        2
-    );
+fn a_run_that_ends_in_another_way_is_no_crash_and_says_why() {
+    let crosses_too_little = || {
+        cross(2);
+        check_crash_point(CrashPoint::CohortLedgerUpdate);
+    };
+    let parts = [
+        "WalPreAggregate#5",
+        "WalPreAggregate 2 times",
+        "CohortLedgerUpdate 1 times",
+        "outcome::",
+    ];
+    assert_no_crash(5, crosses_too_little, &WhyNot::NeverFired, &parts);
+
+    let parts = ["tests nothing", "nothing was crossed"];
+    assert_no_crash(0, || (), &WhyNot::NothingCrossed, &parts);
+
+    let on_helper = || assert!(on_watched_thread("helper", || cross(1)).is_err());
+    let why = WhyNot::OnAnotherThread("helper".into());
+    assert_no_crash(0, on_helper, &why, &["ended thread helper"]);
+
+    let unwatched = || on_unwatched_thread("stranger", || cross(1));
+    assert_no_crash(0, unwatched, &WhyNot::NothingCrossed, &["on thread stranger"]);
+
+    let swallows = || drop(catch_unwind(|| cross(1)));
+    assert_no_crash(0, swallows, &WhyNot::Swallowed, &["caught inside the run"]);
+
+    let replaces = || {
+        drop(catch_unwind(|| cross(1)));
+        panic!("planned");
+    };
+    let why = WhyNot::ReplacedByPanic("planned".into());
+    assert_no_crash(0, replaces, &why, &["replaced by another panic: planned"]);
 }
 
 #[test]
-fn a_crash_on_another_thread_is_no_crash_of_the_run() {
-    let (why, message) = why(run_to_crash(POINT, 0, || {
-        let body = inherit(|| cross(1));
-        let helper = thread::Builder::new().name("helper".into());
-        let joined = thread::scope(|scope| helper.spawn_scoped(scope, body).map(|it| it.join().is_err()));
-        assert!(joined.expect("a thread"));
-    }));
-    assert_eq!(why, WhyNot::OnAnotherThread("helper".into()));
-    assert!(message.contains("ended thread helper"), "{message}");
+fn a_panic_before_the_crash_continues_to_unwind() {
+    let body = || drop(run_to_crash(TARGET, 1, || panic!("of the test")));
+    assert_eq!(panic_of(body), "of the test");
 }
 
-#[test]
-fn a_crash_on_a_thread_that_nobody_watches_is_told_of() {
-    let (why, message) = why(run_to_crash(POINT, 0, || {
-        let helper = thread::Builder::new().name("stranger".into());
-        thread::scope(|scope| {
-            helper
-                .spawn_scoped(scope, || cross(1))
-                .map(|it| it.join().is_ok())
-        })
-    }));
-    assert_eq!(why, WhyNot::NothingCrossed);
-    assert!(message.contains("on thread stranger"), "{message}");
-}
-
-#[test]
-fn a_crash_that_was_swallowed_is_no_crash() {
-    let (why, _) = why(run_to_crash(POINT, 0, || catch_unwind(|| cross(1)).is_err()));
-    assert_eq!(why, WhyNot::Swallowed);
-}
-
-#[test]
-fn a_crash_that_another_panic_replaces_is_no_crash() {
-    let (why, message) = why(run_to_crash(POINT, 0, || {
-        let caught = catch_unwind(|| cross(1));
-        assert!(caught.is_ok(), "planned");
-    }));
-    assert!(
-        matches!(&why, WhyNot::ReplacedByPanic(text) if text.contains("planned")),
-        "{why:?}"
-    );
-    assert!(message.contains("replaced by another panic"), "{message}");
-}
-
-#[test]
-fn a_panic_before_the_crash_goes_on_unwinding() {
-    let payload =
-        catch_unwind(|| drop(run_to_crash(POINT, 1, || panic!("of the test")))).expect_err("it panics");
-    assert_eq!(panic_text(&*payload), "of the test");
+/// Results that a test must look at. This compiles as long as each of them is `#[must_use]`: else an expectation is not
+/// fulfilled.
+#[deny(unfulfilled_lint_expectations)]
+#[expect(dead_code, reason = "it has to compile, not to run")]
+fn results_that_cannot_be_dropped(check: &Conformance, oracle: &Oracle, db: &crate::TidalDb, disk: &SimDisk) {
+    #[expect(unused_must_use, reason = "it is the test")]
+    CrashSweep::standard(7, 4).run();
+    #[expect(unused_must_use, reason = "it is the test")]
+    run_plan(&Plan::standard(7, 4));
+    #[expect(unused_must_use, reason = "it is the test")]
+    run_to_crash(TARGET, 0, || ());
+    #[expect(unused_must_use, reason = "it is the test")]
+    check.check();
+    #[expect(unused_must_use, reason = "it is the test")]
+    oracle.check(Death::PowerLoss, db);
+    #[expect(unused_must_use, reason = "it is the test")]
+    disk.life_after_death();
 }

@@ -1,4 +1,4 @@
-//! What can only be seen from outside the process: what is printed, and how the process ends.
+//! Effects that show only from outside the process: its output, and the way it ends.
 //!
 //! Each test runs itself again as a child.
 
@@ -28,9 +28,12 @@ fn in_child(body: impl FnOnce()) -> Option<ChildEnd> {
     Some(child.wait(TIME_MAX).expect("its end"))
 }
 
-fn assert_succeeded(end: &ChildEnd) {
-    assert!(end.status.success(), "{end}");
-    assert_eq!(end.answers, [TO_THE_END]);
+/// Runs the calling test again as a child, which must come to the end of `body`. `words` judges its output.
+fn assert_child_ends(body: impl FnOnce(), words: fn(&str) -> bool) {
+    if let Some(end) = in_child(body) {
+        assert!(end.status.success() && end.answers == [TO_THE_END], "{end}");
+        assert!(words(&end.last_words), "{end}");
+    }
 }
 
 #[test]
@@ -53,16 +56,11 @@ fn the_abort_action_ends_the_process_and_nothing_catches_it() {
 
 #[test]
 fn a_caught_crash_prints_nothing_and_runs_no_panic_hook() {
-    let end = in_child(|| {
+    let body = || {
         panic::set_hook(Box::new(|_| eprintln!("the hook ran")));
-        let here = CrashInjector::new(TARGET, 0);
-        assert_eq!(run_with_crash(&here, || cross(1)), Err(TARGET));
+        assert_eq!(run(&CrashInjector::new(TARGET, 0), 1), Err(TARGET));
         let there = CrashInjector::new(TARGET, 0);
-        let joined = run_with_crash(&there, || {
-            crate::threads::spawn("there", || cross(1))
-                .expect("a thread")
-                .join()
-        });
+        let joined = run_with_crash(&there, || on_watched_thread("there", || cross(1)));
         assert!(joined.is_ok_and(|joined| joined.is_err()) && there.has_fired());
         let through = CrashInjector::new(TARGET, 0);
         let inner = CrashInjector::new(OTHER, 0);
@@ -70,41 +68,29 @@ fn a_caught_crash_prints_nothing_and_runs_no_panic_hook() {
             run_with_crash(&inner, || through.maybe_crash(TARGET))
         });
         assert_eq!(outcome, Err(TARGET));
-    });
-    let Some(end) = end else { return };
-    assert_succeeded(&end);
-    assert_eq!(end.last_words, "");
+    };
+    assert_child_ends(body, str::is_empty);
 }
 
 #[test]
 fn an_uncaught_crash_prints_its_text_once() {
-    let end = in_child(|| {
-        let run = CrashInjector::new(OTHER, 0);
+    let body = || {
+        let other_run = CrashInjector::new(OTHER, 0);
         let injector = CrashInjector::new(TARGET, 0);
-        drop(catch_unwind(AssertUnwindSafe(|| {
-            run_with_crash(&run, || injector.maybe_crash(TARGET))
-        })));
-    });
-    let Some(end) = end else { return };
-    assert_succeeded(&end);
-    let text = "CrashInjector: simulated crash at WalPreAggregate after 1 crossings";
-    assert_eq!(end.last_words.matches(text).count(), 1, "{end}");
+        panic_of(|| run_with_crash(&other_run, || injector.maybe_crash(TARGET)));
+    };
+    assert_child_ends(body, |words| words.matches(TEXT).count() == 1);
 }
 
 #[test]
-fn another_panic_is_printed_once_however_many_runs_it_goes_through() {
-    let end = in_child(|| {
+fn another_panic_is_printed_once_however_many_runs_it_unwinds_through() {
+    let body = || {
         let outer = CrashInjector::new(TARGET, 0);
         let inner = CrashInjector::new(OTHER, 0);
-        let payload = catch_unwind(AssertUnwindSafe(|| {
-            run_with_crash(&outer, || run_with_crash(&inner, || panic!("a bug")))
-        }))
-        .expect_err("not injected");
-        assert_eq!(panic_text(&*payload), "a bug");
-    });
-    let Some(end) = end else { return };
-    assert_succeeded(&end);
-    assert_eq!(end.last_words.matches("a bug").count(), 1, "{end}");
+        let runs = || run_with_crash(&outer, || run_with_crash(&inner, || panic!("a bug")));
+        assert_eq!(panic_of(runs), "a bug");
+    };
+    assert_child_ends(body, |words| words.matches("a bug").count() == 1);
 }
 
 /// Crosses the target and shows as its name.
@@ -119,23 +105,18 @@ impl std::fmt::Debug for CrossesInDebug {
 
 #[test]
 fn a_panic_hook_or_a_message_that_crosses_the_point_does_not_abort() {
-    let end = in_child(|| {
+    let body = || {
         panic::set_hook(Box::new(|_| cross(1)));
         let injector = CrashInjector::new(TARGET, 0);
         let _installed = scoped_injector(&injector);
-        assert!(catch_unwind(|| panic!("{CrossesInDebug:?}")).is_err());
+        panic_of(|| panic!("{CrossesInDebug:?}"));
         assert!(!injector.has_fired(), "withheld, not fired");
         assert_ne!(injector.withheld_crossings(), []);
-
-        assert!(
-            catch_unwind(|| cross(1)).is_err(),
-            "its own panic runs the hook, which crosses the point"
-        );
-        assert!(injector.has_fired());
-        assert_eq!(injector.crossing_count(), 1);
-    });
-    let Some(end) = end else { return };
-    assert_succeeded(&end);
+        // Its own panic runs the hook, which crosses the point.
+        panic_of(|| cross(1));
+        assert_eq!(state(&injector), (true, 1));
+    };
+    assert_child_ends(body, |_| true);
 }
 
 thread_local! {
@@ -160,79 +141,54 @@ fn cross_at_thread_end() {
 
 #[test]
 fn a_crossing_in_a_thread_locals_destructor_does_not_abort() {
-    let end = in_child(|| {
-        // Destructors run in the reverse order of first use: here while the slot is full ...
-        let full = CrashInjector::new(TARGET, 0);
-        let slot = Arc::clone(&full);
-        let full_slot = thread::Builder::new().spawn(move || {
-            install_injector(slot);
-            cross_at_thread_end();
-        });
-        full_slot.expect("a thread").join().expect("no panic");
-        assert_eq!(
-            (
-                full.has_fired(),
-                full.crossing_count(),
-                full.withheld_crossings().len()
-            ),
-            (false, 0, 1)
-        );
-        assert_eq!(Arc::strong_count(&full), 1, "the ending thread let go of it");
-
-        // ... here when it has been emptied ...
-        let emptied = CrashInjector::new(TARGET, 0);
-        let slot = Arc::clone(&emptied);
-        let emptied_slot = thread::Builder::new().spawn(move || {
-            cross_at_thread_end();
-            install_injector(slot);
-        });
-        emptied_slot.expect("a thread").join().expect("no panic");
-        assert_eq!(
-            (emptied.has_fired(), emptied.withheld_crossings()),
-            (false, vec![])
-        );
-        assert_eq!(Arc::strong_count(&emptied), 1);
-
-        // ... and an inherited slot is gone with the body.
+    let body = || {
+        // Destructors run in the reverse order of first use: here while the slot is full, then when it is empty.
+        for (is_full, withheld_len) in [(true, 1), (false, 0)] {
+            let injector = CrashInjector::new(TARGET, 0);
+            let installed = Arc::clone(&injector);
+            on_unwatched_thread("ends", move || {
+                if !is_full {
+                    cross_at_thread_end();
+                }
+                install_injector(installed);
+                if is_full {
+                    cross_at_thread_end();
+                }
+            });
+            assert_eq!(state(&injector), (false, 0));
+            assert_eq!(injector.withheld_crossings().len(), withheld_len);
+            assert_eq!(Arc::strong_count(&injector), 1, "the ended thread let go of it");
+        }
+        // An inherited slot is gone with the body.
         let inherited = CrashInjector::new(TARGET, 0);
         let outcome = run_with_crash(&inherited, || {
-            crate::threads::spawn("inherits", cross_at_thread_end)
-                .expect("a thread")
-                .join()
-                .expect("no panic");
+            on_watched_thread("inherits", cross_at_thread_end).is_ok()
         });
-        assert_eq!((outcome, inherited.has_fired()), (Ok(()), false));
+        assert_eq!((outcome, inherited.has_fired()), (Ok(true), false));
         eprintln!("the end");
-    });
-    let Some(end) = end else { return };
-    assert_succeeded(&end);
-    assert_eq!(end.last_words, "the end");
+    };
+    assert_child_ends(body, |words| words == "the end");
 }
 
 #[test]
 fn an_injector_asked_directly_in_a_thread_locals_destructor_does_not_abort() {
-    let end = in_child(|| {
+    let body = || {
         let injector = CrashInjector::new(TARGET, 0);
         for use_slot_first in [true, false] {
             let direct = CrashesOnDrop(Arc::clone(&injector));
-            let spawned = thread::Builder::new().spawn(move || {
+            on_unwatched_thread("direct", move || {
                 if use_slot_first {
                     clear_injector();
                 }
                 DIRECT.set(Some(direct));
                 clear_injector();
             });
-            spawned.expect("a thread").join().expect("no panic");
         }
-        assert_eq!(
-            (injector.has_fired(), injector.withheld_crossings().len()),
-            (false, 2)
-        );
+        assert!(!injector.has_fired());
+        assert_eq!(injector.withheld_crossings().len(), 2);
         eprintln!("the end");
-    });
-    let Some(end) = end else { return };
-    assert_succeeded(&end);
-    assert_eq!(end.last_words, "the end");
+    };
+    assert_child_ends(body, |words| words == "the end");
 }
 
 #[test]

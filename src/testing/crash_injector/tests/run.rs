@@ -1,4 +1,4 @@
-//! `run_with_crash`: what it catches, what it lets through, what it restores.
+//! `run_with_crash`: which panics it catches and lets through, and that it restores the slot.
 
 use std::panic::resume_unwind;
 
@@ -25,12 +25,8 @@ fn run_with_crash_returns_err_on_fire() {
             check_crash_point(point);
             reached.push("after");
         });
-        assert_eq!(outcome, Err(point));
-        assert_eq!(
-            reached,
-            ["before"],
-            "what was changed by reference stays as the crash found it"
-        );
+        // A change by reference stays as the crash found it.
+        assert_eq!((outcome, reached), (Err(point), vec!["before"]));
         assert!(injector.has_fired());
     }
 }
@@ -39,31 +35,19 @@ fn run_with_crash_returns_err_on_fire() {
 fn the_payload_names_point_count_and_injector() {
     let injector = CrashInjector::new(TARGET, 4);
     let twin = CrashInjector::new(TARGET, 4);
+    // A swallowed crash: the result is the closure's own.
     let payload = run_with_crash(&injector, || catch_unwind(|| cross(10)).expect_err("it fires"))
         .expect("the closure swallowed the crash");
+    assert!(injector.has_fired());
     let crash = crash_of(&*payload).expect("an injected crash");
     assert_eq!((crash.point(), crash.crossings()), (TARGET, 5));
     assert!(crash.is_from(&injector) && !crash.is_from(&twin));
-    assert!(
-        crash_of(&payload).is_some(),
-        "a reference to the box is taken for the payload"
-    );
+    assert!(crash_of(&payload).is_some(), "a reference to the box");
     assert!(crash_of(&"another panic").is_none());
 }
 
 #[test]
-fn a_swallowed_crash_is_the_closures_own_result() {
-    let injector = CrashInjector::new(TARGET, 0);
-    let outcome = run_with_crash(&injector, || {
-        assert!(catch_unwind(|| cross(1)).is_err());
-        "went on"
-    });
-    assert_eq!(outcome, Ok("went on"));
-    assert!(injector.has_fired());
-}
-
-#[test]
-fn another_panic_goes_on_with_its_own_payload_whatever_fired_before_it() {
+fn another_panic_unwinds_with_its_own_payload_whatever_fired_before_it() {
     #[derive(Debug, PartialEq)]
     struct Typed(u32);
 
@@ -80,27 +64,20 @@ fn another_panic_goes_on_with_its_own_payload_whatever_fired_before_it() {
 }
 
 #[test]
-fn a_crash_that_is_rethrown_is_caught_as_the_crash_it_is() {
+fn a_rethrown_crash_is_caught_by_the_run_of_its_own_injector_alone() {
     let injector = CrashInjector::new(TARGET, 0);
-    let outcome = run_with_crash(&injector, || {
-        let payload = catch_unwind(|| cross(1)).expect_err("it fires");
-        resume_unwind(payload);
+    let rethrown = run_with_crash(&injector, || {
+        resume_unwind(catch_unwind(|| cross(1)).expect_err("a crash"))
     });
-    assert_eq!(outcome, Err(TARGET));
-}
+    assert_eq!(rethrown, Err(TARGET));
 
-#[test]
-fn a_crash_of_an_earlier_injector_is_not_taken_for_this_ones() {
     let payload = {
         let earlier = CrashInjector::new(TARGET, 0);
         run_with_crash(&earlier, || catch_unwind(|| cross(1)).expect_err("it fires")).expect("swallowed")
     };
     // The earlier injector is gone; this one may well have its address.
     let injector = CrashInjector::new(TARGET, 0);
-    let rethrown = catch_unwind(AssertUnwindSafe(|| {
-        run_with_crash(&injector, || resume_unwind(payload))
-    }));
-    assert!(rethrown.is_err());
+    panic_of(|| run_with_crash(&injector, || resume_unwind(payload)));
     assert!(!injector.has_fired());
 }
 
@@ -109,62 +86,46 @@ fn the_slot_is_restored_on_every_exit() {
     let before = CrashInjector::new(TARGET, 1000);
     let other = CrashInjector::new(TARGET, 1000);
     let _before = scoped_injector(&before);
-    let assert_restored = |exit: &str| {
-        let counted = before.crossing_count();
+    let bodies: [(&str, &dyn Fn()); 5] = [
+        ("complete", &|| ()),
+        ("crash", &|| cross(1)),
+        ("another panic", &|| panic!("on purpose")),
+        ("the closure installed another", &|| {
+            install_injector(Arc::clone(&other));
+        }),
+        ("the closure cleared the slot", &clear_injector),
+    ];
+    for (index, (exit, body)) in bodies.into_iter().enumerate() {
+        let injector = CrashInjector::new(TARGET, 0);
+        catch_unwind(AssertUnwindSafe(|| run_with_crash(&injector, body).ok())).ok();
         cross(1);
-        assert_eq!(before.crossing_count(), counted + 1, "{exit}");
-    };
-
-    run_with_crash(&CrashInjector::new(TARGET, 0), || ()).expect("nothing crossed");
-    assert_restored("complete");
-
-    run_with_crash(&CrashInjector::new(TARGET, 0), || cross(1)).expect_err("it fires");
-    assert_restored("crash");
-
-    let panic = AssertUnwindSafe(|| run_with_crash(&CrashInjector::new(TARGET, 0), || panic!("on purpose")));
-    assert!(catch_unwind(panic).is_err());
-    assert_restored("another panic");
-
-    run_with_crash(&CrashInjector::new(TARGET, 0), || {
-        install_injector(Arc::clone(&other));
-    })
-    .expect("complete");
-    assert_restored("the closure installed another");
-
-    run_with_crash(&CrashInjector::new(TARGET, 0), clear_injector).expect("complete");
-    assert_restored("the closure cleared the slot");
+        assert_eq!(before.crossing_count(), index as u64 + 1, "{exit}");
+        assert_eq!(Arc::strong_count(&injector), 1, "{exit}");
+    }
     assert_eq!(other.crossing_count(), 0);
 }
 
 #[test]
 fn an_empty_slot_is_empty_again_after_a_run() {
     let injector = CrashInjector::new(TARGET, 10);
-    run_with_crash(&injector, || cross(1)).expect("not due");
+    run(&injector, 1).expect("not due");
     cross(5);
-    assert_eq!(injector.crossing_count(), 1);
-    assert_eq!(Arc::strong_count(&injector), 1);
+    assert_eq!((injector.crossing_count(), Arc::strong_count(&injector)), (1, 1));
 }
 
 #[test]
-fn after_its_run_an_injector_panics_with_the_text() {
-    let injector = CrashInjector::new(TARGET, 0);
-    run_with_crash(&injector, || ()).expect("nothing crossed");
-    let payload = catch_unwind(AssertUnwindSafe(|| injector.maybe_crash(TARGET))).expect_err("it fires");
-    assert_ne!(panic_text(&*payload), "a panic without a text");
-}
+fn an_injector_outside_of_its_own_run_panics_with_the_text() {
+    let after_its_run = CrashInjector::new(TARGET, 0);
+    run(&after_its_run, 0).expect("nothing crossed");
+    assert_eq!(panic_of(|| after_its_run.maybe_crash(TARGET)), TEXT);
 
-#[test]
-fn an_injector_installed_inside_anothers_run_panics_with_the_text_and_is_not_caught() {
-    let run = CrashInjector::new(OTHER, 0);
-    let installed = CrashInjector::new(TARGET, 0);
-    let payload = catch_unwind(AssertUnwindSafe(|| {
-        run_with_crash(&run, || {
-            install_injector(Arc::clone(&installed));
-            cross(1);
-        })
-    }))
-    .expect_err("not the run's injector");
-    assert!(panic_text(&*payload).starts_with("CrashInjector: simulated crash"));
+    let other_run = CrashInjector::new(OTHER, 0);
+    let in_other_run = CrashInjector::new(TARGET, 0);
+    let body = || {
+        install_injector(Arc::clone(&in_other_run));
+        cross(1);
+    };
+    assert_eq!(panic_of(|| run_with_crash(&other_run, body)), TEXT);
 }
 
 #[test]
@@ -173,7 +134,7 @@ fn an_inner_run_replaces_the_outer_injector_and_catches_only_its_own_crash() {
     let inner = CrashInjector::new(TARGET, 1);
     let outcome = run_with_crash(&outer, || {
         cross(1);
-        let inner_outcome = run_with_crash(&inner, || cross(5));
+        let inner_outcome = run(&inner, 5);
         cross(1);
         inner_outcome
     });
@@ -182,7 +143,7 @@ fn an_inner_run_replaces_the_outer_injector_and_catches_only_its_own_crash() {
 }
 
 #[test]
-fn the_outer_injectors_crash_goes_through_an_inner_run_to_the_outer_one() {
+fn the_outer_injectors_crash_unwinds_through_an_inner_run_to_the_outer_one() {
     let outer = CrashInjector::new(TARGET, 0);
     let inner = CrashInjector::new(OTHER, 0);
     let mut after_inner = false;
@@ -201,28 +162,26 @@ fn the_outer_injectors_crash_goes_through_an_inner_run_to_the_outer_one() {
     assert_eq!(
         (outer.crossing_count(), inner.crossing_count()),
         (1, 0),
-        "the slot is empty again"
+        "an empty slot"
     );
 }
 
 #[test]
-fn a_run_inside_a_run_of_the_same_injector_catches_the_crash() {
+fn runs_of_one_injector_nest() {
+    // The inner run catches the crash.
     let injector = CrashInjector::new(TARGET, 2);
     let outcome = run_with_crash(&injector, || {
         cross(1);
-        let inner = run_with_crash(&injector, || cross(5));
+        let inner = run(&injector, 5);
         cross(5);
         inner
     });
-    assert_eq!(outcome, Ok(Err(TARGET)));
-    assert_eq!(injector.crossing_count(), 3);
-}
+    assert_eq!((outcome, state(&injector)), (Ok(Err(TARGET)), (true, 3)));
 
-#[test]
-fn after_an_inner_run_of_the_same_injector_the_thread_is_still_inside_the_outer_one() {
+    // After the inner run the thread is still inside the outer one.
     let injector = CrashInjector::new(TARGET, 0);
     let outcome = run_with_crash(&injector, || {
-        run_with_crash(&injector, || ()).expect("nothing crossed");
+        run(&injector, 0).expect("nothing crossed");
         cross(1);
     });
     assert_eq!(outcome, Err(TARGET));
@@ -233,21 +192,17 @@ fn a_run_inside_a_destructor_of_a_panicking_thread_withholds_the_crash() {
     struct RunsOnDrop(Arc<CrashInjector>);
     impl Drop for RunsOnDrop {
         fn drop(&mut self) {
-            assert_eq!(run_with_crash(&self.0, || cross(1)), Ok(()));
+            assert_eq!(run(&self.0, 1), Ok(()));
         }
     }
 
     let injector = CrashInjector::new(TARGET, 0);
-    let runs_on_drop = RunsOnDrop(Arc::clone(&injector));
-    let unwound = catch_unwind(AssertUnwindSafe(move || {
-        let _runs_on_drop = runs_on_drop;
+    let text = panic_of(|| {
+        let _runs_on_drop = RunsOnDrop(Arc::clone(&injector));
         panic!("on purpose");
-    }));
-    assert_eq!(panic_text(&*unwound.expect_err("it panics")), "on purpose");
-    assert_eq!(
-        (injector.crossing_count(), injector.withheld_crossings().len()),
-        (0, 1)
-    );
+    });
+    assert_eq!((&*text, state(&injector)), ("on purpose", (false, 0)));
+    assert_eq!(injector.withheld_crossings().len(), 1);
 }
 
 #[test]

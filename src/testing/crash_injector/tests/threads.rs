@@ -9,33 +9,23 @@ fn an_inherited_crash_ends_its_thread_with_the_typed_payload() {
     let injector = CrashInjector::new(TARGET, 1);
     let outcome = run_with_crash(&injector, || {
         cross(1);
-        let joined = thread::Builder::new()
-            .spawn(inherit(|| cross(1)))
+        let spawned = thread::Builder::new().spawn(inherit(|| cross(1)));
+        let payload = spawned
             .expect("a thread")
-            .join();
-        let payload = joined.expect_err("the crash was there");
+            .join()
+            .expect_err("the crash was there");
         crash_of(&payload).map(|crash| (crash.point(), crash.crossings()))
     });
-    assert_eq!(
-        outcome,
-        Ok(Some((TARGET, 2))),
-        "on another thread: the closure's own result"
-    );
-    assert!(injector.has_fired());
+    // On another thread: the closure's own result.
+    assert_eq!((outcome, injector.has_fired()), (Ok(Some((TARGET, 2))), true));
 }
 
 #[test]
 fn a_thread_that_inherits_outside_any_run_panics_with_the_text() {
     let injector = CrashInjector::new(TARGET, 0);
     let _installed = scoped_injector(&injector);
-    let payload = crate::threads::spawn("text", || cross(1))
-        .expect("a thread")
-        .join()
-        .expect_err("it fires");
-    assert_eq!(
-        panic_text(&*payload),
-        "CrashInjector: simulated crash at WalPreAggregate after 1 crossings"
-    );
+    let payload = on_watched_thread("text", || cross(1)).expect_err("it fires");
+    assert_eq!(panic_text(&*payload), TEXT);
 }
 
 #[test]
@@ -45,9 +35,7 @@ fn a_thread_inherits_every_run_its_spawner_is_inside_of() {
     let joined = run_with_crash(&outer, || {
         run_with_crash(&inner, || {
             let outer = Arc::clone(&outer);
-            crate::threads::spawn("outer", move || outer.maybe_crash(TARGET))
-                .expect("a thread")
-                .join()
+            on_watched_thread("outer", move || outer.maybe_crash(TARGET))
         })
     });
     let payload = joined
@@ -73,66 +61,46 @@ fn the_slot_is_that_of_the_moment_of_spawning() {
     assert_eq!(injector.crossing_count(), 0);
     go.send(()).expect("the thread waits");
     assert_eq!(handle.join().expect("no panic"), "result");
-    assert_eq!(
-        injector.crossing_count(),
-        3,
-        "watched although the spawner is no longer"
-    );
+    // Watched although the spawner is no longer.
+    assert_eq!(injector.crossing_count(), 3);
 }
 
 #[test]
 fn an_inherited_slot_lasts_as_long_as_the_body() {
     let own = CrashInjector::new(TARGET, 100);
     let inherited = CrashInjector::new(TARGET, 100);
-    let body = {
+    let [run, never_run] = {
         let _installed = scoped_injector(&inherited);
-        inherit(|| cross(1))
+        [(), ()].map(|()| inherit(|| cross(1)))
     };
     let _own = scoped_injector(&own);
-    body();
+    run();
     cross(5);
     assert_eq!((inherited.crossing_count(), own.crossing_count()), (1, 5));
-    assert_eq!(Arc::strong_count(&inherited), 1);
+    assert_eq!(Arc::strong_count(&inherited), 2);
+    drop(never_run);
+    assert_eq!(
+        (inherited.crossing_count(), Arc::strong_count(&inherited)),
+        (1, 1)
+    );
 }
 
 #[test]
 fn threads_of_threads_inherit_too() {
     let injector = CrashInjector::new(TARGET, 3);
     let outcome = run_with_crash(&injector, || {
-        let grandchild = || {
-            crate::threads::spawn("grandchild", || cross(4))
-                .expect("a thread")
-                .join()
-        };
-        let child = thread::Builder::new()
-            .spawn(inherit(grandchild))
-            .expect("a thread");
-        child.join().expect("the child only waits").is_err()
+        let child = || on_watched_thread("grandchild", || cross(4)).is_err();
+        let child = thread::Builder::new().spawn(inherit(child)).expect("a thread");
+        child.join().expect("the child only waits")
     });
-    assert_eq!(outcome, Ok(true));
-    assert_eq!(injector.crossing_count(), 4);
+    assert_eq!((outcome, injector.crossing_count()), (Ok(true), 4));
 }
 
 #[test]
 fn spawn_names_the_thread_and_watches_nothing_by_itself() {
-    let (name, named) = mpsc::channel();
-    let spawned = crate::threads::spawn("checkpointer", move || {
+    let joined = on_watched_thread("checkpointer", || {
         cross(1);
-        name.send(thread::current().name().map(str::to_owned))
-            .expect("the spawner waits");
+        assert_eq!(thread::current().name(), Some("checkpointer"));
     });
-    spawned.expect("a thread").join().expect("nothing is installed");
-    assert_eq!(named.recv().expect("sent"), Some("checkpointer".to_owned()));
-}
-
-#[test]
-fn an_inheriting_closure_that_is_never_run_changes_nothing() {
-    let injector = CrashInjector::new(TARGET, 9);
-    let body = {
-        let _installed = scoped_injector(&injector);
-        inherit(|| cross(1))
-    };
-    assert_eq!(Arc::strong_count(&injector), 2);
-    drop(body);
-    assert_eq!((Arc::strong_count(&injector), injector.crossing_count()), (1, 0));
+    joined.expect("nothing is installed");
 }

@@ -1,4 +1,4 @@
-//! The recorder, and the listener for threads that nobody watches.
+//! The recorder, and the listener for unwatched threads.
 
 use super::*;
 
@@ -6,85 +6,69 @@ use super::*;
 fn scripted() {
     cross(2);
     check_crash_point(OTHER);
-    let thread = crate::threads::spawn("second", || {
+    drop(on_watched_thread("second", || {
         cross(1);
         check_crash_point(OTHER);
-    });
-    drop(thread.expect("a thread").join());
+    }));
     cross(1);
 }
 
-fn points_and_ordinals(recorder: &CrossingRecorder) -> Vec<(CrashPoint, Option<u64>)> {
-    recorder
-        .crossings()
-        .into_iter()
-        .map(|crossing| (crossing.point, crossing.ordinal))
-        .collect()
+fn points_and_ordinals(crossings: Vec<Crossing>) -> Vec<(CrashPoint, Option<u64>)> {
+    crossings.into_iter().map(|it| (it.point, it.ordinal)).collect()
+}
+
+/// The crossings of `body`.
+fn recorded(body: impl FnOnce()) -> Vec<Crossing> {
+    let recorder = CrossingRecorder::new();
+    let recording = scoped_recorder(&recorder);
+    body();
+    drop(recording);
+    recorder.crossings()
 }
 
 #[test]
 fn a_recorder_lists_every_crossing_of_every_point_with_its_thread() {
     let recorder = CrossingRecorder::new();
-    {
-        let _recording = scoped_recorder(&recorder);
-        scripted();
-    }
+    let recording = scoped_recorder(&recorder);
     scripted();
-    let expected = [
-        (TARGET, Some(0)),
-        (TARGET, Some(1)),
-        (OTHER, Some(0)),
-        (TARGET, Some(2)),
-        (OTHER, Some(1)),
-        (TARGET, Some(3)),
-    ];
-    assert_eq!(points_and_ordinals(&recorder), expected);
-
+    drop(recording);
+    scripted();
+    let here = thread::current().id();
+    let on_second = |it: &Crossing| it.thread != here && it.thread_name.as_deref() == Some("second");
     let crossings = recorder.crossings();
-    let on_second: Vec<bool> = crossings
+    let listed: Vec<_> = crossings
         .iter()
-        .map(|it| it.thread_name.as_deref() == Some("second"))
+        .map(|it| (it.point, it.ordinal, on_second(it)))
         .collect();
-    assert_eq!(on_second, [false, false, false, true, true, false]);
-    assert!(
-        crossings
-            .iter()
-            .zip(&on_second)
-            .all(|(it, second)| (it.thread == thread::current().id()) != *second)
-    );
+    let expected = [
+        (TARGET, Some(0), false),
+        (TARGET, Some(1), false),
+        (OTHER, Some(0), false),
+        (TARGET, Some(2), true),
+        (OTHER, Some(1), true),
+        (TARGET, Some(3), false),
+    ];
+    assert_eq!(listed, expected);
 }
 
 #[test]
 fn every_recorded_ordinal_is_where_an_injector_fires() {
-    let recorder = CrossingRecorder::new();
-    {
-        let _recording = scoped_recorder(&recorder);
-        scripted();
-    }
-    for (index, crossing) in recorder.crossings().into_iter().enumerate() {
+    for (index, crossing) in recorded(scripted).into_iter().enumerate() {
         let again = CrossingRecorder::new();
         let _recording = scoped_recorder(&again);
-        let ordinal = crossing.ordinal.expect("nobody panics here");
-        let action = CrashAction::call({
-            let again = Arc::clone(&again);
-            move |_, _| {
-                assert_eq!(
-                    again.crossings().len(),
-                    index + 1,
-                    "it fires at the crossing of that index"
-                );
-            }
+        let ordinal = crossing.ordinal.expect("no panic");
+        let seen = Arc::clone(&again);
+        let action = CrashAction::call(move |_, _| {
+            assert_eq!(seen.crossings_len(), index + 1, "the crossing of that index");
         });
         let at_index = CrashInjector::with_action(crossing.point, ordinal, action);
         assert_eq!(run_with_crash(&at_index, scripted), Ok(()));
         assert!(at_index.has_fired(), "crossing {index}");
 
         let crashes = CrashInjector::new(crossing.point, ordinal);
-        let here = crossing.thread == thread::current().id();
-        assert_eq!(
-            run_with_crash(&crashes, scripted),
-            if here { Err(crossing.point) } else { Ok(()) }
-        );
+        let is_here = crossing.thread == thread::current().id();
+        let expected = if is_here { Err(crossing.point) } else { Ok(()) };
+        assert_eq!(run_with_crash(&crashes, scripted), expected);
         assert!(crashes.has_fired(), "crossing {index}");
     }
 }
@@ -104,82 +88,61 @@ fn a_recorder_and_an_injector_come_and_go_independently() {
     drop(installed);
     cross(1);
 
-    assert_eq!(
-        points_and_ordinals(&recorder),
-        [(TARGET, Some(0)), (OTHER, Some(0))]
-    );
+    let crossings = points_and_ordinals(recorder.crossings());
+    assert_eq!(crossings, [(TARGET, Some(0)), (OTHER, Some(0))]);
     assert_eq!(injector.crossing_count(), 2);
     assert_eq!(
         (Arc::strong_count(&recorder), Arc::strong_count(&injector)),
         (1, 1)
     );
+
+    let crossings = recorded(|| {
+        install_injector(CrashInjector::new(TARGET, 100));
+        clear_injector();
+        cross(1);
+    });
+    assert_eq!(points_and_ordinals(crossings), [(TARGET, Some(0))]);
 }
 
 #[test]
 fn the_crossing_that_fires_is_recorded_and_those_of_its_unwinding_have_no_ordinal() {
-    let recorder = CrossingRecorder::new();
-    let _recording = scoped_recorder(&recorder);
-    let injector = CrashInjector::new(TARGET, 1);
-    let outcome = run_with_crash(&injector, || {
-        let _guard = CrossesOnDrop(OTHER);
-        cross(5);
+    let crossings = recorded(|| {
+        let outcome = run_with_crash(&CrashInjector::new(TARGET, 1), || {
+            let _guard = CrossesOnDrop(OTHER);
+            cross(5);
+        });
+        assert_eq!(outcome, Err(TARGET));
+        check_crash_point(OTHER);
     });
-    assert_eq!(outcome, Err(TARGET));
-    check_crash_point(OTHER);
     let expected = [
         (TARGET, Some(0)),
         (TARGET, Some(1)),
         (OTHER, None),
         (OTHER, Some(0)),
     ];
-    assert_eq!(points_and_ordinals(&recorder), expected);
-}
-
-#[test]
-fn clearing_the_injector_leaves_the_recorder() {
-    let recorder = CrossingRecorder::new();
-    let _recording = scoped_recorder(&recorder);
-    install_injector(CrashInjector::new(TARGET, 100));
-    clear_injector();
-    cross(1);
-    assert_eq!(points_and_ordinals(&recorder), [(TARGET, Some(0))]);
+    assert_eq!(points_and_ordinals(crossings), expected);
 }
 
 #[test]
 fn recorders_on_parallel_threads_do_not_hear_of_one_another() {
-    let recorders: Vec<_> = (0..4).map(|_| CrossingRecorder::new()).collect();
-    thread::scope(|scope| {
-        for (index, recorder) in recorders.iter().enumerate() {
-            scope.spawn(move || {
-                let _recording = scoped_recorder(recorder);
-                cross(index as u64);
-            });
-        }
+    let counts = thread::scope(|scope| {
+        let threads = [0, 1, 2, 3].map(|times| scope.spawn(move || recorded(|| cross(times)).len()));
+        threads.map(|thread| thread.join().expect("no panic"))
     });
-    let counts: Vec<_> = recorders
-        .iter()
-        .map(|recorder| recorder.crossings().len())
-        .collect();
     assert_eq!(counts, [0, 1, 2, 3]);
 }
 
 #[test]
 fn ordinals_are_gapless_over_all_threads() {
-    let recorder = CrossingRecorder::new();
-    {
-        let _recording = scoped_recorder(&recorder);
+    let crossings = recorded(|| {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(inherit(|| cross(50)));
             }
         });
-    }
-    let ordinals: Vec<_> = recorder
-        .crossings()
-        .into_iter()
-        .map(|crossing| crossing.ordinal)
-        .collect();
-    assert_eq!(ordinals, (0..200).map(Some).collect::<Vec<_>>());
+    });
+    let ordinals = crossings.into_iter().map(|crossing| crossing.ordinal);
+    assert!(ordinals.eq((0..200).map(Some)));
 }
 
 #[test]
@@ -190,57 +153,39 @@ fn a_recorder_knows_whether_it_watches_the_thread_that_asks() {
     let _recording = scoped_recorder(&recorder);
     assert!(recorder.watches_this_thread() && !other.watches_this_thread());
 
-    let (watched, unwatched) = thread::scope(|scope| {
+    thread::scope(|scope| {
         let watched = scope.spawn(inherit(|| recorder.watches_this_thread()));
         let unwatched = scope.spawn(|| recorder.watches_this_thread());
-        (
-            watched.join().expect("no panic"),
-            unwatched.join().expect("no panic"),
-        )
+        assert!(watched.join().expect("no panic") && !unwatched.join().expect("no panic"));
     });
-    assert!(watched && !unwatched);
 
     let _other = scoped_recorder(&other);
     assert!(!recorder.watches_this_thread(), "replaced");
 }
 
-/// What the listener heard from threads of that name: tests run in parallel, and it hears their threads as
-/// well.
+/// The crossings that the listener heard from threads of that name: tests run in parallel, and it hears their threads
+/// as well.
 fn heard_from(listener: &UnwatchedListener, name: &str) -> Vec<(CrashPoint, Option<u64>)> {
-    let heard = listener
-        .heard()
-        .into_iter()
-        .filter(|crossing| crossing.thread_name.as_deref() == Some(name));
-    heard.map(|crossing| (crossing.point, crossing.ordinal)).collect()
-}
-
-fn on_a_thread_nobody_watches(name: &str, body: impl FnOnce() + Send + 'static) {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
-    spawned.expect("a thread").join().expect("no crash there");
+    let mut heard = listener.heard();
+    heard.retain(|crossing| crossing.thread_name.as_deref() == Some(name));
+    points_and_ordinals(heard)
 }
 
 #[test]
-fn a_listener_hears_crossings_on_threads_that_nobody_watches() {
+fn a_listener_hears_crossings_on_unwatched_threads_alone() {
     let listener = UnwatchedListener::new();
     let injector = CrashInjector::new(TARGET, 0);
     let outcome = run_with_crash(&injector, || {
-        on_a_thread_nobody_watches("nobody watches", || {
+        on_unwatched_thread("unwatched", || {
             cross(2);
             check_crash_point(OTHER);
         });
     });
-    assert_eq!(outcome, Ok(()));
-    assert!(!injector.has_fired());
-    assert_eq!(
-        heard_from(&listener, "nobody watches"),
-        [(TARGET, None), (TARGET, None), (OTHER, None)]
-    );
-}
+    assert_eq!((outcome, injector.has_fired()), (Ok(()), false));
+    let expected = [(TARGET, None), (TARGET, None), (OTHER, None)];
+    assert_eq!(heard_from(&listener, "unwatched"), expected);
 
-#[test]
-fn a_listener_hears_nothing_of_watched_threads() {
-    let listener = UnwatchedListener::new();
-    on_a_thread_nobody_watches("somebody watches", || {
+    on_unwatched_thread("watched", || {
         let _installed = scoped_injector(&CrashInjector::new(TARGET, 100));
         cross(1);
         check_crash_point(OTHER);
@@ -248,19 +193,20 @@ fn a_listener_hears_nothing_of_watched_threads() {
         let _recording = scoped_recorder(&CrossingRecorder::new());
         check_crash_point(OTHER);
     });
-    assert_eq!(heard_from(&listener, "somebody watches"), []);
+    assert_eq!(heard_from(&listener, "watched"), []);
 }
 
 #[test]
-fn a_listener_hears_only_what_comes_between_its_making_and_its_end() {
-    on_a_thread_nobody_watches("in between", || cross(1));
+fn a_listener_hears_only_crossings_between_its_making_and_its_end() {
+    let cross_unwatched = |point| on_unwatched_thread("in between", move || check_crash_point(point));
+    cross_unwatched(TARGET);
     let first = UnwatchedListener::new();
-    on_a_thread_nobody_watches("in between", || check_crash_point(OTHER));
+    cross_unwatched(OTHER);
     let second = UnwatchedListener::new();
-    on_a_thread_nobody_watches("in between", || cross(1));
+    cross_unwatched(TARGET);
     assert_eq!(heard_from(&first, "in between"), [(OTHER, None), (TARGET, None)]);
     drop(first);
-    on_a_thread_nobody_watches("in between", || cross(1));
+    cross_unwatched(TARGET);
     assert_eq!(
         heard_from(&second, "in between"),
         [(TARGET, None), (TARGET, None)]

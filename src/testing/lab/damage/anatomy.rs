@@ -3,7 +3,7 @@
 //! It knows what survives damage: a promise counts as long as the header that carries it is valid.
 
 use crate::testing::lab::file_format::{
-    ALIGN, Kind, PART_BYTES, entry_checksum, frame_payload, put, seal_payload, u32_at, u64_at,
+    ALIGN, FileKind, PART_BYTES, entry_checksum, frame_payload, put, seal_payload, u32_at, u64_at,
 };
 
 const FRAME_KIND_EVENTS: u32 = 1;
@@ -46,7 +46,7 @@ enum Seal {
 
 /// A record of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct StoreRecord {
     pub(super) sequence: u64,
     pub(super) first_key: Vec<u8>,
 }
@@ -57,13 +57,13 @@ pub(super) struct Anatomy {
     pub(super) promises: Vec<PromisedPosition>,
     pub(super) lengths: Vec<Length>,
     /// Of a store file: the records before the first bad one.
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<StoreRecord>,
 }
 
 impl Anatomy {
     /// Reads the content of a file of the database with this id, which its store has too. Nothing for what is no file of
     /// this database.
-    pub(super) fn of(kind: Kind, bytes: &[u8], id: u128) -> Self {
+    pub(super) fn of(kind: FileKind, bytes: &[u8], id: u128) -> Self {
         if !kind.has_header(bytes, id) {
             return Self::default();
         }
@@ -73,27 +73,27 @@ impl Anatomy {
         anatomy
     }
 
-    fn read(&mut self, kind: Kind, bytes: &[u8]) -> Option<()> {
-        let (seed, first) = (kind.seed(bytes)?, u64_at(bytes, kind.first_sequence_offset())?);
+    fn read(&mut self, kind: FileKind, bytes: &[u8]) -> Option<()> {
+        let (seed, first) = (kind.seed(bytes)?, u64_at(bytes, kind.layout().first_sequence)?);
         // The file was made when all before it was synced.
         self.promises.push(promise(kind, first.saturating_sub(1)));
-        self.add_length(kind.previous_end_offset(), 8, Seal::FileHeader);
-        let (_, synced_offset) = kind.sequence_offsets();
-        for at in (kind.header_bytes()..bytes.len()).step_by(ALIGN) {
+        self.add_length(kind.layout().previous_end, 8, Seal::FileHeader);
+        let synced_offset = kind.layout().synced;
+        for at in (kind.layout().header_bytes..bytes.len()).step_by(ALIGN) {
             if may_be_part(kind, bytes, at) && kind.is_part(bytes, seed, at) {
                 self.promises
                     .push(promise(kind, u64_at(bytes, at + synced_offset)?));
             }
         }
-        let mut at = kind.header_bytes();
+        let mut at = kind.layout().header_bytes;
         for sequence in first.. {
-            let (sequence_offset, _) = kind.sequence_offsets();
+            let sequence_offset = kind.layout().sequence;
             if !kind.is_part(bytes, seed, at) || u64_at(bytes, at + sequence_offset)? != sequence {
                 break;
             }
             at = match kind {
-                Kind::Segment => self.add_frame(bytes, at)?,
-                Kind::StoreFile => self.add_record(bytes, seed, at, sequence)?,
+                FileKind::Segment => self.add_frame(bytes, at)?,
+                FileKind::StoreFile => self.add_record(bytes, seed, at, sequence)?,
             };
         }
         Some(())
@@ -126,27 +126,27 @@ impl Anatomy {
             self.add_length(offset + 2, 4, Seal::Open);
         }
         let first_key = entries.first().map_or(&[][..], |&(_, key)| key).to_vec();
-        self.records.push(Record { sequence, first_key });
+        self.records.push(StoreRecord { sequence, first_key });
         let len = u32_at(bytes, at)? as usize;
         Some(at + (PART_BYTES + len).next_multiple_of(ALIGN))
     }
 }
 
-fn promise(kind: Kind, synced: u64) -> PromisedPosition {
+fn promise(kind: FileKind, synced: u64) -> PromisedPosition {
     match kind {
-        Kind::Segment => PromisedPosition::Frames(synced),
-        Kind::StoreFile => PromisedPosition::Records(synced),
+        FileKind::Segment => PromisedPosition::Frames(synced),
+        FileKind::StoreFile => PromisedPosition::Records(synced),
     }
 }
 
 /// Returns false if the engine takes no part to be at `at`, whatever its checksum. Almost every place fails here.
-fn may_be_part(kind: Kind, bytes: &[u8], at: usize) -> bool {
+fn may_be_part(kind: FileKind, bytes: &[u8], at: usize) -> bool {
     match kind {
-        Kind::Segment => {
+        FileKind::Segment => {
             let len = u32_at(bytes, at).unwrap_or(0);
             len != 0 && len <= FRAME_PAYLOAD_BYTES_MAX && len.is_multiple_of(8)
         }
-        Kind::StoreFile => u32_at(bytes, at + PART_BYTES - 4) != Some(0),
+        FileKind::StoreFile => u32_at(bytes, at + PART_BYTES - 4) != Some(0),
     }
 }
 
@@ -173,13 +173,13 @@ fn record_entries(bytes: &[u8], seed: u32, at: usize) -> Option<Vec<(usize, &[u8
 
 impl Length {
     /// Whether the length of a store's record as a whole: one of 0 is a valid record, of nothing.
-    pub(super) fn is_of_record(self, kind: Kind) -> bool {
-        kind == Kind::StoreFile && matches!(self.seal, Seal::Part(_))
+    pub(super) fn is_of_record(self, kind: FileKind) -> bool {
+        kind == FileKind::StoreFile && matches!(self.seal, Seal::Part(_))
     }
 }
 
 /// The bytes with another length, under checksums that hold where that can be.
-pub(super) fn forge(kind: Kind, bytes: &[u8], length: Length, value: u64) -> Option<Vec<u8>> {
+pub(super) fn forge(kind: FileKind, bytes: &[u8], length: Length, value: u64) -> Option<Vec<u8>> {
     let mut forged = bytes.to_vec();
     forged.get(length.offset..length.offset + length.width)?;
     put(&mut forged, length.offset, &value.to_le_bytes()[..length.width]);

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::histories;
-use super::judge::{self, Floor, OpenResult, Then};
+use super::judge::{self, AfterOpen, Floor, OpenResult};
 use super::runner::CaseSet;
-use super::subject::{DB_DIR, End, Subject, content};
+use super::subject::{DB_DIR, DamageSubject, HistoryEnd, content};
 use crate::testing::SimDisk;
 use crate::testing::sim_disk::Image;
 use crate::testing::workload::{Event, Operation, STANDARD_NOW_MS, standard_schema, tiny_options};
@@ -21,14 +21,14 @@ const COLLECTION: &[u8] = b"kept";
 
 /// The end of the history that the copies have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+enum CopyOrigin {
     Closed,
     Died,
     /// The files are copied while the database is open. The original is the first copy and continues.
     Open,
 }
 
-impl Origin {
+impl CopyOrigin {
     const ALL: [Self; 3] = [Self::Closed, Self::Died, Self::Open];
 
     fn kind(self) -> &'static str {
@@ -42,7 +42,7 @@ impl Origin {
 
 /// The mixtures of the files of so many copies, one in so many, by origin, end and policy.
 pub(super) fn copy_sets(copies_len: usize, one_in: u64) -> impl Iterator<Item = CopySet> {
-    let all = Origin::ALL
+    let all = CopyOrigin::ALL
         .into_iter()
         .flat_map(|origin| histories().map(move |history| (origin, history)));
     all.zip(0..).map(move |((origin, (policy, end)), shift)| {
@@ -54,8 +54,8 @@ pub(super) fn copy_sets(copies_len: usize, one_in: u64) -> impl Iterator<Item = 
 /// The mixtures of the copies of one database.
 pub(super) struct CopySet {
     name: String,
-    origin: Origin,
-    copies: Vec<Subject>,
+    origin: CopyOrigin,
+    copies: Vec<DamageSubject>,
     /// The names of all log and store files of the copies.
     names: Vec<PathBuf>,
     one_in: u64,
@@ -64,7 +64,7 @@ pub(super) struct CopySet {
 }
 
 impl CopySet {
-    fn new(copies: Vec<Subject>, origin: Origin, one_in: u64, shift: u64) -> Self {
+    fn new(copies: Vec<DamageSubject>, origin: CopyOrigin, one_in: u64, shift: u64) -> Self {
         let names: BTreeSet<_> = copies
             .iter()
             .flat_map(|copy| copy.files.iter().cloned())
@@ -85,7 +85,7 @@ impl CopySet {
     }
 
     /// The copy that gives each name its file in a case; `None` for no file.
-    fn choices(&self, number: u64) -> impl Iterator<Item = (&PathBuf, Option<&Subject>)> {
+    fn choices(&self, number: u64) -> impl Iterator<Item = (&PathBuf, Option<&DamageSubject>)> {
         let base = self.copies.len() as u64 + 1;
         let mut left = number * self.one_in + self.shift;
         self.names.iter().map(move |name| {
@@ -96,7 +96,7 @@ impl CopySet {
     }
 
     /// Checks `db`, a beginning of the history of `copy`, against the files of that history.
-    fn check_history(copy: &Subject, image: &Image, db: &TidalDb) -> Result<OpenResult, String> {
+    fn check_history(copy: &DamageSubject, image: &Image, db: &TidalDb) -> Result<OpenResult, String> {
         let is_own = |path: &Path| image.file(path).is_some() && image.file(path) == copy.image.file(path);
         let own = image.files().filter(|(path, _)| is_own(path));
         let floor = judge::floor_of_files(copy, own);
@@ -144,7 +144,7 @@ impl CaseSet for CopySet {
         image
     }
 
-    fn judge(&self, _: u64, image: &Image, then: Then) -> Result<OpenResult, String> {
+    fn judge(&self, _: u64, image: &Image, then: AfterOpen) -> Result<OpenResult, String> {
         judge::open_and_check(&self.copies[0], image, then, |db| self.check(image, db))
     }
 
@@ -177,17 +177,14 @@ fn options() -> Options {
 }
 
 /// Runs a database and the copies of it.
-fn copies(len: usize, origin: Origin, end: End, policy: Durability) -> Vec<Subject> {
+fn copies(len: usize, origin: CopyOrigin, end: HistoryEnd, policy: Durability) -> Vec<DamageSubject> {
     let origin_end = match origin {
-        Origin::Closed => End::Closed,
-        Origin::Died | Origin::Open => end,
+        CopyOrigin::Closed => HistoryEnd::Closed,
+        CopyOrigin::Died | CopyOrigin::Open => end,
     };
-    let mut common = Subject::empty(&options(), policy, origin_end);
-    let disk = SimDisk::new();
-    let db = common.open(&disk).expect("a new database opens");
-    common.record(&common_work(), &db, &disk);
+    let (mut common, db, disk) = common_database(policy, origin_end);
     let mut copies = Vec::new();
-    let image = if origin == Origin::Open {
+    let image = if origin == CopyOrigin::Open {
         let image = content(&disk);
         let mut original = common.clone();
         original.record(&work_of(0), &db, &disk);
@@ -213,6 +210,17 @@ fn copies(len: usize, origin: Origin, end: End, policy: Durability) -> Vec<Subje
     copies
 }
 
+/// The database before the copies diverge, open.
+fn common_database(policy: Durability, end: HistoryEnd) -> (DamageSubject, TidalDb, SimDisk) {
+    let mut common = DamageSubject::empty(&options(), policy, end);
+    let disk = SimDisk::new();
+    let db = common.open(&disk).expect("a new database opens");
+    let mut operations = vec![Operation::CreateCollection(COLLECTION.to_vec())];
+    operations.extend([event(1, 1), member(1), event(2, 2), member(2)]);
+    common.record(&operations, &db, &disk);
+    (common, db, disk)
+}
+
 /// An event. Events differ in entity, cohort and time only.
 fn event(entity: u64, at: i64) -> Operation {
     Operation::record(vec![Event {
@@ -227,13 +235,6 @@ fn event(entity: u64, at: i64) -> Operation {
 
 fn member(entity: u64) -> Operation {
     Operation::AddToCollection(COLLECTION.to_vec(), EntityId(entity))
-}
-
-/// The work before the copies diverge.
-fn common_work() -> Vec<Operation> {
-    let mut operations = vec![Operation::CreateCollection(COLLECTION.to_vec())];
-    operations.extend([event(1, 1), member(1), event(2, 2), member(2)]);
-    operations
 }
 
 /// The work of a copy alone.
@@ -262,7 +263,7 @@ mod tests {
                 let names: Vec<_> = set.names.iter().filter(|name| name.starts_with(dir)).collect();
                 assert!((2..=6).contains(&names.len()), "{}: {names:?}", set.name);
             }
-            let last = |copy: &Subject| {
+            let last = |copy: &DamageSubject| {
                 let path = copy.files.iter().rfind(|path| path.starts_with(STORE_DIR));
                 path.and_then(|path| Some((path.clone(), copy.image.file(path)?.to_vec())))
             };
@@ -273,18 +274,12 @@ mod tests {
 
     #[test]
     fn a_history_that_is_none_of_the_copies_and_a_part_of_one_that_is_all_there_are_findings() {
-        let mut copies = copies(3, Origin::Died, End::Died, Durability::EverySynced);
+        let mut copies = copies(3, CopyOrigin::Died, HistoryEnd::Died, Durability::EverySynced);
         let stranger = copies.pop().unwrap();
-        let older = {
-            let disk = SimDisk::new();
-            let mut common = Subject::empty(&options(), Durability::EverySynced, End::Died);
-            let db = common.open(&disk).unwrap();
-            common.record(&common_work(), &db, &disk);
-            common.finish(db, &disk);
-            common
-        };
-        let set = CopySet::new(copies, Origin::Died, 1, 0);
-        let check = |image: &Image, opened: &Subject| {
+        let (mut older, db, disk) = common_database(Durability::EverySynced, HistoryEnd::Died);
+        older.finish(db, &disk);
+        let set = CopySet::new(copies, CopyOrigin::Died, 1, 0);
+        let check = |image: &Image, opened: &DamageSubject| {
             let db = opened.open(&SimDisk::from_image(&opened.image)).unwrap();
             set.check(image, &db)
         };
@@ -306,7 +301,7 @@ mod tests {
         println!("{report}");
         report.expect_clean();
         assert_eq!(report.left_out, 0);
-        assert_eq!(report.kinds.len(), Origin::ALL.len());
+        assert_eq!(report.kinds.len(), CopyOrigin::ALL.len());
     }
 
     #[test]

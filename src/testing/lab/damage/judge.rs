@@ -1,13 +1,12 @@
 //! Opens damaged files and checks that the result is legal.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::anatomy::{Anatomy, PromisedPosition};
-use super::subject::{DB_DIR, LOG_DIR, Subject, content};
+use super::subject::{DB_DIR, DamageSubject, LOG_DIR, content};
 use crate::testing::SimDisk;
 use crate::testing::faults::lock_file;
-use crate::testing::lab::file_format::Kind;
+use crate::testing::lab::file_format::FileKind;
 use crate::testing::model::matches_collections;
 use crate::testing::sim_disk::{DiskOperationKind, Image, SimDiskOptions};
 use crate::testing::text::catch_as_text;
@@ -34,7 +33,7 @@ pub(super) enum OpenResult {
 
 /// The work after a case opened and was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum AfterOpen {
     /// Opens the database again.
     Reopen,
     /// Also records an event and reads it back.
@@ -50,55 +49,17 @@ pub(super) struct Floor {
     changes: usize,
 }
 
-/// Judges the cases of one subject; shared by all threads.
-#[derive(Debug)]
-pub(super) struct Judge {
-    /// The hash and the promises of each file of the sound image.
-    sound: BTreeMap<PathBuf, (u128, Floor)>,
-}
-
-impl Judge {
-    pub(super) fn new(subject: &Subject) -> Self {
-        let files = subject.image.files().filter_map(|(path, bytes)| {
-            let floor = floor_of(subject, path, bytes)?;
-            Some((path.to_path_buf(), (hash(bytes), floor)))
-        });
-        Self {
-            sound: files.collect(),
-        }
-    }
-
-    /// Opens `image` and checks the result. `Err` says what is wrong.
-    pub(super) fn judge(&self, subject: &Subject, image: &Image, then: Then) -> Result<OpenResult, String> {
-        open_and_check(subject, image, then, |db| {
-            check_state(subject, self.floor(subject, image), db)
-        })
-    }
-
-    fn floor(&self, subject: &Subject, image: &Image) -> Floor {
-        let floors = image.files().map(|(path, bytes)| match self.sound.get(path) {
-            Some((sound, floor)) if *sound == hash(bytes) => *floor,
-            _ => floor_of(subject, path, bytes).unwrap_or_default(),
-        });
-        floors.fold(Floor::default(), Floor::max)
-    }
-}
-
-impl Floor {
-    /// The higher of the two promises.
-    fn max(self, other: Self) -> Self {
-        Self {
-            sequence: self.sequence.max(other.sequence),
-            changes: self.changes.max(other.changes),
-        }
-    }
+/// Opens `image` and checks the result. `Err` says what is wrong.
+pub(super) fn judge(subject: &DamageSubject, image: &Image, then: AfterOpen) -> Result<OpenResult, String> {
+    let floor = floor_of_files(subject, image.files());
+    open_and_check(subject, image, then, |db| check_state(subject, floor, db))
 }
 
 /// Opens `image` like `subject` and checks the result. `Err` says what is wrong. `check` gets the database if it opens.
 pub(super) fn open_and_check(
-    subject: &Subject,
+    subject: &DamageSubject,
     image: &Image,
-    then: Then,
+    then: AfterOpen,
     check: impl FnOnce(&TidalDb) -> Result<OpenResult, String>,
 ) -> Result<OpenResult, String> {
     let judged = catch_as_text(|| {
@@ -122,7 +83,7 @@ pub(super) fn open_and_check(
 }
 
 /// Checks that the state of `db` is a beginning of the history of `subject` and no shorter than `floor`.
-pub(super) fn check_state(subject: &Subject, floor: Floor, db: &TidalDb) -> Result<OpenResult, String> {
+pub(super) fn check_state(subject: &DamageSubject, floor: Floor, db: &TidalDb) -> Result<OpenResult, String> {
     let found = db.export().map_err(|error| format!("no export: {error}"))?;
     let sequence = db.last_sequence();
     let (model, frames) = subject.state_at(sequence);
@@ -155,50 +116,31 @@ pub(super) fn check_state(subject: &Subject, floor: Floor, db: &TidalDb) -> Resu
     })
 }
 
-/// Checks the state of an open database whose files are those of `image`.
-#[cfg(test)]
-pub(super) fn check_state_against(
-    subject: &Subject,
-    image: &Image,
-    db: &TidalDb,
-) -> Result<OpenResult, String> {
-    check_state(subject, floor_of_files(subject, image.files()), db)
-}
-
-fn hash(bytes: &[u8]) -> u128 {
-    let mut image = Image::new();
-    image.insert_file("/file", bytes);
-    image.hash()
-}
-
 /// The promises of the files of `subject` among these.
 pub(super) fn floor_of_files<'a>(
-    subject: &Subject,
+    subject: &DamageSubject,
     files: impl Iterator<Item = (&'a Path, &'a [u8])>,
 ) -> Floor {
-    let floors = files.filter_map(|(path, bytes)| floor_of(subject, path, bytes));
-    floors.fold(Floor::default(), Floor::max)
-}
-
-fn floor_of(subject: &Subject, path: &Path, bytes: &[u8]) -> Option<Floor> {
-    let anatomy = Anatomy::of(Kind::of(path)?, bytes, subject.id);
     let mut floor = Floor::default();
-    for promise in anatomy.promises {
-        match promise {
-            PromisedPosition::Frames(sequence) => floor.sequence = floor.sequence.max(sequence),
-            PromisedPosition::Records(record) => {
-                floor.changes = floor.changes.max(subject.changes_of_records(record));
+    let promises = files.flat_map(|(path, bytes)| {
+        FileKind::of(path).map_or_else(Vec::new, |kind| Anatomy::of(kind, bytes, subject.id).promises)
+    });
+    for promise in promises {
+        let changes = match promise {
+            PromisedPosition::Frames(sequence) => {
+                floor.sequence = floor.sequence.max(sequence);
+                continue;
             }
-            PromisedPosition::Checkpoint(covered) => {
-                floor.changes = floor.changes.max(subject.changes_of_checkpoint(covered));
-            }
-        }
+            PromisedPosition::Records(record) => subject.changes_of_records(record),
+            PromisedPosition::Checkpoint(covered) => subject.changes_of_checkpoint(covered),
+        };
+        floor.changes = floor.changes.max(changes);
     }
-    Some(floor)
+    floor
 }
 
 /// The number of changes after which the collections are these; the highest if there are several.
-fn changes_len(subject: &Subject, found: &Export) -> Option<usize> {
+fn changes_len(subject: &DamageSubject, found: &Export) -> Option<usize> {
     let mut states = subject.collections.iter().enumerate().rev();
     states
         .find(|(_, state)| matches_collections(state, found))
@@ -235,7 +177,8 @@ pub(super) fn check_refusal(disk: &SimDisk, image: &Image, error: &Error) -> Res
             sequence,
             ..
         } => {
-            let needs_sequence = path.starts_with(LOG_DIR) && *offset >= Kind::Segment.header_bytes() as u64;
+            let needs_sequence =
+                path.starts_with(LOG_DIR) && *offset >= FileKind::Segment.layout().header_bytes as u64;
             if needs_sequence && sequence.is_none() {
                 return Err(format!("refused without a sequence number: {error}"));
             }
@@ -262,8 +205,13 @@ pub(super) fn check_refusal(disk: &SimDisk, image: &Image, error: &Error) -> Res
     Ok(name)
 }
 
-/// Checks that the database opens again to the same state, and takes an event with `Then::Record`.
-fn check_reopening(subject: &Subject, disk: &SimDisk, db: TidalDb, then: Then) -> Result<(), String> {
+/// Checks that the database opens again to the same state, and takes an event with `AfterOpen::Record`.
+fn check_reopening(
+    subject: &DamageSubject,
+    disk: &SimDisk,
+    db: TidalDb,
+    then: AfterOpen,
+) -> Result<(), String> {
     let state = |db: &TidalDb| {
         let export = db.export().map_err(|error| format!("no export: {error}"))?;
         Ok::<_, String>((export, db.last_sequence()))
@@ -275,7 +223,7 @@ fn check_reopening(subject: &Subject, disk: &SimDisk, db: TidalDb, then: Then) -
     if state(&db)? != before {
         return Err("the second opening found another state than the first".to_owned());
     }
-    if then == Then::Reopen {
+    if then == AfterOpen::Reopen {
         return Ok(());
     }
     let at_ms = subject.options.clock.now_ms();

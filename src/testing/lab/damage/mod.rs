@@ -57,7 +57,7 @@ use crate::Durability;
 use copies::copy_sets;
 use runner::{CaseRunner, CaseSet};
 use single::Damages;
-use subject::End;
+use subject::HistoryEnd;
 
 /// Damages the files of databases and opens the results. See the [module](self).
 #[derive(Debug, Clone)]
@@ -122,7 +122,7 @@ impl DamageCampaign {
     #[must_use]
     pub fn pairs(mut self, pairs: u64, seed: u64) -> Self {
         if let Source::Damages(damages) = &mut self.source {
-            damages.set_pairs(pairs, seed);
+            (damages.pairs, damages.seed) = (pairs, seed);
         }
         self
     }
@@ -161,9 +161,9 @@ fn boxed<T: CaseSet + 'static>(sets: impl Iterator<Item = T>) -> Vec<Box<dyn Cas
 }
 
 /// Each policy with each end of a history.
-fn histories() -> impl Iterator<Item = (Durability, End)> + Clone {
+fn histories() -> impl Iterator<Item = (Durability, HistoryEnd)> + Clone {
     let policies = [Durability::EverySynced, Durability::OperatingSystem];
     policies
         .into_iter()
-        .flat_map(|policy| [End::Died, End::Closed].map(|end| (policy, end)))
+        .flat_map(|policy| [HistoryEnd::Died, HistoryEnd::Closed].map(|end| (policy, end)))
 }

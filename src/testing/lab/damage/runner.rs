@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::judge::{OpenResult, Then};
+use super::judge::{AfterOpen, OpenResult};
 use super::report::DamageReport;
 use crate::testing::sim_disk::Image;
 use crate::testing::sweep::now;
@@ -28,7 +28,7 @@ pub(super) trait CaseSet: Send + Sync {
     fn image(&self, number: u64) -> Image;
 
     /// Opens `image` and checks the result. `Err` says what is wrong.
-    fn judge(&self, number: u64, image: &Image, then: Then) -> Result<OpenResult, String>;
+    fn judge(&self, number: u64, image: &Image, then: AfterOpen) -> Result<OpenResult, String>;
 
     /// The kind of damage, for the table.
     fn kind(&self, number: u64) -> &'static str;
@@ -66,65 +66,50 @@ impl CaseRunner {
         mut progress: impl FnMut(&DamageReport),
     ) -> DamageReport {
         let begin = now();
+        let is_over = || self.time.is_some_and(|time| begin.elapsed() >= time);
         let mut report = DamageReport::default();
         let seen = Arc::default();
         for cases in sets {
-            let (len, left_out) = (cases.len(), cases.left_out());
-            report.left_out += left_out;
-            if self.time.is_some_and(|time| begin.elapsed() >= time) {
-                report.left_out += len;
-                continue;
-            }
-            let shared = Arc::new(Shared {
+            let len = cases.len();
+            report.left_out += cases.left_out();
+            let queue = Arc::new(CaseQueue {
                 cases,
                 case_time: self.case_time,
                 next: AtomicU64::new(0),
-                stop: AtomicBool::new(false),
+                stop: AtomicBool::new(is_over()),
                 seen: Arc::clone(&seen),
             });
-            self.work(&shared, &mut report, |report| {
-                report.elapsed = begin.elapsed();
-                progress(report);
-                self.time.is_some_and(|time| report.elapsed >= time)
-            });
-            report.left_out += len - shared.next.load(Ordering::Relaxed).min(len);
+            let (results, judged) = channel();
+            let spawn = |_| {
+                let (queue, results) = (Arc::clone(&queue), results.clone());
+                threads::spawn("tidaldb-damage", move || queue.judge_all(&results)).expect("a thread starts")
+            };
+            let workers: Vec<_> = (0..self.workers).map(spawn).collect();
+            drop(results);
+            for ((number, judged), count) in judged.iter().zip(1_u64..) {
+                let kind = queue.cases.kind(number);
+                match judged {
+                    Ok(result) => report.add_case(kind, result),
+                    Err(what) => report.add_finding(kind, &queue.cases.text(number), &what),
+                }
+                if count.is_multiple_of(256) {
+                    report.elapsed = begin.elapsed();
+                    progress(&report);
+                    queue.stop.fetch_or(is_over(), Ordering::Relaxed);
+                }
+            }
+            for worker in workers {
+                worker.join().expect("a worker catches the panics of its cases");
+            }
+            report.left_out += len - queue.next.load(Ordering::Relaxed).min(len);
         }
         report.elapsed = begin.elapsed();
         report
     }
-
-    /// Lets the workers judge the cases, and adds the results to `report`. `is_over` is asked now and then.
-    fn work(
-        &self,
-        shared: &Arc<Shared>,
-        report: &mut DamageReport,
-        mut is_over: impl FnMut(&mut DamageReport) -> bool,
-    ) {
-        let (results, judged) = channel();
-        let spawn = |_| {
-            let (shared, results) = (Arc::clone(shared), results.clone());
-            threads::spawn("tidaldb-damage", move || shared.judge_all(&results)).expect("a thread starts")
-        };
-        let workers: Vec<_> = (0..self.workers).map(spawn).collect();
-        drop(results);
-        for ((number, judged), count) in judged.iter().zip(1_u64..) {
-            let kind = shared.cases.kind(number);
-            match judged {
-                Ok(result) => report.add_case(kind, result),
-                Err(what) => report.add_finding(kind, &shared.cases.text(number), &what),
-            }
-            if count.is_multiple_of(256) && is_over(report) {
-                shared.stop.store(true, Ordering::Relaxed);
-            }
-        }
-        for worker in workers {
-            worker.join().expect("a worker catches the panics of its cases");
-        }
-    }
 }
 
 /// The state that the threads share.
-struct Shared {
+struct CaseQueue {
     cases: Box<dyn CaseSet>,
     case_time: Duration,
     next: AtomicU64,
@@ -134,17 +119,17 @@ struct Shared {
 }
 
 /// The number and the result of a case; `None` if its image was tried before.
-type Judged = (u64, Result<Option<OpenResult>, String>);
+type JudgedCase = (u64, Result<Option<OpenResult>, String>);
 
-impl Shared {
-    fn judge_all(self: &Arc<Self>, results: &Sender<Judged>) {
+impl CaseQueue {
+    fn judge_all(self: &Arc<Self>, results: &Sender<JudgedCase>) {
         while !self.stop.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             if number >= self.cases.len() {
                 return;
             }
-            let shared = Arc::clone(self);
-            let judged = run_within(self.case_time, "tidaldb-damage", move || shared.judge(number));
+            let queue = Arc::clone(self);
+            let judged = run_within(self.case_time, "tidaldb-damage", move || queue.judge(number));
             let judged = judged.unwrap_or_else(|hang| {
                 // Others are likely to hang too.
                 self.stop.store(true, Ordering::Relaxed);
@@ -164,9 +149,9 @@ impl Shared {
         }
         drop(seen);
         let then = if number.is_multiple_of(RECORD_ONE_IN) {
-            Then::Record
+            AfterOpen::Record
         } else {
-            Then::Reopen
+            AfterOpen::Reopen
         };
         self.cases.judge(number, &image, then).map(Some)
     }

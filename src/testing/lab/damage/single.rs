@@ -1,10 +1,10 @@
 //! The damages of single databases as sets of cases.
 
-use super::cases::{Case, Damage};
+use super::cases::{Damage, DamageCase};
 use super::histories;
-use super::judge::{Judge, OpenResult, Then};
+use super::judge::{self, AfterOpen, OpenResult};
 use super::runner::CaseSet;
-use super::subject::{End, Subject};
+use super::subject::{DamageSubject, HistoryEnd};
 use crate::Options;
 use crate::testing::sim_disk::Image;
 use crate::testing::workload::{Operation, Random, Workload, standard_schema, tiny_options};
@@ -13,8 +13,9 @@ use crate::testing::workload::{Operation, Random, Workload, standard_schema, tin
 #[derive(Debug, Clone)]
 pub(super) struct Damages {
     workload: Workload,
-    pairs: u64,
-    seed: u64,
+    /// The number of random pairs for each database.
+    pub(super) pairs: u64,
+    pub(super) seed: u64,
 }
 
 impl Damages {
@@ -32,10 +33,6 @@ impl Damages {
         }
     }
 
-    pub(super) fn set_pairs(&mut self, pairs: u64, seed: u64) {
-        (self.pairs, self.seed) = (pairs, seed);
-    }
-
     /// The cases of each database, and of damages of single places one in so many.
     pub(super) fn sets(&self, one_in: u64) -> impl Iterator<Item = DamageSet> {
         self.subjects()
@@ -43,36 +40,39 @@ impl Damages {
             .map(move |(subject, index)| self.set(subject, index, one_in))
     }
 
-    pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> {
-        histories().map(|(policy, end)| Subject::new(&self.workload_for(end), &options(), policy, end))
+    pub(super) fn subjects(&self) -> impl Iterator<Item = DamageSubject> {
+        histories().map(|(policy, end)| DamageSubject::new(&self.workload_for(end), &options(), policy, end))
     }
 
     /// A closed database ends with a change of a collection after its last checkpoint: only the store holds it.
-    pub(super) fn workload_for(&self, end: End) -> Workload {
+    pub(super) fn workload_for(&self, end: HistoryEnd) -> Workload {
         let mut workload = self.workload.clone();
-        if end == End::Closed {
+        if end == HistoryEnd::Closed {
             let last = Operation::CreateCollection(b"the last change".to_vec());
             workload.operations.extend([Operation::Checkpoint, last]);
         }
         workload
     }
 
-    fn set(&self, subject: Subject, index: u64, one_in: u64) -> DamageSet {
+    fn set(&self, subject: DamageSubject, index: u64, one_in: u64) -> DamageSet {
         let all = Damage::all(&subject);
-        let is_chosen = |&(number, damage): &(u64, Damage)| {
+        let is_chosen = |&(number, damage): &(u64, &Damage)| {
             // Another part of each database.
-            !damage.is_of_bytes() || (number + index).is_multiple_of(one_in)
+            !matches!(damage, Damage::Bytes { .. }) || (number + index).is_multiple_of(one_in)
         };
-        let singles = (0..).zip(all.iter().copied()).filter(is_chosen);
-        let mut cases: Vec<_> = singles.map(|(_, first)| Case { first, second: None }).collect();
+        let singles = (0..).zip(&all).filter(is_chosen);
+        let single = |first: &Damage| DamageCase {
+            first: first.clone(),
+            second: None,
+        };
+        let mut cases: Vec<_> = singles.map(|(_, first)| single(first)).collect();
         let left_out = (all.len() - cases.len()) as u64;
         let mut random = Random::new(self.seed ^ index);
-        cases.extend((0..self.pairs).map(|_| Case {
-            first: *random.pick(&all),
-            second: Some(*random.pick(&all)),
+        cases.extend((0..self.pairs).map(|_| DamageCase {
+            first: random.pick(&all).clone(),
+            second: Some(random.pick(&all).clone()),
         }));
         DamageSet {
-            judge: Judge::new(&subject),
             subject,
             cases,
             left_out,
@@ -87,15 +87,14 @@ pub(super) fn options() -> Options {
 
 /// The damages of one database.
 pub(super) struct DamageSet {
-    subject: Subject,
-    judge: Judge,
-    cases: Vec<Case>,
+    subject: DamageSubject,
+    cases: Vec<DamageCase>,
     left_out: u64,
 }
 
 impl DamageSet {
-    fn case(&self, number: u64) -> Case {
-        self.cases[number as usize]
+    fn case(&self, number: u64) -> &DamageCase {
+        &self.cases[number as usize]
     }
 }
 
@@ -112,8 +111,8 @@ impl CaseSet for DamageSet {
         self.case(number).apply(&self.subject)
     }
 
-    fn judge(&self, number: u64, image: &Image, then: Then) -> Result<OpenResult, String> {
-        let opened = self.judge.judge(&self.subject, image, then)?;
+    fn judge(&self, number: u64, image: &Image, then: AfterOpen) -> Result<OpenResult, String> {
+        let opened = judge::judge(&self.subject, image, then)?;
         if opened == OpenResult::Shorter && self.case(number).takes_nothing_away(&self.subject) {
             return Err("damaged after an orderly close, and something is missing".to_owned());
         }

@@ -2,12 +2,12 @@
 //! another database.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::anatomy::{Anatomy, PromisedPosition, Record};
+use super::anatomy::{Anatomy, PromisedPosition, StoreRecord};
 use crate::testing::SimDisk;
-use crate::testing::lab::file_format::Kind;
+use crate::testing::lab::file_format::FileKind;
 use crate::testing::model::{CollectionMembers, Model, change};
 use crate::testing::sim_disk::{Image, ImageChoice};
 use crate::testing::workload::{Operation, Workload};
@@ -23,7 +23,7 @@ const VERSIONS: usize = 8;
 
 /// How the history of a database ends before it is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum HistoryEnd {
     /// The process crashes: nothing promises the end of the log.
     Died,
     /// The database is closed: everything is promised.
@@ -32,11 +32,11 @@ pub(super) enum End {
 
 /// See the [module](self).
 #[derive(Debug, Clone)]
-pub(super) struct Subject {
+pub(super) struct DamageSubject {
     pub(super) name: String,
     pub(super) options: Options,
     pub(super) id: u128,
-    pub(super) end: End,
+    pub(super) end: HistoryEnd,
     pub(super) image: Image,
     /// The files of the log and the store.
     pub(super) files: Vec<PathBuf>,
@@ -55,12 +55,17 @@ pub(super) struct Subject {
     checkpoint_changes: BTreeMap<u64, usize>,
 }
 
-impl Subject {
+impl DamageSubject {
     /// Runs `workload` on a new database of these options and keeps what follows from it.
     ///
     /// # Panics
     /// If a call fails that must not, or a change of a collection is not the record of the store that it must be.
-    pub(super) fn new(workload: &Workload, options: &Options, durability: Durability, end: End) -> Self {
+    pub(super) fn new(
+        workload: &Workload,
+        options: &Options,
+        durability: Durability,
+        end: HistoryEnd,
+    ) -> Self {
         let mut subject = Self::empty(options, durability, end);
         subject.foreign = finished(workload, &subject.options.clone().database_id(OTHER_ID), end);
         let disk = SimDisk::new();
@@ -75,7 +80,7 @@ impl Subject {
     }
 
     /// A database that nothing was done to.
-    pub(super) fn empty(options: &Options, durability: Durability, end: End) -> Self {
+    pub(super) fn empty(options: &Options, durability: Durability, end: HistoryEnd) -> Self {
         let id = options.database_id.unwrap_or(1);
         let options = options.clone().durability(durability).database_id(id);
         Self {
@@ -102,7 +107,7 @@ impl Subject {
     pub(super) fn record(&mut self, operations: &[Operation], db: &TidalDb, disk: &SimDisk) {
         let mut model = self.models[self.models.len() - 1].clone();
         for operation in operations {
-            let records_before = self.last_record(disk).map_or(0, |record| record.sequence);
+            let records_before = self.records(disk).iter().map(|record| record.sequence).max();
             let changes_before = self.change_records.len();
             let receipt = operation
                 .apply_or_refuse(db)
@@ -115,7 +120,7 @@ impl Subject {
             let records = self.records(disk);
             let written = records
                 .iter()
-                .find(|record| record.sequence == records_before + 1);
+                .find(|record| record.sequence == records_before.unwrap_or(0) + 1);
             if operation.is_collection_change()
                 && let Some(record) = written
             {
@@ -134,49 +139,35 @@ impl Subject {
 
     /// Ends the use of `db`, and keeps the files.
     pub(super) fn finish(&mut self, db: TidalDb, disk: &SimDisk) {
-        if self.end == End::Closed {
+        if self.end == HistoryEnd::Closed {
             db.close().expect("closing on a sound disk succeeds");
             self.note_checkpoints(disk, self.change_records.len());
         }
         drop(db);
-        self.keep_files(content(disk));
-    }
-
-    pub(super) fn keep_files(&mut self, image: Image) {
-        let files = image.files().map(|(path, _)| path);
-        let files = files.filter(|path| Kind::of(path).is_some());
-        self.files = files.map(Path::to_path_buf).collect();
-        self.image = image;
+        self.image = content(disk);
+        let paths = self.image.files().map(|(path, _)| path.to_path_buf());
+        self.files = paths.filter(|path| FileKind::of(path).is_some()).collect();
     }
 
     fn note_checkpoints(&mut self, disk: &SimDisk, changes_len: usize) {
-        for (_, anatomy) in self.anatomies(&content(disk)) {
-            for promise in anatomy.promises {
-                if let PromisedPosition::Checkpoint(covered) = promise {
-                    self.checkpoint_changes.entry(covered).or_insert(changes_len);
-                }
+        let anatomies = self.anatomies(&content(disk)).into_iter();
+        for promise in anatomies.flat_map(|anatomy| anatomy.promises) {
+            if let PromisedPosition::Checkpoint(covered) = promise {
+                self.checkpoint_changes.entry(covered).or_insert(changes_len);
             }
         }
     }
 
-    fn anatomies(&self, image: &Image) -> Vec<(Kind, Anatomy)> {
-        let files = image
-            .files()
-            .filter_map(|(path, bytes)| Some((Kind::of(path)?, bytes)));
+    fn anatomies(&self, image: &Image) -> Vec<Anatomy> {
+        let files = image.files();
         files
-            .map(|(kind, bytes)| (kind, Anatomy::of(kind, bytes, self.id)))
+            .filter_map(|(path, bytes)| Some(Anatomy::of(FileKind::of(path)?, bytes, self.id)))
             .collect()
     }
 
-    fn records(&self, disk: &SimDisk) -> Vec<Record> {
+    fn records(&self, disk: &SimDisk) -> Vec<StoreRecord> {
         let anatomies = self.anatomies(&content(disk)).into_iter();
-        anatomies.flat_map(|(_, anatomy)| anatomy.records).collect()
-    }
-
-    fn last_record(&self, disk: &SimDisk) -> Option<Record> {
-        self.records(disk)
-            .into_iter()
-            .max_by_key(|record| record.sequence)
+        anatomies.flat_map(|anatomy| anatomy.records).collect()
     }
 
     pub(super) fn open(&self, disk: &SimDisk) -> Result<TidalDb, Error> {
@@ -205,16 +196,15 @@ impl Subject {
 }
 
 /// The files of a database after `workload`.
-fn finished(workload: &Workload, options: &Options, end: End) -> Image {
+fn finished(workload: &Workload, options: &Options, end: HistoryEnd) -> Image {
     let disk = SimDisk::new();
     let db = TidalDb::open(DB_DIR, options.clone().files(Arc::new(disk.clone())));
     let db = db.expect("a new database opens");
     for operation in &workload.operations {
-        operation
-            .apply_or_refuse(&db)
-            .expect("an operation on a sound disk succeeds");
+        let applied = operation.apply_or_refuse(&db);
+        applied.expect("an operation on a sound disk succeeds");
     }
-    if end == End::Closed {
+    if end == HistoryEnd::Closed {
         db.close().expect("closing on a sound disk succeeds");
     }
     content(&disk)

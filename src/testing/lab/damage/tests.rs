@@ -1,10 +1,10 @@
 use super::anatomy::{Anatomy, PromisedPosition};
-use super::cases::{Case, Damage};
-use super::judge::{Judge, OpenResult, Then, check_refusal, check_state_against};
-use super::subject::{DB_DIR, LOG_DIR, STORE_DIR, Subject};
+use super::cases::{ByteChange, Damage, DamageCase};
+use super::judge::{AfterOpen, OpenResult, check_refusal, check_state, floor_of_files, judge};
+use super::subject::{DB_DIR, DamageSubject, LOG_DIR, STORE_DIR};
 use super::*;
 use crate::testing::SimDisk;
-use crate::testing::lab::file_format::Kind;
+use crate::testing::lab::file_format::FileKind;
 use crate::testing::process::{ChildProgram, ChildSide};
 use crate::testing::sim_disk::Image;
 use crate::{Error, TidalDb};
@@ -12,12 +12,17 @@ use crate::{Error, TidalDb};
 /// In the suite one of so many damages of single places is tried; `tests/programs/damage.rs` tries all.
 const ONE_IN: u64 = 127;
 
-fn subject(seed: u64) -> Subject {
-    let workload = Damages::standard(seed, 40).workload_for(End::Died);
-    Subject::new(&workload, &single::options(), Durability::EverySynced, End::Died)
+fn subject(seed: u64) -> DamageSubject {
+    let workload = Damages::standard(seed, 40).workload_for(HistoryEnd::Died);
+    DamageSubject::new(
+        &workload,
+        &single::options(),
+        Durability::EverySynced,
+        HistoryEnd::Died,
+    )
 }
 
-fn opened(subject: &Subject, image: &Image) -> TidalDb {
+fn opened(subject: &DamageSubject, image: &Image) -> TidalDb {
     subject.open(&SimDisk::from_image(image)).unwrap()
 }
 
@@ -45,19 +50,14 @@ fn what_is_damaged_has_several_segments_and_store_files_a_checkpoint_and_every_s
 #[test]
 fn a_state_of_another_history_and_one_below_a_promise_are_findings() {
     let (mine, other) = (subject(7), subject(8));
+    let check = |image: &Image, db: &TidalDb| check_state(&mine, floor_of_files(&mine, image.files()), db);
     let db = opened(&mine, &mine.image);
-    assert_eq!(
-        check_state_against(&mine, &mine.image, &db),
-        Ok(OpenResult::Whole)
-    );
-    let wrong = check_state_against(&mine, &mine.image, &opened(&other, &other.image)).unwrap_err();
+    assert_eq!(check(&mine.image, &db), Ok(OpenResult::Whole));
+    let wrong = check(&mine.image, &opened(&other, &other.image)).unwrap_err();
     assert!(wrong.contains("and not to its state"), "{wrong}");
     let old = opened(&mine, &mine.older[5]);
-    assert_eq!(
-        check_state_against(&mine, &mine.older[5], &old),
-        Ok(OpenResult::Shorter)
-    );
-    let short = check_state_against(&mine, &mine.image, &old).unwrap_err();
+    assert_eq!(check(&mine.older[5], &old), Ok(OpenResult::Shorter));
+    let short = check(&mine.image, &old).unwrap_err();
     assert!(short.contains("promised as synced"), "{short}");
 }
 
@@ -90,17 +90,17 @@ fn a_segment_says_what_it_promises_and_where_its_lengths_are() {
     let mine = subject(7);
     let path = mine.files.iter().rfind(|path| path.starts_with(LOG_DIR)).unwrap();
     let bytes = mine.image.file(path).unwrap();
-    let anatomy = Anatomy::of(Kind::Segment, bytes, mine.id);
+    let anatomy = Anatomy::of(FileKind::Segment, bytes, mine.id);
     let last = opened(&mine, &mine.image).last_sequence();
     // Every event is synced, so each frame promises the one before it.
     assert!(anatomy.promises.contains(&PromisedPosition::Frames(last - 1)));
     assert!(anatomy.lengths.len() >= 3, "{anatomy:?}");
     let mut flipped = bytes.to_vec();
     flipped[86] ^= 1;
-    let damaged = Anatomy::of(Kind::Segment, &flipped, mine.id);
+    let damaged = Anatomy::of(FileKind::Segment, &flipped, mine.id);
     assert_eq!(damaged.lengths.len(), 1, "nothing follows a bad frame");
     assert_eq!(damaged.promises.len() + 1, anatomy.promises.len());
-    let nothing = Anatomy::of(Kind::Segment, bytes, mine.id + 1);
+    let nothing = Anatomy::of(FileKind::Segment, bytes, mine.id + 1);
     assert!(nothing.promises.is_empty() && nothing.lengths.is_empty());
 }
 
@@ -129,7 +129,7 @@ impl CaseSet for HangingCases {
         image
     }
 
-    fn judge(&self, number: u64, _: &Image, _: Then) -> Result<OpenResult, String> {
+    fn judge(&self, number: u64, _: &Image, _: AfterOpen) -> Result<OpenResult, String> {
         while !number.is_multiple_of(2) {
             std::thread::park();
         }
@@ -184,17 +184,13 @@ fn no_forged_length_takes_memory_that_the_files_do_not_fill() {
 
 /// All lengths of half their type's range and more, in one database.
 fn open_forged_lengths() {
-    let (mine, judge) = {
-        let mine = subject(7);
-        let judge = Judge::new(&mine);
-        (mine, judge)
-    };
+    let mine = subject(7);
     let all = Damage::all(&mine).into_iter();
-    let long = all.filter(|damage| matches!(damage, Damage::Length { value, .. } if *value >= 1 << 31));
+    let long = all.filter(|damage| matches!(damage, Damage::Bytes { change: ByteChange::Length { value, .. }, .. } if *value >= 1 << 31));
     let mut opened = 0;
     for first in long.step_by(3) {
-        let case = Case { first, second: None };
-        let judged = judge.judge(&mine, &case.apply(&mine), Then::Reopen);
+        let case = DamageCase { first, second: None };
+        let judged = judge(&mine, &case.apply(&mine), AfterOpen::Reopen);
         assert!(judged.is_ok(), "{}: {judged:?}", case.text(&mine));
         opened += 1;
     }

@@ -4,7 +4,7 @@
 use super::database::{ID, OPENING};
 use crate::storage::keys;
 use crate::testing::lab::file_format::{
-    ALIGN, Kind, PART_BYTES, entry_checksum, put, seal_payload, u32_at, u64_at,
+    ALIGN, FileKind, PART_BYTES, entry_checksum, put, seal_payload, u32_at, u64_at,
 };
 
 /// Longer payloads are shortened: a fuzzer's inputs are short.
@@ -29,7 +29,7 @@ const TAGS: [&[u8]; 10] = [
 /// The header of a segment of the database with [`ID`].
 pub(super) fn segment_header(bytes: &[u8]) -> Vec<u8> {
     let mut mended = bytes.to_vec();
-    Kind::Segment.write_header(&mut mended, ID);
+    FileKind::Segment.write_header(&mut mended, ID);
     mended
 }
 
@@ -53,25 +53,25 @@ fn frame_at(bytes: &mut [u8], at: usize, seed: u32, sequence: Option<u64>) -> Op
     let kind = u32_at(bytes, at + 4)?.wrapping_sub(1) % 4 + 1;
     put(bytes, at + 4, &kind.to_le_bytes());
     if let Some(sequence) = sequence {
-        put_sequence(Kind::Segment, bytes, at, sequence)?;
+        put_sequence(FileKind::Segment, bytes, at, sequence)?;
     }
     seal_payload(bytes, at)?;
-    Kind::Segment.seal_part(bytes, seed, at);
+    FileKind::Segment.seal_part(bytes, seed, at);
     Some(at + PART_BYTES + len as usize)
 }
 
 /// Gives the part at `at` this sequence number, and one that is synced before it.
-fn put_sequence(kind: Kind, bytes: &mut [u8], at: usize, sequence: u64) -> Option<()> {
-    let (sequence_offset, synced_offset) = kind.sequence_offsets();
-    put(bytes, at + sequence_offset, &sequence.to_le_bytes());
-    let synced = u64_at(bytes, at + synced_offset)? % (sequence + 1);
-    put(bytes, at + synced_offset, &synced.to_le_bytes());
+fn put_sequence(kind: FileKind, bytes: &mut [u8], at: usize, sequence: u64) -> Option<()> {
+    let layout = kind.layout();
+    put(bytes, at + layout.sequence, &sequence.to_le_bytes());
+    let synced = u64_at(bytes, at + layout.synced)? % (sequence + 1);
+    put(bytes, at + layout.synced, &synced.to_le_bytes());
     Some(())
 }
 
 /// Mends the file's header, with these numbers at their offsets, and its parts up to the first that stays as it is.
 fn file(
-    kind: Kind,
+    kind: FileKind,
     bytes: &[u8],
     numbers: &[(usize, u64)],
     part_at: impl Fn(&mut [u8], usize, u32, u64) -> Option<usize>,
@@ -82,7 +82,7 @@ fn file(
     }
     kind.write_header(&mut mended, ID);
     let seed = kind.seed(&mended).unwrap_or(0);
-    let (mut at, mut sequence) = (kind.header_bytes(), 1);
+    let (mut at, mut sequence) = (kind.layout().header_bytes, 1);
     while let Some(end) = part_at(&mut mended, at, seed, sequence) {
         (at, sequence) = (end, sequence + 1);
     }
@@ -92,7 +92,7 @@ fn file(
 /// The first segment of the first opening.
 pub(super) fn segment(bytes: &[u8]) -> Vec<u8> {
     let numbers = [(32, 1), (56, OPENING), (64, 0)];
-    file(Kind::Segment, bytes, &numbers, |bytes, at, seed, sequence| {
+    file(FileKind::Segment, bytes, &numbers, |bytes, at, seed, sequence| {
         frame_at(bytes, at, seed, Some(sequence))
     })
 }
@@ -100,7 +100,7 @@ pub(super) fn segment(bytes: &[u8]) -> Vec<u8> {
 /// The only file of the store with [`ID`].
 pub(super) fn store_file(bytes: &[u8]) -> Vec<u8> {
     let numbers = [(28, 1), (36, 1), (44, 0), (52, 1)];
-    file(Kind::StoreFile, bytes, &numbers, record_at)
+    file(FileKind::StoreFile, bytes, &numbers, record_at)
 }
 
 /// Mends the record at `at` and gives where it ends; nothing if it stays as it is.
@@ -115,9 +115,9 @@ fn record_at(bytes: &mut [u8], at: usize, seed: u32, sequence: u64) -> Option<us
     }
     let len = (entry - at - PART_BYTES) as u32;
     put(bytes, at, &len.to_le_bytes());
-    put_sequence(Kind::StoreFile, bytes, at, sequence)?;
+    put_sequence(FileKind::StoreFile, bytes, at, sequence)?;
     put(bytes, at + 20, &1_u64.to_le_bytes());
-    Kind::StoreFile.seal_part(bytes, seed, at);
+    FileKind::StoreFile.seal_part(bytes, seed, at);
     Some((at + PART_BYTES + len as usize).next_multiple_of(ALIGN))
 }
 

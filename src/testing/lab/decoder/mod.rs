@@ -16,6 +16,7 @@
 
 mod database;
 mod mend;
+mod seeds;
 #[cfg(test)]
 mod tests;
 
@@ -39,127 +40,87 @@ use database::ID;
 const FRAME_SEED: u32 = 0xfeed;
 
 /// A decoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Decoder {
-    /// The header of a segment of the log.
-    SegmentHeader,
-    /// A frame of the log: its header, and what its payload says.
-    Frame,
-    /// The payload of a frame of events.
-    Events,
-    /// A segment as a whole, recovered into a database.
-    Log,
-    /// A file of the embedded store, recovered and read.
-    Store,
-    /// The pairs of a storage engine, a checkpoint among them, restored into a database. Each has a tag, the lengths of
-    /// the rest of its key (1 byte) and of its value (2 bytes), and these.
-    Checkpoint,
-    /// The schema.
-    Schema,
-    /// The identity of the database.
-    Identity,
-    /// What a checkpoint covers.
-    CheckpointRecord,
-    /// A page of states: its key and its value.
-    StatePage,
-    /// A page of cohort states, likewise.
-    CohortPage,
-    /// Records of co-engagement, as the pairs of [`Checkpoint`](Self::Checkpoint) are.
-    CoEngagement,
-    /// The line of a plan.
-    Plan,
-    /// The operations of a workload.
-    Workload,
-    /// A file of events.
-    EventFile,
+#[derive(Debug, Clone, Copy)]
+pub struct Decoder {
+    name: &'static str,
+    run: fn(&[u8]) -> bool,
+    seeds: fn() -> Vec<Vec<u8>>,
 }
 
 impl Decoder {
-    /// Every decoder, in the order of the declaration.
+    /// Every decoder.
     pub const ALL: &[Self] = &[
-        Self::SegmentHeader,
-        Self::Frame,
-        Self::Events,
-        Self::Log,
-        Self::Store,
-        Self::Checkpoint,
-        Self::Schema,
-        Self::Identity,
-        Self::CheckpointRecord,
-        Self::StatePage,
-        Self::CohortPage,
-        Self::CoEngagement,
-        Self::Plan,
-        Self::Workload,
-        Self::EventFile,
+        Self::new("segment_header", segment_header, seeds::segment_header),
+        // A frame of the log: its header, and what its payload says.
+        Self::new("frame", frame, seeds::frame),
+        // The payload of a frame of events.
+        Self::new("events", events, seeds::events),
+        // A segment as a whole, recovered into a database.
+        Self::new("log", database::log, seeds::log),
+        // A file of the embedded store, recovered and read.
+        Self::new("store", database::store, seeds::store),
+        // The pairs of a storage engine, a checkpoint among them, restored into a database. Each has a tag, the lengths of the
+        // rest of its key (1 byte) and of its value (2 bytes), and these.
+        Self::new("checkpoint", database::checkpoint, || seeds::pairs(&[&[]])),
+        Self::new("schema", schema, || seeds::values(keys::SCHEMA)),
+        Self::new("identity", identity, || seeds::values(keys::IDENTITY)),
+        Self::new("checkpoint_record", checkpoint_record, || {
+            seeds::values(keys::CHECKPOINT)
+        }),
+        // A page of states or of cohort states: its key and its value.
+        Self::new(
+            "state_page",
+            |bytes| page(bytes, keys::STATES),
+            || seeds::pages(keys::STATES),
+        ),
+        Self::new(
+            "cohort_page",
+            |bytes| page(bytes, keys::COHORT_STATES),
+            || seeds::pages(keys::COHORT_STATES),
+        ),
+        // Records of co-engagement, as the pairs of a checkpoint are.
+        Self::new("co_engagement", co_engagement, || {
+            seeds::pairs(&keys::CO_ENGAGEMENT)
+        }),
+        // The line of a plan.
+        Self::new("plan", plan, seeds::plan),
+        // The operations of a workload.
+        Self::new("workload", workload, seeds::workload),
+        Self::new("event_file", event_file, seeds::event_file),
     ];
+
+    const fn new(name: &'static str, run: fn(&[u8]) -> bool, seeds: fn() -> Vec<Vec<u8>>) -> Self {
+        Self { name, run, seeds }
+    }
 
     /// Its name: that of its target.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::SegmentHeader => "segment_header",
-            Self::Frame => "frame",
-            Self::Events => "events",
-            Self::Log => "log",
-            Self::Store => "store",
-            Self::Checkpoint => "checkpoint",
-            Self::Schema => "schema",
-            Self::Identity => "identity",
-            Self::CheckpointRecord => "checkpoint_record",
-            Self::StatePage => "state_page",
-            Self::CohortPage => "cohort_page",
-            Self::CoEngagement => "co_engagement",
-            Self::Plan => "plan",
-            Self::Workload => "workload",
-            Self::EventFile => "event_file",
-        }
+        self.name
     }
 
     /// The decoder of this name.
     pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|decoder| decoder.name() == name)
+        Self::ALL.iter().copied().find(|decoder| decoder.name == name)
     }
 
-    /// Decodes `bytes`; whether they were accepted.
+    /// Decodes `bytes`. Returns true if they were accepted.
     ///
     /// # Panics
-    /// If what was accepted does not have the properties that it must have: a finding, as any other panic is.
+    /// If accepted bytes do not have the properties that they must have: a finding, as any other panic is.
     pub fn run(self, bytes: &[u8]) -> bool {
-        match self {
-            Self::SegmentHeader => segment_header(bytes),
-            Self::Frame => frame(bytes),
-            Self::Events => events(bytes),
-            Self::Log => database::log(bytes),
-            Self::Store => database::store(bytes),
-            Self::Checkpoint => database::checkpoint(bytes),
-            Self::Schema => schema(bytes),
-            Self::Identity => {
-                identity::decode(bytes, keys::IDENTITY).is_ok_and(|id| identity::encode(id) == bytes)
-            }
-            Self::CheckpointRecord => checkpoint_record(bytes),
-            Self::StatePage => page(bytes, keys::STATES),
-            Self::CohortPage => page(bytes, keys::COHORT_STATES),
-            Self::CoEngagement => co_engagement(bytes),
-            Self::Plan => text(bytes).is_some_and(plan),
-            Self::Workload => text(bytes).is_some_and(workload),
-            Self::EventFile => event_file(bytes),
-        }
+        (self.run)(bytes)
     }
 
     /// Inputs that are accepted, to begin with.
     pub fn seeds(self) -> Vec<Vec<u8>> {
-        database::seeds(self)
+        (self.seeds)()
     }
 }
 
 impl fmt::Display for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        f.pad(self.name)
     }
-}
-
-fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok()
 }
 
 fn segment_header(bytes: &[u8]) -> bool {
@@ -239,6 +200,10 @@ fn schema(bytes: &[u8]) -> bool {
     true
 }
 
+fn identity(bytes: &[u8]) -> bool {
+    identity::decode(bytes, keys::IDENTITY).is_ok_and(|id| identity::encode(id) == bytes)
+}
+
 fn checkpoint_record(bytes: &[u8]) -> bool {
     let Ok(covered) = checkpoint_record::decode(bytes, keys::CHECKPOINT) else {
         return false;
@@ -263,11 +228,11 @@ fn page(bytes: &[u8], tag: &[u8]) -> bool {
     if restored.is_err() {
         return false;
     }
-    let finite = |scores: &[f64]| scores.iter().all(|score| score.is_finite());
-    let signals = state.signals.export().expect("nobody panicked");
-    let cohorts = state.cohorts.states().export().expect("nobody panicked");
-    assert!(signals.iter().all(|(_, _, state)| finite(&state.scores)));
-    assert!(cohorts.iter().all(|(_, _, state)| finite(&state.scores)));
+    let signals = state.signals.export().expect("no thread panicked");
+    let cohorts = state.cohorts.states().export().expect("no thread panicked");
+    let signal_scores = signals.iter().flat_map(|(_, _, state)| &state.scores);
+    let cohort_scores = cohorts.iter().flat_map(|(_, _, state)| &state.scores);
+    assert!(signal_scores.chain(cohort_scores).all(|score| score.is_finite()));
     true
 }
 
@@ -303,16 +268,18 @@ fn co_engagement(bytes: &[u8]) -> bool {
     !pairs.is_empty()
 }
 
-fn plan(text: &str) -> bool {
-    let Ok(plan) = text.parse::<Plan>() else {
+fn plan(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).ok();
+    let Some(plan) = text.and_then(|text| text.parse::<Plan>().ok()) else {
         return false;
     };
     assert_eq!(plan.replay_line().parse(), Ok(plan));
     true
 }
 
-fn workload(text: &str) -> bool {
-    let Ok(workload) = text.parse::<Workload>() else {
+fn workload(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).ok();
+    let Some(workload) = text.and_then(|text| text.parse::<Workload>().ok()) else {
         return false;
     };
     assert_eq!(workload.to_string().parse(), Ok(workload.clone()));

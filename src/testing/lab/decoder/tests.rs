@@ -31,10 +31,13 @@ fn change(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
 #[test]
 fn every_decoder_has_a_name_of_its_own_and_is_found_by_it() {
     for &decoder in Decoder::ALL {
-        assert_eq!(Decoder::of_name(decoder.name()), Some(decoder));
+        let of_name = Decoder::ALL.iter().filter(|other| other.name() == decoder.name());
+        assert_eq!(of_name.count(), 1, "{decoder}");
+        let found = Decoder::of_name(decoder.name()).map(Decoder::name);
+        assert_eq!(found, Some(decoder.name()));
         assert_eq!(decoder.to_string(), decoder.name());
     }
-    assert_eq!(Decoder::of_name("no decoder"), None);
+    assert!(Decoder::of_name("no decoder").is_none());
 }
 
 #[test]
@@ -48,7 +51,7 @@ fn what_is_mended_is_read_as_far_as_it_was_mended() {
     let frame = FrameHeader::decode(&segment[SEGMENT_HEADER_BYTES..], seed).unwrap();
     assert!(frame.payload(&segment[SEGMENT_HEADER_BYTES..]).is_some());
     assert_eq!(frame.sequence, 1);
-    assert!(Decoder::Store.run(&noise));
+    assert!(database::store(&noise));
     // A mark leaves the rest torn.
     noise[SEGMENT_HEADER_BYTES + 7] |= 0x80;
     assert!(FrameHeader::decode(&mend::segment(&noise)[SEGMENT_HEADER_BYTES..], seed).is_none());

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use super::Fault;
+use super::LineFault;
 use crate::limits::{EVENT_COHORTS_MAX, WEIGHT_ABS_MAX};
 use crate::testing::workload::Event;
 use crate::{CohortId, EntityId, Schema, UserId};
@@ -19,26 +19,19 @@ pub(super) enum Column {
     Cohorts,
 }
 
-impl Column {
-    /// In the order of a file that does not name them.
-    const ALL: [Self; 6] = [
-        Self::AtMs,
-        Self::Signal,
-        Self::Entity,
-        Self::Weight,
-        Self::User,
-        Self::Cohorts,
-    ];
+/// The columns and their names, in the order of a file that does not name them.
+const COLUMNS: [(Column, &str); 6] = [
+    (Column::AtMs, "at_ms"),
+    (Column::Signal, "signal"),
+    (Column::Entity, "entity"),
+    (Column::Weight, "weight"),
+    (Column::User, "user"),
+    (Column::Cohorts, "cohorts"),
+];
 
+impl Column {
     fn name(self) -> &'static str {
-        match self {
-            Self::AtMs => "at_ms",
-            Self::Signal => "signal",
-            Self::Entity => "entity",
-            Self::Weight => "weight",
-            Self::User => "user",
-            Self::Cohorts => "cohorts",
-        }
+        COLUMNS[self as usize].1
     }
 }
 
@@ -51,41 +44,37 @@ pub(super) struct Layout {
 
 impl Layout {
     /// The layout that the first line tells, and whether that is all it does.
-    pub(super) fn of_first_line(line: &[u8]) -> Result<(Self, bool), Fault> {
+    pub(super) fn of_first_line(line: &[u8]) -> Result<(Self, bool), LineFault> {
         let separator = if line.contains(&b'\t') { b'\t' } else { b',' };
         let fields = split(line, separator)?;
-        let is_header = fields
-            .iter()
-            .any(|field| **field == *Column::AtMs.name().as_bytes());
+        let is_header = fields.iter().any(|field| **field == *b"at_ms");
         let columns = if is_header {
             named_columns(&fields)?
         } else {
-            Column::ALL.to_vec()
+            COLUMNS.map(|(column, _)| column).to_vec()
         };
         Ok((Self { separator, columns }, is_header))
     }
 
-    pub(super) fn fields<'a>(&'a self, line: &'a [u8]) -> Result<Fields<'a>, Fault> {
+    pub(super) fn fields<'a>(&'a self, line: &'a [u8]) -> Result<LineFields<'a>, LineFault> {
         let values = split(line, self.separator)?;
         if values.len() > self.columns.len() {
             let reason = format!("there are only {} columns", self.columns.len());
             return Err((Some(self.columns.len() + 1), reason));
         }
-        Ok(Fields {
+        Ok(LineFields {
             columns: &self.columns,
             values,
         })
     }
 }
 
-fn named_columns(fields: &[Cow<'_, [u8]>]) -> Result<Vec<Column>, Fault> {
+fn named_columns(fields: &[Cow<'_, [u8]>]) -> Result<Vec<Column>, LineFault> {
     let mut columns = Vec::new();
     for (index, field) in fields.iter().enumerate() {
-        let named = Column::ALL
-            .into_iter()
-            .find(|column| *column.name().as_bytes() == **field);
+        let named = COLUMNS.into_iter().find(|(_, name)| *name.as_bytes() == **field);
         let fault = |what| (Some(index + 1), format!("{what} \"{}\"", field.escape_ascii()));
-        let column = named.ok_or_else(|| fault("no column is called"))?;
+        let (column, _) = named.ok_or_else(|| fault("no column is called"))?;
         if columns.contains(&column) {
             return Err(fault("there are two columns"));
         }
@@ -100,24 +89,23 @@ fn named_columns(fields: &[Cow<'_, [u8]>]) -> Result<Vec<Column>, Fault> {
 }
 
 /// The values of a line by column.
-pub(super) struct Fields<'a> {
+pub(super) struct LineFields<'a> {
     columns: &'a [Column],
     values: Vec<Cow<'a, [u8]>>,
 }
 
 /// The signal's name.
-pub(super) fn signal_name(fields: &Fields<'_>) -> Result<Vec<u8>, Fault> {
+pub(super) fn signal_name(fields: &LineFields<'_>) -> Result<Vec<u8>, LineFault> {
     let (_, name) = fields.needed(Column::Signal)?;
     Ok(name.to_vec())
 }
 
-impl Fields<'_> {
+impl LineFields<'_> {
     /// The event.
-    pub(super) fn event(&self, schema: &Schema) -> Result<Event, Fault> {
+    pub(super) fn event(&self, schema: &Schema) -> Result<Event, LineFault> {
         let (at, name) = self.needed(Column::Signal)?;
-        let signal = schema
-            .signal_id(name)
-            .map_err(|error| (Some(at), error.to_string()))?;
+        let signal = schema.signal_id(name);
+        let signal = signal.map_err(|error| (Some(at), error.to_string()))?;
         let (_, at_ms) = self.needed_number(Column::AtMs)?;
         let (_, entity) = self.needed_number(Column::Entity)?;
         let allows_negative = schema
@@ -133,7 +121,7 @@ impl Fields<'_> {
         })
     }
 
-    fn weight(&self, allows_negative: bool) -> Result<f64, Fault> {
+    fn weight(&self, allows_negative: bool) -> Result<f64, LineFault> {
         let Some((at, weight)) = self.number::<f64>(Column::Weight)? else {
             return Ok(1.0);
         };
@@ -150,19 +138,16 @@ impl Fields<'_> {
         Ok(weight)
     }
 
-    fn cohorts(&self) -> Result<Vec<CohortId>, Fault> {
+    fn cohorts(&self) -> Result<Vec<CohortId>, LineFault> {
         let Some((at, list)) = self.value(Column::Cohorts) else {
             return Ok(Vec::new());
         };
-        let mut cohorts = Vec::new();
-        for cohort in list.split(|byte| b"|;".contains(byte)) {
-            cohorts.push(CohortId(number(at, Column::Cohorts, cohort.trim_ascii())?));
-        }
+        let cohorts = list.split(|byte| b"|;".contains(byte));
+        let cohort = |text: &[u8]| number(at, Column::Cohorts, text.trim_ascii()).map(CohortId);
+        let cohorts = cohorts.map(cohort).collect::<Result<Vec<_>, _>>()?;
         if cohorts.len() > EVENT_COHORTS_MAX {
-            return Err((
-                Some(at),
-                format!("there are more than {EVENT_COHORTS_MAX} cohorts"),
-            ));
+            let reason = format!("there are more than {EVENT_COHORTS_MAX} cohorts");
+            return Err((Some(at), reason));
         }
         Ok(cohorts)
     }
@@ -174,44 +159,42 @@ impl Fields<'_> {
         Some((index + 1, value))
     }
 
-    fn needed(&self, column: Column) -> Result<(usize, &[u8]), Fault> {
-        let index = self.columns.iter().position(|&other| other == column);
-        let missing = || {
+    fn needed(&self, column: Column) -> Result<(usize, &[u8]), LineFault> {
+        self.value(column).ok_or_else(|| {
+            let index = self.columns.iter().position(|&other| other == column);
             (
                 index.map(|index| index + 1),
                 format!("{} is missing", column.name()),
             )
-        };
-        self.value(column).ok_or_else(missing)
+        })
     }
 
-    fn number<T: FromStr>(&self, column: Column) -> Result<Option<(usize, T)>, Fault> {
-        let Some((at, value)) = self.value(column) else {
-            return Ok(None);
-        };
-        Ok(Some((at, number(at, column, value)?)))
+    fn number<T: FromStr>(&self, column: Column) -> Result<Option<(usize, T)>, LineFault> {
+        let value = self.value(column);
+        value
+            .map(|(at, value)| Ok((at, number(at, column, value)?)))
+            .transpose()
     }
 
-    fn needed_number<T: FromStr>(&self, column: Column) -> Result<(usize, T), Fault> {
+    fn needed_number<T: FromStr>(&self, column: Column) -> Result<(usize, T), LineFault> {
         let (at, value) = self.needed(column)?;
         Ok((at, number(at, column, value)?))
     }
 }
 
-fn number<T: FromStr>(at: usize, column: Column, value: &[u8]) -> Result<T, Fault> {
+fn number<T: FromStr>(at: usize, column: Column, value: &[u8]) -> Result<T, LineFault> {
     let parsed = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    let reason = || {
-        format!(
-            "{} \"{}\" is not a number in its range",
-            column.name(),
-            value.escape_ascii()
+    parsed.ok_or_else(|| {
+        let (name, value) = (column.name(), value.escape_ascii());
+        (
+            Some(at),
+            format!("{name} \"{value}\" is not a number in its range"),
         )
-    };
-    parsed.ok_or_else(|| (Some(at), reason()))
+    })
 }
 
 /// The fields between separators, without the spaces around them; between commas, quoted ones without their quotes.
-fn split(line: &[u8], separator: u8) -> Result<Vec<Cow<'_, [u8]>>, Fault> {
+fn split(line: &[u8], separator: u8) -> Result<Vec<Cow<'_, [u8]>>, LineFault> {
     let mut fields = Vec::new();
     let mut rest = line;
     loop {

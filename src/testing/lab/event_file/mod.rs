@@ -22,11 +22,11 @@ mod workload;
 pub use workload::{schema_for, workload_from_events};
 
 use std::fmt;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use crate::Schema;
 use crate::testing::workload::Event;
-use line::{Fields, Layout};
+use line::{Layout, LineFields};
 
 /// The longest line that is read, in bytes; longer ones are refused without being kept in memory.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
@@ -57,7 +57,7 @@ impl fmt::Display for LineError {
 impl std::error::Error for LineError {}
 
 /// What is wrong with a line, which does not know its number.
-type Fault = (Option<usize>, String);
+type LineFault = (Option<usize>, String);
 
 /// A reader of events: an iterator that gives the event of each line in order, or why the line is none, and goes on.
 /// Only a failed read ends it early.
@@ -123,7 +123,7 @@ struct Lines<R> {
 }
 
 /// How a line was read.
-enum Read {
+enum LineRead {
     Whole,
     TooLong,
     /// There is none.
@@ -144,7 +144,7 @@ impl<R: BufRead> Lines<R> {
     /// What `parse` makes of the next line that counts and is no header.
     fn next_event<T>(
         &mut self,
-        parse: impl FnOnce(&Fields<'_>) -> Result<T, Fault>,
+        parse: impl FnOnce(&LineFields<'_>) -> Result<T, LineFault>,
     ) -> Option<Result<T, LineError>> {
         loop {
             if self.failed {
@@ -152,12 +152,12 @@ impl<R: BufRead> Lines<R> {
             }
             self.number += 1;
             match self.read() {
-                Ok(Read::End) => return None,
-                Ok(Read::TooLong) => {
+                Ok(LineRead::End) => return None,
+                Ok(LineRead::TooLong) => {
                     let fault = (None, format!("it is longer than {LINE_BYTES_MAX} bytes"));
                     return Some(Err(self.error(fault)));
                 }
-                Ok(Read::Whole) => {}
+                Ok(LineRead::Whole) => {}
                 Err(error) => {
                     self.failed = true;
                     return Some(Err(self.error((None, error.to_string()))));
@@ -185,7 +185,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    fn error(&self, (column, reason): Fault) -> LineError {
+    fn error(&self, (column, reason): LineFault) -> LineError {
         LineError {
             line: self.number,
             column,
@@ -194,43 +194,20 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Reads the next line, and no more of it than is allowed into memory.
-    fn read(&mut self) -> std::io::Result<Read> {
+    fn read(&mut self) -> std::io::Result<LineRead> {
         self.line.clear();
-        let mut is_too_long = false;
-        let mut is_end = true;
-        loop {
-            let buffer = match self.reader.fill_buf() {
-                Ok(buffer) => buffer,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            if buffer.is_empty() {
-                break;
-            }
-            is_end = false;
-            let line_end = buffer.iter().position(|&byte| byte == b'\n');
-            let part = &buffer[..line_end.unwrap_or(buffer.len())];
-            if self.line.len() + part.len() > LINE_BYTES_MAX {
-                is_too_long = true;
-            } else {
-                self.line.extend_from_slice(part);
-            }
-            let used = part.len() + usize::from(line_end.is_some());
-            self.reader.consume(used);
-            if line_end.is_some() {
-                break;
-            }
+        let mut limited = self.reader.by_ref().take(LINE_BYTES_MAX as u64 + 1);
+        if limited.read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(LineRead::End);
+        }
+        if self.line.pop_if(|last| *last == b'\n').is_none() && self.line.len() > LINE_BYTES_MAX {
+            self.reader.skip_until(b'\n')?;
+            return Ok(LineRead::TooLong);
         }
         if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
             self.line.drain(..BYTE_ORDER_MARK.len());
         }
-        if self.line.ends_with(b"\r") {
-            self.line.pop();
-        }
-        Ok(match (is_end, is_too_long) {
-            (true, _) => Read::End,
-            (false, true) => Read::TooLong,
-            (false, false) => Read::Whole,
-        })
+        self.line.pop_if(|last| *last == b'\r');
+        Ok(LineRead::Whole)
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use super::{EventFile, LINE_BYTES_MAX, LineError, schema_for, signal_names, workload_from_events};
 use crate::testing::model::Model;
 use crate::testing::workload::{Event, Operation, Random, STANDARD_NOW_MS, standard_schema};
-use crate::{CohortId, EntityId, SignalId, UserId};
+use crate::{CohortId, EntityId, Schema, SignalId, UserId};
 
 fn event(at_ms: i64, signal: u16, entity: u64) -> Event {
     Event {
@@ -23,53 +23,43 @@ fn parse(text: impl AsRef<[u8]>) -> Vec<Result<Event, LineError>> {
     EventFile::parse(text.as_ref(), &standard_schema()).collect()
 }
 
-fn refused(text: impl AsRef<[u8]>) -> String {
-    let mut found = parse(text);
-    found.retain(Result::is_err);
-    assert_eq!(found.len(), 1);
-    found.remove(0).unwrap_err().to_string()
-}
-
 #[test]
-fn every_column_is_read_and_the_optional_ones_may_be_missing() {
+fn columns_come_in_any_order_the_optional_ones_may_be_missing_and_what_does_not_count_is_passed_over() {
+    let max = u64::MAX;
     let full = Event {
         weight: -2.5e-3,
-        user: Some(UserId(u64::MAX)),
-        cohorts: vec![CohortId(3), CohortId(0), CohortId(u64::MAX)],
-        ..event(-7, 2, u64::MAX)
+        user: Some(UserId(max)),
+        cohorts: vec![CohortId(3), CohortId(0), CohortId(max)],
+        ..event(-7, 2, max)
     };
-    let text = format!(
-        "-7,skip,{0},-2.5e-3,{0},3|0;{0}\n5,view,0\n6,like,1,,,\n7,view,2,,9",
-        u64::MAX
-    );
-    let with_user = Event {
-        user: Some(UserId(9)),
-        ..event(7, 0, 2)
+    let full_text = format!("-7,skip,{max},-2.5e-3,{max},3|0;{max}\n5,view,0\n6,like,1,,,\n7,view,2,,9");
+    let of_user = |user, event| Event {
+        user: Some(UserId(user)),
+        ..event
     };
-    let expected = [full, event(5, 0, 0), event(6, 1, 1), with_user];
-    assert_eq!(parse(text), expected.map(Ok));
-}
-
-#[test]
-fn a_header_names_the_columns_in_any_order_and_tabs_separate_too() {
-    let expected = Event {
-        user: Some(UserId(4)),
-        ..event(10, 1, 7)
-    };
-    assert_eq!(
-        parse("user\tentity\tat_ms\tsignal\n4\t7\t10\tlike\n"),
-        [Ok(expected.clone())]
-    );
-    assert_eq!(parse("signal, user ,entity,at_ms\nlike, 4,7 ,10"), [Ok(expected)]);
-}
-
-#[test]
-fn byte_order_marks_carriage_returns_comments_and_blank_lines_do_not_count() {
-    let text = "\u{feff}# events\r\n\r\nat_ms,signal,entity\r\n  # more\r\n1,view,2\r\n\t\r\n3,like,4\r";
-    assert_eq!(parse(text), [Ok(event(1, 0, 2)), Ok(event(3, 1, 4))]);
-    assert_eq!(parse(""), []);
-    assert_eq!(parse("\u{feff}"), []);
-    assert_eq!(parse("# nothing"), []);
+    let uncounted = "\u{feff}# events\r\n\r\nat_ms,signal,entity\r\n  # more\r\n1,view,2\r\n\t\r\n3,like,4\r";
+    let cases: [(&str, Vec<Event>); 7] = [
+        (
+            &full_text,
+            vec![full, event(5, 0, 0), event(6, 1, 1), of_user(9, event(7, 0, 2))],
+        ),
+        (
+            "user\tentity\tat_ms\tsignal\n4\t7\t10\tlike\n",
+            vec![of_user(4, event(10, 1, 7))],
+        ),
+        (
+            "signal, user ,entity,at_ms\nlike, 4,7 ,10",
+            vec![of_user(4, event(10, 1, 7))],
+        ),
+        (uncounted, vec![event(1, 0, 2), event(3, 1, 4)]),
+        ("", vec![]),
+        ("\u{feff}", vec![]),
+        ("# nothing", vec![]),
+    ];
+    for (text, expected) in cases {
+        let found: Result<Vec<_>, _> = parse(text).into_iter().collect();
+        assert_eq!(found, Ok(expected), "{text}");
+    }
 }
 
 #[test]
@@ -91,70 +81,61 @@ fn quoted_fields_hold_separators_and_quotes() {
 }
 
 #[test]
-fn a_bad_line_is_refused_by_number_and_column_and_the_others_are_read() {
-    let text = "1,view,2\n2,veiw,2\n3,view,2\n";
-    let found = parse(text);
-    assert_eq!(found[0], Ok(event(1, 0, 2)));
-    assert_eq!(
-        found[1].as_ref().unwrap_err().to_string(),
-        "line 2, column 2: no signal \"veiw\" in the schema"
-    );
-    assert_eq!(found[2], Ok(event(3, 0, 2)));
-}
-
-#[test]
-fn each_fault_names_its_column() {
-    assert_eq!(
-        refused("x,view,2"),
-        "line 1, column 1: at_ms \"x\" is not a number in its range"
-    );
-    assert_eq!(refused(",view,2"), "line 1, column 1: at_ms is missing");
-    assert_eq!(refused("1,view"), "line 1, column 3: entity is missing");
-    assert_eq!(
-        refused("1,view,18446744073709551616"),
-        "line 1, column 3: entity \"18446744073709551616\" is not a number in its range"
-    );
-    assert_eq!(
-        refused("1,view,1,NaN"),
-        "line 1, column 4: weight NaN: a weight is a finite number"
-    );
-    assert_eq!(
-        refused("1,view,1,1e13"),
-        "line 1, column 4: weight 10000000000000: it is above the engine's limit"
-    );
-    assert_eq!(
-        refused("1,view,1,-1"),
-        "line 1, column 4: weight -1: the signal does not allow negative weights"
-    );
-    assert_eq!(
-        refused(b"1,view,1,1,\xff"),
-        "line 1, column 5: user \"\\xff\" is not a number in its range"
-    );
-    assert_eq!(
-        refused("1,view,1,1,1,1||2"),
-        "line 1, column 6: cohorts \"\" is not a number in its range"
-    );
-    let many = vec!["1"; 65].join("|");
-    assert_eq!(
-        refused(format!("1,view,1,1,1,{many}")),
-        "line 1, column 6: there are more than 64 cohorts"
-    );
-    assert_eq!(
-        refused("1,view,1,1,1,1,1"),
-        "line 1, column 7: there are only 6 columns"
-    );
-    assert_eq!(
-        refused("at_ms,signal,entity,colour"),
-        "line 1, column 4: no column is called \"colour\""
-    );
-    assert_eq!(
-        refused("at_ms,signal,entity,at_ms"),
-        "line 1, column 4: there are two columns \"at_ms\""
-    );
-    assert_eq!(
-        refused("at_ms,signal,user"),
-        "line 1: the column entity is missing"
-    );
+fn each_bad_line_is_refused_with_its_number_and_column_and_the_others_are_read() {
+    let many = format!("1,view,1,1,1,{}", vec!["1"; 65].join("|"));
+    let bad: [(&[u8], &str); 11] = [
+        (b"2,veiw,2", "2: no signal \"veiw\" in the schema"),
+        (b"x,view,2", "1: at_ms \"x\" is not a number in its range"),
+        (b",view,2", "1: at_ms is missing"),
+        (b"1,view", "3: entity is missing"),
+        (
+            b"1,view,18446744073709551616",
+            "3: entity \"18446744073709551616\" is not a number in its range",
+        ),
+        (b"1,view,1,NaN", "4: weight NaN: a weight is a finite number"),
+        (
+            b"1,view,1,1e13",
+            "4: weight 10000000000000: it is above the engine's limit",
+        ),
+        (
+            b"1,view,1,-1",
+            "4: weight -1: the signal does not allow negative weights",
+        ),
+        (
+            b"1,view,1,1,\xff",
+            "5: user \"\\xff\" is not a number in its range",
+        ),
+        (
+            b"1,view,1,1,1,1||2",
+            "6: cohorts \"\" is not a number in its range",
+        ),
+        (b"1,view,1,1,1,1,1", "7: there are only 6 columns"),
+    ];
+    let too_many = (many.as_bytes(), "6: there are more than 64 cohorts");
+    for (line, expected) in bad.into_iter().chain([too_many]) {
+        let found = parse([b"1,view,2\n", line, b"\n3,view,2\n"].concat());
+        let [Ok(first), Err(error), Ok(last)] = &found[..] else {
+            panic!("{expected}: {found:?}");
+        };
+        assert_eq!((first, last), (&event(1, 0, 2), &event(3, 0, 2)));
+        assert_eq!(error.to_string(), format!("line 2, column {expected}"));
+    }
+    for (header, expected) in [
+        (
+            "at_ms,signal,entity,colour",
+            "line 1, column 4: no column is called \"colour\"",
+        ),
+        (
+            "at_ms,signal,entity,at_ms",
+            "line 1, column 4: there are two columns \"at_ms\"",
+        ),
+        ("at_ms,signal,user", "line 1: the column entity is missing"),
+    ] {
+        let found = parse(header)
+            .into_iter()
+            .map(|line| line.unwrap_err().to_string());
+        assert_eq!(found.collect::<Vec<_>>(), [expected]);
+    }
 }
 
 #[test]
@@ -172,14 +153,14 @@ fn an_overlong_line_is_refused_without_being_kept_and_the_next_one_is_read() {
 
 #[test]
 fn a_failed_read_ends_the_file_after_everything_before_it() {
-    struct Failing;
-    impl Read for Failing {
+    struct BrokenReader;
+    impl Read for BrokenReader {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(io::Error::other("the disk is gone"))
         }
     }
     let schema = standard_schema();
-    let reader = BufReader::new(b"1,view,2\n".chain(Failing));
+    let reader = BufReader::new(b"1,view,2\n".chain(BrokenReader));
     let found: Vec<_> = EventFile::parse(reader, &schema).collect();
     assert_eq!(found.len(), 2);
     assert_eq!(found[0], Ok(event(1, 0, 2)));
@@ -199,7 +180,8 @@ fn sample() -> String {
     let mut now_ms = STANDARD_NOW_MS - 3_600_000;
     for number in 1..=200_u64 {
         now_ms += random.below(40_000) as i64;
-        let late_ms = if random.chance(1, 6) {
+        let is_late = random.chance(1, 6);
+        let late_ms = if is_late {
             random.below(7_200_000) as i64
         } else {
             0
@@ -212,66 +194,46 @@ fn sample() -> String {
             0 => String::new(),
             _ => random.below(12).to_string(),
         };
-        let cohorts: Vec<String> = (0..random.below(4))
-            .map(|_| random.below(5).to_string())
-            .collect();
-        let entity = random.below(15);
-        let at_ms = now_ms - late_ms;
-        writeln!(
-            text,
-            "{at_ms},{signal},{entity},{weight},{user},{}",
-            cohorts.join("|")
-        )
-        .unwrap();
+        let cohorts = (0..random.below(4)).map(|_| random.below(5).to_string());
+        let cohorts = cohorts.collect::<Vec<_>>().join("|");
+        let (entity, at_ms) = (random.below(15), now_ms - late_ms);
+        writeln!(text, "{at_ms},{signal},{entity},{weight},{user},{cohorts}").unwrap();
     }
     text
 }
 
-#[test]
-fn the_sample_is_what_its_rule_makes() {
-    assert_eq!(String::from_utf8_lossy(SAMPLE), sample());
+fn sample_events(schema: &Schema) -> Vec<Event> {
+    let events: Result<_, _> = EventFile::parse(SAMPLE, schema).collect();
+    events.unwrap()
 }
 
 #[test]
-fn the_sample_has_users_cohorts_several_signals_and_events_out_of_order() {
-    let events: Vec<Event> = EventFile::parse(SAMPLE, &standard_schema())
-        .collect::<Result<_, _>>()
-        .unwrap();
+fn the_sample_follows_its_rule_and_has_users_cohorts_several_signals_and_events_out_of_order() {
+    assert_eq!(String::from_utf8_lossy(SAMPLE), sample());
+    let events = sample_events(&standard_schema());
     assert_eq!(events.len(), 200);
     assert!(events.iter().any(|event| event.cohorts.len() > 1));
     assert!(events.iter().any(|event| event.user.is_none()));
     assert!(!events.is_sorted_by_key(|event| event.at_ms));
     let names = signal_names(SAMPLE).unwrap();
     assert_eq!(names.len(), 5);
-    let by_names: Vec<Event> = EventFile::parse(SAMPLE, &schema_for(&names))
-        .collect::<Result<_, _>>()
-        .unwrap();
-    assert_eq!(by_names.len(), 200);
+    assert_eq!(sample_events(&schema_for(&names)).len(), 200);
 }
 
 #[test]
 fn a_workload_from_events_has_every_event_in_order_in_calls_of_the_given_sizes() {
-    let events: Vec<Event> = EventFile::parse(SAMPLE, &standard_schema())
-        .collect::<Result<_, _>>()
-        .unwrap();
+    let events = sample_events(&standard_schema());
     let workload = workload_from_events(events.clone(), &[1, 8, 3]);
-    let batches: Vec<&Vec<Event>> = workload
+    let records = workload
         .operations
         .iter()
         .filter_map(|operation| match operation {
             Operation::Record { events, .. } => Some(events),
             _ => None,
-        })
-        .collect();
-    assert_eq!(
-        batches
-            .iter()
-            .map(|batch| batch.len())
-            .take(4)
-            .collect::<Vec<_>>(),
-        [1, 8, 3, 1]
-    );
-    assert_eq!(batches.into_iter().flatten().cloned().collect::<Vec<_>>(), events);
+        });
+    let lens: Vec<_> = records.clone().map(Vec::len).take(4).collect();
+    assert_eq!(lens, [1, 8, 3, 1]);
+    assert_eq!(records.flatten().cloned().collect::<Vec<_>>(), events);
     // The sample is out of order, the clock is not.
     let mut newest_ms = i64::MIN;
     for operation in &workload.operations {
@@ -284,24 +246,19 @@ fn a_workload_from_events_has_every_event_in_order_in_calls_of_the_given_sizes()
     for wanted in [Operation::Sync, Operation::Checkpoint] {
         assert!(workload.operations.contains(&wanted), "{wanted}");
     }
+    let changes = workload.operations.iter();
     assert!(
-        workload
-            .operations
-            .iter()
+        changes
             .filter(|operation| operation.is_collection_change())
             .count()
             > 10
     );
     let mut model = Model::new(&standard_schema());
-    workload
-        .operations
-        .iter()
-        .for_each(|operation| model.apply(operation));
+    let operations = workload.operations.iter();
+    operations.for_each(|operation| model.apply(operation));
     assert_eq!(model.export().collections.len(), 2);
-    assert_eq!(workload_from_events(events, &[]).operations.len(), {
-        let alone = 200;
-        let others = workload_from_events(Vec::new(), &[1]).operations.len();
-        // Of every twelve calls eight are followed by something, one of them by two things.
-        alone + others + 200 / 12 * 9 + 6
-    });
+    let others = workload_from_events(Vec::new(), &[1]).operations.len();
+    // Of every twelve calls eight are followed by something, one of them by two things.
+    let len = 200 + others + 200 / 12 * 9 + 6;
+    assert_eq!(workload_from_events(events, &[]).operations.len(), len);
 }

@@ -11,23 +11,21 @@ use crate::{Error, Options, Receipt, TidalDb};
 
 type Called = Result<Option<Receipt>, Error>;
 
-/// Returns true for the operations that a bug applies to.
-pub(super) type On = fn(&Operation) -> bool;
-
 /// Replaces the call of an operation.
-pub(super) type Act = fn(&mut State, &TidalDb, &Operation) -> Called;
+pub(super) type CallAct = fn(&mut CallMemory, &TidalDb, &Operation) -> Called;
 
 /// A bug at the public handle. The action replaces every so many of the calls that the bug applies to.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::testing) struct CallBug {
-    pub(super) on: On,
+pub(crate) struct CallBug {
+    /// Returns true for the operations that the bug applies to.
+    pub(super) on: fn(&Operation) -> bool,
     pub(super) one_in: u64,
-    pub(super) act: Act,
+    pub(super) act: CallAct,
 }
 
 /// The state of one bug in one run.
 #[derive(Debug)]
-pub(in crate::testing) struct State {
+pub(crate) struct CallMemory {
     bug: CallBug,
     acts: Acts,
     is_first_run: bool,
@@ -42,7 +40,7 @@ pub(super) fn plant(bug: CallBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep 
     let (acts, runs) = (acts.clone(), AtomicU64::new(0));
     sweep.with_setup(|setup| {
         setup.calls = Some(Arc::new(move || {
-            Box::new(State {
+            Box::new(CallMemory {
                 bug,
                 acts: acts.clone(),
                 is_first_run: runs.fetch_add(1, Ordering::Relaxed) == 0,
@@ -68,7 +66,7 @@ pub(super) fn plant_options(
     })
 }
 
-impl Calls for State {
+impl Calls for CallMemory {
     fn call(&mut self, db: &TidalDb, operation: &Operation) -> Called {
         if !(self.bug.on)(operation) {
             return operation.apply(db);
@@ -100,25 +98,25 @@ pub(super) fn is_set_back(operation: &Operation) -> bool {
 // The actions.
 
 #[expect(clippy::unnecessary_wraps, reason = "it is an action")]
-pub(super) fn skip(state: &mut State, _: &TidalDb, _: &Operation) -> Called {
+pub(super) fn skip(state: &mut CallMemory, _: &TidalDb, _: &Operation) -> Called {
     state.acts.count();
     Ok(None)
 }
 
 /// Makes the call when the next one is acknowledged. Its error is lost.
-pub(super) fn acknowledge_first(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn acknowledge_first(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     let held = state.held.replace(operation.clone());
     held.map(|held| held.apply(db).ok());
     skip(state, db, operation)
 }
 
-pub(super) fn call_twice(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn call_twice(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     state.acts.count();
     operation.apply(db)?;
     operation.apply(db)
 }
 
-pub(super) fn repeat_number(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn repeat_number(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     state.acts.count();
     Ok(operation.apply(db)?.map(|receipt| Receipt {
         sequence: receipt.sequence.saturating_sub(1),
@@ -126,14 +124,14 @@ pub(super) fn repeat_number(state: &mut State, db: &TidalDb, operation: &Operati
     }))
 }
 
-pub(super) fn refuse_too(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn refuse_too(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     state.acts.count();
     operation.apply(db)?;
     Err(Error::invalid("weight", "planted", "the call is refused"))
 }
 
 /// Refuses the calls of later runs.
-pub(super) fn refuse_later_runs(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn refuse_later_runs(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     if state.is_first_run || state.matched < 3 {
         return operation.apply(db);
     }
@@ -142,7 +140,7 @@ pub(super) fn refuse_later_runs(state: &mut State, db: &TidalDb, operation: &Ope
 }
 
 /// Records the events at their own time, and reports the time of the clock.
-pub(super) fn ignore_set_back(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn ignore_set_back(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     let Operation::Record { events, .. } = operation else {
         return operation.apply(db);
     };
@@ -152,7 +150,7 @@ pub(super) fn ignore_set_back(state: &mut State, db: &TidalDb, operation: &Opera
     Ok(receipt.map(|receipt| Receipt { set_back, ..receipt }))
 }
 
-pub(super) fn split_batch(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn split_batch(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     let Operation::Record { now_ms, events } = operation else {
         return operation.apply(db);
     };
@@ -166,11 +164,21 @@ pub(super) fn split_batch(state: &mut State, db: &TidalDb, operation: &Operation
     record(rest)
 }
 
-fn with_events(
-    state: &mut State,
+/// Makes the call with changed events.
+pub(super) fn change_each_event(
+    state: &mut CallMemory,
     db: &TidalDb,
     operation: &Operation,
-    change: fn(&mut Vec<Event>),
+    change: fn(&mut Event),
+) -> Called {
+    change_events(state, db, operation, |events| events.iter_mut().for_each(change))
+}
+
+pub(super) fn change_events(
+    state: &mut CallMemory,
+    db: &TidalDb,
+    operation: &Operation,
+    change: impl FnOnce(&mut Vec<Event>),
 ) -> Called {
     let mut changed = operation.clone();
     if let Operation::Record { events, .. } = &mut changed {
@@ -180,24 +188,4 @@ fn with_events(
         state.acts.count();
     }
     changed.apply(db)
-}
-
-pub(super) fn reverse_batch(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
-    with_events(state, db, operation, |events| events.reverse())
-}
-
-pub(super) fn drop_cohorts(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
-    with_events(state, db, operation, |events| {
-        for event in events {
-            event.cohorts.clear();
-        }
-    })
-}
-
-pub(super) fn drop_users(state: &mut State, db: &TidalDb, operation: &Operation) -> Called {
-    with_events(state, db, operation, |events| {
-        for event in events {
-            event.user = None;
-        }
-    })
 }

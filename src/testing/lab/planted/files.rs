@@ -16,25 +16,25 @@ use crate::testing::CrashSweep;
 use crate::testing::faults::{Acts, FileAnswer, FileCall, FileOperation, FileRole, ForwardingFiles};
 use crate::testing::sweep::Setup;
 
-type Answered = io::Result<FileAnswer>;
+type FileAnswered = io::Result<FileAnswer>;
 
 /// Replaces a call.
-pub(in crate::testing) type Act = fn(&mut FileCall<'_>, &State) -> Answered;
+pub(crate) type FileAct = fn(&mut FileCall<'_>, &FileMemory) -> FileAnswered;
 
 /// A bug in the file access. The action replaces every so many of the calls that the bug applies to.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::testing) struct FileBug {
+pub(crate) struct FileBug {
     /// The names of the calls that the bug applies to; empty for all.
-    pub(in crate::testing) calls: &'static [&'static str],
+    pub(crate) calls: &'static [&'static str],
     /// The roles of their files and directories; empty for all.
-    pub(in crate::testing) roles: &'static [FileRole],
-    pub(in crate::testing) one_in: u64,
-    pub(in crate::testing) act: Act,
+    pub(crate) roles: &'static [FileRole],
+    pub(crate) one_in: u64,
+    pub(crate) act: FileAct,
 }
 
 /// The state of one bug in one opening of the database.
 #[derive(Debug)]
-pub(in crate::testing) struct State {
+pub(crate) struct FileMemory {
     acts: Acts,
     /// The calls that the bug applied to.
     matched: AtomicU64,
@@ -47,7 +47,7 @@ pub(in crate::testing) struct State {
 type Writes = Vec<(u64, Vec<u8>)>;
 
 /// Files with their content, shared by all openings of a sweep.
-pub(in crate::testing) type Backup = Arc<Mutex<Option<Vec<(PathBuf, Vec<u8>)>>>>;
+pub(crate) type Backup = Arc<Mutex<Option<Vec<(PathBuf, Vec<u8>)>>>>;
 
 /// Puts `bug` between the database and the files of `sweep`.
 pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
@@ -66,13 +66,8 @@ pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep 
 
 impl FileBug {
     /// `files` with this bug, for one opening.
-    pub(in crate::testing) fn wrap(
-        self,
-        files: Arc<dyn FileAccess>,
-        acts: &Acts,
-        backup: &Backup,
-    ) -> ForwardingFiles {
-        let state = State {
+    pub(crate) fn wrap(self, files: Arc<dyn FileAccess>, acts: &Acts, backup: &Backup) -> ForwardingFiles {
+        let state = FileMemory {
             acts: acts.clone(),
             matched: AtomicU64::new(0),
             kept: Mutex::default(),
@@ -94,7 +89,7 @@ impl FileBug {
     }
 }
 
-impl State {
+impl FileMemory {
     /// Returns true for the first call that the bug applies to.
     fn is_first(&self) -> bool {
         self.matched.load(Ordering::Relaxed) == 1
@@ -112,7 +107,7 @@ impl State {
     }
 
     /// Keeps the write in memory and reports it as made.
-    fn keep(&self, call: &FileCall<'_>) -> Answered {
+    fn keep(&self, call: &FileCall<'_>) -> FileAnswered {
         self.acts.count();
         if let (Some(handle), FileOperation::Write { bytes, offset }) = (call.handle(), &call.operation) {
             let mut kept = lock(&self.kept);
@@ -136,16 +131,16 @@ fn is_creation(call: &FileCall<'_>) -> bool {
 
 // Actions of any call.
 
-pub(in crate::testing) fn skip(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn skip(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     state.acts.count();
     call.skip()
 }
 
-pub(in crate::testing) fn swallow_error(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn swallow_error(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     call.forward().or_else(|_| skip(call, state))
 }
 
-pub(in crate::testing) fn retry(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     call.forward().or_else(|_| {
         state.acts.count();
         call.forward()
@@ -155,7 +150,7 @@ pub(in crate::testing) fn retry(call: &mut FileCall<'_>, state: &State) -> Answe
 // Of writes and syncs.
 
 /// Keeps the writes in memory until a sync, and makes them before it.
-pub(in crate::testing) fn write_before_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn write_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let FileOperation::Write { .. } = call.operation {
         return state.keep(call);
     }
@@ -164,7 +159,7 @@ pub(in crate::testing) fn write_before_sync(call: &mut FileCall<'_>, state: &Sta
 }
 
 /// Keeps the writes in memory until a sync, and makes them after it.
-pub(in crate::testing) fn write_after_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn write_after_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let FileOperation::Write { .. } = call.operation {
         return state.keep(call);
     }
@@ -174,7 +169,7 @@ pub(in crate::testing) fn write_after_sync(call: &mut FileCall<'_>, state: &Stat
 }
 
 /// Makes the later one of two writes first, both not later than a sync.
-pub(in crate::testing) fn swap_writes(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn swap_writes(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let FileOperation::Write { bytes, offset } = &call.operation else {
         state.write_kept(call)?;
         return call.forward();
@@ -189,7 +184,7 @@ pub(in crate::testing) fn swap_writes(call: &mut FileCall<'_>, state: &State) ->
     call.skip()
 }
 
-pub(in crate::testing) fn write_half(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn write_half(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let FileOperation::Write { bytes, offset } = &call.operation {
         state.acts.count();
         write(call, &bytes[..bytes.len() / 2], *offset)?;
@@ -197,7 +192,7 @@ pub(in crate::testing) fn write_half(call: &mut FileCall<'_>, state: &State) -> 
     call.skip()
 }
 
-pub(in crate::testing) fn flip_bit(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let FileOperation::Write { bytes, .. } = &mut call.operation {
         state.acts.count();
         let middle = bytes.len() / 2;
@@ -207,7 +202,7 @@ pub(in crate::testing) fn flip_bit(call: &mut FileCall<'_>, state: &State) -> An
 }
 
 /// Syncs on a thread that does not inherit the injector.
-pub(in crate::testing) fn sync_elsewhere(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn sync_elsewhere(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
     state.acts.count();
     let synced = thread::scope(|scope| scope.spawn(|| file.sync()).join());
@@ -216,7 +211,7 @@ pub(in crate::testing) fn sync_elsewhere(call: &mut FileCall<'_>, state: &State)
         .map(|()| FileAnswer::Done)
 }
 
-pub(in crate::testing) fn sync_at_close(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     state.acts.count();
     // A destructor has no caller to report an error to.
     call.file().map(|file| file.sync().ok());
@@ -226,7 +221,7 @@ pub(in crate::testing) fn sync_at_close(call: &mut FileCall<'_>, state: &State) 
 // Of names and locks.
 
 /// Renames a new file, and syncs it then.
-pub(in crate::testing) fn rename_before_sync(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn rename_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     match call.operation {
         FileOperation::Rename { .. } => {
             let answer = call.forward()?;
@@ -239,7 +234,7 @@ pub(in crate::testing) fn rename_before_sync(call: &mut FileCall<'_>, state: &St
     }
 }
 
-pub(in crate::testing) fn make_under_final_name(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn make_under_final_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let final_name = call.path.with_extension("");
     match call.operation {
         FileOperation::Open { mode } if is_creation(call) => {
@@ -252,7 +247,7 @@ pub(in crate::testing) fn make_under_final_name(call: &mut FileCall<'_>, state: 
 }
 
 /// Leaves an empty file under the old name.
-pub(in crate::testing) fn keep_old_name(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn keep_old_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let answer = call.forward()?;
     state.acts.count();
     call.files().open(call.path, OpenMode::Create)?;
@@ -261,7 +256,7 @@ pub(in crate::testing) fn keep_old_name(call: &mut FileCall<'_>, state: &State) 
 
 /// Removes the oldest segment before a third one is made, covered by a checkpoint or not. A removal of a file that is gone
 /// succeeds.
-pub(in crate::testing) fn remove_oldest(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn remove_oldest(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if is_creation(call)
         && let [oldest, _, ..] = &segments(call.files())[..]
     {
@@ -278,14 +273,14 @@ pub(in crate::testing) fn remove_oldest(call: &mut FileCall<'_>, state: &State) 
     }
 }
 
-pub(in crate::testing) fn grant_lock(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(super) fn grant_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     match call.forward()? {
         FileAnswer::Lock(None) => skip(call, state),
         answer => Ok(answer),
     }
 }
 
-pub(in crate::testing) fn leak_lock(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn leak_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     match call.forward()? {
         FileAnswer::Lock(Some(lock)) => {
             std::mem::forget(lock);
@@ -295,7 +290,7 @@ pub(in crate::testing) fn leak_lock(call: &mut FileCall<'_>, state: &State) -> A
     }
 }
 
-pub(in crate::testing) fn leak_file(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn leak_file(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let answer = call.forward()?;
     if let FileAnswer::File(file) = &answer {
         state.acts.count();
@@ -310,7 +305,7 @@ pub(in crate::testing) fn leak_file(call: &mut FileCall<'_>, state: &State) -> A
 const READABLE_BYTES: u64 = 300;
 
 /// Reads a file that was created by this handle as it was then.
-pub(in crate::testing) fn read_as_created(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn read_as_created(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     match call.mode() {
         Some(OpenMode::Create) => skip(call, state),
         _ => call.forward(),
@@ -318,7 +313,7 @@ pub(in crate::testing) fn read_as_created(call: &mut FileCall<'_>, state: &State
 }
 
 /// Reports an unreadable place as the end of the file.
-pub(in crate::testing) fn end_early(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn end_early(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
     let FileOperation::Read { buffer, offset } = &mut call.operation else {
         return call.forward();
@@ -339,7 +334,7 @@ fn leftover(call: &FileCall<'_>) -> Option<PathBuf> {
     files_in(call.files(), call.path, FileRole::NewSegment).pop()
 }
 
-pub(in crate::testing) fn panic_at_leftover(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn panic_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let Some(path) = leftover(call) {
         state.acts.count();
         // As a panic, but for its message.
@@ -348,7 +343,7 @@ pub(in crate::testing) fn panic_at_leftover(call: &mut FileCall<'_>, state: &Sta
     call.forward()
 }
 
-pub(in crate::testing) fn hang_at_leftover(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn hang_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if leftover(call).is_some() {
         state.acts.count();
         loop {
@@ -370,7 +365,11 @@ fn files_in(files: &dyn FileAccess, dir: &Path, role: FileRole) -> Vec<PathBuf> 
 }
 
 /// Removes files. A dead device keeps them.
-fn lose(call: &mut FileCall<'_>, state: &State, lost: fn(&dyn FileAccess) -> Vec<PathBuf>) -> Answered {
+pub(super) fn lose(
+    call: &mut FileCall<'_>,
+    state: &FileMemory,
+    lost: fn(&dyn FileAccess) -> Vec<PathBuf>,
+) -> FileAnswered {
     if state.is_first() {
         for path in lost(call.files()) {
             if call.files().remove(&path).is_ok() {
@@ -381,31 +380,16 @@ fn lose(call: &mut FileCall<'_>, state: &State, lost: fn(&dyn FileAccess) -> Vec
     call.forward()
 }
 
-fn segments(files: &dyn FileAccess) -> Vec<PathBuf> {
+pub(super) fn segments(files: &dyn FileAccess) -> Vec<PathBuf> {
     files_in(files, &Setup::log_and_store().0, FileRole::Segment)
 }
 
-fn store_files(files: &dyn FileAccess) -> Vec<PathBuf> {
+pub(super) fn store_files(files: &dyn FileAccess) -> Vec<PathBuf> {
     files_in(files, &Setup::log_and_store().1, FileRole::StoreFile)
 }
 
-/// Loses the last segment of several.
-pub(in crate::testing) fn lose_last_segment(call: &mut FileCall<'_>, state: &State) -> Answered {
-    lose(call, state, |files| {
-        segments(files).into_iter().skip(1).last().into_iter().collect()
-    })
-}
-
-pub(in crate::testing) fn lose_log(call: &mut FileCall<'_>, state: &State) -> Answered {
-    lose(call, state, segments)
-}
-
-pub(in crate::testing) fn lose_store(call: &mut FileCall<'_>, state: &State) -> Answered {
-    lose(call, state, store_files)
-}
-
 /// Puts the store's content of the moment when it got its second file into its place.
-pub(in crate::testing) fn roll_store_back(call: &mut FileCall<'_>, state: &State) -> Answered {
+pub(crate) fn roll_store_back(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if state.is_first() {
         // A device that died meanwhile keeps its content.
         restore(call.files(), state).ok();
@@ -419,7 +403,7 @@ pub(in crate::testing) fn roll_store_back(call: &mut FileCall<'_>, state: &State
 }
 
 /// Keeps the content of the store, unless it is empty or was kept before.
-fn back_up(files: &dyn FileAccess, state: &State) -> io::Result<()> {
+fn back_up(files: &dyn FileAccess, state: &FileMemory) -> io::Result<()> {
     let store = store_files(files);
     let mut backup = lock(&state.backup);
     if backup.is_none() && !store.is_empty() {
@@ -432,7 +416,7 @@ fn back_up(files: &dyn FileAccess, state: &State) -> io::Result<()> {
     Ok(())
 }
 
-fn restore(files: &dyn FileAccess, state: &State) -> io::Result<()> {
+fn restore(files: &dyn FileAccess, state: &FileMemory) -> io::Result<()> {
     let backup = lock(&state.backup);
     let store = store_files(files);
     let Some(backup) = backup.as_ref().filter(|_| store.len() > 1) else {

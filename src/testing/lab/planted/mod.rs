@@ -31,8 +31,8 @@
 //! in any order, errors about refused arguments. The tests of those parts break them.
 
 mod calls;
-pub(in crate::testing) mod files;
-pub(in crate::testing) mod storage;
+pub(crate) mod files;
+pub(crate) mod storage;
 mod table;
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ pub use crate::testing::faults::Acts;
 use crate::testing::faults::FileRole;
 use crate::testing::plan::Work;
 use crate::testing::sweep::FailureKind;
-use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload};
+use crate::testing::workload::{Operation, STANDARD_SYNC_MS};
 use crate::{Durability, Options};
 
 /// The time of a case in a sweep where one hangs.
@@ -54,7 +54,7 @@ const HANG_TIME: Duration = Duration::from_secs(2);
 
 /// The part of the database that a bug is in, the calls that it applies to, and its action.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::testing) enum Place {
+pub(crate) enum BugPlace {
     Files(files::FileBug),
     Storage(storage::StorageBug),
     Calls(calls::CallBug),
@@ -62,11 +62,11 @@ pub(in crate::testing) enum Place {
     Options(fn(Options, u64) -> Options),
 }
 
-impl Place {
-    pub(in crate::testing) const fn files(
+impl BugPlace {
+    pub(crate) const fn files(
         calls: &'static [&'static str],
         roles: &'static [FileRole],
-        act: files::Act,
+        act: files::FileAct,
     ) -> Self {
         Self::Files(files::FileBug {
             calls,
@@ -76,12 +76,21 @@ impl Place {
         })
     }
 
-    pub(in crate::testing) const fn storage(calls: &'static [&'static str], act: storage::Act) -> Self {
+    pub(crate) const fn storage(calls: &'static [&'static str], act: storage::StorageAct) -> Self {
         Self::Storage(storage::StorageBug { calls, act })
     }
 
-    const fn calls(on: calls::On, act: calls::Act) -> Self {
+    const fn calls(on: fn(&Operation) -> bool, act: calls::CallAct) -> Self {
         Self::Calls(calls::CallBug { on, one_in: 1, act })
+    }
+
+    fn plant(self, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+        match self {
+            Self::Files(bug) => files::plant(bug, sweep, acts),
+            Self::Storage(bug) => storage::plant(bug, sweep, acts),
+            Self::Calls(bug) => calls::plant(bug, sweep, acts),
+            Self::Options(change) => calls::plant_options(change, sweep, acts),
+        }
     }
 
     /// The same bug in every so many of its calls.
@@ -114,32 +123,27 @@ impl Needs {
     fn prepare(self, sweep: CrashSweep) -> CrashSweep {
         match self {
             Self::Nothing => sweep,
+            Self::ShortCases => sweep.case_time(HANG_TIME),
             Self::NoSyncs => sweep.durability(Durability::OperatingSystem),
-            Self::NoBarriers => without_barriers(sweep).durability(Durability::OperatingSystem),
-            Self::ChangeLast => change_last(sweep).durability(Durability::OperatingSystem),
+            Self::NoBarriers => Self::NoSyncs.prepare(with_operations(sweep, |operations| {
+                operations.retain(|it| !matches!(it, Operation::Sync | Operation::Checkpoint));
+            })),
+            Self::ChangeLast => Self::NoSyncs.prepare(with_operations(sweep, |operations| {
+                let last = Operation::CreateCollection(b"last".to_vec());
+                operations.extend([Operation::Checkpoint, last]);
+            })),
             Self::TimedSyncs => sweep.durability(Durability::SyncedEvery {
                 interval_ms: STANDARD_SYNC_MS,
             }),
-            Self::ShortCases => sweep.case_time(HANG_TIME),
         }
     }
 }
 
-fn without_barriers(sweep: CrashSweep) -> CrashSweep {
+fn with_operations(sweep: CrashSweep, change: fn(&mut Vec<Operation>)) -> CrashSweep {
     sweep.with_setup(|setup| {
-        if let Some(Workload { mut operations }) = setup.work.workload() {
-            operations.retain(|operation| !matches!(operation, Operation::Sync | Operation::Checkpoint));
-            setup.work = Work::Operations(Workload { operations });
-        }
-    })
-}
-
-fn change_last(sweep: CrashSweep) -> CrashSweep {
-    sweep.with_setup(|setup| {
-        if let Some(Workload { mut operations }) = setup.work.workload() {
-            let last = Operation::CreateCollection(b"last".to_vec());
-            operations.extend([Operation::Checkpoint, last]);
-            setup.work = Work::Operations(Workload { operations });
+        if let Some(mut workload) = setup.work.workload() {
+            change(&mut workload.operations);
+            setup.work = Work::Operations(workload);
         }
     })
 }
@@ -150,17 +154,6 @@ impl PlantedBug {
     /// The sweep gets the policy that the bug needs, and loses its calls of `sync` and `checkpoint` if these would hide it.
     pub fn plant(self, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
         let row = self.row();
-        let sweep = row.needs.prepare(sweep);
-        match row.place {
-            Place::Files(bug) => files::plant(bug, sweep, acts),
-            Place::Storage(bug) => storage::plant(bug, sweep, acts),
-            Place::Calls(bug) => calls::plant(bug, sweep, acts),
-            Place::Options(change) => calls::plant_options(change, sweep, acts),
-        }
+        row.place.plant(row.needs.prepare(sweep), acts)
     }
-}
-
-/// The same sweep with this bug, without a count: see [`PlantedBug::plant`].
-pub fn plant(bug: PlantedBug, sweep: CrashSweep) -> CrashSweep {
-    bug.plant(sweep, &Acts::default())
 }

@@ -21,23 +21,23 @@ use crate::testing::sweep::{OpenStorage, Setup};
 /// yet when the storage is made.
 const STORE_DIR: &str = "/store";
 
-pub(in crate::testing) type Answered<'a> = Result<StorageAnswer<'a>, Error>;
+pub(crate) type StorageAnswered<'a> = Result<StorageAnswer<'a>, Error>;
 
 /// Replaces a call.
-pub(in crate::testing) type Act = for<'a> fn(&mut StorageCall<'a>, &State) -> Answered<'a>;
+pub(crate) type StorageAct = for<'a> fn(&mut StorageCall<'a>, &StorageMemory) -> StorageAnswered<'a>;
 
 /// A bug in the storage engine.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::testing) struct StorageBug {
+pub(crate) struct StorageBug {
     /// The names of the calls that the bug applies to.
-    pub(in crate::testing) calls: &'static [&'static str],
-    pub(in crate::testing) act: Act,
+    pub(crate) calls: &'static [&'static str],
+    pub(crate) act: StorageAct,
 }
 
 /// The state of one bug in one opening of the database.
 #[derive(Debug, Default)]
-pub(in crate::testing) struct State {
-    pub(in crate::testing) acts: Acts,
+pub(crate) struct StorageMemory {
+    pub(crate) acts: Acts,
     /// A write that was acknowledged and not made.
     kept: Mutex<Option<StorageOperation>>,
     has_skipped_flush: AtomicBool,
@@ -61,10 +61,10 @@ pub(super) fn plant(bug: StorageBug, sweep: CrashSweep, acts: &Acts) -> CrashSwe
 
 impl StorageBug {
     /// `engine` with this bug, for one opening.
-    pub(in crate::testing) fn wrap(self, engine: Arc<dyn StorageEngine>, acts: &Acts) -> ForwardingStorage {
-        let state = State {
+    pub(crate) fn wrap(self, engine: Arc<dyn StorageEngine>, acts: &Acts) -> ForwardingStorage {
+        let state = StorageMemory {
             acts: acts.clone(),
-            ..State::default()
+            ..StorageMemory::default()
         };
         ForwardingStorage::new(engine, move |call| {
             if self.calls.contains(&call.operation.name()) {
@@ -103,8 +103,12 @@ fn batch_of(operation: &StorageOperation) -> &[BatchOperation] {
     }
 }
 
-fn is_checkpoint(operation: &StorageOperation) -> bool {
+pub(super) fn is_checkpoint(operation: &StorageOperation) -> bool {
     batch_of(operation).iter().any(is_number)
+}
+
+pub(crate) fn is_put(operation: &StorageOperation) -> bool {
+    matches!(operation, StorageOperation::Put { .. })
 }
 
 /// Returns true for the deletion of a collection.
@@ -115,26 +119,26 @@ fn is_deletion(operation: &StorageOperation) -> bool {
 
 // Actions of any call.
 
-pub(in crate::testing) fn skip<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(crate) fn skip<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     state.acts.count();
     call.skip()
 }
 
-pub(in crate::testing) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(crate) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     call.forward().or_else(|_| skip(call, state))
 }
 
 // Of batches.
 
 /// Takes the operations out of the call's batch.
-pub(in crate::testing) fn take_batch(call: &mut StorageCall<'_>) -> Vec<BatchOperation> {
+pub(crate) fn take_batch(call: &mut StorageCall<'_>) -> Vec<BatchOperation> {
     match &mut call.operation {
         StorageOperation::WriteBatch(batch) => mem::take(batch).into_operations(),
         _ => Vec::new(),
     }
 }
 
-pub(in crate::testing) fn batch(operations: impl IntoIterator<Item = BatchOperation>) -> WriteBatch {
+pub(crate) fn batch(operations: impl IntoIterator<Item = BatchOperation>) -> WriteBatch {
     let mut batch = WriteBatch::new();
     for operation in operations {
         match operation {
@@ -145,14 +149,12 @@ pub(in crate::testing) fn batch(operations: impl IntoIterator<Item = BatchOperat
     batch
 }
 
-pub(in crate::testing) type Operations = Vec<BatchOperation>;
-
 /// Writes the call's batch in these parts, one after the other.
-pub(in crate::testing) fn write_in_parts<'a>(
+pub(crate) fn write_in_parts<'a>(
     call: &mut StorageCall<'a>,
-    state: &State,
-    split: fn(Operations) -> Vec<Operations>,
-) -> Answered<'a> {
+    state: &StorageMemory,
+    split: fn(Vec<BatchOperation>) -> Vec<Vec<BatchOperation>>,
+) -> StorageAnswered<'a> {
     state.acts.count();
     for part in split(take_batch(call)) {
         call.engine().write_batch(batch(part))?;
@@ -161,48 +163,31 @@ pub(in crate::testing) fn write_in_parts<'a>(
 }
 
 /// Writes the batch of a checkpoint in parts, made of its number and its state.
-fn write_checkpoint<'a>(
+pub(super) fn write_checkpoint<'a>(
     call: &mut StorageCall<'a>,
-    state: &State,
-    split: fn(Operations) -> Vec<Operations>,
-) -> Answered<'a> {
+    state: &StorageMemory,
+    split: fn(Vec<BatchOperation>) -> Vec<Vec<BatchOperation>>,
+) -> StorageAnswered<'a> {
     if is_checkpoint(&call.operation) && batch_of(&call.operation).len() > 1 {
         return write_in_parts(call, state, split);
     }
     call.forward()
 }
 
-pub(in crate::testing) fn one_by_one(batch: Operations) -> Vec<Operations> {
+pub(crate) fn one_by_one(batch: Vec<BatchOperation>) -> Vec<Vec<BatchOperation>> {
     batch.into_iter().map(|one| vec![one]).collect()
 }
 
 /// The number of a checkpoint and its state.
-fn number_and_state(batch: Operations) -> [Operations; 2] {
+pub(super) fn number_and_state(batch: Vec<BatchOperation>) -> [Vec<BatchOperation>; 2] {
     batch.into_iter().partition(is_number).into()
 }
 
-pub(in crate::testing) fn write_one_by_one<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
-    write_checkpoint(call, state, one_by_one)
-}
-
-pub(in crate::testing) fn write_number_first<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
-    write_checkpoint(call, state, |batch| number_and_state(batch).into())
-}
-
-pub(in crate::testing) fn write_number_last<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
-    write_checkpoint(call, state, |batch| {
-        number_and_state(batch).into_iter().rev().collect()
-    })
-}
-
-pub(in crate::testing) fn drop_number<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
-    write_checkpoint(call, state, |batch| {
-        number_and_state(batch).into_iter().skip(1).collect()
-    })
-}
-
 /// Deletes the members of a collection one by one, and the collection after them.
-pub(in crate::testing) fn delete_one_by_one<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(crate) fn delete_one_by_one<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageMemory,
+) -> StorageAnswered<'a> {
     if is_deletion(&call.operation) && batch_of(&call.operation).len() > 1 {
         return write_in_parts(call, state, |batch| {
             batch.into_iter().rev().map(|one| vec![one]).collect()
@@ -212,11 +197,11 @@ pub(in crate::testing) fn delete_one_by_one<'a>(call: &mut StorageCall<'a>, stat
 }
 
 /// Makes the write that was kept, then keeps this one or makes it.
-fn defer<'a>(
+pub(crate) fn defer<'a>(
     call: &mut StorageCall<'a>,
-    state: &State,
+    state: &StorageMemory,
     is_kept: fn(&StorageOperation) -> bool,
-) -> Answered<'a> {
+) -> StorageAnswered<'a> {
     let earlier = lock(&state.kept).take();
     if let Some(earlier) = earlier {
         let operation = mem::replace(&mut call.operation, earlier);
@@ -230,17 +215,10 @@ fn defer<'a>(
     skip(call, state)
 }
 
-pub(in crate::testing) fn defer_checkpoint<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
-    defer(call, state, is_checkpoint)
-}
-
-pub(in crate::testing) fn defer_put<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
-    defer(call, state, |operation| {
-        matches!(operation, StorageOperation::Put { .. })
-    })
-}
-
-pub(in crate::testing) fn forget_checkpoint<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(crate) fn forget_checkpoint<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageMemory,
+) -> StorageAnswered<'a> {
     match (call.forward()?, &call.operation) {
         (StorageAnswer::Value(Some(_)), StorageOperation::Get { key }) if key == keys::CHECKPOINT => {
             skip(call, state)
@@ -250,7 +228,7 @@ pub(in crate::testing) fn forget_checkpoint<'a>(call: &mut StorageCall<'a>, stat
 }
 
 /// Leaves out the states that have a value already.
-pub(in crate::testing) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(crate) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     let mut operations = Vec::new();
     for operation in take_batch(call) {
         let key = key_of(&operation);
@@ -266,7 +244,7 @@ pub(in crate::testing) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state:
 
 /// Skips the first flush after the identity was written. An opening begins with a flush of earlier content, of which a new
 /// database has none.
-pub(in crate::testing) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(crate) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     let is_before_identity = call.engine().get(keys::IDENTITY)?.is_none();
     if is_before_identity || state.has_skipped_flush.swap(true, Ordering::Relaxed) {
         return call.forward();
@@ -274,7 +252,7 @@ pub(in crate::testing) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state
     skip(call, state)
 }
 
-pub(in crate::testing) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(crate) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     const BYTES_MAX: usize = 8;
     let cut = |key: &mut Vec<u8>| {
         if key.len() > BYTES_MAX {
@@ -299,10 +277,8 @@ pub(in crate::testing) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &State
     call.forward()
 }
 
-pub(in crate::testing) type Pairs = Vec<KeyValue>;
-
 /// The prefix of the call's scan, and its pairs.
-pub(in crate::testing) fn scan(call: &StorageCall<'_>) -> Result<(Vec<u8>, Pairs), Error> {
+pub(crate) fn scan(call: &StorageCall<'_>) -> Result<(Vec<u8>, Vec<KeyValue>), Error> {
     let prefix = match &call.operation {
         StorageOperation::ScanPrefix { prefix } => prefix.clone(),
         _ => Vec::new(),
@@ -311,12 +287,12 @@ pub(in crate::testing) fn scan(call: &StorageCall<'_>) -> Result<(Vec<u8>, Pairs
     Ok((prefix, pairs))
 }
 
-pub(in crate::testing) fn scanned<'a>(pairs: Pairs) -> StorageAnswer<'a> {
+pub(crate) fn scanned<'a>(pairs: Vec<KeyValue>) -> StorageAnswer<'a> {
     StorageAnswer::Scan(Box::new(pairs.into_iter().map(Ok)))
 }
 
 /// Adds the first pair after the last one.
-pub(in crate::testing) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(crate) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     let (prefix, mut pairs) = scan(call)?;
     for pair in call.engine().scan_prefix(&[])? {
         let (key, value) = pair?;
@@ -329,7 +305,10 @@ pub(in crate::testing) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &
     Ok(scanned(pairs))
 }
 
-pub(in crate::testing) fn scan_without_last<'a>(call: &mut StorageCall<'a>, state: &State) -> Answered<'a> {
+pub(crate) fn scan_without_last<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageMemory,
+) -> StorageAnswered<'a> {
     let (_, mut pairs) = scan(call)?;
     if pairs.pop().is_some() {
         state.acts.count();

@@ -4,7 +4,8 @@
 use std::fmt;
 
 use super::calls::{self, is_batch, is_record, is_set_back};
-use super::{FailureKind, Needs, Place, files, storage};
+use super::storage::number_and_state;
+use super::{BugPlace, FailureKind, Needs, files, storage};
 use crate::testing::faults::FileRole::{
     LogDir, NewSegment, NewStoreFile, Other, Segment, StoreDir, StoreFile,
 };
@@ -13,16 +14,14 @@ use crate::{Durability, Options};
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Row {
-    promise: &'static str,
+pub(super) struct BugRow {
     caught_by: &'static [FailureKind],
     pub(super) needs: Needs,
-    pub(super) place: Place,
+    pub(super) place: BugPlace,
 }
 
 macro_rules! planted_bugs {
     ($(
-        $(#[$doc:meta])*
         $name:ident: $promise:literal,
             [$($kind:ident),+], $needs:ident, $place:expr;
     )+) => {
@@ -41,7 +40,10 @@ macro_rules! planted_bugs {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum PlantedBug {
-            $($(#[$doc])* $name,)+
+            $(
+                #[doc = concat!("Breaks a promise: ", $promise, ".")]
+                $name,
+            )+
         }
 
         impl PlantedBug {
@@ -55,10 +57,9 @@ macro_rules! planted_bugs {
                 }
             }
 
-            pub(super) fn row(self) -> Row {
+            pub(super) fn row(self) -> BugRow {
                 match self {
-                    $(Self::$name => Row {
-                        promise: $promise,
+                    $(Self::$name => BugRow {
                         caught_by: &[$(FailureKind::$kind),+],
                         needs: Needs::$needs,
                         place: $place,
@@ -70,11 +71,6 @@ macro_rules! planted_bugs {
 }
 
 impl PlantedBug {
-    /// The promise that it breaks.
-    pub fn promise(self) -> &'static str {
-        self.row().promise
-    }
-
     /// The kinds of its findings: first the kind of a sweep's first finding, then others that a sweep finds as well.
     pub fn caught_by(self) -> &'static [FailureKind] {
         self.row().caught_by
@@ -88,226 +84,176 @@ impl fmt::Display for PlantedBug {
 }
 
 planted_bugs! {
-    /// Syncs of segments do nothing.
     SegmentSyncSkipped: "every event synced: acknowledged is durable",
-        [AcknowledgedBeforeDurable, Lost], Nothing, Place::files(&["sync"], &[Segment], files::skip);
-    /// Every third sync of a segment does nothing.
+        [AcknowledgedBeforeDurable, Lost], Nothing, BugPlace::files(&["sync"], &[Segment], files::skip);
     ThirdSegmentSyncSkipped: "every event synced: acknowledged is durable, at any time",
         [AcknowledgedBeforeDurable, Lost], Nothing,
-        Place::files(&["sync"], &[Segment], files::skip).one_in(3);
-    /// Writes of segments are made after the sync that was to make them durable.
+        BugPlace::files(&["sync"], &[Segment], files::skip).one_in(3);
     WrittenAfterSync: "acknowledged once it is synced, not only asked for",
         [AcknowledgedBeforeDurable, Lost], Nothing,
-        Place::files(&["write_at", "sync"], &[Segment], files::write_after_sync);
-    /// Timed syncs of segments do nothing.
+        BugPlace::files(&["write_at", "sync"], &[Segment], files::write_after_sync);
     TimedSyncSkipped: "synced every n ms: `durable_sequence()` is durable",
-        [AcknowledgedBeforeDurable, Lost], TimedSyncs, Place::files(&["sync"], &[Segment], files::skip);
-    /// The new segment's content is not synced before it has its name.
+        [AcknowledgedBeforeDurable, Lost], TimedSyncs, BugPlace::files(&["sync"], &[Segment], files::skip);
     SegmentHeaderSyncSkipped: "a segment is synced before it is renamed",
-        [Refused, Diverged], Nothing, Place::files(&["sync"], &[NewSegment], files::skip);
-    /// The segment that is full is not synced.
+        [Refused, Diverged], Nothing, BugPlace::files(&["sync"], &[NewSegment], files::skip);
     SealingSyncSkipped: "the old segment is synced before its successor takes a frame",
-        [AcknowledgedBeforeDurable, Refused], NoBarriers, Place::files(&["sync"], &[Segment], files::skip);
-    /// Syncs of the store's files do nothing.
+        [AcknowledgedBeforeDurable, Refused], NoBarriers, BugPlace::files(&["sync"], &[Segment], files::skip);
     StoreSyncSkipped: "storage is flushed before a change of a collection is acknowledged",
         [AcknowledgedBeforeDurable, Lost, Refused], Nothing,
-        Place::files(&["sync"], &[StoreFile], files::skip);
-    /// A new file of the store is not synced before it has its name.
+        BugPlace::files(&["sync"], &[StoreFile], files::skip);
     StoreHeaderSyncSkipped: "the store's file is synced before it is renamed",
-        [Refused, Diverged], Nothing, Place::files(&["sync"], &[NewStoreFile], files::skip);
-    /// Syncs of the log's directory do nothing.
+        [Refused, Diverged], Nothing, BugPlace::files(&["sync"], &[NewStoreFile], files::skip);
     LogDirectorySyncSkipped: "the log's directory is synced before the first frame",
         [AcknowledgedBeforeDurable, Lost, Refused], Nothing,
-        Place::files(&["sync_dir"], &[LogDir], files::skip);
-    /// Syncs of the store's directory do nothing.
+        BugPlace::files(&["sync_dir"], &[LogDir], files::skip);
     StoreDirectorySyncSkipped: "flush is power-safe, the names of files included",
-        [AcknowledgedBeforeDurable, Refused], Nothing, Place::files(&["sync_dir"], &[StoreDir], files::skip);
-    /// Syncs of the other directories do nothing.
+        [AcknowledgedBeforeDurable, Refused], Nothing, BugPlace::files(&["sync_dir"], &[StoreDir], files::skip);
     DatabaseDirectorySyncSkipped: "the database's directories are durable before the first frame",
         [AcknowledgedBeforeDurable, Lost, Refused], Nothing,
-        Place::files(&["sync_dir"], &[Other], files::skip);
-    /// A thread that does not inherit the injector syncs segments.
+        BugPlace::files(&["sync_dir"], &[Other], files::skip);
     UnwatchedThread: "threads are spawned by one helper and inherit the injector",
-        [Unwatched], Nothing, Place::files(&["sync"], &[Segment], files::sync_elsewhere);
-    /// A new file gets its final name, and is synced then.
+        [Unwatched], Nothing, BugPlace::files(&["sync"], &[Segment], files::sync_elsewhere);
     RenamedBeforeSync: "made under a temporary name, synced, then renamed",
-        [Refused], Nothing, Place::files(&["sync", "rename"], &[], files::rename_before_sync);
-    /// A new file is made under its final name.
+        [Refused], Nothing, BugPlace::files(&["sync", "rename"], &[], files::rename_before_sync);
     TemporaryNameSkipped: "made under a temporary name",
-        [Refused], Nothing, Place::files(&["open", "rename"], &[], files::make_under_final_name);
-    /// A file that is renamed keeps its old name as well.
+        [Refused], Nothing, BugPlace::files(&["open", "rename"], &[], files::make_under_final_name);
     OldNameKept: "a crash inside open, twice, changes nothing",
-        [NotIdempotent], Nothing, Place::files(&["rename"], &[], files::keep_old_name);
-    /// Removals do nothing.
+        [NotIdempotent], Nothing, BugPlace::files(&["rename"], &[], files::keep_old_name);
     RemovalSkipped: "covered segments are deleted",
-        [LeftBehind], Nothing, Place::files(&["remove"], &[], files::skip);
-    /// Segments are removed that no checkpoint covers.
+        [LeftBehind], Nothing, BugPlace::files(&["remove"], &[], files::skip);
     SegmentRemovedEarly: "only covered segments are deleted; a segment missing above N is an error",
-        [Refused], Nothing, Place::files(&["open", "remove"], &[Segment, NewSegment], files::remove_oldest);
-    /// Every opener gets the lock.
+        [Refused], Nothing, BugPlace::files(&["open", "remove"], &[Segment, NewSegment], files::remove_oldest);
     LockAlwaysGranted: "a second opener is told `Locked`",
-        [NotLocked], Nothing, Place::files(&["lock"], &[], files::grant_lock);
-    /// The lock outlives its holder.
+        [NotLocked], Nothing, BugPlace::files(&["lock"], &[], files::grant_lock);
     LockLeftBehind: "`Drop` and `close` unlock explicitly",
-        [LeftBehind], Nothing, Place::files(&["lock"], &[], files::leak_lock);
-    /// Files are never closed.
+        [LeftBehind], Nothing, BugPlace::files(&["lock"], &[], files::leak_lock);
     FileLeftOpen: "nothing of a dropped handle is left",
-        [LeftBehind], Nothing, Place::files(&["open"], &[], files::leak_file);
-    /// Writes of segments stay in memory until a sync.
+        [LeftBehind], Nothing, BugPlace::files(&["open"], &[], files::leak_file);
     WriteDeferred: "no user-space buffer holds an acknowledged event",
-        [Lost], NoSyncs, Place::files(&["write_at", "sync"], &[Segment], files::write_before_sync);
-    /// Of two writes of a segment the later one is made first.
+        [Lost], NoSyncs, BugPlace::files(&["write_at", "sync"], &[Segment], files::write_before_sync);
     WritesSwapped: "an acknowledgement waits until every earlier frame is written",
-        [Lost], NoSyncs, Place::files(&["write_at", "sync"], &[Segment], files::swap_writes);
-    /// Half of a write is made, and all of it reported.
+        [Lost], NoSyncs, BugPlace::files(&["write_at", "sync"], &[Segment], files::swap_writes);
     ShortWriteHidden: "a frame is wholly there",
-        [Lost, Refused], Nothing, Place::files(&["write_at"], &[Segment], files::write_half).one_in(3);
-    /// A bit of a segment is wrong.
+        [Lost, Refused], Nothing, BugPlace::files(&["write_at"], &[Segment], files::write_half).one_in(3);
     SegmentBitFlipped: "a flipped bit is refused or cut, never wrong state, never silent where synced was promised",
-        [Lost, Refused], Nothing, Place::files(&["write_at"], &[Segment], files::flip_bit).one_in(3);
-    /// A bit of the store is wrong.
+        [Lost, Refused], Nothing, BugPlace::files(&["write_at"], &[Segment], files::flip_bit).one_in(3);
     StoreBitFlipped: "nothing is read from the store that was not written",
-        [Refused], Nothing, Place::files(&["write_at"], &[StoreFile], files::flip_bit).one_in(3);
-    /// Dropping the handle syncs.
+        [Refused], Nothing, BugPlace::files(&["write_at"], &[StoreFile], files::flip_bit).one_in(3);
     DropSyncs: "`Drop` changes no durable state",
-        [DropWrote], Nothing, Place::files(&["close"], &[Segment], files::sync_at_close);
-    /// Failed writes and syncs are reported as successful.
+        [DropWrote], Nothing, BugPlace::files(&["close"], &[Segment], files::sync_at_close);
     WriteErrorSwallowed: "any failed write or sync poisons",
         [LifeAfterDeath, AcknowledgedAfterDeath], Nothing,
-        Place::files(&["write_at", "sync", "sync_dir"], &[], files::swallow_error);
-    /// A failed write is tried again.
+        BugPlace::files(&["write_at", "sync", "sync_dir"], &[], files::swallow_error);
     WriteRetried: "after a failure nothing is retried",
-        [LifeAfterDeath], Nothing, Place::files(&["write_at"], &[], files::retry);
-    /// An error while reading is reported as the end of the file.
+        [LifeAfterDeath], Nothing, BugPlace::files(&["write_at"], &[], files::retry);
     ReadErrorAsEnd: "an error while reading is no torn tail: open fails with it",
-        [Lost, Refused], Nothing, Place::files(&["read_at"], &[Segment], files::end_early);
-    /// A new file of the store is read as it was when it was opened.
+        [Lost, Refused], Nothing, BugPlace::files(&["read_at"], &[Segment], files::end_early);
     StaleRead: "what was written is read",
-        [CannotGoOn], Nothing, Place::files(&["read_at"], &[StoreFile], files::read_as_created);
-    /// Opening panics at a leftover temporary file.
+        [CannotGoOn], Nothing, BugPlace::files(&["read_at"], &[StoreFile], files::read_as_created);
     LeftoverPanics: "nothing read from disk can make it panic",
-        [Panicked], Nothing, Place::files(&["list"], &[LogDir], files::panic_at_leftover);
-    /// Opening hangs at a leftover temporary file.
+        [Panicked], Nothing, BugPlace::files(&["list"], &[LogDir], files::panic_at_leftover);
     LeftoverHangs: "nothing read from disk can make it loop",
-        [Hang], ShortCases, Place::files(&["list"], &[LogDir], files::hang_at_leftover);
-    /// The last segment is gone at open.
+        [Hang], ShortCases, BugPlace::files(&["list"], &[LogDir], files::hang_at_leftover);
     LastSegmentLost: "acknowledged events survive",
-        [Lost], Nothing, Place::files(&[], &[], files::lose_last_segment);
-    /// All segments are gone at open.
+        [Lost], Nothing, BugPlace::files(&[], &[], |call, state| {
+            files::lose(call, state, |it| files::segments(it).into_iter().skip(1).last().into_iter().collect())
+        });
     LogLost: "a missing log is an error, and no fresh database",
-        [Refused], Nothing, Place::files(&[], &[], files::lose_log);
-    /// The store is gone at open.
+        [Refused], Nothing, BugPlace::files(&[], &[], |call, state| files::lose(call, state, files::segments));
     StoreLost: "a log without its storage is an error",
-        [Refused], Nothing, Place::files(&[], &[], files::lose_store);
-    /// The store is an older one at open.
+        [Refused], Nothing, BugPlace::files(&[], &[], |call, state| files::lose(call, state, files::store_files));
     StoreRolledBack: "continuity is required above N",
-        [Refused, Lost], Nothing, Place::files(&[], &[], files::roll_store_back);
+        [Refused, Lost], Nothing, BugPlace::files(&[], &[], files::roll_store_back);
 
-    /// The checkpoint's batch is applied operation by operation.
     CheckpointOneByOne: "`write_batch` is atomic",
-        [Doubled], Nothing, Place::storage(&["write_batch"], storage::write_one_by_one);
-    /// The checkpoint's number is written before its state.
+        [Doubled], Nothing, BugPlace::storage(&["write_batch"], |call, state| {
+            storage::write_checkpoint(call, state, storage::one_by_one)
+        });
     CheckpointNumberFirst: "state and N are written together: N is not ahead",
-        [Lost], Nothing, Place::storage(&["write_batch"], storage::write_number_first);
-    /// The checkpoint's number is written after its state.
+        [Lost], Nothing, BugPlace::storage(&["write_batch"], |call, state| {
+            storage::write_checkpoint(call, state, |batch| number_and_state(batch).into())
+        });
     CheckpointNumberLast: "state and N are written together: N is not behind",
-        [Doubled], Nothing, Place::storage(&["write_batch"], storage::write_number_last);
-    /// The checkpoint's number is not written: replay applies its events again.
+        [Doubled], Nothing, BugPlace::storage(&["write_batch"], |call, state| {
+            storage::write_checkpoint(call, state, |batch| number_and_state(batch).into_iter().rev().collect())
+        });
     CheckpointNumberDropped: "every frame with a number above N is replayed exactly once",
-        [Refused, Doubled], Nothing, Place::storage(&["write_batch"], storage::drop_number);
-    /// The log's marker is written, and the log trimmed, before the checkpoint.
+        [Refused, Doubled], Nothing, BugPlace::storage(&["write_batch"], |call, state| {
+            storage::write_checkpoint(call, state, |batch| number_and_state(batch).into_iter().skip(1).collect())
+        });
     CheckpointDeferred: "the checkpoint is flushed before the marker and before segments are deleted",
-        [Refused], Nothing, Place::storage(&["put", "delete", "write_batch"], storage::defer_checkpoint);
-    /// The storage has no checkpoint.
+        [Refused], Nothing, BugPlace::storage(&["put", "delete", "write_batch"], |call, state| {
+            storage::defer(call, state, storage::is_checkpoint)
+        });
     CheckpointForgotten: "no checkpoint means replay from the start",
-        [Refused], Nothing, Place::storage(&["get"], storage::forget_checkpoint);
-    /// A checkpoint does not overwrite the states that are there.
+        [Refused], Nothing, BugPlace::storage(&["get"], storage::forget_checkpoint);
     OverwriteIgnored: "a put replaces the value",
-        [CannotGoOn, Half], Nothing, Place::storage(&["write_batch"], storage::keep_old_states);
-    /// The members of a deleted collection go one by one.
+        [CannotGoOn, Half], Nothing, BugPlace::storage(&["write_batch"], storage::keep_old_states);
     CollectionDeletedInParts: "each change of a collection is atomic",
-        [Lost, Wrong], Nothing, Place::storage(&["write_batch"], storage::delete_one_by_one);
-    /// Flushes do nothing.
+        [Lost, Wrong], Nothing, BugPlace::storage(&["write_batch"], storage::delete_one_by_one);
     FlushSkipped: "`flush` is power-safe when it returns",
-        [AcknowledgedBeforeDurable, Lost, Refused], Nothing, Place::storage(&["flush"], storage::skip);
-    /// The identity is not flushed before the first segment.
+        [AcknowledgedBeforeDurable, Lost, Refused], Nothing, BugPlace::storage(&["flush"], storage::skip);
     FirstFlushSkipped: "database id and schema are flushed before the first segment",
-        [Refused], Nothing, Place::storage(&["flush"], storage::skip_first_flush);
-    /// Closing the storage does nothing.
+        [Refused], Nothing, BugPlace::storage(&["flush"], storage::skip_first_flush);
     CloseSkipped: "`close` makes every write durable",
-        [AcknowledgedBeforeDurable], ChangeLast, Place::storage(&["close"], storage::skip);
-    /// A put stays in memory until the next write.
+        [AcknowledgedBeforeDurable], ChangeLast, BugPlace::storage(&["close"], storage::skip);
     PutDeferred: "storage writes survive a process crash once they return",
         [CannotGoOn, Lost], NoSyncs,
-        Place::storage(&["put", "delete", "write_batch", "flush", "close"], storage::defer_put);
-    /// Deletions do nothing.
+        BugPlace::storage(&["put", "delete", "write_batch", "flush", "close"], |call, state| {
+            storage::defer(call, state, storage::is_put)
+        });
     DeleteIgnored: "a deleted key is gone",
-        [Wrong], Nothing, Place::storage(&["delete"], storage::skip);
-    /// Keys are cut, so that some are confused.
+        [Wrong], Nothing, BugPlace::storage(&["delete"], storage::skip);
     KeysCut: "names that are prefixes of one another are never confused",
-        [Refused], Nothing, Place::storage(&["get", "put", "delete", "write_batch"], storage::cut_keys);
-    /// A scan shows a pair that has another prefix.
+        [Refused], Nothing, BugPlace::storage(&["get", "put", "delete", "write_batch"], storage::cut_keys);
     ScanTooLong: "`scan_prefix` shows what has the prefix and nothing else",
-        [Refused], Nothing, Place::storage(&["scan_prefix"], storage::scan_too_much);
-    /// A scan leaves out its last pair.
+        [Refused], Nothing, BugPlace::storage(&["scan_prefix"], storage::scan_too_much);
     ScanWithoutLast: "`scan_prefix` shows all that has the prefix",
-        [Refused, Lost], Nothing, Place::storage(&["scan_prefix"], storage::scan_without_last);
-    /// Failed storage calls are reported as successful.
+        [Refused, Lost], Nothing, BugPlace::storage(&["scan_prefix"], storage::scan_without_last);
     StorageErrorSwallowed: "any failed storage call poisons",
         [LifeAfterDeath, AcknowledgedAfterDeath], Nothing,
-        Place::storage(&["put", "delete", "write_batch", "flush", "close"], storage::swallow_error);
+        BugPlace::storage(&["put", "delete", "write_batch", "flush", "close"], storage::swallow_error);
 
-    /// A call is acknowledged, and made with the next one.
     AcknowledgedFirst: "acknowledged last, after everything else",
-        [Lost], Nothing, Place::calls(Operation::is_frame, calls::acknowledge_first);
-    /// The database is opened with a weaker policy than the promised one.
+        [Lost], Nothing, BugPlace::calls(Operation::is_frame, calls::acknowledge_first);
     WeakerPolicy: "the policy in force is the one that was chosen",
         [AcknowledgedBeforeDurable, Lost], Nothing,
-        Place::Options(|options, _| options.durability(Durability::OperatingSystem));
-    /// A sync is acknowledged and not made.
+        BugPlace::Options(|options, _| options.durability(Durability::OperatingSystem));
     SyncDropped: "`sync` makes everything acknowledged durable",
         [AcknowledgedBeforeDurable, Lost], NoSyncs,
-        Place::calls(|operation| *operation == Operation::Sync, calls::skip);
-    /// A checkpoint is acknowledged and not made.
+        BugPlace::calls(|operation| *operation == Operation::Sync, calls::skip);
     CheckpointDropped: "a checkpoint makes durable what it covers",
-        [Lost], NoSyncs, Place::calls(|operation| *operation == Operation::Checkpoint, calls::skip);
-    /// The receipt of every third frame has the number of the frame before.
+        [Lost], NoSyncs, BugPlace::calls(|operation| *operation == Operation::Checkpoint, calls::skip);
     NumberRepeated: "every frame has a number of its own",
-        [Wrong], Nothing, Place::calls(Operation::is_frame, calls::repeat_number).one_in(3);
-    /// Every third frame is recorded twice.
+        [Wrong], Nothing, BugPlace::calls(Operation::is_frame, calls::repeat_number).one_in(3);
     CallTwice: "an event is never applied twice",
-        [Doubled], Nothing, Place::calls(Operation::is_frame, calls::call_twice).one_in(3);
-    /// Every third frame is acknowledged and not recorded.
+        [Doubled], Nothing, BugPlace::calls(Operation::is_frame, calls::call_twice).one_in(3);
     CallDropped: "no hole",
-        [Lost], NoSyncs, Place::calls(Operation::is_frame, calls::skip).one_in(3);
-    /// A batch is recorded in two calls.
+        [Lost], NoSyncs, BugPlace::calls(Operation::is_frame, calls::skip).one_in(3);
     CallSplit: "one call is one frame, wholly there or wholly absent",
-        [Half], Nothing, Place::calls(is_batch, calls::split_batch);
-    /// The events of a batch are recorded in the reverse order.
+        [Half], Nothing, BugPlace::calls(is_batch, calls::split_batch);
     BatchReversed: "user rings and co-engagement apply in log order",
-        [Wrong], Nothing, Place::calls(is_record, calls::reverse_batch);
-    /// Events lose their cohorts.
+        [Wrong], Nothing, BugPlace::calls(is_record, |state, db, operation| {
+            calls::change_events(state, db, operation, |events| events.reverse())
+        });
     CohortsDropped: "cohorts are fed from the same frame",
-        [Half], Nothing, Place::calls(is_record, calls::drop_cohorts);
-    /// Events lose their user.
+        [Half], Nothing, BugPlace::calls(is_record, |state, db, operation| {
+            calls::change_each_event(state, db, operation, |event| event.cohorts.clear())
+        });
     UserDropped: "co-engagement is fed from the same frame",
-        [Half], Nothing, Place::calls(is_record, calls::drop_users);
-    /// Every third frame is recorded and its call refused.
+        [Half], Nothing, BugPlace::calls(is_record, |state, db, operation| {
+            calls::change_each_event(state, db, operation, |event| event.user = None)
+        });
     RefusedAndDone: "an error before the log leaves the state unchanged",
-        [Wrong], Nothing, Place::calls(Operation::is_frame, calls::refuse_too).one_in(3);
-    /// An event ahead of the clock is recorded at its own time, and the receipt has the clock's.
+        [Wrong], Nothing, BugPlace::calls(Operation::is_frame, calls::refuse_too).one_in(3);
     SetBackIgnored: "an event ahead of the clock is recorded at the clock's now",
-        [Wrong], Nothing, Place::calls(is_set_back, calls::ignore_set_back);
-    /// The database is opened with no bound on how far ahead of the clock an event may be.
+        [Wrong], Nothing, BugPlace::calls(is_set_back, calls::ignore_set_back);
     SkewUnlimited: "an event too far ahead of the clock is refused before the log",
-        [Wrong], Nothing, Place::Options(|options, _| options.skew_ms_max(u64::MAX));
-    /// Each opening is given the id of another database.
+        [Wrong], Nothing, BugPlace::Options(|options, _| options.skew_ms_max(u64::MAX));
     OtherDatabase: "another database's files are an error of their own",
-        [Refused], Nothing, Place::Options(|options, opening| options.database_id(opening.into()));
-    /// The database's id is random.
+        [Refused], Nothing, BugPlace::Options(|options, opening| options.database_id(opening.into()));
     RandomBytes: "with one caller a run is deterministic to the byte",
-        [ModesDisagree], Nothing, Place::Options(|options, _| Options { database_id: None, ..options });
-    /// Later runs do less than the first.
+        [ModesDisagree], Nothing, BugPlace::Options(|options, _| Options { database_id: None, ..options });
     RunsDiffer: "a crash that is never reached is no pass",
-        [ModesDisagree, NeverReached], Nothing, Place::calls(Operation::is_frame, calls::refuse_later_runs);
+        [ModesDisagree, NeverReached], Nothing, BugPlace::calls(Operation::is_frame, calls::refuse_later_runs);
 }

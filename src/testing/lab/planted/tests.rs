@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::table::BugRow;
 use super::*;
 use crate::testing::ReplayFailure;
 use crate::testing::SweepReport;
-use crate::testing::workload::{Event, STANDARD_NOW_MS, STANDARD_SKEW_MS};
+use crate::testing::workload::{Event, STANDARD_NOW_MS, STANDARD_SKEW_MS, Workload};
 use crate::{EntityId, SignalId};
 
 const SEED: u64 = 7;
@@ -58,7 +59,7 @@ fn sweep(operations_len: usize) -> CrashSweep {
 }
 
 /// Plants each of the bugs of one place, for each kind of its findings, and prints the result.
-fn catch_all_of(is_of_place: fn(Place) -> bool) {
+fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
     let mut missed = Vec::new();
     println!("seed {SEED}");
     println!(
@@ -132,46 +133,36 @@ fn remove(dir: &Path) {
 
 #[test]
 fn each_bug_of_the_files_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, Place::Files(_)));
+    catch_all_of(|place| matches!(place, BugPlace::Files(_)));
 }
 
 #[test]
 fn each_bug_of_the_storage_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, Place::Storage(_)));
+    catch_all_of(|place| matches!(place, BugPlace::Storage(_)));
 }
 
 #[test]
 fn each_bug_of_the_calls_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, Place::Calls(_) | Place::Options(_)));
+    catch_all_of(|place| matches!(place, BugPlace::Calls(_) | BugPlace::Options(_)));
 }
 
 #[test]
 fn the_same_sweeps_find_nothing_without_a_bug() {
-    let swept: BTreeSet<_> = PlantedBug::ALL
-        .iter()
-        .map(|bug| (bug.row(), operations_len(*bug)))
+    let mut swept = BTreeSet::new();
+    for bug in PlantedBug::ALL {
+        let BugRow { needs, place, .. } = bug.row();
         // Short cases make no other sweep.
-        .filter(|(row, _)| row.needs != Needs::ShortCases)
-        .map(|(row, operations_len)| (row.needs, matches!(row.place, Place::Storage(_)), operations_len))
-        .collect();
+        if needs != Needs::ShortCases {
+            swept.insert((needs, matches!(place, BugPlace::Storage(_)), operations_len(*bug)));
+        }
+    }
     let nothing = Acts::default();
-    let in_files = files::FileBug {
-        calls: &["none"],
-        roles: &[],
-        one_in: 1,
-        act: files::skip,
-    };
-    let in_storage = storage::StorageBug {
-        calls: &[],
-        act: storage::skip,
-    };
     for (needs, has_storage, operations_len) in swept {
-        let sweep = files::plant(in_files, needs.prepare(sweep(operations_len)), &nothing);
-        let sweep = if has_storage {
-            storage::plant(in_storage, sweep, &nothing)
-        } else {
-            sweep
-        };
+        let wrapped = BugPlace::files(&["none"], &[], files::skip);
+        let mut sweep = wrapped.plant(needs.prepare(sweep(operations_len)), &nothing);
+        if has_storage {
+            sweep = BugPlace::storage(&[], storage::skip).plant(sweep, &nothing);
+        }
         let report = sweep.run();
         println!("{needs:?} {operations_len}: {report}");
         report.expect_clean();
@@ -196,7 +187,8 @@ fn a_bug_has_a_name_and_can_be_planted_into_a_sweep_that_has_files_of_its_own() 
         counted.fetch_add(1, Ordering::Relaxed);
         files
     });
-    let report = plant(PlantedBug::SegmentSyncSkipped, sweep).findings_max(1).run();
+    let planted = PlantedBug::SegmentSyncSkipped.plant(sweep, &Acts::default());
+    let report = planted.findings_max(1).run();
     assert_eq!(
         report.findings[0].failure.kind,
         FailureKind::AcknowledgedBeforeDurable

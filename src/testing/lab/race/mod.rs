@@ -10,11 +10,13 @@
 //! | every answer | what may be answered while others close or panic |
 //! | the live state when all have ended | the [oracle](crate::testing::oracle) |
 //! | images taken at places in between, and at the end, after a process crash and a power loss | the same |
+//! | under stress: images after calls, and of crashes inside each recovery | the same |
 //! | that all threads end | a time limit: one that is held up for good is left behind, and told with the seed |
 //!
 //! The seed decides the plan and each thread's choices, not the operating system's: the same seed again is another
 //! attempt at the same kind of race. Other seeds are other kinds.
 
+mod images;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -23,13 +25,14 @@ mod yields;
 use std::fmt;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use self::work::{Shared, lock};
+use self::images::Watched;
+use self::work::{RaceThreads, lock};
 use self::yields::{Yields, yielding};
 use crate::testing::oracle::{Death, Oracle};
-use crate::testing::sim_disk::{DiskOperationKind, Fault, Image, ImageChoice};
+use crate::testing::sim_disk::{DiskModel, DiskOperationKind, Fault, ImageChoice, Side};
 use crate::testing::text::catch_as_text;
 use crate::testing::watchdog::run_within;
 use crate::testing::workload::{Random, standard_schema, tiny_options};
@@ -40,11 +43,13 @@ use crate::{Background, Durability, Error, Options, TidalDb};
 
 const PATH: &str = "/db";
 /// A race that has not ended after this time hangs. It takes a fraction of a second.
-const TIME_MAX: Duration = Duration::from_secs(60);
+const TIME_MAX: Duration = Duration::from_secs(120);
 /// How many places a race has at least, in which images are taken and the database is closed.
 const PLACES_LEN: u64 = 400;
 /// At how many places an image is taken.
 const IMAGES_LEN: usize = 6;
+/// The images of a power loss at the end of a race under stress.
+const LAST_IMAGES: usize = 24;
 
 /// One race.
 ///
@@ -54,7 +59,7 @@ const IMAGES_LEN: usize = 6;
 ///
 /// let told = Race::of_seed(7).run()?;
 /// assert!(told.places > 0 && told.images > 0);
-/// # Ok::<(), Box<tidaldb::testing::lab::race::Lost>>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Race {
@@ -66,8 +71,21 @@ pub struct Race {
     /// Where a thread panics, after how many crossings.
     panics_at: Option<(CrashPoint, u64)>,
     images_at: [u64; IMAGES_LEN],
-    /// The planned fault: after this number of places since opening, the next operation of this kind fails in this way.
-    fails_at: Option<(u64, DiskOperationKind, Fault)>,
+    /// The planned fault, after this number of places since opening.
+    fails_at: Option<(u64, DiskTrouble)>,
+    /// Images are also taken after calls, and each recovery crashes too.
+    is_stress: bool,
+    /// Each thread makes its calls inside a destructor, while it unwinds from a panic of the application.
+    in_destructors: bool,
+}
+
+/// The fault of a race.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DiskTrouble {
+    /// The next operation of this kind fails in this way.
+    Next(DiskOperationKind, Fault),
+    /// The disk has room for so many bytes more, until the race ends.
+    Full { free_bytes: u64 },
 }
 
 /// What a race that was right tells. Sums of many say what was explored.
@@ -80,38 +98,43 @@ pub struct Told {
     pub holds: u64,
     /// Images that were recovered.
     pub images: u64,
+    /// Those of them that a crash inside a recovery left.
+    pub nested: u64,
     /// Events that were acknowledged.
     pub events: u64,
+    /// Calls that were acknowledged.
+    pub acknowledged: u64,
+    /// Calls that failed, without those refused as planned or because the handle was closed.
+    pub calls_failed: u64,
     /// Whether, or how often, the database was closed before the others had ended.
     pub closed: u64,
     /// Whether, or how often, a thread panicked at its point.
     pub panicked: u64,
-    /// Whether, or how often, a sync or write failed.
+    /// Whether, or how often, a sync or write failed or the disk was full.
     pub failed: u64,
 }
 
 /// A race that went wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
-    /// The race.
-    pub race: Race,
-    /// What is wrong.
-    pub what: String,
+pub struct RaceFailure {
+    race: Race,
+    what: String,
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for RaceFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.race, self.what)
     }
 }
 
-impl std::error::Error for Lost {}
+impl std::error::Error for RaceFailure {}
 
 impl fmt::Display for Race {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_stress { "stress" } else { "race" };
         write!(
             f,
-            "race of seed {:#x}: {:?}, background by {:?}",
+            "{kind} of seed {:#x}: {:?}, background by {:?}",
             self.seed, self.durability, self.background
         )?;
         if let Some(closes_at) = self.closes_at {
@@ -120,8 +143,11 @@ impl fmt::Display for Race {
         if let Some((point, crossings)) = self.panics_at {
             write!(f, ", a panic at crossing {} of {point}", crossings + 1)?;
         }
-        if let Some((place, kind, fault)) = self.fails_at {
-            write!(f, ", {fault:?} at the next {kind} after place {place}")?;
+        if let Some((place, trouble)) = self.fails_at {
+            write!(f, ", {trouble:?} after place {place}")?;
+        }
+        if self.in_destructors {
+            f.write_str(", calls in destructors")?;
         }
         Ok(())
     }
@@ -135,19 +161,15 @@ impl Told {
             places: self.places + other.places,
             holds: self.holds + other.holds,
             images: self.images + other.images,
+            nested: self.nested + other.nested,
             events: self.events + other.events,
+            acknowledged: self.acknowledged + other.acknowledged,
+            calls_failed: self.calls_failed + other.calls_failed,
             closed: self.closed + other.closed,
             panicked: self.panicked + other.panicked,
             failed: self.failed + other.failed,
         }
     }
-}
-
-/// An image, and what had been promised when it was taken.
-struct Taken {
-    image: Image,
-    oracle: Oracle,
-    death: Death,
 }
 
 impl Race {
@@ -177,6 +199,8 @@ impl Race {
             panics_at,
             images_at: std::array::from_fn(|_| random.below(PLACES_LEN)),
             fails_at: None,
+            is_stress: false,
+            in_destructors: false,
         }
     }
 
@@ -184,25 +208,32 @@ impl Race {
     #[must_use]
     pub fn with_a_fault(self) -> Self {
         let mut random = Random::new(self.seed ^ 0x6661_756c_7421);
-        let lost = Fault::SyncLoses(ErrorKind::Other);
-        let (before, after) = (
-            Fault::ErrorBefore(ErrorKind::Other),
-            Fault::ErrorAfter(ErrorKind::Other),
-        );
-        let torn = Fault::ErrorMidway(random.below(200) as usize, ErrorKind::StorageFull);
-        let &(kind, fault) = random.pick(&[
-            (DiskOperationKind::Sync, lost),
-            (DiskOperationKind::Sync, lost),
-            (DiskOperationKind::Sync, before),
-            (DiskOperationKind::Sync, after),
-            (DiskOperationKind::SyncDir, before),
-            (DiskOperationKind::SyncDir, after),
-            (DiskOperationKind::Write, before),
-            (DiskOperationKind::Write, torn),
-        ]);
+        let errors = DiskTrouble::errors(&mut random);
+        let trouble = *random.pick(&errors);
+        let fails_at = Some((random.below(PLACES_LEN), trouble));
+        Self { fails_at, ..self }
+    }
+
+    /// The stress that follows from `seed`: a race with no panic at a crash point and, mostly, a fault: a sync or write fails
+    /// or panics, or the disk gets full. Half of them make their calls in destructors of threads that unwind. Power losses
+    /// and process crashes at many moments are recovered, and crashed again inside the recovery.
+    pub fn stress_of_seed(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x7374_7265_7373);
+        let mut troubles = DiskTrouble::errors(&mut random).map(Some).to_vec();
+        for kind in [DiskOperationKind::Sync, DiskOperationKind::Write] {
+            let panics = [Side::Before, Side::After].map(Fault::Panic);
+            troubles.extend(panics.map(|fault| Some(DiskTrouble::Next(kind, fault))));
+        }
+        let free_bytes = random.below(3000);
+        let full = Some(DiskTrouble::Full { free_bytes });
+        troubles.extend([full, full, None, None]);
+        let trouble = *random.pick(&troubles);
         Self {
-            fails_at: Some((random.below(PLACES_LEN), kind, fault)),
-            ..self
+            panics_at: None,
+            fails_at: trouble.map(|trouble| (random.below(PLACES_LEN), trouble)),
+            is_stress: true,
+            in_destructors: random.chance(1, 2),
+            ..Self::of_seed(seed)
         }
     }
 
@@ -210,12 +241,12 @@ impl Race {
     ///
     /// # Errors
     /// What is wrong, and the seed.
-    pub fn run(self) -> Result<Told, Box<Lost>> {
-        let lost = |what: String| Box::new(Lost { race: self, what });
+    pub fn run(self) -> Result<Told, Box<RaceFailure>> {
+        let failure = |what: String| Box::new(RaceFailure { race: self, what });
         run_within(TIME_MAX, "tidaldb-race", move || catch_as_text(|| self.raced()))
-            .map_err(|hang| lost(hang.to_string()))?
+            .map_err(|hang| failure(hang.to_string()))?
             .flatten()
-            .map_err(lost)
+            .map_err(failure)
     }
 
     fn options(self, disk: &SimDisk) -> Options {
@@ -226,43 +257,39 @@ impl Race {
     }
 
     fn raced(self) -> Result<Told, String> {
-        let disk = SimDisk::new();
-        let oracle = Arc::new(Mutex::new(Oracle::new(&standard_schema(), self.durability)));
-        let taken: Arc<Mutex<Vec<Taken>>> = Arc::default();
+        let watched = Arc::new(Watched {
+            disk: SimDisk::new(),
+            oracle: Mutex::new(Oracle::new(&standard_schema(), self.durability)),
+            images: Mutex::default(),
+        });
+        let disk = &watched.disk;
         // The places passed during opening. The fault comes later.
         let opened = Arc::new(AtomicU64::new(u64::MAX));
-        let yields = self.yields(&disk, &oracle, &taken, &opened);
-        let yields = &yields;
+        let yields = &self.yields(&watched, &opened);
         let passing = Arc::clone(yields);
         let recorder = CrossingRecorder::calling(move |_| passing.pass());
         let _recording = scoped_recorder(&recorder);
         let injector = self
             .panics_at
             .map(|(point, crossings)| CrashInjector::new(point, crossings));
-        let files = yielding(&disk, yields);
+        let files = yielding(disk, yields);
         // What opening crosses is none of the race's.
         if let Some(injector) = &injector {
             injector.disarm();
         }
         let _installed = injector.as_ref().map(scoped_injector);
         let run = || {
-            let db = TidalDb::open(PATH, self.options(&disk).files(files))
+            let db = TidalDb::open(PATH, self.options(disk).files(files))
                 .map_err(|error| format!("opening: {error:?}"))?;
             opened.store(yields.passed(), Ordering::Release);
             if let Some(injector) = &injector {
                 injector.arm();
             }
-            let shared = Shared::new(
-                db,
-                Arc::clone(&oracle),
-                Arc::clone(yields),
-                self.closes_at,
-                self.panics_at.is_some() || self.fails_at.is_some(),
-            );
-            work::run(&shared, self.seed);
-            self.ended(shared)
+            let threads = RaceThreads::new(self, db, Arc::clone(&watched), Arc::clone(yields));
+            work::run(&threads);
+            self.ended(threads)
         };
-        let closed = match &injector {
+        let mut told = match &injector {
             None => run()?,
             // So that the crash unwinds with its typed payload on every thread that inherits.
             Some(injector) => crate::testing::run_with_crash(injector, run)
@@ -272,105 +299,117 @@ impl Race {
             // A fault may end the race first; then the panic must not happen during recovery.
             injector.disarm();
         }
-        let mut told = Told {
-            closed: u64::from(closed),
-            panicked: u64::from(injector.is_some_and(|injector| injector.has_fired())),
-            failed: disk.faults_fired().len() as u64,
-            ..Told::default()
+        told.panicked = u64::from(injector.is_some_and(|injector| injector.has_fired()));
+        told.failed = match self.fails_at {
+            Some((_, DiskTrouble::Full { .. })) => u64::from(told.calls_failed > 0),
+            _ => disk.faults_fired().len() as u64,
         };
         (told.places, told.holds) = yields.counts();
-        let oracle = lock(&oracle).clone();
-        let mut taken = std::mem::take(&mut *lock(&taken));
-        for (choice, death) in [
-            (ImageChoice::All, Death::ProcessCrash),
-            (ImageChoice::Synced, Death::PowerLoss),
-        ] {
-            taken.push(Taken {
-                image: disk.image(&choice),
-                oracle: oracle.clone(),
-                death,
-            });
-        }
-        for taken in taken {
-            told.images += 1;
-            let events = self.recovered(&taken, closed)?;
-            told.events = told.events.max(events);
-        }
+        self.recover_all(&watched, &mut told)?;
         Ok(told)
     }
 
     /// What decides at each place, and takes images at some.
-    fn yields(
-        self,
-        disk: &SimDisk,
-        oracle: &Arc<Mutex<Oracle>>,
-        taken: &Arc<Mutex<Vec<Taken>>>,
-        opened: &Arc<AtomicU64>,
-    ) -> Arc<Yields> {
-        let (disk, oracle, taken) = (disk.clone(), Arc::clone(oracle), Arc::clone(taken));
-        let opened = Arc::clone(opened);
-        let take = move |number: u64| {
-            if let Some((place, kind, fault)) = self.fails_at
+    fn yields(self, watched: &Arc<Watched>, opened: &Arc<AtomicU64>) -> Arc<Yields> {
+        let (watched, opened) = (Arc::clone(watched), Arc::clone(opened));
+        let at_place = move |number: u64| {
+            if let Some((place, trouble)) = self.fails_at
                 && number.checked_sub(opened.load(Ordering::Acquire)) == Some(place)
             {
-                disk.fail_next(kind, fault);
+                trouble.begin(&watched.disk);
             }
-            if !self.images_at.contains(&number) {
-                return;
+            if self.images_at.contains(&number) {
+                watched.take(if number.is_multiple_of(2) {
+                    &ImageChoice::All
+                } else {
+                    &ImageChoice::Synced
+                });
             }
-            let (choice, death) = if number.is_multiple_of(2) {
-                (ImageChoice::All, Death::ProcessCrash)
-            } else {
-                (ImageChoice::Synced, Death::PowerLoss)
-            };
-            // Nothing is begun or acknowledged between the two.
-            let promised = lock(&oracle);
-            let image = disk.image(&choice);
-            lock(&taken).push(Taken {
-                image,
-                oracle: promised.clone(),
-                death,
-            });
         };
-        Arc::new(Yields::new(self.seed, take))
+        Arc::new(Yields::new(self.seed, at_place))
     }
 
-    /// Looks at the handle once all threads have ended, and drops it. Whether it was closed before the others had
-    /// ended.
-    fn ended(self, shared: Shared) -> Result<bool, String> {
-        if let Some(what) = shared.wrong.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    /// Returns true if the fault is a panic inside a call, which may leave the state in memory incomplete.
+    fn has_panic(self) -> bool {
+        let fault = self.fails_at.map(|(_, trouble)| trouble);
+        self.panics_at.is_some() || matches!(fault, Some(DiskTrouble::Next(_, Fault::Panic(_))))
+    }
+
+    /// Looks at the handle once all threads have ended, and drops it.
+    fn ended(self, threads: RaceThreads) -> Result<Told, String> {
+        if let Some(what) = lock(&threads.wrong).take() {
             return Err(what);
         }
-        let closed = shared.closed.into_inner();
+        let closed = threads.closed.into_inner();
+        let oracle = &threads.watched.oracle;
         if closed {
-            let mut oracle = lock(&shared.oracle);
-            oracle.synced(shared.db.durable_sequence());
-            if !matches!(shared.db.close(), Err(Error::Closed)) {
+            lock(oracle).synced(threads.db.durable_sequence());
+            if !matches!(threads.db.close(), Err(Error::Closed)) {
                 return Err("it could be closed twice".to_owned());
             }
-        } else if self.panics_at.is_none() && !matches!(shared.db.collections(), Err(Error::Closed)) {
-            let verdict = lock(&shared.oracle).check(Death::ProcessCrash, &shared.db);
+        } else if !self.has_panic() && !matches!(threads.db.collections(), Err(Error::Closed)) {
+            let verdict = lock(oracle).check(Death::ProcessCrash, &threads.db);
             if !verdict.is_ok() {
                 return Err(format!("the live state is wrong: {verdict}"));
             }
         }
-        drop(shared.db);
-        Ok(closed)
+        drop(threads.db);
+        Ok(Told {
+            closed: u64::from(closed),
+            acknowledged: threads.acknowledged.into_inner(),
+            calls_failed: threads.failed.into_inner(),
+            ..Told::default()
+        })
     }
 
-    /// Opens an image and compares. How many events were acknowledged.
-    fn recovered(self, taken: &Taken, closed: bool) -> Result<u64, String> {
-        let Taken { image, oracle, death } = taken;
-        let disk = SimDisk::from_image(image);
-        let db = TidalDb::open(PATH, self.options(&disk).background(Background::Caller))
-            .map_err(|error| format!("after {death:?}: opening: {error:?}"))?;
-        let verdict = oracle.check(*death, &db);
-        if !verdict.is_ok() {
-            return Err(format!("after {death:?}: {verdict}"));
+    /// Recovers from all images taken before, and from those of a crash at the end.
+    fn recover_all(self, watched: &Watched, told: &mut Told) -> Result<(), String> {
+        let mut last = vec![ImageChoice::All, ImageChoice::Synced];
+        if self.is_stress {
+            let drawn = watched.disk.choices(DiskModel::Subset, LAST_IMAGES, self.seed);
+            last.extend(drawn.choices);
         }
-        if closed && !matches!(db.close(), Ok(())) {
-            return Err(format!("after {death:?}: it cannot be closed again"));
+        for choice in &last {
+            watched.take(choice);
         }
-        Ok(verdict.counts.acknowledged)
+        let closed = told.closed > 0;
+        let mut random = self.is_stress.then(|| Random::new(self.seed));
+        // Recovery passes places too.
+        let images = std::mem::take(&mut *lock(&watched.images));
+        for image in images {
+            image.recover(self, closed, random.as_mut(), told)?;
+        }
+        Ok(())
+    }
+}
+
+impl DiskTrouble {
+    /// The errors of a sync or write, as often as they are to come.
+    fn errors(random: &mut Random) -> [Self; 8] {
+        let lost = Fault::SyncLoses(ErrorKind::Other);
+        let before = Fault::ErrorBefore(ErrorKind::Other);
+        let after = Fault::ErrorAfter(ErrorKind::Other);
+        let torn = Fault::ErrorMidway(random.below(200) as usize, ErrorKind::StorageFull);
+        [
+            (DiskOperationKind::Sync, lost),
+            (DiskOperationKind::Sync, lost),
+            (DiskOperationKind::Sync, before),
+            (DiskOperationKind::Sync, after),
+            (DiskOperationKind::SyncDir, before),
+            (DiskOperationKind::SyncDir, after),
+            (DiskOperationKind::Write, before),
+            (DiskOperationKind::Write, torn),
+        ]
+        .map(|(kind, fault)| Self::Next(kind, fault))
+    }
+
+    fn begin(self, disk: &SimDisk) {
+        match self {
+            Self::Next(kind, fault) => disk.fail_next(kind, fault),
+            Self::Full { free_bytes } => {
+                let used = disk.image(&ImageChoice::All).bytes_len();
+                disk.set_capacity_bytes(Some(used + free_bytes));
+            }
+        }
     }
 }

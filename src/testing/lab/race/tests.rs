@@ -81,7 +81,9 @@ mod full {
     fn no_race_of_records_checkpoints_collections_reads_close_and_panics_goes_wrong() {
         let mut all = Told::default();
         for seed in with_a_fresh_seed(SEEDS) {
-            let told = Race::of_seed(seed).run().unwrap_or_else(|lost| panic!("{lost}"));
+            let told = Race::of_seed(seed)
+                .run()
+                .unwrap_or_else(|failure| panic!("{failure}"));
             all = all.with(told);
         }
         println!("{all:?}");
@@ -101,9 +103,33 @@ mod full {
         let mut all = Told::default();
         for seed in with_a_fresh_seed(SEEDS) {
             let race = Race::of_seed(seed).with_a_fault();
-            all = all.with(race.run().unwrap_or_else(|lost| panic!("{lost}")));
+            all = all.with(race.run().unwrap_or_else(|failure| panic!("{failure}")));
         }
         println!("{all:?}");
         assert!(all.failed > (SEEDS.end - SEEDS.start) / 3, "{all:?}");
+    }
+    /// Many more races than it takes to meet everything, whatever the operating system does with the threads.
+    const STRESS_MAX: u64 = 600;
+
+    #[test]
+    fn under_stress_and_faults_no_crash_loses_or_doubles_an_acknowledged_call() {
+        let mut all = Told::default();
+        let is_enough = |all: &Told| {
+            all.images >= 3000
+                && all.nested >= 1000
+                && all.acknowledged >= 1000
+                && all.failed >= 25
+                && all.calls_failed >= 25
+                && all.closed >= 5
+        };
+        let mut seeds = 0..STRESS_MAX;
+        while !is_enough(&all) {
+            let seed = seeds
+                .next()
+                .unwrap_or_else(|| panic!("not enough was met: {all:?}"));
+            let told = Race::stress_of_seed(seed).run();
+            all = all.with(told.unwrap_or_else(|failure| panic!("{failure}")));
+        }
+        println!("{all:?}");
     }
 }

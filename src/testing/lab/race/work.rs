@@ -1,60 +1,80 @@
 //! What the threads of a race do: two record, one changes collections, one makes checkpoints and syncs, one reads, and
 //! perhaps one closes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::Race;
+use super::images::Watched;
 use super::yields::Yields;
-use crate::testing::oracle::Oracle;
+use crate::testing::sim_disk::{ImageChoice, InjectedPanic};
 use crate::testing::text::panic_text;
-use crate::testing::workload::{Operation, STANDARD_NOW_MS, Workload, is_ahead_of_clock};
+use crate::testing::workload::{Operation, Random, STANDARD_NOW_MS, Workload, is_ahead_of_clock};
 use crate::testing::{crash_of, inherit};
 use crate::{EntityId, Error, SignalId, TidalDb};
 
 /// How many operations of a standard workload each thread takes its own from.
 const WORKLOAD_LEN: usize = 40;
 const BARRIERS_LEN: usize = 8;
+/// Under stress an image is taken after one call in so many.
+const ONE_LOOK_IN: u64 = 6;
 
-/// What the threads share.
-pub(super) struct Shared {
+/// The state that the threads of a race share.
+pub(super) struct RaceThreads {
+    race: Race,
     pub(super) db: TidalDb,
-    pub(super) oracle: Arc<Mutex<Oracle>>,
-    pub(super) yields: Arc<Yields>,
-    /// The database is closed once so many places were passed.
-    pub(super) closes_at: Option<u64>,
-    /// Whether a thread panics or an operation fails, so that calls may be refused.
-    pub(super) may_be_poisoned: bool,
+    pub(super) watched: Arc<Watched>,
+    yields: Arc<Yields>,
     /// Threads that call and have not ended.
     callers: AtomicUsize,
     /// Whether the call of `close` has returned.
     pub(super) closed: AtomicBool,
+    pub(super) acknowledged: AtomicU64,
+    pub(super) failed: AtomicU64,
     pub(super) wrong: Mutex<Option<String>>,
 }
 
-impl Shared {
-    pub(super) fn new(
-        db: TidalDb,
-        oracle: Arc<Mutex<Oracle>>,
-        yields: Arc<Yields>,
-        closes_at: Option<u64>,
-        may_be_poisoned: bool,
-    ) -> Self {
+impl RaceThreads {
+    pub(super) fn new(race: Race, db: TidalDb, watched: Arc<Watched>, yields: Arc<Yields>) -> Self {
         Self {
+            race,
             db,
-            oracle,
+            watched,
             yields,
-            closes_at,
-            may_be_poisoned,
             callers: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            acknowledged: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             wrong: Mutex::new(None),
         }
     }
 
     fn note(&self, what: String) {
         lock(&self.wrong).get_or_insert(what);
+    }
+
+    /// Keeps the disk as a crash after a call leaves it.
+    fn look(&self, random: &mut Random) {
+        // Read first: later it could include frames that the image lacks.
+        let durable = self.db.durable_sequence();
+        lock(&self.watched.oracle).note_durable(durable);
+        let seed = random.next_u64();
+        self.watched.take(&match random.below(4) {
+            0 => ImageChoice::All,
+            1 => ImageChoice::Synced,
+            _ => ImageChoice::Random { seed },
+        });
+    }
+}
+
+/// Runs a function when it is dropped.
+struct CallsInDrop<'a>(&'a mut dyn FnMut());
+
+impl Drop for CallsInDrop<'_> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
@@ -89,68 +109,89 @@ fn shifts(seed: u64) -> [Vec<Operation>; 4] {
 }
 
 /// Runs all threads to their end.
-pub(super) fn run(shared: &Shared, seed: u64) {
-    let shifts = shifts(seed);
-    shared.callers.store(shifts.len(), Ordering::Release);
+pub(super) fn run(threads: &RaceThreads) {
+    let shifts = shifts(threads.race.seed);
+    threads.callers.store(shifts.len(), Ordering::Release);
     thread::scope(|scope| {
-        for shift in &shifts {
+        for (number, shift) in (1..).zip(&shifts) {
             scope.spawn(inherit(move || {
-                watched(shared, || call_all(shared, shift));
-                shared.callers.fetch_sub(1, Ordering::AcqRel);
+                watched(threads, || call_all(threads, number, shift));
+                threads.callers.fetch_sub(1, Ordering::AcqRel);
             }));
         }
-        scope.spawn(inherit(|| watched(shared, || read(shared))));
-        if let Some(closes_at) = shared.closes_at {
-            scope.spawn(inherit(move || watched(shared, || close(shared, closes_at))));
+        scope.spawn(inherit(|| watched(threads, || read(threads))));
+        if let Some(closes_at) = threads.race.closes_at {
+            scope.spawn(inherit(move || watched(threads, || close(threads, closes_at))));
         }
     });
 }
 
-/// The injected crash ends a thread, and is none of its faults. Any other panic is.
-fn watched(shared: &Shared, body: impl FnOnce()) {
-    let Err(payload) = catch_unwind(AssertUnwindSafe(body)) else {
-        return;
+/// Runs `body`, in a destructor if the race does so. An injected crash or panic ends a thread, and is none of its faults. Any
+/// other panic is.
+fn watched(threads: &RaceThreads, mut body: impl FnMut()) {
+    let mut caught = || {
+        let Err(payload) = catch_unwind(AssertUnwindSafe(&mut body)) else {
+            return;
+        };
+        if crash_of(&*payload).is_none() && !payload.is::<InjectedPanic>() {
+            threads.note(format!("a thread panicked: {}", panic_text(&*payload)));
+        }
     };
-    if crash_of(&*payload).is_some() {
-        return;
+    if !threads.race.in_destructors {
+        return caught();
     }
-    shared.note(format!("a thread panicked: {}", panic_text(&*payload)));
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        let _calls = CallsInDrop(&mut caught);
+        resume_unwind(Box::new("a panic of the application"));
+    }));
+    assert!(unwound.is_err());
 }
 
 /// Whether a call may end so: the handle is closed or poisoned, where the plan says that it will be.
-fn is_expected(shared: &Shared, error: &Error) -> bool {
+fn is_expected(threads: &RaceThreads, error: &Error) -> bool {
+    let race = &threads.race;
     match error {
-        Error::CollectionExists { .. } | Error::UnknownCollection { .. } => true,
-        Error::Closed => shared.closes_at.is_some(),
-        Error::Poisoned { .. } | Error::Panicked { .. } => shared.may_be_poisoned,
-        Error::OutcomeUnknown { source, .. } => is_expected(shared, source),
+        Error::Closed => race.closes_at.is_some(),
+        Error::Poisoned { .. } | Error::Panicked { .. } => {
+            race.panics_at.is_some() || race.fails_at.is_some()
+        }
+        Error::OutcomeUnknown { source, .. } => is_expected(threads, source),
         _ => false,
     }
 }
 
-fn call_all(shared: &Shared, operations: &[Operation]) {
+fn call_all(threads: &RaceThreads, number: u64, operations: &[Operation]) {
+    let mut random = Random::new(threads.race.seed ^ number << 48);
     for operation in operations {
-        let id = lock(&shared.oracle).begin(operation);
-        let result = operation.apply(&shared.db);
-        lock(&shared.oracle).ended(id, &result);
+        let id = lock(&threads.watched.oracle).begin(operation);
+        let result = operation.apply(&threads.db);
+        lock(&threads.watched.oracle).ended(id, &result);
         match result {
-            Ok(_) | Err(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => {}
+            Ok(_) => drop(threads.acknowledged.fetch_add(1, Ordering::Relaxed)),
+            // Decided by the workload.
+            Err(Error::CollectionExists { .. } | Error::UnknownCollection { .. }) => {}
             Err(error) if operation.must_be_refused() && is_ahead_of_clock(&error) => {}
             Err(error) => {
-                if !is_expected(shared, &error) {
-                    shared.note(format!("{operation} failed: {error:?}"));
+                if !matches!(error, Error::Closed) {
+                    threads.failed.fetch_add(1, Ordering::Relaxed);
+                }
+                if !is_expected(threads, &error) {
+                    threads.note(format!("{operation} failed: {error:?}"));
                 }
                 return;
             }
+        }
+        if threads.race.is_stress && random.chance(1, ONE_LOOK_IN) {
+            threads.look(&mut random);
         }
     }
 }
 
 /// Reads as long as the others call: every read is answered, and a score is a finite number.
-fn read(shared: &Shared) {
-    let db = &shared.db;
+fn read(threads: &RaceThreads) {
+    let db = &threads.db;
     let mut round = 0;
-    while shared.callers.load(Ordering::Acquire) > 0 {
+    while threads.callers.load(Ordering::Acquire) > 0 {
         round += 1;
         let entity = EntityId(round % 5);
         let look = || -> Result<f64, Error> {
@@ -165,10 +206,10 @@ fn read(shared: &Shared) {
         };
         match look() {
             Ok(score) if score.is_finite() => {}
-            Ok(score) => shared.note(format!("entity {entity} has the score {score}")),
+            Ok(score) => threads.note(format!("entity {entity} has the score {score}")),
             Err(error) => {
-                if !is_expected(shared, &error) {
-                    shared.note(format!("reading failed: {error:?}"));
+                if !is_expected(threads, &error) {
+                    threads.note(format!("reading failed: {error:?}"));
                 }
                 return;
             }
@@ -178,15 +219,15 @@ fn read(shared: &Shared) {
 }
 
 /// Closes the database when it is time to, or when everybody else has ended.
-fn close(shared: &Shared, closes_at: u64) {
-    while shared.yields.passed() < closes_at && shared.callers.load(Ordering::Acquire) > 0 {
+fn close(threads: &RaceThreads, closes_at: u64) {
+    while threads.yields.passed() < closes_at && threads.callers.load(Ordering::Acquire) > 0 {
         thread::yield_now();
     }
-    match shared.db.close() {
-        Ok(()) => shared.closed.store(true, Ordering::Release),
+    match threads.db.close() {
+        Ok(()) => threads.closed.store(true, Ordering::Release),
         Err(error) => {
-            if !is_expected(shared, &error) {
-                shared.note(format!("closing failed: {error:?}"));
+            if !is_expected(threads, &error) {
+                threads.note(format!("closing failed: {error:?}"));
             }
         }
     }

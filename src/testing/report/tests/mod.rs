@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use super::Report;
 use crate::testing::CrashSweep;
-use crate::testing::lab::planted::{self, PlantedBug};
+use crate::testing::lab::planted::{Acts, PlantedBug};
 use crate::testing::sweep::SweepReport;
 
 /// Twelve operations that cross every point; kept, as several tests look at it.
@@ -16,7 +16,8 @@ static CLEAN: LazyLock<SweepReport> = LazyLock::new(|| CrashSweep::standard(3, 1
 
 /// The same over a log that is never synced.
 static LYING: LazyLock<SweepReport> = LazyLock::new(|| {
-    planted::plant(PlantedBug::SegmentSyncSkipped, CrashSweep::standard(3, 12))
+    PlantedBug::SegmentSyncSkipped
+        .plant(CrashSweep::standard(3, 12), &Acts::default())
         .depth(0)
         .findings_max(12)
         .shrink(false)

@@ -1,29 +1,29 @@
-//! A reader of JSON that takes nothing but JSON (RFC 8259): the oracle of the writer.
+//! A reader of JSON that accepts nothing but JSON (RFC 8259): the oracle of the writer.
 
 use std::str::Chars;
 
-/// A value. Numbers stay text, so that none loses digits; fields stay in their order.
+/// A value. Numbers, booleans and null stay text, so that no digit is lost; fields stay in their order.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
-    Null,
-    Bool(bool),
-    Number(String),
+pub(super) enum JsonValue {
+    Plain(String),
     Text(String),
-    Array(Vec<Value>),
-    Object(Vec<(String, Value)>),
+    Array(Vec<JsonValue>),
+    Object(Vec<(String, JsonValue)>),
 }
 
-impl Value {
-    /// The field of this name.
-    pub(super) fn get(&self, name: &str) -> &Value {
-        let Self::Object(fields) = self else {
-            panic!("{self:?} is no object")
-        };
-        let field = fields.iter().find(|(key, _)| key == name);
-        &field.unwrap_or_else(|| panic!("there is no {name}")).1
+impl JsonValue {
+    /// The value of the field with this name, of the object in that field, and so on.
+    pub(super) fn get(&self, names: &str) -> &JsonValue {
+        names.split('.').fold(self, |value, name| {
+            let Self::Object(fields) = value else {
+                panic!("{value:?} is no object")
+            };
+            let field = fields.iter().find(|(key, _)| key == name);
+            &field.unwrap_or_else(|| panic!("there is no {name}")).1
+        })
     }
 
-    pub(super) fn items(&self) -> &[Value] {
+    pub(super) fn items(&self) -> &[JsonValue] {
         let Self::Array(items) = self else {
             panic!("{self:?} is no array")
         };
@@ -37,16 +37,17 @@ impl Value {
         text
     }
 
-    pub(super) fn whole(&self) -> u128 {
-        let Self::Number(digits) = self else {
-            panic!("{self:?} is no number")
+    /// A number, a boolean or null, as it is written.
+    pub(super) fn plain(&self) -> &str {
+        let Self::Plain(text) = self else {
+            panic!("{self:?} is neither number nor boolean nor null")
         };
-        digits.parse().expect("a whole number")
+        text
     }
 }
 
 /// Reads one value that is all of `text`.
-pub(super) fn parse(text: &str) -> Value {
+pub(super) fn parse(text: &str) -> JsonValue {
     let mut rest = text.chars();
     let value = value(&mut rest);
     skip(&mut rest);
@@ -54,70 +55,53 @@ pub(super) fn parse(text: &str) -> Value {
     value
 }
 
-fn peek(rest: &Chars<'_>) -> char {
-    rest.clone().next().expect("the text ends too early")
-}
-
 fn skip(rest: &mut Chars<'_>) {
     *rest = rest.as_str().trim_start_matches([' ', '\n', '\r', '\t']).chars();
 }
 
-fn expect(rest: &mut Chars<'_>, word: &str) {
+/// Skips blanks and `word`, if it is there.
+fn accepts(rest: &mut Chars<'_>, word: &str) -> bool {
+    skip(rest);
     let after = rest.as_str().strip_prefix(word);
-    *rest = after
-        .unwrap_or_else(|| panic!("{word} is expected at {:.40}", rest.as_str()))
-        .chars();
+    *rest = after.unwrap_or(rest.as_str()).chars();
+    after.is_some()
 }
 
-fn value(rest: &mut Chars<'_>) -> Value {
-    skip(rest);
-    match peek(rest) {
-        '{' => Value::Object(list(rest, '{', '}', |rest| {
+fn value(rest: &mut Chars<'_>) -> JsonValue {
+    if accepts(rest, "{") {
+        JsonValue::Object(list(rest, "}", |rest| {
+            assert!(accepts(rest, "\""), "a name is expected at {:.40}", rest.as_str());
             let key = string(rest);
-            skip(rest);
-            expect(rest, ":");
+            assert!(accepts(rest, ":"), "a colon is expected at {:.40}", rest.as_str());
             (key, value(rest))
-        })),
-        '[' => Value::Array(list(rest, '[', ']', value)),
-        '"' => Value::Text(string(rest)),
-        't' => {
-            expect(rest, "true");
-            Value::Bool(true)
-        }
-        'f' => {
-            expect(rest, "false");
-            Value::Bool(false)
-        }
-        'n' => {
-            expect(rest, "null");
-            Value::Null
-        }
-        _ => number(rest),
+        }))
+    } else if accepts(rest, "[") {
+        JsonValue::Array(list(rest, "]", value))
+    } else if accepts(rest, "\"") {
+        JsonValue::Text(string(rest))
+    } else {
+        let words = ["true", "false", "null"].into_iter();
+        let word = words.map(str::to_owned).find(|word| accepts(rest, word));
+        JsonValue::Plain(word.unwrap_or_else(|| number(rest)))
     }
 }
 
-fn list<T>(rest: &mut Chars<'_>, open: char, close: char, item: impl Fn(&mut Chars<'_>) -> T) -> Vec<T> {
-    expect(rest, open.encode_utf8(&mut [0; 4]));
+fn list<T>(rest: &mut Chars<'_>, close: &str, item: impl Fn(&mut Chars<'_>) -> T) -> Vec<T> {
     let mut items = Vec::new();
-    skip(rest);
-    if peek(rest) == close {
-        rest.next();
+    if accepts(rest, close) {
         return items;
     }
     loop {
-        skip(rest);
         items.push(item(rest));
-        skip(rest);
-        match rest.next() {
-            Some(',') => {}
-            Some(end) if end == close => return items,
-            other => panic!("{other:?} is neither a comma nor an end"),
+        if accepts(rest, close) {
+            return items;
         }
+        assert!(accepts(rest, ","), "a comma is expected at {:.40}", rest.as_str());
     }
 }
 
+/// The rest of a string, behind its first quote.
 fn string(rest: &mut Chars<'_>) -> String {
-    expect(rest, "\"");
     let mut text = String::new();
     loop {
         match rest.next().expect("a string ends") {
@@ -138,20 +122,18 @@ fn string(rest: &mut Chars<'_>) -> String {
     }
 }
 
-fn number(rest: &mut Chars<'_>) -> Value {
+fn number(rest: &mut Chars<'_>) -> String {
     let text = rest.as_str();
-    let end = text.find(|character: char| !(character.is_ascii_digit() || ".-+eE".contains(character)));
+    let end = text.find(|it: char| !(it.is_ascii_digit() || ".-+eE".contains(it)));
     let (digits, after) = text.split_at(end.unwrap_or(text.len()));
     let whole = digits.split(['.', 'e', 'E']).next().unwrap_or_default();
     let whole = whole.trim_start_matches('-');
+    let has_zeros = whole.starts_with('0') && whole != "0";
+    let is_open = whole.is_empty() || digits.starts_with('+') || digits.ends_with('.');
     assert!(
-        digits.parse::<f64>().is_ok() && !whole.is_empty() && (whole == "0" || !whole.starts_with('0')),
-        "{digits:?} is no number"
-    );
-    assert!(
-        !digits.starts_with('+') && !digits.ends_with('.'),
+        digits.parse::<f64>().is_ok() && !has_zeros && !is_open,
         "{digits:?} is no number"
     );
     *rest = after.chars();
-    Value::Number(digits.to_owned())
+    digits.to_owned()
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{choice, image_of, path};
-use crate::fs::{FileAccess, OpenMode};
+use super::{image_of, parse_image, path};
+use crate::fs::{FileAccess, OpenMode, RealFiles};
 use crate::testing::sim_disk::image::{is_normal, normal};
 use crate::testing::sim_disk::{Image, SimDisk};
+use crate::testing::temp_dir::TempDir;
 
 #[test]
 fn images_are_equal_when_their_content_is() {
@@ -36,12 +37,7 @@ fn images_that_differ_have_different_hashes() {
             images.push(image_of("/a", &bytes));
         }
     }
-    let mut swapped = image_of("/a", b"1");
-    swapped.insert_file("/b", b"2".to_vec());
-    images.push(swapped);
-    let mut swapped = image_of("/a", b"2");
-    swapped.insert_file("/b", b"1".to_vec());
-    images.push(swapped);
+    images.extend(["/a=1 /b=2", "/a=2 /b=1"].map(parse_image));
     let hashes: BTreeSet<u128> = images.iter().map(Image::hash).collect();
     assert_eq!(hashes.len(), images.len());
 }
@@ -69,12 +65,8 @@ fn a_path_that_is_taken_as_it_is_would_be_made_the_same() {
 
 #[test]
 fn differences_name_the_file_and_the_offset() {
-    let mut first = image_of("/f", b"abc");
-    first.insert_file("/gone", b"".to_vec());
-    let mut second = image_of("/f", b"abd");
-    second.insert_file("/new", b"".to_vec());
     assert_eq!(
-        first.differences(&second),
+        parse_image("/f=abc /gone=").differences(&parse_image("/f=abd /new=")),
         [
             "/f: 3 bytes in the first, 3 in the second, differing from offset 2",
             "/gone: only in the first",
@@ -85,36 +77,27 @@ fn differences_name_the_file_and_the_offset() {
 
 #[test]
 fn removing_takes_everything_below_with_it() {
-    let mut image = image_of("/a/b/c", b"1");
-    image.insert_file("/ab", b"2".to_vec());
+    let mut image = parse_image("/a/b/c=1 /ab=2");
     image.remove("/a");
     assert_eq!(image, image_of("/ab", b"2"));
-    image.insert_file("/ab/c", b"3".to_vec());
-    assert_eq!(
-        image,
-        image_of("/ab/c", b"3"),
-        "a directory takes the place of a file"
-    );
-    image.insert_file("/ab", b"4".to_vec());
-    assert_eq!(
-        image,
-        image_of("/ab", b"4"),
-        "a file takes the place of a directory"
-    );
+    // A directory takes the place of a file, and the other way round.
+    for (path, bytes) in [("/ab/c", b"3"), ("/ab", b"4")] {
+        image.insert_file(path, bytes.to_vec());
+        assert_eq!(image, image_of(path, bytes));
+    }
 }
 
 #[test]
-fn an_image_laid_out_and_read_back_is_the_same() {
+fn an_image_laid_out_and_read_back_is_the_same_on_simulated_and_real_disks() {
     let mut image = image_of("/db/wal/1", &[7; 10_000]);
     image.insert_file("/db/empty", b"".to_vec());
     image.insert_dir("/db/dir");
-    let disk = SimDisk::new();
-    image.write_to(&disk, path("/copy")).unwrap();
-    assert_eq!(Image::read_from(&disk, path("/copy")).unwrap(), image);
-    assert_eq!(
-        disk.image(&choice("all")).file("/copy/db/wal/1"),
-        Some(&[7; 10_000][..])
-    );
+    let temp = TempDir::new("layout");
+    let files: [&dyn FileAccess; 2] = [&SimDisk::new(), &RealFiles];
+    for (files, dir) in files.into_iter().zip([path("/copy"), temp.path()]) {
+        image.write_to(files, dir).unwrap();
+        assert_eq!(Image::read_from(files, dir).unwrap(), image);
+    }
 }
 
 #[test]

@@ -2,18 +2,18 @@
 
 mod backing;
 mod choices;
-mod content;
 mod death;
 mod faults;
 mod images;
-mod names;
 mod oracle;
+mod rules;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{DiskModel, Image, ImageChoice, SimDisk, SimDiskOptions};
+use super::{DiskModel, DiskOperationKind, Image, ImageChoice, SimDisk, SimDiskOptions};
 use crate::fs::{File, FileAccess, OpenMode, write_all_at};
 
 fn path(text: &str) -> &Path {
@@ -22,6 +22,10 @@ fn path(text: &str) -> &Path {
 
 fn create(disk: &SimDisk, at: &str) -> Arc<dyn File> {
     disk.open(path(at), OpenMode::Create).unwrap()
+}
+
+fn open(disk: &SimDisk, at: &str) -> Arc<dyn File> {
+    disk.open(path(at), OpenMode::Write).unwrap()
 }
 
 fn write(file: &Arc<dyn File>, bytes: &[u8], offset: u64) {
@@ -48,32 +52,82 @@ fn choice(text: &str) -> ImageChoice {
     text.parse().unwrap()
 }
 
-/// What the file is in each image that the adversarial model has; `None` where it is absent.
-fn found(disk: &SimDisk, at: &str) -> BTreeSet<Option<Vec<u8>>> {
-    let choices = disk.choices(DiskModel::Subset, 100_000, 1);
-    assert_eq!(choices.left_out, 0, "{choices}");
-    let images = choices.choices.iter().map(|choice| disk.image(choice));
-    images.map(|image| image.file(at).map(<[u8]>::to_vec)).collect()
+/// One of the images that a crash may leave.
+fn image(disk: &SimDisk, text: &str) -> Image {
+    disk.image(&choice(text))
 }
 
-/// The names of all files in each image that the adversarial model has.
-fn found_names(disk: &SimDisk) -> BTreeSet<Vec<String>> {
-    let choices = disk.choices(DiskModel::Subset, 100_000, 1);
-    assert_eq!(choices.left_out, 0, "{choices}");
-    let names = |image: Image| {
-        image
-            .files()
-            .map(|(path, _)| path.display().to_string())
-            .collect()
-    };
-    choices
-        .choices
-        .iter()
-        .map(|choice| names(disk.image(choice)))
-        .collect()
+fn kinds(disk: &SimDisk) -> Vec<DiskOperationKind> {
+    let recording = disk.recording();
+    recording.operations().map(|operation| operation.kind).collect()
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it names what `found` finds")]
-fn some(bytes: &[u8]) -> Option<Vec<u8>> {
-    Some(bytes.to_vec())
+/// An operation on files that it opens and closes again.
+#[derive(Debug, Clone)]
+enum Op<'a> {
+    Create(&'a str),
+    Write(&'a str, u64, Vec<u8>),
+    Sync(&'a str),
+    Rename(&'a str, &'a str),
+    Remove(&'a str),
+    Mkdir(&'a str),
+    SyncDir(&'a str),
+}
+
+impl<'a> Op<'a> {
+    fn parse(line: &'a str) -> Self {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            ["create", file] => Self::Create(file),
+            ["write", file, offset, text] => Self::Write(file, offset.parse().unwrap(), text.into()),
+            ["sync", file] => Self::Sync(file),
+            ["rename", from, to] => Self::Rename(from, to),
+            ["remove", file] => Self::Remove(file),
+            ["mkdir", dir] => Self::Mkdir(dir),
+            ["syncdir", dir] => Self::SyncDir(dir),
+            _ => panic!("{line} is no operation"),
+        }
+    }
+
+    fn run(&self, disk: &SimDisk) -> io::Result<()> {
+        let open = |file: &str| disk.open(path(file), OpenMode::Write);
+        match self {
+            Self::Create(file) => disk.open(path(file), OpenMode::Create).map(drop),
+            Self::Write(file, offset, bytes) => open(file)?.write_at(bytes, *offset).map(drop),
+            Self::Sync(file) => open(file)?.sync(),
+            Self::Rename(from, to) => disk.rename(path(from), path(to)),
+            Self::Remove(file) => disk.remove(path(file)),
+            Self::Mkdir(dir) => disk.create_dir(path(dir)),
+            Self::SyncDir(dir) => disk.sync_dir(path(dir)),
+        }
+    }
+}
+
+/// The image with these files, as in `/a=content /b=`.
+fn parse_image(text: &str) -> Image {
+    let mut image = Image::new();
+    for file in text.split_whitespace() {
+        let (path, content) = file.split_once('=').unwrap();
+        image.insert_file(path, content);
+    }
+    image
+}
+
+/// Files and empty directories, as in `/a=content /b= /dir/`.
+fn print_image(image: &Image) -> String {
+    let files = image
+        .files()
+        .map(|(path, bytes)| format!("{}={}", path.display(), bytes.escape_ascii()));
+    let is_empty = |dir: &&Path| !image.files().any(|(file, _)| file.starts_with(dir));
+    let dirs = image.dirs().filter(is_empty);
+    let dirs = dirs.map(|dir| format!("{}/", dir.display()));
+    files.chain(dirs).collect::<Vec<_>>().join(" ")
+}
+
+/// Each image that a crash may leave.
+fn every_image(disk: &SimDisk) -> BTreeSet<String> {
+    let choices = disk.choices(DiskModel::Subset, 100_000, 1);
+    assert_eq!(choices.left_out, 0, "{choices}");
+    let images = choices.into_iter().map(|choice| disk.image(&choice));
+    images.map(|image| print_image(&image)).collect()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use crate::peer::{Key, Kind, Outcome, Peer, Policy, State, by_key, changed};
+use crate::peer::{Key, Kind, Peer, PeerResult, Policy, State, by_key, changed};
 use crate::workload::Touch;
 
 pub(crate) const FJALL: Kind = Kind {
@@ -13,7 +13,7 @@ pub(crate) const FJALL: Kind = Kind {
     is_skeleton: false,
 };
 
-fn open(dir: &Path, policy: Policy) -> Outcome<Box<dyn Peer>> {
+fn open(dir: &Path, policy: Policy) -> PeerResult<Box<dyn Peer>> {
     let database = Database::builder(dir).open()?;
     let keyspace = database.keyspace("states", KeyspaceCreateOptions::default)?;
     let durability = match policy {
@@ -34,7 +34,7 @@ struct Fjall {
 }
 
 impl Peer for Fjall {
-    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
         let mut batch = self.database.batch().durability(Some(self.durability));
         by_key(touches, |key, touches| {
             let key = key.bytes();
@@ -45,11 +45,11 @@ impl Peer for Fjall {
         Ok(batch.commit()?)
     }
 
-    fn sync(&mut self) -> Outcome<()> {
+    fn sync(&mut self) -> PeerResult<()> {
         Ok(self.database.persist(PersistMode::SyncData)?)
     }
 
-    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> PeerResult<()> {
         for key in keys {
             let value = self.keyspace.get(key.bytes())?;
             let state = value.map_or_else(|| Ok(State::default()), |value| State::from_bytes(&value))?;
@@ -58,7 +58,7 @@ impl Peer for Fjall {
         Ok(())
     }
 
-    fn checkpoint(&mut self, keys: &[Key]) -> Outcome<()> {
+    fn checkpoint(&mut self, keys: &[Key]) -> PeerResult<()> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for key in keys {
             let key = key.bytes();
@@ -68,7 +68,7 @@ impl Peer for Fjall {
         Ok(batch.commit()?)
     }
 
-    fn close(self: Box<Self>) -> Outcome<()> {
+    fn close(self: Box<Self>) -> PeerResult<()> {
         Ok(self.database.persist(PersistMode::SyncData)?)
     }
 }

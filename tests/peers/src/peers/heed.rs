@@ -5,7 +5,7 @@ use std::path::Path;
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions};
 
-use crate::peer::{Key, Kind, Outcome, Peer, Policy, State, by_key, changed};
+use crate::peer::{Key, Kind, Peer, PeerResult, Policy, State, by_key, changed};
 use crate::workload::Touch;
 
 pub(crate) const LMDB: Kind = Kind {
@@ -20,7 +20,7 @@ pub(crate) const LMDB_WRITE_MAP: Kind = Kind {
     is_skeleton: false,
 };
 
-fn open(dir: &Path, policy: Policy, flags: EnvFlags) -> Outcome<Box<dyn Peer>> {
+fn open(dir: &Path, policy: Policy, flags: EnvFlags) -> PeerResult<Box<dyn Peer>> {
     let flags = match policy {
         Policy::Written => flags | EnvFlags::NO_SYNC,
         Policy::Synced => flags,
@@ -43,7 +43,7 @@ struct Lmdb {
 }
 
 impl Peer for Lmdb {
-    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
         let mut transaction = self.env.write_txn()?;
         by_key(touches, |key, touches| {
             let key = key.bytes();
@@ -54,11 +54,11 @@ impl Peer for Lmdb {
         Ok(transaction.commit()?)
     }
 
-    fn sync(&mut self) -> Outcome<()> {
+    fn sync(&mut self) -> PeerResult<()> {
         Ok(self.env.force_sync()?)
     }
 
-    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> PeerResult<()> {
         let transaction = self.env.read_txn()?;
         for key in keys {
             let value = self.states.get(&transaction, &key.bytes())?;
@@ -68,7 +68,7 @@ impl Peer for Lmdb {
         Ok(())
     }
 
-    fn checkpoint(&mut self, keys: &[Key]) -> Outcome<()> {
+    fn checkpoint(&mut self, keys: &[Key]) -> PeerResult<()> {
         let mut transaction = self.env.write_txn()?;
         for key in keys {
             let key = key.bytes();
@@ -83,7 +83,7 @@ impl Peer for Lmdb {
         self.sync()
     }
 
-    fn close(self: Box<Self>) -> Outcome<()> {
+    fn close(self: Box<Self>) -> PeerResult<()> {
         self.env.force_sync()?;
         self.env.prepare_for_closing().wait();
         Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::peer::{KEY_BYTES, Key, Kind, Outcome, Peer, Policy, STATE_BYTES, State, by_key, changed};
+use crate::peer::{KEY_BYTES, Key, Kind, Peer, PeerResult, Policy, STATE_BYTES, State, by_key, changed};
 use crate::workload::Touch;
 
 pub(crate) const REDB: Kind = Kind {
@@ -16,7 +16,7 @@ pub(crate) const REDB: Kind = Kind {
 
 const STATES: TableDefinition<'_, &[u8; KEY_BYTES], &[u8; STATE_BYTES]> = TableDefinition::new("states");
 
-fn open(dir: &Path, policy: Policy) -> Outcome<Box<dyn Peer>> {
+fn open(dir: &Path, policy: Policy) -> PeerResult<Box<dyn Peer>> {
     let database = Database::create(dir.join("redb"))?;
     let transaction = database.begin_write()?;
     transaction.open_table(STATES)?;
@@ -34,7 +34,7 @@ struct Redb {
 }
 
 impl Peer for Redb {
-    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(self.durability)?;
         {
@@ -50,13 +50,13 @@ impl Peer for Redb {
         Ok(transaction.commit()?)
     }
 
-    fn sync(&mut self) -> Outcome<()> {
+    fn sync(&mut self) -> PeerResult<()> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         Ok(transaction.commit()?)
     }
 
-    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> PeerResult<()> {
         let transaction = self.database.begin_read()?;
         let table = transaction.open_table(STATES)?;
         for key in keys {
@@ -68,7 +68,7 @@ impl Peer for Redb {
         Ok(())
     }
 
-    fn checkpoint(&mut self, keys: &[Key]) -> Outcome<()> {
+    fn checkpoint(&mut self, keys: &[Key]) -> PeerResult<()> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         {
@@ -82,7 +82,7 @@ impl Peer for Redb {
         Ok(transaction.commit()?)
     }
 
-    fn close(self: Box<Self>) -> Outcome<()> {
+    fn close(self: Box<Self>) -> PeerResult<()> {
         Ok(self.database.close()?)
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::peer::{Key, Kind, Outcome, Peer, Policy, STATE_BYTES, State, by_key, changed};
+use crate::peer::{Key, Kind, Peer, PeerResult, Policy, STATE_BYTES, State, by_key, changed};
 use crate::workload::Touch;
 
 pub(crate) const SQLITE: Kind = Kind {
@@ -17,7 +17,7 @@ const GET: &str = "SELECT state FROM states WHERE entity = ?1 AND signal = ?2";
 const PUT: &str = "INSERT INTO states VALUES (?1, ?2, ?3) \
                    ON CONFLICT (entity, signal) DO UPDATE SET state = excluded.state";
 
-fn open(dir: &Path, policy: Policy) -> Outcome<Box<dyn Peer>> {
+fn open(dir: &Path, policy: Policy) -> PeerResult<Box<dyn Peer>> {
     let connection = Connection::open(dir.join("sqlite"))?;
     let synchronous = match policy {
         Policy::Written => "OFF",
@@ -36,20 +36,20 @@ struct Sqlite {
 }
 
 impl Sqlite {
-    fn get(&self, key: Key) -> Outcome<Option<[u8; STATE_BYTES]>> {
+    fn get(&self, key: Key) -> PeerResult<Option<[u8; STATE_BYTES]>> {
         let mut get = self.connection.prepare_cached(GET)?;
         let value = get.query_row(params![key.entity as i64, key.signal], |row| row.get(0));
         Ok(value.optional()?)
     }
 
-    fn put(&self, key: Key, value: &[u8; STATE_BYTES]) -> Outcome<()> {
+    fn put(&self, key: Key, value: &[u8; STATE_BYTES]) -> PeerResult<()> {
         let mut put = self.connection.prepare_cached(PUT)?;
         put.execute(params![key.entity as i64, key.signal, value])?;
         Ok(())
     }
 
     /// One transaction, which begins to write if it does. After a failure the run ends, and with it the transaction.
-    fn transaction(&self, work: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
+    fn transaction(&self, work: impl FnOnce() -> PeerResult<()>) -> PeerResult<()> {
         self.connection.prepare_cached("BEGIN")?.execute([])?;
         work()?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
@@ -58,7 +58,7 @@ impl Sqlite {
 }
 
 impl Peer for Sqlite {
-    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
         self.transaction(|| {
             by_key(touches, |key, touches| {
                 let before = self.get(key)?;
@@ -68,7 +68,7 @@ impl Peer for Sqlite {
         })
     }
 
-    fn sync(&mut self) -> Outcome<()> {
+    fn sync(&mut self) -> PeerResult<()> {
         self.connection.execute_batch("PRAGMA synchronous = FULL")?;
         let busy: i64 = self
             .connection
@@ -77,7 +77,7 @@ impl Peer for Sqlite {
         Ok(())
     }
 
-    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> PeerResult<()> {
         self.transaction(|| {
             for &key in keys {
                 let value = self.get(key)?;
@@ -88,7 +88,7 @@ impl Peer for Sqlite {
         })
     }
 
-    fn checkpoint(&mut self, keys: &[Key]) -> Outcome<()> {
+    fn checkpoint(&mut self, keys: &[Key]) -> PeerResult<()> {
         self.connection.execute_batch("PRAGMA synchronous = FULL")?;
         self.transaction(|| {
             for &key in keys {
@@ -99,7 +99,7 @@ impl Peer for Sqlite {
         })
     }
 
-    fn close(self: Box<Self>) -> Outcome<()> {
+    fn close(self: Box<Self>) -> PeerResult<()> {
         self.connection.close().map_err(|(_, error)| error.into())
     }
 }

@@ -11,7 +11,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::peer::{Key, Kind, Outcome, Peer, Policy, STATE_BYTES, State};
+use crate::peer::{Key, Kind, Peer, PeerResult, Policy, STATE_BYTES, State};
 use crate::workload::{ENTITIES, SIGNALS, Touch};
 
 pub(crate) const GROWING: Kind = Kind {
@@ -30,7 +30,7 @@ pub(crate) const ZEROS_AHEAD: Kind = Kind {
 const EVENT_BYTES: usize = 8 + 8 + 2;
 const STATES_LEN: usize = ENTITIES as usize * SIGNALS as usize;
 
-fn open(dir: &Path, policy: Policy, ahead_bytes: u64) -> Outcome<Box<dyn Peer>> {
+fn open(dir: &Path, policy: Policy, ahead_bytes: u64) -> PeerResult<Box<dyn Peer>> {
     let mut states = vec![State::default(); STATES_LEN];
     let saved = dir.join("states");
     if saved.exists() {
@@ -81,7 +81,7 @@ struct Skeleton {
 }
 
 impl Peer for Skeleton {
-    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
         self.buffer.clear();
         for touch in touches {
             self.buffer.extend_from_slice(&encode(touch));
@@ -103,11 +103,11 @@ impl Peer for Skeleton {
         Ok(())
     }
 
-    fn sync(&mut self) -> Outcome<()> {
+    fn sync(&mut self) -> PeerResult<()> {
         Ok(self.log.sync_data()?)
     }
 
-    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> PeerResult<()> {
         scores.extend(
             keys.iter()
                 .map(|key| self.states[key.index()].score(half_life, now_ms)),
@@ -115,7 +115,7 @@ impl Peer for Skeleton {
         Ok(())
     }
 
-    fn checkpoint(&mut self, _keys: &[Key]) -> Outcome<()> {
+    fn checkpoint(&mut self, _keys: &[Key]) -> PeerResult<()> {
         let bytes: Vec<u8> = self.states.iter().flat_map(State::bytes).collect();
         let mut file = File::create(self.dir.join("states"))?;
         file.write_all(&bytes)?;
@@ -125,7 +125,7 @@ impl Peer for Skeleton {
         Ok(self.log.sync_data()?)
     }
 
-    fn close(mut self: Box<Self>) -> Outcome<()> {
+    fn close(mut self: Box<Self>) -> PeerResult<()> {
         self.checkpoint(&[])
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use tidaldb::{Durability, EntityId, SignalEvent, SignalId, TidalDb};
 
 use crate::engine;
-use crate::peer::{Key, Kind, Outcome, Peer, Policy};
+use crate::peer::{Key, Kind, Peer, PeerResult, Policy};
 use crate::workload::Touch;
 
 pub(crate) const TIDALDB: Kind = Kind {
@@ -14,7 +14,7 @@ pub(crate) const TIDALDB: Kind = Kind {
     is_skeleton: false,
 };
 
-fn open(dir: &Path, policy: Policy) -> Outcome<Box<dyn Peer>> {
+fn open(dir: &Path, policy: Policy) -> PeerResult<Box<dyn Peer>> {
     Ok(Box::new(Tidal {
         db: engine::open_without_checkpoints(dir, durability(policy))?,
         events: Vec::new(),
@@ -35,18 +35,18 @@ struct Tidal {
 }
 
 impl Peer for Tidal {
-    fn record(&mut self, touches: &[Touch]) -> Outcome<()> {
+    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
         self.events.clear();
         self.events.extend(touches.iter().map(engine::event));
         self.db.record_batch(&self.events)?;
         Ok(())
     }
 
-    fn sync(&mut self) -> Outcome<()> {
+    fn sync(&mut self) -> PeerResult<()> {
         Ok(self.db.sync()?)
     }
 
-    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> Outcome<()> {
+    fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> PeerResult<()> {
         for key in keys {
             let (entity, signal) = (EntityId(key.entity), SignalId(key.signal));
             scores.push(self.db.score(entity, signal, half_life, now_ms)?);
@@ -54,12 +54,12 @@ impl Peer for Tidal {
         Ok(())
     }
 
-    fn checkpoint(&mut self, _keys: &[Key]) -> Outcome<()> {
+    fn checkpoint(&mut self, _keys: &[Key]) -> PeerResult<()> {
         self.db.checkpoint()?;
         Ok(())
     }
 
-    fn close(self: Box<Self>) -> Outcome<()> {
+    fn close(self: Box<Self>) -> PeerResult<()> {
         Ok(self.db.close()?)
     }
 }

@@ -1,0 +1,267 @@
+//! The rule for hooks.
+//!
+//! Production modules know of test builds in their test modules and in the gated statements listed here, each once: the
+//! hooks, the module `testing`, and one statement in `src/threads.rs`. So tests see what production runs.
+//!
+//! The reading is by lines and trusts the formatter: an item's first and last line have the same indentation.
+
+use super::{Rule, Sources};
+use crate::testing::CrashPoint;
+
+pub(super) const GATE: &str = r#"#[cfg(any(test, feature = "test-utils"))]"#;
+/// The beginning of a hook's call statement.
+pub(super) const HOOK: &str = "crate::testing::check_crash_point(crate::testing::CrashPoint::";
+const CFG: &[&str] = &["#[cfg", "#![cfg", "cfg!(", "cfg_attr", "cfg_select!"];
+const TESTING: &[&str] = &["check_crash_point", "CrashPoint", "testing::", "mod testing"];
+
+/// Point, file and function of each hook; a text of a line above it in the function; a text of lines below it alone.
+/// `-` is any.
+const HOOKS: &str = "
+WalPreAggregate         src/signals/ledger/core.rs    record_signal          .append(            apply_signals(
+WalPostAggregate        src/signals/ledger/core.rs    record_signal          apply_signals(      apply_cohorts(
+CheckpointPreFlush      src/signals/checkpoint/mod.rs checkpoint             -                   write_batch(
+CheckpointPostFlush     src/signals/checkpoint/mod.rs checkpoint             flush(              append_checkpoint(
+SignalAggregationUpdate src/signals/hot.rs            on_signal              decay_scores[0]     decay_scores[1
+CohortLedgerUpdate      src/cohort/ledger.rs          record                 hot.on_signal(      warm.increment(
+CollectionIndexUpdate   src/db/collections.rs         add_to_collection      engine.put(         self.change_index(
+CollectionIndexUpdate   src/db/collections.rs         create_collection      engine.put(         self.change_index(
+CollectionIndexUpdate   src/db/collections.rs         remove_from_collection engine.delete(      self.change_index(
+CollectionIndexUpdate   src/db/collections.rs         delete_collection      engine.write_batch( self.change_index(
+CoEngagementUpdate      src/entities/co_engagement.rs record_positive        link(               evict(
+";
+
+pub(super) const RULE: Rule = Rule {
+    name: "hooks stand in their places, and no other part of a production module knows of test builds",
+    findings,
+    planted: &[
+        // A hook that is gone, twice there, of another point, or in another function.
+        "src/signals/hot.rs | CrashPoint::Signal | CrashPoint:: | on_signal of src/signals/hot.rs is there 0 times",
+        "src/cohort/ledger.rs | warm.inc | <gate>\n            <hook>CohortLedgerUpdate);\nwarm.inc | 2 times",
+        "src/cohort/ledger.rs | CrashPoint::Cohort | CrashPoint::Collection | not listed",
+        "src/cohort/ledger.rs | fn record( | fn other<T>( | not listed",
+        "src/cohort/ledger.rs | fn record( | fn other( | in record of src/cohort/ledger.rs is there 0 times",
+        // Without its gate directly above, under another one, imported, or not the whole statement.
+        "src/cohort/ledger.rs | <gate>\n |  | reaches into",
+        "src/cohort/ledger.rs | \"))]\n | \"))]\n\n | reaches into",
+        "src/cohort/ledger.rs | <gate> | #[cfg(test)] | a cfg",
+        "src/cohort/ledger.rs | crate::testing::check_crash | check_crash | not listed",
+        "src/cohort/ledger.rs | LedgerUpdate); | LedgerUpdate); other(); | not listed",
+        // In a wrong place of its function. Steps of another function do not count.
+        "src/cohort/ledger.rs | hot.on_signal(slot, weight, at_ms); | let x = | inside of another",
+        "src/cohort/ledger.rs | hot.on_signal( | other( | not between",
+        "src/cohort/ledger.rs | warm.increment( | other( | not between",
+        "src/cohort/ledger.rs | hot.on_signal( | warm.increment(hot.on_signal( | below a step",
+        "src/signals/ledger/core.rs | .append(frame | .other(frame | not between",
+        "src/signals/ledger/core.rs | self.apply_cohorts(events) | self.other(events) | not between",
+        // The two other statements.
+        "src/lib.rs | <gate>\npub mod testing; |  | in - of src/lib.rs is there 0 times",
+        "src/lib.rs | <gate>\n |  | reaches into",
+        "src/threads.rs | inherit(body); |  | in spawn of src/threads.rs is there 0 times",
+        "src/threads.rs | let body = crate | let other = crate | not listed",
+        // Any other mention.
+        "src/signals/hot.rs |  | use crate::testing::SimDisk;\n | reaches into",
+        "src/signals/hot.rs |  | #[cfg(unix)]\nfn f() {}\n | a cfg",
+        "src/signals/hot.rs |  | #![cfg(unix)]\n | a cfg",
+        "src/signals/hot.rs |  | const TEST: bool = cfg!(test);\n | a cfg",
+        "src/signals/hot.rs |  | #[cfg_attr(test, derive(Debug))]\nstruct A;\n | a cfg",
+        "src/signals/hot.rs |  | #[cfg(test)]\nfn f() {}\n | a cfg",
+        "src/signals/hot.rs |  | #[cfg(not(test))]\nfn f() {}\n | a cfg",
+        "src/signals/hot.rs |  | <gate>\nfn f() {}\n | not listed",
+        // Code behind a test module in the same file, and files of no test module.
+        "src/cohort/ledger.rs |  | #[cfg(unix)]\nfn f() {}\n | a cfg",
+        "src/signals/hot.rs | #[cfg(test)]\nmod tests; | mod tests; | src/signals/hot/tests.rs:",
+        "src/decay.rs | #[cfg(test)]\n#[path |  | src/decay_tests.rs:",
+        "src/decay_tests_too.rs |  | #[cfg(unix)]\nfn f() {}\n | a cfg",
+    ],
+};
+
+/// A gated statement, by where it stands.
+struct GatedPlace<'a> {
+    file: &'a str,
+    /// `-` outside of any.
+    function: &'a str,
+    statement: String,
+    above: &'a str,
+    below: &'a str,
+}
+
+impl<'a> GatedPlace<'a> {
+    fn all() -> Vec<Self> {
+        let place = |row: &'a str, statement: Option<&str>| {
+            let [name, file, function, above, below] = row.split_whitespace().collect::<Vec<_>>()[..] else {
+                panic!("five columns: {row}");
+            };
+            let hook = format!("{HOOK}{name});");
+            Self {
+                file,
+                function,
+                statement: statement.map_or(hook, str::to_owned),
+                above,
+                below,
+            }
+        };
+        let mut places: Vec<_> = HOOKS.trim().lines().map(|row| place(row, None)).collect();
+        let inherit = "let body = crate::testing::crash_injector::inherit(body);";
+        places.push(place("testing src/lib.rs - - -", Some("pub mod testing;")));
+        places.push(place("inherit src/threads.rs spawn - -", Some(inherit)));
+        places
+    }
+
+    /// The fault of the lines around the statement, which is the one at `index`.
+    fn fault(&self, lines: &[&str], index: usize) -> Option<&'static str> {
+        let mut before = lines[..index - 1]
+            .iter()
+            .rev()
+            .filter(|line| !line.trim().is_empty());
+        if before.next().is_some_and(|line| !line.ends_with(['{', '}', ';'])) {
+            return Some("a gated statement inside of another one");
+        }
+        let first = function_around(lines, index).map_or(0, |(first, _)| first);
+        let has = |lines: &[&str], text: &str| text == "-" || lines.iter().any(|line| line.contains(text));
+        let (before, after) = (&lines[first..index], &lines[index..=end_of_block(lines, first)]);
+        if !has(before, self.above) || !has(after, self.below) {
+            return Some("a gated statement that is not between the steps that it separates");
+        }
+        let is_late = self.below != "-" && has(before, self.below);
+        is_late.then_some("a gated statement below a step that it must come before")
+    }
+}
+
+fn findings(sources: &Sources) -> Vec<String> {
+    let is_production = |(file, _): &(&str, &str)| !file.starts_with("src/testing/");
+    let read = |(file, text)| (file, Production::read(file, text));
+    let files: Vec<_> = sources.rust("src/").filter(is_production).map(read).collect();
+    let tests: Vec<_> = files.iter().flat_map(|(_, read)| &read.test_modules).collect();
+    let places = GatedPlace::all();
+    let mut counts = vec![0; places.len()];
+    let mut findings = Vec::new();
+    for (file, Production { lines, .. }) in &files {
+        let below = |test: &&String| file.strip_prefix(test.as_str());
+        if tests
+            .iter()
+            .filter_map(below)
+            .any(|rest| rest == ".rs" || rest.starts_with('/'))
+        {
+            continue;
+        }
+        for (index, line) in lines.iter().map(|line| line.trim()).enumerate() {
+            let mentions = |words: &[&str]| words.iter().any(|word| line.contains(word));
+            let fault = if index > 0 && lines[index - 1].trim() == GATE {
+                let function = function_around(lines, index).map_or("-", |(_, name)| name);
+                let here = (*file, function, line);
+                match places
+                    .iter()
+                    .position(|it| (it.file, it.function, it.statement.as_str()) == here)
+                {
+                    Some(place) => {
+                        counts[place] += 1;
+                        places[place].fault(lines, index)
+                    }
+                    None => Some("a gated statement that is not listed"),
+                }
+            } else if line != GATE && mentions(CFG) {
+                Some("a cfg in a production module")
+            } else {
+                mentions(TESTING).then_some("a production module reaches into `testing`")
+            };
+            findings.extend(fault.map(|fault| format!("{file}:{}: {fault}", index + 1)));
+        }
+    }
+    for (place, count) in places.iter().zip(counts).filter(|(_, count)| *count != 1) {
+        let GatedPlace {
+            file,
+            function,
+            statement,
+            ..
+        } = place;
+        findings.push(format!(
+            "{statement} in {function} of {file} is there {count} times"
+        ));
+    }
+    findings
+}
+
+/// A source but for its tests.
+struct Production<'a> {
+    /// Comments and test modules are empty lines.
+    lines: Vec<&'a str>,
+    /// The files of its test modules, each without `.rs`: the module's own and the folder below it.
+    test_modules: Vec<String>,
+}
+
+impl<'a> Production<'a> {
+    fn read(file: &str, text: &'a str) -> Self {
+        let is_comment = |line: &str| line.trim_start().starts_with("//");
+        let lines = text.lines().map(|line| if is_comment(line) { "" } else { line });
+        let mut read = Self {
+            lines: lines.collect(),
+            test_modules: Vec::new(),
+        };
+        for index in 0..read.lines.len() {
+            if let Some(end) = read.test_module(file, index) {
+                read.lines[index..=end].fill("");
+            }
+        }
+        read
+    }
+
+    /// Notes the test module whose `#[cfg(test)]` is this line, and returns its last line.
+    fn test_module(&mut self, file: &str, index: usize) -> Option<usize> {
+        if self.lines[index].trim() != "#[cfg(test)]" {
+            return None;
+        }
+        let path = self.lines.get(index + 1)?.trim().strip_prefix("#[path = \"");
+        let declared = index + 1 + usize::from(path.is_some());
+        let (visibility, name) = self.lines.get(declared)?.trim().split_once("mod ")?;
+        if !visibility.is_empty() && !visibility.starts_with("pub") {
+            return None;
+        }
+        let Some(name) = name.strip_suffix(';') else {
+            return Some(end_of_block(&self.lines, declared));
+        };
+        let (folder, own_name) = file.rsplit_once('/')?;
+        let module = match path.and_then(|path| path.strip_suffix(".rs\"]")) {
+            Some(path) => format!("{folder}/{path}"),
+            None if matches!(own_name, "mod.rs" | "lib.rs") => format!("{folder}/{name}"),
+            None => format!("{}/{name}", file.trim_end_matches(".rs")),
+        };
+        self.test_modules.push(module);
+        Some(declared)
+    }
+}
+
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+/// The first line and the name of the function around a line.
+fn function_around<'a>(lines: &[&'a str], index: usize) -> Option<(usize, &'a str)> {
+    let outer = |line: &&str| indentation(line) < indentation(lines[index]);
+    let mut before = lines[..index]
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, line)| outer(line));
+    before.find_map(|(first, line)| {
+        let (modifiers, rest) = line.trim().split_once("fn ")?;
+        let is_item = modifiers.is_empty() || modifiers.ends_with(' ');
+        Some((first, rest.split(['(', '<']).next()?)).filter(|_| is_item)
+    })
+}
+
+/// The last line of the block that this line opens.
+fn end_of_block(lines: &[&str], opening: usize) -> usize {
+    if lines[opening].ends_with("{}") {
+        return opening;
+    }
+    let closes = |line: &&str| line.trim() == "}" && indentation(line) == indentation(lines[opening]);
+    let below = lines[opening..].iter().position(closes);
+    below.map_or(lines.len() - 1, |below| opening + below)
+}
+
+#[test]
+fn every_point_has_a_place() {
+    for point in CrashPoint::ALL {
+        assert!(HOOKS.contains(&format!("\n{point} ")), "{point}");
+    }
+}

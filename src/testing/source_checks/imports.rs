@@ -1,0 +1,181 @@
+//! Rules for the imports between files of the kit. A name that is imported through a re-export counts as imported from the
+//! file that defines it, and a module that re-exports from its own parts does not import from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Rule, Sources, difference};
+
+/// The modules that a user's test needs.
+const USER_MODULES: &str = "crash_injector sim_disk workload plan sweep oracle conformance report faults";
+
+pub(super) const LAB: Rule = Rule {
+    name: "the parts of the kit that a user's test needs do not use the project's own campaigns",
+    findings: |sources| {
+        let imports = Imports::read(sources);
+        let paths = imports.paths.iter().filter(|(file, path, _)| {
+            let is_of_user = USER_MODULES
+                .split(' ')
+                .any(|module| file.starts_with(&format!("{module}/")));
+            is_of_user && path.first().is_some_and(|module| module == "lab")
+        });
+        paths
+            .map(|(file, path, _)| format!("{file} imports {}", path.join("::")))
+            .collect()
+    },
+    planted: &[
+        "src/testing/plan/text.rs |  | use super::super::lab::TempDir;\n | plan/text.rs imports lab::TempDir",
+        "src/testing/faults/mod.rs |  | use crate::testing::{lab, Plan};\n | faults/mod.rs imports lab",
+    ],
+};
+
+/// Circles that are still to be broken.
+const STILL_THERE: &[&str] = &[
+    "conformance/lab.rs conformance/mod.rs",
+    "lab/damage/copies.rs lab/damage/mod.rs lab/damage/single.rs",
+    "lab/event_file/line.rs lab/event_file/mod.rs",
+    "lab/race/images.rs lab/race/mod.rs lab/race/work.rs",
+    "report/matrix.rs report/mod.rs",
+    "workload/clock.rs workload/standard.rs",
+];
+
+pub(super) const CIRCLES: Rule = Rule {
+    name: "files of the kit do not import from one another in a circle",
+    findings: |sources| {
+        let edges = Imports::read(sources).edges();
+        let mut circles = BTreeSet::new();
+        for &file in edges.keys() {
+            let back = |other: &&str| reachable(&edges, other).contains(file);
+            let circle: BTreeSet<_> = reachable(&edges, file).into_iter().filter(back).collect();
+            if !circle.is_empty() {
+                circles.insert(circle.into_iter().collect::<Vec<_>>().join(" "));
+            }
+        }
+        difference(&circles.into_iter().collect::<Vec<_>>(), STILL_THERE)
+    },
+    planted: &[
+        "src/testing/crash_injector/point.rs |  | use super::{\n    unwatched::UnwatchedListener,\n};\n | crash_injector/point.rs",
+        "src/testing/crash_injector/recorder.rs |  | use crate::testing::scoped_recorder;\n | recorder.rs crash_injector/slot.rs",
+    ],
+};
+
+type Edges<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+/// The files that a file imports from, directly or through others.
+fn reachable<'a>(edges: &Edges<'a>, file: &str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<_> = edges.get(file).into_iter().flatten().copied().collect();
+    while let Some(file) = next.pop() {
+        if reached.insert(file) {
+            next.extend(edges.get(file).into_iter().flatten());
+        }
+    }
+    reached
+}
+
+/// The imports of the kit's files, tests excepted.
+struct Imports<'a> {
+    /// The file of each module, by its path below `testing`.
+    modules: BTreeMap<Vec<String>, &'a str>,
+    /// A file, the path of an import below `testing`, and whether it is a re-export.
+    paths: Vec<(&'a str, Vec<String>, bool)>,
+}
+
+impl<'a> Imports<'a> {
+    fn read(sources: &'a Sources) -> Self {
+        let modules: BTreeMap<_, _> = sources.kit().map(|(file, _)| (module_of(file), file)).collect();
+        let mut paths = Vec::new();
+        for (file, text) in sources.kit() {
+            for item in text.split('\n').collect::<Vec<_>>().join(" ").split(';') {
+                let Some((before, tree)) = item.rsplit_once("use ") else {
+                    continue;
+                };
+                let is_public = before
+                    .trim_end()
+                    .rsplit([' ', '}'])
+                    .next()
+                    .is_some_and(|it| it.starts_with("pub"));
+                for path in paths_of(tree) {
+                    let path = absolute(&modules, &module_of(file), &path);
+                    paths.extend(path.map(|path| (file, path, is_public)));
+                }
+            }
+        }
+        Self { modules, paths }
+    }
+
+    fn edges(&self) -> Edges<'a> {
+        let mut edges = Edges::new();
+        for (file, path, is_public) in &self.paths {
+            let is_own_part = *is_public && path.starts_with(&module_of(file));
+            let target = self
+                .file_of(path, 9)
+                .filter(|target| target != file && !is_own_part);
+            edges.entry(*file).or_default().extend(target);
+        }
+        edges
+    }
+
+    /// The file that defines the name at the end of a path, after at most so many re-exports.
+    fn file_of(&self, path: &[String], re_exports_max: usize) -> Option<&'a str> {
+        let len = (0..=path.len())
+            .rev()
+            .find(|len| self.modules.contains_key(&path[..*len]))?;
+        let file = self.modules[&path[..len]];
+        let name = path.get(len)?;
+        let exported = self
+            .paths
+            .iter()
+            .find(|(from, path, is_public)| *from == file && *is_public && path.last() == Some(name));
+        match exported.filter(|_| re_exports_max > 0) {
+            Some((_, path, _)) => self.file_of(path, re_exports_max - 1),
+            None => Some(file),
+        }
+    }
+}
+
+/// The path of a file's module below `testing`.
+fn module_of(file: &str) -> Vec<String> {
+    let parts = file.trim_end_matches(".rs").split('/').map(str::to_owned);
+    let mut parts: Vec<_> = parts.collect();
+    parts.pop_if(|last| last == "mod");
+    parts
+}
+
+/// The path below `testing` of a path in a module; `None` outside of the kit.
+fn absolute(
+    modules: &BTreeMap<Vec<String>, &str>,
+    module: &[String],
+    path: &[String],
+) -> Option<Vec<String>> {
+    let ups = path.iter().take_while(|part| *part == "super").count();
+    match path.first()?.as_str() {
+        "crate" => (path.get(1)? == "testing").then(|| path[2..].to_vec()),
+        "self" => Some([module, &path[1..]].concat()),
+        "super" => Some([module.get(..module.len().checked_sub(ups)?)?, &path[ups..]].concat()),
+        first => {
+            let child = [module, &[first.to_owned()]].concat();
+            modules.contains_key(&child).then(|| [module, path].concat())
+        }
+    }
+}
+
+/// The paths of a tree of imports, for example of `a::{b, c::d as e}`.
+fn paths_of(tree: &str) -> Vec<Vec<String>> {
+    let Some((front, rest)) = tree.split_once('{') else {
+        let name = tree.split(" as ").next().unwrap_or_default();
+        let parts = name.split("::").map(str::trim).filter(|part| !part.is_empty());
+        let path: Vec<_> = parts.map(str::to_owned).collect();
+        return if path.is_empty() { Vec::new() } else { vec![path] };
+    };
+    let inner = rest.rsplit_once('}').map_or(rest, |(inner, _)| inner);
+    let front: Vec<_> = paths_of(front).concat();
+    let mut depth = 0;
+    let branches = inner.split(|letter| {
+        depth += i32::from(letter == '{') - i32::from(letter == '}');
+        letter == ',' && depth == 0
+    });
+    let branches = branches.flat_map(paths_of);
+    branches
+        .map(|branch| [&front[..], &branch[..]].concat())
+        .collect()
+}
