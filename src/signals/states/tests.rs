@@ -70,11 +70,11 @@ pub(super) fn restored<K: StateKey>(stored: &Stored) -> StateTable<K> {
     table
 }
 
-struct Model<K> {
+struct StatesModel<K> {
     events: BTreeMap<(K, SignalId), Vec<(f64, i64)>>,
 }
 
-impl<K: StateKey> Model<K> {
+impl<K: StateKey> StatesModel<K> {
     fn assert_equals(&self, table: &StateTable<K>) {
         let export = table.export().expect("nothing panicked");
         assert_eq!(table.len().expect("nothing panicked"), export.len());
@@ -138,7 +138,7 @@ fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]
 fn a_table_equals_its_model<K: StateKey>(key: impl Fn(&mut Random) -> K) {
     let mut random = Random::new(SEED);
     let mut table = StateTable::<K>::new(&shapes());
-    let mut model: Model<K> = Model {
+    let mut model: StatesModel<K> = StatesModel {
         events: BTreeMap::new(),
     };
     let mut stored = Stored::new();

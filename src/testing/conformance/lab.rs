@@ -2,20 +2,14 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::report::CheckStop;
-use super::{Conformance, Survives};
-use crate::Error;
+pub(super) use super::subject::DynEngine;
+use super::subject::{Conformance, OpenOver, Survives};
 use crate::fs::{FileAccess, RealFiles};
-use crate::storage::StorageEngine;
 use crate::testing::sim_disk::Image;
 use crate::testing::text::error_chain;
-
-pub(super) type DynEngine = Arc<dyn StorageEngine>;
-pub(super) type Open = Arc<dyn Fn(&Path) -> Result<DynEngine, Error> + Send + Sync>;
-pub(super) type OpenOver = Arc<dyn Fn(Arc<dyn FileAccess>, &Path) -> Result<DynEngine, Error> + Send + Sync>;
 
 /// Where an engine lives on a simulated disk.
 pub(super) const SIMULATED_DIR: &str = "/engine";

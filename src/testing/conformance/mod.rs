@@ -65,131 +65,23 @@ mod scans;
 mod semantics;
 mod simulated;
 mod steps;
+mod subject;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 pub use report::{Check, CheckOutcome, ConformanceReport};
+pub use subject::{Conformance, Survives};
 
-use crate::Error;
-use crate::fs::{FileAccess, RealFiles};
-use crate::storage::StorageEngine;
 use crate::testing::process::ChildProgram;
 use crate::testing::temp_dir::TempDir;
 use crate::testing::text::catch_as_text;
 use crate::testing::watchdog::run_within;
-use lab::{Lab, Open, OpenOver};
+use lab::Lab;
 use report::{CheckResult, CheckStop};
 
-/// How much an engine's writes survive. Each step includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Survives {
-    /// Nothing: the content ends with the engine.
-    Nothing,
-    /// Opening again in the same process.
-    Reopening,
-    /// The end of the process, however it ends.
-    ProcessCrash,
-    /// A power loss, once flushed. This is what [`StorageEngine`] promises.
-    PowerLoss,
-}
-
-impl Survives {
-    fn in_words(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Reopening => "reopening in one process",
-            Self::ProcessCrash => "the end of the process",
-            Self::PowerLoss => "a power loss",
-        }
-    }
-}
-
-/// The checks of a storage engine: how it is opened, and what it claims. See the [module](self).
-#[derive(Clone)]
-pub struct Conformance {
-    name: String,
-    open: Open,
-    open_over: Option<OpenOver>,
-    survives: Survives,
-    seed: u64,
-    child: Option<ChildProgram>,
-    time_limit: Duration,
-    keeps_failures: bool,
-}
-
 impl Conformance {
-    /// Checks of the engine that `open` opens in a directory, which exists and at first is empty.
-    ///
-    /// `open` must bring back what was there when it is called again with the same directory, as far as the engine
-    /// [`survives`](Self::survives). `name` is for the report.
-    pub fn new<E, F>(name: &str, open: F) -> Self
-    where
-        E: StorageEngine + 'static,
-        F: Fn(&Path) -> Result<E, Error> + Send + Sync + 'static,
-    {
-        Self {
-            name: name.to_owned(),
-            open: Arc::new(move |dir| Ok(Arc::new(open(dir)?))),
-            open_over: None,
-            survives: Survives::PowerLoss,
-            seed: 0x7a1d_a1db,
-            child: None,
-            time_limit: Duration::from_secs(120),
-            keeps_failures: true,
-        }
-    }
-
-    /// As [`new`](Self::new), for an engine that reaches its files through the [`FileAccess`] it is given and in no
-    /// other way: it is checked on real files and on simulated disks.
-    pub fn over_file_access<E, F>(name: &str, open: F) -> Self
-    where
-        E: StorageEngine + 'static,
-        F: Fn(Arc<dyn FileAccess>, &Path) -> Result<E, Error> + Send + Sync + 'static,
-    {
-        let open = Arc::new(open);
-        let over = Arc::clone(&open);
-        Self {
-            open_over: Some(Arc::new(move |files, dir| Ok(Arc::new(over(files, dir)?)))),
-            ..Self::new(name, move |dir| open(Arc::new(RealFiles), dir))
-        }
-    }
-
-    /// The claim of the engine, if it is less than the contract; checks beyond it are not made. Default
-    /// [`Survives::PowerLoss`].
-    #[must_use]
-    pub fn survives(mut self, survives: Survives) -> Self {
-        self.survives = survives;
-        self
-    }
-
-    /// The seed of random choices, instead of a constant.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// The name of the calling test as the harness lists it, for the child processes. Needed only on a thread that does
-    /// not have it: the harness names the thread of each test after it.
-    #[must_use]
-    pub fn in_test(mut self, test: &str) -> Self {
-        self.child = Some(ChildProgram::named_test(test));
-        self
-    }
-
-    /// The time after which a check counts as a hang. Default 2 minutes.
-    #[must_use]
-    pub fn time_limit(mut self, time_limit: Duration) -> Self {
-        self.time_limit = time_limit;
-        self
-    }
-
     /// Makes every check that applies. Each has a directory of its own below the system's one for temporary files, which
     /// stays if the check fails, with the image it failed on.
     pub fn check(&self) -> ConformanceReport {

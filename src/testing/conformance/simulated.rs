@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::account::{Promise, WriteAccount, WriteFate};
-use super::lab::{DynEngine, Lab, OpenOver, OrFail, SIMULATED_DIR};
+use super::lab::{DynEngine, Lab, OrFail, SIMULATED_DIR};
 use super::mirrored::scan;
 use super::report::CheckStop;
 use super::steps::{KeyValues, MarkedWrite};
+use super::subject::OpenOver;
 use crate::Error;
 use crate::testing::sim_disk::{Image, ImageBuilder, Recording, Side, SimDisk};
 

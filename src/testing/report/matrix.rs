@@ -2,11 +2,50 @@
 
 use std::collections::BTreeMap;
 
-use super::SiteOutcome;
 use crate::testing::CrashPoint;
 use crate::testing::plan::Site;
 use crate::testing::sim_disk::DiskOperationKind;
-use crate::testing::sweep::SweepReport;
+use crate::testing::sweep::{SiteReport, SweepReport};
+
+/// The outcome of the crashes at a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SiteOutcome {
+    /// Every image recovered to a state that was promised.
+    Recovered,
+    /// As [`Recovered`](Self::Recovered), and every image had come up before.
+    Known,
+    /// Some check failed.
+    Finding,
+    /// No crash was tried.
+    LeftOut,
+}
+
+impl SiteOutcome {
+    pub(super) const ALL: [Self; 4] = [Self::Recovered, Self::Known, Self::Finding, Self::LeftOut];
+
+    /// Symbol, name, value in the JSON, class of the style sheet.
+    pub(super) const fn texts(self) -> [&'static str; 4] {
+        match self {
+            Self::Recovered => ["✓", "recovered", "recovered", "r"],
+            Self::Known => ["=", "recovered, met before", "known", "k"],
+            Self::Finding => ["✗", "finding", "finding", "f"],
+            Self::LeftOut => ["–", "left out", "left_out", "o"],
+        }
+    }
+
+    /// The outcome at `site`; `has_finding` if the work of a finding died there.
+    pub(super) fn of(site: &SiteReport, has_finding: bool) -> Self {
+        if has_finding || !site.failures.is_empty() {
+            Self::Finding
+        } else if !site.is_explored || site.images == 0 {
+            Self::LeftOut
+        } else if site.distinct == 0 {
+            Self::Known
+        } else {
+            Self::Recovered
+        }
+    }
+}
 
 /// The key of a crash point on the page: the eight points have one digit each.
 pub(super) fn point_key(point: CrashPoint) -> char {

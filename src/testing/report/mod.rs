@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use super::plan::Site;
 use super::sweep::{Finding, LeftOut, Progress, SiteReport, SweepReport};
-use matrix::Matrix;
+use matrix::{Matrix, SiteOutcome};
 
 pub use live::{LiveLine, LiveStatus};
 
@@ -43,46 +43,6 @@ pub use live::{LiveLine, LiveStatus};
 const MAPS_MAX: usize = 8;
 /// How many findings the page and the terminal show in full.
 const FINDINGS_SHOWN_MAX: usize = 50;
-
-/// The outcome of the crashes at a site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SiteOutcome {
-    /// Every image recovered to a state that was promised.
-    Recovered,
-    /// As [`Recovered`](Self::Recovered), and every image had come up before.
-    Known,
-    /// Some check failed.
-    Finding,
-    /// No crash was tried.
-    LeftOut,
-}
-
-impl SiteOutcome {
-    const ALL: [Self; 4] = [Self::Recovered, Self::Known, Self::Finding, Self::LeftOut];
-
-    /// Symbol, name, value in the JSON, class of the style sheet.
-    const fn texts(self) -> [&'static str; 4] {
-        match self {
-            Self::Recovered => ["✓", "recovered", "recovered", "r"],
-            Self::Known => ["=", "recovered, met before", "known", "k"],
-            Self::Finding => ["✗", "finding", "finding", "f"],
-            Self::LeftOut => ["–", "left out", "left_out", "o"],
-        }
-    }
-
-    /// The outcome at `site`; `has_finding` if the work of a finding died there.
-    fn of(site: &SiteReport, has_finding: bool) -> Self {
-        if has_finding || !site.failures.is_empty() {
-            Self::Finding
-        } else if !site.is_explored || site.images == 0 {
-            Self::LeftOut
-        } else if site.distinct == 0 {
-            Self::Known
-        } else {
-            Self::Recovered
-        }
-    }
-}
 
 /// One sweep of a report. Its sites and operations are dropped if there is no room for its map.
 #[derive(Debug, Clone)]

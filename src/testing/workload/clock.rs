@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 
-use super::STANDARD_NOW_MS;
 use crate::Clock;
+
+/// When standard workloads begin, in milliseconds since the Unix epoch.
+pub const STANDARD_NOW_MS: i64 = 1_700_000_000_000;
 
 thread_local! {
     static NOW_MS: Cell<i64> = const { Cell::new(STANDARD_NOW_MS) };

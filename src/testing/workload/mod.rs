@@ -7,11 +7,11 @@ mod standard;
 mod tests;
 mod text;
 
-pub use clock::WorkloadClock;
+pub use clock::{STANDARD_NOW_MS, WorkloadClock};
 pub(crate) use random::Random;
 #[cfg(test)]
 pub(crate) use random::with_a_fresh_seed;
-pub use standard::{STANDARD_NOW_MS, STANDARD_SKEW_MS, STANDARD_SYNC_MS, standard_schema, tiny_options};
+pub use standard::{STANDARD_SKEW_MS, STANDARD_SYNC_MS, standard_schema, tiny_options};
 pub use text::ParseOperationError;
 
 use std::borrow::Cow;

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Event, Operation, Random, Workload, WorkloadClock};
+use super::clock::{STANDARD_NOW_MS, WorkloadClock};
+use super::{Event, Operation, Random, Workload};
 use crate::{
     Background, CoEngagementConfig, CohortId, EntityId, Options, Ring, Schema, Signal, SignalId, UserId,
 };
 
-/// When standard workloads begin, in milliseconds since the Unix epoch.
-pub const STANDARD_NOW_MS: i64 = 1_700_000_000_000;
 /// How far ahead of the clock an event of a workload is accepted, in milliseconds: the default of
 /// [`Options::skew_ms_max`].
 pub const STANDARD_SKEW_MS: u64 = 3_600_000;

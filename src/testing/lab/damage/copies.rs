@@ -7,10 +7,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::histories;
 use super::judge::{self, AfterOpen, Floor, OpenResult};
 use super::runner::CaseSet;
-use super::subject::{DB_DIR, DamageSubject, HistoryEnd, content};
+use super::subject::{DB_DIR, DamageSubject, HistoryEnd, content, histories};
 use crate::testing::SimDisk;
 use crate::testing::sim_disk::Image;
 use crate::testing::workload::{Event, Operation, STANDARD_NOW_MS, standard_schema, tiny_options};

@@ -53,11 +53,9 @@ use std::time::Duration;
 
 pub use report::{DamageCounts, DamageReport};
 
-use crate::Durability;
 use copies::copy_sets;
 use runner::{CaseRunner, CaseSet};
 use single::Damages;
-use subject::HistoryEnd;
 
 /// Damages the files of databases and opens the results. See the [module](self).
 #[derive(Debug, Clone)]
@@ -158,12 +156,4 @@ impl DamageCampaign {
 
 fn boxed<T: CaseSet + 'static>(sets: impl Iterator<Item = T>) -> Vec<Box<dyn CaseSet>> {
     sets.map(|set| Box::new(set) as Box<dyn CaseSet>).collect()
-}
-
-/// Each policy with each end of a history.
-fn histories() -> impl Iterator<Item = (Durability, HistoryEnd)> + Clone {
-    let policies = [Durability::EverySynced, Durability::OperatingSystem];
-    policies
-        .into_iter()
-        .flat_map(|policy| [HistoryEnd::Died, HistoryEnd::Closed].map(|end| (policy, end)))
 }

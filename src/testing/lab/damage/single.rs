@@ -1,10 +1,9 @@
 //! The damages of single databases as sets of cases.
 
 use super::cases::{Damage, DamageCase};
-use super::histories;
 use super::judge::{self, AfterOpen, OpenResult};
 use super::runner::CaseSet;
-use super::subject::{DamageSubject, HistoryEnd};
+use super::subject::{DamageSubject, HistoryEnd, histories};
 use crate::Options;
 use crate::testing::sim_disk::Image;
 use crate::testing::workload::{Operation, Random, Workload, standard_schema, tiny_options};

@@ -213,3 +213,11 @@ fn finished(workload: &Workload, options: &Options, end: HistoryEnd) -> Image {
 pub(super) fn content(disk: &SimDisk) -> Image {
     disk.image(&ImageChoice::All)
 }
+
+/// Each policy with each end of a history.
+pub(super) fn histories() -> impl Iterator<Item = (Durability, HistoryEnd)> + Clone {
+    let policies = [Durability::EverySynced, Durability::OperatingSystem];
+    policies
+        .into_iter()
+        .flat_map(|policy| [HistoryEnd::Died, HistoryEnd::Closed].map(|end| (policy, end)))
+}

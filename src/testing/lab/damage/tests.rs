@@ -1,8 +1,10 @@
 use super::anatomy::{Anatomy, PromisedPosition};
 use super::cases::{ByteChange, Damage, DamageCase};
 use super::judge::{AfterOpen, OpenResult, check_refusal, check_state, floor_of_files, judge};
+use super::subject::HistoryEnd;
 use super::subject::{DB_DIR, DamageSubject, LOG_DIR, STORE_DIR};
 use super::*;
+use crate::Durability;
 use crate::testing::SimDisk;
 use crate::testing::lab::file_format::FileKind;
 use crate::testing::process::{ChildProgram, ChildSide};

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use super::LineFault;
 use crate::limits::{EVENT_COHORTS_MAX, WEIGHT_ABS_MAX};
 use crate::testing::workload::Event;
 use crate::{CohortId, EntityId, Schema, UserId};
+
+/// What is wrong with a line, which does not know its number.
+pub(super) type LineFault = (Option<usize>, String);
 
 /// What a field means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

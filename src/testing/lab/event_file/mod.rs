@@ -26,7 +26,7 @@ use std::io::{BufRead, Read};
 
 use crate::Schema;
 use crate::testing::workload::Event;
-use line::{Layout, LineFields};
+use line::{Layout, LineFault, LineFields};
 
 /// The longest line that is read, in bytes; longer ones are refused without being kept in memory.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
@@ -55,9 +55,6 @@ impl fmt::Display for LineError {
 }
 
 impl std::error::Error for LineError {}
-
-/// What is wrong with a line, which does not know its number.
-type LineFault = (Option<usize>, String);
 
 /// A reader of events: an iterator that gives the event of each line in order, or why the line is none, and goes on.
 /// Only a failed read ends it early.
