@@ -6,7 +6,7 @@ use super::{Rule, difference};
 
 /// Names with two meanings that are still to be changed.
 const TWICE: &str = "
-Collections Model Orders UserRing
+Model
 ";
 
 pub(super) const UNIQUE: Rule = Rule {
