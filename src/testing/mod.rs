@@ -15,7 +15,7 @@
 //!
 //! # What semantic versioning covers
 //! The items of [`crash_injector`], [`sim_disk`], [`workload`], [`plan`], [`sweep`], [`oracle`], [`conformance`], [`report`]
-//! and [`faults`]: their names, signatures and documented meaning. A plan's text parses in every later minor version to the
+//! and [`faults`], and [`ChildProgram`]: their names, signatures and documented meaning. A plan's text parses in every later minor version to the
 //! same plan. Enums and structs that are `#[non_exhaustive]` may grow. Outside are the module `lab`, which is hidden and
 //! holds campaigns that this project runs on itself; the text of messages, findings and pages; the number of images that a
 //! sweep builds; and the operations that a seed draws, so a line with `work=standard` is good for one version.
@@ -25,7 +25,7 @@
 //! ```
 //! use tidaldb::testing::{CrashPoint, Plan, run_plan, sim_disk::ImageChoice};
 //!
-//! // The 13th event is in the log and in memory, but not acknowledged, when the power is lost.
+//! // The 13th recording call is in the log, but not acknowledged, when the power is lost.
 //! let plan = Plan::standard(7, 40)
 //!     .crash_at(CrashPoint::WalPostAggregate, 12)
 //!     .leaving(ImageChoice::Synced);
@@ -86,9 +86,8 @@
 //! });
 //! sweep.images_max(16).run().expect_clean();
 //! ```
-//! By itself it is held to every promise of the trait, on real files with real kills and a real full disk too, by a test of
-//! its own: the engine's child processes are that test, run again. One that reaches its files in its own way goes through
-//! all of these, and not through the simulated disk: see [`conformance`].
+//! [`conformance`] checks the engine without the database: on real files, with killed processes and a full disk. Each child
+//! process runs the same test again. An engine with its own file access gets all checks but those on the simulated disk.
 //! ```
 //! use tidaldb::storage::{FileStore, FileStoreOptions};
 //! use tidaldb::testing::conformance::Conformance;

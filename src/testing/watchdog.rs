@@ -1,6 +1,7 @@
 //! The watchdog of the kit: runs a body on a thread of its own, so that one that hangs ends in an error.
 //!
-//! Owns the only bound on the time of work in this process. Invariant: after a result no thread is left; after a
+//! A sweep watches its workers by heartbeats instead: a thread for each of its cases would cost more than the case.
+//! Invariant: after a result no thread is left; after a
 //! [`Hang`] the body's thread is left behind, with everything that the body owns, until the process ends.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Storage conformance: one call that checks what [`StorageEngine`] promises against any implementation of it.
+//! Storage conformance: one call that checks what [`StorageEngine`](crate::storage::StorageEngine) promises against any implementation of it.
 //!
 //! ```
 //! use tidaldb::storage::MemoryStore;
@@ -37,7 +37,7 @@
 //! | `recovery-interrupted` | a power loss inside the recovery from that changes nothing |
 //! | `disk-failures` | when any one disk operation fails, or the disk is full for a while: as for `disk-full`, for power losses too |
 //!
-//! The last five need an engine that reaches its files through [`FileAccess`]. For every other engine the ones above
+//! The last five need an engine that reaches its files through [`FileAccess`](crate::fs::FileAccess). For every other engine the ones above
 //! use a real child process, which is the calling test, run again: the child serves the parent inside
 //! [`Conformance::check`] and ends there, or with its parent. So each child repeats the statements of the test before that
 //! call, and a test makes one such call.

@@ -38,7 +38,7 @@ impl Survives {
     }
 }
 
-/// The checks of a storage engine: how it is opened, and what it claims. See the [module](self).
+/// The checks of a storage engine: how it is opened, and what it claims. See the [module](super).
 #[derive(Clone)]
 pub struct Conformance {
     pub(super) name: String,

@@ -51,12 +51,13 @@ pub enum Work {
     },
     /// These operations.
     Operations(Workload),
-    /// A closure that the sweep was given, by the name it was given with. Only that sweep can replay it.
+    /// The work of a sweep that was made with this name: a closure, or a workload too long for a line. Only that sweep can
+    /// replay it.
     Driven(String),
 }
 
 impl Work {
-    /// The operations, unless a closure makes them up.
+    /// The operations; none if only the sweep knows them.
     pub fn workload(&self) -> Option<Workload> {
         match self {
             Self::Standard { seed, operations_len } => Some(Workload::standard(*seed, *operations_len)),

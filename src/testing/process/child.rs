@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::{MARK, ORDERS};
 
-/// The exit status of a child whose parent is gone.
+/// The exit status of a child that ends by itself.
 const ORPHANED: i32 = 3;
 
 /// The process that calls, as a child of the test kit.
@@ -53,7 +53,7 @@ impl ChildSide {
     /// repeats.
     #[expect(
         clippy::disallowed_methods,
-        reason = "a child without a parent has nothing left to do"
+        reason = "a child must not continue the test that it repeats"
     )]
     pub fn end() -> ! {
         std::process::exit(ORPHANED)

@@ -31,7 +31,7 @@ pub(crate) struct Case {
     pub(crate) crashes: Vec<Crash>,
     /// What was known when the work crashed, by its number in [`Recorded::known`].
     pub(crate) known: usize,
-    /// True while the disk kept its power: a later power loss may still take what the work left undurable.
+    /// True until the first power loss: a later one may still take what the work left undurable.
     is_unsettled: bool,
     expected: Expected,
 }
@@ -52,7 +52,7 @@ impl Case {
     /// true after its last disk operation.
     pub(crate) fn in_recovery(&self, crash: Crash, returned: bool, state: &Interned) -> Self {
         let death = death_of(&crash.mode);
-        // Until it returns, a recovery promises no more than the work did.
+        // A recovery syncs recovered data before it returns. A power loss before that may take what the work had not synced.
         let expected = if self.is_unsettled && death == Death::PowerLoss && !returned {
             Expected::Legal(Death::PowerLoss)
         } else {
@@ -82,18 +82,18 @@ impl Case {
     }
 }
 
-/// What a case came to.
+/// The result of a case.
 #[derive(Debug)]
 pub(crate) struct Judged {
     /// The hash of the image that the crash left.
     pub(crate) image: u128,
     /// What is wrong, in the order in which it was found.
     pub(crate) failures: Vec<Failure>,
-    /// The state, and what the oracle says of it; none if the database did not open or the state is not legal.
+    /// The state and the verdict on it; none if the case has a failure before the continuation.
     pub(crate) state: Option<(Interned, Arc<Verdict>)>,
     /// The recovery's disk operations, and the ordinal of the first, if they were asked for and the recovery ran.
     pub(crate) recording: Option<(Recording, u64)>,
-    /// The oracle's counts of the state; zeros if the database did not open.
+    /// The oracle's counts of the state; zeros if the database did not open or the state is not the expected one.
     pub(crate) counts: Counts,
     /// True if no case before had this image.
     pub(crate) is_new: bool,
@@ -128,7 +128,7 @@ impl Runner<'_> {
             return judged;
         }
         self.heartbeat.begin(&case.crashes);
-        // Only a recovery that is crashed in needs the disk with what is not durable on it.
+        // A crash inside the recovery needs the undurable writes of the disk; otherwise the image is enough.
         let disk = if records {
             disk_of(builder, case.mode())
         } else {

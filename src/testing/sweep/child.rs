@@ -5,12 +5,13 @@
 //! | `begin N OPERATION` | the call with number N is about to be made |
 //! | `ok N -` | it succeeded without a receipt |
 //! | `ok N OPENING SEQUENCE` | it succeeded; ` LEN TO_MS` follows if events were set back |
-//! | `refused N exists`, `unknown` or `ahead` | it changed nothing: the collection exists or does not, or an event is too far ahead of the clock |
+//! | `refused N REASON` | it changed nothing; REASON is `exists` or `unknown`, of the collection, or `ahead`, of an event's time |
 //! | `failed N TEXT` | it failed in another way |
-//! | `durable SEQUENCE`, `closed SEQUENCE` | every frame up to the sequence is durable; and the database was closed |
+//! | `durable SEQUENCE` | every frame up to the sequence is durable |
+//! | `closed SEQUENCE` | the database was closed, and every frame up to the sequence is durable |
 //! | `threads` | the work has further threads |
 //! | `parked SITE` | a thread stands at the site and waits to be killed |
-//! | `ended TEXT` | the work came to its end |
+//! | `ended TEXT` | the work ended without its crash, or failed |
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -104,14 +105,14 @@ impl CallLog for ToParent {
     }
 }
 
-/// What the parent heard besides calls.
+/// The kind of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// A call, which is in the journal now.
+    /// A line about calls. The journal has it now.
     Call,
     /// The child stands at this site.
     Parked(String),
-    /// The work came to its end.
+    /// The work ended without its crash.
     Ended(String),
 }
 

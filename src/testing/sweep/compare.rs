@@ -1,8 +1,8 @@
-//! The comparison of crash modes: what a process leaves is what it had written, however it ended.
+//! The comparison of crash modes: every mode must leave the bytes that the process had written.
 //!
-//! One case ends as image of the recorded run, as failing device, as panic that unwinds through every destructor, on the
-//! simulated disk and on real files, and as child process that is killed, or aborts. All of them must leave the same files,
-//! byte for byte, and recover to the same state. Otherwise images do not show real crashes: a fault of the kit, or the
+//! It crashes at one site in these ways: an image of the recorded run; a failure of the device; a panic that unwinds through
+//! every destructor, on the simulated disk and on real files; a child process that is killed; a child that aborts. All of
+//! them must leave the same files, byte for byte, and recover to the same state. Otherwise images do not show real crashes: a fault of the kit, or the
 //! work is not deterministic.
 
 use std::path::Path;

@@ -12,7 +12,7 @@ use crate::testing::sim_disk::{DiskOperationKind, UndurableKind};
 use crate::testing::workload::Operation;
 use crate::{Durability, Error, Receipt, TidalDb};
 
-/// Stands between the driver and the handle, for one run: makes the calls that the oracle is told of, or other calls.
+/// Makes the calls of one run in place of the driver. A planted bug makes other calls than the journal notes.
 pub(crate) trait Calls: fmt::Debug + Send + Sync {
     fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<Receipt>, Error>;
 }
@@ -161,8 +161,8 @@ impl DiskChecks<'_> {
         }
     }
 
-    /// What `operation`, which was acknowledged, promises to be durable must be durable. A checkpoint that finds nothing
-    /// new, and so takes no number, promises nothing.
+    /// Checks that the content which an acknowledged operation promises is durable. A checkpoint without new content gets no
+    /// sequence number and promises nothing.
     fn check_durable(&self, operation: &Operation, took_a_number: bool) {
         let every = self.durability == Durability::EverySynced;
         let is_sync = *operation == Operation::Sync;
@@ -186,7 +186,7 @@ impl DiskChecks<'_> {
         };
         let undurable = self.disk.undurable();
         let found = undurable.iter().find(|it| match it.kind {
-            // Open removes a segment again that a power loss brought back, but no segment waits for that.
+            // Open removes a segment that a power loss brought back. A trim makes the removal durable all the same.
             UndurableKind::Removal => {
                 it.path.starts_with(&log_dir)
                     && it.path.extension().is_some_and(|extension| extension == "wal")

@@ -76,9 +76,14 @@ impl Explorer<'_> {
             let crash = Crash { site, mode };
             let case = Case::in_work(crash.clone(), moment.known);
             let judged = self.run(builder, &case, false, &mut tally);
-            // The disk of a process that died holds more than its image as long as something on it is not durable.
-            let is_more = death == Death::ProcessCrash && !builder.undurable().is_empty();
-            let disk = if is_more { !judged.image } else { judged.image };
+            // After a process crash the disk may hold undurable writes. Then its recovery can be crashed in another way than
+            // that of a power loss with the same image, so it needs another key.
+            let has_undurable = death == Death::ProcessCrash && !builder.undurable().is_empty();
+            let disk = if has_undurable {
+                !judged.image
+            } else {
+                judged.image
+            };
             if self.0.memory.nests_first(disk) {
                 nested.push(NestedCase { moment, crash });
             }
@@ -143,7 +148,8 @@ impl Explorer<'_> {
         let limits = &self.0.memory.limits;
         let end = recording.len();
         let mut builder = recording.images();
-        // The operation that a new image must hold; none where nothing is known of the moment before.
+        // The newest operation that the images before could not hold. An image without it was tried before; none if nothing
+        // was tried before.
         let mut since = None;
         for (position, operation) in (start..=end).zip([None].into_iter().chain(kinds(recording, start))) {
             seek(&mut builder, position);
@@ -169,7 +175,7 @@ impl Explorer<'_> {
         }
     }
 
-    /// Crashes in a recovery where the builder stands, and in the recovery from that.
+    /// Crashes in a recovery at the builder's position, then in the recovery from that crash.
     fn inside_at(
         &self,
         builder: &ImageBuilder,
@@ -205,7 +211,7 @@ fn kinds(recording: &Recording, start: u64) -> impl Iterator<Item = Option<DiskO
     operations.map(|operation| Some(operation.kind))
 }
 
-/// The crashes where the builder stands, of both disk models, each once; adds what is left out.
+/// The crash modes at the builder's position for both disk models, each once. Adds the images that are left out.
 fn modes(builder: &ImageBuilder, images_max: usize, seed: u64, left_out: &mut u128) -> Vec<CrashMode> {
     let mut all: Vec<ImageChoice> = Vec::new();
     for model in DiskModel::ALL {

@@ -29,7 +29,7 @@ use crate::testing::workload::Operation;
 use crate::testing::{CrashInjector, CrashPoint, Crossed, SimDisk, scoped_injector, scoped_recorder};
 use crate::{RecoveryReport, TidalDb};
 
-/// The longest time that a child may be silent. Shorter than [`CASE_TIME`], so that no child outlives its case.
+/// The longest time that a child may be silent. Shorter than [`CASE_TIME`], so that a silent child is killed within its case.
 const CHILD_TIME: Duration = Duration::from_secs(40);
 /// The longest time that a case may take ...
 const CASE_TIME: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ const OPERATION_TIME: Duration = Duration::from_millis(100);
 #[non_exhaustive]
 #[must_use]
 pub struct CrashedOnFiles {
-    /// What was crossed until the crash. Empty if the crash was in a child.
+    /// The crossings of a run without a crash, which ends at the site `end`. Empty for every other site.
     pub crossed: Crossed,
     /// The oracle's counts, of the state after the crash and of the state after the database was used again, summed.
     pub counts: Counts,
@@ -172,8 +172,8 @@ impl FilesCase<'_> {
     }
 }
 
-/// At a crash point it is known what the log and the storage hold. At most points that is the call in flight too; at the
-/// points of a checkpoint it is every acknowledged call, and the old or the new checkpoint.
+/// At each crash point the content of log and storage is fixed. Except at the two points of a checkpoint they hold the call
+/// in flight; at these two they hold the acknowledged calls, and the old or the new checkpoint.
 fn check_point(
     point: CrashPoint,
     journal: &Journal,

@@ -11,11 +11,11 @@ use crate::testing::text::error_chain;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// The run did not reach the plan's site, so it tests nothing.
+    /// The case tests nothing: the run did not reach the plan's site, or the plan cannot be run there.
     NeverReached,
     /// An unwatched thread changed the files. Crashes on it are not explored.
     Unwatched,
-    /// The database does not open again.
+    /// The database does not open, or its state cannot be read.
     Refused,
     /// A promised event, member or frame is missing.
     Lost,
@@ -29,13 +29,13 @@ pub enum FailureKind {
     NotIdempotent,
     /// A recovery after a crash inside recovery gives another state.
     Diverged,
-    /// A write, close or reopen after recovery fails.
+    /// The work, or a write, close or reopen after recovery, fails; or the state after it is wrong.
     CannotGoOn,
     /// A second open of an open database succeeded.
     NotLocked,
     /// A lock, an open file, a thread or a useless segment is left after the database was dropped or closed.
     LeftBehind,
-    /// Dropping the handle changed the disk.
+    /// Dropping the handle, or a rejected call on a poisoned handle, changed the disk.
     DropWrote,
     /// The engine acknowledged an operation that a power loss could take away, against the policy.
     AcknowledgedBeforeDurable,

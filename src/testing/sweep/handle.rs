@@ -25,7 +25,7 @@ pub(crate) fn check_handle(
 ) -> Result<(), Failure> {
     let before = files_of(home)?;
     if journal.has_threads() || journal.in_flight().is_none() {
-        // The panic was inside close, or other threads of the work came to the close after it.
+        // The panic was inside close, or another thread closed the handle after the panic.
         for operation in writes() {
             expect(&operation, operation.apply(&db), |error| {
                 matches!(error, Error::Closed)

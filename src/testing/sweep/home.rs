@@ -8,7 +8,7 @@ use crate::testing::SimDisk;
 
 /// Where a database is: a directory, and the file access that reaches it.
 ///
-/// `files` is to be dropped after the database: its count tells whether anything of the database is left.
+/// Drop `files` after the database: its count shows whether something of the database still holds the file access.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) dir: PathBuf,

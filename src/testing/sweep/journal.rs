@@ -1,8 +1,7 @@
 //! The journal of a run: what the oracle knew at each moment of it.
 //!
 //! Owns, for every moment, what the oracle knew, how many operations the disk had done, and how many crossings there had
-//! been. Invariant: a mark is made on the calling thread before anything else happens, so the marks and the crossings are
-//! in the order in which they happened.
+//! been. Invariant: a mark is stored before its call or disk operation continues, so marks and crossings are in order.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +66,7 @@ pub(crate) struct Pages {
     ended_len: usize,
     /// The numbers of the acknowledged calls.
     acknowledged: Vec<usize>,
-    /// The first error of a call that is neither an answer nor the refusal of a poisoned handle.
+    /// The first error of a call that is neither a rejection nor the error of a poisoned handle.
     error: Option<String>,
     pub(crate) failures: Vec<Failure>,
 }
@@ -174,7 +173,7 @@ impl Journal {
         (count(Operation::is_frame), count(Operation::is_collection_change))
     }
 
-    /// The call of a single caller that had not ended.
+    /// The call that has not ended, if the work has one thread.
     pub(crate) fn in_flight(&self) -> Option<OpId> {
         let pages = self.pages();
         (pages.ended_len < pages.calls.len()).then(|| pages.calls.last().copied())?
@@ -268,7 +267,7 @@ impl CallLog for Journal {
     }
 }
 
-/// Returns true if the error answers a call that cannot be applied, and the database is as sound as before.
+/// Returns true if the call was rejected and the database is unchanged.
 pub(crate) fn is_answer(error: &Error) -> bool {
     is_impossible(error) || is_ahead_of_clock(error)
 }

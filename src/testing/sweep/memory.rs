@@ -125,7 +125,7 @@ impl SweepMemory {
         interned
     }
 
-    /// The verdict on a state where the entry `known` was known, from `judge` the first time.
+    /// The verdict on a state by the journal entry `known`. The first call computes it with `judge`.
     pub(crate) fn verdict(
         &self,
         known: usize,
@@ -161,7 +161,7 @@ impl SweepMemory {
         lock(&self.failed).clone()
     }
 
-    /// Whether a bound says to stop now.
+    /// Returns true if a bound is reached.
     pub(crate) fn is_over(&self) -> bool {
         if self.stop.load(Ordering::Relaxed) {
             return true;

@@ -6,8 +6,8 @@
 //! interrupted recovery must come to the same state. It also lets the device fail under the running work, which finds
 //! threads that ignore the failure.
 //!
-//! Images come from the one recording, so the work must do the same in every run: one calling thread, which also does the
-//! database's background work. The [`SweepReport`] counts what a bound leaves out.
+//! Images come from the one recording, so the work of a sweep must do the same in every run: one calling thread, which also
+//! does the database's background work. Only [`CrashSweep::crash_on_files`] allows more threads. The [`SweepReport`] counts what a bound leaves out.
 //!
 //! | file | content |
 //! |---|---|
@@ -16,8 +16,9 @@
 //! | `case` | the case runner, for every case of the kit |
 //! | `explore`, `memory`, `phases`, `run` | the enumeration of cases, and what it remembers |
 //! | `shrink`, `finding`, `report` | smaller cases, findings, the report |
-//! | `replay`, `random`, `compare` | single cases on the simulated disk |
-//! | `files`, `child`, `handle`, `crash` | crashes of running work, on real files too |
+//! | `limits`, `heartbeat`, `deep` | the bounds, the watch over the workers, one sweep after another |
+//! | `replay`, `random` | single cases on the simulated disk |
+//! | `files`, `child`, `handle`, `crash`, `compare` | crashes of running work, on real files too |
 
 mod case;
 mod child;
@@ -77,7 +78,7 @@ type ShowProgress = dyn Fn(&Progress) + Send + Sync;
 /// The work of a sweep, and its bounds. Everything but the work has a default.
 ///
 /// # Examples
-/// Your own workload, completely at depth one:
+/// A workload, within the default bounds:
 /// ```
 /// use tidaldb::testing::workload::Workload;
 /// use tidaldb::testing::CrashSweep;
@@ -220,7 +221,7 @@ impl CrashSweep {
         self
     }
 
-    /// As [`images_max`](Self::images_max), in recoveries. Default 6.
+    /// The largest number of images of a moment of a recovery, for each disk model. Default 6.
     #[must_use]
     pub fn nested_images_max(mut self, images: usize) -> Self {
         self.limits.nested_images_max = images;
@@ -276,14 +277,14 @@ impl CrashSweep {
         self
     }
 
-    /// The seed of the choice among images where a bound allows only some. Default 0.
+    /// The seed that selects images where a bound excludes some. Default 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.limits.seed = seed;
         self
     }
 
-    /// Claims that every crash point, every kind of disk operation and every site is reached: else the report is not
+    /// Claims that every crash point, every kind of disk operation that changes something, and every site is reached: else the report is not
     /// clean.
     #[must_use]
     pub fn complete(mut self) -> Self {
@@ -396,7 +397,7 @@ pub fn replay(line: &str) -> Result<RecoveredCase, ReplayFailure> {
     Ok(run_plan(&line.parse()?)?)
 }
 
-/// Crashes at the one site of `plan` in each [`CrashMode`](crate::testing::plan::CrashMode) but a power loss, with the
+/// Crashes at the one site of `plan` by a panic, a kill and, at a crash point, an abort, with the
 /// standard options, and compares what they leave.
 ///
 /// `test` is the full name of the calling test, `concat!(module_path!(), "::name_of_the_test")`: the child is this test

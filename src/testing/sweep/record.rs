@@ -1,8 +1,8 @@
 //! The recording run: one run of the work that does not crash, from which the image of every crash is built.
 //!
-//! A site, crossing or side of a disk operation, lies at a moment: so many operations of the disk are done, and so much
-//! is known to the oracle. What a crash leaves and what it may leave follow from the moment alone, so sites that share
-//! one share its images.
+//! A site is a crossing, or one side of a disk operation. It lies at a moment, which has two numbers: the disk operations that
+//! are done, and the entry of the journal. The moment alone decides the images and the legal states, so sites that lie at
+//! one moment share its images.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -186,7 +186,7 @@ pub(crate) fn work_on(setup: &Setup, driver: &mut Driver<'_>) -> Result<(), Fail
         }
         (None, None) => Err(Failure::new(
             FailureKind::NeverReached,
-            "the work of the plan is a closure that only its own sweep has",
+            "the work of the plan is known to its own sweep only",
         )),
     }
 }
@@ -208,7 +208,7 @@ fn sites(journaled: &Pages, crossings: &[Crossing], start: u64) -> Vec<(Site, Cr
         while passed < crossings_before {
             let crossing = &crossings[passed];
             passed += 1;
-            // One that was made while its thread panicked cannot be crashed at.
+            // A crossing on a panicking thread cannot crash.
             if let Some(ordinal) = crossing.ordinal {
                 let site = Site::Point {
                     point: crossing.point,

@@ -67,9 +67,14 @@ pub(crate) fn check_durable(db: &TidalDb, state: &RecoveredState) -> Result<(), 
     Err(Failure::new(FailureKind::Wrong, message))
 }
 
-/// Continues after the recovery that gave `recovered`, of which the oracle says `verdict`: a second open gives the same
-/// state and repairs nothing, a second opener is refused, lost operations are applied again, then the operations `rest`
-/// and a few more, then close and reopen. Returns the state after that and the oracle that knows of it.
+/// Continues after the recovery that gave the state `recovered` and the oracle's `verdict`. Returns the last state, and the
+/// oracle that knows of it.
+///
+/// 1. A second open gives the same state and repairs nothing.
+/// 2. A second open beside the handle fails with `Locked`.
+/// 3. Lost operations are applied again, and the handle is dropped and opened.
+/// 4. The operations `rest` and a few more are applied.
+/// 5. Close, reopen: the same state, and nothing to replay.
 pub(crate) fn continue_after_recovery(
     setup: &Setup,
     home: &Home,

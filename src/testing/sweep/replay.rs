@@ -104,7 +104,7 @@ fn run_here(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
     let Some((state, verdict)) = judged.state else {
         unreachable!("a case without a failure has a state")
     };
-    // After the checks of the image, as in a sweep, so that a line finds again what it was printed for.
+    // After the checks of the image, as in a sweep, so that a replay gives the same finding as the sweep.
     if let Some(first) = plan.crashes.first()
         && first.mode.keeps_writes()
     {

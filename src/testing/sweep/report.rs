@@ -158,7 +158,7 @@ pub struct SweepReport {
     pub coverage: Coverage,
     /// True if the sweep claims to be complete: then a site that was not reached is a failure.
     pub claims_completeness: bool,
-    /// What is wrong, in the order of the work.
+    /// The findings: those without a crash first, then by depth, within a depth in the order of the work.
     pub findings: Vec<Finding>,
     /// Failing cases; more than [`findings`](Self::findings) if some were not kept.
     pub findings_len: u64,

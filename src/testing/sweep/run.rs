@@ -25,7 +25,7 @@ use crate::threads;
 /// The time between two looks at the heartbeats.
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest time that the search for smaller cases takes.
-const SHRINK_TIME: Duration = Duration::from_secs(90);
+const SHRINKING_TIME: Duration = Duration::from_secs(90);
 /// The number of findings that are shrunk and whose disk is laid out.
 const SHRUNK_MAX: usize = 3;
 
@@ -54,7 +54,7 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
         match receiver.recv_timeout(LOOK) {
             Ok(report) if sweep.shrinks && !report.findings.is_empty() => {
                 // Nothing watches the search for smaller cases. If one hangs, there is none.
-                break receiver.recv_timeout(SHRINK_TIME).unwrap_or(report);
+                break receiver.recv_timeout(SHRINKING_TIME).unwrap_or(report);
             }
             Ok(report) => {
                 worker.join().ok();
@@ -201,7 +201,7 @@ impl Running {
         report
     }
 
-    /// The findings in the order of the work, then of depth.
+    /// The findings by depth, and within a depth in the order of the work.
     fn findings(&self, sites: &[(Site, CrashPosition)]) -> Vec<Finding> {
         let mut found = self.memory.failed_cases();
         found.sort_by_key(|found| {

@@ -71,7 +71,7 @@ impl Setup {
         }
     }
 
-    /// Whether a plan says all there is to it.
+    /// Returns true if a plan alone defines the run: no options, storage, files or closure of the user.
     pub(crate) fn is_standard(&self) -> bool {
         let Self {
             durability: _,
@@ -200,7 +200,7 @@ impl Setup {
 
     /// Opens the database.
     pub(crate) fn open(&self, home: &Home) -> Result<TidalDb, Error> {
-        // Every run begins at the same time.
+        // Each run begins with the clock at the same time.
         WorkloadClock::set(STANDARD_NOW_MS);
         let options = self.options().files(Arc::clone(&home.files));
         let storage = match &self.storage {

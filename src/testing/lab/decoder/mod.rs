@@ -36,7 +36,7 @@ use crate::wal::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::{CohortId, Schema, SignalEvent};
 use database::ID;
 
-/// The seed of the frames that [`Decoder::Frame`] reads.
+/// The seed of the frames that the decoder of frames reads.
 const FRAME_SEED: u32 = 0xfeed;
 
 /// A decoder.

@@ -1,7 +1,7 @@
 //! Planted bugs: the self-test of the kit.
 //!
-//! Each [`PlantedBug`] breaks one promise of the engine from outside: in the file access, in the storage engine, or in the
-//! calls at the public handle. The engine is unchanged. A sweep with a bug must find it, by the check that the
+//! Each [`PlantedBug`] breaks one promise of the engine from outside: in the file access, in the storage engine, in
+//! the calls at the public handle, or in the options. The engine is unchanged. A sweep with a bug must find it, by the check that the
 //! [table](PlantedBug) gives, and the same sweep without the bug must find nothing.
 //!
 //! Bugs can be planted into a sweep of your own, to test whether it would find them:

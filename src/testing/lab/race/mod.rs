@@ -43,7 +43,7 @@ use crate::{Background, Durability, Error, Options, TidalDb};
 
 const PATH: &str = "/db";
 /// A race that has not ended after this time hangs. It takes a fraction of a second.
-const TIME_MAX: Duration = Duration::from_secs(120);
+const TIME_MAX: Duration = Duration::from_secs(60);
 /// How many places a race has at least, in which images are taken and the database is closed.
 const PLACES_LEN: u64 = 400;
 /// At how many places an image is taken.
