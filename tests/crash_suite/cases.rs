@@ -1,4 +1,4 @@
-//! The list of cases: every combination of database, point, crossing and crash mode, and the cases that no point needs.
+//! The list of cases: crash points, crossings and crash modes for each database, and the cases without a crash point.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::input::{self, Input, SEED};
 use crate::matrix::MatrixPlace;
 use crate::{fjall_waits, refusals, threads};
 
-/// The number of plans with threads that kill the process at a crossing of the seed's choice, under each policy.
+/// The number of plans with several threads that kill the process, under each policy. A seed selects the site.
 const THREAD_KILLS: u64 = 4;
 /// The number of operations of a run that is crashed at every disk operation: enough for rotations, checkpoints and
 /// compactions.
@@ -193,7 +193,7 @@ fn place(table: &str, row: &str, group: &str, column: &str) -> MatrixPlace {
     }
 }
 
-/// A panic of the thread, of many, that is at the point.
+/// A panic of the thread that reaches the point, of several.
 fn threads_panic(policy: Policy, point: CrashPoint) -> SuiteCase {
     let site = Site::Point {
         point,
@@ -211,7 +211,7 @@ fn threads_panic(policy: Policy, point: CrashPoint) -> SuiteCase {
     )
 }
 
-/// A kill of the process while a thread is at a point, both of the seed's choice.
+/// A kill of the process while a thread is at a point. A seed selects the site.
 fn threads_kill(policy: Policy, seed: u64) -> SuiteCase {
     let (point, crossing) = threads::site_of_seed(seed * 3 + policy as u64);
     let name = format!("{}/{}/seed-{seed}/sigkill", threads::NAME, policy.name());
@@ -285,7 +285,7 @@ fn disk_steps(policy: Policy) -> SuiteCase {
     }
 }
 
-/// After each call, what the policy promises is synced: seen without a crash, since a killed process keeps what it wrote.
+/// After each call, the content that the policy promises is synced. The recording run of a sweep checks that.
 fn synced_before_acknowledged(policy: Policy) -> SuiteCase {
     let body = move || {
         let operations = &input::operations(Input::Standard)?.all;

@@ -1,4 +1,4 @@
-//! Whether fjall is asked for the disk, and not for a buffer.
+//! Checks that the storage over fjall asks fjall for a sync.
 //!
 //! fjall's files are its own and a kill keeps what it wrote, so neither a simulated disk nor a crash tells. A thread
 //! that syncs waits for the disk, though, and the operating system counts how often it waited.
@@ -19,7 +19,7 @@ use crate::harness::{CaseCounts, CaseResult, doing};
 const TIMES: u64 = 25;
 /// The longest time of the case.
 const TIME_MAX: Duration = Duration::from_secs(60);
-/// What the code must say where waiting cannot be seen: in a file system in memory, say, whose syncs never wait.
+/// Texts of the source that ask for a sync. In a file system in memory no sync waits, so there only these are checked.
 const ASKS_FOR_THE_DISK: [&str; 3] = [
     "const POWER_SAFE: PersistMode = PersistMode::SyncAll;",
     ".batch().durability(Some(POWER_SAFE))",

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
+use tidaldb::testing::lab::Random;
 use tidaldb::testing::workload::{
     Operation, STANDARD_NOW_MS, Workload, is_ahead_of_clock, standard_schema, tiny_options,
 };
@@ -24,7 +25,7 @@ pub(crate) const ROUNDS: usize = 4;
 const SEEDS: [u64; 2] = [0x0717_0001, 0x0717_0002];
 const WRITER_LEN: usize = 80;
 const CHECKPOINTS_LEN: usize = 12;
-/// Every interleaving makes this crossing of a point.
+/// The highest number of a crossing that every interleaving reaches.
 const CROSSING_MAX: u64 = 40;
 /// The same for a point that only some operations cross.
 const CROSSING_RARE_MAX: u64 = 3;
@@ -59,22 +60,14 @@ pub(crate) fn crossing_max(point: CrashPoint) -> u64 {
 
 /// The point and crossing of a seed's choice.
 pub(crate) fn site_of_seed(seed: u64) -> (CrashPoint, u64) {
-    let mixed = mix(seed);
-    let point = CrashPoint::ALL[(mixed % 8) as usize];
-    (point, (mixed >> 32) % (crossing_max(point) + 1))
-}
-
-/// The mixing function of `SplitMix64`.
-fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    let mut random = Random::new(seed);
+    let point = *random.pick(&CrashPoint::ALL);
+    (point, random.below(crossing_max(point) + 1))
 }
 
 /// Two writers, a reader and a thread that makes checkpoints, until the writers have ended or the handle is poisoned.
 fn work(driver: &mut Driver<'_>) -> Result<(), Error> {
-    // Only one thread changes collections: their order is not the log's.
+    // Only one thread changes collections: the log does not order their changes.
     let parts = [
         Workload::standard(SEEDS[0], WRITER_LEN).operations,
         frames_of_second(),
