@@ -32,7 +32,7 @@ pub(super) fn at_every_operation(lab: &Lab) -> CheckResult {
         seek(&mut images, position)?;
         let account = run.account_at(position);
         let mut cases = vec![(ImageChoice::All, Promise::Acknowledged)];
-        for model in DiskModel::ALL.into_iter().filter(|_| loses_power) {
+        for model in DiskModel::ALL.iter().copied().filter(|_| loses_power) {
             let choices = images.choices(model, IMAGES_MAX, lab.seed() ^ position);
             left_out = left_out.saturating_add(choices.left_out);
             cases.extend(choices.into_iter().map(|choice| (choice, Promise::Flushed)));

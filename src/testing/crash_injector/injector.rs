@@ -20,6 +20,7 @@ const COUNT: u64 = DISARMED - 1;
 
 /// The action of a [`CrashInjector`] at the crossing at which it fires.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub enum CrashAction {
     /// Panics: with a typed payload and in silence on a thread inside
     /// [`run_with_crash`](super::run_with_crash) of the injector, with a message elsewhere.

@@ -24,6 +24,7 @@ impl fmt::Display for EventId {
 
 /// Where a difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Structure {
     /// The global hot tier: decayed scores and the time of the newest event.
     Hot,
@@ -63,6 +64,7 @@ impl fmt::Display for Structure {
 
 /// What a difference is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Subject {
     /// The state of an entity and a signal, of a cohort or of all.
     State {
@@ -106,6 +108,7 @@ impl fmt::Display for Subject {
 
 /// What kind of wrong a difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum DifferenceKind {
     /// Something that is to be there is nowhere.
     Lost,

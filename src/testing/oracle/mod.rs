@@ -42,6 +42,7 @@ use crate::{Durability, Error, Receipt, Schema, SetBack};
 
 /// What an acknowledgement promises of a power loss; of a process crash it always promises survival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Guarantee {
     /// Everything acknowledged survives.
     Acknowledged,
@@ -60,6 +61,7 @@ impl From<Durability> for Guarantee {
 
 /// How the database ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Death {
     /// The process ended: killed, panicked, aborted. What was written is there.
     ProcessCrash,

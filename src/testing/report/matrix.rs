@@ -130,7 +130,8 @@ pub(super) struct Matrix {
 impl Default for Matrix {
     fn default() -> Self {
         let kinds = DiskOperationKind::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|kind| kind.is_durable());
         Self {
             points: CrashPoint::ALL.map(|point| (point, SiteCounts::default())),

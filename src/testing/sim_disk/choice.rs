@@ -20,6 +20,7 @@ use std::str::FromStr;
 ///
 /// `to_string` and `parse` are inverse to each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum ImageChoice {
     /// Only what was synced.
     Synced,
@@ -46,6 +47,7 @@ pub enum ImageChoice {
 
 /// What a crash made of one operation that was not durable.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Fate {
     /// Nothing of it is there.
     Lost,
@@ -63,6 +65,7 @@ pub struct Tear {
 
 /// What is found where one piece of a write belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Piece {
     /// What was there before, if anything was.
     Old,

@@ -13,6 +13,7 @@ const TEARS_SAMPLED: u32 = 8;
 
 /// What a disk may make of operations that were not made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum DiskModel {
     /// They become durable in their order: there is a prefix of them, the last one of it torn or not.
     Prefix,
@@ -22,7 +23,7 @@ pub enum DiskModel {
 
 impl DiskModel {
     /// Both models.
-    pub const ALL: [Self; 2] = [Self::Prefix, Self::Subset];
+    pub const ALL: &'static [Self] = &[Self::Prefix, Self::Subset];
 }
 
 /// The images to try of one crash, and how many there are beside them.

@@ -6,6 +6,7 @@ use super::operation::{DiskOperationKind, Side};
 
 /// How an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// It fails and has done nothing.
     ErrorBefore(io::ErrorKind),

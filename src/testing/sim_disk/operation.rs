@@ -8,6 +8,7 @@ use std::sync::Arc;
 /// What an operation does. The kinds from [`Create`](Self::Create) on change something or make something durable;
 /// those before only look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum DiskOperationKind {
     /// Opens an existing file.
     Open,
@@ -37,7 +38,7 @@ pub enum DiskOperationKind {
 
 impl DiskOperationKind {
     /// Every kind, in the order of the declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: &'static [Self] = &[
         Self::Open,
         Self::Read,
         Self::Len,

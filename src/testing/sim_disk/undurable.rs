@@ -8,6 +8,7 @@ use super::state::{ContentChange, DiskState};
 
 /// The kind of change that a power loss may take back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UndurableKind {
     /// A write to a file.
     Write,

@@ -214,7 +214,7 @@ fn kinds(recording: &Recording, start: u64) -> impl Iterator<Item = Option<DiskO
 /// The crash modes at the builder's position for both disk models, each once. Adds the images that are left out.
 fn modes(builder: &ImageBuilder, images_max: usize, seed: u64, left_out: &mut u128) -> Vec<CrashMode> {
     let mut all: Vec<ImageChoice> = Vec::new();
-    for model in DiskModel::ALL {
+    for &model in DiskModel::ALL {
         let chosen = builder.choices(model, images_max, seed);
         *left_out = left_out.saturating_add(chosen.left_out);
         all.extend(chosen);

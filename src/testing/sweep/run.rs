@@ -138,7 +138,8 @@ impl Running {
                 .filter(|point| in_work(*point) + in_recoveries(*point) == 0)
                 .collect(),
             kinds_missed: DiskOperationKind::ALL
-                .into_iter()
+                .iter()
+                .copied()
                 .filter(|kind| kind.is_durable() && !disk_operations.contains_key(kind))
                 .collect(),
             sites_missed: sites.iter().filter(|site| !site.is_explored).count(),

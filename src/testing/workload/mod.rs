@@ -74,6 +74,7 @@ impl Event {
 
 /// One call on the handle.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Operation {
     /// One frame: a single event by `record`, several by `record_batch`.
     Record {

@@ -63,7 +63,7 @@ fn images(disk: &SimDisk, choices: &[ImageChoice]) -> BTreeSet<u128> {
 #[test]
 fn a_quiet_disk_has_one_image() {
     let disk = SimDisk::from_image(&image_of("/f", b"x"));
-    for model in DiskModel::ALL {
+    for &model in DiskModel::ALL {
         let choices = disk.choices(model, 10, 0);
         assert_eq!(choices.choices, [ImageChoice::Synced]);
         assert_eq!(choices.to_string(), "1 images, 0 left out");
@@ -253,7 +253,7 @@ mod full {
     #[test]
     fn what_a_budget_leaves_out_is_said() {
         let disk = busy_disk(6);
-        for model in DiskModel::ALL {
+        for &model in DiskModel::ALL {
             let everything = disk.choices(model, usize::MAX, 0);
             assert_eq!(everything.left_out, 0);
             let whole = everything.choices.len();

@@ -383,7 +383,7 @@ fn random_workloads_reach_every_kind_of_operation_they_have() {
     let recording = disk.recording();
     let done = recording.operations().filter(|it| it.error.is_none());
     let kinds: BTreeSet<_> = done.map(|operation| operation.kind).collect();
-    let all = DiskOperationKind::ALL.into_iter();
+    let all = DiskOperationKind::ALL.iter().copied();
     for kind in all.filter(|kind| kind.is_durable() && *kind != DiskOperationKind::Lock) {
         assert!(kinds.contains(&kind), "{kind}");
     }
