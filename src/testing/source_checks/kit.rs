@@ -43,7 +43,6 @@ const STATIC_ITEMS: &[&str] = &[
     "crash_injector/unwatched.rs: pub(super) static LISTENING: AtomicBool",
     "crash_injector/unwatched.rs: static LISTENERS: Mutex<Vec<Arc<HeardCrossings>>>",
     "lab/decoder/database.rs: static NEW: OnceLock<(StoredPairs, Image)>",
-    "sweep/replay.rs: static NEXT: AtomicU64",
     "temp_dir.rs: static NEXT: AtomicU64",
     "workload/clock.rs: static NOW_MS: Cell<i64>",
 ];

@@ -1,7 +1,6 @@
 //! Replays: the run of exactly the case that a plan describes.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::case::{Case, Runner, disk_of};
@@ -19,6 +18,7 @@ use crate::testing::SimDisk;
 use crate::testing::oracle::Verdict;
 use crate::testing::plan::{CrashMode, Plan, Site};
 use crate::testing::sim_disk::{Image, ImageBuilder, ImageChoice};
+use crate::testing::temp_dir::TempDir;
 use crate::testing::watchdog::run_within;
 use crate::{Error, Export, TidalDb};
 
@@ -190,7 +190,6 @@ pub(crate) fn same_image(
 
 /// Lays out the disk that the last crash of `plan` leaves as real files, below the directory for temporary files.
 pub(crate) fn lay_out(setup: &Setup, plan: &Plan) -> Option<PathBuf> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     let run = Recorded::of_work(setup, &SimDisk::new());
     let runner = Runner {
         setup,
@@ -200,8 +199,8 @@ pub(crate) fn lay_out(setup: &Setup, plan: &Plan) -> Option<PathBuf> {
     };
     let (builder, case) = last_case(&runner, plan).ok()?;
     let image = disk_of(&builder, case.mode()).image(&ImageChoice::All);
-    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("tidaldb-crash-{}-{unique}", std::process::id()));
-    image.write_to(&RealFiles, &dir).ok()?;
-    Some(dir)
+    let dir = TempDir::try_new("crash").ok()?;
+    image.write_to(&RealFiles, dir.path()).ok()?;
+    dir.keep();
+    Some(dir.path().to_path_buf())
 }
