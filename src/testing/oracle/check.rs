@@ -45,11 +45,8 @@ impl Oracle {
     pub fn check(&self, death: Death, recovered: &TidalDb) -> Verdict {
         match recovered.export() {
             Ok(found) => {
-                let mut verdict = self.check_export(death, &found, recovered.last_sequence());
-                if verdict.is_ok() {
-                    self.check_receipts(recovered.recovery_report(), &mut verdict);
-                }
-                verdict
+                let report = recovered.recovery_report();
+                self.check_recovered(death, &found, recovered.last_sequence(), report)
             }
             Err(error) => Verdict {
                 differences: vec![Difference::of_log(
@@ -64,7 +61,22 @@ impl Oracle {
         }
     }
 
-    /// As [`check`](Self::check), of an exported state and the last sequence number.
+    /// As [`check`](Self::check), of an exported state, the last sequence number and the report of the opening.
+    pub(crate) fn check_recovered(
+        &self,
+        death: Death,
+        found: &Export,
+        last_sequence: u64,
+        report: &RecoveryReport,
+    ) -> Verdict {
+        let mut verdict = self.check_export(death, found, last_sequence);
+        if verdict.is_ok() {
+            self.check_receipts(report, &mut verdict);
+        }
+        verdict
+    }
+
+    /// As [`check`](Self::check), of an exported state and the last sequence number, without the receipts.
     pub fn check_export(&self, death: Death, found: &Export, last_sequence: u64) -> Verdict {
         let frames = self.check_frames(death, found, last_sequence);
         let changes = self.check_changes(death, found);

@@ -121,6 +121,9 @@ impl FilesCase<'_> {
         }
         let crossed = Crossed::of(&journal.recorder.crossings());
         let counts = self.recover(*site, &home, &journal)?;
+        if counts.acknowledged == 0 {
+            return Err(Failure::new(FailureKind::NeverReached, "no event was compared"));
+        }
         Ok(CrashedOnFiles { crossed, counts })
     }
 

@@ -11,10 +11,13 @@ use super::recover::RecoveredState;
 use crate::testing::oracle::{Death, Verdict};
 use crate::testing::plan::Crash;
 
-/// A state that some image recovered to; equal states have equal ids.
+/// A state that some image recovered to, with the report of its opening.
 #[derive(Debug, Clone)]
 pub(crate) struct Interned {
+    /// Equal for equal states.
     pub(crate) id: u32,
+    /// Equal for equal states whose reports say the same of earlier openings.
+    pub(crate) verdict_id: u32,
     pub(crate) state: Arc<RecoveredState>,
 }
 
@@ -113,11 +116,15 @@ impl SweepMemory {
         let mut states = lock(&self.states);
         let states = &mut *states;
         let same = states.by_sequence.entry(state.last_sequence).or_default();
-        if let Some(known) = same.iter().find(|known| *known.state == state) {
+        let mut equal = same.iter().filter(|known| *known.state == state);
+        let is_known = |known: &&Interned| known.state.openings() == state.openings();
+        if let Some(known) = equal.clone().find(is_known) {
             return known.clone();
         }
+        let equal = equal.next();
         let interned = Interned {
-            id: states.len,
+            id: equal.map_or(states.len, |known| known.id),
+            verdict_id: states.len,
             state: Arc::new(state),
         };
         states.len += 1;
@@ -133,7 +140,7 @@ impl SweepMemory {
         death: Death,
         judge: impl FnOnce() -> Verdict,
     ) -> Arc<Verdict> {
-        let key = (known, state.id, death);
+        let key = (known, state.verdict_id, death);
         if let Some(verdict) = lock(&self.verdicts).get(&key) {
             return Arc::clone(verdict);
         }

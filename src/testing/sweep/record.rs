@@ -161,7 +161,13 @@ pub(crate) fn do_work(
         Err(failure) if !home.is_gone() => journal.fail(failure.kind, failure.message),
         _ => {}
     }
-    match driver.close() {
+    // A thread that panicked poisons the handle, which a sync shows without closing it.
+    let closed = if journal.has_threads() {
+        driver.db().sync().and_then(|()| driver.close())
+    } else {
+        driver.close()
+    };
+    match closed {
         Ok(()) => {
             *handle = None;
             Ok(())

@@ -12,13 +12,21 @@ use crate::testing::oracle::{Death, Oracle, Verdict};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::text::{error_chain, panic_text};
 use crate::testing::workload::{Event, Operation};
-use crate::{CohortId, EntityId, Error, Export, SignalId, TidalDb, UserId};
+use crate::{CohortId, EarlierOpening, EntityId, Error, Export, RecoveryReport, SignalId, TidalDb, UserId};
 
 /// What a recovery found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct RecoveredState {
     pub(crate) export: Export,
     pub(crate) last_sequence: u64,
+    /// The report of the opening. Two openings of one state have different reports.
+    pub(crate) report: RecoveryReport,
+}
+
+impl PartialEq for RecoveredState {
+    fn eq(&self, other: &Self) -> bool {
+        self.last_sequence == other.last_sequence && self.export == other.export
+    }
 }
 
 impl RecoveredState {
@@ -27,12 +35,18 @@ impl RecoveredState {
         Ok(Self {
             export: db.export().map_err(unreadable)?,
             last_sequence: db.last_sequence(),
+            report: db.recovery_report().clone(),
         })
     }
 
-    /// What the oracle says of it.
+    /// What the report says of earlier openings and of this one.
+    pub(crate) fn openings(&self) -> (u64, &[EarlierOpening]) {
+        (self.report.opening, &self.report.earlier_openings)
+    }
+
+    /// The oracle's verdict on it, and on what the report says of receipts.
     pub(crate) fn judged_by(&self, oracle: &Oracle, death: Death) -> Verdict {
-        oracle.check_export(death, &self.export, self.last_sequence)
+        oracle.check_recovered(death, &self.export, self.last_sequence, &self.report)
     }
 }
 

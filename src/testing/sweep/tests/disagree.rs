@@ -51,3 +51,13 @@ fn crash_modes_agree() {{
     assert_eq!(pasted, expected);
     assert_eq!(line.parse(), Ok(plan));
 }
+
+#[test]
+fn a_plan_that_panics_finds_a_destructor_that_writes() {
+    let sweep = CrashSweep::standard(SEED, 6).files(with_a_parting_write);
+    let site = "WalPostAggregate#0".parse().expect("a site");
+    let plan = Plan::standard(SEED, 6).crash(site, CrashMode::Panic);
+    let finding = sweep.run_plan(&plan).expect_err("a destructor wrote");
+    remove_image(&finding);
+    assert_eq!(finding.failure.kind, FailureKind::ModesDisagree, "{finding}");
+}

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::storage::MemoryStore;
+use crate::testing::lab::planted::{Acts, PlantedBug};
+use crate::testing::workload::Workload;
 
 /// A crash at every point, in every mode, on real files. One workload crosses every point twice.
 #[test]
@@ -86,4 +88,117 @@ fn a_crash_on_real_files_that_does_not_happen_is_a_finding() {
         .expect_err("no power loss on real files");
     assert!(finding.image_dir.is_some(), "{finding}");
     remove_image(&finding);
+}
+
+fn point(point: CrashPoint, crossing: u64) -> Site {
+    Site::Point { point, crossing }
+}
+
+/// The finding of a case that must fail. Its directory is removed.
+fn finding_on_files(sweep: &CrashSweep, site: Site, mode: CrashMode, child: &ChildProgram) -> Finding {
+    let plan = sweep.plan().crash(site, mode);
+    let finding = sweep
+        .crash_on_files(&plan, child)
+        .expect_err("something is wrong");
+    remove_image(&finding);
+    *finding
+}
+
+/// Each check after a crash on real files, by a planted bug that only this check finds there.
+#[test]
+fn each_check_of_a_crash_on_real_files_finds_its_bug() {
+    let child = ChildProgram::this_program([""; 0]);
+    for (bug, site, kind) in [
+        // The state after the crash.
+        (
+            PlantedBug::CallDropped,
+            point(CrashPoint::WalPostAggregate, 20),
+            FailureKind::Wrong,
+        ),
+        // The content of the log at a crash point.
+        (
+            PlantedBug::WriteDeferred,
+            point(CrashPoint::WalPreAggregate, 20),
+            FailureKind::Lost,
+        ),
+        // The checkpoint at a crash point.
+        (
+            PlantedBug::CheckpointDeferred,
+            point(CrashPoint::CheckpointPostFlush, 0),
+            FailureKind::Wrong,
+        ),
+        // The continuation after the recovery.
+        (
+            PlantedBug::LockAlwaysGranted,
+            point(CrashPoint::WalPostAggregate, 3),
+            FailureKind::NotLocked,
+        ),
+        // The state before the close of a run without a crash.
+        (PlantedBug::CallTwice, Site::End, FailureKind::Doubled),
+    ] {
+        let acts = Acts::default();
+        let sweep = bug.plant(CrashSweep::standard(SEED, 60), &acts);
+        let finding = finding_on_files(&sweep, site, CrashMode::Panic, &child);
+        assert_eq!(finding.failure.kind, kind, "{bug:?}: {finding}");
+        assert!(!acts.is_empty(), "{bug:?}");
+    }
+}
+
+#[test]
+fn a_call_that_fails_before_the_crash_is_a_finding_also_in_a_child() {
+    let child = ChildProgram::this_test(concat!(
+        module_path!(),
+        "::a_call_that_fails_before_the_crash_is_a_finding_also_in_a_child"
+    ));
+    let sweep = CrashSweep::driven("a name that is too long", |driver| {
+        driver
+            .apply(&Operation::CreateCollection(vec![b'a'; 100_000]))
+            .ok();
+        for operation in Workload::standard(SEED, 10).operations {
+            driver.apply(&operation).ok();
+        }
+        Ok(())
+    });
+    sweep.die_if_child();
+    for mode in [CrashMode::Panic, CrashMode::Kill] {
+        let finding = finding_on_files(&sweep, point(CrashPoint::WalPostAggregate, 0), mode, &child);
+        assert_eq!(finding.failure.kind, FailureKind::CannotGoOn, "{finding}");
+    }
+}
+
+#[test]
+fn the_counts_of_a_crash_on_real_files_are_those_of_both_states() {
+    let sweep = CrashSweep::standard(SEED, 40);
+    let plan = sweep.plan().crash(Site::End, CrashMode::Kill);
+    let crashed = sweep
+        .crash_on_files(&plan, &ChildProgram::this_program([""; 0]))
+        .unwrap();
+    let events: usize = Workload::standard(SEED, 40)
+        .operations
+        .iter()
+        .map(|operation| match operation {
+            Operation::Record { events, .. } if !operation.must_be_refused() => events.len(),
+            _ => 0,
+        })
+        .sum();
+    assert!(crashed.counts.acknowledged > 2 * events as u64, "{crashed:?}");
+    let report = sweep.depth(0).deaths_max(0).run();
+    assert!(
+        report.counts.acknowledged > events as u64 && report.counts.lost == 0,
+        "{:?}",
+        report.counts
+    );
+}
+
+/// A handle that nothing poisoned takes writes, which the check of the handle after a panic refuses.
+#[test]
+fn a_handle_that_is_not_poisoned_after_a_panic_is_a_failure() {
+    let setup = CrashSweep::standard(SEED, 4).setup;
+    let dir = crate::testing::temp_dir::TempDir::new("handle");
+    let on_files = setup.on_files(&dir.path().join("db"));
+    let db = setup.open(&on_files).unwrap();
+    let journal = journal::Journal::new(setup.oracle());
+    journal::CallLog::begin(&*journal, &Operation::Sync);
+    let failure = handle::check_handle(db, &on_files, CrashPoint::WalPostAggregate, 0, &journal);
+    assert_eq!(failure.expect_err("it takes writes").kind, FailureKind::Wrong);
 }
