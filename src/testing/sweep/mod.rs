@@ -168,8 +168,8 @@ impl CrashSweep {
         self
     }
 
-    /// The storage engine, made for every opening from the file access of the simulated disk, which is all that it may
-    /// keep its data in. Default: the embedded store.
+    /// Opens the storage engine for every opening, over the file access of the simulated disk. The engine must keep all its
+    /// data there. Default: the embedded store. For real files give [`storage_in_dir`](Self::storage_in_dir).
     #[must_use]
     pub fn storage(
         mut self,

@@ -205,7 +205,14 @@ impl Setup {
         let options = self.options().files(Arc::clone(&home.files));
         let storage = match &self.storage {
             None => return TidalDb::open(&home.dir, options),
-            Some(OpenStorage::OverFiles(open)) => open(Arc::clone(&home.files))?,
+            Some(OpenStorage::OverFiles(open)) if home.disk.is_some() => open(Arc::clone(&home.files))?,
+            // Its paths are those of a simulated disk, from the root on.
+            Some(OpenStorage::OverFiles(_)) => {
+                return Err(Error::storage(
+                    "open",
+                    "a storage engine over a sweep's file access is crashed on simulated disks only",
+                ));
+            }
             Some(OpenStorage::InDir(open)) if home.disk.is_none() => {
                 open(&home.dir.with_extension("storage"))?
             }
