@@ -150,7 +150,7 @@ impl FilesCase<'_> {
         check_handle(db, home, point, crossing, journal)
     }
 
-    /// Recovers what the crash left and continues.
+    /// Recovers the files that the crash left, and continues.
     fn recover(&self, site: Site, home: &Home, journal: &Journal) -> Result<Counts, Failure> {
         let (begun, Known { oracle, .. }) = journal.last();
         let db = open(self.setup, home)?;
@@ -177,7 +177,7 @@ impl FilesCase<'_> {
 
 /// At each crash point the content of log and storage is fixed. Except at the two points of a checkpoint they hold the call
 /// in flight; at these two they hold the acknowledged calls, and the old or the new checkpoint.
-fn check_point(
+pub(crate) fn check_point(
     point: CrashPoint,
     journal: &Journal,
     state: &RecoveredState,

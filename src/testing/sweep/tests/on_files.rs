@@ -3,6 +3,7 @@
 use super::*;
 use crate::storage::MemoryStore;
 use crate::testing::lab::planted::{Acts, PlantedBug};
+use crate::testing::oracle::Death;
 use crate::testing::workload::Workload;
 
 /// A crash at every point, in every mode, on real files. One workload crosses every point twice.
@@ -202,4 +203,28 @@ fn a_handle_that_is_not_poisoned_after_a_panic_is_a_failure() {
     journal::CallLog::begin(&*journal, &Operation::Sync);
     let failure = handle::check_handle(db, &on_files, CrashPoint::WalPostAggregate, 0, &journal);
     assert_eq!(failure.expect_err("it takes writes").kind, FailureKind::Wrong);
+}
+
+/// At each crash point a database without the call in flight, or with the wrong checkpoint, is a failure.
+#[test]
+fn the_content_of_log_and_storage_is_checked_at_each_crash_point() {
+    let setup = CrashSweep::standard(SEED, 4).setup;
+    let home = setup.on_disk(&SimDisk::new());
+    let db = setup.open(&home).unwrap();
+    let state = recover::RecoveredState::of(&db).unwrap();
+    let journal = journal::Journal::new(setup.oracle());
+    let verdict = journal.last().1.oracle.check(Death::ProcessCrash, &db);
+    let operations = Workload::standard(SEED, 40).operations;
+    let mut frames = operations
+        .iter()
+        .filter(|operation| operation.is_frame() && !operation.must_be_refused());
+    journal::CallLog::begin(&*journal, frames.next().expect("a frame"));
+    for point in CrashPoint::ALL {
+        let report = crate::RecoveryReport {
+            frames_replayed: u64::from(point == CrashPoint::CheckpointPostFlush),
+            ..db.recovery_report().clone()
+        };
+        let checked = files::check_point(point, &journal, &state, &verdict, &report);
+        assert!(checked.is_err(), "{point}");
+    }
 }
