@@ -13,7 +13,7 @@
 //! | prove a storage engine | [`conformance`] |
 //! | write a report | [`report`] |
 //!
-//! # What semantic versioning covers
+//! # Semantic versioning
 //! The items of [`crash_injector`], [`sim_disk`], [`workload`], [`plan`], [`sweep`], [`oracle`], [`conformance`], [`report`]
 //! and [`faults`], and [`ChildProgram`]: their names, signatures and documented meaning. A plan's text parses in every later minor version to the
 //! same plan. Enums and structs that are `#[non_exhaustive]` may grow. Outside are the module `lab`, which is hidden and

@@ -270,7 +270,7 @@ fn threads_case(
 }
 
 /// A crash before and after every disk operation of a short run, on a simulated disk: everything written is there, as a
-/// killed process leaves it, or only what was synced, as a power loss may.
+/// killed process leaves it, or only the synced writes, as a power loss may.
 fn disk_steps(policy: Policy) -> SuiteCase {
     let body = move || {
         let operations = &input::operations(Input::Standard)?.all[..DISK_STEPS_LEN];

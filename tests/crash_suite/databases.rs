@@ -85,7 +85,7 @@ impl Database {
         })
     }
 
-    /// What its whole run crosses. Recorded once in a process.
+    /// The crossings of its whole run. Recorded once in a process.
     pub(crate) fn crossed(self) -> CaseResult<Crossed> {
         type RecordedOnce = Arc<OnceLock<CaseResult<Crossed>>>;
         static RECORDED: Mutex<BTreeMap<Database, RecordedOnce>> = Mutex::new(BTreeMap::new());

@@ -1,4 +1,4 @@
-//! What a check works with: the engine's doors, directories of its own, and how its failures are told.
+//! The surroundings of a check: the functions that open the engine, its directories, and the text of its failures.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! An engine beside a naive map of what it was told, and the comparisons of the two.
+//! An engine beside a naive map of the same writes, and the comparisons of the two.
 
 use std::path::PathBuf;
 
@@ -139,7 +139,7 @@ pub(super) fn show(bytes: &[u8]) -> String {
     }
 }
 
-/// The first difference between what there is and what there should be.
+/// The first difference between the content and the expected content.
 pub(super) fn difference(found: &KeyValues, expected: &KeyValues) -> Option<String> {
     for (key, value) in expected {
         match found.get(key) {

@@ -161,7 +161,7 @@ impl EngineChild {
     }
 }
 
-/// Opens the engine that a child has left, in this process, and judges what is there. It must stay there from here on.
+/// Opens the engine that a child has left, in this process, and judges the content, which must stay from here on.
 pub(super) fn settle(
     lab: &Lab,
     dir: &Path,

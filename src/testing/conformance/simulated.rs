@@ -48,7 +48,7 @@ pub(super) struct Simulated<'a> {
 /// A run in which nothing failed.
 pub(super) struct RecordedRun {
     pub(super) recording: Recording,
-    /// What was known to the caller from so many disk operations on.
+    /// The caller's knowledge after this many disk operations.
     accounts: Vec<(u64, WriteAccount)>,
 }
 
@@ -107,7 +107,7 @@ impl<'a> Simulated<'a> {
         })
     }
 
-    /// Opens what `image` holds and judges it. A failure tells `place` and lays out the image.
+    /// Opens the content of `image` and judges it. A failure tells `place` and lays out the image.
     pub(super) fn judge(
         &self,
         image: &Image,

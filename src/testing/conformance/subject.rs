@@ -38,7 +38,7 @@ impl Survives {
     }
 }
 
-/// The checks of a storage engine: how it is opened, and what it claims. See the [module](super).
+/// The checks of a storage engine: the function that opens it, and its claim. See the [module](super).
 #[derive(Clone)]
 pub struct Conformance {
     pub(super) name: String,
@@ -54,7 +54,7 @@ pub struct Conformance {
 impl Conformance {
     /// Checks of the engine that `open` opens in a directory, which exists and at first is empty.
     ///
-    /// `open` must bring back what was there when it is called again with the same directory, as far as the engine
+    /// `open` must bring back the content when it is called again with the same directory, as far as the engine
     /// [`survives`](Self::survives). `name` is for the report.
     pub fn new<E, F>(name: &str, open: F) -> Self
     where

@@ -1,4 +1,4 @@
-//! The end of a run that was to crash: a crash, or an error that says what was crossed instead. So a test that crashes
+//! The end of a run that was to crash: a crash, or an error with the crossings instead. So a test that crashes
 //! nothing does not pass.
 
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ pub struct Crashed {
     pub point: CrashPoint,
     /// How many crossings of the point came before.
     pub crossing: u64,
-    /// What was crossed until then, that crossing included.
+    /// The crossings until then, that one included.
     pub crossed: Crossed,
 }
 
@@ -106,9 +106,9 @@ pub struct NotCrashed<T> {
     pub crossing: u64,
     /// Why it did not.
     pub why: WhyNot,
-    /// What was crossed instead.
+    /// The crossings instead.
     pub crossed: Crossed,
-    /// What the run returned, if it did.
+    /// The value that the run returned, if it returned.
     pub value: Option<T>,
 }
 

@@ -306,7 +306,7 @@ impl<'a> Search<'a> {
         trial.explained == self.wrong && trial.spared.is_empty()
     }
 
-    /// What happened to an event of a trial.
+    /// The fate of an event of a trial.
     fn fault(&self, trial: &Trial<'_>, entry: &LogEntry<'_>) -> DifferenceKind {
         let mut frame = self.extra.iter().filter(|other| entry.is_of_same_frame(other));
         match trial.change {

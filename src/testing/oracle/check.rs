@@ -22,7 +22,7 @@ const CHANGE_ORDERS_LEN_MAX: usize = 4096;
 /// Between the numbers of two changes of collections: room for all that are in flight.
 const CHANGE_STEP: u64 = 1 << 16;
 
-/// The calls that are there, in order, and what is wrong nevertheless.
+/// The calls that are there, in order, and the differences that remain.
 struct Found {
     order: Vec<usize>,
     /// How many events guaranteed frames have that are not there as a whole.

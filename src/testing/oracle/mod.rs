@@ -1,4 +1,4 @@
-//! The oracle: what was promised to the callers of a database, kept outside of it.
+//! The oracle: the promises that a database made to its callers, kept outside of it.
 //!
 //! Tell it of each call before it is made and how it ended. After a death and a reopening it says whether the state is
 //! one of those that the promises allow:
@@ -40,7 +40,7 @@ use super::model::{List, Model};
 use super::workload::{Operation, is_ahead_of_clock};
 use crate::{Durability, Error, Receipt, Schema, SetBack};
 
-/// What an acknowledgement promises of a power loss; of a process crash it always promises survival.
+/// The promise of an acknowledgement for a power loss; of a process crash it always promises survival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Guarantee {
@@ -63,9 +63,9 @@ impl From<Durability> for Guarantee {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Death {
-    /// The process ended: killed, panicked, aborted. What was written is there.
+    /// The process ended: killed, panicked, aborted. Everything written is there.
     ProcessCrash,
-    /// The machine ended: what was synced is there.
+    /// The machine ended: everything synced is there.
     PowerLoss,
 }
 
@@ -99,7 +99,7 @@ struct OracleCall {
     begun_after_sequence: u64,
 }
 
-/// What was asked of a database, what it answered, and so which states it may have after a crash.
+/// The calls on a database, its answers, and the states that are legal after a crash.
 ///
 /// # Examples
 /// ```
@@ -152,7 +152,7 @@ pub struct Oracle {
     /// The opening of the receipts since the last reopening, and those of the receipts before it.
     opening: Option<u64>,
     earlier_openings: Vec<u64>,
-    /// What is wrong with the answers themselves.
+    /// Wrong answers.
     findings: Vec<Difference>,
 }
 
@@ -358,7 +358,7 @@ fn expected_refusal(operation: &Operation) -> String {
     format!("a refusal of {operation} before the log: an event is too far ahead of the clock")
 }
 
-/// What a receipt says of the events that were ahead of the clock.
+/// The part of a receipt about the events that were ahead of the clock.
 fn in_words(set_back: Option<SetBack>) -> String {
     match set_back {
         None => "a receipt that says that no event was set back".to_owned(),

@@ -16,7 +16,7 @@
 //!
 //! Every `crash` has its `mode`. The first is in the work; each further one is in the recovery from the one before.
 //! A power loss leaves a new disk, whose operations are numbered from 0. After any other crash the disk is the same: its
-//! numbers continue, and what was not durable is still not durable.
+//! numbers continue, and undurable writes are still undurable.
 
 mod text;
 
@@ -85,7 +85,7 @@ pub enum Site {
         /// On which side of it.
         side: Side,
     },
-    /// After the database was closed. A plan that ends here finds what goes wrong without a crash.
+    /// After the database was closed. Such a plan tests a run without a crash.
     End,
 }
 

@@ -1,4 +1,4 @@
-//! A child process that is told what to do in lines and answers in lines, until it ends or is killed: the one protocol
+//! A child process that gets its tasks as lines and answers in lines, until it ends or is killed: the one protocol
 //! between the kit and its children.
 //!
 //! Only a process of its own shows what a process leaves behind that dies, and what it does when its files may grow no

@@ -1,4 +1,4 @@
-//! How a child process is started: which program, and what the shell that makes way for it sets before.
+//! The start of a child process: a shell sets limits and signals, then replaces itself with the program (`exec`).
 
 use std::env;
 use std::ffi::OsString;

@@ -152,7 +152,7 @@ fn head(group: &SiteGroup<'_>, operations: &[String], is_last: bool) -> String {
     element("div class=\"h\"", title + &element("span class=\"s\"", counts))
 }
 
-/// What the marks of a map share.
+/// The common parts of the marks of a map.
 #[derive(Default)]
 struct Marks {
     /// The beginning of the replay line of each site.

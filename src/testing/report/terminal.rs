@@ -1,4 +1,4 @@
-//! The report in a terminal: each finding with its replay line, the matrix, sentences, and the counts of what was left out.
+//! The report in a terminal: each finding with its replay line, the matrix, sentences, and the counts of left-out images and sites.
 //! No line but those of findings is over 100 columns.
 
 use std::fmt::Write;

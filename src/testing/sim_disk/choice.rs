@@ -33,9 +33,9 @@ pub enum ImageChoice {
         /// How the operation with that ordinal itself is torn; `None` if nothing of it is there.
         torn: Option<Tear>,
     },
-    /// Of what is not durable, everything but these operations, by ordinal, which are lost or torn.
+    /// All undurable operations but these, by ordinal, which are lost or torn.
     Drop(BTreeMap<u64, Fate>),
-    /// Of what is not durable, only these operations, by ordinal.
+    /// Only these undurable operations, by ordinal.
     Only(BTreeMap<u64, Fate>),
     /// Each operation's fate is drawn from the seed and from the place of the operation among those of its file or name
     /// alone, so that what is done to other files does not change it.

@@ -18,7 +18,7 @@ use crate::fs::{FileAccess, FileLock};
 /// How many refused calls are kept.
 const REFUSED_CALLS_MAX: usize = 1_000;
 
-/// What kind of disk it is.
+/// The kind of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimDiskOptions {
     /// Where writes tear: at multiples of this many bytes of the file. Default 512, minimum 1.
@@ -54,7 +54,7 @@ pub(super) struct SharedDevice {
 
 pub(super) struct Device {
     pub options: SimDiskOptions,
-    /// What was on the disk before the journal.
+    /// The content of the disk before the journal.
     pub start: Arc<Image>,
     pub journal: Vec<RecordedOperation>,
     pub state: DiskState,

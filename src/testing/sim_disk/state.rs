@@ -1,4 +1,4 @@
-//! The state of a simulated disk: what is durable, what is seen now, and what lies between the two.
+//! The state of a simulated disk: the durable content, the visible content, and the pending operations between the two.
 //!
 //! It is a pure state machine over [`Effect`]s: the same effects in the same order give the same state, which is how the
 //! state of any instant of a run is built again from the journal. Invariant: what is seen now is what is durable with
@@ -24,14 +24,14 @@ pub(super) enum NodeId {
 
 pub(super) type Names = BTreeMap<Arc<OsStr>, NodeId>;
 
-/// What an operation does to the state.
+/// The effect of an operation on the state.
 #[derive(Debug, Clone)]
 pub(super) enum Effect {
     Nothing,
     /// A change of the file with this number.
     Content(usize, ContentChange),
     Sync(usize),
-    /// A sync that failed: what was pending will never be durable.
+    /// A sync that failed: the pending writes will never be durable.
     SyncLost(usize),
     /// Names that are given or taken together: one for a creation or removal, the old and the new one for a renaming. A
     /// node with the [next number](DiskState::next_file) is new.
@@ -65,7 +65,7 @@ pub(super) struct NameChange {
     pub dir: usize,
     pub name: Arc<OsStr>,
     pub path: Arc<Path>,
-    /// What the name stands for from then on.
+    /// The meaning of the name from then on.
     pub value: Option<NodeId>,
     /// Whether the directory was synced since.
     synced: bool,
@@ -86,7 +86,7 @@ pub(super) struct FileState {
     /// The name it has, or had last.
     pub path: Arc<Path>,
     pub named: bool,
-    /// What random choices about it are drawn from.
+    /// The seed of random choices about it.
     pub key: u64,
     changes_len: u64,
     pub durable: FileContent,

@@ -1,6 +1,6 @@
 //! The case runner: recovers from the disk that a crash left, judges the state, and continues after the recovery.
 //!
-//! The sweep enumerates cases and remembers what it saw; a replay, a random plan and the comparison of crash modes build
+//! The sweep enumerates cases and remembers their results; a replay, a random plan and the comparison of crash modes build
 //! single cases. All of them run here.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::testing::oracle::{Counts, Death, Verdict};
 use crate::testing::plan::{Crash, CrashMode, Site};
 use crate::testing::sim_disk::{ImageBuilder, ImageChoice, Recording, Side};
 
-/// What the recovery from an image must give.
+/// The required result of the recovery from an image.
 #[derive(Debug, Clone)]
 enum Expected {
     /// Any state that the oracle calls legal.
@@ -25,13 +25,13 @@ enum Expected {
     Same(Interned),
 }
 
-/// A case: its crashes, and what the recovery from the last one must give.
+/// A case: its crashes, and the required result of the recovery from the last one.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) crashes: Vec<Crash>,
-    /// What was known when the work crashed, by its number in [`Recorded::known`].
+    /// The knowledge when the work crashed, by its number in [`Recorded::known`].
     pub(crate) known: usize,
-    /// True until the first power loss: a later one may still take what the work left undurable.
+    /// True until the first power loss: a later one may still take undurable writes of the work.
     is_unsettled: bool,
     expected: Expected,
 }
@@ -52,7 +52,7 @@ impl Case {
     /// true after its last disk operation.
     pub(crate) fn in_recovery(&self, crash: Crash, returned: bool, state: &Interned) -> Self {
         let death = death_of(&crash.mode);
-        // A recovery syncs recovered data before it returns. A power loss before that may take what the work had not synced.
+        // A recovery syncs recovered data before it returns. A power loss before that may take unsynced writes of the work.
         let expected = if self.is_unsettled && death == Death::PowerLoss && !returned {
             Expected::Legal(Death::PowerLoss)
         } else {
@@ -68,7 +68,7 @@ impl Case {
         }
     }
 
-    /// True while a power loss may still take what the work left undurable.
+    /// True while a power loss may still take undurable writes of the work.
     pub(crate) fn is_unsettled(&self) -> bool {
         self.is_unsettled
     }
@@ -87,7 +87,7 @@ impl Case {
 pub(crate) struct Judged {
     /// The hash of the image that the crash left.
     pub(crate) image: u128,
-    /// What is wrong, in the order in which it was found.
+    /// The failures, in the order in which they were found.
     pub(crate) failures: Vec<Failure>,
     /// The state and the verdict on it; none if the case has a failure before the continuation.
     pub(crate) state: Option<(Interned, Arc<Verdict>)>,
@@ -152,7 +152,7 @@ impl Runner<'_> {
         judged
     }
 
-    /// Compares the state with what it must be, and asks the oracle.
+    /// Compares the state with the required one, and asks the oracle.
     fn judge(&self, recovery: &Recovery, case: &Case, judged: &mut Judged) {
         let interned = match recovery {
             Ok(interned) => interned,
@@ -195,7 +195,7 @@ impl Runner<'_> {
     }
 }
 
-/// What the oracle calls a crash of this mode.
+/// The oracle's name for a crash of this mode.
 pub(crate) fn death_of(mode: &CrashMode) -> Death {
     if mode.keeps_writes() {
         Death::ProcessCrash

@@ -1,4 +1,4 @@
-//! Crashes of the running work: the device fails, or a panic unwinds. They show what no image shows: threads that continue,
+//! Crashes of the running work: the device fails, or a panic unwinds. Unlike images they show threads that continue,
 //! and destructors that write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -14,7 +14,7 @@ use crate::testing::sim_disk::ImageChoice;
 use crate::testing::{CrashInjector, Crossed, NotCrashed, SimDisk, WhyNot, run_to_crash, scoped_injector};
 
 /// Lets the device fail at `site` under the running work: no thread may change anything afterwards, and nothing may be
-/// acknowledged. The disk must hold what the recorded run had written there.
+/// acknowledged. The disk must hold the writes of the recorded run up to there.
 pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(), Failure> {
     let disk = SimDisk::new();
     let failed = match site {

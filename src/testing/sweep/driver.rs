@@ -1,4 +1,4 @@
-//! The driver: makes the calls of the work, notes them in the journal, and checks what each acknowledged call promised.
+//! The driver: makes the calls of the work, notes them in the journal, and checks the promise of each acknowledged call.
 
 use std::fmt;
 use std::path::Path;
@@ -106,7 +106,7 @@ pub(crate) struct DiskChecks<'a> {
     pub(crate) has_own_storage: bool,
 }
 
-/// What a check compares with after the call.
+/// The values before a call, for the check after it.
 struct BeforeCall {
     was_gone: bool,
     refused_len: usize,

@@ -123,7 +123,7 @@ impl Explorer<'_> {
         Recorded::of(&disk, oracle, |_| recover(self.0.setup, &disk)).0
     }
 
-    /// Runs a case and counts what it came to.
+    /// Runs a case and counts its result.
     fn run(&self, builder: &ImageBuilder, case: &Case, records: bool, tally: &mut Tally) -> Judged {
         let mut judged = self.0.run(builder, case, records);
         tally.images += 1;
@@ -223,7 +223,7 @@ fn modes(builder: &ImageBuilder, images_max: usize, seed: u64, left_out: &mut u1
     let mut known = BTreeSet::new();
     all.retain(|choice| known.insert(choice.clone()));
     let mode = |choice| match choice {
-        // Everything that was written is what a killed process leaves.
+        // A killed process leaves everything that it wrote.
         ImageChoice::All => CrashMode::Kill,
         choice => CrashMode::PowerLoss(choice),
     };

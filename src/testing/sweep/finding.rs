@@ -1,4 +1,4 @@
-//! Findings: what is wrong with a case, and how to see it again.
+//! Findings: the failure of a case, and its replay.
 
 use std::error::Error;
 use std::fmt;
@@ -107,13 +107,13 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// What is wrong with a case.
+/// The failure of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Failure {
     /// The kind.
     pub kind: FailureKind,
-    /// What was found, for people.
+    /// A description for people.
     pub message: String,
 }
 
@@ -141,7 +141,7 @@ impl Error for Failure {}
 pub struct Finding {
     /// The case. Without a crash if it went wrong without one.
     pub plan: Plan,
-    /// What is wrong.
+    /// The failure.
     pub failure: Failure,
     /// A smaller case that goes wrong in the same way, if there is one.
     pub shrunk: Option<Plan>,

@@ -1,6 +1,6 @@
-//! The journal of a run: what the oracle knew at each moment of it.
+//! The journal of a run: the oracle's knowledge at each moment.
 //!
-//! Owns, for every moment, what the oracle knew, how many operations the disk had done, and how many crossings there had
+//! Owns, for every moment, the oracle's knowledge, how many operations the disk had done, and how many crossings there had
 //! been. Invariant: a mark is stored before its call or disk operation continues, so marks and crossings are in order.
 
 use std::fmt;
@@ -36,7 +36,7 @@ pub(crate) trait CallLog: fmt::Debug + Sync {
     fn closed(&self, last_sequence: u64);
 }
 
-/// What was known at a moment.
+/// The knowledge at a moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) oracle: Oracle,
@@ -51,11 +51,11 @@ pub(crate) struct Known {
 pub(crate) enum Mark {
     /// The disk is at this side of this operation.
     Disk { ordinal: u64, side: Side },
-    /// From here on what is known is the entry with this number.
+    /// From here on the entry with this number is current.
     Known(usize),
 }
 
-/// What a journal holds when the run is over.
+/// The content of a journal.
 #[derive(Debug)]
 pub(crate) struct Pages {
     pub(crate) known: Vec<Known>,
@@ -82,7 +82,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// An empty journal, which keeps only what is known now. `oracle` is what is known at first.
+    /// An empty journal, which keeps only the current entry. `oracle` is the first one.
     pub(crate) fn new(oracle: Oracle) -> Arc<Self> {
         Arc::new(Self::with(oracle, false))
     }
@@ -118,7 +118,7 @@ impl Journal {
         journal
     }
 
-    /// Takes what it holds. Nothing is written to it any more.
+    /// Takes the content. Nothing is written to the journal any more.
     pub(crate) fn take(&self) -> Pages {
         let mut pages = self.pages();
         Pages {
@@ -154,7 +154,7 @@ impl Journal {
         self.has_threads.load(Ordering::Relaxed)
     }
 
-    /// The number of operations that were begun, and what is known now.
+    /// The number of operations that were begun, and the current entry.
     pub(crate) fn last(&self) -> (usize, Known) {
         let pages = self.pages();
         match pages.known.last() {
@@ -198,7 +198,7 @@ impl Journal {
         }
     }
 
-    /// Makes a new entry of what is known from the last one.
+    /// Makes a new entry from the last one.
     fn learn<T>(&self, learn: impl FnOnce(&mut Known, &mut Pages) -> T) -> T {
         let crossings = self.recorder.crossings_len();
         let mut pages = self.pages();

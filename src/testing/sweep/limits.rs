@@ -1,4 +1,4 @@
-//! The bounds of a sweep. The report counts what a bound leaves out.
+//! The bounds of a sweep. The report counts the images and sites that a bound leaves out.
 
 use std::time::{Duration, Instant};
 

@@ -7,14 +7,14 @@
 //! threads that ignore the failure.
 //!
 //! Images come from the one recording, so the work of a sweep must do the same in every run: one calling thread, which also
-//! does the database's background work. Only [`CrashSweep::crash_on_files`] allows more threads. The [`SweepReport`] counts what a bound leaves out.
+//! does the database's background work. Only [`CrashSweep::crash_on_files`] allows more threads. The [`SweepReport`] counts the images that a bound leaves out.
 //!
 //! | file | content |
 //! |---|---|
-//! | `setup`, `home`, `driver`, `journal` | the work, the place of the database, the calls, and what the oracle knew when |
-//! | `record`, `recover` | one run of the work; one recovery, and what must hold after it |
+//! | `setup`, `home`, `driver`, `journal` | the work, the place of the database, the calls, and the oracle's knowledge at each moment |
+//! | `record`, `recover` | one run of the work; one recovery, and the checks after it |
 //! | `case` | the case runner, for every case of the kit |
-//! | `explore`, `memory`, `phases`, `run` | the enumeration of cases, and what it remembers |
+//! | `explore`, `memory`, `phases`, `run` | the enumeration of cases, and its memory |
 //! | `shrink`, `finding`, `report` | smaller cases, findings, the report |
 //! | `limits`, `heartbeat`, `deep` | the bounds, the watch over the workers, one sweep after another |
 //! | `replay`, `random` | single cases on the simulated disk |
@@ -341,7 +341,7 @@ impl CrashSweep {
         replay::run(&self.setup.for_plan(plan), plan)
     }
 
-    /// Compares what each crash mode leaves at the one site of `plan`, see [`compare_crash_modes`].
+    /// Compares the files that each crash mode leaves at the one site of `plan`, see [`compare_crash_modes`].
     ///
     /// # Errors
     /// Those of [`compare_crash_modes`].
@@ -398,7 +398,7 @@ pub fn replay(line: &str) -> Result<RecoveredCase, ReplayFailure> {
 }
 
 /// Crashes at the one site of `plan` by a panic, a kill and, at a crash point, an abort, with the
-/// standard options, and compares what they leave.
+/// standard options, and compares the files that they leave.
 ///
 /// `test` is the full name of the calling test, `concat!(module_path!(), "::name_of_the_test")`: the child is this test
 /// binary, run for that test alone. Call this before anything that a child should not do too.

@@ -230,7 +230,7 @@ impl Running {
         (all, nested.len() - done_len)
     }
 
-    /// Counts what a few of the recoveries cross and do.
+    /// Counts the crossings and disk operations of a few recoveries.
     fn cover_recoveries(&self, explored: &mut Explored, nested: &[NestedCase]) {
         for nested in nested.iter().take(RECOVERIES_COUNTED) {
             if self.memory.is_over() {

@@ -104,7 +104,7 @@ impl Recorded {
         sites.find(|(at, _)| *at == site).map(|(_, moment)| *moment)
     }
 
-    /// An image builder at a site of the run, and what was known there.
+    /// An image builder at a site of the run, and the number of the entry that was current there.
     pub(crate) fn at(&self, site: Site) -> Result<(ImageBuilder, usize), Failure> {
         let Some(moment) = self.moment_of(site) else {
             let message = format_args!(

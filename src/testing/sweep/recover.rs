@@ -39,12 +39,12 @@ impl RecoveredState {
         })
     }
 
-    /// What the report says of earlier openings and of this one.
+    /// The id of this opening, and the earlier openings.
     pub(crate) fn openings(&self) -> (u64, &[EarlierOpening]) {
         (self.report.opening, &self.report.earlier_openings)
     }
 
-    /// The oracle's verdict on it, and on what the report says of receipts.
+    /// The oracle's verdict on it, and on the receipts in the report.
     pub(crate) fn judged_by(&self, oracle: &Oracle, death: Death) -> Verdict {
         oracle.check_recovered(death, &self.export, self.last_sequence, &self.report)
     }

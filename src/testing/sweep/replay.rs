@@ -157,7 +157,7 @@ fn last_case(runner: &Runner<'_>, plan: &Plan) -> Result<(ImageBuilder, Case), F
     Ok((builder, case))
 }
 
-/// A panic at `site`, which unwinds through every destructor, leaves what the builder's image holds.
+/// A panic at `site`, which unwinds through every destructor, leaves the files of the builder's image.
 pub(crate) fn compare_panic(setup: &Setup, site: Site, builder: &ImageBuilder) -> Result<(), Failure> {
     let disk = SimDisk::new();
     let journal = Journal::of(&disk, setup.oracle());

@@ -1,4 +1,4 @@
-//! The report of a sweep: its counts, its findings, and what it left out.
+//! The report of a sweep: its counts, its findings, and the images and sites that it left out.
 
 use std::collections::BTreeMap;
 use std::fmt;

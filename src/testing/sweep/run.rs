@@ -37,7 +37,7 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
     let (working, shrinks) = (Arc::clone(&running), sweep.shrinks);
     let spawned = threads::spawn("tidaldb-sweep", move || {
         let mut report = working.report(&working.explore());
-        // Nobody listens any more after a hang.
+        // After a hang nothing receives it.
         sender.send(report.clone()).ok();
         if shrinks && !report.findings.is_empty() {
             shrink_findings(&working.setup, &mut report);

@@ -167,7 +167,7 @@ impl Setup {
         Driver::new(db, log, self.calls.as_ref().map(|make| make()))
     }
 
-    /// A driver of an open database, which also checks on the simulated disk what each acknowledged call promised.
+    /// A driver of an open database, which also checks the promise of each acknowledged call on the simulated disk.
     pub(crate) fn checked_driver<'a>(
         &self,
         db: &'a TidalDb,

@@ -49,13 +49,13 @@ pub(super) struct Floor {
     changes: usize,
 }
 
-/// Opens `image` and checks the result. `Err` says what is wrong.
+/// Opens `image` and checks the result. `Err` is the failure as text.
 pub(super) fn judge(subject: &DamageSubject, image: &Image, then: AfterOpen) -> Result<OpenResult, String> {
     let floor = floor_of_files(subject, image.files());
     open_and_check(subject, image, then, |db| check_state(subject, floor, db))
 }
 
-/// Opens `image` like `subject` and checks the result. `Err` says what is wrong. `check` gets the database if it opens.
+/// Opens `image` like `subject` and checks the result. `Err` is the failure as text. `check` gets the database if it opens.
 pub(super) fn open_and_check(
     subject: &DamageSubject,
     image: &Image,

@@ -27,7 +27,7 @@ pub(super) trait CaseSet: Send + Sync {
     /// The files that are opened.
     fn image(&self, number: u64) -> Image;
 
-    /// Opens `image` and checks the result. `Err` says what is wrong.
+    /// Opens `image` and checks the result. `Err` is the failure as text.
     fn judge(&self, number: u64, image: &Image, then: AfterOpen) -> Result<OpenResult, String>;
 
     /// The kind of damage, for the table.

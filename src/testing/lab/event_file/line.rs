@@ -7,7 +7,7 @@ use crate::limits::{EVENT_COHORTS_MAX, WEIGHT_ABS_MAX};
 use crate::testing::workload::Event;
 use crate::{CohortId, EntityId, Schema, UserId};
 
-/// What is wrong with a line, which does not know its number.
+/// The fault of a line, without the number of the line.
 pub(super) type LineFault = (Option<usize>, String);
 
 /// What a field means.

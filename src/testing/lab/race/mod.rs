@@ -1,4 +1,4 @@
-//! Races: many threads at one handle, who goes first being explored and not hoped for.
+//! Races: many threads at one handle, in orders that a seed decides.
 //!
 //! Two threads record and forget, one changes collections, one makes checkpoints and syncs, one reads, one may close the
 //! database in the middle of it all, one may panic at a crash point, and a sync or write may fail. Each crash point and each call that reaches a
@@ -240,7 +240,7 @@ impl Race {
     /// Runs it on threads of its own.
     ///
     /// # Errors
-    /// What is wrong, and the seed.
+    /// The failure, and the seed.
     pub fn run(self) -> Result<Told, Box<RaceFailure>> {
         let failure = |what: String| Box::new(RaceFailure { race: self, what });
         run_within(TIME_MAX, "tidaldb-race", move || catch_as_text(|| self.raced()))
@@ -273,7 +273,7 @@ impl Race {
             .panics_at
             .map(|(point, crossings)| CrashInjector::new(point, crossings));
         let files = yielding(disk, yields);
-        // What opening crosses is none of the race's.
+        // Crossings of the open are not part of the race.
         if let Some(injector) = &injector {
             injector.disarm();
         }
