@@ -184,7 +184,7 @@ impl Runner<'_> {
         let Some((state, verdict)) = &judged.state else {
             return;
         };
-        if !self.memory.limits.continues || !self.memory.continues_first(hash_of(disk)) {
+        if !self.memory.bounds.continues || !self.memory.continues_first(hash_of(disk)) {
             return;
         }
         Counters::add(&self.memory.counters.continued);

@@ -14,7 +14,7 @@ use super::files::{die_if_child, die_in_child, real_disk};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
 use super::journal::Journal;
-use super::limits::Limits;
+use super::bounds::Bounds;
 use super::memory::SweepMemory;
 use super::recover::{RecoveredState, open};
 use super::replay::{compare_panic, recorded, same_image};
@@ -101,7 +101,7 @@ fn compare_with_image(
     let runner = Runner {
         setup,
         run: &run,
-        memory: &SweepMemory::new(Limits::default()),
+        memory: &SweepMemory::new(Bounds::default()),
         heartbeat: &Heartbeat::default(),
     };
     let mode = CrashMode::Kill;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::CrashSweep;
 use super::finding::Finding;
 use super::heartbeat::Progress;
-use super::limits::now;
+use super::bounds::now;
 use super::report::SweepReport;
 use crate::Durability;
 use crate::testing::workload::STANDARD_SYNC_MS;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::case::{Case, Judged, Runner, death_of, disk_of, image_of, site_at};
 use super::finding::{Failure, FailureKind};
-use super::limits::Limits;
+use super::bounds::Bounds;
 use super::memory::{Counters, Interned};
 use super::record::{CrashPosition, Recorded, seek};
 use super::recover::recover;
@@ -66,8 +66,8 @@ impl Explorer<'_> {
     ) -> Tally {
         let mut tally = Tally::default();
         seek(builder, moment.position);
-        let limits = &self.0.memory.limits;
-        for mode in modes(builder, limits.images_max, limits.seed, &mut tally.left_out) {
+        let bounds = &self.0.memory.bounds;
+        for mode in modes(builder, bounds.images_max, bounds.seed, &mut tally.left_out) {
             if self.0.memory.is_over() {
                 tally.left_out += 1;
                 continue;
@@ -106,7 +106,7 @@ impl Explorer<'_> {
                 start,
                 state: &self.0.memory.intern(state),
                 case: &case,
-                depth_left: self.0.memory.limits.depth,
+                depth_left: self.0.memory.bounds.depth,
             };
             self.inside(&interrupted, &mut tally);
         }
@@ -145,7 +145,7 @@ impl Explorer<'_> {
     /// Crashes at every operation of a recovery.
     fn inside(&self, interrupted: &Interrupted<'_>, tally: &mut Tally) {
         let Interrupted { recording, start, .. } = *interrupted;
-        let limits = &self.0.memory.limits;
+        let bounds = &self.0.memory.bounds;
         let end = recording.len();
         let mut builder = recording.images();
         // The newest operation that the images before could not hold. An image without it was tried before; none if nothing
@@ -159,7 +159,7 @@ impl Explorer<'_> {
             }
             let is_sync = operation.is_some_and(DiskOperationKind::is_sync);
             let mut left_out = 0;
-            let modes = modes(&builder, limits.nested_images_max, limits.seed, &mut left_out);
+            let modes = modes(&builder, bounds.nested_images_max, bounds.seed, &mut left_out);
             tally.left_out = tally.left_out.saturating_add(left_out);
             for mode in modes {
                 if since.is_some_and(|ordinal| is_sync || !image_of(&mode).keeps(ordinal)) {
@@ -231,10 +231,10 @@ fn modes(builder: &ImageBuilder, images_max: usize, seed: u64, left_out: &mut u1
 }
 
 /// Keeps the cases that the seed draws, at most as many as the limit. Returns how many are left out.
-pub(crate) fn draw_nested(nested: &mut Vec<NestedCase>, limits: &Limits) -> usize {
-    let mut random = crate::testing::workload::Random::new(limits.seed);
+pub(crate) fn draw_nested(nested: &mut Vec<NestedCase>, bounds: &Bounds) -> usize {
+    let mut random = crate::testing::workload::Random::new(bounds.seed);
     random.shuffle(nested);
-    let left_out = nested.len().saturating_sub(limits.nested_max);
-    nested.truncate(limits.nested_max);
+    let left_out = nested.len().saturating_sub(bounds.nested_max);
+    nested.truncate(bounds.nested_max);
     left_out
 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::limits::now;
+use super::bounds::now;
 use super::memory::{SweepMemory, lock};
 use crate::testing::plan::Crash;
 
@@ -129,7 +129,7 @@ impl Progress {
             counters.total.load(Ordering::Relaxed),
         );
         let recoveries = counters.recoveries.load(Ordering::Relaxed);
-        let by_time = memory.limits.time.map(|time| time.saturating_sub(elapsed));
+        let by_time = memory.bounds.time.map(|time| time.saturating_sub(elapsed));
         let by_steps =
             (done > 0 && total >= done).then(|| elapsed.mul_f64((total - done) as f64 / done as f64));
         Self {

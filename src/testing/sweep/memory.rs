@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::finding::Failure;
-use super::limits::{Limits, now};
+use super::bounds::{Bounds, now};
 use super::recover::RecoveredState;
 use crate::testing::oracle::{Death, Verdict};
 use crate::testing::plan::Crash;
@@ -42,7 +42,7 @@ type Verdicts = HashMap<(usize, u32, Death), Arc<Verdict>>;
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct SweepMemory {
-    pub(crate) limits: Limits,
+    pub(crate) bounds: Bounds,
     pub(crate) started: Instant,
     recoveries: Mutex<HashMap<u128, Recovery>>,
     /// The disks after recovery from which a case continued.
@@ -78,9 +78,9 @@ impl Counters {
 }
 
 impl SweepMemory {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
-            limits,
+            bounds,
             started: now(),
             recoveries: Mutex::default(),
             continued: Mutex::default(),
@@ -151,15 +151,15 @@ impl SweepMemory {
 
     /// Keeps a case with a failure.
     pub(crate) fn keep_failed(&self, crashes: Vec<Crash>, failure: Failure) {
-        if self.limits.wanted.is_some_and(|wanted| wanted != failure.kind) {
+        if self.bounds.wanted.is_some_and(|wanted| wanted != failure.kind) {
             return;
         }
         Counters::add(&self.counters.findings);
         let mut failed = lock(&self.failed);
-        if failed.len() < self.limits.findings_max {
+        if failed.len() < self.bounds.findings_max {
             failed.push(FailedCase { crashes, failure });
         }
-        if failed.len() == self.limits.findings_max {
+        if failed.len() == self.bounds.findings_max {
             self.stop.store(true, Ordering::Relaxed);
         }
     }
@@ -174,10 +174,10 @@ impl SweepMemory {
             return true;
         }
         let is_late = self
-            .limits
+            .bounds
             .time
             .is_some_and(|time| now().duration_since(self.started) >= time);
-        let is_full = self.counters.distinct.load(Ordering::Relaxed) >= self.limits.distinct_max;
+        let is_full = self.counters.distinct.load(Ordering::Relaxed) >= self.bounds.distinct_max;
         if is_late || is_full {
             self.stop.store(true, Ordering::Relaxed);
         }

@@ -16,7 +16,7 @@
 //! | `case` | the case runner, for every case of the kit |
 //! | `explore`, `memory`, `phases`, `run` | the enumeration of cases, and its memory |
 //! | `shrink`, `finding`, `report` | smaller cases, findings, the report |
-//! | `limits`, `heartbeat`, `deep` | the bounds, the watch over the workers, one sweep after another |
+//! | `bounds`, `heartbeat`, `deep` | the bounds, the watch over the workers, one sweep after another |
 //! | `replay`, `random` | single cases on the simulated disk |
 //! | `files`, `child`, `handle`, `crash`, `compare` | crashes of running work, on real files too |
 
@@ -33,7 +33,7 @@ mod handle;
 mod heartbeat;
 mod home;
 mod journal;
-mod limits;
+mod bounds;
 mod memory;
 mod phases;
 mod random;
@@ -70,7 +70,7 @@ use crate::testing::process::ChildProgram;
 use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
 pub(crate) use driver::Calls;
-pub(crate) use limits::{Limits, now};
+pub(crate) use bounds::{Bounds, now};
 pub(crate) use setup::{OpenStorage, Setup};
 
 type ShowProgress = dyn Fn(&Progress) + Send + Sync;
@@ -90,7 +90,7 @@ type ShowProgress = dyn Fn(&Progress) + Send + Sync;
 #[derive(Clone)]
 pub struct CrashSweep {
     setup: Setup,
-    limits: Limits,
+    bounds: Bounds,
     claims_completeness: bool,
     shrinks: bool,
     progress: Option<(Duration, Arc<ShowProgress>)>,
@@ -129,7 +129,7 @@ impl CrashSweep {
     pub(crate) fn of_work(work: Work) -> Self {
         Self {
             setup: Setup::new(work, Durability::EverySynced),
-            limits: Limits::default(),
+            bounds: Bounds::default(),
             claims_completeness: false,
             shrinks: true,
             progress: None,
@@ -145,7 +145,7 @@ impl CrashSweep {
     /// Looks for this kind of failure alone.
     #[cfg(test)]
     pub(crate) fn looking_for(mut self, kind: FailureKind) -> Self {
-        self.limits.wanted = Some(kind);
+        self.bounds.wanted = Some(kind);
         self
     }
 
@@ -203,84 +203,84 @@ impl CrashSweep {
     /// The largest number of images of a moment, for each disk model. Default 64.
     #[must_use]
     pub fn images_max(mut self, images: usize) -> Self {
-        self.limits.images_max = images;
+        self.bounds.images_max = images;
         self
     }
 
     /// The number of nested recoveries that are crashed in: 0, 1 or 2. Default 1.
     #[must_use]
     pub fn depth(mut self, depth: u32) -> Self {
-        self.limits.depth = depth.min(crate::testing::plan::CRASHES_MAX as u32 - 1);
+        self.bounds.depth = depth.min(crate::testing::plan::CRASHES_MAX as u32 - 1);
         self
     }
 
     /// The number of distinct images whose recovery is crashed in. Default 32.
     #[must_use]
     pub fn nested_max(mut self, images: usize) -> Self {
-        self.limits.nested_max = images;
+        self.bounds.nested_max = images;
         self
     }
 
     /// The largest number of images of a moment of a recovery, for each disk model. Default 6.
     #[must_use]
     pub fn nested_images_max(mut self, images: usize) -> Self {
-        self.limits.nested_images_max = images;
+        self.bounds.nested_images_max = images;
         self
     }
 
     /// The number of sides of disk operations at which the device fails under the running work. Default 64.
     #[must_use]
     pub fn deaths_max(mut self, deaths: usize) -> Self {
-        self.limits.deaths_max = deaths;
+        self.bounds.deaths_max = deaths;
         self
     }
 
     /// If true, each recovered disk is opened again, written to, closed and reopened, once. Default true.
     #[must_use]
     pub fn continue_after_recovery(mut self, continues: bool) -> Self {
-        self.limits.continues = continues;
+        self.bounds.continues = continues;
         self
     }
 
     /// The largest number of distinct images. Default: no bound.
     #[must_use]
     pub fn distinct_max(mut self, images: u64) -> Self {
-        self.limits.distinct_max = images;
+        self.bounds.distinct_max = images;
         self
     }
 
     /// The time after which the sweep ends. The rest is left out. Default: no bound.
     #[must_use]
     pub fn time(mut self, time: Duration) -> Self {
-        self.limits.time = Some(time);
+        self.bounds.time = Some(time);
         self
     }
 
     /// Ends after this many findings. Default 20.
     #[must_use]
     pub fn findings_max(mut self, findings: usize) -> Self {
-        self.limits.findings_max = findings.max(1);
+        self.bounds.findings_max = findings.max(1);
         self
     }
 
     /// The time after which a single case is a hang. Default one minute.
     #[must_use]
     pub fn case_time(mut self, time: Duration) -> Self {
-        self.limits.case_time = time;
+        self.bounds.case_time = time;
         self
     }
 
     /// The number of threads that recover. Default 1.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
-        self.limits.workers = workers.max(1);
+        self.bounds.workers = workers.max(1);
         self
     }
 
     /// The seed that selects images where a bound excludes some. Default 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.limits.seed = seed;
+        self.bounds.seed = seed;
         self
     }
 
@@ -414,7 +414,7 @@ impl fmt::Debug for CrashSweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CrashSweep")
             .field("setup", &self.setup)
-            .field("limits", &self.limits)
+            .field("bounds", &self.bounds)
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use super::crash::fail_device;
 use super::explore::{Explorer, NestedCase, Tally, draw_nested};
 use super::finding::FailureKind;
 use super::heartbeat::{Heartbeat, Phase, Progress};
-use super::limits::Limits;
+use super::bounds::Bounds;
 use super::memory::{Counters, FailedCase, SweepMemory};
 use super::record::{CrashPosition, Recorded};
 use super::report::LeftOut;
@@ -36,25 +36,25 @@ pub(super) struct Explored {
     pub(super) recovery_kinds: BTreeMap<DiskOperationKind, u64>,
 }
 
-/// The first case of `setup` that goes wrong with `kind`, within `limits`. Runs on the calling thread.
-pub(crate) fn first_failing(setup: &Setup, limits: &Limits, kind: FailureKind) -> Option<FailedCase> {
-    let limits = Limits {
+/// The first case of `setup` that goes wrong with `kind`, within `bounds`. Runs on the calling thread.
+pub(crate) fn first_failing(setup: &Setup, bounds: &Bounds, kind: FailureKind) -> Option<FailedCase> {
+    let bounds = Bounds {
         findings_max: 1,
         wanted: Some(kind),
         workers: 1,
-        ..limits.clone()
+        ..bounds.clone()
     };
-    let running = Running::new(setup.clone(), limits);
+    let running = Running::new(setup.clone(), bounds);
     drop(running.explore());
     running.memory.failed_cases().into_iter().next()
 }
 
 impl Running {
-    pub(super) fn new(setup: Setup, limits: Limits) -> Self {
+    pub(super) fn new(setup: Setup, bounds: Bounds) -> Self {
         Self {
             setup,
-            heartbeats: (0..limits.workers).map(|_| Heartbeat::default()).collect(),
-            memory: SweepMemory::new(limits),
+            heartbeats: (0..bounds.workers).map(|_| Heartbeat::default()).collect(),
+            memory: SweepMemory::new(bounds),
             phase: AtomicU8::new(0),
         }
     }
@@ -87,7 +87,7 @@ impl Running {
             }
         }
         left_out.deaths = self.fail_devices(&run);
-        let depth = self.memory.limits.depth;
+        let depth = self.memory.bounds.depth;
         let mut explored = Explored {
             run,
             moments,
@@ -99,7 +99,7 @@ impl Running {
         if depth == 0 {
             explored.left_out.recoveries = nested.len();
         } else {
-            explored.left_out.recoveries = draw_nested(&mut nested, &self.memory.limits);
+            explored.left_out.recoveries = draw_nested(&mut nested, &self.memory.bounds);
             self.cover_recoveries(&mut explored, &nested);
             let (nested, undone) = self.crash_recoveries(&explored.run, &nested);
             explored.left_out.recoveries += undone;
@@ -187,7 +187,7 @@ impl Running {
         let deaths: Vec<Site> = (0..ordinals)
             .flat_map(|ordinal| Side::ALL.map(|side| Site::Disk { ordinal, side }))
             .collect();
-        let wanted = self.memory.limits.deaths_max.min(deaths.len());
+        let wanted = self.memory.bounds.deaths_max.min(deaths.len());
         self.enter(Phase::Die, wanted);
         let done = self.each_step(
             wanted,

@@ -8,7 +8,7 @@ use super::crash::{fail_device, panic_at};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
 use super::journal::Journal;
-use super::limits::Limits;
+use super::bounds::Bounds;
 use super::memory::SweepMemory;
 use super::record::Recorded;
 use super::recover::{RecoveredState, recover};
@@ -89,7 +89,7 @@ pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Box<Findi
 
 fn run_here(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
     let run = recorded(setup)?;
-    let memory = SweepMemory::new(Limits::default());
+    let memory = SweepMemory::new(Bounds::default());
     let runner = Runner {
         setup,
         run: &run,
@@ -194,7 +194,7 @@ pub(crate) fn lay_out(setup: &Setup, plan: &Plan) -> Option<PathBuf> {
     let runner = Runner {
         setup,
         run: &run,
-        memory: &SweepMemory::new(Limits::default()),
+        memory: &SweepMemory::new(Bounds::default()),
         heartbeat: &Heartbeat::default(),
     };
     let (builder, case) = last_case(&runner, plan).ok()?;

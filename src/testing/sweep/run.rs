@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::CrashSweep;
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Watch;
-use super::limits::now;
+use super::bounds::now;
 use super::phases::{Explored, Running};
 use super::record::{CrashPosition, Recorded};
 use super::replay::lay_out;
@@ -31,8 +31,8 @@ const SHRUNK_MAX: usize = 3;
 
 /// Runs a sweep on its own threads, and watches them from the calling thread.
 pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
-    let workers = sweep.limits.workers;
-    let running = Arc::new(Running::new(sweep.setup.clone(), sweep.limits.clone()));
+    let workers = sweep.bounds.workers;
+    let running = Arc::new(Running::new(sweep.setup.clone(), sweep.bounds.clone()));
     let (sender, receiver) = mpsc::channel();
     let (working, shrinks) = (Arc::clone(&running), sweep.shrinks);
     let spawned = threads::spawn("tidaldb-sweep", move || {
@@ -48,7 +48,7 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
         Ok(worker) => worker,
         Err(error) => panic!("the sweep needs a thread: {error}"),
     };
-    let mut watch = Watch::new(sweep.limits.case_time, workers);
+    let mut watch = Watch::new(sweep.bounds.case_time, workers);
     let mut told = now();
     let mut report = loop {
         match receiver.recv_timeout(LOOK) {
@@ -68,7 +68,7 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
         }
         if let Some(crashes) = watch.hanging(&running.heartbeats) {
             running.memory.stop.store(true, Ordering::Relaxed);
-            let limit = sweep.limits.case_time;
+            let limit = sweep.bounds.case_time;
             let message = format_args!("no end after {limit:?}; its thread is left behind");
             break running.hung(crashes, Failure::new(FailureKind::Hang, message));
         }
@@ -189,8 +189,8 @@ impl Running {
             findings: Vec::new(),
             findings_len: get(&counters.findings),
             elapsed: now().duration_since(self.memory.started),
-            workers: self.memory.limits.workers,
-            seed: self.memory.limits.seed,
+            workers: self.memory.bounds.workers,
+            seed: self.memory.bounds.seed,
         }
     }
 

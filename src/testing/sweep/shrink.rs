@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::finding::FailureKind;
-use super::limits::{Limits, now};
+use super::bounds::{Bounds, now};
 use super::phases::first_failing;
 use super::setup::Setup;
 use crate::testing::plan::{Plan, Work};
@@ -57,13 +57,13 @@ impl Shrinker<'_> {
             work: Work::Operations(Workload { operations }),
             ..self.plan.clone()
         };
-        let limits = Limits {
+        let bounds = Bounds {
             images_max: 16,
             depth: (plan.crashes.len() as u32).saturating_sub(1),
             nested_max: 64,
-            ..Limits::default()
+            ..Bounds::default()
         };
-        let Some(found) = first_failing(&self.setup.for_plan(&plan), &limits, self.kind) else {
+        let Some(found) = first_failing(&self.setup.for_plan(&plan), &bounds, self.kind) else {
             return false;
         };
         self.smallest = Some(Plan {

@@ -6,7 +6,7 @@ use super::finding::FailureKind;
 
 /// The bounds of a sweep.
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
+pub(crate) struct Bounds {
     /// The largest number of images of a moment, for each disk model.
     pub(crate) images_max: usize,
     /// The number of nested recoveries that are crashed in.
@@ -34,7 +34,7 @@ pub(crate) struct Limits {
     pub(crate) seed: u64,
 }
 
-impl Default for Limits {
+impl Default for Bounds {
     fn default() -> Self {
         Self {
             images_max: 64,
