@@ -15,7 +15,7 @@ use crate::{Error, Schema};
 /// | [`EverySynced`](Self::EverySynced) | last acknowledged | last acknowledged |
 /// | [`SyncedEvery`](Self::SyncedEvery) | last acknowledged | [`durable_sequence`](crate::TidalDb::durable_sequence) at the crash |
 /// | [`OperatingSystem`](Self::OperatingSystem) | last acknowledged | last explicit sync or checkpoint |
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Durability {
     /// An acknowledged event is synced. Threads that wait at the same time share a sync.
     #[default]

@@ -174,6 +174,25 @@ impl CoEngagement {
         drop_oldest(&mut self.nodes, self.config.nodes_max, |node| node.touched);
     }
 
+    /// Applies other bounds, as an open with them does.
+    pub(crate) fn set_bounds(&mut self, config: CoEngagementConfig) {
+        self.config = config;
+        self.drop_oldest();
+        for ring in self.users.values_mut() {
+            let over = ring.items.len().saturating_sub(config.ring_len_max as usize);
+            ring.items.drain(..over);
+        }
+        let items: Vec<u64> = self.nodes.keys().copied().collect();
+        for item in items {
+            while self.nodes[&item].edges.len() > config.degree_max as usize
+                && let Some(lightest) = self.lightest(item)
+                && let Some(node) = self.nodes.get_mut(&item)
+            {
+                node.edges.remove(&lightest);
+            }
+        }
+    }
+
     fn period(&self, at_ms: i64) -> i128 {
         i128::from(at_ms).div_euclid(i128::from(self.config.half_life_ms))
     }

@@ -14,7 +14,7 @@ use super::difference::{Difference, DifferenceKind, EventId};
 use super::state::{Kept, Key, KeyState};
 use super::{Model, feeding_user, kept};
 use crate::testing::workload::{Event, Operation};
-use crate::{Export, SignalStateExport};
+use crate::{Export, Schema, SignalStateExport};
 
 /// How many of the last entries of the log are tried: a crash damages the last ones.
 const LAST_LEN_MAX: usize = 400;
@@ -106,7 +106,7 @@ impl<'a> Search<'a> {
     fn new(model: &'a Model, found: &'a Export, others: &'a [Arc<Operation>], wrong: &[ModelPlace]) -> Self {
         let mut there = entries(model.history().iter(), 0);
         let last = there.split_off(there.len().saturating_sub(LAST_LEN_MAX));
-        let mut start = CoEngagement::new(*model.schema.co_engagement_config());
+        let mut start = CoEngagement::new(*model.first_schema.co_engagement_config());
         play(model, &mut start, &there);
         Self {
             model,
@@ -380,6 +380,11 @@ fn play(model: &Model, co_engagement: &mut CoEngagement, log: &[LogEntry<'_>]) {
             }
             (Operation::ForgetEntity(item), _) => co_engagement.forget_item(*item),
             (Operation::ForgetUser(user), _) => co_engagement.forget_user(*user),
+            (Operation::Reopen(reopening), _) => {
+                let schema = Schema::new().co_engagement(co_engagement.config);
+                let changed = reopening.changed_schema(schema);
+                co_engagement.set_bounds(*changed.co_engagement_config());
+            }
             _ => {}
         }
     }

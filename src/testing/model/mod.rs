@@ -36,6 +36,8 @@ pub(super) type CollectionMembers = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     schema: Arc<Schema>,
+    /// The schema before the first operation.
+    first_schema: Arc<Schema>,
     states: BTreeMap<Key, Arc<KeyState>>,
     collections: Arc<CollectionMembers>,
     co_engagement: Arc<CoEngagement>,
@@ -45,12 +47,14 @@ pub(crate) struct Model {
 impl Model {
     /// An empty database.
     pub(crate) fn new(schema: &Schema) -> Self {
+        let schema = Arc::new(schema.clone());
         Self {
-            schema: Arc::new(schema.clone()),
+            first_schema: Arc::clone(&schema),
             states: BTreeMap::new(),
             collections: Arc::default(),
             co_engagement: Arc::new(CoEngagement::new(*schema.co_engagement_config())),
             history: List::from_iter([]),
+            schema,
         }
     }
 
@@ -59,18 +63,18 @@ impl Model {
         if operation.must_be_refused() {
             return;
         }
-        if operation.is_frame() {
+        if operation.is_frame() || matches!(operation, Operation::Reopen(_)) {
             self.apply_frame(&Arc::new(operation.as_recorded().into_owned()));
         } else if operation.is_collection_change() {
             change(Arc::make_mut(&mut self.collections), operation);
         }
     }
 
-    /// An empty database of the same schema and collections.
+    /// An empty database of the first schema and the same collections.
     pub(super) fn without_frames(&self) -> Self {
         Self {
             collections: Arc::clone(&self.collections),
-            ..Self::new(&self.schema)
+            ..Self::new(&self.first_schema)
         }
     }
 
@@ -78,12 +82,12 @@ impl Model {
         &self.collections
     }
 
-    /// The frames that were applied, in order.
+    /// The frames and changes of the schema that were applied, in order.
     pub(super) fn history(&self) -> &List<Arc<Operation>> {
         &self.history
     }
 
-    /// Applies a frame, as the log has it, without copying it.
+    /// Applies a frame, as the log has it, or the changes of the schema in a reopening, without copying it.
     pub(super) fn apply_frame(&mut self, operation: &Arc<Operation>) {
         self.history.push(Arc::clone(operation));
         match operation.as_ref() {
@@ -101,6 +105,14 @@ impl Model {
                 Arc::make_mut(&mut self.co_engagement).forget_item(*entity);
             }
             Operation::ForgetUser(user) => Arc::make_mut(&mut self.co_engagement).forget_user(*user),
+            Operation::Reopen(reopening) => {
+                let schema = reopening.changed_schema(Schema::clone(&self.schema));
+                let config = *schema.co_engagement_config();
+                if config != *self.schema.co_engagement_config() {
+                    Arc::make_mut(&mut self.co_engagement).set_bounds(config);
+                }
+                self.schema = Arc::new(schema);
+            }
             _ => {}
         }
     }

@@ -70,6 +70,8 @@ impl Oracle {
         report: &RecoveryReport,
     ) -> Verdict {
         let mut verdict = self.check_export(death, found, last_sequence);
+        // An open with other bounds ends with the marker of a checkpoint, which need not be durable.
+        verdict.last_sequence = last_sequence.min(report.last_sequence);
         if verdict.is_ok() {
             self.check_receipts(report, &mut verdict);
         }
@@ -87,7 +89,7 @@ impl Oracle {
         Verdict {
             counts: self.counts(&differences, events + frames.absent_events),
             prefix: Prefix {
-                frames: found.len(),
+                frames: of_frames().filter(|call| call.operation.is_frame()).count(),
                 sequence: of_frames().rev().find_map(|call| call.sequence).unwrap_or(0),
                 collection_changes: changes.order.len(),
             },
@@ -142,8 +144,26 @@ impl Oracle {
         let CallProgress::Acknowledged(acknowledgement) = progress else {
             return false;
         };
-        let all = death == Death::ProcessCrash || self.guarantee == Guarantee::Acknowledged;
+        let power_is_lost = death == Death::PowerLoss || self.power_is_lost;
+        let all = !power_is_lost || self.guarantee == Guarantee::Acknowledged;
         all || acknowledgement <= durable
+    }
+
+    /// The verdict on a state that holds every acknowledged call and nothing else.
+    pub(in crate::testing) fn promised(&self, last_sequence: u64) -> Verdict {
+        let acknowledged = |orders: LegalOrders| -> Vec<usize> {
+            let mut subsets = orders.by_subset(orders.guaranteed_len, None);
+            subsets.next().into_iter().flatten().next().unwrap_or_default()
+        };
+        let frames = acknowledged(self.frame_orders(Death::ProcessCrash));
+        let changes = acknowledged(self.change_orders(Death::ProcessCrash));
+        Verdict {
+            differences: Vec::new(),
+            counts: Counts::default(),
+            prefix: Prefix::default(),
+            found: [frames, changes].concat(),
+            last_sequence,
+        }
     }
 
     /// The legal orders of the changes of collections: acknowledgements give their numbers.
@@ -176,6 +196,7 @@ impl Oracle {
                 .map(|place| place * CHANGE_STEP)
                 .zip(acknowledged.iter().copied())
                 .collect(),
+            schema_change: None,
         }
     }
 
@@ -223,6 +244,7 @@ impl Oracle {
             guaranteed_len: known.iter().rposition(is_guaranteed).map_or(0, |last| last + 1),
             known,
             open,
+            schema_change: self.schema_change,
         }
     }
 
@@ -284,15 +306,23 @@ impl Oracle {
             .map(|&(_, index)| index);
         let mut order: Vec<usize> = (0..self.settled_len).chain(guaranteed).collect();
         let mut model = self.base.without_frames();
-        let mut len = model.matches_frames(found).then_some(0);
+        let matches = |model: &Model| {
+            let mut model = Cow::Borrowed(model);
+            if let Some(index) = orders.schema_change {
+                model.to_mut().apply_frame(&self.calls[index].operation);
+            }
+            model.matches_frames(found)
+        };
+        let mut len = matches(&model).then_some(0);
         for (before, &index) in order.iter().enumerate() {
             model.apply_frame(&self.calls[index].operation);
-            if model.matches_frames(found) {
+            if matches(&model) {
                 len = Some(before + 1);
             }
         }
         let lost = order.split_off(len?);
         let lost = lost.iter().map(|&index| &self.calls[index]);
+        let lost = lost.filter(|call| call.operation.is_frame());
         let differences = lost
             .clone()
             .flat_map(|call| model.lost(&call.operation, call.sequence, order.len()));

@@ -37,7 +37,7 @@ use std::sync::Arc;
 pub use super::model::{Difference, DifferenceKind, EventId, Structure, Subject};
 
 use super::model::{List, Model};
-use super::workload::{Operation, is_ahead_of_clock};
+use super::workload::{Operation, SessionEnd, is_ahead_of_clock};
 use crate::{Durability, Error, Receipt, Schema, SetBack};
 
 /// The promise of an acknowledgement for a power loss; of a process crash it always promises survival.
@@ -127,7 +127,8 @@ struct OracleCall {
 #[derive(Debug, Clone)]
 pub struct Oracle {
     guarantee: Guarantee,
-    /// The frames that the last reopening found, which are there whatever happens, then every call since.
+    /// The frames that the last reopening found and the changes of the schema, which are there whatever happens, then every
+    /// call since.
     calls: List<OracleCall>,
     settled_len: usize,
     /// The id of the first of `calls`.
@@ -149,6 +150,10 @@ pub struct Oracle {
     base: Model,
     /// That state and the frames acknowledged since, in the order of their acknowledgement.
     head: Model,
+    /// The reopening under way, by its index, if it changes the schema.
+    schema_change: Option<usize>,
+    /// True if the power was lost in the reopening under way.
+    power_is_lost: bool,
     /// The opening of the receipts since the last reopening, and those of the receipts before it.
     opening: Option<u64>,
     earlier_openings: Vec<u64>,
@@ -174,6 +179,8 @@ impl Oracle {
             acknowledged_events: 0,
             head: base.clone(),
             base,
+            schema_change: None,
+            power_is_lost: false,
             opening: None,
             earlier_openings: Vec::new(),
             findings: Vec::new(),
@@ -330,11 +337,28 @@ impl Oracle {
         missing.map(|(_, call)| (*call.operation).clone()).collect()
     }
 
+    /// Notes that a [reopening](Operation::Reopen) ended the session: whether by a power loss, and whether the next session has
+    /// another schema.
+    pub fn session_ended(&mut self, reopening: OpId) {
+        let Some(index) = self.index_of(reopening) else {
+            return;
+        };
+        if let Operation::Reopen(reopening) = &*self.calls[index].operation {
+            self.schema_change = reopening.changes_schema().then_some(index);
+            self.power_is_lost |= matches!(reopening.end, SessionEnd::PowerLoss(_));
+        }
+    }
+
+    /// Notes the promise of acknowledgements from now on.
+    pub fn set_guarantee(&mut self, guarantee: impl Into<Guarantee>) {
+        self.guarantee = guarantee.into();
+    }
+
     /// Continues with the recovered database that `verdict` is about: what it found is settled, and durable, for opening
     /// syncs what it finds; what it did not find will not come back.
     pub fn reopened(&mut self, verdict: &Verdict) {
-        let is_frame = |index: &&usize| self.calls[**index].operation.is_frame();
-        let (frames, changes): (Vec<usize>, Vec<usize>) = verdict.found.iter().partition(is_frame);
+        let is_change = |index: &&usize| self.calls[**index].operation.is_collection_change();
+        let (changes, frames): (Vec<usize>, Vec<usize>) = verdict.found.iter().partition(is_change);
         let mut base = self.state_after(&frames).into_owned();
         for index in changes {
             base.apply(&self.calls[index].operation);
@@ -346,6 +370,8 @@ impl Oracle {
         self.head = base.clone();
         self.base = base;
         self.earlier_openings.extend(self.opening.take());
+        self.schema_change = None;
+        self.power_is_lost = false;
         self.taken_sequence = verdict.last_sequence;
         self.last_acknowledged = verdict.last_sequence;
         // Numbers of frames that were not found are given again: only what was found is known to be durable.

@@ -18,6 +18,8 @@ pub(super) struct LegalOrders {
     pub(super) guaranteed_len: usize,
     /// The other calls that may have taken effect, each with the greatest number when it was begun.
     pub(super) open: Vec<(usize, u64)>,
+    /// A change of the schema. It ends every order.
+    pub(super) schema_change: Option<usize>,
 }
 
 /// Open calls in order, each with the number of known ones before it.
@@ -79,6 +81,7 @@ impl LegalOrders {
             order.push(call);
         }
         order.extend(known);
+        order.extend(self.schema_change);
         order
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `work` | `standard:SEED:LEN`, `driven:NAME`, or `ops:` and tokens of [`Operation`](super::workload::Operation)s joined by `;` |
+//! | `work` | `standard:SEED:LEN`, `sessions:SEED:LEN`, `driven:NAME`, or `ops:` and tokens of [`Operation`](super::workload::Operation)s joined by `;` |
 //! | `durability` | `every-synced`, `synced-every:MS`, `operating-system` |
 //! | `crash` | `POINT#N`: the crossing of the point with N before it; `disk#ORDINAL:SIDE`; or `end`, after the close |
 //! | `mode` | `panic`, `abort`, `kill`, or `power-loss:` and an [`ImageChoice`] |
@@ -49,6 +49,13 @@ pub enum Work {
         /// How many operations.
         operations_len: usize,
     },
+    /// [`Workload::sessions`].
+    Sessions {
+        /// The seed.
+        seed: u64,
+        /// How many operations.
+        operations_len: usize,
+    },
     /// These operations.
     Operations(Workload),
     /// The work of a sweep that was made with this name: a closure, or a workload too long for a line. Only that sweep can
@@ -61,6 +68,7 @@ impl Work {
     pub fn workload(&self) -> Option<Workload> {
         match self {
             Self::Standard { seed, operations_len } => Some(Workload::standard(*seed, *operations_len)),
+            Self::Sessions { seed, operations_len } => Some(Workload::sessions(*seed, *operations_len)),
             Self::Operations(workload) => Some(workload.clone()),
             Self::Driven(_) => None,
         }
@@ -161,6 +169,11 @@ impl Plan {
     /// [`new`](Self::new) for a standard workload.
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         Self::new(Work::Standard { seed, operations_len })
+    }
+
+    /// A [plan without a crash](Self::new) for [`Workload::sessions`].
+    pub fn sessions(seed: u64, operations_len: usize) -> Self {
+        Self::new(Work::Sessions { seed, operations_len })
     }
 
     /// [`new`](Self::new) for these operations.

@@ -5,9 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{CRASHES_MAX, Crash, CrashMode, Plan, REPLAY_PREFIX, Site, Work};
-use crate::Durability;
 use crate::testing::sim_disk::Side;
-use crate::testing::workload::{Operation, Workload};
+use crate::testing::workload::{Operation, PolicyText, Workload};
 
 /// A text that is no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +38,7 @@ impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Standard { seed, operations_len } => write!(f, "standard:{seed}:{operations_len}"),
+            Self::Sessions { seed, operations_len } => write!(f, "sessions:{seed}:{operations_len}"),
             Self::Operations(workload) => {
                 f.write_str("ops:")?;
                 for (index, operation) in workload.operations.iter().enumerate() {
@@ -63,12 +63,7 @@ impl fmt::Display for Work {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "work={} durability=", self.work)?;
-        match self.durability {
-            Durability::EverySynced => f.write_str("every-synced")?,
-            Durability::SyncedEvery { interval_ms } => write!(f, "synced-every:{interval_ms}")?,
-            Durability::OperatingSystem => f.write_str("operating-system")?,
-        }
+        write!(f, "work={} durability={}", self.work, PolicyText(self.durability))?;
         for Crash { site, mode } in &self.crashes {
             write!(f, " crash={site} mode={mode}")?;
         }
@@ -122,13 +117,21 @@ impl FromStr for Work {
     type Err = ParsePlanError;
 
     fn from_str(text: &str) -> Result<Self, ParsePlanError> {
-        let no_work = || ParsePlanError::new(text, "work is standard:SEED:LEN, ops:..., or driven:NAME");
+        let no_work = || {
+            ParsePlanError::new(
+                text,
+                "work is standard:SEED:LEN, sessions:SEED:LEN, ops:..., or driven:NAME",
+            )
+        };
         match text.split_once(':').ok_or_else(no_work)? {
-            ("standard", rest) => {
+            (kind @ ("standard" | "sessions"), rest) => {
                 let (seed, len) = rest.split_once(':').ok_or_else(no_work)?;
-                Ok(Self::Standard {
-                    seed: seed.parse().map_err(|_| no_work())?,
-                    operations_len: len.parse().map_err(|_| no_work())?,
+                let seed = seed.parse().map_err(|_| no_work())?;
+                let operations_len = len.parse().map_err(|_| no_work())?;
+                Ok(if kind == "standard" {
+                    Self::Standard { seed, operations_len }
+                } else {
+                    Self::Sessions { seed, operations_len }
                 })
             }
             ("ops", tokens) => {
@@ -159,17 +162,6 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn durability(text: &str) -> Option<Durability> {
-    match text {
-        "every-synced" => Some(Durability::EverySynced),
-        "operating-system" => Some(Durability::OperatingSystem),
-        _ => {
-            let interval_ms = text.strip_prefix("synced-every:")?.parse().ok()?;
-            Some(Durability::SyncedEvery { interval_ms })
-        }
-    }
-}
-
 impl FromStr for Plan {
     type Err = ParsePlanError;
 
@@ -187,8 +179,9 @@ impl FromStr for Plan {
         let missing = |key: &str| ParsePlanError::new("", format_args!("{key}= is missing"));
         let work = next("work")?.ok_or_else(|| missing("work"))?.parse()?;
         let policy = next("durability")?.ok_or_else(|| missing("durability"))?;
-        let durability =
-            durability(policy).ok_or_else(|| ParsePlanError::new(policy, "there is no such policy"))?;
+        let PolicyText(durability) = policy
+            .parse()
+            .map_err(|reason: &str| ParsePlanError::new(policy, reason))?;
         let mut crashes = Vec::new();
         while let Some(site) = next("crash")? {
             let mode = next("mode")?.ok_or_else(|| missing("mode"))?;

@@ -68,6 +68,7 @@ pub(super) fn kind_key(kind: DiskOperationKind) -> char {
         DiskOperationKind::CreateDir => 'd',
         DiskOperationKind::SyncDir => 'S',
         DiskOperationKind::Lock => 'l',
+        DiskOperationKind::PowerLoss => 'p',
     }
 }
 
@@ -132,7 +133,7 @@ impl Default for Matrix {
         let kinds = DiskOperationKind::ALL
             .iter()
             .copied()
-            .filter(|kind| kind.is_durable());
+            .filter(|kind| kind.is_durable() && *kind != DiskOperationKind::PowerLoss);
         Self {
             points: CrashPoint::ALL.map(|point| (point, SiteCounts::default())),
             kinds: kinds.map(|kind| (kind, SiteCounts::default())).collect(),

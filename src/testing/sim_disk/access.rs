@@ -17,6 +17,7 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 #[derive(Debug)]
 struct SimFile {
     shared: Arc<SharedDevice>,
+    process: u64,
     id: usize,
     mode: OpenMode,
     backing: Option<Arc<dyn File>>,
@@ -25,6 +26,7 @@ struct SimFile {
 #[derive(Debug)]
 struct SimLock {
     shared: Arc<SharedDevice>,
+    process: u64,
     id: usize,
 }
 
@@ -57,7 +59,7 @@ impl FileAccess for SimDisk {
             OpenMode::Create => Kind::Create,
         };
         let mut device = self.shared.lock();
-        let opened = device.perform(DiskOperation::new(kind, &path), |device, _| {
+        let opened = device.perform(self.process, DiskOperation::new(kind, &path), |device, _| {
             let (mut effect, id) = match mode {
                 OpenMode::Read | OpenMode::Write => (Effect::Nothing, device.state.resolve_file(&path)?),
                 OpenMode::Create => creation(&device.state, &path)?,
@@ -74,6 +76,7 @@ impl FileAccess for SimDisk {
         drop(device);
         Ok(Arc::new(SimFile {
             shared: self.shared.clone(),
+            process: self.process,
             id,
             mode,
             backing,
@@ -83,7 +86,7 @@ impl FileAccess for SimDisk {
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let normal = self.shared.normal(path)?;
         let call = DiskOperation::new(Kind::List, &normal);
-        self.shared.lock().perform(call, |device, _| {
+        self.shared.lock().perform(self.process, call, |device, _| {
             let dir = device.state.resolve_dir(&normal)?;
             // In an order that no caller expects: the contract promises none.
             let names = device.state.dirs[dir].live.keys().rev();
@@ -96,7 +99,7 @@ impl FileAccess for SimDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let normal = self.shared.normal(path)?;
         let call = DiskOperation::new(Kind::CreateDir, &normal);
-        self.shared.lock().perform(call, |device, _| {
+        self.shared.lock().perform(self.process, call, |device, _| {
             let effect = match device.state.resolve(&normal) {
                 Ok(NodeId::Dir(_)) => Effect::Nothing,
                 Ok(NodeId::File(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -114,7 +117,7 @@ impl FileAccess for SimDisk {
         let (from_path, to_path) = (self.shared.normal(from)?, self.shared.normal(to)?);
         let mut call = DiskOperation::new(Kind::Rename, &from_path);
         call.target = Some(to_path.clone());
-        self.shared.lock().perform(call, |device, _| {
+        self.shared.lock().perform(self.process, call, |device, _| {
             let file = device.state.resolve_file(&from_path)?;
             // The other name is free, or a file has it.
             let (_, replaced) = creation(&device.state, &to_path)?;
@@ -135,7 +138,7 @@ impl FileAccess for SimDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let normal = self.shared.normal(path)?;
         let call = DiskOperation::new(Kind::Remove, &normal);
-        self.shared.lock().perform(call, |device, _| {
+        self.shared.lock().perform(self.process, call, |device, _| {
             device.state.resolve_file(&normal)?;
             let change = device.state.name_change(&normal, None)?;
             self.behind(|files| files.remove(path))?;
@@ -146,7 +149,7 @@ impl FileAccess for SimDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let normal = self.shared.normal(path)?;
         let call = DiskOperation::new(Kind::SyncDir, &normal);
-        self.shared.lock().perform(call, |device, _| {
+        self.shared.lock().perform(self.process, call, |device, _| {
             let dir = device.state.resolve_dir(&normal)?;
             self.behind(|files| files.sync_dir(path))?;
             Ok((Effect::SyncDir(dir), ()))
@@ -157,7 +160,7 @@ impl FileAccess for SimDisk {
         let normal = self.shared.normal(path)?;
         let call = DiskOperation::new(Kind::Lock, &normal);
         let mut device = self.shared.lock();
-        let taken = device.perform(call, |device, _| {
+        let taken = device.perform(self.process, call, |device, _| {
             let (effect, id) = creation(&device.state, &normal)?;
             if device.locks.contains_key(&id) {
                 return Ok((effect, None));
@@ -175,22 +178,34 @@ impl FileAccess for SimDisk {
         drop(device);
         Ok(Some(Box::new(SimLock {
             shared: self.shared.clone(),
+            process: self.process,
             id,
         })))
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
         let normal = self.shared.normal(path)?;
-        self.shared.lock().state.resolve_dir(&normal)?;
+        let device = self.shared.lock();
+        device.check_process(self.process)?;
+        device.state.resolve_dir(&normal)?;
         Ok(Arc::new(NamedDir(path.to_path_buf())))
     }
 }
 
 impl Device {
-    fn file_call(&self, kind: Kind, file: usize, offset: u64, len: u64) -> DiskOperation {
+    fn file_call(
+        &self,
+        process: u64,
+        kind: Kind,
+        file: usize,
+        offset: u64,
+        len: u64,
+    ) -> io::Result<DiskOperation> {
+        // A later process gives the numbers of files to other files.
+        self.check_process(process)?;
         let mut call = DiskOperation::new(kind, &self.state.files[file].path);
         (call.offset, call.len) = (offset, len);
-        call
+        Ok(call)
     }
 
     /// How many of `len` bytes at `offset` of the file there is room for.
@@ -213,8 +228,8 @@ impl Device {
 impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut device = self.shared.lock();
-        let call = device.file_call(Kind::Read, self.id, offset, buffer.len() as u64);
-        device.perform(call, |device, fault| {
+        let call = device.file_call(self.process, Kind::Read, self.id, offset, buffer.len() as u64)?;
+        device.perform(self.process, call, |device, fault| {
             let len = buffer.len().min(fault.map_or(usize::MAX, Fault::bytes_max));
             if let Some(backing) = &self.backing {
                 return Ok((Effect::Nothing, backing.read_at(&mut buffer[..len], offset)?));
@@ -229,8 +244,8 @@ impl File for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut device = self.shared.lock();
-        let call = device.file_call(Kind::Write, self.id, offset, bytes.len() as u64);
-        device.perform(call, |device, fault| {
+        let call = device.file_call(self.process, Kind::Write, self.id, offset, bytes.len() as u64)?;
+        device.perform(self.process, call, |device, fault| {
             if self.mode == OpenMode::Read {
                 let message = "the file is open for reading only";
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
@@ -251,8 +266,8 @@ impl File for SimFile {
 
     fn len(&self) -> io::Result<u64> {
         let mut device = self.shared.lock();
-        let call = device.file_call(Kind::Len, self.id, 0, 0);
-        device.perform(call, |device, _| {
+        let call = device.file_call(self.process, Kind::Len, self.id, 0, 0)?;
+        device.perform(self.process, call, |device, _| {
             let len = match &self.backing {
                 Some(backing) => backing.len()?,
                 None => device.state.files[self.id].live.len(),
@@ -263,8 +278,8 @@ impl File for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut device = self.shared.lock();
-        let call = device.file_call(Kind::Sync, self.id, 0, 0);
-        device.perform(call, |_, fault| {
+        let call = device.file_call(self.process, Kind::Sync, self.id, 0, 0)?;
+        device.perform(self.process, call, |_, fault| {
             if let Some(Fault::SyncLoses(_)) = fault {
                 return Ok((Effect::SyncLost(self.id), ()));
             }
@@ -279,6 +294,9 @@ impl File for SimFile {
 impl Drop for SimFile {
     fn drop(&mut self) {
         let mut device = self.shared.lock();
+        if device.process != self.process {
+            return;
+        }
         let handles = device.handles.entry(self.id).or_default();
         *handles = handles.saturating_sub(1);
         if *handles == 0 {
@@ -289,7 +307,9 @@ impl Drop for SimFile {
 
 impl FileLock for SimLock {
     fn check(&self) -> io::Result<()> {
-        match self.shared.lock().locks.get(&self.id) {
+        let device = self.shared.lock();
+        device.check_process(self.process)?;
+        match device.locks.get(&self.id) {
             Some(Some(behind)) => behind.check(),
             _ => Ok(()),
         }
@@ -298,6 +318,9 @@ impl FileLock for SimLock {
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.shared.lock().locks.remove(&self.id);
+        let mut device = self.shared.lock();
+        if device.process == self.process {
+            device.locks.remove(&self.id);
+        }
     }
 }

@@ -67,6 +67,8 @@ pub(super) struct Device {
     /// How many handles each open file has.
     pub handles: BTreeMap<usize, usize>,
     pub observer: Option<Observer>,
+    /// The number of the running process. Calls of earlier ones are refused.
+    pub process: u64,
 }
 
 pub(super) type Observer = Arc<dyn Fn(&ObservedCall<'_>) + Send + Sync>;
@@ -118,6 +120,7 @@ impl SharedDevice {
             locks: BTreeMap::new(),
             handles: BTreeMap::new(),
             observer: None,
+            process: 0,
         };
         Arc::new(Self {
             device: Mutex::new(device),
@@ -152,9 +155,11 @@ impl Device {
     /// without changing the state; it does the call to the backing files.
     pub(super) fn perform<T>(
         &mut self,
+        process: u64,
         mut call: DiskOperation,
         plan: impl FnOnce(&mut Self, Option<Fault>) -> io::Result<(Effect, T)>,
     ) -> io::Result<T> {
+        self.check_process(process)?;
         let is_recorded = call.kind.is_durable() || self.options.records_reads;
         call.ordinal = self.journal.len() as u64;
         let ordinal = is_recorded.then_some(call.ordinal);
@@ -187,6 +192,22 @@ impl Device {
         panic_at(Side::After);
         self.pass(&call, ordinal, Side::After)?;
         result
+    }
+
+    /// Refuses the calls of a process that was ended.
+    pub(super) fn check_process(&self, process: u64) -> io::Result<()> {
+        if process == self.process {
+            return Ok(());
+        }
+        Err(io::Error::other("the process that makes this call was ended"))
+    }
+
+    /// Ends the running process: its locks and open files are gone. Returns the number of the next one.
+    pub(super) fn end_process(&mut self) -> u64 {
+        self.locks.clear();
+        self.handles.clear();
+        self.process += 1;
+        self.process
     }
 
     /// Shows the call to the observer. If the device dies here, or has died before, the call is refused.

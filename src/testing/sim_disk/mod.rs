@@ -100,7 +100,7 @@ use crate::fs::FileAccess;
 use crate::testing::CrashAction;
 use device::{Backing, SharedDevice};
 use fault::Reach;
-use state::DiskState;
+use state::{DiskState, Effect};
 
 /// A simulated disk. See the [module](self) for what it promises. Clones are handles of the same disk.
 ///
@@ -108,6 +108,8 @@ use state::DiskState;
 #[derive(Debug, Clone)]
 pub struct SimDisk {
     shared: Arc<SharedDevice>,
+    /// The process that this handle belongs to.
+    process: u64,
 }
 
 impl Default for SimDisk {
@@ -156,7 +158,7 @@ impl SimDisk {
     fn standing_before(backing: Option<Backing>, image: Image, options: SimDiskOptions) -> Self {
         let state = DiskState::from_image(&image, options.sector_bytes);
         let shared = SharedDevice::new(Arc::new(image), options, Vec::new(), state, backing);
-        Self { shared }
+        Self { shared, process: 0 }
     }
 
     /// How many operations were recorded: the next one has this ordinal.
@@ -201,6 +203,44 @@ impl SimDisk {
     pub fn fail_action(&self) -> CrashAction {
         let disk = self.clone();
         CrashAction::call(move |_, _| disk.crash_now())
+    }
+
+    /// Ends the process that uses the disk, as a kill does: its locks are free, and each later call through this handle, its
+    /// clones and the files that they opened fails. The written bytes stay. Returns a handle for the next process.
+    ///
+    /// Images, records and settings of the disk are available through every handle.
+    #[must_use]
+    pub fn kill(&self) -> Self {
+        let process = self.shared.lock().end_process();
+        Self {
+            shared: Arc::clone(&self.shared),
+            process,
+        }
+    }
+
+    /// Takes the power away and returns it: the disk holds `image`, and all of it is durable. Otherwise as [`kill`](Self::kill).
+    /// A recorded operation, so the images before and after it are available.
+    ///
+    /// # Errors
+    /// The device has failed, or fails at this operation; [`io::ErrorKind::Unsupported`] for a disk [over](Self::over) other
+    /// files, which keep their content.
+    pub fn lose_power(&self, image: &ImageChoice) -> io::Result<Self> {
+        if self.shared.backing.is_some() {
+            let message = "the files behind the disk keep what was written";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+        let mut device = self.shared.lock();
+        let call = DiskOperation::new(DiskOperationKind::PowerLoss, &Path::new("/").into());
+        let lost = device.perform(self.process, call, |_, _| {
+            Ok((Effect::PowerLoss(image.clone()), ()))
+        });
+        // Also if the device failed after the operation: files have other numbers now.
+        let process = device.end_process();
+        drop(device);
+        lost.map(|()| Self {
+            shared: Arc::clone(&self.shared),
+            process,
+        })
     }
 
     /// Whether the device has died.
@@ -314,6 +354,6 @@ impl ImageBuilder {
     /// and the next operation has the ordinal that came next. Its options are those of the recorded disk.
     pub fn disk(&self) -> SimDisk {
         let shared = self.device();
-        SimDisk { shared }
+        SimDisk { shared, process: 0 }
     }
 }

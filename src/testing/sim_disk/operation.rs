@@ -34,6 +34,8 @@ pub enum DiskOperationKind {
     SyncDir,
     /// Takes a lock, creating its file if need be.
     Lock,
+    /// Takes the power away and returns it: [`SimDisk::lose_power`](super::SimDisk::lose_power).
+    PowerLoss,
 }
 
 impl DiskOperationKind {
@@ -51,6 +53,7 @@ impl DiskOperationKind {
         Self::CreateDir,
         Self::SyncDir,
         Self::Lock,
+        Self::PowerLoss,
     ];
 
     /// Whether the operation changes something or makes something durable. These always have an ordinal and a record;
@@ -81,6 +84,7 @@ impl fmt::Display for DiskOperationKind {
             Self::CreateDir => "create-dir",
             Self::SyncDir => "sync-dir",
             Self::Lock => "lock",
+            Self::PowerLoss => "power-loss",
         })
     }
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+use super::choice::ImageChoice;
 use super::image::{FileContent, Image, ImageEntry};
 use super::keyed;
 use super::operation::DiskOperation;
@@ -37,6 +38,8 @@ pub(super) enum Effect {
     /// node with the [next number](DiskState::next_file) is new.
     Names(Vec<NameChange>),
     SyncDir(usize),
+    /// The disk holds this image from then on, and all of it is durable. Files and directories get new numbers.
+    PowerLoss(ImageChoice),
 }
 
 #[derive(Debug, Clone)]
@@ -249,6 +252,7 @@ impl DiskState {
             }
             Effect::Names(changes) => self.change_names(ordinal, changes),
             Effect::SyncDir(dir) => self.sync_dir(*dir),
+            Effect::PowerLoss(choice) => *self = Self::from_image(&self.image(choice), self.sector_bytes),
         }
     }
 

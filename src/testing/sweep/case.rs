@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use super::finding::{Failure, FailureKind};
 use super::heartbeat::Heartbeat;
+use super::journal::Known;
 use super::memory::{Counters, Interned, Recovery, SweepMemory};
 use super::record::Recorded;
-use super::recover::{RecoveredState, continue_after_recovery, failure_of, hash_of, recover};
+use super::recover::{continue_after_recovery, hash_of, recover};
 use super::setup::Setup;
+use super::state::{RecoveredState, failure_of};
 use crate::testing::SimDisk;
 use crate::testing::oracle::{Counts, Death, Verdict};
 use crate::testing::plan::{Crash, CrashMode, Site};
 use crate::testing::sim_disk::{ImageBuilder, ImageChoice, Recording, Side};
+use crate::testing::workload::Session;
 
 /// The required result of the recovery from an image.
 #[derive(Debug, Clone)]
@@ -85,7 +88,7 @@ impl Case {
 /// The result of a case.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    /// The hash of the image that the crash left.
+    /// Equal for equal images that equal sessions recover.
     pub(crate) image: u128,
     /// The failures, in the order in which they were found.
     pub(crate) failures: Vec<Failure>,
@@ -115,15 +118,18 @@ impl Runner<'_> {
         let counters = &self.memory.counters;
         Counters::add(&counters.images);
         let image = builder.image_hash(&image_of(case.mode()));
+        let known = &self.run.known[case.known];
+        // What a recovery does depends on the image and on the session that recovers.
+        let key = image ^ u128::from(known.recovery.key).rotate_left(64);
         let mut judged = Judged {
-            image,
+            image: key,
             failures: Vec::new(),
             state: None,
             recording: None,
             counts: Counts::default(),
             is_new: false,
         };
-        if let Some(recovery) = self.memory.recovery_of(image) {
+        if let Some(recovery) = self.memory.recovery_of(key) {
             self.judge(&recovery, case, &mut judged);
             return judged;
         }
@@ -135,19 +141,19 @@ impl Runner<'_> {
             SimDisk::holding(builder.image(&image_of(case.mode())))
         };
         let start = disk.operations_len();
-        let recovery: Recovery = match recover(self.setup, &disk) {
+        let recovery: Recovery = match recover(self.setup, &disk, &recovery_session(known, image)) {
             Ok(state) => Ok(self.memory.intern(state)),
             Err(failure) => Err(Arc::new(failure)),
         };
         Counters::add(&counters.recoveries);
-        if self.memory.keep_recovery(image, &recovery) {
+        if self.memory.keep_recovery(key, &recovery) {
             judged.is_new = true;
             Counters::add(&counters.distinct);
         }
         self.judge(&recovery, case, &mut judged);
         if judged.state.is_some() {
             judged.recording = records.then(|| (disk.recording(), start));
-            self.continue_on(&disk, case, &mut judged);
+            self.continue_on(&disk, case, image, &mut judged);
         }
         judged
     }
@@ -160,7 +166,7 @@ impl Runner<'_> {
         };
         let death = match &case.expected {
             Expected::Legal(death) => *death,
-            Expected::Same(same) if same.id != interned.id => {
+            Expected::Same(same) if same.id != interned.id && !same.state.is_same(&interned.state) => {
                 return judged.failures.push(diverged(&same.state, &interned.state));
             }
             // The state was legal before. A power loss allows the prefix that it is.
@@ -180,7 +186,7 @@ impl Runner<'_> {
     }
 
     /// Continues after the recovery on `disk`, once for each recovered disk.
-    fn continue_on(&self, disk: &SimDisk, case: &Case, judged: &mut Judged) {
+    fn continue_on(&self, disk: &SimDisk, case: &Case, image: u128, judged: &mut Judged) {
         let Some((state, verdict)) = &judged.state else {
             return;
         };
@@ -188,11 +194,22 @@ impl Runner<'_> {
             return;
         }
         Counters::add(&self.memory.counters.continued);
-        let oracle = self.run.known[case.known].oracle.clone();
-        let home = self.setup.on_disk(disk);
-        let continued = continue_after_recovery(self.setup, &home, &state.state, oracle, verdict, &[]);
+        let known = &self.run.known[case.known];
+        let session = recovery_session(known, image);
+        let mut home = self.setup.on_disk(disk, session);
+        let oracle = known.oracle.clone();
+        let continued = continue_after_recovery(self.setup, &mut home, &state.state, oracle, verdict, &[]);
         judged.failures.extend(continued.err());
     }
+}
+
+/// The session that recovers from an image. Its clock has stood still since the crash, or has moved forward or back: the hash of
+/// the image decides.
+pub(crate) fn recovery_session(known: &Known, image: u128) -> Session {
+    const DAY_MS: i64 = 86_400_000;
+    const MOVES_MS: [i64; 5] = [0, 1, 400 * DAY_MS, -1, -400 * DAY_MS];
+    let moved_ms = MOVES_MS[(image % MOVES_MS.len() as u128) as usize];
+    known.recovery.at(known.now_ms.saturating_add(moved_ms))
 }
 
 /// The oracle's name for a crash of this mode.

@@ -9,6 +9,8 @@
 //! | `failed N TEXT` | it failed in another way |
 //! | `durable SEQUENCE` | every frame up to the sequence is durable |
 //! | `closed SEQUENCE` | the database was closed, and every frame up to the sequence is durable |
+//! | `ended-session N` | the reopening with number N ended the session |
+//! | `reopened SEQUENCE POLICY` | the database was opened again and holds every frame up to the sequence |
 //! | `threads` | the work has further threads |
 //! | `parked SITE` | a thread stands at the site and waits to be killed |
 //! | `ended TEXT` | the work ended without its crash, or failed |
@@ -19,11 +21,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::finding::{Failure, FailureKind};
 use super::journal::{CallLog, CallResult, Journal};
+use crate::testing::oracle::Death;
 use crate::testing::plan::Plan;
 use crate::testing::process::ChildSide;
 use crate::testing::text::error_chain;
-use crate::testing::workload::{Operation, is_ahead_of_clock};
-use crate::{Error, Receipt, SetBack};
+use crate::testing::workload::{Operation, PolicyText, Session, is_ahead_of_clock};
+use crate::{Durability, Error, Receipt, SetBack, TidalDb};
 
 /// The first word of the orders.
 const CRASH: &str = "tidaldb-crash";
@@ -103,6 +106,15 @@ impl CallLog for ToParent {
     fn note_threads(&self) {
         ChildSide::answer("threads");
     }
+
+    fn session_ended(&self, call: usize, _: &Session) {
+        ChildSide::answer(&format!("ended-session {call}"));
+    }
+
+    fn reopened(&self, db: &TidalDb, _: Death, durability: Durability) {
+        let sequence = db.last_sequence();
+        ChildSide::answer(&format!("reopened {sequence} {}", PolicyText(durability)));
+    }
 }
 
 /// The kind of a line.
@@ -156,6 +168,17 @@ impl<'a> FromChild<'a> {
             }
             "durable" => self.journal.note_durable(rest.parse().ok()?),
             "closed" => self.journal.closed(rest.parse().ok()?),
+            "ended-session" => {
+                let call = *self.in_flight.get(&rest.parse().ok()?)?;
+                let (reopening, session) = self.journal.reopening(call)?;
+                self.journal
+                    .session_ended(call, &session.next(&reopening.changes));
+            }
+            "reopened" => {
+                let (sequence, policy) = rest.split_once(' ')?;
+                let PolicyText(durability) = policy.parse().ok()?;
+                self.journal.reopened_in_child(sequence.parse().ok()?, durability);
+            }
             "threads" => self.journal.note_threads(),
             "parked" => return Some(Heard::Parked(rest.to_owned())),
             "ended" => return Some(Heard::Ended(rest.to_owned())),

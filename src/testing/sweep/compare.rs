@@ -7,23 +7,25 @@
 
 use std::path::Path;
 
-use super::case::{Case, Runner};
+use super::bounds::Bounds;
+use super::case::{Case, Runner, recovery_session};
 use super::child::Orders;
 use super::crash::{fail_device, panic_at};
 use super::files::{die_if_child, die_in_child, real_disk};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
 use super::journal::Journal;
-use super::bounds::Bounds;
 use super::memory::SweepMemory;
-use super::recover::{RecoveredState, open};
+use super::recover::open;
 use super::replay::{compare_panic, recorded, same_image};
 use super::setup::Setup;
+use super::state::RecoveredState;
 use crate::fs::RealFiles;
 use crate::testing::plan::{Crash, CrashMode, Plan, Site};
 use crate::testing::process::ChildProgram;
 use crate::testing::sim_disk::{Image, ImageChoice};
 use crate::testing::temp_dir::TempDir;
+use crate::testing::workload::Session;
 
 /// Crash modes that left the same.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,13 +69,8 @@ pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<Agreemen
         let journal = Journal::new(setup.oracle());
         if mode == CrashMode::Panic {
             let disk = real_disk(dir)?;
-            return panic_at(
-                setup,
-                site,
-                &setup.on_disk_below(&disk, &dir.join("db")),
-                &journal,
-                None,
-            );
+            let mut home = setup.on_disk_below(&disk, &dir.join("db"), Session::first());
+            return panic_at(setup, site, &mut home, &journal, None);
         }
         let orders = Orders {
             dir: dir.to_path_buf(),
@@ -120,9 +117,10 @@ fn compare_with_image(
         crash(mode.clone(), dir.path())?;
         let left = Image::read_from(&RealFiles, dir.path()).map_err(io_failure)?;
         same_image(&image, format_args!("{mode} on real files"), &left)?;
-        let home = setup.on_files(&dir.path().join("db"));
+        let session = recovery_session(&run.known[known], image.hash());
+        let home = setup.on_files(&dir.path().join("db"), session);
         let db = open(setup, &home)?;
-        if RecoveredState::of(&db)? != *state.state {
+        if !RecoveredState::of(&db)?.is_same(&state.state) {
             let message = format_args!("the files that {mode} left recover to another state than the image");
             return Err(Failure::new(FailureKind::ModesDisagree, message));
         }

@@ -60,11 +60,12 @@ struct PanicAtOperation;
 pub(crate) fn panic_at(
     setup: &Setup,
     site: Site,
-    home: &Home,
+    home: &mut Home,
     journal: &Journal,
     handle: Option<&mut Option<TidalDb>>,
 ) -> Result<(), Failure> {
     let never = |message: String| Failure::new(FailureKind::NeverReached, message);
+    let disk = home.disk.clone();
     let work = || {
         let mut dropped = None;
         do_work(setup, home, journal, handle.unwrap_or(&mut dropped))
@@ -93,7 +94,7 @@ pub(crate) fn panic_at(
             }
         }
         Site::Disk { ordinal, side } => {
-            let Some(disk) = &home.disk else {
+            let Some(disk) = disk else {
                 return Err(never("only a simulated disk has numbered operations".to_owned()));
             };
             disk.observe(move |call| {

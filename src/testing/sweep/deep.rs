@@ -5,9 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::CrashSweep;
+use super::bounds::now;
 use super::finding::Finding;
 use super::heartbeat::Progress;
-use super::bounds::now;
 use super::report::SweepReport;
 use crate::Durability;
 use crate::testing::workload::STANDARD_SYNC_MS;

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::path::Path;
 
-use super::finding::FailureKind;
+use super::finding::{Failure, FailureKind};
 use super::home::Home;
 use super::journal::{CallLog, CallResult, Journal};
 
 use crate::testing::SimDisk;
+use crate::testing::oracle::Death;
 use crate::testing::sim_disk::{DiskOperationKind, UndurableKind};
-use crate::testing::workload::Operation;
+use crate::testing::text::error_chain;
+use crate::testing::workload::{Operation, Reopening, Session, SessionEnd};
 use crate::{Durability, Error, Receipt, TidalDb};
 
 /// Makes the calls of one run in place of the driver. A planted bug makes other calls than the journal notes.
@@ -17,93 +19,247 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
     fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<Receipt>, Error>;
 }
 
+/// Opens the database of a run.
+pub(crate) trait Opener: fmt::Debug + Sync {
+    /// Opens it in another session.
+    fn open_session(&self, home: &mut Home, session: Session) -> Result<TidalDb, Error>;
+    /// The policy of a session.
+    fn durability_of(&self, session: &Session) -> Durability;
+    /// Returns true if the storage engine is not the embedded store.
+    fn has_own_storage(&self) -> bool;
+}
+
+/// The database of a driver.
+#[derive(Debug)]
+enum DriverDb<'a> {
+    /// The database of the run. The handle is empty if a reopening failed.
+    Own {
+        opener: &'a dyn Opener,
+        home: &'a mut Home,
+        handle: &'a mut Option<TidalDb>,
+    },
+    /// The database of another driver.
+    Shared(&'a TidalDb),
+}
+
 /// Makes calls on a database and tells the oracle of them. The work of a sweep is given one.
 #[derive(Debug)]
 pub struct Driver<'a> {
-    db: &'a TidalDb,
+    db: DriverDb<'a>,
     log: &'a dyn CallLog,
-    checks: Option<DiskChecks<'a>>,
+    /// The journal, if each call is checked on the simulated disk.
+    checks: Option<&'a Journal>,
     calls: Option<Box<dyn Calls>>,
 }
 
 impl<'a> Driver<'a> {
-    /// A driver that notes the calls. `calls` makes them in place of the driver, if given.
-    pub(crate) fn new(db: &'a TidalDb, log: &'a dyn CallLog, calls: Option<Box<dyn Calls>>) -> Self {
+    /// A driver of the database in `handle`, which is at `home`. It notes the calls in `log`. `calls` makes them in place of
+    /// the driver, if given.
+    pub(crate) fn new(
+        opener: &'a dyn Opener,
+        home: &'a mut Home,
+        handle: &'a mut Option<TidalDb>,
+        log: &'a dyn CallLog,
+        calls: Option<Box<dyn Calls>>,
+    ) -> Self {
         Self {
-            db,
+            calls,
+            db: DriverDb::Own { opener, home, handle },
             log,
             checks: None,
-            calls,
         }
     }
 
-    /// The same with checks after each call.
-    pub(crate) fn checked(self, checks: DiskChecks<'a>) -> Self {
-        self.log.note_durable(self.db.durable_sequence());
+    /// The same with checks on the simulated disk after each call.
+    pub(crate) fn checked(self, journal: &'a Journal) -> Self {
+        if let Some(db) = self.handle() {
+            self.log.note_durable(db.durable_sequence());
+        }
         Self {
-            checks: Some(checks),
+            checks: Some(journal),
             ..self
         }
     }
 
     /// The database, for reading. The oracle does not learn of changes that are made past [`apply`](Self::apply).
+    ///
+    /// # Panics
+    /// If a reopening failed.
     pub fn db(&self) -> &TidalDb {
-        self.db
+        match self.handle() {
+            Some(db) => db,
+            None => panic!("the database is not open: a reopening failed"),
+        }
     }
 
-    /// A driver of the same run for another thread of the work, which has to [inherit](crate::testing::inherit) the slot.
+    /// Returns true if the database is on a simulated disk.
+    pub(crate) fn has_disk(&self) -> bool {
+        matches!(&self.db, DriverDb::Own { home, .. } if home.disk.is_some())
+    }
+
+    /// The open database.
+    pub(crate) fn handle(&self) -> Option<&TidalDb> {
+        match &self.db {
+            DriverDb::Own { handle, .. } => handle.as_ref(),
+            DriverDb::Shared(db) => Some(db),
+        }
+    }
+
+    /// A driver of the same run for another thread of the work, which has to [inherit](crate::testing::inherit) the slot. It
+    /// makes no reopening.
     ///
     /// Only one thread may change collections: changes of different threads have no common order.
+    ///
+    /// # Panics
+    /// If a reopening failed.
     #[must_use]
     pub fn on_thread(&self) -> Driver<'_> {
         self.log.note_threads();
         Driver {
-            db: self.db,
+            db: DriverDb::Shared(self.db()),
             log: self.log,
             checks: None,
             calls: None,
         }
     }
 
-    /// Makes a call. Returns the receipt of its frame if it has one.
+    /// Makes a call or a [reopening](Operation::Reopen). Returns the receipt of its frame if it has one.
     ///
     /// # Errors
-    /// The error of the call. The oracle knows of it, and further calls are legal.
+    /// The error of the call. The oracle knows of it, and further calls are legal. [`Error::Closed`] after a reopening that
+    /// failed.
     pub fn apply(&mut self, operation: &Operation) -> Result<Option<Receipt>, Error> {
-        let before = self.checks.as_ref().map(|checks| checks.before(self.db));
+        if let Operation::Reopen(reopening) = operation {
+            let call = self.log.begin(operation);
+            let result = self.reopen(call, reopening).map(|()| None);
+            self.log.ended(call, &result, 0);
+            return result;
+        }
+        let db = match &self.db {
+            DriverDb::Own { handle, .. } => handle.as_ref().ok_or(Error::Closed)?,
+            DriverDb::Shared(db) => db,
+        };
+        let before = self.disk_checks().map(|checks| checks.before(db));
         let call = self.log.begin(operation);
         let result = match &mut self.calls {
-            Some(calls) => calls.call(self.db, operation),
-            None => operation.apply(self.db),
+            Some(calls) => calls.call(db, operation),
+            None => operation.apply(db),
         };
-        self.log.ended(call, &result, self.db.durable_sequence());
-        if let (Some(checks), Some(before)) = (&self.checks, before) {
-            checks.after(self.db, operation, &result, &before);
+        self.log.ended(call, &result, db.durable_sequence());
+        if let (Some(checks), Some(before)) = (self.disk_checks(), before) {
+            checks.after(db, operation, &result, &before);
         }
         result
     }
 
     /// Closes the database.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        let result = self.db.close();
+        let Some(db) = self.handle() else {
+            return Ok(());
+        };
+        let result = db.close();
         if result.is_ok() {
-            self.log.closed(self.db.last_sequence());
-            if let Some(checks) = &self.checks {
+            self.log.closed(db.last_sequence());
+            if let Some(checks) = self.disk_checks() {
                 checks.check_promised("close", true, true);
             }
         }
         result
     }
+
+    /// Ends the session, and opens the database again with the changes.
+    fn reopen(&mut self, call: usize, reopening: &Reopening) -> Result<(), Error> {
+        let closed = match reopening.end {
+            SessionEnd::Close => self.close(),
+            _ => Ok(()),
+        };
+        let DriverDb::Own { opener, home, handle } = &mut self.db else {
+            let what = "the driver of another thread makes no reopening";
+            return Err(Error::storage("reopen", what));
+        };
+        let fail = |failure: Failure| {
+            if let Some(journal) = self.checks {
+                journal.fail(failure.kind, failure.message);
+            }
+        };
+        if let Err(error) = &closed
+            && !home.is_disturbed()
+        {
+            let message = format_args!("{reopening}: close: {}", error_chain(error));
+            fail(Failure::new(FailureKind::CannotGoOn, message));
+        }
+        if home.is_gone() {
+            return Err(Error::storage("reopen", "the device has failed"));
+        }
+        let next = home.session.next(&reopening.changes);
+        // A crash from now on is recovered by a session with the changes.
+        self.log.session_ended(call, &next);
+        match &reopening.end {
+            SessionEnd::Close | SessionEnd::Drop => {
+                let operations_len = home.operations_len();
+                drop(handle.take());
+                home.check_dropped(operations_len).unwrap_or_else(fail);
+            }
+            SessionEnd::Kill => {
+                home.disk = home.disk.as_ref().map(SimDisk::kill);
+                drop(handle.take());
+            }
+            SessionEnd::PowerLoss(image) => {
+                let Some(disk) = &home.disk else {
+                    let what = "real files keep what was written: no power loss there";
+                    return Err(Error::storage("reopen", what));
+                };
+                let after = disk.lose_power(image);
+                let after = after.map_err(|error| Error::io("lose the power of", &home.dir, error));
+                home.disk = Some(after?);
+                drop(handle.take());
+            }
+        }
+        let db = match opener.open_session(home, next) {
+            Ok(db) => handle.insert(db),
+            Err(error) => {
+                if !home.is_disturbed() {
+                    let message = format_args!("{reopening}: {}", error_chain(&error));
+                    fail(Failure::new(FailureKind::Refused, message));
+                }
+                return Err(error);
+            }
+        };
+        let death = match reopening.end {
+            SessionEnd::PowerLoss(_) => Death::PowerLoss,
+            _ => Death::ProcessCrash,
+        };
+        self.log.reopened(db, death, opener.durability_of(&home.session));
+        if let (Some(checks), Some(db)) = (self.disk_checks(), self.handle()) {
+            // The marker of a checkpoint that open made need not be durable.
+            let log = db.durable_sequence() == db.last_sequence();
+            checks.check_promised(&reopening.to_string(), log, true);
+        }
+        Ok(())
+    }
+
+    /// The checks after a call, if there are any.
+    fn disk_checks(&self) -> Option<DiskChecks<'_>> {
+        let DriverDb::Own { opener, home, .. } = &self.db else {
+            return None;
+        };
+        Some(DiskChecks {
+            disk: home.disk.as_ref()?,
+            journal: self.checks?,
+            home,
+            durability: opener.durability_of(&home.session),
+            has_own_storage: opener.has_own_storage(),
+        })
+    }
 }
 
 /// Checks on the simulated disk: acknowledged means durable, and a dead device acknowledges nothing.
-#[derive(Debug)]
-pub(crate) struct DiskChecks<'a> {
-    pub(crate) disk: &'a SimDisk,
-    pub(crate) journal: &'a Journal,
-    pub(crate) home: &'a Home,
-    pub(crate) durability: Durability,
-    pub(crate) has_own_storage: bool,
+struct DiskChecks<'a> {
+    disk: &'a SimDisk,
+    journal: &'a Journal,
+    home: &'a Home,
+    durability: Durability,
+    has_own_storage: bool,
 }
 
 /// The values before a call, for the check after it.

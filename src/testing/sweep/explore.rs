@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::case::{Case, Judged, Runner, death_of, disk_of, image_of, site_at};
-use super::finding::{Failure, FailureKind};
 use super::bounds::Bounds;
+use super::case::{Case, Judged, Runner, death_of, disk_of, image_of, recovery_session, site_at};
+use super::finding::{Failure, FailureKind};
 use super::memory::{Counters, Interned};
 use super::record::{CrashPosition, Recorded, seek};
 use super::recover::recover;
@@ -99,8 +99,10 @@ impl Explorer<'_> {
         let disk = disk_of(builder, case.mode());
         self.0.heartbeat.begin(&case.crashes);
         let start = disk.operations_len();
+        let image = builder.image_hash(&image_of(case.mode()));
+        let session = recovery_session(&self.0.run.known[case.known], image);
         // What is wrong with the image itself was found before.
-        if let Ok(state) = recover(self.0.setup, &disk) {
+        if let Ok(state) = recover(self.0.setup, &disk, &session) {
             let interrupted = Interrupted {
                 recording: &disk.recording(),
                 start,
@@ -117,10 +119,12 @@ impl Explorer<'_> {
     pub(crate) fn recorded(&self, nested: &NestedCase) -> Recorded {
         let mut builder = self.0.run.recording.images();
         seek(&mut builder, nested.moment.position);
-        let disk = SimDisk::holding(builder.image(&image_of(&nested.crash.mode)));
+        let image = builder.image(&image_of(&nested.crash.mode));
+        let known = &self.0.run.known[nested.moment.known];
+        let session = recovery_session(known, image.hash());
+        let disk = SimDisk::holding(image);
         self.0.heartbeat.begin(std::slice::from_ref(&nested.crash));
-        let oracle = self.0.run.known[nested.moment.known].oracle.clone();
-        Recorded::of(&disk, oracle, |_| recover(self.0.setup, &disk)).0
+        Recorded::of(&disk, known.clone(), |_| recover(self.0.setup, &disk, &session)).0
     }
 
     /// Runs a case and counts its result.

@@ -14,8 +14,10 @@ use super::handle::check_handle;
 use super::home::Home;
 use super::journal::{Journal, Known};
 use super::record::work_on;
-use super::recover::{RecoveredState, check_durable, continue_after_recovery, failure_of, open};
+use super::recover::{check_durable, continue_after_recovery, open};
 use super::setup::Setup;
+use super::state::{RecoveredState, failure_of};
+use crate::RecoveryReport;
 use crate::fs::RealFiles;
 use crate::testing::crash_injector::CrashAction;
 use crate::testing::oracle::{Counts, Death, Verdict};
@@ -25,9 +27,8 @@ use crate::testing::sim_disk::SimDiskOptions;
 use crate::testing::temp_dir::TempDir;
 use crate::testing::text::error_chain;
 use crate::testing::watchdog::run_within;
-use crate::testing::workload::Operation;
+use crate::testing::workload::{Operation, Session};
 use crate::testing::{CrashInjector, CrashPoint, Crossed, SimDisk, scoped_injector, scoped_recorder};
-use crate::{RecoveryReport, TidalDb};
 
 /// The longest time that a child may be silent. Shorter than [`CASE_TIME`], so that a silent child is killed within its case.
 const CHILD_TIME: Duration = Duration::from_secs(40);
@@ -96,14 +97,14 @@ impl FilesCase<'_> {
             return Err(Failure::new(FailureKind::NeverReached, message));
         };
         let journal = Journal::new(self.setup.oracle());
-        let home = self.setup.on_files(&self.dir.join("db"));
+        let mut home = self.setup.on_files(&self.dir.join("db"), Session::first());
         match (site, mode) {
             (_, CrashMode::PowerLoss(_)) => {
                 let message = "real files keep what was written: no power loss there";
                 return Err(Failure::new(FailureKind::NeverReached, message));
             }
-            (Site::End, _) => self.run_to_end(&home, &journal)?,
-            (_, CrashMode::Panic) => self.panic(*site, &home, &journal)?,
+            (Site::End, _) => self.run_to_end(&mut home, &journal)?,
+            (_, CrashMode::Panic) => self.panic(*site, &mut home, &journal)?,
             _ => {
                 let dir = self.dir.to_path_buf();
                 die_in_child(
@@ -120,7 +121,7 @@ impl FilesCase<'_> {
             return Err(failure);
         }
         let crossed = Crossed::of(&journal.recorder.crossings());
-        let counts = self.recover(*site, &home, &journal)?;
+        let counts = self.recover(*site, &mut home, &journal)?;
         if counts.acknowledged == 0 {
             return Err(Failure::new(FailureKind::NeverReached, "no event was compared"));
         }
@@ -128,31 +129,37 @@ impl FilesCase<'_> {
     }
 
     /// Does the work without a crash, and compares the state before the close too.
-    fn run_to_end(&self, home: &Home, journal: &Journal) -> Result<(), Failure> {
+    fn run_to_end(&self, home: &mut Home, journal: &Journal) -> Result<(), Failure> {
         let _recording = scoped_recorder(&journal.recorder);
-        let db = open(self.setup, home)?;
-        let mut driver = self.setup.driver(&db, journal);
+        let mut handle = Some(open(self.setup, home)?);
+        let mut driver = self.setup.driver(home, &mut handle, journal);
         work_on(self.setup, &mut driver)?;
-        let verdict = journal.last().1.oracle.check(Death::ProcessCrash, &db);
+        let Some(db) = driver.handle() else {
+            return Err(journal
+                .first_failure()
+                .unwrap_or_else(|| unreachable!("a reopening failed")));
+        };
+        let verdict = journal.last().1.oracle.check(Death::ProcessCrash, db);
         if !verdict.is_ok() {
             return Err(failure_of(&verdict));
         }
         close(&driver)
     }
 
-    fn panic(&self, site: Site, home: &Home, journal: &Journal) -> Result<(), Failure> {
+    fn panic(&self, site: Site, home: &mut Home, journal: &Journal) -> Result<(), Failure> {
         let mut handle = None;
         panic_at(self.setup, site, home, journal, Some(&mut handle))?;
-        let (Some(db), Site::Point { point, crossing }) = (handle, site) else {
-            let message = "the panic ended open: no handle is left";
-            return Err(Failure::new(FailureKind::NeverReached, message));
-        };
-        check_handle(db, home, point, crossing, journal)
+        match (handle, site) {
+            (Some(db), Site::Point { point, crossing }) => check_handle(db, home, point, crossing, journal),
+            // The panic ended a reopening.
+            _ => Ok(()),
+        }
     }
 
     /// Recovers the files that the crash left, and continues.
-    fn recover(&self, site: Site, home: &Home, journal: &Journal) -> Result<Counts, Failure> {
-        let (begun, Known { oracle, .. }) = journal.last();
+    fn recover(&self, site: Site, home: &mut Home, journal: &Journal) -> Result<Counts, Failure> {
+        let (begun, Known { oracle, recovery, .. }) = journal.last();
+        self.setup.begin_session(home, (*recovery).clone());
         let db = open(self.setup, home)?;
         let state = RecoveredState::of(&db)?;
         check_durable(&db, &state)?;
@@ -162,6 +169,7 @@ impl FilesCase<'_> {
         }
         if let Site::Point { point, .. } = site
             && !journal.has_threads()
+            && journal.reopening(begun.saturating_sub(1)).is_none()
         {
             check_point(point, journal, &state, &verdict, db.recovery_report())?;
         }
@@ -306,7 +314,7 @@ pub(crate) fn die_if_child(setup: &Setup, is_mine: impl Fn(&Plan) -> bool) {
             };
             let injector = CrashInjector::with_action(point, crossing, action);
             let _installed = scoped_injector(&injector);
-            work(setup, &setup.on_files(&dir), &log)
+            work(setup, setup.on_files(&dir, Session::first()), &log)
         }
         Site::Disk { ordinal, side } => match real_disk(&orders.dir) {
             Ok(disk) => {
@@ -316,7 +324,7 @@ pub(crate) fn die_if_child(setup: &Setup, is_mine: impl Fn(&Plan) -> bool) {
                         park_at(&site);
                     }
                 });
-                work(setup, &setup.on_disk_below(&disk, &dir), &log)
+                work(setup, setup.on_disk_below(&disk, &dir, Session::first()), &log)
             }
             Err(failure) => Err(failure),
         },
@@ -335,9 +343,9 @@ pub(crate) fn real_disk(dir: &Path) -> Result<SimDisk, Failure> {
 }
 
 /// Opens the database, does the work and closes, telling the parent.
-fn work(setup: &Setup, home: &Home, log: &ToParent) -> Result<(), Failure> {
-    let db: TidalDb = open(setup, home)?;
-    let mut driver = setup.driver(&db, log);
+fn work(setup: &Setup, mut home: Home, log: &ToParent) -> Result<(), Failure> {
+    let mut handle = Some(open(setup, &home)?);
+    let mut driver = setup.driver(&mut home, &mut handle, log);
     work_on(setup, &mut driver)?;
     close(&driver)
 }

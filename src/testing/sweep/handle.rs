@@ -6,7 +6,7 @@ use std::fmt;
 use super::finding::{Failure, FailureKind};
 use super::home::Home;
 use super::journal::{Journal, Known};
-use super::recover::failure_of;
+use super::state::failure_of;
 use crate::fs::RealFiles;
 use crate::testing::CrashPoint;
 use crate::testing::oracle::Death;

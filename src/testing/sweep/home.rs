@@ -1,20 +1,24 @@
-//! The place of a database: a directory of the simulated disk or of the real file system.
+//! The place of a database: a directory of the simulated disk or of the real file system, and the session that uses it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::finding::{Failure, FailureKind};
 use crate::fs::FileAccess;
 use crate::testing::SimDisk;
+use crate::testing::workload::Session;
 
-/// Where a database is: a directory, and the file access that reaches it.
+/// Where a database is: a directory, and the file access that reaches it. One session at a time uses it.
 ///
 /// Drop `files` after the database: its count shows whether something of the database still holds the file access.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) dir: PathBuf,
+    /// The file access of the session.
     pub(crate) files: Arc<dyn FileAccess>,
     /// The simulated disk that holds the directory, if one does.
     pub(crate) disk: Option<SimDisk>,
+    pub(crate) session: Session,
 }
 
 impl Home {
@@ -26,6 +30,42 @@ impl Home {
     /// The directory of the embedded store.
     pub(crate) fn store_dir(&self) -> PathBuf {
         self.dir.join("store")
+    }
+
+    /// Returns true if the simulated device has failed, or an operation of it.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        let mut disk = self.disk.iter();
+        disk.any(|disk| disk.is_gone() || !disk.faults_fired().is_empty())
+    }
+
+    /// The number of recorded operations of the simulated disk.
+    pub(crate) fn operations_len(&self) -> u64 {
+        self.disk.as_ref().map_or(0, SimDisk::operations_len)
+    }
+
+    /// Checks that a drop of the database, before which the disk had done `operations_len` operations, wrote nothing and left
+    /// nothing behind. A thread that still runs would hold the files.
+    pub(crate) fn check_dropped(&self, operations_len: u64) -> Result<(), Failure> {
+        let mut left: Vec<String> = Vec::new();
+        if let Some(disk) = &self.disk {
+            if disk.operations_len() != operations_len {
+                let recording = disk.recording();
+                let wrote = recording.operations().nth(operations_len as usize);
+                let message = wrote.map_or_else(String::new, ToString::to_string);
+                return Err(Failure::new(FailureKind::DropWrote, message));
+            }
+            let locks = disk.locks_held().into_iter();
+            let files = disk.open_files().into_iter();
+            left.extend(locks.map(|path| format!("the lock {}", path.display())));
+            left.extend(files.map(|path| format!("the open file {}", path.display())));
+        }
+        if Arc::strong_count(&self.files) > 1 {
+            left.push("a holder of the file access".to_owned());
+        }
+        match left.first() {
+            Some(first) => Err(Failure::new(FailureKind::LeftBehind, first)),
+            None => Ok(()),
+        }
     }
 
     /// Returns true if the simulated device has failed.

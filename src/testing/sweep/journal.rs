@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::finding::{Failure, FailureKind};
-use crate::testing::oracle::{OpId, Oracle};
+use super::state::{RecoveredState, failure_of};
+use crate::testing::oracle::{Death, OpId, Oracle, Verdict};
 use crate::testing::sim_disk::{ObservedCall, Side};
 use crate::testing::text::error_chain;
-use crate::testing::workload::{Operation, is_ahead_of_clock};
+use crate::testing::workload::{Operation, Reopening, Session, is_ahead_of_clock};
 use crate::testing::{CrossingRecorder, SimDisk};
-use crate::{Error, Receipt};
+use crate::{Durability, Error, Receipt, TidalDb};
 
 /// How a call of the work ended.
 pub(crate) type CallResult = Result<Option<Receipt>, Error>;
@@ -34,6 +35,10 @@ pub(crate) trait CallLog: fmt::Debug + Sync {
 
     /// Notes that the database was closed, with every frame up to `last_sequence` durable.
     fn closed(&self, last_sequence: u64);
+    /// Notes that the session is over. The reopening with this number opens the session `next`.
+    fn session_ended(&self, call: usize, next: &Session);
+    /// Notes that the database was opened again after its `death`, under a policy.
+    fn reopened(&self, db: &TidalDb, death: Death, durability: Durability);
 }
 
 /// The knowledge at a moment.
@@ -44,6 +49,11 @@ pub(crate) struct Known {
     pub(crate) operation: Option<usize>,
     /// How many operations were acknowledged.
     pub(crate) acknowledged: usize,
+    /// The time of the clock in the last call that sets it.
+    pub(crate) now_ms: i64,
+    pub(crate) session: Arc<Session>,
+    /// The session that recovers from a crash now.
+    pub(crate) recovery: Arc<Session>,
 }
 
 /// Something that happened.
@@ -71,6 +81,32 @@ pub(crate) struct Pages {
     pub(crate) failures: Vec<Failure>,
 }
 
+impl Known {
+    /// The knowledge before the database is created.
+    pub(crate) fn first(oracle: Oracle) -> Self {
+        let session = Session::first();
+        Self {
+            oracle,
+            operation: None,
+            acknowledged: 0,
+            now_ms: session.now_ms,
+            recovery: Arc::new(session.recovery()),
+            session: Arc::new(session),
+        }
+    }
+}
+
+impl Pages {
+    fn reopened(&mut self, known: &mut Known, verdict: &Verdict, durability: Durability) {
+        known.oracle.reopened(verdict);
+        known.oracle.set_guarantee(durability);
+        // A verdict counts the changes of collections since the last reopening.
+        let operations = &self.operations;
+        self.acknowledged
+            .retain(|call| !operations[*call].is_collection_change());
+    }
+}
+
 /// See the [module](self). The driver and the disk's observer share it.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -84,15 +120,10 @@ pub(crate) struct Journal {
 impl Journal {
     /// An empty journal, which keeps only the current entry. `oracle` is the first one.
     pub(crate) fn new(oracle: Oracle) -> Arc<Self> {
-        Arc::new(Self::with(oracle, false))
+        Arc::new(Self::with(Known::first(oracle), false))
     }
 
-    fn with(oracle: Oracle, keeps_moments: bool) -> Self {
-        let known = Known {
-            oracle,
-            operation: None,
-            acknowledged: 0,
-        };
+    fn with(known: Known, keeps_moments: bool) -> Self {
         Self {
             pages: Mutex::new(Pages {
                 known: vec![known],
@@ -111,8 +142,8 @@ impl Journal {
     }
 
     /// A journal that keeps every moment, and marks each operation of `disk` from now on.
-    pub(crate) fn of(disk: &SimDisk, oracle: Oracle) -> Arc<Self> {
-        let journal = Arc::new(Self::with(oracle, true));
+    pub(crate) fn of(disk: &SimDisk, known: Known) -> Arc<Self> {
+        let journal = Arc::new(Self::with(known, true));
         let observing = Arc::clone(&journal);
         disk.observe(move |call| observing.observe(call));
         journal
@@ -163,7 +194,24 @@ impl Journal {
         }
     }
 
-    /// The number of acknowledged frames, and of acknowledged changes of collections.
+    /// Notes a reopening in a child process, after which the state is not available here: it holds every acknowledged call.
+    pub(crate) fn reopened_in_child(&self, last_sequence: u64, durability: Durability) {
+        self.learn(|known, pages| {
+            let verdict = known.oracle.promised(last_sequence);
+            pages.reopened(known, &verdict, durability);
+        });
+    }
+
+    /// The reopening with this number, and the session before it.
+    pub(crate) fn reopening(&self, call: usize) -> Option<(Reopening, Arc<Session>)> {
+        let pages = self.pages();
+        match (pages.operations.get(call)?, pages.known.last()?) {
+            (Operation::Reopen(reopening), known) => Some((reopening.clone(), Arc::clone(&known.session))),
+            _ => None,
+        }
+    }
+
+    /// The number of acknowledged frames, and of acknowledged changes of collections since the last reopening.
     pub(crate) fn acknowledged(&self) -> (usize, usize) {
         let pages = self.pages();
         let count = |is_counted: fn(&Operation) -> bool| {
@@ -228,6 +276,9 @@ impl CallLog for Journal {
     fn begin(&self, operation: &Operation) -> usize {
         self.learn(|known, pages| {
             known.operation = Some(pages.operations.len());
+            if let Operation::Record { now_ms, .. } = operation {
+                known.now_ms = *now_ms;
+            }
             pages.operations.push(operation.clone());
             pages.calls.push(known.oracle.begin(operation));
             pages.calls.len() - 1
@@ -264,6 +315,29 @@ impl CallLog for Journal {
 
     fn closed(&self, last_sequence: u64) {
         self.learn(|known, _| known.oracle.synced(last_sequence));
+    }
+
+    fn session_ended(&self, call: usize, next: &Session) {
+        self.learn(|known, pages| {
+            known.oracle.session_ended(pages.calls[call]);
+            known.now_ms = next.now_ms;
+            known.session = Arc::new(next.clone());
+            known.recovery = Arc::new(next.recovery());
+        });
+    }
+
+    fn reopened(&self, db: &TidalDb, death: Death, durability: Durability) {
+        let failure = match RecoveredState::of(db) {
+            Err(failure) => Some(failure),
+            Ok(state) => self.learn(|known, pages| {
+                let verdict = state.judged_by(&known.oracle, death);
+                pages.reopened(known, &verdict, durability);
+                (!verdict.is_ok()).then(|| failure_of(&verdict))
+            }),
+        };
+        if let Some(Failure { kind, message }) = failure {
+            self.fail(kind, format_args!("after a reopening: {message}"));
+        }
     }
 }
 

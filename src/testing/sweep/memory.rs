@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::finding::Failure;
 use super::bounds::{Bounds, now};
-use super::recover::RecoveredState;
+use super::finding::Failure;
+use super::state::RecoveredState;
 use crate::testing::oracle::{Death, Verdict};
 use crate::testing::plan::Crash;
 

@@ -12,7 +12,7 @@
 //! | file | content |
 //! |---|---|
 //! | `setup`, `home`, `driver`, `journal` | the work, the place of the database, the calls, and the oracle's knowledge at each moment |
-//! | `record`, `recover` | one run of the work; one recovery, and the checks after it |
+//! | `record`, `recover`, `state` | one run of the work; one recovery, and the checks after it; the state that it came to |
 //! | `case` | the case runner, for every case of the kit |
 //! | `explore`, `memory`, `phases`, `run` | the enumeration of cases, and its memory |
 //! | `shrink`, `finding`, `report` | smaller cases, findings, the report |
@@ -20,6 +20,7 @@
 //! | `replay`, `random` | single cases on the simulated disk |
 //! | `files`, `child`, `handle`, `crash`, `compare` | crashes of running work, on real files too |
 
+mod bounds;
 mod case;
 mod child;
 mod compare;
@@ -33,7 +34,6 @@ mod handle;
 mod heartbeat;
 mod home;
 mod journal;
-mod bounds;
 mod memory;
 mod phases;
 mod random;
@@ -44,6 +44,7 @@ mod report;
 mod run;
 mod setup;
 mod shrink;
+mod state;
 
 #[cfg(test)]
 mod tests;
@@ -69,8 +70,8 @@ use crate::testing::plan::{Plan, Work};
 use crate::testing::process::ChildProgram;
 use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
-pub(crate) use driver::Calls;
 pub(crate) use bounds::{Bounds, now};
+pub(crate) use driver::Calls;
 pub(crate) use setup::{OpenStorage, Setup};
 
 type ShowProgress = dyn Fn(&Progress) + Send + Sync;
@@ -105,6 +106,11 @@ impl CrashSweep {
     /// A sweep of [`Workload::standard`].
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         Self::of_work(Work::Standard { seed, operations_len })
+    }
+
+    /// A sweep of [`Workload::sessions`].
+    pub fn sessions(seed: u64, operations_len: usize) -> Self {
+        Self::of_work(Work::Sessions { seed, operations_len })
     }
 
     /// A sweep of the calls that `work` makes. It must make the same calls in every run. `name` stands for it in replay

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::thread;
 
+use super::bounds::Bounds;
 use super::case::Runner;
 use super::crash::fail_device;
 use super::explore::{Explorer, NestedCase, Tally, draw_nested};
 use super::finding::FailureKind;
 use super::heartbeat::{Heartbeat, Phase, Progress};
-use super::bounds::Bounds;
 use super::memory::{Counters, FailedCase, SweepMemory};
 use super::record::{CrashPosition, Recorded};
 use super::report::LeftOut;

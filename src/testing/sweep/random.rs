@@ -1,6 +1,6 @@
 //! Random plans: each follows from its seed alone.
 
-use super::case::{disk_of, site_at};
+use super::case::{disk_of, image_of, recovery_session, site_at};
 use super::record::{Recorded, seek};
 use super::recover::recover;
 use super::setup::Setup;
@@ -40,12 +40,14 @@ pub fn random_plan(seed: u64) -> Plan {
     let mut builder = run.recording.images();
     seek(&mut builder, moment.position);
     let mut mode = any_mode(&mut random);
+    let mut image = builder.image_hash(&image_of(&mode));
     let mut disk = disk_of(&builder, &mode);
     plan = plan.crash(site, mode);
     while plan.crashes.len() < CRASHES_MAX && random.chance(1, 2) {
         let start = disk.operations_len();
+        let session = recovery_session(&run.known[moment.known], image);
         // A disk that does not recover fails when the plan is run.
-        if recover(&setup, &disk).is_err() {
+        if recover(&setup, &disk, &session).is_err() {
             break;
         }
         let recording = disk.recording();
@@ -54,6 +56,7 @@ pub fn random_plan(seed: u64) -> Plan {
         seek(&mut builder, position);
         mode = any_mode(&mut random);
         let site: Site = site_at(position, start);
+        image = builder.image_hash(&image_of(&mode));
         disk = disk_of(&builder, &mode);
         plan = plan.crash(site, mode);
     }

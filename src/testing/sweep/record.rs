@@ -5,7 +5,6 @@
 //! one moment share its images.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use super::driver::Driver;
 use super::finding::{Failure, FailureKind};
@@ -13,11 +12,10 @@ use super::home::Home;
 use super::journal::{Journal, Known, Mark, Pages};
 use super::setup::Setup;
 use crate::TidalDb;
-use crate::testing::oracle::Oracle;
 use crate::testing::plan::Site;
 use crate::testing::sim_disk::{ImageBuilder, Recording, Side};
 use crate::testing::text::{error_chain, panic_text};
-use crate::testing::workload::Operation;
+use crate::testing::workload::{Operation, Session};
 use crate::testing::{Crossed, Crossing, SimDisk, scoped_recorder};
 
 /// What follows from a site: how much the disk has done, and what was known.
@@ -45,32 +43,20 @@ pub(crate) struct Recorded {
 impl Recorded {
     /// Does the work on `disk`, from opening the database to closing it.
     pub(crate) fn of_work(setup: &Setup, disk: &SimDisk) -> Self {
-        let (recorded, _) = Self::of(disk, setup.oracle(), |journal| {
-            let home = setup.on_disk(disk);
-            let result = do_work(setup, &home, journal, &mut None);
-            if Arc::strong_count(&home.files) > 1 {
-                let message = "something still holds the files after close and drop";
-                journal.fail(FailureKind::LeftBehind, message);
-            }
-            if let Err(failure) = result {
-                journal.fail(failure.kind, failure.message);
-            }
-            for path in disk.locks_held().iter().chain(&disk.open_files()) {
-                let message = format_args!("{} is still held after close and drop", path.display());
-                journal.fail(FailureKind::LeftBehind, message);
-            }
+        let (recorded, _) = Self::of(disk, Known::first(setup.oracle()), |journal| {
+            let mut home = setup.on_disk(disk, Session::first());
+            let mut fail = |failure: Failure| journal.fail(failure.kind, failure.message);
+            do_work(setup, &mut home, journal, &mut None).unwrap_or_else(&mut fail);
+            home.check_dropped(disk.operations_len())
+                .unwrap_or_else(&mut fail);
         });
         recorded
     }
 
-    /// Records what `run` does on `disk`. What is known at first is `oracle`.
-    pub(crate) fn of<T>(
-        disk: &SimDisk,
-        oracle: Oracle,
-        run: impl FnOnce(&Journal) -> T,
-    ) -> (Self, Option<T>) {
+    /// Records what `run` does on `disk`. What is known at first is `known`.
+    pub(crate) fn of<T>(disk: &SimDisk, known: Known, run: impl FnOnce(&Journal) -> T) -> (Self, Option<T>) {
         let start = disk.operations_len();
-        let journal = Journal::of(disk, oracle);
+        let journal = Journal::of(disk, known);
         let outcome = {
             let _recording = scoped_recorder(&journal.recorder);
             catch_unwind(AssertUnwindSafe(|| run(&journal)))
@@ -143,30 +129,30 @@ pub(crate) fn seek(builder: &mut ImageBuilder, position: u64) {
 /// failed close the caller still has it.
 pub(crate) fn do_work(
     setup: &Setup,
-    home: &Home,
+    home: &mut Home,
     journal: &Journal,
     handle: &mut Option<TidalDb>,
 ) -> Result<(), Failure> {
-    let db = match setup.open(home) {
-        Ok(db) => handle.insert(db),
+    match setup.open(home) {
+        Ok(db) => *handle = Some(db),
         // A device that fails makes open fail.
         Err(_) if home.is_gone() => return Ok(()),
         Err(error) => return Err(Failure::new(FailureKind::Refused, error_chain(&error))),
+    }
+    let mut driver = setup.driver(home, handle, journal);
+    if driver.has_disk() {
+        driver = driver.checked(journal);
+    }
+    let worked = work_on(setup, &mut driver);
+    // A thread that panicked poisons the handle, which a sync shows without closing it.
+    let closed = match driver.handle() {
+        Some(db) if journal.has_threads() => db.sync().and_then(|()| driver.close()),
+        _ => driver.close(),
     };
-    let mut driver = match &home.disk {
-        Some(disk) => setup.checked_driver(db, journal, home, disk),
-        None => setup.driver(db, journal),
-    };
-    match work_on(setup, &mut driver) {
+    match worked {
         Err(failure) if !home.is_gone() => journal.fail(failure.kind, failure.message),
         _ => {}
     }
-    // A thread that panicked poisons the handle, which a sync shows without closing it.
-    let closed = if journal.has_threads() {
-        driver.db().sync().and_then(|()| driver.close())
-    } else {
-        driver.close()
-    };
     match closed {
         Ok(()) => {
             *handle = None;

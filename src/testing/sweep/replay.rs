@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::case::{Case, Runner, disk_of};
+use super::bounds::Bounds;
+use super::case::{Case, Runner, disk_of, image_of, recovery_session};
 use super::crash::{fail_device, panic_at};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
-use super::journal::Journal;
-use super::bounds::Bounds;
+use super::journal::{Journal, Known};
 use super::memory::SweepMemory;
 use super::record::Recorded;
-use super::recover::{RecoveredState, recover};
+use super::recover::recover;
 use super::setup::Setup;
+use super::state::RecoveredState;
 use crate::fs::RealFiles;
 use crate::testing::SimDisk;
 use crate::testing::oracle::Verdict;
@@ -20,6 +21,7 @@ use crate::testing::plan::{CrashMode, Plan, Site};
 use crate::testing::sim_disk::{Image, ImageBuilder, ImageChoice};
 use crate::testing::temp_dir::TempDir;
 use crate::testing::watchdog::run_within;
+use crate::testing::workload::Session;
 use crate::{Error, Export, TidalDb};
 
 /// The longest time that a plan may take.
@@ -29,6 +31,8 @@ const PLAN_TIME: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct RecoveredCase {
     setup: Setup,
+    /// The session that recovered.
+    session: Session,
     image: Image,
     state: RecoveredState,
     verdict: Verdict,
@@ -67,7 +71,7 @@ impl RecoveredCase {
     /// The errors of [`TidalDb::open`].
     pub fn open(&self) -> Result<TidalDb, Error> {
         let disk = SimDisk::from_image(&self.image);
-        self.setup.open(&self.setup.on_disk(&disk))
+        self.setup.open(&self.setup.on_disk(&disk, self.session.clone()))
     }
 }
 
@@ -113,6 +117,7 @@ fn run_here(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
     let known = &run.known[case.known];
     Ok(RecoveredCase {
         setup: setup.clone(),
+        session: recovery_session(known, builder.image_hash(&image_of(case.mode()))),
         image: disk_of(&builder, case.mode()).image(&ImageChoice::All),
         state: (*state.state).clone(),
         verdict: (*verdict).clone(),
@@ -142,8 +147,10 @@ fn last_case(runner: &Runner<'_>, plan: &Plan) -> Result<(ImageBuilder, Case), F
     let mut case = Case::in_work(first.clone(), known);
     for crash in crashes {
         let disk = disk_of(&builder, case.mode());
-        let oracle = runner.run.known[known].oracle.clone();
-        let (recovery, state) = Recorded::of(&disk, oracle, |_| recover(runner.setup, &disk));
+        let known = &runner.run.known[known];
+        let session = recovery_session(known, builder.image_hash(&image_of(case.mode())));
+        let (recovery, state) =
+            Recorded::of(&disk, known.clone(), |_| recover(runner.setup, &disk, &session));
         if let Some(failure) = recovery.failures.first() {
             return Err(failure.clone());
         }
@@ -160,9 +167,9 @@ fn last_case(runner: &Runner<'_>, plan: &Plan) -> Result<(ImageBuilder, Case), F
 /// A panic at `site`, which unwinds through every destructor, leaves the files of the builder's image.
 pub(crate) fn compare_panic(setup: &Setup, site: Site, builder: &ImageBuilder) -> Result<(), Failure> {
     let disk = SimDisk::new();
-    let journal = Journal::of(&disk, setup.oracle());
-    let home = setup.on_disk(&disk);
-    panic_at(setup, site, &home, &journal, None)?;
+    let journal = Journal::of(&disk, Known::first(setup.oracle()));
+    let mut home = setup.on_disk(&disk, Session::first());
+    panic_at(setup, site, &mut home, &journal, None)?;
     if let Some(path) = disk.locks_held().first() {
         let message = format_args!("the lock {} is held after the panic", path.display());
         return Err(Failure::new(FailureKind::LeftBehind, message));

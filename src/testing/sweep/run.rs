@@ -7,9 +7,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use super::CrashSweep;
+use super::bounds::now;
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Watch;
-use super::bounds::now;
 use super::phases::{Explored, Running};
 use super::record::{CrashPosition, Recorded};
 use super::replay::lay_out;
@@ -140,7 +140,8 @@ impl Running {
             kinds_missed: DiskOperationKind::ALL
                 .iter()
                 .copied()
-                .filter(|kind| kind.is_durable() && !disk_operations.contains_key(kind))
+                .filter(|kind| kind.is_durable() && *kind != DiskOperationKind::PowerLoss)
+                .filter(|kind| !disk_operations.contains_key(kind))
                 .collect(),
             sites_missed: sites.iter().filter(|site| !site.is_explored).count(),
         };

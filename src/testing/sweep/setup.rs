@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::driver::{Calls, DiskChecks, Driver};
+use super::driver::{Calls, Driver, Opener};
 use super::finding::{Failure, Finding};
 use super::home::Home;
-use super::journal::{CallLog, Journal};
+use super::journal::CallLog;
 use crate::fs::{FileAccess, RealFiles};
 use crate::storage::StorageEngine;
 use crate::testing::SimDisk;
@@ -15,7 +15,7 @@ use crate::testing::faults;
 use crate::testing::oracle::Oracle;
 use crate::testing::plan::{Plan, Work};
 use crate::testing::workload::{
-    Operation, STANDARD_NOW_MS, Workload, WorkloadClock, standard_schema, tiny_options,
+    Operation, Session, Workload, WorkloadClock, enter_session, standard_schema, tiny_options,
 };
 use crate::{Durability, Error, Options, TidalDb};
 
@@ -105,13 +105,13 @@ impl Setup {
         setup
     }
 
-    /// The options, without the file access. Made for each opening: a clock of the user may move.
-    pub(crate) fn options(&self) -> Options {
+    /// The options of a session, without the file access. Made for each opening: a clock of the user may move.
+    pub(crate) fn options(&self, session: &Session) -> Options {
         let options = match &self.options {
             Some(make) => make(),
             None => tiny_options(standard_schema()),
         };
-        let options = options.durability(self.durability);
+        let options = session.options(options.durability(self.durability));
         match &self.changed_options {
             Some(change) => change(options),
             None => options,
@@ -127,33 +127,46 @@ impl Setup {
     }
 
     /// The database on a simulated disk.
-    pub(crate) fn on_disk(&self, disk: &SimDisk) -> Home {
-        self.on_disk_below(disk, Path::new(DB_DIR))
+    pub(crate) fn on_disk(&self, disk: &SimDisk, session: Session) -> Home {
+        self.on_disk_below(disk, Path::new(DB_DIR), session)
     }
 
     /// The database in a directory of a simulated disk.
-    pub(crate) fn on_disk_below(&self, disk: &SimDisk, dir: &Path) -> Home {
-        Home {
+    pub(crate) fn on_disk_below(&self, disk: &SimDisk, dir: &Path, session: Session) -> Home {
+        let mut home = Home {
             dir: dir.to_path_buf(),
-            files: self.wrapped(Arc::new(disk.clone())),
+            files: Arc::new(RealFiles),
             disk: Some(disk.clone()),
-        }
+            session: session.clone(),
+        };
+        self.begin_session(&mut home, session);
+        home
     }
 
     /// The database in a directory of the real file system.
-    pub(crate) fn on_files(&self, dir: &Path) -> Home {
-        Home {
+    pub(crate) fn on_files(&self, dir: &Path, session: Session) -> Home {
+        let mut home = Home {
             dir: dir.to_path_buf(),
-            files: self.wrapped(Arc::new(RealFiles)),
+            files: Arc::new(RealFiles),
             disk: None,
-        }
+            session: session.clone(),
+        };
+        self.begin_session(&mut home, session);
+        home
     }
 
-    fn wrapped(&self, files: Arc<dyn FileAccess>) -> Arc<dyn FileAccess> {
-        match &self.files {
+    /// Gives the database the file access of another session. A wrapper of the user keeps nothing of the session before.
+    pub(crate) fn begin_session(&self, home: &mut Home, session: Session) {
+        enter_session(session.number);
+        home.session = session;
+        let files: Arc<dyn FileAccess> = match &home.disk {
+            Some(disk) => Arc::new(disk.clone()),
+            None => Arc::new(RealFiles),
+        };
+        home.files = match &self.files {
             Some(wrap) => wrap(files),
             None => files,
-        }
+        };
     }
 
     /// The directory of the log and that of the embedded store, on the simulated disk.
@@ -162,27 +175,14 @@ impl Setup {
         (faults::log_dir(dir), faults::store_dir(dir))
     }
 
-    /// A driver of an open database, which notes the calls in `log`.
-    pub(crate) fn driver<'a>(&self, db: &'a TidalDb, log: &'a dyn CallLog) -> Driver<'a> {
-        Driver::new(db, log, self.calls.as_ref().map(|make| make()))
-    }
-
-    /// A driver of an open database, which also checks the promise of each acknowledged call on the simulated disk.
-    pub(crate) fn checked_driver<'a>(
-        &self,
-        db: &'a TidalDb,
-        journal: &'a Journal,
-        home: &'a Home,
-        disk: &'a SimDisk,
+    /// A driver of the open database in `handle`, which notes the calls in `log`.
+    pub(crate) fn driver<'a>(
+        &'a self,
+        home: &'a mut Home,
+        handle: &'a mut Option<TidalDb>,
+        log: &'a dyn CallLog,
     ) -> Driver<'a> {
-        let checks = DiskChecks {
-            disk,
-            journal,
-            home,
-            durability: self.durability,
-            has_own_storage: self.storage.is_some(),
-        };
-        self.driver(db, journal).checked(checks)
+        Driver::new(self, home, handle, log, self.calls.as_ref().map(|make| make()))
     }
 
     /// A finding of a sweep with this setup.
@@ -195,14 +195,14 @@ impl Setup {
 
     /// An oracle for a new database.
     pub(crate) fn oracle(&self) -> Oracle {
-        Oracle::new(&self.options().schema, self.durability)
+        Oracle::new(&self.options(&Session::first()).schema, self.durability)
     }
 
     /// Opens the database.
     pub(crate) fn open(&self, home: &Home) -> Result<TidalDb, Error> {
-        // Each run begins with the clock at the same time.
-        WorkloadClock::set(STANDARD_NOW_MS);
-        let options = self.options().files(Arc::clone(&home.files));
+        enter_session(home.session.number);
+        WorkloadClock::set(home.session.now_ms);
+        let options = self.options(&home.session).files(Arc::clone(&home.files));
         let storage = match &self.storage {
             None => return TidalDb::open(&home.dir, options),
             Some(OpenStorage::OverFiles(open)) if home.disk.is_some() => open(Arc::clone(&home.files))?,
@@ -224,6 +224,21 @@ impl Setup {
             }
         };
         TidalDb::open_with_storage(&home.dir, options, storage)
+    }
+}
+
+impl Opener for Setup {
+    fn open_session(&self, home: &mut Home, session: Session) -> Result<TidalDb, Error> {
+        self.begin_session(home, session);
+        self.open(home)
+    }
+
+    fn durability_of(&self, session: &Session) -> Durability {
+        session.durability().unwrap_or(self.durability)
+    }
+
+    fn has_own_storage(&self) -> bool {
+        self.storage.is_some()
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::finding::FailureKind;
 use super::bounds::{Bounds, now};
+use super::finding::FailureKind;
 use super::phases::first_failing;
 use super::setup::Setup;
 use crate::testing::plan::{Plan, Work};

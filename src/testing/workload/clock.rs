@@ -28,6 +28,11 @@ impl WorkloadClock {
     pub fn set(now_ms: i64) {
         NOW_MS.set(now_ms);
     }
+
+    /// The time of the calling thread. Does not move the clock.
+    pub(crate) fn time_ms() -> i64 {
+        NOW_MS.get()
+    }
 }
 
 impl Clock for WorkloadClock {

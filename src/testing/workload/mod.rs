@@ -2,6 +2,8 @@
 
 mod clock;
 pub(crate) mod random;
+mod session;
+mod sessions;
 mod standard;
 #[cfg(test)]
 mod tests;
@@ -11,6 +13,8 @@ pub use clock::{STANDARD_NOW_MS, WorkloadClock};
 pub(crate) use random::Random;
 #[cfg(test)]
 pub(crate) use random::with_a_fresh_seed;
+pub(crate) use session::{PolicyText, Session, enter_session};
+pub use session::{Reopening, SessionChange, SessionEnd, session};
 pub use standard::{STANDARD_SKEW_MS, STANDARD_SYNC_MS, standard_schema, tiny_options};
 pub use text::ParseOperationError;
 
@@ -38,6 +42,13 @@ impl Workload {
     /// because an event is too far ahead.
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         standard::workload(seed, operations_len)
+    }
+
+    /// A standard workload in several sessions: among any sixteen operations is at least one [reopening](Reopening), sometimes
+    /// two or three in a row. The sessions end in all four ways and change schema, bounds, sizes, policy and clock. For a
+    /// [`Driver`](super::sweep::Driver), which makes reopenings.
+    pub fn sessions(seed: u64, operations_len: usize) -> Self {
+        sessions::workload(seed, operations_len)
     }
 }
 
@@ -100,6 +111,8 @@ pub enum Operation {
     Sync,
     /// `checkpoint`.
     Checkpoint,
+    /// Ends the session and opens the database again. Only a [`Driver`](super::sweep::Driver) makes it.
+    Reopen(Reopening),
 }
 
 impl Operation {
@@ -150,7 +163,7 @@ impl Operation {
     /// Makes the call. Gives the receipt of its frame, if the operation has one.
     ///
     /// # Errors
-    /// That of the call.
+    /// That of the call; [`Error::InvalidInput`] for a reopening, which needs more than the handle.
     pub fn apply(&self, db: &TidalDb) -> Result<Option<Receipt>, Error> {
         match self {
             Self::Record { now_ms, events } => {
@@ -173,6 +186,11 @@ impl Operation {
             }
             Self::Sync => db.sync().map(|()| None),
             Self::Checkpoint => db.checkpoint().map(|_| None),
+            Self::Reopen(_) => Err(Error::InvalidInput {
+                field: "operation",
+                value: self.to_string(),
+                reason: "a driver makes reopenings",
+            }),
         }
     }
 

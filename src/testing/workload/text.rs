@@ -7,6 +7,7 @@
 //! | forget | `forget-entity:ENTITY`, `forget-user:USER` |
 //! | collections | `create:NAME`, `delete:NAME`, `add:NAME,ENTITY`, `remove:NAME,ENTITY` |
 //! | others | `sync`, `checkpoint` |
+//! | reopening | `reopen:`, then its end and changes: see [`session`](super::session) |
 //!
 //! A name is written with its letters, digits, `-`, `_` and `.` as they are and every other byte as `%` and two
 //! hexadecimal digits. A weight is the shortest decimal number that reads back as the same one.
@@ -14,6 +15,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::session::parse_reopening;
 use super::{Event, Operation, Workload};
 use crate::{CohortId, EntityId, SignalId, UserId};
 
@@ -61,6 +63,7 @@ impl fmt::Display for Operation {
             Self::RemoveFromCollection(name, entity) => write!(f, "remove:{},{entity}", EscapedName(name)),
             Self::Sync => f.write_str("sync"),
             Self::Checkpoint => f.write_str("checkpoint"),
+            Self::Reopen(reopening) => reopening.fmt(f),
         }
     }
 }
@@ -131,6 +134,7 @@ fn operation(token: &str) -> Result<Operation, &'static str> {
         ("checkpoint", None) => Ok(Operation::Checkpoint),
         ("forget-entity", Some(id)) => entity(id).map(Operation::ForgetEntity),
         ("forget-user", Some(id)) => Ok(Operation::ForgetUser(UserId(number(id)?))),
+        ("reopen", Some(text)) => parse_reopening(text).map(Operation::Reopen),
         ("create", Some(text)) => name(text).map(Operation::CreateCollection),
         ("delete", Some(text)) => name(text).map(Operation::DeleteCollection),
         ("add", Some(rest)) => member(rest).map(|(name, id)| Operation::AddToCollection(name, id)),

@@ -1,7 +1,6 @@
 //! Other bounds for an index that holds a state.
 
 use super::checkpoint::{Storage, restored, write};
-use super::model::set_bounds;
 use super::*;
 
 /// Each bound of [`small`] raised and lowered, alone and together.
@@ -135,7 +134,7 @@ mod full {
             for bounds in [None, Some(config), Some(small())] {
                 if let Some(bounds) = bounds {
                     index.set_bounds(bounds);
-                    set_bounds(&mut model, bounds);
+                    model.set_bounds(bounds);
                     validate(&index);
                     assert_eq!(index.export(), state(&model), "seed {seed}, {bounds:?}");
                 }

@@ -1,6 +1,5 @@
 //! The kit's naive co-engagement as a twin of the index: its state, new bounds, and weights by the plain formula.
 
-use super::super::CoEngagementConfig;
 use super::super::state::{CoEngagementState, NodeState, RingState};
 use crate::ids::{EntityId, UserId};
 use crate::testing::model::co_engagement::{CoEngagement, EdgeGain, ItemNode};
@@ -66,22 +65,4 @@ pub(super) fn related(model: &CoEngagement, item: u64, k: usize, now_ms: i64) ->
     all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     all.truncate(k);
     all
-}
-
-/// Applies other bounds, as opening under another configuration does.
-pub(super) fn set_bounds(model: &mut CoEngagement, config: CoEngagementConfig) {
-    model.config = config;
-    model.drop_oldest();
-    for ring in model.users.values_mut() {
-        let over = ring.items.len().saturating_sub(config.ring_len_max as usize);
-        ring.items.drain(..over);
-    }
-    let items: Vec<u64> = model.nodes.keys().copied().collect();
-    for item in items {
-        while model.nodes[&item].edges.len() > config.degree_max as usize {
-            let lightest = model.lightest(item).expect("it has edges");
-            let node = model.nodes.get_mut(&item).expect("it is there");
-            node.edges.remove(&lightest);
-        }
-    }
 }

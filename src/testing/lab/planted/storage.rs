@@ -16,6 +16,7 @@ use crate::storage::{
 use crate::testing::CrashSweep;
 use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
 use crate::testing::sweep::{OpenStorage, Setup};
+use crate::testing::workload::Session;
 
 /// The directory of the store if the sweep has no storage of its own: beside the database, whose directory does not exist
 /// yet when the storage is made.
@@ -77,7 +78,7 @@ impl StorageBug {
 }
 
 fn embedded(setup: &Setup, files: Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> {
-    let options = setup.options();
+    let options = setup.options(&Session::first());
     let store_options = FileStoreOptions {
         segment_bytes_max: options.store_segment_bytes_max,
         store_id: options.database_id,

@@ -3,6 +3,7 @@ mod disagree;
 mod on_files;
 mod pasted;
 mod planted;
+mod sessions;
 mod vacuous;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ use std::sync::Mutex;
 
 use crate::testing::plan::{CrashMode, Site};
 use crate::testing::sim_disk::ImageChoice;
-use crate::testing::workload::{Operation, STANDARD_SYNC_MS};
+use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Session};
 use crate::testing::{CrashPoint, SimDisk};
 use crate::{CohortId, EntityId, SignalId, UserId};
 

@@ -197,7 +197,7 @@ fn the_counts_of_a_crash_on_real_files_are_those_of_both_states() {
 fn a_handle_that_is_not_poisoned_after_a_panic_is_a_failure() {
     let setup = CrashSweep::standard(SEED, 4).setup;
     let dir = crate::testing::temp_dir::TempDir::new("handle");
-    let on_files = setup.on_files(&dir.path().join("db"));
+    let on_files = setup.on_files(&dir.path().join("db"), Session::first());
     let db = setup.open(&on_files).unwrap();
     let journal = journal::Journal::new(setup.oracle());
     journal::CallLog::begin(&*journal, &Operation::Sync);
@@ -209,9 +209,9 @@ fn a_handle_that_is_not_poisoned_after_a_panic_is_a_failure() {
 #[test]
 fn the_content_of_log_and_storage_is_checked_at_each_crash_point() {
     let setup = CrashSweep::standard(SEED, 4).setup;
-    let home = setup.on_disk(&SimDisk::new());
+    let home = setup.on_disk(&SimDisk::new(), Session::first());
     let db = setup.open(&home).unwrap();
-    let state = recover::RecoveredState::of(&db).unwrap();
+    let state = state::RecoveredState::of(&db).unwrap();
     let journal = journal::Journal::new(setup.oracle());
     let verdict = journal.last().1.oracle.check(Death::ProcessCrash, &db);
     let operations = Workload::standard(SEED, 40).operations;

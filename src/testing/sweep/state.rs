@@ -1,0 +1,60 @@
+//! The state that a recovery came to, and the oracle's judgement of it.
+
+use super::finding::{Failure, FailureKind};
+use crate::testing::oracle::{Death, DifferenceKind, Oracle, Verdict};
+use crate::testing::text::error_chain;
+use crate::{EarlierOpening, Error, Export, RecoveryReport, TidalDb};
+
+/// What a recovery found.
+#[derive(Debug, Clone)]
+pub(crate) struct RecoveredState {
+    pub(crate) export: Export,
+    pub(crate) last_sequence: u64,
+    /// The report of the opening. Two openings of one state have different reports.
+    pub(crate) report: RecoveryReport,
+}
+
+impl PartialEq for RecoveredState {
+    fn eq(&self, other: &Self) -> bool {
+        self.last_sequence == other.last_sequence && self.export == other.export
+    }
+}
+
+impl RecoveredState {
+    pub(crate) fn of(db: &TidalDb) -> Result<Self, Failure> {
+        let unreadable = |error: Error| Failure::new(FailureKind::Refused, error_chain(&error));
+        Ok(Self {
+            export: db.export().map_err(unreadable)?,
+            last_sequence: db.last_sequence(),
+            report: db.recovery_report().clone(),
+        })
+    }
+
+    /// Returns true if both recoveries found the same. The marker of a checkpoint that an open made may be in the log or not.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.report.last_sequence <= other.last_sequence
+            && other.report.last_sequence <= self.last_sequence
+            && self.export == other.export
+    }
+
+    /// The id of this opening, and the earlier openings.
+    pub(crate) fn openings(&self) -> (u64, &[EarlierOpening]) {
+        (self.report.opening, &self.report.earlier_openings)
+    }
+
+    /// The oracle's verdict on it, and on the receipts in the report.
+    pub(crate) fn judged_by(&self, oracle: &Oracle, death: Death) -> Verdict {
+        oracle.check_recovered(death, &self.export, self.last_sequence, &self.report)
+    }
+}
+
+/// What the oracle says is wrong.
+pub(crate) fn failure_of(verdict: &Verdict) -> Failure {
+    let kind = match verdict.differences.first().map(|difference| difference.kind) {
+        Some(DifferenceKind::Lost) => FailureKind::Lost,
+        Some(DifferenceKind::Doubled) => FailureKind::Doubled,
+        Some(DifferenceKind::Half) => FailureKind::Half,
+        Some(DifferenceKind::Wrong) | None => FailureKind::Wrong,
+    };
+    Failure::new(kind, verdict)
+}

@@ -1,0 +1,179 @@
+//! Standard workloads in several sessions: reopenings between the operations, and the changes that they bring.
+
+use super::clock::STANDARD_NOW_MS;
+use super::session::{Reopening, SessionChange, SessionEnd};
+use super::standard::{self, standard_schema};
+use super::{Operation, Random, Workload};
+use crate::testing::sim_disk::ImageChoice;
+use crate::{Durability, SignalId};
+
+/// A session has at most this many operations.
+const SESSION_OPERATIONS_MAX: u64 = 15;
+
+/// At most this many signals are appended.
+const APPENDED_MAX: u16 = 2;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// How a session ends.
+#[derive(Clone, Copy)]
+enum EndKind {
+    Close,
+    Drop,
+    Kill,
+    Synced,
+    Everything,
+    Random,
+}
+
+/// Dealt in a new order each time, so that every end is among any seven reopenings that begin at a multiple of seven.
+const ENDS: [EndKind; 7] = [
+    EndKind::Close,
+    EndKind::Drop,
+    EndKind::Kill,
+    EndKind::Synced,
+    EndKind::Everything,
+    EndKind::Random,
+    EndKind::Random,
+];
+
+pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
+    let mut generator = Generator {
+        random: Random::new(seed.rotate_left(17) ^ 0x7365_7373_696f_6e73),
+        ends: Vec::new(),
+        appended: 0,
+        shift_ms: 0,
+        now_ms: STANDARD_NOW_MS,
+    };
+    let mut operations = Vec::with_capacity(operations_len);
+    let mut left = generator.session_len();
+    for operation in standard::workload(seed, operations_len).operations {
+        if left == 0 {
+            for _ in 0..*generator.random.pick(&[1, 1, 1, 2, 3]) {
+                operations.push(Operation::Reopen(generator.reopening()));
+            }
+            left = generator.session_len();
+        }
+        operations.push(generator.adapted(operation));
+        left -= 1;
+    }
+    operations.truncate(operations_len);
+    Workload { operations }
+}
+
+struct Generator {
+    random: Random,
+    /// The rest of the deal.
+    ends: Vec<EndKind>,
+    appended: u16,
+    /// How far the clock was moved, altogether.
+    shift_ms: i64,
+    /// The time of the last call that tells one.
+    now_ms: i64,
+}
+
+impl Generator {
+    fn session_len(&mut self) -> u64 {
+        3 + self.random.below(SESSION_OPERATIONS_MAX - 2)
+    }
+
+    fn reopening(&mut self) -> Reopening {
+        if self.ends.is_empty() {
+            self.ends = ENDS.to_vec();
+            self.random.shuffle(&mut self.ends);
+        }
+        let end = match self.ends.pop() {
+            None | Some(EndKind::Close) => SessionEnd::Close,
+            Some(EndKind::Drop) => SessionEnd::Drop,
+            Some(EndKind::Kill) => SessionEnd::Kill,
+            Some(EndKind::Synced) => SessionEnd::PowerLoss(ImageChoice::Synced),
+            Some(EndKind::Everything) => SessionEnd::PowerLoss(ImageChoice::All),
+            Some(EndKind::Random) => {
+                let seed = self.random.next_u64();
+                SessionEnd::PowerLoss(ImageChoice::Random { seed })
+            }
+        };
+        let mut reopening = Reopening::after(end);
+        if self.random.chance(1, 3) {
+            reopening.changes.extend(self.clock());
+        }
+        if self.random.chance(1, 4) && self.appended < APPENDED_MAX {
+            self.appended += 1;
+            reopening.changes.push(SessionChange::AppendSignal);
+        }
+        if self.random.chance(1, 4) {
+            reopening.changes.push(self.bounds());
+        }
+        if self.random.chance(1, 4) {
+            reopening.changes.push(self.sizes());
+        }
+        if self.random.chance(1, 8) {
+            reopening.changes.push(SessionChange::Durability(self.policy()));
+        }
+        reopening
+    }
+
+    /// The clock moves forward or back.
+    fn clock(&mut self) -> Option<SessionChange> {
+        let by_ms = *self
+            .random
+            .pick(&[1, HOUR_MS, 40 * 24 * HOUR_MS, -1, -HOUR_MS, -40 * 24 * HOUR_MS]);
+        self.shift_ms += by_ms;
+        let now_ms = self.now_ms.checked_add(self.shift_ms)?;
+        Some(SessionChange::Clock { now_ms })
+    }
+
+    /// Each bound between one and a few more than the standard schema has.
+    fn bounds(&mut self) -> SessionChange {
+        let standard = *standard_schema().co_engagement_config();
+        let mut up_to = |max: u64| 1 + self.random.below(max + 2);
+        SessionChange::CoEngagement {
+            ring_len_max: up_to(standard.ring_len_max.into()) as u32,
+            degree_max: up_to(standard.degree_max.into()) as u32,
+            users_max: up_to(standard.users_max),
+            nodes_max: up_to(standard.nodes_max),
+        }
+    }
+
+    fn sizes(&mut self) -> SessionChange {
+        let random = &mut self.random;
+        SessionChange::Sizes {
+            segment_bytes_max: *random.pick(&[512, 1024, 4096, 1 << 20]),
+            preallocate_bytes: *random.pick(&[0, 64, 256, 4096]),
+            store_segment_bytes_max: *random.pick(&[512, 1024, 4096, 1 << 20]),
+            checkpoint_log_bytes: *random.pick(&[1, 600, 2500, 1 << 20]),
+            checkpoint_state_bytes: *random.pick(&[1, 4096, 1 << 29]),
+        }
+    }
+
+    fn policy(&mut self) -> Durability {
+        *self.random.pick(&[
+            Durability::EverySynced,
+            // Over at each read of the clock.
+            Durability::SyncedEvery { interval_ms: 1 },
+            Durability::SyncedEvery {
+                interval_ms: standard::STANDARD_SYNC_MS,
+            },
+            Durability::OperatingSystem,
+        ])
+    }
+
+    /// The operation at the clock of this session, and with appended signals.
+    fn adapted(&mut self, mut operation: Operation) -> Operation {
+        let Operation::Record { now_ms, events } = &mut operation else {
+            return operation;
+        };
+        self.now_ms = *now_ms;
+        let shifted = |time_ms: i64| time_ms.saturating_add(self.shift_ms);
+        *now_ms = shifted(*now_ms);
+        for event in events {
+            event.at_ms = shifted(event.at_ms);
+            if self.appended > 0 && self.random.chance(1, 3) {
+                let standard_len = standard_schema().signals().len() as u16;
+                event.signal = SignalId(standard_len + self.random.below(self.appended.into()) as u16);
+                event.weight = event.weight.abs();
+            }
+        }
+        operation
+    }
+}
