@@ -13,6 +13,8 @@ pub(crate) struct Bounds {
     pub(crate) depth: u32,
     /// The number of distinct images whose recovery is crashed in.
     pub(crate) nested_max: usize,
+    /// The number of distinct images after which the work continues in a session that is crashed in.
+    pub(crate) sessions_max: usize,
     /// The largest number of images of a moment of a recovery, for each disk model.
     pub(crate) nested_images_max: usize,
     /// True if each recovered disk is opened again, written to, closed and reopened.
@@ -40,6 +42,7 @@ impl Default for Bounds {
             images_max: 64,
             depth: 1,
             nested_max: 32,
+            sessions_max: 8,
             nested_images_max: 6,
             continues: true,
             deaths_max: 64,

@@ -40,11 +40,13 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// A crash in the work.
-    pub(crate) fn in_work(crash: Crash, known: usize) -> Self {
+    /// A crash in the work, or in the session after other crashes.
+    pub(crate) fn in_run(run: &Recorded, crash: Crash, known: usize) -> Self {
         let death = death_of(&crash.mode);
+        let mut crashes = run.crashes.clone();
+        crashes.push(crash);
         Self {
-            crashes: vec![crash],
+            crashes,
             known,
             is_unsettled: death == Death::ProcessCrash,
             expected: Expected::Legal(death),
@@ -172,7 +174,7 @@ impl Runner<'_> {
             // The state was legal before. A power loss allows the prefix that it is.
             Expected::Same(_) => Death::PowerLoss,
         };
-        let verdict = self.memory.verdict(case.known, interned, death, || {
+        let verdict = self.memory.verdict(self.run.id, case.known, interned, death, || {
             interned
                 .state
                 .judged_by(&self.run.known[case.known].oracle, death)

@@ -102,7 +102,7 @@ fn compare_with_image(
         heartbeat: &Heartbeat::default(),
     };
     let mode = CrashMode::Kill;
-    let judged = runner.run(&builder, &Case::in_work(Crash { site, mode }, known), false);
+    let judged = runner.run(&builder, &Case::in_run(&run, Crash { site, mode }, known), false);
     if let Some(failure) = judged.failures.into_iter().next() {
         return Err(failure);
     }

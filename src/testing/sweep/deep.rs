@@ -1,4 +1,4 @@
-//! The deep profile: one sweep after another, each of another standard workload, two recoveries deep, until the time or the
+//! The deep profile: one sweep after another, each of another standard workload, in one session or several, two recoveries deep, until the time or the
 //! number of images is reached.
 
 use std::fmt;
@@ -27,6 +27,8 @@ pub struct DeepProfile {
     pub depth: u32,
     /// The number of threads that recover.
     pub workers: usize,
+    /// The number of distinct images of each workload after which it continues in a session that is crashed in.
+    pub sessions_max: usize,
     /// The largest number of images of a moment, for each disk model.
     pub images_max: usize,
     /// The same in recoveries.
@@ -47,6 +49,7 @@ impl Default for DeepProfile {
             first_seed: 1,
             operations_len: 100,
             depth: 2,
+            sessions_max: 64,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             images_max: 512,
             nested_images_max: 32,
@@ -136,12 +139,15 @@ impl DeepProfile {
             },
             Durability::OperatingSystem,
         ];
+        let works: [fn(u64, usize) -> CrashSweep; 2] = [CrashSweep::standard, CrashSweep::sessions];
         let started = now();
         let mut totals = DeepTotals {
             workers: self.workers,
             ..DeepTotals::default()
         };
-        for (seed, durability) in (self.first_seed..).zip(POLICIES.into_iter().cycle()) {
+        let policies = POLICIES.into_iter().cycle();
+        for ((seed, durability), of_work) in (self.first_seed..).zip(policies).zip(works.into_iter().cycle())
+        {
             totals.elapsed = now().duration_since(started);
             let time_left = self.time.saturating_sub(totals.elapsed);
             if time_left.is_zero() || totals.distinct >= self.distinct_max {
@@ -149,12 +155,13 @@ impl DeepProfile {
             }
             let before = totals.clone();
             let (time, progress) = (self.time, progress.clone());
-            let report = CrashSweep::standard(seed, self.operations_len)
+            let report = of_work(seed, self.operations_len)
                 .durability(durability)
                 .depth(self.depth)
                 .images_max(self.images_max)
                 .nested_images_max(self.nested_images_max)
                 .nested_max(usize::MAX)
+                .sessions_max(self.sessions_max)
                 .deaths_max(self.deaths_max)
                 .continue_after_recovery(self.continues)
                 .distinct_max(self.distinct_max - totals.distinct)

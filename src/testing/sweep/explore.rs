@@ -6,12 +6,14 @@ use super::bounds::Bounds;
 use super::case::{Case, Judged, Runner, death_of, disk_of, image_of, recovery_session, site_at};
 use super::finding::{Failure, FailureKind};
 use super::memory::{Counters, Interned};
+use super::next_session::NextSession;
 use super::record::{CrashPosition, Recorded, seek};
 use super::recover::recover;
 use crate::testing::SimDisk;
 use crate::testing::oracle::{Counts, Death};
 use crate::testing::plan::{Crash, CrashMode, Site};
 use crate::testing::sim_disk::{DiskModel, DiskOperationKind, ImageBuilder, ImageChoice, Recording};
+use crate::testing::workload::Random;
 
 /// The counts of one moment.
 #[derive(Debug, Clone, Default)]
@@ -45,12 +47,19 @@ pub(crate) struct NestedCase {
 /// A recovery that is crashed in.
 struct Interrupted<'a> {
     recording: &'a Recording,
-    /// The ordinal of its first disk operation.
+    /// The ordinal of its first disk operation, and the number of operations when open returned.
     start: u64,
+    end: u64,
     state: &'a Interned,
     case: &'a Case,
     depth_left: u32,
 }
+
+/// The largest number of images of a moment of a session after a crash, for each disk model.
+const SESSION_IMAGES_MAX: usize = 4;
+
+/// The number of images of such a session whose recovery is crashed in, if the sweep crashes in recoveries of recoveries.
+const SESSION_NESTED_MAX: usize = 2;
 
 /// One worker's view of a sweep.
 pub(crate) struct Explorer<'a>(pub(crate) Runner<'a>);
@@ -62,19 +71,20 @@ impl Explorer<'_> {
         builder: &mut ImageBuilder,
         moment: CrashPosition,
         site: Site,
+        images_max: usize,
         nested: &mut Vec<NestedCase>,
     ) -> Tally {
         let mut tally = Tally::default();
         seek(builder, moment.position);
-        let bounds = &self.0.memory.bounds;
-        for mode in modes(builder, bounds.images_max, bounds.seed, &mut tally.left_out) {
+        let seed = self.0.memory.bounds.seed;
+        for mode in modes(builder, images_max, seed, &mut tally.left_out) {
             if self.0.memory.is_over() {
                 tally.left_out += 1;
                 continue;
             }
             let death = death_of(&mode);
             let crash = Crash { site, mode };
-            let case = Case::in_work(crash.clone(), moment.known);
+            let case = Case::in_run(self.0.run, crash.clone(), moment.known);
             let judged = self.run(builder, &case, false, &mut tally);
             // After a process crash the disk may hold undurable writes. Then its recovery can be crashed in another way than
             // that of a power loss with the same image, so it needs another key.
@@ -91,28 +101,65 @@ impl Explorer<'_> {
         tally
     }
 
-    /// Crashes in the recovery from the image of `nested`.
-    pub(crate) fn nested(&self, builder: &mut ImageBuilder, nested: &NestedCase) -> Tally {
+    /// Crashes in the recovery from the image of `nested`, and, if `continues`, in the calls after it.
+    pub(crate) fn nested(
+        &self,
+        builder: &mut ImageBuilder,
+        nested: &NestedCase,
+        depth_left: u32,
+        continues: bool,
+    ) -> Tally {
         let mut tally = Tally::default();
         seek(builder, nested.moment.position);
-        let case = Case::in_work(nested.crash.clone(), nested.moment.known);
+        let case = Case::in_run(self.0.run, nested.crash.clone(), nested.moment.known);
         let disk = disk_of(builder, case.mode());
         self.0.heartbeat.begin(&case.crashes);
         let start = disk.operations_len();
-        let image = builder.image_hash(&image_of(case.mode()));
-        let session = recovery_session(&self.0.run.known[case.known], image);
-        // What is wrong with the image itself was found before.
-        if let Ok(state) = recover(self.0.setup, &disk, &session) {
-            let interrupted = Interrupted {
-                recording: &disk.recording(),
-                start,
-                state: &self.0.memory.intern(state),
-                case: &case,
-                depth_left: self.0.memory.bounds.depth,
-            };
-            self.inside(&interrupted, &mut tally);
+        let known = &self.0.run.known[case.known];
+        let next = match NextSession::record(self.0.setup, &disk, builder, known, &case.crashes) {
+            Ok(next) => next,
+            // What is wrong with the image itself was found before.
+            Err(_) => return tally,
+        };
+        for failure in &next.run.failures {
+            self.keep(&case, failure.clone(), &mut tally);
+        }
+        let interrupted = Interrupted {
+            recording: &next.run.recording,
+            start,
+            end: next.opened_at,
+            state: &self.0.memory.intern(next.state.clone()),
+            case: &case,
+            depth_left,
+        };
+        self.inside(&interrupted, &mut tally);
+        if continues {
+            self.after_open(&next, depth_left, &mut tally);
         }
         tally
+    }
+
+    /// Crashes in the calls after the recovery.
+    fn after_open(&self, next: &NextSession, depth_left: u32, tally: &mut Tally) {
+        let explorer = Explorer(Runner {
+            run: &next.run,
+            ..self.0
+        });
+        let mut builder = next.run.recording.images();
+        let mut nested = Vec::new();
+        for (moment, site) in next.moments() {
+            if self.0.memory.is_over() {
+                tally.left_out += 1;
+                continue;
+            }
+            tally.add(&explorer.moment(&mut builder, moment, site, SESSION_IMAGES_MAX, &mut nested));
+        }
+        if depth_left > 1 {
+            Random::new(self.0.memory.bounds.seed).shuffle(&mut nested);
+            for nested in nested.iter().take(SESSION_NESTED_MAX) {
+                tally.add(&explorer.nested(&mut builder, nested, depth_left - 1, true));
+            }
+        }
     }
 
     /// The recovery from the image of `nested`, with its crossings.
@@ -148,9 +195,13 @@ impl Explorer<'_> {
 
     /// Crashes at every operation of a recovery.
     fn inside(&self, interrupted: &Interrupted<'_>, tally: &mut Tally) {
-        let Interrupted { recording, start, .. } = *interrupted;
+        let Interrupted {
+            recording,
+            start,
+            end,
+            ..
+        } = *interrupted;
         let bounds = &self.0.memory.bounds;
-        let end = recording.len();
         let mut builder = recording.images();
         // The newest operation that the images before could not hold. An image without it was tried before; none if nothing
         // was tried before.
@@ -189,7 +240,7 @@ impl Explorer<'_> {
     ) {
         let position = builder.position();
         let site = site_at(position, interrupted.start);
-        let returned = position == interrupted.recording.len();
+        let returned = position == interrupted.end;
         let case = interrupted
             .case
             .in_recovery(Crash { site, mode }, returned, interrupted.state);
@@ -199,6 +250,7 @@ impl Explorer<'_> {
             let deeper = Interrupted {
                 recording,
                 start: *start,
+                end: recording.len(),
                 state,
                 case: &case,
                 depth_left,
@@ -236,8 +288,7 @@ fn modes(builder: &ImageBuilder, images_max: usize, seed: u64, left_out: &mut u1
 
 /// Keeps the cases that the seed draws, at most as many as the limit. Returns how many are left out.
 pub(crate) fn draw_nested(nested: &mut Vec<NestedCase>, bounds: &Bounds) -> usize {
-    let mut random = crate::testing::workload::Random::new(bounds.seed);
-    random.shuffle(nested);
+    Random::new(bounds.seed).shuffle(nested);
     let left_out = nested.len().saturating_sub(bounds.nested_max);
     nested.truncate(bounds.nested_max);
     left_out

@@ -94,6 +94,12 @@ impl Known {
             session: Arc::new(session),
         }
     }
+
+    fn enter(&mut self, session: &Session) {
+        self.now_ms = session.now_ms;
+        self.session = Arc::new(session.clone());
+        self.recovery = Arc::new(session.recovery());
+    }
 }
 
 impl Pages {
@@ -192,6 +198,38 @@ impl Journal {
             Some(known) => (pages.operations.len(), known.clone()),
             None => unreachable!("a journal begins with an entry"),
         }
+    }
+
+    /// Notes that `session` recovered from a crash. Returns the lost operations to apply again.
+    pub(crate) fn recovered(
+        &self,
+        db: &TidalDb,
+        death: Death,
+        durability: Durability,
+        session: &Session,
+    ) -> Vec<Operation> {
+        self.learn(|known, _| known.enter(session));
+        self.judge_reopened(db, death, durability)
+    }
+
+    /// Judges the state after a reopening. Returns the lost operations.
+    fn judge_reopened(&self, db: &TidalDb, death: Death, durability: Durability) -> Vec<Operation> {
+        let judged = RecoveredState::of(db).and_then(|state| {
+            self.learn(|known, pages| {
+                let verdict = state.judged_by(&known.oracle, death);
+                let missing = known.oracle.missing(&verdict);
+                pages.reopened(known, &verdict, durability);
+                if verdict.is_ok() {
+                    Ok(missing)
+                } else {
+                    Err(failure_of(&verdict))
+                }
+            })
+        });
+        judged.unwrap_or_else(|Failure { kind, message }| {
+            self.fail(kind, format_args!("after a reopening: {message}"));
+            Vec::new()
+        })
     }
 
     /// Notes a reopening in a child process, after which the state is not available here: it holds every acknowledged call.
@@ -320,24 +358,12 @@ impl CallLog for Journal {
     fn session_ended(&self, call: usize, next: &Session) {
         self.learn(|known, pages| {
             known.oracle.session_ended(pages.calls[call]);
-            known.now_ms = next.now_ms;
-            known.session = Arc::new(next.clone());
-            known.recovery = Arc::new(next.recovery());
+            known.enter(next);
         });
     }
 
     fn reopened(&self, db: &TidalDb, death: Death, durability: Durability) {
-        let failure = match RecoveredState::of(db) {
-            Err(failure) => Some(failure),
-            Ok(state) => self.learn(|known, pages| {
-                let verdict = state.judged_by(&known.oracle, death);
-                pages.reopened(known, &verdict, durability);
-                (!verdict.is_ok()).then(|| failure_of(&verdict))
-            }),
-        };
-        if let Some(Failure { kind, message }) = failure {
-            self.fail(kind, format_args!("after a reopening: {message}"));
-        }
+        self.judge_reopened(db, death, durability);
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct FailedCase {
     pub(crate) failure: Failure,
 }
 
-type Verdicts = HashMap<(usize, u32, Death), Arc<Verdict>>;
+type Verdicts = HashMap<(u64, usize, u32, Death), Arc<Verdict>>;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -132,15 +132,16 @@ impl SweepMemory {
         interned
     }
 
-    /// The verdict on a state by the journal entry `known`. The first call computes it with `judge`.
+    /// The verdict on a state by the journal entry `known` of a run. The first call computes it with `judge`.
     pub(crate) fn verdict(
         &self,
+        run: u64,
         known: usize,
         state: &Interned,
         death: Death,
         judge: impl FnOnce() -> Verdict,
     ) -> Arc<Verdict> {
-        let key = (known, state.verdict_id, death);
+        let key = (run, known, state.verdict_id, death);
         if let Some(verdict) = lock(&self.verdicts).get(&key) {
             return Arc::clone(verdict);
         }

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `setup`, `home`, `driver`, `journal` | the work, the place of the database, the calls, and the oracle's knowledge at each moment |
 //! | `record`, `recover`, `state` | one run of the work; one recovery, and the checks after it; the state that it came to |
+//! | `next_session` | the session after a crash, with the rest of the work |
 //! | `case` | the case runner, for every case of the kit |
 //! | `explore`, `memory`, `phases`, `run` | the enumeration of cases, and its memory |
 //! | `shrink`, `finding`, `report` | smaller cases, findings, the report |
@@ -35,6 +36,7 @@ mod heartbeat;
 mod home;
 mod journal;
 mod memory;
+mod next_session;
 mod phases;
 mod random;
 mod record;
@@ -224,6 +226,14 @@ impl CrashSweep {
     #[must_use]
     pub fn nested_max(mut self, images: usize) -> Self {
         self.bounds.nested_max = images;
+        self
+    }
+
+    /// The number of distinct images after which the work continues in a session that is crashed in. At most
+    /// [`nested_max`](Self::nested_max). Default 8.
+    #[must_use]
+    pub fn sessions_max(mut self, images: usize) -> Self {
+        self.bounds.sessions_max = images;
         self
     }
 

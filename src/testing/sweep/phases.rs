@@ -164,7 +164,8 @@ impl Running {
                 let site = sites.iter().map(|site| run.sites[*site].0);
                 let site = site.min_by_key(|site| matches!(site, Site::Disk { .. }));
                 if let Some(site) = site {
-                    let tally = explorer.moment(builder, *moment, site, nested);
+                    let tally =
+                        explorer.moment(builder, *moment, site, self.memory.bounds.images_max, nested);
                     tallies.push((index, tally));
                 }
             },
@@ -215,7 +216,10 @@ impl Running {
         let done = self.each_step(
             nested.len(),
             |heartbeat, (builder, sum, done): &mut (ImageBuilder, Tally, usize), step| {
-                let tally = self.explorer(run, heartbeat).nested(builder, &nested[step]);
+                let bounds = &self.memory.bounds;
+                let (depth, continues) = (bounds.depth, step < bounds.sessions_max);
+                let explorer = self.explorer(run, heartbeat);
+                let tally = explorer.nested(builder, &nested[step], depth, continues);
                 sum.add(&tally);
                 *done += 1;
             },

@@ -1,17 +1,17 @@
 //! Random plans: each follows from its seed alone.
 
-use super::case::{disk_of, image_of, recovery_session, site_at};
+use super::case::{disk_of, site_at};
+use super::next_session::NextSession;
 use super::record::{Recorded, seek};
-use super::recover::recover;
 use super::setup::Setup;
 use crate::Durability;
 use crate::testing::SimDisk;
-use crate::testing::plan::{CRASHES_MAX, CrashMode, Plan, Site};
+use crate::testing::plan::{CRASHES_MAX, CrashMode, Plan};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::workload::{Random, STANDARD_SYNC_MS};
 
-/// A plan that `seed` draws: a standard workload, a policy, a site that its run reaches, a crash mode, and half of the time
-/// a crash in the recovery.
+/// A plan that `seed` draws: a standard workload in one session or several, a policy, a site that its run reaches, a crash mode,
+/// and half of the time a crash in the session after it: in the recovery or in a later call.
 ///
 /// # Examples
 /// ```
@@ -33,32 +33,39 @@ pub fn random_plan(seed: u64) -> Plan {
         Durability::OperatingSystem,
     ];
     let operations_len = 20 + random.below(60) as usize;
-    let mut plan = Plan::standard(random.next_u64(), operations_len).durability(*random.pick(&policies));
+    let of_work = *random.pick(&[Plan::standard, Plan::sessions]);
+    let mut plan = of_work(random.next_u64(), operations_len).durability(*random.pick(&policies));
     let setup = Setup::new(plan.work.clone(), plan.durability);
-    let run = Recorded::of_work(&setup, &SimDisk::new());
+    let mut run = Recorded::of_work(&setup, &SimDisk::new());
     let (site, moment) = *random.pick(&run.sites);
     let mut builder = run.recording.images();
     seek(&mut builder, moment.position);
+    let mut known = moment.known;
     let mut mode = any_mode(&mut random);
-    let mut image = builder.image_hash(&image_of(&mode));
-    let mut disk = disk_of(&builder, &mode);
-    plan = plan.crash(site, mode);
+    plan = plan.crash(site, mode.clone());
     while plan.crashes.len() < CRASHES_MAX && random.chance(1, 2) {
+        let disk = disk_of(&builder, &mode);
         let start = disk.operations_len();
-        let session = recovery_session(&run.known[moment.known], image);
         // A disk that does not recover fails when the plan is run.
-        if recover(&setup, &disk, &session).is_err() {
+        let Ok(next) = NextSession::record(&setup, &disk, &builder, &run.known[known], &plan.crashes) else {
             break;
-        }
-        let recording = disk.recording();
-        let position = start + random.below(recording.len() - start + 1);
-        builder = recording.images();
-        seek(&mut builder, position);
+        };
         mode = any_mode(&mut random);
-        let site: Site = site_at(position, start);
-        image = builder.image_hash(&image_of(&mode));
-        disk = disk_of(&builder, &mode);
-        plan = plan.crash(site, mode);
+        // In the recovery, or in a call after it.
+        let site = if random.chance(1, 2) {
+            site_at(start + random.below(next.opened_at - start + 1), start)
+        } else {
+            random.pick(&next.run.sites).0
+        };
+        let Ok((at_site, entry)) = next.run.at(site) else {
+            unreachable!("the site is one of the run");
+        };
+        builder = at_site;
+        // In the recovery the knowledge is that of the crash before.
+        if entry > 0 {
+            (run, known) = (next.run, entry);
+        }
+        plan = plan.crash(site, mode.clone());
     }
     plan
 }

@@ -4,6 +4,7 @@
 //! are done, and the entry of the journal. The moment alone decides the images and the legal states, so sites that lie at
 //! one moment share its images.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::driver::Driver;
@@ -12,7 +13,7 @@ use super::home::Home;
 use super::journal::{Journal, Known, Mark, Pages};
 use super::setup::Setup;
 use crate::TidalDb;
-use crate::testing::plan::Site;
+use crate::testing::plan::{Crash, Site};
 use crate::testing::sim_disk::{ImageBuilder, Recording, Side};
 use crate::testing::text::{error_chain, panic_text};
 use crate::testing::workload::{Operation, Session};
@@ -38,6 +39,10 @@ pub(crate) struct Recorded {
     pub(crate) operations: Vec<Operation>,
     /// What was wrong already without a crash.
     pub(crate) failures: Vec<Failure>,
+    /// The crashes before the run.
+    pub(crate) crashes: Vec<Crash>,
+    /// Equal for runs after the same crashes.
+    pub(crate) id: u64,
 }
 
 impl Recorded {
@@ -74,8 +79,21 @@ impl Recorded {
             crossings,
             operations: journaled.operations,
             failures: journaled.failures,
+            crashes: Vec::new(),
+            id: 0,
         };
         (recorded, outcome.ok())
+    }
+
+    /// The same run as one after these crashes.
+    pub(crate) fn after(self, crashes: &[Crash]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        format!("{crashes:?}").hash(&mut hasher);
+        Self {
+            crashes: crashes.to_vec(),
+            id: hasher.finish(),
+            ..self
+        }
     }
 
     /// The moment of a site.

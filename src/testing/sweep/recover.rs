@@ -207,8 +207,8 @@ fn check_locked(setup: &Setup, home: &Home) -> Result<(), Failure> {
 }
 
 /// Operations that are legal in every state. They change every structure.
-fn further_operations(setup: &Setup, session: &Session, db: &TidalDb) -> Vec<Operation> {
-    const NAME: &[u8] = b"tidaldb-testing went on";
+pub(crate) fn further_operations(setup: &Setup, session: &Session, db: &TidalDb) -> Vec<Operation> {
+    let name = format!("tidaldb-testing session {}", session.number).into_bytes();
     let at_ms = setup.options(session).clock.now_ms();
     let event = |signal: usize, entity| Event {
         entity: EntityId(entity),
@@ -221,8 +221,8 @@ fn further_operations(setup: &Setup, session: &Session, db: &TidalDb) -> Vec<Ope
     let signals_len = db.schema().signals().len();
     vec![
         Operation::record((0..signals_len).map(|signal| event(signal, 1)).collect()),
-        Operation::CreateCollection(NAME.to_vec()),
-        Operation::AddToCollection(NAME.to_vec(), EntityId(1)),
+        Operation::CreateCollection(name.clone()),
+        Operation::AddToCollection(name, EntityId(1)),
         Operation::record(vec![event(signals_len.saturating_sub(1), 2)]),
     ]
 }

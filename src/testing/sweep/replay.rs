@@ -10,8 +10,8 @@ use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
 use super::journal::{Journal, Known};
 use super::memory::SweepMemory;
+use super::next_session::NextSession;
 use super::record::Recorded;
-use super::recover::recover;
 use super::setup::Setup;
 use super::state::RecoveredState;
 use crate::fs::RealFiles;
@@ -92,33 +92,41 @@ pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Box<Findi
 }
 
 fn run_here(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
-    let run = recorded(setup)?;
     let memory = SweepMemory::new(Bounds::default());
+    let last = LastCase::of(setup, &memory, recorded(setup)?, plan)?;
+    let LastCase { run, builder, case } = &last;
     let runner = Runner {
         setup,
-        run: &run,
+        run,
         memory: &memory,
         heartbeat: &Heartbeat::default(),
     };
-    let (builder, case) = last_case(&runner, plan)?;
-    let judged = runner.run(&builder, &case, true);
+    let judged = runner.run(builder, case, true);
     if let Some(failure) = judged.failures.into_iter().next() {
         return Err(failure);
     }
     let Some((state, verdict)) = judged.state else {
         unreachable!("a case without a failure has a state")
     };
+    last.next_session(setup)?;
     // After the checks of the image, as in a sweep, so that a replay gives the same finding as the sweep.
     if let Some(first) = plan.crashes.first()
         && first.mode.keeps_writes()
     {
-        fail_device(setup, &run, first.site)?;
+        let again;
+        let work = if run.crashes.is_empty() {
+            run
+        } else {
+            again = recorded(setup)?;
+            &again
+        };
+        fail_device(setup, work, first.site)?;
     }
-    let known = &run.known[case.known];
+    let known = last.known();
     Ok(RecoveredCase {
         setup: setup.clone(),
         session: recovery_session(known, builder.image_hash(&image_of(case.mode()))),
-        image: disk_of(&builder, case.mode()).image(&ImageChoice::All),
+        image: disk_of(builder, case.mode()).image(&ImageChoice::All),
         state: (*state.state).clone(),
         verdict: (*verdict).clone(),
         acknowledged: known.acknowledged,
@@ -134,34 +142,60 @@ pub(crate) fn recorded(setup: &Setup) -> Result<Recorded, Failure> {
     }
 }
 
-/// The case of a plan, and an image builder that stands at its last crash.
-fn last_case(runner: &Runner<'_>, plan: &Plan) -> Result<(ImageBuilder, Case), Failure> {
-    let mut crashes = plan.crashes.iter();
-    let Some(first) = crashes.next() else {
-        return Err(Failure::new(FailureKind::NeverReached, "the plan has no crash"));
-    };
-    let (mut builder, known) = runner.run.at(first.site)?;
-    if first.mode == CrashMode::Panic {
-        compare_panic(runner.setup, first.site, &builder)?;
-    }
-    let mut case = Case::in_work(first.clone(), known);
-    for crash in crashes {
-        let disk = disk_of(&builder, case.mode());
-        let known = &runner.run.known[known];
-        let session = recovery_session(known, builder.image_hash(&image_of(case.mode())));
-        let (recovery, state) =
-            Recorded::of(&disk, known.clone(), |_| recover(runner.setup, &disk, &session));
-        if let Some(failure) = recovery.failures.first() {
-            return Err(failure.clone());
-        }
-        let Some(state) = state else {
-            unreachable!("a run that panicked has a failure")
+/// The last case of a plan.
+struct LastCase {
+    /// The run in which it crashes: the work, or the session after a crash.
+    run: Recorded,
+    /// Stands at its last crash.
+    builder: ImageBuilder,
+    case: Case,
+}
+
+impl LastCase {
+    fn of(setup: &Setup, memory: &SweepMemory, work: Recorded, plan: &Plan) -> Result<Self, Failure> {
+        let mut crashes = plan.crashes.iter();
+        let Some(first) = crashes.next() else {
+            return Err(Failure::new(FailureKind::NeverReached, "the plan has no crash"));
         };
-        (builder, _) = recovery.at(crash.site)?;
-        let returned = builder.position() == recovery.recording.len();
-        case = case.in_recovery(crash.clone(), returned, &runner.memory.intern(state?));
+        let (builder, known) = work.at(first.site)?;
+        if first.mode == CrashMode::Panic {
+            compare_panic(setup, first.site, &builder)?;
+        }
+        let mut last = Self {
+            case: Case::in_run(&work, first.clone(), known),
+            run: work,
+            builder,
+        };
+        for crash in crashes {
+            let next = last.next_session(setup)?;
+            let (builder, known) = next.run.at(crash.site)?;
+            last.builder = builder;
+            // The first entry is the one of the crash before: open had not returned.
+            if known == 0 {
+                let returned = last.builder.position() == next.opened_at;
+                let state = memory.intern(next.state);
+                last.case = last.case.in_recovery(crash.clone(), returned, &state);
+            } else {
+                last.case = Case::in_run(&next.run, crash.clone(), known);
+                last.run = next.run;
+            }
+        }
+        Ok(last)
     }
-    Ok((builder, case))
+
+    fn known(&self) -> &Known {
+        &self.run.known[self.case.known]
+    }
+
+    /// The session after the crash. Its first failure is an error.
+    fn next_session(&self, setup: &Setup) -> Result<NextSession, Failure> {
+        let disk = disk_of(&self.builder, self.case.mode());
+        let next = NextSession::record(setup, &disk, &self.builder, self.known(), &self.case.crashes)?;
+        match next.run.failures.first() {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(next),
+        }
+    }
 }
 
 /// A panic at `site`, which unwinds through every destructor, leaves the files of the builder's image.
@@ -197,15 +231,9 @@ pub(crate) fn same_image(
 
 /// Lays out the disk that the last crash of `plan` leaves as real files, below the directory for temporary files.
 pub(crate) fn lay_out(setup: &Setup, plan: &Plan) -> Option<PathBuf> {
-    let run = Recorded::of_work(setup, &SimDisk::new());
-    let runner = Runner {
-        setup,
-        run: &run,
-        memory: &SweepMemory::new(Bounds::default()),
-        heartbeat: &Heartbeat::default(),
-    };
-    let (builder, case) = last_case(&runner, plan).ok()?;
-    let image = disk_of(&builder, case.mode()).image(&ImageChoice::All);
+    let work = Recorded::of_work(setup, &SimDisk::new());
+    let last = LastCase::of(setup, &SweepMemory::new(Bounds::default()), work, plan).ok()?;
+    let image = disk_of(&last.builder, last.case.mode()).image(&ImageChoice::All);
     let dir = TempDir::try_new("crash").ok()?;
     image.write_to(&RealFiles, dir.path()).ok()?;
     dir.keep();

@@ -43,6 +43,7 @@ fn profile() -> DeepProfile {
         workers: 2,
         images_max: 4,
         nested_images_max: 1,
+        sessions_max: 1,
         deaths_max: 2,
         ..DeepProfile::default()
     }
@@ -51,7 +52,7 @@ fn profile() -> DeepProfile {
 #[test]
 fn the_deep_profile_ends_by_its_states_and_adds_up_sweeps_of_every_policy() {
     let profile = DeepProfile {
-        distinct_max: 1000,
+        distinct_max: 3000,
         ..profile()
     };
     let mut told: Vec<SweepReport> = Vec::new();
@@ -62,16 +63,16 @@ fn the_deep_profile_ends_by_its_states_and_adds_up_sweeps_of_every_policy() {
     assert_eq!(totals.nested, sum(|sweep| sweep.nested));
     assert_eq!((totals.findings_len, totals.workers), (0, 2));
     // Each of the two threads may be in the middle of an image when the last one comes.
-    assert!((1000..1002).contains(&totals.distinct), "{totals}");
+    assert!((3000..3002).contains(&totals.distinct), "{totals}");
     assert!(told.len() > 3, "{totals}");
     let plans: Vec<_> = told.iter().take(4).map(|sweep| sweep.plan.to_string()).collect();
     assert_eq!(
         plans,
         [
             "work=standard:1:6 durability=every-synced",
-            "work=standard:2:6 durability=synced-every:2000",
+            "work=sessions:2:6 durability=synced-every:2000",
             "work=standard:3:6 durability=operating-system",
-            "work=standard:4:6 durability=every-synced",
+            "work=sessions:4:6 durability=every-synced",
         ]
     );
 }

@@ -1,0 +1,109 @@
+//! The session after a crash: one recorded run that recovers and continues the work.
+//!
+//! Its sites before the end of open are crashes inside the recovery. Those after it are crashes in a later session, whose legal
+//! states the journal knows as in the work.
+
+use super::case::{death_of, image_of, recovery_session};
+use super::driver::Opener;
+use super::finding::Failure;
+use super::journal::Known;
+use super::record::{CrashPosition, Recorded};
+use super::recover::{caught, check_durable, further_operations, open};
+use super::setup::Setup;
+use super::state::RecoveredState;
+use crate::TidalDb;
+use crate::testing::SimDisk;
+use crate::testing::plan::{Crash, Site};
+use crate::testing::sim_disk::ImageBuilder;
+use crate::testing::workload::{Operation, Session};
+
+/// The largest number of operations of the work with which the session continues.
+const OPERATIONS_LEN: usize = 12;
+
+/// A recorded session after a crash.
+#[derive(Debug)]
+pub(crate) struct NextSession {
+    pub(crate) run: Recorded,
+    /// The recovered state.
+    pub(crate) state: RecoveredState,
+    /// The number of disk operations when open returned.
+    pub(crate) opened_at: u64,
+}
+
+impl NextSession {
+    /// Recovers on `disk`, which the last of `crashes` left, and continues with the rest of the work. `builder` stands at that
+    /// crash, when `known` was known.
+    ///
+    /// # Errors
+    /// The recovery failed.
+    pub(crate) fn record(
+        setup: &Setup,
+        disk: &SimDisk,
+        builder: &ImageBuilder,
+        known: &Known,
+        crashes: &[Crash],
+    ) -> Result<Self, Failure> {
+        let Some(Crash { mode, .. }) = crashes.last() else {
+            unreachable!("a session after a crash has one before it")
+        };
+        let session = recovery_session(known, builder.image_hash(&image_of(mode)));
+        let mut opened = None;
+        let (run, result) = Recorded::of(disk, known.clone(), |journal| {
+            let mut home = setup.on_disk(disk, session.clone());
+            let mut handle = None;
+            caught(|| {
+                let db = handle.insert(open(setup, &home)?);
+                let state = RecoveredState::of(db)?;
+                check_durable(db, &state)?;
+                opened = Some((state, disk.operations_len()));
+                let lost = journal.recovered(db, death_of(mode), setup.durability_of(&session), &session);
+                let rest = rest_of_work(setup, known, db, &session);
+                let mut driver = setup.driver(&mut home, &mut handle, journal).checked(journal);
+                for operation in lost.iter().chain(&rest) {
+                    // Calls that fail are part of the work.
+                    driver.apply(operation).ok();
+                }
+                Ok(())
+            })
+        });
+        match (opened, result) {
+            (Some((state, opened_at)), Some(Ok(()))) => Ok(Self {
+                run: run.after(crashes),
+                state,
+                opened_at,
+            }),
+            (_, Some(Err(failure))) => Err(failure),
+            (_, None) | (None, Some(Ok(()))) => unreachable!("panics are caught"),
+        }
+    }
+
+    /// For each operation after open the first moment and the middle one, and the end; each with a site.
+    pub(crate) fn moments(&self) -> Vec<(CrashPosition, Site)> {
+        let run = &self.run;
+        let operation_of = |moment: &CrashPosition| run.known[moment.known].operation;
+        let mut moments: Vec<(CrashPosition, Site)> = Vec::new();
+        // Before the first call the entry is the one of the crash.
+        let continued: Vec<_> = run.sites.iter().filter(|(_, moment)| moment.known > 0).collect();
+        for of_operation in continued.chunk_by(|(_, a), (_, b)| operation_of(a) == operation_of(b)) {
+            for index in [0, of_operation.len() / 2] {
+                let (site, moment) = *of_operation[index];
+                if moments.last().is_none_or(|(last, _)| *last != moment) {
+                    moments.push((moment, site));
+                }
+            }
+        }
+        moments.extend(run.moment_of(Site::End).map(|moment| (moment, Site::End)));
+        moments
+    }
+}
+
+/// The operations after the one that the crash interrupted.
+fn rest_of_work(setup: &Setup, known: &Known, db: &TidalDb, session: &Session) -> Vec<Operation> {
+    match setup.operations() {
+        Some(operations) => {
+            let begun = known.operation.map_or(0, |operation| operation + 1);
+            operations.into_iter().skip(begun).take(OPERATIONS_LEN).collect()
+        }
+        None => further_operations(setup, session, db),
+    }
+}
