@@ -199,8 +199,7 @@ impl Runner<'_> {
         let known = &self.run.known[case.known];
         let session = recovery_session(known, image);
         let mut home = self.setup.on_disk(disk, session);
-        let oracle = known.oracle.clone();
-        let continued = continue_after_recovery(self.setup, &mut home, &state.state, oracle, verdict, &[]);
+        let continued = continue_after_recovery(self.setup, &mut home, &state.state, known, verdict, &[]);
         judged.failures.extend(continued.err());
     }
 }

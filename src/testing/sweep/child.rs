@@ -16,6 +16,7 @@
 //! | `ended TEXT` | the work ended without its crash, or failed |
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -105,6 +106,10 @@ impl CallLog for ToParent {
 
     fn note_threads(&self) {
         ChildSide::answer("threads");
+    }
+
+    fn fail(&self, kind: FailureKind, message: &dyn fmt::Display) {
+        ChildSide::answer(&format!("ended {}", Failure::new(kind, message)));
     }
 
     fn session_ended(&self, call: usize, _: &Session) {

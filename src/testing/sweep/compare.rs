@@ -14,7 +14,7 @@ use super::crash::{fail_device, panic_at};
 use super::files::{die_if_child, die_in_child, real_disk};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
-use super::journal::Journal;
+use super::journal::{Journal, Known};
 use super::memory::SweepMemory;
 use super::recover::open;
 use super::replay::{compare_panic, recorded, same_image};
@@ -66,7 +66,7 @@ pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<Agreemen
     let mut modes = vec![CrashMode::Panic, CrashMode::Kill];
     modes.extend(matches!(site, Site::Point { .. }).then_some(CrashMode::Abort));
     let compared = compare_with_image(setup, site, &modes, |mode, dir| {
-        let journal = Journal::new(setup.oracle());
+        let journal = Journal::new(Known::first(setup.oracle()));
         if mode == CrashMode::Panic {
             let disk = real_disk(dir)?;
             let mut home = setup.on_disk_below(&disk, &dir.join("db"), Session::first());

@@ -92,6 +92,17 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// The session of the database.
+    ///
+    /// # Panics
+    /// For the driver of another thread.
+    pub(crate) fn session(&self) -> &Session {
+        match &self.db {
+            DriverDb::Own { home, .. } => &home.session,
+            DriverDb::Shared(_) => unreachable!("the driver of a thread is asked for its database only"),
+        }
+    }
+
     /// Returns true if the database is on a simulated disk.
     pub(crate) fn has_disk(&self) -> bool {
         matches!(&self.db, DriverDb::Own { home, .. } if home.disk.is_some())
@@ -177,16 +188,11 @@ impl<'a> Driver<'a> {
             let what = "the driver of another thread makes no reopening";
             return Err(Error::storage("reopen", what));
         };
-        let fail = |failure: Failure| {
-            if let Some(journal) = self.checks {
-                journal.fail(failure.kind, failure.message);
-            }
-        };
         if let Err(error) = &closed
             && !home.is_disturbed()
         {
             let message = format_args!("{reopening}: close: {}", error_chain(error));
-            fail(Failure::new(FailureKind::CannotGoOn, message));
+            self.log.fail(FailureKind::CannotGoOn, &message);
         }
         if home.is_gone() {
             return Err(Error::storage("reopen", "the device has failed"));
@@ -198,7 +204,9 @@ impl<'a> Driver<'a> {
             SessionEnd::Close | SessionEnd::Drop => {
                 let operations_len = home.operations_len();
                 drop(handle.take());
-                home.check_dropped(operations_len).unwrap_or_else(fail);
+                if let Err(Failure { kind, message }) = home.check_dropped(operations_len) {
+                    self.log.fail(kind, &message);
+                }
             }
             SessionEnd::Kill => {
                 home.disk = home.disk.as_ref().map(SimDisk::kill);
@@ -220,7 +228,7 @@ impl<'a> Driver<'a> {
             Err(error) => {
                 if !home.is_disturbed() {
                     let message = format_args!("{reopening}: {}", error_chain(&error));
-                    fail(Failure::new(FailureKind::Refused, message));
+                    self.log.fail(FailureKind::Refused, &message);
                 }
                 return Err(error);
             }

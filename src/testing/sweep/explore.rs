@@ -116,10 +116,9 @@ impl Explorer<'_> {
         self.0.heartbeat.begin(&case.crashes);
         let start = disk.operations_len();
         let known = &self.0.run.known[case.known];
-        let next = match NextSession::record(self.0.setup, &disk, builder, known, &case.crashes) {
-            Ok(next) => next,
-            // What is wrong with the image itself was found before.
-            Err(_) => return tally,
+        // A recovery that fails was found before.
+        let Ok(next) = NextSession::record(self.0.setup, &disk, builder, known, &case.crashes) else {
+            return tally;
         };
         for failure in &next.run.failures {
             self.keep(&case, failure.clone(), &mut tally);

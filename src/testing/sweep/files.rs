@@ -96,7 +96,7 @@ impl FilesCase<'_> {
             let message = "a crash on real files has one crash, in the work";
             return Err(Failure::new(FailureKind::NeverReached, message));
         };
-        let journal = Journal::new(self.setup.oracle());
+        let journal = Journal::new(Known::first(self.setup.oracle()));
         let mut home = self.setup.on_files(&self.dir.join("db"), Session::first());
         match (site, mode) {
             (_, CrashMode::PowerLoss(_)) => {
@@ -158,8 +158,9 @@ impl FilesCase<'_> {
 
     /// Recovers the files that the crash left, and continues.
     fn recover(&self, site: Site, home: &mut Home, journal: &Journal) -> Result<Counts, Failure> {
-        let (begun, Known { oracle, recovery, .. }) = journal.last();
-        self.setup.begin_session(home, (*recovery).clone());
+        let (begun, known) = journal.last();
+        let oracle = &known.oracle;
+        self.setup.begin_session(home, (*known.recovery).clone());
         let db = open(self.setup, home)?;
         let state = RecoveredState::of(&db)?;
         check_durable(&db, &state)?;
@@ -176,9 +177,9 @@ impl FilesCase<'_> {
         drop(db);
         let operations = self.setup.operations().unwrap_or_default();
         let rest: Vec<Operation> = operations.into_iter().skip(begun).collect();
-        let (last, oracle) = continue_after_recovery(self.setup, home, &state, oracle, &verdict, &rest)?;
+        let (last, known) = continue_after_recovery(self.setup, home, &state, &known, &verdict, &rest)?;
         let mut counts = verdict.counts;
-        counts += last.judged_by(&oracle, Death::ProcessCrash).counts;
+        counts += last.judged_by(&known.oracle, Death::ProcessCrash).counts;
         Ok(counts)
     }
 }

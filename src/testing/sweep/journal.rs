@@ -32,6 +32,8 @@ pub(crate) trait CallLog: fmt::Debug + Sync {
 
     /// Notes that the work has further threads.
     fn note_threads(&self);
+    /// Notes a failure of the run.
+    fn fail(&self, kind: FailureKind, message: &dyn fmt::Display);
 
     /// Notes that the database was closed, with every frame up to `last_sequence` durable.
     fn closed(&self, last_sequence: u64);
@@ -125,8 +127,8 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// An empty journal, which keeps only the current entry. `oracle` is the first one.
-    pub(crate) fn new(oracle: Oracle) -> Arc<Self> {
-        Arc::new(Self::with(Known::first(oracle), false))
+    pub(crate) fn new(known: Known) -> Arc<Self> {
+        Arc::new(Self::with(known, false))
     }
 
     fn with(known: Known, keeps_moments: bool) -> Self {
@@ -210,6 +212,15 @@ impl Journal {
     ) -> Vec<Operation> {
         self.learn(|known, _| known.enter(session));
         self.judge_reopened(db, death, durability)
+    }
+
+    /// Continues with the recovered database that `verdict` is about. Returns the lost operations to apply again.
+    pub(crate) fn continue_from(&self, verdict: &Verdict) -> Vec<Operation> {
+        self.learn(|known, _| {
+            let missing = known.oracle.missing(verdict);
+            known.oracle.reopened(verdict);
+            missing
+        })
     }
 
     /// Judges the state after a reopening. Returns the lost operations.
@@ -345,6 +356,10 @@ impl CallLog for Journal {
 
     fn note_durable(&self, durable_sequence: u64) {
         self.learn(|known, _| known.oracle.note_durable(durable_sequence));
+    }
+
+    fn fail(&self, kind: FailureKind, message: &dyn fmt::Display) {
+        self.fail(kind, message);
     }
 
     fn note_threads(&self) {

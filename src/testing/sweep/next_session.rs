@@ -4,18 +4,17 @@
 //! states the journal knows as in the work.
 
 use super::case::{death_of, image_of, recovery_session};
-use super::driver::Opener;
+use super::driver::{Driver, Opener};
 use super::finding::Failure;
 use super::journal::Known;
 use super::record::{CrashPosition, Recorded};
 use super::recover::{caught, check_durable, further_operations, open};
 use super::setup::Setup;
 use super::state::RecoveredState;
-use crate::TidalDb;
 use crate::testing::SimDisk;
 use crate::testing::plan::{Crash, Site};
 use crate::testing::sim_disk::ImageBuilder;
-use crate::testing::workload::{Operation, Session};
+use crate::testing::workload::Operation;
 
 /// The largest number of operations of the work with which the session continues.
 const OPERATIONS_LEN: usize = 12;
@@ -57,8 +56,8 @@ impl NextSession {
                 check_durable(db, &state)?;
                 opened = Some((state, disk.operations_len()));
                 let lost = journal.recovered(db, death_of(mode), setup.durability_of(&session), &session);
-                let rest = rest_of_work(setup, known, db, &session);
                 let mut driver = setup.driver(&mut home, &mut handle, journal).checked(journal);
+                let rest = rest_of_work(setup, known, &driver);
                 for operation in lost.iter().chain(&rest) {
                     // Calls that fail are part of the work.
                     driver.apply(operation).ok();
@@ -98,12 +97,12 @@ impl NextSession {
 }
 
 /// The operations after the one that the crash interrupted.
-fn rest_of_work(setup: &Setup, known: &Known, db: &TidalDb, session: &Session) -> Vec<Operation> {
+fn rest_of_work(setup: &Setup, known: &Known, driver: &Driver<'_>) -> Vec<Operation> {
     match setup.operations() {
         Some(operations) => {
             let begun = known.operation.map_or(0, |operation| operation + 1);
             operations.into_iter().skip(begun).take(OPERATIONS_LEN).collect()
         }
-        None => further_operations(setup, session, db),
+        None => further_operations(setup, driver),
     }
 }

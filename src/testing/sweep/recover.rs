@@ -3,16 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::driver::Driver;
 use super::finding::{Failure, FailureKind};
 use super::home::Home;
-use super::journal::{is_answer, is_impossible};
+use super::journal::{Journal, Known};
 use super::setup::Setup;
 use super::state::{RecoveredState, failure_of};
 use crate::testing::SimDisk;
-use crate::testing::oracle::{Death, Oracle, Verdict};
+use crate::testing::oracle::{Death, Verdict};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::text::{error_chain, panic_text};
-use crate::testing::workload::{Event, Operation, Session};
+use crate::testing::workload::{Event, Operation, Reopening, Session, SessionEnd};
 use crate::{CohortId, EntityId, Error, SignalId, TidalDb, UserId};
 
 /// Opens the database on `disk`, reads its state, and drops it. Afterwards the disk holds only what open did to it.
@@ -41,75 +42,68 @@ pub(crate) fn check_durable(db: &TidalDb, state: &RecoveredState) -> Result<(), 
 }
 
 /// Continues after the recovery that gave the state `recovered` and the oracle's `verdict`. Returns the last state, and the
-/// oracle that knows of it.
+/// knowledge then.
 ///
 /// 1. A second open gives the same state and repairs nothing.
 /// 2. A second open beside the handle fails with `Locked`.
-/// 3. Lost operations are applied again, and the handle is dropped and opened.
+/// 3. Lost operations are applied again, as a user would, and the handle is dropped and opened: what the first attempt left
+///    behind must not come back.
 /// 4. The operations `rest` and a few more are applied.
 /// 5. Close, reopen: the same state, and nothing to replay.
 pub(crate) fn continue_after_recovery(
     setup: &Setup,
     home: &mut Home,
     recovered: &RecoveredState,
-    mut oracle: Oracle,
+    known: &Known,
     verdict: &Verdict,
     rest: &[Operation],
-) -> Result<(RecoveredState, Oracle), Failure> {
+) -> Result<(RecoveredState, Known), Failure> {
     caught(|| {
-        let db = open(setup, home)?;
-        check_idempotent(&db, recovered)?;
+        let journal = Journal::new(known.clone());
+        let mut handle = None;
+        let db = handle.insert(open(setup, home)?);
+        check_idempotent(db, recovered)?;
         check_locked(setup, home)?;
-        let db = retry(setup, home, db, &mut oracle, verdict)?;
-        for operation in rest {
-            apply(&db, operation, &mut oracle, is_answer)?;
+        let mut operations = journal.continue_from(verdict);
+        if !operations.is_empty() {
+            operations.push(Reopening::after(SessionEnd::Drop).into());
         }
-        for operation in &further_operations(setup, &home.session, &db) {
-            apply(&db, operation, &mut oracle, |_| false)?;
+        operations.extend_from_slice(rest);
+        let mut driver = Driver::new(setup, home, &mut handle, &*journal, None);
+        for operation in &operations {
+            // The journal knows which errors are part of the work.
+            driver.apply(operation).ok();
+            check_journal(&journal)?;
         }
-        let before_close = RecoveredState::of(&db)?;
-        check(&oracle, &before_close, "after operations that follow recovery")?;
-        if let Err(error) = db.close() {
-            let message = format_args!("close after recovery: {}", error_chain(&error));
-            return Err(Failure::new(FailureKind::CannotGoOn, message));
+        for operation in &further_operations(setup, &driver) {
+            if let Err(error) = driver.apply(operation) {
+                let message = format_args!("{operation} after recovery: {}", error_chain(&error));
+                return Err(Failure::new(FailureKind::CannotGoOn, message));
+            }
         }
-        if home
-            .disk
-            .as_ref()
-            .is_some_and(|disk| !disk.locks_held().is_empty())
-        {
-            let message = "the lock is held after close";
-            return Err(Failure::new(FailureKind::LeftBehind, message));
-        }
-        let db = reopen(setup, home, db)?;
-        let closed = RecoveredState::of(&db)?;
-        if closed.export != before_close.export {
-            check(&oracle, &closed, "after close and reopening")?;
-        }
-        check_closed(&db)?;
+        let before_close = RecoveredState::of(driver.db())?;
+        check(&journal, &before_close, "after operations that follow recovery")?;
+        driver.apply(&Reopening::after(SessionEnd::Close).into()).ok();
+        check_journal(&journal)?;
+        let closed = RecoveredState::of(driver.db())?;
+        check_closed(driver.db())?;
         let operations_len = home.operations_len();
-        drop(db);
+        drop(handle);
         home.check_dropped(operations_len)?;
-        Ok((closed, oracle))
+        Ok((closed, journal.last().1))
     })
 }
 
-/// Applies an operation after recovery. Errors that `is_legal` accepts are part of the work.
-fn apply(
-    db: &TidalDb,
-    operation: &Operation,
-    oracle: &mut Oracle,
-    is_legal: impl FnOnce(&Error) -> bool,
-) -> Result<(), Failure> {
-    let id = oracle.begin(operation);
-    let result = operation.apply(db);
-    oracle.ended(id, &result);
-    match result {
-        Err(error) if !is_legal(&error) => {
-            let message = format_args!("{operation} after recovery: {}", error_chain(&error));
-            Err(Failure::new(FailureKind::CannotGoOn, message))
-        }
-        _ => Ok(()),
+/// A failure that the journal noted after recovery.
+fn check_journal(journal: &Journal) -> Result<(), Failure> {
+    match journal.first_failure() {
+        None => Ok(()),
+        Some(Failure { kind, message }) => Err(match kind {
+            FailureKind::Lost | FailureKind::Doubled | FailureKind::Half | FailureKind::Wrong => {
+                Failure::new(FailureKind::CannotGoOn, format_args!("{kind}: {message}"))
+            }
+            _ => Failure::new(kind, message),
+        }),
     }
 }
 
@@ -118,8 +112,8 @@ pub(crate) fn hash_of(disk: &SimDisk) -> u128 {
     disk.image_hash(&ImageChoice::All)
 }
 
-fn check(oracle: &Oracle, state: &RecoveredState, when: &str) -> Result<(), Failure> {
-    let verdict = state.judged_by(oracle, Death::ProcessCrash);
+fn check(journal: &Journal, state: &RecoveredState, when: &str) -> Result<(), Failure> {
+    let verdict = state.judged_by(&journal.last().1.oracle, Death::ProcessCrash);
     if verdict.is_ok() {
         return Ok(());
     }
@@ -149,31 +143,6 @@ fn check_idempotent(db: &TidalDb, recovered: &RecoveredState) -> Result<(), Fail
         return Ok(());
     };
     Err(Failure::new(FailureKind::NotIdempotent, message))
-}
-
-/// Applies the lost operations again, as a user would, and drops the database: what the first attempt left behind must
-/// not come back.
-fn retry(
-    setup: &Setup,
-    home: &mut Home,
-    db: TidalDb,
-    oracle: &mut Oracle,
-    verdict: &Verdict,
-) -> Result<TidalDb, Failure> {
-    let missing = oracle.missing(verdict);
-    oracle.reopened(verdict);
-    if missing.is_empty() {
-        return Ok(db);
-    }
-    for operation in &missing {
-        // The operation was in flight: it may be impossible.
-        apply(&db, operation, oracle, is_impossible)?;
-    }
-    let db = reopen(setup, home, db)?;
-    let state = RecoveredState::of(&db)?;
-    check(oracle, &state, "after lost operations were applied again")?;
-    oracle.reopened(&state.judged_by(oracle, Death::ProcessCrash));
-    Ok(db)
 }
 
 /// A close leaves no segment that its checkpoint covers: the last one, and one more if the markers of the end did not fit.
@@ -207,7 +176,8 @@ fn check_locked(setup: &Setup, home: &Home) -> Result<(), Failure> {
 }
 
 /// Operations that are legal in every state. They change every structure.
-pub(crate) fn further_operations(setup: &Setup, session: &Session, db: &TidalDb) -> Vec<Operation> {
+pub(crate) fn further_operations(setup: &Setup, driver: &Driver<'_>) -> Vec<Operation> {
+    let session = driver.session();
     let name = format!("tidaldb-testing session {}", session.number).into_bytes();
     let at_ms = setup.options(session).clock.now_ms();
     let event = |signal: usize, entity| Event {
@@ -218,7 +188,7 @@ pub(crate) fn further_operations(setup: &Setup, session: &Session, db: &TidalDb)
         user: Some(UserId(1)),
         cohorts: vec![CohortId(1)],
     };
-    let signals_len = db.schema().signals().len();
+    let signals_len = driver.db().schema().signals().len();
     vec![
         Operation::record((0..signals_len).map(|signal| event(signal, 1)).collect()),
         Operation::CreateCollection(name.clone()),
@@ -231,16 +201,6 @@ pub(crate) fn open(setup: &Setup, home: &Home) -> Result<TidalDb, Failure> {
     setup
         .open(home)
         .map_err(|error| Failure::new(FailureKind::Refused, error_chain(&error)))
-}
-
-/// Drops the database and opens it in another session.
-fn reopen(setup: &Setup, home: &mut Home, db: TidalDb) -> Result<TidalDb, Failure> {
-    let operations_len = home.operations_len();
-    drop(db);
-    home.check_dropped(operations_len)?;
-    let next = home.session.next(&[]);
-    setup.begin_session(home, next);
-    open(setup, home)
 }
 
 pub(crate) fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {

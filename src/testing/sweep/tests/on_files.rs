@@ -199,7 +199,7 @@ fn a_handle_that_is_not_poisoned_after_a_panic_is_a_failure() {
     let dir = crate::testing::temp_dir::TempDir::new("handle");
     let on_files = setup.on_files(&dir.path().join("db"), Session::first());
     let db = setup.open(&on_files).unwrap();
-    let journal = journal::Journal::new(setup.oracle());
+    let journal = journal::Journal::new(journal::Known::first(setup.oracle()));
     journal::CallLog::begin(&*journal, &Operation::Sync);
     let failure = handle::check_handle(db, &on_files, CrashPoint::WalPostAggregate, 0, &journal);
     assert_eq!(failure.expect_err("it takes writes").kind, FailureKind::Wrong);
@@ -212,7 +212,7 @@ fn the_content_of_log_and_storage_is_checked_at_each_crash_point() {
     let home = setup.on_disk(&SimDisk::new(), Session::first());
     let db = setup.open(&home).unwrap();
     let state = state::RecoveredState::of(&db).unwrap();
-    let journal = journal::Journal::new(setup.oracle());
+    let journal = journal::Journal::new(journal::Known::first(setup.oracle()));
     let verdict = journal.last().1.oracle.check(Death::ProcessCrash, &db);
     let operations = Workload::standard(SEED, 40).operations;
     let mut frames = operations
