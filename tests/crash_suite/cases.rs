@@ -71,6 +71,22 @@ pub(crate) fn standard() -> Vec<SuiteCase> {
     for policy in Policy::ALL {
         cases.extend(crashes(standard(Store::Embedded, policy), &Which::ALL, &MODES));
     }
+    for policy in Policy::ALL {
+        let sessions = Database {
+            input: Input::Sessions,
+            ..standard(Store::Embedded, policy)
+        };
+        cases.extend(crashes(sessions, &[Which::Middle, Which::Last], &MODES));
+    }
+    let fjall_sessions = Database {
+        input: Input::Sessions,
+        ..standard(Store::Fjall, Policy::EverySynced)
+    };
+    cases.extend(crashes(
+        fjall_sessions,
+        &[Which::Middle],
+        &[CrashMode::Panic, CrashMode::Kill],
+    ));
     let fjall = standard(Store::Fjall, Policy::EverySynced);
     cases.extend(crashes(fjall, &[Which::Middle], &MODES));
     for policy in Policy::ALL {
@@ -89,6 +105,7 @@ pub(crate) fn standard() -> Vec<SuiteCase> {
         cases.extend((0..THREAD_KILLS).map(|seed| threads_kill(policy, seed)));
     }
     cases.extend(Policy::ALL.map(disk_steps));
+    cases.extend(Policy::ALL.map(session_steps));
     cases.extend(Policy::ALL.map(synced_before_acknowledged));
     cases.push(write_order(
         "storage-before-memory",
@@ -128,7 +145,7 @@ pub(crate) fn points_missed_by_events() -> Vec<CrashPoint> {
 fn crashes(database: Database, which: &[Which], modes: &[CrashMode]) -> Vec<SuiteCase> {
     let missed = match database.input {
         // A standard run that misses a point fails.
-        Input::Standard => Vec::new(),
+        Input::Standard | Input::Sessions => Vec::new(),
         Input::Events => points_missed_by_events(),
     };
     let mut cases = Vec::new();
@@ -281,6 +298,21 @@ fn disk_steps(policy: Policy) -> SuiteCase {
         name: format!("disk-steps/{}/kill-and-power-loss", policy.name()),
         place: place("disk steps", "every disk operation", policy.name(), "kill, power"),
         work: Input::Standard.to_string(),
+        body: Arc::new(body),
+    }
+}
+
+/// The same of a run in several sessions, which end by power losses too, with images between the two.
+fn session_steps(policy: Policy) -> SuiteCase {
+    let body = move || {
+        let sweep = CrashSweep::sessions(SEED, DISK_STEPS_LEN).durability(policy.durability());
+        let report = sweep.images_max(4).depth(0).deaths_max(0).shrink(false).run();
+        outcome_of(&report)
+    };
+    SuiteCase {
+        name: format!("session-steps/{}/kill-and-power-loss", policy.name()),
+        place: place("disk steps", "of several sessions", policy.name(), "kill, power"),
+        work: Input::Sessions.to_string(),
         body: Arc::new(body),
     }
 }

@@ -68,6 +68,8 @@ impl Database {
     pub(crate) const fn name(self) -> &'static str {
         match (self.input, self.store) {
             (Input::Events, _) => "events",
+            (Input::Sessions, Store::Fjall) => "fjall-sessions",
+            (Input::Sessions, _) => "sessions",
             (Input::Standard, Store::Embedded) => "embedded",
             (Input::Standard, Store::Fjall) => "fjall",
             (Input::Standard, Store::Memory) => "memory",
@@ -131,7 +133,7 @@ pub(crate) fn sweep_of_case(name: &str) -> CaseResult<CrashSweep> {
     if database == threads::NAME {
         return Ok(threads::sweep(policy));
     }
-    for input in [Input::Standard, Input::Events] {
+    for input in [Input::Standard, Input::Sessions, Input::Events] {
         for store in [Store::Embedded, Store::Fjall] {
             let it = Database { store, policy, input };
             if it.name() == database {

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use tidaldb::testing::CrashSweep;
 use tidaldb::testing::lab::event_file::{EventFile, schema_for, signal_names, workload_from_events};
-use tidaldb::testing::workload::{Event, Operation, Workload, standard_schema, tiny_options};
+use tidaldb::testing::workload::{Event, Operation, SessionEnd, Workload, standard_schema, tiny_options};
 use tidaldb::{Options, Schema};
 
 use crate::harness::{CaseResult, doing};
@@ -28,6 +28,8 @@ static EVENTS_PATH: OnceLock<PathBuf> = OnceLock::new();
 pub(crate) enum Input {
     /// The kit's standard workload.
     Standard,
+    /// The kit's standard workload in several sessions.
+    Sessions,
     /// The file of events: that of the command line, or the sample.
     Events,
 }
@@ -36,6 +38,7 @@ impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Standard => write!(f, "the standard workload of seed {SEED:#x}"),
+            Self::Sessions => write!(f, "the workload in sessions of seed {SEED:#x}"),
             Self::Events => write!(f, "the events of {}", events_path().display()),
         }
     }
@@ -82,8 +85,10 @@ pub(crate) fn events_path() -> &'static Path {
 /// The operations of an input, made once in a process.
 pub(crate) fn operations(input: Input) -> CaseResult<&'static InputOperations> {
     static STANDARD: OnceLock<InputOperations> = OnceLock::new();
+    static SESSIONS: OnceLock<InputOperations> = OnceLock::new();
     static EVENTS: OnceLock<CaseResult<InputOperations>> = OnceLock::new();
     match input {
+        Input::Sessions => Ok(SESSIONS.get_or_init(sessions)),
         Input::Standard => Ok(STANDARD.get_or_init(standard)),
         Input::Events => EVENTS
             .get_or_init(|| read_events(events_path()).map(from_events))
@@ -101,6 +106,23 @@ fn standard() -> InputOperations {
     }
     InputOperations {
         name: "standard",
+        schema: standard_schema(),
+        all,
+    }
+}
+
+/// Sessions that end by a close, a drop or a kill: real files keep what was written.
+fn sessions() -> InputOperations {
+    let mut all = Workload::sessions(SEED, STANDARD_LEN).operations;
+    for operation in &mut all {
+        if let Operation::Reopen(reopening) = operation
+            && let SessionEnd::PowerLoss(_) = reopening.end
+        {
+            reopening.end = SessionEnd::Kill;
+        }
+    }
+    InputOperations {
+        name: "sessions",
         schema: standard_schema(),
         all,
     }
