@@ -4,7 +4,7 @@
 //! |---|---|
 //! | crash some code at a point | [`run_with_crash`], or [`run_to_crash`], which fails if it did not crash |
 //! | crash a database once, and check every promise | [`run_plan`] |
-//! | crash a database everywhere | [`CrashSweep`] |
+//! | crash a database everywhere, in several sessions too | [`CrashSweep`] |
 //! | crash a database on real files, over any storage engine | [`CrashSweep::crash_on_files`] |
 //! | run a failure again | [`replay()`] |
 //! | compare crash modes, `SIGKILL` of a child among them | [`compare_crash_modes`] |
@@ -66,6 +66,19 @@
 //! });
 //! sweep.run().expect_clean();
 //! // }
+//! ```
+//! A database lives through many sessions. A reopening ends one by a close, a drop, a kill or a power loss, and may bring changes.
+//! Crashes in later sessions belong to the same sweep:
+//! ```
+//! use tidaldb::testing::CrashSweep;
+//! use tidaldb::testing::sim_disk::ImageChoice;
+//! use tidaldb::testing::workload::{Operation, Reopening, SessionChange, SessionEnd, Workload};
+//!
+//! let mut operations = Workload::standard(7, 8).operations;
+//! let end = SessionEnd::PowerLoss(ImageChoice::Synced);
+//! operations.push(Operation::Reopen(Reopening { end, changes: vec![SessionChange::AppendSignal] }));
+//! operations.extend(Workload::standard(8, 4).operations);
+//! CrashSweep::of(Workload { operations }).images_max(8).run().expect_clean();
 //! ```
 //! [`CrashSweep::options`], [`storage`](CrashSweep::storage) and [`files`](CrashSweep::files) put your own schema,
 //! storage engine and file access in the place of the standard ones.
