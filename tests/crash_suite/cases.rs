@@ -306,7 +306,7 @@ fn disk_steps(policy: Policy) -> SuiteCase {
 fn session_steps(policy: Policy) -> SuiteCase {
     let body = move || {
         let sweep = CrashSweep::sessions(SEED, DISK_STEPS_LEN).durability(policy.durability());
-        let report = sweep.images_max(4).depth(0).deaths_max(0).shrink(false).run();
+        let report = sweep.images_max(4).depth(0).faults_max(0).shrink(false).run();
         outcome_of(&report)
     };
     SuiteCase {
@@ -352,7 +352,7 @@ fn sweep_of(policy: Policy, operations: &[tidaldb::testing::workload::Operation]
     CrashSweep::of(workload)
         .durability(policy.durability())
         .depth(0)
-        .deaths_max(0)
+        .faults_max(0)
         .shrink(false)
 }
 

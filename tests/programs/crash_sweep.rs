@@ -40,7 +40,7 @@ fn command_line(defaults: &DeepProfile) -> CommandLine {
         .option(
             "--rate",
             "",
-            "measures one thread: no crashes in recoveries, no deaths of the device, and a recovered database is verified, \
+            "measures one thread: no crashes in recoveries, no faults of the disk, and a recovered database is verified, \
              not written to again; sets other defaults",
         )
         .option("--minutes N", defaults.time.as_secs_f64() / 60.0, "ends after this time; fractions are legal")
@@ -137,7 +137,7 @@ fn main() -> ExitCode {
         defaults = DeepProfile {
             depth: 0,
             workers: 1,
-            deaths_max: 0,
+            faults_max: 0,
             continues: false,
             distinct_max: u64::MAX,
             time: Duration::from_secs(20),

@@ -50,11 +50,11 @@ fn main() -> ExitCode {
         let mut rate = 0.0_f64;
         let mut sweep = (0, 0);
         for _ in 0..ROUNDS {
-            // Crashes in recoveries and deaths of the device have bounds of their own, which do not grow.
+            // Crashes in recoveries and faults of the disk have bounds of their own, which do not grow.
             let report = CrashSweep::standard(SEED, operations)
                 .images_max(IMAGES_MAX)
                 .depth(0)
-                .deaths_max(0)
+                .faults_max(0)
                 .continue_after_recovery(false)
                 .run();
             report.expect_clean();

@@ -381,7 +381,7 @@ mod full {
             let (mut old, mut changed) = (0, 0);
             for ordinal in begin..recording.len() {
                 images.seek(ordinal, Side::After).unwrap();
-                let choices = images.choices(DiskModel::Subset, 12, 1).choices;
+                let choices = images.choices(DiskModel::WEAKEST, 12, 1).choices;
                 for choice in choices
                     .into_iter()
                     .filter(|choice| seen.insert(images.image_hash(choice)))
@@ -413,7 +413,7 @@ mod full {
         let (mut old, mut changed) = (0, 0);
         for ordinal in begin..recording.len() {
             images.seek(ordinal, Side::After).unwrap();
-            for choice in images.choices(DiskModel::Subset, 12, 1).choices {
+            for choice in images.choices(DiskModel::WEAKEST, 12, 1).choices {
                 let copy = SimDisk::from_image(&images.image(&choice));
                 let options = Options::stored_schema()
                     .background(Background::Caller)

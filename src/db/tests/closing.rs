@@ -225,7 +225,7 @@ fn a_crash_at_any_operation_of_a_close_leaves_every_durable_change_and_no_refusa
         let mut images = recording.images();
         for ordinal in begun..recording.len() {
             images.seek(ordinal, Side::After).unwrap();
-            for choice in images.choices(DiskModel::Subset, 200, 1).choices {
+            for choice in images.choices(DiskModel::WEAKEST, 200, 1).choices {
                 let copy = SimDisk::from_image(&images.image(&choice));
                 let what = format!("{durability:?}, {has_event}, after operation {ordinal}: {choice}");
                 let db = open(&copy, durability).unwrap_or_else(|error| panic!("{what}: {error}"));

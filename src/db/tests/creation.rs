@@ -13,7 +13,7 @@ fn a_crash_at_any_operation_of_the_first_open_leaves_a_database_that_opens_and_k
         let mut images = recording.images();
         for ordinal in 0..recording.len() {
             images.seek(ordinal, Side::After).unwrap();
-            for choice in images.choices(DiskModel::Subset, 200, 1).choices {
+            for choice in images.choices(DiskModel::WEAKEST, 200, 1).choices {
                 let copy = SimDisk::from_image(&images.image(&choice));
                 let what = format!("{durability:?}, after operation {ordinal}: {choice}");
                 let db = open(&copy, durability).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -84,7 +84,7 @@ fn a_crash_at_any_operation_of_a_reopening_loses_nothing_and_makes_nothing_up() 
     let (mut recovered, mut lens) = (0, [0, 0]);
     for ordinal in closed..recording.len() {
         images.seek(ordinal, Side::After).unwrap();
-        for choice in images.choices(DiskModel::Subset, 200, 1).choices {
+        for choice in images.choices(DiskModel::WEAKEST, 200, 1).choices {
             let copy = SimDisk::from_image(&images.image(&choice));
             let what = format!("after operation {ordinal}: {choice}");
             let db = open(&copy, Durability::EverySynced).unwrap_or_else(|error| panic!("{what}: {error}"));

@@ -43,7 +43,7 @@ fn told_as(fault: Fault) -> Option<ErrorKind> {
         | Fault::ErrorAfter(kind)
         | Fault::ErrorMidway(_, kind)
         | Fault::SyncLoses(kind) => Some(kind),
-        Fault::Short(_) | Fault::Panic(_) => None,
+        Fault::Short(_) | Fault::DiskFull | Fault::Panic(_) => None,
     }
 }
 

@@ -115,7 +115,7 @@ fn a_database_whose_creation_was_cut_short_is_there_or_missing_and_a_missing_one
     let (mut missing, mut there) = (0, 0);
     for ordinal in 0..recording.len() {
         images.seek(ordinal, Side::After).unwrap();
-        for choice in images.choices(DiskModel::Subset, 200, 1).choices {
+        for choice in images.choices(DiskModel::WEAKEST, 200, 1).choices {
             let copy = SimDisk::from_image(&images.image(&choice));
             let before = content(&copy);
             let what = format!("after operation {ordinal}: {choice}");

@@ -66,7 +66,7 @@ pub(super) fn then_power_loss(lab: &Lab) -> CheckResult {
         let recording = disk.recording();
         let mut images = recording.images();
         seek(&mut images, position)?;
-        for &model in DiskModel::ALL {
+        for &model in DiskModel::EVERY_IMAGE {
             for choice in images.choices(model, IMAGES_MAX, lab.seed() ^ position) {
                 let image = images.image(&choice);
                 let place = || format!("a power loss after close, image {choice}");

@@ -134,7 +134,7 @@ fn go_through(
     drop(run.engine);
     let mut cases = vec![(ImageChoice::All, Promise::Acknowledged)];
     if simulated.lab.survives(Survives::PowerLoss) {
-        let choices = disk.choices(DiskModel::Subset, IMAGES_MAX, simulated.lab.seed());
+        let choices = disk.choices(DiskModel::WEAKEST, IMAGES_MAX, simulated.lab.seed());
         not_tried.images = not_tried.images.saturating_add(choices.left_out);
         cases.extend(choices.into_iter().map(|choice| (choice, Promise::Flushed)));
     }

@@ -32,7 +32,7 @@ pub(super) fn at_every_operation(lab: &Lab) -> CheckResult {
         seek(&mut images, position)?;
         let account = run.account_at(position);
         let mut cases = vec![(ImageChoice::All, Promise::Acknowledged)];
-        for model in DiskModel::ALL.iter().copied().filter(|_| loses_power) {
+        for model in DiskModel::EVERY_IMAGE.iter().copied().filter(|_| loses_power) {
             let choices = images.choices(model, IMAGES_MAX, lab.seed() ^ position);
             left_out = left_out.saturating_add(choices.left_out);
             cases.extend(choices.into_iter().map(|choice| (choice, Promise::Flushed)));
@@ -113,7 +113,7 @@ fn for_some_images(
     for position in 0..=run.recording.len() {
         seek(&mut images, position)?;
         let account = run.account_at(position);
-        let choices = images.choices(DiskModel::Subset, OUTER_IMAGES_MAX, lab.seed() ^ position);
+        let choices = images.choices(DiskModel::WEAKEST, OUTER_IMAGES_MAX, lab.seed() ^ position);
         for choice in choices.choices.into_iter().chain([ImageChoice::All]) {
             let image = images.image(&choice);
             if seen.insert(image.hash()) {
@@ -145,7 +145,7 @@ fn interrupt(
     for position in 0..=recording.len() {
         seek(&mut images, position)?;
         let choices = images.choices(
-            DiskModel::Subset,
+            DiskModel::WEAKEST,
             INNER_IMAGES_MAX,
             simulated.lab.seed() ^ position,
         );

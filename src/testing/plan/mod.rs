@@ -11,7 +11,8 @@
 //! |---|---|
 //! | `work` | `standard:SEED:LEN`, `sessions:SEED:LEN`, `driven:NAME`, or `ops:` and tokens of [`Operation`](super::workload::Operation)s joined by `;` |
 //! | `durability` | `every-synced`, `synced-every:MS`, `operating-system` |
-//! | `crash` | `POINT#N`: the crossing of the point with N before it; `disk#ORDINAL:SIDE`; or `end`, after the close |
+//! | `sectors` | the bytes of a sector of the disk; 512 without it |
+//! | `crash` | `POINT#N`: the crossing of the point with N before it; `disk#ORDINAL:SIDE`; `disk#ORDINAL:FAULT`, when the call has returned in which the operation met an [`IoFault`], with `:end` at the end of that run; or `end`, after the close |
 //! | `mode` | `panic`, `abort`, `kill`, or `power-loss:` and an [`ImageChoice`] |
 //!
 //! Every `crash` has its `mode`. The first is in the work; each further one is in the recovery from the one before.
@@ -28,7 +29,7 @@ use std::fmt;
 pub use text::ParsePlanError;
 
 use super::CrashPoint;
-use super::sim_disk::{ImageChoice, Side};
+use super::sim_disk::{ImageChoice, IoFault, Side, SimDiskOptions};
 use super::workload::Workload;
 use crate::Durability;
 
@@ -93,8 +94,26 @@ pub enum Site {
         /// On which side of it.
         side: Side,
     },
+    /// After a fault of an operation of the disk.
+    Fault {
+        /// The operation's ordinal.
+        ordinal: u64,
+        /// The fault.
+        fault: IoFault,
+        /// What ends between the fault and the crash.
+        after: FaultEnd,
+    },
     /// After the database was closed. Such a plan tests a run without a crash.
     End,
+}
+
+/// What ends between a fault and the crash after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultEnd {
+    /// The call that met the fault.
+    Call,
+    /// The run, with all calls and the close. In a recovery, `open`.
+    Run,
 }
 
 /// How a run ends at its site.
@@ -151,6 +170,8 @@ pub struct Plan {
     pub work: Work,
     /// The policy of the database.
     pub durability: Durability,
+    /// The bytes of a sector of the disk: where writes tear.
+    pub sector_bytes: u32,
     /// The crashes: the first in the work, each further one in the recovery from the one before. At most
     /// [`CRASHES_MAX`].
     pub crashes: Vec<Crash>,
@@ -162,6 +183,7 @@ impl Plan {
         Self {
             work,
             durability: Durability::EverySynced,
+            sector_bytes: SimDiskOptions::default().sector_bytes,
             crashes: Vec::new(),
         }
     }
@@ -179,6 +201,12 @@ impl Plan {
     /// [`new`](Self::new) for these operations.
     pub fn operations(workload: Workload) -> Self {
         Self::new(Work::Operations(workload))
+    }
+
+    /// The same plan on a disk with sectors of so many bytes.
+    #[must_use]
+    pub fn sector_bytes(self, sector_bytes: u32) -> Self {
+        Self { sector_bytes, ..self }
     }
 
     /// The same plan under another policy.
@@ -232,6 +260,14 @@ impl fmt::Display for Site {
         match self {
             Self::Point { point, crossing } => write!(f, "{point}#{crossing}"),
             Self::Disk { ordinal, side } => write!(f, "disk#{ordinal}:{side}"),
+            Self::Fault {
+                ordinal,
+                fault,
+                after,
+            } => match after {
+                FaultEnd::Call => write!(f, "disk#{ordinal}:{fault}"),
+                FaultEnd::Run => write!(f, "disk#{ordinal}:{fault}:end"),
+            },
             Self::End => f.write_str("end"),
         }
     }

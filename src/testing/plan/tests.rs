@@ -14,6 +14,7 @@ fn any_mode(random: &mut Random) -> CrashMode {
         format!("prefix:{}", random.below(500)),
         format!("prefix:{}=3n1g", random.below(500)),
         format!("drop:{},900=2o3n", random.below(500)),
+        format!("only:{}=1n2s3g1z", random.below(500)),
         format!("only:{}", random.below(500)),
         format!("random:{}", random.next_u64()),
     ];
@@ -37,8 +38,16 @@ fn any_plan(random: &mut Random) -> Plan {
         },
     ];
     let mut plan = Plan::new(work).durability(*random.pick(&policies));
+    if random.chance(1, 2) {
+        plan = plan.sector_bytes(1 + random.below(8192) as u32);
+    }
     for _ in 0..random.below(CRASHES_MAX as u64 + 1) {
-        let site = match random.below(5) {
+        let site = match random.below(6) {
+            5 => Site::Fault {
+                ordinal: random.next_u64(),
+                fault: *random.pick(IoFault::ALL),
+                after: *random.pick(&[FaultEnd::Call, FaultEnd::Run]),
+            },
             0 | 1 => Site::Point {
                 point: *random.pick(&CrashPoint::ALL),
                 crossing: random.next_u64(),

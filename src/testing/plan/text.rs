@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{CRASHES_MAX, Crash, CrashMode, Plan, REPLAY_PREFIX, Site, Work};
-use crate::testing::sim_disk::Side;
+use super::{CRASHES_MAX, Crash, CrashMode, FaultEnd, Plan, REPLAY_PREFIX, Site, Work};
+use crate::testing::sim_disk::{IoFault, Side, SimDiskOptions};
 use crate::testing::workload::{Operation, PolicyText, Workload};
 
 /// A text that is no plan.
@@ -64,6 +64,9 @@ impl fmt::Display for Work {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "work={} durability={}", self.work, PolicyText(self.durability))?;
+        if self.sector_bytes != SimDiskOptions::default().sector_bytes {
+            write!(f, " sectors={}", self.sector_bytes)?;
+        }
         for Crash { site, mode } in &self.crashes {
             write!(f, " crash={site} mode={mode}")?;
         }
@@ -75,16 +78,30 @@ impl FromStr for Site {
     type Err = ParsePlanError;
 
     fn from_str(text: &str) -> Result<Self, ParsePlanError> {
-        let no_site = || ParsePlanError::new(text, "a site is POINT#N, disk#ORDINAL:SIDE or end");
+        let no_site = || {
+            ParsePlanError::new(
+                text,
+                "a site is POINT#N, disk#ORDINAL:SIDE, disk#ORDINAL:FAULT with or without :end, or end",
+            )
+        };
         if text == "end" {
             return Ok(Self::End);
         }
         let (name, number) = text.split_once('#').ok_or_else(no_site)?;
         if name == "disk" {
             let (ordinal, side) = number.split_once(':').ok_or_else(no_site)?;
-            return Ok(Self::Disk {
-                ordinal: ordinal.parse().map_err(|_| no_site())?,
-                side: Side::named(side).ok_or_else(no_site)?,
+            let ordinal = ordinal.parse().map_err(|_| no_site())?;
+            if let Some(side) = Side::named(side) {
+                return Ok(Self::Disk { ordinal, side });
+            }
+            let (fault, after) = match side.strip_suffix(":end") {
+                Some(fault) => (fault, FaultEnd::Run),
+                None => (side, FaultEnd::Call),
+            };
+            return Ok(Self::Fault {
+                ordinal,
+                fault: IoFault::named(fault).ok_or_else(no_site)?,
+                after,
             });
         }
         Ok(Self::Point {
@@ -168,8 +185,9 @@ impl FromStr for Plan {
     /// A plan, or a whole replay line with what stands before it on the line.
     fn from_str(text: &str) -> Result<Self, ParsePlanError> {
         let text = text.split_once(REPLAY_PREFIX).map_or(text, |(_, plan)| plan);
-        let mut words = text.split_ascii_whitespace();
-        let mut next = |key: &str| match words.next() {
+        let mut words = text.split_ascii_whitespace().peekable();
+        let is_optional = |key: &str, word: &str| key == "sectors" && !word.starts_with("sectors");
+        let mut next = |key: &str| match words.next_if(|word| !is_optional(key, word)) {
             None => Ok(None),
             Some(word) => match word.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')) {
                 Some(value) => Ok(Some(value)),
@@ -182,6 +200,13 @@ impl FromStr for Plan {
         let PolicyText(durability) = policy
             .parse()
             .map_err(|reason: &str| ParsePlanError::new(policy, reason))?;
+        let sector_bytes = match next("sectors")? {
+            None => SimDiskOptions::default().sector_bytes,
+            Some(text) => match text.parse() {
+                Ok(bytes) if bytes > 0 => bytes,
+                _ => return Err(ParsePlanError::new(text, "a sector has a number of bytes")),
+            },
+        };
         let mut crashes = Vec::new();
         while let Some(site) = next("crash")? {
             let mode = next("mode")?.ok_or_else(|| missing("mode"))?;
@@ -199,6 +224,7 @@ impl FromStr for Plan {
         Ok(Self {
             work,
             durability,
+            sector_bytes,
             crashes,
         })
     }

@@ -62,6 +62,10 @@ fn article(number: usize, alike: &Alike<'_>) -> String {
     };
     text += &element("p class=\"small soft\"", label);
     text += &code_line(&finding.replay_line());
+    if let Some(models) = finding.models_text() {
+        let models = format_args!("Happens on {}", escaped(models));
+        text += &element("p class=\"small\"", models);
+    }
     if let Some(dir) = &finding.image_dir {
         let dir = element("code", escaped(dir.display()));
         text += &element(

@@ -110,7 +110,7 @@ fn totals(totals: &ReportTotals) -> JsonFields {
         ("recoveries", totals.recoveries.to_string()),
         ("gone_on", totals.gone_on.to_string()),
         ("nested", totals.nested.to_string()),
-        ("deaths", totals.deaths.to_string()),
+        ("faults", totals.faults.to_string()),
         ("findings", totals.findings.to_string()),
         ("seconds", seconds(totals.elapsed)),
         ("per_second", rate(totals.per_second())),
@@ -128,7 +128,8 @@ fn left_out(left_out: &LeftOut) -> String {
         ("images", left_out.images.to_string()),
         ("recoveries", left_out.recoveries.to_string()),
         ("nested_images", left_out.nested_images.to_string()),
-        ("deaths", left_out.deaths.to_string()),
+        ("faults", left_out.faults.to_string()),
+        ("fault_images", left_out.fault_images.to_string()),
     ])
 }
 
@@ -141,6 +142,7 @@ fn finding(sweep: usize, finding: &Finding) -> String {
         ("plan", text(&finding.plan)),
         ("shrunk", or_null(finding.shrunk.as_ref().map(text))),
         ("replay", text(finding.replay_line())),
+        ("models", texts(&finding.models)),
         ("test", text(finding.test_to_paste())),
         ("image_dir", or_null(image_dir.map(|dir| text(dir.display())))),
     ])

@@ -86,7 +86,7 @@ impl From<&Progress> for LiveStatus {
         let step = match progress.phase {
             Phase::Record => "recording",
             Phase::Crash => "crashing",
-            Phase::Die => "killing",
+            Phase::Fault => "failing",
             Phase::Nested => "nested",
         };
         let (distinct, recovered) = (grouped(progress.distinct), rate(progress.per_second));

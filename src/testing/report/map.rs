@@ -172,7 +172,7 @@ impl Marks {
             let (class, key) = match (first.site, first.kind) {
                 (Site::Point { point, .. }, _) => ("p x", point_key(point)),
                 (Site::Disk { .. }, Some(kind)) => ("p", kind_key(kind)),
-                (Site::Disk { .. }, None) | (Site::End, _) => ("p", '?'),
+                (Site::Disk { .. }, None) | (Site::Fault { .. } | Site::End, _) => ("p", '?'),
             };
             let keys = [format!("<b>{key}</b>"), String::new()];
             let marks = sites.iter().zip(&keys);

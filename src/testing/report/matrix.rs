@@ -175,7 +175,7 @@ impl Matrix {
             match (site.site, site.kind) {
                 (Site::Point { point, .. }, _) => self.point(point).count(*outcome),
                 (Site::Disk { .. }, Some(kind)) => self.kinds.entry(kind).or_default().count(*outcome),
-                (Site::Disk { .. }, None) | (Site::End, _) => {}
+                (Site::Disk { .. }, None) | (Site::Fault { .. } | Site::End, _) => {}
             }
         }
         for (point, count) in &sweep.crossings {

@@ -92,7 +92,7 @@ struct ReportTotals {
     recoveries: u64,
     gone_on: u64,
     nested: u64,
-    deaths: u64,
+    faults: u64,
     findings: u64,
     left_out: LeftOut,
     elapsed: Duration,
@@ -109,16 +109,17 @@ impl ReportTotals {
         self.recoveries += sweep.recoveries;
         self.gone_on += sweep.gone_on;
         self.nested += sweep.nested;
-        self.deaths += sweep.deaths;
+        self.faults += sweep.faults;
         self.findings += sweep.findings_len;
         self.elapsed += sweep.elapsed;
         self.threads_elapsed += sweep.elapsed * sweep.workers as u32;
         let (sum, more) = (&mut self.left_out, &sweep.left_out);
         sum.images = sum.images.saturating_add(more.images);
         sum.nested_images = sum.nested_images.saturating_add(more.nested_images);
+        sum.fault_images = sum.fault_images.saturating_add(more.fault_images);
         sum.sites += more.sites;
         sum.recoveries += more.recoveries;
-        sum.deaths += more.deaths;
+        sum.faults += more.faults;
     }
 
     /// Recoveries each second.

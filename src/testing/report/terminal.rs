@@ -88,9 +88,9 @@ pub(super) fn sentences(totals: &ReportTotals, sweeps_len: usize) -> [String; 4]
             grouped(totals.findings),
         ),
         format!(
-            "{} crashes in recoveries, {} deaths of the device, {} recovered disks gone on with.",
+            "{} crashes in recoveries, {} faults of the disk, {} recovered disks gone on with.",
             grouped(totals.nested),
-            grouped(totals.deaths),
+            grouped(totals.faults),
             grouped(totals.gone_on),
         ),
     ]

@@ -120,9 +120,14 @@ pub(crate) fn left_out(left_out: &LeftOut) -> Vec<(u128, &'static str, &'static 
             "the bound on images of a moment of a recovery, or the time",
         ),
         (
-            left_out.deaths as u128,
-            "deaths of the device under the running work",
-            "the bound on deaths, or the time",
+            left_out.faults as u128,
+            "faults of the disk under the running work",
+            "the bound on faults, or the time",
+        ),
+        (
+            left_out.fault_images,
+            "combinations of what was not durable, after faults of the disk",
+            "the bounds on images of a moment, or the time",
         ),
     ];
     all.into_iter().filter(|(count, ..)| *count > 0).collect()

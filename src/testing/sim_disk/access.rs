@@ -281,7 +281,7 @@ impl File for SimFile {
         let call = device.file_call(self.process, Kind::Sync, self.id, 0, 0)?;
         device.perform(self.process, call, |_, fault| {
             if let Some(Fault::SyncLoses(_)) = fault {
-                return Ok((Effect::SyncLost(self.id), ()));
+                return Ok((Effect::SyncFailed(self.id), ()));
             }
             if let Some(backing) = &self.backing {
                 backing.sync()?;

@@ -3,14 +3,15 @@
 //! | text | image |
 //! |---|---|
 //! | `synced` | only what was synced |
-//! | `all` | everything written, as the death of the process alone leaves it |
+//! | `all` | everything written, as the end of the process alone leaves it |
 //! | `prefix:17` | of what is not durable, the operations before ordinal 17 |
 //! | `prefix:17=3n1g` | these, and operation 17 torn |
 //! | `drop:3,17=3n1g` | everything but operation 3, and 17 torn |
 //! | `only:3,17=3n1g` | operation 3, and 17 torn |
 //! | `random:123` | each operation's fate drawn from the seed 123 |
 //!
-//! A tear is a run of pieces, in the order of the file: `n` new, `o` old, `g` garbage, `z` zeros; what is left is old.
+//! A tear is a run of pieces, in the order of the file: `n` new, `o` old, `g` garbage, `z` zeros, `s` stale; what is left
+//! is old.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +25,7 @@ use std::str::FromStr;
 pub enum ImageChoice {
     /// Only what was synced.
     Synced,
-    /// Everything written, what a failed sync lost included: as the death of the process alone leaves it.
+    /// Everything written: as the end of the process alone leaves it.
     All,
     /// Of what is not durable, the operations before an ordinal.
     Prefix {
@@ -75,13 +76,17 @@ pub enum Piece {
     Garbage,
     /// Zeros: the file has its length there and never got its bytes.
     Zeros,
+    /// Stale bytes: the file has its length there, in a block that still holds bytes of a removed or truncated file.
+    /// Zeros if no block is free.
+    Stale,
 }
 
-const LETTERS: [(Piece, char); 4] = [
+const LETTERS: [(Piece, char); 5] = [
     (Piece::Old, 'o'),
     (Piece::New, 'n'),
     (Piece::Garbage, 'g'),
     (Piece::Zeros, 'z'),
+    (Piece::Stale, 's'),
 ];
 
 impl ImageChoice {

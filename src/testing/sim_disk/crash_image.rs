@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use super::choice::{Fate, ImageChoice, Piece, Tear};
 use super::image::{FileContent, Image, ImageEntry, ROOT_HASH};
 use super::keyed;
-use super::state::{ContentChange, DiskState, FileState, Names, NodeId, PendingNames, close_over_names};
+use super::state::{
+    ContentChange, DiskState, FileState, Hold, Names, NodeId, PendingNames, close_over_names,
+};
+use super::tears::Tears;
 
 /// Tells the choice of garbage from the choice of a fate with the same key.
 const GARBAGE: u64 = 0x6761_7262_6167_6531;
@@ -34,7 +37,7 @@ impl OpenOperation {
     }
 
     /// Its fate in the image that `choice` means.
-    fn fate(&self, choice: &ImageChoice) -> Fate {
+    pub(super) fn fate(&self, choice: &ImageChoice) -> Fate {
         let whole = |kept| if kept { Fate::Kept } else { Fate::Lost };
         let fate = match choice {
             ImageChoice::Synced => Fate::Lost,
@@ -48,7 +51,7 @@ impl OpenOperation {
             ImageChoice::Random { seed } => self.random_fate(*seed),
         };
         match fate {
-            Fate::Torn(_) if self.tears.pieces == 0 => Fate::Kept,
+            Fate::Torn(_) if self.tears.len() == 0 => Fate::Kept,
             fate => fate,
         }
     }
@@ -68,54 +71,6 @@ impl OpenOperation {
     }
 }
 
-/// The ways in which an operation can be torn, numbered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Tears {
-    /// How many pieces it has; 0 if it cannot be torn.
-    pieces: u32,
-    /// Whether the file is longer with it than it durably is.
-    grows: bool,
-}
-
-impl Tears {
-    fn of(change: &ContentChange, sector_bytes: u32, durable_len: u64) -> Self {
-        let ContentChange::Write { offset, bytes } = change else {
-            return Self::default();
-        };
-        let end = offset + bytes.len() as u64;
-        let sector = u64::from(sector_bytes);
-        Self {
-            pieces: (end.div_ceil(sector) - offset / sector) as u32,
-            grows: end > durable_len,
-        }
-    }
-
-    pub(super) fn len(self) -> u32 {
-        match self.pieces {
-            0 => 0,
-            pieces => 3 * pieces - 2 + if self.grows { pieces } else { 0 },
-        }
-    }
-
-    /// The tear with the number `index`, which is under `len`: a kept beginning, one with a torn sector behind it, a kept
-    /// end, and for a file that grows its length without the bytes, from each piece on.
-    pub(super) fn get(self, index: u32) -> Tear {
-        let pieces = self.pieces;
-        let tear = |kept, next| Tear::new([(kept, Piece::New), next]);
-        if index < pieces - 1 {
-            tear(index + 1, (0, Piece::Old))
-        } else if index < 2 * pieces - 1 {
-            tear(index - (pieces - 1), (1, Piece::Garbage))
-        } else if index < 3 * pieces - 2 {
-            let lost = index - (2 * pieces - 1) + 1;
-            Tear::new([(lost, Piece::Old), (pieces - lost, Piece::New)])
-        } else {
-            let kept = index - (3 * pieces - 2);
-            tear(kept, (pieces - kept, Piece::Zeros))
-        }
-    }
-}
-
 impl DiskState {
     /// The operations whose fate is open, in their order.
     pub(super) fn open_operations(&self) -> Vec<OpenOperation> {
@@ -127,19 +82,23 @@ impl DiskState {
         open
     }
 
-    fn changes_of(&self, file: &FileState) -> impl Iterator<Item = OpenOperation> {
-        let (owner, sector_bytes, durable_len) = (file.key, self.sector_bytes, file.durable.len());
-        let pending = file.pending.iter().filter(|pending| !pending.lost);
+    pub(super) fn changes_of(&self, file: &FileState) -> impl Iterator<Item = OpenOperation> {
+        let (owner, sector_bytes, durable_len) = (file.key, self.sector_bytes, file.durable_len());
+        let has_stale_blocks = self.has_stale_blocks();
+        let pending = file
+            .pending
+            .iter()
+            .filter(|pending| pending.hold != Hold::Durable);
         pending.map(move |pending| OpenOperation {
             ordinal: pending.ordinal,
             key: pending.key,
             owner,
-            tears: Tears::of(&pending.change, sector_bytes, durable_len),
+            tears: Tears::of(&pending.change, sector_bytes, durable_len, has_stale_blocks),
         })
     }
 
     /// The files that have a name in at least one image.
-    fn reachable_files(&self) -> BTreeSet<usize> {
+    pub(super) fn reachable_files(&self) -> BTreeSet<usize> {
         let durable = self.dirs.iter().flat_map(|dir| dir.durable.values().copied());
         let changes = self.pending_names.iter().flat_map(|pending| &pending.changes);
         let nodes = durable.chain(changes.filter_map(|change| change.value));
@@ -157,12 +116,6 @@ impl DiskState {
         let mut closed = kept.clone();
         close_over_names(&self.pending_names, &mut closed);
         closed == kept
-    }
-
-    /// Whether a failed sync has lost something that can still be seen.
-    pub(super) fn has_lost_changes(&self) -> bool {
-        let mut pending = self.files.iter().flat_map(|file| &file.pending);
-        pending.any(|pending| pending.lost)
     }
 
     /// The image that `choice` means.
@@ -210,11 +163,17 @@ impl DiskState {
         }
     }
 
-    /// The names in the directories in which something is kept that is not durable.
-    fn kept_names(&self, choice: &ImageChoice) -> BTreeMap<usize, Names> {
+    /// For each pending operation on names, whether it is there.
+    pub(super) fn names_kept(&self, choice: &ImageChoice) -> Vec<bool> {
         let fates = self.pending_names.iter().map(OpenOperation::of_names);
         let mut kept: Vec<bool> = fates.map(|it| it.fate(choice) != Fate::Lost).collect();
         close_over_names(&self.pending_names, &mut kept);
+        kept
+    }
+
+    /// The names in the directories in which something is kept that is not durable.
+    fn kept_names(&self, choice: &ImageChoice) -> BTreeMap<usize, Names> {
+        let kept = self.names_kept(choice);
         let mut changed = BTreeMap::new();
         for (pending, _) in self.pending_names.iter().zip(kept).filter(|(_, kept)| *kept) {
             for change in &pending.changes {
@@ -229,8 +188,16 @@ impl DiskState {
         if *choice == ImageChoice::All {
             return file.live.clone();
         }
-        let fates: Vec<_> = self.changes_of(file).map(|it| it.fate(choice)).collect();
-        if fates.len() == file.pending.len() && fates.iter().all(|fate| *fate == Fate::Kept) {
+        let mut fates = self.changes_of(file).map(|it| it.fate(choice));
+        let fates: Vec<_> = file
+            .pending
+            .iter()
+            .map_while(|pending| match pending.hold {
+                Hold::Durable => Some(Fate::Kept),
+                Hold::Unsynced | Hold::Doubtful => fates.next(),
+            })
+            .collect();
+        if fates.iter().all(|fate| *fate == Fate::Kept) {
             return file.live.clone();
         }
         let garbage_seed = match choice {
@@ -238,47 +205,50 @@ impl DiskState {
             _ => 0,
         };
         let mut content = file.durable.clone();
-        let pending = file.pending.iter().filter(|pending| !pending.lost);
-        for (pending, fate) in pending.zip(&fates) {
+        for (pending, fate) in file.pending.iter().zip(&fates) {
             match (fate, &pending.change) {
                 (Fate::Lost, _) => {}
                 (Fate::Torn(tear), ContentChange::Write { offset, bytes }) => {
                     let key = keyed::mix(garbage_seed ^ GARBAGE, pending.key);
-                    write_torn(&mut content, *offset, bytes, tear, self.sector_bytes, key);
+                    self.write_torn(&mut content, *offset, bytes, tear, key);
                 }
                 (Fate::Kept | Fate::Torn(_), change) => change.apply(&mut content),
             }
         }
         content
     }
-}
 
-/// Writes the pieces of a write that are there.
-fn write_torn(
-    content: &mut FileContent,
-    offset: u64,
-    bytes: &[u8],
-    tear: &Tear,
-    sector_bytes: u32,
-    key: u64,
-) {
-    let sector = u64::from(sector_bytes);
-    let (mut at, end) = (offset, offset + bytes.len() as u64);
-    let mut index = 0;
-    while at < end {
-        let next = ((at / sector + 1) * sector).min(end);
-        let piece = &bytes[(at - offset) as usize..(next - offset) as usize];
-        match tear.piece(index) {
-            Piece::Old => {}
-            Piece::New => content.write(at, piece),
-            Piece::Zeros => content.write(at, &vec![0; piece.len()]),
-            Piece::Garbage => {
-                let mut garbage = vec![0; piece.len()];
-                keyed::fill(&mut garbage, keyed::mix(key, u64::from(index)));
-                content.write(at, &garbage);
+    /// Writes the pieces of a write that are there.
+    fn write_torn(&self, content: &mut FileContent, offset: u64, bytes: &[u8], tear: &Tear, key: u64) {
+        for (index, (at, piece)) in (0..).zip(pieces(offset, bytes, self.sector_bytes)) {
+            match tear.piece(index) {
+                Piece::Old => {}
+                Piece::New => content.write(at, piece),
+                Piece::Zeros => content.write(at, &vec![0; piece.len()]),
+                Piece::Stale => {
+                    let mut stale = vec![0; piece.len()];
+                    self.fill_stale(&mut stale, at);
+                    content.write(at, &stale);
+                }
+                Piece::Garbage => {
+                    let mut garbage = vec![0; piece.len()];
+                    keyed::fill(&mut garbage, keyed::mix(key, u64::from(index)));
+                    content.write(at, &garbage);
+                }
             }
         }
-        at = next;
-        index += 1;
     }
+}
+
+/// The pieces of a write, each with its offset in the file: what lies in one sector.
+pub(super) fn pieces(offset: u64, bytes: &[u8], sector_bytes: u32) -> impl Iterator<Item = (u64, &[u8])> {
+    let sector = u64::from(sector_bytes);
+    let (mut at, mut rest) = (offset, bytes);
+    std::iter::from_fn(move || {
+        let len = (((at / sector + 1) * sector - at) as usize).min(rest.len());
+        let (piece, after) = rest.split_at(len);
+        let begin = at;
+        (at, rest) = (at + len as u64, after);
+        (len > 0).then_some((begin, piece))
+    })
 }

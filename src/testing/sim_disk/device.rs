@@ -1,5 +1,5 @@
-//! The device behind the handles of one disk: the one path that every call takes, the faults it meets there, and the
-//! device's death.
+//! The device behind the handles of one disk: the one path that every call takes, the faults it meets there, and
+//! the failure of the whole device.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,6 +62,10 @@ pub(super) struct Device {
     pub is_gone: bool,
     pub refused: Vec<RefusedCall>,
     pub faults: Faults,
+    /// Operations that change something or make it durable, and failed by a fault or on a full disk.
+    pub failed_len: usize,
+    /// The bytes that the files had together when [`Fault::DiskFull`] happened.
+    pub full_at_bytes: Option<u64>,
     /// The locks that are held, by their files, with those of the backing files.
     pub locks: BTreeMap<usize, Option<Box<dyn FileLock>>>,
     /// How many handles each open file has.
@@ -117,6 +121,8 @@ impl SharedDevice {
             is_gone: false,
             refused: Vec::new(),
             faults: Faults::default(),
+            failed_len: 0,
+            full_at_bytes: None,
             locks: BTreeMap::new(),
             handles: BTreeMap::new(),
             observer: None,
@@ -173,6 +179,9 @@ impl Device {
             }
         };
         panic_at(Side::Before);
+        if fault == Some(Fault::DiskFull) {
+            self.full_at_bytes = Some(self.used_bytes());
+        }
         let planned = match fault {
             Some(Fault::ErrorBefore(error)) => Err(injected(error)),
             _ => plan(self, fault),
@@ -184,6 +193,12 @@ impl Device {
             },
             Err(error) => (Effect::Nothing, Err(error)),
         };
+        if let Err(error) = &result
+            && call.kind.is_durable()
+            && (fault.is_some() || error.kind() == io::ErrorKind::StorageFull)
+        {
+            self.failed_len += 1;
+        }
         if is_recorded {
             let mut operation = call.clone();
             operation.error = result.as_ref().err().map(io::Error::kind);
@@ -210,7 +225,7 @@ impl Device {
         self.process
     }
 
-    /// Shows the call to the observer. If the device dies here, or has died before, the call is refused.
+    /// Shows the call to the observer. If the device fails here, or has failed before, the call is refused.
     fn pass(&mut self, call: &DiskOperation, ordinal: Option<u64>, side: Side) -> io::Result<()> {
         if let Some(observer) = &self.observer {
             observer(&ObservedCall {
@@ -252,13 +267,15 @@ impl Device {
 
     /// How many bytes more the files may have.
     pub(super) fn free_bytes(&self) -> u64 {
-        let Some(capacity) = self.options.capacity_bytes else {
-            return u64::MAX;
-        };
+        let limits = [self.options.capacity_bytes, self.full_at_bytes];
+        let capacity = limits.into_iter().flatten().min();
+        capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used_bytes()))
+    }
+
+    fn used_bytes(&self) -> u64 {
         let files = self.state.files.iter().enumerate();
         let held = files.filter(|(id, file)| file.named || self.handles.contains_key(id));
-        let used: u64 = held.map(|(_, file)| file.live.len()).sum();
-        capacity.saturating_sub(used)
+        held.map(|(_, file)| file.live.len()).sum()
     }
 }
 

@@ -1,30 +1,16 @@
 //! Which images a crash may leave: all of them where that is affordable, the telling ones where it is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::choice::{Fate, ImageChoice};
+use super::choice::{Fate, ImageChoice, Tear};
 use super::crash_image::OpenOperation;
 use super::keyed;
+use super::model::{DiskModel, DiskOrder, WriteTears};
 use super::state::DiskState;
 
-/// How many ways of tearing one operation are tried when not all can be.
-const TEARS_SAMPLED: u32 = 8;
-
-/// What a disk may make of operations that were not made durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum DiskModel {
-    /// They become durable in their order: there is a prefix of them, the last one of it torn or not.
-    Prefix,
-    /// They become durable in any order: there is any subset of them, each write of it torn or not.
-    Subset,
-}
-
-impl DiskModel {
-    /// Both models.
-    pub const ALL: &'static [Self] = &[Self::Prefix, Self::Subset];
-}
+/// The number of choices that are looked at for each image of a model that excludes some.
+const CHOICES_PER_IMAGE: usize = 8;
 
 /// The images to try of one crash, and how many there are beside them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +19,7 @@ pub struct ImageChoices {
     ///
     /// [`Image::hash`]: super::Image::hash
     pub choices: Vec<ImageChoice>,
-    /// How many combinations of fates are at least left out, saturating.
+    /// How many combinations of fates were not looked at, saturating.
     pub left_out: u128,
 }
 
@@ -56,40 +42,27 @@ impl DiskState {
     /// At most `choices_max` images of a crash in this state; see [`super::SimDisk::choices`].
     pub(super) fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
         let open = self.open_operations();
-        match model {
-            DiskModel::Prefix => self.prefix_choices(&open, choices_max, seed),
-            DiskModel::Subset => self.subset_choices(&open, choices_max, seed),
+        let choose = |choices_max| match model.order {
+            DiskOrder::Everything => prefix_choices(&open, choices_max, seed),
+            DiskOrder::Names | DiskOrder::Nothing => self.subset_choices(&open, choices_max, seed),
+        };
+        if model.tears == WriteTears::Any && model.order != DiskOrder::Names {
+            return choose(choices_max);
         }
-    }
-
-    fn prefix_choices(&self, open: &[OpenOperation], choices_max: usize, seed: u64) -> ImageChoices {
-        let mut choices = self.extremes(open);
-        choices.extend(prefixes(open));
-        // `All` is the whole prefix, unless it holds what a failed sync lost.
-        if !self.has_lost_changes() {
-            choices.pop_if(|_| !open.is_empty());
-        }
-        for operation in open {
-            choices.extend((0..operation.tears.len()).map(|index| ImageChoice::Prefix {
-                before: operation.ordinal,
-                torn: Some(operation.tears.get(index)),
-            }));
-        }
-        let combinations = choices.len() as u128;
-        thin_out(&mut choices, choices_max, seed);
-        ImageChoices {
-            left_out: combinations - choices.len() as u128,
-            choices,
-        }
+        let mut chosen = choose(choices_max.saturating_mul(CHOICES_PER_IMAGE));
+        chosen.choices.retain(|choice| self.allows(model, choice));
+        let excess = chosen.choices.len().saturating_sub(choices_max) as u128;
+        chosen.left_out = chosen.left_out.saturating_add(excess);
+        chosen.choices.truncate(choices_max);
+        chosen
     }
 
     fn subset_choices(&self, open: &[OpenOperation], choices_max: usize, seed: u64) -> ImageChoices {
-        let lost = u128::from(self.has_lost_changes());
         let product = |factor: &dyn Fn(&OpenOperation) -> u32| {
             let factors = open.iter().map(|operation| u128::from(factor(operation)));
-            factors.fold(1, u128::saturating_mul).saturating_add(lost)
+            factors.fold(1, u128::saturating_mul)
         };
-        let combinations = product(&|operation| 2 + operation.tears.len());
+        let combinations = product(&|operation| 2_u32.saturating_add(operation.tears.len()));
         if combinations <= choices_max as u128 {
             let choices = self.every_combination(open, |operation| operation.tears.len());
             return ImageChoices { choices, left_out: 0 };
@@ -97,13 +70,13 @@ impl DiskState {
         let mut choices = if product(&|_| 2) <= choices_max as u128 / 2 {
             self.every_combination(open, |_| 0)
         } else {
-            let mut choices = self.extremes(open);
+            let mut choices = extremes(open);
             choices.extend(self.single_choices(open));
             choices
         };
         choices.extend(prefixes(open));
         choices.extend(single_tears(open));
-        thin_out(&mut choices, choices_max, seed);
+        thin_out(2, &mut choices, choices_max, seed);
         let random = (0..).map(|index| ImageChoice::Random {
             seed: keyed::mix(seed, index),
         });
@@ -114,26 +87,16 @@ impl DiskState {
         }
     }
 
-    /// Nothing and everything, which are one where nothing is open.
-    fn extremes(&self, open: &[OpenOperation]) -> Vec<ImageChoice> {
-        let mut choices = vec![ImageChoice::Synced];
-        if !open.is_empty() || self.has_lost_changes() {
-            choices.push(ImageChoice::All);
-        }
-        choices
-    }
-
     /// Every combination of fates, with as many tears of each operation as `tears_len` says.
     fn every_combination(
         &self,
         open: &[OpenOperation],
         tears_len: impl Fn(&OpenOperation) -> u32,
     ) -> Vec<ImageChoice> {
-        let mut choices = self.extremes(open);
-        let all_is_a_combination = !self.has_lost_changes();
+        let mut choices = extremes(open);
         let mut digits = vec![0; open.len()];
         while advance(&mut digits, |index| 2 + tears_len(&open[index])) {
-            if digits.iter().all(|digit| *digit == 1) && all_is_a_combination {
+            if digits.iter().all(|digit| *digit == 1) {
                 continue;
             }
             let kept = |ordinal| {
@@ -164,6 +127,15 @@ impl DiskState {
         }
         choices
     }
+}
+
+/// Nothing and everything, which are one where nothing is open.
+fn extremes(open: &[OpenOperation]) -> Vec<ImageChoice> {
+    let mut choices = vec![ImageChoice::Synced];
+    if !open.is_empty() {
+        choices.push(ImageChoice::All);
+    }
+    choices
 }
 
 /// Counts up in a system whose digits have the given bases; false after the last number.
@@ -205,31 +177,59 @@ fn prefixes(open: &[OpenOperation]) -> impl Iterator<Item = ImageChoice> {
     })
 }
 
-/// Each operation torn in some ways, with all others there and with only those before it.
+/// Each operation torn in the telling ways, with all others there and with only those before it.
 fn single_tears(open: &[OpenOperation]) -> Vec<ImageChoice> {
     let mut choices = Vec::new();
     for operation in open {
-        let len = operation.tears.len();
-        let sampled = len.min(TEARS_SAMPLED);
-        for index in 0..sampled {
-            let tear = operation.tears.get(index * (len - 1) / (sampled - 1).max(1));
+        for tear in operation.tears.telling() {
             let fates = [(operation.ordinal, Fate::Torn(tear.clone()))];
             choices.push(ImageChoice::Drop(BTreeMap::from(fates)));
-            choices.push(ImageChoice::Prefix {
-                before: operation.ordinal,
-                torn: Some(tear),
-            });
+            choices.push(torn_prefix(operation, tear));
         }
     }
     choices
 }
 
-/// Leaves `len` of the choices at most: the first two, and of the others those that the seed draws.
-fn thin_out(choices: &mut Vec<ImageChoice>, len: usize, seed: u64) {
+fn torn_prefix(operation: &OpenOperation, tear: Tear) -> ImageChoice {
+    ImageChoice::Prefix {
+        before: operation.ordinal,
+        torn: Some(tear),
+    }
+}
+
+fn prefix_choices(open: &[OpenOperation], choices_max: usize, seed: u64) -> ImageChoices {
+    let mut choices = extremes(open);
+    choices.extend(prefixes(open));
+    // `All` is the whole prefix.
+    choices.pop_if(|_| !open.is_empty());
+    let tears = open.iter().map(|operation| u128::from(operation.tears.len()));
+    let combinations = choices.len() as u128 + tears.sum::<u128>();
+    let torn = |operation, tears: Vec<Tear>| tears.into_iter().map(move |tear| torn_prefix(operation, tear));
+    choices.extend(open.iter().flat_map(|it| torn(it, it.tears.telling())));
+    if choices.len() < choices_max {
+        let known: BTreeSet<_> = choices.iter().cloned().collect();
+        let mut others: Vec<_> = open
+            .iter()
+            .flat_map(|it| torn(it, it.tears.all().collect()))
+            .collect();
+        others.retain(|choice| !known.contains(choice));
+        let first = choices.len();
+        choices.append(&mut others);
+        thin_out(first, &mut choices, choices_max, seed);
+    }
+    thin_out(2, &mut choices, choices_max, seed);
+    ImageChoices {
+        left_out: combinations - choices.len() as u128,
+        choices,
+    }
+}
+
+/// Leaves `len` of the choices at most: the first `kept`, and of the others those that the seed draws.
+fn thin_out(kept: usize, choices: &mut Vec<ImageChoice>, len: usize, seed: u64) {
     if choices.len() <= len {
         return;
     }
-    for index in len.min(2)..len {
+    for index in len.min(kept)..len {
         let left = (choices.len() - index) as u64;
         let drawn = index + (keyed::mix(seed, index as u64) % left) as usize;
         choices.swap(index, drawn);

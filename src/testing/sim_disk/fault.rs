@@ -1,8 +1,9 @@
 //! Faults on demand, without a crash: which operation fails, how, and what it has done by then.
 
+use std::fmt;
 use std::io;
 
-use super::operation::{DiskOperationKind, Side};
+use super::operation::{DiskOperation, DiskOperationKind, Side};
 
 /// How an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +17,12 @@ pub enum Fault {
     Short(usize),
     /// A write does at most this many bytes and fails.
     ErrorMidway(usize, io::ErrorKind),
-    /// A file's sync fails, and what was pending is lost: it is still read back, a later sync does not make it durable
-    /// but says it did, and it is gone after a power loss. So do file systems that mark the pages clean.
+    /// A file's sync fails, and each pending change is durable or lost: it is still read back, a later sync does not make
+    /// it durable but says it did, and after a power loss it is there or not. So do file systems that mark the pages
+    /// clean.
     SyncLoses(io::ErrorKind),
+    /// From here on the files may not become longer together: the disk is full. The operation is the first to meet that.
+    DiskFull,
     /// The call panics, with an [`InjectedPanic`] that prints nothing, before the operation or after it was done.
     Panic(Side),
 }
@@ -27,7 +31,7 @@ impl Fault {
     fn applies_to(self, kind: DiskOperationKind) -> bool {
         use DiskOperationKind as Kind;
         match self {
-            Self::ErrorBefore(_) | Self::ErrorAfter(_) | Self::Panic(_) => true,
+            Self::ErrorBefore(_) | Self::ErrorAfter(_) | Self::DiskFull | Self::Panic(_) => true,
             Self::Short(_) => matches!(kind, Kind::Write | Kind::Read),
             Self::ErrorMidway(..) => kind == Kind::Write,
             Self::SyncLoses(_) => kind == Kind::Sync,
@@ -46,8 +50,57 @@ impl Fault {
     pub(super) fn error_after(self) -> Option<io::ErrorKind> {
         match self {
             Self::ErrorAfter(kind) | Self::ErrorMidway(_, kind) | Self::SyncLoses(kind) => Some(kind),
-            Self::ErrorBefore(_) | Self::Short(_) | Self::Panic(_) => None,
+            Self::ErrorBefore(_) | Self::Short(_) | Self::DiskFull | Self::Panic(_) => None,
         }
+    }
+}
+
+/// A fault of one disk operation in a plan. Text form: its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum IoFault {
+    /// `error`: it fails and does nothing.
+    Error,
+    /// `half`: a write fails after half of its bytes.
+    HalfWritten,
+    /// `sync-lost`: a file's sync fails, and each unsynced change is durable or lost.
+    SyncLost,
+    /// `full`: the disk is full from this write on.
+    DiskFull,
+}
+
+impl IoFault {
+    /// Every fault, in the order of the declaration.
+    pub const ALL: &'static [Self] = &[Self::Error, Self::HalfWritten, Self::SyncLost, Self::DiskFull];
+
+    /// The fault of the simulated disk, for `operation` of a run without one; none if the operation cannot meet it.
+    pub(crate) fn of(self, operation: &DiskOperation) -> Option<Fault> {
+        const ERROR: io::ErrorKind = io::ErrorKind::Other;
+        let fault = match self {
+            _ if operation.kind == DiskOperationKind::PowerLoss => return None,
+            Self::Error => Fault::ErrorBefore(ERROR),
+            Self::HalfWritten => Fault::ErrorMidway(operation.len as usize / 2, ERROR),
+            Self::SyncLost => Fault::SyncLoses(ERROR),
+            Self::DiskFull if operation.kind != DiskOperationKind::Write => return None,
+            Self::DiskFull => Fault::DiskFull,
+        };
+        fault.applies_to(operation.kind).then_some(fault)
+    }
+
+    /// The fault with this name.
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|fault| fault.to_string() == text)
+    }
+}
+
+impl fmt::Display for IoFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Error => "error",
+            Self::HalfWritten => "half",
+            Self::SyncLost => "sync-lost",
+            Self::DiskFull => "full",
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! A simulated disk: what was written, what is durable, and every image that a crash may leave of the difference.
 //!
-//! [`SimDisk`] is a [`FileAccess`] in memory. It records every operation under an ordinal, can be made to fail or to die
-//! at any of them, and yields the images of a crash: of the instant it died, or, from the [`Recording`] of a run that
+//! [`SimDisk`] is a [`FileAccess`] in memory. It records every operation under an ordinal, can fail, alone or with
+//! the whole device, at any of them, and yields the images of a crash: of the instant it failed, or, from the [`Recording`] of a run that
 //! did not, of every instant of the run.
 //!
 //! # What a crash may leave
@@ -13,10 +13,14 @@
 //! [`OpenMode::Create`] of a file that exists: it takes all bytes.
 //!
 //! *Torn writes.* A write consists of pieces, one for each sector of the file that it touches. It may be there without
-//! its end; with garbage in the first sector of the missing end; without its beginning; or, if it made the file longer
-//! than it durably was, with zeros in the place of its end. What the write did not touch stays what it was, in the torn
-//! sector too: a torn write harms no earlier one (`SQLite` calls this powersafe overwrite). A truncation is whole or not
-//! at all.
+//! its end, beginning or middle, or with its middle alone; with garbage in one sector or several in a row, in the place of
+//! what is there or is not; or, if it made the file longer than it durably was, with zeros in the place of its end or stale
+//! bytes in any part: what free blocks hold of a file whose removal or truncation is durable. What the write did not touch
+//! stays what it was, in the torn sector too: a torn write harms no earlier one (`SQLite` calls this powersafe overwrite).
+//! A truncation is whole or not at all.
+//!
+//! *Failed syncs.* A sync that fails with [`Fault::SyncLoses`] leaves each change since the last sync durable or lost. No
+//! later sync makes it durable, unless it was written again.
 //!
 //! *Names.* A creation, removal or renaming is durable once its directory is synced, a renaming between two directories
 //! once both are. Until then each is there after a crash or is not, whatever became of those of other names. Those of
@@ -29,15 +33,15 @@
 //! *Nothing else.* Between content and names, and between one file and another, nothing is ordered without a sync.
 //! Files that were removed, and open files without a name, are in no image. Locks are in none.
 //!
-//! In [`DiskModel::Prefix`] the same operations become durable in their order; in [`DiskModel::Subset`] in any.
+//! These are the images of [`DiskModel::WEAKEST`]. The other [models](DiskModel) exclude some of them.
 //!
-//! # Death
+//! # Failure of the device
 //! [`SimDisk::crash_at`] and [`SimDisk::crash_now`] end the device: its state stays as it is for images, and every later
-//! call, reads too, fails. An operation that the device dies after is done, and its caller is refused like those that come
+//! call, reads too, fails. An operation that the device fails after is done, and its caller is refused like those that come
 //! later. The refused calls are kept: [`SimDisk::refused_calls`].
 //!
 //! # Real files
-//! [`SimDisk::over`] does everything to other files too, the real ones say, so that ordinals, faults, death and what is
+//! [`SimDisk::over`] does everything to other files too, the real ones say, so that ordinals, faults, a failed device and what is
 //! not durable are known of these as well.
 //!
 //! There is no clock, no thread and no randomness in it but what is drawn from seeds: the same calls give the same disk.
@@ -53,12 +57,12 @@
 //! file.sync()?;
 //!
 //! // The content is synced, but the directory was not: the file may be there or not.
-//! let images = disk.choices(DiskModel::Subset, 100, 0).choices;
+//! let images = disk.choices(DiskModel::WEAKEST, 100, 0).choices;
 //! let found: Vec<_> = images.iter().map(|choice| disk.image(choice).file("/log").is_some()).collect();
 //! assert_eq!(found, [false, true]);
 //!
 //! disk.sync_dir(Path::new("/"))?;
-//! let images = disk.choices(DiskModel::Subset, 100, 0).choices;
+//! let images = disk.choices(DiskModel::WEAKEST, 100, 0).choices;
 //! assert_eq!(images.len(), 1);
 //! assert_eq!(disk.image(&images[0]).file("/log"), Some(&b"event"[..]));
 //! # Ok::<(), std::io::Error>(())
@@ -75,9 +79,12 @@ mod enumerate;
 mod fault;
 mod image;
 mod keyed;
+mod legal;
+mod model;
 mod operation;
 mod recording;
 mod state;
+mod tears;
 mod undurable;
 
 #[cfg(test)]
@@ -89,9 +96,10 @@ use std::sync::Arc;
 
 pub use choice::{Fate, ImageChoice, ParseChoiceError, Piece, Tear};
 pub use device::{RefusedCall, SimDiskOptions};
-pub use enumerate::{DiskModel, ImageChoices};
-pub use fault::{Fault, InjectedPanic};
+pub use enumerate::ImageChoices;
+pub use fault::{Fault, InjectedPanic, IoFault};
 pub use image::Image;
+pub use model::{DiskModel, DiskOrder, WriteTears};
 pub use operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
 pub use recording::{ImageBuilder, Recording};
 pub use undurable::{Undurable, UndurableKind};
@@ -172,7 +180,7 @@ impl SimDisk {
         Recording::new(device.start.clone(), device.options, &device.journal)
     }
 
-    /// Makes the device die at the operation with this ordinal, instead of any set before. One that has passed already
+    /// Makes the device fail at the operation with this ordinal, instead of any set before. One that has passed already
     /// never comes: see [`is_gone`](Self::is_gone) after the run.
     pub fn crash_at(&self, ordinal: u64, side: Side) {
         self.shared.lock().crash_at = Some((ordinal, side));
@@ -243,13 +251,13 @@ impl SimDisk {
         })
     }
 
-    /// Whether the device has died.
+    /// Whether the device has failed.
     pub fn is_gone(&self) -> bool {
         self.shared.lock().is_gone
     }
 
     /// Calls `observer` on the calling thread before each call and after each that was carried out, reads and calls after
-    /// the device's death too, in the place of any set before. It may panic, park the thread, or end the process there:
+    /// the device's failure too, in the place of any set before. It may panic, park the thread, or end the process there:
     /// what was done until then is done. It must not call this disk, which waits for it.
     pub fn observe(&self, observer: impl Fn(&ObservedCall<'_>) + Send + Sync + 'static) {
         self.shared.lock().observer = Some(Arc::new(observer));
@@ -260,20 +268,26 @@ impl SimDisk {
         self.shared.lock().refused.clone()
     }
 
-    /// The calls of threads that had been told of the device's death and went on changing things: each is a finding.
+    /// The calls of threads that had been told of the device's failure and continued to change things: each is a finding.
     #[must_use]
-    pub fn life_after_death(&self) -> Vec<RefusedCall> {
+    pub fn changes_after_refusal(&self) -> Vec<RefusedCall> {
         let mut calls = self.refused_calls();
         calls.retain(|call| call.already_refused && call.kind.is_durable());
         calls
     }
 
-    /// At most `choices_max` of the images that a crash may leave now: all of them if they are not more. Else nothing,
-    /// everything, all subsets of whole operations if these are few, or each operation missing alone and each there
-    /// alone, each prefix, and each operation torn; if these are too many, those that `seed` draws; if there is room
-    /// left, random ones of `seed`. What is left out is said.
+    /// At most `choices_max` of the images that a power loss may leave now under `model`: all of them if they are not more.
+    /// Else nothing, everything, all subsets of whole operations if these are few, or each operation missing alone and each
+    /// there alone, each prefix, and each operation torn in the telling ways; if these are too many, those that `seed` draws;
+    /// if there is room left, random ones of `seed`. Of an ordered model there are prefixes alone. The result counts what is
+    /// left out.
     pub fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
         self.shared.lock().state.choices(model, choices_max, seed)
+    }
+
+    /// The models under which a power loss can leave that image now.
+    pub fn models(&self, choice: &ImageChoice) -> Vec<DiskModel> {
+        self.shared.lock().state.models(choice)
     }
 
     /// One of the images that a crash may leave now.
@@ -332,6 +346,21 @@ impl SimDisk {
         self.shared.lock().faults.rules.push((reach, fault));
     }
 
+    /// True if the device has failed, or an operation that changes something or makes it durable failed by a fault or on
+    /// the full disk.
+    pub fn has_failed(&self) -> bool {
+        let device = self.shared.lock();
+        device.is_gone || device.failed_len > 0
+    }
+
+    /// The number of operations that change something or make it durable and failed: by a fault, on the full disk, or
+    /// refused by the failed device.
+    pub(crate) fn failed_len(&self) -> usize {
+        let device = self.shared.lock();
+        let refused = device.refused.iter().filter(|call| call.kind.is_durable());
+        device.failed_len + refused.count()
+    }
+
     /// Takes back the faults that have not happened.
     pub fn clear_faults(&self) {
         self.shared.lock().faults.rules.clear();
@@ -350,10 +379,15 @@ impl SimDisk {
 }
 
 impl ImageBuilder {
-    /// The disk of this instant, living on: as after the death of the process alone. What was not durable still is not,
+    /// The disk of this instant, living on: as after the end of the process alone. What was not durable still is not,
     /// and the next operation has the ordinal that came next. Its options are those of the recorded disk.
     pub fn disk(&self) -> SimDisk {
         let shared = self.device();
         SimDisk { shared, process: 0 }
+    }
+
+    /// A disk with the options of the recorded one, on which all of the image is durable.
+    pub(crate) fn disk_after(&self, choice: &ImageChoice) -> SimDisk {
+        SimDisk::standing_before(None, self.image(choice), self.options())
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::choice::ImageChoice;
 use super::device::{SharedDevice, SimDiskOptions};
-use super::enumerate::{DiskModel, ImageChoices};
+use super::enumerate::ImageChoices;
 use super::image::Image;
+use super::model::DiskModel;
 use super::operation::{DiskOperation, Side};
 use super::state::{DiskState, RecordedOperation};
 use super::undurable::Undurable;
@@ -103,6 +104,11 @@ impl ImageBuilder {
         self.state.choices(model, choices_max, seed)
     }
 
+    /// The models under which a power loss at this instant can leave that image.
+    pub fn models(&self, choice: &ImageChoice) -> Vec<DiskModel> {
+        self.state.models(choice)
+    }
+
     /// One of the images that a crash at this instant may leave.
     pub fn image(&self, choice: &ImageChoice) -> Image {
         self.state.image(choice)
@@ -111,6 +117,10 @@ impl ImageBuilder {
     /// The hash of that image, without building it.
     pub fn image_hash(&self, choice: &ImageChoice) -> u128 {
         self.state.image_hash(choice)
+    }
+
+    pub(super) fn options(&self) -> SimDiskOptions {
+        self.recording.options
     }
 
     /// A device that has come to this instant.

@@ -2,7 +2,7 @@
 //!
 //! It is a pure state machine over [`Effect`]s: the same effects in the same order give the same state, which is how the
 //! state of any instant of a run is built again from the journal. Invariant: what is seen now is what is durable with
-//! every pending operation applied in order, but for what a failed sync lost.
+//! every pending operation applied in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::choice::ImageChoice;
 use super::image::{FileContent, Image, ImageEntry};
 use super::keyed;
+use super::model::DiskModel;
 use super::operation::DiskOperation;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +33,8 @@ pub(super) enum Effect {
     /// A change of the file with this number.
     Content(usize, ContentChange),
     Sync(usize),
-    /// A sync that failed: the pending writes will never be durable.
-    SyncLost(usize),
+    /// A sync that failed: each pending change is durable or never will be.
+    SyncFailed(usize),
     /// Names that are given or taken together: one for a creation or removal, the old and the new one for a renaming. A
     /// node with the [next number](DiskState::next_file) is new.
     Names(Vec<NameChange>),
@@ -59,6 +60,21 @@ impl ContentChange {
         match self {
             Self::Write { offset, bytes } => content.write(*offset, bytes),
             Self::Truncation => *content = FileContent::default(),
+        }
+    }
+
+    /// Returns true if nothing of `earlier` is left after this change.
+    fn covers(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Truncation, _) => true,
+            (Self::Write { .. }, Self::Truncation) => false,
+            (
+                Self::Write { offset, bytes },
+                Self::Write {
+                    offset: from,
+                    bytes: old,
+                },
+            ) => offset <= from && from + old.len() as u64 <= offset + bytes.len() as u64,
         }
     }
 }
@@ -102,8 +118,18 @@ pub(super) struct PendingChange {
     pub ordinal: u64,
     pub key: u64,
     pub change: ContentChange,
-    /// Whether a failed sync has lost it.
-    pub lost: bool,
+    pub hold: Hold,
+}
+
+/// What keeps a change from being part of the durable content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It was not synced.
+    Unsynced,
+    /// A failed sync made it durable or lost it, and no later sync changes that.
+    Doubtful,
+    /// It is durable, but one before it is doubtful.
+    Durable,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -118,6 +144,8 @@ pub(super) struct PendingNames {
     pub key: u64,
     /// At least one.
     pub changes: Vec<NameChange>,
+    /// True if the name of a file was given to another one.
+    pub replaces: bool,
 }
 
 impl PendingNames {
@@ -135,7 +163,16 @@ pub(super) struct DiskState {
     pub pending_names: Vec<PendingNames>,
     /// How often each name was given or taken.
     name_changes: BTreeMap<Arc<Path>, u64>,
+    /// The contents of the files that were removed or truncated last, whose blocks are free. The newest is the last.
+    freed: Vec<FileContent>,
+    /// The models that leave the images of all power losses so far.
+    pub models: Vec<DiskModel>,
+    /// The ordinal of the last sync that succeeded.
+    pub last_sync: Option<u64>,
 }
+
+/// The number of freed contents that are kept.
+const FREED_MAX: usize = 8;
 
 impl DiskState {
     /// A disk on which all of `image` is durable.
@@ -146,6 +183,9 @@ impl DiskState {
             dirs: vec![DirState::default()],
             pending_names: Vec::new(),
             name_changes: BTreeMap::new(),
+            freed: Vec::new(),
+            models: DiskModel::ALL.to_vec(),
+            last_sync: None,
         };
         // A directory sorts before what is in it, and an image has all directories above its files.
         for (path, entry) in image.entries() {
@@ -244,16 +284,55 @@ impl DiskState {
         match effect {
             Effect::Nothing => {}
             Effect::Content(file, change) => self.files[*file].change(ordinal, change),
-            Effect::Sync(file) => self.files[*file].sync(),
-            Effect::SyncLost(file) => {
+            Effect::Sync(file) => {
+                let truncated = self.files[*file].truncated();
+                self.files[*file].sync();
+                self.free(truncated);
+                self.last_sync = Some(ordinal);
+            }
+            Effect::SyncFailed(file) => {
                 for pending in &mut self.files[*file].pending {
-                    pending.lost = true;
+                    if pending.hold == Hold::Unsynced {
+                        pending.hold = Hold::Doubtful;
+                    }
                 }
             }
             Effect::Names(changes) => self.change_names(ordinal, changes),
-            Effect::SyncDir(dir) => self.sync_dir(*dir),
-            Effect::PowerLoss(choice) => *self = Self::from_image(&self.image(choice), self.sector_bytes),
+            Effect::SyncDir(dir) => {
+                self.sync_dir(*dir);
+                self.last_sync = Some(ordinal);
+            }
+            Effect::PowerLoss(choice) => {
+                let models = self.models(choice);
+                let freed = std::mem::take(&mut self.freed);
+                *self = Self {
+                    freed,
+                    models,
+                    ..Self::from_image(&self.image(choice), self.sector_bytes)
+                };
+            }
         }
+    }
+
+    fn free(&mut self, content: Option<FileContent>) {
+        self.freed.extend(content.filter(|content| content.len() > 0));
+        let excess = self.freed.len().saturating_sub(FREED_MAX);
+        self.freed.drain(..excess);
+    }
+
+    /// Returns true if there is a free block that was written before.
+    pub(super) fn has_stale_blocks(&self) -> bool {
+        !self.freed.is_empty()
+    }
+
+    /// Writes to `bytes` the content of free blocks: that of the newest file that reached to `offset`, and zeros beyond its
+    /// end.
+    pub(super) fn fill_stale(&self, bytes: &mut [u8], offset: u64) {
+        let newest = self.freed.iter().rev().find(|content| content.len() > offset);
+        let stale = newest.map_or(&[][..], |content| &content.bytes()[offset as usize..]);
+        let len = stale.len().min(bytes.len());
+        bytes.fill(0);
+        bytes[..len].copy_from_slice(&stale[..len]);
     }
 
     fn change_names(&mut self, ordinal: u64, changes: &[NameChange]) {
@@ -263,6 +342,7 @@ impl DiskState {
             keyed::mix(keyed::path_key(&change.path), *times)
         });
         let key = keys.reduce(keyed::mix).unwrap_or(0);
+        let mut replaces = false;
         for change in changes {
             if change.value == Some(self.next_file()) {
                 self.add_file(change.path.clone(), key, FileContent::default());
@@ -271,17 +351,18 @@ impl DiskState {
             }
             if let Some(NodeId::File(file)) = change.apply(&mut self.dirs[change.dir].live) {
                 self.files[file].named = false;
+                replaces |= change.value.is_some();
             }
             if let Some(NodeId::File(file)) = change.value {
                 self.files[file].path = change.path.clone();
                 self.files[file].named = true;
             }
         }
-        let changes = changes.to_vec();
         self.pending_names.push(PendingNames {
             ordinal,
             key,
-            changes,
+            changes: changes.to_vec(),
+            replaces,
         });
     }
 
@@ -301,7 +382,11 @@ impl DiskState {
                 continue;
             }
             for change in &pending.changes {
-                change.apply(&mut self.dirs[change.dir].durable);
+                if let Some(NodeId::File(file)) = change.apply(&mut self.dirs[change.dir].durable)
+                    && !self.files[file].named
+                {
+                    self.free(Some(self.files[file].live.clone()));
+                }
             }
         }
     }
@@ -316,23 +401,57 @@ impl FileState {
             ordinal,
             key,
             change: change.clone(),
-            lost: false,
+            hold: Hold::Unsynced,
         });
     }
 
+    /// The content that the pending truncations take away when a sync makes them durable.
+    fn truncated(&self) -> Option<FileContent> {
+        let is_truncation = |it: &PendingChange| matches!(it.change, ContentChange::Truncation);
+        let last = self.pending.iter().rposition(is_truncation)?;
+        let mut content = self.durable.clone();
+        for pending in &self.pending[..last] {
+            pending.change.apply(&mut content);
+        }
+        Some(content)
+    }
+
     fn sync(&mut self) {
-        if self.pending.iter().any(|pending| pending.lost) {
-            for pending in self.pending.iter().filter(|pending| !pending.lost) {
-                pending.change.apply(&mut self.durable);
-            }
-            self.pending.retain(|pending| pending.lost);
-            if self.durable != self.live {
-                return;
+        for pending in &mut self.pending {
+            if pending.hold == Hold::Unsynced {
+                pending.hold = Hold::Durable;
             }
         }
-        // Nothing is missing, or what was lost has been written again since.
-        self.durable = self.live.clone();
-        self.pending.clear();
+        // The fate of a change that a durable one covers does not show.
+        let mut durable: Vec<ContentChange> = Vec::new();
+        let mut index = self.pending.len();
+        while index > 0 {
+            index -= 1;
+            let PendingChange { change, hold, .. } = &self.pending[index];
+            if *hold == Hold::Durable {
+                durable.push(change.clone());
+            } else if durable.iter().any(|later| later.covers(change)) {
+                self.pending.remove(index);
+            }
+        }
+        let is_durable = |it: &PendingChange| it.hold == Hold::Durable;
+        let len = self.pending.iter().take_while(|it| is_durable(it)).count();
+        if len == self.pending.len() {
+            self.durable = self.live.clone();
+            self.pending.clear();
+        }
+        for pending in self.pending.drain(..len.min(self.pending.len())) {
+            pending.change.apply(&mut self.durable);
+        }
+    }
+
+    /// The length of the file after a power loss that takes all that it may.
+    pub(super) fn durable_len(&self) -> u64 {
+        let durable = self.pending.iter().filter(|it| it.hold == Hold::Durable);
+        durable.fold(self.durable.len(), |len, pending| match &pending.change {
+            ContentChange::Write { offset, bytes } => len.max(offset + bytes.len() as u64),
+            ContentChange::Truncation => 0,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::state::{ContentChange, DiskState};
+use super::state::{ContentChange, DiskState, Hold};
 
 /// The kind of change that a power loss may take back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Undurable {
     pub offset: u64,
     /// How many bytes of a write; 0 for the rest.
     pub len: u64,
-    /// Whether a failed sync has lost it, so that no later one makes it durable.
+    /// Whether a failed sync may have lost it: no later one makes it durable.
     pub lost: bool,
 }
 
@@ -46,7 +46,11 @@ impl fmt::Display for Undurable {
             UndurableKind::Name => write!(f, "the name {path}")?,
             UndurableKind::Removal => write!(f, "the removal of {path}")?,
         }
-        let lost = if self.lost { ", lost by a failed sync" } else { "" };
+        let lost = if self.lost {
+            ", which a failed sync may have lost"
+        } else {
+            ""
+        };
         write!(f, " (operation {}){lost}", self.ordinal)
     }
 }
@@ -67,7 +71,8 @@ impl DiskState {
         });
         let mut undurable: Vec<_> = names.collect();
         for file in self.files.iter().filter(|file| file.named) {
-            undurable.extend(file.pending.iter().map(|pending| {
+            let pending = file.pending.iter().filter(|it| it.hold != Hold::Durable);
+            undurable.extend(pending.map(|pending| {
                 let (kind, offset, len) = match &pending.change {
                     ContentChange::Write { offset, bytes } => {
                         (UndurableKind::Write, *offset, bytes.len() as u64)
@@ -80,7 +85,7 @@ impl DiskState {
                     path: file.path.clone(),
                     offset,
                     len,
-                    lost: pending.lost,
+                    lost: pending.hold == Hold::Doubtful,
                 }
             }));
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::finding::FailureKind;
+use crate::testing::sim_disk::DiskModel;
 
 /// The bounds of a sweep.
 #[derive(Debug, Clone)]
@@ -19,8 +20,8 @@ pub(crate) struct Bounds {
     pub(crate) nested_images_max: usize,
     /// True if each recovered disk is opened again, written to, closed and reopened.
     pub(crate) continues: bool,
-    /// The number of sides of disk operations at which the device fails under the running work.
-    pub(crate) deaths_max: usize,
+    /// The number of faults that operations of the disk meet under the running work.
+    pub(crate) faults_max: usize,
     /// The largest number of distinct images.
     pub(crate) distinct_max: u64,
     /// The time after which the sweep ends.
@@ -34,6 +35,8 @@ pub(crate) struct Bounds {
     pub(crate) workers: usize,
     /// The seed of the choice among images.
     pub(crate) seed: u64,
+    /// The models whose images are built.
+    pub(crate) models: Vec<DiskModel>,
 }
 
 impl Default for Bounds {
@@ -45,7 +48,7 @@ impl Default for Bounds {
             sessions_max: 8,
             nested_images_max: 6,
             continues: true,
-            deaths_max: 64,
+            faults_max: 64,
             distinct_max: u64::MAX,
             time: None,
             findings_max: 20,
@@ -53,6 +56,7 @@ impl Default for Bounds {
             case_time: Duration::from_secs(60),
             workers: 1,
             seed: 0,
+            models: DiskModel::EVERY_IMAGE.to_vec(),
         }
     }
 }

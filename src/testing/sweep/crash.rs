@@ -11,15 +11,15 @@ use super::setup::Setup;
 use crate::TidalDb;
 use crate::testing::plan::Site;
 use crate::testing::sim_disk::ImageChoice;
-use crate::testing::{CrashInjector, Crossed, NotCrashed, SimDisk, WhyNot, run_to_crash, scoped_injector};
+use crate::testing::{CrashInjector, Crossed, NotCrashed, WhyNot, run_to_crash, scoped_injector};
 
 /// Lets the device fail at `site` under the running work: no thread may change anything afterwards, and nothing may be
 /// acknowledged. The disk must hold the writes of the recorded run up to there.
 pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(), Failure> {
-    let disk = SimDisk::new();
+    let disk = setup.new_disk();
     let failed = match site {
         // Nothing calls the device any more.
-        Site::End => return Ok(()),
+        Site::End | Site::Fault { .. } => return Ok(()),
         Site::Disk { ordinal, side } => {
             disk.crash_at(ordinal, side);
             Recorded::of_work(setup, &disk)
@@ -38,13 +38,13 @@ pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(
     if let Some(failure) = failed.failures.first() {
         return Err(failure.clone());
     }
-    if let Some(call) = disk.life_after_death().first() {
-        return Err(Failure::new(FailureKind::LifeAfterDeath, call));
+    if let Some(call) = disk.changes_after_refusal().first() {
+        return Err(Failure::new(FailureKind::ContinuedAfterFault, call));
     }
     let (builder, _) = run.at(site)?;
-    let (recorded, dead) = (builder.image(&ImageChoice::All), disk.image(&ImageChoice::All));
-    if recorded != dead {
-        let differences = recorded.differences(&dead).join("; ");
+    let (recorded, failed) = (builder.image(&ImageChoice::All), disk.image(&ImageChoice::All));
+    if recorded != failed {
+        let differences = recorded.differences(&failed).join("; ");
         let message =
             format_args!("the recorded run and the run whose device failed at {site} differ: {differences}");
         return Err(Failure::new(FailureKind::ModesDisagree, message));
@@ -111,6 +111,6 @@ pub(crate) fn panic_at(
                 Ok(_) => Err(never(format!("no disk operation came to {site}"))),
             }
         }
-        Site::End => Err(never("nothing panics at the end".to_owned())),
+        Site::End | Site::Fault { .. } => Err(never("nothing panics at the end".to_owned())),
     }
 }

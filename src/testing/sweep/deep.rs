@@ -19,7 +19,7 @@ pub struct DeepProfile {
     pub time: Duration,
     /// The number of distinct images after which it ends.
     pub distinct_max: u64,
-    /// The seed of the first workload; each further one has the next.
+    /// The seed of the first workload; each further one has the next. Every second one is on sectors of 4096 bytes.
     pub first_seed: u64,
     /// The number of operations of each workload.
     pub operations_len: usize,
@@ -33,8 +33,8 @@ pub struct DeepProfile {
     pub images_max: usize,
     /// The same in recoveries.
     pub nested_images_max: usize,
-    /// The number of sides of disk operations at which the device fails under each running workload.
-    pub deaths_max: usize,
+    /// The number of faults that operations of the disk meet under each running workload.
+    pub faults_max: usize,
     /// If true, each recovered disk is opened again, written to, closed and reopened.
     pub continues: bool,
     /// The time between two calls of `progress`.
@@ -53,7 +53,7 @@ impl Default for DeepProfile {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             images_max: 512,
             nested_images_max: 32,
-            deaths_max: 64,
+            faults_max: 64,
             continues: true,
             progress_interval: Duration::from_secs(1),
         }
@@ -162,11 +162,12 @@ impl DeepProfile {
                 .nested_images_max(self.nested_images_max)
                 .nested_max(usize::MAX)
                 .sessions_max(self.sessions_max)
-                .deaths_max(self.deaths_max)
+                .faults_max(self.faults_max)
                 .continue_after_recovery(self.continues)
                 .distinct_max(self.distinct_max - totals.distinct)
                 .workers(self.workers)
                 .seed(seed)
+                .sector_bytes(if seed % 2 == 0 { 4096 } else { 512 })
                 .time(time_left)
                 .progress(self.progress_interval, move |sweep| {
                     progress(&before.and(sweep, time));

@@ -141,6 +141,9 @@ impl<'a> Driver<'a> {
     /// failed.
     pub fn apply(&mut self, operation: &Operation) -> Result<Option<Receipt>, Error> {
         if let Operation::Reopen(reopening) = operation {
+            if self.handle().is_none() {
+                return Err(Error::Closed);
+            }
             let call = self.log.begin(operation);
             let result = self.reopen(call, reopening).map(|()| None);
             self.log.ended(call, &result, 0);
@@ -189,7 +192,7 @@ impl<'a> Driver<'a> {
             return Err(Error::storage("reopen", what));
         };
         if let Err(error) = &closed
-            && !home.is_disturbed()
+            && !home.has_failed()
         {
             let message = format_args!("{reopening}: close: {}", error_chain(error));
             self.log.fail(FailureKind::CannotGoOn, &message);
@@ -226,7 +229,7 @@ impl<'a> Driver<'a> {
         let db = match opener.open_session(home, next) {
             Ok(db) => handle.insert(db),
             Err(error) => {
-                if !home.is_disturbed() {
+                if !home.has_failed() {
                     let message = format_args!("{reopening}: {}", error_chain(&error));
                     self.log.fail(FailureKind::Refused, &message);
                 }
@@ -261,7 +264,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Checks on the simulated disk: acknowledged means durable, and a dead device acknowledges nothing.
+/// Checks on the simulated disk: acknowledged means durable, and nothing is acknowledged after a fault.
 struct DiskChecks<'a> {
     disk: &'a SimDisk,
     journal: &'a Journal,
@@ -272,8 +275,8 @@ struct DiskChecks<'a> {
 
 /// The values before a call, for the check after it.
 struct BeforeCall {
-    was_gone: bool,
-    refused_len: usize,
+    had_failed: bool,
+    failed_len: usize,
     last_sequence: u64,
     operations_len: u64,
 }
@@ -281,16 +284,11 @@ struct BeforeCall {
 impl DiskChecks<'_> {
     fn before(&self, db: &TidalDb) -> BeforeCall {
         BeforeCall {
-            was_gone: self.disk.is_gone(),
-            refused_len: self.refused_durable_len(),
+            had_failed: self.home.has_failed(),
+            failed_len: self.disk.failed_len(),
             last_sequence: db.last_sequence(),
             operations_len: self.disk.operations_len(),
         }
-    }
-
-    fn refused_durable_len(&self) -> usize {
-        let refused = self.disk.refused_calls();
-        refused.iter().filter(|call| call.kind.is_durable()).count()
     }
 
     fn after(&self, db: &TidalDb, operation: &Operation, result: &CallResult, before: &BeforeCall) {
@@ -307,9 +305,9 @@ impl DiskChecks<'_> {
                 format_args!("after sync the durable sequence is {durable} and the last one {last}");
             self.journal.fail(FailureKind::Wrong, message);
         }
-        if self.refused_durable_len() > before.refused_len || (before.was_gone && operation.is_frame()) {
+        if self.disk.failed_len() > before.failed_len || (before.had_failed && operation.is_frame()) {
             let message = format_args!("{operation} returned Ok");
-            self.journal.fail(FailureKind::AcknowledgedAfterDeath, message);
+            self.journal.fail(FailureKind::AcknowledgedAfterFault, message);
         }
     }
 

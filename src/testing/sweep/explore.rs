@@ -9,10 +9,9 @@ use super::memory::{Counters, Interned};
 use super::next_session::NextSession;
 use super::record::{CrashPosition, Recorded, seek};
 use super::recover::recover;
-use crate::testing::SimDisk;
 use crate::testing::oracle::{Counts, Death};
 use crate::testing::plan::{Crash, CrashMode, Site};
-use crate::testing::sim_disk::{DiskModel, DiskOperationKind, ImageBuilder, ImageChoice, Recording};
+use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder, ImageChoice, Recording};
 use crate::testing::workload::Random;
 
 /// The counts of one moment.
@@ -40,8 +39,16 @@ impl Tally {
 /// A distinct image of the work, whose recovery is to be crashed in.
 #[derive(Debug, Clone)]
 pub(crate) struct NestedCase {
-    moment: CrashPosition,
-    crash: Crash,
+    pub(super) moment: CrashPosition,
+    pub(super) crash: Crash,
+}
+
+impl NestedCase {
+    /// Moves `builder` to the crash, and gives the case.
+    pub(super) fn seek(&self, run: &Recorded, builder: &mut ImageBuilder) -> Case {
+        seek(builder, self.moment.position);
+        Case::in_run(run, self.crash.clone(), self.moment.known)
+    }
 }
 
 /// A recovery that is crashed in.
@@ -76,8 +83,8 @@ impl Explorer<'_> {
     ) -> Tally {
         let mut tally = Tally::default();
         seek(builder, moment.position);
-        let seed = self.0.memory.bounds.seed;
-        for mode in modes(builder, images_max, seed, &mut tally.left_out) {
+        let bounds = &self.0.memory.bounds;
+        for mode in modes(builder, bounds, images_max, &mut tally.left_out) {
             if self.0.memory.is_over() {
                 tally.left_out += 1;
                 continue;
@@ -110,8 +117,7 @@ impl Explorer<'_> {
         continues: bool,
     ) -> Tally {
         let mut tally = Tally::default();
-        seek(builder, nested.moment.position);
-        let case = Case::in_run(self.0.run, nested.crash.clone(), nested.moment.known);
+        let case = nested.seek(self.0.run, builder);
         let disk = disk_of(builder, case.mode());
         self.0.heartbeat.begin(&case.crashes);
         let start = disk.operations_len();
@@ -121,7 +127,7 @@ impl Explorer<'_> {
             return tally;
         };
         for failure in &next.run.failures {
-            self.keep(&case, failure.clone(), &mut tally);
+            self.keep(&case.crashes, failure.clone(), &mut tally);
         }
         let interrupted = Interrupted {
             recording: &next.run.recording,
@@ -165,30 +171,36 @@ impl Explorer<'_> {
     pub(crate) fn recorded(&self, nested: &NestedCase) -> Recorded {
         let mut builder = self.0.run.recording.images();
         seek(&mut builder, nested.moment.position);
-        let image = builder.image(&image_of(&nested.crash.mode));
+        let image = builder.image_hash(&image_of(&nested.crash.mode));
         let known = &self.0.run.known[nested.moment.known];
-        let session = recovery_session(known, image.hash());
-        let disk = SimDisk::holding(image);
+        let session = recovery_session(known, image);
+        let disk = builder.disk_after(&image_of(&nested.crash.mode));
         self.0.heartbeat.begin(std::slice::from_ref(&nested.crash));
         Recorded::of(&disk, known.clone(), |_| recover(self.0.setup, &disk, &session)).0
     }
 
     /// Runs a case and counts its result.
-    fn run(&self, builder: &ImageBuilder, case: &Case, records: bool, tally: &mut Tally) -> Judged {
+    pub(super) fn run(
+        &self,
+        builder: &ImageBuilder,
+        case: &Case,
+        records: bool,
+        tally: &mut Tally,
+    ) -> Judged {
         let mut judged = self.0.run(builder, case, records);
         tally.images += 1;
         tally.distinct += u64::from(judged.is_new);
         tally.counts += judged.counts;
         for failure in judged.failures.drain(..) {
-            self.keep(case, failure, tally);
+            self.keep(&case.crashes, failure, tally);
         }
         judged
     }
 
-    fn keep(&self, case: &Case, failure: Failure, tally: &mut Tally) {
+    pub(super) fn keep(&self, crashes: &[Crash], failure: Failure, tally: &mut Tally) {
         if !tally.failures.contains(&failure.kind) {
             tally.failures.push(failure.kind);
-            self.0.memory.keep_failed(case.crashes.clone(), failure);
+            self.0.memory.keep_failed(crashes.to_vec(), failure);
         }
     }
 
@@ -213,7 +225,7 @@ impl Explorer<'_> {
             }
             let is_sync = operation.is_some_and(DiskOperationKind::is_sync);
             let mut left_out = 0;
-            let modes = modes(&builder, bounds.nested_images_max, bounds.seed, &mut left_out);
+            let modes = modes(&builder, bounds, bounds.nested_images_max, &mut left_out);
             tally.left_out = tally.left_out.saturating_add(left_out);
             for mode in modes {
                 if since.is_some_and(|ordinal| is_sync || !image_of(&mode).keeps(ordinal)) {
@@ -266,15 +278,20 @@ fn kinds(recording: &Recording, start: u64) -> impl Iterator<Item = Option<DiskO
     operations.map(|operation| Some(operation.kind))
 }
 
-/// The crash modes at the builder's position for both disk models, each once. Adds the images that are left out.
-fn modes(builder: &ImageBuilder, images_max: usize, seed: u64, left_out: &mut u128) -> Vec<CrashMode> {
+/// The crash modes at the builder's position for all models, each once. Adds the images that are left out.
+pub(super) fn modes(
+    builder: &ImageBuilder,
+    bounds: &Bounds,
+    images_max: usize,
+    left_out: &mut u128,
+) -> Vec<CrashMode> {
     let mut all: Vec<ImageChoice> = Vec::new();
-    for &model in DiskModel::ALL {
-        let chosen = builder.choices(model, images_max, seed);
+    for &model in &bounds.models {
+        let chosen = builder.choices(model, images_max, bounds.seed);
         *left_out = left_out.saturating_add(chosen.left_out);
         all.extend(chosen);
     }
-    // Both models begin with nothing and everything.
+    // Models begin with nothing and everything.
     let mut known = BTreeSet::new();
     all.retain(|choice| known.insert(choice.clone()));
     let mode = |choice| match choice {

@@ -329,7 +329,7 @@ pub(crate) fn die_if_child(setup: &Setup, is_mine: impl Fn(&Plan) -> bool) {
             }
             Err(failure) => Err(failure),
         },
-        Site::End => Ok(()),
+        Site::Fault { .. } | Site::End => Ok(()),
     };
     match worked {
         Ok(()) => end_without_crash("the work came to its end"),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::testing::plan::{CrashMode, ParsePlanError, Plan, Site};
+use crate::testing::sim_disk::DiskModel;
 use crate::testing::text::error_chain;
 
 /// The kind of a failure.
@@ -39,10 +40,10 @@ pub enum FailureKind {
     DropWrote,
     /// The engine acknowledged an operation that a power loss could take away, against the policy.
     AcknowledgedBeforeDurable,
-    /// A thread changed something after the dead device had refused one of its calls.
-    LifeAfterDeath,
-    /// The engine acknowledged an operation that the dead device had refused.
-    AcknowledgedAfterDeath,
+    /// A thread changed something after the failed device had refused one of its calls.
+    ContinuedAfterFault,
+    /// The engine acknowledged a call although a disk operation of it or of an earlier one had failed.
+    AcknowledgedAfterFault,
     /// The run or the recovery panicked.
     Panicked,
     /// The case did not end in time.
@@ -68,8 +69,8 @@ impl FailureKind {
         Self::LeftBehind,
         Self::DropWrote,
         Self::AcknowledgedBeforeDurable,
-        Self::LifeAfterDeath,
-        Self::AcknowledgedAfterDeath,
+        Self::ContinuedAfterFault,
+        Self::AcknowledgedAfterFault,
         Self::Panicked,
         Self::Hang,
         Self::ModesDisagree,
@@ -92,8 +93,8 @@ impl FailureKind {
             Self::LeftBehind => "left behind",
             Self::DropWrote => "drop wrote",
             Self::AcknowledgedBeforeDurable => "acknowledged before durable",
-            Self::LifeAfterDeath => "life after death",
-            Self::AcknowledgedAfterDeath => "acknowledged after death",
+            Self::ContinuedAfterFault => "continued after fault",
+            Self::AcknowledgedAfterFault => "acknowledged after fault",
             Self::Panicked => "panicked",
             Self::Hang => "hang",
             Self::ModesDisagree => "crash modes disagree",
@@ -145,6 +146,9 @@ pub struct Finding {
     pub failure: Failure,
     /// A smaller case that goes wrong in the same way, if there is one.
     pub shrunk: Option<Plan>,
+    /// The models of file systems under which its power losses, of the shrunk case if there is one, can happen: all for a
+    /// process crash, which leaves everything written. Empty if that is unknown, as of a case that hangs.
+    pub models: Vec<DiskModel>,
     /// Where the disk before the last recovery was laid out as real files.
     pub image_dir: Option<PathBuf>,
     /// True if the sweep has work, options, storage or files of its own, which the line does not hold.
@@ -159,6 +163,7 @@ impl Finding {
             plan,
             failure,
             shrunk: None,
+            models: Vec::new(),
             image_dir: None,
             of_own_sweep: false,
             of_comparison: false,
@@ -168,11 +173,25 @@ impl Finding {
     /// The line that replays it: the shrunk case if there is one. A case that went wrong without a crash is replayed to the
     /// end of the work.
     pub fn replay_line(&self) -> String {
-        let plan = self.shrunk.as_ref().unwrap_or(&self.plan);
+        let plan = self.replayed();
         if plan.crashes.is_empty() {
             return plan.clone().crash(Site::End, CrashMode::Kill).replay_line();
         }
         plan.replay_line()
+    }
+
+    /// The case that the replay line has.
+    fn replayed(&self) -> &Plan {
+        self.shrunk.as_ref().unwrap_or(&self.plan)
+    }
+
+    /// The models under which it happens, in words; none if they are unknown.
+    pub fn models_text(&self) -> Option<String> {
+        if self.models == DiskModel::ALL {
+            return Some("every file system".to_owned());
+        }
+        let names: Vec<_> = self.models.iter().map(|model| model.name).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     }
 
     /// A test to paste that fails as long as the case does, and passes afterwards. For a sweep with parts of its own the
@@ -206,6 +225,9 @@ impl fmt::Display for Finding {
         writeln!(f, "{}", self.plan.replay_line())?;
         if let Some(shrunk) = &self.shrunk {
             writeln!(f, "shrunk to\n{}", shrunk.replay_line())?;
+        }
+        if let Some(models) = self.models_text() {
+            writeln!(f, "happens on {models}")?;
         }
         if let Some(dir) = &self.image_dir {
             writeln!(f, "the disk before recovery: {}", dir.display())?;

@@ -99,22 +99,22 @@ pub enum Phase {
     Record,
     /// Crashes in the work.
     Crash,
-    /// Failures of the device under the running work.
-    Die,
+    /// Faults of the disk under the running work and under recoveries.
+    Fault,
     /// Crashes in recoveries.
     Nested,
 }
 
 impl Phase {
     /// Every phase, in order.
-    pub const ALL: &'static [Self] = &[Self::Record, Self::Crash, Self::Die, Self::Nested];
+    pub const ALL: &'static [Self] = &[Self::Record, Self::Crash, Self::Fault, Self::Nested];
 
     /// The phase's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Record => "recording",
             Self::Crash => "crashing the work",
-            Self::Die => "killing the device",
+            Self::Fault => "failing operations",
             Self::Nested => "crashing recoveries",
         }
     }

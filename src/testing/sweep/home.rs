@@ -19,6 +19,8 @@ pub(crate) struct Home {
     /// The simulated disk that holds the directory, if one does.
     pub(crate) disk: Option<SimDisk>,
     pub(crate) session: Session,
+    /// The number of failed operations of the disk before this session.
+    pub(crate) failed_len_before: usize,
 }
 
 impl Home {
@@ -32,10 +34,10 @@ impl Home {
         self.dir.join("store")
     }
 
-    /// Returns true if the simulated device has failed, or an operation of it.
-    pub(crate) fn is_disturbed(&self) -> bool {
+    /// Returns true if the simulated device or, in this session, an operation of it has failed.
+    pub(crate) fn has_failed(&self) -> bool {
         let mut disk = self.disk.iter();
-        disk.any(|disk| disk.is_gone() || !disk.faults_fired().is_empty())
+        disk.any(|disk| disk.is_gone() || disk.failed_len() > self.failed_len_before)
     }
 
     /// The number of recorded operations of the simulated disk.

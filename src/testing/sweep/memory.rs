@@ -64,7 +64,7 @@ pub(crate) struct Counters {
     pub(crate) recoveries: AtomicU64,
     pub(crate) continued: AtomicU64,
     pub(crate) nested_recoveries: AtomicU64,
-    pub(crate) deaths: AtomicU64,
+    pub(crate) faults: AtomicU64,
     pub(crate) findings: AtomicU64,
     /// Steps of the phase that runs.
     pub(crate) done: AtomicUsize,

@@ -3,8 +3,9 @@
 //! A recording run lists each crossing of a crash point and each operation of the disk. At every one of them the sweep
 //! crashes: it builds the images that the crash may leave, recovers each distinct image once, compares the state with the
 //! oracle, opens the database again, writes, closes and reopens. It crashes inside the recovery in the same way: every
-//! interrupted recovery must come to the same state. It also lets the device fail under the running work, which finds
-//! threads that ignore the failure.
+//! interrupted recovery must come to the same state. It also lets the
+//! device fail under the running work, which finds threads that ignore the failure; and it lets one operation of the work or
+//! of a recovery fail, or the disk be full from there on, lets the calls of the work go on to their end, and crashes then.
 //!
 //! Images come from the one recording, so the work of a sweep must do the same in every run: one calling thread, which also
 //! does the database's background work. Only [`CrashSweep::crash_on_files`] allows more threads. The [`SweepReport`] counts the images that a bound leaves out.
@@ -15,7 +16,7 @@
 //! | `record`, `recover`, `state` | one run of the work; one recovery, and the checks after it; the state that it came to |
 //! | `next_session` | the session after a crash, with the rest of the work |
 //! | `case` | the case runner, for every case of the kit |
-//! | `explore`, `memory`, `phases`, `run` | the enumeration of cases, and its memory |
+//! | `explore`, `fault`, `memory`, `phases`, `run` | the enumeration of cases, and its memory |
 //! | `shrink`, `finding`, `report` | smaller cases, findings, the report |
 //! | `bounds`, `heartbeat`, `deep` | the bounds, the watch over the workers, one sweep after another |
 //! | `replay`, `random` | single cases on the simulated disk |
@@ -29,6 +30,7 @@ mod crash;
 mod deep;
 mod driver;
 mod explore;
+mod fault;
 mod files;
 mod finding;
 mod handle;
@@ -70,6 +72,7 @@ use crate::fs::FileAccess;
 use crate::storage::StorageEngine;
 use crate::testing::plan::{Plan, Work};
 use crate::testing::process::ChildProgram;
+use crate::testing::sim_disk::DiskModel;
 use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
 pub(crate) use bounds::{Bounds, now};
@@ -244,10 +247,27 @@ impl CrashSweep {
         self
     }
 
-    /// The number of sides of disk operations at which the device fails under the running work. Default 64.
+    /// The number of faults that operations of the disk meet under the running work, each in a run of its own: the device
+    /// fails before or after the operation; it fails alone; a write fails in the middle; a sync fails and keeps some of the
+    /// writes; the disk is full. A quarter as many in each of four recoveries. Default 64.
     #[must_use]
-    pub fn deaths_max(mut self, deaths: usize) -> Self {
-        self.bounds.deaths_max = deaths;
+    pub fn faults_max(mut self, faults: usize) -> Self {
+        self.bounds.faults_max = faults;
+        self
+    }
+
+    /// The bytes of a sector of the simulated disk: where writes tear. Default 512; 4096 is the other common size.
+    #[must_use]
+    pub fn sector_bytes(mut self, bytes: u32) -> Self {
+        self.setup.sector_bytes = bytes.max(1);
+        self
+    }
+
+    /// The models whose images of a power loss are built. Default [`DiskModel::EVERY_IMAGE`]: all images that the contract
+    /// of the file access allows. Images of a process crash, which leaves everything written, are built under all.
+    #[must_use]
+    pub fn models(mut self, models: &[DiskModel]) -> Self {
+        self.bounds.models = models.to_vec();
         self
     }
 
@@ -328,10 +348,7 @@ impl CrashSweep {
 
     /// The plan of this work and policy, without a crash.
     pub fn plan(&self) -> Plan {
-        Plan {
-            durability: self.setup.durability,
-            ..Plan::new(self.setup.work.clone())
-        }
+        self.setup.plan()
     }
 
     /// Runs the sweep.

@@ -1,4 +1,5 @@
-//! The phases of a sweep: record, crash at every moment, let the device fail, crash in recoveries.
+//! The phases of a sweep: record, crash at every moment, let operations of the disk fail, crash in
+//! recoveries.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -6,17 +7,17 @@ use std::thread;
 
 use super::bounds::Bounds;
 use super::case::Runner;
-use super::crash::fail_device;
 use super::explore::{Explorer, NestedCase, Tally, draw_nested};
+use super::fault::{device_sites, fault_sites, spread};
 use super::finding::FailureKind;
 use super::heartbeat::{Heartbeat, Phase, Progress};
 use super::memory::{Counters, FailedCase, SweepMemory};
 use super::record::{CrashPosition, Recorded};
 use super::report::LeftOut;
 use super::setup::Setup;
-use crate::testing::plan::{Crash, CrashMode, Plan, Site};
-use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder, Side};
-use crate::testing::{SimDisk, inherit};
+use crate::testing::inherit;
+use crate::testing::plan::{Crash, Plan, Site};
+use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder};
 
 /// A running sweep, which its threads share with the caller.
 pub(super) struct Running {
@@ -73,7 +74,7 @@ impl Running {
     pub(super) fn explore(&self) -> Explored {
         self.enter(Phase::Record, 1);
         self.heartbeats[0].begin(&[]);
-        let run = Recorded::of_work(&self.setup, &SimDisk::new());
+        let run = Recorded::of_work(&self.setup, &self.setup.new_disk());
         for failure in &run.failures {
             self.memory.keep_failed(Vec::new(), failure.clone());
         }
@@ -86,7 +87,7 @@ impl Running {
                 None => left_out.sites += sites.len(),
             }
         }
-        left_out.deaths = self.fail_devices(&run);
+        self.fail_operations(&run, &mut left_out);
         let depth = self.memory.bounds.depth;
         let mut explored = Explored {
             run,
@@ -101,6 +102,7 @@ impl Running {
         } else {
             explored.left_out.recoveries = draw_nested(&mut nested, &self.memory.bounds);
             self.cover_recoveries(&mut explored, &nested);
+            self.fail_recoveries(&explored.run, &nested, &mut explored.left_out);
             let (nested, undone) = self.crash_recoveries(&explored.run, &nested);
             explored.left_out.recoveries += undone;
             explored.left_out.nested_images = nested.left_out;
@@ -182,33 +184,47 @@ impl Running {
         (all, all_nested)
     }
 
-    /// Lets the device fail under the running work. Returns how many failures of it are left out.
-    fn fail_devices(&self, run: &Recorded) -> usize {
-        let ordinals = run.recording.len();
-        let deaths: Vec<Site> = (0..ordinals)
-            .flat_map(|ordinal| Side::ALL.map(|side| Site::Disk { ordinal, side }))
-            .collect();
-        let wanted = self.memory.bounds.deaths_max.min(deaths.len());
-        self.enter(Phase::Die, wanted);
+    /// Lets operations of the disk fail under the running work. Adds what is left out.
+    fn fail_operations(&self, run: &Recorded, left_out: &mut LeftOut) {
+        let mut sites: Vec<Site> = device_sites(&run.recording).collect();
+        sites.extend(fault_sites(&run.recording, 0));
+        let wanted = spread(&sites, self.memory.bounds.faults_max);
+        self.enter(Phase::Fault, wanted.len());
         let done = self.each_step(
-            wanted,
-            |heartbeat, done, step| {
-                // Spread over the whole run.
-                let site = deaths[step * deaths.len() / wanted];
-                let crash = Crash {
-                    site,
-                    mode: CrashMode::Kill,
-                };
-                heartbeat.begin(std::slice::from_ref(&crash));
-                if let Err(failure) = fail_device(&self.setup, run, site) {
-                    self.memory.keep_failed(vec![crash], failure);
-                }
-                Counters::add(&self.memory.counters.deaths);
+            wanted.len(),
+            |heartbeat, (sum, done): &mut (Tally, usize), step| {
+                sum.add(&self.explorer(run, heartbeat).fault(wanted[step]));
+                Counters::add(&self.memory.counters.faults);
                 *done += 1;
             },
-            || 0,
+            || (Tally::default(), 0),
         );
-        deaths.len() - done.into_iter().sum::<usize>()
+        left_out.faults += sites.len();
+        for (tally, done) in done {
+            left_out.faults -= done;
+            left_out.fault_images = left_out.fault_images.saturating_add(tally.left_out);
+        }
+    }
+
+    /// Lets operations of a few recoveries fail. Adds what is left out.
+    fn fail_recoveries(&self, run: &Recorded, nested: &[NestedCase], left_out: &mut LeftOut) {
+        let nested = &nested[..nested.len().min(RECOVERIES_FAILED)];
+        let faults_max = self.memory.bounds.faults_max / RECOVERIES_FAILED;
+        self.enter(Phase::Fault, nested.len());
+        let done = self.each_step(
+            nested.len(),
+            |heartbeat, (sum, faults): &mut (Tally, usize), step| {
+                let explorer = self.explorer(run, heartbeat);
+                let (tally, left_out) = explorer.recovery_faults(&nested[step], faults_max);
+                sum.add(&tally);
+                *faults += left_out;
+            },
+            || (Tally::default(), 0),
+        );
+        for (tally, faults) in done {
+            left_out.faults += faults;
+            left_out.fault_images = left_out.fault_images.saturating_add(tally.left_out);
+        }
     }
 
     fn crash_recoveries(&self, run: &Recorded, nested: &[NestedCase]) -> (Tally, usize) {
@@ -265,12 +281,13 @@ impl Running {
 
     pub(super) fn plan(&self, crashes: Vec<Crash>) -> Plan {
         Plan {
-            work: self.setup.work.clone(),
-            durability: self.setup.durability,
             crashes,
+            ..self.setup.plan()
         }
     }
 }
 
+/// How many recoveries are run with faults.
+const RECOVERIES_FAILED: usize = 4;
 /// How many recoveries are recorded with their crossings.
 const RECOVERIES_COUNTED: usize = 64;

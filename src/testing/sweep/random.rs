@@ -5,7 +5,6 @@ use super::next_session::NextSession;
 use super::record::{Recorded, seek};
 use super::setup::Setup;
 use crate::Durability;
-use crate::testing::SimDisk;
 use crate::testing::plan::{CRASHES_MAX, CrashMode, Plan};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::workload::{Random, STANDARD_SYNC_MS};
@@ -36,7 +35,7 @@ pub fn random_plan(seed: u64) -> Plan {
     let of_work = *random.pick(&[Plan::standard, Plan::sessions]);
     let mut plan = of_work(random.next_u64(), operations_len).durability(*random.pick(&policies));
     let setup = Setup::new(plan.work.clone(), plan.durability);
-    let mut run = Recorded::of_work(&setup, &SimDisk::new());
+    let mut run = Recorded::of_work(&setup, &setup.new_disk());
     let (site, moment) = *random.pick(&run.sites);
     let mut builder = run.recording.images();
     seek(&mut builder, moment.position);

@@ -13,7 +13,7 @@ use super::home::Home;
 use super::journal::{Journal, Known, Mark, Pages};
 use super::setup::Setup;
 use crate::TidalDb;
-use crate::testing::plan::{Crash, Site};
+use crate::testing::plan::{Crash, FaultEnd, Site};
 use crate::testing::sim_disk::{ImageBuilder, Recording, Side};
 use crate::testing::text::{error_chain, panic_text};
 use crate::testing::workload::{Operation, Session};
@@ -98,14 +98,28 @@ impl Recorded {
 
     /// The moment of a site.
     pub(crate) fn moment_of(&self, site: Site) -> Option<CrashPosition> {
-        if site == Site::End {
-            return Some(CrashPosition {
-                position: self.recording.len(),
-                known: self.known.len().checked_sub(1)?,
-            });
+        let moment_at = |site| {
+            let mut sites = self.sites.iter();
+            sites.find(|(at, _)| *at == site).map(|(_, moment)| *moment)
+        };
+        let end = CrashPosition {
+            position: self.recording.len(),
+            known: self.known.len().checked_sub(1)?,
+        };
+        match site {
+            Site::Point { .. } | Site::Disk { .. } => moment_at(site),
+            Site::Fault {
+                ordinal,
+                after: FaultEnd::Call,
+                ..
+            } => {
+                let side = Side::After;
+                let fault = moment_at(Site::Disk { ordinal, side })?;
+                let mut moments = self.sites.iter().map(|(_, moment)| *moment);
+                Some(moments.find(|moment| moment.known > fault.known).unwrap_or(end))
+            }
+            Site::Fault { .. } | Site::End => Some(end),
         }
-        let mut sites = self.sites.iter();
-        sites.find(|(at, _)| *at == site).map(|(_, moment)| *moment)
     }
 
     /// An image builder at a site of the run, and the number of the entry that was current there.
@@ -153,8 +167,8 @@ pub(crate) fn do_work(
 ) -> Result<(), Failure> {
     match setup.open(home) {
         Ok(db) => *handle = Some(db),
-        // A device that fails makes open fail.
-        Err(_) if home.is_gone() => return Ok(()),
+        // A disk that fails makes open fail.
+        Err(_) if home.has_failed() => return Ok(()),
         Err(error) => return Err(Failure::new(FailureKind::Refused, error_chain(&error))),
     }
     let mut driver = setup.driver(home, handle, journal);
@@ -168,7 +182,7 @@ pub(crate) fn do_work(
         _ => driver.close(),
     };
     match worked {
-        Err(failure) if !home.is_gone() => journal.fail(failure.kind, failure.message),
+        Err(failure) if !home.has_failed() => journal.fail(failure.kind, failure.message),
         _ => {}
     }
     match closed {
@@ -176,7 +190,7 @@ pub(crate) fn do_work(
             *handle = None;
             Ok(())
         }
-        Err(_) if home.is_gone() => Ok(()),
+        Err(_) if home.has_failed() => Ok(()),
         Err(error) => Err(Failure::new(FailureKind::CannotGoOn, error_chain(&error))),
     }
 }

@@ -6,19 +6,20 @@ use std::time::Duration;
 use super::bounds::Bounds;
 use super::case::{Case, Runner, disk_of, image_of, recovery_session};
 use super::crash::{fail_device, panic_at};
+use super::fault::{recovery_with_fault, work_with_fault};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
 use super::journal::{Journal, Known};
 use super::memory::SweepMemory;
 use super::next_session::NextSession;
-use super::record::Recorded;
+use super::record::{Recorded, seek};
 use super::setup::Setup;
 use super::state::RecoveredState;
 use crate::fs::RealFiles;
 use crate::testing::SimDisk;
 use crate::testing::oracle::Verdict;
 use crate::testing::plan::{CrashMode, Plan, Site};
-use crate::testing::sim_disk::{Image, ImageBuilder, ImageChoice};
+use crate::testing::sim_disk::{DiskModel, Image, ImageBuilder, ImageChoice, IoFault};
 use crate::testing::temp_dir::TempDir;
 use crate::testing::watchdog::run_within;
 use crate::testing::workload::Session;
@@ -86,6 +87,7 @@ pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Box<Findi
         let mut finding = setup.finding(plan.clone(), failure);
         if finding.failure.kind != FailureKind::Hang {
             finding.image_dir = lay_out(setup, plan);
+            finding.models = models_of(setup, plan);
         }
         Box::new(finding)
     })
@@ -93,8 +95,10 @@ pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Box<Findi
 
 fn run_here(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
     let memory = SweepMemory::new(Bounds::default());
-    let last = LastCase::of(setup, &memory, recorded(setup)?, plan)?;
-    let LastCase { run, builder, case } = &last;
+    let last = LastCase::of(setup, &memory, without_failure(run_of(setup, plan)?)?, plan)?;
+    let LastCase {
+        run, builder, case, ..
+    } = &last;
     let runner = Runner {
         setup,
         run,
@@ -135,10 +139,22 @@ fn run_here(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
 
 /// The recorded run of the work. Its first failure is an error.
 pub(crate) fn recorded(setup: &Setup) -> Result<Recorded, Failure> {
-    let run = Recorded::of_work(setup, &SimDisk::new());
+    without_failure(Recorded::of_work(setup, &setup.new_disk()))
+}
+
+fn without_failure(run: Recorded) -> Result<Recorded, Failure> {
     match run.failures.first() {
         Some(failure) => Err(failure.clone()),
         None => Ok(run),
+    }
+}
+
+/// The run of the plan's work, with the fault that the plan has there.
+fn run_of(setup: &Setup, plan: &Plan) -> Result<Recorded, Failure> {
+    let run = Recorded::of_work(setup, &setup.new_disk());
+    match plan.crashes.first().map(|crash| crash.site) {
+        Some(Site::Fault { ordinal, fault, .. }) => work_with_fault(setup, &run, ordinal, fault),
+        _ => Ok(run),
     }
 }
 
@@ -149,6 +165,8 @@ struct LastCase {
     /// Stands at its last crash.
     builder: ImageBuilder,
     case: Case,
+    /// The models that leave the images of all power losses of the plan.
+    models: Vec<DiskModel>,
 }
 
 impl LastCase {
@@ -165,9 +183,19 @@ impl LastCase {
             case: Case::in_run(&work, first.clone(), known),
             run: work,
             builder,
+            models: DiskModel::ALL.to_vec(),
         };
+        last.exclude_models();
         for crash in crashes {
             let next = last.next_session(setup)?;
+            if let Site::Fault { ordinal, fault, .. } = crash.site {
+                last.recover_with_fault(setup, &next, (ordinal, fault))?;
+                last.case = last
+                    .case
+                    .in_recovery(crash.clone(), false, &memory.intern(next.state));
+                last.exclude_models();
+                continue;
+            }
             let (builder, known) = next.run.at(crash.site)?;
             last.builder = builder;
             // The first entry is the one of the crash before: open had not returned.
@@ -179,8 +207,30 @@ impl LastCase {
                 last.case = Case::in_run(&next.run, crash.clone(), known);
                 last.run = next.run;
             }
+            last.exclude_models();
         }
         Ok(last)
+    }
+
+    fn exclude_models(&mut self) {
+        let models = self.builder.models(&image_of(self.case.mode()));
+        self.models.retain(|model| models.contains(model));
+    }
+
+    /// Moves the builder to the end of the recovery in which an operation of `next` meets a fault.
+    fn recover_with_fault(
+        &mut self,
+        setup: &Setup,
+        next: &NextSession,
+        fault: (u64, IoFault),
+    ) -> Result<(), Failure> {
+        let disk = disk_of(&self.builder, self.case.mode());
+        let image = self.builder.image_hash(&image_of(self.case.mode()));
+        let session = recovery_session(self.known(), image);
+        let recording = recovery_with_fault(setup, &disk, &session, &next.run.recording, fault)?;
+        self.builder = recording.images();
+        seek(&mut self.builder, recording.len());
+        Ok(())
     }
 
     fn known(&self) -> &Known {
@@ -200,7 +250,7 @@ impl LastCase {
 
 /// A panic at `site`, which unwinds through every destructor, leaves the files of the builder's image.
 pub(crate) fn compare_panic(setup: &Setup, site: Site, builder: &ImageBuilder) -> Result<(), Failure> {
-    let disk = SimDisk::new();
+    let disk = setup.new_disk();
     let journal = Journal::of(&disk, Known::first(setup.oracle()));
     let mut home = setup.on_disk(&disk, Session::first());
     panic_at(setup, site, &mut home, &journal, None)?;
@@ -229,10 +279,24 @@ pub(crate) fn same_image(
     Err(Failure::new(FailureKind::ModesDisagree, message))
 }
 
+/// The last case of `plan`; none if the plan does not come to it. What is wrong with the run itself does not matter.
+fn last_case(setup: &Setup, plan: &Plan) -> Option<LastCase> {
+    let run = run_of(setup, plan).ok()?;
+    LastCase::of(setup, &SweepMemory::new(Bounds::default()), run, plan).ok()
+}
+
+/// The models under which the power losses of `plan` can happen; none if the plan does not come to its last crash.
+pub(crate) fn models_of(setup: &Setup, plan: &Plan) -> Vec<DiskModel> {
+    if plan.crashes.is_empty() {
+        let end = plan.clone().crash(Site::End, CrashMode::Kill);
+        return models_of(setup, &end);
+    }
+    last_case(&setup.for_plan(plan), plan).map_or_else(Vec::new, |last| last.models)
+}
+
 /// Lays out the disk that the last crash of `plan` leaves as real files, below the directory for temporary files.
 pub(crate) fn lay_out(setup: &Setup, plan: &Plan) -> Option<PathBuf> {
-    let work = Recorded::of_work(setup, &SimDisk::new());
-    let last = LastCase::of(setup, &SweepMemory::new(Bounds::default()), work, plan).ok()?;
+    let last = last_case(setup, plan)?;
     let image = disk_of(&last.builder, last.case.mode()).image(&ImageChoice::All);
     let dir = TempDir::try_new("crash").ok()?;
     image.write_to(&RealFiles, dir.path()).ok()?;

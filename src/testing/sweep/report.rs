@@ -49,8 +49,10 @@ pub struct LeftOut {
     pub recoveries: usize,
     /// Combinations of fates in recoveries.
     pub nested_images: u128,
-    /// Sides of disk operations at which the device did not fail under the running work.
-    pub deaths: usize,
+    /// Faults that operations of the disk did not meet under the running work.
+    pub faults: usize,
+    /// Combinations of fates at the ends of runs with a fault.
+    pub fault_images: u128,
 }
 
 impl LeftOut {
@@ -73,7 +75,8 @@ impl fmt::Display for LeftOut {
                 "images whose recovery was not crashed in",
             ),
             (self.nested_images, "combinations in recoveries"),
-            (self.deaths as u128, "deaths of the device under the running work"),
+            (self.faults as u128, "faults of the disk under the running work"),
+            (self.fault_images, "combinations after faults of the disk"),
         ];
         f.write_str("left out: ")?;
         let counts = counts.iter().filter(|(count, _)| *count > 0);
@@ -148,8 +151,8 @@ pub struct SweepReport {
     pub gone_on: u64,
     /// Crashes in recoveries.
     pub nested: u64,
-    /// Runs under which the device failed.
-    pub deaths: u64,
+    /// Runs of the work and of recoveries with a fault of the disk.
+    pub faults: u64,
     /// The events, summed over the crashes in the work: each state that was judged counts.
     pub counts: Counts,
     /// What was not tried.
@@ -217,14 +220,14 @@ impl fmt::Display for SweepReport {
         }
         writeln!(
             f,
-            "{} sites, {} images, {} distinct, {} recoveries, {} crashes in recoveries, {} deaths of the device, \
+            "{} sites, {} images, {} distinct, {} recoveries, {} crashes in recoveries, {} faults of the disk, \
              {} continued, in {:.1} s: {:.0} recoveries a second",
             self.sites.len(),
             self.images,
             self.distinct,
             self.recoveries,
             self.nested,
-            self.deaths,
+            self.faults,
             self.gone_on,
             self.elapsed.as_secs_f64(),
             self.per_second()

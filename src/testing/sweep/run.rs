@@ -12,7 +12,7 @@ use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Watch;
 use super::phases::{Explored, Running};
 use super::record::{CrashPosition, Recorded};
-use super::replay::lay_out;
+use super::replay::{lay_out, models_of};
 use super::report::{Coverage, LeftOut, SiteReport, SweepReport};
 use super::setup::Setup;
 use super::shrink::shrink;
@@ -160,7 +160,7 @@ impl Running {
             counts,
             left_out: left_out.clone(),
             coverage,
-            findings: self.findings(&run.sites),
+            findings: self.findings_of(&run.sites),
             ..self.counted()
         }
     }
@@ -182,7 +182,7 @@ impl Running {
             recoveries: get(&counters.recoveries),
             gone_on: get(&counters.continued),
             nested: get(&counters.nested_recoveries),
-            deaths: get(&counters.deaths),
+            faults: get(&counters.faults),
             counts: Counts::default(),
             left_out: LeftOut::default(),
             coverage: Coverage::default(),
@@ -203,12 +203,24 @@ impl Running {
         report
     }
 
+    fn findings_of(&self, sites: &[(Site, CrashPosition)]) -> Vec<Finding> {
+        let mut findings = self.findings(sites);
+        for finding in &mut findings {
+            finding.models = models_of(&self.setup, &finding.plan);
+        }
+        findings
+    }
+
     /// The findings by depth, and within a depth in the order of the work.
     fn findings(&self, sites: &[(Site, CrashPosition)]) -> Vec<Finding> {
         let mut found = self.memory.failed_cases();
         found.sort_by_key(|found| {
             let first = found.crashes.first();
-            let place = first.map(|crash| sites.iter().position(|(site, _)| *site == crash.site));
+            let place = first.map(|crash| {
+                // Runs with a fault come last, in the order of their operations.
+                let place = sites.iter().position(|(site, _)| *site == crash.site);
+                (place.is_none(), place, fault_ordinal(crash.site))
+            });
             (found.crashes.len(), place)
         });
         found
@@ -236,6 +248,14 @@ fn shrink_findings(setup: &Setup, report: &mut SweepReport) {
         finding.shrunk = shrink(setup, &finding.plan, finding.failure.kind);
         let plan = finding.shrunk.as_ref().unwrap_or(&finding.plan);
         finding.image_dir = lay_out(&setup.for_plan(plan), plan);
+        finding.models = models_of(setup, plan);
+    }
+}
+
+fn fault_ordinal(site: Site) -> Option<u64> {
+    match site {
+        Site::Fault { ordinal, .. } => Some(ordinal),
+        Site::Point { .. } | Site::Disk { .. } | Site::End => None,
     }
 }
 
@@ -247,14 +267,14 @@ fn what(run: &Recorded, site: Site) -> String {
             Some(operation) => format!("{side} {operation}"),
             None => side.to_string(),
         },
-        Site::End => "the end".to_owned(),
+        Site::Fault { .. } | Site::End => "the end".to_owned(),
     }
 }
 
 /// What the operation of a site does, if it is one of the disk.
 fn kind(run: &Recorded, site: Site) -> Option<DiskOperationKind> {
     match site {
-        Site::Point { .. } | Site::End => None,
+        Site::Point { .. } | Site::Fault { .. } | Site::End => None,
         Site::Disk { ordinal, .. } => run.recording.operations().nth(ordinal as usize).map(|it| it.kind),
     }
 }

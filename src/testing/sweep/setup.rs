@@ -14,6 +14,7 @@ use crate::testing::SimDisk;
 use crate::testing::faults;
 use crate::testing::oracle::Oracle;
 use crate::testing::plan::{Plan, Work};
+use crate::testing::sim_disk::{Image, SimDiskOptions};
 use crate::testing::workload::{
     Operation, Session, Workload, WorkloadClock, enter_session, standard_schema, tiny_options,
 };
@@ -43,6 +44,8 @@ pub(crate) enum OpenStorage {
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) durability: Durability,
+    /// The bytes of a sector of the disk.
+    pub(crate) sector_bytes: u32,
     pub(crate) work: Work,
     pub(crate) options: Option<Arc<MakeOptions>>,
     pub(crate) storage: Option<OpenStorage>,
@@ -60,6 +63,7 @@ impl Setup {
     pub(crate) fn new(work: Work, durability: Durability) -> Self {
         Self {
             durability,
+            sector_bytes: SimDiskOptions::default().sector_bytes,
             work,
             options: None,
             storage: None,
@@ -75,6 +79,7 @@ impl Setup {
     pub(crate) fn is_standard(&self) -> bool {
         let Self {
             durability: _,
+            sector_bytes: _,
             work: _,
             options,
             storage,
@@ -102,6 +107,7 @@ impl Setup {
             setup.work = plan.work.clone();
         }
         setup.durability = plan.durability;
+        setup.sector_bytes = plan.sector_bytes;
         setup
     }
 
@@ -126,6 +132,24 @@ impl Setup {
         }
     }
 
+    /// The plan of this work without a crash.
+    pub(crate) fn plan(&self) -> Plan {
+        Plan {
+            durability: self.durability,
+            sector_bytes: self.sector_bytes,
+            ..Plan::new(self.work.clone())
+        }
+    }
+
+    /// An empty disk.
+    pub(crate) fn new_disk(&self) -> SimDisk {
+        let options = SimDiskOptions {
+            sector_bytes: self.sector_bytes,
+            ..SimDiskOptions::default()
+        };
+        SimDisk::with_options(&Image::new(), options)
+    }
+
     /// The database on a simulated disk.
     pub(crate) fn on_disk(&self, disk: &SimDisk, session: Session) -> Home {
         self.on_disk_below(disk, Path::new(DB_DIR), session)
@@ -134,6 +158,7 @@ impl Setup {
     /// The database in a directory of a simulated disk.
     pub(crate) fn on_disk_below(&self, disk: &SimDisk, dir: &Path, session: Session) -> Home {
         let mut home = Home {
+            failed_len_before: 0,
             dir: dir.to_path_buf(),
             files: Arc::new(RealFiles),
             disk: Some(disk.clone()),
@@ -146,6 +171,7 @@ impl Setup {
     /// The database in a directory of the real file system.
     pub(crate) fn on_files(&self, dir: &Path, session: Session) -> Home {
         let mut home = Home {
+            failed_len_before: 0,
             dir: dir.to_path_buf(),
             files: Arc::new(RealFiles),
             disk: None,
@@ -158,6 +184,7 @@ impl Setup {
     /// Gives the database the file access of another session. A wrapper of the user keeps nothing of the session before.
     pub(crate) fn begin_session(&self, home: &mut Home, session: Session) {
         enter_session(session.number);
+        home.failed_len_before = home.disk.as_ref().map_or(0, SimDisk::failed_len);
         home.session = session;
         let files: Arc<dyn FileAccess> = match &home.disk {
             Some(disk) => Arc::new(disk.clone()),

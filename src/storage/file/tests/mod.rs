@@ -79,7 +79,7 @@ fn images(disk: &SimDisk) -> impl Iterator<Item = Image> {
     let undurable = disk.undurable().into_iter();
     let fates = undurable.map(|operation| (operation.ordinal, zeros.clone()));
     let all_zeros = ImageChoice::Drop(fates.collect());
-    let choices = disk.choices(DiskModel::Subset, IMAGES_MAX, SEED).choices;
+    let choices = disk.choices(DiskModel::WEAKEST, IMAGES_MAX, SEED).choices;
     let choices = choices.into_iter().chain([all_zeros]);
     choices.map(|choice| disk.image(&choice))
 }

@@ -153,7 +153,7 @@ mod full {
             failures.notes,
             [
                 "one thing goes wrong in each run; opening, reading and listing files never fail",
-                "at most 6 images of the power loss that ends each run; 142526 left out",
+                "at most 6 images of the power loss that ends each run; 450692 left out",
                 "9 runs ended where the engine would have been opened after a sync had lost what it covered",
                 "2 runs in which no call met what was to go wrong",
             ]

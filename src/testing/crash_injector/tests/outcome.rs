@@ -80,5 +80,5 @@ fn results_that_cannot_be_dropped(check: &Conformance, oracle: &Oracle, db: &cra
     #[expect(unused_must_use, reason = "it is the test")]
     oracle.check(Death::PowerLoss, db);
     #[expect(unused_must_use, reason = "it is the test")]
-    disk.life_after_death();
+    disk.changes_after_refusal();
 }

@@ -218,6 +218,44 @@ pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileMemory) -> File
     call.forward()
 }
 
+/// Returns true for the error of a fault of one operation or of a full disk, not for that of a failed device.
+fn is_of_one_operation(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StorageFull || error.to_string().starts_with("injected")
+}
+
+/// Takes the failure of one operation for a success.
+pub(crate) fn ignore_failure(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+    match call.forward() {
+        Err(error) if is_of_one_operation(&error) => skip(call, state),
+        answered => answered,
+    }
+}
+
+/// Repeats one operation that failed: a file system that lost writes in a failed sync reports the next one as done.
+pub(crate) fn repeat_once(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+    match call.forward() {
+        Err(error) if is_of_one_operation(&error) => {
+            state.acts.count();
+            call.forward()
+        }
+        answered => answered,
+    }
+}
+
+/// Continues a write that failed in the middle one sector too far on.
+pub(crate) fn continue_too_far(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+    let answered = call.forward();
+    match (&answered, &call.operation) {
+        (Err(error), FileOperation::Write { bytes, offset }) if is_of_one_operation(error) => {
+            state.acts.count();
+            let half = bytes.len() / 2;
+            write(call, &bytes[half..], offset + half as u64 + 1)?;
+            call.skip()
+        }
+        _ => answered,
+    }
+}
+
 // Of names and locks.
 
 /// Renames a new file, and syncs it then.

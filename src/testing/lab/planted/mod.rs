@@ -33,6 +33,7 @@
 mod calls;
 pub(crate) mod files;
 pub(crate) mod storage;
+mod store;
 mod table;
 
 #[cfg(test)]
@@ -58,6 +59,8 @@ pub(crate) enum BugPlace {
     Files(files::FileBug),
     Storage(storage::StorageBug),
     Calls(calls::CallBug),
+    /// A storage engine of its own in the place of the embedded store.
+    Store(store::StoreFlaw),
     /// Changes the options of each opening, by its number from 1.
     Options(fn(Options, u64) -> Options),
 }
@@ -89,6 +92,7 @@ impl BugPlace {
             Self::Files(bug) => files::plant(bug, sweep, acts),
             Self::Storage(bug) => storage::plant(bug, sweep, acts),
             Self::Calls(bug) => calls::plant(bug, sweep, acts),
+            Self::Store(flaw) => store::plant(Some(flaw), sweep, acts),
             Self::Options(change) => calls::plant_options(change, sweep, acts),
         }
     }
@@ -98,7 +102,7 @@ impl BugPlace {
         match self {
             Self::Files(bug) => Self::Files(files::FileBug { one_in, ..bug }),
             Self::Calls(bug) => Self::Calls(calls::CallBug { one_in, ..bug }),
-            Self::Storage(_) | Self::Options(_) => self,
+            Self::Storage(_) | Self::Store(_) | Self::Options(_) => self,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::calls::{self, is_batch, is_record, is_set_back};
 use super::storage::number_and_state;
-use super::{BugPlace, FailureKind, Needs, files, storage};
+use super::{BugPlace, FailureKind, Needs, files, storage, store};
 use crate::testing::faults::FileRole::{
     LogDir, NewSegment, NewStoreFile, Other, Segment, StoreDir, StoreFile,
 };
@@ -142,10 +142,25 @@ planted_bugs! {
     DropSyncs: "`Drop` changes no durable state",
         [DropWrote], Nothing, BugPlace::files(&["close"], &[Segment], files::sync_at_close);
     WriteErrorSwallowed: "any failed write or sync poisons",
-        [LifeAfterDeath, AcknowledgedAfterDeath], Nothing,
+        [ContinuedAfterFault, AcknowledgedAfterFault], Nothing,
         BugPlace::files(&["write_at", "sync", "sync_dir"], &[], files::swallow_error);
     WriteRetried: "after a failure nothing is retried",
-        [LifeAfterDeath], Nothing, BugPlace::files(&["write_at"], &[], files::retry);
+        [ContinuedAfterFault], Nothing, BugPlace::files(&["write_at"], &[], files::retry);
+    FailedSyncIgnored: "after a failed sync nothing is acknowledged: it may have kept some of the writes",
+        [AcknowledgedAfterFault, Lost], Nothing,
+        BugPlace::files(&["sync"], &[Segment, StoreFile], files::ignore_failure);
+    FailedSyncRepeated: "a failed sync is not repeated: the next one reports lost writes as durable",
+        [AcknowledgedAfterFault, Lost], Nothing,
+        BugPlace::files(&["sync"], &[Segment, StoreFile], files::repeat_once);
+    FailedWriteContinued: "a write that failed in the middle is not continued",
+        [AcknowledgedAfterFault, Lost], Nothing,
+        BugPlace::files(&["write_at"], &[Segment], files::continue_too_far);
+    FullDiskIgnored: "a write on a full disk fails",
+        [AcknowledgedAfterFault, Lost], Nothing,
+        BugPlace::files(&["write_at"], &[Segment], files::ignore_failure);
+    FailedRenameIgnored: "a new file without its name is not used",
+        [AcknowledgedAfterFault, Lost], Nothing,
+        BugPlace::files(&["rename"], &[], files::ignore_failure);
     ReadErrorAsEnd: "an error while reading is no torn tail: open fails with it",
         [Lost, Refused], Nothing, BugPlace::files(&["read_at"], &[Segment], files::end_early);
     StaleRead: "what was written is read",
@@ -164,6 +179,15 @@ planted_bugs! {
         [Refused], Nothing, BugPlace::files(&[], &[], |call, state| files::lose(call, state, files::store_files));
     StoreRolledBack: "continuity is required above N",
         [Refused, Lost], Nothing, BugPlace::files(&[], &[], files::roll_store_back);
+
+    RecordEndsChecked: "a record whose middle is missing is not read: a write may have a hole",
+        [Refused], Nothing, BugPlace::Store(store::StoreFlaw::EndsChecked);
+    BlockTakenForWhole: "a block of 4096 bytes is not written wholly or not at all",
+        [Doubled], Nothing, BugPlace::Store(store::StoreFlaw::BlockTakenForWhole);
+    StaleRecordRead: "the bytes of an extended file are those of a file that was removed, until they are written",
+        [Wrong], Nothing, BugPlace::Store(store::StoreFlaw::OtherFilesAccepted);
+    ReadBackTrusted: "what is read back after a failed sync is written anew: a later sync does not make it durable",
+        [Refused], Nothing, BugPlace::Store(store::StoreFlaw::FileContinued);
 
     CheckpointOneByOne: "`write_batch` is atomic",
         [Doubled], Nothing, BugPlace::storage(&["write_batch"], |call, state| {
@@ -211,7 +235,7 @@ planted_bugs! {
     ScanWithoutLast: "`scan_prefix` shows all that has the prefix",
         [Refused, Lost], Nothing, BugPlace::storage(&["scan_prefix"], storage::scan_without_last);
     StorageErrorSwallowed: "any failed storage call poisons",
-        [LifeAfterDeath, AcknowledgedAfterDeath], Nothing,
+        [ContinuedAfterFault, AcknowledgedAfterFault], Nothing,
         BugPlace::storage(&["put", "delete", "write_batch", "flush", "close"], storage::swallow_error);
 
     AcknowledgedFirst: "acknowledged last, after everything else",

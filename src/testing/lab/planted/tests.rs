@@ -9,6 +9,8 @@ use super::table::BugRow;
 use super::*;
 use crate::testing::ReplayFailure;
 use crate::testing::SweepReport;
+use crate::testing::report::Report;
+use crate::testing::sim_disk::DiskModel;
 use crate::testing::workload::{Event, STANDARD_NOW_MS, STANDARD_SKEW_MS, Workload};
 use crate::{EntityId, SignalId};
 
@@ -54,7 +56,7 @@ fn sweep(operations_len: usize) -> CrashSweep {
         .images_max(8)
         .nested_max(24)
         .nested_images_max(3)
-        .deaths_max(24)
+        .faults_max(96)
         .shrink(false)
 }
 
@@ -78,7 +80,7 @@ fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
             let caught_by = found.map_or("nothing", FailureKind::name);
             println!(
                 "{bug:28} {caught_by:28} {:6} {:6} {:6}",
-                report.images + report.deaths,
+                report.images + report.faults,
                 acts.len(),
                 report.elapsed.as_millis()
             );
@@ -142,6 +144,11 @@ fn each_bug_of_the_storage_is_caught_by_the_check_that_the_table_gives() {
 }
 
 #[test]
+fn each_flaw_of_a_store_is_caught_by_the_check_that_the_table_gives() {
+    catch_all_of(|place| matches!(place, BugPlace::Store(_)));
+}
+
+#[test]
 fn each_bug_of_the_calls_is_caught_by_the_check_that_the_table_gives() {
     catch_all_of(|place| matches!(place, BugPlace::Calls(_) | BugPlace::Options(_)));
 }
@@ -168,6 +175,108 @@ fn the_same_sweeps_find_nothing_without_a_bug() {
         report.expect_clean();
     }
     assert!(nothing.is_empty());
+}
+
+#[test]
+fn the_planted_store_without_a_flaw_keeps_every_promise() {
+    for sector_bytes in [512, 4096] {
+        let nothing = Acts::default();
+        let sweep = store::plant(None, sweep(SHORT), &nothing).sector_bytes(sector_bytes);
+        let report = sweep.run();
+        println!("{report}");
+        report.expect_clean();
+        assert!(nothing.is_empty());
+    }
+}
+
+/// The sectors of a disk and the models of a sweep decide whether it finds a flaw.
+#[test]
+fn a_flaw_is_found_on_the_sectors_and_under_the_models_that_its_finding_names() {
+    for (bug, sector_bytes, models, is_found) in [
+        (PlantedBug::BlockTakenForWhole, 512, None, true),
+        (PlantedBug::BlockTakenForWhole, 4096, None, false),
+        (
+            PlantedBug::StaleRecordRead,
+            512,
+            Some(DiskModel::EXT4_WRITEBACK),
+            true,
+        ),
+        (
+            PlantedBug::StaleRecordRead,
+            512,
+            Some(DiskModel::EXT4_ORDERED),
+            false,
+        ),
+        (
+            PlantedBug::StaleRecordRead,
+            512,
+            Some(DiskModel::COPY_ON_WRITE),
+            false,
+        ),
+        (
+            PlantedBug::RecordEndsChecked,
+            512,
+            Some(DiskModel::EXT4_ORDERED),
+            true,
+        ),
+        (PlantedBug::RecordEndsChecked, 512, Some(DiskModel::BTRFS), false),
+    ] {
+        let sweep = sweep(SHORT)
+            .sector_bytes(sector_bytes)
+            .findings_max(1)
+            .images_max(32);
+        let sweep = match models {
+            None => sweep,
+            Some(model) => sweep.models(&[model]),
+        };
+        let report = bug.plant(sweep.nested_max(4), &Acts::default()).run();
+        assert_eq!(
+            !report.findings.is_empty(),
+            is_found,
+            "{bug}, {sector_bytes}: {report}"
+        );
+        assert_eq!(report.plan.sector_bytes, sector_bytes);
+        let Some(finding) = report.findings.first() else {
+            continue;
+        };
+        if let Some(model) = models {
+            assert!(finding.models.contains(&model), "{finding}");
+        }
+        let excluded = if bug == PlantedBug::StaleRecordRead {
+            DiskModel::EXT4_ORDERED
+        } else {
+            DiskModel::COPY_ON_WRITE
+        };
+        assert!(!finding.models.contains(&excluded), "{finding}");
+    }
+}
+
+#[test]
+fn a_finding_names_its_models_in_every_form() {
+    let planted = PlantedBug::StaleRecordRead
+        .plant(sweep(SHORT), &Acts::default())
+        .findings_max(1);
+    let report = planted.run();
+    let finding = &report.findings[0];
+    let models = "ext4-writeback, in-order, weakest";
+    assert!(
+        finding.to_string().contains(&format!("happens on {models}\n")),
+        "{finding}"
+    );
+    let Err(ReplayFailure::Found(again)) = planted.replay(&finding.replay_line()) else {
+        panic!("the line finds it again");
+    };
+    assert_eq!(again.models, finding.models);
+    again.image_dir.iter().for_each(|dir| remove(dir));
+    let mut page = Report::new("models");
+    page.add(report.clone());
+    let json = format!("\"models\":[\"{}\"]", models.replace(", ", "\",\""));
+    assert!(page.json().contains(&json), "{}", page.json());
+    assert!(page.html().contains(&format!("Happens on {models}")));
+    // A process crash needs no power loss.
+    let planted = PlantedBug::CallDropped.plant(sweep(SHORT), &Acts::default());
+    let report = planted.findings_max(1).run();
+    assert_eq!(report.findings[0].models, DiskModel::ALL);
 }
 
 #[test]

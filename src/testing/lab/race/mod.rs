@@ -366,7 +366,7 @@ impl Race {
     fn recover_all(self, watched: &Watched, told: &mut Told) -> Result<(), String> {
         let mut last = vec![ImageChoice::All, ImageChoice::Synced];
         if self.is_stress {
-            let drawn = watched.disk.choices(DiskModel::Subset, LAST_IMAGES, self.seed);
+            let drawn = watched.disk.choices(DiskModel::WEAKEST, LAST_IMAGES, self.seed);
             last.extend(drawn.choices);
         }
         for choice in &last {

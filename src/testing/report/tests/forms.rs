@@ -250,7 +250,7 @@ fn the_terminal_matrix_fits_a_hundred_columns() {
         *count = 999_999_999;
     }
     sweep.left_out.images = u128::MAX;
-    sweep.left_out.deaths = usize::MAX;
+    sweep.left_out.faults = usize::MAX;
     let report = Report::from(sweep);
     for line in report.terminal().lines() {
         let columns = line.chars().count();
@@ -315,7 +315,7 @@ fn operations_of_any_bytes_make_a_page_and_json() {
             Operation::CreateCollection(name[..255].to_vec()),
         ],
     };
-    let sweep = crate::testing::CrashSweep::of(workload).depth(0).deaths_max(0);
+    let sweep = crate::testing::CrashSweep::of(workload).depth(0).faults_max(0);
     let report = Report::from(sweep.run());
     assert_eq!(report.totals.findings, 0, "{}", report.terminal());
     balanced(&report.html());

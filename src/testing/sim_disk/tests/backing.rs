@@ -50,7 +50,7 @@ fn paths_outside_its_root_are_refused() {
 }
 
 #[test]
-fn faults_and_death_keep_operations_from_the_files_behind() {
+fn faults_and_a_failed_device_keep_operations_from_the_files_behind() {
     let inner = SimDisk::from_image(&image_of("/base/f", b"old"));
     let disk = over(&inner, "/base");
     let file = open(&disk, "/base/f");

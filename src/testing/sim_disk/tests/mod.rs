@@ -2,11 +2,13 @@
 
 mod backing;
 mod choices;
-mod death;
+mod device;
 mod faults;
 mod images;
+mod models;
 mod oracle;
 mod rules;
+mod stale;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -126,7 +128,7 @@ fn print_image(image: &Image) -> String {
 
 /// Each image that a crash may leave.
 fn every_image(disk: &SimDisk) -> BTreeSet<String> {
-    let choices = disk.choices(DiskModel::Subset, 100_000, 1);
+    let choices = disk.choices(DiskModel::WEAKEST, 100_000, 1);
     assert_eq!(choices.left_out, 0, "{choices}");
     let images = choices.into_iter().map(|choice| disk.image(&choice));
     images.map(|image| print_image(&image)).collect()

@@ -9,7 +9,7 @@ use crate::testing::lab::planted::{Acts, PlantedBug};
 fn the_second_recovery_is_crashed_in_too() {
     let sweep = |depth| {
         let sweep = CrashSweep::standard(SEED, 6).images_max(4).nested_max(3);
-        let report = sweep.nested_images_max(2).deaths_max(0).depth(depth).run();
+        let report = sweep.nested_images_max(2).faults_max(0).depth(depth).run();
         report.expect_clean();
         report
     };
@@ -44,7 +44,7 @@ fn profile() -> DeepProfile {
         images_max: 4,
         nested_images_max: 1,
         sessions_max: 1,
-        deaths_max: 2,
+        faults_max: 2,
         ..DeepProfile::default()
     }
 }
@@ -70,9 +70,9 @@ fn the_deep_profile_ends_by_its_states_and_adds_up_sweeps_of_every_policy() {
         plans,
         [
             "work=standard:1:6 durability=every-synced",
-            "work=sessions:2:6 durability=synced-every:2000",
+            "work=sessions:2:6 durability=synced-every:2000 sectors=4096",
             "work=standard:3:6 durability=operating-system",
-            "work=sessions:4:6 durability=every-synced",
+            "work=sessions:4:6 durability=every-synced sectors=4096",
         ]
     );
 }

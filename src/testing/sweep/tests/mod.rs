@@ -1,5 +1,6 @@
 mod deep;
 mod disagree;
+mod faults;
 mod on_files;
 mod pasted;
 mod planted;
@@ -45,7 +46,7 @@ fn one_standard_workload_completely_at_depth_one() {
     let report = CrashSweep::standard(SEED, 60)
         .images_max(512)
         .nested_max(usize::MAX)
-        .deaths_max(usize::MAX)
+        .faults_max(usize::MAX)
         .complete()
         .run();
     println!("{report}");
@@ -57,7 +58,7 @@ fn one_standard_workload_completely_at_depth_one() {
         report.left_out
     );
     assert_eq!(
-        (report.left_out.recoveries, report.left_out.deaths),
+        (report.left_out.recoveries, report.left_out.faults),
         (0, 0),
         "{}",
         report.left_out
@@ -217,16 +218,16 @@ fn a_sweep_that_tests_nothing_is_not_clean() {
 fn what_a_bound_leaves_out_is_said() {
     let report = CrashSweep::standard(SEED, 20)
         .images_max(2)
-        .deaths_max(3)
+        .faults_max(3)
         .nested_max(1)
         .run();
     report.expect_clean();
     let left_out = &report.left_out;
     assert!(
-        left_out.images > 0 && left_out.deaths > 0 && left_out.recoveries > 0,
+        left_out.images > 0 && left_out.faults > 0 && left_out.recoveries > 0,
         "{left_out}"
     );
-    assert_eq!(report.deaths, 3);
+    assert_eq!(report.faults, 3);
     let bounded = CrashSweep::standard(SEED, 20).distinct_max(10).run();
     assert!(bounded.left_out.sites > 0 && bounded.distinct < 40, "{bounded}");
     assert_eq!(bounded.coverage.sites_missed, bounded.left_out.sites);

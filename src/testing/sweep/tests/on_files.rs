@@ -184,7 +184,7 @@ fn the_counts_of_a_crash_on_real_files_are_those_of_both_states() {
         })
         .sum();
     assert!(crashed.counts.acknowledged > 2 * events as u64, "{crashed:?}");
-    let report = sweep.depth(0).deaths_max(0).run();
+    let report = sweep.depth(0).faults_max(0).run();
     assert!(
         report.counts.acknowledged > events as u64 && report.counts.lost == 0,
         "{:?}",

@@ -1,4 +1,4 @@
-//! The death of the device.
+//! The failure of the device.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -15,7 +15,7 @@ fn write_and_sync(disk: &SimDisk) -> io::Result<()> {
     file.sync()
 }
 
-fn is_death(error: &io::Error) -> bool {
+fn is_refusal(error: &io::Error) -> bool {
     error.to_string().starts_with("the device is gone")
 }
 
@@ -33,7 +33,7 @@ fn before_an_operation_nothing_of_it_is_done_and_after_it_all_and_its_caller_is_
     ] {
         let disk = disk();
         disk.crash_at(ordinal, side);
-        assert!(is_death(&write_and_sync(&disk).unwrap_err()));
+        assert!(is_refusal(&write_and_sync(&disk).unwrap_err()));
         assert!(disk.is_gone());
         assert_eq!(disk.operations_len(), done, "{side} {ordinal}");
         assert_eq!(image(&disk, "synced"), image_of("/f", synced), "{side} {ordinal}");
@@ -41,7 +41,7 @@ fn before_an_operation_nothing_of_it_is_done_and_after_it_all_and_its_caller_is_
         // It was the first refusal of this thread.
         assert_eq!(disk.refused_calls().len(), 1, "{side} {ordinal}");
         disk.sync_dir(path("/")).unwrap_err();
-        assert_eq!(disk.life_after_death().len(), 1, "{side} {ordinal}");
+        assert_eq!(disk.changes_after_refusal().len(), 1, "{side} {ordinal}");
     }
 }
 
@@ -68,7 +68,7 @@ fn every_later_call_is_refused_and_changes_nothing() {
         disk.lock(path("/l")).map(drop),
     ];
     for result in results {
-        assert!(is_death(&result.unwrap_err()));
+        assert!(is_refusal(&result.unwrap_err()));
     }
     assert_eq!(before, (image(&disk, "all"), image(&disk, "synced")));
     assert_eq!(disk.refused_calls().len(), 12);
@@ -84,9 +84,9 @@ fn a_second_change_by_a_thread_that_was_refused_is_a_finding() {
     file.len().unwrap_err();
     file.write_at(b"x", 0).unwrap_err();
     file.len().unwrap_err();
-    assert_eq!(disk.life_after_death(), []);
+    assert_eq!(disk.changes_after_refusal(), []);
     file.sync().unwrap_err();
-    let findings = disk.life_after_death();
+    let findings = disk.changes_after_refusal();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].kind, Kind::Sync);
     assert_eq!(&*findings[0].path, path("/f"));
@@ -103,7 +103,7 @@ fn each_thread_is_refused_for_the_first_time_once() {
     let run = move || drop(other.sync().unwrap_err());
     std::thread::scope(|scope| drop(scope.spawn(run).join()));
     assert_eq!(disk.refused_calls().len(), 2);
-    assert_eq!(disk.life_after_death(), []);
+    assert_eq!(disk.changes_after_refusal(), []);
 }
 
 #[test]
@@ -126,8 +126,11 @@ fn an_observer_sees_every_call_on_both_sides_and_may_panic_there() {
         log.lock().unwrap().push((kind, ordinal, side));
         assert!(kind != Kind::Sync || side == Side::Before, "after the sync");
     });
-    let died = std::panic::catch_unwind(AssertUnwindSafe(|| write_and_sync(&disk)));
-    assert_eq!(*died.unwrap_err().downcast::<&str>().unwrap(), "after the sync");
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| write_and_sync(&disk)));
+    assert_eq!(
+        *outcome.unwrap_err().downcast::<&str>().unwrap(),
+        "after the sync"
+    );
     let (before, after) = (Side::Before, Side::After);
     let expected = [
         (Kind::Open, None, before),
@@ -148,7 +151,7 @@ fn an_observer_sees_every_call_on_both_sides_and_may_panic_there() {
 }
 
 #[test]
-fn a_lock_can_be_dropped_after_death_and_is_seen_until_then() {
+fn a_lock_can_be_dropped_after_the_failure_and_is_seen_until_then() {
     let disk = SimDisk::new();
     let lock = disk.lock(path("/lock")).unwrap();
     disk.crash_now();
@@ -212,6 +215,6 @@ fn a_disk_that_records_reads_gives_them_ordinals_and_may_die_at_them() {
     file.len().unwrap();
     disk.list(path("/")).unwrap();
     disk.crash_at(3, Side::Before);
-    assert!(is_death(&file.read_at(&mut [0], 0).unwrap_err()));
+    assert!(is_refusal(&file.read_at(&mut [0], 0).unwrap_err()));
     assert_eq!(kinds(&disk), [Kind::Open, Kind::Len, Kind::List]);
 }

@@ -1,0 +1,220 @@
+//! Faults of single disk operations, under the running work and under recoveries.
+//!
+//! The run goes on to its end after the fault: the handle refuses the later calls. The process ends or the power is lost when
+//! the call that met the fault has returned, and at the end of the run. The disk is healthy when the database is opened again. The state must hold every acknowledged call, and of a
+//! call with an unknown outcome all or nothing.
+//!
+//! A fault leaves the disk as a run of its own does, so it has a recording and a journal of its own.
+
+use super::case::{Case, Runner, disk_of, image_of, recovery_session};
+use super::crash::fail_device;
+use super::explore::{Explorer, NestedCase, Tally, modes};
+use super::finding::{Failure, FailureKind};
+use super::memory::Counters;
+use super::record::{CrashPosition, Recorded, seek};
+use super::recover::recover;
+use super::setup::Setup;
+use crate::testing::SimDisk;
+use crate::testing::plan::{Crash, CrashMode, FaultEnd, Site};
+use crate::testing::sim_disk::{DiskOperation, IoFault, Recording, Side};
+use crate::testing::workload::Session;
+
+/// The sites of faults in the operations of a recording from `start` on: those of one kind of fault together, in the order of
+/// the run.
+pub(super) fn fault_sites(recording: &Recording, start: u64) -> Vec<Site> {
+    let mut sites = Vec::new();
+    for &fault in IoFault::ALL {
+        let operations = recording.operations().skip(start as usize);
+        let met = operations.filter(|operation| fault.of(operation).is_some());
+        sites.extend(met.map(|operation| Site::Fault {
+            ordinal: operation.ordinal,
+            fault,
+            after: FaultEnd::Run,
+        }));
+    }
+    sites
+}
+
+/// The sites at which the device fails in a recording.
+pub(super) fn device_sites(recording: &Recording) -> impl Iterator<Item = Site> {
+    let ordinals = 0..recording.len();
+    ordinals.flat_map(|ordinal| Side::ALL.map(|side| Site::Disk { ordinal, side }))
+}
+
+/// At most `max` of the sites, spread evenly.
+pub(super) fn spread(sites: &[Site], max: usize) -> Vec<Site> {
+    let wanted = max.min(sites.len());
+    (0..wanted)
+        .map(|step| sites[step * sites.len() / wanted])
+        .collect()
+}
+
+/// Makes the operation with the ordinal of `operation`, which is one of a run without a fault, meet the fault.
+fn set(disk: &SimDisk, operation: Option<&DiskOperation>, fault: IoFault) -> Result<(), Failure> {
+    let Some((operation, fault)) = operation.and_then(|it| Some((it, fault.of(it)?))) else {
+        let message = format_args!("the operation of this run cannot meet the fault {fault}");
+        return Err(Failure::new(FailureKind::NeverReached, message));
+    };
+    disk.fail_operation(operation.ordinal, fault);
+    Ok(())
+}
+
+/// The run of the work in which an operation of the recorded run meets a fault, up to its end. It may have failures.
+pub(super) fn work_with_fault(
+    setup: &Setup,
+    recorded: &Recorded,
+    ordinal: u64,
+    fault: IoFault,
+) -> Result<Recorded, Failure> {
+    let disk = setup.new_disk();
+    let operation = recorded.recording.operations().nth(ordinal as usize);
+    set(&disk, operation, fault)?;
+    let mut run = Recorded::of_work(setup, &disk);
+    // The knowledge in it is another one than that of the run without a fault, whose id is 0.
+    run.id = 1 + ordinal * IoFault::ALL.len() as u64 + fault as u64;
+    if disk.faults_fired().is_empty() {
+        let message = format_args!("the run with {fault} at operation {ordinal} ended before it");
+        return Err(Failure::new(FailureKind::NeverReached, message));
+    }
+    Ok(run)
+}
+
+/// The recovery on `disk` in which an operation of the recorded recovery meets a fault: `open` must report it.
+pub(super) fn recovery_with_fault(
+    setup: &Setup,
+    disk: &SimDisk,
+    session: &Session,
+    recorded: &Recording,
+    site: (u64, IoFault),
+) -> Result<Recording, Failure> {
+    let (ordinal, fault) = site;
+    let operation = recorded.operations().nth(ordinal as usize);
+    set(disk, operation, fault)?;
+    match recover(setup, disk, session) {
+        Ok(_) if disk.has_failed() => {
+            let operation = operation.map_or_else(String::new, ToString::to_string);
+            let message = format_args!("open succeeded although an operation of it failed: {operation}");
+            Err(Failure::new(FailureKind::AcknowledgedAfterFault, message))
+        }
+        Err(failure) if failure.kind != FailureKind::Refused => Err(failure),
+        Ok(_) | Err(_) => Ok(disk.recording()),
+    }
+}
+
+impl Explorer<'_> {
+    /// The case of one fault of the work: the run with it, then each crash after it.
+    pub(super) fn fault(&self, site: Site) -> Tally {
+        let Runner { setup, run, .. } = self.0;
+        let mut tally = Tally::default();
+        let crash = |mode| Crash { site, mode };
+        self.0.heartbeat.begin(&[crash(CrashMode::Kill)]);
+        let Site::Fault { ordinal, fault, .. } = site else {
+            if let Err(failure) = fail_device(setup, run, site) {
+                self.keep(&[crash(CrashMode::Kill)], failure, &mut tally);
+            }
+            return tally;
+        };
+        let run = match work_with_fault(setup, run, ordinal, fault) {
+            Ok(run) => run,
+            Err(failure) => {
+                self.keep(&[crash(CrashMode::Kill)], failure, &mut tally);
+                return tally;
+            }
+        };
+        for failure in &run.failures {
+            self.keep(&[crash(CrashMode::Kill)], failure.clone(), &mut tally);
+        }
+        let own = Explorer(Runner { run: &run, ..self.0 });
+        for after in [FaultEnd::Call, FaultEnd::Run] {
+            let site = Site::Fault {
+                ordinal,
+                fault,
+                after,
+            };
+            own.crash_after_fault(site, &mut tally);
+        }
+        tally
+    }
+
+    /// Runs a case for each image at `site` of a run with a fault.
+    fn crash_after_fault(&self, site: Site, tally: &mut Tally) {
+        let Runner { run, memory, .. } = self.0;
+        let bounds = &memory.bounds;
+        let Ok((mut builder, known)) = run.at(site) else {
+            unreachable!("the fault has happened in this run");
+        };
+        let images_max = bounds.images_max.min(bounds.nested_images_max);
+        for mode in modes(&builder, bounds, images_max, &mut tally.left_out) {
+            if memory.is_over() {
+                tally.left_out += 1;
+                continue;
+            }
+            // After a failed sync the disk still reads back what it may have lost. A recovery must not trust that.
+            let is_read_back = matches!(
+                site,
+                Site::Fault {
+                    fault: IoFault::SyncLost,
+                    after: FaultEnd::Run,
+                    ..
+                }
+            );
+            let is_nested = is_read_back && mode.keeps_writes() && bounds.depth > 0;
+            let crash = Crash { site, mode };
+            self.run(&builder, &Case::in_run(run, crash.clone(), known), false, tally);
+            if is_nested {
+                let position = builder.position();
+                let moment = CrashPosition { position, known };
+                tally.add(&self.nested(&mut builder, &NestedCase { moment, crash }, 1, false));
+            }
+        }
+    }
+
+    /// Faults in the recovery from the image of `nested`, each followed by each crash at the end of that recovery. Counts the
+    /// runs, and those that are left out.
+    pub(super) fn recovery_faults(&self, nested: &NestedCase, faults_max: usize) -> (Tally, usize) {
+        let mut tally = Tally::default();
+        let mut builder = self.0.run.recording.images();
+        let case = nested.seek(self.0.run, &mut builder);
+        let disk = disk_of(&builder, case.mode());
+        self.0.heartbeat.begin(&case.crashes);
+        let start = disk.operations_len();
+        let image = builder.image_hash(&image_of(case.mode()));
+        let session = recovery_session(&self.0.run.known[case.known], image);
+        // What is wrong with the image itself was found before.
+        let Ok(state) = recover(self.0.setup, &disk, &session) else {
+            return (tally, 0);
+        };
+        let recording = disk.recording();
+        let all = fault_sites(&recording, start);
+        let sites = spread(&all, faults_max);
+        let state = self.0.memory.intern(state);
+        for site in &sites {
+            Counters::add(&self.0.memory.counters.faults);
+            let Site::Fault { ordinal, fault, .. } = *site else {
+                unreachable!("the sites are those of faults");
+            };
+            let in_recovery = |mode| case.in_recovery(Crash { site: *site, mode }, false, &state);
+            let disk = disk_of(&builder, case.mode());
+            let failed = recovery_with_fault(self.0.setup, &disk, &session, &recording, (ordinal, fault));
+            let failed = match failed {
+                Ok(failed) => failed,
+                Err(failure) => {
+                    self.keep(&in_recovery(CrashMode::Kill).crashes, failure, &mut tally);
+                    continue;
+                }
+            };
+            let mut builder = failed.images();
+            seek(&mut builder, failed.len());
+            let bounds = &self.0.memory.bounds;
+            let images_max = bounds.images_max.min(bounds.nested_images_max);
+            for mode in modes(&builder, bounds, images_max, &mut tally.left_out) {
+                if self.0.memory.is_over() {
+                    tally.left_out += 1;
+                } else {
+                    self.run(&builder, &in_recovery(mode), false, &mut tally);
+                }
+            }
+        }
+        (tally, all.len() - sites.len())
+    }
+}

@@ -1,0 +1,158 @@
+//! Faults of single disk operations in sweeps and plans.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::testing::faults::{FileAnswer, FileOperation, ForwardingFiles, log_dir};
+use crate::testing::plan::FaultEnd;
+use crate::testing::run_plan;
+use crate::testing::sim_disk::{DiskOperationKind, IoFault};
+
+/// The plan of a short work with this fault of the operation that `ordinal` names.
+fn plan(ordinal: u64, fault: IoFault, mode: &str) -> Plan {
+    let mode = mode.parse().expect("a mode");
+    let after = FaultEnd::Run;
+    Plan::standard(SEED, 20).crash(
+        Site::Fault {
+            ordinal,
+            fault,
+            after,
+        },
+        mode,
+    )
+}
+
+#[test]
+fn each_fault_of_each_operation_is_replayed_from_its_line() {
+    let setup = Setup::new(Plan::standard(SEED, 20).work, Durability::EverySynced);
+    let run = record::Recorded::of_work(&setup, &setup.new_disk());
+    let sites = fault::fault_sites(&run.recording, 0);
+    let operations: Vec<_> = run.recording.operations().cloned().collect();
+    for &fault in IoFault::ALL {
+        let mut met = BTreeMap::new();
+        for site in &sites {
+            if let Site::Fault {
+                ordinal,
+                fault: of_site,
+                ..
+            } = *site
+                && of_site == fault
+            {
+                met.insert(operations[ordinal as usize].kind, ordinal);
+            }
+        }
+        let kinds: Vec<_> = met.keys().copied().collect();
+        match fault {
+            IoFault::Error => assert!(kinds.len() >= 8, "{kinds:?}"),
+            IoFault::SyncLost => assert_eq!(kinds, [DiskOperationKind::Sync]),
+            _ => assert_eq!(kinds, [DiskOperationKind::Write], "{fault}"),
+        }
+        // The last operation of each kind.
+        for &ordinal in met.values() {
+            for mode in ["kill", "power-loss:synced"] {
+                let plan = plan(ordinal, fault, mode);
+                let recovered = replay(&plan.replay_line());
+                recovered.unwrap_or_else(|finding| panic!("{plan}: {finding}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plan_with_a_fault_that_no_operation_can_meet_fails() {
+    for (ordinal, fault) in [
+        (0, IoFault::SyncLost),
+        (0, IoFault::DiskFull),
+        (100_000, IoFault::Error),
+    ] {
+        let finding = run_plan(&plan(ordinal, fault, "kill")).expect_err("nothing is tested");
+        assert_eq!(finding.failure.kind, FailureKind::NeverReached, "{finding}");
+        remove_image(&finding);
+    }
+}
+
+#[test]
+fn the_calls_after_a_fault_are_refused_and_those_before_it_are_there() {
+    let whole = run_plan(&Plan::standard(SEED, 20).crash(Site::End, CrashMode::Kill)).expect("it holds");
+    // In the middle of the work.
+    for after in [FaultEnd::Call, FaultEnd::Run] {
+        let site = Site::Fault {
+            ordinal: 60,
+            fault: IoFault::Error,
+            after,
+        };
+        let cut = run_plan(&Plan::standard(SEED, 20).crash(site, CrashMode::Kill)).expect("it holds");
+        assert!(
+            cut.acknowledged() > 0 && cut.acknowledged() < whole.acknowledged(),
+            "{after:?}"
+        );
+        assert!(cut.events() < whole.events());
+    }
+}
+
+/// A sweep whose reopenings take each failed operation for a success. A new database is opened as it should be.
+fn careless_reopening() -> CrashSweep {
+    let operations = Workload::standard(SEED, 12).operations;
+    let sweep = CrashSweep::of(Workload { operations }).files(|files| {
+        let log = log_dir(Path::new("/db"));
+        let is_reopening = files.list(&log).is_ok_and(|names| !names.is_empty());
+        Arc::new(ForwardingFiles::new(files, move |call| match call.forward() {
+            Err(error) if is_reopening && error.to_string().starts_with("injected") => match call.operation {
+                FileOperation::Write { ref bytes, .. } => Ok(FileAnswer::Bytes(bytes.len() as u64)),
+                FileOperation::Sync | FileOperation::SyncDir => Ok(FileAnswer::Done),
+                _ => Err(error),
+            },
+            answered => answered,
+        }))
+    });
+    sweep.images_max(4).nested_images_max(2).shrink(false)
+}
+
+#[test]
+fn an_open_that_hides_a_failed_operation_is_found_and_replayed() {
+    let sweep = careless_reopening();
+    let report = sweep.run();
+    let finding = report.findings.first().expect("it is found");
+    assert_eq!(
+        finding.failure.kind,
+        FailureKind::AcknowledgedAfterFault,
+        "{finding}"
+    );
+    let sites: Vec<_> = finding.plan.crashes.iter().map(|crash| crash.site).collect();
+    assert!(matches!(sites[..], [_, Site::Fault { .. }]), "{finding}");
+    let again = finding_of(sweep.replay(&finding.replay_line()));
+    assert_eq!(again.failure, finding.failure);
+    remove_image(&again);
+    report.findings.iter().for_each(remove_image);
+    // Without faults nothing is found.
+    careless_reopening().faults_max(0).run().expect_clean();
+}
+
+#[test]
+fn a_finding_after_a_fault_is_shrunk_to_one_after_a_fault() {
+    use crate::testing::lab::planted::{Acts, PlantedBug};
+    let sweep = PlantedBug::FullDiskIgnored.plant(CrashSweep::standard(SEED, 16), &Acts::default());
+    let report = sweep.findings_max(1).run();
+    let finding = &report.findings[0];
+    let shrunk = finding.shrunk.as_ref().expect("it is shrunk");
+    let Work::Operations(workload) = &shrunk.work else {
+        panic!("it has operations: {finding}");
+    };
+    assert!(workload.operations.len() <= 2, "{finding}");
+    assert!(matches!(shrunk.crashes[0].site, Site::Fault { .. }), "{finding}");
+    remove_image(finding);
+}
+
+/// Faults at each operation of a work, and crashes after each.
+#[test]
+fn every_fault_of_a_short_work_leaves_a_legal_state_on_sectors_of_both_sizes() {
+    for sector_bytes in [512, 4096] {
+        let report = CrashSweep::standard(SEED, 16)
+            .sector_bytes(sector_bytes)
+            .faults_max(usize::MAX)
+            .run();
+        report.expect_clean();
+        assert_eq!(report.left_out.faults, 0, "{report}");
+        assert!(report.faults > 300, "{report}");
+    }
+}
