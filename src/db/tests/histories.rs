@@ -14,14 +14,14 @@ const OWN: u64 = 300;
 
 /// The end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SessionEnd {
+enum MixedEnd {
     Closed,
     Dropped,
     /// With a checkpoint as the last call.
     Checkpointed,
 }
 
-const SESSION_ENDS: [SessionEnd; 3] = [SessionEnd::Closed, SessionEnd::Dropped, SessionEnd::Checkpointed];
+const SESSION_ENDS: [MixedEnd; 3] = [MixedEnd::Closed, MixedEnd::Dropped, MixedEnd::Checkpointed];
 
 /// A copy of a database, and its state.
 #[derive(Debug, Clone)]
@@ -37,12 +37,12 @@ fn record_all(db: &TidalDb, events: Range<u64>) {
 }
 
 /// Ends the session with `db` on `disk`.
-fn end(db: TidalDb, disk: &SimDisk, end: SessionEnd) -> Copy {
+fn end(db: TidalDb, disk: &SimDisk, end: MixedEnd) -> Copy {
     let state = db.export().unwrap();
     match end {
-        SessionEnd::Closed => db.close().unwrap(),
-        SessionEnd::Dropped => {}
-        SessionEnd::Checkpointed => {
+        MixedEnd::Closed => db.close().unwrap(),
+        MixedEnd::Dropped => {}
+        MixedEnd::Checkpointed => {
             db.checkpoint().unwrap();
         }
     }
@@ -54,7 +54,7 @@ fn end(db: TidalDb, disk: &SimDisk, end: SessionEnd) -> Copy {
 }
 
 /// Records [`COMMON`] events in a new database.
-fn origin(last: SessionEnd) -> Copy {
+fn origin(last: MixedEnd) -> Copy {
     let disk = SimDisk::new();
     let db = TidalDb::open(
         PATH,
@@ -67,7 +67,7 @@ fn origin(last: SessionEnd) -> Copy {
 
 /// Records [`OWN`] events, from number `first` on, in a copy of `from`. All events have the same size. `step` makes the
 /// opening id predictable; otherwise it is random.
-fn extend(from: &Image, first: u64, step: Option<u64>, last: SessionEnd) -> Copy {
+fn extend(from: &Image, first: u64, step: Option<u64>, last: MixedEnd) -> Copy {
     let disk = SimDisk::from_image(from);
     let mut options = options(&disk, Durability::EverySynced);
     options.opening_id_step = step;
@@ -122,12 +122,12 @@ fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
     for before in SESSION_ENDS {
         for equal_ids in [false, true] {
             for ends in [
-                [SessionEnd::Closed, SessionEnd::Closed],
-                [SessionEnd::Checkpointed, SessionEnd::Checkpointed],
-                [SessionEnd::Dropped, SessionEnd::Checkpointed],
-                [SessionEnd::Checkpointed, SessionEnd::Dropped],
-                [SessionEnd::Dropped, SessionEnd::Closed],
-                [SessionEnd::Closed, SessionEnd::Dropped],
+                [MixedEnd::Closed, MixedEnd::Closed],
+                [MixedEnd::Checkpointed, MixedEnd::Checkpointed],
+                [MixedEnd::Dropped, MixedEnd::Checkpointed],
+                [MixedEnd::Checkpointed, MixedEnd::Dropped],
+                [MixedEnd::Dropped, MixedEnd::Closed],
+                [MixedEnd::Closed, MixedEnd::Dropped],
             ] {
                 let from = origin(before).image;
                 let step = equal_ids.then_some(1);
@@ -139,7 +139,7 @@ fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
                 }
                 let mixed = with_files_of(&b.image, &a.image, "log");
                 // A store without a checkpoint of its own, with a log that was trimmed or began before the copies were made.
-                let without_checkpoint = ends[1] == SessionEnd::Dropped;
+                let without_checkpoint = ends[1] == MixedEnd::Dropped;
                 match opened(&mixed) {
                     Err(Error::ForeignHistory { .. }) => {}
                     Err(Error::SegmentMissing { .. }) if equal_ids && without_checkpoint => {}
@@ -159,7 +159,7 @@ fn an_older_log_with_a_newer_store_and_a_newer_log_with_an_older_store_are_refus
             let what = format!("{before:?}, {last:?}");
             assert_refused(&with_files_of(&older.image, &newer.image, "log"), &what);
             let old_log = with_files_of(&newer.image, &older.image, "log");
-            if last == SessionEnd::Dropped {
+            if last == MixedEnd::Dropped {
                 // The newer store is one opening ahead of the older log and holds no later event, so the older history opens.
                 assert!(opened(&old_log).unwrap() == older.state, "{what}");
             } else {
@@ -179,9 +179,9 @@ fn files_of_a_database_that_continues_and_of_a_copy_made_of_it_are_not_mixed() {
         // The original continues under the id of its opening.
         record_all(&db, 1000..1000 + OWN);
         let last = if checkpoints {
-            SessionEnd::Checkpointed
+            MixedEnd::Checkpointed
         } else {
-            SessionEnd::Dropped
+            MixedEnd::Dropped
         };
         let original = end(db, &disk, last);
         let copy = extend(&copied, 2000, None, last);
@@ -353,11 +353,11 @@ mod full {
     fn later_segments_of_one_copy_in_the_log_of_the_other_are_refused() {
         // Such a log opened, with events of both copies.
         let (mut mixtures, mut whole) = (0, 0);
-        for before in [SessionEnd::Closed, SessionEnd::Dropped] {
+        for before in [MixedEnd::Closed, MixedEnd::Dropped] {
             for equal_ids in [false, true] {
                 let from = origin(before).image;
-                let [a, b] = [1000, 2000]
-                    .map(|first| extend(&from, first, equal_ids.then_some(1), SessionEnd::Dropped));
+                let [a, b] =
+                    [1000, 2000].map(|first| extend(&from, first, equal_ids.then_some(1), MixedEnd::Dropped));
                 let segments = log_files(&b.image);
                 assert_eq!(segments, log_files(&a.image), "the events have the same size");
                 for from in 1..segments.len() {

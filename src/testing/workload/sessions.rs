@@ -38,7 +38,7 @@ const ENDS: [EndKind; 7] = [
 ];
 
 pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
-    let mut generator = Generator {
+    let mut generator = SessionGenerator {
         random: Random::new(seed.rotate_left(17) ^ 0x7365_7373_696f_6e73),
         ends: Vec::new(),
         appended: 0,
@@ -61,7 +61,7 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
     Workload { operations }
 }
 
-struct Generator {
+struct SessionGenerator {
     random: Random,
     /// The rest of the deal.
     ends: Vec<EndKind>,
@@ -72,7 +72,7 @@ struct Generator {
     now_ms: i64,
 }
 
-impl Generator {
+impl SessionGenerator {
     fn session_len(&mut self) -> u64 {
         3 + self.random.below(SESSION_OPERATIONS_MAX - 2)
     }
