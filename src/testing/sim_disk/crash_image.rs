@@ -172,7 +172,7 @@ impl DiskState {
     }
 
     /// The names in the directories in which something is kept that is not durable.
-    fn kept_names(&self, choice: &ImageChoice) -> BTreeMap<usize, Names> {
+    pub(super) fn kept_names(&self, choice: &ImageChoice) -> BTreeMap<usize, Names> {
         let kept = self.names_kept(choice);
         let mut changed = BTreeMap::new();
         for (pending, _) in self.pending_names.iter().zip(kept).filter(|(_, kept)| *kept) {
@@ -184,7 +184,7 @@ impl DiskState {
         changed
     }
 
-    fn content(&self, file: &FileState, choice: &ImageChoice) -> FileContent {
+    pub(super) fn content(&self, file: &FileState, choice: &ImageChoice) -> FileContent {
         if *choice == ImageChoice::All {
             return file.live.clone();
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use super::fault::{Fault, Faults, InjectedPanic};
-use super::image::{Image, is_normal, normal};
+use super::image::{is_normal, normal};
 use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
 use super::state::{ContentChange, DiskState, Effect, RecordedOperation};
 use crate::fs::{FileAccess, FileLock};
@@ -54,8 +54,8 @@ pub(super) struct SharedDevice {
 
 pub(super) struct Device {
     pub options: SimDiskOptions,
-    /// The content of the disk before the journal.
-    pub start: Arc<Image>,
+    /// The disk before the journal.
+    pub start: Arc<DiskState>,
     pub journal: Vec<RecordedOperation>,
     pub state: DiskState,
     pub crash_at: Option<(u64, Side)>,
@@ -106,7 +106,7 @@ impl fmt::Display for RefusedCall {
 
 impl SharedDevice {
     pub(super) fn new(
-        start: Arc<Image>,
+        start: Arc<DiskState>,
         options: SimDiskOptions,
         journal: Vec<RecordedOperation>,
         state: DiskState,

@@ -49,6 +49,12 @@ impl FileContent {
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
         let start = offset as usize;
         let end = start + bytes.len();
+        if Arc::get_mut(&mut self.0).is_none() {
+            // A copy of the right size: it is not moved again for these bytes.
+            let mut copy = Vec::with_capacity(end.max(self.bytes().len()));
+            copy.extend_from_slice(self.bytes());
+            *self = Self::new(copy);
+        }
         let (content, hash) = Arc::make_mut(&mut self.0);
         *hash = OnceLock::new();
         content.resize(content.len().max(end), 0);

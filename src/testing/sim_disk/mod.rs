@@ -129,22 +129,17 @@ impl Default for SimDisk {
 impl SimDisk {
     /// An empty disk.
     pub fn new() -> Self {
-        Self::holding(Image::new())
+        Self::from_image(&Image::new())
     }
 
     /// A disk on which all of `image` is durable.
     pub fn from_image(image: &Image) -> Self {
-        Self::holding(image.clone())
+        Self::with_options(image, SimDiskOptions::default())
     }
 
     /// A disk of this kind on which all of `image` is durable.
     pub fn with_options(image: &Image, options: SimDiskOptions) -> Self {
-        Self::standing_before(None, image.clone(), options)
-    }
-
-    /// As [`from_image`](Self::from_image), without a copy of the image.
-    pub(crate) fn holding(image: Image) -> Self {
-        Self::standing_before(None, image, SimDiskOptions::default())
+        Self::standing_before(None, DiskState::from_image(image, options.sector_bytes), options)
     }
 
     /// A disk that stands before the directory `root` of `files`: every operation that is not made to fail is done there,
@@ -158,14 +153,13 @@ impl SimDisk {
         let root = root.to_path_buf();
         Ok(Self::standing_before(
             Some(Backing { files, root }),
-            image,
+            DiskState::from_image(&image, options.sector_bytes),
             options,
         ))
     }
 
-    fn standing_before(backing: Option<Backing>, image: Image, options: SimDiskOptions) -> Self {
-        let state = DiskState::from_image(&image, options.sector_bytes);
-        let shared = SharedDevice::new(Arc::new(image), options, Vec::new(), state, backing);
+    fn standing_before(backing: Option<Backing>, state: DiskState, options: SimDiskOptions) -> Self {
+        let shared = SharedDevice::new(Arc::new(state.clone()), options, Vec::new(), state, backing);
         Self { shared, process: 0 }
     }
 
@@ -388,6 +382,6 @@ impl ImageBuilder {
 
     /// A disk with the options of the recorded one, on which all of the image is durable.
     pub(crate) fn disk_after(&self, choice: &ImageChoice) -> SimDisk {
-        SimDisk::standing_before(None, self.image(choice), self.options())
+        SimDisk::standing_before(None, self.after(choice), self.options())
     }
 }

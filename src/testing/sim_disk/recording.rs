@@ -15,13 +15,13 @@ use super::undurable::Undurable;
 /// Everything that was done to a disk, with the disk's content before it. A value: it does not change with the disk.
 #[derive(Debug, Clone)]
 pub struct Recording {
-    start: Arc<Image>,
+    start: Arc<DiskState>,
     options: SimDiskOptions,
     entries: Arc<[RecordedOperation]>,
 }
 
 impl Recording {
-    pub(super) fn new(start: Arc<Image>, options: SimDiskOptions, entries: &[RecordedOperation]) -> Self {
+    pub(super) fn new(start: Arc<DiskState>, options: SimDiskOptions, entries: &[RecordedOperation]) -> Self {
         Self {
             start,
             options,
@@ -47,14 +47,10 @@ impl Recording {
     /// A builder of images that stands before the first operation.
     pub fn images(&self) -> ImageBuilder {
         ImageBuilder {
-            state: self.first_state(),
+            state: (*self.start).clone(),
             recording: self.clone(),
             position: 0,
         }
-    }
-
-    fn first_state(&self) -> DiskState {
-        DiskState::from_image(&self.start, self.options.sector_bytes)
     }
 }
 
@@ -84,7 +80,7 @@ impl ImageBuilder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         if position < self.position {
-            self.state = self.recording.first_state();
+            self.state = (*self.recording.start).clone();
             self.position = 0;
         }
         for entry in &self.recording.entries[self.position as usize..position as usize] {
@@ -132,6 +128,11 @@ impl ImageBuilder {
         } = &self.recording;
         let journal = entries[..self.position as usize].to_vec();
         SharedDevice::new(start.clone(), *options, journal, self.state.clone(), None)
+    }
+
+    /// The disk after a crash that leaves the image.
+    pub(super) fn after(&self, choice: &ImageChoice) -> DiskState {
+        self.state.after(choice)
     }
 
     /// What was not durable at this instant.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::choice::ImageChoice;
@@ -175,9 +175,8 @@ pub(super) struct DiskState {
 const FREED_MAX: usize = 8;
 
 impl DiskState {
-    /// A disk on which all of `image` is durable.
-    pub(super) fn from_image(image: &Image, sector_bytes: u32) -> Self {
-        let mut state = Self {
+    fn empty(sector_bytes: u32) -> Self {
+        Self {
             sector_bytes: sector_bytes.max(1),
             files: Vec::new(),
             dirs: vec![DirState::default()],
@@ -186,7 +185,44 @@ impl DiskState {
             freed: Vec::new(),
             models: DiskModel::ALL.to_vec(),
             last_sync: None,
-        };
+        }
+    }
+
+    /// A disk on which all of the image that `choice` means is durable. As [`from_image`](Self::from_image) of that image, apart
+    /// from the numbers of files and directories.
+    pub(super) fn after(&self, choice: &ImageChoice) -> Self {
+        let changed = self.kept_names(choice);
+        let mut state = Self::empty(self.sector_bytes);
+        let mut waiting = vec![(0, 0, PathBuf::from("/"))];
+        while let Some((dir, place, path)) = waiting.pop() {
+            let names = changed.get(&dir).unwrap_or(&self.dirs[dir].durable);
+            state.files.reserve(names.len());
+            let mut placed = Vec::with_capacity(names.len());
+            for (name, node) in names {
+                let path = path.join(&**name);
+                let node = match node {
+                    NodeId::Dir(dir) => {
+                        waiting.push((*dir, state.dirs.len(), path));
+                        state.add_dir()
+                    }
+                    NodeId::File(file) => {
+                        let content = self.content(&self.files[*file], choice);
+                        let key = keyed::path_key(&path);
+                        state.add_file(path.into(), key, content)
+                    }
+                };
+                placed.push((Arc::clone(name), node));
+            }
+            let durable: Names = placed.into_iter().collect();
+            let live = durable.clone();
+            state.dirs[place] = DirState { durable, live };
+        }
+        state
+    }
+
+    /// A disk on which all of `image` is durable.
+    pub(super) fn from_image(image: &Image, sector_bytes: u32) -> Self {
+        let mut state = Self::empty(sector_bytes);
         // A directory sorts before what is in it, and an image has all directories above its files.
         for (path, entry) in image.entries() {
             let Ok((dir, name)) = state.parent(path) else {
@@ -308,7 +344,7 @@ impl DiskState {
                 *self = Self {
                     freed,
                     models,
-                    ..Self::from_image(&self.image(choice), self.sector_bytes)
+                    ..self.after(choice)
                 };
             }
         }
