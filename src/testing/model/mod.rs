@@ -160,7 +160,7 @@ impl Model {
         differences
     }
 
-    /// The differences of a frame that is lost as a whole, in a state of `frames_len` frames.
+    /// The differences of a frame or change of the schema that is lost as a whole, in a state of `frames_len` of them.
     pub(super) fn lost(
         &self,
         frame: &Operation,

@@ -69,7 +69,14 @@ impl Oracle {
         last_sequence: u64,
         report: &RecoveryReport,
     ) -> Verdict {
-        let mut verdict = self.check_export(death, found, last_sequence);
+        let mut earlier = report.earlier_openings.iter();
+        let before = earlier.find(|earlier| Some(earlier.opening) == self.opening);
+        let last = match before {
+            // The marker of the checkpoint that stored the schema may have the number of a frame that is gone.
+            Some(before) if self.schema_change.is_some() => before.survived_sequence,
+            _ => last_sequence,
+        };
+        let mut verdict = self.check_export(death, found, last);
         // An open with other bounds ends with the marker of a checkpoint, which need not be durable.
         verdict.last_sequence = last_sequence.min(report.last_sequence);
         if verdict.is_ok() {
@@ -303,7 +310,8 @@ impl Oracle {
         unordered.all(|index| matches!(*self.calls[index].operation, Operation::Record { .. }))
     }
 
-    /// A state of fewer frames than are guaranteed: every event of the others is lost.
+    /// A state of fewer frames than are guaranteed: every event of the others is lost, and so are the settled changes of the
+    /// schema after them.
     fn shorter(&self, orders: &LegalOrders, found: &Export) -> Option<Found> {
         let guaranteed = orders.known[..orders.guaranteed_len]
             .iter()
@@ -326,7 +334,6 @@ impl Oracle {
         }
         let lost = order.split_off(len?);
         let lost = lost.iter().map(|&index| &self.calls[index]);
-        let lost = lost.filter(|call| call.operation.is_frame());
         let differences = lost
             .clone()
             .flat_map(|call| model.lost(&call.operation, call.sequence, order.len()));

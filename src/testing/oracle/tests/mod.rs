@@ -2,6 +2,7 @@
 
 mod concurrent;
 mod engine;
+mod sessions;
 mod times;
 
 use std::sync::Arc;
