@@ -9,7 +9,7 @@
 //! | `failed N TEXT` | it failed in another way |
 //! | `durable SEQUENCE` | every frame up to the sequence is durable |
 //! | `closed SEQUENCE` | the database was closed, and every frame up to the sequence is durable |
-//! | `ended-session N` | the reopening with number N ended the session |
+//! | `ended-session N NOW_MS` | the reopening with number N ended the session, and the next one begins at this time of the clock |
 //! | `reopened SEQUENCE POLICY` | the database was opened again and holds every frame up to the sequence |
 //! | `threads` | the work has further threads |
 //! | `parked SITE` | a thread stands at the site and waits to be killed |
@@ -112,8 +112,8 @@ impl CallLog for ToParent {
         ChildSide::answer(&format!("ended {}", Failure::new(kind, message)));
     }
 
-    fn session_ended(&self, call: usize, _: &Session) {
-        ChildSide::answer(&format!("ended-session {call}"));
+    fn session_ended(&self, call: usize, next: &Session) {
+        ChildSide::answer(&format!("ended-session {call} {}", next.now_ms));
     }
 
     fn reopened(&self, db: &TidalDb, _: Death, durability: Durability) {
@@ -174,10 +174,11 @@ impl<'a> FromChild<'a> {
             "durable" => self.journal.note_durable(rest.parse().ok()?),
             "closed" => self.journal.closed(rest.parse().ok()?),
             "ended-session" => {
-                let call = *self.in_flight.get(&rest.parse().ok()?)?;
+                let (call, now_ms) = rest.split_once(' ')?;
+                let call = *self.in_flight.get(&call.parse().ok()?)?;
                 let (reopening, session) = self.journal.reopening(call)?;
-                self.journal
-                    .session_ended(call, &session.next(&reopening.changes));
+                let next = session.next(&reopening.changes).at(now_ms.parse().ok()?);
+                self.journal.session_ended(call, &next);
             }
             "reopened" => {
                 let (sequence, policy) = rest.split_once(' ')?;

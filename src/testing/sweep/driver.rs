@@ -6,12 +6,13 @@ use std::path::Path;
 use super::finding::{Failure, FailureKind};
 use super::home::Home;
 use super::journal::{CallLog, CallResult, Journal};
-
+use crate::fs::{FileAccess, OpenMode};
 use crate::testing::SimDisk;
 use crate::testing::oracle::Death;
 use crate::testing::sim_disk::{DiskOperationKind, UndurableKind};
 use crate::testing::text::error_chain;
-use crate::testing::workload::{Operation, Reopening, Session, SessionEnd};
+use crate::testing::workload::{Operation, Reopening, Session, SessionEnd, WorkloadClock};
+use crate::wal::segment::{SegmentName, parse_name};
 use crate::{Durability, Error, Receipt, TidalDb};
 
 /// Makes the calls of one run in place of the driver. A planted bug makes other calls than the journal notes.
@@ -25,6 +26,8 @@ pub(crate) trait Opener: fmt::Debug + Sync {
     fn open_session(&self, home: &mut Home, session: Session) -> Result<TidalDb, Error>;
     /// The policy of a session.
     fn durability_of(&self, session: &Session) -> Durability;
+    /// The interval of timed syncs in a session, if its policy has one and its clock is a [`WorkloadClock`].
+    fn sync_interval_ms(&self, session: &Session) -> Option<u64>;
     /// Returns true if the storage engine is not the embedded store.
     fn has_own_storage(&self) -> bool;
 }
@@ -50,6 +53,8 @@ pub struct Driver<'a> {
     /// The journal, if each call is checked on the simulated disk.
     checks: Option<&'a Journal>,
     calls: Option<Box<dyn Calls>>,
+    /// The latest time that a call of the session read from a [`WorkloadClock`].
+    clock_read_ms: i64,
 }
 
 impl<'a> Driver<'a> {
@@ -67,6 +72,7 @@ impl<'a> Driver<'a> {
             db: DriverDb::Own { opener, home, handle },
             log,
             checks: None,
+            clock_read_ms: WorkloadClock::latest_read_ms(),
         }
     }
 
@@ -131,6 +137,7 @@ impl<'a> Driver<'a> {
             log: self.log,
             checks: None,
             calls: None,
+            clock_read_ms: WorkloadClock::latest_read_ms(),
         }
     }
 
@@ -153,7 +160,9 @@ impl<'a> Driver<'a> {
             DriverDb::Own { handle, .. } => handle.as_ref().ok_or(Error::Closed)?,
             DriverDb::Shared(db) => db,
         };
-        let before = self.disk_checks().map(|checks| checks.before(db));
+        let before = self
+            .disk_checks()
+            .map(|checks| checks.before(db, operation, self.clock_read_ms));
         let call = self.log.begin(operation);
         let result = match &mut self.calls {
             Some(calls) => calls.call(db, operation),
@@ -163,6 +172,7 @@ impl<'a> Driver<'a> {
         if let (Some(checks), Some(before)) = (self.disk_checks(), before) {
             checks.after(db, operation, &result, &before);
         }
+        self.clock_read_ms = self.clock_read_ms.max(WorkloadClock::latest_read_ms());
         result
     }
 
@@ -175,7 +185,7 @@ impl<'a> Driver<'a> {
         if result.is_ok() {
             self.log.closed(db.last_sequence());
             if let Some(checks) = self.disk_checks() {
-                checks.check_promised("close", true, true);
+                checks.check_promised("close", true, true, u64::MAX);
             }
         }
         result
@@ -183,13 +193,16 @@ impl<'a> Driver<'a> {
 
     /// Ends the session, and opens the database again with the changes.
     fn reopen(&mut self, call: usize, reopening: &Reopening) -> Result<(), Error> {
+        if let DriverDb::Shared(_) = self.db {
+            let what = "the driver of another thread makes no reopening";
+            return Err(Error::storage("reopen", what));
+        }
         let closed = match reopening.end {
             SessionEnd::Close => self.close(),
             _ => Ok(()),
         };
         let DriverDb::Own { opener, home, handle } = &mut self.db else {
-            let what = "the driver of another thread makes no reopening";
-            return Err(Error::storage("reopen", what));
+            unreachable!("a shared database was refused")
         };
         if let Err(error) = &closed
             && !home.has_failed()
@@ -236,6 +249,12 @@ impl<'a> Driver<'a> {
                 return Err(error);
             }
         };
+        if reopening.end == SessionEnd::Close
+            && closed.is_ok()
+            && let Err(Failure { kind, message }) = check_closed(db)
+        {
+            self.log.fail(kind, &message);
+        }
         let death = match reopening.end {
             SessionEnd::PowerLoss(_) => Death::PowerLoss,
             _ => Death::ProcessCrash,
@@ -244,8 +263,9 @@ impl<'a> Driver<'a> {
         if let (Some(checks), Some(db)) = (self.disk_checks(), self.handle()) {
             // The marker of a checkpoint that open made need not be durable.
             let log = db.durable_sequence() == db.last_sequence();
-            checks.check_promised(&reopening.to_string(), log, true);
+            checks.check_promised(&reopening.to_string(), log, true, u64::MAX);
         }
+        self.clock_read_ms = WorkloadClock::latest_read_ms();
         Ok(())
     }
 
@@ -259,9 +279,26 @@ impl<'a> Driver<'a> {
             journal: self.checks?,
             home,
             durability: opener.durability_of(&home.session),
+            sync_interval_ms: opener.sync_interval_ms(&home.session),
             has_own_storage: opener.has_own_storage(),
         })
     }
+}
+
+/// A close leaves no segment that its checkpoint covers: the last one, and one more if the markers of the end did not fit.
+/// After it nothing is replayed.
+fn check_closed(db: &TidalDb) -> Result<(), Failure> {
+    let report = db.recovery_report();
+    let (found, replayed) = (report.segments_found, report.events_replayed);
+    if found > 2 {
+        let message = format_args!("{found} segments after close, though the checkpoint covers them");
+        return Err(Failure::new(FailureKind::LeftBehind, message));
+    }
+    if replayed > 0 {
+        let message = format_args!("{replayed} events were replayed after close");
+        return Err(Failure::new(FailureKind::CannotGoOn, message));
+    }
+    Ok(())
 }
 
 /// Checks on the simulated disk: acknowledged means durable, and nothing is acknowledged after a fault.
@@ -270,6 +307,7 @@ struct DiskChecks<'a> {
     journal: &'a Journal,
     home: &'a Home,
     durability: Durability,
+    sync_interval_ms: Option<u64>,
     has_own_storage: bool,
 }
 
@@ -279,11 +317,22 @@ struct BeforeCall {
     failed_len: usize,
     last_sequence: u64,
     operations_len: u64,
+    /// True if a timed sync must come before the call.
+    is_sync_due: bool,
 }
 
 impl DiskChecks<'_> {
-    fn before(&self, db: &TidalDb) -> BeforeCall {
+    fn before(&self, db: &TidalDb, operation: &Operation, clock_read_ms: i64) -> BeforeCall {
+        let now_ms = match operation {
+            Operation::Record { now_ms, .. } => *now_ms,
+            _ => WorkloadClock::time_ms(),
+        };
+        let passed_ms = now_ms.saturating_sub(clock_read_ms);
+        let is_over = |interval_ms| u64::try_from(passed_ms).is_ok_and(|passed_ms| passed_ms >= interval_ms);
         BeforeCall {
+            // The last sync was not later than the last read of the clock.
+            is_sync_due: (operation.is_frame() || operation.is_collection_change())
+                && self.sync_interval_ms.is_some_and(is_over),
             had_failed: self.home.has_failed(),
             failed_len: self.disk.failed_len(),
             last_sequence: db.last_sequence(),
@@ -299,6 +348,11 @@ impl DiskChecks<'_> {
             return;
         }
         self.check_durable(operation, db.last_sequence() > before.last_sequence);
+        if before.is_sync_due {
+            let sync = format!("the timed sync before {operation}");
+            self.check_promised(&sync, true, true, before.operations_len);
+        }
+        self.check_segment_len(db);
         if *operation == Operation::Sync && db.durable_sequence() != db.last_sequence() {
             let (durable, last) = (db.durable_sequence(), db.last_sequence());
             let message =
@@ -323,6 +377,32 @@ impl DiskChecks<'_> {
         }
     }
 
+    /// Checks that the last segment took no frame once it was full, if the session was opened with another size.
+    fn check_segment_len(&self, db: &TidalDb) {
+        let Some(bytes_max) = self.home.session.segment_bytes_max() else {
+            return;
+        };
+        let dir = self.home.log_dir();
+        let names = self.disk.list(&dir).unwrap_or_default();
+        let segments = names.iter().filter_map(|name| match parse_name(name) {
+            SegmentName::Segment(first_sequence) => Some((first_sequence, dir.join(name))),
+            _ => None,
+        });
+        let Some((first_sequence, path)) = segments.max() else {
+            return;
+        };
+        let file = self.disk.open(&path, OpenMode::Read);
+        let bytes = file.and_then(|file| file.len()).unwrap_or(0);
+        // A single frame may be longer.
+        if bytes > bytes_max && db.last_sequence() > first_sequence {
+            let path = path.display();
+            let message = format_args!(
+                "{path} has {bytes} bytes and several frames; at most {bytes_max} bytes were asked for"
+            );
+            self.journal.fail(FailureKind::Wrong, message);
+        }
+    }
+
     /// Checks that the content which an acknowledged operation promises is durable. A checkpoint without new content gets no
     /// sequence number and promises nothing.
     fn check_durable(&self, operation: &Operation, took_a_number: bool) {
@@ -332,10 +412,11 @@ impl DiskChecks<'_> {
         let store = (every && operation.is_collection_change())
             || is_sync
             || (*operation == Operation::Checkpoint && took_a_number);
-        self.check_promised(&operation.to_string(), log, store);
+        self.check_promised(&operation.to_string(), log, store, u64::MAX);
     }
 
-    fn check_promised(&self, operation: &str, log: bool, store: bool) {
+    /// Checks that the disk operations up to this number are durable, as far as they concern the log or the store.
+    fn check_promised(&self, operation: &str, log: bool, store: bool, operations_len: u64) {
         if self.disk.is_gone() {
             return;
         }
@@ -347,7 +428,8 @@ impl DiskChecks<'_> {
             (path == self.home.dir && (log || store)) || (in_log && log) || (in_store && store)
         };
         let undurable = self.disk.undurable();
-        let found = undurable.iter().find(|it| match it.kind {
+        let mut earlier = undurable.iter().filter(|it| it.ordinal < operations_len);
+        let found = earlier.find(|it| match it.kind {
             // Open removes a segment that a power loss brought back. A trim makes the removal durable all the same.
             UndurableKind::Removal => {
                 it.path.starts_with(&log_dir)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::driver::{Calls, Driver, Opener};
-use super::finding::{Failure, Finding};
+use super::finding::{Failure, FailureKind, Finding};
 use super::home::Home;
 use super::journal::CallLog;
 use crate::fs::{FileAccess, RealFiles};
@@ -15,8 +15,9 @@ use crate::testing::faults;
 use crate::testing::oracle::Oracle;
 use crate::testing::plan::{Plan, Work};
 use crate::testing::sim_disk::{Image, SimDiskOptions};
+use crate::testing::text::error_chain;
 use crate::testing::workload::{
-    Operation, Session, Workload, WorkloadClock, enter_session, standard_schema, tiny_options,
+    Operation, Session, Workload, WorkloadClock, enter_session, in_session, standard_schema, tiny_options,
 };
 use crate::{Durability, Error, Options, TidalDb};
 
@@ -113,15 +114,17 @@ impl Setup {
 
     /// The options of a session, without the file access. Made for each opening: a clock of the user may move.
     pub(crate) fn options(&self, session: &Session) -> Options {
-        let options = match &self.options {
-            Some(make) => make(),
-            None => tiny_options(standard_schema()),
-        };
-        let options = session.options(options.durability(self.durability));
-        match &self.changed_options {
-            Some(change) => change(options),
-            None => options,
-        }
+        in_session(session.number, || {
+            let options = match &self.options {
+                Some(make) => make(),
+                None => tiny_options(standard_schema()),
+            };
+            let options = session.options(options.durability(self.durability));
+            match &self.changed_options {
+                Some(change) => change(options),
+                None => options,
+            }
+        })
     }
 
     /// The operations of the work, unless a closure makes them up.
@@ -227,9 +230,33 @@ impl Setup {
 
     /// Opens the database.
     pub(crate) fn open(&self, home: &Home) -> Result<TidalDb, Error> {
+        self.open_with(home, self.options(&home.session))
+    }
+
+    /// Opens the database with the stored schema, which must be that of the options.
+    pub(crate) fn open_stored(&self, home: &Home) -> Result<TidalDb, Failure> {
+        let options = self.options(&home.session);
+        let schema = options.schema.clone();
+        let stored = Options {
+            schema_stored: true,
+            ..options
+        };
+        let db = self.open_with(home, stored);
+        let db = db.map_err(|error| {
+            let message = format_args!("with the stored schema: {}", error_chain(&error));
+            Failure::new(FailureKind::Refused, message)
+        })?;
+        if schema.resolved(Some(db.schema())) == *db.schema() {
+            return Ok(db);
+        }
+        let message = format_args!("the open before stored another schema: {:?}", db.schema());
+        Err(Failure::new(FailureKind::Wrong, message))
+    }
+
+    fn open_with(&self, home: &Home, options: Options) -> Result<TidalDb, Error> {
         enter_session(home.session.number);
         WorkloadClock::set(home.session.now_ms);
-        let options = self.options(&home.session).files(Arc::clone(&home.files));
+        let options = options.files(Arc::clone(&home.files));
         let storage = match &self.storage {
             None => return TidalDb::open(&home.dir, options),
             Some(OpenStorage::OverFiles(open)) if home.disk.is_some() => open(Arc::clone(&home.files))?,
@@ -262,6 +289,13 @@ impl Opener for Setup {
 
     fn durability_of(&self, session: &Session) -> Durability {
         session.durability().unwrap_or(self.durability)
+    }
+
+    fn sync_interval_ms(&self, session: &Session) -> Option<u64> {
+        match self.durability_of(session) {
+            Durability::SyncedEvery { interval_ms } if self.options.is_none() => Some(interval_ms),
+            _ => None,
+        }
     }
 
     fn has_own_storage(&self) -> bool {

@@ -29,6 +29,11 @@ impl WorkloadClock {
         NOW_MS.set(now_ms);
     }
 
+    /// The latest time that a call of the calling thread can have read. Does not move the clock.
+    pub(crate) fn latest_read_ms() -> i64 {
+        NOW_MS.get().saturating_sub(STEP_MS)
+    }
+
     /// The time of the calling thread. Does not move the clock.
     pub(crate) fn time_ms() -> i64 {
         NOW_MS.get()

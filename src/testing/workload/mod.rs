@@ -13,7 +13,7 @@ pub use clock::{STANDARD_NOW_MS, WorkloadClock};
 pub(crate) use random::Random;
 #[cfg(test)]
 pub(crate) use random::with_a_fresh_seed;
-pub(crate) use session::{PolicyText, Session, enter_session};
+pub(crate) use session::{PolicyText, Session, enter_session, in_session};
 pub use session::{Reopening, SessionChange, SessionEnd, session};
 pub use standard::{STANDARD_SKEW_MS, STANDARD_SYNC_MS, standard_schema, tiny_options};
 pub use text::ParseOperationError;
@@ -45,8 +45,8 @@ impl Workload {
     }
 
     /// A standard workload in several sessions: among any sixteen operations is at least one [reopening](Reopening), sometimes
-    /// two or three in a row. The sessions end in all four ways and change schema, bounds, sizes, policy and clock. For a
-    /// [`Driver`](super::sweep::Driver), which makes reopenings.
+    /// two or three in a row. The sessions end in all four ways and change schema, bounds, sizes, policy and clock. The first
+    /// event after a change of the clock is ahead of the clock. For a [`Driver`](super::sweep::Driver), which makes reopenings.
     pub fn sessions(seed: u64, operations_len: usize) -> Self {
         sessions::workload(seed, operations_len)
     }

@@ -186,8 +186,8 @@ thread_local! {
 /// database, and so on; 0 if there is none. A recovery counts as the session after the one that crashed.
 ///
 /// A closure of [`CrashSweep::files`](crate::testing::CrashSweep::files), [`storage`](crate::testing::CrashSweep::storage) or
-/// [`options`](crate::testing::CrashSweep::options) is called for each session, on the thread that opens the database. So a
-/// wrapper that asks when it is made knows its session.
+/// [`options`](crate::testing::CrashSweep::options) is called for each session, on the thread that opens the database. A
+/// wrapper may ask when it is made, and in each call that the opening thread makes.
 pub fn session() -> u32 {
     NUMBER.get()
 }
@@ -195,6 +195,14 @@ pub fn session() -> u32 {
 /// Sets the number of the session of the calling thread.
 pub(crate) fn enter_session(number: u32) {
     NUMBER.set(number);
+}
+
+/// Runs `body` in the session with this number, and returns to the session before.
+pub(crate) fn in_session<T>(number: u32, body: impl FnOnce() -> T) -> T {
+    let before = NUMBER.replace(number);
+    let result = body();
+    NUMBER.set(before);
+    result
 }
 
 /// A session of a run: its number, and everything in which its opening differs from the first one.
@@ -257,6 +265,17 @@ impl Session {
         self.changes
             .iter()
             .fold(first, |options, change| change.changed_options(options))
+    }
+
+    /// The size at which a segment of the log is full, if it was changed.
+    pub(crate) fn segment_bytes_max(&self) -> Option<u64> {
+        let mut changes = self.changes.iter().rev();
+        changes.find_map(|change| match change {
+            SessionChange::Sizes {
+                segment_bytes_max, ..
+            } => Some(*segment_bytes_max),
+            _ => None,
+        })
     }
 
     /// The policy, if it was changed.

@@ -1,8 +1,10 @@
 //! Standard workloads in several sessions: reopenings between the operations, and the changes that they bring.
 
+use std::mem;
+
 use super::clock::STANDARD_NOW_MS;
 use super::session::{Reopening, SessionChange, SessionEnd};
-use super::standard::{self, standard_schema};
+use super::standard::{self, STANDARD_SKEW_MS, standard_schema};
 use super::{Operation, Random, Workload};
 use crate::testing::sim_disk::ImageChoice;
 use crate::{Durability, SignalId};
@@ -43,6 +45,7 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
         ends: Vec::new(),
         appended: 0,
         shift_ms: 0,
+        clock_was_moved: false,
         now_ms: STANDARD_NOW_MS,
     };
     let mut operations = Vec::with_capacity(operations_len);
@@ -68,6 +71,8 @@ struct SessionGenerator {
     appended: u16,
     /// How far the clock was moved, altogether.
     shift_ms: i64,
+    /// True until the next event is set ahead of the moved clock.
+    clock_was_moved: bool,
     /// The time of the last call that tells one.
     now_ms: i64,
 }
@@ -104,7 +109,7 @@ impl SessionGenerator {
         if self.random.chance(1, 4) {
             reopening.changes.push(self.bounds());
         }
-        if self.random.chance(1, 4) {
+        if self.random.chance(1, 3) {
             reopening.changes.push(self.sizes());
         }
         if self.random.chance(1, 8) {
@@ -119,6 +124,7 @@ impl SessionGenerator {
             .random
             .pick(&[1, HOUR_MS, 40 * 24 * HOUR_MS, -1, -HOUR_MS, -40 * 24 * HOUR_MS]);
         self.shift_ms += by_ms;
+        self.clock_was_moved = true;
         let now_ms = self.now_ms.checked_add(self.shift_ms)?;
         Some(SessionChange::Clock { now_ms })
     }
@@ -138,7 +144,7 @@ impl SessionGenerator {
     fn sizes(&mut self) -> SessionChange {
         let random = &mut self.random;
         SessionChange::Sizes {
-            segment_bytes_max: *random.pick(&[512, 1024, 4096, 1 << 20]),
+            segment_bytes_max: *random.pick(&[512, 700, 4096, 1 << 20]),
             preallocate_bytes: *random.pick(&[0, 64, 256, 4096]),
             store_segment_bytes_max: *random.pick(&[512, 1024, 4096, 1 << 20]),
             checkpoint_log_bytes: *random.pick(&[1, 600, 2500, 1 << 20]),
@@ -168,6 +174,10 @@ impl SessionGenerator {
         *now_ms = shifted(*now_ms);
         for event in events {
             event.at_ms = shifted(event.at_ms);
+            if mem::take(&mut self.clock_was_moved) {
+                let ahead_ms = *self.random.pick(&[1, 2000, STANDARD_SKEW_MS]);
+                event.at_ms = now_ms.saturating_add_unsigned(ahead_ms);
+            }
             if self.appended > 0 && self.random.chance(1, 3) {
                 let standard_len = standard_schema().signals().len() as u16;
                 event.signal = SignalId(standard_len + self.random.below(self.appended.into()) as u16);

@@ -7,6 +7,7 @@ mod faults;
 mod images;
 mod models;
 mod oracle;
+mod processes;
 mod rules;
 mod stale;
 

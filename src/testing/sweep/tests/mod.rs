@@ -5,6 +5,8 @@ mod on_files;
 mod pasted;
 mod planted;
 mod sessions;
+mod sessions_on_files;
+mod timers;
 mod vacuous;
 
 use std::sync::atomic::{AtomicBool, Ordering};

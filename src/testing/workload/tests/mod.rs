@@ -1,5 +1,7 @@
 //! The standard workload has what it promises, and operations read back from their text.
 
+mod sessions;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
@@ -309,7 +311,11 @@ fn turns(workloads: &[Workload]) -> BTreeMap<(u16, usize), [usize; 2]> {
                 continue;
             };
             for event in events {
-                let rings = schema.get(event.signal).unwrap().window_rings();
+                // Signals that a session appended are not counted.
+                let Some(signal) = schema.get(event.signal) else {
+                    continue;
+                };
+                let rings = signal.window_rings();
                 for (index, ring) in rings.iter().enumerate() {
                     let number = event.at_ms.div_euclid(ring.bucket_ms as i64);
                     let held = held.entry((event.entity, event.signal.0, index)).or_default();

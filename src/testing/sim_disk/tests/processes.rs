@@ -1,0 +1,162 @@
+//! The end of the process that uses a disk, by a kill or a power loss, and the next process.
+
+use std::io;
+
+use super::{
+    DiskOperationKind as Kind, Image, create, disk_with_sectors, image, image_of, open, path, write,
+};
+use crate::fs::{FileAccess, OpenMode};
+use crate::testing::sim_disk::{Fault, ImageChoice, Side, SimDisk, UndurableKind};
+
+/// A disk with a synced file and an unsynced write to it.
+fn written() -> SimDisk {
+    let disk = SimDisk::from_image(&image_of("/f", b"old"));
+    write(&open(&disk, "/f"), b"new", 0);
+    disk
+}
+
+fn read(disk: &SimDisk) -> Vec<u8> {
+    crate::fs::read_whole(disk.open(path("/f"), OpenMode::Read).unwrap().as_ref()).unwrap()
+}
+
+/// The results of a call of each kind.
+fn calls(disk: &SimDisk) -> Vec<io::Result<()>> {
+    let root = path("/");
+    vec![
+        disk.open(path("/f"), OpenMode::Read).map(drop),
+        disk.open(path("/g"), OpenMode::Create).map(drop),
+        disk.list(root).map(drop),
+        disk.create_dir(path("/d")),
+        disk.rename(path("/f"), path("/g")),
+        disk.remove(path("/f")),
+        disk.sync_dir(root),
+        disk.lock(path("/l")).map(drop),
+    ]
+}
+
+#[test]
+fn the_handles_and_files_of_an_ended_process_are_refused_and_its_locks_are_free() {
+    let ends: [fn(&SimDisk) -> SimDisk; 2] =
+        [SimDisk::kill, |disk| disk.lose_power(&ImageChoice::All).unwrap()];
+    for end in ends {
+        let disk = written();
+        let (file, clone) = (open(&disk, "/f"), disk.clone());
+        let lock = disk.lock(path("/lock")).unwrap().unwrap();
+        assert_eq!((disk.open_files().len(), disk.locks_held().len()), (1, 1));
+        let next = end(&disk);
+        assert_eq!((disk.open_files().len(), disk.locks_held().len()), (0, 0));
+        let before = (next.operations_len(), image(&next, "all"));
+        let of_file = [
+            file.read_at(&mut [0], 0).map(drop),
+            file.write_at(b"x", 0).map(drop),
+            file.len().map(drop),
+            file.sync(),
+        ];
+        for result in of_file.into_iter().chain(calls(&disk)).chain(calls(&clone)) {
+            let error = result.unwrap_err().to_string();
+            assert_eq!(error, "the process that makes this call was ended");
+        }
+        assert_eq!(before, (next.operations_len(), image(&next, "all")));
+        // The next process has the lock; the end of the old handles takes nothing from it.
+        let held = next.lock(path("/lock")).unwrap().expect("the lock is free");
+        let opened = open(&next, "/f");
+        drop((file, lock));
+        assert_eq!((next.open_files().len(), next.locks_held().len()), (1, 1));
+        assert!(next.lock(path("/lock")).unwrap().is_none());
+        drop((held, opened));
+        assert_eq!((next.open_files().len(), next.locks_held().len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_kill_keeps_what_was_written_and_a_power_loss_what_the_image_holds() {
+    let disk = written();
+    let killed = disk.kill();
+    assert_eq!(read(&killed), b"new");
+    // It may still be lost, and is no operation.
+    assert_eq!(killed.undurable().len(), 1);
+    assert_eq!(image(&killed, "synced"), image_of("/f", b"old"));
+    assert_eq!(killed.operations_len(), 1);
+    for (choice, content) in [("synced", b"old"), ("all", b"new")] {
+        let disk = written();
+        let next = disk.lose_power(&choice.parse().unwrap()).unwrap();
+        assert_eq!(read(&next), content, "{choice}");
+        assert_eq!(next.undurable(), [], "{choice}");
+        assert_eq!(image(&next, "synced"), image_of("/f", content), "{choice}");
+        // A write after it is not durable again.
+        write(&open(&next, "/f"), b"later", 0);
+        assert_eq!(next.undurable()[0].kind, UndurableKind::Write);
+        assert_eq!(image(&next, "synced"), image_of("/f", content), "{choice}");
+        // Every handle shows the disk.
+        assert_eq!(disk.operations_len(), next.operations_len());
+    }
+}
+
+#[test]
+fn a_recording_over_a_power_loss_has_the_images_of_every_moment() {
+    let disk = disk_with_sectors(4, &Image::new());
+    let mut states = Vec::new();
+    let note = |disk: &SimDisk, states: &mut Vec<_>| {
+        states.push((image(disk, "all"), image(disk, "synced")));
+    };
+    note(&disk, &mut states);
+    let file = create(&disk, "/f");
+    note(&disk, &mut states);
+    write(&file, b"0123456789", 0);
+    note(&disk, &mut states);
+    disk.sync_dir(path("/")).unwrap();
+    note(&disk, &mut states);
+    let disk = disk.lose_power(&"drop:1".parse().unwrap()).unwrap();
+    note(&disk, &mut states);
+    write(&open(&disk, "/f"), b"abc", 0);
+    note(&disk, &mut states);
+    let recording = disk.recording();
+    let kinds: Vec<_> = recording.operations().map(|operation| operation.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            Kind::Create,
+            Kind::Write,
+            Kind::SyncDir,
+            Kind::PowerLoss,
+            Kind::Write
+        ]
+    );
+    let mut images = recording.images();
+    // Forth and back.
+    for position in [0, 1, 2, 3, 4, 5, 4, 3, 1, 5] {
+        images.seek(position, Side::Before).unwrap();
+        let found = (
+            images.image(&ImageChoice::All),
+            images.image(&ImageChoice::Synced),
+        );
+        assert!(found == states[position as usize], "at {position}");
+    }
+    assert_eq!(image_of("/f", b""), states[4].0);
+}
+
+#[test]
+fn the_device_may_fail_at_a_power_loss_and_a_disk_before_other_files_has_none() {
+    for (side, content) in [(Side::Before, b"new"), (Side::After, b"old")] {
+        let disk = written();
+        disk.crash_at(1, side);
+        disk.lose_power(&ImageChoice::Synced).unwrap_err();
+        assert!(disk.is_gone());
+        assert_eq!(image(&disk, "all"), image_of("/f", content), "{side}");
+        disk.list(path("/")).unwrap_err();
+    }
+    let disk = written();
+    disk.fail_operation(1, Fault::ErrorBefore(io::ErrorKind::Other));
+    disk.lose_power(&ImageChoice::Synced).unwrap_err();
+    assert_eq!(image(&disk, "all"), image_of("/f", b"new"));
+    let over = SimDisk::over(
+        std::sync::Arc::new(SimDisk::from_image(&image_of("/f", b"old"))),
+        path("/"),
+        super::SimDiskOptions::default(),
+    )
+    .unwrap();
+    let error = over.lose_power(&ImageChoice::Synced).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    assert_eq!((over.operations_len(), read(&over)), (0, b"old".to_vec()));
+    assert_eq!(read(&over.kill()), b"old");
+}

@@ -1,0 +1,121 @@
+//! Timed syncs in swept runs: the calls before which they come, and those before which they do not.
+
+use super::*;
+use crate::testing::faults::FileRole;
+use crate::testing::sim_disk::{DiskOperationKind, Side};
+use crate::testing::workload::{SessionChange, Workload};
+use std::collections::BTreeSet;
+
+fn name_of(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Record { .. } => "record",
+        Operation::ForgetEntity(_) => "forget entity",
+        Operation::ForgetUser(_) => "forget user",
+        Operation::CreateCollection(_) => "create",
+        Operation::DeleteCollection(_) => "delete",
+        Operation::AddToCollection(..) => "add",
+        Operation::RemoveFromCollection(..) => "remove",
+        Operation::Sync => "sync",
+        Operation::Checkpoint => "checkpoint",
+        Operation::Reopen(_) => "reopen",
+    }
+}
+
+/// The kinds of calls of a run that begin with a timed sync, and those that do not although frames are not durable.
+fn before_calls(durability: Durability, seed: u64) -> [BTreeSet<&'static str>; 2] {
+    let mut workload = Workload::sessions(seed, 150);
+    for operation in &mut workload.operations {
+        if let Operation::Reopen(reopening) = operation {
+            reopening
+                .changes
+                .retain(|change| !matches!(change, SessionChange::Durability(_)));
+        }
+    }
+    let setup = CrashSweep::of(workload).durability(durability).setup;
+    let run = record::Recorded::of_work(&setup, &SimDisk::new());
+    assert!(run.failures.is_empty(), "{:?}", run.failures);
+    let disk_operations: Vec<_> = run.recording.operations().collect();
+    let of_segment = |path: &Path| FileRole::of(path) == FileRole::Segment;
+    let (mut with, mut without) = (BTreeSet::new(), BTreeSet::new());
+    // Only sites before disk operations, by the call in flight.
+    let sites = run.sites.iter().filter_map(|(site, moment)| match site {
+        Site::Disk {
+            ordinal,
+            side: Side::Before,
+        } => Some((run.known[moment.known].operation?, *ordinal as usize)),
+        _ => None,
+    });
+    let sites: Vec<_> = sites.collect();
+    let mut is_written = false;
+    for of_call in sites.chunk_by(|a, b| a.0 == b.0) {
+        let (call, first) = of_call[0];
+        let first = disk_operations[first];
+        let operation = &run.operations[call];
+        let is_sync = first.kind == DiskOperationKind::Sync && of_segment(&first.path);
+        let mut kinds = of_call.iter().map(|(_, ordinal)| disk_operations[*ordinal].kind);
+        if kinds.any(|kind| kind == DiskOperationKind::Create) {
+            // A rotation or a checkpoint may sync first.
+        } else if is_sync {
+            with.insert(name_of(operation));
+        } else if is_written {
+            without.insert(name_of(operation));
+        }
+        for (_, ordinal) in of_call {
+            let it = disk_operations[*ordinal];
+            match it.kind {
+                DiskOperationKind::Write if of_segment(&it.path) => is_written = true,
+                DiskOperationKind::Sync if of_segment(&it.path) => is_written = false,
+                _ => {}
+            }
+        }
+    }
+    [with, without]
+}
+
+/// Over several runs.
+fn before_calls_of(interval_ms: u64) -> [BTreeSet<&'static str>; 2] {
+    let timed = Durability::SyncedEvery { interval_ms };
+    let mut all = [BTreeSet::new(), BTreeSet::new()];
+    for seed in 1..=16 {
+        for (all, more) in all.iter_mut().zip(before_calls(timed, seed)) {
+            all.extend(more);
+        }
+    }
+    all
+}
+
+/// The calls that read the clock. The others sync for themselves, or need no sync.
+const TIMED: [&str; 7] = [
+    "record",
+    "forget entity",
+    "forget user",
+    "create",
+    "delete",
+    "add",
+    "remove",
+];
+
+#[test]
+fn a_timed_sync_comes_before_calls_of_each_kind_that_writes() {
+    for interval_ms in [1, STANDARD_SYNC_MS] {
+        let [with, _] = before_calls_of(interval_ms);
+        for kind in TIMED {
+            assert!(with.contains(kind), "{interval_ms} ms: no {kind} in {with:?}");
+        }
+        assert!(!with.contains("checkpoint"), "{interval_ms} ms: {with:?}");
+    }
+}
+
+#[test]
+fn no_timed_sync_comes_before_its_interval_is_over() {
+    let [_, without] = before_calls_of(STANDARD_SYNC_MS);
+    for kind in TIMED {
+        assert!(without.contains(kind), "no {kind} in {without:?}");
+    }
+    // Longer than all sessions together.
+    let [with, without] = before_calls_of(u64::MAX);
+    for kind in TIMED {
+        assert!(!with.contains(kind), "{kind} in {with:?}");
+        assert!(without.contains(kind), "no {kind} in {without:?}");
+    }
+}
