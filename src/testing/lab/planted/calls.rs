@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::testing::CrashSweep;
 use crate::testing::faults::Acts;
 use crate::testing::sweep::Calls;
-use crate::testing::workload::{Event, Operation};
-use crate::{Error, Options, Receipt, TidalDb};
+use crate::testing::workload::{Event, Operation, STANDARD_NOW_MS, session, standard_schema};
+use crate::{Clock, Error, Options, Receipt, Schema, Signal, TidalDb};
 
 type Called = Result<Option<Receipt>, Error>;
 
@@ -77,6 +77,57 @@ impl Calls for CallMemory {
         } else {
             operation.apply(db)
         }
+    }
+}
+
+/// As [`plant_options`], in every session but the first.
+pub(super) fn plant_later_options(
+    change: fn(Options) -> Options,
+    sweep: CrashSweep,
+    acts: &Acts,
+) -> CrashSweep {
+    let acts = acts.clone();
+    sweep.with_setup(|setup| {
+        setup.changed_options = Some(Arc::new(move |options| {
+            if session() < 2 {
+                return options;
+            }
+            acts.count();
+            change(options)
+        }));
+    })
+}
+
+// The options of later sessions.
+
+/// The bounds of co-engagement of the first session.
+pub(super) fn with_first_bounds(options: Options) -> Options {
+    let schema = options.schema.clone();
+    let schema = schema.co_engagement(*standard_schema().co_engagement_config());
+    Options { schema, ..options }
+}
+
+/// Without the flag of appended signals that feeds co-engagement.
+pub(super) fn with_neutral_signals(options: Options) -> Options {
+    let first_len = standard_schema().signals().len();
+    let schema = standard_schema().co_engagement(*options.schema.co_engagement_config());
+    let appended = options.schema.signals().iter().skip(first_len);
+    let neutral = appended.map(|signal| {
+        let half_lives_ms = signal.half_lives_ms().iter();
+        let neutral = Signal::new(signal.name()).rings(signal.window_rings());
+        half_lives_ms.fold(neutral, |neutral, &ms| neutral.half_life_ms(ms))
+    });
+    let schema = neutral.fold(schema, Schema::signal);
+    Options { schema, ..options }
+}
+
+/// A clock that never moved.
+#[derive(Debug)]
+pub(super) struct StoppedClock;
+
+impl Clock for StoppedClock {
+    fn now_ms(&self) -> i64 {
+        STANDARD_NOW_MS
     }
 }
 

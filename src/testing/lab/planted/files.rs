@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeBounds;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use crate::lock::lock;
 use crate::testing::CrashSweep;
 use crate::testing::faults::{Acts, FileAnswer, FileCall, FileOperation, FileRole, ForwardingFiles};
 use crate::testing::sweep::Setup;
+use crate::testing::workload::session;
 
 type FileAnswered = io::Result<FileAnswer>;
 
@@ -41,6 +43,10 @@ pub(crate) struct FileMemory {
     /// Writes that were acknowledged and not made, by the handle of their file.
     kept: Mutex<BTreeMap<u64, Writes>>,
     backup: Backup,
+    /// The session of the opening.
+    pub(super) session: u32,
+    /// The segments that the opening made, in their order.
+    made: Mutex<Vec<PathBuf>>,
 }
 
 /// Offsets, each with its bytes.
@@ -72,6 +78,8 @@ impl FileBug {
             matched: AtomicU64::new(0),
             kept: Mutex::default(),
             backup: Arc::clone(backup),
+            session: session(),
+            made: Mutex::default(),
         };
         ForwardingFiles::new(files, move |call| {
             let is_due = || (state.matched.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.one_in);
@@ -147,6 +155,19 @@ pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered
     })
 }
 
+/// Acts in these sessions alone.
+pub(super) fn in_sessions(
+    sessions: impl RangeBounds<u32>,
+    call: &mut FileCall<'_>,
+    state: &FileMemory,
+    act: FileAct,
+) -> FileAnswered {
+    if sessions.contains(&state.session) {
+        return act(call, state);
+    }
+    call.forward()
+}
+
 // Of writes and syncs.
 
 /// Keeps the writes in memory until a sync, and makes them before it.
@@ -216,6 +237,44 @@ pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileMemory) -> File
     // A destructor has no caller to report an error to.
     call.file().map(|file| file.sync().ok());
     call.forward()
+}
+
+/// Skips the syncs of the segment that an open of an existing database made.
+pub(super) fn skip_sync_of_first_made(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+    note_made(call, state);
+    let is_first = lock(&state.made).first().is_some_and(|first| first == call.path);
+    if state.session > 1 && is_first && matches!(call.operation, FileOperation::Sync) {
+        return skip(call, state);
+    }
+    call.forward()
+}
+
+/// Skips the sync of a copy that is to replace a segment.
+pub(super) fn skip_sync_of_copy(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+    if segments(call.files()).contains(&call.path.with_extension("")) {
+        return skip(call, state);
+    }
+    call.forward()
+}
+
+/// Keeps the segments that an opening before made.
+pub(super) fn keep_earlier(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+    note_made(call, state);
+    let is_earlier = !lock(&state.made).iter().any(|made| made == call.path);
+    if is_earlier && matches!(call.operation, FileOperation::Remove) {
+        return skip(call, state);
+    }
+    call.forward()
+}
+
+/// Notes a segment that gets its name with this call, unless it is a copy of one.
+fn note_made(call: &FileCall<'_>, state: &FileMemory) {
+    if let FileOperation::Rename { to } = call.operation
+        && FileRole::of(to) == FileRole::Segment
+        && !segments(call.files()).iter().any(|segment| segment == to)
+    {
+        lock(&state.made).push(to.to_path_buf());
+    }
 }
 
 /// Returns true for the error of a fault of one operation or of a full disk, not for that of a failed device.

@@ -41,13 +41,13 @@ mod tests;
 
 use std::time::Duration;
 
-pub use self::table::PlantedBug;
+pub use self::table::{BugKind, PlantedBug};
 use crate::testing::CrashSweep;
 pub use crate::testing::faults::Acts;
 use crate::testing::faults::FileRole;
 use crate::testing::plan::Work;
 use crate::testing::sweep::FailureKind;
-use crate::testing::workload::{Operation, STANDARD_SYNC_MS};
+use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload};
 use crate::{Durability, Options};
 
 /// The time of a case in a sweep where one hangs.
@@ -63,6 +63,8 @@ pub(crate) enum BugPlace {
     Store(store::StoreFlaw),
     /// Changes the options of each opening, by its number from 1.
     Options(fn(Options, u64) -> Options),
+    /// Changes the options of every session but the first.
+    LaterOptions(fn(Options) -> Options),
 }
 
 impl BugPlace {
@@ -94,6 +96,7 @@ impl BugPlace {
             Self::Calls(bug) => calls::plant(bug, sweep, acts),
             Self::Store(flaw) => store::plant(Some(flaw), sweep, acts),
             Self::Options(change) => calls::plant_options(change, sweep, acts),
+            Self::LaterOptions(change) => calls::plant_later_options(change, sweep, acts),
         }
     }
 
@@ -102,7 +105,7 @@ impl BugPlace {
         match self {
             Self::Files(bug) => Self::Files(files::FileBug { one_in, ..bug }),
             Self::Calls(bug) => Self::Calls(calls::CallBug { one_in, ..bug }),
-            Self::Storage(_) | Self::Store(_) | Self::Options(_) => self,
+            Self::Storage(_) | Self::Store(_) | Self::Options(_) | Self::LaterOptions(_) => self,
         }
     }
 }
@@ -121,7 +124,15 @@ enum Needs {
     TimedSyncs,
     /// Cases that end soon.
     ShortCases,
+    /// Operations in several sessions.
+    Sessions,
+    /// Operations in several sessions, with timed syncs.
+    TimedSessions,
 }
+
+/// The seed of operations in several sessions, and the least number of them: enough for every change between two sessions.
+const SESSIONS_SEED: u64 = 9;
+const SESSIONS_LEN_MIN: usize = 60;
 
 impl Needs {
     fn prepare(self, sweep: CrashSweep) -> CrashSweep {
@@ -139,6 +150,11 @@ impl Needs {
             Self::TimedSyncs => sweep.durability(Durability::SyncedEvery {
                 interval_ms: STANDARD_SYNC_MS,
             }),
+            Self::Sessions => with_operations(sweep, |operations| {
+                let len = operations.len().max(SESSIONS_LEN_MIN);
+                *operations = Workload::sessions(SESSIONS_SEED, len).operations;
+            }),
+            Self::TimedSessions => Self::TimedSyncs.prepare(Self::Sessions.prepare(sweep)),
         }
     }
 }
@@ -155,7 +171,8 @@ fn with_operations(sweep: CrashSweep, change: fn(&mut Vec<Operation>)) -> CrashS
 impl PlantedBug {
     /// The same sweep with this bug, which counts to `acts`.
     ///
-    /// The sweep gets the policy that the bug needs, and loses its calls of `sync` and `checkpoint` if these would hide it.
+    /// The sweep gets the policy that the bug needs, and loses its calls of `sync` and `checkpoint` if these would hide it. For
+    /// a bug between sessions it gets other operations, in several sessions.
     pub fn plant(self, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
         let row = self.row();
         row.place.plant(row.needs.prepare(sweep), acts)

@@ -4,6 +4,7 @@
 //! Each opening of the database has a state of its own, so that an action's memory is lost with the process.
 
 use std::mem;
+use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +17,7 @@ use crate::storage::{
 use crate::testing::CrashSweep;
 use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
 use crate::testing::sweep::{OpenStorage, Setup};
-use crate::testing::workload::Session;
+use crate::testing::workload::{Session, session};
 
 /// The directory of the store if the sweep has no storage of its own: beside the database, whose directory does not exist
 /// yet when the storage is made.
@@ -42,6 +43,8 @@ pub(crate) struct StorageMemory {
     /// A write that was acknowledged and not made.
     kept: Mutex<Option<StorageOperation>>,
     has_skipped_flush: AtomicBool,
+    /// The session of the opening.
+    session: u32,
 }
 
 /// Puts `bug` between the database and the storage of `sweep`.
@@ -65,6 +68,7 @@ impl StorageBug {
     pub(crate) fn wrap(self, engine: Arc<dyn StorageEngine>, acts: &Acts) -> ForwardingStorage {
         let state = StorageMemory {
             acts: acts.clone(),
+            session: session(),
             ..StorageMemory::default()
         };
         ForwardingStorage::new(engine, move |call| {
@@ -127,6 +131,68 @@ pub(crate) fn skip<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> Sto
 
 pub(crate) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     call.forward().or_else(|_| skip(call, state))
+}
+
+/// Acts in these sessions alone.
+pub(super) fn in_sessions<'a>(
+    sessions: impl RangeBounds<u32>,
+    call: &mut StorageCall<'a>,
+    state: &StorageMemory,
+    act: StorageAct,
+) -> StorageAnswered<'a> {
+    if sessions.contains(&state.session) {
+        return act(call, state);
+    }
+    call.forward()
+}
+
+/// Skips the flush after the write of an opening record.
+pub(super) fn skip_flush_of_opening<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageMemory,
+) -> StorageAnswered<'a> {
+    let writes = |operation: &BatchOperation| key_of(operation) == keys::OPENING;
+    if batch_of(&call.operation).iter().any(writes) {
+        *lock(&state.kept) = Some(call.operation.clone());
+    } else if call.operation == StorageOperation::Flush && lock(&state.kept).take().is_some() {
+        return skip(call, state);
+    }
+    call.forward()
+}
+
+/// Takes the schema out of a batch. The first session writes it, and one with other bounds.
+fn take_schema(call: &mut StorageCall<'_>) -> Option<StorageOperation> {
+    let is_schema = |operation: &BatchOperation| key_of(operation) == keys::SCHEMA;
+    let (schema, rest): (Vec<_>, Vec<_>) = take_batch(call).into_iter().partition(is_schema);
+    call.operation = StorageOperation::WriteBatch(batch(rest));
+    (!schema.is_empty()).then(|| StorageOperation::WriteBatch(batch(schema)))
+}
+
+pub(super) fn drop_schema<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+    if take_schema(call).is_some() {
+        state.acts.count();
+    }
+    call.forward()
+}
+
+/// Writes the schema after the flush that must make it durable.
+pub(super) fn write_schema_late<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageMemory,
+) -> StorageAnswered<'a> {
+    if let StorageOperation::WriteBatch(_) = call.operation {
+        let schema = take_schema(call);
+        let mut kept = lock(&state.kept);
+        *kept = schema.or(kept.take());
+        drop(kept);
+        return call.forward();
+    }
+    let answer = call.forward()?;
+    if let Some(StorageOperation::WriteBatch(schema)) = lock(&state.kept).take() {
+        state.acts.count();
+        call.engine().write_batch(schema)?;
+    }
+    Ok(answer)
 }
 
 // Of batches.

@@ -2,6 +2,7 @@
 //! applies to and its action.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::calls::{self, is_batch, is_record, is_set_back};
 use super::storage::number_and_state;
@@ -15,55 +16,103 @@ use crate::{Durability, Options};
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BugRow {
+    kind: BugKind,
     caught_by: &'static [FailureKind],
     pub(super) needs: Needs,
     pub(super) place: BugPlace,
 }
 
+/// The part of the world that a sweep must have to find a bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum BugKind {
+    /// Several sessions.
+    Sessions,
+    /// Changes of schema, options or clock between sessions.
+    Changes,
+    /// Sizes beyond bounds inside the engine.
+    Sizes,
+    /// Images that only a weaker disk leaves.
+    Disk,
+    /// None of these.
+    Others,
+}
+
+impl BugKind {
+    /// Every kind, in the order of the declaration.
+    pub const ALL: [Self; 5] = [
+        Self::Sessions,
+        Self::Changes,
+        Self::Sizes,
+        Self::Disk,
+        Self::Others,
+    ];
+
+    /// The name of the variant, in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::Changes => "changes",
+            Self::Sizes => "sizes",
+            Self::Disk => "disk",
+            Self::Others => "others",
+        }
+    }
+}
+
+impl fmt::Display for BugKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 macro_rules! planted_bugs {
     ($(
-        $name:ident: $promise:literal,
-            [$($kind:ident),+], $needs:ident, $place:expr;
+        $of:ident {$(
+            $name:ident: $promise:literal,
+                [$($kind:ident),+], $needs:ident, $place:expr;
+        )*}
     )+) => {
         /// A bug that can be planted into a sweep.
         ///
         /// The first finding of a sweep with the bug is of the first kind. A sweep that looks for one of the other kinds alone
         /// finds that one as well.
         ///
-        /// | bug | broken promise | findings |
-        /// |---|---|---|
-        $(#[doc = concat!(
-            "| [`", stringify!($name), "`](Self::", stringify!($name), ") | ", $promise, " |",
+        /// | bug | kind | broken promise | findings |
+        /// |---|---|---|---|
+        $($(#[doc = concat!(
+            "| [`", stringify!($name), "`](Self::", stringify!($name), ") | ", stringify!($of), " | ", $promise, " |",
             $(" [`", stringify!($kind), "`](FailureKind::", stringify!($kind), ")",)+
             " |"
-        )])+
+        )])*)+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum PlantedBug {
-            $(
+            $($(
                 #[doc = concat!("Breaks a promise: ", $promise, ".")]
                 $name,
-            )+
+            )*)+
         }
 
         impl PlantedBug {
             /// Every bug, in the order of the declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+            pub const ALL: &'static [Self] = &[$($(Self::$name,)*)+];
 
             /// The name of the variant.
             pub const fn name(self) -> &'static str {
                 match self {
-                    $(Self::$name => stringify!($name),)+
+                    $($(Self::$name => stringify!($name),)*)+
                 }
             }
 
             pub(super) fn row(self) -> BugRow {
                 match self {
-                    $(Self::$name => BugRow {
+                    $($(Self::$name => BugRow {
+                        kind: BugKind::$of,
                         caught_by: &[$(FailureKind::$kind),+],
                         needs: Needs::$needs,
                         place: $place,
-                    },)+
+                    },)*)+
                 }
             }
         }
@@ -75,6 +124,11 @@ impl PlantedBug {
     pub fn caught_by(self) -> &'static [FailureKind] {
         self.row().caught_by
     }
+
+    /// The part of the world that a sweep must have to find it.
+    pub fn kind(self) -> BugKind {
+        self.row().kind
+    }
 }
 
 impl fmt::Display for PlantedBug {
@@ -84,6 +138,7 @@ impl fmt::Display for PlantedBug {
 }
 
 planted_bugs! {
+Others {
     SegmentSyncSkipped: "every event synced: acknowledged is durable",
         [AcknowledgedBeforeDurable, Lost], Nothing, BugPlace::files(&["sync"], &[Segment], files::skip);
     ThirdSegmentSyncSkipped: "every event synced: acknowledged is durable, at any time",
@@ -146,48 +201,6 @@ planted_bugs! {
         BugPlace::files(&["write_at", "sync", "sync_dir"], &[], files::swallow_error);
     WriteRetried: "after a failure nothing is retried",
         [ContinuedAfterFault], Nothing, BugPlace::files(&["write_at"], &[], files::retry);
-    FailedSyncIgnored: "after a failed sync nothing is acknowledged: it may have kept some of the writes",
-        [AcknowledgedAfterFault, Lost], Nothing,
-        BugPlace::files(&["sync"], &[Segment, StoreFile], files::ignore_failure);
-    FailedSyncRepeated: "a failed sync is not repeated: the next one reports lost writes as durable",
-        [AcknowledgedAfterFault, Lost], Nothing,
-        BugPlace::files(&["sync"], &[Segment, StoreFile], files::repeat_once);
-    FailedWriteContinued: "a write that failed in the middle is not continued",
-        [AcknowledgedAfterFault, Lost], Nothing,
-        BugPlace::files(&["write_at"], &[Segment], files::continue_too_far);
-    FullDiskIgnored: "a write on a full disk fails",
-        [AcknowledgedAfterFault, Lost], Nothing,
-        BugPlace::files(&["write_at"], &[Segment], files::ignore_failure);
-    FailedRenameIgnored: "a new file without its name is not used",
-        [AcknowledgedAfterFault, Lost], Nothing,
-        BugPlace::files(&["rename"], &[], files::ignore_failure);
-    ReadErrorAsEnd: "an error while reading is no torn tail: open fails with it",
-        [Lost, Refused], Nothing, BugPlace::files(&["read_at"], &[Segment], files::end_early);
-    StaleRead: "what was written is read",
-        [CannotGoOn], Nothing, BugPlace::files(&["read_at"], &[StoreFile], files::read_as_created);
-    LeftoverPanics: "nothing read from disk can make it panic",
-        [Panicked], Nothing, BugPlace::files(&["list"], &[LogDir], files::panic_at_leftover);
-    LeftoverHangs: "nothing read from disk can make it loop",
-        [Hang], ShortCases, BugPlace::files(&["list"], &[LogDir], files::hang_at_leftover);
-    LastSegmentLost: "acknowledged events survive",
-        [Lost], Nothing, BugPlace::files(&[], &[], |call, state| {
-            files::lose(call, state, |it| files::segments(it).into_iter().skip(1).last().into_iter().collect())
-        });
-    LogLost: "a missing log is an error, and no fresh database",
-        [Refused], Nothing, BugPlace::files(&[], &[], |call, state| files::lose(call, state, files::segments));
-    StoreLost: "a log without its storage is an error",
-        [Refused], Nothing, BugPlace::files(&[], &[], |call, state| files::lose(call, state, files::store_files));
-    StoreRolledBack: "continuity is required above N",
-        [Refused, Lost], Nothing, BugPlace::files(&[], &[], files::roll_store_back);
-
-    RecordEndsChecked: "a record whose middle is missing is not read: a write may have a hole",
-        [Refused], Nothing, BugPlace::Store(store::StoreFlaw::EndsChecked);
-    BlockTakenForWhole: "a block of 4096 bytes is not written wholly or not at all",
-        [Doubled], Nothing, BugPlace::Store(store::StoreFlaw::BlockTakenForWhole);
-    StaleRecordRead: "the bytes of an extended file are those of a file that was removed, until they are written",
-        [Wrong], Nothing, BugPlace::Store(store::StoreFlaw::OtherFilesAccepted);
-    ReadBackTrusted: "what is read back after a failed sync is written anew: a later sync does not make it durable",
-        [Refused], Nothing, BugPlace::Store(store::StoreFlaw::FileContinued);
 
     CheckpointOneByOne: "`write_batch` is atomic",
         [Doubled], Nothing, BugPlace::storage(&["write_batch"], |call, state| {
@@ -280,4 +293,109 @@ planted_bugs! {
         [ModesDisagree], Nothing, BugPlace::Options(|options, _| Options { database_id: None, ..options });
     RunsDiffer: "a crash that is never reached is no pass",
         [ModesDisagree, NeverReached], Nothing, BugPlace::calls(Operation::is_frame, calls::refuse_later_runs);
+}
+
+Sessions {
+    ReopenedSegmentSyncSkipped: "the segment that an open made is synced before an event in it is acknowledged",
+        [AcknowledgedBeforeDurable, Lost], Sessions,
+        BugPlace::files(&["rename", "sync"], &[], files::skip_sync_of_first_made);
+    ThirdLogDirectorySyncSkipped: "the log's directory is synced before the first frame of every session",
+        [AcknowledgedBeforeDurable], Sessions, BugPlace::files(&["sync_dir"], &[LogDir], |call, state| {
+            files::in_sessions(3..=3, call, state, files::skip)
+        });
+    CopySyncSkipped: "recovered frames are synced before `open` returns",
+        [AcknowledgedBeforeDurable], Sessions, BugPlace::files(&["sync"], &[NewSegment], files::skip_sync_of_copy);
+    LaterStoreSyncSkipped: "flush is power-safe in every session",
+        [AcknowledgedBeforeDurable], Sessions, BugPlace::files(&["sync"], &[StoreFile], |call, state| {
+            files::in_sessions(2.., call, state, files::skip)
+        });
+    SecondLockKept: "a dropped handle leaves no lock, in every session",
+        [LeftBehind], Sessions, BugPlace::files(&["lock"], &[], |call, state| {
+            files::in_sessions(2..=2, call, state, files::leak_lock)
+        });
+    EarlierSegmentsKept: "short sessions leave no segments behind",
+        [LeftBehind], Sessions, BugPlace::files(&["rename", "remove"], &[Segment, NewSegment], files::keep_earlier);
+    OpeningNotFlushed: "the opening record is flushed before the segment of the opening is made",
+        [AcknowledgedBeforeDurable], Sessions, BugPlace::storage(&["write_batch", "flush"], |call, state| {
+            storage::in_sessions(2.., call, state, storage::skip_flush_of_opening)
+        });
+    ThirdScanWithoutLast: "every opening loads all collections",
+        [Refused], Sessions, BugPlace::storage(&["scan_prefix"], |call, state| {
+            storage::in_sessions(3.., call, state, storage::scan_without_last)
+        });
+}
+
+Changes {
+    AppendedSignalForgotten: "an appended signal is stored",
+        [Refused], Sessions, BugPlace::storage(&["write_batch"], |call, state| {
+            storage::in_sessions(2.., call, state, storage::drop_schema)
+        });
+    SchemaWrittenLate: "an appended signal is durable before `open` returns",
+        [AcknowledgedBeforeDurable], Sessions, BugPlace::storage(&["write_batch", "flush"], |call, state| {
+            storage::in_sessions(2.., call, state, storage::write_schema_late)
+        });
+    BoundsIgnored: "other bounds of co-engagement are in force after an open",
+        [Wrong], Sessions, BugPlace::LaterOptions(calls::with_first_bounds);
+    AppendedSignalNeutral: "an appended signal is the one that was declared",
+        [Half], Sessions, BugPlace::LaterOptions(calls::with_neutral_signals);
+    LaterPolicyIgnored: "the policy of each session is in force",
+        [AcknowledgedBeforeDurable], Sessions,
+        BugPlace::LaterOptions(|options| options.durability(Durability::OperatingSystem));
+    LaterTimerStopped: "syncs are timed in every session",
+        [AcknowledgedBeforeDurable], TimedSessions, BugPlace::LaterOptions(|options| match options.durability {
+            Durability::SyncedEvery { .. } => options.durability(Durability::SyncedEvery { interval_ms: u64::MAX }),
+            _ => options,
+        });
+    LaterSegmentSizeIgnored: "the segment size of each session is in force",
+        [Wrong], Sessions, BugPlace::LaterOptions(|options| options.segment_bytes_max(1 << 20));
+    ClockStopped: "the clock of each session tells which events are ahead",
+        [Wrong], Sessions, BugPlace::LaterOptions(|options| options.clock(Arc::new(calls::StoppedClock)));
+}
+
+Sizes {}
+
+Disk {
+    FailedSyncIgnored: "after a failed sync nothing is acknowledged: it may have kept some of the writes",
+        [AcknowledgedAfterFault, Lost], Nothing,
+        BugPlace::files(&["sync"], &[Segment, StoreFile], files::ignore_failure);
+    FailedSyncRepeated: "a failed sync is not repeated: the next one reports lost writes as durable",
+        [AcknowledgedAfterFault, Lost], Nothing,
+        BugPlace::files(&["sync"], &[Segment, StoreFile], files::repeat_once);
+    FailedWriteContinued: "a write that failed in the middle is not continued",
+        [AcknowledgedAfterFault, Lost], Nothing,
+        BugPlace::files(&["write_at"], &[Segment], files::continue_too_far);
+    FullDiskIgnored: "a write on a full disk fails",
+        [AcknowledgedAfterFault, Lost], Nothing,
+        BugPlace::files(&["write_at"], &[Segment], files::ignore_failure);
+    FailedRenameIgnored: "a new file without its name is not used",
+        [AcknowledgedAfterFault, Lost], Nothing,
+        BugPlace::files(&["rename"], &[], files::ignore_failure);
+    ReadErrorAsEnd: "an error while reading is no torn tail: open fails with it",
+        [Lost, Refused], Nothing, BugPlace::files(&["read_at"], &[Segment], files::end_early);
+    StaleRead: "what was written is read",
+        [CannotGoOn], Nothing, BugPlace::files(&["read_at"], &[StoreFile], files::read_as_created);
+    LeftoverPanics: "nothing read from disk can make it panic",
+        [Panicked], Nothing, BugPlace::files(&["list"], &[LogDir], files::panic_at_leftover);
+    LeftoverHangs: "nothing read from disk can make it loop",
+        [Hang], ShortCases, BugPlace::files(&["list"], &[LogDir], files::hang_at_leftover);
+    LastSegmentLost: "acknowledged events survive",
+        [Lost], Nothing, BugPlace::files(&[], &[], |call, state| {
+            files::lose(call, state, |it| files::segments(it).into_iter().skip(1).last().into_iter().collect())
+        });
+    LogLost: "a missing log is an error, and no fresh database",
+        [Refused], Nothing, BugPlace::files(&[], &[], |call, state| files::lose(call, state, files::segments));
+    StoreLost: "a log without its storage is an error",
+        [Refused], Nothing, BugPlace::files(&[], &[], |call, state| files::lose(call, state, files::store_files));
+    StoreRolledBack: "continuity is required above N",
+        [Refused, Lost], Nothing, BugPlace::files(&[], &[], files::roll_store_back);
+
+    RecordEndsChecked: "a record whose middle is missing is not read: a write may have a hole",
+        [Refused], Nothing, BugPlace::Store(store::StoreFlaw::EndsChecked);
+    BlockTakenForWhole: "a block of 4096 bytes is not written wholly or not at all",
+        [Doubled], Nothing, BugPlace::Store(store::StoreFlaw::BlockTakenForWhole);
+    StaleRecordRead: "the bytes of an extended file are those of a file that was removed, until they are written",
+        [Wrong], Nothing, BugPlace::Store(store::StoreFlaw::OtherFilesAccepted);
+    ReadBackTrusted: "what is read back after a failed sync is written anew: a later sync does not make it durable",
+        [Refused], Nothing, BugPlace::Store(store::StoreFlaw::FileContinued);
+}
 }

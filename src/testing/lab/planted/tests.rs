@@ -65,8 +65,8 @@ fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
     let mut missed = Vec::new();
     println!("seed {SEED}");
     println!(
-        "{:28} {:28} {:>6} {:>6} {:>6}",
-        "bug", "caught by", "cases", "acts", "ms"
+        "{:10} {:30} {:28} {:>6} {:>6} {:>6}",
+        "kind", "bug", "caught by", "images", "acts", "ms"
     );
     for &bug in PlantedBug::ALL.iter().filter(|bug| is_of_place(bug.row().place)) {
         for (index, &kind) in bug.caught_by().iter().enumerate() {
@@ -79,7 +79,8 @@ fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
             let found = report.findings.first().map(|finding| finding.failure.kind);
             let caught_by = found.map_or("nothing", FailureKind::name);
             println!(
-                "{bug:28} {caught_by:28} {:6} {:6} {:6}",
+                "{:10} {bug:30} {caught_by:28} {:6} {:6} {:6}",
+                bug.kind(),
                 report.images + report.faults,
                 acts.len(),
                 report.elapsed.as_millis()
@@ -151,6 +152,20 @@ fn each_flaw_of_a_store_is_caught_by_the_check_that_the_table_gives() {
 #[test]
 fn each_bug_of_the_calls_is_caught_by_the_check_that_the_table_gives() {
     catch_all_of(|place| matches!(place, BugPlace::Calls(_) | BugPlace::Options(_)));
+}
+
+#[test]
+fn each_bug_of_the_options_of_later_sessions_is_caught_by_the_check_that_the_table_gives() {
+    catch_all_of(|place| matches!(place, BugPlace::LaterOptions(_)));
+}
+
+#[test]
+fn there_are_enough_bugs_of_each_kind() {
+    assert!(PlantedBug::ALL.len() >= 60, "{}", PlantedBug::ALL.len());
+    for kind in [BugKind::Sessions, BugKind::Changes, BugKind::Disk] {
+        let bugs = PlantedBug::ALL.iter().filter(|bug| bug.kind() == kind);
+        assert!(bugs.count() >= 5, "{kind}");
+    }
 }
 
 #[test]
