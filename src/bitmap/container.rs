@@ -5,9 +5,7 @@
 
 use super::bits::{self, Bits};
 use super::join::{Joined, join};
-
-/// The most values an array holds; with one more the container turns to bits, which are then the smaller form.
-pub(super) const ARRAY_LEN_MAX: usize = 4096;
+use crate::limits::ARRAY_LEN_MAX;
 
 /// A set of `u16` in the form its length decides.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,9 +33,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 
-use self::container::{ARRAY_LEN_MAX, Container};
+use self::container::Container;
 pub(crate) use self::iter::Iter;
 use self::join::{Joined, join};
+use crate::limits::ARRAY_LEN_MAX;
 
 /// How many low bits of an id its container holds; the rest is the container's key.
 const LOW_BITS: u32 = 16;

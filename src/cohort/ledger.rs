@@ -7,6 +7,7 @@
 //! that: the shard gives `Panicked` from then on, and replay starts from a checkpoint.
 
 use super::CohortEntity;
+use crate::limits::Limits;
 use crate::signals::states::{SignalShape, Slot, StateTable};
 use crate::{CohortId, EntityId, Error, SignalId};
 
@@ -18,9 +19,9 @@ pub(crate) struct CohortSignalLedger {
 
 impl CohortSignalLedger {
     /// An empty ledger for signals of these shapes, in the order of their ids.
-    pub(crate) fn new(shapes: &[SignalShape]) -> Self {
+    pub(crate) fn new(shapes: &[SignalShape], limits: &Limits) -> Self {
         Self {
-            states: StateTable::new(shapes),
+            states: StateTable::new(shapes, limits),
         }
     }
 
@@ -93,6 +94,7 @@ impl CohortSignalLedger {
 #[cfg(test)]
 mod tests {
     use super::{CohortEntity, CohortSignalLedger};
+    use crate::limits::Limits;
     use crate::signals::states::SignalShape;
     use crate::testing::{CrashInjector, CrashPoint, run_with_crash};
     use crate::{CohortId, EntityId, Error, SignalId};
@@ -100,10 +102,11 @@ mod tests {
     const HOUR_MS: i64 = 3_600_000;
 
     fn ledger() -> CohortSignalLedger {
-        CohortSignalLedger::new(&[SignalShape {
+        let shape = SignalShape {
             half_lives_ms: vec![HOUR_MS as u64, 24 * HOUR_MS as u64],
             rings: vec![(HOUR_MS as u64, 24), (60_000, 10)],
-        }])
+        };
+        CohortSignalLedger::new(&[shape], &Limits::default())
     }
 
     #[test]

@@ -11,7 +11,6 @@ use super::open::{self, Opened};
 use super::report::{RecoveryReport, TornTail};
 use crate::fs;
 use crate::ids::random_u128;
-use crate::limits::CHANGED_STATE_BYTES_MAX;
 use crate::lock::lock;
 use crate::owner::Owner;
 use crate::poison::Memory;
@@ -22,11 +21,6 @@ use crate::wal::payload::Forget;
 use crate::{
     Background, Durability, EntityId, Error, Options, Receipt, Schema, SetBack, SignalEvent, SignalId, UserId,
 };
-
-/// Writers wait for a checkpoint once the log has grown by this many times the size at which one is due.
-const LOG_GROWTH_FACTOR_MAX: u64 = 4;
-/// The same of the bytes of changed states.
-const STATE_GROWTH_FACTOR_MAX: u64 = 2;
 
 /// An open database. All methods take `&self` and may be called from many threads.
 ///
@@ -134,7 +128,12 @@ impl TidalDb {
             store_id: Some(options.database_id.unwrap_or_else(random_u128)),
         };
         let store_dir = open::store_dir(options.files.as_ref(), path)?;
-        let storage = FileStore::open_unchanged(Arc::clone(&options.files), store_dir, &store_options)?;
+        let storage = FileStore::open_unchanged(
+            Arc::clone(&options.files),
+            store_dir,
+            &store_options,
+            options.limits,
+        )?;
         // Log and store share one id, which seeds their checksums: bytes of another database are not valid.
         let options = Options {
             database_id: Some(storage.id(options.database_id)?),
@@ -417,10 +416,11 @@ impl TidalDb {
         }
         shared.ledger.check_open()?;
         let due = shared.growth_due();
+        let limits = &shared.options.limits;
         let limit = if self.bell.is_some() {
             Growth {
-                log_bytes: due.log_bytes.saturating_mul(LOG_GROWTH_FACTOR_MAX),
-                state_bytes: due.state_bytes * STATE_GROWTH_FACTOR_MAX,
+                log_bytes: due.log_bytes.saturating_mul(limits.log_growth_factor_max),
+                state_bytes: due.state_bytes * limits.state_growth_factor_max,
             }
         } else {
             due
@@ -428,7 +428,7 @@ impl TidalDb {
         let growth = shared.checkpointer.growth(&shared.ledger);
         if growth.reaches(limit) {
             shared.checkpoint(Due::Grown(limit))?;
-        } else if growth.state_bytes + adding_bytes > CHANGED_STATE_BYTES_MAX {
+        } else if growth.state_bytes + adding_bytes > limits.changed_state_bytes_max {
             shared.checkpoint(Due::Grown(Growth::ANY))?;
         }
         self.sync_if_due(|| now_ms)

@@ -137,14 +137,20 @@ pub(super) fn open(
         database_id,
         segment_bytes_max: options.segment_bytes_max,
         preallocate_bytes: options.preallocate_bytes,
+        zeros_bytes_max: options.limits.zeros_bytes_max,
     };
 
     let bounds = *persisted.co_engagement_config();
     let changes_bounds = bounds != *schema.co_engagement_config();
     // The frames were recorded under the persisted bounds: under others replay would give another state.
-    let mut state = LedgerState::new(&schema.clone().co_engagement(bounds))?;
+    let mut state = LedgerState::new(&schema.clone().co_engagement(bounds), &options.limits)?;
     let covered = restore::load(&mut state, storage)?;
-    let mut replay = Replay::new(&state, schema.signals().len(), covered.sequence);
+    let mut replay = Replay::new(
+        &state,
+        schema.signals().len(),
+        covered.sequence,
+        options.limits.replayed_changes_len_max,
+    );
     let recovered = recovery::read(&log_options, covered, stored_opening.known(), |frame| {
         replay.apply(frame)
     })?;
@@ -163,6 +169,7 @@ pub(super) fn open(
             recovered.last_opening,
             recovered.last_sequence,
             options.opening_id_step,
+            options.limits.earlier_openings_len_max,
         )
     };
     let report = RecoveryReport {
@@ -203,8 +210,8 @@ pub(super) fn open(
         options.durability,
     );
     let log = Log::new(log_options, Arc::clone(&poison), resumed);
-    let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log);
-    let mut ledger = SignalLedger::new(state, log, poison, options.durability);
+    let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log, options.limits);
+    let mut ledger = SignalLedger::new(state, log, poison, options);
     if changes_bounds && let Err(error) = change_bounds(&mut ledger, &checkpointer, &storage, &schema) {
         // These hold references to the cause. Without them the caller gets the cause itself.
         drop((ledger, storage, collections));

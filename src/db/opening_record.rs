@@ -27,11 +27,10 @@ use super::report::EarlierOpening;
 use crate::Error;
 use crate::codec::{Reader, Write};
 use crate::ids::random_u64;
+use crate::limits::EARLIER_OPENINGS_LEN_MAX;
 use crate::wal::history::{KnownOpenings, PreviousOpening};
 
 const VERSION: u16 = 1;
-/// How many earlier openings are remembered.
-pub(crate) const EARLIER_OPENINGS_MAX: usize = 32;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,11 +51,17 @@ impl OpeningRecord {
 
     /// The record of the next opening. It found a log whose last sequence number is `last_sequence` and whose last segment
     /// was made by the opening `logged`; `None` for a log without a segment. Expects that [`known`](Self::known) allows
-    /// this log.
+    /// this log. The record holds at most `earlier_len_max` earlier openings.
     ///
     /// The id of the next opening is higher by `step`, by 1 if `step` is 0, and by more if the record has that id. Without a
     /// step it is random.
-    pub(crate) fn after(&self, logged: Option<u64>, last_sequence: u64, step: Option<u64>) -> Self {
+    pub(crate) fn after(
+        &self,
+        logged: Option<u64>,
+        last_sequence: u64,
+        step: Option<u64>,
+        earlier_len_max: usize,
+    ) -> Self {
         let is_used = |id| id == self.opening || self.earlier.iter().any(|earlier| earlier.opening == id);
         let mut opening = step.map_or_else(random_u64, |step| self.opening.wrapping_add(step.max(1)));
         while is_used(opening) {
@@ -70,7 +75,7 @@ impl OpeningRecord {
                 survived_sequence: last_sequence,
             });
             let before = self.earlier.iter().filter(|before| before.opening != logged);
-            earlier.extend(before.take(EARLIER_OPENINGS_MAX - 1));
+            earlier.extend(before.take(earlier_len_max - 1));
         }
         Self { opening, earlier }
     }
@@ -131,7 +136,7 @@ impl OpeningRecord {
             Some(Self { opening, earlier })
         };
         let record = read().ok_or_else(short)?;
-        if !reader.is_empty() || record.earlier.len() > EARLIER_OPENINGS_MAX {
+        if !reader.is_empty() || record.earlier.len() > EARLIER_OPENINGS_LEN_MAX {
             return Err(corrupt("the opening record is too long"));
         }
         Ok(record)
@@ -177,7 +182,7 @@ mod tests {
         }
         let too_many = OpeningRecord {
             opening: 1,
-            earlier: vec![earlier(3, 4); EARLIER_OPENINGS_MAX + 1],
+            earlier: vec![earlier(3, 4); EARLIER_OPENINGS_LEN_MAX + 1],
         };
         assert!(OpeningRecord::decode(&too_many.encode(), b"k").is_err());
     }
@@ -188,12 +193,12 @@ mod tests {
             let mut record = OpeningRecord::first(step);
             let mut seen = vec![record.opening];
             for sequence in 1..100 {
-                record = record.after(Some(record.opening), sequence, step);
+                record = record.after(Some(record.opening), sequence, step, EARLIER_OPENINGS_LEN_MAX);
                 assert!(!seen.contains(&record.opening), "{step:?}");
                 seen.push(record.opening);
             }
             let remembered = record.earlier.iter().map(|earlier| earlier.opening);
-            let expected = seen.iter().rev().skip(1).take(EARLIER_OPENINGS_MAX).copied();
+            let expected = seen.iter().rev().skip(1).take(EARLIER_OPENINGS_LEN_MAX).copied();
             assert!(remembered.eq(expected));
             assert_eq!(record.earlier[0].survived_sequence, 99);
         }
@@ -203,7 +208,7 @@ mod tests {
     fn an_opening_that_made_no_segment_is_left_out_and_its_id_is_not_used_again() {
         let first = OpeningRecord::first(Some(5));
         assert_eq!((first.opening, first.earlier.len()), (5, 0));
-        let mut record = first.after(Some(5), 100, Some(5));
+        let mut record = first.after(Some(5), 100, Some(5), EARLIER_OPENINGS_LEN_MAX);
         for (opening, survived_sequence) in [(10, 100), (15, 90), (20, 80)] {
             assert_eq!(record.opening, opening);
             let known = record.known();
@@ -213,20 +218,29 @@ mod tests {
                 opening == 10 || !known.allows(opening - 5, 0),
                 "the one before made no segment either"
             );
-            record = record.after(Some(5), survived_sequence - 10, Some(5));
+            record = record.after(Some(5), survived_sequence - 10, Some(5), EARLIER_OPENINGS_LEN_MAX);
         }
         assert_eq!(record.earlier, [earlier(5, 70)]);
-        record = record.after(Some(25), 71, Some(5));
+        record = record.after(Some(25), 71, Some(5), EARLIER_OPENINGS_LEN_MAX);
         assert_eq!(record.earlier, [earlier(25, 71), earlier(5, 70)]);
         // A new database whose first openings made no segment.
-        let record = first.after(None, 0, Some(5)).after(None, 0, Some(5));
+        let record = first.after(None, 0, Some(5), EARLIER_OPENINGS_LEN_MAX).after(
+            None,
+            0,
+            Some(5),
+            EARLIER_OPENINGS_LEN_MAX,
+        );
         assert_eq!((record.opening, record.earlier.len()), (15, 0));
     }
 
     #[test]
     fn two_copies_that_are_opened_with_different_steps_get_different_ids() {
-        let record = OpeningRecord::first(Some(1)).after(Some(1), 9, Some(1));
-        let ids = [2, 3].map(|step| record.after(Some(2), 9, Some(step)).opening);
+        let record = OpeningRecord::first(Some(1)).after(Some(1), 9, Some(1), EARLIER_OPENINGS_LEN_MAX);
+        let ids = [2, 3].map(|step| {
+            record
+                .after(Some(2), 9, Some(step), EARLIER_OPENINGS_LEN_MAX)
+                .opening
+        });
         assert_eq!(ids, [4, 5]);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
 use crate::fs::{FileAccess, RealFiles};
-use crate::limits::{CHECKPOINT_STATE_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::limits::{CHECKPOINT_STATE_BYTES_MAX, Limits, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::{Error, Schema};
 
 /// What an acknowledgement promises. Whatever the policy, after reopening the state equals every event up to some
@@ -68,6 +68,8 @@ pub struct Options {
     pub(crate) opening_id_step: Option<u64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) files: Arc<dyn FileAccess>,
+    /// The bounds inside the engine. The default, except in tests.
+    pub(crate) limits: Limits,
 }
 
 impl Options {
@@ -89,6 +91,7 @@ impl Options {
             opening_id_step: None,
             clock: Arc::new(SystemClock),
             files: Arc::new(RealFiles),
+            limits: Limits::default(),
         }
     }
 

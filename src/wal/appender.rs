@@ -19,9 +19,9 @@ use super::history::History;
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, temporary_name};
 use crate::Error;
 use crate::fs::{File, FileAccess, OpenMode, write_all_at};
+use crate::limits::ZEROS_BYTES_MAX;
 
-/// Zeros are written in pieces of this size.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; ZEROS_BYTES_MAX] = [0; ZEROS_BYTES_MAX];
 
 /// Where and how segments are made.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub(crate) struct LogOptions {
     pub(crate) segment_bytes_max: u64,
     /// How many zeros are written ahead at a time; 0 turns preallocation off.
     pub(crate) preallocate_bytes: u64,
+    /// The most zeros of one write.
+    pub(crate) zeros_bytes_max: usize,
 }
 
 /// The part of the log that a new segment follows.
@@ -200,7 +202,7 @@ impl Appender {
         let limit = needed_end.max(self.options.segment_bytes_max);
         let target = needed_end.saturating_add(step).min(limit);
         while self.allocated_end < target {
-            let len = (target - self.allocated_end).min(ZEROS.len() as u64);
+            let len = (target - self.allocated_end).min(self.options.zeros_bytes_max as u64);
             write_all_at(self.file.as_ref(), &ZEROS[..len as usize], self.allocated_end)
                 .map_err(|error| Error::io("preallocate segment", &self.path, error))?;
             self.allocated_end += len;

@@ -46,6 +46,7 @@ fn command_line(defaults: &DeepProfile) -> CommandLine {
         .option("--minutes N", defaults.time.as_secs_f64() / 60.0, "ends after this time; fractions are legal")
         .option("--states N", defaults.distinct_max, "ends after this many distinct images")
         .option("--operations N", defaults.operations_len, "the length of each workload")
+        .option("--large N", defaults.large_events_len, "calls of so many events in place of standard workloads, with production's bounds")
         .option("--seed N", defaults.first_seed, "of the first workload")
         .option("--depth N", defaults.depth, "how many recoveries deep")
         .option("--images N", defaults.images_max, "of each moment, for each disk model")
@@ -61,6 +62,7 @@ fn profile(given: &GivenArguments, defaults: &DeepProfile) -> Result<DeepProfile
         time: given.minutes("--minutes")?,
         distinct_max: given.number("--states", 1..=u64::MAX)?,
         operations_len: given.number("--operations", 1..=100_000)?,
+        large_events_len: given.number("--large", 0..=65_536)?,
         first_seed: given.number("--seed", 0..=u64::from(u32::MAX))?,
         depth: given.number("--depth", 0..=2)?,
         images_max: given.number("--images", 1..=1_000_000)?,

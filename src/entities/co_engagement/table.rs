@@ -11,6 +11,8 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
+use crate::limits::CHANGED_LEN_MIN;
+
 /// Into how many parts a fence is taken.
 pub(crate) const FENCE_SHARDS: usize = 64;
 
@@ -49,7 +51,7 @@ impl<R: Clone> TableShard<R> {
             // Records that come and go are noted each time; forget that before growing.
             self.changed.sort_unstable();
             self.changed.dedup();
-            self.changed.reserve(self.changed.len().max(16));
+            self.changed.reserve(self.changed.len().max(CHANGED_LEN_MIN));
         }
         self.changed.push(id);
     }

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cohort::CohortEntity;
 use crate::entities::FENCE_SHARDS;
+use crate::limits::Limits;
 use crate::lock::lock;
 use crate::poison::Memory;
 use crate::signals::ledger::{LedgerState, SignalLedger};
@@ -31,9 +32,6 @@ use crate::storage::{GuardedStorage, WriteBatch, keys};
 use crate::wal::Log;
 use crate::wal::history::History;
 use crate::{EntityId, Error, Schema};
-
-/// A log that is closed holds no more bytes than this, unless what is in it is new.
-const CLOSED_LOG_BYTES_MAX: u64 = 4096;
 
 /// Makes one checkpoint at a time, and knows the last one.
 #[derive(Debug)]
@@ -48,6 +46,7 @@ pub(crate) struct Checkpointer {
     settled_bytes: AtomicU64,
     /// What the checkpoint on its way has to store and is not known to have stored, as [`Growth::state_bytes`].
     fenced_bytes: AtomicU64,
+    closed_log_bytes_max: u64,
 }
 
 /// The memory that pages are copied to, used again by every checkpoint.
@@ -104,7 +103,7 @@ struct CheckpointFence {
 
 impl Checkpointer {
     /// One that goes on after a checkpoint that covers `covered`, of a log that holds `replayed` frames beyond it.
-    pub(crate) fn new(covered: u64, replayed: u64, state: &LedgerState, log: &Log) -> Self {
+    pub(crate) fn new(covered: u64, replayed: u64, state: &LedgerState, log: &Log, limits: Limits) -> Self {
         let settled = if replayed == 0 {
             log.last_sequence()
         } else {
@@ -119,6 +118,7 @@ impl Checkpointer {
             settled: AtomicU64::new(settled),
             settled_bytes: AtomicU64::new(if replayed == 0 { log.log_bytes() } else { 0 }),
             fenced_bytes: AtomicU64::new(0),
+            closed_log_bytes_max: limits.closed_log_bytes_max,
         }
     }
 
@@ -166,7 +166,7 @@ impl Checkpointer {
         // Who closes leaves little for the next open to read, even when a checkpoint has just been made.
         let worthwhile = match due {
             Due::Grown(_) => false,
-            Due::Closing => ledger.log.log_bytes() > CLOSED_LOG_BYTES_MAX,
+            Due::Closing => ledger.log.log_bytes() > self.closed_log_bytes_max,
             Due::Opening(_) => true,
         };
         if (nothing_new && !worthwhile) || !self.growth(ledger).reaches(least) {

@@ -17,10 +17,7 @@ use crate::poison::{Memory, Poison};
 use crate::signals::states::Change;
 use crate::wal::payload::{Forget, encode_events, encode_forget};
 use crate::wal::{FrameBuffer, FrameKind, Log};
-use crate::{Durability, EntityId, Error, Receipt, SignalEvent};
-
-/// Buffers whose frame has grown beyond this are not kept; the others are at most a few times as large.
-const SPARE_FRAME_BYTES_MAX: usize = 1 << 20;
+use crate::{Durability, EntityId, Error, Options, Receipt, SignalEvent};
 
 /// What a call needs room for, used again by later calls.
 #[derive(Debug, Default)]
@@ -41,8 +38,9 @@ impl Buffers {
         SPARE.try_with(Cell::take).unwrap_or_default()
     }
 
-    fn keep(self) {
-        if self.frame.len() <= SPARE_FRAME_BYTES_MAX {
+    /// Keeps the buffers if their frame is not longer than this. The other buffers are at most a few times as large.
+    fn keep(self, frame_bytes_max: usize) {
+        if self.frame.len() <= frame_bytes_max {
             // If the thread is ending there is nothing to keep them for.
             SPARE.try_with(|spare| spare.set(self)).unwrap_or_default();
         }
@@ -56,6 +54,7 @@ pub(crate) struct SignalLedger {
     pub(crate) log: Log,
     pub(crate) poison: Arc<Poison>,
     durability: Durability,
+    spare_frame_bytes_max: usize,
     /// Shared from an append to the end of its applying; exclusive where the log's end and memory must agree.
     gate: RwLock<()>,
     /// Set under the exclusive gate, so that nothing is appended after the log's orderly end.
@@ -63,12 +62,13 @@ pub(crate) struct SignalLedger {
 }
 
 impl SignalLedger {
-    pub(crate) fn new(state: LedgerState, log: Log, poison: Arc<Poison>, durability: Durability) -> Self {
+    pub(crate) fn new(state: LedgerState, log: Log, poison: Arc<Poison>, options: &Options) -> Self {
         Self {
             state,
             log,
             poison,
-            durability,
+            durability: options.durability,
+            spare_frame_bytes_max: options.limits.spare_frame_bytes_max,
             gate: RwLock::new(()),
             closed: AtomicBool::new(false),
         }
@@ -113,7 +113,7 @@ impl SignalLedger {
             })?;
             sequence
         };
-        buffers.keep();
+        buffers.keep(self.spare_frame_bytes_max);
         self.acknowledge(sequence)
     }
 

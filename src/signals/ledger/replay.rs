@@ -11,9 +11,6 @@ use crate::wal::payload::{Events, decode_checkpoint, decode_close, decode_forget
 use crate::wal::recovery::{Frame, ReplayError};
 use crate::{EntityId, Error};
 
-/// Changes are applied once there are this many.
-const CHANGES_MIN: usize = 1024;
-
 /// What replay did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Replayed {
@@ -34,19 +31,27 @@ pub(crate) struct Replay<'a> {
     replayed: Replayed,
     /// What is not in the hot and warm tier yet.
     changes: Vec<Change<EntityId>>,
+    changes_len_max: usize,
     /// Empty between frames.
     positives: Vec<Positive>,
 }
 
 impl<'a> Replay<'a> {
-    /// A replay into `state`, which holds a checkpoint that covers `covered`, for a schema of `signals_len` signals.
-    pub(crate) fn new(state: &'a LedgerState, signals_len: usize, covered: u64) -> Self {
+    /// A replay into `state`, which holds a checkpoint that covers `covered`, for a schema of `signals_len` signals. Changes
+    /// are applied once there are `changes_len_max`.
+    pub(crate) fn new(
+        state: &'a LedgerState,
+        signals_len: usize,
+        covered: u64,
+        changes_len_max: usize,
+    ) -> Self {
         Self {
             state,
             signals_len,
             covered,
             replayed: Replayed::default(),
             changes: Vec::new(),
+            changes_len_max,
             positives: Vec::new(),
         }
     }
@@ -115,7 +120,7 @@ impl<'a> Replay<'a> {
             self.positives.clear();
             state.apply_positives()?;
         }
-        if self.changes.len() >= CHANGES_MIN {
+        if self.changes.len() >= self.changes_len_max {
             self.apply_changes()?;
         }
         Ok(())

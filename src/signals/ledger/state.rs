@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::cohort::CohortSignalLedger;
 use crate::entities::{CoEngagementConfig, CoEngagementIndex};
+use crate::limits::Limits;
 use crate::lock::{Whole, lock};
 use crate::signals::hot::TIME_NONE;
 use crate::signals::states::{Change, SignalShape, Slot, StateTable};
@@ -47,7 +48,7 @@ pub(crate) struct LedgerState {
 
 impl LedgerState {
     /// Empty aggregates for a valid schema.
-    pub(crate) fn new(schema: &Schema) -> Result<Self, Error> {
+    pub(crate) fn new(schema: &Schema, limits: &Limits) -> Result<Self, Error> {
         let shapes: Vec<SignalShape> = schema
             .signals()
             .iter()
@@ -60,13 +61,13 @@ impl LedgerState {
                     .collect(),
             })
             .collect();
-        let signals = StateTable::new(&shapes);
+        let signals = StateTable::new(&shapes, limits);
         let co_engagement_bytes_max = CoEngagementIndex::changed_bytes_max(schema.co_engagement_config());
         let co_engagement = CoEngagementIndex::new(*schema.co_engagement_config())?;
         Ok(Self {
             changed_bytes_max: (signals.changed_bytes_max(), co_engagement_bytes_max),
             signals,
-            cohorts: CohortSignalLedger::new(&shapes),
+            cohorts: CohortSignalLedger::new(&shapes, limits),
             co_engagement: Mutex::new(Whole::new("apply", co_engagement)),
             positives: Mutex::new(VecDeque::new()),
             positive_signals: schema.signals().iter().map(crate::Signal::is_positive).collect(),

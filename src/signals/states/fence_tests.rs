@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::tests::{DAY_MS, NOW_MS, SIGNALS, Stored, apply, restored, shapes, store_fenced};
 use super::{SHARDS, Slot, StateTable};
 use crate::EntityId;
+use crate::limits::Limits;
 use crate::testing::workload::Random;
 
 const SEED: u64 = 0x7469_6461_6c64_6205;
@@ -14,7 +15,7 @@ const SEED: u64 = 0x7469_6461_6c64_6205;
 #[test]
 fn a_fence_captures_the_state_as_of_its_beginning() {
     let mut random = Random::new(SEED);
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let mut stored = Stored::new();
     let change = |random: &mut Random| {
         let entity = EntityId(random.below(2000));
@@ -56,7 +57,7 @@ fn a_fence_captures_the_state_as_of_its_beginning() {
 
 #[test]
 fn a_fence_captures_no_more_than_what_changed_since_the_last() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     for entity in 0..10_000 {
         apply(&table, EntityId(entity), SIGNALS[1], 1.0, NOW_MS);
     }
@@ -79,7 +80,7 @@ fn a_fence_captures_no_more_than_what_changed_since_the_last() {
 
 #[test]
 fn a_change_while_a_fence_is_open_belongs_to_the_next_one() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let entity = EntityId(1);
     apply(&table, entity, SIGNALS[1], 1.0, NOW_MS);
     table.begin_fence().expect("nothing panicked");
@@ -100,7 +101,7 @@ fn a_change_while_a_fence_is_open_belongs_to_the_next_one() {
 
 #[test]
 fn nothing_is_taken_without_a_fence() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     apply(&table, EntityId(1), SIGNALS[1], 1.0, NOW_MS);
     let mut stored = Stored::new();
     store_fenced(&table, &mut stored);
@@ -112,7 +113,7 @@ fn nothing_is_taken_without_a_fence() {
 
 #[test]
 fn a_fence_begun_before_the_last_was_taken_is_a_bug_and_poisons_nothing() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     apply(&table, EntityId(1), SIGNALS[1], 1.0, NOW_MS);
     table.begin_fence().expect("nothing panicked");
     let mut copies = table.page_copies();
@@ -134,7 +135,7 @@ fn a_fence_begun_before_the_last_was_taken_is_a_bug_and_poisons_nothing() {
 /// Both events of a pair go to one slot under one lock: whoever sees an odd count sees half of it.
 #[test]
 fn a_fence_beside_writers_captures_whole_changes_as_of_its_beginning() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let gate = RwLock::new(());
     let stop = AtomicBool::new(false);
     let writer = |seed: u64| {

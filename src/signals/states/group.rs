@@ -9,10 +9,8 @@
 //! In memory only: there is nothing for a crash to leave behind.
 
 use super::key::{self, SHARDS, StateKey};
+use crate::limits::GROUPED_CHANGES_LEN_MAX;
 use crate::{EntityId, SignalEvent, SignalId};
-
-/// The most changes that are grouped at a time. Their numbers fit a byte.
-pub(super) const GROUPED_MAX: usize = 1 << u8::BITS;
 
 /// One event for one state.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,16 +35,16 @@ impl From<&SignalEvent<'_>> for Change<EntityId> {
 /// The numbers of some changes, by shard and within a shard ascending.
 #[derive(Debug)]
 pub(super) struct ByShard {
-    order: [u8; GROUPED_MAX],
+    order: [u8; GROUPED_CHANGES_LEN_MAX],
     /// Where the group of a shard ends in `order`; it begins where the one before ends.
     ends: [u16; SHARDS],
 }
 
 impl ByShard {
-    /// Sorts by counting. There are at most [`GROUPED_MAX`] changes.
+    /// Sorts by counting. There are at most [`GROUPED_CHANGES_LEN_MAX`] changes.
     pub(super) fn of<K: StateKey>(changes: &[Change<K>]) -> Self {
-        debug_assert!(changes.len() <= GROUPED_MAX);
-        let mut shards = [0_u8; GROUPED_MAX];
+        debug_assert!(changes.len() <= GROUPED_CHANGES_LEN_MAX);
+        let mut shards = [0_u8; GROUPED_CHANGES_LEN_MAX];
         let mut next = [0_u16; SHARDS];
         for (shard, change) in shards.iter_mut().zip(changes) {
             let number = key::shard_of(change.key.entity());
@@ -57,7 +55,7 @@ impl ByShard {
         for len in &mut next {
             (*len, begin) = (begin, begin + *len);
         }
-        let mut order = [0_u8; GROUPED_MAX];
+        let mut order = [0_u8; GROUPED_CHANGES_LEN_MAX];
         for (i, &shard) in shards[..changes.len()].iter().enumerate() {
             let place = &mut next[usize::from(shard)];
             order[usize::from(*place)] = i as u8;
@@ -82,7 +80,7 @@ impl ByShard {
     }
 }
 
-const _: () = assert!(SHARDS <= GROUPED_MAX);
+const _: () = assert!(SHARDS <= GROUPED_CHANGES_LEN_MAX);
 
 #[cfg(test)]
 mod tests {
@@ -90,7 +88,7 @@ mod tests {
 
     #[test]
     fn every_change_is_in_the_group_of_its_shard_in_the_order_of_the_call() {
-        for len in [0, 1, 2, 63, GROUPED_MAX] {
+        for len in [0, 1, 2, 63, GROUPED_CHANGES_LEN_MAX] {
             let change = |i: usize| Change {
                 key: EntityId(i as u64 % 90),
                 signal: SignalId(0),

@@ -11,10 +11,10 @@
 use std::hash::BuildHasher;
 
 use super::key::{KeyHash, StateKey};
+use crate::limits::INDEX_PLACES_MIN;
 
 /// No slot has this number: that is seen to where slots are made.
 const VACANT: u32 = u32::MAX;
-const PLACES_MIN: usize = 4;
 
 #[derive(Debug, Clone, Copy)]
 struct IndexPlace<K> {
@@ -106,7 +106,7 @@ impl<K: StateKey> Index<K> {
         // Three quarters full at the most.
         let places_len = ((self.len + additional_len) * 4).div_ceil(3).next_power_of_two();
         if places_len > self.places.len() {
-            self.grow(places_len.max(PLACES_MIN));
+            self.grow(places_len.max(INDEX_PLACES_MIN));
         }
     }
 

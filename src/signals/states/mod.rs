@@ -27,21 +27,19 @@ mod shard;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::group::{ByShard, GROUPED_MAX};
+use self::group::ByShard;
 use self::shard::{Shard, SignalStates};
 use super::cells::PAGE_SLOTS;
 use super::hot::{self, HotTier};
 use super::warm::{self, RingShape, WarmTier};
 use crate::decay::HalfLife;
+use crate::limits::{self, GROUPED_CHANGES_LEN_MAX, Limits};
 use crate::lock::{Whole, lock_brief};
-use crate::{EntityId, Error, SignalId, limits};
+use crate::{EntityId, Error, SignalId};
 
 pub(crate) use self::copies::PageCopies;
 pub(crate) use self::group::Change;
-pub(crate) use self::key::{SHARDS, StateKey};
-
-/// The most pages copied at a time under a shard's lock: at the default shape some 200 KB, a few ten microseconds.
-const TAKE_PAGES_MAX: usize = 32;
+pub(crate) use self::key::{SHARDS, StateKey, shard_of};
 
 /// What a signal keeps for each key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,11 +108,13 @@ pub(crate) struct StateTable<K> {
     shards: Box<[LockedShard<K>]>,
     /// What the pages changed since the last fence take at the most when they are stored.
     changed_bytes: Arc<AtomicU64>,
+    grouped_len_max: usize,
+    fenced_pages_len_max: usize,
 }
 
 impl<K: StateKey> StateTable<K> {
     /// An empty table for signals of these shapes, in the order of their ids.
-    pub(crate) fn new(shapes: &[SignalShape]) -> Self {
+    pub(crate) fn new(shapes: &[SignalShape], limits: &Limits) -> Self {
         assert!(shapes.len() <= limits::SIGNALS_MAX);
         let shapes: Arc<[Shape]> = shapes.iter().map(Shape::new).collect();
         let changed_bytes = Arc::new(AtomicU64::new(0));
@@ -128,6 +128,8 @@ impl<K: StateKey> StateTable<K> {
             shards: (0..SHARDS).map(shard).collect(),
             shapes,
             changed_bytes,
+            grouped_len_max: limits.grouped_changes_len_max,
+            fenced_pages_len_max: limits.fenced_pages_len_max,
         }
     }
 
@@ -144,7 +146,7 @@ impl<K: StateKey> StateTable<K> {
         change: impl FnOnce(Slot<'_>) -> R,
     ) -> Result<R, Error> {
         let shape = self.shape(signal)?;
-        self.lock(key::shard_of(key.entity())).change(|shard| {
+        self.lock(shard_of(key.entity())).change(|shard| {
             let (states, slot) = shard.slot_to_change(key, signal, shape)?;
             Ok(change(Slot {
                 hot: &mut states.hot,
@@ -166,8 +168,8 @@ impl<K: StateKey> StateTable<K> {
         if let [one] = changes {
             return self.with_slot(one.key, one.signal, |slot| change(slot, one));
         }
-        let mut slots = [0; GROUPED_MAX];
-        for changes in changes.chunks(GROUPED_MAX) {
+        let mut slots = [0; GROUPED_CHANGES_LEN_MAX];
+        for changes in changes.chunks(self.grouped_len_max) {
             for (shard, group) in ByShard::of(changes).groups() {
                 self.with_group(shard, changes, group, &mut slots, &mut change)?;
             }
@@ -181,7 +183,7 @@ impl<K: StateKey> StateTable<K> {
         shard: usize,
         changes: &[Change<K>],
         group: &[u8],
-        slots: &mut [u32; GROUPED_MAX],
+        slots: &mut [u32; GROUPED_CHANGES_LEN_MAX],
         change: &mut impl FnMut(Slot<'_>, &Change<K>),
     ) -> Result<(), Error> {
         self.lock(shard).change(|shard| {
@@ -286,7 +288,7 @@ impl<K: StateKey> StateTable<K> {
     /// # Errors
     /// `Error::Panicked`: nothing was changed.
     pub(crate) fn forget_entity(&self, entity: EntityId) -> Result<usize, Error> {
-        self.lock(key::shard_of(entity))
+        self.lock(shard_of(entity))
             .change(|shard| Ok(shard.forget(entity)))
     }
 
@@ -353,7 +355,7 @@ impl<K: StateKey> StateTable<K> {
         copies.clear();
         let by_writers = self
             .lock(shard)
-            .change(|shard| Ok(shard.take_fenced(copies, TAKE_PAGES_MAX)))?;
+            .change(|shard| Ok(shard.take_fenced(copies, self.fenced_pages_len_max)))?;
         let Some(by_writers) = by_writers else {
             return Ok(true);
         };
@@ -403,7 +405,7 @@ impl<K: StateKey> StateTable<K> {
         signal: SignalId,
         read: impl FnOnce(&SignalStates<K>, usize) -> R,
     ) -> Result<Option<R>, Error> {
-        let shard = self.lock(key::shard_of(key.entity()));
+        let shard = self.lock(shard_of(key.entity()));
         let found = shard
             .get()?
             .signal(signal)

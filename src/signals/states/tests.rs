@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{PAGE_SLOTS, SHARDS, SignalShape, Slot, State, StateKey, StateTable};
 use crate::cohort::CohortEntity;
+use crate::limits::Limits;
 use crate::testing::model::EventId;
 use crate::testing::model::state::{Kept, score, window};
 use crate::testing::workload::Random;
@@ -63,7 +64,7 @@ pub(super) fn store_fenced<K: StateKey>(table: &StateTable<K>, stored: &mut Stor
 }
 
 pub(super) fn restored<K: StateKey>(stored: &Stored) -> StateTable<K> {
-    let mut table = StateTable::new(&shapes());
+    let mut table = StateTable::new(&shapes(), &Limits::default());
     for (key, value) in stored {
         table.restore_page(key, value).expect("it was stored like this");
     }
@@ -137,7 +138,7 @@ fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]
 
 fn a_table_equals_its_model<K: StateKey>(key: impl Fn(&mut Random) -> K) {
     let mut random = Random::new(SEED);
-    let mut table = StateTable::<K>::new(&shapes());
+    let mut table = StateTable::<K>::new(&shapes(), &Limits::default());
     let mut model: StatesModel<K> = StatesModel {
         events: BTreeMap::new(),
     };
@@ -193,7 +194,7 @@ fn cohort_states_equal_a_model_that_keeps_every_event() {
 
 #[test]
 fn an_unknown_key_reads_as_no_events() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     apply(&table, EntityId(1), SIGNALS[1], 1.0, NOW_MS);
     for (entity, signal) in [(EntityId(2), SIGNALS[1]), (EntityId(1), SIGNALS[0])] {
         assert_eq!(
@@ -214,7 +215,7 @@ fn an_unknown_key_reads_as_no_events() {
 
 #[test]
 fn what_is_not_in_the_schema_is_refused_and_changes_nothing() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let entity = EntityId(1);
     let changed = table.with_slot(entity, SignalId(2), |_| unreachable!("there is no signal 2"));
     let changed: Result<(), Error> = changed;
@@ -236,7 +237,7 @@ fn what_is_not_in_the_schema_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_known_key_costs_no_allocation() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let mut random = Random::new(SEED);
     let mut round = || {
         for entity in 0..1000 {
@@ -253,7 +254,7 @@ fn a_known_key_costs_no_allocation() {
 
 #[test]
 fn forgotten_slots_are_used_again() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let fill = || {
         for entity in 0..2000 {
             apply(&table, EntityId(entity), SIGNALS[1], 1.0, NOW_MS);
@@ -281,7 +282,7 @@ fn many_states_stay_under_their_memory_bound() {
     let [_, default] = shapes();
     let shapes = vec![default; 4];
     for states_len in [75_000, 174_000] {
-        let table = StateTable::<EntityId>::new(&shapes);
+        let table = StateTable::<EntityId>::new(&shapes, &Limits::default());
         for i in 0..states_len {
             apply(&table, EntityId(i / 4), SignalId((i % 4) as u16), 1.0, NOW_MS);
         }
@@ -297,7 +298,7 @@ fn many_states_stay_under_their_memory_bound() {
 #[test]
 fn a_schema_of_many_signals_costs_little_while_they_are_not_used() {
     let shapes = vec![shapes()[1].clone(); crate::limits::SIGNALS_MAX];
-    let table = StateTable::<EntityId>::new(&shapes);
+    let table = StateTable::<EntityId>::new(&shapes, &Limits::default());
     apply(&table, EntityId(1), SignalId(1023), 1.0, NOW_MS);
     let bytes = table.heap_bytes().expect("nothing panicked");
     assert!(bytes < 1 << 20, "{bytes} bytes");
@@ -305,7 +306,7 @@ fn a_schema_of_many_signals_costs_little_while_they_are_not_used() {
 
 #[test]
 fn a_page_takes_memory_for_the_slots_that_were_used() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let bytes = || table.heap_bytes().expect("nothing panicked");
     let empty = bytes();
     apply(&table, EntityId(1), SIGNALS[1], 1.0, NOW_MS);
@@ -322,7 +323,7 @@ fn a_page_takes_memory_for_the_slots_that_were_used() {
 
 #[test]
 fn a_panic_under_the_lock_is_an_error_for_everyone_who_needs_the_shard() {
-    let mut table = StateTable::<EntityId>::new(&shapes());
+    let mut table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let entity = EntityId(1);
     apply(&table, entity, SIGNALS[1], 1.0, NOW_MS);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -380,7 +381,7 @@ fn a_panic_under_the_lock_is_an_error_for_everyone_who_needs_the_shard() {
 #[test]
 fn the_same_calls_give_the_same_bytes() {
     let run = || {
-        let table = StateTable::<EntityId>::new(&shapes());
+        let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
         let mut random = Random::new(SEED);
         let mut stored = Stored::new();
         for step in 0..3000 {
@@ -408,7 +409,7 @@ fn the_same_calls_give_the_same_bytes() {
 #[test]
 fn a_restored_table_goes_on_to_the_same_bytes_as_the_one_that_was_stored() {
     let mut random = Random::new(SEED);
-    let original = StateTable::<EntityId>::new(&shapes());
+    let original = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     for entity in 0..40 * SHARDS as u64 {
         apply(&original, EntityId(entity), SIGNALS[1], 0.3, NOW_MS);
     }
@@ -442,7 +443,7 @@ fn a_restored_table_goes_on_to_the_same_bytes_as_the_one_that_was_stored() {
 fn an_emptied_page_is_still_stored_so_that_none_is_missing() {
     let shard = |entity: &EntityId| super::key::shard_of(*entity) == 5;
     let entities: Vec<EntityId> = (0..).map(EntityId).filter(shard).take(3 * PAGE_SLOTS).collect();
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     for &entity in &entities {
         apply(&table, entity, SIGNALS[1], 1.0, NOW_MS);
     }
@@ -461,7 +462,7 @@ fn an_emptied_page_is_still_stored_so_that_none_is_missing() {
     for missing in [first, second] {
         let mut stored = stored.clone();
         stored.remove(&missing.expect("there are three pages"));
-        let mut table = StateTable::<EntityId>::new(&shapes());
+        let mut table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
         let refused: Vec<_> = stored
             .iter()
             .filter_map(|(k, v)| table.restore_page(k, v).err())

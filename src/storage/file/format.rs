@@ -73,8 +73,6 @@ pub(super) const RECORD_HEADER_LEN: usize = RECORD_HEADER_SUMMED_LEN + CRC_LEN;
 /// What an entry takes beside its key and value.
 pub(super) const ENTRY_OVERHEAD_LEN: usize = ENTRY_HEADER_LEN + CRC_LEN;
 const REMOVAL: u32 = u32::MAX;
-/// A record longer than this is written in pieces a little longer than this.
-pub(super) const PIECE_BYTES: usize = 256 << 10;
 
 const _: () = assert!(FILE_HEADER_LEN == 72 && FILE_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(RECORD_HEADER_LEN == 32 && RECORD_HEADER_LEN.is_multiple_of(ALIGNMENT));
@@ -289,7 +287,7 @@ pub(super) fn record_len(payload_len: u64) -> u64 {
 /// Encodes the record at `offset`. Returns its end and the history value after it; `history` is the value before it.
 ///
 /// `write` gets its bytes and where they go, piece by piece in order: a piece is handed over once it has
-/// reached [`PIECE_BYTES`], so that a large batch is neither held in memory twice nor out of the processor's
+/// reached `piece_bytes`, so that a large batch is neither held in memory twice nor out of the processor's
 /// cache when it is written. The record is valid only when the last piece is there, in whatever order they
 /// reach the disk.
 pub(super) fn encode_record<E>(
@@ -298,14 +296,15 @@ pub(super) fn encode_record<E>(
     seed: u32,
     offset: u64,
     mut history: u64,
+    piece_bytes: usize,
     mut write: impl FnMut(&[u8], u64) -> Result<(), E>,
 ) -> Result<(u64, u64), E> {
     let end = offset + record_len(u64::from(header.payload_len));
-    let mut bytes = Vec::with_capacity(PIECE_BYTES.min((end - offset) as usize));
+    let mut bytes = Vec::with_capacity(piece_bytes.min((end - offset) as usize));
     let mut position = offset;
     history = mix(history, header.encode(&mut bytes, seed, offset).into());
     for operation in operations {
-        if bytes.len() >= PIECE_BYTES {
+        if bytes.len() >= piece_bytes {
             write(&bytes, position)?;
             position += bytes.len() as u64;
             bytes.clear();

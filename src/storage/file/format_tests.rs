@@ -35,6 +35,9 @@ fn record_header(operations: &[KeyChange<'_>]) -> RecordHeader {
     }
 }
 
+/// Records are written in pieces of this size.
+const PIECE_BYTES: usize = 4096;
+
 /// Appends a record to the bytes of a file, and gives the history after it.
 fn push_record(file: &mut Vec<u8>, operations: &[KeyChange<'_>]) -> u64 {
     let (header, offset) = (record_header(operations), file.len() as u64);
@@ -44,6 +47,7 @@ fn push_record(file: &mut Vec<u8>, operations: &[KeyChange<'_>]) -> u64 {
         HEADER.seed(),
         offset,
         HEADER.history,
+        PIECE_BYTES,
         |piece, at| {
             assert_eq!(at, file.len() as u64);
             file.extend_from_slice(piece);
@@ -214,7 +218,7 @@ fn the_history_tells_values_apart_that_end_with_their_own_checksum() {
 
 #[test]
 fn the_history_of_a_record_written_in_pieces_is_that_of_its_bytes() {
-    let value = vec![7; super::PIECE_BYTES / 2 + 3];
+    let value = vec![7; PIECE_BYTES / 2 + 3];
     let operation = |key| KeyChange {
         key,
         value: Some(&value),

@@ -27,6 +27,8 @@ pub(super) struct Setting {
     pub(super) dir: PathBuf,
     pub(super) store_id: u128,
     pub(super) segment_bytes_max: u64,
+    /// A longer record is written in pieces.
+    pub(super) piece_bytes: usize,
 }
 
 /// A file, and where it ends.
@@ -135,8 +137,15 @@ impl StoreLog {
         let file = Arc::clone(&self.tail.file);
         let offset = self.tail.end;
         let write = |piece: &[u8], at| file.write(piece, at);
-        (self.tail.end, self.history) =
-            encode_record(header, operations, file.seed(), offset, self.history, write)?;
+        (self.tail.end, self.history) = encode_record(
+            header,
+            operations,
+            file.seed(),
+            offset,
+            self.history,
+            self.setting.piece_bytes,
+            write,
+        )?;
         self.total_bytes += self.tail.end - offset;
         self.last_sequence += 1;
         Ok((file, RecordHeader::entries_offset(offset)))

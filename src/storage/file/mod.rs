@@ -42,7 +42,9 @@ use self::recovery::PendingRepair;
 use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::Error;
 use crate::fs::{self, FileAccess, RootedFiles};
-use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
+use crate::limits::{
+    Limits, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX,
+};
 use crate::lock::{self, Whole};
 use crate::poison::{Memory, Poison};
 use crate::torn_tail::TornTail;
@@ -166,9 +168,19 @@ impl FileStore {
         dir: impl AsRef<Path>,
         options: &FileStoreOptions,
     ) -> Result<Self, Error> {
+        Self::open_within(files, dir, options, Limits::default())
+    }
+
+    /// Like [`open`](Self::open), with these bounds.
+    pub(crate) fn open_within(
+        files: Arc<dyn FileAccess>,
+        dir: impl AsRef<Path>,
+        options: &FileStoreOptions,
+        limits: Limits,
+    ) -> Result<Self, Error> {
         let dir = fs::resolve(dir.as_ref())?;
         let files = Arc::new(RootedFiles::new(files, dir.clone()));
-        let mut store = Self::open_unchanged(Arc::clone(&files) as _, dir, options)?;
+        let mut store = Self::open_unchanged(Arc::clone(&files) as _, dir, options, limits)?;
         store.files = Some(files);
         let repaired = store.change("open", |_| Ok(()));
         match repaired {
@@ -194,6 +206,7 @@ impl FileStore {
         files: Arc<dyn FileAccess>,
         dir: impl AsRef<Path>,
         options: &FileStoreOptions,
+        limits: Limits,
     ) -> Result<Self, Error> {
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&options.segment_bytes_max) {
             let reason = "it must lie between SEGMENT_BYTES_MIN and SEGMENT_BYTES_MAX";
@@ -203,7 +216,7 @@ impl FileStore {
                 reason,
             ));
         }
-        let recovered = recovery::recover(files, dir.as_ref(), options)?;
+        let recovered = recovery::recover(files, dir.as_ref(), options, limits)?;
         Ok(Self {
             dir: dir.as_ref().to_path_buf(),
             files: None,

@@ -35,6 +35,7 @@ use super::{FileStoreOptions, FileStoreRecovery, compaction};
 use crate::Error;
 use crate::fs::{DirName, FileAccess, list_if_present, make_dir};
 use crate::ids::random_u128;
+use crate::limits::Limits;
 use crate::lock::{self, Whole};
 use crate::torn_tail::TornTail;
 
@@ -54,6 +55,7 @@ pub(super) struct PendingRepair {
     access: Arc<dyn FileAccess>,
     dir: PathBuf,
     segment_bytes_max: u64,
+    piece_bytes: usize,
     store_id: u128,
     /// The numbers of the temporary files.
     temporary: Vec<u64>,
@@ -76,6 +78,7 @@ pub(super) fn recover(
     access: Arc<dyn FileAccess>,
     dir: &Path,
     options: &FileStoreOptions,
+    limits: Limits,
 ) -> Result<RecoveredStore, Error> {
     let listing = Listing::read(&*access, dir)?;
     let mut index = KeyIndex::default();
@@ -111,6 +114,7 @@ pub(super) fn recover(
             access,
             dir: dir.to_path_buf(),
             segment_bytes_max: options.segment_bytes_max,
+            piece_bytes: limits.store_piece_bytes,
             store_id,
             temporary: listing.temporary,
             found,
@@ -150,6 +154,7 @@ impl PendingRepair {
             dir,
             store_id: self.store_id,
             segment_bytes_max: self.segment_bytes_max,
+            piece_bytes: self.piece_bytes,
         };
         let Some(mut found) = self.found else {
             // An earlier open may have made it and died before its name was durable.
@@ -379,7 +384,15 @@ impl Loaded {
             bytes.extend_from_slice(piece);
             Ok::<_, Infallible>(())
         };
-        let Ok((end, history)) = encode_record(header, &[], self.file.seed(), offset, self.history, write);
+        let Ok((end, history)) = encode_record(
+            header,
+            &[],
+            self.file.seed(),
+            offset,
+            self.history,
+            usize::MAX,
+            write,
+        );
         (self.end, self.history) = (end as usize, history);
         self.next_sequence += 1;
         self.ends_with_promise = true;

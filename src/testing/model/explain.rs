@@ -18,6 +18,8 @@ use crate::{Export, Schema, SignalStateExport};
 
 /// How many of the last entries of the log are tried: a crash damages the last ones.
 const LAST_LEN_MAX: usize = 400;
+/// A state that is wrong in more places is not explained, and so many differences are given: a search would take minutes.
+const WRONG_LEN_MAX: usize = 256;
 /// How many of the last forget frames are suspected.
 const FORGETS_LEN_MAX: usize = 16;
 
@@ -72,11 +74,18 @@ impl Model {
         if wrong.is_empty() {
             return Vec::new();
         }
+        let mut reported = wrong.chunk_by(ModelPlace::is_reported_with);
+        if wrong.len() > WRONG_LEN_MAX {
+            let expected = self.export();
+            let reported = reported.by_ref().take(WRONG_LEN_MAX);
+            let differences = reported.map(|places| self.difference(places[0], &expected, found));
+            return differences.collect();
+        }
         let search = Search::new(self, found, others, &wrong);
         let (trial, note) = search.explain();
         let expected = self.export();
         let mut differences = Vec::new();
-        for places in wrong.chunk_by(ModelPlace::is_reported_with) {
+        for places in reported {
             let mut difference = self.difference(places[0], &expected, found);
             if let Some(note) = &note {
                 difference.found = format!("{} ({note})", difference.found);
@@ -208,7 +217,19 @@ impl<'a> Search<'a> {
             beginnings.chain((1..frame.len()).map(|from| &frame[from..]))
         });
         let missing = self.there.chunks(1).rev().chain(frames()).chain(ends());
-        let extra = self.extra.chunks(1).rev().chain(parts_of_extra);
+        // The parts of a long frame are too many.
+        let has_few = self.extra.len() <= LAST_LEN_MAX;
+        let parts = self
+            .extra
+            .chunks(1)
+            .rev()
+            .chain(parts_of_extra)
+            .filter(|_| has_few);
+        let whole = self
+            .extra
+            .chunk_by(LogEntry::is_of_same_frame)
+            .filter(|_| !has_few);
+        let extra = parts.chain(whole);
         let twice = self.there.chunks(1).rev().chain(ends());
         let missing = missing.map(|entries| (LogChange::Missing, entries));
         let extra = extra.map(|entries| (LogChange::Extra, entries));

@@ -128,22 +128,10 @@ impl<'a> GatedPlace<'a> {
 }
 
 fn findings(sources: &Sources) -> Vec<String> {
-    let is_production = |(file, _): &(&str, &str)| !file.starts_with("src/testing/");
-    let read = |(file, text)| (file, Production::read(file, text));
-    let files: Vec<_> = sources.rust("src/").filter(is_production).map(read).collect();
-    let tests: Vec<_> = files.iter().flat_map(|(_, read)| &read.test_modules).collect();
     let places = GatedPlace::all();
     let mut counts = vec![0; places.len()];
     let mut findings = Vec::new();
-    for (file, Production { lines, .. }) in &files {
-        let below = |test: &&String| file.strip_prefix(test.as_str());
-        if tests
-            .iter()
-            .filter_map(below)
-            .any(|rest| rest == ".rs" || rest.starts_with('/'))
-        {
-            continue;
-        }
+    for (file, lines) in &production(sources) {
         for (index, line) in lines.iter().map(|line| line.trim()).enumerate() {
             let mentions = |words: &[&str]| words.iter().any(|word| line.contains(word));
             let fault = if index > 0 && lines[index - 1].trim() == GATE {
@@ -179,6 +167,23 @@ fn findings(sources: &Sources) -> Vec<String> {
         ));
     }
     findings
+}
+
+/// The lines of each source of the engine, but for its tests. Comments are empty lines.
+pub(super) fn production(sources: &Sources) -> Vec<(&str, Vec<&str>)> {
+    let is_production = |(file, _): &(&str, &str)| !file.starts_with("src/testing/");
+    let read = |(file, text)| (file, Production::read(file, text));
+    let files: Vec<_> = sources.rust("src/").filter(is_production).map(read).collect();
+    let tests: Vec<String> = files
+        .iter()
+        .flat_map(|(_, read)| read.test_modules.clone())
+        .collect();
+    let is_test = |file: &str| {
+        let mut below = tests.iter().filter_map(|test| file.strip_prefix(test.as_str()));
+        below.any(|rest| rest == ".rs" || rest.starts_with('/'))
+    };
+    let files = files.into_iter().filter(|(file, _)| !is_test(file));
+    files.map(|(file, read)| (file, read.lines)).collect()
 }
 
 /// A source but for its tests.

@@ -3,6 +3,7 @@
 //! Owns the reader of the files and the list of rules. Each rule has planted violations: changes of the sources that it must
 //! find. The reader passes over build output, so that commands that build one of the packages leave the checks alone.
 
+pub(super) mod bounds;
 mod hooks;
 mod imports;
 mod kit;
@@ -26,6 +27,7 @@ struct Rule {
 }
 
 const RULES: &[Rule] = &[
+    bounds::RULE,
     hooks::RULE,
     imports::CIRCLES,
     imports::LAB,

@@ -8,6 +8,8 @@ use crate::testing::sim_disk::DiskModel;
 /// The bounds of a sweep.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
+    /// The largest number of moments of the work.
+    pub(crate) moments_max: usize,
     /// The largest number of images of a moment, for each disk model.
     pub(crate) images_max: usize,
     /// The number of nested recoveries that are crashed in.
@@ -42,6 +44,7 @@ pub(crate) struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
+            moments_max: usize::MAX,
             images_max: 64,
             depth: 1,
             nested_max: 32,

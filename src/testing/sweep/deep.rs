@@ -10,7 +10,7 @@ use super::finding::Finding;
 use super::heartbeat::Progress;
 use super::report::SweepReport;
 use crate::Durability;
-use crate::testing::workload::STANDARD_SYNC_MS;
+use crate::testing::workload::{STANDARD_SYNC_MS, Workload, large_options};
 
 /// The bounds of the deep profile. Every field has a default.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct DeepProfile {
     pub first_seed: u64,
     /// The number of operations of each workload.
     pub operations_len: usize,
+    /// If not 0, the workloads are [`Workload::large`] with calls of so many events, under [`large_options`].
+    pub large_events_len: usize,
     /// The number of nested recoveries that are crashed in.
     pub depth: u32,
     /// The number of threads that recover.
@@ -48,6 +50,7 @@ impl Default for DeepProfile {
             distinct_max: 1_000_000,
             first_seed: 1,
             operations_len: 100,
+            large_events_len: 0,
             depth: 2,
             sessions_max: 64,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
@@ -125,6 +128,13 @@ impl fmt::Display for DeepTotals {
 }
 
 impl DeepProfile {
+    fn sweep(&self, of_work: fn(u64, usize) -> CrashSweep, seed: u64) -> CrashSweep {
+        match self.large_events_len {
+            0 => of_work(seed, self.operations_len),
+            len => CrashSweep::named("large", Workload::large(seed, len)).options(large_options),
+        }
+    }
+
     /// Sweeps until a bound is reached. Calls `tell` after each sweep, and `progress` while a sweep runs, both on the calling
     /// thread.
     pub fn run(
@@ -155,7 +165,8 @@ impl DeepProfile {
             }
             let before = totals.clone();
             let (time, progress) = (self.time, progress.clone());
-            let report = of_work(seed, self.operations_len)
+            let report = self
+                .sweep(of_work, seed)
                 .durability(durability)
                 .depth(self.depth)
                 .images_max(self.images_max)

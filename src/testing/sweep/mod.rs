@@ -211,6 +211,13 @@ impl CrashSweep {
         self
     }
 
+    /// The largest number of moments of the work at which it crashes, spread over the whole run. Default: no bound.
+    #[must_use]
+    pub fn moments_max(mut self, moments: usize) -> Self {
+        self.bounds.moments_max = moments;
+        self
+    }
+
     /// The largest number of images of a moment, for each disk model. Default 64.
     #[must_use]
     pub fn images_max(mut self, images: usize) -> Self {

@@ -3,7 +3,7 @@
 //! Its sites before the end of open are crashes inside the recovery. Those after it are crashes in a later session, whose legal
 //! states the journal knows as in the work.
 
-use super::case::{death_of, image_of, recovery_session};
+use super::case::{image_of, recovery_session};
 use super::driver::{Driver, Opener};
 use super::finding::Failure;
 use super::journal::Known;
@@ -12,6 +12,7 @@ use super::recover::{caught, check_durable, further_operations, open};
 use super::setup::Setup;
 use super::state::RecoveredState;
 use crate::testing::SimDisk;
+use crate::testing::oracle::Death;
 use crate::testing::plan::{Crash, Site};
 use crate::testing::sim_disk::ImageBuilder;
 use crate::testing::workload::Operation;
@@ -45,6 +46,13 @@ impl NextSession {
         let Some(Crash { mode, .. }) = crashes.last() else {
             unreachable!("a session after a crash has one before it")
         };
+        // What a power loss took stays lost, whatever crashes interrupt the recoveries after it.
+        let keeps_writes = crashes.iter().all(|crash| crash.mode.keeps_writes());
+        let death = if keeps_writes {
+            Death::ProcessCrash
+        } else {
+            Death::PowerLoss
+        };
         let session = recovery_session(known, builder.image_hash(&image_of(mode)));
         let mut opened = None;
         let (run, result) = Recorded::of(disk, known.clone(), |journal| {
@@ -55,7 +63,7 @@ impl NextSession {
                 let state = RecoveredState::of(db)?;
                 check_durable(db, &state)?;
                 opened = Some((state, disk.operations_len()));
-                let lost = journal.recovered(db, death_of(mode), setup.durability_of(&session), &session);
+                let lost = journal.recovered(db, death, setup.durability_of(&session), &session);
                 let mut driver = setup.driver(&mut home, &mut handle, journal).checked(journal);
                 let rest = rest_of_work(setup, known, &driver);
                 for operation in lost.iter().chain(&rest) {

@@ -155,11 +155,14 @@ impl Running {
         run: &Recorded,
         moments: &[(CrashPosition, Vec<usize>)],
     ) -> (Vec<Option<Tally>>, Vec<NestedCase>) {
-        self.enter(Phase::Crash, moments.len());
+        let wanted = self.memory.bounds.moments_max.min(moments.len());
+        self.enter(Phase::Crash, wanted);
         let new = || (run.recording.images(), Vec::new(), Vec::new());
         let done = self.each_step(
-            moments.len(),
-            |heartbeat, (builder, tallies, nested), index| {
+            wanted,
+            |heartbeat, (builder, tallies, nested), step| {
+                // Spread over the whole run.
+                let index = step * moments.len() / wanted;
                 let (moment, sites) = &moments[index];
                 let explorer = self.explorer(run, heartbeat);
                 // The name of a crash point says more than the disk operation beside it.

@@ -1,6 +1,7 @@
 //! Workloads: what a plan does to a database, as values that can be printed, kept and replayed.
 
 mod clock;
+mod large;
 pub(crate) mod random;
 mod session;
 mod sessions;
@@ -10,11 +11,13 @@ mod tests;
 mod text;
 
 pub use clock::{STANDARD_NOW_MS, WorkloadClock};
+pub use large::{large_options, large_schema};
 pub(crate) use random::Random;
 #[cfg(test)]
 pub(crate) use random::with_a_fresh_seed;
 pub(crate) use session::{PolicyText, Session, enter_session, in_session};
 pub use session::{Reopening, SessionChange, SessionEnd, session};
+pub(crate) use standard::tiny_limits;
 pub use standard::{STANDARD_SKEW_MS, STANDARD_SYNC_MS, standard_schema, tiny_options};
 pub use text::ParseOperationError;
 
@@ -42,6 +45,14 @@ impl Workload {
     /// because an event is too far ahead.
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         standard::workload(seed, operations_len)
+    }
+
+    /// A workload of few operations over [`large_schema`] that follows from `seed` alone, with calls of `events_len` events over
+    /// as many entities, and one call of eight times as many. From some thousand events on a signal has several pages in each
+    /// shard, frames and checkpoints have hundreds of sectors, and a replay has many thousand events. It is too long for a
+    /// replay line: sweep it with [`CrashSweep::named`](super::CrashSweep::named).
+    pub fn large(seed: u64, events_len: usize) -> Self {
+        large::workload(seed, events_len)
     }
 
     /// A standard workload in several sessions: among any sixteen operations is at least one [reopening](Reopening), sometimes

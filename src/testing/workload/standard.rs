@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::clock::{STANDARD_NOW_MS, WorkloadClock};
 use super::{Event, Operation, Random, Workload};
+use crate::limits::Limits;
 use crate::{
     Background, CoEngagementConfig, CohortId, EntityId, Options, Ring, Schema, Signal, SignalId, UserId,
 };
@@ -70,11 +71,32 @@ pub fn standard_schema() -> Schema {
         })
 }
 
+/// Bounds inside the engine that short runs of the standard workload exceed. The defaults are those that split
+/// writes, because every image of a run would be too many, and the log of a closed database, because most closes would make a
+/// checkpoint, which hides their other steps.
+pub(crate) fn tiny_limits() -> Limits {
+    Limits {
+        spare_frame_bytes_max: 200,
+        replayed_changes_len_max: 4,
+        grouped_changes_len_max: 3,
+        fenced_pages_len_max: 1,
+        changed_state_bytes_max: 400 << 10,
+        earlier_openings_len_max: 3,
+        log_growth_factor_max: 1,
+        state_growth_factor_max: 1,
+        ..Limits::default()
+    }
+}
+
 /// Options under which sixty operations of the standard workload cross rotations of the log and several checkpoints,
 /// and two hundred compactions of the store too. The caller does the background work, the clock is a [`WorkloadClock`];
 /// database id and first opening id are fixed. So every run writes the same bytes.
 pub fn tiny_options(schema: Schema) -> Options {
-    Options::new(schema)
+    let options = Options {
+        limits: tiny_limits(),
+        ..Options::new(schema)
+    };
+    options
         .segment_bytes_max(1024)
         .preallocate_bytes(256)
         .store_segment_bytes_max(1024)

@@ -4,6 +4,7 @@ use super::super::{SHARDS, StateTable};
 use super::{PAGE_SLOTS, PagePlace};
 use crate::codec::Write;
 use crate::cohort::CohortEntity;
+use crate::limits::Limits;
 use crate::signals::states::StateKey;
 use crate::testing::workload::Random;
 use crate::{CohortId, EntityId, SignalId};
@@ -18,7 +19,7 @@ fn stored<K: StateKey>(table: &StateTable<K>) -> Stored {
 }
 
 fn small_table<K: StateKey>(key: impl Fn(u64) -> K) -> StateTable<K> {
-    let table = StateTable::new(&shapes());
+    let table = StateTable::new(&shapes(), &Limits::default());
     apply(&table, key(0), SIGNALS[1], 1.0, NOW_MS);
     apply(&table, key(0), SIGNALS[1], 1.0, NOW_MS - 2 * HOUR_MS as i64);
     apply(&table, key(1), SIGNALS[1], -2.5, NOW_MS - DAY_MS as i64);
@@ -33,7 +34,7 @@ fn the_stored_form_never_changes() {
         .filter(|&e| shard_of(e) == 3)
         .take(2)
         .collect();
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let hour = NOW_MS.div_euclid(HOUR_MS as i64) * HOUR_MS as i64;
     apply(&table, entities[0], SIGNALS[0], 0.5, hour);
     for (weight, at_ms) in [(1.0, hour), (1.0, hour), (2.0, hour - 3 * HOUR_MS as i64)] {
@@ -107,7 +108,7 @@ fn a_storage_key_sorts_by_signal_then_shard_then_page() {
 #[test]
 fn extreme_states_read_back_to_the_bit() {
     let mut random = Random::new(SEED);
-    let table = StateTable::<CohortEntity>::new(&shapes());
+    let table = StateTable::<CohortEntity>::new(&shapes(), &Limits::default());
     let times = [i64::MIN, i64::MIN + 1, -1, 0, 1, NOW_MS, i64::MAX - 1, i64::MAX];
     for _ in 0..20_000 {
         let key = CohortEntity {
@@ -143,7 +144,7 @@ fn extreme_states_read_back_to_the_bit() {
 fn a_fence_captures_no_more_bytes_than_were_counted() {
     // A checkpoint that outgrew the store's largest batch could never be made: nothing bounded what one has to store.
     let mut random = Random::new(SEED);
-    let table = StateTable::<CohortEntity>::new(&shapes());
+    let table = StateTable::<CohortEntity>::new(&shapes(), &Limits::default());
     let times = [i64::MIN, 0, NOW_MS, NOW_MS + 30 * DAY_MS as i64, i64::MAX];
     for round in 0..200 {
         for _ in 0..random.below(200) {
@@ -177,7 +178,7 @@ fn a_fence_captures_no_more_bytes_than_were_counted() {
 
 #[test]
 fn a_default_state_takes_about_fifty_bytes() {
-    let table = StateTable::<EntityId>::new(&shapes());
+    let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let mut random = Random::new(SEED);
     for _ in 0..40_000 {
         let at_ms = NOW_MS + random.between(-(DAY_MS as i64), 0);
@@ -193,7 +194,7 @@ fn a_default_state_takes_about_fifty_bytes() {
 
 /// Restoring `value` must end, with an error or with a table that can be used.
 fn restore_hostile<K: StateKey>(key: &[u8], value: &[u8]) -> Result<StateTable<K>, &'static str> {
-    let mut table = StateTable::<K>::new(&shapes());
+    let mut table = StateTable::<K>::new(&shapes(), &Limits::default());
     table.restore_page(key, value)?;
     let export = table.export().expect("nothing panicked");
     for &(key, signal, ref state) in &export {
@@ -336,7 +337,7 @@ fn a_key_twice_or_of_another_shard_is_refused() {
         .pop_first()
         .expect("there is a page");
     let place = PagePlace::decode::<EntityId>(&key).expect("it was stored like this");
-    let mut table = StateTable::<EntityId>::new(&shapes());
+    let mut table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     table.restore_page(&key, &value).expect("it was stored like this");
     let gap = "the pages of a shard are not numbered from zero without a gap";
     assert_eq!(table.restore_page(&key, &value), Err(gap), "the same page again");

@@ -6,12 +6,12 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use super::super::format::PIECE_BYTES;
 use super::{
     DIR, FileStore, SEED, SEGMENT_BYTES, StorePairs, apply, disk_of_image, first_cause, images, new_disk,
     open, operations, pairs, validate,
 };
 use crate::Error;
+use crate::limits::Limits;
 use crate::storage::{StorageEngine, WriteBatch};
 use crate::testing::sim_disk::{DiskOperation, DiskOperationKind, Fault, Image, ImageChoice, Side, SimDisk};
 use crate::testing::workload::Random;
@@ -328,7 +328,7 @@ fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_no
 fn a_batch_written_in_pieces_is_there_wholly_or_not_at_all() {
     let mut batch = WriteBatch::new();
     for key in 0..9_u8 {
-        batch.put([key], vec![key; PIECE_BYTES / 3]);
+        batch.put([key], vec![key; Limits::default().store_piece_bytes / 3]);
     }
     let steps = [
         StoreStep::Write(WriteBatch::new()),

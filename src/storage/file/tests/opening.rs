@@ -11,6 +11,7 @@ use super::{
 };
 use crate::Error;
 use crate::fs::RealFiles;
+use crate::limits::Limits;
 use crate::storage::StorageEngine;
 use crate::testing::lab::TempDir;
 use crate::testing::sim_disk::{Fault, SimDisk};
@@ -129,7 +130,7 @@ fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs
     ];
     for (index, first) in firsts.into_iter().enumerate() {
         let disk = disk_of(&before);
-        let store = FileStore::open_unchanged(access(&disk), DIR, &options()).unwrap();
+        let store = FileStore::open_unchanged(access(&disk), DIR, &options(), Limits::default()).unwrap();
         assert_eq!(pairs(&store), model);
         assert_eq!(store.stats().unwrap(), stats);
         assert_eq!(store.recovery().torn_tail.as_ref().unwrap().cut_bytes, 20);
@@ -156,7 +157,7 @@ fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs
 fn after_a_failed_repair_the_store_is_not_changed_any_more_and_still_reads() {
     let disk = new_disk();
     open(&disk).unwrap().put(b"key", b"value").unwrap();
-    let store = FileStore::open_unchanged(access(&disk), DIR, &options()).unwrap();
+    let store = FileStore::open_unchanged(access(&disk), DIR, &options(), Limits::default()).unwrap();
     disk.fail_operation(disk.operations_len(), Fault::ErrorBefore(ErrorKind::Other));
     let error = store.flush().unwrap_err();
     assert!(

@@ -6,6 +6,7 @@ use super::{
     new_disk, open, options, pairs, path, validate,
 };
 use crate::Error;
+use crate::limits::Limits;
 use crate::storage::StorageEngine;
 
 /// A store of one file with three records, ended by `last`.
@@ -121,7 +122,7 @@ fn a_close_is_power_safe_and_keeps_the_bound_on_the_files() {
 fn closing_a_store_opened_unchanged_repairs_and_promises_it() {
     let died = content_after(drop);
     let disk = disk_of(&died);
-    let store = FileStore::open_unchanged(access(&disk), super::DIR, &options()).unwrap();
+    let store = FileStore::open_unchanged(access(&disk), super::DIR, &options(), Limits::default()).unwrap();
     assert!(content_of(&disk) == died);
     store.close().unwrap();
     let promised = content_of(&disk);

@@ -29,7 +29,7 @@ use crate::signals::checkpoint::record as checkpoint_record;
 use crate::signals::ledger::LedgerState;
 use crate::storage::keys;
 use crate::testing::plan::Plan;
-use crate::testing::workload::{Workload, standard_schema};
+use crate::testing::workload::{Workload, standard_schema, tiny_limits};
 use crate::wal::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::wal::payload::{Events, decode_checkpoint, decode_forget, encode_events, encode_forget};
 use crate::wal::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -218,7 +218,8 @@ fn page(bytes: &[u8], tag: &[u8]) -> bool {
     let Some((place, value)) = bytes.split_at_checked(8) else {
         return false;
     };
-    let mut state = LedgerState::new(&standard_schema()).expect("the standard schema is legal");
+    let mut state =
+        LedgerState::new(&standard_schema(), &tiny_limits()).expect("the standard schema is legal");
     let key = [tag, place].concat();
     let restored = if tag == keys::STATES {
         state.signals.restore_page(&key, value)
@@ -237,7 +238,8 @@ fn page(bytes: &[u8], tag: &[u8]) -> bool {
 }
 
 fn co_engagement(bytes: &[u8]) -> bool {
-    let mut state = LedgerState::new(&standard_schema()).expect("the standard schema is legal");
+    let mut state =
+        LedgerState::new(&standard_schema(), &tiny_limits()).expect("the standard schema is legal");
     let index = state.co_engagement_mut();
     let pairs = mend::pairs(bytes);
     for (key, value) in &pairs {

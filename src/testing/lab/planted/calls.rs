@@ -141,6 +141,13 @@ pub(super) fn is_batch(operation: &Operation) -> bool {
     matches!(operation, Operation::Record { events, .. } if events.len() > 1)
 }
 
+/// A call of more events is large.
+const LARGE_CALL_LEN: usize = 64;
+
+pub(super) fn is_large(operation: &Operation) -> bool {
+    matches!(operation, Operation::Record { events, .. } if events.len() > LARGE_CALL_LEN)
+}
+
 /// A call whose events are set back to the clock.
 pub(super) fn is_set_back(operation: &Operation) -> bool {
     is_record(operation) && operation.set_back().is_some() && !operation.must_be_refused()
@@ -213,6 +220,18 @@ pub(super) fn split_batch(state: &mut CallMemory, db: &TidalDb, operation: &Oper
     let (first, rest) = events.split_at(events.len() / 2);
     record(first)?;
     record(rest)
+}
+
+/// Records the first events alone.
+pub(super) fn cut_large(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+    change_events(state, db, operation, |events| events.truncate(LARGE_CALL_LEN))
+}
+
+/// Records the event after the first ones twice.
+pub(super) fn repeat_in_large(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+    change_events(state, db, operation, |events| {
+        events.push(events[LARGE_CALL_LEN].clone());
+    })
 }
 
 /// Makes the call with changed events.

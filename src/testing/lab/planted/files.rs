@@ -213,6 +213,33 @@ pub(crate) fn write_half(call: &mut FileCall<'_>, state: &FileMemory) -> FileAns
     call.skip()
 }
 
+/// A write of more bytes is long.
+const LONG_WRITE_BYTES: usize = 2048;
+
+/// Makes a long write without its last bytes.
+pub(super) fn write_without_tail(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+    match &call.operation {
+        FileOperation::Write { bytes, offset } if bytes.len() > LONG_WRITE_BYTES => {
+            state.acts.count();
+            write(call, &bytes[..bytes.len() - 8], *offset)?;
+            call.skip()
+        }
+        _ => call.forward(),
+    }
+}
+
+/// Fills the buffer of a long read to less than its end, and reports all of it as read.
+pub(super) fn read_without_tail(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+    let answer = call.forward()?;
+    if let (FileOperation::Read { buffer, .. }, FileAnswer::Bytes(read)) = (&mut call.operation, &answer)
+        && *read as usize > LONG_WRITE_BYTES
+    {
+        state.acts.count();
+        buffer[LONG_WRITE_BYTES..*read as usize].fill(0);
+    }
+    Ok(answer)
+}
+
 pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     if let FileOperation::Write { bytes, .. } = &mut call.operation {
         state.acts.count();

@@ -39,6 +39,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::table::{BugKind, PlantedBug};
@@ -47,11 +48,14 @@ pub use crate::testing::faults::Acts;
 use crate::testing::faults::FileRole;
 use crate::testing::plan::Work;
 use crate::testing::sweep::FailureKind;
-use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload};
+use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload, large_schema, tiny_options};
 use crate::{Durability, Options};
 
 /// The time of a case in a sweep where one hangs.
 const HANG_TIME: Duration = Duration::from_secs(2);
+/// The events of most calls in a sweep of large calls, and the moments at which that crashes.
+const LARGE_CALL_EVENTS: usize = 120;
+const LARGE_MOMENTS: usize = 60;
 
 /// The part of the database that a bug is in, the calls that it applies to, and its action.
 #[derive(Debug, Clone, Copy)]
@@ -128,6 +132,8 @@ enum Needs {
     Sessions,
     /// Operations in several sessions, with timed syncs.
     TimedSessions,
+    /// Calls of hundreds of events, in place of its own work.
+    LargeCalls,
 }
 
 /// The seed of operations in several sessions, and the least number of them: enough for every change between two sessions.
@@ -139,6 +145,7 @@ impl Needs {
         match self {
             Self::Nothing => sweep,
             Self::ShortCases => sweep.case_time(HANG_TIME),
+            Self::LargeCalls => large_calls(sweep),
             Self::NoSyncs => sweep.durability(Durability::OperatingSystem),
             Self::NoBarriers => Self::NoSyncs.prepare(with_operations(sweep, |operations| {
                 operations.retain(|it| !matches!(it, Operation::Sync | Operation::Checkpoint));
@@ -157,6 +164,20 @@ impl Needs {
             Self::TimedSessions => Self::TimedSyncs.prepare(Self::Sessions.prepare(sweep)),
         }
     }
+}
+
+/// A sweep of large calls at some of their moments.
+fn large_calls(sweep: CrashSweep) -> CrashSweep {
+    let sweep = sweep.with_setup(|setup| {
+        setup.work = Work::Driven("large calls".to_owned());
+        setup.workload = Some(Arc::new(Workload::large(1, LARGE_CALL_EVENTS)));
+        setup.options = Some(Arc::new(|| tiny_options(large_schema())));
+    });
+    sweep
+        .moments_max(LARGE_MOMENTS)
+        .faults_max(0)
+        .sessions_max(0)
+        .depth(0)
 }
 
 fn with_operations(sweep: CrashSweep, change: fn(&mut Vec<Operation>)) -> CrashSweep {

@@ -197,6 +197,44 @@ pub(super) fn write_schema_late<'a>(
 
 // Of batches.
 
+/// A batch of more operations is large.
+const LARGE_BATCH_LEN: usize = 64;
+/// A scan that ends early gives so many pairs.
+const SHORT_SCAN_LEN: usize = 32;
+
+/// Writes a large batch in two parts.
+pub(super) fn split_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+    if batch_of(&call.operation).len() <= LARGE_BATCH_LEN {
+        return call.forward();
+    }
+    write_in_parts(call, state, |mut batch| {
+        let rest = batch.split_off(LARGE_BATCH_LEN);
+        vec![batch, rest]
+    })
+}
+
+/// Leaves out the last operation before a checkpoint's number, if the batch is large.
+pub(super) fn cut_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+    if batch_of(&call.operation).len() > LARGE_BATCH_LEN {
+        let mut operations = take_batch(call);
+        let last = operations.iter().rposition(|operation| !is_number(operation));
+        last.map(|last| operations.remove(last));
+        state.acts.count();
+        call.operation = StorageOperation::WriteBatch(batch(operations));
+    }
+    call.forward()
+}
+
+/// Gives the first pairs of a scan alone.
+pub(super) fn scan_few<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+    let (_, mut pairs) = scan(call)?;
+    if pairs.len() > SHORT_SCAN_LEN {
+        state.acts.count();
+        pairs.truncate(SHORT_SCAN_LEN);
+    }
+    Ok(scanned(pairs))
+}
+
 /// Takes the operations out of the call's batch.
 pub(crate) fn take_batch(call: &mut StorageCall<'_>) -> Vec<BatchOperation> {
     match &mut call.operation {

@@ -352,7 +352,26 @@ Changes {
         [Wrong], Sessions, BugPlace::LaterOptions(|options| options.clock(Arc::new(calls::StoppedClock)));
 }
 
-Sizes {}
+Sizes {
+    LargeCallCut: "all events of a call are recorded, however many",
+        [Wrong], LargeCalls, BugPlace::calls(calls::is_large, calls::cut_large);
+    LargeCallSplit: "one call is one frame, however many events it has",
+        [Wrong], LargeCalls, BugPlace::calls(calls::is_large, calls::split_batch);
+    LargeCallRepeats: "an event is never applied twice, however many its call has",
+        [Doubled], LargeCalls, BugPlace::calls(calls::is_large, calls::repeat_in_large);
+    LargeBatchSplit: "a checkpoint is atomic, however many records it has",
+        [Wrong], LargeCalls, BugPlace::storage(&["write_batch"], storage::split_large);
+    LargeBatchCut: "a checkpoint holds every changed record, however many",
+        [CannotGoOn, Half], LargeCalls, BugPlace::storage(&["write_batch"], storage::cut_large);
+    LongScanCut: "`scan_prefix` shows all that has the prefix, however much",
+        [CannotGoOn, Lost], LargeCalls, BugPlace::storage(&["scan_prefix"], storage::scan_few);
+    LongWriteCut: "a frame is wholly there, however long",
+        [CannotGoOn, Lost, Refused], LargeCalls, BugPlace::files(&["write_at"], &[Segment], files::write_without_tail);
+    LongRecordCut: "a record of the store is wholly there, however long",
+        [CannotGoOn], LargeCalls, BugPlace::files(&["write_at"], &[StoreFile], files::write_without_tail);
+    LongReadCut: "what was written is read, however long",
+        [CannotGoOn, Lost, Refused], LargeCalls, BugPlace::files(&["read_at"], &[Segment], files::read_without_tail);
+}
 
 Disk {
     FailedSyncIgnored: "after a failed sync nothing is acknowledged: it may have kept some of the writes",

@@ -162,7 +162,7 @@ fn each_bug_of_the_options_of_later_sessions_is_caught_by_the_check_that_the_tab
 #[test]
 fn there_are_enough_bugs_of_each_kind() {
     assert!(PlantedBug::ALL.len() >= 60, "{}", PlantedBug::ALL.len());
-    for kind in [BugKind::Sessions, BugKind::Changes, BugKind::Disk] {
+    for kind in [BugKind::Sessions, BugKind::Changes, BugKind::Sizes, BugKind::Disk] {
         let bugs = PlantedBug::ALL.iter().filter(|bug| bug.kind() == kind);
         assert!(bugs.count() >= 5, "{kind}");
     }

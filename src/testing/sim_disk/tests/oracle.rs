@@ -339,7 +339,11 @@ fn the_journal_gives_the_image_of_a_run_that_failed_at_that_instant() {
                     assert_eq!(image.hash(), expected.hash());
                     // The disk after the crash holds it, and all of it is durable.
                     let after = builder.disk_after(&choice);
-                    assert_eq!(after.image(&ImageChoice::Synced), expected, "seed {seed:#x}: {choice}");
+                    assert_eq!(
+                        after.image(&ImageChoice::Synced),
+                        expected,
+                        "seed {seed:#x}: {choice}"
+                    );
                     assert_eq!(Image::read_from(&after, path("/")).unwrap(), expected);
                     assert!(after.undurable().is_empty());
                 }

@@ -1,11 +1,13 @@
 mod deep;
 mod disagree;
 mod faults;
+mod large;
 mod on_files;
 mod pasted;
 mod planted;
 mod sessions;
 mod sessions_on_files;
+mod thresholds;
 mod timers;
 mod vacuous;
 

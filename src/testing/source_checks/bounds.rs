@@ -1,0 +1,246 @@
+//! The rule for bounds: those inside the engine are fields of [`Limits`](crate::limits::Limits).
+//!
+//! A bound is a number. So each number of the engine that is not small stands in `src/limits.rs`, or in a list here with the
+//! reason why it is no bound, or why it cannot be a field.
+
+use std::collections::BTreeSet;
+
+use super::hooks::production;
+use super::{Rule, Sources};
+
+/// Larger numbers are listed.
+const SMALL_MAX: u128 = 8;
+const NUMERIC: [&str; 10] = [
+    "u8", "u16", "u32", "u64", "u128", "usize", "i32", "i64", "f64", "Duration",
+];
+/// Numbers without a digit.
+const NAMED: [&str; 6] = [
+    "u8::MAX",
+    "u8::BITS",
+    "u16::MAX",
+    "u16::BITS",
+    "i8::MAX",
+    "i16::MAX",
+];
+
+/// Sizes that formats or arrays fix. The table of thresholds has a row for each: a large run exceeds it.
+pub(in crate::testing) const SIZES: &[&str] = &[
+    "src/entities/co_engagement/table.rs FENCE_SHARDS",
+    "src/limits.rs ARRAY_LEN_MAX",
+    "src/limits.rs CHANGED_LEN_MIN",
+    "src/limits.rs INDEX_PLACES_MIN",
+    "src/signals/cells.rs PAGE_SLOTS",
+    "src/signals/states/key.rs SHARDS",
+];
+
+/// Files of arithmetic: tables, polynomials, shifts of bits.
+const ARITHMETIC: [&str; 4] = [
+    "src/codec/crc32c.rs",
+    "src/codec/mix.rs",
+    "src/codec/mod.rs",
+    "src/decay.rs",
+];
+
+/// Constants and numbers that are no bounds, by file.
+const LISTED: &str = "
+layout of files, records and keys
+src/bitmap/bits.rs WORDS_LEN 64
+src/bitmap/mod.rs LOW_BITS HIGH_MAX
+src/cohort/mod.rs TAG
+src/db/identity.rs VERSION
+src/db/opening_record.rs VERSION
+src/entities/co_engagement/codec.rs NODE_TAG USER_TAG META_TAG STAMP_BYTES NODE_HEAD_BYTES EDGE_BYTES ITEM_BYTES
+src/schema.rs VERSION FLAG_POSITIVE FLAG_NEGATIVE_WEIGHTS
+src/signals/checkpoint/record.rs VERSION
+src/signals/states/key.rs TAG
+src/signals/states/page.rs VERSION KEY_TAG KEY_SIGNAL KEY_SHARD KEY_PAGE KEY_BYTES VARINT_BYTES_MAX
+src/signals/warm.rs NEWEST_CELLS
+src/storage/file/format.rs VERSION CRC_LEN FILE_HEADER_SUMMED_LEN RECORD_HEADER_SUMMED_LEN ENTRY_HEADER_LEN SYNCED_OFFSET
+src/storage/file/format.rs ALIGNMENT FILE_HEADER_LEN RECORD_HEADER_LEN ENTRY_OVERHEAD_LEN REMOVAL
+src/storage/file/names.rs DIGITS
+src/storage/keys.rs CHECKSUM_BYTES ENTITY_BYTES 0x10 0x20 0x30 0x31 0x32 0x40 0x41
+src/wal/frame.rs KIND_OFFSET SEQUENCE_OFFSET SYNCED_OFFSET PAYLOAD_CHECKSUM_OFFSET HEADER_CHECKSUM_OFFSET
+src/wal/frame.rs FRAME_HEADER_BYTES FRAME_ALIGN
+src/wal/payload.rs EVENTS_HEADER_BYTES EVENT_FIXED_BYTES FLAG_USER FORGET_ENTITY FORGET_USER 16 24 26 27
+src/wal/segment.rs VERSION VERSION_OFFSET DATABASE_ID_OFFSET FIRST_SEQUENCE_OFFSET PREVIOUS_FIRST_OFFSET
+src/wal/segment.rs PREVIOUS_END_OFFSET OPENING_OFFSET HISTORY_OFFSET CHECKSUM_OFFSET SEGMENT_HEADER_BYTES SEQUENCE_DIGITS
+
+the largest legal value on disk: a larger one is damage
+src/entities/co_engagement/codec.rs ORDINAL_MAX
+src/entities/co_engagement/node.rs WEIGHT_MIN
+src/signals/states/page.rs SCORE_ABS_MAX
+src/storage/file/data_file.rs NUMBER_MAX
+src/wal/segment.rs SEQUENCE_MAX
+
+an estimate of bytes, which changes no content
+src/entities/co_engagement/codec.rs AROUND_BYTES_MAX
+src/signals/states/page.rs STORED_PAGE_BYTES_MAX 64
+
+the largest value of a field of `Limits`
+src/limits.rs GROUPED_CHANGES_LEN_MAX ZEROS_BYTES_MAX EARLIER_OPENINGS_LEN_MAX
+
+a mark, or the number of one part
+src/entities/co_engagement.rs META_SHARD
+src/poison.rs SOUND READABLE UNREADABLE
+src/signals/hot.rs TIME_NONE
+src/signals/states/index.rs VACANT
+
+a wait of threads, which changes no content
+src/fs/real/lock.rs TRIES PAUSE
+src/lock.rs TRIES PAUSES
+src/wal/log.rs COMPANY_TURNS_MAX
+
+the default of an option
+src/db/options.rs 64<<20 1<<20 16<<20 3_600_000
+src/entities/co_engagement/config.rs 32 64 86_400_000 1_000_000
+src/schema.rs HOUR_MS 24
+src/storage/file/mod.rs 4<<20
+
+bits of hashes and of cells, lines of the processor's cache
+src/signals/states/key.rs 0x9e37_79b9_7f4a_7c15 0xd6e8_feb8_6659_fd93_u128 23
+src/signals/states/mod.rs 128
+src/signals/warm.rs LINE_CELLS
+src/entities/co_engagement/table.rs GOLDEN SHIFT
+";
+
+pub(super) const RULE: Rule = Rule {
+    name: "a number of the engine that is not small is a limit, or is listed as no bound",
+    findings,
+    planted: &[
+        "src/signals/ledger/core.rs | iter().map(Change::from) | iter().take(256).map(Change::from) | core.rs 256 is not listed",
+        "src/db/handle.rs |  | const CALLS_MAX: u64 = 3;\n | handle.rs CALLS_MAX is not listed",
+        "src/db/handle.rs |  | impl TidalDb {\n    pub(crate) const TURNS: usize = OTHER * 2;\n}\n | handle.rs TURNS is not listed",
+        "src/db/handle.rs |  | fn f() {\n    static PAUSE: Duration = OTHER;\n}\n | handle.rs PAUSE is not listed",
+        "src/db/handle.rs |  | const NONE: Self = Self { len: 0x1_00 };\n | handle.rs 0x1_00 is not listed",
+        "src/db/read.rs |  | fn f() {\n    g.chunks(1 << 10);\n}\n | read.rs 1<<10 is not listed",
+        "src/db/read.rs |  | fn f() {\n    (0..17).map(g);\n}\n | read.rs 17 is not listed",
+        "src/db/read.rs |  | fn f() {\n    if n > 9_u64 {}\n}\n | read.rs 9_u64 is not listed",
+        "src/db/read.rs |  | fn f() {\n    g.take(usize::from(u8::MAX));\n}\n | read.rs u8::MAX is not listed",
+        "src/limits.rs |  | pub(crate) const CALLS_MAX: u64 = 3;\n | limits.rs CALLS_MAX is not listed",
+        "src/wal/log.rs | const COMPANY_TURNS_MAX: | const COMPANY_TURNS: | log.rs COMPANY_TURNS_MAX is listed and not there",
+        "src/storage/file/mod.rs | 4 << 20 | OTHER | mod.rs 4<<20 is listed and not there",
+    ],
+};
+
+fn findings(sources: &Sources) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    for (file, lines) in production(sources) {
+        if file == "src/limits.rs" {
+            let is_inside = |line: &&&str| line.starts_with("pub(crate) const ");
+            let inside = lines.iter().filter(is_inside).filter_map(|line| constant(line));
+            found.extend(inside.map(|(name, _)| format!("{file} {name}")));
+        } else {
+            found.extend(numbers_of(file, &lines));
+        }
+    }
+    let mut listed: BTreeSet<String> = SIZES.iter().map(|&size| size.to_owned()).collect();
+    for line in LISTED.lines().filter(|line| line.starts_with("src/")) {
+        let (file, names) = line.split_once(' ').unwrap_or((line, ""));
+        listed.extend(names.split_whitespace().map(|name| format!("{file} {name}")));
+    }
+    let unlisted = found.difference(&listed).map(|it| format!("{it} is not listed"));
+    let missing = listed
+        .difference(&found)
+        .map(|it| format!("{it} is listed and not there"));
+    unlisted.chain(missing).collect()
+}
+
+/// The constants with a number, and the numbers outside of these, each after its file.
+fn numbers_of(file: &str, lines: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_constant = false;
+    for line in lines {
+        let code = without_texts(line);
+        if let Some((name, kind)) = constant(&code) {
+            in_constant = name == "_" || NUMERIC.contains(&kind);
+            if in_constant && name != "_" && !ARITHMETIC.contains(&file) {
+                found.push(format!("{file} {name}"));
+            }
+        }
+        if !in_constant && !ARITHMETIC.contains(&file) {
+            found.extend(
+                numbers(&code)
+                    .into_iter()
+                    .map(|number| format!("{file} {number}")),
+            );
+        }
+        in_constant &= !code.trim_end().ends_with(';');
+    }
+    found
+}
+
+/// The name and the type of the constant that a line declares.
+fn constant(code: &str) -> Option<(&str, &str)> {
+    let mut words = code
+        .split_whitespace()
+        .skip_while(|word| word.starts_with("pub") || word.ends_with(')'));
+    let is_constant = matches!(words.next()?, "const" | "static");
+    let name = words.next()?.strip_suffix(':')?;
+    let kind = words.next().unwrap_or_default().trim_end_matches(';');
+    is_constant.then_some((name, kind))
+}
+
+/// The line without its comment and the content of its texts and characters.
+fn without_texts(line: &str) -> String {
+    let mut code = String::new();
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '/' if letters.peek() == Some(&'/') => break,
+            '"' => {
+                while let Some(letter) = letters.next().filter(|letter| *letter != '"') {
+                    if letter == '\\' {
+                        letters.next();
+                    }
+                }
+                code.push_str("\"\"");
+            }
+            _ => code.push(letter),
+        }
+    }
+    code
+}
+
+/// The numbers in `code` that are not small. A shift of one number by another is one number; the places of another shift, and
+/// the number of a field, are none.
+fn numbers(code: &str) -> Vec<String> {
+    let named = NAMED.iter().filter(|name| code.contains(*name));
+    let mut found: Vec<String> = named.map(|&name| name.to_owned()).collect();
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let (mut rest, mut before) = (code, "");
+    while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        let offset = code.len() - rest.len() + start;
+        before = if start > 0 { &code[..offset] } else { before };
+        let len = code[offset..]
+            .find(|letter| !is_part(letter))
+            .unwrap_or(code.len() - offset);
+        let text = &code[offset..offset + len];
+        rest = &code[offset + len..];
+        let is_name = before.ends_with(is_part) || before.ends_with('\'');
+        let is_field = before.ends_with('.') && !before.ends_with("..");
+        let is_place = before.trim_end().ends_with("<<") || before.trim_end().ends_with(">>");
+        if is_name || is_field || is_place {
+            continue;
+        }
+        let shift = rest.trim_start().strip_prefix("<<").map(str::trim_start);
+        let shift = shift.and_then(|shift| shift.split(|letter| !is_part(letter)).next());
+        match shift.filter(|shift| shift.starts_with(|letter: char| letter.is_ascii_digit())) {
+            Some(shift) => found.push(format!("{text}<<{shift}")),
+            None if value(text) > SMALL_MAX => found.push(text.to_owned()),
+            None => {}
+        }
+    }
+    found
+}
+
+fn value(text: &str) -> u128 {
+    let text = text.replace('_', "");
+    if let Some(digits) = text.strip_prefix("0x") {
+        let digits = digits.split(|letter: char| !letter.is_ascii_hexdigit()).next();
+        return digits
+            .and_then(|digits| u128::from_str_radix(digits, 16).ok())
+            .unwrap_or(u128::MAX);
+    }
+    let digits = text.split(|letter: char| !letter.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(u128::MAX)
+}

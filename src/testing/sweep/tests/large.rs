@@ -1,0 +1,66 @@
+//! Sweeps of large calls at some of their moments, under tiny bounds and under those of production.
+
+use super::*;
+use crate::limits::{Limits, SEGMENT_BYTES_MIN};
+use crate::testing::workload::{Workload, large_options, large_schema, standard_schema, tiny_options};
+use crate::{Options, Schema};
+
+/// Tiny options, under which also writes are split, and a close makes a checkpoint.
+pub(super) fn tinier_options(schema: Schema) -> Options {
+    let options = tiny_options(schema);
+    let limits = Limits {
+        zeros_bytes_max: 300,
+        store_piece_bytes: 2048,
+        closed_log_bytes_max: 512,
+        ..options.limits
+    };
+    Options { limits, ..options }
+}
+
+/// Images of the process crash and of a few power losses at so many moments, and nothing else.
+fn sampled(sweep: CrashSweep, moments_len: usize) -> SweepReport {
+    let sweep = sweep
+        .findings_max(3)
+        .shrink(false)
+        .depth(0)
+        .faults_max(0)
+        .sessions_max(0)
+        .images_max(2)
+        .workers(2);
+    sweep.moments_max(moments_len).run()
+}
+
+#[test]
+fn large_calls_under_tiny_bounds() {
+    let options = || tinier_options(large_schema());
+    let sweep = CrashSweep::named("large, tiny bounds", Workload::large(SEED, 200)).options(options);
+    let report = sampled(sweep, 200);
+    println!("{report}");
+    report.expect_clean();
+}
+
+/// A log of dozens of segments, which no checkpoint trims before the close.
+#[test]
+fn a_long_log_under_tiny_bounds() {
+    let options = || {
+        let options = tinier_options(standard_schema());
+        options
+            .segment_bytes_max(SEGMENT_BYTES_MIN)
+            .checkpoint_log_bytes(1 << 30)
+    };
+    let mut workload = Workload::standard(SEED, 150);
+    workload.operations.retain(|it| *it != Operation::Checkpoint);
+    let sweep = CrashSweep::named("long log", workload).options(options);
+    let report = sampled(sweep, 150);
+    println!("{report}");
+    report.expect_clean();
+}
+
+#[test]
+fn calls_of_thousands_of_events_under_the_bounds_of_production() {
+    let sweep = CrashSweep::named("large", Workload::large(SEED, 4500)).options(large_options);
+    // Each further opening takes long.
+    let report = sampled(sweep.continue_after_recovery(false), 40);
+    println!("{report}");
+    report.expect_clean();
+}

@@ -1,0 +1,109 @@
+//! The bounds that no single session on one thread with few collections exceeds: the earlier openings of the opening record, the
+//! growth at which writers wait for a checkpoint, and the members of a bitmap that are an array.
+
+use super::*;
+use crate::limits::ARRAY_LEN_MAX;
+use crate::testing::run_to_crash;
+use crate::{Background, Receipt, SignalEvent, TidalDb};
+
+/// The sizes that a test of this file exceeds.
+pub(super) const SIZES: [&str; 1] = ["ARRAY_LEN_MAX"];
+
+/// The event with this number, each of another weight.
+fn event(number: u64) -> SignalEvent<'static> {
+    SignalEvent {
+        weight: 1.0 + number as f64 / 4096.0,
+        ..SignalEvent::new(SignalId(1), EntityId(number % 3), 0)
+    }
+}
+
+fn open(disk: &SimDisk, options: Options) -> TidalDb {
+    let opened = TidalDb::open("/db", options.files(Arc::new(disk.clone())));
+    opened.expect("it recovers")
+}
+
+fn options() -> Options {
+    tiny_options(large_schema())
+}
+
+#[test]
+fn openings_beyond_the_bound_are_forgotten_and_their_events_are_not() {
+    let len_max = options().limits.earlier_openings_len_max;
+    let mut disk = SimDisk::new();
+    let mut receipts: Vec<Receipt> = Vec::new();
+    let mut before = Export::default();
+    for number in 0..=2 * len_max as u64 {
+        let db = open(&disk, options());
+        assert_eq!(db.export().expect("it is sound"), before, "session {number}");
+        let report = db.recovery_report();
+        let remembered = report.earlier_openings.len();
+        assert_eq!(remembered, receipts.len().min(len_max));
+        for (age, receipt) in receipts.iter().rev().enumerate() {
+            let expected = (age < len_max).then_some(true);
+            assert_eq!(report.survived(*receipt), expected, "{age} sessions ago");
+        }
+        receipts.push(db.record(&event(number)).expect("it is recorded"));
+        before = db.export().expect("it is sound");
+        // The power is lost.
+        disk = SimDisk::from_image(&disk.image(&ImageChoice::Synced));
+    }
+}
+
+/// Records until the writer itself makes a checkpoint, crashes there, and compares the recovered state with the one before. The
+/// thread that makes checkpoints is not watched: it runs on.
+fn crash_a_writer_that_waits(due: impl Fn(Options) -> Options) {
+    let options = || due(options()).background(Background::OwnThreads);
+    let disk = SimDisk::new();
+    let db = open(&disk, options());
+    let mut recorded = 0;
+    let crashed = run_to_crash(CrashPoint::CheckpointPreFlush, 0, || {
+        loop {
+            db.record(&event(recorded)).expect("it is recorded");
+            recorded += 1;
+        }
+    });
+    let crashed = crashed.expect("a writer comes first at some time");
+    assert_eq!(crashed.point, CrashPoint::CheckpointPreFlush);
+    let last_sequence = db.last_sequence();
+    let before = db.export().expect("a checkpoint changes no state");
+    drop(db);
+    let recovered = open(&SimDisk::from_image(&disk.image(&ImageChoice::Synced)), options());
+    assert_eq!(recovered.last_sequence(), last_sequence);
+    assert_eq!(recovered.export().expect("it is sound"), before);
+    assert!(recorded > 0);
+}
+
+#[test]
+fn a_writer_waits_for_a_checkpoint_once_the_log_has_grown_too_much() {
+    crash_a_writer_that_waits(|options| options.checkpoint_log_bytes(1));
+}
+
+#[test]
+fn a_writer_waits_for_a_checkpoint_once_too_many_states_have_changed() {
+    crash_a_writer_that_waits(|options| options.checkpoint_log_bytes(u64::MAX).checkpoint_state_bytes(1));
+}
+
+#[test]
+fn a_collection_of_more_members_than_an_array_holds_survives_a_power_loss() {
+    let options = || large_options().durability(Durability::OperatingSystem);
+    let disk = SimDisk::new();
+    let db = open(&disk, options());
+    let members: Vec<EntityId> = (0..=ARRAY_LEN_MAX as u64).map(EntityId).collect();
+    db.create_collection("large").expect("it is made");
+    for member in &members {
+        assert!(db.add_to_collection("large", *member).expect("it is added"));
+    }
+    db.sync().expect("it is synced");
+    let mut disk = SimDisk::from_image(&disk.image(&ImageChoice::Synced));
+    drop(db);
+    // Bits, then an array.
+    for removed_len in 0..3 {
+        let db = open(&disk, options());
+        let export = db.export().expect("it is sound");
+        assert_eq!(export.collections[0].members, members[removed_len..]);
+        let was_member = db.remove_from_collection("large", members[removed_len]);
+        assert!(was_member.expect("it is removed"));
+        db.sync().expect("it is synced");
+        disk = SimDisk::from_image(&disk.image(&ImageChoice::Synced));
+    }
+}

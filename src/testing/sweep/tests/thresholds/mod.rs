@@ -1,0 +1,273 @@
+//! Every bound inside the engine is exceeded by a run that crashes and recovers.
+//!
+//! Owns the facts about such runs. They come from outside of the engine: from the disk's operations, the calls and the crossings
+//! before the crash, and from the files and the report of the recovery after it. The [table](table) says for each bound which
+//! facts show that it was exceeded. A field of [`Limits`] without a row does not compile.
+
+mod growth;
+mod table;
+
+use table::Threshold;
+
+use super::super::record::{CrashPosition, Recorded};
+use super::super::recover::recover;
+use super::super::setup::Setup;
+use super::large::tinier_options;
+use super::*;
+use crate::limits::Limits;
+use crate::storage::{FileStore, FileStoreOptions, StorageEngine, keys};
+use crate::testing::oracle::Death;
+use crate::testing::sim_disk::{DiskOperation, DiskOperationKind, Image, Side};
+use crate::testing::source_checks::bounds::SIZES;
+use crate::testing::workload::{Workload, large_options, large_schema, tiny_options};
+use crate::{Export, Options, RecoveryReport};
+
+/// A run that crashed, recovered, and kept every promise.
+struct CrashedRun {
+    options: Options,
+    /// The disk's operations before the crash, each with the number of the call that it belongs to.
+    disk: Vec<(DiskOperation, Option<usize>)>,
+    /// The calls that were begun before the crash, the last one perhaps in flight.
+    calls: Vec<Operation>,
+    acknowledged: usize,
+    /// The crossing at which the run crashed, if it did so at one.
+    crossing: Option<(CrashPoint, u64)>,
+    /// The pages in storage at the crash: their tables, signals, shards and numbers.
+    pages: Vec<StoredPage>,
+    report: RecoveryReport,
+    export: Export,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct StoredPage {
+    table: u8,
+    shard: u16,
+    signal: u16,
+    number: u32,
+}
+
+impl CrashedRun {
+    fn new(setup: &Setup, run: &Recorded, site: Site, moment: CrashPosition) -> Self {
+        let (builder, known) = run.at(site).expect("it is a site of the run");
+        let known = &run.known[known];
+        let image = builder.image(&ImageChoice::All);
+        let options = setup.options(&known.session);
+        let pages = stored_pages(&image, &options);
+        let state = recover(setup, &SimDisk::from_image(&image), &known.recovery).expect("it recovers");
+        let verdict = state.judged_by(&known.oracle, Death::ProcessCrash);
+        assert!(verdict.is_ok(), "{site}: {verdict}");
+        let calls_len = known.operation.map_or(0, |operation| operation + 1);
+        let call_of = |ordinal| {
+            let side = Side::After;
+            let moment = run.moment_of(Site::Disk { ordinal, side })?;
+            run.known[moment.known].operation
+        };
+        let disk = run.recording.operations().take(moment.position as usize);
+        Self {
+            options,
+            disk: disk.map(|it| (it.clone(), call_of(it.ordinal))).collect(),
+            calls: run.operations[..calls_len].to_vec(),
+            acknowledged: known.acknowledged,
+            crossing: match site {
+                Site::Point { point, crossing } => Some((point, crossing)),
+                _ => None,
+            },
+            pages,
+            report: state.report,
+            export: state.export,
+        }
+    }
+
+    fn is_at(&self, point: CrashPoint) -> bool {
+        self.crossing.is_some_and(|(crossed, _)| crossed == point)
+    }
+
+    /// The events of each call.
+    fn events_lens(&self) -> impl Iterator<Item = usize> {
+        self.calls.iter().map(|call| match call {
+            Operation::Record { events, .. } => events.len(),
+            _ => 0,
+        })
+    }
+
+    /// The writes to files of a role, with the directory `log` or `store`, under their final names.
+    fn writes(&self, dir: &'static str) -> impl Iterator<Item = &DiskOperation> {
+        let disk = self.disk.iter().map(|(operation, _)| operation);
+        disk.filter(move |it| {
+            it.kind == DiskOperationKind::Write
+                && it.path.starts_with(format!("/db/{dir}"))
+                && !it.path.to_string_lossy().ends_with(".tmp")
+        })
+    }
+
+    /// The longest write to a file of this directory, in bytes.
+    fn longest_write(&self, dir: &'static str) -> u64 {
+        self.writes(dir).map(|it| it.len).max().unwrap_or(0)
+    }
+
+    /// The longest run of bytes that one call wrote to one file of this directory without a gap.
+    fn longest_run(&self, dir: &'static str) -> u64 {
+        let (mut longest, mut run, mut end) = (0, 0, None);
+        for it in self.writes(dir) {
+            let continues = end == Some((&it.path, it.offset));
+            run = if continues { run + it.len } else { it.len };
+            end = Some((&it.path, it.offset + it.len));
+            longest = longest.max(run);
+        }
+        longest
+    }
+
+    /// Returns true if a write of at least `bytes` to a file of this directory is followed by one at its end.
+    fn writes_on_after(&self, dir: &'static str, bytes: u64) -> bool {
+        let writes: Vec<_> = self.writes(dir).collect();
+        let mut pairs = writes.windows(2);
+        pairs.any(|pair| {
+            pair[0].len >= bytes
+                && pair[1].path == pair[0].path
+                && pair[1].offset == pair[0].offset + pair[0].len
+        })
+    }
+
+    /// The most files of the store that one call began before it removed one.
+    fn files_before_removal(&self) -> usize {
+        let (mut most, mut begun, mut call_before) = (0, 0, None);
+        for (it, call) in self
+            .disk
+            .iter()
+            .filter(|(it, _)| it.path.starts_with("/db/store"))
+        {
+            if *call != call_before {
+                (begun, call_before) = (0, *call);
+            }
+            match it.kind {
+                DiskOperationKind::Create => begun += 1,
+                DiskOperationKind::Remove => most = most.max(begun),
+                _ => {}
+            }
+        }
+        most
+    }
+
+    /// The most pages of a shard of a table.
+    fn pages_of_a_shard(&self) -> usize {
+        let same = self
+            .pages
+            .chunk_by(|a, b| (a.table, a.shard) == (b.table, b.shard));
+        same.map(<[StoredPage]>::len).max().unwrap_or(0)
+    }
+}
+
+/// The pages in the store of an image, sorted; none without a store that can be read.
+fn stored_pages(image: &Image, options: &Options) -> Vec<StoredPage> {
+    let files = Arc::new(SimDisk::from_image(image));
+    let store_options = FileStoreOptions {
+        segment_bytes_max: options.store_segment_bytes_max,
+        store_id: options.database_id,
+    };
+    let Ok(store) = FileStore::open(files, "/db/store", &store_options) else {
+        return Vec::new();
+    };
+    let mut pages = Vec::new();
+    for prefix in [keys::STATES, keys::COHORT_STATES] {
+        for pair in store.scan_prefix(prefix).expect("the store is sound") {
+            let (key, _) = pair.expect("the store is sound");
+            let &[table, s0, s1, h0, h1, p0, p1, p2, p3] = &key[..] else {
+                panic!("{key:?} is no key of a page")
+            };
+            pages.push(StoredPage {
+                table,
+                shard: u16::from_be_bytes([h0, h1]),
+                signal: u16::from_be_bytes([s0, s1]),
+                number: u32::from_be_bytes([p0, p1, p2, p3]),
+            });
+        }
+    }
+    pages.sort_unstable();
+    pages
+}
+
+/// The sites that show most: each crossing of a point outside of the loops over events, and the sides of the removals of files.
+fn telling_sites(run: &Recorded) -> Vec<(Site, CrashPosition)> {
+    let is_removal = |ordinal: u64| {
+        let operation = run.recording.operations().nth(ordinal as usize);
+        operation.is_some_and(|it| it.kind == DiskOperationKind::Remove)
+    };
+    let is_telling = |site: &Site| match *site {
+        Site::Point { point, .. } => matches!(
+            point,
+            CrashPoint::WalPostAggregate | CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush
+        ),
+        Site::Disk { ordinal, side } => side == Side::Before && is_removal(ordinal),
+        _ => false,
+    };
+    let sites = run.sites.iter().filter(|(site, _)| is_telling(site));
+    sites.copied().collect()
+}
+
+/// The names of those of `thresholds` that no crashed run of `sweep` exceeded. Ends once there are `least`.
+fn not_exceeded(sweep: &CrashSweep, mut left: Vec<Threshold>, least: usize) -> Vec<&'static str> {
+    let setup = &sweep.setup;
+    let run = Recorded::of_work(setup, &SimDisk::new());
+    assert!(run.failures.is_empty(), "{:?}", run.failures);
+    for (site, moment) in telling_sites(&run) {
+        if left.len() == least {
+            break;
+        }
+        let crashed = CrashedRun::new(setup, &run, site, moment);
+        left.retain(|threshold| !(threshold.is_exceeded)(&crashed));
+    }
+
+    left.into_iter().map(|threshold| threshold.name).collect()
+}
+
+/// Under tiny bounds. Only the bytes of changed states make a call wait for a checkpoint.
+fn tiny_sweep() -> CrashSweep {
+    CrashSweep::named("large, tiny bounds", Workload::large(SEED, 300))
+        .options(|| tinier_options(large_schema()).checkpoint_log_bytes(1 << 30))
+}
+
+/// Under the bounds of production.
+fn large_sweep() -> CrashSweep {
+    CrashSweep::named("large", Workload::large(SEED, 5000)).options(large_options)
+}
+
+/// All rows, with the fields of these bounds.
+fn all_thresholds(limits: &Limits) -> Vec<Threshold> {
+    let mut thresholds = table::of_limits(limits);
+    thresholds.extend(table::of_sizes());
+    thresholds.extend(table::of_thousands());
+    thresholds
+}
+
+/// The sizes that formats or arrays fix have rows too, or tests in [`growth`].
+#[test]
+fn every_listed_size_has_a_row() {
+    let thresholds = all_thresholds(&Limits::default());
+    let mut rows: Vec<_> = thresholds.iter().map(|threshold| threshold.name).collect();
+    rows.extend(growth::SIZES);
+    for size in SIZES {
+        let name = size.rsplit(' ').next();
+        assert!(rows.iter().any(|row| Some(*row) == name), "{size}");
+    }
+}
+
+#[test]
+fn crashed_runs_exceed_every_tiny_bound() {
+    let thresholds = all_thresholds(&tinier_options(large_schema()).limits);
+    // These need longer calls than tiny bounds do.
+    let too_large: Vec<_> = table::of_thousands().iter().map(|it| it.name).collect();
+    let left = not_exceeded(&tiny_sweep(), thresholds, too_large.len());
+    assert_eq!(left, too_large);
+}
+
+#[test]
+fn crashed_runs_exceed_the_bounds_of_production() {
+    // Two gigabytes of changed states take too long.
+    let too_large = ["changed_state_bytes_max"];
+    let left = not_exceeded(
+        &large_sweep(),
+        all_thresholds(&Limits::default()),
+        too_large.len(),
+    );
+    assert_eq!(left, too_large);
+}

@@ -1,0 +1,202 @@
+//! The table of the thresholds: for each bound of the engine, the facts which show that a crashed run exceeded it.
+
+use std::collections::BTreeSet;
+
+use super::{CrashPoint, CrashedRun, DiskOperationKind, Operation};
+use crate::entities::FENCE_SHARDS;
+use crate::limits::{CHANGED_LEN_MIN, INDEX_PLACES_MIN, Limits};
+use crate::signals::states::SHARDS;
+use crate::testing::workload::Event;
+use crate::{Signal, SignalStateExport};
+
+const SECTOR_BYTES: u64 = 512;
+
+/// A size beyond which the engine works in another way.
+pub(super) struct Threshold {
+    pub(super) name: &'static str,
+    pub(super) is_exceeded: Box<dyn Fn(&CrashedRun) -> bool>,
+}
+
+fn row(name: &'static str, is_exceeded: impl Fn(&CrashedRun) -> bool + 'static) -> Threshold {
+    Threshold {
+        name,
+        is_exceeded: Box::new(is_exceeded),
+    }
+}
+
+/// The rows of the bounds in `limits`. Those that need several sessions or threads have tests of their own in
+/// [`growth`](super::growth).
+pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
+    let Limits {
+        spare_frame_bytes_max,
+        zeros_bytes_max,
+        replayed_changes_len_max,
+        grouped_changes_len_max,
+        fenced_pages_len_max,
+        closed_log_bytes_max,
+        changed_state_bytes_max: _,
+        store_piece_bytes,
+        earlier_openings_len_max: _,
+        log_growth_factor_max: _,
+        state_growth_factor_max: _,
+    } = *limits;
+    // Zeros are written in pieces, so a longer write is a frame.
+    let frame_bytes = move |run: &CrashedRun| {
+        let bytes = run.longest_write("log");
+        if bytes > zeros_bytes_max as u64 { bytes } else { 0 }
+    };
+    vec![
+        row("spare_frame_bytes_max", move |run| {
+            frame_bytes(run) > spare_frame_bytes_max as u64
+        }),
+        row("zeros_bytes_max", move |run| {
+            let mut zeros = run.writes("log").filter(|it| it.len == zeros_bytes_max as u64);
+            zeros.any(|it| {
+                run.writes("log")
+                    .any(|next| next.path == it.path && next.offset == it.offset + it.len)
+            })
+        }),
+        row("replayed_changes_len_max", move |run| {
+            run.report.frames_replayed > 1 && run.report.events_replayed > 2 * replayed_changes_len_max as u64
+        }),
+        row("grouped_changes_len_max", move |run| {
+            run.events_lens().any(|len| len > grouped_changes_len_max)
+        }),
+        row("fenced_pages_len_max", move |run| {
+            // The first checkpoint, so all pages are of one.
+            run.crossing == Some((CrashPoint::CheckpointPostFlush, 0))
+                && run.pages_of_a_shard() > fenced_pages_len_max
+        }),
+        row("closed_log_bytes_max", move |run| {
+            // A checkpoint after the last call, which made one itself.
+            run.is_at(CrashPoint::CheckpointPostFlush)
+                && run.calls.last() == Some(&Operation::Checkpoint)
+                && run.acknowledged == run.calls.len()
+                && run.longest_run("log") > closed_log_bytes_max
+        }),
+        row("changed_state_bytes_max", |run| {
+            // The log is far from the size at which a checkpoint is due, so it is the states.
+            let is_due = run.writes("log").map(|it| it.len).sum::<u64>() >= run.options.checkpoint_log_bytes;
+            run.is_at(CrashPoint::CheckpointPreFlush)
+                && matches!(run.calls.last(), Some(Operation::Record { .. }))
+                && !is_due
+        }),
+        row("store_piece_bytes", move |run| {
+            run.writes_on_after("store", store_piece_bytes as u64)
+        }),
+    ]
+}
+
+/// The rows of sizes that formats, options and schemas fix.
+pub(super) fn of_sizes() -> Vec<Threshold> {
+    vec![
+        row("PAGE_SLOTS", |run| {
+            run.report.checkpoint_sequence > 0 && run.pages.iter().any(|page| page.number > 0)
+        }),
+        row("SHARDS", |run| {
+            let mut shards: Vec<u16> = run.pages.iter().map(|page| page.shard).collect();
+            shards.sort_unstable();
+            shards.dedup();
+            shards.len() == SHARDS && run.export.signals.len() > SHARDS
+        }),
+        row("INDEX_PLACES_MIN", |run| {
+            // Some index of a shard has more.
+            let indexes_len = SHARDS * run.options.schema.signals().len();
+            run.export.signals.len() > INDEX_PLACES_MIN * indexes_len
+        }),
+        row("FENCE_SHARDS", |run| {
+            run.export.user_rings.len() > FENCE_SHARDS && run.export.related.len() > FENCE_SHARDS
+        }),
+        row("co-engagement bounds", |run| {
+            let bounds = run.options.schema.co_engagement_config();
+            let (export, calls) = (&run.export, &run.calls);
+            let items = calls.iter().flat_map(events_of).map(|event| event.entity);
+            let items_len = items.collect::<BTreeSet<_>>().len();
+            export.user_rings.len() as u64 == bounds.users_max
+                && export.related.len() as u64 == bounds.nodes_max
+                && items_len as u64 > bounds.nodes_max
+                && export
+                    .related
+                    .iter()
+                    .any(|it| it.edges.len() == bounds.degree_max as usize)
+                && export
+                    .user_rings
+                    .iter()
+                    .any(|it| it.items.len() == bounds.ring_len_max as usize)
+        }),
+        row("a frame of many sectors", |run| {
+            run.longest_write("log") > 16 * SECTOR_BYTES
+        }),
+        row("rotation of the log", |run| run.report.segments_found > 1),
+        row("rotation of the store", |run| {
+            let mut disk = run.disk.iter();
+            disk.any(|(it, call)| {
+                call.is_some() && it.kind == DiskOperationKind::Create && it.path.starts_with("/db/store")
+            })
+        }),
+        row("compaction in steps", |run| {
+            // A call's own record begins one file at most, and so does each step.
+            run.files_before_removal() > 2
+        }),
+        row("rings that turn", |run| {
+            let schema = &run.options.schema;
+            let turns = |signal: &SignalStateExport| {
+                let rings = schema
+                    .get(signal.signal)
+                    .map(|it| it.window_rings().to_vec())
+                    .unwrap_or_default();
+                rings.iter().zip(&signal.windows).any(|(ring, window)| {
+                    let first = window.buckets.first().map_or(0, |(number, _)| *number);
+                    let oldest_ms = first * ring.bucket_ms as i64;
+                    let mut events = run.calls.iter().flat_map(events_of);
+                    // An event of this state is older than two turns of its ring.
+                    events.any(|event| {
+                        event.entity == signal.entity
+                            && event.signal == signal.signal
+                            && event.at_ms + 2 * ring.bucket_ms as i64 * i64::from(ring.buckets) < oldest_ms
+                    })
+                })
+            };
+            run.export.signals.iter().take(64).any(turns)
+        }),
+    ]
+}
+
+/// Rows that calls of some thousand events alone exceed.
+pub(super) fn of_thousands() -> Vec<Threshold> {
+    vec![
+        row("a call of thousands of events", |run| {
+            run.events_lens().any(|len| len > 4096)
+        }),
+        row("CHANGED_LEN_MIN", |run| {
+            // One call changes so many items that some shard has more of them.
+            let schema = &run.options.schema;
+            let is_positive = |event: &&Event| {
+                event.user.is_some() && schema.get(event.signal).is_some_and(Signal::is_positive)
+            };
+            run.calls.iter().any(|call| {
+                let items = events_of(call)
+                    .iter()
+                    .filter(is_positive)
+                    .map(|event| event.entity);
+                items.collect::<BTreeSet<_>>().len() > FENCE_SHARDS * CHANGED_LEN_MIN
+            })
+        }),
+        row("a frame of more than 1 MiB", |run| {
+            run.longest_write("log") > 1 << 20
+        }),
+        row("a checkpoint of more than 64 KiB", |run| {
+            run.longest_run("store") > 64 << 10
+        }),
+        row("a checkpoint of more than 256 KiB", |run| {
+            run.longest_run("store") > 256 << 10
+        }),
+    ]
+}
+
+fn events_of(call: &Operation) -> &[Event] {
+    match call {
+        Operation::Record { events, .. } => events,
+        _ => &[],
+    }
+}

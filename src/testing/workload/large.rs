@@ -1,0 +1,156 @@
+//! The large workload: few operations, with calls of many events over as many entities.
+
+use super::clock::STANDARD_NOW_MS;
+use super::standard::{standard_schema, tiny_options};
+use super::{Event, Operation, Random, Workload};
+use crate::limits::{BATCH_EVENTS_MAX, Limits};
+use crate::signals::states::shard_of;
+use crate::{CoEngagementConfig, CohortId, EntityId, Options, Schema, SignalId, UserId};
+
+const HOUR_MS: i64 = 3_600_000;
+const COHORTS: u64 = 8;
+const USERS: u64 = 150;
+/// The entities of the longest call, which is so many times as long as the others.
+const FEW_ENTITIES: u64 = 50;
+const LONGEST_TIMES: usize = 8;
+/// The signal of most events: it has short rings, and it is positive.
+const LIKE: SignalId = SignalId(1);
+
+/// The standard schema with bounds of co-engagement that are above the number of shards of a fence.
+pub fn large_schema() -> Schema {
+    standard_schema().co_engagement(CoEngagementConfig {
+        ring_len_max: 3,
+        degree_max: 4,
+        half_life_ms: 10_000,
+        users_max: 100,
+        nodes_max: 80,
+    })
+}
+
+/// Options under which a large workload of some thousand events a call crosses rotations, checkpoints and compactions. The
+/// bounds inside the engine are those of production; sizes that are options are a part of their defaults. All else as in
+/// [`tiny_options`].
+pub fn large_options() -> Options {
+    let options = Options {
+        limits: Limits::default(),
+        ..tiny_options(large_schema())
+    };
+    options
+        .segment_bytes_max(1 << 20)
+        .preallocate_bytes(1 << 17)
+        .store_segment_bytes_max(1 << 14)
+        .checkpoint_log_bytes(2 << 20)
+}
+
+pub(super) fn workload(seed: u64, events_len: usize) -> Workload {
+    let len = events_len.max(1);
+    let mut generator = LargeGenerator {
+        random: Random::new(seed),
+        entities: entities(2 * len),
+        len: len as u64,
+        now_ms: STANDARD_NOW_MS,
+        events: 0,
+    };
+    let name = b"large".to_vec();
+    let add = |entity| Operation::AddToCollection(name.clone(), EntityId(entity));
+    let operations = vec![
+        generator.record_once(events_len),
+        Operation::CreateCollection(name.clone()),
+        generator.record(events_len),
+        Operation::Checkpoint,
+        add(0),
+        generator.record(events_len / 2),
+        Operation::ForgetEntity(EntityId(1)),
+        Operation::ForgetUser(UserId(1)),
+        generator.record(events_len),
+        Operation::Sync,
+        Operation::Checkpoint,
+        add(1),
+        generator.record_longest(events_len),
+        generator.record(1),
+        generator.record(events_len / 4),
+        Operation::Checkpoint,
+        generator.record(events_len),
+        Operation::Checkpoint,
+        generator.record(events_len / 2),
+        // Alone in a tiny segment.
+        generator.record(21),
+        add(u64::MAX),
+        Operation::Checkpoint,
+    ];
+    Workload { operations }
+}
+
+/// So many entities, half of them in one shard, so that a small database has a shard of many pages.
+fn entities(len: usize) -> Vec<EntityId> {
+    let crowded = shard_of(EntityId(0));
+    let all = (0..).map(EntityId);
+    let crowd = (0..).map(EntityId).filter(|&entity| shard_of(entity) == crowded);
+    let pairs = all.zip(crowd).flat_map(|(any, crowded)| [any, crowded]);
+    pairs.take(len).collect()
+}
+
+struct LargeGenerator {
+    random: Random,
+    entities: Vec<EntityId>,
+    len: u64,
+    now_ms: i64,
+    events: u64,
+}
+
+impl LargeGenerator {
+    /// A call on entities that no later call names: a compaction has to keep them.
+    fn record_once(&mut self, events_len: usize) -> Operation {
+        self.record_of(events_len, |index, len| len + index)
+    }
+
+    fn record(&mut self, events_len: usize) -> Operation {
+        let first = self.random.below(self.len);
+        self.record_of(events_len, |index, len| (first + index) % len)
+    }
+
+    /// The longest call. Its events are of few entities, so that its state is small.
+    fn record_longest(&mut self, events_len: usize) -> Operation {
+        let len = (events_len * LONGEST_TIMES).min(BATCH_EVENTS_MAX);
+        self.record_of(len, |index, len| index % len.min(FEW_ENTITIES))
+    }
+
+    /// A call whose events are of the entities with the numbers that `number` gives for the event's number and for half the
+    /// number of entities.
+    fn record_of(&mut self, events_len: usize, number: impl Fn(u64, u64) -> u64) -> Operation {
+        // Rings of hours turn in a workload, rings of seconds in a call.
+        self.now_ms += 5 * HOUR_MS;
+        let events = (0..events_len.max(1) as u64).map(|index| {
+            let number = number(index, self.len);
+            self.event(self.entities[number as usize])
+        });
+        let events = events.collect();
+        Operation::Record {
+            now_ms: self.now_ms,
+            events,
+        }
+    }
+
+    fn event(&mut self, entity: EntityId) -> Event {
+        self.events += 1;
+        self.now_ms += self.random.below(3) as i64;
+        let signal = if self.random.chance(2, 3) {
+            LIKE
+        } else {
+            SignalId(self.random.below(5) as u16)
+        };
+        Event {
+            entity,
+            signal,
+            // Distinct and exact in binary.
+            weight: 1.0 + self.events as f64 / 65_536.0,
+            at_ms: self.now_ms - self.random.below(2000) as i64,
+            user: self.random.chance(1, 2).then(|| UserId(self.random.below(USERS))),
+            cohorts: if self.random.chance(1, 4) {
+                vec![CohortId(self.random.below(COHORTS))]
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}
