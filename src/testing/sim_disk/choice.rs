@@ -10,8 +10,8 @@
 //! | `only:3,17=3n1g` | operation 3, and 17 torn |
 //! | `random:123` | each operation's fate drawn from the seed 123 |
 //!
-//! A tear is a run of pieces, in the order of the file: `n` new, `o` old, `g` garbage, `z` zeros, `s` stale; what is left
-//! is old.
+//! A tear is a list of runs of pieces, in the order of the file: `n` new, `o` old, `g` garbage, `z` zeros, `s` stale. The
+//! pieces after the last run are old.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -163,7 +163,7 @@ impl DiskState {
         }
     }
 
-    /// For each pending operation on names, whether it is there.
+    /// For each pending operation on names: true if the image has it.
     pub(super) fn names_kept(&self, choice: &ImageChoice) -> Vec<bool> {
         let fates = self.pending_names.iter().map(OpenOperation::of_names);
         let mut kept: Vec<bool> = fates.map(|it| it.fate(choice) != Fate::Lost).collect();
@@ -171,7 +171,7 @@ impl DiskState {
         kept
     }
 
-    /// The names in the directories in which something is kept that is not durable.
+    /// The names of each directory in which the image keeps an undurable operation, by the directory's number.
     pub(super) fn kept_names(&self, choice: &ImageChoice) -> BTreeMap<usize, Names> {
         let kept = self.names_kept(choice);
         let mut changed = BTreeMap::new();
@@ -218,7 +218,7 @@ impl DiskState {
         content
     }
 
-    /// Writes the pieces of a write that are there.
+    /// Writes the pieces of a torn write into `content`, each as `tear` says.
     fn write_torn(&self, content: &mut FileContent, offset: u64, bytes: &[u8], tear: &Tear, key: u64) {
         for (index, (at, piece)) in (0..).zip(pieces(offset, bytes, self.sector_bytes)) {
             match tear.piece(index) {
@@ -240,7 +240,7 @@ impl DiskState {
     }
 }
 
-/// The pieces of a write, each with its offset in the file: what lies in one sector.
+/// The pieces of a write, each with its offset in the file. A piece is the part in one sector.
 pub(super) fn pieces(offset: u64, bytes: &[u8], sector_bytes: u32) -> impl Iterator<Item = (u64, &[u8])> {
     let sector = u64::from(sector_bytes);
     let (mut at, mut rest) = (offset, bytes);

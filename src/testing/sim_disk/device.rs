@@ -62,16 +62,16 @@ pub(super) struct Device {
     pub is_gone: bool,
     pub refused: Vec<RefusedCall>,
     pub faults: Faults,
-    /// Operations that change something or make it durable, and failed by a fault or on a full disk.
+    /// The number of failed operations that change something or make it durable: by a fault or on a full disk.
     pub failed_len: usize,
-    /// The bytes that the files had together when [`Fault::DiskFull`] happened.
+    /// The total bytes of the files when [`Fault::DiskFull`] happened.
     pub full_at_bytes: Option<u64>,
     /// The locks that are held, by their files, with those of the backing files.
     pub locks: BTreeMap<usize, Option<Box<dyn FileLock>>>,
     /// How many handles each open file has.
     pub handles: BTreeMap<usize, usize>,
     pub observer: Option<Observer>,
-    /// The number of the running process. Calls of earlier ones are refused.
+    /// The number of the running process. Calls of earlier processes are refused.
     pub process: u64,
 }
 

@@ -9,7 +9,7 @@ use super::keyed;
 use super::model::{DiskModel, DiskOrder, WriteTears};
 use super::state::DiskState;
 
-/// The number of choices that are looked at for each image of a model that excludes some.
+/// The number of choices that are tried for each wanted image, if the model excludes some.
 const CHOICES_PER_IMAGE: usize = 8;
 
 /// The images to try of one crash, and how many there are beside them.
@@ -19,7 +19,7 @@ pub struct ImageChoices {
     ///
     /// [`Image::hash`]: super::Image::hash
     pub choices: Vec<ImageChoice>,
-    /// How many combinations of fates were not looked at, saturating.
+    /// The number of combinations of fates that were not tried, saturating.
     pub left_out: u128,
 }
 
@@ -129,7 +129,7 @@ impl DiskState {
     }
 }
 
-/// Nothing and everything, which are one where nothing is open.
+/// No operation and all operations: one choice if no operation is undecided.
 fn extremes(open: &[OpenOperation]) -> Vec<ImageChoice> {
     let mut choices = vec![ImageChoice::Synced];
     if !open.is_empty() {
@@ -224,7 +224,7 @@ fn prefix_choices(open: &[OpenOperation], choices_max: usize, seed: u64) -> Imag
     }
 }
 
-/// Leaves `len` of the choices at most: the first `kept`, and of the others those that the seed draws.
+/// Reduces the choices to at most `len`: keeps the first `kept`, and those of the others that `seed` draws.
 fn thin_out(kept: usize, choices: &mut Vec<ImageChoice>, len: usize, seed: u64) {
     if choices.len() <= len {
         return;

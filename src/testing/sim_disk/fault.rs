@@ -17,11 +17,11 @@ pub enum Fault {
     Short(usize),
     /// A write does at most this many bytes and fails.
     ErrorMidway(usize, io::ErrorKind),
-    /// A file's sync fails, and each pending change is durable or lost: it is still read back, a later sync does not make
-    /// it durable but says it did, and after a power loss it is there or not. So do file systems that mark the pages
-    /// clean.
+    /// A file's sync fails, and each pending change is durable or lost. A lost change is still read back, and a later sync
+    /// reports success but does not make it durable; after a power loss it is gone. File systems that mark the pages clean
+    /// after a failed sync do this.
     SyncLoses(io::ErrorKind),
-    /// From here on the files may not become longer together: the disk is full. The operation is the first to meet that.
+    /// The disk is full: from this operation on, the total length of the files may not grow.
     DiskFull,
     /// The call panics, with an [`InjectedPanic`] that prints nothing, before the operation or after it was done.
     Panic(Side),
@@ -73,7 +73,7 @@ impl IoFault {
     /// Every fault, in the order of the declaration.
     pub const ALL: &'static [Self] = &[Self::Error, Self::HalfWritten, Self::SyncLost, Self::DiskFull];
 
-    /// The fault of the simulated disk, for `operation` of a run without one; none if the operation cannot meet it.
+    /// The fault of the simulated disk for `operation` of a run without faults; none if the operation cannot meet it.
     pub(crate) fn of(self, operation: &DiskOperation) -> Option<Fault> {
         const ERROR: io::ErrorKind = io::ErrorKind::Other;
         let fault = match self {

@@ -50,7 +50,7 @@ impl FileContent {
         let start = offset as usize;
         let end = start + bytes.len();
         if Arc::get_mut(&mut self.0).is_none() {
-            // A copy of the right size: it is not moved again for these bytes.
+            // The copy has room for these bytes, so they cause no second allocation.
             let mut copy = Vec::with_capacity(end.max(self.bytes().len()));
             copy.extend_from_slice(self.bytes());
             *self = Self::new(copy);

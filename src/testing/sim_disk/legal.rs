@@ -6,7 +6,7 @@ use super::model::{DiskModel, DiskOrder, WriteTears};
 use super::state::{ContentChange, DiskState, FileState, Hold, NodeId, PendingChange};
 
 impl DiskState {
-    /// The models under which a power loss in this state can leave the image that `choice` means, after those before it.
+    /// The models under which all power losses so far and one more in this state can leave the image that `choice` means.
     pub(super) fn models(&self, choice: &ImageChoice) -> Vec<DiskModel> {
         let models = self.models.iter().copied();
         models.filter(|model| self.allows(*model, choice)).collect()
@@ -73,7 +73,7 @@ impl DiskState {
     }
 }
 
-/// The weakest part of the rules that leaves this of a change.
+/// The kind of tear that a model must allow, so that a change can have this fate.
 fn tears_of(file: &FileState, change: &ContentChange, fate: &Fate, sector_bytes: u32) -> WriteTears {
     let (Fate::Torn(tear), ContentChange::Write { offset, bytes }) = (fate, change) else {
         return WriteTears::None;

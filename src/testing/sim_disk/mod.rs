@@ -1,8 +1,8 @@
-//! A simulated disk: what was written, what is durable, and every image that a crash may leave of the difference.
+//! A simulated disk: the written content, the durable content, and every image that a crash may leave of the two.
 //!
-//! [`SimDisk`] is a [`FileAccess`] in memory. It records every operation under an ordinal, can fail, alone or with
-//! the whole device, at any of them, and yields the images of a crash: of the instant it failed, or, from the [`Recording`] of a run that
-//! did not, of every instant of the run.
+//! [`SimDisk`] is a [`FileAccess`] in memory. It records every operation under an ordinal. A single operation can fail, or
+//! the whole device at an operation. The disk gives the images of a crash at the instant at which the device failed. The
+//! [`Recording`] of a run gives those of every instant of the run.
 //!
 //! # What a crash may leave
 //! This is the contract of [`FileAccess`], taken at its word.
@@ -13,14 +13,14 @@
 //! [`OpenMode::Create`] of a file that exists: it takes all bytes.
 //!
 //! *Torn writes.* A write consists of pieces, one for each sector of the file that it touches. It may be there without
-//! its end, beginning or middle, or with its middle alone; with garbage in one sector or several in a row, in the place of
-//! what is there or is not; or, if it made the file longer than it durably was, with zeros in the place of its end or stale
-//! bytes in any part: what free blocks hold of a file whose removal or truncation is durable. What the write did not touch
-//! stays what it was, in the torn sector too: a torn write harms no earlier one (`SQLite` calls this powersafe overwrite).
-//! A truncation is whole or not at all.
+//! its end, its beginning or its middle, or with its middle alone. One sector or several in a row may hold garbage, in the
+//! place of new or old bytes. If the write made the file longer than its durable length, its end may be zeros, and any part
+//! may be stale bytes: free blocks hold those of files whose removal or truncation is durable. Bytes that the write did not
+//! touch stay the same, in the torn sector too: a torn write harms no earlier one (`SQLite` calls this powersafe
+//! overwrite). A truncation is whole or not at all.
 //!
 //! *Failed syncs.* A sync that fails with [`Fault::SyncLoses`] leaves each change since the last sync durable or lost. No
-//! later sync makes it durable, unless it was written again.
+//! later sync makes a lost change durable; the same bytes have to be written again.
 //!
 //! *Names.* A creation, removal or renaming is durable once its directory is synced, a renaming between two directories
 //! once both are. Until then each is there after a crash or is not, whatever became of those of other names. Those of
@@ -41,8 +41,8 @@
 //! later. The refused calls are kept: [`SimDisk::refused_calls`].
 //!
 //! # Real files
-//! [`SimDisk::over`] does everything to other files too, the real ones say, so that ordinals, faults, a failed device and what is
-//! not durable are known of these as well.
+//! [`SimDisk::over`] carries out every operation on other files too, for example the real ones. So ordinals, faults, the
+//! failed device and the undurable operations exist for these files too.
 //!
 //! There is no clock, no thread and no randomness in it but what is drawn from seeds: the same calls give the same disk.
 //!
@@ -207,8 +207,8 @@ impl SimDisk {
         CrashAction::call(move |_, _| disk.crash_now())
     }
 
-    /// Ends the process that uses the disk, as a kill does: its locks are free, and each later call through this handle, its
-    /// clones and the files that they opened fails. The written bytes stay. Returns a handle for the next process.
+    /// Ends the process that uses the disk, as a kill does. Its locks are free. Each later call through this handle, through
+    /// its clones, and through files opened by these fails. The written bytes stay. Returns a handle for the next process.
     ///
     /// Images, records and settings of the disk are available through every handle.
     #[must_use]
@@ -220,8 +220,8 @@ impl SimDisk {
         }
     }
 
-    /// Takes the power away and returns it: the disk holds `image`, and all of it is durable. Otherwise as [`kill`](Self::kill).
-    /// A recorded operation, so the images before and after it are available.
+    /// Loses the power and gets it back: the disk then holds `image`, and all of it is durable. Otherwise like
+    /// [`kill`](Self::kill). This is a recorded operation, so the images before and after it are available.
     ///
     /// # Errors
     /// The device has failed, or fails at this operation; [`io::ErrorKind::Unsupported`] for a disk [over](Self::over) other
@@ -236,7 +236,7 @@ impl SimDisk {
         let lost = device.perform(self.process, call, |_, _| {
             Ok((Effect::PowerLoss(image.clone()), ()))
         });
-        // Also if the device failed after the operation: files have other numbers now.
+        // Also if the device failed after the operation: the files have new numbers now.
         let process = device.end_process();
         drop(device);
         lost.map(|()| Self {
@@ -271,10 +271,11 @@ impl SimDisk {
     }
 
     /// At most `choices_max` of the images that a power loss may leave now under `model`: all of them if they are not more.
-    /// Else nothing, everything, all subsets of whole operations if these are few, or each operation missing alone and each
-    /// there alone, each prefix, and each operation torn in the telling ways; if these are too many, those that `seed` draws;
-    /// if there is room left, random ones of `seed`. Of an ordered model there are prefixes alone. The result counts what is
-    /// left out.
+    ///
+    /// If there are more: the image with no operation and the one with all; every subset of whole operations, if these are
+    /// few, else each image without one operation and each with one operation alone; each prefix; each operation torn in the
+    /// telling ways. If these are too many, `seed` draws from them; if they are fewer, `seed` draws random ones in addition.
+    /// A model that orders all operations gives prefixes alone. The result counts the images that are left out.
     pub fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
         self.shared.lock().state.choices(model, choices_max, seed)
     }
@@ -373,8 +374,8 @@ impl SimDisk {
 }
 
 impl ImageBuilder {
-    /// The disk of this instant, living on: as after the end of the process alone. What was not durable still is not,
-    /// and the next operation has the ordinal that came next. Its options are those of the recorded disk.
+    /// The disk of this instant, still in use: as after the end of the process alone. Undurable operations stay undurable,
+    /// and the next operation has the next ordinal. Its options are those of the recorded disk.
     pub fn disk(&self) -> SimDisk {
         let shared = self.device();
         SimDisk { shared, process: 0 }

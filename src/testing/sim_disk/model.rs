@@ -1,12 +1,12 @@
-//! Models of file systems and of the disks below them, as data: what each orders, and what it may tear.
+//! Models of file systems and of the disks below them, as data: the order that each keeps, and the tears that it allows.
 //!
 //! A model says which images a power loss can leave. [`DiskModel::WEAKEST`] is the contract of [`FileAccess`]: an engine that
 //! is right under it is right under all. The other models tell how likely a finding is: an image that no common file
 //! system leaves is a fault all the same, but one that [`DiskModel::EXT4_ORDERED`] leaves happens to users.
 //!
 //! Common to all models: a successful sync of a file makes its content durable, and one of a directory its names. Bytes that
-//! were durable and that no write touched stay what they were, in a torn sector too: garbage there would destroy what an
-//! earlier sync promised, and then no log without copies could keep a promise. Disks write a sector wholly or report it
+//! were durable and that no write touched stay the same, in a torn sector too: garbage there would destroy bytes that an
+//! earlier sync made durable, and then no log without copies could keep a promise. Disks write a sector wholly or report it
 //! as unreadable; `SQLite` relies on the same and calls it powersafe overwrite.
 //!
 //! [`FileAccess`]: crate::fs::FileAccess
@@ -19,40 +19,41 @@ use std::fmt;
 pub struct DiskModel {
     /// The name.
     pub name: &'static str,
-    /// The base of its rules.
+    /// The documents that its rules follow.
     pub source: &'static str,
-    /// The operations that become durable in their order.
+    /// The operations that become durable in the order in which they were made.
     pub order: DiskOrder,
-    /// True if a sync of anything makes all names durable that were changed before it.
+    /// True if a sync of any file or directory makes all earlier changes of names durable.
     pub syncs_names: bool,
-    /// True if a file that takes the name of another one has all its content by then.
+    /// True if a renaming that replaces a file becomes durable only after the content of the renamed file.
     pub replaces_with_content: bool,
-    /// What a power loss may leave of one write.
+    /// The tears of one write that a power loss may leave.
     pub tears: WriteTears,
 }
 
-/// The operations that become durable in their order.
+/// The operations that become durable in the order in which they were made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DiskOrder {
-    /// None but those on one name.
+    /// Only operations on the same name.
     Nothing,
     /// Creations, renamings and removals.
     Names,
-    /// All.
+    /// All operations.
     Everything,
 }
 
-/// What a power loss may leave of one write. Each kind includes the ones before it.
+/// The tears of one write that a power loss may leave. Each kind includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WriteTears {
-    /// All of it or nothing.
+    /// The whole write or nothing.
     None,
-    /// Any of its sectors; a sector beyond the file's length that is missing is a hole or the file ends before it.
+    /// Any of its sectors. Where a sector beyond the file's durable length is missing, there is a hole, or the file ends
+    /// before it.
     Sectors,
-    /// In the place of sectors beyond the file's durable length zeros or stale bytes too: the new length is durable before
+    /// Also zeros or stale bytes in the place of sectors beyond the file's durable length: the new length is durable before
     /// the content.
     Lengths,
-    /// In the place of each sector garbage or zeros too.
+    /// Also garbage, zeros or stale bytes in the place of any sector.
     Any,
 }
 
@@ -66,7 +67,7 @@ impl DiskModel {
         replaces_with_content: false,
         tears: WriteTears::Any,
     };
-    /// A disk that carries out one operation after the other; the last one may be torn.
+    /// A disk that carries out one operation after another; the last one may be torn.
     pub const IN_ORDER: Self = Self {
         name: "in-order",
         source: "a file system mounted with `sync` on a disk without a write cache",

@@ -33,13 +33,13 @@ pub(super) enum Effect {
     /// A change of the file with this number.
     Content(usize, ContentChange),
     Sync(usize),
-    /// A sync that failed: each pending change is durable or never will be.
+    /// A sync that failed: each pending change is durable now, or no later sync makes it durable.
     SyncFailed(usize),
     /// Names that are given or taken together: one for a creation or removal, the old and the new one for a renaming. A
     /// node with the [next number](DiskState::next_file) is new.
     Names(Vec<NameChange>),
     SyncDir(usize),
-    /// The disk holds this image from then on, and all of it is durable. Files and directories get new numbers.
+    /// A power loss: the disk then holds this image, and all of it is durable. Files and directories get new numbers.
     PowerLoss(ImageChoice),
 }
 
@@ -121,14 +121,14 @@ pub(super) struct PendingChange {
     pub hold: Hold,
 }
 
-/// What keeps a change from being part of the durable content.
+/// The reason why a change is still pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hold {
     /// It was not synced.
     Unsynced,
     /// A failed sync made it durable or lost it, and no later sync changes that.
     Doubtful,
-    /// It is durable, but one before it is doubtful.
+    /// It is durable, but an earlier change of the file is doubtful.
     Durable,
 }
 
@@ -144,7 +144,7 @@ pub(super) struct PendingNames {
     pub key: u64,
     /// At least one.
     pub changes: Vec<NameChange>,
-    /// True if the name of a file was given to another one.
+    /// True if a file replaced another one under its name.
     pub replaces: bool,
 }
 
@@ -163,9 +163,9 @@ pub(super) struct DiskState {
     pub pending_names: Vec<PendingNames>,
     /// How often each name was given or taken.
     name_changes: BTreeMap<Arc<Path>, u64>,
-    /// The contents of the files that were removed or truncated last, whose blocks are free. The newest is the last.
+    /// The contents of the last files whose removal or truncation became durable: free blocks hold them. The newest is last.
     freed: Vec<FileContent>,
-    /// The models that leave the images of all power losses so far.
+    /// The models under which all power losses so far can leave their images.
     pub models: Vec<DiskModel>,
     /// The ordinal of the last sync that succeeded.
     pub last_sync: Option<u64>,
@@ -188,8 +188,8 @@ impl DiskState {
         }
     }
 
-    /// A disk on which all of the image that `choice` means is durable. As [`from_image`](Self::from_image) of that image, apart
-    /// from the numbers of files and directories.
+    /// A disk on which all of the image that `choice` means is durable. It equals [`from_image`](Self::from_image) of that
+    /// image, apart from the numbers of files and directories.
     pub(super) fn after(&self, choice: &ImageChoice) -> Self {
         let changed = self.kept_names(choice);
         let mut state = Self::empty(self.sector_bytes);
@@ -441,7 +441,7 @@ impl FileState {
         });
     }
 
-    /// The content that the pending truncations take away when a sync makes them durable.
+    /// The content that becomes free when a sync makes the pending truncations durable.
     fn truncated(&self) -> Option<FileContent> {
         let is_truncation = |it: &PendingChange| matches!(it.change, ContentChange::Truncation);
         let last = self.pending.iter().rposition(is_truncation)?;
@@ -458,7 +458,7 @@ impl FileState {
                 pending.hold = Hold::Durable;
             }
         }
-        // The fate of a change that a durable one covers does not show.
+        // A durable change that covers an earlier one hides the fate of the earlier one.
         let mut durable: Vec<ContentChange> = Vec::new();
         let mut index = self.pending.len();
         while index > 0 {
@@ -481,7 +481,7 @@ impl FileState {
         }
     }
 
-    /// The length of the file after a power loss that takes all that it may.
+    /// The length of the file after a power loss that loses every undurable change.
     pub(super) fn durable_len(&self) -> u64 {
         let durable = self.pending.iter().filter(|it| it.hold == Hold::Durable);
         durable.fold(self.durable.len(), |len, pending| match &pending.change {

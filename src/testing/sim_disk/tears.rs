@@ -1,13 +1,14 @@
 //! The ways in which a crash may tear one write, numbered.
 //!
-//! A tear is a run of equal pieces between a beginning and an end: what was written with a lost end, beginning or middle,
-//! a middle alone, garbage in one sector or more, and, where the file grows, a length without the content, which is zeros
-//! or the stale bytes of free blocks. Each run is tried at each place and with each length where that is affordable.
+//! A tear has three parts: a beginning, a run of equal pieces, and an end. The tears are: the write without its end, its
+//! beginning or its middle; its middle alone; garbage in one sector or more; and, where the file grows, its length without
+//! its content, which is then zeros or the stale bytes of free blocks. A short write is tried with each run at each place
+//! and with each length.
 
 use super::choice::{Piece, Tear};
 use super::state::ContentChange;
 
-/// The largest number of tears of one write that are all telling.
+/// The largest number of tears of one write that are all tried.
 const TELLING_MAX: u32 = 12;
 
 /// The tears of one write.
@@ -15,28 +16,28 @@ const TELLING_MAX: u32 = 12;
 pub(super) struct Tears {
     /// The number of its pieces; 0 if it cannot be torn.
     pieces: u32,
-    /// True if the file is longer with it than it durably is.
+    /// True if the write makes the file longer than its durable length.
     grows: bool,
     /// True if free blocks hold bytes that were written before.
     has_stale_blocks: bool,
 }
 
-/// Tears that differ in the place and length of one run alone.
+/// Tears that differ only in the place and length of the run.
 #[derive(Debug, Clone, Copy)]
 struct TearFamily {
     before: Piece,
     run: Piece,
     after: Piece,
-    /// The places of the run: where it may begin and end.
+    /// The places at which the run may begin and end.
     begins: RunPlace,
     ends: RunPlace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RunPlace {
-    /// At the beginning or end of the write alone.
+    /// Only at the beginning or end of the write.
     Edge,
-    /// Not there.
+    /// Not at the beginning or end of the write.
     Inside,
     Anywhere,
 }
@@ -98,7 +99,7 @@ impl TearFamily {
         }
     }
 
-    /// The telling runs: one sector in the middle, everything, the first and the last sector, as far as the family has them.
+    /// The runs that differ most: one sector in the middle, all, the first and the last sector, if the family has them.
     fn telling(self, pieces: u32) -> Vec<(u32, u32)> {
         let middle = pieces / 2;
         let mut telling = Vec::new();
@@ -188,7 +189,7 @@ impl Tears {
         all.map(move |(family, run)| family.tear(self.pieces, run))
     }
 
-    /// The tears to try where not all can be: all of a small write, else the telling ones of each family.
+    /// The tears to try if a bound excludes some: all of a short write, else the telling ones of each family.
     pub(super) fn telling(self) -> Vec<Tear> {
         if self.len() <= TELLING_MAX {
             return self.all().collect();

@@ -33,7 +33,7 @@ pub struct Undurable {
     pub offset: u64,
     /// How many bytes of a write; 0 for the rest.
     pub len: u64,
-    /// Whether a failed sync may have lost it: no later one makes it durable.
+    /// True if a failed sync may have lost it. Then no later sync makes it durable.
     pub lost: bool,
 }
 

@@ -130,7 +130,7 @@ fn a_sync_that_loses_what_was_written_is_not_made_good_by_a_later_one() {
     let mut buffer = [0; 3];
     file.read_at(&mut buffer, 0).unwrap();
     assert_eq!(&buffer, b"NlW", "it is read back all the same");
-    // The end of the process alone does not show it; that of the machine does.
+    // A process crash does not show the loss; a power loss does.
     assert!(every_image(&disk).is_superset(&["/f=olW", "/f=NlW"].map(String::from).into()));
     assert_eq!(image(&disk, "all"), image_of("/f", b"NlW"));
     assert_eq!(image(&disk, "synced"), image_of("/f", b"olW"));
@@ -150,7 +150,7 @@ fn a_failed_sync_keeps_any_of_the_writes_and_a_later_one_keeps_its_own() {
     write(&file, b"B", 1);
     disk.fail_next(Kind::Sync, Fault::SyncLoses(io::ErrorKind::Other));
     file.sync().unwrap_err();
-    // Over a doubtful write: the order of the two is kept.
+    // A write over a doubtful one: the order of the two is kept.
     write(&file, b"CD", 1);
     file.sync().unwrap();
     assert!(every_image(&disk).is_superset(&["/f=oCD", "/f=ACD"].map(String::from).into()));
@@ -216,7 +216,7 @@ fn a_disk_that_becomes_full_at_a_write_takes_no_longer_file_from_there_on() {
     assert!(!disk.has_failed());
     assert_eq!(file.write_at(b"X", 6).unwrap_err().kind(), FULL);
     assert!(disk.has_failed());
-    // An empty file takes no room; a file that becomes shorter leaves some.
+    // An empty file needs no room; a file that becomes shorter frees some.
     let other = create(&disk, "/g");
     assert_eq!(other.write_at(b"g", 0).unwrap_err().kind(), FULL);
     create(&disk, "/f");

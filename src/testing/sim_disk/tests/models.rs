@@ -1,4 +1,4 @@
-//! The table of models: which of them leave which image.
+//! The models: a table of the images that each of them leaves.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use super::{Op, choice, disk_with_sectors, parse_image, path};
 use crate::fs::FileAccess;
 use crate::testing::sim_disk::{DiskModel, DiskOrder, SimDisk, WriteTears};
 
-/// Of each rule a sentence; the durable files and the operations on them; and choices of images, each with the models that
-/// leave it. Sectors have two bytes.
+/// Each rule has a sentence, a line with the durable files and the operations on them, and choices of images with the models
+/// that leave each. Sectors have two bytes.
 const RULES: &str = r"
 every model may lose all of what was not synced
 /f=abcd: write /f 0 ABCD
@@ -142,7 +142,7 @@ fn the_choices_of_a_model_are_those_of_the_weakest_one_that_it_allows() {
         assert!(own.is_subset(&weakest), "{model}");
         lens.push(own.len());
     }
-    // Each model differs from each other one: the prefixes are few, the weakest disk leaves most.
+    // The models differ in their number of images: an ordered one leaves few, the weakest one most.
     assert!(
         lens.iter().collect::<BTreeSet<_>>().len() == lens.len() && lens[0] < 8,
         "{lens:?}"

@@ -57,7 +57,7 @@ fn the_handles_and_files_of_an_ended_process_are_refused_and_its_locks_are_free(
             assert_eq!(error, "the process that makes this call was ended");
         }
         assert_eq!(before, (next.operations_len(), image(&next, "all")));
-        // The next process has the lock; the end of the old handles takes nothing from it.
+        // The next process has the lock, and keeps it when the old handles are dropped.
         let held = next.lock(path("/lock")).unwrap().expect("the lock is free");
         let opened = open(&next, "/f");
         drop((file, lock));
@@ -73,7 +73,7 @@ fn a_kill_keeps_what_was_written_and_a_power_loss_what_the_image_holds() {
     let disk = written();
     let killed = disk.kill();
     assert_eq!(read(&killed), b"new");
-    // It may still be lost, and is no operation.
+    // The write may still be lost. The kill is not a recorded operation.
     assert_eq!(killed.undurable().len(), 1);
     assert_eq!(image(&killed, "synced"), image_of("/f", b"old"));
     assert_eq!(killed.operations_len(), 1);
@@ -83,7 +83,7 @@ fn a_kill_keeps_what_was_written_and_a_power_loss_what_the_image_holds() {
         assert_eq!(read(&next), content, "{choice}");
         assert_eq!(next.undurable(), [], "{choice}");
         assert_eq!(image(&next, "synced"), image_of("/f", content), "{choice}");
-        // A write after it is not durable again.
+        // A write after the power loss is undurable as usual.
         write(&open(&next, "/f"), b"later", 0);
         assert_eq!(next.undurable()[0].kind, UndurableKind::Write);
         assert_eq!(image(&next, "synced"), image_of("/f", content), "{choice}");
@@ -123,7 +123,7 @@ fn a_recording_over_a_power_loss_has_the_images_of_every_moment() {
         ]
     );
     let mut images = recording.images();
-    // Forth and back.
+    // Forward and back.
     for position in [0, 1, 2, 3, 4, 5, 4, 3, 1, 5] {
         images.seek(position, Side::Before).unwrap();
         let found = (
