@@ -1,7 +1,8 @@
 //! Every limit of the engine, in one place.
 //!
-//! The constants are the largest and smallest legal inputs. One past such a limit is an error before anything is changed.
-//! `Limits` holds the bounds inside the engine. One past such a bound is legal: the engine does the same work in another way.
+//! The constants are the largest and smallest legal inputs: an input beyond such a limit is an error before anything is
+//! changed. `Limits` holds the limits inside the engine: beyond such a limit the engine does the same work in another way.
+//! `ARRAY_LEN_MAX` and the constants after it are limits inside the engine that formats or arrays fix.
 
 /// The longest name of a signal or a collection, in bytes. The shortest is one byte.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -40,12 +41,13 @@ pub const CO_ENGAGEMENT_RING_LEN_MAX: u32 = 256;
 pub const CO_ENGAGEMENT_DEGREE_MAX: u32 = 1024;
 /// The most user rings, and the most items with edges, that co-engagement can be told to keep.
 pub const CO_ENGAGEMENT_RECORDS_MAX: u64 = 1 << 32;
-/// The most values of a bitmap's container that are an array; more are bits, which take the same memory at this number.
+/// The most values of a bitmap's container that is an array. A container of more values is bits: at this number both take
+/// the same memory.
 pub(crate) const ARRAY_LEN_MAX: usize = 4096;
-/// The places of the smallest index of a shard; the index of more keys has more.
+/// The places of the smallest index of a shard. The index of more keys has more places.
 pub(crate) const INDEX_PLACES_MIN: usize = 4;
-/// The first room for the co-engagement records that changed since a fence. Once it is used up, records that are noted twice
-/// are removed, and there is more room.
+/// The first length of the list of co-engagement records that changed since a fence. When the list is full, repeated records
+/// are removed from it, and it gets longer.
 pub(crate) const CHANGED_LEN_MIN: usize = 16;
 /// The most changes of a call that are grouped by shard at a time: the number of a change within its group is one byte.
 pub(crate) const GROUPED_CHANGES_LEN_MAX: usize = 1 << u8::BITS;
@@ -54,39 +56,40 @@ pub(crate) const ZEROS_BYTES_MAX: usize = 64 << 10;
 /// The most earlier openings in the opening record.
 pub(crate) const EARLIER_OPENINGS_LEN_MAX: usize = 32;
 
-/// The bounds inside the engine: each is a size at which the engine begins to do its work in another way. No bound changes
-/// a result. Production uses the default; tests choose smaller bounds, so that small runs exceed all of them.
+/// The limits inside the engine: beyond each size the engine does its work in another way. Production uses the default. Tests
+/// choose smaller limits, so that small runs exceed all of them. Apart from `earlier_openings_len_max`, no limit changes a
+/// result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Bytes of a frame. Default 1 MiB, at least 0. A call with a longer frame does not keep its buffers for the next call.
     pub(crate) spare_frame_bytes_max: usize,
     /// Bytes. Default 64 KiB, 1 to [`ZEROS_BYTES_MAX`]. More zeros ahead of the log are written in several calls.
     pub(crate) zeros_bytes_max: usize,
-    /// Changes of the hot and warm tier. Default 1024, at least 1. Replay applies its changes at the end of the frame that
-    /// brings them to this number, and collects new ones.
+    /// Changes of the hot and warm tier. Default 1024, at least 1. Replay collects changes, and applies them at the end of
+    /// the frame with which they reach this number.
     pub(crate) replayed_changes_len_max: usize,
     /// Changes of a call. Default 256, 1 to [`GROUPED_CHANGES_LEN_MAX`]. More changes are applied group by group.
     pub(crate) grouped_changes_len_max: usize,
-    /// Pages. Default 32 (at the default shape some 200 KB, a few ten microseconds), at least 1. A checkpoint that copies more
+    /// Pages. Default 32 (at the default shape about 200 KB, a few tens of microseconds), at least 1. A checkpoint that copies more
     /// pages of a shard unlocks the shard in between.
     pub(crate) fenced_pages_len_max: usize,
     /// Bytes of the log. Default 4096, at least 0. Closing a database with a longer log makes a checkpoint even if nothing is
     /// new, so that the next open has little to read.
     pub(crate) closed_log_bytes_max: u64,
-    /// Bytes of changed states. Default half of [`STORE_BATCH_BYTES_MAX`], at least 0. A call that could exceed it makes a
-    /// checkpoint first: a checkpoint is one batch.
+    /// Bytes of changed states. Default half of [`STORE_BATCH_BYTES_MAX`], at least 0. Before a call that could
+    /// exceed it the engine makes a checkpoint, because a checkpoint is one batch.
     pub(crate) changed_state_bytes_max: u64,
     /// Bytes of a record of the embedded store. Default 256 KiB, at least 1. A longer record is written in pieces a little
     /// longer than this.
     pub(crate) store_piece_bytes: usize,
-    /// Openings. Default 32, 1 to [`EARLIER_OPENINGS_LEN_MAX`]. The opening record leaves out the openings before these, and
-    /// recovery reports nothing about their receipts.
+    /// Openings. Default 32, 1 to [`EARLIER_OPENINGS_LEN_MAX`]. The opening record has this many earlier openings. Recovery
+    /// reports nothing about the receipts of openings before these.
     pub(crate) earlier_openings_len_max: usize,
-    /// Times [`checkpoint_log_bytes`](crate::Options::checkpoint_log_bytes). Default 4, at least 1. Once the log has grown by
-    /// so much, writers wait for a checkpoint.
+    /// A multiple of [`checkpoint_log_bytes`](crate::Options::checkpoint_log_bytes). Default 4, at least 1. When the log has
+    /// grown by so many bytes, writers wait for a checkpoint.
     pub(crate) log_growth_factor_max: u64,
-    /// Times [`checkpoint_state_bytes`](crate::Options::checkpoint_state_bytes). Default 2, at least 1. Once so many bytes of
-    /// states have changed, writers wait for a checkpoint.
+    /// A multiple of [`checkpoint_state_bytes`](crate::Options::checkpoint_state_bytes). Default 2, at least 1. When so many
+    /// bytes of states have changed, writers wait for a checkpoint.
     pub(crate) state_growth_factor_max: u64,
 }
 

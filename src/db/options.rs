@@ -68,7 +68,7 @@ pub struct Options {
     pub(crate) opening_id_step: Option<u64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) files: Arc<dyn FileAccess>,
-    /// The bounds inside the engine. The default, except in tests.
+    /// The limits inside the engine. The default, except in tests.
     pub(crate) limits: Limits,
 }
 

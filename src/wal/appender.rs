@@ -34,7 +34,7 @@ pub(crate) struct LogOptions {
     pub(crate) segment_bytes_max: u64,
     /// How many zeros are written ahead at a time; 0 turns preallocation off.
     pub(crate) preallocate_bytes: u64,
-    /// The most zeros of one write.
+    /// The most bytes of zeros in one write.
     pub(crate) zeros_bytes_max: usize,
 }
 

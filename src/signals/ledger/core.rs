@@ -38,7 +38,8 @@ impl Buffers {
         SPARE.try_with(Cell::take).unwrap_or_default()
     }
 
-    /// Keeps the buffers if their frame is not longer than this. The other buffers are at most a few times as large.
+    /// Keeps the buffers for the next call if their frame has at most `frame_bytes_max` bytes. The other buffers are at most a
+    /// few times as large as the frame.
     fn keep(self, frame_bytes_max: usize) {
         if self.frame.len() <= frame_bytes_max {
             // If the thread is ending there is nothing to keep them for.

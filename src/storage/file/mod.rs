@@ -171,7 +171,7 @@ impl FileStore {
         Self::open_within(files, dir, options, Limits::default())
     }
 
-    /// Like [`open`](Self::open), with these bounds.
+    /// Like [`open`](Self::open), with these limits.
     pub(crate) fn open_within(
         files: Arc<dyn FileAccess>,
         dir: impl AsRef<Path>,

@@ -129,7 +129,7 @@ impl DiskState {
     }
 }
 
-/// No operation and all operations: one choice if no operation is undecided.
+/// No operation and all operations: one choice if all operations are durable.
 fn extremes(open: &[OpenOperation]) -> Vec<ImageChoice> {
     let mut choices = vec![ImageChoice::Synced];
     if !open.is_empty() {

@@ -121,7 +121,7 @@ impl Runner<'_> {
         Counters::add(&counters.images);
         let image = builder.image_hash(&image_of(case.mode()));
         let known = &self.run.known[case.known];
-        // What a recovery does depends on the image and on the session that recovers.
+        // A recovery depends on the image and on the session that recovers.
         let key = image ^ u128::from(known.recovery.key).rotate_left(64);
         let mut judged = Judged {
             image: key,
@@ -204,8 +204,8 @@ impl Runner<'_> {
     }
 }
 
-/// The session that recovers from an image. Its clock has stood still since the crash, or has moved forward or back: the hash of
-/// the image decides.
+/// The session that recovers from an image. The hash of the image decides whether its clock tells the time of the crash, an
+/// earlier or a later one.
 pub(crate) fn recovery_session(known: &Known, image: u128) -> Session {
     const DAY_MS: i64 = 86_400_000;
     const MOVES_MS: [i64; 5] = [0, 1, 400 * DAY_MS, -1, -400 * DAY_MS];

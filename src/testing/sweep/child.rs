@@ -9,7 +9,7 @@
 //! | `failed N TEXT` | it failed in another way |
 //! | `durable SEQUENCE` | every frame up to the sequence is durable |
 //! | `closed SEQUENCE` | the database was closed, and every frame up to the sequence is durable |
-//! | `ended-session N NOW_MS` | the reopening with number N ended the session, and the next one begins at this time of the clock |
+//! | `ended-session N NOW_MS` | the reopening with number N ended the session; NOW_MS is the clock's time in the next one |
 //! | `reopened SEQUENCE POLICY` | the database was opened again and holds every frame up to the sequence |
 //! | `threads` | the work has further threads |
 //! | `parked SITE` | a thread stands at the site and waits to be killed |

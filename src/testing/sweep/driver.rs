@@ -20,9 +20,9 @@ pub(crate) trait Calls: fmt::Debug + Send + Sync {
     fn call(&mut self, db: &TidalDb, operation: &Operation) -> Result<Option<Receipt>, Error>;
 }
 
-/// Opens the database of a run.
+/// Opens the database of a run again, and knows the options of its sessions.
 pub(crate) trait Opener: fmt::Debug + Sync {
-    /// Opens it in another session.
+    /// Opens the database at `home` in this session.
     fn open_session(&self, home: &mut Home, session: Session) -> Result<TidalDb, Error>;
     /// The policy of a session.
     fn durability_of(&self, session: &Session) -> Durability;
@@ -53,13 +53,13 @@ pub struct Driver<'a> {
     /// The journal, if each call is checked on the simulated disk.
     checks: Option<&'a Journal>,
     calls: Option<Box<dyn Calls>>,
-    /// The latest time that a call of the session read from a [`WorkloadClock`].
+    /// The latest time that a call of the session can have read from a [`WorkloadClock`], in milliseconds since the Unix epoch.
     clock_read_ms: i64,
 }
 
 impl<'a> Driver<'a> {
-    /// A driver of the database in `handle`, which is at `home`. It notes the calls in `log`. `calls` makes them in place of
-    /// the driver, if given.
+    /// A driver of the database in `handle`, which is at `home`. It notes the calls in `log`. If `calls` is given, it makes the
+    /// calls in the place of the driver.
     pub(crate) fn new(
         opener: &'a dyn Opener,
         home: &'a mut Home,
@@ -76,7 +76,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The same with checks on the simulated disk after each call.
+    /// The same driver with checks on the simulated disk after each call.
     pub(crate) fn checked(self, journal: &'a Journal) -> Self {
         if let Some(db) = self.handle() {
             self.log.note_durable(db.durable_sequence());
@@ -105,7 +105,7 @@ impl<'a> Driver<'a> {
     pub(crate) fn session(&self) -> &Session {
         match &self.db {
             DriverDb::Own { home, .. } => &home.session,
-            DriverDb::Shared(_) => unreachable!("the driver of a thread is asked for its database only"),
+            DriverDb::Shared(_) => unreachable!("the driver of another thread makes only calls"),
         }
     }
 
@@ -122,8 +122,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// A driver of the same run for another thread of the work, which has to [inherit](crate::testing::inherit) the slot. It
-    /// makes no reopening.
+    /// A driver of the same run for another thread of the work. The thread has to [inherit](crate::testing::inherit) the slot.
+    /// This driver makes no reopening.
     ///
     /// Only one thread may change collections: changes of different threads have no common order.
     ///
@@ -194,8 +194,8 @@ impl<'a> Driver<'a> {
     /// Ends the session, and opens the database again with the changes.
     fn reopen(&mut self, call: usize, reopening: &Reopening) -> Result<(), Error> {
         if let DriverDb::Shared(_) = self.db {
-            let what = "the driver of another thread makes no reopening";
-            return Err(Error::storage("reopen", what));
+            let reason = "the driver of another thread makes no reopening";
+            return Err(Error::storage("reopen", reason));
         }
         let closed = match reopening.end {
             SessionEnd::Close => self.close(),
@@ -214,7 +214,7 @@ impl<'a> Driver<'a> {
             return Err(Error::storage("reopen", "the device has failed"));
         }
         let next = home.session.next(&reopening.changes);
-        // A crash from now on is recovered by a session with the changes.
+        // After a crash from now on, a session with the changes recovers.
         self.log.session_ended(call, &next);
         match &reopening.end {
             SessionEnd::Close | SessionEnd::Drop => {
@@ -230,8 +230,8 @@ impl<'a> Driver<'a> {
             }
             SessionEnd::PowerLoss(image) => {
                 let Some(disk) = &home.disk else {
-                    let what = "real files keep what was written: no power loss there";
-                    return Err(Error::storage("reopen", what));
+                    let reason = "real files keep all writes: a power loss needs a simulated disk";
+                    return Err(Error::storage("reopen", reason));
                 };
                 let after = disk.lose_power(image);
                 let after = after.map_err(|error| Error::io("lose the power of", &home.dir, error));
@@ -269,7 +269,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// The checks after a call, if there are any.
+    /// The checks on the simulated disk; none if the driver makes none.
     fn disk_checks(&self) -> Option<DiskChecks<'_>> {
         let DriverDb::Own { opener, home, .. } = &self.db else {
             return None;
@@ -285,8 +285,8 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// A close leaves no segment that its checkpoint covers: the last one, and one more if the markers of the end did not fit.
-/// After it nothing is replayed.
+/// Checks that the last close left at most two segments, and that nothing was replayed after it. A close leaves the last
+/// segment, and one more if the markers of the end did not fit into it.
 fn check_closed(db: &TidalDb) -> Result<(), Failure> {
     let report = db.recovery_report();
     let (found, replayed) = (report.segments_found, report.events_replayed);
@@ -301,7 +301,7 @@ fn check_closed(db: &TidalDb) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks on the simulated disk: acknowledged means durable, and nothing is acknowledged after a fault.
+/// Checks on the simulated disk: an acknowledged call is durable, and no call is acknowledged after a fault.
 struct DiskChecks<'a> {
     disk: &'a SimDisk,
     journal: &'a Journal,
@@ -330,7 +330,7 @@ impl DiskChecks<'_> {
         let passed_ms = now_ms.saturating_sub(clock_read_ms);
         let is_over = |interval_ms| u64::try_from(passed_ms).is_ok_and(|passed_ms| passed_ms >= interval_ms);
         BeforeCall {
-            // The last sync was not later than the last read of the clock.
+            // The last sync came no later than the last read of the clock.
             is_sync_due: (operation.is_frame() || operation.is_collection_change())
                 && self.sync_interval_ms.is_some_and(is_over),
             had_failed: self.home.has_failed(),

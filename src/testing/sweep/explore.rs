@@ -36,7 +36,7 @@ impl Tally {
     }
 }
 
-/// A distinct image of the work, whose recovery is to be crashed in.
+/// A distinct image of the work. The sweep crashes in its recovery.
 #[derive(Debug, Clone)]
 pub(crate) struct NestedCase {
     pub(super) moment: CrashPosition,
@@ -44,14 +44,14 @@ pub(crate) struct NestedCase {
 }
 
 impl NestedCase {
-    /// Moves `builder` to the crash, and gives the case.
+    /// Moves `builder` to the crash. Returns the case.
     pub(super) fn seek(&self, run: &Recorded, builder: &mut ImageBuilder) -> Case {
         seek(builder, self.moment.position);
         Case::in_run(run, self.crash.clone(), self.moment.known)
     }
 }
 
-/// A recovery that is crashed in.
+/// A recovery in which the sweep crashes.
 struct Interrupted<'a> {
     recording: &'a Recording,
     /// The ordinal of its first disk operation, and the number of operations when open returned.
@@ -65,7 +65,7 @@ struct Interrupted<'a> {
 /// The largest number of images of a moment of a session after a crash, for each disk model.
 const SESSION_IMAGES_MAX: usize = 4;
 
-/// The number of images of such a session whose recovery is crashed in, if the sweep crashes in recoveries of recoveries.
+/// The number of images of such a session in whose recovery the sweep crashes, if it crashes in recoveries of recoveries.
 const SESSION_NESTED_MAX: usize = 2;
 
 /// One worker's view of a sweep.
@@ -122,7 +122,7 @@ impl Explorer<'_> {
         self.0.heartbeat.begin(&case.crashes);
         let start = disk.operations_len();
         let known = &self.0.run.known[case.known];
-        // A recovery that fails was found before.
+        // The case of this image has reported a recovery that fails.
         let Ok(next) = NextSession::record(self.0.setup, &disk, builder, known, &case.crashes) else {
             return tally;
         };

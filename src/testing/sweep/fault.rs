@@ -1,10 +1,12 @@
 //! Faults of single disk operations, under the running work and under recoveries.
 //!
-//! The run goes on to its end after the fault: the handle refuses the later calls. The process ends or the power is lost when
-//! the call that met the fault has returned, and at the end of the run. The disk is healthy when the database is opened again. The state must hold every acknowledged call, and of a
-//! call with an unknown outcome all or nothing.
+//! After the fault the run continues to its end: the handle refuses the later calls. There are two crash sites: the return of
+//! the call that met the fault, and the end of the run. At each the process ends or the power is lost. The disk has no faults
+//! when the database is opened again. The state must hold every acknowledged call; a call with an unknown outcome must be
+//! there wholly or not at all.
 //!
-//! A fault leaves the disk as a run of its own does, so it has a recording and a journal of its own.
+//! The operations after a fault differ from those of the run without faults, so each run with a fault has its own recording
+//! and journal.
 
 use super::case::{Case, Runner, disk_of, image_of, recovery_session};
 use super::crash::fail_device;
@@ -19,8 +21,8 @@ use crate::testing::plan::{Crash, CrashMode, FaultEnd, Site};
 use crate::testing::sim_disk::{DiskOperation, IoFault, Recording, Side};
 use crate::testing::workload::Session;
 
-/// The sites of faults in the operations of a recording from `start` on: those of one kind of fault together, in the order of
-/// the run.
+/// The sites of faults in the operations of a recording from the ordinal `start` on, sorted by the kind of the fault, then in
+/// the order of the run.
 pub(super) fn fault_sites(recording: &Recording, start: u64) -> Vec<Site> {
     let mut sites = Vec::new();
     for &fault in IoFault::ALL {
@@ -35,7 +37,7 @@ pub(super) fn fault_sites(recording: &Recording, start: u64) -> Vec<Site> {
     sites
 }
 
-/// The sites at which the device fails in a recording.
+/// The sites of a recording at which the device can fail: both sides of each operation.
 pub(super) fn device_sites(recording: &Recording) -> impl Iterator<Item = Site> {
     let ordinals = 0..recording.len();
     ordinals.flat_map(|ordinal| Side::ALL.map(|side| Site::Disk { ordinal, side }))
@@ -49,7 +51,7 @@ pub(super) fn spread(sites: &[Site], max: usize) -> Vec<Site> {
         .collect()
 }
 
-/// Makes the operation with the ordinal of `operation`, which is one of a run without a fault, meet the fault.
+/// Sets the fault for the operation with the ordinal of `operation`, which is one of a run without faults.
 fn set(disk: &SimDisk, operation: Option<&DiskOperation>, fault: IoFault) -> Result<(), Failure> {
     let Some((operation, fault)) = operation.and_then(|it| Some((it, fault.of(it)?))) else {
         let message = format_args!("the operation of this run cannot meet the fault {fault}");
@@ -70,7 +72,7 @@ pub(super) fn work_with_fault(
     let operation = recorded.recording.operations().nth(ordinal as usize);
     set(&disk, operation, fault)?;
     let mut run = Recorded::of_work(setup, &disk);
-    // The knowledge in it is another one than that of the run without a fault, whose id is 0.
+    // The id of the run without faults is 0. Verdicts of the two runs differ, so the ids must too.
     run.id = 1 + ordinal * IoFault::ALL.len() as u64 + fault as u64;
     if disk.faults_fired().is_empty() {
         let message = format_args!("the run with {fault} at operation {ordinal} ended before it");
@@ -79,7 +81,7 @@ pub(super) fn work_with_fault(
     Ok(run)
 }
 
-/// The recovery on `disk` in which an operation of the recorded recovery meets a fault: `open` must report it.
+/// Records the recovery on `disk` in which an operation of the recorded recovery meets a fault. `open` must report the fault.
 pub(super) fn recovery_with_fault(
     setup: &Setup,
     disk: &SimDisk,
@@ -102,7 +104,8 @@ pub(super) fn recovery_with_fault(
 }
 
 impl Explorer<'_> {
-    /// The case of one fault of the work: the run with it, then each crash after it.
+    /// Runs the work with the fault at `site`, then a case for each crash after it. At a site of the disk the device fails, and
+    /// the rest of the run is checked alone.
     pub(super) fn fault(&self, site: Site) -> Tally {
         let Runner { setup, run, .. } = self.0;
         let mut tally = Tally::default();
@@ -149,7 +152,7 @@ impl Explorer<'_> {
                 tally.left_out += 1;
                 continue;
             }
-            // After a failed sync the disk still reads back what it may have lost. A recovery must not trust that.
+            // After a failed sync the disk still reads back bytes that it may have lost. A recovery must not rely on them.
             let is_read_back = matches!(
                 site,
                 Site::Fault {
@@ -169,8 +172,8 @@ impl Explorer<'_> {
         }
     }
 
-    /// Faults in the recovery from the image of `nested`, each followed by each crash at the end of that recovery. Counts the
-    /// runs, and those that are left out.
+    /// Runs at most `faults_max` faults in the recovery from the image of `nested`, and a case for each crash at the end of that
+    /// recovery. Also returns the number of faults that are left out.
     pub(super) fn recovery_faults(&self, nested: &NestedCase, faults_max: usize) -> (Tally, usize) {
         let mut tally = Tally::default();
         let mut builder = self.0.run.recording.images();
@@ -180,7 +183,7 @@ impl Explorer<'_> {
         let start = disk.operations_len();
         let image = builder.image_hash(&image_of(case.mode()));
         let session = recovery_session(&self.0.run.known[case.known], image);
-        // What is wrong with the image itself was found before.
+        // The case of this image has reported a recovery that fails without a fault.
         let Ok(state) = recover(self.0.setup, &disk, &session) else {
             return (tally, 0);
         };

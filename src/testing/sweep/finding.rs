@@ -146,8 +146,8 @@ pub struct Finding {
     pub failure: Failure,
     /// A smaller case that goes wrong in the same way, if there is one.
     pub shrunk: Option<Plan>,
-    /// The models of file systems under which its power losses, of the shrunk case if there is one, can happen: all for a
-    /// process crash, which leaves everything written. Empty if that is unknown, as of a case that hangs.
+    /// The models of file systems under which the power losses of the shrunk case (else of the case) can happen. All models if
+    /// it has only process crashes, which keep all writes. Empty if unknown, for example for a case that hangs.
     pub models: Vec<DiskModel>,
     /// Where the disk before the last recovery was laid out as real files.
     pub image_dir: Option<PathBuf>,
@@ -185,7 +185,7 @@ impl Finding {
         self.shrunk.as_ref().unwrap_or(&self.plan)
     }
 
-    /// The models under which it happens, in words; none if they are unknown.
+    /// The names of [`models`](Self::models) as text; none if they are unknown.
     pub fn models_text(&self) -> Option<String> {
         if self.models == DiskModel::ALL {
             return Some("every file system".to_owned());

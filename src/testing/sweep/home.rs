@@ -8,7 +8,7 @@ use crate::fs::FileAccess;
 use crate::testing::SimDisk;
 use crate::testing::workload::Session;
 
-/// Where a database is: a directory, and the file access that reaches it. One session at a time uses it.
+/// The directory of a database, and the file access that reaches it. One session at a time uses it.
 ///
 /// Drop `files` after the database: its count shows whether something of the database still holds the file access.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Home {
         self.dir.join("store")
     }
 
-    /// Returns true if the simulated device or, in this session, an operation of it has failed.
+    /// Returns true if the simulated device has failed, or one of its operations in this session.
     pub(crate) fn has_failed(&self) -> bool {
         let mut disk = self.disk.iter();
         disk.any(|disk| disk.is_gone() || disk.failed_len() > self.failed_len_before)
@@ -45,8 +45,8 @@ impl Home {
         self.disk.as_ref().map_or(0, SimDisk::operations_len)
     }
 
-    /// Checks that a drop of the database, before which the disk had done `operations_len` operations, wrote nothing and left
-    /// nothing behind. A thread that still runs would hold the files.
+    /// Checks after a drop of the database that the drop wrote nothing and left no lock, no open file and no reference to the
+    /// file access, as a thread that still runs would. Before the drop the disk had `operations_len` operations.
     pub(crate) fn check_dropped(&self, operations_len: u64) -> Result<(), Failure> {
         let mut left: Vec<String> = Vec::new();
         if let Some(disk) = &self.disk {

@@ -39,7 +39,7 @@ pub(crate) trait CallLog: fmt::Debug + Sync {
     fn closed(&self, last_sequence: u64);
     /// Notes that the session is over. The reopening with this number opens the session `next`.
     fn session_ended(&self, call: usize, next: &Session);
-    /// Notes that the database was opened again after its `death`, under a policy.
+    /// Notes that the database was opened again, under a policy, after a session that ended by `death`.
     fn reopened(&self, db: &TidalDb, death: Death, durability: Durability);
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Known {
     /// The time of the clock in the last call that sets it.
     pub(crate) now_ms: i64,
     pub(crate) session: Arc<Session>,
-    /// The session that recovers from a crash now.
+    /// The session that recovers after a crash at this moment.
     pub(crate) recovery: Arc<Session>,
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// An empty journal, which keeps only the current entry. `oracle` is the first one.
+    /// A journal that keeps only the current entry. The first entry is `known`.
     pub(crate) fn new(known: Known) -> Arc<Self> {
         Arc::new(Self::with(known, false))
     }
@@ -243,7 +243,7 @@ impl Journal {
         })
     }
 
-    /// Notes a reopening in a child process, after which the state is not available here: it holds every acknowledged call.
+    /// Notes a reopening in a child process. This process cannot read the state, so it expects every acknowledged call in it.
     pub(crate) fn reopened_in_child(&self, last_sequence: u64, durability: Durability) {
         self.learn(|known, pages| {
             let verdict = known.oracle.promised(last_sequence);

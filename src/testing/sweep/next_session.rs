@@ -1,7 +1,7 @@
 //! The session after a crash: one recorded run that recovers and continues the work.
 //!
-//! Its sites before the end of open are crashes inside the recovery. Those after it are crashes in a later session, whose legal
-//! states the journal knows as in the work.
+//! Crashes at its sites before the return of `open` are inside the recovery. Crashes at later sites are in a later session: the
+//! journal knows their legal states, as in the work.
 
 use super::case::{image_of, recovery_session};
 use super::driver::{Driver, Opener};
@@ -31,8 +31,8 @@ pub(crate) struct NextSession {
 }
 
 impl NextSession {
-    /// Recovers on `disk`, which the last of `crashes` left, and continues with the rest of the work. `builder` stands at that
-    /// crash, when `known` was known.
+    /// Recovers on `disk`, which the last of `crashes` left, and continues with the rest of the work. `builder` is at that crash,
+    /// and `known` is the knowledge at it.
     ///
     /// # Errors
     /// The recovery failed.
@@ -46,7 +46,7 @@ impl NextSession {
         let Some(Crash { mode, .. }) = crashes.last() else {
             unreachable!("a session after a crash has one before it")
         };
-        // What a power loss took stays lost, whatever crashes interrupt the recoveries after it.
+        // Operations that a power loss took stay lost when later crashes interrupt recoveries.
         let keeps_writes = crashes.iter().all(|crash| crash.mode.keeps_writes());
         let death = if keeps_writes {
             Death::ProcessCrash
@@ -84,12 +84,12 @@ impl NextSession {
         }
     }
 
-    /// For each operation after open the first moment and the middle one, and the end; each with a site.
+    /// The first and the middle moment of each operation after `open`, and the end of the run, each with its site.
     pub(crate) fn moments(&self) -> Vec<(CrashPosition, Site)> {
         let run = &self.run;
         let operation_of = |moment: &CrashPosition| run.known[moment.known].operation;
         let mut moments: Vec<(CrashPosition, Site)> = Vec::new();
-        // Before the first call the entry is the one of the crash.
+        // Entry 0 holds until `open` returns: it is the knowledge at the crash.
         let continued: Vec<_> = run.sites.iter().filter(|(_, moment)| moment.known > 0).collect();
         for of_operation in continued.chunk_by(|(_, a), (_, b)| operation_of(a) == operation_of(b)) {
             for index in [0, of_operation.len() / 2] {

@@ -1,5 +1,4 @@
-//! The phases of a sweep: record, crash at every moment, let operations of the disk fail, crash in
-//! recoveries.
+//! The phases of a sweep: record, crash at every moment, let operations of the disk fail, crash in recoveries.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -187,7 +186,7 @@ impl Running {
         (all, all_nested)
     }
 
-    /// Lets operations of the disk fail under the running work. Adds what is left out.
+    /// Lets operations of the disk fail under the running work. Adds the number of faults that are left out.
     fn fail_operations(&self, run: &Recorded, left_out: &mut LeftOut) {
         let mut sites: Vec<Site> = device_sites(&run.recording).collect();
         sites.extend(fault_sites(&run.recording, 0));
@@ -209,7 +208,7 @@ impl Running {
         }
     }
 
-    /// Lets operations of a few recoveries fail. Adds what is left out.
+    /// Lets operations of a few recoveries fail. Adds the number of faults that are left out.
     fn fail_recoveries(&self, run: &Recorded, nested: &[NestedCase], left_out: &mut LeftOut) {
         let nested = &nested[..nested.len().min(RECOVERIES_FAILED)];
         let faults_max = self.memory.bounds.faults_max / RECOVERIES_FAILED;
@@ -290,7 +289,7 @@ impl Running {
     }
 }
 
-/// How many recoveries are run with faults.
+/// The number of recoveries that are run with faults.
 const RECOVERIES_FAILED: usize = 4;
 /// How many recoveries are recorded with their crossings.
 const RECOVERIES_COUNTED: usize = 64;

@@ -9,8 +9,8 @@ use crate::testing::plan::{CRASHES_MAX, CrashMode, Plan};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::workload::{Random, STANDARD_SYNC_MS};
 
-/// A plan that `seed` draws: a standard workload in one session or several, a policy, a site that its run reaches, a crash mode,
-/// and half of the time a crash in the session after it: in the recovery or in a later call.
+/// A plan that `seed` draws: a standard workload in one session or several, a policy, a site that its run reaches, and a crash
+/// mode. Half of the plans have a crash in the session after it too, in the recovery or in a later call.
 ///
 /// # Examples
 /// ```
@@ -60,7 +60,7 @@ pub fn random_plan(seed: u64) -> Plan {
             unreachable!("the site is one of the run");
         };
         builder = at_site;
-        // In the recovery the knowledge is that of the crash before.
+        // A crash in the recovery has the knowledge of the crash before it.
         if entry > 0 {
             (run, known) = (next.run, entry);
         }

@@ -41,7 +41,7 @@ pub(crate) struct Recorded {
     pub(crate) failures: Vec<Failure>,
     /// The crashes before the run.
     pub(crate) crashes: Vec<Crash>,
-    /// Equal for runs after the same crashes.
+    /// Equal for runs after the same crashes and with the same fault.
     pub(crate) id: u64,
 }
 
@@ -58,7 +58,7 @@ impl Recorded {
         recorded
     }
 
-    /// Records what `run` does on `disk`. What is known at first is `known`.
+    /// Records `run` on `disk`. `known` is the knowledge before it. Also returns the result, if it did not panic.
     pub(crate) fn of<T>(disk: &SimDisk, known: Known, run: impl FnOnce(&Journal) -> T) -> (Self, Option<T>) {
         let start = disk.operations_len();
         let journal = Journal::of(disk, known);
@@ -85,7 +85,7 @@ impl Recorded {
         (recorded, outcome.ok())
     }
 
-    /// The same run as one after these crashes.
+    /// The same run, marked as one after these crashes.
     pub(crate) fn after(self, crashes: &[Crash]) -> Self {
         let mut hasher = DefaultHasher::new();
         format!("{crashes:?}").hash(&mut hasher);

@@ -30,7 +30,7 @@ pub(crate) fn recover(setup: &Setup, disk: &SimDisk, session: &Session) -> Resul
     })
 }
 
-/// Everything that open recovered is durable when it returns. The marker of a checkpoint that open made need not be.
+/// Checks that everything that `open` recovered is durable. The marker of a checkpoint that `open` made need not be.
 pub(crate) fn check_durable(db: &TidalDb, state: &RecoveredState) -> Result<(), Failure> {
     let durable = db.durable_sequence();
     let found = state.report.last_sequence;
@@ -41,13 +41,13 @@ pub(crate) fn check_durable(db: &TidalDb, state: &RecoveredState) -> Result<(), 
     Err(Failure::new(FailureKind::Wrong, message))
 }
 
-/// Continues after the recovery that gave the state `recovered` and the oracle's `verdict`. Returns the last state, and the
-/// knowledge then.
+/// Continues after the recovery that gave the state `recovered` and the oracle's `verdict`. Returns the last state and the last
+/// knowledge.
 ///
 /// 1. A second open, with the stored schema, gives the same state and repairs nothing.
 /// 2. A second open beside the handle fails with `Locked`.
-/// 3. Lost operations are applied again, as a user would, and the handle is dropped and opened: what the first attempt left
-///    behind must not come back.
+/// 3. Lost operations are applied again, as a user would do, and the handle is dropped and opened. Bytes of the first attempt
+///    must not come back.
 /// 4. The operations `rest` and a few more are applied.
 /// 5. Close, reopen: the same state, and nothing to replay.
 pub(crate) fn continue_after_recovery(
@@ -93,7 +93,7 @@ pub(crate) fn continue_after_recovery(
     })
 }
 
-/// A failure that the journal noted after recovery.
+/// Returns the first failure or error that the journal noted after recovery.
 fn check_journal(journal: &Journal) -> Result<(), Failure> {
     match journal.first_failure() {
         None => Ok(()),

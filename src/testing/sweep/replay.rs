@@ -149,7 +149,7 @@ fn without_failure(run: Recorded) -> Result<Recorded, Failure> {
     }
 }
 
-/// The run of the plan's work, with the fault that the plan has there.
+/// The run of the plan's work, with the fault of the plan's first crash if that is one.
 fn run_of(setup: &Setup, plan: &Plan) -> Result<Recorded, Failure> {
     let run = Recorded::of_work(setup, &setup.new_disk());
     match plan.crashes.first().map(|crash| crash.site) {
@@ -162,10 +162,10 @@ fn run_of(setup: &Setup, plan: &Plan) -> Result<Recorded, Failure> {
 struct LastCase {
     /// The run in which it crashes: the work, or the session after a crash.
     run: Recorded,
-    /// Stands at its last crash.
+    /// Is at the last crash.
     builder: ImageBuilder,
     case: Case,
-    /// The models that leave the images of all power losses of the plan.
+    /// The models under which all power losses of the plan can leave their images.
     models: Vec<DiskModel>,
 }
 
@@ -198,7 +198,7 @@ impl LastCase {
             }
             let (builder, known) = next.run.at(crash.site)?;
             last.builder = builder;
-            // The first entry is the one of the crash before: open had not returned.
+            // Entry 0 is the knowledge at the crash before: `open` had not returned.
             if known == 0 {
                 let returned = last.builder.position() == next.opened_at;
                 let state = memory.intern(next.state);
@@ -279,13 +279,13 @@ pub(crate) fn same_image(
     Err(Failure::new(FailureKind::ModesDisagree, message))
 }
 
-/// The last case of `plan`; none if the plan does not come to it. What is wrong with the run itself does not matter.
+/// The last case of `plan`; none if the plan does not reach it. Failures of the run without a crash are ignored.
 fn last_case(setup: &Setup, plan: &Plan) -> Option<LastCase> {
     let run = run_of(setup, plan).ok()?;
     LastCase::of(setup, &SweepMemory::new(Bounds::default()), run, plan).ok()
 }
 
-/// The models under which the power losses of `plan` can happen; none if the plan does not come to its last crash.
+/// The models under which the power losses of `plan` can happen; none if the plan does not reach its last crash.
 pub(crate) fn models_of(setup: &Setup, plan: &Plan) -> Vec<DiskModel> {
     if plan.crashes.is_empty() {
         let end = plan.clone().crash(Site::End, CrashMode::Kill);

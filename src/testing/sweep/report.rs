@@ -49,7 +49,7 @@ pub struct LeftOut {
     pub recoveries: usize,
     /// Combinations of fates in recoveries.
     pub nested_images: u128,
-    /// Faults that operations of the disk did not meet under the running work.
+    /// Faults of disk operations under the running work that were not tried.
     pub faults: usize,
     /// Combinations of fates at the ends of runs with a fault.
     pub fault_images: u128,

@@ -112,7 +112,7 @@ impl Setup {
         setup
     }
 
-    /// The options of a session, without the file access. Made for each opening: a clock of the user may move.
+    /// The options of a session, without the file access. They are made for each opening, because a clock of the user may move.
     pub(crate) fn options(&self, session: &Session) -> Options {
         in_session(session.number, || {
             let options = match &self.options {
@@ -184,7 +184,7 @@ impl Setup {
         home
     }
 
-    /// Gives the database the file access of another session. A wrapper of the user keeps nothing of the session before.
+    /// Gives `home` this session and a new file access. So a wrapper of the user keeps nothing of the session before.
     pub(crate) fn begin_session(&self, home: &mut Home, session: Session) {
         enter_session(session.number);
         home.failed_len_before = home.disk.as_ref().map_or(0, SimDisk::failed_len);
@@ -233,7 +233,7 @@ impl Setup {
         self.open_with(home, self.options(&home.session))
     }
 
-    /// Opens the database with the stored schema, which must be that of the options.
+    /// Opens the database with the stored schema. Fails if that is not the schema of the options.
     pub(crate) fn open_stored(&self, home: &Home) -> Result<TidalDb, Failure> {
         let options = self.options(&home.session);
         let schema = options.schema.clone();

@@ -1,11 +1,11 @@
-//! The state that a recovery came to, and the oracle's judgement of it.
+//! The state after a recovery, and the oracle's verdict on it.
 
 use super::finding::{Failure, FailureKind};
 use crate::testing::oracle::{Death, DifferenceKind, Oracle, Verdict};
 use crate::testing::text::error_chain;
 use crate::{EarlierOpening, Error, Export, RecoveryReport, TidalDb};
 
-/// What a recovery found.
+/// The state after a recovery.
 #[derive(Debug, Clone)]
 pub(crate) struct RecoveredState {
     pub(crate) export: Export,
@@ -30,7 +30,7 @@ impl RecoveredState {
         })
     }
 
-    /// Returns true if both recoveries found the same. The marker of a checkpoint that an open made may be in the log or not.
+    /// Returns true if both recoveries gave the same state. The marker of a checkpoint that an open made may be in the log or not.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.report.last_sequence <= other.last_sequence
             && other.report.last_sequence <= self.last_sequence
@@ -48,7 +48,7 @@ impl RecoveredState {
     }
 }
 
-/// What the oracle says is wrong.
+/// The failure that `verdict` reports.
 pub(crate) fn failure_of(verdict: &Verdict) -> Failure {
     let kind = match verdict.differences.first().map(|difference| difference.kind) {
         Some(DifferenceKind::Lost) => FailureKind::Lost,

@@ -80,7 +80,7 @@ impl Calls for CallMemory {
     }
 }
 
-/// As [`plant_options`], in every session but the first.
+/// Changes the options of every session but the first. Counts the sessions.
 pub(super) fn plant_later_options(
     change: fn(Options) -> Options,
     sweep: CrashSweep,
@@ -100,14 +100,14 @@ pub(super) fn plant_later_options(
 
 // The options of later sessions.
 
-/// The bounds of co-engagement of the first session.
+/// Gives the options the co-engagement bounds of the first session.
 pub(super) fn with_first_bounds(options: Options) -> Options {
     let schema = options.schema.clone();
     let schema = schema.co_engagement(*standard_schema().co_engagement_config());
     Options { schema, ..options }
 }
 
-/// Without the flag of appended signals that feeds co-engagement.
+/// Removes the flag `positive` from the appended signals, so that their events do not feed co-engagement.
 pub(super) fn with_neutral_signals(options: Options) -> Options {
     let first_len = standard_schema().signals().len();
     let schema = standard_schema().co_engagement(*options.schema.co_engagement_config());
@@ -121,7 +121,7 @@ pub(super) fn with_neutral_signals(options: Options) -> Options {
     Options { schema, ..options }
 }
 
-/// A clock that never moved.
+/// A clock that always tells the standard time.
 #[derive(Debug)]
 pub(super) struct StoppedClock;
 
@@ -222,12 +222,12 @@ pub(super) fn split_batch(state: &mut CallMemory, db: &TidalDb, operation: &Oper
     record(rest)
 }
 
-/// Records the first events alone.
+/// Records only the first [`LARGE_CALL_LEN`] events.
 pub(super) fn cut_large(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     change_events(state, db, operation, |events| events.truncate(LARGE_CALL_LEN))
 }
 
-/// Records the event after the first ones twice.
+/// Records the event after the first [`LARGE_CALL_LEN`] events twice.
 pub(super) fn repeat_in_large(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
     change_events(state, db, operation, |events| {
         events.push(events[LARGE_CALL_LEN].clone());

@@ -43,9 +43,9 @@ pub(crate) struct FileMemory {
     /// Writes that were acknowledged and not made, by the handle of their file.
     kept: Mutex<BTreeMap<u64, Writes>>,
     backup: Backup,
-    /// The session of the opening.
+    /// The number of the session in which the database was opened.
     pub(super) session: u32,
-    /// The segments that the opening made, in their order.
+    /// The segments that this session made, in the order of their creation.
     made: Mutex<Vec<PathBuf>>,
 }
 
@@ -155,7 +155,7 @@ pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered
     })
 }
 
-/// Acts in these sessions alone.
+/// Acts only in these sessions.
 pub(super) fn in_sessions(
     sessions: impl RangeBounds<u32>,
     call: &mut FileCall<'_>,
@@ -228,7 +228,7 @@ pub(super) fn write_without_tail(call: &mut FileCall<'_>, state: &FileMemory) ->
     }
 }
 
-/// Fills the buffer of a long read to less than its end, and reports all of it as read.
+/// Puts zeros in the place of the last bytes of a long read.
 pub(super) fn read_without_tail(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let answer = call.forward()?;
     if let (FileOperation::Read { buffer, .. }, FileAnswer::Bytes(read)) = (&mut call.operation, &answer)
@@ -266,7 +266,7 @@ pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileMemory) -> File
     call.forward()
 }
 
-/// Skips the syncs of the segment that an open of an existing database made.
+/// Skips the syncs of the first segment of every session but the first.
 pub(super) fn skip_sync_of_first_made(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     note_made(call, state);
     let is_first = lock(&state.made).first().is_some_and(|first| first == call.path);
@@ -284,7 +284,7 @@ pub(super) fn skip_sync_of_copy(call: &mut FileCall<'_>, state: &FileMemory) -> 
     call.forward()
 }
 
-/// Keeps the segments that an opening before made.
+/// Does not remove the segments of earlier sessions.
 pub(super) fn keep_earlier(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     note_made(call, state);
     let is_earlier = !lock(&state.made).iter().any(|made| made == call.path);
@@ -294,7 +294,7 @@ pub(super) fn keep_earlier(call: &mut FileCall<'_>, state: &FileMemory) -> FileA
     call.forward()
 }
 
-/// Notes a segment that gets its name with this call, unless it is a copy of one.
+/// Notes the segment that gets its name with this call, unless it replaces a segment.
 fn note_made(call: &FileCall<'_>, state: &FileMemory) {
     if let FileOperation::Rename { to } = call.operation
         && FileRole::of(to) == FileRole::Segment
@@ -304,12 +304,12 @@ fn note_made(call: &FileCall<'_>, state: &FileMemory) {
     }
 }
 
-/// Returns true for the error of a fault of one operation or of a full disk, not for that of a failed device.
+/// Returns true for the error of a full disk or of a fault of one operation, and false for that of a failed device.
 fn is_of_one_operation(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::StorageFull || error.to_string().starts_with("injected")
 }
 
-/// Takes the failure of one operation for a success.
+/// Reports the failure of one operation as a success.
 pub(crate) fn ignore_failure(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     match call.forward() {
         Err(error) if is_of_one_operation(&error) => skip(call, state),
@@ -328,7 +328,7 @@ pub(crate) fn repeat_once(call: &mut FileCall<'_>, state: &FileMemory) -> FileAn
     }
 }
 
-/// Continues a write that failed in the middle one sector too far on.
+/// Continues a write that failed in the middle, one byte after the place where it stopped.
 pub(crate) fn continue_too_far(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let answered = call.forward();
     match (&answered, &call.operation) {

@@ -53,7 +53,7 @@ use crate::{Durability, Options};
 
 /// The time of a case in a sweep where one hangs.
 const HANG_TIME: Duration = Duration::from_secs(2);
-/// The events of most calls in a sweep of large calls, and the moments at which that crashes.
+/// The events of most calls in a sweep of large calls, and the number of moments at which the sweep crashes.
 const LARGE_CALL_EVENTS: usize = 120;
 const LARGE_MOMENTS: usize = 60;
 
@@ -63,7 +63,7 @@ pub(crate) enum BugPlace {
     Files(files::FileBug),
     Storage(storage::StorageBug),
     Calls(calls::CallBug),
-    /// A storage engine of its own in the place of the embedded store.
+    /// A small storage engine in the place of the embedded store.
     Store(store::StoreFlaw),
     /// Changes the options of each opening, by its number from 1.
     Options(fn(Options, u64) -> Options),
@@ -132,11 +132,12 @@ enum Needs {
     Sessions,
     /// Operations in several sessions, with timed syncs.
     TimedSessions,
-    /// Calls of hundreds of events, in place of its own work.
+    /// Calls of hundreds of events, in the place of the work of the sweep.
     LargeCalls,
 }
 
-/// The seed of operations in several sessions, and the least number of them: enough for every change between two sessions.
+/// The seed of operations in several sessions, and the least number of operations: among them is every change between two
+/// sessions.
 const SESSIONS_SEED: u64 = 9;
 const SESSIONS_LEN_MIN: usize = 60;
 

@@ -43,7 +43,7 @@ pub(crate) struct StorageMemory {
     /// A write that was acknowledged and not made.
     kept: Mutex<Option<StorageOperation>>,
     has_skipped_flush: AtomicBool,
-    /// The session of the opening.
+    /// The number of the session in which the database was opened.
     session: u32,
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &StorageMemor
     call.forward().or_else(|_| skip(call, state))
 }
 
-/// Acts in these sessions alone.
+/// Acts only in these sessions.
 pub(super) fn in_sessions<'a>(
     sessions: impl RangeBounds<u32>,
     call: &mut StorageCall<'a>,
@@ -160,7 +160,7 @@ pub(super) fn skip_flush_of_opening<'a>(
     call.forward()
 }
 
-/// Takes the schema out of a batch. The first session writes it, and one with other bounds.
+/// Takes the schema out of a batch. A batch has one in the first session, and in one that changes the schema.
 fn take_schema(call: &mut StorageCall<'_>) -> Option<StorageOperation> {
     let is_schema = |operation: &BatchOperation| key_of(operation) == keys::SCHEMA;
     let (schema, rest): (Vec<_>, Vec<_>) = take_batch(call).into_iter().partition(is_schema);
@@ -168,6 +168,7 @@ fn take_schema(call: &mut StorageCall<'_>) -> Option<StorageOperation> {
     (!schema.is_empty()).then(|| StorageOperation::WriteBatch(batch(schema)))
 }
 
+/// Writes a batch without its schema.
 pub(super) fn drop_schema<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     if take_schema(call).is_some() {
         state.acts.count();
@@ -199,7 +200,7 @@ pub(super) fn write_schema_late<'a>(
 
 /// A batch of more operations is large.
 const LARGE_BATCH_LEN: usize = 64;
-/// A scan that ends early gives so many pairs.
+/// The number of pairs of a scan that ends early.
 const SHORT_SCAN_LEN: usize = 32;
 
 /// Writes a large batch in two parts.
@@ -213,7 +214,7 @@ pub(super) fn split_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory)
     })
 }
 
-/// Leaves out the last operation before a checkpoint's number, if the batch is large.
+/// Leaves the last operation before the checkpoint's number out of a large batch.
 pub(super) fn cut_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     if batch_of(&call.operation).len() > LARGE_BATCH_LEN {
         let mut operations = take_batch(call);
@@ -225,7 +226,7 @@ pub(super) fn cut_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -
     call.forward()
 }
 
-/// Gives the first pairs of a scan alone.
+/// Gives only the first pairs of a scan.
 pub(super) fn scan_few<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     let (_, mut pairs) = scan(call)?;
     if pairs.len() > SHORT_SCAN_LEN {

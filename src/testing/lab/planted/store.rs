@@ -1,11 +1,13 @@
-//! A small storage engine with [flaws](StoreFlaw) in its check of a record: faults of an engine that trusts its disk too far.
+//! A small storage engine with [flaws](StoreFlaw) in its check of a record: each flaw expects more of the disk than its
+//! contract promises.
 //!
-//! A file `N.dat` holds its number, then a record for each batch: marker (4), length (4), CRC32C (4) as the flaw has it,
-//! CRC32C (4) as it should be, payload, marker (4). A record begins at a multiple of [`SLOT_BYTES`], so that records of two
-//! files begin at the same offsets. Markers and checksums depend on the file's number. The second one only counts the times that the
-//! flaw accepts a bad record. Opening reads the records of the newest file up to the first bad one and writes them to the next
-//! file as one record; so does a write beyond [`FILE_BYTES_MAX`]. A new file is synced under a temporary name, renamed, and
-//! its directory synced, before the file before it is removed. So a crash leaves one whole file at least.
+//! A file `N.dat` holds its number, then a record for each batch: marker (4), length (4), the CRC32C (4) that the flaw
+//! checks, the CRC32C (4) of a right check, payload, marker (4). A record begins at a multiple of [`SLOT_BYTES`], so that
+//! records of two files begin at the same offsets. Markers and checksums depend on the file's number. The second checksum
+//! only counts the bad records that the flaw accepts. Opening reads the records of the newest file up to the first bad one,
+//! and writes their content to the next file as one record; so does a write beyond [`FILE_BYTES_MAX`]. A new file is synced
+//! under a temporary name and renamed, and its directory is synced, before the old file is removed. So a crash leaves at
+//! least one whole file.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,22 +24,23 @@ use crate::testing::faults::Acts;
 
 const STORE_DIR: &str = "/planted";
 const SLOT_BYTES: usize = 512;
-/// A record of one block is within so many bytes from a multiple of it on.
+/// The bytes of a block, which begins at a multiple of them.
 const BLOCK_BYTES: usize = 4096;
 const FILE_BYTES_MAX: usize = 8 << 10;
 const MARKER: u32 = 0x7265_636f;
 const HEADER_BYTES: usize = 16;
 
-/// What the check of a record lacks.
+/// The flaw in the check of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoreFlaw {
-    /// The checksum is of the first and the last sector alone.
+    /// The checksum covers only the first and the last sector.
     EndsChecked,
-    /// A record within one block of 4096 bytes is taken for whole if its two markers are there.
+    /// A record within one block of 4096 bytes is accepted if its two markers are there.
     BlockTakenForWhole,
     /// Marker and checksum do not depend on the file's number.
     OtherFilesAccepted,
-    /// Opening continues the newest file if it ends with a good record, and takes what it reads for what a sync makes durable.
+    /// Opening continues the newest file if it ends with a good record, and takes it for granted that a later sync makes all
+    /// bytes that it read durable.
     FileContinued,
 }
 
@@ -106,7 +109,7 @@ impl PlantedStore {
             let (file, end) = format.new_file(files.as_ref(), number, &content)?;
             (number, file, end)
         };
-        // A temporary file of the same number was used again.
+        // A new file of the same number used the temporary file again.
         let kept = [path_of(number), path_of(number).with_extension("tmp")];
         for old in names
             .iter()
@@ -168,7 +171,7 @@ fn checksum(number: u64, parts: &[&[u8]]) -> u32 {
 }
 
 impl RecordFormat {
-    /// Makes the file with this number, which holds `content`; gives it and the place of its next record.
+    /// Makes the file with this number and with `content`. Returns it and the offset of its next record.
     fn new_file(
         self,
         files: &dyn FileAccess,
@@ -222,7 +225,7 @@ impl RecordFormat {
         }
     }
 
-    /// The payload of the record at `at`, if the flawed engine takes it for a good one.
+    /// The payload of the record at the offset `at`, if the flawed engine accepts it.
     fn payload_at<'a>(self, bytes: &'a [u8], at: usize, number: u64, acts: &Acts) -> Option<&'a [u8]> {
         let mut reader = Reader::new(bytes.get(at..)?);
         let marker = reader.u32()?;
@@ -266,7 +269,7 @@ fn encode(operations: &[BatchOperation]) -> Vec<u8> {
     payload
 }
 
-/// The operations of a payload, up to the first one that is cut.
+/// The operations of a payload, up to the first incomplete one.
 fn decode(payload: &[u8]) -> Vec<BatchOperation> {
     let mut reader = Reader::new(payload);
     let mut next = || {

@@ -22,7 +22,7 @@ pub(super) struct BugRow {
     pub(super) place: BugPlace,
 }
 
-/// The part of the world that a sweep must have to find a bug.
+/// The feature of a sweep without which the bug is not found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum BugKind {
@@ -30,9 +30,9 @@ pub enum BugKind {
     Sessions,
     /// Changes of schema, options or clock between sessions.
     Changes,
-    /// Sizes beyond bounds inside the engine.
+    /// Sizes beyond limits inside the engine.
     Sizes,
-    /// Images that only a weaker disk leaves.
+    /// Faults of the disk, and images that not every disk leaves.
     Disk,
     /// None of these.
     Others,
@@ -125,7 +125,7 @@ impl PlantedBug {
         self.row().caught_by
     }
 
-    /// The part of the world that a sweep must have to find it.
+    /// The feature of a sweep without which it is not found.
     pub fn kind(self) -> BugKind {
         self.row().kind
     }

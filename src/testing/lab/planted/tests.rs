@@ -101,10 +101,10 @@ fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
-/// The line of the first finding must find the same again. Gives what it finds else.
+/// The replay line of the first finding must give the same finding. Returns a message if it does not.
 fn replay(bug: PlantedBug, planted: &CrashSweep, report: &SweepReport) -> Option<String> {
     let finding = report.findings.first()?;
-    // A plan waits for a minute, and it takes two runs to tell that they differ.
+    // A plan that hangs waits for a minute, and only a second run shows that runs differ.
     let is_of_one_run = !matches!(
         bug,
         PlantedBug::LeftoverHangs | PlantedBug::RandomBytes | PlantedBug::RunsDiffer
@@ -173,7 +173,7 @@ fn the_same_sweeps_find_nothing_without_a_bug() {
     let mut swept = BTreeSet::new();
     for bug in PlantedBug::ALL {
         let BugRow { needs, place, .. } = bug.row();
-        // Short cases make no other sweep.
+        // A sweep with short cases differs in its timeout alone.
         if needs != Needs::ShortCases {
             swept.insert((needs, matches!(place, BugPlace::Storage(_)), operations_len(*bug)));
         }
@@ -279,7 +279,7 @@ fn a_finding_names_its_models_in_every_form() {
         "{finding}"
     );
     let Err(ReplayFailure::Found(again)) = planted.replay(&finding.replay_line()) else {
-        panic!("the line finds it again");
+        panic!("the replay line does not give the finding again");
     };
     assert_eq!(again.models, finding.models);
     again.image_dir.iter().for_each(|dir| remove(dir));

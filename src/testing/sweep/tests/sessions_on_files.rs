@@ -78,7 +78,7 @@ fn a_power_loss_between_sessions_is_refused_on_real_files() {
         .crash_on_files(&plan, &ChildProgram::this_program([""; 0]))
         .expect_err("no power loss there");
     assert!(
-        finding.to_string().contains("real files keep what was written"),
+        finding.to_string().contains("real files keep all writes"),
         "{finding}"
     );
     remove_image(&finding);
