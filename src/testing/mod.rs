@@ -67,8 +67,8 @@
 //! sweep.run().expect_clean();
 //! // }
 //! ```
-//! A database lives through many sessions. A reopening ends one by a close, a drop, a kill or a power loss, and may bring changes.
-//! Crashes in later sessions belong to the same sweep:
+//! A database has many sessions. A reopening ends one by a close, a drop, a kill or a power loss, and may change the options of
+//! the next one. The same sweep crashes in later sessions too:
 //! ```
 //! use tidaldb::testing::CrashSweep;
 //! use tidaldb::testing::sim_disk::ImageChoice;

@@ -302,7 +302,7 @@ fn disk_steps(policy: Policy) -> SuiteCase {
     }
 }
 
-/// The same of a run in several sessions, which end by power losses too, with images between the two.
+/// The same for a run in several sessions, some of which end by a power loss, with images between the two crashes.
 fn session_steps(policy: Policy) -> SuiteCase {
     let body = move || {
         let sweep = CrashSweep::sessions(SEED, DISK_STEPS_LEN).durability(policy.durability());

@@ -111,7 +111,7 @@ fn standard() -> InputOperations {
     }
 }
 
-/// Sessions that end by a close, a drop or a kill: real files keep what was written.
+/// Sessions that end by a close, a drop or a kill, because real files have no power loss.
 fn sessions() -> InputOperations {
     let mut all = Workload::sessions(SEED, STANDARD_LEN).operations;
     for operation in &mut all {

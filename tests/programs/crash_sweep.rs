@@ -46,7 +46,11 @@ fn command_line(defaults: &DeepProfile) -> CommandLine {
         .option("--minutes N", defaults.time.as_secs_f64() / 60.0, "ends after this time; fractions are legal")
         .option("--states N", defaults.distinct_max, "ends after this many distinct images")
         .option("--operations N", defaults.operations_len, "the length of each workload")
-        .option("--large N", defaults.large_events_len, "calls of so many events in place of standard workloads, with production's bounds")
+        .option(
+            "--large N",
+            defaults.large_events_len,
+            "calls of N events in the place of standard workloads, with the limits of production",
+        )
         .option("--seed N", defaults.first_seed, "of the first workload")
         .option("--depth N", defaults.depth, "how many recoveries deep")
         .option("--images N", defaults.images_max, "of each moment, for each disk model")

@@ -18,7 +18,8 @@ use crate::{Export, Schema, SignalStateExport};
 
 /// How many of the last entries of the log are tried: a crash damages the last ones.
 const LAST_LEN_MAX: usize = 400;
-/// A state that is wrong in more places is not explained, and so many differences are given: a search would take minutes.
+/// A state that is wrong in more places is not explained, because the search would take minutes. Its first differences, this
+/// many, are given.
 const WRONG_LEN_MAX: usize = 256;
 /// How many of the last forget frames are suspected.
 const FORGETS_LEN_MAX: usize = 16;
@@ -217,7 +218,7 @@ impl<'a> Search<'a> {
             beginnings.chain((1..frame.len()).map(|from| &frame[from..]))
         });
         let missing = self.there.chunks(1).rev().chain(frames()).chain(ends());
-        // The parts of a long frame are too many.
+        // A long frame has too many parts: it is tried as a whole.
         let has_few = self.extra.len() <= LAST_LEN_MAX;
         let parts = self
             .extra

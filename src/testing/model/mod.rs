@@ -87,7 +87,7 @@ impl Model {
         &self.history
     }
 
-    /// Applies a frame, as the log has it, or the changes of the schema in a reopening, without copying it.
+    /// Applies a frame in the form of the log, or the changes of the schema in a reopening, without a copy of it.
     pub(super) fn apply_frame(&mut self, operation: &Arc<Operation>) {
         self.history.push(Arc::clone(operation));
         match operation.as_ref() {
@@ -160,7 +160,8 @@ impl Model {
         differences
     }
 
-    /// The differences of a frame or change of the schema that is lost as a whole, in a state of `frames_len` of them.
+    /// The differences of a frame or a change of the schema that is lost as a whole, in a state of `frames_len` frames and
+    /// changes.
     pub(super) fn lost(
         &self,
         frame: &Operation,

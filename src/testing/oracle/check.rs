@@ -72,7 +72,7 @@ impl Oracle {
         let mut earlier = report.earlier_openings.iter();
         let before = earlier.find(|earlier| Some(earlier.opening) == self.opening);
         let last = match before {
-            // The marker of the checkpoint that stored the schema may have the number of a frame that is gone.
+            // The marker of the checkpoint that stored the schema may have the number of a lost frame.
             Some(before) if self.schema_change.is_some() => before.survived_sequence,
             _ => last_sequence,
         };
@@ -267,7 +267,7 @@ impl Oracle {
             .find_map(|end| self.legal_order(&orders, end, None, found))
         {
             let number = order.iter().rev().find_map(|&index| self.calls[index].sequence);
-            // An open with another schema makes a checkpoint. Its marker has the number of a frame that is gone.
+            // An open with another schema makes a checkpoint. Its marker may have the number of a lost frame.
             if orders.schema_change.is_some() && number.unwrap_or(self.taken_sequence) <= last {
                 return Found::new(order, Vec::new());
             }
@@ -310,8 +310,8 @@ impl Oracle {
         unordered.all(|index| matches!(*self.calls[index].operation, Operation::Record { .. }))
     }
 
-    /// A state of fewer frames than are guaranteed: every event of the others is lost, and so are the settled changes of the
-    /// schema after them.
+    /// A state with fewer frames than guaranteed: every event of the missing frames is lost, and so are the settled changes of
+    /// the schema after them.
     fn shorter(&self, orders: &LegalOrders, found: &Export) -> Option<Found> {
         let guaranteed = orders.known[..orders.guaranteed_len]
             .iter()

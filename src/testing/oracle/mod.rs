@@ -127,8 +127,8 @@ struct OracleCall {
 #[derive(Debug, Clone)]
 pub struct Oracle {
     guarantee: Guarantee,
-    /// The frames that the last reopening found and the changes of the schema, which are there whatever happens, then every
-    /// call since.
+    /// The frames that the last reopening found and the changes of the schema: no crash can lose these. Then every call since
+    /// the last reopening.
     calls: List<OracleCall>,
     settled_len: usize,
     /// The id of the first of `calls`.
@@ -150,9 +150,9 @@ pub struct Oracle {
     base: Model,
     /// That state and the frames acknowledged since, in the order of their acknowledgement.
     head: Model,
-    /// The reopening under way, by its index, if it changes the schema.
+    /// The index of the current reopening, if it changes the schema.
     schema_change: Option<usize>,
-    /// True if the power was lost in the reopening under way.
+    /// True if the session before the current reopening ended by a power loss.
     power_is_lost: bool,
     /// The opening of the receipts since the last reopening, and those of the receipts before it.
     opening: Option<u64>,
@@ -337,8 +337,8 @@ impl Oracle {
         missing.map(|(_, call)| (*call.operation).clone()).collect()
     }
 
-    /// Notes that a [reopening](Operation::Reopen) ended the session: whether by a power loss, and whether the next session has
-    /// another schema.
+    /// Notes that a [reopening](Operation::Reopen) ended the session. Until [`reopened`](Self::reopened) the oracle allows the
+    /// losses of a power loss, if the session ended by one, and the old and the new schema, if the reopening changes it.
     pub fn session_ended(&mut self, reopening: OpId) {
         let Some(index) = self.index_of(reopening) else {
             return;
@@ -349,7 +349,7 @@ impl Oracle {
         }
     }
 
-    /// Notes the promise of acknowledgements from now on.
+    /// Sets the promise of the acknowledgements from now on.
     pub fn set_guarantee(&mut self, guarantee: impl Into<Guarantee>) {
         self.guarantee = guarantee.into();
     }

@@ -18,7 +18,7 @@ pub(super) struct LegalOrders {
     pub(super) guaranteed_len: usize,
     /// The other calls that may have taken effect, each with the greatest number when it was begun.
     pub(super) open: Vec<(usize, u64)>,
-    /// A change of the schema. It ends every order.
+    /// A change of the schema. It is the last element of every order.
     pub(super) schema_change: Option<usize>,
 }
 

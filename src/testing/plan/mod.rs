@@ -12,7 +12,7 @@
 //! | `work` | `standard:SEED:LEN`, `sessions:SEED:LEN`, `driven:NAME`, or `ops:` and tokens of [`Operation`](super::workload::Operation)s joined by `;` |
 //! | `durability` | `every-synced`, `synced-every:MS`, `operating-system` |
 //! | `sectors` | the bytes of a sector of the disk; 512 without it |
-//! | `crash` | `POINT#N`: the crossing of the point with N before it; `disk#ORDINAL:SIDE`; `disk#ORDINAL:FAULT`, when the call has returned in which the operation met an [`IoFault`], with `:end` at the end of that run; or `end`, after the close |
+//! | `crash` | `POINT#N`: the crossing of the point with N before it; `disk#ORDINAL:SIDE`; `disk#ORDINAL:FAULT`: the operation meets an [`IoFault`], and the crash is at the return of its call, or, with `:end`, at the end of that run; or `end`: after the close |
 //! | `mode` | `panic`, `abort`, `kill`, or `power-loss:` and an [`ImageChoice`] |
 //!
 //! Every `crash` has its `mode`. The first is in the work; each further one is in the recovery from the one before.
@@ -47,14 +47,14 @@ pub enum Work {
     Standard {
         /// The seed.
         seed: u64,
-        /// How many operations.
+        /// The number of operations.
         operations_len: usize,
     },
     /// [`Workload::sessions`].
     Sessions {
         /// The seed.
         seed: u64,
-        /// How many operations.
+        /// The number of operations.
         operations_len: usize,
     },
     /// These operations.
@@ -100,19 +100,19 @@ pub enum Site {
         ordinal: u64,
         /// The fault.
         fault: IoFault,
-        /// What ends between the fault and the crash.
+        /// The work between the fault and the crash.
         after: FaultEnd,
     },
     /// After the database was closed. Such a plan tests a run without a crash.
     End,
 }
 
-/// What ends between a fault and the crash after it.
+/// The work between a fault and the crash after it, which ends before the crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultEnd {
     /// The call that met the fault.
     Call,
-    /// The run, with all calls and the close. In a recovery, `open`.
+    /// The whole run, with all calls and the close. In a recovery: `open`.
     Run,
 }
 
@@ -203,7 +203,7 @@ impl Plan {
         Self::new(Work::Operations(workload))
     }
 
-    /// The same plan on a disk with sectors of so many bytes.
+    /// The same plan on a disk with sectors of `sector_bytes` bytes.
     #[must_use]
     pub fn sector_bytes(self, sector_bytes: u32) -> Self {
         Self { sector_bytes, ..self }

@@ -1,14 +1,14 @@
-//! The rule for bounds: those inside the engine are fields of [`Limits`](crate::limits::Limits).
+//! The rule for limits: those inside the engine are fields of [`Limits`](crate::limits::Limits).
 //!
-//! A bound is a number. So each number of the engine that is not small stands in `src/limits.rs`, or in a list here with the
-//! reason why it is no bound, or why it cannot be a field.
+//! A limit is a number. So each number of the engine that is not small is in `src/limits.rs`, or in a list here with the
+//! reason why it is no limit, or why it cannot be a field.
 
 use std::collections::BTreeSet;
 
 use super::hooks::production;
 use super::{Rule, Sources};
 
-/// Larger numbers are listed.
+/// Numbers up to this one are small.
 const SMALL_MAX: u128 = 8;
 const NUMERIC: [&str; 10] = [
     "u8", "u16", "u32", "u64", "u128", "usize", "i32", "i64", "f64", "Duration",
@@ -23,7 +23,7 @@ const NAMED: [&str; 6] = [
     "i16::MAX",
 ];
 
-/// Sizes that formats or arrays fix. The table of thresholds has a row for each: a large run exceeds it.
+/// Limits that formats or arrays fix. The table of thresholds has a row for each: a large run exceeds it.
 pub(in crate::testing) const SIZES: &[&str] = &[
     "src/entities/co_engagement/table.rs FENCE_SHARDS",
     "src/limits.rs ARRAY_LEN_MAX",
@@ -41,7 +41,7 @@ const ARITHMETIC: [&str; 4] = [
     "src/decay.rs",
 ];
 
-/// Constants and numbers that are no bounds, by file.
+/// Constants and numbers that are no limits, by file.
 const LISTED: &str = "
 layout of files, records and keys
 src/bitmap/bits.rs WORDS_LEN 64
@@ -201,8 +201,8 @@ fn without_texts(line: &str) -> String {
     code
 }
 
-/// The numbers in `code` that are not small. A shift of one number by another is one number; the places of another shift, and
-/// the number of a field, are none.
+/// The numbers in `code` that are not small. A shift of a number by a number counts as one number. The number of places of any
+/// other shift and the number of a tuple's field do not count.
 fn numbers(code: &str) -> Vec<String> {
     let named = NAMED.iter().filter(|name| code.contains(*name));
     let mut found: Vec<String> = named.map(|&name| name.to_owned()).collect();

@@ -10,8 +10,9 @@ use crate::{CoEngagementConfig, CohortId, EntityId, Options, Schema, SignalId, U
 const HOUR_MS: i64 = 3_600_000;
 const COHORTS: u64 = 8;
 const USERS: u64 = 150;
-/// The entities of the longest call, which is so many times as long as the others.
+/// The entities of the longest call.
 const FEW_ENTITIES: u64 = 50;
+/// The events of the longest call, in multiples of the events of most calls.
 const LONGEST_TIMES: usize = 8;
 /// The signal of most events: it has short rings, and it is positive.
 const LIKE: SignalId = SignalId(1);
@@ -27,9 +28,9 @@ pub fn large_schema() -> Schema {
     })
 }
 
-/// Options under which a large workload of some thousand events a call crosses rotations, checkpoints and compactions. The
-/// bounds inside the engine are those of production; sizes that are options are a part of their defaults. All else as in
-/// [`tiny_options`].
+/// Options under which a large workload with some thousand events in each call crosses rotations, checkpoints and
+/// compactions. The limits inside the engine are those of production, and the sizes among the options are smaller than their
+/// defaults. All other options are those of [`tiny_options`].
 pub fn large_options() -> Options {
     let options = Options {
         limits: Limits::default(),
@@ -73,7 +74,7 @@ pub(super) fn workload(seed: u64, events_len: usize) -> Workload {
         generator.record(events_len),
         Operation::Checkpoint,
         generator.record(events_len / 2),
-        // Alone in a tiny segment.
+        // The only frame of a tiny segment.
         generator.record(21),
         add(u64::MAX),
         Operation::Checkpoint,
@@ -81,7 +82,7 @@ pub(super) fn workload(seed: u64, events_len: usize) -> Workload {
     Workload { operations }
 }
 
-/// So many entities, half of them in one shard, so that a small database has a shard of many pages.
+/// `len` entities, about half of them in one shard, so that a small database has a shard of many pages.
 fn entities(len: usize) -> Vec<EntityId> {
     let crowded = shard_of(EntityId(0));
     let all = (0..).map(EntityId);
@@ -99,7 +100,7 @@ struct LargeGenerator {
 }
 
 impl LargeGenerator {
-    /// A call on entities that no later call names: a compaction has to keep them.
+    /// A call on entities that no later call changes: a compaction has to keep them.
     fn record_once(&mut self, events_len: usize) -> Operation {
         self.record_of(events_len, |index, len| len + index)
     }
@@ -109,16 +110,16 @@ impl LargeGenerator {
         self.record_of(events_len, |index, len| (first + index) % len)
     }
 
-    /// The longest call. Its events are of few entities, so that its state is small.
+    /// The longest call. Its events have few entities, so that its state is small.
     fn record_longest(&mut self, events_len: usize) -> Operation {
         let len = (events_len * LONGEST_TIMES).min(BATCH_EVENTS_MAX);
         self.record_of(len, |index, len| index % len.min(FEW_ENTITIES))
     }
 
-    /// A call whose events are of the entities with the numbers that `number` gives for the event's number and for half the
-    /// number of entities.
+    /// A call of `events_len` events. `number` gives the number of an event's entity, from the number of the event and from half
+    /// the number of entities.
     fn record_of(&mut self, events_len: usize, number: impl Fn(u64, u64) -> u64) -> Operation {
-        // Rings of hours turn in a workload, rings of seconds in a call.
+        // Rings of hours turn from call to call, rings of seconds within a call.
         self.now_ms += 5 * HOUR_MS;
         let events = (0..events_len.max(1) as u64).map(|index| {
             let number = number(index, self.len);
@@ -142,7 +143,7 @@ impl LargeGenerator {
         Event {
             entity,
             signal,
-            // Distinct and exact in binary.
+            // Weights are distinct and have an exact binary form.
             weight: 1.0 + self.events as f64 / 65_536.0,
             at_ms: self.now_ms - self.random.below(2000) as i64,
             user: self.random.chance(1, 2).then(|| UserId(self.random.below(USERS))),

@@ -47,17 +47,18 @@ impl Workload {
         standard::workload(seed, operations_len)
     }
 
-    /// A workload of few operations over [`large_schema`] that follows from `seed` alone, with calls of `events_len` events over
-    /// as many entities, and one call of eight times as many. From some thousand events on a signal has several pages in each
-    /// shard, frames and checkpoints have hundreds of sectors, and a replay has many thousand events. It is too long for a
-    /// replay line: sweep it with [`CrashSweep::named`](super::CrashSweep::named).
+    /// A workload of few operations over [`large_schema`], with calls of `events_len` events over as many entities, and one call
+    /// of eight times as many events. It follows from `seed` and `events_len` alone. With some thousand events a signal has
+    /// several pages in each shard, frames and checkpoints have hundreds of sectors, and a replay has many thousand events.
+    ///
+    /// The workload is too long for a replay line: sweep it with [`CrashSweep::named`](super::CrashSweep::named).
     pub fn large(seed: u64, events_len: usize) -> Self {
         large::workload(seed, events_len)
     }
 
     /// A standard workload in several sessions: among any sixteen operations is at least one [reopening](Reopening), sometimes
     /// two or three in a row. The sessions end in all four ways and change schema, bounds, sizes, policy and clock. The first
-    /// event after a change of the clock is ahead of the clock. For a [`Driver`](super::sweep::Driver), which makes reopenings.
+    /// event after a change of the clock is ahead of the clock. Only a [`Driver`](super::sweep::Driver) can make its reopenings.
     pub fn sessions(seed: u64, operations_len: usize) -> Self {
         sessions::workload(seed, operations_len)
     }
@@ -174,7 +175,7 @@ impl Operation {
     /// Makes the call. Gives the receipt of its frame, if the operation has one.
     ///
     /// # Errors
-    /// That of the call; [`Error::InvalidInput`] for a reopening, which needs more than the handle.
+    /// The error of the call; [`Error::InvalidInput`] for a reopening, because only a [`Driver`](super::sweep::Driver) makes one.
     pub fn apply(&self, db: &TidalDb) -> Result<Option<Receipt>, Error> {
         match self {
             Self::Record { now_ms, events } => {

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | end | `close`, `drop`, `kill`, `power-loss=IMAGE` |
 //! | clock | `clock=NOW_MS` |
-//! | a signal more | `signal` |
+//! | one more signal | `signal` |
 //! | bounds of co-engagement | `co-engagement=RING_LEN.DEGREE.USERS.NODES`, each the largest number |
 //! | sizes | `sizes=SEGMENT.PREALLOCATE.STORE_SEGMENT.CHECKPOINT_LOG.CHECKPOINT_STATE`, in bytes |
 //! | policy | `durability=POLICY` |
@@ -24,13 +24,13 @@ use crate::{CoEngagementConfig, Durability, Options, Ring, Schema, Signal};
 /// The end of a session, and the changes for the next one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reopening {
-    /// How the session ends.
+    /// The end of the session.
     pub end: SessionEnd,
     /// The changes, in their order.
     pub changes: Vec<SessionChange>,
 }
 
-/// How a session ends.
+/// The end of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEnd {
@@ -38,9 +38,9 @@ pub enum SessionEnd {
     Close,
     /// The handle is dropped.
     Drop,
-    /// The process is killed. On real files the handle is dropped instead, which writes nothing either.
+    /// The process is killed. On real files the handle is dropped instead; a drop writes nothing either.
     Kill,
-    /// The power is lost, and the disk holds this image. On a simulated disk only.
+    /// The power is lost, and then the disk holds this image. Only a simulated disk can do this.
     PowerLoss(ImageChoice),
 }
 
@@ -53,9 +53,9 @@ pub enum SessionChange {
         /// The time.
         now_ms: i64,
     },
-    /// The schema has [one signal more](Self::appended_signal).
+    /// The schema has [one more signal](Self::appended_signal).
     AppendSignal,
-    /// Co-engagement has other bounds. The half-life stays.
+    /// Co-engagement has these bounds. Its half-life stays the same.
     CoEngagement {
         /// The largest number of items in a user's ring.
         ring_len_max: u32,
@@ -66,7 +66,7 @@ pub enum SessionChange {
         /// The largest number of items with edges.
         nodes_max: u64,
     },
-    /// Other sizes, in bytes: see the options of these names.
+    /// The options have these sizes, in bytes.
     Sizes {
         /// [`Options::segment_bytes_max`].
         segment_bytes_max: u64,
@@ -79,7 +79,7 @@ pub enum SessionChange {
         /// [`Options::checkpoint_state_bytes`].
         checkpoint_state_bytes: u64,
     },
-    /// Another policy.
+    /// The options have this policy.
     Durability(Durability),
 }
 
@@ -182,12 +182,12 @@ thread_local! {
     static NUMBER: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The number of the session that the kit opened or is about to open on the calling thread: 1 for the session that creates the
-/// database, and so on; 0 if there is none. A recovery counts as the session after the one that crashed.
+/// The number of the session that the kit last opened or now opens on the calling thread. The session that creates the
+/// database has number 1; 0 means that the thread has opened none. A recovery is the session after the one that crashed.
 ///
 /// A closure of [`CrashSweep::files`](crate::testing::CrashSweep::files), [`storage`](crate::testing::CrashSweep::storage) or
 /// [`options`](crate::testing::CrashSweep::options) is called for each session, on the thread that opens the database. A
-/// wrapper may ask when it is made, and in each call that the opening thread makes.
+/// wrapper may call this function when it is made, and in each call that the opening thread makes.
 pub fn session() -> u32 {
     NUMBER.get()
 }
@@ -205,12 +205,12 @@ pub(crate) fn in_session<T>(number: u32, body: impl FnOnce() -> T) -> T {
     result
 }
 
-/// A session of a run: its number, and everything in which its opening differs from the first one.
+/// A session of a run: its number, and the differences between its opening and the first one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Session {
-    /// 1 for the session that creates the database. A recovery counts as the session after the one that crashed.
+    /// 1 for the session that creates the database. A recovery is the session after the one that crashed.
     pub(crate) number: u32,
-    /// The time of the [`WorkloadClock`] at the opening.
+    /// The time of the [`WorkloadClock`] at the opening, in milliseconds since the Unix epoch.
     pub(crate) now_ms: i64,
     /// All changes so far, apart from those of the clock.
     changes: Vec<SessionChange>,
@@ -235,7 +235,7 @@ impl Session {
         }
     }
 
-    /// The session after this one with these changes. Unless the clock is changed it goes on.
+    /// The session after this one with these changes. The clock continues unless a change sets it.
     pub(crate) fn next(&self, changes: &[SessionChange]) -> Self {
         let (mut now_ms, mut all) = (WorkloadClock::time_ms(), self.changes.clone());
         for change in changes {

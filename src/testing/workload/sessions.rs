@@ -9,15 +9,15 @@ use super::{Operation, Random, Workload};
 use crate::testing::sim_disk::ImageChoice;
 use crate::{Durability, SignalId};
 
-/// A session has at most this many operations.
+/// The largest number of operations between two reopenings.
 const SESSION_OPERATIONS_MAX: u64 = 15;
 
-/// At most this many signals are appended.
+/// The largest number of appended signals.
 const APPENDED_MAX: u16 = 2;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// How a session ends.
+/// The end of a session, without the seed of a random image.
 #[derive(Clone, Copy)]
 enum EndKind {
     Close,
@@ -28,7 +28,7 @@ enum EndKind {
     Random,
 }
 
-/// Dealt in a new order each time, so that every end is among any seven reopenings that begin at a multiple of seven.
+/// The ends of seven reopenings in a row. Each seven have a new order, so every end is among them.
 const ENDS: [EndKind; 7] = [
     EndKind::Close,
     EndKind::Drop,
@@ -66,14 +66,14 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
 
 struct SessionGenerator {
     random: Random,
-    /// The rest of the deal.
+    /// The ends of the next reopenings, the next one last; see [`ENDS`].
     ends: Vec<EndKind>,
     appended: u16,
-    /// How far the clock was moved, altogether.
+    /// The sum of the moves of the clock.
     shift_ms: i64,
     /// True until the next event is set ahead of the moved clock.
     clock_was_moved: bool,
-    /// The time of the last call that tells one.
+    /// The time of the last call that has one, before the moves.
     now_ms: i64,
 }
 
@@ -118,7 +118,7 @@ impl SessionGenerator {
         reopening
     }
 
-    /// The clock moves forward or back.
+    /// A move of the clock, forward or back.
     fn clock(&mut self) -> Option<SessionChange> {
         let by_ms = *self
             .random
@@ -129,7 +129,7 @@ impl SessionGenerator {
         Some(SessionChange::Clock { now_ms })
     }
 
-    /// Each bound between one and a few more than the standard schema has.
+    /// Bounds of co-engagement, each from 1 to 2 more than that of the standard schema.
     fn bounds(&mut self) -> SessionChange {
         let standard = *standard_schema().co_engagement_config();
         let mut up_to = |max: u64| 1 + self.random.below(max + 2);
@@ -155,7 +155,7 @@ impl SessionGenerator {
     fn policy(&mut self) -> Durability {
         *self.random.pick(&[
             Durability::EverySynced,
-            // Over at each read of the clock.
+            // The interval is over at each read of the clock.
             Durability::SyncedEvery { interval_ms: 1 },
             Durability::SyncedEvery {
                 interval_ms: standard::STANDARD_SYNC_MS,
@@ -164,7 +164,7 @@ impl SessionGenerator {
         ])
     }
 
-    /// The operation at the clock of this session, and with appended signals.
+    /// The operation, moved to the clock of this session, with some events of appended signals.
     fn adapted(&mut self, mut operation: Operation) -> Operation {
         let Operation::Record { now_ms, events } = &mut operation else {
             return operation;

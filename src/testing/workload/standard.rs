@@ -71,8 +71,8 @@ pub fn standard_schema() -> Schema {
         })
 }
 
-/// Bounds inside the engine that short runs of the standard workload exceed. The defaults are those that split
-/// writes, because every image of a run would be too many, and the log of a closed database, because most closes would make a
+/// Limits inside the engine that short runs of the standard workload exceed. Three limits have their defaults: the two that
+/// split writes, because more writes have too many images, and `closed_log_bytes_max`, because most closes would make a
 /// checkpoint, which hides their other steps.
 pub(crate) fn tiny_limits() -> Limits {
     Limits {

@@ -1,4 +1,4 @@
-//! Reopenings that the oracle was told of.
+//! The oracle knows of reopenings.
 
 use super::*;
 use crate::testing::sim_disk::ImageChoice;
@@ -27,7 +27,7 @@ fn state_after(operations: &[Operation], reopening: &Operation) -> Export {
     state(&[operations, std::slice::from_ref(reopening)].concat())
 }
 
-/// Frames were not missing, so a lost change of the bounds was legal.
+/// No frame was missing, so a lost change of the bounds was taken to be legal.
 #[test]
 fn the_change_of_the_schema_in_a_reopening_is_there_once_the_session_ended() {
     let calls = calls();
@@ -36,7 +36,7 @@ fn the_change_of_the_schema_in_a_reopening_is_there_once_the_session_ended() {
     assert_ne!(old, new);
     let mut oracle = acknowledged(&calls, Guarantee::Acknowledged);
     let last = calls.len() as u64;
-    // Before the session ended, only the old one.
+    // Before the session ended, only the old schema is legal.
     assert_ok(&oracle.check_export(Death::ProcessCrash, &old, last));
     assert_wrong(&oracle.check_export(Death::ProcessCrash, &new, last));
     let id = oracle.begin(&change);
@@ -47,11 +47,11 @@ fn the_change_of_the_schema_in_a_reopening_is_there_once_the_session_ended() {
         for last in [last, last + 1] {
             assert_ok(&oracle.check_export(death, &new, last));
         }
-        // An open brings it within the new bounds.
+        // An open applies the new bounds.
         assert_wrong(&oracle.check_export(death, &old, last));
         assert_wrong(&oracle.check_export(death, &state(&calls[..3]), 3));
     }
-    // After it, only the new one.
+    // After the reopening, only the new schema is legal.
     let verdict = oracle.check_export(Death::ProcessCrash, &new, last + 1);
     oracle.reopened(&verdict);
     oracle.ended(id, &Ok(None));
@@ -82,12 +82,12 @@ fn a_reopening_after_a_power_loss_may_lose_what_was_not_synced_until_it_is_over(
         assert_wrong(&lost(&oracle));
         oracle.session_ended(id);
         assert_eq!(lost(&oracle).is_ok(), is_legal, "{end}");
-        // What was durable is not lost.
+        // Durable frames are not lost.
         assert_wrong(&judged(&oracle, &calls[..1], 1));
         if is_legal {
             oracle.reopened(&lost(&oracle));
             assert_ok(&judged(&oracle, &calls[..2], 2));
-            // The loss is settled, and the next session loses nothing by a process crash.
+            // The loss is settled. A process crash of the next session loses nothing.
             let id = oracle.begin(&calls[2]);
             oracle.acknowledged(id, Some(3));
             assert_wrong(&judged(&oracle, &calls[..2], 2));
@@ -129,8 +129,8 @@ fn the_promised_state_holds_every_acknowledged_call_and_none_that_failed() {
     assert_wrong(&judged_durable(&oracle, &calls[..4], 3));
 }
 
-/// The marker of the checkpoint that stored the new bounds has the number of a lost frame that had no effect. That frame was
-/// taken to be there, and the report that it is lost to be wrong.
+/// The marker of the checkpoint that stored the new bounds has the number of a lost frame without effect. The oracle took that
+/// frame to be there, and rejected the report that it is lost.
 #[test]
 fn a_lost_frame_without_effect_is_lost_although_a_marker_has_its_number() {
     let calls = [record(1, 3), Operation::ForgetUser(UserId(99))];

@@ -90,7 +90,7 @@ fn the_calls_after_a_fault_are_refused_and_those_before_it_are_there() {
     }
 }
 
-/// A sweep whose reopenings take each failed operation for a success. A new database is opened as it should be.
+/// A sweep whose reopenings ignore the failure of an operation. The first open of a database does not.
 fn careless_reopening() -> CrashSweep {
     let operations = Workload::standard(SEED, 12).operations;
     let sweep = CrashSweep::of(Workload { operations }).files(|files| {

@@ -1,11 +1,11 @@
-//! Sweeps of large calls at some of their moments, under tiny bounds and under those of production.
+//! Sweeps of large calls at some of their moments, under tiny limits and under those of production.
 
 use super::*;
 use crate::limits::{Limits, SEGMENT_BYTES_MIN};
 use crate::testing::workload::{Workload, large_options, large_schema, standard_schema, tiny_options};
 use crate::{Options, Schema};
 
-/// Tiny options, under which also writes are split, and a close makes a checkpoint.
+/// Tiny options with limits under which writes are split and a close makes a checkpoint too.
 pub(super) fn tinier_options(schema: Schema) -> Options {
     let options = tiny_options(schema);
     let limits = Limits {
@@ -17,7 +17,7 @@ pub(super) fn tinier_options(schema: Schema) -> Options {
     Options { limits, ..options }
 }
 
-/// Images of the process crash and of a few power losses at so many moments, and nothing else.
+/// Only images of a process crash and of a few power losses, at `moments_len` moments.
 fn sampled(sweep: CrashSweep, moments_len: usize) -> SweepReport {
     let sweep = sweep
         .findings_max(3)
@@ -31,9 +31,9 @@ fn sampled(sweep: CrashSweep, moments_len: usize) -> SweepReport {
 }
 
 #[test]
-fn large_calls_under_tiny_bounds() {
+fn large_calls_under_tiny_limits() {
     let options = || tinier_options(large_schema());
-    let sweep = CrashSweep::named("large, tiny bounds", Workload::large(SEED, 200)).options(options);
+    let sweep = CrashSweep::named("large, tiny limits", Workload::large(SEED, 200)).options(options);
     let report = sampled(sweep, 200);
     println!("{report}");
     report.expect_clean();
@@ -41,7 +41,7 @@ fn large_calls_under_tiny_bounds() {
 
 /// A log of dozens of segments, which no checkpoint trims before the close.
 #[test]
-fn a_long_log_under_tiny_bounds() {
+fn a_long_log_under_tiny_limits() {
     let options = || {
         let options = tinier_options(standard_schema());
         options
@@ -57,7 +57,7 @@ fn a_long_log_under_tiny_bounds() {
 }
 
 #[test]
-fn calls_of_thousands_of_events_under_the_bounds_of_production() {
+fn calls_of_thousands_of_events_under_the_limits_of_production() {
     let sweep = CrashSweep::named("large", Workload::large(SEED, 4500)).options(large_options);
     // Each further opening takes long.
     let report = sampled(sweep.continue_after_recovery(false), 40);

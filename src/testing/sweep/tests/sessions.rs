@@ -8,7 +8,7 @@ use crate::testing::workload::{
     Reopening, STANDARD_NOW_MS, SessionChange, SessionEnd, session, standard_schema, tiny_options,
 };
 
-/// A workload of several sessions under each policy, of which the workload changes some.
+/// A sweep of a workload in several sessions under each policy. The workload itself changes the policy of some sessions.
 fn sweeps() -> impl Iterator<Item = (u64, CrashSweep)> {
     let timed = |interval_ms| Durability::SyncedEvery { interval_ms };
     let policies = [
@@ -39,7 +39,7 @@ fn a_power_loss_after_every_call_of_every_session_keeps_every_promise() {
     }
 }
 
-/// What a work on a driver did, from an open database on.
+/// Records `work` on a driver of an open database.
 fn drive<T>(sweep: &CrashSweep, work: impl FnOnce(&mut Driver<'_>) -> T) -> (record::Recorded, T) {
     let (setup, disk) = (&sweep.setup, SimDisk::new());
     let known = journal::Known::first(setup.oracle());
@@ -94,7 +94,7 @@ fn after_each_end_of_a_session_the_database_is_open_again_with_the_changes() {
             assert!(!report.created && report.events_replayed == u64::from(survives && !is_closed));
             let score = driver.db().score(EntityId(1), SignalId(0), 0, STANDARD_NOW_MS);
             assert_eq!(score.unwrap() > 0.0, survives, "{end}");
-            // The appended signal, ahead of the new clock, under the new policy.
+            // An event of the appended signal, ahead of the new clock, under the new policy.
             let receipt = driver.apply(&record_of(5, -7)).unwrap().unwrap();
             assert_eq!(receipt.opening, 2);
             assert_eq!(driver.db().durable_sequence(), receipt.sequence, "{end}");
@@ -179,7 +179,7 @@ fn a_drop_that_writes_between_sessions_is_a_finding() {
         driver.apply(&reopening(SessionEnd::Drop, &[])).ok();
     });
     assert_eq!(run.failures[0].kind, FailureKind::DropWrote, "{:?}", run.failures);
-    // A killed process has no destructor: what it writes does not reach the disk.
+    // A killed process runs no destructor, so a write in one does not reach the disk.
     let (run, ()) = drive(&sweep, |driver| {
         driver.apply(&reopening(SessionEnd::Kill, &[])).unwrap();
     });
@@ -220,7 +220,7 @@ fn after_a_reopening_that_failed_every_call_is_refused() {
         assert!(driver.handle().is_none());
         let reading = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| driver.db().last_sequence()));
         assert!(reading.is_err());
-        // Not even another reopening brings it back.
+        // Another reopening does not open it either.
         driver.apply(&reopening(SessionEnd::Drop, &[])).unwrap_err();
     });
     assert_eq!(run.failures[0].kind, FailureKind::Refused, "{:?}", run.failures);
@@ -239,7 +239,7 @@ fn the_driver_of_another_thread_makes_no_reopening() {
             let error = crate::testing::text::error_chain(&error);
             assert!(error.contains("another thread makes no reopening"), "{error}");
         }
-        // Not closed either.
+        // The database is still open.
         driver.apply(&record_of(0, STANDARD_NOW_MS)).unwrap();
     });
     assert!(run.failures.is_empty(), "{:?}", run.failures);
@@ -251,7 +251,7 @@ fn the_driver_of_another_thread_makes_no_reopening() {
 struct SeenSessions(Arc<Mutex<[std::collections::BTreeSet<u32>; 2]>>);
 
 impl SeenSessions {
-    /// Notes that a wrapper was made. Returns the closure that each of its calls calls.
+    /// Notes that a wrapper was made. The wrapper calls the returned closure in each of its calls.
     fn made(&self) -> impl Fn() + Send + Sync + 'static {
         let made = session();
         self.0.lock().unwrap()[0].insert(made);
@@ -263,7 +263,7 @@ impl SeenSessions {
         }
     }
 
-    /// The sessions, each of which saw its own calls alone.
+    /// The sessions in which wrappers were made. Every call must be in the session of its wrapper.
     fn sessions(&self) -> Vec<u32> {
         let [made, others] = self.0.lock().unwrap().clone();
         assert!(others.is_empty(), "calls in sessions {others:?}");
@@ -332,7 +332,7 @@ fn wrappers_of_files_storage_and_options_know_their_session() {
     }
 }
 
-/// Finds nothing in a work of one session: acts after its first reopening alone.
+/// A bug that acts only after the first reopening, so a run of the first session alone has no failure.
 #[test]
 fn a_fault_of_the_session_after_a_crash_is_found_and_replayed() {
     let sweep = CrashSweep::standard(SEED, 10).files(|files| {

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::oracle::Death;
 use crate::testing::workload::{Reopening, SessionChange, SessionEnd, Workload};
 
-/// A workload whose sessions end in the ways that real files have.
+/// A workload whose sessions end without a power loss, which real files do not have.
 fn workload() -> Workload {
     let mut workload = Workload::sessions(9, 50);
     let mut ends = [SessionEnd::Close, SessionEnd::Drop, SessionEnd::Kill]
@@ -76,7 +76,7 @@ fn a_power_loss_between_sessions_is_refused_on_real_files() {
     let plan = sweep.plan().crash(Site::End, CrashMode::Kill);
     let finding = sweep
         .crash_on_files(&plan, &ChildProgram::this_program([""; 0]))
-        .expect_err("no power loss there");
+        .expect_err("real files have no power loss");
     assert!(
         finding.to_string().contains("real files keep all writes"),
         "{finding}"
@@ -84,8 +84,8 @@ fn a_power_loss_between_sessions_is_refused_on_real_files() {
     remove_image(&finding);
 }
 
-/// The lines of a child about a reopening: the journal knows the next session from the one, and the state and policy from the
-/// other.
+/// A child writes two lines for a reopening. The journal knows the next session after the first line, and the state and the
+/// policy after the second.
 #[test]
 fn the_lines_of_a_reopening_end_a_session_and_begin_the_next() {
     let setup = CrashSweep::standard(SEED, 0)

@@ -1,4 +1,4 @@
-//! Timed syncs in swept runs: the calls before which they come, and those before which they do not.
+//! Timed syncs in swept runs: the calls that make one first, and the calls that do not.
 
 use super::*;
 use crate::testing::faults::FileRole;

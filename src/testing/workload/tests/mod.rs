@@ -311,7 +311,7 @@ fn turns(workloads: &[Workload]) -> BTreeMap<(u16, usize), [usize; 2]> {
                 continue;
             };
             for event in events {
-                // Signals that a session appended are not counted.
+                // Signals that a reopening appended are not counted.
                 let Some(signal) = schema.get(event.signal) else {
                     continue;
                 };

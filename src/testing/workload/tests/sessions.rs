@@ -1,4 +1,4 @@
-//! Reopenings read back from their text, and the sessions workload has what it promises.
+//! Reopenings are read back from their text, and the sessions workload has the promised content.
 
 use super::super::{Reopening, STANDARD_SYNC_MS, SessionChange, SessionEnd};
 use super::*;
@@ -128,7 +128,7 @@ fn among_any_sixteen_operations_is_a_reopening_and_two_and_three_in_a_row_occur(
             assert!(window.iter().any(is_reopening), "seed {seed}: {window:?}");
         }
         let runs = operations.chunk_by(|a, b| is_reopening(a) == is_reopening(b));
-        // The last run may be cut.
+        // The end of the workload may cut the last row.
         let runs = runs.filter(|run| is_reopening(&run[0])).map(<[_]>::len);
         in_a_row.extend(runs);
     }

@@ -1,15 +1,15 @@
-//! The bounds that no single session on one thread with few collections exceeds: the earlier openings of the opening record, the
-//! growth at which writers wait for a checkpoint, and the members of a bitmap that are an array.
+//! The limits that no single session on one thread with small collections exceeds: the earlier openings of the opening record,
+//! the growth at which writers wait for a checkpoint, and the values of a bitmap's array.
 
 use super::*;
 use crate::limits::ARRAY_LEN_MAX;
 use crate::testing::run_to_crash;
 use crate::{Background, Receipt, SignalEvent, TidalDb};
 
-/// The sizes that a test of this file exceeds.
+/// The fixed limits that a test of this file exceeds.
 pub(super) const SIZES: [&str; 1] = ["ARRAY_LEN_MAX"];
 
-/// The event with this number, each of another weight.
+/// The event with this number. Each number has its own weight.
 fn event(number: u64) -> SignalEvent<'static> {
     SignalEvent {
         weight: 1.0 + number as f64 / 4096.0,
@@ -49,8 +49,8 @@ fn openings_beyond_the_bound_are_forgotten_and_their_events_are_not() {
     }
 }
 
-/// Records until the writer itself makes a checkpoint, crashes there, and compares the recovered state with the one before. The
-/// thread that makes checkpoints is not watched: it runs on.
+/// Records until the writing thread itself makes a checkpoint, crashes in it, and compares the recovered state with the state
+/// before. The background thread that makes checkpoints does not crash.
 fn crash_a_writer_that_waits(due: impl Fn(Options) -> Options) {
     let options = || due(options()).background(Background::OwnThreads);
     let disk = SimDisk::new();
@@ -62,7 +62,7 @@ fn crash_a_writer_that_waits(due: impl Fn(Options) -> Options) {
             recorded += 1;
         }
     });
-    let crashed = crashed.expect("a writer comes first at some time");
+    let crashed = crashed.expect("the writing thread makes a checkpoint");
     assert_eq!(crashed.point, CrashPoint::CheckpointPreFlush);
     let last_sequence = db.last_sequence();
     let before = db.export().expect("a checkpoint changes no state");

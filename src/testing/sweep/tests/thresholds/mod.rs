@@ -1,8 +1,8 @@
-//! Every bound inside the engine is exceeded by a run that crashes and recovers.
+//! A run that crashes and recovers exceeds every limit inside the engine.
 //!
-//! Owns the facts about such runs. They come from outside of the engine: from the disk's operations, the calls and the crossings
-//! before the crash, and from the files and the report of the recovery after it. The [table](table) says for each bound which
-//! facts show that it was exceeded. A field of [`Limits`] without a row does not compile.
+//! Owns the facts about such runs. The facts come from outside of the engine: from the disk's operations, the calls and the
+//! crossings before the crash, and from the files and the report of the recovery after it. The [table](table) has for each
+//! limit the facts that show that a run exceeded it. A field of [`Limits`] without a row does not compile.
 
 mod growth;
 mod table;
@@ -25,14 +25,14 @@ use crate::{Export, Options, RecoveryReport};
 /// A run that crashed, recovered, and kept every promise.
 struct CrashedRun {
     options: Options,
-    /// The disk's operations before the crash, each with the number of the call that it belongs to.
+    /// The disk's operations before the crash, each with the number of its call.
     disk: Vec<(DiskOperation, Option<usize>)>,
     /// The calls that were begun before the crash, the last one perhaps in flight.
     calls: Vec<Operation>,
     acknowledged: usize,
-    /// The crossing at which the run crashed, if it did so at one.
+    /// The crossing at which the run crashed; none at another site.
     crossing: Option<(CrashPoint, u64)>,
-    /// The pages in storage at the crash: their tables, signals, shards and numbers.
+    /// The pages in storage at the crash.
     pages: Vec<StoredPage>,
     report: RecoveryReport,
     export: Export,
@@ -186,7 +186,8 @@ fn stored_pages(image: &Image, options: &Options) -> Vec<StoredPage> {
     pages
 }
 
-/// The sites that show most: each crossing of a point outside of the loops over events, and the sides of the removals of files.
+/// The sites that can show an exceeded limit: each crossing of a point outside of the loops over events, and both sides of each
+/// removal of a file.
 fn telling_sites(run: &Recorded) -> Vec<(Site, CrashPosition)> {
     let is_removal = |ordinal: u64| {
         let operation = run.recording.operations().nth(ordinal as usize);
@@ -204,7 +205,7 @@ fn telling_sites(run: &Recorded) -> Vec<(Site, CrashPosition)> {
     sites.copied().collect()
 }
 
-/// The names of those of `thresholds` that no crashed run of `sweep` exceeded. Ends once there are `least`.
+/// The names of the thresholds in `left` that no crashed run of `sweep` exceeded. Stops when only `least` are left.
 fn not_exceeded(sweep: &CrashSweep, mut left: Vec<Threshold>, least: usize) -> Vec<&'static str> {
     let setup = &sweep.setup;
     let run = Recorded::of_work(setup, &SimDisk::new());
@@ -220,18 +221,18 @@ fn not_exceeded(sweep: &CrashSweep, mut left: Vec<Threshold>, least: usize) -> V
     left.into_iter().map(|threshold| threshold.name).collect()
 }
 
-/// Under tiny bounds. Only the bytes of changed states make a call wait for a checkpoint.
+/// A sweep under tiny limits. Only the bytes of changed states make a call wait for a checkpoint.
 fn tiny_sweep() -> CrashSweep {
-    CrashSweep::named("large, tiny bounds", Workload::large(SEED, 300))
+    CrashSweep::named("large, tiny limits", Workload::large(SEED, 300))
         .options(|| tinier_options(large_schema()).checkpoint_log_bytes(1 << 30))
 }
 
-/// Under the bounds of production.
+/// A sweep under the limits of production.
 fn large_sweep() -> CrashSweep {
     CrashSweep::named("large", Workload::large(SEED, 5000)).options(large_options)
 }
 
-/// All rows, with the fields of these bounds.
+/// All rows, with the fields of these limits.
 fn all_thresholds(limits: &Limits) -> Vec<Threshold> {
     let mut thresholds = table::of_limits(limits);
     thresholds.extend(table::of_sizes());
@@ -239,7 +240,7 @@ fn all_thresholds(limits: &Limits) -> Vec<Threshold> {
     thresholds
 }
 
-/// The sizes that formats or arrays fix have rows too, or tests in [`growth`].
+/// The limits that formats or arrays fix have rows too, or tests in [`growth`].
 #[test]
 fn every_listed_size_has_a_row() {
     let thresholds = all_thresholds(&Limits::default());
@@ -252,17 +253,17 @@ fn every_listed_size_has_a_row() {
 }
 
 #[test]
-fn crashed_runs_exceed_every_tiny_bound() {
+fn crashed_runs_exceed_every_tiny_limit() {
     let thresholds = all_thresholds(&tinier_options(large_schema()).limits);
-    // These need longer calls than tiny bounds do.
+    // These rows need longer calls than the tiny limits.
     let too_large: Vec<_> = table::of_thousands().iter().map(|it| it.name).collect();
     let left = not_exceeded(&tiny_sweep(), thresholds, too_large.len());
     assert_eq!(left, too_large);
 }
 
 #[test]
-fn crashed_runs_exceed_the_bounds_of_production() {
-    // Two gigabytes of changed states take too long.
+fn crashed_runs_exceed_the_limits_of_production() {
+    // A run with two gigabytes of changed states takes too long.
     let too_large = ["changed_state_bytes_max"];
     let left = not_exceeded(
         &large_sweep(),

@@ -1,4 +1,4 @@
-//! The table of the thresholds: for each bound of the engine, the facts which show that a crashed run exceeded it.
+//! The table of the thresholds: for each limit of the engine, the facts that show that a crashed run exceeded it.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ fn row(name: &'static str, is_exceeded: impl Fn(&CrashedRun) -> bool + 'static) 
     }
 }
 
-/// The rows of the bounds in `limits`. Those that need several sessions or threads have tests of their own in
+/// The rows of `limits`. Limits that need several sessions or threads have tests in
 /// [`growth`](super::growth).
 pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
     let Limits {
@@ -162,7 +162,7 @@ pub(super) fn of_sizes() -> Vec<Threshold> {
     ]
 }
 
-/// Rows that calls of some thousand events alone exceed.
+/// Rows that only calls of some thousand events exceed.
 pub(super) fn of_thousands() -> Vec<Threshold> {
     vec![
         row("a call of thousands of events", |run| {
