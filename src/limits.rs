@@ -70,8 +70,8 @@ pub(crate) struct Limits {
     pub(crate) replayed_changes_len_max: usize,
     /// Changes of a call. Default 256, 1 to [`GROUPED_CHANGES_LEN_MAX`]. More changes are applied group by group.
     pub(crate) grouped_changes_len_max: usize,
-    /// Pages. Default 32 (at the default shape about 200 KB, a few tens of microseconds), at least 1. A checkpoint that copies more
-    /// pages of a shard unlocks the shard in between.
+    /// Pages. Default 32 (at the default shape about 200 KB, a few tens of microseconds), at least 1. A checkpoint that copies
+    /// more pages of a shard unlocks the shard in between.
     pub(crate) fenced_pages_len_max: usize,
     /// Bytes of the log. Default 4096, at least 0. Closing a database with a longer log makes a checkpoint even if nothing is
     /// new, so that the next open has little to read.

@@ -18,8 +18,8 @@ use crate::{Export, Schema, SignalStateExport};
 
 /// How many of the last entries of the log are tried: a crash damages the last ones.
 const LAST_LEN_MAX: usize = 400;
-/// A state that is wrong in more places is not explained, because the search would take minutes. Its first differences, this
-/// many, are given.
+/// A state that is wrong in more places is not explained, because the search would take minutes. As many of its differences
+/// are given.
 const WRONG_LEN_MAX: usize = 256;
 /// How many of the last forget frames are suspected.
 const FORGETS_LEN_MAX: usize = 16;

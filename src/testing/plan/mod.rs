@@ -9,15 +9,21 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `work` | `standard:SEED:LEN`, `sessions:SEED:LEN`, `driven:NAME`, or `ops:` and tokens of [`Operation`](super::workload::Operation)s joined by `;` |
+//! | `work` | `standard:SEED:LEN`, `sessions:SEED:LEN`, `driven:NAME`, or `ops:` and tokens of [`Operation`]s joined by `;` |
 //! | `durability` | `every-synced`, `synced-every:MS`, `operating-system` |
 //! | `sectors` | the bytes of a sector of the disk; 512 without it |
-//! | `crash` | `POINT#N`: the crossing of the point with N before it; `disk#ORDINAL:SIDE`; `disk#ORDINAL:FAULT`: the operation meets an [`IoFault`], and the crash is at the return of its call, or, with `:end`, at the end of that run; or `end`: after the close |
+//! | `crash` | `POINT#N`: the crossing of the point with N crossings before it |
+//! | | `disk#ORDINAL:SIDE`: before or after a disk operation |
+//! | | `disk#ORDINAL:FAULT`: the return of the call in which the operation met an [`IoFault`]; with `:end` the end of that run |
+//! | | `end`: after the close |
 //! | `mode` | `panic`, `abort`, `kill`, or `power-loss:` and an [`ImageChoice`] |
 //!
-//! Every `crash` has its `mode`. The first is in the work; each further one is in the recovery from the one before.
+//! Every `crash` has its `mode`. The first is in the work; each further one is in the session after the one before: in its
+//! recovery or in a later call.
 //! A power loss leaves a new disk, whose operations are numbered from 0. After any other crash the disk is the same: its
 //! numbers continue, and undurable writes are still undurable.
+//!
+//! [`Operation`]: super::workload::Operation
 
 mod text;
 

@@ -201,7 +201,7 @@ impl Device {
         offset: u64,
         len: u64,
     ) -> io::Result<DiskOperation> {
-        // A later process gives the numbers of files to other files.
+        // After a power loss the same number may belong to another file.
         self.check_process(process)?;
         let mut call = DiskOperation::new(kind, &self.state.files[file].path);
         (call.offset, call.len) = (offset, len);

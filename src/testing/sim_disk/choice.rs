@@ -3,7 +3,7 @@
 //! | text | image |
 //! |---|---|
 //! | `synced` | only what was synced |
-//! | `all` | everything written, as the end of the process alone leaves it |
+//! | `all` | everything written, as a process crash leaves it |
 //! | `prefix:17` | of what is not durable, the operations before ordinal 17 |
 //! | `prefix:17=3n1g` | these, and operation 17 torn |
 //! | `drop:3,17=3n1g` | everything but operation 3, and 17 torn |
@@ -25,7 +25,7 @@ use std::str::FromStr;
 pub enum ImageChoice {
     /// Only what was synced.
     Synced,
-    /// Everything written: as the end of the process alone leaves it.
+    /// Everything written, as a process crash leaves it.
     All,
     /// Of what is not durable, the operations before an ordinal.
     Prefix {
@@ -76,7 +76,7 @@ pub enum Piece {
     Garbage,
     /// Zeros: the file has its length there and never got its bytes.
     Zeros,
-    /// Stale bytes: the file has its length there, in a block that still holds bytes of a removed or truncated file.
+    /// Stale bytes: the file's length covers the piece, but its block still holds bytes of a removed or truncated file.
     /// Zeros if no block is free.
     Stale,
 }

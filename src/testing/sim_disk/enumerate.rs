@@ -177,7 +177,7 @@ fn prefixes(open: &[OpenOperation]) -> impl Iterator<Item = ImageChoice> {
     })
 }
 
-/// Each operation torn in the telling ways, with all others there and with only those before it.
+/// Each operation torn in the telling ways, with all other operations and with only those before it.
 fn single_tears(open: &[OpenOperation]) -> Vec<ImageChoice> {
     let mut choices = Vec::new();
     for operation in open {

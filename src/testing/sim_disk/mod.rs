@@ -374,7 +374,7 @@ impl SimDisk {
 }
 
 impl ImageBuilder {
-    /// The disk of this instant, still in use: as after the end of the process alone. Undurable operations stay undurable,
+    /// The disk of this instant, still in use, as after a process crash. Undurable operations stay undurable,
     /// and the next operation has the next ordinal. Its options are those of the recorded disk.
     pub fn disk(&self) -> SimDisk {
         let shared = self.device();

@@ -123,7 +123,7 @@ impl DiskModel {
         Self::WEAKEST,
     ];
 
-    /// The models whose images together are those of the weakest one, prefixes among them however many images there are.
+    /// The models whose images together are those of the weakest one. Among any number of their images are prefixes.
     pub const EVERY_IMAGE: &'static [Self] = &[Self::IN_ORDER, Self::WEAKEST];
 
     /// The model with this name.

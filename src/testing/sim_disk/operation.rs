@@ -34,7 +34,7 @@ pub enum DiskOperationKind {
     SyncDir,
     /// Takes a lock, creating its file if need be.
     Lock,
-    /// Takes the power away and returns it: [`SimDisk::lose_power`](super::SimDisk::lose_power).
+    /// A loss of the power: [`SimDisk::lose_power`](super::SimDisk::lose_power).
     PowerLoss,
 }
 

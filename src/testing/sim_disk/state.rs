@@ -356,7 +356,7 @@ impl DiskState {
         self.freed.drain(..excess);
     }
 
-    /// Returns true if there is a free block that was written before.
+    /// Returns true if a free block holds bytes of a removed or truncated file.
     pub(super) fn has_stale_blocks(&self) -> bool {
         !self.freed.is_empty()
     }

@@ -18,7 +18,7 @@ pub(super) struct Tears {
     pieces: u32,
     /// True if the write makes the file longer than its durable length.
     grows: bool,
-    /// True if free blocks hold bytes that were written before.
+    /// True if free blocks hold bytes of removed or truncated files.
     has_stale_blocks: bool,
 }
 
@@ -69,7 +69,7 @@ const FAMILIES: [TearFamily; 8] = {
 };
 
 impl TearFamily {
-    /// The runs of the family in a write of so many pieces: the place and the length of each.
+    /// The runs of the family in a write of `pieces` pieces, each with its first piece and its length.
     fn runs(self, pieces: u32) -> impl Iterator<Item = (u32, u32)> {
         let is_place = move |place: RunPlace, at_edge: bool| match place {
             RunPlace::Edge => at_edge,

@@ -415,7 +415,7 @@ impl DiskChecks<'_> {
         self.check_promised(&operation.to_string(), log, store, u64::MAX);
     }
 
-    /// Checks that the disk operations up to this number are durable, as far as they concern the log or the store.
+    /// Checks that the first `operations_len` disk operations are durable: those of the log if `log`, those of the store if `store`.
     fn check_promised(&self, operation: &str, log: bool, store: bool, operations_len: u64) {
         if self.disk.is_gone() {
             return;

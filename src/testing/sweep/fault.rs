@@ -61,7 +61,7 @@ fn set(disk: &SimDisk, operation: Option<&DiskOperation>, fault: IoFault) -> Res
     Ok(())
 }
 
-/// The run of the work in which an operation of the recorded run meets a fault, up to its end. It may have failures.
+/// The whole run of the work in which an operation of the recorded run meets a fault. The run may have failures.
 pub(super) fn work_with_fault(
     setup: &Setup,
     recorded: &Recorded,

@@ -160,25 +160,21 @@ impl Setup {
 
     /// The database in a directory of a simulated disk.
     pub(crate) fn on_disk_below(&self, disk: &SimDisk, dir: &Path, session: Session) -> Home {
-        let mut home = Home {
-            failed_len_before: 0,
-            dir: dir.to_path_buf(),
-            files: Arc::new(RealFiles),
-            disk: Some(disk.clone()),
-            session: session.clone(),
-        };
-        self.begin_session(&mut home, session);
-        home
+        self.home(dir, Some(disk.clone()), session)
     }
 
     /// The database in a directory of the real file system.
     pub(crate) fn on_files(&self, dir: &Path, session: Session) -> Home {
+        self.home(dir, None, session)
+    }
+
+    fn home(&self, dir: &Path, disk: Option<SimDisk>, session: Session) -> Home {
         let mut home = Home {
-            failed_len_before: 0,
             dir: dir.to_path_buf(),
             files: Arc::new(RealFiles),
-            disk: None,
+            disk,
             session: session.clone(),
+            failed_len_before: 0,
         };
         self.begin_session(&mut home, session);
         home

@@ -30,7 +30,8 @@ impl RecoveredState {
         })
     }
 
-    /// Returns true if both recoveries gave the same state. The marker of a checkpoint that an open made may be in the log or not.
+    /// Returns true if both recoveries gave the same state. The marker of a checkpoint that an open made may be in the log or
+    /// not.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.report.last_sequence <= other.last_sequence
             && other.report.last_sequence <= self.last_sequence

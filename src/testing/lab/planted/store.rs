@@ -39,8 +39,8 @@ pub(crate) enum StoreFlaw {
     BlockTakenForWhole,
     /// Marker and checksum do not depend on the file's number.
     OtherFilesAccepted,
-    /// Opening continues the newest file if it ends with a good record, and takes it for granted that a later sync makes all
-    /// bytes that it read durable.
+    /// Opening continues the newest file if it ends with a good record, and expects that a sync makes all bytes that were
+    /// read durable.
     FileContinued,
 }
 

@@ -134,8 +134,7 @@ fn each_kind_of_tear_of_a_long_write_is_tried_where_not_all_can_be() {
             // A lost end, a lost beginning, a hole, a middle alone.
             "=5n", "=6o4n", "=5n1o4n", "=5o1n", "=1n8o1n", "=1o8n",
             // Garbage in one sector and in more, before missing pieces and before written ones.
-            "=5n1g", "=10g", "=9n1g", "=5n1g4n", "=9g1n",
-            // A length without content.
+            "=5n1g", "=10g", "=9n1g", "=5n1g4n", "=9g1n", // A length without content.
             "=5n5z", "=10z", "=5n1s4n", "=10s", "=9n1s",
         ] {
             assert!(

@@ -4,7 +4,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
-use super::{create, image, image_of, kinds, open, path, write};
+use super::{create, disk_calls, file_calls, image, image_of, kinds, open, path, write};
 use crate::fs::{File, FileAccess, OpenMode};
 use crate::testing::sim_disk::{DiskOperationKind as Kind, Side, SimDisk};
 
@@ -52,22 +52,7 @@ fn every_later_call_is_refused_and_changes_nothing() {
     write(&file, b"new", 0);
     disk.crash_now();
     let before = (image(&disk, "all"), image(&disk, "synced"));
-    let root = path("/");
-    let results = [
-        file.read_at(&mut [0], 0).map(drop),
-        file.write_at(b"x", 0).map(drop),
-        file.len().map(drop),
-        file.sync(),
-        disk.open(path("/f"), OpenMode::Read).map(drop),
-        disk.open(path("/g"), OpenMode::Create).map(drop),
-        disk.list(root).map(drop),
-        disk.create_dir(path("/d")),
-        disk.rename(path("/f"), path("/g")),
-        disk.remove(path("/f")),
-        disk.sync_dir(root),
-        disk.lock(path("/l")).map(drop),
-    ];
-    for result in results {
+    for result in file_calls(&*file).into_iter().chain(disk_calls(&disk)) {
         assert!(is_refusal(&result.unwrap_err()));
     }
     assert_eq!(before, (image(&disk, "all"), image(&disk, "synced")));

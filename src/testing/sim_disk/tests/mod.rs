@@ -35,6 +35,31 @@ fn write(file: &Arc<dyn File>, bytes: &[u8], offset: u64) {
     write_all_at(file.as_ref(), bytes, offset).unwrap();
 }
 
+/// The results of a call of each kind on an open file.
+fn file_calls(file: &dyn File) -> Vec<io::Result<()>> {
+    vec![
+        file.read_at(&mut [0], 0).map(drop),
+        file.write_at(b"x", 0).map(drop),
+        file.len().map(drop),
+        file.sync(),
+    ]
+}
+
+/// The results of a call of each kind on names.
+fn disk_calls(disk: &SimDisk) -> Vec<io::Result<()>> {
+    let root = path("/");
+    vec![
+        disk.open(path("/f"), OpenMode::Read).map(drop),
+        disk.open(path("/g"), OpenMode::Create).map(drop),
+        disk.list(root).map(drop),
+        disk.create_dir(path("/d")),
+        disk.rename(path("/f"), path("/g")),
+        disk.remove(path("/f")),
+        disk.sync_dir(root),
+        disk.lock(path("/l")).map(drop),
+    ]
+}
+
 /// A disk with tiny sectors, so that tears are easy to see.
 fn disk_with_sectors(sector_bytes: u32, image: &Image) -> SimDisk {
     let options = SimDiskOptions {

@@ -3,7 +3,8 @@
 use std::io;
 
 use super::{
-    DiskOperationKind as Kind, Image, create, disk_with_sectors, image, image_of, open, path, write,
+    DiskOperationKind as Kind, Image, create, disk_calls, disk_with_sectors, file_calls, image, image_of,
+    open, path, write,
 };
 use crate::fs::{FileAccess, OpenMode};
 use crate::testing::sim_disk::{Fault, ImageChoice, Side, SimDisk, UndurableKind};
@@ -19,21 +20,6 @@ fn read(disk: &SimDisk) -> Vec<u8> {
     crate::fs::read_whole(disk.open(path("/f"), OpenMode::Read).unwrap().as_ref()).unwrap()
 }
 
-/// The results of a call of each kind.
-fn calls(disk: &SimDisk) -> Vec<io::Result<()>> {
-    let root = path("/");
-    vec![
-        disk.open(path("/f"), OpenMode::Read).map(drop),
-        disk.open(path("/g"), OpenMode::Create).map(drop),
-        disk.list(root).map(drop),
-        disk.create_dir(path("/d")),
-        disk.rename(path("/f"), path("/g")),
-        disk.remove(path("/f")),
-        disk.sync_dir(root),
-        disk.lock(path("/l")).map(drop),
-    ]
-}
-
 #[test]
 fn the_handles_and_files_of_an_ended_process_are_refused_and_its_locks_are_free() {
     let ends: [fn(&SimDisk) -> SimDisk; 2] =
@@ -46,13 +32,8 @@ fn the_handles_and_files_of_an_ended_process_are_refused_and_its_locks_are_free(
         let next = end(&disk);
         assert_eq!((disk.open_files().len(), disk.locks_held().len()), (0, 0));
         let before = (next.operations_len(), image(&next, "all"));
-        let of_file = [
-            file.read_at(&mut [0], 0).map(drop),
-            file.write_at(b"x", 0).map(drop),
-            file.len().map(drop),
-            file.sync(),
-        ];
-        for result in of_file.into_iter().chain(calls(&disk)).chain(calls(&clone)) {
+        let results = [file_calls(&*file), disk_calls(&disk), disk_calls(&clone)];
+        for result in results.into_iter().flatten() {
             let error = result.unwrap_err().to_string();
             assert_eq!(error, "the process that makes this call was ended");
         }

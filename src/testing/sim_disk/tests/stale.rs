@@ -1,4 +1,4 @@
-//! Stale bytes: what free blocks hold, and where they are found.
+//! Stale bytes: the content of free blocks, and the places at which a crash leaves it.
 
 use super::{Op, disk_with_sectors, image, image_of, parse_image};
 use crate::testing::sim_disk::{DiskModel, Image, SimDisk};

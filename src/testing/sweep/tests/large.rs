@@ -59,7 +59,7 @@ fn a_long_log_under_tiny_limits() {
 #[test]
 fn calls_of_thousands_of_events_under_the_limits_of_production() {
     let sweep = CrashSweep::named("large", Workload::large(SEED, 4500)).options(large_options);
-    // Each further opening takes long.
+    // Every opening after a crash is slow.
     let report = sampled(sweep.continue_after_recovery(false), 40);
     println!("{report}");
     report.expect_clean();
