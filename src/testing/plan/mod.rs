@@ -42,7 +42,7 @@ use crate::Durability;
 /// What a failure's replay line begins with.
 pub const REPLAY_PREFIX: &str = "tidaldb-replay:";
 
-/// How many crashes a plan has at most: one in the work, two in recoveries.
+/// The largest number of crashes of a plan: one in the work, two in the sessions after it.
 pub const CRASHES_MAX: usize = 3;
 
 /// The operations of a plan on a database.
@@ -178,7 +178,7 @@ pub struct Plan {
     pub durability: Durability,
     /// The bytes of a sector of the disk: where writes tear.
     pub sector_bytes: u32,
-    /// The crashes: the first in the work, each further one in the recovery from the one before. At most
+    /// The crashes: the first in the work, each further one in the session after the one before. At most
     /// [`CRASHES_MAX`].
     pub crashes: Vec<Crash>,
 }
@@ -222,7 +222,7 @@ impl Plan {
     }
 
     /// Adds a kill of the process at the crossing of `point` that has `crossing` crossings before it: in the work if it
-    /// is the first crash, else in the recovery from the crash before.
+    /// is the first crash, else in the session after the crash before.
     #[must_use]
     pub fn crash_at(self, point: CrashPoint, crossing: u64) -> Self {
         self.crash(Site::Point { point, crossing }, CrashMode::Kill)

@@ -164,7 +164,7 @@ fn a_failed_sync_keeps_any_of_the_writes_and_a_later_one_keeps_its_own() {
 }
 
 #[test]
-fn what_was_written_after_a_failed_sync_is_there_without_what_the_sync_lost() {
+fn a_write_after_a_failed_sync_is_there_without_the_writes_that_the_sync_lost() {
     let (disk, file) = disk();
     write(&file, b"N", 0);
     disk.fail_next(Kind::Sync, Fault::SyncLoses(io::ErrorKind::Other));

@@ -27,7 +27,7 @@ fn options() -> Options {
 }
 
 #[test]
-fn openings_beyond_the_bound_are_forgotten_and_their_events_are_not() {
+fn openings_beyond_the_limit_are_forgotten_and_their_events_are_not() {
     let len_max = options().limits.earlier_openings_len_max;
     let mut disk = SimDisk::new();
     let mut receipts: Vec<Receipt> = Vec::new();
