@@ -11,6 +11,7 @@
 //!
 //! A process crash loses nothing that a call had returned for.
 
+mod names;
 pub(crate) mod real;
 mod rooted;
 
@@ -19,6 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use names::{join, numbered_name, parse_numbered_name};
 pub use real::RealFiles;
 pub(crate) use rooted::{DirName, RootedFiles, make_dir, resolve};
 

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{self, Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
+use super::names::join;
 use super::{File, FileAccess, FileLock, OpenDir, OpenMode};
 use crate::Error;
 use crate::lock::{read, write};
@@ -116,7 +117,7 @@ impl RootedFiles {
             return Ok(path.to_path_buf());
         };
         let dir = self.dir_at(parent)?;
-        Ok(dir.map_or_else(|| path.to_path_buf(), |dir| dir.path().join(name)))
+        Ok(dir.map_or_else(|| path.to_path_buf(), |dir| join(dir.path(), name)))
     }
 
     /// The path of an open directory.
@@ -142,7 +143,7 @@ impl RootedFiles {
             return change(path);
         };
         dir.check()?;
-        let result = change(&dir.path().join(name));
+        let result = change(&join(dir.path(), name));
         dir.check()?;
         result
     }

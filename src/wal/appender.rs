@@ -18,7 +18,7 @@ use super::frame::FrameBuffer;
 use super::history::History;
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, temporary_name};
 use crate::Error;
-use crate::fs::{File, FileAccess, OpenMode, write_all_at};
+use crate::fs::{File, FileAccess, OpenMode, join, write_all_at};
 use crate::limits::ZEROS_BYTES_MAX;
 
 static ZEROS: [u8; ZEROS_BYTES_MAX] = [0; ZEROS_BYTES_MAX];
@@ -108,8 +108,8 @@ impl Appender {
         };
         let bytes = header.encode();
         let (_, seed) = SegmentHeader::decode(&bytes, &options.dir, options.database_id)?;
-        let temporary = options.dir.join(temporary_name(first_sequence));
-        let path = options.dir.join(segment_name(first_sequence));
+        let temporary = join(&options.dir, temporary_name(first_sequence));
+        let path = join(&options.dir, segment_name(first_sequence));
         let file = options
             .files
             .open(&temporary, OpenMode::Create)

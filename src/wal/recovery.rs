@@ -31,7 +31,7 @@ use super::segment::{
     SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, parse_name, segment_name, temporary_name,
 };
 use crate::Error;
-use crate::fs::{File, FileAccess, OpenMode, list_if_present, read_full_at, read_whole, write_all_at};
+use crate::fs::{File, FileAccess, OpenMode, join, list_if_present, read_full_at, read_whole, write_all_at};
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::torn_tail::TornTail;
 
@@ -294,7 +294,7 @@ fn promised_end(options: &LogOptions, header: &SegmentHeader, next: &SegmentHead
 
 /// The header of the segment that is named by `first_sequence`, and its path.
 fn read_header(options: &LogOptions, first_sequence: u64) -> Result<(PathBuf, SegmentHeader), Error> {
-    let path = options.dir.join(segment_name(first_sequence));
+    let path = join(&options.dir, segment_name(first_sequence));
     let file = open(options, &path)?;
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
     let read = read_full_at(file.as_ref(), &mut bytes, 0)
@@ -516,8 +516,8 @@ impl Recovered {
         let appender = Appender::create(self.options, opening, first_sequence, self.predecessor)?;
         // The new segment may have the name of an empty one or of a temporary file.
         let reused = [
-            dir.join(segment_name(first_sequence)),
-            dir.join(temporary_name(first_sequence)),
+            join(&dir, segment_name(first_sequence)),
+            join(&dir, temporary_name(first_sequence)),
         ];
         let mut removed = false;
         for path in self
@@ -545,7 +545,7 @@ impl LastSegment {
     /// Puts a copy of the segment in its place, durable under its name on return: the header of the next segment promises
     /// the frames of the copy.
     fn rewrite(&self, options: &LogOptions) -> Result<(), Error> {
-        let temporary = options.dir.join(temporary_name(self.first_sequence));
+        let temporary = join(&options.dir, temporary_name(self.first_sequence));
         let failed = |operation| {
             let temporary = &temporary;
             move |error| Error::io(operation, temporary, error)

@@ -29,6 +29,7 @@ use super::history::History;
 use crate::Error;
 use crate::codec::crc32c::crc32c;
 use crate::codec::{Reader, Write};
+use crate::fs::{numbered_name, parse_numbered_name};
 
 const MAGIC: [u8; 8] = *b"TIDALWAL";
 const VERSION: u32 = 2;
@@ -49,7 +50,6 @@ pub(crate) const SEQUENCE_MAX: u64 = u64::MAX / 2;
 
 const EXTENSION: &str = ".wal";
 const TEMPORARY_EXTENSION: &str = ".wal.tmp";
-const SEQUENCE_DIGITS: usize = 20;
 
 /// What a name in the directory of the log stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,30 +64,21 @@ pub(crate) enum SegmentName {
 
 /// The file name of the segment that begins with `first_sequence`.
 pub(crate) fn segment_name(first_sequence: u64) -> String {
-    format!("{first_sequence:0SEQUENCE_DIGITS$}{EXTENSION}")
+    numbered_name(first_sequence, EXTENSION)
 }
 
 /// The name under which that segment is made.
 pub(crate) fn temporary_name(first_sequence: u64) -> String {
-    format!("{first_sequence:0SEQUENCE_DIGITS$}{TEMPORARY_EXTENSION}")
+    numbered_name(first_sequence, TEMPORARY_EXTENSION)
 }
 
 /// What `name` stands for; the inverse of [`segment_name`] and [`temporary_name`].
 pub(crate) fn parse_name(name: &str) -> SegmentName {
-    let sequence = |stem: &str| {
-        let digits = stem.len() == SEQUENCE_DIGITS && stem.bytes().all(|byte| byte.is_ascii_digit());
-        if digits { stem.parse::<u64>().ok() } else { None }
-    };
-    if name
-        .strip_suffix(TEMPORARY_EXTENSION)
-        .and_then(sequence)
-        .is_some()
-    {
-        return SegmentName::Temporary;
+    match parse_numbered_name(name) {
+        Some((first_sequence, EXTENSION)) => SegmentName::Segment(first_sequence),
+        Some((_, TEMPORARY_EXTENSION)) => SegmentName::Temporary,
+        _ => SegmentName::Foreign,
     }
-    name.strip_suffix(EXTENSION)
-        .and_then(sequence)
-        .map_or(SegmentName::Foreign, SegmentName::Segment)
 }
 
 /// The header of a segment.

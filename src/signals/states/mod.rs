@@ -270,7 +270,7 @@ impl<K: StateKey> StateTable<K> {
     /// # Errors
     /// `Error::Panicked`.
     pub(crate) fn export(&self) -> Result<Vec<(K, SignalId, State)>, Error> {
-        let mut all = Vec::new();
+        let mut all = Vec::with_capacity(self.len()?);
         for shard in 0..SHARDS {
             let shard = self.lock(shard);
             for (signal, states) in shard.get()?.signals() {

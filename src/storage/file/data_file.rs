@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::format::{FileHeader, KeyChange};
 use super::names::Name;
 use crate::Error;
-use crate::fs::{File, FileAccess, OpenMode, read_full_at, read_whole, write_all_at};
+use crate::fs::{File, FileAccess, OpenMode, join, read_full_at, read_whole, write_all_at};
 
 /// Far beyond every file number and sequence number in use, and far enough from the end to count on.
 const NUMBER_MAX: u64 = u64::MAX / 2;
@@ -43,8 +43,8 @@ impl DataFile {
         header: &FileHeader,
         content: &[u8],
     ) -> Result<Self, Error> {
-        let temporary = dir.join(Name::Temporary(header.number).build());
-        let path = dir.join(Name::Data(header.number).build());
+        let temporary = join(dir, Name::Temporary(header.number).build());
+        let path = join(dir, Name::Data(header.number).build());
         let file = access
             .open(&temporary, OpenMode::Create)
             .map_err(|source| Error::io("create", &temporary, source))?;
@@ -66,7 +66,7 @@ impl DataFile {
         dir: &Path,
         number: u64,
     ) -> Result<(Self, FileHeader, Vec<u8>), Error> {
-        let path = dir.join(Name::Data(number).build());
+        let path = join(dir, Name::Data(number).build());
         let file = access
             .open(&path, OpenMode::Read)
             .map_err(|source| Error::io("open", &path, source))?;

@@ -1,5 +1,7 @@
 //! File names of the store: one pair of functions builds and parses them.
 
+use crate::fs::{numbered_name, parse_numbered_name};
+
 /// What a name in the store's directory stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
@@ -11,24 +13,18 @@ pub(super) enum Name {
 
 const SUFFIX: &str = ".tdstore";
 const TEMPORARY_SUFFIX: &str = ".tdstore.tmp";
-/// The digits of `u64::MAX`, so that names sort as their numbers do.
-const DIGITS: usize = 20;
 
 impl Name {
     pub(super) fn build(self) -> String {
         match self {
-            Self::Data(number) => format!("{number:0DIGITS$}{SUFFIX}"),
-            Self::Temporary(number) => format!("{number:0DIGITS$}{TEMPORARY_SUFFIX}"),
+            Self::Data(number) => numbered_name(number, SUFFIX),
+            Self::Temporary(number) => numbered_name(number, TEMPORARY_SUFFIX),
         }
     }
 
     /// `None` for every name that [`build`](Self::build) does not give.
     pub(super) fn parse(name: &str) -> Option<Self> {
-        let (digits, suffix) = name.split_at_checked(DIGITS)?;
-        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let number = digits.parse().ok()?;
+        let (number, suffix) = parse_numbered_name(name)?;
         match suffix {
             SUFFIX => Some(Self::Data(number)),
             TEMPORARY_SUFFIX => Some(Self::Temporary(number)),

@@ -233,7 +233,7 @@ impl Oracle {
 
     /// The legal orders of the frames: receipts give their numbers.
     fn frame_orders(&self, death: Death) -> LegalOrders {
-        let (mut known, mut open) = (Vec::new(), Vec::new());
+        let (mut known, mut open) = (Vec::with_capacity(self.calls.len()), Vec::new());
         for (index, call) in self.possible(Operation::is_frame) {
             match call.sequence {
                 Some(number) => known.push((number, index)),

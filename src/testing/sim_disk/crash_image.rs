@@ -149,7 +149,8 @@ impl DiskState {
         mut enter: impl FnMut(&T, &OsStr, ImageEntry) -> T,
     ) {
         let changed = self.kept_names(choice);
-        let mut waiting = vec![(0, root)];
+        let mut waiting = Vec::with_capacity(self.dirs.len());
+        waiting.push((0, root));
         while let Some((dir, place)) = waiting.pop() {
             for (name, node) in changed.get(&dir).unwrap_or(&self.dirs[dir].durable) {
                 match node {

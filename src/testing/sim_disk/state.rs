@@ -15,6 +15,7 @@ use super::image::{FileContent, Image, ImageEntry};
 use super::keyed;
 use super::model::DiskModel;
 use super::operation::DiskOperation;
+use crate::fs::join;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum NodeId {
@@ -161,8 +162,8 @@ pub(super) struct DiskState {
     /// The first is the root.
     pub dirs: Vec<DirState>,
     pub pending_names: Vec<PendingNames>,
-    /// How often each name was given or taken.
-    name_changes: BTreeMap<Arc<Path>, u64>,
+    /// How often each name was given or taken, by the key of its path.
+    name_changes: BTreeMap<u64, u64>,
     /// The contents of the last files whose removal or truncation became durable: free blocks hold them. The newest is last.
     freed: Vec<FileContent>,
     /// The models under which all power losses so far can leave their images.
@@ -199,7 +200,7 @@ impl DiskState {
             state.files.reserve(names.len());
             let mut placed = Vec::with_capacity(names.len());
             for (name, node) in names {
-                let path = path.join(&**name);
+                let path = join(&path, &**name);
                 let node = match node {
                     NodeId::Dir(dir) => {
                         waiting.push((*dir, state.dirs.len(), path));
@@ -373,9 +374,10 @@ impl DiskState {
 
     fn change_names(&mut self, ordinal: u64, changes: &[NameChange]) {
         let keys = changes.iter().map(|change| {
-            let times = self.name_changes.entry(change.path.clone()).or_default();
+            let key = keyed::path_key(&change.path);
+            let times = self.name_changes.entry(key).or_default();
             *times += 1;
-            keyed::mix(keyed::path_key(&change.path), *times)
+            keyed::mix(key, *times)
         });
         let key = keys.reduce(keyed::mix).unwrap_or(0);
         let mut replaces = false;
