@@ -13,7 +13,10 @@
 
 use std::fmt;
 
-/// A model of a file system and its disk. See the [module](self).
+/// A model of a file system and its disk: it decides which images a power loss can leave.
+///
+/// An engine that is right under [`WEAKEST`](Self::WEAKEST) is right under all models. The other models tell how likely a
+/// finding is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct DiskModel {
