@@ -53,6 +53,7 @@ fn main() -> ExitCode {
             // Crashes in recoveries and faults of the disk have bounds of their own, which do not grow.
             let report = CrashSweep::standard(SEED, operations)
                 .images_max(IMAGES_MAX)
+                .workers(1)
                 .depth(0)
                 .faults_max(0)
                 .continue_after_recovery(false)

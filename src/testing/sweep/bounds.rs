@@ -45,21 +45,35 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             moments_max: usize::MAX,
-            images_max: 64,
+            images_max: 128,
             depth: 1,
-            nested_max: 32,
-            sessions_max: 8,
-            nested_images_max: 6,
+            nested_max: 512,
+            sessions_max: 128,
+            nested_images_max: 8,
             continues: true,
-            faults_max: 64,
+            faults_max: 512,
             distinct_max: u64::MAX,
             time: None,
             findings_max: 20,
             wanted: None,
             case_time: Duration::from_secs(60),
-            workers: 1,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
             seed: 0,
             models: DiskModel::EVERY_IMAGE.to_vec(),
+        }
+    }
+}
+
+impl Bounds {
+    /// The same bounds, but for the numbers of images, recoveries, sessions and faults, which take seconds.
+    pub(crate) fn quick(self) -> Self {
+        Self {
+            images_max: 64,
+            nested_max: 32,
+            sessions_max: 8,
+            nested_images_max: 6,
+            faults_max: 64,
+            ..self
         }
     }
 }

@@ -218,7 +218,18 @@ impl CrashSweep {
         self
     }
 
-    /// The largest number of images of a moment, for each disk model. Default 64.
+    /// The bounds for each save of a file: about a fifth of the work of the default ones.
+    ///
+    /// The default bounds are those that a minute on two cores affords in a build without optimisation: a standard workload of
+    /// a hundred operations takes 45 seconds of processor time in one session, and 86 in several. With these bounds it takes
+    /// 9 and 16.
+    #[must_use]
+    pub fn quick(mut self) -> Self {
+        self.bounds = self.bounds.quick();
+        self
+    }
+
+    /// The largest number of images of a moment, for each disk model. Default 128.
     #[must_use]
     pub fn images_max(mut self, images: usize) -> Self {
         self.bounds.images_max = images;
@@ -232,7 +243,7 @@ impl CrashSweep {
         self
     }
 
-    /// The number of distinct images whose recovery is crashed in. Default 32.
+    /// The number of distinct images whose recovery is crashed in. Default 512.
     #[must_use]
     pub fn nested_max(mut self, images: usize) -> Self {
         self.bounds.nested_max = images;
@@ -240,14 +251,14 @@ impl CrashSweep {
     }
 
     /// The number of distinct images after which the work continues in a session that is crashed in. At most
-    /// [`nested_max`](Self::nested_max). Default 8.
+    /// [`nested_max`](Self::nested_max). Default 128.
     #[must_use]
     pub fn sessions_max(mut self, images: usize) -> Self {
         self.bounds.sessions_max = images;
         self
     }
 
-    /// The largest number of images of a moment of a recovery, for each disk model. Default 6.
+    /// The largest number of images of a moment of a recovery, for each disk model. Default 8.
     #[must_use]
     pub fn nested_images_max(mut self, images: usize) -> Self {
         self.bounds.nested_images_max = images;
@@ -256,7 +267,7 @@ impl CrashSweep {
 
     /// The number of faults that operations of the disk meet under the running work, each in a run of its own: the device
     /// fails before or after the operation; it fails alone; a write fails in the middle; a sync fails and keeps some of the
-    /// writes; the disk is full. A quarter as many in each of four recoveries. Default 64.
+    /// writes; the disk is full. A quarter as many in each of four recoveries. Default 512.
     #[must_use]
     pub fn faults_max(mut self, faults: usize) -> Self {
         self.bounds.faults_max = faults;
@@ -313,7 +324,7 @@ impl CrashSweep {
         self
     }
 
-    /// The number of threads that recover. Default 1.
+    /// The number of threads that recover. Default: as many as the machine runs at once.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.bounds.workers = workers.max(1);

@@ -61,7 +61,7 @@ impl Shrinker<'_> {
             images_max: 16,
             depth: (plan.crashes.len() as u32).saturating_sub(1),
             nested_max: 64,
-            ..Bounds::default()
+            ..Bounds::default().quick()
         };
         let Some(found) = first_failing(&self.setup.for_plan(&plan), &bounds, self.kind) else {
             return false;

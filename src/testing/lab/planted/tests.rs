@@ -53,6 +53,7 @@ fn sweep(operations_len: usize) -> CrashSweep {
     operations.extend([(1.5, 1), (1.75, STANDARD_SKEW_MS as i64 + 1)].map(ahead));
     operations.extend(Workload::standard(SEED, operations_len).operations);
     CrashSweep::of(Workload { operations })
+        .quick()
         .images_max(8)
         .nested_max(24)
         .nested_images_max(3)

@@ -148,6 +148,7 @@ fn a_finding_after_a_fault_is_shrunk_to_one_after_a_fault() {
 fn every_fault_of_a_short_work_leaves_a_legal_state_on_sectors_of_both_sizes() {
     for sector_bytes in [512, 4096] {
         let report = CrashSweep::standard(SEED, 16)
+            .quick()
             .sector_bytes(sector_bytes)
             .faults_max(usize::MAX)
             .run();

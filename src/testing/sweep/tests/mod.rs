@@ -77,7 +77,10 @@ fn every_policy_keeps_its_promise() {
         },
         Durability::OperatingSystem,
     ] {
-        let report = CrashSweep::standard(SEED, 40).durability(durability).run();
+        let report = CrashSweep::standard(SEED, 40)
+            .quick()
+            .durability(durability)
+            .run();
         println!("{report}");
         report.expect_clean();
     }
@@ -221,6 +224,7 @@ fn a_sweep_that_tests_nothing_is_not_clean() {
 #[test]
 fn what_a_bound_leaves_out_is_said() {
     let report = CrashSweep::standard(SEED, 20)
+        .quick()
         .images_max(2)
         .faults_max(3)
         .nested_max(1)
@@ -303,6 +307,7 @@ fn progress_is_told_while_the_sweep_runs() {
     let told = Arc::new(AtomicBool::new(false));
     let telling = Arc::clone(&told);
     let report = CrashSweep::standard(SEED, 60)
+        .quick()
         .progress(Duration::ZERO, move |progress| {
             assert!(
                 progress.done <= progress.total || progress.total == 0,

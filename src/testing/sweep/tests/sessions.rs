@@ -23,6 +23,7 @@ fn sweeps() -> impl Iterator<Item = (u64, CrashSweep)> {
     ];
     let sweep = |(seed, durability)| {
         let sweep = CrashSweep::sessions(seed, 40)
+            .quick()
             .durability(durability)
             .images_max(32);
         (seed, sweep)
