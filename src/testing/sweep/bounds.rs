@@ -16,13 +16,13 @@ pub(crate) struct Bounds {
     pub(crate) depth: u32,
     /// The number of distinct images whose recovery is crashed in.
     pub(crate) nested_max: usize,
-    /// The number of distinct images after which the work continues in a session that is crashed in.
+    /// The number of distinct images after which the work continues in another session, in which the sweep crashes.
     pub(crate) sessions_max: usize,
     /// The largest number of images of a moment of a recovery, for each disk model.
     pub(crate) nested_images_max: usize,
     /// True if each recovered disk is opened again, written to, closed and reopened.
     pub(crate) continues: bool,
-    /// The number of faults that operations of the disk meet under the running work.
+    /// The number of faults of disk operations under the running work.
     pub(crate) faults_max: usize,
     /// The largest number of distinct images.
     pub(crate) distinct_max: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Bounds {
     pub(crate) workers: usize,
     /// The seed of the choice among images.
     pub(crate) seed: u64,
-    /// The models whose images are built.
+    /// The disk models. The sweep builds their images.
     pub(crate) models: Vec<DiskModel>,
 }
 

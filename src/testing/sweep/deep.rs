@@ -1,5 +1,5 @@
-//! The deep profile: one sweep after another, each of another standard workload, in one session or several, two recoveries deep, until the time or the
-//! number of images is reached.
+//! The deep profile: one sweep after another, two recoveries deep, until the time or the number of images is reached. Each
+//! sweeps another standard workload, in one session or in several.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,23 +19,23 @@ pub struct DeepProfile {
     pub time: Duration,
     /// The number of distinct images after which it ends.
     pub distinct_max: u64,
-    /// The seed of the first workload; each further one has the next. Every second one is on sectors of 4096 bytes.
+    /// The seed of the first workload. Each further workload has the next seed. Every second one is on sectors of 4096 bytes.
     pub first_seed: u64,
     /// The number of operations of each workload.
     pub operations_len: usize,
-    /// If not 0, the workloads are [`Workload::large`] with calls of so many events, under [`large_options`].
+    /// If not 0, the workloads are [`Workload::large`] with calls of this many events, under [`large_options`].
     pub large_events_len: usize,
     /// The number of nested recoveries that are crashed in.
     pub depth: u32,
     /// The number of threads that recover.
     pub workers: usize,
-    /// The number of distinct images of each workload after which it continues in a session that is crashed in.
+    /// The number of distinct images of each workload after which it continues in another session, in which the sweep crashes.
     pub sessions_max: usize,
     /// The largest number of images of a moment, for each disk model.
     pub images_max: usize,
     /// The same in recoveries.
     pub nested_images_max: usize,
-    /// The number of faults that operations of the disk meet under each running workload.
+    /// The number of faults of disk operations under each running workload.
     pub faults_max: usize,
     /// If true, each recovered disk is opened again, written to, closed and reopened.
     pub continues: bool,

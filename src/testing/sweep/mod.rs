@@ -3,17 +3,21 @@
 //! A recording run lists each crossing of a crash point and each operation of the disk. At every one of them the sweep
 //! crashes: it builds the images that the crash may leave, recovers each distinct image once, compares the state with the
 //! oracle, opens the database again, writes, closes and reopens. It crashes inside the recovery in the same way: every
-//! interrupted recovery must come to the same state. It also lets the
-//! device fail under the running work, which finds threads that ignore the failure; and it lets one operation of the work or
-//! of a recovery fail, or the disk be full from there on, lets the calls of the work go on to their end, and crashes then.
+//! interrupted recovery must give the same state. After some crashes the work continues in another session, and the sweep
+//! crashes there too.
+//!
+//! It also lets the device fail under the running work, which finds threads that ignore the failure. And it lets one
+//! operation of the work or of a recovery fail, or makes the disk full there; the work then continues, and the crash comes
+//! when the call that met the fault returns, and at the end.
 //!
 //! Images come from the one recording, so the work of a sweep must do the same in every run: one calling thread, which also
-//! does the database's background work. Only [`CrashSweep::crash_on_files`] allows more threads. The [`SweepReport`] counts the images that a bound leaves out.
+//! does the database's background work. Only [`CrashSweep::crash_on_files`] allows more threads. The [`SweepReport`] counts
+//! the images that a bound leaves out.
 //!
 //! | file | content |
 //! |---|---|
-//! | `setup`, `home`, `driver`, `journal` | the work, the place of the database, the calls, and the oracle's knowledge at each moment |
-//! | `record`, `recover`, `state` | one run of the work; one recovery, and the checks after it; the state that it came to |
+//! | `setup`, `home`, `driver`, `journal` | the work, the place of the database, the calls, the oracle at each moment |
+//! | `record`, `recover`, `state` | one run of the work; one recovery, and the checks after it; the state after it |
 //! | `next_session` | the session after a crash, with the rest of the work |
 //! | `case` | the case runner, for every case of the kit |
 //! | `explore`, `fault`, `memory`, `phases`, `run` | the enumeration of cases, and its memory |
@@ -250,7 +254,7 @@ impl CrashSweep {
         self
     }
 
-    /// The number of distinct images after which the work continues in a session that is crashed in. At most
+    /// The number of distinct images after which the work continues in another session, in which the sweep crashes. At most
     /// [`nested_max`](Self::nested_max). Default 128.
     #[must_use]
     pub fn sessions_max(mut self, images: usize) -> Self {
@@ -265,9 +269,9 @@ impl CrashSweep {
         self
     }
 
-    /// The number of faults that operations of the disk meet under the running work, each in a run of its own: the device
-    /// fails before or after the operation; it fails alone; a write fails in the middle; a sync fails and keeps some of the
-    /// writes; the disk is full. A quarter as many in each of four recoveries. Default 512.
+    /// The number of faults of disk operations under the running work, each in its own run: the device fails before or after
+    /// the operation; only the operation fails; a write fails in the middle; a sync fails and keeps some of the writes; the
+    /// disk is full. Each of four recoveries gets a quarter of this number. Default 512.
     #[must_use]
     pub fn faults_max(mut self, faults: usize) -> Self {
         self.bounds.faults_max = faults;
@@ -338,8 +342,8 @@ impl CrashSweep {
         self
     }
 
-    /// Claims that every crash point, every kind of disk operation that changes something, and every site is reached: else the report is not
-    /// clean.
+    /// Claims that every crash point, every kind of disk operation that changes something, and every site is reached: else the
+    /// report is not clean.
     #[must_use]
     pub fn complete(mut self) -> Self {
         self.claims_completeness = true;
@@ -412,7 +416,7 @@ impl CrashSweep {
         files::crash_on_files(&self.setup.for_plan(plan), plan, child)
     }
 
-    /// In a child process that [`crash_on_files`](Self::crash_on_files) of this work started: does the work and dies. In
+    /// In a child process that [`crash_on_files`](Self::crash_on_files) of this work started: does the work and ends. In
     /// any other process it returns at once.
     pub fn die_if_child(&self) {
         files::die_if_child(&self.setup, |plan| {

@@ -54,6 +54,7 @@ fn sweep(operations_len: usize) -> CrashSweep {
     operations.extend(Workload::standard(SEED, operations_len).operations);
     CrashSweep::of(Workload { operations })
         .quick()
+        .workers(1)
         .images_max(8)
         .nested_max(24)
         .nested_images_max(3)

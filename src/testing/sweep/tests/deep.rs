@@ -24,8 +24,8 @@ fn the_second_recovery_is_crashed_in_too() {
 fn what_only_a_crash_in_a_recovery_shows_is_found_there_and_its_line_says_how_deep() {
     // A leftover of a recovery that died stops the next one.
     let acts = Acts::default();
-    let sweep = PlantedBug::LeftoverPanics.plant(CrashSweep::standard(SEED, 12), &acts);
-    let report = sweep.clone().shrink(false).depth(2).run();
+    let sweep = PlantedBug::LeftoverPanics.plant(CrashSweep::standard(SEED, 12).quick(), &acts);
+    let report = sweep.clone().workers(1).shrink(false).depth(2).run();
     let deepest = report
         .findings
         .iter()
