@@ -92,6 +92,7 @@ fn what_is_no_plan_is_refused_with_the_part_that_is_wrong() {
     for (from, to, part) in [
         ("work=", "job=", "job=standard:1:2"),
         ("standard:1:2", "standard:1", "standard:1"),
+        ("standard:1:2", "standard:1:1000001", "standard:1:1000001"),
         ("standard:1:2", "ops:sink", "sink"),
         ("standard:1:2", "driven:%2", "driven:%2"),
         ("every-synced", "synced-every:", "synced-every:"),

@@ -8,6 +8,9 @@ use super::{CRASHES_MAX, Crash, CrashMode, FaultEnd, Plan, REPLAY_PREFIX, Site, 
 use crate::testing::sim_disk::{IoFault, Side, SimDiskOptions};
 use crate::testing::workload::{Operation, PolicyText, Workload};
 
+/// The most operations of a standard work in a text. A plan with more would not end.
+const OPERATIONS_LEN_MAX: usize = 1_000_000;
+
 /// A text that is no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsePlanError {
@@ -145,6 +148,10 @@ impl FromStr for Work {
                 let (seed, len) = rest.split_once(':').ok_or_else(no_work)?;
                 let seed = seed.parse().map_err(|_| no_work())?;
                 let operations_len = len.parse().map_err(|_| no_work())?;
+                if operations_len > OPERATIONS_LEN_MAX {
+                    let reason = format_args!("it has more than {OPERATIONS_LEN_MAX} operations");
+                    return Err(ParsePlanError::new(text, reason));
+                }
                 Ok(if kind == "standard" {
                     Self::Standard { seed, operations_len }
                 } else {

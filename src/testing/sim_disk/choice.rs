@@ -90,6 +90,15 @@ const LETTERS: [(Piece, char); 5] = [
 ];
 
 impl ImageChoice {
+    /// The ordinals of the operations to which it gives a fate by name.
+    pub(super) fn named(&self) -> Vec<u64> {
+        match self {
+            Self::Synced | Self::All | Self::Random { .. } | Self::Prefix { torn: None, .. } => Vec::new(),
+            Self::Prefix { before, .. } => vec![*before],
+            Self::Drop(fates) | Self::Only(fates) => fates.keys().copied().collect(),
+        }
+    }
+
     /// Whether an image of this choice may have something of the operation with this ordinal, if that is not durable.
     pub(crate) fn keeps(&self, ordinal: u64) -> bool {
         match self {

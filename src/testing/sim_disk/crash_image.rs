@@ -82,6 +82,13 @@ impl DiskState {
         open
     }
 
+    /// An operation that `choice` names although its fate is not open.
+    pub(super) fn settled_operation(&self, choice: &ImageChoice) -> Option<u64> {
+        let open = self.open_operations();
+        let is_open = |ordinal: &u64| open.iter().any(|operation| operation.ordinal == *ordinal);
+        choice.named().into_iter().find(|ordinal| !is_open(ordinal))
+    }
+
     pub(super) fn changes_of(&self, file: &FileState) -> impl Iterator<Item = OpenOperation> {
         let (owner, sector_bytes, durable_len) = (file.key, self.sector_bytes, file.durable_len());
         let has_stale_blocks = self.has_stale_blocks();

@@ -105,6 +105,11 @@ impl ImageBuilder {
         self.state.models(choice)
     }
 
+    /// An operation that `choice` names although it is durable at this instant, or did not happen before it.
+    pub(crate) fn settled_operation(&self, choice: &ImageChoice) -> Option<u64> {
+        self.state.settled_operation(choice)
+    }
+
     /// One of the images that a crash at this instant may leave.
     pub fn image(&self, choice: &ImageChoice) -> Image {
         self.state.image(choice)

@@ -185,7 +185,7 @@ impl LastCase {
             builder,
             models: DiskModel::ALL.to_vec(),
         };
-        last.exclude_models();
+        last.check_image()?;
         for crash in crashes {
             let next = last.next_session(setup)?;
             if let Site::Fault { ordinal, fault, .. } = crash.site {
@@ -193,7 +193,7 @@ impl LastCase {
                 last.case = last
                     .case
                     .in_recovery(crash.clone(), false, &memory.intern(next.state));
-                last.exclude_models();
+                last.check_image()?;
                 continue;
             }
             let (builder, known) = next.run.at(crash.site)?;
@@ -207,14 +207,23 @@ impl LastCase {
                 last.case = Case::in_run(&next.run, crash.clone(), known);
                 last.run = next.run;
             }
-            last.exclude_models();
+            last.check_image()?;
         }
         Ok(last)
     }
 
-    fn exclude_models(&mut self) {
-        let models = self.builder.models(&image_of(self.case.mode()));
+    /// Checks that the image of the last crash is one that the crash may leave, and keeps the models that allow it.
+    fn check_image(&mut self) -> Result<(), Failure> {
+        let image = image_of(self.case.mode());
+        if let Some(ordinal) = self.builder.settled_operation(&image) {
+            let message = format_args!(
+                "the image {image} names operation {ordinal}, whose fate is not open at this crash"
+            );
+            return Err(Failure::new(FailureKind::NeverReached, message));
+        }
+        let models = self.builder.models(&image);
         self.models.retain(|model| models.contains(model));
+        Ok(())
     }
 
     /// Moves the builder to the end of the recovery in which an operation of `next` meets a fault.

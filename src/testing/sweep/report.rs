@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::finding::{FailureKind, Finding};
 use crate::testing::CrashPoint;
 use crate::testing::oracle::Counts;
-use crate::testing::plan::{Plan, Site};
+use crate::testing::plan::{Plan, Site, Work};
 use crate::testing::sim_disk::DiskOperationKind;
 
 /// A site of the work, and the crashes there.
@@ -203,6 +203,15 @@ impl SweepReport {
             Some("the sweep tests nothing: no operation was acknowledged".to_owned())
         } else if self.distinct == 0 {
             Some("the sweep tests nothing: no image was recovered".to_owned())
+        } else if self.sites.iter().all(|site| !site.is_explored) {
+            Some("the sweep tests nothing: no site of the work was crashed at".to_owned())
+        } else if matches!(self.plan.work, Work::Sessions { .. })
+            && !self
+                .operations
+                .iter()
+                .any(|operation| operation.starts_with("reopen:"))
+        {
+            Some("the sweep tests no second session: the work is too short for a reopening".to_owned())
         } else if self.crossings.iter().all(|(_, count)| *count == 0) {
             Some("the sweep tests nothing: no crash point was crossed".to_owned())
         } else if self.claims_completeness && !self.coverage.is_complete() {

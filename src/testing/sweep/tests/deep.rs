@@ -25,7 +25,13 @@ fn what_only_a_crash_in_a_recovery_shows_is_found_there_and_its_line_says_how_de
     // A leftover of a recovery that died stops the next one.
     let acts = Acts::default();
     let sweep = PlantedBug::LeftoverPanics.plant(CrashSweep::standard(SEED, 12).quick(), &acts);
-    let report = sweep.clone().workers(1).shrink(false).depth(2).run();
+    let report = sweep
+        .clone()
+        .workers(1)
+        .shrink(false)
+        .faults_max(0)
+        .depth(2)
+        .run();
     let deepest = report
         .findings
         .iter()

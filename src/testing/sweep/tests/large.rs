@@ -39,6 +39,21 @@ fn large_calls_under_tiny_limits() {
     report.expect_clean();
 }
 
+/// The sampled sweeps above have few of the images with a hole inside a frame.
+#[test]
+fn a_call_in_many_sectors_survives_wholly_or_not_at_all() {
+    let operations = Workload::standard(SEED, 60).operations;
+    let events = operations.into_iter().flat_map(|operation| match operation {
+        Operation::Record { events, .. } => events,
+        _ => Vec::new(),
+    });
+    let call = Operation::record(events.collect());
+    let operations = vec![call.clone(), call];
+    let sweep = CrashSweep::named("calls in many sectors", Workload { operations });
+    let report = sweep.depth(0).faults_max(0).images_max(128).shrink(false).run();
+    report.expect_clean();
+}
+
 /// A log of dozens of segments, which no checkpoint trims before the close.
 #[test]
 fn a_long_log_under_tiny_limits() {

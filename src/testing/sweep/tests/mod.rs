@@ -193,6 +193,13 @@ fn a_plan_whose_site_is_never_reached_says_what_was_crossed_instead() {
             .kind,
         FailureKind::NeverReached
     );
+    // An image with an operation that is durable at the crash, or that there is not.
+    for image in ["drop:99999", "only:0", "prefix:99999=1n1o", "drop:99999=1g"] {
+        let line = format!("work=standard:7:20 durability=every-synced crash=end mode=power-loss:{image}");
+        let finding = finding_of(replay(&line));
+        assert_eq!(finding.failure.kind, FailureKind::NeverReached, "{finding}");
+        assert!(finding.failure.message.contains(image), "{finding}");
+    }
     let error = replay("work=nothing").expect_err("no plan");
     assert!(
         matches!(&error, ReplayFailure::NotAPlan(_)) && error.finding().is_none(),

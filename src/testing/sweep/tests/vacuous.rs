@@ -113,4 +113,22 @@ fn a_first_test_with_bounds_that_leave_nothing_fails() {
             "{report}"
         );
     }
+    // Faults alone leave images too.
+    let report = sweep().moments_max(0).run();
+    assert!(report.distinct > 0, "{report}");
+    let why = report.why_not().expect("no crash of the work");
+    assert!(why.contains("no site of the work was crashed at"), "{why}");
+}
+
+#[test]
+fn a_sweep_of_sessions_without_a_reopening_fails() {
+    let sweep = |operations_len| {
+        CrashSweep::sessions(SEED, operations_len)
+            .images_max(1)
+            .nested_max(0)
+            .faults_max(0)
+    };
+    let why = sweep(3).run().why_not().expect("it has one session");
+    assert!(why.contains("no second session"), "{why}");
+    sweep(30).run().expect_clean();
 }
