@@ -7,7 +7,7 @@
 //! | forget | `forget-entity:ENTITY`, `forget-user:USER` |
 //! | collections | `create:NAME`, `delete:NAME`, `add:NAME,ENTITY`, `remove:NAME,ENTITY` |
 //! | others | `sync`, `checkpoint` |
-//! | reopening | `reopen:`, then its end and changes: see [`session`](super::session) |
+//! | reopening | `reopen:`, then its end and changes: see [`session`](mod@super::session) |
 //!
 //! A name is written with its letters, digits, `-`, `_` and `.` as they are and every other byte as `%` and two
 //! hexadecimal digits. A weight is the shortest decimal number that reads back as the same one.
