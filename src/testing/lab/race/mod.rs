@@ -262,10 +262,25 @@ impl Race {
             oracle: Mutex::new(Oracle::new(&standard_schema(), self.durability)),
             images: Mutex::default(),
         });
-        let disk = &watched.disk;
         // The places passed during opening. The fault comes later.
         let opened = Arc::new(AtomicU64::new(u64::MAX));
-        let yields = &self.yields(&watched, &opened);
+        let yields = self.yields(&watched, &opened);
+        let mut told = self.run_threads(&watched, &yields, &opened)?;
+        self.recover_all(&watched, &mut told)?;
+        if yields.passed() != told.places {
+            return Err("a recovery waits at places of the race, whose threads are gone".to_owned());
+        }
+        Ok(told)
+    }
+
+    /// The race itself, with its recorder and injector.
+    fn run_threads(
+        self,
+        watched: &Arc<Watched>,
+        yields: &Arc<Yields>,
+        opened: &AtomicU64,
+    ) -> Result<Told, String> {
+        let disk = &watched.disk;
         let passing = Arc::clone(yields);
         let recorder = CrossingRecorder::calling(move |_| passing.pass());
         let _recording = scoped_recorder(&recorder);
@@ -285,7 +300,7 @@ impl Race {
             if let Some(injector) = &injector {
                 injector.arm();
             }
-            let threads = RaceThreads::new(self, db, Arc::clone(&watched), Arc::clone(yields));
+            let threads = RaceThreads::new(self, db, Arc::clone(watched), Arc::clone(yields));
             work::run(&threads);
             self.ended(threads)
         };
@@ -295,17 +310,12 @@ impl Race {
             Some(injector) => crate::testing::run_with_crash(injector, run)
                 .map_err(|point| format!("the crash at {point} met the thread that spawns"))??,
         };
-        if let Some(injector) = &injector {
-            // A fault may end the race first; then the panic must not happen during recovery.
-            injector.disarm();
-        }
         told.panicked = u64::from(injector.is_some_and(|injector| injector.has_fired()));
         told.failed = match self.fails_at {
             Some((_, DiskTrouble::Full { .. })) => u64::from(told.calls_failed > 0),
             _ => disk.faults_fired().len() as u64,
         };
         (told.places, told.holds) = yields.counts();
-        self.recover_all(&watched, &mut told)?;
         Ok(told)
     }
 
@@ -374,7 +384,6 @@ impl Race {
         }
         let closed = told.closed > 0;
         let mut random = self.is_stress.then(|| Random::new(self.seed));
-        // Recovery passes places too.
         let images = std::mem::take(&mut *lock(&watched.images));
         for image in images {
             image.recover(self, closed, random.as_mut(), told)?;
