@@ -1,6 +1,6 @@
 //! The enumeration: builds the images of a moment of the work, and of each moment of a recovery, and runs a case for each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::bounds::Bounds;
 use super::case::{Case, Judged, Runner, death_of, disk_of, image_of, recovery_session, site_at};
@@ -41,9 +41,19 @@ impl Tally {
 pub(crate) struct NestedCase {
     pub(super) moment: CrashPosition,
     pub(super) crash: Crash,
+    /// Equal for equal disks that equal sessions recover.
+    pub(super) disk: u128,
 }
 
 impl NestedCase {
+    /// In the order of the run, the first one of each disk.
+    pub(super) fn distinct(mut all: Vec<Self>) -> Vec<Self> {
+        let mut known = HashSet::new();
+        all.sort_by_key(|nested| (nested.moment.position, nested.moment.known));
+        all.retain(|nested| known.insert(nested.disk));
+        all
+    }
+
     /// Moves `builder` to the crash. Returns the case.
     pub(super) fn seek(&self, run: &Recorded, builder: &mut ImageBuilder) -> Case {
         seek(builder, self.moment.position);
@@ -72,7 +82,7 @@ const SESSION_NESTED_MAX: usize = 2;
 pub(crate) struct Explorer<'a>(pub(crate) Runner<'a>);
 
 impl Explorer<'_> {
-    /// Runs a case for each image of one moment of the work. Adds each disk that is new to `nested`.
+    /// Runs a case for each image of one moment of the work. Adds each to `nested`.
     pub(crate) fn moment(
         &self,
         builder: &mut ImageBuilder,
@@ -101,9 +111,7 @@ impl Explorer<'_> {
             } else {
                 judged.image
             };
-            if self.0.memory.nests_first(disk) {
-                nested.push(NestedCase { moment, crash });
-            }
+            nested.push(NestedCase { moment, crash, disk });
         }
         tally
     }
@@ -160,6 +168,7 @@ impl Explorer<'_> {
             tally.add(&explorer.moment(&mut builder, moment, site, SESSION_IMAGES_MAX, &mut nested));
         }
         if depth_left > 1 {
+            nested = NestedCase::distinct(nested);
             Random::new(self.0.memory.bounds.seed).shuffle(&mut nested);
             for nested in nested.iter().take(SESSION_NESTED_MAX) {
                 tally.add(&explorer.nested(&mut builder, nested, depth_left - 1, true));

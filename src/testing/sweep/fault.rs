@@ -163,11 +163,17 @@ impl Explorer<'_> {
             );
             let is_nested = is_read_back && mode.keeps_writes() && bounds.depth > 0;
             let crash = Crash { site, mode };
-            self.run(&builder, &Case::in_run(run, crash.clone(), known), false, tally);
+            let case = Case::in_run(run, crash.clone(), known);
+            let judged = self.run(&builder, &case, false, tally);
             if is_nested {
                 let position = builder.position();
                 let moment = CrashPosition { position, known };
-                tally.add(&self.nested(&mut builder, &NestedCase { moment, crash }, 1, false));
+                let nested = NestedCase {
+                    moment,
+                    crash,
+                    disk: judged.image,
+                };
+                tally.add(&self.nested(&mut builder, &nested, 1, false));
             }
         }
     }

@@ -47,8 +47,6 @@ pub(crate) struct SweepMemory {
     recoveries: Mutex<HashMap<u128, Recovery>>,
     /// The disks after recovery from which a case continued.
     continued: Mutex<HashSet<u128>>,
-    /// The disks whose recovery is crashed in.
-    nested: Mutex<HashSet<u128>>,
     states: Mutex<States>,
     verdicts: Mutex<Verdicts>,
     failed: Mutex<Vec<FailedCase>>,
@@ -84,7 +82,6 @@ impl SweepMemory {
             started: now(),
             recoveries: Mutex::default(),
             continued: Mutex::default(),
-            nested: Mutex::default(),
             states: Mutex::default(),
             verdicts: Mutex::default(),
             failed: Mutex::default(),
@@ -105,11 +102,6 @@ impl SweepMemory {
     /// Returns true for the first call with this disk after recovery.
     pub(crate) fn continues_first(&self, disk: u128) -> bool {
         lock(&self.continued).insert(disk)
-    }
-
-    /// Returns true for the first call with this disk before recovery.
-    pub(crate) fn nests_first(&self, disk: u128) -> bool {
-        lock(&self.nested).insert(disk)
     }
 
     pub(crate) fn intern(&self, state: RecoveredState) -> Interned {

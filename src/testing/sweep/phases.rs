@@ -183,7 +183,8 @@ impl Running {
             }
             all_nested.extend(nested);
         }
-        (all, all_nested)
+        // The workers end in any order. The seed draws from the same list in each run.
+        (all, NestedCase::distinct(all_nested))
     }
 
     /// Lets operations of the disk fail under the running work. Adds the number of faults that are left out.

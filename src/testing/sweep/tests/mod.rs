@@ -302,9 +302,14 @@ fn a_workload_of_its_own_is_swept_and_replayed_by_its_sweep() {
 #[test]
 fn two_workers_find_what_one_finds() {
     let sweep = |workers| {
-        let report = CrashSweep::standard(SEED, 20).depth(0).workers(workers).run();
+        let report = CrashSweep::standard(SEED, 20)
+            .quick()
+            .nested_max(6)
+            .sessions_max(2)
+            .workers(workers)
+            .run();
         report.expect_clean();
-        (report.images, report.distinct)
+        (report.images, report.distinct, report.nested, report.gone_on)
     };
     assert_eq!(sweep(1), sweep(2));
 }
