@@ -207,8 +207,8 @@ impl Runner<'_> {
 /// The session that recovers from an image. The hash of the image decides whether its clock tells the time of the crash, an
 /// earlier or a later one.
 pub(crate) fn recovery_session(known: &Known, image: u128) -> Session {
-    const DAY_MS: i64 = 86_400_000;
-    const MOVES_MS: [i64; 5] = [0, 1, 400 * DAY_MS, -1, -400 * DAY_MS];
+    const CENTURY_MS: i64 = 36_525 * 86_400_000;
+    const MOVES_MS: [i64; 5] = [0, 1, CENTURY_MS, -1, -CENTURY_MS];
     let moved_ms = MOVES_MS[(image % MOVES_MS.len() as u128) as usize];
     known.recovery.at(known.now_ms.saturating_add(moved_ms))
 }

@@ -16,6 +16,7 @@ const SESSION_OPERATIONS_MAX: u64 = 15;
 const APPENDED_MAX: u16 = 2;
 
 const HOUR_MS: i64 = 3_600_000;
+const CENTURY_MS: i64 = 36_525 * 24 * HOUR_MS;
 
 /// The end of a session, without the seed of a random image.
 #[derive(Clone, Copy)]
@@ -120,9 +121,9 @@ impl SessionGenerator {
 
     /// A move of the clock, forward or back.
     fn clock(&mut self) -> Option<SessionChange> {
-        let by_ms = *self
-            .random
-            .pick(&[1, HOUR_MS, 40 * 24 * HOUR_MS, -1, -HOUR_MS, -40 * 24 * HOUR_MS]);
+        // A century back lies before the epoch.
+        let far_ms = *self.random.pick(&[40 * 24 * HOUR_MS, CENTURY_MS]);
+        let by_ms = *self.random.pick(&[1, HOUR_MS, far_ms, -1, -HOUR_MS, -far_ms]);
         self.shift_ms += by_ms;
         self.clock_was_moved = true;
         let now_ms = self.now_ms.checked_add(self.shift_ms)?;

@@ -327,7 +327,7 @@ Sessions {
 
 Changes {
     AppendedSignalForgotten: "an appended signal is stored",
-        [Refused], Sessions, BugPlace::storage(&["write_batch"], |call, state| {
+        [Wrong, Refused], Sessions, BugPlace::storage(&["write_batch"], |call, state| {
             storage::in_sessions(2.., call, state, storage::drop_schema)
         });
     SchemaWrittenLate: "an appended signal is durable before `open` returns",
