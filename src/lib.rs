@@ -45,7 +45,6 @@
 //! `test-utils`, off by default, adds the module `testing`: crash points compiled into the write paths, an injector that
 //! crashes at them, a simulated disk, and the kit that proves recovery. Without it nothing of these is in the build.
 
-mod bitmap;
 mod clock;
 mod codec;
 mod cohort;

@@ -2,7 +2,7 @@
 //!
 //! The constants are the largest and smallest legal inputs: an input beyond such a limit is an error before anything is
 //! changed. `Limits` holds the limits inside the engine: beyond such a limit the engine does the same work in another way.
-//! `ARRAY_LEN_MAX` and the constants after it are limits inside the engine that formats or arrays fix.
+//! `INDEX_PLACES_MIN` and the constants after it are limits inside the engine that formats or arrays fix.
 
 /// The longest name of a signal or a collection, in bytes. The shortest is one byte.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -41,9 +41,6 @@ pub const CO_ENGAGEMENT_RING_LEN_MAX: u32 = 256;
 pub const CO_ENGAGEMENT_DEGREE_MAX: u32 = 1024;
 /// The most user rings, and the most items with edges, that co-engagement can be told to keep.
 pub const CO_ENGAGEMENT_RECORDS_MAX: u64 = 1 << 32;
-/// The most values of a bitmap's container that is an array. A container of more values is bits: at this number both take
-/// the same memory.
-pub(crate) const ARRAY_LEN_MAX: usize = 4096;
 /// The places of the smallest index of a shard. The index of more keys has more places.
 pub(crate) const INDEX_PLACES_MIN: usize = 4;
 /// The first length of the list of co-engagement records that changed since a fence. When the list is full, repeated records
@@ -55,6 +52,9 @@ pub(crate) const GROUPED_CHANGES_LEN_MAX: usize = 1 << u8::BITS;
 pub(crate) const ZEROS_BYTES_MAX: usize = 64 << 10;
 /// The most earlier openings in the opening record.
 pub(crate) const EARLIER_OPENINGS_LEN_MAX: usize = 32;
+/// The most ids of a block of a collection. Runs are short however many ids they have, so without this bound a few bytes of
+/// a damaged disk could stand for more ids than memory holds.
+pub(crate) const BLOCK_IDS_MAX: u64 = 4096;
 
 /// The limits inside the engine: beyond each size the engine does its work in another way. Production uses the default. Tests
 /// choose smaller limits, so that small runs exceed all of them. Apart from `earlier_openings_len_max`, no limit changes a
@@ -91,6 +91,11 @@ pub(crate) struct Limits {
     /// A multiple of [`checkpoint_state_bytes`](crate::Options::checkpoint_state_bytes). Default 2, at least 1. When so many
     /// bytes of states have changed, writers wait for a checkpoint.
     pub(crate) state_growth_factor_max: u64,
+    /// Bytes of runs. Default 256, at least 1. A longer block of a collection is divided in two halves. Blocks that are together
+    /// at most half as long are joined.
+    pub(crate) collection_block_bytes_max: usize,
+    /// Ids. Default [`BLOCK_IDS_MAX`], 1 to that. A block of a collection with more ids is divided as a longer one is.
+    pub(crate) collection_block_ids_max: u64,
 }
 
 impl Default for Limits {
@@ -107,6 +112,8 @@ impl Default for Limits {
             earlier_openings_len_max: EARLIER_OPENINGS_LEN_MAX,
             log_growth_factor_max: 4,
             state_growth_factor_max: 2,
+            collection_block_bytes_max: 256,
+            collection_block_ids_max: BLOCK_IDS_MAX,
         }
     }
 }

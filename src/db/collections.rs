@@ -4,95 +4,25 @@
 //! between them leaves the change in storage: opening rebuilds the index from there. Each change is atomic by itself
 //! and is not ordered with events.
 
-use std::collections::BTreeMap;
+pub(super) mod block;
+mod index;
+mod members;
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
-use crate::bitmap::Bitmap;
-use crate::codec::mix::mix;
+pub(crate) use self::index::CollectionIndex;
+use self::members::BlockChanges;
+pub(crate) use self::members::Members;
+use crate::limits::Limits;
 use crate::lock::{self, Whole};
 use crate::poison::{Memory, Poison};
 use crate::schema::check_name;
-use crate::storage::{GuardedStorage, StorageEngine, WriteBatch, keys};
+use crate::storage::{BatchOperation, GuardedStorage};
 use crate::{Durability, EntityId, Error};
 
 const CHANGE: &str = "change of a collection";
-
-/// The collections in memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct CollectionIndex {
-    by_name: BTreeMap<Vec<u8>, Bitmap>,
-}
-
-impl CollectionIndex {
-    /// The collections that `storage` holds.
-    ///
-    /// # Errors
-    /// `CorruptValue`, or that of the storage engine.
-    pub(crate) fn load(storage: &dyn StorageEngine) -> Result<Self, Error> {
-        let corrupt = |key: Vec<u8>, what| Error::CorruptValue { key, what };
-        let mut by_name = BTreeMap::new();
-        for pair in storage.scan_prefix(keys::COLLECTIONS)? {
-            let (key, sealed) = pair?;
-            keys::unseal(&key, &sealed)?;
-            match keys::parse_collection(&key) {
-                Some(name) => by_name.insert(name.to_vec(), Bitmap::new()),
-                None => return Err(corrupt(key, "it is not the key of a collection")),
-            };
-        }
-        for (name, members) in &mut by_name {
-            let mut ids = Vec::new();
-            for pair in storage.scan_prefix(&keys::members(name))? {
-                let (key, sealed) = pair?;
-                keys::unseal(&key, &sealed)?;
-                match keys::parse_member(&key) {
-                    Some((_, entity)) => ids.push(entity.0),
-                    None => return Err(corrupt(key, "it is not the key of a member")),
-                }
-            }
-            *members = ids.into_iter().collect();
-        }
-        Ok(Self { by_name })
-    }
-
-    /// The members of the collection `name`.
-    ///
-    /// # Errors
-    /// `UnknownCollection`.
-    pub(crate) fn members(&self, name: &[u8]) -> Result<&Bitmap, Error> {
-        self.by_name
-            .get(name)
-            .ok_or_else(|| Error::UnknownCollection { name: lossy(name) })
-    }
-
-    /// A value over all names and members, for the close marker.
-    ///
-    /// A chain by [`mix`] over the collections in the order of their names: the length of the name, its bytes as words of 8,
-    /// little-endian, the last one filled up with zeros, then the number of members and the members in ascending order.
-    pub(crate) fn digest(&self) -> u64 {
-        self.by_name.iter().fold(0, |digest, (name, members)| {
-            let words = name.chunks(size_of::<u64>()).map(|chunk| {
-                let mut word = [0; size_of::<u64>()];
-                word[..chunk.len()].copy_from_slice(chunk);
-                u64::from_le_bytes(word)
-            });
-            let named = words.fold(mix(digest, name.len() as u64), mix);
-            members.iter().fold(mix(named, members.len()), mix)
-        })
-    }
-
-    /// Memory that names and members take.
-    pub(crate) fn heap_bytes(&self) -> u64 {
-        self.by_name
-            .iter()
-            .map(|(name, members)| name.len() as u64 + members.heap_bytes())
-            .sum()
-    }
-
-    /// The names, in byte order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
-        self.by_name.keys().map(Vec::as_slice)
-    }
-}
 
 /// The collections of a database: the index, and the order in which a change goes to storage and to it.
 #[derive(Debug)]
@@ -103,6 +33,7 @@ pub(crate) struct Collections {
     changing: Mutex<bool>,
     index: RwLock<Whole<CollectionIndex>>,
     flush_each: bool,
+    limits: Limits,
 }
 
 impl Collections {
@@ -112,6 +43,7 @@ impl Collections {
         storage: Arc<GuardedStorage>,
         poison: Arc<Poison>,
         durability: Durability,
+        limits: Limits,
     ) -> Self {
         Self {
             storage,
@@ -119,6 +51,7 @@ impl Collections {
             changing: Mutex::new(false),
             index: RwLock::new(Whole::new(CHANGE, index)),
             flush_each: durability == Durability::EverySynced,
+            limits,
         }
     }
 
@@ -126,68 +59,53 @@ impl Collections {
     pub(crate) fn create_collection(&self, name: &[u8]) -> Result<(), Error> {
         check_name("collection name", name)?;
         let _changing = self.begin()?;
-        if self.read().get()?.members(name).is_ok() {
-            return Err(Error::CollectionExists { name: lossy(name) });
-        }
+        let operation = {
+            let index = self.read();
+            let index = index.get()?;
+            if index.members(name).is_ok() {
+                let name = String::from_utf8_lossy(name).into_owned();
+                return Err(Error::CollectionExists { name });
+            }
+            index.creation(name)
+        };
         self.attempt(|| {
-            let key = keys::collection(name);
-            let value = keys::seal(&key, Vec::new());
-            self.storage.write("put", |engine| engine.put(&key, &value))?;
+            self.store(vec![operation])?;
 
             #[cfg(any(test, feature = "test-utils"))]
             crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
 
-            self.change_index(|index| {
-                index.by_name.insert(name.to_vec(), Bitmap::new());
-            })
+            self.change_index(|index| index.create(name))
         })
     }
 
     /// Removes a collection and its members.
     pub(crate) fn delete_collection(&self, name: &[u8]) -> Result<(), Error> {
         let _changing = self.begin()?;
-        let mut batch = WriteBatch::new();
-        {
-            let index = self.read();
-            // First, since only the name of a collection that is there is known to be legal.
-            let members = index.get()?.members(name)?;
-            batch.delete(keys::collection(name));
-            for entity in members {
-                batch.delete(keys::member(name, EntityId(entity)));
-            }
-        }
+        let operations = self.read().get()?.deletion(name)?;
         self.attempt(|| {
-            self.storage
-                .write("write_batch", |engine| engine.write_batch(batch))?;
+            self.store(operations)?;
 
             #[cfg(any(test, feature = "test-utils"))]
             crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
 
-            self.change_index(|index| {
-                index.by_name.remove(name);
-            })
+            self.change_index(|index| index.delete(name))
         })
     }
 
     /// Adds a member. Returns true if it was not one before.
     pub(crate) fn add_to_collection(&self, name: &[u8], entity: EntityId) -> Result<bool, Error> {
         let _changing = self.begin()?;
-        if self.read().get()?.members(name)?.contains(entity.0) {
+        let compute = |members: &Members| members.adding(entity.0, &self.limits);
+        let Some((operations, changes)) = self.compute(name, compute)? else {
             return Ok(false);
-        }
+        };
         self.attempt(|| {
-            let key = keys::member(name, entity);
-            let value = keys::seal(&key, Vec::new());
-            self.storage.write("put", |engine| engine.put(&key, &value))?;
+            self.store(operations)?;
 
             #[cfg(any(test, feature = "test-utils"))]
             crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
 
-            self.change_index(|index| {
-                if let Some(members) = index.by_name.get_mut(name) {
-                    members.insert(entity.0);
-                }
-            })
+            self.change_index(|index| index.apply(name, changes))
         })?;
         Ok(true)
     }
@@ -195,23 +113,49 @@ impl Collections {
     /// Removes a member. Returns true if it was one.
     pub(crate) fn remove_from_collection(&self, name: &[u8], entity: EntityId) -> Result<bool, Error> {
         let _changing = self.begin()?;
-        if !self.read().get()?.members(name)?.contains(entity.0) {
+        let compute = |members: &Members| members.removing(entity.0, &self.limits);
+        let Some((operations, changes)) = self.compute(name, compute)? else {
             return Ok(false);
-        }
+        };
         self.attempt(|| {
-            let key = keys::member(name, entity);
-            self.storage.write("delete", |engine| engine.delete(&key))?;
+            self.store(operations)?;
 
             #[cfg(any(test, feature = "test-utils"))]
             crate::testing::check_crash_point(crate::testing::CrashPoint::CollectionIndexUpdate);
 
-            self.change_index(|index| {
-                if let Some(members) = index.by_name.get_mut(name) {
-                    members.remove(entity.0);
-                }
-            })
+            self.change_index(|index| index.apply(name, changes))
         })?;
         Ok(true)
+    }
+
+    /// A change of the members of the collection `name`, and the operations that store it; `None` if nothing changes.
+    ///
+    /// # Errors
+    /// `UnknownCollection`; `Panicked` if an earlier change was not completed.
+    fn compute(
+        &self,
+        name: &[u8],
+        compute: impl FnOnce(&Members) -> Option<BlockChanges>,
+    ) -> Result<Option<(Vec<BatchOperation>, BlockChanges)>, Error> {
+        let index = self.read();
+        let index = index.get()?;
+        let changes = compute(index.members(name)?);
+        changes
+            .map(|changes| Ok((index.change(name, &changes)?, changes)))
+            .transpose()
+    }
+
+    /// Stores one change: a single operation as such, several as one batch.
+    fn store(&self, operations: Vec<BatchOperation>) -> Result<(), Error> {
+        match &operations[..] {
+            [BatchOperation::Put { key, value }] => {
+                self.storage.write("put", |engine| engine.put(key, value))
+            }
+            [BatchOperation::Delete { key }] => self.storage.write("delete", |engine| engine.delete(key)),
+            _ => self
+                .storage
+                .write("write_batch", |engine| engine.write_batch(operations.into())),
+        }
     }
 
     /// The index, for reading.
@@ -267,8 +211,4 @@ impl Collections {
             Ok(())
         })
     }
-}
-
-fn lossy(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
 }

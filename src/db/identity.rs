@@ -4,7 +4,7 @@
 //!
 //! | size | field | content |
 //! |---|---|---|
-//! | 2 | version | 3, of everything the engine keeps in storage |
+//! | 2 | version | 4, of everything the engine keeps in storage |
 //! | 16 | database id | also in the header of every segment |
 
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use crate::Error;
 use crate::codec::{Reader, Write};
 
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 
 pub(crate) fn encode(database_id: u128) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_record_has_its_golden_bytes_and_reads_back() {
         let bytes = encode(0x0102);
-        assert_eq!(bytes, [3, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes, [4, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(decode(&bytes, b"k").unwrap(), 0x0102);
         for len in 0..bytes.len() {
             assert!(decode(&bytes[..len], b"k").is_err(), "cut at {len}");

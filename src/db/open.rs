@@ -208,6 +208,7 @@ pub(super) fn open(
         Arc::clone(&storage),
         Arc::clone(&poison),
         options.durability,
+        options.limits,
     );
     let log = Log::new(log_options, Arc::clone(&poison), resumed);
     let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log, options.limits);

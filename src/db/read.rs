@@ -2,10 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::collections::CollectionIndex;
+use super::collections::{CollectionIndex, Members};
 use super::handle::TidalDb;
 use super::report::Statistics;
-use crate::bitmap::Bitmap;
 use crate::{CohortId, EntityId, Error, SignalId};
 
 impl TidalDb {
@@ -140,7 +139,7 @@ impl TidalDb {
     /// # Errors
     /// As [`collection_contains`](Self::collection_contains).
     pub fn collection_len(&self, name: impl AsRef<[u8]>) -> Result<u64, Error> {
-        self.with_members(name.as_ref(), Bitmap::len)
+        self.with_members(name.as_ref(), Members::len)
     }
 
     /// The members of the collection, ascending, as of this call.
@@ -160,7 +159,7 @@ impl TidalDb {
         left: impl AsRef<[u8]>,
         right: impl AsRef<[u8]>,
     ) -> Result<Vec<EntityId>, Error> {
-        self.combine(left.as_ref(), right.as_ref(), Bitmap::and)
+        self.combine(left.as_ref(), right.as_ref(), |left, right| left && right)
     }
 
     /// The entities in either collection, ascending.
@@ -172,7 +171,7 @@ impl TidalDb {
         left: impl AsRef<[u8]>,
         right: impl AsRef<[u8]>,
     ) -> Result<Vec<EntityId>, Error> {
-        self.combine(left.as_ref(), right.as_ref(), Bitmap::or)
+        self.combine(left.as_ref(), right.as_ref(), |left, right| left || right)
     }
 
     /// The entities in the collection `left` that are not in `right`, ascending.
@@ -184,7 +183,7 @@ impl TidalDb {
         left: impl AsRef<[u8]>,
         right: impl AsRef<[u8]>,
     ) -> Result<Vec<EntityId>, Error> {
-        self.combine(left.as_ref(), right.as_ref(), Bitmap::difference)
+        self.combine(left.as_ref(), right.as_ref(), |left, right| left && !right)
     }
 
     /// The sequence number of the last frame that is written; 0 before the first.
@@ -248,27 +247,37 @@ impl TidalDb {
         })
     }
 
-    fn with_members<T>(&self, name: &[u8], read: impl FnOnce(&Bitmap) -> T) -> Result<T, Error> {
+    fn with_members<T>(&self, name: &[u8], read: impl FnOnce(&Members) -> T) -> Result<T, Error> {
         self.read(|| {
             let index = self.shared.collections.read();
             Ok(read(index.get()?.members(name)?))
         })
     }
 
+    /// The entities for which `is_in` is true of their membership in both collections.
     fn combine(
         &self,
         left: &[u8],
         right: &[u8],
-        combine: impl FnOnce(&Bitmap, &Bitmap) -> Bitmap,
+        is_in: impl Fn(bool, bool) -> bool,
     ) -> Result<Vec<EntityId>, Error> {
         self.read(|| {
             let index = self.shared.collections.read();
             let index = index.get()?;
-            Ok(entities(&combine(index.members(left)?, index.members(right)?)))
+            let mut left = index.members(left)?.iter().peekable();
+            let mut right = index.members(right)?.iter().peekable();
+            let mut entities = Vec::new();
+            while let Some(id) = left.peek().into_iter().chain(right.peek()).min().copied() {
+                let is_id = |member: &u64| *member == id;
+                if is_in(left.next_if(is_id).is_some(), right.next_if(is_id).is_some()) {
+                    entities.push(EntityId(id));
+                }
+            }
+            Ok(entities)
         })
     }
 }
 
-pub(super) fn entities(members: &Bitmap) -> Vec<EntityId> {
+pub(super) fn entities(members: &Members) -> Vec<EntityId> {
     members.iter().map(EntityId).collect()
 }

@@ -12,13 +12,13 @@
 //! | 0x10 | signal, shard, page | a page of states |
 //! | 0x20 | signal, shard, page | a page of cohort states |
 //! | 0x30 to 0x32 | id, or nothing | co-engagement |
-//! | 0x40 | name | a collection exists |
-//! | 0x41 | name, entity | a member of a collection |
+//! | 0x40 | name | a collection, see [`collections`](crate::db::collections) |
+//! | 0x41 | number of the collection, lower bound of the ids | a block of its members |
 //!
 //! Every value ends with the CRC32C of its key and the bytes before, so that a value under another key is corrupt.
 
+use crate::Error;
 use crate::codec::crc32c::{crc32c, extend};
-use crate::{EntityId, Error};
 
 pub(crate) const IDENTITY: &[u8] = &[0x01];
 pub(crate) const SCHEMA: &[u8] = &[0x02];
@@ -28,10 +28,9 @@ pub(crate) const STATES: &[u8] = &[0x10];
 pub(crate) const COHORT_STATES: &[u8] = &[0x20];
 pub(crate) const CO_ENGAGEMENT: [&[u8]; 3] = [&[0x30], &[0x31], &[0x32]];
 pub(crate) const COLLECTIONS: &[u8] = &[0x40];
-pub(crate) const COLLECTION_MEMBERS: &[u8] = &[0x41];
+pub(crate) const COLLECTION_BLOCKS: &[u8] = &[0x41];
 
 const CHECKSUM_BYTES: usize = 4;
-const ENTITY_BYTES: usize = 8;
 
 /// `value` with its checksum under `key`.
 pub(crate) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
@@ -57,51 +56,31 @@ pub(crate) fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], Error
 
 /// The key of the collection `name`, which has 1 to 255 bytes.
 pub(crate) fn collection(name: &[u8]) -> Vec<u8> {
-    named(COLLECTIONS, name)
-}
-
-/// The prefix of the members of the collection `name`.
-pub(crate) fn members(name: &[u8]) -> Vec<u8> {
-    named(COLLECTION_MEMBERS, name)
-}
-
-/// The key of a member of the collection `name`.
-pub(crate) fn member(name: &[u8], entity: EntityId) -> Vec<u8> {
-    let mut key = members(name);
-    key.extend_from_slice(&entity.0.to_be_bytes());
-    key
-}
-
-fn named(tag: &[u8], name: &[u8]) -> Vec<u8> {
     debug_assert!(
         u8::try_from(name.len()).is_ok(),
         "names are checked before they get here"
     );
-    let mut key = Vec::with_capacity(tag.len() + 1 + name.len() + ENTITY_BYTES);
-    key.extend_from_slice(tag);
-    key.push(name.len() as u8);
-    key.extend_from_slice(name);
-    key
+    [COLLECTIONS, &[name.len() as u8], name].concat()
+}
+
+/// The key of the block of the collection with this number whose ids begin at `lower`.
+pub(crate) fn block(number: u64, lower: u64) -> Vec<u8> {
+    [COLLECTION_BLOCKS, &number.to_be_bytes(), &lower.to_be_bytes()].concat()
 }
 
 /// The name in the key of a collection.
 pub(crate) fn parse_collection(key: &[u8]) -> Option<&[u8]> {
-    let (name, rest) = parse_named(COLLECTIONS, key)?;
-    rest.is_empty().then_some(name)
+    let (&len, name) = key.strip_prefix(COLLECTIONS)?.split_first()?;
+    (len > 0 && name.len() == usize::from(len)).then_some(name)
 }
 
-/// The name and the entity in the key of a member.
-pub(crate) fn parse_member(key: &[u8]) -> Option<(&[u8], EntityId)> {
-    let (name, rest) = parse_named(COLLECTION_MEMBERS, key)?;
-    Some((name, EntityId(u64::from_be_bytes(rest.try_into().ok()?))))
-}
-
-fn parse_named<'a>(tag: &[u8], key: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let (&len, rest) = key.strip_prefix(tag)?.split_first()?;
-    if len == 0 {
-        return None;
-    }
-    rest.split_at_checked(usize::from(len))
+/// The number of the collection and the lower bound in the key of a block.
+pub(crate) fn parse_block(key: &[u8]) -> Option<(u64, u64)> {
+    let (number, lower) = key.strip_prefix(COLLECTION_BLOCKS)?.split_first_chunk()?;
+    Some((
+        u64::from_be_bytes(*number),
+        u64::from_be_bytes(lower.try_into().ok()?),
+    ))
 }
 
 #[cfg(test)]
@@ -124,30 +103,42 @@ mod tests {
     }
 
     #[test]
-    fn no_name_sees_the_members_of_another_one_that_it_is_a_prefix_of() {
+    fn the_key_of_a_name_is_no_prefix_of_another_and_parses_back() {
         let names: [&[u8]; 5] = [b"a", b"ab", b"a\0", b"\xff", &[7; 255]];
         for name in names {
-            let key = member(name, EntityId(u64::MAX));
-            assert_eq!(parse_member(&key), Some((name, EntityId(u64::MAX))));
-            assert_eq!(parse_collection(&collection(name)), Some(name));
+            let key = collection(name);
+            assert_eq!(parse_collection(&key), Some(name));
             for other in names.into_iter().filter(|other| *other != name) {
-                assert!(!key.starts_with(&members(other)), "{name:?} under {other:?}");
+                assert!(!key.starts_with(&collection(other)), "{name:?} under {other:?}");
             }
         }
     }
 
     #[test]
     fn a_key_that_is_not_whole_is_refused() {
-        let key = member(b"name", EntityId(1));
-        for len in 0..key.len() {
-            assert_eq!(parse_member(&key[..len]), None, "cut at {len}");
+        let keys = [collection(b"name"), block(1, 2)];
+        for key in &keys {
+            for len in 0..key.len() {
+                assert_eq!(parse_collection(&key[..len]), None, "cut at {len}");
+                assert_eq!(parse_block(&key[..len]), None, "cut at {len}");
+            }
+        }
+        for longer in keys.map(|key| [&key[..], &[0]].concat()) {
+            assert_eq!((parse_collection(&longer), parse_block(&longer)), (None, None));
         }
         assert_eq!(parse_collection(&[0x40, 0]), None);
     }
 
     #[test]
-    fn the_keys_of_members_are_in_the_order_of_their_ids() {
-        let ids = [0, 1, 255, 256, 1 << 32, u64::MAX - 1, u64::MAX];
-        assert!(ids.is_sorted_by_key(|id| member(b"name", EntityId(*id))));
+    fn the_keys_of_blocks_are_in_the_order_of_numbers_and_bounds_and_parse_back() {
+        let values = [0, 1, 255, 256, 1 << 32, u64::MAX - 1, u64::MAX];
+        let pairs = values
+            .iter()
+            .flat_map(|number| values.map(|lower| (*number, lower)));
+        let pairs: Vec<_> = pairs.collect();
+        assert!(pairs.is_sorted_by_key(|(number, lower)| block(*number, *lower)));
+        for (number, lower) in pairs {
+            assert_eq!(parse_block(&block(number, lower)), Some((number, lower)));
+        }
     }
 }

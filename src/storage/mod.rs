@@ -108,6 +108,12 @@ pub struct WriteBatch {
     operations: Vec<BatchOperation>,
 }
 
+impl From<Vec<BatchOperation>> for WriteBatch {
+    fn from(operations: Vec<BatchOperation>) -> Self {
+        Self { operations }
+    }
+}
+
 impl WriteBatch {
     /// An empty batch.
     pub fn new() -> Self {

@@ -9,16 +9,18 @@ use crate::board::{markdown, median};
 use crate::curve::{self, Curve};
 use crate::stopwatch::timed;
 use crate::workload::{BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
-use crate::{Bench, Measured, engine, memory, pause, plot};
+use crate::{Bench, Measured, collections, engine, memory, pause, plot};
 
 /// Measures all curves, prints them, and draws them if a file is named for it.
 pub(crate) fn run(bench: &mut Bench) -> Measured {
     let (events_max, states_max) = (10 * bench.args.events, bench.args.spread);
-    let measures: [(&str, usize, MeasureSize); 4] = [
+    let measures: [(&str, usize, MeasureSize); 6] = [
         ("replay", events_max, replay),
         ("checkpoints", states_max, checkpoints),
         ("opening", states_max, opens),
         ("memory", states_max, memories),
+        ("members", 3 * states_max, collections::members),
+        ("other collections", states_max, collections::beside_others),
     ];
     let mut curves = Curves::default();
     for round in 1..=bench.args.rounds {
@@ -44,11 +46,18 @@ pub(crate) fn run(bench: &mut Bench) -> Measured {
 type MeasureSize = fn(&Bench, &mut Curves, usize) -> Measured;
 
 #[derive(Default)]
-struct Curves(Vec<Curve>);
+pub(crate) struct Curves(Vec<Curve>);
 
 impl Curves {
     /// Adds the value of a round at a size.
-    fn add(&mut self, name: &'static str, of: &'static str, unit: FigureUnit, size: usize, value: f64) {
+    pub(crate) fn add(
+        &mut self,
+        name: &'static str,
+        of: &'static str,
+        unit: FigureUnit,
+        size: usize,
+        value: f64,
+    ) {
         let index = self.0.iter().position(|curve| curve.name == name);
         let index = index.unwrap_or(self.0.len());
         if index == self.0.len() {

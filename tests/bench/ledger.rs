@@ -9,6 +9,7 @@
 
 mod args;
 mod board;
+mod collections;
 #[path = "../../src/testing/lab/command_line.rs"]
 mod command_line;
 mod curve;
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     let ended = match args.child.clone() {
+        Some(child) if child.starts_with("members") => collections::child(&args, &child),
         Some(child) => memory::child(&args, &child),
         None if args.is_measured || args.is_growth => run(args),
         None => {

@@ -43,7 +43,11 @@ pub(crate) fn of_reopened(dir: &Path) -> Result<[(&'static str, f64); 2], Box<dy
 }
 
 /// Runs this program as a child, and gives the figures that it prints.
-fn start(child: &str, dir: &Path, events_len: usize) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
+pub(crate) fn start(
+    child: &str,
+    dir: &Path,
+    events_len: usize,
+) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--child", child, "--events", &events_len.to_string(), "--dir"])
         .arg(dir)

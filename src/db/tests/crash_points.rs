@@ -68,7 +68,7 @@ fn storage_has_the_member_before_memory_does() {
     let options = options(&disk, Durability::EverySynced);
     let db = Arc::new(TidalDb::open_with_storage(PATH, options, Arc::new(storage.clone())).unwrap());
     db.create_collection("saved").unwrap();
-    let key = crate::storage::keys::member(b"saved", EntityId(3));
+    let key = crate::storage::keys::block(0, 0);
     let look = move |db: &TidalDb| {
         use crate::storage::StorageEngine;
         (

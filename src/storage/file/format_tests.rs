@@ -204,7 +204,7 @@ fn the_history_is_the_same_for_the_writer_and_the_reader_and_another_for_any_oth
 fn the_history_tells_values_apart_that_end_with_their_own_checksum() {
     // An entry's checksum does not: the history was made of these, and files of two copies were mixed.
     let of = |member: u64| {
-        let key = crate::storage::keys::member(b"name", crate::EntityId(member));
+        let key = crate::storage::keys::block(1, member);
         let value = crate::storage::keys::seal(&key, Vec::new());
         let mut file = HEADER.encode();
         let operation = KeyChange {

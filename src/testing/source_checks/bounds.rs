@@ -26,7 +26,6 @@ const NAMED: [&str; 6] = [
 /// Limits that formats or arrays fix. The table of thresholds has a row for each: a large run exceeds it.
 pub(in crate::testing) const SIZES: &[&str] = &[
     "src/entities/co_engagement/table.rs FENCE_SHARDS",
-    "src/limits.rs ARRAY_LEN_MAX",
     "src/limits.rs CHANGED_LEN_MIN",
     "src/limits.rs INDEX_PLACES_MIN",
     "src/signals/cells.rs PAGE_SLOTS",
@@ -44,8 +43,6 @@ const ARITHMETIC: [&str; 4] = [
 /// Constants and numbers that are no limits, by file.
 const LISTED: &str = "
 layout of files, records and keys
-src/bitmap/bits.rs WORDS_LEN 64
-src/bitmap/mod.rs LOW_BITS HIGH_MAX
 src/cohort/mod.rs TAG
 src/db/identity.rs VERSION
 src/db/opening_record.rs VERSION
@@ -58,7 +55,7 @@ src/signals/states/page.rs VERSION KEY_TAG KEY_SIGNAL KEY_SHARD KEY_PAGE KEY_BYT
 src/signals/warm.rs NEWEST_CELLS
 src/storage/file/format.rs VERSION CRC_LEN FILE_HEADER_SUMMED_LEN RECORD_HEADER_SUMMED_LEN ENTRY_HEADER_LEN SYNCED_OFFSET
 src/storage/file/format.rs ALIGNMENT FILE_HEADER_LEN RECORD_HEADER_LEN ENTRY_OVERHEAD_LEN REMOVAL
-src/storage/keys.rs CHECKSUM_BYTES ENTITY_BYTES 0x10 0x20 0x30 0x31 0x32 0x40 0x41
+src/storage/keys.rs CHECKSUM_BYTES 0x10 0x20 0x30 0x31 0x32 0x40 0x41
 src/wal/frame.rs KIND_OFFSET SEQUENCE_OFFSET SYNCED_OFFSET PAYLOAD_CHECKSUM_OFFSET HEADER_CHECKSUM_OFFSET
 src/wal/frame.rs FRAME_HEADER_BYTES FRAME_ALIGN
 src/wal/payload.rs EVENTS_HEADER_BYTES EVENT_FIXED_BYTES FLAG_USER FORGET_ENTITY FORGET_USER 16 24 26 27
@@ -66,6 +63,7 @@ src/wal/segment.rs VERSION VERSION_OFFSET DATABASE_ID_OFFSET FIRST_SEQUENCE_OFFS
 src/wal/segment.rs PREVIOUS_END_OFFSET OPENING_OFFSET HISTORY_OFFSET CHECKSUM_OFFSET SEGMENT_HEADER_BYTES
 
 the largest legal value on disk: a larger one is damage
+src/db/collections/index.rs NUMBER_MAX
 src/entities/co_engagement/codec.rs ORDINAL_MAX
 src/entities/co_engagement/node.rs WEIGHT_MIN
 src/signals/states/page.rs SCORE_ABS_MAX
@@ -77,7 +75,7 @@ src/entities/co_engagement/codec.rs AROUND_BYTES_MAX
 src/signals/states/page.rs STORED_PAGE_BYTES_MAX 64
 
 the largest value of a field of `Limits`
-src/limits.rs GROUPED_CHANGES_LEN_MAX ZEROS_BYTES_MAX EARLIER_OPENINGS_LEN_MAX
+src/limits.rs GROUPED_CHANGES_LEN_MAX ZEROS_BYTES_MAX EARLIER_OPENINGS_LEN_MAX BLOCK_IDS_MAX
 
 a mark, or the number of one part
 src/entities/co_engagement.rs META_SHARD

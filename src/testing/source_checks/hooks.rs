@@ -23,10 +23,10 @@ CheckpointPreFlush      src/signals/checkpoint/mod.rs checkpoint             -  
 CheckpointPostFlush     src/signals/checkpoint/mod.rs checkpoint             flush(              append_checkpoint(
 SignalAggregationUpdate src/signals/hot.rs            on_signal              decay_scores[0]     decay_scores[1
 CohortLedgerUpdate      src/cohort/ledger.rs          record                 hot.on_signal(      warm.increment(
-CollectionIndexUpdate   src/db/collections.rs         add_to_collection      engine.put(         self.change_index(
-CollectionIndexUpdate   src/db/collections.rs         create_collection      engine.put(         self.change_index(
-CollectionIndexUpdate   src/db/collections.rs         remove_from_collection engine.delete(      self.change_index(
-CollectionIndexUpdate   src/db/collections.rs         delete_collection      engine.write_batch( self.change_index(
+CollectionIndexUpdate   src/db/collections.rs         add_to_collection      self.store(         self.change_index(
+CollectionIndexUpdate   src/db/collections.rs         create_collection      self.store(         self.change_index(
+CollectionIndexUpdate   src/db/collections.rs         remove_from_collection self.store(         self.change_index(
+CollectionIndexUpdate   src/db/collections.rs         delete_collection      self.store(         self.change_index(
 CoEngagementUpdate      src/entities/co_engagement.rs record_positive        link(               evict(
 ";
 

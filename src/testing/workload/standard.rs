@@ -84,6 +84,8 @@ pub(crate) fn tiny_limits() -> Limits {
         earlier_openings_len_max: 3,
         log_growth_factor_max: 1,
         state_growth_factor_max: 1,
+        collection_block_bytes_max: 12,
+        collection_block_ids_max: 4,
         ..Limits::default()
     }
 }

@@ -20,7 +20,7 @@ const TAGS: [&[u8]; 10] = [
     keys::CO_ENGAGEMENT[1],
     keys::CO_ENGAGEMENT[2],
     keys::COLLECTIONS,
-    keys::COLLECTION_MEMBERS,
+    keys::COLLECTION_BLOCKS,
     keys::CHECKPOINT,
     keys::SCHEMA,
     keys::IDENTITY,

@@ -302,6 +302,48 @@ pub(crate) fn delete_one_by_one<'a>(
     call.forward()
 }
 
+/// Writes the two operations on blocks of a batch one after the other, the last one first.
+pub(super) fn write_blocks_in_parts<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageMemory,
+    is_of_bug: fn(&BatchOperation) -> bool,
+) -> StorageAnswered<'a> {
+    let is_block = |operation: &BatchOperation| key_of(operation).starts_with(keys::COLLECTION_BLOCKS);
+    match batch_of(&call.operation) {
+        [first, last] if is_block(first) && is_block(last) && is_of_bug(last) => {
+            write_in_parts(call, state, |batch| {
+                batch.into_iter().rev().map(|one| vec![one]).collect()
+            })
+        }
+        _ => call.forward(),
+    }
+}
+
+/// Gives every new collection the number of the first one.
+pub(super) fn repeat_collection_number<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageMemory,
+) -> StorageAnswered<'a> {
+    if let StorageOperation::Put { key, value } = &mut call.operation
+        && key.starts_with(keys::COLLECTIONS)
+    {
+        state.acts.count();
+        *value = keys::seal(key, 0_u64.to_le_bytes().to_vec());
+    }
+    call.forward()
+}
+
+/// Removes the record of a collection and not its members.
+pub(super) fn keep_members<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+    if is_deletion(&call.operation) && batch_of(&call.operation).len() > 1 {
+        let mut operations = take_batch(call);
+        operations.retain(|operation| key_of(operation).starts_with(keys::COLLECTIONS));
+        state.acts.count();
+        call.operation = StorageOperation::WriteBatch(batch(operations));
+    }
+    call.forward()
+}
+
 /// Makes the write that was kept, then keeps this one or makes it.
 pub(crate) fn defer<'a>(
     call: &mut StorageCall<'a>,

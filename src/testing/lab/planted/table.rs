@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::calls::{self, is_batch, is_record, is_set_back};
 use super::storage::number_and_state;
 use super::{BugPlace, FailureKind, Needs, files, storage, store};
+use crate::storage::BatchOperation;
 use crate::testing::faults::FileRole::{
     LogDir, NewSegment, NewStoreFile, Other, Segment, StoreDir, StoreFile,
 };
@@ -227,7 +228,19 @@ Others {
     OverwriteIgnored: "a put replaces the value",
         [CannotGoOn, Half], Nothing, BugPlace::storage(&["write_batch"], storage::keep_old_states);
     CollectionDeletedInParts: "each change of a collection is atomic",
-        [Lost, Wrong], Nothing, BugPlace::storage(&["write_batch"], storage::delete_one_by_one);
+        [Wrong], Nothing, BugPlace::storage(&["write_batch"], storage::delete_one_by_one);
+    BlockDividedInParts: "a block of a collection is divided by one batch",
+        [Refused], Nothing, BugPlace::storage(&["write_batch"], |call, state| {
+            storage::write_blocks_in_parts(call, state, |last| matches!(last, BatchOperation::Put { .. }))
+        });
+    BlocksJoinedInParts: "blocks of a collection are joined by one batch",
+        [Lost], Nothing, BugPlace::storage(&["write_batch"], |call, state| {
+            storage::write_blocks_in_parts(call, state, |last| matches!(last, BatchOperation::Delete { .. }))
+        });
+    CollectionNumberRepeated: "each collection has a number of its own",
+        [Refused], Nothing, BugPlace::storage(&["put"], storage::repeat_collection_number);
+    CollectionMembersKept: "a collection is removed with its members",
+        [Refused], Nothing, BugPlace::storage(&["write_batch"], storage::keep_members);
     FlushSkipped: "`flush` is power-safe when it returns",
         [AcknowledgedBeforeDurable, Lost, Refused], Nothing, BugPlace::storage(&["flush"], storage::skip);
     FirstFlushSkipped: "database id and schema are flushed before the first segment",

@@ -15,15 +15,45 @@ use crate::testing::workload::{Event, STANDARD_NOW_MS, STANDARD_SKEW_MS, Workloa
 use crate::{EntityId, SignalId};
 
 const SEED: u64 = 7;
-/// Enough for rotations and two checkpoints.
-const SHORT: usize = 30;
-/// Enough for a compaction of the store.
-const LONG: usize = 80;
 
-fn operations_len(bug: PlantedBug) -> usize {
-    match bug {
-        PlantedBug::StaleRead => LONG,
-        _ => SHORT,
+/// The work of a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum PlantedWork {
+    /// Standard work, enough for rotations and two checkpoints.
+    Short,
+    /// Standard work, enough for a compaction of the store.
+    Long,
+    /// A block of a collection is divided, two are joined, one is emptied, and a collection with members is removed.
+    Blocks,
+}
+
+impl PlantedWork {
+    fn of(bug: PlantedBug) -> Self {
+        match bug {
+            PlantedBug::StaleRead => Self::Long,
+            PlantedBug::BlockDividedInParts
+            | PlantedBug::BlocksJoinedInParts
+            | PlantedBug::CollectionMembersKept
+            | PlantedBug::DeleteIgnored => Self::Blocks,
+            _ => Self::Short,
+        }
+    }
+
+    fn operations(self) -> Vec<Operation> {
+        match self {
+            Self::Short => Workload::standard(SEED, 30).operations,
+            Self::Long => Workload::standard(SEED, 80).operations,
+            Self::Blocks => {
+                let name = || b"first".to_vec();
+                let add = |id| Operation::AddToCollection(name(), EntityId(id));
+                let remove = |id| Operation::RemoveFromCollection(name(), EntityId(id));
+                let mut operations = vec![Operation::CreateCollection(name())];
+                operations.extend([1, 2, 3, 40, 80].map(add));
+                operations.extend([2, 3, 80, 1, 40].map(remove));
+                operations.extend([add(7), Operation::DeleteCollection(name())]);
+                operations
+            }
+        }
     }
 }
 
@@ -44,14 +74,14 @@ fn ahead((weight, ahead_ms): (f64, i64)) -> Operation {
 
 /// What every bug is planted into. Little of the standard work changes collections or is ahead of the clock, so this begins
 /// with some of each.
-fn sweep(operations_len: usize) -> CrashSweep {
+fn sweep(work: PlantedWork) -> CrashSweep {
     let name = || b"first".to_vec();
     let mut operations = vec![Operation::CreateCollection(name())];
     operations.extend([1, 2, 3].map(|id| Operation::AddToCollection(name(), EntityId(id))));
     operations.push(Operation::RemoveFromCollection(name(), EntityId(2)));
     operations.push(Operation::DeleteCollection(name()));
     operations.extend([(1.5, 1), (1.75, STANDARD_SKEW_MS as i64 + 1)].map(ahead));
-    operations.extend(Workload::standard(SEED, operations_len).operations);
+    operations.extend(work.operations());
     CrashSweep::of(Workload { operations })
         .quick()
         .workers(1)
@@ -73,7 +103,7 @@ fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
     for &bug in PlantedBug::ALL.iter().filter(|bug| is_of_place(bug.row().place)) {
         for (index, &kind) in bug.caught_by().iter().enumerate() {
             let acts = Acts::default();
-            let mut planted = bug.plant(sweep(operations_len(bug)), &acts).findings_max(1);
+            let mut planted = bug.plant(sweep(PlantedWork::of(bug)), &acts).findings_max(1);
             if index > 0 {
                 planted = planted.looking_for(kind);
             }
@@ -177,18 +207,22 @@ fn the_same_sweeps_find_nothing_without_a_bug() {
         let BugRow { needs, place, .. } = bug.row();
         // A sweep with short cases differs in its timeout alone.
         if needs != Needs::ShortCases {
-            swept.insert((needs, matches!(place, BugPlace::Storage(_)), operations_len(*bug)));
+            swept.insert((
+                needs,
+                matches!(place, BugPlace::Storage(_)),
+                PlantedWork::of(*bug),
+            ));
         }
     }
     let nothing = Acts::default();
-    for (needs, has_storage, operations_len) in swept {
+    for (needs, has_storage, work) in swept {
         let wrapped = BugPlace::files(&["none"], &[], files::skip);
-        let mut sweep = wrapped.plant(needs.prepare(sweep(operations_len)), &nothing);
+        let mut sweep = wrapped.plant(needs.prepare(sweep(work)), &nothing);
         if has_storage {
             sweep = BugPlace::storage(&[], storage::skip).plant(sweep, &nothing);
         }
         let report = sweep.run();
-        println!("{needs:?} {operations_len}: {report}");
+        println!("{needs:?} {work:?}: {report}");
         report.expect_clean();
     }
     assert!(nothing.is_empty());
@@ -198,7 +232,7 @@ fn the_same_sweeps_find_nothing_without_a_bug() {
 fn the_planted_store_without_a_flaw_keeps_every_promise() {
     for sector_bytes in [512, 4096] {
         let nothing = Acts::default();
-        let sweep = store::plant(None, sweep(SHORT), &nothing).sector_bytes(sector_bytes);
+        let sweep = store::plant(None, sweep(PlantedWork::Short), &nothing).sector_bytes(sector_bytes);
         let report = sweep.run();
         println!("{report}");
         report.expect_clean();
@@ -238,7 +272,7 @@ fn a_flaw_is_found_on_the_sectors_and_under_the_models_that_its_finding_names() 
         ),
         (PlantedBug::RecordEndsChecked, 512, Some(DiskModel::BTRFS), false),
     ] {
-        let sweep = sweep(SHORT)
+        let sweep = sweep(PlantedWork::Short)
             .sector_bytes(sector_bytes)
             .findings_max(1)
             .images_max(32);
@@ -271,7 +305,7 @@ fn a_flaw_is_found_on_the_sectors_and_under_the_models_that_its_finding_names() 
 #[test]
 fn a_finding_names_its_models_in_every_form() {
     let planted = PlantedBug::StaleRecordRead
-        .plant(sweep(SHORT), &Acts::default())
+        .plant(sweep(PlantedWork::Short), &Acts::default())
         .findings_max(1);
     let report = planted.run();
     let finding = &report.findings[0];
@@ -291,7 +325,7 @@ fn a_finding_names_its_models_in_every_form() {
     assert!(page.json().contains(&json), "{}", page.json());
     assert!(page.html().contains(&format!("Happens on {models}")));
     // A process crash needs no power loss.
-    let planted = PlantedBug::CallDropped.plant(sweep(SHORT), &Acts::default());
+    let planted = PlantedBug::CallDropped.plant(sweep(PlantedWork::Short), &Acts::default());
     let report = planted.findings_max(1).run();
     assert_eq!(report.findings[0].models, DiskModel::ALL);
 }
@@ -309,7 +343,7 @@ fn a_bug_has_a_name_and_can_be_planted_into_a_sweep_that_has_files_of_its_own() 
     assert_eq!(PlantedBug::CallTwice.to_string(), "CallTwice");
     let wrapped = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&wrapped);
-    let sweep = sweep(SHORT).files(move |files| {
+    let sweep = sweep(PlantedWork::Short).files(move |files| {
         counted.fetch_add(1, Ordering::Relaxed);
         files
     });

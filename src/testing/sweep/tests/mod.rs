@@ -1,3 +1,4 @@
+mod collections;
 mod deep;
 mod disagree;
 mod faults;

@@ -1,13 +1,9 @@
-//! The limits that no single session on one thread with small collections exceeds: the earlier openings of the opening record,
-//! the growth at which writers wait for a checkpoint, and the values of a bitmap's array.
+//! The limits that no single session on one thread exceeds: the earlier openings of the opening record, and the growth at which
+//! writers wait for a checkpoint. Tests of [`collections`](super::super::collections) exceed those of blocks.
 
 use super::*;
-use crate::limits::ARRAY_LEN_MAX;
 use crate::testing::run_to_crash;
 use crate::{Background, Receipt, SignalEvent, TidalDb};
-
-/// The fixed limits that a test of this file exceeds.
-pub(super) const SIZES: [&str; 1] = ["ARRAY_LEN_MAX"];
 
 /// The event with this number. Each number has its own weight.
 fn event(number: u64) -> SignalEvent<'static> {
@@ -81,29 +77,4 @@ fn a_writer_waits_for_a_checkpoint_once_the_log_has_grown_too_much() {
 #[test]
 fn a_writer_waits_for_a_checkpoint_once_too_many_states_have_changed() {
     crash_a_writer_that_waits(|options| options.checkpoint_log_bytes(u64::MAX).checkpoint_state_bytes(1));
-}
-
-#[test]
-fn a_collection_of_more_members_than_an_array_holds_survives_a_power_loss() {
-    let options = || large_options().durability(Durability::OperatingSystem);
-    let disk = SimDisk::new();
-    let db = open(&disk, options());
-    let members: Vec<EntityId> = (0..=ARRAY_LEN_MAX as u64).map(EntityId).collect();
-    db.create_collection("large").expect("it is made");
-    for member in &members {
-        assert!(db.add_to_collection("large", *member).expect("it is added"));
-    }
-    db.sync().expect("it is synced");
-    let mut disk = SimDisk::from_image(&disk.image(&ImageChoice::Synced));
-    drop(db);
-    // Bits, then an array.
-    for removed_len in 0..3 {
-        let db = open(&disk, options());
-        let export = db.export().expect("it is sound");
-        assert_eq!(export.collections[0].members, members[removed_len..]);
-        let was_member = db.remove_from_collection("large", members[removed_len]);
-        assert!(was_member.expect("it is removed"));
-        db.sync().expect("it is synced");
-        disk = SimDisk::from_image(&disk.image(&ImageChoice::Synced));
-    }
 }

@@ -25,7 +25,7 @@ fn row(name: &'static str, is_exceeded: impl Fn(&CrashedRun) -> bool + 'static) 
 }
 
 /// The rows of `limits`. Limits that need several sessions or threads have tests in
-/// [`growth`](super::growth).
+/// [`growth`](super::growth), and those of blocks in [`collections`](super::super::collections).
 pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
     let Limits {
         spare_frame_bytes_max,
@@ -39,6 +39,8 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
         earlier_openings_len_max: _,
         log_growth_factor_max: _,
         state_growth_factor_max: _,
+        collection_block_bytes_max: _,
+        collection_block_ids_max: _,
     } = *limits;
     // Zeros are written in pieces, so a longer write is a frame.
     let frame_bytes = move |run: &CrashedRun| {

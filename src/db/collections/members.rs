@@ -1,0 +1,168 @@
+//! The members of a collection in memory: the [blocks](super::block) of storage, by their lower bounds.
+//!
+//! Invariant: a block holds ids from its lower bound to below that of the next block, at least one and at most
+//! [`BLOCK_IDS_MAX`](crate::limits::BLOCK_IDS_MAX). Blocks of the same members can have other bounds after other calls.
+//!
+//! A change replaces at most two blocks by one, or one by two. It is computed first and stored in one batch. Then memory takes
+//! the same blocks. A crash between these leaves the change in storage.
+
+use std::collections::BTreeMap;
+
+use super::block::{self, IdRun};
+use crate::limits::Limits;
+
+/// See the [module](self).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Members {
+    blocks: BTreeMap<u64, Box<[u8]>>,
+    len: u64,
+}
+
+/// The new content of blocks by their lower bounds; `None` removes a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlockChanges {
+    pub(crate) blocks: Vec<(u64, Option<Vec<u8>>)>,
+    /// The number of members after the change.
+    len: u64,
+}
+
+impl Members {
+    /// Returns true if `id` is a member.
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        let block = self.blocks.range(..=id).next_back();
+        block.is_some_and(|(lower, bytes)| {
+            let mut runs = block::runs(*lower, bytes).take_while(|run| run.first <= id);
+            runs.any(|run| id <= run.last)
+        })
+    }
+
+    /// The number of members.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The members, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
+        let runs = self
+            .blocks
+            .iter()
+            .flat_map(|(lower, bytes)| block::runs(*lower, bytes));
+        runs.flat_map(|run| run.first..=run.last)
+    }
+
+    /// The lower bounds of the blocks.
+    pub(crate) fn lower_bounds(&self) -> impl Iterator<Item = u64> {
+        self.blocks.keys().copied()
+    }
+
+    /// The change that adds `id`; `None` if it is a member.
+    pub(crate) fn adding(&self, id: u64, limits: &Limits) -> Option<BlockChanges> {
+        // An id below all blocks begins a block that has no lower bound.
+        let covering = self.blocks.range(..=id).next_back();
+        let (lower, mut runs) =
+            covering.map_or((0, Vec::new()), |(lower, bytes)| (*lower, decode(*lower, bytes)));
+        let is_added = block::insert(&mut runs, id);
+        is_added.then(|| BlockChanges {
+            blocks: divided(lower, runs, limits),
+            len: self.len + 1,
+        })
+    }
+
+    /// The change that removes `id`; `None` if it is no member.
+    pub(crate) fn removing(&self, id: u64, limits: &Limits) -> Option<BlockChanges> {
+        let (&lower, bytes) = self.blocks.range(..=id).next_back()?;
+        let mut runs = decode(lower, bytes);
+        if !block::remove(&mut runs, id) {
+            return None;
+        }
+        let blocks = if runs.is_empty() {
+            vec![(lower, None)]
+        } else {
+            let merged = self.merged(lower, &runs, limits);
+            merged.unwrap_or_else(|| divided(lower, runs, limits))
+        };
+        Some(BlockChanges {
+            blocks,
+            len: self.len - 1,
+        })
+    }
+
+    /// The change that joins the block at `lower`, whose new content is `runs`, with the block before or after it, if both
+    /// together are at most half as large as a block may be. So few members never stay spread over many blocks.
+    fn merged(&self, lower: u64, runs: &[IdRun], limits: &Limits) -> Option<Vec<(u64, Option<Vec<u8>>)>> {
+        let bytes_len = block::encode(lower, runs).len();
+        let before = self.blocks.range(..lower).next_back();
+        let after = self.blocks.range(lower..).nth(1);
+        for (neighbour, bytes) in [before, after].into_iter().flatten() {
+            if 2 * (bytes_len + bytes.len()) > limits.collection_block_bytes_max {
+                continue;
+            }
+            let other = decode(*neighbour, bytes);
+            if 2 * (block::ids_len(runs) + block::ids_len(&other)) > limits.collection_block_ids_max {
+                continue;
+            }
+            let is_before = *neighbour < lower;
+            let (mut joined, higher) = if is_before {
+                (other, runs)
+            } else {
+                (runs.to_vec(), &other[..])
+            };
+            block::append(&mut joined, higher);
+            let (kept, removed) = (lower.min(*neighbour), lower.max(*neighbour));
+            return Some(vec![(kept, Some(block::encode(kept, &joined))), (removed, None)]);
+        }
+        None
+    }
+
+    /// Takes over a change that storage has.
+    pub(crate) fn apply(&mut self, changes: BlockChanges) {
+        for (lower, content) in changes.blocks {
+            match content {
+                Some(bytes) => self.blocks.insert(lower, bytes.into_boxed_slice()),
+                None => self.blocks.remove(&lower),
+            };
+        }
+        self.len = changes.len;
+    }
+
+    /// Takes over a block of storage, with the number of its ids. Expects them above all others.
+    pub(crate) fn push(&mut self, lower: u64, bytes: Vec<u8>, ids_len: u64) {
+        self.blocks.insert(lower, bytes.into_boxed_slice());
+        self.len += ids_len;
+    }
+
+    /// Memory that the members take, in bytes: the blocks as the allocator rounds them, and nodes of the map that are two
+    /// thirds full.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        let entry_bytes = size_of::<(u64, Box<[u8]>)>() * 3 / 2;
+        let blocks = self.blocks.values();
+        blocks
+            .map(|bytes| (entry_bytes + allocated(bytes.len())) as u64)
+            .sum()
+    }
+}
+
+fn decode(lower: u64, bytes: &[u8]) -> Vec<IdRun> {
+    block::runs(lower, bytes).collect()
+}
+
+/// The block of these runs, or its halves if it is larger than a block may be.
+fn divided(lower: u64, runs: Vec<IdRun>, limits: &Limits) -> Vec<(u64, Option<Vec<u8>>)> {
+    let whole = block::encode(lower, &runs);
+    let is_small = whole.len() <= limits.collection_block_bytes_max
+        && block::ids_len(&runs) <= limits.collection_block_ids_max;
+    let halves = if is_small { None } else { block::split(runs) };
+    let Some([before, after]) = halves else {
+        return vec![(lower, Some(whole))];
+    };
+    let middle = after[0].first;
+    vec![
+        (lower, Some(block::encode(lower, &before))),
+        (middle, Some(block::encode(middle, &after))),
+    ]
+}
+
+/// The bytes that an allocation of `len` takes.
+fn allocated(len: usize) -> usize {
+    (len + size_of::<usize>()).next_multiple_of(2 * size_of::<usize>())
+}
