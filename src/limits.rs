@@ -85,8 +85,11 @@ pub(crate) struct Limits {
     /// Openings. Default 32, 1 to [`EARLIER_OPENINGS_LEN_MAX`]. The opening record has this many earlier openings. Recovery
     /// reports nothing about the receipts of openings before these.
     pub(crate) earlier_openings_len_max: usize,
-    /// A multiple of [`checkpoint_log_bytes`](crate::Options::checkpoint_log_bytes). Default 4, at least 1. When the log has
-    /// grown by so many bytes, writers wait for a checkpoint.
+    /// Segments that take no more frames. Default 64, at least 1. A log with so many makes a checkpoint due, because an open
+    /// reads each of them. Each life of a process that ends without [`close`](crate::TidalDb::close) leaves one.
+    pub(crate) sealed_segments_len_max: u64,
+    /// A multiple of [`checkpoint_log_bytes`](crate::Options::checkpoint_log_bytes) and of `sealed_segments_len_max`.
+    /// Default 4, at least 1. When the log has grown by so many bytes, or has so many segments, writers wait for a checkpoint.
     pub(crate) log_growth_factor_max: u64,
     /// A multiple of [`checkpoint_state_bytes`](crate::Options::checkpoint_state_bytes). Default 2, at least 1. When so many
     /// bytes of states have changed, writers wait for a checkpoint.
@@ -110,6 +113,7 @@ impl Default for Limits {
             changed_state_bytes_max: STORE_BATCH_BYTES_MAX / 2,
             store_piece_bytes: 256 << 10,
             earlier_openings_len_max: EARLIER_OPENINGS_LEN_MAX,
+            sealed_segments_len_max: 64,
             log_growth_factor_max: 4,
             state_growth_factor_max: 2,
             collection_block_bytes_max: 256,

@@ -421,6 +421,7 @@ impl TidalDb {
             Growth {
                 log_bytes: due.log_bytes.saturating_mul(limits.log_growth_factor_max),
                 state_bytes: due.state_bytes * limits.state_growth_factor_max,
+                segments_len: due.segments_len.saturating_mul(limits.log_growth_factor_max),
             }
         } else {
             due
@@ -522,6 +523,7 @@ impl Shared {
         Growth {
             log_bytes: self.options.checkpoint_log_bytes,
             state_bytes: self.options.checkpoint_state_bytes,
+            segments_len: self.options.limits.sealed_segments_len_max,
         }
     }
 

@@ -173,7 +173,8 @@ impl Options {
         }
     }
 
-    /// By how many bytes the log grows until a checkpoint is made. Default 64 MiB, at least 1.
+    /// By how many bytes the log grows until a checkpoint is made. Default 64 MiB, at least 1. A log of many segments makes
+    /// one too, see [`Statistics::log_segments_len`](crate::Statistics::log_segments_len).
     ///
     /// At four times this size writers wait for a checkpoint, so that the log stays bounded however slow the storage
     /// is.

@@ -212,6 +212,7 @@ impl TidalDb {
             durable_sequence: self.durable_sequence(),
             checkpoint_sequence: self.shared.checkpointer.covered(),
             log_bytes: ledger.log.log_bytes(),
+            log_segments_len: ledger.log.sealed_len() + 1,
             log_bytes_since_checkpoint: self.shared.checkpointer.bytes_since(&ledger.log),
             state_bytes_since_checkpoint: self.shared.checkpointer.growth(ledger).state_bytes,
             late_drops: ledger.state.late_drops(),

@@ -66,6 +66,8 @@ pub struct Statistics {
     pub checkpoint_sequence: u64,
     /// Bytes in the log that are not trimmed.
     pub log_bytes: u64,
+    /// Segments of the log that are not trimmed. At 65 of them a checkpoint is due, at 257 writers wait for it.
+    pub log_segments_len: u64,
     /// By how many bytes the log has grown since the last checkpoint.
     pub log_bytes_since_checkpoint: u64,
     /// What has changed and is not stored by a checkpoint yet, in bytes as it takes at the most when stored: see

@@ -46,6 +46,8 @@ pub(crate) struct Log {
     durable_sequence: AtomicU64,
     /// Bytes in segments that are not trimmed.
     untrimmed_bytes: AtomicU64,
+    /// How many segments there are that are not trimmed and take no more frames.
+    sealed_len: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Log {
         let opening = appender.opening();
         let untrimmed_bytes = appender.end() + sealed.iter().map(|segment| segment.end).sum::<u64>();
         Self {
+            sealed_len: AtomicU64::new(sealed.len() as u64),
             options,
             poison,
             tail: Mutex::new(Tail {
@@ -118,6 +121,7 @@ impl Log {
             let sealed = tail.appender.rotate()?;
             self.raise_durable(sealed.last_sequence);
             tail.sealed.push_back(sealed);
+            self.sealed_len.fetch_add(1, Ordering::Relaxed);
             self.untrimmed_bytes
                 .fetch_add(tail.appender.end(), Ordering::Relaxed);
             Ok(())
@@ -242,6 +246,7 @@ impl Log {
                 remove(self.options.files.as_ref(), &segment.path)
             })?;
             self.untrimmed_bytes.fetch_sub(segment.end, Ordering::Relaxed);
+            self.sealed_len.fetch_sub(1, Ordering::Relaxed);
             removed += 1;
         }
         if removed > 0 {
@@ -278,6 +283,11 @@ impl Log {
     /// How many bytes of frames and headers there are in segments that are not trimmed.
     pub(crate) fn log_bytes(&self) -> u64 {
         self.untrimmed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many segments there are that are not trimmed and take no more frames.
+    pub(crate) fn sealed_len(&self) -> u64 {
+        self.sealed_len.load(Ordering::Relaxed)
     }
 
     fn raise_durable(&self, sequence: u64) {

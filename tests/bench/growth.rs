@@ -9,18 +9,19 @@ use crate::board::{markdown, median};
 use crate::curve::{self, Curve};
 use crate::stopwatch::timed;
 use crate::workload::{BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
-use crate::{Bench, Measured, collections, engine, memory, pause, plot};
+use crate::{Bench, Measured, collections, engine, lives, memory, pause, plot};
 
 /// Measures all curves, prints them, and draws them if a file is named for it.
 pub(crate) fn run(bench: &mut Bench) -> Measured {
     let (events_max, states_max) = (10 * bench.args.events, bench.args.spread);
-    let measures: [(&str, usize, MeasureSize); 6] = [
+    let measures: [(&str, usize, MeasureSize); 7] = [
         ("replay", events_max, replay),
         ("checkpoints", states_max, checkpoints),
         ("opening", states_max, opens),
         ("memory", states_max, memories),
         ("members", 3 * states_max, collections::members),
         ("other collections", states_max, collections::beside_others),
+        ("short sessions", states_max / 300, lives::lives),
     ];
     let mut curves = Curves::default();
     for round in 1..=bench.args.rounds {

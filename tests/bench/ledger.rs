@@ -17,6 +17,7 @@ mod disk;
 mod engine;
 mod extras;
 mod growth;
+mod lives;
 mod memory;
 mod pause;
 mod place;

@@ -15,6 +15,7 @@ mod golden;
 mod histories;
 mod identity;
 mod inputs;
+mod lives;
 mod lost_syncs;
 mod missing;
 mod names;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::testing::faults::{FileOperation, ForwardingFiles};
 use crate::testing::sim_disk::Fault;
+use crate::testing::workload::with_many_segments;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash, scoped_injector};
 use crate::threads;
 
@@ -469,7 +470,7 @@ fn recording_under_a_policy_that_needs_no_sync_waits_for_none() {
 #[test]
 fn rotations_while_others_wait_for_company_disturb_no_thread() {
     let disk = SimDisk::new();
-    let options = options(&disk, Durability::EverySynced)
+    let options = with_many_segments(options(&disk, Durability::EverySynced))
         .segment_bytes_max(512)
         .preallocate_bytes(0);
     let db = Arc::new(TidalDb::open(PATH, options).unwrap());

@@ -77,6 +77,8 @@ pub(crate) struct Growth {
     /// Bytes of changed states, as they take at the most when stored. A crash in the middle of a checkpoint leaves what it
     /// had to store to be replayed, so that counts until it is stored.
     pub(crate) state_bytes: u64,
+    /// Segments of the log that take no more frames.
+    pub(crate) segments_len: u64,
 }
 
 impl Growth {
@@ -84,11 +86,14 @@ impl Growth {
     pub(crate) const ANY: Self = Self {
         log_bytes: 0,
         state_bytes: 0,
+        segments_len: 0,
     };
 
-    /// Whether either is as much as `least` says.
+    /// Returns true if one of them is as much as `least` says.
     pub(crate) fn reaches(self, least: Self) -> bool {
-        self.log_bytes >= least.log_bytes || self.state_bytes >= least.state_bytes
+        self.log_bytes >= least.log_bytes
+            || self.state_bytes >= least.state_bytes
+            || self.segments_len >= least.segments_len
     }
 }
 
@@ -138,6 +143,7 @@ impl Checkpointer {
         Growth {
             log_bytes: self.bytes_since(&ledger.log),
             state_bytes: ledger.state.changed_bytes() + self.fenced_bytes.load(Ordering::Relaxed),
+            segments_len: ledger.log.sealed_len(),
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) trait Opener: fmt::Debug + Sync {
     fn sync_interval_ms(&self, session: &Session) -> Option<u64>;
     /// Returns true if the storage engine is not the embedded store.
     fn has_own_storage(&self) -> bool;
+    /// The most segments that the log may have after a call.
+    fn segments_len_max(&self) -> usize;
 }
 
 /// The database of a driver.
@@ -281,6 +283,7 @@ impl<'a> Driver<'a> {
             durability: opener.durability_of(&home.session),
             sync_interval_ms: opener.sync_interval_ms(&home.session),
             has_own_storage: opener.has_own_storage(),
+            segments_len_max: opener.segments_len_max(),
         })
     }
 }
@@ -308,6 +311,7 @@ struct DiskChecks<'a> {
     home: &'a Home,
     durability: Durability,
     sync_interval_ms: Option<u64>,
+    segments_len_max: usize,
     has_own_storage: bool,
 }
 
@@ -352,7 +356,7 @@ impl DiskChecks<'_> {
             let sync = format!("the timed sync before {operation}");
             self.check_promised(&sync, true, true, before.operations_len);
         }
-        self.check_segment_len(db);
+        self.check_segments(db);
         if *operation == Operation::Sync && db.durable_sequence() != db.last_sequence() {
             let (durable, last) = (db.durable_sequence(), db.last_sequence());
             let message =
@@ -377,18 +381,24 @@ impl DiskChecks<'_> {
         }
     }
 
-    /// Checks that the last segment took no frame once it was full, if the session was opened with another size.
-    fn check_segment_len(&self, db: &TidalDb) {
-        let Some(bytes_max) = self.home.session.segment_bytes_max() else {
-            return;
-        };
+    /// Checks the number of segments. Checks that the last one took no frame once it was full, if the session was opened with
+    /// another size.
+    fn check_segments(&self, db: &TidalDb) {
         let dir = self.home.log_dir();
         let names = self.disk.list(&dir).unwrap_or_default();
         let segments = names.iter().filter_map(|name| match parse_name(name) {
             SegmentName::Segment(first_sequence) => Some((first_sequence, dir.join(name))),
             _ => None,
         });
-        let Some((first_sequence, path)) = segments.max() else {
+        let (len, len_max) = (segments.clone().count(), self.segments_len_max);
+        if len > len_max {
+            let message =
+                format_args!("the log has {len} segments; a checkpoint is due before it has {len_max}");
+            self.journal.fail(FailureKind::LeftBehind, message);
+        }
+        let last = segments.max();
+        let (Some(bytes_max), Some((first_sequence, path))) = (self.home.session.segment_bytes_max(), last)
+        else {
             return;
         };
         let file = self.disk.open(&path, OpenMode::Read);

@@ -9,6 +9,7 @@ use super::finding::{Failure, FailureKind, Finding};
 use super::home::Home;
 use super::journal::CallLog;
 use crate::fs::{FileAccess, RealFiles};
+use crate::limits::Limits;
 use crate::storage::StorageEngine;
 use crate::testing::SimDisk;
 use crate::testing::faults;
@@ -17,7 +18,8 @@ use crate::testing::plan::{Plan, Work};
 use crate::testing::sim_disk::{Image, SimDiskOptions};
 use crate::testing::text::error_chain;
 use crate::testing::workload::{
-    Operation, Session, Workload, WorkloadClock, enter_session, in_session, standard_schema, tiny_options,
+    Operation, Session, Workload, WorkloadClock, enter_session, in_session, standard_schema, tiny_limits,
+    tiny_options,
 };
 use crate::{Durability, Error, Options, TidalDb};
 
@@ -296,6 +298,15 @@ impl Opener for Setup {
 
     fn has_own_storage(&self) -> bool {
         self.storage.is_some()
+    }
+
+    fn segments_len_max(&self) -> usize {
+        let limits = match self.options {
+            Some(_) => Limits::default(),
+            None => tiny_limits(),
+        };
+        // The segment that takes frames, and one that a call may add when a checkpoint has nothing new to store.
+        (limits.sealed_segments_len_max * limits.log_growth_factor_max) as usize + 2
     }
 }
 

@@ -17,8 +17,8 @@ pub(crate) use random::Random;
 pub(crate) use random::with_a_fresh_seed;
 pub(crate) use session::{PolicyText, Session, enter_session, in_session};
 pub use session::{Reopening, SessionChange, SessionEnd, session};
-pub(crate) use standard::tiny_limits;
 pub use standard::{STANDARD_SKEW_MS, STANDARD_SYNC_MS, standard_schema, tiny_options};
+pub(crate) use standard::{tiny_limits, with_many_segments};
 pub use text::ParseOperationError;
 
 use std::borrow::Cow;

@@ -82,6 +82,7 @@ pub(crate) fn tiny_limits() -> Limits {
         fenced_pages_len_max: 1,
         changed_state_bytes_max: 400 << 10,
         earlier_openings_len_max: 3,
+        sealed_segments_len_max: 3,
         log_growth_factor_max: 1,
         state_growth_factor_max: 1,
         collection_block_bytes_max: 12,
@@ -108,6 +109,15 @@ pub fn tiny_options(schema: Schema) -> Options {
         .predictable_opening_ids(1)
         .clock(Arc::new(WorkloadClock))
         .skew_ms_max(STANDARD_SKEW_MS)
+}
+
+/// The same options, but no number of segments makes a checkpoint due.
+pub(crate) fn with_many_segments(options: Options) -> Options {
+    let limits = Limits {
+        sealed_segments_len_max: u64::MAX,
+        ..options.limits
+    };
+    Options { limits, ..options }
 }
 
 /// What kind of operation comes next.

@@ -6,7 +6,9 @@ use super::runner::CaseSet;
 use super::subject::{DamageSubject, HistoryEnd, histories};
 use crate::Options;
 use crate::testing::sim_disk::Image;
-use crate::testing::workload::{Operation, Random, Workload, standard_schema, tiny_options};
+use crate::testing::workload::{
+    Operation, Random, Workload, standard_schema, tiny_options, with_many_segments,
+};
 
 /// Every single damage of databases that ran a workload, and random pairs of damages.
 #[derive(Debug, Clone)]
@@ -81,7 +83,7 @@ impl Damages {
 
 /// The options of the databases: their workload alone makes checkpoints.
 pub(super) fn options() -> Options {
-    tiny_options(standard_schema()).checkpoint_log_bytes(u64::MAX)
+    with_many_segments(tiny_options(standard_schema())).checkpoint_log_bytes(u64::MAX)
 }
 
 /// The damages of one database.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::calls::{self, is_batch, is_record, is_set_back};
 use super::storage::number_and_state;
 use super::{BugPlace, FailureKind, Needs, files, storage, store};
+use crate::limits::Limits;
 use crate::storage::BatchOperation;
 use crate::testing::faults::FileRole::{
     LogDir, NewSegment, NewStoreFile, Other, Segment, StoreDir, StoreFile,
@@ -328,6 +329,11 @@ Sessions {
         });
     EarlierSegmentsKept: "short sessions leave no segments behind",
         [LeftBehind], Sessions, BugPlace::files(&["rename", "remove"], &[Segment, NewSegment], files::keep_earlier);
+    SegmentsPileUp: "many sessions without a close leave few segments",
+        [LeftBehind], Nothing, BugPlace::LaterOptions(|options| {
+            let limits = Limits { sealed_segments_len_max: u64::MAX, ..options.limits };
+            Options { limits, ..options }
+        });
     OpeningNotFlushed: "the opening record is flushed before the segment of the opening is made",
         [AcknowledgedBeforeDurable], Sessions, BugPlace::storage(&["write_batch", "flush"], |call, state| {
             storage::in_sessions(2.., call, state, storage::skip_flush_of_opening)

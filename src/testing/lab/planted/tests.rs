@@ -11,7 +11,7 @@ use crate::testing::ReplayFailure;
 use crate::testing::SweepReport;
 use crate::testing::report::Report;
 use crate::testing::sim_disk::DiskModel;
-use crate::testing::workload::{Event, STANDARD_NOW_MS, STANDARD_SKEW_MS, Workload};
+use crate::testing::workload::{Event, Reopening, STANDARD_NOW_MS, STANDARD_SKEW_MS, SessionEnd, Workload};
 use crate::{EntityId, SignalId};
 
 const SEED: u64 = 7;
@@ -25,6 +25,8 @@ enum PlantedWork {
     Long,
     /// A block of a collection is divided, two are joined, one is emptied, and a collection with members is removed.
     Blocks,
+    /// Sessions that record one event and end without a close.
+    Lives,
 }
 
 impl PlantedWork {
@@ -35,6 +37,7 @@ impl PlantedWork {
             | PlantedBug::BlocksJoinedInParts
             | PlantedBug::CollectionMembersKept
             | PlantedBug::DeleteIgnored => Self::Blocks,
+            PlantedBug::SegmentsPileUp => Self::Lives,
             _ => Self::Short,
         }
     }
@@ -43,6 +46,13 @@ impl PlantedWork {
         match self {
             Self::Short => Workload::standard(SEED, 30).operations,
             Self::Long => Workload::standard(SEED, 80).operations,
+            Self::Lives => {
+                let life = |weight| [ahead((weight, 0)), Reopening::after(SessionEnd::Drop).into()];
+                [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+                    .into_iter()
+                    .flat_map(life)
+                    .collect()
+            }
             Self::Blocks => {
                 let name = || b"first".to_vec();
                 let add = |id| Operation::AddToCollection(name(), EntityId(id));

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::limits::{Limits, SEGMENT_BYTES_MIN};
-use crate::testing::workload::{Workload, large_options, large_schema, standard_schema, tiny_options};
+use crate::testing::workload::{
+    Workload, large_options, large_schema, standard_schema, tiny_options, with_many_segments,
+};
 use crate::{Options, Schema};
 
 /// Tiny options with limits under which writes are split and a close makes a checkpoint too.
@@ -58,8 +60,7 @@ fn a_call_in_many_sectors_survives_wholly_or_not_at_all() {
 #[test]
 fn a_long_log_under_tiny_limits() {
     let options = || {
-        let options = tinier_options(standard_schema());
-        options
+        with_many_segments(tinier_options(standard_schema()))
             .segment_bytes_max(SEGMENT_BYTES_MIN)
             .checkpoint_log_bytes(1 << 30)
     };

@@ -15,7 +15,9 @@ use super::runner::CaseSet;
 use super::subject::{DB_DIR, DamageSubject, HistoryEnd, content, histories};
 use crate::testing::SimDisk;
 use crate::testing::sim_disk::Image;
-use crate::testing::workload::{Event, Operation, STANDARD_NOW_MS, standard_schema, tiny_options};
+use crate::testing::workload::{
+    Event, Operation, STANDARD_NOW_MS, standard_schema, tiny_options, with_many_segments,
+};
 use crate::{CohortId, Durability, EntityId, Options, SignalId, TidalDb, UserId};
 
 /// The collection that all copies change.
@@ -172,7 +174,7 @@ impl CaseSet for CopySet {
 
 /// Options under which few calls fill several small files.
 fn options() -> Options {
-    tiny_options(standard_schema())
+    with_many_segments(tiny_options(standard_schema()))
         .segment_bytes_max(512)
         .store_segment_bytes_max(512)
         .checkpoint_log_bytes(u64::MAX)

@@ -45,6 +45,43 @@ fn openings_beyond_the_limit_are_forgotten_and_their_events_are_not() {
     }
 }
 
+/// Each session records one event and loses the power, until a session has too many segments of earlier ones. Then crashes in the
+/// checkpoint that this makes due.
+#[test]
+fn short_sessions_make_a_checkpoint_due_by_the_number_of_their_segments() {
+    let options = || options().checkpoint_log_bytes(1 << 30);
+    let len_max = options().limits.sealed_segments_len_max;
+    for point in [CrashPoint::CheckpointPreFlush, CrashPoint::CheckpointPostFlush] {
+        let mut disk = SimDisk::new();
+        let (mut before, mut sessions_len) = (Export::default(), 0);
+        let db = loop {
+            let db = open(&disk, options());
+            assert_eq!(
+                db.export().expect("it is sound"),
+                before,
+                "session {sessions_len}"
+            );
+            let record = || db.record(&event(sessions_len)).expect("it is recorded");
+            if run_to_crash(point, 0, record).is_ok() {
+                break db;
+            }
+            before = db.export().expect("it is sound");
+            sessions_len += 1;
+            disk = SimDisk::from_image(&disk.image(&ImageChoice::Synced));
+        };
+        assert_eq!(sessions_len, len_max, "each session leaves one segment");
+        let segments_len = db.recovery_report().segments_found as u64;
+        assert_eq!(segments_len, len_max);
+        drop(db);
+        disk = SimDisk::from_image(&disk.image(&ImageChoice::Synced));
+        let db = open(&disk, options());
+        assert_eq!(db.export().expect("it is sound"), before, "{point}");
+        db.record(&event(sessions_len)).expect("it is recorded");
+        let statistics = db.statistics().expect("it is sound");
+        assert_eq!(statistics.log_segments_len, 1, "{point}");
+    }
+}
+
 /// Records until the writing thread itself makes a checkpoint, crashes in it, and compares the recovered state with the state
 /// before. The background thread that makes checkpoints does not crash.
 fn crash_a_writer_that_waits(due: impl Fn(Options) -> Options) {

@@ -19,7 +19,7 @@ use crate::storage::{FileStore, FileStoreOptions, StorageEngine, keys};
 use crate::testing::oracle::Death;
 use crate::testing::sim_disk::{DiskOperation, DiskOperationKind, Image, Side};
 use crate::testing::source_checks::bounds::SIZES;
-use crate::testing::workload::{Workload, large_options, large_schema, tiny_options};
+use crate::testing::workload::{Workload, large_options, large_schema, tiny_options, with_many_segments};
 use crate::{Export, Options, RecoveryReport};
 
 /// A run that crashed, recovered, and kept every promise.
@@ -224,7 +224,7 @@ fn not_exceeded(sweep: &CrashSweep, mut left: Vec<Threshold>, least: usize) -> V
 /// A sweep under tiny limits. Only the bytes of changed states make a call wait for a checkpoint.
 fn tiny_sweep() -> CrashSweep {
     CrashSweep::named("large, tiny limits", Workload::large(SEED, 300))
-        .options(|| tinier_options(large_schema()).checkpoint_log_bytes(1 << 30))
+        .options(|| with_many_segments(tinier_options(large_schema())).checkpoint_log_bytes(1 << 30))
 }
 
 /// A sweep under the limits of production.

@@ -37,6 +37,7 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
         changed_state_bytes_max: _,
         store_piece_bytes,
         earlier_openings_len_max: _,
+        sealed_segments_len_max: _,
         log_growth_factor_max: _,
         state_growth_factor_max: _,
         collection_block_bytes_max: _,

@@ -1,0 +1,157 @@
+//! Sessions that end without a close: however many there are, the log has few segments, and an open reads few files.
+
+use super::*;
+use crate::limits::Limits;
+use crate::testing::faults::{FileOperation, ForwardingFiles};
+
+/// The segments at which a checkpoint is due, with the one that takes frames, and at which writers wait for it.
+fn segments_len_max(background: Background) -> usize {
+    let Limits {
+        sealed_segments_len_max,
+        log_growth_factor_max,
+        ..
+    } = Limits::default();
+    let factor = match background {
+        Background::Caller => 1,
+        Background::OwnThreads => log_growth_factor_max,
+    };
+    (sealed_segments_len_max * factor) as usize + 1
+}
+
+/// The work of a session, after so many events. Returns how many events it records.
+type Life = fn(&TidalDb, u64) -> u64;
+
+/// Opens, works and drops the handle so many times, and checks the segments and the opened files of each open. Returns the most
+/// segments that an open found.
+fn live(lives_len: u64, durability: Durability, background: Background, life: Life) -> usize {
+    let disk = SimDisk::new();
+    let (mut events_len, mut segments_max) = (0, 0);
+    for number in 0..lives_len {
+        let opened_len = Arc::new(AtomicI64::new(0));
+        let counted = Arc::clone(&opened_len);
+        let files = ForwardingFiles::new(Arc::new(disk.clone()), move |call| {
+            if let FileOperation::Open { .. } = call.operation {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            call.forward()
+        });
+        let options = options(&disk, durability).background(background);
+        let db = TidalDb::open(PATH, options.files(Arc::new(files))).unwrap();
+        let opened = opened_len.load(Ordering::Relaxed) as usize;
+        let found = db.recovery_report().segments_found;
+        segments_max = segments_max.max(found);
+        assert!(
+            found <= segments_len_max(background),
+            "{found} segments in life {number}"
+        );
+        // Each segment is opened for its header and for its frames. The others are new files and those of the store.
+        assert!(
+            opened <= 2 * found + 32,
+            "{opened} files opened for {found} segments"
+        );
+        events_len += life(&db, events_len);
+        let segments_len = db.statistics().unwrap().log_segments_len as usize;
+        let image = content(&disk);
+        if background == Background::Caller {
+            assert_eq!(segments_len, log_files(&image).len(), "life {number}");
+        }
+        assert!(segments_len <= segments_len_max(background) + 1);
+    }
+    let db = open(&disk, durability).unwrap();
+    let mut found = db.export().unwrap();
+    found.collections.clear();
+    assert_eq!(found, state_after(events_len), "each event is there once");
+    segments_max
+}
+
+fn records(db: &TidalDb, events_len: u64) -> u64 {
+    record(db, events_len).unwrap();
+    1
+}
+
+const POLICIES: [Durability; 3] = [
+    Durability::EverySynced,
+    Durability::SyncedEvery { interval_ms: 1 },
+    Durability::OperatingSystem,
+];
+
+#[test]
+fn sessions_that_record_leave_few_segments_under_every_policy() {
+    for durability in POLICIES {
+        let found = live(150, durability, Background::Caller, records);
+        // Each session leaves a segment, until a checkpoint is due.
+        assert_eq!(found + 1, segments_len_max(Background::Caller), "{durability:?}");
+    }
+}
+
+#[test]
+fn sessions_that_record_nothing_leave_one_segment() {
+    for durability in POLICIES {
+        let found = live(20, durability, Background::Caller, |_, _| 0);
+        assert_eq!(found, 1, "{durability:?}");
+        let found = live(20, durability, Background::Caller, |db, _| {
+            let name = db.last_sequence().to_string();
+            let created = db.create_collection(name);
+            assert!(created.is_ok() || matches!(created, Err(Error::CollectionExists { .. })));
+            0
+        });
+        assert_eq!(found, 1, "{durability:?}");
+    }
+}
+
+#[test]
+fn sessions_that_end_by_a_close_leave_one_segment() {
+    let close: Life = |db, events_len| {
+        let recorded = if events_len % 2 == 0 {
+            records(db, events_len)
+        } else {
+            0
+        };
+        db.checkpoint().unwrap();
+        db.close().unwrap();
+        recorded
+    };
+    assert!(live(20, Durability::EverySynced, Background::Caller, close) <= 2);
+}
+
+#[test]
+fn a_copy_of_the_log_from_before_a_checkpoint_of_short_sessions_is_refused() {
+    let durability = Durability::EverySynced;
+    let disk = SimDisk::new();
+    let len = segments_len_max(Background::Caller) as u64 - 1;
+    for number in 0..len {
+        record(&open(&disk, durability).unwrap(), number).unwrap();
+    }
+    let copy = SimDisk::from_image(&content(&disk));
+    // Both go on with different events, and make the checkpoint that is due.
+    for (disk, event) in [(&disk, len), (&copy, len + 1)] {
+        let db = open(disk, durability).unwrap();
+        record(&db, event).unwrap();
+        assert_eq!(db.statistics().unwrap().log_segments_len, 1);
+    }
+    let (mut mixed, other) = (content(&disk), content(&copy));
+    for path in log_files(&mixed) {
+        mixed.remove(&path);
+    }
+    for path in log_files(&other) {
+        mixed.insert_file(&path, other.file(&path).unwrap().to_vec());
+    }
+    let error = open(&SimDisk::from_image(&mixed), durability)
+        .map(drop)
+        .unwrap_err();
+    assert!(matches!(error, Error::ForeignHistory { .. }), "{error}");
+}
+
+mod full {
+    use super::*;
+
+    #[test]
+    fn two_thousand_sessions_leave_few_segments() {
+        live(2000, Durability::EverySynced, Background::Caller, records);
+    }
+
+    #[test]
+    fn sessions_with_own_threads_leave_few_segments() {
+        live(600, Durability::OperatingSystem, Background::OwnThreads, records);
+    }
+}
