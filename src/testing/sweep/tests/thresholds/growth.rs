@@ -67,6 +67,7 @@ fn short_sessions_make_a_checkpoint_due_by_the_number_of_their_segments() {
             }
             before = db.export().expect("it is sound");
             sessions_len += 1;
+            assert!(sessions_len <= len_max, "no checkpoint is due");
             disk = SimDisk::from_image(&disk.image(&ImageChoice::Synced));
         };
         assert_eq!(sessions_len, len_max, "each session leaves one segment");
