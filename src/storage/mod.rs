@@ -27,7 +27,7 @@ pub type Scan<'a> = Box<dyn Iterator<Item = Result<KeyValue, Error>> + 'a>;
 ///   returned.
 /// - It survives a power loss once a later [`flush`](Self::flush) or [`close`](Self::close) returned.
 /// - After a crash every write is wholly there or wholly absent, a batch with all its operations, and if one
-///   is there so is every earlier one of the same thread.
+///   is there so is every other that had returned before it began, also of other threads.
 /// - After an error the content may be the old or the new one; tidaldb does not write to the engine again.
 /// - Keys are at most [`STORAGE_KEY_BYTES_MAX`](crate::limits::STORAGE_KEY_BYTES_MAX) long and never empty.
 ///

@@ -6,7 +6,8 @@
 //! | block | number of the collection, lower bound of the ids | the ids, see [`block`] |
 //!
 //! A collection has a number of its own. A new one gets the number after the highest: a collection is removed with all its
-//! blocks in one batch, so a number that is free has no block.
+//! blocks in one batch, so a number that is free has no block. A block without its collection is damage: the collection was
+//! stored before.
 
 use std::collections::BTreeMap;
 
