@@ -4,8 +4,8 @@
 //! between them leaves the change in storage: opening rebuilds the index from there. Each change is atomic by itself
 //! and is not ordered with events.
 
-pub(super) mod block;
-mod index;
+pub(crate) mod block;
+pub(crate) mod index;
 mod members;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@
 //! | [`export`] | the whole state as plain values |
 
 mod background;
-mod collections;
+pub(crate) mod collections;
 mod export;
 mod handle;
 pub(crate) mod identity;

@@ -12,8 +12,8 @@
 //! | 0x10 | signal, shard, page | a page of states |
 //! | 0x20 | signal, shard, page | a page of cohort states |
 //! | 0x30 to 0x32 | id, or nothing | co-engagement |
-//! | 0x40 | name | a collection, see [`collections`](crate::db::collections) |
-//! | 0x41 | number of the collection, lower bound of the ids | a block of its members |
+//! | 0x40 | name | a collection, see [`index`](crate::db::collections::index) |
+//! | 0x41 | number of the collection, lower bound of the ids | a block of its members, see [`block`](crate::db::collections::block) |
 //!
 //! Every value ends with the CRC32C of its key and the bytes before, so that a value under another key is corrupt.
 
