@@ -84,6 +84,28 @@ impl TempDir {
     }
 }
 
+/// Copies the directory `from` with all its files and directories to `to`, which it makes.
+///
+/// # Errors
+/// The error of the operating system, with the path.
+pub fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+    let named = |path: &Path, error: io::Error| {
+        let message = format!("cannot copy {}: {error}", path.display());
+        io::Error::new(error.kind(), message)
+    };
+    std::fs::create_dir_all(to).map_err(|error| named(to, error))?;
+    for entry in std::fs::read_dir(from).map_err(|error| named(from, error))? {
+        let entry = entry.map_err(|error| named(from, error))?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_dir(&path, &copy)?;
+        } else {
+            std::fs::copy(&path, copy).map_err(|error| named(&path, error))?;
+        }
+    }
+    Ok(())
+}
+
 /// Appends one line for each file below `dir`.
 fn list(dir: &Path, text: &mut String) {
     let entries = match std::fs::read_dir(dir) {

@@ -3,8 +3,12 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tidaldb::testing::lab::command_line::{CommandLine, Filters, GivenArguments};
+
+/// The time of a run over the events of a file, unless another is given.
+const TIME_OF_EVENTS: Duration = Duration::from_secs(60);
 
 /// Whether the output is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +38,8 @@ pub(crate) struct SuiteArgs {
     pub(crate) color: Color,
     threads: usize,
     pub(crate) events: Option<PathBuf>,
+    /// The time of a run over the events of a file.
+    pub(crate) time: Option<Duration>,
 }
 
 /// The options of the suite.
@@ -43,9 +49,14 @@ pub(crate) fn command_line() -> CommandLine {
     let line = CommandLine::new("crash_suite [FILTER...] [OPTIONS]").option(
         "--events FILE",
         "",
-        "runs the same crashes over the engagement events of a CSV or TSV file",
+        "crashes the embedded store over the engagement events of a CSV or TSV file, or a pipe",
     );
     Filters::declare(line)
+ .option(
+            "--minutes N",
+            "",
+            "with --events: ends after this time and leaves the rest out; fractions are legal; 1 unless given",
+        )
         .option("--list", "", "lists the cases instead of running them")
         .option("--test-threads N", threads, "how many cases run at once")
         .option("-q, --quiet", "", "no progress")
@@ -75,6 +86,12 @@ pub(crate) fn read(given: &GivenArguments) -> Result<SuiteArgs, String> {
         "never" => Some(Color::Never),
         _ => None,
     })?;
+    let events = given.path("--events");
+    let time = given.has("--minutes").then(|| given.minutes("--minutes"));
+    let time = time.transpose()?;
+    if time.is_some() && events.is_none() {
+        return Err("--minutes is for a run with --events".to_owned());
+    }
     Ok(SuiteArgs {
         mode: if given.has("--list") {
             SuiteMode::List
@@ -86,7 +103,8 @@ pub(crate) fn read(given: &GivenArguments) -> Result<SuiteArgs, String> {
         quiet: given.has("--quiet"),
         color: color.unwrap_or_default(),
         threads: given.number("--test-threads", 1..=1024)?,
-        events: given.path("--events"),
+        time: events.is_some().then(|| time.unwrap_or(TIME_OF_EVENTS)),
+        events,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The list of cases: crash points, crossings and crash modes for each database, and the cases without a crash point.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use tidaldb::testing::lab::process::ChildProgram;
@@ -12,7 +13,7 @@ use crate::databases::{Database, Policy, Store};
 use crate::harness::{CaseCounts, CaseResult, SuiteCase};
 use crate::input::{self, Input, SEED};
 use crate::matrix::MatrixPlace;
-use crate::{fjall_waits, refusals, threads};
+use crate::{events, fjall_waits, refusals, threads};
 
 /// The number of plans with several threads that kill the process, under each policy. A seed selects the site.
 const THREAD_KILLS: u64 = 4;
@@ -20,20 +21,20 @@ const THREAD_KILLS: u64 = 4;
 /// compactions.
 const DISK_STEPS_LEN: usize = 60;
 
-const MODES: [CrashMode; 3] = [CrashMode::Panic, CrashMode::Abort, CrashMode::Kill];
+pub(crate) const MODES: [CrashMode; 3] = [CrashMode::Panic, CrashMode::Abort, CrashMode::Kill];
 
 /// The crossing of a point that is crashed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
+pub(crate) enum Which {
     First,
     Middle,
     Last,
 }
 
 impl Which {
-    const ALL: [Self; 3] = [Self::First, Self::Middle, Self::Last];
+    pub(crate) const ALL: [Self; 3] = [Self::First, Self::Middle, Self::Last];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::First => "first",
             Self::Middle => "middle",
@@ -42,7 +43,7 @@ impl Which {
     }
 
     /// The number of crossings before it, of `crossings`, which is not 0.
-    const fn crossing(self, crossings: u64) -> u64 {
+    pub(crate) const fn crossing(self, crossings: u64) -> u64 {
         match self {
             Self::First => 0,
             Self::Middle => crossings / 2,
@@ -52,7 +53,7 @@ impl Which {
 }
 
 /// The name of a mode in cases and columns.
-fn name_of(mode: &CrashMode) -> &'static str {
+pub(crate) fn name_of(mode: &CrashMode) -> &'static str {
     match mode {
         CrashMode::Panic => "panic",
         CrashMode::Abort => "abort",
@@ -93,12 +94,7 @@ pub(crate) fn standard() -> Vec<SuiteCase> {
         let memory = standard(Store::Memory, policy);
         cases.extend(crashes(memory, &[Which::Middle], &[CrashMode::Panic]));
     }
-    let events = Database {
-        store: Store::Embedded,
-        policy: Policy::EverySynced,
-        input: Input::Events,
-    };
-    cases.extend(crashes(events, &[Which::Middle], &MODES));
+    cases.extend(events::of_sample());
     for policy in Policy::ALL {
         cases.extend(CrashPoint::ALL.map(|point| threads_panic(policy, point)));
         cases.push(threads_to_the_end(policy));
@@ -120,39 +116,10 @@ pub(crate) fn standard() -> Vec<SuiteCase> {
     cases
 }
 
-/// The events of a file, on the embedded store, in every combination that they lead to.
-pub(crate) fn of_events() -> Vec<SuiteCase> {
-    let databases = Policy::ALL.map(|policy| Database {
-        store: Store::Embedded,
-        policy,
-        input: Input::Events,
-    });
-    let crashes = databases.map(|database| crashes(database, &Which::ALL, &MODES));
-    crashes.into_iter().flatten().collect()
-}
-
-/// The points that the events of a file never lead to, which have no cases.
-pub(crate) fn points_missed_by_events() -> Vec<CrashPoint> {
-    let database = Database {
-        store: Store::Embedded,
-        policy: Policy::EverySynced,
-        input: Input::Events,
-    };
-    database.points_missed()
-}
-
 /// The crashes of a database at every point that its run crosses.
 fn crashes(database: Database, which: &[Which], modes: &[CrashMode]) -> Vec<SuiteCase> {
-    let missed = match database.input {
-        // A standard run that misses a point fails.
-        Input::Standard | Input::Sessions => Vec::new(),
-        Input::Events => points_missed_by_events(),
-    };
     let mut cases = Vec::new();
-    for point in CrashPoint::ALL
-        .into_iter()
-        .filter(|point| !missed.contains(point))
-    {
+    for point in CrashPoint::ALL {
         for &which in which {
             for mode in modes {
                 cases.push(crash(database, point, which, mode.clone()));
@@ -167,14 +134,14 @@ fn crash(database: Database, point: CrashPoint, which: Which, mode: CrashMode) -
     let name = format!("{}/{policy}/{point}/{}/{column}", database.name(), which.name());
     let case_name = name.clone();
     let body = move || {
-        let sweep = database.sweep()?;
+        let sweep = database.sweep();
         let crossings = database.crossed()?.count(point);
         if crossings == 0 {
             return Err(format!("{point} is never crossed; {}", database.crossed()?));
         }
         let crossing = which.crossing(crossings);
         let plan = sweep.plan().crash(Site::Point { point, crossing }, mode.clone());
-        crash_on_files(&sweep, &plan, &case_name)
+        crash_on_files(&sweep, &plan, &case_name, &[])
     };
     SuiteCase {
         name,
@@ -184,10 +151,15 @@ fn crash(database: Database, point: CrashPoint, which: Which, mode: CrashMode) -
     }
 }
 
-/// Crashes as the kit does, with this program as the child.
-fn crash_on_files(sweep: &CrashSweep, plan: &Plan, case_name: &str) -> CaseResult<CaseCounts> {
-    let events = input::events_path().as_os_str();
-    let child = ChildProgram::this_program(["--child".as_ref(), case_name.as_ref(), events]);
+/// Crashes as the kit does, with this program as the child, which gets the arguments `start` too.
+pub(crate) fn crash_on_files(
+    sweep: &CrashSweep,
+    plan: &Plan,
+    case_name: &str,
+    start: &[OsString],
+) -> CaseResult<CaseCounts> {
+    let arguments = ["--child".into(), case_name.into()];
+    let child = ChildProgram::this_program(arguments.iter().chain(start));
     let crashed = sweep
         .crash_on_files(plan, &child)
         .map_err(|finding| described(&finding))?;
@@ -196,12 +168,12 @@ fn crash_on_files(sweep: &CrashSweep, plan: &Plan, case_name: &str) -> CaseResul
     })
 }
 
-fn described(finding: &Finding) -> String {
+pub(crate) fn described(finding: &Finding) -> String {
     // The line of a plan on real files replays nothing: the case is repeated by its name.
     format!("{}\n{}", finding.failure, finding.plan)
 }
 
-fn place(table: &str, row: &str, group: &str, column: &str) -> MatrixPlace {
+pub(crate) fn place(table: &str, row: &str, group: &str, column: &str) -> MatrixPlace {
     MatrixPlace {
         table: table.to_owned(),
         row: row.to_owned(),
@@ -274,7 +246,7 @@ fn threads_case(
         let plan = sweep.plan().crash(site, mode.clone());
         let mut sum = CaseCounts::default();
         for _ in 0..rounds {
-            sum.counts += crash_on_files(&sweep, &plan, &case_name)?.counts;
+            sum.counts += crash_on_files(&sweep, &plan, &case_name, &[])?.counts;
         }
         Ok(sum)
     };
@@ -290,7 +262,7 @@ fn threads_case(
 /// killed process leaves it, or only the synced writes, as a power loss may.
 fn disk_steps(policy: Policy) -> SuiteCase {
     let body = move || {
-        let operations = &input::operations(Input::Standard)?.all[..DISK_STEPS_LEN];
+        let operations = &input::operations(Input::Standard).all[..DISK_STEPS_LEN];
         let report = sweep_of(policy, operations).images_max(2).run();
         outcome_of(&report)
     };
@@ -320,7 +292,7 @@ fn session_steps(policy: Policy) -> SuiteCase {
 /// After each call, the content that the policy promises is synced. The recording run of a sweep checks that.
 fn synced_before_acknowledged(policy: Policy) -> SuiteCase {
     let body = move || {
-        let operations = &input::operations(Input::Standard)?.all;
+        let operations = &input::operations(Input::Standard).all;
         let sweep = sweep_of(policy, operations).images_max(1);
         let report = sweep.continue_after_recovery(false).run();
         // Each operation has two sides.

@@ -1,6 +1,7 @@
 //! The databases that the suite crashes: a storage engine, a policy and the operations, as a sweep of the kit.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -9,8 +10,9 @@ use tidaldb::storage::MemoryStore;
 use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::testing::plan::{CrashMode, Site};
 use tidaldb::testing::workload::STANDARD_SYNC_MS;
-use tidaldb::testing::{CrashPoint, CrashSweep, Crossed};
+use tidaldb::testing::{CrashSweep, Crossed};
 
+use crate::events;
 use crate::fjall_storage::FjallStorage;
 use crate::harness::{CaseResult, lock};
 use crate::input::{self, Input};
@@ -67,7 +69,6 @@ impl Database {
     /// The first part of the names of its cases.
     pub(crate) const fn name(self) -> &'static str {
         match (self.input, self.store) {
-            (Input::Events, _) => "events",
             (Input::Sessions, Store::Fjall) => "fjall-sessions",
             (Input::Sessions, _) => "sessions",
             (Input::Standard, Store::Embedded) => "embedded",
@@ -77,14 +78,14 @@ impl Database {
     }
 
     /// The sweep of the kit that crashes it.
-    pub(crate) fn sweep(self) -> CaseResult<CrashSweep> {
-        let operations = input::operations(self.input)?;
-        let sweep = operations.sweep().durability(self.policy.durability());
-        Ok(match self.store {
+    pub(crate) fn sweep(self) -> CrashSweep {
+        let sweep = input::operations(self.input).sweep();
+        let sweep = sweep.durability(self.policy.durability());
+        match self.store {
             Store::Embedded => sweep,
             Store::Fjall => sweep.storage_in_dir(|dir| Ok(Arc::new(FjallStorage::open(dir)?))),
             Store::Memory => sweep.storage_in_dir(|dir| Ok(Arc::new(memory_of(dir.to_path_buf())))),
-        })
+        }
     }
 
     /// The crossings of its whole run. Recorded once in a process.
@@ -96,23 +97,12 @@ impl Database {
     }
 
     fn record(self) -> CaseResult<Crossed> {
-        let sweep = self.sweep()?;
+        let sweep = self.sweep();
         let plan = sweep.plan().crash(Site::End, CrashMode::Kill);
         let ended = sweep.crash_on_files(&plan, &ChildProgram::this_program([""; 0]));
         Ok(ended
             .map_err(|finding| format!("the run without a crash: {finding}"))?
             .crossed)
-    }
-
-    /// The points that its run does not cross.
-    pub(crate) fn points_missed(self) -> Vec<CrashPoint> {
-        let crossed = self.crossed();
-        let is_missed = |point: &CrashPoint| match &crossed {
-            Ok(crossed) => crossed.count(*point) == 0,
-            // Every case shows the error.
-            Err(_) => false,
-        };
-        CrashPoint::ALL.into_iter().filter(is_missed).collect()
     }
 }
 
@@ -122,22 +112,26 @@ fn memory_of(dir: PathBuf) -> MemoryStore {
     lock(&STORES).entry(dir).or_default().clone()
 }
 
-/// The sweep of the case of this name, in a child process.
-pub(crate) fn sweep_of_case(name: &str) -> CaseResult<CrashSweep> {
+/// The sweep of the case of this name, in a child process, to which the case gave `start`.
+pub(crate) fn sweep_of_case(name: &str, start: &[OsString]) -> CaseResult<CrashSweep> {
+    let none = || format!("there is no case {name:?}");
     let mut parts = name.split('/');
     let (Some(database), Some(policy)) = (parts.next(), parts.next()) else {
-        return Err(format!("there is no case {name:?}"));
+        return Err(none());
     };
     let policy = Policy::ALL.into_iter().find(|it| it.name() == policy);
-    let policy = policy.ok_or_else(|| format!("there is no case {name:?}"))?;
+    let policy = policy.ok_or_else(none)?;
     if database == threads::NAME {
         return Ok(threads::sweep(policy));
     }
-    for input in [Input::Standard, Input::Sessions, Input::Events] {
+    if database == events::NAME {
+        return events::sweep_of_child(policy, start);
+    }
+    for input in [Input::Standard, Input::Sessions] {
         for store in [Store::Embedded, Store::Fjall] {
             let it = Database { store, policy, input };
             if it.name() == database {
-                return it.sweep();
+                return Ok(it.sweep());
             }
         }
     }

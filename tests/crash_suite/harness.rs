@@ -1,6 +1,6 @@
 //! Runs cases as the standard harness does: lists and filters them, and runs several at once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stdout};
@@ -14,7 +14,7 @@ use tidaldb::testing::oracle::Counts;
 
 use crate::args::{Color, SuiteArgs};
 use crate::matrix::{self, MatrixEntry, MatrixPlace};
-use crate::progress::SuiteProgress;
+use crate::progress::TimeBudget;
 
 /// Why the numbers of events acknowledged and recovered are not the same.
 const RECOVERED_MAY_DIFFER: &str = "\
@@ -66,19 +66,24 @@ pub(crate) fn list(cases: &[SuiteCase], args: &SuiteArgs) {
     print(&names);
 }
 
-/// Runs the selected cases, and prints the matrix and every failure. Returns true if all passed.
-pub(crate) fn run(cases: &[SuiteCase], args: &SuiteArgs) -> bool {
+/// Runs the selected cases until the time is over, and prints the matrix and every failure. The cases `unreached` are left
+/// out. Returns true if all passed that ran, and each cell of the matrix has one that did.
+pub(crate) fn run(
+    cases: &[SuiteCase],
+    unreached: &[SuiteCase],
+    args: &SuiteArgs,
+    budget: &TimeBudget,
+) -> bool {
     #[expect(clippy::disallowed_methods, reason = "the harness tells how long a run took")]
     let started = Instant::now();
-    let selected: Vec<SuiteCase> = cases
-        .iter()
-        .filter(|case| args.selects(&case.name))
-        .cloned()
-        .collect();
-    let filtered_out = cases.len() - selected.len();
+    let select = |cases: &[SuiteCase]| -> Vec<SuiteCase> {
+        let selected = cases.iter().filter(|case| args.selects(&case.name));
+        selected.cloned().collect()
+    };
+    let (selected, unreached) = (select(cases), select(unreached));
     print(&format!("\nrunning {} crash cases\n", selected.len()));
 
-    let mut ended = run_all(&selected, args);
+    let mut ended = run_all(&selected, args, budget);
     let order = |case: &SuiteCase| selected.iter().position(|other| other.name == case.name);
     ended.sort_by_key(|ended| order(&ended.case));
 
@@ -94,15 +99,48 @@ pub(crate) fn run(cases: &[SuiteCase], args: &SuiteArgs) -> bool {
     }
     let failed: Vec<&EndedCase> = ended.iter().filter(|ended| ended.outcome.is_err()).collect();
     print(&failures(&failed, args));
-    let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
+    let left_out = selected.len() - ended.len() + unreached.len();
+    let untried = untried(selected.iter().chain(&unreached), &ended);
+    if left_out > 0 {
+        print(&format!(
+            "\nleft out: {left_out} of {} cases; --minutes N gives more time\n",
+            ended.len() + left_out
+        ));
+    }
+    if let Some(first) = untried.first() {
+        print(&format!(
+            "not enough for a pass: nothing was tried at {first}, and {} more of the kind\n",
+            untried.len() - 1
+        ));
+    }
+    let passed = failed.is_empty() && untried.is_empty();
     print(&format!(
-        "\ntest result: {verdict}. {} passed; {} failed; 0 ignored; 0 measured; {filtered_out} filtered out; \
+        "\ntest result: {}. {} passed; {} failed; {left_out} left out; 0 ignored; 0 measured; {} filtered out; \
          finished in {:.2}s\n\n",
+        if passed { "ok" } else { "FAILED" },
         ended.len() - failed.len(),
         failed.len(),
+        cases.len() - selected.len(),
         started.elapsed().as_secs_f64()
     ));
-    failed.is_empty()
+    passed
+}
+
+/// Points and modes, without the policy, of which no case ran.
+fn untried<'a>(all: impl Iterator<Item = &'a SuiteCase>, ended: &[EndedCase]) -> Vec<String> {
+    let of = |case: &SuiteCase| {
+        (
+            case.place.table.clone(),
+            case.place.row.clone(),
+            case.place.column.clone(),
+        )
+    };
+    let tried: BTreeSet<_> = ended.iter().map(|ended| of(&ended.case)).collect();
+    let all: BTreeSet<_> = all.map(of).collect();
+    let untried = all.difference(&tried);
+    untried
+        .map(|(_, row, column)| format!("{row} by {column}"))
+        .collect()
 }
 
 fn entry(ended: &EndedCase) -> MatrixEntry {
@@ -143,32 +181,47 @@ fn repeat_line(name: &str, args: &SuiteArgs) -> String {
     format!("cargo test --features test-utils --test crash_suite -- --exact {name}{events}")
 }
 
-fn run_all(selected: &[SuiteCase], args: &SuiteArgs) -> Vec<EndedCase> {
+fn run_all(selected: &[SuiteCase], args: &SuiteArgs, budget: &TimeBudget) -> Vec<EndedCase> {
     let queue = Mutex::new(selected.iter().cloned().collect::<VecDeque<SuiteCase>>());
     let ended = Mutex::new(Vec::new());
-    let hangs = AtomicUsize::new(0);
-    let progress = Mutex::new(SuiteProgress::new(selected.len(), args.quiet));
+    let (hangs, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..args.threads_len().min(selected.len()) {
             scope.spawn(|| {
-                loop {
+                while !budget.is_over(1.0) && has_temp_dir() {
                     let next = lock(&queue).pop_front();
                     let Some(case) = next else { break };
-                    let outcome = if hangs.load(Ordering::SeqCst) < HANGS_MAX {
+                    let mut outcome = if hangs.load(Ordering::SeqCst) < HANGS_MAX {
                         catch_as_text(|| (case.body)()).and_then(|outcome| outcome)
                     } else {
                         Err(format!("not run, since {HANGS_MAX} others hang"))
                     };
+                    if outcome.is_err() && !has_temp_dir() {
+                        let dir = std::env::temp_dir();
+                        outcome = Err(format!("{} was removed during the run", dir.display()));
+                    }
                     if outcome.as_ref().is_err_and(|failure| failure.starts_with("hang")) {
                         hangs.fetch_add(1, Ordering::SeqCst);
                     }
-                    lock(&progress).ended(&case.name, outcome.is_ok());
-                    lock(&ended).push(EndedCase { case, outcome });
+                    let mut ended = lock(&ended);
+                    if outcome.is_err() {
+                        failed.fetch_add(1, Ordering::SeqCst);
+                        budget.print(&format!("test {} ... FAILED", case.name));
+                    }
+                    ended.push(EndedCase { case, outcome });
+                    let (done, all) = (ended.len() as u64, selected.len() as u64);
+                    budget.show_cases(done, all, failed.load(Ordering::SeqCst) as u64);
                 }
             });
         }
     });
+    budget.clear();
     ended.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns true if the directory for temporary files is there, in which every case works.
+pub(crate) fn has_temp_dir() -> bool {
+    std::env::temp_dir().is_dir()
 }
 
 /// Prints to standard output. A reader that went away, as `head` does, is no reason to fail.

@@ -13,6 +13,8 @@ mod common;
 #[cfg(feature = "test-utils")]
 mod databases;
 #[cfg(feature = "test-utils")]
+mod events;
+#[cfg(feature = "test-utils")]
 #[path = "../support/fjall_storage.rs"]
 mod fjall_storage;
 #[cfg(feature = "test-utils")]
@@ -48,10 +50,10 @@ fn main() -> ExitCode {
 #[cfg(feature = "test-utils")]
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if let [child, name, events] = &arguments[..]
+    if let [child, name, start @ ..] = &arguments[..]
         && child == "--child"
     {
-        return be_child(&name.to_string_lossy(), events.into());
+        return be_child(&name.to_string_lossy(), start);
     }
     match args::command_line().of_process(args::read) {
         Ok(args) => run(&args),
@@ -61,9 +63,8 @@ fn main() -> ExitCode {
 
 /// Crashes in a child process that the case of this name started. Returns only if it does not crash.
 #[cfg(feature = "test-utils")]
-fn be_child(name: &str, events: std::path::PathBuf) -> ExitCode {
-    input::set_events_path(events);
-    match databases::sweep_of_case(name) {
+fn be_child(name: &str, start: &[std::ffi::OsString]) -> ExitCode {
+    match databases::sweep_of_case(name, start) {
         Ok(sweep) => sweep.die_if_child(),
         Err(failure) => eprintln!("crash suite: {failure}"),
     }
@@ -72,41 +73,109 @@ fn be_child(name: &str, events: std::path::PathBuf) -> ExitCode {
 
 #[cfg(feature = "test-utils")]
 fn run(args: &args::SuiteArgs) -> ExitCode {
-    let mut refused = None;
-    let cases = match &args.events {
-        None => cases::standard(),
-        Some(path) => match input::accept_events(path) {
-            Ok(line) => {
-                refused = line;
-                cases::of_events()
-            }
-            Err(failure) => {
-                eprintln!("crash suite: {failure}");
-                return ExitCode::FAILURE;
-            }
-        },
+    // A list of the cases waits for the whole file.
+    let time = args.time.filter(|_| args.mode == args::SuiteMode::Run);
+    let budget = progress::TimeBudget::new(time, args.quiet);
+    let ended = match &args.events {
+        None => run_cases(&cases::standard(), args, |_| Ok((Vec::new(), true)), &budget),
+        Some(path) => run_events(path, args, &budget),
     };
-    let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
-    if let Err(why) = args.check(&names) {
-        eprintln!("crash suite: {why}");
-        return ExitCode::from(2);
-    }
-    if args.mode == args::SuiteMode::List {
-        harness::list(&cases, args);
-        return ExitCode::SUCCESS;
-    }
-    if args.events.is_some() {
-        for point in cases::points_missed_by_events() {
-            eprintln!("crash suite: no case at {point}: nothing in the file leads there");
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err((status, why)) => {
+            budget.clear();
+            eprintln!("crash suite: {why}");
+            ExitCode::from(status)
         }
     }
-    let passed = harness::run(&cases, args);
-    if let Some(line) = &refused {
-        eprintln!("crash suite: {line}");
+}
+
+/// An exit status, and why.
+#[cfg(feature = "test-utils")]
+type Refusal = (u8, String);
+
+/// Lists or runs these cases. Before they run, `prepare` returns the cases to leave out, and whether everything else that a
+/// pass needs was there.
+#[cfg(feature = "test-utils")]
+fn run_cases(
+    cases: &[harness::SuiteCase],
+    args: &args::SuiteArgs,
+    prepare: impl FnOnce(&progress::TimeBudget) -> Result<(Vec<harness::SuiteCase>, bool), Refusal>,
+    budget: &progress::TimeBudget,
+) -> Result<bool, Refusal> {
+    let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+    args.check(&names).map_err(|why| (2, why))?;
+    if args.mode == args::SuiteMode::List {
+        harness::list(cases, args);
+        return Ok(true);
     }
-    if passed && refused.is_none() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    // One message, and not one for each case.
+    common::TempDir::try_new("suite").map_err(|error| (1, error.to_string()))?;
+    let (left_out, is_complete) = prepare(budget)?;
+    let is_left_out = |case: &&harness::SuiteCase| left_out.iter().any(|other| other.name == case.name);
+    let reached: Vec<_> = cases.iter().filter(|case| !is_left_out(case)).cloned().collect();
+    Ok(harness::run(&reached, &left_out, args, budget) && is_complete)
+}
+
+/// Reads the events of the file at `path`, says how many there are, and crashes over them. Fails if a line is no event, but
+/// crashes over the events before it, or if the time was over before the end of the file.
+#[cfg(feature = "test-utils")]
+fn run_events(
+    path: &std::path::Path,
+    args: &args::SuiteArgs,
+    budget: &progress::TimeBudget,
+) -> Result<bool, Refusal> {
+    let path = std::path::absolute(path).map_err(|error| (1, format!("{}: {error}", path.display())))?;
+    let shown = path.display().to_string();
+    let read = events::read(&path, |len| {
+        if len.is_multiple_of(1000) {
+            budget.show("events read", len as u64, 0);
+        }
+        events::is_read_in_time(budget)
+    });
+    let read = read.map_err(|failure| (1, failure))?;
+    budget.clear();
+    let (len, years) = (read.events.len(), read.years());
+    let complaint = match &read.refused {
+        Some(line) if len == 0 => return Err((1, format!("{shown}, {line}"))),
+        None if len == 0 => return Err((1, format!("{shown} holds no event"))),
+        Some(line) => Some(format!(
+            "{shown}, {line}; the {len} events before it are accepted; {years}"
+        )),
+        None if read.is_cut => Some(format!(
+            "{shown}: the time was over after {len} events; these are accepted, the rest was not read: --minutes N gives \
+             more time; {years}"
+        )),
+        None => None,
+    };
+    match &complaint {
+        Some(complaint) => eprintln!("crash suite: {complaint}"),
+        None => eprintln!("crash suite: {len} events of {shown} are accepted; {years}"),
     }
+    let own = std::sync::Arc::new(events::EventCases::of(path, read));
+    let numbered = own.cases(events::ROUNDS);
+    let cases: Vec<_> = numbered.iter().map(|(_, case)| case.clone()).collect();
+    let prepare = |budget: &progress::TimeBudget| {
+        for point in own.points_missed() {
+            eprintln!("crash suite: no case at {point}: nothing in the file leads there");
+        }
+        let (operations_len, is_whole) = own.run(budget).map_err(|failure| (1, failure))?;
+        budget.clear();
+        if is_whole {
+            eprintln!("crash suite: one run over all events ended in the state of the model");
+        } else {
+            eprintln!(
+                "crash suite: the time was over before one run had made all calls, so the end of the file was not compared: \
+                 --minutes N gives more time"
+            );
+        }
+        let unreached = numbered.iter().filter(|(before, _)| *before >= operations_len);
+        Ok((unreached.map(|(_, case)| case.clone()).collect(), is_whole))
+    };
+    let passed = run_cases(&cases, args, prepare, budget)?;
+    if let Some(complaint) = &complaint {
+        eprintln!("crash suite: {complaint}");
+    }
+    Ok(passed && complaint.is_none())
 }

@@ -1,21 +1,20 @@
-//! Progress while cases run.
+//! The time of a run, and its progress.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 
-/// Shows how far the run is, on standard error.
+/// The time that a run may take, and the line on standard error that shows how far it is.
 #[derive(Debug)]
-pub(crate) struct SuiteProgress {
+pub(crate) struct TimeBudget {
     live: LiveLine,
     begun: Instant,
-    all: usize,
-    ended: u64,
-    failed: u64,
+    time: Option<Duration>,
 }
 
-impl SuiteProgress {
-    pub(crate) fn new(all: usize, quiet: bool) -> Self {
+impl TimeBudget {
+    /// A run that begins now, and without `time` has no end.
+    pub(crate) fn new(time: Option<Duration>, quiet: bool) -> Self {
         Self {
             live: if quiet {
                 LiveLine::silent()
@@ -23,26 +22,56 @@ impl SuiteProgress {
                 LiveLine::stderr()
             },
             begun: Instant::now(),
-            all,
-            ended: 0,
-            failed: 0,
+            time,
         }
     }
 
-    /// Counts a case that has ended.
-    pub(crate) fn ended(&mut self, name: &str, passed: bool) {
-        self.ended += 1;
-        if !passed {
-            self.failed += 1;
-            self.live.print(&format!("test {name} ... FAILED"));
+    /// Returns true if this share of the time is over.
+    pub(crate) fn is_over(&self, share: f64) -> bool {
+        self.time
+            .is_some_and(|time| self.begun.elapsed() >= time.mul_f64(share))
+    }
+
+    /// Shows a step of `all` equal parts. A step without a known end has 0.
+    pub(crate) fn show(&self, step: &str, done: u64, all: u64) {
+        let elapsed = self.begun.elapsed();
+        let status = match self.time {
+            Some(time) => {
+                let of = if all > 0 {
+                    format!(" of {all}")
+                } else {
+                    String::new()
+                };
+                LiveStatus::of_time(format!("{step}: {done}{of};"), elapsed, time)
+            }
+            None => LiveStatus::of_parts(step, done, all, elapsed).count(done, "done"),
+        };
+        self.live.show(&status);
+    }
+
+    /// Shows the cases that have ended, after each.
+    pub(crate) fn show_cases(&self, ended: u64, all: u64, failed: u64) {
+        if ended == all {
+            return self.live.clear();
         }
-        let all = self.all as u64;
-        if self.ended == all {
-            self.live.clear();
-            return;
-        }
-        let status = LiveStatus::of_parts("cases", self.ended, all, self.begun.elapsed());
-        self.live
-            .show(&status.count(self.ended, "cases").findings(self.failed));
+        let elapsed = self.begun.elapsed();
+        let status = match self.time {
+            Some(time) => {
+                let step = format!("{ended} cases done, {} left;", all - ended);
+                LiveStatus::of_time(step, elapsed, time)
+            }
+            None => LiveStatus::of_parts("cases", ended, all, elapsed).count(ended, "cases"),
+        };
+        self.live.show(&status.findings(failed));
+    }
+
+    /// Prints a line that stays.
+    pub(crate) fn print(&self, line: &str) {
+        self.live.print(line);
+    }
+
+    /// Takes the line of the progress away.
+    pub(crate) fn clear(&self) {
+        self.live.clear();
     }
 }

@@ -21,7 +21,7 @@ const RUN_LEN: usize = 120;
 
 /// Refuses each change of a collection of the workload in turn.
 pub(crate) fn run() -> CaseResult<CaseCounts> {
-    let operations = &input::operations(Input::Standard)?.all[..RUN_LEN];
+    let operations = &input::operations(Input::Standard).all[..RUN_LEN];
     let mut counts = Counts::default();
     let mut refused = 0;
     for (index, operation) in operations.iter().enumerate() {

@@ -115,13 +115,15 @@ impl CoEngagement {
             time_ms: at_ms,
             edges: BTreeMap::new(),
         });
-        let landmark = period(node.time_ms.max(at_ms));
+        let (before, landmark) = (period(node.time_ms), period(node.time_ms.max(at_ms)));
         if gain.at(landmark) < WEIGHT_MIN {
             return false;
         }
         node.time_ms = node.time_ms.max(at_ms);
-        node.edges
-            .retain(|_, gains| weight(gains, landmark) >= WEIGHT_MIN);
+        if landmark != before {
+            node.edges
+                .retain(|_, gains| weight(gains, landmark) >= WEIGHT_MIN);
+        }
         let Some(gains) = node.edges.get_mut(&to) else {
             return true;
         };

@@ -116,7 +116,7 @@ impl<'a> Search<'a> {
     fn new(model: &'a Model, found: &'a Export, others: &'a [Arc<Operation>], wrong: &[ModelPlace]) -> Self {
         let mut there = entries(model.history().iter(), 0);
         let last = there.split_off(there.len().saturating_sub(LAST_LEN_MAX));
-        let mut start = CoEngagement::new(*model.first_schema.co_engagement_config());
+        let mut start = CoEngagement::clone(&model.beginning.co_engagement);
         play(model, &mut start, &there);
         Self {
             model,

@@ -12,6 +12,7 @@ mod compare;
 mod difference;
 mod explain;
 mod list;
+mod part;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod tests;
 pub(super) use compare::{compare_collections, matches_collections};
 pub use difference::{Difference, DifferenceKind, EventId, Structure, Subject};
 pub(super) use list::List;
+pub(crate) use part::StatePart;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,25 +38,40 @@ pub(super) type CollectionMembers = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     schema: Arc<Schema>,
-    /// The schema before the first operation.
-    first_schema: Arc<Schema>,
+    beginning: Arc<Beginning>,
     states: BTreeMap<Key, Arc<KeyState>>,
     collections: Arc<CollectionMembers>,
     co_engagement: Arc<CoEngagement>,
     history: List<Arc<Operation>>,
 }
 
+/// The state before the first operation of the history, apart from collections.
+#[derive(Debug, Clone)]
+struct Beginning {
+    schema: Arc<Schema>,
+    states: BTreeMap<Key, Arc<KeyState>>,
+    co_engagement: Arc<CoEngagement>,
+}
+
 impl Model {
     /// An empty database.
     pub(crate) fn new(schema: &Schema) -> Self {
-        let schema = Arc::new(schema.clone());
-        Self {
-            first_schema: Arc::clone(&schema),
+        Self::at(Arc::new(Beginning {
+            schema: Arc::new(schema.clone()),
             states: BTreeMap::new(),
-            collections: Arc::default(),
             co_engagement: Arc::new(CoEngagement::new(*schema.co_engagement_config())),
+        }))
+    }
+
+    /// The beginning, without collections.
+    fn at(beginning: Arc<Beginning>) -> Self {
+        Self {
+            schema: Arc::clone(&beginning.schema),
+            states: beginning.states.clone(),
+            co_engagement: Arc::clone(&beginning.co_engagement),
+            collections: Arc::default(),
             history: List::from_iter([]),
-            schema,
+            beginning,
         }
     }
 
@@ -70,11 +87,20 @@ impl Model {
         }
     }
 
-    /// An empty database of the first schema and the same collections.
+    /// Applies a recorded operation that succeeded and that no difference will be explained by: the history does not get it.
+    pub(crate) fn settle(&mut self, operation: &Operation) {
+        if operation.is_frame() {
+            self.change_by(&operation.as_recorded(), 0);
+        } else {
+            self.apply(operation);
+        }
+    }
+
+    /// The state before the first frame of the history, and the same collections.
     pub(super) fn without_frames(&self) -> Self {
         Self {
             collections: Arc::clone(&self.collections),
-            ..Self::new(&self.first_schema)
+            ..Self::at(Arc::clone(&self.beginning))
         }
     }
 
@@ -90,14 +116,15 @@ impl Model {
     /// Applies a frame in the form of the log, or the changes of the schema in a reopening, without a copy of it.
     pub(super) fn apply_frame(&mut self, operation: &Arc<Operation>) {
         self.history.push(Arc::clone(operation));
-        match operation.as_ref() {
+        self.change_by(operation, self.history.len() as u64);
+    }
+
+    /// Changes the state by a frame, or by the changes of the schema in a reopening. The events have this number.
+    fn change_by(&mut self, operation: &Operation, sequence: u64) {
+        match operation {
             Operation::Record { events, .. } => {
                 for (index, event) in events.iter().enumerate() {
-                    let id = EventId {
-                        sequence: self.history.len() as u64,
-                        index,
-                    };
-                    self.record(id, event);
+                    self.record(EventId { sequence, index }, event);
                 }
             }
             Operation::ForgetEntity(entity) => {

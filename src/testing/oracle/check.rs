@@ -87,9 +87,19 @@ impl Oracle {
 
     /// As [`check`](Self::check), of an exported state and the last sequence number, without the receipts.
     pub fn check_export(&self, death: Death, found: &Export, last_sequence: u64) -> Verdict {
-        let frames = self.check_frames(death, found, last_sequence);
-        let changes = self.check_changes(death, found);
-        let differences = [&self.findings[..], &frames.differences, &changes.differences].concat();
+        let mut findings = self.findings.clone();
+        let mut found = Cow::Borrowed(found);
+        if let Some((part, rest)) = &self.part {
+            let (found_part, found_rest) = part.split(&found);
+            if found_rest != *rest {
+                let expected = "every key, user and item as before that no call changed";
+                findings.push(Difference::of_log(expected, "another state of some"));
+            }
+            found = Cow::Owned(found_part);
+        }
+        let frames = self.check_frames(death, &found, last_sequence);
+        let changes = self.check_changes(death, &found);
+        let differences = [findings, frames.differences, changes.differences].concat();
         let mut found = frames.order;
         let of_frames = || found.iter().map(|&index| &self.calls[index]);
         let events: u64 = of_frames().map(|call| events_len(&call.operation)).sum();

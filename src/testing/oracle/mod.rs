@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 pub use super::model::{Difference, DifferenceKind, EventId, Structure, Subject};
 
-use super::model::{List, Model};
+use super::model::{List, Model, StatePart};
 use super::workload::{Operation, SessionEnd, is_ahead_of_clock};
 use crate::{Durability, Error, Receipt, Schema, SetBack};
 
@@ -159,14 +159,36 @@ pub struct Oracle {
     earlier_openings: Vec<u64>,
     /// Wrong answers.
     findings: Vec<Difference>,
+    /// If the oracle knows a part of the state alone: the part, and the value over the rest.
+    part: Option<(Arc<StatePart>, u64)>,
 }
 
 impl Oracle {
     /// An oracle for a new database. A [`Durability`] is a guarantee too.
     pub fn new(schema: &Schema, guarantee: impl Into<Guarantee>) -> Self {
-        let base = Model::new(schema);
+        Self::with(Model::new(schema), guarantee.into())
+    }
+
+    /// An oracle for a database with the state of `part`, the value `rest` over the rest of its state, and this last sequence
+    /// number, all of which a crash must leave as it is. The calls change nothing outside of the part.
+    pub(in crate::testing) fn of_part(
+        part: Arc<StatePart>,
+        model: Model,
+        rest: u64,
+        last_sequence: u64,
+    ) -> Self {
         Self {
-            guarantee: guarantee.into(),
+            part: Some((part, rest)),
+            durable_sequence: last_sequence,
+            last_acknowledged: last_sequence,
+            taken_sequence: last_sequence,
+            ..Self::with(model, Guarantee::Acknowledged)
+        }
+    }
+
+    fn with(base: Model, guarantee: Guarantee) -> Self {
+        Self {
+            guarantee,
             calls: List::from_iter([]),
             settled_len: 0,
             first_id: 0,
@@ -184,6 +206,7 @@ impl Oracle {
             opening: None,
             earlier_openings: Vec::new(),
             findings: Vec::new(),
+            part: None,
         }
     }
 
@@ -234,8 +257,8 @@ impl Oracle {
             operation if operation.is_frame() => {
                 let sequence = sequence.unwrap_or(self.last_acknowledged + 1);
                 let begun_after = call.begun_after_sequence;
-                let is_taken = self.calls.iter().any(|call| call.sequence == Some(sequence));
-                if is_taken || sequence <= begun_after {
+                let is_taken = || self.calls.iter().any(|call| call.sequence == Some(sequence));
+                if (sequence <= self.last_acknowledged && is_taken()) || sequence <= begun_after {
                     self.add_finding(
                         format!("a sequence number after {begun_after}"),
                         format!("{sequence} was acknowledged, which an earlier frame has"),

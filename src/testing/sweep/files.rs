@@ -24,7 +24,7 @@ use crate::testing::oracle::{Counts, Death, Verdict};
 use crate::testing::plan::{Crash, CrashMode, Plan, Site};
 use crate::testing::process::{ChildEnd, ChildProgram, NoAnswer};
 use crate::testing::sim_disk::SimDiskOptions;
-use crate::testing::temp_dir::TempDir;
+use crate::testing::temp_dir::{TempDir, copy_dir};
 use crate::testing::text::error_chain;
 use crate::testing::watchdog::run_within;
 use crate::testing::workload::{Operation, Session};
@@ -36,6 +36,8 @@ const CHILD_TIME: Duration = Duration::from_secs(40);
 const CASE_TIME: Duration = Duration::from_secs(60);
 /// ... and this much longer for each operation of its work.
 const OPERATION_TIME: Duration = Duration::from_millis(100);
+/// ... and this much longer for each event before them.
+const EVENT_TIME: Duration = Duration::from_micros(200);
 
 /// A database on real files that crashed as planned, recovered, and kept every promise.
 #[derive(Debug, Clone)]
@@ -44,6 +46,10 @@ const OPERATION_TIME: Duration = Duration::from_millis(100);
 pub struct CrashedOnFiles {
     /// The crossings of a run without a crash, which ends at the site `end`. Empty for every other site.
     pub crossed: Crossed,
+    /// Those of them that the opening made, ...
+    pub by_open: Crossed,
+    /// ... and that the work made, before the close.
+    pub by_work: Crossed,
     /// The oracle's counts, of the state after the crash and of the state after the database was used again, summed.
     pub counts: Counts,
 }
@@ -58,7 +64,8 @@ pub(crate) fn crash_on_files(
         .work
         .workload()
         .map_or(0, |work| work.operations.len() as u32);
-    let time_max = CASE_TIME + OPERATION_TIME * operations_len;
+    let prefix_len = setup.start.as_ref().map_or(0, |start| start.events_before);
+    let time_max = CASE_TIME + OPERATION_TIME * operations_len + EVENT_TIME * prefix_len as u32;
     let dir = TempDir::try_new("crash").map_err(|error| {
         let failure = Failure::new(FailureKind::CannotGoOn, error);
         Box::new(setup.finding(plan.clone(), failure))
@@ -98,12 +105,17 @@ impl FilesCase<'_> {
         };
         let journal = Journal::new(Known::first(self.setup.oracle()));
         let mut home = self.setup.on_files(&self.dir.join("db"), Session::first());
+        if let Some(start) = &self.setup.start {
+            let copied = copy_dir(start.dir(), &home.dir);
+            copied.map_err(|error| Failure::new(FailureKind::CannotGoOn, error))?;
+        }
+        let (mut opened, mut worked) = (0, 0);
         match (site, mode) {
             (_, CrashMode::PowerLoss(_)) => {
                 let message = "real files keep what was written: no power loss there";
                 return Err(Failure::new(FailureKind::NeverReached, message));
             }
-            (Site::End, _) => self.run_to_end(&mut home, &journal)?,
+            (Site::End, _) => (opened, worked) = self.run_to_end(&mut home, &journal)?,
             (_, CrashMode::Panic) => self.panic(*site, &mut home, &journal)?,
             _ => {
                 let dir = self.dir.to_path_buf();
@@ -120,20 +132,28 @@ impl FilesCase<'_> {
         if let Some(failure) = journal.first_failure() {
             return Err(failure);
         }
-        let crossed = Crossed::of(&journal.recorder.crossings());
+        let crossings = journal.recorder.crossings();
         let counts = self.recover(*site, &mut home, &journal)?;
         if counts.acknowledged == 0 {
             return Err(Failure::new(FailureKind::NeverReached, "no event was compared"));
         }
-        Ok(CrashedOnFiles { crossed, counts })
+        Ok(CrashedOnFiles {
+            crossed: Crossed::of(&crossings),
+            by_open: Crossed::of(&crossings[..opened]),
+            by_work: Crossed::of(&crossings[opened..worked]),
+            counts,
+        })
     }
 
-    /// Does the work without a crash, and compares the state before the close too.
-    fn run_to_end(&self, home: &mut Home, journal: &Journal) -> Result<(), Failure> {
+    /// Does the work without a crash, and compares the state before the close too. Returns the numbers of crossings after the
+    /// opening and after the work.
+    fn run_to_end(&self, home: &mut Home, journal: &Journal) -> Result<(usize, usize), Failure> {
         let _recording = scoped_recorder(&journal.recorder);
         let mut handle = Some(open(self.setup, home)?);
+        let opened = journal.recorder.crossings_len();
         let mut driver = self.setup.driver(home, &mut handle, journal);
         work_on(self.setup, &mut driver)?;
+        let worked = journal.recorder.crossings_len();
         let Some(db) = driver.handle() else {
             return Err(journal
                 .first_failure()
@@ -143,7 +163,8 @@ impl FilesCase<'_> {
         if !verdict.is_ok() {
             return Err(failure_of(&verdict));
         }
-        close(&driver)
+        close(&driver)?;
+        Ok((opened, worked))
     }
 
     fn panic(&self, site: Site, home: &mut Home, journal: &Journal) -> Result<(), Failure> {
@@ -164,7 +185,7 @@ impl FilesCase<'_> {
         let db = open(self.setup, home)?;
         let state = RecoveredState::of(&db)?;
         check_durable(&db, &state)?;
-        let verdict = oracle.check(Death::ProcessCrash, &db);
+        let verdict = state.judged_by(oracle, Death::ProcessCrash);
         if !verdict.is_ok() {
             return Err(failure_of(&verdict));
         }

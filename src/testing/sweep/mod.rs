@@ -25,6 +25,7 @@
 //! | `bounds`, `heartbeat`, `deep` | the bounds, the watch over the workers, one sweep after another |
 //! | `replay`, `random` | single cases on the simulated disk |
 //! | `files`, `child`, `handle`, `crash`, `compare` | crashes of running work, on real files too |
+//! | `prefixes` | one run of long work, saved at some positions, where crashes on real files begin |
 
 mod bounds;
 mod case;
@@ -44,6 +45,7 @@ mod journal;
 mod memory;
 mod next_session;
 mod phases;
+mod prefixes;
 mod random;
 mod record;
 mod recover;
@@ -68,6 +70,7 @@ pub use driver::Driver;
 pub use files::CrashedOnFiles;
 pub use finding::{Failure, FailureKind, Finding, ReplayFailure};
 pub use heartbeat::{Phase, Progress};
+pub use prefixes::{PrefixRun, SavedPrefix};
 pub use random::random_plan;
 pub use replay::RecoveredCase;
 pub use report::{Coverage, LeftOut, SiteReport, SweepReport};
@@ -138,6 +141,16 @@ impl CrashSweep {
     pub fn named(name: &str, workload: Workload) -> Self {
         let mut sweep = Self::of_work(Work::Driven(name.to_owned()));
         sweep.setup.workload = Some(Arc::new(workload));
+        sweep
+    }
+
+    /// A sweep of the operations that follow a saved prefix of longer work; see [`PrefixRun`]. It crashes on real files alone,
+    /// by [`crash_on_files`](Self::crash_on_files), and begins each time with a copy of the saved database. `name` is that of
+    /// [`named`](Self::named): the sweep of the child is a named one of the same operations.
+    pub fn from_prefix(name: &str, prefix: &Arc<SavedPrefix>) -> Self {
+        let mut sweep = Self::of_work(Work::Driven(name.to_owned()));
+        sweep.setup.workload = Some(Arc::clone(&prefix.next));
+        sweep.setup.start = Some(Arc::clone(prefix));
         sweep
     }
 

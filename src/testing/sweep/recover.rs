@@ -14,7 +14,7 @@ use crate::testing::oracle::{Death, Verdict};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::text::{error_chain, panic_text};
 use crate::testing::workload::{Event, Operation, Reopening, Session, SessionEnd};
-use crate::{CohortId, EntityId, Error, SignalId, TidalDb, UserId};
+use crate::{CohortId, EntityId, Error, Schema, SignalId, TidalDb, UserId};
 
 /// Opens the database on `disk`, reads its state, and drops it. Afterwards the disk holds only what open did to it.
 pub(crate) fn recover(setup: &Setup, disk: &SimDisk, session: &Session) -> Result<RecoveredState, Failure> {
@@ -163,6 +163,17 @@ pub(crate) fn further_operations(setup: &Setup, driver: &Driver<'_>) -> Vec<Oper
     let session = driver.session();
     let name = format!("tidaldb-testing session {}", session.number).into_bytes();
     let at_ms = setup.options(session).clock.now_ms();
+    let [all, last] = further_events(driver.db().schema(), at_ms);
+    vec![
+        Operation::record(all),
+        Operation::CreateCollection(name.clone()),
+        Operation::AddToCollection(name, EntityId(1)),
+        Operation::record(last),
+    ]
+}
+
+/// The events of [`further_operations`], call by call.
+pub(super) fn further_events(schema: &Schema, at_ms: i64) -> [Vec<Event>; 2] {
     let event = |signal: usize, entity| Event {
         entity: EntityId(entity),
         signal: SignalId(signal as u16),
@@ -171,12 +182,10 @@ pub(crate) fn further_operations(setup: &Setup, driver: &Driver<'_>) -> Vec<Oper
         user: Some(UserId(1)),
         cohorts: vec![CohortId(1)],
     };
-    let signals_len = driver.db().schema().signals().len();
-    vec![
-        Operation::record((0..signals_len).map(|signal| event(signal, 1)).collect()),
-        Operation::CreateCollection(name.clone()),
-        Operation::AddToCollection(name, EntityId(1)),
-        Operation::record(vec![event(signals_len.saturating_sub(1), 2)]),
+    let signals_len = schema.signals().len();
+    [
+        (0..signals_len).map(|signal| event(signal, 1)).collect(),
+        vec![event(signals_len.saturating_sub(1), 2)],
     ]
 }
 

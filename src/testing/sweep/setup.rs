@@ -8,6 +8,7 @@ use super::driver::{Calls, Driver, Opener};
 use super::finding::{Failure, FailureKind, Finding};
 use super::home::Home;
 use super::journal::CallLog;
+use super::prefixes::SavedPrefix;
 use crate::fs::{FileAccess, RealFiles};
 use crate::limits::Limits;
 use crate::storage::StorageEngine;
@@ -58,6 +59,8 @@ pub(crate) struct Setup {
     pub(crate) workload: Option<Arc<Workload>>,
     /// Makes the calls of the work in place of the driver.
     pub(crate) calls: Option<Arc<MakeCalls>>,
+    /// The saved database with which the work begins, on real files only.
+    pub(crate) start: Option<Arc<SavedPrefix>>,
     /// Changes the options without the oracle's knowledge.
     pub(crate) changed_options: Option<Arc<ChangeOptions>>,
 }
@@ -74,6 +77,7 @@ impl Setup {
             drive: None,
             workload: None,
             calls: None,
+            start: None,
             changed_options: None,
         }
     }
@@ -90,6 +94,7 @@ impl Setup {
             drive,
             workload,
             calls,
+            start,
             changed_options,
         } = self;
         options.is_none()
@@ -98,6 +103,7 @@ impl Setup {
             && drive.is_none()
             && workload.is_none()
             && calls.is_none()
+            && start.is_none()
             && changed_options.is_none()
     }
 
@@ -107,6 +113,7 @@ impl Setup {
         if setup.work != plan.work {
             setup.drive = None;
             setup.workload = None;
+            setup.start = None;
             setup.work = plan.work.clone();
         }
         setup.durability = plan.durability;
@@ -221,9 +228,14 @@ impl Setup {
         }
     }
 
-    /// An oracle for a new database.
+    /// An oracle for the database with which the work begins.
     pub(crate) fn oracle(&self) -> Oracle {
-        Oracle::new(&self.options(&Session::first()).schema, self.durability)
+        let Some(start) = &self.start else {
+            return Oracle::new(&self.options(&Session::first()).schema, self.durability);
+        };
+        let mut oracle = start.oracle.clone();
+        oracle.set_guarantee(self.durability);
+        oracle
     }
 
     /// Opens the database.

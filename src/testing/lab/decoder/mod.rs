@@ -23,7 +23,7 @@ mod tests;
 use std::fmt;
 use std::path::Path;
 
-use super::event_file::{EventFile, signal_names};
+use super::event_file::{EventFile, OwnEvents};
 use crate::db::identity;
 use crate::signals::checkpoint::record as checkpoint_record;
 use crate::signals::ledger::LedgerState;
@@ -289,15 +289,15 @@ fn workload(bytes: &[u8]) -> bool {
 }
 
 fn event_file(bytes: &[u8]) -> bool {
-    let Ok(names) = signal_names(bytes) else {
-        return false;
-    };
-    let schema = super::event_file::schema_for(&names);
-    if schema.validate().is_err() {
-        return false;
-    }
-    let events: Vec<_> = EventFile::parse(bytes, &schema).collect();
-    let whole: Vec<_> = events.iter().flatten().collect();
-    assert!(whole.iter().all(|event| event.weight.is_finite()));
-    !whole.is_empty() && whole.len() == events.len()
+    let read = OwnEvents::read(bytes, |_| true);
+    let schema = read.schema();
+    assert!(schema.validate().is_ok());
+    let declared: Vec<_> = EventFile::parse(bytes, &schema).take(read.events.len()).collect();
+    assert!(
+        declared.iter().flatten().eq(&read.events),
+        "the names decide nothing else"
+    );
+    assert!(read.events.iter().all(|event| event.weight.is_finite()));
+    assert!(!read.years().is_empty());
+    !read.events.is_empty() && read.refused.is_none()
 }

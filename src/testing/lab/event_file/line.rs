@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::limits::{EVENT_COHORTS_MAX, WEIGHT_ABS_MAX};
 use crate::testing::workload::Event;
-use crate::{CohortId, EntityId, Schema, UserId};
+use crate::{CohortId, EntityId, Schema, SignalId, UserId};
 
 /// The fault of a line, without the number of the line.
 pub(super) type LineFault = (Option<usize>, String);
@@ -49,9 +49,18 @@ impl Layout {
     pub(super) fn of_first_line(line: &[u8]) -> Result<(Self, bool), LineFault> {
         let separator = if line.contains(&b'\t') { b'\t' } else { b',' };
         let fields = split(line, separator)?;
-        let is_header = fields.iter().any(|field| **field == *b"at_ms");
+        let is_header = fields.iter().any(|field| field.eq_ignore_ascii_case(b"at_ms"));
         let columns = if is_header {
             named_columns(&fields)?
+        } else if number::<i64>(1, Column::AtMs, &fields[0]).is_err() && is_name(&fields[0]) {
+            let first = fields[0].escape_ascii();
+            return Err((
+                None,
+                format!(
+                    "it begins with \"{first}\", so it is no event, and as a header it must name a column at_ms; the columns \
+                     are at_ms, signal, entity, weight, user and cohorts, between commas or tabs"
+                ),
+            ));
         } else {
             COLUMNS.map(|(column, _)| column).to_vec()
         };
@@ -71,10 +80,17 @@ impl Layout {
     }
 }
 
+/// Returns true if a field may be the name of a column: it begins with a letter.
+fn is_name(field: &[u8]) -> bool {
+    field.first().is_some_and(u8::is_ascii_alphabetic)
+}
+
 fn named_columns(fields: &[Cow<'_, [u8]>]) -> Result<Vec<Column>, LineFault> {
     let mut columns = Vec::new();
     for (index, field) in fields.iter().enumerate() {
-        let named = COLUMNS.into_iter().find(|(_, name)| *name.as_bytes() == **field);
+        let named = COLUMNS
+            .into_iter()
+            .find(|(_, name)| field.eq_ignore_ascii_case(name.as_bytes()));
         let fault = |what| (Some(index + 1), format!("{what} \"{}\"", field.escape_ascii()));
         let (column, _) = named.ok_or_else(|| fault("no column is called"))?;
         if columns.contains(&column) {
@@ -96,23 +112,25 @@ pub(super) struct LineFields<'a> {
     values: Vec<Cow<'a, [u8]>>,
 }
 
-/// The signal's name.
-pub(super) fn signal_name(fields: &LineFields<'_>) -> Result<Vec<u8>, LineFault> {
-    let (_, name) = fields.needed(Column::Signal)?;
-    Ok(name.to_vec())
+/// The number of a declared signal, and whether it allows negative weights.
+pub(super) fn declared(schema: &Schema, name: &[u8]) -> Result<(SignalId, bool), String> {
+    let signal = schema.signal_id(name).map_err(|error| error.to_string())?;
+    let allows_negative = schema
+        .get(signal)
+        .is_some_and(crate::Signal::allows_negative_weights);
+    Ok((signal, allows_negative))
 }
 
 impl LineFields<'_> {
-    /// The event.
-    pub(super) fn event(&self, schema: &Schema) -> Result<Event, LineFault> {
+    /// The event. `signal` returns the number of the signal with a name, and whether it allows negative weights.
+    pub(super) fn event(
+        &self,
+        signal: impl FnOnce(&[u8]) -> Result<(SignalId, bool), String>,
+    ) -> Result<Event, LineFault> {
         let (at, name) = self.needed(Column::Signal)?;
-        let signal = schema.signal_id(name);
-        let signal = signal.map_err(|error| (Some(at), error.to_string()))?;
+        let (signal, allows_negative) = signal(name).map_err(|reason| (Some(at), reason))?;
         let (_, at_ms) = self.needed_number(Column::AtMs)?;
         let (_, entity) = self.needed_number(Column::Entity)?;
-        let allows_negative = schema
-            .get(signal)
-            .is_some_and(crate::Signal::allows_negative_weights);
         Ok(Event {
             entity: EntityId(entity),
             signal,
@@ -195,14 +213,17 @@ fn number<T: FromStr>(at: usize, column: Column, value: &[u8]) -> Result<T, Line
     })
 }
 
-/// The fields between separators, without the spaces around them; between commas, quoted ones without their quotes.
+/// The fields between separators, without the spaces around them, and quoted ones without their quotes.
 fn split(line: &[u8], separator: u8) -> Result<Vec<Cow<'_, [u8]>>, LineFault> {
     let mut fields = Vec::new();
     let mut rest = line;
     loop {
-        let trimmed = rest.trim_ascii_start();
-        if separator == b',' && trimmed.starts_with(b"\"") {
-            let (field, after) = quoted(&trimmed[1..]).ok_or_else(|| {
+        let spaces = rest
+            .iter()
+            .take_while(|byte| **byte != separator && byte.is_ascii_whitespace());
+        let trimmed = &rest[spaces.count()..];
+        if trimmed.starts_with(b"\"") {
+            let (field, after) = quoted(&trimmed[1..], separator).ok_or_else(|| {
                 let reason = "a quoted field has no end, or something follows it".to_owned();
                 (Some(fields.len() + 1), reason)
             })?;
@@ -222,8 +243,8 @@ fn split(line: &[u8], separator: u8) -> Result<Vec<Cow<'_, [u8]>>, LineFault> {
     }
 }
 
-/// The field whose opening quote was before `rest`, and what follows the comma after it, if one does.
-fn quoted(rest: &[u8]) -> Option<(Vec<u8>, Option<&[u8]>)> {
+/// The field whose opening quote was before `rest`, and what follows the separator after it, if one does.
+fn quoted(rest: &[u8], separator: u8) -> Option<(Vec<u8>, Option<&[u8]>)> {
     let mut field = Vec::new();
     let mut at = 0;
     loop {
@@ -239,10 +260,13 @@ fn quoted(rest: &[u8]) -> Option<(Vec<u8>, Option<&[u8]>)> {
             }
         }
     }
-    let after = rest[at + 1..].trim_ascii_start();
-    match after.split_first() {
+    let after = &rest[at + 1..];
+    let spaces = after
+        .iter()
+        .take_while(|byte| **byte != separator && byte.is_ascii_whitespace());
+    match after[spaces.count()..].split_first() {
         None => Some((field, None)),
-        Some((b',', after)) => Some((field, Some(after))),
+        Some((end, after)) if *end == separator => Some((field, Some(after))),
         Some(_) => None,
     }
 }

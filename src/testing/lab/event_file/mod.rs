@@ -9,16 +9,19 @@
 //! | `user` | 0 to 2^64 - 1 | no user |
 //! | `cohorts` | any number of cohorts, 0 to 2^64 - 1, separated by <code>&#124;</code> or `;` | none |
 //!
-//! Fields are separated by tabs if the first line has one, else by commas, and spaces around them do not count. Between
-//! commas a field may stand in double quotes, within which a quote is written twice. The columns are in this order, or
-//! in that of the first line if it names them; one of its names must be `at_ms` then. Empty lines and lines that begin
-//! with `#` do not count, nor do a byte order mark and carriage returns before line ends.
+//! Fields are separated by tabs if the first line has one, else by commas, and spaces around them do not count. A field
+//! may stand in double quotes, within which a quote is written twice. The columns are in this order, or in that of the first
+//! line if it names them, in small or capital letters; one of its names must be `at_ms` then. Empty lines and lines that begin
+//! with `#` do not count, nor do a byte order mark and carriage returns before line ends. The text is UTF-8; a compressed file
+//! and UTF-16 are recognised by the first bytes, and refused.
 
 mod line;
+mod own;
 #[cfg(test)]
 mod tests;
 mod workload;
 
+pub use own::OwnEvents;
 pub use workload::{schema_for, workload_from_events};
 
 use std::fmt;
@@ -26,12 +29,23 @@ use std::io::{BufRead, Read};
 
 use crate::Schema;
 use crate::testing::workload::Event;
-use line::{Layout, LineFault, LineFields};
+use line::{Layout, LineFault, LineFields, declared};
 
 /// The longest line that is read, in bytes; longer ones are refused without being kept in memory.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The first bytes of files that are no text, and their names.
+const FOREIGN_BEGINNINGS: [(&[u8], &str); 8] = [
+    (b"\x1f\x8b", "compressed (gzip)"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x28\xb5\x2f\xfd", "compressed (zstd)"),
+    (b"\xfd7zXZ", "compressed (xz)"),
+    (b"BZh", "compressed (bzip2)"),
+    (b"PAR1", "a Parquet file"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+];
 
 /// A line that is no event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,24 +101,9 @@ impl<R: BufRead> Iterator for EventFile<'_, R> {
     type Item = Result<Event, LineError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.lines.next_event(|fields| fields.event(self.schema))
+        self.lines
+            .next_event(|fields| fields.event(|name| declared(self.schema, name)))
     }
-}
-
-/// The names of the signals in a file, in the order in which they first come, for [`schema_for`].
-///
-/// # Errors
-/// The first line without a name, or the failure of the reader.
-pub fn signal_names(reader: impl BufRead) -> Result<Vec<Vec<u8>>, LineError> {
-    let mut lines = Lines::new(reader);
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    while let Some(name) = lines.next_event(line::signal_name) {
-        let name = name?;
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Ok(names)
 }
 
 /// The lines of a file and the layout of their fields.
@@ -123,6 +122,8 @@ struct Lines<R> {
 enum LineRead {
     Whole,
     TooLong,
+    /// The file begins as one of this name, which is no text.
+    Foreign(&'static str),
     /// There is none.
     End,
 }
@@ -153,6 +154,12 @@ impl<R: BufRead> Lines<R> {
                 Ok(LineRead::TooLong) => {
                     let fault = (None, format!("it is longer than {LINE_BYTES_MAX} bytes"));
                     return Some(Err(self.error(fault)));
+                }
+                Ok(LineRead::Foreign(name)) => {
+                    self.failed = true;
+                    let fault =
+                        format!("the file is {name}; events are lines of plain UTF-8 text: convert it first");
+                    return Some(Err(self.error((None, fault))));
                 }
                 Ok(LineRead::Whole) => {}
                 Err(error) => {
@@ -193,6 +200,11 @@ impl<R: BufRead> Lines<R> {
     /// Reads the next line, and no more of it than is allowed into memory.
     fn read(&mut self) -> std::io::Result<LineRead> {
         self.line.clear();
+        if self.number == 1
+            && let Some(name) = foreign_name(self.reader.fill_buf()?)
+        {
+            return Ok(LineRead::Foreign(name));
+        }
         let mut limited = self.reader.by_ref().take(LINE_BYTES_MAX as u64 + 1);
         if limited.read_until(b'\n', &mut self.line)? == 0 {
             return Ok(LineRead::End);
@@ -207,4 +219,12 @@ impl<R: BufRead> Lines<R> {
         self.line.pop_if(|last| *last == b'\r');
         Ok(LineRead::Whole)
     }
+}
+
+/// The name of a file that begins like this and is no text.
+fn foreign_name(beginning: &[u8]) -> Option<&'static str> {
+    let is_known = |(bytes, _): &&(&[u8], &str)| beginning.starts_with(bytes);
+    let known = FOREIGN_BEGINNINGS.iter().find(is_known).map(|(_, name)| *name);
+    // A character of ASCII in UTF-16 has one byte of zeros.
+    known.or_else(|| (beginning.iter().take(2).any(|byte| *byte == 0)).then_some("UTF-16 or binary"))
 }

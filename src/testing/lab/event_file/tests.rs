@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io::{self, BufReader, Read};
 
-use super::{EventFile, LINE_BYTES_MAX, LineError, schema_for, signal_names, workload_from_events};
+use super::{EventFile, LINE_BYTES_MAX, LineError, OwnEvents, schema_for, workload_from_events};
 use crate::testing::model::Model;
 use crate::testing::workload::{Event, Operation, Random, STANDARD_NOW_MS, standard_schema};
 use crate::{CohortId, EntityId, Schema, SignalId, UserId};
@@ -215,9 +215,12 @@ fn the_sample_follows_its_rule_and_has_users_cohorts_several_signals_and_events_
     assert!(events.iter().any(|event| event.cohorts.len() > 1));
     assert!(events.iter().any(|event| event.user.is_none()));
     assert!(!events.is_sorted_by_key(|event| event.at_ms));
-    let names = signal_names(SAMPLE).unwrap();
-    assert_eq!(names.len(), 5);
-    assert_eq!(sample_events(&schema_for(&names)).len(), 200);
+    let own = OwnEvents::read(SAMPLE, |_| true);
+    assert_eq!(
+        (own.names.len(), own.refused.is_none(), own.is_cut),
+        (5, true, false)
+    );
+    assert_eq!(own.events, sample_events(&own.schema()));
 }
 
 #[test]

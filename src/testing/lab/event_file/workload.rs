@@ -1,15 +1,24 @@
 //! From events to a schema and a workload.
 
+use crate::limits::CO_ENGAGEMENT_RECORDS_MAX;
 use crate::testing::workload::{Event, Operation, Workload};
-use crate::{Ring, Schema, Signal};
+use crate::{CoEngagementConfig, Ring, Schema, Signal};
 
 const HOUR_MS: u64 = 3_600_000;
 
 /// A schema with the signals of these names that takes any event: half-lives of an hour and a day, the default window
-/// rings and one of four seconds, negative weights legal, and every positive weight feeding co-engagement.
+/// rings and one of four seconds, negative weights legal, and every positive weight feeding co-engagement. Co-engagement has
+/// short rings and few edges, so that a short file exceeds both, and room for every user and item.
 pub fn schema_for(names: &[impl AsRef<[u8]>]) -> Schema {
     let ring = |bucket_ms, buckets| Ring { bucket_ms, buckets };
-    names.iter().fold(Schema::new(), |schema, name| {
+    let schema = Schema::new().co_engagement(CoEngagementConfig {
+        ring_len_max: 8,
+        degree_max: 8,
+        users_max: CO_ENGAGEMENT_RECORDS_MAX,
+        nodes_max: CO_ENGAGEMENT_RECORDS_MAX,
+        ..CoEngagementConfig::default()
+    });
+    names.iter().fold(schema, |schema, name| {
         schema.signal(
             Signal::new(name)
                 .half_life_ms(HOUR_MS)

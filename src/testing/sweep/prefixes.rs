@@ -1,0 +1,185 @@
+//! One run of long work without a crash, saved at some positions: the beginnings of crashes on real files.
+//!
+//! A crash late in long work needs the database before it, and the oracle's knowledge. [`PrefixRun`] does the work once. At
+//! each position it copies the directory while no call is running, which is the image of a process crash there. A case then
+//! begins with a copy of that directory and makes the few operations after it, so its price does not grow with the length of
+//! the work, apart from the copy, the openings, and the reading of the state.
+//!
+//! The naive model follows the run. At a position the keys, users and items that the next operations can change are compared
+//! with it, and a value is kept over the rest of the state. In each case the first are compared with the model, and the
+//! rest must have the same value. At the end of the run the whole state is compared with the model, before and after a close.
+//!
+//! Invariant: with the bounds of the schema co-engagement drops no user and no item, so no event changes the rest.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::recover::further_events;
+use crate::testing::model::{Difference, Model, StatePart};
+use crate::testing::oracle::Oracle;
+use crate::testing::temp_dir::{TempDir, copy_dir};
+use crate::testing::text::error_chain;
+use crate::testing::workload::{Operation, STANDARD_NOW_MS, Workload, WorkloadClock};
+use crate::{Durability, Export, Options, TidalDb};
+
+/// The most differences of a message.
+const DIFFERENCES_LEN_MAX: usize = 4;
+
+/// A database as it was at a position of a run, and the operations after it.
+#[derive(Debug)]
+pub struct SavedPrefix {
+    /// Removed with the last holder.
+    dir: TempDir,
+    /// The operations after the position.
+    pub next: Arc<Workload>,
+    /// The number of events before the position.
+    pub events_before: u64,
+    pub(super) oracle: Oracle,
+}
+
+impl SavedPrefix {
+    /// The directory of the saved database.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// The saved positions of a run, and its end.
+#[derive(Debug, Default)]
+pub struct PrefixRun {
+    /// By position, the first of the operations that were not made.
+    pub saved: Vec<(usize, Arc<SavedPrefix>)>,
+    /// The number of operations that the run made.
+    pub operations_len: usize,
+    /// True if the run made all operations, and the state at the end, after a close and a reopening too, is that of the model.
+    pub is_whole: bool,
+}
+
+impl PrefixRun {
+    /// Makes the operations, each of which must succeed, on a new database with these options, and saves it before the
+    /// operations with the numbers `positions`, which ascend. A case makes the next `next_len` operations.
+    ///
+    /// Before each operation it calls `goes_on` with the number of operations until then; the run ends early if that returns
+    /// false.
+    ///
+    /// # Errors
+    /// A text that says which operation failed, or how the state differs from the model.
+    pub fn of(
+        operations: &[Operation],
+        options: &dyn Fn() -> Options,
+        positions: &[usize],
+        next_len: usize,
+        mut goes_on: impl FnMut(usize) -> bool,
+    ) -> Result<Self, String> {
+        let dir = TempDir::try_new("run").map_err(|error| error.to_string())?;
+        let path = dir.path().join("db");
+        // The policy is no part of a database. This one is the quickest, and promises the same for a process crash.
+        let open = || {
+            let options = options().durability(Durability::OperatingSystem);
+            TidalDb::open(&path, options).map_err(|error| format!("opening: {}", error_chain(&error)))
+        };
+        WorkloadClock::set(STANDARD_NOW_MS);
+        let db = open()?;
+        let mut walk = Walk {
+            model: Model::new(db.schema()),
+            db,
+            path: path.clone(),
+            events_len: 0,
+        };
+        let mut run = Self::default();
+        let mut positions = positions.iter().copied().peekable();
+        for (index, operation) in operations.iter().enumerate() {
+            if !goes_on(index) {
+                return Ok(run);
+            }
+            while positions.next_if_eq(&index).is_some() {
+                let next = operations[index..].iter().take(next_len).cloned().collect();
+                let saved = walk.save(Workload { operations: next })?;
+                run.saved.push((index, Arc::new(saved)));
+            }
+            walk.make(index, operation)?;
+            run.operations_len = index + 1;
+        }
+        walk.end(open)?;
+        run.is_whole = true;
+        Ok(run)
+    }
+}
+
+/// The database of a run, and the model that follows it.
+struct Walk {
+    db: TidalDb,
+    model: Model,
+    path: PathBuf,
+    events_len: u64,
+}
+
+impl Walk {
+    fn make(&mut self, index: usize, operation: &Operation) -> Result<(), String> {
+        operation
+            .apply(&self.db)
+            .map_err(|error| format!("operation {index}: {}", error_chain(&error)))?;
+        self.model.settle(operation);
+        if let Operation::Record { events, .. } = operation {
+            self.events_len += events.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn export(&self) -> Result<Export, String> {
+        let export = self.db.export();
+        export.map_err(|error| format!("reading the state: {}", error_chain(&error)))
+    }
+
+    fn save(&self, next: Workload) -> Result<SavedPrefix, String> {
+        let dir = TempDir::try_new("prefix").map_err(|error| error.to_string())?;
+        copy_dir(&self.path, dir.path()).map_err(|error| error.to_string())?;
+        let further = further_events(self.db.schema(), STANDARD_NOW_MS);
+        let recorded = next.operations.iter().filter_map(|operation| match operation {
+            Operation::Record { events, .. } => Some(events),
+            _ => None,
+        });
+        let events = recorded.chain(&further).flatten();
+        let part = Arc::new(StatePart::of(&self.model, events));
+        let (model, (found, rest)) = (self.model.part(&part), part.split(&self.export()?));
+        let differences = model.compare(&found);
+        self.same(
+            &differences,
+            "the part of the state that the next operations change",
+        )?;
+        Ok(SavedPrefix {
+            dir,
+            oracle: Oracle::of_part(part, model, rest, self.db.last_sequence()),
+            next: Arc::new(next),
+            events_before: self.events_len,
+        })
+    }
+
+    /// Compares the whole state with the model, closes, and compares what a reopening finds.
+    fn end(mut self, open: impl FnOnce() -> Result<TidalDb, String>) -> Result<(), String> {
+        let before = self.export()?;
+        self.same(&self.model.compare(&before), "the whole state")?;
+        let closed = self.db.close();
+        closed.map_err(|error| format!("closing: {}", error_chain(&error)))?;
+        self.db = open()?;
+        if self.export()? == before {
+            Ok(())
+        } else {
+            Err("the state after a close and a reopening is not the state before".to_owned())
+        }
+    }
+
+    fn same(&self, differences: &[Difference], compared: &str) -> Result<(), String> {
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let shown = differences.iter().take(DIFFERENCES_LEN_MAX);
+        let shown: Vec<_> = shown.map(ToString::to_string).collect();
+        Err(format!(
+            "after {} events {compared} differs in {} places from the model: {}",
+            self.events_len,
+            differences.len(),
+            shown.join("; ")
+        ))
+    }
+}

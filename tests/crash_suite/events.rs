@@ -1,0 +1,386 @@
+//! The events of a file, crashed at positions spread over it.
+//!
+//! The file is read once, by this process alone, so it may be a pipe. Its events are made into calls, which are longer the
+//! longer the file is. One run makes all calls, and saves the database at up to 27 positions ([`PrefixRun`]). A case begins
+//! with the copy of a saved database, makes the next calls until its crash, recovers, and compares: the keys, users and items
+//! that these calls can change with the naive model, and all the rest with its value at the position. The state at the end of
+//! the file is compared as a whole, once.
+//!
+//! The cases are in an order that spreads early over file, crash points and crash modes: when the time is over, the rest is
+//! left out.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use tidaldb::testing::lab::TempDir;
+use tidaldb::testing::lab::event_file::{OwnEvents, schema_for, workload_from_events};
+use tidaldb::testing::lab::process::ChildProgram;
+use tidaldb::testing::plan::{CrashMode, Site};
+use tidaldb::testing::sweep::{PrefixRun, SavedPrefix};
+use tidaldb::testing::workload::{Event, Operation, Workload, tiny_options};
+use tidaldb::testing::{CrashPoint, CrashSweep, Crossed};
+use tidaldb::{Options, Schema};
+
+use crate::cases::{MODES, Which, crash_on_files, described, name_of, place};
+use crate::databases::Policy;
+use crate::harness::{CaseResult, SuiteCase, doing};
+use crate::progress::TimeBudget;
+
+/// The first part of the names of the cases.
+pub(crate) const NAME: &str = "events";
+/// The positions of a run, apart from those of rare points. As many as there are combinations of policy, mode and crossing.
+const POSITIONS_LEN: usize = 27;
+/// The number of operations after a position ...
+const NEXT_LEN: usize = 12;
+/// ... and of those before a checkpoint among them.
+const LEAD_LEN: usize = 8;
+/// The cases of each point.
+pub(crate) const ROUNDS: usize = 27;
+/// The same for the sample: one of each mode.
+const SAMPLE_ROUNDS: usize = 3;
+/// Calls hold so many events, again and again, and multiples of all but 1 in a long file ...
+const BATCH_LENS: [usize; 5] = [1, 3, 1, 8, 2];
+/// ... by one for so many events: the number of calls has a bound.
+const EVENTS_OF_BATCH_FACTOR: usize = 5_000;
+/// Segments and the log between checkpoints are longer by this part of the events, so that their number has a bound too.
+const EVENTS_OF_SIZE_FACTOR: u64 = 2_000;
+/// The parts of the time in which the file must be read, and then the run made.
+const READING_SHARE: f64 = 0.4;
+const RUN_SHARE: f64 = 0.7;
+/// The sample file.
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/events.csv");
+
+/// The events of a file as calls, and their run.
+#[derive(Debug)]
+pub(crate) struct EventCases {
+    path: PathBuf,
+    schema: Schema,
+    size_factor: u64,
+    operations: Vec<Operation>,
+    positions: Vec<Position>,
+    run: OnceLock<CaseResult<PrefixRun>>,
+    /// Of the files for children.
+    files: OnceLock<TempDir>,
+}
+
+/// A position of the run.
+#[derive(Debug)]
+struct Position {
+    /// The number of operations before it.
+    index: usize,
+    events_before: usize,
+    /// By crash point, true if the next operations cross it.
+    crosses: [bool; CrashPoint::ALL.len()],
+    begun: OnceLock<CaseResult<Begun>>,
+}
+
+/// What all cases of a position begin with.
+#[derive(Debug, Clone)]
+struct Begun {
+    prefix: Arc<SavedPrefix>,
+    /// For the children.
+    file: PathBuf,
+    /// The crossings of a run without a crash.
+    by_open: Crossed,
+    by_work: Crossed,
+}
+
+/// The cases of the sample.
+pub(crate) fn of_sample() -> Vec<SuiteCase> {
+    let read = read(Path::new(SAMPLE), |_| true);
+    let read = read.unwrap_or_else(|failure| panic!("the sample: {failure}"));
+    let cases = Arc::new(EventCases::of(PathBuf::from(SAMPLE), read));
+    cases
+        .cases(SAMPLE_ROUNDS)
+        .into_iter()
+        .map(|(_, case)| case)
+        .collect()
+}
+
+/// Reads the events of a file or a pipe.
+///
+/// # Errors
+/// If it cannot be opened.
+pub(crate) fn read(path: &Path, goes_on: impl FnMut(usize) -> bool) -> CaseResult<OwnEvents> {
+    let file = File::open(path).map_err(|error| doing(&format!("opening {}", path.display()), &error))?;
+    Ok(OwnEvents::read(BufReader::with_capacity(1 << 16, file), goes_on))
+}
+
+impl EventCases {
+    /// The cases of these events, of which there is one at least.
+    pub(crate) fn of(path: PathBuf, read: OwnEvents) -> Self {
+        let events_len = read.events.len();
+        let factor = (events_len / EVENTS_OF_BATCH_FACTOR).max(1);
+        let lens = BATCH_LENS.map(|len| if len == 1 { 1 } else { len * factor });
+        let schema = read.schema();
+        let operations = workload_from_events(read.events, &lens).operations;
+        Self {
+            path,
+            schema,
+            size_factor: (events_len as u64 / EVENTS_OF_SIZE_FACTOR).max(1),
+            positions: positions(&operations),
+            operations,
+            run: OnceLock::new(),
+            files: OnceLock::new(),
+        }
+    }
+
+    /// The cases with the number of operations before each, in the order in which they should run.
+    pub(crate) fn cases(self: &Arc<Self>, rounds: usize) -> Vec<(usize, SuiteCase)> {
+        let mut cases = Vec::new();
+        for round in 0..rounds {
+            for (number, point) in CrashPoint::ALL.into_iter().enumerate() {
+                let crossing: Vec<usize> = (0..self.positions.len())
+                    .filter(|&position| self.positions[position].crosses[number])
+                    .collect();
+                if crossing.is_empty() {
+                    continue;
+                }
+                let position = crossing[spread(round + number, crossing.len())];
+                let combination = round + number;
+                let mode = MODES[combination % 3].clone();
+                let policy = Policy::ALL[combination / 3 % 3];
+                let which = Which::ALL[round / 9 % 3];
+                cases.push((
+                    self.positions[position].index,
+                    self.case(position, point, policy, which, mode),
+                ));
+            }
+        }
+        cases
+    }
+
+    fn case(
+        self: &Arc<Self>,
+        position: usize,
+        point: CrashPoint,
+        policy: Policy,
+        which: Which,
+        mode: CrashMode,
+    ) -> SuiteCase {
+        let (policy_name, column) = (policy.name(), name_of(&mode));
+        let before = self.positions[position].events_before;
+        let name = format!(
+            "{NAME}/{policy_name}/{point}/{}-after-{before}/{column}",
+            which.name()
+        );
+        let (events, case_name) = (Arc::clone(self), name.clone());
+        let body = move || {
+            let begun = events.begin(position)?;
+            let crossings = begun.by_work.count(point);
+            if crossings == 0 {
+                return Err(format!("{point} is never crossed; {}", begun.by_work));
+            }
+            let crossing = begun.by_open.count(point) + which.crossing(crossings);
+            let sweep = events.sweep(&begun.prefix).durability(policy.durability());
+            let plan = sweep.plan().crash(Site::Point { point, crossing }, mode.clone());
+            crash_on_files(&sweep, &plan, &case_name, &[begun.file.into_os_string()])
+        };
+        SuiteCase {
+            name,
+            place: place(NAME, &point.to_string(), policy_name, column),
+            work: format!("the events of {}", self.path.display()),
+            body: Arc::new(body),
+        }
+    }
+
+    /// The points that no case has, because nothing in the file leads there.
+    pub(crate) fn points_missed(&self) -> Vec<CrashPoint> {
+        let is_missed =
+            |(number, _): &(usize, CrashPoint)| !self.positions.iter().any(|it| it.crosses[*number]);
+        let points = CrashPoint::ALL.into_iter().enumerate().filter(is_missed);
+        points.map(|(_, point)| point).collect()
+    }
+
+    /// Makes the run over the whole file, as far as the time reaches. Returns the number of operations that it made, and whether
+    /// the end was reached and compared.
+    ///
+    /// # Errors
+    /// If an operation failed, or the state is not that of the model.
+    pub(crate) fn run(&self, budget: &TimeBudget) -> CaseResult<(usize, bool)> {
+        let all = self.operations.len() as u64;
+        let run = self.run.get_or_init(|| {
+            self.run_while(|done| {
+                budget.show("one run over the file", done as u64, all);
+                !budget.is_over(RUN_SHARE)
+            })
+        });
+        let run = run.as_ref().map_err(Clone::clone)?;
+        Ok((run.operations_len, run.is_whole))
+    }
+
+    fn run_while(&self, goes_on: impl FnMut(usize) -> bool) -> CaseResult<PrefixRun> {
+        let positions: Vec<usize> = self.positions.iter().map(|position| position.index).collect();
+        let options = || options(&self.schema, self.size_factor);
+        PrefixRun::of(&self.operations, &options, &positions, NEXT_LEN, goes_on)
+            .map_err(|failure| format!("the run without a crash: {failure}"))
+    }
+
+    fn sweep(&self, prefix: &Arc<SavedPrefix>) -> CrashSweep {
+        let (schema, size_factor) = (self.schema.clone(), self.size_factor);
+        CrashSweep::from_prefix(NAME, prefix).options(move || options(&schema, size_factor))
+    }
+
+    /// Makes the next operations of a position without a crash, once.
+    fn begin(&self, position: usize) -> CaseResult<Begun> {
+        let Position { index, begun, .. } = &self.positions[position];
+        let begin = || {
+            let run = self.run.get_or_init(|| self.run_while(|_| true));
+            let run = run.as_ref().map_err(Clone::clone)?;
+            let mut saved = run.saved.iter();
+            let Some((_, prefix)) = saved.find(|(saved, _)| saved == index) else {
+                return Err(format!("the run ended before operation {index}"));
+            };
+            let file = self.files()?.join(index.to_string());
+            fs::write(&file, self.child_text(&prefix.next))
+                .map_err(|error| doing(&format!("writing {}", file.display()), &error))?;
+            let sweep = self.sweep(prefix);
+            let plan = sweep.plan().crash(Site::End, CrashMode::Kill);
+            let ended = sweep.crash_on_files(&plan, &ChildProgram::this_program([""; 0]));
+            let ended = ended.map_err(|finding| {
+                format!("operations {index} on, without a crash: {}", described(&finding))
+            })?;
+            Ok(Begun {
+                prefix: Arc::clone(prefix),
+                file,
+                by_open: ended.by_open,
+                by_work: ended.by_work,
+            })
+        };
+        begun.get_or_init(begin).clone()
+    }
+
+    /// The directory of the files for children.
+    fn files(&self) -> CaseResult<&Path> {
+        if self.files.get().is_none() {
+            let dir = TempDir::try_new("events").map_err(|error| error.to_string())?;
+            // Another case may have made one: it is used.
+            self.files.set(dir).ok();
+        }
+        Ok(self.files.get().map_or(Path::new(""), TempDir::path))
+    }
+
+    /// The options and operations of a position as text: see [`sweep_of_child`].
+    fn child_text(&self, next: &Workload) -> String {
+        let names = self.schema.signals().iter().map(|signal| {
+            let bytes = signal.name().iter();
+            bytes.map(|byte| format!("{byte:02x}")).collect::<String>()
+        });
+        let names = names.collect::<Vec<_>>().join(" ");
+        format!("{}\n{names}\n{next}\n", self.size_factor)
+    }
+}
+
+/// The sweep of a case, in its child process.
+pub(crate) fn sweep_of_child(policy: Policy, start: &[OsString]) -> CaseResult<CrashSweep> {
+    let [file] = start else {
+        return Err("the child of a case of events needs a file".to_owned());
+    };
+    let text = fs::read_to_string(file).map_err(|error| doing("reading the operations", &error))?;
+    let mut lines = text.lines();
+    let mut line = || lines.next().ok_or("the file of the operations is too short");
+    let size_factor = line()?.parse().map_err(|error| doing("the factor", &error))?;
+    let names = line()?.split(' ').map(bytes_of_hex).collect::<Option<Vec<_>>>();
+    let schema = schema_for(&names.ok_or("a name is not in hexadecimal digits")?);
+    let workload: Workload = line()?.parse().map_err(|error| doing("the operations", &error))?;
+    let sweep = CrashSweep::named(NAME, workload).options(move || options(&schema, size_factor));
+    Ok(sweep.durability(policy.durability()))
+}
+
+fn bytes_of_hex(digits: &str) -> Option<Vec<u8>> {
+    let pairs = (0..digits.len()).step_by(2);
+    pairs
+        .map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok())
+        .collect()
+}
+
+/// Small options for few events, so that each run rotates segments and makes checkpoints, and larger options for many.
+fn options(schema: &Schema, size_factor: u64) -> Options {
+    tiny_options(schema.clone())
+        .segment_bytes_max(1024 * size_factor)
+        .store_segment_bytes_max(4096 * size_factor)
+        .checkpoint_log_bytes(8192 * size_factor)
+}
+
+/// The part of the time in which the file is read.
+pub(crate) fn is_read_in_time(budget: &TimeBudget) -> bool {
+    !budget.is_over(READING_SHARE)
+}
+
+/// The number, below `len`, of a position so that each next one is far from those before.
+fn spread(number: usize, len: usize) -> usize {
+    // The golden ratio in 64 bits.
+    let place = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((u128::from(place) * len as u128) >> 64) as usize
+}
+
+/// Positions spread evenly over the operations, each before a checkpoint if there is one, and the first, middle and last
+/// operation that crosses a point which the next operations of no position cross.
+fn positions(operations: &[Operation]) -> Vec<Position> {
+    let crossed: Vec<_> = operations.iter().map(crossed_by).collect();
+    let is_checkpoint = |operation: &Operation| *operation == Operation::Checkpoint;
+    let last = operations.len().saturating_sub(NEXT_LEN);
+    let mut indices: Vec<usize> = (0..POSITIONS_LEN)
+        .map(|number| {
+            let even = number * last / (POSITIONS_LEN - 1);
+            let next = operations[even..].iter().position(is_checkpoint);
+            match next {
+                Some(next) if number > 0 => (even + next).saturating_sub(LEAD_LEN).min(last),
+                _ => even,
+            }
+        })
+        .collect();
+    let crosses = |index: usize, number: usize| {
+        let next = crossed[index..].iter().take(NEXT_LEN);
+        next.clone().any(|crossed| crossed[number])
+    };
+    for number in 0..CrashPoint::ALL.len() {
+        if !indices.iter().any(|&index| crosses(index, number)) {
+            let all = (0..crossed.len()).filter(|&index| crossed[index][number]);
+            let all: Vec<usize> = all.collect();
+            if let (Some(first), Some(last)) = (all.first(), all.last()) {
+                indices.extend([*first, all[all.len() / 2], *last]);
+            }
+        }
+    }
+    indices.sort_unstable();
+    indices.dedup();
+    let position = |index: usize| Position {
+        index,
+        events_before: operations[..index].iter().map(events_len).sum(),
+        crosses: std::array::from_fn(|number| crosses(index, number)),
+        begun: OnceLock::new(),
+    };
+    indices.into_iter().map(position).collect()
+}
+
+fn events_len(operation: &Operation) -> usize {
+    match operation {
+        Operation::Record { events, .. } => events.len(),
+        _ => 0,
+    }
+}
+
+/// By crash point, true if the operation certainly crosses it.
+fn crossed_by(operation: &Operation) -> [bool; CrashPoint::ALL.len()] {
+    let crosses = |point: CrashPoint| match (operation, point) {
+        (
+            Operation::Record { .. },
+            CrashPoint::WalPreAggregate | CrashPoint::WalPostAggregate | CrashPoint::SignalAggregationUpdate,
+        )
+        | (Operation::Checkpoint, CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush)
+        | (Operation::CreateCollection(_), CrashPoint::CollectionIndexUpdate) => true,
+        (Operation::Record { events, .. }, CrashPoint::CohortLedgerUpdate) => {
+            events.iter().any(|event| !event.cohorts.is_empty())
+        }
+        (Operation::Record { events, .. }, CrashPoint::CoEngagementUpdate) => {
+            let feeds = |event: &Event| event.user.is_some() && event.weight > 0.0;
+            events.iter().any(feeds)
+        }
+        _ => false,
+    };
+    CrashPoint::ALL.map(crosses)
+}
