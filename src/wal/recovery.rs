@@ -437,6 +437,9 @@ impl LoadedSegment {
         if limit.is_some() {
             return corrupt("a frame is bad that the next segment promises as synced");
         }
+        if covered.synced >= sequence && self.bytes[offset..].iter().all(|byte| *byte == 0) {
+            return corrupt("the log ends before this sequence, and before what the checkpoint promises");
+        }
         if covered.synced >= sequence {
             return corrupt("a frame is bad that the checkpoint promises as synced");
         }

@@ -13,7 +13,7 @@ use crate::databases::{Database, Policy, Store};
 use crate::harness::{CaseCounts, CaseResult, SuiteCase};
 use crate::input::{self, Input, SEED};
 use crate::matrix::MatrixPlace;
-use crate::{events, fjall_waits, refusals, threads};
+use crate::{events, fjall_waits, inputs, refusals, threads};
 
 /// The number of plans with several threads that kill the process, under each policy. A seed selects the site.
 const THREAD_KILLS: u64 = 4;
@@ -113,6 +113,7 @@ pub(crate) fn standard() -> Vec<SuiteCase> {
         "fjall waits for disk",
         fjall_waits::run,
     ));
+    cases.extend(inputs::cases());
     cases
 }
 

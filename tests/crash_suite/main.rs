@@ -24,6 +24,8 @@ mod harness;
 #[cfg(feature = "test-utils")]
 mod input;
 #[cfg(feature = "test-utils")]
+mod inputs;
+#[cfg(feature = "test-utils")]
 mod matrix;
 #[cfg(feature = "test-utils")]
 mod progress;

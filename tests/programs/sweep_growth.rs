@@ -5,7 +5,9 @@
 //! cargo run --release --features test-utils --example sweep_growth
 //! ```
 //!
-//! `-- N` ends at N operations instead. A sweep that finds something ends the program.
+//! `-- N` ends at N operations instead. `-- --events N` measures crashes over N own events, and a thousandth, hundredth and
+//! tenth of them. A sweep that finds something ends the program.
+#![allow(clippy::disallowed_methods, reason = "a program that measures time")]
 
 #[path = "../bench/board.rs"]
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
@@ -13,6 +15,8 @@ mod board;
 #[path = "../bench/curve.rs"]
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
 mod curve;
+#[path = "../bench/own_events.rs"]
+mod own_events;
 #[path = "../../src/testing/report/table.rs"]
 mod table;
 
@@ -32,16 +36,33 @@ const IMAGES_MAX: usize = 4;
 fn main() -> ExitCode {
     let line = CommandLine::new("sweep_growth [OPERATIONS]")
         .operands()
+        .option(
+            "--events N",
+            "",
+            "measures crashes over so many own events instead",
+        )
         .after("Ends at workloads of this many operations; default 10000.");
     let read = line.of_process(|given| {
+        if given.has("--events") {
+            return given
+                .number("--events", 20_000..=10_000_000)
+                .map(|len: usize| (0, len));
+        }
         let text = given.operands.last().map_or("10000", String::as_str);
         let number = text.parse().ok().filter(|number| *number > 0);
-        number.ok_or_else(|| "OPERATIONS is a whole number of at least 1".to_owned())
+        number
+            .map(|number| (number, 0))
+            .ok_or_else(|| "OPERATIONS is a whole number of at least 1".to_owned())
     });
-    let operations_max: usize = match read {
-        Ok(operations_max) => operations_max,
+    let (operations_max, events_max): (usize, usize) = match read {
+        Ok(lens) => lens,
         Err(status) => return status,
     };
+    if events_max > 0 {
+        let (curve, rows) = own_events::measure(events_max);
+        print_growth(&rows, &curve);
+        return ExitCode::SUCCESS;
+    }
     let mut curve = Curve::new("sweep", "crossings", FigureUnit::Milliseconds);
     let head = "operations|crossings|recoveries|time|for each crossing|recoveries a second";
     let head = head.split('|').map(str::to_owned);
@@ -80,8 +101,12 @@ fn main() -> ExitCode {
         ]);
         eprintln!("{operations} operations: done");
     }
-    println!("{}", markdown(&rows));
+    print_growth(&rows, &curve);
+    ExitCode::SUCCESS
+}
+
+fn print_growth(rows: &[Vec<String>], curve: &Curve) {
+    println!("{}", markdown(rows));
     let [all, last] = exponents(&curve.points);
     println!("exponent {all:.2}, over the last decade {last:.2}");
-    ExitCode::SUCCESS
 }

@@ -259,6 +259,31 @@ fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
 }
 
 #[test]
+fn a_log_that_ends_before_what_the_checkpoint_promises_is_refused_as_such() {
+    // It was called a bad frame.
+    let disk = SimDisk::new();
+    let db = open(&disk, Durability::EverySynced).unwrap();
+    for i in 0..5 {
+        record(&db, i).unwrap();
+    }
+    let older = content(&disk);
+    for i in 5..10 {
+        record(&db, i).unwrap();
+    }
+    let newer = {
+        db.checkpoint().unwrap();
+        content(&disk)
+    };
+    let mixed = with_store_of(&older, &newer);
+    let error = open(&SimDisk::from_image(&mixed), Durability::EverySynced).unwrap_err();
+    let ends = "the log ends before this sequence, and before what the checkpoint promises";
+    assert!(
+        matches!(&error, Error::Corrupt { sequence: Some(sequence), what, .. } if *what == ends && *sequence > 5),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_damaged_checkpoint_whose_frames_were_trimmed_is_corruption_with_file_and_offset() {
     // The checkpoint is the last record, so it looks torn, and the log seems to lack segments.
     let disk = SimDisk::new();

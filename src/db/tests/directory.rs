@@ -174,6 +174,29 @@ fn an_empty_path_is_refused_and_a_relative_one_is_printed_absolute() {
 }
 
 #[test]
+fn a_symbolic_link_that_leads_nowhere_is_named() {
+    // It was "File exists".
+    let root = TempDir::new("directory");
+    let (link, target) = (root.path().join("link"), root.path().join("no directory"));
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let error = error_chain(&open_at(&link, RealFiles, Durability::EverySynced).unwrap_err());
+    for part in [&link, &target] {
+        assert!(error.contains(&part.display().to_string()), "{error}");
+    }
+    assert!(error.contains("symbolic link"), "{error}");
+    assert!(!target.exists());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_system_that_cannot_sync_a_directory_is_named_as_the_cause() {
+    // It was "Invalid argument". The directories of `/proc` are on one.
+    let error = RealFiles.sync_dir(Path::new("/proc")).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+    assert!(error.to_string().contains("cannot sync a directory"), "{error}");
+}
+
+#[test]
 fn the_parent_is_synced_before_the_lock_file_is_made_and_never_again() {
     use crate::testing::sim_disk::DiskOperationKind as Kind;
     let calls = |disk: &SimDisk| -> Vec<_> {

@@ -22,6 +22,9 @@ use self::directory::RealDir;
 use self::lock::RealLock;
 use super::{File, FileAccess, FileLock, OpenDir, OpenMode};
 
+/// The error of a sync of a directory on a file system that has none: `EINVAL` of Linux and the BSD systems.
+const EINVAL: i32 = 22;
+
 /// The operating system's file system.
 ///
 /// `sync` is `fdatasync(2)`: it makes the content and the length durable and leaves times aside.
@@ -55,6 +58,16 @@ impl FileAccess for RealFiles {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(match fs::read_link(path) {
+                Ok(target) => {
+                    let target = target.display();
+                    io::Error::new(
+                        error.kind(),
+                        format!("it is a symbolic link to {target}, where no directory is"),
+                    )
+                }
+                Err(_) => error,
+            }),
             other => other,
         }
     }
@@ -68,7 +81,13 @@ impl FileAccess for RealFiles {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        fs::File::open(path)?.sync_all()
+        fs::File::open(path)?.sync_all().map_err(|error| {
+            if error.raw_os_error() != Some(EINVAL) {
+                return error;
+            }
+            let what = "the file system cannot sync a directory, so a power loss could remove the names of new files";
+            io::Error::new(io::ErrorKind::Unsupported, what)
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {

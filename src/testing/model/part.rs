@@ -12,7 +12,7 @@ use super::{Beginning, CoEngagement, List, Model, feeding_user, kept};
 use crate::codec::mix::mix;
 use crate::testing::model::EventId;
 use crate::testing::workload::Event;
-use crate::{Export, RingExport, SignalStateExport};
+use crate::{CohortStateExport, Export, RingExport, SignalStateExport};
 
 /// See the [module](self).
 #[derive(Debug, Clone, Default)]
@@ -51,24 +51,20 @@ impl StatePart {
             ..Export::default()
         };
         let mut rest = 0;
+        // Both are in the order of the keys.
+        let mut keys = self.keys.iter().peekable();
         for (key, state) in states(found) {
-            if !self.keys.contains(&key) {
+            while keys.next_if(|other| **other < key).is_some() {}
+            if keys.peek() != Some(&&key) {
                 rest = state_value(mix(rest, key.cohort.map_or(0, |cohort| !cohort.0)), state);
+                continue;
+            }
+            let state = state.clone();
+            match key.cohort {
+                None => part.signals.push(state),
+                Some(cohort) => part.cohorts.push(CohortStateExport { cohort, state }),
             }
         }
-        let is_of_part = |cohort, state: &SignalStateExport| {
-            let (entity, signal) = (state.entity, state.signal);
-            self.keys.contains(&Key {
-                cohort,
-                entity,
-                signal,
-            })
-        };
-        let signals = found.signals.iter().filter(|state| is_of_part(None, state));
-        part.signals = signals.cloned().collect();
-        let cohorts = found.cohorts.iter();
-        let cohorts = cohorts.filter(|it| is_of_part(Some(it.cohort), &it.state));
-        part.cohorts = cohorts.cloned().collect();
         for ring in &found.user_rings {
             if self.users.contains(&ring.user.0) {
                 part.user_rings.push(ring.clone());

@@ -109,13 +109,12 @@ impl FilesCase<'_> {
             let copied = copy_dir(start.dir(), &home.dir);
             copied.map_err(|error| Failure::new(FailureKind::CannotGoOn, error))?;
         }
-        let (mut opened, mut worked) = (0, 0);
         match (site, mode) {
             (_, CrashMode::PowerLoss(_)) => {
                 let message = "real files keep what was written: no power loss there";
                 return Err(Failure::new(FailureKind::NeverReached, message));
             }
-            (Site::End, _) => (opened, worked) = self.run_to_end(&mut home, &journal)?,
+            (Site::End, _) => return self.run_to_end(*site, &mut home, &journal),
             (_, CrashMode::Panic) => self.panic(*site, &mut home, &journal)?,
             _ => {
                 let dir = self.dir.to_path_buf();
@@ -132,11 +131,27 @@ impl FilesCase<'_> {
         if let Some(failure) = journal.first_failure() {
             return Err(failure);
         }
-        let crossings = journal.recorder.crossings();
-        let counts = self.recover(*site, &mut home, &journal)?;
-        if counts.acknowledged == 0 {
-            return Err(Failure::new(FailureKind::NeverReached, "no event was compared"));
+        let counts = self.compared(*site, &mut home, &journal)?;
+        Ok(CrashedOnFiles {
+            crossed: Crossed::default(),
+            by_open: Crossed::default(),
+            by_work: Crossed::default(),
+            counts,
+        })
+    }
+
+    /// Does the work without a crash, and compares the state before the close, and unless the work began with a saved prefix
+    /// also after it.
+    fn run_to_end(&self, site: Site, home: &mut Home, journal: &Journal) -> Result<CrashedOnFiles, Failure> {
+        let (opened, worked, counts) = self.work_to_end(home, journal)?;
+        if let Some(failure) = journal.first_failure() {
+            return Err(failure);
         }
+        let crossings = journal.recorder.crossings();
+        let counts = match &self.setup.start {
+            Some(_) => counts,
+            None => self.compared(site, home, journal)?,
+        };
         Ok(CrashedOnFiles {
             crossed: Crossed::of(&crossings),
             by_open: Crossed::of(&crossings[..opened]),
@@ -145,9 +160,8 @@ impl FilesCase<'_> {
         })
     }
 
-    /// Does the work without a crash, and compares the state before the close too. Returns the numbers of crossings after the
-    /// opening and after the work.
-    fn run_to_end(&self, home: &mut Home, journal: &Journal) -> Result<(usize, usize), Failure> {
+    /// Returns the numbers of crossings after the opening and after the work, and the counts of the oracle.
+    fn work_to_end(&self, home: &mut Home, journal: &Journal) -> Result<(usize, usize, Counts), Failure> {
         let _recording = scoped_recorder(&journal.recorder);
         let mut handle = Some(open(self.setup, home)?);
         let opened = journal.recorder.crossings_len();
@@ -164,7 +178,7 @@ impl FilesCase<'_> {
             return Err(failure_of(&verdict));
         }
         close(&driver)?;
-        Ok((opened, worked))
+        Ok((opened, worked, verdict.counts))
     }
 
     fn panic(&self, site: Site, home: &mut Home, journal: &Journal) -> Result<(), Failure> {
@@ -175,6 +189,15 @@ impl FilesCase<'_> {
             // The panic ended a reopening.
             _ => Ok(()),
         }
+    }
+
+    /// As [`recover`](Self::recover). Fails if no event was compared.
+    fn compared(&self, site: Site, home: &mut Home, journal: &Journal) -> Result<Counts, Failure> {
+        let counts = self.recover(site, home, journal)?;
+        if counts.acknowledged == 0 {
+            return Err(Failure::new(FailureKind::NeverReached, "no event was compared"));
+        }
+        Ok(counts)
     }
 
     /// Recovers the files that the crash left, and continues.

@@ -29,7 +29,7 @@ const DIFFERENCES_LEN_MAX: usize = 4;
 #[derive(Debug)]
 pub struct SavedPrefix {
     /// Removed with the last holder.
-    dir: TempDir,
+    pub(super) dir: TempDir,
     /// The operations after the position.
     pub next: Arc<Workload>,
     /// The number of events before the position.

@@ -1,5 +1,7 @@
 //! The state after a recovery, and the oracle's verdict on it.
 
+use std::sync::OnceLock;
+
 use super::finding::{Failure, FailureKind};
 use crate::testing::oracle::{Death, DifferenceKind, Oracle, Verdict};
 use crate::testing::text::error_chain;
@@ -12,6 +14,8 @@ pub(crate) struct RecoveredState {
     pub(crate) last_sequence: u64,
     /// The report of the opening. Two openings of one state have different reports.
     pub(crate) report: RecoveryReport,
+    /// The two halves of the export, for the one part that the oracles of a case know.
+    split: OnceLock<Option<(Export, u64)>>,
 }
 
 impl PartialEq for RecoveredState {
@@ -27,6 +31,7 @@ impl RecoveredState {
             export: db.export().map_err(unreadable)?,
             last_sequence: db.last_sequence(),
             report: db.recovery_report().clone(),
+            split: OnceLock::new(),
         })
     }
 
@@ -45,7 +50,8 @@ impl RecoveredState {
 
     /// The oracle's verdict on it, and on the receipts in the report.
     pub(crate) fn judged_by(&self, oracle: &Oracle, death: Death) -> Verdict {
-        oracle.check_recovered(death, &self.export, self.last_sequence, &self.report)
+        let split = self.split.get_or_init(|| oracle.split(&self.export)).as_ref();
+        oracle.check_recovered(death, &self.export, split, self.last_sequence, &self.report)
     }
 }
 

@@ -170,6 +170,126 @@ fn a_failed_read_ends_the_file_after_everything_before_it() {
     );
 }
 
+fn own(text: impl AsRef<[u8]>) -> OwnEvents {
+    OwnEvents::read(text.as_ref(), |_| true)
+}
+
+fn refusal(text: impl AsRef<[u8]>) -> String {
+    let refused = own(text).refused.expect("a refused line");
+    refused.to_string()
+}
+
+#[test]
+fn names_of_columns_may_be_in_capital_letters_and_quotes_and_another_name_of_the_time_is_refused_as_such() {
+    for header in [
+        "At_MS,Signal,ENTITY",
+        "\"at_ms\",\"signal\",\"entity\"",
+        "\"at_ms\"\t\"signal\"\t\"entity\"",
+    ] {
+        let separator = if header.contains('\t') { '\t' } else { ',' };
+        let line = ["5", "\"view\"", "7"].join(&separator.to_string());
+        let read = own(format!("{header}\n{line}\n"));
+        assert_eq!(
+            (read.refused, read.events),
+            (None, vec![event(5, 0, 7)]),
+            "{header}"
+        );
+        assert_eq!(read.names, [b"view"], "{header}");
+    }
+    for header in [
+        "timestamp,signal,entity",
+        "time",
+        "\"ts\"\t\"signal\"",
+        "at_ms;signal;entity",
+    ] {
+        let refused = refusal(format!("# ours\n{header}\n5,view,7\n"));
+        assert!(
+            refused.starts_with("line 2: ") && refused.contains("must name a column at_ms"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn compressed_files_and_utf_16_are_recognised_by_their_first_bytes() {
+    let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let files: [(Vec<u8>, &str); 9] = [
+        (b"\x1f\x8b\x08\0\n\n".to_vec(), "gzip"),
+        (b"PK\x03\x04\x14".to_vec(), "zip"),
+        (b"\x28\xb5\x2f\xfd\x04".to_vec(), "zstd"),
+        (b"\xfd7zXZ\0".to_vec(), "xz"),
+        (b"BZh91AY".to_vec(), "bzip2"),
+        (b"PAR1\x15".to_vec(), "Parquet"),
+        (utf_16("\u{feff}at_ms,signal,entity\n"), "UTF-16"),
+        (utf_16("at_ms,signal,entity\n"), "UTF-16"),
+        (b"\xfe\xff\0a".to_vec(), "UTF-16"),
+    ];
+    for (bytes, name) in files {
+        let read = own(&bytes);
+        let refused = read.refused.expect("it is refused").to_string();
+        assert!(
+            refused.starts_with("line 1: ") && refused.contains(name),
+            "{refused}"
+        );
+        assert!(read.events.is_empty());
+    }
+}
+
+#[test]
+fn a_name_that_is_too_long_and_the_first_one_too_many_are_refused_with_the_line_and_nothing_is_read_after_it()
+{
+    let long = refusal(format!("1,view,2\n2,{},3\n", "x".repeat(256)));
+    assert!(
+        long.starts_with("line 2, column 2: ") && long.contains("255"),
+        "{long}"
+    );
+    assert_eq!(own(format!("2,{},3\n", "x".repeat(255))).events.len(), 1);
+    struct Counted<'a>(&'a [u8], &'a mut usize);
+    impl Read for Counted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let len = self.0.read(buffer)?;
+            *self.1 += len;
+            Ok(len)
+        }
+    }
+    let mut text = String::new();
+    for number in 0..120_000 {
+        writeln!(text, "{number},signal {number},3").unwrap();
+    }
+    let mut read_bytes = 0;
+    let reader = BufReader::with_capacity(64, Counted(text.as_bytes(), &mut read_bytes));
+    let read = OwnEvents::read(reader, |_| true);
+    let refused = read.refused.expect("it is refused").to_string();
+    assert!(
+        refused.starts_with("line 1025, column 2: ") && refused.contains("1024"),
+        "{refused}"
+    );
+    assert_eq!((read.events.len(), read.names.len()), (1024, 1024));
+    assert!(read_bytes < 1100 * 24, "{read_bytes} bytes were read");
+}
+
+#[test]
+fn the_years_of_the_times_are_said_and_other_units_than_milliseconds_are_asked_about() {
+    let years = |at: i64| own(format!("{at},view,1\n{at},view,1\n")).years();
+    assert_eq!(years(1_700_000_000_000), "their times lie in the year 2023");
+    let mixed = own("1600000000000,view,1\n1700000000000,view,1\n").years();
+    assert_eq!(mixed, "their times lie in the years 2020 to 2023");
+    for (at, year) in [
+        (1_700_000_000, "1970"),
+        (1_700_000_000_000_000, "55840"),
+        (1_700_000_000_000_000_000, "53872825"),
+    ] {
+        let text = years(at);
+        assert!(text.contains(year) && text.contains("milliseconds"), "{text}");
+    }
+}
+
+#[test]
+fn the_caller_can_end_the_reading() {
+    let read = OwnEvents::read(&b"1,view,2\n2,view,2\n3,view,2\n"[..], |len| len < 2);
+    assert_eq!((read.events.len(), read.is_cut, read.refused), (2, true, None));
+}
+
 const SAMPLE: &[u8] = include_bytes!("../../../../tests/data/events.csv");
 
 /// What the sample holds: the rule it was made by.

@@ -1,4 +1,5 @@
 //! The model against the engine.
 
 mod engine;
+mod part;
 mod planted;

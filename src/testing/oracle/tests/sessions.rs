@@ -156,7 +156,7 @@ fn a_lost_frame_without_effect_is_lost_although_a_marker_has_its_number() {
         }];
         report
     };
-    let judged = |survived| oracle.check_recovered(Death::PowerLoss, &found, 2, &report(survived));
+    let judged = |survived| oracle.check_recovered(Death::PowerLoss, &found, None, 2, &report(survived));
     let verdict = judged(1);
     assert_ok(&verdict);
     assert_eq!(verdict.prefix.frames, 1);

@@ -6,6 +6,7 @@ mod large;
 mod on_files;
 mod pasted;
 mod planted;
+mod prefixes;
 mod sessions;
 mod sessions_on_files;
 mod thresholds;

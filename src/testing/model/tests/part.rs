@@ -1,0 +1,162 @@
+//! Parts of a state: nothing of it is in neither half, and the events of a part change nothing of the rest.
+
+use std::sync::Arc;
+
+use crate::testing::model::{Model, StatePart};
+use crate::testing::oracle::{Death, Oracle};
+use crate::testing::workload::{Event, Operation, Workload, standard_schema};
+use crate::{CoEngagementConfig, EntityId, Export, Schema, UserId};
+
+fn operations() -> Vec<Operation> {
+    let mut operations = Workload::standard(11, 120).operations;
+    operations.retain(|operation| !operation.must_be_refused());
+    operations
+}
+
+/// The standard schema, with room for every user and item.
+fn schema() -> Schema {
+    standard_schema().co_engagement(CoEngagementConfig {
+        users_max: 1000,
+        nodes_max: 1000,
+        ..*standard_schema().co_engagement_config()
+    })
+}
+
+fn settled(operations: &[Operation]) -> Model {
+    let mut model = Model::new(&schema());
+    for operation in operations {
+        model.settle(operation);
+    }
+    model
+}
+
+fn events_of(operations: &[Operation]) -> impl Iterator<Item = &Event> {
+    let recorded = operations.iter().filter_map(|operation| match operation {
+        Operation::Record { events, .. } => Some(events),
+        _ => None,
+    });
+    recorded.flatten()
+}
+
+/// Changes of one place each.
+fn changes(export: &Export) -> Vec<(&'static str, Export)> {
+    let mut changed = Vec::new();
+    let mut change = |name, change: &dyn Fn(&mut Export)| {
+        let mut other = export.clone();
+        change(&mut other);
+        assert_ne!(other, *export, "{name}");
+        changed.push((name, other));
+    };
+    change("time", &|it| it.signals[1].time_ms += 1);
+    change("entity", &|it| it.signals[0].entity.0 += 1);
+    change("signal", &|it| it.signals[2].signal.0 ^= 64);
+    change("score", &|it| it.signals[1].scores[0] += 1e-12);
+    change("bucket", &|it| it.signals[1].windows[0].buckets[0].1 += 1);
+    change("bucket's number", &|it| {
+        it.signals[1].windows[0].buckets[0].0 += 1;
+    });
+    change("a key less", &|it| drop(it.signals.pop()));
+    change("cohort", &|it| it.cohorts[0].cohort.0 += 1);
+    change("a cohort's score", &|it| it.cohorts[1].state.scores[0] += 1e-12);
+    change("a cohort's key less", &|it| drop(it.cohorts.pop()));
+    change("ring", &|it| it.user_rings[0].items[0].0 += 1);
+    change("user", &|it| it.user_rings[0].user.0 += 1);
+    change("a ring less", &|it| drop(it.user_rings.pop()));
+    change("edge", &|it| it.related[0].edges[0].1 += 1e-12);
+    change("edge's item", &|it| it.related[0].edges[0].0.0 += 1);
+    change("node's time", &|it| it.related[0].time_ms += 1);
+    change("a node less", &|it| drop(it.related.pop()));
+    change("users by recency", &|it| it.users_by_recency.swap(0, 1));
+    change("items by recency", &|it| it.items_by_recency.swap(0, 1));
+    changed
+}
+
+#[test]
+fn every_place_is_in_the_part_or_in_the_value_over_the_rest() {
+    let model = settled(&operations());
+    let export = model.export();
+    let nothing = StatePart::default();
+    let (part, rest) = nothing.split(&export);
+    let collections = export.collections.clone();
+    assert_eq!(
+        part,
+        Export {
+            collections,
+            ..Export::default()
+        }
+    );
+    let all = events_of(&operations()).cloned().collect::<Vec<_>>();
+    let everything = StatePart::of(&model, all.iter());
+    assert_eq!(everything.split(&export), (export.clone(), 0));
+    for (name, other) in changes(&export) {
+        assert_ne!(nothing.split(&other).1, rest, "{name}");
+        assert_ne!(everything.split(&other), (export.clone(), 0), "{name}");
+    }
+}
+
+/// The oracle after `before`, of the part that `next` can change; and the whole model after both.
+fn oracle_and_end(before: &[Operation], next: &[Operation]) -> (Oracle, Model, Model) {
+    let mut model = settled(before);
+    let part = Arc::new(StatePart::of(&model, events_of(next)));
+    let (_, rest) = part.split(&model.export());
+    let mut oracle = Oracle::of_part(Arc::clone(&part), model.part(&part), rest, 100);
+    let start = model.clone();
+    for operation in next {
+        let id = oracle.begin(operation);
+        oracle.acknowledged(id, None);
+        model.settle(operation);
+    }
+    (oracle, start, model)
+}
+
+#[test]
+fn an_oracle_of_a_part_allows_the_whole_state_and_finds_each_change_in_and_outside_of_the_part() {
+    let operations = operations();
+    let is_record = |operation: &&Operation| matches!(operation, Operation::Record { .. });
+    let (before, next) = operations.split_at(90);
+    let next: Vec<_> = next.iter().filter(is_record).take(3).cloned().collect();
+    let (oracle, start, end) = oracle_and_end(before, &next);
+    let last = 100 + next.len() as u64;
+    let verdict = oracle.check_export(Death::ProcessCrash, &end.export(), last);
+    assert!(verdict.is_ok(), "{verdict}");
+    assert_eq!(verdict.prefix.frames, next.len());
+    for (name, changed) in changes(&end.export()) {
+        let verdict = oracle.check_export(Death::ProcessCrash, &changed, last);
+        assert!(!verdict.is_ok(), "{name}");
+    }
+    // The calls are there, and nothing before them.
+    let lost = settled(&next).export();
+    assert!(!oracle.check_export(Death::ProcessCrash, &lost, last).is_ok());
+    // All before them is there, and no call.
+    let verdict = oracle.check_export(Death::ProcessCrash, &start.export(), 100);
+    assert!(!verdict.is_ok());
+    assert_eq!(verdict.counts.recovered, 0, "{verdict}");
+}
+
+#[test]
+fn a_part_of_a_database_that_is_lost_as_a_whole_is_found_where_nothing_else_is_there() {
+    // The rest is empty, so only the part can show the loss.
+    let event = |entity, user| {
+        Event {
+            user: Some(UserId(user)),
+            ..events_of(&operations()).next().expect("an event").clone()
+        }
+        .with_entity(entity)
+    };
+    let (before, next) = (
+        Operation::record(vec![event(1, 1)]),
+        Operation::record(vec![event(1, 1)]),
+    );
+    let (oracle, ..) = oracle_and_end(&[before], std::slice::from_ref(&next));
+    let lost = settled(&[next]).export();
+    assert!(!oracle.check_export(Death::ProcessCrash, &lost, 101).is_ok());
+}
+
+impl Event {
+    fn with_entity(self, entity: u64) -> Self {
+        Self {
+            entity: EntityId(entity),
+            ..self
+        }
+    }
+}

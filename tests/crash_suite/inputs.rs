@@ -1,0 +1,182 @@
+//! This program on the command lines and the files of users: what it accepts, and the one message with which it refuses.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use tidaldb::testing::lab::TempDir;
+
+use crate::cases::place;
+use crate::harness::{CaseCounts, CaseResult, SuiteCase, doing};
+
+/// A run of this program.
+struct InputCase {
+    name: &'static str,
+    /// The content of the file that `@FILE` stands for. `@DIR` stands for its directory.
+    content: fn() -> Vec<u8>,
+    /// A script of `sh`, in which `"$0"` is this program.
+    script: &'static str,
+    /// The exit status, and a part of what it prints.
+    status: i32,
+    says: &'static str,
+}
+
+const CASES: [InputCase; 12] = [
+    InputCase {
+        name: "one-event",
+        content: || events(1),
+        script: r#""$0" --events @FILE"#,
+        status: 0,
+        says: "0 failed; 0 left out",
+    },
+    InputCase {
+        name: "no-event",
+        content: || events(0),
+        script: r#""$0" --events @FILE"#,
+        status: 1,
+        says: "holds no event",
+    },
+    InputCase {
+        name: "pipe",
+        content: || events(40),
+        script: r#"cat @FILE | "$0" --events /dev/stdin WalPreAggregate/first"#,
+        status: 0,
+        says: "0 failed; 0 left out",
+    },
+    InputCase {
+        name: "bad-line",
+        content: || [events(3), b"4,view\n".to_vec()].concat(),
+        script: r#""$0" --events @FILE --list"#,
+        status: 1,
+        says: "line 5, column 3: entity is missing; the 3 events before it are accepted",
+    },
+    InputCase {
+        name: "too-many-names",
+        content: too_many_names,
+        script: r#""$0" --events @FILE --list"#,
+        status: 1,
+        says: "line 1025, column 2",
+    },
+    InputCase {
+        name: "header",
+        content: || b"timestamp,signal,entity\n1,view,1\n".to_vec(),
+        script: r#""$0" --events @FILE"#,
+        status: 1,
+        says: "must name a column at_ms",
+    },
+    InputCase {
+        name: "gzip",
+        content: || b"\x1f\x8b\x08\0".to_vec(),
+        script: r#""$0" --events @FILE"#,
+        status: 1,
+        says: "compressed (gzip)",
+    },
+    InputCase {
+        name: "seconds",
+        content: || b"1700000000,view,1\n".to_vec(),
+        script: r#""$0" --events @FILE --list"#,
+        status: 0,
+        says: "the year 1970: at_ms counts milliseconds",
+    },
+    InputCase {
+        name: "time-over",
+        content: || events(4000),
+        script: r#""$0" --events @FILE --minutes 0.0001"#,
+        status: 1,
+        says: "not enough for a pass: nothing was tried at",
+    },
+    InputCase {
+        name: "no-such-case",
+        content: Vec::new,
+        script: r#""$0" --exact no/such/case"#,
+        status: 2,
+        says: "no case is named \"no/such/case\"",
+    },
+    InputCase {
+        name: "no-directory-for-temporary-files",
+        content: Vec::new,
+        script: r#"TMPDIR=@DIR/none "$0" sigkill"#,
+        status: 1,
+        says: "there is no directory for temporary files at @DIR/none",
+    },
+    InputCase {
+        name: "removed-directory-for-temporary-files",
+        content: || events(400),
+        script: r#"mkdir @DIR/tmp; TMPDIR=@DIR/tmp "$0" --events @FILE 2>&1 >@DIR/out | while read -r line; do
+            case $line in *"ended in the state"*) rm -rf @DIR/tmp;; esac; echo "$line"; done; cat @DIR/out;
+            tail -n 3 @DIR/out | grep -q FAILED && exit 1"#,
+        status: 1,
+        says: "@DIR/tmp was removed during the run",
+    },
+];
+
+/// The cases of this file.
+pub(crate) fn cases() -> Vec<SuiteCase> {
+    let case = |case: &'static InputCase| SuiteCase {
+        name: format!("command-line/{}", case.name),
+        place: place("command line", case.name, "no crash", "run"),
+        work: case.script.to_owned(),
+        body: Arc::new(move || run(case)),
+    };
+    CASES.iter().map(case).collect()
+}
+
+fn events(len: usize) -> Vec<u8> {
+    let mut text = "at_ms,signal,entity,weight,user,cohorts\n".to_owned();
+    for number in 0..len {
+        let (at_ms, entity) = (1_700_000_000_000 + number as u64 * 977, number * 7 % 31);
+        writeln!(text, "{at_ms},view,{entity},1,{},{}", number % 5, number % 3).ok();
+    }
+    text.into_bytes()
+}
+
+fn too_many_names() -> Vec<u8> {
+    let lines = (0..120_000).map(|number| format!("1700000000000,signal {number},1\n"));
+    lines.collect::<String>().into_bytes()
+}
+
+fn run(case: &InputCase) -> CaseResult<CaseCounts> {
+    let dir = TempDir::try_new("input").map_err(|error| error.to_string())?;
+    let placed = |text: &str| placed(text, dir.path());
+    let failed = |error: &std::io::Error| doing("running this program", error);
+    fs::write(dir.path().join("events"), (case.content)()).map_err(|error| failed(&error))?;
+    let (out, err) = (dir.path().join("stdout"), dir.path().join("stderr"));
+    // Files take all that is printed, however much.
+    let create = |path: &Path| File::create(path).map_err(|error| failed(&error));
+    let program = std::env::current_exe().map_err(|error| failed(&error))?;
+    let status = Command::new("sh")
+        .args(["-c", &placed(case.script)])
+        .arg(program)
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(create(&out)?)
+        .stderr(create(&err)?)
+        .status()
+        .map_err(|error| failed(&error))?;
+    let read = |path: &Path| fs::read_to_string(path).map_err(|error| failed(&error));
+    let said = read(&err)? + &read(&out)?;
+    let names = fs::read_dir(dir.path()).map_err(|error| failed(&error))?;
+    let mut names = names.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    let problem = if status.code() != Some(case.status) {
+        format!("it ended with {status}, not with {}", case.status)
+    } else if !said.contains(&placed(case.says)) {
+        format!("it does not say {:?}", placed(case.says))
+    } else if said.contains("panicked at") || said.contains("stack backtrace") {
+        "it panicked".to_owned()
+    } else if said.matches(&placed(case.says)).count() > 3 {
+        "it says so again and again".to_owned()
+    } else if let Some(core) = names.find(|name| name.starts_with("core")) {
+        format!("it left {core} in the directory of its caller")
+    } else {
+        return Ok(CaseCounts::default());
+    };
+    Err(format!("{problem}; it printed:\n{said}"))
+}
+
+fn placed(text: &str, dir: &Path) -> String {
+    let dir = dir.display().to_string();
+    text.replace("@FILE", &format!("{dir}/events"))
+        .replace("@DIR", &dir)
+}
