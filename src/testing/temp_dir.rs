@@ -84,7 +84,7 @@ impl TempDir {
     }
 }
 
-/// Copies the directory `from` with all its files and directories to `to`, which it makes.
+/// Copies the directory `from` with all its files and directories to `to`, which it makes unless it exists.
 ///
 /// # Errors
 /// The error of the operating system, with the path.
@@ -93,7 +93,11 @@ pub fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
         let message = format!("cannot copy {}: {error}", path.display());
         io::Error::new(error.kind(), message)
     };
-    std::fs::create_dir_all(to).map_err(|error| named(to, error))?;
+    // Not its parents: these may have been removed with everything below.
+    match std::fs::create_dir(to) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(named(to, error)),
+        _ => {}
+    }
     for entry in std::fs::read_dir(from).map_err(|error| named(from, error))? {
         let entry = entry.map_err(|error| named(from, error))?;
         let (path, copy) = (entry.path(), to.join(entry.file_name()));

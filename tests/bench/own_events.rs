@@ -46,8 +46,10 @@ fn of_events(events_len: usize) -> (f64, Vec<f64>) {
             signal: SignalId((mixed % 3) as u16),
             weight: 1.0,
             at_ms: 1_700_000_000_000 + number as i64 * 100,
-            user: (mixed % 2 == 0).then_some(UserId(mixed / 2 % (entities / 2))),
-            cohorts: vec![CohortId(mixed % 20); usize::from(mixed % 3 == 0)],
+            user: mixed
+                .is_multiple_of(2)
+                .then_some(UserId(mixed / 2 % (entities / 2))),
+            cohorts: vec![CohortId(mixed % 20); usize::from(mixed.is_multiple_of(3))],
         }
     };
     let sizes = [1, 3 * factor, 1, 8 * factor, 2 * factor];

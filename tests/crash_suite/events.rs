@@ -10,6 +10,7 @@
 //! left out.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -266,8 +267,10 @@ impl EventCases {
     /// The options and operations of a position as text: see [`sweep_of_child`].
     fn child_text(&self, next: &Workload) -> String {
         let names = self.schema.signals().iter().map(|signal| {
-            let bytes = signal.name().iter();
-            bytes.map(|byte| format!("{byte:02x}")).collect::<String>()
+            signal.name().iter().fold(String::new(), |mut digits, byte| {
+                write!(digits, "{byte:02x}").ok();
+                digits
+            })
         });
         let names = names.collect::<Vec<_>>().join(" ");
         format!("{}\n{names}\n{next}\n", self.size_factor)

@@ -160,8 +160,13 @@ fn failures(failed: &[&EndedCase], args: &SuiteArgs) -> String {
         return text;
     }
     text.push_str("\nfailures:\n");
+    let mut shown = BTreeSet::new();
     for ended in failed {
         let Err(failure) = &ended.outcome else { continue };
+        if !shown.insert(failure) {
+            writeln!(text, "\n---- {}: as a case above", ended.case.name).ok();
+            continue;
+        }
         writeln!(text, "\n---- {}", ended.case.name).ok();
         for line in failure.lines() {
             writeln!(text, "     {line}").ok();

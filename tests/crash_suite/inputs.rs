@@ -105,7 +105,7 @@ const CASES: [InputCase; 12] = [
         name: "removed-directory-for-temporary-files",
         content: || events(400),
         script: r#"mkdir @DIR/tmp; TMPDIR=@DIR/tmp "$0" --events @FILE 2>&1 >@DIR/out | while read -r line; do
-            case $line in *"ended in the state"*) rm -rf @DIR/tmp;; esac; echo "$line"; done; cat @DIR/out;
+            case $line in *"ended in the state"*) mv @DIR/tmp @DIR/gone;; esac; echo "$line"; done; cat @DIR/out;
             tail -n 3 @DIR/out | grep -q FAILED && exit 1"#,
         status: 1,
         says: "@DIR/tmp was removed during the run",

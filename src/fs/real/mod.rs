@@ -22,9 +22,6 @@ use self::directory::RealDir;
 use self::lock::RealLock;
 use super::{File, FileAccess, FileLock, OpenDir, OpenMode};
 
-/// The error of a sync of a directory on a file system that has none: `EINVAL` of Linux and the BSD systems.
-const EINVAL: i32 = 22;
-
 /// The operating system's file system.
 ///
 /// `sync` is `fdatasync(2)`: it makes the content and the length durable and leaves times aside.
@@ -82,7 +79,8 @@ impl FileAccess for RealFiles {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::File::open(path)?.sync_all().map_err(|error| {
-            if error.raw_os_error() != Some(EINVAL) {
+            // `EINVAL`.
+            if error.kind() != io::ErrorKind::InvalidInput {
                 return error;
             }
             let what = "the file system cannot sync a directory, so a power loss could remove the names of new files";

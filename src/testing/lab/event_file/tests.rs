@@ -235,6 +235,16 @@ fn compressed_files_and_utf_16_are_recognised_by_their_first_bytes() {
     }
 }
 
+/// Counts the bytes that are read.
+struct Counted<'a>(&'a [u8], &'a mut usize);
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.0.read(buffer)?;
+        *self.1 += len;
+        Ok(len)
+    }
+}
+
 #[test]
 fn a_name_that_is_too_long_and_the_first_one_too_many_are_refused_with_the_line_and_nothing_is_read_after_it()
 {
@@ -244,14 +254,6 @@ fn a_name_that_is_too_long_and_the_first_one_too_many_are_refused_with_the_line_
         "{long}"
     );
     assert_eq!(own(format!("2,{},3\n", "x".repeat(255))).events.len(), 1);
-    struct Counted<'a>(&'a [u8], &'a mut usize);
-    impl Read for Counted<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let len = self.0.read(buffer)?;
-            *self.1 += len;
-            Ok(len)
-        }
-    }
     let mut text = String::new();
     for number in 0..120_000 {
         writeln!(text, "{number},signal {number},3").unwrap();

@@ -62,7 +62,7 @@ fn changes(export: &Export) -> Vec<(&'static str, Export)> {
     change("ring", &|it| it.user_rings[0].items[0].0 += 1);
     change("user", &|it| it.user_rings[0].user.0 += 1);
     change("a ring less", &|it| drop(it.user_rings.pop()));
-    change("edge", &|it| it.related[0].edges[0].1 += 1e-12);
+    change("edge", &|it| it.related[0].edges[0].1 += 0.5);
     change("edge's item", &|it| it.related[0].edges[0].0.0 += 1);
     change("node's time", &|it| it.related[0].time_ms += 1);
     change("a node less", &|it| drop(it.related.pop()));

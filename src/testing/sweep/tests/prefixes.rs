@@ -76,7 +76,7 @@ fn a_case_that_begins_with_another_state_than_that_of_its_position_is_a_finding(
         panic!("two positions");
     };
     // The earlier database lacks the calls between the two.
-    crate::testing::temp_dir::TempDir::remove(&later.dir);
+    later.dir.remove();
     crate::testing::temp_dir::copy_dir(earlier.dir(), later.dir()).unwrap();
     let finding = crash_at(later, CrashPoint::WalPostAggregate).unwrap_err();
     remove_image(&finding);
