@@ -1,7 +1,8 @@
 //! A part of a state: the keys, users and items that some events can change. The rest is known by one value.
 //!
 //! A model of a part is as cheap to copy and to compare as the part is small, however large the database is. Invariant: the
-//! events of which a part was made change nothing of the rest, if co-engagement has room for every user and item.
+//! events of which a part was made change nothing of the rest, if co-engagement has room for every user and item. The order by
+//! recency is kept within the part and within the rest, not between the two.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

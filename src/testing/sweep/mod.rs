@@ -25,7 +25,7 @@
 //! | `bounds`, `heartbeat`, `deep` | the bounds, the watch over the workers, one sweep after another |
 //! | `replay`, `random` | single cases on the simulated disk |
 //! | `files`, `child`, `handle`, `crash`, `compare` | crashes of running work, on real files too |
-//! | `prefixes` | one run of long work, saved at some positions, where crashes on real files begin |
+//! | `prefixes`, `saved` | one run of long work, saved at some positions, where crashes on real files begin |
 
 mod bounds;
 mod case;
@@ -52,6 +52,7 @@ mod recover;
 mod replay;
 mod report;
 mod run;
+mod saved;
 mod setup;
 mod shrink;
 mod state;
@@ -70,10 +71,11 @@ pub use driver::Driver;
 pub use files::CrashedOnFiles;
 pub use finding::{Failure, FailureKind, Finding, ReplayFailure};
 pub use heartbeat::{Phase, Progress};
-pub use prefixes::{PrefixRun, SavedPrefix};
+pub use prefixes::PrefixRun;
 pub use random::random_plan;
 pub use replay::RecoveredCase;
 pub use report::{Coverage, LeftOut, SiteReport, SweepReport};
+pub use saved::SavedPrefix;
 
 use crate::fs::FileAccess;
 use crate::storage::StorageEngine;

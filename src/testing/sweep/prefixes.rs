@@ -11,10 +11,11 @@
 //!
 //! Invariant: with the bounds of the schema co-engagement drops no user and no item, so no event changes the rest.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::recover::further_events;
+use super::saved::SavedPrefix;
 use crate::testing::model::{Difference, Model, StatePart};
 use crate::testing::oracle::Oracle;
 use crate::testing::temp_dir::{TempDir, copy_dir};
@@ -24,25 +25,6 @@ use crate::{Durability, Export, Options, TidalDb};
 
 /// The most differences of a message.
 const DIFFERENCES_LEN_MAX: usize = 4;
-
-/// A database as it was at a position of a run, and the operations after it.
-#[derive(Debug)]
-pub struct SavedPrefix {
-    /// Removed with the last holder.
-    pub(super) dir: TempDir,
-    /// The operations after the position.
-    pub next: Arc<Workload>,
-    /// The number of events before the position.
-    pub events_before: u64,
-    pub(super) oracle: Oracle,
-}
-
-impl SavedPrefix {
-    /// The directory of the saved database.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-}
 
 /// The saved positions of a run, and its end.
 #[derive(Debug, Default)]

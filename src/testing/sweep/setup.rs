@@ -8,7 +8,7 @@ use super::driver::{Calls, Driver, Opener};
 use super::finding::{Failure, FailureKind, Finding};
 use super::home::Home;
 use super::journal::CallLog;
-use super::prefixes::SavedPrefix;
+use super::saved::SavedPrefix;
 use crate::fs::{FileAccess, RealFiles};
 use crate::limits::Limits;
 use crate::storage::StorageEngine;

@@ -1,0 +1,28 @@
+//! A saved prefix of a run: the files of the database, and the knowledge of the oracle. No call was running when it was made,
+//! so the files are those that a crash of the process leaves there.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::testing::oracle::Oracle;
+use crate::testing::temp_dir::TempDir;
+use crate::testing::workload::Workload;
+
+/// A database as it was at a position of a run, and the operations after it.
+#[derive(Debug)]
+pub struct SavedPrefix {
+    /// Removed with the last holder.
+    pub(super) dir: TempDir,
+    /// The operations after the position.
+    pub next: Arc<Workload>,
+    /// The number of events before the position.
+    pub events_before: u64,
+    pub(super) oracle: Oracle,
+}
+
+impl SavedPrefix {
+    /// The directory of the saved database.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
