@@ -1,4 +1,4 @@
-//! This program on the command lines and the files of users: what it accepts, and the one message with which it refuses.
+//! This program on the command lines and the files of users: it accepts them, or refuses them with one message.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ struct InputCase {
     content: fn() -> Vec<u8>,
     /// A script of `sh`, in which `"$0"` is this program.
     script: &'static str,
-    /// The exit status, and a part of what it prints.
+    /// The exit status, and a part of the output.
     status: i32,
     says: &'static str,
 }

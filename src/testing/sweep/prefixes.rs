@@ -137,7 +137,7 @@ impl Walk {
         })
     }
 
-    /// Compares the whole state with the model, closes, and compares what a reopening finds.
+    /// Compares the whole state with the model, closes and reopens the database, and compares the two states.
     fn end(mut self, open: impl FnOnce() -> Result<TidalDb, String>) -> Result<(), String> {
         let before = self.export()?;
         self.same(&self.model.compare(&before), "the whole state")?;

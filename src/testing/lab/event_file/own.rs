@@ -1,4 +1,4 @@
-//! The events of a file whose signals nobody declared: read once, from a file or a pipe.
+//! The events of a file, without a schema: the file declares the signals. It is read once, so it may be a pipe.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
