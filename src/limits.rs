@@ -73,6 +73,12 @@ pub(crate) struct Limits {
     /// Pages. Default 32 (at the default shape about 200 KB, a few tens of microseconds), at least 1. A checkpoint that copies
     /// more pages of a shard unlocks the shard in between.
     pub(crate) fenced_pages_len_max: usize,
+    /// States of an entity. Default 32, at least 1. Forgetting an entity with more states in a table unlocks the shard in
+    /// between.
+    pub(crate) forgotten_slots_len_max: usize,
+    /// Steps. Default 8, at least 1. Forgetting an item visits this many records of co-engagement to remove forgotten entries;
+    /// later calls visit the others.
+    pub(crate) forgetting_steps_len: usize,
     /// Bytes of the log. Default 4096, at least 0. Closing a database with a longer log makes a checkpoint even if nothing is
     /// new, so that the next open has little to read.
     pub(crate) closed_log_bytes_max: u64,
@@ -109,6 +115,8 @@ impl Default for Limits {
             replayed_changes_len_max: 1024,
             grouped_changes_len_max: GROUPED_CHANGES_LEN_MAX,
             fenced_pages_len_max: 32,
+            forgotten_slots_len_max: 32,
+            forgetting_steps_len: 8,
             closed_log_bytes_max: 4096,
             changed_state_bytes_max: STORE_BATCH_BYTES_MAX / 2,
             store_piece_bytes: 256 << 10,

@@ -24,6 +24,11 @@ impl StateKey for CohortEntity {
         self.entity
     }
 
+    #[inline]
+    fn only_of(_: EntityId) -> Option<Self> {
+        None
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         out.put_varint(self.cohort.0);
         out.put_varint(self.entity.0);

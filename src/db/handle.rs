@@ -15,7 +15,7 @@ use crate::lock::lock;
 use crate::owner::Owner;
 use crate::poison::Memory;
 use crate::signals::checkpoint::{Checkpointer, Due, Growth};
-use crate::signals::ledger::{SignalLedger, validate};
+use crate::signals::ledger::{LedgerState, SignalLedger, validate};
 use crate::storage::{FileStore, FileStoreOptions, FileStoreRecovery, GuardedStorage, StorageEngine};
 use crate::wal::payload::Forget;
 use crate::{
@@ -264,7 +264,7 @@ impl TidalDb {
             schema, skew_ms_max, ..
         } = &shared.options;
         let ahead_len = validate::events(schema, events, now_ms, *skew_ms_max)?;
-        self.before_write(now_ms, shared.ledger.state.changed_bytes_max(events))?;
+        self.before_write(now_ms, |state| state.changed_bytes_max(events))?;
         let set_back = (ahead_len > 0).then_some(SetBack {
             events_len: ahead_len,
             to_ms: now_ms,
@@ -283,9 +283,23 @@ impl TidalDb {
     }
 
     /// Forgets an entity: its scores, windows, cohort values, related items, and itself among those of others.
-    /// Collections are the application's own lists and keep it.
+    /// Collections are the application's own lists and keep it. An item whose related items were all forgotten, and a user
+    /// whose recent items were, keep their place in the bounds of co-engagement.
     ///
-    /// Ordered with events: later events count again. Holds writers meanwhile. Durable as an event is.
+    /// Ordered with events: later events count again. Durable as an event is. No read shows it from the return of the call on.
+    /// The time grows with the states that the entity has, not with the size of the database; writers wait for a small part
+    /// of it at a time.
+    ///
+    /// # Bytes
+    /// The entity's states and its related items leave the memory before the call returns. Its places among the related items
+    /// of others and in the rings of users leave it later: each further call that forgets an entity or records a positive
+    /// event looks at a few of them. [`Statistics::tombstones_len`](crate::Statistics::tombstones_len) is 0 when none is
+    /// left. An open leaves none.
+    ///
+    /// The database has no copy any more after the next checkpoint after that, once the store has written its files anew and
+    /// the log has removed its segments up to the checkpoint. Until then copies are in the files, but no open shows them.
+    /// To remove them from the database at once: close it, open it, and call [`checkpoint`](Self::checkpoint); of the files of
+    /// the store, old records remain until the store compacts them. Freed blocks of the file system are beyond the database.
     ///
     /// # Errors
     /// As [`record`](Self::record).
@@ -295,6 +309,9 @@ impl TidalDb {
 
     /// Forgets a user: the items the user engaged with. What they told of items stays, as it names no user.
     ///
+    /// The items leave the memory before the call returns, and the files as with [`forget_entity`](Self::forget_entity): with
+    /// the next checkpoint, and with the files and segments that held them.
+    ///
     /// # Errors
     /// As [`record`](Self::record).
     pub fn forget_user(&self, user: UserId) -> Result<Receipt, Error> {
@@ -302,7 +319,7 @@ impl TidalDb {
     }
 
     fn forget(&self, forget: Forget) -> Result<Receipt, Error> {
-        self.before_write(self.shared.options.clock.now_ms(), 0)?;
+        self.before_write(self.shared.options.clock.now_ms(), LedgerState::forget_bytes_max)?;
         let receipt = self.shared.ledger.forget(forget)?;
         self.after_write();
         Ok(receipt)
@@ -317,7 +334,7 @@ impl TidalDb {
         self.shared.sync()
     }
 
-    /// Makes a checkpoint, unless nothing was recorded since the last one, and returns the sequence number that it covers.
+    /// Makes a checkpoint, unless nothing has changed since the last one, and returns the sequence number that it covers.
     ///
     /// # Errors
     /// `Closed`; `Poisoned`, by an earlier failure or by this one.
@@ -406,7 +423,11 @@ impl TidalDb {
 
     /// Does the background work that is due if the caller does it, and waits if the log has outgrown its bound. The call can
     /// add `adding_bytes` to the bytes that a checkpoint stores.
-    fn before_write(&self, now_ms: i64, adding_bytes: u64) -> Result<(), Error> {
+    fn before_write(
+        &self,
+        now_ms: i64,
+        adding_bytes: impl FnOnce(&LedgerState) -> Result<u64, Error>,
+    ) -> Result<(), Error> {
         let shared = &self.shared;
         if shared.options.durability == Durability::EverySynced {
             self.check_process()?;
@@ -429,8 +450,13 @@ impl TidalDb {
         let growth = shared.checkpointer.growth(&shared.ledger);
         if growth.reaches(limit) {
             shared.checkpoint(Due::Grown(limit))?;
-        } else if growth.state_bytes + adding_bytes > limits.changed_state_bytes_max {
-            shared.checkpoint(Due::Grown(Growth::ANY))?;
+        } else {
+            let poison = &shared.ledger.poison;
+            let adding_bytes =
+                adding_bytes(&shared.ledger.state).map_err(|error| poison.fail_unreadable(error))?;
+            if growth.state_bytes + adding_bytes > limits.changed_state_bytes_max {
+                shared.checkpoint(Due::Grown(Growth::ANY))?;
+            }
         }
         self.sync_if_due(|| now_ms)
     }

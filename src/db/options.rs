@@ -189,8 +189,8 @@ impl Options {
     /// After how many bytes of changed states a checkpoint is made, however little the log has grown. Default and most
     /// [`CHECKPOINT_STATE_BYTES_MAX`], at least 1.
     ///
-    /// States count as what they take at the most when stored, and with the whole page that they are in. At twice as many
-    /// writers wait for a checkpoint, so that the size of one stays bounded.
+    /// States count as what they take at the most when stored: with the whole page that they are in, and without the empty
+    /// buckets of their windows. At twice as many writers wait for a checkpoint, so that the size of one stays bounded.
     #[must_use]
     pub fn checkpoint_state_bytes(self, bytes: u64) -> Self {
         Self {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::collections::{CollectionIndex, Members};
 use super::handle::TidalDb;
 use super::report::Statistics;
+use crate::entities::CoEngagementIndex;
 use crate::{CohortId, EntityId, Error, SignalId};
 
 impl TidalDb {
@@ -220,6 +221,7 @@ impl TidalDb {
             newest_event_ms: ledger.state.newest_event_ms(),
             states_len: self.sound(ledger.state.signals.len())?,
             cohort_states_len: self.sound(ledger.state.cohorts.states().len())?,
+            tombstones_len: self.sound(ledger.state.read_co_engagement(CoEngagementIndex::tombstones_len))?,
             collections_bytes: self.sound(
                 self.shared
                     .collections

@@ -90,6 +90,9 @@ pub struct Statistics {
     pub states_len: usize,
     /// How many triples of cohort, entity and signal have a state.
     pub cohort_states_len: usize,
+    /// Forgotten items whose edges and places in rings may not all be removed from memory yet: see
+    /// [`TidalDb::forget_entity`](crate::TidalDb::forget_entity).
+    pub tombstones_len: usize,
     /// Memory that the states of entities and cohorts take, in bytes.
     pub states_bytes: usize,
     /// Memory that the collections take, in bytes.

@@ -15,17 +15,19 @@
 //!   being linked by the events of others does not count, being given its first edge does. Of several with the same
 //!   last event the smallest id goes. Edges of others that lead to it stay: they are what is known about those.
 //!
+//! Forgetting an item costs the same whatever holds it: see [`forgotten`]. A ring or an item without entries stays, and
+//! counts for the bounds until it is dropped as the oldest.
+//!
 //! A crash inside an event leaves memory half changed, which is why the engine is poisoned then; on disk there is
 //! the log and the last checkpoint, which was taken between events, and replay applies the event whole.
 
 mod bounds;
 mod codec;
 mod config;
+mod forgotten;
 mod node;
 mod state;
 mod table;
-
-use codec::{stored_node_bytes_max, stored_ring_bytes_max};
 
 pub(crate) use codec::FencedRecord;
 pub use config::CoEngagementConfig;
@@ -36,8 +38,10 @@ use crate::Error;
 use crate::decay::HalfLife;
 use crate::entities::user_ring::UserRing;
 use crate::ids::{EntityId, UserId};
+use codec::Ordinals;
+use forgotten::Forgotten;
 use node::{Gain, Node};
-use table::Table;
+use table::{Entries, Table};
 
 /// The shard with which the counters are taken.
 const META_SHARD: usize = 0;
@@ -47,14 +51,14 @@ const META_SHARD: usize = 0;
 pub(crate) struct CoEngagementIndex {
     config: CoEngagementConfig,
     half_life: HalfLife,
-    /// How many positive events there have been: the ordinal of the next one.
-    ordinal: u64,
-    /// The ordinal that the last checkpoint holds.
-    ordinal_checkpointed: u64,
-    /// The ordinal at the fence, until it is taken.
-    ordinal_fenced: Option<u64>,
+    counters: Ordinals,
+    /// The counters that the last checkpoint holds.
+    counters_checkpointed: Ordinals,
+    /// The counters at the fence, until they are taken.
+    counters_fenced: Option<Ordinals>,
     users: Table<UserRing>,
     nodes: Table<Node>,
+    forgotten: Forgotten,
 }
 
 impl CoEngagementIndex {
@@ -67,11 +71,12 @@ impl CoEngagementIndex {
         Ok(Self {
             config,
             half_life: HalfLife::new(config.half_life_ms),
-            ordinal: 0,
-            ordinal_checkpointed: 0,
-            ordinal_fenced: None,
+            counters: Ordinals::default(),
+            counters_checkpointed: Ordinals::default(),
+            counters_fenced: None,
             users: Table::new(),
             nodes: Table::new(),
+            forgotten: Forgotten::new(),
         })
     }
 
@@ -82,23 +87,35 @@ impl CoEngagementIndex {
     /// come in time. Never fails.
     pub(crate) fn record_positive(&mut self, user: UserId, item: EntityId, weight: f64, at_ms: i64) {
         let EntityId(item) = item;
-        let ordinal = self.ordinal;
-        self.ordinal += 1;
+        if self.forgotten.len() > 0 {
+            self.clean_for(user.0, item);
+        }
+        let Ordinals { ordinal, forgets } = self.counters;
+        self.counters.ordinal += 1;
         let degree_max = self.config.degree_max as usize;
         let ring_len_max = self.config.ring_len_max as usize;
         let edges_len_max = degree_max + ring_len_max;
-        let ring = self.users.change_or_create(user.0, ordinal, UserRing::default);
+        let ring = self
+            .users
+            .change_or_create(user.0, ordinal, forgets, UserRing::default);
         let gain =
             Gain::new(&self.half_life, weight, at_ms).filter(|_| !ring.is_empty() && !ring.contains(item));
+        let mut edges_before = 0;
 
         if let Some(gain) = gain {
             // Oldest first: if there are more newcomers than edges, the last one always stays.
-            let node = self.nodes.change_or_create(item, ordinal, || Node::new(at_ms));
+            let node = self
+                .nodes
+                .change_or_create(item, ordinal, forgets, || Node::new(at_ms));
+            edges_before += node.edges.len();
             for &other in ring.items() {
                 node.link(&self.half_life, other, gain, edges_len_max);
             }
             for &other in ring.items() {
-                let node = self.nodes.change_or_create(other, ordinal, || Node::new(at_ms));
+                let node = self
+                    .nodes
+                    .change_or_create(other, ordinal, forgets, || Node::new(at_ms));
+                edges_before += node.edges.len();
                 node.link(&self.half_life, item, gain, edges_len_max);
             }
         }
@@ -107,17 +124,25 @@ impl CoEngagementIndex {
         crate::testing::check_crash_point(crate::testing::CrashPoint::CoEngagementUpdate);
 
         if gain.is_some() {
+            let (mut edges_after, mut longest) = (0, 0);
             for &linked in ring.items().iter().chain([&item]) {
                 if let Some(node) = self.nodes.change(linked) {
-                    node.evict(degree_max);
+                    node.record.evict(degree_max);
+                    edges_after += node.record.edges.len();
+                    longest = longest.max(node.record.edges.len());
                 }
             }
+            self.nodes.resized(edges_before, edges_after, longest);
         }
+        let items_before = ring.items().len();
         ring.push(item, ring_len_max);
+        let items_after = ring.items().len();
+        self.users.resized(items_before, items_after, items_after);
         self.users.touch(user.0, ordinal);
         self.users.drop_oldest(self.config.users_max);
         self.nodes.touch(item, ordinal);
         self.nodes.drop_oldest(self.config.nodes_max);
+        self.remove_forgotten(1);
     }
 
     /// The `k` items most engaged with by those who engaged with `item`, and their weights decayed to `now_ms`: by
@@ -126,10 +151,10 @@ impl CoEngagementIndex {
     /// A `now_ms` before the latest event of the edges reads as that event's time. What has decayed to zero is
     /// left out. After evictions a weight is an upper estimate.
     pub(crate) fn related(&self, item: EntityId, k: usize, now_ms: i64) -> Vec<(EntityId, f64)> {
-        let edges = self
-            .nodes
-            .get(item.0)
-            .map(|node| node.heaviest(&self.half_life, k, now_ms));
+        let edges = self.nodes.get(item.0).map(|node| {
+            let keep = |item| !self.forgotten.is_forgotten(item, node.forgets);
+            node.record.heaviest(&self.half_life, k, now_ms, keep)
+        });
         edges
             .unwrap_or_default()
             .into_iter()
@@ -137,26 +162,19 @@ impl CoEngagementIndex {
             .collect()
     }
 
-    /// Removes the item from every ring, its edges, and every edge to it. Looks at the whole state.
-    pub(crate) fn forget_item(&mut self, item: EntityId) {
-        let EntityId(item) = item;
-        self.nodes.remove(item);
-        for id in self.nodes.ids_where(|node| node.has_edge(item)) {
-            if let Some(node) = self.nodes.change(id) {
-                node.unlink(item);
-                if node.edges.is_empty() {
-                    self.nodes.remove(id);
-                }
-            }
+    /// Forgets the item: its edges at once, every edge to it and its place in every ring for all reads. Then takes
+    /// `steps_len` steps of removing forgotten entries from the records.
+    pub(crate) fn forget_item(&mut self, item: EntityId, steps_len: usize) {
+        self.nodes.remove(item.0);
+        if self.nodes.len() + self.users.len() > 0 {
+            self.bury(item.0);
         }
-        for id in self.users.ids_where(|ring| ring.contains(item)) {
-            if let Some(ring) = self.users.change(id) {
-                ring.remove(item);
-                if ring.is_empty() {
-                    self.users.remove(id);
-                }
-            }
-        }
+        self.remove_forgotten(steps_len);
+    }
+
+    /// How many forgotten items have entries that may not be removed yet.
+    pub(crate) fn tombstones_len(&self) -> usize {
+        self.forgotten.len()
     }
 
     /// Removes the ring of the user. What the user's events gave to edges stays: it is not known any more whose
@@ -172,20 +190,42 @@ impl CoEngagementIndex {
     pub(crate) fn begin_fence(&mut self) {
         self.users.begin_fence();
         self.nodes.begin_fence();
-        self.ordinal_fenced = Some(self.ordinal);
+        self.forgotten.tombstones_mut().begin_fence();
+        self.counters_fenced = Some(self.counters);
     }
 
     /// An upper bound of what the next fence captures, in bytes as stored.
     pub(crate) fn changed_bytes(&self) -> u64 {
-        self.nodes.changed_len() * stored_node_bytes_max(&self.config)
-            + self.users.changed_len() * stored_ring_bytes_max(&self.config)
+        let tombstones = self.forgotten.tombstones();
+        self.nodes.changed_bytes() + self.users.changed_bytes() + tombstones.changed_bytes()
     }
 
-    /// What one event makes the next fence capture at the most, in bytes as stored.
-    pub(crate) fn changed_bytes_max(config: &CoEngagementConfig) -> u64 {
-        // The item's edges, those of every other one in the ring, and what makes room for them.
-        let nodes_len = 2 * (u64::from(config.ring_len_max) + 1);
-        nodes_len * stored_node_bytes_max(config) + 2 * stored_ring_bytes_max(config)
+    /// How much so many positive events can add to that.
+    pub(crate) fn changed_bytes_max(&self, positives_len: usize) -> u64 {
+        if positives_len == 0 {
+            return 0;
+        }
+        let ring_len = (self.users.longest() + positives_len).min(self.config.ring_len_max as usize);
+        // An event changes the item, those of the ring and a record on the way of the removal.
+        let nodes_len = ring_len as u64 + 2;
+        let (node_bytes, ring_bytes) = (Node::stored_bytes(0), UserRing::stored_bytes(0));
+        // What is there, as long as it is.
+        let there = nodes_len * Node::stored_bytes(self.nodes.longest())
+            + 2 * UserRing::stored_bytes(self.users.longest());
+        let all_there = self.nodes.stored_bytes() + self.users.stored_bytes();
+        // What is made, what is removed for it, the new edges in both directions, the ring's new item, a tombstone.
+        let made = 2 * (nodes_len * node_bytes + ring_bytes)
+            + (Node::stored_bytes(2 * ring_len) - node_bytes)
+            + (UserRing::stored_bytes(1) - ring_bytes)
+            + <()>::stored_bytes(0);
+        (positives_len as u64 * there).min(all_there) + positives_len as u64 * made
+    }
+
+    /// How much a forget can add to that, with so many steps of the removal.
+    pub(crate) fn forget_bytes_max(&self, steps_len: usize) -> u64 {
+        let longest =
+            Node::stored_bytes(self.nodes.longest()).max(UserRing::stored_bytes(self.users.longest()));
+        (steps_len as u64 + 1) * longest + <()>::stored_bytes(0)
     }
 
     /// Copies the records of one of the [`FENCE_SHARDS`] shards that changed up to the fence, as they were at the
@@ -193,23 +233,29 @@ impl CoEngagementIndex {
     pub(crate) fn take_fenced(&mut self, shard: usize) -> Vec<FencedRecord> {
         let nodes = self.nodes.take_fenced(shard);
         let users = self.users.take_fenced(shard);
+        let tombstones = self.forgotten.tombstones_mut().take_fenced(shard);
         let mut records: Vec<_> = nodes
             .into_iter()
             .map(|(id, node)| FencedRecord::Node(id, node))
             .collect();
         records.extend(users.into_iter().map(|(id, ring)| FencedRecord::User(id, ring)));
+        let forget = |(id, stamped): (u64, Option<table::Stamped<()>>)| {
+            FencedRecord::Tombstone(id, stamped.map(|stamped| stamped.touched))
+        };
+        records.extend(tombstones.into_iter().map(forget));
         if shard == META_SHARD
-            && let Some(ordinal) = self.ordinal_fenced.take()
-            && ordinal != self.ordinal_checkpointed
+            && let Some(counters) = self.counters_fenced.take()
+            && counters != self.counters_checkpointed
         {
-            self.ordinal_checkpointed = ordinal;
-            records.push(FencedRecord::Meta(ordinal));
+            self.counters_checkpointed = counters;
+            records.push(FencedRecord::Meta(counters));
         }
         records
     }
 
-    /// Puts back one record of a checkpoint into an index made empty with the same bounds, in any order;
-    /// [`Self::finish_restore`] ends it. Gives the newest event time in the record, if it has one.
+    /// Puts back one record of a checkpoint into an index made empty with the same bounds: the counters first, then the
+    /// tombstones, then the others in any order. [`Self::finish_restore`] ends it. A record that held forgotten entries is
+    /// changed. Gives the newest event time in the record, if it has one.
     ///
     /// # Errors
     /// `Error::CorruptValue` says what is wrong with the key or the value; the index is of no use then.
@@ -219,16 +265,33 @@ impl CoEngagementIndex {
             what,
         };
         let mut time_ms = None;
+        let forgets_max = self.counters.forgets;
+        let check = |forgets| {
+            let is_legal = forgets <= forgets_max;
+            is_legal
+                .then_some(())
+                .ok_or_else(|| corrupt("number of forgets above the counters"))
+        };
         let fresh = match FencedRecord::decode(key, value, &self.config).map_err(corrupt)? {
             FencedRecord::Node(id, Some(node)) => {
                 time_ms = Some(node.record.time_ms);
-                self.nodes.restore(id, node)
+                check(node.forgets)?;
+                self.forgotten.restore_in(&mut self.nodes, id, node, forgets_max)
             }
-            FencedRecord::User(id, Some(ring)) => self.users.restore(id, ring),
-            FencedRecord::Node(_, None) | FencedRecord::User(_, None) => true,
-            FencedRecord::Meta(ordinal) => {
-                self.ordinal_checkpointed = ordinal;
-                std::mem::replace(&mut self.ordinal, ordinal) == 0
+            FencedRecord::User(id, Some(ring)) => {
+                check(ring.forgets)?;
+                self.forgotten.restore_in(&mut self.users, id, ring, forgets_max)
+            }
+            FencedRecord::Tombstone(item, Some(forget)) => {
+                check(forget)?;
+                self.forgotten.restore(item, forget)
+            }
+            FencedRecord::Node(_, None) | FencedRecord::User(_, None) | FencedRecord::Tombstone(_, None) => {
+                true
+            }
+            FencedRecord::Meta(counters) => {
+                self.counters_checkpointed = counters;
+                std::mem::replace(&mut self.counters, counters) == Ordinals::default()
             }
         };
         if !fresh {
@@ -241,25 +304,31 @@ impl CoEngagementIndex {
         Ok(time_ms)
     }
 
-    /// Checks what only all records together tell.
+    /// Checks the records against the counters, and removes the tombstones: no record holds a forgotten entry any more.
     ///
     /// # Errors
     /// `Error::CorruptValue` if the counters are missing or older than a record.
-    pub(crate) fn finish_restore(&self) -> Result<(), Error> {
+    pub(crate) fn finish_restore(&mut self) -> Result<(), Error> {
         let last_touched = self.nodes.last_touched().max(self.users.last_touched());
-        if last_touched.is_some_and(|touched| touched >= self.ordinal) {
+        if last_touched.is_some_and(|touched| touched >= self.counters.ordinal) {
             let what = "counters missing or older than a record";
             return Err(Error::CorruptValue {
-                key: FencedRecord::Meta(self.ordinal).key(),
+                key: FencedRecord::Meta(self.counters).key(),
                 what,
             });
         }
+        while self.forgotten.remove_oldest(self.counters.forgets) {}
         Ok(())
     }
 
     /// The whole state in one canonical form: equal for equal states, whatever led to them.
     pub(crate) fn export(&self) -> CoEngagementState {
-        CoEngagementState::new(self.ordinal, &self.users.sorted(), &self.nodes.sorted())
+        CoEngagementState::new(
+            self.counters.ordinal,
+            &self.users.sorted(),
+            &self.nodes.sorted(),
+            &self.forgotten,
+        )
     }
 }
 

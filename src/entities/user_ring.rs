@@ -1,8 +1,8 @@
 //! The recent distinct positive items of one user.
 //!
-//! Owns the order of the items. Invariant: no item twice, never longer than the bound it is given, and never empty
-//! while it is part of an index. "Recent" is the order of the log, not the time of the events: a late event is
-//! the newest one all the same.
+//! Owns the order of the items. Invariant: no item twice, and never longer than the bound it is given. A ring whose items
+//! were all forgotten is empty. "Recent" is the order of the log, not the time of the events: a late event is the newest
+//! one all the same.
 
 /// Recent distinct items, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,8 +43,12 @@ impl UserRing {
         self.items.drain(..self.items.len().saturating_sub(len_max));
     }
 
-    pub(super) fn remove(&mut self, item: u64) {
-        self.items.retain(|&other| other != item);
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        self.items.retain(|&item| keep(item));
+    }
+
+    fn remove(&mut self, item: u64) {
+        self.retain(|other| other != item);
     }
 }
 

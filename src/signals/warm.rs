@@ -112,6 +112,23 @@ pub(super) fn cells_len(rings: &[RingShape]) -> usize {
     rings.iter().map(|ring| NEWEST_CELLS + ring.kept_len()).sum()
 }
 
+/// What an event changed in the rings of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Incremented {
+    /// How many rings it was too late for.
+    pub(crate) late_len: u32,
+    /// How many buckets were empty before.
+    pub(crate) filled_len: u32,
+}
+
+impl std::ops::AddAssign for Incremented {
+    #[inline]
+    fn add_assign(&mut self, other: Self) {
+        self.late_len += other.late_len;
+        self.filled_len += other.filled_len;
+    }
+}
+
 /// The windowed counts of the slots of one signal in one shard.
 #[derive(Debug)]
 pub(crate) struct WarmTier {
@@ -148,11 +165,11 @@ impl WarmTier {
         set_earliest(&self.rings, cells);
     }
 
-    /// Counts an event at `at_ms` in every ring of `slot`, and returns how many rings it was too late for.
+    /// Counts an event at `at_ms` in every ring of `slot`.
     #[inline]
-    pub(crate) fn increment(&mut self, slot: usize, at_ms: i64) -> u32 {
+    pub(crate) fn increment(&mut self, slot: usize, at_ms: i64) -> Incremented {
         let cells = self.cells.row_mut(slot);
-        let mut late_len = 0;
+        let mut incremented = Incremented::default();
         for ring in &*self.rings {
             let (newest_cells, counts) = ring.read_mut(cells);
             let newest = join(newest_cells);
@@ -162,12 +179,21 @@ impl WarmTier {
                 zero_skipped(counts, position, number.abs_diff(newest));
                 set_newest(newest_cells, number);
             } else if number.abs_diff(newest) >= counts.len() as u64 {
-                late_len += 1;
+                incremented.late_len += 1;
                 continue;
             }
-            counts[position] = counts[position].saturating_add(1);
+            let count = &mut counts[position];
+            incremented.filled_len += u32::from(*count == 0);
+            *count = count.saturating_add(1);
         }
-        late_len
+        incremented
+    }
+
+    /// How many buckets of `slot` are not empty.
+    pub(super) fn filled_len(&self, slot: usize) -> usize {
+        let row = self.row(slot);
+        let filled = |ring: &RingShape| ring.read(row).1.iter().filter(|&&count| count != 0).count();
+        self.rings.iter().map(filled).sum()
     }
 
     /// Reads a word of every cache line of `slot`.

@@ -11,7 +11,7 @@
 //! | 0x04 | | opening record, see [`opening_record`](crate::db::opening_record) |
 //! | 0x10 | signal, shard, page | a page of states |
 //! | 0x20 | signal, shard, page | a page of cohort states |
-//! | 0x30 to 0x32 | id, or nothing | co-engagement |
+//! | 0x30 to 0x33 | id, or nothing | co-engagement |
 //! | 0x40 | name | a collection, see [`index`](crate::db::collections::index) |
 //! | 0x41 | number of the collection, lower bound of the ids | a block of its members, see [`block`](crate::db::collections::block) |
 //!
@@ -26,7 +26,8 @@ pub(crate) const CHECKPOINT: &[u8] = &[0x03];
 pub(crate) const OPENING: &[u8] = &[0x04];
 pub(crate) const STATES: &[u8] = &[0x10];
 pub(crate) const COHORT_STATES: &[u8] = &[0x20];
-pub(crate) const CO_ENGAGEMENT: [&[u8]; 3] = [&[0x30], &[0x31], &[0x32]];
+/// In the order in which an open reads them.
+pub(crate) const CO_ENGAGEMENT: [&[u8]; 4] = [&[0x32], &[0x33], &[0x30], &[0x31]];
 pub(crate) const COLLECTIONS: &[u8] = &[0x40];
 pub(crate) const COLLECTION_BLOCKS: &[u8] = &[0x41];
 

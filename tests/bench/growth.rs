@@ -4,21 +4,23 @@
 
 use tidaldb::{Durability, EntityId, SignalEvent, SignalId};
 
-use crate::board::FigureUnit::{self, Megabytes, Milliseconds, PerSecond};
+use crate::board::FigureUnit::{self, Megabytes, Microseconds, Milliseconds, PerSecond};
 use crate::board::{markdown, median};
 use crate::curve::{self, Curve};
 use crate::stopwatch::timed;
 use crate::workload::{BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
-use crate::{Bench, Measured, collections, engine, lives, memory, pause, plot};
+use crate::{Bench, Measured, collections, engine, forget, lives, memory, pause, plot};
 
 /// Measures all curves, prints them, and draws them if a file is named for it.
 pub(crate) fn run(bench: &mut Bench) -> Measured {
     let (events_max, states_max) = (10 * bench.args.events, bench.args.spread);
-    let measures: [(&str, usize, MeasureSize); 7] = [
+    let measures: [(&str, usize, MeasureSize); 9] = [
         ("replay", events_max, replay),
         ("checkpoints", states_max, checkpoints),
         ("opening", states_max, opens),
         ("memory", states_max, memories),
+        ("forgetting by size", states_max, forgets),
+        ("forgetting by what is held", states_max / 10, forgets_of_holders),
         ("members", 3 * states_max, collections::members),
         ("other collections", states_max, collections::beside_others),
         ("short sessions", states_max / 300, lives::lives),
@@ -142,6 +144,29 @@ fn memories(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     for (name, bytes) in memory::of_reopened(&dir)? {
         curves.add(name, "keys", Megabytes, size, bytes / 1e6);
     }
+    Ok(())
+}
+
+/// Time to forget an entity of a database of that many items.
+fn forgets(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+    let [unknown, known] = forget::of_size(&bench.place.fresh("growth")?, size)?;
+    let of = "items in the database";
+    curves.add("forget an unknown entity", of, Microseconds, size, unknown);
+    curves.add("forget a known entity", of, Microseconds, size, known);
+    Ok(())
+}
+
+/// Time to forget an entity with that many cohort states, and an item in that many rings.
+fn forgets_of_holders(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+    let times = forget::of_cohorts(&bench.place.fresh("growth")?, size)?;
+    let of = "cohort states of the entity";
+    curves.add("forget an entity in cohorts", of, Microseconds, size, times.each);
+    curves.add("pause of a writer beside it", of, Microseconds, size, times.pause);
+    let without = times.pause_without;
+    curves.add("pause of a writer without", of, Microseconds, size, without);
+    let in_rings = forget::of_holders(&bench.place.fresh("growth")?, size)?;
+    let of = "rings with the item";
+    curves.add("forget an item in rings", of, Microseconds, size, in_rings);
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod curve;
 mod disk;
 mod engine;
 mod extras;
+mod forget;
 mod growth;
 mod lives;
 mod memory;

@@ -162,8 +162,8 @@ fn the_covered_sequence_travels_in_the_one_batch_of_its_checkpoint() {
         for prefix in [
             keys::STATES,
             keys::COHORT_STATES,
-            keys::CO_ENGAGEMENT[0],
-            keys::CO_ENGAGEMENT[1],
+            keys::CO_ENGAGEMENT[2],
+            keys::CO_ENGAGEMENT[3],
         ] {
             assert!(
                 batch.iter().any(|key| key.starts_with(prefix)),

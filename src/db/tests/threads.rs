@@ -488,33 +488,3 @@ fn rotations_while_others_wait_for_company_disturb_no_thread() {
     }
     assert_eq!(db.durable_sequence(), 800);
 }
-
-/// Tests of more than a second, which the quick set leaves out.
-mod full {
-    use super::*;
-
-    #[test]
-    fn a_call_that_may_change_very_much_finds_room_for_it() {
-        // What a call itself adds was not looked at: a checkpoint could outgrow the largest batch by one call.
-        let ring = crate::Ring {
-            bucket_ms: 1000,
-            buckets: 4096,
-        };
-        let wide = Signal::new("wide").half_life_ms(1000).rings(vec![ring; 8]);
-        let disk = SimDisk::new();
-        let options = Options {
-            schema: Schema::new().signal(wide),
-            ..options(&disk, Durability::OperatingSystem)
-        };
-        let db = TidalDb::open(PATH, options.checkpoint_log_bytes(u64::MAX)).unwrap();
-        // Of a full page the state of such a signal takes over 7 MB at the most.
-        let call = |first: u64| {
-            let event = |i| SignalEvent::new(SignalId(0), EntityId(first + i), NOW_MS);
-            let events: Vec<_> = (0..600).map(event).collect();
-            db.record_batch(&events).unwrap();
-            db.statistics().unwrap().checkpoint_sequence
-        };
-        assert_eq!(call(0), 0, "nothing had changed before the first");
-        assert_eq!(call(1000), 1);
-    }
-}

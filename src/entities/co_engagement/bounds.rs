@@ -22,18 +22,23 @@ impl CoEngagementIndex {
             "weights are relative to the half-life"
         );
         self.config = config;
+        self.remove_all_forgotten();
         self.users.drop_oldest(config.users_max);
         self.nodes.drop_oldest(config.nodes_max);
         let ring_len_max = config.ring_len_max as usize;
         for user in self.users.ids_where(|ring| ring.items().len() > ring_len_max) {
             if let Some(ring) = self.users.change(user) {
-                ring.drop_oldest(ring_len_max);
+                let before = ring.record.items().len();
+                ring.record.drop_oldest(ring_len_max);
+                self.users.resized(before, ring_len_max, ring_len_max);
             }
         }
         let degree_max = config.degree_max as usize;
         for item in self.nodes.ids_where(|node| node.edges.len() > degree_max) {
             if let Some(node) = self.nodes.change(item) {
-                node.drop_lightest(degree_max);
+                let before = node.record.edges.len();
+                node.record.drop_lightest(degree_max);
+                self.nodes.resized(before, degree_max, degree_max);
             }
         }
     }

@@ -7,28 +7,39 @@
 //! | `0x30`, item id (8 bytes, big-endian) | the edges of an item |
 //! | `0x31`, user id (8 bytes, big-endian) | the ring of a user |
 //! | `0x32` | the counters |
+//! | `0x33`, item id (8 bytes, big-endian) | the tombstone of a forgotten item |
 //!
 //! Values are little-endian and have no checksum of their own: the checkpoint puts one around each.
 //!
 //! | edges of an item | type | legal |
 //! |---|---|---|
 //! | last event that touched it | u64 | below the counters' next ordinal |
+//! | items forgotten before its edges changed last | u64 | at most the counters' forgets |
 //! | time in milliseconds since the Unix epoch | i64 | any |
-//! | to the end: other item's id | u64 | ascending, not the item itself; 1 to `degree_max` of them |
+//! | to the end: other item's id | u64 | ascending, not the item itself; at most `degree_max` of them |
 //! | &nbsp; its weight, relative to the landmark of the time | f64 | finite, normal, positive |
 //!
 //! | ring of a user | type | legal |
 //! |---|---|---|
 //! | last event that touched it | u64 | below the counters' next ordinal |
-//! | to the end: item id, oldest first | u64 | distinct; 1 to `ring_len_max` of them |
+//! | items forgotten before its items changed last | u64 | at most the counters' forgets |
+//! | to the end: item id, oldest first | u64 | distinct; at most `ring_len_max` of them |
 //!
 //! | counters | type | legal |
 //! |---|---|---|
 //! | ordinal of the next event | u64 | at most [`ORDINAL_MAX`] |
+//! | forgets: how many items have been forgotten | u64 | at most [`ORDINAL_MAX`] |
+//!
+//! | tombstone | type | legal |
+//! |---|---|---|
+//! | number of the item's last forget | u64 | 1 to the counters' forgets |
+//!
+//! An edge or an item of a ring is forgotten if the number of its tombstone is above the number in its record. It is not
+//! part of the state.
 
 use super::config::CoEngagementConfig;
 use super::node::{Edge, Node, WEIGHT_MIN};
-use super::table::Stamped;
+use super::table::{Entries, Stamped};
 use crate::codec::{Reader, Write};
 use crate::entities::user_ring::UserRing;
 
@@ -36,7 +47,9 @@ pub(super) const NODE_TAG: u8 = 0x30;
 pub(super) const USER_TAG: u8 = 0x31;
 pub(super) const META_TAG: u8 = 0x32;
 
-const STAMP_BYTES: usize = size_of::<u64>();
+pub(super) const TOMBSTONE_TAG: u8 = 0x33;
+
+const STAMP_BYTES: usize = 2 * size_of::<u64>();
 const NODE_HEAD_BYTES: usize = STAMP_BYTES + size_of::<i64>();
 const EDGE_BYTES: usize = size_of::<u64>() + size_of::<f64>();
 const ITEM_BYTES: usize = size_of::<u64>();
@@ -44,18 +57,49 @@ const ITEM_BYTES: usize = size_of::<u64>();
 /// The key, and the checkpoint's and a store's additions.
 const AROUND_BYTES_MAX: usize = 64;
 
-/// What the edges of an item take at the most in a checkpoint.
-pub(super) fn stored_node_bytes_max(config: &CoEngagementConfig) -> u64 {
-    (AROUND_BYTES_MAX + NODE_HEAD_BYTES + EDGE_BYTES * config.degree_max as usize) as u64
+/// An upper bound of the bytes that an item with so many edges takes in a checkpoint.
+pub(super) fn stored_node_bytes_max(edges_len: usize) -> u64 {
+    (AROUND_BYTES_MAX + NODE_HEAD_BYTES + EDGE_BYTES * edges_len) as u64
 }
 
-/// What the ring of a user takes at the most in a checkpoint.
-pub(super) fn stored_ring_bytes_max(config: &CoEngagementConfig) -> u64 {
-    (AROUND_BYTES_MAX + STAMP_BYTES + ITEM_BYTES * config.ring_len_max as usize) as u64
+impl Entries for UserRing {
+    fn entries_len(&self) -> usize {
+        self.items().len()
+    }
+
+    fn retain(&mut self, keep: impl FnMut(u64) -> bool) {
+        self.retain(keep);
+    }
+
+    fn stored_bytes(entries_len: usize) -> u64 {
+        (AROUND_BYTES_MAX + STAMP_BYTES + ITEM_BYTES * entries_len) as u64
+    }
 }
 
-/// No database lives to see it; a larger ordinal on disk is refused, so that counting on cannot overflow.
+/// A tombstone, which is a stamp alone.
+impl Entries for () {
+    fn entries_len(&self) -> usize {
+        0
+    }
+
+    fn retain(&mut self, _: impl FnMut(u64) -> bool) {}
+
+    fn stored_bytes(_: usize) -> u64 {
+        (AROUND_BYTES_MAX + size_of::<u64>()) as u64
+    }
+}
+
+/// Beyond what a database can count. A larger counter on disk is refused, so that counting on cannot overflow.
 const ORDINAL_MAX: u64 = u64::MAX / 2;
+
+/// How much has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Ordinals {
+    /// Positive events: the ordinal of the next one.
+    pub(super) ordinal: u64,
+    /// Forgotten items: the number of the last forget.
+    pub(super) forgets: u64,
+}
 
 /// One record of a checkpoint: a copy of the state at its fence, to be encoded without holding anything up.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +108,9 @@ pub(crate) enum FencedRecord {
     Node(u64, Option<Stamped<Node>>),
     /// The ring of a user; `None` if it is gone.
     User(u64, Option<Stamped<UserRing>>),
-    /// The ordinal of the next event.
-    Meta(u64),
+    Meta(Ordinals),
+    /// The number of the last forget of an item; `None` if no record holds a forgotten entry of it any more.
+    Tombstone(u64, Option<u64>),
 }
 
 impl FencedRecord {
@@ -75,6 +120,7 @@ impl FencedRecord {
             Self::Node(id, _) => (NODE_TAG, Some(id)),
             Self::User(id, _) => (USER_TAG, Some(id)),
             Self::Meta(_) => (META_TAG, None),
+            Self::Tombstone(id, _) => (TOMBSTONE_TAG, Some(id)),
         };
         let mut key = vec![tag];
         if let Some(id) = id {
@@ -88,9 +134,14 @@ impl FencedRecord {
         let mut value = Vec::new();
         match self {
             Self::Node(_, node) => {
-                let Stamped { touched, record } = node.as_ref()?;
+                let Stamped {
+                    touched,
+                    forgets,
+                    record,
+                } = node.as_ref()?;
                 value.reserve_exact(NODE_HEAD_BYTES + EDGE_BYTES * record.edges.len());
                 value.put_u64(*touched);
+                value.put_u64(*forgets);
                 value.put_i64(record.time_ms);
                 for edge in record.sorted_edges() {
                     value.put_u64(edge.id);
@@ -98,14 +149,23 @@ impl FencedRecord {
                 }
             }
             Self::User(_, ring) => {
-                let Stamped { touched, record } = ring.as_ref()?;
+                let Stamped {
+                    touched,
+                    forgets,
+                    record,
+                } = ring.as_ref()?;
                 value.reserve_exact(STAMP_BYTES + ITEM_BYTES * record.items().len());
                 value.put_u64(*touched);
+                value.put_u64(*forgets);
                 for &item in record.items() {
                     value.put_u64(item);
                 }
             }
-            Self::Meta(ordinal) => value.put_u64(*ordinal),
+            Self::Meta(Ordinals { ordinal, forgets }) => {
+                value.put_u64(*ordinal);
+                value.put_u64(*forgets);
+            }
+            Self::Tombstone(_, forget) => value.put_u64((*forget)?),
         }
         Some(value)
     }
@@ -128,6 +188,9 @@ impl FencedRecord {
                 Some(decode_ring(value, config.ring_len_max as usize)?),
             )),
             (META_TAG, None) => decode_meta(value).map(Self::Meta),
+            (TOMBSTONE_TAG, Some(Ok(id))) => {
+                decode_tombstone(value).map(|forget| Self::Tombstone(id, Some(forget)))
+            }
             _ => Err("not a key of co-engagement"),
         }
     }
@@ -135,7 +198,7 @@ impl FencedRecord {
 
 fn decode_node(id: u64, value: &[u8], degree_max: usize) -> Result<Stamped<Node>, &'static str> {
     let mut reader = Reader::new(value);
-    let (Some(touched), Some(time_ms)) = (reader.u64(), reader.i64()) else {
+    let (Some(touched), Some(forgets), Some(time_ms)) = (reader.u64(), reader.u64(), reader.i64()) else {
         return Err("edges cut short");
     };
     let edges_len = entries_len(&reader, EDGE_BYTES, degree_max)?;
@@ -154,13 +217,16 @@ fn decode_node(id: u64, value: &[u8], degree_max: usize) -> Result<Stamped<Node>
     }
     Ok(Stamped {
         touched,
+        forgets,
         record: Node { time_ms, edges },
     })
 }
 
 fn decode_ring(value: &[u8], ring_len_max: usize) -> Result<Stamped<UserRing>, &'static str> {
     let mut reader = Reader::new(value);
-    let touched = reader.u64().ok_or("ring cut short")?;
+    let (Some(touched), Some(forgets)) = (reader.u64(), reader.u64()) else {
+        return Err("ring cut short");
+    };
     let items_len = entries_len(&reader, ITEM_BYTES, ring_len_max)?;
     let mut items = Vec::with_capacity(items_len);
     while let Some(item) = reader.u64() {
@@ -171,20 +237,32 @@ fn decode_ring(value: &[u8], ring_len_max: usize) -> Result<Stamped<UserRing>, &
     }
     Ok(Stamped {
         touched,
+        forgets,
         record: UserRing::from_items(items),
     })
 }
 
-fn decode_meta(value: &[u8]) -> Result<u64, &'static str> {
+fn decode_meta(value: &[u8]) -> Result<Ordinals, &'static str> {
     let mut reader = Reader::new(value);
-    match reader.u64() {
-        Some(ordinal) if reader.is_empty() && ordinal <= ORDINAL_MAX => Ok(ordinal),
-        Some(_) if reader.is_empty() => Err("ordinal out of range"),
-        _ => Err("counters of the wrong length"),
+    let (Some(ordinal), Some(forgets), true) = (reader.u64(), reader.u64(), reader.is_empty()) else {
+        return Err("counters of the wrong length");
+    };
+    if ordinal.max(forgets) > ORDINAL_MAX {
+        return Err("counter out of range");
+    }
+    Ok(Ordinals { ordinal, forgets })
+}
+
+fn decode_tombstone(value: &[u8]) -> Result<u64, &'static str> {
+    let mut reader = Reader::new(value);
+    match (reader.u64(), reader.is_empty()) {
+        (Some(forget), true) if forget > 0 => Ok(forget),
+        (Some(_), true) => Err("tombstone without a forget"),
+        _ => Err("tombstone of the wrong length"),
     }
 }
 
-/// How many entries the rest of a value holds: whole ones, at least one, at most `len_max`.
+/// How many entries the rest of a value holds: whole ones, at most `len_max`.
 fn entries_len(rest: &Reader<'_>, entry_bytes: usize, len_max: usize) -> Result<usize, &'static str> {
     let (len, left) = (
         rest.remaining_len() / entry_bytes,
@@ -192,7 +270,6 @@ fn entries_len(rest: &Reader<'_>, entry_bytes: usize, len_max: usize) -> Result<
     );
     match len {
         _ if left != 0 => Err("last entry cut short"),
-        0 => Err("no entries"),
         _ if len > len_max => Err("more entries than the configured bound"),
         _ => Ok(len),
     }

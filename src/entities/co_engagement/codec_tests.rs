@@ -17,6 +17,7 @@ fn node(edges: &[(u64, f64)]) -> FencedRecord {
         0x0102,
         Some(Stamped {
             touched: 5,
+            forgets: 1,
             record: Node { time_ms: -2, edges },
         }),
     )
@@ -27,6 +28,7 @@ fn ring(items: &[u64]) -> FencedRecord {
         u64::MAX,
         Some(Stamped {
             touched: 6,
+            forgets: 2,
             record: UserRing::from_items(items.to_vec()),
         }),
     )
@@ -39,9 +41,16 @@ fn records() -> Vec<FencedRecord> {
         node(&full[..1]),
         ring(&[9, 0, u64::MAX]),
         ring(&[1]),
-        FencedRecord::Meta(0x07),
-        FencedRecord::Meta(ORDINAL_MAX),
+        node(&[]),
+        ring(&[]),
+        meta(0x07, 0x03),
+        meta(ORDINAL_MAX, ORDINAL_MAX),
+        FencedRecord::Tombstone(0, Some(1)),
     ]
+}
+
+fn meta(ordinal: u64, forgets: u64) -> FencedRecord {
+    FencedRecord::Meta(Ordinals { ordinal, forgets })
 }
 
 fn decode(key: &[u8], value: &[u8]) -> Result<FencedRecord, &'static str> {
@@ -56,6 +65,7 @@ fn the_bytes_are_those_of_the_field_tables() {
         edges.value().unwrap(),
         [
             5, 0, 0, 0, 0, 0, 0, 0, // touched
+            1, 0, 0, 0, 0, 0, 0, 0, // forgets
             0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, // time
             3, 0, 0, 0, 0, 0, 0, 0, // by ascending id
             0, 0, 0, 0, 0, 0, 0xf0, 0x3f, // 1.0
@@ -68,14 +78,21 @@ fn the_bytes_are_those_of_the_field_tables() {
     assert_eq!(
         ring.value().unwrap(),
         [
-            6, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0
+            6, 0, 0, 0, 0, 0, 0, 0, // touched
+            2, 0, 0, 0, 0, 0, 0, 0, // forgets
+            2, 0, 0, 0, 0, 0, 0, 0, // oldest first
+            1, 0, 0, 0, 0, 0, 0, 0, //
         ]
     );
-    assert_eq!(FencedRecord::Meta(0x0102).key(), [0x32]);
+    assert_eq!(meta(0x0102, 3).key(), [0x32]);
     assert_eq!(
-        FencedRecord::Meta(0x0102).value().unwrap(),
-        [2, 1, 0, 0, 0, 0, 0, 0]
+        meta(0x0102, 3).value().unwrap(),
+        [2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]
     );
+    let tombstone = FencedRecord::Tombstone(0x0102, Some(7));
+    assert_eq!(tombstone.key(), [0x33, 0, 0, 0, 0, 0, 0, 1, 2]);
+    assert_eq!(tombstone.value().unwrap(), [7, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(FencedRecord::Tombstone(1, None).value(), None);
     assert_eq!(FencedRecord::Node(1, None).value(), None);
     assert_eq!(FencedRecord::User(1, None).value(), None);
 }
@@ -135,6 +152,10 @@ fn a_record_with_any_bit_flipped_is_refused_or_another_legal_one() {
             }
             // The index takes it or leaves it, and can be used.
             let mut index = CoEngagementIndex::new(config()).unwrap();
+            let meta = meta(7, 3);
+            if key != meta.key() {
+                index.restore(&meta.key(), &meta.value().unwrap()).unwrap();
+            }
             if index.restore(key, value).is_ok() && index.finish_restore().is_ok() {
                 index.record_positive(crate::UserId(1), crate::EntityId(1), 1.0, 0);
             }
@@ -145,7 +166,6 @@ fn a_record_with_any_bit_flipped_is_refused_or_another_legal_one() {
 #[test]
 fn what_no_index_holds_is_refused_by_name() {
     let refused = |record: FencedRecord| decode(&record.key(), &record.value().unwrap()).unwrap_err();
-    assert_eq!(refused(node(&[])), "no entries");
     assert_eq!(
         refused(node(&[(1, 1.0), (2, 1.0), (3, 1.0), (4, 1.0)])),
         "more entries than the configured bound"
@@ -167,20 +187,20 @@ fn what_no_index_holds_is_refused_by_name() {
         let what = "weight of an edge not finite, normal and positive";
         assert_eq!(refused(node(&[(1, weight)])), what, "{weight}");
     }
-    assert_eq!(refused(ring(&[])), "no entries");
     assert_eq!(
         refused(ring(&[1, 2, 3, 4])),
         "more entries than the configured bound"
     );
     assert_eq!(refused(ring(&[1, 2, 1])), "item twice in a ring");
-    assert_eq!(
-        refused(FencedRecord::Meta(ORDINAL_MAX + 1)),
-        "ordinal out of range"
-    );
+    assert_eq!(refused(meta(ORDINAL_MAX + 1, 0)), "counter out of range");
+    assert_eq!(refused(meta(0, ORDINAL_MAX + 1)), "counter out of range");
+    let without = FencedRecord::Tombstone(1, Some(0));
+    assert_eq!(refused(without), "tombstone without a forget");
     assert_eq!(decode(&[], &[]), Err("empty key"));
     assert_eq!(decode(&[0x2f; 9], &[]), Err("not a key of co-engagement"));
-    assert_eq!(decode(&[0x30; 9], &[0; 15]), Err("edges cut short"));
-    assert_eq!(decode(&[0x30; 9], &[0; 33]), Err("last entry cut short"));
-    assert_eq!(decode(&[0x31; 9], &[0; 7]), Err("ring cut short"));
-    assert_eq!(decode(&[0x32], &[0; 9]), Err("counters of the wrong length"));
+    assert_eq!(decode(&[0x30; 9], &[0; 23]), Err("edges cut short"));
+    assert_eq!(decode(&[0x30; 9], &[0; 41]), Err("last entry cut short"));
+    assert_eq!(decode(&[0x31; 9], &[0; 15]), Err("ring cut short"));
+    assert_eq!(decode(&[0x32], &[0; 17]), Err("counters of the wrong length"));
+    assert_eq!(decode(&[0x33; 9], &[1; 9]), Err("tombstone of the wrong length"));
 }

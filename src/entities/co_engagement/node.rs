@@ -11,6 +11,8 @@
 //! Eviction is Space-Saving (Metwally, Agrawal, El Abbadi, ICDT 2005): the newcomer takes over the weight of the
 //! edge it replaces. Were the lightest simply dropped, it would always be the newcomer.
 
+use super::codec::stored_node_bytes_max;
+use super::table::Entries;
 use crate::decay::{HalfLife, scale_pow2};
 
 /// The smallest weight of an edge: below it halving is no longer exact.
@@ -129,17 +131,15 @@ impl Node {
         self.edges.shrink_to_fit();
     }
 
-    pub(super) fn has_edge(&self, id: u64) -> bool {
-        self.edges.iter().any(|edge| edge.id == id)
-    }
-
-    pub(super) fn unlink(&mut self, id: u64) {
-        self.edges.retain(|edge| edge.id != id);
-    }
-
-    /// The heaviest `k` edges with their weights at `now_ms`, or at the node's time if that is later: by weight
-    /// descending, then by id ascending. What has decayed to zero is left out.
-    pub(super) fn heaviest(&self, half_life: &HalfLife, k: usize, now_ms: i64) -> Vec<Edge> {
+    /// The heaviest `k` of the edges to items that satisfy `keep`, with their weights at `now_ms`, or at the node's time if
+    /// that is later: by weight descending, then by id ascending. What has decayed to zero is left out.
+    pub(super) fn heaviest(
+        &self,
+        half_life: &HalfLife,
+        k: usize,
+        now_ms: i64,
+        keep: impl Fn(u64) -> bool,
+    ) -> Vec<Edge> {
         let now_ms = now_ms.max(self.time_ms);
         let (from, to) = (half_life.period(self.time_ms), half_life.period(now_ms));
         let growth = half_life.growth(now_ms);
@@ -150,6 +150,7 @@ impl Node {
         let mut edges: Vec<Edge> = self
             .edges
             .iter()
+            .filter(|edge| keep(edge.id))
             .map(at_now)
             .filter(|edge| edge.weight > 0.0)
             .collect();
@@ -163,6 +164,20 @@ impl Node {
         let mut edges = self.edges.clone();
         edges.sort_unstable_by_key(|edge| edge.id);
         edges
+    }
+}
+
+impl Entries for Node {
+    fn entries_len(&self) -> usize {
+        self.edges.len()
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        self.edges.retain(|edge| keep(edge.id));
+    }
+
+    fn stored_bytes(entries_len: usize) -> u64 {
+        stored_node_bytes_max(entries_len)
     }
 }
 

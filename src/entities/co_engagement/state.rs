@@ -1,5 +1,6 @@
 //! The whole state of co-engagement as plain values, for comparing and for looking at.
 
+use super::forgotten::Forgotten;
 use super::node::Node;
 use super::table::Stamped;
 use crate::entities::user_ring::UserRing;
@@ -39,23 +40,30 @@ pub(crate) struct NodeState {
 }
 
 impl CoEngagementState {
-    /// Both slices are sorted by id.
+    /// Both slices are sorted by id. Entries that are `forgotten` are left out.
     pub(super) fn new(
         ordinal: u64,
         users: &[(u64, &Stamped<UserRing>)],
         nodes: &[(u64, &Stamped<Node>)],
+        forgotten: &Forgotten,
     ) -> Self {
         let ring = |&(user, ring): &(u64, &Stamped<UserRing>)| RingState {
             user: UserId(user),
             touched: ring.touched,
-            items: ring.record.items().iter().copied().map(EntityId).collect(),
+            items: forgotten
+                .cleaned(ring)
+                .items()
+                .iter()
+                .copied()
+                .map(EntityId)
+                .collect(),
         };
         let node = |&(item, node): &(u64, &Stamped<Node>)| NodeState {
             item: EntityId(item),
             touched: node.touched,
             time_ms: node.record.time_ms,
-            edges: node
-                .record
+            edges: forgotten
+                .cleaned(node)
                 .sorted_edges()
                 .iter()
                 .map(|edge| (EntityId(edge.id), edge.weight))

@@ -1,7 +1,7 @@
 //! Records by id, with the order in which they were last touched and with what a checkpoint has yet to write.
 //!
-//! Owns which record is dropped at a limit and which are copied for a checkpoint. Invariant: `recency` holds exactly
-//! one entry for each record.
+//! Owns which record is dropped at a limit, which are copied for a checkpoint, and how many bytes they take when stored.
+//! Invariant: `recency` holds exactly one entry for each record, and `entries_len` counts the entries of all records.
 //!
 //! A checkpoint takes the state as of a fence without holding writers up. `begin_fence` declares what changed so far
 //! to be the checkpoint's, shard by shard and without looking at a record; `take_fenced` copies it later, one shard
@@ -10,17 +10,31 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
 use crate::limits::CHANGED_LEN_MIN;
 
 /// Into how many parts a fence is taken.
 pub(crate) const FENCE_SHARDS: usize = 64;
 
-/// A record and when it was last touched.
+/// A record whose entries name items.
+pub(super) trait Entries: Clone {
+    fn entries_len(&self) -> usize;
+
+    /// Removes the entries whose items do not satisfy `keep`.
+    fn retain(&mut self, keep: impl FnMut(u64) -> bool);
+
+    /// An upper bound of the bytes that a record with so many entries takes in a checkpoint.
+    fn stored_bytes(entries_len: usize) -> u64;
+}
+
+/// A record and the moments of its last touch and its last change.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Stamped<R> {
     /// The ordinal of the event that touched it last.
     pub(super) touched: u64,
+    /// How many items had been forgotten when its entries changed last: see [`Forgotten`](super::forgotten::Forgotten).
+    pub(super) forgets: u64,
     pub(super) record: R,
 }
 
@@ -41,7 +55,7 @@ struct TableShard<R> {
     aside: HashMap<u64, Option<Stamped<R>>>,
 }
 
-impl<R: Clone> TableShard<R> {
+impl<R: Entries> TableShard<R> {
     /// To be called before a record is created, first changed since the fence, or removed.
     fn before_change(&mut self, id: u64, before: Option<&Stamped<R>>) {
         if self.fenced.is_some() {
@@ -64,11 +78,15 @@ pub(super) struct Table<R> {
     recency: BTreeSet<(u64, u64)>,
     shards: Vec<TableShard<R>>,
     fences: u64,
-    /// How many changes the next fence captures; a record that came and went counts each time.
-    changed_len: u64,
+    /// An upper bound of the stored bytes that the next fence captures. A record that came and went counts each time.
+    changed_bytes: u64,
+    /// The entries of all records.
+    entries_len: usize,
+    /// The most entries that any record has had between two calls.
+    longest: usize,
 }
 
-impl<R: Clone> Table<R> {
+impl<R: Entries> Table<R> {
     pub(super) fn new() -> Self {
         let shard = || TableShard {
             changed: Vec::new(),
@@ -80,7 +98,9 @@ impl<R: Clone> Table<R> {
             recency: BTreeSet::new(),
             shards: (0..FENCE_SHARDS).map(|_| shard()).collect(),
             fences: 1,
-            changed_len: 0,
+            changed_bytes: 0,
+            entries_len: 0,
+            longest: 0,
         }
     }
 
@@ -88,13 +108,30 @@ impl<R: Clone> Table<R> {
         self.slots.len()
     }
 
-    /// An upper bound of how many records the next fence captures.
-    pub(super) fn changed_len(&self) -> u64 {
-        self.changed_len
+    /// An upper bound of the bytes that the next fence captures, as stored.
+    pub(super) fn changed_bytes(&self) -> u64 {
+        self.changed_bytes
     }
 
-    pub(super) fn get(&self, id: u64) -> Option<&R> {
-        self.slots.get(&id).map(|slot| &slot.stamped.record)
+    /// An upper bound of the bytes that all records take when stored.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        let entry_bytes = R::stored_bytes(1) - R::stored_bytes(0);
+        self.slots.len() as u64 * R::stored_bytes(0) + self.entries_len as u64 * entry_bytes
+    }
+
+    /// The most entries that any record has had between two calls.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Stamped<R>> {
+        self.slots.get(&id).map(|slot| &slot.stamped)
+    }
+
+    /// The touch and the id of the record that was touched longest ago, of those after the place `after`.
+    pub(super) fn oldest_after(&self, after: Option<(u64, u64)>) -> Option<(u64, u64)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.recency.range((from, Bound::Unbounded)).next().copied()
     }
 
     /// The ordinal of the latest touch of any record.
@@ -118,19 +155,26 @@ impl<R: Clone> Table<R> {
             .collect()
     }
 
-    /// The record for changing it, if it is there.
-    pub(super) fn change(&mut self, id: u64) -> Option<&mut R> {
+    /// The record for changing it, if it is there. [`resized`](Self::resized) ends a change of the number of its entries.
+    pub(super) fn change(&mut self, id: u64) -> Option<&mut Stamped<R>> {
         let slot = self.slots.get_mut(&id)?;
         if slot.changed_at_fence != self.fences {
             self.shards[shard_of(id)].before_change(id, Some(&slot.stamped));
             slot.changed_at_fence = self.fences;
-            self.changed_len += 1;
+            self.changed_bytes += R::stored_bytes(slot.stamped.record.entries_len());
         }
-        Some(&mut slot.stamped.record)
+        Some(&mut slot.stamped)
     }
 
-    /// The record for changing it; made, and touched by the event `ordinal`, if it is not there.
-    pub(super) fn change_or_create(&mut self, id: u64, ordinal: u64, create: impl FnOnce() -> R) -> &mut R {
+    /// The record for changing it after `forgets` items were forgotten; made, without entries and touched by the event
+    /// `ordinal`, if it is not there. It has no entry of a forgotten item. [`resized`](Self::resized) ends the change.
+    pub(super) fn change_or_create(
+        &mut self,
+        id: u64,
+        ordinal: u64,
+        forgets: u64,
+        create: impl FnOnce() -> R,
+    ) -> &mut R {
         let shard = &mut self.shards[shard_of(id)];
         match self.slots.entry(id) {
             Entry::Occupied(entry) => {
@@ -138,16 +182,18 @@ impl<R: Clone> Table<R> {
                 if slot.changed_at_fence != self.fences {
                     shard.before_change(id, Some(&slot.stamped));
                     slot.changed_at_fence = self.fences;
-                    self.changed_len += 1;
+                    self.changed_bytes += R::stored_bytes(slot.stamped.record.entries_len());
                 }
+                slot.stamped.forgets = forgets;
                 &mut slot.stamped.record
             }
             Entry::Vacant(entry) => {
                 shard.before_change(id, None);
-                self.changed_len += 1;
+                self.changed_bytes += R::stored_bytes(0);
                 self.recency.insert((ordinal, id));
                 let stamped = Stamped {
                     touched: ordinal,
+                    forgets,
                     record: create(),
                 };
                 &mut entry
@@ -159,6 +205,13 @@ impl<R: Clone> Table<R> {
                     .record
             }
         }
+    }
+
+    /// Notes that the changed records had `before` entries and have `after`, and the longest of them `longest`.
+    pub(super) fn resized(&mut self, before: usize, after: usize, longest: usize) {
+        self.changed_bytes += R::stored_bytes(after.saturating_sub(before)) - R::stored_bytes(0);
+        self.entries_len = self.entries_len + after - before;
+        self.longest = self.longest.max(longest);
     }
 
     /// Notes that the event `ordinal` touched the record, if it is there.
@@ -177,7 +230,8 @@ impl<R: Clone> Table<R> {
         if let Some(slot) = self.slots.remove(&id) {
             self.recency.remove(&(slot.stamped.touched, id));
             self.shards[shard_of(id)].before_change(id, Some(&slot.stamped));
-            self.changed_len += 1;
+            self.changed_bytes += R::stored_bytes(0);
+            self.entries_len -= slot.stamped.record.entries_len();
         }
     }
 
@@ -197,6 +251,8 @@ impl<R: Clone> Table<R> {
             return false;
         };
         self.recency.insert((stamped.touched, id));
+        self.entries_len += stamped.record.entries_len();
+        self.longest = self.longest.max(stamped.record.entries_len());
         entry.insert(TableSlot {
             stamped,
             changed_at_fence: 0,
@@ -207,7 +263,7 @@ impl<R: Clone> Table<R> {
     /// Everything changed so far is for the next round of `take_fenced`; what an earlier round did not take as well.
     pub(super) fn begin_fence(&mut self) {
         self.fences += 1;
-        self.changed_len = 0;
+        self.changed_bytes = 0;
         for shard in &mut self.shards {
             let mut fenced = std::mem::take(&mut shard.changed);
             fenced.extend(shard.fenced.take().unwrap_or_default());

@@ -2,7 +2,19 @@
 
 use super::*;
 
-impl<R: Clone> Table<R> {
+impl Entries for String {
+    fn entries_len(&self) -> usize {
+        0
+    }
+
+    fn retain(&mut self, _: impl FnMut(u64) -> bool) {}
+
+    fn stored_bytes(_: usize) -> u64 {
+        1
+    }
+}
+
+impl<R: Entries> Table<R> {
     /// Checks the invariants the module states.
     pub(in super::super) fn validate(&self) {
         let mut stamps: Vec<_> = self
@@ -16,6 +28,13 @@ impl<R: Clone> Table<R> {
             "{:?} is not {stamps:?}",
             self.recency
         );
+        let lens = self.slots.values().map(|slot| slot.stamped.record.entries_len());
+        assert_eq!(lens.clone().sum::<usize>(), self.entries_len);
+        assert!(
+            lens.max() <= Some(self.longest),
+            "{} is not the most",
+            self.longest
+        );
         for (id, slot) in self.slots.iter().map(|(&id, slot)| (id, slot)) {
             if slot.changed_at_fence == self.fences {
                 assert!(
@@ -28,7 +47,7 @@ impl<R: Clone> Table<R> {
 }
 
 fn set(table: &mut Table<String>, id: u64, value: &str) {
-    *table.change_or_create(id, 0, String::new) = value.to_owned();
+    *table.change_or_create(id, 0, 0, String::new) = value.to_owned();
     table.validate();
 }
 
@@ -115,6 +134,7 @@ fn a_touch_alone_is_a_change() {
             1,
             Some(Stamped {
                 touched: 9,
+                forgets: 0,
                 record: "one".to_owned()
             })
         )]
@@ -125,7 +145,7 @@ fn a_touch_alone_is_a_change() {
 fn the_record_touched_longest_ago_is_dropped_first_and_of_equal_ones_the_smallest_id() {
     let mut table = Table::new();
     for (id, ordinal) in [(5, 1), (4, 1), (9, 0), (1, 2)] {
-        table.change_or_create(id, ordinal, String::new);
+        table.change_or_create(id, ordinal, 0, String::new);
     }
     table.touch(9, 3);
     let mut order = Vec::new();

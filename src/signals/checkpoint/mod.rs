@@ -168,7 +168,9 @@ impl Checkpointer {
             Due::Closing | Due::Opening(_) => Growth::ANY,
         };
         poison.check_write()?;
-        let nothing_new = ledger.log.last_sequence() == self.settled.load(Ordering::Acquire);
+        // An open that removed forgotten entries changed the state without a frame.
+        let nothing_new = ledger.log.last_sequence() == self.settled.load(Ordering::Acquire)
+            && ledger.state.changed_bytes() == 0;
         // Who closes leaves little for the next open to read, even when a checkpoint has just been made.
         let worthwhile = match due {
             Due::Grown(_) => false,
@@ -213,7 +215,7 @@ impl Checkpointer {
 
     /// Fixes N and declares what changed up to N, while no event is between its append and the end of its applying.
     fn begin(&self, ledger: &SignalLedger) -> Result<CheckpointFence, Error> {
-        ledger.exclusively(|| {
+        ledger.at_rest(|| {
             let state = &ledger.state;
             self.fenced_bytes.store(state.changed_bytes(), Ordering::Relaxed);
             state

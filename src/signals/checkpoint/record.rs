@@ -4,7 +4,7 @@
 //!
 //! | size | field | content |
 //! |---|---|---|
-//! | 2 | version | 2 |
+//! | 2 | version | 3 |
 //! | 8 | covered | the state holds every frame up to this sequence number, at most 2^63 - 1, and nothing of later ones |
 //! | 8 | synced | every frame of the log up to this one was synced when the checkpoint was made: a promise |
 //! | 8 | history | of the log up to the covered frame, see [`history`](crate::wal::history) |
@@ -19,7 +19,7 @@ use crate::wal::history::History;
 use crate::wal::recovery::Covered;
 use crate::wal::segment::SEQUENCE_MAX;
 
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 pub(crate) fn encode(covered: u64, synced: u64, history: History) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn the_record_has_its_golden_bytes_and_reads_back() {
         let bytes = encode(0x0102, 7, History(0x0304));
-        let mut golden = vec![2, 0, 2, 1, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+        let mut golden = vec![3, 0, 2, 1, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
         golden.extend_from_slice(&[4, 3, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes, golden);
         assert_eq!(

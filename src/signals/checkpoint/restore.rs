@@ -2,6 +2,7 @@
 
 use super::record;
 use crate::Error;
+use crate::entities::CoEngagementIndex;
 use crate::signals::hot::TIME_NONE;
 use crate::signals::ledger::LedgerState;
 use crate::storage::{StorageEngine, keys};
@@ -45,7 +46,8 @@ pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Resu
             Ok(())
         })?;
     }
-    co_engagement.finish_restore()?;
+    // A record that held forgotten entries is changed, and counts.
+    state.change_co_engagement(CoEngagementIndex::finish_restore)??;
     state.note_event_time(newest_ms);
     Ok(covered)
 }

@@ -9,10 +9,10 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 
 use super::state::{LedgerState, Positive};
-use crate::lock::{read, write};
+use crate::lock::{lock, read, write};
 use crate::poison::{Memory, Poison};
 use crate::signals::states::Change;
 use crate::wal::payload::{Forget, encode_events, encode_forget};
@@ -58,6 +58,8 @@ pub(crate) struct SignalLedger {
     spare_frame_bytes_max: usize,
     /// Shared from an append to the end of its applying; exclusive where the log's end and memory must agree.
     gate: RwLock<()>,
+    /// Held while something is being forgotten, and for a fence, which must not see a part of it. Taken before the gate.
+    forgetting: Mutex<()>,
     /// Set under the exclusive gate, so that nothing is appended after the log's orderly end.
     closed: AtomicBool,
 }
@@ -71,6 +73,7 @@ impl SignalLedger {
             durability: options.durability,
             spare_frame_bytes_max: options.limits.spare_frame_bytes_max,
             gate: RwLock::new(()),
+            forgetting: Mutex::new(()),
             closed: AtomicBool::new(false),
         }
     }
@@ -128,8 +131,8 @@ impl SignalLedger {
         Ok(())
     }
 
-    /// Forgets an entity or a user, as one frame, and gives its receipt. Writers wait meanwhile, so that
-    /// what the frame is ordered after in the log is what is forgotten in memory.
+    /// Forgets an entity or a user, as one frame, and gives its receipt. What the frame is ordered after in the log is what is
+    /// forgotten in memory, for all readers at once. Writers wait only for that; the memory is freed in steps.
     ///
     /// # Errors
     /// `Poisoned`; wrapped in `OutcomeUnknown` once the frame may be in the log.
@@ -137,12 +140,17 @@ impl SignalLedger {
         let mut frame = FrameBuffer::default();
         encode_forget(forget, frame.begin());
         frame.finish(FrameKind::Forget);
-        let sequence = self.exclusively(|| {
-            self.check_open()?;
-            let sequence = self.log.append(&mut frame, |_| {})?;
-            self.apply(sequence, || self.state.forget(forget))?;
-            Ok(sequence)
-        })?;
+        let sequence = {
+            let _forgetting = lock(&self.forgetting);
+            let sequence = self.exclusively(|| {
+                self.check_open()?;
+                let sequence = self.log.append(&mut frame, |_| {})?;
+                self.apply(sequence, || self.state.begin_forget(forget))?;
+                Ok(sequence)
+            })?;
+            self.apply(sequence, || self.state.finish_forget(forget))?;
+            sequence
+        };
         self.acknowledge(sequence)
     }
 
@@ -170,11 +178,20 @@ impl SignalLedger {
         Ok(shared)
     }
 
+    /// Runs `body` while no event and no forget is between its append and the end of its applying.
+    ///
+    /// # Errors
+    /// `Poisoned`, or that of `body`.
+    pub(crate) fn at_rest<T>(&self, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let _forgetting = lock(&self.forgetting);
+        self.exclusively(body)
+    }
+
     /// Runs `body` while no event is between its append and the end of its applying.
     ///
     /// # Errors
     /// `Poisoned`, or that of `body`.
-    pub(crate) fn exclusively<T>(&self, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    fn exclusively<T>(&self, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let _exclusive = write(&self.gate);
         self.poison.check_write()?;
         body()

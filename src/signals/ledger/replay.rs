@@ -73,7 +73,8 @@ impl<'a> Replay<'a> {
                 self.replayed.frames += 1;
                 self.apply_changes()?;
                 let forget = decode_forget(frame.payload)?;
-                Ok(self.state.forget(forget)?)
+                self.state.begin_forget(forget)?;
+                Ok(self.state.finish_forget(forget)?)
             }
             FrameKind::Checkpoint => {
                 // The marker was written after its checkpoint had been flushed.

@@ -42,8 +42,7 @@ pub(crate) struct LedgerState {
     newest_event_ms: AtomicI64,
     /// Of the co-engagement index, as of the last event that was applied.
     co_engagement_changed_bytes: AtomicU64,
-    /// What a change of a state, and what a positive event, adds to what a checkpoint has to store, at the most.
-    changed_bytes_max: (u64, u64),
+    forgetting_steps_len: usize,
 }
 
 impl LedgerState {
@@ -62,10 +61,8 @@ impl LedgerState {
             })
             .collect();
         let signals = StateTable::new(&shapes, limits);
-        let co_engagement_bytes_max = CoEngagementIndex::changed_bytes_max(schema.co_engagement_config());
         let co_engagement = CoEngagementIndex::new(*schema.co_engagement_config())?;
         Ok(Self {
-            changed_bytes_max: (signals.changed_bytes_max(), co_engagement_bytes_max),
             signals,
             cohorts: CohortSignalLedger::new(&shapes, limits),
             co_engagement: Mutex::new(Whole::new("apply", co_engagement)),
@@ -74,18 +71,19 @@ impl LedgerState {
             late_drops: AtomicU64::new(0),
             newest_event_ms: AtomicI64::new(TIME_NONE),
             co_engagement_changed_bytes: AtomicU64::new(0),
+            forgetting_steps_len: limits.forgetting_steps_len,
         })
     }
 
     /// Applies the events of one call to the hot and warm tier.
     pub(crate) fn apply_signals(&self, changes: &[Change<EntityId>]) -> Result<(), Error> {
-        let mut late = 0;
         let mut newest_ms = TIME_NONE;
-        self.signals
+        let late = self
+            .signals
             .with_slots(changes, |Slot { hot, warm, slot }, change| {
                 hot.on_signal(slot, change.weight, change.at_ms);
-                late += warm.increment(slot, change.at_ms);
                 newest_ms = newest_ms.max(change.at_ms);
+                warm.increment(slot, change.at_ms)
             })?;
         self.count_late(late);
         self.note_event_time(newest_ms);
@@ -161,24 +159,32 @@ impl LedgerState {
         })
     }
 
-    /// Forgets an entity or a user. No event may be on its way: the caller holds the gate.
-    pub(crate) fn forget(&self, forget: Forget) -> Result<(), Error> {
+    /// Forgets an entity or a user for all readers. No event may be on its way: the caller holds the gate. It then calls
+    /// [`finish_forget`](Self::finish_forget), before anything else is forgotten and before the next fence.
+    pub(crate) fn begin_forget(&self, forget: Forget) -> Result<(), Error> {
         match forget {
             Forget::Entity(entity) => {
-                self.signals.forget_entity(entity)?;
-                self.cohorts.states().forget_entity(entity)?;
-                self.change_co_engagement(|index| index.forget_item(entity))?;
+                self.signals.begin_forget(entity)?;
+                self.cohorts.states().begin_forget(entity)?;
+                let steps_len = self.forgetting_steps_len;
+                self.change_co_engagement(|index| index.forget_item(entity, steps_len))
             }
-            Forget::User(user) => self.change_co_engagement(|index| index.forget_user(user))?,
+            Forget::User(user) => self.change_co_engagement(|index| index.forget_user(user)),
+        }
+    }
+
+    /// Removes the states of an entity that is forgotten, some at a time, so that events are applied in between.
+    pub(crate) fn finish_forget(&self, forget: Forget) -> Result<(), Error> {
+        if let Forget::Entity(entity) = forget {
+            while self.signals.forget_some(entity)? > 0 {}
+            while self.cohorts.states().forget_some(entity)? > 0 {}
         }
         Ok(())
     }
 
     /// Brings co-engagement within the bounds of `config`, which has the same half-life. The caller makes a checkpoint
     /// before the next event.
-    pub(crate) fn set_co_engagement_bounds(&mut self, config: CoEngagementConfig) -> Result<(), Error> {
-        let (_, positive) = &mut self.changed_bytes_max;
-        *positive = CoEngagementIndex::changed_bytes_max(&config);
+    pub(crate) fn set_co_engagement_bounds(&self, config: CoEngagementConfig) -> Result<(), Error> {
         self.change_co_engagement(|index| index.set_bounds(config))
     }
 
@@ -226,11 +232,24 @@ impl LedgerState {
             + self.co_engagement_changed_bytes.load(Ordering::Relaxed)
     }
 
-    /// How much the events of a call can add to that, in bytes.
-    pub(crate) fn changed_bytes_max(&self, events: &[SignalEvent<'_>]) -> u64 {
-        let (state, positive) = self.changed_bytes_max;
-        let states_len: usize = events.iter().map(|event| 1 + event.cohorts.len()).sum();
-        states_len as u64 * state + events.len() as u64 * positive
+    /// How much the events of a call can add to that.
+    pub(crate) fn changed_bytes_max(&self, events: &[SignalEvent<'_>]) -> Result<u64, Error> {
+        let cohorts_len = events.iter().map(|event| event.cohorts.len()).sum();
+        let states = self.signals.changed_bytes_max(events.len())
+            + self.cohorts.states().changed_bytes_max(cohorts_len);
+        let positives_len = self.positives_of(events).count();
+        if positives_len == 0 {
+            return Ok(states);
+        }
+        Ok(states + self.read_co_engagement(|index| index.changed_bytes_max(positives_len))?)
+    }
+
+    /// How much a forget can add to it.
+    pub(crate) fn forget_bytes_max(&self) -> Result<u64, Error> {
+        let states = self.signals.changed_bytes_max(self.positive_signals.len());
+        let steps_len = self.forgetting_steps_len;
+        let co_engagement = self.read_co_engagement(|index| index.forget_bytes_max(steps_len))?;
+        Ok(states + self.cohorts.states().stored_bytes() + co_engagement)
     }
 
     /// Declares all that has changed to be the next checkpoint's, see [`StateTable::begin_fence`]. The caller holds the

@@ -1,8 +1,8 @@
 //! What a fence captures: the state as of its beginning, whoever writes meanwhile.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, RwLock};
 
 use super::tests::{DAY_MS, NOW_MS, SIGNALS, Stored, apply, restored, shapes, store_fenced};
 use super::{SHARDS, Slot, StateTable};
@@ -137,6 +137,8 @@ fn a_fence_begun_before_the_last_was_taken_is_a_bug_and_poisons_nothing() {
 fn a_fence_beside_writers_captures_whole_changes_as_of_its_beginning() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let gate = RwLock::new(());
+    // One entity is forgotten at a time.
+    let forgetting = Mutex::new(());
     let stop = AtomicBool::new(false);
     let writer = |seed: u64| {
         let mut random = Random::new(seed);
@@ -144,15 +146,17 @@ fn a_fence_beside_writers_captures_whole_changes_as_of_its_beginning() {
             let _writing = gate.read().expect("nothing panicked");
             let entity = EntityId(random.below(3000));
             let pair = |Slot { hot, warm, slot }: Slot<'_>| {
-                for _ in 0..2 {
-                    hot.on_signal(slot, 1.0, NOW_MS);
-                    warm.increment(slot, NOW_MS);
-                }
+                hot.on_signal(slot, 1.0, NOW_MS);
+                let mut incremented = warm.increment(slot, NOW_MS);
+                hot.on_signal(slot, 1.0, NOW_MS);
+                incremented += warm.increment(slot, NOW_MS);
+                incremented
             };
             table
                 .with_slot(entity, SIGNALS[1], pair)
                 .expect("nothing panicked");
             if random.below(50) == 0 {
+                let _forgetting = forgetting.lock().expect("nothing panicked");
                 table.forget_entity(entity).expect("nothing panicked");
             }
         }

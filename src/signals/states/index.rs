@@ -75,6 +75,16 @@ impl<K: StateKey> Index<K> {
         true
     }
 
+    /// Gives `slot` to `key`, and returns the slot that it had.
+    pub(super) fn set(&mut self, key: K, slot: u32) -> Option<u32> {
+        debug_assert_ne!(slot, VACANT);
+        self.reserve(1);
+        let place = self.find(key);
+        let before = std::mem::replace(&mut self.places[place], IndexPlace { key, slot }).slot;
+        self.len += usize::from(before == VACANT);
+        (before != VACANT).then_some(before)
+    }
+
     /// Takes its slot from `key`, if it has one.
     pub(super) fn remove(&mut self, key: K) {
         if self.len == 0 {
@@ -185,13 +195,20 @@ mod tests {
                 // Multiples of a large power of two as well, whose low bits are all the same.
                 let key = EntityId(random.below(keys_len) << (32 * random.below(2)));
                 let slot = step as u32;
-                if random.below(5) < 3 {
-                    let is_new = !model.contains_key(&key);
-                    assert_eq!(index.insert(key, slot), is_new, "seed {SEED:#x}, step {step}");
-                    model.entry(key).or_insert(slot);
-                } else {
-                    index.remove(key);
-                    model.remove(&key);
+                match random.below(5) {
+                    0 | 1 => {
+                        let is_new = !model.contains_key(&key);
+                        assert_eq!(index.insert(key, slot), is_new, "seed {SEED:#x}, step {step}");
+                        model.entry(key).or_insert(slot);
+                    }
+                    2 => {
+                        let before = model.insert(key, slot);
+                        assert_eq!(index.set(key, slot), before, "seed {SEED:#x}, step {step}");
+                    }
+                    _ => {
+                        index.remove(key);
+                        model.remove(&key);
+                    }
                 }
                 if step % 16 == 0 || keys_len < 100 {
                     validate(&index);

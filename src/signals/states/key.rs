@@ -16,6 +16,9 @@ pub(crate) trait StateKey: Copy + Ord + Hash + Default + Debug + Send + 'static 
     /// The entity, which alone decides the shard: forgetting an entity touches one shard.
     fn entity(&self) -> EntityId;
 
+    /// The only key that `entity` can have; `None` if it can have several.
+    fn only_of(entity: EntityId) -> Option<Self>;
+
     fn encode(&self, out: &mut Vec<u8>);
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self>;
@@ -27,6 +30,11 @@ impl StateKey for EntityId {
 
     fn entity(&self) -> EntityId {
         *self
+    }
+
+    #[inline]
+    fn only_of(entity: EntityId) -> Option<Self> {
+        Some(entity)
     }
 
     fn encode(&self, out: &mut Vec<u8>) {

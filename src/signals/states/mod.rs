@@ -17,21 +17,23 @@
 //!
 //! In memory only. A crash leaves what the last checkpoint stored; pages taken but not stored are lost with the rest.
 
+mod chains;
 mod copies;
 mod group;
 mod index;
 mod key;
 mod page;
 mod shard;
+mod stored;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::group::ByShard;
 use self::shard::{Shard, SignalStates};
+use self::stored::StoredBytes;
 use super::cells::PAGE_SLOTS;
 use super::hot::{self, HotTier};
-use super::warm::{self, RingShape, WarmTier};
+use super::warm::{self, Incremented, RingShape, WarmTier};
 use crate::decay::HalfLife;
 use crate::limits::{self, GROUPED_CHANGES_LEN_MAX, Limits};
 use crate::lock::{Whole, lock_brief};
@@ -57,7 +59,7 @@ struct Shape {
     rings: Arc<[RingShape]>,
     hot_cells_len: usize,
     warm_cells_len: usize,
-    /// What a slot takes at the most in the stored form of its page.
+    /// What a slot takes at the most in the stored form of its page, beside its buckets.
     stored_slot_bytes_max: u64,
 }
 
@@ -67,7 +69,7 @@ impl Shape {
         let half_lives: Arc<[HalfLife]> = shape.half_lives_ms.iter().map(|&ms| HalfLife::new(ms)).collect();
         let rings = RingShape::prepare(&shape.rings);
         Self {
-            stored_slot_bytes_max: page::stored_slot_bytes_max(half_lives.len(), &rings),
+            stored_slot_bytes_max: page::stored_slot_bytes_max(half_lives.len(), rings.len()),
             hot_cells_len: hot::cells_len(&half_lives),
             warm_cells_len: warm::cells_len(&rings),
             half_lives,
@@ -106,10 +108,12 @@ struct LockedShard<K>(Mutex<Whole<Shard<K>>>);
 pub(crate) struct StateTable<K> {
     shapes: Arc<[Shape]>,
     shards: Box<[LockedShard<K>]>,
-    /// What the pages changed since the last fence take at the most when they are stored.
-    changed_bytes: Arc<AtomicU64>,
+    bytes: Arc<StoredBytes>,
+    /// How much a change can add to the page of its slot, which may be a new one.
+    growth_bytes_max: u64,
     grouped_len_max: usize,
     fenced_pages_len_max: usize,
+    forgotten_slots_len_max: usize,
 }
 
 impl<K: StateKey> StateTable<K> {
@@ -117,43 +121,47 @@ impl<K: StateKey> StateTable<K> {
     pub(crate) fn new(shapes: &[SignalShape], limits: &Limits) -> Self {
         assert!(shapes.len() <= limits::SIGNALS_MAX);
         let shapes: Arc<[Shape]> = shapes.iter().map(Shape::new).collect();
-        let changed_bytes = Arc::new(AtomicU64::new(0));
-        let shard = |_| {
-            LockedShard(Mutex::new(Whole::new(
-                "apply",
-                Shard::new(&shapes, &changed_bytes),
-            )))
+        let growth = |shape: &Shape| {
+            let buckets = shape.rings.len() as u64 * page::STORED_BUCKET_BYTES_MAX;
+            page::STORED_PAGE_BYTES_MAX + shape.stored_slot_bytes_max + buckets
         };
+        let growth_bytes_max = shapes.iter().map(growth).max().unwrap_or(0);
+        let bytes = Arc::new(StoredBytes::default());
+        let shard = |_| LockedShard(Mutex::new(Whole::new("apply", Shard::new(&shapes, &bytes))));
         Self {
             shards: (0..SHARDS).map(shard).collect(),
             shapes,
-            changed_bytes,
+            bytes,
+            growth_bytes_max,
             grouped_len_max: limits.grouped_changes_len_max,
             fenced_pages_len_max: limits.fenced_pages_len_max,
+            forgotten_slots_len_max: limits.forgotten_slots_len_max,
         }
     }
 
-    /// Gives `change` the slot of `key`, made if there is none, with its shard locked and its page marked as changed.
+    /// Gives `change` the slot of `key`, made if there is none, with its shard locked and its page marked as changed. Returns
+    /// how many window rings the event was too late for.
     ///
     /// # Errors
     /// `Error::UnknownSignal`: nothing was changed. `Error::LimitExceeded` if the shard is full, and `Error::Panicked` if a
     /// change of the same shard was not completed before: the shard is of no use any more.
     #[inline]
-    pub(crate) fn with_slot<R>(
+    pub(crate) fn with_slot(
         &self,
         key: K,
         signal: SignalId,
-        change: impl FnOnce(Slot<'_>) -> R,
-    ) -> Result<R, Error> {
+        change: impl FnOnce(Slot<'_>) -> Incremented,
+    ) -> Result<u32, Error> {
         let shape = self.shape(signal)?;
-        self.lock(shard_of(key.entity())).change(|shard| {
+        let incremented = self.lock(shard_of(key.entity())).change(|shard| {
             let (states, slot) = shard.slot_to_change(key, signal, shape)?;
             Ok(change(Slot {
                 hot: &mut states.hot,
                 warm: &mut states.warm,
                 slot,
             }))
-        })
+        })?;
+        Ok(self.counted(incremented))
     }
 
     /// As [`with_slot`](Self::with_slot) for each of `changes`, shard by shard: those of one shard in their order.
@@ -163,18 +171,19 @@ impl<K: StateKey> StateTable<K> {
     pub(crate) fn with_slots(
         &self,
         changes: &[Change<K>],
-        mut change: impl FnMut(Slot<'_>, &Change<K>),
-    ) -> Result<(), Error> {
+        mut change: impl FnMut(Slot<'_>, &Change<K>) -> Incremented,
+    ) -> Result<u32, Error> {
         if let [one] = changes {
             return self.with_slot(one.key, one.signal, |slot| change(slot, one));
         }
+        let mut incremented = Incremented::default();
         let mut slots = [0; GROUPED_CHANGES_LEN_MAX];
         for changes in changes.chunks(self.grouped_len_max) {
             for (shard, group) in ByShard::of(changes).groups() {
-                self.with_group(shard, changes, group, &mut slots, &mut change)?;
+                incremented += self.with_group(shard, changes, group, &mut slots, &mut change)?;
             }
         }
-        Ok(())
+        Ok(self.counted(incremented))
     }
 
     /// As [`with_slots`](Self::with_slots), for those of `changes` that `group` numbers, all of one shard.
@@ -184,8 +193,8 @@ impl<K: StateKey> StateTable<K> {
         changes: &[Change<K>],
         group: &[u8],
         slots: &mut [u32; GROUPED_CHANGES_LEN_MAX],
-        change: &mut impl FnMut(Slot<'_>, &Change<K>),
-    ) -> Result<(), Error> {
+        change: &mut impl FnMut(Slot<'_>, &Change<K>) -> Incremented,
+    ) -> Result<Incremented, Error> {
         self.lock(shard).change(|shard| {
             for (slot, &i) in slots.iter_mut().zip(group) {
                 let Change { key, signal, .. } = changes[usize::from(i)];
@@ -200,11 +209,22 @@ impl<K: StateKey> StateTable<K> {
             };
             let touched = numbered().fold(0, |touched, (one, slot)| touched ^ shard.touch(one.signal, slot));
             std::hint::black_box(touched);
+            let mut incremented = Incremented::default();
             for (one, slot) in numbered() {
-                change(shard.slot_mut(one.signal, slot), one);
+                incremented += change(shard.slot_mut(one.signal, slot), one);
             }
-            Ok(())
+            Ok(incremented)
         })
+    }
+
+    /// Counts the buckets that are no longer empty. Returns how many rings the events were too late for.
+    #[inline]
+    fn counted(&self, incremented: Incremented) -> u32 {
+        if incremented.filled_len > 0 {
+            let bytes = u64::from(incremented.filled_len) * page::STORED_BUCKET_BYTES_MAX;
+            self.bytes.add_changed(bytes);
+        }
+        incremented.late_len
     }
 
     /// The score of `key` for one half-life, decayed to `now_ms`, or to its newest event if that is later. Zero without
@@ -273,9 +293,11 @@ impl<K: StateKey> StateTable<K> {
         let mut all = Vec::with_capacity(self.len()?);
         for shard in 0..SHARDS {
             let shard = self.lock(shard);
-            for (signal, states) in shard.get()?.signals() {
+            let whole = shard.get()?;
+            for (signal, states) in whole.signals() {
                 let shape = self.shape(signal)?;
                 let keys = states.occupied_keys();
+                let keys = keys.filter(|&(_, key)| !whole.is_forgetting(key));
                 all.extend(keys.map(|(slot, key)| (key, signal, state(shape, states, slot))));
             }
         }
@@ -283,16 +305,28 @@ impl<K: StateKey> StateTable<K> {
         Ok(all)
     }
 
-    /// Removes every state of `entity`, and returns how many there were. Looks at every key of one shard.
+    /// Makes every state of `entity` invisible. The caller then removes them with [`forget_some`](Self::forget_some), before
+    /// another entity is forgotten and before the next fence.
     ///
     /// # Errors
     /// `Error::Panicked`: nothing was changed.
-    pub(crate) fn forget_entity(&self, entity: EntityId) -> Result<usize, Error> {
-        self.lock(shard_of(entity))
-            .change(|shard| Ok(shard.forget(entity)))
+    pub(crate) fn begin_forget(&self, entity: EntityId) -> Result<(), Error> {
+        self.lock(shard_of(entity)).change(|shard| {
+            shard.begin_forget(entity);
+            Ok(())
+        })
     }
 
-    /// How many states there are.
+    /// Removes some states of the entity that is being forgotten, and returns how many. 0 when it is forgotten.
+    ///
+    /// # Errors
+    /// `Error::Panicked`: the table is of no use.
+    pub(crate) fn forget_some(&self, entity: EntityId) -> Result<usize, Error> {
+        self.lock(shard_of(entity))
+            .change(|shard| Ok(shard.forget(self.forgotten_slots_len_max)))
+    }
+
+    /// How many states there are, those that are being forgotten included.
     ///
     /// # Errors
     /// `Error::Panicked`.
@@ -302,13 +336,21 @@ impl<K: StateKey> StateTable<K> {
 
     /// An upper bound of what the next fence captures, in bytes as stored.
     pub(crate) fn changed_bytes(&self) -> u64 {
-        self.changed_bytes.load(Ordering::Relaxed)
+        self.bytes.changed()
     }
 
-    /// What one change makes a fence capture at the most: a whole page.
-    pub(crate) fn changed_bytes_max(&self) -> u64 {
-        let slot_bytes = self.shapes.iter().map(|shape| shape.stored_slot_bytes_max).max();
-        page::STORED_PAGE_BYTES_MAX + PAGE_SLOTS as u64 * slot_bytes.unwrap_or(0)
+    /// How much `changes_len` changes can add to that.
+    #[inline]
+    pub(crate) fn changed_bytes_max(&self, changes_len: usize) -> u64 {
+        match changes_len {
+            0 => 0,
+            _ => self.bytes.changed_max(changes_len as u64, self.growth_bytes_max),
+        }
+    }
+
+    /// An upper bound of the bytes that all pages take when stored.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.bytes.all()
     }
 
     /// The memory that is allocated.
@@ -326,7 +368,7 @@ impl<K: StateKey> StateTable<K> {
     /// # Errors
     /// `Error::Panicked`: the table can no longer be captured.
     pub(crate) fn begin_fence(&self) -> Result<(), Error> {
-        self.changed_bytes.store(0, Ordering::Relaxed);
+        self.bytes.begin_fence();
         for shard in 0..SHARDS {
             let was_fenced = self.lock(shard).change(|shard| {
                 let was_fenced = shard.is_fenced();
@@ -406,10 +448,9 @@ impl<K: StateKey> StateTable<K> {
         read: impl FnOnce(&SignalStates<K>, usize) -> R,
     ) -> Result<Option<R>, Error> {
         let shard = self.lock(shard_of(key.entity()));
-        let found = shard
-            .get()?
-            .signal(signal)
-            .and_then(|states| Some((states, states.slot(key)?)));
+        let shard = shard.get()?;
+        let states = shard.signal(signal).filter(|_| !shard.is_forgetting(key));
+        let found = states.and_then(|states| Some((states, states.slot(key)?)));
         Ok(found.map(|(states, slot)| read(states, slot)))
     }
 
@@ -433,5 +474,9 @@ fn state<K: StateKey>(shape: &Shape, states: &SignalStates<K>, slot: usize) -> S
 
 #[cfg(test)]
 mod fence_tests;
+#[cfg(test)]
+mod forget_tests;
+#[cfg(test)]
+mod stored_tests;
 #[cfg(test)]
 mod tests;

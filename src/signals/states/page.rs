@@ -95,13 +95,14 @@ pub(super) const STORED_PAGE_BYTES_MAX: u64 = 64;
 
 const VARINT_BYTES_MAX: usize = 10;
 
-/// What a slot takes at the most in the value of its page.
-pub(super) fn stored_slot_bytes_max(half_lives_len: usize, rings: &[RingShape]) -> u64 {
-    // The key is up to two varints; a bucket's gap takes at most two bytes, its count five.
-    let ring_bytes = |ring: &RingShape| 2 * VARINT_BYTES_MAX + 7 * ring.kept_len();
-    let bytes = 3 * VARINT_BYTES_MAX + 8 * half_lives_len + rings.iter().map(ring_bytes).sum::<usize>();
-    bytes as u64
+/// What a slot takes at the most in the value of its page, beside its buckets.
+pub(super) fn stored_slot_bytes_max(half_lives_len: usize, rings_len: usize) -> u64 {
+    // The key is up to two varints; the number of a ring's buckets takes two bytes.
+    (3 * VARINT_BYTES_MAX + 8 * half_lives_len + (VARINT_BYTES_MAX + 2) * rings_len) as u64
 }
+
+/// What a bucket that is not empty takes at the most: a gap of two bytes and a count of five.
+pub(super) const STORED_BUCKET_BYTES_MAX: u64 = 7;
 
 const _: () = assert!(limits::RING_BUCKETS_MAX < 1 << 14);
 
@@ -163,6 +164,7 @@ pub(super) fn decode<K: StateKey>(
     states.begin_page(place.page, occupied)?;
     let mut time_before_ms = 0_i64;
     let mut newest_ms = hot::TIME_NONE;
+    let mut filled_len = 0;
     let mut left = occupied;
     while left != 0 {
         let slot = left.trailing_zeros() as usize;
@@ -187,9 +189,10 @@ pub(super) fn decode<K: StateKey>(
         }
         hot::write_cells(hot, time_ms, scores);
         for ring in &*shape.rings {
-            decode_ring(&mut reader, ring, time_ms, warm)?;
+            filled_len += decode_ring(&mut reader, ring, time_ms, warm)?;
         }
     }
+    states.end_page(filled_len);
     if reader.is_empty() {
         Ok(newest_ms)
     } else {
@@ -197,13 +200,13 @@ pub(super) fn decode<K: StateKey>(
     }
 }
 
-/// Fills the cells of a ring without events.
+/// Fills the cells of a ring without events. Gives the number of its buckets that are not empty.
 fn decode_ring(
     reader: &mut Reader<'_>,
     ring: &RingShape,
     time_ms: i64,
     cells: &mut [u32],
-) -> Result<(), &'static str> {
+) -> Result<u64, &'static str> {
     const BAD: &str = "a page holds a window that cannot be";
     let ahead = reader.varint_signed().ok_or(BAD)?;
     let newest = ring.bucket(time_ms).wrapping_add(ahead);
@@ -231,7 +234,7 @@ fn decode_ring(
         counts[ring.position(newest - age as i64)] = count;
         age += 1;
     }
-    Ok(())
+    Ok(buckets_len)
 }
 
 #[cfg(test)]

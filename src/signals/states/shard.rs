@@ -5,6 +5,9 @@
 //! saved would have. A slot of the last page has no memory until it is first used: many signals have a key or two in a
 //! shard.
 //!
+//! Forgetting an entity notes it first and frees its slots afterwards, some at a time. Meanwhile no reader sees them, and a
+//! change of the same entity frees the rest.
+//!
 //! Invariant: a key in the index, its slot's bit in `occupied` and the key at the slot in `keys` say the same. A free
 //! slot holds the default key and no events. A page whose content differs from what the last fence captured is dirty.
 //! While a fence is open, a page in `pending` still holds what it held when the fence began.
@@ -14,11 +17,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::chains::Chains;
 use super::copies::{PageCopies, PageSlices};
 use super::index::Index;
 use super::key::StateKey;
+use super::stored::StoredBytes;
 use super::{PAGE_SLOTS, Shape, Slot, page};
 use crate::signals::hot::HotTier;
 use crate::signals::warm::WarmTier;
@@ -44,17 +48,20 @@ pub(super) struct Shard<K> {
     fence: Fence,
     /// Pages that a writer was about to change before the checkpoint took them.
     copies: PageCopies<K>,
-    /// Of the whole table: what has changed since the last fence, as it takes at the most when stored.
-    changed_bytes: Arc<AtomicU64>,
+    /// The entity whose states are being removed: those that are left are not there for a reader.
+    forgetting: Option<EntityId>,
+    /// Of the whole table.
+    bytes: Arc<StoredBytes>,
 }
 
 impl<K: StateKey> Shard<K> {
-    pub(super) fn new(shapes: &Arc<[Shape]>, changed_bytes: &Arc<AtomicU64>) -> Self {
+    pub(super) fn new(shapes: &Arc<[Shape]>, bytes: &Arc<StoredBytes>) -> Self {
         Self {
             signals: shapes.iter().map(|_| None).collect(),
             fence: Fence::None,
             copies: PageCopies::new(Arc::clone(shapes)),
-            changed_bytes: Arc::clone(changed_bytes),
+            forgetting: None,
+            bytes: Arc::clone(bytes),
         }
     }
 
@@ -80,8 +87,11 @@ impl<K: StateKey> Shard<K> {
         if self.fence == Fence::Begun {
             self.open_fence();
         }
+        if self.forgetting == Some(key.entity()) {
+            while self.forget(usize::MAX) > 0 {}
+        }
         let states = self.signals[usize::from(signal.0)]
-            .get_or_insert_with(|| Box::new(SignalStates::new(shape, &self.changed_bytes)));
+            .get_or_insert_with(|| Box::new(SignalStates::new(shape, &self.bytes)));
         let slot = if let Some(slot) = states.slot(key) {
             states.will_change(slot / PAGE_SLOTS, signal, &mut self.copies);
             slot
@@ -116,22 +126,39 @@ impl<K: StateKey> Shard<K> {
         }
     }
 
-    /// Removes every state of `entity`, and returns how many there were.
-    pub(super) fn forget(&mut self, entity: EntityId) -> usize {
+    /// Makes the states of `entity` invisible, for [`forget`](Self::forget) to remove.
+    pub(super) fn begin_forget(&mut self, entity: EntityId) {
+        debug_assert_eq!(self.forgetting, None, "one entity at a time");
+        self.forgetting = Some(entity);
+    }
+
+    /// True if the states of `key` are not there for a reader.
+    #[inline]
+    pub(super) fn is_forgetting(&self, key: K) -> bool {
+        self.forgetting == Some(key.entity())
+    }
+
+    /// Removes at most `slots_len_max` states of the entity that is being forgotten, and returns how many. 0 when none is
+    /// left: the entity is forgotten.
+    pub(super) fn forget(&mut self, slots_len_max: usize) -> usize {
+        let Some(entity) = self.forgetting else { return 0 };
         if self.fence == Fence::Begun {
             self.open_fence();
         }
         let mut forgotten_len = 0;
         for (i, states) in self.signals.iter_mut().enumerate() {
             let Some(states) = states else { continue };
-            // Every slot is looked at, since an entity may have a key per cohort.
-            for slot in 0..states.keys.len() {
-                if states.keys[slot].entity() == entity && states.is_occupied(slot) {
-                    states.will_change(slot / PAGE_SLOTS, SignalId(i as u16), &mut self.copies);
-                    states.free(slot);
-                    forgotten_len += 1;
+            while let Some(slot) = states.slot_of(entity) {
+                if forgotten_len == slots_len_max {
+                    return forgotten_len;
                 }
+                states.will_change(slot / PAGE_SLOTS, SignalId(i as u16), &mut self.copies);
+                states.free(slot);
+                forgotten_len += 1;
             }
+        }
+        if forgotten_len == 0 {
+            self.forgetting = None;
         }
         forgotten_len
     }
@@ -170,7 +197,7 @@ impl<K: StateKey> Shard<K> {
         shape: &Shape,
     ) -> Result<i64, &'static str> {
         let states = self.signals[usize::from(place.signal.0)]
-            .get_or_insert_with(|| Box::new(SignalStates::new(shape, &self.changed_bytes)));
+            .get_or_insert_with(|| Box::new(SignalStates::new(shape, &self.bytes)));
         page::decode(shape, place, value, states)
     }
 
@@ -191,6 +218,8 @@ impl<K: StateKey> Shard<K> {
 #[derive(Debug)]
 pub(super) struct SignalStates<K> {
     index: Index<K>,
+    /// Empty if an entity has one key at the most.
+    chains: Chains,
     /// Of every slot up to the last one that was ever used. The rest of its page has no memory yet.
     keys: Vec<K>,
     /// One bit per slot, a word per page.
@@ -202,19 +231,22 @@ pub(super) struct SignalStates<K> {
     /// One bit per page, both of the same length.
     dirty: Vec<u64>,
     pending: Vec<u64>,
+    /// By page: what it takes at the most when stored, as of its last copy.
+    page_bytes: Vec<u32>,
     stored_slot_bytes_max: u64,
     /// As the shard's.
-    changed_bytes: Arc<AtomicU64>,
+    bytes: Arc<StoredBytes>,
 }
 
 const _: () = assert!(PAGE_SLOTS == u32::BITS as usize);
 
 impl<K: StateKey> SignalStates<K> {
-    fn new(shape: &Shape, changed_bytes: &Arc<AtomicU64>) -> Self {
+    fn new(shape: &Shape, bytes: &Arc<StoredBytes>) -> Self {
         Self {
             stored_slot_bytes_max: shape.stored_slot_bytes_max,
-            changed_bytes: Arc::clone(changed_bytes),
+            bytes: Arc::clone(bytes),
             index: Index::new(),
+            chains: Chains::new(),
             keys: Vec::new(),
             occupied: Vec::new(),
             free: BinaryHeap::new(),
@@ -222,12 +254,30 @@ impl<K: StateKey> SignalStates<K> {
             warm: WarmTier::new(Arc::clone(&shape.rings)),
             dirty: Vec::new(),
             pending: Vec::new(),
+            page_bytes: Vec::new(),
         }
     }
 
     #[inline]
     pub(super) fn slot(&self, key: K) -> Option<usize> {
         self.index.get(key).map(|slot| slot as usize)
+    }
+
+    /// One of the slots of `entity`.
+    fn slot_of(&self, entity: EntityId) -> Option<usize> {
+        match K::only_of(entity) {
+            Some(key) => self.slot(key),
+            None => self.chains.newest(entity).map(|slot| slot as usize),
+        }
+    }
+
+    /// Notes that `key` has `slot`. False, and nothing is changed, if it has one already.
+    fn insert(&mut self, key: K, slot: usize) -> bool {
+        let is_new = self.index.insert(key, slot as u32);
+        if is_new && K::only_of(key.entity()).is_none() {
+            self.chains.push(key.entity(), slot as u32);
+        }
+        is_new
     }
 
     pub(super) fn len(&self) -> usize {
@@ -275,15 +325,20 @@ impl<K: StateKey> SignalStates<K> {
             popped.map_or(slot + 1 == self.keys.len(), |Reverse(lowest)| lowest as usize
                 == slot)
         );
-        let inserted = self.index.insert(key, slot as u32);
+        let inserted = self.insert(key, slot);
         debug_assert!(inserted, "a key that has no slot");
         self.keys[slot] = key;
         self.occupied[slot / PAGE_SLOTS] |= occupied_bit(slot);
-        self.count_changed(self.stored_slot_bytes_max);
+        self.bytes.add_changed(self.stored_slot_bytes_max);
     }
 
+    /// Frees a slot that [`slot_of`](Self::slot_of) gave.
     fn free(&mut self, slot: usize) {
-        self.index.remove(self.keys[slot]);
+        let key = self.keys[slot];
+        self.index.remove(key);
+        if K::only_of(key.entity()).is_none() {
+            self.chains.pop(key.entity(), slot as u32);
+        }
         self.keys[slot] = K::default();
         self.occupied[slot / PAGE_SLOTS] &= !occupied_bit(slot);
         self.hot.clear(slot);
@@ -338,14 +393,30 @@ impl<K: StateKey> SignalStates<K> {
         self.push_free_before(slot);
         self.push_slot();
         self.keys[slot] = key;
-        if !self.index.insert(key, slot as u32) {
+        if !self.insert(key, slot) {
             return Err("a key has two slots");
         }
         Ok((self.hot.row_mut(slot), self.warm.row_mut(slot)))
     }
 
+    /// Ends the page that was begun last, with so many buckets that are not empty.
+    pub(super) fn end_page(&mut self, filled_len: u64) {
+        self.resize_page(self.page_bytes.len() - 1, filled_len);
+    }
+
+    /// Notes how many bytes a page takes at the most when stored.
+    fn resize_page(&mut self, page: usize, filled_len: u64) {
+        let slots_len = u64::from(self.occupied[page].count_ones());
+        let bytes = page::STORED_PAGE_BYTES_MAX
+            + slots_len * self.stored_slot_bytes_max
+            + filled_len * page::STORED_BUCKET_BYTES_MAX;
+        let before = std::mem::replace(&mut self.page_bytes[page], bytes as u32);
+        self.bytes.resize_page(before, bytes as u32);
+    }
+
     fn push_page_bits(&mut self, occupied: u32) {
         self.occupied.push(occupied);
+        self.page_bytes.push(0);
         let words_len = self.occupied.len().div_ceil(u64::BITS as usize);
         self.dirty.resize(words_len, 0);
         self.pending.resize(words_len, 0);
@@ -362,14 +433,10 @@ impl<K: StateKey> SignalStates<K> {
         // Not written when it is set already, so that the line stays in every core's cache.
         if self.dirty[word] & bit == 0 {
             self.dirty[word] |= bit;
-            let slots_len = u64::from(self.occupied[page].count_ones());
-            self.count_changed(page::STORED_PAGE_BYTES_MAX + slots_len * self.stored_slot_bytes_max);
+            // A new page has none yet.
+            let bytes = u64::from(self.page_bytes[page]).max(page::STORED_PAGE_BYTES_MAX);
+            self.bytes.add_changed(bytes);
         }
-    }
-
-    #[cold]
-    fn count_changed(&self, bytes: u64) {
-        self.changed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Copies at most `pages_max` pending pages, and returns how many.
@@ -387,9 +454,12 @@ impl<K: StateKey> SignalStates<K> {
     }
 
     #[cold]
-    fn copy_page(&self, page: usize, signal: SignalId, out: &mut PageCopies<K>) {
+    fn copy_page(&mut self, page: usize, signal: SignalId, out: &mut PageCopies<K>) {
         let first_slot = page * PAGE_SLOTS;
         let slots_len = PAGE_SLOTS.min(self.keys.len() - first_slot);
+        // A free slot has none.
+        let filled_len = (first_slot..first_slot + slots_len).map(|slot| self.warm.filled_len(slot));
+        self.resize_page(page, filled_len.sum::<usize>() as u64);
         let slices = PageSlices {
             occupied: self.occupied[page],
             keys: &self.keys[first_slot..][..slots_len],
@@ -402,6 +472,7 @@ impl<K: StateKey> SignalStates<K> {
     fn heap_bytes(&self) -> usize {
         size_of::<Self>()
             + self.index.heap_bytes()
+            + self.chains.heap_bytes()
             + allocated_bytes(&self.keys)
             + allocated_bytes(&self.occupied)
             + self.free.capacity() * size_of::<u32>()
@@ -409,6 +480,7 @@ impl<K: StateKey> SignalStates<K> {
             + self.warm.heap_bytes()
             + allocated_bytes(&self.dirty)
             + allocated_bytes(&self.pending)
+            + allocated_bytes(&self.page_bytes)
     }
 }
 

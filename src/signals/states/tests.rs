@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{PAGE_SLOTS, SHARDS, SignalShape, Slot, State, StateKey, StateTable};
+use super::{Incremented, PAGE_SLOTS, SHARDS, SignalShape, Slot, State, StateKey, StateTable};
 use crate::cohort::CohortEntity;
 use crate::limits::Limits;
 use crate::testing::model::EventId;
@@ -30,6 +30,20 @@ pub(super) fn shapes() -> [SignalShape; 2] {
 }
 
 pub(super) const SIGNALS: [SignalId; 2] = [SignalId(0), SignalId(1)];
+
+impl<K: StateKey> StateTable<K> {
+    /// Forgets `entity`, and returns how many states it had.
+    pub(crate) fn forget_entity(&self, entity: EntityId) -> Result<usize, Error> {
+        self.begin_forget(entity)?;
+        let mut forgotten_len = 0;
+        loop {
+            match self.forget_some(entity)? {
+                0 => return Ok(forgotten_len),
+                len => forgotten_len += len,
+            }
+        }
+    }
+}
 
 /// Applies one event as the ledgers do.
 pub(super) fn apply<K: StateKey>(
@@ -64,7 +78,11 @@ pub(super) fn store_fenced<K: StateKey>(table: &StateTable<K>, stored: &mut Stor
 }
 
 pub(super) fn restored<K: StateKey>(stored: &Stored) -> StateTable<K> {
-    let mut table = StateTable::new(&shapes(), &Limits::default());
+    restored_with(&shapes(), stored)
+}
+
+pub(super) fn restored_with<K: StateKey>(shapes: &[SignalShape], stored: &Stored) -> StateTable<K> {
+    let mut table = StateTable::new(shapes, &Limits::default());
     for (key, value) in stored {
         table.restore_page(key, value).expect("it was stored like this");
     }
@@ -218,7 +236,6 @@ fn what_is_not_in_the_schema_is_refused_and_changes_nothing() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let entity = EntityId(1);
     let changed = table.with_slot(entity, SignalId(2), |_| unreachable!("there is no signal 2"));
-    let changed: Result<(), Error> = changed;
     assert!(matches!(changed, Err(Error::UnknownSignal { .. })));
     assert!(matches!(
         table.score(entity, SignalId(2), 0, NOW_MS),
@@ -337,7 +354,9 @@ fn a_panic_under_the_lock_is_an_error_for_everyone_who_needs_the_shard() {
 
     let mut copies = table.page_copies();
     for refused in [
-        table.with_slot(EntityId(1), SIGNALS[0], |_| ()),
+        table
+            .with_slot(EntityId(1), SIGNALS[0], |_| Incremented::default())
+            .map(|_| ()),
         table.score(entity, SIGNALS[1], 0, NOW_MS).map(|_| ()),
         table.count(entity, SIGNALS[1], 0, 1, NOW_MS).map(|_| ()),
         table.export().map(|_| ()),

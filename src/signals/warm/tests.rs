@@ -155,14 +155,14 @@ fn an_event_older_than_a_ring_is_dropped_from_it_alone_and_reported() {
     let rings = [(HOUR_MS, 24), (DAY_MS, 7)];
     let mut tier = tier(&rings);
     let hour = NOW_MS.div_euclid(HOUR_MS as i64) * HOUR_MS as i64;
-    assert_eq!(tier.increment(1, hour), 0);
-    assert_eq!(tier.increment(1, hour - 23 * HOUR_MS as i64), 0);
+    assert_eq!(tier.increment(1, hour).late_len, 0);
+    assert_eq!(tier.increment(1, hour - 23 * HOUR_MS as i64).late_len, 0);
     // The extra bucket.
-    assert_eq!(tier.increment(1, hour - 24 * HOUR_MS as i64), 0);
-    assert_eq!(tier.increment(1, hour - 24 * HOUR_MS as i64 - 1), 1);
-    assert_eq!(tier.increment(1, hour - 7 * DAY_MS as i64), 1);
-    assert_eq!(tier.increment(1, hour - 8 * DAY_MS as i64), 2);
-    assert_eq!(tier.increment(1, i64::MIN), 2);
+    assert_eq!(tier.increment(1, hour - 24 * HOUR_MS as i64).late_len, 0);
+    assert_eq!(tier.increment(1, hour - 24 * HOUR_MS as i64 - 1).late_len, 1);
+    assert_eq!(tier.increment(1, hour - 7 * DAY_MS as i64).late_len, 1);
+    assert_eq!(tier.increment(1, hour - 8 * DAY_MS as i64).late_len, 2);
+    assert_eq!(tier.increment(1, i64::MIN).late_len, 2);
     assert_eq!(tier.count(1, 0, 24, hour), 2);
     assert_eq!(tier.count(1, 0, 24, hour - HOUR_MS as i64), 2);
     assert_eq!(tier.count(1, 1, 7, hour), 4);
@@ -209,9 +209,21 @@ fn a_full_count_stays_full() {
 }
 
 #[test]
+fn an_event_tells_how_many_buckets_it_filled() {
+    let mut tier = tier(&[(1000, 2), (1000, 1)]);
+    let mut filled = |at_ms| tier.increment(1, at_ms).filled_len;
+    assert_eq!([filled(0), filled(999), filled(1000), filled(0)], [2, 0, 2, 0]);
+    // Three buckets are kept of the first ring, two of the second.
+    assert_eq!([filled(2000), filled(1), filled(-1)], [2, 0, 0]);
+    assert_eq!(tier.filled_len(1), 3 + 2);
+    assert_eq!(tier.increment(1, 9000).filled_len, 2);
+    assert_eq!(tier.filled_len(1), 2);
+}
+
+#[test]
 fn a_signal_may_have_no_window() {
     let mut tier = tier(&[]);
-    assert_eq!(tier.increment(1, NOW_MS), 0);
+    assert_eq!(tier.increment(1, NOW_MS).late_len, 0);
     tier.grow(3);
     tier.clear(4);
     assert!(tier.row(4).is_empty());

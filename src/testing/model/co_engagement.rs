@@ -204,11 +204,9 @@ impl CoEngagement {
         for node in self.nodes.values_mut() {
             node.edges.remove(&item.0);
         }
-        self.nodes.retain(|_, node| !node.edges.is_empty());
         for ring in self.users.values_mut() {
             ring.items.retain(|&other| other != item.0);
         }
-        self.users.retain(|_, ring| !ring.items.is_empty());
     }
 
     pub(crate) fn forget_user(&mut self, user: UserId) {

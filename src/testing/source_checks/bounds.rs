@@ -46,7 +46,7 @@ layout of files, records and keys
 src/cohort/mod.rs TAG
 src/db/identity.rs VERSION
 src/db/opening_record.rs VERSION
-src/entities/co_engagement/codec.rs NODE_TAG USER_TAG META_TAG STAMP_BYTES NODE_HEAD_BYTES EDGE_BYTES ITEM_BYTES
+src/entities/co_engagement/codec.rs NODE_TAG USER_TAG META_TAG TOMBSTONE_TAG STAMP_BYTES NODE_HEAD_BYTES EDGE_BYTES ITEM_BYTES
 src/fs/names.rs NAME_DIGITS 10
 src/schema.rs VERSION FLAG_POSITIVE FLAG_NEGATIVE_WEIGHTS
 src/signals/checkpoint/record.rs VERSION
@@ -55,7 +55,7 @@ src/signals/states/page.rs VERSION KEY_TAG KEY_SIGNAL KEY_SHARD KEY_PAGE KEY_BYT
 src/signals/warm.rs NEWEST_CELLS
 src/storage/file/format.rs VERSION CRC_LEN FILE_HEADER_SUMMED_LEN RECORD_HEADER_SUMMED_LEN ENTRY_HEADER_LEN SYNCED_OFFSET
 src/storage/file/format.rs ALIGNMENT FILE_HEADER_LEN RECORD_HEADER_LEN ENTRY_OVERHEAD_LEN REMOVAL
-src/storage/keys.rs CHECKSUM_BYTES 0x10 0x20 0x30 0x31 0x32 0x40 0x41
+src/storage/keys.rs CHECKSUM_BYTES 0x10 0x20 0x30 0x31 0x32 0x33 0x40 0x41
 src/wal/frame.rs KIND_OFFSET SEQUENCE_OFFSET SYNCED_OFFSET PAYLOAD_CHECKSUM_OFFSET HEADER_CHECKSUM_OFFSET
 src/wal/frame.rs FRAME_HEADER_BYTES FRAME_ALIGN
 src/wal/payload.rs EVENTS_HEADER_BYTES EVENT_FIXED_BYTES FLAG_USER FORGET_ENTITY FORGET_USER 16 24 26 27
@@ -72,7 +72,7 @@ src/wal/segment.rs SEQUENCE_MAX
 
 an estimate of bytes, which changes no content
 src/entities/co_engagement/codec.rs AROUND_BYTES_MAX
-src/signals/states/page.rs STORED_PAGE_BYTES_MAX 64
+src/signals/states/page.rs STORED_PAGE_BYTES_MAX STORED_BUCKET_BYTES_MAX 64
 
 the largest value of a field of `Limits`
 src/limits.rs GROUPED_CHANGES_LEN_MAX ZEROS_BYTES_MAX EARLIER_OPENINGS_LEN_MAX BLOCK_IDS_MAX
@@ -81,6 +81,7 @@ a mark, or the number of one part
 src/entities/co_engagement.rs META_SHARD
 src/poison.rs SOUND READABLE UNREADABLE
 src/signals/hot.rs TIME_NONE
+src/signals/states/chains.rs END
 src/signals/states/index.rs VACANT
 
 a wait of threads, which changes no content

@@ -51,6 +51,7 @@ pub(super) fn workload(seed: u64, events_len: usize) -> Workload {
         len: len as u64,
         now_ms: STANDARD_NOW_MS,
         events: 0,
+        engaged: Vec::new(),
     };
     let name = b"large".to_vec();
     let add = |entity| Operation::AddToCollection(name.clone(), EntityId(entity));
@@ -61,8 +62,14 @@ pub(super) fn workload(seed: u64, events_len: usize) -> Workload {
         Operation::Checkpoint,
         add(0),
         generator.record(events_len / 2),
+        generator.record_in_cohorts(EntityId(1)),
         Operation::ForgetEntity(EntityId(1)),
         Operation::ForgetUser(UserId(1)),
+        generator.record(events_len / 4),
+        generator.forget_engaged(190),
+        generator.forget_engaged(185),
+        generator.forget_engaged(180),
+        generator.forget_engaged(175),
         generator.record(events_len),
         Operation::Sync,
         Operation::Checkpoint,
@@ -97,12 +104,33 @@ struct LargeGenerator {
     len: u64,
     now_ms: i64,
     events: u64,
+    /// The entities of positive events with a user.
+    engaged: Vec<EntityId>,
 }
 
 impl LargeGenerator {
     /// A call on entities that no later call changes: a compaction has to keep them.
     fn record_once(&mut self, events_len: usize) -> Operation {
         self.record_of(events_len, |index, len| len + index)
+    }
+
+    /// Forgets the item that a user engaged with so many events ago. With [`USERS`] users and room for two thirds of their
+    /// rings, the oldest ring is some 165 events old: the removal of the item that was forgotten before begins there.
+    fn forget_engaged(&self, events_ago: usize) -> Operation {
+        let place = self.engaged.len().checked_sub(events_ago);
+        let entity = place.and_then(|place| self.engaged.get(place));
+        Operation::ForgetEntity(entity.copied().unwrap_or_default())
+    }
+
+    /// A call of one event in more cohorts than are forgotten at a time.
+    fn record_in_cohorts(&mut self, entity: EntityId) -> Operation {
+        let mut event = self.event(entity);
+        let len = 1 + Limits::default().forgotten_slots_len_max as u64;
+        event.cohorts = (0..len).map(CohortId).collect();
+        Operation::Record {
+            now_ms: self.now_ms,
+            events: vec![event],
+        }
     }
 
     fn record(&mut self, events_len: usize) -> Operation {
@@ -140,13 +168,18 @@ impl LargeGenerator {
         } else {
             SignalId(self.random.below(5) as u16)
         };
+        let at_ms = self.now_ms - self.random.below(2000) as i64;
+        let user = self.random.chance(1, 2).then(|| UserId(self.random.below(USERS)));
+        if signal == LIKE && user.is_some() {
+            self.engaged.push(entity);
+        }
         Event {
             entity,
             signal,
             // Weights are distinct and have an exact binary form.
             weight: 1.0 + self.events as f64 / 65_536.0,
-            at_ms: self.now_ms - self.random.below(2000) as i64,
-            user: self.random.chance(1, 2).then(|| UserId(self.random.below(USERS))),
+            at_ms,
+            user,
             cohorts: if self.random.chance(1, 4) {
                 vec![CohortId(self.random.below(COHORTS))]
             } else {

@@ -80,7 +80,9 @@ pub(crate) fn tiny_limits() -> Limits {
         replayed_changes_len_max: 4,
         grouped_changes_len_max: 3,
         fenced_pages_len_max: 1,
-        changed_state_bytes_max: 400 << 10,
+        forgotten_slots_len_max: 1,
+        forgetting_steps_len: 1,
+        changed_state_bytes_max: 128 << 10,
         earlier_openings_len_max: 3,
         sealed_segments_len_max: 3,
         log_growth_factor_max: 1,
@@ -148,16 +150,35 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
         events: 0,
         now_ms: STANDARD_NOW_MS,
         forgets: 0,
+        engaged: Vec::new(),
         collections: BTreeMap::new(),
     };
     let mut operations = Vec::with_capacity(operations_len);
     while operations.len() < operations_len {
         let mut deck = DECK;
         generator.random.shuffle(&mut deck);
+        if generator.forgets % 4 == 1 {
+            checkpoint_after_forget(&mut deck);
+        }
         let left = operations_len - operations.len();
         operations.extend(deck.into_iter().take(left).map(|card| generator.operation(card)));
     }
     Workload { operations }
+}
+
+/// Moves the checkpoint to the place behind the forget: before its entries are removed from all records of co-engagement.
+fn checkpoint_after_forget(deck: &mut [Card]) {
+    let place = |deck: &[Card], is_wanted: fn(&Card) -> bool| deck.iter().position(is_wanted);
+    let checkpoint = place(deck, |card| matches!(card, Card::Checkpoint));
+    let forget = place(deck, |card| matches!(card, Card::Forget));
+    let (Some(checkpoint), Some(forget)) = (checkpoint, forget) else {
+        return;
+    };
+    if checkpoint < forget {
+        deck[checkpoint..=forget].rotate_left(1);
+    } else {
+        deck[forget + 1..=checkpoint].rotate_right(1);
+    }
 }
 
 struct Generator {
@@ -171,6 +192,8 @@ struct Generator {
     /// The time of the clock, which most event times are near to.
     now_ms: i64,
     forgets: u64,
+    /// The entities of the last three events that a user may have engaged by.
+    engaged: Vec<u64>,
     collections: BTreeMap<&'static [u8], BTreeSet<u64>>,
 }
 
@@ -186,10 +209,12 @@ impl Generator {
             Card::Forget => {
                 self.forgets += 1;
                 if self.forgets % 2 == 1 {
-                    Operation::ForgetEntity(EntityId(*self.random.pick(&ENTITIES)))
-                } else {
-                    Operation::ForgetUser(UserId(*self.random.pick(&USERS)))
+                    return Operation::ForgetUser(UserId(*self.random.pick(&USERS)));
                 }
+                let any = *self.random.pick(&ENTITIES);
+                // Mostly one that other items and users hold.
+                let of_four = self.clock_random.below(4) as usize;
+                Operation::ForgetEntity(EntityId(*self.engaged.get(of_four).unwrap_or(&any)))
             }
             Card::Sync => Operation::Sync,
             Card::Checkpoint => Operation::Checkpoint,
@@ -244,8 +269,13 @@ impl Generator {
         let magnitude = 1.0 + self.events as f64 / 4096.0;
         let negative = matches!(signal, 2 | 4) && self.random.chance(1, 3);
         let cohorts_len = self.random.below(4);
+        let entity = *self.random.pick(&ENTITIES);
+        if matches!(signal, 1 | 4) && !negative {
+            self.engaged.insert(0, entity);
+            self.engaged.truncate(3);
+        }
         Event {
-            entity: EntityId(*self.random.pick(&ENTITIES)),
+            entity: EntityId(entity),
             signal: SignalId(signal),
             weight: if negative { -magnitude } else { magnitude },
             at_ms: self.at_ms(),

@@ -213,9 +213,9 @@ fn every_event_crosses_the_hook_once_with_all_edges_in_and_nothing_evicted() {
     let injector = CrashInjector::new(CrashPoint::CoEngagementUpdate, 0);
     let crash = run_with_crash(&injector, || torn.record_positive(UserId(1), EntityId(9), 1.0, 0));
     assert_eq!(crash, Err(CrashPoint::CoEngagementUpdate));
-    let edges_len = |item| torn.nodes.get(item).map(|node| node.edges.len());
+    let edges_len = |item| torn.nodes.get(item).map(|node| node.record.edges.len());
     assert_eq!([1, 2, 3, 4, 9].map(edges_len), [3, 3, 3, 3, 4].map(Some));
-    let ring = torn.users.get(1).map(|ring| ring.items().to_vec());
+    let ring = torn.users.get(1).map(|ring| ring.record.items().to_vec());
     assert_eq!(
         ring,
         Some(vec![1, 2, 3, 4]),

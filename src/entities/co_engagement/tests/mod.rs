@@ -2,6 +2,7 @@
 
 mod bounds;
 mod checkpoint;
+mod forgotten;
 mod limits;
 mod model;
 mod workload;
@@ -32,10 +33,7 @@ fn validate(index: &CoEngagementIndex) {
     let state = index.export();
     assert!(state.users.len() as u64 <= config.users_max && state.items.len() as u64 <= config.nodes_max);
     for ring in &state.users {
-        assert!(
-            (1..=config.ring_len_max as usize).contains(&ring.items.len()),
-            "{ring:?}"
-        );
+        assert!(ring.items.len() <= config.ring_len_max as usize, "{ring:?}");
         assert!(ring.touched < state.ordinal, "{ring:?}");
         let mut items = ring.items.clone();
         items.sort_unstable();
@@ -43,10 +41,7 @@ fn validate(index: &CoEngagementIndex) {
         assert_eq!(items.len(), ring.items.len(), "{ring:?}");
     }
     for node in &state.items {
-        assert!(
-            (1..=config.degree_max as usize).contains(&node.edges.len()),
-            "{node:?}"
-        );
+        assert!(node.edges.len() <= config.degree_max as usize, "{node:?}");
         assert!(node.touched < state.ordinal, "{node:?}");
         assert!(node.edges.is_sorted_by(|a, b| a.0 < b.0), "{node:?}");
         assert!(
@@ -57,6 +52,7 @@ fn validate(index: &CoEngagementIndex) {
     }
     index.users.validate();
     index.nodes.validate();
+    index.forgotten.tombstones().validate();
 }
 
 fn close(a: f64, b: f64) -> bool {
@@ -238,32 +234,6 @@ fn related_breaks_ties_by_ascending_id() {
     };
     assert_eq!(ids(9), [3, 5, 9]);
     assert_eq!(ids(2), [3, 5]);
-}
-
-#[test]
-fn forgetting_an_item_leaves_no_trace_of_it() {
-    let mut workload = EngagementWorkload::new(3);
-    let mut index = index(small());
-    for _ in 0..200 {
-        workload.next().apply(&mut index);
-    }
-    for item in EngagementWorkload::items() {
-        index.forget_item(EntityId(item));
-        validate(&index);
-        let state = index.export();
-        let gone = EntityId(item);
-        assert!(
-            state.users.iter().all(|ring| !ring.items.contains(&gone)),
-            "item {item}"
-        );
-        let met = |node: &state::NodeState| node.item == gone || node.edges.iter().any(|e| e.0 == gone);
-        assert!(!state.items.iter().any(met), "item {item}");
-    }
-    let state = index.export();
-    assert_eq!(
-        (state.users.len(), state.items.len(), state.ordinal > 0),
-        (0, 0, true)
-    );
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl EngagementCall {
             } => {
                 index.record_positive(UserId(user), EntityId(item), weight, at_ms);
             }
-            Self::ForgetItem(item) => index.forget_item(EntityId(item)),
+            Self::ForgetItem(item) => index.forget_item(EntityId(item), 1),
             Self::ForgetUser(user) => index.forget_user(UserId(user)),
         }
     }
@@ -51,6 +51,8 @@ impl EngagementCall {
 pub(super) struct EngagementWorkload {
     random: Random,
     now_ms: i64,
+    /// One call in so many forgets an item.
+    forgets_one_in: u64,
 }
 
 impl EngagementWorkload {
@@ -58,6 +60,15 @@ impl EngagementWorkload {
         Self {
             random: Random::new(seed),
             now_ms: -20_000,
+            forgets_one_in: 60,
+        }
+    }
+
+    /// One call in four forgets an item.
+    pub(super) fn forgetful(seed: u64) -> Self {
+        Self {
+            forgets_one_in: 4,
+            ..Self::new(seed)
         }
     }
 
@@ -80,7 +91,7 @@ impl EngagementWorkload {
             item => item,
         };
         let user = self.below(8);
-        match self.below(60) {
+        match self.below(self.forgets_one_in) {
             0 => return EngagementCall::ForgetItem(item),
             1 => return EngagementCall::ForgetUser(user),
             _ => {}

@@ -141,42 +141,6 @@ fn extreme_states_read_back_to_the_bit() {
 }
 
 #[test]
-fn a_fence_captures_no_more_bytes_than_were_counted() {
-    // A checkpoint that outgrew the store's largest batch could never be made: nothing bounded what one has to store.
-    let mut random = Random::new(SEED);
-    let table = StateTable::<CohortEntity>::new(&shapes(), &Limits::default());
-    let times = [i64::MIN, 0, NOW_MS, NOW_MS + 30 * DAY_MS as i64, i64::MAX];
-    for round in 0..200 {
-        for _ in 0..random.below(200) {
-            let key = CohortEntity {
-                cohort: CohortId(*random.pick(&[0, u64::MAX])),
-                entity: EntityId(u64::MAX - random.below(300)),
-            };
-            let time = *random.pick(&times);
-            for hours in 0..random.below(30) as i64 {
-                let at_ms = time.saturating_sub(hours * HOUR_MS as i64);
-                apply(&table, key, *random.pick(&SIGNALS), 1e12, at_ms);
-            }
-            if random.below(10) == 0 {
-                table.forget_entity(key.entity).expect("nothing panicked");
-            }
-        }
-        let counted = table.changed_bytes();
-        // What a checkpoint and the embedded store add to a key and a value.
-        let added = 4 + 10;
-        let captured: usize = stored(&table)
-            .iter()
-            .map(|(key, value)| key.len() + value.len() + added)
-            .sum();
-        assert!(
-            captured as u64 <= counted,
-            "{captured} of {counted}, round {round}, seed {SEED:#x}"
-        );
-        assert_eq!(table.changed_bytes(), 0);
-    }
-}
-
-#[test]
 fn a_default_state_takes_about_fifty_bytes() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let mut random = Random::new(SEED);

@@ -13,12 +13,13 @@ const PAYLOAD_BYTES_MAX: u32 = 0xff8;
 const AS_IT_IS: u8 = 0x80;
 
 /// The key tags that the first byte of a pair chooses from.
-const TAGS: [&[u8]; 10] = [
+const TAGS: [&[u8]; 11] = [
     keys::STATES,
     keys::COHORT_STATES,
     keys::CO_ENGAGEMENT[0],
     keys::CO_ENGAGEMENT[1],
     keys::CO_ENGAGEMENT[2],
+    keys::CO_ENGAGEMENT[3],
     keys::COLLECTIONS,
     keys::COLLECTION_BLOCKS,
     keys::CHECKPOINT,

@@ -390,6 +390,38 @@ pub(crate) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &StorageMem
     call.forward()
 }
 
+/// Leaves out new tombstones of forgotten items.
+pub(crate) fn drop_tombstones<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+    let mut operations = take_batch(call);
+    let len = operations.len();
+    operations.retain(|operation| !matches!(operation, BatchOperation::Put { key, .. } if is_tombstone(key)));
+    (operations.len()..len).for_each(|_| state.acts.count());
+    call.operation = StorageOperation::WriteBatch(batch(operations));
+    call.forward()
+}
+
+/// Removes tombstones before the rest of the checkpoint is written.
+pub(crate) fn remove_tombstones_first<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageMemory,
+) -> StorageAnswered<'a> {
+    let is_removal =
+        |operation: &BatchOperation| matches!(operation, BatchOperation::Delete { key } if is_tombstone(key));
+    if !batch_of(&call.operation).iter().any(is_removal) {
+        return call.forward();
+    }
+    write_in_parts(call, state, |batch| {
+        let (first, rest) = batch
+            .into_iter()
+            .partition(|it| matches!(it, BatchOperation::Delete { key } if is_tombstone(key)));
+        vec![first, rest]
+    })
+}
+
+fn is_tombstone(key: &[u8]) -> bool {
+    key.starts_with(keys::CO_ENGAGEMENT[1])
+}
+
 /// Skips the first flush after the identity was written. An opening begins with a flush of earlier content, of which a new
 /// database has none.
 pub(crate) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {

@@ -242,6 +242,8 @@ Others {
         [Refused], Nothing, BugPlace::storage(&["put"], storage::repeat_collection_number);
     CollectionMembersKept: "a collection is removed with its members",
         [Refused], Nothing, BugPlace::storage(&["write_batch"], storage::keep_members);
+    TombstonesDropped: "a checkpoint stores which items are forgotten until no record holds them",
+        [CannotGoOn], Nothing, BugPlace::storage(&["write_batch"], storage::drop_tombstones);
     FlushSkipped: "`flush` is power-safe when it returns",
         [AcknowledgedBeforeDurable, Lost, Refused], Nothing, BugPlace::storage(&["flush"], storage::skip);
     FirstFlushSkipped: "database id and schema are flushed before the first segment",
@@ -262,7 +264,7 @@ Others {
     ScanWithoutLast: "`scan_prefix` shows all that has the prefix",
         [Refused, Lost], Nothing, BugPlace::storage(&["scan_prefix"], storage::scan_without_last);
     StorageErrorSwallowed: "any failed storage call poisons",
-        [ContinuedAfterFault, AcknowledgedAfterFault], Nothing,
+        [AcknowledgedAfterFault, ContinuedAfterFault], Nothing,
         BugPlace::storage(&["put", "delete", "write_batch", "flush", "close"], storage::swallow_error);
 
     AcknowledgedFirst: "acknowledged last, after everything else",
@@ -338,6 +340,8 @@ Sessions {
         [AcknowledgedBeforeDurable], Sessions, BugPlace::storage(&["write_batch", "flush"], |call, state| {
             storage::in_sessions(2.., call, state, storage::skip_flush_of_opening)
         });
+    TombstonesFirst: "a tombstone is removed together with the entries that it hides, not before",
+        [Wrong], Sessions, BugPlace::storage(&["write_batch"], storage::remove_tombstones_first);
     ThirdScanWithoutLast: "every opening loads all collections",
         [Refused], Sessions, BugPlace::storage(&["scan_prefix"], |call, state| {
             storage::in_sessions(3.., call, state, storage::scan_without_last)
@@ -394,7 +398,7 @@ Sizes {
 
 Disk {
     FailedSyncIgnored: "after a failed sync nothing is acknowledged: it may have kept some of the writes",
-        [AcknowledgedAfterFault, Lost], Nothing,
+        [AcknowledgedBeforeDurable, AcknowledgedAfterFault, Lost], Nothing,
         BugPlace::files(&["sync"], &[Segment, StoreFile], files::ignore_failure);
     FailedSyncRepeated: "a failed sync is not repeated: the next one reports lost writes as durable",
         [AcknowledgedAfterFault, Lost], Nothing,
@@ -417,7 +421,7 @@ Disk {
     LeftoverHangs: "nothing read from disk can make it loop",
         [Hang], ShortCases, BugPlace::files(&["list"], &[LogDir], files::hang_at_leftover);
     LastSegmentLost: "acknowledged events survive",
-        [Lost], Nothing, BugPlace::files(&[], &[], |call, state| {
+        [Wrong, Lost], Nothing, BugPlace::files(&[], &[], |call, state| {
             files::lose(call, state, |it| files::segments(it).into_iter().skip(1).last().into_iter().collect())
         });
     LogLost: "a missing log is an error, and no fresh database",
@@ -428,7 +432,7 @@ Disk {
         [Refused, Lost], Nothing, BugPlace::files(&[], &[], files::roll_store_back);
 
     RecordEndsChecked: "a record whose middle is missing is not read: a write may have a hole",
-        [Refused], Nothing, BugPlace::Store(store::StoreFlaw::EndsChecked);
+        [Doubled], Nothing, BugPlace::Store(store::StoreFlaw::EndsChecked);
     BlockTakenForWhole: "a block of 4096 bytes is not written wholly or not at all",
         [Doubled], Nothing, BugPlace::Store(store::StoreFlaw::BlockTakenForWhole);
     StaleRecordRead: "the bytes of an extended file are those of a file that was removed, until they are written",

@@ -32,7 +32,9 @@ enum PlantedWork {
 impl PlantedWork {
     fn of(bug: PlantedBug) -> Self {
         match bug {
-            PlantedBug::StaleRead => Self::Long,
+            PlantedBug::StaleRead | PlantedBug::RecordEndsChecked | PlantedBug::StoreHeaderSyncSkipped => {
+                Self::Long
+            }
             PlantedBug::BlockDividedInParts
             | PlantedBug::BlocksJoinedInParts
             | PlantedBug::CollectionMembersKept

@@ -136,7 +136,7 @@ fn each_check_of_a_crash_on_real_files_finds_its_bug() {
             FailureKind::NotLocked,
         ),
         // The state before the close of a run without a crash.
-        (PlantedBug::CallTwice, Site::End, FailureKind::Doubled),
+        (PlantedBug::CallTwice, Site::End, FailureKind::Wrong),
     ] {
         let acts = Acts::default();
         let sweep = bug.plant(CrashSweep::standard(SEED, 60), &acts);

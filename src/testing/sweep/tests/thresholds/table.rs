@@ -7,7 +7,7 @@ use crate::entities::FENCE_SHARDS;
 use crate::limits::{CHANGED_LEN_MIN, INDEX_PLACES_MIN, Limits};
 use crate::signals::states::SHARDS;
 use crate::testing::workload::Event;
-use crate::{Signal, SignalStateExport};
+use crate::{EntityId, Signal, SignalStateExport};
 
 const SECTOR_BYTES: u64 = 512;
 
@@ -33,6 +33,8 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
         replayed_changes_len_max,
         grouped_changes_len_max,
         fenced_pages_len_max,
+        forgotten_slots_len_max,
+        forgetting_steps_len,
         closed_log_bytes_max,
         changed_state_bytes_max: _,
         store_piece_bytes,
@@ -69,6 +71,18 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
             // The first checkpoint, so all pages are of one.
             run.crossing == Some((CrashPoint::CheckpointPostFlush, 0))
                 && run.pages_of_a_shard() > fenced_pages_len_max
+        }),
+        row("forgotten_slots_len_max", move |run| {
+            forgets_of(run).any(|(entity, before)| {
+                let events = before.iter().flat_map(events_of);
+                let of_entity = events.filter(|event| event.entity == entity);
+                let states = of_entity.flat_map(|event| event.cohorts.iter().map(|it| (event.signal, *it)));
+                states.collect::<BTreeSet<_>>().len() > forgotten_slots_len_max
+            })
+        }),
+        row("forgetting_steps_len", move |run| {
+            let records_len = run.export.user_rings.len() + run.export.related.len();
+            forgets_of(run).next().is_some() && records_len > forgetting_steps_len
         }),
         row("closed_log_bytes_max", move |run| {
             // A checkpoint after the last call, which made one itself.
@@ -195,6 +209,15 @@ pub(super) fn of_thousands() -> Vec<Threshold> {
             run.longest_run("store") > 256 << 10
         }),
     ]
+}
+
+/// The entities that were forgotten, each with the calls before.
+fn forgets_of(run: &CrashedRun) -> impl Iterator<Item = (EntityId, &[Operation])> {
+    let numbered = run.calls.iter().enumerate();
+    numbered.filter_map(|(number, call)| match call {
+        Operation::ForgetEntity(entity) => Some((*entity, &run.calls[..number])),
+        _ => None,
+    })
 }
 
 fn events_of(call: &Operation) -> &[Event] {

@@ -1,0 +1,179 @@
+//! The room of a checkpoint's batch: a call makes a checkpoint first if its changes may not fit, and only then.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::limits::Limits;
+use crate::storage::{BatchOperation, MemoryStore, keys};
+use crate::testing::faults::{ForwardingStorage, StorageOperation};
+use crate::testing::workload::Random;
+use crate::{CoEngagementConfig, Ring};
+
+const SEED: u64 = 0x7469_6461_6c64_6212;
+
+/// How many checkpoints these calls make in a database of this schema with the limits of production.
+fn checkpoints(schema: Schema, calls: u64, events_len: u64, entities_len: u64) -> usize {
+    let options = Options {
+        schema,
+        ..options(&SimDisk::new(), Durability::OperatingSystem)
+    };
+    let options = options.checkpoint_log_bytes(u64::MAX).segment_bytes_max(1 << 26);
+    let db = TidalDb::open(PATH, options).unwrap();
+    let mut covered = vec![0];
+    for call in 0..calls {
+        let event = |number| {
+            let entity = EntityId((call * events_len + number) * 7919 % entities_len);
+            SignalEvent::new(SignalId(0), entity, NOW_MS)
+        };
+        let events: Vec<_> = (0..events_len).map(event).collect();
+        db.record_batch(&events).unwrap();
+        covered.push(db.statistics().unwrap().checkpoint_sequence);
+    }
+    covered.dedup();
+    covered.len() - 1
+}
+
+fn view() -> Signal {
+    Signal::new("view").half_life_ms(3_600_000)
+}
+
+#[test]
+fn a_large_call_makes_no_checkpoint_for_states_that_are_small() {
+    assert_eq!(checkpoints(Schema::new().signal(view()), 2, 65_536, 100_000), 0);
+}
+
+#[test]
+fn a_call_makes_no_checkpoint_for_empty_buckets() {
+    let minutes = Ring {
+        bucket_ms: 60_000,
+        buckets: 1440,
+    };
+    let largest = Ring {
+        bucket_ms: 1000,
+        buckets: 4096,
+    };
+    for rings in [vec![minutes], vec![largest; 8]] {
+        let schema = Schema::new().signal(view().rings(rings));
+        assert_eq!(checkpoints(schema, 20, 256, 300), 0);
+    }
+}
+
+#[test]
+fn a_call_makes_no_checkpoint_for_co_engagement_that_no_event_changes() {
+    let bounds = CoEngagementConfig {
+        ring_len_max: 256,
+        degree_max: 1024,
+        ..CoEngagementConfig::default()
+    };
+    let schema = Schema::new().signal(view()).co_engagement(bounds);
+    assert_eq!(checkpoints(schema, 10, 2048, 1000), 0);
+}
+
+/// Events, forgets and reopenings by chance: no batch of a checkpoint has more bytes than the limit, nor than were counted.
+#[test]
+fn no_batch_outgrows_the_limit_or_the_bytes_that_were_counted() {
+    const LIMIT: u64 = 200_000;
+    let engine: Arc<MemoryStore> = Arc::new(MemoryStore::new());
+    let batches: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let disk = SimDisk::new();
+    let open = || {
+        let noted = Arc::clone(&batches);
+        let storage = ForwardingStorage::new(Arc::<MemoryStore>::clone(&engine), move |call| {
+            if let StorageOperation::WriteBatch(batch) = &call.operation {
+                let bytes = |operation: &BatchOperation| match operation {
+                    BatchOperation::Put { key, value } => key.len() + value.len() + 10,
+                    BatchOperation::Delete { key } => key.len() + 10,
+                };
+                let is_checkpoint = |it: &BatchOperation| matches!(it, BatchOperation::Put { key, .. } if key == keys::CHECKPOINT);
+                let is_one = batch.operations().iter().any(is_checkpoint);
+                let sum: usize = batch.operations().iter().map(bytes).sum();
+                noted.lock().unwrap().extend(is_one.then_some(sum as u64));
+            }
+            call.forward()
+        });
+        let wide = Ring {
+            bucket_ms: 1000,
+            buckets: 500,
+        };
+        let like = Signal::new("like").half_life_ms(1000).rings([wide]).positive();
+        let options = Options {
+            schema: Schema::new().signal(view()).signal(like),
+            limits: Limits {
+                changed_state_bytes_max: LIMIT,
+                ..Limits::default()
+            },
+            ..options(&disk, Durability::OperatingSystem)
+        };
+        let options = options.checkpoint_log_bytes(u64::MAX).segment_bytes_max(1 << 20);
+        TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap()
+    };
+    let mut random = Random::new(SEED);
+    let mut db = open();
+    let (mut calls, mut opens) = (0, 0);
+    // Beside the states a batch has the checkpoint's number and the counters of co-engagement.
+    let others = 200;
+    while calls < 600 {
+        calls += 1;
+        let counted = db.statistics().unwrap().state_bytes_since_checkpoint;
+        let made = batches.lock().unwrap().len();
+        let checked = |before: u64| {
+            let batches = batches.lock().unwrap();
+            for &bytes in &batches[made..] {
+                assert!(bytes <= before + others, "{bytes} of {before}, seed {SEED:#x}");
+                assert!(bytes <= LIMIT + others, "{bytes}, seed {SEED:#x}");
+            }
+        };
+        match random.below(40) {
+            0 => {
+                db.checkpoint().unwrap();
+                checked(counted);
+            }
+            1 => {
+                drop(db);
+                db = open();
+                opens += 1;
+            }
+            2..=5 => {
+                db.forget_entity(EntityId(random.below(60))).unwrap();
+                checked(counted);
+            }
+            _ => {
+                let cohorts: Vec<_> = (0..random.below(3)).map(CohortId).collect();
+                let event = |random: &mut Random| {
+                    let signal = SignalId(random.below(2) as u16);
+                    let at_ms = NOW_MS - random.below(400) as i64 * 1000;
+                    SignalEvent::new(signal, EntityId(random.below(60)), at_ms)
+                        .with_user(UserId(random.below(20)))
+                        .with_cohorts(&cohorts)
+                };
+                let events: Vec<_> = (0..=random.below(30)).map(|_| event(&mut random)).collect();
+                db.record_batch(&events).unwrap();
+                checked(counted);
+            }
+        }
+    }
+    let made = batches.lock().unwrap().len();
+    assert!(made > 20 && opens > 5, "{made} checkpoints, {opens} opens");
+}
+
+#[test]
+fn a_call_that_may_change_very_much_finds_room_for_it() {
+    // What a call itself adds was not looked at: a checkpoint could outgrow the largest batch by one call.
+    let options = Options {
+        limits: Limits {
+            changed_state_bytes_max: 70_000,
+            ..Limits::default()
+        },
+        ..options(&SimDisk::new(), Durability::OperatingSystem)
+    };
+    let db = TidalDb::open(PATH, options.checkpoint_log_bytes(u64::MAX)).unwrap();
+    let call = |len: u64| {
+        let event = |i| SignalEvent::new(SignalId(0), EntityId(i), NOW_MS);
+        let events: Vec<_> = (0..len).map(event).collect();
+        db.record_batch(&events).unwrap();
+        db.statistics().unwrap().checkpoint_sequence
+    };
+    assert_eq!(call(300), 0, "nothing had changed before the first");
+    assert_eq!(call(10), 0, "a small call has room");
+    assert_eq!(call(300), 2, "a large one has not");
+}

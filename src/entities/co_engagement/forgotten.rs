@@ -1,0 +1,202 @@
+//! The forgotten items whose edges and places in rings are not all removed yet.
+//!
+//! Nothing leads from an item to the records that hold it, so forgetting an item leaves a tombstone: the number of this
+//! forget. A record has the number of the last forget before its latest change. An entry of it is forgotten iff the
+//! tombstone of its item has a higher number: the entry was there at that change, before the item was forgotten. Reads leave
+//! forgotten entries out, and a change removes them first. So the state does not depend on how far the removal is.
+//!
+//! The removal goes through all records in steps, beginning with the record that was touched longest ago. A record that is
+//! touched meanwhile has no forgotten entry any more. After the last record no entry is left that was forgotten before the
+//! first one, so the tombstones of that time are removed, step by step too.
+//!
+//! Invariant: a forgotten entry that is still in a record has a tombstone. A checkpoint stores records and tombstones of one
+//! moment, so this holds on disk as well, also after a crash. An open removes the forgotten entries of each record that it
+//! reads, and then all tombstones; its next checkpoint stores that.
+
+use super::codec::Ordinals;
+use super::node::Node;
+use super::table::{Entries, Stamped, Table};
+use super::{CoEngagementIndex, UserRing};
+
+/// The tombstones by item; touched by the forget.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    tombstones: Table<()>,
+    pass: Option<Pass>,
+}
+
+/// One way through all records.
+#[derive(Debug)]
+struct Pass {
+    /// At its beginning.
+    counters: Ordinals,
+    /// The places of the last records that were visited.
+    users_after: Option<(u64, u64)>,
+    nodes_after: Option<(u64, u64)>,
+}
+
+impl Forgotten {
+    pub(super) fn new() -> Self {
+        Self {
+            tombstones: Table::new(),
+            pass: None,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tombstones.len()
+    }
+
+    /// Whether the entry of `item` in a record that changed last after `forgets` forgets is forgotten.
+    pub(super) fn is_forgotten(&self, item: u64, forgets: u64) -> bool {
+        let tombstone = self.tombstones.get(item);
+        tombstone.is_some_and(|tombstone| tombstone.touched > forgets)
+    }
+
+    /// The record without its forgotten entries.
+    pub(super) fn cleaned<R: Entries>(&self, stamped: &Stamped<R>) -> R {
+        let mut record = stamped.record.clone();
+        self.clean(&mut record, stamped.forgets);
+        record
+    }
+
+    /// Removes the forgotten entries of a record that changed last after `forgets` forgets.
+    pub(super) fn clean<R: Entries>(&self, record: &mut R, forgets: u64) {
+        if self.len() > 0 {
+            record.retain(|item| !self.is_forgotten(item, forgets));
+        }
+    }
+
+    /// Removes the forgotten entries of the record `id`. A record without any stays unchanged.
+    fn clean_in<R: Entries>(&self, table: &mut Table<R>, id: u64, forgets: u64) {
+        let Some(stamped) = table.get(id).filter(|stamped| stamped.forgets < forgets) else {
+            return;
+        };
+        let (before, cleaned) = (stamped.record.entries_len(), self.cleaned(stamped));
+        let after = cleaned.entries_len();
+        if after < before
+            && let Some(stamped) = table.change(id)
+        {
+            (stamped.record, stamped.forgets) = (cleaned, forgets);
+            table.resized(before, after, after);
+        }
+    }
+
+    /// Puts back the tombstone of a checkpoint. False if the item has one already.
+    pub(super) fn restore(&mut self, item: u64, forget: u64) -> bool {
+        let stamped = Stamped {
+            touched: forget,
+            forgets: forget,
+            record: (),
+        };
+        self.tombstones.restore(item, stamped)
+    }
+
+    /// Puts back a record of a checkpoint that was made after `forgets` forgets, without its forgotten entries. False if
+    /// there is one with that id already.
+    pub(super) fn restore_in<R: Entries>(
+        &self,
+        table: &mut Table<R>,
+        id: u64,
+        stamped: Stamped<R>,
+        forgets: u64,
+    ) -> bool {
+        let is_new = table.restore(id, stamped);
+        self.clean_in(table, id, forgets);
+        is_new
+    }
+
+    pub(super) fn tombstones(&self) -> &Table<()> {
+        &self.tombstones
+    }
+
+    pub(super) fn tombstones_mut(&mut self) -> &mut Table<()> {
+        &mut self.tombstones
+    }
+
+    /// Removes the oldest tombstone if it is not newer than the forget `forgets`. False if it is, or if there is none.
+    pub(super) fn remove_oldest(&mut self, forgets: u64) -> bool {
+        let oldest = self.tombstones.oldest_after(None);
+        let Some((_, item)) = oldest.filter(|&(forget, _)| forget <= forgets) else {
+            return false;
+        };
+        self.tombstones.remove(item);
+        true
+    }
+}
+
+impl CoEngagementIndex {
+    /// Counts a forget of `item` and leaves a tombstone for the records that may hold it.
+    pub(super) fn bury(&mut self, item: u64) {
+        self.counters.forgets += 1;
+        let forget = self.counters.forgets;
+        let tombstones = &mut self.forgotten.tombstones;
+        tombstones.change_or_create(item, forget, forget, || ());
+        tombstones.touch(item, forget);
+    }
+
+    /// Removes the forgotten entries from the records that a positive event of `user` for `item` changes.
+    pub(super) fn clean_for(&mut self, user: u64, item: u64) {
+        let forgets = self.counters.forgets;
+        let forgotten = &self.forgotten;
+        forgotten.clean_in(&mut self.users, user, forgets);
+        forgotten.clean_in(&mut self.nodes, item, forgets);
+        let ring = self.users.get(user).map_or(&[][..], |ring| ring.record.items());
+        for &other in ring {
+            forgotten.clean_in(&mut self.nodes, other, forgets);
+        }
+    }
+
+    /// Takes `steps_len` steps of the removal. A step visits a record or removes a tombstone.
+    pub(super) fn remove_forgotten(&mut self, steps_len: usize) {
+        for _ in 0..steps_len {
+            if self.forgotten.len() == 0 {
+                self.forgotten.pass = None;
+                return;
+            }
+            let mut pass = self.forgotten.pass.take().unwrap_or(Pass {
+                counters: self.counters,
+                users_after: None,
+                nodes_after: None,
+            });
+            let forgets = self.counters.forgets;
+            let end = pass.counters.ordinal;
+            let visited = visit::<UserRing>(
+                &mut self.users,
+                &self.forgotten,
+                &mut pass.users_after,
+                end,
+                forgets,
+            ) || visit::<Node>(
+                &mut self.nodes,
+                &self.forgotten,
+                &mut pass.nodes_after,
+                end,
+                forgets,
+            ) || self.forgotten.remove_oldest(pass.counters.forgets);
+            self.forgotten.pass = visited.then_some(pass);
+        }
+    }
+
+    /// Removes all forgotten entries and tombstones.
+    pub(super) fn remove_all_forgotten(&mut self) {
+        while self.forgotten.len() > 0 {
+            self.remove_forgotten(1);
+        }
+    }
+}
+
+/// Cleans the next record of a pass that was touched before the event `end`. False if there is none.
+fn visit<R: Entries>(
+    table: &mut Table<R>,
+    forgotten: &Forgotten,
+    after: &mut Option<(u64, u64)>,
+    end: u64,
+    forgets: u64,
+) -> bool {
+    let next = table.oldest_after(*after).filter(|&(touched, _)| touched < end);
+    let Some((_, id)) = next else { return false };
+    *after = next;
+    forgotten.clean_in(table, id, forgets);
+    true
+}
