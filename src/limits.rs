@@ -52,8 +52,8 @@ pub(crate) const GROUPED_CHANGES_LEN_MAX: usize = 1 << u8::BITS;
 pub(crate) const ZEROS_BYTES_MAX: usize = 64 << 10;
 /// The most earlier openings in the opening record.
 pub(crate) const EARLIER_OPENINGS_LEN_MAX: usize = 32;
-/// The most ids of a block of a collection. Runs are short however many ids they have, so without this bound a few bytes of
-/// a damaged disk could stand for more ids than memory holds.
+/// The most ids of a block of a collection. A run of any number of ids takes a few bytes. So without this limit a few damaged
+/// bytes on disk could mean more ids than memory can hold.
 pub(crate) const BLOCK_IDS_MAX: u64 = 4096;
 
 /// The limits inside the engine: beyond each size the engine does its work in another way. Production uses the default. Tests
@@ -73,11 +73,11 @@ pub(crate) struct Limits {
     /// Pages. Default 32 (at the default shape about 200 KB, a few tens of microseconds), at least 1. A checkpoint that copies
     /// more pages of a shard unlocks the shard in between.
     pub(crate) fenced_pages_len_max: usize,
-    /// States of an entity. Default 32, at least 1. Forgetting an entity with more states in a table unlocks the shard in
-    /// between.
+    /// States of an entity. Default 32, at least 1. Forgetting an entity with more states unlocks its shard each time after it
+    /// removed so many.
     pub(crate) forgotten_slots_len_max: usize,
-    /// Steps. Default 8, at least 1. Forgetting an item visits this many records of co-engagement to remove forgotten entries;
-    /// later calls visit the others.
+    /// Steps. Default 8, at least 1. Forgetting an item takes this many steps of the removal of forgotten entries from the
+    /// records of co-engagement. Later calls take the other steps.
     pub(crate) forgetting_steps_len: usize,
     /// Bytes of the log. Default 4096, at least 0. Closing a database with a longer log makes a checkpoint even if nothing is
     /// new, so that the next open has little to read.
@@ -92,7 +92,7 @@ pub(crate) struct Limits {
     /// reports nothing about the receipts of openings before these.
     pub(crate) earlier_openings_len_max: usize,
     /// Segments that take no more frames. Default 64, at least 1. A log with so many makes a checkpoint due, because an open
-    /// reads each of them. Each life of a process that ends without [`close`](crate::TidalDb::close) leaves one.
+    /// reads each of them. Each session that records and ends without [`close`](crate::TidalDb::close) leaves one.
     pub(crate) sealed_segments_len_max: u64,
     /// A multiple of [`checkpoint_log_bytes`](crate::Options::checkpoint_log_bytes) and of `sealed_segments_len_max`.
     /// Default 4, at least 1. When the log has grown by so many bytes, or has so many segments, writers wait for a checkpoint.
@@ -100,10 +100,11 @@ pub(crate) struct Limits {
     /// A multiple of [`checkpoint_state_bytes`](crate::Options::checkpoint_state_bytes). Default 2, at least 1. When so many
     /// bytes of states have changed, writers wait for a checkpoint.
     pub(crate) state_growth_factor_max: u64,
-    /// Bytes of runs. Default 256, at least 1. A longer block of a collection is divided in two halves. Blocks that are together
-    /// at most half as long are joined.
+    /// Bytes of runs. Default 256, at least 1. A longer block of a collection is divided into two halves. Two blocks that
+    /// together have at most half as many bytes are joined.
     pub(crate) collection_block_bytes_max: usize,
-    /// Ids. Default [`BLOCK_IDS_MAX`], 1 to that. A block of a collection with more ids is divided as a longer one is.
+    /// Ids. Default [`BLOCK_IDS_MAX`], which is the most; at least 1. A block of a collection with more ids is divided too. Two
+    /// blocks are joined only if together they have at most half as many ids.
     pub(crate) collection_block_ids_max: u64,
 }
 

@@ -24,7 +24,7 @@ use crate::{Durability, EntityId, Error};
 
 const CHANGE: &str = "change of a collection";
 
-/// The collections of a database: the index, and the order in which a change goes to storage and to it.
+/// The collections of a database: the index, and the lock that puts changes in order.
 #[derive(Debug)]
 pub(crate) struct Collections {
     storage: Arc<GuardedStorage>,
@@ -128,7 +128,7 @@ impl Collections {
         Ok(true)
     }
 
-    /// A change of the members of the collection `name`, and the operations that store it; `None` if nothing changes.
+    /// Computes a change of the members of the collection `name`, and the operations that store it. `None` if nothing changes.
     ///
     /// # Errors
     /// `UnknownCollection`; `Panicked` if an earlier change was not completed.
@@ -145,7 +145,7 @@ impl Collections {
             .transpose()
     }
 
-    /// Stores one change: a single operation as such, several as one batch.
+    /// Stores one change: a single operation by `put` or `delete`, several by one batch.
     fn store(&self, operations: Vec<BatchOperation>) -> Result<(), Error> {
         match &operations[..] {
             [BatchOperation::Put { key, value }] => {

@@ -283,23 +283,23 @@ impl TidalDb {
     }
 
     /// Forgets an entity: its scores, windows, cohort values, related items, and itself among those of others.
-    /// Collections are the application's own lists and keep it. An item whose related items were all forgotten, and a user
-    /// whose recent items were, keep their place in the bounds of co-engagement.
+    /// Collections are the application's own lists: the entity stays in them. An item still counts for the bounds of
+    /// co-engagement when all its related items were forgotten, and so does a user when all recent items were.
     ///
-    /// Ordered with events: later events count again. Durable as an event is. No read shows it from the return of the call on.
-    /// The time grows with the states that the entity has, not with the size of the database; writers wait for a small part
-    /// of it at a time.
+    /// Ordered with events: later events count again. Durable as an event is. A read that begins after this call returned shows
+    /// nothing of the entity but later events. The time grows with the number of states of the entity, not with the size of the
+    /// database. A writer waits for a small part of this time only.
     ///
     /// # Bytes
-    /// The entity's states and its related items leave the memory before the call returns. Its places among the related items
-    /// of others and in the rings of users leave it later: each further call that forgets an entity or records a positive
-    /// event looks at a few of them. [`Statistics::tombstones_len`](crate::Statistics::tombstones_len) is 0 when none is
-    /// left. An open leaves none.
+    /// The states and the related items of the entity are removed from memory before the call returns. Its entries among the
+    /// related items of others and in the rings of users are removed step by step: each later call that forgets an entity or
+    /// records a positive event takes a few steps. When
+    /// [`Statistics::tombstones_len`](crate::Statistics::tombstones_len) is 0, none is left. An open removes all of them.
     ///
-    /// The database has no copy any more after the next checkpoint after that, once the store has written its files anew and
-    /// the log has removed its segments up to the checkpoint. Until then copies are in the files, but no open shows them.
-    /// To remove them from the database at once: close it, open it, and call [`checkpoint`](Self::checkpoint); of the files of
-    /// the store, old records remain until the store compacts them. Freed blocks of the file system are beyond the database.
+    /// The first checkpoint after that stores no copy. Older copies stay in the files until the log has removed its segments up
+    /// to this checkpoint and the store has compacted its files; no open shows them. To remove the entries and the copies in
+    /// the log at once, close the database, open it and call [`checkpoint`](Self::checkpoint). The database cannot erase the
+    /// blocks that the file system has freed.
     ///
     /// # Errors
     /// As [`record`](Self::record).
@@ -307,10 +307,11 @@ impl TidalDb {
         self.forget(Forget::Entity(entity))
     }
 
-    /// Forgets a user: the items the user engaged with. What they told of items stays, as it names no user.
+    /// Forgets a user: the items that the user engaged with. The related items that follow from these stay, as they name no user.
     ///
-    /// The items leave the memory before the call returns, and the files as with [`forget_entity`](Self::forget_entity): with
-    /// the next checkpoint, and with the files and segments that held them.
+    /// The user's items are removed from memory before the call returns. Copies in the files are removed as by
+    /// [`forget_entity`](Self::forget_entity): the next checkpoint stores none, and older ones stay until the log has removed
+    /// its segments and the store has compacted its files.
     ///
     /// # Errors
     /// As [`record`](Self::record).
@@ -421,8 +422,9 @@ impl TidalDb {
         self.sync_if_due(|| self.shared.options.clock.now_ms())
     }
 
-    /// Does the background work that is due if the caller does it, and waits if the log has outgrown its bound. The call can
-    /// add `adding_bytes` to the bytes that a checkpoint stores.
+    /// Does the background work that is due if the caller does it. Waits for a checkpoint if the log or the changed states have
+    /// reached their limit, or if the call may add more bytes than the batch of the next checkpoint can hold. `adding_bytes`
+    /// returns the most bytes that the call can add to that batch.
     fn before_write(
         &self,
         now_ms: i64,

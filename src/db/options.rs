@@ -173,8 +173,8 @@ impl Options {
         }
     }
 
-    /// By how many bytes the log grows until a checkpoint is made. Default 64 MiB, at least 1. A log of many segments makes
-    /// one too, see [`Statistics::log_segments_len`](crate::Statistics::log_segments_len).
+    /// By how many bytes the log grows until a checkpoint is made. Default 64 MiB, at least 1. Many segments make a checkpoint
+    /// due as well, see [`Statistics::log_segments_len`](crate::Statistics::log_segments_len).
     ///
     /// At four times this size writers wait for a checkpoint, so that the log stays bounded however slow the storage
     /// is.
@@ -189,8 +189,8 @@ impl Options {
     /// After how many bytes of changed states a checkpoint is made, however little the log has grown. Default and most
     /// [`CHECKPOINT_STATE_BYTES_MAX`], at least 1.
     ///
-    /// States count as what they take at the most when stored: with the whole page that they are in, and without the empty
-    /// buckets of their windows. At twice as many writers wait for a checkpoint, so that the size of one stays bounded.
+    /// A changed state counts with the largest stored size of its page. Empty buckets of windows take no bytes and do not count.
+    /// At twice this number of bytes writers wait for a checkpoint, so that the size of a checkpoint stays bounded.
     #[must_use]
     pub fn checkpoint_state_bytes(self, bytes: u64) -> Self {
         Self {

@@ -257,7 +257,8 @@ impl TidalDb {
         })
     }
 
-    /// The entities for which `is_in` is true of their membership in both collections.
+    /// The entities of both collections for which `is_in` returns true, ascending. `is_in` takes two values: true if the entity
+    /// is in `left`, and true if it is in `right`.
     fn combine(
         &self,
         left: &[u8],

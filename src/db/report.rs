@@ -66,7 +66,7 @@ pub struct Statistics {
     pub checkpoint_sequence: u64,
     /// Bytes in the log that are not trimmed.
     pub log_bytes: u64,
-    /// Segments of the log that are not trimmed. At 65 of them a checkpoint is due, at 257 writers wait for it.
+    /// Segments of the log that are not trimmed. At 65 of them a checkpoint is due. At 257 of them writers wait for it.
     pub log_segments_len: u64,
     /// By how many bytes the log has grown since the last checkpoint.
     pub log_bytes_since_checkpoint: u64,
@@ -90,7 +90,7 @@ pub struct Statistics {
     pub states_len: usize,
     /// How many triples of cohort, entity and signal have a state.
     pub cohort_states_len: usize,
-    /// Forgotten items whose edges and places in rings may not all be removed from memory yet: see
+    /// Forgotten items that may still have entries in memory, among the related items of others or in rings of users: see
     /// [`TidalDb::forget_entity`](crate::TidalDb::forget_entity).
     pub tombstones_len: usize,
     /// Memory that the states of entities and cohorts take, in bytes.

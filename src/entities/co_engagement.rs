@@ -15,8 +15,8 @@
 //!   being linked by the events of others does not count, being given its first edge does. Of several with the same
 //!   last event the smallest id goes. Edges of others that lead to it stay: they are what is known about those.
 //!
-//! Forgetting an item costs the same whatever holds it: see [`forgotten`]. A ring or an item without entries stays, and
-//! counts for the bounds until it is dropped as the oldest.
+//! Forgetting an item takes the same time however many records hold it: see [`forgotten`]. A ring or an item whose entries
+//! were all forgotten stays. It counts for the bounds until it is dropped because its last event is the oldest.
 //!
 //! A crash inside an event leaves memory half changed, which is why the engine is poisoned then; on disk there is
 //! the log and the last checkpoint, which was taken between events, and replay applies the event whole.
@@ -162,17 +162,17 @@ impl CoEngagementIndex {
             .collect()
     }
 
-    /// Forgets the item: its edges at once, every edge to it and its place in every ring for all reads. Then takes
-    /// `steps_len` steps of removing forgotten entries from the records.
+    /// Forgets the item. Removes its edges, and hides every edge to it and its place in every ring from readers. Then takes
+    /// `steps_len` steps of the removal of forgotten entries from the records.
     pub(crate) fn forget_item(&mut self, item: EntityId, steps_len: usize) {
         self.nodes.remove(item.0);
         if self.nodes.len() + self.users.len() > 0 {
-            self.bury(item.0);
+            self.add_tombstone(item.0);
         }
         self.remove_forgotten(steps_len);
     }
 
-    /// How many forgotten items have entries that may not be removed yet.
+    /// The number of forgotten items that may have entries which are not removed yet.
     pub(crate) fn tombstones_len(&self) -> usize {
         self.forgotten.len()
     }
@@ -200,20 +200,21 @@ impl CoEngagementIndex {
         self.nodes.changed_bytes() + self.users.changed_bytes() + tombstones.changed_bytes()
     }
 
-    /// How much so many positive events can add to that.
+    /// The most bytes that so many positive events can add to [`changed_bytes`](Self::changed_bytes).
     pub(crate) fn changed_bytes_max(&self, positives_len: usize) -> u64 {
         if positives_len == 0 {
             return 0;
         }
         let ring_len = (self.users.longest() + positives_len).min(self.config.ring_len_max as usize);
-        // An event changes the item, those of the ring and a record on the way of the removal.
+        // An event changes its item, the items of the ring and the record that a step of the removal visits.
         let nodes_len = ring_len as u64 + 2;
         let (node_bytes, ring_bytes) = (Node::stored_bytes(0), UserRing::stored_bytes(0));
-        // What is there, as long as it is.
+        // The records that are there already, each as long as the longest.
         let there = nodes_len * Node::stored_bytes(self.nodes.longest())
             + 2 * UserRing::stored_bytes(self.users.longest());
         let all_there = self.nodes.stored_bytes() + self.users.stored_bytes();
-        // What is made, what is removed for it, the new edges in both directions, the ring's new item, a tombstone.
+        // Made records, the records that are dropped for them, the new edges in both directions, the ring's new item, and the
+        // removal of a tombstone.
         let made = 2 * (nodes_len * node_bytes + ring_bytes)
             + (Node::stored_bytes(2 * ring_len) - node_bytes)
             + (UserRing::stored_bytes(1) - ring_bytes)
@@ -221,7 +222,7 @@ impl CoEngagementIndex {
         (positives_len as u64 * there).min(all_there) + positives_len as u64 * made
     }
 
-    /// How much a forget can add to that, with so many steps of the removal.
+    /// The most bytes that a forget with so many steps of the removal can add to [`changed_bytes`](Self::changed_bytes).
     pub(crate) fn forget_bytes_max(&self, steps_len: usize) -> u64 {
         let longest =
             Node::stored_bytes(self.nodes.longest()).max(UserRing::stored_bytes(self.users.longest()));
@@ -254,8 +255,8 @@ impl CoEngagementIndex {
     }
 
     /// Puts back one record of a checkpoint into an index made empty with the same bounds: the counters first, then the
-    /// tombstones, then the others in any order. [`Self::finish_restore`] ends it. A record that held forgotten entries is
-    /// changed. Gives the newest event time in the record, if it has one.
+    /// tombstones, then the others in any order. [`Self::finish_restore`] ends the restoring. A record that had forgotten entries
+    /// is a changed one. Returns the newest event time in the record, if it has one.
     ///
     /// # Errors
     /// `Error::CorruptValue` says what is wrong with the key or the value; the index is of no use then.

@@ -1,8 +1,8 @@
 //! The recent distinct positive items of one user.
 //!
 //! Owns the order of the items. Invariant: no item twice, and never longer than the bound it is given. A ring whose items
-//! were all forgotten is empty. "Recent" is the order of the log, not the time of the events: a late event is the newest
-//! one all the same.
+//! were all forgotten is empty. "Recent" means late in the log, not late in time: an event with an old time makes its item
+//! the newest one too.
 
 /// Recent distinct items, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,7 +31,7 @@ impl UserRing {
 
     /// Makes `item` the newest, and drops the oldest one if there would be more than `len_max`.
     pub(super) fn push(&mut self, item: u64, len_max: usize) {
-        self.remove(item);
+        self.retain(|other| other != item);
         if self.items.len() >= len_max {
             self.items.remove(0);
         }
@@ -45,10 +45,6 @@ impl UserRing {
 
     pub(super) fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
         self.items.retain(|&item| keep(item));
-    }
-
-    fn remove(&mut self, item: u64) {
-        self.retain(|other| other != item);
     }
 }
 
@@ -80,7 +76,7 @@ mod tests {
         ring.push(1, 1);
         ring.push(2, 1);
         assert_eq!(ring.items(), [2]);
-        ring.remove(2);
+        ring.retain(|item| item != 2);
         assert!(ring.is_empty());
     }
 }

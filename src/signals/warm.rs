@@ -112,12 +112,12 @@ pub(super) fn cells_len(rings: &[RingShape]) -> usize {
     rings.iter().map(|ring| NEWEST_CELLS + ring.kept_len()).sum()
 }
 
-/// What an event changed in the rings of a slot.
+/// The changes of the rings of a slot by an event, or by several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Incremented {
-    /// How many rings it was too late for.
+    /// The number of rings for which the event was too late.
     pub(crate) late_len: u32,
-    /// How many buckets were empty before.
+    /// The number of counted buckets that were empty before.
     pub(crate) filled_len: u32,
 }
 
@@ -189,7 +189,7 @@ impl WarmTier {
         incremented
     }
 
-    /// How many buckets of `slot` are not empty.
+    /// The number of buckets of `slot` that are not empty.
     pub(super) fn filled_len(&self, slot: usize) -> usize {
         let row = self.row(slot);
         let filled = |ring: &RingShape| ring.read(row).1.iter().filter(|&&count| count != 0).count();

@@ -26,7 +26,7 @@ pub(crate) const CHECKPOINT: &[u8] = &[0x03];
 pub(crate) const OPENING: &[u8] = &[0x04];
 pub(crate) const STATES: &[u8] = &[0x10];
 pub(crate) const COHORT_STATES: &[u8] = &[0x20];
-/// In the order in which an open reads them.
+/// The tags of co-engagement, in the order in which an open reads them: counters, tombstones, items, users.
 pub(crate) const CO_ENGAGEMENT: [&[u8]; 4] = [&[0x32], &[0x33], &[0x30], &[0x31]];
 pub(crate) const COLLECTIONS: &[u8] = &[0x40];
 pub(crate) const COLLECTION_BLOCKS: &[u8] = &[0x41];
@@ -64,7 +64,7 @@ pub(crate) fn collection(name: &[u8]) -> Vec<u8> {
     [COLLECTIONS, &[name.len() as u8], name].concat()
 }
 
-/// The key of the block of the collection with this number whose ids begin at `lower`.
+/// The key of a block with the lower bound `lower`, of the collection with this number.
 pub(crate) fn block(number: u64, lower: u64) -> Vec<u8> {
     [COLLECTION_BLOCKS, &number.to_be_bytes(), &lower.to_be_bytes()].concat()
 }

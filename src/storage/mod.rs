@@ -26,8 +26,8 @@ pub type Scan<'a> = Box<dyn Iterator<Item = Result<KeyValue, Error>> + 'a>;
 /// - A write (`put`, `delete`, `write_batch`) survives the end of the process, however it ends, once it
 ///   returned.
 /// - It survives a power loss once a later [`flush`](Self::flush) or [`close`](Self::close) returned.
-/// - After a crash every write is wholly there or wholly absent, a batch with all its operations, and if one
-///   is there so is every other that had returned before it began, also of other threads.
+/// - After a crash every write is wholly there or wholly absent, a batch with all its operations. If a write is there, so is
+///   every write that had returned before it began, also on other threads.
 /// - After an error the content may be the old or the new one; tidaldb does not write to the engine again.
 /// - Keys are at most [`STORAGE_KEY_BYTES_MAX`](crate::limits::STORAGE_KEY_BYTES_MAX) long and never empty.
 ///

@@ -84,7 +84,7 @@ impl TempDir {
     }
 }
 
-/// Copies the directory `from` with all its files and directories to `to`, which it makes unless it exists.
+/// Copies the directory `from` with all its files and directories to `to`. Makes `to` unless it exists.
 ///
 /// # Errors
 /// The error of the operating system, with the path.
@@ -93,7 +93,7 @@ pub fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
         let message = format!("cannot copy {}: {error}", path.display());
         io::Error::new(error.kind(), message)
     };
-    // Not its parents: these may have been removed with everything below.
+    // Not `create_dir_all`: if the parents were removed, the copy must fail and not make them again.
     match std::fs::create_dir(to) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(named(to, error)),
         _ => {}

@@ -46,7 +46,7 @@ pub(crate) struct Log {
     durable_sequence: AtomicU64,
     /// Bytes in segments that are not trimmed.
     untrimmed_bytes: AtomicU64,
-    /// How many segments there are that are not trimmed and take no more frames.
+    /// The number of segments that take no more frames and are not trimmed.
     sealed_len: AtomicU64,
 }
 
@@ -285,7 +285,7 @@ impl Log {
         self.untrimmed_bytes.load(Ordering::Relaxed)
     }
 
-    /// How many segments there are that are not trimmed and take no more frames.
+    /// The number of segments that take no more frames and are not trimmed.
     pub(crate) fn sealed_len(&self) -> u64 {
         self.sealed_len.load(Ordering::Relaxed)
     }

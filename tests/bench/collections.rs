@@ -1,4 +1,4 @@
-//! What collections cost: time for each added member, time to open, memory for each member, each in a process of its own.
+//! Benchmarks of collections: time for each added member, time to open, memory for each member, each in a process of its own.
 //!
 //! Dense ids follow one another. Random ids are spread over all 64 bits.
 
@@ -14,12 +14,12 @@ use crate::stopwatch::timed;
 use crate::{Bench, Measured, engine, memory};
 
 const NAME: &str = "collection 0";
-/// How many members each of the other collections has.
+/// The number of members of each of the other collections.
 const OTHER_LEN: usize = 1000;
-/// The adds whose time is measured beside other collections.
+/// The number of adds that are measured beside other collections.
 const ADDS_LEN: usize = 20_000;
 
-/// The id with this number: the number itself, or its hash by `SplitMix64`, which gives each number another one.
+/// The id with this number: the number itself, or its hash by `SplitMix64`, which is different for each number.
 fn id(number: usize, is_random: bool) -> EntityId {
     let number = number as u64;
     if !is_random {
@@ -109,7 +109,7 @@ fn add(db: &TidalDb, len: usize, is_random: bool) -> Measured {
     Ok(())
 }
 
-/// The measurement of a process that was started for it.
+/// The measurement in a process that was started for it. `what` is its name.
 pub(crate) fn child(args: &BenchArgs, what: &str) -> Measured {
     let print = |name: &str, value: f64| println!("{name}\t{value}");
     if what == "members-opened" {

@@ -1,5 +1,5 @@
-//! How long forgetting takes, over the size of the database and over what the entity holds, and for how long it holds up a
-//! writer.
+//! The time of forgetting, over the size of the database and over the number of states and rings of the entity, and the time
+//! that a writer waits for it.
 
 use std::error::Error;
 use std::path::Path;
@@ -14,12 +14,12 @@ use crate::board::median;
 use crate::stopwatch::timed;
 use crate::workload::{BATCH_LEN, BEGIN_MS};
 
-/// How many entities are forgotten at each size.
+/// The number of entities that are forgotten at each size.
 const FORGETS_LEN: u64 = 100;
-/// How many items a user engages with.
+/// The number of items that a user engages with.
 const RING_LEN: u64 = 32;
 
-/// The time to forget one entity, and the longest call of a writer meanwhile and without, in microseconds.
+/// The time to forget one entity, and the longest call of a writer during forgetting and without it, in microseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ForgetTimes {
     pub(crate) each: f64,
@@ -73,7 +73,7 @@ pub(crate) fn of_size(dir: &Path, size: usize) -> Result<[f64; 2], tidaldb::Erro
     ])
 }
 
-/// Forgets one item that is in the rings of `size` users; returns the microseconds.
+/// Forgets one item that is in the rings of `size` users. Returns the time in microseconds.
 pub(crate) fn of_holders(dir: &Path, size: usize) -> Result<f64, tidaldb::Error> {
     let db = open(dir)?;
     let pair = |user: u64| [1, 2 + user % 50_000].map(|item| like(item).with_user(UserId(user)));
@@ -82,7 +82,7 @@ pub(crate) fn of_holders(dir: &Path, size: usize) -> Result<f64, tidaldb::Error>
     forgotten.map(|_| seconds * 1e6)
 }
 
-/// Forgets one entity with states in `size` cohorts, beside a writer of another entity: medians of three times.
+/// Forgets an entity with states in `size` cohorts, while a writer records another entity. Returns medians of three rounds.
 pub(crate) fn of_cohorts(dir: &Path, size: usize) -> Result<ForgetTimes, Box<dyn Error>> {
     let db = open(dir)?;
     let times: Result<Vec<ForgetTimes>, _> = (0..3).map(|_| once_of_cohorts(&db, size)).collect();
@@ -117,7 +117,7 @@ fn once_of_cohorts(db: &TidalDb, size: usize) -> Result<ForgetTimes, Box<dyn Err
             }
             Ok::<_, tidaldb::Error>((pause_without, pause))
         });
-        // An error means that the writer has failed: joining it returns why.
+        // An error means that the writer has failed. `join` returns the cause.
         let forgotten = wait.recv().ok().map(|()| timed(|| db.forget_entity(EntityId(1))));
         stop.store(true, Ordering::Relaxed);
         let (pause_without, pause) = writer.join().expect("the writer does not panic")?;

@@ -9,7 +9,7 @@ use crate::board::{markdown, median};
 use crate::curve::{self, Curve};
 use crate::stopwatch::timed;
 use crate::workload::{BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
-use crate::{Bench, Measured, collections, engine, forget, lives, memory, pause, plot};
+use crate::{Bench, Measured, collections, engine, forget, memory, pause, plot, short_sessions};
 
 /// Measures all curves, prints them, and draws them if a file is named for it.
 pub(crate) fn run(bench: &mut Bench) -> Measured {
@@ -20,10 +20,14 @@ pub(crate) fn run(bench: &mut Bench) -> Measured {
         ("opening", states_max, opens),
         ("memory", states_max, memories),
         ("forgetting by size", states_max, forgets),
-        ("forgetting by what is held", states_max / 10, forgets_of_holders),
+        (
+            "forgetting by states and rings",
+            states_max / 10,
+            forgets_of_holders,
+        ),
         ("members", 3 * states_max, collections::members),
         ("other collections", states_max, collections::beside_others),
-        ("short sessions", states_max / 300, lives::lives),
+        ("short sessions", states_max / 300, short_sessions::measure),
     ];
     let mut curves = Curves::default();
     for round in 1..=bench.args.rounds {

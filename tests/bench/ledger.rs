@@ -18,7 +18,6 @@ mod engine;
 mod extras;
 mod forget;
 mod growth;
-mod lives;
 mod memory;
 mod pause;
 mod place;
@@ -26,6 +25,7 @@ mod plot;
 mod read;
 mod record;
 mod recovery;
+mod short_sessions;
 mod stopwatch;
 #[path = "../../src/testing/report/table.rs"]
 mod table;

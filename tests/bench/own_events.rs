@@ -1,4 +1,4 @@
-//! How the time of crashes over own events grows: one run over all of them, and a case at positions spread over the run.
+//! The growth of the time of crashes over own events: one run over all of them, and a case at each of some positions.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,10 +15,10 @@ use crate::board::{FigureUnit, median};
 use crate::curve::Curve;
 
 const NEXT_LEN: usize = 12;
-/// The quarters of the run at whose end a case begins.
+/// A case begins after each of these quarters of the run.
 const QUARTERS: [usize; 4] = [1, 2, 3, 4];
 
-/// The curve of the run by events, and a table with the cases.
+/// The time of the run over the number of events as a curve, and the times of the cases as rows of a table.
 pub(crate) fn measure(events_max: usize) -> (Curve, Vec<Vec<String>>) {
     let mut curve = Curve::new("own events", "events", FigureUnit::Milliseconds);
     let head = "events|run|for each event|case after a quarter|a half|three quarters|all";

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidaldb::testing::lab::command_line::{CommandLine, Filters, GivenArguments};
 
-/// The time of a run over the events of a file, unless another is given.
+/// The time of a run over the events of a file, without `--minutes`.
 const TIME_OF_EVENTS: Duration = Duration::from_secs(60);
 
 /// Whether the output is coloured.

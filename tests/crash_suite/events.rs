@@ -1,13 +1,12 @@
 //! The events of a file, crashed at positions spread over it.
 //!
-//! The file is read once, by this process alone, so it may be a pipe. Its events are made into calls, which are longer the
-//! longer the file is. One run makes all calls, and saves the database at up to 27 positions ([`PrefixRun`]). A case begins
-//! with the copy of a saved database, makes the next calls until its crash, recovers, and compares: the keys, users and items
-//! that these calls can change with the naive model, and all the rest with its value at the position. The state at the end of
-//! the file is compared as a whole, once.
+//! Only this process reads the file, and only once, so it may be a pipe. Each call records some of its events; the calls of a
+//! longer file are longer. One run makes all calls. It saves the database at up to 27 positions, and at up to three more for each
+//! crash point that the calls after none of these cross ([`PrefixRun`]). A case begins with the copy of a saved database, makes
+//! the next calls until its crash, and recovers. It compares the keys, users and items that these calls can change with the
+//! naive model, and the hash of the rest with that at the position. At the end of the file the run compares the whole state, once.
 //!
-//! The cases are in an order that spreads early over file, crash points and crash modes: when the time is over, the rest is
-//! left out.
+//! When the time is over, the remaining cases are left out. So the first cases already spread over file, crash points and modes.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -32,7 +31,7 @@ use crate::progress::TimeBudget;
 
 /// The first part of the names of the cases.
 pub(crate) const NAME: &str = "events";
-/// The positions of a run, apart from those of rare points. As many as there are combinations of policy, mode and crossing.
+/// The number of positions of a run, without those for rare points: the number of combinations of policy, mode and crossing.
 const POSITIONS_LEN: usize = 27;
 /// The number of operations after a position ...
 const NEXT_LEN: usize = 12;
@@ -42,13 +41,14 @@ const LEAD_LEN: usize = 8;
 pub(crate) const ROUNDS: usize = 27;
 /// The same for the sample: one of each mode.
 const SAMPLE_ROUNDS: usize = 3;
-/// Calls hold so many events, again and again, and multiples of all but 1 in a long file ...
+/// The numbers of events of the calls, again and again. In a long file a factor multiplies all of them but 1.
 const BATCH_LENS: [usize; 5] = [1, 3, 1, 8, 2];
-/// ... by one for so many events: the number of calls has a bound.
+/// The factor grows by 1 for so many events of the file.
 const EVENTS_OF_BATCH_FACTOR: usize = 5_000;
-/// Segments and the log between checkpoints are longer by this part of the events, so that their number has a bound too.
+/// The sizes of segments and of the log between checkpoints have a factor that grows by 1 for so many events of the file, so that
+/// the numbers of segments and checkpoints stay small.
 const EVENTS_OF_SIZE_FACTOR: u64 = 2_000;
-/// The parts of the time in which the file must be read, and then the run made.
+/// At these parts of the time the reading of the file ends, and the run.
 const READING_SHARE: f64 = 0.4;
 const RUN_SHARE: f64 = 0.7;
 /// The sample file.
@@ -63,7 +63,7 @@ pub(crate) struct EventCases {
     operations: Vec<Operation>,
     positions: Vec<Position>,
     run: OnceLock<CaseResult<PrefixRun>>,
-    /// Of the files for children.
+    /// The directory of the files for children.
     files: OnceLock<TempDir>,
 }
 
@@ -78,11 +78,11 @@ struct Position {
     begun: OnceLock<CaseResult<Begun>>,
 }
 
-/// What all cases of a position begin with.
+/// The beginning of all cases of a position.
 #[derive(Debug, Clone)]
 struct Begun {
     prefix: Arc<SavedPrefix>,
-    /// For the children.
+    /// The file for the children.
     file: PathBuf,
     /// The crossings of a run without a crash.
     by_open: Crossed,
@@ -111,7 +111,7 @@ pub(crate) fn read(path: &Path, goes_on: impl FnMut(usize) -> bool) -> CaseResul
 }
 
 impl EventCases {
-    /// The cases of these events, of which there is one at least.
+    /// The cases of these events. Expects at least one event.
     pub(crate) fn of(path: PathBuf, read: OwnEvents) -> Self {
         let events_len = read.events.len();
         let factor = (events_len / EVENTS_OF_BATCH_FACTOR).max(1);
@@ -188,7 +188,7 @@ impl EventCases {
         }
     }
 
-    /// The points that no case has, because nothing in the file leads there.
+    /// The points without a case, because no event of the file makes a call cross them.
     pub(crate) fn points_missed(&self) -> Vec<CrashPoint> {
         let is_missed =
             |(number, _): &(usize, CrashPoint)| !self.positions.iter().any(|it| it.crosses[*number]);
@@ -196,8 +196,8 @@ impl EventCases {
         points.map(|(_, point)| point).collect()
     }
 
-    /// Makes the run over the whole file, as far as the time reaches. Returns the number of operations that it made, and whether
-    /// the end was reached and compared.
+    /// Makes the run over the whole file, until its part of the time is over. Returns the number of operations that it made, and
+    /// true if it reached the end and compared the state there.
     ///
     /// # Errors
     /// If an operation failed, or the state is not that of the model.
@@ -225,7 +225,7 @@ impl EventCases {
         CrashSweep::from_prefix(NAME, prefix).options(move || options(&schema, size_factor))
     }
 
-    /// Makes the next operations of a position without a crash, once.
+    /// Makes the next operations after a position without a crash, once for all its cases.
     fn begin(&self, position: usize) -> CaseResult<Begun> {
         let Position { index, begun, .. } = &self.positions[position];
         let begin = || {
@@ -258,7 +258,7 @@ impl EventCases {
     fn files(&self) -> CaseResult<&Path> {
         if self.files.get().is_none() {
             let dir = TempDir::try_new("events").map_err(|error| error.to_string())?;
-            // Another case may have made one: it is used.
+            // If another case has made a directory meanwhile, that one is used.
             self.files.set(dir).ok();
         }
         Ok(self.files.get().map_or(Path::new(""), TempDir::path))
@@ -308,20 +308,20 @@ fn options(schema: &Schema, size_factor: u64) -> Options {
         .checkpoint_log_bytes(8192 * size_factor)
 }
 
-/// The part of the time in which the file is read.
+/// Returns true until the part of the time for reading the file is over.
 pub(crate) fn is_read_in_time(budget: &TimeBudget) -> bool {
     !budget.is_over(READING_SHARE)
 }
 
-/// The number, below `len`, of a position so that each next one is far from those before.
+/// A place below `len`. The places of successive numbers are spread evenly, each far from those before.
 fn spread(number: usize, len: usize) -> usize {
-    // The golden ratio in 64 bits.
+    // The fraction of the golden ratio, as 64 bits.
     let place = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((u128::from(place) * len as u128) >> 64) as usize
 }
 
-/// Positions spread evenly over the operations, each before a checkpoint if there is one, and the first, middle and last
-/// operation that crosses a point which the next operations of no position cross.
+/// Positions spread evenly over the operations, each shortly before a checkpoint if a later one exists. For each crash point
+/// that the next operations of none of them cross, also the first, the middle and the last operation that crosses it.
 fn positions(operations: &[Operation]) -> Vec<Position> {
     let crossed: Vec<_> = operations.iter().map(crossed_by).collect();
     let is_checkpoint = |operation: &Operation| *operation == Operation::Checkpoint;

@@ -67,7 +67,7 @@ pub(crate) fn list(cases: &[SuiteCase], args: &SuiteArgs) {
 }
 
 /// Runs the selected cases until the time is over, and prints the matrix and every failure. The cases `unreached` are left
-/// out. Returns true if all passed that ran, and each cell of the matrix has one that did.
+/// out. Returns true if no case failed, and at least one case ran for each pair of a crash point and a crash mode.
 pub(crate) fn run(
     cases: &[SuiteCase],
     unreached: &[SuiteCase],
@@ -109,7 +109,7 @@ pub(crate) fn run(
     }
     if let Some(first) = untried.first() {
         print(&format!(
-            "not enough for a pass: nothing was tried at {first}, and {} more of the kind\n",
+            "not enough for a pass: no case ran for {first}, and for {} more such pairs\n",
             untried.len() - 1
         ));
     }
@@ -126,7 +126,7 @@ pub(crate) fn run(
     passed
 }
 
-/// Points and modes, without the policy, of which no case ran.
+/// The pairs of a crash point and a crash mode for which no case ran, under any policy.
 fn untried<'a>(all: impl Iterator<Item = &'a SuiteCase>, ended: &[EndedCase]) -> Vec<String> {
     let of = |case: &SuiteCase| {
         (
@@ -224,7 +224,7 @@ fn run_all(selected: &[SuiteCase], args: &SuiteArgs, budget: &TimeBudget) -> Vec
     ended.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns true if the directory for temporary files is there, in which every case works.
+/// Returns true if the directory for temporary files exists. Every case works in it.
 pub(crate) fn has_temp_dir() -> bool {
     std::env::temp_dir().is_dir()
 }

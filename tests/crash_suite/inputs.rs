@@ -14,11 +14,11 @@ use crate::harness::{CaseCounts, CaseResult, SuiteCase, doing};
 /// A run of this program.
 struct InputCase {
     name: &'static str,
-    /// The content of the file that `@FILE` stands for. `@DIR` stands for its directory.
+    /// The content of a file. In the texts below, `@FILE` is the path of this file and `@DIR` is its directory.
     content: fn() -> Vec<u8>,
     /// A script of `sh`, in which `"$0"` is this program.
     script: &'static str,
-    /// The exit status, and a part of the output.
+    /// The expected exit status, and a text that the output contains.
     status: i32,
     says: &'static str,
 }
@@ -85,7 +85,7 @@ const CASES: [InputCase; 12] = [
         content: || events(4000),
         script: r#""$0" --events @FILE --minutes 0.0001"#,
         status: 1,
-        says: "not enough for a pass: nothing was tried at",
+        says: "not enough for a pass: no case ran for",
     },
     InputCase {
         name: "no-such-case",
@@ -143,7 +143,7 @@ fn run(case: &InputCase) -> CaseResult<CaseCounts> {
     let failed = |error: &std::io::Error| doing("running this program", error);
     fs::write(dir.path().join("events"), (case.content)()).map_err(|error| failed(&error))?;
     let (out, err) = (dir.path().join("stdout"), dir.path().join("stderr"));
-    // Files take all that is printed, however much.
+    // Output goes to files: a pipe could fill up and stop the program.
     let create = |path: &Path| File::create(path).map_err(|error| failed(&error));
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let status = Command::new("sh")
@@ -166,7 +166,7 @@ fn run(case: &InputCase) -> CaseResult<CaseCounts> {
     } else if said.contains("panicked at") || said.contains("stack backtrace") {
         "it panicked".to_owned()
     } else if said.matches(&placed(case.says)).count() > 3 {
-        "it says so again and again".to_owned()
+        "it printed this more than three times".to_owned()
     } else if let Some(core) = names.find(|name| name.starts_with("core")) {
         format!("it left {core} in the directory of its caller")
     } else {

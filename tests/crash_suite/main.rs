@@ -93,12 +93,12 @@ fn run(args: &args::SuiteArgs) -> ExitCode {
     }
 }
 
-/// An exit status, and why.
+/// An exit status, and its cause.
 #[cfg(feature = "test-utils")]
 type Refusal = (u8, String);
 
-/// Lists or runs these cases. Before they run, `prepare` returns the cases to leave out, and whether everything else that a
-/// pass needs was there.
+/// Lists or runs these cases. Before they run, `prepare` returns the cases to leave out, and false if the program must not pass
+/// for another cause.
 #[cfg(feature = "test-utils")]
 fn run_cases(
     cases: &[harness::SuiteCase],
@@ -112,7 +112,7 @@ fn run_cases(
         harness::list(cases, args);
         return Ok(true);
     }
-    // One message, and not one for each case.
+    // Without a directory for temporary files, prints one message and not one for each case.
     common::TempDir::try_new("suite").map_err(|error| (1, error.to_string()))?;
     let (left_out, is_complete) = prepare(budget)?;
     let is_left_out = |case: &&harness::SuiteCase| left_out.iter().any(|other| other.name == case.name);
@@ -120,8 +120,8 @@ fn run_cases(
     Ok(harness::run(&reached, &left_out, args, budget) && is_complete)
 }
 
-/// Reads the events of the file at `path`, says how many there are, and crashes over them. Fails if a line is no event, but
-/// crashes over the events before it, or if the time was over before the end of the file.
+/// Reads the events of the file at `path`, prints their number, and crashes over them. If a line is no event, it crashes over the
+/// events before this line, but returns false. It also returns false if the time was over before the end of the file.
 #[cfg(feature = "test-utils")]
 fn run_events(
     path: &std::path::Path,
@@ -160,7 +160,7 @@ fn run_events(
     let cases: Vec<_> = numbered.iter().map(|(_, case)| case.clone()).collect();
     let prepare = |budget: &progress::TimeBudget| {
         for point in own.points_missed() {
-            eprintln!("crash suite: no case at {point}: nothing in the file leads there");
+            eprintln!("crash suite: no case at {point}: no event of the file leads to it");
         }
         let (operations_len, is_whole) = own.run(budget).map_err(|failure| (1, failure))?;
         budget.clear();

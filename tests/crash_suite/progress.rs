@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 
-/// The time that a run may take, and the line on standard error that shows how far it is.
+/// The time that a run may take, and the line on standard error that shows its progress.
 #[derive(Debug)]
 pub(crate) struct TimeBudget {
     live: LiveLine,
@@ -13,7 +13,7 @@ pub(crate) struct TimeBudget {
 }
 
 impl TimeBudget {
-    /// A run that begins now, and without `time` has no end.
+    /// A run that begins now. Without `time` it may take any time.
     pub(crate) fn new(time: Option<Duration>, quiet: bool) -> Self {
         Self {
             live: if quiet {
@@ -32,7 +32,7 @@ impl TimeBudget {
             .is_some_and(|time| self.begun.elapsed() >= time.mul_f64(share))
     }
 
-    /// Shows a step of `all` equal parts. A step without a known end has 0.
+    /// Shows that `done` of `all` equal parts of a step are done. `all` is 0 if their number is not known.
     pub(crate) fn show(&self, step: &str, done: u64, all: u64) {
         let elapsed = self.begun.elapsed();
         let status = match self.time {
@@ -49,7 +49,7 @@ impl TimeBudget {
         self.live.show(&status);
     }
 
-    /// Shows the cases that have ended, after each.
+    /// Shows the number of cases that have ended. Called after each case.
     pub(crate) fn show_cases(&self, ended: u64, all: u64, failed: u64) {
         if ended == all {
             return self.live.clear();
@@ -70,7 +70,7 @@ impl TimeBudget {
         self.live.print(line);
     }
 
-    /// Takes the line of the progress away.
+    /// Removes the line of the progress.
     pub(crate) fn clear(&self) {
         self.live.clear();
     }

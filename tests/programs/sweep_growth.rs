@@ -5,8 +5,8 @@
 //! cargo run --release --features test-utils --example sweep_growth
 //! ```
 //!
-//! `-- N` ends at N operations instead. `-- --events N` measures crashes over N own events, and a thousandth, hundredth and
-//! tenth of them. A sweep that finds something ends the program.
+//! `-- N` ends at N operations instead. `-- --events N` measures crashes over N own events, and over a thousandth, a hundredth
+//! and a tenth of that number. A finding ends the program.
 #![allow(clippy::disallowed_methods, reason = "a program that measures time")]
 
 #[path = "../bench/board.rs"]

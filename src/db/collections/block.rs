@@ -4,8 +4,8 @@
 //!
 //! | field | content |
 //! |---|---|
-//! | varint | first run: its first id, less the lower bound of the block. Later runs: the ids between it and the run before, less 1 |
-//! | varint | the ids of the run, less 1 |
+//! | varint | first run: first id, less the lower bound of the block; later runs: number of ids since the run before, less 1 |
+//! | varint | the number of ids of the run, less 1 |
 //!
 //! A block holds 1 to [`BLOCK_IDS_MAX`] ids, all at or above the lower bound in its key. The format cannot express runs that
 //! touch or overlap, so equal sets of ids have equal runs.
@@ -21,17 +21,17 @@ pub(crate) struct IdRun {
 }
 
 impl IdRun {
-    /// The number of ids, less 1. A run of all ids has 2^64.
+    /// The number of ids, less 1. A run of all ids has 2^64 of them, which no `u64` can hold.
     fn len_less_1(self) -> u64 {
         self.last - self.first
     }
 }
 
-/// The runs of an encoded block, up to the first one that is not legal.
+/// Iterates over the runs of an encoded block, up to the first one that is not legal.
 #[derive(Debug, Clone)]
 pub(crate) struct IdRuns<'a> {
     reader: Reader<'a>,
-    /// The first id of the next run if its gap is 0; `None` if no id is left.
+    /// The lowest legal first id of the next run; `None` if no id is left above the last run.
     least: Option<u64>,
 }
 
@@ -54,14 +54,14 @@ impl Iterator for IdRuns<'_> {
     }
 }
 
-/// The block of these runs, which ascend, do not touch, and begin at or above `lower`.
+/// Encodes these runs, which ascend, do not touch, and begin at or above `lower`.
 pub(crate) fn encode(lower: u64, runs: &[IdRun]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut least = lower;
     for run in runs {
         bytes.put_varint(run.first - least);
         bytes.put_varint(run.len_less_1());
-        // A later run exists only below the end of the range.
+        // After a run at the end of the range this value is wrong, but no run follows.
         least = run.last.saturating_add(2);
     }
     bytes
@@ -72,10 +72,10 @@ pub(crate) fn ids_len(runs: &[IdRun]) -> u64 {
     runs.iter().map(|run| run.len_less_1() + 1).sum()
 }
 
-/// The number of ids and the last id of a block that was read from storage.
+/// Checks a block that was read from storage. Returns the number of its ids and its last id.
 ///
 /// # Errors
-/// The reason why it is no block.
+/// The reason why `bytes` are no block.
 pub(crate) fn check(lower: u64, bytes: &[u8]) -> Result<(u64, u64), &'static str> {
     let mut runs = runs(lower, bytes);
     let mut found = None;
@@ -90,7 +90,7 @@ pub(crate) fn check(lower: u64, bytes: &[u8]) -> Result<(u64, u64), &'static str
     found.ok_or("it has no ids")
 }
 
-/// Adds `id`. Returns false if it is there.
+/// Adds `id`. Returns false if it was there already.
 pub(crate) fn insert(runs: &mut Vec<IdRun>, id: u64) -> bool {
     let index = runs.partition_point(|run| run.first <= id);
     let (before, after) = runs.split_at_mut(index);
@@ -111,20 +111,20 @@ pub(crate) fn insert(runs: &mut Vec<IdRun>, id: u64) -> bool {
     true
 }
 
-/// Removes `id`. Returns false if it is not there.
+/// Removes `id`. Returns false if it was not there.
 pub(crate) fn remove(runs: &mut Vec<IdRun>, id: u64) -> bool {
     let Some(index) = runs.iter().position(|run| (run.first..=run.last).contains(&id)) else {
         return false;
     };
     let run = runs[index];
-    // Without ids on one side, the bounds of that side do not ascend.
+    // On a side without ids, `id - 1` or `id + 1` could overflow, so nothing is computed there.
     let before = (run.first < id).then(|| IdRun { last: id - 1, ..run });
     let after = (id < run.last).then(|| IdRun { first: id + 1, ..run });
     runs.splice(index..=index, before.into_iter().chain(after));
     true
 }
 
-/// Splits the runs in two halves, neither of them empty; a single run in its middle. `None` if there is a single id.
+/// Splits the runs into two halves, neither of them empty. A single run is split in its middle. `None` if there is a single id.
 pub(crate) fn split(mut runs: Vec<IdRun>) -> Option<[Vec<IdRun>; 2]> {
     if let [run] = runs[..] {
         let middle = run.first + run.len_less_1().div_ceil(2);

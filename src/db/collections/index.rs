@@ -5,9 +5,9 @@
 //! | collection | name | its number: 8 bytes, little-endian, at most [`NUMBER_MAX`] |
 //! | block | number of the collection, lower bound of the ids | the ids, see [`block`] |
 //!
-//! A collection has a number of its own. A new one gets the number after the highest: a collection is removed with all its
-//! blocks in one batch, so a number that is free has no block. A block without its collection is damage: the collection was
-//! stored before.
+//! A collection has a number of its own. A new collection gets the highest number of all plus 1. No block has a free number,
+//! because a collection is removed with all its blocks in one batch. A block without its collection is damage, because the
+//! collection was stored before its blocks.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ impl CollectionIndex {
     /// The collections that `storage` holds.
     ///
     /// # Errors
-    /// `CorruptValue`, or that of the storage engine.
+    /// `CorruptValue`, or the error of the storage engine.
     pub(crate) fn load(storage: &dyn StorageEngine) -> Result<Self, Error> {
         let mut names = BTreeMap::new();
         for pair in storage.scan_prefix(keys::COLLECTIONS)? {
@@ -107,7 +107,7 @@ impl CollectionIndex {
         put(keys::collection(name), self.next_number.to_le_bytes().to_vec())
     }
 
-    /// Takes over the new collection `name`, which storage has.
+    /// Adds the collection `name` to memory, once storage has it.
     pub(crate) fn create(&mut self, name: &[u8]) {
         let collection = Collection {
             number: self.next_number,
@@ -122,14 +122,14 @@ impl CollectionIndex {
     /// # Errors
     /// `UnknownCollection`.
     pub(crate) fn deletion(&self, name: &[u8]) -> Result<Vec<BatchOperation>, Error> {
-        // First, since only the name of a collection that is there is known to be legal.
+        // First, because `keys::collection` expects a legal name, and the name of a collection is one.
         let Collection { number, members } = self.collection(name)?;
         let keys = [keys::collection(name)].into_iter();
         let keys = keys.chain(members.lower_bounds().map(|lower| keys::block(*number, lower)));
         Ok(keys.map(|key| BatchOperation::Delete { key }).collect())
     }
 
-    /// Removes the collection `name`, which storage does not have any more.
+    /// Removes the collection `name` from memory, once storage does not have it any more.
     pub(crate) fn delete(&mut self, name: &[u8]) {
         self.by_name.remove(name);
     }
@@ -150,17 +150,18 @@ impl CollectionIndex {
         Ok(operations.collect())
     }
 
-    /// Takes over `changes` of the members of the collection `name`, which storage has.
+    /// Applies `changes` of the members of the collection `name` to memory, once storage has them.
     pub(crate) fn apply(&mut self, name: &[u8], changes: BlockChanges) {
         if let Some(collection) = self.by_name.get_mut(name) {
             collection.members.apply(changes);
         }
     }
 
-    /// A value over all names and members, for the close marker.
+    /// A hash of all names and members, for the close marker.
     ///
-    /// A chain by [`mix`] over the collections in the order of their names: the length of the name, its bytes as words of 8,
-    /// little-endian, the last one filled up with zeros, then the number of members and the members in ascending order.
+    /// [`mix`] takes the collections in the order of their names. Of each it takes the length of the name, its bytes as
+    /// little-endian words of 8 bytes, the last word filled up with zeros, then the number of members and the members in
+    /// ascending order.
     pub(crate) fn digest(&self) -> u64 {
         self.by_name
             .iter()
@@ -175,7 +176,7 @@ impl CollectionIndex {
             })
     }
 
-    /// Memory that names and members take.
+    /// Memory that names and members take, in bytes.
     pub(crate) fn heap_bytes(&self) -> u64 {
         let entry_bytes = size_of::<(Vec<u8>, Collection)>() * 3 / 2;
         let collections = self.by_name.iter();

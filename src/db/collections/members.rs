@@ -1,17 +1,17 @@
 //! The members of a collection in memory: the [blocks](super::block) of storage, by their lower bounds.
 //!
-//! Invariant: a block holds ids from its lower bound to below that of the next block, at least one and at most
-//! [`BLOCK_IDS_MAX`](crate::limits::BLOCK_IDS_MAX). Blocks of the same members can have other bounds after other calls.
+//! Invariant: a block holds 1 to [`BLOCK_IDS_MAX`](crate::limits::BLOCK_IDS_MAX) ids, from its own lower bound to below the
+//! lower bound of the next block. The bounds depend on the order of the calls: equal members can have different blocks.
 //!
-//! A change replaces at most two blocks by one, or one by two. It is computed first and stored in one batch. Then memory takes
-//! the same blocks. A crash between these leaves the change in storage.
+//! A change replaces one block by none, by one or by two, or two blocks by one. It is computed first and stored in one batch.
+//! Then memory gets the same blocks. A crash between the last two steps leaves the change in storage.
 
 use std::collections::BTreeMap;
 
 use super::block::{self, IdRun};
 use crate::limits::Limits;
 
-/// See the [module](self).
+/// The members of one collection: see the [module](self).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Members {
     blocks: BTreeMap<u64, Box<[u8]>>,
@@ -57,7 +57,7 @@ impl Members {
 
     /// The change that adds `id`; `None` if it is a member.
     pub(crate) fn adding(&self, id: u64, limits: &Limits) -> Option<BlockChanges> {
-        // An id below all blocks begins a block that has no lower bound.
+        // An id below all blocks begins a block with the lower bound 0.
         let covering = self.blocks.range(..=id).next_back();
         let (lower, mut runs) =
             covering.map_or((0, Vec::new()), |(lower, bytes)| (*lower, decode(*lower, bytes)));
@@ -68,7 +68,7 @@ impl Members {
         })
     }
 
-    /// The change that removes `id`; `None` if it is no member.
+    /// The change that removes `id`; `None` if it is not a member.
     pub(crate) fn removing(&self, id: u64, limits: &Limits) -> Option<BlockChanges> {
         let (&lower, bytes) = self.blocks.range(..=id).next_back()?;
         let mut runs = decode(lower, bytes);
@@ -87,8 +87,8 @@ impl Members {
         })
     }
 
-    /// The change that joins the block at `lower`, whose new content is `runs`, with the block before or after it, if both
-    /// together are at most half as large as a block may be. So few members never stay spread over many blocks.
+    /// Joins the block at `lower`, which now has `runs`, with the block before or after it. `None` if the two together are
+    /// larger than half of the largest legal block. So a few members never stay spread over many blocks.
     fn merged(&self, lower: u64, runs: &[IdRun], limits: &Limits) -> Option<Vec<(u64, Option<Vec<u8>>)>> {
         let bytes_len = block::encode(lower, runs).len();
         let before = self.blocks.range(..lower).next_back();
@@ -114,7 +114,7 @@ impl Members {
         None
     }
 
-    /// Takes over a change that storage has.
+    /// Applies a change to memory, once storage has it.
     pub(crate) fn apply(&mut self, changes: BlockChanges) {
         for (lower, content) in changes.blocks {
             match content {
@@ -125,14 +125,14 @@ impl Members {
         self.len = changes.len;
     }
 
-    /// Takes over a block of storage, with the number of its ids. Expects them above all others.
+    /// Adds a block that was read from storage and has `ids_len` ids, all above those of the blocks added before.
     pub(crate) fn push(&mut self, lower: u64, bytes: Vec<u8>, ids_len: u64) {
         self.blocks.insert(lower, bytes.into_boxed_slice());
         self.len += ids_len;
     }
 
-    /// Memory that the members take, in bytes: the blocks as the allocator rounds them, and nodes of the map that are two
-    /// thirds full.
+    /// Memory that the members take, in bytes. Blocks count with the rounding of the allocator, and nodes of the map as if they
+    /// were two thirds full.
     pub(crate) fn heap_bytes(&self) -> u64 {
         let entry_bytes = size_of::<(u64, Box<[u8]>)>() * 3 / 2;
         let blocks = self.blocks.values();
@@ -146,7 +146,7 @@ fn decode(lower: u64, bytes: &[u8]) -> Vec<IdRun> {
     block::runs(lower, bytes).collect()
 }
 
-/// The block of these runs, or its halves if it is larger than a block may be.
+/// The change that stores `runs` as one block at `lower`, or as two halves if one block would exceed a limit.
 fn divided(lower: u64, runs: Vec<IdRun>, limits: &Limits) -> Vec<(u64, Option<Vec<u8>>)> {
     let whole = block::encode(lower, &runs);
     let is_small = whole.len() <= limits.collection_block_bytes_max

@@ -1,4 +1,4 @@
-//! Blocks against a naive set, and records that no engine wrote.
+//! Blocks compared with a naive set, and damaged records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +19,8 @@ fn limits(collection_block_bytes_max: usize, collection_block_ids_max: u64) -> L
     }
 }
 
-/// Makes random changes under `limits`, and compares with a naive set after each. Ids are drawn by `draw`, first with more
-/// additions than removals, then the other way round. Returns the most blocks and the number of blocks at the end.
+/// Makes random changes under `limits`, and compares the members with a naive set after each. `draw` chooses the ids. The first
+/// half has more additions than removals, the second half has fewer. Returns the largest number of blocks and the last one.
 fn change_at_random(limits: &Limits, changes_len: u64, draw: impl Fn(&mut Random) -> u64) -> (usize, usize) {
     let mut random = Random::new(SEED);
     let mut members = Members::default();
@@ -115,7 +115,8 @@ fn blocks_are_divided_as_they_grow_and_joined_as_they_shrink() {
             members.apply(members.removing(3 * id, &limits).unwrap());
         }
         assert_eq!(members.len(), 50);
-        // 50 members of three bytes fill three blocks, and four blocks at most are less than half full without their neighbours.
+        // The 50 members that are left take about two bytes each. Two neighbouring blocks are joined if together they have at most
+        // 32 bytes and 16 ids.
         let blocks_len = members.lower_bounds().count();
         assert!(blocks_len <= 14, "{blocks_len} blocks");
     }

@@ -175,7 +175,7 @@ fn an_empty_path_is_refused_and_a_relative_one_is_printed_absolute() {
 
 #[test]
 fn a_symbolic_link_that_leads_nowhere_is_named() {
-    // It was "File exists".
+    // Regression: the error was "File exists".
     let root = TempDir::new("directory");
     let (link, target) = (root.path().join("link"), root.path().join("no directory"));
     std::os::unix::fs::symlink(&target, &link).unwrap();
@@ -190,7 +190,7 @@ fn a_symbolic_link_that_leads_nowhere_is_named() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_file_system_that_cannot_sync_a_directory_is_named_as_the_cause() {
-    // It was "Invalid argument". The directories of `/proc` are on one.
+    // Regression: the error was "Invalid argument". `/proc` is such a file system.
     let error = RealFiles.sync_dir(Path::new("/proc")).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
     assert!(error.to_string().contains("cannot sync a directory"), "{error}");

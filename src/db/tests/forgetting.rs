@@ -1,4 +1,4 @@
-//! Forgetting through the handle: what is left where, and what a checkpoint beside it holds.
+//! Forgetting through the handle: the traces in storage, and checkpoints at the same time.
 
 use super::*;
 use crate::limits::Limits;
@@ -6,29 +6,29 @@ use crate::storage::{MemoryStore, StorageEngine, keys};
 use crate::threads;
 
 const ITEM: u64 = 0x5ca1_ab1e_0dd5_eed5;
-const PREFIXES: [&[u8]; 6] = [
-    keys::STATES,
-    keys::COHORT_STATES,
-    keys::CO_ENGAGEMENT[0],
-    keys::CO_ENGAGEMENT[1],
-    keys::CO_ENGAGEMENT[2],
-    keys::CO_ENGAGEMENT[3],
-];
 
-/// How many keys and values of the engine have the bytes of [`ITEM`], in either order. A page has an id as a varint.
+/// A new database, and the storage engine that has its checkpoints.
+fn new_database() -> (Arc<dyn StorageEngine>, TidalDb) {
+    let engine: Arc<dyn StorageEngine> = Arc::new(MemoryStore::new());
+    let options = options(&SimDisk::new(), Durability::EverySynced);
+    let db = TidalDb::open_with_storage(PATH, options, Arc::clone(&engine)).unwrap();
+    (engine, db)
+}
+
+/// The number of keys and values in `engine` that contain [`ITEM`]: its bytes in either order, or in a page its varint.
 fn traces(engine: &dyn StorageEngine) -> usize {
     let (little, big) = (ITEM.to_le_bytes(), ITEM.to_be_bytes());
     let has = |bytes: &[u8]| bytes.windows(8).any(|window| window == little || window == big);
-    let pairs = PREFIXES
-        .iter()
-        .flat_map(|prefix| engine.scan_prefix(prefix).unwrap());
+    let prefixes = [keys::STATES, keys::COHORT_STATES].into_iter();
+    let prefixes = prefixes.chain(keys::CO_ENGAGEMENT);
+    let pairs = prefixes.flat_map(|prefix| engine.scan_prefix(prefix).unwrap());
     pairs
         .map(Result::unwrap)
         .filter(|(key, value)| has(key) || has(value))
         .count()
 }
 
-/// Item 1 to 5 and [`ITEM`] are positive for three users.
+/// Records a positive event of three users for each of the items 1 to 5 and [`ITEM`].
 fn engage(db: &TidalDb) {
     for user in 0..3 {
         for item in [1, 2, ITEM, 3, 4, 5] {
@@ -76,9 +76,7 @@ fn a_close_after_a_reopening_leaves_nothing_of_a_forgotten_item_in_storage() {
 
 #[test]
 fn later_calls_remove_what_is_left_and_the_next_checkpoint_stores_that() {
-    let engine: Arc<dyn StorageEngine> = Arc::new(MemoryStore::new());
-    let options = options(&SimDisk::new(), Durability::EverySynced);
-    let db = TidalDb::open_with_storage(PATH, options, Arc::clone(&engine)).unwrap();
+    let (engine, db) = new_database();
     engage(&db);
     db.checkpoint().unwrap();
     db.forget_entity(EntityId(ITEM)).unwrap();
@@ -96,9 +94,7 @@ fn later_calls_remove_what_is_left_and_the_next_checkpoint_stores_that() {
 
 #[test]
 fn a_forgotten_user_leaves_storage_with_the_next_checkpoint() {
-    let engine: Arc<dyn StorageEngine> = Arc::new(MemoryStore::new());
-    let options = options(&SimDisk::new(), Durability::EverySynced);
-    let db = TidalDb::open_with_storage(PATH, options, Arc::clone(&engine)).unwrap();
+    let (engine, db) = new_database();
     let event = |user| SignalEvent::new(SignalId(1), EntityId(1), NOW_MS).with_user(UserId(user));
     db.record(&event(ITEM)).unwrap();
     db.checkpoint().unwrap();

@@ -11,7 +11,7 @@ use crate::{CoEngagementConfig, Ring};
 
 const SEED: u64 = 0x7469_6461_6c64_6212;
 
-/// How many checkpoints these calls make in a database of this schema with the limits of production.
+/// The number of checkpoints that these calls make in a database of this schema with the limits of production.
 fn checkpoints(schema: Schema, calls: u64, events_len: u64, entities_len: u64) -> usize {
     let options = Options {
         schema,
@@ -69,7 +69,7 @@ fn a_call_makes_no_checkpoint_for_co_engagement_that_no_event_changes() {
     assert_eq!(checkpoints(schema, 10, 2048, 1000), 0);
 }
 
-/// Events, forgets and reopenings by chance: no batch of a checkpoint has more bytes than the limit, nor than were counted.
+/// Random events, forgets and reopenings: no batch of a checkpoint has more bytes than the limit or than the count before it.
 #[test]
 fn no_batch_outgrows_the_limit_or_the_bytes_that_were_counted() {
     const LIMIT: u64 = 200_000;
@@ -158,7 +158,7 @@ fn no_batch_outgrows_the_limit_or_the_bytes_that_were_counted() {
 
 #[test]
 fn a_call_that_may_change_very_much_finds_room_for_it() {
-    // What a call itself adds was not looked at: a checkpoint could outgrow the largest batch by one call.
+    // Regression: the bytes that the call itself adds were not counted, so a checkpoint could be larger than the largest batch.
     let options = Options {
         limits: Limits {
             changed_state_bytes_max: 70_000,

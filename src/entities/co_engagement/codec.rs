@@ -14,7 +14,7 @@
 //! | edges of an item | type | legal |
 //! |---|---|---|
 //! | last event that touched it | u64 | below the counters' next ordinal |
-//! | items forgotten before its edges changed last | u64 | at most the counters' forgets |
+//! | number of forgets before the last change of its edges | u64 | at most the counters' forgets |
 //! | time in milliseconds since the Unix epoch | i64 | any |
 //! | to the end: other item's id | u64 | ascending, not the item itself; at most `degree_max` of them |
 //! | &nbsp; its weight, relative to the landmark of the time | f64 | finite, normal, positive |
@@ -22,20 +22,20 @@
 //! | ring of a user | type | legal |
 //! |---|---|---|
 //! | last event that touched it | u64 | below the counters' next ordinal |
-//! | items forgotten before its items changed last | u64 | at most the counters' forgets |
+//! | number of forgets before the last change of its items | u64 | at most the counters' forgets |
 //! | to the end: item id, oldest first | u64 | distinct; at most `ring_len_max` of them |
 //!
 //! | counters | type | legal |
 //! |---|---|---|
 //! | ordinal of the next event | u64 | at most [`ORDINAL_MAX`] |
-//! | forgets: how many items have been forgotten | u64 | at most [`ORDINAL_MAX`] |
+//! | forgets: the number of the last forget of an item | u64 | at most [`ORDINAL_MAX`] |
 //!
 //! | tombstone | type | legal |
 //! |---|---|---|
 //! | number of the item's last forget | u64 | 1 to the counters' forgets |
 //!
-//! An edge or an item of a ring is forgotten if the number of its tombstone is above the number in its record. It is not
-//! part of the state.
+//! An edge or a ring's item is forgotten, and no part of the state, if its item has a tombstone with a higher number than the
+//! number of forgets in its record.
 
 use super::config::CoEngagementConfig;
 use super::node::{Edge, Node, WEIGHT_MIN};
@@ -57,9 +57,18 @@ const ITEM_BYTES: usize = size_of::<u64>();
 /// The key, and the checkpoint's and a store's additions.
 const AROUND_BYTES_MAX: usize = 64;
 
-/// An upper bound of the bytes that an item with so many edges takes in a checkpoint.
-pub(super) fn stored_node_bytes_max(edges_len: usize) -> u64 {
-    (AROUND_BYTES_MAX + NODE_HEAD_BYTES + EDGE_BYTES * edges_len) as u64
+impl Entries for Node {
+    fn entries_len(&self) -> usize {
+        self.edges.len()
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        self.edges.retain(|edge| keep(edge.id));
+    }
+
+    fn stored_bytes(entries_len: usize) -> u64 {
+        (AROUND_BYTES_MAX + NODE_HEAD_BYTES + EDGE_BYTES * entries_len) as u64
+    }
 }
 
 impl Entries for UserRing {
@@ -76,7 +85,7 @@ impl Entries for UserRing {
     }
 }
 
-/// A tombstone, which is a stamp alone.
+/// A tombstone has no entries: its stamp is its content.
 impl Entries for () {
     fn entries_len(&self) -> usize {
         0
@@ -89,10 +98,10 @@ impl Entries for () {
     }
 }
 
-/// Beyond what a database can count. A larger counter on disk is refused, so that counting on cannot overflow.
+/// More than a database can count. A larger counter on disk is refused, so that adding to a counter cannot overflow.
 const ORDINAL_MAX: u64 = u64::MAX / 2;
 
-/// How much has happened.
+/// The counters of positive events and of forgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Ordinals {
     /// Positive events: the ordinal of the next one.
@@ -109,7 +118,7 @@ pub(crate) enum FencedRecord {
     /// The ring of a user; `None` if it is gone.
     User(u64, Option<Stamped<UserRing>>),
     Meta(Ordinals),
-    /// The number of the last forget of an item; `None` if no record holds a forgotten entry of it any more.
+    /// The number of the last forget of an item; `None` if no record has a forgotten entry of the item any more.
     Tombstone(u64, Option<u64>),
 }
 
@@ -262,7 +271,7 @@ fn decode_tombstone(value: &[u8]) -> Result<u64, &'static str> {
     }
 }
 
-/// How many entries the rest of a value holds: whole ones, at most `len_max`.
+/// The number of entries in the rest of a value, which must be whole ones, at most `len_max`.
 fn entries_len(rest: &Reader<'_>, entry_bytes: usize, len_max: usize) -> Result<usize, &'static str> {
     let (len, left) = (
         rest.remaining_len() / entry_bytes,

@@ -1,34 +1,34 @@
-//! The forgotten items whose edges and places in rings are not all removed yet.
+//! The forgotten items whose entries, in edges and rings, are not all removed yet.
 //!
-//! Nothing leads from an item to the records that hold it, so forgetting an item leaves a tombstone: the number of this
-//! forget. A record has the number of the last forget before its latest change. An entry of it is forgotten iff the
-//! tombstone of its item has a higher number: the entry was there at that change, before the item was forgotten. Reads leave
-//! forgotten entries out, and a change removes them first. So the state does not depend on how far the removal is.
+//! No index gives the records that hold an item. So forgetting an item leaves a tombstone with the number of this forget. Each
+//! record has the number of forgets before its last change. An entry is forgotten iff the tombstone of its item has a higher
+//! number: the record had the entry at that change, and the item was forgotten later. Reads leave forgotten entries out, and a
+//! change of a record removes them first. So the state does not depend on the progress of the removal.
 //!
-//! The removal goes through all records in steps, beginning with the record that was touched longest ago. A record that is
-//! touched meanwhile has no forgotten entry any more. After the last record no entry is left that was forgotten before the
-//! first one, so the tombstones of that time are removed, step by step too.
+//! The removal visits all records step by step, in the order of their last touch, oldest first. This is a pass. A touch removes
+//! the forgotten entries of the record too. So at the end of a pass no entry is left that was forgotten before its beginning,
+//! and the tombstones from before the beginning are removed, step by step too.
 //!
-//! Invariant: a forgotten entry that is still in a record has a tombstone. A checkpoint stores records and tombstones of one
+//! Invariant: each forgotten entry that is still in a record has a tombstone. A checkpoint stores records and tombstones of one
 //! moment, so this holds on disk as well, also after a crash. An open removes the forgotten entries of each record that it
-//! reads, and then all tombstones; its next checkpoint stores that.
+//! reads, and then all tombstones. The next checkpoint stores these removals.
 
 use super::codec::Ordinals;
 use super::node::Node;
 use super::table::{Entries, Stamped, Table};
 use super::{CoEngagementIndex, UserRing};
 
-/// The tombstones by item; touched by the forget.
+/// The tombstones by item, and the progress of the removal. The touch of a tombstone is the number of its forget.
 #[derive(Debug)]
 pub(super) struct Forgotten {
     tombstones: Table<()>,
     pass: Option<Pass>,
 }
 
-/// One way through all records.
+/// The progress of one pass through all records.
 #[derive(Debug)]
 struct Pass {
-    /// At its beginning.
+    /// The counters at the beginning of the pass.
     counters: Ordinals,
     /// The places of the last records that were visited.
     users_after: Option<(u64, u64)>,
@@ -47,27 +47,28 @@ impl Forgotten {
         self.tombstones.len()
     }
 
-    /// Whether the entry of `item` in a record that changed last after `forgets` forgets is forgotten.
+    /// Returns true if the entry of `item` is forgotten, in a record whose last change was after `forgets` forgets.
     pub(super) fn is_forgotten(&self, item: u64, forgets: u64) -> bool {
         let tombstone = self.tombstones.get(item);
         tombstone.is_some_and(|tombstone| tombstone.touched > forgets)
     }
 
-    /// The record without its forgotten entries.
+    /// A copy of the record without its forgotten entries.
     pub(super) fn cleaned<R: Entries>(&self, stamped: &Stamped<R>) -> R {
         let mut record = stamped.record.clone();
         self.clean(&mut record, stamped.forgets);
         record
     }
 
-    /// Removes the forgotten entries of a record that changed last after `forgets` forgets.
+    /// Removes the forgotten entries of a record whose last change was after `forgets` forgets.
     pub(super) fn clean<R: Entries>(&self, record: &mut R, forgets: u64) {
         if self.len() > 0 {
             record.retain(|item| !self.is_forgotten(item, forgets));
         }
     }
 
-    /// Removes the forgotten entries of the record `id`. A record without any stays unchanged.
+    /// Removes the forgotten entries of the record `id`, after `forgets` forgets in all. A record without forgotten entries stays
+    /// unchanged.
     fn clean_in<R: Entries>(&self, table: &mut Table<R>, id: u64, forgets: u64) {
         let Some(stamped) = table.get(id).filter(|stamped| stamped.forgets < forgets) else {
             return;
@@ -82,7 +83,7 @@ impl Forgotten {
         }
     }
 
-    /// Puts back the tombstone of a checkpoint. False if the item has one already.
+    /// Puts back the tombstone of a checkpoint. Returns false if the item has one already.
     pub(super) fn restore(&mut self, item: u64, forget: u64) -> bool {
         let stamped = Stamped {
             touched: forget,
@@ -92,8 +93,8 @@ impl Forgotten {
         self.tombstones.restore(item, stamped)
     }
 
-    /// Puts back a record of a checkpoint that was made after `forgets` forgets, without its forgotten entries. False if
-    /// there is one with that id already.
+    /// Puts back a record of a checkpoint that was made after `forgets` forgets, without the record's forgotten entries. Returns
+    /// false if there is a record with that id already.
     pub(super) fn restore_in<R: Entries>(
         &self,
         table: &mut Table<R>,
@@ -114,7 +115,7 @@ impl Forgotten {
         &mut self.tombstones
     }
 
-    /// Removes the oldest tombstone if it is not newer than the forget `forgets`. False if it is, or if there is none.
+    /// Removes the oldest tombstone if the number of its forget is at most `forgets`. Returns false if it removed none.
     pub(super) fn remove_oldest(&mut self, forgets: u64) -> bool {
         let oldest = self.tombstones.oldest_after(None);
         let Some((_, item)) = oldest.filter(|&(forget, _)| forget <= forgets) else {
@@ -126,8 +127,8 @@ impl Forgotten {
 }
 
 impl CoEngagementIndex {
-    /// Counts a forget of `item` and leaves a tombstone for the records that may hold it.
-    pub(super) fn bury(&mut self, item: u64) {
+    /// Counts a forget of `item`, and makes its tombstone.
+    pub(super) fn add_tombstone(&mut self, item: u64) {
         self.counters.forgets += 1;
         let forget = self.counters.forgets;
         let tombstones = &mut self.forgotten.tombstones;
@@ -186,7 +187,8 @@ impl CoEngagementIndex {
     }
 }
 
-/// Cleans the next record of a pass that was touched before the event `end`. False if there is none.
+/// Removes the forgotten entries of the next record of a pass, if its last touch was before the event `end`. Returns false if
+/// there is no such record.
 fn visit<R: Entries>(
     table: &mut Table<R>,
     forgotten: &Forgotten,

@@ -11,8 +11,6 @@
 //! Eviction is Space-Saving (Metwally, Agrawal, El Abbadi, ICDT 2005): the newcomer takes over the weight of the
 //! edge it replaces. Were the lightest simply dropped, it would always be the newcomer.
 
-use super::codec::stored_node_bytes_max;
-use super::table::Entries;
 use crate::decay::{HalfLife, scale_pow2};
 
 /// The smallest weight of an edge: below it halving is no longer exact.
@@ -131,8 +129,8 @@ impl Node {
         self.edges.shrink_to_fit();
     }
 
-    /// The heaviest `k` of the edges to items that satisfy `keep`, with their weights at `now_ms`, or at the node's time if
-    /// that is later: by weight descending, then by id ascending. What has decayed to zero is left out.
+    /// The heaviest `k` of the edges to items for which `keep` returns true: by weight descending, then by id ascending. Weights
+    /// are those at `now_ms`, or at the node's time if it is later. Edges that have decayed to zero are left out.
     pub(super) fn heaviest(
         &self,
         half_life: &HalfLife,
@@ -164,20 +162,6 @@ impl Node {
         let mut edges = self.edges.clone();
         edges.sort_unstable_by_key(|edge| edge.id);
         edges
-    }
-}
-
-impl Entries for Node {
-    fn entries_len(&self) -> usize {
-        self.edges.len()
-    }
-
-    fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
-        self.edges.retain(|edge| keep(edge.id));
-    }
-
-    fn stored_bytes(entries_len: usize) -> u64 {
-        stored_node_bytes_max(entries_len)
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct NodeState {
 }
 
 impl CoEngagementState {
-    /// Both slices are sorted by id. Entries that are `forgotten` are left out.
+    /// Both slices are sorted by id. Entries for which [`Forgotten::is_forgotten`] returns true are left out.
     pub(super) fn new(
         ordinal: u64,
         users: &[(u64, &Stamped<UserRing>)],

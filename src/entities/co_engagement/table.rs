@@ -1,4 +1,4 @@
-//! Records by id, with the order in which they were last touched and with what a checkpoint has yet to write.
+//! Records by id, with the order in which they were last touched and with the changes that a checkpoint has yet to store.
 //!
 //! Owns which record is dropped at a limit, which are copied for a checkpoint, and how many bytes they take when stored.
 //! Invariant: `recency` holds exactly one entry for each record, and `entries_len` counts the entries of all records.
@@ -21,19 +21,19 @@ pub(crate) const FENCE_SHARDS: usize = 64;
 pub(super) trait Entries: Clone {
     fn entries_len(&self) -> usize;
 
-    /// Removes the entries whose items do not satisfy `keep`.
+    /// Removes the entries of items for which `keep` returns false.
     fn retain(&mut self, keep: impl FnMut(u64) -> bool);
 
     /// An upper bound of the bytes that a record with so many entries takes in a checkpoint.
     fn stored_bytes(entries_len: usize) -> u64;
 }
 
-/// A record and the moments of its last touch and its last change.
+/// A record, and the counters at its last touch and at its last change.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Stamped<R> {
     /// The ordinal of the event that touched it last.
     pub(super) touched: u64,
-    /// How many items had been forgotten when its entries changed last: see [`Forgotten`](super::forgotten::Forgotten).
+    /// The number of forgets before the last change of its entries: see [`forgotten`](super::forgotten).
     pub(super) forgets: u64,
     pub(super) record: R,
 }
@@ -78,11 +78,11 @@ pub(super) struct Table<R> {
     recency: BTreeSet<(u64, u64)>,
     shards: Vec<TableShard<R>>,
     fences: u64,
-    /// An upper bound of the stored bytes that the next fence captures. A record that came and went counts each time.
+    /// An upper bound of the stored bytes that the next fence captures. A record that was made and removed counts for both.
     changed_bytes: u64,
     /// The entries of all records.
     entries_len: usize,
-    /// The most entries that any record has had between two calls.
+    /// The most entries that any record has ever had at the end of a call.
     longest: usize,
 }
 
@@ -119,7 +119,7 @@ impl<R: Entries> Table<R> {
         self.slots.len() as u64 * R::stored_bytes(0) + self.entries_len as u64 * entry_bytes
     }
 
-    /// The most entries that any record has had between two calls.
+    /// The most entries that any record has ever had at the end of a call.
     pub(super) fn longest(&self) -> usize {
         self.longest
     }
@@ -128,7 +128,7 @@ impl<R: Entries> Table<R> {
         self.slots.get(&id).map(|slot| &slot.stamped)
     }
 
-    /// The touch and the id of the record that was touched longest ago, of those after the place `after`.
+    /// The last touch and the id of the record that was touched longest ago, of all records or of those after `after`.
     pub(super) fn oldest_after(&self, after: Option<(u64, u64)>) -> Option<(u64, u64)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.recency.range((from, Bound::Unbounded)).next().copied()
@@ -155,7 +155,8 @@ impl<R: Entries> Table<R> {
             .collect()
     }
 
-    /// The record for changing it, if it is there. [`resized`](Self::resized) ends a change of the number of its entries.
+    /// The record, to be changed; `None` if it is not there. After a change of the number of its entries the caller calls
+    /// [`resized`](Self::resized).
     pub(super) fn change(&mut self, id: u64) -> Option<&mut Stamped<R>> {
         let slot = self.slots.get_mut(&id)?;
         if slot.changed_at_fence != self.fences {
@@ -166,8 +167,8 @@ impl<R: Entries> Table<R> {
         Some(&mut slot.stamped)
     }
 
-    /// The record for changing it after `forgets` items were forgotten; made, without entries and touched by the event
-    /// `ordinal`, if it is not there. It has no entry of a forgotten item. [`resized`](Self::resized) ends the change.
+    /// The record, to be changed after `forgets` forgets. If it is not there, it is made by `create` and touched by the event
+    /// `ordinal`. The caller has removed its forgotten entries before, and calls [`resized`](Self::resized) afterwards.
     pub(super) fn change_or_create(
         &mut self,
         id: u64,
@@ -207,7 +208,7 @@ impl<R: Entries> Table<R> {
         }
     }
 
-    /// Notes that the changed records had `before` entries and have `after`, and the longest of them `longest`.
+    /// Notes that the changed records had `before` entries together and now have `after`, and that the longest has `longest`.
     pub(super) fn resized(&mut self, before: usize, after: usize, longest: usize) {
         self.changed_bytes += R::stored_bytes(after.saturating_sub(before)) - R::stored_bytes(0);
         self.entries_len = self.entries_len + after - before;

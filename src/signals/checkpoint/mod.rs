@@ -7,7 +7,7 @@
 //!    aside before it does. Nothing on disk.
 //! 3. `write_batch`: the old checkpoint or the new one with its N, never a mixture; the whole log.
 //! 4. `flush`: the new checkpoint; the whole log, of which replay skips the frames up to N.
-//! 5. The log's marker: the same, confirmed. Who closes begins a new segment for it, which may be left behind empty.
+//! 5. The log's marker: the same, confirmed. A close begins a new segment for it, which may be left behind empty.
 //! 6. Trimming: whole segments that N covers go, oldest first.
 //!
 //! An open that changes the bounds of co-engagement makes a checkpoint whose batch holds the new schema too: step 3 leaves
@@ -40,7 +40,7 @@ pub(crate) struct Checkpointer {
     running: Mutex<Copies>,
     /// What the last flushed checkpoint covers.
     covered: AtomicU64,
-    /// The log's last sequence number after the last checkpoint: nothing is new as long as it stays.
+    /// The log's last sequence number after the last checkpoint: as long as it stays, no frame is new.
     settled: AtomicU64,
     /// The log's bytes after the last checkpoint.
     settled_bytes: AtomicU64,
@@ -89,7 +89,7 @@ impl Growth {
         segments_len: 0,
     };
 
-    /// Returns true if one of them is as much as `least` says.
+    /// Returns true if at least one field has reached the same field of `least`.
     pub(crate) fn reaches(self, least: Self) -> bool {
         self.log_bytes >= least.log_bytes
             || self.state_bytes >= least.state_bytes
@@ -168,10 +168,10 @@ impl Checkpointer {
             Due::Closing | Due::Opening(_) => Growth::ANY,
         };
         poison.check_write()?;
-        // An open that removed forgotten entries changed the state without a frame.
+        // An open can change the state without a frame: it removes forgotten entries of co-engagement.
         let nothing_new = ledger.log.last_sequence() == self.settled.load(Ordering::Acquire)
             && ledger.state.changed_bytes() == 0;
-        // Who closes leaves little for the next open to read, even when a checkpoint has just been made.
+        // A close leaves little for the next open to read, even when a checkpoint has just been made.
         let worthwhile = match due {
             Due::Grown(_) => false,
             Due::Closing => ledger.log.log_bytes() > self.closed_log_bytes_max,

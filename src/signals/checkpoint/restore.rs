@@ -46,7 +46,7 @@ pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Resu
             Ok(())
         })?;
     }
-    // A record that held forgotten entries is changed, and counts.
+    // A record from which forgotten entries were removed is a changed one: the next checkpoint stores it.
     state.change_co_engagement(CoEngagementIndex::finish_restore)??;
     state.note_event_time(newest_ms);
     Ok(covered)

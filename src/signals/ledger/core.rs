@@ -58,7 +58,8 @@ pub(crate) struct SignalLedger {
     spare_frame_bytes_max: usize,
     /// Shared from an append to the end of its applying; exclusive where the log's end and memory must agree.
     gate: RwLock<()>,
-    /// Held while something is being forgotten, and for a fence, which must not see a part of it. Taken before the gate.
+    /// Held while an entity or a user is being forgotten, and for a fence, so that no checkpoint holds a part of the entity.
+    /// Taken before the gate.
     forgetting: Mutex<()>,
     /// Set under the exclusive gate, so that nothing is appended after the log's orderly end.
     closed: AtomicBool,
@@ -131,8 +132,8 @@ impl SignalLedger {
         Ok(())
     }
 
-    /// Forgets an entity or a user, as one frame, and gives its receipt. What the frame is ordered after in the log is what is
-    /// forgotten in memory, for all readers at once. Writers wait only for that; the memory is freed in steps.
+    /// Forgets an entity or a user, as one frame, and returns its receipt. Memory forgets exactly the events that are before the
+    /// frame in the log, for all readers at once. Writers wait only for this; the memory is freed in steps.
     ///
     /// # Errors
     /// `Poisoned`; wrapped in `OutcomeUnknown` once the frame may be in the log.
@@ -178,7 +179,7 @@ impl SignalLedger {
         Ok(shared)
     }
 
-    /// Runs `body` while no event and no forget is between its append and the end of its applying.
+    /// Runs `body` while no event is between its append and the end of its applying, and nothing is being forgotten.
     ///
     /// # Errors
     /// `Poisoned`, or that of `body`.

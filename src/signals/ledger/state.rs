@@ -159,8 +159,8 @@ impl LedgerState {
         })
     }
 
-    /// Forgets an entity or a user for all readers. No event may be on its way: the caller holds the gate. It then calls
-    /// [`finish_forget`](Self::finish_forget), before anything else is forgotten and before the next fence.
+    /// Forgets an entity or a user for all readers. The caller holds the gate exclusively, so no event is being applied. The
+    /// caller then calls [`finish_forget`](Self::finish_forget), before it forgets anything else and before the next fence.
     pub(crate) fn begin_forget(&self, forget: Forget) -> Result<(), Error> {
         match forget {
             Forget::Entity(entity) => {
@@ -173,7 +173,7 @@ impl LedgerState {
         }
     }
 
-    /// Removes the states of an entity that is forgotten, some at a time, so that events are applied in between.
+    /// Removes the states of a forgotten entity, some at a time. Events can be applied in between.
     pub(crate) fn finish_forget(&self, forget: Forget) -> Result<(), Error> {
         if let Forget::Entity(entity) = forget {
             while self.signals.forget_some(entity)? > 0 {}
@@ -232,7 +232,7 @@ impl LedgerState {
             + self.co_engagement_changed_bytes.load(Ordering::Relaxed)
     }
 
-    /// How much the events of a call can add to that.
+    /// The most bytes that the events of a call can add to [`changed_bytes`](Self::changed_bytes).
     pub(crate) fn changed_bytes_max(&self, events: &[SignalEvent<'_>]) -> Result<u64, Error> {
         let cohorts_len = events.iter().map(|event| event.cohorts.len()).sum();
         let states = self.signals.changed_bytes_max(events.len())
@@ -244,7 +244,7 @@ impl LedgerState {
         Ok(states + self.read_co_engagement(|index| index.changed_bytes_max(positives_len))?)
     }
 
-    /// How much a forget can add to it.
+    /// The most bytes that a forget can add to [`changed_bytes`](Self::changed_bytes).
     pub(crate) fn forget_bytes_max(&self) -> Result<u64, Error> {
         let states = self.signals.changed_bytes_max(self.positive_signals.len());
         let steps_len = self.forgetting_steps_len;

@@ -1,9 +1,9 @@
 //! The slots of each entity, for keys of which an entity can have many.
 //!
-//! A chain for each entity, from its newest slot to its oldest one: an index leads to the newest, and each slot has the number
-//! of the one before. Slots are removed only from the newest on, by forgetting, which removes all of an entity's.
+//! Each entity has a chain of slots, the newest one first. An index gives the newest slot, and each slot has the number of the
+//! slot that was added before it. Forgetting the entity removes all its slots, the newest first. Nothing else removes a slot.
 //!
-//! In memory only: a crash leaves nothing of it.
+//! In memory only: a crash leaves nothing of a chain, and an open builds all chains anew.
 
 use super::index::Index;
 use crate::EntityId;
@@ -12,11 +12,11 @@ use crate::signals::allocated_bytes;
 /// No slot has this number.
 const END: u32 = u32::MAX;
 
-/// See the module's documentation.
+/// The chains of one signal in one shard: see the [module](self).
 #[derive(Debug)]
 pub(super) struct Chains {
     newest: Index<EntityId>,
-    /// By slot: the slot before it in its chain. Without a meaning for a slot in no chain.
+    /// By slot: the slot that was added to its chain before it, or [`END`]. Has no meaning for a slot that is in no chain.
     before: Vec<u32>,
 }
 
@@ -42,7 +42,7 @@ impl Chains {
         self.before[place] = self.newest.set(entity, slot).unwrap_or(END);
     }
 
-    /// Removes the newest slot of `entity` from its chain. There is one.
+    /// Removes `slot`, which is the newest one of `entity`, from its chain.
     pub(super) fn pop(&mut self, entity: EntityId, slot: u32) {
         debug_assert_eq!(self.newest(entity), Some(slot));
         match self.before[slot as usize] {

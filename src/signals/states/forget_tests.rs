@@ -1,4 +1,4 @@
-//! Forgetting an entity: for all readers at once, in steps, with changes and fences in between.
+//! Forgetting an entity: hidden from all readers at once, removed in steps, with changes and fences in between.
 
 use super::tests::{NOW_MS, SIGNALS, Stored, apply, restored, shapes, store_fenced};
 use super::{SHARDS, StateKey, StateTable};
@@ -91,7 +91,7 @@ fn halves(score: f64) -> u64 {
     (2.0 * score).round() as u64
 }
 
-/// Tables that forgot in steps, with other calls and a fence in between, hold what a map holds.
+/// After forgets in steps, with other calls and a fence in between, a table has the content of a naive map.
 #[test]
 fn forgetting_in_steps_beside_changes_and_a_fence_equals_a_map() {
     let mut random = Random::new(SEED);
@@ -162,7 +162,7 @@ fn forgetting_in_steps_beside_changes_and_a_fence_equals_a_map() {
     }
 }
 
-/// Counts the states that a forget looked at by the pages that it changed.
+/// The number of changed pages shows how many states a forget visited.
 #[test]
 fn forgetting_changes_the_pages_of_the_entity_alone() {
     fn changed<K: StateKey>(key: impl Fn(u64) -> K, entity: EntityId) -> usize {

@@ -75,7 +75,7 @@ impl<K: StateKey> Index<K> {
         true
     }
 
-    /// Gives `slot` to `key`, and returns the slot that it had.
+    /// Gives `slot` to `key`. Returns the slot that the key had before.
     pub(super) fn set(&mut self, key: K, slot: u32) -> Option<u32> {
         debug_assert_ne!(slot, VACANT);
         self.reserve(1);

@@ -59,7 +59,7 @@ struct Shape {
     rings: Arc<[RingShape]>,
     hot_cells_len: usize,
     warm_cells_len: usize,
-    /// What a slot takes at the most in the stored form of its page, beside its buckets.
+    /// The most bytes of a slot in the stored form of its page, without its buckets.
     stored_slot_bytes_max: u64,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct StateTable<K> {
     shapes: Arc<[Shape]>,
     shards: Box<[LockedShard<K>]>,
     bytes: Arc<StoredBytes>,
-    /// How much a change can add to the page of its slot, which may be a new one.
+    /// The most bytes that a change can add to the stored form of its page, which may be a new one.
     growth_bytes_max: u64,
     grouped_len_max: usize,
     fenced_pages_len_max: usize,
@@ -139,8 +139,8 @@ impl<K: StateKey> StateTable<K> {
         }
     }
 
-    /// Gives `change` the slot of `key`, made if there is none, with its shard locked and its page marked as changed. Returns
-    /// how many window rings the event was too late for.
+    /// Calls `change` with the slot of `key`, and makes the slot if there is none. The shard is locked meanwhile, and the page is
+    /// marked as changed. Returns the number of window rings for which the event was too late.
     ///
     /// # Errors
     /// `Error::UnknownSignal`: nothing was changed. `Error::LimitExceeded` if the shard is full, and `Error::Panicked` if a
@@ -217,7 +217,7 @@ impl<K: StateKey> StateTable<K> {
         })
     }
 
-    /// Counts the buckets that are no longer empty. Returns how many rings the events were too late for.
+    /// Counts the buckets that are no longer empty. Returns the number of rings for which the events were too late.
     #[inline]
     fn counted(&self, incremented: Incremented) -> u32 {
         if incremented.filled_len > 0 {
@@ -305,8 +305,8 @@ impl<K: StateKey> StateTable<K> {
         Ok(all)
     }
 
-    /// Makes every state of `entity` invisible. The caller then removes them with [`forget_some`](Self::forget_some), before
-    /// another entity is forgotten and before the next fence.
+    /// Hides every state of `entity` from readers. The caller then removes the states with [`forget_some`](Self::forget_some),
+    /// before another entity is forgotten and before the next fence.
     ///
     /// # Errors
     /// `Error::Panicked`: nothing was changed.
@@ -317,7 +317,7 @@ impl<K: StateKey> StateTable<K> {
         })
     }
 
-    /// Removes some states of the entity that is being forgotten, and returns how many. 0 when it is forgotten.
+    /// Removes some states of the entity that is being forgotten, and returns their number. 0 once none is left.
     ///
     /// # Errors
     /// `Error::Panicked`: the table is of no use.
@@ -326,7 +326,7 @@ impl<K: StateKey> StateTable<K> {
             .change(|shard| Ok(shard.forget(self.forgotten_slots_len_max)))
     }
 
-    /// How many states there are, those that are being forgotten included.
+    /// The number of states, with those that are being forgotten.
     ///
     /// # Errors
     /// `Error::Panicked`.
@@ -339,7 +339,7 @@ impl<K: StateKey> StateTable<K> {
         self.bytes.changed()
     }
 
-    /// How much `changes_len` changes can add to that.
+    /// The most bytes that `changes_len` changes can add to [`changed_bytes`](Self::changed_bytes).
     #[inline]
     pub(crate) fn changed_bytes_max(&self, changes_len: usize) -> u64 {
         match changes_len {

@@ -95,13 +95,13 @@ pub(super) const STORED_PAGE_BYTES_MAX: u64 = 64;
 
 const VARINT_BYTES_MAX: usize = 10;
 
-/// What a slot takes at the most in the value of its page, beside its buckets.
+/// The most bytes of a slot in the value of its page, without its buckets.
 pub(super) fn stored_slot_bytes_max(half_lives_len: usize, rings_len: usize) -> u64 {
-    // The key is up to two varints; the number of a ring's buckets takes two bytes.
+    // Up to three varints are the key and the time. Of each ring there are a varint and the number of its buckets, in two bytes.
     (3 * VARINT_BYTES_MAX + 8 * half_lives_len + (VARINT_BYTES_MAX + 2) * rings_len) as u64
 }
 
-/// What a bucket that is not empty takes at the most: a gap of two bytes and a count of five.
+/// The most bytes of a bucket that is not empty: two for the gap before it, and five for the count.
 pub(super) const STORED_BUCKET_BYTES_MAX: u64 = 7;
 
 const _: () = assert!(limits::RING_BUCKETS_MAX < 1 << 14);
@@ -200,7 +200,7 @@ pub(super) fn decode<K: StateKey>(
     }
 }
 
-/// Fills the cells of a ring without events. Gives the number of its buckets that are not empty.
+/// Fills the cells of a ring, which has no events yet. Returns the number of its buckets that are not empty.
 fn decode_ring(
     reader: &mut Reader<'_>,
     ring: &RingShape,

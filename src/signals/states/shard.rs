@@ -5,8 +5,8 @@
 //! saved would have. A slot of the last page has no memory until it is first used: many signals have a key or two in a
 //! shard.
 //!
-//! Forgetting an entity notes it first and frees its slots afterwards, some at a time. Meanwhile no reader sees them, and a
-//! change of the same entity frees the rest.
+//! Forgetting an entity first hides its states from readers and then frees their slots, some at a time. If the same entity is
+//! changed meanwhile, the change frees the rest first.
 //!
 //! Invariant: a key in the index, its slot's bit in `occupied` and the key at the slot in `keys` say the same. A free
 //! slot holds the default key and no events. A page whose content differs from what the last fence captured is dirty.
@@ -48,9 +48,9 @@ pub(super) struct Shard<K> {
     fence: Fence,
     /// Pages that a writer was about to change before the checkpoint took them.
     copies: PageCopies<K>,
-    /// The entity whose states are being removed: those that are left are not there for a reader.
+    /// The entity that is being forgotten. Readers do not see those of its states that are not removed yet.
     forgetting: Option<EntityId>,
-    /// Of the whole table.
+    /// The counts of the whole table.
     bytes: Arc<StoredBytes>,
 }
 
@@ -126,19 +126,19 @@ impl<K: StateKey> Shard<K> {
         }
     }
 
-    /// Makes the states of `entity` invisible, for [`forget`](Self::forget) to remove.
+    /// Hides the states of `entity` from readers. [`forget`](Self::forget) then removes them.
     pub(super) fn begin_forget(&mut self, entity: EntityId) {
         debug_assert_eq!(self.forgetting, None, "one entity at a time");
         self.forgetting = Some(entity);
     }
 
-    /// True if the states of `key` are not there for a reader.
+    /// Returns true if the state of `key` is hidden from readers, because its entity is being forgotten.
     #[inline]
     pub(super) fn is_forgetting(&self, key: K) -> bool {
         self.forgetting == Some(key.entity())
     }
 
-    /// Removes at most `slots_len_max` states of the entity that is being forgotten, and returns how many. 0 when none is
+    /// Removes at most `slots_len_max` states of the entity that is being forgotten, and returns their number. 0 if none was
     /// left: the entity is forgotten.
     pub(super) fn forget(&mut self, slots_len_max: usize) -> usize {
         let Some(entity) = self.forgetting else { return 0 };
@@ -218,7 +218,7 @@ impl<K: StateKey> Shard<K> {
 #[derive(Debug)]
 pub(super) struct SignalStates<K> {
     index: Index<K>,
-    /// Empty if an entity has one key at the most.
+    /// Empty if an entity can have one key only: see [`StateKey::only_of`].
     chains: Chains,
     /// Of every slot up to the last one that was ever used. The rest of its page has no memory yet.
     keys: Vec<K>,
@@ -231,10 +231,10 @@ pub(super) struct SignalStates<K> {
     /// One bit per page, both of the same length.
     dirty: Vec<u64>,
     pending: Vec<u64>,
-    /// By page: what it takes at the most when stored, as of its last copy.
+    /// By page: the most bytes that its last copy takes when stored.
     page_bytes: Vec<u32>,
     stored_slot_bytes_max: u64,
-    /// As the shard's.
+    /// The counts of the whole table.
     bytes: Arc<StoredBytes>,
 }
 
@@ -271,7 +271,7 @@ impl<K: StateKey> SignalStates<K> {
         }
     }
 
-    /// Notes that `key` has `slot`. False, and nothing is changed, if it has one already.
+    /// Gives `slot` to `key`. Returns false and changes nothing if the key has a slot already.
     fn insert(&mut self, key: K, slot: usize) -> bool {
         let is_new = self.index.insert(key, slot as u32);
         if is_new && K::only_of(key.entity()).is_none() {
@@ -332,7 +332,7 @@ impl<K: StateKey> SignalStates<K> {
         self.bytes.add_changed(self.stored_slot_bytes_max);
     }
 
-    /// Frees a slot that [`slot_of`](Self::slot_of) gave.
+    /// Frees a slot that [`slot_of`](Self::slot_of) returned.
     fn free(&mut self, slot: usize) {
         let key = self.keys[slot];
         self.index.remove(key);
@@ -399,12 +399,12 @@ impl<K: StateKey> SignalStates<K> {
         Ok((self.hot.row_mut(slot), self.warm.row_mut(slot)))
     }
 
-    /// Ends the page that was begun last, with so many buckets that are not empty.
+    /// Ends the page that was begun last. `filled_len` of its buckets are not empty.
     pub(super) fn end_page(&mut self, filled_len: u64) {
         self.resize_page(self.page_bytes.len() - 1, filled_len);
     }
 
-    /// Notes how many bytes a page takes at the most when stored.
+    /// Updates the most bytes that a page takes when stored. `filled_len` of its buckets are not empty.
     fn resize_page(&mut self, page: usize, filled_len: u64) {
         let slots_len = u64::from(self.occupied[page].count_ones());
         let bytes = page::STORED_PAGE_BYTES_MAX
@@ -433,7 +433,7 @@ impl<K: StateKey> SignalStates<K> {
         // Not written when it is set already, so that the line stays in every core's cache.
         if self.dirty[word] & bit == 0 {
             self.dirty[word] |= bit;
-            // A new page has none yet.
+            // A new page has no copy yet, so its bytes are 0.
             let bytes = u64::from(self.page_bytes[page]).max(page::STORED_PAGE_BYTES_MAX);
             self.bytes.add_changed(bytes);
         }
@@ -457,7 +457,7 @@ impl<K: StateKey> SignalStates<K> {
     fn copy_page(&mut self, page: usize, signal: SignalId, out: &mut PageCopies<K>) {
         let first_slot = page * PAGE_SLOTS;
         let slots_len = PAGE_SLOTS.min(self.keys.len() - first_slot);
-        // A free slot has none.
+        // A free slot has no buckets that are not empty.
         let filled_len = (first_slot..first_slot + slots_len).map(|slot| self.warm.filled_len(slot));
         self.resize_page(page, filled_len.sum::<usize>() as u64);
         let slices = PageSlices {

@@ -1,20 +1,20 @@
-//! Upper bounds of what pages take when they are stored: of the pages that the next fence captures, and of all pages.
+//! Upper bounds of the bytes that pages take when stored: the pages that the next fence captures, and all pages.
 //!
-//! A slot takes a fixed number of bytes at the most, and a bucket that is not empty a few more. The buckets of a page are
-//! counted when it is copied or restored; that is its size until it changes. When it changes for the first time after a
-//! fence, its size is added to the bound of the changed pages, and from then on each new slot and each bucket that is no
-//! longer empty. A bucket that became empty again is noticed at the next copy.
+//! A slot takes a fixed number of bytes at the most, and each bucket that is not empty takes a few more. The size of a page is
+//! computed when the page is copied or restored. At the first change of a page after a fence, this size is added to the bound
+//! of the changed pages. After that, each new slot and each bucket that is no longer empty add their bytes. A bucket that
+//! becomes empty again is subtracted at the next copy only.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The bounds of one table, in bytes.
 #[derive(Debug, Default)]
 pub(super) struct StoredBytes {
-    /// Of the pages that changed since the last fence.
+    /// The bound of the pages that changed since the last fence.
     changed: AtomicU64,
-    /// Of all pages, each as of its last copy.
+    /// The bound of all pages, as their last copies were.
     all: AtomicU64,
-    /// Of the largest page that was ever copied.
+    /// The bound of the largest page that was ever copied.
     largest: AtomicU64,
 }
 
@@ -29,8 +29,8 @@ impl StoredBytes {
         self.all.load(Ordering::Relaxed)
     }
 
-    /// How much a call can add to [`changed`](Self::changed) that changes `changes_len` states, each of which grows by at most
-    /// `growth` bytes.
+    /// The most bytes that a call adds to [`changed`](Self::changed), if it changes `changes_len` states and each of these grows
+    /// by at most `growth` bytes.
     #[inline]
     pub(super) fn changed_max(&self, changes_len: u64, growth: u64) -> u64 {
         let pages = changes_len * self.largest.load(Ordering::Relaxed);
@@ -46,9 +46,9 @@ impl StoredBytes {
         self.changed.store(0, Ordering::Relaxed);
     }
 
-    /// Notes that a page which had `before` bytes has `now`.
+    /// Notes that the size of a page was `before` bytes and is `now` bytes.
     pub(super) fn resize_page(&self, before: u32, now: u32) {
-        // A difference below zero wraps around, and so does the sum.
+        // If the page became smaller, `more` wraps around and so does the sum, which is right then.
         let more = u64::from(now).wrapping_sub(u64::from(before));
         self.all.fetch_add(more, Ordering::Relaxed);
         self.largest.fetch_max(now.into(), Ordering::Relaxed);

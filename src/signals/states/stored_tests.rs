@@ -1,4 +1,4 @@
-//! The bounds of stored bytes: never below what a fence captures, and not far above it.
+//! The bounds of stored bytes: never below the bytes that a fence captures, and not far above them.
 
 use super::tests::{DAY_MS, HOUR_MS, NOW_MS, Stored, apply, restored_with, shapes, store_fenced};
 use super::{SignalShape, StateKey, StateTable};
@@ -9,7 +9,8 @@ use crate::{CohortId, EntityId, SignalId};
 
 const SEED: u64 = 0x7469_6461_6c64_6211;
 
-/// What a fence captures, with what a checkpoint and the embedded store add to each key and value; added to `stored`.
+/// The bytes that a fence captures, with the additions of a checkpoint and of the embedded store to each key and value. The
+/// pages go to `stored`.
 fn captured<K: StateKey>(table: &StateTable<K>, stored: &mut Stored) -> u64 {
     let mut pages = Stored::new();
     table.begin_fence().expect("nothing panicked");
@@ -39,7 +40,7 @@ fn all_shapes() -> Vec<SignalShape> {
 
 #[test]
 fn a_fence_captures_no_more_bytes_than_were_counted() {
-    // A checkpoint that outgrew the store's largest batch could never be made: nothing bounded what one has to store.
+    // Regression: nothing limited the bytes of a checkpoint. One that was larger than the store's largest batch always failed.
     let mut random = Random::new(SEED);
     let shapes = all_shapes();
     let mut table = StateTable::<CohortEntity>::new(&shapes, &Limits::default());
@@ -60,7 +61,7 @@ fn a_fence_captures_no_more_bytes_than_were_counted() {
                 let signal = SignalId(random.below(shapes.len() as u64) as u16);
                 apply(&table, key, signal, 1e12, at_ms);
             }
-            // The bound of a call is one of what it adds.
+            // `changed_bytes_max` is an upper bound of the bytes that the call adds.
             assert!(
                 table.changed_bytes() <= before.0 + before.1,
                 "round {round}, seed {SEED:#x}"
@@ -130,8 +131,8 @@ fn buckets_that_are_not_empty_are_counted_when_they_fill_and_when_their_page_cha
     }
 }
 
-/// How many times as many bytes are counted as captured, for events like those of an application: after the first ones,
-/// after a reopening, and after few events to many states.
+/// The counted bytes divided by the captured bytes, for events like those of an application: after the first events, after a
+/// reopening, and after few events for many states.
 fn excess(shape: SignalShape) -> [f64; 3] {
     let shapes = [shape];
     let mut random = Random::new(SEED);

@@ -87,7 +87,7 @@ impl Model {
         }
     }
 
-    /// Applies a recorded operation that succeeded and that no difference will be explained by: the history does not get it.
+    /// Applies an operation that succeeded, without adding it to the history. Explanations of differences do not name it.
     pub(crate) fn settle(&mut self, operation: &Operation) {
         if operation.is_frame() {
             self.change_by(&operation.as_recorded(), 0);
@@ -119,7 +119,7 @@ impl Model {
         self.change_by(operation, self.history.len() as u64);
     }
 
-    /// Changes the state by a frame, or by the changes of the schema in a reopening. The events have this number.
+    /// Changes the state by a frame, or by the changes of the schema in a reopening. `sequence` is the number of its events.
     fn change_by(&mut self, operation: &Operation, sequence: u64) {
         match operation {
             Operation::Record { events, .. } => {

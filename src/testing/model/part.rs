@@ -1,8 +1,8 @@
-//! A part of a state: the keys, users and items that some events can change. The rest is known by one value.
+//! A part of a state: the keys, users and items that some events can change. Of the rest only a hash is known.
 //!
-//! A model of a part is as cheap to copy and to compare as the part is small, however large the database is. Invariant: the
-//! events of which a part was made change nothing of the rest, if co-engagement has room for every user and item. The order by
-//! recency is kept within the part and within the rest, not between the two.
+//! The time to copy or compare a model of a part grows with the part, not with the database. Invariant: the events from which a
+//! part was made change nothing of the rest, if co-engagement has room for every user and item. The order by recency is
+//! compared within the part and within the rest, not between the two.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,14 +45,14 @@ impl StatePart {
         part
     }
 
-    /// The part of an export, and a value over the rest but for collections, which all belong to the part.
+    /// The part of an export, and a hash of the rest. All collections belong to the part.
     pub(crate) fn split(&self, found: &Export) -> (Export, u64) {
         let mut part = Export {
             collections: found.collections.clone(),
             ..Export::default()
         };
         let mut rest = 0;
-        // Both are in the order of the keys.
+        // Keys and states are both in the order of the keys.
         let mut keys = self.keys.iter().peekable();
         for (key, state) in states(found) {
             while keys.next_if(|other| **other < key).is_some() {}
@@ -119,7 +119,7 @@ fn state_value(rest: u64, state: &SignalStateExport) -> u64 {
 }
 
 impl Model {
-    /// The model of a part, which begins with the state of this model. It has the schema and the collections of this one, and
+    /// The model of a part, with the state of this model in that part. It has the schema and the collections of this model, and
     /// no history.
     pub(crate) fn part(&self, part: &StatePart) -> Self {
         let states = part

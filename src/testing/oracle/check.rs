@@ -62,7 +62,7 @@ impl Oracle {
     }
 
     /// As [`check`](Self::check), of an exported state, the last sequence number and the report of the opening. `split` is the
-    /// state in two halves, if the caller has it.
+    /// result of [`split`](Self::split) for this state, if the caller has it already.
     pub(crate) fn check_recovered(
         &self,
         death: Death,
@@ -98,7 +98,7 @@ impl Oracle {
         }
     }
 
-    /// The two halves of a state, if the oracle knows a part alone.
+    /// The part of a state and a hash of the rest, if the oracle knows only a part.
     pub(in crate::testing) fn split(&self, found: &Export) -> Option<(Export, u64)> {
         self.part.as_ref().map(|(part, _)| part.split(found))
     }
@@ -106,8 +106,8 @@ impl Oracle {
     fn check_part(&self, death: Death, found: &Export, rest: Option<u64>, last_sequence: u64) -> Verdict {
         let mut findings = self.findings.clone();
         if self.part.as_ref().map(|(_, rest)| *rest) != rest {
-            let expected = "every key, user and item as before that no call changed";
-            findings.push(Difference::of_log(expected, "another state of some"));
+            let expected = "no change of any key, user or item that no call changed";
+            findings.push(Difference::of_log(expected, "changes of some"));
         }
         let frames = self.check_frames(death, found, last_sequence);
         let changes = self.check_changes(death, found);

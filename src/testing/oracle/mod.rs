@@ -159,7 +159,7 @@ pub struct Oracle {
     earlier_openings: Vec<u64>,
     /// Wrong answers.
     findings: Vec<Difference>,
-    /// If the oracle knows a part of the state alone: the part, and the value over the rest.
+    /// If the oracle knows only a part of the state: the part, and a hash of the rest.
     part: Option<(Arc<StatePart>, u64)>,
 }
 
@@ -169,8 +169,8 @@ impl Oracle {
         Self::with(Model::new(schema), guarantee.into())
     }
 
-    /// An oracle for a database with the state of `part`, the value `rest` over the rest of its state, and this last sequence
-    /// number, all of which a crash must leave as it is. The calls change nothing outside of the part.
+    /// An oracle for a database whose state is that of `model` in `part`, and whose rest has the hash `rest`. No crash may change
+    /// the state up to `last_sequence`. The calls change nothing outside of the part.
     pub(in crate::testing) fn of_part(
         part: Arc<StatePart>,
         model: Model,

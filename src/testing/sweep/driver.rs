@@ -381,8 +381,8 @@ impl DiskChecks<'_> {
         }
     }
 
-    /// Checks the number of segments. Checks that the last one took no frame once it was full, if the session was opened with
-    /// another size.
+    /// Checks the number of segments. If the session was opened with another size of segments, checks too that the last segment
+    /// took no frame once it was full.
     fn check_segments(&self, db: &TidalDb) {
         let dir = self.home.log_dir();
         let names = self.disk.list(&dir).unwrap_or_default();

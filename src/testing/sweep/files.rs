@@ -36,7 +36,7 @@ const CHILD_TIME: Duration = Duration::from_secs(40);
 const CASE_TIME: Duration = Duration::from_secs(60);
 /// ... and this much longer for each operation of its work.
 const OPERATION_TIME: Duration = Duration::from_millis(100);
-/// ... and this much longer for each event before them.
+/// ... and this much longer for each event of the saved prefix.
 const EVENT_TIME: Duration = Duration::from_micros(200);
 
 /// A database on real files that crashed as planned, recovered, and kept every promise.
@@ -140,8 +140,8 @@ impl FilesCase<'_> {
         })
     }
 
-    /// Does the work without a crash, and compares the state before the close, and unless the work began with a saved prefix
-    /// also after it.
+    /// Does the work without a crash, and compares the state before the close. Compares the state after the close too, unless the
+    /// work began with a saved prefix.
     fn run_to_end(&self, site: Site, home: &mut Home, journal: &Journal) -> Result<CrashedOnFiles, Failure> {
         let (opened, worked, counts) = self.work_to_end(home, journal)?;
         if let Some(failure) = journal.first_failure() {

@@ -25,7 +25,7 @@
 //! | `bounds`, `heartbeat`, `deep` | the bounds, the watch over the workers, one sweep after another |
 //! | `replay`, `random` | single cases on the simulated disk |
 //! | `files`, `child`, `handle`, `crash`, `compare` | crashes of running work, on real files too |
-//! | `prefixes`, `saved` | one run of long work, saved at some positions, where crashes on real files begin |
+//! | `prefixes`, `saved` | one run of long work, saved at some positions; crashes on real files begin there |
 
 mod bounds;
 mod case;
@@ -146,9 +146,9 @@ impl CrashSweep {
         sweep
     }
 
-    /// A sweep of the operations that follow a saved prefix of longer work; see [`PrefixRun`]. It crashes on real files alone,
-    /// by [`crash_on_files`](Self::crash_on_files), and begins each time with a copy of the saved database. `name` is that of
-    /// [`named`](Self::named): the sweep of the child is a named one of the same operations.
+    /// A sweep of the operations that follow a saved prefix of longer work; see [`PrefixRun`]. It crashes on real files only, by
+    /// [`crash_on_files`](Self::crash_on_files), and each time begins with a copy of the saved database. The child process makes
+    /// its sweep by [`named`](Self::named), with the same `name` and the same operations.
     pub fn from_prefix(name: &str, prefix: &Arc<SavedPrefix>) -> Self {
         let mut sweep = Self::of_work(Work::Driven(name.to_owned()));
         sweep.setup.workload = Some(Arc::clone(&prefix.next));

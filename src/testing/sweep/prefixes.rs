@@ -1,13 +1,13 @@
-//! One run of long work without a crash, saved at some positions: the beginnings of crashes on real files.
+//! One run of long work without a crash, saved at some positions. Cases of crashes on real files begin there.
 //!
-//! A crash late in long work needs the database before it, and the oracle's knowledge. [`PrefixRun`] does the work once. At
-//! each position it copies the directory while no call is running, which is the image of a process crash there. A case then
-//! begins with a copy of that directory and makes the few operations after it, so its price does not grow with the length of
-//! the work, apart from the copy, the openings, and the reading of the state.
+//! A crash late in long work needs the database before it, and an oracle that knows its state. [`PrefixRun`] does the work once.
+//! At each position it copies the directory while no call is running, which is the image of a process crash there. A case
+//! begins with a copy of that directory and makes the few operations after it. So its time does not grow with the length of the
+//! work, apart from the copy, the openings, and the reading of the state.
 //!
-//! The naive model follows the run. At a position the keys, users and items that the next operations can change are compared
-//! with it, and a value is kept over the rest of the state. In each case the first are compared with the model, and the
-//! rest must have the same value. At the end of the run the whole state is compared with the model, before and after a close.
+//! The naive model follows the run. At each position the run compares a part of the state with the model: the keys, users and
+//! items that the next operations can change. Of the rest it keeps a hash. Each case compares the same part with the model, and
+//! the rest must have the same hash. At the end the run compares the whole state with the model, before and after a close.
 //!
 //! Invariant: with the bounds of the schema co-engagement drops no user and no item, so no event changes the rest.
 
@@ -29,20 +29,19 @@ const DIFFERENCES_LEN_MAX: usize = 4;
 /// The saved positions of a run, and its end.
 #[derive(Debug, Default)]
 pub struct PrefixRun {
-    /// By position, the first of the operations that were not made.
+    /// The saved databases, each with the index of the first operation that it does not have.
     pub saved: Vec<(usize, Arc<SavedPrefix>)>,
     /// The number of operations that the run made.
     pub operations_len: usize,
-    /// True if the run made all operations, and the state at the end, after a close and a reopening too, is that of the model.
+    /// True if the run made all operations, and the state at the end was that of the model before a close and after a reopening.
     pub is_whole: bool,
 }
 
 impl PrefixRun {
-    /// Makes the operations, each of which must succeed, on a new database with these options, and saves it before the
-    /// operations with the numbers `positions`, which ascend. A case makes the next `next_len` operations.
+    /// Makes the operations on a new database with these options; each must succeed. Saves the database before each operation
+    /// whose index is in `positions`, which ascend. A case makes the next `next_len` operations.
     ///
-    /// Before each operation it calls `goes_on` with the number of operations until then; the run ends early if that returns
-    /// false.
+    /// Before each operation it calls `goes_on` with the number of operations so far. If `goes_on` returns false, the run ends.
     ///
     /// # Errors
     /// A text that says which operation failed, or how the state differs from the model.
@@ -55,7 +54,7 @@ impl PrefixRun {
     ) -> Result<Self, String> {
         let dir = TempDir::try_new("run").map_err(|error| error.to_string())?;
         let path = dir.path().join("db");
-        // The policy is no part of a database. This one is the quickest, and promises the same for a process crash.
+        // A database does not store its policy. This one is the fastest, and for a process crash it promises the same as others.
         let open = || {
             let options = options().durability(Durability::OperatingSystem);
             TidalDb::open(&path, options).map_err(|error| format!("opening: {}", error_chain(&error)))

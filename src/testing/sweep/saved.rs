@@ -1,5 +1,5 @@
-//! A saved prefix of a run: the files of the database, and the knowledge of the oracle. No call was running when it was made,
-//! so the files are those that a crash of the process leaves there.
+//! A saved prefix of a run: the files of the database, and an oracle that knows its state. No call was running when the files
+//! were copied, so they are those that a crash of the process leaves.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::testing::workload::Workload;
 /// A database as it was at a position of a run, and the operations after it.
 #[derive(Debug)]
 pub struct SavedPrefix {
-    /// Removed with the last holder.
+    /// Removed on drop.
     pub(super) dir: TempDir,
     /// The operations after the position.
     pub next: Arc<Workload>,

@@ -59,7 +59,7 @@ pub(crate) struct Setup {
     pub(crate) workload: Option<Arc<Workload>>,
     /// Makes the calls of the work in place of the driver.
     pub(crate) calls: Option<Arc<MakeCalls>>,
-    /// The saved database with which the work begins, on real files only.
+    /// The saved database with which the work begins; `None` for a new one. On real files only.
     pub(crate) start: Option<Arc<SavedPrefix>>,
     /// Changes the options without the oracle's knowledge.
     pub(crate) changed_options: Option<Arc<ChangeOptions>>,
@@ -317,7 +317,7 @@ impl Opener for Setup {
             Some(_) => Limits::default(),
             None => tiny_limits(),
         };
-        // The segment that takes frames, and one that a call may add when a checkpoint has nothing new to store.
+        // The two are the segment that takes frames, and one that a call may add when a checkpoint has nothing new to store.
         (limits.sealed_segments_len_max * limits.log_growth_factor_max) as usize + 2
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct RecoveredState {
     pub(crate) last_sequence: u64,
     /// The report of the opening. Two openings of one state have different reports.
     pub(crate) report: RecoveryReport,
-    /// The two halves of the export, for the one part that the oracles of a case know.
+    /// The part of the export that the oracles of a case know, and a hash of the rest. `None` if they know the whole state.
     split: OnceLock<Option<(Export, u64)>>,
 }
 

@@ -115,7 +115,8 @@ impl LargeGenerator {
     }
 
     /// Forgets the item that a user engaged with so many events ago. With [`USERS`] users and room for two thirds of their
-    /// rings, the oldest ring is some 165 events old: the removal of the item that was forgotten before begins there.
+    /// rings, the last event of the oldest ring is some 165 events old. The removal of an item that was forgotten earlier begins
+    /// with this ring.
     fn forget_engaged(&self, events_ago: usize) -> Operation {
         let place = self.engaged.len().checked_sub(events_ago);
         let entity = place.and_then(|place| self.engaged.get(place));

@@ -113,7 +113,7 @@ pub fn tiny_options(schema: Schema) -> Options {
         .skew_ms_max(STANDARD_SKEW_MS)
 }
 
-/// The same options, but no number of segments makes a checkpoint due.
+/// The same options, but the number of segments never makes a checkpoint due.
 pub(crate) fn with_many_segments(options: Options) -> Options {
     let limits = Limits {
         sealed_segments_len_max: u64::MAX,
@@ -166,7 +166,7 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
     Workload { operations }
 }
 
-/// Moves the checkpoint to the place behind the forget: before its entries are removed from all records of co-engagement.
+/// Moves the checkpoint to the place after the forget, so that some records of co-engagement still have forgotten entries.
 fn checkpoint_after_forget(deck: &mut [Card]) {
     let place = |deck: &[Card], is_wanted: fn(&Card) -> bool| deck.iter().position(is_wanted);
     let checkpoint = place(deck, |card| matches!(card, Card::Checkpoint));
@@ -192,7 +192,7 @@ struct Generator {
     /// The time of the clock, which most event times are near to.
     now_ms: i64,
     forgets: u64,
-    /// The entities of the last three events that a user may have engaged by.
+    /// The entities of the last three events by which a user may have engaged.
     engaged: Vec<u64>,
     collections: BTreeMap<&'static [u8], BTreeSet<u64>>,
 }
@@ -212,7 +212,7 @@ impl Generator {
                     return Operation::ForgetUser(UserId(*self.random.pick(&USERS)));
                 }
                 let any = *self.random.pick(&ENTITIES);
-                // Mostly one that other items and users hold.
+                // Mostly an entity that is related to other items and in the rings of users.
                 let of_four = self.clock_random.below(4) as usize;
                 Operation::ForgetEntity(EntityId(*self.engaged.get(of_four).unwrap_or(&any)))
             }

@@ -61,8 +61,8 @@ fn a_checkpoint_shows_the_state_at_the_fence_whatever_is_applied_while_it_is_tak
     }
 }
 
-/// What a fence captures, with what a checkpoint and the embedded store add to each key and value. The counters are not
-/// counted.
+/// The bytes that a fence captures, with the additions of a checkpoint and of the embedded store to each key and value, without
+/// the counters.
 fn captured(index: &mut CoEngagementIndex) -> u64 {
     index.begin_fence();
     let records = (0..FENCE_SHARDS).flat_map(|shard| index.take_fenced(shard));

@@ -1,9 +1,9 @@
-//! Forgotten items: nothing of them is read, whatever the progress of their removal, and what is left of them ends.
+//! Forgotten items: no read shows them, whatever the progress of their removal, and the removal ends.
 
 use super::checkpoint::{Storage, restored, write};
 use super::*;
 
-/// The entries of records that a reader does not see.
+/// The number of entries in records that readers do not see.
 fn hidden_len(index: &CoEngagementIndex) -> usize {
     let state = index.export();
     let seen = state.users.iter().map(|ring| ring.items.len()).sum::<usize>()
@@ -101,7 +101,7 @@ fn a_restored_checkpoint_holds_nothing_that_was_forgotten_and_stores_that_next()
             }
             checkpoint(&mut index, &mut storage);
             hidden_rounds += usize::from(hidden_len(&index) > 0);
-            // Some rounds go on with the index, others with what a reopening makes of the checkpoint.
+            // Some rounds continue with the index, others with the one that a reopening makes of the checkpoint.
             if workload.below(2) == 0 {
                 index = restored(&storage, small());
                 assert_eq!((hidden_len(&index), index.tombstones_len()), (0, 0));

@@ -51,7 +51,7 @@ impl EngagementCall {
 pub(super) struct EngagementWorkload {
     random: Random,
     now_ms: i64,
-    /// One call in so many forgets an item.
+    /// One of so many calls forgets an item.
     forgets_one_in: u64,
 }
 
@@ -64,7 +64,7 @@ impl EngagementWorkload {
         }
     }
 
-    /// One call in four forgets an item.
+    /// One of four calls forgets an item.
     pub(super) fn forgetful(seed: u64) -> Self {
         Self {
             forgets_one_in: 4,

@@ -112,7 +112,7 @@ pub(super) struct LineFields<'a> {
     values: Vec<Cow<'a, [u8]>>,
 }
 
-/// The number of a declared signal, and whether it allows negative weights.
+/// The number of a declared signal, and true if it allows negative weights.
 pub(super) fn declared(schema: &Schema, name: &[u8]) -> Result<(SignalId, bool), String> {
     let signal = schema.signal_id(name).map_err(|error| error.to_string())?;
     let allows_negative = schema
@@ -122,7 +122,7 @@ pub(super) fn declared(schema: &Schema, name: &[u8]) -> Result<(SignalId, bool),
 }
 
 impl LineFields<'_> {
-    /// The event. `signal` returns the number of the signal with a name, and whether it allows negative weights.
+    /// The event. `signal` returns the number of the signal with this name, and true if the signal allows negative weights.
     pub(super) fn event(
         &self,
         signal: impl FnOnce(&[u8]) -> Result<(SignalId, bool), String>,
@@ -213,7 +213,7 @@ fn number<T: FromStr>(at: usize, column: Column, value: &[u8]) -> Result<T, Line
     })
 }
 
-/// The fields between separators, without the spaces around them, and quoted ones without their quotes.
+/// The fields between separators, without the spaces around them. A quoted field is without its quotes.
 fn split(line: &[u8], separator: u8) -> Result<Vec<Cow<'_, [u8]>>, LineFault> {
     let mut fields = Vec::new();
     let mut rest = line;
@@ -243,7 +243,7 @@ fn split(line: &[u8], separator: u8) -> Result<Vec<Cow<'_, [u8]>>, LineFault> {
     }
 }
 
-/// The field whose opening quote was before `rest`, and what follows the separator after it, if one does.
+/// The field whose opening quote was before `rest`, and the rest of the line after the next separator, if there is one.
 fn quoted(rest: &[u8], separator: u8) -> Option<(Vec<u8>, Option<&[u8]>)> {
     let mut field = Vec::new();
     let mut at = 0;

@@ -9,11 +9,11 @@
 //! | `user` | 0 to 2^64 - 1 | no user |
 //! | `cohorts` | any number of cohorts, 0 to 2^64 - 1, separated by <code>&#124;</code> or `;` | none |
 //!
-//! Fields are separated by tabs if the first line has one, else by commas, and spaces around them do not count. A field
-//! may stand in double quotes, within which a quote is written twice. The columns are in this order, or in that of the first
-//! line if it names them, in small or capital letters; one of its names must be `at_ms` then. Empty lines and lines that begin
-//! with `#` do not count, nor do a byte order mark and carriage returns before line ends. The text is UTF-8; a compressed file
-//! and UTF-16 are recognised by the first bytes, and refused.
+//! If the first line has a tab, tabs separate the fields, else commas. Spaces around a field do not count. A field may stand in
+//! double quotes; a quote inside it is written twice. The first line can name the columns, in small or capital letters: one of
+//! the names must be `at_ms`, and the columns are in the order of the names. Without names they are in the order of the table.
+//! Empty lines and lines that begin with `#` do not count, nor do a byte order mark and carriage returns before line ends. The
+//! text is UTF-8. Compressed files and UTF-16 are recognised by their first bytes, and refused.
 
 mod line;
 mod own;
@@ -35,7 +35,7 @@ use line::{Layout, LineFault, LineFields, declared};
 pub const LINE_BYTES_MAX: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// The first bytes of files that are no text, and their names.
+/// The first bytes of files that are no text, and the names of their formats.
 const FOREIGN_BEGINNINGS: [(&[u8], &str); 8] = [
     (b"\x1f\x8b", "compressed (gzip)"),
     (b"PK\x03\x04", "a zip archive"),
@@ -122,7 +122,7 @@ struct Lines<R> {
 enum LineRead {
     Whole,
     TooLong,
-    /// The file begins as one of this name, which is no text.
+    /// The file begins like one of the format with this name, which is no text.
     Foreign(&'static str),
     /// There is none.
     End,
@@ -221,10 +221,10 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The name of a file that begins like this and is no text.
+/// The name of the format of a file that begins with these bytes and is no text. `None` if it may be text.
 fn foreign_name(beginning: &[u8]) -> Option<&'static str> {
     let is_known = |(bytes, _): &&(&[u8], &str)| beginning.starts_with(bytes);
     let known = FOREIGN_BEGINNINGS.iter().find(is_known).map(|(_, name)| *name);
-    // A character of ASCII in UTF-16 has one byte of zeros.
+    // In UTF-16 one of the two bytes of each ASCII character is 0.
     known.or_else(|| (beginning.iter().take(2).any(|byte| *byte == 0)).then_some("UTF-16 or binary"))
 }

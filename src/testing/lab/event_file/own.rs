@@ -10,25 +10,26 @@ use crate::{Schema, SignalId};
 
 /// Milliseconds of a year of the Gregorian calendar, on average.
 const YEAR_MS: i64 = 31_556_952_000;
-/// Times in other years are an unlikely content of `at_ms`.
+/// Years in which event times usually lie. Times in other years may be in another unit than milliseconds.
 const LIKELY_YEARS: std::ops::Range<i64> = 1990..2100;
 
-/// The events of a file up to the first line that is none.
+/// The events of a file, up to the first line that is no event.
 #[derive(Debug, Default)]
 pub struct OwnEvents {
     /// In the order of the file.
     pub events: Vec<Event>,
-    /// The names of their signals, in the order in which they first come.
+    /// The names of the signals, in the order of their first events.
     pub names: Vec<Vec<u8>>,
-    /// The line after them that is no event.
+    /// The first line that is no event. The lines after it are not read.
     pub refused: Option<LineError>,
     /// True if `goes_on` ended the reading.
     pub is_cut: bool,
 }
 
 impl OwnEvents {
-    /// Reads events until one line is none, or `goes_on` returns false, which is called with the number of events until then.
-    /// Memory and time grow with the events; a line with a name that is too long, or that is one too many, is refused.
+    /// Reads events until a line is no event or `goes_on` returns false. It calls `goes_on` before each line with the number of
+    /// events so far. Memory and time grow with the number of events. A line is refused if its signal's name is too long, or if
+    /// the name is new and there are as many names as a schema can have.
     pub fn read(reader: impl BufRead, mut goes_on: impl FnMut(usize) -> bool) -> Self {
         let mut lines = Lines::new(reader);
         let mut read = Self::default();
@@ -76,7 +77,7 @@ impl OwnEvents {
         schema_for(&self.names)
     }
 
-    /// A sentence about the years in which the times lie; it asks for milliseconds if these are unlikely years.
+    /// A text with the years in which the times lie. If these years are unlikely, the text says that `at_ms` is in milliseconds.
     pub fn years(&self) -> String {
         let times = self.events.iter().map(|event| event.at_ms);
         let (Some(first), Some(last)) = (times.clone().min(), times.max()) else {

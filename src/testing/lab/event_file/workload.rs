@@ -7,8 +7,8 @@ use crate::{CoEngagementConfig, Ring, Schema, Signal};
 const HOUR_MS: u64 = 3_600_000;
 
 /// A schema with the signals of these names that takes any event: half-lives of an hour and a day, the default window
-/// rings and one of four seconds, negative weights legal, and every positive weight feeding co-engagement. Co-engagement has
-/// short rings and few edges, so that a short file exceeds both, and room for every user and item.
+/// rings and one of four seconds. Negative weights are legal, and every positive weight feeds co-engagement. Co-engagement has
+/// short rings and few edges, so that a short file exceeds both limits. It has room for every user and item.
 pub fn schema_for(names: &[impl AsRef<[u8]>]) -> Schema {
     let ring = |bucket_ms, buckets| Ring { bucket_ms, buckets };
     let schema = Schema::new().co_engagement(CoEngagementConfig {
@@ -31,8 +31,8 @@ pub fn schema_for(names: &[impl AsRef<[u8]>]) -> Schema {
 }
 
 /// A workload that records `events` in order, in calls of `batch_sizes` events, beginning again with the first size
-/// after the last. The clock tells the newest time of the events up to then. In between, at places that follow from the number of calls alone, it changes two collections, syncs
-/// and makes checkpoints.
+/// after the last. The clock is set to the newest time of the events up to each call. At places that follow from the number of
+/// calls alone, the workload also changes two collections, syncs and makes checkpoints.
 pub fn workload_from_events(events: Vec<Event>, batch_sizes: &[usize]) -> Workload {
     let names: [&[u8]; 2] = [b"seen", b"seen twice"];
     let mut operations: Vec<_> = names

@@ -302,7 +302,7 @@ pub(crate) fn delete_one_by_one<'a>(
     call.forward()
 }
 
-/// Writes the two operations on blocks of a batch one after the other, the last one first.
+/// Writes the two operations of a batch on blocks one after the other, the last one first.
 pub(super) fn write_blocks_in_parts<'a>(
     call: &mut StorageCall<'a>,
     state: &StorageMemory,
@@ -333,7 +333,7 @@ pub(super) fn repeat_collection_number<'a>(
     call.forward()
 }
 
-/// Removes the record of a collection and not its members.
+/// Removes the record of a collection, but not its blocks.
 pub(super) fn keep_members<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
     if is_deletion(&call.operation) && batch_of(&call.operation).len() > 1 {
         let mut operations = take_batch(call);
@@ -400,7 +400,7 @@ pub(crate) fn drop_tombstones<'a>(call: &mut StorageCall<'a>, state: &StorageMem
     call.forward()
 }
 
-/// Removes tombstones before the rest of the checkpoint is written.
+/// Removes tombstones before it writes the rest of the checkpoint.
 pub(crate) fn remove_tombstones_first<'a>(
     call: &mut StorageCall<'a>,
     state: &StorageMemory,

@@ -23,7 +23,7 @@ enum PlantedWork {
     Short,
     /// Standard work, enough for a compaction of the store.
     Long,
-    /// A block of a collection is divided, two are joined, one is emptied, and a collection with members is removed.
+    /// Changes of collections that divide a block, join two blocks, empty a block, and remove a collection with members.
     Blocks,
     /// Sessions that record one event and end without a close.
     Lives,

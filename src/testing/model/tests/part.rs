@@ -1,4 +1,4 @@
-//! Parts of a state: nothing of it is in neither half, and the events of a part change nothing of the rest.
+//! Parts of a state: each place of the state is in the part or in the rest, and the events of a part change nothing of the rest.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ fn events_of(operations: &[Operation]) -> impl Iterator<Item = &Event> {
     recorded.flatten()
 }
 
-/// Changes of one place each.
+/// Exports that differ from `export` in one place each, with the names of the places.
 fn changes(export: &Export) -> Vec<(&'static str, Export)> {
     let mut changed = Vec::new();
     let mut change = |name, change: &dyn Fn(&mut Export)| {
@@ -131,10 +131,10 @@ fn an_oracle_of_a_part_allows_the_whole_state_and_finds_each_change_in_and_outsi
         let verdict = oracle.check_export(Death::ProcessCrash, &changed, last);
         assert!(!verdict.is_ok(), "{name}");
     }
-    // The calls are there, and nothing before them.
+    // The state has the calls, and nothing before them.
     let lost = settled(&next).export();
     assert!(!oracle.check_export(Death::ProcessCrash, &lost, last).is_ok());
-    // All before them is there, and no call.
+    // The state has everything before the calls, and no call.
     let verdict = oracle.check_export(Death::ProcessCrash, &start.export(), 100);
     assert!(!verdict.is_ok());
     assert_eq!(verdict.counts.recovered, 0, "{verdict}");
@@ -142,7 +142,7 @@ fn an_oracle_of_a_part_allows_the_whole_state_and_finds_each_change_in_and_outsi
 
 #[test]
 fn a_part_of_a_database_that_is_lost_as_a_whole_is_found_where_nothing_else_is_there() {
-    // The rest is empty, so only the part can show the loss.
+    // Nothing was in the rest, so only the part can show the loss.
     let event = |entity, user| {
         Event {
             user: Some(UserId(user)),

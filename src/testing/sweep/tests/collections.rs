@@ -1,4 +1,4 @@
-//! Work on collections alone: crashes while blocks are divided, joined and emptied, and the limits of a block.
+//! Work on collections only: crashes while blocks are divided, joined and emptied, and the limits of a block.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::testing::faults::{ForwardingStorage, StorageOperation};
 use crate::testing::workload::{Random, Workload, large_options, standard_schema, tiny_options};
 use crate::{Options, TidalDb};
 
-/// Two collections that grow and then shrink. Of the ids some are neighbours, and some are at the ends of the range.
+/// Two collections that grow and then shrink. Some ids are neighbours, and some are at the ends of the range.
 fn work(seed: u64, changes_len: u64) -> Workload {
     const IDS: [u64; 16] = [
         0,
@@ -124,8 +124,8 @@ fn changes_of_blocks_survive_every_crash_under_every_policy() {
     }
 }
 
-/// Makes a collection of these members and one more, so that its block is divided, and removes the half with the lower ids, so
-/// that the rest is joined. Loses the power after the last sync of each step.
+/// Makes a collection of these members. Adds `more`, which divides its block. Then removes the half with the lower ids, so that
+/// the blocks are joined. The power is lost after the last sync of each step.
 fn divide_and_join(members: &[EntityId], more: EntityId) {
     let options = || large_options().durability(Durability::OperatingSystem);
     let disk = SimDisk::new();

@@ -75,7 +75,7 @@ fn a_case_that_begins_with_another_state_than_that_of_its_position_is_a_finding(
     let [(_, earlier), (_, later)] = &run.saved[..] else {
         panic!("two positions");
     };
-    // The earlier database lacks the calls between the two.
+    // The database of the earlier position lacks the calls between the two positions.
     later.dir.remove();
     crate::testing::temp_dir::copy_dir(earlier.dir(), later.dir()).unwrap();
     let finding = crash_at(later, CrashPoint::WalPostAggregate).unwrap_err();

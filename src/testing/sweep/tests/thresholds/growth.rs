@@ -45,8 +45,8 @@ fn openings_beyond_the_limit_are_forgotten_and_their_events_are_not() {
     }
 }
 
-/// Each session records one event and loses the power, until a session has too many segments of earlier ones. Then crashes in the
-/// checkpoint that this makes due.
+/// Each session records one event and ends by a power loss, until the segments of earlier sessions make a checkpoint due. Then
+/// crashes in this checkpoint.
 #[test]
 fn short_sessions_make_a_checkpoint_due_by_the_number_of_their_segments() {
     let options = || options().checkpoint_log_bytes(1 << 30);

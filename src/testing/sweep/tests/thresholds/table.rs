@@ -211,7 +211,7 @@ pub(super) fn of_thousands() -> Vec<Threshold> {
     ]
 }
 
-/// The entities that were forgotten, each with the calls before.
+/// The forgotten entities, each with the calls before its forget.
 fn forgets_of(run: &CrashedRun) -> impl Iterator<Item = (EntityId, &[Operation])> {
     let numbered = run.calls.iter().enumerate();
     numbered.filter_map(|(number, call)| match call {

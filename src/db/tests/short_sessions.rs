@@ -4,7 +4,8 @@ use super::*;
 use crate::limits::Limits;
 use crate::testing::faults::{FileOperation, ForwardingFiles};
 
-/// The segments at which a checkpoint is due, with the one that takes frames, and at which writers wait for it.
+/// The number of segments at which the background work makes a checkpoint or writers wait for one. The segment that takes frames
+/// counts too.
 fn segments_len_max(background: Background) -> usize {
     let Limits {
         sealed_segments_len_max,
@@ -18,15 +19,20 @@ fn segments_len_max(background: Background) -> usize {
     (sealed_segments_len_max * factor) as usize + 1
 }
 
-/// The work of a session, after so many events. Returns how many events it records.
-type Life = fn(&TidalDb, u64) -> u64;
+/// The work of a session, after so many recorded events. Returns the number of events that it records.
+type SessionWork = fn(&TidalDb, u64) -> u64;
 
-/// Opens, works and drops the handle so many times, and checks the segments and the opened files of each open. Returns the most
-/// segments that an open found.
-fn live(lives_len: u64, durability: Durability, background: Background, life: Life) -> usize {
+/// Runs `sessions_len` sessions: each opens, does `work` and drops the handle. Checks the segments and the opened files of each
+/// open. Returns the largest number of segments that an open found.
+fn run_sessions(
+    sessions_len: u64,
+    durability: Durability,
+    background: Background,
+    work: SessionWork,
+) -> usize {
     let disk = SimDisk::new();
     let (mut events_len, mut segments_max) = (0, 0);
-    for number in 0..lives_len {
+    for number in 0..sessions_len {
         let opened_len = Arc::new(AtomicI64::new(0));
         let counted = Arc::clone(&opened_len);
         let files = ForwardingFiles::new(Arc::new(disk.clone()), move |call| {
@@ -42,18 +48,19 @@ fn live(lives_len: u64, durability: Durability, background: Background, life: Li
         segments_max = segments_max.max(found);
         assert!(
             found <= segments_len_max(background),
-            "{found} segments in life {number}"
+            "{found} segments in session {number}"
         );
-        // Each segment is opened for its header and for its frames. The others are new files and those of the store.
+        // An open opens each segment twice, for its header and for its frames. The other files are new ones and those of the
+        // store.
         assert!(
             opened <= 2 * found + 32,
             "{opened} files opened for {found} segments"
         );
-        events_len += life(&db, events_len);
+        events_len += work(&db, events_len);
         let segments_len = db.statistics().unwrap().log_segments_len as usize;
         let image = content(&disk);
         if background == Background::Caller {
-            assert_eq!(segments_len, log_files(&image).len(), "life {number}");
+            assert_eq!(segments_len, log_files(&image).len(), "session {number}");
         }
         assert!(segments_len <= segments_len_max(background) + 1);
     }
@@ -78,7 +85,7 @@ const POLICIES: [Durability; 3] = [
 #[test]
 fn sessions_that_record_leave_few_segments_under_every_policy() {
     for durability in POLICIES {
-        let found = live(150, durability, Background::Caller, records);
+        let found = run_sessions(150, durability, Background::Caller, records);
         // Each session leaves a segment, until a checkpoint is due.
         assert_eq!(found + 1, segments_len_max(Background::Caller), "{durability:?}");
     }
@@ -87,9 +94,9 @@ fn sessions_that_record_leave_few_segments_under_every_policy() {
 #[test]
 fn sessions_that_record_nothing_leave_one_segment() {
     for durability in POLICIES {
-        let found = live(20, durability, Background::Caller, |_, _| 0);
+        let found = run_sessions(20, durability, Background::Caller, |_, _| 0);
         assert_eq!(found, 1, "{durability:?}");
-        let found = live(20, durability, Background::Caller, |db, _| {
+        let found = run_sessions(20, durability, Background::Caller, |db, _| {
             let name = db.last_sequence().to_string();
             let created = db.create_collection(name);
             assert!(created.is_ok() || matches!(created, Err(Error::CollectionExists { .. })));
@@ -101,7 +108,7 @@ fn sessions_that_record_nothing_leave_one_segment() {
 
 #[test]
 fn sessions_that_end_by_a_close_leave_one_segment() {
-    let close: Life = |db, events_len| {
+    let close: SessionWork = |db, events_len| {
         let recorded = if events_len % 2 == 0 {
             records(db, events_len)
         } else {
@@ -111,7 +118,7 @@ fn sessions_that_end_by_a_close_leave_one_segment() {
         db.close().unwrap();
         recorded
     };
-    assert!(live(20, Durability::EverySynced, Background::Caller, close) <= 2);
+    assert!(run_sessions(20, Durability::EverySynced, Background::Caller, close) <= 2);
 }
 
 #[test]
@@ -123,7 +130,7 @@ fn a_copy_of_the_log_from_before_a_checkpoint_of_short_sessions_is_refused() {
         record(&open(&disk, durability).unwrap(), number).unwrap();
     }
     let copy = SimDisk::from_image(&content(&disk));
-    // Both go on with different events, and make the checkpoint that is due.
+    // Each of the two disks gets another event, and the checkpoint that is due.
     for (disk, event) in [(&disk, len), (&copy, len + 1)] {
         let db = open(disk, durability).unwrap();
         record(&db, event).unwrap();
@@ -147,11 +154,11 @@ mod full {
 
     #[test]
     fn two_thousand_sessions_leave_few_segments() {
-        live(2000, Durability::EverySynced, Background::Caller, records);
+        run_sessions(2000, Durability::EverySynced, Background::Caller, records);
     }
 
     #[test]
     fn sessions_with_own_threads_leave_few_segments() {
-        live(600, Durability::OperatingSystem, Background::OwnThreads, records);
+        run_sessions(600, Durability::OperatingSystem, Background::OwnThreads, records);
     }
 }

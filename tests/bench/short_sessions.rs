@@ -1,4 +1,4 @@
-//! What sessions cost that end without a close: the next open, and the segments of the log that it finds.
+//! Benchmarks of sessions that end without a close: the time of the next open, and the segments of the log that it finds.
 
 use tidaldb::{Background, Durability, EntityId, Options, SignalEvent, SignalId, TidalDb};
 
@@ -9,7 +9,7 @@ use crate::workload::BEGIN_MS;
 use crate::{Bench, Measured, engine};
 
 /// Opens, records one event and drops the handle so many times.
-pub(crate) fn lives(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+pub(crate) fn measure(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     let dir = bench.place.fresh("growth")?;
     let open = || {
         let options = Options::new(engine::schema()).durability(Durability::OperatingSystem);
