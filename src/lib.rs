@@ -5,11 +5,11 @@
 //! counting one twice. Standard library only.
 //!
 //! # Overview
-//! - [`Schema`] and [`Signal`] declare what is recorded and what is kept of it.
-//! - [`Options`] say how a database is opened: [`Durability`], sizes, who does the [`Background`] work.
+//! - [`Schema`] and [`Signal`] declare the signals, and the scores and windows that are kept of them.
+//! - [`Options`] say how a database is opened: [`Durability`], sizes, the threads for the [`Background`] work.
 //! - [`TidalDb`] is the handle: record, read, collections, sync, checkpoint, close.
-//! - [`storage::StorageEngine`] is where checkpoints and collections go; [`fs::FileAccess`] is the only way to files.
-//! - [`Error`] tells everything that can go wrong apart; [`limits`] holds every limit.
+//! - [`storage::StorageEngine`] stores checkpoints and collections; [`fs::FileAccess`] is the only way to files.
+//! - [`Error`] has a variant for each kind of failure; [`limits`] holds every limit.
 //!
 //! # Example: record and rank
 //! ```
@@ -37,7 +37,7 @@
 //! # }
 //! ```
 //!
-//! # What a crash leaves
+//! # After a crash
 //! The state after reopening equals every event up to some sequence number applied exactly once, without a hole;
 //! [`Durability`] says how far that reaches at least. A call is one frame of the log, wholly there or wholly absent.
 //!

@@ -229,7 +229,7 @@ impl TidalDb {
         self.schema().signal_id(name)
     }
 
-    /// What opening found, replayed and cut.
+    /// The report of the opening of this handle.
     pub fn recovery_report(&self) -> &RecoveryReport {
         &self.report
     }
@@ -239,7 +239,7 @@ impl TidalDb {
     /// Durable on return as the [`Durability`] of the database says. Readers may see it before.
     ///
     /// An event ahead of the clock by at most [`Options::skew_ms_max`] is recorded at the clock's now, and
-    /// [`Receipt::set_back`] tells it: otherwise one client with a fast clock would push the events of all others out of a
+    /// [`Receipt::set_back`] reports this. Otherwise one client with a fast clock would push the events of all others out of a
     /// score and a window. The log holds the time that was recorded, so reopening reads no clock. An event further ahead
     /// is refused. There is no bound on how old an event may be.
     ///
@@ -393,7 +393,8 @@ impl TidalDb {
         self.shared.collections.delete_collection(name.as_ref())
     }
 
-    /// Adds a member; tells whether it was not one before. Durable as [`create_collection`](Self::create_collection) is.
+    /// Adds a member. Returns true if the entity was not a member before. Durable as
+    /// [`create_collection`](Self::create_collection) is.
     ///
     /// # Errors
     /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown): it
@@ -403,7 +404,7 @@ impl TidalDb {
         self.shared.collections.add_to_collection(name.as_ref(), entity)
     }
 
-    /// Removes a member; tells whether it was one. Durable as [`create_collection`](Self::create_collection) is.
+    /// Removes a member. Returns true if the entity was a member. Durable as [`create_collection`](Self::create_collection) is.
     ///
     /// # Errors
     /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown): it

@@ -10,7 +10,7 @@
 //! | [`read`] | [`TidalDb`]: scores, windows, related items, statistics |
 //! | [`collections`] | named sets of entities |
 //! | [`background`] | the database's own threads |
-//! | [`report`] | what opening found, statistics |
+//! | [`report`] | the report of an opening, statistics |
 //! | [`export`] | the whole state as plain values |
 
 mod background;

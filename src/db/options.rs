@@ -7,8 +7,8 @@ use crate::fs::{FileAccess, RealFiles};
 use crate::limits::{CHECKPOINT_STATE_BYTES_MAX, Limits, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::{Error, Schema};
 
-/// What an acknowledgement promises. Whatever the policy, after reopening the state equals every event up to some
-/// sequence number R applied exactly once, without a hole; the policy says how far R reaches at least.
+/// The promise of an acknowledgement. Under each policy, after a reopening the state equals every event up to some sequence
+/// number R applied exactly once, without a hole. The policy says how far R reaches at least.
 ///
 /// | policy | after a process crash | after a power loss |
 /// |---|---|---|
@@ -29,7 +29,7 @@ pub enum Durability {
     OperatingSystem,
 }
 
-/// Who does the automatic checkpoint and the timed sync.
+/// The threads that make the automatic checkpoint and the timed sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Background {
     /// Threads of the database.
@@ -131,13 +131,13 @@ impl Options {
         Self { create, ..self }
     }
 
-    /// What an acknowledgement promises. Default: [`Durability::EverySynced`].
+    /// The promise of an acknowledgement. Default: [`Durability::EverySynced`].
     #[must_use]
     pub fn durability(self, durability: Durability) -> Self {
         Self { durability, ..self }
     }
 
-    /// Who does the background work. Default: [`Background::OwnThreads`].
+    /// The threads that do the background work. Default: [`Background::OwnThreads`].
     #[must_use]
     pub fn background(self, background: Background) -> Self {
         Self { background, ..self }

@@ -6,7 +6,7 @@ use crate::storage::FileStoreRecovery;
 pub use crate::torn_tail::TornTail;
 use crate::{Error, Receipt};
 
-/// What opening found, replayed and cut.
+/// The report of an opening: the checkpoint and log that it found, the frames that it replayed, and the tail that it cut.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RecoveryReport {
@@ -31,7 +31,7 @@ pub struct RecoveryReport {
     pub torn_tail: Option<TornTail>,
     /// Temporary files of the log that a crash had left and that were removed.
     pub leftovers_removed: usize,
-    /// What recovery of the embedded store found; `None` with another storage engine.
+    /// The recovery of the embedded store; `None` with another storage engine.
     pub store: Option<FileStoreRecovery>,
 }
 
@@ -70,7 +70,7 @@ pub struct Statistics {
     pub log_segments_len: u64,
     /// By how many bytes the log has grown since the last checkpoint.
     pub log_bytes_since_checkpoint: u64,
-    /// What has changed and is not stored by a checkpoint yet, in bytes as it takes at the most when stored: see
+    /// The most bytes that the changes which no checkpoint has stored yet take when stored: see
     /// [`Options::checkpoint_state_bytes`](crate::Options::checkpoint_state_bytes).
     pub state_bytes_since_checkpoint: u64,
     /// Events too old for a window ring and not counted in it. Summed over the rings of entities and cohorts, since the

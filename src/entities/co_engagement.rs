@@ -13,7 +13,7 @@
 //! - Over `users_max` rings the one whose user has had no event for longest is dropped.
 //! - Over `nodes_max` items with edges, that one's edges are dropped which has had no event of its own for longest;
 //!   being linked by the events of others does not count, being given its first edge does. Of several with the same
-//!   last event the smallest id goes. Edges of others that lead to it stay: they are what is known about those.
+//!   last event the smallest id goes. Edges of others that lead to it stay, because they belong to the others.
 //!
 //! Forgetting an item takes the same time however many records hold it: see [`forgotten`]. A ring or an item whose entries
 //! were all forgotten stays. It counts for the bounds until it is dropped because its last event is the oldest.
@@ -177,8 +177,7 @@ impl CoEngagementIndex {
         self.forgotten.len()
     }
 
-    /// Removes the ring of the user. What the user's events gave to edges stays: it is not known any more whose
-    /// it is.
+    /// Removes the ring of the user. The weights that the user's events gave to edges stay: no edge knows its users.
     pub(crate) fn forget_user(&mut self, user: UserId) {
         self.users.remove(user.0);
     }
@@ -194,7 +193,7 @@ impl CoEngagementIndex {
         self.counters_fenced = Some(self.counters);
     }
 
-    /// An upper bound of what the next fence captures, in bytes as stored.
+    /// An upper bound of the bytes that the records of the next fence take when stored.
     pub(crate) fn changed_bytes(&self) -> u64 {
         let tombstones = self.forgotten.tombstones();
         self.nodes.changed_bytes() + self.users.changed_bytes() + tombstones.changed_bytes()

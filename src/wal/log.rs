@@ -210,7 +210,7 @@ impl Log {
         )
     }
 
-    /// Syncs the frames that are written by now, and tells how many of them were not durable before.
+    /// Syncs the frames that are written by now. Returns the number of those that were not durable before.
     fn sync_for_all(&self) -> Result<u64, Error> {
         let durable = self.durable_sequence();
         let segment = lock_brief(&self.tail).appender.handle();

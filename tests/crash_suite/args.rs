@@ -20,7 +20,7 @@ pub(crate) enum Color {
     Never,
 }
 
-/// What to do with the selected cases.
+/// The treatment of the selected cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SuiteMode {
     #[default]

@@ -168,7 +168,7 @@ fn varints(values: &[u64]) -> Vec<u8> {
 }
 
 #[test]
-fn a_block_that_no_change_makes_is_refused() {
+fn a_block_that_no_change_can_make_is_refused() {
     let end = u64::MAX;
     let bad: [(&str, u64, &[u64]); 9] = [
         ("it is empty", 0, &[]),
@@ -217,7 +217,7 @@ fn block_of(number: u64, lower: u64, values: &[u64]) -> (Vec<u8>, Vec<u8>) {
 }
 
 #[test]
-fn records_that_no_change_makes_are_refused_with_their_key() {
+fn records_that_no_change_can_make_are_refused_with_their_key() {
     let both = [name(b"a", 0), name(b"b", 1)];
     let sound = [
         block_of(0, 0, &[0, 2]),
@@ -286,7 +286,7 @@ fn a_new_collection_takes_a_number_that_no_record_has() {
 }
 
 #[test]
-fn the_digest_is_over_names_and_members_and_not_over_blocks() {
+fn the_digest_depends_on_names_and_members_but_not_on_blocks() {
     let one = load(&[name(b"a", 0), block_of(0, 0, &[0, 3])]).unwrap();
     let two = load(&[name(b"a", 3), block_of(3, 0, &[0, 1]), block_of(3, 2, &[0, 1])]).unwrap();
     assert_eq!(one.digest(), two.digest());

@@ -1,4 +1,4 @@
-//! What holds at each crash point, and what a panic there leaves of the handle.
+//! The state at each crash point, and the handle after a panic there.
 
 use super::*;
 use crate::storage::MemoryStore;

@@ -259,7 +259,7 @@ fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
 }
 
 #[test]
-fn a_log_that_ends_before_what_the_checkpoint_promises_is_refused_as_such() {
+fn a_log_that_ends_before_the_promise_of_the_checkpoint_is_refused_with_this_cause() {
     // Regression: the error named a bad frame.
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();

@@ -174,7 +174,7 @@ fn an_empty_path_is_refused_and_a_relative_one_is_printed_absolute() {
 }
 
 #[test]
-fn a_symbolic_link_that_leads_nowhere_is_named() {
+fn the_error_for_a_symbolic_link_to_no_directory_names_link_and_target() {
     // Regression: the error was "File exists".
     let root = TempDir::new("directory");
     let (link, target) = (root.path().join("link"), root.path().join("no directory"));
@@ -189,7 +189,7 @@ fn a_symbolic_link_that_leads_nowhere_is_named() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_file_system_that_cannot_sync_a_directory_is_named_as_the_cause() {
+fn the_error_names_a_file_system_that_cannot_sync_a_directory_as_the_cause() {
     // Regression: the error was "Invalid argument". `/proc` is such a file system.
     let error = RealFiles.sync_dir(Path::new("/proc")).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);

@@ -1,4 +1,4 @@
-//! What survives a power loss, and what must be durable before what.
+//! The calls that survive a power loss, and the order in which writes must become durable.
 
 use std::sync::{Arc, Mutex};
 
@@ -195,7 +195,7 @@ fn what_is_recorded_during_a_checkpoint_is_not_in_it_and_is_replayed_once() {
         assert_eq!(reopened.recovery_report().checkpoint_sequence, 10);
         assert_eq!(reopened.recovery_report().events_replayed, 5, "{point}");
         assert_eq!(reopened.export().unwrap(), state_after(15), "{point}");
-        // What the first checkpoint left out is in the second one.
+        // The second checkpoint has the changes that the first one left out.
         db.checkpoint().unwrap();
         let reopened = open(&crashed(&disk, &ImageChoice::Synced), Durability::EverySynced).unwrap();
         assert_eq!(reopened.recovery_report().events_replayed, 0);

@@ -10,7 +10,7 @@ use super::*;
 use crate::storage::{MemoryStore, StorageEngine};
 use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
 
-/// What a failing call has done by then.
+/// The work that a failing call has done before its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EngineFailure {
     Before,

@@ -75,7 +75,7 @@ fn a_close_after_a_reopening_leaves_nothing_of_a_forgotten_item_in_storage() {
 }
 
 #[test]
-fn later_calls_remove_what_is_left_and_the_next_checkpoint_stores_that() {
+fn later_calls_remove_forgotten_entries_and_the_next_checkpoint_stores_none() {
     let (engine, db) = new_database();
     engage(&db);
     db.checkpoint().unwrap();

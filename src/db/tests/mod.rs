@@ -1,4 +1,4 @@
-//! Tests of the handle on a simulated disk: what survives which crash, what a failure leaves, what damage is refused.
+//! Tests of the handle on a simulated disk: the calls that survive each crash, the state after failures, and refused damage.
 
 mod ahead;
 mod bounds;
@@ -60,7 +60,7 @@ impl Clock for FixedClock {
     }
 }
 
-/// A clock that tells the time it is set to.
+/// A clock that returns the time to which it was set.
 #[derive(Debug)]
 struct AdjustableClock(AtomicI64);
 

@@ -59,7 +59,7 @@ fn a_call_makes_no_checkpoint_for_empty_buckets() {
 }
 
 #[test]
-fn a_call_makes_no_checkpoint_for_co_engagement_that_no_event_changes() {
+fn a_call_without_positive_events_makes_no_checkpoint_for_co_engagement() {
     let bounds = CoEngagementConfig {
         ring_len_max: 256,
         degree_max: 1024,
@@ -71,7 +71,7 @@ fn a_call_makes_no_checkpoint_for_co_engagement_that_no_event_changes() {
 
 /// Random events, forgets and reopenings: no batch of a checkpoint has more bytes than the limit or than the count before it.
 #[test]
-fn no_batch_outgrows_the_limit_or_the_bytes_that_were_counted() {
+fn no_batch_has_more_bytes_than_the_limit_or_than_were_counted() {
     const LIMIT: u64 = 200_000;
     let engine: Arc<MemoryStore> = Arc::new(MemoryStore::new());
     let batches: Arc<Mutex<Vec<u64>>> = Arc::default();
@@ -157,7 +157,7 @@ fn no_batch_outgrows_the_limit_or_the_bytes_that_were_counted() {
 }
 
 #[test]
-fn a_call_that_may_change_very_much_finds_room_for_it() {
+fn a_call_that_may_change_many_bytes_makes_a_checkpoint_first() {
     // Regression: the bytes that the call itself adds were not counted, so a checkpoint could be larger than the largest batch.
     let options = Options {
         limits: Limits {

@@ -12,7 +12,7 @@ use crate::testing::workload::with_many_segments;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash, scoped_injector};
 use crate::threads;
 
-/// Runs `body` on `len` threads at once and gives what each returned.
+/// Runs `body` on `len` threads at once, and returns their results.
 fn on_threads<T: Send + 'static>(len: u64, body: impl Fn(u64) -> T + Send + Sync + 'static) -> Vec<T> {
     let body = Arc::new(body);
     let (sender, receiver) = mpsc::channel();
@@ -246,7 +246,7 @@ fn own_threads_checkpoint_when_the_log_has_grown_and_the_log_stays_bounded() {
         }
         largest
     });
-    // Four times the size at which a checkpoint is due, and what each thread adds before it looks.
+    // Four times the size at which a checkpoint is due, and the bytes that each thread adds before it compares.
     assert!(
         largest.iter().all(|bytes| *bytes < 4 * 4096 + 1024),
         "{largest:?}"
@@ -285,7 +285,7 @@ fn a_checkpoint_is_made_when_much_has_changed_however_little_the_log_has_grown()
             after_one = after_one.max(after.saturating_sub(before));
             largest = largest.max(after);
         }
-        // Twice the size at which it is due, and what the last call added before anyone looked.
+        // Twice the size at which it is due, and the bytes that the last call added before a thread compared.
         assert!(largest > DUE / 2, "{largest}");
         assert!(largest <= 2 * DUE + after_one, "{largest}, {after_one} in a call");
         assert!(
@@ -465,8 +465,8 @@ fn recording_under_a_policy_that_needs_no_sync_waits_for_none() {
     }
 }
 
-/// What was waiting was counted as the last frame less the durable one, looked at in this order: a rotation between the
-/// two looks made it less than nothing, which panicked in debug builds.
+/// Regression: the number of waiting frames was the last frame less the durable one, read in this order. A rotation between the
+/// two reads made the difference negative, which panicked in debug builds.
 #[test]
 fn rotations_while_others_wait_for_company_disturb_no_thread() {
     let disk = SimDisk::new();

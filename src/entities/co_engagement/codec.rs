@@ -179,7 +179,7 @@ impl FencedRecord {
         Some(value)
     }
 
-    /// The record of a key and a value read from storage, or what is wrong with them.
+    /// The record of a key and a value read from storage, or the cause of their refusal.
     pub(super) fn decode(
         key: &[u8],
         value: &[u8],

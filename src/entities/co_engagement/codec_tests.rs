@@ -1,4 +1,4 @@
-//! The bytes of the records, and what becomes of damaged ones.
+//! The bytes of the records, and the refusal of damaged ones.
 
 use super::*;
 use crate::entities::co_engagement::CoEngagementIndex;

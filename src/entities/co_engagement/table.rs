@@ -3,10 +3,10 @@
 //! Owns which record is dropped at a limit, which are copied for a checkpoint, and how many bytes they take when stored.
 //! Invariant: `recency` holds exactly one entry for each record, and `entries_len` counts the entries of all records.
 //!
-//! A checkpoint takes the state as of a fence without holding writers up. `begin_fence` declares what changed so far
-//! to be the checkpoint's, shard by shard and without looking at a record; `take_fenced` copies it later, one shard
-//! at a time. In between, the first change of a record in a shard not yet taken sets a copy of it aside, so what
-//! is taken never shows a later state. A removal is a change, and is taken as `None`.
+//! A checkpoint takes the state as of a fence while writers go on. `begin_fence` declares the records that changed so far to be
+//! the checkpoint's, shard by shard and without a visit to any record. `take_fenced` copies these records later, one shard at a
+//! time. In between, the first change of a record in a shard that is not yet taken keeps a copy of the record aside, so no
+//! later state is ever taken. A removal is a change, and is taken as `None`.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -51,7 +51,8 @@ struct TableShard<R> {
     changed: Vec<u64>,
     /// The same up to the last fence, while it has not been taken.
     fenced: Option<Vec<u64>>,
-    /// The state at the fence of what changed since, while it has not been taken; `None` was not there.
+    /// The records that changed since the fence and are not taken yet, as they were at the fence; `None` if a record was not
+    /// there.
     aside: HashMap<u64, Option<Stamped<R>>>,
 }
 
@@ -261,7 +262,8 @@ impl<R: Entries> Table<R> {
         true
     }
 
-    /// Everything changed so far is for the next round of `take_fenced`; what an earlier round did not take as well.
+    /// Declares all records that changed so far to be taken by the next `take_fenced` of each shard. This includes records that
+    /// were declared earlier and not taken.
     pub(super) fn begin_fence(&mut self) {
         self.fences += 1;
         self.changed_bytes = 0;
@@ -273,8 +275,8 @@ impl<R: Entries> Table<R> {
         }
     }
 
-    /// What changed up to the fence in one shard, as it was at the fence, by id; `None` for what was not there.
-    /// Empty if there is no fence or the shard has been taken.
+    /// The records of one shard that changed up to the fence, as they were at the fence, by id; `None` for a record that was not
+    /// there. Empty if there is no fence or the shard has been taken.
     pub(super) fn take_fenced(&mut self, shard: usize) -> Vec<(u64, Option<Stamped<R>>)> {
         let shard = &mut self.shards[shard];
         let mut ids = shard.fenced.take().unwrap_or_default();

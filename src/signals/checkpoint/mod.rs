@@ -13,7 +13,7 @@
 //! An open that changes the bounds of co-engagement makes a checkpoint whose batch holds the new schema too: step 3 leaves
 //! the old bounds and the state made under them, or the new bounds and the state brought within them.
 //!
-//! A failure at any step poisons the handle: what was declared is not declared again.
+//! A failure at any step poisons the handle, because declared changes are not declared again.
 
 pub(crate) mod record;
 pub(crate) mod restore;
@@ -38,13 +38,13 @@ use crate::{EntityId, Error, Schema};
 pub(crate) struct Checkpointer {
     /// Held for a whole checkpoint.
     running: Mutex<Copies>,
-    /// What the last flushed checkpoint covers.
+    /// The last sequence number that the last flushed checkpoint covers.
     covered: AtomicU64,
     /// The log's last sequence number after the last checkpoint: as long as it stays, no frame is new.
     settled: AtomicU64,
     /// The log's bytes after the last checkpoint.
     settled_bytes: AtomicU64,
-    /// What the checkpoint on its way has to store and is not known to have stored, as [`Growth::state_bytes`].
+    /// The bytes that the running checkpoint has to store and is not known to have stored, as [`Growth::state_bytes`].
     fenced_bytes: AtomicU64,
     closed_log_bytes_max: u64,
 }
@@ -69,13 +69,13 @@ pub(crate) enum Due<'a> {
     Opening(&'a Schema),
 }
 
-/// What has gathered since the last checkpoint, or has to.
+/// The growth since the last checkpoint, or the growth at which a checkpoint is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Growth {
     /// Bytes of the log.
     pub(crate) log_bytes: u64,
-    /// Bytes of changed states, as they take at the most when stored. A crash in the middle of a checkpoint leaves what it
-    /// had to store to be replayed, so that counts until it is stored.
+    /// The most bytes that the changed states take when stored. The states of a running checkpoint count until they are stored,
+    /// because a crash in the middle of it leaves them to replay.
     pub(crate) state_bytes: u64,
     /// Segments of the log that take no more frames.
     pub(crate) segments_len: u64,
@@ -97,7 +97,7 @@ impl Growth {
     }
 }
 
-/// What is fixed under the gate.
+/// The values that a checkpoint fixes under the gate.
 #[derive(Debug, Clone, Copy)]
 struct CheckpointFence {
     covered: u64,
@@ -138,7 +138,7 @@ impl Checkpointer {
             .saturating_sub(self.settled_bytes.load(Ordering::Relaxed))
     }
 
-    /// What has gathered since the last checkpoint.
+    /// The growth since the last checkpoint.
     pub(crate) fn growth(&self, ledger: &SignalLedger) -> Growth {
         Growth {
             log_bytes: self.bytes_since(&ledger.log),
@@ -147,8 +147,8 @@ impl Checkpointer {
         }
     }
 
-    /// Makes a checkpoint if one is `due` and anything was recorded since the last one, which it looks at once an
-    /// earlier checkpoint has ended; gives what the last one covers then.
+    /// Makes a checkpoint if one is `due` and anything has changed since the last one. It checks this once an earlier
+    /// checkpoint has ended. Returns the last sequence number that the last checkpoint covers then.
     ///
     /// # Errors
     /// `Poisoned`, by an earlier failure or by this one; `Closed`.

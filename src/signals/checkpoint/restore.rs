@@ -9,7 +9,7 @@ use crate::storage::{StorageEngine, keys};
 use crate::wal::history::History;
 use crate::wal::recovery::Covered;
 
-/// Loads the checkpoint of `storage` into the empty `state` and gives what it covers; nothing if there is none.
+/// Loads the checkpoint of `storage` into the empty `state`. Returns the frames that it covers; none if there is no checkpoint.
 ///
 /// # Errors
 /// `CorruptValue`, `UnsupportedVersion`, or that of the storage engine. The state is of no use then.

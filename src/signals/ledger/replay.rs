@@ -11,7 +11,7 @@ use crate::wal::payload::{Events, decode_checkpoint, decode_close, decode_forget
 use crate::wal::recovery::{Frame, ReplayError};
 use crate::{EntityId, Error};
 
-/// What replay did.
+/// The result of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Replayed {
     /// Frames that changed the state; markers do not.
@@ -26,10 +26,10 @@ pub(crate) struct Replayed {
 pub(crate) struct Replay<'a> {
     state: &'a LedgerState,
     signals_len: usize,
-    /// What the checkpoint covers.
+    /// The last sequence number that the checkpoint covers.
     covered: u64,
     replayed: Replayed,
-    /// What is not in the hot and warm tier yet.
+    /// Changes that are not in the hot and warm tier yet.
     changes: Vec<Change<EntityId>>,
     changes_len_max: usize,
     /// Empty between frames.
@@ -91,7 +91,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Applies what is left of the last frames, and tells what was replayed.
+    /// Applies the changes that are left of the last frames, and returns the result.
     ///
     /// # Errors
     /// That of an aggregate.

@@ -1,7 +1,7 @@
 //! The aggregates in memory, and how an event is applied to each. Recording and replay both come through here.
 //!
 //! Hot, warm and cohort updates commute: they need no order between threads. Co-engagement does not commute; its
-//! events wait in a queue that is filled in log order and drained under the index's lock, by whoever comes first.
+//! events wait in a queue that is filled in log order and drained under the index's lock, by the first thread that gets it.
 //!
 //! Everything here is lost in a crash and comes back from the checkpoint and the log.
 
@@ -225,7 +225,7 @@ impl LedgerState {
         Ok(read(lock(&self.co_engagement).get()?))
     }
 
-    /// An upper bound of what a checkpoint made now has to store, in bytes.
+    /// An upper bound of the bytes that a checkpoint made now has to store.
     pub(crate) fn changed_bytes(&self) -> u64 {
         self.signals.changed_bytes()
             + self.cohorts.states().changed_bytes()

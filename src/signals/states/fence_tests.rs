@@ -1,4 +1,4 @@
-//! What a fence captures: the state as of its beginning, whoever writes meanwhile.
+//! A fence captures the state as of its beginning, also while threads write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,7 +132,7 @@ fn a_fence_begun_before_the_last_was_taken_is_a_bug_and_poisons_nothing() {
     assert_eq!(table.len().ok(), Some(1));
 }
 
-/// Both events of a pair go to one slot under one lock: whoever sees an odd count sees half of it.
+/// Both events of a pair go to one slot under one lock: a reader that sees an odd count sees half of a pair.
 #[test]
 fn a_fence_beside_writers_captures_whole_changes_as_of_its_beginning() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());

@@ -93,7 +93,7 @@ fn halves(score: f64) -> u64 {
 
 /// After forgets in steps, with other calls and a fence in between, a table has the content of a naive map.
 #[test]
-fn forgetting_in_steps_beside_changes_and_a_fence_equals_a_map() {
+fn forgetting_in_steps_between_changes_and_a_fence_leaves_the_content_of_a_map() {
     let mut random = Random::new(SEED);
     for round in 0..30 {
         let table = table(1 + random.below(7) as usize, 40);

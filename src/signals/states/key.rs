@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use crate::EntityId;
 use crate::codec::{Reader, Write};
 
-/// What a state belongs to, beside its signal.
+/// The owner of a state, beside its signal.
 pub(crate) trait StateKey: Copy + Ord + Hash + Default + Debug + Send + 'static {
     /// The first byte of the storage keys of this table's pages.
     const TAG: u8;
@@ -24,7 +24,7 @@ pub(crate) trait StateKey: Copy + Ord + Hash + Default + Debug + Send + 'static 
     fn decode(reader: &mut Reader<'_>) -> Option<Self>;
 }
 
-/// The global states: an entity's, whoever engaged with it.
+/// The key of a global state, of the events of all users with an entity.
 impl StateKey for EntityId {
     const TAG: u8 = 0x10;
 

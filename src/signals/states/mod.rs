@@ -1,8 +1,8 @@
 //! State tables: from a key to its slot in the hot and the warm tier of a signal, in shards with a lock each.
 //!
 //! The global states of an entity and those of a cohort are two tables of one kind, which differ in their key. The
-//! shard follows from the entity alone. Whoever reads a slot holds its shard's lock for that slot only; a call that writes
-//! holds it for its slots in that shard, 256 at the most. Nothing is allocated for an event whose key is known, but for
+//! shard follows from the entity alone. A read of a slot holds the shard's lock for that slot only. A call that writes holds
+//! it for its slots in that shard, 256 at the most. Nothing is allocated for an event whose key is known, but for
 //! the copy of a page that a checkpoint is to take.
 //!
 //! A checkpoint captures a table by a fence. [`StateTable::begin_fence`] is called while no writer is active and only
@@ -43,7 +43,7 @@ pub(crate) use self::copies::PageCopies;
 pub(crate) use self::group::Change;
 pub(crate) use self::key::{SHARDS, StateKey, shard_of};
 
-/// What a signal keeps for each key.
+/// The shape of the state that a signal keeps for each key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SignalShape {
     /// One or more.
@@ -334,7 +334,7 @@ impl<K: StateKey> StateTable<K> {
         self.sum(|shard| shard.signals().map(|(_, states)| states.len()).sum())
     }
 
-    /// An upper bound of what the next fence captures, in bytes as stored.
+    /// An upper bound of the bytes that the pages of the next fence take when stored.
     pub(crate) fn changed_bytes(&self) -> u64 {
         self.bytes.changed()
     }

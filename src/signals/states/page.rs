@@ -90,7 +90,7 @@ impl PagePlace {
     }
 }
 
-/// What a page takes at the most beside its slots, its key and the checkpoint's and a store's additions included.
+/// The most bytes of a page without its slots, with its key and the additions of the checkpoint and of a store.
 pub(super) const STORED_PAGE_BYTES_MAX: u64 = 64;
 
 const VARINT_BYTES_MAX: usize = 10;

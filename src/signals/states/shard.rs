@@ -34,9 +34,9 @@ use crate::{EntityId, Error, SignalId};
 enum Fence {
     /// There is none: `pending` is empty.
     None,
-    /// Begun, and nothing was changed since: what is dirty is what the fence captures.
+    /// Begun, and nothing was changed since: the fence captures the dirty pages.
     Begun,
-    /// What the fence captures and is still to be copied is in `pending`; `dirty` is what changed since.
+    /// `pending` has the captured pages that are not copied yet. `dirty` has the pages that changed since the fence.
     Open,
 }
 

@@ -65,7 +65,7 @@ pub(super) fn apply<K: StateKey>(
 /// All pages of a table, as a checkpoint stores them.
 pub(super) type Stored = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What a checkpoint does, between `begin_fence` and the end.
+/// The part of a checkpoint after `begin_fence`.
 pub(super) fn store_fenced<K: StateKey>(table: &StateTable<K>, stored: &mut Stored) {
     let mut copies = table.page_copies();
     for shard in 0..SHARDS {

@@ -209,7 +209,7 @@ fn a_full_count_stays_full() {
 }
 
 #[test]
-fn an_event_tells_how_many_buckets_it_filled() {
+fn an_event_returns_the_number_of_buckets_that_it_filled() {
     let mut tier = tier(&[(1000, 2), (1000, 1)]);
     let mut filled = |at_ms| tier.increment(1, at_ms).filled_len;
     assert_eq!([filled(0), filled(999), filled(1000), filled(0)], [2, 0, 2, 0]);

@@ -1,7 +1,7 @@
 //! The rule for hooks.
 //!
 //! Production modules know of test builds in their test modules and in the gated statements listed here, each once: the
-//! hooks, the module `testing`, and one statement in `src/threads.rs`. So tests see what production runs.
+//! hooks, the module `testing`, and one statement in `src/threads.rs`. So tests run the code of production.
 //!
 //! The reading is by lines and trusts the formatter: an item's first and last line have the same indentation.
 

@@ -106,7 +106,7 @@ fn check_journal(journal: &Journal) -> Result<(), Failure> {
     }
 }
 
-/// The hash of what the disk holds.
+/// The hash of the content of the disk.
 pub(crate) fn hash_of(disk: &SimDisk) -> u128 {
     disk.image_hash(&ImageChoice::All)
 }

@@ -1,4 +1,4 @@
-//! Workloads: what a plan does to a database, as values that can be printed, kept and replayed.
+//! Workloads: the operations of a plan on a database, as values that can be printed, kept and replayed.
 
 mod clock;
 mod large;
@@ -30,7 +30,7 @@ use crate::{CohortId, EntityId, Error, Receipt, SetBack, SignalEvent, SignalId, 
 /// Displayed it is one line, a token for each operation, which parses back to the same value.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Workload {
-    /// What to do, in order.
+    /// The operations, in order.
     pub operations: Vec<Operation>,
 }
 

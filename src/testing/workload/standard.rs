@@ -122,7 +122,7 @@ pub(crate) fn with_many_segments(options: Options) -> Options {
     Options { limits, ..options }
 }
 
-/// What kind of operation comes next.
+/// The kind of the next operation.
 #[derive(Clone, Copy)]
 enum Card {
     Record,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// What a checkpoint has written: only what changed is written again.
+/// The records that checkpoints have stored. A checkpoint stores only the records that changed.
 pub(super) type Storage = BTreeMap<Vec<u8>, Vec<u8>>;
 
 pub(super) fn write(storage: &mut Storage, records: &[FencedRecord]) {

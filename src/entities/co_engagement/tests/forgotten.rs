@@ -57,7 +57,7 @@ fn forgetting_an_item_leaves_no_trace_of_it() {
 }
 
 #[test]
-fn the_state_is_that_of_the_model_whatever_the_progress_of_the_removal() {
+fn the_state_equals_the_model_at_any_progress_of_the_removal() {
     for seed in with_a_fresh_seed(600..608) {
         for steps_len in [0, 1, 3, 100] {
             let mut workload = EngagementWorkload::forgetful(seed);
@@ -87,7 +87,7 @@ fn the_state_is_that_of_the_model_whatever_the_progress_of_the_removal() {
 }
 
 #[test]
-fn a_restored_checkpoint_holds_nothing_that_was_forgotten_and_stores_that_next() {
+fn a_restored_index_has_no_forgotten_entries_and_its_next_checkpoint_stores_none() {
     let mut hidden_rounds = 0;
     for seed in 700..720 {
         let mut workload = EngagementWorkload::forgetful(seed);
@@ -166,7 +166,7 @@ fn the_removal_ends_and_leaves_neither_entries_nor_tombstones() {
 }
 
 #[test]
-fn tombstones_are_fewer_than_half_of_the_records_however_much_is_forgotten() {
+fn tombstones_are_fewer_than_half_of_the_records_however_many_items_are_forgotten() {
     let mut index = index(CoEngagementConfig {
         users_max: 1000,
         nodes_max: 1000,
@@ -186,7 +186,7 @@ fn tombstones_are_fewer_than_half_of_the_records_however_much_is_forgotten() {
 }
 
 #[test]
-fn nothing_is_kept_of_a_forget_where_no_record_is() {
+fn a_forget_in_an_empty_index_leaves_no_tombstone() {
     let mut index = index(small());
     index.forget_item(EntityId(1), 1);
     assert_eq!((index.tombstones_len(), index.changed_bytes()), (0, 0));

@@ -1,4 +1,4 @@
-//! What is dropped when there is no room.
+//! The records and edges that are dropped at a limit.
 
 use super::*;
 
@@ -126,7 +126,7 @@ fn over_the_limit_of_items_the_one_without_an_event_of_its_own_for_longest_loses
     };
     assert_eq!(items(&index), [1, 3, 4, 9]);
     assert_eq!(related_ids(&index, 2), [0_u64; 0]);
-    // What others know about it stays.
+    // The edges of others to it stay.
     assert_eq!(related_ids(&index, 1), [2, 9]);
     // An event of its own for 3, without a new edge; then 4 is the oldest.
     index.record_positive(UserId(9), EntityId(3), 1.0, 0);

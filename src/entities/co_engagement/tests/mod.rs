@@ -340,7 +340,7 @@ fn an_edge_too_old_to_be_halved_exactly_is_dropped() {
     assert_eq!(index.export().items[0], before.items[0]);
 }
 
-/// Each step of a random sequence leaves what the events so far, applied to an empty index, leave.
+/// Each step of a random sequence leaves the same state as the events so far, applied to an empty index.
 #[test]
 fn equal_events_in_equal_order_give_equal_state_at_every_length() {
     let mut workload = EngagementWorkload::new(11);

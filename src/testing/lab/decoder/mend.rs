@@ -1,5 +1,5 @@
-//! Puts right what a fuzzer cannot guess: magic bytes, checksums and the numbers that follow from a place. All else stays
-//! what it was, so that the decoders see it.
+//! Corrects the bytes that a fuzzer cannot guess: magic bytes, checksums and the numbers that follow from a place. All other
+//! bytes stay unchanged, so that the decoders see them.
 
 use super::database::{ID, OPENING};
 use crate::storage::keys;

@@ -10,7 +10,7 @@ use crate::{CohortId, EntityId, Schema, SignalId, UserId};
 /// The fault of a line, without the number of the line.
 pub(super) type LineFault = (Option<usize>, String);
 
-/// What a field means.
+/// The meaning of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
     AtMs,
@@ -37,7 +37,7 @@ impl Column {
     }
 }
 
-/// What separates fields, and what they mean.
+/// The separator of the fields, and their meanings.
 #[derive(Debug)]
 pub(super) struct Layout {
     separator: u8,
@@ -45,7 +45,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The layout that the first line tells, and whether that is all it does.
+    /// The layout that follows from the first line, and true if this line is a header and no event.
     pub(super) fn of_first_line(line: &[u8]) -> Result<(Self, bool), LineFault> {
         let separator = if line.contains(&b'\t') { b'\t' } else { b',' };
         let fields = split(line, separator)?;

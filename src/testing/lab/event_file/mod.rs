@@ -54,7 +54,7 @@ pub struct LineError {
     pub line: u64,
     /// The column's number, from 1, if one column is at fault.
     pub column: Option<usize>,
-    /// What is wrong.
+    /// The cause of the refusal.
     pub reason: String,
 }
 
@@ -139,7 +139,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// What `parse` makes of the next line that counts and is no header.
+    /// The result of `parse` for the next line that counts and is no header.
     fn next_event<T>(
         &mut self,
         parse: impl FnOnce(&LineFields<'_>) -> Result<T, LineFault>,

@@ -180,7 +180,7 @@ fn refusal(text: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn names_of_columns_may_be_in_capital_letters_and_quotes_and_another_name_of_the_time_is_refused_as_such() {
+fn names_of_columns_may_have_capital_letters_and_quotes_but_one_of_them_must_be_at_ms() {
     for header in [
         "At_MS,Signal,ENTITY",
         "\"at_ms\",\"signal\",\"entity\"",
@@ -246,8 +246,7 @@ impl Read for Counted<'_> {
 }
 
 #[test]
-fn a_name_that_is_too_long_and_the_first_one_too_many_are_refused_with_the_line_and_nothing_is_read_after_it()
-{
+fn a_name_that_is_too_long_or_one_too_many_is_refused_with_its_line_and_no_later_line_is_read() {
     let long = refusal(format!("1,view,2\n2,{},3\n", "x".repeat(256)));
     assert!(
         long.starts_with("line 2, column 2: ") && long.contains("255"),
@@ -271,7 +270,7 @@ fn a_name_that_is_too_long_and_the_first_one_too_many_are_refused_with_the_line_
 }
 
 #[test]
-fn the_years_of_the_times_are_said_and_other_units_than_milliseconds_are_asked_about() {
+fn the_years_of_the_times_are_shown_and_unlikely_years_come_with_a_hint_about_the_unit() {
     let years = |at: i64| own(format!("{at},view,1\n{at},view,1\n")).years();
     assert_eq!(years(1_700_000_000_000), "their times lie in the year 2023");
     let mixed = own("1600000000000,view,1\n1700000000000,view,1\n").years();
@@ -294,7 +293,7 @@ fn the_caller_can_end_the_reading() {
 
 const SAMPLE: &[u8] = include_bytes!("../../../../tests/data/events.csv");
 
-/// What the sample holds: the rule it was made by.
+/// The content of the sample, by the rule from which it was made.
 fn sample() -> String {
     let mut random = Random::new(2009);
     let mut text = "# Made by a rule: see src/testing/lab/event_file/tests.rs.\n".to_owned();

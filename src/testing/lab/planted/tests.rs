@@ -84,8 +84,8 @@ fn ahead((weight, ahead_ms): (f64, i64)) -> Operation {
     }
 }
 
-/// What every bug is planted into. Little of the standard work changes collections or is ahead of the clock, so this begins
-/// with some of each.
+/// The work into which every bug is planted. Little of the standard work changes collections or is ahead of the clock, so this
+/// work begins with some of each.
 fn sweep(work: PlantedWork) -> CrashSweep {
     let name = || b"first".to_vec();
     let mut operations = vec![Operation::CreateCollection(name())];

@@ -79,7 +79,7 @@ fn changes(export: &Export) -> Vec<(&'static str, Export)> {
 }
 
 #[test]
-fn every_place_is_in_the_part_or_in_the_value_over_the_rest() {
+fn every_place_is_in_the_part_or_in_the_hash_of_the_rest() {
     let model = settled(&operations());
     let export = model.export();
     let nothing = StatePart::default();
@@ -117,7 +117,7 @@ fn oracle_and_end(before: &[Operation], next: &[Operation]) -> (Oracle, Model, M
 }
 
 #[test]
-fn an_oracle_of_a_part_allows_the_whole_state_and_finds_each_change_in_and_outside_of_the_part() {
+fn an_oracle_of_a_part_allows_the_whole_state_and_finds_each_change_inside_and_outside_of_the_part() {
     let operations = operations();
     let is_record = |operation: &&Operation| matches!(operation, Operation::Record { .. });
     let (before, next) = operations.split_at(90);
@@ -141,7 +141,7 @@ fn an_oracle_of_a_part_allows_the_whole_state_and_finds_each_change_in_and_outsi
 }
 
 #[test]
-fn a_part_of_a_database_that_is_lost_as_a_whole_is_found_where_nothing_else_is_there() {
+fn the_loss_of_everything_before_the_calls_is_found_also_if_the_rest_was_empty() {
     // Nothing was in the rest, so only the part can show the loss.
     let event = |entity, user| {
         Event {

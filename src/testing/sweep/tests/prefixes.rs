@@ -58,7 +58,7 @@ fn a_crash_after_a_saved_prefix_keeps_every_promise_at_every_point() {
 }
 
 #[test]
-fn a_run_that_is_ended_early_saves_no_further_position_and_says_that_it_is_not_whole() {
+fn a_run_that_ends_early_saves_no_later_position_and_is_not_whole() {
     let operations = operations();
     let run = PrefixRun::of(&operations, &options, &[5, 50], NEXT_LEN, |done| done < 20).unwrap();
     assert_eq!(
@@ -68,7 +68,7 @@ fn a_run_that_is_ended_early_saves_no_further_position_and_says_that_it_is_not_w
 }
 
 #[test]
-fn a_case_that_begins_with_another_state_than_that_of_its_position_is_a_finding() {
+fn a_case_that_begins_with_the_state_of_another_position_is_a_finding() {
     let operations = operations();
     let last = operations.len() - NEXT_LEN;
     let run = run_of(&operations, &[last - 3, last]);
