@@ -423,9 +423,9 @@ impl TidalDb {
         self.sync_if_due(|| self.shared.options.clock.now_ms())
     }
 
-    /// Does the background work that is due if the caller does it. Waits for a checkpoint if the log or the changed states have
-    /// reached their limit, or if the call may add more bytes than the batch of the next checkpoint can hold. `adding_bytes`
-    /// returns the most bytes that the call can add to that batch.
+    /// Does the background work that is due if the caller does it. Makes a checkpoint if the log, the number of its segments or
+    /// the changed states have reached the limit at which writers wait, or if the batch of the next checkpoint may have no room
+    /// for the changes of this call. `adding_bytes` returns the most bytes that the call can add to that batch.
     fn before_write(
         &self,
         now_ms: i64,

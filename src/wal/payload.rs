@@ -16,7 +16,8 @@
 //! | 8 each | cohorts | |
 //!
 //! Forget: 8 bytes, 1 for an entity or 2 for a user, then 8 bytes with its id. Checkpoint: 8 bytes, the sequence
-//! number that the flushed checkpoint covers. Close: 8 bytes, the digest of the collections. Each is padded with zeros (see [`frame`](super::frame)).
+//! number that the flushed checkpoint covers. Close: 8 bytes, the digest of the collections. Each is padded with zeros (see
+//! [`frame`](super::frame)).
 
 use crate::codec::{Reader, Write};
 use crate::limits::{BATCH_EVENTS_MAX, EVENT_COHORTS_MAX, WEIGHT_ABS_MAX};
@@ -29,7 +30,7 @@ const FORGET_ENTITY: u64 = 1;
 const FORGET_USER: u64 = 2;
 const _: () = assert!(EVENT_COHORTS_MAX <= u8::MAX as usize);
 
-/// What a forget frame removes.
+/// The entity or the user of a forget frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Forget {
     Entity(EntityId),

@@ -152,7 +152,7 @@ fn crash(database: Database, point: CrashPoint, which: Which, mode: CrashMode) -
     }
 }
 
-/// Crashes as the kit does, with this program as the child, which gets the arguments `start` too.
+/// Makes a crash of the kit on real files, with this program as the child process. `start` are more arguments of the child.
 pub(crate) fn crash_on_files(
     sweep: &CrashSweep,
     plan: &Plan,

@@ -33,9 +33,9 @@ use crate::progress::TimeBudget;
 pub(crate) const NAME: &str = "events";
 /// The number of positions of a run, without those for rare points: the number of combinations of policy, mode and crossing.
 const POSITIONS_LEN: usize = 27;
-/// The number of operations after a position ...
+/// The number of operations that a case makes after its position.
 const NEXT_LEN: usize = 12;
-/// ... and of those before a checkpoint among them.
+/// A position before a checkpoint is so many operations before it.
 const LEAD_LEN: usize = 8;
 /// The cases of each point.
 pub(crate) const ROUNDS: usize = 27;

@@ -25,7 +25,7 @@ fn unsynced_options() -> Options {
 #[test]
 fn small_segments_stay_few_and_are_replayed_and_trimmed() {
     const EVENTS: u64 = 20_000;
-    // At 64 segments a checkpoint is due, and writers wait for it at four times as many.
+    // At 64 segments that take no more frames a checkpoint is due. Writers wait for it at four times as many.
     const SEGMENTS_MAX: u64 = 4 * 64 + 2;
     let dir = TempDir::new("large");
     let options = unsynced_options().segment_bytes_max(512);

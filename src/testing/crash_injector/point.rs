@@ -33,7 +33,7 @@ pub enum CrashPoint {
     SignalAggregationUpdate,
     /// After a cohort's hot tier, before its warm tier: the global ledger is done, the cohort is half done.
     CohortLedgerUpdate,
-    /// After the storage put, before the in-memory collection: storage has the member, memory does not.
+    /// After the write to storage, before the collection in memory: storage has the change, memory does not.
     CollectionIndexUpdate,
     /// After the edges are inserted, before eviction: a node may exceed its degree bound.
     CoEngagementUpdate,

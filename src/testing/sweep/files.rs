@@ -46,9 +46,9 @@ const EVENT_TIME: Duration = Duration::from_micros(200);
 pub struct CrashedOnFiles {
     /// The crossings of a run without a crash, which ends at the site `end`. Empty for every other site.
     pub crossed: Crossed,
-    /// Those of them that the opening made, ...
+    /// The crossings during the opening, which are the first of `crossed`.
     pub by_open: Crossed,
-    /// ... and that the work made, before the close.
+    /// The crossings after these, during the work, before the close.
     pub by_work: Crossed,
     /// The oracle's counts, of the state after the crash and of the state after the database was used again, summed.
     pub counts: Counts,
