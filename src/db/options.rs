@@ -189,7 +189,7 @@ impl Options {
     /// After how many bytes of changed states a checkpoint is made, however little the log has grown. Default and most
     /// [`CHECKPOINT_STATE_BYTES_MAX`], at least 1.
     ///
-    /// A changed state counts with the largest stored size of its page. Empty buckets of windows take no bytes and do not count.
+    /// Each page with a changed state counts with the most bytes that it takes when stored. Empty buckets of windows take none.
     /// At twice this number of bytes writers wait for a checkpoint, so that the size of a checkpoint stays bounded.
     #[must_use]
     pub fn checkpoint_state_bytes(self, bytes: u64) -> Self {

@@ -257,7 +257,7 @@ impl TidalDb {
         })
     }
 
-    /// The entities of both collections for which `is_in` returns true, ascending. `is_in` takes two values: true if the entity
+    /// The entities in either collection for which `is_in` returns true, ascending. `is_in` takes two values: true if the entity
     /// is in `left`, and true if it is in `right`.
     fn combine(
         &self,

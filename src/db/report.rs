@@ -70,7 +70,7 @@ pub struct Statistics {
     pub log_segments_len: u64,
     /// By how many bytes the log has grown since the last checkpoint.
     pub log_bytes_since_checkpoint: u64,
-    /// The most bytes that the changes which no checkpoint has stored yet take when stored: see
+    /// The most bytes that a checkpoint takes to store all changes since the last one: see
     /// [`Options::checkpoint_state_bytes`](crate::Options::checkpoint_state_bytes).
     pub state_bytes_since_checkpoint: u64,
     /// Events too old for a window ring and not counted in it. Summed over the rings of entities and cohorts, since the

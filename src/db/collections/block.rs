@@ -4,7 +4,7 @@
 //!
 //! | field | content |
 //! |---|---|
-//! | varint | first run: first id, less the lower bound of the block; later runs: number of ids since the run before, less 1 |
+//! | varint | first run: first id, less the lower bound; later runs: number of ids between it and the run before, less 1 |
 //! | varint | the number of ids of the run, less 1 |
 //!
 //! A block holds 1 to [`BLOCK_IDS_MAX`] ids, all at or above the lower bound in its key. The format cannot express runs that
@@ -117,7 +117,7 @@ pub(crate) fn remove(runs: &mut Vec<IdRun>, id: u64) -> bool {
         return false;
     };
     let run = runs[index];
-    // On a side without ids, `id - 1` or `id + 1` could overflow, so nothing is computed there.
+    // A side without ids gets no run: there `id - 1` or `id + 1` is outside of `run` and could overflow.
     let before = (run.first < id).then(|| IdRun { last: id - 1, ..run });
     let after = (id < run.last).then(|| IdRun { first: id + 1, ..run });
     runs.splice(index..=index, before.into_iter().chain(after));

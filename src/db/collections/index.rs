@@ -5,9 +5,9 @@
 //! | collection | name | its number: 8 bytes, little-endian, at most [`NUMBER_MAX`] |
 //! | block | number of the collection, lower bound of the ids | the ids, see [`block`] |
 //!
-//! A collection has a number of its own. A new collection gets the highest number of all plus 1. No block has a free number,
-//! because a collection is removed with all its blocks in one batch. A block without its collection is damage, because the
-//! collection was stored before its blocks.
+//! A collection has a number of its own. A new collection gets a number above those of all others. No block has a free
+//! number, because a collection is removed with all its blocks in one batch. A block without its collection is damage,
+//! because the collection was stored before its blocks.
 
 use std::collections::BTreeMap;
 

@@ -87,8 +87,8 @@ impl Members {
         })
     }
 
-    /// Joins the block at `lower`, which now has `runs`, with the block before or after it. `None` if the two together are
-    /// larger than half of the largest legal block. So a few members never stay spread over many blocks.
+    /// Joins the block at `lower`, which now has `runs`, with the block before or after it. `None` if with either block it
+    /// would be larger than half of the largest legal block. So a few members never stay spread over many blocks.
     fn merged(&self, lower: u64, runs: &[IdRun], limits: &Limits) -> Option<Vec<(u64, Option<Vec<u8>>)>> {
         let bytes_len = block::encode(lower, runs).len();
         let before = self.blocks.range(..lower).next_back();
