@@ -320,7 +320,8 @@ impl TidalDb {
     }
 
     fn forget(&self, forget: Forget) -> Result<Receipt, Error> {
-        self.before_write(self.shared.options.clock.now_ms(), LedgerState::forget_bytes_max)?;
+        let adding_bytes = |state: &LedgerState| state.forget_bytes_max(forget);
+        self.before_write(self.shared.options.clock.now_ms(), adding_bytes)?;
         let receipt = self.shared.ledger.forget(forget)?;
         self.after_write();
         Ok(receipt)

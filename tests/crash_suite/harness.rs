@@ -67,10 +67,11 @@ pub(crate) fn list(cases: &[SuiteCase], args: &SuiteArgs) {
 }
 
 /// Runs the selected cases until the time is over, and prints the matrix and every failure. The cases `unreached` are left
-/// out. Returns true if no case failed, and at least one case ran for each pair of a crash point and a crash mode.
+/// out. Returns true if no case failed, at least one case ran for each pair of a crash point and a crash mode, and
+/// everything else that a pass needs `is_complete`.
 pub(crate) fn run(
     cases: &[SuiteCase],
-    unreached: &[SuiteCase],
+    (unreached, is_complete): (&[SuiteCase], bool),
     args: &SuiteArgs,
     budget: &TimeBudget,
 ) -> bool {
@@ -113,7 +114,7 @@ pub(crate) fn run(
             untried.len() - 1
         ));
     }
-    let passed = failed.is_empty() && untried.is_empty();
+    let passed = failed.is_empty() && untried.is_empty() && is_complete;
     print(&format!(
         "\ntest result: {}. {} passed; {} failed; {left_out} left out; 0 ignored; 0 measured; {} filtered out; \
          finished in {:.2}s\n\n",
@@ -179,11 +180,17 @@ fn failures(failed: &[&EndedCase], args: &SuiteArgs) -> String {
 
 /// A command that runs exactly this case again.
 fn repeat_line(name: &str, args: &SuiteArgs) -> String {
+    let release = if cfg!(debug_assertions) { "" } else { "--release " };
     let events = args
         .events
         .as_ref()
-        .map_or_else(String::new, |path| format!(" --events '{}'", path.display()));
-    format!("cargo test --features test-utils --test crash_suite -- --exact {name}{events}")
+        .map(|path| format!(" --events '{}'", path.display()));
+    // The cases follow from the events that were read in this time.
+    let minutes = args
+        .time
+        .map(|time| format!(" --minutes {}", time.as_secs_f64() / 60.0));
+    let of_events = events.into_iter().chain(minutes).collect::<String>();
+    format!("cargo test {release}--features test-utils --test crash_suite -- --exact {name}{of_events}")
 }
 
 fn run_all(selected: &[SuiteCase], args: &SuiteArgs, budget: &TimeBudget) -> Vec<EndedCase> {

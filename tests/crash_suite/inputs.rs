@@ -23,7 +23,7 @@ struct InputCase {
     says: &'static str,
 }
 
-const CASES: [InputCase; 12] = [
+const CASES: [InputCase; 13] = [
     InputCase {
         name: "one-event",
         content: || events(1),
@@ -51,6 +51,13 @@ const CASES: [InputCase; 12] = [
         script: r#""$0" --events @FILE --list"#,
         status: 1,
         says: "line 5, column 3: entity is missing; the 3 events before it are accepted",
+    },
+    InputCase {
+        name: "run-up-to-a-bad-line",
+        content: || [events(40), b"4,view\n".to_vec()].concat(),
+        script: r#""$0" --events @FILE WalPreAggregate/first"#,
+        status: 1,
+        says: "test result: FAILED. ",
     },
     InputCase {
         name: "too-many-names",

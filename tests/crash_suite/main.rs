@@ -117,7 +117,7 @@ fn run_cases(
     let (left_out, is_complete) = prepare(budget)?;
     let is_left_out = |case: &&harness::SuiteCase| left_out.iter().any(|other| other.name == case.name);
     let reached: Vec<_> = cases.iter().filter(|case| !is_left_out(case)).cloned().collect();
-    Ok(harness::run(&reached, &left_out, args, budget) && is_complete)
+    Ok(harness::run(&reached, (&left_out, is_complete), args, budget))
 }
 
 /// Reads the events of the file at `path`, prints their number, and crashes over them. If a line is no event, it crashes over the
@@ -173,7 +173,8 @@ fn run_events(
             );
         }
         let unreached = numbered.iter().filter(|(before, _)| *before >= operations_len);
-        Ok((unreached.map(|(_, case)| case.clone()).collect(), is_whole))
+        let is_complete = is_whole && complaint.is_none();
+        Ok((unreached.map(|(_, case)| case.clone()).collect(), is_complete))
     };
     let passed = run_cases(&cases, args, prepare, budget)?;
     if let Some(complaint) = &complaint {

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::limits::Limits;
+use crate::limits::{EVENT_COHORTS_MAX, Limits};
 use crate::storage::{BatchOperation, MemoryStore, keys};
 use crate::testing::faults::{ForwardingStorage, StorageOperation};
 use crate::testing::workload::Random;
@@ -176,4 +176,32 @@ fn a_call_that_may_change_many_bytes_makes_a_checkpoint_first() {
     assert_eq!(call(300), 0, "nothing had changed before the first");
     assert_eq!(call(10), 0, "a small call has room");
     assert_eq!(call(300), 2, "a large one has not");
+}
+
+#[test]
+fn a_forget_makes_no_checkpoint_for_states_of_others() {
+    let options = Options {
+        limits: Limits {
+            changed_state_bytes_max: 70_000,
+            ..Limits::default()
+        },
+        ..options(&SimDisk::new(), Durability::OperatingSystem)
+    };
+    let db = TidalDb::open(PATH, options.checkpoint_log_bytes(u64::MAX)).unwrap();
+    let cohorts: Vec<_> = (0..EVENT_COHORTS_MAX as u64).map(CohortId).collect();
+    for entity in 0..EVENT_COHORTS_MAX as u64 {
+        let event = SignalEvent::new(SignalId(0), EntityId(entity), NOW_MS);
+        db.record(
+            &event
+                .with_user(UserId(entity))
+                .with_cohorts(&cohorts[..entity as usize]),
+        )
+        .unwrap();
+    }
+    let covered = db.checkpoint().unwrap();
+    for entity in [1, 2, 1000, 3] {
+        db.forget_entity(EntityId(entity)).unwrap();
+        db.forget_user(UserId(entity)).unwrap();
+    }
+    assert_eq!(db.statistics().unwrap().checkpoint_sequence, covered);
 }

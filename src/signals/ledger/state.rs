@@ -244,12 +244,15 @@ impl LedgerState {
         Ok(states + self.read_co_engagement(|index| index.changed_bytes_max(positives_len))?)
     }
 
-    /// The most bytes that a forget can add to [`changed_bytes`](Self::changed_bytes).
-    pub(crate) fn forget_bytes_max(&self) -> Result<u64, Error> {
-        let states = self.signals.changed_bytes_max(self.positive_signals.len());
+    /// The most bytes that this forget can add to [`changed_bytes`](Self::changed_bytes).
+    pub(crate) fn forget_bytes_max(&self, forget: Forget) -> Result<u64, Error> {
         let steps_len = self.forgetting_steps_len;
         let co_engagement = self.read_co_engagement(|index| index.forget_bytes_max(steps_len))?;
-        Ok(states + self.cohorts.states().stored_bytes() + co_engagement)
+        let Forget::Entity(entity) = forget else {
+            return Ok(co_engagement);
+        };
+        let states = self.signals.forget_bytes_max(entity)?;
+        Ok(states + self.cohorts.states().forget_bytes_max(entity)? + co_engagement)
     }
 
     /// Declares all that has changed to be the next checkpoint's, see [`StateTable::begin_fence`]. The caller holds the

@@ -1,9 +1,12 @@
 //! The slots of each entity, for keys of which an entity can have many.
 //!
-//! Each entity has a chain of slots, the newest one first. An index gives the newest slot, and each slot has the number of the
-//! slot that was added before it. Forgetting the entity removes all its slots, the newest first. Nothing else removes a slot.
+//! Each entity has a chain of slots, the newest one first. An index gives the newest slot. Each slot has the number of the
+//! slot that was added before it, and the length of the chain from itself on. Forgetting the entity removes all its slots,
+//! the newest first. Nothing else removes a slot.
 //!
 //! In memory only: a crash leaves nothing of a chain, and an open builds all chains anew.
+
+use std::iter;
 
 use super::index::Index;
 use crate::EntityId;
@@ -16,15 +19,24 @@ const END: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Chains {
     newest: Index<EntityId>,
-    /// By slot: the slot that was added to its chain before it, or [`END`]. Has no meaning for a slot that is in no chain.
-    before: Vec<u32>,
+    /// By slot. Has no meaning for a slot that is in no chain.
+    links: Vec<Link>,
+}
+
+/// The place of a slot in its chain.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    /// The slot that was added to the chain before it, or [`END`].
+    before: u32,
+    /// The number of slots from this one to the oldest.
+    len: u32,
 }
 
 impl Chains {
     pub(super) fn new() -> Self {
         Self {
             newest: Index::new(),
-            before: Vec::new(),
+            links: Vec::new(),
         }
     }
 
@@ -33,25 +45,39 @@ impl Chains {
         self.newest.get(entity)
     }
 
+    /// The slots of `entity`, from its newest to its oldest.
+    pub(super) fn slots(&self, entity: EntityId) -> impl Iterator<Item = u32> {
+        let before = |&slot: &u32| Some(self.links[slot as usize].before).filter(|&before| before != END);
+        iter::successors(self.newest(entity), before)
+    }
+
+    /// The number of slots of `entity`.
+    pub(super) fn len(&self, entity: EntityId) -> usize {
+        let newest = self.newest(entity);
+        newest.map_or(0, |slot| self.links[slot as usize].len as usize)
+    }
+
     /// Makes `slot`, which is in no chain, the newest of `entity`.
     pub(super) fn push(&mut self, entity: EntityId, slot: u32) {
         let place = slot as usize;
-        if place >= self.before.len() {
-            self.before.resize(place + 1, END);
+        if place >= self.links.len() {
+            self.links.resize(place + 1, Link { before: END, len: 0 });
         }
-        self.before[place] = self.newest.set(entity, slot).unwrap_or(END);
+        let len = self.len(entity) as u32 + 1;
+        let before = self.newest.set(entity, slot).unwrap_or(END);
+        self.links[place] = Link { before, len };
     }
 
     /// Removes `slot`, which is the newest one of `entity`, from its chain.
     pub(super) fn pop(&mut self, entity: EntityId, slot: u32) {
         debug_assert_eq!(self.newest(entity), Some(slot));
-        match self.before[slot as usize] {
+        match self.links[slot as usize].before {
             END => self.newest.remove(entity),
             before => drop(self.newest.set(entity, before)),
         }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.newest.heap_bytes() + allocated_bytes(&self.before)
+        self.newest.heap_bytes() + allocated_bytes(&self.links)
     }
 }

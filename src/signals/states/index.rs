@@ -61,6 +61,12 @@ impl<K: StateKey> Index<K> {
         (place.slot != VACANT).then_some(place.slot)
     }
 
+    /// Reads the home of `key`. There are places.
+    #[inline]
+    pub(super) fn touch(&self, key: K) -> u32 {
+        self.places[self.home(key)].slot
+    }
+
     /// Gives `slot` to `key`. False, and nothing is changed, if it has one.
     pub(super) fn insert(&mut self, key: K, slot: u32) -> bool {
         debug_assert_ne!(slot, VACANT);

@@ -348,9 +348,13 @@ impl<K: StateKey> StateTable<K> {
         }
     }
 
-    /// An upper bound of the bytes that all pages take when stored.
-    pub(crate) fn stored_bytes(&self) -> u64 {
-        self.bytes.all()
+    /// How much forgetting `entity` can add to [`changed_bytes`](Self::changed_bytes): the pages of its states.
+    ///
+    /// # Errors
+    /// `Error::Panicked`.
+    pub(crate) fn forget_bytes_max(&self, entity: EntityId) -> Result<u64, Error> {
+        let states_len = self.lock(shard_of(entity)).get()?.states_len(entity);
+        Ok(self.bytes.changed_max(states_len as u64, 0))
     }
 
     /// The memory that is allocated.

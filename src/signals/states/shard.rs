@@ -126,6 +126,12 @@ impl<K: StateKey> Shard<K> {
         }
     }
 
+    /// How many states `entity` has.
+    pub(super) fn states_len(&self, entity: EntityId) -> usize {
+        let states = self.signals.iter().flatten();
+        states.map(|states| states.states_len(entity)).sum()
+    }
+
     /// Hides the states of `entity` from readers. [`forget`](Self::forget) then removes them.
     pub(super) fn begin_forget(&mut self, entity: EntityId) {
         debug_assert_eq!(self.forgetting, None, "one entity at a time");
@@ -148,6 +154,7 @@ impl<K: StateKey> Shard<K> {
         let mut forgotten_len = 0;
         for (i, states) in self.signals.iter_mut().enumerate() {
             let Some(states) = states else { continue };
+            std::hint::black_box(states.touch_newest(entity, slots_len_max - forgotten_len));
             while let Some(slot) = states.slot_of(entity) {
                 if forgotten_len == slots_len_max {
                     return forgotten_len;
@@ -269,6 +276,22 @@ impl<K: StateKey> SignalStates<K> {
             Some(key) => self.slot(key),
             None => self.chains.newest(entity).map(|slot| slot as usize),
         }
+    }
+
+    fn states_len(&self, entity: EntityId) -> usize {
+        match K::only_of(entity) {
+            Some(key) => self.slot(key).into_iter().len(),
+            None => self.chains.len(entity),
+        }
+    }
+
+    /// Reads the place in the index of each of the `len` slots of `entity` to be removed first, so that all are on their way
+    /// to the processor at once.
+    fn touch_newest(&self, entity: EntityId, len: usize) -> u32 {
+        let slots = self.chains.slots(entity).take(len);
+        slots.fold(0, |touched, slot| {
+            touched ^ self.index.touch(self.keys[slot as usize])
+        })
     }
 
     /// Gives `slot` to `key`. Returns false and changes nothing if the key has a slot already.

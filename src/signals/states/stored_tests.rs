@@ -67,11 +67,16 @@ fn a_fence_captures_no_more_bytes_than_were_counted() {
                 "round {round}, seed {SEED:#x}"
             );
             if random.below(10) == 0 {
+                let most =
+                    table.changed_bytes() + table.forget_bytes_max(key.entity).expect("nothing panicked");
                 table.forget_entity(key.entity).expect("nothing panicked");
+                assert!(table.changed_bytes() <= most, "round {round}, seed {SEED:#x}");
+                let left = table.forget_bytes_max(key.entity).expect("nothing panicked");
+                assert_eq!(left, 0, "it has no states");
             }
             most = most.max(table.changed_bytes());
         }
-        let (counted, all) = (table.changed_bytes(), table.stored_bytes());
+        let (counted, all) = (table.changed_bytes(), table.bytes.all());
         assert_eq!(counted, most, "it only grows");
         let captured = captured(&table, &mut stored);
         assert!(
@@ -83,13 +88,10 @@ fn a_fence_captures_no_more_bytes_than_were_counted() {
             .iter()
             .map(|(key, value)| key.len() + value.len() + 14)
             .sum();
-        assert!(whole as u64 <= table.stored_bytes() && all <= table.stored_bytes() + counted);
+        assert!(whole as u64 <= table.bytes.all() && all <= table.bytes.all() + counted);
         if round % 7 == 0 {
             table = restored_with(&shapes, &stored);
-            assert!(
-                whole as u64 <= table.stored_bytes(),
-                "round {round}, seed {SEED:#x}"
-            );
+            assert!(whole as u64 <= table.bytes.all(), "round {round}, seed {SEED:#x}");
         }
     }
 }
@@ -121,7 +123,7 @@ fn buckets_that_are_not_empty_are_counted_when_they_fill_and_when_their_page_cha
             (captured..8 * captured).contains(&counted),
             "{what}: {counted} of {captured}"
         );
-        assert!(table.stored_bytes() >= captured, "{what}");
+        assert!(table.bytes.all() >= captured, "{what}");
         if what == "copied" {
             table = restored_with(&shapes, &stored);
         }
@@ -169,8 +171,8 @@ fn a_call_can_add_no_more_than_all_pages_and_the_growth_of_its_changes() {
     }
     captured(&table, &mut Stored::new());
     let (few, many) = (table.changed_bytes_max(10), table.changed_bytes_max(65_536));
-    let growth = many - table.stored_bytes();
+    let growth = many - table.bytes.all();
     assert_eq!(growth % 65_536, 0);
     assert!(growth / 65_536 < 400, "{growth}");
-    assert!(few < 10 * 400 + table.stored_bytes() / 2, "{few}");
+    assert!(few < 10 * 400 + table.bytes.all() / 2, "{few}");
 }
