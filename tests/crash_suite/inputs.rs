@@ -27,7 +27,7 @@ const CASES: [InputCase; 13] = [
     InputCase {
         name: "one-event",
         content: || events(1),
-        script: r#""$0" --events @FILE"#,
+        script: r#""$0" --minutes 10 --events @FILE"#,
         status: 0,
         says: "0 failed; 0 left out",
     },
@@ -41,7 +41,7 @@ const CASES: [InputCase; 13] = [
     InputCase {
         name: "pipe",
         content: || events(40),
-        script: r#"cat @FILE | "$0" --events /dev/stdin WalPreAggregate/first"#,
+        script: r#"cat @FILE | "$0" --minutes 10 --events /dev/stdin WalPreAggregate/first"#,
         status: 0,
         says: "0 failed; 0 left out",
     },
@@ -55,7 +55,7 @@ const CASES: [InputCase; 13] = [
     InputCase {
         name: "run-up-to-a-bad-line",
         content: || [events(40), b"4,view\n".to_vec()].concat(),
-        script: r#""$0" --events @FILE WalPreAggregate/first"#,
+        script: r#""$0" --minutes 10 --events @FILE WalPreAggregate/first"#,
         status: 1,
         says: "test result: FAILED. ",
     },
@@ -111,7 +111,7 @@ const CASES: [InputCase; 13] = [
     InputCase {
         name: "removed-directory-for-temporary-files",
         content: || events(400),
-        script: r#"mkdir @DIR/tmp; TMPDIR=@DIR/tmp "$0" --events @FILE 2>&1 >@DIR/out | while read -r line; do
+        script: r#"mkdir @DIR/tmp; TMPDIR=@DIR/tmp "$0" --minutes 10 --events @FILE 2>&1 >@DIR/out | while read -r line; do
             case $line in *"ended in the state"*) mv @DIR/tmp @DIR/gone;; esac; echo "$line"; done; cat @DIR/out;
             tail -n 3 @DIR/out | grep -q FAILED && exit 1"#,
         status: 1,
