@@ -54,6 +54,7 @@ fn len(path: &Path) -> u64 {
 fn prepare(child: &mut DatabaseChild, dir: &Path, at: At) -> u64 {
     child.open(dir).unwrap();
     let log = dir.join("log");
+    let frame_bytes = 128;
     let mut events = 0;
     let mut record = |child: &mut DatabaseChild| {
         child.record(events).unwrap();
@@ -64,18 +65,19 @@ fn prepare(child: &mut DatabaseChild, dir: &Path, at: At) -> u64 {
     match at {
         At::Rotation => {
             // The next event of about the same length as these needs a new segment.
-            let frame_bytes = 128;
             while len(&last_file(&log)) + frame_bytes <= 2048 {
                 record(child);
             }
         }
         At::CheckpointMarker => {
-            // The log's last file has to be the longer one by far, for only it to be at the limit.
+            // The log's last file has to be the longer one by far, for only it to be at the limit, and to have room for the
+            // next event.
             let store = dir.join("store");
             loop {
                 record(child);
                 child.call("checkpoint").unwrap();
-                if len(&last_file(&log)) > len(&last_file(&store)) + 1000 {
+                let log_len = len(&last_file(&log));
+                if log_len > len(&last_file(&store)) + 1000 && log_len + frame_bytes <= 2048 {
                     break;
                 }
             }
