@@ -156,9 +156,8 @@ fn no_batch_has_more_bytes_than_the_limit_or_than_were_counted() {
     assert!(made > 20 && opens > 5, "{made} checkpoints, {opens} opens");
 }
 
-#[test]
-fn a_call_that_may_change_many_bytes_makes_a_checkpoint_first() {
-    // Regression: the bytes that the call itself adds were not counted, so a checkpoint could be larger than the largest batch.
+/// A new database that makes a checkpoint before a call after which 70,000 bytes of states could have changed.
+fn open_with_little_room() -> TidalDb {
     let options = Options {
         limits: Limits {
             changed_state_bytes_max: 70_000,
@@ -166,7 +165,13 @@ fn a_call_that_may_change_many_bytes_makes_a_checkpoint_first() {
         },
         ..options(&SimDisk::new(), Durability::OperatingSystem)
     };
-    let db = TidalDb::open(PATH, options.checkpoint_log_bytes(u64::MAX)).unwrap();
+    TidalDb::open(PATH, options.checkpoint_log_bytes(u64::MAX)).unwrap()
+}
+
+#[test]
+fn a_call_that_may_change_many_bytes_makes_a_checkpoint_first() {
+    // Regression: the bytes that the call itself adds were not counted, so a checkpoint could be larger than the largest batch.
+    let db = open_with_little_room();
     let call = |len: u64| {
         let event = |i| SignalEvent::new(SignalId(0), EntityId(i), NOW_MS);
         let events: Vec<_> = (0..len).map(event).collect();
@@ -180,14 +185,7 @@ fn a_call_that_may_change_many_bytes_makes_a_checkpoint_first() {
 
 #[test]
 fn a_forget_makes_no_checkpoint_for_states_of_others() {
-    let options = Options {
-        limits: Limits {
-            changed_state_bytes_max: 70_000,
-            ..Limits::default()
-        },
-        ..options(&SimDisk::new(), Durability::OperatingSystem)
-    };
-    let db = TidalDb::open(PATH, options.checkpoint_log_bytes(u64::MAX)).unwrap();
+    let db = open_with_little_room();
     let cohorts: Vec<_> = (0..EVENT_COHORTS_MAX as u64).map(CohortId).collect();
     for entity in 0..EVENT_COHORTS_MAX as u64 {
         let event = SignalEvent::new(SignalId(0), EntityId(entity), NOW_MS);
