@@ -88,6 +88,19 @@ pub(crate) struct Limits {
     /// Bytes of a record of the embedded store. Default 256 KiB, at least 1. A longer record is written in pieces a little
     /// longer than this.
     pub(crate) store_piece_bytes: usize,
+    /// Bytes. Default 64 KiB, at least 1. A compaction of the embedded store reads and copies pieces of about this length, and a
+    /// write that pays for compaction makes at least one such step.
+    pub(crate) store_step_bytes: usize,
+    /// Bytes that a write to the embedded store pays for with compaction, for each byte that it wrote and each that it made
+    /// garbage. Default 4, at least 1.
+    pub(crate) store_due_factor: u64,
+    /// Bytes. Default 4 MiB, at least 1. A compaction of the embedded store syncs its file when it has written so many more.
+    pub(crate) store_unsynced_bytes_max: u64,
+    /// Files. Default 16, at least 1. A write to the embedded store removes at most so many files that were compacted away,
+    /// unless the files are over their bound.
+    pub(crate) store_removals_len_max: usize,
+    /// Handles. Default 64, at least 1. The embedded store keeps so many files open for reading.
+    pub(crate) store_open_files_len_max: usize,
     /// Openings. Default 32, 1 to [`EARLIER_OPENINGS_LEN_MAX`]. The opening record has this many earlier openings. Recovery
     /// reports nothing about the receipts of openings before these.
     pub(crate) earlier_openings_len_max: usize,
@@ -121,6 +134,11 @@ impl Default for Limits {
             closed_log_bytes_max: 4096,
             changed_state_bytes_max: STORE_BATCH_BYTES_MAX / 2,
             store_piece_bytes: 256 << 10,
+            store_step_bytes: 64 << 10,
+            store_due_factor: 4,
+            store_unsynced_bytes_max: 4 << 20,
+            store_removals_len_max: 16,
+            store_open_files_len_max: 64,
             earlier_openings_len_max: EARLIER_OPENINGS_LEN_MAX,
             sealed_segments_len_max: 64,
             log_growth_factor_max: 4,

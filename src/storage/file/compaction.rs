@@ -1,131 +1,230 @@
 //! Compaction: keeps the files within [`bytes_max`], twice the live data and one segment.
 //!
-//! The log is a ring: always the oldest file is cleaned. What is still live in it is appended again at the
-//! tail, the last of these records says that the file is not needed, the tail is synced, the file is removed.
-//! Removals (of keys) need not be kept: they concern older files only, and none of those is needed either.
+//! A compaction replaces adjacent sealed files, chosen by `choice`, in steps of `run`. Nothing is moved to the tail, so cold data
+//! is not rewritten because of other data. Each write pays for compaction: by four times the bytes that it wrote and
+//! the bytes that it made garbage, and at least by one step. It pays once the files are over [`bytes_ahead`], so that they are
+//! within [`bytes_max`] after the paid steps of ordinary writes; if they are not, the write continues until they are. A batch
+//! longer than a segment is one file, and the compaction of that file may be the work of one write.
 //!
-//! A crash before that last record is durable leaves copies beside the originals; they say the same, and the
-//! later ones win. A crash after it leaves at worst the file, alone or with older ones whose removal a power
-//! loss took back; open loads no file older than the oldest needed, so what was removed before never comes
-//! back.
+//! A write that finds another thread compacting leaves its due to a later write, and one that finds another thread syncing leaves
+//! the end of a compaction to a later write, unless the files are over the bound. So a write waits for another thread's sync only
+//! if the files are over the bound or the tail is full.
 //!
-//! The loop ends: cleaning a file never adds more than it removes but for a file header per segment written
-//! and a record header per file cleaned, and once every file was cleaned nothing dead is left beside such
-//! headers, which are less than the allowance for segments of at least
-//! [`SEGMENT_BYTES_MIN`](crate::limits::SEGMENT_BYTES_MIN) bytes.
+//! Steps of one compaction are made by one thread at a time, under a lock of their own. They take the writer's lock only to
+//! read and to change the list of files. Before the new file is renamed the tail is synced: entries were left out because of
+//! later ones. A failed sync is known to every thread before another sync of the tail or of the directory begins.
+//!
+//! Replaced files are removed when no reader has them; open removes the rest.
 
-use std::sync::{Arc, RwLock};
+use std::sync::TryLockError;
 
-use super::apply;
-use super::data_file::DataFile;
-use super::format::{FILE_HEADER_LEN, KeyChange, RECORD_HEADER_LEN, Record};
-use super::index::KeyIndex;
+use super::FileStore;
+use super::choice::{Urgency, choose};
+use super::data_file::sync_names;
+use super::format::RECORD_HEADER_LEN;
 use super::log::StoreLog;
+use super::run::CompactionRun;
 use crate::Error;
-use crate::lock::{self, Whole};
+use crate::lock::{self, lock};
+use crate::poison::Memory;
 
 /// What the files may take when no call is under way.
 pub(super) fn bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
     2 * live_bytes + segment_bytes_max
 }
 
-/// Returns true if the files are over the bound.
-pub(super) fn is_due(log: &StoreLog, index: &RwLock<Whole<KeyIndex>>) -> Result<bool, Error> {
-    let live_bytes = lock::read(index).get()?.live_bytes();
-    Ok(log.total_bytes() > bytes_max(live_bytes, log.segment_bytes_max()))
+/// What the files take before writes pay for compaction.
+pub(super) fn bytes_ahead(live_bytes: u64, segment_bytes_max: u64) -> u64 {
+    live_bytes + live_bytes / 2 + segment_bytes_max / 2
 }
 
-/// Cleans files, oldest first, until the rest and a promise of it are within the bound.
-///
-/// While it runs the files may be over the bound by the live data of one file, beside what the call that made
-/// it necessary wrote.
-pub(super) fn compact(log: &mut StoreLog, index: &RwLock<Whole<KeyIndex>>) -> Result<(), Error> {
-    loop {
-        let live_bytes = lock::read(index).get()?.live_bytes();
-        let with_promise = log.total_bytes() + RECORD_HEADER_LEN as u64;
-        if with_promise <= bytes_max(live_bytes, log.segment_bytes_max()) {
-            return Ok(());
-        }
-        clean_oldest(log, index)?;
-    }
+/// The part of a call in the work of compaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Payment {
+    /// What is due.
+    Due,
+    /// Until the files are within the bound.
+    ToBound,
+    /// As `ToBound`, and until no compaction is in progress.
+    ToEnd,
 }
 
-fn clean_oldest(log: &mut StoreLog, index: &RwLock<Whole<KeyIndex>>) -> Result<(), Error> {
-    // If it is the only file it is over the bound alone, so longer than a segment: the first append below
-    // seals it.
-    let file = Arc::clone(&log.oldest().file);
-    let end = match file.live_bytes() {
-        0 => FILE_HEADER_LEN as u64,
-        _ => log.oldest().end,
-    };
-    let bytes = file.read_front(end)?;
-    let live = live_operations(&file, &bytes, end as usize, lock::read(index).get()?)?;
-    let mut chunks = Chunks {
-        operations: &live,
-        bytes_max: log.segment_bytes_max(),
-    };
-    loop {
-        let chunk = chunks.next();
-        let is_last = chunks.operations.is_empty();
-        let oldest = file.number + u64::from(is_last);
-        let (to, offset) = log.append(chunk, oldest)?;
-        apply(index, chunk, &to, offset)?;
-        if is_last {
-            break;
-        }
-    }
-    debug_assert_eq!(
-        file.live_bytes(),
-        0,
-        "something live is left in file {}",
-        file.number
-    );
-    log.sync()?;
-    log.remove_oldest()
+/// The length of the files against the bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// Below [`bytes_ahead`].
+    Low,
+    /// Above [`bytes_ahead`].
+    Ahead,
+    /// Above [`bytes_max`].
+    Over,
 }
 
-/// What the index still points at in `file`, whose content up to `end` is `bytes`.
-fn live_operations<'a>(
-    file: &DataFile,
-    bytes: &'a [u8],
-    end: usize,
-    index: &KeyIndex,
-) -> Result<Vec<KeyChange<'a>>, Error> {
-    let mut live = Vec::new();
-    let mut offset = FILE_HEADER_LEN;
-    while offset < end {
-        let Some(record) = Record::decode(bytes, file.seed(), offset) else {
-            let what = "a record that was valid is not any more";
-            return Err(Error::corrupt(file.path(), offset as u64, None, what));
-        };
-        let mut entry_offset = record.entries_offset as u64;
-        for operation in record.operations() {
-            if index.points_at(operation.key, file.number, entry_offset) {
-                live.push(operation);
+impl FileStore {
+    /// Compacts as far as `payment` says.
+    pub(super) fn compact(&self, payment: Payment) -> Result<(), Error> {
+        let mut run = match self.compaction.try_lock() {
+            Ok(run) => run,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) if payment == Payment::Due && self.level()? < Level::Over => {
+                return Ok(());
             }
-            entry_offset += operation.entry_len() as u64;
-        }
-        offset = record.end;
+            Err(TryLockError::WouldBlock) => lock(&self.compaction),
+        };
+        self.poison
+            .attempt("compact", Memory::Whole, || self.pay(&mut run, payment))
     }
-    Ok(live)
-}
 
-/// Cuts operations into records of at most `bytes_max`, but at least one operation each.
-struct Chunks<'o, 'a> {
-    operations: &'o [KeyChange<'a>],
-    bytes_max: u64,
-}
+    fn pay(&self, run: &mut Option<CompactionRun>, payment: Payment) -> Result<(), Error> {
+        let limits = &self.setting.limits;
+        let due_bytes = self.with_log(|log| Ok(log.take_due()))?;
+        let (mut left_bytes, removals_len_max) = match payment {
+            Payment::Due => (
+                due_bytes.max(limits.store_step_bytes as u64),
+                limits.store_removals_len_max,
+            ),
+            Payment::ToBound | Payment::ToEnd => (0, usize::MAX),
+        };
+        self.remove_replaced(removals_len_max)?;
+        loop {
+            let level = self.level()?;
+            if level == Level::Over && self.remove_replaced(usize::MAX)? > 0 {
+                continue;
+            }
+            if level < Level::Over && left_bytes == 0 && (payment != Payment::ToEnd || run.is_none()) {
+                break;
+            }
+            // Another thread syncs. Its sync may take long.
+            let waits = level < Level::Over && payment == Payment::Due && self.is_syncing();
+            let Some(started) = run else {
+                if level == Level::Low {
+                    break;
+                }
+                *run = self.begin_run(level)?;
+                if run.is_none() {
+                    // The rest of the garbage is in the tail.
+                    let is_needed = |log: &StoreLog| match level {
+                        Level::Over => !log.is_empty_tail(),
+                        _ => log.is_worth_sealing(),
+                    };
+                    if waits || !self.with_log(|log| Ok(is_needed(log)))? {
+                        break;
+                    }
+                    self.rotate_if(is_needed)?;
+                }
+                continue;
+            };
+            left_bytes = left_bytes.saturating_sub(started.step(&self.index)?);
+            self.set_temporary(started)?;
+            if started.is_copied() {
+                if waits {
+                    break;
+                }
+                self.finish(run)?;
+            }
+        }
+        if payment != Payment::Due {
+            self.remove_replaced(usize::MAX)?;
+        }
+        if payment == Payment::ToEnd {
+            // A power loss after a close brings no file back.
+            self.sync_alone("close", || sync_names(&self.setting))?;
+        }
+        Ok(())
+    }
 
-impl<'o, 'a> Chunks<'o, 'a> {
-    fn next(&mut self) -> &'o [KeyChange<'a>] {
-        let mut bytes = 0;
-        let fitting = self.operations.iter().take_while(|operation| {
-            bytes += operation.entry_len() as u64;
-            bytes <= self.bytes_max
-        });
-        let len = fitting.count().max(1).min(self.operations.len());
-        let (chunk, rest) = self.operations.split_at(len);
-        self.operations = rest;
-        chunk
+    fn set_temporary(&self, run: &CompactionRun) -> Result<(), Error> {
+        self.with_log(|log| {
+            log.set_temporary(run.end());
+            Ok(())
+        })
+    }
+
+    /// Begins the next compaction, if any files are worth it.
+    fn begin_run(&self, level: Level) -> Result<Option<CompactionRun>, Error> {
+        let urgency = if level == Level::Over {
+            Urgency::Due
+        } else {
+            Urgency::Ahead
+        };
+        let chosen = self.with_log(|log| {
+            let choice = {
+                let _counts_at_rest = lock::read(&self.index);
+                choose(log.sealed(), self.setting.segment_bytes_max, urgency)
+            };
+            Ok(choice.map(|choice| {
+                let files = log.sealed()[choice.files].to_vec();
+                (
+                    log.take_number(),
+                    files,
+                    choice.removed_sequence,
+                    log.last_sequence(),
+                )
+            }))
+        })?;
+        let Some((number, files, removed_sequence, clean_sequence)) = chosen else {
+            return Ok(None);
+        };
+        let run = CompactionRun::begin(&self.setting, number, files, removed_sequence, clean_sequence)?;
+        self.set_temporary(&run)?;
+        Ok(Some(run))
+    }
+
+    /// Puts the new file in the place of the files of the run, of which nothing is left to copy.
+    fn finish(&self, run: &mut Option<CompactionRun>) -> Result<(), Error> {
+        let Some(mut run) = run.take() else { return Ok(()) };
+        self.sync_alone("compact", || {
+            let tail = self.with_log(|log| {
+                log.record_compacted()?;
+                Ok(log.tail_state())
+            })?;
+            run.seal(tail.last_sequence, tail.history)?;
+            self.sync_tail(&tail)?;
+            let compacted = run.rename()?;
+            self.with_log(|log| {
+                log.replace(compacted);
+                Ok(())
+            })
+        })
+    }
+
+    /// Looks at up to `len_max` replaced files, and removes those that no reader has. Returns their number.
+    ///
+    /// The directory is not synced: a removal that a power loss takes back is done again by open.
+    fn remove_replaced(&self, len_max: usize) -> Result<usize, Error> {
+        let mut removed_len = 0;
+        let replaced_len = self.with_log(|log| Ok(log.replaced_len()))?;
+        for _ in 0..replaced_len.min(len_max) {
+            let Some(removed) = self.with_log(|log| Ok(log.take_removable()))? else {
+                continue;
+            };
+            let file = removed.file;
+            file.close();
+            self.setting
+                .access
+                .remove(file.path())
+                .map_err(|source| Error::io("remove", file.path(), source))?;
+            removed_len += 1;
+        }
+        Ok(removed_len)
+    }
+
+    fn level(&self) -> Result<Level, Error> {
+        self.with_log(|log| self.level_of(log))
+    }
+
+    pub(super) fn level_of(&self, log: &StoreLog) -> Result<Level, Error> {
+        let live_bytes = lock::read(&self.index).get()?.live_bytes();
+        let segment_bytes_max = self.setting.segment_bytes_max;
+        // A close appends a promise record.
+        let room_bytes = RECORD_HEADER_LEN as u64;
+        let is_over = |bytes: u64| bytes + room_bytes > bytes_max(live_bytes, segment_bytes_max);
+        Ok(if is_over(log.total_bytes()) && is_over(log.bounded_bytes()) {
+            Level::Over
+        } else if log.total_bytes() > bytes_ahead(live_bytes, segment_bytes_max) {
+            Level::Ahead
+        } else {
+            Level::Low
+        })
     }
 }

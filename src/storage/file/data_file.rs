@@ -1,77 +1,62 @@
-//! One open store file: its identity, how it is made, and reading from it.
+//! One store file: its identity, how it is made, and reading from it.
 //!
-//! A file is made under a temporary name, gets its header, is synced and renamed, and the directory is
-//! synced, before any record goes into it. A crash on the way leaves a temporary file, which open removes, or
-//! a file without records. So a file that has its final name has a whole header, and its name is durable when
+//! A file is made under a temporary name, gets its header, is synced and renamed, and the directory is synced, before it is
+//! relied on. A crash on the way leaves a temporary file, which open removes, or a file without records, or a compacted file
+//! beside the files that it replaces. So a file that has its final name has a whole header, and its name is durable when
 //! its first record is written.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::format::{FileHeader, KeyChange};
+use super::format::{FILE_HEADER_LEN, FileHeader, KeyChange};
+use super::log::Setting;
 use super::names::Name;
+use super::open_files::OpenFiles;
 use crate::Error;
 use crate::fs::{File, FileAccess, OpenMode, join, read_full_at, read_whole, write_all_at};
 
-/// Far beyond every file number and sequence number in use, and far enough from the end to count on.
+/// Far beyond every number, place and sequence number in use, and far enough from the end to count on.
 const NUMBER_MAX: u64 = u64::MAX / 2;
 
-/// Shared by the log and by every index entry that points into the file: readers of an old state keep a
-/// removed file readable by holding it open.
+/// Shared by the log, by a compaction and by every index entry that points into the file. A file that was compacted away is
+/// removed once none but the log has it.
 #[derive(Debug)]
 pub(super) struct DataFile {
     pub(super) number: u64,
     seed: u32,
     path: PathBuf,
-    file: Arc<dyn File>,
-    /// How many bytes of the index's entries are in this file. Changed by the index alone, under its lock.
+    open_files: Arc<OpenFiles>,
+    /// How many bytes of the index's entries are in this file. This count and the next two are changed under the lock of the
+    /// index.
     live_bytes: AtomicU64,
+    /// The length of all entries with values.
+    put_bytes: AtomicU64,
+    /// The length of all entries that are removals.
+    removal_bytes: AtomicU64,
 }
 
 impl DataFile {
-    /// Makes the file that `header` describes in `dir`, without records; durable on return, its name too.
-    pub(super) fn create(access: &dyn FileAccess, dir: &Path, header: &FileHeader) -> Result<Self, Error> {
-        Self::create_with(access, dir, header, &header.encode())
+    /// The file with this header in `dir`, which is there or will be.
+    pub(super) fn new(setting: &Setting, header: &FileHeader) -> Self {
+        Self {
+            number: header.number,
+            seed: header.seed(),
+            path: join(&setting.dir, Name::Data(header.number).build()),
+            open_files: Arc::clone(&setting.open_files),
+            live_bytes: AtomicU64::new(0),
+            put_bytes: AtomicU64::new(0),
+            removal_bytes: AtomicU64::new(0),
+        }
     }
 
-    /// Makes the file that `header` describes in `dir`, or puts it in the place of the one there is; `content` is all of
-    /// it, the header too. Durable on return, its name too.
-    pub(super) fn create_with(
-        access: &dyn FileAccess,
-        dir: &Path,
-        header: &FileHeader,
-        content: &[u8],
-    ) -> Result<Self, Error> {
-        let temporary = join(dir, Name::Temporary(header.number).build());
-        let path = join(dir, Name::Data(header.number).build());
-        let file = access
-            .open(&temporary, OpenMode::Create)
-            .map_err(|source| Error::io("create", &temporary, source))?;
-        write_all_at(&*file, content, 0).map_err(|source| Error::io("write", &temporary, source))?;
-        file.sync()
-            .map_err(|source| Error::io("sync", &temporary, source))?;
-        access
-            .rename(&temporary, &path)
-            .map_err(|source| Error::io("rename", &temporary, source))?;
-        access
-            .sync_dir(dir)
-            .map_err(|source| Error::io("sync", dir, source))?;
-        Ok(Self::new(path, file, header))
-    }
-
-    /// Opens file `number` of `dir` for reading and reads it whole.
-    pub(super) fn load(
-        access: &dyn FileAccess,
-        dir: &Path,
-        number: u64,
-    ) -> Result<(Self, FileHeader, Vec<u8>), Error> {
-        let path = join(dir, Name::Data(number).build());
-        let file = access
-            .open(&path, OpenMode::Read)
-            .map_err(|source| Error::io("open", &path, source))?;
-        let bytes = read_whole(&*file).map_err(|source| Error::io("read", &path, source))?;
-        let header = FileHeader::decode(&bytes, &path)?;
+    /// Reads the header of file `number` of `dir`.
+    pub(super) fn read_header(setting: &Setting, number: u64) -> Result<FileHeader, Error> {
+        let path = join(&setting.dir, Name::Data(number).build());
+        let file = open(&*setting.access, &path)?;
+        let mut bytes = vec![0; FILE_HEADER_LEN];
+        let read = read_full_at(&*file, &mut bytes, 0).map_err(|source| Error::io("read", &path, source))?;
+        let header = FileHeader::decode(&bytes[..read], &path)?;
         if header.number != number {
             return Err(Error::corrupt(
                 &path,
@@ -80,8 +65,18 @@ impl DataFile {
                 "the file's name and header give different numbers",
             ));
         }
-        let sequences = 1..NUMBER_MAX;
-        if header.oldest > number || number > NUMBER_MAX || !sequences.contains(&header.first_sequence) {
+        let is_first = header.first_place == 1;
+        let is_possible = number <= NUMBER_MAX
+            && header.first_place >= 1
+            && header.first_place <= header.last_place()
+            && header.last_place() <= NUMBER_MAX
+            && (1..NUMBER_MAX).contains(&header.before.sequence)
+            && (is_first == (header.before.end == 0))
+            && header.compaction.is_none_or(|part| {
+                (header.before.sequence..NUMBER_MAX).contains(&part.after.sequence)
+                    && (part.after.sequence - 1..NUMBER_MAX).contains(&part.relied_sequence)
+            });
+        if !is_possible {
             return Err(Error::corrupt(
                 &path,
                 0,
@@ -89,17 +84,13 @@ impl DataFile {
                 "the file header contradicts itself",
             ));
         }
-        Ok((Self::new(path, file, &header), header, bytes))
+        Ok(header)
     }
 
-    fn new(path: PathBuf, file: Arc<dyn File>, header: &FileHeader) -> Self {
-        Self {
-            number: header.number,
-            seed: header.seed(),
-            path,
-            file,
-            live_bytes: AtomicU64::new(0),
-        }
+    /// Reads all of the file. Memory is bounded by its length.
+    pub(super) fn read_all(&self, setting: &Setting) -> Result<Vec<u8>, Error> {
+        let file = open(&*setting.access, &self.path)?;
+        read_whole(&*file).map_err(|source| Error::io("read", &self.path, source))
     }
 
     pub(super) fn seed(&self) -> u32 {
@@ -110,20 +101,24 @@ impl DataFile {
         &self.path
     }
 
-    pub(super) fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
-        write_all_at(&*self.file, bytes, offset).map_err(|source| Error::io("write", &self.path, source))
+    /// The handle stays open no longer than those of other files that are read.
+    pub(super) fn release(&self) {
+        self.open_files.release(self.number);
     }
 
-    pub(super) fn sync(&self) -> Result<(), Error> {
-        self.file
-            .sync()
-            .map_err(|source| Error::io("sync", &self.path, source))
+    /// Closes the handle.
+    pub(super) fn close(&self) {
+        self.open_files.close(self.number);
     }
 
-    /// Reads the first `len` bytes; memory is bounded by that.
-    pub(super) fn read_front(&self, len: u64) -> Result<Vec<u8>, Error> {
-        let mut bytes = vec![0; len as usize];
-        let read = read_full_at(&*self.file, &mut bytes, 0)
+    /// Reads up to `len` bytes at `offset`; fewer if the file ends.
+    pub(super) fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
+        let file = self
+            .open_files
+            .get(self.number, &self.path)
+            .map_err(|source| Error::io("open", &self.path, source))?;
+        let mut bytes = vec![0; len];
+        let read = read_full_at(&*file, &mut bytes, offset)
             .map_err(|source| Error::io("read", &self.path, source))?;
         bytes.truncate(read);
         Ok(bytes)
@@ -131,10 +126,8 @@ impl DataFile {
 
     /// Reads the value of `key` from the entry of `len` bytes at `offset`, where the index has it.
     pub(super) fn read_value(&self, key: &[u8], offset: u64, len: u32) -> Result<Vec<u8>, Error> {
-        let mut entry = vec![0; len as usize];
-        let read = read_full_at(&*self.file, &mut entry, offset)
-            .map_err(|source| Error::io("read", &self.path, source))?;
-        let value = KeyChange::decode_alone(&entry[..read], self.seed, offset)
+        let mut entry = self.read(offset, len as usize)?;
+        let value = KeyChange::decode_alone(&entry, self.seed, offset)
             .filter(|operation| operation.key == key)
             .and_then(|operation| operation.value);
         let Some(value_len) = value.map(<[u8]>::len) else {
@@ -155,8 +148,29 @@ impl DataFile {
         self.live_bytes.load(Ordering::Relaxed)
     }
 
+    /// The length of the entries with values that the index does not point at.
+    pub(super) fn outdated_bytes(&self) -> u64 {
+        let live_bytes = self.live_bytes();
+        self.put_bytes.load(Ordering::Relaxed) - live_bytes
+    }
+
+    pub(super) fn removal_bytes(&self) -> u64 {
+        self.removal_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts an entry with a value that the index points at now.
     pub(super) fn add_live(&self, len: u32) {
+        self.put_bytes.fetch_add(u64::from(len), Ordering::Relaxed);
         self.live_bytes.fetch_add(u64::from(len), Ordering::Relaxed);
+    }
+
+    /// Counts an entry with a value that the index does not point at.
+    pub(super) fn add_outdated(&self, len: u32) {
+        self.put_bytes.fetch_add(u64::from(len), Ordering::Relaxed);
+    }
+
+    pub(super) fn add_removal(&self, len: u32) {
+        self.removal_bytes.fetch_add(u64::from(len), Ordering::Relaxed);
     }
 
     pub(super) fn subtract_live(&self, len: u32) {
@@ -167,4 +181,50 @@ impl DataFile {
             self.number
         );
     }
+}
+
+/// Makes the file that `header` describes, or puts it in the place of the one there is; `content` is all of it, the header too.
+/// Durable on return, its name too. Returns the handle, which is kept open.
+pub(super) fn create(setting: &Setting, header: &FileHeader, content: &[u8]) -> Result<Arc<dyn File>, Error> {
+    let temporary = join(&setting.dir, Name::Temporary(header.number).build());
+    let path = join(&setting.dir, Name::Data(header.number).build());
+    let handle = create_temporary(setting, &temporary)?;
+    write_all_at(&*handle, content, 0).map_err(|source| Error::io("write", &temporary, source))?;
+    handle
+        .sync()
+        .map_err(|source| Error::io("sync", &temporary, source))?;
+    rename(setting, &temporary, &path)?;
+    setting.open_files.keep(header.number, Arc::clone(&handle));
+    Ok(handle)
+}
+
+fn open(access: &dyn FileAccess, path: &Path) -> Result<Arc<dyn File>, Error> {
+    access
+        .open(path, OpenMode::Read)
+        .map_err(|source| Error::io("open", path, source))
+}
+
+/// Makes an empty file under a temporary name.
+pub(super) fn create_temporary(setting: &Setting, temporary: &Path) -> Result<Arc<dyn File>, Error> {
+    setting
+        .access
+        .open(temporary, OpenMode::Create)
+        .map_err(|source| Error::io("create", temporary, source))
+}
+
+/// Gives a synced file its final name, durable on return.
+pub(super) fn rename(setting: &Setting, temporary: &Path, path: &Path) -> Result<(), Error> {
+    setting
+        .access
+        .rename(temporary, path)
+        .map_err(|source| Error::io("rename", temporary, source))?;
+    sync_names(setting)
+}
+
+/// Makes the names of files durable.
+pub(super) fn sync_names(setting: &Setting) -> Result<(), Error> {
+    setting
+        .access
+        .sync_dir(&setting.dir)
+        .map_err(|source| Error::io("sync", &setting.dir, source))
 }

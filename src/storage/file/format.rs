@@ -1,18 +1,33 @@
-//! The bytes of a store file: a file header, then records at multiples of 8. All integers are little-endian.
+//! The bytes of a store file: a file header, then records at multiples of 8, or the entries of a compacted file. All integers
+//! are little-endian.
 //!
-//! File header, 72 bytes:
+//! The places 1, 2, 3 ... of the log are those of the files as they were first written. A compacted file takes the places of the
+//! adjacent files that it replaced. The value `compacted` is the wrapping sum of the values of all compacted files.
+//!
+//! File header, 144 bytes; bytes 76 to 139 are zero unless the file is a compacted one:
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 8 | magic `tidlstor` |
-//! | 8 | 4 | format version, 2 |
+//! | 8 | 4 | format version, 3 |
 //! | 12 | 16 | store id |
-//! | 28 | 8 | number of this file, as in its name |
-//! | 36 | 8 | number of the oldest file that is needed |
-//! | 44 | 8 | where the file before this one ended, 0 in the first file of a store |
-//! | 52 | 8 | sequence number of this file's first record |
-//! | 60 | 8 | history: a value over all records before this file, 0 in the first file of a store |
-//! | 68 | 4 | CRC32C of bytes 0 to 67 |
+//! | 28 | 8 | number of this file, as in its name; no number is used twice |
+//! | 36 | 8 | first place of this file |
+//! | 44 | 8 | where the file before this place ended, 0 at place 1 |
+//! | 52 | 8 | sequence number of the first record at this place |
+//! | 60 | 8 | history: a value over all records before this place, 0 at place 1 |
+//! | 68 | 8 | `compacted` when the file was made; in a compacted file, its part of the files that this one replaced |
+//! | 76 | 8 | last place of a compacted file |
+//! | 84 | 8 | where the replaced file of the last place ended |
+//! | 92 | 8 | sequence number after its last record |
+//! | 100 | 8 | history after its last record |
+//! | 108 | 8 | length of the compacted file |
+//! | 116 | 8 | value of the compacted file: [`mix`] of bytes 60 and 100, then of its entries as in the history |
+//! | 124 | 8 | sequence number of a synced record: no entry was left out because of a later record |
+//! | 132 | 8 | history after that record |
+//! | 140 | 4 | CRC32C of bytes 0 to 139 |
+//!
+//! A compacted file has entries without records, nothing between or after them.
 //!
 //! Record, 32 bytes and its payload, then bytes of no meaning up to the next multiple of 8:
 //!
@@ -21,7 +36,7 @@
 //! | 0 | 4 | payload length |
 //! | 4 | 8 | sequence number: one more than that of the record before, across files |
 //! | 12 | 8 | sequence number of the last record that was synced when this one was written: the promise |
-//! | 20 | 8 | number of the oldest file that is needed, this record counted |
+//! | 20 | 8 | `compacted` when the record was written |
 //! | 28 | 4 | CRC32C of bytes 0 to 27, seeded |
 //! | 32 | | payload: the entries of one atomic batch, in order, nothing between or after them; empty in a promise record |
 //!
@@ -57,13 +72,13 @@ use crate::limits::STORAGE_KEY_BYTES_MAX;
 
 const MAGIC: [u8; 8] = *b"tidlstor";
 /// The version this build reads and writes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const CRC_LEN: usize = size_of::<u32>();
 const FILE_HEADER_SUMMED_LEN: usize =
-    MAGIC.len() + size_of::<u32>() + size_of::<u128>() + 5 * size_of::<u64>();
+    MAGIC.len() + size_of::<u32>() + size_of::<u128>() + 14 * size_of::<u64>();
 const RECORD_HEADER_SUMMED_LEN: usize = size_of::<u32>() + 3 * size_of::<u64>();
-const ENTRY_HEADER_LEN: usize = size_of::<u16>() + size_of::<u32>();
+pub(super) const ENTRY_HEADER_LEN: usize = size_of::<u16>() + size_of::<u32>();
 const SYNCED_OFFSET: usize = size_of::<u32>() + size_of::<u64>();
 
 /// Records begin at multiples of this.
@@ -74,18 +89,73 @@ pub(super) const RECORD_HEADER_LEN: usize = RECORD_HEADER_SUMMED_LEN + CRC_LEN;
 pub(super) const ENTRY_OVERHEAD_LEN: usize = ENTRY_HEADER_LEN + CRC_LEN;
 const REMOVAL: u32 = u32::MAX;
 
-const _: () = assert!(FILE_HEADER_LEN == 72 && FILE_HEADER_LEN.is_multiple_of(ALIGNMENT));
+const _: () = assert!(FILE_HEADER_LEN == 144 && FILE_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(RECORD_HEADER_LEN == 32 && RECORD_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(STORAGE_KEY_BYTES_MAX <= u16::MAX as usize);
+
+/// A boundary between two files of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct LogPoint {
+    /// Where the file before ended.
+    pub(super) end: u64,
+    /// The sequence number of the next record.
+    pub(super) sequence: u64,
+    /// The value over all records before.
+    pub(super) history: u64,
+}
+
+impl LogPoint {
+    /// The beginning of the log.
+    pub(super) const FIRST: Self = Self {
+        end: 0,
+        sequence: 1,
+        history: 0,
+    };
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.put_u64(self.end);
+        bytes.put_u64(self.sequence);
+        bytes.put_u64(self.history);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            end: reader.u64()?,
+            sequence: reader.u64()?,
+            history: reader.u64()?,
+        })
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileHeader {
     pub(super) store_id: u128,
     pub(super) number: u64,
-    pub(super) oldest: u64,
-    pub(super) previous_end: u64,
-    pub(super) first_sequence: u64,
-    pub(super) history: u64,
+    pub(super) first_place: u64,
+    pub(super) before: LogPoint,
+    /// The value `compacted` when the file was made; in a compacted file, its part of the replaced files.
+    pub(super) compacted: u64,
+    /// `None` in a file of records.
+    pub(super) compaction: Option<CompactedPart>,
+}
+
+/// The fields that only a compacted file has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct CompactedPart {
+    pub(super) last_place: u64,
+    pub(super) after: LogPoint,
+    pub(super) len: u64,
+    pub(super) value: u64,
+    /// The last record that the compaction relied on, which was synced before the file got its name.
+    pub(super) relied_sequence: u64,
+    pub(super) relied_history: u64,
+}
+
+impl CompactedPart {
+    /// The value of a compacted file without entries.
+    pub(super) fn value_of_none(before: &LogPoint, after: &LogPoint) -> u64 {
+        mix(before.history, after.history)
+    }
 }
 
 impl FileHeader {
@@ -95,10 +165,15 @@ impl FileHeader {
         bytes.put_u32(VERSION);
         bytes.put_u128(self.store_id);
         bytes.put_u64(self.number);
-        bytes.put_u64(self.oldest);
-        bytes.put_u64(self.previous_end);
-        bytes.put_u64(self.first_sequence);
-        bytes.put_u64(self.history);
+        bytes.put_u64(self.first_place);
+        self.before.encode(&mut bytes);
+        bytes.put_u64(self.compacted);
+        let part = self.compaction.unwrap_or_default();
+        bytes.put_u64(part.last_place);
+        part.after.encode(&mut bytes);
+        for field in [part.len, part.value, part.relied_sequence, part.relied_history] {
+            bytes.put_u64(field);
+        }
         bytes.put_u32(crc32c::crc32c(&bytes));
         debug_assert_eq!(bytes.len(), FILE_HEADER_LEN);
         bytes
@@ -123,14 +198,7 @@ impl FileHeader {
                 supported: VERSION,
             });
         }
-        let header = Self {
-            store_id: reader.u128().ok_or_else(short)?,
-            number: reader.u64().ok_or_else(short)?,
-            oldest: reader.u64().ok_or_else(short)?,
-            previous_end: reader.u64().ok_or_else(short)?,
-            first_sequence: reader.u64().ok_or_else(short)?,
-            history: reader.u64().ok_or_else(short)?,
-        };
+        let header = Self::decode_fields(&mut reader).ok_or_else(short)?;
         let crc = reader.u32().ok_or_else(short)?;
         if crc != crc32c::crc32c(&bytes[..FILE_HEADER_SUMMED_LEN]) {
             return Err(Error::corrupt(
@@ -141,6 +209,32 @@ impl FileHeader {
             ));
         }
         Ok(header)
+    }
+
+    fn decode_fields(reader: &mut Reader<'_>) -> Option<Self> {
+        let header = Self {
+            store_id: reader.u128()?,
+            number: reader.u64()?,
+            first_place: reader.u64()?,
+            before: LogPoint::decode(reader)?,
+            compacted: reader.u64()?,
+            compaction: None,
+        };
+        let part = CompactedPart {
+            last_place: reader.u64()?,
+            after: LogPoint::decode(reader)?,
+            len: reader.u64()?,
+            value: reader.u64()?,
+            relied_sequence: reader.u64()?,
+            relied_history: reader.u64()?,
+        };
+        let compaction = (part != CompactedPart::default()).then_some(part);
+        Some(Self { compaction, ..header })
+    }
+
+    /// The last place of the file.
+    pub(super) fn last_place(&self) -> u64 {
+        self.compaction.map_or(self.first_place, |part| part.last_place)
     }
 
     /// What every seeded checksum in this file begins with.
@@ -155,7 +249,7 @@ pub(super) struct RecordHeader {
     pub(super) payload_len: u32,
     pub(super) sequence: u64,
     pub(super) synced: u64,
-    pub(super) oldest: u64,
+    pub(super) compacted: u64,
 }
 
 impl RecordHeader {
@@ -175,18 +269,23 @@ impl RecordHeader {
         bytes.put_u32(self.payload_len);
         bytes.put_u64(self.sequence);
         bytes.put_u64(self.synced);
-        bytes.put_u64(self.oldest);
+        bytes.put_u64(self.compacted);
         let crc = Part::RecordHeader.sum(seed, offset, &bytes[start..]);
         bytes.put_u32(crc);
         debug_assert_eq!(bytes.len() - start, RECORD_HEADER_LEN);
         crc
     }
 
-    /// The header at `offset` if its checksum holds.
+    /// The header at `offset` of `file` if its checksum holds.
     fn decode(file: &[u8], seed: u32, offset: usize) -> Option<Self> {
-        let header = Self::decode_trusted(file, offset)?;
-        let (bytes, crc) = file[offset..][..RECORD_HEADER_LEN].split_at(RECORD_HEADER_SUMMED_LEN);
-        (Reader::new(crc).u32()? == Part::RecordHeader.sum(seed, offset as u64, bytes)).then_some(header)
+        Self::decode_alone(file.get(offset..)?, seed, offset as u64)
+    }
+
+    /// The header that `bytes` begin with, read from `offset` of its file, if its checksum holds.
+    pub(super) fn decode_alone(bytes: &[u8], seed: u32, offset: u64) -> Option<Self> {
+        let header = Self::decode_trusted(bytes, 0)?;
+        let (bytes, crc) = bytes[..RECORD_HEADER_LEN].split_at(RECORD_HEADER_SUMMED_LEN);
+        (Reader::new(crc).u32()? == Part::RecordHeader.sum(seed, offset, bytes)).then_some(header)
     }
 
     /// The header at `offset` as it is, for bytes whose checksums were looked at before.
@@ -196,7 +295,7 @@ impl RecordHeader {
             payload_len: reader.u32()?,
             sequence: reader.u64()?,
             synced: reader.u64()?,
-            oldest: reader.u64()?,
+            compacted: reader.u64()?,
         })
     }
 }
@@ -220,7 +319,7 @@ impl<'a> KeyChange<'a> {
     }
 
     /// Appends the entry. Returns its checksum.
-    fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) -> u32 {
+    pub(super) fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) -> u32 {
         let start = bytes.len();
         bytes.put_u16(self.key.len() as u16);
         bytes.put_u32(self.value.map_or(REMOVAL, |value| value.len() as u32));
@@ -232,7 +331,7 @@ impl<'a> KeyChange<'a> {
     }
 
     /// The history after the entry with the checksum `crc`.
-    fn history_after(&self, history: u64, crc: u32) -> u64 {
+    pub(super) fn history_after(&self, history: u64, crc: u32) -> u64 {
         let last = self.value.and_then(|value| value.last_chunk());
         let last = last.map_or(0, |bytes| u32::from_le_bytes(*bytes));
         mix(history, u64::from(crc) << 32 | u64::from(last))
@@ -253,6 +352,24 @@ impl<'a> KeyChange<'a> {
         Some((Self { key, value }, reader.u32()?))
     }
 
+    /// The operations of the entries in `reader`, without looking at their checksums.
+    fn decode_all(mut reader: Reader<'a>) -> impl Iterator<Item = Self> + use<'a> {
+        std::iter::from_fn(move || Self::decode(&mut reader).map(|(operation, _)| operation))
+    }
+
+    /// The length of the entry that `bytes` begin with, as its first bytes give it; `None` if these are cut.
+    pub(super) fn entry_len_at(bytes: &[u8]) -> Option<u64> {
+        let mut reader = Reader::new(bytes);
+        let (key_len, value_len) = (reader.u16()?, reader.u32()?);
+        let value_len = if value_len == REMOVAL { 0 } else { value_len };
+        Some(ENTRY_OVERHEAD_LEN as u64 + u64::from(key_len) + u64::from(value_len))
+    }
+
+    /// The operation that `entry` holds, for an entry whose checksum was looked at before.
+    pub(super) fn decode_trusted(entry: &'a [u8]) -> Option<Self> {
+        Self::decode(&mut Reader::new(entry)).map(|(operation, _)| operation)
+    }
+
     /// The operation that `entry` holds, read alone from `offset` of its file, if its checksum holds.
     pub(super) fn decode_alone(entry: &'a [u8], seed: u32, offset: u64) -> Option<Self> {
         let mut reader = Reader::new(entry);
@@ -260,6 +377,29 @@ impl<'a> KeyChange<'a> {
         let summed_part = &entry[..entry.len() - CRC_LEN];
         (reader.is_empty() && crc == Part::Entry.sum(seed, offset, summed_part)).then_some(operation)
     }
+}
+
+/// The entries of a compacted file with this header and content, if they are whole and valid and give the header's value.
+pub(super) fn compacted_entries<'a>(
+    header: &FileHeader,
+    part: &CompactedPart,
+    file: &'a [u8],
+) -> Option<impl Iterator<Item = KeyChange<'a>> + use<'a>> {
+    let entries = Reader::new(file.get(FILE_HEADER_LEN..)?);
+    let mut value = CompactedPart::value_of_none(&header.before, &part.after);
+    let mut offset = FILE_HEADER_LEN;
+    let mut reader = entries.clone();
+    while !reader.is_empty() {
+        let (entry, crc) = KeyChange::decode(&mut reader)?;
+        let end = file.len() - reader.remaining_len();
+        if crc != Part::Entry.sum(header.seed(), offset as u64, &file[offset..end - CRC_LEN]) {
+            return None;
+        }
+        value = entry.history_after(value, crc);
+        offset = end;
+    }
+    let is_whole = offset as u64 == part.len && value == part.value;
+    is_whole.then(|| KeyChange::decode_all(entries))
 }
 
 /// What a seeded checksum is of.
@@ -382,8 +522,7 @@ impl<'a> Record<'a> {
 
     /// The operations, in order.
     pub(super) fn operations(&self) -> impl Iterator<Item = KeyChange<'a>> + use<'a> {
-        let mut reader = Reader::new(self.payload);
-        std::iter::from_fn(move || KeyChange::decode(&mut reader).map(|(operation, _)| operation))
+        KeyChange::decode_all(Reader::new(self.payload))
     }
 }
 

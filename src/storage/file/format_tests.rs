@@ -3,18 +3,24 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use super::{
-    FILE_HEADER_LEN, FileHeader, KeyChange, Record, RecordHeader, encode_record, is_promised, record_len,
+    CompactedPart, FILE_HEADER_LEN, FileHeader, KeyChange, LogPoint, Record, RecordHeader, compacted_entries,
+    encode_record, is_promised, record_len,
 };
 use crate::Error;
 
 const HEADER: FileHeader = FileHeader {
     store_id: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
     number: 3,
-    oldest: 2,
-    previous_end: 4096,
-    first_sequence: 77,
-    history: 0x1112_1314_1516_1718,
+    first_place: 2,
+    before: LogPoint {
+        end: 4096,
+        sequence: 77,
+        history: HISTORY,
+    },
+    compacted: 0x2122_2324_2526_2728,
+    compaction: None,
 };
+const HISTORY: u64 = 0x1112_1314_1516_1718;
 const OPERATIONS: [KeyChange<'static>; 2] = [
     KeyChange {
         key: b"key",
@@ -31,7 +37,7 @@ fn record_header(operations: &[KeyChange<'_>]) -> RecordHeader {
         payload_len: operations.iter().map(KeyChange::entry_len).sum::<usize>() as u32,
         sequence: 77,
         synced: 76,
-        oldest: 2,
+        compacted: 0x2122_2324_2526_2728,
     }
 }
 
@@ -46,7 +52,7 @@ fn push_record(file: &mut Vec<u8>, operations: &[KeyChange<'_>]) -> u64 {
         operations,
         HEADER.seed(),
         offset,
-        HEADER.history,
+        HISTORY,
         PIECE_BYTES,
         |piece, at| {
             assert_eq!(at, file.len() as u64);
@@ -72,13 +78,84 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Made by an independent program from the tables in the module's documentation.
-const GOLDEN_FILE_HEADER: &str = "7469646c73746f7202000000100f0e0d0c0b0a090807060504030201030000000000000002000000\
-    0000000000100000000000004d00000000000000181716151413121101b24bbe";
+const GOLDEN_FILE_HEADER: &str = "7469646c73746f7203000000100f0e0d0c0b0a090807060504030201030000000000000002000000000000000010000000000000\
+    4d000000000000001817161514131211282726252423222100000000000000000000000000000000000000000000000000000000\
+    000000000000000000000000000000000000000000000000000000000000000000000000d8134cf4";
 /// As above.
-const GOLDEN_RECORD: &str = "200000004d000000000000004c0000000000000002000000000000004d941dd70300050000006b65\
-    7976616c7565b70d58e40400ffffffff676f6e65d00dfcc6";
+const GOLDEN_RECORD: &str = "200000004d000000000000004c000000000000002827262524232221a14aee1f0300050000006b657976616c7565c4d846390400\
+    ffffffff676f6e657c2cf14a";
 /// As above: the history after the record.
-const GOLDEN_HISTORY: u64 = 0xa01c_416b_9a00_5586;
+const GOLDEN_HISTORY: u64 = 0x33da_39b2_933d_abb8;
+/// As above: a compacted file with the same entries.
+const GOLDEN_COMPACTED_FILE: &str = "7469646c73746f7203000000100f0e0d0c0b0a090807060504030201030000000000000002000000000000000010000000000000\
+    4d000000000000001817161514131211282726252423222105000000000000000020000000000000630000000000000038373635\
+    34333231b000000000000000cd92ae0bd4b6e68c7800000000000000484746454443424199f6e4b80300050000006b657976616c\
+    75656a5e32b00400ffffffff676f6e6515f98dea";
+/// Its fields.
+const COMPACTED_PART: CompactedPart = CompactedPart {
+    last_place: 5,
+    after: LogPoint {
+        end: 8192,
+        sequence: 99,
+        history: 0x3132_3334_3536_3738,
+    },
+    len: 176,
+    value: 0x8ce6_b6d4_0bae_92cd,
+    relied_sequence: 120,
+    relied_history: 0x4142_4344_4546_4748,
+};
+
+fn compacted_header() -> FileHeader {
+    FileHeader {
+        compaction: Some(COMPACTED_PART),
+        ..HEADER
+    }
+}
+
+fn compacted_file() -> Vec<u8> {
+    let mut file = compacted_header().encode();
+    for operation in OPERATIONS {
+        let offset = file.len() as u64;
+        operation.encode(&mut file, HEADER.seed(), offset);
+    }
+    file
+}
+
+#[test]
+fn the_bytes_of_a_compacted_file_are_these_and_read_back() {
+    let file = compacted_file();
+    assert_eq!(hex(&file), GOLDEN_COMPACTED_FILE);
+    let header = FileHeader::decode(&file, Path::new("store/file")).unwrap();
+    assert_eq!(header, compacted_header());
+    let entries = compacted_entries(&header, &COMPACTED_PART, &file).unwrap();
+    assert_eq!(entries.collect::<Vec<_>>(), OPERATIONS);
+}
+
+#[test]
+fn every_flipped_bit_and_every_other_length_of_a_compacted_file_is_refused() {
+    let good = compacted_file();
+    let header = compacted_header();
+    let is_refused = |bytes: &[u8]| compacted_entries(&header, &COMPACTED_PART, bytes).is_none();
+    for bit in FILE_HEADER_LEN * 8..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(is_refused(&bad), "bit {bit}");
+    }
+    for len in 0..good.len() {
+        assert!(is_refused(&good[..len]), "cut at {len}");
+    }
+    // Whole entries, but not those of this header.
+    let first_len = OPERATIONS[0].entry_len();
+    assert!(is_refused(&good[..FILE_HEADER_LEN + first_len]));
+    let mut longer = good.clone();
+    OPERATIONS[0].encode(&mut longer, HEADER.seed(), good.len() as u64);
+    assert!(is_refused(&longer));
+    let other_value = CompactedPart {
+        value: COMPACTED_PART.value ^ 1,
+        ..COMPACTED_PART
+    };
+    assert!(compacted_entries(&header, &other_value, &good).is_none());
+}
 
 #[test]
 fn the_bytes_of_a_file_are_these() {
@@ -86,7 +163,7 @@ fn the_bytes_of_a_file_are_these() {
     assert_eq!(hex(&file[..FILE_HEADER_LEN]), GOLDEN_FILE_HEADER);
     assert_eq!(hex(&file[FILE_HEADER_LEN..]), GOLDEN_RECORD);
     let record = Record::decode(&file, HEADER.seed(), FILE_HEADER_LEN).unwrap();
-    assert_eq!(record.history_after(HEADER.history), GOLDEN_HISTORY);
+    assert_eq!(record.history_after(HISTORY), GOLDEN_HISTORY);
 }
 
 #[test]
@@ -124,7 +201,7 @@ fn every_flipped_bit_and_every_cut_of_the_file_header_is_refused() {
         let error = FileHeader::decode(&bad, path).unwrap_err();
         let named_right = match bit / 8 {
             0..8 => matches!(error, Error::BadMagic { .. }),
-            8..12 => matches!(error, Error::UnsupportedVersion { supported: 2, .. }),
+            8..12 => matches!(error, Error::UnsupportedVersion { supported: 3, .. }),
             _ => matches!(error, Error::Corrupt { offset: 0, .. }),
         };
         assert!(named_right, "bit {bit}: {error}");
@@ -180,7 +257,7 @@ fn the_history_is_the_same_for_the_writer_and_the_reader_and_another_for_any_oth
         let mut file = HEADER.encode();
         let written = push_record(&mut file, operations);
         let record = Record::decode(&file, HEADER.seed(), FILE_HEADER_LEN).unwrap();
-        assert_eq!(record.history_after(HEADER.history), written);
+        assert_eq!(record.history_after(HISTORY), written);
         written
     };
     let [first, second] = OPERATIONS;
@@ -197,7 +274,7 @@ fn the_history_is_the_same_for_the_writer_and_the_reader_and_another_for_any_oth
     ];
     let histories: BTreeSet<_> = all.iter().map(|operations| history_of(operations)).collect();
     assert_eq!(histories.len(), all.len());
-    assert!(!histories.contains(&HEADER.history));
+    assert!(!histories.contains(&HISTORY));
 }
 
 #[test]
@@ -227,7 +304,7 @@ fn the_history_of_a_record_written_in_pieces_is_that_of_its_bytes() {
     let mut file = HEADER.encode();
     let written = push_record(&mut file, &keys.map(operation));
     let record = Record::decode(&file, HEADER.seed(), FILE_HEADER_LEN).unwrap();
-    assert_eq!(record.history_after(HEADER.history), written);
+    assert_eq!(record.history_after(HISTORY), written);
     assert_eq!(record.end, file.len());
 }
 

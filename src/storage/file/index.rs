@@ -32,47 +32,63 @@ pub(super) struct KeyIndex {
 }
 
 impl KeyIndex {
-    /// Applies operations that lie as entries in `file`, one after another from `offset` on.
+    /// Applies operations that lie as entries in `file`, one after another from `offset` on. Returns the length of the
+    /// entries that are garbage now: outdated values and removals.
     pub(super) fn apply<'a>(
         &mut self,
         operations: impl Iterator<Item = KeyChange<'a>>,
         file: &Arc<DataFile>,
         mut offset: u64,
-    ) {
+    ) -> u64 {
+        let mut garbage_bytes = 0;
         for operation in operations {
             let len = operation.entry_len() as u32;
-            if operation.value.is_some() {
+            let outdated = if operation.value.is_some() {
+                file.add_live(len);
+                self.live_bytes += u64::from(len);
                 let file = Arc::clone(file);
-                self.insert(operation.key, Location { file, offset, len });
-            } else if let Some(gone) = self.entries.remove(operation.key) {
-                self.forget(&gone);
+                self.insert(operation.key, Location { file, offset, len })
+            } else {
+                file.add_removal(len);
+                garbage_bytes += u64::from(len);
+                self.entries.remove(operation.key)
+            };
+            if let Some(outdated) = outdated {
+                garbage_bytes += u64::from(outdated.len);
+                self.live_bytes -= u64::from(outdated.len);
+                outdated.file.subtract_live(outdated.len);
             }
             offset += u64::from(len);
         }
+        garbage_bytes
     }
 
-    fn insert(&mut self, key: &[u8], location: Location) {
-        self.live_bytes += u64::from(location.len);
-        location.file.add_live(location.len);
-        let replaced = match self.entries.get_mut(key) {
-            Some(place) => Some(std::mem::replace(place, location)),
-            None => self.entries.insert(key.to_vec(), location),
-        };
-        if let Some(replaced) = replaced {
-            self.forget(&replaced);
+    /// Points the key at a copy of its entry, if it still points at the original at `offset` of file `number`. The copy counts
+    /// as outdated otherwise.
+    pub(super) fn apply_copy(&mut self, key: &[u8], number: u64, offset: u64, copy: Location) {
+        match self.entries.get_mut(key) {
+            Some(location) if location.file.number == number && location.offset == offset => {
+                copy.file.add_live(copy.len);
+                location.file.subtract_live(location.len);
+                *location = copy;
+            }
+            _ => copy.file.add_outdated(copy.len),
         }
     }
 
-    fn forget(&mut self, location: &Location) {
-        self.live_bytes -= u64::from(location.len);
-        location.file.subtract_live(location.len);
+    /// Returns the replaced location.
+    fn insert(&mut self, key: &[u8], location: Location) -> Option<Location> {
+        match self.entries.get_mut(key) {
+            Some(place) => Some(std::mem::replace(place, location)),
+            None => self.entries.insert(key.to_vec(), location),
+        }
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Location> {
         self.entries.get(key)
     }
 
-    /// Whether the value of `key` is the one in the entry at `offset` of file `number`.
+    /// Returns true if the value of `key` is the one in the entry at `offset` of file `number`.
     pub(super) fn points_at(&self, key: &[u8], number: u64, offset: u64) -> bool {
         self.get(key)
             .is_some_and(|location| location.file.number == number && location.offset == offset)

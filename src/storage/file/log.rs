@@ -1,211 +1,348 @@
 //! The log: the store's files in order, and where the next record goes.
 //!
-//! Invariants: file numbers are consecutive; only the last file, the tail, takes records; every other file is
-//! durable to its end, since rotation syncs the tail before it makes the next one. After a method failed the
-//! caller must not change the log any more: what is on disk is then unknown.
+//! Invariants: the files cover the places 1, 2, 3 ... without a gap; only the last file, the tail, takes records; every other
+//! file is durable to its end, since the tail is synced before the next one is made; `compacted` is the sum of the values of
+//! the compacted files. After a method failed the caller must not change the log any more: what is on disk is then unknown.
+//!
+//! This is the state behind the writer's lock. No method syncs, so a caller holds the lock for one write at most.
 //!
 //! | a crash in | leaves |
 //! |---|---|
 //! | `append` | the record wholly, or a torn tail that open cuts |
-//! | `promise` | until its first sync returned: unsynced records as after `append`; then all records durable, and the promise record wholly or as a torn tail |
-//! | `rotate` | the old tail, and perhaps a temporary file or an empty new tail |
-//! | `remove_oldest` | perhaps a file that open removes: a durable record says it is not needed |
+//! | `promise`, whose caller synced all records before | the promise record wholly, or a torn tail |
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::data_file::DataFile;
-use super::format::{FILE_HEADER_LEN, FileHeader, KeyChange, RecordHeader, encode_record};
+use super::format::{
+    CompactedPart, FILE_HEADER_LEN, FileHeader, KeyChange, LogPoint, RecordHeader, encode_record,
+};
+use super::open_files::OpenFiles;
 use crate::Error;
-use crate::fs::FileAccess;
+use crate::fs::{File, FileAccess, write_all_at};
+use crate::limits::Limits;
 
-/// Where a log is and how it is written.
-#[derive(Debug, Clone)]
+/// Where a store is and how it is written.
+#[derive(Debug)]
 pub(super) struct Setting {
     pub(super) access: Arc<dyn FileAccess>,
+    pub(super) open_files: Arc<OpenFiles>,
     pub(super) dir: PathBuf,
     pub(super) store_id: u128,
     pub(super) segment_bytes_max: u64,
-    /// A longer record is written in pieces.
-    pub(super) piece_bytes: usize,
+    pub(super) limits: Limits,
 }
 
-/// A file, and where it ends.
-#[derive(Debug)]
+/// A file of the log.
+#[derive(Debug, Clone)]
 pub(super) struct LogFile {
     pub(super) file: Arc<DataFile>,
+    pub(super) first_place: u64,
+    pub(super) last_place: u64,
+    pub(super) before: LogPoint,
+    /// The boundary behind the places: in the tail, where the next record goes.
+    pub(super) after: LogPoint,
+    /// The length of the file.
     pub(super) end: u64,
+    /// The value of a compacted file; 0 for a file of records.
+    pub(super) value: u64,
+    /// The file has no value of a key that a record up to this one removed. Known only for a file that this opening compacted;
+    /// else 0.
+    pub(super) clean_sequence: u64,
+    pub(super) is_compacted: bool,
+}
+
+impl LogFile {
+    /// The file with this header. A file of records has none yet.
+    pub(super) fn new(file: Arc<DataFile>, header: &FileHeader) -> Self {
+        let part = header.compaction.unwrap_or(CompactedPart {
+            last_place: header.first_place,
+            after: LogPoint {
+                end: FILE_HEADER_LEN as u64,
+                ..header.before
+            },
+            len: FILE_HEADER_LEN as u64,
+            ..CompactedPart::default()
+        });
+        Self {
+            file,
+            first_place: header.first_place,
+            last_place: part.last_place,
+            before: header.before,
+            after: part.after,
+            end: part.len,
+            value: part.value,
+            clean_sequence: 0,
+            is_compacted: header.compaction.is_some(),
+        }
+    }
+}
+
+impl TailState {
+    /// Makes the records durable that the tail had.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.handle
+            .sync()
+            .map_err(|source| Error::io("sync", self.file.path(), source))
+    }
+}
+
+/// A state of the tail.
+#[derive(Debug, Clone)]
+pub(super) struct TailState {
+    pub(super) handle: Arc<dyn File>,
+    pub(super) file: Arc<DataFile>,
+    pub(super) is_synced: bool,
+    pub(super) last_sequence: u64,
+    pub(super) history: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct StoreLog {
-    setting: Setting,
-    /// The files before the tail, ascending.
-    sealed: VecDeque<LogFile>,
+    setting: Arc<Setting>,
+    /// The files before the tail, in order.
+    sealed: Vec<LogFile>,
     tail: LogFile,
+    handle: Arc<dyn File>,
+    /// True while the next tail is made.
+    is_sealed: bool,
+    /// Compacted away, but not removed yet.
+    replaced: VecDeque<LogFile>,
+    next_number: u64,
     total_bytes: u64,
-    last_sequence: u64,
+    /// The length of the file that a compaction writes.
+    temporary_bytes: u64,
     /// Every record up to this one is durable.
     synced_sequence: u64,
     /// Every record up to this one is promised by a durable record or file header, or is a promise record.
     promised_sequence: u64,
-    /// The value over all records.
-    history: u64,
+    /// The sum of the values of the compacted files.
+    compacted: u64,
+    /// That of the last record, or of the tail's header if it has no record.
+    recorded_compacted: u64,
+    /// The bytes that writes still have to pay for with compaction.
+    due_bytes: u64,
 }
 
 impl StoreLog {
-    /// A log with its first file, for a directory that has none.
-    pub(super) fn create(setting: Setting) -> Result<Self, Error> {
-        let header = FileHeader {
-            store_id: setting.store_id,
-            number: 1,
-            oldest: 1,
-            previous_end: 0,
-            first_sequence: 1,
-            history: 0,
-        };
-        let file = DataFile::create(&*setting.access, &setting.dir, &header)?;
-        let tail = LogFile {
-            file: Arc::new(file),
-            end: FILE_HEADER_LEN as u64,
-        };
-        Ok(Self::resume(setting, VecDeque::new(), tail, 0, 0))
+    /// Seals the tail, and returns the header of the file after it, which has a number of its own.
+    pub(super) fn seal(&mut self) -> FileHeader {
+        self.is_sealed = true;
+        FileHeader {
+            store_id: self.setting.store_id,
+            number: self.take_number(),
+            first_place: self.tail.last_place + 1,
+            before: self.tail.after,
+            compacted: self.compacted,
+            compaction: None,
+        }
     }
 
-    /// Continues a log of existing files. All files are durable, and the last record is `last_sequence`. The tail ends with a
-    /// promise record, or has no record and its header promises the files before.
+    /// Continues a log of existing files. All files are durable. The tail ends with a promise record, or has no record and its
+    /// header promises the files before.
     pub(super) fn resume(
-        setting: Setting,
-        sealed: VecDeque<LogFile>,
-        tail: LogFile,
-        last_sequence: u64,
-        history: u64,
+        setting: Arc<Setting>,
+        sealed: Vec<LogFile>,
+        (tail, handle): (LogFile, Arc<dyn File>),
+        next_number: u64,
+        recorded_compacted: u64,
     ) -> Self {
+        let last_sequence = tail.after.sequence - 1;
         Self {
             setting,
             total_bytes: sealed.iter().map(|file| file.end).sum::<u64>() + tail.end,
+            compacted: sum_of_values(&sealed),
             sealed,
             tail,
-            last_sequence,
+            handle,
+            is_sealed: false,
+            replaced: VecDeque::new(),
+            next_number,
+            temporary_bytes: 0,
             synced_sequence: last_sequence,
             promised_sequence: last_sequence,
-            history,
+            recorded_compacted,
+            due_bytes: 0,
         }
     }
 
-    /// Appends one record. Gives the file it went to and the offset of its first entry.
+    /// Returns true if the next record must go to another file.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_sealed || self.tail.end >= self.setting.segment_bytes_max
+    }
+
+    /// Returns true if half a segment is written and a quarter of it is garbage: a compaction of the tail is worth it.
+    pub(super) fn is_worth_sealing(&self) -> bool {
+        let kept_bytes = FILE_HEADER_LEN as u64 + self.tail.file.live_bytes();
+        let garbage_bytes = self.tail.end.saturating_sub(kept_bytes);
+        2 * self.tail.end >= self.setting.segment_bytes_max && 4 * garbage_bytes >= self.tail.end
+    }
+
+    /// Returns true if the tail has no record.
+    pub(super) fn is_empty_tail(&self) -> bool {
+        self.tail.end == FILE_HEADER_LEN as u64
+    }
+
+    /// Appends one record. Gives the file it went to, the offset of its first entry and the length of the record.
     ///
-    /// It survives a process crash on return, and a power loss after the next [`sync`](Self::sync). `oldest`
-    /// is the number of the oldest file that is needed once the record is there.
+    /// It survives a process crash on return, and a power loss after the next sync.
     pub(super) fn append(
         &mut self,
         operations: &[KeyChange<'_>],
-        oldest: u64,
-    ) -> Result<(Arc<DataFile>, u64), Error> {
-        if self.tail.end >= self.setting.segment_bytes_max {
-            self.rotate()?;
-        }
-        self.append_to_tail(operations, oldest)
-    }
-
-    /// Syncs, then appends a promise record and syncs it. Does nothing if every record is promised. The tail may exceed
-    /// `segment_bytes_max` by the promise record.
-    pub(super) fn promise(&mut self) -> Result<(), Error> {
-        if self.promised_sequence == self.last_sequence {
-            return Ok(());
-        }
-        self.sync()?;
-        self.append_to_tail(&[], self.oldest().file.number)?;
-        self.sync()?;
-        self.promised_sequence = self.last_sequence;
-        Ok(())
-    }
-
-    fn append_to_tail(
-        &mut self,
-        operations: &[KeyChange<'_>],
-        oldest: u64,
-    ) -> Result<(Arc<DataFile>, u64), Error> {
+    ) -> Result<(Arc<DataFile>, u64, u64), Error> {
         let payload_len: usize = operations.iter().map(KeyChange::entry_len).sum();
         let header = RecordHeader {
             payload_len: payload_len as u32,
-            sequence: self.last_sequence + 1,
+            sequence: self.tail.after.sequence,
             synced: self.synced_sequence,
-            oldest,
+            compacted: self.compacted,
         };
         let file = Arc::clone(&self.tail.file);
         let offset = self.tail.end;
-        let write = |piece: &[u8], at| file.write(piece, at);
-        (self.tail.end, self.history) = encode_record(
+        let write = |piece: &[u8], at| {
+            write_all_at(&*self.handle, piece, at).map_err(|source| Error::io("write", file.path(), source))
+        };
+        let (end, history) = encode_record(
             header,
             operations,
             file.seed(),
             offset,
-            self.history,
-            self.setting.piece_bytes,
+            self.tail.after.history,
+            self.setting.limits.store_piece_bytes,
             write,
         )?;
-        self.total_bytes += self.tail.end - offset;
-        self.last_sequence += 1;
-        Ok((file, RecordHeader::entries_offset(offset)))
+        self.tail.end = end;
+        self.tail.after = LogPoint {
+            end,
+            sequence: header.sequence + 1,
+            history,
+        };
+        self.total_bytes += end - offset;
+        self.recorded_compacted = self.compacted;
+        Ok((file, RecordHeader::entries_offset(offset), end - offset))
     }
 
-    /// Makes every record durable; does nothing if they are.
-    pub(super) fn sync(&mut self) -> Result<(), Error> {
-        if self.synced_sequence < self.last_sequence {
-            self.tail.file.sync()?;
-            self.synced_sequence = self.last_sequence;
+    /// Returns true if every record is promised.
+    pub(super) fn is_promised(&self) -> bool {
+        self.promised_sequence == self.last_sequence()
+    }
+
+    /// Appends a promise record. Every record must be synced. The tail may exceed `segment_bytes_max` by it.
+    pub(super) fn append_promise(&mut self) -> Result<(), Error> {
+        debug_assert!(
+            self.tail_state().is_synced,
+            "a promise of records that are not synced"
+        );
+        self.append(&[])?;
+        Ok(())
+    }
+
+    /// Appends a record without entries, unless the last one has the present sum of the compacted files.
+    pub(super) fn record_compacted(&mut self) -> Result<(), Error> {
+        if self.recorded_compacted != self.compacted {
+            self.append(&[])?;
         }
         Ok(())
     }
 
-    /// Seals the tail and makes a new one.
-    fn rotate(&mut self) -> Result<(), Error> {
-        self.sync()?;
-        let header = FileHeader {
-            store_id: self.setting.store_id,
-            number: self.tail.file.number + 1,
-            oldest: self.oldest().file.number,
-            previous_end: self.tail.end,
-            first_sequence: self.last_sequence + 1,
-            history: self.history,
-        };
-        let file = DataFile::create(&*self.setting.access, &self.setting.dir, &header)?;
-        let tail = LogFile {
-            file: Arc::new(file),
-            end: FILE_HEADER_LEN as u64,
-        };
+    pub(super) fn tail_state(&self) -> TailState {
+        TailState {
+            handle: Arc::clone(&self.handle),
+            file: Arc::clone(&self.tail.file),
+            is_synced: self.synced_sequence == self.last_sequence(),
+            last_sequence: self.last_sequence(),
+            history: self.tail.after.history,
+        }
+    }
+
+    /// Notes that a sync of the tail returned which began after this record was written.
+    pub(super) fn set_synced(&mut self, sequence: u64) {
+        self.synced_sequence = self.synced_sequence.max(sequence);
+    }
+
+    /// Notes that the promise record with this number is synced.
+    pub(super) fn set_promised(&mut self, sequence: u64) {
+        self.promised_sequence = self.promised_sequence.max(sequence);
+    }
+
+    /// Continues in the file with this header, which [`seal`](Self::seal) gave. The sealed tail must be synced.
+    pub(super) fn continue_in(&mut self, header: &FileHeader, handle: Arc<dyn File>) {
+        let file = DataFile::new(&self.setting, header);
+        let tail = LogFile::new(Arc::new(file), header);
+        self.is_sealed = false;
         // The file's header promises the one before.
-        self.promised_sequence = self.last_sequence;
+        self.promised_sequence = self.last_sequence();
+        self.recorded_compacted = header.compacted;
         self.total_bytes += tail.end;
-        self.sealed.push_back(std::mem::replace(&mut self.tail, tail));
-        Ok(())
+        self.tail.file.release();
+        self.sealed.push(std::mem::replace(&mut self.tail, tail));
+        self.handle = handle;
     }
 
-    /// Removes the oldest file, which must not be the tail. A durable record must say that it is not needed.
-    ///
-    /// The directory is not synced: a removal that a power loss takes back is done again by open, which knows
-    /// from that record.
-    pub(super) fn remove_oldest(&mut self) -> Result<(), Error> {
-        if let Some(oldest) = self.sealed.pop_front() {
-            let path = oldest.file.path();
-            self.setting
-                .access
-                .remove(path)
-                .map_err(|source| Error::io("remove", path, source))?;
-            self.total_bytes -= oldest.end;
+    /// A number for a new file.
+    pub(super) fn take_number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
+    }
+
+    /// Notes that the file which a compaction writes is this long.
+    pub(super) fn set_temporary(&mut self, bytes: u64) {
+        self.total_bytes += bytes;
+        self.total_bytes -= self.temporary_bytes;
+        self.temporary_bytes = bytes;
+    }
+
+    /// Puts `compacted`, which was the temporary file, in the place of the files that it covers.
+    pub(super) fn replace(&mut self, compacted: LogFile) {
+        let first = self
+            .sealed
+            .partition_point(|file| file.last_place < compacted.first_place);
+        let after = self
+            .sealed
+            .partition_point(|file| file.last_place <= compacted.last_place);
+        self.temporary_bytes = 0;
+        self.compacted = self.compacted.wrapping_add(compacted.value);
+        let replaced: Vec<_> = self.sealed.splice(first..after, [compacted]).collect();
+        self.compacted = self.compacted.wrapping_sub(sum_of_values(&replaced));
+        self.replaced.extend(replaced);
+    }
+
+    /// Takes the next replaced file and counts it as removed, if only the log has it; else puts it behind the others.
+    pub(super) fn take_removable(&mut self) -> Option<LogFile> {
+        let file = self.replaced.pop_front()?;
+        if Arc::strong_count(&file.file) > 1 {
+            self.replaced.push_back(file);
+            return None;
         }
-        Ok(())
+        self.total_bytes -= file.end;
+        Some(file)
     }
 
-    /// The oldest file: the tail if it is the only one.
-    pub(super) fn oldest(&self) -> &LogFile {
-        self.sealed.front().unwrap_or(&self.tail)
+    /// Returns true if a compaction is in progress, or if replaced files are left.
+    pub(super) fn is_compacting(&self) -> bool {
+        self.temporary_bytes > 0 || !self.replaced.is_empty()
+    }
+
+    pub(super) fn add_due(&mut self, bytes: u64) {
+        self.due_bytes = self.due_bytes.saturating_add(bytes);
+    }
+
+    pub(super) fn take_due(&mut self) -> u64 {
+        std::mem::take(&mut self.due_bytes)
+    }
+
+    pub(super) fn sealed(&self) -> &[LogFile] {
+        &self.sealed
+    }
+
+    pub(super) fn replaced_len(&self) -> usize {
+        self.replaced.len()
     }
 
     pub(super) fn files_len(&self) -> usize {
-        self.sealed.len() + 1
+        self.sealed.len() + self.replaced.len() + 1 + usize::from(self.temporary_bytes > 0)
     }
 
     /// The length of all files.
@@ -213,7 +350,20 @@ impl StoreLog {
         self.total_bytes
     }
 
-    pub(super) fn segment_bytes_max(&self) -> u64 {
-        self.setting.segment_bytes_max
+    /// The length of all files but those that were compacted away and that a reader has.
+    pub(super) fn bounded_bytes(&self) -> u64 {
+        let read = self
+            .replaced
+            .iter()
+            .filter(|file| Arc::strong_count(&file.file) > 1);
+        self.total_bytes - read.map(|file| file.end).sum::<u64>()
     }
+
+    pub(super) fn last_sequence(&self) -> u64 {
+        self.tail.after.sequence - 1
+    }
+}
+
+pub(super) fn sum_of_values(files: &[LogFile]) -> u64 {
+    files.iter().fold(0, |sum, file| sum.wrapping_add(file.value))
 }

@@ -2,43 +2,54 @@
 //!
 //! A directory of files holds one sequence of records, each an atomic batch; memory holds an ordered index
 //! from key to the entry that has its value. A write appends one record at the end of the last file; a read
-//! takes the value from its file. Compaction cleans the oldest file, over and over, so that the files stay
-//! within twice the live data and one segment.
+//! takes the value from its file. Compaction replaces adjacent older files by one, step by step, so that the files stay
+//! within twice the live data and one segment, and no write does unbounded work.
 //!
 //! | file | role |
 //! |---|---|
 //! | `names` | file names |
 //! | `format` | bytes in files |
-//! | `data_file` | one open file |
-//! | `log` | the files in order: append, sync, rotate |
+//! | `open_files` | the handles for reading |
+//! | `data_file` | one file |
+//! | `log` | the files in order: the state behind the writer's lock |
+//! | `writer` | append, sync, rotate, and the locks |
 //! | `index` | key to entry |
+//! | `choice` | the files of the next compaction |
+//! | `entry_reader` | reading them piece by piece |
+//! | `run` | the steps of a compaction |
 //! | `compaction` | the bound on the files' size |
 //! | `recovery` | open |
 //!
-//! Invariant: the index is what replaying the files from the oldest needed one gives. It is changed only
+//! Invariant: the index is what replaying the files in order gives. It is changed only
 //! after the record's write returned, so a reader sees a batch wholly or not at all and never what a failed
-//! write left. What a crash at each step leaves is said in `log`, `compaction` and `recovery`.
+//! write left. What a crash at each step leaves is said in `log`, `run` and `recovery`.
 
+mod choice;
 mod compaction;
 mod data_file;
+mod entry_reader;
 mod format;
 mod index;
 mod log;
 mod names;
+mod open_files;
 mod recovery;
+mod run;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use self::data_file::DataFile;
+use self::compaction::Payment;
 use self::format::KeyChange;
 use self::index::KeyIndex;
-use self::log::StoreLog;
-use self::recovery::PendingRepair;
+use self::log::Setting;
+use self::run::CompactionRun;
+use self::writer::Writer;
 use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::Error;
 use crate::fs::{self, FileAccess, RootedFiles};
@@ -46,7 +57,7 @@ use crate::limits::{
     Limits, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX,
 };
 use crate::lock::{self, Whole};
-use crate::poison::{Memory, Poison};
+use crate::poison::Poison;
 use crate::torn_tail::TornTail;
 
 /// How a [`FileStore`] is opened.
@@ -74,13 +85,13 @@ impl Default for FileStoreOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileStoreRecovery {
-    /// Data files that were found, including files that compaction no longer needed.
+    /// Data files that were found, including files that were compacted away.
     pub files_found: usize,
-    /// Replayed records, one for each write; promise records do not count.
+    /// Replayed records, one for each write; promise records do not count, and a compacted file counts as one record.
     pub records_replayed: u64,
     /// The torn tail that was cut from the last file, if there was one.
     pub torn_tail: Option<TornTail>,
-    /// Removed files that a crash had left: temporary files and files that compaction no longer needed.
+    /// Removed files that a crash had left: temporary files and files that were compacted away.
     pub leftovers_removed: usize,
 }
 
@@ -89,7 +100,8 @@ pub struct FileStoreRecovery {
 pub struct FileStoreStats {
     /// The live data as stored: keys and values of all pairs and 10 bytes for each.
     pub live_bytes: u64,
-    /// The length of all files. When no call is under way, at most twice `live_bytes` and one segment.
+    /// The length of all files. When no call is under way, at most twice `live_bytes` and one segment, apart from files that
+    /// were compacted away while a reader has them.
     pub total_bytes: u64,
     /// How many files there are.
     pub files_len: u64,
@@ -100,10 +112,11 @@ pub struct FileStoreStats {
 /// The embedded [`StorageEngine`]: a log-structured file store in a directory of its own.
 ///
 /// One write is one record in one file, so it is atomic, and writes are there after a crash in the order they
-/// were made up to some point. `flush` syncs the one file that can hold anything unsynced. When no call is
-/// under way the files take at most twice the live data and one segment; what it takes to keep them so is
-/// done by the call that writes, and while it runs they can be larger by that write and the live data of one
-/// file.
+/// were made up to some point. `flush` syncs the one file that can hold anything unsynced, and other threads read and write
+/// meanwhile. When no call is under way the files take at most twice the live data and one segment, apart from files that were
+/// compacted away while a scan or a read has them. Each write does a bounded part of the compaction for that: about eight times
+/// the bytes that it wrote, at least 64 KiB, and at most three syncs. A batch longer than a segment may make a later write do
+/// more, and so may removals from a store with less data than a segment: up to about two segments. The number of open files is bounded, whatever the number of files.
 ///
 /// A failed write, sync or compaction gives [`Error::Poisoned`] with its cause, and so does every later write and flush:
 /// nothing is retried. A panic in a file call counts as a failure. Reads still work and show all earlier writes.
@@ -112,44 +125,23 @@ pub struct FileStoreStats {
 /// The store does not lock its directory: the caller must make sure that only one store uses it. It does not know of forks:
 /// a forked child must not write with its copy. [`TidalDb`](crate::TidalDb) does both for the store in its own directory.
 pub struct FileStore {
-    dir: PathBuf,
     /// The open directory of a store that is opened on its own; `None` if the database checks the directory.
     files: Option<Arc<RootedFiles>>,
+    setting: Arc<Setting>,
     index: RwLock<Whole<KeyIndex>>,
-    /// Held from before a write or sync until its outcome is known.
+    /// The compaction in progress.
+    compaction: Mutex<Option<CompactionRun>>,
+    /// Held for a sync of the tail or the directory, until its outcome is known.
+    syncing: Mutex<()>,
+    /// Held for a write until its outcome is known.
     writer: Mutex<Writer>,
+    is_repaired: AtomicBool,
     /// The first failure; once there is one the log is not touched.
     poison: Poison,
     recovery: FileStoreRecovery,
-    store_id: u128,
     /// The log's sizes as of the last call that ended, or as read if the repair failed: statistics never wait for a disk.
     total_bytes: AtomicU64,
     files_len: AtomicU64,
-}
-
-#[derive(Debug)]
-enum Writer {
-    /// The store was read. Its files are as they were found.
-    Read(PendingRepair),
-    /// The store is repaired and takes records.
-    Open(StoreLog),
-    /// The repair failed. The store is poisoned, and the repair is not tried again.
-    Failed,
-}
-
-impl Writer {
-    /// The log. The first call runs the repair.
-    fn log(&mut self, index: &RwLock<Whole<KeyIndex>>) -> Result<&mut StoreLog, Error> {
-        if matches!(self, Self::Read(_))
-            && let Self::Read(pending) = std::mem::replace(self, Self::Failed)
-        {
-            *self = Self::Open(pending.repair(index)?);
-        }
-        match self {
-            Self::Open(log) => Ok(log),
-            Self::Read(_) | Self::Failed => Err(Error::Panicked { operation: "open" }),
-        }
-    }
 }
 
 impl FileStore {
@@ -182,8 +174,7 @@ impl FileStore {
         let files = Arc::new(RootedFiles::new(files, dir.clone()));
         let mut store = Self::open_unchanged(Arc::clone(&files) as _, dir, options, limits)?;
         store.files = Some(files);
-        let repaired = store.change("open", |_| Ok(()));
-        match repaired {
+        match store.repair() {
             Ok(()) => Ok(store),
             Err(error) => {
                 drop(store);
@@ -218,15 +209,17 @@ impl FileStore {
         }
         let recovered = recovery::recover(files, dir.as_ref(), options, limits)?;
         Ok(Self {
-            dir: dir.as_ref().to_path_buf(),
+            setting: recovered.setting,
             files: None,
             index: RwLock::new(Whole::new("a change of the storage index", recovered.index)),
             poison: Poison::default(),
             recovery: recovered.report,
-            store_id: recovered.pending.store_id(),
             total_bytes: AtomicU64::new(recovered.total_bytes),
             files_len: AtomicU64::new(recovered.files_len as u64),
+            compaction: Mutex::new(None),
+            syncing: Mutex::new(()),
             writer: Mutex::new(Writer::Read(recovered.pending)),
+            is_repaired: AtomicBool::new(false),
         })
     }
 
@@ -240,7 +233,7 @@ impl FileStore {
         if let (Some(expected), Writer::Read(pending)) = (expected, &*lock::lock(&self.writer)) {
             pending.check_store_id(expected)?;
         }
-        Ok(self.store_id)
+        Ok(self.setting.store_id)
     }
 
     /// What open found, replayed and cut.
@@ -263,20 +256,6 @@ impl FileStore {
         })
     }
 
-    /// Writes `operations` as one record, then compacts if need be.
-    fn commit(&self, operations: &[KeyChange<'_>]) -> Result<(), Error> {
-        check(operations)?;
-        self.change("write_batch", |log| {
-            if operations.is_empty() {
-                return Ok(());
-            }
-            let oldest = log.oldest().file.number;
-            let (file, offset) = log.append(operations, oldest)?;
-            apply(&self.index, operations, &file, offset)?;
-            compaction::compact(log, &self.index)
-        })
-    }
-
     /// Checks that the directory was not removed or replaced: a sync of a removed file succeeds.
     ///
     /// # Errors
@@ -284,40 +263,10 @@ impl FileStore {
     fn check_directory(&self) -> Result<(), Error> {
         let checked = self.files.as_ref().map_or(Ok(()), |files| files.check());
         checked.map_err(|source| Error::DirectoryLost {
-            path: self.dir.clone(),
+            path: self.setting.dir.clone(),
             source,
         })
     }
-
-    /// The one way to change the log: one thread at a time, and none after a failure.
-    fn change(
-        &self,
-        operation: &'static str,
-        change: impl FnOnce(&mut StoreLog) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut writer = lock::lock(&self.writer);
-        self.poison.attempt(operation, Memory::Whole, || {
-            let result = writer.log(&self.index).and_then(change);
-            if let Writer::Open(log) = &*writer {
-                self.total_bytes.store(log.total_bytes(), Ordering::Relaxed);
-                self.files_len.store(log.files_len() as u64, Ordering::Relaxed);
-            }
-            result
-        })
-    }
-}
-
-/// Puts into `index` that `operations` lie as entries in `file` from `offset` on.
-fn apply(
-    index: &RwLock<Whole<KeyIndex>>,
-    operations: &[KeyChange<'_>],
-    file: &Arc<DataFile>,
-    offset: u64,
-) -> Result<(), Error> {
-    lock::write(index).change(|index| {
-        index.apply(operations.iter().copied(), file, offset);
-        Ok(())
-    })
 }
 
 impl StorageEngine for FileStore {
@@ -352,18 +301,21 @@ impl StorageEngine for FileStore {
     }
 
     fn flush(&self) -> Result<(), Error> {
-        self.change("flush", |log| {
+        self.repair()?;
+        self.sync_alone("flush", || {
             self.check_directory()?;
-            log.sync()
+            let tail = self.with_log(|log| Ok(log.tail_state()))?;
+            self.sync_tail(&tail)
         })
     }
 
-    /// Writes a promise record, unless every record is promised. Later writes are legal; the next close promises them.
+    /// Completes the compaction in progress, and writes a promise record unless every record is promised. Later writes are
+    /// legal; the next close promises them.
     fn close(&self) -> Result<(), Error> {
-        self.change("close", |log| {
-            self.check_directory()?;
-            log.promise()
-        })
+        self.repair()?;
+        self.sync_alone("close", || self.check_directory())?;
+        self.compact(Payment::ToEnd)?;
+        self.promise("close")
     }
 }
 
@@ -382,7 +334,7 @@ impl<'a> From<&'a BatchOperation> for KeyChange<'a> {
 impl fmt::Debug for FileStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileStore")
-            .field("dir", &self.dir)
+            .field("dir", &self.setting.dir)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

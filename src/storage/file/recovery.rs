@@ -1,47 +1,57 @@
 //! Recovery: reads and validates the files in the directory, and repairs what a crash left.
 //!
-//! Reading validates everything and changes nothing. It starts with the last file: its records name the oldest file that is
-//! needed. Older files are leftovers of compaction, and only their headers are read. All files before the last were synced
-//! before the last was made, so any defect in them is corruption. In the last file a bad record is corruption if a valid record
-//! header after it promises it as synced; otherwise the tail from there is torn.
+//! Reading validates everything and changes nothing. It begins with the headers of all files: they give each file its place in
+//! the log. A file whose places another file with a higher number covers was compacted away. All other files are needed, from
+//! place 1 on without a gap. All files before the last were synced before the last was made, or before they got their name, so
+//! any defect in them is corruption. In the last file a bad record is corruption if a valid record header after it, or the header
+//! of a compacted file, promises it as synced; otherwise the tail from there is torn.
+//!
+//! The last record gives the sum of the values of the compacted files, so that an older file in the place of a compacted one, or
+//! a compacted file of a copy of the store, is refused. At most one compaction came after that record: the next one begins
+//! with a record. Its file has the sum of the values that it replaced, and the history at a record of the last file.
 //!
 //! The repair runs with the first write, flush or close, so that the caller can validate other files first. A crash may stop
 //! any step; the next open runs all of them again:
 //!
 //! | step | a crash leaves |
 //! |---|---|
+//! | 0. sync the directory, if a compaction came after the last record: the next record relies on it | the files as they were read |
 //! | 1. write the last file again, without torn tail and with a promise record, under its temporary name; sync; rename; sync the directory | the file as it was read, perhaps with a temporary file; or the new one |
-//! | 2. remove temporary files and files older than the oldest needed | some of them |
-//! | 3. compact if over the bound; append a promise record | as `compaction` and `log` say |
+//! | 2. remove temporary files and files that were compacted away | some of them |
+//! | 3. compact if over the bound; append a promise record | as `run` and `log` say |
 //!
 //! Step 1 writes a copy because a sync of the read file proves nothing: after a failed sync a file system may still read back
 //! lost bytes and sync them without an error. The last file needs no promise record if it ends with one or has no record.
 //!
 //! A directory without a data file gets its first one, after the removal of temporary files.
 //!
-//! Memory is bounded by the last file and the largest other one, beside the index.
+//! Memory is bounded by the last file and the largest other one, beside the index and the headers. No file is kept open.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::path::Path;
+use std::sync::Arc;
 
-use super::data_file::DataFile;
-use super::format::{FILE_HEADER_LEN, FileHeader, Record, RecordHeader, encode_record, is_promised};
+use super::data_file::{DataFile, create, sync_names};
+use super::format::{
+    FILE_HEADER_LEN, FileHeader, LogPoint, Record, RecordHeader, compacted_entries, encode_record,
+    is_promised,
+};
 use super::index::KeyIndex;
-use super::log::{LogFile, Setting, StoreLog};
+use super::log::{LogFile, Setting, StoreLog, sum_of_values};
 use super::names::Name;
-use super::{FileStoreOptions, FileStoreRecovery, compaction};
+use super::open_files::OpenFiles;
+use super::{FileStoreOptions, FileStoreRecovery};
 use crate::Error;
 use crate::fs::{DirName, FileAccess, list_if_present, make_dir};
 use crate::ids::random_u128;
 use crate::limits::Limits;
-use crate::lock::{self, Whole};
 use crate::torn_tail::TornTail;
 
 /// A store that was read, and the repair that it needs.
 #[derive(Debug)]
 pub(super) struct RecoveredStore {
+    pub(super) setting: Arc<Setting>,
     pub(super) index: KeyIndex,
     pub(super) report: FileStoreRecovery,
     pub(super) total_bytes: u64,
@@ -52,11 +62,6 @@ pub(super) struct RecoveredStore {
 /// The repair of a store that was read. It must run before the first write.
 #[derive(Debug)]
 pub(super) struct PendingRepair {
-    access: Arc<dyn FileAccess>,
-    dir: PathBuf,
-    segment_bytes_max: u64,
-    piece_bytes: usize,
-    store_id: u128,
     /// The numbers of the temporary files.
     temporary: Vec<u64>,
     /// `None` if the directory has no data file.
@@ -81,41 +86,47 @@ pub(super) fn recover(
     limits: Limits,
 ) -> Result<RecoveredStore, Error> {
     let listing = Listing::read(&*access, dir)?;
+    let mut setting = Setting {
+        open_files: Arc::new(OpenFiles::new(
+            Arc::clone(&access),
+            limits.store_open_files_len_max,
+        )),
+        access,
+        dir: dir.to_path_buf(),
+        store_id: 0,
+        segment_bytes_max: options.segment_bytes_max,
+        limits,
+    };
     let mut index = KeyIndex::default();
     let mut report = FileStoreRecovery::default();
     let (mut total_bytes, mut files_len) = (0, 0);
-    let found = match listing.data.last() {
-        None => None,
-        Some(&last) => {
-            let found = ReadStore::read(&*access, dir, &listing, last, &mut index)?;
-            report = FileStoreRecovery {
-                files_found: listing.data.len(),
-                records_replayed: found.records_len + found.tail.apply_to(&mut index),
-                torn_tail: found.tail.torn_tail(),
-                leftovers_removed: found.obsolete.len(),
-            };
-            total_bytes = found.sealed.iter().map(|file| file.end).sum::<u64>() + found.tail.end as u64;
-            files_len = found.sealed.len() + 1;
-            Some(found)
-        }
+    let found = if listing.data.is_empty() {
+        None
+    } else {
+        let found = ReadStore::read(&setting, &listing, &mut index)?;
+        report = FileStoreRecovery {
+            files_found: listing.data.len(),
+            records_replayed: found.records_len,
+            torn_tail: found.tail.torn_tail(),
+            leftovers_removed: found.covered.len(),
+        };
+        total_bytes = found.sealed.iter().map(|file| file.end).sum::<u64>() + found.tail.after.end;
+        files_len = found.sealed.len() + 1;
+        Some(found)
     };
-    let store_id = match (&found, options.store_id) {
+    setting.store_id = match (&found, options.store_id) {
         (Some(found), _) => found.tail.header.store_id,
         (None, Some(chosen)) => chosen,
         (None, None) => random_u128(),
     };
     report.leftovers_removed += listing.temporary.len();
     Ok(RecoveredStore {
+        setting: Arc::new(setting),
         index,
         report,
         total_bytes,
         files_len,
         pending: PendingRepair {
-            access,
-            dir: dir.to_path_buf(),
-            segment_bytes_max: options.segment_bytes_max,
-            piece_bytes: limits.store_piece_bytes,
-            store_id,
             temporary: listing.temporary,
             found,
         },
@@ -123,55 +134,56 @@ pub(super) fn recover(
 }
 
 impl PendingRepair {
-    /// The id of the store; a new store gets it with the repair.
-    pub(super) fn store_id(&self) -> u128 {
-        self.store_id
-    }
-
     /// Fails if the store exists and has another id. The error names the last file.
     pub(super) fn check_store_id(&self, expected: u128) -> Result<(), Error> {
         match &self.found {
-            Some(found) => found.tail.check_store_id(expected),
+            Some(found) => check_store_id(&found.tail.header, found.tail.file.path(), expected),
             None => Ok(()),
         }
     }
 
-    /// Runs the repair and returns the log. `index` points to the files of the log afterwards.
-    pub(super) fn repair(self, index: &RwLock<Whole<KeyIndex>>) -> Result<StoreLog, Error> {
-        let mut log = self.repair_files(index)?;
-        if compaction::is_due(&log, index)? {
-            compaction::compact(&mut log, index)?;
-            log.promise()?;
-        }
-        Ok(log)
-    }
-
-    /// Runs steps 1 and 2.
-    fn repair_files(self, index: &RwLock<Whole<KeyIndex>>) -> Result<StoreLog, Error> {
-        let (access, dir) = (self.access, self.dir);
-        let setting = |access, dir| Setting {
-            access,
-            dir,
-            store_id: self.store_id,
-            segment_bytes_max: self.segment_bytes_max,
-            piece_bytes: self.piece_bytes,
-        };
+    /// Runs steps 1 and 2 and returns the log.
+    pub(super) fn repair(self, setting: &Arc<Setting>) -> Result<StoreLog, Error> {
         let Some(mut found) = self.found else {
-            // An earlier open may have made it and died before its name was durable.
-            make_dir(&*access, &dir, DirName::MayBeLost)?;
-            remove(&*access, &dir, &self.temporary, Name::Temporary)?;
-            return StoreLog::create(setting(access, dir));
+            // An earlier open may have made it and ended before its name was durable.
+            make_dir(&*setting.access, &setting.dir, DirName::MayBeLost)?;
+            remove(setting, &self.temporary, Name::Temporary)?;
+            let header = FileHeader {
+                store_id: setting.store_id,
+                number: 1,
+                first_place: 1,
+                before: LogPoint::FIRST,
+                compacted: 0,
+                compaction: None,
+            };
+            let handle = create(setting, &header, &header.encode())?;
+            let tail = LogFile::new(Arc::new(DataFile::new(setting, &header)), &header);
+            return Ok(StoreLog::resume(
+                Arc::clone(setting),
+                Vec::new(),
+                (tail, handle),
+                2,
+                0,
+            ));
         };
-        found.repair_files(&*access, &dir, &self.temporary)?;
-        let tail = found.tail;
-        // Entries that pointed to the last file point to its copy now.
-        lock::write(index).change(|index| Ok(tail.apply_to(index)))?;
+        let tail = &mut found.tail;
+        let compacted = sum_of_values(&found.sealed);
+        if tail.compacted != compacted {
+            sync_names(setting)?;
+        }
+        tail.cut_and_promise(compacted);
+        let handle = create(setting, &tail.header, &tail.bytes)?;
+        // The copy of the last file had the temporary name with its number: no such file is left.
+        let is_other = |number: &u64| *number != tail.header.number;
+        let temporary: Vec<_> = self.temporary.into_iter().filter(is_other).collect();
+        remove(setting, &temporary, Name::Temporary)?;
+        remove(setting, &found.covered, Name::Data)?;
         Ok(StoreLog::resume(
-            setting(access, dir),
+            Arc::clone(setting),
             found.sealed,
-            tail.log_file(),
-            tail.next_sequence - 1,
-            tail.history,
+            (found.tail.log_file(), handle),
+            found.last_number + 1,
+            found.tail.compacted,
         ))
     }
 }
@@ -179,74 +191,119 @@ impl PendingRepair {
 /// A valid store as it was read.
 #[derive(Debug)]
 struct ReadStore {
-    /// The numbers of the files older than the oldest needed.
-    obsolete: Vec<u64>,
+    /// The numbers of the files that were compacted away.
+    covered: Vec<u64>,
     /// The needed files before the last.
-    sealed: VecDeque<LogFile>,
+    sealed: Vec<LogFile>,
     /// The last file.
     tail: Loaded,
-    /// The number of records with entries in `sealed`.
+    /// The highest number of a file.
+    last_number: u64,
+    /// The number of records with entries, and of compacted files with entries.
     records_len: u64,
 }
 
 impl ReadStore {
-    /// Reads and validates the store whose last file is `last`, and applies the files before it to `index`.
-    fn read(
-        access: &dyn FileAccess,
-        dir: &Path,
-        listing: &Listing,
-        last: u64,
-        index: &mut KeyIndex,
-    ) -> Result<Self, Error> {
-        let tail = Loaded::read(access, dir, last)?;
-        tail.check_torn()?;
-        let obsolete_len = listing.data.partition_point(|&number| number < tail.oldest);
-        let obsolete = &listing.data[..obsolete_len];
-        for &number in obsolete {
-            // The repair removes the file, so it must belong to this store: the last file may have come here by mistake.
-            let (_, header, _) = DataFile::load(access, dir, number)?;
-            tail.check_store_id(header.store_id)?;
+    /// Reads and validates the store, which has at least one file, and applies its files to `index`.
+    fn read(setting: &Setting, listing: &Listing, index: &mut KeyIndex) -> Result<Self, Error> {
+        let StoreLayout { mut needed, covered } = StoreLayout::read(setting, listing)?;
+        let missing = |sequence| Error::SegmentMissing {
+            path: setting.dir.clone(),
+            sequence,
+        };
+        let last = needed.pop().ok_or_else(|| missing(1))?;
+        if let Some(part) = last.compaction {
+            return Err(missing(part.after.sequence));
         }
+        let tail = Loaded::read(setting, last)?;
+        tail.check_torn(&needed)?;
         let mut found = Self {
-            obsolete: obsolete.to_vec(),
-            sealed: VecDeque::new(),
+            covered,
+            sealed: Vec::new(),
             tail,
+            last_number: listing.data.last().copied().unwrap_or_default(),
             records_len: 0,
         };
-        let mut before: Option<Loaded> = None;
-        for number in found.tail.oldest..last {
-            if listing.data.binary_search(&number).is_err() {
-                return Err(missing(access, dir, listing, number, before.as_ref()));
-            }
-            let mut loaded = Loaded::read(access, dir, number)?;
-            if let Some(before) = &before {
-                before.check_followed_by(&loaded)?;
-            }
+        for header in &needed {
+            let loaded = Loaded::read(setting, *header)?;
+            let after = found.sealed.len() + 1;
+            let next = needed.get(after).unwrap_or(&found.tail.header);
+            loaded.check_followed_by(next, setting)?;
             found.records_len += loaded.apply_to(index);
-            loaded.bytes = Vec::new();
-            found.sealed.push_back(loaded.log_file());
-            before = Some(loaded);
+            found.sealed.push(loaded.log_file());
         }
-        if let Some(before) = &before {
-            before.check_followed_by(&found.tail)?;
-        }
+        found
+            .tail
+            .check_compacted(&needed, sum_of_values(&found.sealed))?;
+        found.records_len += found.tail.apply_to(index);
         Ok(found)
     }
+}
 
-    /// Runs steps 1 and 2 on the disk.
-    fn repair_files(&mut self, access: &dyn FileAccess, dir: &Path, temporary: &[u64]) -> Result<(), Error> {
-        let tail = &mut self.tail;
-        tail.cut_and_promise();
-        tail.file = Arc::new(DataFile::create_with(access, dir, &tail.header, &tail.bytes)?);
-        // The copy of the last file had the temporary name with its number: no such file is left.
-        let (before, after) = (
-            temporary.partition_point(|&number| number < tail.header.number),
-            temporary.partition_point(|&number| number <= tail.header.number),
-        );
-        remove(access, dir, &temporary[..before], Name::Temporary)?;
-        remove(access, dir, &temporary[after..], Name::Temporary)?;
-        remove(access, dir, &self.obsolete, Name::Data)
+/// The files of a store by their places.
+struct StoreLayout {
+    /// The headers of the needed files, in the order of their places.
+    needed: Vec<FileHeader>,
+    /// The numbers of the others, ascending.
+    covered: Vec<u64>,
+}
+
+impl StoreLayout {
+    fn read(setting: &Setting, listing: &Listing) -> Result<Self, Error> {
+        let mut headers: Vec<FileHeader> = Vec::with_capacity(listing.data.len());
+        for &number in &listing.data {
+            let header = DataFile::read_header(setting, number)?;
+            // The repair removes files, so all must belong to one store: any may have come here by mistake.
+            if let Some(first) = headers.first() {
+                let path = setting.dir.join(Name::Data(number).build());
+                check_store_id(&header, &path, first.store_id)?;
+            }
+            headers.push(header);
+        }
+        headers.sort_unstable_by_key(|header| (header.first_place, Reverse(header.number)));
+        let mut layout = Self {
+            needed: Vec::new(),
+            covered: Vec::new(),
+        };
+        for header in headers {
+            let next_place = layout.needed.last().map_or(1, |last| last.last_place() + 1);
+            if header.first_place > next_place {
+                return Err(Error::SegmentMissing {
+                    path: setting.dir.clone(),
+                    // Only the last of the missing records is known.
+                    sequence: header.before.sequence - 1,
+                });
+            }
+            let is_covered = header.first_place < next_place;
+            if is_covered && header.last_place() >= next_place {
+                let path = setting.dir.join(Name::Data(header.number).build());
+                return Err(Error::corrupt(
+                    &path,
+                    0,
+                    None,
+                    "two files have some places in common",
+                ));
+            }
+            if is_covered {
+                layout.covered.push(header.number);
+            } else {
+                layout.needed.push(header);
+            }
+        }
+        layout.covered.sort_unstable();
+        Ok(layout)
     }
+}
+
+fn check_store_id(header: &FileHeader, path: &Path, expected: u128) -> Result<(), Error> {
+    if header.store_id != expected {
+        return Err(Error::ForeignDatabase {
+            path: path.to_path_buf(),
+            found: header.store_id,
+            expected,
+        });
+    }
+    Ok(())
 }
 
 /// The numbers of the store's files in the directory, ascending.
@@ -274,112 +331,109 @@ impl Listing {
 }
 
 /// Removes files. The directory is not synced: a power loss may bring a file back, and the next open removes it again.
-fn remove(access: &dyn FileAccess, dir: &Path, numbers: &[u64], name: fn(u64) -> Name) -> Result<(), Error> {
+fn remove(setting: &Setting, numbers: &[u64], name: fn(u64) -> Name) -> Result<(), Error> {
     for &number in numbers {
-        let path = dir.join(name(number).build());
-        access
+        let path = setting.dir.join(name(number).build());
+        setting
+            .access
             .remove(&path)
             .map_err(|source| Error::io("remove", &path, source))?;
     }
     Ok(())
 }
 
-/// The error for the needed file `number`, which is missing.
-fn missing(
-    access: &dyn FileAccess,
-    dir: &Path,
-    listing: &Listing,
-    number: u64,
-    before: Option<&Loaded>,
-) -> Error {
-    let next = listing.data.iter().find(|&&present| present > number);
-    let sequence = match (before, next) {
-        (Some(before), _) => Ok(before.next_sequence),
-        // Only the last of the missing records is known.
-        (None, Some(&next)) => {
-            DataFile::load(access, dir, next).map(|(_, header, _)| header.first_sequence.saturating_sub(1))
-        }
-        (None, None) => Ok(0),
-    };
-    match sequence {
-        Ok(sequence) => Error::SegmentMissing {
-            path: dir.to_path_buf(),
-            sequence,
-        },
-        Err(error) => error,
-    }
-}
-
-/// A file in memory, valid from its beginning to `end`.
+/// A file in memory, valid from its beginning to the end.
 #[derive(Debug)]
 struct Loaded {
     file: Arc<DataFile>,
     header: FileHeader,
-    /// The content; emptied in a sealed file after its records were applied.
     bytes: Vec<u8>,
-    /// The length of the file.
-    len: usize,
-    /// The end of the last valid record.
-    end: usize,
-    /// The sequence number after the last valid record.
-    next_sequence: u64,
-    /// The number of the oldest needed file, from the last valid record.
-    oldest: u64,
-    /// The history value after the last valid record.
-    history: u64,
+    /// The end of the last valid record, the sequence number and history after it; in a compacted file those of its places.
+    after: LogPoint,
+    /// The sum of the values of the compacted files, from the last valid record.
+    compacted: u64,
     /// True if the last valid record is a promise record, or if there is no record.
     ends_with_promise: bool,
 }
 
 impl Loaded {
-    fn read(access: &dyn FileAccess, dir: &Path, number: u64) -> Result<Self, Error> {
-        let (file, header, bytes) = DataFile::load(access, dir, number)?;
+    fn read(setting: &Setting, header: FileHeader) -> Result<Self, Error> {
+        let file = Arc::new(DataFile::new(setting, &header));
+        let bytes = file.read_all(setting)?;
+        if bytes.len() < FILE_HEADER_LEN {
+            let what = "the file ends inside its header";
+            return Err(Error::corrupt(file.path(), bytes.len() as u64, None, what));
+        }
         let mut loaded = Self {
-            file: Arc::new(file),
+            file,
             header,
-            len: bytes.len(),
             bytes,
-            end: FILE_HEADER_LEN,
-            next_sequence: header.first_sequence,
-            oldest: header.oldest,
-            history: header.history,
+            after: LogPoint {
+                end: FILE_HEADER_LEN as u64,
+                ..header.before
+            },
+            compacted: header.compacted,
             ends_with_promise: true,
         };
-        loaded.find_end();
+        match &header.compaction {
+            None => loaded.find_end(),
+            Some(part) if compacted_entries(&header, part, &loaded.bytes).is_some() => {
+                loaded.after = part.after;
+            }
+            Some(_) => {
+                let what = "the compacted file has other entries than its header says";
+                return Err(Error::corrupt(
+                    loaded.file.path(),
+                    FILE_HEADER_LEN as u64,
+                    None,
+                    what,
+                ));
+            }
+        }
         Ok(loaded)
     }
 
     /// Moves the end to the first bad record.
     fn find_end(&mut self) {
-        while let Some(record) = Record::decode(&self.bytes, self.file.seed(), self.end) {
-            let header = record.header;
-            if header.sequence != self.next_sequence
-                || header.oldest < self.oldest
-                || header.oldest > self.header.number
-            {
-                break;
-            }
-            self.end = record.end;
-            self.next_sequence += 1;
-            self.oldest = header.oldest;
-            self.history = record.history_after(self.history);
-            self.ends_with_promise = header.is_promise();
+        while let Some(record) = Record::decode(&self.bytes, self.file.seed(), self.after.end as usize)
+            && record.header.sequence == self.after.sequence
+        {
+            self.after = LogPoint {
+                end: record.end as u64,
+                sequence: self.after.sequence + 1,
+                history: record.history_after(self.after.history),
+            };
+            self.compacted = record.header.compacted;
+            self.ends_with_promise = record.header.is_promise();
         }
     }
 
+    /// The history after the valid record with this number, or after the one before the file.
+    fn history_at(&self, sequence: u64) -> Option<u64> {
+        let mut next = self.header.before;
+        let mut offset = FILE_HEADER_LEN;
+        while next.sequence <= sequence {
+            let record = Record::decode_trusted(self.valid_bytes(), offset)?;
+            next.history = record.history_after(next.history);
+            next.sequence += 1;
+            offset = record.end;
+        }
+        (next.sequence == sequence + 1).then_some(next.history)
+    }
+
     /// Cuts the torn tail, and appends a promise record unless the file needs none.
-    fn cut_and_promise(&mut self) {
-        self.bytes.truncate(self.end);
+    fn cut_and_promise(&mut self, compacted: u64) {
+        self.bytes.truncate(self.after.end as usize);
         if self.ends_with_promise {
             return;
         }
         let header = RecordHeader {
             payload_len: 0,
-            sequence: self.next_sequence,
-            synced: self.next_sequence - 1,
-            oldest: self.oldest,
+            sequence: self.after.sequence,
+            synced: self.after.sequence - 1,
+            compacted,
         };
-        let (offset, bytes) = (self.end as u64, &mut self.bytes);
+        let bytes = &mut self.bytes;
         let write = |piece: &[u8], _| {
             bytes.extend_from_slice(piece);
             Ok::<_, Infallible>(())
@@ -388,79 +442,112 @@ impl Loaded {
             header,
             &[],
             self.file.seed(),
-            offset,
-            self.history,
+            self.after.end,
+            self.after.history,
             usize::MAX,
             write,
         );
-        (self.end, self.history) = (end as usize, history);
-        self.next_sequence += 1;
+        self.after = LogPoint {
+            end,
+            sequence: header.sequence + 1,
+            history,
+        };
+        self.compacted = compacted;
         self.ends_with_promise = true;
     }
 
-    /// Fails if the bytes after the end are not a torn tail.
-    fn check_torn(&self) -> Result<(), Error> {
-        if is_promised(&self.bytes, self.file.seed(), self.end, self.next_sequence) {
+    /// Fails if the bytes after the end are not a torn tail. `files` are the headers of the files before.
+    fn check_torn(&self, files: &[FileHeader]) -> Result<(), Error> {
+        let (end, next_sequence) = (self.after.end as usize, self.after.sequence);
+        if is_promised(&self.bytes, self.file.seed(), end, next_sequence) {
             return Err(self.corrupt_at_end("a later record promises that this bad one was synced"));
+        }
+        let mut parts = files.iter().filter_map(|header| header.compaction);
+        if parts.any(|part| part.relied_sequence >= next_sequence) {
+            return Err(self.corrupt_at_end("a compacted file promises that a record here was synced"));
         }
         Ok(())
     }
 
-    fn check_store_id(&self, expected: u128) -> Result<(), Error> {
-        let found = self.header.store_id;
-        if found != expected {
-            let path = self.file.path().to_path_buf();
-            return Err(Error::ForeignDatabase {
-                path,
-                found,
-                expected,
-            });
+    /// Fails unless the file was written beside files with these headers, whose values have this sum.
+    fn check_compacted(&self, files: &[FileHeader], sum: u64) -> Result<(), Error> {
+        let is_last_compaction = |header: &FileHeader| {
+            header.compaction.is_some_and(|part| {
+                let sum_before = sum.wrapping_sub(part.value).wrapping_add(header.compacted);
+                sum_before == self.compacted
+                    && self.history_at(part.relied_sequence) == Some(part.relied_history)
+            })
+        };
+        if sum == self.compacted || files.iter().any(is_last_compaction) {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::ForeignHistory {
+            path: self.file.path().to_path_buf(),
+            what: "it was written beside other compacted files",
+        })
     }
 
     /// Fails unless the header of `next` describes this file.
-    fn check_followed_by(&self, next: &Self) -> Result<(), Error> {
-        next.check_store_id(self.header.store_id)?;
-        if self.end < self.len || (self.end as u64) < next.header.previous_end {
+    fn check_followed_by(&self, next: &FileHeader, setting: &Setting) -> Result<(), Error> {
+        let is_cut = self.after.end < self.bytes.len() as u64 || self.after.end < next.before.end;
+        if self.header.compaction.is_none() && is_cut {
             return Err(self.corrupt_at_end("the next file promises that this bad record was synced"));
         }
-        let what = if self.end as u64 != next.header.previous_end {
+        let what = if self.after.end != next.before.end {
             "its header gives another length of the file before it"
-        } else if self.next_sequence != next.header.first_sequence || self.history != next.header.history {
+        } else if self.after != next.before {
             "the file before it holds other records"
         } else {
             return Ok(());
         };
-        let path = next.file.path().to_path_buf();
-        Err(Error::ForeignHistory { path, what })
+        Err(Error::ForeignHistory {
+            path: setting.dir.join(Name::Data(next.number).build()),
+            what,
+        })
     }
 
     fn corrupt_at_end(&self, what: &'static str) -> Error {
-        Error::corrupt(self.file.path(), self.end as u64, Some(self.next_sequence), what)
+        Error::corrupt(self.file.path(), self.after.end, Some(self.after.sequence), what)
     }
 
-    /// Applies the valid records. Returns the number of those with entries.
+    /// Applies the entries. Returns the number of records with entries; a compacted file counts as one.
     fn apply_to(&self, index: &mut KeyIndex) -> u64 {
+        if let Some(part) = &self.header.compaction {
+            let Some(entries) = compacted_entries(&self.header, part, &self.bytes) else {
+                return 0;
+            };
+            index.apply(entries, &self.file, FILE_HEADER_LEN as u64);
+            return u64::from(part.len > FILE_HEADER_LEN as u64);
+        }
         let (mut offset, mut records_len) = (FILE_HEADER_LEN, 0);
-        while let Some(record) = Record::decode_trusted(&self.bytes[..self.end], offset) {
+        while let Some(record) = Record::decode_trusted(self.valid_bytes(), offset) {
             records_len += u64::from(record.header.payload_len > 0);
             index.apply(record.operations(), &self.file, record.entries_offset as u64);
             offset = record.end;
         }
-        debug_assert_eq!(offset, self.end);
+        debug_assert_eq!(offset as u64, self.after.end);
         records_len
     }
 
+    /// The header and the valid records.
+    fn valid_bytes(&self) -> &[u8] {
+        &self.bytes[..self.after.end as usize]
+    }
+
     fn torn_tail(&self) -> Option<TornTail> {
-        let tail = &self.bytes[self.end..];
-        (!tail.is_empty()).then(|| TornTail::new(self.file.path(), self.end as u64, tail))
+        let tail = &self.bytes[self.after.end as usize..];
+        (!tail.is_empty()).then(|| TornTail::new(self.file.path(), self.after.end, tail))
     }
 
     fn log_file(&self) -> LogFile {
-        LogFile {
-            file: Arc::clone(&self.file),
-            end: self.end as u64,
+        let file = LogFile::new(Arc::clone(&self.file), &self.header);
+        match self.header.compaction {
+            Some(_) => file,
+            None => LogFile {
+                after: self.after,
+                end: self.after.end,
+                ..file
+            },
         }
     }
 }

@@ -14,7 +14,6 @@ use crate::testing::faults::FileRole;
 pub(super) const PART_BYTES: usize = 32;
 /// Parts begin at multiples of this.
 pub(super) const ALIGN: usize = 8;
-const VERSION: u32 = 2;
 const PART_CHECKSUM_OFFSET: usize = PART_BYTES - 4;
 const PAYLOAD_CHECKSUM_OFFSET: usize = 24;
 
@@ -28,6 +27,7 @@ pub(super) enum FileKind {
 /// Offsets of a file's fields, in bytes.
 pub(super) struct FileLayout {
     magic: &'static [u8; 8],
+    version: u32,
     pub(super) header_bytes: usize,
     id: usize,
     /// Of the sequence number of the first part.
@@ -54,6 +54,7 @@ impl FileKind {
         match self {
             Self::Segment => FileLayout {
                 magic: b"TIDALWAL",
+                version: 2,
                 header_bytes: 80,
                 id: 16,
                 first_sequence: 32,
@@ -63,7 +64,8 @@ impl FileKind {
             },
             Self::StoreFile => FileLayout {
                 magic: b"tidlstor",
-                header_bytes: 72,
+                version: 3,
+                header_bytes: 144,
                 id: 12,
                 first_sequence: 52,
                 previous_end: 44,
@@ -87,7 +89,7 @@ impl FileKind {
     pub(super) fn write_header(self, bytes: &mut [u8], id: u128) {
         let layout = self.layout();
         put(bytes, 0, layout.magic);
-        put(bytes, 8, &VERSION.to_le_bytes());
+        put(bytes, 8, &layout.version.to_le_bytes());
         put(bytes, layout.id, &id.to_le_bytes());
         self.seal_header(bytes);
     }

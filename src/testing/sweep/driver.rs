@@ -8,6 +8,7 @@ use super::home::Home;
 use super::journal::{CallLog, CallResult, Journal};
 use crate::fs::{FileAccess, OpenMode};
 use crate::testing::SimDisk;
+use crate::testing::faults::FileRole;
 use crate::testing::oracle::Death;
 use crate::testing::sim_disk::{DiskOperationKind, UndurableKind};
 use crate::testing::text::error_chain;
@@ -445,6 +446,8 @@ impl DiskChecks<'_> {
                 it.path.starts_with(&log_dir)
                     && it.path.extension().is_some_and(|extension| extension == "wal")
             }
+            // The file of a compaction in progress: nothing relies on it before it has its final name.
+            _ if FileRole::of(&it.path) == FileRole::NewStoreFile => false,
             _ => promised(&it.path),
         });
         if let Some(found) = found {

@@ -1,5 +1,6 @@
 //! Tests of the whole store on a disk in memory, against the naivest model there is.
 
+mod compaction;
 mod crash;
 mod damage;
 mod directory;
@@ -7,14 +8,17 @@ mod model;
 mod opening;
 mod promise;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::format::FileHeader;
 use super::names::Name;
 use super::{FileStore, FileStoreOptions};
 use crate::Error;
 use crate::fs::FileAccess;
+use crate::limits::Limits;
 use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
 use crate::testing::sim_disk::{DiskModel, Fate, Image, ImageChoice, Piece, SimDisk, SimDiskOptions, Tear};
 
@@ -98,7 +102,22 @@ fn access(disk: &SimDisk) -> Arc<dyn FileAccess> {
 }
 
 fn open(disk: &SimDisk) -> Result<FileStore, Error> {
-    FileStore::open(access(disk), DIR, &options())
+    open_with(disk, &options())
+}
+
+fn open_with(disk: &SimDisk, options: &FileStoreOptions) -> Result<FileStore, Error> {
+    FileStore::open_within(access(disk), DIR, options, limits())
+}
+
+/// Small enough for compactions of several steps, and for more files than open ones.
+fn limits() -> Limits {
+    Limits {
+        store_step_bytes: 100,
+        store_unsynced_bytes_max: 150,
+        store_removals_len_max: 1,
+        store_open_files_len_max: 2,
+        ..Limits::default()
+    }
 }
 
 /// The failure that ended writing.
@@ -122,6 +141,32 @@ fn pairs(store: &FileStore) -> StorePairs {
         "keys out of order"
     );
     scanned.into_iter().collect()
+}
+
+/// The numbers of the files of the log, in the order of their places; the tail is the last.
+fn log_files(content: &DiskContent) -> Vec<u64> {
+    let headers =
+        files(content).filter_map(|(path, bytes)| match Name::parse(path.file_name()?.to_str()?)? {
+            Name::Data(_) => FileHeader::decode(bytes, path).ok(),
+            Name::Temporary(_) => None,
+        });
+    let mut headers: Vec<_> = headers.collect();
+    headers.sort_by_key(|header| (header.first_place, Reverse(header.last_place())));
+    let mut places = 0;
+    headers.retain(|header| {
+        let is_needed = header.last_place() > places;
+        places = places.max(header.last_place());
+        is_needed
+    });
+    headers.iter().map(|header| header.number).collect()
+}
+
+/// Only the files that the log needs.
+fn without_leftovers(content: &DiskContent) -> DiskContent {
+    let needed = log_files(content).into_iter();
+    needed
+        .map(|number| (path(number), content[&path(number)].clone()))
+        .collect()
 }
 
 fn apply(pairs: &mut StorePairs, batch: &WriteBatch) {

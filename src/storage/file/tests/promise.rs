@@ -137,7 +137,7 @@ fn records_that_compaction_writes_at_open_are_promised_too() {
         segment_bytes_max: 1 << 16,
         ..options()
     };
-    let store = FileStore::open(access(&disk), super::DIR, &wide).unwrap();
+    let store = super::open_with(&disk, &wide).unwrap();
     for round in 0..40_u8 {
         store.put(&[round % 3], &[round; 40]).unwrap();
     }
@@ -268,12 +268,13 @@ fn later_headers(store_id: u128, number: u64, segment_bytes_max: u64) -> Vec<(us
         segment_bytes_max,
         store_id: Some(store_id),
     };
-    let store = FileStore::open(access(&disk), super::DIR, &options).unwrap();
+    let store = super::open_with(&disk, &options).unwrap();
+    let mut content = DiskContent::new();
     for key in 0..40_u8 {
         store.put(&[key], &[key; 22]).unwrap();
         store.flush().unwrap();
+        content.extend(content_of(&disk));
     }
-    let content = content_of(&disk);
     let bytes = &content[&path(number)];
     let seed = FileHeader::decode(bytes, &path(number)).unwrap().seed();
     let mut headers = Vec::new();

@@ -100,7 +100,10 @@ pub(super) fn segment(bytes: &[u8]) -> Vec<u8> {
 
 /// The only file of the store with [`ID`].
 pub(super) fn store_file(bytes: &[u8]) -> Vec<u8> {
-    let numbers = [(28, 1), (36, 1), (44, 0), (52, 1)];
+    let numbers = [(28, 1), (36, 1), (44, 0), (52, 1), (68, 0)]
+        .into_iter()
+        .chain((76..140).step_by(8).map(|at| (at, 0)))
+        .collect::<Vec<_>>();
     file(FileKind::StoreFile, bytes, &numbers, record_at)
 }
 
@@ -117,7 +120,7 @@ fn record_at(bytes: &mut [u8], at: usize, seed: u32, sequence: u64) -> Option<us
     let len = (entry - at - PART_BYTES) as u32;
     put(bytes, at, &len.to_le_bytes());
     put_sequence(FileKind::StoreFile, bytes, at, sequence)?;
-    put(bytes, at + 20, &1_u64.to_le_bytes());
+    put(bytes, at + 20, &0_u64.to_le_bytes());
     FileKind::StoreFile.seal_part(bytes, seed, at);
     Some((at + PART_BYTES + len as usize).next_multiple_of(ALIGN))
 }

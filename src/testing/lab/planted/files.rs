@@ -18,7 +18,7 @@ use crate::testing::faults::{Acts, FileAnswer, FileCall, FileOperation, FileRole
 use crate::testing::sweep::Setup;
 use crate::testing::workload::session;
 
-type FileAnswered = io::Result<FileAnswer>;
+pub(super) type FileAnswered = io::Result<FileAnswer>;
 
 /// Replaces a call.
 pub(crate) type FileAct = fn(&mut FileCall<'_>, &FileMemory) -> FileAnswered;
@@ -37,11 +37,11 @@ pub(crate) struct FileBug {
 /// The state of one bug in one opening of the database.
 #[derive(Debug)]
 pub(crate) struct FileMemory {
-    acts: Acts,
+    pub(super) acts: Acts,
     /// The calls that the bug applied to.
     matched: AtomicU64,
     /// Writes that were acknowledged and not made, by the handle of their file.
-    kept: Mutex<BTreeMap<u64, Writes>>,
+    pub(super) kept: Mutex<BTreeMap<u64, Writes>>,
     backup: Backup,
     /// The number of the session in which the database was opened.
     pub(super) session: u32,
@@ -50,7 +50,7 @@ pub(crate) struct FileMemory {
 }
 
 /// Offsets, each with its bytes.
-type Writes = Vec<(u64, Vec<u8>)>;
+pub(super) type Writes = Vec<(u64, Vec<u8>)>;
 
 /// Files with their content, shared by all openings of a sweep.
 pub(crate) type Backup = Arc<Mutex<Option<Vec<(PathBuf, Vec<u8>)>>>>;
@@ -480,7 +480,7 @@ pub(crate) fn hang_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> F
 // Of an opening: before its first call.
 
 /// The files in `dir` that have this role, in the order of their names; none without the directory.
-fn files_in(files: &dyn FileAccess, dir: &Path, role: FileRole) -> Vec<PathBuf> {
+pub(super) fn files_in(files: &dyn FileAccess, dir: &Path, role: FileRole) -> Vec<PathBuf> {
     let names = files.list(dir).unwrap_or_default();
     let mut paths: Vec<_> = names.iter().map(|name| dir.join(name)).collect();
     paths.retain(|path| FileRole::of(path) == role);

@@ -34,6 +34,7 @@ mod calls;
 pub(crate) mod files;
 pub(crate) mod storage;
 mod store;
+mod store_files;
 mod table;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::calls::{self, is_batch, is_record, is_set_back};
 use super::storage::number_and_state;
-use super::{BugPlace, FailureKind, Needs, files, storage, store};
+use super::{BugPlace, FailureKind, Needs, files, storage, store, store_files};
 use crate::limits::Limits;
 use crate::storage::BatchOperation;
 use crate::testing::faults::FileRole::{
@@ -180,6 +180,10 @@ Others {
         [LeftBehind], Nothing, BugPlace::files(&["remove"], &[], files::skip);
     SegmentRemovedEarly: "only covered segments are deleted; a segment missing above N is an error",
         [Refused], Nothing, BugPlace::files(&["open", "remove"], &[Segment, NewSegment], files::remove_oldest);
+    CompactedNameSyncSkipped: "a compacted file's name is durable before the files that it replaces are removed",
+        [Refused], Nothing, BugPlace::files(&["rename", "sync_dir"], &[], store_files::skip_sync_of_compacted_name);
+    CompactedFileRemoved: "an older file is not taken for the compacted one that replaced it",
+        [Refused], Nothing, BugPlace::files(&["remove"], &[StoreFile], store_files::remove_compacted);
     LockAlwaysGranted: "a second opener is told `Locked`",
         [NotLocked], Nothing, BugPlace::files(&["lock"], &[], files::grant_lock);
     LockLeftBehind: "`Drop` and `close` unlock explicitly",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{CrashPoint, CrashedRun, DiskOperationKind, Operation};
+use super::{CrashPoint, CrashedRun, DiskOperation, DiskOperationKind, Operation};
 use crate::entities::FENCE_SHARDS;
 use crate::limits::{CHANGED_LEN_MIN, INDEX_PLACES_MIN, Limits};
 use crate::signals::states::SHARDS;
@@ -38,6 +38,11 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
         closed_log_bytes_max,
         changed_state_bytes_max: _,
         store_piece_bytes,
+        store_step_bytes: _,
+        store_due_factor: _,
+        store_unsynced_bytes_max: _,
+        store_removals_len_max,
+        store_open_files_len_max,
         earlier_openings_len_max: _,
         sealed_segments_len_max: _,
         log_growth_factor_max: _,
@@ -101,6 +106,19 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
         row("store_piece_bytes", move |run| {
             run.writes_on_after("store", store_piece_bytes as u64)
         }),
+        row("store_step_bytes", |run| run.copies_of_compactions() > 1),
+        row("store_due_factor", |run| run.calls_of_compactions() > 1),
+        row("store_unsynced_bytes_max", |run| run.syncs_of_compactions() > 2),
+        row("store_removals_len_max", move |run| {
+            run.store_files_len(|it| it.kind == DiskOperationKind::Remove) > store_removals_len_max
+                && run.removals_are_put_off()
+        }),
+        row("store_open_files_len_max", move |run| {
+            let is_named = |it: &DiskOperation| it.kind == DiskOperationKind::Rename;
+            let is_removed = |it: &DiskOperation| it.kind == DiskOperationKind::Remove;
+            let named_len = run.store_files_len(is_named);
+            named_len.saturating_sub(run.store_files_len(is_removed)) > store_open_files_len_max + 1
+        }),
     ]
 }
 
@@ -151,9 +169,8 @@ pub(super) fn of_sizes() -> Vec<Threshold> {
                 call.is_some() && it.kind == DiskOperationKind::Create && it.path.starts_with("/db/store")
             })
         }),
-        row("compaction in steps", |run| {
-            // A call's own record begins one file at most, and so does each step.
-            run.files_before_removal() > 2
+        row("a compaction of several files", |run| {
+            run.removed_by_one_compaction() > 1
         }),
         row("rings that turn", |run| {
             let schema = &run.options.schema;

@@ -1,0 +1,208 @@
+//! A compaction in progress: one file takes the place of a run of adjacent sealed files.
+//!
+//! The new file is written under its temporary name, in steps. A step copies the entries of a piece of the run that are still
+//! needed, and points the index at the copies: readers use them at once, whatever becomes of the file after a crash. When all
+//! files of the run were read, [`CompactionRun::seal`] writes the header and syncs the file; the caller syncs the tail, so that
+//! all records are durable because of which entries were left out, renames the file and syncs the directory.
+//!
+//! A crash leaves a temporary file until the rename is durable, and after it the new file, perhaps with files that it
+//! replaces. Open removes either.
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use super::choice::{keeps_removals, kept_bytes};
+use super::data_file::{DataFile, create_temporary, rename};
+use super::entry_reader::{EntryPiece, EntryReader};
+use super::format::{CompactedPart, FILE_HEADER_LEN, FileHeader, KeyChange};
+use super::index::{KeyIndex, Location};
+use super::log::{LogFile, Setting, sum_of_values};
+use super::names::Name;
+use crate::Error;
+use crate::fs::{File, join, write_all_at};
+use crate::lock::{self, Whole};
+
+#[derive(Debug)]
+pub(super) struct CompactionRun {
+    setting: Arc<Setting>,
+    files: Vec<LogFile>,
+    /// Removals by records after this one are kept.
+    removed_sequence: u64,
+    /// The last record when the run began.
+    clean_sequence: u64,
+    /// True if the removals of the file that is read are kept.
+    keeps_removals: bool,
+    header: FileHeader,
+    part: CompactedPart,
+    /// The new file.
+    file: Arc<DataFile>,
+    handle: Arc<dyn File>,
+    temporary: PathBuf,
+    /// How many files of the run were read or skipped.
+    read_len: usize,
+    reader: Option<EntryReader>,
+    unsynced_bytes: u64,
+}
+
+impl CompactionRun {
+    /// Makes the temporary file, with this number, for a run of `files`. The last record is `clean_sequence`.
+    pub(super) fn begin(
+        setting: &Arc<Setting>,
+        number: u64,
+        files: Vec<LogFile>,
+        removed_sequence: u64,
+        clean_sequence: u64,
+    ) -> Result<Self, Error> {
+        let (first, last) = (&files[0], &files[files.len() - 1]);
+        let part = CompactedPart {
+            last_place: last.last_place,
+            after: last.after,
+            len: FILE_HEADER_LEN as u64,
+            value: CompactedPart::value_of_none(&first.before, &last.after),
+            ..CompactedPart::default()
+        };
+        let header = FileHeader {
+            store_id: setting.store_id,
+            number,
+            first_place: first.first_place,
+            before: first.before,
+            compacted: sum_of_values(&files),
+            compaction: Some(part),
+        };
+        let temporary = join(&setting.dir, Name::Temporary(number).build());
+        let handle = create_temporary(setting, &temporary)?;
+        let file = Arc::new(DataFile::new(setting, &header));
+        setting.open_files.keep(number, Arc::clone(&handle));
+        let run = Self {
+            setting: Arc::clone(setting),
+            files,
+            removed_sequence,
+            clean_sequence,
+            keeps_removals: false,
+            header,
+            part,
+            file,
+            handle,
+            temporary,
+            read_len: 0,
+            reader: None,
+            unsynced_bytes: 0,
+        };
+        run.write_header()?;
+        Ok(run)
+    }
+
+    /// The length of the new file up to now.
+    pub(super) fn end(&self) -> u64 {
+        self.part.len
+    }
+
+    /// Returns true if nothing is left to copy.
+    pub(super) fn is_copied(&self) -> bool {
+        self.reader.is_none() && self.read_len == self.files.len()
+    }
+
+    /// Reads and copies one piece of the run, or skips a file of which nothing is needed. Returns the length of the piece.
+    pub(super) fn step(&mut self, index: &RwLock<Whole<KeyIndex>>) -> Result<u64, Error> {
+        let Some(reader) = &mut self.reader else {
+            if let Some(file) = self.files.get(self.read_len) {
+                self.read_len += 1;
+                self.keeps_removals = keeps_removals(file, self.removed_sequence);
+                let is_read = kept_bytes(file, self.removed_sequence) > 0;
+                self.reader = is_read.then(|| EntryReader::new(file));
+            }
+            return Ok(FILE_HEADER_LEN as u64);
+        };
+        let Some(piece) = reader.next(self.setting.limits.store_step_bytes)? else {
+            self.reader = None;
+            return Ok(0);
+        };
+        self.copy(&piece, index)?;
+        if self.unsynced_bytes >= self.setting.limits.store_unsynced_bytes_max {
+            self.sync()?;
+        }
+        Ok(piece.len)
+    }
+
+    fn copy(&mut self, piece: &EntryPiece, index: &RwLock<Whole<KeyIndex>>) -> Result<(), Error> {
+        let kept: Vec<(u64, KeyChange<'_>)> = {
+            let index = lock::read(index);
+            let index = index.get()?;
+            let is_kept = |offset, entry: &KeyChange<'_>| match entry.value {
+                Some(_) => index.points_at(entry.key, piece.number, offset),
+                None => self.keeps_removals && index.get(entry.key).is_none(),
+            };
+            let entries = piece.entries();
+            entries
+                .filter(|(offset, entry)| is_kept(*offset, entry))
+                .collect()
+        };
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        let begin = self.part.len;
+        for (_, entry) in &kept {
+            let offset = begin + bytes.len() as u64;
+            let crc = entry.encode(&mut bytes, self.file.seed(), offset);
+            self.part.value = entry.history_after(self.part.value, crc);
+        }
+        self.write(&bytes, begin)?;
+        self.part.len += bytes.len() as u64;
+        self.unsynced_bytes += bytes.len() as u64;
+        lock::write(index).change(|index| {
+            let mut copy_offset = begin;
+            for (offset, entry) in &kept {
+                let len = entry.entry_len() as u32;
+                match entry.value {
+                    Some(_) => {
+                        let copy = Location {
+                            file: Arc::clone(&self.file),
+                            offset: copy_offset,
+                            len,
+                        };
+                        index.apply_copy(entry.key, piece.number, *offset, copy);
+                    }
+                    None => self.file.add_removal(len),
+                }
+                copy_offset += u64::from(len);
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the header and syncs the file. No entry was left out because of a record after `relied_sequence`.
+    pub(super) fn seal(&mut self, relied_sequence: u64, relied_history: u64) -> Result<(), Error> {
+        debug_assert!(self.is_copied(), "an unfinished file is sealed");
+        (self.part.relied_sequence, self.part.relied_history) = (relied_sequence, relied_history);
+        self.header.compaction = Some(self.part);
+        self.write_header()?;
+        self.sync()
+    }
+
+    /// Gives the sealed file its name, durable on return. Every record that the compaction relied on must be synced.
+    pub(super) fn rename(&self) -> Result<LogFile, Error> {
+        rename(&self.setting, &self.temporary, self.file.path())?;
+        self.file.release();
+        Ok(LogFile {
+            clean_sequence: self.clean_sequence,
+            ..LogFile::new(Arc::clone(&self.file), &self.header)
+        })
+    }
+
+    fn write_header(&self) -> Result<(), Error> {
+        self.write(&self.header.encode(), 0)
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
+        write_all_at(&*self.handle, bytes, offset)
+            .map_err(|source| Error::io("write", &self.temporary, source))
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        self.unsynced_bytes = 0;
+        self.handle
+            .sync()
+            .map_err(|source| Error::io("sync", &self.temporary, source))
+    }
+}

@@ -1,0 +1,364 @@
+//! The work of each write, the number of open files, syncs beside writes, and copies of compacted files.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::{io, thread};
+
+use super::super::format::FILE_HEADER_LEN;
+use super::{
+    DIR, DiskContent, FileStore, FileStoreOptions, StorePairs, access, content_of, disk_of, first_cause,
+    limits, log_files, new_disk, open, open_with, options, pairs, path, validate, without_leftovers,
+};
+use crate::Error;
+use crate::fs::FileAccess;
+use crate::lock::lock;
+use crate::storage::StorageEngine;
+use crate::testing::faults::{FileAnswer, FileOperation, FileRole, ForwardingFiles};
+use crate::testing::sim_disk::SimDisk;
+use crate::testing::workload::Random;
+
+const LARGER_SEGMENT_BYTES: u64 = 8192;
+
+/// The most bytes that one write may read and write beside its own record and its due.
+const STEP_BYTES_MAX: u64 = 4000;
+
+/// A store whose calls are measured.
+struct MeasuredStore {
+    disk: SimDisk,
+    store: FileStore,
+    moved_bytes: Arc<AtomicU64>,
+    writes_len: u64,
+    /// The most bytes of a write whose due is less.
+    moved_bytes_max: u64,
+}
+
+impl MeasuredStore {
+    fn new() -> Self {
+        let disk = new_disk();
+        let options = FileStoreOptions {
+            segment_bytes_max: LARGER_SEGMENT_BYTES,
+            ..options()
+        };
+        let moved_bytes = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&moved_bytes);
+        let files = ForwardingFiles::new(access(&disk), move |call| {
+            let len = match &call.operation {
+                FileOperation::Read { buffer, .. } => buffer.len(),
+                FileOperation::Write { bytes, .. } => bytes.len(),
+                _ => 0,
+            };
+            counted.fetch_add(len as u64, Ordering::Relaxed);
+            call.forward()
+        });
+        Self {
+            store: FileStore::open_within(Arc::new(files), DIR, &options, limits()).unwrap(),
+            disk,
+            moved_bytes,
+            writes_len: 0,
+            moved_bytes_max: 0,
+        }
+    }
+
+    /// Makes a write of `written_bytes` that makes `garbage_bytes` garbage, and checks what it read and wrote.
+    fn write(
+        &mut self,
+        written_bytes: usize,
+        garbage_bytes: usize,
+        write: impl FnOnce(&FileStore) -> Result<(), Error>,
+    ) {
+        self.moved_bytes.store(0, Ordering::Relaxed);
+        write(&self.store).unwrap();
+        let moved_bytes = self.moved_bytes.load(Ordering::Relaxed);
+        // The due is read, and at most as much is written. An entry that a piece cuts is read twice.
+        let due_bytes = 3 * limits().store_due_factor * (written_bytes + garbage_bytes + 64) as u64;
+        assert!(
+            moved_bytes <= (due_bytes + STEP_BYTES_MAX).max(self.moved_bytes_max),
+            "{moved_bytes} bytes for a write of {written_bytes}: {:?}",
+            self.store.stats()
+        );
+        let stats = self.store.stats().unwrap();
+        assert!(
+            stats.files_len <= 16 * stats.live_bytes / LARGER_SEGMENT_BYTES + 12,
+            "{stats:?}"
+        );
+        self.writes_len += 1;
+        if self.writes_len.is_multiple_of(100) {
+            validate(&self.store, &self.disk, LARGER_SEGMENT_BYTES);
+        }
+    }
+
+    fn put(&mut self, key: u64, len: usize) {
+        self.write(len + 50, len + 50, |store| {
+            store.put(&key.to_be_bytes(), &vec![7; len])
+        });
+    }
+
+    fn delete(&mut self, key: u64, len: usize) {
+        self.write(50, len + 50, |store| store.delete(&key.to_be_bytes()));
+    }
+}
+
+#[test]
+fn a_write_pays_for_a_bounded_part_of_a_compaction_whatever_the_load() {
+    let mut random = Random::new(5);
+    // Overwrites of all keys, of a few beside cold ones, and of one.
+    for (cold, hot) in [(0, 400), (800, 20), (800, 1), (0, 1)] {
+        let mut measured = MeasuredStore::new();
+        for key in 0..cold {
+            measured.put(1000 + key, 100);
+        }
+        for _ in 0..1500 {
+            let len = 50 + random.below(100) as usize;
+            measured.put(random.below(hot), len);
+        }
+    }
+    // Deletes of everything, in order and at random, and tiny values, of which headers take most.
+    for len in [0, 100, 600] {
+        let mut measured = MeasuredStore::new();
+        // When the data is less than a segment and keys are removed, the files can reach their bound: a write then reads up to
+        // two segments.
+        measured.moved_bytes_max = 2 * LARGER_SEGMENT_BYTES;
+        for key in 0..600 {
+            measured.put(key, len);
+        }
+        for key in 0..300 {
+            measured.delete(key, len);
+        }
+        for _ in 0..900 {
+            measured.delete(300 + random.below(300), len);
+        }
+        // Keys that live shortly before cold data.
+        for key in 0..600 {
+            measured.put(10_000 + key, len);
+            measured.delete(10_000 + key, len);
+        }
+    }
+}
+
+#[test]
+fn cold_data_is_not_rewritten_because_of_hot_data() {
+    let disk = new_disk();
+    let options = FileStoreOptions {
+        segment_bytes_max: LARGER_SEGMENT_BYTES,
+        ..options()
+    };
+    let store = open_with(&disk, &options).unwrap();
+    for key in 0..400_u64 {
+        store.put(&key.to_be_bytes(), &[7; 1000]).unwrap();
+    }
+    let cold = content_of(&disk);
+    for _ in 0..4000 {
+        store.put(b"hot", &[9; 1000]).unwrap();
+    }
+    let content = content_of(&disk);
+    let unchanged = cold
+        .iter()
+        .filter(|(path, bytes)| content.get(*path) == Some(bytes));
+    // The tail had cold and hot data.
+    assert!(unchanged.count() + 2 >= cold.len());
+}
+
+#[test]
+fn the_number_of_open_files_is_bounded_whatever_the_number_of_files() {
+    let (now, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let counting = |disk: &SimDisk| {
+        let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+        ForwardingFiles::new(access(disk), move |call| {
+            let answer = call.forward();
+            match (&call.operation, &answer) {
+                (FileOperation::Open { .. }, Ok(_)) => {
+                    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                }
+                (FileOperation::Close, _) => drop(now.fetch_sub(1, Ordering::SeqCst)),
+                _ => {}
+            }
+            answer
+        })
+    };
+    let disk = new_disk();
+    let open = || FileStore::open_within(Arc::new(counting(&disk)), DIR, &options(), limits()).unwrap();
+    let store = open();
+    let mut model = StorePairs::new();
+    for key in 0..200_u32 {
+        store.put(&key.to_be_bytes(), &[key as u8; 300]).unwrap();
+        model.insert(key.to_be_bytes().to_vec(), vec![key as u8; 300]);
+    }
+    assert_eq!(pairs(&store), model);
+    assert!(log_files(&content_of(&disk)).len() > 80);
+    for key in 0..200_u32 {
+        store.delete(&key.to_be_bytes()).unwrap();
+    }
+    drop(store);
+    assert_eq!(now.load(Ordering::SeqCst), 0);
+    assert!(pairs(&open()).is_empty());
+    // The tail, the file of a compaction, the limit, and one that is opened before another is closed.
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= 2 + limits().store_open_files_len_max as u64 + 1, "{most}");
+}
+
+/// A file access whose syncs of store files, once armed, wait for a message with their outcome.
+struct HeldSyncs {
+    files: Arc<dyn FileAccess>,
+    is_armed: Arc<AtomicBool>,
+    begun: Receiver<()>,
+    outcomes: Sender<io::Result<()>>,
+}
+
+fn hold_syncs(disk: &SimDisk) -> HeldSyncs {
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let (begin, begun) = channel();
+    let (outcomes, outcome) = channel::<io::Result<()>>();
+    let (armed, outcome) = (Arc::clone(&is_armed), Mutex::new(outcome));
+    let files = ForwardingFiles::new(access(disk), move |call| {
+        let is_sync = matches!(call.operation, FileOperation::Sync) && call.role() == FileRole::StoreFile;
+        if is_sync && armed.load(Ordering::SeqCst) {
+            begin.send(()).unwrap();
+            lock(&outcome).recv().unwrap()?;
+            return Ok(FileAnswer::Done);
+        }
+        call.forward()
+    });
+    HeldSyncs {
+        files: Arc::new(files),
+        is_armed,
+        begun,
+        outcomes,
+    }
+}
+
+#[test]
+fn puts_and_gets_of_other_threads_go_on_while_a_flush_syncs() {
+    let disk = new_disk();
+    let held = hold_syncs(&disk);
+    let store = FileStore::open_within(held.files, DIR, &options(), limits()).unwrap();
+    store.put(b"before", b"flush").unwrap();
+    held.is_armed.store(true, Ordering::SeqCst);
+    thread::scope(|scope| {
+        let flush = scope.spawn(|| store.flush());
+        held.begun.recv().unwrap();
+        for key in 0..4_u8 {
+            store.put(&[key], &[key; 9]).unwrap();
+            assert_eq!(store.get(&[key]).unwrap(), Some(vec![key; 9]));
+        }
+        assert_eq!(store.get(b"before").unwrap().as_deref(), Some(&b"flush"[..]));
+        assert_eq!(store.stats().unwrap().keys_len, 5);
+        held.outcomes.send(Ok(())).unwrap();
+        flush.join().unwrap().unwrap();
+    });
+    held.is_armed.store(false, Ordering::SeqCst);
+    // The flush covers what was written before it, no more: the records after it are synced by the next one.
+    let before = disk.operations_len();
+    store.flush().unwrap();
+    assert_eq!(disk.operations_len(), before + 1);
+}
+
+#[test]
+fn a_failed_sync_is_known_to_every_thread_before_another_sync_begins() {
+    let disk = new_disk();
+    let held = hold_syncs(&disk);
+    let store = FileStore::open_within(held.files, DIR, &options(), limits()).unwrap();
+    store.put(b"key", b"value").unwrap();
+    held.is_armed.store(true, Ordering::SeqCst);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| store.flush());
+        held.begun.recv().unwrap();
+        let others: Vec<_> = (0..3).map(|_| scope.spawn(|| store.flush())).collect();
+        store.put(b"key", b"later").unwrap();
+        held.outcomes.send(Err(io::ErrorKind::Other.into())).unwrap();
+        // Another sync would succeed.
+        for _ in 0..3 {
+            held.outcomes.send(Ok(())).unwrap();
+        }
+        for flush in others.into_iter().chain([first]) {
+            let error = flush.join().unwrap().unwrap_err();
+            assert!(
+                matches!(
+                    first_cause(&error),
+                    Error::Io {
+                        operation: "sync",
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+        }
+    });
+    assert!(held.begun.try_recv().is_err(), "a second sync began");
+    assert!(matches!(store.put(b"key", b""), Err(Error::Poisoned { .. })));
+}
+
+/// The contents of a store after each of its writes, without leftovers.
+fn contents() -> Vec<DiskContent> {
+    let disk = new_disk();
+    let store = open(&disk).unwrap();
+    let mut contents = Vec::new();
+    for round in 0..60_u8 {
+        store.put(&[b'a' + round % 3], &[round; 70]).unwrap();
+        if round % 4 == 3 {
+            store.delete(&[b'a' + round % 3]).unwrap();
+        }
+        store.put(&[b'k', round / 2], &[round; 20]).unwrap();
+        store.flush().unwrap();
+        contents.push(without_leftovers(&content_of(&disk)));
+    }
+    contents
+}
+
+#[test]
+fn an_older_version_of_a_part_of_the_log_is_refused() {
+    let contents = contents();
+    let last = &contents[contents.len() - 1];
+    let model = pairs(&open(&disk_of(last)).unwrap());
+    let files = log_files(last);
+    let (mut tried, mut refused) = (0, 0);
+    for older in &contents[..contents.len() - 1] {
+        // Every compacted file gives way to the files that it replaced, as far as this version has them.
+        for &number in &files[..files.len() - 1] {
+            if older.contains_key(&path(number)) {
+                continue;
+            }
+            let mut mixed = older.clone();
+            mixed.extend(last.clone());
+            mixed.remove(&path(number));
+            let mixed = without_leftovers(&mixed);
+            tried += 1;
+            let disk = disk_of(&mixed);
+            match open(&disk) {
+                Ok(store) => assert_eq!(pairs(&store), model),
+                Err(Error::ForeignHistory { .. } | Error::SegmentMissing { .. } | Error::Corrupt { .. }) => {
+                    assert!(content_of(&disk) == mixed, "refused and yet changed");
+                    refused += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert!(tried > 50 && refused == tried, "{refused} of {tried} are refused");
+}
+
+#[test]
+fn a_removal_is_kept_while_an_older_file_has_the_value_and_no_longer() {
+    let disk = new_disk();
+    let store = open(&disk).unwrap();
+    // The removals come first into files that are compacted before those with the values.
+    for key in 0..20_u8 {
+        store.put(&[key], &[key; 200]).unwrap();
+    }
+    for key in 0..20_u8 {
+        store.delete(&[key]).unwrap();
+        store.put(b"other", &[key; 30]).unwrap();
+        assert_eq!(
+            pairs(&open(&disk_of(&content_of(&disk))).unwrap()).len(),
+            20 - usize::from(key)
+        );
+    }
+    for round in 0..40_u8 {
+        store.put(b"other", &[round; 60]).unwrap();
+    }
+    store.close().unwrap();
+    let content = content_of(&disk);
+    let first = log_files(&content)[0];
+    let pair_bytes = store.stats().unwrap().live_bytes as usize;
+    assert!(content[&path(first)].len() <= FILE_HEADER_LEN + pair_bytes);
+}

@@ -1,0 +1,214 @@
+//! The calls that change the log, and their locks.
+//!
+//! | lock | held | waits for it |
+//! |---|---|---|
+//! | compaction | for the steps that a call pays for | no write, unless the files are over the bound |
+//! | syncing | for a sync of the tail or of the directory, until its outcome is known | flush, close, the end of a compaction, and a write that finds the tail full |
+//! | writer | for one write to the tail, or to read or change the list of files | every write |
+//! | index | to read or change memory | every call |
+//!
+//! They are taken in this order. The first call repairs the store under the writer's lock. A close, and a rotation of a tail that
+//! is not full, sync under it the records that other threads wrote during the sync before.
+
+use std::sync::TryLockError;
+use std::sync::atomic::Ordering;
+
+use super::compaction::{Level, Payment};
+use super::data_file::create;
+use super::format::KeyChange;
+use super::log::{StoreLog, TailState};
+use super::recovery::PendingRepair;
+use super::{FileStore, check};
+use crate::Error;
+use crate::lock::{self, lock};
+use crate::poison::Memory;
+
+#[derive(Debug)]
+pub(super) enum Writer {
+    /// The store was read. Its files are as they were found.
+    Read(PendingRepair),
+    /// The store is repaired and takes records.
+    Open(StoreLog),
+    /// The repair failed. The store is poisoned, and the repair is not tried again.
+    Failed,
+}
+
+/// The outcome of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Appended {
+    /// The record is written; no compaction is due.
+    NothingDue,
+    /// The record is written, and must be paid for.
+    Due,
+    /// Nothing is written.
+    TailFull,
+}
+
+impl FileStore {
+    /// Runs the repair, unless an earlier call did.
+    pub(super) fn repair(&self) -> Result<(), Error> {
+        if self.is_repaired.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut writer = lock(&self.writer);
+        if matches!(*writer, Writer::Read(_))
+            && let Writer::Read(pending) = std::mem::replace(&mut *writer, Writer::Failed)
+        {
+            self.poison.attempt("open", Memory::Whole, || {
+                let log = pending.repair(&self.setting)?;
+                self.note_sizes(&log);
+                *writer = Writer::Open(log);
+                Ok(())
+            })?;
+            drop(writer);
+            // The segments may be smaller than those that the files were made for.
+            self.compact(Payment::ToBound)?;
+            self.promise("open")?;
+            self.is_repaired.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Writes `operations` as one record, then pays for compaction.
+    pub(super) fn commit(&self, operations: &[KeyChange<'_>]) -> Result<(), Error> {
+        check(operations)?;
+        self.poison.check_write()?;
+        self.repair()?;
+        if operations.is_empty() {
+            return Ok(());
+        }
+        loop {
+            match self.append(operations)? {
+                Appended::NothingDue => return Ok(()),
+                Appended::Due => return self.compact(Payment::Due),
+                Appended::TailFull => self.rotate_if(StoreLog::is_full)?,
+            }
+        }
+    }
+
+    /// Appends a record and applies it to the index, unless the tail is full.
+    fn append(&self, operations: &[KeyChange<'_>]) -> Result<Appended, Error> {
+        let mut writer = lock(&self.writer);
+        self.poison.attempt("write_batch", Memory::Whole, || {
+            let log = writer.log()?;
+            if log.is_full() {
+                return Ok(Appended::TailFull);
+            }
+            let (file, offset, written_bytes) = log.append(operations)?;
+            let garbage_bytes = lock::write(&self.index)
+                .change(|index| Ok(index.apply(operations.iter().copied(), &file, offset)))?;
+            let due_factor = self.setting.limits.store_due_factor;
+            log.add_due(due_factor.saturating_mul(written_bytes + garbage_bytes));
+            self.note_sizes(log);
+            if log.is_compacting() || self.level_of(log)? > Level::Low {
+                return Ok(Appended::Due);
+            }
+            log.take_due();
+            Ok(Appended::NothingDue)
+        })
+    }
+
+    /// Reads or changes the log under the writer's lock.
+    pub(super) fn with_log<R>(
+        &self,
+        change: impl FnOnce(&mut StoreLog) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut writer = lock(&self.writer);
+        let log = writer.log()?;
+        let result = change(log);
+        self.note_sizes(log);
+        result
+    }
+
+    /// Runs one sync of the tail or the directory at a time. All threads know its outcome before the next one starts, because
+    /// a file system reports a failed write-back only once.
+    ///
+    /// # Errors
+    /// `Poisoned`, by an earlier failure or by that of `sync`.
+    pub(super) fn sync_alone(
+        &self,
+        operation: &'static str,
+        sync: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let _alone = lock(&self.syncing);
+        self.poison.attempt(operation, Memory::Whole, sync)
+    }
+
+    /// Returns true if a thread syncs at present.
+    pub(super) fn is_syncing(&self) -> bool {
+        matches!(self.syncing.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// Makes the records durable that the tail had in this state. Only within [`sync_alone`](Self::sync_alone).
+    pub(super) fn sync_tail(&self, tail: &TailState) -> Result<(), Error> {
+        if tail.is_synced {
+            return Ok(());
+        }
+        tail.sync()?;
+        self.with_log(|log| {
+            log.set_synced(tail.last_sequence);
+            Ok(())
+        })
+    }
+
+    /// Seals the tail and makes a new one, if `is_needed` still says so. Writers go on meanwhile unless the tail is full.
+    pub(super) fn rotate_if(&self, is_needed: impl Fn(&StoreLog) -> bool) -> Result<(), Error> {
+        self.sync_alone("rotate", || {
+            let tail = self.with_log(|log| Ok(is_needed(log).then(|| log.tail_state())))?;
+            let Some(tail) = tail else { return Ok(()) };
+            self.sync_tail(&tail)?;
+            let header = self.with_log(|log| {
+                sync_rest(log)?;
+                Ok(log.seal())
+            })?;
+            let handle = create(&self.setting, &header, &header.encode())?;
+            self.with_log(|log| {
+                log.continue_in(&header, handle);
+                Ok(())
+            })
+        })
+    }
+
+    /// Syncs, then appends a promise record and syncs it. Does nothing if every record is promised.
+    pub(super) fn promise(&self, operation: &'static str) -> Result<(), Error> {
+        self.sync_alone(operation, || {
+            let tail = self.with_log(|log| Ok((!log.is_promised()).then(|| log.tail_state())))?;
+            let Some(tail) = tail else { return Ok(()) };
+            self.sync_tail(&tail)?;
+            let promise = self.with_log(|log| {
+                sync_rest(log)?;
+                log.append_promise()?;
+                Ok(log.tail_state())
+            })?;
+            self.sync_tail(&promise)?;
+            self.with_log(|log| {
+                log.set_promised(promise.last_sequence);
+                Ok(())
+            })
+        })
+    }
+
+    fn note_sizes(&self, log: &StoreLog) {
+        self.total_bytes.store(log.total_bytes(), Ordering::Relaxed);
+        self.files_len.store(log.files_len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Syncs, under the writer's lock, the records that other threads wrote during the sync before.
+fn sync_rest(log: &mut StoreLog) -> Result<(), Error> {
+    let tail = log.tail_state();
+    if !tail.is_synced {
+        tail.sync()?;
+        log.set_synced(tail.last_sequence);
+    }
+    Ok(())
+}
+
+impl Writer {
+    fn log(&mut self) -> Result<&mut StoreLog, Error> {
+        match self {
+            Self::Open(log) => Ok(log),
+            Self::Read(_) | Self::Failed => Err(Error::Panicked { operation: "open" }),
+        }
+    }
+}

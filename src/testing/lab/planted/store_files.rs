@@ -1,0 +1,57 @@
+//! Actions of bugs in the files of the embedded store: in their names and removals after a compaction.
+
+use std::io;
+use std::path::Path;
+
+use super::files::{FileAnswered, FileMemory, Writes, files_in, skip};
+use crate::fs::{FileAccess, OpenMode, read_whole};
+use crate::lock::lock;
+use crate::testing::faults::{FileCall, FileOperation, FileRole};
+use crate::testing::lab::file_format::u64_at;
+
+/// The first and the last place of a file of the store, and true for a compacted file.
+fn places(files: &dyn FileAccess, path: &Path) -> io::Result<(u64, u64, bool)> {
+    let bytes = read_whole(files.open(path, OpenMode::Read)?.as_ref())?;
+    let number = |at| u64_at(&bytes, at).ok_or(io::ErrorKind::UnexpectedEof);
+    let (first, last) = (number(36)?, number(76)?);
+    Ok((first, last.max(first), last > 0))
+}
+
+/// Skips the sync of the directory after the rename of a compacted file.
+pub(crate) fn skip_sync_of_compacted_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+    let mut kept = lock(&state.kept);
+    match call.operation {
+        FileOperation::Rename { to } if FileRole::of(to) == FileRole::StoreFile => {
+            let answer = call.forward()?;
+            let is_compacted = places(call.files(), to)?.2;
+            kept.clear();
+            kept.extend(is_compacted.then(|| (0, Writes::new())));
+            Ok(answer)
+        }
+        FileOperation::SyncDir if call.role() == FileRole::StoreDir && kept.remove(&0).is_some() => {
+            skip(call, state)
+        }
+        _ => call.forward(),
+    }
+}
+
+/// Removes, in the place of a file that was compacted away, the compacted file that replaced it.
+pub(crate) fn remove_compacted(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+    let (first, ..) = places(call.files(), call.path)?;
+    let dir = call.path.parent().unwrap_or(call.path);
+    let compacted = files_in(call.files(), dir, FileRole::StoreFile)
+        .into_iter()
+        .rfind(|path| {
+            let covers =
+                |(from, to, is_compacted): (u64, u64, bool)| is_compacted && (from..=to).contains(&first);
+            path != call.path && places(call.files(), path).is_ok_and(covers)
+        });
+    match compacted {
+        Some(compacted) => {
+            state.acts.count();
+            call.files().remove(&compacted)?;
+            call.skip()
+        }
+        None => call.forward(),
+    }
+}
