@@ -181,7 +181,7 @@ fn a_creation_that_ended_before_the_identity_was_written_goes_on_with_the_id_tha
     let file = format!("{PATH}/store/00000000000000000001.tdstore");
     let image = content(&disk);
     // The store's first file, without a record.
-    let header = image.file(&file).unwrap()[..144].to_vec();
+    let header = image.file(&file).unwrap()[..152].to_vec();
     let mut begun = Image::new();
     begun.insert_dir(PATH);
     begun.insert_dir(format!("{PATH}/store"));

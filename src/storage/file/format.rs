@@ -4,7 +4,7 @@
 //! The places 1, 2, 3 ... of the log are those of the files as they were first written. A compacted file takes the places of the
 //! adjacent files that it replaced. The value `compacted` is the wrapping sum of the values of all compacted files.
 //!
-//! File header, 144 bytes; bytes 76 to 139 are zero unless the file is a compacted one:
+//! File header, 152 bytes; bytes 84 to 147 are zero unless the file is a compacted one:
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
@@ -17,15 +17,16 @@
 //! | 52 | 8 | sequence number of the first record at this place |
 //! | 60 | 8 | history: a value over all records before this place, 0 at place 1 |
 //! | 68 | 8 | `compacted` when the file was made; in a compacted file, its part of the files that this one replaced |
-//! | 76 | 8 | last place of a compacted file |
-//! | 84 | 8 | where the replaced file of the last place ended |
-//! | 92 | 8 | sequence number after its last record |
-//! | 100 | 8 | history after its last record |
-//! | 108 | 8 | length of the compacted file |
-//! | 116 | 8 | value of the compacted file: [`mix`] of bytes 60 and 100, then of its entries as in the history |
-//! | 124 | 8 | sequence number of a synced record: no entry was left out because of a later record |
-//! | 132 | 8 | history after that record |
-//! | 140 | 4 | CRC32C of bytes 0 to 139 |
+//! | 76 | 8 | opening: a value of the opening of the store that made the file, 0 for the first |
+//! | 84 | 8 | last place of a compacted file |
+//! | 92 | 8 | where the replaced file of the last place ended |
+//! | 100 | 8 | sequence number after its last record |
+//! | 108 | 8 | history after its last record |
+//! | 116 | 8 | length of the compacted file |
+//! | 124 | 8 | value of the compacted file: [`mix`] of bytes 60 and 108, then of its entries as in the history |
+//! | 132 | 8 | sequence number of a synced record: no entry was left out because of a later record |
+//! | 140 | 8 | history after that record |
+//! | 148 | 4 | CRC32C of bytes 0 to 147 |
 //!
 //! A compacted file has entries without records, nothing between or after them.
 //!
@@ -57,9 +58,12 @@
 //! half; zeros if shorter or removed). The entry checksum alone is not enough: the engine's values end with a CRC32C of key and
 //! value, and then every entry of one length has the same checksum. Their last 4 bytes are that CRC32C, which differs.
 //!
-//! A seeded checksum begins with the store id, the file's number, the offset of the record or entry in its
+//! A seeded checksum begins with the store id, the file's number, `opening`, the offset of the record or entry in its
 //! file (8 bytes) and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is
-//! not: no record copied into a value, no entry that is as long as a record header. A record is valid if its
+//! not: no record copied into a value, no entry that is as long as a record header, and no bytes of a removed file that a power
+//! loss leaves in another one. For that an opening writes the last file again before any other: with a number and checksums of
+//! its own, and with the value [`mix`] of the `opening` and the history that it found. A number that a crash makes free again
+//! belongs to another opening. Two attempts to open have one value only if they found the same records. A record is valid if its
 //! header's and all its entries' checksums hold and the entries fill the payload: its whole payload is summed
 //! once, and an entry can be checked when it is read alone.
 
@@ -76,7 +80,7 @@ const VERSION: u32 = 3;
 
 const CRC_LEN: usize = size_of::<u32>();
 const FILE_HEADER_SUMMED_LEN: usize =
-    MAGIC.len() + size_of::<u32>() + size_of::<u128>() + 14 * size_of::<u64>();
+    MAGIC.len() + size_of::<u32>() + size_of::<u128>() + 15 * size_of::<u64>();
 const RECORD_HEADER_SUMMED_LEN: usize = size_of::<u32>() + 3 * size_of::<u64>();
 pub(super) const ENTRY_HEADER_LEN: usize = size_of::<u16>() + size_of::<u32>();
 const SYNCED_OFFSET: usize = size_of::<u32>() + size_of::<u64>();
@@ -89,7 +93,7 @@ pub(super) const RECORD_HEADER_LEN: usize = RECORD_HEADER_SUMMED_LEN + CRC_LEN;
 pub(super) const ENTRY_OVERHEAD_LEN: usize = ENTRY_HEADER_LEN + CRC_LEN;
 const REMOVAL: u32 = u32::MAX;
 
-const _: () = assert!(FILE_HEADER_LEN == 144 && FILE_HEADER_LEN.is_multiple_of(ALIGNMENT));
+const _: () = assert!(FILE_HEADER_LEN == 152 && FILE_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(RECORD_HEADER_LEN == 32 && RECORD_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(STORAGE_KEY_BYTES_MAX <= u16::MAX as usize);
 
@@ -135,6 +139,8 @@ pub(super) struct FileHeader {
     pub(super) before: LogPoint,
     /// The value `compacted` when the file was made; in a compacted file, its part of the replaced files.
     pub(super) compacted: u64,
+    /// A value of the opening of the store that made the file.
+    pub(super) opening: u64,
     /// `None` in a file of records.
     pub(super) compaction: Option<CompactedPart>,
 }
@@ -168,6 +174,7 @@ impl FileHeader {
         bytes.put_u64(self.first_place);
         self.before.encode(&mut bytes);
         bytes.put_u64(self.compacted);
+        bytes.put_u64(self.opening);
         let part = self.compaction.unwrap_or_default();
         bytes.put_u64(part.last_place);
         part.after.encode(&mut bytes);
@@ -218,6 +225,7 @@ impl FileHeader {
             first_place: reader.u64()?,
             before: LogPoint::decode(reader)?,
             compacted: reader.u64()?,
+            opening: reader.u64()?,
             compaction: None,
         };
         let part = CompactedPart {
@@ -240,7 +248,8 @@ impl FileHeader {
     /// What every seeded checksum in this file begins with.
     pub(super) fn seed(&self) -> u32 {
         let crc = crc32c::crc32c(&self.store_id.to_le_bytes());
-        crc32c::extend(crc, &self.number.to_le_bytes())
+        let crc = crc32c::extend(crc, &self.number.to_le_bytes());
+        crc32c::extend(crc, &self.opening.to_le_bytes())
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Setting {
     pub(super) open_files: Arc<OpenFiles>,
     pub(super) dir: PathBuf,
     pub(super) store_id: u128,
+    /// The value of this opening of the store.
+    pub(super) opening: u64,
     pub(super) segment_bytes_max: u64,
     pub(super) limits: Limits,
 }
@@ -136,6 +138,7 @@ impl StoreLog {
             first_place: self.tail.last_place + 1,
             before: self.tail.after,
             compacted: self.compacted,
+            opening: self.setting.opening,
             compaction: None,
         }
     }
@@ -307,6 +310,12 @@ impl StoreLog {
         let replaced: Vec<_> = self.sealed.splice(first..after, [compacted]).collect();
         self.compacted = self.compacted.wrapping_sub(sum_of_values(&replaced));
         self.replaced.extend(replaced);
+    }
+
+    /// Adds a file that another one replaced.
+    pub(super) fn add_replaced(&mut self, file: LogFile) {
+        self.total_bytes += file.end;
+        self.replaced.push_back(file);
     }
 
     /// Takes the next replaced file and counts it as removed, if only the log has it; else puts it behind the others.

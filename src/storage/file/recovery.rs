@@ -16,25 +16,28 @@
 //! | step | a crash leaves |
 //! |---|---|
 //! | 0. sync the directory, if a compaction came after the last record: the next record relies on it | the files as they were read |
-//! | 1. write the last file again, without torn tail and with a promise record, under its temporary name; sync; rename; sync the directory | the file as it was read, perhaps with a temporary file; or the new one |
+//! | 1. write the last file again, without torn tail and with a promise record, under a new number and a temporary name; sync; rename; sync the directory | the file as it was read, perhaps with a temporary file; or the new one beside it, at the same place |
 //! | 2. remove temporary files and files that were compacted away | some of them |
-//! | 3. compact if over the bound; append a promise record | as `run` and `log` say |
+//! | 3. remove the file that was written again | it or not |
+//! | 4. compact if over the bound; append a promise record | as `run` and `log` say |
 //!
 //! Step 1 writes a copy because a sync of the read file proves nothing: after a failed sync a file system may still read back
-//! lost bytes and sync them without an error. The last file needs no promise record if it ends with one or has no record.
+//! lost bytes and sync them without an error. The copy has checksums of its own, so that no bytes of the original that a power
+//! loss leaves behind the copy pass for records. The last file needs no promise record if it ends with one or has no record,
+//! and has the sum of the values of the compacted files: the history of the copy is not the one that the last compaction has.
 //!
 //! A directory without a data file gets its first one, after the removal of temporary files.
 //!
-//! Memory is bounded by the last file and the largest other one, beside the index and the headers. No file is kept open.
+//! Memory is bounded by twice the last file, or by it and the largest other one, beside the index and the headers. No file is kept open.
 
 use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use super::data_file::{DataFile, create, sync_names};
 use super::format::{
-    FILE_HEADER_LEN, FileHeader, LogPoint, Record, RecordHeader, compacted_entries, encode_record,
+    FILE_HEADER_LEN, FileHeader, KeyChange, LogPoint, Record, RecordHeader, compacted_entries, encode_record,
     is_promised,
 };
 use super::index::KeyIndex;
@@ -43,9 +46,11 @@ use super::names::Name;
 use super::open_files::OpenFiles;
 use super::{FileStoreOptions, FileStoreRecovery};
 use crate::Error;
+use crate::codec::mix::mix;
 use crate::fs::{DirName, FileAccess, list_if_present, make_dir};
 use crate::ids::random_u128;
 use crate::limits::Limits;
+use crate::lock::{self, Whole};
 use crate::torn_tail::TornTail;
 
 /// A store that was read, and the repair that it needs.
@@ -94,6 +99,7 @@ pub(super) fn recover(
         access,
         dir: dir.to_path_buf(),
         store_id: 0,
+        opening: 0,
         segment_bytes_max: options.segment_bytes_max,
         limits,
     };
@@ -119,6 +125,7 @@ pub(super) fn recover(
         (None, Some(chosen)) => chosen,
         (None, None) => random_u128(),
     };
+    setting.opening = found.as_ref().map_or(0, |found| found.tail.next_opening());
     report.leftovers_removed += listing.temporary.len();
     Ok(RecoveredStore {
         setting: Arc::new(setting),
@@ -142,8 +149,12 @@ impl PendingRepair {
         }
     }
 
-    /// Runs steps 1 and 2 and returns the log.
-    pub(super) fn repair(self, setting: &Arc<Setting>) -> Result<StoreLog, Error> {
+    /// Runs steps 1 and 2 and returns the log, which removes the file of step 3.
+    pub(super) fn repair(
+        self,
+        setting: &Arc<Setting>,
+        index: &RwLock<Whole<KeyIndex>>,
+    ) -> Result<StoreLog, Error> {
         let Some(mut found) = self.found else {
             // An earlier open may have made it and ended before its name was durable.
             make_dir(&*setting.access, &setting.dir, DirName::MayBeLost)?;
@@ -154,6 +165,7 @@ impl PendingRepair {
                 first_place: 1,
                 before: LogPoint::FIRST,
                 compacted: 0,
+                opening: setting.opening,
                 compaction: None,
             };
             let handle = create(setting, &header, &header.encode())?;
@@ -171,20 +183,20 @@ impl PendingRepair {
         if tail.compacted != compacted {
             sync_names(setting)?;
         }
-        tail.cut_and_promise(compacted);
+        let original = tail.log_file();
+        let number = found.last_number + 1;
+        tail.renew(setting, number, compacted);
         let handle = create(setting, &tail.header, &tail.bytes)?;
+        lock::write(index).change(|index| Ok(tail.apply_to(index)))?;
         // The copy of the last file had the temporary name with its number: no such file is left.
-        let is_other = |number: &u64| *number != tail.header.number;
+        let is_other = |temporary: &u64| *temporary != number;
         let temporary: Vec<_> = self.temporary.into_iter().filter(is_other).collect();
         remove(setting, &temporary, Name::Temporary)?;
         remove(setting, &found.covered, Name::Data)?;
-        Ok(StoreLog::resume(
-            Arc::clone(setting),
-            found.sealed,
-            (found.tail.log_file(), handle),
-            found.last_number + 1,
-            found.tail.compacted,
-        ))
+        let tail = (found.tail.log_file(), handle);
+        let mut log = StoreLog::resume(Arc::clone(setting), found.sealed, tail, number + 1, compacted);
+        log.add_replaced(original);
+        Ok(log)
     }
 }
 
@@ -421,30 +433,53 @@ impl Loaded {
         (next.sequence == sequence + 1).then_some(next.history)
     }
 
-    /// Cuts the torn tail, and appends a promise record unless the file needs none.
-    fn cut_and_promise(&mut self, compacted: u64) {
-        self.bytes.truncate(self.after.end as usize);
-        if self.ends_with_promise {
-            return;
-        }
-        let header = RecordHeader {
-            payload_len: 0,
-            sequence: self.after.sequence,
-            synced: self.after.sequence - 1,
-            compacted,
+    /// The value of an opening that found this last file.
+    fn next_opening(&self) -> u64 {
+        mix(self.header.opening, self.after.history)
+    }
+
+    /// Cuts the torn tail, gives the file this number and the checksums of this opening, and appends a promise record unless
+    /// the file needs none.
+    fn renew(&mut self, setting: &Setting, number: u64, compacted: u64) {
+        self.header.number = number;
+        self.header.opening = setting.opening;
+        self.file = Arc::new(DataFile::new(setting, &self.header));
+        let mut old = std::mem::replace(&mut self.bytes, self.header.encode());
+        old.truncate(self.after.end as usize);
+        self.after = LogPoint {
+            end: FILE_HEADER_LEN as u64,
+            ..self.header.before
         };
+        while let Some(record) = Record::decode_trusted(&old, self.after.end as usize) {
+            let operations: Vec<_> = record.operations().collect();
+            self.append(setting, record.header, &operations);
+        }
+        if !self.ends_with_promise || self.compacted != compacted {
+            let header = RecordHeader {
+                payload_len: 0,
+                sequence: self.after.sequence,
+                synced: self.after.sequence - 1,
+                compacted,
+            };
+            self.append(setting, header, &[]);
+        }
+    }
+
+    /// Appends a record to the bytes.
+    fn append(&mut self, setting: &Setting, header: RecordHeader, operations: &[KeyChange<'_>]) {
         let bytes = &mut self.bytes;
         let write = |piece: &[u8], _| {
             bytes.extend_from_slice(piece);
             Ok::<_, Infallible>(())
         };
+        let LogPoint { end, history, .. } = self.after;
         let Ok((end, history)) = encode_record(
             header,
-            &[],
+            operations,
             self.file.seed(),
-            self.after.end,
-            self.after.history,
-            usize::MAX,
+            end,
+            history,
+            setting.limits.store_piece_bytes,
             write,
         );
         self.after = LogPoint {
@@ -452,8 +487,8 @@ impl Loaded {
             sequence: header.sequence + 1,
             history,
         };
-        self.compacted = compacted;
-        self.ends_with_promise = true;
+        self.compacted = header.compacted;
+        self.ends_with_promise = header.is_promise();
     }
 
     /// Fails if the bytes after the end are not a torn tail. `files` are the headers of the files before.

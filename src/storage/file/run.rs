@@ -67,6 +67,7 @@ impl CompactionRun {
             first_place: first.first_place,
             before: first.before,
             compacted: sum_of_values(&files),
+            opening: setting.opening,
             compaction: Some(part),
         };
         let temporary = join(&setting.dir, Name::Temporary(number).build());

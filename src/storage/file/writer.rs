@@ -55,7 +55,7 @@ impl FileStore {
             && let Writer::Read(pending) = std::mem::replace(&mut *writer, Writer::Failed)
         {
             self.poison.attempt("open", Memory::Whole, || {
-                let log = pending.repair(&self.setting)?;
+                let log = pending.repair(&self.setting, &self.index)?;
                 self.note_sizes(&log);
                 *writer = Writer::Open(log);
                 Ok(())

@@ -65,7 +65,7 @@ impl FileKind {
             Self::StoreFile => FileLayout {
                 magic: b"tidlstor",
                 version: 3,
-                header_bytes: 144,
+                header_bytes: 152,
                 id: 12,
                 first_sequence: 52,
                 previous_end: 44,
@@ -107,7 +107,10 @@ impl FileKind {
     pub(super) fn seed(self, bytes: &[u8]) -> Option<u32> {
         Some(match self {
             Self::Segment => u32_at(bytes, self.layout().header_bytes - 4)?,
-            Self::StoreFile => extend(crc32c(bytes.get(12..28)?), bytes.get(28..36)?),
+            Self::StoreFile => {
+                let number = extend(crc32c(bytes.get(12..28)?), bytes.get(28..36)?);
+                extend(number, bytes.get(76..84)?)
+            }
         })
     }
 

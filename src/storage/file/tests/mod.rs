@@ -132,6 +132,16 @@ fn path(number: u64) -> PathBuf {
     Path::new(DIR).join(Name::Data(number).build())
 }
 
+/// The path of the last file of the log.
+fn last_path(content: &DiskContent) -> PathBuf {
+    path(*log_files(content).last().unwrap())
+}
+
+/// The lengths of the files, in the order of their names.
+fn sizes(content: &DiskContent) -> Vec<usize> {
+    files(content).map(|(_, bytes)| bytes.len()).collect()
+}
+
 /// The store as a map.
 fn pairs(store: &FileStore) -> StorePairs {
     let scanned: Result<Vec<_>, _> = store.scan_prefix(b"").unwrap().collect();
@@ -151,7 +161,7 @@ fn log_files(content: &DiskContent) -> Vec<u64> {
             Name::Temporary(_) => None,
         });
     let mut headers: Vec<_> = headers.collect();
-    headers.sort_by_key(|header| (header.first_place, Reverse(header.last_place())));
+    headers.sort_by_key(|header| (header.first_place, Reverse(header.number)));
     let mut places = 0;
     headers.retain(|header| {
         let is_needed = header.last_place() > places;

@@ -191,5 +191,5 @@ pub(super) fn store(bytes: &[u8]) -> bool {
             .expect("what opened takes writes");
     }
     assert_eq!(store.get(b"more").ok().flatten().as_deref(), Some(&[7; 100][..]));
-    bytes.len() >= 144
+    bytes.len() >= 152
 }

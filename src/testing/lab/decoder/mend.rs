@@ -102,7 +102,7 @@ pub(super) fn segment(bytes: &[u8]) -> Vec<u8> {
 pub(super) fn store_file(bytes: &[u8]) -> Vec<u8> {
     let numbers = [(28, 1), (36, 1), (44, 0), (52, 1), (68, 0)]
         .into_iter()
-        .chain((76..140).step_by(8).map(|at| (at, 0)))
+        .chain((76..148).step_by(8).map(|at| (at, 0)))
         .collect::<Vec<_>>();
     file(FileKind::StoreFile, bytes, &numbers, record_at)
 }

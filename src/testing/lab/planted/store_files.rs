@@ -13,7 +13,7 @@ use crate::testing::lab::file_format::u64_at;
 fn places(files: &dyn FileAccess, path: &Path) -> io::Result<(u64, u64, bool)> {
     let bytes = read_whole(files.open(path, OpenMode::Read)?.as_ref())?;
     let number = |at| u64_at(&bytes, at).ok_or(io::ErrorKind::UnexpectedEof);
-    let (first, last) = (number(36)?, number(76)?);
+    let (first, last) = (number(36)?, number(84)?);
     Ok((first, last.max(first), last > 0))
 }
 
