@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::format::FileHeader;
 use super::super::names::Name;
 use super::{
     DIR, DiskContent, FileStore, FileStoreOptions, access, content_of, disk_of, files, first_cause,
@@ -226,4 +227,35 @@ fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
 
 fn path_in(dir: &Path, number: u64) -> PathBuf {
     dir.join(Name::Data(number).build())
+}
+
+#[test]
+fn bytes_of_the_last_file_that_lie_behind_its_copy_are_no_records() {
+    let disk = new_disk();
+    let store = open(&disk).unwrap();
+    store.put(b"key", b"value").unwrap();
+    store.close().unwrap();
+    let before = content_of(&disk);
+    store.put(b"lost", b"value").unwrap();
+    let lost = content_of(&disk)[&path(1)][before[&path(1)].len()..].to_vec();
+    let mut openings = Vec::new();
+    let mut content = before;
+    for _ in 0..3 {
+        let disk = disk_of(&content);
+        drop(open(&disk).unwrap());
+        content = content_of(&disk);
+        let last = last_path(&content);
+        let header = FileHeader::decode(&content[&last], &last).unwrap();
+        openings.push((header.number, header.opening));
+        let mut stale = content.clone();
+        stale.get_mut(&last).unwrap().extend_from_slice(&lost);
+        let store = open(&disk_of(&stale)).unwrap();
+        assert_eq!(store.get(b"lost").unwrap(), None);
+        assert_eq!(
+            store.recovery().torn_tail.as_ref().unwrap().cut_bytes,
+            lost.len() as u64
+        );
+    }
+    openings.dedup_by(|later, earlier| later.0 == earlier.0 || later.1 == earlier.1);
+    assert_eq!(openings.len(), 3, "two openings have one number or value");
 }
