@@ -92,7 +92,7 @@ pub(crate) struct Limits {
     /// write that pays for compaction makes at least one such step.
     pub(crate) store_step_bytes: usize,
     /// Bytes that a write to the embedded store pays for with compaction, for each byte that it wrote and each that it made
-    /// garbage. Default 4, at least 1.
+    /// garbage. Default 8, at least 1.
     pub(crate) store_due_factor: u64,
     /// Bytes. Default 4 MiB, at least 1. A compaction of the embedded store syncs its file when it has written so many more.
     pub(crate) store_unsynced_bytes_max: u64,
@@ -135,7 +135,7 @@ impl Default for Limits {
             changed_state_bytes_max: STORE_BATCH_BYTES_MAX / 2,
             store_piece_bytes: 256 << 10,
             store_step_bytes: 64 << 10,
-            store_due_factor: 4,
+            store_due_factor: 8,
             store_unsynced_bytes_max: 4 << 20,
             store_removals_len_max: 16,
             store_open_files_len_max: 64,

@@ -231,6 +231,7 @@ impl TidalDb {
             )?,
             states_bytes: self.sound(ledger.state.signals.heap_bytes())?
                 + self.sound(ledger.state.cohorts.states().heap_bytes())?,
+            storage_index_bytes: self.sound(self.shared.storage.index_bytes())?,
             poison: ledger.poison.cause(),
         })
     }

@@ -97,6 +97,8 @@ pub struct Statistics {
     pub states_bytes: usize,
     /// Memory that the collections take, in bytes.
     pub collections_bytes: u64,
+    /// Memory that the index of the storage engine takes, in bytes, estimated; 0 if the engine does not know.
+    pub storage_index_bytes: u64,
     /// The first failure, if the handle is poisoned.
     pub poison: Option<Arc<Error>>,
 }

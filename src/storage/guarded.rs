@@ -43,6 +43,11 @@ impl GuardedStorage {
         }
     }
 
+    /// See [`StorageEngine::index_bytes`].
+    pub(crate) fn index_bytes(&self) -> Result<u64, Error> {
+        self.engine.index_bytes()
+    }
+
     /// Makes one writing call on the engine.
     ///
     /// # Errors

@@ -83,6 +83,15 @@ pub trait StorageEngine: Send + Sync {
     fn close(&self) -> Result<(), Error> {
         self.flush()
     }
+
+    /// Memory that the engine takes for its index, in bytes; 0 if it does not know. Waits for no disk. A wrapper must call the
+    /// inner engine's.
+    ///
+    /// # Errors
+    /// [`Error::Panicked`] if a thread panicked while it changed the index.
+    fn index_bytes(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
 }
 
 /// One operation of a [`WriteBatch`].

@@ -1,10 +1,11 @@
 //! Compaction: keeps the files within [`bytes_max`], twice the live data and one segment.
 //!
 //! A compaction replaces adjacent sealed files, chosen by `choice`, in steps of `run`. Nothing is moved to the tail, so cold data
-//! is not rewritten because of other data. Each write pays for compaction: by four times the bytes that it wrote and
+//! is not rewritten because of other data. Each write pays for compaction: by eight times the bytes that it wrote and
 //! the bytes that it made garbage, and at least by one step. It pays once the files are over [`bytes_ahead`], so that they are
-//! within [`bytes_max`] after the paid steps of ordinary writes; if they are not, the write continues until they are. A batch
-//! longer than a segment is one file, and the compaction of that file may be the work of one write.
+//! within [`bytes_max`] after the paid steps, since a run reads a file at most as long as [`file_bytes_max`] while an eighth of
+//! that is written; if they are not, the write continues until they are. That happens only after a batch longer than a segment,
+//! which is one file: the compaction of that file may be the work of one write.
 //!
 //! A write that finds another thread compacting leaves its due to a later write, and one that finds another thread syncing leaves
 //! the end of a compaction to a later write, unless the files are over the bound. So a write waits for another thread's sync only
@@ -21,7 +22,7 @@ use std::sync::TryLockError;
 use super::FileStore;
 use super::choice::{Urgency, choose};
 use super::data_file::sync_names;
-use super::format::RECORD_HEADER_LEN;
+use super::format::{FILE_HEADER_LEN, RECORD_HEADER_LEN};
 use super::log::StoreLog;
 use super::run::CompactionRun;
 use crate::Error;
@@ -36,6 +37,14 @@ pub(super) fn bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
 /// What the files take before writes pay for compaction.
 pub(super) fn bytes_ahead(live_bytes: u64, segment_bytes_max: u64) -> u64 {
     live_bytes + live_bytes / 2 + segment_bytes_max / 2
+}
+
+/// The length at which a file takes no more records. Files of a store with little data are shorter, so that a copy of one file
+/// beside the rest is within [`bytes_max`].
+pub(super) fn file_bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
+    // A header is a small part of a file, except in the smallest segments.
+    let file_bytes_min = (segment_bytes_max / 4).max(32 * FILE_HEADER_LEN as u64);
+    (live_bytes / 2).max(file_bytes_min).min(segment_bytes_max)
 }
 
 /// The part of a call in the work of compaction.
@@ -103,9 +112,10 @@ impl FileStore {
                 *run = self.begin_run(level)?;
                 if run.is_none() {
                     // The rest of the garbage is in the tail.
+                    let file_bytes_max = self.file_bytes_max()?;
                     let is_needed = |log: &StoreLog| match level {
                         Level::Over => !log.is_empty_tail(),
-                        _ => log.is_worth_sealing(),
+                        _ => log.is_worth_sealing(file_bytes_max),
                     };
                     if waits || !self.with_log(|log| Ok(is_needed(log)))? {
                         break;
@@ -147,25 +157,21 @@ impl FileStore {
         } else {
             Urgency::Ahead
         };
-        let chosen = self.with_log(|log| {
-            let choice = {
-                let _counts_at_rest = lock::read(&self.index);
-                choose(log.sealed(), self.setting.segment_bytes_max, urgency)
-            };
-            Ok(choice.map(|choice| {
-                let files = log.sealed()[choice.files].to_vec();
-                (
-                    log.take_number(),
-                    files,
-                    choice.removed_sequence,
-                    log.last_sequence(),
-                )
-            }))
-        })?;
-        let Some((number, files, removed_sequence, clean_sequence)) = chosen else {
+        // The choice looks at every file, so it is made without a lock that writes take.
+        let sealed = self.with_log(|log| Ok(log.sealed()))?;
+        let Some(choice) = choose(&sealed, self.setting.segment_bytes_max, urgency) else {
             return Ok(None);
         };
-        let run = CompactionRun::begin(&self.setting, number, files, removed_sequence, clean_sequence)?;
+        let files = sealed[choice.files].to_vec();
+        drop(sealed);
+        let (number, clean_sequence) = self.with_log(|log| Ok((log.take_number(), log.last_sequence())))?;
+        let run = CompactionRun::begin(
+            &self.setting,
+            number,
+            files,
+            choice.removed_sequence,
+            clean_sequence,
+        )?;
         self.set_temporary(&run)?;
         Ok(Some(run))
     }
@@ -207,6 +213,12 @@ impl FileStore {
             removed_len += 1;
         }
         Ok(removed_len)
+    }
+
+    /// The length at which the tail takes no more records.
+    pub(super) fn file_bytes_max(&self) -> Result<u64, Error> {
+        let live_bytes = lock::read(&self.index).get()?.live_bytes();
+        Ok(file_bytes_max(live_bytes, self.setting.segment_bytes_max))
     }
 
     fn level(&self) -> Result<Level, Error> {

@@ -1,7 +1,7 @@
 //! The index: which entry of which file holds each key's value. Memory only, rebuilt by open.
 //!
 //! Invariant: `live_bytes` is the sum of the lengths of the entries pointed at, and so is each file's own
-//! count.
+//! count. `key_bytes` is the memory of the keys.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -25,10 +25,26 @@ impl Location {
     }
 }
 
+/// Entries of a full node of a `BTreeMap`.
+const FULL_NODE_ENTRIES_LEN: u64 = 11;
+/// Entries of a node after inserts at random; after ascending inserts there are 6.
+const NODE_ENTRIES_LEN: u64 = 7;
+/// A node and its share of the node above, which has a pointer to each of its nodes.
+const NODE_BYTES: u64 =
+    FULL_NODE_ENTRIES_LEN * size_of::<(Box<[u8]>, Location)>() as u64 * (NODE_ENTRIES_LEN + 1)
+        / NODE_ENTRIES_LEN
+        + 32;
+
+/// The memory of a key: allocators use multiples of 16 bytes, and 8 bytes of each for themselves.
+fn allocated_bytes(key: &[u8]) -> u64 {
+    (key.len() as u64 + 8).next_multiple_of(16).max(32)
+}
+
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
-    entries: BTreeMap<Vec<u8>, Location>,
+    entries: BTreeMap<Box<[u8]>, Location>,
     live_bytes: u64,
+    key_bytes: u64,
 }
 
 impl KeyIndex {
@@ -51,7 +67,11 @@ impl KeyIndex {
             } else {
                 file.add_removal(len);
                 garbage_bytes += u64::from(len);
-                self.entries.remove(operation.key)
+                let removed = self.entries.remove(operation.key);
+                if removed.is_some() {
+                    self.key_bytes -= allocated_bytes(operation.key);
+                }
+                removed
             };
             if let Some(outdated) = outdated {
                 garbage_bytes += u64::from(outdated.len);
@@ -78,10 +98,11 @@ impl KeyIndex {
 
     /// Returns the replaced location.
     fn insert(&mut self, key: &[u8], location: Location) -> Option<Location> {
-        match self.entries.get_mut(key) {
-            Some(place) => Some(std::mem::replace(place, location)),
-            None => self.entries.insert(key.to_vec(), location),
+        if let Some(place) = self.entries.get_mut(key) {
+            return Some(std::mem::replace(place, location));
         }
+        self.key_bytes += allocated_bytes(key);
+        self.entries.insert(key.into(), location)
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Location> {
@@ -99,13 +120,19 @@ impl KeyIndex {
         self.entries
             .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
-            .map(|(key, location)| (key.clone(), location.clone()))
+            .map(|(key, location)| (key.to_vec(), location.clone()))
             .collect()
     }
 
     /// The length of all entries pointed at.
     pub(super) fn live_bytes(&self) -> u64 {
         self.live_bytes
+    }
+
+    /// The memory that the index takes, estimated.
+    pub(super) fn index_bytes(&self) -> u64 {
+        let nodes_len = (self.entries.len() as u64).div_ceil(NODE_ENTRIES_LEN);
+        self.key_bytes + nodes_len * NODE_BYTES
     }
 
     pub(super) fn len(&self) -> usize {
@@ -115,7 +142,7 @@ impl KeyIndex {
 
 #[cfg(test)]
 mod tests {
-    use super::{BTreeMap, KeyIndex};
+    use super::{BTreeMap, KeyIndex, allocated_bytes};
 
     impl KeyIndex {
         /// Checks the invariant.
@@ -126,6 +153,8 @@ mod tests {
                 let file = by_file.entry(location.file.number).or_default();
                 *file = (file.0 + u64::from(location.len), location.file.live_bytes());
             }
+            let key_bytes = self.entries.keys().map(|key| allocated_bytes(key)).sum::<u64>();
+            assert_eq!(self.key_bytes, key_bytes);
             assert_eq!(self.live_bytes, by_file.values().map(|file| file.0).sum::<u64>());
             for (number, (counted, kept)) in by_file {
                 assert_eq!(counted, kept, "live bytes of file {number}");

@@ -104,8 +104,8 @@ pub(super) struct TailState {
 #[derive(Debug)]
 pub(super) struct StoreLog {
     setting: Arc<Setting>,
-    /// The files before the tail, in order.
-    sealed: Vec<LogFile>,
+    /// The files before the tail, in order. Shared with the choice of a compaction, which reads it without a lock.
+    sealed: Arc<Vec<LogFile>>,
     tail: LogFile,
     handle: Arc<dyn File>,
     /// True while the next tail is made.
@@ -157,7 +157,7 @@ impl StoreLog {
             setting,
             total_bytes: sealed.iter().map(|file| file.end).sum::<u64>() + tail.end,
             compacted: sum_of_values(&sealed),
-            sealed,
+            sealed: Arc::new(sealed),
             tail,
             handle,
             is_sealed: false,
@@ -172,15 +172,15 @@ impl StoreLog {
     }
 
     /// Returns true if the next record must go to another file.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_sealed || self.tail.end >= self.setting.segment_bytes_max
+    pub(super) fn is_full(&self, file_bytes_max: u64) -> bool {
+        self.is_sealed || self.tail.end >= file_bytes_max
     }
 
-    /// Returns true if half a segment is written and a quarter of it is garbage: a compaction of the tail is worth it.
-    pub(super) fn is_worth_sealing(&self) -> bool {
+    /// Returns true if the tail is half full and a quarter of it is garbage: a compaction of the tail is worth it.
+    pub(super) fn is_worth_sealing(&self, file_bytes_max: u64) -> bool {
         let kept_bytes = FILE_HEADER_LEN as u64 + self.tail.file.live_bytes();
         let garbage_bytes = self.tail.end.saturating_sub(kept_bytes);
-        2 * self.tail.end >= self.setting.segment_bytes_max && 4 * garbage_bytes >= self.tail.end
+        2 * self.tail.end >= file_bytes_max && 4 * garbage_bytes >= self.tail.end
     }
 
     /// Returns true if the tail has no record.
@@ -280,7 +280,8 @@ impl StoreLog {
         self.recorded_compacted = header.compacted;
         self.total_bytes += tail.end;
         self.tail.file.release();
-        self.sealed.push(std::mem::replace(&mut self.tail, tail));
+        let sealed = std::mem::replace(&mut self.tail, tail);
+        Arc::make_mut(&mut self.sealed).push(sealed);
         self.handle = handle;
     }
 
@@ -307,7 +308,9 @@ impl StoreLog {
             .partition_point(|file| file.last_place <= compacted.last_place);
         self.temporary_bytes = 0;
         self.compacted = self.compacted.wrapping_add(compacted.value);
-        let replaced: Vec<_> = self.sealed.splice(first..after, [compacted]).collect();
+        let replaced: Vec<_> = Arc::make_mut(&mut self.sealed)
+            .splice(first..after, [compacted])
+            .collect();
         self.compacted = self.compacted.wrapping_sub(sum_of_values(&replaced));
         self.replaced.extend(replaced);
     }
@@ -342,8 +345,9 @@ impl StoreLog {
         std::mem::take(&mut self.due_bytes)
     }
 
-    pub(super) fn sealed(&self) -> &[LogFile] {
-        &self.sealed
+    /// The files before the tail, in order, at present.
+    pub(super) fn sealed(&self) -> Arc<Vec<LogFile>> {
+        Arc::clone(&self.sealed)
     }
 
     pub(super) fn replaced_len(&self) -> usize {

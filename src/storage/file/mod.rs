@@ -64,7 +64,7 @@ use crate::torn_tail::TornTail;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStoreOptions {
     /// A file that has reached this length, in bytes, takes no more records; the last record may go beyond
-    /// it. Default 4 MiB, from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`]. It may differ from open to
+    /// it. Files are shorter, down to a quarter, while the live data is less than twice this. Only segments of a few KiB are not divided. Default 4 MiB, from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`]. It may differ from open to
     /// open.
     pub segment_bytes_max: u64,
     /// The id that a new store gets, for runs that are the same to the byte; by default random. An existing
@@ -107,6 +107,8 @@ pub struct FileStoreStats {
     pub files_len: u64,
     /// How many pairs there are.
     pub keys_len: u64,
+    /// The memory of the index, estimated: the keys and the nodes of an ordered map, about 75 bytes for each pair beside its key.
+    pub index_bytes: u64,
 }
 
 /// The embedded [`StorageEngine`]: a log-structured file store in a directory of its own.
@@ -114,9 +116,9 @@ pub struct FileStoreStats {
 /// One write is one record in one file, so it is atomic, and writes are there after a crash in the order they
 /// were made up to some point. `flush` syncs the one file that can hold anything unsynced, and other threads read and write
 /// meanwhile. When no call is under way the files take at most twice the live data and one segment, apart from files that were
-/// compacted away while a scan or a read has them. Each write does a bounded part of the compaction for that: about eight times
-/// the bytes that it wrote, at least 64 KiB, and at most three syncs. A batch longer than a segment may make a later write do
-/// more, and so may removals from a store with less data than a segment: up to about two segments. The number of open files is bounded, whatever the number of files.
+/// compacted away while a scan or a read has them. Each write does a bounded part of the compaction for that: about sixteen
+/// times the bytes that it wrote, at least 64 KiB, and at most three syncs. A batch longer than a segment may make a later write
+/// do more: it is one file. The number of open files is bounded, whatever the number of files.
 ///
 /// A failed write, sync or compaction gives [`Error::Poisoned`] with its cause, and so does every later write and flush:
 /// nothing is retried. A panic in a file call counts as a failure. Reads still work and show all earlier writes.
@@ -253,6 +255,7 @@ impl FileStore {
             total_bytes: self.total_bytes.load(Ordering::Relaxed),
             files_len: self.files_len.load(Ordering::Relaxed),
             keys_len: index.len() as u64,
+            index_bytes: index.index_bytes(),
         })
     }
 
@@ -316,6 +319,10 @@ impl StorageEngine for FileStore {
         self.sync_alone("close", || self.check_directory())?;
         self.compact(Payment::ToEnd)?;
         self.promise("close")
+    }
+
+    fn index_bytes(&self) -> Result<u64, Error> {
+        Ok(self.stats()?.index_bytes)
     }
 }
 

@@ -81,7 +81,10 @@ impl FileStore {
             match self.append(operations)? {
                 Appended::NothingDue => return Ok(()),
                 Appended::Due => return self.compact(Payment::Due),
-                Appended::TailFull => self.rotate_if(StoreLog::is_full)?,
+                Appended::TailFull => {
+                    let file_bytes_max = self.file_bytes_max()?;
+                    self.rotate_if(|log| log.is_full(file_bytes_max))?;
+                }
             }
         }
     }
@@ -91,7 +94,7 @@ impl FileStore {
         let mut writer = lock(&self.writer);
         self.poison.attempt("write_batch", Memory::Whole, || {
             let log = writer.log()?;
-            if log.is_full() {
+            if log.is_full(self.file_bytes_max()?) {
                 return Ok(Appended::TailFull);
             }
             let (file, offset, written_bytes) = log.append(operations)?;

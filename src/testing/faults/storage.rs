@@ -216,6 +216,10 @@ impl StorageEngine for ForwardingStorage {
     fn close(&self) -> Result<(), Error> {
         self.call_done(StorageOperation::Close)
     }
+
+    fn index_bytes(&self) -> Result<u64, Error> {
+        self.inner.index_bytes()
+    }
 }
 
 impl fmt::Debug for ForwardingStorage {

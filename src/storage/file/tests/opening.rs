@@ -18,6 +18,31 @@ use crate::testing::lab::TempDir;
 use crate::testing::sim_disk::{Fault, SimDisk};
 
 #[test]
+fn the_counted_memory_of_the_index_follows_its_keys() {
+    let disk = new_disk();
+    let store = open(&disk).unwrap();
+    let index_bytes = || store.stats().unwrap().index_bytes;
+    assert_eq!((index_bytes(), store.index_bytes().unwrap()), (0, 0));
+    for key in 0..700_u64 {
+        store.put(&key.to_be_bytes(), b"value").unwrap();
+    }
+    let short = index_bytes();
+    // A key and a location take 40 bytes in a node.
+    assert!(700 * 60 < short && short < 700 * 120, "{short}");
+    store.put(&0_u64.to_be_bytes(), &[7; 400]).unwrap();
+    assert_eq!(index_bytes(), short, "a value takes no memory");
+    store.put(&[7; 1000], b"value").unwrap();
+    assert!(index_bytes() >= short + 1000);
+    let copy = open(&disk_of(&content_of(&disk))).unwrap();
+    assert_eq!(pairs(&copy).len(), 701);
+    assert_eq!(copy.stats().unwrap().index_bytes, index_bytes());
+    store.delete(&[7; 1000]).unwrap();
+    store.delete(&[7; 1000]).unwrap();
+    assert_eq!(index_bytes(), short);
+    assert_eq!(store.index_bytes().unwrap(), short);
+}
+
+#[test]
 fn a_missing_directory_is_made_and_the_store_is_empty() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
