@@ -79,11 +79,16 @@ fn content_of(disk: &SimDisk) -> DiskContent {
 
 /// The images that a power loss may leave, and the one with zeros in the place of all that was not synced.
 fn images(disk: &SimDisk) -> impl Iterator<Item = Image> {
+    images_up_to(disk, IMAGES_MAX)
+}
+
+/// As [`images`], with up to `len_max` of the first ones.
+fn images_up_to(disk: &SimDisk, len_max: usize) -> impl Iterator<Item = Image> {
     let zeros = Fate::Torn(Tear::new([(u32::MAX, Piece::Zeros)]));
     let undurable = disk.undurable().into_iter();
     let fates = undurable.map(|operation| (operation.ordinal, zeros.clone()));
     let all_zeros = ImageChoice::Drop(fates.collect());
-    let choices = disk.choices(DiskModel::WEAKEST, IMAGES_MAX, SEED).choices;
+    let choices = disk.choices(DiskModel::WEAKEST, len_max, SEED).choices;
     let choices = choices.into_iter().chain([all_zeros]);
     choices.map(|choice| disk.image(&choice))
 }

@@ -151,8 +151,11 @@ fn records_that_compaction_writes_at_open_are_promised_too() {
     drop(store);
     let content = content_of(&disk);
     assert!(!content.contains_key(&path(1)));
+    // The next open records the sum of the compacted files, and the one after it finds nothing to do.
     drop(open(&disk).unwrap());
-    assert_eq!(sizes(&content_of(&disk)), sizes(&content));
+    let recorded = content_of(&disk);
+    drop(open(&disk).unwrap());
+    assert_eq!(sizes(&content_of(&disk)), sizes(&recorded));
     for (file, bytes) in &content {
         for bit in 0..bytes.len() * 8 {
             let mut damaged = content.clone();
