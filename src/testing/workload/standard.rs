@@ -85,10 +85,11 @@ pub(crate) fn tiny_limits() -> Limits {
         changed_state_bytes_max: 128 << 10,
         store_step_bytes: 200,
         store_due_factor: 1,
-        store_unsynced_bytes_max: 300,
+        store_unsynced_bytes_max: 100,
         store_removals_len_max: 1,
         store_open_files_len_max: 2,
-        earlier_openings_len_max: 3,
+        // A sweep of depth two opens up to five times after the calls whose receipts it checks.
+        earlier_openings_len_max: 6,
         sealed_segments_len_max: 3,
         log_growth_factor_max: 1,
         state_growth_factor_max: 1,
