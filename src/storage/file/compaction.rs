@@ -29,6 +29,9 @@ use crate::Error;
 use crate::lock::{self, lock};
 use crate::poison::Memory;
 
+/// Files are not divided below this length, so that a header is a small part of a file.
+const FILE_BYTES_MIN: u64 = 32 * FILE_HEADER_LEN as u64;
+
 /// What the files may take when no call is under way.
 pub(super) fn bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
     2 * live_bytes + segment_bytes_max
@@ -42,8 +45,7 @@ pub(super) fn bytes_ahead(live_bytes: u64, segment_bytes_max: u64) -> u64 {
 /// The length at which a file takes no more records. Files of a store with little data are shorter, so that a copy of one file
 /// beside the rest is within [`bytes_max`].
 pub(super) fn file_bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
-    // A header is a small part of a file, except in the smallest segments.
-    let file_bytes_min = (segment_bytes_max / 4).max(32 * FILE_HEADER_LEN as u64);
+    let file_bytes_min = (segment_bytes_max / 4).max(FILE_BYTES_MIN);
     (live_bytes / 2).max(file_bytes_min).min(segment_bytes_max)
 }
 

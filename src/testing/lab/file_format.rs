@@ -17,6 +17,11 @@ pub(super) const ALIGN: usize = 8;
 const PART_CHECKSUM_OFFSET: usize = PART_BYTES - 4;
 const PAYLOAD_CHECKSUM_OFFSET: usize = 24;
 
+/// The last place of a compacted file of the store, by the bytes of the file; 0 in a file of records.
+pub(super) fn last_place(bytes: &[u8]) -> u64 {
+    u64_at(bytes, 84).unwrap_or_default()
+}
+
 /// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileKind {

@@ -72,7 +72,11 @@ src/wal/segment.rs SEQUENCE_MAX
 
 an estimate of bytes, which changes no content
 src/entities/co_engagement/codec.rs AROUND_BYTES_MAX
+src/storage/file/index.rs FULL_NODE_ENTRIES_LEN NODE_ENTRIES_LEN NODE_BYTES 16 32
 src/signals/states/page.rs STORED_PAGE_BYTES_MAX STORED_BUCKET_BYTES_MAX 64
+
+the length from which on a file header is a small part of a file: files of segments shorter than this are not divided
+src/storage/file/compaction.rs FILE_BYTES_MIN
 
 the largest value of a field of `Limits`
 src/limits.rs GROUPED_CHANGES_LEN_MAX ZEROS_BYTES_MAX EARLIER_OPENINGS_LEN_MAX BLOCK_IDS_MAX

@@ -7,13 +7,13 @@ use super::files::{FileAnswered, FileMemory, Writes, files_in, skip};
 use crate::fs::{FileAccess, OpenMode, read_whole};
 use crate::lock::lock;
 use crate::testing::faults::{FileCall, FileOperation, FileRole};
-use crate::testing::lab::file_format::u64_at;
+use crate::testing::lab::file_format::{last_place, u64_at};
 
 /// The first and the last place of a file of the store, and true for a compacted file.
 fn places(files: &dyn FileAccess, path: &Path) -> io::Result<(u64, u64, bool)> {
     let bytes = read_whole(files.open(path, OpenMode::Read)?.as_ref())?;
     let number = |at| u64_at(&bytes, at).ok_or(io::ErrorKind::UnexpectedEof);
-    let (first, last) = (number(36)?, number(84)?);
+    let (first, last) = (number(36)?, last_place(&bytes));
     Ok((first, last.max(first), last > 0))
 }
 

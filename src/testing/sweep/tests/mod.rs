@@ -20,9 +20,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use crate::limits::Limits;
 use crate::testing::plan::{CrashMode, Site};
 use crate::testing::sim_disk::ImageChoice;
-use crate::limits::Limits;
 use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Session, standard_schema, tiny_options};
 use crate::testing::{CrashPoint, SimDisk};
 use crate::{CohortId, EntityId, SignalId, UserId};

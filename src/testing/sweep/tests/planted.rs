@@ -73,7 +73,7 @@ fn a_recovery_that_hangs_ends_as_a_finding_with_its_plan() {
 fn what_outlives_the_database_is_a_finding() {
     let kept: Arc<Mutex<Vec<Arc<dyn FileAccess>>>> = Arc::default();
     let keeping = Arc::clone(&kept);
-    let options = || crate::testing::workload::tiny_options(crate::testing::workload::standard_schema());
+    let options = || tiny_options(standard_schema());
     let report = CrashSweep::standard(SEED, 4)
         .shrink(false)
         .options(options)

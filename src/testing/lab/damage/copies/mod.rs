@@ -176,7 +176,7 @@ impl CaseSet for CopySet {
 fn options() -> Options {
     with_many_segments(tiny_options(standard_schema()))
         .segment_bytes_max(512)
-        .store_segment_bytes_max(512)
+        .store_segment_bytes_max(768)
         .checkpoint_log_bytes(u64::MAX)
 }
 

@@ -1,13 +1,15 @@
 use super::*;
 use crate::testing::lab::damage::DamageCampaign;
 use crate::testing::lab::damage::subject::{LOG_DIR, STORE_DIR};
+use crate::testing::lab::file_format;
 
 #[test]
 fn the_copies_rotate_log_and_store_have_few_files_and_another_last_file_of_the_store_each() {
+    let mut compacted_len = 0;
     for set in copy_sets(3, 1) {
         for dir in [LOG_DIR, STORE_DIR] {
             let names: Vec<_> = set.names.iter().filter(|name| name.starts_with(dir)).collect();
-            assert!((2..=6).contains(&names.len()), "{}: {names:?}", set.name);
+            assert!((2..=7).contains(&names.len()), "{}: {names:?}", set.name);
         }
         let last = |copy: &DamageSubject| {
             let path = copy.files.iter().rfind(|path| path.starts_with(STORE_DIR));
@@ -15,7 +17,15 @@ fn the_copies_rotate_log_and_store_have_few_files_and_another_last_file_of_the_s
         };
         let lasts: BTreeSet<_> = set.copies.iter().map(last).collect();
         assert_eq!(lasts.len(), set.copies.len(), "{}", set.name);
+        let is_compacted = |path: &PathBuf, copy: &DamageSubject| {
+            let bytes = copy.image.file(path).filter(|_| path.starts_with(STORE_DIR));
+            bytes.is_some_and(|bytes| file_format::last_place(bytes) > 0)
+        };
+        let mut of_copies = set.copies.iter();
+        compacted_len +=
+            usize::from(of_copies.any(|copy| copy.files.iter().any(|path| is_compacted(path, copy))));
     }
+    assert!(compacted_len > 4, "{compacted_len} sets have a compacted file");
 }
 
 #[test]
