@@ -123,7 +123,7 @@ enum Needs {
     NoSyncs,
     /// Syncs left to the operating system, and no call that asks for one.
     NoBarriers,
-    /// Syncs left to the operating system, and a change of a collection after the last checkpoint.
+    /// Syncs left to the operating system, and changes of collections after the last checkpoint.
     ChangeLast,
     /// Timed syncs.
     TimedSyncs,
@@ -153,8 +153,10 @@ impl Needs {
                 operations.retain(|it| !matches!(it, Operation::Sync | Operation::Checkpoint));
             })),
             Self::ChangeLast => Self::NoSyncs.prepare(with_operations(sweep, |operations| {
-                let last = Operation::CreateCollection(b"last".to_vec());
-                operations.extend([Operation::Checkpoint, last]);
+                operations.push(Operation::Checkpoint);
+                // The end of a compaction of the store makes earlier changes durable.
+                let last = (b'a'..=b'c').map(|name| Operation::CreateCollection(vec![name]));
+                operations.extend(last);
             })),
             Self::TimedSyncs => sweep.durability(Durability::SyncedEvery {
                 interval_ms: STANDARD_SYNC_MS,

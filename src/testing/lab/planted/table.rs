@@ -159,7 +159,7 @@ Others {
         [AcknowledgedBeforeDurable, Lost, Refused], Nothing,
         BugPlace::files(&["sync"], &[StoreFile], files::skip);
     StoreHeaderSyncSkipped: "the store's file is synced before it is renamed",
-        [Refused, Diverged], Nothing, BugPlace::files(&["sync"], &[NewStoreFile], files::skip);
+        [AcknowledgedBeforeDurable, Refused, Diverged], Nothing, BugPlace::files(&["sync"], &[NewStoreFile], files::skip);
     LogDirectorySyncSkipped: "the log's directory is synced before the first frame",
         [AcknowledgedBeforeDurable, Lost, Refused], Nothing,
         BugPlace::files(&["sync_dir"], &[LogDir], files::skip);
@@ -173,7 +173,7 @@ Others {
     RenamedBeforeSync: "made under a temporary name, synced, then renamed",
         [Refused], Nothing, BugPlace::files(&["sync", "rename"], &[], files::rename_before_sync);
     TemporaryNameSkipped: "made under a temporary name",
-        [Refused], Nothing, BugPlace::files(&["open", "rename"], &[], files::make_under_final_name);
+        [AcknowledgedBeforeDurable, Refused], Nothing, BugPlace::files(&["open", "rename"], &[], files::make_under_final_name);
     OldNameKept: "a crash inside open, twice, changes nothing",
         [NotIdempotent], Nothing, BugPlace::files(&["rename"], &[], files::keep_old_name);
     RemovalSkipped: "covered segments are deleted",
@@ -181,7 +181,7 @@ Others {
     SegmentRemovedEarly: "only covered segments are deleted; a segment missing above N is an error",
         [Refused], Nothing, BugPlace::files(&["open", "remove"], &[Segment, NewSegment], files::remove_oldest);
     CompactedNameSyncSkipped: "a compacted file's name is durable before the files that it replaces are removed",
-        [Refused], Nothing, BugPlace::files(&["rename", "sync_dir"], &[], store_files::skip_sync_of_compacted_name);
+        [AcknowledgedBeforeDurable, Refused], Nothing, BugPlace::files(&["rename", "sync_dir"], &[], store_files::skip_sync_of_compacted_name);
     CompactedFileRemoved: "an older file is not taken for the compacted one that replaced it",
         [Refused], Nothing, BugPlace::files(&["remove"], &[StoreFile], store_files::remove_compacted);
     LockAlwaysGranted: "a second opener is told `Locked`",
@@ -199,7 +199,7 @@ Others {
     SegmentBitFlipped: "a flipped bit is refused or cut, never wrong state, never silent where synced was promised",
         [Lost, Refused], Nothing, BugPlace::files(&["write_at"], &[Segment], files::flip_bit).one_in(3);
     StoreBitFlipped: "nothing is read from the store that was not written",
-        [Refused], Nothing, BugPlace::files(&["write_at"], &[StoreFile], files::flip_bit).one_in(3);
+        [CannotGoOn, Refused], Nothing, BugPlace::files(&["write_at"], &[StoreFile], files::flip_bit).one_in(3);
     DropSyncs: "`Drop` changes no durable state",
         [DropWrote], Nothing, BugPlace::files(&["close"], &[Segment], files::sync_at_close);
     WriteErrorSwallowed: "any failed write or sync poisons",
@@ -268,7 +268,7 @@ Others {
     ScanWithoutLast: "`scan_prefix` shows all that has the prefix",
         [Refused, Lost], Nothing, BugPlace::storage(&["scan_prefix"], storage::scan_without_last);
     StorageErrorSwallowed: "any failed storage call poisons",
-        [AcknowledgedAfterFault, ContinuedAfterFault], Nothing,
+        [ContinuedAfterFault, AcknowledgedAfterFault], Nothing,
         BugPlace::storage(&["put", "delete", "write_batch", "flush", "close"], storage::swallow_error);
 
     AcknowledgedFirst: "acknowledged last, after everything else",

@@ -100,7 +100,7 @@ fn sweep(work: PlantedWork) -> CrashSweep {
         .images_max(8)
         .nested_max(24)
         .nested_images_max(3)
-        .faults_max(96)
+        .faults_max(256)
         .shrink(false)
 }
 
