@@ -9,12 +9,12 @@ use crate::board::{markdown, median};
 use crate::curve::{self, Curve};
 use crate::stopwatch::timed;
 use crate::workload::{BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
-use crate::{Bench, Measured, collections, engine, forget, memory, pause, plot, short_sessions};
+use crate::{Bench, Measured, collections, compaction, engine, forget, memory, pause, plot, short_sessions};
 
 /// Measures all curves, prints them, and draws them if a file is named for it.
 pub(crate) fn run(bench: &mut Bench) -> Measured {
     let (events_max, states_max) = (10 * bench.args.events, bench.args.spread);
-    let measures: [(&str, usize, MeasureSize); 9] = [
+    let measures: [(&str, usize, MeasureSize); 11] = [
         ("replay", events_max, replay),
         ("checkpoints", states_max, checkpoints),
         ("opening", states_max, opens),
@@ -28,6 +28,8 @@ pub(crate) fn run(bench: &mut Bench) -> Measured {
         ("members", 3 * states_max, collections::members),
         ("other collections", states_max, collections::beside_others),
         ("short sessions", states_max / 300, short_sessions::measure),
+        ("compaction", states_max, compaction::beside_cold_data),
+        ("overwrites", states_max / 10, compaction::of_overwrites),
     ];
     let mut curves = Curves::default();
     for round in 1..=bench.args.rounds {

@@ -12,6 +12,7 @@ mod board;
 mod collections;
 #[path = "../../src/testing/lab/command_line.rs"]
 mod command_line;
+mod compaction;
 mod curve;
 mod disk;
 mod engine;

@@ -44,6 +44,13 @@ impl Drop for BenchDir {
     }
 }
 
+/// The bytes that this process has written to files; 0 where the system does not tell.
+pub(crate) fn written_bytes() -> u64 {
+    let counts = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let written = field(&counts, "wchar").and_then(|text| text.parse().ok());
+    written.unwrap_or(0)
+}
+
 /// The bytes of this process that are in memory (`VmRSS`); 0 where the system does not tell.
 pub(crate) fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

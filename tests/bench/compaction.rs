@@ -1,0 +1,86 @@
+//! Benchmarks of the compaction of the embedded store: the longest put beside cold data, and the bytes that are written for
+//! each byte that is put.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tidaldb::fs::RealFiles;
+use tidaldb::storage::{FileStore, FileStoreOptions, StorageEngine, WriteBatch};
+
+use crate::board::FigureUnit::{Bytes, Count, Milliseconds};
+use crate::growth::Curves;
+use crate::place::written_bytes;
+use crate::stopwatch::timed;
+use crate::{Bench, Measured};
+
+const VALUE_BYTES: usize = 1000;
+const HOT_BYTES: usize = 64 << 10;
+const BATCH_LEN: u64 = 1000;
+
+/// Puts of one key beside so many cold pairs, until garbage as long as the cold data was compacted.
+pub(crate) fn beside_cold_data(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+    let dir = bench.place.fresh("growth")?;
+    let store = filled(&dir, size as u64)?;
+    let hot = vec![9; HOT_BYTES];
+    let puts_len = (size * VALUE_BYTES).max(256 * HOT_BYTES) / HOT_BYTES;
+    let before = written_bytes();
+    let (mut slowest, mut most) = (0.0_f64, 0);
+    for _ in 0..puts_len {
+        let before = written_bytes();
+        let (put, seconds) = timed(|| store.put(b"hot", &hot));
+        put?;
+        slowest = slowest.max(seconds);
+        most = most.max(written_bytes() - before);
+    }
+    let each = (written_bytes() - before) as f64 / (puts_len * HOT_BYTES) as f64;
+    let of = "cold pairs of 1 kB";
+    curves.add("slowest put of 64 KiB", of, Milliseconds, size, slowest * 1e3);
+    curves.add("most written by a put", of, Bytes, size, most as f64);
+    curves.add("written for each byte put", of, Count, size, each);
+    Ok(())
+}
+
+/// Overwrites of so many pairs in no order, three times as many.
+pub(crate) fn of_overwrites(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+    let dir = bench.place.fresh("growth")?;
+    let size = size as u64;
+    let store = filled(&dir, size)?;
+    let value = vec![5; VALUE_BYTES];
+    let before = written_bytes();
+    for number in 0..3 * size {
+        let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+        store.put(&(key % size).to_be_bytes(), &value)?;
+    }
+    let each = (written_bytes() - before) as f64 / (3 * size * VALUE_BYTES as u64) as f64;
+    let stats = store.stats()?;
+    if stats.total_bytes > 2 * stats.live_bytes + FileStoreOptions::default().segment_bytes_max {
+        return Err("the files are over their bound".into());
+    }
+    curves.add(
+        "written for each byte overwritten",
+        "pairs of 1 kB",
+        Count,
+        size as usize,
+        each,
+    );
+    Ok(())
+}
+
+/// A flushed store with so many pairs.
+fn filled(dir: &Path, len: u64) -> Result<FileStore, tidaldb::Error> {
+    let store = FileStore::open(
+        Arc::new(RealFiles),
+        dir.join("store"),
+        &FileStoreOptions::default(),
+    )?;
+    let value = vec![7; VALUE_BYTES];
+    for from in (0..len).step_by(BATCH_LEN as usize) {
+        let mut batch = WriteBatch::new();
+        for key in from..len.min(from + BATCH_LEN) {
+            batch.put(key.to_be_bytes(), value.clone());
+        }
+        store.write_batch(batch)?;
+    }
+    store.flush()?;
+    Ok(store)
+}
