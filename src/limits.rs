@@ -89,17 +89,18 @@ pub(crate) struct Limits {
     /// longer than this.
     pub(crate) store_piece_bytes: usize,
     /// Bytes. Default 64 KiB, at least 1. A compaction of the embedded store reads and copies pieces of about this length, and a
-    /// write that pays for compaction makes at least one such step.
+    /// write that compacts makes at least one such step.
     pub(crate) store_step_bytes: usize,
-    /// Bytes that a write to the embedded store pays for with compaction, for each byte that it wrote and each that it made
-    /// garbage. Default 8, at least 1.
-    pub(crate) store_due_factor: u64,
-    /// Bytes. Default 4 MiB, at least 1. A compaction of the embedded store syncs its file when it has written so many more.
+    /// Bytes of files that a write to the embedded store compacts for each byte that it wrote and each that it made garbage.
+    /// Default 8, at least 1.
+    pub(crate) store_share_factor: u64,
+    /// Bytes. Default 4 MiB, at least 1. A compaction of the embedded store syncs its file each time that it has written this many more.
     pub(crate) store_unsynced_bytes_max: u64,
-    /// Files. Default 16, at least 1. A write to the embedded store removes at most so many files that were compacted away,
-    /// unless the files are over their bound.
+    /// Files. Default 16, at least 1. A write to the embedded store removes at most this many replaced files, unless the files are
+    /// over their limit.
     pub(crate) store_removals_len_max: usize,
-    /// Handles. Default 64, at least 1. The embedded store keeps so many files open for reading.
+    /// Handles. Default 64, at least 1. The embedded store keeps at most this many files open for reading, beside the tail and the
+    /// file of a compaction.
     pub(crate) store_open_files_len_max: usize,
     /// Openings. Default 32, 1 to [`EARLIER_OPENINGS_LEN_MAX`]. The opening record has this many earlier openings. Recovery
     /// reports nothing about the receipts of openings before these.
@@ -135,7 +136,7 @@ impl Default for Limits {
             changed_state_bytes_max: STORE_BATCH_BYTES_MAX / 2,
             store_piece_bytes: 256 << 10,
             store_step_bytes: 64 << 10,
-            store_due_factor: 8,
+            store_share_factor: 8,
             store_unsynced_bytes_max: 4 << 20,
             store_removals_len_max: 16,
             store_open_files_len_max: 64,

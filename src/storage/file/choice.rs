@@ -1,16 +1,16 @@
 //! The choice of the files that the next compaction replaces. A pure function of the files' counts.
 //!
-//! A compaction of adjacent files leaves one file with their values that the index points at, and with the removals that are
-//! still needed: a removal is needed while a file before the run has outdated values, because its key may be among them, unless
-//! that file was compacted after the removal.
+//! A compaction keeps the live values of its files and the removals that are still needed. A removal is needed while a file before
+//! the run may hold an outdated value of its key: if that file has outdated values and was not compacted after the removal.
 //!
-//! The first file of a run is the one with the highest share of bytes that a compaction reclaims. Neighbours join it while
-//! little is kept of all of them together: files of which nothing is kept join always. So the number of files is within a
-//! constant factor of the live data over the size of a segment.
+//! The first file of a run is the one of which the highest share is reclaimed. Near the limit it is chosen only if that share is a
+//! quarter. Neighbours join it while the bytes kept of all files of the run are at most a quarter of a segment. So the number of
+//! files is within a constant factor of the live data over the size of a segment.
 //!
-//! Under [`Urgency::Due`] the choice ends only when the files are as small as they can be:
+//! Over the limit the choice ends only when the files are as small as they can be:
 //!
-//! 1. any file of which a compaction reclaims more than the record costs that may precede the compaction;
+//! 1. the file of which the highest share is reclaimed, if that is more than the header of a record, since a record without
+//!    entries may come with the compaction;
 //! 2. else the first file with outdated values that later removals may concern: these removals become superfluous;
 //! 3. else two neighbours that fit into one segment: it saves a header.
 //!
@@ -20,24 +20,16 @@
 
 use std::ops::Range;
 
+use super::compaction::Level;
 use super::format::{FILE_HEADER_LEN, RECORD_HEADER_LEN};
 use super::log::LogFile;
-
-/// The reason of a compaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Urgency {
-    /// The bound is near: only files are worth it of which a quarter is reclaimed.
-    Ahead,
-    /// The files are over the bound.
-    Due,
-}
 
 /// The files of a compaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RunChoice {
     /// Their positions in the list of files.
     pub(super) files: Range<usize>,
-    /// Removals by records after this one are kept.
+    /// Removals are dropped in files whose records all come before or are this one.
     pub(super) removed_sequence: u64,
 }
 
@@ -57,6 +49,7 @@ pub(super) fn kept_bytes(file: &LogFile, removed_sequence: u64) -> u64 {
     file.file.live_bytes() + removal_bytes
 }
 
+/// A file of the log, and the bytes that a compaction keeps of it.
 struct Candidate {
     bytes: u64,
     kept_bytes: u64,
@@ -77,7 +70,7 @@ impl Candidate {
 }
 
 /// The next files to compact among `sealed`; `None` if no choice is worth it.
-pub(super) fn choose(sealed: &[LogFile], segment_bytes_max: u64, urgency: Urgency) -> Option<RunChoice> {
+pub(super) fn choose(sealed: &[LogFile], segment_bytes_max: u64, level: Level) -> Option<RunChoice> {
     let mut removed_sequence = u64::MAX;
     let candidates: Vec<_> = sealed
         .iter()
@@ -93,22 +86,23 @@ pub(super) fn choose(sealed: &[LogFile], segment_bytes_max: u64, urgency: Urgenc
             candidate
         })
         .collect();
-    let is_worth_it = |candidate: &Candidate| match urgency {
-        Urgency::Ahead => candidate.reclaimed_bytes() >= candidate.bytes / 4,
-        Urgency::Due => true,
-    };
-    let worth = |&index: &usize| {
+    let is_worth_it = |&index: &usize| {
         let candidate = &candidates[index];
-        candidate.reclaimed_bytes() > RECORD_HEADER_LEN as u64 && is_worth_it(candidate)
+        let least_bytes = if level == Level::Over {
+            0
+        } else {
+            candidate.bytes / 4
+        };
+        candidate.reclaimed_bytes() >= least_bytes.max(RECORD_HEADER_LEN as u64 + 1)
     };
-    let best = (0..candidates.len()).filter(worth).reduce(|best, index| {
+    let best = (0..candidates.len()).filter(is_worth_it).reduce(|best, index| {
         let is_better = candidates[index].has_higher_share_than(&candidates[best]);
         if is_better { index } else { best }
     });
-    let files = match (best, urgency) {
-        (Some(best), _) => with_neighbours(&candidates, best, segment_bytes_max / 4),
-        (None, Urgency::Ahead) => return None,
-        (None, Urgency::Due) => {
+    let files = match best {
+        Some(best) => with_neighbours(&candidates, best, segment_bytes_max / 4),
+        None if level < Level::Over => return None,
+        None => {
             let unblocking = first_that_unblocks(sealed).map(|index| index..index + 1);
             unblocking.or_else(|| mergeable(&candidates, segment_bytes_max))?
         }
@@ -119,21 +113,16 @@ pub(super) fn choose(sealed: &[LogFile], segment_bytes_max: u64, urgency: Urgenc
     })
 }
 
-/// The run of `best` and of neighbours of which little is kept.
+/// The run of `best` and of the neighbours that join it.
 fn with_neighbours(candidates: &[Candidate], best: usize, kept_bytes_max: u64) -> Range<usize> {
-    let mut kept_bytes = candidates[best].kept_bytes;
-    let kept_bytes_max = kept_bytes_max.max(kept_bytes);
-    let mut joins = |candidate: Option<&Candidate>| {
-        let joined_bytes = candidate.map(|candidate| kept_bytes + candidate.kept_bytes);
-        let joins = joined_bytes.is_some_and(|bytes| bytes <= kept_bytes_max);
-        kept_bytes = joined_bytes.filter(|_| joins).unwrap_or(kept_bytes);
-        joins
-    };
+    let kept_bytes_max = kept_bytes_max.max(candidates[best].kept_bytes);
+    let joins =
+        |run: Range<usize>| candidates[run].iter().map(|it| it.kept_bytes).sum::<u64>() <= kept_bytes_max;
     let (mut start, mut end) = (best, best + 1);
-    while joins(candidates.get(end)) {
+    while end < candidates.len() && joins(start..end + 1) {
         end += 1;
     }
-    while start > 0 && joins(candidates.get(start - 1)) {
+    while start > 0 && joins(start - 1..end) {
         start -= 1;
     }
     start..end

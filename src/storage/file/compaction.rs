@@ -1,26 +1,28 @@
 //! Compaction: keeps the files within [`bytes_max`], twice the live data and one segment.
 //!
 //! A compaction replaces adjacent sealed files, chosen by `choice`, in steps of `run`. Nothing is moved to the tail, so cold data
-//! is not rewritten because of other data. Each write pays for compaction: by eight times the bytes that it wrote and
-//! the bytes that it made garbage, and at least by one step. It pays once the files are over [`bytes_ahead`], so that they are
-//! within [`bytes_max`] after the paid steps, since a run reads a file at most as long as [`file_bytes_max`] while an eighth of
-//! that is written; if they are not, the write continues until they are. That happens only after a batch longer than a segment,
-//! which is one file: the compaction of that file may be the work of one write.
+//! is not rewritten because of other data.
 //!
-//! A write that finds another thread compacting leaves its due to a later write, and one that finds another thread syncing leaves
-//! the end of a compaction to a later write, unless the files are over the bound. So a write waits for another thread's sync only
-//! if the files are over the bound or the tail is full.
+//! Each write does a share of the compaction: the steps for eight times the bytes that it wrote and made garbage, and at least
+//! one. It compacts if the files are over [`bytes_ahead`], a compaction is in progress, or replaced files are left. This keeps
+//! the files within [`bytes_max`]: a run reads files at most as long as [`file_bytes_max`] while an eighth of that is written. If
+//! they are over it all the same, the write continues until they are not. That happens only after a batch longer than a
+//! segment, which is one file: its compaction may be the work of one write.
+//!
+//! A write that finds another thread compacting leaves its share to a later write, and one that finds another thread syncing
+//! leaves the end of a compaction to a later write, unless the files are over the limit. So a write waits for another thread's
+//! sync only if the files are over the limit or the tail is full.
 //!
 //! Steps of one compaction are made by one thread at a time, under a lock of their own. They take the writer's lock only to
-//! read and to change the list of files. Before the new file is renamed the tail is synced: entries were left out because of
-//! later ones. A failed sync is known to every thread before another sync of the tail or of the directory begins.
+//! read and to change the list of files. Before the new file is renamed the tail is synced: the file lacks entries that later
+//! records outdated. A failed sync is known to every thread before another sync of the tail or of the directory begins.
 //!
 //! Replaced files are removed when no reader has them; open removes the rest.
 
 use std::sync::TryLockError;
 
 use super::FileStore;
-use super::choice::{Urgency, choose};
+use super::choice::choose;
 use super::data_file::sync_names;
 use super::format::{FILE_HEADER_LEN, RECORD_HEADER_LEN};
 use super::log::StoreLog;
@@ -32,12 +34,12 @@ use crate::poison::Memory;
 /// Files are not divided below this length, so that a header is a small part of a file.
 const FILE_BYTES_MIN: u64 = 32 * FILE_HEADER_LEN as u64;
 
-/// What the files may take when no call is under way.
+/// The limit on the length of all files between calls.
 pub(super) fn bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
     2 * live_bytes + segment_bytes_max
 }
 
-/// What the files take before writes pay for compaction.
+/// The length of all files above which writes compact.
 pub(super) fn bytes_ahead(live_bytes: u64, segment_bytes_max: u64) -> u64 {
     live_bytes + live_bytes / 2 + segment_bytes_max / 2
 }
@@ -49,15 +51,15 @@ pub(super) fn file_bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
     (live_bytes / 2).max(file_bytes_min).min(segment_bytes_max)
 }
 
-/// The part of a call in the work of compaction.
+/// How far a call compacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Payment {
-    /// What is due.
-    Due,
-    /// Until the files are within the bound.
-    ToBound,
-    /// As `ToBound`, and until no compaction is in progress.
-    ToEnd,
+pub(super) enum CompactionGoal {
+    /// Its share.
+    Share,
+    /// Until the files are within their limit.
+    WithinLimit,
+    /// As `WithinLimit`, and until no compaction is in progress.
+    Finished,
 }
 
 /// The length of the files against the bounds.
@@ -72,29 +74,29 @@ pub(super) enum Level {
 }
 
 impl FileStore {
-    /// Compacts as far as `payment` says.
-    pub(super) fn compact(&self, payment: Payment) -> Result<(), Error> {
+    /// Compacts as far as `goal` says.
+    pub(super) fn compact(&self, goal: CompactionGoal) -> Result<(), Error> {
         let mut run = match self.compaction.try_lock() {
             Ok(run) => run,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) if payment == Payment::Due && self.level()? < Level::Over => {
+            Err(TryLockError::WouldBlock) if goal == CompactionGoal::Share && self.level()? < Level::Over => {
                 return Ok(());
             }
             Err(TryLockError::WouldBlock) => lock(&self.compaction),
         };
         self.poison
-            .attempt("compact", Memory::Whole, || self.pay(&mut run, payment))
+            .attempt("compact", Memory::Whole, || self.compact_to(&mut run, goal))
     }
 
-    fn pay(&self, run: &mut Option<CompactionRun>, payment: Payment) -> Result<(), Error> {
+    fn compact_to(&self, run: &mut Option<CompactionRun>, goal: CompactionGoal) -> Result<(), Error> {
         let limits = &self.setting.limits;
-        let due_bytes = self.with_log(|log| Ok(log.take_due()))?;
-        let (mut left_bytes, removals_len_max) = match payment {
-            Payment::Due => (
-                due_bytes.max(limits.store_step_bytes as u64),
+        let share_bytes = self.with_log(|log| Ok(log.take_share()))?;
+        let (mut left_bytes, removals_len_max) = match goal {
+            CompactionGoal::Share => (
+                share_bytes.max(limits.store_step_bytes as u64),
                 limits.store_removals_len_max,
             ),
-            Payment::ToBound | Payment::ToEnd => (0, usize::MAX),
+            CompactionGoal::WithinLimit | CompactionGoal::Finished => (0, usize::MAX),
         };
         self.remove_replaced(removals_len_max)?;
         loop {
@@ -102,11 +104,11 @@ impl FileStore {
             if level == Level::Over && self.remove_replaced(usize::MAX)? > 0 {
                 continue;
             }
-            if level < Level::Over && left_bytes == 0 && (payment != Payment::ToEnd || run.is_none()) {
+            if level < Level::Over && left_bytes == 0 && (goal != CompactionGoal::Finished || run.is_none()) {
                 break;
             }
-            // Another thread syncs. Its sync may take long.
-            let waits = level < Level::Over && payment == Payment::Due && self.is_syncing();
+            // Another thread syncs, which may take long: what needs a sync is left to a later write.
+            let must_not_sync = level < Level::Over && goal == CompactionGoal::Share && self.is_syncing();
             let Some(started) = run else {
                 if level == Level::Low {
                     break;
@@ -119,7 +121,7 @@ impl FileStore {
                         Level::Over => !log.is_empty_tail(),
                         _ => log.is_worth_sealing(file_bytes_max),
                     };
-                    if waits || !self.with_log(|log| Ok(is_needed(log)))? {
+                    if must_not_sync || !self.with_log(|log| Ok(is_needed(log)))? {
                         break;
                     }
                     self.rotate_if(is_needed)?;
@@ -127,41 +129,36 @@ impl FileStore {
                 continue;
             };
             left_bytes = left_bytes.saturating_sub(started.step(&self.index)?);
-            self.set_temporary(started)?;
+            self.note_temporary(started)?;
             if started.is_copied() {
-                if waits {
+                if must_not_sync {
                     break;
                 }
                 self.finish(run)?;
             }
         }
-        if payment != Payment::Due {
+        if goal != CompactionGoal::Share {
             self.remove_replaced(usize::MAX)?;
         }
-        if payment == Payment::ToEnd {
+        if goal == CompactionGoal::Finished {
             // A power loss after a close brings no file back.
             self.sync_alone("close", || sync_names(&self.setting))?;
         }
         Ok(())
     }
 
-    fn set_temporary(&self, run: &CompactionRun) -> Result<(), Error> {
+    fn note_temporary(&self, run: &CompactionRun) -> Result<(), Error> {
         self.with_log(|log| {
-            log.set_temporary(run.end());
+            log.set_temporary_bytes(run.end());
             Ok(())
         })
     }
 
     /// Begins the next compaction, if any files are worth it.
     fn begin_run(&self, level: Level) -> Result<Option<CompactionRun>, Error> {
-        let urgency = if level == Level::Over {
-            Urgency::Due
-        } else {
-            Urgency::Ahead
-        };
         // The choice looks at every file, so it is made without a lock that writes take.
         let sealed = self.with_log(|log| Ok(log.sealed()))?;
-        let Some(choice) = choose(&sealed, self.setting.segment_bytes_max, urgency) else {
+        let Some(choice) = choose(&sealed, self.setting.segment_bytes_max, level) else {
             return Ok(None);
         };
         let files = sealed[choice.files].to_vec();
@@ -174,7 +171,7 @@ impl FileStore {
             choice.removed_sequence,
             clean_sequence,
         )?;
-        self.set_temporary(&run)?;
+        self.note_temporary(&run)?;
         Ok(Some(run))
     }
 
@@ -183,7 +180,7 @@ impl FileStore {
         let Some(mut run) = run.take() else { return Ok(()) };
         self.sync_alone("compact", || {
             let tail = self.with_log(|log| {
-                log.record_compacted()?;
+                log.record_digest_sum()?;
                 Ok(log.tail_state())
             })?;
             run.seal(tail.last_sequence, tail.history)?;
@@ -233,6 +230,7 @@ impl FileStore {
         // A close appends a promise record.
         let room_bytes = RECORD_HEADER_LEN as u64;
         let is_over = |bytes: u64| bytes + room_bytes > bytes_max(live_bytes, segment_bytes_max);
+        // The cheap test first: `bounded_bytes` looks at every replaced file.
         Ok(if is_over(log.total_bytes()) && is_over(log.bounded_bytes()) {
             Level::Over
         } else if log.total_bytes() > bytes_ahead(live_bytes, segment_bytes_max) {

@@ -1,9 +1,9 @@
 //! One store file: its identity, how it is made, and reading from it.
 //!
-//! A file is made under a temporary name, gets its header, is synced and renamed, and the directory is synced, before it is
-//! relied on. A crash on the way leaves a temporary file, which open removes, or a file without records, or a compacted file
-//! beside the files that it replaces. So a file that has its final name has a whole header, and its name is durable when
-//! its first record is written.
+//! A file is made under a temporary name, gets its header, is synced and renamed, and the directory is synced, before anything
+//! relies on it. A crash on the way leaves one of these: a temporary file, which open removes; a new last file without records; a
+//! compacted file beside the files that it replaces; a copy of the last file beside the original. So a file that has its final
+//! name has a whole header, and its name is durable when the first record after the header is written.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use super::open_files::OpenFiles;
 use crate::Error;
 use crate::fs::{File, FileAccess, OpenMode, join, read_full_at, read_whole, write_all_at};
 
-/// Far beyond every number, place and sequence number in use, and far enough from the end to count on.
+/// The limit of numbers, places and sequence numbers. Sums above it do not overflow.
 const NUMBER_MAX: u64 = u64::MAX / 2;
 
-/// Shared by the log, by a compaction and by every index entry that points into the file. A file that was compacted away is
-/// removed once none but the log has it.
+/// Shared by the log, by a compaction and by every index entry that points into the file. A replaced file is removed when only
+/// the log refers to it.
 #[derive(Debug)]
 pub(super) struct DataFile {
     pub(super) number: u64,
@@ -37,7 +37,7 @@ pub(super) struct DataFile {
 }
 
 impl DataFile {
-    /// The file with this header in `dir`, which is there or will be.
+    /// The file with this header, which need not exist yet.
     pub(super) fn new(setting: &Setting, header: &FileHeader) -> Self {
         Self {
             number: header.number,
@@ -50,7 +50,7 @@ impl DataFile {
         }
     }
 
-    /// Reads the header of file `number` of `dir`.
+    /// Reads the header of file `number`.
     pub(super) fn read_header(setting: &Setting, number: u64) -> Result<FileHeader, Error> {
         let path = join(&setting.dir, Name::Data(number).build());
         let file = open(&*setting.access, &path)?;
@@ -101,7 +101,7 @@ impl DataFile {
         &self.path
     }
 
-    /// The handle stays open no longer than those of other files that are read.
+    /// Lets the handle be closed like those of other files.
     pub(super) fn release(&self) {
         self.open_files.release(self.number);
     }
@@ -183,18 +183,18 @@ impl DataFile {
     }
 }
 
-/// Makes the file that `header` describes, or puts it in the place of the one there is; `content` is all of it, the header too.
-/// Durable on return, its name too. Returns the handle, which is kept open.
-pub(super) fn create(setting: &Setting, header: &FileHeader, content: &[u8]) -> Result<Arc<dyn File>, Error> {
-    let temporary = join(&setting.dir, Name::Temporary(header.number).build());
-    let path = join(&setting.dir, Name::Data(header.number).build());
+/// Makes file `number`; `content` is all of it, the header too. Content and name are durable on return. Returns the handle, which
+/// is kept open.
+pub(super) fn create(setting: &Setting, number: u64, content: &[u8]) -> Result<Arc<dyn File>, Error> {
+    let temporary = join(&setting.dir, Name::Temporary(number).build());
+    let path = join(&setting.dir, Name::Data(number).build());
     let handle = create_temporary(setting, &temporary)?;
     write_all_at(&*handle, content, 0).map_err(|source| Error::io("write", &temporary, source))?;
     handle
         .sync()
         .map_err(|source| Error::io("sync", &temporary, source))?;
     rename(setting, &temporary, &path)?;
-    setting.open_files.keep(header.number, Arc::clone(&handle));
+    setting.open_files.keep(number, Arc::clone(&handle));
     Ok(handle)
 }
 

@@ -10,6 +10,7 @@ use super::format::{
 use super::log::LogFile;
 use crate::Error;
 
+/// The position in a file that is read.
 #[derive(Debug)]
 pub(super) struct EntryReader {
     file: Arc<DataFile>,
@@ -74,7 +75,7 @@ impl EntryReader {
                 }));
             }
             if bytes.len() < expected_len || missing_len > self.end - offset {
-                return Err(self.corrupt("the file is shorter than it was"));
+                return Err(self.corrupt("the file was cut after the store was opened"));
             }
             len = missing_len;
         }
@@ -103,13 +104,13 @@ impl EntryReader {
                 return Ok(ENTRY_HEADER_LEN as u64);
             };
             if len > self.entries_end - self.position {
-                return Err(self.corrupt("an entry that was valid is not any more"));
+                return Err(self.corrupt("the entry was damaged after the store was opened"));
             }
             let Some(entry) = rest.get(..len as usize) else {
                 return Ok(len);
             };
             if KeyChange::decode_alone(entry, self.file.seed(), self.position).is_none() {
-                return Err(self.corrupt("an entry that was valid is not any more"));
+                return Err(self.corrupt("the entry was damaged after the store was opened"));
             }
             entries.push(start..start + len as usize);
             self.position += len;
@@ -124,7 +125,7 @@ impl EntryReader {
         let entries_offset = RecordHeader::entries_offset(self.position);
         let entries_end = header.map(|header| entries_offset + u64::from(header.payload_len));
         let Some(entries_end) = entries_end.filter(|entries_end| *entries_end <= self.end) else {
-            return Err(self.corrupt("a record that was valid is not any more"));
+            return Err(self.corrupt("the record was damaged after the store was opened"));
         };
         (self.position, self.entries_end) = (entries_offset, entries_end);
         self.end_record();

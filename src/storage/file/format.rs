@@ -2,7 +2,7 @@
 //! are little-endian.
 //!
 //! The places 1, 2, 3 ... of the log are those of the files as they were first written. A compacted file takes the places of the
-//! adjacent files that it replaced. The value `compacted` is the wrapping sum of the values of all compacted files.
+//! adjacent files that it replaced. The digest sum is the wrapping sum of the digests of all compacted files.
 //!
 //! File header, 152 bytes; bytes 84 to 147 are zero unless the file is a compacted one:
 //!
@@ -11,24 +11,24 @@
 //! | 0 | 8 | magic `tidlstor` |
 //! | 8 | 4 | format version, 3 |
 //! | 12 | 16 | store id |
-//! | 28 | 8 | number of this file, as in its name; no number is used twice |
+//! | 28 | 8 | number of this file, as in its name; no two files of one opening have the same |
 //! | 36 | 8 | first place of this file |
 //! | 44 | 8 | where the file before this place ended, 0 at place 1 |
 //! | 52 | 8 | sequence number of the first record at this place |
 //! | 60 | 8 | history: a value over all records before this place, 0 at place 1 |
-//! | 68 | 8 | `compacted` when the file was made; in a compacted file, its part of the files that this one replaced |
+//! | 68 | 8 | digest sum when the file was made; in a compacted file, the sum of the digests of the files that it replaced |
 //! | 76 | 8 | opening: a value of the opening of the store that made the file, 0 for the first |
 //! | 84 | 8 | last place of a compacted file |
 //! | 92 | 8 | where the replaced file of the last place ended |
 //! | 100 | 8 | sequence number after its last record |
 //! | 108 | 8 | history after its last record |
 //! | 116 | 8 | length of the compacted file |
-//! | 124 | 8 | value of the compacted file: [`mix`] of bytes 60 and 108, then of its entries as in the history |
-//! | 132 | 8 | sequence number of a synced record: no entry was left out because of a later record |
+//! | 124 | 8 | digest of the compacted file: [`mix`] of bytes 60 and 108, then of its entries as in the history |
+//! | 132 | 8 | relied sequence: the last record that the compaction relied on; synced before the file got its name |
 //! | 140 | 8 | history after that record |
 //! | 148 | 4 | CRC32C of bytes 0 to 147 |
 //!
-//! A compacted file has entries without records, nothing between or after them.
+//! A compacted file holds only entries, one directly after another.
 //!
 //! Record, 32 bytes and its payload, then bytes of no meaning up to the next multiple of 8:
 //!
@@ -37,11 +37,12 @@
 //! | 0 | 4 | payload length |
 //! | 4 | 8 | sequence number: one more than that of the record before, across files |
 //! | 12 | 8 | sequence number of the last record that was synced when this one was written: the promise |
-//! | 20 | 8 | `compacted` when the record was written |
+//! | 20 | 8 | digest sum when the record was written |
 //! | 28 | 4 | CRC32C of bytes 0 to 27, seeded |
-//! | 32 | | payload: the entries of one atomic batch, in order, nothing between or after them; empty in a promise record |
+//! | 32 | | payload: the entries of one atomic batch, in order, nothing between or after them |
 //!
-//! A promise record has no entries and promises every record before it. A close and a recovery write one.
+//! A promise record has no entries and promises every record before it. A close and a recovery write one. Another record
+//! without entries only stores the digest sum.
 //!
 //! Entry:
 //!
@@ -58,14 +59,16 @@
 //! half; zeros if shorter or removed). The entry checksum alone is not enough: the engine's values end with a CRC32C of key and
 //! value, and then every entry of one length has the same checksum. Their last 4 bytes are that CRC32C, which differs.
 //!
-//! A seeded checksum begins with the store id, the file's number, `opening`, the offset of the record or entry in its
-//! file (8 bytes) and one byte, 1 for a record header and 2 for an entry. So nothing passes for what it is
-//! not: no record copied into a value, no entry that is as long as a record header, and no bytes of a removed file that a power
-//! loss leaves in another one. For that an opening writes the last file again before any other: with a number and checksums of
-//! its own, and with the value [`mix`] of the `opening` and the history that it found. A number that a crash makes free again
-//! belongs to another opening. Two attempts to open have one value only if they found the same records. A record is valid if its
-//! header's and all its entries' checksums hold and the entries fill the payload: its whole payload is summed
-//! once, and an entry can be checked when it is read alone.
+//! A seeded checksum begins with the store id, the file's number, `opening`, the offset of the record or entry in its file (8
+//! bytes) and one byte, 1 for a record header and 2 for an entry. So bytes of another file, offset or kind never pass for a valid
+//! record or entry, also if a power loss leaves them in this file.
+//!
+//! Each opening writes the last file again before any other, with a new number and its own `opening`: [`mix`] of the `opening`
+//! and the history that it found. A crash may free that number for a later opening, whose `opening` differs unless it found the
+//! same records.
+//!
+//! A record is valid if the checksums of its header and of all its entries hold and the entries fill the payload. So the payload
+//! is summed once, and one entry can be read and checked alone.
 
 use std::path::Path;
 
@@ -89,7 +92,7 @@ const SYNCED_OFFSET: usize = size_of::<u32>() + size_of::<u64>();
 pub(super) const ALIGNMENT: usize = 8;
 pub(super) const FILE_HEADER_LEN: usize = FILE_HEADER_SUMMED_LEN + CRC_LEN;
 pub(super) const RECORD_HEADER_LEN: usize = RECORD_HEADER_SUMMED_LEN + CRC_LEN;
-/// What an entry takes beside its key and value.
+/// Bytes of an entry beside its key and value.
 pub(super) const ENTRY_OVERHEAD_LEN: usize = ENTRY_HEADER_LEN + CRC_LEN;
 const REMOVAL: u32 = u32::MAX;
 
@@ -97,10 +100,10 @@ const _: () = assert!(FILE_HEADER_LEN == 152 && FILE_HEADER_LEN.is_multiple_of(A
 const _: () = assert!(RECORD_HEADER_LEN == 32 && RECORD_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(STORAGE_KEY_BYTES_MAX <= u16::MAX as usize);
 
-/// A boundary between two files of the log.
+/// A position between two records of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LogPoint {
-    /// Where the file before ended.
+    /// Where the record before it ends in its file; 0 at the beginning of the log.
     pub(super) end: u64,
     /// The sequence number of the next record.
     pub(super) sequence: u64,
@@ -137,8 +140,8 @@ pub(super) struct FileHeader {
     pub(super) number: u64,
     pub(super) first_place: u64,
     pub(super) before: LogPoint,
-    /// The value `compacted` when the file was made; in a compacted file, its part of the replaced files.
-    pub(super) compacted: u64,
+    /// The digest sum when the file was made; in a compacted file, that of the files that it replaced.
+    pub(super) digest_sum: u64,
     /// A value of the opening of the store that made the file.
     pub(super) opening: u64,
     /// `None` in a file of records.
@@ -151,15 +154,15 @@ pub(super) struct CompactedPart {
     pub(super) last_place: u64,
     pub(super) after: LogPoint,
     pub(super) len: u64,
-    pub(super) value: u64,
+    pub(super) digest: u64,
     /// The last record that the compaction relied on, which was synced before the file got its name.
     pub(super) relied_sequence: u64,
     pub(super) relied_history: u64,
 }
 
 impl CompactedPart {
-    /// The value of a compacted file without entries.
-    pub(super) fn value_of_none(before: &LogPoint, after: &LogPoint) -> u64 {
+    /// The digest of a compacted file without entries.
+    pub(super) fn digest_without_entries(before: &LogPoint, after: &LogPoint) -> u64 {
         mix(before.history, after.history)
     }
 }
@@ -173,12 +176,12 @@ impl FileHeader {
         bytes.put_u64(self.number);
         bytes.put_u64(self.first_place);
         self.before.encode(&mut bytes);
-        bytes.put_u64(self.compacted);
+        bytes.put_u64(self.digest_sum);
         bytes.put_u64(self.opening);
         let part = self.compaction.unwrap_or_default();
         bytes.put_u64(part.last_place);
         part.after.encode(&mut bytes);
-        for field in [part.len, part.value, part.relied_sequence, part.relied_history] {
+        for field in [part.len, part.digest, part.relied_sequence, part.relied_history] {
             bytes.put_u64(field);
         }
         bytes.put_u32(crc32c::crc32c(&bytes));
@@ -224,7 +227,7 @@ impl FileHeader {
             number: reader.u64()?,
             first_place: reader.u64()?,
             before: LogPoint::decode(reader)?,
-            compacted: reader.u64()?,
+            digest_sum: reader.u64()?,
             opening: reader.u64()?,
             compaction: None,
         };
@@ -232,7 +235,7 @@ impl FileHeader {
             last_place: reader.u64()?,
             after: LogPoint::decode(reader)?,
             len: reader.u64()?,
-            value: reader.u64()?,
+            digest: reader.u64()?,
             relied_sequence: reader.u64()?,
             relied_history: reader.u64()?,
         };
@@ -245,7 +248,7 @@ impl FileHeader {
         self.compaction.map_or(self.first_place, |part| part.last_place)
     }
 
-    /// What every seeded checksum in this file begins with.
+    /// The beginning of every seeded checksum in this file.
     pub(super) fn seed(&self) -> u32 {
         let crc = crc32c::crc32c(&self.store_id.to_le_bytes());
         let crc = crc32c::extend(crc, &self.number.to_le_bytes());
@@ -258,7 +261,7 @@ pub(super) struct RecordHeader {
     pub(super) payload_len: u32,
     pub(super) sequence: u64,
     pub(super) synced: u64,
-    pub(super) compacted: u64,
+    pub(super) digest_sum: u64,
 }
 
 impl RecordHeader {
@@ -278,8 +281,8 @@ impl RecordHeader {
         bytes.put_u32(self.payload_len);
         bytes.put_u64(self.sequence);
         bytes.put_u64(self.synced);
-        bytes.put_u64(self.compacted);
-        let crc = Part::RecordHeader.sum(seed, offset, &bytes[start..]);
+        bytes.put_u64(self.digest_sum);
+        let crc = Checksummed::RecordHeader.sum(seed, offset, &bytes[start..]);
         bytes.put_u32(crc);
         debug_assert_eq!(bytes.len() - start, RECORD_HEADER_LEN);
         crc
@@ -294,17 +297,17 @@ impl RecordHeader {
     pub(super) fn decode_alone(bytes: &[u8], seed: u32, offset: u64) -> Option<Self> {
         let header = Self::decode_trusted(bytes, 0)?;
         let (bytes, crc) = bytes[..RECORD_HEADER_LEN].split_at(RECORD_HEADER_SUMMED_LEN);
-        (Reader::new(crc).u32()? == Part::RecordHeader.sum(seed, offset, bytes)).then_some(header)
+        (Reader::new(crc).u32()? == Checksummed::RecordHeader.sum(seed, offset, bytes)).then_some(header)
     }
 
-    /// The header at `offset` as it is, for bytes whose checksums were looked at before.
+    /// The header at `offset` as it is, for bytes whose checksums were checked before.
     fn decode_trusted(file: &[u8], offset: usize) -> Option<Self> {
         let mut reader = Reader::new(file.get(offset..)?.get(..RECORD_HEADER_LEN)?);
         Some(Self {
             payload_len: reader.u32()?,
             sequence: reader.u64()?,
             synced: reader.u64()?,
-            compacted: reader.u64()?,
+            digest_sum: reader.u64()?,
         })
     }
 }
@@ -334,7 +337,7 @@ impl<'a> KeyChange<'a> {
         bytes.put_u32(self.value.map_or(REMOVAL, |value| value.len() as u32));
         bytes.extend_from_slice(self.key);
         bytes.extend_from_slice(self.value.unwrap_or_default());
-        let crc = Part::Entry.sum(seed, offset, &bytes[start..]);
+        let crc = Checksummed::Entry.sum(seed, offset, &bytes[start..]);
         bytes.put_u32(crc);
         crc
     }
@@ -346,7 +349,7 @@ impl<'a> KeyChange<'a> {
         mix(history, u64::from(crc) << 32 | u64::from(last))
     }
 
-    /// Takes an entry from `reader` without looking at its checksum, which comes with it.
+    /// Takes an entry from `reader` without checking its checksum, which is returned too.
     fn decode(reader: &mut Reader<'a>) -> Option<(Self, u32)> {
         let key_len = usize::from(reader.u16()?);
         if key_len == 0 || key_len > STORAGE_KEY_BYTES_MAX {
@@ -361,7 +364,7 @@ impl<'a> KeyChange<'a> {
         Some((Self { key, value }, reader.u32()?))
     }
 
-    /// The operations of the entries in `reader`, without looking at their checksums.
+    /// The operations of the entries in `reader`, without checking their checksums.
     fn decode_all(mut reader: Reader<'a>) -> impl Iterator<Item = Self> + use<'a> {
         std::iter::from_fn(move || Self::decode(&mut reader).map(|(operation, _)| operation))
     }
@@ -374,7 +377,7 @@ impl<'a> KeyChange<'a> {
         Some(ENTRY_OVERHEAD_LEN as u64 + u64::from(key_len) + u64::from(value_len))
     }
 
-    /// The operation that `entry` holds, for an entry whose checksum was looked at before.
+    /// The operation that `entry` holds, for an entry whose checksum was checked before.
     pub(super) fn decode_trusted(entry: &'a [u8]) -> Option<Self> {
         Self::decode(&mut Reader::new(entry)).map(|(operation, _)| operation)
     }
@@ -384,42 +387,42 @@ impl<'a> KeyChange<'a> {
         let mut reader = Reader::new(entry);
         let (operation, crc) = Self::decode(&mut reader)?;
         let summed_part = &entry[..entry.len() - CRC_LEN];
-        (reader.is_empty() && crc == Part::Entry.sum(seed, offset, summed_part)).then_some(operation)
+        (reader.is_empty() && crc == Checksummed::Entry.sum(seed, offset, summed_part)).then_some(operation)
     }
 }
 
-/// The entries of a compacted file with this header and content, if they are whole and valid and give the header's value.
+/// The entries of a compacted file with this header and content, if they are whole and valid and give the header's digest.
 pub(super) fn compacted_entries<'a>(
     header: &FileHeader,
-    part: &CompactedPart,
     file: &'a [u8],
 ) -> Option<impl Iterator<Item = KeyChange<'a>> + use<'a>> {
+    let part = header.compaction?;
     let entries = Reader::new(file.get(FILE_HEADER_LEN..)?);
-    let mut value = CompactedPart::value_of_none(&header.before, &part.after);
+    let mut digest = CompactedPart::digest_without_entries(&header.before, &part.after);
     let mut offset = FILE_HEADER_LEN;
     let mut reader = entries.clone();
     while !reader.is_empty() {
         let (entry, crc) = KeyChange::decode(&mut reader)?;
         let end = file.len() - reader.remaining_len();
-        if crc != Part::Entry.sum(header.seed(), offset as u64, &file[offset..end - CRC_LEN]) {
+        if crc != Checksummed::Entry.sum(header.seed(), offset as u64, &file[offset..end - CRC_LEN]) {
             return None;
         }
-        value = entry.history_after(value, crc);
+        digest = entry.history_after(digest, crc);
         offset = end;
     }
-    let is_whole = offset as u64 == part.len && value == part.value;
+    let is_whole = offset as u64 == part.len && digest == part.digest;
     is_whole.then(|| KeyChange::decode_all(entries))
 }
 
-/// What a seeded checksum is of.
+/// The kind of bytes that a seeded checksum covers.
 #[derive(Debug, Clone, Copy)]
-enum Part {
+enum Checksummed {
     RecordHeader = 1,
     Entry = 2,
 }
 
-impl Part {
-    /// The checksum of `bytes` as this part at `offset` of the file with `seed`.
+impl Checksummed {
+    /// The checksum of `bytes` as this kind at `offset` of the file with `seed`.
     fn sum(self, seed: u32, offset: u64, bytes: &[u8]) -> u32 {
         let mut place = [0; size_of::<u64>() + 1];
         place[..size_of::<u64>()].copy_from_slice(&offset.to_le_bytes());
@@ -492,14 +495,14 @@ impl<'a> Record<'a> {
             let position = record.entries_offset + record.payload.len() - reader.remaining_len();
             let (_, crc) = KeyChange::decode(&mut reader)?;
             let entry_end = record.entries_offset + record.payload.len() - reader.remaining_len();
-            if crc != Part::Entry.sum(seed, position as u64, &file[position..entry_end - CRC_LEN]) {
+            if crc != Checksummed::Entry.sum(seed, position as u64, &file[position..entry_end - CRC_LEN]) {
                 return None;
             }
         }
         Some(record)
     }
 
-    /// The record at `offset` of `file`, for bytes whose checksums were looked at before.
+    /// The record at `offset` of `file`, for bytes whose checksums were checked before.
     pub(super) fn decode_trusted(file: &'a [u8], offset: usize) -> Option<Self> {
         Self::within(file, RecordHeader::decode_trusted(file, offset)?, offset)
     }
@@ -535,8 +538,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Whether a valid record header at `offset` of `file` or at a later multiple of 8 promises that the record
-/// with `sequence` was synced.
+/// Returns true if a valid record header at `offset` of `file`, or at a later multiple of 8, promises that the record with
+/// `sequence` was synced.
 pub(super) fn is_promised(file: &[u8], seed: u32, offset: usize, sequence: u64) -> bool {
     (offset..file.len()).step_by(ALIGNMENT).any(|offset| {
         // The checksum comes last: almost every position already fails here.

@@ -1,7 +1,7 @@
-//! The index: which entry of which file holds each key's value. Memory only, rebuilt by open.
+//! The index: from each key to the location of its entry. Memory only, rebuilt by open.
 //!
-//! Invariant: `live_bytes` is the sum of the lengths of the entries pointed at, and so is each file's own
-//! count. `key_bytes` is the memory of the keys.
+//! Invariant: `live_bytes` is the sum of the lengths of the entries pointed at, and each file's count is the sum over its own
+//! entries. `key_bytes` is the memory of the keys.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -20,6 +20,10 @@ pub(super) struct Location {
 }
 
 impl Location {
+    fn is_at(&self, number: u64, offset: u64) -> bool {
+        self.file.number == number && self.offset == offset
+    }
+
     pub(super) fn read_value(&self, key: &[u8]) -> Result<Vec<u8>, Error> {
         self.file.read_value(key, self.offset, self.len)
     }
@@ -40,6 +44,7 @@ fn allocated_bytes(key: &[u8]) -> u64 {
     (key.len() as u64 + 8).next_multiple_of(16).max(32)
 }
 
+/// All keys that have a value.
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
     entries: BTreeMap<Box<[u8]>, Location>,
@@ -87,7 +92,7 @@ impl KeyIndex {
     /// as outdated otherwise.
     pub(super) fn apply_copy(&mut self, key: &[u8], number: u64, offset: u64, copy: Location) {
         match self.entries.get_mut(key) {
-            Some(location) if location.file.number == number && location.offset == offset => {
+            Some(location) if location.is_at(number, offset) => {
                 copy.file.add_live(copy.len);
                 location.file.subtract_live(location.len);
                 *location = copy;
@@ -96,10 +101,10 @@ impl KeyIndex {
         }
     }
 
-    /// Returns the replaced location.
+    /// Points the key at this location. Returns the old one.
     fn insert(&mut self, key: &[u8], location: Location) -> Option<Location> {
-        if let Some(place) = self.entries.get_mut(key) {
-            return Some(std::mem::replace(place, location));
+        if let Some(old) = self.entries.get_mut(key) {
+            return Some(std::mem::replace(old, location));
         }
         self.key_bytes += allocated_bytes(key);
         self.entries.insert(key.into(), location)
@@ -112,7 +117,7 @@ impl KeyIndex {
     /// Returns true if the value of `key` is the one in the entry at `offset` of file `number`.
     pub(super) fn points_at(&self, key: &[u8], number: u64, offset: u64) -> bool {
         self.get(key)
-            .is_some_and(|location| location.file.number == number && location.offset == offset)
+            .is_some_and(|location| location.is_at(number, offset))
     }
 
     /// The keys that begin with `prefix`, in order, and where their values are.

@@ -1,15 +1,17 @@
 //! The log: the store's files in order, and where the next record goes.
 //!
 //! Invariants: the files cover the places 1, 2, 3 ... without a gap; only the last file, the tail, takes records; every other
-//! file is durable to its end, since the tail is synced before the next one is made; `compacted` is the sum of the values of
+//! file is durable to its end, since the tail is synced before the next one is made; the digest sum is the sum of the values of
 //! the compacted files. After a method failed the caller must not change the log any more: what is on disk is then unknown.
 //!
-//! This is the state behind the writer's lock. No method syncs, so a caller holds the lock for one write at most.
+//! This is the state behind the writer's lock. No method of [`StoreLog`] syncs. A caller holds the lock for one write, except in
+//! the repair and in `sync_rest`.
 //!
 //! | a crash in | leaves |
 //! |---|---|
 //! | `append` | the record wholly, or a torn tail that open cuts |
-//! | `promise`, whose caller synced all records before | the promise record wholly, or a torn tail |
+//! | `append_promise`, whose caller synced all records before | the promise record wholly, or a torn tail |
+//! | `record_digest_sum` | the record wholly, or a torn tail |
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -48,10 +50,10 @@ pub(super) struct LogFile {
     pub(super) after: LogPoint,
     /// The length of the file.
     pub(super) end: u64,
-    /// The value of a compacted file; 0 for a file of records.
-    pub(super) value: u64,
-    /// The file has no value of a key that a record up to this one removed. Known only for a file that this opening compacted;
-    /// else 0.
+    /// The digest of a compacted file; 0 for a file of records.
+    pub(super) digest: u64,
+    /// The file has no value of a key that a record up to this one removed. 0 if unknown: only a file that this opening compacted
+    /// has it.
     pub(super) clean_sequence: u64,
     pub(super) is_compacted: bool,
 }
@@ -75,19 +77,10 @@ impl LogFile {
             before: header.before,
             after: part.after,
             end: part.len,
-            value: part.value,
+            digest: part.digest,
             clean_sequence: 0,
             is_compacted: header.compaction.is_some(),
         }
-    }
-}
-
-impl TailState {
-    /// Makes the records durable that the tail had.
-    pub(super) fn sync(&self) -> Result<(), Error> {
-        self.handle
-            .sync()
-            .map_err(|source| Error::io("sync", self.file.path(), source))
     }
 }
 
@@ -101,6 +94,16 @@ pub(super) struct TailState {
     pub(super) history: u64,
 }
 
+impl TailState {
+    /// Makes the records durable that the tail had in this state.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.handle
+            .sync()
+            .map_err(|source| Error::io("sync", self.file.path(), source))
+    }
+}
+
+/// The files of the log, and the state of the compaction and the promises.
 #[derive(Debug)]
 pub(super) struct StoreLog {
     setting: Arc<Setting>,
@@ -110,7 +113,7 @@ pub(super) struct StoreLog {
     handle: Arc<dyn File>,
     /// True while the next tail is made.
     is_sealed: bool,
-    /// Compacted away, but not removed yet.
+    /// Files that another one replaced, and that are not removed yet.
     replaced: VecDeque<LogFile>,
     next_number: u64,
     total_bytes: u64,
@@ -120,15 +123,42 @@ pub(super) struct StoreLog {
     synced_sequence: u64,
     /// Every record up to this one is promised by a durable record or file header, or is a promise record.
     promised_sequence: u64,
-    /// The sum of the values of the compacted files.
-    compacted: u64,
-    /// That of the last record, or of the tail's header if it has no record.
-    recorded_compacted: u64,
-    /// The bytes that writes still have to pay for with compaction.
-    due_bytes: u64,
+    /// The sum of the digests of the compacted files.
+    digest_sum: u64,
+    /// The sum in the last record, or in the tail's header if it has no record.
+    recorded_digest_sum: u64,
+    /// The compaction that the writes since the last one have to do, in bytes that it reads.
+    share_bytes: u64,
 }
 
 impl StoreLog {
+    /// Continues a log of existing files, of which the tail has the highest number. All files are durable. The tail ends with a
+    /// promise record, or has no record and its header promises the files before; it has the present digest sum.
+    pub(super) fn resume(
+        setting: Arc<Setting>,
+        sealed: Vec<LogFile>,
+        (tail, handle): (LogFile, Arc<dyn File>),
+    ) -> Self {
+        let digest_sum = sum_of_digests(&sealed);
+        let last_sequence = tail.after.sequence - 1;
+        Self {
+            setting,
+            total_bytes: sealed.iter().map(|file| file.end).sum::<u64>() + tail.end,
+            digest_sum,
+            sealed: Arc::new(sealed),
+            next_number: tail.file.number + 1,
+            tail,
+            handle,
+            is_sealed: false,
+            replaced: VecDeque::new(),
+            temporary_bytes: 0,
+            synced_sequence: last_sequence,
+            promised_sequence: last_sequence,
+            recorded_digest_sum: digest_sum,
+            share_bytes: 0,
+        }
+    }
+
     /// Seals the tail, and returns the header of the file after it, which has a number of its own.
     pub(super) fn seal(&mut self) -> FileHeader {
         self.is_sealed = true;
@@ -137,37 +167,9 @@ impl StoreLog {
             number: self.take_number(),
             first_place: self.tail.last_place + 1,
             before: self.tail.after,
-            compacted: self.compacted,
+            digest_sum: self.digest_sum,
             opening: self.setting.opening,
             compaction: None,
-        }
-    }
-
-    /// Continues a log of existing files. All files are durable. The tail ends with a promise record, or has no record and its
-    /// header promises the files before.
-    pub(super) fn resume(
-        setting: Arc<Setting>,
-        sealed: Vec<LogFile>,
-        (tail, handle): (LogFile, Arc<dyn File>),
-        next_number: u64,
-        recorded_compacted: u64,
-    ) -> Self {
-        let last_sequence = tail.after.sequence - 1;
-        Self {
-            setting,
-            total_bytes: sealed.iter().map(|file| file.end).sum::<u64>() + tail.end,
-            compacted: sum_of_values(&sealed),
-            sealed: Arc::new(sealed),
-            tail,
-            handle,
-            is_sealed: false,
-            replaced: VecDeque::new(),
-            next_number,
-            temporary_bytes: 0,
-            synced_sequence: last_sequence,
-            promised_sequence: last_sequence,
-            recorded_compacted,
-            due_bytes: 0,
         }
     }
 
@@ -200,7 +202,7 @@ impl StoreLog {
             payload_len: payload_len as u32,
             sequence: self.tail.after.sequence,
             synced: self.synced_sequence,
-            compacted: self.compacted,
+            digest_sum: self.digest_sum,
         };
         let file = Arc::clone(&self.tail.file);
         let offset = self.tail.end;
@@ -223,12 +225,12 @@ impl StoreLog {
             history,
         };
         self.total_bytes += end - offset;
-        self.recorded_compacted = self.compacted;
+        self.recorded_digest_sum = self.digest_sum;
         Ok((file, RecordHeader::entries_offset(offset), end - offset))
     }
 
     /// Returns true if every record is promised.
-    pub(super) fn is_promised(&self) -> bool {
+    pub(super) fn all_promised(&self) -> bool {
         self.promised_sequence == self.last_sequence()
     }
 
@@ -243,8 +245,8 @@ impl StoreLog {
     }
 
     /// Appends a record without entries, unless the last one has the present sum of the compacted files.
-    pub(super) fn record_compacted(&mut self) -> Result<(), Error> {
-        if self.recorded_compacted != self.compacted {
+    pub(super) fn record_digest_sum(&mut self) -> Result<(), Error> {
+        if self.recorded_digest_sum != self.digest_sum {
             self.append(&[])?;
         }
         Ok(())
@@ -277,7 +279,7 @@ impl StoreLog {
         self.is_sealed = false;
         // The file's header promises the one before.
         self.promised_sequence = self.last_sequence();
-        self.recorded_compacted = header.compacted;
+        self.recorded_digest_sum = header.digest_sum;
         self.total_bytes += tail.end;
         self.tail.file.release();
         let sealed = std::mem::replace(&mut self.tail, tail);
@@ -292,13 +294,13 @@ impl StoreLog {
     }
 
     /// Notes that the file which a compaction writes is this long.
-    pub(super) fn set_temporary(&mut self, bytes: u64) {
+    pub(super) fn set_temporary_bytes(&mut self, bytes: u64) {
         self.total_bytes += bytes;
         self.total_bytes -= self.temporary_bytes;
         self.temporary_bytes = bytes;
     }
 
-    /// Puts `compacted`, which was the temporary file, in the place of the files that it covers.
+    /// Puts the digest sum, which was the temporary file, in the place of the files that it covers.
     pub(super) fn replace(&mut self, compacted: LogFile) {
         let first = self
             .sealed
@@ -307,11 +309,11 @@ impl StoreLog {
             .sealed
             .partition_point(|file| file.last_place <= compacted.last_place);
         self.temporary_bytes = 0;
-        self.compacted = self.compacted.wrapping_add(compacted.value);
+        self.digest_sum = self.digest_sum.wrapping_add(compacted.digest);
         let replaced: Vec<_> = Arc::make_mut(&mut self.sealed)
             .splice(first..after, [compacted])
             .collect();
-        self.compacted = self.compacted.wrapping_sub(sum_of_values(&replaced));
+        self.digest_sum = self.digest_sum.wrapping_sub(sum_of_digests(&replaced));
         self.replaced.extend(replaced);
     }
 
@@ -333,16 +335,16 @@ impl StoreLog {
     }
 
     /// Returns true if a compaction is in progress, or if replaced files are left.
-    pub(super) fn is_compacting(&self) -> bool {
+    pub(super) fn has_compaction_work(&self) -> bool {
         self.temporary_bytes > 0 || !self.replaced.is_empty()
     }
 
-    pub(super) fn add_due(&mut self, bytes: u64) {
-        self.due_bytes = self.due_bytes.saturating_add(bytes);
+    pub(super) fn add_share(&mut self, bytes: u64) {
+        self.share_bytes = self.share_bytes.saturating_add(bytes);
     }
 
-    pub(super) fn take_due(&mut self) -> u64 {
-        std::mem::take(&mut self.due_bytes)
+    pub(super) fn take_share(&mut self) -> u64 {
+        std::mem::take(&mut self.share_bytes)
     }
 
     /// The files before the tail, in order, at present.
@@ -377,6 +379,6 @@ impl StoreLog {
     }
 }
 
-pub(super) fn sum_of_values(files: &[LogFile]) -> u64 {
-    files.iter().fold(0, |sum, file| sum.wrapping_add(file.value))
+pub(super) fn sum_of_digests(files: &[LogFile]) -> u64 {
+    files.iter().fold(0, |sum, file| sum.wrapping_add(file.digest))
 }

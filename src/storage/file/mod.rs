@@ -3,7 +3,7 @@
 //! A directory of files holds one sequence of records, each an atomic batch; memory holds an ordered index
 //! from key to the entry that has its value. A write appends one record at the end of the last file; a read
 //! takes the value from its file. Compaction replaces adjacent older files by one, step by step, so that the files stay
-//! within twice the live data and one segment, and no write does unbounded work.
+//! within twice the live data and one segment, and each write does a limited share of it.
 //!
 //! | file | role |
 //! |---|---|
@@ -20,9 +20,9 @@
 //! | `compaction` | the bound on the files' size |
 //! | `recovery` | open |
 //!
-//! Invariant: the index is what replaying the files in order gives. It is changed only
-//! after the record's write returned, so a reader sees a batch wholly or not at all and never what a failed
-//! write left. What a crash at each step leaves is said in `log`, `run` and `recovery`.
+//! Invariant: the index equals a replay of the files in order. It changes only after the write returned, so a reader sees a
+//! whole batch or nothing, and never a failed write. The docs of `log`, `run` and `recovery` list the content that a crash at
+//! each step leaves.
 
 mod choice;
 mod compaction;
@@ -44,7 +44,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use self::compaction::Payment;
+use self::compaction::CompactionGoal;
 use self::format::KeyChange;
 use self::index::KeyIndex;
 use self::log::Setting;
@@ -63,12 +63,12 @@ use crate::torn_tail::TornTail;
 /// How a [`FileStore`] is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStoreOptions {
-    /// A file that has reached this length, in bytes, takes no more records; the last record may go beyond
-    /// it. Files are shorter, down to a quarter, while the live data is less than twice this. Only segments of a few KiB are not divided. Default 4 MiB, from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`]. It may differ from open to
-    /// open.
+    /// A file that has reached this length, in bytes, takes no more records; the last record may exceed it. While the live data
+    /// is less than twice this, files end earlier: at half the live data, but not below a quarter of this or 4864 bytes. Default
+    /// 4 MiB, from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`]. It may differ from open to open.
     pub segment_bytes_max: u64,
-    /// The id that a new store gets, for runs that are the same to the byte; by default random. An existing
-    /// store keeps the one it has.
+    /// The id of a new store; random by default. A fixed id makes the files of a test the same in each run. An existing store
+    /// keeps its own.
     pub store_id: Option<u128>,
 }
 
@@ -81,17 +81,17 @@ impl Default for FileStoreOptions {
     }
 }
 
-/// What [`FileStore::open`] found, replayed and cut.
+/// The report of [`FileStore::open`]: files found, records replayed, bytes cut.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileStoreRecovery {
-    /// Data files that were found, including files that were compacted away.
+    /// Data files that were found, including files that another one replaced.
     pub files_found: usize,
-    /// Replayed records, one for each write; promise records do not count, and a compacted file counts as one record.
+    /// Replayed records, one for each write; records without entries do not count, and a compacted file counts as one.
     pub records_replayed: u64,
     /// The torn tail that was cut from the last file, if there was one.
     pub torn_tail: Option<TornTail>,
-    /// Removed files that a crash had left: temporary files and files that were compacted away.
+    /// Temporary files and files that another one replaced, which the repair removes.
     pub leftovers_removed: usize,
 }
 
@@ -100,25 +100,29 @@ pub struct FileStoreRecovery {
 pub struct FileStoreStats {
     /// The live data as stored: keys and values of all pairs and 10 bytes for each.
     pub live_bytes: u64,
-    /// The length of all files. When no call is under way, at most twice `live_bytes` and one segment, apart from files that
-    /// were compacted away while a reader has them.
+    /// The length of all files. Between calls at most twice `live_bytes` and one segment, apart from replaced files that a scan
+    /// or a read still holds.
     pub total_bytes: u64,
     /// How many files there are.
     pub files_len: u64,
     /// How many pairs there are.
     pub keys_len: u64,
-    /// The memory of the index, estimated: the keys and the nodes of an ordered map, about 75 bytes for each pair beside its key.
+    /// The memory of the index, estimated: the keys and the nodes of an ordered map, about 75 bytes for each pair beside its
+    /// key.
     pub index_bytes: u64,
 }
 
 /// The embedded [`StorageEngine`]: a log-structured file store in a directory of its own.
 ///
-/// One write is one record in one file, so it is atomic, and writes are there after a crash in the order they
-/// were made up to some point. `flush` syncs the one file that can hold anything unsynced, and other threads read and write
-/// meanwhile. When no call is under way the files take at most twice the live data and one segment, apart from files that were
-/// compacted away while a scan or a read has them. Each write does a bounded part of the compaction for that: about sixteen
-/// times the bytes that it wrote, at least 64 KiB, and at most three syncs. A batch longer than a segment may make a later write
-/// do more: it is one file. The number of open files is bounded, whatever the number of files.
+/// One write is one record in one file, so it is atomic. After a crash the store holds the first writes, in order, up to some
+/// point. `flush` syncs the last file, the only one with unsynced records; other threads read and write meanwhile.
+///
+/// Between calls the files take at most twice the live data and one segment, apart from replaced files that a scan or a read
+/// still holds. Each write does a limited share of the compaction for that: it reads at most eight times the bytes that it
+/// wrote and made garbage, or 64 KiB if that is more, and writes at most as many. If the files are still over the limit, it
+/// continues until they are not. That happens only after a batch longer than a segment, which is one file.
+///
+/// The number of open files is limited, whatever the number of files.
 ///
 /// A failed write, sync or compaction gives [`Error::Poisoned`] with its cause, and so does every later write and flush:
 /// nothing is retried. A panic in a file call counts as a failure. Reads still work and show all earlier writes.
@@ -138,10 +142,11 @@ pub struct FileStore {
     /// Held for a write until its outcome is known.
     writer: Mutex<Writer>,
     is_repaired: AtomicBool,
-    /// The first failure; once there is one the log is not touched.
+    /// The first failure; after it the log is not changed.
     poison: Poison,
     recovery: FileStoreRecovery,
-    /// The log's sizes as of the last call that ended, or as read if the repair failed: statistics never wait for a disk.
+    /// The log's sizes after its last change, or as read if the repair failed. Apart from the log, so that `stats` never waits
+    /// for a disk.
     total_bytes: AtomicU64,
     files_len: AtomicU64,
 }
@@ -150,11 +155,12 @@ impl FileStore {
     /// Opens the store in the directory `dir`, which is made if need be; its parent must exist.
     ///
     /// All that was written before the last process crash or flushed before the last power loss is there.
-    /// Whatever is in the directory and not the store's is ignored.
+    /// Files in the directory that are not the store's are ignored.
     ///
     /// # Errors
     /// - [`Error::Corrupt`], [`Error::BadMagic`], [`Error::UnsupportedVersion`], [`Error::SegmentMissing`],
-    ///   [`Error::ForeignDatabase`], [`Error::ForeignHistory`] if what is there is not what must be there: nothing was changed.
+    ///   [`Error::ForeignDatabase`], [`Error::ForeignHistory`] if the files are not those of one whole store: nothing was
+    ///   changed.
     /// - [`Error::InvalidInput`] for an option out of range: nothing was changed.
     /// - [`Error::Io`] if a file operation fails: no acknowledged write is lost, open again.
     pub fn open(
@@ -220,7 +226,7 @@ impl FileStore {
             files_len: AtomicU64::new(recovered.files_len as u64),
             compaction: Mutex::new(None),
             syncing: Mutex::new(()),
-            writer: Mutex::new(Writer::Read(recovered.pending)),
+            writer: Mutex::new(Writer::Found(recovered.pending)),
             is_repaired: AtomicBool::new(false),
         })
     }
@@ -232,13 +238,13 @@ impl FileStore {
     /// # Errors
     /// [`Error::ForeignDatabase`] if the store exists and has another id than `expected`.
     pub(crate) fn id(&self, expected: Option<u128>) -> Result<u128, Error> {
-        if let (Some(expected), Writer::Read(pending)) = (expected, &*lock::lock(&self.writer)) {
+        if let (Some(expected), Writer::Found(pending)) = (expected, &*lock::lock(&self.writer)) {
             pending.check_store_id(expected)?;
         }
         Ok(self.setting.store_id)
     }
 
-    /// What open found, replayed and cut.
+    /// The report of open: files found, records replayed, bytes cut.
     pub fn recovery(&self) -> &FileStoreRecovery {
         &self.recovery
     }
@@ -312,12 +318,12 @@ impl StorageEngine for FileStore {
         })
     }
 
-    /// Completes the compaction in progress, and writes a promise record unless every record is promised. Later writes are
-    /// legal; the next close promises them.
+    /// Compacts until the files are within their limit and no compaction is in progress, removes replaced files, and appends a
+    /// promise record unless every record is promised. Later writes are legal; the next close promises them.
     fn close(&self) -> Result<(), Error> {
         self.repair()?;
         self.sync_alone("close", || self.check_directory())?;
-        self.compact(Payment::ToEnd)?;
+        self.compact(CompactionGoal::Finished)?;
         self.promise("close")
     }
 
@@ -347,7 +353,7 @@ impl fmt::Debug for FileStore {
     }
 }
 
-/// Refuses what cannot be stored, before anything is changed.
+/// Fails if a key or the batch exceeds a limit.
 fn check(operations: &[KeyChange<'_>]) -> Result<(), Error> {
     let mut batch_bytes = 0;
     for operation in operations {

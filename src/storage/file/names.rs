@@ -2,7 +2,7 @@
 
 use crate::fs::{numbered_name, parse_numbered_name};
 
-/// What a name in the store's directory stands for.
+/// The meaning of a name in the store's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
     /// The store file with this number.

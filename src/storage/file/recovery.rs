@@ -6,9 +6,10 @@
 //! any defect in them is corruption. In the last file a bad record is corruption if a valid record header after it, or the header
 //! of a compacted file, promises it as synced; otherwise the tail from there is torn.
 //!
-//! The last record gives the sum of the values of the compacted files, so that an older file in the place of a compacted one, or
-//! a compacted file of a copy of the store, is refused. At most one compaction came after that record: the next one begins
-//! with a record. Its file has the sum of the values that it replaced, and the history at a record of the last file.
+//! The last record gives the sum of the digests of the compacted files, so that an older file in the place of a compacted one, or
+//! a compacted file of a copy of the store, is refused. At most one compaction came after that record, because a compaction
+//! appends a record before it renames its file if the last record has an older sum. Its file has the sum of the digests that it
+//! replaced, and the history at a record of the last file.
 //!
 //! The repair runs with the first write, flush or close, so that the caller can validate other files first. A crash may stop
 //! any step; the next open runs all of them again:
@@ -23,8 +24,8 @@
 //!
 //! Step 1 writes a copy because a sync of the read file proves nothing: after a failed sync a file system may still read back
 //! lost bytes and sync them without an error. The copy has checksums of its own, so that no bytes of the original that a power
-//! loss leaves behind the copy pass for records. The last file needs no promise record if it ends with one or has no record,
-//! and has the sum of the values of the compacted files: the history of the copy is not the one that the last compaction has.
+//! loss leaves behind the copy pass for records. The repair appends a promise record unless the file already ends with one, or
+//! has no record, and has the present sum of the digests: the copy has another history than the last compaction names.
 //!
 //! A directory without a data file gets its first one, after the removal of temporary files.
 //!
@@ -41,7 +42,7 @@ use super::format::{
     is_promised,
 };
 use super::index::KeyIndex;
-use super::log::{LogFile, Setting, StoreLog, sum_of_values};
+use super::log::{LogFile, Setting, StoreLog, sum_of_digests};
 use super::names::Name;
 use super::open_files::OpenFiles;
 use super::{FileStoreOptions, FileStoreRecovery};
@@ -149,7 +150,7 @@ impl PendingRepair {
         }
     }
 
-    /// Runs steps 1 and 2 and returns the log, which removes the file of step 3.
+    /// Runs steps 0 to 2. Returns the log, which removes the file of step 3 later.
     pub(super) fn repair(
         self,
         setting: &Arc<Setting>,
@@ -164,29 +165,23 @@ impl PendingRepair {
                 number: 1,
                 first_place: 1,
                 before: LogPoint::FIRST,
-                compacted: 0,
+                digest_sum: 0,
                 opening: setting.opening,
                 compaction: None,
             };
-            let handle = create(setting, &header, &header.encode())?;
+            let handle = create(setting, header.number, &header.encode())?;
             let tail = LogFile::new(Arc::new(DataFile::new(setting, &header)), &header);
-            return Ok(StoreLog::resume(
-                Arc::clone(setting),
-                Vec::new(),
-                (tail, handle),
-                2,
-                0,
-            ));
+            return Ok(StoreLog::resume(Arc::clone(setting), Vec::new(), (tail, handle)));
         };
         let tail = &mut found.tail;
-        let compacted = sum_of_values(&found.sealed);
-        if tail.compacted != compacted {
+        let digest_sum = sum_of_digests(&found.sealed);
+        if tail.digest_sum != digest_sum {
             sync_names(setting)?;
         }
         let original = tail.log_file();
         let number = found.last_number + 1;
-        tail.renew(setting, number, compacted);
-        let handle = create(setting, &tail.header, &tail.bytes)?;
+        tail.renew(setting, number, digest_sum);
+        let handle = create(setting, number, &tail.bytes)?;
         lock::write(index).change(|index| Ok(tail.apply_to(index)))?;
         // The copy of the last file had the temporary name with its number: no such file is left.
         let is_other = |temporary: &u64| *temporary != number;
@@ -194,7 +189,7 @@ impl PendingRepair {
         remove(setting, &temporary, Name::Temporary)?;
         remove(setting, &found.covered, Name::Data)?;
         let tail = (found.tail.log_file(), handle);
-        let mut log = StoreLog::resume(Arc::clone(setting), found.sealed, tail, number + 1, compacted);
+        let mut log = StoreLog::resume(Arc::clone(setting), found.sealed, tail);
         log.add_replaced(original);
         Ok(log)
     }
@@ -246,7 +241,7 @@ impl ReadStore {
         }
         found
             .tail
-            .check_compacted(&needed, sum_of_values(&found.sealed))?;
+            .check_digest_sum(&needed, sum_of_digests(&found.sealed))?;
         found.records_len += found.tail.apply_to(index);
         Ok(found)
     }
@@ -265,7 +260,7 @@ impl StoreLayout {
         let mut headers: Vec<FileHeader> = Vec::with_capacity(listing.data.len());
         for &number in &listing.data {
             let header = DataFile::read_header(setting, number)?;
-            // The repair removes files, so all must belong to one store: any may have come here by mistake.
+            // The repair removes files. A file of another store may have been copied here by mistake.
             if let Some(first) = headers.first() {
                 let path = setting.dir.join(Name::Data(number).build());
                 check_store_id(&header, &path, first.store_id)?;
@@ -293,7 +288,7 @@ impl StoreLayout {
                     &path,
                     0,
                     None,
-                    "two files have some places in common",
+                    "the file overlaps another file of the store",
                 ));
             }
             if is_covered {
@@ -362,8 +357,8 @@ struct Loaded {
     bytes: Vec<u8>,
     /// The end of the last valid record, the sequence number and history after it; in a compacted file those of its places.
     after: LogPoint,
-    /// The sum of the values of the compacted files, from the last valid record.
-    compacted: u64,
+    /// The sum of the digests of the compacted files, from the last valid record.
+    digest_sum: u64,
     /// True if the last valid record is a promise record, or if there is no record.
     ends_with_promise: bool,
 }
@@ -384,16 +379,14 @@ impl Loaded {
                 end: FILE_HEADER_LEN as u64,
                 ..header.before
             },
-            compacted: header.compacted,
+            digest_sum: header.digest_sum,
             ends_with_promise: true,
         };
         match &header.compaction {
             None => loaded.find_end(),
-            Some(part) if compacted_entries(&header, part, &loaded.bytes).is_some() => {
-                loaded.after = part.after;
-            }
+            Some(part) if compacted_entries(&header, &loaded.bytes).is_some() => loaded.after = part.after,
             Some(_) => {
-                let what = "the compacted file has other entries than its header says";
+                let what = "the entries do not match the file header";
                 return Err(Error::corrupt(
                     loaded.file.path(),
                     FILE_HEADER_LEN as u64,
@@ -415,7 +408,7 @@ impl Loaded {
                 sequence: self.after.sequence + 1,
                 history: record.history_after(self.after.history),
             };
-            self.compacted = record.header.compacted;
+            self.digest_sum = record.header.digest_sum;
             self.ends_with_promise = record.header.is_promise();
         }
     }
@@ -440,7 +433,7 @@ impl Loaded {
 
     /// Cuts the torn tail, gives the file this number and the checksums of this opening, and appends a promise record unless
     /// the file needs none.
-    fn renew(&mut self, setting: &Setting, number: u64, compacted: u64) {
+    fn renew(&mut self, setting: &Setting, number: u64, digest_sum: u64) {
         self.header.number = number;
         self.header.opening = setting.opening;
         self.file = Arc::new(DataFile::new(setting, &self.header));
@@ -454,12 +447,12 @@ impl Loaded {
             let operations: Vec<_> = record.operations().collect();
             self.append(setting, record.header, &operations);
         }
-        if !self.ends_with_promise || self.compacted != compacted {
+        if !self.ends_with_promise || self.digest_sum != digest_sum {
             let header = RecordHeader {
                 payload_len: 0,
                 sequence: self.after.sequence,
                 synced: self.after.sequence - 1,
-                compacted,
+                digest_sum,
             };
             self.append(setting, header, &[]);
         }
@@ -487,7 +480,7 @@ impl Loaded {
             sequence: header.sequence + 1,
             history,
         };
-        self.compacted = header.compacted;
+        self.digest_sum = header.digest_sum;
         self.ends_with_promise = header.is_promise();
     }
 
@@ -495,7 +488,7 @@ impl Loaded {
     fn check_torn(&self, files: &[FileHeader]) -> Result<(), Error> {
         let (end, next_sequence) = (self.after.end as usize, self.after.sequence);
         if is_promised(&self.bytes, self.file.seed(), end, next_sequence) {
-            return Err(self.corrupt_at_end("a later record promises that this bad one was synced"));
+            return Err(self.corrupt_at_end("a later record promises that this damaged one was synced"));
         }
         let mut parts = files.iter().filter_map(|header| header.compaction);
         if parts.any(|part| part.relied_sequence >= next_sequence) {
@@ -505,15 +498,15 @@ impl Loaded {
     }
 
     /// Fails unless the file was written beside files with these headers, whose values have this sum.
-    fn check_compacted(&self, files: &[FileHeader], sum: u64) -> Result<(), Error> {
+    fn check_digest_sum(&self, files: &[FileHeader], sum: u64) -> Result<(), Error> {
         let is_last_compaction = |header: &FileHeader| {
             header.compaction.is_some_and(|part| {
-                let sum_before = sum.wrapping_sub(part.value).wrapping_add(header.compacted);
-                sum_before == self.compacted
+                let sum_before = sum.wrapping_sub(part.digest).wrapping_add(header.digest_sum);
+                sum_before == self.digest_sum
                     && self.history_at(part.relied_sequence) == Some(part.relied_history)
             })
         };
-        if sum == self.compacted || files.iter().any(is_last_compaction) {
+        if sum == self.digest_sum || files.iter().any(is_last_compaction) {
             return Ok(());
         }
         Err(Error::ForeignHistory {
@@ -548,7 +541,7 @@ impl Loaded {
     /// Applies the entries. Returns the number of records with entries; a compacted file counts as one.
     fn apply_to(&self, index: &mut KeyIndex) -> u64 {
         if let Some(part) = &self.header.compaction {
-            let Some(entries) = compacted_entries(&self.header, part, &self.bytes) else {
+            let Some(entries) = compacted_entries(&self.header, &self.bytes) else {
                 return 0;
             };
             index.apply(entries, &self.file, FILE_HEADER_LEN as u64);

@@ -2,8 +2,9 @@
 //!
 //! The new file is written under its temporary name, in steps. A step copies the entries of a piece of the run that are still
 //! needed, and points the index at the copies: readers use them at once, whatever becomes of the file after a crash. When all
-//! files of the run were read, [`CompactionRun::seal`] writes the header and syncs the file; the caller syncs the tail, so that
-//! all records are durable because of which entries were left out, renames the file and syncs the directory.
+//! files of the run were read, [`CompactionRun::seal`] writes the header and syncs the file. The caller then syncs the tail: the
+//! new file lacks entries that later records outdated, so these must be durable. Then it renames the file and syncs the
+//! directory.
 //!
 //! A crash leaves a temporary file until the rename is durable, and after it the new file, perhaps with files that it
 //! replaces. Open removes either.
@@ -16,7 +17,7 @@ use super::data_file::{DataFile, create_temporary, rename};
 use super::entry_reader::{EntryPiece, EntryReader};
 use super::format::{CompactedPart, FILE_HEADER_LEN, FileHeader, KeyChange};
 use super::index::{KeyIndex, Location};
-use super::log::{LogFile, Setting, sum_of_values};
+use super::log::{LogFile, Setting, sum_of_digests};
 use super::names::Name;
 use crate::Error;
 use crate::fs::{File, join, write_all_at};
@@ -38,7 +39,7 @@ pub(super) struct CompactionRun {
     file: Arc<DataFile>,
     handle: Arc<dyn File>,
     temporary: PathBuf,
-    /// How many files of the run were read or skipped.
+    /// The number of files of the run whose reading has begun or that were skipped.
     read_len: usize,
     reader: Option<EntryReader>,
     unsynced_bytes: u64,
@@ -58,7 +59,7 @@ impl CompactionRun {
             last_place: last.last_place,
             after: last.after,
             len: FILE_HEADER_LEN as u64,
-            value: CompactedPart::value_of_none(&first.before, &last.after),
+            digest: CompactedPart::digest_without_entries(&first.before, &last.after),
             ..CompactedPart::default()
         };
         let header = FileHeader {
@@ -66,7 +67,7 @@ impl CompactionRun {
             number,
             first_place: first.first_place,
             before: first.before,
-            compacted: sum_of_values(&files),
+            digest_sum: sum_of_digests(&files),
             opening: setting.opening,
             compaction: Some(part),
         };
@@ -146,7 +147,7 @@ impl CompactionRun {
         for (_, entry) in &kept {
             let offset = begin + bytes.len() as u64;
             let crc = entry.encode(&mut bytes, self.file.seed(), offset);
-            self.part.value = entry.history_after(self.part.value, crc);
+            self.part.digest = entry.history_after(self.part.digest, crc);
         }
         self.write(&bytes, begin)?;
         self.part.len += bytes.len() as u64;

@@ -2,18 +2,18 @@
 //!
 //! | lock | held | waits for it |
 //! |---|---|---|
-//! | compaction | for the steps that a call pays for | no write, unless the files are over the bound |
+//! | compaction | for the steps of one call | the repair, a close, and a write if the files are over their limit |
 //! | syncing | for a sync of the tail or of the directory, until its outcome is known | flush, close, the end of a compaction, and a write that finds the tail full |
-//! | writer | for one write to the tail, or to read or change the list of files | every write |
+//! | writer | for one write to the tail, or to read or change the list of files; see below | every write |
 //! | index | to read or change memory | every call |
 //!
-//! They are taken in this order. The first call repairs the store under the writer's lock. A close, and a rotation of a tail that
-//! is not full, sync under it the records that other threads wrote during the sync before.
+//! They are taken in this order. The first call repairs the store under the writer's lock. A promise and a rotation sync under
+//! it the records that other threads wrote during the sync before.
 
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
 
-use super::compaction::{Level, Payment};
+use super::compaction::{CompactionGoal, Level};
 use super::data_file::create;
 use super::format::KeyChange;
 use super::log::{StoreLog, TailState};
@@ -26,7 +26,7 @@ use crate::poison::Memory;
 #[derive(Debug)]
 pub(super) enum Writer {
     /// The store was read. Its files are as they were found.
-    Read(PendingRepair),
+    Found(PendingRepair),
     /// The store is repaired and takes records.
     Open(StoreLog),
     /// The repair failed. The store is poisoned, and the repair is not tried again.
@@ -36,10 +36,10 @@ pub(super) enum Writer {
 /// The outcome of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Appended {
-    /// The record is written; no compaction is due.
-    NothingDue,
-    /// The record is written, and must be paid for.
-    Due,
+    /// The record is written; there is nothing to compact.
+    Written,
+    /// The record is written, and the call must compact.
+    NeedsCompaction,
     /// Nothing is written.
     TailFull,
 }
@@ -51,8 +51,8 @@ impl FileStore {
             return Ok(());
         }
         let mut writer = lock(&self.writer);
-        if matches!(*writer, Writer::Read(_))
-            && let Writer::Read(pending) = std::mem::replace(&mut *writer, Writer::Failed)
+        if matches!(*writer, Writer::Found(_))
+            && let Writer::Found(pending) = std::mem::replace(&mut *writer, Writer::Failed)
         {
             self.poison.attempt("open", Memory::Whole, || {
                 let log = pending.repair(&self.setting, &self.index)?;
@@ -62,14 +62,14 @@ impl FileStore {
             })?;
             drop(writer);
             // The segments may be smaller than those that the files were made for.
-            self.compact(Payment::ToBound)?;
+            self.compact(CompactionGoal::WithinLimit)?;
             self.promise("open")?;
             self.is_repaired.store(true, Ordering::Release);
         }
         Ok(())
     }
 
-    /// Writes `operations` as one record, then pays for compaction.
+    /// Writes `operations` as one record, then does its share of the compaction.
     pub(super) fn commit(&self, operations: &[KeyChange<'_>]) -> Result<(), Error> {
         check(operations)?;
         self.poison.check_write()?;
@@ -79,8 +79,8 @@ impl FileStore {
         }
         loop {
             match self.append(operations)? {
-                Appended::NothingDue => return Ok(()),
-                Appended::Due => return self.compact(Payment::Due),
+                Appended::Written => return Ok(()),
+                Appended::NeedsCompaction => return self.compact(CompactionGoal::Share),
                 Appended::TailFull => {
                     let file_bytes_max = self.file_bytes_max()?;
                     self.rotate_if(|log| log.is_full(file_bytes_max))?;
@@ -100,14 +100,14 @@ impl FileStore {
             let (file, offset, written_bytes) = log.append(operations)?;
             let garbage_bytes = lock::write(&self.index)
                 .change(|index| Ok(index.apply(operations.iter().copied(), &file, offset)))?;
-            let due_factor = self.setting.limits.store_due_factor;
-            log.add_due(due_factor.saturating_mul(written_bytes + garbage_bytes));
+            let share_factor = self.setting.limits.store_share_factor;
+            log.add_share(share_factor.saturating_mul(written_bytes + garbage_bytes));
             self.note_sizes(log);
-            if log.is_compacting() || self.level_of(log)? > Level::Low {
-                return Ok(Appended::Due);
+            if log.has_compaction_work() || self.level_of(log)? > Level::Low {
+                return Ok(Appended::NeedsCompaction);
             }
-            log.take_due();
-            Ok(Appended::NothingDue)
+            log.take_share();
+            Ok(Appended::Written)
         })
     }
 
@@ -154,7 +154,8 @@ impl FileStore {
         })
     }
 
-    /// Seals the tail and makes a new one, if `is_needed` still says so. Writers go on meanwhile unless the tail is full.
+    /// Seals the tail and makes a new one, if `is_needed` still returns true. Other threads write during the first sync unless
+    /// the tail is full, and wait while the new file is made.
     pub(super) fn rotate_if(&self, is_needed: impl Fn(&StoreLog) -> bool) -> Result<(), Error> {
         self.sync_alone("rotate", || {
             let tail = self.with_log(|log| Ok(is_needed(log).then(|| log.tail_state())))?;
@@ -164,7 +165,7 @@ impl FileStore {
                 sync_rest(log)?;
                 Ok(log.seal())
             })?;
-            let handle = create(&self.setting, &header, &header.encode())?;
+            let handle = create(&self.setting, header.number, &header.encode())?;
             self.with_log(|log| {
                 log.continue_in(&header, handle);
                 Ok(())
@@ -175,7 +176,7 @@ impl FileStore {
     /// Syncs, then appends a promise record and syncs it. Does nothing if every record is promised.
     pub(super) fn promise(&self, operation: &'static str) -> Result<(), Error> {
         self.sync_alone(operation, || {
-            let tail = self.with_log(|log| Ok((!log.is_promised()).then(|| log.tail_state())))?;
+            let tail = self.with_log(|log| Ok((!log.all_promised()).then(|| log.tail_state())))?;
             let Some(tail) = tail else { return Ok(()) };
             self.sync_tail(&tail)?;
             let promise = self.with_log(|log| {
@@ -211,7 +212,7 @@ impl Writer {
     fn log(&mut self) -> Result<&mut StoreLog, Error> {
         match self {
             Self::Open(log) => Ok(log),
-            Self::Read(_) | Self::Failed => Err(Error::Panicked { operation: "open" }),
+            Self::Found(_) | Self::Failed => Err(Error::Panicked { operation: "open" }),
         }
     }
 }

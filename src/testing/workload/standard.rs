@@ -84,7 +84,7 @@ pub(crate) fn tiny_limits() -> Limits {
         forgetting_steps_len: 1,
         changed_state_bytes_max: 128 << 10,
         store_step_bytes: 200,
-        store_due_factor: 1,
+        store_share_factor: 1,
         store_unsynced_bytes_max: 100,
         store_removals_len_max: 1,
         store_open_files_len_max: 2,

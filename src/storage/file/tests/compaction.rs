@@ -21,13 +21,13 @@ use crate::testing::workload::Random;
 
 const LARGER_SEGMENT_BYTES: u64 = 32 << 10;
 
-/// The most bytes that one write may read and write beside its own record and its due.
+/// The most bytes that a write moves beyond its share.
 const STEP_BYTES_MAX: u64 = 2000;
 
-/// A write pays as much as by default.
-fn paying_limits() -> Limits {
+/// Each write does the same share as by default.
+fn sharing_limits() -> Limits {
     Limits {
-        store_due_factor: Limits::default().store_due_factor,
+        store_share_factor: Limits::default().store_share_factor,
         ..limits()
     }
 }
@@ -59,7 +59,7 @@ impl MeasuredStore {
             call.forward()
         });
         Self {
-            store: FileStore::open_within(Arc::new(files), DIR, &options, paying_limits()).unwrap(),
+            store: FileStore::open_within(Arc::new(files), DIR, &options, sharing_limits()).unwrap(),
             disk,
             moved_bytes,
             writes_len: 0,
@@ -76,10 +76,11 @@ impl MeasuredStore {
         self.moved_bytes.store(0, Ordering::Relaxed);
         write(&self.store).unwrap();
         let moved_bytes = self.moved_bytes.load(Ordering::Relaxed);
-        // The due is read, and at most as much is written.
-        let due_bytes = 2 * paying_limits().store_due_factor * (written_bytes + garbage_bytes + 64) as u64;
+        // The share is read, and at most as much is written.
+        let share_bytes =
+            2 * sharing_limits().store_share_factor * (written_bytes + garbage_bytes + 64) as u64;
         assert!(
-            moved_bytes <= due_bytes + STEP_BYTES_MAX,
+            moved_bytes <= share_bytes + STEP_BYTES_MAX,
             "{moved_bytes} bytes for a write of {written_bytes}: {:?}",
             self.store.stats()
         );
@@ -106,7 +107,7 @@ impl MeasuredStore {
 }
 
 #[test]
-fn a_write_pays_for_a_bounded_part_of_a_compaction_whatever_the_load() {
+fn a_write_does_a_bounded_share_of_a_compaction_whatever_the_load() {
     let mut random = Random::new(5);
     // Overwrites of all keys, of a few beside cold ones, and of one.
     for (cold, hot) in [(0, 400), (2000, 20), (2000, 1), (0, 1)] {
@@ -138,7 +139,7 @@ fn a_write_pays_for_a_bounded_part_of_a_compaction_whatever_the_load() {
                 for _ in 0..2 * keys_len {
                     measured.delete(keys_len / 2 + random.below(keys_len / 2), len);
                 }
-                // Keys that live shortly before cold data.
+                // Keys that are deleted soon, next to cold keys.
                 for key in 0..keys_len {
                     measured.put(10_000 + key, len);
                     measured.delete(10_000 + key, len);
@@ -304,7 +305,7 @@ fn a_failed_sync_is_known_to_every_thread_before_another_sync_begins() {
     assert!(matches!(store.put(b"key", b""), Err(Error::Poisoned { .. })));
 }
 
-/// The contents of a store after each of its writes, without leftovers.
+/// The contents of a store after each flush, without leftovers.
 fn contents() -> Vec<DiskContent> {
     let disk = new_disk();
     let store = open(&disk).unwrap();
@@ -329,7 +330,7 @@ fn an_older_version_of_a_part_of_the_log_is_refused() {
     let files = log_files(last);
     let (mut tried, mut refused) = (0, 0);
     for older in &contents[..contents.len() - 1] {
-        // Every compacted file gives way to the files that it replaced, as far as this version has them.
+        // Each compacted file in turn is replaced by the files that it replaced, as far as this version has them.
         for &number in &files[..files.len() - 1] {
             if older.contains_key(&path(number)) {
                 continue;

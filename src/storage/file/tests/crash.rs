@@ -51,7 +51,7 @@ fn workload() -> Vec<StoreStep> {
             }
         }
         if round == 12 {
-            // Larger than a segment, so that cleaning its file takes several records.
+            // Larger than a segment, so that its compaction takes several steps.
             for key in 0..14_u8 {
                 batch.put([b'z', key], vec![key; 80]);
             }
@@ -87,7 +87,7 @@ fn states(steps: &[StoreStep]) -> Vec<StorePairs> {
     states
 }
 
-/// How far a run came, in writes.
+/// The progress of a run, in writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct RunProgress {
     flushed: usize,

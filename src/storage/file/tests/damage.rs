@@ -29,7 +29,7 @@ struct StoreSample {
     content: DiskContent,
     /// The states after 0, 1, 2 ... batches.
     states: Vec<StorePairs>,
-    /// How many batches the last file's records promise as synced, whichever one record is damaged.
+    /// Batches that remain promised when any one record of the last file is damaged.
     promised: usize,
     /// How many batches the files before the last one hold.
     sealed: usize,
@@ -49,7 +49,7 @@ impl StoreSample {
                 batch.put([number % 9], vec![number; 8]);
                 batch.delete([b'x', number.wrapping_sub(16)]);
             }
-            // Then no garbage comes, and compaction ends.
+            // Then there is no more garbage, so that compaction ends.
             batch.put([b'x', number], vec![number; 30]);
             store.write_batch(batch).unwrap();
             states.push(pairs(&store));
@@ -221,7 +221,7 @@ fn a_value_damaged_while_the_store_is_open_fails_its_own_read_and_stops_compacti
     );
     assert_eq!(store.get(b"good").unwrap().as_deref(), Some([2; 30].as_slice()));
     assert_eq!(store.scan_prefix(b"").unwrap().filter(Result::is_err).count(), 1);
-    // Cleaning the file must not lose the value silently.
+    // The compaction of the file must not lose the value silently.
     let error = (0..100)
         .find_map(|_| store.put(b"churn", &[3; 90]).err())
         .unwrap();
@@ -291,7 +291,7 @@ fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() 
             &|content| drop(content.insert(path.clone(), other[&super::path(number)].clone())),
             number,
         );
-        // The first file sets what the others are held against.
+        // The first file sets the id that the others must have.
         let is_first = Some(&number) == sample.files.iter().min();
         let expected = if is_first { 0xbeef } else { 0xfeed };
         assert!(
@@ -316,7 +316,7 @@ fn a_file_of_another_store_with_a_number_that_is_not_needed_any_more_is_refused_
     content.insert(obsolete.clone(), other_store()[&obsolete].clone());
     let disk = disk_of(&content);
     let error = open(&disk).unwrap_err();
-    // The first file sets what the others are held against.
+    // The first file sets the id that the others must have.
     assert!(
         matches!(&error, Error::ForeignDatabase { path: found, found: 0xfeed, expected: 0xbeef }
             if *found == path(*sample.files.iter().min().unwrap())),
@@ -327,7 +327,7 @@ fn a_file_of_another_store_with_a_number_that_is_not_needed_any_more_is_refused_
 
 #[test]
 fn a_file_that_is_valid_but_not_the_one_its_successor_names_is_refused() {
-    // Files begin with 144 bytes; entries take 11 bytes beside the value and the headers of records 32.
+    // A file header has 152 bytes; entries take 11 bytes beside the value and the headers of records 32.
     let files_with_first_values = |lens: &[usize]| {
         let disk = new_disk();
         let store = open(&disk).unwrap();
@@ -431,6 +431,9 @@ mod full {
             }
         }
         assert!(opened_len > 0, "not even the last record may be torn");
-        assert!(promised_len > 0, "no record but the sealed ones is promised");
+        assert!(
+            promised_len > 0,
+            "no flipped bit was refused because of a later promise"
+        );
     }
 }

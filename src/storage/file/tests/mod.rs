@@ -118,7 +118,7 @@ fn open_with(disk: &SimDisk, options: &FileStoreOptions) -> Result<FileStore, Er
 fn limits() -> Limits {
     Limits {
         store_step_bytes: 100,
-        store_due_factor: 4,
+        store_share_factor: 4,
         store_unsynced_bytes_max: 150,
         store_removals_len_max: 1,
         store_open_files_len_max: 2,

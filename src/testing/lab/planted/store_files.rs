@@ -1,4 +1,4 @@
-//! Actions of bugs in the files of the embedded store: in their names and removals after a compaction.
+//! Planted bugs in file names and removals of the embedded store after a compaction.
 
 use std::io;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub(crate) fn skip_sync_of_compacted_name(call: &mut FileCall<'_>, state: &FileM
     }
 }
 
-/// Removes, in the place of a file that was compacted away, the compacted file that replaced it.
+/// Removes a compacted file instead of one that it replaced.
 pub(crate) fn remove_compacted(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
     let (first, ..) = places(call.files(), call.path)?;
     let dir = call.path.parent().unwrap_or(call.path);

@@ -319,7 +319,7 @@ fn crashed_runs_exceed_every_tiny_limit() {
 }
 
 /// The row of compactions that several calls pay for: large calls pay for most of them alone.
-const SMALL_CALLS: &str = "store_due_factor";
+const SMALL_CALLS: &str = "store_share_factor";
 
 #[test]
 fn crashed_runs_of_small_calls_exceed_the_part_of_a_compaction_that_one_call_pays_for() {

@@ -39,7 +39,7 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
         changed_state_bytes_max: _,
         store_piece_bytes,
         store_step_bytes: _,
-        store_due_factor: _,
+        store_share_factor: _,
         store_unsynced_bytes_max: _,
         store_removals_len_max,
         store_open_files_len_max,
@@ -107,7 +107,7 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
             run.writes_on_after("store", store_piece_bytes as u64)
         }),
         row("store_step_bytes", |run| run.copies_of_compactions() > 1),
-        row("store_due_factor", |run| run.calls_of_compactions() > 1),
+        row("store_share_factor", |run| run.calls_of_compactions() > 1),
         row("store_unsynced_bytes_max", |run| run.syncs_of_compactions() > 2),
         row("store_removals_len_max", move |run| {
             run.store_files_len(|it| it.kind == DiskOperationKind::Remove) > store_removals_len_max
