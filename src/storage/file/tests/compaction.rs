@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::{io, thread};
 
 use super::super::format::FILE_HEADER_LEN;
 use super::{
-    DIR, DiskContent, FileStore, FileStoreOptions, StorePairs, access, content_of, disk_of, first_cause,
-    limits, log_files, new_disk, open, open_with, options, pairs, path, validate, without_leftovers,
+    DIR, DiskContent, FileStore, FileStoreOptions, SEED, StorePairs, access, content_of, disk_of,
+    first_cause, limits, log_files, new_disk, open, open_with, options, pairs, path, validate,
+    without_leftovers,
 };
 use crate::Error;
 use crate::fs::FileAccess;
@@ -213,6 +214,72 @@ fn the_number_of_open_files_is_bounded_whatever_the_number_of_files() {
     let most = most.load(Ordering::SeqCst);
     assert!(most <= 2 + limits().store_open_files_len_max as u64 + 1, "{most}");
 }
+
+#[test]
+fn a_key_that_another_thread_writes_while_a_compaction_copies_it_keeps_its_new_value() {
+    let disk = new_disk();
+    let store_of_hook: Arc<OnceLock<Weak<FileStore>>> = Arc::default();
+    let overwritten: Arc<Mutex<Vec<u8>>> = Arc::default();
+    // One copy of each call is disturbed, so that the files stay within their limit: over it the other thread would wait.
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let (hooked, noted, armed) = (
+        Arc::clone(&store_of_hook),
+        Arc::clone(&overwritten),
+        Arc::clone(&is_armed),
+    );
+    let files = ForwardingFiles::new(access(&disk), move |call| {
+        let is_new = call.role() == FileRole::NewStoreFile;
+        match &call.operation {
+            // The step has chosen its entries, and holds no lock that a write takes. The first one begins with its lengths.
+            FileOperation::Write { bytes, offset }
+                if is_new && *offset > 0 && armed.swap(false, Ordering::SeqCst) =>
+            {
+                let key = bytes[6];
+                let store = hooked.get().unwrap().upgrade().unwrap();
+                let overwrite = move || match key % 5 {
+                    0 => store.delete(&[key]).unwrap(),
+                    _ => store.put(&[key], &NEW_VALUE).unwrap(),
+                };
+                thread::spawn(overwrite).join().unwrap();
+                lock(&noted).push(key);
+            }
+            _ => {}
+        }
+        call.forward()
+    });
+    let options = FileStoreOptions {
+        segment_bytes_max: LARGER_SEGMENT_BYTES,
+        ..options()
+    };
+    let store = FileStore::open_within(Arc::new(files), DIR, &options, sharing_limits()).unwrap();
+    let store = Arc::new(store);
+    store_of_hook.set(Arc::downgrade(&store)).unwrap();
+    let mut random = Random::new(SEED);
+    let (mut model, mut overwritten_len) = (StorePairs::new(), 0);
+    for round in 0..3000_u32 {
+        let key = random.below(60) as u8;
+        let value = [round.to_le_bytes(); 25].concat();
+        is_armed.store(round % 3 == 0, Ordering::SeqCst);
+        store.put(&[key], &value).unwrap();
+        model.insert(vec![key], value);
+        for key in lock(&overwritten).drain(..) {
+            overwritten_len += 1;
+            match key % 5 {
+                0 => drop(model.remove(&vec![key])),
+                _ => drop(model.insert(vec![key], NEW_VALUE.to_vec())),
+            }
+        }
+        if round % 50 == 0 {
+            assert!(pairs(&store) == model, "round {round}");
+            let reopened = open(&disk_of(&content_of(&disk))).unwrap();
+            assert!(pairs(&reopened) == model, "round {round}, reopened");
+        }
+    }
+    assert!(overwritten_len > 50, "{overwritten_len}");
+}
+
+/// The value that the second thread puts.
+const NEW_VALUE: [u8; 100] = [0xff; 100];
 
 /// A file access whose syncs of store files, once armed, wait for a message with their outcome.
 struct HeldSyncs {
