@@ -1,22 +1,20 @@
-//! The choice of the files that the next compaction replaces. A pure function of the files' counts.
+//! The choice of the files that the next compaction replaces. A pure function of the files' lengths and needed bytes.
 //!
-//! A compaction keeps the live values of its files and the removals that are still needed. A removal is needed while a file before
-//! the run may hold an outdated value of its key: if that file has outdated values and was not compacted after the removal.
-//!
-//! The first file of a run is the one of which the highest share is reclaimed. Near the limit it is chosen only if that share is a
-//! quarter. Neighbours join it while the bytes kept of all files of the run are at most a quarter of a segment. So the number of
-//! files is within a constant factor of the live data over the size of a segment.
+//! A compaction keeps the entries that the index points at and reclaims the rest. The first file of a run is the one of which the
+//! highest share is reclaimed. Near the limit it is chosen only if that share is at least an eighth. Neighbours join it while the
+//! bytes kept of all files of the run are at most a quarter of a segment, and the files together no longer than a segment. So the
+//! number of files is within a constant factor of the live data over the size of a segment.
 //!
 //! Over the limit the choice ends only when the files are as small as they can be:
 //!
 //! 1. the file of which the highest share is reclaimed, if that is more than the header of a record, since a record without
 //!    entries may come with the compaction;
-//! 2. else the first file with outdated values that later removals may concern: these removals become superfluous;
-//! 3. else two neighbours that fit into one segment: it saves a header.
+//! 2. else two neighbours that fit into one segment: it saves a header.
 //!
-//! Choices of the second kind make such files fewer, and no choice makes them more; the others make the
-//! files shorter. So they end. Then each file takes its header beside the live data, and any two neighbours have more live
-//! data than a segment, so that with the smallest segment the headers are less than 0.6 of the live data and one header.
+//! Each makes the files shorter, so this ends. A removal is needed only while an older value of its key is in the files, and it is
+//! no longer than that value. So at most half of the garbage is needed removals, and near the limit some file has a high share to
+//! reclaim. At the end each file has its header, at most 32 bytes to reclaim and as many of removals beside the live data, and any
+//! two neighbours need more than a segment: with the smallest segment less than 0.9 of the live data and one file.
 
 use std::ops::Range;
 
@@ -24,39 +22,20 @@ use super::compaction::Level;
 use super::format::{FILE_HEADER_LEN, RECORD_HEADER_LEN};
 use super::log::LogFile;
 
-/// The files of a compaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RunChoice {
-    /// Their positions in the list of files.
-    pub(super) files: Range<usize>,
-    /// Removals are dropped in files whose records all come before or are this one.
-    pub(super) removed_sequence: u64,
-}
-
-/// Returns true if a compaction keeps the removals of `file`: they may concern values in files before the run.
-pub(super) fn keeps_removals(file: &LogFile, removed_sequence: u64) -> bool {
-    removed_sequence < file.after.sequence
-}
-
-/// The most bytes of `file` that a compaction keeps.
-pub(super) fn kept_bytes(file: &LogFile, removed_sequence: u64) -> u64 {
-    let keeps_removals = keeps_removals(file, removed_sequence);
-    let removal_bytes = if keeps_removals {
-        file.file.removal_bytes()
-    } else {
-        0
-    };
-    file.file.live_bytes() + removal_bytes
-}
-
-/// A file of the log, and the bytes that a compaction keeps of it.
+/// The bytes of a file, and those that a compaction keeps.
 struct Candidate {
     bytes: u64,
     kept_bytes: u64,
-    removed_sequence: u64,
 }
 
 impl Candidate {
+    fn new(file: &LogFile) -> Self {
+        Self {
+            bytes: file.end,
+            kept_bytes: file.file.needed_bytes(),
+        }
+    }
+
     /// The bytes that a compaction of this file alone reclaims.
     fn reclaimed_bytes(&self) -> u64 {
         self.bytes
@@ -69,29 +48,15 @@ impl Candidate {
     }
 }
 
-/// The next files to compact among `sealed`; `None` if no choice is worth it.
-pub(super) fn choose(sealed: &[LogFile], segment_bytes_max: u64, level: Level) -> Option<RunChoice> {
-    let mut removed_sequence = u64::MAX;
-    let candidates: Vec<_> = sealed
-        .iter()
-        .map(|file| {
-            let candidate = Candidate {
-                bytes: file.end,
-                kept_bytes: kept_bytes(file, removed_sequence),
-                removed_sequence,
-            };
-            if file.file.outdated_bytes() > 0 {
-                removed_sequence = removed_sequence.min(file.clean_sequence);
-            }
-            candidate
-        })
-        .collect();
+/// The positions of the next files to compact among `sealed`; `None` if no choice is worth it.
+pub(super) fn choose(sealed: &[LogFile], segment_bytes_max: u64, level: Level) -> Option<Range<usize>> {
+    let candidates: Vec<_> = sealed.iter().map(Candidate::new).collect();
     let is_worth_it = |&index: &usize| {
         let candidate = &candidates[index];
         let least_bytes = if level == Level::Over {
             0
         } else {
-            candidate.bytes / 4
+            candidate.bytes / 8
         };
         candidate.reclaimed_bytes() >= least_bytes.max(RECORD_HEADER_LEN as u64 + 1)
     };
@@ -99,25 +64,21 @@ pub(super) fn choose(sealed: &[LogFile], segment_bytes_max: u64, level: Level) -
         let is_better = candidates[index].has_higher_share_than(&candidates[best]);
         if is_better { index } else { best }
     });
-    let files = match best {
-        Some(best) => with_neighbours(&candidates, best, segment_bytes_max / 4),
-        None if level < Level::Over => return None,
-        None => {
-            let unblocking = first_that_unblocks(sealed).map(|index| index..index + 1);
-            unblocking.or_else(|| mergeable(&candidates, segment_bytes_max))?
-        }
-    };
-    Some(RunChoice {
-        removed_sequence: candidates[files.start].removed_sequence,
-        files,
-    })
+    match best {
+        Some(best) => Some(with_neighbours(&candidates, best, segment_bytes_max)),
+        None if level == Level::Over => mergeable(&candidates, segment_bytes_max),
+        None => None,
+    }
 }
 
 /// The run of `best` and of the neighbours that join it.
-fn with_neighbours(candidates: &[Candidate], best: usize, kept_bytes_max: u64) -> Range<usize> {
-    let kept_bytes_max = kept_bytes_max.max(candidates[best].kept_bytes);
-    let joins =
-        |run: Range<usize>| candidates[run].iter().map(|it| it.kept_bytes).sum::<u64>() <= kept_bytes_max;
+fn with_neighbours(candidates: &[Candidate], best: usize, segment_bytes_max: u64) -> Range<usize> {
+    let joins = |run: Range<usize>| {
+        let files = &candidates[run];
+        let kept_bytes: u64 = files.iter().map(|file| file.kept_bytes).sum();
+        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        kept_bytes <= segment_bytes_max / 4 && bytes <= segment_bytes_max
+    };
     let (mut start, mut end) = (best, best + 1);
     while end < candidates.len() && joins(start..end + 1) {
         end += 1;
@@ -126,16 +87,6 @@ fn with_neighbours(candidates: &[Candidate], best: usize, kept_bytes_max: u64) -
         start -= 1;
     }
     start..end
-}
-
-/// The first file with outdated values that a removal in a later file may concern.
-fn first_that_unblocks(sealed: &[LogFile]) -> Option<usize> {
-    (0..sealed.len()).find(|&index| {
-        let (file, later) = (&sealed[index], &sealed[index + 1..]);
-        let is_concerned =
-            |later: &LogFile| later.file.removal_bytes() > 0 && keeps_removals(later, file.clean_sequence);
-        file.file.outdated_bytes() > 0 && later.iter().any(is_concerned)
-    })
 }
 
 /// The first two neighbours whose kept bytes fit into one segment.

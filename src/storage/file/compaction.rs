@@ -4,12 +4,12 @@
 //! is not rewritten because of other data.
 //!
 //! Each write does a share of the compaction: the steps for eight times the bytes that it wrote and made garbage, and at least
-//! one. It compacts if the files are over [`bytes_ahead`], a compaction is in progress, or replaced files are left. This keeps
-//! the files within [`bytes_max`]: a run reads files at most as long as [`file_bytes_max`] while an eighth of that is written. If
-//! they are over it all the same, the write continues until they are not. That happens only after a batch longer than a
-//! segment, which is one file: its compaction may be the work of one write.
+//! one; the end of a compaction counts as one. It compacts if the files are over [`bytes_ahead`], a compaction is in progress, or
+//! replaced files are left. This keeps the files within [`bytes_max`]: near the limit some file has an eighth to reclaim, and a
+//! write that makes garbage pays for twice as much. If the files are over the limit all the same, the write continues until they
+//! are not. That happens after a batch longer than a segment, which is one file, and if other threads left their shares.
 //!
-//! A write that finds another thread compacting leaves its share to a later write, and one that finds another thread syncing
+//! A write that finds another thread compacting leaves its share to later writes, and one that finds another thread syncing
 //! leaves the end of a compaction to a later write, unless the files are over the limit. So a write waits for another thread's
 //! sync only if the files are over the limit or the tail is full.
 //!
@@ -54,12 +54,18 @@ pub(super) fn file_bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
 /// How far a call compacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CompactionGoal {
-    /// Its share.
-    Share,
+    /// A share: so many bytes of files, or a little more because of shares that other threads left.
+    Share(u64),
     /// Until the files are within their limit.
     WithinLimit,
     /// As `WithinLimit`, and until no compaction is in progress.
     Finished,
+}
+
+impl CompactionGoal {
+    fn is_share(self) -> bool {
+        matches!(self, Self::Share(_))
+    }
 }
 
 /// The length of the files against the bounds.
@@ -79,9 +85,7 @@ impl FileStore {
         let mut run = match self.compaction.try_lock() {
             Ok(run) => run,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) if goal == CompactionGoal::Share && self.level()? < Level::Over => {
-                return Ok(());
-            }
+            Err(TryLockError::WouldBlock) if goal.is_share() && self.level()? < Level::Over => return Ok(()),
             Err(TryLockError::WouldBlock) => lock(&self.compaction),
         };
         self.poison
@@ -90,25 +94,23 @@ impl FileStore {
 
     fn compact_to(&self, run: &mut Option<CompactionRun>, goal: CompactionGoal) -> Result<(), Error> {
         let limits = &self.setting.limits;
-        let share_bytes = self.with_log(|log| Ok(log.take_share()))?;
-        let (mut left_bytes, removals_len_max) = match goal {
-            CompactionGoal::Share => (
-                share_bytes.max(limits.store_step_bytes as u64),
-                limits.store_removals_len_max,
-            ),
-            CompactionGoal::WithinLimit | CompactionGoal::Finished => (0, usize::MAX),
+        let step_bytes = limits.store_step_bytes as u64;
+        let mut left_bytes = match goal {
+            CompactionGoal::Share(bytes) => {
+                let bytes_max = bytes.max(step_bytes).saturating_mul(2);
+                self.with_log(|log| Ok(log.take_share(bytes_max)))?
+                    .max(step_bytes)
+            }
+            CompactionGoal::WithinLimit | CompactionGoal::Finished => 0,
         };
-        self.remove_replaced(removals_len_max)?;
+        self.remove_replaced(limits.store_removals_len_max)?;
         loop {
             let level = self.level()?;
-            if level == Level::Over && self.remove_replaced(usize::MAX)? > 0 {
-                continue;
-            }
             if level < Level::Over && left_bytes == 0 && (goal != CompactionGoal::Finished || run.is_none()) {
                 break;
             }
             // Another thread syncs, which may take long: what needs a sync is left to a later write.
-            let must_not_sync = level < Level::Over && goal == CompactionGoal::Share && self.is_syncing();
+            let must_not_sync = level < Level::Over && goal.is_share() && self.is_syncing();
             let Some(started) = run else {
                 if level == Level::Low {
                     break;
@@ -135,9 +137,11 @@ impl FileStore {
                     break;
                 }
                 self.finish(run)?;
+                // Its syncs are as dear as a step.
+                left_bytes = left_bytes.saturating_sub(step_bytes);
             }
         }
-        if goal != CompactionGoal::Share {
+        if !goal.is_share() || self.with_log(|log| self.is_over(log.total_bytes()))? {
             self.remove_replaced(usize::MAX)?;
         }
         if goal == CompactionGoal::Finished {
@@ -158,19 +162,13 @@ impl FileStore {
     fn begin_run(&self, level: Level) -> Result<Option<CompactionRun>, Error> {
         // The choice looks at every file, so it is made without a lock that writes take.
         let sealed = self.with_log(|log| Ok(log.sealed()))?;
-        let Some(choice) = choose(&sealed, self.setting.segment_bytes_max, level) else {
+        let Some(chosen) = choose(&sealed, self.setting.segment_bytes_max, level) else {
             return Ok(None);
         };
-        let files = sealed[choice.files].to_vec();
+        let files = sealed[chosen].to_vec();
         drop(sealed);
-        let (number, clean_sequence) = self.with_log(|log| Ok((log.take_number(), log.last_sequence())))?;
-        let run = CompactionRun::begin(
-            &self.setting,
-            number,
-            files,
-            choice.removed_sequence,
-            clean_sequence,
-        )?;
+        let number = self.with_log(|log| Ok(log.take_number()))?;
+        let run = CompactionRun::begin(&self.setting, number, files)?;
         self.note_temporary(&run)?;
         Ok(Some(run))
     }
@@ -193,14 +191,18 @@ impl FileStore {
         })
     }
 
-    /// Looks at up to `len_max` replaced files, and removes those that no reader has. Returns their number.
+    /// Removes up to `len_max` replaced files that no reader has. Looks at no more than a few others.
     ///
     /// The directory is not synced: a removal that a power loss takes back is done again by open.
-    fn remove_replaced(&self, len_max: usize) -> Result<usize, Error> {
-        let mut removed_len = 0;
+    fn remove_replaced(&self, len_max: usize) -> Result<(), Error> {
+        let mut held_len = 0;
         let replaced_len = self.with_log(|log| Ok(log.replaced_len()))?;
         for _ in 0..replaced_len.min(len_max) {
             let Some(removed) = self.with_log(|log| Ok(log.take_removable()))? else {
+                held_len += 1;
+                if held_len >= self.setting.limits.store_removals_len_max {
+                    break;
+                }
                 continue;
             };
             let file = removed.file;
@@ -209,9 +211,8 @@ impl FileStore {
                 .access
                 .remove(file.path())
                 .map_err(|source| Error::io("remove", file.path(), source))?;
-            removed_len += 1;
         }
-        Ok(removed_len)
+        Ok(())
     }
 
     /// The length at which the tail takes no more records.
@@ -224,19 +225,23 @@ impl FileStore {
         self.with_log(|log| self.level_of(log))
     }
 
+    /// The level of the files that are not replaced: the others go without a compaction.
     pub(super) fn level_of(&self, log: &StoreLog) -> Result<Level, Error> {
         let live_bytes = lock::read(&self.index).get()?.live_bytes();
-        let segment_bytes_max = self.setting.segment_bytes_max;
-        // A close appends a promise record.
-        let room_bytes = RECORD_HEADER_LEN as u64;
-        let is_over = |bytes: u64| bytes + room_bytes > bytes_max(live_bytes, segment_bytes_max);
-        // The cheap test first: `bounded_bytes` looks at every replaced file.
-        Ok(if is_over(log.total_bytes()) && is_over(log.bounded_bytes()) {
+        Ok(if self.is_over(log.needed_bytes())? {
             Level::Over
-        } else if log.total_bytes() > bytes_ahead(live_bytes, segment_bytes_max) {
+        } else if log.needed_bytes() > bytes_ahead(live_bytes, self.setting.segment_bytes_max) {
             Level::Ahead
         } else {
             Level::Low
         })
+    }
+
+    /// Returns true if files of this length are over the limit.
+    fn is_over(&self, bytes: u64) -> Result<bool, Error> {
+        let live_bytes = lock::read(&self.index).get()?.live_bytes();
+        // A close appends a promise record.
+        let room_bytes = RECORD_HEADER_LEN as u64;
+        Ok(bytes + room_bytes > bytes_max(live_bytes, self.setting.segment_bytes_max))
     }
 }

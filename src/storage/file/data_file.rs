@@ -27,13 +27,8 @@ pub(super) struct DataFile {
     seed: u32,
     path: PathBuf,
     open_files: Arc<OpenFiles>,
-    /// How many bytes of the index's entries are in this file. This count and the next two are changed under the lock of the
-    /// index.
-    live_bytes: AtomicU64,
-    /// The length of all entries with values.
-    put_bytes: AtomicU64,
-    /// The length of all entries that are removals.
-    removal_bytes: AtomicU64,
+    /// The length of the entries in this file that the index points at. Changed under the lock of the index.
+    needed_bytes: AtomicU64,
 }
 
 impl DataFile {
@@ -44,9 +39,7 @@ impl DataFile {
             seed: header.seed(),
             path: join(&setting.dir, Name::Data(header.number).build()),
             open_files: Arc::clone(&setting.open_files),
-            live_bytes: AtomicU64::new(0),
-            put_bytes: AtomicU64::new(0),
-            removal_bytes: AtomicU64::new(0),
+            needed_bytes: AtomicU64::new(0),
         }
     }
 
@@ -144,40 +137,21 @@ impl DataFile {
         Ok(entry)
     }
 
-    pub(super) fn live_bytes(&self) -> u64 {
-        self.live_bytes.load(Ordering::Relaxed)
+    pub(super) fn needed_bytes(&self) -> u64 {
+        self.needed_bytes.load(Ordering::Relaxed)
     }
 
-    /// The length of the entries with values that the index does not point at.
-    pub(super) fn outdated_bytes(&self) -> u64 {
-        let live_bytes = self.live_bytes();
-        self.put_bytes.load(Ordering::Relaxed) - live_bytes
+    /// Counts an entry that the index points at now.
+    pub(super) fn add_needed(&self, len: u32) {
+        self.needed_bytes.fetch_add(u64::from(len), Ordering::Relaxed);
     }
 
-    pub(super) fn removal_bytes(&self) -> u64 {
-        self.removal_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Counts an entry with a value that the index points at now.
-    pub(super) fn add_live(&self, len: u32) {
-        self.put_bytes.fetch_add(u64::from(len), Ordering::Relaxed);
-        self.live_bytes.fetch_add(u64::from(len), Ordering::Relaxed);
-    }
-
-    /// Counts an entry with a value that the index does not point at.
-    pub(super) fn add_outdated(&self, len: u32) {
-        self.put_bytes.fetch_add(u64::from(len), Ordering::Relaxed);
-    }
-
-    pub(super) fn add_removal(&self, len: u32) {
-        self.removal_bytes.fetch_add(u64::from(len), Ordering::Relaxed);
-    }
-
-    pub(super) fn subtract_live(&self, len: u32) {
-        let before = self.live_bytes.fetch_sub(u64::from(len), Ordering::Relaxed);
+    /// Counts an entry that the index points at no more.
+    pub(super) fn subtract_needed(&self, len: u32) {
+        let before = self.needed_bytes.fetch_sub(u64::from(len), Ordering::Relaxed);
         debug_assert!(
             before >= u64::from(len),
-            "file {} has negative live data",
+            "file {} needs less than nothing",
             self.number
         );
     }

@@ -1,7 +1,11 @@
 //! The index: from each key to the location of its entry. Memory only, rebuilt by open.
 //!
-//! Invariant: `live_bytes` is the sum of the lengths of the entries pointed at, and each file's count is the sum over its own
-//! entries. `key_bytes` is the memory of the keys.
+//! The index points at the last value of each key, and at the removal of a key that has no value while an older value of it is in
+//! the files: without the removal an open would find that value. All other entries are garbage.
+//!
+//! Invariants: `live_bytes` is the sum of the lengths of the values' entries, each file's count is the sum over its own entries
+//! that are pointed at, and `key_bytes` is the memory of the keys. `outdated_len` of a key is the number of its older values in
+//! the files of the log.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -17,11 +21,29 @@ pub(super) struct Location {
     pub(super) file: Arc<DataFile>,
     pub(super) offset: u64,
     pub(super) len: u32,
+    /// The number of older values of the key in the files; `u32::MAX` and more are not counted down.
+    outdated_len: u32,
 }
 
 impl Location {
+    pub(super) fn new(file: &Arc<DataFile>, offset: u64, len: u32) -> Self {
+        Self {
+            file: Arc::clone(file),
+            offset,
+            len,
+            outdated_len: 0,
+        }
+    }
+
     fn is_at(&self, number: u64, offset: u64) -> bool {
         self.file.number == number && self.offset == offset
+    }
+
+    fn forget_outdated(&mut self) {
+        debug_assert!(self.outdated_len > 0, "older values are counted");
+        if self.outdated_len < u32::MAX {
+            self.outdated_len -= 1;
+        }
     }
 
     pub(super) fn read_value(&self, key: &[u8]) -> Result<Vec<u8>, Error> {
@@ -44,17 +66,20 @@ fn allocated_bytes(key: &[u8]) -> u64 {
     (key.len() as u64 + 8).next_multiple_of(16).max(32)
 }
 
-/// All keys that have a value.
+/// The entries that the files need, by key.
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
-    entries: BTreeMap<Box<[u8]>, Location>,
+    /// Of the keys that have a value.
+    values: BTreeMap<Box<[u8]>, Location>,
+    /// Of keys without a value that have older ones in the files.
+    removals: BTreeMap<Box<[u8]>, Location>,
     live_bytes: u64,
     key_bytes: u64,
 }
 
 impl KeyIndex {
-    /// Applies operations that lie as entries in `file`, one after another from `offset` on. Returns the length of the
-    /// entries that are garbage now: outdated values and removals.
+    /// Applies operations that lie as entries in `file`, one after another from `offset` on. Returns the length of the entries
+    /// that are or become garbage by them: outdated values, and removals, though some are needed for a time.
     pub(super) fn apply<'a>(
         &mut self,
         operations: impl Iterator<Item = KeyChange<'a>>,
@@ -63,85 +88,121 @@ impl KeyIndex {
     ) -> u64 {
         let mut garbage_bytes = 0;
         for operation in operations {
-            let len = operation.entry_len() as u32;
-            let outdated = if operation.value.is_some() {
-                file.add_live(len);
-                self.live_bytes += u64::from(len);
-                let file = Arc::clone(file);
-                self.insert(operation.key, Location { file, offset, len })
-            } else {
-                file.add_removal(len);
-                garbage_bytes += u64::from(len);
-                let removed = self.entries.remove(operation.key);
-                if removed.is_some() {
-                    self.key_bytes -= allocated_bytes(operation.key);
-                }
-                removed
+            let location = Location::new(file, offset, operation.entry_len() as u32);
+            offset += u64::from(location.len);
+            garbage_bytes += match operation.value {
+                Some(_) => self.apply_value(operation.key, location),
+                None => self.apply_removal(operation.key, location),
             };
-            if let Some(outdated) = outdated {
-                garbage_bytes += u64::from(outdated.len);
-                self.live_bytes -= u64::from(outdated.len);
-                outdated.file.subtract_live(outdated.len);
-            }
-            offset += u64::from(len);
         }
         garbage_bytes
     }
 
-    /// Points the key at a copy of its entry, if it still points at the original at `offset` of file `number`. The copy counts
-    /// as outdated otherwise.
-    pub(super) fn apply_copy(&mut self, key: &[u8], number: u64, offset: u64, copy: Location) {
-        match self.entries.get_mut(key) {
-            Some(location) if location.is_at(number, offset) => {
-                copy.file.add_live(copy.len);
-                location.file.subtract_live(location.len);
-                *location = copy;
+    fn apply_value(&mut self, key: &[u8], mut location: Location) -> u64 {
+        location.file.add_needed(location.len);
+        self.live_bytes += u64::from(location.len);
+        if let Some(old) = self.values.get_mut(key) {
+            location.outdated_len = old.outdated_len.saturating_add(1);
+            let old = std::mem::replace(old, location);
+            self.live_bytes -= u64::from(old.len);
+            old.file.subtract_needed(old.len);
+            return old.len.into();
+        }
+        let key = match self.removals.remove_entry(key) {
+            Some((key, removal)) => {
+                location.outdated_len = removal.outdated_len;
+                removal.file.subtract_needed(removal.len);
+                key
             }
-            _ => copy.file.add_outdated(copy.len),
+            None => {
+                self.key_bytes += allocated_bytes(key);
+                key.into()
+            }
+        };
+        self.values.insert(key, location);
+        0
+    }
+
+    fn apply_removal(&mut self, key: &[u8], mut location: Location) -> u64 {
+        let removal_bytes = u64::from(location.len);
+        // A removal of a key without a value is garbage: the first one is enough.
+        let Some((key, old)) = self.values.remove_entry(key) else {
+            return removal_bytes;
+        };
+        self.live_bytes -= u64::from(old.len);
+        old.file.subtract_needed(old.len);
+        location.file.add_needed(location.len);
+        location.outdated_len = old.outdated_len.saturating_add(1);
+        self.removals.insert(key, location);
+        u64::from(old.len) + removal_bytes
+    }
+
+    /// Points the key at a copy of its entry, if it still points at the original at `offset` of file `number`. Otherwise the copy
+    /// is garbage as the original was.
+    pub(super) fn apply_copy(&mut self, key: &[u8], number: u64, offset: u64, copy: Location) {
+        let found = [&mut self.values, &mut self.removals]
+            .into_iter()
+            .find_map(|entries| entries.get_mut(key));
+        if let Some(location) = found.filter(|location| location.is_at(number, offset)) {
+            copy.file.add_needed(copy.len);
+            location.file.subtract_needed(location.len);
+            *location = Location {
+                outdated_len: location.outdated_len,
+                ..copy
+            };
         }
     }
 
-    /// Points the key at this location. Returns the old one.
-    fn insert(&mut self, key: &[u8], location: Location) -> Option<Location> {
-        if let Some(old) = self.entries.get_mut(key) {
-            return Some(std::mem::replace(old, location));
+    /// Notes that a compaction does not copy an older value of this key. The last one makes the removal garbage.
+    pub(super) fn forget_outdated(&mut self, key: &[u8]) {
+        if let Some(location) = self.values.get_mut(key) {
+            location.forget_outdated();
+        } else if let Some(location) = self.removals.get_mut(key) {
+            location.forget_outdated();
+            if location.outdated_len == 0 {
+                location.file.subtract_needed(location.len);
+                self.removals.remove(key);
+                self.key_bytes -= allocated_bytes(key);
+            }
+        } else {
+            debug_assert!(false, "an older value that the index does not count");
         }
-        self.key_bytes += allocated_bytes(key);
-        self.entries.insert(key.into(), location)
     }
 
+    /// The location of the value of `key`.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Location> {
-        self.entries.get(key)
+        self.values.get(key)
     }
 
-    /// Returns true if the value of `key` is the one in the entry at `offset` of file `number`.
+    /// Returns true if the index points at the entry of `key` at `offset` of file `number`.
     pub(super) fn points_at(&self, key: &[u8], number: u64, offset: u64) -> bool {
-        self.get(key)
-            .is_some_and(|location| location.is_at(number, offset))
+        let location = self.values.get(key).or_else(|| self.removals.get(key));
+        location.is_some_and(|location| location.is_at(number, offset))
     }
 
     /// The keys that begin with `prefix`, in order, and where their values are.
     pub(super) fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Location)> {
-        self.entries
+        self.values
             .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, location)| (key.to_vec(), location.clone()))
             .collect()
     }
 
-    /// The length of all entries pointed at.
+    /// The length of the entries of all values.
     pub(super) fn live_bytes(&self) -> u64 {
         self.live_bytes
     }
 
     /// The memory that the index takes, estimated.
     pub(super) fn index_bytes(&self) -> u64 {
-        let nodes_len = (self.entries.len() as u64).div_ceil(NODE_ENTRIES_LEN);
-        self.key_bytes + nodes_len * NODE_BYTES
+        let nodes_len = |entries_len: usize| (entries_len as u64).div_ceil(NODE_ENTRIES_LEN);
+        self.key_bytes + (nodes_len(self.values.len()) + nodes_len(self.removals.len())) * NODE_BYTES
     }
 
+    /// The number of keys that have a value.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.values.len()
     }
 }
 
@@ -150,19 +211,34 @@ mod tests {
     use super::{BTreeMap, KeyIndex, allocated_bytes};
 
     impl KeyIndex {
-        /// Checks the invariant.
-        pub(in crate::storage::file) fn validate(&self) {
+        /// Checks the invariants. `values_len` is the number of values of each key in the files of the log.
+        pub(in crate::storage::file) fn validate(&self, values_len: Option<&BTreeMap<Vec<u8>, u32>>) {
             let mut by_file: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-            for (key, location) in &self.entries {
+            for (key, location) in self.values.iter().chain(&self.removals) {
                 assert!(!key.is_empty());
                 let file = by_file.entry(location.file.number).or_default();
-                *file = (file.0 + u64::from(location.len), location.file.live_bytes());
+                *file = (file.0 + u64::from(location.len), location.file.needed_bytes());
             }
-            let key_bytes = self.entries.keys().map(|key| allocated_bytes(key)).sum::<u64>();
-            assert_eq!(self.key_bytes, key_bytes);
-            assert_eq!(self.live_bytes, by_file.values().map(|file| file.0).sum::<u64>());
+            let keys = || self.values.keys().chain(self.removals.keys());
+            assert_eq!(
+                self.key_bytes,
+                keys().map(|key| allocated_bytes(key)).sum::<u64>()
+            );
+            let live_bytes = self.values.values().map(|location| u64::from(location.len));
+            assert_eq!(self.live_bytes, live_bytes.sum::<u64>());
             for (number, (counted, kept)) in by_file {
-                assert_eq!(counted, kept, "live bytes of file {number}");
+                assert_eq!(counted, kept, "needed bytes of file {number}");
+            }
+            let mut expected: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
+            for (key, location) in &self.values {
+                expected.insert(key.to_vec(), location.outdated_len + 1);
+            }
+            for (key, location) in &self.removals {
+                assert!(location.outdated_len > 0, "a removal that nothing needs: {key:?}");
+                expected.insert(key.to_vec(), location.outdated_len);
+            }
+            if let Some(values_len) = values_len {
+                assert_eq!(&expected, values_len, "values of each key");
             }
         }
     }

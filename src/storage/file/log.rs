@@ -52,9 +52,6 @@ pub(super) struct LogFile {
     pub(super) end: u64,
     /// The digest of a compacted file; 0 for a file of records.
     pub(super) digest: u64,
-    /// The file has no value of a key that a record up to this one removed. 0 if unknown: only a file that this opening compacted
-    /// has it.
-    pub(super) clean_sequence: u64,
     pub(super) is_compacted: bool,
 }
 
@@ -78,7 +75,6 @@ impl LogFile {
             after: part.after,
             end: part.len,
             digest: part.digest,
-            clean_sequence: 0,
             is_compacted: header.compaction.is_some(),
         }
     }
@@ -117,6 +113,8 @@ pub(super) struct StoreLog {
     replaced: VecDeque<LogFile>,
     next_number: u64,
     total_bytes: u64,
+    /// The length of the replaced files.
+    replaced_bytes: u64,
     /// The length of the file that a compaction writes.
     temporary_bytes: u64,
     /// Every record up to this one is durable.
@@ -151,6 +149,7 @@ impl StoreLog {
             handle,
             is_sealed: false,
             replaced: VecDeque::new(),
+            replaced_bytes: 0,
             temporary_bytes: 0,
             synced_sequence: last_sequence,
             promised_sequence: last_sequence,
@@ -180,7 +179,7 @@ impl StoreLog {
 
     /// Returns true if the tail is half full and a quarter of it is garbage: a compaction of the tail is worth it.
     pub(super) fn is_worth_sealing(&self, file_bytes_max: u64) -> bool {
-        let kept_bytes = FILE_HEADER_LEN as u64 + self.tail.file.live_bytes();
+        let kept_bytes = FILE_HEADER_LEN as u64 + self.tail.file.needed_bytes();
         let garbage_bytes = self.tail.end.saturating_sub(kept_bytes);
         2 * self.tail.end >= file_bytes_max && 4 * garbage_bytes >= self.tail.end
     }
@@ -314,12 +313,14 @@ impl StoreLog {
             .splice(first..after, [compacted])
             .collect();
         self.digest_sum = self.digest_sum.wrapping_sub(sum_of_digests(&replaced));
+        self.replaced_bytes += replaced.iter().map(|file| file.end).sum::<u64>();
         self.replaced.extend(replaced);
     }
 
     /// Adds a file that another one replaced.
     pub(super) fn add_replaced(&mut self, file: LogFile) {
         self.total_bytes += file.end;
+        self.replaced_bytes += file.end;
         self.replaced.push_back(file);
     }
 
@@ -331,6 +332,7 @@ impl StoreLog {
             return None;
         }
         self.total_bytes -= file.end;
+        self.replaced_bytes -= file.end;
         Some(file)
     }
 
@@ -343,8 +345,11 @@ impl StoreLog {
         self.share_bytes = self.share_bytes.saturating_add(bytes);
     }
 
-    pub(super) fn take_share(&mut self) -> u64 {
-        std::mem::take(&mut self.share_bytes)
+    /// Takes the compaction that is left to do, at most `bytes_max`.
+    pub(super) fn take_share(&mut self, bytes_max: u64) -> u64 {
+        let share_bytes = self.share_bytes.min(bytes_max);
+        self.share_bytes -= share_bytes;
+        share_bytes
     }
 
     /// The files before the tail, in order, at present.
@@ -365,13 +370,9 @@ impl StoreLog {
         self.total_bytes
     }
 
-    /// The length of all files but those that were compacted away and that a reader has.
-    pub(super) fn bounded_bytes(&self) -> u64 {
-        let read = self
-            .replaced
-            .iter()
-            .filter(|file| Arc::strong_count(&file.file) > 1);
-        self.total_bytes - read.map(|file| file.end).sum::<u64>()
+    /// The length of all files but the replaced ones.
+    pub(super) fn needed_bytes(&self) -> u64 {
+        self.total_bytes - self.replaced_bytes
     }
 
     pub(super) fn last_sequence(&self) -> u64 {

@@ -41,7 +41,7 @@ use super::format::{
     FILE_HEADER_LEN, FileHeader, KeyChange, LogPoint, Record, RecordHeader, compacted_entries, encode_record,
     is_promised,
 };
-use super::index::KeyIndex;
+use super::index::{KeyIndex, Location};
 use super::log::{LogFile, Setting, StoreLog, sum_of_digests};
 use super::names::Name;
 use super::open_files::OpenFiles;
@@ -182,7 +182,10 @@ impl PendingRepair {
         let number = found.last_number + 1;
         tail.renew(setting, number, digest_sum);
         let handle = create(setting, number, &tail.bytes)?;
-        lock::write(index).change(|index| Ok(tail.apply_to(index)))?;
+        lock::write(index).change(|index| {
+            tail.take_over(index, original.file.number);
+            Ok(())
+        })?;
         // The copy of the last file had the temporary name with its number: no such file is left.
         let is_other = |temporary: &u64| *temporary != number;
         let temporary: Vec<_> = self.temporary.into_iter().filter(is_other).collect();
@@ -536,6 +539,20 @@ impl Loaded {
 
     fn corrupt_at_end(&self, what: &'static str) -> Error {
         Error::corrupt(self.file.path(), self.after.end, Some(self.after.sequence), what)
+    }
+
+    /// Points the index at the entries of this file in the place of those of file `number`, which it is a copy of.
+    fn take_over(&self, index: &mut KeyIndex, number: u64) {
+        let mut offset = FILE_HEADER_LEN;
+        while let Some(record) = Record::decode_trusted(self.valid_bytes(), offset) {
+            let mut entry_offset = record.entries_offset as u64;
+            for change in record.operations() {
+                let copy = Location::new(&self.file, entry_offset, change.entry_len() as u32);
+                index.apply_copy(change.key, number, entry_offset, copy);
+                entry_offset += change.entry_len() as u64;
+            }
+            offset = record.end;
+        }
     }
 
     /// Applies the entries. Returns the number of records with entries; a compacted file counts as one.

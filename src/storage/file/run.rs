@@ -12,10 +12,9 @@
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
-use super::choice::{keeps_removals, kept_bytes};
 use super::data_file::{DataFile, create_temporary, rename};
 use super::entry_reader::{EntryPiece, EntryReader};
-use super::format::{CompactedPart, FILE_HEADER_LEN, FileHeader, KeyChange};
+use super::format::{CompactedPart, FILE_HEADER_LEN, FileHeader};
 use super::index::{KeyIndex, Location};
 use super::log::{LogFile, Setting, sum_of_digests};
 use super::names::Name;
@@ -27,33 +26,21 @@ use crate::lock::{self, Whole};
 pub(super) struct CompactionRun {
     setting: Arc<Setting>,
     files: Vec<LogFile>,
-    /// Removals by records after this one are kept.
-    removed_sequence: u64,
-    /// The last record when the run began.
-    clean_sequence: u64,
-    /// True if the removals of the file that is read are kept.
-    keeps_removals: bool,
     header: FileHeader,
     part: CompactedPart,
     /// The new file.
     file: Arc<DataFile>,
     handle: Arc<dyn File>,
     temporary: PathBuf,
-    /// The number of files of the run whose reading has begun or that were skipped.
+    /// The number of files of the run whose reading has begun.
     read_len: usize,
     reader: Option<EntryReader>,
     unsynced_bytes: u64,
 }
 
 impl CompactionRun {
-    /// Makes the temporary file, with this number, for a run of `files`. The last record is `clean_sequence`.
-    pub(super) fn begin(
-        setting: &Arc<Setting>,
-        number: u64,
-        files: Vec<LogFile>,
-        removed_sequence: u64,
-        clean_sequence: u64,
-    ) -> Result<Self, Error> {
+    /// Makes the temporary file, with this number, for a run of `files`.
+    pub(super) fn begin(setting: &Arc<Setting>, number: u64, files: Vec<LogFile>) -> Result<Self, Error> {
         let (first, last) = (&files[0], &files[files.len() - 1]);
         let part = CompactedPart {
             last_place: last.last_place,
@@ -78,9 +65,6 @@ impl CompactionRun {
         let run = Self {
             setting: Arc::clone(setting),
             files,
-            removed_sequence,
-            clean_sequence,
-            keeps_removals: false,
             header,
             part,
             file,
@@ -101,19 +85,15 @@ impl CompactionRun {
 
     /// Returns true if nothing is left to copy.
     pub(super) fn is_copied(&self) -> bool {
-        self.reader.is_none() && self.read_len == self.files.len()
+        self.reader.is_none() && self.read_len >= self.files.len()
     }
 
-    /// Reads and copies one piece of the run, or skips a file of which nothing is needed. Returns the length of the piece.
+    /// Reads one piece of the run and copies what is needed of it. Returns the length of the piece.
     pub(super) fn step(&mut self, index: &RwLock<Whole<KeyIndex>>) -> Result<u64, Error> {
         let Some(reader) = &mut self.reader else {
-            if let Some(file) = self.files.get(self.read_len) {
-                self.read_len += 1;
-                self.keeps_removals = keeps_removals(file, self.removed_sequence);
-                let is_read = kept_bytes(file, self.removed_sequence) > 0;
-                self.reader = is_read.then(|| EntryReader::new(file));
-            }
-            return Ok(FILE_HEADER_LEN as u64);
+            self.reader = self.files.get(self.read_len).map(EntryReader::new);
+            self.read_len += 1;
+            return Ok(0);
         };
         let Some(piece) = reader.next(self.setting.limits.store_step_bytes)? else {
             self.reader = None;
@@ -127,21 +107,12 @@ impl CompactionRun {
     }
 
     fn copy(&mut self, piece: &EntryPiece, index: &RwLock<Whole<KeyIndex>>) -> Result<(), Error> {
-        let kept: Vec<(u64, KeyChange<'_>)> = {
+        let (kept, garbage): (Vec<_>, Vec<_>) = {
             let index = lock::read(index);
             let index = index.get()?;
-            let is_kept = |offset, entry: &KeyChange<'_>| match entry.value {
-                Some(_) => index.points_at(entry.key, piece.number, offset),
-                None => self.keeps_removals && index.get(entry.key).is_none(),
-            };
             let entries = piece.entries();
-            entries
-                .filter(|(offset, entry)| is_kept(*offset, entry))
-                .collect()
+            entries.partition(|(offset, entry)| index.points_at(entry.key, piece.number, *offset))
         };
-        if kept.is_empty() {
-            return Ok(());
-        }
         let mut bytes = Vec::new();
         let begin = self.part.len;
         for (_, entry) in &kept {
@@ -149,25 +120,21 @@ impl CompactionRun {
             let crc = entry.encode(&mut bytes, self.file.seed(), offset);
             self.part.digest = entry.history_after(self.part.digest, crc);
         }
-        self.write(&bytes, begin)?;
+        if !bytes.is_empty() {
+            self.write(&bytes, begin)?;
+        }
         self.part.len += bytes.len() as u64;
         self.unsynced_bytes += bytes.len() as u64;
         lock::write(index).change(|index| {
             let mut copy_offset = begin;
             for (offset, entry) in &kept {
-                let len = entry.entry_len() as u32;
-                match entry.value {
-                    Some(_) => {
-                        let copy = Location {
-                            file: Arc::clone(&self.file),
-                            offset: copy_offset,
-                            len,
-                        };
-                        index.apply_copy(entry.key, piece.number, *offset, copy);
-                    }
-                    None => self.file.add_removal(len),
-                }
-                copy_offset += u64::from(len);
+                let copy = Location::new(&self.file, copy_offset, entry.entry_len() as u32);
+                copy_offset += u64::from(copy.len);
+                index.apply_copy(entry.key, piece.number, *offset, copy);
+            }
+            // No removal is left out because of these before this compaction has ended: there is no other one.
+            for (_, entry) in garbage.iter().filter(|(_, entry)| entry.value.is_some()) {
+                index.forget_outdated(entry.key);
             }
             Ok(())
         })
@@ -186,10 +153,7 @@ impl CompactionRun {
     pub(super) fn rename(&self) -> Result<LogFile, Error> {
         rename(&self.setting, &self.temporary, self.file.path())?;
         self.file.release();
-        Ok(LogFile {
-            clean_sequence: self.clean_sequence,
-            ..LogFile::new(Arc::clone(&self.file), &self.header)
-        })
+        Ok(LogFile::new(Arc::clone(&self.file), &self.header))
     }
 
     fn write_header(&self) -> Result<(), Error> {

@@ -38,8 +38,8 @@ pub(super) enum Writer {
 enum Appended {
     /// The record is written; there is nothing to compact.
     Written,
-    /// The record is written, and the call must compact.
-    NeedsCompaction,
+    /// The record is written, and the call must compact so many bytes of files.
+    NeedsCompaction(u64),
     /// Nothing is written.
     TailFull,
 }
@@ -80,7 +80,9 @@ impl FileStore {
         loop {
             match self.append(operations)? {
                 Appended::Written => return Ok(()),
-                Appended::NeedsCompaction => return self.compact(CompactionGoal::Share),
+                Appended::NeedsCompaction(share_bytes) => {
+                    return self.compact(CompactionGoal::Share(share_bytes));
+                }
                 Appended::TailFull => {
                     let file_bytes_max = self.file_bytes_max()?;
                     self.rotate_if(|log| log.is_full(file_bytes_max))?;
@@ -101,24 +103,27 @@ impl FileStore {
             let garbage_bytes = lock::write(&self.index)
                 .change(|index| Ok(index.apply(operations.iter().copied(), &file, offset)))?;
             let share_factor = self.setting.limits.store_share_factor;
-            log.add_share(share_factor.saturating_mul(written_bytes + garbage_bytes));
+            let share_bytes = share_factor.saturating_mul(written_bytes + garbage_bytes);
+            log.add_share(share_bytes);
             self.note_sizes(log);
             if log.has_compaction_work() || self.level_of(log)? > Level::Low {
-                return Ok(Appended::NeedsCompaction);
+                return Ok(Appended::NeedsCompaction(share_bytes));
             }
-            log.take_share();
+            log.take_share(u64::MAX);
             Ok(Appended::Written)
         })
     }
 
-    /// Reads or changes the log under the writer's lock.
+    /// Reads or changes the log under the writer's lock. A failure ends writing before the lock is released.
     pub(super) fn with_log<R>(
         &self,
         change: impl FnOnce(&mut StoreLog) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let mut writer = lock(&self.writer);
         let log = writer.log()?;
-        let result = change(log);
+        let result = self
+            .poison
+            .attempt("change the log", Memory::Whole, || change(log));
         self.note_sizes(log);
         result
     }

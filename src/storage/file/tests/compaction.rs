@@ -1,32 +1,27 @@
-//! The work of each write, the number of open files, syncs beside writes, and copies of compacted files.
+//! The work of each write, the number of open files, and copies of compacted files.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::{io, thread};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::format::FILE_HEADER_LEN;
 use super::{
-    DIR, DiskContent, FileStore, FileStoreOptions, SEED, StorePairs, access, content_of, disk_of,
-    first_cause, limits, log_files, new_disk, open, open_with, options, pairs, path, validate,
-    without_leftovers,
+    DIR, DiskContent, FileStore, FileStoreOptions, StorePairs, access, content_of, disk_of, limits,
+    log_files, new_disk, open, open_with, options, pairs, path, validate, without_leftovers,
 };
 use crate::Error;
-use crate::fs::FileAccess;
 use crate::limits::Limits;
-use crate::lock::lock;
 use crate::storage::StorageEngine;
-use crate::testing::faults::{FileAnswer, FileOperation, FileRole, ForwardingFiles};
+use crate::testing::faults::{FileOperation, ForwardingFiles};
 use crate::testing::sim_disk::SimDisk;
 use crate::testing::workload::Random;
 
-const LARGER_SEGMENT_BYTES: u64 = 32 << 10;
+pub(super) const LARGER_SEGMENT_BYTES: u64 = 32 << 10;
 
 /// The most bytes that a write moves beyond its share.
 const STEP_BYTES_MAX: u64 = 2000;
 
 /// Each write does the same share as by default.
-fn sharing_limits() -> Limits {
+pub(super) fn sharing_limits() -> Limits {
     Limits {
         store_share_factor: Limits::default().store_share_factor,
         ..limits()
@@ -155,6 +150,30 @@ fn a_write_does_a_bounded_share_of_a_compaction_whatever_the_load() {
 }
 
 #[test]
+fn a_write_of_a_queue_does_a_bounded_share_beside_cold_files_with_outdated_values() {
+    // The removals of the queue were kept until every cold file was compacted: one write did all of that.
+    let mut measured = MeasuredStore::new();
+    let tiny_keys = || (0..480).step_by(24).map(|key| 100_000 + key);
+    for key in 0..480 {
+        measured.put(key, 1000);
+        if key % 24 == 0 {
+            measured.put(100_000 + key, 1);
+        }
+    }
+    for round in 0..3 {
+        for key in 0..1500 {
+            let key = 1_000_000 * (round + 1) + key;
+            measured.put(key, 200);
+            measured.delete(key, 200);
+        }
+        // In each cold file one value becomes garbage.
+        for key in tiny_keys() {
+            measured.put(key, 1);
+        }
+    }
+}
+
+#[test]
 fn cold_data_is_not_rewritten_because_of_hot_data() {
     let disk = new_disk();
     let options = FileStoreOptions {
@@ -213,163 +232,6 @@ fn the_number_of_open_files_is_bounded_whatever_the_number_of_files() {
     // The tail, the file of a compaction, the limit, and one that is opened before another is closed.
     let most = most.load(Ordering::SeqCst);
     assert!(most <= 2 + limits().store_open_files_len_max as u64 + 1, "{most}");
-}
-
-#[test]
-fn a_key_that_another_thread_writes_while_a_compaction_copies_it_keeps_its_new_value() {
-    let disk = new_disk();
-    let store_of_hook: Arc<OnceLock<Weak<FileStore>>> = Arc::default();
-    let overwritten: Arc<Mutex<Vec<u8>>> = Arc::default();
-    // One copy of each call is disturbed, so that the files stay within their limit: over it the other thread would wait.
-    let is_armed = Arc::new(AtomicBool::new(false));
-    let (hooked, noted, armed) = (
-        Arc::clone(&store_of_hook),
-        Arc::clone(&overwritten),
-        Arc::clone(&is_armed),
-    );
-    let files = ForwardingFiles::new(access(&disk), move |call| {
-        let is_new = call.role() == FileRole::NewStoreFile;
-        match &call.operation {
-            // The step has chosen its entries, and holds no lock that a write takes. The first one begins with its lengths.
-            FileOperation::Write { bytes, offset }
-                if is_new && *offset > 0 && armed.swap(false, Ordering::SeqCst) =>
-            {
-                let key = bytes[6];
-                let store = hooked.get().unwrap().upgrade().unwrap();
-                let overwrite = move || match key % 5 {
-                    0 => store.delete(&[key]).unwrap(),
-                    _ => store.put(&[key], &NEW_VALUE).unwrap(),
-                };
-                thread::spawn(overwrite).join().unwrap();
-                lock(&noted).push(key);
-            }
-            _ => {}
-        }
-        call.forward()
-    });
-    let options = FileStoreOptions {
-        segment_bytes_max: LARGER_SEGMENT_BYTES,
-        ..options()
-    };
-    let store = FileStore::open_within(Arc::new(files), DIR, &options, sharing_limits()).unwrap();
-    let store = Arc::new(store);
-    store_of_hook.set(Arc::downgrade(&store)).unwrap();
-    let mut random = Random::new(SEED);
-    let (mut model, mut overwritten_len) = (StorePairs::new(), 0);
-    for round in 0..3000_u32 {
-        let key = random.below(60) as u8;
-        let value = [round.to_le_bytes(); 25].concat();
-        is_armed.store(round % 3 == 0, Ordering::SeqCst);
-        store.put(&[key], &value).unwrap();
-        model.insert(vec![key], value);
-        for key in lock(&overwritten).drain(..) {
-            overwritten_len += 1;
-            match key % 5 {
-                0 => drop(model.remove(&vec![key])),
-                _ => drop(model.insert(vec![key], NEW_VALUE.to_vec())),
-            }
-        }
-        if round % 50 == 0 {
-            assert!(pairs(&store) == model, "round {round}");
-            let reopened = open(&disk_of(&content_of(&disk))).unwrap();
-            assert!(pairs(&reopened) == model, "round {round}, reopened");
-        }
-    }
-    assert!(overwritten_len > 50, "{overwritten_len}");
-}
-
-/// The value that the second thread puts.
-const NEW_VALUE: [u8; 100] = [0xff; 100];
-
-/// A file access whose syncs of store files, once armed, wait for a message with their outcome.
-struct HeldSyncs {
-    files: Arc<dyn FileAccess>,
-    is_armed: Arc<AtomicBool>,
-    begun: Receiver<()>,
-    outcomes: Sender<io::Result<()>>,
-}
-
-fn hold_syncs(disk: &SimDisk) -> HeldSyncs {
-    let is_armed = Arc::new(AtomicBool::new(false));
-    let (begin, begun) = channel();
-    let (outcomes, outcome) = channel::<io::Result<()>>();
-    let (armed, outcome) = (Arc::clone(&is_armed), Mutex::new(outcome));
-    let files = ForwardingFiles::new(access(disk), move |call| {
-        let is_sync = matches!(call.operation, FileOperation::Sync) && call.role() == FileRole::StoreFile;
-        if is_sync && armed.load(Ordering::SeqCst) {
-            begin.send(()).unwrap();
-            lock(&outcome).recv().unwrap()?;
-            return Ok(FileAnswer::Done);
-        }
-        call.forward()
-    });
-    HeldSyncs {
-        files: Arc::new(files),
-        is_armed,
-        begun,
-        outcomes,
-    }
-}
-
-#[test]
-fn puts_and_gets_of_other_threads_go_on_while_a_flush_syncs() {
-    let disk = new_disk();
-    let held = hold_syncs(&disk);
-    let store = FileStore::open_within(held.files, DIR, &options(), limits()).unwrap();
-    store.put(b"before", b"flush").unwrap();
-    held.is_armed.store(true, Ordering::SeqCst);
-    thread::scope(|scope| {
-        let flush = scope.spawn(|| store.flush());
-        held.begun.recv().unwrap();
-        for key in 0..4_u8 {
-            store.put(&[key], &[key; 9]).unwrap();
-            assert_eq!(store.get(&[key]).unwrap(), Some(vec![key; 9]));
-        }
-        assert_eq!(store.get(b"before").unwrap().as_deref(), Some(&b"flush"[..]));
-        assert_eq!(store.stats().unwrap().keys_len, 5);
-        held.outcomes.send(Ok(())).unwrap();
-        flush.join().unwrap().unwrap();
-    });
-    held.is_armed.store(false, Ordering::SeqCst);
-    // The flush covers what was written before it, no more: the records after it are synced by the next one.
-    let before = disk.operations_len();
-    store.flush().unwrap();
-    assert_eq!(disk.operations_len(), before + 1);
-}
-
-#[test]
-fn a_failed_sync_is_known_to_every_thread_before_another_sync_begins() {
-    let disk = new_disk();
-    let held = hold_syncs(&disk);
-    let store = FileStore::open_within(held.files, DIR, &options(), limits()).unwrap();
-    store.put(b"key", b"value").unwrap();
-    held.is_armed.store(true, Ordering::SeqCst);
-    thread::scope(|scope| {
-        let first = scope.spawn(|| store.flush());
-        held.begun.recv().unwrap();
-        let others: Vec<_> = (0..3).map(|_| scope.spawn(|| store.flush())).collect();
-        store.put(b"key", b"later").unwrap();
-        held.outcomes.send(Err(io::ErrorKind::Other.into())).unwrap();
-        // Another sync would succeed.
-        for _ in 0..3 {
-            held.outcomes.send(Ok(())).unwrap();
-        }
-        for flush in others.into_iter().chain([first]) {
-            let error = flush.join().unwrap().unwrap_err();
-            assert!(
-                matches!(
-                    first_cause(&error),
-                    Error::Io {
-                        operation: "sync",
-                        ..
-                    }
-                ),
-                "{error}"
-            );
-        }
-    });
-    assert!(held.begun.try_recv().is_err(), "a second sync began");
-    assert!(matches!(store.put(b"key", b""), Err(Error::Poisoned { .. })));
 }
 
 /// The contents of a store after each flush, without leftovers.
