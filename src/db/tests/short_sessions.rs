@@ -50,11 +50,12 @@ fn run_sessions(
             found <= segments_len_max(background),
             "{found} segments in session {number}"
         );
-        // An open opens each segment twice, for its header and for its frames. The other files are new ones and those of the
-        // store.
+        // An open opens each file of log and store twice, for its header and for the rest, and a few new ones.
+        let store_files_len = db.recovery_report().store.as_ref().unwrap().files_found;
+        assert!(store_files_len <= 24, "{store_files_len} files of the store");
         assert!(
-            opened <= 2 * found + 32,
-            "{opened} files opened for {found} segments"
+            opened <= 2 * (found + store_files_len) + 16,
+            "{opened} files opened for {found} segments and {store_files_len} files of the store"
         );
         events_len += work(&db, events_len);
         let segments_len = db.statistics().unwrap().log_segments_len as usize;

@@ -2,8 +2,8 @@
 //!
 //! A compaction keeps the entries that the index points at and reclaims the rest. The first file of a run is the one of which the
 //! highest share is reclaimed. Near the limit it is chosen only if that share is at least an eighth. Neighbours join it while the
-//! bytes kept of all files of the run are at most a quarter of a segment, and the files together no longer than a segment. So the
-//! number of files is within a constant factor of the live data over the size of a segment.
+//! bytes kept of all files of the run are at most a quarter of a segment, and the files without their headers no longer than a
+//! segment. So the number of files is within a constant factor of the live data over the size of a segment.
 //!
 //! Over the limit the choice ends only when the files are as small as they can be:
 //!
@@ -76,8 +76,8 @@ fn with_neighbours(candidates: &[Candidate], best: usize, segment_bytes_max: u64
     let joins = |run: Range<usize>| {
         let files = &candidates[run];
         let kept_bytes: u64 = files.iter().map(|file| file.kept_bytes).sum();
-        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-        kept_bytes <= segment_bytes_max / 4 && bytes <= segment_bytes_max
+        let entries_bytes: u64 = files.iter().map(|file| file.bytes - FILE_HEADER_LEN as u64).sum();
+        kept_bytes <= segment_bytes_max / 4 && entries_bytes <= segment_bytes_max
     };
     let (mut start, mut end) = (best, best + 1);
     while end < candidates.len() && joins(start..end + 1) {

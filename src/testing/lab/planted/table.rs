@@ -159,7 +159,7 @@ Others {
         [AcknowledgedBeforeDurable, Lost, Refused], Nothing,
         BugPlace::files(&["sync"], &[StoreFile], files::skip);
     StoreHeaderSyncSkipped: "the store's file is synced before it is renamed",
-        [AcknowledgedBeforeDurable, Refused, Diverged], Nothing, BugPlace::files(&["sync"], &[NewStoreFile], files::skip);
+        [AcknowledgedBeforeDurable, Refused], Nothing, BugPlace::files(&["sync"], &[NewStoreFile], files::skip);
     LogDirectorySyncSkipped: "the log's directory is synced before the first frame",
         [AcknowledgedBeforeDurable, Lost, Refused], Nothing,
         BugPlace::files(&["sync_dir"], &[LogDir], files::skip);
@@ -393,11 +393,11 @@ Sizes {
     LongScanCut: "`scan_prefix` shows all that has the prefix, however much",
         [CannotGoOn, Lost], LargeCalls, BugPlace::storage(&["scan_prefix"], storage::scan_few);
     LongWriteCut: "a frame is wholly there, however long",
-        [CannotGoOn, Lost, Refused], LargeCalls, BugPlace::files(&["write_at"], &[Segment], files::write_without_tail);
+        [Lost, CannotGoOn, Refused], LargeCalls, BugPlace::files(&["write_at"], &[Segment], files::write_without_tail);
     LongRecordCut: "a record of the store is wholly there, however long",
         [CannotGoOn], LargeCalls, BugPlace::files(&["write_at"], &[StoreFile], files::write_without_tail);
     LongReadCut: "what was written is read, however long",
-        [CannotGoOn, Lost, Refused], LargeCalls, BugPlace::files(&["read_at"], &[Segment], files::read_without_tail);
+        [Lost, CannotGoOn, Refused], LargeCalls, BugPlace::files(&["read_at"], &[Segment], files::read_without_tail);
 }
 
 Disk {

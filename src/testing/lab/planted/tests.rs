@@ -117,7 +117,8 @@ fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
             let acts = Acts::default();
             let mut planted = bug.plant(sweep(PlantedWork::of(bug)), &acts).findings_max(1);
             if index > 0 {
-                planted = planted.looking_for(kind);
+                // A certain kind needs more images than any.
+                planted = planted.images_max(32).looking_for(kind);
             }
             let report = planted.run();
             let found = report.findings.first().map(|finding| finding.failure.kind);
