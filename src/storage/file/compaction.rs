@@ -5,13 +5,14 @@
 //!
 //! Each write does a share of the compaction: the steps for eight times the bytes that it wrote and made garbage, and at least
 //! one; the end of a compaction counts as one. It compacts if the files are over [`bytes_ahead`], a compaction is in progress, or
-//! replaced files are left. This keeps the files within [`bytes_max`]: near the limit some file has an eighth to reclaim, and a
-//! write that makes garbage pays for twice as much. If the files are over the limit all the same, the write continues until they
-//! are not. That happens after a batch longer than a segment, which is one file, and if other threads left their shares.
+//! replaced files are left. This keeps the files within [`bytes_max`]: near the limit some file has an eighth to reclaim, so that
+//! the share of a write reclaims as much as it wrote. If the files are over the limit all the same, the write continues until
+//! they are not. That happens after a batch longer than a segment, which is one file, and if other threads left much. A write
+//! takes at most twice its own share, so that shares that other threads left are spread over later writes.
 //!
 //! A write that finds another thread compacting leaves its share to later writes, and one that finds another thread syncing
 //! leaves the end of a compaction to a later write, unless the files are over the limit. So a write waits for another thread's
-//! sync only if the files are over the limit or the tail is full.
+//! sync only if the files are over the limit, the tail is full, or the sync began just then.
 //!
 //! Steps of one compaction are made by one thread at a time, under a lock of their own. They take the writer's lock only to
 //! read and to change the list of files. Before the new file is renamed the tail is synced: the file lacks entries that later

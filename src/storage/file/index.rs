@@ -108,16 +108,13 @@ impl KeyIndex {
             old.file.subtract_needed(old.len);
             return old.len.into();
         }
-        let key = match self.removals.remove_entry(key) {
-            Some((key, removal)) => {
-                location.outdated_len = removal.outdated_len;
-                removal.file.subtract_needed(removal.len);
-                key
-            }
-            None => {
-                self.key_bytes += allocated_bytes(key);
-                key.into()
-            }
+        let key = if let Some((key, removal)) = self.removals.remove_entry(key) {
+            location.outdated_len = removal.outdated_len;
+            removal.file.subtract_needed(removal.len);
+            key
+        } else {
+            self.key_bytes += allocated_bytes(key);
+            key.into()
         };
         self.values.insert(key, location);
         0

@@ -118,9 +118,10 @@ pub struct FileStoreStats {
 /// point. `flush` syncs the last file, the only one with unsynced records; other threads read and write meanwhile.
 ///
 /// Between calls the files take at most twice the live data and one segment, apart from replaced files that a scan or a read
-/// still holds. Each write does a limited share of the compaction for that: it reads at most eight times the bytes that it
-/// wrote and made garbage, or 64 KiB if that is more, and writes at most as many. If the files are still over the limit, it
-/// continues until they are not. That happens only after a batch longer than a segment, which is one file.
+/// still holds; the next write or close removes what it held. Each write does a limited share of the compaction for that: it
+/// reads at most eight times the bytes that it wrote and made garbage, or 64 KiB if that is more, and writes at most as many;
+/// twice as much if other threads left their shares. If the files are still over the limit, it continues until they are not.
+/// That happens only after a batch longer than a segment, which is one file, or if other threads left very much.
 ///
 /// The number of open files is limited, whatever the number of files.
 ///

@@ -44,7 +44,7 @@ fn a_key_that_another_thread_writes_while_a_compaction_copies_it_keeps_its_new_v
                     0 => store.delete(&[key]).unwrap(),
                     _ => store.put(&[key], &NEW_VALUE).unwrap(),
                 };
-                thread::spawn(overwrite).join().unwrap();
+                thread::scope(|scope| scope.spawn(overwrite).join().unwrap());
                 lock(&noted).push(key);
             }
             _ => {}
@@ -200,9 +200,10 @@ fn with_a_put_during_the_first_sync(call: fn(&FileStore) -> Result<(), Error>) -
         let answer = call.forward();
         if call.role() == FileRole::StoreFile && armed.swap(false, Ordering::SeqCst) {
             let store = hooked.get().unwrap().upgrade().unwrap();
-            thread::spawn(move || store.put(b"beside", b"value").unwrap())
-                .join()
-                .unwrap();
+            thread::scope(|scope| {
+                let put = scope.spawn(|| store.put(b"beside", b"value"));
+                put.join().unwrap().unwrap();
+            });
             is_later.store(true, Ordering::SeqCst);
         }
         answer
