@@ -17,6 +17,14 @@ fn header_of(content: &DiskContent, number: u64) -> FileHeader {
     FileHeader::decode(&content[&path(number)], &path(number)).unwrap()
 }
 
+/// The number of files of the log that no compaction wrote.
+fn record_files_len(content: &DiskContent) -> usize {
+    let numbers = log_files(content).into_iter();
+    numbers
+        .filter(|&number| header_of(content, number).compaction.is_none())
+        .count()
+}
+
 /// The last record that a compaction relied on.
 fn last_relied(content: &DiskContent) -> u64 {
     let headers = files(content).filter_map(|(path, bytes)| FileHeader::decode(bytes, path).ok());
@@ -49,8 +57,8 @@ impl StoreSample {
                 batch.put([number % 9], vec![number; 8]);
                 batch.delete([b'x', number.wrapping_sub(16)]);
             }
-            // Then there is no more garbage, so that compaction ends.
-            batch.put([b'x', number], vec![number; 30]);
+            // Then there is little garbage, so that compaction ends and files of records stay.
+            batch.put([b'x', number], vec![number; if number < 30 { 30 } else { 300 }]);
             store.write_batch(batch).unwrap();
             states.push(pairs(&store));
             let content = content_of(&disk);
@@ -65,7 +73,9 @@ impl StoreSample {
                 promised = states.len() - 1;
             }
             let has_promise = sealed < promised && promised + 1 < states.len();
-            if number >= 30 && has_promise && last_relied(&content) + 1 < next_sequence {
+            // A sealed one beside the tail.
+            let has_records = record_files_len(&content) > 1;
+            if number >= 30 && has_promise && has_records && last_relied(&content) + 1 < next_sequence {
                 break;
             }
         }
@@ -74,6 +84,7 @@ impl StoreSample {
         println!("files {files:?}, {sealed} batches sealed, {promised} promised");
         assert!(!files.is_sorted(), "nothing was compacted");
         assert!(files.len() >= 3, "too few files");
+        assert!(record_files_len(&content) > 1, "every sealed file is compacted");
         assert!(sealed < promised && promised + 1 < states.len());
         Self {
             content,
@@ -171,14 +182,12 @@ fn garbage_and_zeros_after_the_end_are_cut() {
         assert!(content_of(&disk) == with_promise);
         assert_eq!(pairs(&store), sample.states[all]);
         // Only the last file can end in what a crash left.
-        let mut content = sample.content.clone();
-        content
-            .get_mut(&path(sample.files[0]))
-            .unwrap()
-            .extend_from_slice(&tail);
-        sample
-            .check(&content, all, "garbage in the first file")
-            .unwrap_err();
+        for &number in sample.files.iter().filter(|&&number| number != sample.last) {
+            let mut content = sample.content.clone();
+            content.get_mut(&path(number)).unwrap().extend_from_slice(&tail);
+            let at = format!("garbage in file {number}");
+            sample.check(&content, all, &at).unwrap_err();
+        }
     }
 }
 

@@ -238,7 +238,7 @@ fn a_record_that_is_written_during_the_sync_of_a_rotation_or_a_close_is_no_damag
 
 #[test]
 fn after_a_failed_write_of_a_close_no_other_thread_writes() {
-    for _ in 0..40 {
+    for _ in 0..400 {
         let disk = new_disk();
         let (is_armed, has_failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let later_len = Arc::new(AtomicU64::new(0));
