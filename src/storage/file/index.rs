@@ -150,31 +150,38 @@ impl KeyIndex {
         }
     }
 
-    /// Notes that a compaction does not copy an older value of this key. The last one makes the removal garbage.
-    pub(super) fn forget_outdated(&mut self, key: &[u8]) {
-        if let Some(location) = self.values.get_mut(key) {
-            location.forget_outdated();
-        } else if let Some(location) = self.removals.get_mut(key) {
+    /// Returns true if a compaction needs this entry, at `offset` of file `number`: the index points at it. Otherwise the compaction
+    /// leaves it out, and an older value counts no more. The last one of a key makes its removal garbage.
+    pub(super) fn sort_out(&mut self, change: &KeyChange<'_>, number: u64, offset: u64) -> bool {
+        let is_value = change.value.is_some();
+        if let Some(location) = self.values.get_mut(change.key) {
+            let is_needed = location.is_at(number, offset);
+            if is_value && !is_needed {
+                location.forget_outdated();
+            }
+            return is_needed;
+        }
+        let Some(location) = self.removals.get_mut(change.key) else {
+            debug_assert!(!is_value, "an older value that the index does not count");
+            return false;
+        };
+        if location.is_at(number, offset) {
+            return true;
+        }
+        if is_value {
             location.forget_outdated();
             if location.outdated_len == 0 {
                 location.file.subtract_needed(location.len);
-                self.removals.remove(key);
-                self.key_bytes -= allocated_bytes(key);
+                self.removals.remove(change.key);
+                self.key_bytes -= allocated_bytes(change.key);
             }
-        } else {
-            debug_assert!(false, "an older value that the index does not count");
         }
+        false
     }
 
     /// The location of the value of `key`.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Location> {
         self.values.get(key)
-    }
-
-    /// Returns true if the index points at the entry of `key` at `offset` of file `number`.
-    pub(super) fn points_at(&self, key: &[u8], number: u64, offset: u64) -> bool {
-        let location = self.values.get(key).or_else(|| self.removals.get(key));
-        location.is_some_and(|location| location.is_at(number, offset))
     }
 
     /// The keys that begin with `prefix`, in order, and where their values are.

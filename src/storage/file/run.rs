@@ -107,12 +107,16 @@ impl CompactionRun {
     }
 
     fn copy(&mut self, piece: &EntryPiece, index: &RwLock<Whole<KeyIndex>>) -> Result<(), Error> {
-        let (kept, garbage): (Vec<_>, Vec<_>) = {
-            let index = lock::read(index);
-            let index = index.get()?;
+        // No removal is left out because of older values of this piece before this compaction has ended: there is no other one.
+        let kept: Vec<_> = lock::write(index).change(|index| {
             let entries = piece.entries();
-            entries.partition(|(offset, entry)| index.points_at(entry.key, piece.number, *offset))
-        };
+            Ok(entries
+                .filter(|(offset, entry)| index.sort_out(entry, piece.number, *offset))
+                .collect())
+        })?;
+        if kept.is_empty() {
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         let begin = self.part.len;
         for (_, entry) in &kept {
@@ -120,9 +124,7 @@ impl CompactionRun {
             let crc = entry.encode(&mut bytes, self.file.seed(), offset);
             self.part.digest = entry.history_after(self.part.digest, crc);
         }
-        if !bytes.is_empty() {
-            self.write(&bytes, begin)?;
-        }
+        self.write(&bytes, begin)?;
         self.part.len += bytes.len() as u64;
         self.unsynced_bytes += bytes.len() as u64;
         lock::write(index).change(|index| {
@@ -131,10 +133,6 @@ impl CompactionRun {
                 let copy = Location::new(&self.file, copy_offset, entry.entry_len() as u32);
                 copy_offset += u64::from(copy.len);
                 index.apply_copy(entry.key, piece.number, *offset, copy);
-            }
-            // No removal is left out because of these before this compaction has ended: there is no other one.
-            for (_, entry) in garbage.iter().filter(|(_, entry)| entry.value.is_some()) {
-                index.forget_outdated(entry.key);
             }
             Ok(())
         })
