@@ -1,5 +1,5 @@
-//! Benchmarks of the compaction of the embedded store: the longest put beside cold data, and the bytes that are written for
-//! each byte that is put.
+//! Benchmarks of the compaction of the embedded store: the longest put beside cold data, the bytes that are written for each
+//! byte that is put, and the time of a batch that rewrites all pairs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use tidaldb::fs::RealFiles;
 use tidaldb::storage::{FileStore, FileStoreOptions, StorageEngine, WriteBatch};
 
 use crate::board::FigureUnit::{Bytes, Count, Milliseconds};
+use crate::board::median;
 use crate::growth::Curves;
 use crate::place::written_bytes;
 use crate::stopwatch::timed;
@@ -62,6 +63,34 @@ pub(crate) fn of_overwrites(bench: &Bench, curves: &mut Curves, size: usize) -> 
         Count,
         size as usize,
         each,
+    );
+    Ok(())
+}
+
+/// A batch that rewrites so many small pairs, flushed, as a checkpoint of all states is. The first rewrites are not measured.
+pub(crate) fn of_rewrites(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+    let dir = bench.place.fresh("growth")?;
+    let store = FileStore::open(
+        Arc::new(RealFiles),
+        dir.join("store"),
+        &FileStoreOptions::default(),
+    )?;
+    let mut times = Vec::new();
+    for round in 0..8 {
+        let mut batch = WriteBatch::new();
+        for key in 0..size as u64 {
+            batch.put(key.to_be_bytes(), vec![round; 100]);
+        }
+        let (written, seconds) = timed(|| store.write_batch(batch).and_then(|()| store.flush()));
+        written?;
+        times.extend((round >= 3).then_some(seconds * 1e3));
+    }
+    curves.add(
+        "rewrite of all pairs in one batch",
+        "pairs of 100 B",
+        Milliseconds,
+        size,
+        median(&times),
     );
     Ok(())
 }

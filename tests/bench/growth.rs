@@ -14,7 +14,7 @@ use crate::{Bench, Measured, collections, compaction, engine, forget, memory, pa
 /// Measures all curves, prints them, and draws them if a file is named for it.
 pub(crate) fn run(bench: &mut Bench) -> Measured {
     let (events_max, states_max) = (10 * bench.args.events, bench.args.spread);
-    let measures: [(&str, usize, MeasureSize); 11] = [
+    let measures: [(&str, usize, MeasureSize); 12] = [
         ("replay", events_max, replay),
         ("checkpoints", states_max, checkpoints),
         ("opening", states_max, opens),
@@ -30,6 +30,7 @@ pub(crate) fn run(bench: &mut Bench) -> Measured {
         ("short sessions", states_max / 300, short_sessions::measure),
         ("compaction", states_max, compaction::beside_cold_data),
         ("overwrites", states_max / 10, compaction::of_overwrites),
+        ("rewrites", states_max / 10, compaction::of_rewrites),
     ];
     let mut curves = Curves::default();
     for round in 1..=bench.args.rounds {

@@ -1,11 +1,11 @@
-//! Compaction: keeps the files within [`bytes_max`], twice the live data and one segment.
+//! Compaction: keeps the files within their limit, twice the live data and one segment.
 //!
 //! A compaction replaces adjacent sealed files, chosen by `choice`, in steps of `run`. Nothing is moved to the tail, so cold data
 //! is not rewritten because of other data.
 //!
 //! Each write does a share of the compaction: the steps for eight times the bytes that it wrote and made garbage, and at least
-//! one; the end of a compaction counts as one. It compacts if the files are over [`bytes_ahead`], a compaction is in progress, or
-//! replaced files are left. This keeps the files within [`bytes_max`]: near the limit some file has an eighth to reclaim, so that
+//! one; the end of a compaction counts as one. It compacts if the files are over [`StoreBounds::bytes_ahead`], a compaction is in progress, or
+//! replaced files are left. This keeps the files within the limit: near the limit some file has an eighth to reclaim, so that
 //! the share of a write reclaims as much as it wrote. If the files are over the limit all the same, the write continues until
 //! they are not. That happens after a batch longer than a segment, which is one file, and if other threads left much. A write
 //! takes at most twice its own share, so that shares that other threads left are spread over later writes.
@@ -35,21 +35,32 @@ use crate::poison::Memory;
 /// Files are not divided below this length, so that a header is a small part of a file.
 const FILE_BYTES_MIN: u64 = 32 * FILE_HEADER_LEN as u64;
 
-/// The limit on the length of all files between calls.
-pub(super) fn bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
-    2 * live_bytes + segment_bytes_max
+/// The bounds on the files of a store with so much live data.
+#[derive(Debug, Clone, Copy)]
+struct StoreBounds {
+    live_bytes: u64,
+    segment_bytes_max: u64,
 }
 
-/// The length of all files above which writes compact.
-pub(super) fn bytes_ahead(live_bytes: u64, segment_bytes_max: u64) -> u64 {
-    live_bytes + live_bytes / 2 + segment_bytes_max / 2
-}
+impl StoreBounds {
+    /// Returns true if files of this length, and the promise record of a close, are over the limit between calls.
+    fn are_exceeded_by(self, bytes: u64) -> bool {
+        bytes + RECORD_HEADER_LEN as u64 > 2 * self.live_bytes + self.segment_bytes_max
+    }
 
-/// The length at which a file takes no more records. Files of a store with little data are shorter, so that a copy of one file
-/// beside the rest is within [`bytes_max`].
-pub(super) fn file_bytes_max(live_bytes: u64, segment_bytes_max: u64) -> u64 {
-    let file_bytes_min = (segment_bytes_max / 4).max(FILE_BYTES_MIN);
-    (live_bytes / 2).max(file_bytes_min).min(segment_bytes_max)
+    /// The length of all files above which writes compact.
+    fn bytes_ahead(self) -> u64 {
+        self.live_bytes + self.live_bytes / 2 + self.segment_bytes_max / 2
+    }
+
+    /// The length at which a file takes no more records. Files of a store with little data are shorter, so that a copy of one
+    /// file beside the rest is within the limit.
+    fn file_bytes_max(self) -> u64 {
+        let file_bytes_min = (self.segment_bytes_max / 4).max(FILE_BYTES_MIN);
+        (self.live_bytes / 2)
+            .max(file_bytes_min)
+            .min(self.segment_bytes_max)
+    }
 }
 
 /// How far a call compacts.
@@ -69,14 +80,14 @@ impl CompactionGoal {
     }
 }
 
-/// The length of the files against the bounds.
+/// The length of the files against their bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// Below [`bytes_ahead`].
+    /// At most [`StoreBounds::bytes_ahead`].
     Low,
-    /// Above [`bytes_ahead`].
+    /// Above [`StoreBounds::bytes_ahead`].
     Ahead,
-    /// Above [`bytes_max`].
+    /// Over the limit.
     Over,
 }
 
@@ -142,7 +153,11 @@ impl FileStore {
                 left_bytes = left_bytes.saturating_sub(step_bytes);
             }
         }
-        if !goal.is_share() || self.with_log(|log| self.is_over(log.total_bytes()))? {
+        if !goal.is_share()
+            || self
+                .bounds()?
+                .are_exceeded_by(self.with_log(|log| Ok(log.total_bytes()))?)
+        {
             self.remove_replaced(usize::MAX)?;
         }
         if goal == CompactionGoal::Finished {
@@ -218,8 +233,7 @@ impl FileStore {
 
     /// The length at which the tail takes no more records.
     pub(super) fn file_bytes_max(&self) -> Result<u64, Error> {
-        let live_bytes = lock::read(&self.index).get()?.live_bytes();
-        Ok(file_bytes_max(live_bytes, self.setting.segment_bytes_max))
+        Ok(self.bounds()?.file_bytes_max())
     }
 
     fn level(&self) -> Result<Level, Error> {
@@ -228,21 +242,20 @@ impl FileStore {
 
     /// The level of the files that are not replaced: the others go without a compaction.
     pub(super) fn level_of(&self, log: &StoreLog) -> Result<Level, Error> {
-        let live_bytes = lock::read(&self.index).get()?.live_bytes();
-        Ok(if self.is_over(log.needed_bytes())? {
+        let bounds = self.bounds()?;
+        Ok(if bounds.are_exceeded_by(log.needed_bytes()) {
             Level::Over
-        } else if log.needed_bytes() > bytes_ahead(live_bytes, self.setting.segment_bytes_max) {
+        } else if log.needed_bytes() > bounds.bytes_ahead() {
             Level::Ahead
         } else {
             Level::Low
         })
     }
 
-    /// Returns true if files of this length are over the limit.
-    fn is_over(&self, bytes: u64) -> Result<bool, Error> {
-        let live_bytes = lock::read(&self.index).get()?.live_bytes();
-        // A close appends a promise record.
-        let room_bytes = RECORD_HEADER_LEN as u64;
-        Ok(bytes + room_bytes > bytes_max(live_bytes, self.setting.segment_bytes_max))
+    fn bounds(&self) -> Result<StoreBounds, Error> {
+        Ok(StoreBounds {
+            live_bytes: lock::read(&self.index).get()?.live_bytes(),
+            segment_bytes_max: self.setting.segment_bytes_max,
+        })
     }
 }

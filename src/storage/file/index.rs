@@ -21,7 +21,7 @@ pub(super) struct Location {
     pub(super) file: Arc<DataFile>,
     pub(super) offset: u64,
     pub(super) len: u32,
-    /// The number of older values of the key in the files; `u32::MAX` and more are not counted down.
+    /// The number of older values of the key in the files. From `u32::MAX` on it stays there.
     outdated_len: u32,
 }
 
@@ -40,9 +40,9 @@ impl Location {
     }
 
     fn forget_outdated(&mut self) {
-        debug_assert!(self.outdated_len > 0, "older values are counted");
+        debug_assert!(self.outdated_len > 0, "an older value that is not counted");
         if self.outdated_len < u32::MAX {
-            self.outdated_len -= 1;
+            self.outdated_len = self.outdated_len.saturating_sub(1);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The log: the store's files in order, and where the next record goes.
 //!
 //! Invariants: the files cover the places 1, 2, 3 ... without a gap; only the last file, the tail, takes records; every other
-//! file is durable to its end, since the tail is synced before the next one is made; the digest sum is the sum of the values of
+//! file is durable to its end, since the tail is synced before the next one is made; `digest_sum` is the sum of the digests of
 //! the compacted files. After a method failed the caller must not change the log any more: what is on disk is then unknown.
 //!
 //! This is the state behind the writer's lock. No method of [`StoreLog`] syncs. A caller holds the lock for one write, except in
@@ -243,7 +243,7 @@ impl StoreLog {
         Ok(())
     }
 
-    /// Appends a record without entries, unless the last one has the present sum of the compacted files.
+    /// Appends a record without entries, unless the last one has the present digest sum.
     pub(super) fn record_digest_sum(&mut self) -> Result<(), Error> {
         if self.recorded_digest_sum != self.digest_sum {
             self.append(&[])?;
@@ -299,7 +299,7 @@ impl StoreLog {
         self.temporary_bytes = bytes;
     }
 
-    /// Puts the digest sum, which was the temporary file, in the place of the files that it covers.
+    /// Puts `compacted`, which was the temporary file, in the place of the files that it covers.
     pub(super) fn replace(&mut self, compacted: LogFile) {
         let first = self
             .sealed

@@ -1,7 +1,7 @@
 //! Recovery: reads and validates the files in the directory, and repairs what a crash left.
 //!
 //! Reading validates everything and changes nothing. It begins with the headers of all files: they give each file its place in
-//! the log. A file whose places another file with a higher number covers was compacted away. All other files are needed, from
+//! the log. A file whose places another file with a higher number covers is a replaced one. All other files are needed, from
 //! place 1 on without a gap. All files before the last were synced before the last was made, or before they got their name, so
 //! any defect in them is corruption. In the last file a bad record is corruption if a valid record header after it, or the header
 //! of a compacted file, promises it as synced; otherwise the tail from there is torn.
@@ -18,7 +18,7 @@
 //! |---|---|
 //! | 0. sync the directory, if a compaction came after the last record: the next record relies on it | the files as they were read |
 //! | 1. write the last file again, without torn tail and with a promise record, under a new number and a temporary name; sync; rename; sync the directory | the file as it was read, perhaps with a temporary file; or the new one beside it, at the same place |
-//! | 2. remove temporary files and files that were compacted away | some of them |
+//! | 2. remove temporary and replaced files | some of them |
 //! | 3. remove the file that was written again | it or not |
 //! | 4. compact if over the bound; append a promise record | as `run` and `log` say |
 //!
@@ -201,7 +201,7 @@ impl PendingRepair {
 /// A valid store as it was read.
 #[derive(Debug)]
 struct ReadStore {
-    /// The numbers of the files that were compacted away.
+    /// The numbers of the replaced files.
     covered: Vec<u64>,
     /// The needed files before the last.
     sealed: Vec<LogFile>,

@@ -153,7 +153,7 @@ fn a_scan_shows_the_state_as_of_its_call_while_compaction_removes_the_files() {
             store.put(&number.to_be_bytes(), &round.to_be_bytes()).unwrap();
         }
     }
-    // The scan has files that were compacted away. The bound leaves them out.
+    // The scan holds replaced files. The bound leaves them out.
     let kept = log_files(&content_of(&disk));
     let is_kept = |content: &super::DiskContent| content.len() > kept.len() + 1;
     assert!(is_kept(&content_of(&disk)));

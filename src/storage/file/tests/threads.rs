@@ -12,7 +12,6 @@ use super::{
     first_cause, images, limits, new_disk, open, options, pairs,
 };
 use crate::Error;
-use crate::fs::FileAccess;
 use crate::lock::lock;
 use crate::storage::StorageEngine;
 use crate::testing::faults::{FileAnswer, FileOperation, FileRole, ForwardingFiles};
@@ -85,14 +84,15 @@ fn a_key_that_another_thread_writes_while_a_compaction_copies_it_keeps_its_new_v
 /// The value that the second thread puts.
 const NEW_VALUE: [u8; 100] = [0xff; 100];
 
-/// A file access whose syncs of store files, once armed, wait for a message with their outcome.
+/// A store with one pair whose syncs, once armed, wait for a message with their outcome.
 struct HeldSyncs {
-    files: Arc<dyn FileAccess>,
+    store: FileStore,
     is_armed: Arc<AtomicBool>,
     begun: Receiver<()>,
     outcomes: Sender<io::Result<()>>,
 }
 
+/// Armed.
 fn hold_syncs(disk: &SimDisk) -> HeldSyncs {
     let is_armed = Arc::new(AtomicBool::new(false));
     let (begin, begun) = channel();
@@ -107,8 +107,11 @@ fn hold_syncs(disk: &SimDisk) -> HeldSyncs {
         }
         call.forward()
     });
+    let store = FileStore::open_within(Arc::new(files), DIR, &options(), limits()).unwrap();
+    store.put(b"before", b"value").unwrap();
+    is_armed.store(true, Ordering::SeqCst);
     HeldSyncs {
-        files: Arc::new(files),
+        store,
         is_armed,
         begun,
         outcomes,
@@ -119,9 +122,7 @@ fn hold_syncs(disk: &SimDisk) -> HeldSyncs {
 fn puts_and_gets_of_other_threads_go_on_while_a_flush_syncs() {
     let disk = new_disk();
     let held = hold_syncs(&disk);
-    let store = FileStore::open_within(held.files, DIR, &options(), limits()).unwrap();
-    store.put(b"before", b"flush").unwrap();
-    held.is_armed.store(true, Ordering::SeqCst);
+    let store = &held.store;
     thread::scope(|scope| {
         let flush = scope.spawn(|| store.flush());
         held.begun.recv().unwrap();
@@ -129,7 +130,7 @@ fn puts_and_gets_of_other_threads_go_on_while_a_flush_syncs() {
             store.put(&[key], &[key; 9]).unwrap();
             assert_eq!(store.get(&[key]).unwrap(), Some(vec![key; 9]));
         }
-        assert_eq!(store.get(b"before").unwrap().as_deref(), Some(&b"flush"[..]));
+        assert_eq!(store.get(b"before").unwrap().as_deref(), Some(&b"value"[..]));
         assert_eq!(store.stats().unwrap().keys_len, 5);
         held.outcomes.send(Ok(())).unwrap();
         flush.join().unwrap().unwrap();
@@ -145,9 +146,7 @@ fn puts_and_gets_of_other_threads_go_on_while_a_flush_syncs() {
 fn a_failed_sync_is_known_to_every_thread_before_another_sync_begins() {
     let disk = new_disk();
     let held = hold_syncs(&disk);
-    let store = FileStore::open_within(held.files, DIR, &options(), limits()).unwrap();
-    store.put(b"key", b"value").unwrap();
-    held.is_armed.store(true, Ordering::SeqCst);
+    let store = &held.store;
     thread::scope(|scope| {
         let first = scope.spawn(|| store.flush());
         held.begun.recv().unwrap();
