@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 use std::{io, thread};
 
 use super::super::format::RECORD_HEADER_LEN;
@@ -84,6 +85,9 @@ fn a_key_that_another_thread_writes_while_a_compaction_copies_it_keeps_its_new_v
 /// The value that the second thread puts.
 const NEW_VALUE: [u8; 100] = [0xff; 100];
 
+/// A flush that makes no sync fails the test after this time.
+const SYNC_WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// A store with one pair whose syncs, once armed, wait for a message with their outcome.
 struct HeldSyncs {
     store: FileStore,
@@ -125,7 +129,7 @@ fn puts_and_gets_of_other_threads_go_on_while_a_flush_syncs() {
     let store = &held.store;
     thread::scope(|scope| {
         let flush = scope.spawn(|| store.flush());
-        held.begun.recv().unwrap();
+        held.begun.recv_timeout(SYNC_WAIT_MAX).expect("a sync begins");
         for key in 0..4_u8 {
             store.put(&[key], &[key; 9]).unwrap();
             assert_eq!(store.get(&[key]).unwrap(), Some(vec![key; 9]));
@@ -149,7 +153,7 @@ fn a_failed_sync_is_known_to_every_thread_before_another_sync_begins() {
     let store = &held.store;
     thread::scope(|scope| {
         let first = scope.spawn(|| store.flush());
-        held.begun.recv().unwrap();
+        held.begun.recv_timeout(SYNC_WAIT_MAX).expect("a sync begins");
         let others: Vec<_> = (0..3).map(|_| scope.spawn(|| store.flush())).collect();
         store.put(b"key", b"later").unwrap();
         held.outcomes.send(Err(io::ErrorKind::Other.into())).unwrap();
