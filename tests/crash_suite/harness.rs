@@ -102,9 +102,11 @@ pub(crate) fn run(
     print(&failures(&failed, args));
     let left_out = selected.len() - ended.len() + unreached.len();
     let untried = untried(selected.iter().chain(&unreached), &ended);
+    let removed = removed_temp_dir();
     if left_out > 0 {
+        let reason = removed.as_deref().unwrap_or("--minutes N gives more time");
         print(&format!(
-            "\nleft out: {left_out} of {} cases; --minutes N gives more time\n",
+            "\nleft out: {left_out} of {} cases; {reason}\n",
             ended.len() + left_out
         ));
     }
@@ -114,7 +116,7 @@ pub(crate) fn run(
             untried.len() - 1
         ));
     }
-    let passed = failed.is_empty() && untried.is_empty() && is_complete;
+    let passed = failed.is_empty() && untried.is_empty() && is_complete && removed.is_none();
     print(&format!(
         "\ntest result: {}. {} passed; {} failed; {left_out} left out; 0 ignored; 0 measured; {} filtered out; \
          finished in {:.2}s\n\n",
@@ -200,7 +202,7 @@ fn run_all(selected: &[SuiteCase], args: &SuiteArgs, budget: &TimeBudget) -> Vec
     thread::scope(|scope| {
         for _ in 0..args.threads_len().min(selected.len()) {
             scope.spawn(|| {
-                while !budget.is_over(1.0) && has_temp_dir() {
+                while !budget.is_over(1.0) && removed_temp_dir().is_none() {
                     let next = lock(&queue).pop_front();
                     let Some(case) = next else { break };
                     let mut outcome = if hangs.load(Ordering::SeqCst) < HANGS_MAX {
@@ -208,9 +210,10 @@ fn run_all(selected: &[SuiteCase], args: &SuiteArgs, budget: &TimeBudget) -> Vec
                     } else {
                         Err(format!("not run, since {HANGS_MAX} others hang"))
                     };
-                    if outcome.is_err() && !has_temp_dir() {
-                        let dir = std::env::temp_dir();
-                        outcome = Err(format!("{} was removed during the run", dir.display()));
+                    if outcome.is_err()
+                        && let Some(removed) = removed_temp_dir()
+                    {
+                        outcome = Err(removed);
                     }
                     if outcome.as_ref().is_err_and(|failure| failure.starts_with("hang")) {
                         hangs.fetch_add(1, Ordering::SeqCst);
@@ -231,9 +234,10 @@ fn run_all(selected: &[SuiteCase], args: &SuiteArgs, budget: &TimeBudget) -> Vec
     ended.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns true if the directory for temporary files exists. Every case works in it.
-pub(crate) fn has_temp_dir() -> bool {
-    std::env::temp_dir().is_dir()
+/// The message of a run whose directory for temporary files is gone. Every case works in it.
+fn removed_temp_dir() -> Option<String> {
+    let dir = std::env::temp_dir();
+    (!dir.is_dir()).then(|| format!("{} was removed during the run", dir.display()))
 }
 
 /// Prints to standard output. A reader that went away, as `head` does, is no reason to fail.
