@@ -178,7 +178,7 @@ impl Divisor {
 
 /// A time, as a half-life sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Moment {
+pub(crate) struct DecayTime {
     /// The number of its period.
     pub(crate) period: i64,
     /// The first time of its period, or the earliest there is.
@@ -221,17 +221,17 @@ impl HalfLife {
     /// The period and the growth of `t_ms` for the price of one.
     #[inline]
     pub(crate) fn split(&self, t_ms: i64) -> (i64, f64) {
-        let Moment { period, growth, .. } = self.moment(t_ms);
+        let DecayTime { period, growth, .. } = self.moment(t_ms);
         (period, growth)
     }
 
     /// All there is to know of `t_ms` for the price of one.
     #[inline]
-    pub(crate) fn moment(&self, t_ms: i64) -> Moment {
+    pub(crate) fn moment(&self, t_ms: i64) -> DecayTime {
         let (period, rest_ms) = self.divisor.div_rem(t_ms);
         // Under 2^45, so converting a signed number is exact, and faster than an unsigned one.
         let fraction = rest_ms as i64 as f64 * self.per_ms;
-        Moment {
+        DecayTime {
             period,
             first_ms: t_ms.saturating_sub_unsigned(rest_ms),
             last_ms: t_ms.saturating_add_unsigned(self.divisor.get() - 1 - rest_ms),

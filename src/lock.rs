@@ -1,6 +1,6 @@
 //! Taking locks. The standard library's lock poisoning is not used: it misses a panic on a thread that unwinds already,
 //! for example in a destructor. A failure is recorded by [`Poison::attempt`](crate::poison::Poison::attempt), and a value
-//! that readers may see is a [`Whole`].
+//! that readers may see is an [`Intact`].
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -59,14 +59,14 @@ fn wait_for<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// Invariant: `is_changing` is set while the lock is free only if a change panicked or failed.
 #[derive(Debug)]
-pub(crate) struct Whole<T> {
+pub(crate) struct Intact<T> {
     value: T,
     is_changing: bool,
     /// The name of a change, for the error.
     operation: &'static str,
 }
 
-impl<T> Whole<T> {
+impl<T> Intact<T> {
     /// A whole value. `operation` names a change of it in the error.
     pub(crate) fn new(operation: &'static str, value: T) -> Self {
         Self {
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    fn interrupted(shared: &Mutex<Whole<u32>>) {
+    fn interrupted(shared: &Mutex<Intact<u32>>) {
         let caught = catch_unwind(AssertUnwindSafe(|| {
             lock(shared).change(|value| -> Result<(), Error> {
                 *value += 1;
@@ -141,11 +141,11 @@ mod tests {
 
     #[test]
     fn a_value_is_unreadable_after_a_panic_in_a_change_also_while_unwinding() {
-        let shared = Mutex::new(Whole::new("change", 1));
+        let shared = Mutex::new(Intact::new("change", 1));
         interrupted(&shared);
         assert!(matches!(lock(&shared).get(), Err(Error::Panicked { .. })));
 
-        let shared = Mutex::new(Whole::new("change", 1));
+        let shared = Mutex::new(Intact::new("change", 1));
         let outer = catch_unwind(AssertUnwindSafe(|| {
             let _unwinding = OnDrop(|| interrupted(&shared));
             resume_unwind(Box::new("planned"));
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_value_is_not_given_out_after_a_change_that_failed() {
-        let mut value = Whole::new("change", 1);
+        let mut value = Intact::new("change", 1);
         assert_eq!(value.change(|value| Ok(*value + 1)).unwrap(), 2);
         assert_eq!(*value.get().unwrap(), 1);
         assert!(matches!(

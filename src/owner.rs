@@ -114,9 +114,9 @@ mod tests {
     use crate::fs::RealFiles;
 
     #[derive(Debug)]
-    struct Lost;
+    struct LostLock;
 
-    impl FileLock for Lost {
+    impl FileLock for LostLock {
         fn check(&self) -> io::Result<()> {
             Err(io::Error::other("gone"))
         }
@@ -126,7 +126,7 @@ mod tests {
         let files = Arc::new(RootedFiles::new(Arc::new(RealFiles), PathBuf::from("/db")));
         Owner {
             process_id,
-            ..Owner::new(PathBuf::from("/db"), files, Box::new(Lost))
+            ..Owner::new(PathBuf::from("/db"), files, Box::new(LostLock))
         }
     }
 

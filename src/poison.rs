@@ -33,8 +33,8 @@ pub(crate) struct Poison {
 /// The state of memory after a panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// Whole: reads may continue.
-    Whole,
+    /// Intact: reads may continue.
+    Intact,
     /// Possibly half changed, or without an event that the log has: reads must end.
     Half,
 }
@@ -165,7 +165,7 @@ struct Armed<'a> {
 impl Drop for Armed<'_> {
     fn drop(&mut self) {
         let level = match self.memory {
-            Memory::Whole => READABLE,
+            Memory::Intact => READABLE,
             Memory::Half => UNREADABLE,
         };
         let operation = self.operation;
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn reads_end_after_a_panic_that_may_have_left_half_a_state() {
-        for (memory, readable) in [(Memory::Whole, true), (Memory::Half, false)] {
+        for (memory, readable) in [(Memory::Intact, true), (Memory::Half, false)] {
             let poison = after_a_panic(memory);
             assert!(poison.check_write().is_err());
             assert_eq!(poison.check_read().is_ok(), readable, "{memory:?}");
@@ -217,7 +217,7 @@ mod tests {
         struct Dropped(std::sync::mpsc::Sender<bool>);
         impl Drop for Dropped {
             fn drop(&mut self) {
-                let poison = after_a_panic(Memory::Whole);
+                let poison = after_a_panic(Memory::Intact);
                 self.0.send(poison.check_write().is_err()).unwrap();
             }
         }
@@ -238,7 +238,7 @@ mod tests {
         let failed = poison.attempt("step", Memory::Half, || Err::<(), _>(Error::Closed));
         assert!(matches!(failed, Err(Error::Poisoned { cause }) if matches!(*cause, Error::Closed)));
         assert!(poison.check_read().is_ok(), "an error leaves memory whole");
-        let refused = poison.attempt("step", Memory::Whole, || -> Result<(), Error> {
+        let refused = poison.attempt("step", Memory::Intact, || -> Result<(), Error> {
             unreachable!("nothing is attempted after a failure")
         });
         assert!(matches!(refused, Err(Error::Poisoned { .. })));

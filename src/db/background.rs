@@ -19,12 +19,12 @@ struct Signals {
 
 /// Told by the handle, waited on by its threads.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(super) struct WakeSignal {
     signals: Mutex<Signals>,
     rung: Condvar,
 }
 
-impl Bell {
+impl WakeSignal {
     /// Asks for a checkpoint.
     pub(super) fn request_checkpoint(&self) {
         let mut signals = self.lock();
@@ -67,13 +67,13 @@ impl Bell {
 /// The threads of a handle.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
-    bell: Arc<Bell>,
+    bell: Arc<WakeSignal>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
     /// What the threads wait on.
-    pub(super) fn bell(&self) -> Arc<Bell> {
+    pub(super) fn bell(&self) -> Arc<WakeSignal> {
         Arc::clone(&self.bell)
     }
 

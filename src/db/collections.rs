@@ -16,7 +16,7 @@ pub(crate) use self::index::CollectionIndex;
 use self::members::BlockChanges;
 pub(crate) use self::members::Members;
 use crate::limits::Limits;
-use crate::lock::{self, Whole};
+use crate::lock::{self, Intact};
 use crate::poison::{Memory, Poison};
 use crate::schema::check_name;
 use crate::storage::{BatchOperation, GuardedStorage};
@@ -31,7 +31,7 @@ pub(crate) struct Collections {
     poison: Arc<Poison>,
     /// Held for a whole change, so that storage and memory see changes in the same order. True once closed.
     changing: Mutex<bool>,
-    index: RwLock<Whole<CollectionIndex>>,
+    index: RwLock<Intact<CollectionIndex>>,
     flush_each: bool,
     limits: Limits,
 }
@@ -49,7 +49,7 @@ impl Collections {
             storage,
             poison,
             changing: Mutex::new(false),
-            index: RwLock::new(Whole::new(CHANGE, index)),
+            index: RwLock::new(Intact::new(CHANGE, index)),
             flush_each: durability == Durability::EverySynced,
             limits,
         }
@@ -159,7 +159,7 @@ impl Collections {
     }
 
     /// The index, for reading.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Whole<CollectionIndex>> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Intact<CollectionIndex>> {
         lock::read(&self.index)
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::background::{Bell, Workers};
+use super::background::{WakeSignal, Workers};
 use super::collections::Collections;
 use super::open::{self, Opened};
 use super::report::{RecoveryReport, TornTail};
@@ -14,7 +14,7 @@ use crate::ids::random_u128;
 use crate::lock::lock;
 use crate::owner::Owner;
 use crate::poison::Memory;
-use crate::signals::checkpoint::{Checkpointer, Due, Growth};
+use crate::signals::checkpoint::{CheckpointTrigger, Checkpointer, Growth};
 use crate::signals::ledger::{LedgerState, SignalLedger, validate};
 use crate::storage::{FileStore, FileStoreOptions, FileStoreRecovery, GuardedStorage, StorageEngine};
 use crate::wal::payload::Forget;
@@ -77,7 +77,7 @@ use crate::{
 pub struct TidalDb {
     pub(super) shared: Arc<Shared>,
     workers: Mutex<Option<Workers>>,
-    bell: Option<Arc<Bell>>,
+    bell: Option<Arc<WakeSignal>>,
     report: RecoveryReport,
     /// Dropped last: the lock must outlive the storage engine, whose destructor may write.
     owner: Arc<Owner>,
@@ -342,7 +342,7 @@ impl TidalDb {
     /// `Closed`; `Poisoned`, by an earlier failure or by this one.
     pub fn checkpoint(&self) -> Result<u64, Error> {
         self.check_process()?;
-        self.shared.checkpoint(Due::Grown(Growth::ANY))
+        self.shared.checkpoint(CheckpointTrigger::Grown(Growth::ANY))
     }
 
     /// Ends the database in order. On `Ok` every acknowledged call is durable. With the embedded store, after
@@ -453,13 +453,13 @@ impl TidalDb {
         };
         let growth = shared.checkpointer.growth(&shared.ledger);
         if growth.reaches(limit) {
-            shared.checkpoint(Due::Grown(limit))?;
+            shared.checkpoint(CheckpointTrigger::Grown(limit))?;
         } else {
             let poison = &shared.ledger.poison;
             let adding_bytes =
                 adding_bytes(&shared.ledger.state).map_err(|error| poison.fail_unreadable(error))?;
             if growth.state_bytes + adding_bytes > limits.changed_state_bytes_max {
-                shared.checkpoint(Due::Grown(Growth::ANY))?;
+                shared.checkpoint(CheckpointTrigger::Grown(Growth::ANY))?;
             }
         }
         self.sync_if_due(|| now_ms)
@@ -539,7 +539,7 @@ impl Shared {
         }
         let mut workers = Workers::default();
         let shared = Arc::clone(self);
-        let due = Due::Grown(self.growth_due());
+        let due = CheckpointTrigger::Grown(self.growth_due());
         workers.start_checkpoints(move || shared.checkpoint(due).is_ok())?;
         if let Durability::SyncedEvery { interval_ms } = self.options.durability {
             let shared = Arc::clone(self);
@@ -557,7 +557,7 @@ impl Shared {
         }
     }
 
-    fn checkpoint(&self, due: Due<'_>) -> Result<u64, Error> {
+    fn checkpoint(&self, due: CheckpointTrigger<'_>) -> Result<u64, Error> {
         self.checkpointer.checkpoint(&self.ledger, &self.storage, due)
     }
 
@@ -568,7 +568,7 @@ impl Shared {
     /// `Poisoned`, by an earlier failure or by this one.
     fn end(&self) -> Result<(), Error> {
         self.collections.close();
-        self.checkpoint(Due::Closing)?;
+        self.checkpoint(CheckpointTrigger::Closing)?;
         // After everything written to the engine, and before the close marker, which promises the collections in it.
         self.storage.close()?;
         let collections = || self.collections.digest();
@@ -580,7 +580,7 @@ impl Shared {
     fn sync(&self) -> Result<(), Error> {
         let poison = &self.ledger.poison;
         // Also if there is nothing to sync: the durable files may be in a removed directory.
-        poison.attempt("sync", Memory::Whole, || poison.check_owner())?;
+        poison.attempt("sync", Memory::Intact, || poison.check_owner())?;
         self.ledger.log.sync_to(self.ledger.log.last_sequence())?;
         self.storage.flush()
     }

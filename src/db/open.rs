@@ -29,7 +29,7 @@ use crate::fs::{DirName, FileAccess, RootedFiles, list_if_present, make_dir};
 use crate::ids::random_u128;
 use crate::owner::Owner;
 use crate::poison::Poison;
-use crate::signals::checkpoint::{Checkpointer, Due, record, restore};
+use crate::signals::checkpoint::{CheckpointTrigger, Checkpointer, record, restore};
 use crate::signals::ledger::replay::Replay;
 use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::storage::{FileStore, GuardedStorage, StorageEngine, WriteBatch, keys};
@@ -124,7 +124,7 @@ pub(super) fn open(
 ) -> Result<Opened, Error> {
     let storage = engine.as_ref();
     let log_dir = path.join(LOG_NAME);
-    let Established {
+    let StoredRecords {
         database_id,
         created,
         schema,
@@ -238,12 +238,12 @@ fn change_bounds(
     ledger
         .state
         .set_co_engagement_bounds(*schema.co_engagement_config())?;
-    checkpointer.checkpoint(ledger, storage, Due::Opening(schema))?;
+    checkpointer.checkpoint(ledger, storage, CheckpointTrigger::Opening(schema))?;
     Ok(())
 }
 
 /// The records of the database in storage.
-struct Established {
+struct StoredRecords {
     database_id: u128,
     /// True if it knew nothing and the database was created.
     created: bool,
@@ -257,7 +257,7 @@ struct Established {
 
 /// Reads the records of the database from storage. Creates the database if storage knows none, there is no log and the options
 /// allow it.
-fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Result<Established, Error> {
+fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Result<StoredRecords, Error> {
     let Some(sealed) = storage.get(keys::IDENTITY)? else {
         let log_dir = path.join(LOG_NAME);
         if recovery::has_segments(options.files.as_ref(), &log_dir)? {
@@ -275,7 +275,7 @@ fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Res
         put(&mut batch, keys::SCHEMA, schema.encode());
         storage.write_batch(batch)?;
         storage.flush()?;
-        return Ok(Established {
+        return Ok(StoredRecords {
             database_id,
             created: true,
             persisted: schema.clone(),
@@ -294,7 +294,7 @@ fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Res
         });
     }
     let persisted = stored(storage, keys::SCHEMA, Schema::decode)?;
-    Ok(Established {
+    Ok(StoredRecords {
         database_id: found,
         created: false,
         schema: schema_in_force(options, &persisted)?,

@@ -28,7 +28,7 @@ use crate::Error;
 use crate::codec::{Reader, Write};
 use crate::ids::random_u64;
 use crate::limits::EARLIER_OPENINGS_LEN_MAX;
-use crate::wal::history::{KnownOpenings, PreviousOpening};
+use crate::wal::history::{PreviousOpening, StoredOpenings};
 
 const VERSION: u16 = 1;
 
@@ -81,12 +81,12 @@ impl OpeningRecord {
     }
 
     /// The openings that may have made the last segment of the log.
-    pub(crate) fn known(&self) -> KnownOpenings {
+    pub(crate) fn known(&self) -> StoredOpenings {
         let before = self.earlier.first().map(|before| PreviousOpening {
             opening: before.opening,
             last_sequence: before.survived_sequence,
         });
-        KnownOpenings {
+        StoredOpenings {
             last: self.opening,
             before,
         }

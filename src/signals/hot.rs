@@ -23,7 +23,7 @@
 use std::sync::Arc;
 
 use super::cells::Cells;
-use crate::decay::{HalfLife, Moment, scale_pow2};
+use crate::decay::{DecayTime, HalfLife, scale_pow2};
 
 /// The decayed scores of the slots of one signal in one shard.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl HotTier {
 /// of both periods. What lies in the earlier period is halved once for each period between them, which is exact.
 #[inline]
 fn add(score: &mut u64, half_life: HalfLife, time_ms: i64, weight: f64, at_ms: i64) {
-    let Moment {
+    let DecayTime {
         period,
         first_ms,
         last_ms,

@@ -58,7 +58,7 @@ impl GuardedStorage {
         call: impl FnOnce(&dyn StorageEngine) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.poison
-            .attempt(operation, Memory::Whole, || call(self.engine.as_ref()))?;
+            .attempt(operation, Memory::Intact, || call(self.engine.as_ref()))?;
         self.written.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
@@ -78,7 +78,7 @@ impl GuardedStorage {
         if *flushed == written {
             return self.poison.check_write();
         }
-        self.poison.attempt("flush", Memory::Whole, || {
+        self.poison.attempt("flush", Memory::Intact, || {
             self.poison.check_owner()?;
             self.engine.flush()
         })?;
@@ -93,7 +93,7 @@ impl GuardedStorage {
     /// `Poisoned`, by an earlier failure or by this one.
     pub(crate) fn close(&self) -> Result<(), Error> {
         let mut flushed = lock(&self.flushed);
-        self.poison.attempt("close", Memory::Whole, || {
+        self.poison.attempt("close", Memory::Intact, || {
             self.poison.check_owner()?;
             self.engine.close()
         })?;

@@ -147,7 +147,7 @@ pub mod workload;
 
 pub use crash_injector::{
     CrashAction, CrashInjector, CrashPayload, CrashPoint, Crashed, Crossed, Crossing, CrossingRecorder,
-    NotCrashed, ParseCrashPointError, SlotGuard, UnwatchedListener, WhyNot, check_crash_point,
+    NotCrashed, NotCrashedReason, ParseCrashPointError, SlotGuard, UnwatchedListener, check_crash_point,
     clear_injector, crash_of, inherit, install_injector, run_to_crash, run_with_crash, scoped_injector,
     scoped_recorder,
 };

@@ -68,7 +68,7 @@ impl GroupCommit {
         syncs.led = true;
         let served = syncs.served;
         drop(syncs);
-        let _lead = Lead(self);
+        let _lead = LeaderGuard(self);
         gather(served);
         // A thread that came before this line has written its frames, so this sync serves it.
         self.lock().begun += 1;
@@ -88,9 +88,9 @@ fn turn(number: u64) -> usize {
 
 /// Held by the thread that leads. Dropping it, also while unwinding, wakes the group that the sync served and lets another
 /// thread lead.
-struct Lead<'a>(&'a GroupCommit);
+struct LeaderGuard<'a>(&'a GroupCommit);
 
-impl Drop for Lead<'_> {
+impl Drop for LeaderGuard<'_> {
     fn drop(&mut self) {
         let mut syncs = self.0.lock();
         let (this, next) = (turn(syncs.begun), turn(syncs.begun + 1));

@@ -33,7 +33,7 @@ impl History {
 
 /// The openings that storage knows, as far as they matter to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KnownOpenings {
+pub(crate) struct StoredOpenings {
     /// The last one. A crash may have ended it before it made a segment.
     pub(crate) last: u64,
     pub(crate) before: Option<PreviousOpening>,
@@ -47,7 +47,7 @@ pub(crate) struct PreviousOpening {
     pub(crate) last_sequence: u64,
 }
 
-impl KnownOpenings {
+impl StoredOpenings {
     /// Returns true if a log that goes up to `last_sequence` may have a last segment that `opening` made.
     ///
     /// An opening appends nothing before its segment exists. So if the last opening made none, the log ends no later than
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn the_last_segment_is_of_the_last_opening_or_of_the_one_before_and_then_it_ends_no_later_than_that_was_found()
      {
-        let known = KnownOpenings {
+        let known = StoredOpenings {
             last: 5,
             before: Some(PreviousOpening {
                 opening: 4,
@@ -97,7 +97,7 @@ mod tests {
         assert!(known.allows(5, 0) && known.allows(5, u64::MAX));
         assert!(known.allows(4, 99) && known.allows(4, 100) && !known.allows(4, 101));
         assert!(!known.allows(3, 0) && !known.allows(6, 0));
-        let first = KnownOpenings {
+        let first = StoredOpenings {
             before: None,
             ..known
         };

@@ -97,7 +97,7 @@ impl Log {
         }
         self.poison.check_write()?;
         let sequence = tail.appender.next_sequence();
-        let appended = self.poison.complete("append", Memory::Whole, || {
+        let appended = self.poison.complete("append", Memory::Intact, || {
             let start = tail.appender.end();
             tail.appender
                 .append(frame, self.durable_sequence.load(Ordering::Acquire))?;
@@ -139,7 +139,7 @@ impl Log {
         sync: impl FnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
         let _alone = lock(&self.syncing);
-        self.poison.attempt(operation, Memory::Whole, || {
+        self.poison.attempt(operation, Memory::Intact, || {
             self.poison.check_owner()?;
             sync()
         })
@@ -183,7 +183,7 @@ impl Log {
             return Ok(());
         }
         // No call of the application is concerned, so the outcome of none is unknown.
-        self.poison.attempt("close", Memory::Whole, || {
+        self.poison.attempt("close", Memory::Intact, || {
             self.sync_to(last_sequence)?;
             let mut frame = FrameBuffer::default();
             frame.begin().put_u64(collections()?);
@@ -242,7 +242,7 @@ impl Log {
     pub(crate) fn trim(&self, covered: u64) -> Result<usize, Error> {
         let mut removed = 0;
         while let Some(segment) = self.take_covered(covered) {
-            self.poison.attempt("trim", Memory::Whole, || {
+            self.poison.attempt("trim", Memory::Intact, || {
                 remove(self.options.files.as_ref(), &segment.path)
             })?;
             self.untrimmed_bytes.fetch_sub(segment.end, Ordering::Relaxed);

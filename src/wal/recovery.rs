@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use super::appender::{Appender, LogOptions, Predecessor, Sealed, remove, sync_dir};
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
-use super::history::{History, KnownOpenings};
+use super::history::{History, StoredOpenings};
 use super::segment::{
     SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, parse_name, segment_name, temporary_name,
 };
@@ -144,7 +144,7 @@ pub(crate) fn has_segments(files: &dyn FileAccess, dir: &Path) -> Result<bool, E
 pub(crate) fn read(
     options: &LogOptions,
     covered: Covered,
-    known: KnownOpenings,
+    known: StoredOpenings,
     mut replay: impl FnMut(Frame<'_>) -> Result<(), ReplayError>,
 ) -> Result<Recovered, Error> {
     let (first_sequences, temporary) = list(options)?;
@@ -210,7 +210,7 @@ fn missing(options: &LogOptions, sequence: u64) -> Error {
 fn read_headers(
     options: &LogOptions,
     first_sequences: &[u64],
-    known: KnownOpenings,
+    known: StoredOpenings,
     covered: Covered,
 ) -> Result<Vec<(PathBuf, SegmentHeader)>, Error> {
     let Some((&last, before)) = first_sequences.split_last() else {
@@ -226,7 +226,7 @@ fn read_headers(
 /// Checks that one of the `known` openings may have made the last segment of a log that ends with `last_sequence`.
 fn check_opening(
     last: Option<&(PathBuf, SegmentHeader)>,
-    known: KnownOpenings,
+    known: StoredOpenings,
     last_sequence: u64,
 ) -> Result<(), Error> {
     match last {

@@ -5,7 +5,7 @@ use std::path::Path;
 use tidaldb::{Durability, EntityId, Error, Options, Schema, Signal, SignalEvent, SignalId, TidalDb};
 
 use crate::stopwatch::timed;
-use crate::workload::{self, BATCH_LEN, HALF_LIVES_MS, SIGNALS, Touch};
+use crate::workload::{self, BATCH_LEN, HALF_LIVES_MS, JobEvent, SIGNALS};
 
 /// The signals of the job, with the default windows. The last one is positive, which costs nothing without users.
 pub(crate) fn schema() -> Schema {
@@ -44,7 +44,7 @@ pub(crate) fn spread(len: usize) -> Vec<SignalEvent<'static>> {
 }
 
 /// One event as the engine takes it.
-pub(crate) fn event(touch: &Touch) -> SignalEvent<'static> {
+pub(crate) fn event(touch: &JobEvent) -> SignalEvent<'static> {
     SignalEvent::new(SignalId(touch.signal), EntityId(touch.entity), touch.at_ms)
 }
 

@@ -31,7 +31,7 @@ pub(crate) const BATCH_LEN: usize = 256;
 
 /// One event of the job; its weight is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Touch {
+pub(crate) struct JobEvent {
     pub(crate) entity: u64,
     pub(crate) signal: u16,
     pub(crate) at_ms: i64,
@@ -49,7 +49,7 @@ fn shuffle<T>(random: &mut Random, values: &mut [T]) {
 }
 
 /// The events of the job, in the order of their times.
-pub(crate) fn events(len: usize) -> Vec<Touch> {
+pub(crate) fn events(len: usize) -> Vec<JobEvent> {
     let mut random = Random::new(SEED);
     let mut ids: Vec<u64> = (0..ENTITIES).collect();
     shuffle(&mut random, &mut ids);
@@ -64,7 +64,7 @@ pub(crate) fn events(len: usize) -> Vec<Touch> {
         .map(|index| {
             let drawn = (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64 * sum;
             let rank = cumulated.partition_point(|&below| below <= drawn);
-            Touch {
+            JobEvent {
                 entity: ids[rank.min(ids.len() - 1)],
                 signal: below(&mut random, u64::from(SIGNALS)) as u16,
                 at_ms: BEGIN_MS + STEP_MS * index as i64,
@@ -74,10 +74,10 @@ pub(crate) fn events(len: usize) -> Vec<Touch> {
 }
 
 /// One event for each of `len` pairs of entity and signal, in an order by chance.
-pub(crate) fn spread(len: usize) -> Vec<Touch> {
+pub(crate) fn spread(len: usize) -> Vec<JobEvent> {
     let mut pairs: Vec<usize> = (0..len).collect();
     shuffle(&mut Random::new(SEED ^ 1), &mut pairs);
-    let pair = |(index, pair): (usize, &usize)| Touch {
+    let pair = |(index, pair): (usize, &usize)| JobEvent {
         entity: (pair / usize::from(SIGNALS)) as u64,
         signal: (pair % usize::from(SIGNALS)) as u16,
         at_ms: BEGIN_MS + STEP_MS * index as i64,
@@ -86,7 +86,7 @@ pub(crate) fn spread(len: usize) -> Vec<Touch> {
 }
 
 /// The pairs of entity and signal that the events touch, each once, in an order by chance.
-pub(crate) fn keys(events: &[Touch]) -> Vec<(u64, u16)> {
+pub(crate) fn keys(events: &[JobEvent]) -> Vec<(u64, u16)> {
     let mut keys: Vec<(u64, u16)> = events.iter().map(|touch| (touch.entity, touch.signal)).collect();
     keys.sort_unstable();
     keys.dedup();

@@ -25,13 +25,13 @@ pub(crate) const MODES: [CrashMode; 3] = [CrashMode::Panic, CrashMode::Abort, Cr
 
 /// The crossing of a point that is crashed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
+pub(crate) enum Occurrence {
     First,
     Middle,
     Last,
 }
 
-impl Which {
+impl Occurrence {
     pub(crate) const ALL: [Self; 3] = [Self::First, Self::Middle, Self::Last];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -70,14 +70,18 @@ pub(crate) fn standard() -> Vec<SuiteCase> {
         input: Input::Standard,
     };
     for policy in Policy::ALL {
-        cases.extend(crashes(standard(Store::Embedded, policy), &Which::ALL, &MODES));
+        cases.extend(crashes(
+            standard(Store::Embedded, policy),
+            &Occurrence::ALL,
+            &MODES,
+        ));
     }
     for policy in Policy::ALL {
         let sessions = Database {
             input: Input::Sessions,
             ..standard(Store::Embedded, policy)
         };
-        cases.extend(crashes(sessions, &[Which::Middle, Which::Last], &MODES));
+        cases.extend(crashes(sessions, &[Occurrence::Middle, Occurrence::Last], &MODES));
     }
     let fjall_sessions = Database {
         input: Input::Sessions,
@@ -85,14 +89,14 @@ pub(crate) fn standard() -> Vec<SuiteCase> {
     };
     cases.extend(crashes(
         fjall_sessions,
-        &[Which::Middle],
+        &[Occurrence::Middle],
         &[CrashMode::Panic, CrashMode::Kill],
     ));
     let fjall = standard(Store::Fjall, Policy::EverySynced);
-    cases.extend(crashes(fjall, &[Which::Middle], &MODES));
+    cases.extend(crashes(fjall, &[Occurrence::Middle], &MODES));
     for policy in Policy::ALL {
         let memory = standard(Store::Memory, policy);
-        cases.extend(crashes(memory, &[Which::Middle], &[CrashMode::Panic]));
+        cases.extend(crashes(memory, &[Occurrence::Middle], &[CrashMode::Panic]));
     }
     cases.extend(events::of_sample());
     for policy in Policy::ALL {
@@ -118,7 +122,7 @@ pub(crate) fn standard() -> Vec<SuiteCase> {
 }
 
 /// The crashes of a database at every point that its run crosses.
-fn crashes(database: Database, which: &[Which], modes: &[CrashMode]) -> Vec<SuiteCase> {
+fn crashes(database: Database, which: &[Occurrence], modes: &[CrashMode]) -> Vec<SuiteCase> {
     let mut cases = Vec::new();
     for point in CrashPoint::ALL {
         for &which in which {
@@ -130,7 +134,7 @@ fn crashes(database: Database, which: &[Which], modes: &[CrashMode]) -> Vec<Suit
     cases
 }
 
-fn crash(database: Database, point: CrashPoint, which: Which, mode: CrashMode) -> SuiteCase {
+fn crash(database: Database, point: CrashPoint, which: Occurrence, mode: CrashMode) -> SuiteCase {
     let (policy, column) = (database.policy.name(), name_of(&mode));
     let name = format!("{}/{policy}/{point}/{}/{column}", database.name(), which.name());
     let case_name = name.clone();

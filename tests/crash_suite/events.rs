@@ -24,7 +24,7 @@ use tidaldb::testing::workload::{Event, Operation, Workload, tiny_options};
 use tidaldb::testing::{CrashPoint, CrashSweep, Crossed};
 use tidaldb::{Options, Schema};
 
-use crate::cases::{MODES, Which, crash_on_files, described, name_of, place};
+use crate::cases::{MODES, Occurrence, crash_on_files, described, name_of, place};
 use crate::databases::Policy;
 use crate::harness::{CaseResult, SuiteCase, doing};
 use crate::progress::TimeBudget;
@@ -75,12 +75,12 @@ struct Position {
     events_before: usize,
     /// By crash point, true if the next operations cross it.
     crosses: [bool; CrashPoint::ALL.len()],
-    begun: OnceLock<CaseResult<Begun>>,
+    begun: OnceLock<CaseResult<PositionStart>>,
 }
 
 /// The beginning of all cases of a position.
 #[derive(Debug, Clone)]
-struct Begun {
+struct PositionStart {
     prefix: Arc<SavedPrefix>,
     /// The file for the children.
     file: PathBuf,
@@ -144,7 +144,7 @@ impl EventCases {
                 let combination = round + number;
                 let mode = MODES[combination % 3].clone();
                 let policy = Policy::ALL[combination / 3 % 3];
-                let which = Which::ALL[round / 9 % 3];
+                let which = Occurrence::ALL[round / 9 % 3];
                 cases.push((
                     self.positions[position].index,
                     self.case(position, point, policy, which, mode),
@@ -159,7 +159,7 @@ impl EventCases {
         position: usize,
         point: CrashPoint,
         policy: Policy,
-        which: Which,
+        which: Occurrence,
         mode: CrashMode,
     ) -> SuiteCase {
         let (policy_name, column) = (policy.name(), name_of(&mode));
@@ -226,7 +226,7 @@ impl EventCases {
     }
 
     /// Makes the next operations after a position without a crash, once for all its cases.
-    fn begin(&self, position: usize) -> CaseResult<Begun> {
+    fn begin(&self, position: usize) -> CaseResult<PositionStart> {
         let Position { index, begun, .. } = &self.positions[position];
         let begin = || {
             let run = self.run.get_or_init(|| self.run_while(|_| true));
@@ -244,7 +244,7 @@ impl EventCases {
             let ended = ended.map_err(|finding| {
                 format!("operations {index} on, without a crash: {}", described(&finding))
             })?;
-            Ok(Begun {
+            Ok(PositionStart {
                 prefix: Arc::clone(prefix),
                 file,
                 by_open: ended.by_open,

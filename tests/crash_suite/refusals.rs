@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tidaldb::storage::{MemoryStore, StorageEngine};
 use tidaldb::testing::SimDisk;
 use tidaldb::testing::faults::ForwardingStorage;
-use tidaldb::testing::oracle::{Counts, Death, Oracle};
+use tidaldb::testing::oracle::{Counts, CrashKind, Oracle};
 use tidaldb::testing::workload::{Operation, standard_schema, tiny_options};
 use tidaldb::{Durability, Error, TidalDb};
 
@@ -68,7 +68,7 @@ fn refuse(before: &[Operation], change: &Operation) -> CaseResult<(bool, Counts)
     refuses.store(true, Ordering::SeqCst);
     let was_refused = !apply(&db, change, &mut oracle);
     changes_acknowledged += usize::from(!was_refused);
-    let live = oracle.check(Death::ProcessCrash, &db);
+    let live = oracle.check(CrashKind::ProcessCrash, &db);
     if !live.is_ok() || live.prefix.collection_changes != changes_acknowledged {
         return Err(format!(
             "{changes_acknowledged} changes were acknowledged and the next was refused; reads show {live}"
@@ -76,7 +76,7 @@ fn refuse(before: &[Operation], change: &Operation) -> CaseResult<(bool, Counts)
     }
     drop(db);
     refuses.store(false, Ordering::SeqCst);
-    let verdict = oracle.check(Death::ProcessCrash, &open()?);
+    let verdict = oracle.check(CrashKind::ProcessCrash, &open()?);
     if !verdict.is_ok() {
         return Err(format!("after reopening: {verdict}"));
     }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use tidaldb::testing::lab::command_line::CommandLine;
-use tidaldb::testing::lab::race::{Race, Told};
+use tidaldb::testing::lab::race::{Race, RaceStatistics};
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 
 fn main() -> ExitCode {
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     };
     let live = LiveLine::stderr();
     let started = Instant::now();
-    let mut all = Told::default();
+    let mut all = RaceStatistics::default();
     let mut races = 0_u64;
     while started.elapsed() < time {
         let mut race = Race::of_seed(first_seed.wrapping_add(races));

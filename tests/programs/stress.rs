@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use tidaldb::testing::lab::command_line::CommandLine;
-use tidaldb::testing::lab::race::{Race, Told};
+use tidaldb::testing::lab::race::{Race, RaceStatistics};
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 
 fn main() -> ExitCode {
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     };
     let live = LiveLine::stderr();
     let started = Instant::now();
-    let (mut totals, mut rounds) = (Told::default(), 0_u64);
+    let (mut totals, mut rounds) = (RaceStatistics::default(), 0_u64);
     while totals.images < images_max {
         match Race::stress_of_seed(first_seed.wrapping_add(rounds)).run() {
             Ok(told) => totals = totals.with(told),

@@ -62,9 +62,9 @@ fn a_dropped_database_reopens_with_the_same_state_whatever_the_policy() {
 
 /// A clock that goes on by a millisecond at each look: timed syncs come at the same calls in every run.
 #[derive(Debug, Default)]
-struct Looks(AtomicI64);
+struct MillisecondClock(AtomicI64);
 
-impl Clock for Looks {
+impl Clock for MillisecondClock {
     fn now_ms(&self) -> i64 {
         NOW_MS + self.0.fetch_add(1, Ordering::Relaxed)
     }
@@ -79,7 +79,7 @@ fn two_runs_by_the_caller_write_the_same_bytes_under_every_policy() {
             .predictable_opening_ids(1)
             .checkpoint_log_bytes(3000)
             .durability(durability)
-            .clock(Arc::new(Looks::default()));
+            .clock(Arc::new(MillisecondClock::default()));
         let db = open_and_record(dir.path(), options.clone(), 0..120);
         db.checkpoint().unwrap();
         record_some(&db, 120, 140);

@@ -127,9 +127,9 @@ fn an_event_is_set_back_from_a_millisecond_ahead_up_to_the_skew_and_refused_beyo
 
 /// A clock that each look at it moves by a second, so that a second look of one call would be seen.
 #[derive(Debug)]
-struct Moving(AtomicI64);
+struct SecondClock(AtomicI64);
 
-impl Clock for Moving {
+impl Clock for SecondClock {
     fn now_ms(&self) -> i64 {
         self.0.fetch_add(1000, Ordering::Relaxed)
     }
@@ -157,7 +157,7 @@ fn of_a_batch_those_ahead_are_set_back_to_one_time_and_the_others_keep_theirs() 
     };
     let disk = SimDisk::new();
     // Opening looks as well.
-    let clock = Moving(AtomicI64::new(NOW_MS - 1000));
+    let clock = SecondClock(AtomicI64::new(NOW_MS - 1000));
     let db = TidalDb::open(PATH, options_at(&disk, &clock_at(0)).clock(Arc::new(clock))).unwrap();
     let receipt = db.record_batch(&batch_at([1, 7, SKEW_MS])).unwrap();
     assert_eq!(

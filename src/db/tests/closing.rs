@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::signals::checkpoint::{Due, Growth};
+use crate::signals::checkpoint::{CheckpointTrigger, Growth};
 use crate::storage::MemoryStore;
 use crate::testing::faults::ForwardingStorage;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash};
@@ -38,9 +38,11 @@ fn a_checkpoint_that_was_asked_for_before_the_close_and_comes_after_it_writes_no
     let operations = disk.operations_len();
     // The call looked whether the handle is open, and was then held up.
     let shared = &db.shared;
-    let late = shared
-        .checkpointer
-        .checkpoint(&shared.ledger, &shared.storage, Due::Grown(Growth::ANY));
+    let late = shared.checkpointer.checkpoint(
+        &shared.ledger,
+        &shared.storage,
+        CheckpointTrigger::Grown(Growth::ANY),
+    );
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
     assert_eq!(
         disk.operations_len(),

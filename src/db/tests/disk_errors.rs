@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use super::*;
 use crate::testing::lab::error_chain;
-use crate::testing::oracle::{Death, Oracle, Verdict};
+use crate::testing::oracle::{CrashKind, Oracle, Verdict};
 use crate::testing::sim_disk::{DiskOperationKind as Kind, Fault, SimDiskOptions};
 use crate::testing::workload::{Workload, is_ahead_of_clock, standard_schema, tiny_options};
 
@@ -100,7 +100,7 @@ impl FaultedRun {
         self.failed = db.close().err();
     }
 
-    fn check(&self, disk: &SimDisk, durability: Durability, death: Death) -> Verdict {
+    fn check(&self, disk: &SimDisk, durability: Durability, death: CrashKind) -> Verdict {
         let db = TidalDb::open(PATH, small(disk, durability)).unwrap();
         self.oracle.check(death, &db)
     }
@@ -174,12 +174,12 @@ fn meet(workload: &Workload, durability: Durability, (ordinal, kind): (u64, Kind
     assert_eq!(disk.operations_len(), len, "{context}: nothing is tried again");
 
     let image = |choice| crashed(&disk, &choice);
-    let kept = run.check(&image(ImageChoice::All), durability, Death::ProcessCrash);
+    let kept = run.check(&image(ImageChoice::All), durability, CrashKind::ProcessCrash);
     assert!(kept.is_ok(), "{context}: {kept}");
-    let durable = run.check(&image(ImageChoice::Synced), durability, Death::PowerLoss);
+    let durable = run.check(&image(ImageChoice::Synced), durability, CrashKind::PowerLoss);
     assert!(durable.is_ok(), "{context}, and a power loss: {durable}");
     // The cause is gone, and so is the fault.
-    let same_disk = run.check(&disk, durability, Death::ProcessCrash);
+    let same_disk = run.check(&disk, durability, CrashKind::ProcessCrash);
     assert!(same_disk.is_ok(), "{context}, on the same disk: {same_disk}");
     true
 }

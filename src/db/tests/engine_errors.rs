@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use super::panics::{CALL_PLACES, expect_poisoned};
 use super::*;
 use crate::storage::{MemoryStore, StorageEngine};
-use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
+use crate::testing::faults::{FaultCount, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
 
 /// The work that a failing call has done before its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -367,7 +367,7 @@ type BeforeFailure = Box<dyn FnOnce() + Send>;
 
 #[test]
 fn a_thread_that_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing() {
-    let (disk, flushes) = (SimDisk::new(), Acts::default());
+    let (disk, flushes) = (SimDisk::new(), FaultCount::default());
     // The next flush calls it and fails.
     let fails: Arc<Mutex<Option<BeforeFailure>>> = Arc::default();
     let (counted, taken) = (flushes.clone(), Arc::clone(&fails));

@@ -1,6 +1,6 @@
 //! Stored databases: those of each release open in every later one.
 //!
-//! `tests/data/golden` has one directory per release, with the databases [`Last`] as that release wrote them. Each release adds
+//! `tests/data/golden` has one directory per release, with the databases [`LastSession`] as that release wrote them. Each release adds
 //! its directory, and later changes do not touch it. Until the first release there is `unreleased`: the files as this build
 //! writes them. A change of a format shows as a difference from them. If it is meant, this writes the files again:
 //!
@@ -21,14 +21,14 @@ const UNRELEASED: &str = "unreleased";
 
 /// The end of the last session of a stored database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Last {
+enum LastSession {
     /// By `close`: a checkpoint holds everything.
     Closed,
     /// By dropping the handle: the log holds events beyond the last checkpoint, and no promise covers the end of a file.
     Dropped,
 }
 
-impl Last {
+impl LastSession {
     const ALL: [Self; 2] = [Self::Closed, Self::Dropped];
 
     /// The directory of the database.
@@ -57,7 +57,7 @@ fn golden_options(disk: &SimDisk, schema: Schema) -> Options {
 }
 
 /// Writes the database `last`, and returns its state at the end.
-fn write(disk: &SimDisk, last: Last) -> Result<Export, Error> {
+fn write(disk: &SimDisk, last: LastSession) -> Result<Export, Error> {
     let db = TidalDb::open(last.dir(), golden_options(disk, schema()))?;
     for i in 0..40 {
         record(&db, i)?;
@@ -100,7 +100,7 @@ fn write(disk: &SimDisk, last: Last) -> Result<Export, Error> {
         state.related.len(),
     ];
     assert!(!lens.contains(&0), "every structure is in use: {lens:?}");
-    if last == Last::Closed {
+    if last == LastSession::Closed {
         db.close()?;
     }
     Ok(state)
@@ -111,7 +111,7 @@ fn the_stored_databases_of_every_release_open_with_their_recorded_state() {
     let mut opened = 0;
     for release in RealFiles.list(&golden_dir()).unwrap() {
         let image = Image::read_from(&RealFiles, &golden_dir().join(&release)).unwrap();
-        for last in Last::ALL {
+        for last in LastSession::ALL {
             let what = format!("{release}, {last:?}");
             let expected = write(&SimDisk::new(), last).unwrap();
             let disk = SimDisk::from_image(&image);
@@ -121,7 +121,7 @@ fn the_stored_databases_of_every_release_open_with_their_recorded_state() {
             assert!(db.export().unwrap() == expected, "{what} holds something else");
             let report = db.recovery_report();
             assert_eq!((report.opening > 2, report.created), (true, false), "{what}");
-            assert_eq!(report.events_replayed > 0, last == Last::Dropped, "{what}");
+            assert_eq!(report.events_replayed > 0, last == LastSession::Dropped, "{what}");
             db.close().unwrap();
             drop(db);
             let db = TidalDb::open(last.dir(), golden_options(&disk, last_schema())).unwrap();
@@ -133,13 +133,13 @@ fn the_stored_databases_of_every_release_open_with_their_recorded_state() {
             opened += 1;
         }
     }
-    assert!(opened >= Last::ALL.len(), "there are no stored databases");
+    assert!(opened >= LastSession::ALL.len(), "there are no stored databases");
 }
 
 #[test]
 fn this_build_writes_the_stored_bytes_of_the_next_release() {
     let disk = SimDisk::new();
-    for last in Last::ALL {
+    for last in LastSession::ALL {
         write(&disk, last).unwrap();
     }
     let written = content(&disk);

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::*;
-use crate::testing::oracle::{Death, Oracle};
+use crate::testing::oracle::{CrashKind, Oracle};
 use crate::testing::sim_disk::{DiskOperationKind as Kind, Fault, InjectedPanic, Side, SimDiskOptions};
 use crate::testing::workload::{Workload, standard_schema, tiny_options};
 
@@ -110,8 +110,8 @@ fn panic_at(
         "{context}: nothing is written after the panic"
     );
     for (choice, death) in [
-        (ImageChoice::All, Death::ProcessCrash),
-        (ImageChoice::Synced, Death::PowerLoss),
+        (ImageChoice::All, CrashKind::ProcessCrash),
+        (ImageChoice::Synced, CrashKind::PowerLoss),
     ] {
         let reopened = TidalDb::open(PATH, options_of(&crashed(&disk, &choice), durability)).expect(&context);
         let verdict = oracle.check(death, &reopened);

@@ -178,7 +178,7 @@ fn with_a_torn_checkpoint() -> (Image, std::path::PathBuf) {
 #[test]
 fn an_open_that_the_log_refuses_leaves_the_end_of_the_store_as_it_was() {
     // The store had its bad end cut, taken for a torn tail, before the log was looked at, which then refused: what
-    // could have been mended by hand was gone. And it named the log, in which nothing was wrong.
+    // could have been repaired by hand was gone. And it named the log, in which nothing was wrong.
     let (image, store_file) = with_a_torn_checkpoint();
     let disk = SimDisk::from_image(&image);
     for _ in 0..2 {

@@ -84,7 +84,7 @@ fn held(tries_of_child: u32) -> Option<MutexGuard<'static, Vec<FileId>>> {
 }
 
 /// The end of one try.
-enum Try {
+enum LockAttempt {
     Taken(LockedFiles),
     /// Another handle holds the lock, of this process or another.
     Held,
@@ -97,21 +97,21 @@ impl RealLock {
     pub(super) fn take(path: &Path, lock_dir: LockDir) -> io::Result<Option<Self>> {
         for _ in 0..TRIES {
             match take_once(path, lock_dir)? {
-                Try::Taken(files) => return Ok(Some(Self { files: Some(files) })),
-                Try::Held => return Ok(None),
-                Try::HeldBriefly => thread::sleep(PAUSE),
+                LockAttempt::Taken(files) => return Ok(Some(Self { files: Some(files) })),
+                LockAttempt::Held => return Ok(None),
+                LockAttempt::HeldBriefly => thread::sleep(PAUSE),
             }
         }
         Ok(None)
     }
 }
 
-fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<Try> {
+fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<LockAttempt> {
     let dir = fs::File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
     let dir_id = FileId::of(&dir.metadata()?);
     let mut held = held(TRIES);
     if held.as_ref().is_some_and(|held| held.contains(&dir_id)) {
-        return Ok(Try::Held);
+        return Ok(LockAttempt::Held);
     }
     let is_dir_locked = match lock_dir(&dir) {
         Ok(()) => true,
@@ -143,12 +143,12 @@ fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<Try> {
     if let Some(held) = &mut held {
         held.push(dir_id);
     }
-    Ok(Try::Taken(files))
+    Ok(LockAttempt::Taken(files))
 }
 
 /// Returns `Held` if another process took the lock, `HeldBriefly` if this process did or if it is not listed. Linux lists each
 /// lock with the process that took it, see `proc_locks(5)`. Without that list the result is `HeldBriefly`.
-fn held_elsewhere(id: FileId) -> Try {
+fn held_elsewhere(id: FileId) -> LockAttempt {
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     let taken_by_another = |line: &str| {
         // For example: `1: FLOCK  ADVISORY  WRITE 4455 fe:00:10110631 0 EOF`
@@ -160,9 +160,9 @@ fn held_elsewhere(id: FileId) -> Try {
         inode == Some(id.inode()) && process_id.parse() != Ok(process::id())
     };
     if locks.lines().any(taken_by_another) {
-        Try::Held
+        LockAttempt::Held
     } else {
-        Try::HeldBriefly
+        LockAttempt::HeldBriefly
     }
 }
 

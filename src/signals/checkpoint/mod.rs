@@ -58,7 +58,7 @@ struct Copies {
 
 /// When a checkpoint is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due<'a> {
+pub(crate) enum CheckpointTrigger<'a> {
     /// If this much has gathered, and the handle is open once an earlier checkpoint has ended: a closed one has given its
     /// lock away, or is about to.
     Grown(Growth),
@@ -156,16 +156,16 @@ impl Checkpointer {
         &self,
         ledger: &SignalLedger,
         storage: &GuardedStorage,
-        due: Due<'_>,
+        due: CheckpointTrigger<'_>,
     ) -> Result<u64, Error> {
         let poison = &ledger.poison;
         let mut copies = lock(&self.running);
         let least = match due {
-            Due::Grown(growth) => {
+            CheckpointTrigger::Grown(growth) => {
                 ledger.check_open()?;
                 growth
             }
-            Due::Closing | Due::Opening(_) => Growth::ANY,
+            CheckpointTrigger::Closing | CheckpointTrigger::Opening(_) => Growth::ANY,
         };
         poison.check_write()?;
         // An open can change the state without a frame: it removes forgotten entries of co-engagement.
@@ -173,18 +173,18 @@ impl Checkpointer {
             && ledger.state.changed_bytes() == 0;
         // A close leaves little for the next open to read, even when a checkpoint has just been made.
         let worthwhile = match due {
-            Due::Grown(_) => false,
-            Due::Closing => ledger.log.log_bytes() > self.closed_log_bytes_max,
-            Due::Opening(_) => true,
+            CheckpointTrigger::Grown(_) => false,
+            CheckpointTrigger::Closing => ledger.log.log_bytes() > self.closed_log_bytes_max,
+            CheckpointTrigger::Opening(_) => true,
         };
         if (nothing_new && !worthwhile) || !self.growth(ledger).reaches(least) {
             return Ok(self.covered());
         }
-        poison.attempt("checkpoint", Memory::Whole, || {
+        poison.attempt("checkpoint", Memory::Intact, || {
             poison.check_owner()?;
             let fence = self.begin(ledger)?;
             let mut batch = collect(ledger, fence, &mut copies)?;
-            if let Due::Opening(schema) = due {
+            if let CheckpointTrigger::Opening(schema) = due {
                 put(&mut batch, keys::SCHEMA.to_vec(), schema.encode());
             }
 
@@ -199,7 +199,7 @@ impl Checkpointer {
             #[cfg(any(test, feature = "test-utils"))]
             crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPostFlush);
 
-            if due == Due::Closing {
+            if due == CheckpointTrigger::Closing {
                 ledger.log.rotate_covered(fence.covered)?;
             }
             let marker = ledger.log.append_checkpoint(fence.covered)?;

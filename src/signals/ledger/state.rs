@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::cohort::CohortSignalLedger;
 use crate::entities::{CoEngagementConfig, CoEngagementIndex};
 use crate::limits::Limits;
-use crate::lock::{Whole, lock};
+use crate::lock::{Intact, lock};
 use crate::signals::hot::TIME_NONE;
 use crate::signals::states::{Change, SignalShape, Slot, StateTable};
 use crate::wal::payload::Forget;
@@ -32,7 +32,7 @@ pub(crate) struct Positive {
 pub(crate) struct LedgerState {
     pub(crate) signals: StateTable<EntityId>,
     pub(crate) cohorts: CohortSignalLedger,
-    co_engagement: Mutex<Whole<CoEngagementIndex>>,
+    co_engagement: Mutex<Intact<CoEngagementIndex>>,
     /// Positive events in log order that the index has not seen yet.
     positives: Mutex<VecDeque<Positive>>,
     /// Which signals are positive, by id.
@@ -65,7 +65,7 @@ impl LedgerState {
         Ok(Self {
             signals,
             cohorts: CohortSignalLedger::new(&shapes, limits),
-            co_engagement: Mutex::new(Whole::new("apply", co_engagement)),
+            co_engagement: Mutex::new(Intact::new("apply", co_engagement)),
             positives: Mutex::new(VecDeque::new()),
             positive_signals: schema.signals().iter().map(crate::Signal::is_positive).collect(),
             late_drops: AtomicU64::new(0),

@@ -36,7 +36,7 @@ use super::hot::{self, HotTier};
 use super::warm::{self, Incremented, RingShape, WarmTier};
 use crate::decay::HalfLife;
 use crate::limits::{self, GROUPED_CHANGES_LEN_MAX, Limits};
-use crate::lock::{Whole, lock_brief};
+use crate::lock::{Intact, lock_brief};
 use crate::{EntityId, Error, SignalId};
 
 pub(crate) use self::copies::PageCopies;
@@ -101,7 +101,7 @@ pub(crate) struct State {
 /// A shard on cache lines of its own, so that two cores that work on neighbours do not share one.
 #[derive(Debug)]
 #[repr(align(128))]
-struct LockedShard<K>(Mutex<Whole<Shard<K>>>);
+struct LockedShard<K>(Mutex<Intact<Shard<K>>>);
 
 /// All states of one kind of key. See the module's documentation.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl<K: StateKey> StateTable<K> {
         };
         let growth_bytes_max = shapes.iter().map(growth).max().unwrap_or(0);
         let bytes = Arc::new(StoredBytes::default());
-        let shard = |_| LockedShard(Mutex::new(Whole::new("apply", Shard::new(&shapes, &bytes))));
+        let shard = |_| LockedShard(Mutex::new(Intact::new("apply", Shard::new(&shapes, &bytes))));
         Self {
             shards: (0..SHARDS).map(shard).collect(),
             shapes,
@@ -440,7 +440,7 @@ impl<K: StateKey> StateTable<K> {
             })
     }
 
-    fn lock(&self, shard: usize) -> MutexGuard<'_, Whole<Shard<K>>> {
+    fn lock(&self, shard: usize) -> MutexGuard<'_, Intact<Shard<K>>> {
         let LockedShard(shard) = &self.shards[shard];
         lock_brief(shard)
     }

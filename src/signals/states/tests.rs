@@ -7,7 +7,7 @@ use super::{Incremented, PAGE_SLOTS, SHARDS, SignalShape, Slot, State, StateKey,
 use crate::cohort::CohortEntity;
 use crate::limits::Limits;
 use crate::testing::model::EventId;
-use crate::testing::model::state::{Kept, score, window};
+use crate::testing::model::state::{StateEvent, score, window};
 use crate::testing::workload::Random;
 use crate::{CohortId, EntityId, Error, Ring, SignalId};
 
@@ -130,7 +130,7 @@ impl<K: StateKey> StatesModel<K> {
 
 /// Checks a state against the kit's naive model of its events.
 fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]) {
-    let kept = |&(weight, at_ms): &(f64, i64)| Kept {
+    let kept = |&(weight, at_ms): &(f64, i64)| StateEvent {
         event: EventId {
             sequence: 0,
             index: 0,
@@ -138,7 +138,7 @@ fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]
         weight,
         at_ms,
     };
-    let events: Vec<Kept> = events.iter().map(kept).collect();
+    let events: Vec<StateEvent> = events.iter().map(kept).collect();
     let newest_ms = events.iter().map(|event| event.at_ms).max();
     assert_eq!(Some(state.time_ms), newest_ms, "seed {SEED:#x}");
     for (&found, &half_life_ms) in state.scores.iter().zip(&shape.half_lives_ms) {

@@ -1,7 +1,7 @@
 use super::{RingShape, WarmTier};
 use crate::limits::{DURATION_MS_MAX, RING_BUCKETS_MAX};
 use crate::testing::model::EventId;
-use crate::testing::model::state::{Kept, window};
+use crate::testing::model::state::{StateEvent, window};
 use crate::testing::workload::{Random, with_a_fresh_seed};
 
 const SEED: u64 = 0x7469_6461_6c64_6203;
@@ -82,7 +82,7 @@ fn assert_windows_equal(rings: &[(u64, u32)], tier: &WarmTier, events: &[i64], n
             }
         }
         let newest_ms = events.iter().copied().max().unwrap_or(0);
-        let kept = |&at_ms: &i64| Kept {
+        let kept = |&at_ms: &i64| StateEvent {
             event: EventId {
                 sequence: 0,
                 index: 0,
@@ -90,7 +90,7 @@ fn assert_windows_equal(rings: &[(u64, u32)], tier: &WarmTier, events: &[i64], n
             weight: 0.0,
             at_ms,
         };
-        let kept: Vec<Kept> = events.iter().map(kept).collect();
+        let kept: Vec<StateEvent> = events.iter().map(kept).collect();
         let (bucket_ms, buckets) = ring;
         let expected = window(&kept, newest_ms, crate::Ring { bucket_ms, buckets });
         assert_eq!(tier.buckets(1, i), expected.buckets, "ring {ring:?}");

@@ -101,7 +101,7 @@ impl FileStore {
             Err(TryLockError::WouldBlock) => lock(&self.compaction),
         };
         self.poison
-            .attempt("compact", Memory::Whole, || self.compact_to(&mut run, goal))
+            .attempt("compact", Memory::Intact, || self.compact_to(&mut run, goal))
     }
 
     fn compact_to(&self, run: &mut Option<CompactionRun>, goal: CompactionGoal) -> Result<(), Error> {

@@ -56,7 +56,7 @@ use crate::fs::{self, FileAccess, RootedFiles};
 use crate::limits::{
     Limits, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX,
 };
-use crate::lock::{self, Whole};
+use crate::lock::{self, Intact};
 use crate::poison::Poison;
 use crate::torn_tail::TornTail;
 
@@ -135,7 +135,7 @@ pub struct FileStore {
     /// The open directory of a store that is opened on its own; `None` if the database checks the directory.
     files: Option<Arc<RootedFiles>>,
     setting: Arc<Setting>,
-    index: RwLock<Whole<KeyIndex>>,
+    index: RwLock<Intact<KeyIndex>>,
     /// The compaction in progress.
     compaction: Mutex<Option<CompactionRun>>,
     /// Held for a sync of the tail or the directory, until its outcome is known.
@@ -220,7 +220,7 @@ impl FileStore {
         Ok(Self {
             setting: recovered.setting,
             files: None,
-            index: RwLock::new(Whole::new("a change of the storage index", recovered.index)),
+            index: RwLock::new(Intact::new("a change of the storage index", recovered.index)),
             poison: Poison::default(),
             recovery: recovered.report,
             total_bytes: AtomicU64::new(recovered.total_bytes),

@@ -51,7 +51,7 @@ use crate::codec::mix::mix;
 use crate::fs::{DirName, FileAccess, list_if_present, make_dir};
 use crate::ids::random_u128;
 use crate::limits::Limits;
-use crate::lock::{self, Whole};
+use crate::lock::{self, Intact};
 use crate::torn_tail::TornTail;
 
 /// A store that was read, and the repair that it needs.
@@ -154,7 +154,7 @@ impl PendingRepair {
     pub(super) fn repair(
         self,
         setting: &Arc<Setting>,
-        index: &RwLock<Whole<KeyIndex>>,
+        index: &RwLock<Intact<KeyIndex>>,
     ) -> Result<StoreLog, Error> {
         let Some(mut found) = self.found else {
             // An earlier open may have made it and ended before its name was durable.

@@ -20,7 +20,7 @@ use super::log::{LogFile, Setting, sum_of_digests};
 use super::names::Name;
 use crate::Error;
 use crate::fs::{File, join, write_all_at};
-use crate::lock::{self, Whole};
+use crate::lock::{self, Intact};
 
 #[derive(Debug)]
 pub(super) struct CompactionRun {
@@ -89,7 +89,7 @@ impl CompactionRun {
     }
 
     /// Reads one piece of the run and copies what is needed of it. Returns the length of the piece.
-    pub(super) fn step(&mut self, index: &RwLock<Whole<KeyIndex>>) -> Result<u64, Error> {
+    pub(super) fn step(&mut self, index: &RwLock<Intact<KeyIndex>>) -> Result<u64, Error> {
         let Some(reader) = &mut self.reader else {
             self.reader = self.files.get(self.read_len).map(EntryReader::new);
             self.read_len += 1;
@@ -106,7 +106,7 @@ impl CompactionRun {
         Ok(piece.len)
     }
 
-    fn copy(&mut self, piece: &EntryPiece, index: &RwLock<Whole<KeyIndex>>) -> Result<(), Error> {
+    fn copy(&mut self, piece: &EntryPiece, index: &RwLock<Intact<KeyIndex>>) -> Result<(), Error> {
         // No removal is left out because of older values of this piece before this compaction has ended: there is no other one.
         let kept: Vec<_> = lock::write(index).change(|index| {
             let entries = piece.entries();

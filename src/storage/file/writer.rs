@@ -54,7 +54,7 @@ impl FileStore {
         if matches!(*writer, Writer::Found(_))
             && let Writer::Found(pending) = std::mem::replace(&mut *writer, Writer::Failed)
         {
-            self.poison.attempt("open", Memory::Whole, || {
+            self.poison.attempt("open", Memory::Intact, || {
                 let log = pending.repair(&self.setting, &self.index)?;
                 self.note_sizes(&log);
                 *writer = Writer::Open(log);
@@ -94,7 +94,7 @@ impl FileStore {
     /// Appends a record and applies it to the index, unless the tail is full.
     fn append(&self, operations: &[KeyChange<'_>]) -> Result<Appended, Error> {
         let mut writer = lock(&self.writer);
-        self.poison.attempt("write_batch", Memory::Whole, || {
+        self.poison.attempt("write_batch", Memory::Intact, || {
             let log = writer.log()?;
             if log.is_full(self.file_bytes_max()?) {
                 return Ok(Appended::TailFull);
@@ -123,7 +123,7 @@ impl FileStore {
         let log = writer.log()?;
         let result = self
             .poison
-            .attempt("change the log", Memory::Whole, || change(log));
+            .attempt("change the log", Memory::Intact, || change(log));
         self.note_sizes(log);
         result
     }
@@ -139,7 +139,7 @@ impl FileStore {
         sync: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let _alone = lock(&self.syncing);
-        self.poison.attempt(operation, Memory::Whole, sync)
+        self.poison.attempt(operation, Memory::Intact, sync)
     }
 
     /// Returns true if a thread syncs at present.

@@ -20,11 +20,11 @@ const LATER: &str = "later writes that succeeded";
 
 /// What goes wrong, once in a run.
 #[derive(Debug, Clone, Copy)]
-enum Trouble {
+enum InducedFailure {
     /// This fault at the operation with this ordinal.
     Fault(u64, Fault),
     /// The device dies there.
-    Death(u64, Side),
+    CrashKind(u64, Side),
     /// From this action on there is room for so many bytes more, until some actions later.
     Full { from: usize, room_bytes: u64 },
 }
@@ -49,7 +49,7 @@ pub(super) fn at_every_operation(lab: &Lab) -> CheckResult {
     let mut tally = CheckTally::of(&[INJECTED, CALLS, "images"]);
     let recording = simulated.record()?.recording;
     let mut not_tried = NotTried::default();
-    let mut go = |trouble: Trouble, of: &str| {
+    let mut go = |trouble: InducedFailure, of: &str| {
         let gone = go_through(simulated, trouble, &mut tally, &mut not_tried);
         gone.map_err(|stop| stop.map(|text| format!("{trouble:?}{of}: {text}")))
     };
@@ -61,7 +61,7 @@ pub(super) fn at_every_operation(lab: &Lab) -> CheckResult {
     }
     for from in 0..actions().len() {
         for room_bytes in [0, 10, 300] {
-            go(Trouble::Full { from, room_bytes }, "")?;
+            go(InducedFailure::Full { from, room_bytes }, "")?;
         }
     }
     tally.note("one thing goes wrong in each run; opening, reading and listing files never fail");
@@ -84,7 +84,7 @@ pub(super) fn at_every_operation(lab: &Lab) -> CheckResult {
     Ok(tally)
 }
 
-fn troubles_of(operation: &DiskOperation) -> Vec<Trouble> {
+fn troubles_of(operation: &DiskOperation) -> Vec<InducedFailure> {
     let ordinal = operation.ordinal;
     let mut faults = vec![
         Fault::ErrorBefore(io::ErrorKind::StorageFull),
@@ -99,24 +99,26 @@ fn troubles_of(operation: &DiskOperation) -> Vec<Trouble> {
         DiskOperationKind::Sync => faults.push(Fault::SyncLoses(io::ErrorKind::Other)),
         _ => {}
     }
-    let faults = faults.into_iter().map(|fault| Trouble::Fault(ordinal, fault));
-    let deaths = Side::ALL.map(|side| Trouble::Death(ordinal, side));
+    let faults = faults
+        .into_iter()
+        .map(|fault| InducedFailure::Fault(ordinal, fault));
+    let deaths = Side::ALL.map(|side| InducedFailure::CrashKind(ordinal, side));
     faults.chain(deaths).collect()
 }
 
 fn go_through(
     simulated: Simulated<'_>,
-    trouble: Trouble,
+    trouble: InducedFailure,
     tally: &mut CheckTally,
     not_tried: &mut NotTried,
 ) -> Result<(), CheckStop> {
     let disk = new_disk();
     match trouble {
-        Trouble::Fault(ordinal, fault) => disk.fail_operation(ordinal, fault),
-        Trouble::Death(ordinal, side) => disk.crash_at(ordinal, side),
-        Trouble::Full { .. } => {}
+        InducedFailure::Fault(ordinal, fault) => disk.fail_operation(ordinal, fault),
+        InducedFailure::CrashKind(ordinal, side) => disk.crash_at(ordinal, side),
+        InducedFailure::Full { .. } => {}
     }
-    let mut run = Troubled {
+    let mut run = FailingRun {
         simulated,
         disk: &disk,
         engine: None,
@@ -148,7 +150,7 @@ fn go_through(
 }
 
 /// A run in which something goes wrong.
-struct Troubled<'a> {
+struct FailingRun<'a> {
     simulated: Simulated<'a>,
     disk: &'a SimDisk,
     engine: Option<DynEngine>,
@@ -156,11 +158,11 @@ struct Troubled<'a> {
     calls_failed: u64,
 }
 
-impl Troubled<'_> {
+impl FailingRun<'_> {
     /// Gives whether everything was done.
-    fn act(&mut self, trouble: Trouble, tally: &mut CheckTally) -> Result<bool, CheckStop> {
+    fn act(&mut self, trouble: InducedFailure, tally: &mut CheckTally) -> Result<bool, CheckStop> {
         for (index, action) in actions().into_iter().enumerate() {
-            if let Trouble::Full { from, room_bytes } = trouble {
+            if let InducedFailure::Full { from, room_bytes } = trouble {
                 let is_full = (from..from + FULL_ACTIONS).contains(&index);
                 if index == from {
                     let used_bytes = self.disk.image(&ImageChoice::All).bytes_len();

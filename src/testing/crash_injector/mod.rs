@@ -35,7 +35,7 @@ use std::sync::atomic::Ordering;
 
 pub use firing::{CrashPayload, crash_of};
 pub use injector::{CrashAction, CrashInjector};
-pub use outcome::{Crashed, Crossed, NotCrashed, WhyNot, run_to_crash};
+pub use outcome::{Crashed, Crossed, NotCrashed, NotCrashedReason, run_to_crash};
 pub use point::{CrashPoint, ParseCrashPointError};
 pub use recorder::{Crossing, CrossingRecorder};
 pub use slot::{SlotGuard, scoped_injector, scoped_recorder};

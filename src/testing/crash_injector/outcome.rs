@@ -85,7 +85,7 @@ pub struct Crashed {
 /// Why a run did not end with its crash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum WhyNot {
+pub enum NotCrashedReason {
     /// The point was not crossed often enough.
     NeverFired,
     /// Nothing was crossed at all.
@@ -105,7 +105,7 @@ pub struct NotCrashed<T> {
     /// At which crossing.
     pub crossing: u64,
     /// Why it did not.
-    pub why: WhyNot,
+    pub why: NotCrashedReason,
     /// The crossings instead.
     pub crossed: Crossed,
     /// The value that the run returned, if it returned.
@@ -123,11 +123,15 @@ impl<T> fmt::Display for NotCrashed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let crash = format!("crash at {}#{}", self.point, self.crossing);
         let end = match &self.why {
-            WhyNot::NeverFired => format!("no {crash}: it was never crossed that often"),
-            WhyNot::NothingCrossed => format!("no {crash}: the run tests nothing"),
-            WhyNot::OnAnotherThread(thread) => format!("the {crash} ended thread {thread} and not the run"),
-            WhyNot::Swallowed => format!("the {crash} was caught inside the run"),
-            WhyNot::ReplacedByPanic(text) => format!("the {crash} was replaced by another panic: {text}"),
+            NotCrashedReason::NeverFired => format!("no {crash}: it was never crossed that often"),
+            NotCrashedReason::NothingCrossed => format!("no {crash}: the run tests nothing"),
+            NotCrashedReason::OnAnotherThread(thread) => {
+                format!("the {crash} ended thread {thread} and not the run")
+            }
+            NotCrashedReason::Swallowed => format!("the {crash} was caught inside the run"),
+            NotCrashedReason::ReplacedByPanic(text) => {
+                format!("the {crash} was replaced by another panic: {text}")
+            }
         };
         write!(f, "{end}; {}", self.crossed)
     }
@@ -187,14 +191,16 @@ pub fn run_to_crash<T>(
         }
         Ok(Ok(value)) => {
             let why = match elsewhere {
-                _ if crossings.is_empty() && !injector.has_fired() => WhyNot::NothingCrossed,
-                _ if !injector.has_fired() => WhyNot::NeverFired,
-                Some(it) => WhyNot::OnAnotherThread(it.thread_text()),
-                None => WhyNot::Swallowed,
+                _ if crossings.is_empty() && !injector.has_fired() => NotCrashedReason::NothingCrossed,
+                _ if !injector.has_fired() => NotCrashedReason::NeverFired,
+                Some(it) => NotCrashedReason::OnAnotherThread(it.thread_text()),
+                None => NotCrashedReason::Swallowed,
             };
             (why, Some(value))
         }
-        Err(payload) if injector.has_fired() => (WhyNot::ReplacedByPanic(panic_text(&*payload)), None),
+        Err(payload) if injector.has_fired() => {
+            (NotCrashedReason::ReplacedByPanic(panic_text(&*payload)), None)
+        }
         Err(payload) => resume_unwind(payload),
     };
     Err(NotCrashed {

@@ -15,9 +15,9 @@ use crate::lock::lock;
 /// Set while there is a listener. Read by every crossing of an unwatched thread.
 pub(super) static LISTENING: AtomicBool = AtomicBool::new(false);
 
-static LISTENERS: Mutex<Vec<Arc<HeardCrossings>>> = Mutex::new(Vec::new());
+static LISTENERS: Mutex<Vec<Arc<UnwatchedCrossings>>> = Mutex::new(Vec::new());
 
-type HeardCrossings = Mutex<Vec<Crossing>>;
+type UnwatchedCrossings = Mutex<Vec<Crossing>>;
 
 /// Hears, from its making until it is dropped, every crossing in the process that was made on a thread whose
 /// slot holds neither an injector nor a recorder.
@@ -46,7 +46,7 @@ type HeardCrossings = Mutex<Vec<Crossing>>;
 /// ```
 #[derive(Debug)]
 pub struct UnwatchedListener {
-    heard: Arc<HeardCrossings>,
+    heard: Arc<UnwatchedCrossings>,
 }
 
 impl UnwatchedListener {
@@ -56,7 +56,7 @@ impl UnwatchedListener {
         reason = "to begin to listen is an effect, not a value's default"
     )]
     pub fn new() -> Self {
-        let heard = Arc::new(HeardCrossings::default());
+        let heard = Arc::new(UnwatchedCrossings::default());
         let mut listeners = lock(&LISTENERS);
         listeners.push(Arc::clone(&heard));
         LISTENING.store(true, Ordering::Relaxed);

@@ -7,7 +7,7 @@
 //! | intercept the calls to a file system | [`ForwardingFiles`], [`FileCall`], [`FileAnswer`] |
 //! | intercept the calls to a storage engine | [`ForwardingStorage`], [`StorageCall`], [`StorageAnswer`] |
 //! | know the purpose of a path in a database | [`FileRole`], [`log_dir`], [`store_dir`], [`lock_file`] |
-//! | prove that a fault acted at all | [`Acts`] |
+//! | prove that a fault acted at all | [`FaultCount`] |
 //!
 //! # Examples
 //! A file system that does not sync the log. A sweep must find that, and the fault must have acted, or the test proves
@@ -73,9 +73,9 @@ pub use storage::{ForwardingStorage, StorageAnswer, StorageCall, StorageOperatio
 
 /// The number of times that a fault acted. Clones share one count.
 #[derive(Debug, Clone, Default)]
-pub struct Acts(Arc<AtomicU64>);
+pub struct FaultCount(Arc<AtomicU64>);
 
-impl Acts {
+impl FaultCount {
     /// The count.
     pub fn len(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -104,7 +104,7 @@ fn an_answer_of_another_operation_panics() {
 
 #[test]
 fn an_engine_and_files_behind_forwarding_wrappers_conform() {
-    let calls = [Acts::default(), Acts::default()];
+    let calls = [FaultCount::default(), FaultCount::default()];
     let [of_files, of_storage] = calls.clone();
     let conformance = Conformance::over_file_access("forwarded", move |files, dir| {
         let (of_files, of_storage) = (of_files.clone(), of_storage.clone());

@@ -1,5 +1,5 @@
 //! The formats of a database's files, by the tables in the formats' documentation and by nothing of the engine but the
-//! checksum: a second reading, to hold the engine's own against. Damage forges files with it, the decoders' fuzzer mends
+//! checksum: a second reading, to hold the engine's own against. Damage forges files with it, the decoders' fuzzer repairs
 //! them.
 //!
 //! A file is a header and parts: frames in a segment of the log, records in a store file. The last 4 bytes of each

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::co_engagement::CoEngagement;
 use super::compare::{ModelPlace, differing_co_engagement, states};
 use super::difference::{Difference, DifferenceKind, EventId};
-use super::state::{Kept, Key, KeyState};
+use super::state::{Key, KeyState, StateEvent};
 use super::{Model, feeding_user, kept};
 use crate::testing::workload::{Event, Operation};
 use crate::{Export, Schema, SignalStateExport};
@@ -290,7 +290,7 @@ impl<'a> Search<'a> {
     fn changed_state(&self, key: Key, change: LogChange, entries: &[LogEntry<'_>]) -> Option<KeyState> {
         let state = self.model.states.get(&key);
         let mut events = state.map_or_else(Vec::new, |state| state.events().to_vec());
-        let is_changed = |kept: &Kept| contains(entries, kept.event);
+        let is_changed = |kept: &StateEvent| contains(entries, kept.event);
         match change {
             LogChange::Missing => events.retain(|kept| !is_changed(kept)),
             LogChange::Twice => events.extend(events.clone().iter().filter(|kept| is_changed(kept))),
@@ -356,7 +356,7 @@ impl<'a> LogEntry<'a> {
         }
     }
 
-    fn kept(&self) -> impl Iterator<Item = (Key, Kept)> + use<'a> {
+    fn kept(&self) -> impl Iterator<Item = (Key, StateEvent)> + use<'a> {
         let id = self.id;
         self.event().into_iter().flat_map(move |event| kept(id, event))
     }

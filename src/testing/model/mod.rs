@@ -29,7 +29,7 @@ use super::workload::{Event, Operation};
 use crate::{CohortStateExport, SignalStateExport};
 use crate::{CollectionExport, EntityId, Export, Schema, Signal, SignalId, UserId};
 use co_engagement::CoEngagement;
-use state::{Computed, Kept, Key, KeyState};
+use state::{Computed, Key, KeyState, StateEvent};
 
 /// Collections by name.
 pub(super) type CollectionMembers = BTreeMap<Vec<u8>, BTreeSet<u64>>;
@@ -38,7 +38,7 @@ pub(super) type CollectionMembers = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     schema: Arc<Schema>,
-    beginning: Arc<Beginning>,
+    beginning: Arc<InitialState>,
     states: BTreeMap<Key, Arc<KeyState>>,
     collections: Arc<CollectionMembers>,
     co_engagement: Arc<CoEngagement>,
@@ -47,7 +47,7 @@ pub(crate) struct Model {
 
 /// The state before the first operation of the history, apart from collections.
 #[derive(Debug, Clone)]
-struct Beginning {
+struct InitialState {
     schema: Arc<Schema>,
     states: BTreeMap<Key, Arc<KeyState>>,
     co_engagement: Arc<CoEngagement>,
@@ -56,7 +56,7 @@ struct Beginning {
 impl Model {
     /// An empty database.
     pub(crate) fn new(schema: &Schema) -> Self {
-        Self::at(Arc::new(Beginning {
+        Self::at(Arc::new(InitialState {
             schema: Arc::new(schema.clone()),
             states: BTreeMap::new(),
             co_engagement: Arc::new(CoEngagement::new(*schema.co_engagement_config())),
@@ -64,7 +64,7 @@ impl Model {
     }
 
     /// The beginning, without collections.
-    fn at(beginning: Arc<Beginning>) -> Self {
+    fn at(beginning: Arc<InitialState>) -> Self {
         Self {
             schema: Arc::clone(&beginning.schema),
             states: beginning.states.clone(),
@@ -260,8 +260,8 @@ pub(super) fn change(collections: &mut CollectionMembers, operation: &Operation)
 }
 
 /// The states an event goes to, and how it goes there.
-fn kept(id: EventId, event: &Event) -> impl Iterator<Item = (Key, Kept)> {
-    let kept = Kept {
+fn kept(id: EventId, event: &Event) -> impl Iterator<Item = (Key, StateEvent)> {
+    let kept = StateEvent {
         event: id,
         weight: event.weight,
         at_ms: event.at_ms,

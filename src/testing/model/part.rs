@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::compare::states;
 use super::state::Key;
-use super::{Beginning, CoEngagement, List, Model, feeding_user, kept};
+use super::{CoEngagement, InitialState, List, Model, feeding_user, kept};
 use crate::codec::mix::mix;
 use crate::testing::model::EventId;
 use crate::testing::workload::Event;
@@ -129,7 +129,7 @@ impl Model {
         let of = &self.co_engagement;
         let users = part.users.iter();
         let items = part.items.iter();
-        let beginning = Arc::new(Beginning {
+        let beginning = Arc::new(InitialState {
             schema: Arc::clone(&self.schema),
             states: states.collect(),
             co_engagement: Arc::new(CoEngagement {

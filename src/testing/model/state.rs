@@ -24,7 +24,7 @@ pub(super) struct Key {
 
 /// An event as one state knows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Kept {
+pub(crate) struct StateEvent {
     pub(crate) event: EventId,
     pub(crate) weight: f64,
     pub(crate) at_ms: i64,
@@ -33,7 +33,7 @@ pub(crate) struct Kept {
 /// The events of one key, and what follows from them once somebody asked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KeyState {
-    events: Vec<Kept>,
+    events: Vec<StateEvent>,
     computed: OnceLock<Computed>,
 }
 
@@ -63,18 +63,18 @@ impl Score {
 }
 
 impl KeyState {
-    pub(super) fn of(events: Vec<Kept>) -> Self {
+    pub(super) fn of(events: Vec<StateEvent>) -> Self {
         Self {
             events,
             computed: OnceLock::new(),
         }
     }
 
-    pub(super) fn events(&self) -> &[Kept] {
+    pub(super) fn events(&self) -> &[StateEvent] {
         &self.events
     }
 
-    pub(super) fn add(&mut self, event: Kept) {
+    pub(super) fn add(&mut self, event: StateEvent) {
         self.events.push(event);
         self.computed.take();
     }
@@ -89,7 +89,7 @@ impl KeyState {
 
 impl Computed {
     /// What is kept of events whose newest one is at `time_ms`.
-    pub(super) fn at(events: &[Kept], time_ms: i64, signal: &Signal) -> Self {
+    pub(super) fn at(events: &[StateEvent], time_ms: i64, signal: &Signal) -> Self {
         let score = |&half_life_ms: &u64| score(events, time_ms, half_life_ms);
         let window = |ring: &Ring| window(events, time_ms, *ring);
         Self {
@@ -113,7 +113,7 @@ impl Computed {
 /// The sum of the contributions at `time_ms`, and how far the engine may be from it: for `n` events and their sum of
 /// absolute contributions `S`, the engine and the model are each within `n * 2^-53 * S` of the exact sum of what they add
 /// up (see [`TidalDb::score`](crate::TidalDb::score)), and these differ by the tolerance of the contributions.
-pub(crate) fn score(events: &[Kept], time_ms: i64, half_life_ms: u64) -> Score {
+pub(crate) fn score(events: &[StateEvent], time_ms: i64, half_life_ms: u64) -> Score {
     let (mut value, mut absolute) = (0.0, 0.0);
     for event in events {
         let age_ms = i128::from(time_ms) - i128::from(event.at_ms);
@@ -137,7 +137,7 @@ fn decayed(weight: f64, age_ms: i128, half_life_ms: i128) -> f64 {
 }
 
 /// The counts of the ring's newest buckets, one more than it has: older events were late, or were pushed out since.
-pub(crate) fn window(events: &[Kept], time_ms: i64, ring: Ring) -> RingExport {
+pub(crate) fn window(events: &[StateEvent], time_ms: i64, ring: Ring) -> RingExport {
     let bucket = |at_ms: i64| i128::from(at_ms).div_euclid(i128::from(ring.bucket_ms));
     let newest = bucket(time_ms);
     let mut held: Vec<i64> = events

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::orders::LegalOrders;
-use super::{CallProgress, Counts, Death, Guarantee, Oracle, Prefix, Verdict, events_len};
+use super::{CallProgress, Counts, CrashKind, Guarantee, Oracle, Prefix, Verdict, events_len};
 use crate::testing::model::{
     CollectionMembers, Difference, DifferenceKind, EventId, Model, change, compare_collections,
     matches_collections,
@@ -42,7 +42,7 @@ impl Found {
 
 impl Oracle {
     /// Says whether the state of a database that was opened after its death is a legal one.
-    pub fn check(&self, death: Death, recovered: &TidalDb) -> Verdict {
+    pub fn check(&self, death: CrashKind, recovered: &TidalDb) -> Verdict {
         match recovered.export() {
             Ok(found) => {
                 let report = recovered.recovery_report();
@@ -65,7 +65,7 @@ impl Oracle {
     /// result of [`split`](Self::split) for this state, if the caller has it already.
     pub(crate) fn check_recovered(
         &self,
-        death: Death,
+        death: CrashKind,
         found: &Export,
         split: Option<&(Export, u64)>,
         last_sequence: u64,
@@ -91,7 +91,7 @@ impl Oracle {
     }
 
     /// As [`check`](Self::check), of an exported state and the last sequence number, without the receipts.
-    pub fn check_export(&self, death: Death, found: &Export, last_sequence: u64) -> Verdict {
+    pub fn check_export(&self, death: CrashKind, found: &Export, last_sequence: u64) -> Verdict {
         match self.split(found) {
             Some((found, rest)) => self.check_part(death, &found, Some(rest), last_sequence),
             None => self.check_part(death, found, None, last_sequence),
@@ -103,7 +103,7 @@ impl Oracle {
         self.part.as_ref().map(|(part, _)| part.split(found))
     }
 
-    fn check_part(&self, death: Death, found: &Export, rest: Option<u64>, last_sequence: u64) -> Verdict {
+    fn check_part(&self, death: CrashKind, found: &Export, rest: Option<u64>, last_sequence: u64) -> Verdict {
         let mut findings = self.findings.clone();
         if self.part.as_ref().map(|(_, rest)| *rest) != rest {
             let expected = "no change of any key, user or item that no call changed";
@@ -169,11 +169,11 @@ impl Oracle {
         }
     }
 
-    fn is_guaranteed(&self, death: Death, progress: CallProgress, durable: u64) -> bool {
+    fn is_guaranteed(&self, death: CrashKind, progress: CallProgress, durable: u64) -> bool {
         let CallProgress::Acknowledged(acknowledgement) = progress else {
             return false;
         };
-        let power_is_lost = death == Death::PowerLoss || self.power_is_lost;
+        let power_is_lost = death == CrashKind::PowerLoss || self.power_is_lost;
         let all = !power_is_lost || self.guarantee == Guarantee::Acknowledged;
         all || acknowledgement <= durable
     }
@@ -184,8 +184,8 @@ impl Oracle {
             let mut subsets = orders.by_subset(orders.guaranteed_len, None);
             subsets.next().into_iter().flatten().next().unwrap_or_default()
         };
-        let frames = acknowledged(self.frame_orders(Death::ProcessCrash));
-        let changes = acknowledged(self.change_orders(Death::ProcessCrash));
+        let frames = acknowledged(self.frame_orders(CrashKind::ProcessCrash));
+        let changes = acknowledged(self.change_orders(CrashKind::ProcessCrash));
         Verdict {
             differences: Vec::new(),
             counts: Counts::default(),
@@ -196,7 +196,7 @@ impl Oracle {
     }
 
     /// The legal orders of the changes of collections: acknowledgements give their numbers.
-    fn change_orders(&self, death: Death) -> LegalOrders {
+    fn change_orders(&self, death: CrashKind) -> LegalOrders {
         let changes: Vec<_> = self.possible(Operation::is_collection_change).collect();
         let acknowledgement = |index: usize| match self.calls[index].progress {
             CallProgress::Acknowledged(acknowledgement) => Some(acknowledgement),
@@ -229,7 +229,7 @@ impl Oracle {
         }
     }
 
-    fn check_changes(&self, death: Death, found: &Export) -> Found {
+    fn check_changes(&self, death: CrashKind, found: &Export) -> Found {
         let orders = self.change_orders(death);
         let all = || {
             let subsets = orders.ends().flat_map(|end| orders.by_subset(end, None));
@@ -254,7 +254,7 @@ impl Oracle {
     }
 
     /// The legal orders of the frames: receipts give their numbers.
-    fn frame_orders(&self, death: Death) -> LegalOrders {
+    fn frame_orders(&self, death: CrashKind) -> LegalOrders {
         let (mut known, mut open) = (Vec::with_capacity(self.calls.len()), Vec::new());
         for (index, call) in self.possible(Operation::is_frame) {
             match call.sequence {
@@ -277,7 +277,7 @@ impl Oracle {
         }
     }
 
-    fn check_frames(&self, death: Death, found: &Export, last: u64) -> Found {
+    fn check_frames(&self, death: CrashKind, found: &Export, last: u64) -> Found {
         let orders = self.frame_orders(death);
         let end = orders.known.partition_point(|&(number, _)| number <= last);
         let is_enough = end >= orders.guaranteed_len && last >= self.taken_sequence;

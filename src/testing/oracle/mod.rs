@@ -62,7 +62,7 @@ impl From<Durability> for Guarantee {
 /// How the database ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Death {
+pub enum CrashKind {
     /// The process ended: killed, panicked, aborted. Everything written is there.
     ProcessCrash,
     /// The machine ended: everything synced is there.

@@ -70,12 +70,12 @@ pub struct ChildProcess {
     process: Child,
     input: Option<ChildStdin>,
     answers: Receiver<String>,
-    errors: LastWords,
+    errors: StderrTail,
     listeners: Vec<JoinHandle<()>>,
     status: Option<ExitStatus>,
 }
 
-type LastWords = Arc<Mutex<VecDeque<u8>>>;
+type StderrTail = Arc<Mutex<VecDeque<u8>>>;
 
 /// The end of a child process.
 #[derive(Debug)]
@@ -268,7 +268,7 @@ fn listen(mut output: impl BufRead + Send + 'static) -> io::Result<(Receiver<Str
 }
 
 /// A thread that reads errors until the pipe ends, and keeps the end.
-fn keep_last_words(mut errors: impl Read + Send + 'static) -> io::Result<(LastWords, JoinHandle<()>)> {
+fn keep_last_words(mut errors: impl Read + Send + 'static) -> io::Result<(StderrTail, JoinHandle<()>)> {
     let kept = Arc::new(Mutex::new(VecDeque::new()));
     let keep = Arc::clone(&kept);
     let thread = threads::spawn("child errors", move || {

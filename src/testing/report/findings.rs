@@ -13,9 +13,9 @@ const MESSAGE_LINES_MAX: usize = 4;
 const ALIKE_SHOWN_MAX: usize = 20;
 
 /// Findings with the same failure, each with the index of its sweep. The first one is shown in full; there is at least one.
-pub(super) struct Alike<'a>(pub(super) Vec<(usize, &'a Finding)>);
+pub(super) struct EqualFindings<'a>(pub(super) Vec<(usize, &'a Finding)>);
 
-impl<'a> Alike<'a> {
+impl<'a> EqualFindings<'a> {
     pub(super) fn of(report: &'a Report) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         for (sweep, finding) in report.findings() {
@@ -30,7 +30,7 @@ impl<'a> Alike<'a> {
     }
 }
 
-pub(super) fn section(report: &Report, alike: &[Alike<'_>]) -> String {
+pub(super) fn section(report: &Report, alike: &[EqualFindings<'_>]) -> String {
     let articles: Vec<String> = (1..).zip(alike).map(|(number, it)| article(number, it)).collect();
     let (open, rest) = articles.split_at(articles.len().min(FINDINGS_OPEN_MAX));
     let mut text = "<h2 id=\"findings\">Findings</h2>\n".to_owned() + &open.concat();
@@ -48,7 +48,7 @@ pub(super) fn section(report: &Report, alike: &[Alike<'_>]) -> String {
     text
 }
 
-fn article(number: usize, alike: &Alike<'_>) -> String {
+fn article(number: usize, alike: &EqualFindings<'_>) -> String {
     let (sweep, finding) = alike.0[0];
     let kind = finding.failure.kind;
     let sweep = element("span class=\"soft small\"", format_args!("sweep {}", sweep + 1));

@@ -2,12 +2,12 @@
 
 use std::fmt::Display;
 
-use super::text::Visible;
+use super::text::EscapedText;
 
 /// Text between tags or inside a quoted attribute.
 pub(super) fn escaped(value: impl Display) -> String {
     let mut text = String::new();
-    for character in Visible(&value.to_string()).to_string().chars() {
+    for character in EscapedText(&value.to_string()).to_string().chars() {
         match character {
             '&' => text.push_str("&amp;"),
             '<' => text.push_str("&lt;"),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::findings::Alike;
+use super::findings::EqualFindings;
 use super::html::{element, escaped, remark};
 use super::matrix::{kind_key, point_key};
 use super::text::{counted, cut, grouped};
@@ -74,7 +74,7 @@ impl<'a> SiteGroup<'a> {
 }
 
 /// The map of the sweep with this index.
-pub(super) fn of_sweep(index: usize, swept: &Swept, is_open: bool, alike: &[Alike<'_>]) -> String {
+pub(super) fn of_sweep(index: usize, swept: &Swept, is_open: bool, alike: &[EqualFindings<'_>]) -> String {
     let sweep = &swept.report;
     let groups = SiteGroup::all(swept);
     let mut marks = Marks::default();

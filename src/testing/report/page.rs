@@ -1,6 +1,6 @@
 //! The report as one HTML page: no script, nothing fetched, legible without colour.
 
-use super::findings::{self, Alike};
+use super::findings::{self, EqualFindings};
 use super::html::{element, escaped, remark, table};
 use super::matrix::MatrixTable;
 use super::text::{cut, duration, grouped, left_out, rate};
@@ -11,7 +11,7 @@ const STYLE: &str = include_str!("page.css");
 /// The page of `report`.
 pub(super) fn page(report: &Report) -> String {
     let title = escaped(format_args!("Crash report: {}", report.title));
-    let alike = Alike::of(report);
+    let alike = EqualFindings::of(report);
     let mut body = element("h1", &title) + &summary(report) + &map::legend();
     if report.totals.findings > 0 {
         body += &findings::section(report, &alike);
@@ -105,7 +105,7 @@ fn matrix(half: &MatrixTable<'_>) -> String {
     format!("<h2>{}</h2>\n{table}{}", half.caption, remark(half.remark))
 }
 
-fn maps(report: &Report, alike: &[Alike<'_>]) -> String {
+fn maps(report: &Report, alike: &[EqualFindings<'_>]) -> String {
     let kept: Vec<_> = report.maps().collect();
     if kept.is_empty() {
         return "<h2>Crash map</h2>\n<p>No sweep has a recorded run to draw.</p>\n".to_owned();

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::table::TextTable;
-use super::text::{Visible, counted, cut, duration, grouped, left_out, rate};
+use super::text::{EscapedText, counted, cut, duration, grouped, left_out, rate};
 use super::{FINDINGS_SHOWN_MAX, Report, ReportTotals};
 
 const COLUMNS: &str = "in the work|✓ recovered|✗ findings|– left out|in recovery";
@@ -17,7 +17,7 @@ pub(super) fn of(report: &Report) -> String {
             text,
             "✗ finding {number} in sweep {}: {}\n",
             sweep + 1,
-            Visible(&finding)
+            EscapedText(&finding)
         )
         .ok();
     }
@@ -59,7 +59,7 @@ pub(super) fn of(report: &Report) -> String {
     }
     match report.why_not() {
         // The reason can hold text of the workload.
-        Some(why) => text + "✗ not clean: " + &cut(&Visible(&why).to_string(), 80),
+        Some(why) => text + "✗ not clean: " + &cut(&EscapedText(&why).to_string(), 80),
         None => text + "✓ clean",
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn clock(time: Duration) -> String {
 }
 
 /// Text in which whatever is not printed, or changes how the rest is, stands as its number.
-pub(crate) struct Visible<'a>(pub(crate) &'a str);
+pub(crate) struct EscapedText<'a>(pub(crate) &'a str);
 
 /// Whether a character is no more than its own glyph.
 pub(crate) fn is_visible(character: char) -> bool {
@@ -73,7 +73,7 @@ pub(crate) fn is_visible(character: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'))
 }
 
-impl fmt::Display for Visible<'_> {
+impl fmt::Display for EscapedText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {
             if is_visible(character) || character == '\n' {

@@ -8,7 +8,7 @@ use super::choice::{Fate, ImageChoice, Piece, Tear};
 use super::image::{FileContent, Image, ImageEntry, ROOT_HASH};
 use super::keyed;
 use super::state::{
-    ContentChange, DiskState, FileState, Hold, Names, NodeId, PendingNames, close_over_names,
+    ContentChange, DiskState, FileState, Names, NodeId, PendingNames, PendingReason, close_over_names,
 };
 use super::tears::Tears;
 
@@ -95,7 +95,7 @@ impl DiskState {
         let pending = file
             .pending
             .iter()
-            .filter(|pending| pending.hold != Hold::Durable);
+            .filter(|pending| pending.hold != PendingReason::Durable);
         pending.map(move |pending| OpenOperation {
             ordinal: pending.ordinal,
             key: pending.key,
@@ -201,8 +201,8 @@ impl DiskState {
             .pending
             .iter()
             .map_while(|pending| match pending.hold {
-                Hold::Durable => Some(Fate::Kept),
-                Hold::Unsynced | Hold::Doubtful => fates.next(),
+                PendingReason::Durable => Some(Fate::Kept),
+                PendingReason::Unsynced | PendingReason::Doubtful => fates.next(),
             })
             .collect();
         if fates.iter().all(|fate| *fate == Fate::Kept) {

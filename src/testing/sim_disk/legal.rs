@@ -3,7 +3,7 @@
 use super::choice::{Fate, ImageChoice, Piece};
 use super::crash_image::pieces;
 use super::model::{DiskModel, DiskOrder, WriteTears};
-use super::state::{ContentChange, DiskState, FileState, Hold, NodeId, PendingChange};
+use super::state::{ContentChange, DiskState, FileState, NodeId, PendingChange, PendingReason};
 
 impl DiskState {
     /// The models under which all power losses so far and one more in this state can leave the image that `choice` means.
@@ -67,7 +67,7 @@ impl DiskState {
         let open = file
             .pending
             .iter()
-            .filter(|pending| pending.hold != Hold::Durable);
+            .filter(|pending| pending.hold != PendingReason::Durable);
         open.zip(self.changes_of(file))
             .map(|(pending, operation)| (pending, operation.fate(choice)))
     }

@@ -119,12 +119,12 @@ pub(super) struct PendingChange {
     pub ordinal: u64,
     pub key: u64,
     pub change: ContentChange,
-    pub hold: Hold,
+    pub hold: PendingReason,
 }
 
 /// The reason why a change is still pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hold {
+pub(super) enum PendingReason {
     /// It was not synced.
     Unsynced,
     /// A failed sync made it durable or lost it, and no later sync changes that.
@@ -329,8 +329,8 @@ impl DiskState {
             }
             Effect::SyncFailed(file) => {
                 for pending in &mut self.files[*file].pending {
-                    if pending.hold == Hold::Unsynced {
-                        pending.hold = Hold::Doubtful;
+                    if pending.hold == PendingReason::Unsynced {
+                        pending.hold = PendingReason::Doubtful;
                     }
                 }
             }
@@ -439,7 +439,7 @@ impl FileState {
             ordinal,
             key,
             change: change.clone(),
-            hold: Hold::Unsynced,
+            hold: PendingReason::Unsynced,
         });
     }
 
@@ -456,8 +456,8 @@ impl FileState {
 
     fn sync(&mut self) {
         for pending in &mut self.pending {
-            if pending.hold == Hold::Unsynced {
-                pending.hold = Hold::Durable;
+            if pending.hold == PendingReason::Unsynced {
+                pending.hold = PendingReason::Durable;
             }
         }
         // A durable change that covers an earlier one hides the fate of the earlier one.
@@ -466,13 +466,13 @@ impl FileState {
         while index > 0 {
             index -= 1;
             let PendingChange { change, hold, .. } = &self.pending[index];
-            if *hold == Hold::Durable {
+            if *hold == PendingReason::Durable {
                 durable.push(change.clone());
             } else if durable.iter().any(|later| later.covers(change)) {
                 self.pending.remove(index);
             }
         }
-        let is_durable = |it: &PendingChange| it.hold == Hold::Durable;
+        let is_durable = |it: &PendingChange| it.hold == PendingReason::Durable;
         let len = self.pending.iter().take_while(|it| is_durable(it)).count();
         if len == self.pending.len() {
             self.durable = self.live.clone();
@@ -485,7 +485,7 @@ impl FileState {
 
     /// The length of the file after a power loss that loses every undurable change.
     pub(super) fn durable_len(&self) -> u64 {
-        let durable = self.pending.iter().filter(|it| it.hold == Hold::Durable);
+        let durable = self.pending.iter().filter(|it| it.hold == PendingReason::Durable);
         durable.fold(self.durable.len(), |len, pending| match &pending.change {
             ContentChange::Write { offset, bytes } => len.max(offset + bytes.len() as u64),
             ContentChange::Truncation => 0,

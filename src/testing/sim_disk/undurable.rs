@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::state::{ContentChange, DiskState, Hold};
+use super::state::{ContentChange, DiskState, PendingReason};
 
 /// The kind of change that a power loss may take back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl DiskState {
         });
         let mut undurable: Vec<_> = names.collect();
         for file in self.files.iter().filter(|file| file.named) {
-            let pending = file.pending.iter().filter(|it| it.hold != Hold::Durable);
+            let pending = file.pending.iter().filter(|it| it.hold != PendingReason::Durable);
             undurable.extend(pending.map(|pending| {
                 let (kind, offset, len) = match &pending.change {
                     ContentChange::Write { offset, bytes } => {
@@ -85,7 +85,7 @@ impl DiskState {
                     path: file.path.clone(),
                     offset,
                     len,
-                    lost: pending.hold == Hold::Doubtful,
+                    lost: pending.hold == PendingReason::Doubtful,
                 }
             }));
         }

@@ -41,7 +41,7 @@ const STATIC_ITEMS: &[&str] = &[
     "crash_injector/slot.rs: static SLOT: ManuallyDrop<RefCell<ThreadSlot>>",
     "crash_injector/slot.rs: static AT_THREAD_END: EmptySlot",
     "crash_injector/unwatched.rs: pub(super) static LISTENING: AtomicBool",
-    "crash_injector/unwatched.rs: static LISTENERS: Mutex<Vec<Arc<HeardCrossings>>>",
+    "crash_injector/unwatched.rs: static LISTENERS: Mutex<Vec<Arc<UnwatchedCrossings>>>",
     "lab/decoder/database.rs: static NEW: OnceLock<(StoredPairs, Image)>",
     "temp_dir.rs: static NEXT: AtomicU64",
     "workload/clock.rs: static NOW_MS: Cell<i64>",

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use super::finding::{Failure, FailureKind};
 use super::heartbeat::Heartbeat;
-use super::journal::Known;
+use super::journal::OracleSnapshot;
 use super::memory::{Counters, Interned, Recovery, SweepMemory};
 use super::record::Recorded;
 use super::recover::{continue_after_recovery, hash_of, recover};
 use super::setup::Setup;
 use super::state::{RecoveredState, failure_of};
 use crate::testing::SimDisk;
-use crate::testing::oracle::{Counts, Death, Verdict};
+use crate::testing::oracle::{Counts, CrashKind, Verdict};
 use crate::testing::plan::{Crash, CrashMode, Site};
 use crate::testing::sim_disk::{ImageBuilder, ImageChoice, Recording, Side};
 use crate::testing::workload::Session;
@@ -23,7 +23,7 @@ use crate::testing::workload::Session;
 #[derive(Debug, Clone)]
 enum Expected {
     /// Any state that the oracle calls legal.
-    Legal(Death),
+    Legal(CrashKind),
     /// The state that the interrupted recovery came to.
     Same(Interned),
 }
@@ -48,7 +48,7 @@ impl Case {
         Self {
             crashes,
             known,
-            is_unsettled: death == Death::ProcessCrash,
+            is_unsettled: death == CrashKind::ProcessCrash,
             expected: Expected::Legal(death),
         }
     }
@@ -58,8 +58,8 @@ impl Case {
     pub(crate) fn in_recovery(&self, crash: Crash, returned: bool, state: &Interned) -> Self {
         let death = death_of(&crash.mode);
         // A recovery syncs recovered data before it returns. A power loss before that may take unsynced writes of the work.
-        let expected = if self.is_unsettled && death == Death::PowerLoss && !returned {
-            Expected::Legal(Death::PowerLoss)
+        let expected = if self.is_unsettled && death == CrashKind::PowerLoss && !returned {
+            Expected::Legal(CrashKind::PowerLoss)
         } else {
             Expected::Same(state.clone())
         };
@@ -68,7 +68,7 @@ impl Case {
         Self {
             crashes,
             known: self.known,
-            is_unsettled: self.is_unsettled && death == Death::ProcessCrash,
+            is_unsettled: self.is_unsettled && death == CrashKind::ProcessCrash,
             expected,
         }
     }
@@ -89,7 +89,7 @@ impl Case {
 
 /// The result of a case.
 #[derive(Debug)]
-pub(crate) struct Judged {
+pub(crate) struct CaseOutcome {
     /// Equal for equal images that equal sessions recover.
     pub(crate) image: u128,
     /// The failures, in the order in which they were found.
@@ -116,14 +116,14 @@ pub(crate) struct Runner<'a> {
 impl Runner<'_> {
     /// Runs a case. `builder` stands at the last crash. An image that was recovered before is only judged. `records` asks
     /// for the disk operations of the recovery.
-    pub(crate) fn run(&self, builder: &ImageBuilder, case: &Case, records: bool) -> Judged {
+    pub(crate) fn run(&self, builder: &ImageBuilder, case: &Case, records: bool) -> CaseOutcome {
         let counters = &self.memory.counters;
         Counters::add(&counters.images);
         let image = builder.image_hash(&image_of(case.mode()));
         let known = &self.run.known[case.known];
         // A recovery depends on the image and on the session that recovers.
         let key = image ^ u128::from(known.recovery.key).rotate_left(64);
-        let mut judged = Judged {
+        let mut judged = CaseOutcome {
             image: key,
             failures: Vec::new(),
             state: None,
@@ -161,7 +161,7 @@ impl Runner<'_> {
     }
 
     /// Compares the state with the required one, and asks the oracle.
-    fn judge(&self, recovery: &Recovery, case: &Case, judged: &mut Judged) {
+    fn judge(&self, recovery: &Recovery, case: &Case, judged: &mut CaseOutcome) {
         let interned = match recovery {
             Ok(interned) => interned,
             Err(failure) => return judged.failures.push((**failure).clone()),
@@ -172,7 +172,7 @@ impl Runner<'_> {
                 return judged.failures.push(diverged(&same.state, &interned.state));
             }
             // The state was legal before. A power loss allows the prefix that it is.
-            Expected::Same(_) => Death::PowerLoss,
+            Expected::Same(_) => CrashKind::PowerLoss,
         };
         let verdict = self.memory.verdict(self.run.id, case.known, interned, death, || {
             interned
@@ -188,7 +188,7 @@ impl Runner<'_> {
     }
 
     /// Continues after the recovery on `disk`, once for each recovered disk.
-    fn continue_on(&self, disk: &SimDisk, case: &Case, image: u128, judged: &mut Judged) {
+    fn continue_on(&self, disk: &SimDisk, case: &Case, image: u128, judged: &mut CaseOutcome) {
         let Some((state, verdict)) = &judged.state else {
             return;
         };
@@ -206,7 +206,7 @@ impl Runner<'_> {
 
 /// The session that recovers from an image. The hash of the image decides whether its clock tells the time of the crash, an
 /// earlier or a later one.
-pub(crate) fn recovery_session(known: &Known, image: u128) -> Session {
+pub(crate) fn recovery_session(known: &OracleSnapshot, image: u128) -> Session {
     const CENTURY_MS: i64 = 36_525 * 86_400_000;
     const MOVES_MS: [i64; 5] = [0, 1, CENTURY_MS, -1, -CENTURY_MS];
     let moved_ms = MOVES_MS[(image % MOVES_MS.len() as u128) as usize];
@@ -214,11 +214,11 @@ pub(crate) fn recovery_session(known: &Known, image: u128) -> Session {
 }
 
 /// The oracle's name for a crash of this mode.
-pub(crate) fn death_of(mode: &CrashMode) -> Death {
+pub(crate) fn death_of(mode: &CrashMode) -> CrashKind {
     if mode.keeps_writes() {
-        Death::ProcessCrash
+        CrashKind::ProcessCrash
     } else {
-        Death::PowerLoss
+        CrashKind::PowerLoss
     }
 }
 

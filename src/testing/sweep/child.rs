@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::finding::{Failure, FailureKind};
 use super::journal::{CallLog, CallResult, Journal};
-use crate::testing::oracle::Death;
+use crate::testing::oracle::CrashKind;
 use crate::testing::plan::Plan;
 use crate::testing::process::ChildSide;
 use crate::testing::text::error_chain;
@@ -116,7 +116,7 @@ impl CallLog for ToParent {
         ChildSide::answer(&format!("ended-session {call} {}", next.now_ms));
     }
 
-    fn reopened(&self, db: &TidalDb, _: Death, durability: Durability) {
+    fn reopened(&self, db: &TidalDb, _: CrashKind, durability: Durability) {
         let sequence = db.last_sequence();
         ChildSide::answer(&format!("reopened {sequence} {}", PolicyText(durability)));
     }
@@ -124,7 +124,7 @@ impl CallLog for ToParent {
 
 /// The kind of a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum ChildMessage {
     /// A line about calls. The journal has it now.
     Call,
     /// The child stands at this site.
@@ -150,7 +150,7 @@ impl<'a> FromChild<'a> {
     }
 
     /// Takes a line of the child.
-    pub(crate) fn hear(&mut self, line: &str) -> Result<Heard, Failure> {
+    pub(crate) fn hear(&mut self, line: &str) -> Result<ChildMessage, Failure> {
         let heard = self.take(line);
         heard.ok_or_else(|| {
             let message = format_args!("the child said {line:?}, which is not a line of the protocol");
@@ -158,7 +158,7 @@ impl<'a> FromChild<'a> {
         })
     }
 
-    fn take(&mut self, line: &str) -> Option<Heard> {
+    fn take(&mut self, line: &str) -> Option<ChildMessage> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "begin" => {
@@ -186,11 +186,11 @@ impl<'a> FromChild<'a> {
                 self.journal.reopened_in_child(sequence.parse().ok()?, durability);
             }
             "threads" => self.journal.note_threads(),
-            "parked" => return Some(Heard::Parked(rest.to_owned())),
-            "ended" => return Some(Heard::Ended(rest.to_owned())),
+            "parked" => return Some(ChildMessage::Parked(rest.to_owned())),
+            "ended" => return Some(ChildMessage::Ended(rest.to_owned())),
             _ => return None,
         }
-        Some(Heard::Call)
+        Some(ChildMessage::Call)
     }
 }
 

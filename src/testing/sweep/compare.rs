@@ -14,7 +14,7 @@ use super::crash::{fail_device, panic_at};
 use super::files::{die_if_child, die_in_child, real_disk};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
-use super::journal::{Journal, Known};
+use super::journal::{Journal, OracleSnapshot};
 use super::memory::SweepMemory;
 use super::recover::open;
 use super::replay::{compare_panic, recorded, same_image};
@@ -31,7 +31,7 @@ use crate::testing::workload::Session;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 #[must_use]
-pub struct Agreement {
+pub struct ModeComparison {
     /// The modes that were tried on real files. Empty in the kit's own child process.
     pub modes: Vec<CrashMode>,
     /// The events that every mode kept.
@@ -39,7 +39,7 @@ pub struct Agreement {
 }
 
 /// Compares the modes at the one site of `plan`, or acts as the child of such a comparison.
-pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<Agreement, Box<Finding>> {
+pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<ModeComparison, Box<Finding>> {
     let of_mode = |site, mode| Plan {
         crashes: vec![Crash { site, mode }],
         ..plan.clone()
@@ -58,7 +58,7 @@ pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<Agreemen
         [CrashMode::Kill, CrashMode::Abort].into_iter().any(of_plan)
     });
     if Orders::of_this_process().is_some() {
-        return Ok(Agreement {
+        return Ok(ModeComparison {
             modes: Vec::new(),
             events: 0,
         });
@@ -66,7 +66,7 @@ pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<Agreemen
     let mut modes = vec![CrashMode::Panic, CrashMode::Kill];
     modes.extend(matches!(site, Site::Point { .. }).then_some(CrashMode::Abort));
     let compared = compare_with_image(setup, site, &modes, |mode, dir| {
-        let journal = Journal::new(Known::first(setup.oracle()));
+        let journal = Journal::new(OracleSnapshot::first(setup.oracle()));
         if mode == CrashMode::Panic {
             let disk = real_disk(dir)?;
             let mut home = setup.on_disk_below(&disk, &dir.join("db"), Session::first());
@@ -92,7 +92,7 @@ fn compare_with_image(
     site: Site,
     modes: &[CrashMode],
     crash: impl Fn(CrashMode, &Path) -> Result<(), Failure>,
-) -> Result<Agreement, Failure> {
+) -> Result<ModeComparison, Failure> {
     let run = recorded(setup)?;
     let (builder, known) = run.at(site)?;
     let runner = Runner {
@@ -125,7 +125,7 @@ fn compare_with_image(
             return Err(Failure::new(FailureKind::ModesDisagree, message));
         }
     }
-    Ok(Agreement {
+    Ok(ModeComparison {
         modes: modes.to_vec(),
         events: verdict.counts.recovered,
     })

@@ -11,7 +11,7 @@ use super::setup::Setup;
 use crate::TidalDb;
 use crate::testing::plan::Site;
 use crate::testing::sim_disk::ImageChoice;
-use crate::testing::{CrashInjector, Crossed, NotCrashed, WhyNot, run_to_crash, scoped_injector};
+use crate::testing::{CrashInjector, Crossed, NotCrashed, NotCrashedReason, run_to_crash, scoped_injector};
 
 /// Lets the device fail at `site` under the running work: no thread may change anything afterwards, and nothing may be
 /// acknowledged. The disk must hold the writes of the recorded run up to there.
@@ -76,7 +76,7 @@ pub(crate) fn panic_at(
                 Ok(_) => Ok(()),
                 // The work has threads of its own, and the crash ended one of them. It poisons the handle for the others.
                 Err(NotCrashed {
-                    why: WhyNot::OnAnotherThread(thread),
+                    why: NotCrashedReason::OnAnotherThread(thread),
                     value: Some(closed),
                     ..
                 }) if journal.has_threads() => {

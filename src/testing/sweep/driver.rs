@@ -9,7 +9,7 @@ use super::journal::{CallLog, CallResult, Journal};
 use crate::fs::{FileAccess, OpenMode};
 use crate::testing::SimDisk;
 use crate::testing::faults::FileRole;
-use crate::testing::oracle::Death;
+use crate::testing::oracle::CrashKind;
 use crate::testing::sim_disk::{DiskOperationKind, UndurableKind};
 use crate::testing::text::error_chain;
 use crate::testing::workload::{Operation, Reopening, Session, SessionEnd, WorkloadClock};
@@ -259,8 +259,8 @@ impl<'a> Driver<'a> {
             self.log.fail(kind, &message);
         }
         let death = match reopening.end {
-            SessionEnd::PowerLoss(_) => Death::PowerLoss,
-            _ => Death::ProcessCrash,
+            SessionEnd::PowerLoss(_) => CrashKind::PowerLoss,
+            _ => CrashKind::ProcessCrash,
         };
         self.log.reopened(db, death, opener.durability_of(&home.session));
         if let (Some(checks), Some(db)) = (self.disk_checks(), self.handle()) {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::bounds::Bounds;
-use super::case::{Case, Judged, Runner, death_of, disk_of, image_of, recovery_session, site_at};
+use super::case::{Case, CaseOutcome, Runner, death_of, disk_of, image_of, recovery_session, site_at};
 use super::finding::{Failure, FailureKind};
 use super::memory::{Counters, Interned};
 use super::next_session::NextSession;
 use super::record::{CrashPosition, Recorded, seek};
 use super::recover::recover;
-use crate::testing::oracle::{Counts, Death};
+use crate::testing::oracle::{Counts, CrashKind};
 use crate::testing::plan::{Crash, CrashMode, Site};
 use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder, ImageChoice, Recording};
 use crate::testing::workload::Random;
@@ -105,7 +105,7 @@ impl Explorer<'_> {
             let judged = self.run(builder, &case, false, &mut tally);
             // After a process crash the disk may hold undurable writes. Then its recovery can be crashed in another way than
             // that of a power loss with the same image, so it needs another key.
-            let has_undurable = death == Death::ProcessCrash && !builder.undurable().is_empty();
+            let has_undurable = death == CrashKind::ProcessCrash && !builder.undurable().is_empty();
             let disk = if has_undurable {
                 !judged.image
             } else {
@@ -195,7 +195,7 @@ impl Explorer<'_> {
         case: &Case,
         records: bool,
         tally: &mut Tally,
-    ) -> Judged {
+    ) -> CaseOutcome {
         let mut judged = self.0.run(builder, case, records);
         tally.images += 1;
         tally.distinct += u64::from(judged.is_new);

@@ -6,13 +6,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::child::{FromChild, Heard, Orders, ToParent, end_without_crash, park_at};
+use super::child::{ChildMessage, FromChild, Orders, ToParent, end_without_crash, park_at};
 use super::crash::panic_at;
 use super::driver::Driver;
 use super::finding::{Failure, FailureKind, Finding};
 use super::handle::check_handle;
 use super::home::Home;
-use super::journal::{Journal, Known};
+use super::journal::{Journal, OracleSnapshot};
 use super::record::work_on;
 use super::recover::{check_durable, continue_after_recovery, open};
 use super::setup::Setup;
@@ -20,7 +20,7 @@ use super::state::{RecoveredState, failure_of};
 use crate::RecoveryReport;
 use crate::fs::RealFiles;
 use crate::testing::crash_injector::CrashAction;
-use crate::testing::oracle::{Counts, Death, Verdict};
+use crate::testing::oracle::{Counts, CrashKind, Verdict};
 use crate::testing::plan::{Crash, CrashMode, Plan, Site};
 use crate::testing::process::{ChildEnd, ChildProgram, NoAnswer};
 use crate::testing::sim_disk::SimDiskOptions;
@@ -103,7 +103,7 @@ impl FilesCase<'_> {
             let message = "a crash on real files has one crash, in the work";
             return Err(Failure::new(FailureKind::NeverReached, message));
         };
-        let journal = Journal::new(Known::first(self.setup.oracle()));
+        let journal = Journal::new(OracleSnapshot::first(self.setup.oracle()));
         let mut home = self.setup.on_files(&self.dir.join("db"), Session::first());
         if let Some(start) = &self.setup.start {
             let copied = copy_dir(start.dir(), &home.dir);
@@ -173,7 +173,7 @@ impl FilesCase<'_> {
                 .first_failure()
                 .unwrap_or_else(|| unreachable!("a reopening failed")));
         };
-        let verdict = journal.last().1.oracle.check(Death::ProcessCrash, db);
+        let verdict = journal.last().1.oracle.check(CrashKind::ProcessCrash, db);
         if !verdict.is_ok() {
             return Err(failure_of(&verdict));
         }
@@ -208,7 +208,7 @@ impl FilesCase<'_> {
         let db = open(self.setup, home)?;
         let state = RecoveredState::of(&db)?;
         check_durable(&db, &state)?;
-        let verdict = state.judged_by(oracle, Death::ProcessCrash);
+        let verdict = state.judged_by(oracle, CrashKind::ProcessCrash);
         if !verdict.is_ok() {
             return Err(failure_of(&verdict));
         }
@@ -223,7 +223,7 @@ impl FilesCase<'_> {
         let rest: Vec<Operation> = operations.into_iter().skip(begun).collect();
         let (last, known) = continue_after_recovery(self.setup, home, &state, &known, &verdict, &rest)?;
         let mut counts = verdict.counts;
-        counts += last.judged_by(&known.oracle, Death::ProcessCrash).counts;
+        counts += last.judged_by(&known.oracle, CrashKind::ProcessCrash).counts;
         Ok(counts)
     }
 }
@@ -265,7 +265,7 @@ pub(crate) fn check_point(
             // As if the call had been acknowledged: then its absence is a loss.
             let mut oracle = journal.last().1.oracle;
             oracle.acknowledged(call, None);
-            let verdict = state.judged_by(&oracle, Death::ProcessCrash);
+            let verdict = state.judged_by(&oracle, CrashKind::ProcessCrash);
             return if verdict.is_ok() {
                 Ok(())
             } else {
@@ -295,15 +295,15 @@ pub(crate) fn die_in_child(child: &ChildProgram, orders: &Orders, journal: &Jour
     let end = loop {
         match process.answer(CHILD_TIME) {
             Ok(line) => match heard.hear(&line)? {
-                Heard::Call => {}
-                Heard::Parked(at) if *mode == CrashMode::Kill && at == site.to_string() => {
+                ChildMessage::Call => {}
+                ChildMessage::Parked(at) if *mode == CrashMode::Kill && at == site.to_string() => {
                     let end = process.kill().map_err(failed)?;
                     for line in &end.answers {
                         heard.hear(line)?;
                     }
                     break end;
                 }
-                Heard::Parked(how) | Heard::Ended(how) => {
+                ChildMessage::Parked(how) | ChildMessage::Ended(how) => {
                     let message = format_args!("the child did not crash at {site}: {how}");
                     return Err(Failure::new(FailureKind::NeverReached, message));
                 }

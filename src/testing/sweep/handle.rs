@@ -5,11 +5,11 @@ use std::fmt;
 
 use super::finding::{Failure, FailureKind};
 use super::home::Home;
-use super::journal::{Journal, Known};
+use super::journal::{Journal, OracleSnapshot};
 use super::state::failure_of;
 use crate::fs::RealFiles;
 use crate::testing::CrashPoint;
-use crate::testing::oracle::Death;
+use crate::testing::oracle::CrashKind;
 use crate::testing::sim_disk::Image;
 use crate::testing::text::error_chain;
 use crate::testing::workload::{Event, Operation};
@@ -44,8 +44,8 @@ pub(crate) fn check_handle(
             expect_poisoned(&operation, operation.apply(&db))?;
         }
         if leaves_memory_whole(point) {
-            let Known { oracle, .. } = journal.last().1;
-            let verdict = oracle.check(Death::ProcessCrash, &db);
+            let OracleSnapshot { oracle, .. } = journal.last().1;
+            let verdict = oracle.check(CrashKind::ProcessCrash, &db);
             if !verdict.is_ok() {
                 return Err(failure_of(&verdict));
             }

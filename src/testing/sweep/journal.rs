@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::finding::{Failure, FailureKind};
 use super::state::{RecoveredState, failure_of};
-use crate::testing::oracle::{Death, OpId, Oracle, Verdict};
+use crate::testing::oracle::{CrashKind, OpId, Oracle, Verdict};
 use crate::testing::sim_disk::{ObservedCall, Side};
 use crate::testing::text::error_chain;
 use crate::testing::workload::{Operation, Reopening, Session, is_ahead_of_clock};
@@ -40,12 +40,12 @@ pub(crate) trait CallLog: fmt::Debug + Sync {
     /// Notes that the session is over. The reopening with this number opens the session `next`.
     fn session_ended(&self, call: usize, next: &Session);
     /// Notes that the database was opened again, under a policy, after a session that ended by `death`.
-    fn reopened(&self, db: &TidalDb, death: Death, durability: Durability);
+    fn reopened(&self, db: &TidalDb, death: CrashKind, durability: Durability);
 }
 
 /// The knowledge at a moment.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
+pub(crate) struct OracleSnapshot {
     pub(crate) oracle: Oracle,
     /// The operation in flight or, if there is none, the last one; by its number in the work.
     pub(crate) operation: Option<usize>,
@@ -64,13 +64,13 @@ pub(crate) enum Mark {
     /// The disk is at this side of this operation.
     Disk { ordinal: u64, side: Side },
     /// From here on the entry with this number is current.
-    Known(usize),
+    OracleSnapshot(usize),
 }
 
 /// The content of a journal.
 #[derive(Debug)]
 pub(crate) struct Pages {
-    pub(crate) known: Vec<Known>,
+    pub(crate) known: Vec<OracleSnapshot>,
     /// Each mark, and how many crossings came before it.
     pub(crate) marks: Vec<(Mark, usize)>,
     pub(crate) operations: Vec<Operation>,
@@ -83,7 +83,7 @@ pub(crate) struct Pages {
     pub(crate) failures: Vec<Failure>,
 }
 
-impl Known {
+impl OracleSnapshot {
     /// The knowledge before the database is created.
     pub(crate) fn first(oracle: Oracle) -> Self {
         let session = Session::first();
@@ -105,7 +105,7 @@ impl Known {
 }
 
 impl Pages {
-    fn reopened(&mut self, known: &mut Known, verdict: &Verdict, durability: Durability) {
+    fn reopened(&mut self, known: &mut OracleSnapshot, verdict: &Verdict, durability: Durability) {
         known.oracle.reopened(verdict);
         known.oracle.set_guarantee(durability);
         // A verdict counts the changes of collections since the last reopening.
@@ -127,11 +127,11 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// A journal that keeps only the current entry. The first entry is `known`.
-    pub(crate) fn new(known: Known) -> Arc<Self> {
+    pub(crate) fn new(known: OracleSnapshot) -> Arc<Self> {
         Arc::new(Self::with(known, false))
     }
 
-    fn with(known: Known, keeps_moments: bool) -> Self {
+    fn with(known: OracleSnapshot, keeps_moments: bool) -> Self {
         Self {
             pages: Mutex::new(Pages {
                 known: vec![known],
@@ -150,7 +150,7 @@ impl Journal {
     }
 
     /// A journal that keeps every moment, and marks each operation of `disk` from now on.
-    pub(crate) fn of(disk: &SimDisk, known: Known) -> Arc<Self> {
+    pub(crate) fn of(disk: &SimDisk, known: OracleSnapshot) -> Arc<Self> {
         let journal = Arc::new(Self::with(known, true));
         let observing = Arc::clone(&journal);
         disk.observe(move |call| observing.observe(call));
@@ -194,7 +194,7 @@ impl Journal {
     }
 
     /// The number of operations that were begun, and the current entry.
-    pub(crate) fn last(&self) -> (usize, Known) {
+    pub(crate) fn last(&self) -> (usize, OracleSnapshot) {
         let pages = self.pages();
         match pages.known.last() {
             Some(known) => (pages.operations.len(), known.clone()),
@@ -206,7 +206,7 @@ impl Journal {
     pub(crate) fn recovered(
         &self,
         db: &TidalDb,
-        death: Death,
+        death: CrashKind,
         durability: Durability,
         session: &Session,
     ) -> Vec<Operation> {
@@ -224,7 +224,7 @@ impl Journal {
     }
 
     /// Judges the state after a reopening. Returns the lost operations.
-    fn judge_reopened(&self, db: &TidalDb, death: Death, durability: Durability) -> Vec<Operation> {
+    fn judge_reopened(&self, db: &TidalDb, death: CrashKind, durability: Durability) -> Vec<Operation> {
         let judged = RecoveredState::of(db).and_then(|state| {
             self.learn(|known, pages| {
                 let verdict = state.judged_by(&known.oracle, death);
@@ -296,7 +296,7 @@ impl Journal {
     }
 
     /// Makes a new entry from the last one.
-    fn learn<T>(&self, learn: impl FnOnce(&mut Known, &mut Pages) -> T) -> T {
+    fn learn<T>(&self, learn: impl FnOnce(&mut OracleSnapshot, &mut Pages) -> T) -> T {
         let crossings = self.recorder.crossings_len();
         let mut pages = self.pages();
         let pages = &mut *pages;
@@ -311,7 +311,9 @@ impl Journal {
         let learned = learn(&mut known, pages);
         pages.known.push(known);
         if self.keeps_moments {
-            pages.marks.push((Mark::Known(pages.known.len() - 1), crossings));
+            pages
+                .marks
+                .push((Mark::OracleSnapshot(pages.known.len() - 1), crossings));
         }
         learned
     }
@@ -377,7 +379,7 @@ impl CallLog for Journal {
         });
     }
 
-    fn reopened(&self, db: &TidalDb, death: Death, durability: Durability) {
+    fn reopened(&self, db: &TidalDb, death: CrashKind, durability: Durability) {
         self.judge_reopened(db, death, durability);
     }
 }

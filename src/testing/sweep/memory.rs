@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::bounds::{Bounds, now};
 use super::finding::Failure;
 use super::state::RecoveredState;
-use crate::testing::oracle::{Death, Verdict};
+use crate::testing::oracle::{CrashKind, Verdict};
 use crate::testing::plan::Crash;
 
 /// A state that some image recovered to, with the report of its opening.
@@ -37,7 +37,7 @@ pub(crate) struct FailedCase {
     pub(crate) failure: Failure,
 }
 
-type Verdicts = HashMap<(u64, usize, u32, Death), Arc<Verdict>>;
+type Verdicts = HashMap<(u64, usize, u32, CrashKind), Arc<Verdict>>;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl SweepMemory {
         run: u64,
         known: usize,
         state: &Interned,
-        death: Death,
+        death: CrashKind,
         judge: impl FnOnce() -> Verdict,
     ) -> Arc<Verdict> {
         let key = (run, known, state.verdict_id, death);

@@ -65,7 +65,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use compare::Agreement;
+pub use compare::ModeComparison;
 pub use deep::{DeepProfile, DeepTotals};
 pub use driver::Driver;
 pub use files::CrashedOnFiles;
@@ -415,7 +415,7 @@ impl CrashSweep {
     ///
     /// # Errors
     /// Those of [`compare_crash_modes`].
-    pub fn compare_crash_modes(&self, plan: &Plan, test: &str) -> Result<Agreement, Box<Finding>> {
+    pub fn compare_crash_modes(&self, plan: &Plan, test: &str) -> Result<ModeComparison, Box<Finding>> {
         compare::compare(&self.setup.for_plan(plan), plan, test)
     }
 
@@ -476,7 +476,7 @@ pub fn replay(line: &str) -> Result<RecoveredCase, ReplayFailure> {
 /// # Errors
 /// [`Finding`] if a mode leaves other files or another state than the image, does not reach the site, or leaves an illegal
 /// state; or if the plan has not exactly one crash, or its mode is a power loss.
-pub fn compare_crash_modes(plan: &Plan, test: &str) -> Result<Agreement, Box<Finding>> {
+pub fn compare_crash_modes(plan: &Plan, test: &str) -> Result<ModeComparison, Box<Finding>> {
     CrashSweep::of_work(plan.work.clone()).compare_crash_modes(plan, test)
 }
 

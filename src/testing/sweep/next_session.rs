@@ -6,13 +6,13 @@
 use super::case::{image_of, recovery_session};
 use super::driver::{Driver, Opener};
 use super::finding::Failure;
-use super::journal::Known;
+use super::journal::OracleSnapshot;
 use super::record::{CrashPosition, Recorded};
 use super::recover::{caught, check_durable, further_operations, open};
 use super::setup::Setup;
 use super::state::RecoveredState;
 use crate::testing::SimDisk;
-use crate::testing::oracle::Death;
+use crate::testing::oracle::CrashKind;
 use crate::testing::plan::{Crash, Site};
 use crate::testing::sim_disk::ImageBuilder;
 use crate::testing::workload::Operation;
@@ -40,7 +40,7 @@ impl NextSession {
         setup: &Setup,
         disk: &SimDisk,
         builder: &ImageBuilder,
-        known: &Known,
+        known: &OracleSnapshot,
         crashes: &[Crash],
     ) -> Result<Self, Failure> {
         let Some(Crash { mode, .. }) = crashes.last() else {
@@ -49,9 +49,9 @@ impl NextSession {
         // Operations that a power loss took stay lost when later crashes interrupt recoveries.
         let keeps_writes = crashes.iter().all(|crash| crash.mode.keeps_writes());
         let death = if keeps_writes {
-            Death::ProcessCrash
+            CrashKind::ProcessCrash
         } else {
-            Death::PowerLoss
+            CrashKind::PowerLoss
         };
         let session = recovery_session(known, builder.image_hash(&image_of(mode)));
         let mut opened = None;
@@ -105,7 +105,7 @@ impl NextSession {
 }
 
 /// The operations after the one that the crash interrupted.
-fn rest_of_work(setup: &Setup, known: &Known, driver: &Driver<'_>) -> Vec<Operation> {
+fn rest_of_work(setup: &Setup, known: &OracleSnapshot, driver: &Driver<'_>) -> Vec<Operation> {
     match setup.operations() {
         Some(operations) => {
             let begun = known.operation.map_or(0, |operation| operation + 1);

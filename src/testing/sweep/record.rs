@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::driver::Driver;
 use super::finding::{Failure, FailureKind};
 use super::home::Home;
-use super::journal::{Journal, Known, Mark, Pages};
+use super::journal::{Journal, Mark, OracleSnapshot, Pages};
 use super::setup::Setup;
 use crate::TidalDb;
 use crate::testing::plan::{Crash, FaultEnd, Site};
@@ -32,7 +32,7 @@ pub(crate) struct CrashPosition {
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) recording: Recording,
-    pub(crate) known: Vec<Known>,
+    pub(crate) known: Vec<OracleSnapshot>,
     /// Each site with its moment, in the order of the run.
     pub(crate) sites: Vec<(Site, CrashPosition)>,
     pub(crate) crossings: Vec<Crossing>,
@@ -48,7 +48,7 @@ pub(crate) struct Recorded {
 impl Recorded {
     /// Does the work on `disk`, from opening the database to closing it.
     pub(crate) fn of_work(setup: &Setup, disk: &SimDisk) -> Self {
-        let (recorded, _) = Self::of(disk, Known::first(setup.oracle()), |journal| {
+        let (recorded, _) = Self::of(disk, OracleSnapshot::first(setup.oracle()), |journal| {
             let mut home = setup.on_disk(disk, Session::first());
             let mut fail = |failure: Failure| journal.fail(failure.kind, failure.message);
             do_work(setup, &mut home, journal, &mut None).unwrap_or_else(&mut fail);
@@ -59,7 +59,11 @@ impl Recorded {
     }
 
     /// Records `run` on `disk`. `known` is the knowledge before it. Also returns the result, if it did not panic.
-    pub(crate) fn of<T>(disk: &SimDisk, known: Known, run: impl FnOnce(&Journal) -> T) -> (Self, Option<T>) {
+    pub(crate) fn of<T>(
+        disk: &SimDisk,
+        known: OracleSnapshot,
+        run: impl FnOnce(&Journal) -> T,
+    ) -> (Self, Option<T>) {
         let start = disk.operations_len();
         let journal = Journal::of(disk, known);
         let outcome = {
@@ -242,7 +246,7 @@ fn sites(journaled: &Pages, crossings: &[Crossing], start: u64) -> Vec<(Site, Cr
             }
         }
         match mark {
-            Some(Mark::Known(known)) => moment.known = known,
+            Some(Mark::OracleSnapshot(known)) => moment.known = known,
             Some(Mark::Disk { ordinal, side }) => {
                 moment.position = match side {
                     Side::Before => ordinal,

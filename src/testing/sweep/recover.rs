@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::driver::Driver;
 use super::finding::{Failure, FailureKind};
 use super::home::Home;
-use super::journal::{Journal, Known};
+use super::journal::{Journal, OracleSnapshot};
 use super::setup::Setup;
 use super::state::{RecoveredState, failure_of};
 use crate::testing::SimDisk;
-use crate::testing::oracle::{Death, Verdict};
+use crate::testing::oracle::{CrashKind, Verdict};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::text::{error_chain, panic_text};
 use crate::testing::workload::{Event, Operation, Reopening, Session, SessionEnd};
@@ -54,10 +54,10 @@ pub(crate) fn continue_after_recovery(
     setup: &Setup,
     home: &mut Home,
     recovered: &RecoveredState,
-    known: &Known,
+    known: &OracleSnapshot,
     verdict: &Verdict,
     rest: &[Operation],
-) -> Result<(RecoveredState, Known), Failure> {
+) -> Result<(RecoveredState, OracleSnapshot), Failure> {
     caught(|| {
         let journal = Journal::new(known.clone());
         let mut handle = None;
@@ -112,7 +112,7 @@ pub(crate) fn hash_of(disk: &SimDisk) -> u128 {
 }
 
 fn check(journal: &Journal, state: &RecoveredState, when: &str) -> Result<(), Failure> {
-    let verdict = state.judged_by(&journal.last().1.oracle, Death::ProcessCrash);
+    let verdict = state.judged_by(&journal.last().1.oracle, CrashKind::ProcessCrash);
     if verdict.is_ok() {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use super::crash::{fail_device, panic_at};
 use super::fault::{recovery_with_fault, work_with_fault};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
-use super::journal::{Journal, Known};
+use super::journal::{Journal, OracleSnapshot};
 use super::memory::SweepMemory;
 use super::next_session::NextSession;
 use super::record::{Recorded, seek};
@@ -242,7 +242,7 @@ impl LastCase {
         Ok(())
     }
 
-    fn known(&self) -> &Known {
+    fn known(&self) -> &OracleSnapshot {
         &self.run.known[self.case.known]
     }
 
@@ -260,7 +260,7 @@ impl LastCase {
 /// A panic at `site`, which unwinds through every destructor, leaves the files of the builder's image.
 pub(crate) fn compare_panic(setup: &Setup, site: Site, builder: &ImageBuilder) -> Result<(), Failure> {
     let disk = setup.new_disk();
-    let journal = Journal::of(&disk, Known::first(setup.oracle()));
+    let journal = Journal::of(&disk, OracleSnapshot::first(setup.oracle()));
     let mut home = setup.on_disk(&disk, Session::first());
     panic_at(setup, site, &mut home, &journal, None)?;
     if let Some(path) = disk.locks_held().first() {

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::finding::{Failure, FailureKind};
-use crate::testing::oracle::{Death, DifferenceKind, Oracle, Verdict};
+use crate::testing::oracle::{CrashKind, DifferenceKind, Oracle, Verdict};
 use crate::testing::text::error_chain;
 use crate::{EarlierOpening, Error, Export, RecoveryReport, TidalDb};
 
@@ -49,7 +49,7 @@ impl RecoveredState {
     }
 
     /// The oracle's verdict on it, and on the receipts in the report.
-    pub(crate) fn judged_by(&self, oracle: &Oracle, death: Death) -> Verdict {
+    pub(crate) fn judged_by(&self, oracle: &Oracle, death: CrashKind) -> Verdict {
         let split = self.split.get_or_init(|| oracle.split(&self.export)).as_ref();
         oracle.check_recovered(death, &self.export, split, self.last_sequence, &self.report)
     }

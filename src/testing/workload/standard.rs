@@ -130,7 +130,7 @@ pub(crate) fn with_many_segments(options: Options) -> Options {
 
 /// The kind of the next operation.
 #[derive(Clone, Copy)]
-enum Card {
+enum OperationKind {
     Record,
     Batch,
     Collection,
@@ -140,8 +140,8 @@ enum Card {
 }
 
 /// Dealt in a new order each time, so that every kind is in every twenty operations.
-const DECK: [Card; 20] = {
-    use Card::{Batch, Checkpoint, Collection, Forget, Record, Sync};
+const DECK: [OperationKind; 20] = {
+    use OperationKind::{Batch, Checkpoint, Collection, Forget, Record, Sync};
     [
         Record, Record, Record, Record, Record, Record, Record, Record, Record, Batch, Batch, Batch,
         Collection, Collection, Collection, Collection, Collection, Forget, Sync, Checkpoint,
@@ -173,10 +173,11 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
 }
 
 /// Moves the checkpoint to the place after the forget, so that some records of co-engagement still have forgotten entries.
-fn checkpoint_after_forget(deck: &mut [Card]) {
-    let place = |deck: &[Card], is_wanted: fn(&Card) -> bool| deck.iter().position(is_wanted);
-    let checkpoint = place(deck, |card| matches!(card, Card::Checkpoint));
-    let forget = place(deck, |card| matches!(card, Card::Forget));
+fn checkpoint_after_forget(deck: &mut [OperationKind]) {
+    let place =
+        |deck: &[OperationKind], is_wanted: fn(&OperationKind) -> bool| deck.iter().position(is_wanted);
+    let checkpoint = place(deck, |card| matches!(card, OperationKind::Checkpoint));
+    let forget = place(deck, |card| matches!(card, OperationKind::Forget));
     let (Some(checkpoint), Some(forget)) = (checkpoint, forget) else {
         return;
     };
@@ -204,15 +205,15 @@ struct Generator {
 }
 
 impl Generator {
-    fn operation(&mut self, card: Card) -> Operation {
+    fn operation(&mut self, card: OperationKind) -> Operation {
         match card {
-            Card::Record => self.record(1),
-            Card::Batch => {
+            OperationKind::Record => self.record(1),
+            OperationKind::Batch => {
                 let len = 2 + self.random.below(7);
                 self.record(len)
             }
-            Card::Collection => self.collection(),
-            Card::Forget => {
+            OperationKind::Collection => self.collection(),
+            OperationKind::Forget => {
                 self.forgets += 1;
                 if self.forgets % 2 == 1 {
                     return Operation::ForgetUser(UserId(*self.random.pick(&USERS)));
@@ -222,8 +223,8 @@ impl Generator {
                 let of_four = self.clock_random.below(4) as usize;
                 Operation::ForgetEntity(EntityId(*self.engaged.get(of_four).unwrap_or(&any)))
             }
-            Card::Sync => Operation::Sync,
-            Card::Checkpoint => Operation::Checkpoint,
+            OperationKind::Sync => Operation::Sync,
+            OperationKind::Checkpoint => Operation::Checkpoint,
         }
     }
 

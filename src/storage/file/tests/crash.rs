@@ -177,7 +177,7 @@ fn recover(disk: &SimDisk, states: &[StorePairs], least: usize, most: usize, con
 
 /// The hashes of the images that were tried before, with the least and most writes they may hold.
 #[derive(Default)]
-struct Seen {
+struct SeenImages {
     once: BTreeSet<(u128, usize, usize)>,
     twice: BTreeSet<(u128, usize, usize)>,
 }
@@ -242,7 +242,7 @@ fn recover_twice(
     least: usize,
     most: usize,
     context: &str,
-    seen: &mut Seen,
+    seen: &mut SeenImages,
 ) {
     if !seen.twice.insert((image.hash(), least, most)) {
         return;
@@ -271,7 +271,7 @@ fn crash_the_restart(
     states: &[StorePairs],
     progress: RunProgress,
     context: &str,
-    seen: &mut Seen,
+    seen: &mut SeenImages,
 ) {
     let RunProgress {
         flushed, attempted, ..
@@ -455,7 +455,7 @@ mod full {
             "states repeat"
         );
 
-        let mut seen = Seen::default();
+        let mut seen = SeenImages::default();
         for operation in recording.operations() {
             for crash in DeviceEnd::of(operation) {
                 let context = format!("{crash:?} at {operation}");

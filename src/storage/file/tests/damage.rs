@@ -97,7 +97,7 @@ impl StoreSample {
     }
 
     /// Opens `content`. After a refusal nothing may have changed; else the state must be one after at least
-    /// `least` batches, later opens must find nothing to mend, and further writes must succeed. Returns the
+    /// `least` batches, later opens must find nothing to repair, and further writes must succeed. Returns the
     /// refusal.
     fn check(&self, content: &DiskContent, least: usize, at: &str) -> Result<(), Error> {
         let disk = disk_of(content);

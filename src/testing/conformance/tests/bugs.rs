@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::toy::Toy;
 use crate::Error;
 use crate::fs::FileAccess;
-use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall};
+use crate::testing::faults::{FaultCount, ForwardingStorage, StorageAnswer, StorageCall};
 use crate::testing::lab::planted::BugPlace;
 use crate::testing::lab::planted::files::{self, Backup};
 use crate::testing::lab::planted::storage::{
-    self, StorageAnswered, StorageBug, StorageMemory, one_by_one, scan, scanned, write_in_parts,
+    self, StorageBug, StorageMemory, StorageResult, one_by_one, scan, scanned, write_in_parts,
 };
 
 /// A bug in a storage engine.
@@ -133,7 +133,9 @@ impl Bug {
     pub(super) fn open(self, files: Arc<dyn FileAccess>, dir: &Path) -> Result<ForwardingStorage, Error> {
         let place = self.place();
         let files = match place {
-            Some(BugPlace::Files(bug)) => Arc::new(bug.wrap(files, &Acts::default(), &Backup::default())),
+            Some(BugPlace::Files(bug)) => {
+                Arc::new(bug.wrap(files, &FaultCount::default(), &Backup::default()))
+            }
             _ => files,
         };
         let engine = Toy::open(files.as_ref(), dir, self)?;
@@ -144,12 +146,12 @@ impl Bug {
                 act: storage::skip,
             },
         };
-        Ok(bug.wrap(Arc::new(engine), &Acts::default()))
+        Ok(bug.wrap(Arc::new(engine), &FaultCount::default()))
     }
 }
 
 /// Shows the pairs from the prefix on to the end that `end` makes of all but its last byte and of that byte.
-fn scan_between<'a>(call: &StorageCall<'a>, end: fn(&[u8], u8) -> Vec<u8>) -> StorageAnswered<'a> {
+fn scan_between<'a>(call: &StorageCall<'a>, end: fn(&[u8], u8) -> Vec<u8>) -> StorageResult<'a> {
     let (prefix, pairs) = scan(call)?;
     let Some((last, front)) = prefix.split_last() else {
         return Ok(scanned(pairs));
@@ -160,14 +162,14 @@ fn scan_between<'a>(call: &StorageCall<'a>, end: fn(&[u8], u8) -> Vec<u8>) -> St
     Ok(scanned(pairs))
 }
 
-fn scan_in_signed_order<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageAnswered<'a> {
+fn scan_in_signed_order<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageResult<'a> {
     let (_, mut pairs) = scan(call)?;
     pairs.sort_by_key(|(key, _)| key.iter().map(|byte| *byte as i8).collect::<Vec<_>>());
     Ok(scanned(pairs))
 }
 
 /// Scans again for each item.
-fn scan_live<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageAnswered<'a> {
+fn scan_live<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageResult<'a> {
     let (prefix, _) = scan(call)?;
     let engine = call.engine();
     let mut shown: Vec<u8> = Vec::new();

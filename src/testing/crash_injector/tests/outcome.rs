@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::conformance::Conformance;
-use crate::testing::oracle::{Death, Oracle};
+use crate::testing::oracle::{CrashKind, Oracle};
 use crate::testing::{CrashSweep, Plan, SimDisk, run_plan};
 
 #[test]
@@ -14,7 +14,7 @@ fn a_crash_at_its_crossing_is_a_crash() {
 
 /// Checks the reason and the parts of the message of a run that was to crash at this crossing.
 #[track_caller]
-fn assert_no_crash(crossing: u64, body: impl FnOnce(), why: &WhyNot, parts: &[&str]) {
+fn assert_no_crash(crossing: u64, body: impl FnOnce(), why: &NotCrashedReason, parts: &[&str]) {
     let not_crashed = run_to_crash(TARGET, crossing, body).expect_err("no crash");
     assert_eq!(not_crashed.why, *why);
     let message = not_crashed.to_string();
@@ -35,26 +35,36 @@ fn a_run_that_ends_in_another_way_is_no_crash_and_says_why() {
         "CohortLedgerUpdate 1 times",
         "outcome::",
     ];
-    assert_no_crash(5, crosses_too_little, &WhyNot::NeverFired, &parts);
+    assert_no_crash(5, crosses_too_little, &NotCrashedReason::NeverFired, &parts);
 
     let parts = ["tests nothing", "nothing was crossed"];
-    assert_no_crash(0, || (), &WhyNot::NothingCrossed, &parts);
+    assert_no_crash(0, || (), &NotCrashedReason::NothingCrossed, &parts);
 
     let on_helper = || assert!(on_watched_thread("helper", || cross(1)).is_err());
-    let why = WhyNot::OnAnotherThread("helper".into());
+    let why = NotCrashedReason::OnAnotherThread("helper".into());
     assert_no_crash(0, on_helper, &why, &["ended thread helper"]);
 
     let unwatched = || on_unwatched_thread("stranger", || cross(1));
-    assert_no_crash(0, unwatched, &WhyNot::NothingCrossed, &["on thread stranger"]);
+    assert_no_crash(
+        0,
+        unwatched,
+        &NotCrashedReason::NothingCrossed,
+        &["on thread stranger"],
+    );
 
     let swallows = || drop(catch_unwind(|| cross(1)));
-    assert_no_crash(0, swallows, &WhyNot::Swallowed, &["caught inside the run"]);
+    assert_no_crash(
+        0,
+        swallows,
+        &NotCrashedReason::Swallowed,
+        &["caught inside the run"],
+    );
 
     let replaces = || {
         drop(catch_unwind(|| cross(1)));
         panic!("planned");
     };
-    let why = WhyNot::ReplacedByPanic("planned".into());
+    let why = NotCrashedReason::ReplacedByPanic("planned".into());
     assert_no_crash(0, replaces, &why, &["replaced by another panic: planned"]);
 }
 
@@ -78,7 +88,7 @@ fn results_that_cannot_be_dropped(check: &Conformance, oracle: &Oracle, db: &cra
     #[expect(unused_must_use, reason = "it is the test")]
     check.check();
     #[expect(unused_must_use, reason = "it is the test")]
-    oracle.check(Death::PowerLoss, db);
+    oracle.check(CrashKind::PowerLoss, db);
     #[expect(unused_must_use, reason = "it is the test")]
     disk.changes_after_refusal();
 }

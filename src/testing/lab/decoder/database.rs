@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use super::mend;
+use super::repair;
 use crate::signals::checkpoint::record as checkpoint_record;
 use crate::storage::{FileStore, FileStoreOptions, MemoryStore, StorageEngine, keys};
 use crate::testing::SimDisk;
@@ -124,14 +124,14 @@ fn opens_and_goes_on(disk: &SimDisk, store: &MemoryStore) -> bool {
 pub(super) fn log(bytes: &[u8]) -> bool {
     let (pairs, image) = new_database();
     let mut image = image.clone();
-    image.insert_file(SEGMENT, mend::segment(bytes));
+    image.insert_file(SEGMENT, repair::segment(bytes));
     opens_and_goes_on(&SimDisk::from_image(&image), &store_of(pairs))
 }
 
 pub(super) fn checkpoint(bytes: &[u8]) -> bool {
     let (pairs, image) = new_database();
     let (store, mut image) = (store_of(pairs), image.clone());
-    let pairs = mend::pairs(bytes);
+    let pairs = repair::pairs(bytes);
     let is_empty = pairs.is_empty();
     for (key, value) in pairs {
         if key == keys::CHECKPOINT
@@ -157,7 +157,7 @@ pub(super) fn checkpoint(bytes: &[u8]) -> bool {
 
 pub(super) fn store(bytes: &[u8]) -> bool {
     let mut image = Image::new();
-    image.insert_file(STORE_FILE, mend::store_file(bytes));
+    image.insert_file(STORE_FILE, repair::store_file(bytes));
     let disk = SimDisk::from_image(&image);
     let segment_bytes_max = 512;
     let open = || new_store(&disk, segment_bytes_max);

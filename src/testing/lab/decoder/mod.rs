@@ -15,7 +15,7 @@
 //! ```
 
 mod database;
-mod mend;
+mod repair;
 mod seeds;
 #[cfg(test)]
 mod tests;
@@ -127,8 +127,8 @@ fn segment_header(bytes: &[u8]) -> bool {
     let path = Path::new("segment");
     // As it is, which hardly ever is one, and with its checksum.
     let as_it_is = SegmentHeader::decode(bytes, path, ID).is_ok();
-    let mended = mend::segment_header(bytes);
-    match SegmentHeader::decode(&mended, path, ID) {
+    let repaired = repair::segment_header(bytes);
+    match SegmentHeader::decode(&repaired, path, ID) {
         Ok((header, _)) => {
             let read =
                 SegmentHeader::decode(&header.encode(), path, ID).expect("what was written reads back");
@@ -140,11 +140,11 @@ fn segment_header(bytes: &[u8]) -> bool {
 }
 
 fn frame(bytes: &[u8]) -> bool {
-    let mended = mend::frame(bytes, FRAME_SEED);
-    let Some(header) = FrameHeader::decode(&mended, FRAME_SEED) else {
+    let repaired = repair::frame(bytes, FRAME_SEED);
+    let Some(header) = FrameHeader::decode(&repaired, FRAME_SEED) else {
         return false;
     };
-    let Some(payload) = header.payload(&mended) else {
+    let Some(payload) = header.payload(&repaired) else {
         return false;
     };
     assert_eq!(header.frame_len(), FRAME_HEADER_BYTES + payload.len());
@@ -241,7 +241,7 @@ fn co_engagement(bytes: &[u8]) -> bool {
     let mut state =
         LedgerState::new(&standard_schema(), &tiny_limits()).expect("the standard schema is legal");
     let index = state.co_engagement_mut();
-    let pairs = mend::pairs(bytes);
+    let pairs = repair::pairs(bytes);
     for (key, value) in &pairs {
         if index.restore(key, value).is_err() {
             return false;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::database::{SEGMENT, StoredPairs, content, new_store, open_with, pairs_of};
-use super::{FRAME_SEED, database, mend};
+use super::{FRAME_SEED, database, repair};
 use crate::storage::{MemoryStore, StorageEngine};
 use crate::testing::plan::Plan;
 use crate::testing::workload::Workload;
@@ -56,7 +56,7 @@ pub(super) fn pages(prefix: &[u8]) -> Vec<Vec<u8>> {
 
 pub(super) fn pairs(prefixes: &[&[u8]]) -> Vec<Vec<u8>> {
     let pairs: Vec<_> = prefixes.iter().flat_map(|prefix| unsealed(prefix)).collect();
-    vec![mend::from_pairs(&pairs)]
+    vec![repair::from_pairs(&pairs)]
 }
 
 pub(super) fn segment_header() -> Vec<Vec<u8>> {
@@ -64,10 +64,10 @@ pub(super) fn segment_header() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn frame() -> Vec<Vec<u8>> {
-    let mended = frames(&segment())
+    let repaired = frames(&segment())
         .into_iter()
-        .map(|frame| mend::frame(&frame, FRAME_SEED));
-    mended.filter(|frame| super::frame(frame)).collect()
+        .map(|frame| repair::frame(&frame, FRAME_SEED));
+    repaired.filter(|frame| super::frame(frame)).collect()
 }
 
 pub(super) fn events() -> Vec<Vec<u8>> {

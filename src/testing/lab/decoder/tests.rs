@@ -45,7 +45,7 @@ fn what_is_mended_is_read_as_far_as_it_was_mended() {
     // Frames and records with any content pass, so that it is their content that a fuzzer explores.
     let mut random = Random::new(SEED);
     let mut noise: Vec<u8> = (0..400).map(|_| random.next_u64() as u8 & 0x7f).collect();
-    let segment = mend::segment(&noise);
+    let segment = repair::segment(&noise);
     let (header, seed) = SegmentHeader::decode(&segment, Path::new("segment"), ID).unwrap();
     assert_eq!(header.first_sequence, 1);
     let frame = FrameHeader::decode(&segment[SEGMENT_HEADER_BYTES..], seed).unwrap();
@@ -54,7 +54,7 @@ fn what_is_mended_is_read_as_far_as_it_was_mended() {
     assert!(database::store(&noise));
     // A mark leaves the rest torn.
     noise[SEGMENT_HEADER_BYTES + 7] |= 0x80;
-    assert!(FrameHeader::decode(&mend::segment(&noise)[SEGMENT_HEADER_BYTES..], seed).is_none());
+    assert!(FrameHeader::decode(&repair::segment(&noise)[SEGMENT_HEADER_BYTES..], seed).is_none());
 }
 
 /// Tests of more than a second, which the quick set leaves out.

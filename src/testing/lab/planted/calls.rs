@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::testing::CrashSweep;
-use crate::testing::faults::Acts;
+use crate::testing::faults::FaultCount;
 use crate::testing::sweep::Calls;
 use crate::testing::workload::{Event, Operation, STANDARD_NOW_MS, session, standard_schema};
 use crate::{Clock, Error, Options, Receipt, Schema, Signal, TidalDb};
 
-type Called = Result<Option<Receipt>, Error>;
+type PlantedCallResult = Result<Option<Receipt>, Error>;
 
 /// Replaces the call of an operation.
-pub(super) type CallAct = fn(&mut CallMemory, &TidalDb, &Operation) -> Called;
+pub(super) type CallReplacement = fn(&mut CallMemory, &TidalDb, &Operation) -> PlantedCallResult;
 
 /// A bug at the public handle. The action replaces every so many of the calls that the bug applies to.
 #[derive(Debug, Clone, Copy)]
@@ -20,14 +20,14 @@ pub(crate) struct CallBug {
     /// Returns true for the operations that the bug applies to.
     pub(super) on: fn(&Operation) -> bool,
     pub(super) one_in: u64,
-    pub(super) act: CallAct,
+    pub(super) act: CallReplacement,
 }
 
 /// The state of one bug in one run.
 #[derive(Debug)]
 pub(crate) struct CallMemory {
     bug: CallBug,
-    acts: Acts,
+    acts: FaultCount,
     is_first_run: bool,
     /// The operations that the bug applied to.
     matched: u64,
@@ -36,7 +36,7 @@ pub(crate) struct CallMemory {
 }
 
 /// Changes how the calls of `sweep` are made.
-pub(super) fn plant(bug: CallBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+pub(super) fn plant(bug: CallBug, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
     let (acts, runs) = (acts.clone(), AtomicU64::new(0));
     sweep.with_setup(|setup| {
         setup.calls = Some(Arc::new(move || {
@@ -55,7 +55,7 @@ pub(super) fn plant(bug: CallBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep 
 pub(super) fn plant_options(
     change: fn(Options, u64) -> Options,
     sweep: CrashSweep,
-    acts: &Acts,
+    acts: &FaultCount,
 ) -> CrashSweep {
     let (acts, openings) = (acts.clone(), AtomicU64::new(0));
     sweep.with_setup(|setup| {
@@ -67,7 +67,7 @@ pub(super) fn plant_options(
 }
 
 impl Calls for CallMemory {
-    fn call(&mut self, db: &TidalDb, operation: &Operation) -> Called {
+    fn call(&mut self, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
         if !(self.bug.on)(operation) {
             return operation.apply(db);
         }
@@ -84,7 +84,7 @@ impl Calls for CallMemory {
 pub(super) fn plant_later_options(
     change: fn(Options) -> Options,
     sweep: CrashSweep,
-    acts: &Acts,
+    acts: &FaultCount,
 ) -> CrashSweep {
     let acts = acts.clone();
     sweep.with_setup(|setup| {
@@ -156,25 +156,33 @@ pub(super) fn is_set_back(operation: &Operation) -> bool {
 // The actions.
 
 #[expect(clippy::unnecessary_wraps, reason = "it is an action")]
-pub(super) fn skip(state: &mut CallMemory, _: &TidalDb, _: &Operation) -> Called {
+pub(super) fn skip(state: &mut CallMemory, _: &TidalDb, _: &Operation) -> PlantedCallResult {
     state.acts.count();
     Ok(None)
 }
 
 /// Makes the call when the next one is acknowledged. Its error is lost.
-pub(super) fn acknowledge_first(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn acknowledge_first(
+    state: &mut CallMemory,
+    db: &TidalDb,
+    operation: &Operation,
+) -> PlantedCallResult {
     let held = state.held.replace(operation.clone());
     held.map(|held| held.apply(db).ok());
     skip(state, db, operation)
 }
 
-pub(super) fn call_twice(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn call_twice(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
     state.acts.count();
     operation.apply(db)?;
     operation.apply(db)
 }
 
-pub(super) fn repeat_number(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn repeat_number(
+    state: &mut CallMemory,
+    db: &TidalDb,
+    operation: &Operation,
+) -> PlantedCallResult {
     state.acts.count();
     Ok(operation.apply(db)?.map(|receipt| Receipt {
         sequence: receipt.sequence.saturating_sub(1),
@@ -182,14 +190,18 @@ pub(super) fn repeat_number(state: &mut CallMemory, db: &TidalDb, operation: &Op
     }))
 }
 
-pub(super) fn refuse_too(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn refuse_too(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
     state.acts.count();
     operation.apply(db)?;
     Err(Error::invalid("weight", "planted", "the call is refused"))
 }
 
 /// Refuses the calls of later runs.
-pub(super) fn refuse_later_runs(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn refuse_later_runs(
+    state: &mut CallMemory,
+    db: &TidalDb,
+    operation: &Operation,
+) -> PlantedCallResult {
     if state.is_first_run || state.matched < 3 {
         return operation.apply(db);
     }
@@ -198,7 +210,11 @@ pub(super) fn refuse_later_runs(state: &mut CallMemory, db: &TidalDb, operation:
 }
 
 /// Records the events at their own time, and reports the time of the clock.
-pub(super) fn ignore_set_back(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn ignore_set_back(
+    state: &mut CallMemory,
+    db: &TidalDb,
+    operation: &Operation,
+) -> PlantedCallResult {
     let Operation::Record { events, .. } = operation else {
         return operation.apply(db);
     };
@@ -208,7 +224,7 @@ pub(super) fn ignore_set_back(state: &mut CallMemory, db: &TidalDb, operation: &
     Ok(receipt.map(|receipt| Receipt { set_back, ..receipt }))
 }
 
-pub(super) fn split_batch(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn split_batch(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
     let Operation::Record { now_ms, events } = operation else {
         return operation.apply(db);
     };
@@ -223,12 +239,16 @@ pub(super) fn split_batch(state: &mut CallMemory, db: &TidalDb, operation: &Oper
 }
 
 /// Records only the first [`LARGE_CALL_LEN`] events.
-pub(super) fn cut_large(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn cut_large(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
     change_events(state, db, operation, |events| events.truncate(LARGE_CALL_LEN))
 }
 
 /// Records the event after the first [`LARGE_CALL_LEN`] events twice.
-pub(super) fn repeat_in_large(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> Called {
+pub(super) fn repeat_in_large(
+    state: &mut CallMemory,
+    db: &TidalDb,
+    operation: &Operation,
+) -> PlantedCallResult {
     change_events(state, db, operation, |events| {
         events.push(events[LARGE_CALL_LEN].clone());
     })
@@ -240,7 +260,7 @@ pub(super) fn change_each_event(
     db: &TidalDb,
     operation: &Operation,
     change: fn(&mut Event),
-) -> Called {
+) -> PlantedCallResult {
     change_events(state, db, operation, |events| events.iter_mut().for_each(change))
 }
 
@@ -249,7 +269,7 @@ pub(super) fn change_events(
     db: &TidalDb,
     operation: &Operation,
     change: impl FnOnce(&mut Vec<Event>),
-) -> Called {
+) -> PlantedCallResult {
     let mut changed = operation.clone();
     if let Operation::Record { events, .. } = &mut changed {
         change(events);

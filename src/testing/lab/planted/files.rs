@@ -14,14 +14,14 @@ use std::thread;
 use crate::fs::{FileAccess, OpenMode, read_whole, write_all_at};
 use crate::lock::lock;
 use crate::testing::CrashSweep;
-use crate::testing::faults::{Acts, FileAnswer, FileCall, FileOperation, FileRole, ForwardingFiles};
+use crate::testing::faults::{FaultCount, FileAnswer, FileCall, FileOperation, FileRole, ForwardingFiles};
 use crate::testing::sweep::Setup;
 use crate::testing::workload::session;
 
-pub(super) type FileAnswered = io::Result<FileAnswer>;
+pub(super) type FileResult = io::Result<FileAnswer>;
 
 /// Replaces a call.
-pub(crate) type FileAct = fn(&mut FileCall<'_>, &FileMemory) -> FileAnswered;
+pub(crate) type FileReplacement = fn(&mut FileCall<'_>, &FileMemory) -> FileResult;
 
 /// A bug in the file access. The action replaces every so many of the calls that the bug applies to.
 #[derive(Debug, Clone, Copy)]
@@ -31,13 +31,13 @@ pub(crate) struct FileBug {
     /// The roles of their files and directories; empty for all.
     pub(crate) roles: &'static [FileRole],
     pub(crate) one_in: u64,
-    pub(crate) act: FileAct,
+    pub(crate) act: FileReplacement,
 }
 
 /// The state of one bug in one opening of the database.
 #[derive(Debug)]
 pub(crate) struct FileMemory {
-    pub(super) acts: Acts,
+    pub(super) acts: FaultCount,
     /// The calls that the bug applied to.
     matched: AtomicU64,
     /// Writes that were acknowledged and not made, by the handle of their file.
@@ -56,7 +56,7 @@ pub(super) type Writes = Vec<(u64, Vec<u8>)>;
 pub(crate) type Backup = Arc<Mutex<Option<Vec<(PathBuf, Vec<u8>)>>>>;
 
 /// Puts `bug` between the database and the files of `sweep`.
-pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
     let (acts, backup) = (acts.clone(), Backup::default());
     sweep.with_setup(move |setup| {
         let before = setup.files.take();
@@ -72,7 +72,12 @@ pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep 
 
 impl FileBug {
     /// `files` with this bug, for one opening.
-    pub(crate) fn wrap(self, files: Arc<dyn FileAccess>, acts: &Acts, backup: &Backup) -> ForwardingFiles {
+    pub(crate) fn wrap(
+        self,
+        files: Arc<dyn FileAccess>,
+        acts: &FaultCount,
+        backup: &Backup,
+    ) -> ForwardingFiles {
         let state = FileMemory {
             acts: acts.clone(),
             matched: AtomicU64::new(0),
@@ -115,7 +120,7 @@ impl FileMemory {
     }
 
     /// Keeps the write in memory and reports it as made.
-    fn keep(&self, call: &FileCall<'_>) -> FileAnswered {
+    fn keep(&self, call: &FileCall<'_>) -> FileResult {
         self.acts.count();
         if let (Some(handle), FileOperation::Write { bytes, offset }) = (call.handle(), &call.operation) {
             let mut kept = lock(&self.kept);
@@ -139,16 +144,16 @@ fn is_creation(call: &FileCall<'_>) -> bool {
 
 // Actions of any call.
 
-pub(crate) fn skip(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn skip(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     state.acts.count();
     call.skip()
 }
 
-pub(crate) fn swallow_error(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn swallow_error(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     call.forward().or_else(|_| skip(call, state))
 }
 
-pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     call.forward().or_else(|_| {
         state.acts.count();
         call.forward()
@@ -160,8 +165,8 @@ pub(super) fn in_sessions(
     sessions: impl RangeBounds<u32>,
     call: &mut FileCall<'_>,
     state: &FileMemory,
-    act: FileAct,
-) -> FileAnswered {
+    act: FileReplacement,
+) -> FileResult {
     if sessions.contains(&state.session) {
         return act(call, state);
     }
@@ -171,7 +176,7 @@ pub(super) fn in_sessions(
 // Of writes and syncs.
 
 /// Keeps the writes in memory until a sync, and makes them before it.
-pub(crate) fn write_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn write_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     if let FileOperation::Write { .. } = call.operation {
         return state.keep(call);
     }
@@ -180,7 +185,7 @@ pub(crate) fn write_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> 
 }
 
 /// Keeps the writes in memory until a sync, and makes them after it.
-pub(crate) fn write_after_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn write_after_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     if let FileOperation::Write { .. } = call.operation {
         return state.keep(call);
     }
@@ -190,7 +195,7 @@ pub(crate) fn write_after_sync(call: &mut FileCall<'_>, state: &FileMemory) -> F
 }
 
 /// Makes the later one of two writes first, both not later than a sync.
-pub(crate) fn swap_writes(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn swap_writes(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     let FileOperation::Write { bytes, offset } = &call.operation else {
         state.write_kept(call)?;
         return call.forward();
@@ -205,7 +210,7 @@ pub(crate) fn swap_writes(call: &mut FileCall<'_>, state: &FileMemory) -> FileAn
     call.skip()
 }
 
-pub(crate) fn write_half(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn write_half(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     if let FileOperation::Write { bytes, offset } = &call.operation {
         state.acts.count();
         write(call, &bytes[..bytes.len() / 2], *offset)?;
@@ -217,7 +222,7 @@ pub(crate) fn write_half(call: &mut FileCall<'_>, state: &FileMemory) -> FileAns
 const LONG_WRITE_BYTES: usize = 2048;
 
 /// Makes a long write without its last bytes.
-pub(super) fn write_without_tail(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(super) fn write_without_tail(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     match &call.operation {
         FileOperation::Write { bytes, offset } if bytes.len() > LONG_WRITE_BYTES => {
             state.acts.count();
@@ -229,7 +234,7 @@ pub(super) fn write_without_tail(call: &mut FileCall<'_>, state: &FileMemory) ->
 }
 
 /// Puts zeros in the place of the last bytes of a long read.
-pub(super) fn read_without_tail(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(super) fn read_without_tail(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     let answer = call.forward()?;
     if let (FileOperation::Read { buffer, .. }, FileAnswer::Bytes(read)) = (&mut call.operation, &answer)
         && *read as usize > LONG_WRITE_BYTES
@@ -240,7 +245,7 @@ pub(super) fn read_without_tail(call: &mut FileCall<'_>, state: &FileMemory) -> 
     Ok(answer)
 }
 
-pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     if let FileOperation::Write { bytes, .. } = &mut call.operation {
         state.acts.count();
         let middle = bytes.len() / 2;
@@ -250,7 +255,7 @@ pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswe
 }
 
 /// Syncs on a thread that does not inherit the injector.
-pub(crate) fn sync_elsewhere(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn sync_elsewhere(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
     state.acts.count();
     let synced = thread::scope(|scope| scope.spawn(|| file.sync()).join());
@@ -259,7 +264,7 @@ pub(crate) fn sync_elsewhere(call: &mut FileCall<'_>, state: &FileMemory) -> Fil
         .map(|()| FileAnswer::Done)
 }
 
-pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     state.acts.count();
     // A destructor has no caller to report an error to.
     call.file().map(|file| file.sync().ok());
@@ -267,7 +272,7 @@ pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileMemory) -> File
 }
 
 /// Skips the syncs of the first segment of every session but the first.
-pub(super) fn skip_sync_of_first_made(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(super) fn skip_sync_of_first_made(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     note_made(call, state);
     let is_first = lock(&state.made).first().is_some_and(|first| first == call.path);
     if state.session > 1 && is_first && matches!(call.operation, FileOperation::Sync) {
@@ -277,7 +282,7 @@ pub(super) fn skip_sync_of_first_made(call: &mut FileCall<'_>, state: &FileMemor
 }
 
 /// Skips the sync of a copy that is to replace a segment.
-pub(super) fn skip_sync_of_copy(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(super) fn skip_sync_of_copy(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     if segments(call.files()).contains(&call.path.with_extension("")) {
         return skip(call, state);
     }
@@ -285,7 +290,7 @@ pub(super) fn skip_sync_of_copy(call: &mut FileCall<'_>, state: &FileMemory) -> 
 }
 
 /// Does not remove the segments of earlier sessions.
-pub(super) fn keep_earlier(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(super) fn keep_earlier(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     note_made(call, state);
     let is_earlier = !lock(&state.made).iter().any(|made| made == call.path);
     if is_earlier && matches!(call.operation, FileOperation::Remove) {
@@ -310,7 +315,7 @@ fn is_of_one_operation(error: &io::Error) -> bool {
 }
 
 /// Reports the failure of one operation as a success.
-pub(crate) fn ignore_failure(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn ignore_failure(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     match call.forward() {
         Err(error) if is_of_one_operation(&error) => skip(call, state),
         answered => answered,
@@ -318,7 +323,7 @@ pub(crate) fn ignore_failure(call: &mut FileCall<'_>, state: &FileMemory) -> Fil
 }
 
 /// Repeats one operation that failed: a file system that lost writes in a failed sync reports the next one as done.
-pub(crate) fn repeat_once(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn repeat_once(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     match call.forward() {
         Err(error) if is_of_one_operation(&error) => {
             state.acts.count();
@@ -329,7 +334,7 @@ pub(crate) fn repeat_once(call: &mut FileCall<'_>, state: &FileMemory) -> FileAn
 }
 
 /// Continues a write that failed in the middle, one byte after the place where it stopped.
-pub(crate) fn continue_too_far(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn continue_too_far(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     let answered = call.forward();
     match (&answered, &call.operation) {
         (Err(error), FileOperation::Write { bytes, offset }) if is_of_one_operation(error) => {
@@ -345,7 +350,7 @@ pub(crate) fn continue_too_far(call: &mut FileCall<'_>, state: &FileMemory) -> F
 // Of names and locks.
 
 /// Renames a new file, and syncs it then.
-pub(crate) fn rename_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn rename_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     match call.operation {
         FileOperation::Rename { .. } => {
             let answer = call.forward()?;
@@ -358,7 +363,7 @@ pub(crate) fn rename_before_sync(call: &mut FileCall<'_>, state: &FileMemory) ->
     }
 }
 
-pub(crate) fn make_under_final_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn make_under_final_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     let final_name = call.path.with_extension("");
     match call.operation {
         FileOperation::Open { mode } if is_creation(call) => {
@@ -371,7 +376,7 @@ pub(crate) fn make_under_final_name(call: &mut FileCall<'_>, state: &FileMemory)
 }
 
 /// Leaves an empty file under the old name.
-pub(crate) fn keep_old_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn keep_old_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     let answer = call.forward()?;
     state.acts.count();
     call.files().open(call.path, OpenMode::Create)?;
@@ -380,7 +385,7 @@ pub(crate) fn keep_old_name(call: &mut FileCall<'_>, state: &FileMemory) -> File
 
 /// Removes the oldest segment before a third one is made, covered by a checkpoint or not. A removal of a file that is gone
 /// succeeds.
-pub(crate) fn remove_oldest(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn remove_oldest(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     if is_creation(call)
         && let [oldest, _, ..] = &segments(call.files())[..]
     {
@@ -397,14 +402,14 @@ pub(crate) fn remove_oldest(call: &mut FileCall<'_>, state: &FileMemory) -> File
     }
 }
 
-pub(super) fn grant_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(super) fn grant_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     match call.forward()? {
         FileAnswer::Lock(None) => skip(call, state),
         answer => Ok(answer),
     }
 }
 
-pub(crate) fn leak_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn leak_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     match call.forward()? {
         FileAnswer::Lock(Some(lock)) => {
             std::mem::forget(lock);
@@ -414,7 +419,7 @@ pub(crate) fn leak_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnsw
     }
 }
 
-pub(crate) fn leak_file(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn leak_file(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     let answer = call.forward()?;
     if let FileAnswer::File(file) = &answer {
         state.acts.count();
@@ -429,7 +434,7 @@ pub(crate) fn leak_file(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnsw
 const READABLE_BYTES: u64 = 300;
 
 /// Reads a file that was created by this handle as it was then.
-pub(crate) fn read_as_created(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn read_as_created(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     match call.mode() {
         Some(OpenMode::Create) => skip(call, state),
         _ => call.forward(),
@@ -437,7 +442,7 @@ pub(crate) fn read_as_created(call: &mut FileCall<'_>, state: &FileMemory) -> Fi
 }
 
 /// Reports an unreadable place as the end of the file.
-pub(crate) fn end_early(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn end_early(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
     let FileOperation::Read { buffer, offset } = &mut call.operation else {
         return call.forward();
@@ -458,7 +463,7 @@ fn leftover(call: &FileCall<'_>) -> Option<PathBuf> {
     files_in(call.files(), call.path, FileRole::NewSegment).pop()
 }
 
-pub(crate) fn panic_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn panic_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     if let Some(path) = leftover(call) {
         state.acts.count();
         // As a panic, but for its message.
@@ -467,7 +472,7 @@ pub(crate) fn panic_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> 
     call.forward()
 }
 
-pub(crate) fn hang_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn hang_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     if leftover(call).is_some() {
         state.acts.count();
         loop {
@@ -493,7 +498,7 @@ pub(super) fn lose(
     call: &mut FileCall<'_>,
     state: &FileMemory,
     lost: fn(&dyn FileAccess) -> Vec<PathBuf>,
-) -> FileAnswered {
+) -> FileResult {
     if state.is_first() {
         for path in lost(call.files()) {
             if call.files().remove(&path).is_ok() {
@@ -513,7 +518,7 @@ pub(super) fn store_files(files: &dyn FileAccess) -> Vec<PathBuf> {
 }
 
 /// Puts the store's content of the moment when it got its second file into its place.
-pub(crate) fn roll_store_back(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn roll_store_back(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     if state.is_first() {
         // A device that died meanwhile keeps its content.
         restore(call.files(), state).ok();

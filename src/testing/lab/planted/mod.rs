@@ -45,7 +45,7 @@ use std::time::Duration;
 
 pub use self::table::{BugKind, PlantedBug};
 use crate::testing::CrashSweep;
-pub use crate::testing::faults::Acts;
+pub use crate::testing::faults::FaultCount;
 use crate::testing::faults::FileRole;
 use crate::testing::plan::Work;
 use crate::testing::sweep::FailureKind;
@@ -76,7 +76,7 @@ impl BugPlace {
     pub(crate) const fn files(
         calls: &'static [&'static str],
         roles: &'static [FileRole],
-        act: files::FileAct,
+        act: files::FileReplacement,
     ) -> Self {
         Self::Files(files::FileBug {
             calls,
@@ -86,15 +86,15 @@ impl BugPlace {
         })
     }
 
-    pub(crate) const fn storage(calls: &'static [&'static str], act: storage::StorageAct) -> Self {
+    pub(crate) const fn storage(calls: &'static [&'static str], act: storage::StorageReplacement) -> Self {
         Self::Storage(storage::StorageBug { calls, act })
     }
 
-    const fn calls(on: fn(&Operation) -> bool, act: calls::CallAct) -> Self {
+    const fn calls(on: fn(&Operation) -> bool, act: calls::CallReplacement) -> Self {
         Self::Calls(calls::CallBug { on, one_in: 1, act })
     }
 
-    fn plant(self, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+    fn plant(self, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
         match self {
             Self::Files(bug) => files::plant(bug, sweep, acts),
             Self::Storage(bug) => storage::plant(bug, sweep, acts),
@@ -198,7 +198,7 @@ impl PlantedBug {
     ///
     /// The sweep gets the policy that the bug needs, and loses its calls of `sync` and `checkpoint` if these would hide it. For
     /// a bug between sessions it gets other operations, in several sessions.
-    pub fn plant(self, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+    pub fn plant(self, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
         let row = self.row();
         row.place.plant(row.needs.prepare(sweep), acts)
     }

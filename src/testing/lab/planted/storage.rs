@@ -15,7 +15,7 @@ use crate::storage::{
     BatchOperation, FileStore, FileStoreOptions, KeyValue, StorageEngine, WriteBatch, keys,
 };
 use crate::testing::CrashSweep;
-use crate::testing::faults::{Acts, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
+use crate::testing::faults::{FaultCount, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
 use crate::testing::sweep::{OpenStorage, Setup};
 use crate::testing::workload::{Session, session};
 
@@ -23,23 +23,23 @@ use crate::testing::workload::{Session, session};
 /// yet when the storage is made.
 const STORE_DIR: &str = "/store";
 
-pub(crate) type StorageAnswered<'a> = Result<StorageAnswer<'a>, Error>;
+pub(crate) type StorageResult<'a> = Result<StorageAnswer<'a>, Error>;
 
 /// Replaces a call.
-pub(crate) type StorageAct = for<'a> fn(&mut StorageCall<'a>, &StorageMemory) -> StorageAnswered<'a>;
+pub(crate) type StorageReplacement = for<'a> fn(&mut StorageCall<'a>, &StorageMemory) -> StorageResult<'a>;
 
 /// A bug in the storage engine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StorageBug {
     /// The names of the calls that the bug applies to.
     pub(crate) calls: &'static [&'static str],
-    pub(crate) act: StorageAct,
+    pub(crate) act: StorageReplacement,
 }
 
 /// The state of one bug in one opening of the database.
 #[derive(Debug, Default)]
 pub(crate) struct StorageMemory {
-    pub(crate) acts: Acts,
+    pub(crate) acts: FaultCount,
     /// A write that was acknowledged and not made.
     kept: Mutex<Option<StorageOperation>>,
     has_skipped_flush: AtomicBool,
@@ -48,7 +48,7 @@ pub(crate) struct StorageMemory {
 }
 
 /// Puts `bug` between the database and the storage of `sweep`.
-pub(super) fn plant(bug: StorageBug, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+pub(super) fn plant(bug: StorageBug, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
     let acts = acts.clone();
     sweep.with_setup(move |setup| {
         let before = setup.storage.take();
@@ -65,7 +65,7 @@ pub(super) fn plant(bug: StorageBug, sweep: CrashSweep, acts: &Acts) -> CrashSwe
 
 impl StorageBug {
     /// `engine` with this bug, for one opening.
-    pub(crate) fn wrap(self, engine: Arc<dyn StorageEngine>, acts: &Acts) -> ForwardingStorage {
+    pub(crate) fn wrap(self, engine: Arc<dyn StorageEngine>, acts: &FaultCount) -> ForwardingStorage {
         let state = StorageMemory {
             acts: acts.clone(),
             session: session(),
@@ -124,12 +124,12 @@ fn is_deletion(operation: &StorageOperation) -> bool {
 
 // Actions of any call.
 
-pub(crate) fn skip<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(crate) fn skip<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     state.acts.count();
     call.skip()
 }
 
-pub(crate) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(crate) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     call.forward().or_else(|_| skip(call, state))
 }
 
@@ -138,8 +138,8 @@ pub(super) fn in_sessions<'a>(
     sessions: impl RangeBounds<u32>,
     call: &mut StorageCall<'a>,
     state: &StorageMemory,
-    act: StorageAct,
-) -> StorageAnswered<'a> {
+    act: StorageReplacement,
+) -> StorageResult<'a> {
     if sessions.contains(&state.session) {
         return act(call, state);
     }
@@ -150,7 +150,7 @@ pub(super) fn in_sessions<'a>(
 pub(super) fn skip_flush_of_opening<'a>(
     call: &mut StorageCall<'a>,
     state: &StorageMemory,
-) -> StorageAnswered<'a> {
+) -> StorageResult<'a> {
     let writes = |operation: &BatchOperation| key_of(operation) == keys::OPENING;
     if batch_of(&call.operation).iter().any(writes) {
         *lock(&state.kept) = Some(call.operation.clone());
@@ -169,7 +169,7 @@ fn take_schema(call: &mut StorageCall<'_>) -> Option<StorageOperation> {
 }
 
 /// Writes a batch without its schema.
-pub(super) fn drop_schema<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(super) fn drop_schema<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     if take_schema(call).is_some() {
         state.acts.count();
     }
@@ -177,10 +177,7 @@ pub(super) fn drop_schema<'a>(call: &mut StorageCall<'a>, state: &StorageMemory)
 }
 
 /// Writes the schema after the flush that must make it durable.
-pub(super) fn write_schema_late<'a>(
-    call: &mut StorageCall<'a>,
-    state: &StorageMemory,
-) -> StorageAnswered<'a> {
+pub(super) fn write_schema_late<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     if let StorageOperation::WriteBatch(_) = call.operation {
         let schema = take_schema(call);
         let mut kept = lock(&state.kept);
@@ -204,7 +201,7 @@ const LARGE_BATCH_LEN: usize = 64;
 const SHORT_SCAN_LEN: usize = 32;
 
 /// Writes a large batch in two parts.
-pub(super) fn split_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(super) fn split_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     if batch_of(&call.operation).len() <= LARGE_BATCH_LEN {
         return call.forward();
     }
@@ -215,7 +212,7 @@ pub(super) fn split_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory)
 }
 
 /// Leaves the last operation before the checkpoint's number out of a large batch.
-pub(super) fn cut_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(super) fn cut_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     if batch_of(&call.operation).len() > LARGE_BATCH_LEN {
         let mut operations = take_batch(call);
         let last = operations.iter().rposition(|operation| !is_number(operation));
@@ -227,7 +224,7 @@ pub(super) fn cut_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -
 }
 
 /// Gives only the first pairs of a scan.
-pub(super) fn scan_few<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(super) fn scan_few<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     let (_, mut pairs) = scan(call)?;
     if pairs.len() > SHORT_SCAN_LEN {
         state.acts.count();
@@ -260,7 +257,7 @@ pub(crate) fn write_in_parts<'a>(
     call: &mut StorageCall<'a>,
     state: &StorageMemory,
     split: fn(Vec<BatchOperation>) -> Vec<Vec<BatchOperation>>,
-) -> StorageAnswered<'a> {
+) -> StorageResult<'a> {
     state.acts.count();
     for part in split(take_batch(call)) {
         call.engine().write_batch(batch(part))?;
@@ -273,7 +270,7 @@ pub(super) fn write_checkpoint<'a>(
     call: &mut StorageCall<'a>,
     state: &StorageMemory,
     split: fn(Vec<BatchOperation>) -> Vec<Vec<BatchOperation>>,
-) -> StorageAnswered<'a> {
+) -> StorageResult<'a> {
     if is_checkpoint(&call.operation) && batch_of(&call.operation).len() > 1 {
         return write_in_parts(call, state, split);
     }
@@ -290,10 +287,7 @@ pub(super) fn number_and_state(batch: Vec<BatchOperation>) -> [Vec<BatchOperatio
 }
 
 /// Deletes the members of a collection one by one, and the collection after them.
-pub(crate) fn delete_one_by_one<'a>(
-    call: &mut StorageCall<'a>,
-    state: &StorageMemory,
-) -> StorageAnswered<'a> {
+pub(crate) fn delete_one_by_one<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     if is_deletion(&call.operation) && batch_of(&call.operation).len() > 1 {
         return write_in_parts(call, state, |batch| {
             batch.into_iter().rev().map(|one| vec![one]).collect()
@@ -307,7 +301,7 @@ pub(super) fn write_blocks_in_parts<'a>(
     call: &mut StorageCall<'a>,
     state: &StorageMemory,
     is_of_bug: fn(&BatchOperation) -> bool,
-) -> StorageAnswered<'a> {
+) -> StorageResult<'a> {
     let is_block = |operation: &BatchOperation| key_of(operation).starts_with(keys::COLLECTION_BLOCKS);
     match batch_of(&call.operation) {
         [first, last] if is_block(first) && is_block(last) && is_of_bug(last) => {
@@ -323,7 +317,7 @@ pub(super) fn write_blocks_in_parts<'a>(
 pub(super) fn repeat_collection_number<'a>(
     call: &mut StorageCall<'a>,
     state: &StorageMemory,
-) -> StorageAnswered<'a> {
+) -> StorageResult<'a> {
     if let StorageOperation::Put { key, value } = &mut call.operation
         && key.starts_with(keys::COLLECTIONS)
     {
@@ -334,7 +328,7 @@ pub(super) fn repeat_collection_number<'a>(
 }
 
 /// Removes the record of a collection, but not its blocks.
-pub(super) fn keep_members<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(super) fn keep_members<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     if is_deletion(&call.operation) && batch_of(&call.operation).len() > 1 {
         let mut operations = take_batch(call);
         operations.retain(|operation| key_of(operation).starts_with(keys::COLLECTIONS));
@@ -349,7 +343,7 @@ pub(crate) fn defer<'a>(
     call: &mut StorageCall<'a>,
     state: &StorageMemory,
     is_kept: fn(&StorageOperation) -> bool,
-) -> StorageAnswered<'a> {
+) -> StorageResult<'a> {
     let earlier = lock(&state.kept).take();
     if let Some(earlier) = earlier {
         let operation = mem::replace(&mut call.operation, earlier);
@@ -363,10 +357,7 @@ pub(crate) fn defer<'a>(
     skip(call, state)
 }
 
-pub(crate) fn forget_checkpoint<'a>(
-    call: &mut StorageCall<'a>,
-    state: &StorageMemory,
-) -> StorageAnswered<'a> {
+pub(crate) fn forget_checkpoint<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     match (call.forward()?, &call.operation) {
         (StorageAnswer::Value(Some(_)), StorageOperation::Get { key }) if key == keys::CHECKPOINT => {
             skip(call, state)
@@ -376,7 +367,7 @@ pub(crate) fn forget_checkpoint<'a>(
 }
 
 /// Leaves out the states that have a value already.
-pub(crate) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(crate) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     let mut operations = Vec::new();
     for operation in take_batch(call) {
         let key = key_of(&operation);
@@ -391,7 +382,7 @@ pub(crate) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &StorageMem
 }
 
 /// Leaves out new tombstones of forgotten items.
-pub(crate) fn drop_tombstones<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(crate) fn drop_tombstones<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     let mut operations = take_batch(call);
     let len = operations.len();
     operations.retain(|operation| !matches!(operation, BatchOperation::Put { key, .. } if is_tombstone(key)));
@@ -404,7 +395,7 @@ pub(crate) fn drop_tombstones<'a>(call: &mut StorageCall<'a>, state: &StorageMem
 pub(crate) fn remove_tombstones_first<'a>(
     call: &mut StorageCall<'a>,
     state: &StorageMemory,
-) -> StorageAnswered<'a> {
+) -> StorageResult<'a> {
     let is_removal =
         |operation: &BatchOperation| matches!(operation, BatchOperation::Delete { key } if is_tombstone(key));
     if !batch_of(&call.operation).iter().any(is_removal) {
@@ -424,7 +415,7 @@ fn is_tombstone(key: &[u8]) -> bool {
 
 /// Skips the first flush after the identity was written. An opening begins with a flush of earlier content, of which a new
 /// database has none.
-pub(crate) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(crate) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     let is_before_identity = call.engine().get(keys::IDENTITY)?.is_none();
     if is_before_identity || state.has_skipped_flush.swap(true, Ordering::Relaxed) {
         return call.forward();
@@ -432,7 +423,7 @@ pub(crate) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &StorageMe
     skip(call, state)
 }
 
-pub(crate) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(crate) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     const BYTES_MAX: usize = 8;
     let cut = |key: &mut Vec<u8>| {
         if key.len() > BYTES_MAX {
@@ -472,7 +463,7 @@ pub(crate) fn scanned<'a>(pairs: Vec<KeyValue>) -> StorageAnswer<'a> {
 }
 
 /// Adds the first pair after the last one.
-pub(crate) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageAnswered<'a> {
+pub(crate) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     let (prefix, mut pairs) = scan(call)?;
     for pair in call.engine().scan_prefix(&[])? {
         let (key, value) = pair?;
@@ -485,10 +476,7 @@ pub(crate) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &StorageMemor
     Ok(scanned(pairs))
 }
 
-pub(crate) fn scan_without_last<'a>(
-    call: &mut StorageCall<'a>,
-    state: &StorageMemory,
-) -> StorageAnswered<'a> {
+pub(crate) fn scan_without_last<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
     let (_, mut pairs) = scan(call)?;
     if pairs.pop().is_some() {
         state.acts.count();

@@ -20,7 +20,7 @@ use crate::fs::{File, FileAccess, OpenMode, read_whole, write_all_at};
 use crate::lock::lock;
 use crate::storage::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::testing::CrashSweep;
-use crate::testing::faults::Acts;
+use crate::testing::faults::FaultCount;
 
 const STORE_DIR: &str = "/planted";
 const SLOT_BYTES: usize = 512;
@@ -66,7 +66,7 @@ struct StoreState {
 }
 
 /// Gives `sweep` a store with this flaw, or without one.
-pub(super) fn plant(flaw: Option<StoreFlaw>, sweep: CrashSweep, acts: &Acts) -> CrashSweep {
+pub(super) fn plant(flaw: Option<StoreFlaw>, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
     let acts = acts.clone();
     sweep.storage(move |files| {
         let opened = PlantedStore::open(files, RecordFormat(flaw), &acts);
@@ -75,7 +75,7 @@ pub(super) fn plant(flaw: Option<StoreFlaw>, sweep: CrashSweep, acts: &Acts) -> 
 }
 
 impl PlantedStore {
-    fn open(files: Arc<dyn FileAccess>, format: RecordFormat, acts: &Acts) -> io::Result<Self> {
+    fn open(files: Arc<dyn FileAccess>, format: RecordFormat, acts: &FaultCount) -> io::Result<Self> {
         let dir = Path::new(STORE_DIR);
         files.create_dir(dir)?;
         files.sync_dir(Path::new("/"))?;
@@ -226,7 +226,7 @@ impl RecordFormat {
     }
 
     /// The payload of the record at the offset `at`, if the flawed engine accepts it.
-    fn payload_at<'a>(self, bytes: &'a [u8], at: usize, number: u64, acts: &Acts) -> Option<&'a [u8]> {
+    fn payload_at<'a>(self, bytes: &'a [u8], at: usize, number: u64, acts: &FaultCount) -> Option<&'a [u8]> {
         let mut reader = Reader::new(bytes.get(at..)?);
         let marker = reader.u32()?;
         let len = reader.u32()? as usize;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::files::{FileAnswered, FileMemory, Writes, files_in, skip};
+use super::files::{FileMemory, FileResult, Writes, files_in, skip};
 use crate::fs::{FileAccess, OpenMode, read_whole};
 use crate::lock::lock;
 use crate::testing::faults::{FileCall, FileOperation, FileRole};
@@ -18,7 +18,7 @@ fn places(files: &dyn FileAccess, path: &Path) -> io::Result<(u64, u64, bool)> {
 }
 
 /// Skips the sync of the directory after the rename of a compacted file.
-pub(crate) fn skip_sync_of_compacted_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn skip_sync_of_compacted_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     let mut kept = lock(&state.kept);
     match call.operation {
         FileOperation::Rename { to } if FileRole::of(to) == FileRole::StoreFile => {
@@ -36,7 +36,7 @@ pub(crate) fn skip_sync_of_compacted_name(call: &mut FileCall<'_>, state: &FileM
 }
 
 /// Removes a compacted file instead of one that it replaced.
-pub(crate) fn remove_compacted(call: &mut FileCall<'_>, state: &FileMemory) -> FileAnswered {
+pub(crate) fn remove_compacted(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
     let (first, ..) = places(call.files(), call.path)?;
     let dir = call.path.parent().unwrap_or(call.path);
     let compacted = files_in(call.files(), dir, FileRole::StoreFile)

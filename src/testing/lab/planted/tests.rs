@@ -114,7 +114,7 @@ fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
     );
     for &bug in PlantedBug::ALL.iter().filter(|bug| is_of_place(bug.row().place)) {
         for (index, &kind) in bug.caught_by().iter().enumerate() {
-            let acts = Acts::default();
+            let acts = FaultCount::default();
             let mut planted = bug.plant(sweep(PlantedWork::of(bug)), &acts).findings_max(1);
             if index > 0 {
                 // A certain kind needs more images than any.
@@ -227,7 +227,7 @@ fn the_same_sweeps_find_nothing_without_a_bug() {
             ));
         }
     }
-    let nothing = Acts::default();
+    let nothing = FaultCount::default();
     for (needs, has_storage, work) in swept {
         let wrapped = BugPlace::files(&["none"], &[], files::skip);
         let mut sweep = wrapped.plant(needs.prepare(sweep(work)), &nothing);
@@ -244,7 +244,7 @@ fn the_same_sweeps_find_nothing_without_a_bug() {
 #[test]
 fn the_planted_store_without_a_flaw_keeps_every_promise() {
     for sector_bytes in [512, 4096] {
-        let nothing = Acts::default();
+        let nothing = FaultCount::default();
         let sweep = store::plant(None, sweep(PlantedWork::Short), &nothing).sector_bytes(sector_bytes);
         let report = sweep.run();
         println!("{report}");
@@ -293,7 +293,7 @@ fn a_flaw_is_found_on_the_sectors_and_under_the_models_that_its_finding_names() 
             None => sweep,
             Some(model) => sweep.models(&[model]),
         };
-        let report = bug.plant(sweep.nested_max(4), &Acts::default()).run();
+        let report = bug.plant(sweep.nested_max(4), &FaultCount::default()).run();
         assert_eq!(
             !report.findings.is_empty(),
             is_found,
@@ -318,7 +318,7 @@ fn a_flaw_is_found_on_the_sectors_and_under_the_models_that_its_finding_names() 
 #[test]
 fn a_finding_names_its_models_in_every_form() {
     let planted = PlantedBug::StaleRecordRead
-        .plant(sweep(PlantedWork::Short), &Acts::default())
+        .plant(sweep(PlantedWork::Short), &FaultCount::default())
         .findings_max(1);
     let report = planted.run();
     let finding = &report.findings[0];
@@ -338,7 +338,7 @@ fn a_finding_names_its_models_in_every_form() {
     assert!(page.json().contains(&json), "{}", page.json());
     assert!(page.html().contains(&format!("Happens on {models}")));
     // A process crash needs no power loss.
-    let planted = PlantedBug::CallDropped.plant(sweep(PlantedWork::Short), &Acts::default());
+    let planted = PlantedBug::CallDropped.plant(sweep(PlantedWork::Short), &FaultCount::default());
     let report = planted.findings_max(1).run();
     assert_eq!(report.findings[0].models, DiskModel::ALL);
 }
@@ -360,7 +360,7 @@ fn a_bug_has_a_name_and_can_be_planted_into_a_sweep_that_has_files_of_its_own() 
         counted.fetch_add(1, Ordering::Relaxed);
         files
     });
-    let planted = PlantedBug::SegmentSyncSkipped.plant(sweep, &Acts::default());
+    let planted = PlantedBug::SegmentSyncSkipped.plant(sweep, &FaultCount::default());
     let report = planted.findings_max(1).run();
     assert_eq!(
         report.findings[0].failure.kind,

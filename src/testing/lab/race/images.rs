@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 
 use super::work::lock;
-use super::{PATH, Race, Told};
+use super::{PATH, Race, RaceStatistics};
 use crate::testing::SimDisk;
-use crate::testing::oracle::{Death, Oracle};
+use crate::testing::oracle::{CrashKind, Oracle};
 use crate::testing::sim_disk::{Image, ImageChoice, Side};
 use crate::testing::workload::Random;
 use crate::{Background, TidalDb};
@@ -18,22 +18,22 @@ const NESTED_CRASHES: u64 = 4;
 pub(super) struct RaceImage {
     image: Image,
     oracle: Oracle,
-    death: Death,
+    death: CrashKind,
 }
 
 /// The disk of a race, and the promises of its database.
-pub(super) struct Watched {
+pub(super) struct WatchedDisk {
     pub(super) disk: SimDisk,
     pub(super) oracle: Mutex<Oracle>,
     pub(super) images: Mutex<Vec<RaceImage>>,
 }
 
-impl Watched {
+impl WatchedDisk {
     /// Keeps the disk as a crash at this moment leaves it. No call begins or ends meanwhile.
     pub(super) fn take(&self, choice: &ImageChoice) {
         let death = match choice {
-            ImageChoice::All => Death::ProcessCrash,
-            _ => Death::PowerLoss,
+            ImageChoice::All => CrashKind::ProcessCrash,
+            _ => CrashKind::PowerLoss,
         };
         let oracle = lock(&self.oracle);
         let image = self.disk.image(choice);
@@ -49,7 +49,7 @@ impl RaceImage {
         race: Race,
         closed: bool,
         nested: Option<&mut Random>,
-        told: &mut Told,
+        told: &mut RaceStatistics,
     ) -> Result<(), String> {
         let disk = SimDisk::from_image(&self.image);
         let events = self.check(race, &disk, closed)?;

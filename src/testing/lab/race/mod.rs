@@ -28,10 +28,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use self::images::Watched;
+use self::images::WatchedDisk;
 use self::work::{RaceThreads, lock};
 use self::yields::{Yields, yielding};
-use crate::testing::oracle::{Death, Oracle};
+use crate::testing::oracle::{CrashKind, Oracle};
 use crate::testing::sim_disk::{DiskModel, DiskOperationKind, Fault, ImageChoice, Side};
 use crate::testing::text::catch_as_text;
 use crate::testing::watchdog::run_within;
@@ -72,7 +72,7 @@ pub struct Race {
     panics_at: Option<(CrashPoint, u64)>,
     images_at: [u64; IMAGES_LEN],
     /// The planned fault, after this number of places since opening.
-    fails_at: Option<(u64, DiskTrouble)>,
+    fails_at: Option<(u64, RaceFault)>,
     /// Images are also taken after calls, and each recovery crashes too.
     is_stress: bool,
     /// Each thread makes its calls inside a destructor, while it unwinds from a panic of the application.
@@ -81,7 +81,7 @@ pub struct Race {
 
 /// The fault of a race.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DiskTrouble {
+enum RaceFault {
     /// The next operation of this kind fails in this way.
     Next(DiskOperationKind, Fault),
     /// The disk has room for so many bytes more, until the race ends.
@@ -91,7 +91,7 @@ enum DiskTrouble {
 /// What a race that was right tells. Sums of many say what was explored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Told {
+pub struct RaceStatistics {
     /// Places that were passed.
     pub places: u64,
     /// Places at which a thread held to let others go first.
@@ -153,7 +153,7 @@ impl fmt::Display for Race {
     }
 }
 
-impl Told {
+impl RaceStatistics {
     /// These and those of another race.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
@@ -208,7 +208,7 @@ impl Race {
     #[must_use]
     pub fn with_a_fault(self) -> Self {
         let mut random = Random::new(self.seed ^ 0x6661_756c_7421);
-        let errors = DiskTrouble::errors(&mut random);
+        let errors = RaceFault::errors(&mut random);
         let trouble = *random.pick(&errors);
         let fails_at = Some((random.below(PLACES_LEN), trouble));
         Self { fails_at, ..self }
@@ -219,13 +219,13 @@ impl Race {
     /// and process crashes at many moments are recovered, and crashed again inside the recovery.
     pub fn stress_of_seed(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x7374_7265_7373);
-        let mut troubles = DiskTrouble::errors(&mut random).map(Some).to_vec();
+        let mut troubles = RaceFault::errors(&mut random).map(Some).to_vec();
         for kind in [DiskOperationKind::Sync, DiskOperationKind::Write] {
             let panics = [Side::Before, Side::After].map(Fault::Panic);
-            troubles.extend(panics.map(|fault| Some(DiskTrouble::Next(kind, fault))));
+            troubles.extend(panics.map(|fault| Some(RaceFault::Next(kind, fault))));
         }
         let free_bytes = random.below(3000);
-        let full = Some(DiskTrouble::Full { free_bytes });
+        let full = Some(RaceFault::Full { free_bytes });
         troubles.extend([full, full, None, None]);
         let trouble = *random.pick(&troubles);
         Self {
@@ -241,7 +241,7 @@ impl Race {
     ///
     /// # Errors
     /// The failure, and the seed.
-    pub fn run(self) -> Result<Told, Box<RaceFailure>> {
+    pub fn run(self) -> Result<RaceStatistics, Box<RaceFailure>> {
         let failure = |what: String| Box::new(RaceFailure { race: self, what });
         run_within(TIME_MAX, "tidaldb-race", move || catch_as_text(|| self.raced()))
             .map_err(|hang| failure(hang.to_string()))?
@@ -256,8 +256,8 @@ impl Race {
             .files(Arc::new(disk.clone()))
     }
 
-    fn raced(self) -> Result<Told, String> {
-        let watched = Arc::new(Watched {
+    fn raced(self) -> Result<RaceStatistics, String> {
+        let watched = Arc::new(WatchedDisk {
             disk: SimDisk::new(),
             oracle: Mutex::new(Oracle::new(&standard_schema(), self.durability)),
             images: Mutex::default(),
@@ -276,10 +276,10 @@ impl Race {
     /// The race itself, with its recorder and injector.
     fn run_threads(
         self,
-        watched: &Arc<Watched>,
+        watched: &Arc<WatchedDisk>,
         yields: &Arc<Yields>,
         opened: &AtomicU64,
-    ) -> Result<Told, String> {
+    ) -> Result<RaceStatistics, String> {
         let disk = &watched.disk;
         let passing = Arc::clone(yields);
         let recorder = CrossingRecorder::calling(move |_| passing.pass());
@@ -312,7 +312,7 @@ impl Race {
         };
         told.panicked = u64::from(injector.is_some_and(|injector| injector.has_fired()));
         told.failed = match self.fails_at {
-            Some((_, DiskTrouble::Full { .. })) => u64::from(told.calls_failed > 0),
+            Some((_, RaceFault::Full { .. })) => u64::from(told.calls_failed > 0),
             _ => disk.faults_fired().len() as u64,
         };
         (told.places, told.holds) = yields.counts();
@@ -320,7 +320,7 @@ impl Race {
     }
 
     /// What decides at each place, and takes images at some.
-    fn yields(self, watched: &Arc<Watched>, opened: &Arc<AtomicU64>) -> Arc<Yields> {
+    fn yields(self, watched: &Arc<WatchedDisk>, opened: &Arc<AtomicU64>) -> Arc<Yields> {
         let (watched, opened) = (Arc::clone(watched), Arc::clone(opened));
         let at_place = move |number: u64| {
             if let Some((place, trouble)) = self.fails_at
@@ -342,11 +342,11 @@ impl Race {
     /// Returns true if the fault is a panic inside a call, which may leave the state in memory incomplete.
     fn has_panic(self) -> bool {
         let fault = self.fails_at.map(|(_, trouble)| trouble);
-        self.panics_at.is_some() || matches!(fault, Some(DiskTrouble::Next(_, Fault::Panic(_))))
+        self.panics_at.is_some() || matches!(fault, Some(RaceFault::Next(_, Fault::Panic(_))))
     }
 
     /// Looks at the handle once all threads have ended, and drops it.
-    fn ended(self, threads: RaceThreads) -> Result<Told, String> {
+    fn ended(self, threads: RaceThreads) -> Result<RaceStatistics, String> {
         if let Some(what) = lock(&threads.wrong).take() {
             return Err(what);
         }
@@ -358,22 +358,22 @@ impl Race {
                 return Err("it could be closed twice".to_owned());
             }
         } else if !self.has_panic() && !matches!(threads.db.collections(), Err(Error::Closed)) {
-            let verdict = lock(oracle).check(Death::ProcessCrash, &threads.db);
+            let verdict = lock(oracle).check(CrashKind::ProcessCrash, &threads.db);
             if !verdict.is_ok() {
                 return Err(format!("the live state is wrong: {verdict}"));
             }
         }
         drop(threads.db);
-        Ok(Told {
+        Ok(RaceStatistics {
             closed: u64::from(closed),
             acknowledged: threads.acknowledged.into_inner(),
             calls_failed: threads.failed.into_inner(),
-            ..Told::default()
+            ..RaceStatistics::default()
         })
     }
 
     /// Recovers from all images taken before, and from those of a crash at the end.
-    fn recover_all(self, watched: &Watched, told: &mut Told) -> Result<(), String> {
+    fn recover_all(self, watched: &WatchedDisk, told: &mut RaceStatistics) -> Result<(), String> {
         let mut last = vec![ImageChoice::All, ImageChoice::Synced];
         if self.is_stress {
             let drawn = watched.disk.choices(DiskModel::WEAKEST, LAST_IMAGES, self.seed);
@@ -392,7 +392,7 @@ impl Race {
     }
 }
 
-impl DiskTrouble {
+impl RaceFault {
     /// The errors of a sync or write, as often as they are to come.
     fn errors(random: &mut Random) -> [Self; 8] {
         let lost = Fault::SyncLoses(ErrorKind::Other);

@@ -79,7 +79,7 @@ mod full {
 
     #[test]
     fn no_race_of_records_checkpoints_collections_reads_close_and_panics_goes_wrong() {
-        let mut all = Told::default();
+        let mut all = RaceStatistics::default();
         for seed in with_a_fresh_seed(SEEDS) {
             let told = Race::of_seed(seed)
                 .run()
@@ -100,7 +100,7 @@ mod full {
 
     #[test]
     fn no_race_in_which_a_sync_or_a_write_fails_goes_wrong() {
-        let mut all = Told::default();
+        let mut all = RaceStatistics::default();
         for seed in with_a_fresh_seed(SEEDS) {
             let race = Race::of_seed(seed).with_a_fault();
             all = all.with(race.run().unwrap_or_else(|failure| panic!("{failure}")));
@@ -113,8 +113,8 @@ mod full {
 
     #[test]
     fn under_stress_and_faults_no_crash_loses_or_doubles_an_acknowledged_call() {
-        let mut all = Told::default();
-        let is_enough = |all: &Told| {
+        let mut all = RaceStatistics::default();
+        let is_enough = |all: &RaceStatistics| {
             all.images >= 3000
                 && all.nested >= 1000
                 && all.acknowledged >= 1000

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::Race;
-use super::images::Watched;
+use super::images::WatchedDisk;
 use super::yields::Yields;
 use crate::testing::sim_disk::{ImageChoice, InjectedPanic};
 use crate::testing::text::panic_text;
@@ -25,7 +25,7 @@ const ONE_LOOK_IN: u64 = 6;
 pub(super) struct RaceThreads {
     race: Race,
     pub(super) db: TidalDb,
-    pub(super) watched: Arc<Watched>,
+    pub(super) watched: Arc<WatchedDisk>,
     yields: Arc<Yields>,
     /// Threads that call and have not ended.
     callers: AtomicUsize,
@@ -37,7 +37,7 @@ pub(super) struct RaceThreads {
 }
 
 impl RaceThreads {
-    pub(super) fn new(race: Race, db: TidalDb, watched: Arc<Watched>, yields: Arc<Yields>) -> Self {
+    pub(super) fn new(race: Race, db: TidalDb, watched: Arc<WatchedDisk>, yields: Arc<Yields>) -> Self {
         Self {
             race,
             db,

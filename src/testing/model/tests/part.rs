@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::testing::model::{Model, StatePart};
-use crate::testing::oracle::{Death, Oracle};
+use crate::testing::oracle::{CrashKind, Oracle};
 use crate::testing::workload::{Event, Operation, Workload, standard_schema};
 use crate::{CoEngagementConfig, EntityId, Export, Schema, UserId};
 
@@ -124,18 +124,18 @@ fn an_oracle_of_a_part_allows_the_whole_state_and_finds_each_change_inside_and_o
     let next: Vec<_> = next.iter().filter(is_record).take(3).cloned().collect();
     let (oracle, start, end) = oracle_and_end(before, &next);
     let last = 100 + next.len() as u64;
-    let verdict = oracle.check_export(Death::ProcessCrash, &end.export(), last);
+    let verdict = oracle.check_export(CrashKind::ProcessCrash, &end.export(), last);
     assert!(verdict.is_ok(), "{verdict}");
     assert_eq!(verdict.prefix.frames, next.len());
     for (name, changed) in changes(&end.export()) {
-        let verdict = oracle.check_export(Death::ProcessCrash, &changed, last);
+        let verdict = oracle.check_export(CrashKind::ProcessCrash, &changed, last);
         assert!(!verdict.is_ok(), "{name}");
     }
     // The state has the calls, and nothing before them.
     let lost = settled(&next).export();
-    assert!(!oracle.check_export(Death::ProcessCrash, &lost, last).is_ok());
+    assert!(!oracle.check_export(CrashKind::ProcessCrash, &lost, last).is_ok());
     // The state has everything before the calls, and no call.
-    let verdict = oracle.check_export(Death::ProcessCrash, &start.export(), 100);
+    let verdict = oracle.check_export(CrashKind::ProcessCrash, &start.export(), 100);
     assert!(!verdict.is_ok());
     assert_eq!(verdict.counts.recovered, 0, "{verdict}");
 }
@@ -156,7 +156,7 @@ fn the_loss_of_everything_before_the_calls_is_found_also_if_the_rest_was_empty()
     );
     let (oracle, ..) = oracle_and_end(&[before], std::slice::from_ref(&next));
     let lost = settled(&[next]).export();
-    assert!(!oracle.check_export(Death::ProcessCrash, &lost, 101).is_ok());
+    assert!(!oracle.check_export(CrashKind::ProcessCrash, &lost, 101).is_ok());
 }
 
 impl Event {

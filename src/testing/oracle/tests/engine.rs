@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{assert_ok, new};
-use crate::testing::oracle::{Death, Guarantee, Oracle};
+use crate::testing::oracle::{CrashKind, Guarantee, Oracle};
 use crate::testing::workload::{STANDARD_SYNC_MS, Workload, standard_schema, tiny_options};
 use crate::testing::{CrashInjector, CrashPoint, SimDisk, run_with_crash};
 use crate::{Durability, TidalDb};
@@ -35,7 +35,7 @@ fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
                 let ended = run_with_crash(&injector, || {
                     injector.disarm();
                     let db = TidalDb::open("/db", options()).unwrap();
-                    let verdict = oracle.check(Death::ProcessCrash, &db);
+                    let verdict = oracle.check(CrashKind::ProcessCrash, &db);
                     assert!(verdict.is_ok(), "seed {seed} {durability:?} {point}: {verdict}");
                     oracle.reopened(&verdict);
                     injector.arm();
@@ -51,7 +51,7 @@ fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
                 }
             }
             let db = TidalDb::open("/db", options()).unwrap();
-            assert_ok(&oracle.check(Death::ProcessCrash, &db));
+            assert_ok(&oracle.check(CrashKind::ProcessCrash, &db));
         }
     }
     assert!(crashes > 100, "{crashes}");
@@ -74,18 +74,18 @@ fn a_report_that_is_wrong_about_a_receipt_and_an_opening_that_comes_again_are_fi
     let mut oracle = new(Guarantee::Acknowledged);
     work(&mut oracle, &open());
     let db = open();
-    let right = oracle.check(Death::ProcessCrash, &db);
+    let right = oracle.check(CrashKind::ProcessCrash, &db);
     assert_ok(&right);
     // As if the report had lost the opening.
     let mut other = oracle.clone();
     other.opening = Some(99);
-    let verdict = other.check(Death::ProcessCrash, &db);
+    let verdict = other.check(CrashKind::ProcessCrash, &db);
     assert!(verdict.to_string().contains("survived"), "{verdict}");
     // As if the opening before had given this id too.
     oracle.reopened(&right);
     oracle.earlier_openings.push(db.recovery_report().opening);
     work(&mut oracle, &db);
-    let verdict = oracle.check(Death::ProcessCrash, &db);
+    let verdict = oracle.check(CrashKind::ProcessCrash, &db);
     assert!(
         verdict.to_string().contains("a receipt of a new opening"),
         "{verdict}"

@@ -7,7 +7,7 @@ mod times;
 
 use std::sync::Arc;
 
-use super::{Death, Guarantee, OpId, Oracle, Verdict};
+use super::{CrashKind, Guarantee, OpId, Oracle, Verdict};
 use crate::testing::model::{DifferenceKind, EventId, Model, Structure};
 use crate::testing::workload::{Event, Operation, Workload, standard_schema};
 use crate::{CohortId, EntityId, Error, Export, SignalId, UserId};
@@ -72,12 +72,12 @@ fn acknowledge(oracle: &mut Oracle, operations: &[Operation], sequence: u64) {
 
 /// The verdict on the state after `found` and a process crash.
 fn judged(oracle: &Oracle, found: &[Operation], last: u64) -> Verdict {
-    oracle.check_export(Death::ProcessCrash, &state(found), last)
+    oracle.check_export(CrashKind::ProcessCrash, &state(found), last)
 }
 
 /// Likewise after a power loss.
 fn judged_durable(oracle: &Oracle, found: &[Operation], last: u64) -> Verdict {
-    oracle.check_export(Death::PowerLoss, &state(found), last)
+    oracle.check_export(CrashKind::PowerLoss, &state(found), last)
 }
 
 fn after_append(sequence: u64) -> Error {
@@ -273,11 +273,11 @@ fn collections_are_a_beginning_of_their_changes_on_their_own() {
         Operation::RemoveFromCollection(b"a".to_vec(), EntityId(1)),
     ];
     for guarantee in [Guarantee::Acknowledged, Guarantee::Synced] {
-        for death in [Death::ProcessCrash, Death::PowerLoss] {
+        for death in [CrashKind::ProcessCrash, CrashKind::PowerLoss] {
             let mut oracle = acknowledged(&changes, guarantee);
             oracle.begin(&add(3));
             let check = |found: &[&[Operation]]| oracle.check_export(death, &state(&found.concat()), 0);
-            let weak = (guarantee, death) == (Guarantee::Synced, Death::PowerLoss);
+            let weak = (guarantee, death) == (Guarantee::Synced, CrashKind::PowerLoss);
             for len in 0..=changes.len() {
                 let verdict = check(&[&changes[..len]]);
                 // A checkpoint promises nothing of collections.

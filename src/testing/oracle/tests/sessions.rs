@@ -37,12 +37,12 @@ fn the_change_of_the_schema_in_a_reopening_is_there_once_the_session_ended() {
     let mut oracle = acknowledged(&calls, Guarantee::Acknowledged);
     let last = calls.len() as u64;
     // Before the session ended, only the old schema is legal.
-    assert_ok(&oracle.check_export(Death::ProcessCrash, &old, last));
-    assert_wrong(&oracle.check_export(Death::ProcessCrash, &new, last));
+    assert_ok(&oracle.check_export(CrashKind::ProcessCrash, &old, last));
+    assert_wrong(&oracle.check_export(CrashKind::ProcessCrash, &new, last));
     let id = oracle.begin(&change);
-    assert_wrong(&oracle.check_export(Death::ProcessCrash, &new, last));
+    assert_wrong(&oracle.check_export(CrashKind::ProcessCrash, &new, last));
     oracle.session_ended(id);
-    for death in [Death::ProcessCrash, Death::PowerLoss] {
+    for death in [CrashKind::ProcessCrash, CrashKind::PowerLoss] {
         // The marker of the checkpoint that stores the new bounds may be there.
         for last in [last, last + 1] {
             assert_ok(&oracle.check_export(death, &new, last));
@@ -52,11 +52,11 @@ fn the_change_of_the_schema_in_a_reopening_is_there_once_the_session_ended() {
         assert_wrong(&oracle.check_export(death, &state(&calls[..3]), 3));
     }
     // After the reopening, only the new schema is legal.
-    let verdict = oracle.check_export(Death::ProcessCrash, &new, last + 1);
+    let verdict = oracle.check_export(CrashKind::ProcessCrash, &new, last + 1);
     oracle.reopened(&verdict);
     oracle.ended(id, &Ok(None));
-    assert_ok(&oracle.check_export(Death::PowerLoss, &new, last + 1));
-    let lost = oracle.check_export(Death::PowerLoss, &old, last + 1);
+    assert_ok(&oracle.check_export(CrashKind::PowerLoss, &new, last + 1));
+    let lost = oracle.check_export(CrashKind::PowerLoss, &old, last + 1);
     assert_wrong(&lost);
     assert!(lost.to_string().contains("co-engagement=1.1.1.1"), "{lost}");
     // Later frames are applied under the new bounds.
@@ -64,7 +64,7 @@ fn the_change_of_the_schema_in_a_reopening_is_there_once_the_session_ended() {
     let id = oracle.begin(&later);
     oracle.acknowledged(id, Some(last + 2));
     let all = [&calls[..], &[change, later]].concat();
-    assert_ok(&oracle.check_export(Death::PowerLoss, &state(&all), last + 2));
+    assert_ok(&oracle.check_export(CrashKind::PowerLoss, &state(&all), last + 2));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_lost_frame_without_effect_is_lost_although_a_marker_has_its_number() {
         }];
         report
     };
-    let judged = |survived| oracle.check_recovered(Death::PowerLoss, &found, None, 2, &report(survived));
+    let judged = |survived| oracle.check_recovered(CrashKind::PowerLoss, &found, None, 2, &report(survived));
     let verdict = judged(1);
     assert_ok(&verdict);
     assert_eq!(verdict.prefix.frames, 1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{acknowledge, acknowledged, assert_ok, assert_wrong, judged, new, record};
 use crate::testing::SimDisk;
 use crate::testing::model::Structure;
-use crate::testing::oracle::{Death, Guarantee, OpId, Oracle, Verdict};
+use crate::testing::oracle::{CrashKind, Guarantee, OpId, Oracle, Verdict};
 use crate::testing::workload::{
     Event, Operation, STANDARD_NOW_MS, STANDARD_SKEW_MS, standard_schema, tiny_options,
 };
@@ -104,7 +104,7 @@ fn verdict_on(options: Options, calls: &[Operation]) -> Verdict {
         let id = oracle.begin(call);
         oracle.ended(id, &call.apply(&db));
     }
-    oracle.check(Death::ProcessCrash, &db)
+    oracle.check(CrashKind::ProcessCrash, &db)
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_receipt_that_says_something_else_of_events_set_back_is_wrong() {
         let mut oracle = new(Guarantee::Acknowledged);
         let id = oracle.begin(&call);
         oracle.ended(id, &Ok(Some(Receipt { set_back, ..receipt })));
-        let verdict = oracle.check(Death::ProcessCrash, &db);
+        let verdict = oracle.check(CrashKind::ProcessCrash, &db);
         assert_eq!(verdict.is_ok(), is_right, "{verdict}");
         assert_eq!(blames_the_answer(&verdict), !is_right, "{verdict}");
     }

@@ -324,9 +324,9 @@ fn operations_of_any_bytes_make_a_page_and_json() {
 
 /// An output that keeps its text.
 #[derive(Clone, Default)]
-struct KeptOutput(Arc<Mutex<Vec<u8>>>);
+struct BufferedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl std::io::Write for KeptOutput {
+impl std::io::Write for BufferedOutput {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
@@ -336,7 +336,7 @@ impl std::io::Write for KeptOutput {
     }
 }
 
-impl KeptOutput {
+impl BufferedOutput {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
@@ -373,7 +373,7 @@ fn the_live_line_of_a_long_run_has_rate_and_time_left_in_under_eighty_columns() 
 
 #[test]
 fn a_terminal_sees_one_line_that_never_wraps_and_a_file_a_line_now_and_then() {
-    let output = KeptOutput::default();
+    let output = BufferedOutput::default();
     let live = LiveLine::to(Box::new(output.clone()), true);
     live.clear();
     live.show(&LiveStatus::of_parts("first", 1, 4, Duration::ZERO));
@@ -386,7 +386,7 @@ fn a_terminal_sees_one_line_that_never_wraps_and_a_file_a_line_now_and_then() {
     let expected = format!("\r{first}\x1b[K\r{long}\x1b[K\r\x1b[Ka finding\n\r\x1b[K");
     assert_eq!(output.text(), expected);
 
-    let output = KeptOutput::default();
+    let output = BufferedOutput::default();
     let live = LiveLine::to(Box::new(output.clone()), false);
     for second in 0..25 {
         let elapsed = Duration::from_secs(second);

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use super::Report;
 use crate::testing::CrashSweep;
-use crate::testing::lab::planted::{Acts, PlantedBug};
+use crate::testing::lab::planted::{FaultCount, PlantedBug};
 use crate::testing::sweep::SweepReport;
 
 /// Twelve operations that cross every point; kept, as several tests look at it.
@@ -17,7 +17,7 @@ static CLEAN: LazyLock<SweepReport> = LazyLock::new(|| CrashSweep::standard(3, 1
 /// The same over a log that is never synced.
 static LYING: LazyLock<SweepReport> = LazyLock::new(|| {
     PlantedBug::SegmentSyncSkipped
-        .plant(CrashSweep::standard(3, 12), &Acts::default())
+        .plant(CrashSweep::standard(3, 12), &FaultCount::default())
         .depth(0)
         .findings_max(12)
         .shrink(false)

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::testing::lab::planted::{Acts, PlantedBug};
+use crate::testing::lab::planted::{FaultCount, PlantedBug};
 
 #[test]
 fn the_second_recovery_is_crashed_in_too() {
@@ -23,7 +23,7 @@ fn the_second_recovery_is_crashed_in_too() {
 #[test]
 fn what_only_a_crash_in_a_recovery_shows_is_found_there_and_its_line_says_how_deep() {
     // A leftover of a recovery that died stops the next one.
-    let acts = Acts::default();
+    let acts = FaultCount::default();
     let sweep = PlantedBug::LeftoverPanics.plant(CrashSweep::standard(SEED, 12).quick(), &acts);
     let report = sweep
         .clone()

@@ -130,8 +130,8 @@ fn an_open_that_hides_a_failed_operation_is_found_and_replayed() {
 
 #[test]
 fn a_finding_after_a_fault_is_shrunk_to_one_after_a_fault() {
-    use crate::testing::lab::planted::{Acts, PlantedBug};
-    let sweep = PlantedBug::FullDiskIgnored.plant(CrashSweep::standard(SEED, 16), &Acts::default());
+    use crate::testing::lab::planted::{FaultCount, PlantedBug};
+    let sweep = PlantedBug::FullDiskIgnored.plant(CrashSweep::standard(SEED, 16), &FaultCount::default());
     let report = sweep.findings_max(1).run();
     let finding = &report.findings[0];
     let shrunk = finding.shrunk.as_ref().expect("it is shrunk");

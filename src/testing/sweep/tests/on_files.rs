@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::storage::MemoryStore;
-use crate::testing::lab::planted::{Acts, PlantedBug};
-use crate::testing::oracle::Death;
+use crate::testing::lab::planted::{FaultCount, PlantedBug};
+use crate::testing::oracle::CrashKind;
 use crate::testing::workload::Workload;
 
 /// A crash at every point, in every mode, on real files. One workload crosses every point twice.
@@ -138,7 +138,7 @@ fn each_check_of_a_crash_on_real_files_finds_its_bug() {
         // The state before the close of a run without a crash.
         (PlantedBug::CallTwice, Site::End, FailureKind::Wrong),
     ] {
-        let acts = Acts::default();
+        let acts = FaultCount::default();
         let sweep = bug.plant(CrashSweep::standard(SEED, 60), &acts);
         let finding = finding_on_files(&sweep, site, CrashMode::Panic, &child);
         assert_eq!(finding.failure.kind, kind, "{bug:?}: {finding}");
@@ -199,7 +199,7 @@ fn a_handle_that_is_not_poisoned_after_a_panic_is_a_failure() {
     let dir = crate::testing::temp_dir::TempDir::new("handle");
     let on_files = setup.on_files(&dir.path().join("db"), Session::first());
     let db = setup.open(&on_files).unwrap();
-    let journal = journal::Journal::new(journal::Known::first(setup.oracle()));
+    let journal = journal::Journal::new(journal::OracleSnapshot::first(setup.oracle()));
     journal::CallLog::begin(&*journal, &Operation::Sync);
     let failure = handle::check_handle(db, &on_files, CrashPoint::WalPostAggregate, 0, &journal);
     assert_eq!(failure.expect_err("it takes writes").kind, FailureKind::Wrong);
@@ -212,8 +212,8 @@ fn the_content_of_log_and_storage_is_checked_at_each_crash_point() {
     let home = setup.on_disk(&SimDisk::new(), Session::first());
     let db = setup.open(&home).unwrap();
     let state = state::RecoveredState::of(&db).unwrap();
-    let journal = journal::Journal::new(journal::Known::first(setup.oracle()));
-    let verdict = journal.last().1.oracle.check(Death::ProcessCrash, &db);
+    let journal = journal::Journal::new(journal::OracleSnapshot::first(setup.oracle()));
+    let verdict = journal.last().1.oracle.check(CrashKind::ProcessCrash, &db);
     let operations = Workload::standard(SEED, 40).operations;
     let mut frames = operations
         .iter()

@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::testing::lab::planted::{Acts, PlantedBug};
+use crate::testing::lab::planted::{FaultCount, PlantedBug};
 use crate::testing::workload::Workload;
 
 fn kinds(report: &SweepReport) -> Vec<FailureKind> {
@@ -17,7 +17,7 @@ fn kinds(report: &SweepReport) -> Vec<FailureKind> {
 
 #[test]
 fn a_log_that_is_not_synced_is_found_shrunk_and_replayed() {
-    let acts = Acts::default();
+    let acts = FaultCount::default();
     let sweep = PlantedBug::SegmentSyncSkipped.plant(CrashSweep::standard(SEED, 30).depth(0), &acts);
     let report = sweep.run();
     assert!(!report.is_ok());
@@ -60,7 +60,7 @@ fn a_log_that_is_not_synced_is_found_shrunk_and_replayed() {
 
 #[test]
 fn a_recovery_that_hangs_ends_as_a_finding_with_its_plan() {
-    let acts = Acts::default();
+    let acts = FaultCount::default();
     let sweep = PlantedBug::LeftoverHangs.plant(CrashSweep::standard(SEED, 12), &acts);
     let report = sweep.case_time(Duration::from_millis(300)).run();
     let finding = report.findings.last().expect("it hangs");

@@ -43,7 +43,7 @@ fn a_power_loss_after_every_call_of_every_session_keeps_every_promise() {
 /// Records `work` on a driver of an open database.
 fn drive<T>(sweep: &CrashSweep, work: impl FnOnce(&mut Driver<'_>) -> T) -> (record::Recorded, T) {
     let (setup, disk) = (&sweep.setup, SimDisk::new());
-    let known = journal::Known::first(setup.oracle());
+    let known = journal::OracleSnapshot::first(setup.oracle());
     let (run, result) = record::Recorded::of(&disk, known, |journal| {
         let mut home = setup.on_disk(&disk, Session::first());
         let mut handle = Some(setup.open(&home).unwrap());

@@ -1,7 +1,7 @@
 //! Work in several sessions on real files, in this process and in children.
 
 use super::*;
-use crate::testing::oracle::Death;
+use crate::testing::oracle::CrashKind;
 use crate::testing::workload::{Reopening, SessionChange, SessionEnd, Workload};
 
 /// A workload whose sessions end without a power loss, which real files do not have.
@@ -91,7 +91,7 @@ fn the_lines_of_a_reopening_end_a_session_and_begin_the_next() {
     let setup = CrashSweep::standard(SEED, 0)
         .durability(Durability::OperatingSystem)
         .setup;
-    let journal = journal::Journal::new(journal::Known::first(setup.oracle()));
+    let journal = journal::Journal::new(journal::OracleSnapshot::first(setup.oracle()));
     let mut heard = child::FromChild::new(&journal);
     let mut hear = |line: &str| heard.hear(line).map(drop);
     let create = Operation::CreateCollection(b"a".to_vec());
@@ -120,7 +120,7 @@ fn the_lines_of_a_reopening_end_a_session_and_begin_the_next() {
     expected.apply(&create);
     let lost = |journal: &journal::Journal, export| {
         let oracle = journal.last().1.oracle;
-        !oracle.check_export(Death::PowerLoss, &export, 0).is_ok()
+        !oracle.check_export(CrashKind::PowerLoss, &export, 0).is_ok()
     };
     assert!(lost(&journal, expected.export()));
     expected.apply(&Operation::CreateCollection(b"b".to_vec()));

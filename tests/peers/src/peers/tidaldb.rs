@@ -15,7 +15,7 @@ pub(crate) const TIDALDB: Kind = Kind {
 };
 
 fn open(dir: &Path, policy: Policy) -> PeerResult<Box<dyn Peer>> {
-    Ok(Box::new(Tidal {
+    Ok(Box::new(TidalPeer {
         db: engine::open_without_checkpoints(dir, durability(policy))?,
         events: Vec::new(),
     }))
@@ -28,13 +28,13 @@ pub(crate) fn durability(policy: Policy) -> Durability {
     }
 }
 
-struct Tidal {
+struct TidalPeer {
     db: TidalDb,
     /// The memory in which a call's events are handed over.
     events: Vec<SignalEvent<'static>>,
 }
 
-impl Peer for Tidal {
+impl Peer for TidalPeer {
     fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
         self.events.clear();
         self.events.extend(touches.iter().map(engine::event));

@@ -83,7 +83,7 @@ fn every_kind_of_failure_makes_a_name_of_a_test() {
 fn a_test_of_what_goes_wrong_without_a_crash_fails_as_long_as_it_does_and_then_passes() {
     let operations = vec![Operation::CreateCollection(b"a".to_vec()), Operation::Sync];
     let sweep = CrashSweep::of(Workload { operations }).durability(Durability::OperatingSystem);
-    let acts = crate::testing::lab::planted::Acts::default();
+    let acts = crate::testing::lab::planted::FaultCount::default();
     let planted = crate::testing::lab::planted::PlantedBug::SyncDropped.plant(sweep.clone(), &acts);
     let report = planted.run();
     let finding = report.findings.first().expect("it is found");

@@ -19,7 +19,7 @@ use super::large::tinier_options;
 use super::*;
 use crate::limits::Limits;
 use crate::storage::{FileStore, FileStoreOptions, StorageEngine, keys};
-use crate::testing::oracle::Death;
+use crate::testing::oracle::CrashKind;
 use crate::testing::sim_disk::{DiskOperation, DiskOperationKind, Image, Side};
 use crate::testing::source_checks::bounds::SIZES;
 use crate::testing::workload::{
@@ -59,7 +59,7 @@ impl CrashedRun {
         let options = setup.options(&known.session);
         let pages = stored_pages(&image, &options);
         let state = recover(setup, &SimDisk::from_image(&image), &known.recovery).expect("it recovers");
-        let verdict = state.judged_by(&known.oracle, Death::ProcessCrash);
+        let verdict = state.judged_by(&known.oracle, CrashKind::ProcessCrash);
         assert!(verdict.is_ok(), "{site}: {verdict}");
         let calls_len = known.operation.map_or(0, |operation| operation + 1);
         let call_of = |ordinal| {

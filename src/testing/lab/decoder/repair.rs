@@ -29,16 +29,16 @@ const TAGS: [&[u8]; 11] = [
 
 /// The header of a segment of the database with [`ID`].
 pub(super) fn segment_header(bytes: &[u8]) -> Vec<u8> {
-    let mut mended = bytes.to_vec();
-    FileKind::Segment.write_header(&mut mended, ID);
-    mended
+    let mut repaired = bytes.to_vec();
+    FileKind::Segment.write_header(&mut repaired, ID);
+    repaired
 }
 
 /// A frame with its checksums; its kind becomes a known one, its length one that is there.
 pub(super) fn frame(bytes: &[u8], seed: u32) -> Vec<u8> {
-    let mut mended = bytes.to_vec();
-    frame_at(&mut mended, 0, seed, None);
-    mended
+    let mut repaired = bytes.to_vec();
+    frame_at(&mut repaired, 0, seed, None);
+    repaired
 }
 
 /// Mends the frame at `at`, with this sequence number if there is one, and gives where it ends; nothing if it stays as it
@@ -77,17 +77,17 @@ fn file(
     numbers: &[(usize, u64)],
     part_at: impl Fn(&mut [u8], usize, u32, u64) -> Option<usize>,
 ) -> Vec<u8> {
-    let mut mended = bytes.to_vec();
+    let mut repaired = bytes.to_vec();
     for (offset, number) in numbers {
-        put(&mut mended, *offset, &number.to_le_bytes());
+        put(&mut repaired, *offset, &number.to_le_bytes());
     }
-    kind.write_header(&mut mended, ID);
-    let seed = kind.seed(&mended).unwrap_or(0);
+    kind.write_header(&mut repaired, ID);
+    let seed = kind.seed(&repaired).unwrap_or(0);
     let (mut at, mut sequence) = (kind.layout().header_bytes, 1);
-    while let Some(end) = part_at(&mut mended, at, seed, sequence) {
+    while let Some(end) = part_at(&mut repaired, at, seed, sequence) {
         (at, sequence) = (end, sequence + 1);
     }
-    mended
+    repaired
 }
 
 /// The first segment of the first opening.
