@@ -45,6 +45,7 @@
 //! `test-utils`, off by default, adds the module `testing`: crash points compiled into the write paths, an injector that
 //! crashes at them, a simulated disk, and the kit that proves recovery. Without it nothing of these is in the build.
 
+mod cells;
 mod clock;
 mod codec;
 mod cohort;
@@ -57,11 +58,13 @@ pub mod fs;
 mod ids;
 pub mod limits;
 mod lock;
+mod options;
 mod owner;
 mod poison;
 mod receipt;
 mod schema;
 mod signals;
+mod states;
 pub mod storage;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod testing;
@@ -71,13 +74,12 @@ mod wal;
 
 pub use clock::{Clock, SystemClock};
 pub use db::{
-    Background, CohortStateExport, CollectionExport, Durability, EarlierOpening, Export, Options,
-    RecoveryReport, RelatedExport, RingExport, SignalStateExport, Statistics, TidalDb, TornTail,
-    UserRingExport,
+    CohortStateExport, CollectionExport, EarlierOpening, Export, RecoveryReport, RelatedExport, RingExport,
+    SignalStateExport, Statistics, TidalDb, TornTail, UserRingExport,
 };
-pub use entities::CoEngagementConfig;
 pub use error::Error;
 pub use event::SignalEvent;
 pub use ids::{CohortId, EntityId, SignalId, UserId};
+pub use options::{Background, Durability, Options};
 pub use receipt::{Receipt, SetBack};
-pub use schema::{Ring, Schema, Signal};
+pub use schema::{CoEngagementConfig, Ring, Schema, Signal};

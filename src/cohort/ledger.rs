@@ -8,7 +8,7 @@
 
 use super::CohortEntity;
 use crate::limits::Limits;
-use crate::signals::states::{SignalShape, Slot, StateTable};
+use crate::states::{SignalShape, Slot, StateTable};
 use crate::{CohortId, EntityId, Error, SignalId};
 
 /// The aggregates of all cohorts.
@@ -95,7 +95,7 @@ impl CohortSignalLedger {
 mod tests {
     use super::{CohortEntity, CohortSignalLedger};
     use crate::limits::Limits;
-    use crate::signals::states::SignalShape;
+    use crate::states::SignalShape;
     use crate::testing::{CrashInjector, CrashPoint, run_with_crash};
     use crate::{CohortId, EntityId, Error, SignalId};
 

@@ -7,7 +7,7 @@ pub(crate) mod ledger;
 pub(crate) use ledger::CohortSignalLedger;
 
 use crate::codec::{Reader, Write};
-use crate::signals::states::StateKey;
+use crate::states::StateKey;
 use crate::{CohortId, EntityId};
 
 /// An entity within a cohort.

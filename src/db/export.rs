@@ -3,7 +3,7 @@
 use super::handle::TidalDb;
 use super::read::entities;
 use crate::entities::CoEngagementIndex;
-use crate::signals::states::State;
+use crate::states::State;
 use crate::{CohortId, EntityId, Error, SignalId, UserId};
 
 /// Everything a database knows, each list sorted as its field says. Two databases that hold the same are equal, but for

@@ -20,7 +20,6 @@ mod handle;
 pub(crate) mod identity;
 mod open;
 pub(crate) mod opening_record;
-mod options;
 mod read;
 mod report;
 #[cfg(test)]
@@ -30,5 +29,4 @@ pub use export::{
     CohortStateExport, CollectionExport, Export, RelatedExport, RingExport, SignalStateExport, UserRingExport,
 };
 pub use handle::TidalDb;
-pub use options::{Background, Durability, Options};
 pub use report::{EarlierOpening, RecoveryReport, Statistics, TornTail};

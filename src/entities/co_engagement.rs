@@ -23,14 +23,12 @@
 
 mod bounds;
 mod codec;
-mod config;
 mod forgotten;
 mod node;
 mod state;
 mod table;
 
 pub(crate) use codec::FencedRecord;
-pub use config::CoEngagementConfig;
 pub(crate) use state::CoEngagementState;
 pub(crate) use table::FENCE_SHARDS;
 
@@ -38,6 +36,7 @@ use crate::Error;
 use crate::decay::HalfLife;
 use crate::entities::user_ring::UserRing;
 use crate::ids::{EntityId, UserId};
+use crate::schema::CoEngagementConfig;
 use codec::Ordinals;
 use forgotten::Forgotten;
 use node::{Gain, Node};
@@ -88,7 +87,9 @@ impl CoEngagementIndex {
     pub(crate) fn record_positive(&mut self, user: UserId, item: EntityId, weight: f64, at_ms: i64) {
         let EntityId(item) = item;
         if self.forgotten.len() > 0 {
-            self.clean_for(user.0, item);
+            let (users, nodes) = (&mut self.users, &mut self.nodes);
+            self.forgotten
+                .clean_for(users, nodes, user.0, item, self.counters.forgets);
         }
         let Ordinals { ordinal, forgets } = self.counters;
         self.counters.ordinal += 1;
@@ -167,9 +168,15 @@ impl CoEngagementIndex {
     pub(crate) fn forget_item(&mut self, item: EntityId, steps_len: usize) {
         self.nodes.remove(item.0);
         if self.nodes.len() + self.users.len() > 0 {
-            self.add_tombstone(item.0);
+            self.counters.forgets += 1;
+            self.forgotten.add(item.0, self.counters.forgets);
         }
         self.remove_forgotten(steps_len);
+    }
+
+    fn remove_forgotten(&mut self, steps_len: usize) {
+        self.forgotten
+            .remove_some(&mut self.users, &mut self.nodes, self.counters, steps_len);
     }
 
     /// The number of forgotten items that may have entries which are not removed yet.

@@ -5,5 +5,4 @@
 mod co_engagement;
 mod user_ring;
 
-pub use co_engagement::CoEngagementConfig;
 pub(crate) use co_engagement::{CoEngagementIndex, FENCE_SHARDS};

@@ -22,7 +22,7 @@
 
 use std::sync::Arc;
 
-use super::cells::Cells;
+use crate::cells::Cells;
 use crate::decay::{DecayTime, HalfLife, scale_pow2};
 
 /// The decayed scores of the slots of one signal in one shard.
@@ -38,12 +38,12 @@ pub(crate) struct HotTier {
 pub(crate) const TIME_NONE: i64 = i64::MIN;
 
 /// How many cells a slot takes.
-pub(super) fn cells_len(half_lives: &[HalfLife]) -> usize {
+pub(crate) fn cells_len(half_lives: &[HalfLife]) -> usize {
     1 + half_lives.len()
 }
 
 /// Fills the cells of a slot.
-pub(super) fn write_cells(cells: &mut [u64], time_ms: i64, decay_scores: &[f64]) {
+pub(crate) fn write_cells(cells: &mut [u64], time_ms: i64, decay_scores: &[f64]) {
     cells[0] = time_ms as u64;
     for (cell, score) in cells[1..].iter_mut().zip(decay_scores) {
         *cell = score.to_bits();
@@ -51,7 +51,7 @@ pub(super) fn write_cells(cells: &mut [u64], time_ms: i64, decay_scores: &[f64])
 }
 
 /// The newest event time and the stored scores in the cells of a slot.
-pub(super) fn read_cells(cells: &[u64]) -> (i64, impl Iterator<Item = f64>) {
+pub(crate) fn read_cells(cells: &[u64]) -> (i64, impl Iterator<Item = f64>) {
     let scores = cells[1..].iter().map(|&bits| f64::from_bits(bits));
     (cells[0] as i64, scores)
 }
@@ -74,7 +74,7 @@ impl HotTier {
     }
 
     /// Makes room for as many more slots, but not beyond the page of the next one.
-    pub(super) fn reserve(&mut self, additional_len: usize) {
+    pub(crate) fn reserve(&mut self, additional_len: usize) {
         self.cells.reserve(additional_len);
     }
 
@@ -115,7 +115,7 @@ impl HotTier {
 
     /// Reads a word of `slot`, for the sake of its cache line.
     #[inline]
-    pub(super) fn touch(&self, slot: usize) -> u64 {
+    pub(crate) fn touch(&self, slot: usize) -> u64 {
         self.row(slot)[0]
     }
 
@@ -125,17 +125,17 @@ impl HotTier {
     }
 
     /// The cells of a slot.
-    pub(super) fn row(&self, slot: usize) -> &[u64] {
+    pub(crate) fn row(&self, slot: usize) -> &[u64] {
         self.cells.row(slot)
     }
 
     /// The cells of a slot, to be filled.
-    pub(super) fn row_mut(&mut self, slot: usize) -> &mut [u64] {
+    pub(crate) fn row_mut(&mut self, slot: usize) -> &mut [u64] {
         self.cells.row_mut(slot)
     }
 
     /// The cells of the slots of a page.
-    pub(super) fn page(&self, page: usize) -> &[u64] {
+    pub(crate) fn page(&self, page: usize) -> &[u64] {
         self.cells.page(page)
     }
 

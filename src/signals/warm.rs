@@ -16,7 +16,7 @@
 
 use std::sync::Arc;
 
-use super::cells::Cells;
+use crate::cells::Cells;
 use crate::decay::Divisor;
 use crate::limits;
 
@@ -62,25 +62,25 @@ impl RingShape {
     }
 
     /// How many buckets a slot has a count of.
-    pub(super) fn kept_len(&self) -> usize {
+    pub(crate) fn kept_len(&self) -> usize {
         self.kept.get() as usize
     }
 
     /// The number of the bucket that holds `t_ms`.
     #[inline]
-    pub(super) fn bucket(&self, t_ms: i64) -> i64 {
+    pub(crate) fn bucket(&self, t_ms: i64) -> i64 {
         self.bucket_ms.div(t_ms)
     }
 
     /// Where bucket `number` is kept among the ring's counts.
     #[inline]
-    pub(super) fn position(&self, number: i64) -> usize {
+    pub(crate) fn position(&self, number: i64) -> usize {
         self.kept.div_rem(number).1 as usize
     }
 
     /// The newest bucket and the counts of this ring in the cells of a slot.
     #[inline]
-    pub(super) fn read<'a>(&self, cells: &'a [u32]) -> (i64, &'a [u32]) {
+    pub(crate) fn read<'a>(&self, cells: &'a [u32]) -> (i64, &'a [u32]) {
         let cells = &cells[self.first_cell..][..NEWEST_CELLS + self.kept_len()];
         let (newest, counts) = cells.split_at(NEWEST_CELLS);
         (join(newest), counts)
@@ -88,7 +88,7 @@ impl RingShape {
 
     /// As [`read`](Self::read), to be changed.
     #[inline]
-    pub(super) fn read_mut<'a>(&self, cells: &'a mut [u32]) -> (&'a mut [u32], &'a mut [u32]) {
+    pub(crate) fn read_mut<'a>(&self, cells: &'a mut [u32]) -> (&'a mut [u32], &'a mut [u32]) {
         let cells = &mut cells[self.first_cell..][..NEWEST_CELLS + self.kept_len()];
         cells.split_at_mut(NEWEST_CELLS)
     }
@@ -102,13 +102,13 @@ fn join(newest: &[u32]) -> i64 {
 
 /// Puts a number into the first cells of a ring.
 #[inline]
-pub(super) fn set_newest(newest: &mut [u32], number: i64) {
+pub(crate) fn set_newest(newest: &mut [u32], number: i64) {
     newest[0] = number as u32;
     newest[1] = ((number as u64) >> 32) as u32;
 }
 
 /// How many cells a slot takes.
-pub(super) fn cells_len(rings: &[RingShape]) -> usize {
+pub(crate) fn cells_len(rings: &[RingShape]) -> usize {
     rings.iter().map(|ring| NEWEST_CELLS + ring.kept_len()).sum()
 }
 
@@ -154,7 +154,7 @@ impl WarmTier {
     }
 
     /// Makes room for as many more slots, but not beyond the page of the next one.
-    pub(super) fn reserve(&mut self, additional_len: usize) {
+    pub(crate) fn reserve(&mut self, additional_len: usize) {
         self.cells.reserve(additional_len);
     }
 
@@ -190,7 +190,7 @@ impl WarmTier {
     }
 
     /// The number of buckets of `slot` that are not empty.
-    pub(super) fn filled_len(&self, slot: usize) -> usize {
+    pub(crate) fn filled_len(&self, slot: usize) -> usize {
         let row = self.row(slot);
         let filled = |ring: &RingShape| ring.read(row).1.iter().filter(|&&count| count != 0).count();
         self.rings.iter().map(filled).sum()
@@ -198,7 +198,7 @@ impl WarmTier {
 
     /// Reads a word of every cache line of `slot`.
     #[inline]
-    pub(super) fn touch(&self, slot: usize) -> u32 {
+    pub(crate) fn touch(&self, slot: usize) -> u32 {
         const LINE_CELLS: usize = 64 / size_of::<u32>();
         let every_line = self.row(slot).iter().step_by(LINE_CELLS);
         every_line.fold(0, |touched, cell| touched ^ cell)
@@ -244,17 +244,17 @@ impl WarmTier {
     }
 
     /// The cells of a slot.
-    pub(super) fn row(&self, slot: usize) -> &[u32] {
+    pub(crate) fn row(&self, slot: usize) -> &[u32] {
         self.cells.row(slot)
     }
 
     /// The cells of a slot, to be filled.
-    pub(super) fn row_mut(&mut self, slot: usize) -> &mut [u32] {
+    pub(crate) fn row_mut(&mut self, slot: usize) -> &mut [u32] {
         self.cells.row_mut(slot)
     }
 
     /// The cells of the slots of a page.
-    pub(super) fn page(&self, page: usize) -> &[u32] {
+    pub(crate) fn page(&self, page: usize) -> &[u32] {
         self.cells.page(page)
     }
 

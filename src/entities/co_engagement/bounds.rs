@@ -4,7 +4,8 @@
 //! before the next event, and stored together with the bounds: frames recorded under the old ones must not be replayed
 //! under the new ones.
 
-use super::{CoEngagementConfig, CoEngagementIndex};
+use super::CoEngagementIndex;
+use crate::schema::CoEngagementConfig;
 
 impl CoEngagementIndex {
     /// Replaces the bounds, and drops the records and edges beyond them, which depend on the state alone.
@@ -22,7 +23,7 @@ impl CoEngagementIndex {
             "weights are relative to the half-life"
         );
         self.config = config;
-        self.remove_all_forgotten();
+        self.remove_forgotten(usize::MAX);
         self.users.drop_oldest(config.users_max);
         self.nodes.drop_oldest(config.nodes_max);
         let ring_len_max = config.ring_len_max as usize;

@@ -37,11 +37,11 @@
 //! An edge or a ring's item is forgotten, and no part of the state, if its item has a tombstone with a higher number than the
 //! number of forgets in its record.
 
-use super::config::CoEngagementConfig;
 use super::node::{Edge, Node, WEIGHT_MIN};
 use super::table::{Entries, Stamped};
 use crate::codec::{Reader, Write};
 use crate::entities::user_ring::UserRing;
+use crate::schema::CoEngagementConfig;
 
 pub(super) const NODE_TAG: u8 = 0x30;
 pub(super) const USER_TAG: u8 = 0x31;

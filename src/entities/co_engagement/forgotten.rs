@@ -16,7 +16,7 @@
 use super::codec::Ordinals;
 use super::node::Node;
 use super::table::{Entries, Stamped, Table};
-use super::{CoEngagementIndex, UserRing};
+use crate::entities::user_ring::UserRing;
 
 /// The tombstones by item, and the progress of the removal. The touch of a tombstone is the number of its forget.
 #[derive(Debug)]
@@ -124,81 +124,69 @@ impl Forgotten {
         self.tombstones.remove(item);
         true
     }
-}
 
-impl CoEngagementIndex {
-    /// Counts a forget of `item`, and makes its tombstone.
-    pub(super) fn add_tombstone(&mut self, item: u64) {
-        self.counters.forgets += 1;
-        let forget = self.counters.forgets;
-        let tombstones = &mut self.forgotten.tombstones;
-        tombstones.change_or_create(item, forget, forget, || ());
-        tombstones.touch(item, forget);
+    /// Makes the tombstone of `item`, whose forget has the number `forget`.
+    pub(super) fn add(&mut self, item: u64, forget: u64) {
+        self.tombstones.change_or_create(item, forget, forget, || ());
+        self.tombstones.touch(item, forget);
     }
 
     /// Removes the forgotten entries from the records that a positive event of `user` for `item` changes.
-    pub(super) fn clean_for(&mut self, user: u64, item: u64) {
-        let forgets = self.counters.forgets;
-        let forgotten = &self.forgotten;
-        forgotten.clean_in(&mut self.users, user, forgets);
-        forgotten.clean_in(&mut self.nodes, item, forgets);
-        let ring = self.users.get(user).map_or(&[][..], |ring| ring.record.items());
+    pub(super) fn clean_for(
+        &self,
+        users: &mut Table<UserRing>,
+        nodes: &mut Table<Node>,
+        user: u64,
+        item: u64,
+        forgets: u64,
+    ) {
+        self.clean_in(users, user, forgets);
+        self.clean_in(nodes, item, forgets);
+        let ring = users.get(user).map_or(&[][..], |ring| ring.record.items());
         for &other in ring {
-            forgotten.clean_in(&mut self.nodes, other, forgets);
+            self.clean_in(nodes, other, forgets);
         }
     }
 
-    /// Takes `steps_len` steps of the removal. A step visits a record or removes a tombstone.
-    pub(super) fn remove_forgotten(&mut self, steps_len: usize) {
+    /// Takes at most `steps_len` steps of the removal. A step visits a record or removes a tombstone.
+    pub(super) fn remove_some(
+        &mut self,
+        users: &mut Table<UserRing>,
+        nodes: &mut Table<Node>,
+        counters: Ordinals,
+        steps_len: usize,
+    ) {
         for _ in 0..steps_len {
-            if self.forgotten.len() == 0 {
-                self.forgotten.pass = None;
+            if self.len() == 0 {
+                self.pass = None;
                 return;
             }
-            let mut pass = self.forgotten.pass.take().unwrap_or(Pass {
-                counters: self.counters,
+            let mut pass = self.pass.take().unwrap_or(Pass {
+                counters,
                 users_after: None,
                 nodes_after: None,
             });
-            let forgets = self.counters.forgets;
             let end = pass.counters.ordinal;
-            let visited = visit::<UserRing>(
-                &mut self.users,
-                &self.forgotten,
-                &mut pass.users_after,
-                end,
-                forgets,
-            ) || visit::<Node>(
-                &mut self.nodes,
-                &self.forgotten,
-                &mut pass.nodes_after,
-                end,
-                forgets,
-            ) || self.forgotten.remove_oldest(pass.counters.forgets);
-            self.forgotten.pass = visited.then_some(pass);
+            let is_step_done = self.visit(users, &mut pass.users_after, end, counters.forgets)
+                || self.visit(nodes, &mut pass.nodes_after, end, counters.forgets)
+                || self.remove_oldest(pass.counters.forgets);
+            self.pass = is_step_done.then_some(pass);
         }
     }
 
-    /// Removes all forgotten entries and tombstones.
-    pub(super) fn remove_all_forgotten(&mut self) {
-        while self.forgotten.len() > 0 {
-            self.remove_forgotten(1);
-        }
+    /// Removes the forgotten entries of the next record of a pass, if its last touch was before the event `end`. Returns false if
+    /// there is no such record.
+    fn visit<R: Entries>(
+        &self,
+        table: &mut Table<R>,
+        after: &mut Option<(u64, u64)>,
+        end: u64,
+        forgets: u64,
+    ) -> bool {
+        let next = table.oldest_after(*after).filter(|&(touched, _)| touched < end);
+        let Some((_, id)) = next else { return false };
+        *after = next;
+        self.clean_in(table, id, forgets);
+        true
     }
-}
-
-/// Removes the forgotten entries of the next record of a pass, if its last touch was before the event `end`. Returns false if
-/// there is no such record.
-fn visit<R: Entries>(
-    table: &mut Table<R>,
-    forgotten: &Forgotten,
-    after: &mut Option<(u64, u64)>,
-    end: u64,
-    forgets: u64,
-) -> bool {
-    let next = table.oldest_after(*after).filter(|&(touched, _)| touched < end);
-    let Some((_, id)) = next else { return false };
-    *after = next;
-    forgotten.clean_in(table, id, forgets);
-    true
 }

@@ -27,7 +27,7 @@ use crate::limits::Limits;
 use crate::lock::lock;
 use crate::poison::Memory;
 use crate::signals::ledger::{LedgerState, SignalLedger};
-use crate::signals::states::{PageCopies, SHARDS, StateKey, StateTable};
+use crate::states::{PageCopies, SHARDS, StateKey, StateTable};
 use crate::storage::{GuardedStorage, WriteBatch, keys};
 use crate::wal::Log;
 use crate::wal::history::History;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use super::state::{LedgerState, Positive};
 use crate::lock::{lock, read, write};
 use crate::poison::{Memory, Poison};
-use crate::signals::states::Change;
+use crate::states::Change;
 use crate::wal::payload::{Forget, encode_events, encode_forget};
 use crate::wal::{FrameBuffer, FrameKind, Log};
 use crate::{Durability, EntityId, Error, Options, Receipt, SignalEvent};

@@ -5,7 +5,7 @@
 //! on disk.
 
 use super::state::{LedgerState, Positive};
-use crate::signals::states::Change;
+use crate::states::Change;
 use crate::wal::FrameKind;
 use crate::wal::payload::{Events, decode_checkpoint, decode_close, decode_forget};
 use crate::wal::recovery::{Frame, ReplayError};

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::cohort::CohortSignalLedger;
-use crate::entities::{CoEngagementConfig, CoEngagementIndex};
+use crate::entities::CoEngagementIndex;
 use crate::limits::Limits;
 use crate::lock::{Intact, lock};
+use crate::schema::CoEngagementConfig;
 use crate::signals::hot::TIME_NONE;
-use crate::signals::states::{Change, SignalShape, Slot, StateTable};
+use crate::states::{Change, SignalShape, Slot, StateTable};
 use crate::wal::payload::Forget;
 use crate::{CohortId, EntityId, Error, Schema, SignalEvent, SignalId, UserId};
 

@@ -18,9 +18,61 @@
 
 use std::ops::Range;
 
-use super::compaction::Level;
 use super::format::{FILE_HEADER_LEN, RECORD_HEADER_LEN};
 use super::log::LogFile;
+
+/// Files are not divided below this length, so that a header is a small part of a file.
+const FILE_BYTES_MIN: u64 = 32 * FILE_HEADER_LEN as u64;
+
+/// The bounds on the files of a store with so much live data.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StoreBounds {
+    pub(super) live_bytes: u64,
+    pub(super) segment_bytes_max: u64,
+}
+
+impl StoreBounds {
+    /// Returns true if files of this length, and the promise record of a close, are over the limit between calls.
+    pub(super) fn are_exceeded_by(self, bytes: u64) -> bool {
+        bytes + RECORD_HEADER_LEN as u64 > 2 * self.live_bytes + self.segment_bytes_max
+    }
+
+    /// The length of all files above which writes compact.
+    fn bytes_ahead(self) -> u64 {
+        self.live_bytes + self.live_bytes / 2 + self.segment_bytes_max / 2
+    }
+
+    /// The length at which a file takes no more records. Files of a store with little data are shorter, so that a copy of one
+    /// file beside the rest is within the limit.
+    pub(super) fn file_bytes_max(self) -> u64 {
+        let file_bytes_min = (self.segment_bytes_max / 4).max(FILE_BYTES_MIN);
+        (self.live_bytes / 2)
+            .max(file_bytes_min)
+            .min(self.segment_bytes_max)
+    }
+
+    /// The level of files of this length.
+    pub(super) fn level(self, bytes: u64) -> Level {
+        if self.are_exceeded_by(bytes) {
+            Level::Over
+        } else if bytes > self.bytes_ahead() {
+            Level::Ahead
+        } else {
+            Level::Low
+        }
+    }
+}
+
+/// The length of the files against their bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// At most [`StoreBounds::bytes_ahead`].
+    Low,
+    /// Above [`StoreBounds::bytes_ahead`].
+    Ahead,
+    /// Over the limit.
+    Over,
+}
 
 /// The bytes of a file, and those that a compaction keeps.
 struct Candidate {

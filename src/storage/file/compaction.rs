@@ -22,46 +22,14 @@
 
 use std::sync::TryLockError;
 
-use super::FileStore;
-use super::choice::choose;
+use super::choice::{Level, StoreBounds, choose};
 use super::data_file::sync_names;
-use super::format::{FILE_HEADER_LEN, RECORD_HEADER_LEN};
 use super::log::StoreLog;
 use super::run::CompactionRun;
+use super::store::FileStore;
 use crate::Error;
 use crate::lock::{self, lock};
 use crate::poison::Memory;
-
-/// Files are not divided below this length, so that a header is a small part of a file.
-const FILE_BYTES_MIN: u64 = 32 * FILE_HEADER_LEN as u64;
-
-/// The bounds on the files of a store with so much live data.
-#[derive(Debug, Clone, Copy)]
-struct StoreBounds {
-    live_bytes: u64,
-    segment_bytes_max: u64,
-}
-
-impl StoreBounds {
-    /// Returns true if files of this length, and the promise record of a close, are over the limit between calls.
-    fn are_exceeded_by(self, bytes: u64) -> bool {
-        bytes + RECORD_HEADER_LEN as u64 > 2 * self.live_bytes + self.segment_bytes_max
-    }
-
-    /// The length of all files above which writes compact.
-    fn bytes_ahead(self) -> u64 {
-        self.live_bytes + self.live_bytes / 2 + self.segment_bytes_max / 2
-    }
-
-    /// The length at which a file takes no more records. Files of a store with little data are shorter, so that a copy of one
-    /// file beside the rest is within the limit.
-    fn file_bytes_max(self) -> u64 {
-        let file_bytes_min = (self.segment_bytes_max / 4).max(FILE_BYTES_MIN);
-        (self.live_bytes / 2)
-            .max(file_bytes_min)
-            .min(self.segment_bytes_max)
-    }
-}
 
 /// How far a call compacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,17 +46,6 @@ impl CompactionGoal {
     fn is_share(self) -> bool {
         matches!(self, Self::Share(_))
     }
-}
-
-/// The length of the files against their bounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
-    /// At most [`StoreBounds::bytes_ahead`].
-    Low,
-    /// Above [`StoreBounds::bytes_ahead`].
-    Ahead,
-    /// Over the limit.
-    Over,
 }
 
 impl FileStore {
@@ -242,14 +199,7 @@ impl FileStore {
 
     /// The level of the files that are not replaced: the others go without a compaction.
     pub(super) fn level_of(&self, log: &StoreLog) -> Result<Level, Error> {
-        let bounds = self.bounds()?;
-        Ok(if bounds.are_exceeded_by(log.needed_bytes()) {
-            Level::Over
-        } else if log.needed_bytes() > bounds.bytes_ahead() {
-            Level::Ahead
-        } else {
-            Level::Low
-        })
+        Ok(self.bounds()?.level(log.needed_bytes()))
     }
 
     fn bounds(&self) -> Result<StoreBounds, Error> {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::{FILE_HEADER_LEN, FileHeader, KeyChange};
-use super::log::Setting;
 use super::names::Name;
 use super::open_files::OpenFiles;
+use super::options::StoreSettings;
 use crate::Error;
 use crate::fs::{File, FileAccess, OpenMode, join, read_full_at, read_whole, write_all_at};
 
@@ -33,7 +33,7 @@ pub(super) struct DataFile {
 
 impl DataFile {
     /// The file with this header, which need not exist yet.
-    pub(super) fn new(setting: &Setting, header: &FileHeader) -> Self {
+    pub(super) fn new(setting: &StoreSettings, header: &FileHeader) -> Self {
         Self {
             number: header.number,
             seed: header.seed(),
@@ -44,7 +44,7 @@ impl DataFile {
     }
 
     /// Reads the header of file `number`.
-    pub(super) fn read_header(setting: &Setting, number: u64) -> Result<FileHeader, Error> {
+    pub(super) fn read_header(setting: &StoreSettings, number: u64) -> Result<FileHeader, Error> {
         let path = join(&setting.dir, Name::Data(number).build());
         let file = open(&*setting.access, &path)?;
         let mut bytes = vec![0; FILE_HEADER_LEN];
@@ -81,7 +81,7 @@ impl DataFile {
     }
 
     /// Reads all of the file. Memory is bounded by its length.
-    pub(super) fn read_all(&self, setting: &Setting) -> Result<Vec<u8>, Error> {
+    pub(super) fn read_all(&self, setting: &StoreSettings) -> Result<Vec<u8>, Error> {
         let file = open(&*setting.access, &self.path)?;
         read_whole(&*file).map_err(|source| Error::io("read", &self.path, source))
     }
@@ -159,7 +159,7 @@ impl DataFile {
 
 /// Makes file `number`; `content` is all of it, the header too. Content and name are durable on return. Returns the handle, which
 /// is kept open.
-pub(super) fn create(setting: &Setting, number: u64, content: &[u8]) -> Result<Arc<dyn File>, Error> {
+pub(super) fn create(setting: &StoreSettings, number: u64, content: &[u8]) -> Result<Arc<dyn File>, Error> {
     let temporary = join(&setting.dir, Name::Temporary(number).build());
     let path = join(&setting.dir, Name::Data(number).build());
     let handle = create_temporary(setting, &temporary)?;
@@ -179,7 +179,7 @@ fn open(access: &dyn FileAccess, path: &Path) -> Result<Arc<dyn File>, Error> {
 }
 
 /// Makes an empty file under a temporary name.
-pub(super) fn create_temporary(setting: &Setting, temporary: &Path) -> Result<Arc<dyn File>, Error> {
+pub(super) fn create_temporary(setting: &StoreSettings, temporary: &Path) -> Result<Arc<dyn File>, Error> {
     setting
         .access
         .open(temporary, OpenMode::Create)
@@ -187,7 +187,7 @@ pub(super) fn create_temporary(setting: &Setting, temporary: &Path) -> Result<Ar
 }
 
 /// Gives a synced file its final name, durable on return.
-pub(super) fn rename(setting: &Setting, temporary: &Path, path: &Path) -> Result<(), Error> {
+pub(super) fn rename(setting: &StoreSettings, temporary: &Path, path: &Path) -> Result<(), Error> {
     setting
         .access
         .rename(temporary, path)
@@ -196,7 +196,7 @@ pub(super) fn rename(setting: &Setting, temporary: &Path, path: &Path) -> Result
 }
 
 /// Makes the names of files durable.
-pub(super) fn sync_names(setting: &Setting) -> Result<(), Error> {
+pub(super) fn sync_names(setting: &StoreSettings) -> Result<(), Error> {
     setting
         .access
         .sync_dir(&setting.dir)

@@ -14,30 +14,15 @@
 //! | `record_digest_sum` | the record wholly, or a torn tail |
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::data_file::DataFile;
 use super::format::{
     CompactedPart, FILE_HEADER_LEN, FileHeader, KeyChange, LogPoint, RecordHeader, encode_record,
 };
-use super::open_files::OpenFiles;
+use super::options::StoreSettings;
 use crate::Error;
-use crate::fs::{File, FileAccess, write_all_at};
-use crate::limits::Limits;
-
-/// Where a store is and how it is written.
-#[derive(Debug)]
-pub(super) struct Setting {
-    pub(super) access: Arc<dyn FileAccess>,
-    pub(super) open_files: Arc<OpenFiles>,
-    pub(super) dir: PathBuf,
-    pub(super) store_id: u128,
-    /// The value of this opening of the store.
-    pub(super) opening: u64,
-    pub(super) segment_bytes_max: u64,
-    pub(super) limits: Limits,
-}
+use crate::fs::{File, write_all_at};
 
 /// A file of the log.
 #[derive(Debug, Clone)]
@@ -102,7 +87,7 @@ impl TailState {
 /// The files of the log, and the state of the compaction and the promises.
 #[derive(Debug)]
 pub(super) struct StoreLog {
-    setting: Arc<Setting>,
+    setting: Arc<StoreSettings>,
     /// The files before the tail, in order. Shared with the choice of a compaction, which reads it without a lock.
     sealed: Arc<Vec<LogFile>>,
     tail: LogFile,
@@ -133,7 +118,7 @@ impl StoreLog {
     /// Continues a log of existing files, of which the tail has the highest number. All files are durable. The tail ends with a
     /// promise record, or has no record and its header promises the files before; it has the present digest sum.
     pub(super) fn resume(
-        setting: Arc<Setting>,
+        setting: Arc<StoreSettings>,
         sealed: Vec<LogFile>,
         (tail, handle): (LogFile, Arc<dyn File>),
     ) -> Self {

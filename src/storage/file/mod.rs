@@ -33,124 +33,32 @@ mod index;
 mod log;
 mod names;
 mod open_files;
+mod options;
 mod recovery;
+mod report;
 mod run;
+mod store;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use self::compaction::CompactionGoal;
 use self::format::KeyChange;
-use self::index::KeyIndex;
-use self::log::Setting;
-use self::run::CompactionRun;
-use self::writer::Writer;
+use self::store::LogState;
 use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::Error;
 use crate::fs::{self, FileAccess, RootedFiles};
-use crate::limits::{
-    Limits, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX,
-};
+use crate::limits::{Limits, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::lock::{self, Intact};
 use crate::poison::Poison;
-use crate::torn_tail::TornTail;
 
-/// How a [`FileStore`] is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileStoreOptions {
-    /// A file that has reached this length, in bytes, takes no more records; the last record may exceed it. While the live data
-    /// is less than twice this, files end earlier: at half the live data, but not below a quarter of this or 4864 bytes. Default
-    /// 4 MiB, from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`]. It may differ from open to open.
-    pub segment_bytes_max: u64,
-    /// The id of a new store; random by default. A fixed id makes the files of a test the same in each run. An existing store
-    /// keeps its own.
-    pub store_id: Option<u128>,
-}
-
-impl Default for FileStoreOptions {
-    fn default() -> Self {
-        Self {
-            segment_bytes_max: 4 << 20,
-            store_id: None,
-        }
-    }
-}
-
-/// The report of [`FileStore::open`]: files found, records replayed, bytes cut.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FileStoreRecovery {
-    /// Data files that were found, including files that another one replaced.
-    pub files_found: usize,
-    /// Replayed records, one for each write; records without entries do not count, and a compacted file counts as one.
-    pub records_replayed: u64,
-    /// The torn tail that was cut from the last file, if there was one.
-    pub torn_tail: Option<TornTail>,
-    /// Temporary files and files that another one replaced, which the repair removes.
-    pub leftovers_removed: usize,
-}
-
-/// The sizes of a [`FileStore`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileStoreStats {
-    /// The live data as stored: keys and values of all pairs and 10 bytes for each.
-    pub live_bytes: u64,
-    /// The length of all files. Between calls at most twice `live_bytes` and one segment, apart from replaced files that a scan
-    /// or a read still holds.
-    pub total_bytes: u64,
-    /// How many files there are.
-    pub files_len: u64,
-    /// How many pairs there are.
-    pub keys_len: u64,
-    /// The memory of the index, estimated: the keys and the nodes of an ordered map, about 75 bytes for each pair beside its
-    /// key.
-    pub index_bytes: u64,
-}
-
-/// The embedded [`StorageEngine`]: a log-structured file store in a directory of its own.
-///
-/// One write is one record in one file, so it is atomic. After a crash the store holds the first writes, in order, up to some
-/// point. `flush` syncs the last file, the only one with unsynced records; other threads read and write meanwhile.
-///
-/// Between calls the files take at most twice the live data and one segment, apart from replaced files that a scan or a read
-/// still holds; the next write or close removes what it held. Each write does a limited share of the compaction for that: it
-/// reads at most eight times the bytes that it wrote and made garbage, or 64 KiB if that is more, and writes at most as many;
-/// twice as much if other threads left their shares. If the files are still over the limit, it continues until they are not.
-/// That happens only after a batch longer than a segment, which is one file, or if other threads left very much.
-///
-/// The number of open files is limited, whatever the number of files.
-///
-/// A failed write, sync or compaction gives [`Error::Poisoned`] with its cause, and so does every later write and flush:
-/// nothing is retried. A panic in a file call counts as a failure. Reads still work and show all earlier writes.
-/// Reopening the store shows all that was acknowledged.
-///
-/// The store does not lock its directory: the caller must make sure that only one store uses it. It does not know of forks:
-/// a forked child must not write with its copy. [`TidalDb`](crate::TidalDb) does both for the store in its own directory.
-pub struct FileStore {
-    /// The open directory of a store that is opened on its own; `None` if the database checks the directory.
-    files: Option<Arc<RootedFiles>>,
-    setting: Arc<Setting>,
-    index: RwLock<Intact<KeyIndex>>,
-    /// The compaction in progress.
-    compaction: Mutex<Option<CompactionRun>>,
-    /// Held for a sync of the tail or the directory, until its outcome is known.
-    syncing: Mutex<()>,
-    /// Held for a write until its outcome is known.
-    writer: Mutex<Writer>,
-    is_repaired: AtomicBool,
-    /// The first failure; after it the log is not changed.
-    poison: Poison,
-    recovery: FileStoreRecovery,
-    /// The log's sizes after its last change, or as read if the repair failed. Apart from the log, so that `stats` never waits
-    /// for a disk.
-    total_bytes: AtomicU64,
-    files_len: AtomicU64,
-}
+pub use self::options::FileStoreOptions;
+pub use self::report::{FileStoreRecovery, FileStoreStats};
+pub use self::store::FileStore;
 
 impl FileStore {
     /// Opens the store in the directory `dir`, which is made if need be; its parent must exist.
@@ -227,7 +135,7 @@ impl FileStore {
             files_len: AtomicU64::new(recovered.files_len as u64),
             compaction: Mutex::new(None),
             syncing: Mutex::new(()),
-            writer: Mutex::new(Writer::Found(recovered.pending)),
+            writer: Mutex::new(LogState::Found(recovered.pending)),
             is_repaired: AtomicBool::new(false),
         })
     }
@@ -239,7 +147,7 @@ impl FileStore {
     /// # Errors
     /// [`Error::ForeignDatabase`] if the store exists and has another id than `expected`.
     pub(crate) fn id(&self, expected: Option<u128>) -> Result<u128, Error> {
-        if let (Some(expected), Writer::Found(pending)) = (expected, &*lock::lock(&self.writer)) {
+        if let (Some(expected), LogState::Found(pending)) = (expected, &*lock::lock(&self.writer)) {
             pending.check_store_id(expected)?;
         }
         Ok(self.setting.store_id)
@@ -343,41 +251,4 @@ impl<'a> From<&'a BatchOperation> for KeyChange<'a> {
             BatchOperation::Delete { key } => Self { key, value: None },
         }
     }
-}
-
-impl fmt::Debug for FileStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileStore")
-            .field("dir", &self.setting.dir)
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Fails if a key or the batch exceeds a limit.
-fn check(operations: &[KeyChange<'_>]) -> Result<(), Error> {
-    let mut batch_bytes = 0;
-    for operation in operations {
-        if operation.key.is_empty() {
-            return Err(Error::invalid(
-                "key",
-                "empty",
-                "a storage key has at least one byte",
-            ));
-        }
-        check_limit(
-            "storage key bytes",
-            STORAGE_KEY_BYTES_MAX as u64,
-            operation.key.len() as u64,
-        )?;
-        batch_bytes += operation.entry_len() as u64;
-    }
-    check_limit("storage batch bytes", STORE_BATCH_BYTES_MAX, batch_bytes)
-}
-
-fn check_limit(what: &'static str, limit: u64, found: u64) -> Result<(), Error> {
-    if found > limit {
-        return Err(Error::LimitExceeded { what, limit, found });
-    }
-    Ok(())
 }

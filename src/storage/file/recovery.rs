@@ -42,10 +42,11 @@ use super::format::{
     is_promised,
 };
 use super::index::{KeyIndex, Location};
-use super::log::{LogFile, Setting, StoreLog, sum_of_digests};
+use super::log::{LogFile, StoreLog, sum_of_digests};
 use super::names::Name;
 use super::open_files::OpenFiles;
-use super::{FileStoreOptions, FileStoreRecovery};
+use super::options::{FileStoreOptions, StoreSettings};
+use super::report::FileStoreRecovery;
 use crate::Error;
 use crate::codec::mix::mix;
 use crate::fs::{DirName, FileAccess, list_if_present, make_dir};
@@ -57,7 +58,7 @@ use crate::torn_tail::TornTail;
 /// A store that was read, and the repair that it needs.
 #[derive(Debug)]
 pub(super) struct RecoveredStore {
-    pub(super) setting: Arc<Setting>,
+    pub(super) setting: Arc<StoreSettings>,
     pub(super) index: KeyIndex,
     pub(super) report: FileStoreRecovery,
     pub(super) total_bytes: u64,
@@ -92,7 +93,7 @@ pub(super) fn recover(
     limits: Limits,
 ) -> Result<RecoveredStore, Error> {
     let listing = Listing::read(&*access, dir)?;
-    let mut setting = Setting {
+    let mut setting = StoreSettings {
         open_files: Arc::new(OpenFiles::new(
             Arc::clone(&access),
             limits.store_open_files_len_max,
@@ -153,7 +154,7 @@ impl PendingRepair {
     /// Runs steps 0 to 2. Returns the log, which removes the file of step 3 later.
     pub(super) fn repair(
         self,
-        setting: &Arc<Setting>,
+        setting: &Arc<StoreSettings>,
         index: &RwLock<Intact<KeyIndex>>,
     ) -> Result<StoreLog, Error> {
         let Some(mut found) = self.found else {
@@ -215,7 +216,7 @@ struct ReadStore {
 
 impl ReadStore {
     /// Reads and validates the store, which has at least one file, and applies its files to `index`.
-    fn read(setting: &Setting, listing: &Listing, index: &mut KeyIndex) -> Result<Self, Error> {
+    fn read(setting: &StoreSettings, listing: &Listing, index: &mut KeyIndex) -> Result<Self, Error> {
         let StoreLayout { mut needed, covered } = StoreLayout::read(setting, listing)?;
         let missing = |sequence| Error::SegmentMissing {
             path: setting.dir.clone(),
@@ -259,7 +260,7 @@ struct StoreLayout {
 }
 
 impl StoreLayout {
-    fn read(setting: &Setting, listing: &Listing) -> Result<Self, Error> {
+    fn read(setting: &StoreSettings, listing: &Listing) -> Result<Self, Error> {
         let mut headers: Vec<FileHeader> = Vec::with_capacity(listing.data.len());
         for &number in &listing.data {
             let header = DataFile::read_header(setting, number)?;
@@ -341,7 +342,7 @@ impl Listing {
 }
 
 /// Removes files. The directory is not synced: a power loss may bring a file back, and the next open removes it again.
-fn remove(setting: &Setting, numbers: &[u64], name: fn(u64) -> Name) -> Result<(), Error> {
+fn remove(setting: &StoreSettings, numbers: &[u64], name: fn(u64) -> Name) -> Result<(), Error> {
     for &number in numbers {
         let path = setting.dir.join(name(number).build());
         setting
@@ -367,7 +368,7 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn read(setting: &Setting, header: FileHeader) -> Result<Self, Error> {
+    fn read(setting: &StoreSettings, header: FileHeader) -> Result<Self, Error> {
         let file = Arc::new(DataFile::new(setting, &header));
         let bytes = file.read_all(setting)?;
         if bytes.len() < FILE_HEADER_LEN {
@@ -436,7 +437,7 @@ impl Loaded {
 
     /// Cuts the torn tail, gives the file this number and the checksums of this opening, and appends a promise record unless
     /// the file needs none.
-    fn renew(&mut self, setting: &Setting, number: u64, digest_sum: u64) {
+    fn renew(&mut self, setting: &StoreSettings, number: u64, digest_sum: u64) {
         self.header.number = number;
         self.header.opening = setting.opening;
         self.file = Arc::new(DataFile::new(setting, &self.header));
@@ -462,7 +463,7 @@ impl Loaded {
     }
 
     /// Appends a record to the bytes.
-    fn append(&mut self, setting: &Setting, header: RecordHeader, operations: &[KeyChange<'_>]) {
+    fn append(&mut self, setting: &StoreSettings, header: RecordHeader, operations: &[KeyChange<'_>]) {
         let bytes = &mut self.bytes;
         let write = |piece: &[u8], _| {
             bytes.extend_from_slice(piece);
@@ -519,7 +520,7 @@ impl Loaded {
     }
 
     /// Fails unless the header of `next` describes this file.
-    fn check_followed_by(&self, next: &FileHeader, setting: &Setting) -> Result<(), Error> {
+    fn check_followed_by(&self, next: &FileHeader, setting: &StoreSettings) -> Result<(), Error> {
         let is_cut = self.after.end < self.bytes.len() as u64 || self.after.end < next.before.end;
         if self.header.compaction.is_none() && is_cut {
             return Err(self.corrupt_at_end("the next file promises that this bad record was synced"));

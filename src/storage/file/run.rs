@@ -16,15 +16,16 @@ use super::data_file::{DataFile, create_temporary, rename};
 use super::entry_reader::{EntryPiece, EntryReader};
 use super::format::{CompactedPart, FILE_HEADER_LEN, FileHeader};
 use super::index::{KeyIndex, Location};
-use super::log::{LogFile, Setting, sum_of_digests};
+use super::log::{LogFile, sum_of_digests};
 use super::names::Name;
+use super::options::StoreSettings;
 use crate::Error;
 use crate::fs::{File, join, write_all_at};
 use crate::lock::{self, Intact};
 
 #[derive(Debug)]
 pub(super) struct CompactionRun {
-    setting: Arc<Setting>,
+    setting: Arc<StoreSettings>,
     files: Vec<LogFile>,
     header: FileHeader,
     part: CompactedPart,
@@ -40,7 +41,11 @@ pub(super) struct CompactionRun {
 
 impl CompactionRun {
     /// Makes the temporary file, with this number, for a run of `files`.
-    pub(super) fn begin(setting: &Arc<Setting>, number: u64, files: Vec<LogFile>) -> Result<Self, Error> {
+    pub(super) fn begin(
+        setting: &Arc<StoreSettings>,
+        number: u64,
+        files: Vec<LogFile>,
+    ) -> Result<Self, Error> {
         let (first, last) = (&files[0], &files[files.len() - 1]);
         let part = CompactedPart {
             last_place: last.last_place,

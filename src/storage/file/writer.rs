@@ -13,25 +13,16 @@
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
 
-use super::compaction::{CompactionGoal, Level};
+use super::choice::Level;
+use super::compaction::CompactionGoal;
 use super::data_file::create;
 use super::format::KeyChange;
 use super::log::{StoreLog, TailState};
-use super::recovery::PendingRepair;
-use super::{FileStore, check};
+use super::store::{FileStore, LogState};
 use crate::Error;
+use crate::limits::{STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
 use crate::lock::{self, lock};
 use crate::poison::Memory;
-
-#[derive(Debug)]
-pub(super) enum Writer {
-    /// The store was read. Its files are as they were found.
-    Found(PendingRepair),
-    /// The store is repaired and takes records.
-    Open(StoreLog),
-    /// The repair failed. The store is poisoned, and the repair is not tried again.
-    Failed,
-}
 
 /// The outcome of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +42,13 @@ impl FileStore {
             return Ok(());
         }
         let mut writer = lock(&self.writer);
-        if matches!(*writer, Writer::Found(_))
-            && let Writer::Found(pending) = std::mem::replace(&mut *writer, Writer::Failed)
+        if matches!(*writer, LogState::Found(_))
+            && let LogState::Found(pending) = std::mem::replace(&mut *writer, LogState::Failed)
         {
             self.poison.attempt("open", Memory::Intact, || {
                 let log = pending.repair(&self.setting, &self.index)?;
                 self.note_sizes(&log);
-                *writer = Writer::Open(log);
+                *writer = LogState::Open(log);
                 Ok(())
             })?;
             drop(writer);
@@ -213,11 +204,30 @@ fn sync_rest(log: &mut StoreLog) -> Result<(), Error> {
     Ok(())
 }
 
-impl Writer {
-    fn log(&mut self) -> Result<&mut StoreLog, Error> {
-        match self {
-            Self::Open(log) => Ok(log),
-            Self::Found(_) | Self::Failed => Err(Error::Panicked { operation: "open" }),
+/// Fails if a key or the batch exceeds a limit.
+fn check(operations: &[KeyChange<'_>]) -> Result<(), Error> {
+    let mut batch_bytes = 0;
+    for operation in operations {
+        if operation.key.is_empty() {
+            return Err(Error::invalid(
+                "key",
+                "empty",
+                "a storage key has at least one byte",
+            ));
         }
+        check_limit(
+            "storage key bytes",
+            STORAGE_KEY_BYTES_MAX as u64,
+            operation.key.len() as u64,
+        )?;
+        batch_bytes += operation.entry_len() as u64;
     }
+    check_limit("storage batch bytes", STORE_BATCH_BYTES_MAX, batch_bytes)
+}
+
+fn check_limit(what: &'static str, limit: u64, found: u64) -> Result<(), Error> {
+    if found > limit {
+        return Err(Error::LimitExceeded { what, limit, found });
+    }
+    Ok(())
 }

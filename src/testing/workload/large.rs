@@ -4,7 +4,7 @@ use super::clock::STANDARD_NOW_MS;
 use super::standard::{standard_schema, tiny_options};
 use super::{Event, Operation, Random, Workload};
 use crate::limits::{BATCH_EVENTS_MAX, Limits};
-use crate::signals::states::shard_of;
+use crate::states::shard_of;
 use crate::{CoEngagementConfig, CohortId, EntityId, Options, Schema, SignalId, UserId};
 
 const HOUR_MS: i64 = 3_600_000;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{CrashPoint, CrashedRun, DiskOperation, DiskOperationKind, Operation};
 use crate::entities::FENCE_SHARDS;
 use crate::limits::{CHANGED_LEN_MIN, INDEX_PLACES_MIN, Limits};
-use crate::signals::states::SHARDS;
+use crate::states::SHARDS;
 use crate::testing::workload::Event;
 use crate::{EntityId, Signal, SignalStateExport};
 

@@ -16,14 +16,19 @@
 //! that could need it is accepted. New bounds of co-engagement are written in the batch of a checkpoint, with the state
 //! that was brought within them.
 
+mod co_engagement;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use crate::codec::{Reader, Write};
-use crate::entities::CoEngagementConfig;
 use crate::limits::{
     DURATION_MS_MAX, HALF_LIVES_MAX, NAME_BYTES_MAX, RING_BUCKETS_MAX, RINGS_MAX, SIGNALS_MAX,
 };
 use crate::{Error, SignalId};
+
+pub use self::co_engagement::CoEngagementConfig;
 
 const VERSION: u16 = 1;
 const FLAG_POSITIVE: u8 = 1;
@@ -502,6 +507,3 @@ fn check_duration(field: &'static str, ms: u64) -> Result<(), Error> {
         }),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Incremented, PAGE_SLOTS, SHARDS, SignalShape, Slot, State, StateKey, StateTable};
+use super::{Incremented, SHARDS, SignalShape, Slot, State, StateKey, StateTable};
+use crate::cells::PAGE_SLOTS;
 use crate::cohort::CohortEntity;
 use crate::limits::Limits;
 use crate::testing::model::EventId;

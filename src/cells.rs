@@ -7,14 +7,12 @@
 //!
 //! In memory only: there is nothing for a crash to leave behind.
 
-use super::allocated_bytes;
-
 /// The slots of a page. Part of the on-disk format.
 pub(crate) const PAGE_SLOTS: usize = 32;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Cells<T> {
+pub(crate) struct Cells<T> {
     row_len: usize,
     rows_len: usize,
     pages: Vec<Vec<T>>,
@@ -22,7 +20,7 @@ pub(super) struct Cells<T> {
 
 impl<T: Copy> Cells<T> {
     /// No rows, of `row_len` cells each.
-    pub(super) fn new(row_len: usize) -> Self {
+    pub(crate) fn new(row_len: usize) -> Self {
         Self {
             row_len,
             rows_len: 0,
@@ -32,23 +30,23 @@ impl<T: Copy> Cells<T> {
 
     /// The cells of a slot.
     #[inline]
-    pub(super) fn row(&self, slot: usize) -> &[T] {
+    pub(crate) fn row(&self, slot: usize) -> &[T] {
         &self.pages[slot / PAGE_SLOTS][slot % PAGE_SLOTS * self.row_len..][..self.row_len]
     }
 
     /// As [`row`](Self::row), to be changed.
     #[inline]
-    pub(super) fn row_mut(&mut self, slot: usize) -> &mut [T] {
+    pub(crate) fn row_mut(&mut self, slot: usize) -> &mut [T] {
         &mut self.pages[slot / PAGE_SLOTS][slot % PAGE_SLOTS * self.row_len..][..self.row_len]
     }
 
     /// All rows of a page, one after the other.
-    pub(super) fn page(&self, page: usize) -> &[T] {
+    pub(crate) fn page(&self, page: usize) -> &[T] {
         &self.pages[page]
     }
 
     /// Adds a row of `blank` cells and gives it.
-    pub(super) fn push_row(&mut self, blank: T) -> &mut [T] {
+    pub(crate) fn push_row(&mut self, blank: T) -> &mut [T] {
         let (row_len, page_rows_len) = (self.row_len, self.rows_len % PAGE_SLOTS);
         let is_first = self.rows_len < PAGE_SLOTS;
         let page = self.page_for_next();
@@ -69,7 +67,7 @@ impl<T: Copy> Cells<T> {
     }
 
     /// Makes room for as many more rows, but not beyond the page of the next one.
-    pub(super) fn reserve(&mut self, additional_len: usize) {
+    pub(crate) fn reserve(&mut self, additional_len: usize) {
         let additional_len = additional_len.min(PAGE_SLOTS - self.rows_len % PAGE_SLOTS);
         let cells_len = additional_len * self.row_len;
         self.page_for_next().reserve_exact(cells_len);
@@ -84,9 +82,24 @@ impl<T: Copy> Cells<T> {
         &mut self.pages[page]
     }
 
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         allocated_bytes(&self.pages) + self.pages.iter().map(allocated_bytes).sum::<usize>()
     }
+}
+
+/// Makes room for `additional_len` more elements, one for a slot. When that is not at hand, room is made for twice as many
+/// as there are, up to a page, and from then on for an eighth more, but a page at least: most signals have few keys in a
+/// shard, and doubling on would leave up to half of the room unused.
+pub(crate) fn reserve_slots<T>(vec: &mut Vec<T>, additional_len: usize) {
+    if vec.capacity() - vec.len() < additional_len {
+        let more_len = (vec.len() / 8).max(vec.len().min(PAGE_SLOTS));
+        vec.reserve_exact(additional_len.max(more_len));
+    }
+}
+
+/// The size of a vector's allocation.
+pub(crate) fn allocated_bytes<T>(vec: &Vec<T>) -> usize {
+    vec.capacity() * size_of::<T>()
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ fn a_fence_captures_no_more_than_what_changed_since_the_last() {
         stored
     };
     let all = fence();
-    assert!(all.len() >= 10_000 / super::PAGE_SLOTS);
+    assert!(all.len() >= 10_000 / crate::cells::PAGE_SLOTS);
     assert_eq!(fence(), Stored::new());
     apply(&table, EntityId(77), SIGNALS[1], 1.0, NOW_MS);
     let one = fence();

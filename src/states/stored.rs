@@ -7,6 +7,24 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::limits;
+
+/// The most bytes of a page without its slots, with its key and the additions of the checkpoint and of a store.
+pub(super) const PAGE_BYTES_MAX: u64 = 64;
+
+const VARINT_BYTES_MAX: usize = 10;
+
+/// The most bytes of a slot in the value of its page, without its buckets.
+pub(super) fn slot_bytes_max(half_lives_len: usize, rings_len: usize) -> u64 {
+    // Up to three varints are the key and the time. Of each ring there are a varint and the number of its buckets, in two bytes.
+    (3 * VARINT_BYTES_MAX + 8 * half_lives_len + (VARINT_BYTES_MAX + 2) * rings_len) as u64
+}
+
+/// The most bytes of a bucket that is not empty: two for the gap before it, and five for the count.
+pub(super) const BUCKET_BYTES_MAX: u64 = 7;
+
+const _: () = assert!(limits::RING_BUCKETS_MAX < 1 << 14);
+
 /// The bounds of one table, in bytes.
 #[derive(Debug, Default)]
 pub(super) struct StoredBytes {

@@ -4,7 +4,7 @@ use super::tests::{NOW_MS, SIGNALS, Stored, apply, restored, shapes, store_fence
 use super::{SHARDS, StateKey, StateTable};
 use crate::cohort::CohortEntity;
 use crate::limits::Limits;
-use crate::signals::states::key::shard_of;
+use crate::states::key::shard_of;
 use crate::testing::workload::Random;
 use crate::{CohortId, EntityId};
 

@@ -5,7 +5,7 @@ use super::{PAGE_SLOTS, PagePlace};
 use crate::codec::Write;
 use crate::cohort::CohortEntity;
 use crate::limits::Limits;
-use crate::signals::states::StateKey;
+use crate::states::StateKey;
 use crate::testing::workload::Random;
 use crate::{CohortId, EntityId, SignalId};
 

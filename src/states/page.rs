@@ -35,13 +35,15 @@
 //! Invariant: decoding what was encoded gives the same page to the bit; decoding anything else gives an error or a
 //! page that satisfies the tiers' invariants, in memory bounded by the shape of one page.
 
-use super::copies::PageSlices;
+use super::copies::{PageCopies, PageSlices};
 use super::key::{SHARDS, StateKey, shard_of};
-use super::shard::SignalStates;
-use super::{PAGE_SLOTS, Shape};
+use super::shape::Shape;
+use super::signal_states::SignalStates;
+use crate::cells::PAGE_SLOTS;
 use crate::codec::{Reader, Write};
 use crate::signals::hot;
 use crate::signals::warm::{self, RingShape};
+use crate::storage::KeyValue;
 use crate::{SignalId, limits};
 
 const VERSION: u8 = 1;
@@ -90,21 +92,21 @@ impl PagePlace {
     }
 }
 
-/// The most bytes of a page without its slots, with its key and the additions of the checkpoint and of a store.
-pub(super) const STORED_PAGE_BYTES_MAX: u64 = 64;
-
-const VARINT_BYTES_MAX: usize = 10;
-
-/// The most bytes of a slot in the value of its page, without its buckets.
-pub(super) fn stored_slot_bytes_max(half_lives_len: usize, rings_len: usize) -> u64 {
-    // Up to three varints are the key and the time. Of each ring there are a varint and the number of its buckets, in two bytes.
-    (3 * VARINT_BYTES_MAX + 8 * half_lives_len + (VARINT_BYTES_MAX + 2) * rings_len) as u64
+impl<K: StateKey> PageCopies<K> {
+    /// The pages as records for the storage, in ascending order of their keys.
+    ///
+    /// `shard` is the shard that they were taken from.
+    pub(crate) fn records(&self, shard: usize) -> impl Iterator<Item = KeyValue> {
+        self.pages().map(move |(shape, signal, page, slices)| {
+            let place = PagePlace {
+                signal,
+                shard: shard as u16,
+                page,
+            };
+            (place.encode::<K>().to_vec(), encode(shape, &slices))
+        })
+    }
 }
-
-/// The most bytes of a bucket that is not empty: two for the gap before it, and five for the count.
-pub(super) const STORED_BUCKET_BYTES_MAX: u64 = 7;
-
-const _: () = assert!(limits::RING_BUCKETS_MAX < 1 << 14);
 
 /// The value of a page.
 pub(super) fn encode<K: StateKey>(shape: &Shape, slices: &PageSlices<'_, K>) -> Vec<u8> {

@@ -10,7 +10,7 @@ use std::iter;
 
 use super::index::Index;
 use crate::EntityId;
-use crate::signals::allocated_bytes;
+use crate::cells::allocated_bytes;
 
 /// No slot has this number.
 const END: u32 = u32::MAX;

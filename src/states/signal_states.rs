@@ -1,16 +1,8 @@
-//! One shard of a state table: the slots of its keys, signal by signal, and which pages changed.
+//! The states of one signal in one shard: its keys, their slots in both tiers, and the pages that changed.
 //!
-//! Slots come in pages of [`PAGE_SLOTS`]; a page is the unit of dirty tracking, of a fence and of a checkpoint. The
-//! lowest free slot is always the next to be given out, so that a restored shard goes on exactly as the one that was
-//! saved would have. A slot of the last page has no memory until it is first used: many signals have a key or two in a
-//! shard.
-//!
-//! Forgetting an entity first hides its states from readers and then frees their slots, some at a time. If the same entity is
-//! changed meanwhile, the change frees the rest first.
-//!
-//! Invariant: a key in the index, its slot's bit in `occupied` and the key at the slot in `keys` say the same. A free
-//! slot holds the default key and no events. A page whose content differs from what the last fence captured is dirty.
-//! While a fence is open, a page in `pending` still holds what it held when the fence began.
+//! Invariant: a key in the index, its slot's bit in `occupied` and the key at the slot in `keys` agree. A free slot holds the
+//! default key and no events. The lowest free slot is always given out next, so a restored shard continues exactly like the
+//! shard that was saved.
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -22,204 +14,12 @@ use super::chains::Chains;
 use super::copies::{PageCopies, PageSlices};
 use super::index::Index;
 use super::key::StateKey;
-use super::stored::StoredBytes;
-use super::{PAGE_SLOTS, Shape, Slot, page};
+use super::shape::Shape;
+use super::stored::{self, StoredBytes};
+use crate::cells::{PAGE_SLOTS, allocated_bytes, reserve_slots};
 use crate::signals::hot::HotTier;
 use crate::signals::warm::WarmTier;
-use crate::signals::{allocated_bytes, reserve_slots};
 use crate::{EntityId, Error, SignalId};
-
-/// How far the shard is with a fence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fence {
-    /// There is none: `pending` is empty.
-    None,
-    /// Begun, and nothing was changed since: the fence captures the dirty pages.
-    Begun,
-    /// `pending` has the captured pages that are not copied yet. `dirty` has the pages that changed since the fence.
-    Open,
-}
-
-/// The states of all signals in one shard.
-#[derive(Debug)]
-pub(super) struct Shard<K> {
-    /// By signal; made when the first key comes, because a schema may have many signals that are hardly used.
-    signals: Box<[Option<Box<SignalStates<K>>>]>,
-    fence: Fence,
-    /// Pages that a writer was about to change before the checkpoint took them.
-    copies: PageCopies<K>,
-    /// The entity that is being forgotten. Readers do not see those of its states that are not removed yet.
-    forgetting: Option<EntityId>,
-    /// The counts of the whole table.
-    bytes: Arc<StoredBytes>,
-}
-
-impl<K: StateKey> Shard<K> {
-    pub(super) fn new(shapes: &Arc<[Shape]>, bytes: &Arc<StoredBytes>) -> Self {
-        Self {
-            signals: shapes.iter().map(|_| None).collect(),
-            fence: Fence::None,
-            copies: PageCopies::new(Arc::clone(shapes)),
-            forgetting: None,
-            bytes: Arc::clone(bytes),
-        }
-    }
-
-    /// The states of `signal`, if any key has one.
-    #[inline]
-    pub(super) fn signal(&self, signal: SignalId) -> Option<&SignalStates<K>> {
-        self.signals.get(usize::from(signal.0))?.as_deref()
-    }
-
-    pub(super) fn signals(&self) -> impl Iterator<Item = (SignalId, &SignalStates<K>)> {
-        let numbered = self.signals.iter().enumerate();
-        numbered.filter_map(|(i, states)| Some((SignalId(i as u16), states.as_deref()?)))
-    }
-
-    /// The states of `signal`, which is in the schema, and the slot of `key`, made if there is none, about to change.
-    #[inline]
-    pub(super) fn slot_to_change(
-        &mut self,
-        key: K,
-        signal: SignalId,
-        shape: &Shape,
-    ) -> Result<(&mut SignalStates<K>, usize), Error> {
-        if self.fence == Fence::Begun {
-            self.open_fence();
-        }
-        if self.forgetting == Some(key.entity()) {
-            while self.forget(usize::MAX) > 0 {}
-        }
-        let states = self.signals[usize::from(signal.0)]
-            .get_or_insert_with(|| Box::new(SignalStates::new(shape, &self.bytes)));
-        let slot = if let Some(slot) = states.slot(key) {
-            states.will_change(slot / PAGE_SLOTS, signal, &mut self.copies);
-            slot
-        } else {
-            let slot = states.lowest_free()?;
-            states.will_change(slot / PAGE_SLOTS, signal, &mut self.copies);
-            states.occupy(slot, key);
-            slot
-        };
-        Ok((states, slot))
-    }
-
-    /// Reads of a slot that exists the words that its changes need first, so that all are on their way when the slot is changed.
-    #[inline]
-    pub(super) fn touch(&self, signal: SignalId, slot: usize) -> u64 {
-        let states = self.signal(signal);
-        states.map_or(0, |states| {
-            states.hot.touch(slot) ^ u64::from(states.warm.touch(slot))
-        })
-    }
-
-    /// A slot that [`slot_to_change`](Self::slot_to_change) gave before.
-    #[inline]
-    pub(super) fn slot_mut(&mut self, signal: SignalId, slot: usize) -> Slot<'_> {
-        let Some(states) = &mut self.signals[usize::from(signal.0)] else {
-            unreachable!("a slot that was given belongs to a signal with states")
-        };
-        Slot {
-            hot: &mut states.hot,
-            warm: &mut states.warm,
-            slot,
-        }
-    }
-
-    /// How many states `entity` has.
-    pub(super) fn states_len(&self, entity: EntityId) -> usize {
-        let states = self.signals.iter().flatten();
-        states.map(|states| states.states_len(entity)).sum()
-    }
-
-    /// Hides the states of `entity` from readers. [`forget`](Self::forget) then removes them.
-    pub(super) fn begin_forget(&mut self, entity: EntityId) {
-        debug_assert_eq!(self.forgetting, None, "one entity at a time");
-        self.forgetting = Some(entity);
-    }
-
-    /// Returns true if the state of `key` is hidden from readers, because its entity is being forgotten.
-    #[inline]
-    pub(super) fn is_forgetting(&self, key: K) -> bool {
-        self.forgetting == Some(key.entity())
-    }
-
-    /// Removes at most `slots_len_max` states of the entity that is being forgotten, and returns their number. 0 if none was
-    /// left: the entity is forgotten.
-    pub(super) fn forget(&mut self, slots_len_max: usize) -> usize {
-        let Some(entity) = self.forgetting else { return 0 };
-        if self.fence == Fence::Begun {
-            self.open_fence();
-        }
-        let mut forgotten_len = 0;
-        for (i, states) in self.signals.iter_mut().enumerate() {
-            let Some(states) = states else { continue };
-            std::hint::black_box(states.touch_newest(entity, slots_len_max - forgotten_len));
-            while let Some(slot) = states.slot_of(entity) {
-                if forgotten_len == slots_len_max {
-                    return forgotten_len;
-                }
-                states.will_change(slot / PAGE_SLOTS, SignalId(i as u16), &mut self.copies);
-                states.free(slot);
-                forgotten_len += 1;
-            }
-        }
-        if forgotten_len == 0 {
-            self.forgetting = None;
-        }
-        forgotten_len
-    }
-
-    pub(super) fn is_fenced(&self) -> bool {
-        self.fence != Fence::None
-    }
-
-    pub(super) fn begin_fence(&mut self) {
-        self.fence = Fence::Begun;
-    }
-
-    /// Copies to `out` at most `pages_max` of the pages the fence captures. Ends the fence when none is left, and gives
-    /// what writers copied meanwhile.
-    pub(super) fn take_fenced(&mut self, out: &mut PageCopies<K>, pages_max: usize) -> Option<PageCopies<K>> {
-        if self.fence == Fence::Begun {
-            self.open_fence();
-        }
-        let mut left = pages_max;
-        for (i, states) in self.signals.iter_mut().enumerate() {
-            let Some(states) = states else { continue };
-            left -= states.take_pending(SignalId(i as u16), out, left);
-            if left == 0 {
-                return None;
-            }
-        }
-        self.fence = Fence::None;
-        Some(self.copies.take())
-    }
-
-    /// Adds the page that `value` holds, clean. It must be the one after the last of its signal. Gives its newest event time.
-    pub(super) fn restore_page(
-        &mut self,
-        place: page::PagePlace,
-        value: &[u8],
-        shape: &Shape,
-    ) -> Result<i64, &'static str> {
-        let states = self.signals[usize::from(place.signal.0)]
-            .get_or_insert_with(|| Box::new(SignalStates::new(shape, &self.bytes)));
-        page::decode(shape, place, value, states)
-    }
-
-    pub(super) fn heap_bytes(&self) -> usize {
-        let states = self.signals.iter().flatten().map(|states| states.heap_bytes());
-        size_of_val(&*self.signals) + states.sum::<usize>() + self.copies.heap_bytes()
-    }
-
-    fn open_fence(&mut self) {
-        for states in self.signals.iter_mut().flatten() {
-            std::mem::swap(&mut states.dirty, &mut states.pending);
-        }
-        self.fence = Fence::Open;
-    }
-}
 
 /// The states of one signal in one shard.
 #[derive(Debug)]
@@ -236,8 +36,8 @@ pub(super) struct SignalStates<K> {
     pub(super) hot: HotTier,
     pub(super) warm: WarmTier,
     /// One bit per page, both of the same length.
-    dirty: Vec<u64>,
-    pending: Vec<u64>,
+    pub(super) dirty: Vec<u64>,
+    pub(super) pending: Vec<u64>,
     /// By page: the most bytes that its last copy takes when stored.
     page_bytes: Vec<u32>,
     stored_slot_bytes_max: u64,
@@ -248,7 +48,7 @@ pub(super) struct SignalStates<K> {
 const _: () = assert!(PAGE_SLOTS == u32::BITS as usize);
 
 impl<K: StateKey> SignalStates<K> {
-    fn new(shape: &Shape, bytes: &Arc<StoredBytes>) -> Self {
+    pub(super) fn new(shape: &Shape, bytes: &Arc<StoredBytes>) -> Self {
         Self {
             stored_slot_bytes_max: shape.stored_slot_bytes_max,
             bytes: Arc::clone(bytes),
@@ -271,14 +71,14 @@ impl<K: StateKey> SignalStates<K> {
     }
 
     /// One of the slots of `entity`.
-    fn slot_of(&self, entity: EntityId) -> Option<usize> {
+    pub(super) fn slot_of(&self, entity: EntityId) -> Option<usize> {
         match K::only_of(entity) {
             Some(key) => self.slot(key),
             None => self.chains.newest(entity).map(|slot| slot as usize),
         }
     }
 
-    fn states_len(&self, entity: EntityId) -> usize {
+    pub(super) fn states_len(&self, entity: EntityId) -> usize {
         match K::only_of(entity) {
             Some(key) => self.slot(key).into_iter().len(),
             None => self.chains.len(entity),
@@ -287,7 +87,7 @@ impl<K: StateKey> SignalStates<K> {
 
     /// Reads the place in the index of each of the `len` slots of `entity` to be removed first, so that all are on their way
     /// to the processor at once.
-    fn touch_newest(&self, entity: EntityId, len: usize) -> u32 {
+    pub(super) fn touch_newest(&self, entity: EntityId, len: usize) -> u32 {
         let slots = self.chains.slots(entity).take(len);
         slots.fold(0, |touched, slot| {
             touched ^ self.index.touch(self.keys[slot as usize])
@@ -320,7 +120,7 @@ impl<K: StateKey> SignalStates<K> {
 
     /// The lowest free slot, on a new page if there is none.
     #[cold]
-    fn lowest_free(&mut self) -> Result<usize, Error> {
+    pub(super) fn lowest_free(&mut self) -> Result<usize, Error> {
         if let Some(&Reverse(slot)) = self.free.peek() {
             return Ok(slot as usize);
         }
@@ -342,7 +142,7 @@ impl<K: StateKey> SignalStates<K> {
 
     /// Gives the lowest free slot to `key`.
     #[cold]
-    fn occupy(&mut self, slot: usize, key: K) {
+    pub(super) fn occupy(&mut self, slot: usize, key: K) {
         let popped = self.free.pop();
         debug_assert!(
             popped.map_or(slot + 1 == self.keys.len(), |Reverse(lowest)| lowest as usize
@@ -356,7 +156,7 @@ impl<K: StateKey> SignalStates<K> {
     }
 
     /// Frees a slot that [`slot_of`](Self::slot_of) returned.
-    fn free(&mut self, slot: usize) {
+    pub(super) fn free(&mut self, slot: usize) {
         let key = self.keys[slot];
         self.index.remove(key);
         if K::only_of(key.entity()).is_none() {
@@ -430,9 +230,9 @@ impl<K: StateKey> SignalStates<K> {
     /// Updates the most bytes that a page takes when stored. `filled_len` of its buckets are not empty.
     fn resize_page(&mut self, page: usize, filled_len: u64) {
         let slots_len = u64::from(self.occupied[page].count_ones());
-        let bytes = page::STORED_PAGE_BYTES_MAX
+        let bytes = stored::PAGE_BYTES_MAX
             + slots_len * self.stored_slot_bytes_max
-            + filled_len * page::STORED_BUCKET_BYTES_MAX;
+            + filled_len * stored::BUCKET_BYTES_MAX;
         let before = std::mem::replace(&mut self.page_bytes[page], bytes as u32);
         self.bytes.resize_page(before, bytes as u32);
     }
@@ -447,7 +247,7 @@ impl<K: StateKey> SignalStates<K> {
 
     /// To be called before a slot of `page` changes: what a fence captured of it goes to `copies` first.
     #[inline]
-    fn will_change(&mut self, page: usize, signal: SignalId, copies: &mut PageCopies<K>) {
+    pub(super) fn will_change(&mut self, page: usize, signal: SignalId, copies: &mut PageCopies<K>) {
         let (word, bit) = (page / u64::BITS as usize, 1_u64 << (page % u64::BITS as usize));
         if self.pending[word] & bit != 0 {
             self.pending[word] &= !bit;
@@ -457,13 +257,18 @@ impl<K: StateKey> SignalStates<K> {
         if self.dirty[word] & bit == 0 {
             self.dirty[word] |= bit;
             // A new page has no copy yet, so its bytes are 0.
-            let bytes = u64::from(self.page_bytes[page]).max(page::STORED_PAGE_BYTES_MAX);
+            let bytes = u64::from(self.page_bytes[page]).max(stored::PAGE_BYTES_MAX);
             self.bytes.add_changed(bytes);
         }
     }
 
     /// Copies at most `pages_max` pending pages, and returns how many.
-    fn take_pending(&mut self, signal: SignalId, out: &mut PageCopies<K>, pages_max: usize) -> usize {
+    pub(super) fn take_pending(
+        &mut self,
+        signal: SignalId,
+        out: &mut PageCopies<K>,
+        pages_max: usize,
+    ) -> usize {
         let mut taken_len = 0;
         for word in 0..self.pending.len() {
             while self.pending[word] != 0 && taken_len < pages_max {
@@ -492,7 +297,7 @@ impl<K: StateKey> SignalStates<K> {
         out.push(signal, page as u32, &slices);
     }
 
-    fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         size_of::<Self>()
             + self.index.heap_bytes()
             + self.chains.heap_bytes()

@@ -8,10 +8,9 @@
 use std::sync::Arc;
 
 use super::key::StateKey;
-use super::{Shape, page};
+use super::shape::Shape;
 use crate::SignalId;
-use crate::signals::allocated_bytes;
-use crate::storage::KeyValue;
+use crate::cells::allocated_bytes;
 
 /// The content of one page, up to the last slot that was ever used.
 #[derive(Debug, Clone, Copy)]
@@ -115,21 +114,13 @@ impl<K: StateKey> PageCopies<K> {
         (head.signal, head.page, slices)
     }
 
-    /// The pages as records for the storage, in ascending order of their keys.
-    ///
-    /// `shard` is the one they were taken from.
-    pub(crate) fn records(&self, shard: usize) -> impl Iterator<Item = KeyValue> {
+    /// The pages in ascending order of signal and number: the shape of the signal, its id, the page's number and content.
+    pub(super) fn pages(&self) -> impl Iterator<Item = (&Shape, SignalId, u32, PageSlices<'_, K>)> {
         let mut order: Vec<usize> = (0..self.heads.len()).collect();
         order.sort_unstable_by_key(|&i| (self.heads[i].signal, self.heads[i].page));
-        order.into_iter().map(move |i| {
+        order.into_iter().map(|i| {
             let (signal, page, slices) = self.page(i);
-            let place = page::PagePlace {
-                signal,
-                shard: shard as u16,
-                page,
-            };
-            let shape = &self.shapes[usize::from(signal.0)];
-            (place.encode::<K>().to_vec(), page::encode(shape, &slices))
+            (&self.shapes[usize::from(signal.0)], signal, page, slices)
         })
     }
 

@@ -23,69 +23,28 @@ mod group;
 mod index;
 mod key;
 mod page;
+mod shape;
 mod shard;
+mod signal_states;
 mod stored;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::group::ByShard;
-use self::shard::{Shard, SignalStates};
+use self::shape::Shape;
+use self::shard::Shard;
+use self::signal_states::SignalStates;
 use self::stored::StoredBytes;
-use super::cells::PAGE_SLOTS;
-use super::hot::{self, HotTier};
-use super::warm::{self, Incremented, RingShape, WarmTier};
-use crate::decay::HalfLife;
 use crate::limits::{self, GROUPED_CHANGES_LEN_MAX, Limits};
 use crate::lock::{Intact, lock_brief};
+use crate::signals::warm::Incremented;
 use crate::{EntityId, Error, SignalId};
 
 pub(crate) use self::copies::PageCopies;
 pub(crate) use self::group::Change;
 pub(crate) use self::key::{SHARDS, StateKey, shard_of};
-
-/// The shape of the state that a signal keeps for each key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SignalShape {
-    /// One or more.
-    pub(crate) half_lives_ms: Vec<u64>,
-    /// The bucket length in milliseconds and the number of buckets of each window ring.
-    pub(crate) rings: Vec<(u64, u32)>,
-}
-
-/// A [`SignalShape`] prepared for fast use.
-#[derive(Debug)]
-struct Shape {
-    half_lives: Arc<[HalfLife]>,
-    rings: Arc<[RingShape]>,
-    hot_cells_len: usize,
-    warm_cells_len: usize,
-    /// The most bytes of a slot in the stored form of its page, without its buckets.
-    stored_slot_bytes_max: u64,
-}
-
-impl Shape {
-    fn new(shape: &SignalShape) -> Self {
-        assert!((1..=limits::HALF_LIVES_MAX).contains(&shape.half_lives_ms.len()));
-        let half_lives: Arc<[HalfLife]> = shape.half_lives_ms.iter().map(|&ms| HalfLife::new(ms)).collect();
-        let rings = RingShape::prepare(&shape.rings);
-        Self {
-            stored_slot_bytes_max: page::stored_slot_bytes_max(half_lives.len(), rings.len()),
-            hot_cells_len: hot::cells_len(&half_lives),
-            warm_cells_len: warm::cells_len(&rings),
-            half_lives,
-            rings,
-        }
-    }
-}
-
-/// One slot of both tiers, locked.
-#[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "it is what the tiers call it")]
-pub(crate) struct Slot<'a> {
-    pub(crate) hot: &'a mut HotTier,
-    pub(crate) warm: &'a mut WarmTier,
-    pub(crate) slot: usize,
-}
+pub(crate) use self::shape::SignalShape;
+pub(crate) use self::shard::Slot;
 
 /// The logical content of one state.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,11 +80,7 @@ impl<K: StateKey> StateTable<K> {
     pub(crate) fn new(shapes: &[SignalShape], limits: &Limits) -> Self {
         assert!(shapes.len() <= limits::SIGNALS_MAX);
         let shapes: Arc<[Shape]> = shapes.iter().map(Shape::new).collect();
-        let growth = |shape: &Shape| {
-            let buckets = shape.rings.len() as u64 * page::STORED_BUCKET_BYTES_MAX;
-            page::STORED_PAGE_BYTES_MAX + shape.stored_slot_bytes_max + buckets
-        };
-        let growth_bytes_max = shapes.iter().map(growth).max().unwrap_or(0);
+        let growth_bytes_max = shapes.iter().map(Shape::growth_bytes_max).max().unwrap_or(0);
         let bytes = Arc::new(StoredBytes::default());
         let shard = |_| LockedShard(Mutex::new(Intact::new("apply", Shard::new(&shapes, &bytes))));
         Self {
@@ -221,7 +176,7 @@ impl<K: StateKey> StateTable<K> {
     #[inline]
     fn counted(&self, incremented: Incremented) -> u32 {
         if incremented.filled_len > 0 {
-            let bytes = u64::from(incremented.filled_len) * page::STORED_BUCKET_BYTES_MAX;
+            let bytes = u64::from(incremented.filled_len) * stored::BUCKET_BYTES_MAX;
             self.bytes.add_changed(bytes);
         }
         incremented.late_len
@@ -415,7 +370,7 @@ impl<K: StateKey> StateTable<K> {
     }
 
     /// Puts back a page that [`PageCopies::records`] gave. Gives the newest event time in it;
-    /// [`TIME_NONE`](hot::TIME_NONE) without a state.
+    /// [`TIME_NONE`](crate::signals::hot::TIME_NONE) without a state.
     ///
     /// To be called before anything else, with the records of a table in ascending order of their keys. What is
     /// restored is clean: the next fence does not give it.

@@ -1,0 +1,88 @@
+//! The state of an open store: its files, its index in memory, and the locks of both.
+//!
+//! The modules of this folder add the calls: opening and the calls of `StorageEngine` in `mod.rs`, writes and syncs in
+//! `writer`, compaction in `compaction`.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::index::KeyIndex;
+use super::log::StoreLog;
+use super::options::StoreSettings;
+use super::recovery::PendingRepair;
+use super::report::FileStoreRecovery;
+use super::run::CompactionRun;
+use crate::Error;
+use crate::fs::RootedFiles;
+use crate::lock::Intact;
+use crate::poison::Poison;
+
+/// The embedded [`StorageEngine`](crate::storage::StorageEngine): a log-structured file store in a directory of its own.
+///
+/// One write is one record in one file, so it is atomic. After a crash the store holds the first writes, in order, up to some
+/// point. `flush` syncs the last file, the only one with unsynced records; other threads read and write meanwhile.
+///
+/// Between calls the files take at most twice the live data and one segment, apart from replaced files that a scan or a read
+/// still holds; the next write or close removes what it held. Each write does a limited share of the compaction for that: it
+/// reads at most eight times the bytes that it wrote and made garbage, or 64 KiB if that is more, and writes at most as many;
+/// twice as much if other threads left their shares. If the files are still over the limit, it continues until they are not.
+/// That happens only after a batch longer than a segment, which is one file, or if other threads left very much.
+///
+/// The number of open files is limited, whatever the number of files.
+///
+/// A failed write, sync or compaction gives [`Error::Poisoned`] with its cause, and so does every later write and flush:
+/// nothing is retried. A panic in a file call counts as a failure. Reads still work and show all earlier writes.
+/// Reopening the store shows all that was acknowledged.
+///
+/// The store does not lock its directory: the caller must make sure that only one store uses it. It does not know of forks:
+/// a forked child must not write with its copy. [`TidalDb`](crate::TidalDb) does both for the store in its own directory.
+pub struct FileStore {
+    /// The open directory of a store that is opened on its own; `None` if the database checks the directory.
+    pub(super) files: Option<Arc<RootedFiles>>,
+    pub(super) setting: Arc<StoreSettings>,
+    pub(super) index: RwLock<Intact<KeyIndex>>,
+    /// The compaction in progress.
+    pub(super) compaction: Mutex<Option<CompactionRun>>,
+    /// Held for a sync of the tail or the directory, until its outcome is known.
+    pub(super) syncing: Mutex<()>,
+    /// Held for a write until its outcome is known.
+    pub(super) writer: Mutex<LogState>,
+    pub(super) is_repaired: AtomicBool,
+    /// The first failure; after it the log is not changed.
+    pub(super) poison: Poison,
+    pub(super) recovery: FileStoreRecovery,
+    /// The log's sizes after its last change, or as read if the repair failed. Apart from the log, so that `stats` never waits
+    /// for a disk.
+    pub(super) total_bytes: AtomicU64,
+    pub(super) files_len: AtomicU64,
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStore")
+            .field("dir", &self.setting.dir)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The log, which takes records only after the repair.
+#[derive(Debug)]
+pub(super) enum LogState {
+    /// The store was read. Its files are as they were found.
+    Found(PendingRepair),
+    /// The store is repaired and takes records.
+    Open(StoreLog),
+    /// The repair failed. The store is poisoned, and the repair is not tried again.
+    Failed,
+}
+
+impl LogState {
+    pub(super) fn log(&mut self) -> Result<&mut StoreLog, Error> {
+        match self {
+            Self::Open(log) => Ok(log),
+            Self::Found(_) | Self::Failed => Err(Error::Panicked { operation: "open" }),
+        }
+    }
+}
