@@ -15,7 +15,7 @@ pub(crate) const PAGE_SLOTS: usize = 32;
 pub(crate) struct Cells<T> {
     row_len: usize,
     rows_len: usize,
-    pages: Vec<Vec<T>>,
+    pub(super) pages: Vec<Vec<T>>,
 }
 
 impl<T: Copy> Cells<T> {
@@ -100,36 +100,4 @@ pub(crate) fn reserve_slots<T>(vec: &mut Vec<T>, additional_len: usize) {
 /// The size of a vector's allocation.
 pub(crate) fn allocated_bytes<T>(vec: &Vec<T>) -> usize {
     vec.capacity() * size_of::<T>()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Cells, PAGE_SLOTS};
-
-    #[test]
-    fn rows_keep_their_cells_whatever_is_added_and_a_page_is_never_larger_than_its_rows() {
-        for row_len in [0, 1, 5] {
-            let mut cells = Cells::new(row_len);
-            for slot in 0..=3 * PAGE_SLOTS {
-                if slot % 7 == 0 {
-                    cells.reserve(3);
-                }
-                cells.push_row(0).fill(slot);
-                for before in 0..=slot {
-                    assert_eq!(cells.row(before), vec![before; row_len], "{before} of {slot}");
-                }
-            }
-            let page: Vec<usize> = (PAGE_SLOTS..2 * PAGE_SLOTS)
-                .flat_map(|slot| vec![slot; row_len])
-                .collect();
-            assert_eq!(cells.page(1), page);
-            assert_eq!(cells.page(3).len(), row_len);
-            assert!(
-                cells
-                    .pages
-                    .iter()
-                    .all(|page| page.capacity() <= PAGE_SLOTS * row_len)
-            );
-        }
-    }
 }

@@ -242,7 +242,3 @@ impl HalfLife {
 
 /// A half-life too long for the fraction of a period to stay under one would break `exp2_fraction`.
 const _: () = assert!(limits::DURATION_MS_MAX < 1 << 50);
-
-#[cfg(test)]
-#[path = "decay_tests.rs"]
-mod tests;

@@ -68,6 +68,8 @@ mod states;
 pub mod storage;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod torn_tail;
 mod wal;

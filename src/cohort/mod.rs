@@ -3,6 +3,8 @@
 //! Owns the key of a cohort's states; [`ledger`] applies events to them.
 
 pub(crate) mod ledger;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use ledger::CohortSignalLedger;
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use crate::Error;
 use crate::codec::{Reader, Write};
 
-const VERSION: u16 = 4;
+pub(super) const VERSION: u16 = 4;
 
 pub(crate) fn encode(database_id: u128) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -46,27 +46,5 @@ pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<u128, Error> {
             key: key.to_vec(),
             what: "the identity record has the wrong length",
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_record_has_its_golden_bytes_and_reads_back() {
-        let bytes = encode(0x0102);
-        assert_eq!(bytes, [4, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(decode(&bytes, b"k").unwrap(), 0x0102);
-        for len in 0..bytes.len() {
-            assert!(decode(&bytes[..len], b"k").is_err(), "cut at {len}");
-        }
-        for version in [VERSION - 1, VERSION + 1] {
-            let error = decode(&version.to_le_bytes(), b"k").unwrap_err();
-            assert!(
-                matches!(error, Error::UnsupportedVersion { found, .. } if found == version.into()),
-                "{error}"
-            );
-        }
     }
 }

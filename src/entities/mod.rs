@@ -3,6 +3,8 @@
 //! Everything here is a pure in-memory state machine, held by the ledger behind one mutex and fed in log order.
 
 mod co_engagement;
+#[cfg(test)]
+mod tests;
 mod user_ring;
 
 pub(crate) use co_engagement::{CoEngagementIndex, FENCE_SHARDS};

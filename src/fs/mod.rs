@@ -14,6 +14,8 @@
 mod names;
 pub(crate) mod real;
 mod rooted;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::fmt::Debug;
 use std::io;

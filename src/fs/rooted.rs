@@ -191,6 +191,3 @@ impl FileAccess for RootedFiles {
         self.files.open_dir(&self.path_through_dir(path)?)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -165,6 +165,3 @@ fn add(score: &mut u64, half_life: HalfLife, time_ms: i64, weight: f64, at_ms: i
     };
     *score = sum.to_bits();
 }
-
-#[cfg(test)]
-mod tests;

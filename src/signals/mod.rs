@@ -11,4 +11,6 @@
 pub(crate) mod checkpoint;
 pub(crate) mod hot;
 pub(crate) mod ledger;
+#[cfg(test)]
+mod tests;
 pub(crate) mod warm;

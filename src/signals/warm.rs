@@ -282,6 +282,3 @@ fn zero_skipped(counts: &mut [u32], position: usize, skipped: u64) {
         counts[wrapped..].fill(0);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,12 +14,12 @@ use super::key::{KeyHash, StateKey};
 use crate::limits::INDEX_PLACES_MIN;
 
 /// No slot has this number: that is seen to where slots are made.
-const VACANT: u32 = u32::MAX;
+pub(super) const VACANT: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]
-struct IndexPlace<K> {
-    key: K,
-    slot: u32,
+pub(super) struct IndexPlace<K> {
+    pub(super) key: K,
+    pub(super) slot: u32,
 }
 
 impl<K: StateKey> IndexPlace<K> {
@@ -35,8 +35,8 @@ impl<K: StateKey> IndexPlace<K> {
 #[derive(Debug)]
 pub(super) struct Index<K> {
     /// A power of two of them, or none.
-    places: Box<[IndexPlace<K>]>,
-    len: usize,
+    pub(super) places: Box<[IndexPlace<K>]>,
+    pub(super) len: usize,
 }
 
 impl<K: StateKey> Index<K> {
@@ -139,7 +139,7 @@ impl<K: StateKey> Index<K> {
 
     /// The place of `key`, or the vacant one where it would be put. There are places, and one of them is vacant.
     #[inline]
-    fn find(&self, key: K) -> usize {
+    pub(super) fn find(&self, key: K) -> usize {
         let mut place = self.home(key);
         while self.places[place].slot != VACANT && self.places[place].key != key {
             place = self.after(place);
@@ -164,86 +164,5 @@ impl<K: StateKey> Index<K> {
 
     pub(super) fn heap_bytes(&self) -> usize {
         size_of_val(&*self.places)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::{Index, VACANT};
-    use crate::EntityId;
-    use crate::testing::workload::Random;
-
-    const SEED: u64 = 0x7469_6461_6c64_6209;
-
-    fn validate(index: &Index<EntityId>) {
-        let taken = index.places.iter().filter(|place| place.slot != VACANT);
-        assert_eq!(taken.clone().count(), index.len);
-        assert!(index.len * 4 <= index.places.len() * 3);
-        for place in taken {
-            let found = &index.places[index.find(place.key)];
-            assert_eq!(
-                found.slot, place.slot,
-                "{:?} is not found, seed {SEED:#x}",
-                place.key
-            );
-        }
-    }
-
-    #[test]
-    fn an_index_equals_a_map_through_growth_and_removals() {
-        let mut random = Random::new(SEED);
-        for keys_len in [1, 3, 12, 100, 3000] {
-            let mut index = Index::new();
-            let mut model = BTreeMap::new();
-            for step in 0..6 * keys_len + 50 {
-                // Multiples of a large power of two as well, whose low bits are all the same.
-                let key = EntityId(random.below(keys_len) << (32 * random.below(2)));
-                let slot = step as u32;
-                match random.below(5) {
-                    0 | 1 => {
-                        let is_new = !model.contains_key(&key);
-                        assert_eq!(index.insert(key, slot), is_new, "seed {SEED:#x}, step {step}");
-                        model.entry(key).or_insert(slot);
-                    }
-                    2 => {
-                        let before = model.insert(key, slot);
-                        assert_eq!(index.set(key, slot), before, "seed {SEED:#x}, step {step}");
-                    }
-                    _ => {
-                        index.remove(key);
-                        model.remove(&key);
-                    }
-                }
-                if step % 16 == 0 || keys_len < 100 {
-                    validate(&index);
-                }
-                assert_eq!(
-                    index.get(key),
-                    model.get(&key).copied(),
-                    "seed {SEED:#x}, step {step}"
-                );
-                assert_eq!(index.len(), model.len());
-            }
-            validate(&index);
-            for key in (0..keys_len).flat_map(|i| [EntityId(i), EntityId(i << 32)]) {
-                assert_eq!(index.get(key), model.get(&key).copied(), "seed {SEED:#x}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_empty_index_takes_no_memory_and_finds_nothing() {
-        let mut index = Index::<EntityId>::new();
-        assert_eq!(
-            (index.get(EntityId(1)), index.len(), index.heap_bytes()),
-            (None, 0, 0)
-        );
-        index.remove(EntityId(1));
-        assert!(index.insert(EntityId(0), 7));
-        assert_eq!(index.get(EntityId(0)), Some(7));
-        index.remove(EntityId(0));
-        assert_eq!((index.get(EntityId(0)), index.len()), (None, 0));
     }
 }

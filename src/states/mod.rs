@@ -430,12 +430,5 @@ fn state<K: StateKey>(shape: &Shape, states: &SignalStates<K>, slot: usize) -> S
             .collect(),
     }
 }
-
-#[cfg(test)]
-mod fence_tests;
-#[cfg(test)]
-mod forget_tests;
-#[cfg(test)]
-mod stored_tests;
 #[cfg(test)]
 mod tests;

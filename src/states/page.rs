@@ -39,7 +39,7 @@ use super::copies::{PageCopies, PageSlices};
 use super::key::{SHARDS, StateKey, shard_of};
 use super::shape::Shape;
 use super::signal_states::SignalStates;
-use crate::cells::PAGE_SLOTS;
+pub(super) use crate::cells::PAGE_SLOTS;
 use crate::codec::{Reader, Write};
 use crate::signals::hot;
 use crate::signals::warm::{self, RingShape};
@@ -238,6 +238,3 @@ fn decode_ring(
     }
     Ok(buckets_len)
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,6 +7,8 @@ mod file;
 mod guarded;
 pub(crate) mod keys;
 mod memory;
+#[cfg(test)]
+mod tests;
 
 use crate::Error;
 

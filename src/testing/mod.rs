@@ -141,6 +141,8 @@ pub mod sim_disk;
 mod source_checks;
 pub mod sweep;
 mod temp_dir;
+#[cfg(test)]
+mod tests;
 mod text;
 mod watchdog;
 pub mod workload;

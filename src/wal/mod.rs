@@ -23,6 +23,8 @@ pub(crate) mod log;
 pub(crate) mod payload;
 pub(crate) mod recovery;
 pub(crate) mod segment;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use frame::{FrameBuffer, FrameKind};
 pub(crate) use log::{Log, LogOptions};

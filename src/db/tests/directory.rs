@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use super::engine_errors::FailingEngine;
 use super::*;
 use crate::fs::RealFiles;
-use crate::fs::real::by_name::FilesByName;
+use crate::fs::tests::by_name::FilesByName;
 use crate::storage::{FileStore, FileStoreOptions};
 use crate::testing::lab::{TempDir, error_chain};
 

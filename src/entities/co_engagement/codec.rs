@@ -99,7 +99,7 @@ impl Entries for () {
 }
 
 /// More than a database can count. A larger counter on disk is refused, so that adding to a counter cannot overflow.
-const ORDINAL_MAX: u64 = u64::MAX / 2;
+pub(super) const ORDINAL_MAX: u64 = u64::MAX / 2;
 
 /// The counters of positive events and of forgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -283,7 +283,3 @@ fn entries_len(rest: &Reader<'_>, entry_bytes: usize, len_max: usize) -> Result<
         _ => Ok(len),
     }
 }
-
-#[cfg(test)]
-#[path = "codec_tests.rs"]
-mod tests;

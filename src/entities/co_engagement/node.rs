@@ -175,7 +175,3 @@ fn decayed(weight: f64, from: i64, to: i64) -> f64 {
 fn add(a: f64, b: f64) -> f64 {
     (a + b).min(f64::MAX)
 }
-
-#[cfg(test)]
-#[path = "node_tests.rs"]
-mod tests;

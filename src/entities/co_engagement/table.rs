@@ -39,16 +39,16 @@ pub(crate) struct Stamped<R> {
 }
 
 #[derive(Debug)]
-struct TableSlot<R> {
-    stamped: Stamped<R>,
+pub(super) struct TableSlot<R> {
+    pub(super) stamped: Stamped<R>,
     /// The number of fences there were when it last changed: it is noted as changed since the last one iff equal.
-    changed_at_fence: u64,
+    pub(super) changed_at_fence: u64,
 }
 
 #[derive(Debug)]
-struct TableShard<R> {
+pub(super) struct TableShard<R> {
     /// Ids created, changed or removed since the last fence; some of them twice.
-    changed: Vec<u64>,
+    pub(super) changed: Vec<u64>,
     /// The same up to the last fence, while it has not been taken.
     fenced: Option<Vec<u64>>,
     /// The records that changed since the fence and are not taken yet, as they were at the fence; `None` if a record was not
@@ -74,17 +74,17 @@ impl<R: Entries> TableShard<R> {
 
 #[derive(Debug)]
 pub(super) struct Table<R> {
-    slots: HashMap<u64, TableSlot<R>>,
+    pub(super) slots: HashMap<u64, TableSlot<R>>,
     /// (touched, id): the first is the one to drop.
-    recency: BTreeSet<(u64, u64)>,
-    shards: Vec<TableShard<R>>,
-    fences: u64,
+    pub(super) recency: BTreeSet<(u64, u64)>,
+    pub(super) shards: Vec<TableShard<R>>,
+    pub(super) fences: u64,
     /// An upper bound of the stored bytes that the next fence captures. A record that was made and removed counts for both.
     changed_bytes: u64,
     /// The entries of all records.
-    entries_len: usize,
+    pub(super) entries_len: usize,
     /// The most entries that any record has ever had at the end of a call.
-    longest: usize,
+    pub(super) longest: usize,
 }
 
 impl<R: Entries> Table<R> {
@@ -292,14 +292,10 @@ impl<R: Entries> Table<R> {
 }
 
 /// The shard of an id: the top bits of a multiplicative hash (Knuth, volume 3, section 6.4).
-fn shard_of(id: u64) -> usize {
+pub(super) fn shard_of(id: u64) -> usize {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     const SHIFT: u32 = u64::BITS - FENCE_SHARDS.ilog2();
     (id.wrapping_mul(GOLDEN) >> SHIFT) as usize
 }
 
 const _: () = assert!(FENCE_SHARDS.is_power_of_two());
-
-#[cfg(test)]
-#[path = "table_tests.rs"]
-mod tests;

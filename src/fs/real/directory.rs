@@ -16,25 +16,25 @@ use crate::fs::OpenDir;
 
 /// The identity of a file or directory. It is unique only while the file is open: inode numbers are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileId {
+pub(in crate::fs) struct FileId {
     device: u64,
     inode: u64,
 }
 
 impl FileId {
-    pub(super) fn of(metadata: &fs::Metadata) -> Self {
+    pub(in crate::fs) fn of(metadata: &fs::Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
         }
     }
 
-    pub(super) fn inode(self) -> u64 {
+    pub(in crate::fs) fn inode(self) -> u64 {
         self.inode
     }
 
     /// The identity of the file or directory that `path` leads to now.
-    pub(super) fn at(path: &Path) -> io::Result<Self> {
+    pub(in crate::fs) fn at(path: &Path) -> io::Result<Self> {
         Ok(Self::of(&fs::metadata(path)?))
     }
 }
@@ -51,7 +51,7 @@ pub(crate) struct RealDir {
 }
 
 impl RealDir {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(in crate::fs) fn open(path: &Path) -> io::Result<Self> {
         let named = Self::open_named(path)?;
         let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", named.dir.as_raw_fd()));
         let reaches =

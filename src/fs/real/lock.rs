@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 type LockDir = fn(&fs::File) -> Result<(), fs::TryLockError>;
 
 #[derive(Debug)]
-pub(super) struct RealLock {
+pub(in crate::fs) struct RealLock {
     /// `None` only while it is dropped.
     files: Option<LockedFiles>,
 }
@@ -94,7 +94,7 @@ enum LockAttempt {
 
 impl RealLock {
     /// Takes the lock of the directory that `path` lies in; `path` is that of the lock file.
-    pub(super) fn take(path: &Path, lock_dir: LockDir) -> io::Result<Option<Self>> {
+    pub(in crate::fs) fn take(path: &Path, lock_dir: LockDir) -> io::Result<Option<Self>> {
         for _ in 0..TRIES {
             match take_once(path, lock_dir)? {
                 LockAttempt::Taken(files) => return Ok(Some(Self { files: Some(files) })),

@@ -7,10 +7,8 @@
     reason = "this is the one module that may call std::fs"
 )]
 
-#[cfg(test)]
-pub(crate) mod by_name;
-mod directory;
-mod lock;
+pub(super) mod directory;
+pub(super) mod lock;
 
 use std::fs;
 use std::io;

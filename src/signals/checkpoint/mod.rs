@@ -17,6 +17,8 @@
 
 pub(crate) mod record;
 pub(crate) mod restore;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -19,7 +19,7 @@ use crate::wal::history::History;
 use crate::wal::recovery::Covered;
 use crate::wal::segment::SEQUENCE_MAX;
 
-const VERSION: u16 = 3;
+pub(super) const VERSION: u16 = 3;
 
 pub(crate) fn encode(covered: u64, synced: u64, history: History) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -65,37 +65,4 @@ pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<Covered, Error> {
         return Err(corrupt("the checkpoint record has an impossible sequence number"));
     }
     Ok(covered)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_record_has_its_golden_bytes_and_reads_back() {
-        let bytes = encode(0x0102, 7, History(0x0304));
-        let mut golden = vec![3, 0, 2, 1, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
-        golden.extend_from_slice(&[4, 3, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(bytes, golden);
-        assert_eq!(
-            decode(&bytes, b"k").unwrap(),
-            Covered {
-                sequence: 0x0102,
-                synced: 7,
-                history: History(0x0304),
-                log_exists: true
-            }
-        );
-        for len in 0..bytes.len() {
-            assert!(decode(&bytes[..len], b"k").is_err(), "cut at {len}");
-        }
-        assert!(decode(&[&bytes[..], &[0]].concat(), b"k").is_err());
-        for version in [VERSION - 1, VERSION + 1] {
-            let error = decode(&version.to_le_bytes(), b"k").unwrap_err();
-            assert!(
-                matches!(error, Error::UnsupportedVersion { found, .. } if found == version.into()),
-                "{error}"
-            );
-        }
-    }
 }

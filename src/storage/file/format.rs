@@ -276,7 +276,7 @@ impl RecordHeader {
     }
 
     /// Appends the header. Returns its checksum.
-    fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) -> u32 {
+    pub(super) fn encode(&self, bytes: &mut Vec<u8>, seed: u32, offset: u64) -> u32 {
         let start = bytes.len();
         bytes.put_u32(self.payload_len);
         bytes.put_u64(self.sequence);
@@ -289,7 +289,7 @@ impl RecordHeader {
     }
 
     /// The header at `offset` of `file` if its checksum holds.
-    fn decode(file: &[u8], seed: u32, offset: usize) -> Option<Self> {
+    pub(super) fn decode(file: &[u8], seed: u32, offset: usize) -> Option<Self> {
         Self::decode_alone(file.get(offset..)?, seed, offset as u64)
     }
 
@@ -550,7 +550,3 @@ pub(super) fn is_promised(file: &[u8], seed: u32, offset: usize, sequence: u64) 
             && RecordHeader::decode(file, seed, offset).is_some()
     })
 }
-
-#[cfg(test)]
-#[path = "format_tests.rs"]
-mod tests;

@@ -7,7 +7,7 @@
 //! that are pointed at, and `key_bytes` is the memory of the keys. `outdated_len` of a key is the number of its older values in
 //! the files of the log.
 
-use std::collections::BTreeMap;
+pub(super) use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) struct Location {
     pub(super) offset: u64,
     pub(super) len: u32,
     /// The number of older values of the key in the files. From `u32::MAX` on it stays there.
-    outdated_len: u32,
+    pub(super) outdated_len: u32,
 }
 
 impl Location {
@@ -62,7 +62,7 @@ const NODE_BYTES: u64 =
         + 32;
 
 /// The memory of a key: allocators use multiples of 16 bytes, and 8 bytes of each for themselves.
-fn allocated_bytes(key: &[u8]) -> u64 {
+pub(super) fn allocated_bytes(key: &[u8]) -> u64 {
     (key.len() as u64 + 8).next_multiple_of(16).max(32)
 }
 
@@ -70,11 +70,11 @@ fn allocated_bytes(key: &[u8]) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
     /// Of the keys that have a value.
-    values: BTreeMap<Box<[u8]>, Location>,
+    pub(super) values: BTreeMap<Box<[u8]>, Location>,
     /// Of keys without a value that have older ones in the files.
-    removals: BTreeMap<Box<[u8]>, Location>,
-    live_bytes: u64,
-    key_bytes: u64,
+    pub(super) removals: BTreeMap<Box<[u8]>, Location>,
+    pub(super) live_bytes: u64,
+    pub(super) key_bytes: u64,
 }
 
 impl KeyIndex {
@@ -207,43 +207,5 @@ impl KeyIndex {
     /// The number of keys that have a value.
     pub(super) fn len(&self) -> usize {
         self.values.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{BTreeMap, KeyIndex, allocated_bytes};
-
-    impl KeyIndex {
-        /// Checks the invariants. `values_len` is the number of values of each key in the files of the log.
-        pub(in crate::storage::file) fn validate(&self, values_len: Option<&BTreeMap<Vec<u8>, u32>>) {
-            let mut by_file: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-            for (key, location) in self.values.iter().chain(&self.removals) {
-                assert!(!key.is_empty());
-                let file = by_file.entry(location.file.number).or_default();
-                *file = (file.0 + u64::from(location.len), location.file.needed_bytes());
-            }
-            let keys = || self.values.keys().chain(self.removals.keys());
-            assert_eq!(
-                self.key_bytes,
-                keys().map(|key| allocated_bytes(key)).sum::<u64>()
-            );
-            let live_bytes = self.values.values().map(|location| u64::from(location.len));
-            assert_eq!(self.live_bytes, live_bytes.sum::<u64>());
-            for (number, (counted, kept)) in by_file {
-                assert_eq!(counted, kept, "needed bytes of file {number}");
-            }
-            let mut expected: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
-            for (key, location) in &self.values {
-                expected.insert(key.to_vec(), location.outdated_len + 1);
-            }
-            for (key, location) in &self.removals {
-                assert!(location.outdated_len > 0, "a removal that nothing needs: {key:?}");
-                expected.insert(key.to_vec(), location.outdated_len);
-            }
-            if let Some(values_len) = values_len {
-                assert_eq!(&expected, values_len, "values of each key");
-            }
-        }
     }
 }

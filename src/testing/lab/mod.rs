@@ -2,15 +2,14 @@
 //! here may change in any version.
 
 pub mod command_line;
-#[cfg(test)]
-#[path = "command_line/tests.rs"]
-mod command_line_tests;
 pub mod damage;
 pub mod decoder;
 pub mod event_file;
 mod file_format;
 pub mod planted;
 pub mod race;
+#[cfg(test)]
+mod tests;
 
 /// Child processes, and disks that are full for one of them.
 pub mod process {

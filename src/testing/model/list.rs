@@ -8,12 +8,12 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 /// The length of a chunk: how much of a clone is copied at the next change at most.
-const CHUNK_LEN: usize = 64;
+pub(super) const CHUNK_LEN: usize = 64;
 
 /// Items in the order in which they were pushed.
 #[derive(Debug, Clone)]
 pub(in crate::testing) struct List<T> {
-    chunks: Vec<Arc<Vec<T>>>,
+    pub(super) chunks: Vec<Arc<Vec<T>>>,
 }
 
 impl<T: Clone> List<T> {
@@ -54,35 +54,5 @@ impl<T> Index<usize> for List<T> {
 impl<T: Clone> IndexMut<usize> for List<T> {
     fn index_mut(&mut self, index: usize) -> &mut T {
         &mut Arc::make_mut(&mut self.chunks[index / CHUNK_LEN])[index % CHUNK_LEN]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_holds_its_items_in_order_and_shares_with_a_clone_all_chunks_but_the_changed_ones() {
-        for len in [0, 1, CHUNK_LEN - 1, CHUNK_LEN, CHUNK_LEN + 1, 3 * CHUNK_LEN + 5] {
-            let mut expected: Vec<usize> = (0..len).map(|index| index * 7).collect();
-            let list: List<usize> = expected.iter().copied().collect();
-            assert_eq!(list.len(), len);
-            assert!((0..len).all(|index| list[index] == expected[index]));
-            let mut clone = list.clone();
-            clone.push(3);
-            if len > 0 {
-                clone[0] = 1;
-            }
-            assert!(
-                list.iter().eq(&expected),
-                "{len}: a change of a clone leaves the other as it was"
-            );
-            expected.push(3);
-            expected[0] = if len > 0 { 1 } else { 3 };
-            assert!(clone.iter().eq(&expected), "{len}");
-            let shared = list.chunks.iter().zip(&clone.chunks);
-            let shared = shared.filter(|(a, b)| Arc::ptr_eq(a, b)).count();
-            assert_eq!(shared, (len / CHUNK_LEN).saturating_sub(1), "{len}");
-        }
     }
 }

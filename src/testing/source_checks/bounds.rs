@@ -28,8 +28,8 @@ pub(in crate::testing) const SIZES: &[&str] = &[
     "src/entities/co_engagement/table.rs FENCE_SHARDS",
     "src/limits.rs CHANGED_LEN_MIN",
     "src/limits.rs INDEX_PLACES_MIN",
-    "src/signals/cells.rs PAGE_SLOTS",
-    "src/signals/states/key.rs SHARDS",
+    "src/cells.rs PAGE_SLOTS",
+    "src/states/key.rs SHARDS",
 ];
 
 /// Files of arithmetic: tables, polynomials, shifts of bits.
@@ -48,10 +48,11 @@ src/db/identity.rs VERSION
 src/db/opening_record.rs VERSION
 src/entities/co_engagement/codec.rs NODE_TAG USER_TAG META_TAG TOMBSTONE_TAG STAMP_BYTES NODE_HEAD_BYTES EDGE_BYTES ITEM_BYTES
 src/fs/names.rs NAME_DIGITS 10
-src/schema.rs VERSION FLAG_POSITIVE FLAG_NEGATIVE_WEIGHTS
+src/schema/mod.rs VERSION FLAG_POSITIVE FLAG_NEGATIVE_WEIGHTS
 src/signals/checkpoint/record.rs VERSION
-src/signals/states/key.rs TAG
-src/signals/states/page.rs VERSION KEY_TAG KEY_SIGNAL KEY_SHARD KEY_PAGE KEY_BYTES VARINT_BYTES_MAX
+src/states/key.rs TAG
+src/states/page.rs VERSION KEY_TAG KEY_SIGNAL KEY_SHARD KEY_PAGE KEY_BYTES
+src/states/stored.rs VARINT_BYTES_MAX
 src/signals/warm.rs NEWEST_CELLS
 src/storage/file/format.rs VERSION CRC_LEN FILE_HEADER_SUMMED_LEN RECORD_HEADER_SUMMED_LEN ENTRY_HEADER_LEN SYNCED_OFFSET
 src/storage/file/format.rs ALIGNMENT FILE_HEADER_LEN RECORD_HEADER_LEN ENTRY_OVERHEAD_LEN REMOVAL
@@ -66,17 +67,18 @@ the largest legal value on disk: a larger one is damage
 src/db/collections/index.rs NUMBER_MAX
 src/entities/co_engagement/codec.rs ORDINAL_MAX
 src/entities/co_engagement/node.rs WEIGHT_MIN
-src/signals/states/page.rs SCORE_ABS_MAX
+src/states/page.rs SCORE_ABS_MAX
 src/storage/file/data_file.rs NUMBER_MAX
 src/wal/segment.rs SEQUENCE_MAX
 
 an estimate of bytes, which changes no content
 src/entities/co_engagement/codec.rs AROUND_BYTES_MAX
 src/storage/file/index.rs FULL_NODE_ENTRIES_LEN NODE_ENTRIES_LEN NODE_BYTES 16 32
-src/signals/states/page.rs STORED_PAGE_BYTES_MAX STORED_BUCKET_BYTES_MAX 64
+src/states/page.rs 64
+src/states/stored.rs PAGE_BYTES_MAX BUCKET_BYTES_MAX
 
 the length from which on a file header is a small part of a file: files of segments shorter than this are not divided
-src/storage/file/compaction.rs FILE_BYTES_MIN
+src/storage/file/choice.rs FILE_BYTES_MIN
 
 the largest value of a field of `Limits`
 src/limits.rs GROUPED_CHANGES_LEN_MAX ZEROS_BYTES_MAX EARLIER_OPENINGS_LEN_MAX BLOCK_IDS_MAX
@@ -85,8 +87,8 @@ a mark, or the number of one part
 src/entities/co_engagement.rs META_SHARD
 src/poison.rs SOUND READABLE UNREADABLE
 src/signals/hot.rs TIME_NONE
-src/signals/states/chains.rs END
-src/signals/states/index.rs VACANT
+src/states/chains.rs END
+src/states/index.rs VACANT
 
 a wait of threads, which changes no content
 src/fs/real/lock.rs TRIES PAUSE
@@ -94,14 +96,14 @@ src/lock.rs TRIES PAUSES
 src/wal/log.rs COMPANY_TURNS_MAX
 
 the default of an option
-src/db/options.rs 64<<20 1<<20 16<<20 3_600_000
-src/entities/co_engagement/config.rs 32 64 86_400_000 1_000_000
-src/schema.rs HOUR_MS 24
-src/storage/file/mod.rs 4<<20
+src/options.rs 64<<20 1<<20 16<<20 3_600_000
+src/schema/co_engagement.rs 32 64 86_400_000 1_000_000
+src/schema/mod.rs HOUR_MS 24
+src/storage/file/options.rs 4<<20
 
 bits of hashes and of cells, lines of the processor's cache
-src/signals/states/key.rs 0x9e37_79b9_7f4a_7c15 0xd6e8_feb8_6659_fd93_u128 23
-src/signals/states/mod.rs 128
+src/states/key.rs 0x9e37_79b9_7f4a_7c15 0xd6e8_feb8_6659_fd93_u128 23
+src/states/mod.rs 128
 src/signals/warm.rs LINE_CELLS
 src/entities/co_engagement/table.rs GOLDEN SHIFT
 ";
@@ -121,7 +123,7 @@ pub(super) const RULE: Rule = Rule {
         "src/db/read.rs |  | fn f() {\n    g.take(usize::from(u8::MAX));\n}\n | read.rs u8::MAX is not listed",
         "src/limits.rs |  | pub(crate) const CALLS_MAX: u64 = 3;\n | limits.rs CALLS_MAX is not listed",
         "src/wal/log.rs | const COMPANY_TURNS_MAX: | const COMPANY_TURNS: | log.rs COMPANY_TURNS_MAX is listed and not there",
-        "src/storage/file/mod.rs | 4 << 20 | OTHER | mod.rs 4<<20 is listed and not there",
+        "src/storage/file/options.rs | 4 << 20 | OTHER | options.rs 4<<20 is listed and not there",
     ],
 };
 

@@ -5,14 +5,25 @@
 //!
 //! The reading is by lines and trusts the formatter: an item's first and last line have the same indentation.
 
-use super::{Rule, Sources};
+use super::{Rule, Sources, is_of_tests};
 use crate::testing::CrashPoint;
 
 pub(super) const GATE: &str = r#"#[cfg(any(test, feature = "test-utils"))]"#;
 /// The beginning of a hook's call statement.
 pub(super) const HOOK: &str = "crate::testing::check_crash_point(crate::testing::CrashPoint::";
 const CFG: &[&str] = &["#[cfg", "#![cfg", "cfg!(", "cfg_attr", "cfg_select!"];
-const TESTING: &[&str] = &["check_crash_point", "CrashPoint", "testing::", "mod testing"];
+/// The declarations of test modules.
+const TEST_MODULES: [[&str; 2]; 2] = [
+    ["#[cfg(test)]", "mod tests;"],
+    ["#[cfg(test)]", "pub(crate) mod tests;"],
+];
+const TESTING: &[&str] = &[
+    "check_crash_point",
+    "CrashPoint",
+    "testing::",
+    "mod testing",
+    "mod tests",
+];
 
 /// Point, file and function of each hook; a text of a line above it in the function; a text of lines below it alone.
 /// `-` is any.
@@ -67,11 +78,10 @@ pub(super) const RULE: Rule = Rule {
         "src/signals/hot.rs |  | #[cfg(test)]\nfn f() {}\n | a cfg",
         "src/signals/hot.rs |  | #[cfg(not(test))]\nfn f() {}\n | a cfg",
         "src/signals/hot.rs |  | <gate>\nfn f() {}\n | not listed",
-        // Code behind a test module in the same file, and files of no test module.
-        "src/cohort/ledger.rs |  | #[cfg(unix)]\nfn f() {}\n | a cfg",
-        "src/signals/hot.rs | #[cfg(test)]\nmod tests; | mod tests; | src/signals/hot/tests.rs:",
-        "src/decay.rs | #[cfg(test)]\n#[path |  | src/decay_tests.rs:",
-        "src/decay_tests_too.rs |  | #[cfg(unix)]\nfn f() {}\n | a cfg",
+        // A test module that is part of every build, or is in the file itself.
+        "src/signals/mod.rs | #[cfg(test)]\nmod tests; | mod tests; | reaches into",
+        "src/decay.rs |  | #[cfg(test)]\nmod tests {}\n | a cfg",
+        "src/decay.rs |  | #[cfg(test)]\n#[path = \"../x.rs\"]\nmod tests;\n | a cfg",
     ],
 };
 
@@ -169,70 +179,23 @@ fn findings(sources: &Sources) -> Vec<String> {
     findings
 }
 
-/// The lines of each source of the engine, but for its tests. Comments are empty lines.
+/// The lines of each source of the engine, except its tests. Comments and the declarations of test modules are empty lines.
 pub(super) fn production(sources: &Sources) -> Vec<(&str, Vec<&str>)> {
-    let is_production = |(file, _): &(&str, &str)| !file.starts_with("src/testing/");
-    let read = |(file, text)| (file, Production::read(file, text));
-    let files: Vec<_> = sources.rust("src/").filter(is_production).map(read).collect();
-    let tests: Vec<String> = files
-        .iter()
-        .flat_map(|(_, read)| read.test_modules.clone())
-        .collect();
-    let is_test = |file: &str| {
-        let mut below = tests.iter().filter_map(|test| file.strip_prefix(test.as_str()));
-        below.any(|rest| rest == ".rs" || rest.starts_with('/'))
-    };
-    let files = files.into_iter().filter(|(file, _)| !is_test(file));
-    files.map(|(file, read)| (file, read.lines)).collect()
+    let is_production = |(file, _): &(&str, &str)| !file.starts_with("src/testing/") && !is_of_tests(file);
+    let files = sources.rust("src/").filter(is_production);
+    files.map(|(file, text)| (file, production_lines(text))).collect()
 }
 
-/// A source but for its tests.
-struct Production<'a> {
-    /// Comments and test modules are empty lines.
-    lines: Vec<&'a str>,
-    /// The files of its test modules, each without `.rs`: the module's own and the folder below it.
-    test_modules: Vec<String>,
-}
-
-impl<'a> Production<'a> {
-    fn read(file: &str, text: &'a str) -> Self {
-        let is_comment = |line: &str| line.trim_start().starts_with("//");
-        let lines = text.lines().map(|line| if is_comment(line) { "" } else { line });
-        let mut read = Self {
-            lines: lines.collect(),
-            test_modules: Vec::new(),
-        };
-        for index in 0..read.lines.len() {
-            if let Some(end) = read.test_module(file, index) {
-                read.lines[index..=end].fill("");
-            }
+fn production_lines(text: &str) -> Vec<&str> {
+    let is_comment = |line: &str| line.trim_start().starts_with("//");
+    let lines = text.lines().map(|line| if is_comment(line) { "" } else { line });
+    let mut lines: Vec<_> = lines.collect();
+    for first in 1..lines.len() {
+        if TEST_MODULES.contains(&[lines[first - 1], lines[first]]) {
+            lines[first - 1..=first].fill("");
         }
-        read
     }
-
-    /// Notes the test module whose `#[cfg(test)]` is this line, and returns its last line.
-    fn test_module(&mut self, file: &str, index: usize) -> Option<usize> {
-        if self.lines[index].trim() != "#[cfg(test)]" {
-            return None;
-        }
-        let path = self.lines.get(index + 1)?.trim().strip_prefix("#[path = \"");
-        let declared = index + 1 + usize::from(path.is_some());
-        let (visibility, name) = self.lines.get(declared)?.trim().split_once("mod ")?;
-        if !visibility.is_empty() && !visibility.starts_with("pub") {
-            return None;
-        }
-        let Some(name) = name.strip_suffix(';') else {
-            return Some(end_of_block(&self.lines, declared));
-        };
-        let (folder, own_name) = file.rsplit_once('/')?;
-        let module = match path.and_then(|path| path.strip_suffix(".rs\"]")) {
-            Some(path) => format!("{folder}/{path}"),
-            None if matches!(own_name, "mod.rs" | "lib.rs") => format!("{folder}/{name}"),
-            None => format!("{}/{name}", file.trim_end_matches(".rs")),
-        };
-        self.test_modules.push(module);
-        Some(declared)
-    }
+    lines
 }
 
 fn indentation(line: &str) -> usize {

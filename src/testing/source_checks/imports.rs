@@ -1,5 +1,5 @@
-//! Rules for the imports between files of the kit. A name that is imported through a re-export counts as imported from the
-//! file that defines it, and a module that re-exports from its own parts does not import from them.
+//! Rules for the imports between the files of the crate, tests excepted. A name that is imported through a re-export counts as
+//! imported from the file that defines it. A module that re-exports from its own parts does not import from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,24 +15,24 @@ pub(super) const LAB: Rule = Rule {
         let paths = imports.paths.iter().filter(|(file, path, _)| {
             let is_of_user = USER_MODULES
                 .split(' ')
-                .any(|module| file.starts_with(&format!("{module}/")));
-            is_of_user && path.first().is_some_and(|module| module == "lab")
+                .any(|module| file.starts_with(&format!("testing/{module}/")));
+            is_of_user && path.starts_with(&["testing".to_owned(), "lab".to_owned()])
         });
         paths
             .map(|(file, path, _)| format!("{file} imports {}", path.join("::")))
             .collect()
     },
     planted: &[
-        "src/testing/plan/text.rs |  | use super::super::lab::TempDir;\n | plan/text.rs imports lab::TempDir",
-        "src/testing/faults/mod.rs |  | use crate::testing::{lab, Plan};\n | faults/mod.rs imports lab",
+        "src/testing/plan/text.rs |  | use super::super::lab::TempDir;\n | plan/text.rs imports testing::lab::TempDir",
+        "src/testing/faults/mod.rs |  | use crate::testing::{lab, Plan};\n | faults/mod.rs imports testing::lab",
     ],
 };
 
 /// Known circles: the races are replaced as a whole by a scheduler.
-const STILL_THERE: &[&str] = &["lab/race/images.rs lab/race/mod.rs lab/race/work.rs"];
+const STILL_THERE: &[&str] = &["testing/lab/race/images.rs testing/lab/race/mod.rs testing/lab/race/work.rs"];
 
 pub(super) const CIRCLES: Rule = Rule {
-    name: "files of the kit do not import from one another in a circle",
+    name: "files of the crate do not import from one another in a circle",
     findings: |sources| {
         let edges = Imports::read(sources).edges();
         let mut circles = BTreeSet::new();
@@ -47,7 +47,57 @@ pub(super) const CIRCLES: Rule = Rule {
     },
     planted: &[
         "src/testing/crash_injector/point.rs |  | use super::{\n    unwatched::UnwatchedListener,\n};\n | crash_injector/point.rs",
-        "src/testing/crash_injector/recorder.rs |  | use crate::testing::scoped_recorder;\n | recorder.rs crash_injector/slot.rs",
+        "src/testing/crash_injector/recorder.rs |  | use crate::testing::scoped_recorder;\n | recorder.rs testing/crash_injector/slot.rs",
+    ],
+};
+
+/// The layers of the engine, the lowest first. A file imports from its own layer and from lower ones.
+const ENGINE_LAYERS: [&str; 10] = [
+    "error receipt ids event clock limits torn_tail threads",
+    "codec decay cells lock",
+    "fs",
+    "owner poison schema options",
+    "wal storage",
+    "signals/hot signals/warm",
+    "states",
+    "cohort entities",
+    "signals/ledger signals/checkpoint",
+    "db",
+];
+
+/// The layer of a file of the engine; `None` for the root and for the module that only holds parts of two layers.
+fn layer_of(file: &str) -> Option<usize> {
+    let is_in = |part: &str| {
+        let rest = file.strip_prefix(part);
+        rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    };
+    ENGINE_LAYERS.iter().position(|layer| layer.split(' ').any(is_in))
+}
+
+pub(super) const LAYERS: Rule = Rule {
+    name: "files of the engine import from their own layer and from lower ones",
+    findings: |sources| {
+        let edges = Imports::read(sources).edges();
+        let mut findings = Vec::new();
+        for (&file, targets) in &edges {
+            let Some(layer) = layer_of(file) else {
+                let is_placed = file.starts_with("testing/") || matches!(file, "lib.rs" | "signals/mod.rs");
+                findings.extend((!is_placed).then(|| format!("{file} is in no layer")));
+                continue;
+            };
+            for target in targets {
+                if layer_of(target).is_none_or(|below| below > layer) {
+                    findings.push(format!("{file} imports from {target}"));
+                }
+            }
+        }
+        findings
+    },
+    planted: &[
+        "src/states/mod.rs |  | use crate::cohort::CohortEntity;\n | states/mod.rs imports from cohort/mod.rs",
+        "src/schema/mod.rs |  | use crate::entities::CoEngagementIndex;\n | schema/mod.rs imports from entities/co_engagement.rs",
+        "src/wal/log.rs |  | use crate::testing::SimDisk;\n | wal/log.rs imports from testing/sim_disk",
+        "src/new.rs |  | use crate::Error;\n | new.rs is in no layer",
     ],
 };
 
@@ -65,19 +115,22 @@ fn reachable<'a>(edges: &Edges<'a>, file: &str) -> BTreeSet<&'a str> {
     reached
 }
 
-/// The imports of the kit's files, tests excepted.
+/// The imports of the crate's files, tests excepted.
 struct Imports<'a> {
-    /// The file of each module, by its path below `testing`.
+    /// The file of each module, by the path of the module.
     modules: BTreeMap<Vec<String>, &'a str>,
-    /// A file, the path of an import below `testing`, and whether it is a re-export.
+    /// A file, the path of an import, and true if it is a re-export.
     paths: Vec<(&'a str, Vec<String>, bool)>,
 }
 
 impl<'a> Imports<'a> {
     fn read(sources: &'a Sources) -> Self {
-        let modules: BTreeMap<_, _> = sources.kit().map(|(file, _)| (module_of(file), file)).collect();
+        let modules: BTreeMap<_, _> = sources
+            .crate_files()
+            .map(|(file, _)| (module_of(file), file))
+            .collect();
         let mut paths = Vec::new();
-        for (file, text) in sources.kit() {
+        for (file, text) in sources.crate_files() {
             for item in text.split('\n').collect::<Vec<_>>().join(" ").split(';') {
                 let Some((before, tree)) = item.rsplit_once("use ") else {
                     continue;
@@ -126,15 +179,15 @@ impl<'a> Imports<'a> {
     }
 }
 
-/// The path of a file's module below `testing`.
+/// The path of a file's module.
 fn module_of(file: &str) -> Vec<String> {
     let parts = file.trim_end_matches(".rs").split('/').map(str::to_owned);
     let mut parts: Vec<_> = parts.collect();
-    parts.pop_if(|last| last == "mod");
+    parts.pop_if(|last| last == "mod" || last == "lib");
     parts
 }
 
-/// The path below `testing` of a path in a module; `None` outside of the kit.
+/// The path from the root of the crate of a path in a module; `None` outside of the crate.
 fn absolute(
     modules: &BTreeMap<Vec<String>, &str>,
     module: &[String],
@@ -142,7 +195,7 @@ fn absolute(
 ) -> Option<Vec<String>> {
     let ups = path.iter().take_while(|part| *part == "super").count();
     match path.first()?.as_str() {
-        "crate" => (path.get(1)? == "testing").then(|| path[2..].to_vec()),
+        "crate" => Some(path[1..].to_vec()),
         "self" => Some([module, &path[1..]].concat()),
         "super" => Some([module.get(..module.len().checked_sub(ups)?)?, &path[ups..]].concat()),
         first => {

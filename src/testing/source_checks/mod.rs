@@ -7,6 +7,7 @@ pub(super) mod bounds;
 mod hooks;
 mod imports;
 mod kit;
+mod modules;
 mod names;
 mod supply;
 
@@ -31,7 +32,9 @@ const RULES: &[Rule] = &[
     hooks::RULE,
     imports::CIRCLES,
     imports::LAB,
+    imports::LAYERS,
     kit::FILE_LENGTH,
+    modules::RULE,
     kit::VARIABLES,
     kit::STATICS,
     names::UNIQUE,
@@ -81,13 +84,18 @@ impl Sources {
         files.filter(move |(path, _)| path.starts_with(prefix) && is_rust(path))
     }
 
-    /// The path below `src/testing` and the text of each source of the kit, but for its tests.
-    fn kit(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The path below `src` and the text of each source of the crate, except its tests and these checks.
+    fn crate_files(&self) -> impl Iterator<Item = (&str, &str)> {
         let files = self
-            .rust("src/testing/")
-            .map(|(file, text)| (&file["src/testing/".len()..], text));
-        files
-            .filter(|(file, _)| !format!("/{file}").contains("/tests") && !file.starts_with("source_checks/"))
+            .rust("src/")
+            .map(|(file, text)| (&file["src/".len()..], text));
+        files.filter(|(file, _)| !is_of_tests(file) && !file.starts_with("testing/source_checks/"))
+    }
+
+    /// The path below `src/testing` and the text of each source of the kit, except its tests and these checks.
+    fn kit(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.crate_files()
+            .filter_map(|(file, text)| Some((file.strip_prefix("testing/")?, text)))
     }
 
     /// The text of a file, empty if there is none.
@@ -126,6 +134,12 @@ const SHORT_FORMS: [(&str, usize, &str); 3] = [
 fn is_rust(path: &str) -> bool {
     path.rsplit_once('.')
         .is_some_and(|(_, extension)| extension == "rs")
+}
+
+/// Returns true if a source below `src` belongs to the tests of its folder.
+fn is_of_tests(file: &str) -> bool {
+    let mut names = file.rsplit('/');
+    names.next() == Some("tests.rs") || names.any(|folder| folder == "tests")
 }
 
 fn is_read(path: &str) -> bool {

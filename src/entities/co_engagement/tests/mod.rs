@@ -2,9 +2,12 @@
 
 mod bounds;
 mod checkpoint;
+mod codec;
 mod forgotten;
 mod limits;
 mod model;
+mod node;
+mod table;
 mod workload;
 
 use super::*;

@@ -1,5 +1,6 @@
 //! The model against the engine.
 
 mod engine;
+mod list;
 mod part;
 mod planted;

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{create, image, image_of, kinds, open, path, write};
-use crate::fs::real::by_name::FilesByName;
+use crate::fs::tests::by_name::FilesByName;
 use crate::fs::{FileAccess, OpenMode, RealFiles};
 use crate::testing::sim_disk::{DiskOperationKind as Kind, Fault, Image, Side, SimDisk, SimDiskOptions};
 use crate::testing::temp_dir::TempDir;

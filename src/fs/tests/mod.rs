@@ -1,0 +1,3 @@
+pub(crate) mod by_name;
+mod names;
+mod rooted;

@@ -1,0 +1,3 @@
+mod hot;
+mod precision;
+mod warm;

@@ -1,0 +1,3 @@
+mod guarded;
+mod keys;
+mod memory;

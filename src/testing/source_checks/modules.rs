@@ -1,0 +1,42 @@
+//! The rule for the places of modules and of their tests.
+//!
+//! A module with parts is a folder with `mod.rs`. The tests of the files in a folder are in its `tests.rs` or in its folder
+//! `tests`.
+
+use std::collections::BTreeSet;
+
+use super::{Rule, Sources, is_of_tests};
+
+/// Modules whose file is beside their folder. The contract fixes the places of these files.
+const FILES_BESIDE_FOLDERS: [&str; 2] = ["src/db/collections.rs", "src/entities/co_engagement.rs"];
+
+pub(super) const RULE: Rule = Rule {
+    name: "a module with parts is a folder with `mod.rs`, and the tests of a folder are in its `tests`",
+    findings: |sources: &Sources| {
+        let folders: BTreeSet<&str> = sources
+            .rust("src/")
+            .flat_map(|(file, _)| file.match_indices('/').map(|(end, _)| &file[..end]))
+            .collect();
+        let mut findings = Vec::new();
+        for (file, text) in sources.rust("src/") {
+            let module = file.trim_end_matches(".rs");
+            if folders.contains(module) && !FILES_BESIDE_FOLDERS.contains(&file) {
+                findings.push(format!("{file} is beside its folder"));
+            }
+            let is_in_checks = file.starts_with("src/testing/source_checks/");
+            let has_tests = text.lines().any(|line| line.trim() == "#[test]");
+            if has_tests && !is_of_tests(file) && !is_in_checks {
+                findings.push(format!("{file} holds tests"));
+            }
+            if !is_in_checks && text.lines().any(|line| line.trim().starts_with("#[path")) {
+                findings.push(format!("{file} declares a module at another path"));
+            }
+        }
+        findings
+    },
+    planted: &[
+        "src/decay/part.rs |  | fn f() {} | src/decay.rs is beside its folder",
+        "src/decay.rs |  | #[test]\nfn f() {}\n | src/decay.rs holds tests",
+        "src/decay.rs |  | #[path = \"x.rs\"]\nmod x;\n | src/decay.rs declares a module at another path",
+    ],
+};

@@ -1,0 +1,53 @@
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::Error;
+use crate::lock::*;
+use std::sync::Mutex;
+
+/// Runs its closure when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+fn interrupted(shared: &Mutex<Intact<u32>>) {
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        lock(shared).change(|value| -> Result<(), Error> {
+            *value += 1;
+            resume_unwind(Box::new("planned"));
+        })
+    }));
+    assert!(caught.is_err());
+}
+
+#[test]
+fn a_value_is_unreadable_after_a_panic_in_a_change_also_while_unwinding() {
+    let shared = Mutex::new(Intact::new("change", 1));
+    interrupted(&shared);
+    assert!(matches!(lock(&shared).get(), Err(Error::Panicked { .. })));
+
+    let shared = Mutex::new(Intact::new("change", 1));
+    let outer = catch_unwind(AssertUnwindSafe(|| {
+        let _unwinding = OnDrop(|| interrupted(&shared));
+        resume_unwind(Box::new("planned"));
+    }));
+    assert!(outer.is_err());
+    assert!(!shared.is_poisoned(), "the standard library sees nothing here");
+    assert!(matches!(lock(&shared).get(), Err(Error::Panicked { .. })));
+    assert!(lock(&shared).change(|_| Ok(())).is_err());
+}
+
+#[test]
+fn a_value_is_not_given_out_after_a_change_that_failed() {
+    let mut value = Intact::new("change", 1);
+    assert_eq!(value.change(|value| Ok(*value + 1)).unwrap(), 2);
+    assert_eq!(*value.get().unwrap(), 1);
+    assert!(matches!(
+        value.change(|_| Err::<(), _>(Error::Closed)),
+        Err(Error::Closed)
+    ));
+    assert!(value.get().is_err());
+}

@@ -1,0 +1,5 @@
+mod cells;
+mod decay;
+mod lock;
+mod owner;
+mod poison;

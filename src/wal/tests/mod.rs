@@ -1,0 +1,5 @@
+mod frame;
+mod group_commit;
+mod history;
+mod payload;
+mod segment;
