@@ -28,6 +28,7 @@ mod panics;
 mod refusals;
 mod room;
 mod schemas;
+mod set_operations;
 mod short_sessions;
 mod threads;
 mod timed;
