@@ -1,31 +1,85 @@
-//! Crash points and the kit that proves recovery by enumerating crashes. Test builds only.
+//! The crash-recovery test kit: injects crashes and faults, recovers the database, and checks every promise of the
+//! engine. It exists only in builds with the feature `test-utils` and in the crate's own tests.
 //!
-//! | to | use |
+//! A crash test has three steps. It crashes the database at one position, recovers from the image that the crash leaves
+//! on disk, and checks the recovered content against an oracle. A sweep does this at every position. Start with
+//! [Crash everywhere](#crash-everywhere-the-first-test-to-write).
+//!
+//! # Which item for which task
+//! | task | item |
 //! |---|---|
-//! | crash some code at a point | [`run_with_crash`], or [`run_to_crash`], which fails if it did not crash |
-//! | crash a database once, and check every promise | [`run_plan`] |
-//! | crash a database everywhere, in several sessions too | [`CrashSweep`] |
+//! | crash a database at every position, also in several sessions | [`CrashSweep`] |
+//! | crash a database at one position and check every promise | [`run_plan`] with a [`Plan`] |
 //! | crash a database on real files, over any storage engine | [`CrashSweep::crash_on_files`] |
-//! | run a failure again | [`replay()`] |
-//! | compare crash modes, `SIGKILL` of a child among them | [`compare_crash_modes`] |
-//! | let a disk fail, fill up, or lose its power | [`SimDisk`] |
-//! | put a fault of your own into files or storage | [`faults`] |
-//! | prove a storage engine | [`conformance`] |
+//! | crash other code at one crash point | [`run_to_crash`], or [`run_with_crash`] if a run without a crash is fine |
+//! | replay a failure from its line | [`replay()`] |
+//! | compare the crash modes, also `SIGKILL` of a child process | [`compare_crash_modes`] |
+//! | fail a disk, fill it, or cut its power | [`SimDisk`] |
+//! | put a custom fault into files or storage | [`faults`] |
+//! | check a storage engine | [`conformance`] |
 //! | write a report | [`report`] |
 //!
-//! # Semantic versioning
-//! The items of [`crash_injector`], [`sim_disk`], [`workload`], [`plan`], [`sweep`], [`oracle`], [`conformance`], [`report`]
-//! and [`faults`], and [`ChildProgram`]: their names, signatures and documented meaning. A plan's text parses in every later minor version to the
-//! same plan. Enums and structs that are `#[non_exhaustive]` may grow. Outside are the module `lab`, which is hidden and
-//! holds campaigns that this project runs on itself; the text of messages, findings and pages; the number of images that a
-//! sweep builds; and the operations that a seed draws, so a line with `work=standard` is good for one version.
+//! # Modules
+//! | module | content |
+//! |---|---|
+//! | [`crash_injector`] | the crash points, and the injector that crashes at one of them |
+//! | [`sim_disk`] | a disk in memory with faults, and the images that a power loss can leave on it |
+//! | [`workload`] | the operations of a test run, written by hand or drawn from a seed |
+//! | [`plan`] | one test case: the work, the crashes, and the text form of both |
+//! | [`sweep`] | the runs of all cases, findings, and the replay of one case |
+//! | [`oracle`] | the check of a recovered database against the acknowledged calls |
+//! | [`conformance`] | the checks of a storage engine without the database |
+//! | [`faults`] | wrappers that pass each call to files or storage to a closure |
+//! | [`report`] | pages, tables and JSON of the results |
 //!
-//! # Crash at a point
-//! A plan has three parts: the work, the policy, and the crashes. The run fails if it does not reach a crash.
+//! # Semantic versioning
+//! The stable items are those of [`crash_injector`], [`sim_disk`], [`workload`], [`plan`], [`sweep`], [`oracle`],
+//! [`conformance`], [`report`] and [`faults`], and [`ChildProgram`]: their names, signatures and documented meaning. The
+//! text of a plan parses to the same plan in every later minor version. `#[non_exhaustive]` enums and structs can grow.
+//!
+//! These are not stable: the hidden module `lab` (campaigns that this project runs on itself); the text of messages,
+//! findings and pages; the number of images that a sweep builds; and the operations that a seed draws. So a line with
+//! `work=standard` is valid for one version only.
+//!
+//! # Crash everywhere: the first test to write
+//! The sweep crashes the work at every position. The test fails if any crash loses a promised result. It also fails if
+//! the sweep reaches no crash position, because then it tests nothing.
+//! ```
+//! use tidaldb::testing::CrashSweep;
+//! use tidaldb::testing::workload::Operation;
+//!
+//! // fn no_crash_loses_a_watch_list() {
+//! let sweep = CrashSweep::driven("watch list", |driver| {
+//!     driver.apply(&Operation::CreateCollection(b"to watch".to_vec()))?;
+//!     driver.apply(&Operation::AddToCollection(b"to watch".to_vec(), tidaldb::EntityId(7)))?;
+//!     driver.apply(&Operation::Sync)?;
+//!     Ok(())
+//! });
+//! sweep.run().expect_clean();
+//! // }
+//! ```
+//! A database has many sessions. A reopening ends a session by a close, a drop, a kill or a power loss, and can change
+//! the options of the next session. The same sweep also crashes in later sessions:
+//! ```
+//! use tidaldb::testing::CrashSweep;
+//! use tidaldb::testing::sim_disk::ImageChoice;
+//! use tidaldb::testing::workload::{Operation, Reopening, SessionChange, SessionEnd, Workload};
+//!
+//! let mut operations = Workload::standard(7, 8).operations;
+//! let end = SessionEnd::PowerLoss(ImageChoice::Synced);
+//! operations.push(Operation::Reopen(Reopening { end, changes: vec![SessionChange::AppendSignal] }));
+//! operations.extend(Workload::standard(8, 4).operations);
+//! CrashSweep::of(Workload { operations }).images_max(8).run().expect_clean();
+//! ```
+//! [`CrashSweep::options`], [`storage`](CrashSweep::storage) and [`files`](CrashSweep::files) replace the standard
+//! schema, storage engine and file access by your own.
+//!
+//! # Crash at one position
+//! A plan has three parts: the work, the durability policy and the crashes. The run fails if it does not reach each crash.
 //! ```
 //! use tidaldb::testing::{CrashPoint, Plan, run_plan, sim_disk::ImageChoice};
 //!
-//! // The 13th recording call is in the log, but not acknowledged, when the power is lost.
+//! // The 13th record call is in the log, but not acknowledged, when the power is lost.
 //! let plan = Plan::standard(7, 40)
 //!     .crash_at(CrashPoint::WalPostAggregate, 12)
 //!     .leaving(ImageChoice::Synced);
@@ -33,7 +87,7 @@
 //! println!("{} events survived", recovered.events());
 //! # Ok::<(), Box<tidaldb::testing::Finding>>(())
 //! ```
-//! With your own code around the database, on a simulated disk of your own:
+//! A test can also call the database itself and crash one call, on a simulated disk that the test makes:
 //! ```
 //! use std::sync::Arc;
 //! use tidaldb::testing::workload::{standard_schema, tiny_options};
@@ -51,56 +105,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Crash everywhere
-//! The first test to write. It fails if anything that was promised is lost after any crash, and if it tests nothing.
-//! ```
-//! use tidaldb::testing::CrashSweep;
-//! use tidaldb::testing::workload::Operation;
-//!
-//! // fn no_crash_loses_a_watch_list() {
-//! let sweep = CrashSweep::driven("watch list", |driver| {
-//!     driver.apply(&Operation::CreateCollection(b"to watch".to_vec()))?;
-//!     driver.apply(&Operation::AddToCollection(b"to watch".to_vec(), tidaldb::EntityId(7)))?;
-//!     driver.apply(&Operation::Sync)?;
-//!     Ok(())
-//! });
-//! sweep.run().expect_clean();
-//! // }
-//! ```
-//! A database has many sessions. A reopening ends one by a close, a drop, a kill or a power loss, and may change the options of
-//! the next one. The same sweep crashes in later sessions too:
-//! ```
-//! use tidaldb::testing::CrashSweep;
-//! use tidaldb::testing::sim_disk::ImageChoice;
-//! use tidaldb::testing::workload::{Operation, Reopening, SessionChange, SessionEnd, Workload};
-//!
-//! let mut operations = Workload::standard(7, 8).operations;
-//! let end = SessionEnd::PowerLoss(ImageChoice::Synced);
-//! operations.push(Operation::Reopen(Reopening { end, changes: vec![SessionChange::AppendSignal] }));
-//! operations.extend(Workload::standard(8, 4).operations);
-//! CrashSweep::of(Workload { operations }).images_max(8).run().expect_clean();
-//! ```
-//! [`CrashSweep::options`], [`storage`](CrashSweep::storage) and [`files`](CrashSweep::files) put your own schema,
-//! storage engine and file access in the place of the standard ones.
-//!
-//! # Prove a storage engine
-//! Any [`StorageEngine`](crate::storage::StorageEngine) goes through the same crashes under the database, as long as it
-//! reaches its files through the file access it is given:
+//! # Check a storage engine
+//! A sweep crashes the database over any [`StorageEngine`](crate::storage::StorageEngine) that reads and writes its
+//! files through the passed file access:
 //! ```
 //! use std::path::Path;
 //! use std::sync::Arc;
 //! use tidaldb::storage::{FileStore, FileStoreOptions};
 //! use tidaldb::testing::CrashSweep;
 //!
-//! // Yours in the place of `FileStore`. Without an id of its own it draws one, and no run is like the one before.
+//! // Replace `FileStore` by your engine. A `FileStore` without a fixed id draws one, so two runs would differ.
 //! let options = FileStoreOptions { store_id: Some(7), ..FileStoreOptions::default() };
 //! let sweep = CrashSweep::standard(7, 12).storage(move |files| {
 //!     Ok(Arc::new(FileStore::open(files, Path::new("/mine"), &options)?))
 //! });
 //! sweep.images_max(16).run().expect_clean();
 //! ```
-//! [`conformance`] checks the engine without the database: on real files, with killed processes and a full disk. Each child
-//! process runs the same test again. An engine with its own file access gets all checks but those on the simulated disk.
+//! [`conformance`] checks the engine without the database: on real files, with killed processes and with a full disk.
+//! Each child process runs the same test again. An engine with a separate file access gets all checks except those on
+//! the simulated disk.
 //! ```
 //! use tidaldb::storage::{FileStore, FileStoreOptions};
 //! use tidaldb::testing::conformance::Conformance;
@@ -113,8 +136,8 @@
 //! }
 //! ```
 //!
-//! # Run a failure again
-//! Every failure prints one line, and a test to paste that replays it.
+//! # Replay a failure
+//! Every finding prints one replay line, and a test with this line to paste into your code:
 //! ```
 //! # fn test() -> Result<(), tidaldb::testing::ReplayFailure> {
 //! tidaldb::testing::replay(
@@ -124,7 +147,7 @@
 //! # }
 //! # test().unwrap();
 //! ```
-//! A line of a sweep with its own work, options, storage or files is replayed by that sweep: [`CrashSweep::replay`].
+//! Use [`CrashSweep::replay`] for a line of a sweep with custom work, options, storage or files.
 
 pub mod conformance;
 pub mod crash_injector;
@@ -161,6 +184,6 @@ pub use sweep::{
     replay, run_plan,
 };
 
-/// The README's examples are compiled and run with the documentation's tests.
+/// Compiles and runs the examples of the README as documentation tests.
 #[doc = include_str!("../../README.md")]
 mod readme {}

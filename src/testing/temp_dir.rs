@@ -1,4 +1,6 @@
-//! Directories for tests on real files.
+//! Temporary directories for tests on real files.
+//!
+//! Invariant: each directory is new, so two tests never share one. A killed process leaves its directories on disk.
 //!
 //! Tests that also run without the kit include this file by its path.
 
@@ -6,7 +8,7 @@
     clippy::disallowed_methods,
     dead_code,
     unreachable_pub,
-    reason = "makes, lists and removes directories outside of any database, and a test that includes it uses a part"
+    reason = "the directories are outside of any database, and a test that includes the file uses only some functions"
 )]
 
 use std::fmt::Write;
@@ -16,7 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A new directory below the system's directory for temporary files.
 ///
-/// Dropping it removes the directory with everything in it, unless it is [kept](Self::keep) or the thread is panicking.
+/// Dropping the value removes the directory and its content. The directory stays if [`keep`](Self::keep) was called or
+/// the thread is panicking.
 #[derive(Debug)]
 pub struct TempDir {
     path: PathBuf,
@@ -24,7 +27,7 @@ pub struct TempDir {
 }
 
 impl TempDir {
-    /// Makes a directory whose name contains `name`. A directory that a killed process left behind is never reused.
+    /// Makes a directory with `name` in its name. It never reuses a directory that a killed process left.
     ///
     /// # Errors
     /// The error of the operating system.
@@ -44,7 +47,7 @@ impl TempDir {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     let message = format!(
-                        "there is no directory for temporary files at {}: make it, or set TMPDIR to another",
+                        "the directory for temporary files {} does not exist: make it, or set TMPDIR to another",
                         parent.display()
                     );
                     return Err(io::Error::new(error.kind(), message));
@@ -57,7 +60,7 @@ impl TempDir {
         }
     }
 
-    /// As [`try_new`](Self::try_new).
+    /// Like [`try_new`](Self::try_new), without a result.
     ///
     /// # Panics
     /// If the directory cannot be made.
@@ -70,48 +73,48 @@ impl TempDir {
         &self.path
     }
 
-    /// Removes the directory with everything in it. A part that cannot be removed stays.
+    /// Removes the directory and its content. Ignores errors: files that cannot be removed stay.
     pub fn remove(&self) {
         std::fs::remove_dir_all(&self.path).ok();
     }
 
-    /// Keeps the directory on disk when `self` is dropped. Returns a text that lists its files with their lengths.
+    /// Keeps the directory on disk when `self` is dropped. Returns a list of its files with their lengths.
     pub fn keep(&self) -> String {
         self.is_kept.store(true, Ordering::Relaxed);
-        let mut text = format!("{} is kept and holds:", self.path.display());
-        list(&self.path, &mut text);
+        let mut text = format!("the directory {} is not removed; its files:", self.path.display());
+        append_file_list(&self.path, &mut text);
         text
     }
 }
 
-/// Copies the directory `from` with all its files and directories to `to`. Makes `to` unless it exists.
+/// Copies the directory `from` with all its files and directories to `to`. Makes `to` if it does not exist.
 ///
 /// # Errors
 /// The error of the operating system, with the path.
 pub fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
-    let named = |path: &Path, error: io::Error| {
+    let with_path = |path: &Path, error: io::Error| {
         let message = format!("cannot copy {}: {error}", path.display());
         io::Error::new(error.kind(), message)
     };
-    // Not `create_dir_all`: if the parents were removed, the copy must fail and not make them again.
+    // `create_dir`, not `create_dir_all`: if the parents were removed, the copy must fail and not make them again.
     match std::fs::create_dir(to) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(named(to, error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(with_path(to, error)),
         _ => {}
     }
-    for entry in std::fs::read_dir(from).map_err(|error| named(from, error))? {
-        let entry = entry.map_err(|error| named(from, error))?;
+    for entry in std::fs::read_dir(from).map_err(|error| with_path(from, error))? {
+        let entry = entry.map_err(|error| with_path(from, error))?;
         let (path, copy) = (entry.path(), to.join(entry.file_name()));
         if path.is_dir() {
             copy_dir(&path, &copy)?;
         } else {
-            std::fs::copy(&path, copy).map_err(|error| named(&path, error))?;
+            std::fs::copy(&path, copy).map_err(|error| with_path(&path, error))?;
         }
     }
     Ok(())
 }
 
 /// Appends one line for each file below `dir`.
-fn list(dir: &Path, text: &mut String) {
+fn append_file_list(dir: &Path, text: &mut String) {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => {
@@ -123,7 +126,7 @@ fn list(dir: &Path, text: &mut String) {
     paths.sort();
     for path in paths {
         if path.is_dir() {
-            list(&path, text);
+            append_file_list(&path, text);
         } else {
             let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
             write!(text, "\n  {} {bytes} bytes", path.display()).ok();

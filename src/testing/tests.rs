@@ -1,3 +1,5 @@
+//! Tests of the watchdog.
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::testing::watchdog::*;
@@ -8,7 +10,7 @@ use std::time::Duration;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_panic_of_the_body_unwinds_the_caller_with_the_same_payload() {
+fn a_panic_of_the_body_continues_on_the_calling_thread_with_the_same_payload() {
     let payload = catch_unwind(AssertUnwindSafe(|| {
         run_within(MINUTE, "panics", || resume_unwind(Box::new(42_u8)))
     }));
@@ -23,7 +25,7 @@ fn a_panic_of_the_body_unwinds_the_caller_with_the_same_payload() {
 }
 
 #[test]
-fn a_body_that_does_not_end_is_a_hang() {
+fn a_body_that_does_not_end_in_time_returns_a_hang() {
     let time_max = Duration::from_millis(20);
     let hang = run_within::<(), _>(time_max, "hangs", || {
         loop {
@@ -34,7 +36,7 @@ fn a_body_that_does_not_end_is_a_hang() {
 }
 
 #[test]
-fn a_crash_point_in_the_body_is_crossed_on_behalf_of_the_caller() {
+fn the_injector_of_the_calling_thread_crashes_the_body() {
     let point = CrashPoint::WalPreAggregate;
     let injector = CrashInjector::new(point, 0);
     let outcome = run_with_crash(&injector, || {

@@ -1,18 +1,18 @@
-//! Errors and panics as text.
+//! Converts errors and panics to text. It has no state.
 //!
 //! Tests that also run without the kit include this file by its path.
 
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "a test that includes the file uses a part"
+    reason = "a test that includes the file uses only some of the functions"
 )]
 
 use std::any::Any;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The error and its causes, joined by colons.
+/// The message of an error and the messages of its causes, joined by colons.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -31,11 +31,11 @@ pub fn panic_text(payload: &(dyn Any + Send)) -> String {
     } else if let Some(text) = payload.downcast_ref::<String>() {
         text.clone()
     } else {
-        "a panic without a text".to_owned()
+        "a panic without a message".to_owned()
     }
 }
 
-/// Runs `body`. A panic in it becomes the error `panicked: ` with the message of the panic.
+/// Runs `body`. Converts a panic to the error `panicked: ` with the panic message.
 ///
 /// # Errors
 /// If `body` panics.

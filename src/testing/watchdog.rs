@@ -1,8 +1,9 @@
-//! The watchdog of the kit: runs a body on a thread of its own, so that one that hangs ends in an error.
+//! The watchdog of the kit: runs a body on a separate thread, so that a body that hangs becomes an error.
 //!
-//! A sweep watches its workers by heartbeats instead: a thread for each of its cases would cost more than the case.
-//! Invariant: after a result no thread is left; after a
-//! [`Hang`] the body's thread is left behind, with everything that the body owns, until the process ends.
+//! A sweep uses heartbeats of its workers instead: a thread for each case would cost more than the case.
+//!
+//! Invariant: if the body returns or panics, its thread has ended when the call returns. After a [`Hang`] the thread
+//! continues until the process ends, and keeps everything that the body owns.
 
 use std::fmt;
 use std::panic::resume_unwind;
@@ -11,10 +12,10 @@ use std::time::Duration;
 
 use crate::threads;
 
-/// A body that did not end in its time.
+/// The error of a body that did not end in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hang {
-    /// The time that it had.
+    /// The time limit.
     pub time_max: Duration,
 }
 
@@ -22,7 +23,7 @@ impl fmt::Display for Hang {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "hangs: no end after {:?}; its thread is left behind",
+            "hangs: no end after {:?}; its thread still runs",
             self.time_max
         )
     }
@@ -31,13 +32,13 @@ impl fmt::Display for Hang {
 impl std::error::Error for Hang {}
 
 /// Runs `body` on a thread named `name`, which inherits the crash injector of the calling thread. A panic of the body
-/// unwinds the calling thread with the same payload.
+/// continues on the calling thread with the same payload.
 ///
 /// # Errors
 /// [`Hang`] if the body does not end within `time_max`.
 ///
 /// # Panics
-/// If the body panics, and if no thread can be started.
+/// If the body panics, or if the operating system cannot start a thread.
 ///
 /// # Examples
 /// ```
@@ -60,17 +61,17 @@ where
 {
     let (sender, receiver) = channel();
     let thread = threads::spawn(name, move || {
-        // After a hang nothing receives it.
+        // After a hang no receiver exists.
         sender.send(body()).ok();
     })
-    .unwrap_or_else(|error| panic!("no thread for {name}: {error}"));
+    .unwrap_or_else(|error| panic!("cannot start the thread {name}: {error}"));
     let result = receiver.recv_timeout(time_max);
     if matches!(result, Err(RecvTimeoutError::Timeout)) {
         return Err(Hang { time_max });
     }
-    // The thread has sent its result, or unwinds without one.
+    // The thread has sent its result or has panicked.
     if let Err(payload) = thread.join() {
         resume_unwind(payload);
     }
-    result.map_err(|_| unreachable!("a body that returns has sent its result"))
+    result.map_err(|_| unreachable!("a body that returns sends its result"))
 }

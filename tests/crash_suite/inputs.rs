@@ -106,7 +106,7 @@ const CASES: [InputCase; 13] = [
         content: Vec::new,
         script: r#"TMPDIR=@DIR/none "$0" sigkill"#,
         status: 1,
-        says: "there is no directory for temporary files at @DIR/none",
+        says: "the directory for temporary files @DIR/none does not exist",
     },
     InputCase {
         name: "removed-directory-for-temporary-files",

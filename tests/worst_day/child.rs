@@ -27,7 +27,7 @@ pub(crate) fn serve_if_asked() {
     }
     ChildSide::answer("ready");
     let mut db: Option<TidalDb> = None;
-    while let Some(line) = ChildSide::hear() {
+    while let Some(line) = ChildSide::read_line() {
         let (command, rest) = line.split_once(' ').unwrap_or((&line, ""));
         if command == "open" {
             // The one that is open goes first: it has the lock.
@@ -90,12 +90,12 @@ impl DatabaseChild {
     /// Why it cannot be started.
     pub(crate) fn start_as(user: Option<u32>) -> Result<Self, String> {
         let program = ChildProgram::calling_test().expect("the harness names the thread");
-        let mut program = program.over_limit(OverLimit::Fails);
+        let mut program = program.over_limit(OverLimit::FailsWrite);
         if let Some(user) = user {
             program = program.as_user(user);
         }
         let mut process = program.start("").map_err(|error| error.to_string())?;
-        match process.answer(ANSWER_TIME_MAX) {
+        match process.receive_answer(ANSWER_TIME_MAX) {
             Ok(ready) if ready == "ready" => Ok(Self(process)),
             Ok(other) => Err(format!("the child began with {other:?}")),
             Err(why) => Err(why.to_string()),
@@ -108,8 +108,8 @@ impl DatabaseChild {
 
     /// Says a line and waits for the answer: what is after `done`, or why the call failed.
     pub(crate) fn call(&mut self, line: &str) -> Result<String, String> {
-        self.0.tell(line);
-        let answer = self.0.answer(ANSWER_TIME_MAX);
+        self.0.send_line(line);
+        let answer = self.0.receive_answer(ANSWER_TIME_MAX);
         let answer = answer.unwrap_or_else(|why| panic!("after {line:?}: {why}"));
         match answer.split_once(' ').unwrap_or((&answer, "")) {
             ("done", value) => Ok(value.to_owned()),

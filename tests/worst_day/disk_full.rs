@@ -33,7 +33,7 @@ impl At {
 }
 
 fn is_possible() -> bool {
-    let possible = FileSizeLimit::check_possible();
+    let possible = FileSizeLimit::check_available();
     if let Err(why) = &possible {
         warn(&format!("no disk is filled: {why}"));
     }

@@ -35,7 +35,7 @@ pub(super) fn serve_if_asked(conformance: &Conformance) {
     }
     ChildSide::answer("ready");
     let mut engine = None;
-    while let Some(line) = ChildSide::hear() {
+    while let Some(line) = ChildSide::read_line() {
         let (command, rest) = line.split_once(' ').unwrap_or((&line, ""));
         match (command, &engine) {
             ("open", _) => {

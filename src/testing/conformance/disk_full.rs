@@ -101,7 +101,7 @@ pub(super) fn comes_and_goes(lab: &Lab) -> CheckResult {
 fn strike(lab: &Lab, work: FullDisk, tally: &mut CheckTally) -> Result<(), CheckStop> {
     let dir = lab.dir()?;
     let mut account = WriteAccount::default();
-    let mut child = EngineChild::opened(lab, &dir, OverLimit::Fails)?;
+    let mut child = EngineChild::opened(lab, &dir, OverLimit::FailsWrite)?;
     child.must_write(5, &mut account)?;
     child.flush(&mut account)?.or_fail("flush")?;
     if work.reopens_before {
@@ -193,11 +193,11 @@ fn open_when_full(
     let dir = lab.dir()?;
     let mut account = WriteAccount::default();
     if writes_len > 0 {
-        let mut child = EngineChild::opened(lab, &dir, OverLimit::Fails)?;
+        let mut child = EngineChild::opened(lab, &dir, OverLimit::FailsWrite)?;
         child.must_write(writes_len, &mut account)?;
         child.kill()?;
     }
-    let mut child = EngineChild::start(lab, OverLimit::Fails)?;
+    let mut child = EngineChild::start(lab, OverLimit::FailsWrite)?;
     let limit = set_limit(&child, limit_bytes)?;
     let opened = child.open(&dir)?;
     if opened.is_ok() {
@@ -233,12 +233,12 @@ fn lift(limit: FileSizeLimit, child: &EngineChild) -> Result<(), CheckStop> {
 
 /// The tool that fills the disk must be there.
 fn require_prlimit() -> Result<(), CheckStop> {
-    FileSizeLimit::check_possible().map_err(not_possible)
+    FileSizeLimit::check_available().map_err(not_possible)
 }
 
 #[cfg(test)]
 pub(super) fn is_possible() -> bool {
-    FileSizeLimit::check_possible().is_ok()
+    FileSizeLimit::check_available().is_ok()
 }
 
 /// Prints to standard error too: the report may stay unread, and the harness keeps the output of a test.

@@ -38,7 +38,7 @@ pub(super) fn kill_after(
     let dir = lab.dir()?;
     let mut account = WriteAccount::default();
     for writes_len in writes {
-        let mut child = EngineChild::opened(lab, &dir, OverLimit::Dies)?;
+        let mut child = EngineChild::opened(lab, &dir, OverLimit::EndsProcess)?;
         work(&mut child, *writes_len, &mut account)?;
         child.kill()?;
         tally.add("kills", 1);
@@ -58,11 +58,11 @@ pub(super) fn in_a_stream(lab: &Lab) -> CheckResult {
     let dir = lab.dir()?;
     let mut account = WriteAccount::default();
     for heard_before in [1, 2, 3, 5, 8, 13, 21, 34, 40, 47] {
-        let mut child = EngineChild::opened(lab, &dir, OverLimit::Dies)?;
+        let mut child = EngineChild::opened(lab, &dir, OverLimit::EndsProcess)?;
         let from = account.len();
         child
             .process
-            .tell(&format!("stream {from} {}", from + STREAM_LEN));
+            .send_line(&format!("stream {from} {}", from + STREAM_LEN));
         let mut answers = Vec::new();
         while answers.len() < heard_before {
             answers.push(child.hear(&format!("write {}", from + answers.len()))?);
@@ -91,12 +91,12 @@ pub(super) fn while_opening(lab: &Lab) -> CheckResult {
     let dir = lab.dir()?;
     let mut account = WriteAccount::default();
     for round in 0..ROUNDS_MAX {
-        let mut child = EngineChild::opened(lab, &dir, OverLimit::Dies)?;
+        let mut child = EngineChild::opened(lab, &dir, OverLimit::EndsProcess)?;
         child.must_write(6, &mut account)?;
         tally.add("acknowledged writes", 6);
         child.kill()?;
 
-        let mut child = EngineChild::start(lab, OverLimit::Dies)?;
+        let mut child = EngineChild::start(lab, OverLimit::EndsProcess)?;
         child.tell_open(&dir)?;
         // At once, and then twice as late each time until it is too late. The time orders nothing: any moment will do.
         let wait = Duration::from_micros((1 << round) >> 1) * 25;

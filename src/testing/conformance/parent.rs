@@ -74,7 +74,7 @@ impl EngineChild {
             "the path {} cannot be said in a line",
             dir.display()
         );
-        self.process.tell(&format!("open {}", dir.display()));
+        self.process.send_line(&format!("open {}", dir.display()));
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl EngineChild {
 
     /// Makes a call, `flush`, `close` or `drop`.
     pub(super) fn call(&mut self, command: &str) -> Result<Answer, CheckStop> {
-        self.process.tell(command);
+        self.process.send_line(command);
         self.hear(command)
     }
 
@@ -127,7 +127,7 @@ impl EngineChild {
 
     /// The answer, if there is one in this time.
     pub(super) fn hear_within(&mut self, time: Duration) -> Option<Answer> {
-        let answer = self.process.answer(time).ok()?;
+        let answer = self.process.receive_answer(time).ok()?;
         Self::parse(&answer)
     }
 
@@ -140,11 +140,13 @@ impl EngineChild {
     }
 
     fn answer(&mut self, awaited: &str) -> Result<String, CheckStop> {
-        self.process.answer(ANSWER_TIME_MAX).map_err(|why| {
+        self.process.receive_answer(ANSWER_TIME_MAX).map_err(|why| {
             CheckStop::Failed(match why {
-                NoAnswer::Silent(time) => format!("hangs: the child gave no answer to {awaited} in {time:?}"),
+                NoAnswer::TimedOut(time) => {
+                    format!("hangs: the child gave no answer to {awaited} in {time:?}")
+                }
                 NoAnswer::Ended(end) => format!("the child process ended instead of giving {awaited}: {end}"),
-                NoAnswer::Lost(error) => format!("the child cannot be waited for: {error}"),
+                NoAnswer::UnknownEnd(error) => format!("the child cannot be waited for: {error}"),
             })
         })
     }

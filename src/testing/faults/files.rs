@@ -1,8 +1,8 @@
-//! A file access that shows each call to a closure before it is made.
+//! A file access that passes each call to a closure.
 //!
-//! Owns the names of the open files: a file keeps its identity when it is renamed. Invariant: a call that is forwarded
-//! reaches the file access behind the wrapper once, unchanged, with no lock of the wrapper held. The wrapper keeps no
-//! content, so a crash leaves the files as the calls did that reached them.
+//! Owns the names of the open files: a renamed file keeps its identity. Invariant: each `forward` makes one call to the
+//! wrapped file access, while the wrapper holds no lock. The wrapper stores no content, so after a crash the files have
+//! the effects of exactly the forwarded calls.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,14 +23,14 @@ type InterceptFiles = dyn Fn(&mut FileCall<'_>) -> io::Result<FileAnswer> + Send
 pub enum FileOperation<'a> {
     /// [`FileAccess::open`]. Answer: [`FileAnswer::File`].
     Open {
-        /// The mode that is asked for.
+        /// The requested mode.
         mode: OpenMode,
     },
     /// [`FileAccess::list`]. Answer: [`FileAnswer::Names`].
     List,
     /// [`FileAccess::create_dir`]. Answer: [`FileAnswer::Done`].
     CreateDir,
-    /// [`FileAccess::rename`]; the call's path is the old name. Answer: [`FileAnswer::Done`].
+    /// [`FileAccess::rename`]. The path of the call is the old name. Answer: [`FileAnswer::Done`].
     Rename {
         /// The new name.
         to: &'a Path,
@@ -45,7 +45,7 @@ pub enum FileOperation<'a> {
     OpenDir,
     /// [`File::read_at`]. Answer: [`FileAnswer::Bytes`].
     Read {
-        /// Receives the content.
+        /// The buffer for the content.
         buffer: &'a mut [u8],
         /// The offset in the file.
         offset: u64,
@@ -61,7 +61,7 @@ pub enum FileOperation<'a> {
     Len,
     /// [`File::sync`]. Answer: [`FileAnswer::Done`].
     Sync,
-    /// The last copy of an open file is being dropped. The answer is ignored; a panic here may end the process.
+    /// The drop of an open file. The wrapper ignores the answer. A panic here can abort the process.
     Close,
 }
 
@@ -90,29 +90,29 @@ impl FileOperation<'_> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FileAnswer {
-    /// The call returned nothing.
+    /// The answer of a call without a return value.
     Done,
     /// The number of bytes read or written, or the length of the file.
     Bytes(u64),
     /// The opened file.
     File(Arc<dyn File>),
-    /// The names in the directory.
+    /// The names in the listed directory.
     Names(Vec<String>),
-    /// The lock; `None` if another holder has it.
+    /// The lock. `None` if another process holds it.
     Lock(Option<Box<dyn FileLock>>),
     /// The opened directory.
     Dir(Arc<dyn OpenDir>),
 }
 
-/// One call to a file system, before it is made.
+/// One intercepted call to a file system.
 #[derive(Debug)]
 pub struct FileCall<'a> {
-    /// The file or directory; of an open file the name that it has now.
+    /// The path of the file or directory. For an open file, its current name.
     pub path: &'a Path,
-    /// The operation. [`forward`](Self::forward) makes the operation that stands here, so a change takes effect.
+    /// The operation. [`forward`](Self::forward) makes the operation in this field, so the closure can change it.
     pub operation: FileOperation<'a>,
     files: &'a dyn FileAccess,
-    target: Option<&'a Target>,
+    open_file: Option<&'a OpenedFile>,
 }
 
 impl<'a> FileCall<'a> {
@@ -121,39 +121,39 @@ impl<'a> FileCall<'a> {
         FileRole::of(self.path)
     }
 
-    /// The file access behind the wrapper. Its calls are not intercepted.
+    /// The wrapped file access. The wrapper does not intercept its calls.
     pub fn files(&self) -> &'a dyn FileAccess {
         self.files
     }
 
-    /// The open file behind the wrapper: of a read, write, length, sync or close. Of a rename the open file that has the old
-    /// name, if there is one. Its calls are not intercepted.
+    /// The wrapped open file of a read, write, length, sync or close. For a rename, the open file with the old name, if
+    /// any. The wrapper does not intercept its calls.
     pub fn file(&self) -> Option<&'a Arc<dyn File>> {
-        self.target.map(|target| &target.inner)
+        self.open_file.map(|open_file| &open_file.inner)
     }
 
-    /// A number that is different for each open of a file through this wrapper.
+    /// The number of the open file. Each open through this wrapper gets a new number.
     pub fn handle(&self) -> Option<u64> {
-        self.target.map(|target| target.handle)
+        self.open_file.map(|open_file| open_file.handle)
     }
 
-    /// The mode of an open, or the mode by which the open file was opened.
+    /// The mode of this open call, or the mode in which the open file was opened.
     pub fn mode(&self) -> Option<OpenMode> {
         match self.operation {
             FileOperation::Open { mode } => Some(mode),
-            _ => self.target.map(|target| target.mode),
+            _ => self.open_file.map(|open_file| open_file.mode),
         }
     }
 
     /// Makes the call. A second `forward` makes it again.
     ///
     /// # Errors
-    /// Those of the call.
+    /// The error of the call.
     pub fn forward(&mut self) -> io::Result<FileAnswer> {
-        let (files, path, target) = (self.files, self.path, self.target);
+        let (files, path, open_file) = (self.files, self.path, self.open_file);
         let file = || {
-            target
-                .map(|target| &target.inner)
+            open_file
+                .map(|open_file| &open_file.inner)
                 .ok_or(io::ErrorKind::Unsupported)
         };
         match &mut self.operation {
@@ -176,12 +176,12 @@ impl<'a> FileCall<'a> {
         }
     }
 
-    /// The answer of a call that succeeded, without the call: a write wrote all its bytes, a read is at the end of the file, a
-    /// directory is empty, a lock is granted.
+    /// Returns the answer of a successful call, and does not make the call. A write reports all its bytes as written, a
+    /// read reports the end of the file, a list reports an empty directory, and a lock is granted.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] for [`Open`](FileOperation::Open), [`OpenDir`](FileOperation::OpenDir) and
-    /// [`Len`](FileOperation::Len), whose answers only the file access has.
+    /// [`Len`](FileOperation::Len): only the file access can answer these.
     pub fn skip(&self) -> io::Result<FileAnswer> {
         match &self.operation {
             FileOperation::Open { .. } | FileOperation::OpenDir | FileOperation::Len => {
@@ -214,40 +214,39 @@ impl FileLock for NoLock {
     }
 }
 
-/// A file access that shows each call to a closure, which answers it. See the [module](super) for examples. Clones share the
-/// closure.
+/// A file access that passes each call to a closure, which answers the call. Clones share the closure. The
+/// [module](super) has examples.
 ///
 /// # Panics
-/// A call panics if the closure gives it the answer of another operation.
+/// A call panics if the closure returns an answer that does not match the operation.
 #[derive(Clone)]
 pub struct ForwardingFiles(Arc<ForwardedFiles>);
 
 struct ForwardedFiles {
     inner: Arc<dyn FileAccess>,
     intercept: Box<InterceptFiles>,
-    open: Mutex<Vec<Weak<Target>>>,
+    open: Mutex<Vec<Weak<OpenedFile>>>,
     next_handle: AtomicU64,
 }
 
-/// An open file.
+/// A file that was opened through the wrapper.
 #[derive(Debug)]
-struct Target {
+struct OpenedFile {
     inner: Arc<dyn File>,
     handle: u64,
     mode: OpenMode,
-    /// The name that it has now.
+    /// The current name.
     path: Mutex<Arc<Path>>,
 }
 
-impl Target {
+impl OpenedFile {
     fn path(&self) -> Arc<Path> {
         Arc::clone(&lock(&self.path))
     }
 }
 
 impl ForwardingFiles {
-    /// Wraps `files`. `intercept` sees each call before it is made: the wrapper returns its result and makes no call of
-    /// itself.
+    /// Wraps `files`. The wrapper passes each call to `intercept` and returns its result. It makes no other calls.
     pub fn new(
         files: Arc<dyn FileAccess>,
         intercept: impl Fn(&mut FileCall<'_>) -> io::Result<FileAnswer> + Send + Sync + 'static,
@@ -266,13 +265,13 @@ impl ForwardedFiles {
         &self,
         path: &Path,
         operation: FileOperation<'_>,
-        target: Option<&Target>,
+        open_file: Option<&OpenedFile>,
     ) -> io::Result<FileAnswer> {
         (self.intercept)(&mut FileCall {
             path,
             operation,
             files: self.inner.as_ref(),
-            target,
+            open_file,
         })
     }
 
@@ -280,24 +279,24 @@ impl ForwardedFiles {
         &self,
         path: &Path,
         operation: FileOperation<'_>,
-        target: Option<&Target>,
+        open_file: Option<&OpenedFile>,
     ) -> io::Result<()> {
-        match self.call(path, operation, target)? {
+        match self.call(path, operation, open_file)? {
             FileAnswer::Done => Ok(()),
-            answer => answer.refuse("call that returns nothing"),
+            answer => answer.panic_wrong_answer("call that returns nothing"),
         }
     }
 
-    fn target(&self, path: &Path) -> Option<Arc<Target>> {
+    fn open_file(&self, path: &Path) -> Option<Arc<OpenedFile>> {
         let mut open = lock(&self.open);
-        open.retain(|target| target.strong_count() > 0);
-        let mut targets = open.iter().filter_map(Weak::upgrade);
-        targets.find(|target| *target.path() == *path)
+        open.retain(|open_file| open_file.strong_count() > 0);
+        let mut open_files = open.iter().filter_map(Weak::upgrade);
+        open_files.find(|open_file| *open_file.path() == *path)
     }
 }
 
 impl FileAnswer {
-    fn refuse(&self, call: &str) -> ! {
+    fn panic_wrong_answer(&self, call: &str) -> ! {
         panic!("the closure of ForwardingFiles answered a {call} with {self:?}")
     }
 }
@@ -306,17 +305,17 @@ impl FileAccess for ForwardingFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let inner = match self.0.call(path, FileOperation::Open { mode }, None)? {
             FileAnswer::File(file) => file,
-            answer => answer.refuse("open"),
+            answer => answer.panic_wrong_answer("open"),
         };
-        let target = Arc::new(Target {
+        let open_file = Arc::new(OpenedFile {
             inner,
             handle: self.0.next_handle.fetch_add(1, Ordering::Relaxed),
             mode,
             path: Mutex::new(path.into()),
         });
-        lock(&self.0.open).push(Arc::downgrade(&target));
+        lock(&self.0.open).push(Arc::downgrade(&open_file));
         Ok(Arc::new(ForwardingFile {
-            target,
+            open_file,
             files: Arc::clone(&self.0),
         }))
     }
@@ -324,7 +323,7 @@ impl FileAccess for ForwardingFiles {
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         match self.0.call(path, FileOperation::List, None)? {
             FileAnswer::Names(names) => Ok(names),
-            answer => answer.refuse("list"),
+            answer => answer.panic_wrong_answer("list"),
         }
     }
 
@@ -333,11 +332,11 @@ impl FileAccess for ForwardingFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let target = self.0.target(from);
+        let open_file = self.0.open_file(from);
         self.0
-            .call_done(from, FileOperation::Rename { to }, target.as_deref())?;
-        if let Some(target) = target {
-            *lock(&target.path) = to.into();
+            .call_done(from, FileOperation::Rename { to }, open_file.as_deref())?;
+        if let Some(open_file) = open_file {
+            *lock(&open_file.path) = to.into();
         }
         Ok(())
     }
@@ -353,14 +352,14 @@ impl FileAccess for ForwardingFiles {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         match self.0.call(path, FileOperation::Lock, None)? {
             FileAnswer::Lock(lock) => Ok(lock),
-            answer => answer.refuse("lock"),
+            answer => answer.panic_wrong_answer("lock"),
         }
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
         match self.0.call(path, FileOperation::OpenDir, None)? {
             FileAnswer::Dir(dir) => Ok(dir),
-            answer => answer.refuse("open_dir"),
+            answer => answer.panic_wrong_answer("open_dir"),
         }
     }
 }
@@ -372,20 +371,20 @@ impl fmt::Debug for ForwardingFiles {
 }
 
 struct ForwardingFile {
-    target: Arc<Target>,
+    open_file: Arc<OpenedFile>,
     files: Arc<ForwardedFiles>,
 }
 
 impl ForwardingFile {
     fn call(&self, operation: FileOperation<'_>) -> io::Result<FileAnswer> {
-        let path = self.target.path();
-        self.files.call(&path, operation, Some(&self.target))
+        let path = self.open_file.path();
+        self.files.call(&path, operation, Some(&self.open_file))
     }
 
     fn call_bytes(&self, operation: FileOperation<'_>) -> io::Result<u64> {
         match self.call(operation)? {
             FileAnswer::Bytes(len) => Ok(len),
-            answer => answer.refuse("call that returns a number of bytes"),
+            answer => answer.panic_wrong_answer("call that returns a number of bytes"),
         }
     }
 }
@@ -407,21 +406,21 @@ impl File for ForwardingFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let path = self.target.path();
+        let path = self.open_file.path();
         self.files
-            .call_done(&path, FileOperation::Sync, Some(&self.target))
+            .call_done(&path, FileOperation::Sync, Some(&self.open_file))
     }
 }
 
 impl Drop for ForwardingFile {
     fn drop(&mut self) {
-        // A destructor has no caller to report an error to.
+        // A destructor cannot return an error.
         self.call(FileOperation::Close).ok();
     }
 }
 
 impl fmt::Debug for ForwardingFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ForwardingFile").field(&self.target).finish()
+        f.debug_tuple("ForwardingFile").field(&self.open_file).finish()
     }
 }

@@ -1,7 +1,7 @@
 //! The names of a database's files and directories.
 //!
-//! A second statement of the names, beside the engine's own, so that a fault does not follow a mistake there. A test
-//! compares both.
+//! These names are independent of the engine's constants, so that a fault does not repeat a mistake of the engine. A
+//! test compares the two.
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,11 @@ const LOG: &str = "log";
 const STORE: &str = "store";
 const TEMPORARY: &str = ".tmp";
 
-/// The purpose of a path in a database, by its last name.
+/// The purpose of a path in a database. The last component of the path determines it.
 ///
-/// [`RealFiles`](crate::fs::RealFiles) reaches an open directory through another path than its name, so on real files a
-/// sync of the log's directory has the role [`Other`](Self::Other). On a [`SimDisk`](crate::testing::SimDisk) every path
-/// has its role.
+/// [`RealFiles`](crate::fs::RealFiles) uses a path without the directory's name for an open directory. So on real files
+/// a sync of the log's directory has the role [`Other`](Self::Other). On a [`SimDisk`](crate::testing::SimDisk) every
+/// path has its own role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FileRole {
@@ -32,7 +32,7 @@ pub enum FileRole {
     LogDir,
     /// The directory of the embedded store: `store`.
     StoreDir,
-    /// Any other path, that of the database's directory among them.
+    /// Any other path, also the directory of the database.
     Other,
 }
 
@@ -60,7 +60,7 @@ impl FileRole {
         }
     }
 
-    /// Returns true for a file that is made under a temporary name and then renamed.
+    /// Returns true for the temporary name of a file that the engine renames later.
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::NewSegment | Self::NewStoreFile)
     }

@@ -1,7 +1,7 @@
-//! A storage engine that shows each call to a closure before it is made.
+//! A storage engine that passes each call to a closure.
 //!
-//! Invariant: a call that is forwarded reaches the engine behind the wrapper once. The wrapper keeps no content, so a crash
-//! leaves the engine as the calls did that reached it.
+//! Invariant: each `forward` makes one call to the wrapped engine. The wrapper stores no content, so after a crash the
+//! engine has the effects of exactly the forwarded calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,11 +64,11 @@ impl StorageOperation {
 /// The result of a successful [`StorageCall`].
 #[non_exhaustive]
 pub enum StorageAnswer<'a> {
-    /// The call returned nothing.
+    /// The answer of a call without a return value.
     Done,
-    /// The value of the key, if it has one.
+    /// The value of the key, if the key exists.
     Value(Option<Vec<u8>>),
-    /// The pairs of the scan.
+    /// The key-value pairs of the scan.
     Scan(Scan<'a>),
 }
 
@@ -82,15 +82,15 @@ impl fmt::Debug for StorageAnswer<'_> {
     }
 }
 
-/// One call to a storage engine, before it is made.
+/// One intercepted call to a storage engine.
 pub struct StorageCall<'a> {
-    /// The operation. [`forward`](Self::forward) makes the operation that stands here, so a change takes effect.
+    /// The operation. [`forward`](Self::forward) makes the operation in this field, so the closure can change it.
     pub operation: StorageOperation,
     engine: &'a dyn StorageEngine,
 }
 
 impl<'a> StorageCall<'a> {
-    /// The engine behind the wrapper. Its calls are not intercepted.
+    /// The wrapped engine. The wrapper does not intercept its calls.
     pub fn engine(&self) -> &'a dyn StorageEngine {
         self.engine
     }
@@ -98,7 +98,7 @@ impl<'a> StorageCall<'a> {
     /// Makes the call. A second `forward` makes it again.
     ///
     /// # Errors
-    /// Those of the call.
+    /// The error of the call.
     pub fn forward(&mut self) -> Result<StorageAnswer<'a>, Error> {
         let engine = self.engine;
         let done = |()| StorageAnswer::Done;
@@ -113,7 +113,7 @@ impl<'a> StorageCall<'a> {
         }
     }
 
-    /// The answer of a call that succeeded, without the call: a key has no value, a scan has no pair.
+    /// Returns the answer of a successful call, and does not make the call. A key has no value, and a scan has no pairs.
     ///
     /// # Errors
     /// None.
@@ -132,11 +132,11 @@ impl fmt::Debug for StorageCall<'_> {
     }
 }
 
-/// A storage engine that shows each call to a closure, which answers it. See the [module](super) for examples. Clones share
-/// the closure.
+/// A storage engine that passes each call to a closure, which answers the call. Clones share the closure. The
+/// [module](super) has examples.
 ///
 /// # Panics
-/// A call panics if the closure gives it the answer of another operation.
+/// A call panics if the closure returns an answer that does not match the operation.
 #[derive(Clone)]
 pub struct ForwardingStorage {
     inner: Arc<dyn StorageEngine>,
@@ -144,8 +144,8 @@ pub struct ForwardingStorage {
 }
 
 impl ForwardingStorage {
-    /// Wraps `engine`. `intercept` sees each call before it is made: the wrapper returns its result and makes no call of
-    /// itself.
+    /// Wraps `engine`. The wrapper passes each call to `intercept` and returns its result. It makes no other calls,
+    /// except [`StorageEngine::index_bytes`], which `intercept` does not receive.
     pub fn new(
         engine: Arc<dyn StorageEngine>,
         intercept: impl for<'a> Fn(&mut StorageCall<'a>) -> Result<StorageAnswer<'a>, Error>
@@ -169,13 +169,13 @@ impl ForwardingStorage {
     fn call_done(&self, operation: StorageOperation) -> Result<(), Error> {
         match self.call(operation)? {
             StorageAnswer::Done => Ok(()),
-            answer => answer.refuse("call that returns nothing"),
+            answer => answer.panic_wrong_answer("call that returns nothing"),
         }
     }
 }
 
 impl StorageAnswer<'_> {
-    fn refuse(&self, call: &str) -> ! {
+    fn panic_wrong_answer(&self, call: &str) -> ! {
         panic!("the closure of ForwardingStorage answered a {call} with {self:?}")
     }
 }
@@ -184,7 +184,7 @@ impl StorageEngine for ForwardingStorage {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         match self.call(StorageOperation::Get { key: key.to_vec() })? {
             StorageAnswer::Value(value) => Ok(value),
-            answer => answer.refuse("get"),
+            answer => answer.panic_wrong_answer("get"),
         }
     }
 
@@ -201,7 +201,7 @@ impl StorageEngine for ForwardingStorage {
         let prefix = prefix.to_vec();
         match self.call(StorageOperation::ScanPrefix { prefix })? {
             StorageAnswer::Scan(scan) => Ok(scan),
-            answer => answer.refuse("scan_prefix"),
+            answer => answer.panic_wrong_answer("scan_prefix"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Wrappers that forward change nothing, a changed call takes effect, and the roles are those of the engine's names.
+//! Wrappers that only forward change nothing. A changed call takes effect. The roles match the engine's file names.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ fn content(file: &dyn File) -> Vec<u8> {
 }
 
 #[test]
-fn a_role_is_the_same_for_the_names_that_the_engine_makes() {
+fn the_roles_match_the_names_of_the_files_that_the_engine_creates() {
     let disk = SimDisk::new();
     let options = || {
         let schema = crate::testing::workload::standard_schema();
@@ -32,23 +32,25 @@ fn a_role_is_the_same_for_the_names_that_the_engine_makes() {
     assert_eq!(roles(&log_dir(db)), [FileRole::Segment]);
     assert_eq!(roles(&store_dir(db)), [FileRole::StoreFile]);
     assert_eq!(FileRole::of(&lock_file(db)), FileRole::Lock);
-    let made: Vec<_> = disk
+    let roles_on_disk: Vec<_> = disk
         .recording()
         .operations()
         .map(|operation| FileRole::of(&operation.path))
         .collect();
-    assert!(made.contains(&FileRole::NewSegment) && made.contains(&FileRole::NewStoreFile));
+    for role in [FileRole::NewSegment, FileRole::NewStoreFile] {
+        assert!(roles_on_disk.contains(&role), "{role:?}");
+    }
     assert_eq!(FileRole::of(db), FileRole::Other);
 }
 
 #[test]
-fn a_call_shows_the_name_that_its_file_has_now() {
-    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
-    let noted = Arc::clone(&seen);
+fn a_call_has_the_current_name_of_its_file() {
+    let calls: Arc<Mutex<Vec<String>>> = Arc::default();
+    let recorded = Arc::clone(&calls);
     let files = ForwardingFiles::new(Arc::new(SimDisk::new()), move |call| {
         let name = call.operation.name();
-        let note = format!("{name} {} {:?}", call.path.display(), call.handle());
-        noted.lock().unwrap().push(note);
+        let line = format!("{name} {} {:?}", call.path.display(), call.handle());
+        recorded.lock().unwrap().push(line);
         call.forward()
     });
     let file = files.open(Path::new("/a"), OpenMode::Create).unwrap();
@@ -56,7 +58,7 @@ fn a_call_shows_the_name_that_its_file_has_now() {
     file.sync().unwrap();
     drop(file);
     assert_eq!(
-        *seen.lock().unwrap(),
+        *calls.lock().unwrap(),
         [
             "open /a None",
             "rename /a Some(0)",
@@ -67,7 +69,7 @@ fn a_call_shows_the_name_that_its_file_has_now() {
 }
 
 #[test]
-fn a_call_can_be_changed_failed_skipped_and_made_twice() {
+fn the_closure_can_change_fail_skip_and_repeat_a_call() {
     let disk = SimDisk::new();
     let files = ForwardingFiles::new(Arc::new(disk.clone()), |call| match &mut call.operation {
         FileOperation::Write { bytes, offset: 0 } => {
@@ -97,19 +99,19 @@ fn a_call_can_be_changed_failed_skipped_and_made_twice() {
 
 #[test]
 #[should_panic(expected = "answered a list with Done")]
-fn an_answer_of_another_operation_panics() {
+fn an_answer_that_does_not_match_the_operation_panics() {
     let files = ForwardingFiles::new(Arc::new(SimDisk::new()), |_| Ok(FileAnswer::Done));
     drop(files.list(Path::new("/")));
 }
 
 #[test]
-fn an_engine_and_files_behind_forwarding_wrappers_conform() {
-    let calls = [FaultCount::default(), FaultCount::default()];
-    let [of_files, of_storage] = calls.clone();
+fn an_engine_conforms_with_forwarding_wrappers_around_it_and_its_files() {
+    let counts = [FaultCount::default(), FaultCount::default()];
+    let [file_calls, storage_calls] = counts.clone();
     let conformance = Conformance::over_file_access("forwarded", move |files, dir| {
-        let (of_files, of_storage) = (of_files.clone(), of_storage.clone());
+        let (file_calls, storage_calls) = (file_calls.clone(), storage_calls.clone());
         let files = ForwardingFiles::new(files, move |call| {
-            of_files.count();
+            file_calls.count();
             call.forward()
         });
         let options = crate::storage::FileStoreOptions {
@@ -118,11 +120,11 @@ fn an_engine_and_files_behind_forwarding_wrappers_conform() {
         };
         let engine = crate::storage::FileStore::open(Arc::new(files), dir, &options)?;
         Ok(ForwardingStorage::new(Arc::new(engine), move |call| {
-            of_storage.count();
+            storage_calls.count();
             call.forward()
         }))
     });
-    let wanted = [
+    let selected = [
         "basic-operations",
         "batch-order",
         "scan-bounds",
@@ -130,9 +132,9 @@ fn an_engine_and_files_behind_forwarding_wrappers_conform() {
         "random-model",
         "power-loss",
     ];
-    let report = conformance.check_those(|check| wanted.contains(&check));
+    let report = conformance.check_those(|check| selected.contains(&check));
     report.assert_conforms();
-    assert!(calls.iter().all(|calls| !calls.is_empty()), "{calls:?}");
+    assert!(counts.iter().all(|count| !count.is_empty()), "{counts:?}");
 }
 
 #[test]

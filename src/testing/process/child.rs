@@ -1,33 +1,36 @@
-//! The child's side: takes its orders, hears lines and answers, until it is killed or its parent is gone.
+//! The child's side of the protocol: reads the orders and the lines of the parent, and sends answers.
+//!
+//! Invariant: each answer is one write, so a kill at any position leaves the whole line in the pipe or no part of it. A
+//! child whose parent has ended ends too.
 
 use std::env;
 use std::io::{self, Write};
 
 use super::{MARK, ORDERS};
 
-/// The exit status of a child that ends by itself.
-const ORPHANED: i32 = 3;
+/// The exit status of [`ChildSide::end`].
+const END_STATUS: i32 = 3;
 
-/// The process that calls, as a child of the test kit.
+/// The functions of a process that the test kit started as a child.
 #[derive(Debug)]
 pub enum ChildSide {}
 
 impl ChildSide {
-    /// The orders that the parent started this process with; `None` in a process that is no child of the kit.
+    /// The orders that the parent passed to this process. `None` if this process is not a child of the kit.
     ///
     /// # Panics
-    /// If they are no UTF-8, which no parent sets.
+    /// If the orders are not UTF-8. No parent sets such orders.
     pub fn orders() -> Option<String> {
         let orders = env::var_os(ORDERS)?;
         Some(orders.into_string().expect("orders are text"))
     }
 
-    /// Says a line to the parent, in one write: the parent gets the whole line or nothing of it, however soon this process
-    /// dies. Line ends in `line` become spaces.
+    /// Sends an answer to the parent, in one write. If this process ends during the call, the parent receives the whole
+    /// line or nothing. Line ends in `line` become spaces.
     ///
-    /// If the parent is gone, this ends the process as [`end`](Self::end) does.
+    /// If the parent has ended, this ends the process as [`end`](Self::end) does.
     pub fn answer(line: &str) {
-        // A harness prints to the same place, and its line may have no end yet.
+        // The test harness prints to the same output, and its last line may have no line end yet.
         let line = format!("\n{MARK}{}\n", line.replace('\n', " "));
         let mut output = io::stdout().lock();
         let written = output.write_all(line.as_bytes()).and_then(|()| output.flush());
@@ -36,26 +39,27 @@ impl ChildSide {
         }
     }
 
-    /// Waits for the next line of the parent, without its end. `None` if the parent is gone, or has ended the input.
-    pub fn hear() -> Option<String> {
+    /// Waits for the next line of the parent and returns it without its line end. `None` if the parent has ended or has
+    /// closed the input.
+    pub fn read_line() -> Option<String> {
         io::stdin().lines().next()?.ok()
     }
 
-    /// Answers `line`, then waits to be killed. If the parent is gone, this ends the process as [`end`](Self::end)
-    /// does.
+    /// Sends the answer `line`, then waits to be killed. If the parent ends, this ends the process as
+    /// [`end`](Self::end) does.
     pub fn park(line: &str) -> ! {
         Self::answer(line);
-        while Self::hear().is_some() {}
+        while Self::read_line().is_some() {}
         Self::end()
     }
 
-    /// Ends this process with exit status 3 and without any destructor: a child must not continue the test that it
-    /// repeats.
+    /// Ends this process with exit status 3. No destructor runs: a child must not continue the test that its parent
+    /// runs.
     #[expect(
         clippy::disallowed_methods,
-        reason = "a child must not continue the test that it repeats"
+        reason = "a child must not continue the test that its parent runs"
     )]
     pub fn end() -> ! {
-        std::process::exit(ORPHANED)
+        std::process::exit(END_STATUS)
     }
 }

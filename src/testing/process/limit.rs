@@ -1,47 +1,52 @@
-//! A disk that is full for one process, for as long as the test says: a limit on the size of its files.
+//! A limit on the size of the files that one child process writes. It imitates a full disk: the test sets the limit and
+//! lifts it again while the child runs.
+//!
+//! Invariant: only the limit of the child changes. A crash of the child ends the limit with the process.
 
 use std::process::Command;
 
 use super::ChildProcess;
 
-/// A limit on the size of files that is set on a child from outside: to it, a disk that is full.
+/// A limit on the file size of a running child process. The child gets the errors of a full disk.
 ///
-/// The child's hard limit stays, so that the soft one can be lifted again. A file that is longer already can be written
-/// below the limit, as preallocated files can on a full disk.
+/// The limit is the soft limit (`RLIMIT_FSIZE`). The hard limit does not change, so that the soft limit can be lifted
+/// again. The child can still write to the part of a longer file that is below the limit, as a process can write to
+/// preallocated files on a full disk.
 #[derive(Debug)]
 pub struct FileSizeLimit {
-    before: String,
+    /// The soft limit before, in the text form of `prlimit`.
+    previous: String,
 }
 
 impl FileSizeLimit {
-    /// Sets the limit on `child`.
+    /// Limits each file of `child` to `bytes` bytes, with the program `prlimit` of util-linux.
     ///
     /// # Errors
-    /// Why the tool that does it, `prlimit` of util-linux, does not do it here.
+    /// The message of `prlimit`, or the reason why `prlimit` cannot run.
     pub fn set(child: &ChildProcess, bytes: u64) -> Result<Self, String> {
-        let before = prlimit(child, &["--fsize", "--noheadings", "--raw", "--output", "SOFT"])?;
+        let previous = prlimit(child, &["--fsize", "--noheadings", "--raw", "--output", "SOFT"])?;
         prlimit(child, &[&format!("--fsize={bytes}:")])?;
-        Ok(Self { before })
+        Ok(Self { previous })
     }
 
-    /// Takes it away again: there is room on the disk.
+    /// Restores the previous limit: the disk has space again.
     ///
     /// # Errors
-    /// As [`set`](Self::set).
+    /// Those of [`set`](Self::set).
     pub fn lift(self, child: &ChildProcess) -> Result<(), String> {
-        prlimit(child, &[&format!("--fsize={}:", self.before)]).map(drop)
+        prlimit(child, &[&format!("--fsize={}:", self.previous)]).map(drop)
     }
 
-    /// Whether there is the tool that it takes.
+    /// Checks that the program `prlimit` is installed and runs.
     ///
     /// # Errors
-    /// Why not.
-    pub fn check_possible() -> Result<(), String> {
+    /// The reason why `prlimit` cannot run.
+    pub fn check_available() -> Result<(), String> {
         match Command::new("prlimit").arg("--version").output() {
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => Err(format!("`prlimit --version` ended with {}", output.status)),
             Err(error) => Err(format!(
-                "there is no `prlimit` (of util-linux) to fill a disk with: {error}"
+                "cannot run `prlimit`, which limits the file size: install util-linux ({error})"
             )),
         }
     }
@@ -57,5 +62,5 @@ fn prlimit(child: &ChildProcess, arguments: &[&str]) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    Err(format!("prlimit does not do it here: {}", text.trim()))
+    Err(format!("prlimit failed: {}", text.trim()))
 }

@@ -1,14 +1,15 @@
-//! A child process that gets its tasks as lines and answers in lines, until it ends or is killed: the one protocol
-//! between the kit and its children.
+//! Child processes of the kit. The parent sends tasks as lines and the child answers in lines, until the child ends or
+//! is killed. All parts of the kit use this one protocol.
 //!
-//! Only a process of its own shows what a process leaves behind that dies, and what it does when its files may grow no
-//! more. Owns the environment variable with the child's orders, the pipes, the threads that read them, and the limit of
-//! file sizes, by which a real disk is full for one process. Invariants: every answer that the child had given when it
-//! died is heard, and no child outlives its handle.
+//! Some tests need a separate process: a test of the files that a killed process leaves, and a test of a process whose
+//! files cannot grow. The module owns the environment variable with the child's orders, the pipes, the threads that
+//! read the pipes, and the limit on file sizes, which imitates a full disk for one process. Invariants: the parent
+//! receives every answer that the child sent before it ended, and no child outlives its handle.
 //!
-//! The child is this program again, often the calling test. An answer is a line of its standard output that begins with
-//! a mark, since a test harness prints to the same place; each is one write, and a last line without an end, cut short
-//! by the death, is dropped. The end of its input tells the child that its parent is gone.
+//! The child runs the same program as the parent, often the calling test. An answer is a line of the child's standard
+//! output that begins with a mark, because the test harness prints to the same output. Each answer is one write. A kill
+//! can cut the last line short: the parent drops a last line without a line end. The child reads the end of its input
+//! when its parent has ended.
 
 mod child;
 mod limit;
@@ -32,17 +33,17 @@ pub use program::{ChildProgram, OverLimit};
 
 use crate::threads;
 
-/// Holds the orders of a child. The only environment variable of the kit.
+/// The environment variable with the orders of a child. The kit has no other one.
 const ORDERS: &str = "TIDALDB_TESTING_CHILD";
 /// The beginning of each answer.
 const MARK: &str = "tidaldb-child: ";
-/// How much of the end of a child's standard error is kept.
-const LAST_WORDS_BYTES_MAX: usize = 4_000;
+/// The retained length of the end of a child's standard error.
+const STDERR_TAIL_BYTES_MAX: usize = 4_000;
 
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 
-/// A child process. Dropped, it is killed.
+/// A child process. Dropping the handle kills the process.
 ///
 /// # Examples
 /// ```
@@ -52,14 +53,14 @@ const SIGKILL: i32 = 9;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // The same program is parent and child.
 /// if let Some(orders) = ChildSide::orders() {
-///     while let Some(line) = ChildSide::hear() {
+///     while let Some(line) = ChildSide::read_line() {
 ///         ChildSide::answer(&format!("{orders}, {line}!"));
 ///     }
 ///     ChildSide::end();
 /// }
 /// let mut child = ChildProgram::this_program([""; 0]).start("hello")?;
-/// child.tell("world");
-/// assert_eq!(child.answer(Duration::from_secs(60))?, "hello, world!");
+/// child.send_line("world");
+/// assert_eq!(child.receive_answer(Duration::from_secs(60))?, "hello, world!");
 /// let end = child.kill()?;
 /// assert!(end.is_killed() && end.answers.is_empty(), "{end}");
 /// # Ok(())
@@ -71,31 +72,31 @@ pub struct ChildProcess {
     input: Option<ChildStdin>,
     answers: Receiver<String>,
     errors: StderrTail,
-    listeners: Vec<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
     status: Option<ExitStatus>,
 }
 
 type StderrTail = Arc<Mutex<VecDeque<u8>>>;
 
-/// The end of a child process.
+/// The result of a child process that has ended.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ChildEnd {
     /// The exit status.
     pub status: ExitStatus,
-    /// The answers that it gave before, and that were not taken yet.
+    /// The answers that the child sent and the parent had not received.
     pub answers: Vec<String>,
-    /// The end of its standard error, as one line.
-    pub last_words: String,
+    /// The end of the child's standard error, as one line.
+    pub stderr_tail: String,
 }
 
 impl ChildEnd {
-    /// Returns true if `SIGKILL` ended it.
+    /// Returns true if `SIGKILL` ended the child.
     pub fn is_killed(&self) -> bool {
         self.status.signal() == Some(SIGKILL)
     }
 
-    /// Returns true if it aborted.
+    /// Returns true if the child aborted (`SIGABRT`).
     pub fn is_aborted(&self) -> bool {
         self.status.signal() == Some(SIGABRT)
     }
@@ -104,30 +105,30 @@ impl ChildEnd {
 impl fmt::Display for ChildEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            status, last_words, ..
+            status, stderr_tail, ..
         } = self;
-        write!(f, "{status}; its last words: {last_words:?}")
+        write!(f, "{status}; the end of its standard error: {stderr_tail:?}")
     }
 }
 
-/// Why there is no answer.
+/// The reason why the parent receives no answer.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NoAnswer {
-    /// The child said nothing for this time.
-    Silent(Duration),
-    /// The child has ended, and all its answers were taken.
+    /// The child sent no answer in this time.
+    TimedOut(Duration),
+    /// The child has ended, and the parent has received all its answers.
     Ended(ChildEnd),
-    /// The operating system does not tell how the child ended.
-    Lost(io::Error),
+    /// The operating system returned an error instead of the child's exit status.
+    UnknownEnd(io::Error),
 }
 
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Silent(time) => write!(f, "hangs: the child gave no answer in {time:?}"),
+            Self::TimedOut(time) => write!(f, "hangs: the child gave no answer in {time:?}"),
             Self::Ended(end) => write!(f, "the child process ended: {end}"),
-            Self::Lost(_) => f.write_str("the child cannot be waited for"),
+            Self::UnknownEnd(_) => f.write_str("cannot wait for the end of the child process"),
         }
     }
 }
@@ -135,123 +136,124 @@ impl fmt::Display for NoAnswer {
 impl std::error::Error for NoAnswer {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Lost(error) => Some(error),
-            Self::Silent(_) | Self::Ended(_) => None,
+            Self::UnknownEnd(error) => Some(error),
+            Self::TimedOut(_) | Self::Ended(_) => None,
         }
     }
 }
 
 impl ChildProcess {
-    /// Takes over a child whose input and outputs are pipes.
-    fn of(mut process: Child) -> io::Result<Self> {
+    /// Starts the reader threads of a child whose input and outputs are pipes.
+    fn from_pipes(mut process: Child) -> io::Result<Self> {
         let (Some(input), Some(output), Some(errors)) =
             (process.stdin.take(), process.stdout.take(), process.stderr.take())
         else {
-            unreachable!("all three were asked for as pipes");
+            unreachable!("the command sets all three as pipes");
         };
-        let (answers, answering) = listen(BufReader::new(output))?;
-        let (errors, complaining) = keep_last_words(errors)?;
+        let (answers, answer_reader) = read_answers(BufReader::new(output))?;
+        let (errors, stderr_reader) = read_stderr(errors)?;
         Ok(Self {
             process,
             input: Some(input),
             answers,
             errors,
-            listeners: vec![answering, complaining],
+            readers: vec![answer_reader, stderr_reader],
             status: None,
         })
     }
 
-    /// The number of the process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Says a line to the child, and does not wait.
-    pub fn tell(&mut self, line: &str) {
+    /// Sends a line to the child and does not wait for an answer.
+    pub fn send_line(&mut self, line: &str) {
         if let Some(input) = &mut self.input {
-            // If the child has ended, the missing answer tells why.
+            // If the child has ended, `receive_answer` returns the reason.
             writeln!(input, "{line}").ok();
         }
     }
 
-    /// Waits for the child's next answer, at most `time_max`.
+    /// Waits at most `time_max` for the child's next answer.
     ///
     /// # Errors
-    /// [`NoAnswer`] if there is none: the child hangs, or it has ended. An answer from before its end comes first.
-    pub fn answer(&mut self, time_max: Duration) -> Result<String, NoAnswer> {
+    /// [`NoAnswer`] if the child hangs or has ended. Answers that the child sent before its end are returned first.
+    pub fn receive_answer(&mut self, time_max: Duration) -> Result<String, NoAnswer> {
         match self.answers.recv_timeout(time_max) {
             Ok(answer) => Ok(answer),
-            Err(RecvTimeoutError::Timeout) => Err(NoAnswer::Silent(time_max)),
+            Err(RecvTimeoutError::Timeout) => Err(NoAnswer::TimedOut(time_max)),
             Err(RecvTimeoutError::Disconnected) => Err(match self.end() {
                 Ok(end) => NoAnswer::Ended(end),
-                Err(error) => NoAnswer::Lost(error),
+                Err(error) => NoAnswer::UnknownEnd(error),
             }),
         }
     }
 
-    /// The end of its standard error so far, as one line.
-    pub fn last_words(&self) -> String {
+    /// The end of the child's standard error so far, as one line.
+    pub fn stderr_tail(&self) -> String {
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let errors: Vec<u8> = errors.iter().copied().collect();
         String::from_utf8_lossy(&errors).trim().replace('\n', " | ")
     }
 
-    /// Kills the child: [`ChildEnd::is_killed`], unless it ended before.
+    /// Kills the child. [`ChildEnd::is_killed`] is true then, unless the child ended before.
     ///
     /// # Errors
-    /// That of the operating system.
+    /// The error of the operating system.
     pub fn kill(mut self) -> io::Result<ChildEnd> {
         self.end()
     }
 
-    /// Ends the child's input and waits until it ends by itself.
+    /// Closes the child's input and waits until the child ends.
     ///
     /// # Errors
-    /// [`NoAnswer::Silent`] if it gives no answer for `time_max` and does not end either; it is killed then.
-    /// [`NoAnswer::Lost`] if the operating system does not tell how it ended.
+    /// [`NoAnswer::TimedOut`] if the child neither answers nor ends within `time_max`: this kills the child.
+    /// [`NoAnswer::UnknownEnd`] if the operating system returns an error instead of the exit status.
     pub fn wait(mut self, time_max: Duration) -> Result<ChildEnd, NoAnswer> {
         self.input = None;
         let mut answers = Vec::new();
         loop {
-            match self.answer(time_max) {
+            match self.receive_answer(time_max) {
                 Ok(answer) => answers.push(answer),
                 Err(NoAnswer::Ended(end)) => return Ok(ChildEnd { answers, ..end }),
-                Err(why) => return Err(why),
+                Err(reason) => return Err(reason),
             }
         }
     }
 
-    /// Waits for the child's end; one that has not ended is killed. All that it said has been read then.
+    /// Kills the child if it still runs, and waits for its end. Then the reader threads have read all of its output.
     fn end(&mut self) -> io::Result<ChildEnd> {
         let status = if let Some(status) = self.status {
             status
         } else {
-            // It may have ended: then this changes nothing.
+            // If the child has ended, this has no effect.
             self.process.kill().ok();
             self.process.wait()?
         };
         self.status = Some(status);
-        for listener in self.listeners.drain(..) {
-            // A listener does not panic.
-            listener.join().ok();
+        for reader in self.readers.drain(..) {
+            // Reader threads do not panic.
+            reader.join().ok();
         }
         Ok(ChildEnd {
             status,
             answers: self.answers.try_iter().collect(),
-            last_words: self.last_words(),
+            stderr_tail: self.stderr_tail(),
         })
     }
 }
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
-        // An error has no receiver here.
+        // A destructor cannot return an error.
         self.end().ok();
     }
 }
 
-/// A thread that reads answers until the pipe ends. A last line without an end was cut short by the death.
-fn listen(mut output: impl BufRead + Send + 'static) -> io::Result<(Receiver<String>, JoinHandle<()>)> {
+/// Starts a thread that reads answers until the pipe ends. It drops a last line without a line end, which the end of the
+/// child cut short.
+fn read_answers(mut output: impl BufRead + Send + 'static) -> io::Result<(Receiver<String>, JoinHandle<()>)> {
     let (send, answers) = channel();
     let thread = threads::spawn("child answers", move || {
         let mut line = Vec::new();
@@ -267,18 +269,18 @@ fn listen(mut output: impl BufRead + Send + 'static) -> io::Result<(Receiver<Str
     Ok((answers, thread))
 }
 
-/// A thread that reads errors until the pipe ends, and keeps the end.
-fn keep_last_words(mut errors: impl Read + Send + 'static) -> io::Result<(StderrTail, JoinHandle<()>)> {
-    let kept = Arc::new(Mutex::new(VecDeque::new()));
-    let keep = Arc::clone(&kept);
+/// Starts a thread that reads the standard error until the pipe ends, and retains its end.
+fn read_stderr(mut errors: impl Read + Send + 'static) -> io::Result<(StderrTail, JoinHandle<()>)> {
+    let tail = Arc::new(Mutex::new(VecDeque::new()));
+    let shared = Arc::clone(&tail);
     let thread = threads::spawn("child errors", move || {
         let mut buffer = [0; 1024];
         while let Ok(len @ 1..) = errors.read(&mut buffer) {
-            let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.extend(&buffer[..len]);
-            let surplus = kept.len().saturating_sub(LAST_WORDS_BYTES_MAX);
-            kept.drain(..surplus);
+            let mut tail = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            tail.extend(&buffer[..len]);
+            let surplus = tail.len().saturating_sub(STDERR_TAIL_BYTES_MAX);
+            tail.drain(..surplus);
         }
     })?;
-    Ok((kept, thread))
+    Ok((tail, thread))
 }

@@ -1,4 +1,6 @@
 //! The start of a child process: a shell sets limits and signals, then replaces itself with the program (`exec`).
+//!
+//! Invariant: the child has the limits before its first instruction.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,20 +10,20 @@ use std::process::{Command, Stdio};
 
 use super::{ChildProcess, ORDERS};
 
-/// The effect of a write beyond the limit of file sizes on the child.
+/// The effect on the child of a write beyond the limit on file sizes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OverLimit {
-    /// A signal ends it.
+    /// The signal `SIGXFSZ` ends the child.
     #[default]
-    Dies,
-    /// Its write is cut short, and the next one fails, as on a full disk.
-    Fails,
+    EndsProcess,
+    /// The write writes only the bytes below the limit, and the next write fails, as on a full disk.
+    FailsWrite,
 }
 
-/// This program, to be started as a child process.
+/// The command that starts this program again as a child process.
 ///
-/// The child writes no core dump, and prints no backtraces, which would push the message of a panic out of the kept end
-/// of its standard error.
+/// The child writes no core dump. It prints no backtrace: a backtrace would push the message of a panic out of the
+/// retained end of the standard error.
 #[derive(Debug, Clone)]
 pub struct ChildProgram {
     arguments: Vec<OsString>,
@@ -41,57 +43,57 @@ impl ChildProgram {
         }
     }
 
-    /// This test binary, run for one test alone. The child calls the test as its parent did, so the test begins with
-    /// [`ChildSide::orders`](super::ChildSide::orders).
+    /// This test binary, which runs one test only. Parent and child run the same test function, so the test begins with
+    /// a call of [`ChildSide::orders`](super::ChildSide::orders).
     ///
-    /// `full_name` is the name of the test with that of its crate,
-    /// `concat!(module_path!(), "::name_of_the_test")`; the harness names tests without the crate.
+    /// `full_name` is the path of the test with its crate: `concat!(module_path!(), "::name_of_the_test")`. The test
+    /// harness uses the path without the crate.
     pub fn this_test(full_name: &str) -> Self {
         let name = full_name.split_once("::").map_or(full_name, |(_, name)| name);
         Self::named_test(name)
     }
 
-    /// As [`this_test`](Self::this_test) for the test of the calling thread, which the harness has named after the test.
-    /// `None` on a thread without a name and on the main thread.
+    /// Like [`this_test`](Self::this_test), for the test of the calling thread: the test harness names the thread after
+    /// the test. `None` on a thread without a name and on the main thread.
     pub fn calling_test() -> Option<Self> {
         let thread = std::thread::current();
         thread.name().filter(|name| *name != "main").map(Self::named_test)
     }
 
-    /// As [`this_test`](Self::this_test), by the name that the harness lists.
+    /// Like [`this_test`](Self::this_test), with the name that the test harness lists.
     pub fn named_test(name: &str) -> Self {
         Self::this_program([name, "--exact", "--nocapture", "--include-ignored"])
     }
 
-    /// The effect of a write beyond the limit of file sizes, see [`FileSizeLimit`](super::FileSizeLimit).
+    /// Sets the effect of a write beyond the limit on file sizes. See [`FileSizeLimit`](super::FileSizeLimit).
     #[must_use]
     pub fn over_limit(mut self, over_limit: OverLimit) -> Self {
         self.over_limit = over_limit;
         self
     }
 
-    /// Limits the address space of the child, so that a larger allocation fails. Rounded down to KiB.
+    /// Limits the address space of the child to `bytes`, rounded down to KiB. An allocation beyond the limit fails.
     #[must_use]
     pub fn memory_bytes_max(mut self, bytes: u64) -> Self {
         self.memory_bytes_max = Some(bytes);
         self
     }
 
-    /// Runs the child as this user and group. Needs the rights of root.
+    /// Runs the child with this number as user id and as group id. Only root may do this.
     #[must_use]
     pub fn as_user(mut self, id: u32) -> Self {
         self.user = Some(id);
         self
     }
 
-    /// Starts the child with `orders`, any text without a zero byte, which its
-    /// [`ChildSide::orders`](super::ChildSide::orders) returns.
+    /// Starts the child. In the child, [`ChildSide::orders`](super::ChildSide::orders) returns `orders`, a text without
+    /// a zero byte.
     ///
-    /// Orders begin with a word that only the caller uses: a test that has several kinds of children meets the orders of all of
-    /// them.
+    /// Begin the orders with a word that only this caller uses: a test with several kinds of children receives the orders
+    /// of all of them.
     ///
     /// # Errors
-    /// That of the operating system, if the program or `sh` cannot be started.
+    /// The error of the operating system if it cannot start the program or `sh`.
     pub fn start(&self, orders: &str) -> io::Result<ChildProcess> {
         let mut command = Command::new("sh");
         command
@@ -110,17 +112,17 @@ impl ChildProgram {
             let message = format!("cannot start `sh`, which starts the child process: {error}");
             io::Error::new(error.kind(), message)
         })?;
-        ChildProcess::of(child)
+        ChildProcess::from_pipes(child)
     }
 
-    /// The shell sets limits and signals on behalf of the program, which std cannot, and makes way for it.
+    /// The script of the shell: sets limits and signals, which the standard library cannot set, then runs the program.
     fn script(&self) -> String {
         let mut steps = vec!["ulimit -S -c 0".to_owned()];
         steps.extend(
             self.memory_bytes_max
                 .map(|bytes| format!("ulimit -v {}", bytes >> 10)),
         );
-        if self.over_limit == OverLimit::Fails {
+        if self.over_limit == OverLimit::FailsWrite {
             steps.push("trap '' XFSZ".to_owned());
         }
         steps.push(r#"exec "$0" "$@""#.to_owned());

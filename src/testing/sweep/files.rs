@@ -293,7 +293,7 @@ pub(crate) fn die_in_child(child: &ChildProgram, orders: &Orders, journal: &Jour
     let mut process = child.start(&orders.to_text()).map_err(failed)?;
     let mut heard = FromChild::new(journal);
     let end = loop {
-        match process.answer(CHILD_TIME) {
+        match process.receive_answer(CHILD_TIME) {
             Ok(line) => match heard.hear(&line)? {
                 ChildMessage::Call => {}
                 ChildMessage::Parked(at) if *mode == CrashMode::Kill && at == site.to_string() => {
@@ -309,7 +309,7 @@ pub(crate) fn die_in_child(child: &ChildProgram, orders: &Orders, journal: &Jour
                 }
             },
             Err(NoAnswer::Ended(end)) => break end,
-            Err(NoAnswer::Lost(error)) => return Err(failed(error)),
+            Err(NoAnswer::UnknownEnd(error)) => return Err(failed(error)),
             Err(hang) => return Err(Failure::new(FailureKind::Hang, hang)),
         }
     };
@@ -324,7 +324,7 @@ fn check_death(site: Site, mode: &CrashMode, end: &ChildEnd) -> Result<(), Failu
                 "CrashInjector: simulated crash at {point:?} after {} crossings",
                 crossing + 1
             );
-            end.is_aborted() && end.last_words.contains(&said)
+            end.is_aborted() && end.stderr_tail.contains(&said)
         }
         _ => false,
     };

@@ -50,7 +50,7 @@ pub(crate) fn serve_if_asked() {
                 thread::yield_now();
             }
         });
-        ChildSide::hear();
+        ChildSide::read_line();
         // The parent has ended.
         ChildSide::end();
     });

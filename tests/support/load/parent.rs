@@ -84,11 +84,13 @@ impl Load {
             // Somewhere between its start and its first acknowledgements. The time orders nothing: any moment will do.
             let wait = Duration::from_micros(self.random.below(12_000));
             is_open = child
-                .answer(wait)
+                .receive_answer(wait)
                 .is_ok_and(|said| note(&said, &mut acknowledged, &self.calls).is_ok());
         } else {
             while !is_open || acknowledged.iter().sum::<u64>() < wanted {
-                let said = child.answer(ANSWER_TIME_MAX).map_err(|why| why.to_string())?;
+                let said = child
+                    .receive_answer(ANSWER_TIME_MAX)
+                    .map_err(|why| why.to_string())?;
                 note(&said, &mut acknowledged, &self.calls)?;
                 is_open = true;
             }

@@ -32,7 +32,7 @@ fn in_child(body: impl FnOnce()) -> Option<ChildEnd> {
 fn assert_child_ends(body: impl FnOnce(), words: fn(&str) -> bool) {
     if let Some(end) = in_child(body) {
         assert!(end.status.success() && end.answers == [TO_THE_END], "{end}");
-        assert!(words(&end.last_words), "{end}");
+        assert!(words(&end.stderr_tail), "{end}");
     }
 }
 
@@ -51,7 +51,7 @@ fn the_abort_action_ends_the_process_and_nothing_catches_it() {
     let Some(end) = end else { return };
     assert!(end.is_aborted() && end.answers.is_empty(), "{end}");
     let expected = "still here | CrashInjector: simulated crash at WalPreAggregate after 2 crossings";
-    assert_eq!(end.last_words, expected);
+    assert_eq!(end.stderr_tail, expected);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_child_parked_at_the_point_is_killed_exactly_there() {
     }
     let mut child = this_test().start("").expect("a child");
     for expected in ["passed 1", "passed 2", "parked at WalPreAggregate 3"] {
-        assert_eq!(child.answer(TIME_MAX).expect("an answer"), expected);
+        assert_eq!(child.receive_answer(TIME_MAX).expect("an answer"), expected);
     }
     let end = child.kill().expect("its end");
     assert!(end.is_killed() && end.answers.is_empty(), "{end}");
