@@ -171,10 +171,10 @@ mod watchdog;
 pub mod workload;
 
 pub use crash_injector::{
-    CrashAction, CrashInjector, CrashPayload, CrashPoint, Crashed, Crossed, Crossing, CrossingRecorder,
-    NotCrashed, NotCrashedReason, ParseCrashPointError, SlotGuard, UnwatchedListener, check_crash_point,
-    clear_injector, crash_of, inherit, install_injector, run_to_crash, run_with_crash, scoped_injector,
-    scoped_recorder,
+    CrashAction, CrashInjector, CrashPayload, CrashPoint, Crashed, Crossing, CrossingCounts,
+    CrossingRecorder, NotCrashed, NotCrashedReason, ParseCrashPointError, SlotGuard, UnwatchedListener,
+    check_crash_point, clear_injector, crash_of, inherit, install_injector, run_to_crash, run_with_crash,
+    scoped_injector, scoped_recorder,
 };
 pub use plan::Plan;
 pub use process::ChildProgram;

@@ -10,7 +10,7 @@ use tidaldb::storage::MemoryStore;
 use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::testing::plan::{CrashMode, Site};
 use tidaldb::testing::workload::STANDARD_SYNC_MS;
-use tidaldb::testing::{CrashSweep, Crossed};
+use tidaldb::testing::{CrashSweep, CrossingCounts};
 
 use crate::events;
 use crate::fjall_storage::FjallStorage;
@@ -89,14 +89,14 @@ impl Database {
     }
 
     /// The crossings of its whole run. Recorded once in a process.
-    pub(crate) fn crossed(self) -> CaseResult<Crossed> {
-        type RecordedOnce = Arc<OnceLock<CaseResult<Crossed>>>;
+    pub(crate) fn crossed(self) -> CaseResult<CrossingCounts> {
+        type RecordedOnce = Arc<OnceLock<CaseResult<CrossingCounts>>>;
         static RECORDED: Mutex<BTreeMap<Database, RecordedOnce>> = Mutex::new(BTreeMap::new());
         let recorded = Arc::clone(lock(&RECORDED).entry(self).or_default());
         recorded.get_or_init(|| self.record()).clone()
     }
 
-    fn record(self) -> CaseResult<Crossed> {
+    fn record(self) -> CaseResult<CrossingCounts> {
         let sweep = self.sweep();
         let plan = sweep.plan().crash(Site::End, CrashMode::Kill);
         let ended = sweep.crash_on_files(&plan, &ChildProgram::this_program([""; 0]));

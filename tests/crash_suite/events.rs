@@ -21,7 +21,7 @@ use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::testing::plan::{CrashMode, Site};
 use tidaldb::testing::sweep::{PrefixRun, SavedPrefix};
 use tidaldb::testing::workload::{Event, Operation, Workload, tiny_options};
-use tidaldb::testing::{CrashPoint, CrashSweep, Crossed};
+use tidaldb::testing::{CrashPoint, CrashSweep, CrossingCounts};
 use tidaldb::{Options, Schema};
 
 use crate::cases::{MODES, Occurrence, crash_on_files, described, name_of, place};
@@ -85,8 +85,8 @@ struct PositionStart {
     /// The file for the children.
     file: PathBuf,
     /// The crossings of a run without a crash.
-    by_open: Crossed,
-    by_work: Crossed,
+    by_open: CrossingCounts,
+    by_work: CrossingCounts,
 }
 
 /// The cases of the sample.

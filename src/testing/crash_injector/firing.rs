@@ -1,6 +1,6 @@
-//! A crossing on its way from the hook through the thread's slot to the crash, and the payload of the crash.
+//! The path of a crossing from the hook through the thread's slot to the crash, and the payload of the crash.
 //!
-//! Invariant: the slot is free while an action, a panic hook or a recorder's closure runs.
+//! Invariant: the slot is not borrowed while an action, a panic hook or a recorder's closure runs.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -13,17 +13,17 @@ use super::injector::{CrashAction, CrashInjector};
 use super::point::CrashPoint;
 use super::slot;
 
-/// The hook's second half, for a point that the slot is interested in.
+/// The second half of the hook, for a point that the slot watches.
 #[inline(never)]
-pub(super) fn crossed(point: CrashPoint) {
-    if thread::panicking() || !slot::counts_early_crossing() {
-        crossed_beyond_counting(point);
+pub(super) fn cross(point: CrashPoint) {
+    if thread::panicking() || !slot::count_early_crossing() {
+        cross_with_watchers(point);
     }
 }
 
 #[cold]
-fn crossed_beyond_counting(point: CrashPoint) {
-    // Copies, so that the slot is free during the crash.
+fn cross_with_watchers(point: CrashPoint) {
+    // Copies of the watchers, so that the slot is not borrowed during the crash.
     let Some((recorder, injector)) = slot::watchers() else {
         return;
     };
@@ -36,34 +36,34 @@ fn crossed_beyond_counting(point: CrashPoint) {
 }
 
 impl CrashInjector {
-    /// Crosses `point`: returns if it is another point, disarmed, or has fired; else counts the crossing, and
-    /// fires if the count before it was at least `fire_after_n`.
+    /// Crosses `point`. Does nothing if `point` is not the target, or if the injector is disarmed or has fired. Otherwise
+    /// counts the crossing, and fires if the count before it was at least `fire_after_n`.
     ///
     /// # Panics
-    /// That is the default action. On a thread inside [`run_with_crash`](super::run_with_crash) of this
-    /// injector, or one that inherited it, with a [`CrashPayload`] and in silence. Elsewhere with the message
-    /// `CrashInjector: simulated crash at {point:?} after {n} crossings`.
+    /// If the injector fires with the default action. On a thread inside [`run_with_crash`](super::run_with_crash) of
+    /// this injector, and on threads that inherited its slot, the panic has a [`CrashPayload`] and prints nothing. On
+    /// other threads it has the message `CrashInjector: simulated crash at {point:?} after {n} crossings`.
     pub fn maybe_crash(&self, point: CrashPoint) {
         if point != self.target() {
             return;
         }
         if thread::panicking() {
             self.withhold();
-        } else if !self.counts_early_crossing() {
+        } else if !self.count_early_crossing() {
             self.fire();
         }
     }
 
-    /// Fires if it is due. If not, it was disarmed or had fired when
-    /// [`counts_early_crossing`](Self::counts_early_crossing) looked, and the crossing passes uncounted, even
-    /// if the injector was armed again since.
+    /// Fires if the next crossing is due to fire. Otherwise the injector was disarmed or had fired when
+    /// [`count_early_crossing`](Self::count_early_crossing) checked it. Then the crossing is not counted, even if the
+    /// injector was armed again in between.
     #[cold]
     pub(super) fn fire(&self) {
         if !self.is_due() {
             return;
         }
-        let caught = slot::is_inside_run_of(self.id());
-        if matches!(self.action, CrashAction::Unwind) && !caught && in_thread_local_destructor() {
+        let is_caught = slot::is_inside_run_of(self.id());
+        if matches!(self.action, CrashAction::Unwind) && !is_caught && is_in_thread_local_destructor() {
             self.withhold();
             return;
         }
@@ -71,7 +71,7 @@ impl CrashInjector {
         let point = self.target();
         let message = format!("CrashInjector: simulated crash at {point:?} after {crossings} crossings");
         match &self.action {
-            CrashAction::Unwind if caught => resume_unwind(Box::new(CrashPayload {
+            CrashAction::Unwind if is_caught => resume_unwind(Box::new(CrashPayload {
                 injector: self.id(),
                 point,
                 crossings,
@@ -83,31 +83,28 @@ impl CrashInjector {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "ending the process is this action's purpose"
-)]
+#[expect(clippy::disallowed_methods, reason = "this action must end the process")]
 fn abort(message: &str) -> ! {
-    // Straight to the descriptor: a test harness captures the output of `eprintln!`, which would end with the
-    // process. A message that cannot be written has no other place.
+    // Writes to the file descriptor: a test harness captures the output of `eprintln!` and loses it when the process
+    // aborts. If the write fails, the message has no other destination.
     writeln!(io::stderr(), "{message}").ok();
     process::abort()
 }
 
 /// Returns true inside the destructor of a thread-local, where a panic aborts the process.
 ///
-/// The standard library has no such question, and no thread-local of ours could answer it: destructors run in
-/// the reverse order of first use, so one that was first used after ours runs before it. So this looks for the
-/// standard library's frame on the stack. That takes milliseconds, and is asked only before a panic that no
-/// run is known to catch. In a program stripped of its symbols the answer is always no.
-fn in_thread_local_destructor() -> bool {
+/// The standard library has no function for this. A thread-local of this module cannot detect it either: destructors run
+/// in the reverse order of first use, so a thread-local that was first used later is destroyed earlier. So this function
+/// searches the stack for a frame of the standard library. The search takes milliseconds. It runs only before a panic
+/// that no enclosing run catches. In a program without symbols the function always returns false.
+fn is_in_thread_local_destructor() -> bool {
     let stack = Backtrace::force_capture().to_string();
     let mut frames = stack.lines();
     frames.any(|line| line.contains("std::sys::thread_local::") && line.contains("::destroy"))
 }
 
-/// The payload of an injected crash on a thread inside [`run_with_crash`](super::run_with_crash) of its
-/// injector, or one that inherited it.
+/// The payload of an injected crash. Crashes on a thread inside [`run_with_crash`](super::run_with_crash) of the
+/// injector, and on threads that inherited its slot, have this payload.
 #[derive(Debug)]
 pub struct CrashPayload {
     injector: u64,
@@ -121,7 +118,7 @@ impl CrashPayload {
         self.point
     }
 
-    /// The crossings of the point that the injector had counted, the one that fired included.
+    /// The number of crossings that the injector had counted, including the one that fired.
     pub fn crossings(&self) -> u64 {
         self.crossings
     }
@@ -132,10 +129,9 @@ impl CrashPayload {
     }
 }
 
-/// The injected crash in the payload of `catch_unwind` or of a thread's `join`, `None` for any other panic.
+/// Returns the injected crash in the payload of `catch_unwind` or of a thread's `join`. `None` for any other panic.
 ///
-/// Takes the payload itself and, because the two are easily mistaken for one another, a reference to its box
-/// too.
+/// Accepts the payload (`&*payload`), and also a reference to its box (`&payload`), because these are easily confused.
 ///
 /// # Examples
 /// ```
@@ -146,7 +142,7 @@ impl CrashPayload {
 /// let joined = run_with_crash(&injector, || {
 ///     thread::spawn(inherit(|| check_crash_point(CrashPoint::WalPreAggregate))).join()
 /// });
-/// let payload = joined.expect("the crash was on another thread").expect_err("and ended it");
+/// let payload = joined.expect("the closure returned").expect_err("the spawned thread crashed");
 /// assert_eq!(crash_of(&*payload).map(|crash| crash.point()), Some(CrashPoint::WalPreAggregate));
 /// ```
 pub fn crash_of<'a>(payload: &'a (dyn Any + Send + 'static)) -> Option<&'a CrashPayload> {

@@ -1,7 +1,7 @@
-//! The one-shot injector: counts the crossings of one point and decides, once, to crash.
+//! The one-shot injector: counts the crossings of one point and fires at one of them.
 //!
-//! Owns the count, the armed flag and the fired flag, packed into one word so that every decision is one
-//! compare-and-exchange. Invariant: the fired flag is set by exactly one crossing and never cleared.
+//! Owns the count, the armed flag and the fired flag. All three are in one word, so each decision is one
+//! compare-and-exchange. Invariant: at most one crossing sets the fired flag, and the flag is never cleared.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,28 +11,28 @@ use super::point::CrashPoint;
 use super::recorder::Crossing;
 use crate::lock::lock;
 
-/// Set by the crossing that fires, for good.
+/// Set by the crossing that fires, and never cleared.
 const FIRED: u64 = 1 << 63;
 /// Set while the injector is disarmed.
 const DISARMED: u64 = 1 << 62;
-/// The bits that hold the count. Enough for a century of crossings.
+/// The bits of the count: enough for a century of crossings.
 const COUNT: u64 = DISARMED - 1;
 
-/// The action of a [`CrashInjector`] at the crossing at which it fires.
+/// The action of a [`CrashInjector`] when it fires.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum CrashAction {
-    /// Panics: with a typed payload and in silence on a thread inside
-    /// [`run_with_crash`](super::run_with_crash) of the injector, with a message elsewhere.
+    /// Panics. On a thread inside [`run_with_crash`](super::run_with_crash) of the injector, the panic has a typed
+    /// payload and prints nothing. Elsewhere it has a message.
     #[default]
     Unwind,
-    /// Writes the message to standard error and aborts the process: no destructor runs, nothing is caught.
+    /// Writes the message to standard error and aborts the process. No destructor runs and no code can catch it.
     Abort,
-    /// Calls this with the point and the number of crossings, the firing one included.
+    /// Calls the closure with the point and the number of crossings, including the one that fires.
     ///
-    /// When it returns, so does the hook, and the operation runs on. To fail a device, make every later call
-    /// to it return an error and come back. To be killed at the exact crossing, report to the parent process
-    /// and wait for the end of standard input.
+    /// When the closure returns, the hook returns and the operation continues. To fail a device, let the closure make
+    /// every later call to the device return an error. To kill the process at exactly this crossing, let the closure
+    /// report to the parent process and wait for the end of standard input.
     Call(Arc<dyn Fn(CrashPoint, u64) + Send + Sync>),
 }
 
@@ -73,14 +73,14 @@ impl fmt::Debug for CrashAction {
 
 /// A one-shot crash at one point: lets a number of crossings pass and fires at the next one.
 ///
-/// However many threads cross together, it fires exactly once. A crossing that a thread makes while it panics
-/// is neither counted nor fired, because a second panic would abort the process: it is kept in a list of its
-/// own, see [`withheld_crossings`](Self::withheld_crossings).
+/// It fires at most once, also if many threads cross the point at the same time. A crossing on a panicking thread is
+/// neither counted nor fired, because a second panic would abort the process.
+/// [`withheld_crossings`](Self::withheld_crossings) lists these crossings.
 pub struct CrashInjector {
-    /// Tells injectors apart. A payload carries it and outlives its injector, so it is never used again.
+    /// The unique number of the injector. A payload has this number and can outlive the injector, so no number is reused.
     id: u64,
     target: CrashPoint,
-    /// How many crossings pass. At most [`COUNT`], so that a word below it has neither flag set.
+    /// The number of crossings that pass. At most [`COUNT`], so a word below it has no flag set.
     fire_after_n: u64,
     pub(super) action: CrashAction,
     /// [`FIRED`], [`DISARMED`] and the count.
@@ -89,13 +89,13 @@ pub struct CrashInjector {
 }
 
 impl CrashInjector {
-    /// An armed injector that lets `fire_after_n` crossings of `target` pass and panics at the next one (0:
-    /// at the first).
+    /// An armed injector that lets `fire_after_n` crossings of `target` pass and panics at the next one. With 0 it
+    /// panics at the first crossing.
     pub fn new(target: CrashPoint, fire_after_n: u64) -> Arc<Self> {
         Self::with_action(target, fire_after_n, CrashAction::Unwind)
     }
 
-    /// Like [`new`](Self::new), with another action than the panic.
+    /// Like [`new`](Self::new), with `action` in place of the panic.
     pub fn with_action(target: CrashPoint, fire_after_n: u64, action: CrashAction) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
@@ -108,45 +108,45 @@ impl CrashInjector {
         })
     }
 
-    /// The point this injector fires at.
+    /// The crash point of this injector.
     pub fn target(&self) -> CrashPoint {
         self.target
     }
 
-    /// Lets it count and fire again after [`disarm`](Self::disarm). The count goes on where it stood; an
-    /// injector that has fired stays spent.
+    /// Lets the injector count and fire again after [`disarm`](Self::disarm). It continues from its count. An injector
+    /// that has fired does not fire again.
     pub fn arm(&self) {
         self.state.fetch_and(!DISARMED, Ordering::AcqRel);
     }
 
-    /// From here on crossings are neither counted nor fired, until [`arm`](Self::arm).
+    /// Stops the injector: until [`arm`](Self::arm), crossings are neither counted nor fired.
     pub fn disarm(&self) {
         self.state.fetch_or(DISARMED, Ordering::AcqRel);
     }
 
-    /// Whether it has fired. Stays true whatever became of the crash.
+    /// Returns true if the injector has fired, also if code caught the crash or the action did not crash.
     pub fn has_fired(&self) -> bool {
         self.state.load(Ordering::Acquire) & FIRED != 0
     }
 
-    /// How many crossings of the target were counted, the one that fired included.
+    /// The number of counted crossings of the target, including the one that fired.
     pub fn crossing_count(&self) -> u64 {
         self.state.load(Ordering::Acquire) & COUNT
     }
 
-    /// The crossings of the target at which a crash could only have aborted the process by accident, in their
-    /// order: all those made while the thread was panicking, and those at which it would have fired inside
-    /// the destructor of a thread-local.
+    /// The crossings of the target at which a crash would have aborted the process by accident, in their order. These are
+    /// all crossings on panicking threads, and the crossings in destructors of thread-locals at which the injector would
+    /// have fired.
     pub fn withheld_crossings(&self) -> Vec<Crossing> {
         lock(&self.withheld).clone()
     }
 
-    /// Counts a crossing of the target that comes before the one to fire at. False, and nothing is changed,
-    /// if the injector is due, disarmed, or has fired.
+    /// Counts the crossing and returns true if the injector must not fire at it yet. Returns false and changes nothing if
+    /// the injector is due to fire, is disarmed or has fired.
     ///
-    /// Runs no foreign code, so a caller may hold its thread's slot.
+    /// Runs no foreign code, so the caller may borrow its thread's slot.
     #[inline]
-    pub(super) fn counts_early_crossing(&self) -> bool {
+    pub(super) fn count_early_crossing(&self) -> bool {
         let mut state = self.state.load(Ordering::Acquire);
         // Below `fire_after_n` both flags are clear: armed and not fired.
         while state < self.fire_after_n {
@@ -165,7 +165,8 @@ impl CrashInjector {
         self.id
     }
 
-    /// Counts the crossing that fires and marks the injector as fired. `None`: not by this crossing.
+    /// Counts the crossing that fires, marks the injector as fired, and returns the count. `None` if this crossing must
+    /// not fire.
     pub(super) fn claim(&self) -> Option<u64> {
         let fired = |state| self.is_due_in(state).then_some((state + 1) | FIRED);
         let claimed = self
@@ -174,7 +175,7 @@ impl CrashInjector {
         claimed.ok().map(|before| before + 1)
     }
 
-    /// Returns true if the next crossing fires: armed, not fired, and every crossing before it is counted.
+    /// Returns true if the next crossing fires: the injector is armed, has not fired, and has let enough crossings pass.
     pub(super) fn is_due(&self) -> bool {
         self.is_due_in(self.state.load(Ordering::Acquire))
     }
@@ -185,7 +186,7 @@ impl CrashInjector {
 
     #[cold]
     pub(super) fn withhold(&self) {
-        lock(&self.withheld).push(Crossing::here(self.target, None));
+        lock(&self.withheld).push(Crossing::by_this_thread(self.target, None));
     }
 }
 

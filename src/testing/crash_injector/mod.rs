@@ -1,23 +1,23 @@
 //! Crash points, and the one-shot injector that crashes at them.
 //!
-//! A hook is one statement in a write path, [`check_crash_point`], which exists in test builds only. It asks
-//! the calling thread's slot: an injector in it counts the crossing and, once, fires. The slot belongs to the
-//! thread, so tests that run in parallel never crash one another; threads get their spawner's slot by
-//! [`inherit`], as every thread of the engine does.
+//! A hook is one statement in a write path, [`check_crash_point`], which exists in test builds only. Each call of a hook
+//! is a crossing of its point. The hook looks into the slot of the calling thread. If the slot has an injector, the
+//! injector counts the crossing, and fires once. A slot belongs to one thread, so parallel tests never crash one another.
+//! A new thread gets the slot of the thread that spawned it through [`inherit`]; every thread of the engine uses it.
 //!
-//! | to | use |
+//! | task | item |
 //! |---|---|
-//! | crash a closure and catch it | [`run_with_crash`], or [`run_to_crash`], which fails if it did not crash |
-//! | watch a stretch of code | [`scoped_injector`], or [`install_injector`] and [`clear_injector`] |
-//! | watch a thread of your own | [`inherit`] |
-//! | tell an injected crash from another panic | [`crash_of`] |
-//! | list the crossings there are, without a crash | [`CrossingRecorder`] with [`scoped_recorder`] |
+//! | crash a closure and catch the crash | [`run_with_crash`], or [`run_to_crash`], which fails without a crash |
+//! | watch a block of code | [`scoped_injector`], or [`install_injector`] and [`clear_injector`] |
+//! | watch a thread that the test spawns | [`inherit`] |
+//! | distinguish an injected crash from another panic | [`crash_of`] |
+//! | list the crossings of a run without a crash | [`CrossingRecorder`] with [`scoped_recorder`] |
 //! | list crossings on unwatched threads | [`UnwatchedListener`] |
 //!
-//! Invariants: an injector fires exactly once however many threads cross together; a hook aborts the process
-//! only if the injector's action says so. So a crossing made while the thread is already panicking is kept in
-//! a list and passes, one in a thread-local's destructor never panics, and the slot is never borrowed while
-//! foreign code runs.
+//! Invariants: an injector fires at most once, also if many threads cross its point at the same time. A hook aborts the
+//! process only if the action of the injector is to abort. Three rules prevent an accidental abort. A crossing on a
+//! panicking thread does not crash: the injector lists it as withheld. A crossing in the destructor of a thread-local
+//! never panics. The slot is never borrowed while foreign code runs.
 
 mod firing;
 mod injector;
@@ -35,7 +35,7 @@ use std::sync::atomic::Ordering;
 
 pub use firing::{CrashPayload, crash_of};
 pub use injector::{CrashAction, CrashInjector};
-pub use outcome::{Crashed, Crossed, NotCrashed, NotCrashedReason, run_to_crash};
+pub use outcome::{Crashed, CrossingCounts, NotCrashed, NotCrashedReason, run_to_crash};
 pub use point::{CrashPoint, ParseCrashPointError};
 pub use recorder::{Crossing, CrossingRecorder};
 pub use slot::{SlotGuard, scoped_injector, scoped_recorder};
@@ -43,7 +43,7 @@ pub use unwatched::UnwatchedListener;
 
 /// The hook: crosses `point` on the calling thread.
 ///
-/// [`CrashInjector::maybe_crash`] of the injector in the thread's slot; nothing with an empty slot.
+/// Calls [`CrashInjector::maybe_crash`] of the injector in the thread's slot. Does nothing if the slot is empty.
 ///
 /// # Panics
 /// If the injector fires and its action is to panic.
@@ -54,7 +54,7 @@ pub use unwatched::UnwatchedListener;
 ///     CrashInjector, CrashPoint, check_crash_point, clear_injector, install_injector,
 /// };
 ///
-/// // Nothing is installed: nothing happens.
+/// // No injector is installed: the hook does nothing.
 /// check_crash_point(CrashPoint::WalPreAggregate);
 ///
 /// let injector = CrashInjector::new(CrashPoint::WalPreAggregate, 1);
@@ -74,37 +74,37 @@ pub use unwatched::UnwatchedListener;
     reason = "a hook on an unwatched thread costs two loads, not a call"
 )]
 pub fn check_crash_point(point: CrashPoint) {
-    if slot::is_interested_in(point) {
-        firing::crossed(point);
+    if slot::is_point_watched(point) {
+        firing::cross(point);
     } else if unwatched::LISTENING.load(Ordering::Relaxed) {
-        unwatched::crossed(point);
+        unwatched::record_crossing(point);
     }
 }
 
-/// Puts `injector` into the calling thread's slot, where it stays until it is cleared or replaced.
+/// Puts `injector` into the calling thread's slot. It stays there until it is cleared or replaced.
 ///
-/// [`scoped_injector`] takes it out again by itself.
+/// Use [`scoped_injector`] to remove the injector at the end of a block.
 pub fn install_injector(injector: Arc<CrashInjector>) {
     slot::set_injector(Some(injector));
 }
 
-/// Empties the calling thread's slot of its injector. A recorder stays.
+/// Removes the injector from the calling thread's slot. A recorder stays in the slot.
 pub fn clear_injector() {
     slot::set_injector(None);
 }
 
-/// Runs `f` with `injector` installed on the calling thread, and catches this injector's crash alone.
+/// Runs `f` with `injector` installed on the calling thread, and catches only the crash of this injector.
 ///
-/// Afterwards the slot holds what it held before, whichever way `f` ended. `Ok` is what `f` returned: also if
-/// it swallowed the crash, or the crash ended another thread; [`CrashInjector::has_fired`] tells. A panic
-/// that is not this injector's crash goes on unwinding, whatever fired before it, so runs nest: the inner one
-/// lets the outer one's crash through.
+/// Afterwards the slot has its previous content, also if `f` panicked. `Ok` is the return value of `f`. `f` can return
+/// although the injector fired: if code in `f` caught the crash, or if the crash ended another thread. Call
+/// [`CrashInjector::has_fired`] to check this. A panic that is not the crash of this injector continues to unwind, also
+/// after the injector fired. So runs nest: the inner run does not catch the crash of the outer injector.
 ///
-/// What `f` changed by reference is left as the crash found it, like memory that a crashed process leaves
-/// behind; hence no `UnwindSafe` bound.
+/// After a crash, values that `f` changed by reference keep these changes. Tests need this to check the state at the
+/// crash, so `f` has no `UnwindSafe` bound.
 ///
 /// # Errors
-/// The injector's target, if the crash unwound out of `f`. It printed nothing.
+/// The injector's target, if the crash ended `f`. A caught crash prints nothing.
 ///
 /// # Panics
 /// If the crate was built with `panic = "abort"`, where a crash cannot be caught.
@@ -143,12 +143,11 @@ fn require_unwinding(panic_aborts: bool) {
     );
 }
 
-/// Wraps the body of a thread so that the thread has the slot the calling thread has now: its injector, its
-/// recorder, and the runs it is inside of.
+/// Wraps the body of a thread. The thread gets a copy of the slot that the calling thread has now: the injector, the
+/// recorder, and the list of enclosing runs.
 ///
-/// A crash on it then unwinds with the typed payload and prints nothing, and the thread's `join` returns the
-/// payload, which [`crash_of`] recognises. The slot is the thread's for as long as `body` runs. It goes on
-/// watching after the spawner's run has ended.
+/// A crash on the thread unwinds with the typed payload and prints nothing. The thread's `join` returns the payload, and
+/// [`crash_of`] recognises it. The thread has the slot until `body` ends, also after the run of the spawning thread.
 ///
 /// # Examples
 /// ```

@@ -1,5 +1,7 @@
-//! The end of a run that was to crash: a crash, or an error with the crossings instead. So a test that crashes
-//! nothing does not pass.
+//! A run that must crash: it returns the crash, or an error with the crossings. So a test that does not crash fails.
+//!
+//! Owns the counts of crossings and the reasons why a run did not crash. Invariant: [`run_to_crash`] returns `Ok` only
+//! if the injected crash ended the run on the calling thread.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -12,15 +14,15 @@ use super::{
 };
 use crate::testing::text::panic_text;
 
-/// How often each point was crossed on each thread.
+/// The number of crossings of each point on each thread.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Crossed {
-    counts: CrossingCounts,
-    unwatched: CrossingCounts,
+pub struct CrossingCounts {
+    counts: CountsByThread,
+    unwatched: CountsByThread,
 }
 
-impl Crossed {
-    /// The counts of some crossings.
+impl CrossingCounts {
+    /// Counts these crossings.
     pub fn of<'a>(crossings: impl IntoIterator<Item = &'a Crossing>) -> Self {
         Self {
             counts: count(crossings),
@@ -28,17 +30,17 @@ impl Crossed {
         }
     }
 
-    /// How often `point` was crossed on the threads that were watched.
+    /// The number of crossings of `point` on watched threads.
     pub fn count(&self, point: CrashPoint) -> u64 {
         let counts = self.counts.iter().filter(|((name, _), _)| *name == point.name());
         counts.map(|(_, count)| count).sum()
     }
 }
 
-/// By the point's and the thread's name.
-type CrossingCounts = BTreeMap<(&'static str, String), u64>;
+/// The number of crossings, by the names of the point and the thread.
+type CountsByThread = BTreeMap<(&'static str, String), u64>;
 
-fn count<'a>(crossings: impl IntoIterator<Item = &'a Crossing>) -> CrossingCounts {
+fn count<'a>(crossings: impl IntoIterator<Item = &'a Crossing>) -> CountsByThread {
     let mut counts = BTreeMap::new();
     for crossing in crossings {
         let key = (crossing.point.name(), crossing.thread_text());
@@ -47,9 +49,9 @@ fn count<'a>(crossings: impl IntoIterator<Item = &'a Crossing>) -> CrossingCount
     counts
 }
 
-impl fmt::Display for Crossed {
+impl fmt::Display for CrossingCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |f: &mut fmt::Formatter<'_>, counts: &CrossingCounts| {
+        let list = |f: &mut fmt::Formatter<'_>, counts: &CountsByThread| {
             for (index, ((point, thread), count)) in counts.iter().enumerate() {
                 let separator = if index == 0 { "" } else { ", " };
                 write!(f, "{separator}{point} {count} times on thread {thread}")?;
@@ -57,64 +59,64 @@ impl fmt::Display for Crossed {
             Ok(())
         };
         if self.counts.is_empty() {
-            f.write_str("nothing was crossed")?;
+            f.write_str("no crash point was crossed")?;
         } else {
-            f.write_str("crossed were: ")?;
+            f.write_str("crossings: ")?;
             list(f, &self.counts)?;
         }
         if !self.unwatched.is_empty() {
-            f.write_str("; on unwatched threads, perhaps of other tests: ")?;
+            f.write_str("; crossings on unwatched threads, which can belong to other tests: ")?;
             list(f, &self.unwatched)?;
         }
         Ok(())
     }
 }
 
-/// A run that ended where it was to crash.
+/// The crash of a run that crashed at the requested crossing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Crashed {
-    /// At which point.
+    /// The crash point.
     pub point: CrashPoint,
-    /// How many crossings of the point came before.
+    /// The number of crossings of the point before the crash.
     pub crossing: u64,
-    /// The crossings until then, that one included.
-    pub crossed: Crossed,
+    /// The crossings of the run, including the one that crashed.
+    pub crossings: CrossingCounts,
 }
 
-/// Why a run did not end with its crash.
+/// The reason why a run did not end with the requested crash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotCrashedReason {
-    /// The point was not crossed often enough.
+    /// The run crossed the point too few times.
     NeverFired,
-    /// Nothing was crossed at all.
+    /// The run crossed no crash point.
     NothingCrossed,
-    /// The crash ended another thread, of this name.
+    /// The crash ended another thread. This is the thread's name.
     OnAnotherThread(String),
-    /// The crash unwound and the run caught it.
-    Swallowed,
-    /// Another panic took its place; this is its message.
+    /// Code inside the run caught the crash.
+    CaughtInsideRun,
+    /// Another panic ended the run after the crash. This is its message.
     ReplacedByPanic(String),
 }
 
-/// A run that was to crash and did not end that way.
+/// The error of a run that did not end with the requested crash.
 pub struct NotCrashed<T> {
-    /// Where it was to crash.
+    /// The requested crash point.
     pub point: CrashPoint,
-    /// At which crossing.
+    /// The requested number of crossings of the point before the crash.
     pub crossing: u64,
-    /// Why it did not.
-    pub why: NotCrashedReason,
-    /// The crossings instead.
-    pub crossed: Crossed,
+    /// The reason why the run did not crash.
+    pub reason: NotCrashedReason,
+    /// The crossings of the run.
+    pub crossings: CrossingCounts,
     /// The value that the run returned, if it returned.
     pub value: Option<T>,
 }
 
 impl<T> fmt::Debug for NotCrashed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `expect` prints this form: a person reads it.
+        // `expect` prints the debug form, so this is the readable text.
         write!(f, "{self}")
     }
 }
@@ -122,42 +124,42 @@ impl<T> fmt::Debug for NotCrashed<T> {
 impl<T> fmt::Display for NotCrashed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let crash = format!("crash at {}#{}", self.point, self.crossing);
-        let end = match &self.why {
-            NotCrashedReason::NeverFired => format!("no {crash}: it was never crossed that often"),
-            NotCrashedReason::NothingCrossed => format!("no {crash}: the run tests nothing"),
+        let end = match &self.reason {
+            NotCrashedReason::NeverFired => format!("no {crash}: the run crossed the point too few times"),
+            NotCrashedReason::NothingCrossed => format!("no {crash}, so the run tests nothing"),
             NotCrashedReason::OnAnotherThread(thread) => {
-                format!("the {crash} ended thread {thread} and not the run")
+                format!("the {crash} ended thread {thread} instead of the run")
             }
-            NotCrashedReason::Swallowed => format!("the {crash} was caught inside the run"),
+            NotCrashedReason::CaughtInsideRun => format!("the {crash} was caught inside the run"),
             NotCrashedReason::ReplacedByPanic(text) => {
                 format!("the {crash} was replaced by another panic: {text}")
             }
         };
-        write!(f, "{end}; {}", self.crossed)
+        write!(f, "{end}; {}", self.crossings)
     }
 }
 
 impl<T> Error for NotCrashed<T> {}
 
-/// Runs `f` until it crashes at the crossing of `point` that has `crossing` crossings before it.
+/// Runs `f` and crashes it at the crossing of `point` that follows `crossing` other crossings of `point`.
 ///
 /// # Errors
-/// [`NotCrashed`] if it did not end by that crash, whatever else it did.
+/// [`NotCrashed`] if `f` did not end with this crash.
 ///
 /// # Panics
-/// With the panic of `f`, if it panicked before it was to crash.
+/// If `f` panics before the crash. The panic has the payload of `f`.
 ///
 /// # Examples
 /// ```
-/// use tidaldb::testing::{CrashPoint, WhyNot, check_crash_point, run_to_crash};
+/// use tidaldb::testing::{CrashPoint, NotCrashedReason, check_crash_point, run_to_crash};
 ///
 /// let append = || check_crash_point(CrashPoint::WalPreAggregate);
 /// let crashed = run_to_crash(CrashPoint::WalPreAggregate, 0, append)?;
-/// assert_eq!(crashed.crossed.count(CrashPoint::WalPreAggregate), 1);
+/// assert_eq!(crashed.crossings.count(CrashPoint::WalPreAggregate), 1);
 ///
 /// let Err(not_crashed) = run_to_crash(CrashPoint::WalPreAggregate, 1, append) else { unreachable!() };
-/// assert_eq!(not_crashed.why, WhyNot::NeverFired);
-/// println!("{not_crashed}"); // ... crossed were: WalPreAggregate 1 times on thread main
+/// assert_eq!(not_crashed.reason, NotCrashedReason::NeverFired);
+/// println!("{not_crashed}"); // ... crossings: WalPreAggregate 1 times on thread main
 /// # Ok::<(), tidaldb::testing::NotCrashed<()>>(())
 /// ```
 pub fn run_to_crash<T>(
@@ -172,31 +174,31 @@ pub fn run_to_crash<T>(
         let _recording = scoped_recorder(&recorder);
         catch_unwind(AssertUnwindSafe(|| run_with_crash(&injector, f)))
     };
-    let crossings = recorder.crossings();
-    let crossed = Crossed {
-        counts: count(&crossings),
-        unwatched: count(&listener.heard()),
+    let recorded = recorder.crossings();
+    let crossings = CrossingCounts {
+        counts: count(&recorded),
+        unwatched: count(&listener.crossings()),
     };
-    let fired = crossings
+    let fired = recorded
         .iter()
         .find(|it| it.point == point && it.ordinal == Some(crossing));
-    let elsewhere = fired.filter(|it| it.thread != thread::current().id());
-    let (why, value) = match outcome {
+    let on_another_thread = fired.filter(|it| it.thread != thread::current().id());
+    let (reason, value) = match outcome {
         Ok(Err(_)) => {
             return Ok(Crashed {
                 point,
                 crossing,
-                crossed,
+                crossings,
             });
         }
         Ok(Ok(value)) => {
-            let why = match elsewhere {
-                _ if crossings.is_empty() && !injector.has_fired() => NotCrashedReason::NothingCrossed,
+            let reason = match on_another_thread {
+                _ if recorded.is_empty() && !injector.has_fired() => NotCrashedReason::NothingCrossed,
                 _ if !injector.has_fired() => NotCrashedReason::NeverFired,
                 Some(it) => NotCrashedReason::OnAnotherThread(it.thread_text()),
-                None => NotCrashedReason::Swallowed,
+                None => NotCrashedReason::CaughtInsideRun,
             };
-            (why, Some(value))
+            (reason, Some(value))
         }
         Err(payload) if injector.has_fired() => {
             (NotCrashedReason::ReplacedByPanic(panic_text(&*payload)), None)
@@ -206,8 +208,8 @@ pub fn run_to_crash<T>(
     Err(NotCrashed {
         point,
         crossing,
-        why,
-        crossed,
+        reason,
+        crossings,
         value,
     })
 }

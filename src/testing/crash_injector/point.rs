@@ -1,12 +1,15 @@
 //! The crash points: the eight places in the write paths where a test build can crash.
+//!
+//! Invariant: the text form of a point is the name of its variant. The doc of each variant has the state that a crash
+//! at the point leaves.
 
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-/// A place in a write path where a crash can be injected.
+/// A place in a write path where a test can inject a crash.
 ///
-/// Its text form is the variant's name, as a replay line prints it and [`FromStr`] reads it.
+/// The text form is the variant's name. Replay lines print it and [`FromStr`] parses it.
 ///
 /// # Examples
 /// ```
@@ -19,23 +22,24 @@ use std::str::FromStr;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CrashPoint {
-    /// After the log append returned, before the hot tier is updated: the log has the event, memory does not.
+    /// After the log append, before the hot tier is updated: the log has the event, memory does not.
     WalPreAggregate,
-    /// After the hot tier is updated, before the caller is acknowledged: log and memory have the event,
-    /// nobody was told.
+    /// After the hot tier is updated, before the call returns: log and memory have the event, but the call is not
+    /// acknowledged.
     WalPostAggregate,
-    /// Before the checkpoint's batch is written: the old checkpoint, the whole log.
+    /// Before the checkpoint's batch is written: storage has the old checkpoint, and the log is complete.
     CheckpointPreFlush,
-    /// After the checkpoint is flushed, before the log's marker: the new checkpoint, and a log that still
-    /// holds what it covers.
+    /// After the checkpoint is flushed, before the marker in the log: storage has the new checkpoint, and the log still
+    /// has the events that the checkpoint covers.
     CheckpointPostFlush,
     /// Between the first decay score and the others: one score has the event, the others do not.
     SignalAggregationUpdate,
-    /// After a cohort's hot tier, before its warm tier: the global ledger is done, the cohort is half done.
+    /// After a cohort's hot tier is updated, before its warm tier: the global ledger has the event, the cohort has it in
+    /// one of two tiers.
     CohortLedgerUpdate,
-    /// After the write to storage, before the collection in memory: storage has the change, memory does not.
+    /// After the write to storage, before the collection in memory is updated: storage has the change, memory does not.
     CollectionIndexUpdate,
-    /// After the edges are inserted, before eviction: a node may exceed its degree bound.
+    /// After the edges are inserted, before the eviction: a node can exceed its degree bound.
     CoEngagementUpdate,
 }
 
@@ -86,7 +90,7 @@ impl FromStr for CrashPoint {
     }
 }
 
-/// A text that names no [`CrashPoint`].
+/// The error of parsing a text that is not the name of a [`CrashPoint`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseCrashPointError {
     text: String,

@@ -1,8 +1,8 @@
-//! The recorder: lists every crossing made on the threads it watches, of all points, without a crash.
+//! The recorder: lists the crossings of all points on the threads that it watches. It does not crash.
 //!
-//! The recording run of an enumeration uses it to learn which crashes there are. Invariant: the ordinal of a
-//! crossing is the `fire_after_n` with which an injector for its point, in the same run, fires at exactly
-//! that crossing.
+//! A sweep records one run without crashes to find all crash positions. Invariant: an injector for the point of a
+//! crossing, with the crossing's ordinal as `fire_after_n`, fires at exactly this crossing in a run with the same
+//! crossings.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -16,19 +16,18 @@ use crate::lock::lock;
 pub struct Crossing {
     /// The point that was crossed.
     pub point: CrashPoint,
-    /// How many crossings of the same point came before it, all watched threads together. `None` for one that
-    /// no injector would have counted: made while the thread was panicking, or on a thread that nobody
-    /// watches.
+    /// The number of earlier crossings of the same point on all watched threads. `None` if no injector can count the
+    /// crossing: the thread was panicking or is not watched.
     pub ordinal: Option<u64>,
-    /// The thread that crossed it.
+    /// The thread of the crossing.
     pub thread: ThreadId,
-    /// That thread's name, if it has one.
+    /// The thread's name, if it has one.
     pub thread_name: Option<String>,
 }
 
 impl Crossing {
-    /// A crossing by the calling thread.
-    pub(super) fn here(point: CrashPoint, ordinal: Option<u64>) -> Self {
+    /// A crossing of the calling thread.
+    pub(super) fn by_this_thread(point: CrashPoint, ordinal: Option<u64>) -> Self {
         let thread = thread::current();
         Self {
             point,
@@ -38,19 +37,18 @@ impl Crossing {
         }
     }
 
-    /// The thread's name, or else its id.
+    /// The thread's name, or its id if it has no name.
     pub(super) fn thread_text(&self) -> String {
         let id = || format!("{:?}", self.thread);
         self.thread_name.clone().unwrap_or_else(id)
     }
 }
 
-/// Records the crossings of all points on every thread whose slot it is in, and on those that inherit it.
+/// Records the crossings of all points on every thread with the recorder in its slot. Threads inherit it with the slot.
 ///
-/// It stands beside the slot's injector and changes nothing of what that does. A kit asks
-/// [`watches_this_thread`](Self::watches_this_thread) in each call that reaches its device: a thread that
-/// works on the plan's files and is not watched makes the plan void, because a crash on it would never be
-/// explored.
+/// A slot can have a recorder and an injector. The recorder does not change the effect of the injector. A test disk can
+/// call [`watches_this_thread`](Self::watches_this_thread) in each of its calls. If an unwatched thread calls the disk,
+/// the sweep is incomplete, because it never crashes that thread.
 ///
 /// # Examples
 /// ```
@@ -76,7 +74,7 @@ impl Crossing {
 #[derive(Default)]
 pub struct CrossingRecorder {
     recorded: Mutex<RecordedCrossings>,
-    then: Option<Box<dyn Fn(CrashPoint) + Send + Sync>>,
+    callback: Option<Box<dyn Fn(CrashPoint) + Send + Sync>>,
 }
 
 impl fmt::Debug for CrossingRecorder {
@@ -95,23 +93,22 @@ struct RecordedCrossings {
 }
 
 impl CrossingRecorder {
-    /// A recorder that has recorded nothing and watches no thread yet: see
-    /// [`scoped_recorder`](super::scoped_recorder).
+    /// An empty recorder that watches no thread. [`scoped_recorder`](super::scoped_recorder) puts it into a slot.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// One that calls `then` after it recorded a crossing, on the thread of the crossing: to look at something
-    /// there, or to let other threads go first. It may cross points itself, and must not panic. A crossing of a
-    /// thread that is panicking is recorded only.
-    pub fn calling(then: impl Fn(CrashPoint) + Send + Sync + 'static) -> Arc<Self> {
+    /// An empty recorder that calls `callback` after each recorded crossing, on the thread of the crossing. The callback
+    /// can inspect the state, or wait for other threads. It can cross points, and must not panic. It is not called for a
+    /// crossing on a panicking thread.
+    pub fn with_callback(callback: impl Fn(CrashPoint) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
-            then: Some(Box::new(then)),
+            callback: Some(Box::new(callback)),
             ..Self::default()
         })
     }
 
-    /// Everything recorded so far, in one order over all threads.
+    /// The crossings recorded so far, in one order over all threads.
     pub fn crossings(&self) -> Vec<Crossing> {
         lock(&self.recorded).crossings.clone()
     }
@@ -127,10 +124,10 @@ impl CrossingRecorder {
         let next = &mut recorded.ordinals[point as usize];
         let ordinal = (!thread::panicking()).then_some(*next);
         *next += u64::from(ordinal.is_some());
-        recorded.crossings.push(Crossing::here(point, ordinal));
+        recorded.crossings.push(Crossing::by_this_thread(point, ordinal));
         drop(recorded);
-        if let Some(then) = self.then.as_ref().filter(|_| ordinal.is_some()) {
-            then(point);
+        if let Some(callback) = self.callback.as_ref().filter(|_| ordinal.is_some()) {
+            callback(point);
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The calling thread's slot: the injector and the recorder that watch its crossings.
+//! The slot of a thread: the injector and the recorder that watch the thread's crossings.
 //!
-//! Owns the slot and, in front of it, [`INTEREST`]: a plain byte that says which points the slot wants to hear
-//! of, so that a hook without a watcher costs a load and a test. Invariant: the byte is
-//! [`ThreadSlot::interest`] of the slot. The slot is never borrowed while foreign code runs: actions, panic
-//! hooks and destructors of its former content may themselves cross points.
+//! Owns the slot, and a byte next to it, [`WATCHED_POINTS`]. The byte has one bit for each point that the slot watches,
+//! so a hook without a watcher costs one load and one test. Invariants: the byte equals
+//! [`ThreadSlot::watched_points`] of the slot. The slot is never borrowed while foreign code runs, because actions, panic
+//! hooks and destructors of removed content can cross points.
 //!
-//! Both are thread-locals without a destructor, which can be reached to the very end of the thread; their
-//! content is dropped by a third one, [`AT_THREAD_END`].
+//! Slot and byte are thread-locals without a destructor, so code can use them until the thread ends. A third
+//! thread-local, [`CLEAR_AT_THREAD_END`], drops the content of the slot.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -20,17 +20,17 @@ use super::point::CrashPoint;
 use super::recorder::CrossingRecorder;
 
 thread_local! {
-    static INTEREST: Cell<u8> = const { Cell::new(0) };
+    static WATCHED_POINTS: Cell<u8> = const { Cell::new(0) };
     static SLOT: ManuallyDrop<RefCell<ThreadSlot>> = const { ManuallyDrop::new(RefCell::new(ThreadSlot::EMPTY)) };
-    static AT_THREAD_END: EmptySlot = const { EmptySlot };
+    static CLEAR_AT_THREAD_END: ClearSlotOnDrop = const { ClearSlotOnDrop };
 }
 
-/// The watchers of a thread. A thread that inherits gets a copy.
+/// The watchers of a thread. [`inherit`](super::inherit) copies them to a new thread.
 #[derive(Clone)]
 pub(super) struct ThreadSlot {
     injector: Option<Arc<CrashInjector>>,
     recorder: Option<Arc<CrossingRecorder>>,
-    /// The ids of the injectors whose `run_with_crash` the thread is inside of, outermost first.
+    /// The injectors of the enclosing calls of `run_with_crash`, by id, outermost first.
     runs: Vec<u64>,
 }
 
@@ -41,8 +41,8 @@ impl ThreadSlot {
         runs: Vec::new(),
     };
 
-    /// One bit for each point whose crossings are to reach the slot.
-    fn interest(&self) -> u8 {
+    /// One bit for each watched point.
+    fn watched_points(&self) -> u8 {
         match (&self.recorder, &self.injector) {
             (Some(_), _) => u8::MAX,
             (None, Some(injector)) => bit(injector.target()),
@@ -56,31 +56,32 @@ const fn bit(point: CrashPoint) -> u8 {
     1 << point as u8
 }
 
-/// Returns true if the calling thread's slot wants to hear of `point`.
+/// Returns true if the calling thread's slot watches `point`.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "half of the hook")]
-pub(super) fn is_interested_in(point: CrashPoint) -> bool {
-    INTEREST.get() & bit(point) != 0
+pub(super) fn is_point_watched(point: CrashPoint) -> bool {
+    WATCHED_POINTS.get() & bit(point) != 0
 }
 
-pub(super) fn is_watched() -> bool {
-    INTEREST.get() != 0
+pub(super) fn is_thread_watched() -> bool {
+    WATCHED_POINTS.get() != 0
 }
 
-/// Counts a crossing of an interesting point and returns true, if there is no more to do: no recorder, and an
-/// injector that does not fire yet.
+/// Counts a crossing of a watched point and returns true if the slot has no recorder and its injector must not fire yet.
+/// Otherwise changes nothing and returns false.
 #[inline]
-pub(super) fn counts_early_crossing() -> bool {
-    // Borrowed exclusively because that takes fewer instructions than sharing.
+pub(super) fn count_early_crossing() -> bool {
+    // An exclusive borrow takes fewer instructions than a shared one.
     SLOT.with(|slot| {
         slot.try_borrow_mut().is_ok_and(|slot| {
             let injector = slot.injector.as_ref().filter(|_| slot.recorder.is_none());
-            injector.is_some_and(|it| it.counts_early_crossing())
+            injector.is_some_and(|it| it.count_early_crossing())
         })
     })
 }
 
-/// The recorder and the injector. `None` if an allocator crosses a point in the middle of a change of the slot.
+/// The recorder and the injector. `None` while the slot is borrowed: an allocator can cross a point during a change of
+/// the slot.
 #[expect(clippy::type_complexity, reason = "a pair of two optional watchers")]
 pub(super) fn watchers() -> Option<(Option<Arc<CrossingRecorder>>, Option<Arc<CrashInjector>>)> {
     SLOT.with(|slot| {
@@ -89,30 +90,30 @@ pub(super) fn watchers() -> Option<(Option<Arc<CrossingRecorder>>, Option<Arc<Cr
     })
 }
 
-/// Changes the slot and returns what `change` took out of it, for the caller to drop once the slot is free
-/// again.
+/// Changes the slot and returns the content that `change` removed. The caller drops it after the borrow of the slot
+/// ends.
 fn change<R>(change: impl FnOnce(&mut ThreadSlot) -> R) -> R {
-    // Its first use makes the thread run its destructor. If that has run, the thread is all but over: content
-    // that is put into the slot from here on, and not taken out again, is never dropped.
-    AT_THREAD_END.try_with(|_| ()).ok();
-    change_only(change)
+    // The first use registers the destructor that clears the slot. If the destructor has run, the thread is ending:
+    // content that stays in the slot after that is never dropped.
+    CLEAR_AT_THREAD_END.try_with(|_| ()).ok();
+    change_content(change)
 }
 
-fn change_only<R>(change: impl FnOnce(&mut ThreadSlot) -> R) -> R {
+fn change_content<R>(change: impl FnOnce(&mut ThreadSlot) -> R) -> R {
     SLOT.with(|slot| {
         let mut slot = slot.borrow_mut();
         let taken = change(&mut slot);
-        INTEREST.set(slot.interest());
+        WATCHED_POINTS.set(slot.watched_points());
         taken
     })
 }
 
-/// Empties the thread's slot when dropped.
-struct EmptySlot;
+/// Clears the thread's slot when dropped.
+struct ClearSlotOnDrop;
 
-impl Drop for EmptySlot {
+impl Drop for ClearSlotOnDrop {
     fn drop(&mut self) {
-        drop(change_only(|slot| mem::replace(slot, ThreadSlot::EMPTY)));
+        drop(change_content(|slot| mem::replace(slot, ThreadSlot::EMPTY)));
     }
 }
 
@@ -120,7 +121,7 @@ pub(super) fn set_injector(injector: Option<Arc<CrashInjector>>) {
     drop(change(|slot| mem::replace(&mut slot.injector, injector)));
 }
 
-/// A copy of the calling thread's slot, to hand to another thread.
+/// A copy of the calling thread's slot for another thread.
 pub(super) fn copy() -> ThreadSlot {
     SLOT.with(|slot| slot.borrow().clone())
 }
@@ -129,16 +130,16 @@ pub(super) fn is_inside_run_of(injector: u64) -> bool {
     SLOT.with(|slot| slot.borrow().runs.contains(&injector))
 }
 
-/// Restores, when dropped, a part of the calling thread's slot as it was when the guard was made.
+/// Restores one part of the calling thread's slot when it is dropped: the part that a function of this module replaced.
 ///
-/// Each guard restores its part alone, so an injector may come and go while a recorder listens. Guards of one
-/// part are dropped in the reverse order of their making, as the end of a block does it.
+/// Each guard restores only its part, so a test can replace the injector while the recorder stays. Drop guards of the
+/// same part in the reverse order of their creation, as the end of a block does.
 #[must_use = "the slot is restored as soon as the guard is dropped"]
 pub struct SlotGuard {
-    /// Holds the part that was replaced; dropped after the slot is free again.
+    /// The replaced part. The guard drops it after the borrow of the slot ends.
     before: ThreadSlot,
     swap: fn(&mut ThreadSlot, &mut ThreadSlot),
-    /// The slot is the thread's own: so is its guard.
+    /// The slot belongs to one thread, so the guard must stay on it.
     not_send: PhantomData<*const ()>,
 }
 
@@ -166,12 +167,12 @@ impl fmt::Debug for SlotGuard {
     }
 }
 
-/// Makes `slot` the calling thread's until the guard is dropped.
+/// Gives the calling thread the content of `slot` until the guard is dropped.
 pub(super) fn enter(slot: ThreadSlot) -> SlotGuard {
     SlotGuard::new(slot, mem::swap)
 }
 
-/// Installs `injector` and puts the thread inside of its run until the guard is dropped.
+/// Installs `injector` and adds its run to the enclosing runs, until the guard is dropped.
 pub(super) fn enter_run(injector: &Arc<CrashInjector>) -> SlotGuard {
     let mut new = copy();
     new.injector = Some(Arc::clone(injector));
@@ -182,8 +183,7 @@ pub(super) fn enter_run(injector: &Arc<CrashInjector>) -> SlotGuard {
     })
 }
 
-/// Installs `injector` in the calling thread's slot until the guard is dropped, which restores the one that was
-/// there.
+/// Installs `injector` in the calling thread's slot. Dropping the guard restores the previous injector.
 ///
 /// # Examples
 /// ```
@@ -207,8 +207,8 @@ pub fn scoped_injector(injector: &Arc<CrashInjector>) -> SlotGuard {
     })
 }
 
-/// Lets `recorder` record the calling thread's crossings until the guard is dropped, which restores the one that
-/// was there. The injector stays.
+/// Lets `recorder` record the calling thread's crossings. Dropping the guard restores the previous recorder. The
+/// injector does not change.
 pub fn scoped_recorder(recorder: &Arc<CrossingRecorder>) -> SlotGuard {
     let new = ThreadSlot {
         recorder: Some(Arc::clone(recorder)),
@@ -220,7 +220,7 @@ pub fn scoped_recorder(recorder: &Arc<CrossingRecorder>) -> SlotGuard {
 }
 
 impl CrossingRecorder {
-    /// Returns true if the calling thread's crossings are recorded here.
+    /// Returns true if this recorder records the calling thread's crossings.
     pub fn watches_this_thread(&self) -> bool {
         SLOT.with(|slot| {
             slot.borrow()

@@ -1,8 +1,8 @@
 //! Listeners for crossings on unwatched threads.
 //!
-//! A plan whose point is crossed only on a thread that inherited no slot would pass without having crashed.
-//! Owns the process's list of listeners and the flag that the hook reads. Invariant: the flag is set exactly
-//! while there is a listener; listening changes neither a count nor a crash.
+//! A run does not crash if only threads without an inherited slot cross its crash point. A listener reports these
+//! crossings. The module owns the process's list of listeners, and the flag that the hook reads. Invariants: the flag is
+//! set exactly while a listener exists. A listener changes neither a count nor a crash.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,21 +12,20 @@ use super::recorder::Crossing;
 use super::slot;
 use crate::lock::lock;
 
-/// Set while there is a listener. Read by every crossing of an unwatched thread.
+/// Set while a listener exists. Every crossing of an unwatched thread reads it.
 pub(super) static LISTENING: AtomicBool = AtomicBool::new(false);
 
 static LISTENERS: Mutex<Vec<Arc<UnwatchedCrossings>>> = Mutex::new(Vec::new());
 
 type UnwatchedCrossings = Mutex<Vec<Crossing>>;
 
-/// Hears, from its making until it is dropped, every crossing in the process that was made on a thread whose
-/// slot holds neither an injector nor a recorder.
+/// Records the crossings on all threads of the process whose slot has neither an injector nor a recorder. It records
+/// from its creation until it is dropped.
 ///
-/// In a process that runs one plan, what it hears is the plan's. Among tests that run in parallel it also
-/// hears other tests' unwatched threads: there it is a hint to be printed beside a failure, with the threads'
-/// names, and no verdict. The exact question is
-/// [`CrossingRecorder::watches_this_thread`](super::CrossingRecorder::watches_this_thread), asked by the
-/// plan's own device.
+/// Tests that run in parallel share the process, so the listener also records unwatched threads of other tests. Print
+/// its crossings as a hint next to a failure, with the names of the threads. Do not fail a test because of them. For an
+/// exact check, call [`CrossingRecorder::watches_this_thread`](super::CrossingRecorder::watches_this_thread) in the test
+/// disk.
 ///
 /// # Examples
 /// ```
@@ -38,52 +37,52 @@ type UnwatchedCrossings = Mutex<Vec<Crossing>>;
 /// let listener = UnwatchedListener::new();
 /// let injector = CrashInjector::new(CrashPoint::WalPreAggregate, 0);
 /// let outcome = run_with_crash(&injector, || {
-///     // Not wrapped by `inherit`: the injector knows nothing of this thread.
+///     // Not wrapped by `inherit`: the injector does not watch this thread.
 ///     thread::spawn(|| check_crash_point(CrashPoint::WalPreAggregate)).join()
 /// });
 /// assert!(matches!(outcome, Ok(Ok(()))) && !injector.has_fired());
-/// assert!(listener.heard().iter().any(|crossing| crossing.point == CrashPoint::WalPreAggregate));
+/// assert!(listener.crossings().iter().any(|crossing| crossing.point == CrashPoint::WalPreAggregate));
 /// ```
 #[derive(Debug)]
 pub struct UnwatchedListener {
-    heard: Arc<UnwatchedCrossings>,
+    crossings: Arc<UnwatchedCrossings>,
 }
 
 impl UnwatchedListener {
-    /// Begins to listen.
+    /// Registers a listener.
     #[expect(
         clippy::new_without_default,
-        reason = "to begin to listen is an effect, not a value's default"
+        reason = "the registration is a side effect, so this is not a default value"
     )]
     pub fn new() -> Self {
-        let heard = Arc::new(UnwatchedCrossings::default());
+        let crossings = Arc::new(UnwatchedCrossings::default());
         let mut listeners = lock(&LISTENERS);
-        listeners.push(Arc::clone(&heard));
+        listeners.push(Arc::clone(&crossings));
         LISTENING.store(true, Ordering::Relaxed);
-        Self { heard }
+        Self { crossings }
     }
 
-    /// What was heard so far.
-    pub fn heard(&self) -> Vec<Crossing> {
-        lock(&self.heard).clone()
+    /// The crossings recorded so far.
+    pub fn crossings(&self) -> Vec<Crossing> {
+        lock(&self.crossings).clone()
     }
 }
 
 impl Drop for UnwatchedListener {
     fn drop(&mut self) {
         let mut listeners = lock(&LISTENERS);
-        listeners.retain(|heard| !Arc::ptr_eq(heard, &self.heard));
+        listeners.retain(|crossings| !Arc::ptr_eq(crossings, &self.crossings));
         LISTENING.store(!listeners.is_empty(), Ordering::Relaxed);
     }
 }
 
-/// Tells the listeners of a crossing by the calling thread, if it is unwatched.
+/// Records a crossing of the calling thread in every listener if the thread is unwatched.
 #[cold]
-pub(super) fn crossed(point: CrashPoint) {
-    if slot::is_watched() {
+pub(super) fn record_crossing(point: CrashPoint) {
+    if slot::is_thread_watched() {
         return;
     }
-    for heard in lock(&LISTENERS).iter() {
-        lock(heard).push(Crossing::here(point, None));
+    for crossings in lock(&LISTENERS).iter() {
+        lock(crossings).push(Crossing::by_this_thread(point, None));
     }
 }

@@ -37,9 +37,9 @@ pub(super) const VARIABLES: Rule = Rule {
 /// thread watches, wherever they are; and an empty database, which is made once and never changes.
 const STATIC_ITEMS: &[&str] = &[
     "crash_injector/injector.rs: static NEXT: AtomicU64",
-    "crash_injector/slot.rs: static INTEREST: Cell<u8>",
+    "crash_injector/slot.rs: static WATCHED_POINTS: Cell<u8>",
     "crash_injector/slot.rs: static SLOT: ManuallyDrop<RefCell<ThreadSlot>>",
-    "crash_injector/slot.rs: static AT_THREAD_END: EmptySlot",
+    "crash_injector/slot.rs: static CLEAR_AT_THREAD_END: ClearSlotOnDrop",
     "crash_injector/unwatched.rs: pub(super) static LISTENING: AtomicBool",
     "crash_injector/unwatched.rs: static LISTENERS: Mutex<Vec<Arc<UnwatchedCrossings>>>",
     "lab/decoder/database.rs: static NEW: OnceLock<(StoredPairs, Image)>",

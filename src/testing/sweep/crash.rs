@@ -11,7 +11,9 @@ use super::setup::Setup;
 use crate::TidalDb;
 use crate::testing::plan::Site;
 use crate::testing::sim_disk::ImageChoice;
-use crate::testing::{CrashInjector, Crossed, NotCrashed, NotCrashedReason, run_to_crash, scoped_injector};
+use crate::testing::{
+    CrashInjector, CrossingCounts, NotCrashed, NotCrashedReason, run_to_crash, scoped_injector,
+};
 
 /// Lets the device fail at `site` under the running work: no thread may change anything afterwards, and nothing may be
 /// acknowledged. The disk must hold the writes of the recorded run up to there.
@@ -31,7 +33,7 @@ pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(
         }
     };
     if !disk.is_gone() {
-        let crossed = Crossed::of(&failed.crossings);
+        let crossed = CrossingCounts::of(&failed.crossings);
         let message = format_args!("the device did not fail at {site}; {crossed}");
         return Err(Failure::new(FailureKind::NeverReached, message));
     }
@@ -76,7 +78,7 @@ pub(crate) fn panic_at(
                 Ok(_) => Ok(()),
                 // The work has threads of its own, and the crash ended one of them. It poisons the handle for the others.
                 Err(NotCrashed {
-                    why: NotCrashedReason::OnAnotherThread(thread),
+                    reason: NotCrashedReason::OnAnotherThread(thread),
                     value: Some(closed),
                     ..
                 }) if journal.has_threads() => {

@@ -28,7 +28,7 @@ use crate::testing::temp_dir::{TempDir, copy_dir};
 use crate::testing::text::error_chain;
 use crate::testing::watchdog::run_within;
 use crate::testing::workload::{Operation, Session};
-use crate::testing::{CrashInjector, CrashPoint, Crossed, SimDisk, scoped_injector, scoped_recorder};
+use crate::testing::{CrashInjector, CrashPoint, CrossingCounts, SimDisk, scoped_injector, scoped_recorder};
 
 /// The longest time that a child may be silent. Shorter than [`CASE_TIME`], so that a silent child is killed within its case.
 const CHILD_TIME: Duration = Duration::from_secs(40);
@@ -45,11 +45,11 @@ const EVENT_TIME: Duration = Duration::from_micros(200);
 #[must_use]
 pub struct CrashedOnFiles {
     /// The crossings of a run without a crash, which ends at the site `end`. Empty for every other site.
-    pub crossed: Crossed,
+    pub crossed: CrossingCounts,
     /// The crossings during the opening, which are the first of `crossed`.
-    pub by_open: Crossed,
+    pub by_open: CrossingCounts,
     /// The crossings after these, during the work, before the close.
-    pub by_work: Crossed,
+    pub by_work: CrossingCounts,
     /// The oracle's counts, of the state after the crash and of the state after the database was used again, summed.
     pub counts: Counts,
 }
@@ -133,9 +133,9 @@ impl FilesCase<'_> {
         }
         let counts = self.compared(*site, &mut home, &journal)?;
         Ok(CrashedOnFiles {
-            crossed: Crossed::default(),
-            by_open: Crossed::default(),
-            by_work: Crossed::default(),
+            crossed: CrossingCounts::default(),
+            by_open: CrossingCounts::default(),
+            by_work: CrossingCounts::default(),
             counts,
         })
     }
@@ -153,9 +153,9 @@ impl FilesCase<'_> {
             None => self.compared(site, home, journal)?,
         };
         Ok(CrashedOnFiles {
-            crossed: Crossed::of(&crossings),
-            by_open: Crossed::of(&crossings[..opened]),
-            by_work: Crossed::of(&crossings[opened..worked]),
+            crossed: CrossingCounts::of(&crossings),
+            by_open: CrossingCounts::of(&crossings[..opened]),
+            by_work: CrossingCounts::of(&crossings[opened..worked]),
             counts,
         })
     }

@@ -17,7 +17,7 @@ use crate::testing::plan::{Crash, FaultEnd, Site};
 use crate::testing::sim_disk::{ImageBuilder, Recording, Side};
 use crate::testing::text::{error_chain, panic_text};
 use crate::testing::workload::{Operation, Session};
-use crate::testing::{Crossed, Crossing, SimDisk, scoped_recorder};
+use crate::testing::{Crossing, CrossingCounts, SimDisk, scoped_recorder};
 
 /// What follows from a site: how much the disk has done, and what was known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Recorded {
             let message = format_args!(
                 "there is no {site} in this run of {} disk operations; {}",
                 self.recording.len(),
-                Crossed::of(&self.crossings)
+                CrossingCounts::of(&self.crossings)
             );
             return Err(Failure::new(FailureKind::NeverReached, message));
         };

@@ -1,5 +1,4 @@
-//! The injector by itself: counting, arming, firing once. Its siblings test the slot, the runs and the
-//! recorder.
+//! The injector: counting, arming, firing once. The other files test the slot, the runs and the recorder.
 
 mod outcome;
 mod point;
@@ -28,21 +27,21 @@ fn cross(times: u64) {
     }
 }
 
-/// Crosses the target so often in a run of the injector.
+/// Crosses the target `times` times in a run of the injector.
 fn run(injector: &Arc<CrashInjector>, times: u64) -> Result<(), CrashPoint> {
     run_with_crash(injector, || cross(times))
 }
 
-/// Whether the injector has fired, and its count.
+/// True if the injector has fired, and its count.
 fn state(injector: &CrashInjector) -> (bool, u64) {
     (injector.has_fired(), injector.crossing_count())
 }
 
-/// The message of the panic that `body` ends with.
+/// The message of the panic of `body`.
 #[track_caller]
 fn panic_of<T>(body: impl FnOnce() -> T) -> String {
     match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(_) => panic!("it does not panic"),
+        Ok(_) => panic!("the body does not panic"),
         Err(payload) => panic_text(&*payload),
     }
 }
@@ -50,7 +49,7 @@ fn panic_of<T>(body: impl FnOnce() -> T) -> String {
 /// Runs `body` on a thread that does not inherit the slot.
 fn on_unwatched_thread(name: &str, body: impl FnOnce() + Send + 'static) {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
-    spawned.expect("a thread").join().expect("no crash there");
+    spawned.expect("a thread").join().expect("no crash on the thread");
 }
 
 /// Runs `body` on a thread that inherits the slot.
@@ -69,9 +68,9 @@ impl Drop for CrossesOnDrop {
 
 #[derive(Debug)]
 enum InjectorStep {
-    /// So many crossings of the target, none of which fires.
+    /// This number of crossings of the target. None of them fires.
     Pass(u64),
-    /// So many crossings, one of which fires.
+    /// This number of crossings of the target. One of them fires.
     Fire(u64),
     Arm,
     Disarm,
@@ -79,7 +78,7 @@ enum InjectorStep {
 
 use InjectorStep::{Arm, Disarm, Fire, Pass};
 
-/// Takes the steps with a new injector, and checks whether it has fired and its count at the end.
+/// Runs the steps with a new injector, and compares its final [`state`] with `end`.
 #[track_caller]
 fn assert_steps(threshold: u64, steps: &[InjectorStep], end: (bool, u64)) {
     let injector = CrashInjector::new(TARGET, threshold);
@@ -112,9 +111,9 @@ fn injector_one_shot() {
 fn injector_disarm_prevents_fire() {
     assert_steps(1, &[Pass(1), Disarm, Pass(10)], (false, 1));
     assert_steps(1, &[Pass(1), Disarm, Pass(10), Arm, Fire(1)], (true, 2));
-    // Twice is as once.
+    // A second call has no effect.
     assert_steps(1, &[Disarm, Disarm, Pass(5), Arm, Arm, Fire(5)], (true, 2));
-    // Arming never revives an injector that has fired.
+    // An injector that has fired does not fire again after `arm`.
     assert_steps(0, &[Fire(1), Disarm, Pass(1), Arm, Pass(1)], (true, 1));
 }
 
@@ -137,14 +136,14 @@ fn injector_ignores_wrong_crash_point() {
 }
 
 #[test]
-fn outside_a_run_the_crash_is_a_panic_with_the_fixed_text() {
+fn outside_a_run_the_crash_is_a_panic_with_the_documented_message() {
     let injector = CrashInjector::new(CrashPoint::CoEngagementUpdate, 2);
     let payload = catch_unwind(AssertUnwindSafe(|| {
         for _ in 0..10 {
             injector.maybe_crash(CrashPoint::CoEngagementUpdate);
         }
     }))
-    .expect_err("it fires");
+    .expect_err("the injector fires");
     let expected = "CrashInjector: simulated crash at CoEngagementUpdate after 3 crossings";
     assert_eq!(panic_text(&*payload), expected);
     assert!(crash_of(&*payload).is_none());
@@ -152,7 +151,7 @@ fn outside_a_run_the_crash_is_a_panic_with_the_fixed_text() {
 }
 
 #[test]
-fn an_installed_injector_panics_with_the_text_and_stays_installed_until_it_is_replaced_or_cleared() {
+fn an_installed_injector_panics_with_the_message_and_stays_installed_until_it_is_replaced_or_cleared() {
     let injectors = [0, 5].map(|threshold| CrashInjector::new(TARGET, threshold));
     install_injector(Arc::clone(&injectors[0]));
     assert_eq!(panic_of(|| cross(1)), TEXT);
@@ -166,7 +165,7 @@ fn an_installed_injector_panics_with_the_text_and_stays_installed_until_it_is_re
 }
 
 #[test]
-fn a_scoped_injector_restores_the_one_that_it_replaced_also_while_unwinding() {
+fn dropping_the_guard_of_a_scoped_injector_restores_the_previous_injector_also_during_a_panic() {
     let outer = CrashInjector::new(TARGET, 100);
     let inner = CrashInjector::new(TARGET, 100);
     let _outer = scoped_injector(&outer);
@@ -180,8 +179,8 @@ fn a_scoped_injector_restores_the_one_that_it_replaced_also_while_unwinding() {
     assert_eq!((outer.crossing_count(), inner.crossing_count()), (5, 2));
 }
 
-/// Lets threads cross the target so often each, at the same time, while the calling thread does `meanwhile`. Returns the
-/// number of their runs that crashed.
+/// Starts `threads` threads that each cross the target `crossings` times, and runs `meanwhile` on the calling thread.
+/// Returns the number of threads whose run crashed.
 fn crashes_of_threads(
     injector: &Arc<CrashInjector>,
     threads: usize,
@@ -204,7 +203,7 @@ fn crashes_of_threads(
 }
 
 #[test]
-fn threads_that_cross_together_see_exactly_one_crash() {
+fn exactly_one_of_several_threads_that_cross_at_the_same_time_crashes() {
     for round in 0..100 {
         let threshold = round * 8 * 64 / 100;
         let injector = CrashInjector::new(TARGET, threshold);
@@ -214,7 +213,7 @@ fn threads_that_cross_together_see_exactly_one_crash() {
 }
 
 #[test]
-fn threads_that_cross_while_others_arm_and_disarm_see_at_most_one_crash() {
+fn at_most_one_thread_crashes_while_another_thread_arms_and_disarms_the_injector() {
     for _ in 0..50 {
         let injector = CrashInjector::new(TARGET, 100);
         let crashes = crashes_of_threads(&injector, 4, 100, |injector| {
@@ -230,35 +229,35 @@ fn threads_that_cross_while_others_arm_and_disarm_see_at_most_one_crash() {
 }
 
 #[test]
-fn a_called_action_gets_point_and_count_once_and_the_operation_runs_on() {
+fn a_call_action_gets_point_and_count_once_and_then_the_operation_continues() {
     let calls = Arc::new(AtomicU64::new(0));
-    let seen = Arc::clone(&calls);
+    let counter = Arc::clone(&calls);
     let action = CrashAction::call(move |point, crossings| {
         assert_eq!((point, crossings), (TARGET, 4));
-        seen.fetch_add(1, Ordering::Relaxed);
-        // An action crosses points like any other code: the injector is spent by now.
+        counter.fetch_add(1, Ordering::Relaxed);
+        // An action can cross points like other code: the injector has fired and does not fire again.
         check_crash_point(point);
     });
     let injector = CrashInjector::with_action(TARGET, 3, action);
     assert_eq!(run(&injector, 10), Ok(()));
     assert_eq!((calls.load(Ordering::Relaxed), state(&injector)), (1, (true, 4)));
 
-    let panics = CrashInjector::with_action(TARGET, 0, CrashAction::call(|_, _| panic!("of its own")));
-    assert_eq!(panic_of(|| run(&panics, 1)), "of its own");
+    let panics = CrashInjector::with_action(TARGET, 0, CrashAction::call(|_, _| panic!("in the action")));
+    assert_eq!(panic_of(|| run(&panics, 1)), "in the action");
 }
 
 #[test]
-fn a_crossing_seen_while_disarmed_passes_although_armed_again_before_it_is_judged() {
+fn a_crossing_that_began_while_the_injector_was_disarmed_does_not_fire_after_arming() {
     let injector = CrashInjector::new(TARGET, 5);
     injector.disarm();
-    assert!(!injector.counts_early_crossing());
+    assert!(!injector.count_early_crossing());
     injector.arm();
     injector.fire();
     assert_eq!(state(&injector), (false, 0));
 }
 
 #[test]
-fn a_crossing_while_the_thread_panics_is_neither_counted_nor_fired_but_kept() {
+fn a_crossing_on_a_panicking_thread_is_withheld_and_neither_counted_nor_fired() {
     for threshold in [1, 2, 100] {
         let injector = CrashInjector::new(TARGET, threshold);
         let text = panic_of(|| {
@@ -271,10 +270,10 @@ fn a_crossing_while_the_thread_panics_is_neither_counted_nor_fired_but_kept() {
             })
         });
         assert_eq!((&*text, state(&injector)), ("on purpose", (false, 1)));
-        let kept = vec![Crossing::here(TARGET, None); 2];
-        assert_eq!(injector.withheld_crossings(), kept, "{threshold}");
+        let withheld = vec![Crossing::by_this_thread(TARGET, None); 2];
+        assert_eq!(injector.withheld_crossings(), withheld, "{threshold}");
     }
-    // In a destructor that the crash itself runs.
+    // A crossing in a destructor that runs because of the crash.
     let injector = CrashInjector::new(TARGET, 0);
     let outcome = run_with_crash(&injector, || {
         let _guard = CrossesOnDrop(TARGET);
@@ -285,21 +284,21 @@ fn a_crossing_while_the_thread_panics_is_neither_counted_nor_fired_but_kept() {
 }
 
 #[test]
-fn the_former_content_of_the_slot_may_cross_points_in_its_destructor() {
+fn the_destructor_of_a_replaced_injector_can_cross_points() {
     let captured = CrossesOnDrop(TARGET);
     let action = CrashAction::call(move |_, _| {
-        let _only_held = &captured;
+        let _captures = &captured;
     });
     install_injector(CrashInjector::with_action(OTHER, 0, action));
     let next = CrashInjector::new(TARGET, 10);
     install_injector(Arc::clone(&next));
-    // The slot was free, and already held the next one.
+    // The slot was not borrowed, and already had the next injector.
     assert_eq!(next.crossing_count(), 1);
     clear_injector();
 }
 
 #[test]
-fn debug_output_names_the_state_and_runs_no_foreign_code() {
+fn the_debug_output_shows_the_state_and_runs_no_foreign_code() {
     let injector = CrashInjector::with_action(TARGET, 7, CrashAction::call(|_, _| ()));
     injector.disarm();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Runs that were to crash, and results that a test must look at.
+//! Runs that must crash, and results that a test must use.
 
 use super::*;
 use crate::testing::conformance::Conformance;
@@ -6,17 +6,17 @@ use crate::testing::oracle::{CrashKind, Oracle};
 use crate::testing::{CrashSweep, Plan, SimDisk, run_plan};
 
 #[test]
-fn a_crash_at_its_crossing_is_a_crash() {
-    let crashed = run_to_crash(TARGET, 2, || cross(5)).expect("it crashes");
+fn a_run_that_crashes_at_the_requested_crossing_returns_the_crash() {
+    let crashed = run_to_crash(TARGET, 2, || cross(5)).expect("a crash");
     assert_eq!((crashed.point, crashed.crossing), (TARGET, 2));
-    assert_eq!(crashed.crossed.count(TARGET), 3);
+    assert_eq!(crashed.crossings.count(TARGET), 3);
 }
 
-/// Checks the reason and the parts of the message of a run that was to crash at this crossing.
+/// Runs `body`, which must not crash at this crossing. Checks the reason and the parts of the message.
 #[track_caller]
-fn assert_no_crash(crossing: u64, body: impl FnOnce(), why: &NotCrashedReason, parts: &[&str]) {
+fn assert_no_crash(crossing: u64, body: impl FnOnce(), reason: &NotCrashedReason, parts: &[&str]) {
     let not_crashed = run_to_crash(TARGET, crossing, body).expect_err("no crash");
-    assert_eq!(not_crashed.why, *why);
+    assert_eq!(not_crashed.reason, *reason);
     let message = not_crashed.to_string();
     for part in parts {
         assert!(message.contains(part), "{part} is not in {message}");
@@ -24,8 +24,8 @@ fn assert_no_crash(crossing: u64, body: impl FnOnce(), why: &NotCrashedReason, p
 }
 
 #[test]
-fn a_run_that_ends_in_another_way_is_no_crash_and_says_why() {
-    let crosses_too_little = || {
+fn a_run_that_does_not_end_with_the_crash_returns_the_reason() {
+    let crosses_too_few_times = || {
         cross(2);
         check_crash_point(CrashPoint::CohortLedgerUpdate);
     };
@@ -35,28 +35,28 @@ fn a_run_that_ends_in_another_way_is_no_crash_and_says_why() {
         "CohortLedgerUpdate 1 times",
         "outcome::",
     ];
-    assert_no_crash(5, crosses_too_little, &NotCrashedReason::NeverFired, &parts);
+    assert_no_crash(5, crosses_too_few_times, &NotCrashedReason::NeverFired, &parts);
 
-    let parts = ["tests nothing", "nothing was crossed"];
+    let parts = ["tests nothing", "no crash point was crossed"];
     assert_no_crash(0, || (), &NotCrashedReason::NothingCrossed, &parts);
 
     let on_helper = || assert!(on_watched_thread("helper", || cross(1)).is_err());
-    let why = NotCrashedReason::OnAnotherThread("helper".into());
-    assert_no_crash(0, on_helper, &why, &["ended thread helper"]);
+    let reason = NotCrashedReason::OnAnotherThread("helper".into());
+    assert_no_crash(0, on_helper, &reason, &["ended thread helper"]);
 
-    let unwatched = || on_unwatched_thread("stranger", || cross(1));
+    let unwatched = || on_unwatched_thread("unwatched", || cross(1));
     assert_no_crash(
         0,
         unwatched,
         &NotCrashedReason::NothingCrossed,
-        &["on thread stranger"],
+        &["on thread unwatched"],
     );
 
-    let swallows = || drop(catch_unwind(|| cross(1)));
+    let catches = || drop(catch_unwind(|| cross(1)));
     assert_no_crash(
         0,
-        swallows,
-        &NotCrashedReason::Swallowed,
+        catches,
+        &NotCrashedReason::CaughtInsideRun,
         &["caught inside the run"],
     );
 
@@ -64,8 +64,8 @@ fn a_run_that_ends_in_another_way_is_no_crash_and_says_why() {
         drop(catch_unwind(|| cross(1)));
         panic!("planned");
     };
-    let why = NotCrashedReason::ReplacedByPanic("planned".into());
-    assert_no_crash(0, replaces, &why, &["replaced by another panic: planned"]);
+    let reason = NotCrashedReason::ReplacedByPanic("planned".into());
+    assert_no_crash(0, replaces, &reason, &["replaced by another panic: planned"]);
 }
 
 #[test]
@@ -74,11 +74,11 @@ fn a_panic_before_the_crash_continues_to_unwind() {
     assert_eq!(panic_of(body), "of the test");
 }
 
-/// Results that a test must look at. This compiles as long as each of them is `#[must_use]`: else an expectation is not
+/// The results that a test must use. This compiles only if each of them is `#[must_use]`. Otherwise an expectation is not
 /// fulfilled.
 #[deny(unfulfilled_lint_expectations)]
-#[expect(dead_code, reason = "it has to compile, not to run")]
-fn results_that_cannot_be_dropped(check: &Conformance, oracle: &Oracle, db: &crate::TidalDb, disk: &SimDisk) {
+#[expect(dead_code, reason = "the function must compile and is never called")]
+fn results_that_must_be_used(check: &Conformance, oracle: &Oracle, db: &crate::TidalDb, disk: &SimDisk) {
     #[expect(unused_must_use, reason = "it is the test")]
     CrashSweep::standard(7, 4).run();
     #[expect(unused_must_use, reason = "it is the test")]

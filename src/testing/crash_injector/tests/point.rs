@@ -1,4 +1,4 @@
-//! The points' text form.
+//! The text form of crash points.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -6,13 +6,13 @@ use std::error::Error;
 use super::*;
 
 #[test]
-fn all_lists_every_point_once_and_each_reads_back_from_its_text() {
+fn all_lists_every_point_once_and_each_text_parses_to_its_point() {
     let names: BTreeSet<&str> = CrashPoint::ALL.iter().map(|point| point.name()).collect();
     assert_eq!(names.len(), 8);
     for (index, point) in CrashPoint::ALL.into_iter().enumerate() {
         assert_eq!(point as usize, index, "the order of declaration");
         assert_eq!(point.to_string().parse(), Ok(point));
-        // So a replay line can be pasted into code.
+        // The texts are equal, so a test can paste a replay line into code.
         assert_eq!(point.to_string(), format!("{point:?}"));
     }
     assert_eq!(
@@ -22,7 +22,7 @@ fn all_lists_every_point_once_and_each_reads_back_from_its_text() {
 }
 
 #[test]
-fn a_text_that_names_no_point_is_an_error_that_says_which_there_are() {
+fn the_error_of_an_unknown_point_lists_all_points() {
     for text in [
         "",
         "walpreaggregate",

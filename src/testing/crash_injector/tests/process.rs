@@ -1,4 +1,4 @@
-//! Effects that show only from outside the process: its output, and the way it ends.
+//! Effects that are visible only from another process: the output of a process and its exit status.
 //!
 //! Each test runs itself again as a child.
 
@@ -10,29 +10,30 @@ use super::*;
 use crate::testing::process::{ChildEnd, ChildProgram, ChildSide};
 
 const TIME_MAX: Duration = Duration::from_secs(60);
-/// The answer of a child that came to the end of its body.
-const TO_THE_END: &str = "to the end";
+/// The answer of a child after its body returned.
+const BODY_RETURNED: &str = "the body returned";
 
 fn this_test() -> ChildProgram {
     ChildProgram::calling_test().expect("the harness names the thread")
 }
 
-/// Runs the calling test again as a child to its end. In the child itself: `None`, after running `body`.
+/// Runs the calling test again as a child and waits for its end. In the child, runs `body` and returns `None`.
 fn in_child(body: impl FnOnce()) -> Option<ChildEnd> {
     if ChildSide::orders().is_some() {
         body();
-        ChildSide::answer(TO_THE_END);
+        ChildSide::answer(BODY_RETURNED);
         return None;
     }
     let child = this_test().start("").expect("a child");
     Some(child.wait(TIME_MAX).expect("its end"))
 }
 
-/// Runs the calling test again as a child, which must come to the end of `body`. `words` judges its output.
-fn assert_child_ends(body: impl FnOnce(), words: fn(&str) -> bool) {
+/// Runs the calling test again as a child. In the child, `body` must return, and the standard error must satisfy
+/// `is_right`.
+fn assert_child_ends(body: impl FnOnce(), is_right: fn(&str) -> bool) {
     if let Some(end) = in_child(body) {
-        assert!(end.status.success() && end.answers == [TO_THE_END], "{end}");
-        assert!(words(&end.stderr_tail), "{end}");
+        assert!(end.status.success() && end.answers == [BODY_RETURNED], "{end}");
+        assert!(is_right(&end.stderr_tail), "{end}");
     }
 }
 
@@ -43,14 +44,14 @@ fn the_abort_action_ends_the_process_and_nothing_catches_it() {
         let outcome = run_with_crash(&injector, || {
             let _destructor = CrossesOnDrop(OTHER);
             cross(1);
-            eprintln!("still here");
+            eprintln!("before the crash");
             cross(1);
         });
-        eprintln!("never here: {outcome:?}");
+        eprintln!("after the crash: {outcome:?}");
     });
     let Some(end) = end else { return };
     assert!(end.is_aborted() && end.answers.is_empty(), "{end}");
-    let expected = "still here | CrashInjector: simulated crash at WalPreAggregate after 2 crossings";
+    let expected = "before the crash | CrashInjector: simulated crash at WalPreAggregate after 2 crossings";
     assert_eq!(end.stderr_tail, expected);
 }
 
@@ -73,27 +74,27 @@ fn a_caught_crash_prints_nothing_and_runs_no_panic_hook() {
 }
 
 #[test]
-fn an_uncaught_crash_prints_its_text_once() {
+fn an_uncaught_crash_prints_its_message_once() {
     let body = || {
         let other_run = CrashInjector::new(OTHER, 0);
         let injector = CrashInjector::new(TARGET, 0);
         panic_of(|| run_with_crash(&other_run, || injector.maybe_crash(TARGET)));
     };
-    assert_child_ends(body, |words| words.matches(TEXT).count() == 1);
+    assert_child_ends(body, |stderr| stderr.matches(TEXT).count() == 1);
 }
 
 #[test]
-fn another_panic_is_printed_once_however_many_runs_it_unwinds_through() {
+fn another_panic_is_printed_once_if_it_unwinds_through_several_runs() {
     let body = || {
         let outer = CrashInjector::new(TARGET, 0);
         let inner = CrashInjector::new(OTHER, 0);
         let runs = || run_with_crash(&outer, || run_with_crash(&inner, || panic!("a bug")));
         assert_eq!(panic_of(runs), "a bug");
     };
-    assert_child_ends(body, |words| words.matches("a bug").count() == 1);
+    assert_child_ends(body, |stderr| stderr.matches("a bug").count() == 1);
 }
 
-/// Crosses the target and shows as its name.
+/// Crosses the target when it is formatted.
 struct CrossesInDebug;
 
 impl std::fmt::Debug for CrossesInDebug {
@@ -104,7 +105,7 @@ impl std::fmt::Debug for CrossesInDebug {
 }
 
 #[test]
-fn a_panic_hook_or_a_message_that_crosses_the_point_does_not_abort() {
+fn a_panic_hook_or_a_panic_message_that_crosses_the_point_does_not_abort() {
     let body = || {
         panic::set_hook(Box::new(|_| cross(1)));
         let injector = CrashInjector::new(TARGET, 0);
@@ -112,7 +113,7 @@ fn a_panic_hook_or_a_message_that_crosses_the_point_does_not_abort() {
         panic_of(|| panic!("{CrossesInDebug:?}"));
         assert!(!injector.has_fired(), "withheld, not fired");
         assert_ne!(injector.withheld_crossings(), []);
-        // Its own panic runs the hook, which crosses the point.
+        // The panic of the injector runs the hook, which crosses the point.
         panic_of(|| cross(1));
         assert_eq!(state(&injector), (true, 1));
     };
@@ -130,7 +131,7 @@ impl Drop for CrashesOnDrop {
     fn drop(&mut self) {
         self.0.maybe_crash(TARGET);
         run_with_crash(&CrashInjector::new(OTHER, 0), || check_crash_point(OTHER))
-            .expect_err("caught, so no abort");
+            .expect_err("a caught crash");
         install_injector(CrashInjector::new(OTHER, 0));
     }
 }
@@ -142,24 +143,29 @@ fn cross_at_thread_end() {
 #[test]
 fn a_crossing_in_a_thread_locals_destructor_does_not_abort() {
     let body = || {
-        // Destructors run in the reverse order of first use: here while the slot is full, then when it is empty.
-        for (is_full, withheld_len) in [(true, 1), (false, 0)] {
+        // Destructors run in the reverse order of first use. So the destructor crosses the point first with an injector
+        // in the slot, and in the second round with an empty slot.
+        for (has_injector, withheld_len) in [(true, 1), (false, 0)] {
             let injector = CrashInjector::new(TARGET, 0);
             let installed = Arc::clone(&injector);
             on_unwatched_thread("ends", move || {
-                if !is_full {
+                if !has_injector {
                     cross_at_thread_end();
                 }
                 install_injector(installed);
-                if is_full {
+                if has_injector {
                     cross_at_thread_end();
                 }
             });
             assert_eq!(state(&injector), (false, 0));
             assert_eq!(injector.withheld_crossings().len(), withheld_len);
-            assert_eq!(Arc::strong_count(&injector), 1, "the ended thread let go of it");
+            assert_eq!(
+                Arc::strong_count(&injector),
+                1,
+                "the ended thread released the injector"
+            );
         }
-        // An inherited slot is gone with the body.
+        // The inherited slot is removed when the body ends, before the destructors run.
         let inherited = CrashInjector::new(TARGET, 0);
         let outcome = run_with_crash(&inherited, || {
             on_watched_thread("inherits", cross_at_thread_end).is_ok()
@@ -171,7 +177,7 @@ fn a_crossing_in_a_thread_locals_destructor_does_not_abort() {
 }
 
 #[test]
-fn an_injector_asked_directly_in_a_thread_locals_destructor_does_not_abort() {
+fn a_direct_call_of_the_injector_in_a_thread_locals_destructor_does_not_abort() {
     let body = || {
         let injector = CrashInjector::new(TARGET, 0);
         for use_slot_first in [true, false] {
@@ -192,7 +198,7 @@ fn an_injector_asked_directly_in_a_thread_locals_destructor_does_not_abort() {
 }
 
 #[test]
-fn a_child_parked_at_the_point_is_killed_exactly_there() {
+fn a_child_that_is_parked_at_a_crossing_can_be_killed_there() {
     if ChildSide::orders().is_some() {
         let park = CrashAction::call(|point, crossings| {
             ChildSide::park(&format!("parked at {point} {crossings}"));

@@ -1,4 +1,4 @@
-//! `run_with_crash`: which panics it catches and lets through, and that it restores the slot.
+//! `run_with_crash`: the panics that it catches, the panics that it does not catch, and the restored slot.
 
 use std::panic::resume_unwind;
 
@@ -25,19 +25,19 @@ fn run_with_crash_returns_err_on_fire() {
             check_crash_point(point);
             reached.push("after");
         });
-        // A change by reference stays as the crash found it.
+        // Changes by reference from before the crash stay.
         assert_eq!((outcome, reached), (Err(point), vec!["before"]));
         assert!(injector.has_fired());
     }
 }
 
 #[test]
-fn the_payload_names_point_count_and_injector() {
+fn the_payload_has_the_point_the_count_and_the_injector() {
     let injector = CrashInjector::new(TARGET, 4);
     let twin = CrashInjector::new(TARGET, 4);
-    // A swallowed crash: the result is the closure's own.
-    let payload = run_with_crash(&injector, || catch_unwind(|| cross(10)).expect_err("it fires"))
-        .expect("the closure swallowed the crash");
+    // The closure catches the crash, so the run returns the closure's result.
+    let payload = run_with_crash(&injector, || catch_unwind(|| cross(10)).expect_err("a crash"))
+        .expect("the closure caught the crash");
     assert!(injector.has_fired());
     let crash = crash_of(&*payload).expect("an injected crash");
     assert_eq!((crash.point(), crash.crossings()), (TARGET, 5));
@@ -47,7 +47,7 @@ fn the_payload_names_point_count_and_injector() {
 }
 
 #[test]
-fn another_panic_unwinds_with_its_own_payload_whatever_fired_before_it() {
+fn another_panic_keeps_its_payload_also_after_the_injector_fired() {
     #[derive(Debug, PartialEq)]
     struct Typed(u32);
 
@@ -58,13 +58,13 @@ fn another_panic_unwinds_with_its_own_payload_whatever_fired_before_it() {
             resume_unwind(Box::new(Typed(7)));
         })
     }))
-    .expect_err("not the injector's");
+    .expect_err("a panic that is not the injector's crash");
     assert!(injector.has_fired());
     assert_eq!(payload.downcast_ref(), Some(&Typed(7)));
 }
 
 #[test]
-fn a_rethrown_crash_is_caught_by_the_run_of_its_own_injector_alone() {
+fn only_the_run_of_its_injector_catches_a_rethrown_crash() {
     let injector = CrashInjector::new(TARGET, 0);
     let rethrown = run_with_crash(&injector, || {
         resume_unwind(catch_unwind(|| cross(1)).expect_err("a crash"))
@@ -73,16 +73,17 @@ fn a_rethrown_crash_is_caught_by_the_run_of_its_own_injector_alone() {
 
     let payload = {
         let earlier = CrashInjector::new(TARGET, 0);
-        run_with_crash(&earlier, || catch_unwind(|| cross(1)).expect_err("it fires")).expect("swallowed")
+        run_with_crash(&earlier, || catch_unwind(|| cross(1)).expect_err("a crash"))
+            .expect("the closure caught the crash")
     };
-    // The earlier injector is gone; this one may well have its address.
+    // The earlier injector is dropped. This injector can have the same address.
     let injector = CrashInjector::new(TARGET, 0);
     panic_of(|| run_with_crash(&injector, || resume_unwind(payload)));
     assert!(!injector.has_fired());
 }
 
 #[test]
-fn the_slot_is_restored_on_every_exit() {
+fn the_slot_is_restored_after_every_kind_of_run() {
     let before = CrashInjector::new(TARGET, 1000);
     let other = CrashInjector::new(TARGET, 1000);
     let _before = scoped_injector(&before);
@@ -95,12 +96,12 @@ fn the_slot_is_restored_on_every_exit() {
         }),
         ("the closure cleared the slot", &clear_injector),
     ];
-    for (index, (exit, body)) in bodies.into_iter().enumerate() {
+    for (index, (end, body)) in bodies.into_iter().enumerate() {
         let injector = CrashInjector::new(TARGET, 0);
         catch_unwind(AssertUnwindSafe(|| run_with_crash(&injector, body).ok())).ok();
         cross(1);
-        assert_eq!(before.crossing_count(), index as u64 + 1, "{exit}");
-        assert_eq!(Arc::strong_count(&injector), 1, "{exit}");
+        assert_eq!(before.crossing_count(), index as u64 + 1, "{end}");
+        assert_eq!(Arc::strong_count(&injector), 1, "{end}");
     }
     assert_eq!(other.crossing_count(), 0);
 }
@@ -114,7 +115,7 @@ fn an_empty_slot_is_empty_again_after_a_run() {
 }
 
 #[test]
-fn an_injector_outside_of_its_own_run_panics_with_the_text() {
+fn an_injector_outside_of_its_own_run_panics_with_the_message() {
     let after_its_run = CrashInjector::new(TARGET, 0);
     run(&after_its_run, 0).expect("nothing crossed");
     assert_eq!(panic_of(|| after_its_run.maybe_crash(TARGET)), TEXT);
@@ -143,13 +144,13 @@ fn an_inner_run_replaces_the_outer_injector_and_catches_only_its_own_crash() {
 }
 
 #[test]
-fn the_outer_injectors_crash_unwinds_through_an_inner_run_to_the_outer_one() {
+fn the_crash_of_the_outer_injector_passes_the_inner_run_and_ends_the_outer_run() {
     let outer = CrashInjector::new(TARGET, 0);
     let inner = CrashInjector::new(OTHER, 0);
     let mut after_inner = false;
     let outcome = run_with_crash(&outer, || {
         let inner_outcome = run_with_crash(&inner, || {
-            // The slot is the inner one's; the outer injector is crossed through its own slot for a while.
+            // The slot has the inner injector. This installs the outer injector again for one block.
             let _outer_again = scoped_injector(&outer);
             cross(1);
         });
@@ -162,7 +163,7 @@ fn the_outer_injectors_crash_unwinds_through_an_inner_run_to_the_outer_one() {
     assert_eq!(
         (outer.crossing_count(), inner.crossing_count()),
         (1, 0),
-        "an empty slot"
+        "the slot is empty after the runs"
     );
 }
 
@@ -178,7 +179,7 @@ fn runs_of_one_injector_nest() {
     });
     assert_eq!((outcome, state(&injector)), (Ok(Err(TARGET)), (true, 3)));
 
-    // After the inner run the thread is still inside the outer one.
+    // After the inner run the thread is still inside the outer run.
     let injector = CrashInjector::new(TARGET, 0);
     let outcome = run_with_crash(&injector, || {
         run(&injector, 0).expect("nothing crossed");
@@ -188,7 +189,7 @@ fn runs_of_one_injector_nest() {
 }
 
 #[test]
-fn a_run_inside_a_destructor_of_a_panicking_thread_withholds_the_crash() {
+fn a_run_in_a_destructor_on_a_panicking_thread_withholds_the_crash() {
     struct RunsOnDrop(Arc<CrashInjector>);
     impl Drop for RunsOnDrop {
         fn drop(&mut self) {
@@ -207,6 +208,6 @@ fn a_run_inside_a_destructor_of_a_panicking_thread_withholds_the_crash() {
 
 #[test]
 #[should_panic(expected = "run_with_crash needs panic = \"unwind\": this build has panic = \"abort\"")]
-fn a_build_that_aborts_on_panic_is_told_so() {
+fn a_build_with_abort_on_panic_gets_a_panic_with_the_reason() {
     require_unwinding(true);
 }

@@ -1,4 +1,4 @@
-//! Inheriting the slot, through `inherit` and through the engine's own `spawn`.
+//! Threads inherit the slot, through `inherit` and through the `spawn` function of the engine.
 
 use std::sync::mpsc;
 
@@ -10,26 +10,23 @@ fn an_inherited_crash_ends_its_thread_with_the_typed_payload() {
     let outcome = run_with_crash(&injector, || {
         cross(1);
         let spawned = thread::Builder::new().spawn(inherit(|| cross(1)));
-        let payload = spawned
-            .expect("a thread")
-            .join()
-            .expect_err("the crash was there");
+        let payload = spawned.expect("a thread").join().expect_err("a crash");
         crash_of(&payload).map(|crash| (crash.point(), crash.crossings()))
     });
-    // On another thread: the closure's own result.
+    // The crash ended another thread, so the run returns the closure's result.
     assert_eq!((outcome, injector.has_fired()), (Ok(Some((TARGET, 2))), true));
 }
 
 #[test]
-fn a_thread_that_inherits_outside_any_run_panics_with_the_text() {
+fn a_thread_that_inherits_outside_any_run_panics_with_the_message() {
     let injector = CrashInjector::new(TARGET, 0);
     let _installed = scoped_injector(&injector);
-    let payload = on_watched_thread("text", || cross(1)).expect_err("it fires");
+    let payload = on_watched_thread("text", || cross(1)).expect_err("a crash");
     assert_eq!(panic_text(&*payload), TEXT);
 }
 
 #[test]
-fn a_thread_inherits_every_run_its_spawner_is_inside_of() {
+fn a_thread_inherits_all_enclosing_runs_of_its_spawning_thread() {
     let outer = CrashInjector::new(TARGET, 0);
     let inner = CrashInjector::new(OTHER, 0);
     let joined = run_with_crash(&outer, || {
@@ -39,20 +36,20 @@ fn a_thread_inherits_every_run_its_spawner_is_inside_of() {
         })
     });
     let payload = joined
-        .expect("no crash here")
-        .expect("nor here")
-        .expect_err("but there");
+        .expect("no crash in the outer run")
+        .expect("no crash in the inner run")
+        .expect_err("a crash on the spawned thread");
     assert!(crash_of(&*payload).is_some_and(|crash| crash.is_from(&outer)));
 }
 
 #[test]
-fn the_slot_is_that_of_the_moment_of_spawning() {
+fn a_thread_inherits_the_slot_from_the_time_of_the_inherit_call() {
     let injector = CrashInjector::new(TARGET, 100);
     let (go, wait) = mpsc::channel::<()>();
     let body = {
         let _installed = scoped_injector(&injector);
         inherit(move || {
-            wait.recv().expect("the spawner is alive");
+            wait.recv().expect("the sender exists");
             cross(3);
             "result"
         })
@@ -61,12 +58,12 @@ fn the_slot_is_that_of_the_moment_of_spawning() {
     assert_eq!(injector.crossing_count(), 0);
     go.send(()).expect("the thread waits");
     assert_eq!(handle.join().expect("no panic"), "result");
-    // Watched although the spawner is no longer.
+    // The thread is watched although the spawning thread no longer is.
     assert_eq!(injector.crossing_count(), 3);
 }
 
 #[test]
-fn an_inherited_slot_lasts_as_long_as_the_body() {
+fn an_inherited_slot_is_removed_when_the_body_ends() {
     let own = CrashInjector::new(TARGET, 100);
     let inherited = CrashInjector::new(TARGET, 100);
     let [run, never_run] = {
@@ -86,7 +83,7 @@ fn an_inherited_slot_lasts_as_long_as_the_body() {
 }
 
 #[test]
-fn threads_of_threads_inherit_too() {
+fn a_thread_of_a_thread_inherits_the_slot_too() {
     let injector = CrashInjector::new(TARGET, 3);
     let outcome = run_with_crash(&injector, || {
         let child = || on_watched_thread("grandchild", || cross(4)).is_err();
@@ -97,7 +94,7 @@ fn threads_of_threads_inherit_too() {
 }
 
 #[test]
-fn spawn_names_the_thread_and_watches_nothing_by_itself() {
+fn spawn_names_the_thread_and_watches_nothing_without_an_installed_injector() {
     let joined = on_watched_thread("checkpointer", || {
         cross(1);
         assert_eq!(thread::current().name(), Some("checkpointer"));

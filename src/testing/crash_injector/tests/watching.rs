@@ -1,9 +1,9 @@
-//! The recorder, and the listener for unwatched threads.
+//! The recorder, and the listener for crossings on unwatched threads.
 
 use super::*;
 
 /// Crosses points on two threads, one after the other, so that every run has the same crossings.
-fn scripted() {
+fn cross_on_two_threads() {
     cross(2);
     check_crash_point(OTHER);
     drop(on_watched_thread("second", || {
@@ -17,7 +17,7 @@ fn points_and_ordinals(crossings: Vec<Crossing>) -> Vec<(CrashPoint, Option<u64>
     crossings.into_iter().map(|it| (it.point, it.ordinal)).collect()
 }
 
-/// The crossings of `body`.
+/// The recorded crossings of `body`.
 fn recorded(body: impl FnOnce()) -> Vec<Crossing> {
     let recorder = CrossingRecorder::new();
     let recording = scoped_recorder(&recorder);
@@ -30,9 +30,9 @@ fn recorded(body: impl FnOnce()) -> Vec<Crossing> {
 fn a_recorder_lists_every_crossing_of_every_point_with_its_thread() {
     let recorder = CrossingRecorder::new();
     let recording = scoped_recorder(&recorder);
-    scripted();
+    cross_on_two_threads();
     drop(recording);
-    scripted();
+    cross_on_two_threads();
     let here = thread::current().id();
     let on_second = |it: &Crossing| it.thread != here && it.thread_name.as_deref() == Some("second");
     let crossings = recorder.crossings();
@@ -52,29 +52,29 @@ fn a_recorder_lists_every_crossing_of_every_point_with_its_thread() {
 }
 
 #[test]
-fn every_recorded_ordinal_is_where_an_injector_fires() {
-    for (index, crossing) in recorded(scripted).into_iter().enumerate() {
+fn an_injector_fires_at_every_recorded_ordinal() {
+    for (index, crossing) in recorded(cross_on_two_threads).into_iter().enumerate() {
         let again = CrossingRecorder::new();
         let _recording = scoped_recorder(&again);
         let ordinal = crossing.ordinal.expect("no panic");
-        let seen = Arc::clone(&again);
+        let in_action = Arc::clone(&again);
         let action = CrashAction::call(move |_, _| {
-            assert_eq!(seen.crossings_len(), index + 1, "the crossing of that index");
+            assert_eq!(in_action.crossings_len(), index + 1, "crossing {index}");
         });
         let at_index = CrashInjector::with_action(crossing.point, ordinal, action);
-        assert_eq!(run_with_crash(&at_index, scripted), Ok(()));
+        assert_eq!(run_with_crash(&at_index, cross_on_two_threads), Ok(()));
         assert!(at_index.has_fired(), "crossing {index}");
 
         let crashes = CrashInjector::new(crossing.point, ordinal);
         let is_here = crossing.thread == thread::current().id();
         let expected = if is_here { Err(crossing.point) } else { Ok(()) };
-        assert_eq!(run_with_crash(&crashes, scripted), expected);
+        assert_eq!(run_with_crash(&crashes, cross_on_two_threads), expected);
         assert!(crashes.has_fired(), "crossing {index}");
     }
 }
 
 #[test]
-fn a_recorder_and_an_injector_come_and_go_independently() {
+fn a_recorder_and_an_injector_can_be_installed_and_removed_independently() {
     let recorder = CrossingRecorder::new();
     let injector = CrashInjector::new(TARGET, 100);
 
@@ -105,7 +105,7 @@ fn a_recorder_and_an_injector_come_and_go_independently() {
 }
 
 #[test]
-fn the_crossing_that_fires_is_recorded_and_those_of_its_unwinding_have_no_ordinal() {
+fn the_crossing_that_fires_is_recorded_and_crossings_during_the_unwinding_have_no_ordinal() {
     let crossings = recorded(|| {
         let outcome = run_with_crash(&CrashInjector::new(TARGET, 1), || {
             let _guard = CrossesOnDrop(OTHER);
@@ -124,7 +124,7 @@ fn the_crossing_that_fires_is_recorded_and_those_of_its_unwinding_have_no_ordina
 }
 
 #[test]
-fn recorders_on_parallel_threads_do_not_hear_of_one_another() {
+fn a_recorder_does_not_record_crossings_on_parallel_threads() {
     let counts = thread::scope(|scope| {
         let threads = [0, 1, 2, 3].map(|times| scope.spawn(move || recorded(|| cross(times)).len()));
         threads.map(|thread| thread.join().expect("no panic"))
@@ -133,7 +133,7 @@ fn recorders_on_parallel_threads_do_not_hear_of_one_another() {
 }
 
 #[test]
-fn ordinals_are_gapless_over_all_threads() {
+fn the_ordinals_of_all_threads_together_have_no_gaps() {
     let crossings = recorded(|| {
         thread::scope(|scope| {
             for _ in 0..4 {
@@ -146,7 +146,7 @@ fn ordinals_are_gapless_over_all_threads() {
 }
 
 #[test]
-fn a_recorder_knows_whether_it_watches_the_thread_that_asks() {
+fn a_recorder_watches_only_the_threads_with_the_recorder_in_their_slot() {
     let recorder = CrossingRecorder::new();
     let other = CrossingRecorder::new();
     assert!(!recorder.watches_this_thread());
@@ -163,16 +163,15 @@ fn a_recorder_knows_whether_it_watches_the_thread_that_asks() {
     assert!(!recorder.watches_this_thread(), "replaced");
 }
 
-/// The crossings that the listener heard from threads of that name: tests run in parallel, and it hears their threads
-/// as well.
-fn heard_from(listener: &UnwatchedListener, name: &str) -> Vec<(CrashPoint, Option<u64>)> {
-    let mut heard = listener.heard();
-    heard.retain(|crossing| crossing.thread_name.as_deref() == Some(name));
-    points_and_ordinals(heard)
+/// The listener's crossings on threads with this name. The listener also records threads of tests that run in parallel.
+fn crossings_on(listener: &UnwatchedListener, name: &str) -> Vec<(CrashPoint, Option<u64>)> {
+    let mut crossings = listener.crossings();
+    crossings.retain(|crossing| crossing.thread_name.as_deref() == Some(name));
+    points_and_ordinals(crossings)
 }
 
 #[test]
-fn a_listener_hears_crossings_on_unwatched_threads_alone() {
+fn a_listener_records_crossings_on_unwatched_threads_only() {
     let listener = UnwatchedListener::new();
     let injector = CrashInjector::new(TARGET, 0);
     let outcome = run_with_crash(&injector, || {
@@ -183,7 +182,7 @@ fn a_listener_hears_crossings_on_unwatched_threads_alone() {
     });
     assert_eq!((outcome, injector.has_fired()), (Ok(()), false));
     let expected = [(TARGET, None), (TARGET, None), (OTHER, None)];
-    assert_eq!(heard_from(&listener, "unwatched"), expected);
+    assert_eq!(crossings_on(&listener, "unwatched"), expected);
 
     on_unwatched_thread("watched", || {
         let _installed = scoped_injector(&CrashInjector::new(TARGET, 100));
@@ -193,22 +192,25 @@ fn a_listener_hears_crossings_on_unwatched_threads_alone() {
         let _recording = scoped_recorder(&CrossingRecorder::new());
         check_crash_point(OTHER);
     });
-    assert_eq!(heard_from(&listener, "watched"), []);
+    assert_eq!(crossings_on(&listener, "watched"), []);
 }
 
 #[test]
-fn a_listener_hears_only_crossings_between_its_making_and_its_end() {
+fn a_listener_records_only_crossings_between_its_creation_and_its_drop() {
     let cross_unwatched = |point| on_unwatched_thread("in between", move || check_crash_point(point));
     cross_unwatched(TARGET);
     let first = UnwatchedListener::new();
     cross_unwatched(OTHER);
     let second = UnwatchedListener::new();
     cross_unwatched(TARGET);
-    assert_eq!(heard_from(&first, "in between"), [(OTHER, None), (TARGET, None)]);
+    assert_eq!(
+        crossings_on(&first, "in between"),
+        [(OTHER, None), (TARGET, None)]
+    );
     drop(first);
     cross_unwatched(TARGET);
     assert_eq!(
-        heard_from(&second, "in between"),
+        crossings_on(&second, "in between"),
         [(TARGET, None), (TARGET, None)]
     );
 }

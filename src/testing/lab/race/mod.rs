@@ -282,7 +282,7 @@ impl Race {
     ) -> Result<RaceStatistics, String> {
         let disk = &watched.disk;
         let passing = Arc::clone(yields);
-        let recorder = CrossingRecorder::calling(move |_| passing.pass());
+        let recorder = CrossingRecorder::with_callback(move |_| passing.pass());
         let _recording = scoped_recorder(&recorder);
         let injector = self
             .panics_at

@@ -50,7 +50,7 @@ fn threads_that_change_the_same_collections_leave_the_same_in_memory_and_in_stor
         let disk = SimDisk::new();
         let yields = Arc::new(Yields::new(seed, |_| {}));
         let passing = Arc::clone(&yields);
-        let recorder = CrossingRecorder::calling(move |_| passing.pass());
+        let recorder = CrossingRecorder::with_callback(move |_| passing.pass());
         let _recording = scoped_recorder(&recorder);
         let options = |files| {
             tiny_options(standard_schema())
