@@ -11,7 +11,7 @@
 //! | crash a database at every position, also in several sessions | [`CrashSweep`] |
 //! | crash a database at one position and check every promise | [`run_plan`] with a [`Plan`] |
 //! | crash a database on real files, over any storage engine | [`CrashSweep::crash_on_files`] |
-//! | crash other code at one crash point | [`run_to_crash`], or [`run_with_crash`] if a run without a crash is fine |
+//! | crash other code at one crash point | [`run_to_crash`]; [`run_with_crash`] also accepts a run without a crash |
 //! | replay a failure from its line | [`replay()`] |
 //! | compare the crash modes, also `SIGKILL` of a child process | [`compare_crash_modes`] |
 //! | fail a disk, fill it, or cut its power | [`SimDisk`] |
@@ -34,8 +34,9 @@
 //!
 //! # Semantic versioning
 //! The stable items are those of [`crash_injector`], [`sim_disk`], [`workload`], [`plan`], [`sweep`], [`oracle`],
-//! [`conformance`], [`report`] and [`faults`], and [`ChildProgram`]: their names, signatures and documented meaning. The
-//! text of a plan parses to the same plan in every later minor version. `#[non_exhaustive]` enums and structs can grow.
+//! [`conformance`], [`report`] and [`faults`], and [`ChildProgram`]: their names, signatures and documented meaning.
+//! The text of a plan parses to the same plan in every later minor version. `#[non_exhaustive]` enums and structs can
+//! grow.
 //!
 //! These are not stable: the hidden module `lab` (campaigns that this project runs on itself); the text of messages,
 //! findings and pages; the number of images that a sweep builds; and the operations that a seed draws. So a line with
@@ -75,7 +76,8 @@
 //! schema, storage engine and file access by your own.
 //!
 //! # Crash at one position
-//! A plan has three parts: the work, the durability policy and the crashes. The run fails if it does not reach each crash.
+//! A plan has three parts: the work, the durability policy and the crashes. The run fails if it does not reach each
+//! crash.
 //! ```
 //! use tidaldb::testing::{CrashPoint, Plan, run_plan, sim_disk::ImageChoice};
 //!

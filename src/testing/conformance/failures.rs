@@ -127,7 +127,7 @@ fn go_through(
     };
     let is_whole = run.act(trouble, tally)?;
     let (account, calls_failed) = (run.account, run.calls_failed);
-    let happened = !disk.faults_fired().is_empty() || disk.is_gone() || calls_failed > 0;
+    let happened = !disk.faults_fired().is_empty() || disk.has_device_failed() || calls_failed > 0;
     not_tried.unmet += u64::from(!happened);
     not_tried.ended += u64::from(!is_whole);
     tally.add(INJECTED, u64::from(happened));
@@ -184,7 +184,7 @@ impl FailingRun<'_> {
             self.do_one(action, tally)?;
         }
         self.disk.set_capacity_bytes(None);
-        if self.engine.is_none() && !self.disk.is_gone() && !self.lost_what_a_sync_covered() {
+        if self.engine.is_none() && !self.disk.has_device_failed() && !self.lost_what_a_sync_covered() {
             // The first attempt may be the one that fails.
             self.open(true)?;
             if self.engine.is_none() {
@@ -242,7 +242,7 @@ impl FailingRun<'_> {
             }
             opened => opened.or_fail("opening, tried twice,")?,
         };
-        if !self.disk.is_gone() {
+        if !self.disk.has_device_failed() {
             let found = scan(engine.as_ref(), b"")?;
             let judged = self.account.judge(&found, Promise::Acknowledged);
             judged.map_err(|text| CheckStop::Failed(format!("after reopening: {text}")))?;

@@ -36,8 +36,8 @@ fn cross_with_watchers(point: CrashPoint) {
 }
 
 impl CrashInjector {
-    /// Crosses `point`. Does nothing if `point` is not the target, or if the injector is disarmed or has fired. Otherwise
-    /// counts the crossing, and fires if the count before it was at least `fire_after_n`.
+    /// Crosses `point`. Does nothing if `point` is not the target, or if the injector is disarmed or has fired.
+    /// Otherwise counts the crossing, and fires if the count before it was at least `fire_after_n`.
     ///
     /// # Panics
     /// If the injector fires with the default action. On a thread inside [`run_with_crash`](super::run_with_crash) of
@@ -93,10 +93,10 @@ fn abort(message: &str) -> ! {
 
 /// Returns true inside the destructor of a thread-local, where a panic aborts the process.
 ///
-/// The standard library has no function for this. A thread-local of this module cannot detect it either: destructors run
-/// in the reverse order of first use, so a thread-local that was first used later is destroyed earlier. So this function
-/// searches the stack for a frame of the standard library. The search takes milliseconds. It runs only before a panic
-/// that no enclosing run catches. In a program without symbols the function always returns false.
+/// The standard library has no function for this. A thread-local of this module cannot detect it either: destructors
+/// run in the reverse order of first use, so a thread-local that was first used later is destroyed earlier. So this
+/// function searches the stack for a frame of the standard library. The search takes milliseconds. It runs only before
+/// a panic that no enclosing run catches. In a program without symbols the function always returns false.
 fn is_in_thread_local_destructor() -> bool {
     let stack = Backtrace::force_capture().to_string();
     let mut frames = stack.lines();

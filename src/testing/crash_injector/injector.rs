@@ -77,7 +77,8 @@ impl fmt::Debug for CrashAction {
 /// neither counted nor fired, because a second panic would abort the process.
 /// [`withheld_crossings`](Self::withheld_crossings) lists these crossings.
 pub struct CrashInjector {
-    /// The unique number of the injector. A payload has this number and can outlive the injector, so no number is reused.
+    /// The unique number of the injector. A payload has this number and can outlive the injector, so no number is
+    /// reused.
     id: u64,
     target: CrashPoint,
     /// The number of crossings that pass. At most [`COUNT`], so a word below it has no flag set.
@@ -134,15 +135,15 @@ impl CrashInjector {
         self.state.load(Ordering::Acquire) & COUNT
     }
 
-    /// The crossings of the target at which a crash would have aborted the process by accident, in their order. These are
-    /// all crossings on panicking threads, and the crossings in destructors of thread-locals at which the injector would
-    /// have fired.
+    /// The crossings of the target at which a crash would have aborted the process by accident, in their order. These
+    /// are all crossings on panicking threads, and the crossings in destructors of thread-locals at which the injector
+    /// would have fired.
     pub fn withheld_crossings(&self) -> Vec<Crossing> {
         lock(&self.withheld).clone()
     }
 
-    /// Counts the crossing and returns true if the injector must not fire at it yet. Returns false and changes nothing if
-    /// the injector is due to fire, is disarmed or has fired.
+    /// Counts the crossing and returns true if the injector must not fire at it yet. Returns false and changes nothing
+    /// if the injector is due to fire, is disarmed or has fired.
     ///
     /// Runs no foreign code, so the caller may borrow its thread's slot.
     #[inline]
@@ -175,7 +176,8 @@ impl CrashInjector {
         claimed.ok().map(|before| before + 1)
     }
 
-    /// Returns true if the next crossing fires: the injector is armed, has not fired, and has let enough crossings pass.
+    /// Returns true if the next crossing fires: the injector is armed, has not fired, and has let enough crossings
+    /// pass.
     pub(super) fn is_due(&self) -> bool {
         self.is_due_in(self.state.load(Ordering::Acquire))
     }

@@ -1,9 +1,10 @@
 //! Crash points, and the one-shot injector that crashes at them.
 //!
-//! A hook is one statement in a write path, [`check_crash_point`], which exists in test builds only. Each call of a hook
-//! is a crossing of its point. The hook looks into the slot of the calling thread. If the slot has an injector, the
-//! injector counts the crossing, and fires once. A slot belongs to one thread, so parallel tests never crash one another.
-//! A new thread gets the slot of the thread that spawned it through [`inherit`]; every thread of the engine uses it.
+//! A hook is one statement in a write path, [`check_crash_point`], which exists in test builds only. Each call of a
+//! hook is a crossing of its point. The hook looks into the slot of the calling thread. If the slot has an injector for
+//! the point, the injector counts the crossing, and fires at one of the crossings. A slot belongs to one thread, so
+//! parallel tests never crash one another. [`inherit`] copies the slot to a new thread; every thread of the engine uses
+//! it.
 //!
 //! | task | item |
 //! |---|---|
@@ -146,8 +147,9 @@ fn require_unwinding(panic_aborts: bool) {
 /// Wraps the body of a thread. The thread gets a copy of the slot that the calling thread has now: the injector, the
 /// recorder, and the list of enclosing runs.
 ///
-/// A crash on the thread unwinds with the typed payload and prints nothing. The thread's `join` returns the payload, and
-/// [`crash_of`] recognises it. The thread has the slot until `body` ends, also after the run of the spawning thread.
+/// A crash on the thread unwinds with the typed payload and prints nothing. The thread's `join` returns the payload,
+/// and [`crash_of`] recognises it. The thread has the slot until `body` ends, also after the run of the spawning
+/// thread.
 ///
 /// # Examples
 /// ```

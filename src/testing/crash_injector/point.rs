@@ -34,8 +34,8 @@ pub enum CrashPoint {
     CheckpointPostFlush,
     /// Between the first decay score and the others: one score has the event, the others do not.
     SignalAggregationUpdate,
-    /// After a cohort's hot tier is updated, before its warm tier: the global ledger has the event, the cohort has it in
-    /// one of two tiers.
+    /// After a cohort's hot tier is updated, before its warm tier: the global ledger has the event, the cohort has it
+    /// in one of two tiers.
     CohortLedgerUpdate,
     /// After the write to storage, before the collection in memory is updated: storage has the change, memory does not.
     CollectionIndexUpdate,

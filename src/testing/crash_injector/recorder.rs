@@ -98,9 +98,9 @@ impl CrossingRecorder {
         Arc::default()
     }
 
-    /// An empty recorder that calls `callback` after each recorded crossing, on the thread of the crossing. The callback
-    /// can inspect the state, or wait for other threads. It can cross points, and must not panic. It is not called for a
-    /// crossing on a panicking thread.
+    /// An empty recorder that calls `callback` after each recorded crossing, on the thread of the crossing. The
+    /// callback can inspect the state, or wait for other threads. It can cross points, and must not panic. It is not
+    /// called for a crossing on a panicking thread.
     pub fn with_callback(callback: impl Fn(CrashPoint) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             callback: Some(Box::new(callback)),

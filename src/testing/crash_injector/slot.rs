@@ -1,9 +1,9 @@
 //! The slot of a thread: the injector and the recorder that watch the thread's crossings.
 //!
 //! Owns the slot, and a byte next to it, [`WATCHED_POINTS`]. The byte has one bit for each point that the slot watches,
-//! so a hook without a watcher costs one load and one test. Invariants: the byte equals
-//! [`ThreadSlot::watched_points`] of the slot. The slot is never borrowed while foreign code runs, because actions, panic
-//! hooks and destructors of removed content can cross points.
+//! so a hook without a watcher costs one load and one test. Invariants: the byte equals [`ThreadSlot::watched_points`]
+//! of the slot. The slot is never borrowed while foreign code runs, because actions, panic hooks and destructors of
+//! removed content can cross points.
 //!
 //! Slot and byte are thread-locals without a destructor, so code can use them until the thread ends. A third
 //! thread-local, [`CLEAR_AT_THREAD_END`], drops the content of the slot.
@@ -67,8 +67,8 @@ pub(super) fn is_thread_watched() -> bool {
     WATCHED_POINTS.get() != 0
 }
 
-/// Counts a crossing of a watched point and returns true if the slot has no recorder and its injector must not fire yet.
-/// Otherwise changes nothing and returns false.
+/// Counts a crossing of a watched point and returns true if the slot has no recorder and its injector must not fire
+/// yet. Otherwise changes nothing and returns false.
 #[inline]
 pub(super) fn count_early_crossing() -> bool {
     // An exclusive borrow takes fewer instructions than a shared one.

@@ -1,8 +1,8 @@
 //! Listeners for crossings on unwatched threads.
 //!
 //! A run does not crash if only threads without an inherited slot cross its crash point. A listener reports these
-//! crossings. The module owns the process's list of listeners, and the flag that the hook reads. Invariants: the flag is
-//! set exactly while a listener exists. A listener changes neither a count nor a crash.
+//! crossings. The module owns the process's list of listeners, and the flag that the hook reads. Invariants: the flag
+//! is set exactly while a listener exists. A listener changes neither a count nor a crash.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,8 +24,8 @@ type UnwatchedCrossings = Mutex<Vec<Crossing>>;
 ///
 /// Tests that run in parallel share the process, so the listener also records unwatched threads of other tests. Print
 /// its crossings as a hint next to a failure, with the names of the threads. Do not fail a test because of them. For an
-/// exact check, call [`CrossingRecorder::watches_this_thread`](super::CrossingRecorder::watches_this_thread) in the test
-/// disk.
+/// exact check, call [`CrossingRecorder::watches_this_thread`](super::CrossingRecorder::watches_this_thread) in the
+/// test disk.
 ///
 /// # Examples
 /// ```

@@ -1,9 +1,9 @@
 //! Custom faults. A wrapper passes each call to a file system or a storage engine to one closure. The closure can make
 //! the call, change it, fail it, skip it or delay it.
 //!
-//! Invariant: a call that the closure forwards behaves as without the wrapper. To delay a write, store its bytes and the
-//! open file ([`FileCall::file`]), and skip the call. The wrappers store no content, so after a crash the disk has the
-//! effects of exactly the forwarded calls.
+//! Invariant: a call that the closure forwards behaves as without the wrapper. To delay a write, store its bytes and
+//! the open file ([`FileCall::file`]), and skip the call. The wrappers store no content, so after a crash the disk has
+//! the effects of exactly the forwarded calls.
 //!
 //! | task | items |
 //! |---|---|

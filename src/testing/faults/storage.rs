@@ -113,7 +113,8 @@ impl<'a> StorageCall<'a> {
         }
     }
 
-    /// Returns the answer of a successful call, and does not make the call. A key has no value, and a scan has no pairs.
+    /// Returns the answer of a successful call, and does not make the call. A key has no value, and a scan has no
+    /// pairs.
     ///
     /// # Errors
     /// None.

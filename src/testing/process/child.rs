@@ -1,7 +1,7 @@
 //! The child's side of the protocol: reads the orders and the lines of the parent, and sends answers.
 //!
-//! Invariant: each answer is one write, so a kill at any position leaves the whole line in the pipe or no part of it. A
-//! child whose parent has ended ends too.
+//! Invariants: each answer is one write, and the parent drops a line without a line end. So after a kill the parent has
+//! the whole answer or nothing. A child whose parent has ended ends too.
 
 use std::env;
 use std::io::{self, Write};

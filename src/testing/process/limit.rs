@@ -7,7 +7,8 @@ use std::process::Command;
 
 use super::ChildProcess;
 
-/// A limit on the file size of a running child process. The child gets the errors of a full disk.
+/// A limit on the file size of a running child process. [`OverLimit`](super::OverLimit) selects the effect of a write
+/// beyond the limit; with `FailsWrite` the child runs as on a full disk.
 ///
 /// The limit is the soft limit (`RLIMIT_FSIZE`). The hard limit does not change, so that the soft limit can be lifted
 /// again. The child can still write to the part of a longer file that is below the limit, as a process can write to

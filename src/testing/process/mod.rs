@@ -251,8 +251,8 @@ impl Drop for ChildProcess {
     }
 }
 
-/// Starts a thread that reads answers until the pipe ends. It drops a last line without a line end, which the end of the
-/// child cut short.
+/// Starts a thread that reads answers until the pipe ends. It drops a last line without a line end, which the end of
+/// the child cut short.
 fn read_answers(mut output: impl BufRead + Send + 'static) -> io::Result<(Receiver<String>, JoinHandle<()>)> {
     let (send, answers) = channel();
     let thread = threads::spawn("child answers", move || {

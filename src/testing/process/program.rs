@@ -89,8 +89,8 @@ impl ChildProgram {
     /// Starts the child. In the child, [`ChildSide::orders`](super::ChildSide::orders) returns `orders`, a text without
     /// a zero byte.
     ///
-    /// Begin the orders with a word that only this caller uses: a test with several kinds of children receives the orders
-    /// of all of them.
+    /// Begin the orders with a word that only this caller uses: a test with several kinds of children receives the
+    /// orders of all of them.
     ///
     /// # Errors
     /// The error of the operating system if it cannot start the program or `sh`.

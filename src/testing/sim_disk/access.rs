@@ -1,4 +1,7 @@
-//! The file access of the simulated disk: what each call does to the model and to the files behind it.
+//! The file access of the simulated disk: the effect of each call on the state of the disk and on its backing files.
+//!
+//! Invariant: a call changes the backing files before the state of the disk. If the backing files return an error, the
+//! state does not change.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +14,7 @@ use super::operation::{DiskOperation, DiskOperationKind as Kind};
 use super::state::{ContentChange, DiskState, Effect, NodeId};
 use crate::fs::{File, FileAccess, FileLock, NamedDir, OpenDir, OpenMode};
 
-/// The longest file.
+/// The maximum length of a file.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 #[derive(Debug)]
@@ -30,7 +33,8 @@ struct SimLock {
     id: usize,
 }
 
-/// What there is to do to the name `path` in order to create a file there, and the number of the file.
+/// The effect of creating a file with the path `path`, and the number of the file. The effect is `Nothing` if the file
+/// exists.
 fn creation(state: &DiskState, path: &Arc<Path>) -> io::Result<(Effect, usize)> {
     match state.resolve_file(path) {
         Ok(file) => Ok((Effect::Nothing, file)),
@@ -43,8 +47,8 @@ fn creation(state: &DiskState, path: &Arc<Path>) -> io::Result<(Effect, usize)> 
 }
 
 impl SimDisk {
-    /// Does `call` to the files behind the disk, if there are any.
-    fn behind<T>(&self, call: impl FnOnce(&dyn FileAccess) -> io::Result<T>) -> io::Result<Option<T>> {
+    /// Makes `call` on the backing files. Returns `None` if the disk has no backing files.
+    fn on_backing<T>(&self, call: impl FnOnce(&dyn FileAccess) -> io::Result<T>) -> io::Result<Option<T>> {
         let backing = self.shared.backing.as_ref();
         backing.map(|backing| call(backing.files.as_ref())).transpose()
     }
@@ -64,11 +68,11 @@ impl FileAccess for SimDisk {
                 OpenMode::Read | OpenMode::Write => (Effect::Nothing, device.state.resolve_file(&path)?),
                 OpenMode::Create => creation(&device.state, &path)?,
             };
-            let is_there = mode == OpenMode::Create && matches!(effect, Effect::Nothing);
-            if is_there && device.state.files[id].live.len() > 0 {
+            let truncates = mode == OpenMode::Create && matches!(effect, Effect::Nothing);
+            if truncates && device.state.files[id].visible.len() > 0 {
                 effect = Effect::Content(id, ContentChange::Truncation);
             }
-            let backing = self.behind(|files| files.open(real, mode))?;
+            let backing = self.on_backing(|files| files.open(real, mode))?;
             Ok((effect, (id, backing)))
         });
         let (id, backing) = opened?;
@@ -88,11 +92,11 @@ impl FileAccess for SimDisk {
         let call = DiskOperation::new(Kind::List, &normal);
         self.shared.lock().perform(self.process, call, |device, _| {
             let dir = device.state.resolve_dir(&normal)?;
-            // In an order that no caller expects: the contract promises none.
-            let names = device.state.dirs[dir].live.keys().rev();
+            // In reverse order, because the contract promises no order.
+            let names = device.state.dirs[dir].visible.keys().rev();
             let names = names.filter_map(|name| name.to_str().map(Into::into));
-            let behind = self.behind(|files| files.list(path))?;
-            Ok((Effect::Nothing, behind.unwrap_or_else(|| names.collect())))
+            let listed = self.on_backing(|files| files.list(path))?;
+            Ok((Effect::Nothing, listed.unwrap_or_else(|| names.collect())))
         })
     }
 
@@ -108,7 +112,7 @@ impl FileAccess for SimDisk {
                     Effect::Names(vec![device.state.name_change(&normal, Some(new))?])
                 }
             };
-            self.behind(|files| files.create_dir(path))?;
+            self.on_backing(|files| files.create_dir(path))?;
             Ok((effect, ()))
         })
     }
@@ -119,7 +123,7 @@ impl FileAccess for SimDisk {
         call.target = Some(to_path.clone());
         self.shared.lock().perform(self.process, call, |device, _| {
             let file = device.state.resolve_file(&from_path)?;
-            // The other name is free, or a file has it.
+            // Returns an error if a directory has the new name.
             let (_, replaced) = creation(&device.state, &to_path)?;
             let changes = vec![
                 device.state.name_change(&from_path, None)?,
@@ -130,7 +134,7 @@ impl FileAccess for SimDisk {
             } else {
                 Effect::Names(changes)
             };
-            self.behind(|files| files.rename(from, to))?;
+            self.on_backing(|files| files.rename(from, to))?;
             Ok((effect, ()))
         })
     }
@@ -141,7 +145,7 @@ impl FileAccess for SimDisk {
         self.shared.lock().perform(self.process, call, |device, _| {
             device.state.resolve_file(&normal)?;
             let change = device.state.name_change(&normal, None)?;
-            self.behind(|files| files.remove(path))?;
+            self.on_backing(|files| files.remove(path))?;
             Ok((Effect::Names(vec![change]), ()))
         })
     }
@@ -151,7 +155,7 @@ impl FileAccess for SimDisk {
         let call = DiskOperation::new(Kind::SyncDir, &normal);
         self.shared.lock().perform(self.process, call, |device, _| {
             let dir = device.state.resolve_dir(&normal)?;
-            self.behind(|files| files.sync_dir(path))?;
+            self.on_backing(|files| files.sync_dir(path))?;
             Ok((Effect::SyncDir(dir), ()))
         })
     }
@@ -165,16 +169,16 @@ impl FileAccess for SimDisk {
             if device.locks.contains_key(&id) {
                 return Ok((effect, None));
             }
-            // Behind: `None` without files, `Some(None)` if another process has the lock.
-            Ok(match self.behind(|files| files.lock(path))? {
+            // `None` without backing files, `Some(None)` if another process holds their lock.
+            Ok(match self.on_backing(|files| files.lock(path))? {
                 Some(None) => (effect, None),
-                behind => (effect, Some((id, behind.flatten()))),
+                backing_lock => (effect, Some((id, backing_lock.flatten()))),
             })
         });
-        let Some((id, behind)) = taken? else {
+        let Some((id, backing_lock)) = taken? else {
             return Ok(None);
         };
-        device.locks.insert(id, behind);
+        device.locks.insert(id, backing_lock);
         drop(device);
         Ok(Some(Box::new(SimLock {
             shared: self.shared.clone(),
@@ -201,27 +205,27 @@ impl Device {
         offset: u64,
         len: u64,
     ) -> io::Result<DiskOperation> {
-        // After a power loss the same number may belong to another file.
+        // This check comes first: after a power loss the number can belong to another file.
         self.check_process(process)?;
         let mut call = DiskOperation::new(kind, &self.state.files[file].path);
         (call.offset, call.len) = (offset, len);
         Ok(call)
     }
 
-    /// How many of `len` bytes at `offset` of the file there is room for.
-    fn room(&self, file: usize, offset: u64, len: usize) -> io::Result<usize> {
+    /// The number of bytes that a write of `len` bytes at `offset` can write.
+    fn writable_len(&self, file: usize, offset: u64, len: usize) -> io::Result<usize> {
         if offset.saturating_add(len as u64) > FILE_BYTES_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let end_max = self.state.files[file]
-            .live
+            .visible
             .len()
             .saturating_add(self.free_bytes());
-        let room = end_max.saturating_sub(offset).min(len as u64) as usize;
-        if room == 0 && len > 0 {
+        let writable = end_max.saturating_sub(offset).min(len as u64) as usize;
+        if writable == 0 && len > 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        Ok(room)
+        Ok(writable)
     }
 }
 
@@ -234,7 +238,7 @@ impl File for SimFile {
             if let Some(backing) = &self.backing {
                 return Ok((Effect::Nothing, backing.read_at(&mut buffer[..len], offset)?));
             }
-            let content = device.state.files[self.id].live.bytes();
+            let content = device.state.files[self.id].visible.bytes();
             let start = content.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
             let len = len.min(content.len() - start);
             buffer[..len].copy_from_slice(&content[start..start + len]);
@@ -250,7 +254,7 @@ impl File for SimFile {
                 let message = "the file is open for reading only";
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
             }
-            let mut len = device.room(self.id, offset, bytes.len())?;
+            let mut len = device.writable_len(self.id, offset, bytes.len())?;
             len = len.min(fault.map_or(usize::MAX, Fault::bytes_max));
             if let Some(backing) = &self.backing {
                 len = backing.write_at(&bytes[..len], offset)?;
@@ -270,7 +274,7 @@ impl File for SimFile {
         device.perform(self.process, call, |device, _| {
             let len = match &self.backing {
                 Some(backing) => backing.len()?,
-                None => device.state.files[self.id].live.len(),
+                None => device.state.files[self.id].visible.len(),
             };
             Ok((Effect::Nothing, len))
         })
@@ -310,7 +314,7 @@ impl FileLock for SimLock {
         let device = self.shared.lock();
         device.check_process(self.process)?;
         match device.locks.get(&self.id) {
-            Some(Some(behind)) => behind.check(),
+            Some(Some(backing_lock)) => backing_lock.check(),
             _ => Ok(()),
         }
     }

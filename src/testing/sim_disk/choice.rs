@@ -1,83 +1,87 @@
-//! Which of the images of one crash is meant: a small value with a text form for replay lines.
+//! The choice of one of the images of a crash: a small value with a text form for replay lines.
 //!
-//! | text | image |
+//! Every image has all durable operations. The choice decides which undurable operations it has:
+//!
+//! | text | undurable operations in the image |
 //! |---|---|
-//! | `synced` | only what was synced |
-//! | `all` | everything written, as a process crash leaves it |
-//! | `prefix:17` | of what is not durable, the operations before ordinal 17 |
-//! | `prefix:17=3n1g` | these, and operation 17 torn |
-//! | `drop:3,17=3n1g` | everything but operation 3, and 17 torn |
-//! | `only:3,17=3n1g` | operation 3, and 17 torn |
-//! | `random:123` | each operation's fate drawn from the seed 123 |
+//! | `synced` | none |
+//! | `all` | all, as after a process crash |
+//! | `prefix:17` | the operations before ordinal 17 |
+//! | `prefix:17=3n1g` | the operations before ordinal 17, and operation 17 torn |
+//! | `drop:3,17=3n1g` | all except operation 3, and operation 17 torn |
+//! | `only:3,17=3n1g` | only operation 3, and operation 17 torn |
+//! | `random:123` | the operations that the seed 123 draws |
 //!
-//! A tear is a list of runs of pieces, in the order of the file: `n` new, `o` old, `g` garbage, `z` zeros, `s` stale. The
-//! pieces after the last run are old.
+//! A tear is a list of runs of pieces, in the order of the file: `n` new, `o` old, `g` garbage, `z` zeros, `s` stale.
+//! The pieces after the last run are old.
+//!
+//! Invariant: the text of a choice parses to the same choice.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// One of the images that a crash may leave. See the [module](super) for which there are.
+/// A choice of one of the images that a crash can leave. The [module](super) has the rules of the images.
 ///
-/// `to_string` and `parse` are inverse to each other.
+/// `parse` is the inverse of `to_string`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ImageChoice {
-    /// Only what was synced.
+    /// No undurable operation: the synced content.
     Synced,
-    /// Everything written, as a process crash leaves it.
+    /// All undurable operations: the written content, as after a process crash.
     All,
-    /// Of what is not durable, the operations before an ordinal.
+    /// The undurable operations before an ordinal.
     Prefix {
         /// The ordinal.
         before: u64,
-        /// How the operation with that ordinal itself is torn; `None` if nothing of it is there.
+        /// The tear of the operation with this ordinal. `None` if the operation is missing.
         torn: Option<Tear>,
     },
-    /// All undurable operations but these, by ordinal, which are lost or torn.
+    /// All undurable operations, except that these operations have these fates, by ordinal.
     Drop(BTreeMap<u64, Fate>),
-    /// Only these undurable operations, by ordinal.
+    /// Only these undurable operations, with these fates, by ordinal.
     Only(BTreeMap<u64, Fate>),
-    /// Each operation's fate is drawn from the seed and from the place of the operation among those of its file or name
-    /// alone, so that what is done to other files does not change it.
+    /// A fate for each undurable operation, drawn from the seed and from the number of the operation among the
+    /// operations on its file or name. So operations on other files do not change the fate.
     Random {
         /// The seed.
         seed: u64,
     },
 }
 
-/// What a crash made of one operation that was not durable.
+/// The fate of one undurable operation in a crash.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Fate {
-    /// Nothing of it is there.
+    /// The image does not have the operation.
     Lost,
-    /// It is there.
+    /// The image has the operation.
     Kept,
-    /// A write is there in part. Of other operations, which are whole or not at all, it means `Kept`.
+    /// The image has a part of the write. For operations other than writes, which cannot be torn, this means `Kept`.
     Torn(Tear),
 }
 
-/// Which pieces of a write are there. A piece is what lies in one sector of the file.
+/// The content of each piece of a write in an image. A piece is the part of a write in one sector of the file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tear {
     runs: Vec<(u32, Piece)>,
 }
 
-/// What is found where one piece of a write belongs.
+/// The content of one piece of a write in an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Piece {
-    /// What was there before, if anything was.
+    /// The previous bytes, or no bytes if the file was shorter.
     Old,
-    /// What was written.
+    /// The written bytes.
     New,
-    /// Neither: pseudo-random bytes.
+    /// Pseudo-random bytes.
     Garbage,
-    /// Zeros: the file has its length there and never got its bytes.
+    /// Zeros: the file's length covers the piece, but its bytes were not written.
     Zeros,
-    /// Stale bytes: the file's length covers the piece, but its block still holds bytes of a removed or truncated file.
-    /// Zeros if no block is free.
+    /// Stale bytes: the file's length covers the piece, but its block still has bytes of a removed or truncated file.
+    /// Zeros if no such block is free.
     Stale,
 }
 
@@ -90,8 +94,8 @@ const LETTERS: [(Piece, char); 5] = [
 ];
 
 impl ImageChoice {
-    /// The ordinals of the operations to which it gives a fate by name.
-    pub(super) fn named(&self) -> Vec<u64> {
+    /// The ordinals of the operations whose fate the choice lists.
+    pub(super) fn named_ordinals(&self) -> Vec<u64> {
         match self {
             Self::Synced | Self::All | Self::Random { .. } | Self::Prefix { torn: None, .. } => Vec::new(),
             Self::Prefix { before, .. } => vec![*before],
@@ -99,8 +103,9 @@ impl ImageChoice {
         }
     }
 
-    /// Whether an image of this choice may have something of the operation with this ordinal, if that is not durable.
-    pub(crate) fn keeps(&self, ordinal: u64) -> bool {
+    /// Returns true if the image of this choice can have the operation with this ordinal, or a part of it, although the
+    /// operation is not durable.
+    pub(crate) fn can_contain(&self, ordinal: u64) -> bool {
         match self {
             Self::Synced => false,
             Self::All | Self::Random { .. } => true,
@@ -112,7 +117,7 @@ impl ImageChoice {
 }
 
 impl Tear {
-    /// A tear of runs of equal pieces from the write's beginning on; pieces beyond the runs are old.
+    /// A tear with these runs of equal pieces from the beginning of the write. Pieces after the last run are old.
     pub fn new(runs: impl IntoIterator<Item = (u32, Piece)>) -> Self {
         Self {
             runs: runs.into_iter().filter(|(len, _)| *len > 0).collect(),
@@ -136,7 +141,7 @@ impl fmt::Display for Tear {
             return f.write_str("1o");
         }
         self.runs.iter().try_for_each(|(len, piece)| {
-            let letter = LETTERS.iter().find(|(known, _)| known == piece);
+            let letter = LETTERS.iter().find(|(other, _)| other == piece);
             write!(f, "{len}{}", letter.map_or(' ', |(_, letter)| *letter))
         })
     }
@@ -168,16 +173,16 @@ impl fmt::Display for ImageChoice {
     }
 }
 
-/// The text of `fates` without the word for `usual`.
-fn print_fates(fates: &BTreeMap<u64, Fate>, usual: &Fate) -> String {
+/// The text of `fates`. An operation with the fate `default` has only its ordinal.
+fn print_fates(fates: &BTreeMap<u64, Fate>, default: &Fate) -> String {
     let items = fates.iter().map(|(ordinal, fate)| match fate {
-        fate if fate == usual => ordinal.to_string(),
+        fate if fate == default => ordinal.to_string(),
         fate => format!("{ordinal}={fate}"),
     });
     items.collect::<Vec<_>>().join(",")
 }
 
-/// A text does not stand for an [`ImageChoice`].
+/// The error of parsing a text that is not the text form of an [`ImageChoice`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseChoiceError {
     text: String,
@@ -185,7 +190,7 @@ pub struct ParseChoiceError {
 
 impl fmt::Display for ParseChoiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} does not stand for an image of a disk", self.text)
+        write!(f, "{:?} is not the text of a disk image choice", self.text)
     }
 }
 
@@ -224,14 +229,14 @@ fn parse_choice(text: &str) -> Option<ImageChoice> {
     }
 }
 
-fn parse_fates(text: &str, usual: &Fate) -> Option<BTreeMap<u64, Fate>> {
+fn parse_fates(text: &str, default: &Fate) -> Option<BTreeMap<u64, Fate>> {
     let mut fates = BTreeMap::new();
     for item in text.split(',').filter(|_| !text.is_empty()) {
         let (ordinal, fate) = match item.split_once('=') {
             Some((ordinal, "lost")) => (ordinal, Fate::Lost),
             Some((ordinal, "kept")) => (ordinal, Fate::Kept),
             Some((ordinal, tear)) => (ordinal, Fate::Torn(parse_tear(tear)?)),
-            None => (item, usual.clone()),
+            None => (item, default.clone()),
         };
         if fates.insert(ordinal.parse().ok()?, fate).is_some() {
             return None;
@@ -243,7 +248,7 @@ fn parse_fates(text: &str, usual: &Fate) -> Option<BTreeMap<u64, Fate>> {
 fn parse_tear(text: &str) -> Option<Tear> {
     let runs = text.split_inclusive(|c: char| !c.is_ascii_digit()).map(|run| {
         let (at, letter) = run.char_indices().next_back()?;
-        let (piece, _) = LETTERS.iter().find(|(_, known)| *known == letter)?;
+        let (piece, _) = LETTERS.iter().find(|(_, other)| *other == letter)?;
         let len = run[..at].parse().ok().filter(|len| *len > 0)?;
         Some((len, *piece))
     });

@@ -1,4 +1,6 @@
-//! From the state of a disk to one of the images that a crash may leave. The [module doc](super) has the rules.
+//! Builds an image that a crash can leave from the state of the disk. The [module doc](super) has the rules.
+//!
+//! Invariant: each choice gives an image that the rules allow, in every state of the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -8,35 +10,36 @@ use super::choice::{Fate, ImageChoice, Piece, Tear};
 use super::image::{FileContent, Image, ImageEntry, ROOT_HASH};
 use super::keyed;
 use super::state::{
-    ContentChange, DiskState, FileState, Names, NodeId, PendingNames, PendingReason, close_over_names,
+    ContentChange, DiskState, FileState, Names, NodeId, PendingNames, PendingReason,
+    add_earlier_name_operations,
 };
 use super::tears::Tears;
 
-/// Tells the choice of garbage from the choice of a fate with the same key.
+/// Makes the garbage of an operation independent of its random fate, which has the same key.
 const GARBAGE: u64 = 0x6761_7262_6167_6531;
 
-/// One operation that is not durable, as far as its fate is concerned.
+/// An operation that is not durable, so a crash decides its fate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct OpenOperation {
+pub(super) struct UndurableOperation {
     pub ordinal: u64,
-    /// What its random fate is drawn from.
+    /// The key of its random fate.
     key: u64,
-    /// What the share of kept operations is drawn from: one for each file.
-    owner: u64,
+    /// The key that selects the percentage of kept operations. All changes of a file have the same key.
+    file_key: u64,
     pub tears: Tears,
 }
 
-impl OpenOperation {
+impl UndurableOperation {
     fn of_names(pending: &PendingNames) -> Self {
         Self {
             ordinal: pending.ordinal,
             key: pending.key,
-            owner: pending.key,
+            file_key: pending.key,
             tears: Tears::default(),
         }
     }
 
-    /// Its fate in the image that `choice` means.
+    /// The fate of the operation in the image of `choice`.
     pub(super) fn fate(&self, choice: &ImageChoice) -> Fate {
         let whole = |kept| if kept { Fate::Kept } else { Fate::Lost };
         let fate = match choice {
@@ -58,7 +61,7 @@ impl OpenOperation {
 
     fn random_fate(&self, seed: u64) -> Fate {
         const KEPT_PERCENT: [u64; 4] = [15, 50, 80, 95];
-        let kept_percent = KEPT_PERCENT[(keyed::mix(seed, self.owner) % 4) as usize];
+        let kept_percent = KEPT_PERCENT[(keyed::mix(seed, self.file_key) % 4) as usize];
         let drawn = keyed::mix(seed, self.key);
         let tears = u64::from(self.tears.len());
         if tears > 0 && (drawn >> 8).is_multiple_of(8) {
@@ -72,34 +75,39 @@ impl OpenOperation {
 }
 
 impl DiskState {
-    /// The operations whose fate is open, in their order.
-    pub(super) fn open_operations(&self) -> Vec<OpenOperation> {
-        let names = self.pending_names.iter().map(OpenOperation::of_names);
+    /// The undurable operations on names and on files with a name in some image, in their order.
+    pub(super) fn undurable_operations(&self) -> Vec<UndurableOperation> {
+        let names = self.pending_names.iter().map(UndurableOperation::of_names);
         let files = self.reachable_files().into_iter();
-        let contents = files.flat_map(|file| self.changes_of(&self.files[file]));
-        let mut open: Vec<_> = names.chain(contents).collect();
-        open.sort_unstable();
-        open
+        let contents = files.flat_map(|file| self.undurable_changes(&self.files[file]));
+        let mut operations: Vec<_> = names.chain(contents).collect();
+        operations.sort_unstable();
+        operations
     }
 
-    /// An operation that `choice` names although its fate is not open.
-    pub(super) fn settled_operation(&self, choice: &ImageChoice) -> Option<u64> {
-        let open = self.open_operations();
-        let is_open = |ordinal: &u64| open.iter().any(|operation| operation.ordinal == *ordinal);
-        choice.named().into_iter().find(|ordinal| !is_open(ordinal))
+    /// The first ordinal that `choice` names and that is not the ordinal of an undurable operation.
+    pub(super) fn invalid_ordinal(&self, choice: &ImageChoice) -> Option<u64> {
+        let operations = self.undurable_operations();
+        let is_valid = |ordinal: &u64| operations.iter().any(|operation| operation.ordinal == *ordinal);
+        choice
+            .named_ordinals()
+            .into_iter()
+            .find(|ordinal| !is_valid(ordinal))
     }
 
-    pub(super) fn changes_of(&self, file: &FileState) -> impl Iterator<Item = OpenOperation> {
-        let (owner, sector_bytes, durable_len) = (file.key, self.sector_bytes, file.durable_len());
+    /// The undurable changes of a file's content, in their order.
+
+    pub(super) fn undurable_changes(&self, file: &FileState) -> impl Iterator<Item = UndurableOperation> {
+        let (file_key, sector_bytes, durable_len) = (file.key, self.sector_bytes, file.durable_len());
         let has_stale_blocks = self.has_stale_blocks();
         let pending = file
             .pending
             .iter()
-            .filter(|pending| pending.hold != PendingReason::Durable);
-        pending.map(move |pending| OpenOperation {
+            .filter(|pending| pending.reason != PendingReason::Durable);
+        pending.map(move |pending| UndurableOperation {
             ordinal: pending.ordinal,
             key: pending.key,
-            owner,
+            file_key,
             tears: Tears::of(&pending.change, sector_bytes, durable_len, has_stale_blocks),
         })
     }
@@ -117,18 +125,19 @@ impl DiskState {
             .collect()
     }
 
-    /// Whether `kept`, which says it of some operations by ordinal, has for each operation on a name all earlier ones.
-    pub(super) fn is_closed(&self, kept: impl Fn(u64) -> bool) -> bool {
-        let kept: Vec<bool> = self.pending_names.iter().map(|it| kept(it.ordinal)).collect();
-        let mut closed = kept.clone();
-        close_over_names(&self.pending_names, &mut closed);
-        closed == kept
+    /// Returns true if the kept operations include, for each operation on a name, all earlier operations on this name.
+    /// `is_kept` gets the ordinal of an operation.
+    pub(super) fn has_earlier_name_operations(&self, is_kept: impl Fn(u64) -> bool) -> bool {
+        let kept: Vec<bool> = self.pending_names.iter().map(|it| is_kept(it.ordinal)).collect();
+        let mut complete = kept.clone();
+        add_earlier_name_operations(&self.pending_names, &mut complete);
+        complete == kept
     }
 
-    /// The image that `choice` means.
+    /// The image of `choice`.
     pub(super) fn image(&self, choice: &ImageChoice) -> Image {
         let mut image = Image::new();
-        self.each_entry(choice, PathBuf::from("/"), |dir, name, entry| {
+        self.visit_entries(choice, PathBuf::from("/"), |dir, name, entry| {
             let path = dir.join(name);
             image.insert(path.clone(), entry);
             path
@@ -136,52 +145,54 @@ impl DiskState {
         image
     }
 
-    /// The hash of the image that `choice` means.
+    /// The hash of the image of `choice`.
     pub(super) fn image_hash(&self, choice: &ImageChoice) -> u128 {
         let mut hash = 0_u128;
-        self.each_entry(choice, ROOT_HASH, |dir, name, entry| {
-            let place = keyed::below(*dir, name);
-            hash = hash.wrapping_add(entry.hash(place));
-            place
+        self.visit_entries(choice, ROOT_HASH, |dir, name, entry| {
+            let path = keyed::child_hash(*dir, name);
+            hash = hash.wrapping_add(entry.hash(path));
+            path
         });
         hash
     }
 
-    /// Gives `enter` everything in the image that `choice` means, a directory before what is in it, with what stands for
-    /// the directory that it is in. What `enter` gives stands for a directory; `root` does for the root.
-    fn each_entry<T>(
+    /// Calls `visit` for each entry in the image of `choice`, for a directory before its content. The arguments are the
+    /// value of the entry's directory, the name and the entry. For a directory, the result of `visit` is the value that
+    /// its entries get. `root` is the value of the root.
+    fn visit_entries<T>(
         &self,
         choice: &ImageChoice,
         root: T,
-        mut enter: impl FnMut(&T, &OsStr, ImageEntry) -> T,
+        mut visit: impl FnMut(&T, &OsStr, ImageEntry) -> T,
     ) {
-        let changed = self.kept_names(choice);
-        let mut waiting = Vec::with_capacity(self.dirs.len());
-        waiting.push((0, root));
-        while let Some((dir, place)) = waiting.pop() {
+        let changed = self.changed_dirs(choice);
+        let mut pending_dirs = Vec::with_capacity(self.dirs.len());
+        pending_dirs.push((0, root));
+        while let Some((dir, value)) = pending_dirs.pop() {
             for (name, node) in changed.get(&dir).unwrap_or(&self.dirs[dir].durable) {
                 match node {
-                    NodeId::Dir(dir) => waiting.push((*dir, enter(&place, name, ImageEntry::Dir))),
+                    NodeId::Dir(dir) => pending_dirs.push((*dir, visit(&value, name, ImageEntry::Dir))),
                     NodeId::File(file) => {
                         let content = self.content(&self.files[*file], choice);
-                        enter(&place, name, ImageEntry::File(content));
+                        visit(&value, name, ImageEntry::File(content));
                     }
                 }
             }
         }
     }
 
-    /// For each pending operation on names: true if the image has it.
-    pub(super) fn names_kept(&self, choice: &ImageChoice) -> Vec<bool> {
-        let fates = self.pending_names.iter().map(OpenOperation::of_names);
+    /// For each pending operation on names: true if the image of `choice` has the operation.
+    pub(super) fn kept_name_operations(&self, choice: &ImageChoice) -> Vec<bool> {
+        let fates = self.pending_names.iter().map(UndurableOperation::of_names);
         let mut kept: Vec<bool> = fates.map(|it| it.fate(choice) != Fate::Lost).collect();
-        close_over_names(&self.pending_names, &mut kept);
+        add_earlier_name_operations(&self.pending_names, &mut kept);
         kept
     }
 
-    /// The names of each directory in which the image keeps an undurable operation, by the directory's number.
-    pub(super) fn kept_names(&self, choice: &ImageChoice) -> BTreeMap<usize, Names> {
-        let kept = self.names_kept(choice);
+    /// The directories with a kept undurable operation in the image of `choice`: their names in the image, by the
+    /// directory's number.
+    pub(super) fn changed_dirs(&self, choice: &ImageChoice) -> BTreeMap<usize, Names> {
+        let kept = self.kept_name_operations(choice);
         let mut changed = BTreeMap::new();
         for (pending, _) in self.pending_names.iter().zip(kept).filter(|(_, kept)| *kept) {
             for change in &pending.changes {
@@ -192,21 +203,22 @@ impl DiskState {
         changed
     }
 
+    /// The content of `file` in the image of `choice`.
     pub(super) fn content(&self, file: &FileState, choice: &ImageChoice) -> FileContent {
         if *choice == ImageChoice::All {
-            return file.live.clone();
+            return file.visible.clone();
         }
-        let mut fates = self.changes_of(file).map(|it| it.fate(choice));
+        let mut fates = self.undurable_changes(file).map(|it| it.fate(choice));
         let fates: Vec<_> = file
             .pending
             .iter()
-            .map_while(|pending| match pending.hold {
+            .map_while(|pending| match pending.reason {
                 PendingReason::Durable => Some(Fate::Kept),
-                PendingReason::Unsynced | PendingReason::Doubtful => fates.next(),
+                PendingReason::Unsynced | PendingReason::SyncFailed => fates.next(),
             })
             .collect();
         if fates.iter().all(|fate| *fate == Fate::Kept) {
-            return file.live.clone();
+            return file.visible.clone();
         }
         let garbage_seed = match choice {
             ImageChoice::Random { seed } => *seed,
@@ -226,7 +238,7 @@ impl DiskState {
         content
     }
 
-    /// Writes the pieces of a torn write into `content`, each as `tear` says.
+    /// Writes the pieces of a torn write into `content`, as `tear` defines them.
     fn write_torn(&self, content: &mut FileContent, offset: u64, bytes: &[u8], tear: &Tear, key: u64) {
         for (index, (at, piece)) in (0..).zip(pieces(offset, bytes, self.sector_bytes)) {
             match tear.piece(index) {
@@ -235,12 +247,12 @@ impl DiskState {
                 Piece::Zeros => content.write(at, &vec![0; piece.len()]),
                 Piece::Stale => {
                     let mut stale = vec![0; piece.len()];
-                    self.fill_stale(&mut stale, at);
+                    self.fill_with_stale_bytes(&mut stale, at);
                     content.write(at, &stale);
                 }
                 Piece::Garbage => {
                     let mut garbage = vec![0; piece.len()];
-                    keyed::fill(&mut garbage, keyed::mix(key, u64::from(index)));
+                    keyed::fill_random(&mut garbage, keyed::mix(key, u64::from(index)));
                     content.write(at, &garbage);
                 }
             }
@@ -248,7 +260,7 @@ impl DiskState {
     }
 }
 
-/// The pieces of a write, each with its offset in the file. A piece is the part in one sector.
+/// The pieces of a write, each with its offset in the file. A piece is the part of a write in one sector.
 pub(super) fn pieces(offset: u64, bytes: &[u8], sector_bytes: u32) -> impl Iterator<Item = (u64, &[u8])> {
     let sector = u64::from(sector_bytes);
     let (mut at, mut rest) = (offset, bytes);

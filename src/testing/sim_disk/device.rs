@@ -1,5 +1,8 @@
-//! The device behind the handles of one disk: the one path that every call takes, the faults it meets there, and
-//! the failure of the whole device.
+//! The device behind the handles of one disk: the one function that executes every call, its faults, and the failure of
+//! the whole device.
+//!
+//! Invariant: an operation changes the state in one step, at its end. So a panic or a failure before or after this step
+//! leaves the state before or after the whole operation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,18 +18,17 @@ use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
 use super::state::{ContentChange, DiskState, Effect, RecordedOperation};
 use crate::fs::{FileAccess, FileLock};
 
-/// How many refused calls are kept.
+/// The maximum number of recorded refused calls.
 const REFUSED_CALLS_MAX: usize = 1_000;
 
-/// The kind of the disk.
+/// The options of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimDiskOptions {
-    /// Where writes tear: at multiples of this many bytes of the file. Default 512, minimum 1.
+    /// The length of a sector in bytes. Writes tear at multiples of this length in the file. Default 512, minimum 1.
     pub sector_bytes: u32,
-    /// How many bytes its files may have together, those without a name that are open included; a file takes its
-    /// length. Default no limit.
+    /// The maximum total length of the files in bytes, including open files without a name. Default: no limit.
     pub capacity_bytes: Option<u64>,
-    /// Whether opening, reading and listing are recorded and have an ordinal too. Default no.
+    /// True if the disk also records opening, reading and listing, so that these have ordinals. Default: false.
     pub records_reads: bool,
 }
 
@@ -40,7 +42,7 @@ impl Default for SimDiskOptions {
     }
 }
 
-/// The files that a disk stands before.
+/// The backing files of a disk over other files.
 #[derive(Debug)]
 pub(super) struct Backing {
     pub files: Arc<dyn FileAccess>,
@@ -54,21 +56,22 @@ pub(super) struct SharedDevice {
 
 pub(super) struct Device {
     pub options: SimDiskOptions,
-    /// The disk before the journal.
+    /// The state before the first operation of the journal.
     pub start: Arc<DiskState>,
     pub journal: Vec<RecordedOperation>,
     pub state: DiskState,
     pub crash_at: Option<(u64, Side)>,
-    pub is_gone: bool,
+    pub has_failed: bool,
     pub refused: Vec<RefusedCall>,
     pub faults: Faults,
-    /// The number of failed operations that change something or make it durable: by a fault or on a full disk.
-    pub failed_len: usize,
+    /// The number of operations that change the disk or make changes durable, and that failed by a fault or on a full
+    /// disk.
+    pub failed_operations_len: usize,
     /// The total bytes of the files when [`Fault::DiskFull`] happened.
     pub full_at_bytes: Option<u64>,
-    /// The locks that are held, by their files, with those of the backing files.
+    /// The held locks by the number of their file, each with the lock of the backing file, if any.
     pub locks: BTreeMap<usize, Option<Box<dyn FileLock>>>,
-    /// How many handles each open file has.
+    /// The number of handles of each open file, by the number of the file.
     pub handles: BTreeMap<usize, usize>,
     pub observer: Option<Observer>,
     /// The number of the running process. Calls of earlier processes are refused.
@@ -77,18 +80,18 @@ pub(super) struct Device {
 
 pub(super) type Observer = Arc<dyn Fn(&ObservedCall<'_>) + Send + Sync>;
 
-/// A call that was refused because the device was gone.
+/// A call that was refused because the device had failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedCall {
     /// The calling thread.
     pub thread: ThreadId,
     /// The thread's name, if it has one.
     pub thread_name: Option<String>,
-    /// What was asked for.
+    /// The kind of the operation.
     pub kind: DiskOperationKind,
-    /// Of which file or directory.
+    /// The path of the file or directory.
     pub path: Arc<Path>,
-    /// Whether the thread had by then been refused a call that changes something or makes something durable.
+    /// True if an earlier refused call of the same thread would have changed the disk or made changes durable.
     pub already_refused: bool,
 }
 
@@ -98,7 +101,7 @@ impl fmt::Display for RefusedCall {
         let name = self.thread_name.as_deref().unwrap_or("unnamed");
         write!(f, "{} {path} on thread {name} ({thread:?})", self.kind)?;
         if self.already_refused {
-            f.write_str(", which had been refused before")?;
+            f.write_str(", after an earlier refused change of this thread")?;
         }
         Ok(())
     }
@@ -118,10 +121,10 @@ impl SharedDevice {
             journal,
             state,
             crash_at: None,
-            is_gone: false,
+            has_failed: false,
             refused: Vec::new(),
             faults: Faults::default(),
-            failed_len: 0,
+            failed_operations_len: 0,
             full_at_bytes: None,
             locks: BTreeMap::new(),
             handles: BTreeMap::new(),
@@ -135,11 +138,11 @@ impl SharedDevice {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Device> {
-        // The state changes in one step, at the end of an operation: a panic before or after it leaves it whole.
+        // An operation changes the state in one step, so after a panic the state is consistent.
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The path from the disk's root.
+    /// The normal form of `path` in the disk: absolute, from the disk's root.
     pub(super) fn normal(&self, path: &Path) -> io::Result<Arc<Path>> {
         let Some(backing) = &self.backing else {
             return Ok(if is_normal(path) {
@@ -151,25 +154,27 @@ impl SharedDevice {
         let below = path.strip_prefix(&backing.root).ok();
         let path = below
             .filter(|path| !path.components().any(|part| part == Component::ParentDir))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "outside the disk's root"))?;
+            .ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidInput, "the path is outside the disk's root")
+            })?;
         Ok(normal(path).into())
     }
 }
 
 impl Device {
-    /// Carries out one call. `plan` finds out what the call does and what it returns, given the fault that the call meets,
-    /// without changing the state; it does the call to the backing files.
+    /// Executes one call. `execute` gets the fault of the call, makes the call on the backing files, and returns the
+    /// effect and the result. It does not change the state.
     pub(super) fn perform<T>(
         &mut self,
         process: u64,
         mut call: DiskOperation,
-        plan: impl FnOnce(&mut Self, Option<Fault>) -> io::Result<(Effect, T)>,
+        execute: impl FnOnce(&mut Self, Option<Fault>) -> io::Result<(Effect, T)>,
     ) -> io::Result<T> {
         self.check_process(process)?;
         let is_recorded = call.kind.is_durable() || self.options.records_reads;
         call.ordinal = self.journal.len() as u64;
         let ordinal = is_recorded.then_some(call.ordinal);
-        self.pass(&call, ordinal, Side::Before)?;
+        self.reach_site(&call, ordinal, Side::Before)?;
         let fault = self.faults.take(ordinal, call.kind);
         let injected = |error| io::Error::new(error, format!("injected fault in {}", call.kind));
         let panic_at = |side| {
@@ -182,11 +187,11 @@ impl Device {
         if fault == Some(Fault::DiskFull) {
             self.full_at_bytes = Some(self.used_bytes());
         }
-        let planned = match fault {
+        let executed = match fault {
             Some(Fault::ErrorBefore(error)) => Err(injected(error)),
-            _ => plan(self, fault),
+            _ => execute(self, fault),
         };
-        let (effect, result) = match planned {
+        let (effect, result) = match executed {
             Ok((effect, value)) => match fault.and_then(Fault::error_after) {
                 Some(error) => (effect, Err(injected(error))),
                 None => (effect, Ok(value)),
@@ -197,7 +202,7 @@ impl Device {
             && call.kind.is_durable()
             && (fault.is_some() || error.kind() == io::ErrorKind::StorageFull)
         {
-            self.failed_len += 1;
+            self.failed_operations_len += 1;
         }
         if is_recorded {
             let mut operation = call.clone();
@@ -205,19 +210,19 @@ impl Device {
             self.record(operation, effect);
         }
         panic_at(Side::After);
-        self.pass(&call, ordinal, Side::After)?;
+        self.reach_site(&call, ordinal, Side::After)?;
         result
     }
 
-    /// Refuses the calls of a process that was ended.
+    /// Returns an error if the calling process has ended.
     pub(super) fn check_process(&self, process: u64) -> io::Result<()> {
         if process == self.process {
             return Ok(());
         }
-        Err(io::Error::other("the process that makes this call was ended"))
+        Err(io::Error::other("the process of this disk handle has ended"))
     }
 
-    /// Ends the running process: its locks and open files are gone. Returns the number of the next one.
+    /// Ends the running process, and releases its locks and open files. Returns the number of the next process.
     pub(super) fn end_process(&mut self) -> u64 {
         self.locks.clear();
         self.handles.clear();
@@ -225,8 +230,9 @@ impl Device {
         self.process
     }
 
-    /// Shows the call to the observer. If the device fails here, or has failed before, the call is refused.
-    fn pass(&mut self, call: &DiskOperation, ordinal: Option<u64>, side: Side) -> io::Result<()> {
+    /// Passes one side of the call to the observer. Refuses the call if the device fails at this site or has failed
+    /// before.
+    fn reach_site(&mut self, call: &DiskOperation, ordinal: Option<u64>, side: Side) -> io::Result<()> {
         if let Some(observer) = &self.observer {
             observer(&ObservedCall {
                 kind: call.kind,
@@ -235,8 +241,8 @@ impl Device {
                 side,
             });
         }
-        self.is_gone |= ordinal.is_some_and(|ordinal| self.crash_at == Some((ordinal, side)));
-        if !self.is_gone {
+        self.has_failed |= ordinal.is_some_and(|ordinal| self.crash_at == Some((ordinal, side)));
+        if !self.has_failed {
             return Ok(());
         }
         let current = thread::current();
@@ -252,7 +258,7 @@ impl Device {
             });
         }
         Err(io::Error::other(format!(
-            "the device is gone: {} refused",
+            "the device has failed: {} refused",
             call.kind
         )))
     }
@@ -265,7 +271,7 @@ impl Device {
         self.journal.push(RecordedOperation { operation, effect });
     }
 
-    /// How many bytes more the files may have.
+    /// The number of bytes by which the files can grow.
     pub(super) fn free_bytes(&self) -> u64 {
         let limits = [self.options.capacity_bytes, self.full_at_bytes];
         let capacity = limits.into_iter().flatten().min();
@@ -274,8 +280,8 @@ impl Device {
 
     fn used_bytes(&self) -> u64 {
         let files = self.state.files.iter().enumerate();
-        let held = files.filter(|(id, file)| file.named || self.handles.contains_key(id));
-        held.map(|(_, file)| file.live.len()).sum()
+        let occupying = files.filter(|(id, file)| file.has_name || self.handles.contains_key(id));
+        occupying.map(|(_, file)| file.visible.len()).sum()
     }
 }
 

@@ -1,25 +1,28 @@
-//! Which images a crash may leave: all of them where that is affordable, the telling ones where it is not.
+//! The enumeration of the images that a crash can leave: all of them if they fit the bound, or else representative
+//! ones.
+//!
+//! Invariant: the result never has more images than the bound, and counts the images that it does not contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::choice::{Fate, ImageChoice, Tear};
-use super::crash_image::OpenOperation;
+use super::crash_image::UndurableOperation;
 use super::keyed;
 use super::model::{DiskModel, DiskOrder, WriteTears};
 use super::state::DiskState;
 
-/// The number of choices that are tried for each wanted image, if the model excludes some.
+/// The number of choices to try for each image of the result, if the model excludes some choices.
 const CHOICES_PER_IMAGE: usize = 8;
 
-/// The images to try of one crash, and how many there are beside them.
+/// The images to try for one crash, and the number of images that are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageChoices {
-    /// The images to try, each once. Distinct choices may still mean equal images: compare [`Image::hash`].
+    /// The choices, each once. Different choices can give equal images: compare [`Image::hash`].
     ///
     /// [`Image::hash`]: super::Image::hash
     pub choices: Vec<ImageChoice>,
-    /// The number of combinations of fates that were not tried, saturating.
+    /// The number of combinations of fates that are not in `choices`. It saturates.
     pub left_out: u128,
 }
 
@@ -41,10 +44,10 @@ impl IntoIterator for ImageChoices {
 impl DiskState {
     /// At most `choices_max` images of a crash in this state; see [`super::SimDisk::choices`].
     pub(super) fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
-        let open = self.open_operations();
+        let operations = self.undurable_operations();
         let choose = |choices_max| match model.order {
-            DiskOrder::Everything => prefix_choices(&open, choices_max, seed),
-            DiskOrder::Names | DiskOrder::Nothing => self.subset_choices(&open, choices_max, seed),
+            DiskOrder::Everything => prefix_choices(&operations, choices_max, seed),
+            DiskOrder::Names | DiskOrder::Nothing => self.subset_choices(&operations, choices_max, seed),
         };
         if model.tears == WriteTears::Any && model.order != DiskOrder::Names {
             return choose(choices_max);
@@ -57,26 +60,31 @@ impl DiskState {
         chosen
     }
 
-    fn subset_choices(&self, open: &[OpenOperation], choices_max: usize, seed: u64) -> ImageChoices {
-        let product = |factor: &dyn Fn(&OpenOperation) -> u32| {
-            let factors = open.iter().map(|operation| u128::from(factor(operation)));
+    fn subset_choices(
+        &self,
+        operations: &[UndurableOperation],
+        choices_max: usize,
+        seed: u64,
+    ) -> ImageChoices {
+        let product = |factor: &dyn Fn(&UndurableOperation) -> u32| {
+            let factors = operations.iter().map(|operation| u128::from(factor(operation)));
             factors.fold(1, u128::saturating_mul)
         };
         let combinations = product(&|operation| 2_u32.saturating_add(operation.tears.len()));
         if combinations <= choices_max as u128 {
-            let choices = self.every_combination(open, |operation| operation.tears.len());
+            let choices = self.every_combination(operations, |operation| operation.tears.len());
             return ImageChoices { choices, left_out: 0 };
         }
         let mut choices = if product(&|_| 2) <= choices_max as u128 / 2 {
-            self.every_combination(open, |_| 0)
+            self.every_combination(operations, |_| 0)
         } else {
-            let mut choices = extremes(open);
-            choices.extend(self.single_choices(open));
+            let mut choices = synced_and_all(operations);
+            choices.extend(self.single_choices(operations));
             choices
         };
-        choices.extend(prefixes(open));
-        choices.extend(single_tears(open));
-        thin_out(2, &mut choices, choices_max, seed);
+        choices.extend(prefixes(operations));
+        choices.extend(single_tears(operations));
+        sample(2, &mut choices, choices_max, seed);
         let random = (0..).map(|index| ImageChoice::Random {
             seed: keyed::mix(seed, index),
         });
@@ -87,34 +95,35 @@ impl DiskState {
         }
     }
 
-    /// Every combination of fates, with as many tears of each operation as `tears_len` says.
+    /// Every combination of fates. `tears_len` returns the number of tears of an operation to use.
     fn every_combination(
         &self,
-        open: &[OpenOperation],
-        tears_len: impl Fn(&OpenOperation) -> u32,
+        operations: &[UndurableOperation],
+        tears_len: impl Fn(&UndurableOperation) -> u32,
     ) -> Vec<ImageChoice> {
-        let mut choices = extremes(open);
-        let mut digits = vec![0; open.len()];
-        while advance(&mut digits, |index| 2 + tears_len(&open[index])) {
+        let mut choices = synced_and_all(operations);
+        let mut digits = vec![0; operations.len()];
+        while increment(&mut digits, |index| 2 + tears_len(&operations[index])) {
             if digits.iter().all(|digit| *digit == 1) {
                 continue;
             }
             let kept = |ordinal| {
-                let found = open.binary_search_by_key(&ordinal, |operation| operation.ordinal);
+                let found = operations.binary_search_by_key(&ordinal, |operation| operation.ordinal);
                 found.is_ok_and(|index| digits[index] != 0)
             };
-            if self.is_closed(kept) {
-                choices.push(combination(open, &digits));
+            if self.has_earlier_name_operations(kept) {
+                choices.push(combination(operations, &digits));
             }
         }
         choices
     }
 
-    /// Each operation missing alone, and each there alone, with what it cannot be without.
-    fn single_choices(&self, open: &[OpenOperation]) -> Vec<ImageChoice> {
+    /// For each operation two images: all operations except this one, and only this operation with the earlier
+    /// operations on its name.
+    fn single_choices(&self, operations: &[UndurableOperation]) -> Vec<ImageChoice> {
         let mut choices = Vec::new();
-        for operation in open {
-            if self.is_closed(|ordinal| ordinal != operation.ordinal) {
+        for operation in operations {
+            if self.has_earlier_name_operations(|ordinal| ordinal != operation.ordinal) {
                 choices.push(ImageChoice::Drop(BTreeMap::from([(
                     operation.ordinal,
                     Fate::Lost,
@@ -129,17 +138,17 @@ impl DiskState {
     }
 }
 
-/// No operation and all operations: one choice if all operations are durable.
-fn extremes(open: &[OpenOperation]) -> Vec<ImageChoice> {
+/// The image without undurable operations and the image with all of them. One choice if there are none.
+fn synced_and_all(operations: &[UndurableOperation]) -> Vec<ImageChoice> {
     let mut choices = vec![ImageChoice::Synced];
-    if !open.is_empty() {
+    if !operations.is_empty() {
         choices.push(ImageChoice::All);
     }
     choices
 }
 
-/// Counts up in a system whose digits have the given bases; false after the last number.
-fn advance(digits: &mut [u32], base: impl Fn(usize) -> u32) -> bool {
+/// Increments a number whose digits have the given bases. Returns false after the last number.
+fn increment(digits: &mut [u32], base: impl Fn(usize) -> u32) -> bool {
     for (index, digit) in digits.iter_mut().enumerate() {
         *digit += 1;
         if *digit < base(index) {
@@ -150,11 +159,15 @@ fn advance(digits: &mut [u32], base: impl Fn(usize) -> u32) -> bool {
     false
 }
 
-/// The choice of one fate for each operation: 0 is lost, 1 is kept, then the tears. Written the shorter way.
-fn combination(open: &[OpenOperation], digits: &[u32]) -> ImageChoice {
-    let fates = |usual: u32| {
-        let unusual = open.iter().zip(digits).filter(|(_, digit)| **digit != usual);
-        let fates = unusual.map(|(operation, digit)| match digit {
+/// The choice with one fate for each operation: digit 0 is lost, 1 is kept, and greater digits are tears. The result is
+/// a `Drop` if most operations are kept, and an `Only` otherwise, so that its text is short.
+fn combination(operations: &[UndurableOperation], digits: &[u32]) -> ImageChoice {
+    let fates = |default: u32| {
+        let listed = operations
+            .iter()
+            .zip(digits)
+            .filter(|(_, digit)| **digit != default);
+        let fates = listed.map(|(operation, digit)| match digit {
             0 => (operation.ordinal, Fate::Lost),
             1 => (operation.ordinal, Fate::Kept),
             tear => (operation.ordinal, Fate::Torn(operation.tears.get(tear - 2))),
@@ -169,19 +182,19 @@ fn combination(open: &[OpenOperation], digits: &[u32]) -> ImageChoice {
     }
 }
 
-/// The prefixes that end behind each of the operations.
-fn prefixes(open: &[OpenOperation]) -> impl Iterator<Item = ImageChoice> {
-    open.iter().map(|operation| ImageChoice::Prefix {
+/// For each operation the prefix that ends with it.
+fn prefixes(operations: &[UndurableOperation]) -> impl Iterator<Item = ImageChoice> {
+    operations.iter().map(|operation| ImageChoice::Prefix {
         before: operation.ordinal + 1,
         torn: None,
     })
 }
 
-/// Each operation torn in the telling ways, with all other operations and with only those before it.
-fn single_tears(open: &[OpenOperation]) -> Vec<ImageChoice> {
+/// For each operation its representative tears: with all other operations, and with only the operations before it.
+fn single_tears(operations: &[UndurableOperation]) -> Vec<ImageChoice> {
     let mut choices = Vec::new();
-    for operation in open {
-        for tear in operation.tears.telling() {
+    for operation in operations {
+        for tear in operation.tears.representative() {
             let fates = [(operation.ordinal, Fate::Torn(tear.clone()))];
             choices.push(ImageChoice::Drop(BTreeMap::from(fates)));
             choices.push(torn_prefix(operation, tear));
@@ -190,46 +203,52 @@ fn single_tears(open: &[OpenOperation]) -> Vec<ImageChoice> {
     choices
 }
 
-fn torn_prefix(operation: &OpenOperation, tear: Tear) -> ImageChoice {
+fn torn_prefix(operation: &UndurableOperation, tear: Tear) -> ImageChoice {
     ImageChoice::Prefix {
         before: operation.ordinal,
         torn: Some(tear),
     }
 }
 
-fn prefix_choices(open: &[OpenOperation], choices_max: usize, seed: u64) -> ImageChoices {
-    let mut choices = extremes(open);
-    choices.extend(prefixes(open));
-    // `All` is the whole prefix.
-    choices.pop_if(|_| !open.is_empty());
-    let tears = open.iter().map(|operation| u128::from(operation.tears.len()));
+fn prefix_choices(operations: &[UndurableOperation], choices_max: usize, seed: u64) -> ImageChoices {
+    let mut choices = synced_and_all(operations);
+    choices.extend(prefixes(operations));
+    // The last prefix has all operations, like the choice `All`.
+    choices.pop_if(|_| !operations.is_empty());
+    let tears = operations
+        .iter()
+        .map(|operation| u128::from(operation.tears.len()));
     let combinations = choices.len() as u128 + tears.sum::<u128>();
     let torn = |operation, tears: Vec<Tear>| tears.into_iter().map(move |tear| torn_prefix(operation, tear));
-    choices.extend(open.iter().flat_map(|it| torn(it, it.tears.telling())));
+    choices.extend(
+        operations
+            .iter()
+            .flat_map(|it| torn(it, it.tears.representative())),
+    );
     if choices.len() < choices_max {
-        let known: BTreeSet<_> = choices.iter().cloned().collect();
-        let mut others: Vec<_> = open
+        let included: BTreeSet<_> = choices.iter().cloned().collect();
+        let mut others: Vec<_> = operations
             .iter()
             .flat_map(|it| torn(it, it.tears.all().collect()))
             .collect();
-        others.retain(|choice| !known.contains(choice));
-        let first = choices.len();
+        others.retain(|choice| !included.contains(choice));
+        let fixed_len = choices.len();
         choices.append(&mut others);
-        thin_out(first, &mut choices, choices_max, seed);
+        sample(fixed_len, &mut choices, choices_max, seed);
     }
-    thin_out(2, &mut choices, choices_max, seed);
+    sample(2, &mut choices, choices_max, seed);
     ImageChoices {
         left_out: combinations - choices.len() as u128,
         choices,
     }
 }
 
-/// Reduces the choices to at most `len`: keeps the first `kept`, and those of the others that `seed` draws.
-fn thin_out(kept: usize, choices: &mut Vec<ImageChoice>, len: usize, seed: u64) {
+/// Reduces the choices to at most `len`: the first `fixed_len` choices, and others that `seed` draws.
+fn sample(fixed_len: usize, choices: &mut Vec<ImageChoice>, len: usize, seed: u64) {
     if choices.len() <= len {
         return;
     }
-    for index in len.min(kept)..len {
+    for index in len.min(fixed_len)..len {
         let left = (choices.len() - index) as u64;
         let drawn = index + (keyed::mix(seed, index as u64) % left) as usize;
         choices.swap(index, drawn);

@@ -1,29 +1,32 @@
-//! Faults on demand, without a crash: which operation fails, how, and what it has done by then.
+//! Faults of single disk operations, without a crash.
+//!
+//! Owns the kinds of faults, their effect on an operation, and the rules that select operations. Invariant: a fault
+//! happens only at an operation of a kind to which it applies.
 
 use std::fmt;
 use std::io;
 
 use super::operation::{DiskOperation, DiskOperationKind, Side};
 
-/// How an operation fails.
+/// The fault of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It fails and has done nothing.
+    /// The operation returns an error and has no effect.
     ErrorBefore(io::ErrorKind),
-    /// It is done, and fails nevertheless.
+    /// The operation has its full effect and returns an error.
     ErrorAfter(io::ErrorKind),
-    /// A write or read does at most this many bytes and succeeds.
+    /// A write or read transfers at most this number of bytes and succeeds.
     Short(usize),
-    /// A write does at most this many bytes and fails.
+    /// A write writes at most this number of bytes and returns an error.
     ErrorMidway(usize, io::ErrorKind),
-    /// A file's sync fails, and each pending change is durable or lost. A lost change is still read back, and a later sync
-    /// reports success but does not make it durable; after a power loss it is gone. File systems that mark the pages clean
-    /// after a failed sync do this.
+    /// The sync of a file returns an error, and each pending change is durable or lost. Reads still return a lost
+    /// change. A later sync succeeds, but does not make the lost change durable: a power loss loses it. File systems
+    /// that mark the pages as clean after a failed sync do this.
     SyncLoses(io::ErrorKind),
-    /// The disk is full: from this operation on, the total length of the files may not grow.
+    /// The disk is full: from this operation on, the total length of the files cannot grow.
     DiskFull,
-    /// The call panics, with an [`InjectedPanic`] that prints nothing, before the operation or after it was done.
+    /// The call panics with an [`InjectedPanic`], before or after the operation. The panic prints nothing.
     Panic(Side),
 }
 
@@ -38,7 +41,7 @@ impl Fault {
         }
     }
 
-    /// How many bytes the operation may do.
+    /// The maximum number of bytes that the operation transfers.
     pub(super) fn bytes_max(self) -> usize {
         match self {
             Self::Short(bytes) | Self::ErrorMidway(bytes, _) => bytes,
@@ -46,7 +49,7 @@ impl Fault {
         }
     }
 
-    /// The error after the operation was done, as far as it was.
+    /// The error that the call returns after the effect of the operation.
     pub(super) fn error_after(self) -> Option<io::ErrorKind> {
         match self {
             Self::ErrorAfter(kind) | Self::ErrorMidway(_, kind) | Self::SyncLoses(kind) => Some(kind),
@@ -55,15 +58,15 @@ impl Fault {
     }
 }
 
-/// A fault of one disk operation in a plan. Text form: its name.
+/// The fault of one disk operation in a plan. Each variant begins with its text form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum IoFault {
-    /// `error`: it fails and does nothing.
+    /// `error`: the operation returns an error and has no effect.
     Error,
-    /// `half`: a write fails after half of its bytes.
+    /// `half`: a write writes half of its bytes and returns an error.
     HalfWritten,
-    /// `sync-lost`: a file's sync fails, and each unsynced change is durable or lost.
+    /// `sync-lost`: the sync of a file returns an error, and each unsynced change is durable or lost.
     SyncLost,
     /// `full`: the disk is full from this write on.
     DiskFull,
@@ -73,7 +76,8 @@ impl IoFault {
     /// Every fault, in the order of the declaration.
     pub const ALL: &'static [Self] = &[Self::Error, Self::HalfWritten, Self::SyncLost, Self::DiskFull];
 
-    /// The fault of the simulated disk for `operation` of a run without faults; none if the operation cannot meet it.
+    /// The fault to set on the simulated disk for `operation`, which was recorded in a run without faults. `None` if
+    /// the fault does not apply to the operation.
     pub(crate) fn of(self, operation: &DiskOperation) -> Option<Fault> {
         const ERROR: io::ErrorKind = io::ErrorKind::Other;
         let fault = match self {
@@ -87,7 +91,7 @@ impl IoFault {
         fault.applies_to(operation.kind).then_some(fault)
     }
 
-    /// The fault with this name.
+    /// The fault with this text form.
     pub(crate) fn named(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|fault| fault.to_string() == text)
     }
@@ -104,16 +108,16 @@ impl fmt::Display for IoFault {
     }
 }
 
-/// The payload of a panic that [`Fault::Panic`] made.
+/// The payload of the panic of a [`Fault::Panic`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InjectedPanic {
-    /// The operation that panicked.
+    /// The kind of the operation that panicked.
     pub operation: DiskOperationKind,
 }
 
-/// Which operations fail.
+/// The operations that a fault rule selects.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Reach {
+pub(super) enum FaultScope {
     At(u64),
     From(u64),
     Next(DiskOperationKind),
@@ -122,23 +126,23 @@ pub(super) enum Reach {
 
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    pub rules: Vec<(Reach, Fault)>,
+    pub rules: Vec<(FaultScope, Fault)>,
     pub fired: Vec<Fault>,
 }
 
 impl Faults {
-    /// The fault of this operation, if it has one; the rule made first wins.
+    /// The fault of this operation, if any. If several rules select the operation, the oldest rule wins.
     pub(super) fn take(&mut self, ordinal: Option<u64>, kind: DiskOperationKind) -> Option<Fault> {
-        let index = self.rules.iter().position(|(reach, fault)| {
-            let is_reached = match *reach {
-                Reach::At(at) => ordinal == Some(at),
-                Reach::From(from) => ordinal.is_some_and(|ordinal| ordinal >= from),
-                Reach::Next(of) | Reach::Every(of) => of == kind,
+        let index = self.rules.iter().position(|(scope, fault)| {
+            let is_in_scope = match *scope {
+                FaultScope::At(at) => ordinal == Some(at),
+                FaultScope::From(from) => ordinal.is_some_and(|ordinal| ordinal >= from),
+                FaultScope::Next(of) | FaultScope::Every(of) => of == kind,
             };
-            is_reached && fault.applies_to(kind)
+            is_in_scope && fault.applies_to(kind)
         })?;
-        let (reach, fault) = self.rules[index];
-        if matches!(reach, Reach::At(_) | Reach::Next(_)) {
+        let (scope, fault) = self.rules[index];
+        if matches!(scope, FaultScope::At(_) | FaultScope::Next(_)) {
             self.rules.remove(index);
         }
         self.fired.push(fault);

@@ -1,4 +1,6 @@
-//! What is on a disk when it is next switched on: directories and files with their bytes.
+//! Images: the content of a disk as a value. After a crash, the next process finds this content.
+//!
+//! Invariant: an image has all directories above its files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +11,10 @@ use std::sync::{Arc, OnceLock};
 use super::keyed;
 use crate::fs::{FileAccess, OpenMode, read_whole, write_all_at};
 
-/// The content of a disk: a tree of directories and files, compared by content.
+/// The content of a disk: a tree of directories and files. Two images are equal if their content is equal.
 ///
-/// Paths begin at the disk's root: `/db/wal/1`. Bytes are shared with the disk and with other images, so that an image
-/// costs little more than its tree.
+/// Paths begin at the disk's root, for example `/db/wal/1`. An image shares bytes with the disk and with other images,
+/// so an image costs little more than its tree.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Image {
     entries: BTreeMap<PathBuf, ImageEntry>,
@@ -24,7 +26,7 @@ pub(super) enum ImageEntry {
     File(FileContent),
 }
 
-/// The bytes of a file, shared between disks and images until they are changed, with their hash kept.
+/// The bytes of a file, and their cached hash. Disks and images share them until a write changes them.
 #[derive(Clone, Default)]
 pub(super) struct FileContent(Arc<(Vec<u8>, OnceLock<u128>)>);
 
@@ -45,12 +47,12 @@ impl FileContent {
         *self.0.1.get_or_init(|| keyed::hash(self.bytes()))
     }
 
-    /// Writes `bytes` at `offset`; a gap before it becomes zeros.
+    /// Writes `bytes` at `offset`. A gap before the offset becomes zeros.
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
         let start = offset as usize;
         let end = start + bytes.len();
         if Arc::get_mut(&mut self.0).is_none() {
-            // The copy has room for these bytes, so they cause no second allocation.
+            // The copy has capacity for these bytes, so the write makes no second allocation.
             let mut copy = Vec::with_capacity(end.max(self.bytes().len()));
             copy.extend_from_slice(self.bytes());
             *self = Self::new(copy);
@@ -76,16 +78,16 @@ impl fmt::Debug for FileContent {
     }
 }
 
-/// What stands for the root in the hash of an image, whose places are hashed name by name.
+/// The hash of the root path. Paths are hashed name by name.
 pub(super) const ROOT_HASH: u128 = 0;
 
 impl ImageEntry {
-    /// Its share in the hash of an image in which it is at the place with this hash. Shares are added up: an image is a
-    /// set of entries.
-    pub(super) fn hash(&self, place: u128) -> u128 {
+    /// The part of this entry in the hash of its image. `path` is the hash of the entry's path. The hash of an image is
+    /// the sum of these parts, because an image is a set of entries.
+    pub(super) fn hash(&self, path: u128) -> u128 {
         match self {
-            Self::Dir => keyed::combine(place, 1),
-            Self::File(content) => keyed::combine(keyed::combine(place, 2), content.hash()),
+            Self::Dir => keyed::combine(path, 1),
+            Self::File(content) => keyed::combine(keyed::combine(path, 2), content.hash()),
         }
     }
 }
@@ -104,7 +106,7 @@ impl Image {
         })
     }
 
-    /// The directories but the root, in the order of their paths.
+    /// The directories except the root, in the order of their paths.
     pub fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.entries.iter().filter_map(|(path, entry)| match entry {
             ImageEntry::Dir => Some(path.as_path()),
@@ -120,7 +122,7 @@ impl Image {
         }
     }
 
-    /// Puts a file at `path`, in the place of what is there, with the directories above it.
+    /// Puts a file at `path`, and makes the directories above it. Replaces an existing file or directory.
     ///
     /// # Panics
     /// If `path` is the root.
@@ -133,7 +135,7 @@ impl Image {
             .insert(path, ImageEntry::File(FileContent::new(bytes.into())));
     }
 
-    /// Puts a directory at `path`, in the place of a file that is there, with the directories above it.
+    /// Puts a directory at `path`, and makes the directories above it. Replaces an existing file.
     pub fn insert_dir(&mut self, path: impl AsRef<Path>) {
         let path = normal(path.as_ref());
         self.insert_parents(&path);
@@ -142,7 +144,7 @@ impl Image {
         }
     }
 
-    /// Takes away what is at `path`, with everything below.
+    /// Removes the file or directory at `path`, and everything below it.
     pub fn remove(&mut self, path: impl AsRef<Path>) {
         let path = normal(path.as_ref());
         self.entries.retain(|entry, _| !entry.starts_with(&path));
@@ -154,27 +156,27 @@ impl Image {
         }
     }
 
-    /// A hash of the whole content: equal images have equal ones, and distinct ones differ for all practical purposes.
-    /// It is the same in every run and on every platform.
+    /// A hash of the whole content. Equal images have equal hashes. Different images with equal hashes do not occur in
+    /// practice. The hash is the same in every run and on every platform.
     pub fn hash(&self) -> u128 {
         self.entries.iter().fold(0, |hash: u128, (path, entry)| {
             let names = path.iter().skip(1);
-            hash.wrapping_add(entry.hash(names.fold(ROOT_HASH, keyed::below)))
+            hash.wrapping_add(entry.hash(names.fold(ROOT_HASH, keyed::child_hash)))
         })
     }
 
-    /// How many bytes the files have together.
+    /// The total length of the files in bytes.
     pub fn bytes_len(&self) -> u64 {
         self.files().map(|(_, bytes)| bytes.len() as u64).sum()
     }
 
-    /// In which files and directories the two images differ, one line each; empty for equal ones.
+    /// The differences of two images: one line for each different file or directory. Empty for equal images.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut lines = Vec::new();
         for (path, entry) in &self.entries {
             match other.entries.get(path) {
-                Some(there) if there == entry => {}
-                Some(there) => lines.push(format!("{}: {}", path.display(), difference(entry, there))),
+                Some(other) if other == entry => {}
+                Some(other) => lines.push(format!("{}: {}", path.display(), difference(entry, other))),
                 None => lines.push(format!("{}: only in the first", path.display())),
             }
         }
@@ -186,14 +188,14 @@ impl Image {
         lines
     }
 
-    /// Lays the image out below `dir`, which is created unless it is there. What `dir` holds already is left alone but
-    /// for files of the same names.
+    /// Writes the image to the directory `dir`, and makes `dir` if it does not exist. Replaces files with the same
+    /// names. Other files in `dir` stay.
     ///
     /// # Errors
-    /// The first error of `files`; what was laid out until then stays.
+    /// The first error of `files`. Files that were written before the error stay.
     pub fn write_to(&self, files: &dyn FileAccess, dir: &Path) -> io::Result<()> {
         files.create_dir(dir)?;
-        // A directory sorts before what is in it.
+        // A directory sorts before its content.
         for (path, entry) in &self.entries {
             let path = dir.join(path.strip_prefix("/").unwrap_or(path));
             match entry {
@@ -207,20 +209,20 @@ impl Image {
         Ok(())
     }
 
-    /// Reads everything below `dir`, but for what has a name that is not UTF-8.
+    /// Reads all files and directories below `dir`, except those whose names are not UTF-8.
     ///
     /// # Errors
     /// The first error of `files`.
     pub fn read_from(files: &dyn FileAccess, dir: &Path) -> io::Result<Self> {
         let mut image = Self::new();
-        let mut waiting = vec![(dir.to_path_buf(), PathBuf::from("/"))];
-        while let Some((real, path)) = waiting.pop() {
+        let mut pending_dirs = vec![(dir.to_path_buf(), PathBuf::from("/"))];
+        while let Some((real, path)) = pending_dirs.pop() {
             for name in files.list(&real)? {
                 let (real, path) = (real.join(&name), path.join(&name));
                 match files.list(&real) {
                     Ok(_) => {
                         image.entries.insert(path.clone(), ImageEntry::Dir);
-                        waiting.push((real, path));
+                        pending_dirs.push((real, path));
                     }
                     Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                         let file = files.open(&real, OpenMode::Read)?;
@@ -256,7 +258,7 @@ fn difference(first: &ImageEntry, second: &ImageEntry) -> String {
     }
 }
 
-/// Whether [`normal`] would give `path` itself.
+/// Returns true if [`normal`] returns `path` unchanged.
 pub(super) fn is_normal(path: &Path) -> bool {
     let below_root = path.as_os_str().as_encoded_bytes().strip_prefix(b"/");
     below_root.is_some_and(|names| {
@@ -265,14 +267,14 @@ pub(super) fn is_normal(path: &Path) -> bool {
     })
 }
 
-/// `path` from the root, without `.` and `..`.
+/// The absolute form of `path`, without `.` and `..`.
 pub(super) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::from("/");
     for component in path.components() {
         match component {
             Component::Normal(name) => normal.push(name),
             Component::ParentDir => {
-                // Above the root is the root.
+                // The parent of the root is the root.
                 normal.pop();
             }
             Component::RootDir | Component::CurDir | Component::Prefix(_) => {}

@@ -1,51 +1,54 @@
-//! A simulated disk: the written content, the durable content, and every image that a crash may leave of the two.
+//! A simulated disk in memory. It has the written content, the durable content, and every image that a crash can leave.
 //!
-//! [`SimDisk`] is a [`FileAccess`] in memory. It records every operation under an ordinal. A single operation can fail, or
-//! the whole device at an operation. The disk gives the images of a crash at the instant at which the device failed. The
-//! [`Recording`] of a run gives those of every instant of the run.
+//! [`SimDisk`] implements [`FileAccess`]. It records every operation under an ordinal. A test can make one operation
+//! fail, or make the whole device fail at an operation. The disk returns the images of a power loss in its current
+//! state. The [`Recording`] of a run returns the images of a power loss at every position of the run.
 //!
-//! # What a crash may leave
-//! This is the contract of [`FileAccess`], taken at its word.
+//! Invariant: the same calls give the same disk. The disk has no clock, no threads and no randomness except from seeds.
 //!
-//! *Content.* A file has durable bytes and, in order, the writes and truncations since its last sync. Each of these is
-//! there after a crash or is not, whatever became of the others; those that are there were applied in order, and a gap
-//! before a write is zeros. A sync makes everything before it durable, for this file alone. A truncation is the
-//! [`OpenMode::Create`] of a file that exists: it takes all bytes.
+//! # The images of a crash
+//! These are the images that the contract of [`FileAccess`] allows.
 //!
-//! *Torn writes.* A write consists of pieces, one for each sector of the file that it touches. It may be there without
-//! its end, its beginning or its middle, or with its middle alone. One sector or several in a row may hold garbage, in the
-//! place of new or old bytes. If the write made the file longer than its durable length, its end may be zeros, and any part
-//! may be stale bytes: free blocks hold those of files whose removal or truncation is durable. Bytes that the write did not
-//! touch stay the same, in the torn sector too: a torn write harms no earlier one (`SQLite` calls this powersafe
-//! overwrite). A truncation is whole or not at all.
+//! *Content.* A file has durable bytes and, in order, the writes and truncations since its last sync. After a crash
+//! each of these changes is present or missing, independently of the others. The present changes are applied in order.
+//! A gap before a write has zeros. A sync makes all earlier changes of one file durable, and no change of another file.
+//! A truncation is the [`OpenMode::Create`] of a file that exists: it removes all bytes.
 //!
-//! *Failed syncs.* A sync that fails with [`Fault::SyncLoses`] leaves each change since the last sync durable or lost. No
-//! later sync makes a lost change durable; the same bytes have to be written again.
+//! *Torn writes.* A write consists of pieces, one for each sector of the file that the write touches. After a crash a
+//! write can be present without its beginning, its middle or its end, or with only its middle. One sector, or several
+//! adjacent sectors, can contain garbage instead of old or new bytes. If the write made the file longer than its
+//! durable length, its end can be zeros, and any part can be stale bytes. Stale bytes come from free blocks, which
+//! contain the bytes of files whose removal or truncation is durable. Bytes that the write did not touch do not change,
+//! also in a torn sector: a torn write does not damage earlier writes (`SQLite` calls this powersafe overwrite). A
+//! truncation is present as a whole or missing.
 //!
-//! *Names.* A creation, removal or renaming is durable once its directory is synced, a renaming between two directories
-//! once both are. Until then each is there after a crash or is not, whatever became of those of other names. Those of
-//! one name keep their order: the name stands for what the last one of them that is there made of it, and with none for
-//! what it durably stood for. A renaming is one operation on two names. So it is atomic: the file has the old name or the
-//! new one, never both and never neither, unless its very creation is missing; a file that the new name stood for is
-//! there wholly until the new one is. A file whose creation is missing is absent, synced or not; one whose content is
-//! missing is there and empty. Where the creation of a directory is missing, so is all that was in it.
+//! *Failed syncs.* A sync that fails with [`Fault::SyncLoses`] leaves each change since the last sync durable or lost.
+//! No later sync makes a lost change durable. The same bytes must be written again.
 //!
-//! *Nothing else.* Between content and names, and between one file and another, nothing is ordered without a sync.
-//! Files that were removed, and open files without a name, are in no image. Locks are in none.
+//! *Names.* A creation or removal is durable after a sync of its directory. A renaming between two directories is
+//! durable after a sync of both. Until then each of these operations is present or missing after a crash, independently
+//! of operations on other names. Operations on the same name keep their order: the last present operation decides the
+//! meaning of the name. If none is present, the name has its durable meaning. A renaming is one operation on two names,
+//! so it is atomic. The file has the old name or the new name, never both. It has neither only if its creation is
+//! missing. A file that the renaming replaces keeps its name and content until the renaming is present. A file whose
+//! creation is missing is absent, also if the file was synced. A file whose creation is present and whose content is
+//! missing is empty. If the creation of a directory is missing, everything below the directory is absent.
+//!
+//! *No other order.* Without a sync, nothing orders the changes of content and of names, or the changes of two files.
+//! No image contains removed files, open files without a name, or locks.
 //!
 //! These are the images of [`DiskModel::WEAKEST`]. The other [models](DiskModel) exclude some of them.
 //!
 //! # Failure of the device
-//! [`SimDisk::crash_at`] and [`SimDisk::crash_now`] end the device: its state stays as it is for images, and every later
-//! call, reads too, fails. An operation that the device fails after is done, and its caller is refused like those that come
-//! later. The refused calls are kept: [`SimDisk::refused_calls`].
+//! [`SimDisk::crash_at`] and [`SimDisk::crash_now`] make the device fail. Then the state does not change any more,
+//! images are still available, and every later call fails, also reads. If the device fails after an operation, the
+//! operation is done, and its call still returns an error. [`SimDisk::refused_calls`] returns the refused calls.
 //!
 //! # Real files
-//! [`SimDisk::over`] carries out every operation on other files too, for example the real ones. So ordinals, faults, the
-//! failed device and the undurable operations exist for these files too.
+//! [`SimDisk::over`] also makes every operation on other files, for example on real files. So ordinals, faults, the
+//! failure of the device and the list of undurable changes are available for these files too.
 //!
-//! There is no clock, no thread and no randomness in it but what is drawn from seeds: the same calls give the same disk.
-//!
+//! # Example
 //! ```
 //! use std::path::Path;
 //! use tidaldb::fs::{FileAccess, OpenMode};
@@ -56,10 +59,10 @@
 //! file.write_at(b"event", 0)?;
 //! file.sync()?;
 //!
-//! // The content is synced, but the directory was not: the file may be there or not.
+//! // The content is synced, but the directory is not: the file is absent in one image and present in the other.
 //! let images = disk.choices(DiskModel::WEAKEST, 100, 0).choices;
-//! let found: Vec<_> = images.iter().map(|choice| disk.image(choice).file("/log").is_some()).collect();
-//! assert_eq!(found, [false, true]);
+//! let is_present: Vec<_> = images.iter().map(|choice| disk.image(choice).file("/log").is_some()).collect();
+//! assert_eq!(is_present, [false, true]);
 //!
 //! disk.sync_dir(Path::new("/"))?;
 //! let images = disk.choices(DiskModel::WEAKEST, 100, 0).choices;
@@ -79,8 +82,8 @@ mod enumerate;
 mod fault;
 mod image;
 mod keyed;
-mod legal;
 mod model;
+mod model_rules;
 mod operation;
 mod recording;
 mod state;
@@ -107,10 +110,10 @@ pub use undurable::{Undurable, UndurableKind};
 use crate::fs::FileAccess;
 use crate::testing::CrashAction;
 use device::{Backing, SharedDevice};
-use fault::Reach;
+use fault::FaultScope;
 use state::{DiskState, Effect};
 
-/// A simulated disk. See the [module](self) for what it promises. Clones are handles of the same disk.
+/// A simulated disk. The [module](self) describes its behaviour. Clones are handles of the same disk.
 ///
 /// A file is at most 256 MiB long. Directories cannot be renamed.
 #[derive(Debug, Clone)]
@@ -132,61 +135,64 @@ impl SimDisk {
         Self::from_image(&Image::new())
     }
 
-    /// A disk on which all of `image` is durable.
+    /// A disk with the content of `image`, all of it durable.
     pub fn from_image(image: &Image) -> Self {
         Self::with_options(image, SimDiskOptions::default())
     }
 
-    /// A disk of this kind on which all of `image` is durable.
+    /// A disk with these options and the content of `image`, all of it durable.
     pub fn with_options(image: &Image, options: SimDiskOptions) -> Self {
-        Self::standing_before(None, DiskState::from_image(image, options.sector_bytes), options)
+        Self::from_state(None, DiskState::from_image(image, options.sector_bytes), options)
     }
 
-    /// A disk that stands before the directory `root` of `files`: every operation that is not made to fail is done there,
-    /// reads come from there, and paths are those of `files`. In images and records they begin at `root`. What is there
-    /// already counts as durable. Nothing else may change what is below `root` while the disk is in use.
+    /// A disk over the directory `root` of `files`. Each operation without a fault is also made on `files`, and reads
+    /// return the content of `files`. Calls use the paths of `files`. In images and records, paths begin at `root`. The
+    /// content that exists below `root` counts as durable. Other code must not change files below `root` while the disk
+    /// is in use.
     ///
     /// # Errors
-    /// Those of reading what is below `root`.
+    /// The first error while reading the files below `root`.
     pub fn over(files: Arc<dyn FileAccess>, root: &Path, options: SimDiskOptions) -> io::Result<Self> {
         let image = Image::read_from(files.as_ref(), root)?;
         let root = root.to_path_buf();
-        Ok(Self::standing_before(
+        Ok(Self::from_state(
             Some(Backing { files, root }),
             DiskState::from_image(&image, options.sector_bytes),
             options,
         ))
     }
 
-    fn standing_before(backing: Option<Backing>, state: DiskState, options: SimDiskOptions) -> Self {
+    fn from_state(backing: Option<Backing>, state: DiskState, options: SimDiskOptions) -> Self {
         let shared = SharedDevice::new(Arc::new(state.clone()), options, Vec::new(), state, backing);
         Self { shared, process: 0 }
     }
 
-    /// How many operations were recorded: the next one has this ordinal.
+    /// The number of recorded operations. The next operation has this ordinal.
     pub fn operations_len(&self) -> u64 {
         self.shared.lock().journal.len() as u64
     }
 
-    /// Everything that was done to the disk until now.
+    /// All operations on the disk until now.
     pub fn recording(&self) -> Recording {
         let device = self.shared.lock();
         Recording::new(device.start.clone(), device.options, &device.journal)
     }
 
-    /// Makes the device fail at the operation with this ordinal, instead of any set before. One that has passed already
-    /// never comes: see [`is_gone`](Self::is_gone) after the run.
+    /// Makes the device fail at the operation with this ordinal. Replaces an ordinal that was set before. The device
+    /// does not fail if the operation was already done: check [`has_device_failed`](Self::has_device_failed) after the
+    /// run.
     pub fn crash_at(&self, ordinal: u64, side: Side) {
         self.shared.lock().crash_at = Some((ordinal, side));
     }
 
-    /// Ends the device now: every later call fails. May be called from any thread and inside any hook.
+    /// Makes the device fail now: every later call fails. Any thread and any hook can call this.
     pub fn crash_now(&self) {
-        self.shared.lock().is_gone = true;
+        self.shared.lock().has_failed = true;
     }
 
-    /// What an injector does that makes this device fail at its crossing: every call from there on returns an error, so
-    /// that the operation returns early with it. One that has no call left completes, and the next one fails.
+    /// The action of an injector that makes this device fail. After the crossing every call to the disk returns an
+    /// error, and the running operation returns this error. An operation that makes no further call to the disk
+    /// completes, and the next operation fails.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -199,7 +205,7 @@ impl SimDisk {
     /// let event = SignalEvent::new(db.signal("view")?, EntityId(1), 0);
     /// let injector = CrashInjector::with_action(CrashPoint::WalPreAggregate, 0, disk.fail_action());
     /// let refused = run_with_crash(&injector, || db.record(&event)).expect("nothing unwinds");
-    /// assert!(refused.is_err() && disk.is_gone());
+    /// assert!(refused.is_err() && disk.has_device_failed());
     /// # Ok::<(), tidaldb::Error>(())
     /// ```
     pub fn fail_action(&self) -> CrashAction {
@@ -207,10 +213,11 @@ impl SimDisk {
         CrashAction::call(move |_, _| disk.crash_now())
     }
 
-    /// Ends the process that uses the disk, as a kill does. Its locks are free. Each later call through this handle, through
-    /// its clones, and through files opened by these fails. The written bytes stay. Returns a handle for the next process.
+    /// Ends the process that uses the disk, like a kill. This releases the locks of the process. Every later call
+    /// through this handle, its clones, and their open files fails. The written bytes stay. Returns a handle for the
+    /// next process.
     ///
-    /// Images, records and settings of the disk are available through every handle.
+    /// The images, records and settings of the disk are available through every handle.
     #[must_use]
     pub fn kill(&self) -> Self {
         let process = self.shared.lock().end_process();
@@ -220,49 +227,50 @@ impl SimDisk {
         }
     }
 
-    /// Loses the power and gets it back: the disk then holds `image`, and all of it is durable. Otherwise like
-    /// [`kill`](Self::kill). This is a recorded operation, so the images before and after it are available.
+    /// Cuts the power and restores it. Then the disk has the content of `image`, all of it durable. Otherwise like
+    /// [`kill`](Self::kill). The power loss is a recorded operation, so the images before and after it are available.
     ///
     /// # Errors
-    /// The device has failed, or fails at this operation; [`io::ErrorKind::Unsupported`] for a disk [over](Self::over) other
-    /// files, which keep their content.
+    /// If the device has failed or fails at this operation. [`io::ErrorKind::Unsupported`] for a disk
+    /// [over](Self::over) other files, because these keep all written bytes.
     pub fn lose_power(&self, image: &ImageChoice) -> io::Result<Self> {
         if self.shared.backing.is_some() {
-            let message = "the files behind the disk keep what was written";
+            let message = "a disk over other files cannot lose power: these files keep all written bytes";
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
         let mut device = self.shared.lock();
         let call = DiskOperation::new(DiskOperationKind::PowerLoss, &Path::new("/").into());
-        let lost = device.perform(self.process, call, |_, _| {
+        let result = device.perform(self.process, call, |_, _| {
             Ok((Effect::PowerLoss(image.clone()), ()))
         });
-        // Also if the device failed after the operation: the files have new numbers now.
+        // The process ends also if the device failed after the operation, because the files have new numbers then.
         let process = device.end_process();
         drop(device);
-        lost.map(|()| Self {
+        result.map(|()| Self {
             shared: Arc::clone(&self.shared),
             process,
         })
     }
 
-    /// Whether the device has failed.
-    pub fn is_gone(&self) -> bool {
-        self.shared.lock().is_gone
+    /// Returns true if the device has failed.
+    pub fn has_device_failed(&self) -> bool {
+        self.shared.lock().has_failed
     }
 
-    /// Calls `observer` on the calling thread before each call and after each that was carried out, reads and calls after
-    /// the device's failure too, in the place of any set before. It may panic, park the thread, or end the process there:
-    /// what was done until then is done. It must not call this disk, which waits for it.
+    /// Calls `observer` before each call and after each executed call, on the calling thread. Reads and calls after the
+    /// failure of the device count too. Replaces the previous observer. The observer can panic, park the thread, or end
+    /// the process: operations until then stay done. It must not call this disk, because the disk is locked meanwhile.
     pub fn observe(&self, observer: impl Fn(&ObservedCall<'_>) + Send + Sync + 'static) {
         self.shared.lock().observer = Some(Arc::new(observer));
     }
 
-    /// The calls that came when the device was gone, in their order; the first 1,000 of them.
+    /// The calls after the failure of the device, in their order: the first 1,000 of them.
     pub fn refused_calls(&self) -> Vec<RefusedCall> {
         self.shared.lock().refused.clone()
     }
 
-    /// The calls of threads that had been told of the device's failure and continued to change things: each is a finding.
+    /// The changes that a thread tried after a refused change: it got the error of the failed device and did not stop.
+    /// Each of these calls is a finding.
     #[must_use]
     pub fn changes_after_refusal(&self) -> Vec<RefusedCall> {
         let mut calls = self.refused_calls();
@@ -270,37 +278,39 @@ impl SimDisk {
         calls
     }
 
-    /// At most `choices_max` of the images that a power loss may leave now under `model`: all of them if they are not more.
+    /// At most `choices_max` of the images that a power loss can leave now under `model`. Returns all images if there
+    /// are no more than `choices_max`.
     ///
-    /// If there are more: the image with no operation and the one with all; every subset of whole operations, if these are
-    /// few, else each image without one operation and each with one operation alone; each prefix; each operation torn in the
-    /// telling ways. If these are too many, `seed` draws from them; if they are fewer, `seed` draws random ones in addition.
-    /// A model that orders all operations gives prefixes alone. The result counts the images that are left out.
+    /// Otherwise the result has these images: without any undurable operation, and with all of them; every subset of
+    /// whole operations if there are few, or else each image without one operation and each image with only one
+    /// operation; each prefix; each operation with its representative tears. If these are too many, `seed` draws some
+    /// of them. If these are fewer, the result also has images drawn from `seed`. A model that orders all operations
+    /// has only prefixes. The result counts the images that it does not contain.
     pub fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
         self.shared.lock().state.choices(model, choices_max, seed)
     }
 
-    /// The models under which a power loss can leave that image now.
+    /// The models under which a power loss can leave this image now.
     pub fn models(&self, choice: &ImageChoice) -> Vec<DiskModel> {
         self.shared.lock().state.models(choice)
     }
 
-    /// One of the images that a crash may leave now.
+    /// Builds one of the images that a crash can leave now.
     pub fn image(&self, choice: &ImageChoice) -> Image {
         self.shared.lock().state.image(choice)
     }
 
-    /// The hash of that image, without building it.
+    /// The hash of this image. This does not build the image.
     pub fn image_hash(&self, choice: &ImageChoice) -> u128 {
         self.shared.lock().state.image_hash(choice)
     }
 
-    /// Everything that is not durable now.
+    /// All changes that are not durable now.
     pub fn undurable(&self) -> Vec<Undurable> {
         self.shared.lock().state.undurable()
     }
 
-    /// The locks that are held.
+    /// The paths of the held locks.
     pub fn locks_held(&self) -> Vec<Arc<Path>> {
         let device = self.shared.lock();
         let locked = device.locks.keys();
@@ -309,7 +319,7 @@ impl SimDisk {
             .collect()
     }
 
-    /// The files that are open, one entry for each handle.
+    /// The paths of the open files, one entry for each handle.
     pub fn open_files(&self) -> Vec<Arc<Path>> {
         let device = self.shared.lock();
         let open = device.handles.iter();
@@ -319,70 +329,70 @@ impl SimDisk {
 
     /// Makes the operation with this ordinal fail.
     pub fn fail_operation(&self, ordinal: u64, fault: Fault) {
-        self.fail(Reach::At(ordinal), fault);
+        self.fail(FaultScope::At(ordinal), fault);
     }
 
     /// Makes every recorded operation from this ordinal on fail.
     pub fn fail_from(&self, ordinal: u64, fault: Fault) {
-        self.fail(Reach::From(ordinal), fault);
+        self.fail(FaultScope::From(ordinal), fault);
     }
 
     /// Makes the next operation of this kind fail, recorded or not.
     pub fn fail_next(&self, kind: DiskOperationKind, fault: Fault) {
-        self.fail(Reach::Next(kind), fault);
+        self.fail(FaultScope::Next(kind), fault);
     }
 
     /// Makes every operation of this kind fail, recorded or not.
     pub fn fail_every(&self, kind: DiskOperationKind, fault: Fault) {
-        self.fail(Reach::Every(kind), fault);
+        self.fail(FaultScope::Every(kind), fault);
     }
 
-    fn fail(&self, reach: Reach, fault: Fault) {
-        self.shared.lock().faults.rules.push((reach, fault));
+    fn fail(&self, scope: FaultScope, fault: Fault) {
+        self.shared.lock().faults.rules.push((scope, fault));
     }
 
-    /// True if the device has failed, or an operation that changes something or makes it durable failed by a fault or on
-    /// the full disk.
-    pub fn has_failed(&self) -> bool {
+    /// Returns true if the device has failed, or if a fault or the full disk failed an operation that changes the disk
+    /// or makes changes durable.
+    pub fn has_any_failure(&self) -> bool {
         let device = self.shared.lock();
-        device.is_gone || device.failed_len > 0
+        device.has_failed || device.failed_operations_len > 0
     }
 
-    /// The number of operations that change something or make it durable and failed: by a fault, on the full disk, or
-    /// refused by the failed device.
-    pub(crate) fn failed_len(&self) -> usize {
+    /// The number of failed operations that change the disk or make changes durable. They failed because of a fault,
+    /// the full disk or the failed device.
+    pub(crate) fn failed_operations_len(&self) -> usize {
         let device = self.shared.lock();
         let refused = device.refused.iter().filter(|call| call.kind.is_durable());
-        device.failed_len + refused.count()
+        device.failed_operations_len + refused.count()
     }
 
-    /// Takes back the faults that have not happened.
+    /// Removes all faults that are still set.
     pub fn clear_faults(&self) {
         self.shared.lock().faults.rules.clear();
     }
 
-    /// The faults that have happened. One that applies to other kinds of operations than those it was set for never does.
+    /// The faults that have happened. A fault that does not apply to the operation's kind does not happen.
     pub fn faults_fired(&self) -> Vec<Fault> {
         self.shared.lock().faults.fired.clone()
     }
 
-    /// Sets how many bytes the files may have together. What is over it stays; what would go over it fails with
-    /// [`io::ErrorKind::StorageFull`], and a write does what it can first.
+    /// Sets the maximum total length of the files in bytes. Existing bytes beyond it stay. A write beyond it writes the
+    /// bytes for which there is space. With no space it fails with [`io::ErrorKind::StorageFull`].
     pub fn set_capacity_bytes(&self, capacity_bytes: Option<u64>) {
         self.shared.lock().options.capacity_bytes = capacity_bytes;
     }
 }
 
 impl ImageBuilder {
-    /// The disk of this instant, still in use, as after a process crash. Undurable operations stay undurable,
-    /// and the next operation has the next ordinal. Its options are those of the recorded disk.
+    /// The disk at this position after a process crash: undurable operations stay undurable, and the next operation has
+    /// the next ordinal. The disk has the options of the recorded disk.
     pub fn disk(&self) -> SimDisk {
         let shared = self.device();
         SimDisk { shared, process: 0 }
     }
 
-    /// A disk with the options of the recorded one, on which all of the image is durable.
-    pub(crate) fn disk_after(&self, choice: &ImageChoice) -> SimDisk {
-        SimDisk::standing_before(None, self.after(choice), self.options())
+    /// A disk with the content of the image, all of it durable, and the options of the recorded disk.
+    pub(crate) fn disk_with_image(&self, choice: &ImageChoice) -> SimDisk {
+        SimDisk::from_state(None, self.state_with_image(choice), self.options())
     }
 }

@@ -1,13 +1,14 @@
-//! Models of file systems and of the disks below them, as data: the order that each keeps, and the tears that it allows.
+//! Models of file systems and of the disks below them, as data: the order of durable operations, and the allowed tears.
 //!
-//! A model says which images a power loss can leave. [`DiskModel::WEAKEST`] is the contract of [`FileAccess`]: an engine that
-//! is right under it is right under all. The other models tell how likely a finding is: an image that no common file
-//! system leaves is a fault all the same, but one that [`DiskModel::EXT4_ORDERED`] leaves happens to users.
+//! A model decides which images a power loss can leave. [`DiskModel::WEAKEST`] is the contract of [`FileAccess`]: an
+//! engine that is correct under this model is correct under all models. The other models show how likely a finding is.
+//! An engine must also survive an image that no common file system leaves. But an image that
+//! [`DiskModel::EXT4_ORDERED`] leaves happens to users.
 //!
-//! Common to all models: a successful sync of a file makes its content durable, and one of a directory its names. Bytes that
-//! were durable and that no write touched stay the same, in a torn sector too: garbage there would destroy bytes that an
-//! earlier sync made durable, and then no log without copies could keep a promise. Disks write a sector wholly or report it
-//! as unreadable; `SQLite` relies on the same and calls it powersafe overwrite.
+//! Invariants of all models: a successful sync of a file makes its content durable. A successful sync of a directory
+//! makes its names durable. Durable bytes that no write touched do not change, also in a torn sector. Otherwise a torn
+//! write could destroy synced bytes, and a log without copies could not keep its promises. Disks write a whole sector
+//! or report it as unreadable. `SQLite` relies on the same rule and calls it powersafe overwrite.
 //!
 //! [`FileAccess`]: crate::fs::FileAccess
 
@@ -15,14 +16,14 @@ use std::fmt;
 
 /// A model of a file system and its disk: it decides which images a power loss can leave.
 ///
-/// An engine that is right under [`WEAKEST`](Self::WEAKEST) is right under all models. The other models tell how likely a
-/// finding is.
+/// An engine that is correct under [`WEAKEST`](Self::WEAKEST) is correct under all models. The other models show how
+/// likely a finding is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct DiskModel {
-    /// The name.
+    /// The name of the model.
     pub name: &'static str,
-    /// The documents that its rules follow.
+    /// The source of the rules.
     pub source: &'static str,
     /// The operations that become durable in the order in which they were made.
     pub order: DiskOrder,
@@ -50,13 +51,13 @@ pub enum DiskOrder {
 pub enum WriteTears {
     /// The whole write or nothing.
     None,
-    /// Any of its sectors. Where a sector beyond the file's durable length is missing, there is a hole, or the file ends
+    /// Any subset of its sectors. A missing sector beyond the file's durable length leaves a hole, or the file ends
     /// before it.
     Sectors,
-    /// Also zeros or stale bytes in the place of sectors beyond the file's durable length: the new length is durable before
-    /// the content.
+    /// Also zeros or stale bytes in sectors beyond the file's durable length: the new length is durable before the
+    /// content.
     Lengths,
-    /// Also garbage, zeros or stale bytes in the place of any sector.
+    /// Also garbage, zeros or stale bytes in any sector.
     Any,
 }
 
@@ -70,7 +71,7 @@ impl DiskModel {
         replaces_with_content: false,
         tears: WriteTears::Any,
     };
-    /// A disk that carries out one operation after another; the last one may be torn.
+    /// A disk that makes one operation durable after another. The last one can be torn.
     pub const IN_ORDER: Self = Self {
         name: "in-order",
         source: "a file system mounted with `sync` on a disk without a write cache",
@@ -80,9 +81,9 @@ impl DiskModel {
     /// ext4 with `data=ordered`, its default.
     pub const EXT4_ORDERED: Self = Self {
         name: "ext4-ordered",
-        source: "Linux, Documentation/admin-guide/ext4.rst, `data=ordered` and `auto_da_alloc`: names are in one journal, a \
-                 commit of which waits for the content of the blocks that it allocates; overwritten blocks are not ordered \
-                 (Pillai et al., OSDI 2014, table 1)",
+        source: "Linux, Documentation/admin-guide/ext4.rst, `data=ordered` and `auto_da_alloc`: all names are in one \
+                 journal; a commit of the journal waits for the content of newly allocated blocks; overwritten blocks \
+                 are not ordered (Pillai et al., OSDI 2014, table 1)",
         order: DiskOrder::Names,
         syncs_names: true,
         replaces_with_content: true,
@@ -91,26 +92,26 @@ impl DiskModel {
     /// ext4 with `data=writeback`.
     pub const EXT4_WRITEBACK: Self = Self {
         name: "ext4-writeback",
-        source: "Linux, Documentation/admin-guide/ext4.rst, `data=writeback`: content may be written after the journal's \
-                 commit of its file's length, and old content of the blocks is seen until then",
+        source: "Linux, Documentation/admin-guide/ext4.rst, `data=writeback`: content can be written after the journal \
+                 commits the file's length, and reads return old content of the blocks until then",
         tears: WriteTears::Lengths,
         ..Self::EXT4_ORDERED
     };
-    /// Copy-on-write with ordered transactions, as ZFS.
+    /// Copy-on-write with ordered transactions, like ZFS.
     pub const COPY_ON_WRITE: Self = Self {
         name: "copy-on-write",
-        source: "OpenZFS: a transaction group holds all operations before its end, and none of it is in place before the \
-                 root block is; the intent log that a sync writes has all changes of names in order",
+        source: "OpenZFS: a transaction group contains all operations before its end, and becomes durable with the \
+                 root block; the intent log that a sync writes contains all changes of names in order",
         order: DiskOrder::Everything,
         syncs_names: true,
         replaces_with_content: true,
         tears: WriteTears::None,
     };
-    /// Copy-on-write whose transactions do not wait for content, as btrfs.
+    /// Copy-on-write whose transactions do not wait for content, like btrfs.
     pub const BTRFS: Self = Self {
         name: "btrfs",
-        source: "Linux, fs/btrfs: an extent enters the tree once it is written, and transactions do not wait for that, but \
-                 for renamings that replace a file (commit 5a3f23d515a2); a sync writes a log of one file alone",
+        source: "Linux, fs/btrfs: an extent enters the tree after it is written; transactions wait for this only if a \
+                 renaming replaces a file (commit 5a3f23d515a2); a sync writes the log of one file only",
         order: DiskOrder::Names,
         syncs_names: false,
         ..Self::COPY_ON_WRITE
@@ -126,7 +127,8 @@ impl DiskModel {
         Self::WEAKEST,
     ];
 
-    /// The models whose images together are those of the weakest one. Among any number of their images are prefixes.
+    /// Models whose images together are the images of the weakest model. With a bound on the images, `IN_ORDER`
+    /// guarantees that prefixes are among them.
     pub const EVERY_IMAGE: &'static [Self] = &[Self::IN_ORDER, Self::WEAKEST];
 
     /// The model with this name.

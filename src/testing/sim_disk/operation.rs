@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What an operation does. The kinds from [`Create`](Self::Create) on change something or make something durable;
-/// those before only look.
+/// The kind of an operation. The kinds from [`Create`](Self::Create) on change the disk or make changes durable. The
+/// kinds before it only read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DiskOperationKind {
@@ -14,11 +14,11 @@ pub enum DiskOperationKind {
     Open,
     /// Reads from a file.
     Read,
-    /// Asks for a file's length.
+    /// Gets a file's length.
     Len,
     /// Lists a directory.
     List,
-    /// Creates a file, or truncates the one that has the name.
+    /// Creates a file, or truncates the existing file with the name.
     Create,
     /// Writes to a file.
     Write,
@@ -32,9 +32,9 @@ pub enum DiskOperationKind {
     CreateDir,
     /// Makes a directory's entries durable.
     SyncDir,
-    /// Takes a lock, creating its file if need be.
+    /// Takes a lock, and creates its file if the file does not exist.
     Lock,
-    /// A loss of the power: [`SimDisk::lose_power`](super::SimDisk::lose_power).
+    /// A power loss: [`SimDisk::lose_power`](super::SimDisk::lose_power).
     PowerLoss,
 }
 
@@ -56,14 +56,14 @@ impl DiskOperationKind {
         Self::PowerLoss,
     ];
 
-    /// Whether the operation changes something or makes something durable. These always have an ordinal and a record;
-    /// the others only on a disk that records reads.
+    /// Returns true if the operation changes the disk or makes changes durable. These operations always have an ordinal
+    /// and a record. Other operations have them only on a disk that records reads.
     pub fn is_durable(self) -> bool {
         !matches!(self, Self::Open | Self::Read | Self::Len | Self::List)
     }
 
-    /// Whether the operation only makes something durable. So what a crash after it may leave, a crash before it may
-    /// have left too.
+    /// Returns true if the operation only makes changes durable. Then each image of a crash after the operation is also
+    /// an image of a crash before it.
     pub fn is_sync(self) -> bool {
         matches!(self, Self::Sync | Self::SyncDir)
     }
@@ -92,25 +92,25 @@ impl fmt::Display for DiskOperationKind {
 /// The record of one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskOperation {
-    /// How many recorded operations there were before it on this disk.
+    /// The number of earlier recorded operations on this disk.
     pub ordinal: u64,
-    /// What it does.
+    /// The kind of the operation.
     pub kind: DiskOperationKind,
-    /// The file or directory, by the name it had then.
+    /// The path of the file or directory at the time of the operation.
     pub path: Arc<Path>,
-    /// The new name, for a rename.
+    /// The new path of a renamed file. `None` for other operations.
     pub target: Option<Arc<Path>>,
-    /// Where in the file, in bytes; 0 where that has no meaning.
+    /// The offset of a write or read in the file, in bytes. 0 for other operations.
     pub offset: u64,
-    /// How many bytes: those that were accepted of a write, those that were asked for of a failed one; 0 where that has
-    /// no meaning.
+    /// The number of bytes: the written bytes of a write, the requested bytes of a read or of a failed write. 0 for
+    /// other operations.
     pub len: u64,
-    /// What its caller was told, if it failed.
+    /// The error that the call returned, if it failed.
     pub error: Option<io::ErrorKind>,
 }
 
 impl DiskOperation {
-    /// One whose ordinal and result are not known yet.
+    /// The record of an operation before its execution, still without ordinal and result.
     pub(super) fn new(kind: DiskOperationKind, path: &Arc<Path>) -> Self {
         Self {
             ordinal: 0,
@@ -137,25 +137,25 @@ impl fmt::Display for DiskOperation {
     }
 }
 
-/// A call as its observer sees it; see [`super::SimDisk::observe`].
+/// A call that an observer of the disk receives. See [`super::SimDisk::observe`].
 #[derive(Debug, Clone, Copy)]
 pub struct ObservedCall<'a> {
-    /// What is asked for.
+    /// The kind of the operation.
     pub kind: DiskOperationKind,
-    /// Of which file or directory.
+    /// The path of the file or directory.
     pub path: &'a Path,
-    /// The ordinal of its record; `None` if it has none.
+    /// The ordinal of the operation's record. `None` if the operation is not recorded.
     pub ordinal: Option<u64>,
-    /// Whether it is about to be done or was just done.
+    /// The side of the operation: before or after its execution.
     pub side: Side,
 }
 
-/// On which side of an operation something happens.
+/// A side of an operation: the position of a crash or a fault relative to the operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
-    /// Before it: nothing of it was done.
+    /// Before the operation: it has no effect yet.
     Before,
-    /// After it: it was done, and its caller never heard of it.
+    /// After the operation: it has its full effect, but the call has not returned.
     After,
 }
 
@@ -163,7 +163,7 @@ impl Side {
     /// Both sides.
     pub const ALL: [Self; 2] = [Self::Before, Self::After];
 
-    /// The side that prints as `text`.
+    /// The side whose text form is `text`.
     pub(crate) fn named(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|side| side.to_string() == text)
     }

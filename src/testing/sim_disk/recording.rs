@@ -1,4 +1,7 @@
-//! What a run did to its disk, from which the disk of every instant of the run is built again.
+//! The recording of a run: the operations of the run on its disk. An image builder rebuilds the state of the disk at
+//! every position of the run.
+//!
+//! Invariant: a position in the recording has the same state, and so the same images, as the disk had in the run.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use super::operation::{DiskOperation, Side};
 use super::state::{DiskState, RecordedOperation};
 use super::undurable::Undurable;
 
-/// Everything that was done to a disk, with the disk's content before it. A value: it does not change with the disk.
+/// All operations of a run on a disk, and the disk's content before them. Later operations do not change the value.
 #[derive(Debug, Clone)]
 pub struct Recording {
     start: Arc<DiskState>,
@@ -34,17 +37,17 @@ impl Recording {
         self.entries.iter().map(|entry| &entry.operation)
     }
 
-    /// How many operations there are.
+    /// The number of operations.
     pub fn len(&self) -> u64 {
         self.entries.len() as u64
     }
 
-    /// Whether nothing was done.
+    /// Returns true if the recording has no operation.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// A builder of images that stands before the first operation.
+    /// A builder of images, at the position before the first operation.
     pub fn images(&self) -> ImageBuilder {
         ImageBuilder {
             state: (*self.start).clone(),
@@ -54,8 +57,8 @@ impl Recording {
     }
 }
 
-/// Builds the images of crashes at any instant of a recorded run. Going forward costs what the operations passed cost;
-/// going back begins anew.
+/// Builds the images of crashes at any position of a recorded run. Moving forward applies the operations in between.
+/// Moving back starts again at the first operation.
 #[derive(Debug, Clone)]
 pub struct ImageBuilder {
     recording: Recording,
@@ -64,11 +67,11 @@ pub struct ImageBuilder {
 }
 
 impl ImageBuilder {
-    /// Goes to the instant before or after the operation with this ordinal. The instant before the operation that would
-    /// have come next is the run's end.
+    /// Moves to the position before or after the operation with this ordinal. The end of the run is the position before
+    /// the ordinal that follows the last operation.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if there is no such instant; the builder stays where it is.
+    /// [`io::ErrorKind::InvalidInput`] if the recording has no such position. Then the builder does not move.
     pub fn seek(&mut self, ordinal: u64, side: Side) -> io::Result<()> {
         let len = self.recording.len();
         let position = match side {
@@ -76,7 +79,7 @@ impl ImageBuilder {
             Side::After => ordinal.saturating_add(1),
         };
         if position > len {
-            let message = format!("there is no disk operation {ordinal}, only {len} were recorded");
+            let message = format!("disk operation {ordinal} does not exist: the run has {len} operations");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         if position < self.position {
@@ -90,32 +93,34 @@ impl ImageBuilder {
         Ok(())
     }
 
-    /// How many operations were done at this instant.
+    /// The number of operations before this position.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// At most `choices_max` of the images that a crash at this instant may leave. See [`super::SimDisk::choices`].
+    /// At most `choices_max` of the images that a power loss at this position can leave. See
+    /// [`super::SimDisk::choices`].
     pub fn choices(&self, model: DiskModel, choices_max: usize, seed: u64) -> ImageChoices {
         self.state.choices(model, choices_max, seed)
     }
 
-    /// The models under which a power loss at this instant can leave that image.
+    /// The models under which a power loss at this position can leave this image.
     pub fn models(&self, choice: &ImageChoice) -> Vec<DiskModel> {
         self.state.models(choice)
     }
 
-    /// An operation that `choice` names although it is durable at this instant, or did not happen before it.
-    pub(crate) fn settled_operation(&self, choice: &ImageChoice) -> Option<u64> {
-        self.state.settled_operation(choice)
+    /// The ordinal of an operation that `choice` names and that is not undurable at this position: it is durable, or it
+    /// happens later. `None` if the choice is valid here.
+    pub(crate) fn invalid_ordinal(&self, choice: &ImageChoice) -> Option<u64> {
+        self.state.invalid_ordinal(choice)
     }
 
-    /// One of the images that a crash at this instant may leave.
+    /// Builds one of the images that a crash at this position can leave.
     pub fn image(&self, choice: &ImageChoice) -> Image {
         self.state.image(choice)
     }
 
-    /// The hash of that image, without building it.
+    /// The hash of this image. This does not build the image.
     pub fn image_hash(&self, choice: &ImageChoice) -> u128 {
         self.state.image_hash(choice)
     }
@@ -124,7 +129,7 @@ impl ImageBuilder {
         self.recording.options
     }
 
-    /// A device that has come to this instant.
+    /// A device with the operations before this position.
     pub(super) fn device(&self) -> Arc<SharedDevice> {
         let Recording {
             start,
@@ -135,12 +140,12 @@ impl ImageBuilder {
         SharedDevice::new(start.clone(), *options, journal, self.state.clone(), None)
     }
 
-    /// The disk after a crash that leaves the image.
-    pub(super) fn after(&self, choice: &ImageChoice) -> DiskState {
-        self.state.after(choice)
+    /// The state of a disk with the content of the image, all of it durable.
+    pub(super) fn state_with_image(&self, choice: &ImageChoice) -> DiskState {
+        self.state.with_image(choice)
     }
 
-    /// What was not durable at this instant.
+    /// The changes that were not durable at this position.
     pub fn undurable(&self) -> Vec<Undurable> {
         self.state.undurable()
     }

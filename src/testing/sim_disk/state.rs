@@ -1,8 +1,8 @@
 //! The state of a simulated disk: the durable content, the visible content, and the pending operations between the two.
 //!
-//! It is a pure state machine over [`Effect`]s: the same effects in the same order give the same state, which is how the
-//! state of any instant of a run is built again from the journal. Invariant: what is seen now is what is durable with
-//! every pending operation applied in order.
+//! The state is a pure state machine over [`Effect`]s: the same effects in the same order give the same state. So the
+//! journal of a run is enough to rebuild the state at every position. Invariant: the visible content is the durable
+//! content with all pending operations applied in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -31,16 +31,17 @@ pub(super) type Names = BTreeMap<Arc<OsStr>, NodeId>;
 #[derive(Debug, Clone)]
 pub(super) enum Effect {
     Nothing,
-    /// A change of the file with this number.
+    /// A change of the content of the file with this number.
     Content(usize, ContentChange),
     Sync(usize),
-    /// A sync that failed: each pending change is durable now, or no later sync makes it durable.
+    /// A failed sync: each pending change is durable now, or no later sync makes it durable.
     SyncFailed(usize),
-    /// Names that are given or taken together: one for a creation or removal, the old and the new one for a renaming. A
-    /// node with the [next number](DiskState::next_file) is new.
+    /// The name changes of one operation: one change for a creation or removal, two for a renaming (old name, new
+    /// name). A node with the [next number](DiskState::next_file) is new.
     Names(Vec<NameChange>),
     SyncDir(usize),
-    /// A power loss: the disk then holds this image, and all of it is durable. Files and directories get new numbers.
+    /// A power loss: the disk then has the content of this image, all of it durable. Files and directories get new
+    /// numbers.
     PowerLoss(ImageChoice),
 }
 
@@ -64,7 +65,7 @@ impl ContentChange {
         }
     }
 
-    /// Returns true if nothing of `earlier` is left after this change.
+    /// Returns true if this change replaces all bytes of `earlier`.
     fn covers(&self, earlier: &Self) -> bool {
         match (self, earlier) {
             (Self::Truncation, _) => true,
@@ -85,14 +86,14 @@ pub(super) struct NameChange {
     pub dir: usize,
     pub name: Arc<OsStr>,
     pub path: Arc<Path>,
-    /// The meaning of the name from then on.
+    /// The file or directory that the name refers to after the change. `None` if the change removes the name.
     pub value: Option<NodeId>,
-    /// Whether the directory was synced since.
-    synced: bool,
+    /// True if the directory was synced after the change.
+    is_synced: bool,
 }
 
 impl NameChange {
-    /// Gives the name its value; returns what it stood for before.
+    /// Sets the name to its new value and returns the previous one.
     pub(super) fn apply(&self, names: &mut Names) -> Option<NodeId> {
         match self.value {
             Some(node) => names.insert(self.name.clone(), node),
@@ -103,14 +104,14 @@ impl NameChange {
 
 #[derive(Debug, Clone)]
 pub(super) struct FileState {
-    /// The name it has, or had last.
+    /// The current name, or the last name of a file without one.
     pub path: Arc<Path>,
-    pub named: bool,
-    /// The seed of random choices about it.
+    pub has_name: bool,
+    /// The key for pseudo-random choices about this file.
     pub key: u64,
     changes_len: u64,
     pub durable: FileContent,
-    pub live: FileContent,
+    pub visible: FileContent,
     pub pending: Vec<PendingChange>,
 }
 
@@ -119,34 +120,34 @@ pub(super) struct PendingChange {
     pub ordinal: u64,
     pub key: u64,
     pub change: ContentChange,
-    pub hold: PendingReason,
+    pub reason: PendingReason,
 }
 
 /// The reason why a change is still pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PendingReason {
-    /// It was not synced.
+    /// The change was not synced.
     Unsynced,
-    /// A failed sync made it durable or lost it, and no later sync changes that.
-    Doubtful,
-    /// It is durable, but an earlier change of the file is doubtful.
+    /// A failed sync made the change durable or lost it, and no later sync makes a difference.
+    SyncFailed,
+    /// The change is durable, but an earlier change of the file is [`SyncFailed`](Self::SyncFailed).
     Durable,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct DirState {
     pub durable: Names,
-    pub live: Names,
+    pub visible: Names,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct PendingNames {
     pub ordinal: u64,
     pub key: u64,
-    /// At least one.
+    /// At least one change.
     pub changes: Vec<NameChange>,
-    /// True if a file replaced another one under its name.
-    pub replaces: bool,
+    /// True if the operation gives a file the name of another file, which loses it.
+    pub replaces_file: bool,
 }
 
 impl PendingNames {
@@ -159,20 +160,21 @@ impl PendingNames {
 pub(super) struct DiskState {
     pub sector_bytes: u32,
     pub files: Vec<FileState>,
-    /// The first is the root.
+    /// The directories. The first one is the root.
     pub dirs: Vec<DirState>,
     pub pending_names: Vec<PendingNames>,
-    /// How often each name was given or taken, by the key of its path.
+    /// The number of changes of each name, by the key of its path.
     name_changes: BTreeMap<u64, u64>,
-    /// The contents of the last files whose removal or truncation became durable: free blocks hold them. The newest is last.
-    freed: Vec<FileContent>,
-    /// The models under which all power losses so far can leave their images.
+    /// The contents of the last files whose removal or truncation became durable. Free blocks contain these bytes. The
+    /// newest content is last.
+    freed_contents: Vec<FileContent>,
+    /// The models that allow the images of all power losses so far.
     pub models: Vec<DiskModel>,
-    /// The ordinal of the last sync that succeeded.
+    /// The ordinal of the last successful sync.
     pub last_sync: Option<u64>,
 }
 
-/// The number of freed contents that are kept.
+/// The maximum length of [`DiskState::freed_contents`].
 const FREED_MAX: usize = 8;
 
 impl DiskState {
@@ -183,27 +185,27 @@ impl DiskState {
             dirs: vec![DirState::default()],
             pending_names: Vec::new(),
             name_changes: BTreeMap::new(),
-            freed: Vec::new(),
+            freed_contents: Vec::new(),
             models: DiskModel::ALL.to_vec(),
             last_sync: None,
         }
     }
 
-    /// A disk on which all of the image that `choice` means is durable. It equals [`from_image`](Self::from_image) of that
-    /// image, apart from the numbers of files and directories.
-    pub(super) fn after(&self, choice: &ImageChoice) -> Self {
-        let changed = self.kept_names(choice);
+    /// The state of a disk with the image of `choice`, all of it durable. It equals [`from_image`](Self::from_image) of
+    /// this image, except for the numbers of files and directories.
+    pub(super) fn with_image(&self, choice: &ImageChoice) -> Self {
+        let changed = self.changed_dirs(choice);
         let mut state = Self::empty(self.sector_bytes);
-        let mut waiting = vec![(0, 0, PathBuf::from("/"))];
-        while let Some((dir, place, path)) = waiting.pop() {
+        let mut pending_dirs = vec![(0, 0, PathBuf::from("/"))];
+        while let Some((dir, new_dir, path)) = pending_dirs.pop() {
             let names = changed.get(&dir).unwrap_or(&self.dirs[dir].durable);
             state.files.reserve(names.len());
-            let mut placed = Vec::with_capacity(names.len());
+            let mut new_names = Vec::with_capacity(names.len());
             for (name, node) in names {
                 let path = join(&path, &**name);
                 let node = match node {
                     NodeId::Dir(dir) => {
-                        waiting.push((*dir, state.dirs.len(), path));
+                        pending_dirs.push((*dir, state.dirs.len(), path));
                         state.add_dir()
                     }
                     NodeId::File(file) => {
@@ -212,19 +214,19 @@ impl DiskState {
                         state.add_file(path.into(), key, content)
                     }
                 };
-                placed.push((Arc::clone(name), node));
+                new_names.push((Arc::clone(name), node));
             }
-            let durable: Names = placed.into_iter().collect();
-            let live = durable.clone();
-            state.dirs[place] = DirState { durable, live };
+            let durable: Names = new_names.into_iter().collect();
+            let visible = durable.clone();
+            state.dirs[new_dir] = DirState { durable, visible };
         }
         state
     }
 
-    /// A disk on which all of `image` is durable.
+    /// The state of a disk with the content of `image`, all of it durable.
     pub(super) fn from_image(image: &Image, sector_bytes: u32) -> Self {
         let mut state = Self::empty(sector_bytes);
-        // A directory sorts before what is in it, and an image has all directories above its files.
+        // A directory sorts before its content, and an image has all directories above its files.
         for (path, entry) in image.entries() {
             let Ok((dir, name)) = state.parent(path) else {
                 continue;
@@ -236,7 +238,7 @@ impl DiskState {
                 }
             };
             state.dirs[dir].durable.insert(name.clone(), node);
-            state.dirs[dir].live.insert(name, node);
+            state.dirs[dir].visible.insert(name, node);
         }
         state
     }
@@ -250,11 +252,11 @@ impl DiskState {
         let next = self.next_file();
         self.files.push(FileState {
             path,
-            named: true,
+            has_name: true,
             key,
             changes_len: 0,
             durable: content.clone(),
-            live: content,
+            visible: content,
             pending: Vec::new(),
         });
         next
@@ -268,7 +270,7 @@ impl DiskState {
         NodeId::Dir(self.dirs.len())
     }
 
-    /// What `path`, which is normal, stands for now.
+    /// The file or directory with the visible path `path`, which must be normal.
     pub(super) fn resolve(&self, path: &Path) -> io::Result<NodeId> {
         let mut node = NodeId::Dir(0);
         for component in path.components() {
@@ -276,7 +278,7 @@ impl DiskState {
                 let NodeId::Dir(dir) = node else {
                     return Err(io::ErrorKind::NotADirectory.into());
                 };
-                node = *self.dirs[dir].live.get(name).ok_or(io::ErrorKind::NotFound)?;
+                node = *self.dirs[dir].visible.get(name).ok_or(io::ErrorKind::NotFound)?;
             }
         }
         Ok(node)
@@ -304,7 +306,7 @@ impl DiskState {
         Ok((self.resolve_dir(parent)?, name.into()))
     }
 
-    /// The change that makes `path` stand for `value`.
+    /// The change that makes the name `path` refer to `value`.
     pub(super) fn name_change(&self, path: &Arc<Path>, value: Option<NodeId>) -> io::Result<NameChange> {
         let (dir, name) = self.parent(path)?;
         Ok(NameChange {
@@ -312,25 +314,25 @@ impl DiskState {
             name,
             path: path.clone(),
             value,
-            synced: false,
+            is_synced: false,
         })
     }
 
-    /// Applies what the operation with this ordinal does.
+    /// Applies the effect of the operation with this ordinal.
     pub(super) fn apply(&mut self, ordinal: u64, effect: &Effect) {
         match effect {
             Effect::Nothing => {}
             Effect::Content(file, change) => self.files[*file].change(ordinal, change),
             Effect::Sync(file) => {
-                let truncated = self.files[*file].truncated();
+                let truncated = self.files[*file].truncated_content();
                 self.files[*file].sync();
-                self.free(truncated);
+                self.add_freed(truncated);
                 self.last_sync = Some(ordinal);
             }
             Effect::SyncFailed(file) => {
                 for pending in &mut self.files[*file].pending {
-                    if pending.hold == PendingReason::Unsynced {
-                        pending.hold = PendingReason::Doubtful;
+                    if pending.reason == PendingReason::Unsynced {
+                        pending.reason = PendingReason::SyncFailed;
                     }
                 }
             }
@@ -341,31 +343,36 @@ impl DiskState {
             }
             Effect::PowerLoss(choice) => {
                 let models = self.models(choice);
-                let freed = std::mem::take(&mut self.freed);
+                let freed_contents = std::mem::take(&mut self.freed_contents);
                 *self = Self {
-                    freed,
+                    freed_contents,
                     models,
-                    ..self.after(choice)
+                    ..self.with_image(choice)
                 };
             }
         }
     }
 
-    fn free(&mut self, content: Option<FileContent>) {
-        self.freed.extend(content.filter(|content| content.len() > 0));
-        let excess = self.freed.len().saturating_sub(FREED_MAX);
-        self.freed.drain(..excess);
+    fn add_freed(&mut self, content: Option<FileContent>) {
+        self.freed_contents
+            .extend(content.filter(|content| content.len() > 0));
+        let excess = self.freed_contents.len().saturating_sub(FREED_MAX);
+        self.freed_contents.drain(..excess);
     }
 
-    /// Returns true if a free block holds bytes of a removed or truncated file.
+    /// Returns true if a free block contains bytes of a removed or truncated file.
     pub(super) fn has_stale_blocks(&self) -> bool {
-        !self.freed.is_empty()
+        !self.freed_contents.is_empty()
     }
 
-    /// Writes to `bytes` the content of free blocks: that of the newest file that reached to `offset`, and zeros beyond its
-    /// end.
-    pub(super) fn fill_stale(&self, bytes: &mut [u8], offset: u64) {
-        let newest = self.freed.iter().rev().find(|content| content.len() > offset);
+    /// Fills `bytes` with the content of free blocks: the bytes at `offset` of the newest file that is longer than
+    /// `offset`, and zeros beyond its end.
+    pub(super) fn fill_with_stale_bytes(&self, bytes: &mut [u8], offset: u64) {
+        let newest = self
+            .freed_contents
+            .iter()
+            .rev()
+            .find(|content| content.len() > offset);
         let stale = newest.map_or(&[][..], |content| &content.bytes()[offset as usize..]);
         let len = stale.len().min(bytes.len());
         bytes.fill(0);
@@ -380,27 +387,27 @@ impl DiskState {
             keyed::mix(key, *times)
         });
         let key = keys.reduce(keyed::mix).unwrap_or(0);
-        let mut replaces = false;
+        let mut replaces_file = false;
         for change in changes {
             if change.value == Some(self.next_file()) {
                 self.add_file(change.path.clone(), key, FileContent::default());
             } else if change.value == Some(self.next_dir()) {
                 self.add_dir();
             }
-            if let Some(NodeId::File(file)) = change.apply(&mut self.dirs[change.dir].live) {
-                self.files[file].named = false;
-                replaces |= change.value.is_some();
+            if let Some(NodeId::File(file)) = change.apply(&mut self.dirs[change.dir].visible) {
+                self.files[file].has_name = false;
+                replaces_file |= change.value.is_some();
             }
             if let Some(NodeId::File(file)) = change.value {
                 self.files[file].path = change.path.clone();
-                self.files[file].named = true;
+                self.files[file].has_name = true;
             }
         }
         self.pending_names.push(PendingNames {
             ordinal,
             key,
             changes: changes.to_vec(),
-            replaces,
+            replaces_file,
         });
     }
 
@@ -408,11 +415,11 @@ impl DiskState {
         let mut durable = Vec::with_capacity(self.pending_names.len());
         for pending in &mut self.pending_names {
             for change in &mut pending.changes {
-                change.synced |= change.dir == dir;
+                change.is_synced |= change.dir == dir;
             }
-            durable.push(pending.changes.iter().all(|change| change.synced));
+            durable.push(pending.changes.iter().all(|change| change.is_synced));
         }
-        close_over_names(&self.pending_names, &mut durable);
+        add_earlier_name_operations(&self.pending_names, &mut durable);
         let pending = std::mem::take(&mut self.pending_names);
         for (pending, durable) in pending.into_iter().zip(durable) {
             if !durable {
@@ -421,9 +428,9 @@ impl DiskState {
             }
             for change in &pending.changes {
                 if let Some(NodeId::File(file)) = change.apply(&mut self.dirs[change.dir].durable)
-                    && !self.files[file].named
+                    && !self.files[file].has_name
                 {
-                    self.free(Some(self.files[file].live.clone()));
+                    self.add_freed(Some(self.files[file].visible.clone()));
                 }
             }
         }
@@ -432,19 +439,19 @@ impl DiskState {
 
 impl FileState {
     fn change(&mut self, ordinal: u64, change: &ContentChange) {
-        change.apply(&mut self.live);
+        change.apply(&mut self.visible);
         let key = keyed::mix(self.key, self.changes_len);
         self.changes_len += 1;
         self.pending.push(PendingChange {
             ordinal,
             key,
             change: change.clone(),
-            hold: PendingReason::Unsynced,
+            reason: PendingReason::Unsynced,
         });
     }
 
-    /// The content that becomes free when a sync makes the pending truncations durable.
-    fn truncated(&self) -> Option<FileContent> {
+    /// The content that a sync of this file frees because it makes the pending truncations durable.
+    fn truncated_content(&self) -> Option<FileContent> {
         let is_truncation = |it: &PendingChange| matches!(it.change, ContentChange::Truncation);
         let last = self.pending.iter().rposition(is_truncation)?;
         let mut content = self.durable.clone();
@@ -456,26 +463,26 @@ impl FileState {
 
     fn sync(&mut self) {
         for pending in &mut self.pending {
-            if pending.hold == PendingReason::Unsynced {
-                pending.hold = PendingReason::Durable;
+            if pending.reason == PendingReason::Unsynced {
+                pending.reason = PendingReason::Durable;
             }
         }
-        // A durable change that covers an earlier one hides the fate of the earlier one.
+        // If a durable change covers an earlier change, the fate of the earlier change has no effect.
         let mut durable: Vec<ContentChange> = Vec::new();
         let mut index = self.pending.len();
         while index > 0 {
             index -= 1;
-            let PendingChange { change, hold, .. } = &self.pending[index];
-            if *hold == PendingReason::Durable {
+            let PendingChange { change, reason, .. } = &self.pending[index];
+            if *reason == PendingReason::Durable {
                 durable.push(change.clone());
             } else if durable.iter().any(|later| later.covers(change)) {
                 self.pending.remove(index);
             }
         }
-        let is_durable = |it: &PendingChange| it.hold == PendingReason::Durable;
+        let is_durable = |it: &PendingChange| it.reason == PendingReason::Durable;
         let len = self.pending.iter().take_while(|it| is_durable(it)).count();
         if len == self.pending.len() {
-            self.durable = self.live.clone();
+            self.durable = self.visible.clone();
             self.pending.clear();
         }
         for pending in self.pending.drain(..len.min(self.pending.len())) {
@@ -485,7 +492,10 @@ impl FileState {
 
     /// The length of the file after a power loss that loses every undurable change.
     pub(super) fn durable_len(&self) -> u64 {
-        let durable = self.pending.iter().filter(|it| it.hold == PendingReason::Durable);
+        let durable = self
+            .pending
+            .iter()
+            .filter(|it| it.reason == PendingReason::Durable);
         durable.fold(self.durable.len(), |len, pending| match &pending.change {
             ContentChange::Write { offset, bytes } => len.max(offset + bytes.len() as u64),
             ContentChange::Truncation => 0,
@@ -493,9 +503,9 @@ impl FileState {
     }
 }
 
-/// Adds to the kept operations every earlier one on a name that a kept one is on, which makes a renaming atomic: a
-/// name can neither be used again without its file having moved away, nor move on from where it never was.
-pub(super) fn close_over_names(pending: &[PendingNames], kept: &mut [bool]) {
+/// Adds to the kept operations all earlier operations on the same names. This makes a renaming atomic. An image that
+/// has a later operation on a name also has the renaming that freed the name, or that gave it to the file.
+pub(super) fn add_earlier_name_operations(pending: &[PendingNames], kept: &mut [bool]) {
     let mut names = BTreeSet::new();
     for (pending, kept) in pending.iter().zip(kept).rev() {
         let own = pending.changes.iter().map(|change| (change.dir, &*change.name));

@@ -1,34 +1,36 @@
-//! The ways in which a crash may tear one write, numbered.
+//! The numbered list of the tears that a crash can leave of one write.
 //!
-//! A tear has three parts: a beginning, a run of equal pieces, and an end. The tears are: the write without its end, its
-//! beginning or its middle; its middle alone; garbage in one sector or more; and, where the file grows, its length without
-//! its content, which is then zeros or the stale bytes of free blocks. A short write is tried with each run at each place
-//! and with each length.
+//! A tear has three parts: a beginning, a run of equal pieces, and an end. The tears of a write are: the write without
+//! its end, its beginning or its middle; only its middle; and garbage in one or more sectors. If the write makes the
+//! file longer, the length can also be durable without the content. Then the missing content is zeros or stale bytes of
+//! free blocks. All tears of a short write are tried: each run at each position and with each length.
+//!
+//! Invariant: the list has no tear twice, and only tears that the rules of the [module](super) allow.
 
 use super::choice::{Piece, Tear};
 use super::state::ContentChange;
 
-/// The largest number of tears of one write that are all tried.
-const TELLING_MAX: u32 = 12;
+/// The maximum number of tears of one write that are all tried.
+const ALL_TRIED_MAX: u32 = 12;
 
 /// The tears of one write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tears {
-    /// The number of its pieces; 0 if it cannot be torn.
+    /// The number of pieces of the write. 0 if the operation cannot be torn.
     pieces: u32,
     /// True if the write makes the file longer than its durable length.
     grows: bool,
-    /// True if free blocks hold bytes of removed or truncated files.
+    /// True if free blocks contain bytes of removed or truncated files.
     has_stale_blocks: bool,
 }
 
-/// Tears that differ only in the place and length of the run.
+/// Tears that differ only in the position and length of the run.
 #[derive(Debug, Clone, Copy)]
 struct TearFamily {
     before: Piece,
     run: Piece,
     after: Piece,
-    /// The places at which the run may begin and end.
+    /// The positions at which the run can begin and end.
     begins: RunPlace,
     ends: RunPlace,
 }
@@ -83,7 +85,7 @@ impl TearFamily {
         })
     }
 
-    /// The number of its runs.
+    /// The number of runs of the family.
     fn len(self, pieces: u32) -> u32 {
         let inner = pieces.saturating_sub(1);
         let half = |a: u32, b: u32| a.saturating_mul(b) / 2;
@@ -99,10 +101,11 @@ impl TearFamily {
         }
     }
 
-    /// The runs that differ most: one sector in the middle, all, the first and the last sector, if the family has them.
-    fn telling(self, pieces: u32) -> Vec<(u32, u32)> {
+    /// The most different runs of the family: one sector in the middle, all sectors, the first sector and the last
+    /// sector.
+    fn representative(self, pieces: u32) -> Vec<(u32, u32)> {
         let middle = pieces / 2;
-        let mut telling = Vec::new();
+        let mut runs = Vec::new();
         for (begin, end) in [(middle, middle + 1), (0, pieces), (0, 1), (pieces - 1, pieces)] {
             let begin = match self.begins {
                 RunPlace::Edge => 0,
@@ -114,15 +117,15 @@ impl TearFamily {
                 RunPlace::Inside => end.min(pieces - 1),
                 RunPlace::Anywhere => end,
             };
-            if begin < end && !telling.contains(&(begin, end - begin)) {
-                telling.push((begin, end - begin));
+            if begin < end && !runs.contains(&(begin, end - begin)) {
+                runs.push((begin, end - begin));
             }
         }
-        telling
+        runs
     }
 
     fn tear(self, pieces: u32, (begin, len): (u32, u32)) -> Tear {
-        // Pieces beyond the runs are old.
+        // Pieces after the listed runs are old.
         let rest = if self.after == Piece::Old {
             0
         } else {
@@ -169,7 +172,7 @@ impl Tears {
         lens.fold(0, u32::saturating_add)
     }
 
-    /// The tear with the number `index`, which is under `len`.
+    /// The tear with the number `index`, which must be less than `len`.
     pub(super) fn get(self, mut index: u32) -> Tear {
         for family in self.families() {
             let len = family.len(self.pieces);
@@ -179,7 +182,7 @@ impl Tears {
             }
             index -= len;
         }
-        unreachable!("the number is under the number of tears")
+        unreachable!("the number is less than the number of tears")
     }
 
     /// Every tear.
@@ -189,20 +192,19 @@ impl Tears {
         all.map(move |(family, run)| family.tear(self.pieces, run))
     }
 
-    /// The tears to try if a bound excludes some: all of a short write, else the telling ones of each family.
-    pub(super) fn telling(self) -> Vec<Tear> {
-        if self.len() <= TELLING_MAX {
+    /// The tears to try if the number of images is bounded: all tears of a short write, or else the representative
+    /// tears of each family.
+    pub(super) fn representative(self) -> Vec<Tear> {
+        if self.len() <= ALL_TRIED_MAX {
             return self.all().collect();
         }
         let runs = |family: TearFamily| {
             family
-                .telling(self.pieces)
+                .representative(self.pieces)
                 .into_iter()
                 .map(move |run| (family, run))
         };
-        let telling = self.families().flat_map(runs);
-        telling
-            .map(|(family, run)| family.tear(self.pieces, run))
-            .collect()
+        let tears = self.families().flat_map(runs);
+        tears.map(|(family, run)| family.tear(self.pieces, run)).collect()
     }
 }

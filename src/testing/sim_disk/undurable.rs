@@ -1,4 +1,7 @@
-//! What has been done and is not durable yet.
+//! The list of the changes that are not durable yet.
+//!
+//! Invariant: a change leaves the list when it is durable or when its file has no name any more. A power loss can lose
+//! each listed change.
 
 use std::fmt;
 use std::path::Path;
@@ -6,35 +9,36 @@ use std::sync::Arc;
 
 use super::state::{ContentChange, DiskState, PendingReason};
 
-/// The kind of change that a power loss may take back.
+/// The kind of a change that a power loss can lose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UndurableKind {
     /// A write to a file.
     Write,
-    /// The truncation of a file, by creating one of its name.
+    /// The truncation of an existing file by [`OpenMode::Create`](crate::fs::OpenMode::Create).
     Truncation,
-    /// A new name of a file or directory, by creation or renaming.
+    /// A new name of a file or directory, by a creation or a renaming.
     Name,
     /// The removal of a name.
     Removal,
 }
 
-/// A change that a power loss may take back.
+/// A change that a power loss can lose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undurable {
-    /// The operation that made it.
+    /// The ordinal of the operation that made the change.
     pub ordinal: u64,
     /// The kind of change.
     pub kind: UndurableKind,
-    /// The file, by the name it has now, or the name; the new one of a renaming.
+    /// For a change of content, the current path of the file. For a change of names, the path: for a renaming the new
+    /// one.
     pub path: Arc<Path>,
-    /// Where in the file, in bytes; 0 for a name.
+    /// The offset of a write in the file, in bytes. 0 for other changes.
     pub offset: u64,
-    /// How many bytes of a write; 0 for the rest.
+    /// The number of bytes of a write. 0 for other changes.
     pub len: u64,
-    /// True if a failed sync may have lost it. Then no later sync makes it durable.
-    pub lost: bool,
+    /// True if a sync of the change failed and may have lost it. Then no later sync makes it durable.
+    pub sync_failed: bool,
 }
 
 impl fmt::Display for Undurable {
@@ -46,17 +50,17 @@ impl fmt::Display for Undurable {
             UndurableKind::Name => write!(f, "the name {path}")?,
             UndurableKind::Removal => write!(f, "the removal of {path}")?,
         }
-        let lost = if self.lost {
+        let note = if self.sync_failed {
             ", which a failed sync may have lost"
         } else {
             ""
         };
-        write!(f, " (operation {}){lost}", self.ordinal)
+        write!(f, " (operation {}){note}", self.ordinal)
     }
 }
 
 impl DiskState {
-    /// What is not durable, in the order of the operations; nothing of files that have no name any more.
+    /// The undurable changes in the order of the operations, except changes of files without a name.
     pub(super) fn undurable(&self) -> Vec<Undurable> {
         let names = self.pending_names.iter().map(|pending| Undurable {
             ordinal: pending.ordinal,
@@ -67,11 +71,14 @@ impl DiskState {
             path: pending.last().path.clone(),
             offset: 0,
             len: 0,
-            lost: false,
+            sync_failed: false,
         });
         let mut undurable: Vec<_> = names.collect();
-        for file in self.files.iter().filter(|file| file.named) {
-            let pending = file.pending.iter().filter(|it| it.hold != PendingReason::Durable);
+        for file in self.files.iter().filter(|file| file.has_name) {
+            let pending = file
+                .pending
+                .iter()
+                .filter(|it| it.reason != PendingReason::Durable);
             undurable.extend(pending.map(|pending| {
                 let (kind, offset, len) = match &pending.change {
                     ContentChange::Write { offset, bytes } => {
@@ -85,7 +92,7 @@ impl DiskState {
                     path: file.path.clone(),
                     offset,
                     len,
-                    lost: pending.hold == PendingReason::Doubtful,
+                    sync_failed: pending.reason == PendingReason::SyncFailed,
                 }
             }));
         }

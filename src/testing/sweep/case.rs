@@ -140,7 +140,7 @@ impl Runner<'_> {
         let disk = if records {
             disk_of(builder, case.mode())
         } else {
-            builder.disk_after(&image_of(case.mode()))
+            builder.disk_with_image(&image_of(case.mode()))
         };
         let start = disk.operations_len();
         let recovery: Recovery = match recover(self.setup, &disk, &recovery_session(known, image)) {
@@ -233,7 +233,7 @@ pub(crate) fn image_of(mode: &CrashMode) -> ImageChoice {
 /// The disk that a crash of this mode leaves.
 pub(crate) fn disk_of(builder: &ImageBuilder, mode: &CrashMode) -> SimDisk {
     match mode {
-        CrashMode::PowerLoss(image) => builder.disk_after(image),
+        CrashMode::PowerLoss(image) => builder.disk_with_image(image),
         _ => builder.disk(),
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(
             Recorded::of_work(setup, &disk)
         }
     };
-    if !disk.is_gone() {
+    if !disk.has_device_failed() {
         let crossed = CrossingCounts::of(&failed.crossings);
         let message = format_args!("the device did not fail at {site}; {crossed}");
         return Err(Failure::new(FailureKind::NeverReached, message));

@@ -339,7 +339,7 @@ impl DiskChecks<'_> {
             is_sync_due: (operation.is_frame() || operation.is_collection_change())
                 && self.sync_interval_ms.is_some_and(is_over),
             had_failed: self.home.has_failed(),
-            failed_len: self.disk.failed_len(),
+            failed_len: self.disk.failed_operations_len(),
             last_sequence: db.last_sequence(),
             operations_len: self.disk.operations_len(),
         }
@@ -364,7 +364,9 @@ impl DiskChecks<'_> {
                 format_args!("after sync the durable sequence is {durable} and the last one {last}");
             self.journal.fail(FailureKind::Wrong, message);
         }
-        if self.disk.failed_len() > before.failed_len || (before.had_failed && operation.is_frame()) {
+        if self.disk.failed_operations_len() > before.failed_len
+            || (before.had_failed && operation.is_frame())
+        {
             let message = format_args!("{operation} returned Ok");
             self.journal.fail(FailureKind::AcknowledgedAfterFault, message);
         }
@@ -428,7 +430,7 @@ impl DiskChecks<'_> {
 
     /// Checks that the first `operations_len` disk operations are durable: those of the log if `log`, those of the store if `store`.
     fn check_promised(&self, operation: &str, log: bool, store: bool, operations_len: u64) {
-        if self.disk.is_gone() {
+        if self.disk.has_device_failed() {
             return;
         }
         let (log_dir, store_dir) = (self.home.log_dir(), self.home.store_dir());

@@ -183,7 +183,7 @@ impl Explorer<'_> {
         let image = builder.image_hash(&image_of(&nested.crash.mode));
         let known = &self.0.run.known[nested.moment.known];
         let session = recovery_session(known, image);
-        let disk = builder.disk_after(&image_of(&nested.crash.mode));
+        let disk = builder.disk_with_image(&image_of(&nested.crash.mode));
         self.0.heartbeat.begin(std::slice::from_ref(&nested.crash));
         Recorded::of(&disk, known.clone(), |_| recover(self.0.setup, &disk, &session)).0
     }
@@ -237,7 +237,7 @@ impl Explorer<'_> {
             let modes = modes(&builder, bounds, bounds.nested_images_max, &mut left_out);
             tally.left_out = tally.left_out.saturating_add(left_out);
             for mode in modes {
-                if since.is_some_and(|ordinal| is_sync || !image_of(&mode).keeps(ordinal)) {
+                if since.is_some_and(|ordinal| is_sync || !image_of(&mode).can_contain(ordinal)) {
                     continue;
                 }
                 if self.0.memory.is_over() {

@@ -93,7 +93,7 @@ pub(super) fn recovery_with_fault(
     let operation = recorded.operations().nth(ordinal as usize);
     set(disk, operation, fault)?;
     match recover(setup, disk, session) {
-        Ok(_) if disk.has_failed() => {
+        Ok(_) if disk.has_any_failure() => {
             let operation = operation.map_or_else(String::new, ToString::to_string);
             let message = format_args!("open succeeded although an operation of it failed: {operation}");
             Err(Failure::new(FailureKind::AcknowledgedAfterFault, message))

@@ -37,7 +37,7 @@ impl Home {
     /// Returns true if the simulated device has failed, or one of its operations in this session.
     pub(crate) fn has_failed(&self) -> bool {
         let mut disk = self.disk.iter();
-        disk.any(|disk| disk.is_gone() || disk.failed_len() > self.failed_len_before)
+        disk.any(|disk| disk.has_device_failed() || disk.failed_operations_len() > self.failed_len_before)
     }
 
     /// The number of recorded operations of the simulated disk.
@@ -72,6 +72,6 @@ impl Home {
 
     /// Returns true if the simulated device has failed.
     pub(crate) fn is_gone(&self) -> bool {
-        self.disk.as_ref().is_some_and(SimDisk::is_gone)
+        self.disk.as_ref().is_some_and(SimDisk::has_device_failed)
     }
 }

@@ -215,7 +215,7 @@ impl LastCase {
     /// Checks that the image of the last crash is one that the crash may leave, and keeps the models that allow it.
     fn check_image(&mut self) -> Result<(), Failure> {
         let image = image_of(self.case.mode());
-        if let Some(ordinal) = self.builder.settled_operation(&image) {
+        if let Some(ordinal) = self.builder.invalid_ordinal(&image) {
             let message = format_args!(
                 "the image {image} names operation {ordinal}, whose fate is not open at this crash"
             );

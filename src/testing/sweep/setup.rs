@@ -192,7 +192,7 @@ impl Setup {
     /// Gives `home` this session and a new file access. So a wrapper of the user keeps nothing of the session before.
     pub(crate) fn begin_session(&self, home: &mut Home, session: Session) {
         enter_session(session.number);
-        home.failed_len_before = home.disk.as_ref().map_or(0, SimDisk::failed_len);
+        home.failed_len_before = home.disk.as_ref().map_or(0, SimDisk::failed_operations_len);
         home.session = session;
         let files: Arc<dyn FileAccess> = match &home.disk {
             Some(disk) => Arc::new(disk.clone()),

@@ -74,8 +74,8 @@ fn a_panic_before_the_crash_continues_to_unwind() {
     assert_eq!(panic_of(body), "of the test");
 }
 
-/// The results that a test must use. This compiles only if each of them is `#[must_use]`. Otherwise an expectation is not
-/// fulfilled.
+/// The results that a test must use. This compiles only if each of them is `#[must_use]`. Otherwise an expectation is
+/// not fulfilled.
 #[deny(unfulfilled_lint_expectations)]
 #[expect(dead_code, reason = "the function must compile and is never called")]
 fn results_that_must_be_used(check: &Conformance, oracle: &Oracle, db: &crate::TidalDb, disk: &SimDisk) {

@@ -69,7 +69,7 @@ impl RaceImage {
             let ordinal = random.below(operations_len.max(1));
             let disk = SimDisk::from_image(&self.image);
             disk.crash_at(ordinal, side);
-            if self.open(race, &disk).is_ok() && !disk.is_gone() {
+            if self.open(race, &disk).is_ok() && !disk.has_device_failed() {
                 return Err(format!(
                     "no crash at operation {ordinal} of {operations_len} of a recovery"
                 ));

@@ -1,4 +1,4 @@
-//! The disk that stands before other files, the real ones included.
+//! A disk over other files, also over real files.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ fn over(inner: &SimDisk, root: &str) -> SimDisk {
 }
 
 #[test]
-fn what_is_done_is_done_behind_it_and_paths_begin_at_its_root() {
+fn operations_also_change_the_backing_files_and_paths_in_images_begin_at_the_root() {
     let inner = SimDisk::from_image(&image_of("/base/db/f", b"old"));
     let disk = over(&inner, "/base");
     let file = open(&disk, "/base/db/f");
@@ -39,7 +39,7 @@ fn what_is_done_is_done_behind_it_and_paths_begin_at_its_root() {
 }
 
 #[test]
-fn paths_outside_its_root_are_refused() {
+fn paths_outside_the_root_are_refused() {
     let disk = over(&SimDisk::from_image(&image_of("/base/f", b"")), "/base");
     let error = disk.open(path("/f"), OpenMode::Read).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
@@ -50,7 +50,7 @@ fn paths_outside_its_root_are_refused() {
 }
 
 #[test]
-fn faults_and_a_failed_device_keep_operations_from_the_files_behind() {
+fn operations_with_faults_and_operations_on_a_failed_device_do_not_reach_the_backing_files() {
     let inner = SimDisk::from_image(&image_of("/base/f", b"old"));
     let disk = over(&inner, "/base");
     let file = open(&disk, "/base/f");
@@ -67,7 +67,7 @@ fn faults_and_a_failed_device_keep_operations_from_the_files_behind() {
 }
 
 #[test]
-fn an_error_from_behind_is_handed_on_and_changes_nothing() {
+fn an_error_of_the_backing_files_is_returned_and_changes_nothing() {
     let inner = SimDisk::from_image(&image_of("/base/f", b"old"));
     let disk = over(&inner, "/base");
     let file = open(&disk, "/base/f");
@@ -87,7 +87,7 @@ fn an_error_from_behind_is_handed_on_and_changes_nothing() {
 }
 
 #[test]
-fn a_lock_that_another_process_has_is_not_given() {
+fn a_lock_that_another_process_holds_is_not_granted() {
     let inner = SimDisk::new();
     let disk = over(&inner, "/");
     let lock = inner.lock(path("/lock")).unwrap();
@@ -101,7 +101,7 @@ fn a_lock_that_another_process_has_is_not_given() {
 }
 
 #[test]
-fn a_lost_lock_behind_it_is_noticed() {
+fn the_check_of_a_lock_fails_if_the_backing_lock_is_lost() {
     let temp = TempDir::new("lock");
     let dir = temp.path();
     let files = Arc::new(FilesByName::WithoutDirLocks);
@@ -114,7 +114,7 @@ fn a_lost_lock_behind_it_is_noticed() {
 }
 
 #[test]
-fn real_files_are_recorded_and_failed_like_simulated_ones() {
+fn a_disk_over_real_files_records_operations_and_can_fail() {
     let temp = TempDir::new("over");
     let dir = temp.path();
     let disk = SimDisk::over(Arc::new(RealFiles), dir, SimDiskOptions::default()).unwrap();

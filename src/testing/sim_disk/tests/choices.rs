@@ -1,4 +1,4 @@
-//! Choices of images: their text, and which of them an enumeration has.
+//! Choices of images: their text form, and the choices of an enumeration.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::fs::FileAccess;
 use crate::testing::sim_disk::{DiskModel, Image, ImageChoice, Piece, SimDisk, Tear};
 
 #[test]
-fn every_choice_prints_as_it_parses() {
+fn the_text_of_every_choice_parses_to_the_same_choice() {
     let texts = "synced all prefix:0 prefix:17 prefix:17=3n1g drop: drop:3 drop:3,17=3n1g,18=kept only: \
                  only:3,17=1o2z,18=lost random:18446744073709551615";
     for text in texts.split(' ') {
@@ -17,7 +17,7 @@ fn every_choice_prints_as_it_parses() {
 }
 
 #[test]
-fn what_stands_for_no_choice_is_refused_and_named() {
+fn the_error_of_an_invalid_text_contains_the_text() {
     let texts = "|none|prefix|prefix:|prefix:x|prefix:1=|prefix:1=n|prefix:1=0n|prefix:1=2q|drop|drop:1,|\
                drop:,1|drop:1=|drop:1,1|drop@1:2|only:1=3|only:-1|random:|random:1,2|synced:1| all|\
                prefix:1=99999999999n";
@@ -28,7 +28,7 @@ fn what_stands_for_no_choice_is_refused_and_named() {
 }
 
 #[test]
-fn pieces_beyond_the_runs_of_a_tear_are_old() {
+fn pieces_after_the_last_run_of_a_tear_are_old() {
     use Piece::{Garbage, New, Old, Zeros};
     let tear = Tear::new([(2, New), (0, Zeros), (1, Garbage)]);
     let pieces: Vec<_> = (0..5).map(|index| tear.piece(index)).collect();
@@ -36,7 +36,7 @@ fn pieces_beyond_the_runs_of_a_tear_are_old() {
     assert_eq!(Tear::new([]).to_string(), "1o");
 }
 
-/// A disk with writes to two files and a renaming pending.
+/// A disk with pending writes to two files and a pending renaming.
 fn busy_disk(writes: usize) -> SimDisk {
     let mut image = image_of("/a", &[b'.'; 64]);
     image.insert_file("/b", vec![b'.'; 64]);
@@ -61,7 +61,7 @@ fn images(disk: &SimDisk, choices: &[ImageChoice]) -> BTreeSet<u128> {
 }
 
 #[test]
-fn a_quiet_disk_has_one_image() {
+fn a_disk_without_undurable_changes_has_one_image() {
     let disk = SimDisk::from_image(&image_of("/f", b"x"));
     for &model in DiskModel::ALL {
         let choices = disk.choices(model, 10, 0);
@@ -71,10 +71,10 @@ fn a_quiet_disk_has_one_image() {
 }
 
 #[test]
-fn small_sets_are_enumerated_whole_and_without_repetition() {
+fn a_small_set_of_images_is_enumerated_completely_and_without_duplicates() {
     let disk = busy_disk(2);
     let choices = disk.choices(DiskModel::WEAKEST, 1_000, 0);
-    // Each write: lost, kept, three ways torn or more; the renaming: lost or kept.
+    // Each write has the fates lost, kept, and at least three tears. The renaming has the fates lost and kept.
     assert_eq!(choices.left_out, 0);
     let distinct: BTreeSet<_> = choices.choices.iter().collect();
     assert_eq!(distinct.len(), choices.choices.len());
@@ -82,7 +82,7 @@ fn small_sets_are_enumerated_whole_and_without_repetition() {
 }
 
 #[test]
-fn a_write_of_whole_sectors_has_one_piece_for_each() {
+fn a_write_of_whole_sectors_has_one_piece_for_each_sector() {
     let disk = disk_with_sectors(16, &image_of("/f", &[b'.'; 64]));
     let file = open(&disk, "/f");
     write(&file, &[b'x'; 32], 16);
@@ -104,7 +104,7 @@ fn a_write_of_whole_sectors_has_one_piece_for_each() {
 }
 
 #[test]
-fn a_write_of_three_sectors_tears_in_every_way_at_every_place() {
+fn a_write_of_three_sectors_has_every_tear_at_every_position() {
     let disk = disk_with_sectors(16, &image_of("/f", &[b'.'; 64]));
     write(&open(&disk, "/f"), &[b'x'; 48], 0);
     let texts = |choices_max| -> BTreeSet<String> {
@@ -119,11 +119,11 @@ fn a_write_of_three_sectors_tears_in_every_way_at_every_place() {
 }
 
 #[test]
-fn each_kind_of_tear_of_a_long_write_is_tried_where_not_all_can_be() {
+fn each_kind_of_tear_of_a_long_write_is_tried_if_a_bound_excludes_some_tears() {
     let mut image = image_of("/f", &[b'.'; 16]);
-    image.insert_file("/gone", vec![b'x'; 400]);
+    image.insert_file("/removed", vec![b'x'; 400]);
     let disk = disk_with_sectors(16, &image);
-    disk.remove(path("/gone")).unwrap();
+    disk.remove(path("/removed")).unwrap();
     disk.sync_dir(path("/")).unwrap();
     write(&open(&disk, "/f"), &[b'x'; 160], 16);
     for model in DiskModel::EVERY_IMAGE {
@@ -131,9 +131,9 @@ fn each_kind_of_tear_of_a_long_write_is_tried_where_not_all_can_be() {
         assert!(chosen.left_out > 0, "{model}");
         let texts: Vec<_> = chosen.choices.iter().map(ToString::to_string).collect();
         for tear in [
-            // A lost end, a lost beginning, a hole, a middle alone.
+            // A lost end, a lost beginning, a hole, only a middle.
             "=5n", "=6o4n", "=5n1o4n", "=5o1n", "=1n8o1n", "=1o8n",
-            // Garbage in one sector and in more, before missing pieces and before written ones.
+            // Garbage in one sector and in several sectors, before missing pieces and before written pieces.
             "=5n1g", "=10g", "=9n1g", "=5n1g4n", "=9g1n", // A length without content.
             "=5n5z", "=10z", "=5n1s4n", "=10s", "=9n1s",
         ] {
@@ -146,7 +146,7 @@ fn each_kind_of_tear_of_a_long_write_is_tried_where_not_all_can_be() {
 }
 
 #[test]
-fn what_cannot_be_without_an_earlier_operation_on_its_name_is_not_tried_without_it() {
+fn an_operation_on_a_name_is_never_kept_without_earlier_operations_on_the_name() {
     let disk = SimDisk::new();
     create(&disk, "/tmp");
     disk.rename(path("/tmp"), path("/f")).unwrap();
@@ -157,7 +157,7 @@ fn what_cannot_be_without_an_earlier_operation_on_its_name_is_not_tried_without_
 }
 
 #[test]
-fn a_large_set_yields_extremes_prefixes_single_drops_and_single_survivors() {
+fn a_large_set_gives_prefixes_images_without_one_operation_and_images_with_only_one_operation() {
     let disk = busy_disk(12);
     let choices = disk.choices(DiskModel::WEAKEST, 1_000, 0).choices;
     assert_eq!(choices[..2], [ImageChoice::Synced, ImageChoice::All]);
@@ -177,7 +177,7 @@ fn a_large_set_yields_extremes_prefixes_single_drops_and_single_survivors() {
 }
 
 #[test]
-fn subsets_of_whole_operations_are_all_tried_before_tears_are() {
+fn all_subsets_of_whole_operations_are_tried_before_tears() {
     let disk = busy_disk(5);
     let choices = disk.choices(DiskModel::WEAKEST, 200, 0);
     assert!(choices.left_out > 0);
@@ -193,7 +193,7 @@ fn subsets_of_whole_operations_are_all_tried_before_tears_are() {
 }
 
 #[test]
-fn the_prefix_model_has_each_prefix_with_its_last_write_whole_or_torn() {
+fn the_in_order_model_has_each_prefix_with_its_last_write_whole_or_torn() {
     let disk = busy_disk(4);
     let choices = disk.choices(DiskModel::IN_ORDER, 1_000, 0);
     assert_eq!(choices.left_out, 0);
@@ -207,14 +207,14 @@ fn the_prefix_model_has_each_prefix_with_its_last_write_whole_or_torn() {
 #[test]
 fn the_same_seed_gives_the_same_choices() {
     let disk = busy_disk(9);
-    let of = |seed| disk.choices(DiskModel::WEAKEST, 60, seed);
-    assert_eq!(of(3), of(3));
-    assert_ne!(of(3), of(4));
+    let choices = |seed| disk.choices(DiskModel::WEAKEST, 60, seed);
+    assert_eq!(choices(3), choices(3));
+    assert_ne!(choices(3), choices(4));
 }
 
 #[test]
-fn random_fates_of_a_file_do_not_depend_on_what_is_done_to_others() {
-    let alone = |disk: &SimDisk, between: &dyn Fn(usize)| {
+fn random_fates_of_a_file_do_not_depend_on_operations_on_other_files() {
+    let write_file = |disk: &SimDisk, between: &dyn Fn(usize)| {
         let file = create(disk, "/f");
         disk.sync_dir(path("/")).unwrap();
         for index in 0..8 {
@@ -224,14 +224,14 @@ fn random_fates_of_a_file_do_not_depend_on_what_is_done_to_others() {
         file
     };
     let quiet = SimDisk::new();
-    alone(&quiet, &|_| {});
+    write_file(&quiet, &|_| {});
     let busy = SimDisk::new();
     let other = create(&busy, "/other");
     let between = |index: usize| {
         write(&other, &[9; 5], index as u64);
         drop(create(&busy, &format!("/g{index}")));
     };
-    alone(&busy, &between);
+    write_file(&busy, &between);
     let mut contents = BTreeSet::new();
     for seed in 0..50 {
         let random = ImageChoice::Random { seed };
@@ -244,24 +244,24 @@ fn random_fates_of_a_file_do_not_depend_on_what_is_done_to_others() {
 }
 
 #[test]
-fn random_choices_keep_little_of_some_files_and_much_of_others() {
+fn random_choices_keep_few_changes_of_some_files_and_most_changes_of_others() {
     let disk = SimDisk::from_image(&image_of("/f", b""));
     let file = open(&disk, "/f");
     for index in 0..20 {
         write(&file, b"x", index);
     }
-    let kept_of = |seed| {
+    let kept_len = |seed| {
         let image = disk.image(&ImageChoice::Random { seed });
         let bytes = image.file("/f").unwrap();
         bytes.iter().map(|byte| usize::from(*byte == b'x')).sum()
     };
-    let mut kept: Vec<usize> = (0..200).map(kept_of).collect();
+    let mut kept: Vec<usize> = (0..200).map(kept_len).collect();
     kept.sort_unstable();
     assert!(kept[20] < 8 && kept[180] > 16, "{kept:?}");
 }
 
 #[test]
-fn random_fates_of_files_made_one_after_the_other_under_one_name_differ() {
+fn files_created_one_after_another_with_the_same_name_have_different_random_fates() {
     let disk = SimDisk::new();
     for target in ["/1", "/2", "/3"] {
         let file = create(&disk, "/tmp");
@@ -278,7 +278,7 @@ fn random_fates_of_files_made_one_after_the_other_under_one_name_differ() {
 }
 
 #[test]
-fn what_became_of_files_without_any_name_is_not_enumerated() {
+fn changes_of_a_file_without_a_name_are_not_enumerated() {
     let disk = SimDisk::from_image(&image_of("/f", b"old"));
     let file = open(&disk, "/f");
     disk.remove(path("/f")).unwrap();
@@ -290,27 +290,27 @@ fn what_became_of_files_without_any_name_is_not_enumerated() {
     );
 }
 
-/// Tests of more than a second, which the quick set leaves out.
+/// Tests that take more than a second. The quick set does not run them.
 mod full {
     use super::*;
 
     #[test]
-    fn what_a_budget_leaves_out_is_said() {
+    fn a_bounded_enumeration_counts_the_images_that_it_leaves_out() {
         let disk = busy_disk(6);
         for &model in DiskModel::EVERY_IMAGE {
             let everything = disk.choices(model, usize::MAX, 0);
             assert_eq!(everything.left_out, 0);
-            let whole = everything.choices.len();
-            for budget in [0, 1, 2, 3, 10, 50, 200, 1_000] {
-                let choices = disk.choices(model, budget, 5);
+            let all_len = everything.choices.len();
+            for bound in [0, 1, 2, 3, 10, 50, 200, 1_000] {
+                let choices = disk.choices(model, bound, 5);
                 let len = choices.choices.len();
-                assert_eq!(len, budget.min(whole), "{model:?}");
-                assert_eq!(choices.left_out, (whole - len) as u128, "{model:?} {budget}");
+                assert_eq!(len, bound.min(all_len), "{model:?}");
+                assert_eq!(choices.left_out, (all_len - len) as u128, "{model:?} {bound}");
                 let distinct: BTreeSet<_> = choices.choices.iter().collect();
-                assert_eq!(distinct.len(), len, "{model:?} {budget}");
+                assert_eq!(distinct.len(), len, "{model:?} {bound}");
             }
         }
-        // Each image of an enumeration is in the whole, but for garbage, which is drawn from another seed.
+        // Each image of a bounded enumeration is in the complete one, except images with garbage from another seed.
         let has_garbage = |image: &Image| {
             let bytes = image.files().flat_map(|(_, bytes)| bytes);
             bytes
@@ -318,12 +318,12 @@ mod full {
                 .any(|byte| !matches!(byte, 0 | b'.' | b'a'..=b'f'))
         };
         let everything = disk.choices(DiskModel::WEAKEST, usize::MAX, 0);
-        let whole = images(&disk, &everything.choices);
+        let all = images(&disk, &everything.choices);
         for seed in 0..20 {
             for choice in disk.choices(DiskModel::WEAKEST, 300, seed) {
                 let image = disk.image(&choice);
                 assert!(
-                    whole.contains(&image.hash()) || has_garbage(&image),
+                    all.contains(&image.hash()) || has_garbage(&image),
                     "seed {seed}: {choice}"
                 );
             }

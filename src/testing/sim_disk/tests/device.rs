@@ -1,4 +1,4 @@
-//! The failure of the device.
+//! The failure of the device, the observer, and the recorded operations.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -8,7 +8,7 @@ use super::{create, disk_calls, file_calls, image, image_of, kinds, open, path, 
 use crate::fs::{File, FileAccess, OpenMode};
 use crate::testing::sim_disk::{DiskOperationKind as Kind, Side, SimDisk};
 
-/// A file that exists, written and synced: operation 0 is the write, 1 the sync.
+/// Writes and syncs an existing file: operation 0 is the write, operation 1 the sync.
 fn write_and_sync(disk: &SimDisk) -> io::Result<()> {
     let file = disk.open(path("/f"), OpenMode::Write)?;
     file.write_at(b"new", 0)?;
@@ -16,7 +16,7 @@ fn write_and_sync(disk: &SimDisk) -> io::Result<()> {
 }
 
 fn is_refusal(error: &io::Error) -> bool {
-    error.to_string().starts_with("the device is gone")
+    error.to_string().starts_with("the device has failed")
 }
 
 fn disk() -> SimDisk {
@@ -24,7 +24,7 @@ fn disk() -> SimDisk {
 }
 
 #[test]
-fn before_an_operation_nothing_of_it_is_done_and_after_it_all_and_its_caller_is_refused() {
+fn an_operation_has_no_effect_before_a_failure_and_full_effect_after_it_and_its_call_is_refused() {
     for (ordinal, side, done, synced, all) in [
         (0, Side::Before, 0, b"old", b"old"),
         (0, Side::After, 1, b"old", b"new"),
@@ -34,11 +34,11 @@ fn before_an_operation_nothing_of_it_is_done_and_after_it_all_and_its_caller_is_
         let disk = disk();
         disk.crash_at(ordinal, side);
         assert!(is_refusal(&write_and_sync(&disk).unwrap_err()));
-        assert!(disk.is_gone());
+        assert!(disk.has_device_failed());
         assert_eq!(disk.operations_len(), done, "{side} {ordinal}");
         assert_eq!(image(&disk, "synced"), image_of("/f", synced), "{side} {ordinal}");
         assert_eq!(image(&disk, "all"), image_of("/f", all), "{side} {ordinal}");
-        // It was the first refusal of this thread.
+        // This was the first refused call of this thread.
         assert_eq!(disk.refused_calls().len(), 1, "{side} {ordinal}");
         disk.sync_dir(path("/")).unwrap_err();
         assert_eq!(disk.changes_after_refusal().len(), 1, "{side} {ordinal}");
@@ -46,7 +46,7 @@ fn before_an_operation_nothing_of_it_is_done_and_after_it_all_and_its_caller_is_
 }
 
 #[test]
-fn every_later_call_is_refused_and_changes_nothing() {
+fn every_call_after_the_failure_is_refused_and_changes_nothing() {
     let disk = disk();
     let file = open(&disk, "/f");
     write(&file, b"new", 0);
@@ -61,11 +61,11 @@ fn every_later_call_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_second_change_by_a_thread_that_was_refused_is_a_finding() {
+fn a_second_refused_change_of_a_thread_is_a_finding() {
     let disk = disk();
     let file = open(&disk, "/f");
     disk.crash_now();
-    // Having been refused a read says nothing yet, and reading on is no finding.
+    // Refused reads do not count, before and after a refused change.
     file.len().unwrap_err();
     file.write_at(b"x", 0).unwrap_err();
     file.len().unwrap_err();
@@ -79,7 +79,7 @@ fn a_second_change_by_a_thread_that_was_refused_is_a_finding() {
 }
 
 #[test]
-fn each_thread_is_refused_for_the_first_time_once() {
+fn the_first_refused_change_of_each_thread_is_not_a_finding() {
     let disk = disk();
     let file = open(&disk, "/f");
     disk.crash_now();
@@ -92,7 +92,7 @@ fn each_thread_is_refused_for_the_first_time_once() {
 }
 
 #[test]
-fn the_refused_calls_that_are_kept_are_bounded() {
+fn the_number_of_recorded_refused_calls_is_bounded() {
     let disk = disk();
     disk.crash_now();
     for _ in 0..1_500 {
@@ -102,13 +102,13 @@ fn the_refused_calls_that_are_kept_are_bounded() {
 }
 
 #[test]
-fn an_observer_sees_every_call_on_both_sides_and_may_panic_there() {
+fn an_observer_receives_both_sides_of_every_call_and_can_panic() {
     let disk = disk();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let log = seen.clone();
+    let observed = Arc::new(Mutex::new(Vec::new()));
+    let in_observer = observed.clone();
     disk.observe(move |call| {
         let (kind, ordinal, side) = (call.kind, call.ordinal, call.side);
-        log.lock().unwrap().push((kind, ordinal, side));
+        in_observer.lock().unwrap().push((kind, ordinal, side));
         assert!(kind != Kind::Sync || side == Side::Before, "after the sync");
     });
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| write_and_sync(&disk)));
@@ -125,18 +125,18 @@ fn an_observer_sees_every_call_on_both_sides_and_may_panic_there() {
         (Kind::Sync, Some(1), before),
         (Kind::Sync, Some(1), after),
     ];
-    assert_eq!(*seen.lock().unwrap(), expected);
-    // The sync was done, and the disk goes on.
+    assert_eq!(*observed.lock().unwrap(), expected);
+    // The sync was done, and the disk still works.
     assert_eq!(image(&disk, "synced"), image_of("/f", b"new"));
     assert_eq!(disk.operations_len(), 2);
     assert_eq!(disk.open_files(), []);
     disk.crash_now();
     disk.list(path("/")).unwrap_err();
-    assert_eq!(seen.lock().unwrap().last(), Some(&(Kind::List, None, before)));
+    assert_eq!(observed.lock().unwrap().last(), Some(&(Kind::List, None, before)));
 }
 
 #[test]
-fn a_lock_can_be_dropped_after_the_failure_and_is_seen_until_then() {
+fn a_lock_is_held_after_the_failure_until_it_is_dropped() {
     let disk = SimDisk::new();
     let lock = disk.lock(path("/lock")).unwrap();
     disk.crash_now();
@@ -147,7 +147,7 @@ fn a_lock_can_be_dropped_after_the_failure_and_is_seen_until_then() {
 }
 
 #[test]
-fn a_lock_that_the_device_died_in_is_not_held() {
+fn a_lock_is_not_held_if_the_device_fails_after_the_lock_operation() {
     let disk = SimDisk::new();
     disk.crash_at(0, Side::After);
     disk.lock(path("/lock")).unwrap_err();
@@ -156,7 +156,7 @@ fn a_lock_that_the_device_died_in_is_not_held() {
 }
 
 #[test]
-fn every_operation_is_recorded_under_its_ordinal() {
+fn every_operation_is_recorded_with_its_ordinal() {
     let disk = SimDisk::new();
     disk.create_dir(path("/d")).unwrap();
     let file = create(&disk, "/d/f");
@@ -190,7 +190,7 @@ fn every_operation_is_recorded_under_its_ordinal() {
 }
 
 #[test]
-fn a_disk_that_records_reads_gives_them_ordinals_and_may_die_at_them() {
+fn a_disk_that_records_reads_gives_them_ordinals_and_can_fail_at_them() {
     let options = crate::testing::sim_disk::SimDiskOptions {
         records_reads: true,
         ..Default::default()

@@ -1,4 +1,4 @@
-//! Faults on demand.
+//! Faults of single operations, and the full disk.
 
 use std::io;
 
@@ -15,7 +15,7 @@ fn disk() -> (SimDisk, std::sync::Arc<dyn File>) {
 const FULL: io::ErrorKind = io::ErrorKind::StorageFull;
 
 #[test]
-fn a_write_does_before_its_fault_what_the_fault_says() {
+fn each_fault_of_a_write_has_its_effect_and_its_result() {
     for (fault, result, content) in [
         (Fault::ErrorBefore(FULL), Err(FULL), b"old"),
         (Fault::ErrorAfter(FULL), Err(FULL), b"new"),
@@ -30,7 +30,7 @@ fn a_write_does_before_its_fault_what_the_fault_says() {
         }
         assert_eq!(written.map_err(|error| error.kind()), result, "{fault:?}");
         assert_eq!(image(&disk, "all"), image_of("/f", content), "{fault:?}");
-        // Only that one.
+        // The next write has no fault.
         assert_eq!(file.write_at(b"xyz", 0).unwrap(), 3);
         assert_eq!(disk.faults_fired(), [fault]);
         let recording = disk.recording();
@@ -40,7 +40,7 @@ fn a_write_does_before_its_fault_what_the_fault_says() {
 }
 
 #[test]
-fn a_creation_that_fails_after_it_was_done_leaves_the_file_and_no_handle() {
+fn a_creation_with_an_error_after_the_effect_leaves_the_file_and_no_handle() {
     let (disk, _file) = disk();
     disk.fail_next(Kind::Create, Fault::ErrorAfter(io::ErrorKind::Other));
     assert!(disk.open(path("/g"), OpenMode::Create).is_err());
@@ -49,7 +49,7 @@ fn a_creation_that_fails_after_it_was_done_leaves_the_file_and_no_handle() {
 }
 
 #[test]
-fn a_lock_whose_call_failed_after_it_was_taken_is_not_held() {
+fn a_lock_is_not_held_if_its_call_returns_an_error_after_the_effect() {
     let (disk, _file) = disk();
     disk.fail_next(Kind::Lock, Fault::ErrorAfter(io::ErrorKind::Other));
     disk.lock(path("/lock")).unwrap_err();
@@ -57,7 +57,7 @@ fn a_lock_whose_call_failed_after_it_was_taken_is_not_held() {
 }
 
 #[test]
-fn a_loop_completes_a_short_write() {
+fn write_all_at_completes_a_short_write() {
     let (disk, file) = disk();
     disk.fail_operation(0, Fault::Short(1));
     disk.fail_operation(1, Fault::ErrorBefore(io::ErrorKind::Interrupted));
@@ -67,7 +67,7 @@ fn a_loop_completes_a_short_write() {
 }
 
 #[test]
-fn a_short_read_returns_less_than_there_is() {
+fn a_short_read_returns_fewer_bytes_than_requested() {
     let (disk, file) = disk();
     disk.fail_next(Kind::Read, Fault::Short(1));
     let mut buffer = [0; 3];
@@ -76,19 +76,19 @@ fn a_short_read_returns_less_than_there_is() {
 }
 
 #[test]
-fn faults_from_an_operation_on_last_until_they_are_cleared() {
+fn faults_from_an_ordinal_on_happen_until_they_are_cleared() {
     let (disk, file) = disk();
     disk.fail_from(1, Fault::ErrorBefore(FULL));
     write(&file, b"1", 0);
     file.write_at(b"2", 0).unwrap_err();
     file.sync().unwrap_err();
-    assert!(file.len().is_ok(), "reads that are not recorded have no ordinal");
+    assert!(file.len().is_ok(), "unrecorded calls have no ordinal");
     disk.clear_faults();
     file.sync().unwrap();
 }
 
 #[test]
-fn faults_by_kind_hit_that_kind_alone_and_reads_that_are_not_recorded_too() {
+fn faults_by_kind_happen_only_at_operations_of_the_kind_also_if_these_are_not_recorded() {
     let (disk, file) = disk();
     disk.fail_every(Kind::Sync, Fault::ErrorBefore(io::ErrorKind::Other));
     write(&file, b"1", 0);
@@ -101,7 +101,7 @@ fn faults_by_kind_hit_that_kind_alone_and_reads_that_are_not_recorded_too() {
 }
 
 #[test]
-fn a_fault_that_does_not_apply_to_an_operation_does_not_count_as_fired() {
+fn a_fault_that_does_not_apply_to_the_operation_is_not_listed_as_fired() {
     let (disk, file) = disk();
     disk.fail_operation(0, Fault::Short(1));
     file.sync().unwrap();
@@ -109,7 +109,7 @@ fn a_fault_that_does_not_apply_to_an_operation_does_not_count_as_fired() {
 }
 
 #[test]
-fn a_failed_sync_leaves_what_was_written_pending() {
+fn after_a_sync_that_failed_without_effect_a_later_sync_makes_the_write_durable() {
     let (disk, file) = disk();
     write(&file, b"new", 0);
     disk.fail_next(Kind::Sync, Fault::ErrorBefore(io::ErrorKind::Other));
@@ -120,7 +120,7 @@ fn a_failed_sync_leaves_what_was_written_pending() {
 }
 
 #[test]
-fn a_sync_that_loses_what_was_written_is_not_made_good_by_a_later_one() {
+fn a_later_sync_does_not_make_a_lost_write_durable() {
     let (disk, file) = disk();
     write(&file, b"N", 0);
     disk.fail_next(Kind::Sync, Fault::SyncLoses(io::ErrorKind::Other));
@@ -129,14 +129,14 @@ fn a_sync_that_loses_what_was_written_is_not_made_good_by_a_later_one() {
     file.sync().unwrap();
     let mut buffer = [0; 3];
     file.read_at(&mut buffer, 0).unwrap();
-    assert_eq!(&buffer, b"NlW", "it is read back all the same");
+    assert_eq!(&buffer, b"NlW", "reads still return the lost write");
     // A process crash does not show the loss; a power loss does.
     assert!(every_image(&disk).is_superset(&["/f=olW", "/f=NlW"].map(String::from).into()));
     assert_eq!(image(&disk, "all"), image_of("/f", b"NlW"));
     assert_eq!(image(&disk, "synced"), image_of("/f", b"olW"));
     assert_eq!(disk.undurable().len(), 1);
-    assert!(disk.undurable()[0].lost);
-    // Writing it again and syncing that does.
+    assert!(disk.undurable()[0].sync_failed);
+    // A second write of the same bytes with a sync makes them durable.
     write(&file, b"N", 0);
     file.sync().unwrap();
     assert_eq!(every_image(&disk), ["/f=NlW".to_owned()].into());
@@ -144,27 +144,31 @@ fn a_sync_that_loses_what_was_written_is_not_made_good_by_a_later_one() {
 }
 
 #[test]
-fn a_failed_sync_keeps_any_of_the_writes_and_a_later_one_keeps_its_own() {
+fn a_sync_that_loses_writes_leaves_any_subset_of_them_and_a_later_sync_makes_later_writes_durable() {
     let (disk, file) = disk();
     write(&file, b"A", 0);
     write(&file, b"B", 1);
     disk.fail_next(Kind::Sync, Fault::SyncLoses(io::ErrorKind::Other));
     file.sync().unwrap_err();
-    // A write over a doubtful one: the order of the two is kept.
+    // A write over a possibly lost write. Their order stays.
     write(&file, b"CD", 1);
     file.sync().unwrap();
     assert!(every_image(&disk).is_superset(&["/f=oCD", "/f=ACD"].map(String::from).into()));
-    let written: Vec<_> = disk.undurable().iter().map(|it| (it.ordinal, it.lost)).collect();
+    let written: Vec<_> = disk
+        .undurable()
+        .iter()
+        .map(|it| (it.ordinal, it.sync_failed))
+        .collect();
     assert_eq!(
         written,
         [(0, true)],
-        "a later write covers the other doubtful one"
+        "a later write covers the other possibly lost write"
     );
     assert_eq!(image(&disk, "only:0"), image_of("/f", b"ACD"));
 }
 
 #[test]
-fn a_write_after_a_failed_sync_is_there_without_the_writes_that_the_sync_lost() {
+fn a_write_after_a_failed_sync_can_be_present_without_the_writes_that_the_sync_lost() {
     let (disk, file) = disk();
     write(&file, b"N", 0);
     disk.fail_next(Kind::Sync, Fault::SyncLoses(io::ErrorKind::Other));
@@ -177,12 +181,12 @@ fn a_write_after_a_failed_sync_is_there_without_the_writes_that_the_sync_lost() 
 }
 
 #[test]
-fn a_full_disk_takes_what_there_is_room_for_and_then_nothing_until_there_is_more() {
+fn a_full_disk_writes_the_bytes_for_which_it_has_space_and_then_fails_until_it_has_more() {
     let (disk, file) = disk();
     disk.set_capacity_bytes(Some(5));
     assert_eq!(file.write_at(b"abcd", 3).unwrap(), 2);
     assert_eq!(file.write_at(b"cd", 5).unwrap_err().kind(), FULL);
-    assert_eq!(file.write_at(b"XYZ", 0).unwrap(), 3, "overwriting needs no room");
+    assert_eq!(file.write_at(b"XYZ", 0).unwrap(), 3, "overwriting needs no space");
     disk.set_capacity_bytes(Some(6));
     assert_eq!(file.write_at(b"cd", 5).unwrap(), 1);
     disk.set_capacity_bytes(Some(2));
@@ -193,7 +197,7 @@ fn a_full_disk_takes_what_there_is_room_for_and_then_nothing_until_there_is_more
 }
 
 #[test]
-fn a_removed_file_takes_its_room_until_it_is_closed() {
+fn a_removed_file_takes_space_until_it_is_closed() {
     let options = SimDiskOptions {
         capacity_bytes: Some(3),
         ..Default::default()
@@ -208,15 +212,15 @@ fn a_removed_file_takes_its_room_until_it_is_closed() {
 }
 
 #[test]
-fn a_disk_that_becomes_full_at_a_write_takes_no_longer_file_from_there_on() {
+fn after_the_fault_of_a_full_disk_the_files_cannot_grow() {
     let (disk, file) = disk();
     write(&file, b"new", 3);
     disk.fail_operation(1, Fault::DiskFull);
-    assert_eq!(file.write_at(b"wXY", 5).unwrap(), 1, "overwriting needs no room");
-    assert!(!disk.has_failed());
+    assert_eq!(file.write_at(b"wXY", 5).unwrap(), 1, "overwriting needs no space");
+    assert!(!disk.has_any_failure());
     assert_eq!(file.write_at(b"X", 6).unwrap_err().kind(), FULL);
-    assert!(disk.has_failed());
-    // An empty file needs no room; a file that becomes shorter frees some.
+    assert!(disk.has_any_failure());
+    // An empty file needs no space. A truncated file frees space.
     let other = create(&disk, "/g");
     assert_eq!(other.write_at(b"g", 0).unwrap_err().kind(), FULL);
     create(&disk, "/f");
@@ -225,15 +229,15 @@ fn a_disk_that_becomes_full_at_a_write_takes_no_longer_file_from_there_on() {
 }
 
 #[test]
-fn only_operations_that_change_something_count_as_failed() {
+fn only_operations_that_change_the_disk_or_make_changes_durable_count_as_failed() {
     let (disk, file) = disk();
     disk.fail_next(Kind::Open, Fault::ErrorBefore(io::ErrorKind::Other));
     disk.open(path("/f"), OpenMode::Read).unwrap_err();
     disk.remove(path("/none")).unwrap_err();
     disk.fail_next(Kind::Write, Fault::Short(1));
     file.write_at(b"xy", 0).unwrap();
-    assert!(!disk.has_failed());
+    assert!(!disk.has_any_failure());
     disk.fail_next(Kind::SyncDir, Fault::ErrorAfter(io::ErrorKind::Other));
     disk.sync_dir(path("/")).unwrap_err();
-    assert!(disk.has_failed());
+    assert!(disk.has_any_failure());
 }

@@ -1,4 +1,4 @@
-//! Images as values.
+//! Images: comparison, hashes, changes, and copies to a disk and back.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::testing::sim_disk::{Image, SimDisk};
 use crate::testing::temp_dir::TempDir;
 
 #[test]
-fn images_are_equal_when_their_content_is() {
+fn images_with_equal_content_are_equal() {
     let mut first = Image::new();
     first.insert_dir("/d");
     first.insert_file("/d/b", b"b".to_vec());
@@ -24,7 +24,7 @@ fn images_are_equal_when_their_content_is() {
 }
 
 #[test]
-fn images_that_differ_have_different_hashes() {
+fn images_with_different_content_have_different_hashes() {
     let mut images = vec![Image::new(), image_of("/a", b""), image_of("/b", b"")];
     let mut dir = Image::new();
     dir.insert_dir("/a");
@@ -43,7 +43,7 @@ fn images_that_differ_have_different_hashes() {
 }
 
 #[test]
-fn the_hash_of_an_image_never_changes_between_versions_and_platforms() {
+fn the_hash_of_an_image_is_the_same_in_every_version_and_on_every_platform() {
     assert_eq!(Image::new().hash(), 0);
     let image = image_of("/db/wal/1", b"a file of more than sixteen bytes");
     assert_eq!(image.hash(), GOLDEN, "{:#x}", image.hash());
@@ -52,35 +52,38 @@ fn the_hash_of_an_image_never_changes_between_versions_and_platforms() {
 const GOLDEN: u128 = 0x75f7_dd42_39d3_8b81_1a01_c340_f630_f337;
 
 #[test]
-fn a_path_that_is_taken_as_it_is_would_be_made_the_same() {
+fn the_normal_form_of_a_normal_path_is_the_path_itself() {
     for text in [
         "/", "/a", "/a/b.c", "a", "", ".", "..", "/a/", "//a", "/a//b", "/./a", "/a/.", "/a/..", "/../a",
         "/...",
     ] {
-        let made = normal(path(text));
-        assert!(!is_normal(path(text)) || made.as_os_str() == text, "{text}");
+        let normal_path = normal(path(text));
+        assert!(
+            !is_normal(path(text)) || normal_path.as_os_str() == text,
+            "{text}"
+        );
     }
     assert!(is_normal(path("/db/store/1")) && !is_normal(path("/db/../1")));
 }
 
 #[test]
-fn differences_name_the_file_and_the_offset() {
+fn differences_show_the_file_and_the_offset() {
     assert_eq!(
-        parse_image("/f=abc /gone=").differences(&parse_image("/f=abd /new=")),
+        parse_image("/f=abc /old=").differences(&parse_image("/f=abd /new=")),
         [
             "/f: 3 bytes in the first, 3 in the second, differing from offset 2",
-            "/gone: only in the first",
+            "/old: only in the first",
             "/new: only in the second",
         ]
     );
 }
 
 #[test]
-fn removing_takes_everything_below_with_it() {
+fn removing_a_directory_removes_everything_below_it() {
     let mut image = parse_image("/a/b/c=1 /ab=2");
     image.remove("/a");
     assert_eq!(image, image_of("/ab", b"2"));
-    // A directory takes the place of a file, and the other way round.
+    // A directory replaces a file, and a file replaces a directory.
     for (path, bytes) in [("/ab/c", b"3"), ("/ab", b"4")] {
         image.insert_file(path, bytes.to_vec());
         assert_eq!(image, image_of(path, bytes));
@@ -88,11 +91,11 @@ fn removing_takes_everything_below_with_it() {
 }
 
 #[test]
-fn an_image_laid_out_and_read_back_is_the_same_on_simulated_and_real_disks() {
+fn an_image_written_to_a_disk_and_read_again_is_the_same_on_simulated_and_real_disks() {
     let mut image = image_of("/db/wal/1", &[7; 10_000]);
     image.insert_file("/db/empty", b"".to_vec());
     image.insert_dir("/db/dir");
-    let temp = TempDir::new("layout");
+    let temp = TempDir::new("image");
     let files: [&dyn FileAccess; 2] = [&SimDisk::new(), &RealFiles];
     for (files, dir) in files.into_iter().zip([path("/copy"), temp.path()]) {
         image.write_to(files, dir).unwrap();
@@ -101,7 +104,7 @@ fn an_image_laid_out_and_read_back_is_the_same_on_simulated_and_real_disks() {
 }
 
 #[test]
-fn laying_an_image_out_truncates_files_of_the_same_name() {
+fn writing_an_image_truncates_files_of_the_same_name() {
     let disk = SimDisk::from_image(&image_of("/f", b"longer than before"));
     image_of("/f", b"short").write_to(&disk, path("/")).unwrap();
     assert_eq!(disk.open(path("/f"), OpenMode::Read).unwrap().len().unwrap(), 5);

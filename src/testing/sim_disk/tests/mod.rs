@@ -1,4 +1,4 @@
-//! The rules of the simulated disk, one sentence each, and its images against a naive oracle.
+//! The rules of the simulated disk, one sentence each, and a comparison of its images with a naive oracle.
 
 mod backing;
 mod choices;
@@ -35,7 +35,7 @@ fn write(file: &Arc<dyn File>, bytes: &[u8], offset: u64) {
     write_all_at(file.as_ref(), bytes, offset).unwrap();
 }
 
-/// The results of a call of each kind on an open file.
+/// The results of all calls on an open file.
 fn file_calls(file: &dyn File) -> Vec<io::Result<()>> {
     vec![
         file.read_at(&mut [0], 0).map(drop),
@@ -45,7 +45,7 @@ fn file_calls(file: &dyn File) -> Vec<io::Result<()>> {
     ]
 }
 
-/// The results of a call of each kind on names.
+/// The results of all calls on names.
 fn disk_calls(disk: &SimDisk) -> Vec<io::Result<()>> {
     let root = path("/");
     vec![
@@ -60,7 +60,7 @@ fn disk_calls(disk: &SimDisk) -> Vec<io::Result<()>> {
     ]
 }
 
-/// A disk with tiny sectors, so that tears are easy to see.
+/// A disk with small sectors, so that the tests show tears with few bytes.
 fn disk_with_sectors(sector_bytes: u32, image: &Image) -> SimDisk {
     let options = SimDiskOptions {
         sector_bytes,
@@ -80,7 +80,7 @@ fn choice(text: &str) -> ImageChoice {
     text.parse().unwrap()
 }
 
-/// One of the images that a crash may leave.
+/// The image of the choice with this text.
 fn image(disk: &SimDisk, text: &str) -> Image {
     disk.image(&choice(text))
 }
@@ -90,7 +90,7 @@ fn kinds(disk: &SimDisk) -> Vec<DiskOperationKind> {
     recording.operations().map(|operation| operation.kind).collect()
 }
 
-/// An operation on files that it opens and closes again.
+/// An operation. It opens its file and closes it again.
 #[derive(Debug, Clone)]
 enum Op<'a> {
     Create(&'a str),
@@ -113,7 +113,7 @@ impl<'a> Op<'a> {
             ["remove", file] => Self::Remove(file),
             ["mkdir", dir] => Self::Mkdir(dir),
             ["syncdir", dir] => Self::SyncDir(dir),
-            _ => panic!("{line} is no operation"),
+            _ => panic!("{line} is not an operation"),
         }
     }
 
@@ -131,7 +131,7 @@ impl<'a> Op<'a> {
     }
 }
 
-/// The image with these files, as in `/a=content /b=`.
+/// The image with these files, for example `/a=content /b=`.
 fn parse_image(text: &str) -> Image {
     let mut image = Image::new();
     for file in text.split_whitespace() {
@@ -141,7 +141,7 @@ fn parse_image(text: &str) -> Image {
     image
 }
 
-/// Files and empty directories, as in `/a=content /b= /dir/`.
+/// Prints files and empty directories, for example `/a=content /b= /dir/`.
 fn print_image(image: &Image) -> String {
     let files = image
         .files()
@@ -152,7 +152,7 @@ fn print_image(image: &Image) -> String {
     files.chain(dirs).collect::<Vec<_>>().join(" ")
 }
 
-/// Each image that a crash may leave.
+/// All images that a crash can leave.
 fn every_image(disk: &SimDisk) -> BTreeSet<String> {
     let choices = disk.choices(DiskModel::WEAKEST, 100_000, 1);
     assert_eq!(choices.left_out, 0, "{choices}");

@@ -1,4 +1,4 @@
-//! The models: a table of the images that each of them leaves.
+//! The models: a table of images with the models that allow them.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use super::{Op, choice, disk_with_sectors, parse_image, path};
 use crate::fs::FileAccess;
 use crate::testing::sim_disk::{DiskModel, DiskOrder, SimDisk, WriteTears};
 
-/// Each rule has a sentence, a line with the durable files and the operations on them, and choices of images with the models
-/// that leave each. Sectors have two bytes.
+/// Each rule has a sentence, a line with the durable files and the operations on them, and choices of images with the
+/// models that allow each image. Sectors have two bytes.
 const RULES: &str = r"
-every model may lose all of what was not synced
+every model can lose every unsynced write
 /f=abcd: write /f 0 ABCD
 synced = copy-on-write btrfs ext4-ordered ext4-writeback in-order weakest
 all = copy-on-write btrfs ext4-ordered ext4-writeback in-order weakest
@@ -20,55 +20,55 @@ drop:0=1n1o1n = ext4-ordered ext4-writeback in-order weakest
 only:0=1o1n = ext4-ordered ext4-writeback in-order weakest
 prefix:0=2n = ext4-ordered ext4-writeback in-order weakest
 
-garbage is left by the weakest disks alone
+only the weakest disks leave garbage
 /f=abcdef: write /f 0 ABCDEF
 drop:0=1n2g = in-order weakest
 only:0=1g = in-order weakest
 
-a length is durable before its content where nothing orders the two
+the length of a file can be durable before its content if the model does not order them
 /f=: write /f 0 ABCDEF
 only:0=1n2z = ext4-writeback in-order weakest
 only:0=3s = ext4-writeback in-order weakest
 only:0=1n = ext4-ordered ext4-writeback in-order weakest
 
-content that was durable is never read as zeros but on the weakest disks
+only the weakest disks replace durable content by zeros
 /f=abcd: write /f 0 ABCDEF
 only:0=1n2z = in-order weakest
 only:0=2n1z = ext4-writeback in-order weakest
 
-names are in one journal
+file systems with one journal keep the order of name changes
 : create /a; create /b
 only:1 = weakest
 only:0 = copy-on-write btrfs ext4-ordered ext4-writeback in-order weakest
 
-a name may be durable before the content of its file
+a name can be durable before the content of its file
 : create /a; write /a 0 ABCD; create /b
 drop:1 = btrfs ext4-ordered ext4-writeback weakest
 drop:1=1n = ext4-ordered ext4-writeback weakest
 
-a renaming that replaces a file waits for the content
+a renaming that replaces a file is durable after the content of the renamed file
 /f=old: create /t; write /t 0 new!; rename /t /f
 drop:1 = weakest
 drop:1=1n = weakest
 prefix:2 = copy-on-write btrfs ext4-ordered ext4-writeback in-order weakest
 
-a renaming to a free name does not wait for the content
+a renaming to an unused name can be durable before the content of the renamed file
 : create /t; write /t 0 new!; rename /t /f
 drop:1 = btrfs ext4-ordered ext4-writeback weakest
 
-a sync of another file commits the names before it
+a sync of another file makes earlier name changes durable
 /f=old: create /a; write /f 0 new; sync /f; create /b
 synced = btrfs in-order weakest
 drop:3 = copy-on-write btrfs ext4-ordered ext4-writeback in-order weakest
 
-writes are in order on disks that order all
+disks that order all operations keep the order of writes
 /f=abcd: write /f 0 AB; write /f 2 CD
 only:1 = btrfs ext4-ordered ext4-writeback weakest
 only:0 = copy-on-write btrfs ext4-ordered ext4-writeback in-order weakest
 ";
 
 #[test]
-fn each_model_leaves_the_images_that_its_rules_allow() {
+fn each_model_allows_the_images_in_the_table() {
     for rule in RULES.trim().split("\n\n") {
         let mut lines = rule.lines();
         let (sentence, work) = (lines.next().unwrap(), lines.next().unwrap());
@@ -87,7 +87,7 @@ fn each_model_leaves_the_images_that_its_rules_allow() {
 }
 
 #[test]
-fn every_model_has_a_name_of_its_own_and_a_source() {
+fn every_model_has_a_unique_name_and_a_source() {
     let names: BTreeSet<_> = DiskModel::ALL.iter().map(|model| model.name).collect();
     assert_eq!(names.len(), DiskModel::ALL.len());
     for model in DiskModel::ALL {
@@ -97,7 +97,7 @@ fn every_model_has_a_name_of_its_own_and_a_source() {
     assert_eq!(DiskModel::named("ext2"), None);
 }
 
-/// A disk with names, overwrites and growing files pending.
+/// A disk with pending changes of names, pending overwrites, and pending writes that make files longer.
 fn busy_disk() -> SimDisk {
     let disk = disk_with_sectors(2, &parse_image("/a=abcd /b=b"));
     for line in [
@@ -115,7 +115,7 @@ fn busy_disk() -> SimDisk {
 }
 
 #[test]
-fn the_choices_of_a_model_are_those_of_the_weakest_one_that_it_allows() {
+fn the_choices_of_a_model_are_the_choices_of_the_weakest_model_that_it_allows() {
     let disk = busy_disk();
     let all = disk.choices(DiskModel::WEAKEST, 100_000, 0);
     assert_eq!(all.left_out, 0);
@@ -138,11 +138,11 @@ fn the_choices_of_a_model_are_those_of_the_weakest_one_that_it_allows() {
     let weakest = images(DiskModel::WEAKEST);
     let mut lens = Vec::new();
     for &model in DiskModel::ALL {
-        let own = images(model);
-        assert!(own.is_subset(&weakest), "{model}");
-        lens.push(own.len());
+        let model_images = images(model);
+        assert!(model_images.is_subset(&weakest), "{model}");
+        lens.push(model_images.len());
     }
-    // The models differ in their number of images: an ordered one leaves few, the weakest one most.
+    // Each model has a different number of images: an ordered model has few, the weakest model has most.
     assert!(
         lens.iter().collect::<BTreeSet<_>>().len() == lens.len() && lens[0] < 8,
         "{lens:?}"
@@ -150,7 +150,7 @@ fn the_choices_of_a_model_are_those_of_the_weakest_one_that_it_allows() {
 }
 
 #[test]
-fn a_bound_leaves_a_model_the_images_that_it_allows() {
+fn the_choices_of_a_bounded_enumeration_are_allowed_by_the_model() {
     let disk = busy_disk();
     for &model in DiskModel::ALL {
         let chosen = disk.choices(model, 5, 3);
@@ -169,7 +169,7 @@ fn a_bound_leaves_a_model_the_images_that_it_allows() {
 }
 
 #[test]
-fn a_disk_on_which_all_is_durable_has_one_image_under_every_model() {
+fn a_disk_with_only_durable_changes_has_one_image_under_every_model() {
     let disk = busy_disk();
     for file in ["/a", "/b", "/d"] {
         Op::Sync(file).run(&disk).unwrap();

@@ -1,5 +1,5 @@
-//! The images of random workloads against an oracle that tries every fate of every operation there ever was, and against
-//! themselves: from the journal and from a run that really failed.
+//! Compares the images of random workloads with a naive oracle, which tries every fate of every operation of the run.
+//! Also compares the images of a recording with the images of runs in which the device failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -39,7 +39,7 @@ enum NaiveNode {
     File(usize),
 }
 
-/// What happened, as far as a crash is concerned.
+/// An operation of a workload with an effect on the images of a crash.
 #[derive(Debug, Clone)]
 enum NaiveEvent {
     Names(Vec<(&'static str, Option<NaiveNode>)>),
@@ -67,13 +67,13 @@ fn set_names(names: &mut NaiveNames, changed: &[(&'static str, Option<NaiveNode>
     }
 }
 
-/// The events of a workload, with the operations that cannot be done left out.
+/// The events of a workload, without the operations that fail.
 fn events(ops: &[Op<'static>]) -> Vec<NaiveEvent> {
-    let mut live = NaiveNames::from([("/", NaiveNode::Dir)]);
+    let mut visible = NaiveNames::from([("/", NaiveNode::Dir)]);
     let mut events = Vec::new();
     for op in ops {
-        let has_parent = |name: &&'static str| live.contains_key(parent(name));
-        let file = |name: &str| match live.get(name) {
+        let has_parent = |name: &&'static str| visible.contains_key(parent(name));
+        let file = |name: &str| match visible.get(name) {
             Some(NaiveNode::File(file)) => Some(*file),
             _ => None,
         };
@@ -82,14 +82,14 @@ fn events(ops: &[Op<'static>]) -> Vec<NaiveEvent> {
                 file(name).map(|file| NaiveEvent::Write(file, *offset, bytes.clone()))
             }
             Op::Sync(name) => file(name).map(NaiveEvent::Sync),
-            Op::SyncDir(dir) => live.get(dir).map(|_| NaiveEvent::SyncDir(dir)),
-            Op::Create(name) if live.contains_key(name) => file(name).map(NaiveEvent::Truncation),
-            // The number of the event tells files apart.
+            Op::SyncDir(dir) => visible.get(dir).map(|_| NaiveEvent::SyncDir(dir)),
+            Op::Create(name) if visible.contains_key(name) => file(name).map(NaiveEvent::Truncation),
+            // The number of the event identifies the file.
             Op::Create(name) if has_parent(name) => Some(NaiveEvent::Names(vec![(
                 *name,
                 Some(NaiveNode::File(events.len())),
             )])),
-            Op::Mkdir(name) if has_parent(name) && !live.contains_key(name) => {
+            Op::Mkdir(name) if has_parent(name) && !visible.contains_key(name) => {
                 Some(NaiveEvent::Names(vec![(*name, Some(NaiveNode::Dir))]))
             }
             Op::Remove(name) => file(name).map(|_| NaiveEvent::Names(vec![(*name, None)])),
@@ -98,7 +98,7 @@ fn events(ops: &[Op<'static>]) -> Vec<NaiveEvent> {
             Op::Create(_) | Op::Mkdir(_) | Op::Rename(..) => None,
         };
         if let Some(NaiveEvent::Names(changed)) = &event {
-            set_names(&mut live, changed);
+            set_names(&mut visible, changed);
         }
         events.extend(event);
     }
@@ -109,7 +109,7 @@ fn events(ops: &[Op<'static>]) -> Vec<NaiveEvent> {
 type NaiveBytes = Vec<Option<u8>>;
 type NaiveFiles = BTreeMap<&'static str, NaiveBytes>;
 
-/// Every fate of an event: which of its pieces are what. Anything but a write has one piece, old or new.
+/// Every fate of an event: the content of each piece. Events other than writes have one piece, old or new.
 fn fates(event: &NaiveEvent, durable_len: u64) -> Vec<Vec<Piece>> {
     let NaiveEvent::Write(_, offset, bytes) = event else {
         return vec![vec![Piece::Old], vec![Piece::New]];
@@ -139,9 +139,9 @@ fn fates(event: &NaiveEvent, durable_len: u64) -> Vec<Vec<Piece>> {
     fates.into_iter().collect()
 }
 
-/// Whether the events from the start on that are wholly there may be all there is.
-fn is_legal(events: &[NaiveEvent], there: &[Vec<Piece>]) -> bool {
-    let whole = |index: usize| there[index].iter().all(|piece| *piece == Piece::New);
+/// Returns true if a crash can give the events these fates.
+fn is_legal(events: &[NaiveEvent], fates: &[Vec<Piece>]) -> bool {
+    let whole = |index: usize| fates[index].iter().all(|piece| *piece == Piece::New);
     let must_be_whole = |before: usize, concerned: &dyn Fn(&NaiveEvent) -> bool| {
         (0..before).all(|index| !concerned(&events[index]) || whole(index))
     };
@@ -168,11 +168,11 @@ fn is_legal(events: &[NaiveEvent], there: &[Vec<Piece>]) -> bool {
     })
 }
 
-/// The files after a crash in which of each event is there what `there` says.
-fn naive_image(events: &[NaiveEvent], there: &[Vec<Piece>]) -> NaiveFiles {
+/// The files after a crash that gives the events these fates.
+fn naive_image(events: &[NaiveEvent], fates: &[Vec<Piece>]) -> NaiveFiles {
     let mut names = NaiveNames::from([("/", NaiveNode::Dir)]);
     let mut contents: BTreeMap<usize, NaiveBytes> = BTreeMap::new();
-    for (event, fate) in events.iter().zip(there) {
+    for (event, fate) in events.iter().zip(fates) {
         match event {
             NaiveEvent::Names(changed) if fate[0] == Piece::New => set_names(&mut names, changed),
             NaiveEvent::Truncation(file) if fate[0] == Piece::New => _ = contents.remove(file),
@@ -186,7 +186,7 @@ fn naive_image(events: &[NaiveEvent], there: &[Vec<Piece>]) -> NaiveFiles {
                         Piece::New => Some(*byte),
                         Piece::Garbage => None,
                         Piece::Zeros => Some(0),
-                        Piece::Stale => unreachable!("stale bytes have tests of their own"),
+                        Piece::Stale => unreachable!("other tests check stale bytes"),
                     };
                     content.resize(content.len().max(at + 1), Some(0));
                     content[at] = byte;
@@ -217,7 +217,7 @@ fn durable_len(events: &[NaiveEvent], of: &NaiveEvent) -> u64 {
     })
 }
 
-/// Every legal image, by trying every combination of fates of every event.
+/// Every legal image, from every combination of the fates of all events.
 fn naive_images(events: &[NaiveEvent]) -> BTreeSet<NaiveFiles> {
     let fates: Vec<_> = events
         .iter()
@@ -229,13 +229,13 @@ fn naive_images(events: &[NaiveEvent]) -> BTreeSet<NaiveFiles> {
     let mut images = BTreeSet::new();
     let mut chosen = vec![0; events.len()];
     loop {
-        let there: Vec<_> = chosen
+        let combination: Vec<_> = chosen
             .iter()
             .zip(&fates)
             .map(|(index, fates)| fates[*index].clone())
             .collect();
-        if is_legal(events, &there) {
-            images.insert(naive_image(events, &there));
+        if is_legal(events, &combination) {
+            images.insert(naive_image(events, &combination));
         }
         let Some(next) = (0..chosen.len()).find(|index| chosen[*index] + 1 < fates[*index].len()) else {
             return images;
@@ -245,7 +245,7 @@ fn naive_images(events: &[NaiveEvent]) -> BTreeSet<NaiveFiles> {
     }
 }
 
-/// Whether the image is this one, whatever the garbage is.
+/// Returns true if the images are equal. Garbage in `naive` matches any byte.
 fn is_image(image: &Image, naive: &NaiveFiles) -> bool {
     let files: Vec<_> = image.files().collect();
     files.len() == naive.len()
@@ -257,7 +257,7 @@ fn is_image(image: &Image, naive: &NaiveFiles) -> bool {
         })
 }
 
-/// Runs what can be run.
+/// Runs the operations and ignores errors.
 fn run_all(ops: &[Op<'static>], disk: &SimDisk) {
     for op in ops {
         op.run(disk).ok();
@@ -271,7 +271,7 @@ fn workload(random: &mut Random, len: usize) -> Vec<Op<'static>> {
 }
 
 #[test]
-fn the_images_of_small_workloads_are_those_that_the_naive_oracle_finds() {
+fn the_images_of_small_workloads_are_exactly_the_images_of_the_naive_oracle() {
     let (mut seed, mut cases, mut images_len) = (SEED, 0, 0);
     while cases < 200 {
         seed += 1;
@@ -285,7 +285,7 @@ fn the_images_of_small_workloads_are_those_that_the_naive_oracle_finds() {
         run_all(&ops, &disk);
         let choices = disk.choices(DiskModel::WEAKEST, 1 << 20, 0);
         assert_eq!(choices.left_out, 0, "{choices}");
-        // Stale bytes have tests of their own.
+        // Other tests check stale bytes.
         let is_stale = |choice: &ImageChoice| {
             let text = choice.to_string();
             text.match_indices('s')
@@ -300,23 +300,26 @@ fn the_images_of_small_workloads_are_those_that_the_naive_oracle_finds() {
         let naive = naive_images(&events);
         for image in images.values() {
             let legal = naive.iter().any(|naive| is_image(image, naive));
-            assert!(legal, "seed {seed:#x}: {ops:?} never leaves {image:?}");
+            assert!(legal, "seed {seed:#x}: {ops:?} cannot leave {image:?}");
         }
         for naive in &naive {
             let found = images.values().any(|image| is_image(image, naive));
-            assert!(found, "seed {seed:#x}: {ops:?} may leave {naive:?}");
+            assert!(
+                found,
+                "seed {seed:#x}: {ops:?} can leave {naive:?}, which is missing"
+            );
         }
         cases += 1;
         images_len += images.len();
     }
     assert!(
         images_len > 2_000,
-        "only {images_len} images: the workloads are too quiet"
+        "only {images_len} images: the workloads have too few changes"
     );
 }
 
 #[test]
-fn the_journal_gives_the_image_of_a_run_that_failed_at_that_instant() {
+fn a_recording_gives_the_images_of_a_run_whose_device_failed_at_the_same_position() {
     for seed in SEED..SEED + 40 {
         let ops = workload(&mut Random::new(seed), 40);
         let recorded = disk_with_sectors(SECTOR_BYTES, &Image::new());
@@ -328,7 +331,7 @@ fn the_journal_gives_the_image_of_a_run_that_failed_at_that_instant() {
                 let failed = disk_with_sectors(SECTOR_BYTES, &Image::new());
                 failed.crash_at(ordinal, side);
                 run_all(&ops, &failed);
-                assert!(failed.is_gone());
+                assert!(failed.has_device_failed());
                 builder.seek(ordinal, side).unwrap();
                 assert_eq!(builder.undurable(), failed.undurable());
                 let choices = builder.choices(DiskModel::WEAKEST, 20, ordinal);
@@ -337,8 +340,8 @@ fn the_journal_gives_the_image_of_a_run_that_failed_at_that_instant() {
                     let (image, expected) = (builder.image(&choice), failed.image(&choice));
                     assert_eq!(image, expected, "seed {seed:#x}: {side} {ordinal}, {choice}");
                     assert_eq!(image.hash(), expected.hash());
-                    // The disk after the crash holds it, and all of it is durable.
-                    let after = builder.disk_after(&choice);
+                    // The disk after the crash has the image, all of it durable.
+                    let after = builder.disk_with_image(&choice);
                     assert_eq!(
                         after.image(&ImageChoice::Synced),
                         expected,
@@ -353,50 +356,50 @@ fn the_journal_gives_the_image_of_a_run_that_failed_at_that_instant() {
 }
 
 #[test]
-fn a_builder_goes_back_and_forth_and_never_beyond_the_end() {
+fn a_builder_moves_forward_and_back_and_never_beyond_the_end() {
     let disk = SimDisk::new();
     run_all(&workload(&mut Random::new(SEED ^ 2), 30), &disk);
     let recording = disk.recording();
-    let mut forward = recording.images();
+    let mut builder = recording.images();
     let mut images = Vec::new();
     for ordinal in 0..recording.len() {
-        forward.seek(ordinal, Side::After).unwrap();
-        images.push(forward.image(&ImageChoice::All));
+        builder.seek(ordinal, Side::After).unwrap();
+        images.push(builder.image(&ImageChoice::All));
     }
     assert_eq!(images.last(), Some(&disk.image(&ImageChoice::All)));
     for ordinal in (0..recording.len()).rev() {
-        forward.seek(ordinal, Side::After).unwrap();
-        assert_eq!(forward.image(&ImageChoice::All), images[ordinal as usize]);
-        assert_eq!(forward.position(), ordinal + 1);
+        builder.seek(ordinal, Side::After).unwrap();
+        assert_eq!(builder.image(&ImageChoice::All), images[ordinal as usize]);
+        assert_eq!(builder.position(), ordinal + 1);
     }
     let len = recording.len();
-    forward.seek(len, Side::Before).unwrap();
-    let error = forward.seek(len, Side::After).unwrap_err();
-    let expected = format!("there is no disk operation {len}, only {len} were recorded");
+    builder.seek(len, Side::Before).unwrap();
+    let error = builder.seek(len, Side::After).unwrap_err();
+    let expected = format!("disk operation {len} does not exist: the run has {len} operations");
     assert_eq!(error.to_string(), expected);
-    assert_eq!(forward.position(), len);
+    assert_eq!(builder.position(), len);
 }
 
 #[test]
-fn the_extremes_are_what_was_synced_and_what_is_seen() {
+fn the_all_image_is_the_visible_content_and_the_synced_image_equals_it_after_a_sync() {
     for seed in SEED..SEED + 200 {
         let disk = SimDisk::new();
         run_all(&workload(&mut Random::new(seed), 40), &disk);
-        let live = Image::read_from(&disk, path("/")).unwrap();
-        assert_eq!(disk.image(&ImageChoice::All), live, "seed {seed:#x}");
+        let visible = Image::read_from(&disk, path("/")).unwrap();
+        assert_eq!(disk.image(&ImageChoice::All), visible, "seed {seed:#x}");
         let prefix = |before| disk.image(&ImageChoice::Prefix { before, torn: None });
-        assert_eq!(prefix(disk.operations_len()), live, "seed {seed:#x}");
+        assert_eq!(prefix(disk.operations_len()), visible, "seed {seed:#x}");
         assert_eq!(prefix(0), disk.image(&ImageChoice::Synced), "seed {seed:#x}");
         let undurable = disk.undurable().len();
         run_all(&FILES.map(Op::Sync), &disk);
         run_all(&["/d", "/"].map(Op::SyncDir), &disk);
         assert_eq!(disk.undurable(), [], "seed {seed:#x}: of {undurable}");
-        assert_eq!(disk.image(&ImageChoice::Synced), live, "seed {seed:#x}");
+        assert_eq!(disk.image(&ImageChoice::Synced), visible, "seed {seed:#x}");
     }
 }
 
 #[test]
-fn random_workloads_reach_every_kind_of_operation_they_have() {
+fn random_workloads_have_every_kind_of_operation() {
     let disk = SimDisk::new();
     run_all(&workload(&mut Random::new(SEED ^ 4), 300), &disk);
     let recording = disk.recording();

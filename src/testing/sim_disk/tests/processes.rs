@@ -1,4 +1,4 @@
-//! The end of the process that uses a disk, by a kill or a power loss, and the next process.
+//! The end of the process that uses a disk, by a kill or a power loss, and the start of the next process.
 
 use std::io;
 
@@ -21,7 +21,7 @@ fn read(disk: &SimDisk) -> Vec<u8> {
 }
 
 #[test]
-fn the_handles_and_files_of_an_ended_process_are_refused_and_its_locks_are_free() {
+fn calls_of_an_ended_process_are_refused_and_its_locks_are_released() {
     let ends: [fn(&SimDisk) -> SimDisk; 2] =
         [SimDisk::kill, |disk| disk.lose_power(&ImageChoice::All).unwrap()];
     for end in ends {
@@ -35,11 +35,11 @@ fn the_handles_and_files_of_an_ended_process_are_refused_and_its_locks_are_free(
         let results = [file_calls(&*file), disk_calls(&disk), disk_calls(&clone)];
         for result in results.into_iter().flatten() {
             let error = result.unwrap_err().to_string();
-            assert_eq!(error, "the process that makes this call was ended");
+            assert_eq!(error, "the process of this disk handle has ended");
         }
         assert_eq!(before, (next.operations_len(), image(&next, "all")));
-        // The next process has the lock, and keeps it when the old handles are dropped.
-        let held = next.lock(path("/lock")).unwrap().expect("the lock is free");
+        // The next process takes the lock, and still holds it after the old handles are dropped.
+        let held = next.lock(path("/lock")).unwrap().expect("the lock is not held");
         let opened = open(&next, "/f");
         drop((file, lock));
         assert_eq!((next.open_files().len(), next.locks_held().len()), (1, 1));
@@ -50,11 +50,11 @@ fn the_handles_and_files_of_an_ended_process_are_refused_and_its_locks_are_free(
 }
 
 #[test]
-fn a_kill_keeps_what_was_written_and_a_power_loss_what_the_image_holds() {
+fn after_a_kill_the_disk_has_the_written_bytes_and_after_a_power_loss_the_bytes_of_the_image() {
     let disk = written();
     let killed = disk.kill();
     assert_eq!(read(&killed), b"new");
-    // The write may still be lost. The kill is not a recorded operation.
+    // A later power loss can still lose the write. The kill is not a recorded operation.
     assert_eq!(killed.undurable().len(), 1);
     assert_eq!(image(&killed, "synced"), image_of("/f", b"old"));
     assert_eq!(killed.operations_len(), 1);
@@ -64,33 +64,33 @@ fn a_kill_keeps_what_was_written_and_a_power_loss_what_the_image_holds() {
         assert_eq!(read(&next), content, "{choice}");
         assert_eq!(next.undurable(), [], "{choice}");
         assert_eq!(image(&next, "synced"), image_of("/f", content), "{choice}");
-        // A write after the power loss is undurable as usual.
+        // A write after the power loss is undurable until a sync.
         write(&open(&next, "/f"), b"later", 0);
         assert_eq!(next.undurable()[0].kind, UndurableKind::Write);
         assert_eq!(image(&next, "synced"), image_of("/f", content), "{choice}");
-        // Every handle shows the disk.
+        // Old and new handles show the same recording.
         assert_eq!(disk.operations_len(), next.operations_len());
     }
 }
 
 #[test]
-fn a_recording_over_a_power_loss_has_the_images_of_every_moment() {
+fn a_recording_with_a_power_loss_has_the_images_of_every_position() {
     let disk = disk_with_sectors(4, &Image::new());
     let mut states = Vec::new();
-    let note = |disk: &SimDisk, states: &mut Vec<_>| {
+    let add_state = |disk: &SimDisk, states: &mut Vec<_>| {
         states.push((image(disk, "all"), image(disk, "synced")));
     };
-    note(&disk, &mut states);
+    add_state(&disk, &mut states);
     let file = create(&disk, "/f");
-    note(&disk, &mut states);
+    add_state(&disk, &mut states);
     write(&file, b"0123456789", 0);
-    note(&disk, &mut states);
+    add_state(&disk, &mut states);
     disk.sync_dir(path("/")).unwrap();
-    note(&disk, &mut states);
+    add_state(&disk, &mut states);
     let disk = disk.lose_power(&"drop:1".parse().unwrap()).unwrap();
-    note(&disk, &mut states);
+    add_state(&disk, &mut states);
     write(&open(&disk, "/f"), b"abc", 0);
-    note(&disk, &mut states);
+    add_state(&disk, &mut states);
     let recording = disk.recording();
     let kinds: Vec<_> = recording.operations().map(|operation| operation.kind).collect();
     assert_eq!(
@@ -104,7 +104,7 @@ fn a_recording_over_a_power_loss_has_the_images_of_every_moment() {
         ]
     );
     let mut images = recording.images();
-    // Forward and back.
+    // The builder moves forward and back.
     for position in [0, 1, 2, 3, 4, 5, 4, 3, 1, 5] {
         images.seek(position, Side::Before).unwrap();
         let found = (
@@ -117,12 +117,12 @@ fn a_recording_over_a_power_loss_has_the_images_of_every_moment() {
 }
 
 #[test]
-fn the_device_may_fail_at_a_power_loss_and_a_disk_before_other_files_has_none() {
+fn the_device_can_fail_at_a_power_loss_and_a_disk_over_other_files_refuses_a_power_loss() {
     for (side, content) in [(Side::Before, b"new"), (Side::After, b"old")] {
         let disk = written();
         disk.crash_at(1, side);
         disk.lose_power(&ImageChoice::Synced).unwrap_err();
-        assert!(disk.is_gone());
+        assert!(disk.has_device_failed());
         assert_eq!(image(&disk, "all"), image_of("/f", content), "{side}");
         disk.list(path("/")).unwrap_err();
     }

@@ -1,4 +1,4 @@
-//! What becomes of the bytes of a file and of the names of files and directories; and of locks.
+//! The rules for the content of files, for the names of files and directories, and for locks.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,25 +10,26 @@ use super::{
 use crate::fs::{FileAccess, OpenMode};
 use crate::testing::sim_disk::{Image, SimDisk};
 
-/// Of each rule a sentence; the durable files and the operations on them; and what is found then. `every` names all images
-/// of a crash, `some` some of them, `undurable` what may be lost; other words are choices of an image.
+/// Each rule has a sentence, a line with the durable files and the operations on them, and the expected results.
+/// `every` lists all images of a crash, `some` lists some of them, and `undurable` lists the undurable changes. Other
+/// words are choices of an image.
 const RULES: &str = r"
 a synced write is in every image
 /f=old: write /f 0 new; sync /f
 every = /f=new
 undurable =
 
-a write that was not synced may be missing, and closing its file makes nothing durable
+an unsynced write can be missing, and closing its file makes nothing durable
 /f=old: write /f 0 new
 synced = /f=old
 all = /f=new
 undurable = 3 bytes at offset 0 of /f (operation 0)
 
-a write after a truncation may be there without it
+a write after a truncation can be present without the truncation
 /f=abcdef: create /f; write /f 0 XY
 some = /f=abcdef | /f=XYcdef | /f= | /f=XY
 
-creating a file that exists is a truncation that is pending like any write
+creating an existing file is a truncation, which is pending like a write
 /f=old: create /f
 every = /f= | /f=old
 undurable = the truncation of /f (operation 0)
@@ -37,7 +38,7 @@ a synced truncation is in every image
 /f=old: create /f; sync /f
 every = /f=
 
-a later write may be there without an earlier one and leaves a gap of zeros
+a later write can be present without an earlier one and leaves a gap of zeros
 /f=: write /f 0 ab; write /f 2 cd
 only:1 = /f=\x00\x00cd
 drop:1 = /f=ab
@@ -49,31 +50,31 @@ only:0,1 = /f=abba
 only:0 = /f=aaaa
 only:1 = /f=.bb.
 
-a sync of one file says nothing of another
+a sync of one file makes no change of another file durable
 /f=old: write /f 0 new; create /g; write /g 0 g; sync /g; syncdir /
 synced = /f=old /g=g
 
-a growing write may leave its length without its bytes
+a write that makes a file longer can leave the length without the bytes
 /f=ab: write /f 2 cd
 some = /f=ab\x00\x00
 
-a synced file whose name was not synced may vanish
+a synced file whose name was not synced can be absent
 : create /f; write /f 0 content; sync /f
 every =  | /f=content
 
-a synced file with a synced name stays
+a synced file with a synced name is in every image
 : create /f; write /f 0 content; sync /f; syncdir /
 every = /f=content
 
-a synced name of a file that was not synced may be empty
+a file with a synced name and no synced content can be empty
 : create /f; write /f 0 content; syncdir /
 synced = /f=
 
-creations may survive in any subset
+every subset of creations can be present
 : create /a; create /b
 every =  | /a= | /b= | /a= /b=
 
-a removal may be missing until the directory is synced
+a removal can be missing until the directory is synced
 /a=a: remove /a
 every =  | /a=a
 all =
@@ -83,7 +84,7 @@ a synced removal is in every image
 /a=a: remove /a; syncdir /
 every =
 
-a file created and removed may be there after all
+a file that was created and removed can be present
 : create /a; remove /a
 every =  | /a=
 
@@ -95,23 +96,23 @@ a synced renaming is in every image
 /a=a: rename /a /b; syncdir /
 every = /b=a
 
-a write under the new name is known by it
+an undurable write to a renamed file is listed with the new name
 /a=a: rename /a /b; syncdir /; write /b 0 x
 undurable = 1 bytes at offset 0 of /b (operation 2)
 
-a renaming over a file leaves one of the two
+a renaming that replaces a file leaves the old file or the new file under the name
 /new=new /target=old: rename /new /target
 every = /new=new /target=old | /target=new
 
-a file that replaces another unsynced may leave an empty one
+an unsynced file that replaces another file can be empty
 /target=old: create /tmp; write /tmp 0 new; rename /tmp /target
 some = /target=
 
-a synced file that replaces another leaves one of the two
+a synced file that replaces another file leaves the old file or the new file under the name
 /target=old: create /tmp; write /tmp 0 new; rename /tmp /target; sync /target
 every = /target=old | /target=old /tmp=new | /target=new
 
-a name used again proves that its file moved on
+if a name was used again, its earlier renaming is present too
 : create /tmp; syncdir /; rename /tmp /first; create /tmp; rename /tmp /second
 every = /tmp= | /first= | /first= /tmp= | /first= /second=
 
@@ -119,33 +120,33 @@ a file renamed twice has one of its three names
 /a=a: rename /a /b; rename /b /c
 every = /a=a | /b=a | /c=a
 
-a renaming to another directory is not durable when one of the two is synced
+a renaming to another directory is not durable if only one of the two directories is synced
 /x/f=f /y/g=g: rename /x/f /y/f; syncdir /y
 every = /x/f=f /y/g=g | /y/f=f /y/g=g /x/
 
-a renaming to another directory is durable when both are synced
+a renaming to another directory is durable if both directories are synced
 /x/f=f /y/g=g: rename /x/f /y/f; syncdir /y; syncdir /x
 every = /y/f=f /y/g=g /x/
 
-a durable use of a name makes the renaming that freed it durable
+a durable creation makes the renaming durable that freed its name
 /x/f=f /y/g=g: rename /x/f /y/f; create /x/f; syncdir /x
 every = /x/f= /y/f=f /y/g=g
 
-everything below a directory vanishes with it
+if a directory is absent, everything below it is absent
 : mkdir /db; mkdir /db/wal; create /db/wal/1; sync /db/wal/1; syncdir /db/wal; syncdir /db
 synced =
 all = /db/wal/1=
 undurable = the name /db (operation 0)
 
-everything below a synced directory is there
+everything with synced names below a synced directory is present
 : mkdir /db; mkdir /db/wal; create /db/wal/1; syncdir /db/wal; syncdir /db; syncdir /
 synced = /db/wal/1=
 
-creating a directory that exists does nothing
+creating an existing directory does nothing
 /db/f=f: mkdir /db
 undurable =
 
-a directory is synced alone and not what is below it
+a sync of a directory does not sync the directories below it
 /db/f=f: create /db/g; syncdir /
 every = /db/f=f | /db/f=f /db/g=
 
@@ -154,7 +155,7 @@ renaming a file to its own name does nothing
 all = /a=a
 undurable =
 
-what is not durable is listed with file and offset
+undurable changes are listed with file and offset
 : mkdir /db; create /db/log; write /db/log 4 abc; create /db/log
 undurable = the name /db (operation 0) | the name /db/log (operation 1) | 3 bytes at offset 4 of /db/log (operation 2) | the truncation of /db/log (operation 3)
 ";
@@ -186,7 +187,7 @@ fn content_and_names_become_durable_by_the_rules() {
 }
 
 #[test]
-fn what_was_written_is_read_back_at_once() {
+fn reads_return_written_bytes_before_a_sync() {
     let disk = SimDisk::new();
     let file = create(&disk, "/f");
     write(&file, b"hello", 2);
@@ -202,7 +203,7 @@ fn what_was_written_is_read_back_at_once() {
 }
 
 #[test]
-fn a_write_tears_where_sectors_of_the_file_meet() {
+fn a_write_tears_at_the_sector_boundaries_of_the_file() {
     let disk = disk_with_sectors(2, &image_of("/f", b"........"));
     write(&open(&disk, "/f"), b"abcde", 1);
     // Pieces: 1..2, 2..4, 4..6.
@@ -223,7 +224,7 @@ fn a_write_tears_where_sectors_of_the_file_meet() {
 }
 
 #[test]
-fn garbage_replaces_the_torn_piece_and_nothing_beside_it_and_is_the_same_each_time() {
+fn garbage_replaces_only_the_torn_piece_and_is_the_same_each_time() {
     let torn = |text: &str| {
         let disk = disk_with_sectors(16, &image_of("/f", &[b'.'; 64]));
         write(&open(&disk, "/f"), &[b'x'; 30], 8);
@@ -239,7 +240,7 @@ fn garbage_replaces_the_torn_piece_and_nothing_beside_it_and_is_the_same_each_ti
 }
 
 #[test]
-fn an_overwriting_write_never_leaves_zeros() {
+fn a_write_that_does_not_make_the_file_longer_never_leaves_zeros() {
     let disk = disk_with_sectors(2, &image_of("/f", b"abcd"));
     write(&open(&disk, "/f"), b"wxyz", 0);
     let images = every_image(&disk);
@@ -250,7 +251,7 @@ fn an_overwriting_write_never_leaves_zeros() {
 }
 
 #[test]
-fn a_handle_for_reading_syncs_the_whole_file_and_changes_nothing() {
+fn a_read_only_handle_cannot_write_and_can_sync_the_whole_file() {
     let disk = SimDisk::from_image(&image_of("/f", b"old"));
     let reader = disk.open(path("/f"), OpenMode::Read).unwrap();
     let error = reader.write_at(b"x", 0).unwrap_err();
@@ -262,7 +263,7 @@ fn a_handle_for_reading_syncs_the_whole_file_and_changes_nothing() {
 }
 
 #[test]
-fn a_file_cannot_grow_without_bound() {
+fn a_write_beyond_the_maximum_file_length_fails() {
     let disk = SimDisk::new();
     let error = create(&disk, "/f").write_at(b"x", u64::MAX).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
@@ -270,14 +271,14 @@ fn a_file_cannot_grow_without_bound() {
 }
 
 #[test]
-fn a_disk_made_from_an_image_has_all_of_it_durable() {
+fn on_a_disk_made_from_an_image_the_image_is_durable() {
     let mut start = image_of("/db/wal/1", b"frames");
     start.insert_dir("/db/empty");
     let disk = SimDisk::from_image(&start);
     assert_eq!(image(&disk, "synced"), start);
     assert_eq!(image(&disk, "all"), start);
     assert_eq!(disk.operations_len(), 0);
-    // What the new disk changes does not change the image.
+    // Changes of the new disk do not change the image.
     write(&open(&disk, "/db/wal/1"), b"FRAMES", 0);
     assert_eq!(start.file("/db/wal/1"), Some(&b"frames"[..]));
     assert_eq!(image(&disk, "synced"), start);
@@ -286,7 +287,7 @@ fn a_disk_made_from_an_image_has_all_of_it_durable() {
 }
 
 #[test]
-fn open_handles_outlive_the_name() {
+fn open_handles_work_after_a_renaming_and_a_removal_of_their_file() {
     let disk = SimDisk::from_image(&parse_image("/a=a /b=b"));
     let (a, b) = (open(&disk, "/a"), open(&disk, "/b"));
     disk.rename(path("/a"), path("/c")).unwrap();
@@ -304,19 +305,19 @@ fn open_handles_outlive_the_name() {
 }
 
 #[test]
-fn a_new_file_under_a_removed_name_is_another_file() {
+fn a_new_file_with_the_name_of_a_removed_file_is_another_file() {
     let disk = SimDisk::from_image(&image_of("/a", b"/a"));
     let old = open(&disk, "/a");
     disk.remove(path("/a")).unwrap();
     write(&create(&disk, "/a"), b"new", 0);
     write(&old, b"xx", 0);
     assert_eq!(image(&disk, "all"), image_of("/a", b"new"));
-    // The removal may be missing.
+    // In some images the removal is missing.
     assert!(every_image(&disk).contains("/a=xx"));
 }
 
 #[test]
-fn missing_and_misplaced_names_are_the_errors_of_a_real_disk() {
+fn calls_with_missing_or_wrong_paths_return_the_errors_of_a_real_disk() {
     use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound};
     let disk = SimDisk::from_image(&parse_image("/dir/file=content"));
     let kind = |result: io::Result<()>| result.unwrap_err().kind();
@@ -342,7 +343,7 @@ fn missing_and_misplaced_names_are_the_errors_of_a_real_disk() {
 }
 
 #[test]
-fn paths_may_be_relative_to_the_root_and_go_up() {
+fn paths_can_be_relative_to_the_root_and_contain_parent_components() {
     let disk = SimDisk::from_image(&parse_image("/dir/file="));
     for same in ["dir/file", "./dir/./file", "/dir/../dir/file", "../dir/file"] {
         assert!(disk.open(path(same), OpenMode::Read).is_ok(), "{same}");
@@ -350,7 +351,7 @@ fn paths_may_be_relative_to_the_root_and_go_up() {
 }
 
 #[test]
-fn a_lock_is_held_by_one_and_ends_with_its_value() {
+fn a_lock_has_one_holder_and_is_released_when_it_is_dropped() {
     let disk = SimDisk::new();
     let lock = disk.lock(path("/lock")).unwrap();
     assert!(lock.is_some());
@@ -363,7 +364,7 @@ fn a_lock_is_held_by_one_and_ends_with_its_value() {
 }
 
 #[test]
-fn locks_are_in_no_image_though_their_files_are() {
+fn an_image_has_the_file_of_a_lock_and_not_the_lock() {
     let disk = SimDisk::new();
     let _lock = disk.lock(path("/lock")).unwrap();
     assert_eq!(every_image(&disk), [String::new(), "/lock=".to_owned()].into());

@@ -1,4 +1,7 @@
-//! Which [models](DiskModel) leave an image, from the fates of the operations that are not durable.
+//! The rules of the [models](DiskModel): they decide from the fates of the undurable operations which models allow an
+//! image.
+//!
+//! Invariant: the weakest model allows every image.
 
 use super::choice::{Fate, ImageChoice, Piece};
 use super::crash_image::pieces;
@@ -6,15 +9,15 @@ use super::model::{DiskModel, DiskOrder, WriteTears};
 use super::state::{ContentChange, DiskState, FileState, NodeId, PendingChange, PendingReason};
 
 impl DiskState {
-    /// The models under which all power losses so far and one more in this state can leave the image that `choice` means.
+    /// The models that allow the images of all power losses so far, and the image of `choice` for a power loss now.
     pub(super) fn models(&self, choice: &ImageChoice) -> Vec<DiskModel> {
         let models = self.models.iter().copied();
         models.filter(|model| self.allows(*model, choice)).collect()
     }
 
-    /// Returns true if a power loss in this state can leave the image that `choice` means under `model`.
+    /// Returns true if `model` allows the image of `choice` for a power loss in this state.
     pub(super) fn allows(&self, model: DiskModel, choice: &ImageChoice) -> bool {
-        let names = self.names_kept(choice);
+        let names = self.kept_name_operations(choice);
         let names = || self.pending_names.iter().zip(&names);
         if model.order != DiskOrder::Nothing && !names().is_sorted_by_key(|(_, kept)| !*kept) {
             return false;
@@ -30,8 +33,8 @@ impl DiskState {
         }));
         for file in self.reachable_files() {
             let file = &self.files[file];
-            for (pending, fate) in self.fates_of(file, choice) {
-                if tears_of(file, &pending.change, &fate, self.sector_bytes) > model.tears {
+            for (pending, fate) in self.undurable_fates(file, choice) {
+                if required_tears(file, &pending.change, &fate, self.sector_bytes) > model.tears {
                     return false;
                 }
                 fates.push((pending.ordinal, fate));
@@ -48,33 +51,35 @@ impl DiskState {
         !model.replaces_with_content
             || names().all(|(pending, kept)| {
                 let lacks_content = |file: usize| {
-                    let mut fates = self.fates_of(&self.files[file], choice);
+                    let mut fates = self.undurable_fates(&self.files[file], choice);
                     fates.any(|(change, fate)| change.ordinal < pending.ordinal && fate != Fate::Kept)
                 };
                 let mut files = pending.changes.iter().filter_map(|change| match change.value {
                     Some(NodeId::File(file)) => Some(file),
                     _ => None,
                 });
-                !kept || !pending.replaces || !files.any(lacks_content)
+                !kept || !pending.replaces_file || !files.any(lacks_content)
             })
     }
 
-    fn fates_of<'a>(
+    /// The undurable changes of a file's content, each with its fate in the image of `choice`.
+    fn undurable_fates<'a>(
         &'a self,
         file: &'a FileState,
         choice: &'a ImageChoice,
     ) -> impl Iterator<Item = (&'a PendingChange, Fate)> {
-        let open = file
+        let undurable = file
             .pending
             .iter()
-            .filter(|pending| pending.hold != PendingReason::Durable);
-        open.zip(self.changes_of(file))
+            .filter(|pending| pending.reason != PendingReason::Durable);
+        undurable
+            .zip(self.undurable_changes(file))
             .map(|(pending, operation)| (pending, operation.fate(choice)))
     }
 }
 
-/// The kind of tear that a model must allow, so that a change can have this fate.
-fn tears_of(file: &FileState, change: &ContentChange, fate: &Fate, sector_bytes: u32) -> WriteTears {
+/// The kind of tear that a model must allow for this fate of the change.
+fn required_tears(file: &FileState, change: &ContentChange, fate: &Fate, sector_bytes: u32) -> WriteTears {
     let (Fate::Torn(tear), ContentChange::Write { offset, bytes }) = (fate, change) else {
         return WriteTears::None;
     };
