@@ -226,7 +226,7 @@ impl CrossingRecorder {
             slot.borrow()
                 .recorder
                 .as_deref()
-                .is_some_and(|own| ptr::eq(own, self))
+                .is_some_and(|recorder| ptr::eq(recorder, self))
         })
     }
 }

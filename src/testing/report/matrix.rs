@@ -133,7 +133,7 @@ impl Default for Matrix {
         let kinds = DiskOperationKind::ALL
             .iter()
             .copied()
-            .filter(|kind| kind.is_durable() && *kind != DiskOperationKind::PowerLoss);
+            .filter(|kind| kind.changes_disk() && *kind != DiskOperationKind::PowerLoss);
         Self {
             points: CrashPoint::ALL.map(|point| (point, SiteCounts::default())),
             kinds: kinds.map(|kind| (kind, SiteCounts::default())).collect(),

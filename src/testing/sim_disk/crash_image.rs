@@ -100,11 +100,7 @@ impl DiskState {
     pub(super) fn undurable_changes(&self, file: &FileState) -> impl Iterator<Item = UndurableOperation> {
         let (file_key, sector_bytes, durable_len) = (file.key, self.sector_bytes, file.durable_len());
         let has_stale_blocks = self.has_stale_blocks();
-        let pending = file
-            .pending
-            .iter()
-            .filter(|pending| pending.reason != PendingReason::Durable);
-        pending.map(move |pending| UndurableOperation {
+        file.undurable().map(move |pending| UndurableOperation {
             ordinal: pending.ordinal,
             key: pending.key,
             file_key,

@@ -64,8 +64,8 @@ pub(super) struct Device {
     pub has_failed: bool,
     pub refused: Vec<RefusedCall>,
     pub faults: Faults,
-    /// The number of operations that change the disk or make changes durable, and that failed by a fault or on a full
-    /// disk.
+    /// The number of operations that [change the disk](DiskOperationKind::changes_disk) and failed by a fault or on a
+    /// full disk.
     pub failed_operations_len: usize,
     /// The total bytes of the files when [`Fault::DiskFull`] happened.
     pub full_at_bytes: Option<u64>,
@@ -91,7 +91,8 @@ pub struct RefusedCall {
     pub kind: DiskOperationKind,
     /// The path of the file or directory.
     pub path: Arc<Path>,
-    /// True if an earlier refused call of the same thread would have changed the disk or made changes durable.
+    /// True if an earlier refused call of the same thread would have
+    /// [changed the disk](DiskOperationKind::changes_disk).
     pub already_refused: bool,
 }
 
@@ -171,7 +172,7 @@ impl Device {
         execute: impl FnOnce(&mut Self, Option<Fault>) -> io::Result<(Effect, T)>,
     ) -> io::Result<T> {
         self.check_process(process)?;
-        let is_recorded = call.kind.is_durable() || self.options.records_reads;
+        let is_recorded = call.kind.changes_disk() || self.options.records_reads;
         call.ordinal = self.journal.len() as u64;
         let ordinal = is_recorded.then_some(call.ordinal);
         self.reach_site(&call, ordinal, Side::Before)?;
@@ -199,7 +200,7 @@ impl Device {
             Err(error) => (Effect::Nothing, Err(error)),
         };
         if let Err(error) = &result
-            && call.kind.is_durable()
+            && call.kind.changes_disk()
             && (fault.is_some() || error.kind() == io::ErrorKind::StorageFull)
         {
             self.failed_operations_len += 1;
@@ -247,7 +248,7 @@ impl Device {
         }
         let current = thread::current();
         let mut refused = self.refused.iter();
-        let already_refused = refused.any(|it| it.thread == current.id() && it.kind.is_durable());
+        let already_refused = refused.any(|it| it.thread == current.id() && it.kind.changes_disk());
         if self.refused.len() < REFUSED_CALLS_MAX {
             self.refused.push(RefusedCall {
                 thread: current.id(),

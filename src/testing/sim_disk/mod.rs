@@ -274,7 +274,7 @@ impl SimDisk {
     #[must_use]
     pub fn changes_after_refusal(&self) -> Vec<RefusedCall> {
         let mut calls = self.refused_calls();
-        calls.retain(|call| call.already_refused && call.kind.is_durable());
+        calls.retain(|call| call.already_refused && call.kind.changes_disk());
         calls
     }
 
@@ -351,18 +351,18 @@ impl SimDisk {
         self.shared.lock().faults.rules.push((scope, fault));
     }
 
-    /// Returns true if the device has failed, or if a fault or the full disk failed an operation that changes the disk
-    /// or makes changes durable.
+    /// Returns true if the device has failed, or if a fault or the full disk failed an operation that
+    /// [changes the disk](DiskOperationKind::changes_disk).
     pub fn has_any_failure(&self) -> bool {
         let device = self.shared.lock();
         device.has_failed || device.failed_operations_len > 0
     }
 
-    /// The number of failed operations that change the disk or make changes durable. They failed because of a fault,
-    /// the full disk or the failed device.
+    /// The number of failed operations that [change the disk](DiskOperationKind::changes_disk). They failed because of
+    /// a fault, the full disk or the failed device.
     pub(crate) fn failed_operations_len(&self) -> usize {
         let device = self.shared.lock();
-        let refused = device.refused.iter().filter(|call| call.kind.is_durable());
+        let refused = device.refused.iter().filter(|call| call.kind.changes_disk());
         device.failed_operations_len + refused.count()
     }
 

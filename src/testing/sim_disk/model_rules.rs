@@ -6,7 +6,7 @@
 use super::choice::{Fate, ImageChoice, Piece};
 use super::crash_image::pieces;
 use super::model::{DiskModel, DiskOrder, WriteTears};
-use super::state::{ContentChange, DiskState, FileState, NodeId, PendingChange, PendingReason};
+use super::state::{ContentChange, DiskState, FileState, NodeId, PendingChange};
 
 impl DiskState {
     /// The models that allow the images of all power losses so far, and the image of `choice` for a power loss now.
@@ -68,11 +68,7 @@ impl DiskState {
         file: &'a FileState,
         choice: &'a ImageChoice,
     ) -> impl Iterator<Item = (&'a PendingChange, Fate)> {
-        let undurable = file
-            .pending
-            .iter()
-            .filter(|pending| pending.reason != PendingReason::Durable);
-        undurable
+        file.undurable()
             .zip(self.undurable_changes(file))
             .map(|(pending, operation)| (pending, operation.fate(choice)))
     }

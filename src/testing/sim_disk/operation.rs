@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The kind of an operation. The kinds from [`Create`](Self::Create) on change the disk or make changes durable. The
+/// The kind of an operation. The kinds from [`Create`](Self::Create) on [change the disk](Self::changes_disk). The
 /// kinds before it only read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -56,9 +56,9 @@ impl DiskOperationKind {
         Self::PowerLoss,
     ];
 
-    /// Returns true if the operation changes the disk or makes changes durable. These operations always have an ordinal
-    /// and a record. Other operations have them only on a disk that records reads.
-    pub fn is_durable(self) -> bool {
+    /// Returns true if the operation changes the visible or the durable content of the disk. These operations always
+    /// have an ordinal and a record. Other operations have them only on a disk that records reads.
+    pub fn changes_disk(self) -> bool {
         !matches!(self, Self::Open | Self::Read | Self::Len | Self::List)
     }
 

@@ -490,6 +490,13 @@ impl FileState {
         }
     }
 
+    /// The pending changes that are not durable.
+    pub(super) fn undurable(&self) -> impl Iterator<Item = &PendingChange> {
+        self.pending
+            .iter()
+            .filter(|pending| pending.reason != PendingReason::Durable)
+    }
+
     /// The length of the file after a power loss that loses every undurable change.
     pub(super) fn durable_len(&self) -> u64 {
         let durable = self
@@ -508,10 +515,10 @@ impl FileState {
 pub(super) fn add_earlier_name_operations(pending: &[PendingNames], kept: &mut [bool]) {
     let mut names = BTreeSet::new();
     for (pending, kept) in pending.iter().zip(kept).rev() {
-        let own = pending.changes.iter().map(|change| (change.dir, &*change.name));
-        *kept |= own.clone().any(|name| names.contains(&name));
+        let pending_names = pending.changes.iter().map(|change| (change.dir, &*change.name));
+        *kept |= pending_names.clone().any(|name| names.contains(&name));
         if *kept {
-            names.extend(own);
+            names.extend(pending_names);
         }
     }
 }

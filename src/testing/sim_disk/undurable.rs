@@ -75,11 +75,7 @@ impl DiskState {
         });
         let mut undurable: Vec<_> = names.collect();
         for file in self.files.iter().filter(|file| file.has_name) {
-            let pending = file
-                .pending
-                .iter()
-                .filter(|it| it.reason != PendingReason::Durable);
-            undurable.extend(pending.map(|pending| {
+            undurable.extend(file.undurable().map(|pending| {
                 let (kind, offset, len) = match &pending.change {
                     ContentChange::Write { offset, bytes } => {
                         (UndurableKind::Write, *offset, bytes.len() as u64)

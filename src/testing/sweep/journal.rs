@@ -282,7 +282,7 @@ impl Journal {
             let side = call.side;
             self.pages().marks.push((Mark::Disk { ordinal, side }, crossings));
         }
-        if call.kind.is_durable() && !self.recorder.watches_this_thread() {
+        if call.kind.changes_disk() && !self.recorder.watches_this_thread() {
             let thread = std::thread::current();
             let name = thread.name().unwrap_or("unnamed");
             let message = format_args!(

@@ -140,7 +140,7 @@ impl Running {
             kinds_missed: DiskOperationKind::ALL
                 .iter()
                 .copied()
-                .filter(|kind| kind.is_durable() && *kind != DiskOperationKind::PowerLoss)
+                .filter(|kind| kind.changes_disk() && *kind != DiskOperationKind::PowerLoss)
                 .filter(|kind| !disk_operations.contains_key(kind))
                 .collect(),
             sites_missed: sites.iter().filter(|site| !site.is_explored).count(),

@@ -202,7 +202,7 @@ impl DeviceEnd {
     fn of(operation: &DiskOperation) -> &'static [Self] {
         match operation.kind {
             DiskOperationKind::Write => &[Self::At(Side::Before), Self::Halfway, Self::At(Side::After)],
-            kind if kind.is_durable() => &[Self::At(Side::Before), Self::At(Side::After)],
+            kind if kind.changes_disk() => &[Self::At(Side::Before), Self::At(Side::After)],
             // A read changes nothing: the images are those of the next operation.
             _ => &[],
         }

@@ -60,9 +60,9 @@ fn a_caught_crash_prints_nothing_and_runs_no_panic_hook() {
     let body = || {
         panic::set_hook(Box::new(|_| eprintln!("the hook ran")));
         assert_eq!(run(&CrashInjector::new(TARGET, 0), 1), Err(TARGET));
-        let there = CrashInjector::new(TARGET, 0);
-        let joined = run_with_crash(&there, || on_watched_thread("there", || cross(1)));
-        assert!(joined.is_ok_and(|joined| joined.is_err()) && there.has_fired());
+        let on_thread = CrashInjector::new(TARGET, 0);
+        let joined = run_with_crash(&on_thread, || on_watched_thread("helper", || cross(1)));
+        assert!(joined.is_ok_and(|joined| joined.is_err()) && on_thread.has_fired());
         let through = CrashInjector::new(TARGET, 0);
         let inner = CrashInjector::new(OTHER, 0);
         let outcome = run_with_crash(&through, || {

@@ -64,16 +64,16 @@ fn a_thread_inherits_the_slot_from_the_time_of_the_inherit_call() {
 
 #[test]
 fn an_inherited_slot_is_removed_when_the_body_ends() {
-    let own = CrashInjector::new(TARGET, 100);
+    let installed = CrashInjector::new(TARGET, 100);
     let inherited = CrashInjector::new(TARGET, 100);
     let [run, never_run] = {
         let _installed = scoped_injector(&inherited);
         [(), ()].map(|()| inherit(|| cross(1)))
     };
-    let _own = scoped_injector(&own);
+    let _guard = scoped_injector(&installed);
     run();
     cross(5);
-    assert_eq!((inherited.crossing_count(), own.crossing_count()), (1, 5));
+    assert_eq!((inherited.crossing_count(), installed.crossing_count()), (1, 5));
     assert_eq!(Arc::strong_count(&inherited), 2);
     drop(never_run);
     assert_eq!(

@@ -229,7 +229,7 @@ fn after_the_fault_of_a_full_disk_the_files_cannot_grow() {
 }
 
 #[test]
-fn only_operations_that_change_the_disk_or_make_changes_durable_count_as_failed() {
+fn only_operations_that_change_the_disk_count_as_failed() {
     let (disk, file) = disk();
     disk.fail_next(Kind::Open, Fault::ErrorBefore(io::ErrorKind::Other));
     disk.open(path("/f"), OpenMode::Read).unwrap_err();
