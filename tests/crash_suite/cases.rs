@@ -302,7 +302,10 @@ fn synced_before_acknowledged(policy: Policy) -> SuiteCase {
         let report = sweep.continue_after_recovery(false).run();
         // Each operation has two sides.
         let made = |kind| {
-            let segments = report.sites.iter().filter(|site| site.what.contains(".wal"));
+            let segments = report
+                .sites
+                .iter()
+                .filter(|site| site.description.contains(".wal"));
             segments.filter(|site| site.kind == Some(kind)).count() / 2
         };
         let (renamed, removed) = (made(DiskOperationKind::Rename), made(DiskOperationKind::Remove));

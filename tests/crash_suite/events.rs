@@ -210,7 +210,7 @@ impl EventCases {
             })
         });
         let run = run.as_ref().map_err(Clone::clone)?;
-        Ok((run.operations_len, run.is_whole))
+        Ok((run.operations_len, run.is_complete))
     }
 
     fn run_while(&self, goes_on: impl FnMut(usize) -> bool) -> CaseResult<PrefixRun> {

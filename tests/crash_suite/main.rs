@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 #[cfg(feature = "test-utils")]
 fn be_child(name: &str, start: &[std::ffi::OsString]) -> ExitCode {
     match databases::sweep_of_case(name, start) {
-        Ok(sweep) => sweep.die_if_child(),
+        Ok(sweep) => sweep.crash_if_child(),
         Err(failure) => eprintln!("crash suite: {failure}"),
     }
     ExitCode::FAILURE

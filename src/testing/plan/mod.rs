@@ -1,7 +1,7 @@
-//! Plans: one run that crashes, as a value.
+//! Plans: a plan is the description of one run that crashes.
 //!
-//! A plan has three parts: the work, the policy, and the crashes, each with its site and its mode. It is printed as one
-//! line and parses back to the same plan:
+//! A plan has three parts: the work, the policy, and the crashes. Each crash has a site and a mode. The text of a plan is
+//! one line. The line parses to the same plan:
 //!
 //! ```text
 //! work=standard:7:60 durability=every-synced crash=WalPreAggregate#3 mode=kill crash=disk#17:before mode=power-loss:synced
@@ -11,15 +11,15 @@
 //! |---|---|
 //! | `work` | `standard:SEED:LEN`, `sessions:SEED:LEN`, `driven:NAME`, or `ops:` and tokens of [`Operation`]s joined by `;` |
 //! | `durability` | `every-synced`, `synced-every:MS`, `operating-system` |
-//! | `sectors` | the bytes of a sector of the disk; 512 without it |
-//! | `crash` | `POINT#N`: the crossing of the point with N crossings before it |
+//! | `sectors` | the bytes of a sector of the disk; 512 without this key |
+//! | `crash` | `POINT#N`: the crossing of the crash point after N earlier crossings of it |
 //! | | `disk#ORDINAL:SIDE`: before or after a disk operation |
-//! | | `disk#ORDINAL:FAULT`: the return of the call in which the operation met an [`IoFault`]; with `:end` the end of that run |
+//! | | `disk#ORDINAL:FAULT`: the return of the call in which the operation has an [`IoFault`]; with `:end` the end of that run |
 //! | | `end`: after the close |
 //! | `mode` | `panic`, `abort`, `kill`, or `power-loss:` and an [`ImageChoice`] |
 //!
-//! Every `crash` has its `mode`. The first is in the work; each further one is in the session after the one before: in its
-//! recovery or in a later call.
+//! Every `crash` has its `mode`. The first crash is in the work. Each further crash is in the session after the crash before
+//! it: in the recovery or in a later call.
 //! A power loss leaves a new disk, whose operations are numbered from 0. After any other crash the disk is the same: its
 //! numbers continue, and undurable writes are still undurable.
 //!
@@ -39,7 +39,7 @@ use super::sim_disk::{ImageChoice, IoFault, Side, SimDiskOptions};
 use super::workload::Workload;
 use crate::Durability;
 
-/// What a failure's replay line begins with.
+/// The first word of a replay line.
 pub const REPLAY_PREFIX: &str = "tidaldb-replay:";
 
 /// The largest number of crashes of a plan: one in the work, two in the sessions after it.
@@ -65,13 +65,12 @@ pub enum Work {
     },
     /// These operations.
     Operations(Workload),
-    /// The work of a sweep that was made with this name: a closure, or a workload too long for a line. Only that sweep can
-    /// replay it.
+    /// The work of the sweep with this name: a closure, or a workload too long for a line. Only that sweep can replay it.
     Driven(String),
 }
 
 impl Work {
-    /// The operations; none if only the sweep knows them.
+    /// The operations; `None` if only the sweep has them.
     pub fn workload(&self) -> Option<Workload> {
         match self {
             Self::Standard { seed, operations_len } => Some(Workload::standard(*seed, *operations_len)),
@@ -82,22 +81,22 @@ impl Work {
     }
 }
 
-/// Where a run crashes.
+/// The site of a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Site {
     /// At a crossing of a crash point.
     Point {
-        /// The point.
+        /// The crash point.
         point: CrashPoint,
-        /// How many crossings of it came before.
+        /// The number of earlier crossings of this crash point.
         crossing: u64,
     },
     /// Before or after an operation of the disk.
     Disk {
         /// The operation's ordinal.
         ordinal: u64,
-        /// On which side of it.
+        /// The side of the operation.
         side: Side,
     },
     /// After a fault of an operation of the disk.
@@ -106,23 +105,23 @@ pub enum Site {
         ordinal: u64,
         /// The fault.
         fault: IoFault,
-        /// The work between the fault and the crash.
+        /// The part of the run that ends before the crash.
         after: FaultEnd,
     },
     /// After the database was closed. Such a plan tests a run without a crash.
     End,
 }
 
-/// The work between a fault and the crash after it, which ends before the crash.
+/// The part of a run that ends between a fault and the crash after the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultEnd {
-    /// The call that met the fault.
+    /// The call in which the fault happened.
     Call,
     /// The whole run, with all calls and the close. In a recovery: `open`.
     Run,
 }
 
-/// How a run ends at its site.
+/// The way in which a run ends at its crash site.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum CrashMode {
@@ -132,12 +131,12 @@ pub enum CrashMode {
     Abort,
     /// The process is killed.
     Kill,
-    /// The power is lost. The disk keeps this image.
+    /// The power is lost. The disk then has this image.
     PowerLoss(ImageChoice),
 }
 
 impl CrashMode {
-    /// Returns true if the disk keeps its power: the process ended, and everything that it wrote is on the disk.
+    /// Returns true if the crash loses no write: only the process ends, and all its writes are on the disk.
     pub fn keeps_writes(&self) -> bool {
         !matches!(self, Self::PowerLoss(_))
     }
@@ -146,9 +145,9 @@ impl CrashMode {
 /// One crash: its site and its mode.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Crash {
-    /// Where the run crashes.
+    /// The site at which the run crashes.
     pub site: Site,
-    /// How it ends there.
+    /// The way in which the run ends there.
     pub mode: CrashMode,
 }
 
@@ -165,7 +164,7 @@ pub struct Crash {
 /// );
 /// assert_eq!(plan.to_string().parse::<Plan>()?, plan);
 ///
-/// // Crashes there, recovers, and checks every promise of the engine. A run that does not crash is an error.
+/// // Crashes at the site, recovers, and checks every promise of the engine. A run that does not crash is an error.
 /// let recovered = run_plan(&plan)?;
 /// assert!(recovered.events() > 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -176,15 +175,15 @@ pub struct Plan {
     pub work: Work,
     /// The policy of the database.
     pub durability: Durability,
-    /// The bytes of a sector of the disk: where writes tear.
+    /// The bytes of a sector of the disk. Writes tear at the borders of sectors.
     pub sector_bytes: u32,
-    /// The crashes: the first in the work, each further one in the session after the one before. At most
+    /// The crashes: the first in the work, each further one in the session after the crash before it. At most
     /// [`CRASHES_MAX`].
     pub crashes: Vec<Crash>,
 }
 
 impl Plan {
-    /// A plan of this work that does not crash yet, with every event synced.
+    /// A plan of this work without a crash. The policy is [`Durability::EverySynced`].
     pub fn new(work: Work) -> Self {
         Self {
             work,
@@ -194,7 +193,7 @@ impl Plan {
         }
     }
 
-    /// [`new`](Self::new) for a standard workload.
+    /// A [plan without a crash](Self::new) for [`Workload::standard`].
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         Self::new(Work::Standard { seed, operations_len })
     }
@@ -204,7 +203,7 @@ impl Plan {
         Self::new(Work::Sessions { seed, operations_len })
     }
 
-    /// [`new`](Self::new) for these operations.
+    /// A [plan without a crash](Self::new) for these operations.
     pub fn operations(workload: Workload) -> Self {
         Self::new(Work::Operations(workload))
     }
@@ -221,8 +220,8 @@ impl Plan {
         Self { durability, ..self }
     }
 
-    /// Adds a kill of the process at the crossing of `point` that has `crossing` crossings before it: in the work if it
-    /// is the first crash, else in the session after the crash before.
+    /// Adds a kill of the process at a crossing of `point`, after `crossing` earlier crossings of it. The first crash is in
+    /// the work, each further crash in the session after the crash before it.
     #[must_use]
     pub fn crash_at(self, point: CrashPoint, crossing: u64) -> Self {
         self.crash(Site::Point { point, crossing }, CrashMode::Kill)
@@ -235,7 +234,7 @@ impl Plan {
         self
     }
 
-    /// Makes the last crash a power loss that leaves `image`.
+    /// Changes the mode of the last crash to a power loss that leaves `image`.
     #[must_use]
     pub fn leaving(mut self, image: ImageChoice) -> Self {
         if let Some(last) = self.crashes.last_mut() {
@@ -244,7 +243,7 @@ impl Plan {
         self
     }
 
-    /// The line that reproduces the plan: see [`replay`](super::replay()).
+    /// The line that replays the plan: see [`replay`](super::replay()).
     pub fn replay_line(&self) -> String {
         format!("{REPLAY_PREFIX} {self}")
     }

@@ -64,7 +64,7 @@ fn any_plan(random: &mut Random) -> Plan {
 }
 
 #[test]
-fn every_plan_is_one_line_that_parses_back_to_it() {
+fn every_replay_line_is_one_line_and_parses_to_its_plan() {
     let mut random = Random::new(SEED);
     for index in 0..500 {
         let plan = any_plan(&mut random);
@@ -80,14 +80,14 @@ fn every_plan_is_one_line_that_parses_back_to_it() {
 }
 
 #[test]
-fn a_line_with_something_before_the_prefix_is_read_from_there() {
+fn text_before_the_replay_prefix_is_ignored() {
     let plan = Plan::standard(1, 2).crash_at(CrashPoint::WalPreAggregate, 0);
     let line = format!("  left: {}", plan.replay_line());
     assert_eq!(line.parse(), Ok(plan));
 }
 
 #[test]
-fn what_is_no_plan_is_refused_with_the_part_that_is_wrong() {
+fn the_error_for_an_invalid_plan_names_the_wrong_part() {
     let whole = "work=standard:1:2 durability=every-synced crash=WalPreAggregate#0 mode=kill";
     for (from, to, part) in [
         ("work=", "job=", "job=standard:1:2"),

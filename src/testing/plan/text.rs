@@ -1,4 +1,4 @@
-//! The text form of plans. The [module](super) has the table.
+//! The text form of plans. The parent [module](super) has the table of keys.
 
 use std::error::Error;
 use std::fmt;
@@ -8,15 +8,15 @@ use super::{CRASHES_MAX, Crash, CrashMode, FaultEnd, Plan, REPLAY_PREFIX, Site, 
 use crate::testing::sim_disk::{IoFault, Side, SimDiskOptions};
 use crate::testing::workload::{Operation, PolicyText, Workload};
 
-/// The most operations of a standard work in a text. A plan with more would not end.
+/// The largest number of operations of a standard workload in a text. A plan with more would run too long.
 const OPERATIONS_LEN_MAX: usize = 1_000_000;
 
-/// A text that is no plan.
+/// The error for a text that is not a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsePlanError {
     /// The part that is wrong.
     pub part: String,
-    /// What is wrong with it.
+    /// The reason why the part is wrong.
     pub reason: String,
 }
 
@@ -31,7 +31,11 @@ impl ParsePlanError {
 
 impl fmt::Display for ParsePlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no part of a plan: {}", self.part, self.reason)
+        write!(
+            f,
+            "{:?} is not a valid part of a plan: {}",
+            self.part, self.reason
+        )
     }
 }
 
@@ -51,7 +55,7 @@ impl fmt::Display for Work {
             }
             Self::Driven(name) => {
                 f.write_str("driven:")?;
-                // What would end the word is escaped, so that the line parses back.
+                // Bytes that could end the word are escaped, so that the line parses to the same plan.
                 for byte in name.bytes() {
                     match byte {
                         b'%' | 0..=b' ' | 0x7f.. => write!(f, "%{byte:02x}")?,
@@ -149,7 +153,7 @@ impl FromStr for Work {
                 let seed = seed.parse().map_err(|_| no_work())?;
                 let operations_len = len.parse().map_err(|_| no_work())?;
                 if operations_len > OPERATIONS_LEN_MAX {
-                    let reason = format_args!("it has more than {OPERATIONS_LEN_MAX} operations");
+                    let reason = format_args!("the work has more than {OPERATIONS_LEN_MAX} operations");
                     return Err(ParsePlanError::new(text, reason));
                 }
                 Ok(if kind == "standard" {
@@ -189,7 +193,7 @@ fn unescape(text: &str) -> Option<String> {
 impl FromStr for Plan {
     type Err = ParsePlanError;
 
-    /// A plan, or a whole replay line with what stands before it on the line.
+    /// Parses a plan, or a replay line. Any text before [`REPLAY_PREFIX`] is ignored.
     fn from_str(text: &str) -> Result<Self, ParsePlanError> {
         let text = text.split_once(REPLAY_PREFIX).map_or(text, |(_, plan)| plan);
         let mut words = text.split_ascii_whitespace().peekable();
@@ -211,7 +215,12 @@ impl FromStr for Plan {
             None => SimDiskOptions::default().sector_bytes,
             Some(text) => match text.parse() {
                 Ok(bytes) if bytes > 0 => bytes,
-                _ => return Err(ParsePlanError::new(text, "a sector has a number of bytes")),
+                _ => {
+                    return Err(ParsePlanError::new(
+                        text,
+                        "sectors is a number of bytes, at least 1",
+                    ));
+                }
             },
         };
         let mut crashes = Vec::new();
@@ -225,7 +234,7 @@ impl FromStr for Plan {
         if crashes.len() > CRASHES_MAX {
             return Err(ParsePlanError::new(
                 text,
-                format_args!("it has more than {CRASHES_MAX} crashes"),
+                format_args!("the plan has more than {CRASHES_MAX} crashes"),
             ));
         }
         Ok(Self {

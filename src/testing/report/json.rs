@@ -56,7 +56,7 @@ pub(super) fn of(report: &Report) -> String {
         ("version", "1".to_owned()),
         ("title", text(&report.title)),
     ];
-    fields.extend(verdict(report.why_not()));
+    fields.extend(verdict(report.reason_not_clean()));
     let mut all = vec![("sweeps", report.sweeps.len().to_string())];
     all.extend(totals(&report.totals));
     fields.push(("running", or_null(report.running.as_ref().map(running))));
@@ -108,7 +108,7 @@ fn totals(totals: &ReportTotals) -> JsonFields {
         ("images", totals.images.to_string()),
         ("distinct", totals.distinct.to_string()),
         ("recoveries", totals.recoveries.to_string()),
-        ("gone_on", totals.gone_on.to_string()),
+        ("gone_on", totals.continued.to_string()),
         ("nested", totals.nested.to_string()),
         ("faults", totals.faults.to_string()),
         ("findings", totals.findings.to_string()),
@@ -159,7 +159,7 @@ fn sweep(swept: &Swept) -> String {
         ("sites_missed", sweep.coverage.sites_missed.to_string()),
     ]);
     let mut fields = vec![("plan", text(&sweep.plan)), ("seed", sweep.seed.to_string())];
-    fields.extend(verdict(sweep.why_not()));
+    fields.extend(verdict(sweep.reason_not_clean()));
     fields.extend(totals(&own));
     fields.push(("coverage", coverage));
     fields.push(("map", or_null(swept.has_map().then(|| map(swept)))));
@@ -171,13 +171,13 @@ fn map(swept: &Swept) -> String {
     let sites = sites.map(|(site, outcome)| {
         object([
             ("site", text(site.site)),
-            ("what", text(&site.what)),
+            ("what", text(&site.description)),
             (
                 "operation",
                 or_null(site.operation.map(|index| index.to_string())),
             ),
-            ("moment", site.moment.to_string()),
-            ("position", site.position.to_string()),
+            ("moment", site.crash_position.to_string()),
+            ("position", site.disk_operations_len.to_string()),
             ("images", site.images.to_string()),
             ("distinct", site.distinct.to_string()),
             ("outcome", text(outcome.texts()[2])),

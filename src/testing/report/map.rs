@@ -53,7 +53,7 @@ impl<'a> SiteGroup<'a> {
         let group = |sites: &[(&'a SiteReport, SiteOutcome)]| {
             let mut distinct = 0;
             for (site, _) in sites {
-                if moment.replace(site.moment) != Some(site.moment) {
+                if moment.replace(site.crash_position) != Some(site.crash_position) {
                     distinct += site.distinct;
                 }
             }
@@ -193,7 +193,7 @@ impl Marks {
         let title = format!(
             "{symbol} {name}{failures}: {images}, {} new\n{}\n{}crash={at} mode=kill",
             grouped(site.distinct),
-            site.what,
+            site.description,
             self.prefix,
         );
         let element_of = match self.numbers.get(&at) {

@@ -90,7 +90,7 @@ struct ReportTotals {
     images: u64,
     distinct: u64,
     recoveries: u64,
-    gone_on: u64,
+    continued: u64,
     nested: u64,
     faults: u64,
     findings: u64,
@@ -107,7 +107,7 @@ impl ReportTotals {
         self.images += sweep.images;
         self.distinct += sweep.distinct;
         self.recoveries += sweep.recoveries;
-        self.gone_on += sweep.gone_on;
+        self.continued += sweep.continued;
         self.nested += sweep.nested;
         self.faults += sweep.faults;
         self.findings += sweep.findings_len;
@@ -179,7 +179,7 @@ impl Report {
 
     /// Whether something was tested and nothing found.
     pub fn is_ok(&self) -> bool {
-        self.why_not().is_none()
+        self.reason_not_clean().is_none()
     }
 
     /// The matrix and the findings, for a terminal of 100 columns.
@@ -208,14 +208,14 @@ impl Report {
         sweeps.flat_map(|(index, it)| it.report.findings.iter().map(move |finding| (index, finding)))
     }
 
-    fn why_not(&self) -> Option<String> {
+    fn reason_not_clean(&self) -> Option<String> {
         if self.totals.findings > 0 {
             return Some(text::counted(self.totals.findings, "finding", "findings"));
         }
         if self.sweeps.is_empty() {
             return Some("no sweep has ended".to_owned());
         }
-        self.sweeps.iter().find_map(|it| it.report.why_not())
+        self.sweeps.iter().find_map(|it| it.report.reason_not_clean())
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn page(report: &Report) -> String {
 }
 
 fn summary(report: &Report) -> String {
-    let verdict = match report.why_not() {
+    let verdict = match report.reason_not_clean() {
         None => element("p class=\"verdict r\"", "✓ clean: no finding"),
         Some(why) => {
             let why = escaped(cut(&why, 300));

@@ -57,7 +57,7 @@ pub(super) fn of(report: &Report) -> String {
     if hidden > 0 {
         writeln!(text, "{} more findings are not shown.", grouped(hidden)).ok();
     }
-    match report.why_not() {
+    match report.reason_not_clean() {
         // The reason can hold text of the workload.
         Some(why) => text + "✗ not clean: " + &cut(&EscapedText(&why).to_string(), 80),
         None => text + "✓ clean",
@@ -91,7 +91,7 @@ pub(super) fn sentences(totals: &ReportTotals, sweeps_len: usize) -> [String; 4]
             "{} crashes in recoveries, {} faults of the disk, {} recovered disks gone on with.",
             grouped(totals.nested),
             grouped(totals.faults),
-            grouped(totals.gone_on),
+            grouped(totals.continued),
         ),
     ]
 }

@@ -1,4 +1,4 @@
-//! The bounds of a sweep. The report counts the images and sites that a bound leaves out.
+//! The bounds of a sweep. The report counts the images and sites that a bound excludes.
 
 use std::time::{Duration, Instant};
 
@@ -8,21 +8,21 @@ use crate::testing::sim_disk::DiskModel;
 /// The bounds of a sweep.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
-    /// The largest number of moments of the work.
-    pub(crate) moments_max: usize,
-    /// The largest number of images of a moment, for each disk model.
+    /// The largest number of crash positions in the work.
+    pub(crate) crash_positions_max: usize,
+    /// The largest number of images of a crash position, for each disk model.
     pub(crate) images_max: usize,
-    /// The number of nested recoveries that are crashed in.
+    /// The largest number of crashes inside recoveries of one nested case.
     pub(crate) depth: u32,
-    /// The number of distinct images whose recovery is crashed in.
+    /// The largest number of distinct images for which nested cases run.
     pub(crate) nested_max: usize,
-    /// The number of distinct images after which the work continues in another session, in which the sweep crashes.
+    /// The largest number of distinct images after which the work continues in another session, in which the sweep crashes too.
     pub(crate) sessions_max: usize,
-    /// The largest number of images of a moment of a recovery, for each disk model.
+    /// The largest number of images of a crash position in a recovery, for each disk model.
     pub(crate) nested_images_max: usize,
-    /// True if each recovered disk is opened again, written to, closed and reopened.
+    /// True if the sweep continues after recovery, once for each distinct recovered disk.
     pub(crate) continues: bool,
-    /// The number of faults of disk operations under the running work.
+    /// The largest number of faults of disk operations under the running work.
     pub(crate) faults_max: usize,
     /// The largest number of distinct images.
     pub(crate) distinct_max: u64,
@@ -30,21 +30,21 @@ pub(crate) struct Bounds {
     pub(crate) time: Option<Duration>,
     /// The number of findings after which the sweep ends.
     pub(crate) findings_max: usize,
-    /// The only kind of failure that counts; none if all count.
-    pub(crate) wanted: Option<FailureKind>,
-    /// The time after which a case is a hang.
+    /// If given, the sweep reports only this kind of failure.
+    pub(crate) only_kind: Option<FailureKind>,
+    /// The time after which a running case counts as a hang.
     pub(crate) case_time: Duration,
     pub(crate) workers: usize,
-    /// The seed of the choice among images.
+    /// The seed of the selection among images.
     pub(crate) seed: u64,
-    /// The disk models. The sweep builds their images.
+    /// The disk models whose images the sweep builds.
     pub(crate) models: Vec<DiskModel>,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            moments_max: usize::MAX,
+            crash_positions_max: usize::MAX,
             images_max: 128,
             depth: 1,
             nested_max: 512,
@@ -55,7 +55,7 @@ impl Default for Bounds {
             distinct_max: u64::MAX,
             time: None,
             findings_max: 20,
-            wanted: None,
+            only_kind: None,
             case_time: Duration::from_secs(60),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             seed: 0,
@@ -65,7 +65,7 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// The same bounds, but for the numbers of images, recoveries, sessions and faults, which take seconds.
+    /// The same bounds with smaller numbers of images, nested cases, sessions and faults.
     pub(crate) fn quick(self) -> Self {
         Self {
             images_max: 64,
@@ -78,7 +78,7 @@ impl Bounds {
     }
 }
 
-/// The machine's clock. The kit reads it here only: to end in time, and for the time that a run took.
+/// The time of the machine's clock. The kit reads this clock only here: for bounds on time, and to measure the time of a run.
 #[expect(clippy::disallowed_methods, reason = "a run is measured in real time")]
 pub(crate) fn now() -> Instant {
     Instant::now()

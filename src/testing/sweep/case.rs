@@ -1,16 +1,16 @@
-//! The case runner: recovers from the disk that a crash left, judges the state, and continues after the recovery.
+//! The case runner: recovers from the disk that a crash left, checks the state, and continues after the recovery.
 //!
-//! The sweep enumerates cases and remembers their results; a replay, a random plan and the comparison of crash modes build
-//! single cases. All of them run here.
+//! The sweep enumerates cases and stores their results. A replay, a random plan and the comparison of crash modes build
+//! single cases. All cases run here.
 
 use std::sync::Arc;
 
 use super::finding::{Failure, FailureKind};
 use super::heartbeat::Heartbeat;
 use super::journal::OracleSnapshot;
-use super::memory::{Counters, Interned, Recovery, SweepMemory};
+use super::memory::{Counters, InternedState, Recovery, SweepMemory};
 use super::record::Recorded;
-use super::recover::{continue_after_recovery, hash_of, recover};
+use super::recover::{content_hash, continue_after_recovery, recover};
 use super::setup::Setup;
 use super::state::{RecoveredState, failure_of};
 use crate::testing::SimDisk;
@@ -22,43 +22,43 @@ use crate::testing::workload::Session;
 /// The required result of the recovery from an image.
 #[derive(Debug, Clone)]
 enum Expected {
-    /// Any state that the oracle calls legal.
+    /// Any state that is legal for the oracle.
     Legal(CrashKind),
-    /// The state that the interrupted recovery came to.
-    Same(Interned),
+    /// The state of the recovery without an interruption.
+    Same(InternedState),
 }
 
 /// A case: its crashes, and the required result of the recovery from the last one.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) crashes: Vec<Crash>,
-    /// The knowledge when the work crashed, by its number in [`Recorded::known`].
-    pub(crate) known: usize,
-    /// True until the first power loss: a later one may still take undurable writes of the work.
-    is_unsettled: bool,
+    /// The index in [`Recorded::snapshots`] of the oracle snapshot at the crash of the work.
+    pub(crate) snapshot_index: usize,
+    /// True until the first power loss. Until then a power loss can remove undurable writes of the work.
+    has_undurable_writes: bool,
     expected: Expected,
 }
 
 impl Case {
     /// A crash in the work, or in the session after other crashes.
-    pub(crate) fn in_run(run: &Recorded, crash: Crash, known: usize) -> Self {
-        let death = death_of(&crash.mode);
+    pub(crate) fn in_run(run: &Recorded, crash: Crash, snapshot_index: usize) -> Self {
+        let crash_kind = crash_kind_of(&crash.mode);
         let mut crashes = run.crashes.clone();
         crashes.push(crash);
         Self {
             crashes,
-            known,
-            is_unsettled: death == CrashKind::ProcessCrash,
-            expected: Expected::Legal(death),
+            snapshot_index,
+            has_undurable_writes: crash_kind == CrashKind::ProcessCrash,
+            expected: Expected::Legal(crash_kind),
         }
     }
 
-    /// A further crash, in the recovery from this case, which comes to `state` if nothing interrupts it. `returned` is
-    /// true after its last disk operation.
-    pub(crate) fn in_recovery(&self, crash: Crash, returned: bool, state: &Interned) -> Self {
-        let death = death_of(&crash.mode);
-        // A recovery syncs recovered data before it returns. A power loss before that may take unsynced writes of the work.
-        let expected = if self.is_unsettled && death == CrashKind::PowerLoss && !returned {
+    /// The nested case with a further crash in the recovery of this case. Without this crash the recovery gives `state`.
+    /// `has_returned` is true after the last disk operation of the recovery.
+    pub(crate) fn in_recovery(&self, crash: Crash, has_returned: bool, state: &InternedState) -> Self {
+        let crash_kind = crash_kind_of(&crash.mode);
+        // A recovery syncs recovered data before it returns. An earlier power loss can remove unsynced writes of the work.
+        let expected = if self.has_undurable_writes && crash_kind == CrashKind::PowerLoss && !has_returned {
             Expected::Legal(CrashKind::PowerLoss)
         } else {
             Expected::Same(state.clone())
@@ -67,22 +67,22 @@ impl Case {
         crashes.push(crash);
         Self {
             crashes,
-            known: self.known,
-            is_unsettled: self.is_unsettled && death == CrashKind::ProcessCrash,
+            snapshot_index: self.snapshot_index,
+            has_undurable_writes: self.has_undurable_writes && crash_kind == CrashKind::ProcessCrash,
             expected,
         }
     }
 
-    /// True while a power loss may still take undurable writes of the work.
-    pub(crate) fn is_unsettled(&self) -> bool {
-        self.is_unsettled
+    /// Returns true if a power loss can still remove undurable writes of the work.
+    pub(crate) fn has_undurable_writes(&self) -> bool {
+        self.has_undurable_writes
     }
 
     /// The mode of the last crash.
     pub(crate) fn mode(&self) -> &CrashMode {
         match self.crashes.last() {
             Some(crash) => &crash.mode,
-            None => unreachable!("a case is made with a crash"),
+            None => unreachable!("every case has a crash"),
         }
     }
 }
@@ -90,17 +90,17 @@ impl Case {
 /// The result of a case.
 #[derive(Debug)]
 pub(crate) struct CaseOutcome {
-    /// Equal for equal images that equal sessions recover.
+    /// A hash of the image and of the session that recovers.
     pub(crate) image: u128,
-    /// The failures, in the order in which they were found.
+    /// The failures, in the order of the checks.
     pub(crate) failures: Vec<Failure>,
-    /// The state and the verdict on it; none if the case has a failure before the continuation.
-    pub(crate) state: Option<(Interned, Arc<Verdict>)>,
-    /// The recovery's disk operations, and the ordinal of the first, if they were asked for and the recovery ran.
+    /// The recovered state and the oracle's verdict; `None` if a check failed before the continuation.
+    pub(crate) state: Option<(InternedState, Arc<Verdict>)>,
+    /// The disk operations of the recovery and the ordinal of the first one, if they were requested and the recovery ran.
     pub(crate) recording: Option<(Recording, u64)>,
     /// The oracle's counts of the state; zeros if the database did not open or the state is not the expected one.
     pub(crate) counts: Counts,
-    /// True if no case before had this image.
+    /// True if no earlier case had this image.
     pub(crate) is_new: bool,
 }
 
@@ -114,16 +114,16 @@ pub(crate) struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs a case. `builder` stands at the last crash. An image that was recovered before is only judged. `records` asks
-    /// for the disk operations of the recovery.
+    /// Runs a case. `builder` is at the position of the last crash. If an earlier case recovered the same image, this case uses
+    /// the stored recovery. If `records` is true, the outcome contains the disk operations of the recovery.
     pub(crate) fn run(&self, builder: &ImageBuilder, case: &Case, records: bool) -> CaseOutcome {
         let counters = &self.memory.counters;
-        Counters::add(&counters.images);
+        Counters::increment(&counters.images);
         let image = builder.image_hash(&image_of(case.mode()));
-        let known = &self.run.known[case.known];
+        let snapshot = &self.run.snapshots[case.snapshot_index];
         // A recovery depends on the image and on the session that recovers.
-        let key = image ^ u128::from(known.recovery.key).rotate_left(64);
-        let mut judged = CaseOutcome {
+        let key = image ^ u128::from(snapshot.recovery.key).rotate_left(64);
+        let mut outcome = CaseOutcome {
             image: key,
             failures: Vec::new(),
             state: None,
@@ -131,9 +131,9 @@ impl Runner<'_> {
             counts: Counts::default(),
             is_new: false,
         };
-        if let Some(recovery) = self.memory.recovery_of(key) {
-            self.judge(&recovery, case, &mut judged);
-            return judged;
+        if let Some(recovery) = self.memory.stored_recovery(key) {
+            self.check_state(&recovery, case, &mut outcome);
+            return outcome;
         }
         self.heartbeat.begin(&case.crashes);
         // A crash inside the recovery needs the undurable writes of the disk; otherwise the image is enough.
@@ -143,78 +143,81 @@ impl Runner<'_> {
             builder.disk_with_image(&image_of(case.mode()))
         };
         let start = disk.operations_len();
-        let recovery: Recovery = match recover(self.setup, &disk, &recovery_session(known, image)) {
+        let recovery: Recovery = match recover(self.setup, &disk, &recovery_session(snapshot, image)) {
             Ok(state) => Ok(self.memory.intern(state)),
             Err(failure) => Err(Arc::new(failure)),
         };
-        Counters::add(&counters.recoveries);
-        if self.memory.keep_recovery(key, &recovery) {
-            judged.is_new = true;
-            Counters::add(&counters.distinct);
+        Counters::increment(&counters.recoveries);
+        if self.memory.store_recovery(key, &recovery) {
+            outcome.is_new = true;
+            Counters::increment(&counters.distinct);
         }
-        self.judge(&recovery, case, &mut judged);
-        if judged.state.is_some() {
-            judged.recording = records.then(|| (disk.recording(), start));
-            self.continue_on(&disk, case, image, &mut judged);
+        self.check_state(&recovery, case, &mut outcome);
+        if outcome.state.is_some() {
+            outcome.recording = records.then(|| (disk.recording(), start));
+            self.continue_after_recovery(&disk, case, image, &mut outcome);
         }
-        judged
+        outcome
     }
 
-    /// Compares the state with the required one, and asks the oracle.
-    fn judge(&self, recovery: &Recovery, case: &Case, judged: &mut CaseOutcome) {
+    /// Compares the state with the required state, and checks it with the oracle.
+    fn check_state(&self, recovery: &Recovery, case: &Case, outcome: &mut CaseOutcome) {
         let interned = match recovery {
             Ok(interned) => interned,
-            Err(failure) => return judged.failures.push((**failure).clone()),
+            Err(failure) => return outcome.failures.push((**failure).clone()),
         };
-        let death = match &case.expected {
-            Expected::Legal(death) => *death,
+        let crash_kind = match &case.expected {
+            Expected::Legal(crash_kind) => *crash_kind,
             Expected::Same(same) if same.id != interned.id && !same.state.is_same(&interned.state) => {
-                return judged.failures.push(diverged(&same.state, &interned.state));
+                return outcome.failures.push(diverged(&same.state, &interned.state));
             }
-            // The state was legal before. A power loss allows the prefix that it is.
+            // The state of the recovery without an interruption was legal. The check for a power loss allows every legal prefix.
             Expected::Same(_) => CrashKind::PowerLoss,
         };
-        let verdict = self.memory.verdict(self.run.id, case.known, interned, death, || {
-            interned
-                .state
-                .judged_by(&self.run.known[case.known].oracle, death)
-        });
-        judged.counts = verdict.counts;
+        let verdict = self
+            .memory
+            .verdict(self.run.id, case.snapshot_index, interned, crash_kind, || {
+                interned
+                    .state
+                    .check_against(&self.run.snapshots[case.snapshot_index].oracle, crash_kind)
+            });
+        outcome.counts = verdict.counts;
         if verdict.is_ok() {
-            judged.state = Some((interned.clone(), verdict));
+            outcome.state = Some((interned.clone(), verdict));
         } else {
-            judged.failures.push(failure_of(&verdict));
+            outcome.failures.push(failure_of(&verdict));
         }
     }
 
     /// Continues after the recovery on `disk`, once for each recovered disk.
-    fn continue_on(&self, disk: &SimDisk, case: &Case, image: u128, judged: &mut CaseOutcome) {
-        let Some((state, verdict)) = &judged.state else {
+    fn continue_after_recovery(&self, disk: &SimDisk, case: &Case, image: u128, outcome: &mut CaseOutcome) {
+        let Some((state, verdict)) = &outcome.state else {
             return;
         };
-        if !self.memory.bounds.continues || !self.memory.continues_first(hash_of(disk)) {
+        if !self.memory.bounds.continues || !self.memory.is_first_continuation(content_hash(disk)) {
             return;
         }
-        Counters::add(&self.memory.counters.continued);
-        let known = &self.run.known[case.known];
-        let session = recovery_session(known, image);
-        let mut home = self.setup.on_disk(disk, session);
-        let continued = continue_after_recovery(self.setup, &mut home, &state.state, known, verdict, &[]);
-        judged.failures.extend(continued.err());
+        Counters::increment(&self.memory.counters.continued);
+        let snapshot = &self.run.snapshots[case.snapshot_index];
+        let session = recovery_session(snapshot, image);
+        let mut location = self.setup.location_on_disk(disk, session);
+        let continued =
+            continue_after_recovery(self.setup, &mut location, &state.state, snapshot, verdict, &[]);
+        outcome.failures.extend(continued.err());
     }
 }
 
-/// The session that recovers from an image. The hash of the image decides whether its clock tells the time of the crash, an
-/// earlier or a later one.
-pub(crate) fn recovery_session(known: &OracleSnapshot, image: u128) -> Session {
+/// The session that recovers from an image. Its clock shows the time of the crash, an earlier time or a later time. The hash of
+/// the image selects one of these.
+pub(crate) fn recovery_session(snapshot: &OracleSnapshot, image: u128) -> Session {
     const CENTURY_MS: i64 = 36_525 * 86_400_000;
     const MOVES_MS: [i64; 5] = [0, 1, CENTURY_MS, -1, -CENTURY_MS];
     let moved_ms = MOVES_MS[(image % MOVES_MS.len() as u128) as usize];
-    known.recovery.at(known.now_ms.saturating_add(moved_ms))
+    snapshot.recovery.at(snapshot.now_ms.saturating_add(moved_ms))
 }
 
-/// The oracle's name for a crash of this mode.
-pub(crate) fn death_of(mode: &CrashMode) -> CrashKind {
+/// The oracle's crash kind of this crash mode.
+pub(crate) fn crash_kind_of(mode: &CrashMode) -> CrashKind {
     if mode.keeps_writes() {
         CrashKind::ProcessCrash
     } else {
@@ -255,7 +258,7 @@ pub(crate) fn site_at(position: u64, start: u64) -> Site {
 
 fn diverged(expected: &RecoveredState, found: &RecoveredState) -> Failure {
     let message = format!(
-        "the recovery that was not interrupted came to sequence {}, this one to {}{}",
+        "the recovery without an interruption ends at sequence {}, this recovery at {}{}",
         expected.last_sequence,
         found.last_sequence,
         if expected.last_sequence == found.last_sequence {

@@ -1,19 +1,19 @@
-//! The child process of a crash on real files: its orders, and its lines about each call.
+//! The child process of a crash on real files: its orders, and the lines that it prints about each call.
 //!
 //! | line of the child | meaning |
 //! |---|---|
 //! | `begin N OPERATION` | the call with number N is about to be made |
-//! | `ok N -` | it succeeded without a receipt |
-//! | `ok N OPENING SEQUENCE` | it succeeded; ` LEN TO_MS` follows if events were set back |
-//! | `refused N REASON` | it changed nothing; REASON is `exists` or `unknown`, of the collection, or `ahead`, of an event's time |
-//! | `failed N TEXT` | it failed in another way |
+//! | `ok N -` | the call succeeded without a receipt |
+//! | `ok N OPENING SEQUENCE` | the call succeeded; ` LEN TO_MS` follows if events were set back |
+//! | `refused N REASON` | the call changed nothing; REASON is `exists` or `unknown` for a collection, or `ahead` for the time of an event |
+//! | `failed N TEXT` | the call failed with another error |
 //! | `durable SEQUENCE` | every frame up to the sequence is durable |
 //! | `closed SEQUENCE` | the database was closed, and every frame up to the sequence is durable |
 //! | `ended-session N NOW_MS` | the reopening with number N ended the session; NOW_MS is the clock's time in the next one |
 //! | `reopened SEQUENCE POLICY` | the database was opened again and holds every frame up to the sequence |
 //! | `threads` | the work has further threads |
-//! | `parked SITE` | a thread stands at the site and waits to be killed |
-//! | `ended TEXT` | the work ended without its crash, or failed |
+//! | `parked SITE` | a thread is at the site and waits for the kill of the process |
+//! | `ended TEXT` | the work ended without the planned crash, or failed |
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,12 +40,12 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    /// The text that the child is started with.
+    /// The text of the orders. The parent starts the child with this text.
     pub(crate) fn to_text(&self) -> String {
         format!("{CRASH}\n{}\n{}", self.dir.display(), self.plan)
     }
 
-    /// The orders of this process, if it is a child that a crash on real files started.
+    /// The orders of this process, if this process is the child of a crash on real files.
     pub(crate) fn of_this_process() -> Option<Self> {
         let text = ChildSide::orders()?;
         let mut lines = text.splitn(3, '\n');
@@ -59,13 +59,13 @@ impl Orders {
     }
 }
 
-/// Tells the parent of each call.
+/// Reports each call to the parent.
 #[derive(Debug, Default)]
-pub(crate) struct ToParent {
+pub(crate) struct CallReporter {
     calls_len: AtomicUsize,
 }
 
-impl CallLog for ToParent {
+impl CallLog for CallReporter {
     fn begin(&self, operation: &Operation) -> usize {
         let call = self.calls_len.fetch_add(1, Ordering::Relaxed);
         ChildSide::answer(&format!("begin {call} {operation}"));
@@ -125,23 +125,23 @@ impl CallLog for ToParent {
 /// The kind of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ChildMessage {
-    /// A line about calls. The journal has it now.
+    /// A line about a call. The reader has noted it in the journal.
     Call,
-    /// The child stands at this site.
+    /// A thread of the child is at this site and waits for the kill.
     Parked(String),
-    /// The work ended without its crash.
+    /// The work ended without the planned crash.
     Ended(String),
 }
 
-/// Puts the lines of a child into a journal.
+/// Reads the lines of a child, and notes the calls in a journal.
 #[derive(Debug)]
-pub(crate) struct FromChild<'a> {
+pub(crate) struct ChildLineReader<'a> {
     journal: &'a Journal,
-    /// The number in the journal of each call in flight, by the child's number.
+    /// For the child's number of each call in flight: the number of the call in the journal.
     in_flight: BTreeMap<usize, usize>,
 }
 
-impl<'a> FromChild<'a> {
+impl<'a> ChildLineReader<'a> {
     pub(crate) fn new(journal: &'a Journal) -> Self {
         Self {
             journal,
@@ -149,22 +149,22 @@ impl<'a> FromChild<'a> {
         }
     }
 
-    /// Takes a line of the child.
-    pub(crate) fn hear(&mut self, line: &str) -> Result<ChildMessage, Failure> {
-        let heard = self.take(line);
-        heard.ok_or_else(|| {
-            let message = format_args!("the child said {line:?}, which is not a line of the protocol");
+    /// Reads a line of the child.
+    pub(crate) fn read_line(&mut self, line: &str) -> Result<ChildMessage, Failure> {
+        let message = self.parse_line(line);
+        message.ok_or_else(|| {
+            let message = format_args!("the child printed {line:?}, which is not a line of the protocol");
             Failure::new(FailureKind::NeverReached, message)
         })
     }
 
-    fn take(&mut self, line: &str) -> Option<ChildMessage> {
+    fn parse_line(&mut self, line: &str) -> Option<ChildMessage> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "begin" => {
                 let (call, operation) = rest.split_once(' ')?;
-                let noted = self.journal.begin(&operation.parse().ok()?);
-                self.in_flight.insert(call.parse().ok()?, noted);
+                let journal_call = self.journal.begin(&operation.parse().ok()?);
+                self.in_flight.insert(call.parse().ok()?, journal_call);
             }
             "ok" | "refused" | "failed" => {
                 let (call, outcome) = rest.split_once(' ')?;
@@ -205,7 +205,7 @@ fn result_of(word: &str, outcome: &str) -> Option<CallResult> {
         ("refused", "ahead") => Err(Error::InvalidInput {
             field: "at_ms",
             value: "too far ahead of the clock".to_owned(),
-            reason: "the child process says so",
+            reason: "the child process reported this error",
         }),
         ("failed", text) => Err(Error::storage("call of a child process", text.to_owned())),
         _ => return None,
@@ -229,13 +229,13 @@ fn receipt_of(text: &str) -> Option<Receipt> {
     })
 }
 
-/// Tells the parent that the calling thread stands at `site`, and waits to be killed.
+/// Reports to the parent that the calling thread is at `site`, and waits for the kill of the process.
 pub(crate) fn park_at(site: &str) -> ! {
     ChildSide::park(&format!("parked {site}"))
 }
 
-/// Tells the parent that the work ended without its crash, and ends the process.
-pub(crate) fn end_without_crash(how: &str) -> ! {
-    ChildSide::answer(&format!("ended {how}"));
+/// Reports to the parent that the work ended without the planned crash, and ends the process.
+pub(crate) fn end_without_crash(reason: &str) -> ! {
+    ChildSide::answer(&format!("ended {reason}"));
     ChildSide::end()
 }

@@ -1,9 +1,14 @@
-//! The comparison of crash modes: every mode must leave the bytes that the process had written.
+//! The comparison of crash modes: after a crash in any mode the files must hold exactly the bytes that the process wrote.
 //!
-//! It crashes at one site in these ways: an image of the recorded run; a failure of the device; a panic that unwinds through
-//! every destructor, on the simulated disk and on real files; a child process that is killed; a child that aborts. All of
-//! them must leave the same files, byte for byte, and recover to the same state. Otherwise images do not show real crashes: a fault of the kit, or the
-//! work is not deterministic.
+//! The comparison makes the crash at one site in these ways:
+//! - an image of the recorded run,
+//! - a failure of the device,
+//! - a panic that unwinds through every destructor, on the simulated disk and on real files,
+//! - the kill of a child process,
+//! - the abort of a child process.
+//!
+//! All of them must leave the same files, byte for byte, and recover to the same state. Otherwise the images differ from real
+//! crashes: either the kit has a bug, or the work is not deterministic.
 
 use std::path::Path;
 
@@ -11,13 +16,13 @@ use super::bounds::Bounds;
 use super::case::{Case, Runner, recovery_session};
 use super::child::Orders;
 use super::crash::{fail_device, panic_at};
-use super::files::{die_if_child, die_in_child, real_disk};
+use super::files::{crash_if_child, crash_in_child, real_disk};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
 use super::journal::{Journal, OracleSnapshot};
 use super::memory::SweepMemory;
 use super::recover::open;
-use super::replay::{compare_panic, recorded, same_image};
+use super::replay::{check_same_image, compare_panic, record_work};
 use super::setup::Setup;
 use super::state::RecoveredState;
 use crate::fs::RealFiles;
@@ -27,14 +32,14 @@ use crate::testing::sim_disk::{Image, ImageChoice};
 use crate::testing::temp_dir::TempDir;
 use crate::testing::workload::Session;
 
-/// Crash modes that left the same.
+/// The result of a comparison in which all crash modes left the same files.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 #[must_use]
 pub struct ModeComparison {
-    /// The modes that were tried on real files. Empty in the kit's own child process.
+    /// The modes that crashed on real files. Empty in a child process of the comparison.
     pub modes: Vec<CrashMode>,
-    /// The events that every mode kept.
+    /// The number of events that were recovered after the crash in every mode.
     pub events: u64,
 }
 
@@ -47,13 +52,14 @@ pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<ModeComp
     let site = match &plan.crashes[..] {
         [Crash { site, mode }] if mode.keeps_writes() => *site,
         _ => {
-            let message = "crash modes are compared for a plan with one crash, which is no power loss";
+            let message =
+                "a comparison of crash modes needs a plan with one crash, which is not a power loss";
             let failure = Failure::new(FailureKind::NeverReached, message);
             return Err(Box::new(setup.finding(plan.clone(), failure)));
         }
     };
-    // A test may compare several plans. Its child is there for one of them.
-    die_if_child(setup, |orders| {
+    // A test may compare several plans. The child process runs only one of them.
+    crash_if_child(setup, |orders| {
         let of_plan = |mode| *orders == of_mode(site, mode);
         [CrashMode::Kill, CrashMode::Abort].into_iter().any(of_plan)
     });
@@ -69,32 +75,32 @@ pub(crate) fn compare(setup: &Setup, plan: &Plan, test: &str) -> Result<ModeComp
         let journal = Journal::new(OracleSnapshot::first(setup.oracle()));
         if mode == CrashMode::Panic {
             let disk = real_disk(dir)?;
-            let mut home = setup.on_disk_below(&disk, &dir.join("db"), Session::first());
-            return panic_at(setup, site, &mut home, &journal, None);
+            let mut location = setup.location_in_dir_of_disk(&disk, &dir.join("db"), Session::first());
+            return panic_at(setup, site, &mut location, &journal, None);
         }
         let orders = Orders {
             dir: dir.to_path_buf(),
             plan: of_mode(site, mode),
         };
-        die_in_child(&ChildProgram::this_test(test), &orders, &journal)
+        crash_in_child(&ChildProgram::this_test(test), &orders, &journal)
     });
     compared.map_err(|failure| {
         Box::new(Finding {
-            of_comparison: true,
+            is_mode_comparison: true,
             ..setup.finding(plan.clone(), failure)
         })
     })
 }
 
-/// Builds the image at `site`, lets `crash` leave real files in each mode, and compares.
+/// Builds the image at `site`, calls `crash` for each mode to leave real files, and compares the files with the image.
 fn compare_with_image(
     setup: &Setup,
     site: Site,
     modes: &[CrashMode],
     crash: impl Fn(CrashMode, &Path) -> Result<(), Failure>,
 ) -> Result<ModeComparison, Failure> {
-    let run = recorded(setup)?;
-    let (builder, known) = run.at(site)?;
+    let run = record_work(setup)?;
+    let (builder, snapshot_index) = run.at(site)?;
     let runner = Runner {
         setup,
         run: &run,
@@ -102,11 +108,15 @@ fn compare_with_image(
         heartbeat: &Heartbeat::default(),
     };
     let mode = CrashMode::Kill;
-    let judged = runner.run(&builder, &Case::in_run(&run, Crash { site, mode }, known), false);
-    if let Some(failure) = judged.failures.into_iter().next() {
+    let outcome = runner.run(
+        &builder,
+        &Case::in_run(&run, Crash { site, mode }, snapshot_index),
+        false,
+    );
+    if let Some(failure) = outcome.failures.into_iter().next() {
         return Err(failure);
     }
-    let Some((state, verdict)) = judged.state else {
+    let Some((state, verdict)) = outcome.state else {
         unreachable!("a case without a failure has a state")
     };
     fail_device(setup, &run, site)?;
@@ -116,12 +126,13 @@ fn compare_with_image(
         let dir = TempDir::try_new("compare").map_err(io_failure)?;
         crash(mode.clone(), dir.path())?;
         let left = Image::read_from(&RealFiles, dir.path()).map_err(io_failure)?;
-        same_image(&image, format_args!("{mode} on real files"), &left)?;
-        let session = recovery_session(&run.known[known], image.hash());
-        let home = setup.on_files(&dir.path().join("db"), session);
-        let db = open(setup, &home)?;
+        check_same_image(&image, format_args!("{mode} on real files"), &left)?;
+        let session = recovery_session(&run.snapshots[snapshot_index], image.hash());
+        let location = setup.location_on_files(&dir.path().join("db"), session);
+        let db = open(setup, &location)?;
         if !RecoveredState::of(&db)?.is_same(&state.state) {
-            let message = format_args!("the files that {mode} left recover to another state than the image");
+            let message =
+                format_args!("the files after the crash mode {mode} recover to another state than the image");
             return Err(Failure::new(FailureKind::ModesDisagree, message));
         }
     }
@@ -132,5 +143,5 @@ fn compare_with_image(
 }
 
 fn io_failure(error: std::io::Error) -> Failure {
-    Failure::new(FailureKind::CannotGoOn, error)
+    Failure::new(FailureKind::CannotContinue, error)
 }

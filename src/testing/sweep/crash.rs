@@ -1,12 +1,12 @@
-//! Crashes of the running work: the device fails, or a panic unwinds. Unlike images they show threads that continue,
-//! and destructors that write.
+//! Crashes of the running work: the device fails, or a panic unwinds. Unlike images they find threads that continue after the
+//! crash, and destructors that write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::finding::{Failure, FailureKind};
-use super::home::Home;
 use super::journal::Journal;
-use super::record::{Recorded, do_work};
+use super::location::DatabaseLocation;
+use super::record::{Recorded, run_work};
 use super::setup::Setup;
 use crate::TidalDb;
 use crate::testing::plan::Site;
@@ -15,12 +15,12 @@ use crate::testing::{
     CrashInjector, CrossingCounts, NotCrashed, NotCrashedReason, run_to_crash, scoped_injector,
 };
 
-/// Lets the device fail at `site` under the running work: no thread may change anything afterwards, and nothing may be
-/// acknowledged. The disk must hold the writes of the recorded run up to there.
+/// Lets the device fail at `site` under the running work. After the failure no thread may change anything, and no call may be
+/// acknowledged. The disk must hold exactly the writes of the recorded run before `site`.
 pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(), Failure> {
     let disk = setup.new_disk();
     let failed = match site {
-        // Nothing calls the device any more.
+        // At the end no thread uses the device any more. After a fault the run differs from the recorded one.
         Site::End | Site::Fault { .. } => return Ok(()),
         Site::Disk { ordinal, side } => {
             disk.crash_at(ordinal, side);
@@ -57,26 +57,25 @@ pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(
 /// The payload of a panic inside a disk operation.
 struct PanicAtOperation;
 
-/// Does the work until a panic at `site` ends it. The panic drops the database, unless `handle` is given: then the
-/// database is left there.
+/// Runs the work until a panic at `site`. The panic drops the database. If `handle` is given, the database remains in it.
 pub(crate) fn panic_at(
     setup: &Setup,
     site: Site,
-    home: &mut Home,
+    location: &mut DatabaseLocation,
     journal: &Journal,
     handle: Option<&mut Option<TidalDb>>,
 ) -> Result<(), Failure> {
-    let never = |message: String| Failure::new(FailureKind::NeverReached, message);
-    let disk = home.disk.clone();
+    let never_reached = |message: String| Failure::new(FailureKind::NeverReached, message);
+    let disk = location.disk.clone();
     let work = || {
         let mut dropped = None;
-        do_work(setup, home, journal, handle.unwrap_or(&mut dropped))
+        run_work(setup, location, journal, handle.unwrap_or(&mut dropped))
     };
     match site {
         Site::Point { point, crossing } => {
             match run_to_crash(point, crossing, work) {
                 Ok(_) => Ok(()),
-                // The work has threads of its own, and the crash ended one of them. It poisons the handle for the others.
+                // The work has further threads, and the crash ended one of them. The panic poisons the handle for the others.
                 Err(NotCrashed {
                     reason: NotCrashedReason::OnAnotherThread(thread),
                     value: Some(closed),
@@ -92,12 +91,14 @@ pub(crate) fn panic_at(
                     value: Some(Err(failure)),
                     ..
                 }) => Err(failure),
-                Err(not) => Err(never(not.to_string())),
+                Err(not_crashed) => Err(never_reached(not_crashed.to_string())),
             }
         }
         Site::Disk { ordinal, side } => {
             let Some(disk) = disk else {
-                return Err(never("only a simulated disk has numbered operations".to_owned()));
+                return Err(never_reached(
+                    "only a simulated disk has numbered operations".to_owned(),
+                ));
             };
             disk.observe(move |call| {
                 if (call.ordinal, call.side) == (Some(ordinal), side) {
@@ -110,9 +111,12 @@ pub(crate) fn panic_at(
             match outcome {
                 Err(payload) if payload.is::<PanicAtOperation>() => Ok(()),
                 Err(payload) => resume_unwind(payload),
-                Ok(_) => Err(never(format!("no disk operation came to {site}"))),
+                Ok(_) => Err(never_reached(format!("the run ended without {site}"))),
             }
         }
-        Site::End | Site::Fault { .. } => Err(never("nothing panics at the end".to_owned())),
+        Site::End | Site::Fault { .. } => {
+            let message = "a panic needs a crossing or one side of a disk operation as its site";
+            Err(never_reached(message.to_owned()))
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The deep profile: one sweep after another, two recoveries deep, until the time or the number of images is reached. Each
-//! sweeps another standard workload, in one session or in several.
+//! The deep profile: a series of sweeps with crashes in two nested recoveries. It ends at a bound on time or on the number of
+//! images. Each sweep has another standard workload, in one session or in several sessions.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,29 +15,31 @@ use crate::testing::workload::{STANDARD_SYNC_MS, Workload, large_options};
 /// The bounds of the deep profile. Every field has a default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeepProfile {
-    /// The time after which it ends.
+    /// The time after which the series ends.
     pub time: Duration,
-    /// The number of distinct images after which it ends.
+    /// The number of distinct images after which the series ends.
     pub distinct_max: u64,
-    /// The seed of the first workload. Each further workload has the next seed. Every second one is on sectors of 4096 bytes.
+    /// The seed of the first workload. Each further workload has the next seed. A workload with an even seed runs on sectors of
+    /// 4096 bytes.
     pub first_seed: u64,
     /// The number of operations of each workload.
     pub operations_len: usize,
     /// If not 0, the workloads are [`Workload::large`] with calls of this many events, under [`large_options`].
     pub large_events_len: usize,
-    /// The number of nested recoveries that are crashed in.
+    /// The largest number of crashes inside recoveries of one nested case.
     pub depth: u32,
-    /// The number of threads that recover.
+    /// The number of worker threads.
     pub workers: usize,
-    /// The number of distinct images of each workload after which it continues in another session, in which the sweep crashes.
+    /// The largest number of distinct images of each workload after which the work continues in another session, in which the
+    /// sweep crashes too.
     pub sessions_max: usize,
-    /// The largest number of images of a moment, for each disk model.
+    /// The largest number of images of a crash position, for each disk model.
     pub images_max: usize,
-    /// The same in recoveries.
+    /// The largest number of images of a crash position in a recovery, for each disk model.
     pub nested_images_max: usize,
-    /// The number of faults of disk operations under each running workload.
+    /// The largest number of faults of disk operations under each running workload.
     pub faults_max: usize,
-    /// If true, each recovered disk is opened again, written to, closed and reopened.
+    /// If true, the sweeps continue after recovery, once for each distinct recovered disk.
     pub continues: bool,
     /// The time between two calls of `progress`.
     pub progress_interval: Duration,
@@ -67,30 +69,30 @@ impl Default for DeepProfile {
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct DeepTotals {
-    /// Sweeps that ended.
+    /// The number of completed sweeps.
     pub sweeps: u64,
-    /// Sites of the works.
+    /// The number of sites in all workloads.
     pub sites: u64,
-    /// Images that were built, recovered or known, and judged.
+    /// The number of cases: each has an image, new or found before, whose recovered state was checked.
     pub images: u64,
-    /// Distinct images, of each work by itself.
+    /// The number of distinct images. Each workload is counted separately.
     pub distinct: u64,
-    /// Recoveries.
+    /// The number of recoveries.
     pub recoveries: u64,
-    /// Crashes in recoveries.
+    /// The number of crashes in recoveries.
     pub nested: u64,
-    /// Failing cases, of which at most some of each sweep are kept.
+    /// The number of failing cases.
     pub findings_len: u64,
-    /// Failing cases.
+    /// The failing cases that the sweeps stored, see [`CrashSweep::findings_max`].
     pub findings: Vec<Finding>,
-    /// The number of threads that recover.
+    /// The number of worker threads.
     pub workers: usize,
-    /// Time since the beginning.
+    /// The time since the start of the series.
     pub elapsed: Duration,
 }
 
 impl DeepTotals {
-    /// Distinct images recovered each second by each thread.
+    /// The number of distinct images recovered each second by each thread.
     pub fn distinct_per_second_and_thread(&self) -> f64 {
         self.distinct as f64 / (self.elapsed.as_secs_f64() * self.workers as f64).max(1e-9)
     }
@@ -112,7 +114,7 @@ impl fmt::Display for DeepTotals {
         let seconds = self.elapsed.as_secs_f64().max(1e-9);
         write!(
             f,
-            "{} sweeps, {} sites, {} cases judged ({:.0}/s), {} distinct images recovered ({:.0}/s on each of {} \
+            "{} sweeps, {} sites, {} cases checked ({:.0}/s), {} distinct images recovered ({:.0}/s on each of {} \
              threads), {} crashes in recoveries, {} findings, {seconds:.0} s",
             self.sweeps,
             self.sites,
@@ -135,12 +137,12 @@ impl DeepProfile {
         }
     }
 
-    /// Sweeps until a bound is reached. Calls `tell` after each sweep, and `progress` while a sweep runs, both on the calling
-    /// thread.
+    /// Runs sweeps until a bound is reached. Calls `report` after each sweep, and `progress` while a sweep runs, both on the
+    /// calling thread.
     pub fn run(
         &self,
         progress: impl Fn(&Progress) + Send + Sync + Clone + 'static,
-        mut tell: impl FnMut(&SweepReport, &DeepTotals),
+        mut report: impl FnMut(&SweepReport, &DeepTotals),
     ) -> DeepTotals {
         const POLICIES: [Durability; 3] = [
             Durability::EverySynced,
@@ -165,7 +167,7 @@ impl DeepProfile {
             }
             let before = totals.clone();
             let (time, progress) = (self.time, progress.clone());
-            let report = self
+            let sweep_report = self
                 .sweep(of_work, seed)
                 .durability(durability)
                 .depth(self.depth)
@@ -181,20 +183,20 @@ impl DeepProfile {
                 .sector_bytes(if seed % 2 == 0 { 4096 } else { 512 })
                 .time(time_left)
                 .progress(self.progress_interval, move |sweep| {
-                    progress(&before.and(sweep, time));
+                    progress(&before.with_current_sweep(sweep, time));
                 })
                 .run();
-            totals.add(&report);
+            totals.add(&sweep_report);
             totals.elapsed = now().duration_since(started);
-            tell(&report, &totals);
+            report(&sweep_report, &totals);
         }
         totals
     }
 }
 
 impl DeepTotals {
-    /// The progress of all sweeps, while the current sweep has made the progress `sweep`.
-    fn and(&self, sweep: &Progress, time: Duration) -> Progress {
+    /// The progress of the completed sweeps and of the current sweep, whose progress is `sweep`.
+    fn with_current_sweep(&self, sweep: &Progress, time: Duration) -> Progress {
         let elapsed = self.elapsed + sweep.elapsed;
         let recoveries = self.recoveries + sweep.recoveries;
         Progress {

@@ -1,11 +1,12 @@
-//! The enumeration: builds the images of a moment of the work, and of each moment of a recovery, and runs a case for each.
+//! The enumeration of cases: builds the images of each crash position of the work and of each crash position of a recovery, and
+//! runs a case for each image.
 
 use std::collections::{BTreeSet, HashSet};
 
 use super::bounds::Bounds;
-use super::case::{Case, CaseOutcome, Runner, death_of, disk_of, image_of, recovery_session, site_at};
+use super::case::{Case, CaseOutcome, Runner, crash_kind_of, disk_of, image_of, recovery_session, site_at};
 use super::finding::{Failure, FailureKind};
-use super::memory::{Counters, Interned};
+use super::memory::{Counters, InternedState};
 use super::next_session::NextSession;
 use super::record::{CrashPosition, Recorded, seek};
 use super::recover::recover;
@@ -14,19 +15,22 @@ use crate::testing::plan::{Crash, CrashMode, Site};
 use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder, ImageChoice, Recording};
 use crate::testing::workload::Random;
 
-/// The counts of one moment.
+/// The run statistics: the counts of the cases that ran at one crash position, in one nested case, or after one fault.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tally {
+pub(crate) struct RunStatistics {
+    /// The number of cases. Each has one image.
     pub(crate) images: u64,
-    /// Images that no case before had.
+    /// The number of images that no earlier case had.
     pub(crate) distinct: u64,
+    /// The number of images that a bound excluded.
     pub(crate) left_out: u128,
-    /// The oracle's counts, summed.
+    /// The oracle's counts, summed over the cases.
     pub(crate) counts: Counts,
+    /// The kinds of failures.
     pub(crate) failures: Vec<FailureKind>,
 }
 
-impl Tally {
+impl RunStatistics {
     pub(crate) fn add(&mut self, other: &Self) {
         self.images += other.images;
         self.distinct += other.distinct;
@@ -36,108 +40,115 @@ impl Tally {
     }
 }
 
-/// A distinct image of the work. The sweep crashes in its recovery.
+/// A crash whose recovery the sweep interrupts by further crashes. Each has another disk.
 #[derive(Debug, Clone)]
 pub(crate) struct NestedCase {
-    pub(super) moment: CrashPosition,
+    pub(super) position: CrashPosition,
     pub(super) crash: Crash,
-    /// Equal for equal disks that equal sessions recover.
+    /// A hash of the disk after the crash and of the session that recovers.
     pub(super) disk: u128,
 }
 
 impl NestedCase {
-    /// In the order of the run, the first one of each disk.
+    /// Sorts the cases in the order of the run, and removes all cases except the first of each disk.
     pub(super) fn distinct(mut all: Vec<Self>) -> Vec<Self> {
-        let mut known = HashSet::new();
-        all.sort_by_key(|nested| (nested.moment.position, nested.moment.known));
-        all.retain(|nested| known.insert(nested.disk));
+        let mut disks = HashSet::new();
+        all.sort_by_key(|nested| (nested.position.operations_len, nested.position.snapshot_index));
+        all.retain(|nested| disks.insert(nested.disk));
         all
     }
 
     /// Moves `builder` to the crash. Returns the case.
     pub(super) fn seek(&self, run: &Recorded, builder: &mut ImageBuilder) -> Case {
-        seek(builder, self.moment.position);
-        Case::in_run(run, self.crash.clone(), self.moment.known)
+        seek(builder, self.position.operations_len);
+        Case::in_run(run, self.crash.clone(), self.position.snapshot_index)
     }
 }
 
 /// A recovery in which the sweep crashes.
-struct Interrupted<'a> {
+struct InterruptedRecovery<'a> {
     recording: &'a Recording,
-    /// The ordinal of its first disk operation, and the number of operations when open returned.
+    /// The ordinal of the first disk operation of the recovery.
     start: u64,
+    /// The number of disk operations when `open` returned.
     end: u64,
-    state: &'a Interned,
+    /// The state that the recovery gives without an interruption.
+    state: &'a InternedState,
     case: &'a Case,
+    /// The number of recoveries in which further crashes are possible, this one included.
     depth_left: u32,
 }
 
-/// The largest number of images of a moment of a session after a crash, for each disk model.
+/// The largest number of images of a crash position in a session after a crash, for each disk model.
 const SESSION_IMAGES_MAX: usize = 4;
 
-/// The number of images of such a session in whose recovery the sweep crashes, if it crashes in recoveries of recoveries.
+/// The largest number of nested cases of such a session, if the sweep crashes in two nested recoveries.
 const SESSION_NESTED_MAX: usize = 2;
 
-/// One worker's view of a sweep.
+/// Runs the cases of one worker of a sweep.
 pub(crate) struct Explorer<'a>(pub(crate) Runner<'a>);
 
 impl Explorer<'_> {
-    /// Runs a case for each image of one moment of the work. Adds each to `nested`.
-    pub(crate) fn moment(
+    /// Runs a case for each image of one crash position. Adds a nested case for each image to `nested`.
+    pub(crate) fn crash_at(
         &self,
         builder: &mut ImageBuilder,
-        moment: CrashPosition,
+        position: CrashPosition,
         site: Site,
         images_max: usize,
         nested: &mut Vec<NestedCase>,
-    ) -> Tally {
-        let mut tally = Tally::default();
-        seek(builder, moment.position);
+    ) -> RunStatistics {
+        let mut statistics = RunStatistics::default();
+        seek(builder, position.operations_len);
         let bounds = &self.0.memory.bounds;
-        for mode in modes(builder, bounds, images_max, &mut tally.left_out) {
-            if self.0.memory.is_over() {
-                tally.left_out += 1;
+        for mode in modes(builder, bounds, images_max, &mut statistics.left_out) {
+            if self.0.memory.is_stopped() {
+                statistics.left_out += 1;
                 continue;
             }
-            let death = death_of(&mode);
+            let crash_kind = crash_kind_of(&mode);
             let crash = Crash { site, mode };
-            let case = Case::in_run(self.0.run, crash.clone(), moment.known);
-            let judged = self.run(builder, &case, false, &mut tally);
-            // After a process crash the disk may hold undurable writes. Then its recovery can be crashed in another way than
-            // that of a power loss with the same image, so it needs another key.
-            let has_undurable = death == CrashKind::ProcessCrash && !builder.undurable().is_empty();
+            let case = Case::in_run(self.0.run, crash.clone(), position.snapshot_index);
+            let outcome = self.run(builder, &case, false, &mut statistics);
+            // After a process crash the disk may hold undurable writes. A crash in the recovery can lose them, which is not
+            // possible after a power loss with the same image. So the nested case needs another key.
+            let has_undurable = crash_kind == CrashKind::ProcessCrash && !builder.undurable().is_empty();
             let disk = if has_undurable {
-                !judged.image
+                !outcome.image
             } else {
-                judged.image
+                outcome.image
             };
-            nested.push(NestedCase { moment, crash, disk });
+            nested.push(NestedCase {
+                position,
+                crash,
+                disk,
+            });
         }
-        tally
+        statistics
     }
 
-    /// Crashes in the recovery from the image of `nested`, and, if `continues`, in the calls after it.
-    pub(crate) fn nested(
+    /// Crashes in the recovery from the image of `nested` and, if `continues` is true, in the calls after the recovery.
+    pub(crate) fn crash_nested(
         &self,
         builder: &mut ImageBuilder,
         nested: &NestedCase,
         depth_left: u32,
         continues: bool,
-    ) -> Tally {
-        let mut tally = Tally::default();
+    ) -> RunStatistics {
+        let mut statistics = RunStatistics::default();
         let case = nested.seek(self.0.run, builder);
         let disk = disk_of(builder, case.mode());
         self.0.heartbeat.begin(&case.crashes);
         let start = disk.operations_len();
-        let known = &self.0.run.known[case.known];
-        // The case of this image has reported a recovery that fails.
-        let Ok(next) = NextSession::record(self.0.setup, &disk, builder, known, &case.crashes) else {
-            return tally;
+        let snapshot = &self.0.run.snapshots[case.snapshot_index];
+        // If this recovery fails, the case of the image has already reported the failure.
+        let Ok(next) = NextSession::record(self.0.setup, &disk, builder, snapshot, &case.crashes) else {
+            return statistics;
         };
         for failure in &next.run.failures {
-            self.keep(&case.crashes, failure.clone(), &mut tally);
+            self.add_failure(&case.crashes, failure.clone(), &mut statistics);
         }
-        let interrupted = Interrupted {
+        let interrupted = InterruptedRecovery {
             recording: &next.run.recording,
             start,
             end: next.opened_at,
@@ -145,77 +156,81 @@ impl Explorer<'_> {
             case: &case,
             depth_left,
         };
-        self.inside(&interrupted, &mut tally);
+        self.crash_in_recovery(&interrupted, &mut statistics);
         if continues {
-            self.after_open(&next, depth_left, &mut tally);
+            self.crash_after_open(&next, depth_left, &mut statistics);
         }
-        tally
+        statistics
     }
 
     /// Crashes in the calls after the recovery.
-    fn after_open(&self, next: &NextSession, depth_left: u32, tally: &mut Tally) {
+    fn crash_after_open(&self, next: &NextSession, depth_left: u32, statistics: &mut RunStatistics) {
         let explorer = Explorer(Runner {
             run: &next.run,
             ..self.0
         });
         let mut builder = next.run.recording.images();
         let mut nested = Vec::new();
-        for (moment, site) in next.moments() {
-            if self.0.memory.is_over() {
-                tally.left_out += 1;
+        for (position, site) in next.crash_positions() {
+            if self.0.memory.is_stopped() {
+                statistics.left_out += 1;
                 continue;
             }
-            tally.add(&explorer.moment(&mut builder, moment, site, SESSION_IMAGES_MAX, &mut nested));
+            statistics.add(&explorer.crash_at(&mut builder, position, site, SESSION_IMAGES_MAX, &mut nested));
         }
         if depth_left > 1 {
             nested = NestedCase::distinct(nested);
             Random::new(self.0.memory.bounds.seed).shuffle(&mut nested);
             for nested in nested.iter().take(SESSION_NESTED_MAX) {
-                tally.add(&explorer.nested(&mut builder, nested, depth_left - 1, true));
+                statistics.add(&explorer.crash_nested(&mut builder, nested, depth_left - 1, true));
             }
         }
     }
 
-    /// The recovery from the image of `nested`, with its crossings.
-    pub(crate) fn recorded(&self, nested: &NestedCase) -> Recorded {
+    /// Records the recovery from the image of `nested`, with its crossings.
+    pub(crate) fn record_recovery(&self, nested: &NestedCase) -> Recorded {
         let mut builder = self.0.run.recording.images();
-        seek(&mut builder, nested.moment.position);
+        seek(&mut builder, nested.position.operations_len);
         let image = builder.image_hash(&image_of(&nested.crash.mode));
-        let known = &self.0.run.known[nested.moment.known];
-        let session = recovery_session(known, image);
+        let snapshot = &self.0.run.snapshots[nested.position.snapshot_index];
+        let session = recovery_session(snapshot, image);
         let disk = builder.disk_with_image(&image_of(&nested.crash.mode));
         self.0.heartbeat.begin(std::slice::from_ref(&nested.crash));
-        Recorded::of(&disk, known.clone(), |_| recover(self.0.setup, &disk, &session)).0
+        Recorded::of(&disk, snapshot.clone(), |_| {
+            recover(self.0.setup, &disk, &session)
+        })
+        .0
     }
 
-    /// Runs a case and counts its result.
+    /// Runs a case, and adds its outcome to `statistics`.
     pub(super) fn run(
         &self,
         builder: &ImageBuilder,
         case: &Case,
         records: bool,
-        tally: &mut Tally,
+        statistics: &mut RunStatistics,
     ) -> CaseOutcome {
-        let mut judged = self.0.run(builder, case, records);
-        tally.images += 1;
-        tally.distinct += u64::from(judged.is_new);
-        tally.counts += judged.counts;
-        for failure in judged.failures.drain(..) {
-            self.keep(&case.crashes, failure, tally);
+        let mut outcome = self.0.run(builder, case, records);
+        statistics.images += 1;
+        statistics.distinct += u64::from(outcome.is_new);
+        statistics.counts += outcome.counts;
+        for failure in outcome.failures.drain(..) {
+            self.add_failure(&case.crashes, failure, statistics);
         }
-        judged
+        outcome
     }
 
-    pub(super) fn keep(&self, crashes: &[Crash], failure: Failure, tally: &mut Tally) {
-        if !tally.failures.contains(&failure.kind) {
-            tally.failures.push(failure.kind);
-            self.0.memory.keep_failed(crashes.to_vec(), failure);
+    /// Stores a failing case, unless `statistics` has a failure of this kind.
+    pub(super) fn add_failure(&self, crashes: &[Crash], failure: Failure, statistics: &mut RunStatistics) {
+        if !statistics.failures.contains(&failure.kind) {
+            statistics.failures.push(failure.kind);
+            self.0.memory.store_failed_case(crashes.to_vec(), failure);
         }
     }
 
-    /// Crashes at every operation of a recovery.
-    fn inside(&self, interrupted: &Interrupted<'_>, tally: &mut Tally) {
-        let Interrupted {
+    /// Crashes at every disk operation of a recovery.
+    fn crash_in_recovery(&self, interrupted: &InterruptedRecovery<'_>, statistics: &mut RunStatistics) {
+        let InterruptedRecovery {
             recording,
             start,
             end,
@@ -223,51 +238,51 @@ impl Explorer<'_> {
         } = *interrupted;
         let bounds = &self.0.memory.bounds;
         let mut builder = recording.images();
-        // The newest operation that the images before could not hold. An image without it was tried before; none if nothing
-        // was tried before.
-        let mut since = None;
+        // The ordinal of the last operation before the builder, if every image of the previous position had a case. Then every
+        // image without this operation had a case there.
+        let mut last_operation = None;
         for (position, operation) in (start..=end).zip([None].into_iter().chain(kinds(recording, start))) {
             seek(&mut builder, position);
-            // What is expected changes when the recovery returns.
-            if interrupted.case.is_unsettled() && position == end {
-                since = None;
+            // The required result changes when the recovery returns, so every image has a case again.
+            if interrupted.case.has_undurable_writes() && position == end {
+                last_operation = None;
             }
             let is_sync = operation.is_some_and(DiskOperationKind::is_sync);
             let mut left_out = 0;
             let modes = modes(&builder, bounds, bounds.nested_images_max, &mut left_out);
-            tally.left_out = tally.left_out.saturating_add(left_out);
+            statistics.left_out = statistics.left_out.saturating_add(left_out);
             for mode in modes {
-                if since.is_some_and(|ordinal| is_sync || !image_of(&mode).can_contain(ordinal)) {
+                if last_operation.is_some_and(|ordinal| is_sync || !image_of(&mode).can_contain(ordinal)) {
                     continue;
                 }
-                if self.0.memory.is_over() {
-                    tally.left_out += 1;
+                if self.0.memory.is_stopped() {
+                    statistics.left_out += 1;
                     continue;
                 }
-                self.inside_at(&builder, mode, interrupted, tally);
+                self.crash_in_recovery_at(&builder, mode, interrupted, statistics);
             }
-            since = (left_out == 0).then_some(position);
+            last_operation = (left_out == 0).then_some(position);
         }
     }
 
-    /// Crashes in a recovery at the builder's position, then in the recovery from that crash.
-    fn inside_at(
+    /// Crashes in a recovery at the builder's position, and then in the recovery from that crash.
+    fn crash_in_recovery_at(
         &self,
         builder: &ImageBuilder,
         mode: CrashMode,
-        interrupted: &Interrupted<'_>,
-        tally: &mut Tally,
+        interrupted: &InterruptedRecovery<'_>,
+        statistics: &mut RunStatistics,
     ) {
         let position = builder.position();
         let site = site_at(position, interrupted.start);
-        let returned = position == interrupted.end;
+        let has_returned = position == interrupted.end;
         let case = interrupted
             .case
-            .in_recovery(Crash { site, mode }, returned, interrupted.state);
+            .in_recovery(Crash { site, mode }, has_returned, interrupted.state);
         let depth_left = interrupted.depth_left - 1;
-        let judged = self.run(builder, &case, depth_left > 0, tally);
-        if let (Some((state, _)), Some((recording, start))) = (&judged.state, &judged.recording) {
-            let deeper = Interrupted {
+        let outcome = self.run(builder, &case, depth_left > 0, statistics);
+        if let (Some((state, _)), Some((recording, start))) = (&outcome.state, &outcome.recording) {
+            let deeper = InterruptedRecovery {
                 recording,
                 start: *start,
                 end: recording.len(),
@@ -275,19 +290,20 @@ impl Explorer<'_> {
                 case: &case,
                 depth_left,
             };
-            self.inside(&deeper, tally);
+            self.crash_in_recovery(&deeper, statistics);
         }
-        Counters::add(&self.0.memory.counters.nested_recoveries);
+        Counters::increment(&self.0.memory.counters.nested_recoveries);
     }
 }
 
-/// The kinds of the operations from `start` on.
+/// The kinds of the disk operations from the ordinal `start` on.
 fn kinds(recording: &Recording, start: u64) -> impl Iterator<Item = Option<DiskOperationKind>> + '_ {
     let operations = recording.operations().skip(start as usize);
     operations.map(|operation| Some(operation.kind))
 }
 
-/// The crash modes at the builder's position for all models, each once. Adds the images that are left out.
+/// The crash modes at the builder's position for all models, without duplicates. Adds the number of excluded images to
+/// `left_out`.
 pub(super) fn modes(
     builder: &ImageBuilder,
     bounds: &Bounds,
@@ -300,19 +316,19 @@ pub(super) fn modes(
         *left_out = left_out.saturating_add(chosen.left_out);
         all.extend(chosen);
     }
-    // Models begin with nothing and everything.
-    let mut known = BTreeSet::new();
-    all.retain(|choice| known.insert(choice.clone()));
+    // Every model has the image without undurable writes and the image with all writes.
+    let mut distinct = BTreeSet::new();
+    all.retain(|choice| distinct.insert(choice.clone()));
     let mode = |choice| match choice {
-        // A killed process leaves everything that it wrote.
+        // A kill of the process loses no write.
         ImageChoice::All => CrashMode::Kill,
         choice => CrashMode::PowerLoss(choice),
     };
     all.into_iter().map(mode).collect()
 }
 
-/// Keeps the cases that the seed draws, at most as many as the limit. Returns how many are left out.
-pub(crate) fn draw_nested(nested: &mut Vec<NestedCase>, bounds: &Bounds) -> usize {
+/// Keeps at most `nested_max` of the cases, which the seed selects. Returns the number of excluded cases.
+pub(crate) fn select_nested_cases(nested: &mut Vec<NestedCase>, bounds: &Bounds) -> usize {
     Random::new(bounds.seed).shuffle(nested);
     let left_out = nested.len().saturating_sub(bounds.nested_max);
     nested.truncate(bounds.nested_max);

@@ -1,4 +1,4 @@
-//! Findings: the failure of a case, and its replay.
+//! Findings: the failure of a case, with the line and the test that replay the case.
 
 use std::error::Error;
 use std::fmt;
@@ -12,43 +12,43 @@ use crate::testing::text::error_chain;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// The case tests nothing: the run did not reach the plan's site, or the plan cannot be run there.
+    /// The case tests nothing: the run did not reach the plan's site, or the plan cannot run there.
     NeverReached,
-    /// An unwatched thread changed the files. Crashes on it are not explored.
+    /// An unwatched thread changed the files. The sweep cannot crash on such a thread.
     Unwatched,
     /// The database does not open, or its state cannot be read.
     Refused,
     /// A promised event, member or frame is missing.
     Lost,
-    /// An event counts twice.
+    /// An event is counted twice.
     Doubled,
     /// A frame is present in part.
     Half,
     /// The state is not legal, and no single event explains it.
     Wrong,
-    /// A second open gives another state, or repairs something again.
+    /// A second open gives another state, or makes a repair again.
     NotIdempotent,
-    /// A recovery after a crash inside recovery gives another state.
+    /// The recovery in a nested case gives another state than the recovery without an interruption.
     Diverged,
-    /// The work, or a write, close or reopen after recovery, fails; or the state after it is wrong.
-    CannotGoOn,
+    /// The work, or a write, close or reopening after the recovery, fails; or the state after it is wrong.
+    CannotContinue,
     /// A second open of an open database succeeded.
     NotLocked,
-    /// A lock, an open file, a thread or a useless segment is left after the database was dropped or closed.
+    /// A lock, an open file, a thread or a useless segment remains after the database was dropped or closed.
     LeftBehind,
-    /// Dropping the handle, or a rejected call on a poisoned handle, changed the disk.
+    /// The drop of the handle, or a refused call on a poisoned handle, changed the disk.
     DropWrote,
-    /// The engine acknowledged an operation that a power loss could take away, against the policy.
+    /// The engine acknowledged an operation that a power loss could remove, against the policy.
     AcknowledgedBeforeDurable,
-    /// A thread changed something after the failed device had refused one of its calls.
+    /// A thread changed the disk after the failed device had refused one of its calls.
     ContinuedAfterFault,
-    /// The engine acknowledged a call although a disk operation of it or of an earlier one had failed.
+    /// The engine acknowledged a call although a disk operation of this or of an earlier call had failed.
     AcknowledgedAfterFault,
     /// The run or the recovery panicked.
     Panicked,
     /// The case did not end in time.
     Hang,
-    /// Crash modes that must leave the same left different states: a fault of the kit, or the work is not deterministic.
+    /// Crash modes left different files or states. Either the kit has a bug, or the work is not deterministic.
     ModesDisagree,
 }
 
@@ -64,7 +64,7 @@ impl FailureKind {
         Self::Wrong,
         Self::NotIdempotent,
         Self::Diverged,
-        Self::CannotGoOn,
+        Self::CannotContinue,
         Self::NotLocked,
         Self::LeftBehind,
         Self::DropWrote,
@@ -76,7 +76,7 @@ impl FailureKind {
         Self::ModesDisagree,
     ];
 
-    /// The name, as reports print it.
+    /// The name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NeverReached => "never reached",
@@ -88,7 +88,7 @@ impl FailureKind {
             Self::Wrong => "wrong",
             Self::NotIdempotent => "not idempotent",
             Self::Diverged => "diverged",
-            Self::CannotGoOn => "cannot go on",
+            Self::CannotContinue => "cannot continue",
             Self::NotLocked => "not locked",
             Self::LeftBehind => "left behind",
             Self::DropWrote => "drop wrote",
@@ -140,21 +140,21 @@ impl Error for Failure {}
 #[non_exhaustive]
 #[must_use]
 pub struct Finding {
-    /// The case. Without a crash if it went wrong without one.
+    /// The case. Its plan has no crash if the case fails without a crash.
     pub plan: Plan,
     /// The failure.
     pub failure: Failure,
-    /// A smaller case that goes wrong in the same way, if there is one.
+    /// A smaller case that fails in the same way, if one was found.
     pub shrunk: Option<Plan>,
-    /// The models of file systems under which the power losses of the shrunk case (else of the case) can happen. All models if
-    /// it has only process crashes, which keep all writes. Empty if unknown, for example for a case that hangs.
+    /// The file-system models under which the power losses of the shrunk case (or else of the case) are possible. All models if
+    /// the case has only process crashes, which lose no write. Empty if unknown, for example for a case that hangs.
     pub models: Vec<DiskModel>,
-    /// Where the disk before the last recovery was laid out as real files.
+    /// The directory with real files that hold the content of the disk before the last recovery.
     pub image_dir: Option<PathBuf>,
-    /// True if the sweep has work, options, storage or files of its own, which the line does not hold.
-    pub of_own_sweep: bool,
-    /// True if crash modes were compared. Then only [`compare_crash_modes`](super::compare_crash_modes) finds it again.
-    pub of_comparison: bool,
+    /// True if the sweep has its own work, options, storage or files, which the replay line does not contain.
+    pub has_own_setup: bool,
+    /// True if the failure is one of a comparison. Then only [`compare_crash_modes`](super::compare_crash_modes) finds it again.
+    pub is_mode_comparison: bool,
 }
 
 impl Finding {
@@ -165,27 +165,27 @@ impl Finding {
             shrunk: None,
             models: Vec::new(),
             image_dir: None,
-            of_own_sweep: false,
-            of_comparison: false,
+            has_own_setup: false,
+            is_mode_comparison: false,
         }
     }
 
-    /// The line that replays it: the shrunk case if there is one. A case that went wrong without a crash is replayed to the
-    /// end of the work.
+    /// The line that replays the shrunk case, or the case if there is no shrunk case. The line of a case without a crash runs the
+    /// work to its end.
     pub fn replay_line(&self) -> String {
-        let plan = self.replayed();
+        let plan = self.replayed_plan();
         if plan.crashes.is_empty() {
             return plan.clone().crash(Site::End, CrashMode::Kill).replay_line();
         }
         plan.replay_line()
     }
 
-    /// The case that the replay line has.
-    fn replayed(&self) -> &Plan {
+    /// The plan of the replay line.
+    fn replayed_plan(&self) -> &Plan {
         self.shrunk.as_ref().unwrap_or(&self.plan)
     }
 
-    /// The names of [`models`](Self::models) as text; none if they are unknown.
+    /// The names of [`models`](Self::models) as text; `None` if they are unknown.
     pub fn models_text(&self) -> Option<String> {
         if self.models == DiskModel::ALL {
             return Some("every file system".to_owned());
@@ -194,12 +194,12 @@ impl Finding {
         (!names.is_empty()).then(|| names.join(", "))
     }
 
-    /// A test to paste that fails as long as the case does, and passes afterwards. For a sweep with parts of its own the
-    /// test needs a function `sweep` that makes that sweep.
+    /// The source of a test, to paste into a crate. The test fails as long as the case fails. For a sweep with its own work,
+    /// options, storage or files, the test needs a function `sweep` that makes that sweep.
     pub fn test_to_paste(&self) -> String {
         let line = self.replay_line();
-        if self.of_comparison {
-            let call = if self.of_own_sweep {
+        if self.is_mode_comparison {
+            let call = if self.has_own_setup {
                 "sweep().compare_crash_modes"
             } else {
                 "tidaldb::testing::compare_crash_modes"
@@ -210,12 +210,14 @@ impl Finding {
             );
         }
         let name = self.failure.kind.name().replace(' ', "_");
-        let replay = if self.of_own_sweep {
+        let replay = if self.has_own_setup {
             "sweep().replay"
         } else {
             "tidaldb::testing::replay"
         };
-        format!("#[test]\nfn a_replayed_crash_is_not_{name}() {{\n    {replay}({line:?}).unwrap();\n}}")
+        format!(
+            "#[test]\nfn a_replayed_case_has_no_finding_{name}() {{\n    {replay}({line:?}).unwrap();\n}}"
+        )
     }
 }
 
@@ -230,7 +232,7 @@ impl fmt::Display for Finding {
             writeln!(f, "happens on {models}")?;
         }
         if let Some(dir) = &self.image_dir {
-            writeln!(f, "the disk before recovery: {}", dir.display())?;
+            writeln!(f, "files before the last recovery: {}", dir.display())?;
         }
         write!(f, "{}", self.test_to_paste())
     }
@@ -238,17 +240,17 @@ impl fmt::Display for Finding {
 
 impl Error for Finding {}
 
-/// Why a replay failed.
+/// The error of a replay.
 #[non_exhaustive]
 pub enum ReplayFailure {
     /// The line is not a plan.
     NotAPlan(ParsePlanError),
-    /// The plan was run and something is wrong.
+    /// The run of the plan has a finding.
     Found(Box<Finding>),
 }
 
 impl ReplayFailure {
-    /// The finding, if the plan was run.
+    /// The finding, if the plan ran.
     pub fn finding(&self) -> Option<&Finding> {
         match self {
             Self::NotAPlan(_) => None,
@@ -259,7 +261,7 @@ impl ReplayFailure {
 
 impl fmt::Debug for ReplayFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `unwrap` prints this form: a person reads it.
+        // `unwrap` prints this form, so it is the readable text.
         f.write_str(&error_chain(self))
     }
 }

@@ -1,11 +1,11 @@
-//! The handle after a panic inside one of its calls: it refuses writes, refuses reads where memory is half changed, and
-//! changes no file any more.
+//! Checks of the handle after a panic inside one of its calls. The handle must refuse writes. It must refuse reads if the memory
+//! is only partly changed. It must not change any file.
 
 use std::fmt;
 
 use super::finding::{Failure, FailureKind};
-use super::home::Home;
-use super::journal::{Journal, OracleSnapshot};
+use super::journal::Journal;
+use super::location::DatabaseLocation;
 use super::state::failure_of;
 use crate::fs::RealFiles;
 use crate::testing::CrashPoint;
@@ -18,22 +18,22 @@ use crate::{EntityId, Error, SignalId, TidalDb};
 /// Checks the handle after a panic at `point`, and drops it.
 pub(crate) fn check_handle(
     db: TidalDb,
-    home: &Home,
+    location: &DatabaseLocation,
     point: CrashPoint,
     crossing: u64,
     journal: &Journal,
 ) -> Result<(), Failure> {
-    let before = files_of(home)?;
+    let before = files_of(location)?;
     if journal.has_threads() {
-        // A panic inside close, at the points of its checkpoint, leaves the handle closed.
+        // A panic at a crash point of the checkpoint inside close leaves the handle closed.
         for operation in writes() {
             expect(&operation, operation.apply(&db), |error| {
                 matches!(error, Error::Poisoned { .. })
-                    || (leaves_memory_whole(point) && matches!(error, Error::Closed))
+                    || (leaves_memory_consistent(point) && matches!(error, Error::Closed))
             })?;
         }
     } else if journal.in_flight().is_none() {
-        // The panic was inside close.
+        // The panic happened inside close.
         for operation in writes() {
             expect(&operation, operation.apply(&db), |error| {
                 matches!(error, Error::Closed)
@@ -43,8 +43,8 @@ pub(crate) fn check_handle(
         for operation in writes() {
             expect_poisoned(&operation, operation.apply(&db))?;
         }
-        if leaves_memory_whole(point) {
-            let OracleSnapshot { oracle, .. } = journal.last().1;
+        if leaves_memory_consistent(point) {
+            let oracle = journal.last().1.oracle;
             let verdict = oracle.check(CrashKind::ProcessCrash, &db);
             if !verdict.is_ok() {
                 return Err(failure_of(&verdict));
@@ -60,7 +60,7 @@ pub(crate) fn check_handle(
         }
     }
     drop(db);
-    let after = files_of(home)?;
+    let after = files_of(location)?;
     if after == before {
         return Ok(());
     }
@@ -69,8 +69,9 @@ pub(crate) fn check_handle(
     Err(Failure::new(FailureKind::DropWrote, message))
 }
 
-fn files_of(home: &Home) -> Result<Image, Failure> {
-    Image::read_from(&RealFiles, &home.dir).map_err(|error| Failure::new(FailureKind::CannotGoOn, error))
+fn files_of(location: &DatabaseLocation) -> Result<Image, Failure> {
+    Image::read_from(&RealFiles, &location.dir)
+        .map_err(|error| Failure::new(FailureKind::CannotContinue, error))
 }
 
 fn writes() -> [Operation; 5] {
@@ -103,16 +104,17 @@ fn expect<T>(
     let message = match result {
         Err(error) if is_expected(&error) => return Ok(()),
         Err(error) => format!(
-            "{call} on the handle after the panic failed with another error: {}",
+            "{call} on the handle after the panic failed with an unexpected error: {}",
             error_chain(&error)
         ),
-        Ok(_) => format!("{call} succeeded on the handle after the panic"),
+        Ok(_) => format!("{call} on the handle succeeded after the panic"),
     };
     Err(Failure::new(FailureKind::Wrong, message))
 }
 
-/// A panic inside a checkpoint leaves memory whole; elsewhere it is behind the log or the storage.
-fn leaves_memory_whole(point: CrashPoint) -> bool {
+/// Returns true if the memory agrees with the log and the storage after a panic at `point`. This holds inside a checkpoint. At the
+/// other points the memory lacks changes that the log or the storage has.
+fn leaves_memory_consistent(point: CrashPoint) -> bool {
     matches!(
         point,
         CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush

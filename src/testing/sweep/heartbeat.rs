@@ -1,7 +1,7 @@
 //! The heartbeats of the workers, and the progress of a sweep.
 //!
-//! The calling thread watches the threads of the sweep. A thread that hangs is left behind, and the sweep ends with a
-//! finding that names its case.
+//! The thread that started the sweep checks the heartbeats of its worker threads. If a worker hangs, the sweep ends with a
+//! finding for its case, and the thread of the worker is left running.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,15 +11,17 @@ use super::bounds::now;
 use super::memory::{SweepMemory, lock};
 use crate::testing::plan::Crash;
 
-/// The case that a worker runs.
+/// The heartbeat of a worker: it changes when the worker begins a case.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat {
+    /// The number of cases that the worker began since it last paused; 0 while it waits for other workers, or is done.
     cases: AtomicU64,
+    /// The crashes of the current case.
     current: Mutex<Vec<Crash>>,
 }
 
 impl Heartbeat {
-    /// The worker begins a case.
+    /// Notes that the worker begins a case.
     pub(crate) fn begin(&self, crashes: &[Crash]) {
         let mut current = lock(&self.current);
         current.clear();
@@ -28,35 +30,36 @@ impl Heartbeat {
         self.cases.fetch_add(1, Ordering::Release);
     }
 
-    /// The worker waits for others, or is done.
-    pub(crate) fn rest(&self) {
+    /// Notes that the worker waits for other workers, or is done.
+    pub(crate) fn pause(&self) {
         self.cases.store(0, Ordering::Release);
     }
 }
 
-/// Watches the heartbeats.
+/// Finds workers that hang, by their heartbeats.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    limit: Duration,
-    seen: Vec<(u64, Instant)>,
+pub(crate) struct HeartbeatMonitor {
+    case_time: Duration,
+    /// For each worker: the heartbeat at the last check, and the time of its last change.
+    last_beats: Vec<(u64, Instant)>,
 }
 
-impl Watch {
-    pub(crate) fn new(limit: Duration, workers: usize) -> Self {
+impl HeartbeatMonitor {
+    pub(crate) fn new(case_time: Duration, workers: usize) -> Self {
         Self {
-            limit,
-            seen: vec![(0, now()); workers],
+            case_time,
+            last_beats: vec![(0, now()); workers],
         }
     }
 
-    /// The case that a worker has run for too long, if there is one.
-    pub(crate) fn hanging(&mut self, heartbeats: &[Heartbeat]) -> Option<Vec<Crash>> {
+    /// The crashes of a case that runs longer than the time of a case, if there is one.
+    pub(crate) fn find_hang(&mut self, heartbeats: &[Heartbeat]) -> Option<Vec<Crash>> {
         let time = now();
-        for (heartbeat, seen) in heartbeats.iter().zip(&mut self.seen) {
+        for (heartbeat, last_beat) in heartbeats.iter().zip(&mut self.last_beats) {
             let cases = heartbeat.cases.load(Ordering::Acquire);
-            if cases != seen.0 || cases == 0 {
-                *seen = (cases, time);
-            } else if time.duration_since(seen.1) >= self.limit {
+            if cases != last_beat.0 || cases == 0 {
+                *last_beat = (cases, time);
+            } else if time.duration_since(last_beat.1) >= self.case_time {
                 return Some(lock(&heartbeat.current).clone());
             }
         }
@@ -70,23 +73,23 @@ impl Watch {
 pub struct Progress {
     /// The current phase.
     pub phase: Phase,
-    /// Steps of the phase that are done.
+    /// The number of completed steps of the phase.
     pub done: usize,
-    /// Steps that the phase has.
+    /// The number of all steps of the phase.
     pub total: usize,
-    /// Time since the beginning.
+    /// The time since the start of the sweep.
     pub elapsed: Duration,
-    /// Images that were built.
+    /// The number of cases. Each has one image.
     pub images: u64,
-    /// Images that differ.
+    /// The number of distinct images.
     pub distinct: u64,
-    /// Recoveries that were made.
+    /// The number of recoveries.
     pub recoveries: u64,
-    /// Recoveries each second, since the beginning.
+    /// The number of recoveries each second since the start.
     pub per_second: f64,
-    /// Failing cases.
+    /// The number of failing cases.
     pub findings: u64,
-    /// An estimate of the time that is left, from the bound on time and the steps done; none without either.
+    /// An estimate of the time until the end, from the bound on time and the completed steps; `None` without both.
     pub time_left: Option<Duration>,
 }
 
@@ -101,7 +104,7 @@ pub enum Phase {
     Crash,
     /// Faults of the disk under the running work and under recoveries.
     Fault,
-    /// Crashes in recoveries.
+    /// Nested cases: crashes in recoveries.
     Nested,
 }
 

@@ -1,7 +1,7 @@
-//! The journal of a run: the oracle's knowledge at each moment.
+//! The journal of a run: the oracle snapshots of the run, in order.
 //!
-//! Owns, for every moment, the oracle's knowledge, how many operations the disk had done, and how many crossings there had
-//! been. Invariant: a mark is stored before its call or disk operation continues, so marks and crossings are in order.
+//! Owns the oracle snapshots, and marks that order them among the disk operations and the crossings. Invariant: a mark is stored
+//! before its call or disk operation continues, so marks and crossings are in the order of the run.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +16,15 @@ use crate::testing::workload::{Operation, Reopening, Session, is_ahead_of_clock}
 use crate::testing::{CrossingRecorder, SimDisk};
 use crate::{Durability, Error, Receipt, TidalDb};
 
-/// How a call of the work ended.
+/// The result of a call of the work.
 pub(crate) type CallResult = Result<Option<Receipt>, Error>;
 
 /// Notes the calls of the work, outside the database.
 pub(crate) trait CallLog: fmt::Debug + Sync {
-    /// Notes that the call is about to be made. Returns its number.
+    /// Notes that the call begins. Returns the number of the call.
     fn begin(&self, operation: &Operation) -> usize;
 
-    /// Notes how the call with this number ended, and the durable sequence of the database afterwards.
+    /// Notes the result of the call with this number, and the durable sequence of the database after the call.
     fn ended(&self, call: usize, result: &CallResult, durable_sequence: u64);
 
     /// Notes that every frame up to `durable_sequence` is durable.
@@ -35,56 +35,57 @@ pub(crate) trait CallLog: fmt::Debug + Sync {
     /// Notes a failure of the run.
     fn fail(&self, kind: FailureKind, message: &dyn fmt::Display);
 
-    /// Notes that the database was closed, with every frame up to `last_sequence` durable.
+    /// Notes that the database was closed, and that every frame up to `last_sequence` is durable.
     fn closed(&self, last_sequence: u64);
-    /// Notes that the session is over. The reopening with this number opens the session `next`.
+    /// Notes that the session ended. The reopening with the number `call` opens the session `next`.
     fn session_ended(&self, call: usize, next: &Session);
-    /// Notes that the database was opened again, under a policy, after a session that ended by `death`.
-    fn reopened(&self, db: &TidalDb, death: CrashKind, durability: Durability);
+    /// Notes that the database was opened again, under a policy, after a session that ended by `crash_kind`.
+    fn reopened(&self, db: &TidalDb, crash_kind: CrashKind, durability: Durability);
 }
 
-/// The knowledge at a moment.
+/// The state of the oracle at a point of the run. It determines the legal states after a crash there.
 #[derive(Debug, Clone)]
 pub(crate) struct OracleSnapshot {
     pub(crate) oracle: Oracle,
-    /// The operation in flight or, if there is none, the last one; by its number in the work.
+    /// The number in the work of the operation in flight or, if none is in flight, of the last operation.
     pub(crate) operation: Option<usize>,
-    /// How many operations were acknowledged.
+    /// The number of acknowledged operations.
     pub(crate) acknowledged: usize,
-    /// The time of the clock in the last call that sets it.
+    /// The clock's time, in milliseconds since the Unix epoch, in the last call that sets the clock.
     pub(crate) now_ms: i64,
     pub(crate) session: Arc<Session>,
-    /// The session that recovers after a crash at this moment.
+    /// The session that recovers after a crash here.
     pub(crate) recovery: Arc<Session>,
 }
 
-/// Something that happened.
+/// A point of the run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Mark {
     /// The disk is at this side of this operation.
     Disk { ordinal: u64, side: Side },
-    /// From here on the entry with this number is current.
+    /// From here on the oracle snapshot with this index is current.
     OracleSnapshot(usize),
 }
 
 /// The content of a journal.
-#[derive(Debug)]
-pub(crate) struct Pages {
-    pub(crate) known: Vec<OracleSnapshot>,
-    /// Each mark, and how many crossings came before it.
+#[derive(Debug, Default)]
+pub(crate) struct JournalContent {
+    /// The oracle snapshots in order, or only the current one. Never empty before the content is taken.
+    pub(crate) snapshots: Vec<OracleSnapshot>,
+    /// The marks, each with the number of crossings before it.
     pub(crate) marks: Vec<(Mark, usize)>,
     pub(crate) operations: Vec<Operation>,
     calls: Vec<OpId>,
     ended_len: usize,
     /// The numbers of the acknowledged calls.
     acknowledged: Vec<usize>,
-    /// The first error of a call that is neither a rejection nor the error of a poisoned handle.
+    /// The first error of a call that is neither a refusal nor the error of a poisoned handle.
     error: Option<String>,
     pub(crate) failures: Vec<Failure>,
 }
 
 impl OracleSnapshot {
-    /// The knowledge before the database is created.
+    /// The snapshot before the database is created.
     pub(crate) fn first(oracle: Oracle) -> Self {
         let session = Session::first();
         Self {
@@ -97,95 +98,79 @@ impl OracleSnapshot {
         }
     }
 
-    fn enter(&mut self, session: &Session) {
+    fn begin_session(&mut self, session: &Session) {
         self.now_ms = session.now_ms;
         self.session = Arc::new(session.clone());
         self.recovery = Arc::new(session.recovery());
     }
 }
 
-impl Pages {
-    fn reopened(&mut self, known: &mut OracleSnapshot, verdict: &Verdict, durability: Durability) {
-        known.oracle.reopened(verdict);
-        known.oracle.set_guarantee(durability);
-        // A verdict counts the changes of collections since the last reopening.
+impl JournalContent {
+    fn reopened(&mut self, snapshot: &mut OracleSnapshot, verdict: &Verdict, durability: Durability) {
+        snapshot.oracle.reopened(verdict);
+        snapshot.oracle.set_guarantee(durability);
+        // A verdict counts only the changes of collections after the last reopening.
         let operations = &self.operations;
         self.acknowledged
             .retain(|call| !operations[*call].is_collection_change());
     }
 }
 
-/// See the [module](self). The driver and the disk's observer share it.
+/// See the [module](self). The driver and the observer of the disk share the journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    pages: Mutex<Pages>,
-    /// If false, an entry replaces the one before: a copy of the oracle for each call is dear.
-    keeps_moments: bool,
+    content: Mutex<JournalContent>,
+    /// If false, the journal stores only the current snapshot, because a copy of the oracle for each call is expensive.
+    stores_all_snapshots: bool,
     has_threads: AtomicBool,
     pub(crate) recorder: Arc<CrossingRecorder>,
 }
 
 impl Journal {
-    /// A journal that keeps only the current entry. The first entry is `known`.
-    pub(crate) fn new(known: OracleSnapshot) -> Arc<Self> {
-        Arc::new(Self::with(known, false))
+    /// A journal that stores only the current snapshot. The first snapshot is `snapshot`.
+    pub(crate) fn new(snapshot: OracleSnapshot) -> Arc<Self> {
+        Arc::new(Self::with(snapshot, false))
     }
 
-    fn with(known: OracleSnapshot, keeps_moments: bool) -> Self {
+    fn with(snapshot: OracleSnapshot, stores_all_snapshots: bool) -> Self {
         Self {
-            pages: Mutex::new(Pages {
-                known: vec![known],
-                marks: Vec::new(),
-                operations: Vec::new(),
-                calls: Vec::new(),
-                ended_len: 0,
-                acknowledged: Vec::new(),
-                error: None,
-                failures: Vec::new(),
+            content: Mutex::new(JournalContent {
+                snapshots: vec![snapshot],
+                ..JournalContent::default()
             }),
-            keeps_moments,
+            stores_all_snapshots,
             has_threads: AtomicBool::new(false),
             recorder: CrossingRecorder::new(),
         }
     }
 
-    /// A journal that keeps every moment, and marks each operation of `disk` from now on.
-    pub(crate) fn of(disk: &SimDisk, known: OracleSnapshot) -> Arc<Self> {
-        let journal = Arc::new(Self::with(known, true));
+    /// A journal that stores every snapshot, and marks each operation of `disk` from now on.
+    pub(crate) fn of(disk: &SimDisk, snapshot: OracleSnapshot) -> Arc<Self> {
+        let journal = Arc::new(Self::with(snapshot, true));
         let observing = Arc::clone(&journal);
         disk.observe(move |call| observing.observe(call));
         journal
     }
 
-    /// Takes the content. Nothing is written to the journal any more.
-    pub(crate) fn take(&self) -> Pages {
-        let mut pages = self.pages();
-        Pages {
-            known: std::mem::take(&mut pages.known),
-            marks: std::mem::take(&mut pages.marks),
-            operations: std::mem::take(&mut pages.operations),
-            calls: std::mem::take(&mut pages.calls),
-            ended_len: pages.ended_len,
-            acknowledged: std::mem::take(&mut pages.acknowledged),
-            error: pages.error.take(),
-            failures: std::mem::take(&mut pages.failures),
-        }
+    /// Takes the content. After this call nothing may be noted in the journal.
+    pub(crate) fn take(&self) -> JournalContent {
+        std::mem::take(&mut *self.lock())
     }
 
-    /// Notes a failure, unless one of its kind is noted.
+    /// Notes a failure, unless the journal has one of this kind.
     pub(crate) fn fail(&self, kind: FailureKind, message: impl fmt::Display) {
-        let mut pages = self.pages();
-        if !pages.failures.iter().any(|failure| failure.kind == kind) {
-            pages.failures.push(Failure::new(kind, message));
+        let mut content = self.lock();
+        if !content.failures.iter().any(|failure| failure.kind == kind) {
+            content.failures.push(Failure::new(kind, message));
         }
     }
 
-    /// The first failure so far, or else the first error of a call that no work expects.
+    /// The first failure so far; if there is none, the first unexpected error of a call.
     pub(crate) fn first_failure(&self) -> Option<Failure> {
-        let pages = self.pages();
-        let error = pages.error.as_ref();
-        let of_error = || error.map(|error| Failure::new(FailureKind::CannotGoOn, error));
-        pages.failures.first().cloned().or_else(of_error)
+        let content = self.lock();
+        let error = content.error.as_ref();
+        let of_error = || error.map(|error| Failure::new(FailureKind::CannotContinue, error));
+        content.failures.first().cloned().or_else(of_error)
     }
 
     /// Returns true if the work has further threads.
@@ -193,12 +178,12 @@ impl Journal {
         self.has_threads.load(Ordering::Relaxed)
     }
 
-    /// The number of operations that were begun, and the current entry.
+    /// The number of operations that began, and the current snapshot.
     pub(crate) fn last(&self) -> (usize, OracleSnapshot) {
-        let pages = self.pages();
-        match pages.known.last() {
-            Some(known) => (pages.operations.len(), known.clone()),
-            None => unreachable!("a journal begins with an entry"),
+        let content = self.lock();
+        match content.snapshots.last() {
+            Some(snapshot) => (content.operations.len(), snapshot.clone()),
+            None => unreachable!("a journal begins with a snapshot"),
         }
     }
 
@@ -206,30 +191,30 @@ impl Journal {
     pub(crate) fn recovered(
         &self,
         db: &TidalDb,
-        death: CrashKind,
+        crash_kind: CrashKind,
         durability: Durability,
         session: &Session,
     ) -> Vec<Operation> {
-        self.learn(|known, _| known.enter(session));
-        self.judge_reopened(db, death, durability)
+        self.add_snapshot(|snapshot, _| snapshot.begin_session(session));
+        self.check_reopened(db, crash_kind, durability)
     }
 
-    /// Continues with the recovered database that `verdict` is about. Returns the lost operations to apply again.
+    /// Notes that the run continues with the recovered database that has this verdict. Returns the lost operations to apply again.
     pub(crate) fn continue_from(&self, verdict: &Verdict) -> Vec<Operation> {
-        self.learn(|known, _| {
-            let missing = known.oracle.missing(verdict);
-            known.oracle.reopened(verdict);
+        self.add_snapshot(|snapshot, _| {
+            let missing = snapshot.oracle.missing(verdict);
+            snapshot.oracle.reopened(verdict);
             missing
         })
     }
 
-    /// Judges the state after a reopening. Returns the lost operations.
-    fn judge_reopened(&self, db: &TidalDb, death: CrashKind, durability: Durability) -> Vec<Operation> {
-        let judged = RecoveredState::of(db).and_then(|state| {
-            self.learn(|known, pages| {
-                let verdict = state.judged_by(&known.oracle, death);
-                let missing = known.oracle.missing(&verdict);
-                pages.reopened(known, &verdict, durability);
+    /// Checks the state after a reopening. Returns the lost operations.
+    fn check_reopened(&self, db: &TidalDb, crash_kind: CrashKind, durability: Durability) -> Vec<Operation> {
+        let checked = RecoveredState::of(db).and_then(|state| {
+            self.add_snapshot(|snapshot, content| {
+                let verdict = state.check_against(&snapshot.oracle, crash_kind);
+                let missing = snapshot.oracle.missing(&verdict);
+                content.reopened(snapshot, &verdict, durability);
                 if verdict.is_ok() {
                     Ok(missing)
                 } else {
@@ -237,34 +222,37 @@ impl Journal {
                 }
             })
         });
-        judged.unwrap_or_else(|Failure { kind, message }| {
+        checked.unwrap_or_else(|Failure { kind, message }| {
             self.fail(kind, format_args!("after a reopening: {message}"));
             Vec::new()
         })
     }
 
-    /// Notes a reopening in a child process. This process cannot read the state, so it expects every acknowledged call in it.
+    /// Notes a reopening in a child process. This process cannot read the state, so it assumes that every acknowledged call
+    /// survived.
     pub(crate) fn reopened_in_child(&self, last_sequence: u64, durability: Durability) {
-        self.learn(|known, pages| {
-            let verdict = known.oracle.promised(last_sequence);
-            pages.reopened(known, &verdict, durability);
+        self.add_snapshot(|snapshot, content| {
+            let verdict = snapshot.oracle.promised(last_sequence);
+            content.reopened(snapshot, &verdict, durability);
         });
     }
 
     /// The reopening with this number, and the session before it.
     pub(crate) fn reopening(&self, call: usize) -> Option<(Reopening, Arc<Session>)> {
-        let pages = self.pages();
-        match (pages.operations.get(call)?, pages.known.last()?) {
-            (Operation::Reopen(reopening), known) => Some((reopening.clone(), Arc::clone(&known.session))),
+        let content = self.lock();
+        match (content.operations.get(call)?, content.snapshots.last()?) {
+            (Operation::Reopen(reopening), snapshot) => {
+                Some((reopening.clone(), Arc::clone(&snapshot.session)))
+            }
             _ => None,
         }
     }
 
     /// The number of acknowledged frames, and of acknowledged changes of collections since the last reopening.
     pub(crate) fn acknowledged(&self) -> (usize, usize) {
-        let pages = self.pages();
+        let content = self.lock();
         let count = |is_counted: fn(&Operation) -> bool| {
-            let operations = pages.acknowledged.iter().map(|call| &pages.operations[*call]);
+            let operations = content.acknowledged.iter().map(|call| &content.operations[*call]);
             operations.filter(|operation| is_counted(operation)).count()
         };
         (count(Operation::is_frame), count(Operation::is_collection_change))
@@ -272,15 +260,15 @@ impl Journal {
 
     /// The call that has not ended, if the work has one thread.
     pub(crate) fn in_flight(&self) -> Option<OpId> {
-        let pages = self.pages();
-        (pages.ended_len < pages.calls.len()).then(|| pages.calls.last().copied())?
+        let content = self.lock();
+        (content.ended_len < content.calls.len()).then(|| content.calls.last().copied())?
     }
 
     fn observe(&self, call: &ObservedCall<'_>) {
         if let Some(ordinal) = call.ordinal {
             let crossings = self.recorder.crossings_len();
             let side = call.side;
-            self.pages().marks.push((Mark::Disk { ordinal, side }, crossings));
+            self.lock().marks.push((Mark::Disk { ordinal, side }, crossings));
         }
         if call.kind.changes_disk() && !self.recorder.watches_this_thread() {
             let thread = std::thread::current();
@@ -295,69 +283,71 @@ impl Journal {
         }
     }
 
-    /// Makes a new entry from the last one.
-    fn learn<T>(&self, learn: impl FnOnce(&mut OracleSnapshot, &mut Pages) -> T) -> T {
+    /// Makes a new snapshot: a copy of the last one, changed by `change`.
+    fn add_snapshot<T>(&self, change: impl FnOnce(&mut OracleSnapshot, &mut JournalContent) -> T) -> T {
         let crossings = self.recorder.crossings_len();
-        let mut pages = self.pages();
-        let pages = &mut *pages;
-        let last = if self.keeps_moments {
-            pages.known.last().cloned()
+        let mut content = self.lock();
+        let content = &mut *content;
+        let last = if self.stores_all_snapshots {
+            content.snapshots.last().cloned()
         } else {
-            pages.known.pop()
+            content.snapshots.pop()
         };
-        let Some(mut known) = last else {
-            unreachable!("a journal begins with an entry, and is not written after it was taken")
+        let Some(mut snapshot) = last else {
+            unreachable!("a journal begins with a snapshot, and is not used after its content was taken")
         };
-        let learned = learn(&mut known, pages);
-        pages.known.push(known);
-        if self.keeps_moments {
-            pages
+        let result = change(&mut snapshot, content);
+        content.snapshots.push(snapshot);
+        if self.stores_all_snapshots {
+            content
                 .marks
-                .push((Mark::OracleSnapshot(pages.known.len() - 1), crossings));
+                .push((Mark::OracleSnapshot(content.snapshots.len() - 1), crossings));
         }
-        learned
+        result
     }
 
-    fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, JournalContent> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl CallLog for Journal {
     fn begin(&self, operation: &Operation) -> usize {
-        self.learn(|known, pages| {
-            known.operation = Some(pages.operations.len());
+        self.add_snapshot(|snapshot, content| {
+            snapshot.operation = Some(content.operations.len());
             if let Operation::Record { now_ms, .. } = operation {
-                known.now_ms = *now_ms;
+                snapshot.now_ms = *now_ms;
             }
-            pages.operations.push(operation.clone());
-            pages.calls.push(known.oracle.begin(operation));
-            pages.calls.len() - 1
+            content.operations.push(operation.clone());
+            content.calls.push(snapshot.oracle.begin(operation));
+            content.calls.len() - 1
         })
     }
 
     fn ended(&self, call: usize, result: &CallResult, durable_sequence: u64) {
-        self.learn(|known, pages| {
-            known.oracle.ended(pages.calls[call], result);
-            pages.ended_len += 1;
+        self.add_snapshot(|snapshot, content| {
+            snapshot.oracle.ended(content.calls[call], result);
+            content.ended_len += 1;
             if let Err(error) = result
-                && !is_answer(error)
+                && !is_refusal(error)
                 && !is_poisoned(error)
             {
-                let operation = &pages.operations[call];
+                let operation = &content.operations[call];
                 let error = error_chain(error);
-                pages.error.get_or_insert_with(|| format!("{operation}: {error}"));
+                content
+                    .error
+                    .get_or_insert_with(|| format!("{operation}: {error}"));
             }
             if result.is_ok() {
-                known.acknowledged += 1;
-                pages.acknowledged.push(call);
+                snapshot.acknowledged += 1;
+                content.acknowledged.push(call);
             }
-            known.oracle.note_durable(durable_sequence);
+            snapshot.oracle.note_durable(durable_sequence);
         });
     }
 
     fn note_durable(&self, durable_sequence: u64) {
-        self.learn(|known, _| known.oracle.note_durable(durable_sequence));
+        self.add_snapshot(|snapshot, _| snapshot.oracle.note_durable(durable_sequence));
     }
 
     fn fail(&self, kind: FailureKind, message: &dyn fmt::Display) {
@@ -369,35 +359,31 @@ impl CallLog for Journal {
     }
 
     fn closed(&self, last_sequence: u64) {
-        self.learn(|known, _| known.oracle.synced(last_sequence));
+        self.add_snapshot(|snapshot, _| snapshot.oracle.synced(last_sequence));
     }
 
     fn session_ended(&self, call: usize, next: &Session) {
-        self.learn(|known, pages| {
-            known.oracle.session_ended(pages.calls[call]);
-            known.enter(next);
+        self.add_snapshot(|snapshot, content| {
+            snapshot.oracle.session_ended(content.calls[call]);
+            snapshot.begin_session(next);
         });
     }
 
-    fn reopened(&self, db: &TidalDb, death: CrashKind, durability: Durability) {
-        self.judge_reopened(db, death, durability);
+    fn reopened(&self, db: &TidalDb, crash_kind: CrashKind, durability: Durability) {
+        self.check_reopened(db, crash_kind, durability);
     }
 }
 
-/// Returns true if the call was rejected and the database is unchanged.
-pub(crate) fn is_answer(error: &Error) -> bool {
-    is_impossible(error) || is_ahead_of_clock(error)
-}
-
-/// Returns true if the collection exists already, or does not exist.
-pub(crate) fn is_impossible(error: &Error) -> bool {
+/// Returns true if the call was refused and the database is unchanged: the collection exists already, the collection does not
+/// exist, or the event is ahead of the clock.
+fn is_refusal(error: &Error) -> bool {
     matches!(
         error,
         Error::UnknownCollection { .. } | Error::CollectionExists { .. }
-    )
+    ) || is_ahead_of_clock(error)
 }
 
-/// Returns true if the handle was poisoned by another call.
+/// Returns true if an earlier call poisoned the handle.
 fn is_poisoned(error: &Error) -> bool {
     match error {
         Error::Poisoned { .. } => true,

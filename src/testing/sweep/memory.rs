@@ -1,4 +1,4 @@
-//! The memory of a sweep, which its workers share: the recovery from each image, the verdict on each state, the findings.
+//! The results that the workers of a sweep share: the recovery from each image, the verdict on each state, the findings.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,22 +11,22 @@ use super::state::RecoveredState;
 use crate::testing::oracle::{CrashKind, Verdict};
 use crate::testing::plan::Crash;
 
-/// A state that some image recovered to, with the report of its opening.
+/// A stored recovered state, with the report of its opening. Cases with equal states share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Interned {
+pub(crate) struct InternedState {
     /// Equal for equal states.
     pub(crate) id: u32,
-    /// Equal for equal states whose reports say the same of earlier openings.
+    /// Equal for equal states whose reports have the same earlier openings. Such states have the same verdict.
     pub(crate) verdict_id: u32,
     pub(crate) state: Arc<RecoveredState>,
 }
 
-/// The recovery from an image. It depends on the image alone, so it holds wherever the image occurs.
-pub(crate) type Recovery = Result<Interned, Arc<Failure>>;
+/// The result of the recovery from an image by a session. It depends on nothing else, so all cases with the image share it.
+pub(crate) type Recovery = Result<InternedState, Arc<Failure>>;
 
 #[derive(Debug, Default)]
 struct States {
-    by_sequence: BTreeMap<u64, Vec<Interned>>,
+    by_sequence: BTreeMap<u64, Vec<InternedState>>,
     len: u32,
 }
 
@@ -45,16 +45,17 @@ pub(crate) struct SweepMemory {
     pub(crate) bounds: Bounds,
     pub(crate) started: Instant,
     recoveries: Mutex<HashMap<u128, Recovery>>,
-    /// The disks after recovery from which a case continued.
+    /// The hashes of the recovered disks with which a case continued.
     continued: Mutex<HashSet<u128>>,
     states: Mutex<States>,
     verdicts: Mutex<Verdicts>,
     failed: Mutex<Vec<FailedCase>>,
+    /// True if the workers must end.
     pub(crate) stop: AtomicBool,
     pub(crate) counters: Counters,
 }
 
-/// Counts of a sweep so far.
+/// The counts of a sweep so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) images: AtomicU64,
@@ -64,13 +65,14 @@ pub(crate) struct Counters {
     pub(crate) nested_recoveries: AtomicU64,
     pub(crate) faults: AtomicU64,
     pub(crate) findings: AtomicU64,
-    /// Steps of the phase that runs.
+    /// The number of completed steps of the current phase.
     pub(crate) done: AtomicUsize,
+    /// The number of all steps of the current phase.
     pub(crate) total: AtomicUsize,
 }
 
 impl Counters {
-    pub(crate) fn add(counter: &AtomicU64) {
+    pub(crate) fn increment(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -90,32 +92,32 @@ impl SweepMemory {
         }
     }
 
-    pub(crate) fn recovery_of(&self, image: u128) -> Option<Recovery> {
+    pub(crate) fn stored_recovery(&self, image: u128) -> Option<Recovery> {
         lock(&self.recoveries).get(&image).cloned()
     }
 
-    /// Keeps the recovery from an image. Returns true the first time.
-    pub(crate) fn keep_recovery(&self, image: u128, recovery: &Recovery) -> bool {
+    /// Stores the recovery from an image. Returns true if none was stored for this image.
+    pub(crate) fn store_recovery(&self, image: u128, recovery: &Recovery) -> bool {
         lock(&self.recoveries).insert(image, recovery.clone()).is_none()
     }
 
-    /// Returns true for the first call with this disk after recovery.
-    pub(crate) fn continues_first(&self, disk: u128) -> bool {
+    /// Returns true for the first call with the hash of this recovered disk.
+    pub(crate) fn is_first_continuation(&self, disk: u128) -> bool {
         lock(&self.continued).insert(disk)
     }
 
-    pub(crate) fn intern(&self, state: RecoveredState) -> Interned {
+    pub(crate) fn intern(&self, state: RecoveredState) -> InternedState {
         let mut states = lock(&self.states);
         let states = &mut *states;
         let same = states.by_sequence.entry(state.last_sequence).or_default();
-        let mut equal = same.iter().filter(|known| *known.state == state);
-        let is_known = |known: &&Interned| known.state.openings() == state.openings();
-        if let Some(known) = equal.clone().find(is_known) {
-            return known.clone();
+        let mut equal = same.iter().filter(|interned| *interned.state == state);
+        let has_same_openings = |interned: &&InternedState| interned.state.openings() == state.openings();
+        if let Some(interned) = equal.clone().find(has_same_openings) {
+            return interned.clone();
         }
         let equal = equal.next();
-        let interned = Interned {
-            id: equal.map_or(states.len, |known| known.id),
+        let interned = InternedState {
+            id: equal.map_or(states.len, |interned| interned.id),
             verdict_id: states.len,
             state: Arc::new(state),
         };
@@ -124,30 +126,31 @@ impl SweepMemory {
         interned
     }
 
-    /// The verdict on a state by the journal entry `known` of a run. The first call computes it with `judge`.
+    /// The verdict on a state by the oracle snapshot with this index, of the run with the id `run`. The first call computes the
+    /// verdict with `check`, and stores it.
     pub(crate) fn verdict(
         &self,
         run: u64,
-        known: usize,
-        state: &Interned,
-        death: CrashKind,
-        judge: impl FnOnce() -> Verdict,
+        snapshot_index: usize,
+        state: &InternedState,
+        crash_kind: CrashKind,
+        check: impl FnOnce() -> Verdict,
     ) -> Arc<Verdict> {
-        let key = (run, known, state.verdict_id, death);
+        let key = (run, snapshot_index, state.verdict_id, crash_kind);
         if let Some(verdict) = lock(&self.verdicts).get(&key) {
             return Arc::clone(verdict);
         }
-        let verdict = Arc::new(judge());
+        let verdict = Arc::new(check());
         lock(&self.verdicts).insert(key, Arc::clone(&verdict));
         verdict
     }
 
-    /// Keeps a case with a failure.
-    pub(crate) fn keep_failed(&self, crashes: Vec<Crash>, failure: Failure) {
-        if self.bounds.wanted.is_some_and(|wanted| wanted != failure.kind) {
+    /// Stores a failing case and counts it. Stops the sweep at the bound on findings.
+    pub(crate) fn store_failed_case(&self, crashes: Vec<Crash>, failure: Failure) {
+        if self.bounds.only_kind.is_some_and(|kind| kind != failure.kind) {
             return;
         }
-        Counters::add(&self.counters.findings);
+        Counters::increment(&self.counters.findings);
         let mut failed = lock(&self.failed);
         if failed.len() < self.bounds.findings_max {
             failed.push(FailedCase { crashes, failure });
@@ -161,8 +164,8 @@ impl SweepMemory {
         lock(&self.failed).clone()
     }
 
-    /// Returns true if a bound is reached.
-    pub(crate) fn is_over(&self) -> bool {
+    /// Returns true if the sweep must end: a bound is reached, or the sweep was stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
         if self.stop.load(Ordering::Relaxed) {
             return true;
         }

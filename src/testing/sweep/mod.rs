@@ -1,31 +1,33 @@
-//! Sweeps: every crash of one run of work, and every recovery from it.
+//! Sweeps: a sweep runs a workload once and tests every crash of that run, and crashes inside the recoveries.
 //!
-//! A recording run lists each crossing of a crash point and each operation of the disk. At every one of them the sweep
-//! crashes: it builds the images that the crash may leave, recovers each distinct image once, compares the state with the
-//! oracle, opens the database again, writes, closes and reopens. It crashes inside the recovery in the same way: every
-//! interrupted recovery must give the same state. After some crashes the work continues in another session, and the sweep
-//! crashes there too.
+//! A recording run lists each crossing of a crash point and each operation of the disk. The sweep crashes at every one of
+//! them:
+//! 1. It builds the images that the crash can leave.
+//! 2. It recovers each distinct image once, and compares the recovered state with the oracle.
+//! 3. It continues after the recovery: it opens the database again, writes, closes and reopens.
+//! 4. It runs nested cases: it crashes inside the recovery. Every interrupted recovery must give the same state.
+//! 5. After some crashes the work continues in another session, and the sweep crashes in that session too.
 //!
-//! It also lets the device fail under the running work, which finds threads that ignore the failure. And it lets one
-//! operation of the work or of a recovery fail, or makes the disk full there; the work then continues, and the crash comes
-//! when the call that met the fault returns, and at the end.
+//! The sweep also lets the device fail under the running work. This finds threads that ignore the failure. It also lets one
+//! operation of the work or of a recovery fail, or makes the disk full at that operation. The work then continues. The sweep
+//! crashes when the call with the fault returns, and at the end of the run.
 //!
-//! Images come from the one recording, so the work of a sweep must do the same in every run: one calling thread, which also
-//! does the database's background work. Only [`CrashSweep::crash_on_files`] allows more threads. The [`SweepReport`] counts
-//! the images that a bound leaves out.
+//! All images come from one recording, so every run of the work must make the same disk operations. Therefore the work has
+//! one calling thread, which also does the background work of the database. Only [`CrashSweep::crash_on_files`] allows more
+//! threads. The [`SweepReport`] counts the images that a bound excludes.
 //!
 //! | file | content |
 //! |---|---|
-//! | `setup`, `home`, `driver`, `journal` | the work, the place of the database, the calls, the oracle at each moment |
-//! | `record`, `recover`, `state` | one run of the work; one recovery, and the checks after it; the state after it |
+//! | `setup`, `location`, `driver`, `journal` | the work, the place of the database, the calls, the oracle snapshots |
+//! | `record`, `recover`, `state` | one recorded run; one recovery and the checks after it; the recovered state |
 //! | `next_session` | the session after a crash, with the rest of the work |
-//! | `case` | the case runner, for every case of the kit |
-//! | `explore`, `fault`, `memory`, `phases`, `run` | the enumeration of cases, and its memory |
+//! | `case` | the case runner, which runs every case of the kit |
+//! | `explore`, `fault`, `memory`, `phases`, `run` | the enumeration of cases, and the results shared by the workers |
 //! | `shrink`, `finding`, `report` | smaller cases, findings, the report |
-//! | `bounds`, `heartbeat`, `deep` | the bounds, the watch over the workers, one sweep after another |
+//! | `bounds`, `heartbeat`, `deep` | the bounds, the heartbeats of the workers, series of sweeps |
 //! | `replay`, `random` | single cases on the simulated disk |
-//! | `files`, `child`, `handle`, `crash`, `compare` | crashes of running work, on real files too |
-//! | `prefixes`, `saved` | one run of long work, saved at some positions; crashes on real files begin there |
+//! | `files`, `child`, `handle`, `crash`, `compare` | crashes of running work, on the simulated disk and on real files |
+//! | `prefixes`, `saved` | one run of a long workload, saved at some positions, from which cases on real files start |
 
 mod bounds;
 mod case;
@@ -40,8 +42,8 @@ mod files;
 mod finding;
 mod handle;
 mod heartbeat;
-mod home;
 mod journal;
+mod location;
 mod memory;
 mod next_session;
 mod phases;
@@ -85,12 +87,12 @@ use crate::testing::sim_disk::DiskModel;
 use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
 pub(crate) use bounds::{Bounds, now};
-pub(crate) use driver::Calls;
+pub(crate) use driver::CallExecutor;
 pub(crate) use setup::{OpenStorage, Setup};
 
 type ShowProgress = dyn Fn(&Progress) + Send + Sync;
 
-/// The work of a sweep, and its bounds. Everything but the work has a default.
+/// The work of a sweep, and its bounds. Everything except the work has a default.
 ///
 /// # Examples
 /// A workload, within the default bounds:
@@ -127,32 +129,32 @@ impl CrashSweep {
         Self::of_work(Work::Sessions { seed, operations_len })
     }
 
-    /// A sweep of the calls that `work` makes. It must make the same calls in every run. `name` stands for it in replay
-    /// lines; [`replay`](Self::replay) of this sweep reads them.
+    /// A sweep of the calls that `work` makes. `work` must make the same calls in every run. Replay lines contain `name`
+    /// instead of the calls. Only [`replay`](Self::replay) of this sweep can run these lines.
     pub fn driven(
         name: &str,
         work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync + 'static,
     ) -> Self {
         let mut sweep = Self::of_work(Work::Driven(name.to_owned()));
-        sweep.setup.drive = Some(Arc::new(work));
+        sweep.setup.work_function = Some(Arc::new(work));
         sweep
     }
 
-    /// A sweep of these operations, for which `name` stands in replay lines: for workloads too long for a line. Lines of it
-    /// are replayed by [`replay`](Self::replay) of this sweep.
+    /// A sweep of a workload that is too long for a replay line. Replay lines contain `name` instead of the operations. Only
+    /// [`replay`](Self::replay) of this sweep can run these lines.
     pub fn named(name: &str, workload: Workload) -> Self {
         let mut sweep = Self::of_work(Work::Driven(name.to_owned()));
         sweep.setup.workload = Some(Arc::new(workload));
         sweep
     }
 
-    /// A sweep of the operations that follow a saved prefix of longer work; see [`PrefixRun`]. It crashes on real files only, by
-    /// [`crash_on_files`](Self::crash_on_files), and each time begins with a copy of the saved database. The child process makes
-    /// its sweep by [`named`](Self::named), with the same `name` and the same operations.
+    /// A sweep of the operations after a saved prefix of a longer workload; see [`PrefixRun`]. The sweep crashes on real files
+    /// only, by [`crash_on_files`](Self::crash_on_files). Each case starts with a copy of the saved database. The child process
+    /// makes its sweep by [`named`](Self::named), with the same `name` and the same operations.
     pub fn from_prefix(name: &str, prefix: &Arc<SavedPrefix>) -> Self {
         let mut sweep = Self::of_work(Work::Driven(name.to_owned()));
         sweep.setup.workload = Some(Arc::clone(&prefix.next));
-        sweep.setup.start = Some(Arc::clone(prefix));
+        sweep.setup.prefix = Some(Arc::clone(prefix));
         sweep
     }
 
@@ -166,40 +168,42 @@ impl CrashSweep {
         }
     }
 
-    /// The same with another setup.
+    /// The same sweep with a changed setup.
     pub(crate) fn with_setup(mut self, change: impl FnOnce(&mut Setup)) -> Self {
         change(&mut self.setup);
         self
     }
 
-    /// Looks for this kind of failure alone.
+    /// The same sweep, which reports only this kind of failure.
     #[cfg(test)]
-    pub(crate) fn looking_for(mut self, kind: FailureKind) -> Self {
-        self.bounds.wanted = Some(kind);
+    pub(crate) fn only_kind(mut self, kind: FailureKind) -> Self {
+        self.bounds.only_kind = Some(kind);
         self
     }
 
-    /// The policy. Default: every event synced.
+    /// The durability policy. Default: every event synced.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.setup.durability = durability;
         self
     }
 
-    /// How the database is opened: called for every opening. Policy and file access are set by the sweep.
+    /// Makes the options of the database. The sweep calls `options` for every opening, and sets the policy and the file access
+    /// itself.
     ///
     /// The options must make every run write the same bytes: set [`Background::Caller`](crate::Background::Caller), a
-    /// database id, a first opening id, and a clock that does not depend on real time. Keep the default `skew_ms_max`. With
-    /// a clock other than [`WorkloadClock`](super::workload::WorkloadClock) no event may be ahead of it. The sweep computes
-    /// from these which events are set back and which calls are refused.
+    /// database id, a first opening id, and a clock that does not depend on real time. Use the default `skew_ms_max`. With
+    /// a clock other than [`WorkloadClock`](super::workload::WorkloadClock) no event may be ahead of the clock. The sweep
+    /// computes from these options which events are set back and which calls are refused.
     #[must_use]
     pub fn options(mut self, options: impl Fn() -> Options + Send + Sync + 'static) -> Self {
         self.setup.options = Some(Arc::new(options));
         self
     }
 
-    /// Opens the storage engine for every opening, over the file access of the simulated disk. The engine must keep all its
-    /// data there. Default: the embedded store. For real files give [`storage_in_dir`](Self::storage_in_dir).
+    /// Opens the storage engine over the file access of the simulated disk. The sweep calls `storage` for every opening. The
+    /// engine must store all its data through this file access. Default: the embedded store. For an engine on real files use
+    /// [`storage_in_dir`](Self::storage_in_dir).
     #[must_use]
     pub fn storage(
         mut self,
@@ -209,8 +213,8 @@ impl CrashSweep {
         self
     }
 
-    /// A storage engine that keeps its files in its own way, below the directory that `storage` is given for every
-    /// opening. It is crashed on real files alone, by [`crash_on_files`](Self::crash_on_files).
+    /// Opens a storage engine with its own file access. The sweep calls `storage` for every opening, with the directory of the
+    /// engine. Such a sweep crashes on real files only, by [`crash_on_files`](Self::crash_on_files).
     #[must_use]
     pub fn storage_in_dir(
         mut self,
@@ -220,95 +224,100 @@ impl CrashSweep {
         self
     }
 
-    /// Puts a file access of your own between the database and the simulated disk.
+    /// Puts your file access between the database and the simulated disk.
     #[must_use]
     pub fn files(
         mut self,
         wrap: impl Fn(Arc<dyn FileAccess>) -> Arc<dyn FileAccess> + Send + Sync + 'static,
     ) -> Self {
-        self.setup.files = Some(Arc::new(wrap));
+        self.setup.wrap_files = Some(Arc::new(wrap));
         self
     }
 
-    /// The largest number of moments of the work at which it crashes, spread over the whole run. Default: no bound.
+    /// The largest number of crash positions in the work, spread over the whole run. Default: no bound.
     #[must_use]
-    pub fn moments_max(mut self, moments: usize) -> Self {
-        self.bounds.moments_max = moments;
+    pub fn crash_positions_max(mut self, positions: usize) -> Self {
+        self.bounds.crash_positions_max = positions;
         self
     }
 
-    /// The bounds for each save of a file: about a fifth of the work of the default ones.
+    /// Smaller bounds, for a test that runs at each save of a source file. The sweep takes about a fifth of the time.
     ///
-    /// The default bounds are those that a minute on two cores affords in a build without optimisation: a standard workload of
-    /// a hundred operations takes 45 seconds of processor time in one session, and 86 in several. With these bounds it takes
-    /// 9 and 16.
+    /// In a build without optimisation a standard workload of a hundred operations takes 45 seconds of processor time in one
+    /// session and 86 seconds in several sessions, within the default bounds. This is about a minute on two cores. With the
+    /// smaller bounds it takes 9 and 16 seconds.
     #[must_use]
     pub fn quick(mut self) -> Self {
         self.bounds = self.bounds.quick();
         self
     }
 
-    /// The largest number of images of a moment, for each disk model. Default 128.
+    /// The largest number of images of a crash position, for each disk model. Default 128.
     #[must_use]
     pub fn images_max(mut self, images: usize) -> Self {
         self.bounds.images_max = images;
         self
     }
 
-    /// The number of nested recoveries that are crashed in: 0, 1 or 2. Default 1.
+    /// The largest number of crashes inside recoveries of one nested case: 0, 1 or 2. Default 1. With 2 the sweep also crashes
+    /// in the recovery from a crash inside a recovery.
     #[must_use]
     pub fn depth(mut self, depth: u32) -> Self {
         self.bounds.depth = depth.min(crate::testing::plan::CRASHES_MAX as u32 - 1);
         self
     }
 
-    /// The number of distinct images whose recovery is crashed in. Default 512.
+    /// The largest number of distinct images for which nested cases run. Default 512.
     #[must_use]
     pub fn nested_max(mut self, images: usize) -> Self {
         self.bounds.nested_max = images;
         self
     }
 
-    /// The number of distinct images after which the work continues in another session, in which the sweep crashes. At most
-    /// [`nested_max`](Self::nested_max). Default 128.
+    /// The largest number of distinct images after which the work continues in another session, in which the sweep crashes too.
+    /// At most [`nested_max`](Self::nested_max). Default 128.
     #[must_use]
     pub fn sessions_max(mut self, images: usize) -> Self {
         self.bounds.sessions_max = images;
         self
     }
 
-    /// The largest number of images of a moment of a recovery, for each disk model. Default 8.
+    /// The largest number of images of a crash position in a recovery, for each disk model. Default 8.
     #[must_use]
     pub fn nested_images_max(mut self, images: usize) -> Self {
         self.bounds.nested_images_max = images;
         self
     }
 
-    /// The number of faults of disk operations under the running work, each in its own run: the device fails before or after
-    /// the operation; only the operation fails; a write fails in the middle; a sync fails and keeps some of the writes; the
-    /// disk is full. Each of four recoveries gets a quarter of this number. Default 512.
+    /// The largest number of faults of disk operations under the running work. Each fault has its own run. The faults are: the
+    /// device fails before or after the operation; only the operation fails; a write fails in the middle; a sync fails and
+    /// makes only some of the writes durable; the disk is full. The sweep also puts a quarter of this number of faults into
+    /// each of four recoveries. Default 512.
     #[must_use]
     pub fn faults_max(mut self, faults: usize) -> Self {
         self.bounds.faults_max = faults;
         self
     }
 
-    /// The bytes of a sector of the simulated disk: where writes tear. Default 512; 4096 is the other common size.
+    /// The bytes of a sector of the simulated disk. Writes tear at the borders of sectors. Default 512; 4096 is the other common
+    /// size.
     #[must_use]
     pub fn sector_bytes(mut self, bytes: u32) -> Self {
         self.setup.sector_bytes = bytes.max(1);
         self
     }
 
-    /// The models whose images of a power loss are built. Default [`DiskModel::EVERY_IMAGE`]: all images that the contract
-    /// of the file access allows. Images of a process crash, which leaves everything written, are built under all.
+    /// The disk models. The sweep builds the images that a power loss leaves under them. Default [`DiskModel::EVERY_IMAGE`]: all
+    /// images that the contract of the file access allows. A process crash loses no write, so its image is the same under all
+    /// models.
     #[must_use]
     pub fn models(mut self, models: &[DiskModel]) -> Self {
         self.bounds.models = models.to_vec();
         self
     }
 
-    /// If true, each recovered disk is opened again, written to, closed and reopened, once. Default true.
+    /// If true, the sweep continues after recovery, once for each distinct recovered disk: it opens the database again, writes,
+    /// closes and reopens. Default true.
     #[must_use]
     pub fn continue_after_recovery(mut self, continues: bool) -> Self {
         self.bounds.continues = continues;
@@ -322,50 +331,50 @@ impl CrashSweep {
         self
     }
 
-    /// The time after which the sweep ends. The rest is left out. Default: no bound.
+    /// The time after which the sweep ends. The report counts the cases that did not run. Default: no bound.
     #[must_use]
     pub fn time(mut self, time: Duration) -> Self {
         self.bounds.time = Some(time);
         self
     }
 
-    /// Ends after this many findings. Default 20.
+    /// The number of findings after which the sweep ends. Default 20.
     #[must_use]
     pub fn findings_max(mut self, findings: usize) -> Self {
         self.bounds.findings_max = findings.max(1);
         self
     }
 
-    /// The time after which a single case is a hang. Default one minute.
+    /// The time after which a running case counts as a hang. Default one minute.
     #[must_use]
     pub fn case_time(mut self, time: Duration) -> Self {
         self.bounds.case_time = time;
         self
     }
 
-    /// The number of threads that recover. Default: as many as the machine runs at once.
+    /// The number of worker threads. Default: the number of threads that the machine can run at the same time.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.bounds.workers = workers.max(1);
         self
     }
 
-    /// The seed that selects images where a bound excludes some. Default 0.
+    /// The seed of the selection among images if a bound excludes some of them. Default 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.bounds.seed = seed;
         self
     }
 
-    /// Claims that every crash point, every kind of disk operation that changes something, and every site is reached: else the
-    /// report is not clean.
+    /// Requires complete coverage. The report is clean only if the sweep reached every crash point, every kind of disk operation
+    /// that changes the disk, and every site.
     #[must_use]
     pub fn complete(mut self) -> Self {
         self.claims_completeness = true;
         self
     }
 
-    /// If true, the sweep looks for a smaller case of each finding. Default true.
+    /// If true, the sweep shrinks findings: it searches for a smaller case that fails in the same way. Default true.
     #[must_use]
     pub fn shrink(mut self, shrinks: bool) -> Self {
         self.shrinks = shrinks;
@@ -393,69 +402,70 @@ impl CrashSweep {
         run::run(self)
     }
 
-    /// Runs the plan of a replay line with this sweep's options, storage and files. The work is this sweep's, or any that
-    /// the line holds completely.
+    /// Replays a case from its line, with the options, storage and files of this sweep. The work in the line is the named work
+    /// of this sweep, or work that the line contains completely.
     ///
     /// # Errors
-    /// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if anything is wrong, or the plan
-    /// does not crash.
+    /// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if a check fails, or the run does not
+    /// crash.
     pub fn replay(&self, line: &str) -> Result<RecoveredCase, ReplayFailure> {
         Ok(self.run_plan(&line.parse()?)?)
     }
 
-    /// Runs a plan with this sweep's options, storage and files on a simulated disk.
+    /// Runs a plan on a simulated disk, with the options, storage and files of this sweep.
     ///
     /// # Errors
-    /// [`Finding`] if anything is wrong, or the plan does not crash.
+    /// [`Finding`] if a check fails, or the run does not crash.
     pub fn run_plan(&self, plan: &Plan) -> Result<RecoveredCase, Box<Finding>> {
         replay::run(&self.setup.for_plan(plan), plan)
     }
 
-    /// Compares the files that each crash mode leaves at the one site of `plan`, see [`compare_crash_modes`].
+    /// Compares the files that each crash mode leaves at the only site of `plan`, with the options, storage and files of this
+    /// sweep. See [`compare_crash_modes`].
     ///
     /// # Errors
-    /// Those of [`compare_crash_modes`].
+    /// The errors of [`compare_crash_modes`].
     pub fn compare_crash_modes(&self, plan: &Plan, test: &str) -> Result<ModeComparison, Box<Finding>> {
         compare::compare(&self.setup.for_plan(plan), plan, test)
     }
 
-    /// Runs a plan with one crash on real files, in a new directory, over any storage engine: a panic in this process, or
-    /// a `child` process that aborts or is killed. Afterwards it recovers, compares, and uses the database again. A plan
-    /// whose site is `end` does not crash.
+    /// Runs a plan with one crash on real files, in a new directory, over any storage engine. The crash is a panic in this
+    /// process, or the abort or kill of a `child` process. Then it recovers the database, compares the state with the oracle,
+    /// and continues after the recovery. A plan with the site `end` does not crash.
     ///
-    /// The child has to make the same sweep, with the policy of the plan, and call [`die_if_child`](Self::die_if_child).
+    /// The child must make the same sweep, with the policy of the plan, and call [`crash_if_child`](Self::crash_if_child).
     ///
     /// # Errors
-    /// [`Finding`] if anything is wrong, or the work does not crash there. Its directory is kept then.
+    /// [`Finding`] if a check fails, or the work does not crash at the site. The directory of the case then remains.
     pub fn crash_on_files(&self, plan: &Plan, child: &ChildProgram) -> Result<CrashedOnFiles, Box<Finding>> {
         files::crash_on_files(&self.setup.for_plan(plan), plan, child)
     }
 
-    /// In a child process that [`crash_on_files`](Self::crash_on_files) of this work started: does the work and ends. In
-    /// any other process it returns at once.
-    pub fn die_if_child(&self) {
-        files::die_if_child(&self.setup, |plan| {
+    /// In a child process that [`crash_on_files`](Self::crash_on_files) started for this work: runs the work, crashes at the site
+    /// of the plan, and does not return. In any other process: returns immediately.
+    pub fn crash_if_child(&self) {
+        files::crash_if_child(&self.setup, |plan| {
             plan.work == self.setup.work && plan.durability == self.setup.durability
         });
     }
 }
 
-/// Runs exactly this case on a simulated disk, with the standard options, and checks everything that a sweep checks.
+/// Runs exactly this case on a simulated disk, with the standard options, and makes all checks of a sweep.
 ///
 /// # Errors
-/// [`Finding`] if anything is wrong, or the plan does not crash.
+/// [`Finding`] if a check fails, or the run does not crash.
 pub fn run_plan(plan: &Plan) -> Result<RecoveredCase, Box<Finding>> {
     CrashSweep::of_work(plan.work.clone()).run_plan(plan)
 }
 
-/// Runs the plan of a replay line, with the standard options. A sweep with options, storage or files of its own replays
-/// with [`CrashSweep::replay`].
+/// Replays a case from its line, with the standard options. For a line of a sweep with other options, storage or files use
+/// [`CrashSweep::replay`].
 ///
-/// The line may have anything before `tidaldb-replay:`.
+/// Any text before `tidaldb-replay:` is ignored.
 ///
 /// # Errors
-/// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if anything is wrong, or the plan does
-/// not crash.
+/// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if a check fails, or the run does not
+/// crash.
 ///
 /// # Examples
 /// ```
@@ -467,15 +477,15 @@ pub fn replay(line: &str) -> Result<RecoveredCase, ReplayFailure> {
     Ok(run_plan(&line.parse()?)?)
 }
 
-/// Crashes at the one site of `plan` by a panic, a kill and, at a crash point, an abort, with the
-/// standard options, and compares the files that they leave.
+/// Compares the files that each crash mode leaves at the only site of `plan`, with the standard options. The modes are a
+/// panic, a kill and, at a crash point, an abort.
 ///
-/// `test` is the full name of the calling test, `concat!(module_path!(), "::name_of_the_test")`: the child is this test
-/// binary, run for that test alone. Call this before anything that a child should not do too.
+/// `test` is the full name of the calling test, `concat!(module_path!(), "::name_of_the_test")`. The child process is this test
+/// binary, which runs only that test. Call this function first in the test: the child runs everything before the call too.
 ///
 /// # Errors
 /// [`Finding`] if a mode leaves other files or another state than the image, does not reach the site, or leaves an illegal
-/// state; or if the plan has not exactly one crash, or its mode is a power loss.
+/// state. Also if the plan does not have exactly one crash, or the mode of its crash is a power loss.
 pub fn compare_crash_modes(plan: &Plan, test: &str) -> Result<ModeComparison, Box<Finding>> {
     CrashSweep::of_work(plan.work.clone()).compare_crash_modes(plan, test)
 }

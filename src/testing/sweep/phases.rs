@@ -1,4 +1,4 @@
-//! The phases of a sweep: record, crash at every moment, let operations of the disk fail, crash in recoveries.
+//! The phases of a sweep: record the work, crash at every crash position, let disk operations fail, run nested cases.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::thread;
 
 use super::bounds::Bounds;
 use super::case::Runner;
-use super::explore::{Explorer, NestedCase, Tally, draw_nested};
+use super::explore::{Explorer, NestedCase, RunStatistics, select_nested_cases};
 use super::fault::{device_sites, fault_sites, spread};
 use super::finding::FailureKind;
 use super::heartbeat::{Heartbeat, Phase, Progress};
@@ -19,7 +19,7 @@ use crate::testing::plan::{Crash, Plan, Site};
 use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder};
 
 /// A running sweep, which its threads share with the caller.
-pub(super) struct Running {
+pub(super) struct RunningSweep {
     pub(super) setup: Setup,
     pub(super) memory: SweepMemory,
     pub(super) heartbeats: Vec<Heartbeat>,
@@ -27,29 +27,31 @@ pub(super) struct Running {
 }
 
 /// The results of the phases.
-pub(super) struct Explored {
+pub(super) struct PhaseResults {
     pub(super) run: Recorded,
-    pub(super) moments: Vec<(CrashPosition, Vec<usize>)>,
-    pub(super) tallies: Vec<Option<Tally>>,
+    /// The crash positions of the work, each with the indexes of its sites.
+    pub(super) positions: Vec<(CrashPosition, Vec<usize>)>,
+    /// The run statistics of each crash position; `None` if the sweep did not crash there.
+    pub(super) all_statistics: Vec<Option<RunStatistics>>,
     pub(super) left_out: LeftOut,
     pub(super) recovery_crossings: BTreeMap<&'static str, u64>,
     pub(super) recovery_kinds: BTreeMap<DiskOperationKind, u64>,
 }
 
-/// The first case of `setup` that goes wrong with `kind`, within `bounds`. Runs on the calling thread.
-pub(crate) fn first_failing(setup: &Setup, bounds: &Bounds, kind: FailureKind) -> Option<FailedCase> {
+/// The first case of `setup` that fails with `kind`, within `bounds`. Runs on the calling thread.
+pub(crate) fn find_first_failure(setup: &Setup, bounds: &Bounds, kind: FailureKind) -> Option<FailedCase> {
     let bounds = Bounds {
         findings_max: 1,
-        wanted: Some(kind),
+        only_kind: Some(kind),
         workers: 1,
         ..bounds.clone()
     };
-    let running = Running::new(setup.clone(), bounds);
+    let running = RunningSweep::new(setup.clone(), bounds);
     drop(running.explore());
     running.memory.failed_cases().into_iter().next()
 }
 
-impl Running {
+impl RunningSweep {
     pub(super) fn new(setup: Setup, bounds: Bounds) -> Self {
         Self {
             setup,
@@ -64,53 +66,54 @@ impl Running {
         Progress::of(&self.memory, phase)
     }
 
-    fn enter(&self, phase: Phase, steps: usize) {
+    fn begin_phase(&self, phase: Phase, steps: usize) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.memory.counters.done.store(0, Ordering::Relaxed);
         self.memory.counters.total.store(steps, Ordering::Relaxed);
     }
 
-    pub(super) fn explore(&self) -> Explored {
-        self.enter(Phase::Record, 1);
+    pub(super) fn explore(&self) -> PhaseResults {
+        self.begin_phase(Phase::Record, 1);
         self.heartbeats[0].begin(&[]);
         let run = Recorded::of_work(&self.setup, &self.setup.new_disk());
         for failure in &run.failures {
-            self.memory.keep_failed(Vec::new(), failure.clone());
+            self.memory.store_failed_case(Vec::new(), failure.clone());
         }
-        let moments = run.moments();
+        let positions = run.crash_positions();
         let mut left_out = LeftOut::default();
-        let (tallies, mut nested) = self.crash_everywhere(&run, &moments);
-        for ((_, sites), tally) in moments.iter().zip(&tallies) {
-            match tally {
-                Some(tally) => left_out.images = left_out.images.saturating_add(tally.left_out),
+        let (all_statistics, mut nested) = self.crash_at_positions(&run, &positions);
+        for ((_, sites), statistics) in positions.iter().zip(&all_statistics) {
+            match statistics {
+                Some(statistics) => left_out.images = left_out.images.saturating_add(statistics.left_out),
                 None => left_out.sites += sites.len(),
             }
         }
         self.fail_operations(&run, &mut left_out);
         let depth = self.memory.bounds.depth;
-        let mut explored = Explored {
+        let mut results = PhaseResults {
             run,
-            moments,
-            tallies,
+            positions,
+            all_statistics,
             left_out,
             recovery_crossings: BTreeMap::new(),
             recovery_kinds: BTreeMap::new(),
         };
         if depth == 0 {
-            explored.left_out.recoveries = nested.len();
+            results.left_out.recoveries = nested.len();
         } else {
-            explored.left_out.recoveries = draw_nested(&mut nested, &self.memory.bounds);
-            self.cover_recoveries(&mut explored, &nested);
-            self.fail_recoveries(&explored.run, &nested, &mut explored.left_out);
-            let (nested, undone) = self.crash_recoveries(&explored.run, &nested);
-            explored.left_out.recoveries += undone;
-            explored.left_out.nested_images = nested.left_out;
+            results.left_out.recoveries = select_nested_cases(&mut nested, &self.memory.bounds);
+            self.count_recovery_coverage(&mut results, &nested);
+            self.fail_recoveries(&results.run, &nested, &mut results.left_out);
+            let (nested, not_run_len) = self.crash_recoveries(&results.run, &nested);
+            results.left_out.recoveries += not_run_len;
+            results.left_out.nested_images = nested.left_out;
         }
-        explored
+        results
     }
 
-    /// Lets the workers do the steps `0..len`, each taking the next one.
-    fn each_step<T: Send>(
+    /// Runs the steps `0..len` on the workers. Each worker takes the next step that has not begun. Returns the value of each worker,
+    /// which `new` makes and its steps change.
+    fn run_steps<T: Send>(
         &self,
         len: usize,
         step: impl Fn(&Heartbeat, &mut T, usize) + Sync,
@@ -121,13 +124,13 @@ impl Running {
             let mut own = new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= len || self.memory.is_over() {
+                if index >= len || self.memory.is_stopped() {
                     break;
                 }
                 step(heartbeat, &mut own, index);
                 self.memory.counters.done.fetch_add(1, Ordering::Relaxed);
             }
-            heartbeat.rest();
+            heartbeat.pause();
             own
         };
         let Some((first, others)) = self.heartbeats.split_first() else {
@@ -149,128 +152,132 @@ impl Running {
         })
     }
 
-    fn crash_everywhere(
+    /// Crashes at the crash positions of the work. Returns the run statistics of each position, and the nested cases.
+    fn crash_at_positions(
         &self,
         run: &Recorded,
-        moments: &[(CrashPosition, Vec<usize>)],
-    ) -> (Vec<Option<Tally>>, Vec<NestedCase>) {
-        let wanted = self.memory.bounds.moments_max.min(moments.len());
-        self.enter(Phase::Crash, wanted);
+        positions: &[(CrashPosition, Vec<usize>)],
+    ) -> (Vec<Option<RunStatistics>>, Vec<NestedCase>) {
+        let steps_len = self.memory.bounds.crash_positions_max.min(positions.len());
+        self.begin_phase(Phase::Crash, steps_len);
         let new = || (run.recording.images(), Vec::new(), Vec::new());
-        let done = self.each_step(
-            wanted,
-            |heartbeat, (builder, tallies, nested), step| {
+        let done = self.run_steps(
+            steps_len,
+            |heartbeat, (builder, all_statistics, nested), step| {
                 // Spread over the whole run.
-                let index = step * moments.len() / wanted;
-                let (moment, sites) = &moments[index];
+                let index = step * positions.len() / steps_len;
+                let (position, sites) = &positions[index];
                 let explorer = self.explorer(run, heartbeat);
-                // The name of a crash point says more than the disk operation beside it.
+                // The name of a crash point describes the position better than a disk operation.
                 let site = sites.iter().map(|site| run.sites[*site].0);
                 let site = site.min_by_key(|site| matches!(site, Site::Disk { .. }));
                 if let Some(site) = site {
-                    let tally =
-                        explorer.moment(builder, *moment, site, self.memory.bounds.images_max, nested);
-                    tallies.push((index, tally));
+                    let statistics =
+                        explorer.crash_at(builder, *position, site, self.memory.bounds.images_max, nested);
+                    all_statistics.push((index, statistics));
                 }
             },
             new,
         );
-        let mut all = vec![None; moments.len()];
+        let mut all = vec![None; positions.len()];
         let mut all_nested = Vec::new();
-        for (_, tallies, nested) in done {
-            for (index, tally) in tallies {
-                all[index] = Some(tally);
+        for (_, all_statistics, nested) in done {
+            for (index, statistics) in all_statistics {
+                all[index] = Some(statistics);
             }
             all_nested.extend(nested);
         }
-        // The workers end in any order. The seed draws from the same list in each run.
+        // The order of the workers is random. After sorting, the seed selects from the same list in each run.
         (all, NestedCase::distinct(all_nested))
     }
 
-    /// Lets operations of the disk fail under the running work. Adds the number of faults that are left out.
+    /// Lets disk operations fail under the running work. Adds the number of excluded faults to `left_out`.
     fn fail_operations(&self, run: &Recorded, left_out: &mut LeftOut) {
         let mut sites: Vec<Site> = device_sites(&run.recording).collect();
         sites.extend(fault_sites(&run.recording, 0));
-        let wanted = spread(&sites, self.memory.bounds.faults_max);
-        self.enter(Phase::Fault, wanted.len());
-        let done = self.each_step(
-            wanted.len(),
-            |heartbeat, (sum, done): &mut (Tally, usize), step| {
-                sum.add(&self.explorer(run, heartbeat).fault(wanted[step]));
-                Counters::add(&self.memory.counters.faults);
+        let selected = spread(&sites, self.memory.bounds.faults_max);
+        self.begin_phase(Phase::Fault, selected.len());
+        let done = self.run_steps(
+            selected.len(),
+            |heartbeat, (sum, done): &mut (RunStatistics, usize), step| {
+                sum.add(&self.explorer(run, heartbeat).run_fault(selected[step]));
+                Counters::increment(&self.memory.counters.faults);
                 *done += 1;
             },
-            || (Tally::default(), 0),
+            || (RunStatistics::default(), 0),
         );
         left_out.faults += sites.len();
-        for (tally, done) in done {
+        for (statistics, done) in done {
             left_out.faults -= done;
-            left_out.fault_images = left_out.fault_images.saturating_add(tally.left_out);
+            left_out.fault_images = left_out.fault_images.saturating_add(statistics.left_out);
         }
     }
 
-    /// Lets operations of a few recoveries fail. Adds the number of faults that are left out.
+    /// Lets disk operations of a few recoveries fail. Adds the number of excluded faults to `left_out`.
     fn fail_recoveries(&self, run: &Recorded, nested: &[NestedCase], left_out: &mut LeftOut) {
         let nested = &nested[..nested.len().min(RECOVERIES_FAILED)];
         let faults_max = self.memory.bounds.faults_max / RECOVERIES_FAILED;
-        self.enter(Phase::Fault, nested.len());
-        let done = self.each_step(
+        self.begin_phase(Phase::Fault, nested.len());
+        let done = self.run_steps(
             nested.len(),
-            |heartbeat, (sum, faults): &mut (Tally, usize), step| {
+            |heartbeat, (sum, faults): &mut (RunStatistics, usize), step| {
                 let explorer = self.explorer(run, heartbeat);
-                let (tally, left_out) = explorer.recovery_faults(&nested[step], faults_max);
-                sum.add(&tally);
+                let (statistics, left_out) = explorer.recovery_faults(&nested[step], faults_max);
+                sum.add(&statistics);
                 *faults += left_out;
             },
-            || (Tally::default(), 0),
+            || (RunStatistics::default(), 0),
         );
-        for (tally, faults) in done {
+        for (statistics, faults) in done {
             left_out.faults += faults;
-            left_out.fault_images = left_out.fault_images.saturating_add(tally.left_out);
+            left_out.fault_images = left_out.fault_images.saturating_add(statistics.left_out);
         }
     }
 
-    fn crash_recoveries(&self, run: &Recorded, nested: &[NestedCase]) -> (Tally, usize) {
-        self.enter(Phase::Nested, nested.len());
-        let done = self.each_step(
+    /// Runs the nested cases. Returns their run statistics, and the number of cases that did not run.
+    fn crash_recoveries(&self, run: &Recorded, nested: &[NestedCase]) -> (RunStatistics, usize) {
+        self.begin_phase(Phase::Nested, nested.len());
+        let done = self.run_steps(
             nested.len(),
-            |heartbeat, (builder, sum, done): &mut (ImageBuilder, Tally, usize), step| {
+            |heartbeat, (builder, sum, done): &mut (ImageBuilder, RunStatistics, usize), step| {
                 let bounds = &self.memory.bounds;
                 let (depth, continues) = (bounds.depth, step < bounds.sessions_max);
                 let explorer = self.explorer(run, heartbeat);
-                let tally = explorer.nested(builder, &nested[step], depth, continues);
-                sum.add(&tally);
+                let statistics = explorer.crash_nested(builder, &nested[step], depth, continues);
+                sum.add(&statistics);
                 *done += 1;
             },
-            || (run.recording.images(), Tally::default(), 0),
+            || (run.recording.images(), RunStatistics::default(), 0),
         );
-        let mut all = Tally::default();
+        let mut all = RunStatistics::default();
         let mut done_len = 0;
-        for (_, tally, done) in done {
-            all.add(&tally);
+        for (_, statistics, done) in done {
+            all.add(&statistics);
             done_len += done;
         }
         (all, nested.len() - done_len)
     }
 
-    /// Counts the crossings and disk operations of a few recoveries.
-    fn cover_recoveries(&self, explored: &mut Explored, nested: &[NestedCase]) {
+    /// Records a few recoveries, and counts their crossings and disk operations.
+    fn count_recovery_coverage(&self, results: &mut PhaseResults, nested: &[NestedCase]) {
         for nested in nested.iter().take(RECOVERIES_COUNTED) {
-            if self.memory.is_over() {
+            if self.memory.is_stopped() {
                 break;
             }
-            let recorded = self.explorer(&explored.run, &self.heartbeats[0]).recorded(nested);
+            let recorded = self
+                .explorer(&results.run, &self.heartbeats[0])
+                .record_recovery(nested);
             for crossing in &recorded.crossings {
-                *explored
+                *results
                     .recovery_crossings
                     .entry(crossing.point.name())
                     .or_default() += 1;
             }
             for operation in recorded.recording.operations() {
-                *explored.recovery_kinds.entry(operation.kind).or_default() += 1;
+                *results.recovery_kinds.entry(operation.kind).or_default() += 1;
             }
         }
-        self.heartbeats[0].rest();
+        self.heartbeats[0].pause();
     }
 
     fn explorer<'a>(&'a self, run: &'a Recorded, heartbeat: &'a Heartbeat) -> Explorer<'a> {
@@ -290,7 +297,7 @@ impl Running {
     }
 }
 
-/// The number of recoveries that are run with faults.
+/// The number of recoveries that run with faults.
 const RECOVERIES_FAILED: usize = 4;
-/// How many recoveries are recorded with their crossings.
+/// The number of recoveries whose crossings and disk operations are counted.
 const RECOVERIES_COUNTED: usize = 64;

@@ -1,4 +1,4 @@
-//! Random plans: each follows from its seed alone.
+//! Random plans. A seed alone determines its plan.
 
 use super::case::{disk_of, site_at};
 use super::next_session::NextSession;
@@ -9,8 +9,8 @@ use crate::testing::plan::{CRASHES_MAX, CrashMode, Plan};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::workload::{Random, STANDARD_SYNC_MS};
 
-/// A plan that `seed` draws: a standard workload in one session or several, a policy, a site that its run reaches, and a crash
-/// mode. Half of the plans have a crash in the session after it too, in the recovery or in a later call.
+/// The random plan of `seed`: a standard workload in one session or in several, a policy, a site that the run reaches, and a
+/// crash mode. Half of the plans also have a crash in the session after this crash, in the recovery or in a later call.
 ///
 /// # Examples
 /// ```
@@ -36,17 +36,23 @@ pub fn random_plan(seed: u64) -> Plan {
     let mut plan = of_work(random.next_u64(), operations_len).durability(*random.pick(&policies));
     let setup = Setup::new(plan.work.clone(), plan.durability);
     let mut run = Recorded::of_work(&setup, &setup.new_disk());
-    let (site, moment) = *random.pick(&run.sites);
+    let (site, position) = *random.pick(&run.sites);
     let mut builder = run.recording.images();
-    seek(&mut builder, moment.position);
-    let mut known = moment.known;
+    seek(&mut builder, position.operations_len);
+    let mut snapshot_index = position.snapshot_index;
     let mut mode = any_mode(&mut random);
     plan = plan.crash(site, mode.clone());
     while plan.crashes.len() < CRASHES_MAX && random.chance(1, 2) {
         let disk = disk_of(&builder, &mode);
         let start = disk.operations_len();
-        // A disk that does not recover fails when the plan is run.
-        let Ok(next) = NextSession::record(&setup, &disk, &builder, &run.known[known], &plan.crashes) else {
+        // If this disk does not recover, the plan fails when it runs.
+        let Ok(next) = NextSession::record(
+            &setup,
+            &disk,
+            &builder,
+            &run.snapshots[snapshot_index],
+            &plan.crashes,
+        ) else {
             break;
         };
         mode = any_mode(&mut random);
@@ -56,13 +62,13 @@ pub fn random_plan(seed: u64) -> Plan {
         } else {
             random.pick(&next.run.sites).0
         };
-        let Ok((at_site, entry)) = next.run.at(site) else {
+        let Ok((at_site, next_index)) = next.run.at(site) else {
             unreachable!("the site is one of the run");
         };
         builder = at_site;
-        // A crash in the recovery has the knowledge of the crash before it.
-        if entry > 0 {
-            (run, known) = (next.run, entry);
+        // A crash in the recovery has the oracle snapshot of the crash before it.
+        if next_index > 0 {
+            (run, snapshot_index) = (next.run, next_index);
         }
         plan = plan.crash(site, mode.clone());
     }

@@ -1,16 +1,16 @@
-//! The recording run: one run of the work that does not crash, from which the image of every crash is built.
+//! The recording run: one run of the work without a crash. The images of all crashes are built from its recording.
 //!
-//! A site is a crossing, or one side of a disk operation. It lies at a moment, which has two numbers: the disk operations that
-//! are done, and the entry of the journal. The moment alone decides the images and the legal states, so sites that lie at
-//! one moment share its images.
+//! A site is a crossing, or one side of a disk operation. Each site has a crash position, which consists of two numbers: the
+//! number of completed disk operations, and the index of the oracle snapshot. The crash position alone determines the images and
+//! the legal states, so sites with the same position share the images.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::driver::Driver;
 use super::finding::{Failure, FailureKind};
-use super::home::Home;
-use super::journal::{Journal, Mark, OracleSnapshot, Pages};
+use super::journal::{Journal, JournalContent, Mark, OracleSnapshot};
+use super::location::DatabaseLocation;
 use super::setup::Setup;
 use crate::TidalDb;
 use crate::testing::plan::{Crash, FaultEnd, Site};
@@ -19,53 +19,54 @@ use crate::testing::text::{error_chain, panic_text};
 use crate::testing::workload::{Operation, Session};
 use crate::testing::{Crossing, CrossingCounts, SimDisk, scoped_recorder};
 
-/// What follows from a site: how much the disk has done, and what was known.
+/// The position of a crash in a recorded run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CrashPosition {
-    /// How many operations of the disk are done.
-    pub(crate) position: u64,
-    /// The number of the entry in [`Recorded::known`].
-    pub(crate) known: usize,
+    /// The number of completed disk operations.
+    pub(crate) operations_len: u64,
+    /// The index of the current oracle snapshot in [`Recorded::snapshots`].
+    pub(crate) snapshot_index: usize,
 }
 
 /// A recorded run.
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) recording: Recording,
-    pub(crate) known: Vec<OracleSnapshot>,
-    /// Each site with its moment, in the order of the run.
+    pub(crate) snapshots: Vec<OracleSnapshot>,
+    /// The sites in the order of the run, each with its crash position.
     pub(crate) sites: Vec<(Site, CrashPosition)>,
     pub(crate) crossings: Vec<Crossing>,
     pub(crate) operations: Vec<Operation>,
-    /// What was wrong already without a crash.
+    /// The failures of the run itself, without a crash.
     pub(crate) failures: Vec<Failure>,
     /// The crashes before the run.
     pub(crate) crashes: Vec<Crash>,
-    /// Equal for runs after the same crashes and with the same fault.
+    /// The id of the run: equal for runs after the same crashes and with the same fault.
     pub(crate) id: u64,
 }
 
 impl Recorded {
-    /// Does the work on `disk`, from opening the database to closing it.
+    /// Records the work on `disk`, from the opening of the database to its close.
     pub(crate) fn of_work(setup: &Setup, disk: &SimDisk) -> Self {
         let (recorded, _) = Self::of(disk, OracleSnapshot::first(setup.oracle()), |journal| {
-            let mut home = setup.on_disk(disk, Session::first());
+            let mut location = setup.location_on_disk(disk, Session::first());
             let mut fail = |failure: Failure| journal.fail(failure.kind, failure.message);
-            do_work(setup, &mut home, journal, &mut None).unwrap_or_else(&mut fail);
-            home.check_dropped(disk.operations_len())
+            run_work(setup, &mut location, journal, &mut None).unwrap_or_else(&mut fail);
+            location
+                .check_dropped(disk.operations_len())
                 .unwrap_or_else(&mut fail);
         });
         recorded
     }
 
-    /// Records `run` on `disk`. `known` is the knowledge before it. Also returns the result, if it did not panic.
+    /// Records `run` on `disk`. `snapshot` is the oracle snapshot before it. Also returns the result of `run`; `None` if it panicked.
     pub(crate) fn of<T>(
         disk: &SimDisk,
-        known: OracleSnapshot,
+        snapshot: OracleSnapshot,
         run: impl FnOnce(&Journal) -> T,
     ) -> (Self, Option<T>) {
         let start = disk.operations_len();
-        let journal = Journal::of(disk, known);
+        let journal = Journal::of(disk, snapshot);
         let outcome = {
             let _recording = scoped_recorder(&journal.recorder);
             catch_unwind(AssertUnwindSafe(|| run(&journal)))
@@ -75,21 +76,21 @@ impl Recorded {
             journal.fail(FailureKind::Panicked, panic_text(&**payload));
         }
         let crossings = journal.recorder.crossings();
-        let journaled = journal.take();
+        let journal = journal.take();
         let recorded = Self {
             recording: disk.recording(),
-            sites: sites(&journaled, &crossings, start),
-            known: journaled.known,
+            sites: sites(&journal, &crossings, start),
+            snapshots: journal.snapshots,
             crossings,
-            operations: journaled.operations,
-            failures: journaled.failures,
+            operations: journal.operations,
+            failures: journal.failures,
             crashes: Vec::new(),
             id: 0,
         };
         (recorded, outcome.ok())
     }
 
-    /// The same run, marked as one after these crashes.
+    /// The same run, with these crashes before it.
     pub(crate) fn after(self, crashes: &[Crash]) -> Self {
         let mut hasher = DefaultHasher::new();
         format!("{crashes:?}").hash(&mut hasher);
@@ -100,93 +101,94 @@ impl Recorded {
         }
     }
 
-    /// The moment of a site.
-    pub(crate) fn moment_of(&self, site: Site) -> Option<CrashPosition> {
-        let moment_at = |site| {
+    /// The crash position of a site; `None` if the run does not reach the site.
+    pub(crate) fn position_of(&self, site: Site) -> Option<CrashPosition> {
+        let position_at = |site| {
             let mut sites = self.sites.iter();
-            sites.find(|(at, _)| *at == site).map(|(_, moment)| *moment)
+            sites.find(|(at, _)| *at == site).map(|(_, position)| *position)
         };
         let end = CrashPosition {
-            position: self.recording.len(),
-            known: self.known.len().checked_sub(1)?,
+            operations_len: self.recording.len(),
+            snapshot_index: self.snapshots.len().checked_sub(1)?,
         };
         match site {
-            Site::Point { .. } | Site::Disk { .. } => moment_at(site),
+            Site::Point { .. } | Site::Disk { .. } => position_at(site),
             Site::Fault {
                 ordinal,
                 after: FaultEnd::Call,
                 ..
             } => {
                 let side = Side::After;
-                let fault = moment_at(Site::Disk { ordinal, side })?;
-                let mut moments = self.sites.iter().map(|(_, moment)| *moment);
-                Some(moments.find(|moment| moment.known > fault.known).unwrap_or(end))
+                let fault = position_at(Site::Disk { ordinal, side })?;
+                let mut positions = self.sites.iter().map(|(_, position)| *position);
+                let after_call = positions.find(|position| position.snapshot_index > fault.snapshot_index);
+                Some(after_call.unwrap_or(end))
             }
             Site::Fault { .. } | Site::End => Some(end),
         }
     }
 
-    /// An image builder at a site of the run, and the number of the entry that was current there.
+    /// An image builder at a site of the run, and the index of the current oracle snapshot there.
     pub(crate) fn at(&self, site: Site) -> Result<(ImageBuilder, usize), Failure> {
-        let Some(moment) = self.moment_of(site) else {
+        let Some(position) = self.position_of(site) else {
             let message = format_args!(
-                "there is no {site} in this run of {} disk operations; {}",
+                "the run of {} disk operations does not reach {site}; {}",
                 self.recording.len(),
                 CrossingCounts::of(&self.crossings)
             );
             return Err(Failure::new(FailureKind::NeverReached, message));
         };
         let mut builder = self.recording.images();
-        seek(&mut builder, moment.position);
-        Ok((builder, moment.known))
+        seek(&mut builder, position.operations_len);
+        Ok((builder, position.snapshot_index))
     }
 
-    /// The moments in the order of the run, each once, with the numbers of the sites that lie there.
-    pub(crate) fn moments(&self) -> Vec<(CrashPosition, Vec<usize>)> {
-        let mut moments: Vec<(CrashPosition, Vec<usize>)> = Vec::new();
-        for (index, (_, moment)) in self.sites.iter().enumerate() {
-            match moments.last_mut() {
-                Some((last, sites)) if last == moment => sites.push(index),
-                _ => moments.push((*moment, vec![index])),
+    /// The distinct crash positions in the order of the run, each with the indexes of its sites.
+    pub(crate) fn crash_positions(&self) -> Vec<(CrashPosition, Vec<usize>)> {
+        let mut positions: Vec<(CrashPosition, Vec<usize>)> = Vec::new();
+        for (index, (_, position)) in self.sites.iter().enumerate() {
+            match positions.last_mut() {
+                Some((last, sites)) if last == position => sites.push(index),
+                _ => positions.push((*position, vec![index])),
             }
         }
-        moments
+        positions
     }
 }
 
-/// Moves the builder to the moment at which `position` operations are done.
-pub(crate) fn seek(builder: &mut ImageBuilder, position: u64) {
-    if builder.seek(position, Side::Before).is_err() {
-        unreachable!("a moment of a run lies in its recording");
+/// Moves the builder to the position at which `operations_len` operations are complete.
+pub(crate) fn seek(builder: &mut ImageBuilder, operations_len: u64) {
+    if builder.seek(operations_len, Side::Before).is_err() {
+        unreachable!("a crash position of a run is in its recording");
     }
 }
 
-/// Opens the database, does the work, and closes and drops the database. `handle` holds it meanwhile: after a panic or a
-/// failed close the caller still has it.
-pub(crate) fn do_work(
+/// Opens the database, runs the work, and closes and drops the database. The database is in `handle` during the run. After a
+/// panic or a failed close it remains there.
+pub(crate) fn run_work(
     setup: &Setup,
-    home: &mut Home,
+    location: &mut DatabaseLocation,
     journal: &Journal,
     handle: &mut Option<TidalDb>,
 ) -> Result<(), Failure> {
-    match setup.open(home) {
+    match setup.open(location) {
         Ok(db) => *handle = Some(db),
-        // A disk that fails makes open fail.
-        Err(_) if home.has_failed() => return Ok(()),
+        // A failed disk makes `open` fail.
+        Err(_) if location.has_failed() => return Ok(()),
         Err(error) => return Err(Failure::new(FailureKind::Refused, error_chain(&error))),
     }
-    let mut driver = setup.driver(home, handle, journal);
+    let mut driver = setup.driver(location, handle, journal);
     if driver.has_disk() {
-        driver = driver.checked(journal);
+        driver = driver.with_disk_checks(journal);
     }
-    let worked = work_on(setup, &mut driver);
-    // A thread that panicked poisons the handle, which a sync shows without closing it.
+    let result = apply_work(setup, &mut driver);
+    // A panic of a thread poisons the handle. The sync then fails, and the handle stays open for further checks.
     let closed = match driver.handle() {
         Some(db) if journal.has_threads() => db.sync().and_then(|()| driver.close()),
         _ => driver.close(),
     };
-    match worked {
-        Err(failure) if !home.has_failed() => journal.fail(failure.kind, failure.message),
+    match result {
+        Err(failure) if !location.has_failed() => journal.fail(failure.kind, failure.message),
         _ => {}
     }
     match closed {
@@ -194,17 +196,17 @@ pub(crate) fn do_work(
             *handle = None;
             Ok(())
         }
-        Err(_) if home.has_failed() => Ok(()),
-        Err(error) => Err(Failure::new(FailureKind::CannotGoOn, error_chain(&error))),
+        Err(_) if location.has_failed() => Ok(()),
+        Err(error) => Err(Failure::new(FailureKind::CannotContinue, error_chain(&error))),
     }
 }
 
-/// Does the work on an open database. Calls that fail are part of it.
-pub(crate) fn work_on(setup: &Setup, driver: &mut Driver<'_>) -> Result<(), Failure> {
-    match (&setup.drive, setup.operations()) {
+/// Runs the work on an open database. The journal notes calls that fail. They do not end a workload.
+pub(crate) fn apply_work(setup: &Setup, driver: &mut Driver<'_>) -> Result<(), Failure> {
+    match (&setup.work_function, setup.operations()) {
         (Some(drive), _) => drive(driver).map_err(|error| {
             let message = format_args!("the work failed: {}", error_chain(&error));
-            Failure::new(FailureKind::CannotGoOn, message)
+            Failure::new(FailureKind::CannotContinue, message)
         }),
         (None, Some(operations)) => {
             for operation in &operations {
@@ -214,45 +216,42 @@ pub(crate) fn work_on(setup: &Setup, driver: &mut Driver<'_>) -> Result<(), Fail
         }
         (None, None) => Err(Failure::new(
             FailureKind::NeverReached,
-            "the work of the plan is known to its own sweep only",
+            "only the sweep with this name can run the work of the plan; use `CrashSweep::replay` of that sweep",
         )),
     }
 }
 
-/// Puts the crossings where they belong between the marks.
-fn sites(journaled: &Pages, crossings: &[Crossing], start: u64) -> Vec<(Site, CrashPosition)> {
-    let mut sites = Vec::with_capacity(journaled.marks.len() + crossings.len());
-    let mut moment = CrashPosition {
-        position: start,
-        known: 0,
+/// The sites of a run, in order. Puts the crossings between the marks of the journal.
+fn sites(journal: &JournalContent, crossings: &[Crossing], start: u64) -> Vec<(Site, CrashPosition)> {
+    let mut sites = Vec::with_capacity(journal.marks.len() + crossings.len());
+    let mut position = CrashPosition {
+        operations_len: start,
+        snapshot_index: 0,
     };
-    let mut passed = 0;
+    let mut crossed_len = 0;
     let end = (None, crossings.len());
-    let marks = journaled
-        .marks
-        .iter()
-        .map(|(mark, before)| (Some(*mark), *before));
+    let marks = journal.marks.iter().map(|(mark, before)| (Some(*mark), *before));
     for (mark, crossings_before) in marks.chain([end]) {
-        while passed < crossings_before {
-            let crossing = &crossings[passed];
-            passed += 1;
+        while crossed_len < crossings_before {
+            let crossing = &crossings[crossed_len];
+            crossed_len += 1;
             // A crossing on a panicking thread cannot crash.
             if let Some(ordinal) = crossing.ordinal {
                 let site = Site::Point {
                     point: crossing.point,
                     crossing: ordinal,
                 };
-                sites.push((site, moment));
+                sites.push((site, position));
             }
         }
         match mark {
-            Some(Mark::OracleSnapshot(known)) => moment.known = known,
+            Some(Mark::OracleSnapshot(index)) => position.snapshot_index = index,
             Some(Mark::Disk { ordinal, side }) => {
-                moment.position = match side {
+                position.operations_len = match side {
                     Side::Before => ordinal,
                     Side::After => ordinal + 1,
                 };
-                sites.push((Site::Disk { ordinal, side }, moment));
+                sites.push((Site::Disk { ordinal, side }, position));
             }
             None => {}
         }

@@ -1,4 +1,4 @@
-//! Replays: the run of exactly the case that a plan describes.
+//! Replays: each runs exactly the case that a plan describes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,10 +25,10 @@ use crate::testing::watchdog::run_within;
 use crate::testing::workload::Session;
 use crate::{Error, Export, TidalDb};
 
-/// The longest time that a plan may take.
+/// The longest time of a replay.
 const PLAN_TIME: Duration = Duration::from_secs(60);
 
-/// A database that crashed as planned, recovered, and kept every promise.
+/// The result of a plan whose run crashed as planned, recovered, and passed every check.
 #[derive(Debug, Clone)]
 pub struct RecoveredCase {
     setup: Setup,
@@ -51,7 +51,7 @@ impl RecoveredCase {
         self.verdict.counts.recovered
     }
 
-    /// The number of operations that had been acknowledged when the work crashed.
+    /// The number of acknowledged operations at the crash of the work.
     pub fn acknowledged(&self) -> usize {
         self.acknowledged
     }
@@ -61,41 +61,43 @@ impl RecoveredCase {
         &self.state.export
     }
 
-    /// The image that the last crash left.
+    /// The image after the last crash.
     pub fn image(&self) -> &Image {
         &self.image
     }
 
-    /// Opens the image that the last crash left, on a disk of its own.
+    /// Opens the database in the image after the last crash, on a new disk.
     ///
     /// # Errors
     /// The errors of [`TidalDb::open`].
     pub fn open(&self) -> Result<TidalDb, Error> {
         let disk = SimDisk::from_image(&self.image);
-        self.setup.open(&self.setup.on_disk(&disk, self.session.clone()))
+        self.setup
+            .open(&self.setup.location_on_disk(&disk, self.session.clone()))
     }
 }
 
-/// Runs the case on a thread of its own, so that one that hangs ends too.
+/// Runs the case on a new thread, so that the replay of a case that hangs ends with a finding.
 pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Box<Finding>> {
-    let (setup_there, plan_there) = (setup.clone(), plan.clone());
+    let (thread_setup, thread_plan) = (setup.clone(), plan.clone());
     let outcome = run_within(PLAN_TIME, "tidaldb-plan", move || {
-        run_here(&setup_there, &plan_there)
+        run_on_this_thread(&thread_setup, &thread_plan)
     });
     let result = outcome.unwrap_or_else(|hang| Err(Failure::new(FailureKind::Hang, hang)));
     result.map_err(|failure| {
         let mut finding = setup.finding(plan.clone(), failure);
         if finding.failure.kind != FailureKind::Hang {
-            finding.image_dir = lay_out(setup, plan);
-            finding.models = models_of(setup, plan);
+            finding.image_dir = write_image_files(setup, plan);
+            finding.models = models_of_plan(setup, plan);
         }
         Box::new(finding)
     })
 }
 
-fn run_here(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
+fn run_on_this_thread(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
     let memory = SweepMemory::new(Bounds::default());
-    let last = LastCase::of(setup, &memory, without_failure(run_of(setup, plan)?)?, plan)?;
+    let work = require_no_failure(record_work_for(setup, plan)?)?;
+    let last = LastCase::of(setup, &memory, work, plan)?;
     let LastCase {
         run, builder, case, ..
     } = &last;
@@ -105,52 +107,52 @@ fn run_here(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
         memory: &memory,
         heartbeat: &Heartbeat::default(),
     };
-    let judged = runner.run(builder, case, true);
-    if let Some(failure) = judged.failures.into_iter().next() {
+    let outcome = runner.run(builder, case, true);
+    if let Some(failure) = outcome.failures.into_iter().next() {
         return Err(failure);
     }
-    let Some((state, verdict)) = judged.state else {
+    let Some((state, verdict)) = outcome.state else {
         unreachable!("a case without a failure has a state")
     };
     last.next_session(setup)?;
-    // After the checks of the image, as in a sweep, so that a replay gives the same finding as the sweep.
+    // A sweep lets the device fail after the checks of the images. In the same order a replay gives the same finding.
     if let Some(first) = plan.crashes.first()
         && first.mode.keeps_writes()
     {
-        let again;
+        let second_run;
         let work = if run.crashes.is_empty() {
             run
         } else {
-            again = recorded(setup)?;
-            &again
+            second_run = record_work(setup)?;
+            &second_run
         };
         fail_device(setup, work, first.site)?;
     }
-    let known = last.known();
+    let snapshot = last.snapshot();
     Ok(RecoveredCase {
         setup: setup.clone(),
-        session: recovery_session(known, builder.image_hash(&image_of(case.mode()))),
+        session: recovery_session(snapshot, builder.image_hash(&image_of(case.mode()))),
         image: disk_of(builder, case.mode()).image(&ImageChoice::All),
         state: (*state.state).clone(),
         verdict: (*verdict).clone(),
-        acknowledged: known.acknowledged,
+        acknowledged: snapshot.acknowledged,
     })
 }
 
-/// The recorded run of the work. Its first failure is an error.
-pub(crate) fn recorded(setup: &Setup) -> Result<Recorded, Failure> {
-    without_failure(Recorded::of_work(setup, &setup.new_disk()))
+/// Records a run of the work. Fails with the first failure of the run.
+pub(crate) fn record_work(setup: &Setup) -> Result<Recorded, Failure> {
+    require_no_failure(Recorded::of_work(setup, &setup.new_disk()))
 }
 
-fn without_failure(run: Recorded) -> Result<Recorded, Failure> {
+fn require_no_failure(run: Recorded) -> Result<Recorded, Failure> {
     match run.failures.first() {
         Some(failure) => Err(failure.clone()),
         None => Ok(run),
     }
 }
 
-/// The run of the plan's work, with the fault of the plan's first crash if that is one.
-fn run_of(setup: &Setup, plan: &Plan) -> Result<Recorded, Failure> {
+/// Records a run of the plan's work, with a fault if the site of the first crash is a fault.
+fn record_work_for(setup: &Setup, plan: &Plan) -> Result<Recorded, Failure> {
     let run = Recorded::of_work(setup, &setup.new_disk());
     match plan.crashes.first().map(|crash| crash.site) {
         Some(Site::Fault { ordinal, fault, .. }) => work_with_fault(setup, &run, ordinal, fault),
@@ -160,12 +162,12 @@ fn run_of(setup: &Setup, plan: &Plan) -> Result<Recorded, Failure> {
 
 /// The last case of a plan.
 struct LastCase {
-    /// The run in which it crashes: the work, or the session after a crash.
+    /// The run that crashes: the work, or the session after a crash.
     run: Recorded,
-    /// Is at the last crash.
+    /// The builder at the position of the last crash.
     builder: ImageBuilder,
     case: Case,
-    /// The models under which all power losses of the plan can leave their images.
+    /// The models that allow the images of all power losses of the plan.
     models: Vec<DiskModel>,
 }
 
@@ -175,12 +177,12 @@ impl LastCase {
         let Some(first) = crashes.next() else {
             return Err(Failure::new(FailureKind::NeverReached, "the plan has no crash"));
         };
-        let (builder, known) = work.at(first.site)?;
+        let (builder, snapshot_index) = work.at(first.site)?;
         if first.mode == CrashMode::Panic {
             compare_panic(setup, first.site, &builder)?;
         }
         let mut last = Self {
-            case: Case::in_run(&work, first.clone(), known),
+            case: Case::in_run(&work, first.clone(), snapshot_index),
             run: work,
             builder,
             models: DiskModel::ALL.to_vec(),
@@ -196,15 +198,15 @@ impl LastCase {
                 last.check_image()?;
                 continue;
             }
-            let (builder, known) = next.run.at(crash.site)?;
+            let (builder, snapshot_index) = next.run.at(crash.site)?;
             last.builder = builder;
-            // Entry 0 is the knowledge at the crash before: `open` had not returned.
-            if known == 0 {
-                let returned = last.builder.position() == next.opened_at;
+            // Snapshot 0 is that of the crash before: `open` had not returned.
+            if snapshot_index == 0 {
+                let has_returned = last.builder.position() == next.opened_at;
                 let state = memory.intern(next.state);
-                last.case = last.case.in_recovery(crash.clone(), returned, &state);
+                last.case = last.case.in_recovery(crash.clone(), has_returned, &state);
             } else {
-                last.case = Case::in_run(&next.run, crash.clone(), known);
+                last.case = Case::in_run(&next.run, crash.clone(), snapshot_index);
                 last.run = next.run;
             }
             last.check_image()?;
@@ -212,13 +214,12 @@ impl LastCase {
         Ok(last)
     }
 
-    /// Checks that the image of the last crash is one that the crash may leave, and keeps the models that allow it.
+    /// Checks that the last crash can leave its image, and removes the models that do not allow it.
     fn check_image(&mut self) -> Result<(), Failure> {
         let image = image_of(self.case.mode());
         if let Some(ordinal) = self.builder.invalid_ordinal(&image) {
-            let message = format_args!(
-                "the image {image} names operation {ordinal}, whose fate is not open at this crash"
-            );
+            let message =
+                format_args!("the image {image} names operation {ordinal}, which this crash cannot lose");
             return Err(Failure::new(FailureKind::NeverReached, message));
         }
         let models = self.builder.models(&image);
@@ -226,7 +227,7 @@ impl LastCase {
         Ok(())
     }
 
-    /// Moves the builder to the end of the recovery in which an operation of `next` meets a fault.
+    /// Records the recovery with a fault at an operation of `next`, and moves the builder to the end of that recovery.
     fn recover_with_fault(
         &mut self,
         setup: &Setup,
@@ -235,21 +236,21 @@ impl LastCase {
     ) -> Result<(), Failure> {
         let disk = disk_of(&self.builder, self.case.mode());
         let image = self.builder.image_hash(&image_of(self.case.mode()));
-        let session = recovery_session(self.known(), image);
+        let session = recovery_session(self.snapshot(), image);
         let recording = recovery_with_fault(setup, &disk, &session, &next.run.recording, fault)?;
         self.builder = recording.images();
         seek(&mut self.builder, recording.len());
         Ok(())
     }
 
-    fn known(&self) -> &OracleSnapshot {
-        &self.run.known[self.case.known]
+    fn snapshot(&self) -> &OracleSnapshot {
+        &self.run.snapshots[self.case.snapshot_index]
     }
 
-    /// The session after the crash. Its first failure is an error.
+    /// Records the session after the crash. Fails with the first failure of the session.
     fn next_session(&self, setup: &Setup) -> Result<NextSession, Failure> {
         let disk = disk_of(&self.builder, self.case.mode());
-        let next = NextSession::record(setup, &disk, &self.builder, self.known(), &self.case.crashes)?;
+        let next = NextSession::record(setup, &disk, &self.builder, self.snapshot(), &self.case.crashes)?;
         match next.run.failures.first() {
             Some(failure) => Err(failure.clone()),
             None => Ok(next),
@@ -257,22 +258,22 @@ impl LastCase {
     }
 }
 
-/// A panic at `site`, which unwinds through every destructor, leaves the files of the builder's image.
+/// Checks that a panic at `site`, which unwinds through every destructor, leaves the files of the builder's image.
 pub(crate) fn compare_panic(setup: &Setup, site: Site, builder: &ImageBuilder) -> Result<(), Failure> {
     let disk = setup.new_disk();
     let journal = Journal::of(&disk, OracleSnapshot::first(setup.oracle()));
-    let mut home = setup.on_disk(&disk, Session::first());
-    panic_at(setup, site, &mut home, &journal, None)?;
+    let mut location = setup.location_on_disk(&disk, Session::first());
+    panic_at(setup, site, &mut location, &journal, None)?;
     if let Some(path) = disk.locks_held().first() {
-        let message = format_args!("the lock {} is held after the panic", path.display());
+        let message = format_args!("the lock {} is still held after the panic", path.display());
         return Err(Failure::new(FailureKind::LeftBehind, message));
     }
     let expected = builder.image(&ImageChoice::All);
-    same_image(&expected, CrashMode::Panic, &disk.image(&ImageChoice::All))
+    check_same_image(&expected, CrashMode::Panic, &disk.image(&ImageChoice::All))
 }
 
-/// Two crash modes leave the same files.
-pub(crate) fn same_image(
+/// Checks that the crash mode `mode` leaves the expected files.
+pub(crate) fn check_same_image(
     expected: &Image,
     mode: impl std::fmt::Display,
     found: &Image,
@@ -282,29 +283,29 @@ pub(crate) fn same_image(
         return Ok(());
     }
     let message = format_args!(
-        "the image and {mode} leave other files: {}",
+        "the image and {mode} leave different files: {}",
         differences.join("; ")
     );
     Err(Failure::new(FailureKind::ModesDisagree, message))
 }
 
-/// The last case of `plan`; none if the plan does not reach it. Failures of the run without a crash are ignored.
+/// The last case of `plan`; `None` if the run does not reach it. Ignores failures of the run without a crash.
 fn last_case(setup: &Setup, plan: &Plan) -> Option<LastCase> {
-    let run = run_of(setup, plan).ok()?;
+    let run = record_work_for(setup, plan).ok()?;
     LastCase::of(setup, &SweepMemory::new(Bounds::default()), run, plan).ok()
 }
 
-/// The models under which the power losses of `plan` can happen; none if the plan does not reach its last crash.
-pub(crate) fn models_of(setup: &Setup, plan: &Plan) -> Vec<DiskModel> {
+/// The models under which the power losses of `plan` are possible; none if the run does not reach the last crash.
+pub(crate) fn models_of_plan(setup: &Setup, plan: &Plan) -> Vec<DiskModel> {
     if plan.crashes.is_empty() {
         let end = plan.clone().crash(Site::End, CrashMode::Kill);
-        return models_of(setup, &end);
+        return models_of_plan(setup, &end);
     }
     last_case(&setup.for_plan(plan), plan).map_or_else(Vec::new, |last| last.models)
 }
 
-/// Lays out the disk that the last crash of `plan` leaves as real files, below the directory for temporary files.
-pub(crate) fn lay_out(setup: &Setup, plan: &Plan) -> Option<PathBuf> {
+/// Writes the content of the disk after the last crash of `plan` as real files, below the directory for temporary files.
+pub(crate) fn write_image_files(setup: &Setup, plan: &Plan) -> Option<PathBuf> {
     let last = last_case(setup, plan)?;
     let image = disk_of(&last.builder, last.case.mode()).image(&ImageChoice::All);
     let dir = TempDir::try_new("crash").ok()?;

@@ -1,4 +1,4 @@
-//! The report of a sweep: its counts, its findings, and the images and sites that it left out.
+//! The report of a sweep: its counts, its findings, and the images and sites that were left out.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,44 +14,46 @@ use crate::testing::sim_disk::DiskOperationKind;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SiteReport {
-    /// Where it is.
+    /// The site.
     pub site: Site,
-    /// What happens there, for people.
-    pub what: String,
-    /// What the operation does, if it is a side of a disk operation.
+    /// A readable description of the site.
+    pub description: String,
+    /// The kind of the disk operation, if the site is one side of a disk operation.
     pub kind: Option<DiskOperationKind>,
-    /// The number of its moment. Sites with the same one share their images.
-    pub moment: usize,
-    /// The operation of the work in flight there or, if none is, the last one, by its number; `None` while the database
-    /// is first opened.
+    /// The index of the crash position of the site. Sites with the same crash position share their images.
+    pub crash_position: usize,
+    /// The index of the operation of the work that is in flight at the site or, if none is in flight, of the last operation.
+    /// `None` during the first opening of the database.
     pub operation: Option<usize>,
-    /// How many operations of the disk are done there.
-    pub position: u64,
-    /// Images of crashes there that were tried. Sites that share a moment share them.
+    /// The number of completed disk operations at the site.
+    pub disk_operations_len: u64,
+    /// The number of images of crashes at the site that had a case. Sites with the same crash position share them.
     pub images: u64,
-    /// Those that no site before had.
+    /// The number of these images that no earlier case had.
     pub distinct: u64,
-    /// True if crashes here were tried.
+    /// True if the sweep crashed at the site.
     pub is_explored: bool,
-    /// The kinds of failures that were found, each once.
+    /// The kinds of the failures at the site, without duplicates.
     pub failures: Vec<FailureKind>,
 }
 
-/// What was not tried.
+/// The numbers of images, sites and faults that were left out, because of a bound.
+///
+/// An image is a combination: for each undurable operation it has or lacks the effect of the operation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct LeftOut {
-    /// Combinations of fates of what was not durable, beyond the bound on images.
+    /// Images of crashes in the work.
     pub images: u128,
     /// Sites of the work.
     pub sites: usize,
-    /// Distinct images of the work whose recovery was not crashed in.
+    /// Distinct images of the work without nested cases.
     pub recoveries: usize,
-    /// Combinations of fates in recoveries.
+    /// Images of crashes in recoveries.
     pub nested_images: u128,
-    /// Faults of disk operations under the running work that were not tried.
+    /// Faults of disk operations.
     pub faults: usize,
-    /// Combinations of fates at the ends of runs with a fault.
+    /// Images of crashes after a fault.
     pub fault_images: u128,
 }
 
@@ -69,38 +71,35 @@ impl fmt::Display for LeftOut {
         }
         let counts = [
             (self.sites as u128, "sites"),
-            (self.images, "combinations of what was not durable"),
-            (
-                self.recoveries as u128,
-                "images whose recovery was not crashed in",
-            ),
-            (self.nested_images, "combinations in recoveries"),
-            (self.faults as u128, "faults of the disk under the running work"),
-            (self.fault_images, "combinations after faults of the disk"),
+            (self.images, "images of crashes in the work"),
+            (self.recoveries as u128, "distinct images without nested cases"),
+            (self.nested_images, "images of crashes in recoveries"),
+            (self.faults as u128, "faults of disk operations"),
+            (self.fault_images, "images of crashes after a fault"),
         ];
         f.write_str("left out: ")?;
         let counts = counts.iter().filter(|(count, _)| *count > 0);
-        for (index, (count, what)) in counts.enumerate() {
-            write!(f, "{}{count} {what}", if index == 0 { "" } else { ", " })?;
+        for (index, (count, unit)) in counts.enumerate() {
+            write!(f, "{}{count} {unit}", if index == 0 { "" } else { ", " })?;
         }
         Ok(())
     }
 }
 
-/// What no run reached.
+/// The coverage of a sweep: the crash points, kinds of disk operation and sites that it did not reach.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Coverage {
-    /// Points that were not crossed, neither in the work nor in a recovery.
+    /// The crash points without a crossing in the work and in the counted recoveries.
     pub points_missed: Vec<CrashPoint>,
-    /// Kinds of disk operation, of those that change something or make it durable, that were not done.
+    /// The kinds of disk operation that change the disk or make changes durable, and that did not occur.
     pub kinds_missed: Vec<DiskOperationKind>,
-    /// Sites at which no crash was tried.
+    /// The number of sites at which the sweep did not crash.
     pub sites_missed: usize,
 }
 
 impl Coverage {
-    /// Returns true if everything was reached.
+    /// Returns true if the sweep missed no point, kind or site.
     pub fn is_complete(&self) -> bool {
         *self == Self::default()
     }
@@ -122,10 +121,10 @@ impl fmt::Display for Coverage {
     }
 }
 
-/// What a sweep did, found, and left out.
+/// The report of a sweep: its counts, its findings, and the images and sites that were left out.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-#[must_use = "a sweep says what it found in its report"]
+#[must_use = "the findings of a sweep are only in its report"]
 pub struct SweepReport {
     /// The work and policy, without crashes.
     pub plan: Plan,
@@ -133,70 +132,70 @@ pub struct SweepReport {
     pub sites: Vec<SiteReport>,
     /// The operations of the work, as text, in order.
     pub operations: Vec<String>,
-    /// Operations of the work that were acknowledged.
+    /// The number of acknowledged operations of the work.
     pub acknowledged: usize,
-    /// Crossings in the work, by point.
+    /// The number of crossings of each crash point in the work.
     pub crossings: Vec<(CrashPoint, u64)>,
-    /// Crossings in the recoveries that were crashed in, by point.
+    /// The number of crossings of each crash point in the counted recoveries: at most 64 recoveries with nested cases.
     pub recovery_crossings: Vec<(CrashPoint, u64)>,
-    /// Operations of the disk in the work, and in the recoveries that were crashed in, by kind.
+    /// The number of disk operations of each kind in the work and in the counted recoveries.
     pub disk_operations: BTreeMap<DiskOperationKind, u64>,
-    /// Images that were built.
+    /// The number of cases. Each has one image.
     pub images: u64,
-    /// Images that differ.
+    /// The number of distinct images.
     pub distinct: u64,
-    /// Recoveries that were made.
+    /// The number of recoveries.
     pub recoveries: u64,
-    /// Recovered disks, each once, that were opened again, written to, closed and reopened.
-    pub gone_on: u64,
-    /// Crashes in recoveries.
+    /// The number of distinct recovered disks with which the sweep continued after recovery.
+    pub continued: u64,
+    /// The number of crashes in recoveries.
     pub nested: u64,
-    /// Runs of the work and of recoveries with a fault of the disk.
+    /// The number of runs of the work and of recoveries with a fault of the disk.
     pub faults: u64,
-    /// The events, summed over the crashes in the work: each state that was judged counts.
+    /// The oracle's counts of events, summed over the cases of crashes in the work.
     pub counts: Counts,
-    /// What was not tried.
+    /// The images, sites and faults that were left out.
     pub left_out: LeftOut,
-    /// What was not reached.
+    /// The coverage.
     pub coverage: Coverage,
-    /// True if the sweep claims to be complete: then a site that was not reached is a failure.
+    /// True if the sweep requires [complete](super::CrashSweep::complete) coverage.
     pub claims_completeness: bool,
-    /// The findings: those without a crash first, then by depth, within a depth in the order of the work.
+    /// The findings, sorted by the number of crashes, then in the order of the work.
     pub findings: Vec<Finding>,
-    /// Failing cases; more than [`findings`](Self::findings) if some were not kept.
+    /// The number of failing cases. Larger than the number of [`findings`](Self::findings) if some were not stored.
     pub findings_len: u64,
-    /// The time that the sweep took.
+    /// The time of the sweep.
     pub elapsed: Duration,
-    /// The number of threads that recovered.
+    /// The number of worker threads.
     pub workers: usize,
-    /// The seed of the choice among images.
+    /// The seed of the selection among images.
     pub seed: u64,
 }
 
 impl SweepReport {
-    /// Returns true if the sweep tested something, found nothing, and is as complete as it claims.
+    /// Returns true if the report is clean: the sweep tested something, has no finding, and has the required coverage.
     pub fn is_ok(&self) -> bool {
-        self.why_not().is_none()
+        self.reason_not_clean().is_none()
     }
 
-    /// Recoveries each second.
+    /// The number of recoveries each second.
     pub fn per_second(&self) -> f64 {
         self.recoveries as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// Fails unless the sweep tested something, found nothing, and is as complete as it claims.
+    /// Panics if the report is not clean: the sweep tested nothing, has findings, or lacks required coverage.
     ///
     /// # Panics
-    /// With everything that was found, and the lines that reproduce it.
+    /// With the report, which contains the findings and their replay lines.
     #[track_caller]
     pub fn expect_clean(&self) {
-        if let Some(why) = self.why_not() {
-            panic!("{why}\n{self}");
+        if let Some(reason) = self.reason_not_clean() {
+            panic!("{reason}\n{self}");
         }
     }
 
-    /// The reason why the report is not clean; none if it is.
-    pub(crate) fn why_not(&self) -> Option<String> {
+    /// The reason why the report is not clean; `None` if it is clean.
+    pub(crate) fn reason_not_clean(&self) -> Option<String> {
         if !self.findings.is_empty() {
             Some(format!("{} failing cases", self.findings_len))
         } else if self.acknowledged == 0 {
@@ -204,18 +203,21 @@ impl SweepReport {
         } else if self.distinct == 0 {
             Some("the sweep tests nothing: no image was recovered".to_owned())
         } else if self.sites.iter().all(|site| !site.is_explored) {
-            Some("the sweep tests nothing: no site of the work was crashed at".to_owned())
+            Some("the sweep tests nothing: it crashed at no site of the work".to_owned())
         } else if matches!(self.plan.work, Work::Sessions { .. })
             && !self
                 .operations
                 .iter()
                 .any(|operation| operation.starts_with("reopen:"))
         {
-            Some("the sweep tests no second session: the work is too short for a reopening".to_owned())
+            Some("the sweep tests no second session: the work is too short for a reopening; use more operations".to_owned())
         } else if self.crossings.iter().all(|(_, count)| *count == 0) {
             Some("the sweep tests nothing: no crash point was crossed".to_owned())
         } else if self.claims_completeness && !self.coverage.is_complete() {
-            Some(format!("the sweep is not complete: {}", self.coverage))
+            Some(format!(
+                "the coverage of the sweep is not complete: {}",
+                self.coverage
+            ))
         } else {
             None
         }
@@ -237,7 +239,7 @@ impl fmt::Display for SweepReport {
             self.recoveries,
             self.nested,
             self.faults,
-            self.gone_on,
+            self.continued,
             self.elapsed.as_secs_f64(),
             self.per_second()
         )?;

@@ -1,4 +1,4 @@
-//! The run of a sweep: its thread, the watch over it, the smaller cases, and the report.
+//! The run of a sweep: its thread, the check of the heartbeats, the shrinking of findings, and the report.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::CrashSweep;
 use super::bounds::now;
 use super::finding::{Failure, FailureKind, Finding};
-use super::heartbeat::Watch;
-use super::phases::{Explored, Running};
+use super::heartbeat::HeartbeatMonitor;
+use super::phases::{PhaseResults, RunningSweep};
 use super::record::{CrashPosition, Recorded};
-use super::replay::{lay_out, models_of};
+use super::replay::{models_of_plan, write_image_files};
 use super::report::{Coverage, LeftOut, SiteReport, SweepReport};
 use super::setup::Setup;
 use super::shrink::shrink;
@@ -22,22 +22,22 @@ use crate::testing::plan::{Crash, Site};
 use crate::testing::sim_disk::DiskOperationKind;
 use crate::threads;
 
-/// The time between two looks at the heartbeats.
-const LOOK: Duration = Duration::from_millis(100);
-/// The longest time that the search for smaller cases takes.
+/// The time between two checks of the heartbeats.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The longest time of the shrinking of all findings.
 const SHRINKING_TIME: Duration = Duration::from_secs(90);
-/// The number of findings that are shrunk and whose disk is laid out.
+/// The largest number of findings that are shrunk and whose images are written as files.
 const SHRUNK_MAX: usize = 3;
 
-/// Runs a sweep on its own threads, and watches them from the calling thread.
+/// Runs a sweep on its own threads. The calling thread checks their heartbeats.
 pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
     let workers = sweep.bounds.workers;
-    let running = Arc::new(Running::new(sweep.setup.clone(), sweep.bounds.clone()));
+    let running = Arc::new(RunningSweep::new(sweep.setup.clone(), sweep.bounds.clone()));
     let (sender, receiver) = mpsc::channel();
     let (working, shrinks) = (Arc::clone(&running), sweep.shrinks);
     let spawned = threads::spawn("tidaldb-sweep", move || {
         let mut report = working.report(&working.explore());
-        // After a hang nothing receives it.
+        // After a hang there is no receiver.
         sender.send(report.clone()).ok();
         if shrinks && !report.findings.is_empty() {
             shrink_findings(&working.setup, &mut report);
@@ -48,12 +48,12 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
         Ok(worker) => worker,
         Err(error) => panic!("the sweep needs a thread: {error}"),
     };
-    let mut watch = Watch::new(sweep.bounds.case_time, workers);
-    let mut told = now();
+    let mut monitor = HeartbeatMonitor::new(sweep.bounds.case_time, workers);
+    let mut last_progress = now();
     let mut report = loop {
-        match receiver.recv_timeout(LOOK) {
+        match receiver.recv_timeout(CHECK_INTERVAL) {
             Ok(report) if sweep.shrinks && !report.findings.is_empty() => {
-                // Nothing watches the search for smaller cases. If one hangs, there is none.
+                // Shrinking has no heartbeat. If it hangs, the report has no shrunk cases.
                 break receiver.recv_timeout(SHRINKING_TIME).unwrap_or(report);
             }
             Ok(report) => {
@@ -66,17 +66,18 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
             },
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if let Some(crashes) = watch.hanging(&running.heartbeats) {
+        if let Some(crashes) = monitor.find_hang(&running.heartbeats) {
             running.memory.stop.store(true, Ordering::Relaxed);
-            let limit = sweep.bounds.case_time;
-            let message = format_args!("no end after {limit:?}; its thread is left behind");
-            break running.hung(crashes, Failure::new(FailureKind::Hang, message));
+            let case_time = sweep.bounds.case_time;
+            let message =
+                format_args!("the case did not end within {case_time:?}; its thread is left running");
+            break running.report_hang(crashes, Failure::new(FailureKind::Hang, message));
         }
-        if let Some((interval, tell)) = &sweep.progress
-            && now().duration_since(told) >= *interval
+        if let Some((interval, show_progress)) = &sweep.progress
+            && now().duration_since(last_progress) >= *interval
         {
-            told = now();
-            tell(&running.progress());
+            last_progress = now();
+            show_progress(&running.progress());
         }
     };
     report.claims_completeness = sweep.claims_completeness;
@@ -84,50 +85,50 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
     report
 }
 
-impl Running {
-    pub(super) fn report(&self, explored: &Explored) -> SweepReport {
-        let Explored {
+impl RunningSweep {
+    pub(super) fn report(&self, results: &PhaseResults) -> SweepReport {
+        let PhaseResults {
             run,
-            moments,
-            tallies,
+            positions,
+            all_statistics,
             left_out,
             ..
-        } = explored;
+        } = results;
         let mut sites: Vec<SiteReport> = run
             .sites
             .iter()
-            .map(|(site, moment)| SiteReport {
+            .map(|(site, position)| SiteReport {
                 site: *site,
-                what: what(run, *site),
+                description: description(run, *site),
                 kind: kind(run, *site),
-                moment: 0,
-                operation: run.known[moment.known].operation,
-                position: moment.position,
+                crash_position: 0,
+                operation: run.snapshots[position.snapshot_index].operation,
+                disk_operations_len: position.operations_len,
                 images: 0,
                 distinct: 0,
                 is_explored: false,
                 failures: Vec::new(),
             })
             .collect();
-        for (moment, ((_, numbers), tally)) in moments.iter().zip(tallies).enumerate() {
-            for number in numbers {
-                let site = &mut sites[*number];
-                site.moment = moment;
-                let Some(tally) = tally else { continue };
-                site.images = tally.images;
-                site.distinct = tally.distinct;
+        for (crash_position, ((_, indexes), statistics)) in positions.iter().zip(all_statistics).enumerate() {
+            for index in indexes {
+                let site = &mut sites[*index];
+                site.crash_position = crash_position;
+                let Some(statistics) = statistics else { continue };
+                site.images = statistics.images;
+                site.distinct = statistics.distinct;
                 site.is_explored = true;
-                site.failures.clone_from(&tally.failures);
+                site.failures.clone_from(&statistics.failures);
             }
         }
         let counted =
             |count: &dyn Fn(CrashPoint) -> u64| CrashPoint::ALL.map(|point| (point, count(point))).to_vec();
         let in_work = |point| run.crossings.iter().filter(|it| it.point == point).count() as u64;
         let in_recoveries = |point: CrashPoint| {
-            let count = explored.recovery_crossings.get(point.name());
+            let count = results.recovery_crossings.get(point.name());
             count.copied().unwrap_or(0)
         };
-        let mut disk_operations = explored.recovery_kinds.clone();
+        let mut disk_operations = results.recovery_kinds.clone();
         for operation in run.recording.operations() {
             *disk_operations.entry(operation.kind).or_default() += 1;
         }
@@ -145,15 +146,15 @@ impl Running {
                 .collect(),
             sites_missed: sites.iter().filter(|site| !site.is_explored).count(),
         };
-        let last = run.known.last();
+        let last = run.snapshots.last();
         let mut counts = Counts::default();
-        for tally in tallies.iter().flatten() {
-            counts += tally.counts;
+        for statistics in all_statistics.iter().flatten() {
+            counts += statistics.counts;
         }
         SweepReport {
             sites,
             operations: run.operations.iter().map(ToString::to_string).collect(),
-            acknowledged: last.map_or(0, |known| known.acknowledged),
+            acknowledged: last.map_or(0, |snapshot| snapshot.acknowledged),
             crossings,
             recovery_crossings,
             disk_operations,
@@ -161,12 +162,12 @@ impl Running {
             left_out: left_out.clone(),
             coverage,
             findings: self.findings_of(&run.sites),
-            ..self.counted()
+            ..self.counts_report()
         }
     }
 
-    /// A report of what was counted so far, and nothing else.
-    fn counted(&self) -> SweepReport {
+    /// A report with only the counts so far.
+    fn counts_report(&self) -> SweepReport {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.memory.counters;
         SweepReport {
@@ -180,7 +181,7 @@ impl Running {
             images: get(&counters.images),
             distinct: get(&counters.distinct),
             recoveries: get(&counters.recoveries),
-            gone_on: get(&counters.continued),
+            continued: get(&counters.continued),
             nested: get(&counters.nested_recoveries),
             faults: get(&counters.faults),
             counts: Counts::default(),
@@ -195,8 +196,9 @@ impl Running {
         }
     }
 
-    pub(super) fn hung(&self, crashes: Vec<Crash>, failure: Failure) -> SweepReport {
-        let mut report = self.counted();
+    /// The report of a sweep with a hang: the counts and findings so far, and a finding for the hang.
+    pub(super) fn report_hang(&self, crashes: Vec<Crash>, failure: Failure) -> SweepReport {
+        let mut report = self.counts_report();
         report.findings = self.findings(&[]);
         report.findings_len += 1;
         report.findings.push(self.finding(crashes, failure));
@@ -206,22 +208,22 @@ impl Running {
     fn findings_of(&self, sites: &[(Site, CrashPosition)]) -> Vec<Finding> {
         let mut findings = self.findings(sites);
         for finding in &mut findings {
-            finding.models = models_of(&self.setup, &finding.plan);
+            finding.models = models_of_plan(&self.setup, &finding.plan);
         }
         findings
     }
 
-    /// The findings by depth, and within a depth in the order of the work.
+    /// The findings, sorted by the number of crashes, then in the order of the work.
     fn findings(&self, sites: &[(Site, CrashPosition)]) -> Vec<Finding> {
         let mut found = self.memory.failed_cases();
         found.sort_by_key(|found| {
             let first = found.crashes.first();
-            let place = first.map(|crash| {
+            let order = first.map(|crash| {
                 // Runs with a fault come last, in the order of their operations.
-                let place = sites.iter().position(|(site, _)| *site == crash.site);
-                (place.is_none(), place, fault_ordinal(crash.site))
+                let index = sites.iter().position(|(site, _)| *site == crash.site);
+                (index.is_none(), index, fault_ordinal(crash.site))
             });
-            (found.crashes.len(), place)
+            (found.crashes.len(), order)
         });
         found
             .into_iter()
@@ -234,7 +236,7 @@ impl Running {
     }
 }
 
-/// Looks for smaller cases, and lays out the disks of the first findings.
+/// Shrinks the first findings, and writes their images as files.
 fn shrink_findings(setup: &Setup, report: &mut SweepReport) {
     let mut kinds = Vec::new();
     for finding in &mut report.findings {
@@ -247,8 +249,8 @@ fn shrink_findings(setup: &Setup, report: &mut SweepReport) {
         kinds.push(finding.failure.kind);
         finding.shrunk = shrink(setup, &finding.plan, finding.failure.kind);
         let plan = finding.shrunk.as_ref().unwrap_or(&finding.plan);
-        finding.image_dir = lay_out(&setup.for_plan(plan), plan);
-        finding.models = models_of(setup, plan);
+        finding.image_dir = write_image_files(&setup.for_plan(plan), plan);
+        finding.models = models_of_plan(setup, plan);
     }
 }
 
@@ -259,8 +261,8 @@ fn fault_ordinal(site: Site) -> Option<u64> {
     }
 }
 
-/// What happens at a site, for people.
-fn what(run: &Recorded, site: Site) -> String {
+/// A readable description of a site.
+fn description(run: &Recorded, site: Site) -> String {
     match site {
         Site::Point { point, .. } => point.name().to_owned(),
         Site::Disk { ordinal, side } => match run.recording.operations().nth(ordinal as usize) {
@@ -271,7 +273,7 @@ fn what(run: &Recorded, site: Site) -> String {
     }
 }
 
-/// What the operation of a site does, if it is one of the disk.
+/// The kind of the disk operation of a site, if the site is one side of a disk operation.
 fn kind(run: &Recorded, site: Site) -> Option<DiskOperationKind> {
     match site {
         Site::Point { .. } | Site::Fault { .. } | Site::End => None,

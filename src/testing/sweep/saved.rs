@@ -1,5 +1,5 @@
-//! A saved prefix of a run: the files of the database, and an oracle that knows its state. No call was running when the files
-//! were copied, so they are those that a crash of the process leaves.
+//! A saved prefix of a run: the files of the database, and an oracle with the state of the database. No call was running when the
+//! files were copied, so they are the files that a crash of the process leaves.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use crate::testing::oracle::Oracle;
 use crate::testing::temp_dir::TempDir;
 use crate::testing::workload::Workload;
 
-/// A database as it was at a position of a run, and the operations after it.
+/// The database at a position of a run, and the operations after this position.
 #[derive(Debug)]
 pub struct SavedPrefix {
-    /// Removed on drop.
+    /// The directory of the saved database. It is removed on drop.
     pub(super) dir: TempDir,
     /// The operations after the position.
     pub next: Arc<Workload>,

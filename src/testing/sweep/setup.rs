@@ -1,13 +1,13 @@
-//! The setup of a sweep: the work, and how the database is opened, on which files and storage.
+//! The setup of a sweep: the work, and the options, files and storage with which the database is opened.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::driver::{Calls, Driver, Opener};
+use super::driver::{CallExecutor, Driver, Opener};
 use super::finding::{Failure, FailureKind, Finding};
-use super::home::Home;
 use super::journal::CallLog;
+use super::location::DatabaseLocation;
 use super::saved::SavedPrefix;
 use crate::fs::{FileAccess, RealFiles};
 use crate::limits::Limits;
@@ -24,15 +24,15 @@ use crate::testing::workload::{
 };
 use crate::{Durability, Error, Options, TidalDb};
 
-/// Where the database is on the simulated disk.
+/// The directory of the database on the simulated disk.
 pub(crate) const DB_DIR: &str = "/db";
 
 type MakeOptions = dyn Fn() -> Options + Send + Sync;
 type OpenOverFiles = dyn Fn(Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> + Send + Sync;
 type OpenInDir = dyn Fn(&Path) -> Result<Arc<dyn StorageEngine>, Error> + Send + Sync;
 type WrapFiles = dyn Fn(Arc<dyn FileAccess>) -> Arc<dyn FileAccess> + Send + Sync;
-type Drive = dyn Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync;
-type MakeCalls = dyn Fn() -> Box<dyn Calls> + Send + Sync;
+type WorkFunction = dyn Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync;
+type MakeCallExecutor = dyn Fn() -> Box<dyn CallExecutor> + Send + Sync;
 type ChangeOptions = dyn Fn(Options) -> Options + Send + Sync;
 
 /// Opens the storage engine.
@@ -40,7 +40,7 @@ type ChangeOptions = dyn Fn(Options) -> Options + Send + Sync;
 pub(crate) enum OpenStorage {
     /// Over the file access of the database.
     OverFiles(Arc<OpenOverFiles>),
-    /// With files of its own below a directory. On real files only.
+    /// With its own file access, below a directory. On real files only.
     InDir(Arc<OpenInDir>),
 }
 
@@ -53,16 +53,17 @@ pub(crate) struct Setup {
     pub(crate) work: Work,
     pub(crate) options: Option<Arc<MakeOptions>>,
     pub(crate) storage: Option<OpenStorage>,
-    pub(crate) files: Option<Arc<WrapFiles>>,
-    pub(crate) drive: Option<Arc<Drive>>,
-    /// The operations for which the name in `work` stands.
+    pub(crate) wrap_files: Option<Arc<WrapFiles>>,
+    /// The calls of the work, if `work` is only a name.
+    pub(crate) work_function: Option<Arc<WorkFunction>>,
+    /// The operations of the work, if `work` is only a name.
     pub(crate) workload: Option<Arc<Workload>>,
-    /// Makes the calls of the work in place of the driver.
-    pub(crate) calls: Option<Arc<MakeCalls>>,
-    /// The saved database with which the work begins; `None` for a new one. On real files only.
-    pub(crate) start: Option<Arc<SavedPrefix>>,
-    /// Changes the options without the oracle's knowledge.
-    pub(crate) changed_options: Option<Arc<ChangeOptions>>,
+    /// Makes the calls of the work instead of the driver.
+    pub(crate) call_executor: Option<Arc<MakeCallExecutor>>,
+    /// The saved database with which the work starts; `None` for a new database. On real files only.
+    pub(crate) prefix: Option<Arc<SavedPrefix>>,
+    /// Changes the options of each opening. The oracle uses the unchanged options.
+    pub(crate) change_options: Option<Arc<ChangeOptions>>,
 }
 
 impl Setup {
@@ -73,16 +74,16 @@ impl Setup {
             work,
             options: None,
             storage: None,
-            files: None,
-            drive: None,
+            wrap_files: None,
+            work_function: None,
             workload: None,
-            calls: None,
-            start: None,
-            changed_options: None,
+            call_executor: None,
+            prefix: None,
+            change_options: None,
         }
     }
 
-    /// Returns true if a plan alone defines the run: no options, storage, files or closure of the user.
+    /// Returns true if a plan alone determines the run: the setup has no options, storage, files or work of the user.
     pub(crate) fn is_standard(&self) -> bool {
         let Self {
             durability: _,
@@ -90,30 +91,30 @@ impl Setup {
             work: _,
             options,
             storage,
-            files,
-            drive,
+            wrap_files,
+            work_function,
             workload,
-            calls,
-            start,
-            changed_options,
+            call_executor,
+            prefix,
+            change_options,
         } = self;
         options.is_none()
             && storage.is_none()
-            && files.is_none()
-            && drive.is_none()
+            && wrap_files.is_none()
+            && work_function.is_none()
             && workload.is_none()
-            && calls.is_none()
-            && start.is_none()
-            && changed_options.is_none()
+            && call_executor.is_none()
+            && prefix.is_none()
+            && change_options.is_none()
     }
 
-    /// The same with the work and policy of `plan`.
+    /// The same setup with the work, policy and sector size of `plan`.
     pub(crate) fn for_plan(&self, plan: &Plan) -> Self {
         let mut setup = self.clone();
         if setup.work != plan.work {
-            setup.drive = None;
+            setup.work_function = None;
             setup.workload = None;
-            setup.start = None;
+            setup.prefix = None;
             setup.work = plan.work.clone();
         }
         setup.durability = plan.durability;
@@ -121,7 +122,7 @@ impl Setup {
         setup
     }
 
-    /// The options of a session, without the file access. They are made for each opening, because a clock of the user may move.
+    /// The options of a session, without the file access. Each opening gets new options, because a clock of the user may advance.
     pub(crate) fn options(&self, session: &Session) -> Options {
         in_session(session.number, || {
             let options = match &self.options {
@@ -129,14 +130,14 @@ impl Setup {
                 None => tiny_options(standard_schema()),
             };
             let options = session.options(options.durability(self.durability));
-            match &self.changed_options {
+            match &self.change_options {
                 Some(change) => change(options),
                 None => options,
             }
         })
     }
 
-    /// The operations of the work, unless a closure makes them up.
+    /// The operations of the work; `None` if a closure makes the calls.
     pub(crate) fn operations(&self) -> Option<Vec<Operation>> {
         match &self.workload {
             Some(workload) => Some(workload.operations.clone()),
@@ -162,49 +163,54 @@ impl Setup {
         SimDisk::with_options(&Image::new(), options)
     }
 
-    /// The database on a simulated disk.
-    pub(crate) fn on_disk(&self, disk: &SimDisk, session: Session) -> Home {
-        self.on_disk_below(disk, Path::new(DB_DIR), session)
+    /// The location of the database on a simulated disk.
+    pub(crate) fn location_on_disk(&self, disk: &SimDisk, session: Session) -> DatabaseLocation {
+        self.location_in_dir_of_disk(disk, Path::new(DB_DIR), session)
     }
 
-    /// The database in a directory of a simulated disk.
-    pub(crate) fn on_disk_below(&self, disk: &SimDisk, dir: &Path, session: Session) -> Home {
-        self.home(dir, Some(disk.clone()), session)
+    /// The location of the database in this directory of a simulated disk.
+    pub(crate) fn location_in_dir_of_disk(
+        &self,
+        disk: &SimDisk,
+        dir: &Path,
+        session: Session,
+    ) -> DatabaseLocation {
+        self.location(dir, Some(disk.clone()), session)
     }
 
-    /// The database in a directory of the real file system.
-    pub(crate) fn on_files(&self, dir: &Path, session: Session) -> Home {
-        self.home(dir, None, session)
+    /// The location of the database in this directory of the real file system.
+    pub(crate) fn location_on_files(&self, dir: &Path, session: Session) -> DatabaseLocation {
+        self.location(dir, None, session)
     }
 
-    fn home(&self, dir: &Path, disk: Option<SimDisk>, session: Session) -> Home {
-        let mut home = Home {
+    fn location(&self, dir: &Path, disk: Option<SimDisk>, session: Session) -> DatabaseLocation {
+        let mut location = DatabaseLocation {
             dir: dir.to_path_buf(),
             files: Arc::new(RealFiles),
             disk,
             session: session.clone(),
             failed_len_before: 0,
         };
-        self.begin_session(&mut home, session);
-        home
+        self.begin_session(&mut location, session);
+        location
     }
 
-    /// Gives `home` this session and a new file access. So a wrapper of the user keeps nothing of the session before.
-    pub(crate) fn begin_session(&self, home: &mut Home, session: Session) {
+    /// Sets the session of `location`, and makes a new file access. So a wrapper of the user has no state of an earlier session.
+    pub(crate) fn begin_session(&self, location: &mut DatabaseLocation, session: Session) {
         enter_session(session.number);
-        home.failed_len_before = home.disk.as_ref().map_or(0, SimDisk::failed_operations_len);
-        home.session = session;
-        let files: Arc<dyn FileAccess> = match &home.disk {
+        location.failed_len_before = location.disk.as_ref().map_or(0, SimDisk::failed_operations_len);
+        location.session = session;
+        let files: Arc<dyn FileAccess> = match &location.disk {
             Some(disk) => Arc::new(disk.clone()),
             None => Arc::new(RealFiles),
         };
-        home.files = match &self.files {
+        location.files = match &self.wrap_files {
             Some(wrap) => wrap(files),
             None => files,
         };
     }
 
-    /// The directory of the log and that of the embedded store, on the simulated disk.
+    /// The directories of the log and of the embedded store, on the simulated disk.
     pub(crate) fn log_and_store() -> (PathBuf, PathBuf) {
         let dir = Path::new(DB_DIR);
         (faults::log_dir(dir), faults::store_dir(dir))
@@ -213,45 +219,51 @@ impl Setup {
     /// A driver of the open database in `handle`, which notes the calls in `log`.
     pub(crate) fn driver<'a>(
         &'a self,
-        home: &'a mut Home,
+        location: &'a mut DatabaseLocation,
         handle: &'a mut Option<TidalDb>,
         log: &'a dyn CallLog,
     ) -> Driver<'a> {
-        Driver::new(self, home, handle, log, self.calls.as_ref().map(|make| make()))
+        Driver::new(
+            self,
+            location,
+            handle,
+            log,
+            self.call_executor.as_ref().map(|make| make()),
+        )
     }
 
     /// A finding of a sweep with this setup.
     pub(crate) fn finding(&self, plan: Plan, failure: Failure) -> Finding {
         Finding {
-            of_own_sweep: !self.is_standard(),
+            has_own_setup: !self.is_standard(),
             ..Finding::new(plan, failure)
         }
     }
 
-    /// An oracle for the database with which the work begins.
+    /// An oracle for the database with which the work starts.
     pub(crate) fn oracle(&self) -> Oracle {
-        let Some(start) = &self.start else {
+        let Some(prefix) = &self.prefix else {
             return Oracle::new(&self.options(&Session::first()).schema, self.durability);
         };
-        let mut oracle = start.oracle.clone();
+        let mut oracle = prefix.oracle.clone();
         oracle.set_guarantee(self.durability);
         oracle
     }
 
     /// Opens the database.
-    pub(crate) fn open(&self, home: &Home) -> Result<TidalDb, Error> {
-        self.open_with(home, self.options(&home.session))
+    pub(crate) fn open(&self, location: &DatabaseLocation) -> Result<TidalDb, Error> {
+        self.open_with(location, self.options(&location.session))
     }
 
-    /// Opens the database with the stored schema. Fails if that is not the schema of the options.
-    pub(crate) fn open_stored(&self, home: &Home) -> Result<TidalDb, Failure> {
-        let options = self.options(&home.session);
+    /// Opens the database with the stored schema. Fails if the stored schema is not the schema of the options.
+    pub(crate) fn open_stored(&self, location: &DatabaseLocation) -> Result<TidalDb, Failure> {
+        let options = self.options(&location.session);
         let schema = options.schema.clone();
         let stored = Options {
             schema_stored: true,
             ..options
         };
-        let db = self.open_with(home, stored);
+        let db = self.open_with(location, stored);
         let db = db.map_err(|error| {
             let message = format_args!("with the stored schema: {}", error_chain(&error));
             Failure::new(FailureKind::Refused, message)
@@ -259,42 +271,47 @@ impl Setup {
         if schema.resolved(Some(db.schema())) == *db.schema() {
             return Ok(db);
         }
-        let message = format_args!("the open before stored another schema: {:?}", db.schema());
+        let message = format_args!(
+            "the open before this one stored another schema: {:?}",
+            db.schema()
+        );
         Err(Failure::new(FailureKind::Wrong, message))
     }
 
-    fn open_with(&self, home: &Home, options: Options) -> Result<TidalDb, Error> {
-        enter_session(home.session.number);
-        WorkloadClock::set(home.session.now_ms);
-        let options = options.files(Arc::clone(&home.files));
+    fn open_with(&self, location: &DatabaseLocation, options: Options) -> Result<TidalDb, Error> {
+        enter_session(location.session.number);
+        WorkloadClock::set(location.session.now_ms);
+        let options = options.files(Arc::clone(&location.files));
         let storage = match &self.storage {
-            None => return TidalDb::open(&home.dir, options),
-            Some(OpenStorage::OverFiles(open)) if home.disk.is_some() => open(Arc::clone(&home.files))?,
-            // Its paths are those of a simulated disk, from the root on.
+            None => return TidalDb::open(&location.dir, options),
+            Some(OpenStorage::OverFiles(open)) if location.disk.is_some() => {
+                open(Arc::clone(&location.files))?
+            }
+            // The engine uses absolute paths of a simulated disk. On real files they would be paths of the machine.
             Some(OpenStorage::OverFiles(_)) => {
                 return Err(Error::storage(
                     "open",
-                    "a storage engine over a sweep's file access is crashed on simulated disks only",
+                    "a storage engine over the file access of the sweep can crash on simulated disks only",
                 ));
             }
-            Some(OpenStorage::InDir(open)) if home.disk.is_none() => {
-                open(&home.dir.with_extension("storage"))?
+            Some(OpenStorage::InDir(open)) if location.disk.is_none() => {
+                open(&location.dir.with_extension("storage"))?
             }
             Some(OpenStorage::InDir(_)) => {
                 return Err(Error::storage(
                     "open",
-                    "a storage engine with files of its own is crashed on real files only",
+                    "a storage engine with its own file access can crash on real files only",
                 ));
             }
         };
-        TidalDb::open_with_storage(&home.dir, options, storage)
+        TidalDb::open_with_storage(&location.dir, options, storage)
     }
 }
 
 impl Opener for Setup {
-    fn open_session(&self, home: &mut Home, session: Session) -> Result<TidalDb, Error> {
-        self.begin_session(home, session);
-        self.open(home)
+    fn open_session(&self, location: &mut DatabaseLocation, session: Session) -> Result<TidalDb, Error> {
+        self.begin_session(location, session);
+        self.open(location)
     }
 
     fn durability_of(&self, session: &Session) -> Durability {
@@ -317,7 +334,8 @@ impl Opener for Setup {
             Some(_) => Limits::default(),
             None => tiny_limits(),
         };
-        // The two are the segment that takes frames, and one that a call may add when a checkpoint has nothing new to store.
+        // Two further segments are possible: the segment to which frames are appended, and one that a call may add if its
+        // checkpoint has nothing new to store.
         (limits.sealed_segments_len_max * limits.log_growth_factor_max) as usize + 2
     }
 }

@@ -1,25 +1,25 @@
-//! Shrinking: a failing case with fewer operations, events and crossings that goes wrong in the same way.
+//! Shrinking: finds a case with fewer operations, events and crossings that fails in the same way.
 //!
-//! Operations are removed by delta debugging (Zeller, Hildebrandt, IEEE TSE 2002). What a smaller work is tried with is a
-//! sweep of its own, which finds the first crash that fails in the same way: so its crossing is the lowest.
+//! Operations are removed by delta debugging (Zeller, Hildebrandt, IEEE TSE 2002). For each smaller workload a separate sweep finds
+//! the first crash that fails in the same way. So the crossing is the lowest one.
 
 use std::time::{Duration, Instant};
 
 use super::bounds::{Bounds, now};
 use super::finding::FailureKind;
-use super::phases::first_failing;
+use super::phases::find_first_failure;
 use super::setup::Setup;
 use crate::testing::plan::{Plan, Work};
 use crate::testing::workload::{Operation, Workload};
 
-/// How many sweeps are made at most.
+/// The largest number of sweeps to shrink one case.
 const TRIES_MAX: usize = 200;
-/// How long shrinking one case may take.
+/// The longest time to shrink one case.
 const SHRINK_TIME: Duration = Duration::from_secs(20);
 
 /// A smaller case, if one is found.
 pub(crate) fn shrink(setup: &Setup, plan: &Plan, kind: FailureKind) -> Option<Plan> {
-    // A case that hangs cannot be tried again and again.
+    // Each try of a case that hangs would take the whole time of a case.
     if kind == FailureKind::Hang {
         return None;
     }
@@ -33,7 +33,7 @@ pub(crate) fn shrink(setup: &Setup, plan: &Plan, kind: FailureKind) -> Option<Pl
         smallest: None,
     };
     let fewer = shrinker.minimise(workload.operations, |operations| operations);
-    shrinker.thin_batches(fewer);
+    shrinker.remove_events(fewer);
     shrinker.smallest
 }
 
@@ -47,7 +47,7 @@ struct Shrinker<'a> {
 }
 
 impl Shrinker<'_> {
-    /// Whether this work fails in the same way; keeps the case if it does.
+    /// Returns true if this work fails in the same way. Then the failing case becomes the smallest case.
     fn fails(&mut self, operations: Vec<Operation>) -> bool {
         if self.tries_left == 0 || now().duration_since(self.started) >= SHRINK_TIME {
             return false;
@@ -63,7 +63,7 @@ impl Shrinker<'_> {
             nested_max: 64,
             ..Bounds::default().quick()
         };
-        let Some(found) = first_failing(&self.setup.for_plan(&plan), &bounds, self.kind) else {
+        let Some(found) = find_first_failure(&self.setup.for_plan(&plan), &bounds, self.kind) else {
             return false;
         };
         self.smallest = Some(Plan {
@@ -73,7 +73,7 @@ impl Shrinker<'_> {
         true
     }
 
-    /// Removes parts, halves first, as long as what is left fails.
+    /// Removes parts of the items, halves first, as long as the remaining items fail.
     fn minimise<T: Clone>(
         &mut self,
         mut items: Vec<T>,
@@ -102,8 +102,8 @@ impl Shrinker<'_> {
         items
     }
 
-    /// Removes events from the batches.
-    fn thin_batches(&mut self, mut operations: Vec<Operation>) {
+    /// Removes events from the calls that record several events.
+    fn remove_events(&mut self, mut operations: Vec<Operation>) {
         for index in 0..operations.len() {
             let Operation::Record { now_ms, events } = operations[index].clone() else {
                 continue;

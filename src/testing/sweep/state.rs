@@ -1,4 +1,4 @@
-//! The state after a recovery, and the oracle's verdict on it.
+//! The state after a recovery, and the oracle's verdict on this state.
 
 use std::sync::OnceLock;
 
@@ -12,9 +12,9 @@ use crate::{EarlierOpening, Error, Export, RecoveryReport, TidalDb};
 pub(crate) struct RecoveredState {
     pub(crate) export: Export,
     pub(crate) last_sequence: u64,
-    /// The report of the opening. Two openings of one state have different reports.
+    /// The report of the opening. Two openings with the same state have different reports.
     pub(crate) report: RecoveryReport,
-    /// The part of the export that the oracles of a case know, and a hash of the rest. `None` if they know the whole state.
+    /// The part of the export that the oracles of a case model, and a hash of the rest. `None` if they model the whole state.
     split: OnceLock<Option<(Export, u64)>>,
 }
 
@@ -35,8 +35,8 @@ impl RecoveredState {
         })
     }
 
-    /// Returns true if both recoveries gave the same state. The marker of a checkpoint that an open made may be in the log or
-    /// not.
+    /// Returns true if both recoveries gave the same state. The marker of a checkpoint that `open` made may be present in only one
+    /// of the logs.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.report.last_sequence <= other.last_sequence
             && other.report.last_sequence <= self.last_sequence
@@ -48,10 +48,10 @@ impl RecoveredState {
         (self.report.opening, &self.report.earlier_openings)
     }
 
-    /// The oracle's verdict on it, and on the receipts in the report.
-    pub(crate) fn judged_by(&self, oracle: &Oracle, death: CrashKind) -> Verdict {
+    /// The oracle's verdict on the state, and on the receipts in the report.
+    pub(crate) fn check_against(&self, oracle: &Oracle, crash_kind: CrashKind) -> Verdict {
         let split = self.split.get_or_init(|| oracle.split(&self.export)).as_ref();
-        oracle.check_recovered(death, &self.export, split, self.last_sequence, &self.report)
+        oracle.check_recovered(crash_kind, &self.export, split, self.last_sequence, &self.report)
     }
 }
 

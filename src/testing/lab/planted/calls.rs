@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::testing::CrashSweep;
 use crate::testing::faults::FaultCount;
-use crate::testing::sweep::Calls;
+use crate::testing::sweep::CallExecutor;
 use crate::testing::workload::{Event, Operation, STANDARD_NOW_MS, session, standard_schema};
 use crate::{Clock, Error, Options, Receipt, Schema, Signal, TidalDb};
 
@@ -39,7 +39,7 @@ pub(crate) struct CallMemory {
 pub(super) fn plant(bug: CallBug, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
     let (acts, runs) = (acts.clone(), AtomicU64::new(0));
     sweep.with_setup(|setup| {
-        setup.calls = Some(Arc::new(move || {
+        setup.call_executor = Some(Arc::new(move || {
             Box::new(CallMemory {
                 bug,
                 acts: acts.clone(),
@@ -59,14 +59,14 @@ pub(super) fn plant_options(
 ) -> CrashSweep {
     let (acts, openings) = (acts.clone(), AtomicU64::new(0));
     sweep.with_setup(|setup| {
-        setup.changed_options = Some(Arc::new(move |options| {
+        setup.change_options = Some(Arc::new(move |options| {
             acts.count();
             change(options, openings.fetch_add(1, Ordering::Relaxed) + 1)
         }));
     })
 }
 
-impl Calls for CallMemory {
+impl CallExecutor for CallMemory {
     fn call(&mut self, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
         if !(self.bug.on)(operation) {
             return operation.apply(db);
@@ -88,7 +88,7 @@ pub(super) fn plant_later_options(
 ) -> CrashSweep {
     let acts = acts.clone();
     sweep.with_setup(|setup| {
-        setup.changed_options = Some(Arc::new(move |options| {
+        setup.change_options = Some(Arc::new(move |options| {
             if session() < 2 {
                 return options;
             }

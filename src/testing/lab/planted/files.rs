@@ -59,8 +59,8 @@ pub(crate) type Backup = Arc<Mutex<Option<Vec<(PathBuf, Vec<u8>)>>>>;
 pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
     let (acts, backup) = (acts.clone(), Backup::default());
     sweep.with_setup(move |setup| {
-        let before = setup.files.take();
-        setup.files = Some(Arc::new(move |files| {
+        let before = setup.wrap_files.take();
+        setup.wrap_files = Some(Arc::new(move |files| {
             let files = match &before {
                 Some(wrap) => wrap(files),
                 None => files,

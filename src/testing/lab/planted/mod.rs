@@ -56,7 +56,7 @@ use crate::{Durability, Options};
 const HANG_TIME: Duration = Duration::from_secs(2);
 /// The events of most calls in a sweep of large calls, and the number of moments at which the sweep crashes.
 const LARGE_CALL_EVENTS: usize = 120;
-const LARGE_MOMENTS: usize = 60;
+const LARGE_POSITIONS: usize = 60;
 
 /// The part of the database that a bug is in, the calls that it applies to, and its action.
 #[derive(Debug, Clone, Copy)]
@@ -178,7 +178,7 @@ fn large_calls(sweep: CrashSweep) -> CrashSweep {
         setup.options = Some(Arc::new(|| tiny_options(large_schema())));
     });
     sweep
-        .moments_max(LARGE_MOMENTS)
+        .crash_positions_max(LARGE_POSITIONS)
         .faults_max(0)
         .sessions_max(0)
         .depth(0)

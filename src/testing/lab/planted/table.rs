@@ -199,7 +199,7 @@ Others {
     SegmentBitFlipped: "a flipped bit is refused or cut, never wrong state, never silent where synced was promised",
         [Lost, Refused], Nothing, BugPlace::files(&["write_at"], &[Segment], files::flip_bit).one_in(3);
     StoreBitFlipped: "nothing is read from the store that was not written",
-        [CannotGoOn, Refused], Nothing, BugPlace::files(&["write_at"], &[StoreFile], files::flip_bit).one_in(3);
+        [CannotContinue, Refused], Nothing, BugPlace::files(&["write_at"], &[StoreFile], files::flip_bit).one_in(3);
     DropSyncs: "`Drop` changes no durable state",
         [DropWrote], Nothing, BugPlace::files(&["close"], &[Segment], files::sync_at_close);
     WriteErrorSwallowed: "any failed write or sync poisons",
@@ -231,7 +231,7 @@ Others {
     CheckpointForgotten: "no checkpoint means replay from the start",
         [Refused], Nothing, BugPlace::storage(&["get"], storage::forget_checkpoint);
     OverwriteIgnored: "a put replaces the value",
-        [CannotGoOn, Half], Nothing, BugPlace::storage(&["write_batch"], storage::keep_old_states);
+        [CannotContinue, Half], Nothing, BugPlace::storage(&["write_batch"], storage::keep_old_states);
     CollectionDeletedInParts: "each change of a collection is atomic",
         [Wrong], Nothing, BugPlace::storage(&["write_batch"], storage::delete_one_by_one);
     BlockDividedInParts: "a block of a collection is divided by one batch",
@@ -247,7 +247,7 @@ Others {
     CollectionMembersKept: "a collection is removed with its members",
         [Refused], Nothing, BugPlace::storage(&["write_batch"], storage::keep_members);
     TombstonesDropped: "a checkpoint stores which items are forgotten until no record holds them",
-        [CannotGoOn], Nothing, BugPlace::storage(&["write_batch"], storage::drop_tombstones);
+        [CannotContinue], Nothing, BugPlace::storage(&["write_batch"], storage::drop_tombstones);
     FlushSkipped: "`flush` is power-safe when it returns",
         [AcknowledgedBeforeDurable, Lost, Refused], Nothing, BugPlace::storage(&["flush"], storage::skip);
     FirstFlushSkipped: "database id and schema are flushed before the first segment",
@@ -255,7 +255,7 @@ Others {
     CloseSkipped: "`close` makes every write durable",
         [AcknowledgedBeforeDurable], ChangeLast, BugPlace::storage(&["close"], storage::skip);
     PutDeferred: "storage writes survive a process crash once they return",
-        [CannotGoOn, Lost], NoSyncs,
+        [CannotContinue, Lost], NoSyncs,
         BugPlace::storage(&["put", "delete", "write_batch", "flush", "close"], |call, state| {
             storage::defer(call, state, storage::is_put)
         });
@@ -389,15 +389,15 @@ Sizes {
     LargeBatchSplit: "a checkpoint is atomic, however many records it has",
         [Wrong], LargeCalls, BugPlace::storage(&["write_batch"], storage::split_large);
     LargeBatchCut: "a checkpoint holds every changed record, however many",
-        [CannotGoOn, Half], LargeCalls, BugPlace::storage(&["write_batch"], storage::cut_large);
+        [CannotContinue, Half], LargeCalls, BugPlace::storage(&["write_batch"], storage::cut_large);
     LongScanCut: "`scan_prefix` shows all that has the prefix, however much",
-        [CannotGoOn, Lost], LargeCalls, BugPlace::storage(&["scan_prefix"], storage::scan_few);
+        [CannotContinue, Lost], LargeCalls, BugPlace::storage(&["scan_prefix"], storage::scan_few);
     LongWriteCut: "a frame is wholly there, however long",
-        [Lost, CannotGoOn, Refused], LargeCalls, BugPlace::files(&["write_at"], &[Segment], files::write_without_tail);
+        [Lost, CannotContinue, Refused], LargeCalls, BugPlace::files(&["write_at"], &[Segment], files::write_without_tail);
     LongRecordCut: "a record of the store is wholly there, however long",
-        [CannotGoOn], LargeCalls, BugPlace::files(&["write_at"], &[StoreFile], files::write_without_tail);
+        [CannotContinue], LargeCalls, BugPlace::files(&["write_at"], &[StoreFile], files::write_without_tail);
     LongReadCut: "what was written is read, however long",
-        [Lost, CannotGoOn, Refused], LargeCalls, BugPlace::files(&["read_at"], &[Segment], files::read_without_tail);
+        [Lost, CannotContinue, Refused], LargeCalls, BugPlace::files(&["read_at"], &[Segment], files::read_without_tail);
 }
 
 Disk {
@@ -419,7 +419,7 @@ Disk {
     ReadErrorAsEnd: "an error while reading is no torn tail: open fails with it",
         [Lost, Refused], Nothing, BugPlace::files(&["read_at"], &[Segment], files::end_early);
     StaleRead: "what was written is read",
-        [CannotGoOn], Nothing, BugPlace::files(&["read_at"], &[StoreFile], files::read_as_created);
+        [CannotContinue], Nothing, BugPlace::files(&["read_at"], &[StoreFile], files::read_as_created);
     LeftoverPanics: "nothing read from disk can make it panic",
         [Panicked], Nothing, BugPlace::files(&["list"], &[LogDir], files::panic_at_leftover);
     LeftoverHangs: "nothing read from disk can make it loop",

@@ -118,7 +118,7 @@ fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
             let mut planted = bug.plant(sweep(PlantedWork::of(bug)), &acts).findings_max(1);
             if index > 0 {
                 // A certain kind needs more images than any.
-                planted = planted.images_max(32).looking_for(kind);
+                planted = planted.images_max(32).only_kind(kind);
             }
             let report = planted.run();
             let found = report.findings.first().map(|finding| finding.failure.kind);

@@ -154,7 +154,7 @@ fn told(text: &str) -> Report {
     sweep.plan = Plan::new(Work::Driven(text.to_owned()));
     sweep.operations = vec![text.to_owned(); 12];
     for site in &mut sweep.sites {
-        text.clone_into(&mut site.what);
+        text.clone_into(&mut site.description);
     }
     for finding in &mut sweep.findings {
         text.clone_into(&mut finding.failure.message);
@@ -300,7 +300,11 @@ fn new_images_of_the_groups_of_a_map_add_up_to_those_of_its_moments() {
         let number = it.split(", ").nth(1).unwrap().split(' ').next().unwrap();
         number.replace(',', "").parse::<u64>().unwrap()
     });
-    let mut moments: Vec<(usize, u64)> = CLEAN.sites.iter().map(|it| (it.moment, it.distinct)).collect();
+    let mut moments: Vec<(usize, u64)> = CLEAN
+        .sites
+        .iter()
+        .map(|it| (it.crash_position, it.distinct))
+        .collect();
     moments.dedup();
     let moments: u64 = moments.iter().map(|(_, distinct)| distinct).sum();
     assert_eq!(new.sum::<u64>(), moments);

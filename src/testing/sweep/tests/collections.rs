@@ -1,4 +1,4 @@
-//! Work on collections only: crashes while blocks are divided, joined and emptied, and the limits of a block.
+//! Workloads on collections only: crashes while blocks are divided, joined and emptied, and the limits of a block.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::testing::faults::{ForwardingStorage, StorageOperation};
 use crate::testing::workload::{Random, Workload, large_options, standard_schema, tiny_options};
 use crate::{Options, TidalDb};
 
-/// Two collections that grow and then shrink. Some ids are neighbours, and some are at the ends of the range.
+/// A workload on two collections that grow and then shrink. Some ids are neighbours, and some are at the ends of the range.
 fn work(seed: u64, changes_len: u64) -> Workload {
     const IDS: [u64; 16] = [
         0,
@@ -48,7 +48,7 @@ fn work(seed: u64, changes_len: u64) -> Workload {
 
 fn open(disk: &SimDisk, options: Options) -> TidalDb {
     let opened = TidalDb::open("/db", options.files(Arc::new(disk.clone())));
-    opened.expect("it recovers")
+    opened.expect("the database recovers")
 }
 
 /// The number of blocks in the store.
@@ -60,12 +60,14 @@ fn blocks_len(disk: &SimDisk) -> usize {
     };
     let image = disk.image(&ImageChoice::All);
     let files = Arc::new(SimDisk::from_image(&image));
-    let store = FileStore::open(files, "/db/store", &store_options).expect("it opens");
-    let blocks = store.scan_prefix(keys::COLLECTION_BLOCKS).expect("it is sound");
+    let store = FileStore::open(files, "/db/store", &store_options).expect("the store opens");
+    let blocks = store
+        .scan_prefix(keys::COLLECTION_BLOCKS)
+        .expect("the store is sound");
     blocks.count()
 }
 
-/// How often a change of `work` divides a block, joins two and empties one.
+/// The numbers of changes in `work` that divide a block, join two blocks, and empty a block.
 fn blocks_changed(work: &Workload) -> [usize; 3] {
     use BatchOperation::{Delete, Put};
     let changed = Arc::new(Mutex::new([0; 3]));
@@ -87,7 +89,7 @@ fn blocks_changed(work: &Workload) -> [usize; 3] {
         call.forward()
     });
     let options = tiny_options(standard_schema()).files(Arc::new(SimDisk::new()));
-    let db = TidalDb::open_with_storage("/db", options, Arc::new(engine)).expect("it opens");
+    let db = TidalDb::open_with_storage("/db", options, Arc::new(engine)).expect("the database opens");
     for operation in &work.operations {
         operation.apply_or_refuse(&db).expect("the disk is sound");
     }
@@ -95,7 +97,7 @@ fn blocks_changed(work: &Workload) -> [usize; 3] {
 }
 
 #[test]
-fn changes_of_blocks_survive_every_crash_under_every_policy() {
+fn divided_joined_and_emptied_blocks_survive_every_crash_under_every_policy() {
     for durability in [
         Durability::EverySynced,
         Durability::SyncedEvery {
@@ -107,7 +109,7 @@ fn changes_of_blocks_survive_every_crash_under_every_policy() {
         let changed = blocks_changed(&work);
         assert!(
             changed.iter().all(|len| *len > 1),
-            "divided, joined, emptied: {changed:?}"
+            "numbers of divided, joined and emptied blocks: {changed:?}"
         );
         let sweep = CrashSweep::of(work)
             .durability(durability)
@@ -120,62 +122,62 @@ fn changes_of_blocks_survive_every_crash_under_every_policy() {
     }
 }
 
-/// Makes a collection of these members. Adds `more`, which divides its block. Then removes the half with the lower ids, so that
-/// the blocks are joined. The power is lost after the last sync of each step.
+/// Makes a collection of these members, which fill one block. Adds `more`, which divides the block. Then removes the three
+/// quarters with the lower ids, so that the blocks are joined. Loses the power after the sync of each step.
 fn divide_and_join(members: &[EntityId], more: EntityId) {
     let options = || large_options().durability(Durability::OperatingSystem);
     let disk = SimDisk::new();
     let db = open(&disk, options());
-    db.create_collection("large").expect("it is made");
+    db.create_collection("large").expect("the call succeeds");
     for member in members {
-        assert!(db.add_to_collection("large", *member).expect("it is added"));
+        assert!(db.add_to_collection("large", *member).expect("the call succeeds"));
     }
-    db.sync().expect("it is synced");
+    db.sync().expect("the sync succeeds");
     let lose_power = |disk: &SimDisk, db: TidalDb| {
         drop(db);
         let disk = SimDisk::from_image(&disk.image(&ImageChoice::Synced));
         let db = open(&disk, options());
         (disk, db)
     };
-    let of = |db: &TidalDb| db.collection_members("large").expect("it is sound");
+    let members_of = |db: &TidalDb| db.collection_members("large").expect("the collection exists");
     let (disk, db) = lose_power(&disk, db);
     assert_eq!(blocks_len(&disk), 1);
-    assert_eq!(of(&db), members);
+    assert_eq!(members_of(&db), members);
 
-    assert!(db.add_to_collection("large", more).expect("it is added"));
+    assert!(db.add_to_collection("large", more).expect("the call succeeds"));
     let (disk, db) = lose_power(&disk, db);
-    assert_eq!(of(&db), members, "the last one was not synced");
-    assert!(db.add_to_collection("large", more).expect("it is added"));
-    db.sync().expect("it is synced");
+    assert_eq!(members_of(&db), members, "the last member was not synced");
+    assert!(db.add_to_collection("large", more).expect("the call succeeds"));
+    db.sync().expect("the sync succeeds");
     let (disk, db) = lose_power(&disk, db);
     assert_eq!(blocks_len(&disk), 2);
     let mut all = members.to_vec();
     all.push(more);
-    assert_eq!(of(&db), all);
+    assert_eq!(members_of(&db), all);
 
     let removed_len = all.len() * 3 / 4;
     for member in &all[..removed_len] {
         assert!(
             db.remove_from_collection("large", *member)
-                .expect("it is removed")
+                .expect("the call succeeds")
         );
     }
-    db.sync().expect("it is synced");
+    db.sync().expect("the sync succeeds");
     let (disk, db) = lose_power(&disk, db);
     assert_eq!(blocks_len(&disk), 1);
-    assert_eq!(of(&db), all[removed_len..]);
+    assert_eq!(members_of(&db), all[removed_len..]);
 }
 
 #[test]
-fn a_block_of_more_bytes_than_the_limit_is_divided_and_joined_and_survives_power_losses() {
+fn a_block_with_more_bytes_than_the_limit_is_divided_and_joined_and_survives_power_losses() {
     let bytes_max = Limits::default().collection_block_bytes_max as u64;
-    // A run of one id in every second place takes two bytes.
+    // Every second id is a member. Each is a run of one id, which takes two bytes.
     let members: Vec<_> = (0..bytes_max / 2).map(|number| EntityId(2 * number)).collect();
     divide_and_join(&members, EntityId(bytes_max));
 }
 
 #[test]
-fn a_block_of_more_ids_than_the_limit_is_divided_and_joined_and_survives_power_losses() {
+fn a_block_with_more_ids_than_the_limit_is_divided_and_joined_and_survives_power_losses() {
     let ids_max = Limits::default().collection_block_ids_max;
     let members: Vec<_> = (0..ids_max).map(EntityId).collect();
     divide_and_join(&members, EntityId(ids_max));

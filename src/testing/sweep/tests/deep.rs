@@ -1,4 +1,4 @@
-//! Two recoveries deep, and the profile that goes there sweep after sweep.
+//! Crashes in two nested recoveries, and the deep profile, which runs a series of sweeps with them.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::testing::lab::planted::{FaultCount, PlantedBug};
 
 #[test]
-fn the_second_recovery_is_crashed_in_too() {
+fn a_sweep_of_depth_two_also_crashes_in_the_second_recovery() {
     let sweep = |depth| {
         let sweep = CrashSweep::standard(SEED, 6).images_max(4).nested_max(3);
         let report = sweep.nested_images_max(2).faults_max(0).depth(depth).run();
@@ -21,8 +21,8 @@ fn the_second_recovery_is_crashed_in_too() {
 }
 
 #[test]
-fn what_only_a_crash_in_a_recovery_shows_is_found_there_and_its_line_says_how_deep() {
-    // A leftover of a recovery that died stops the next one.
+fn a_bug_that_needs_a_crash_in_a_recovery_is_found_and_its_line_contains_both_crashes() {
+    // After a crash in a recovery, a leftover file makes the next recovery panic.
     let acts = FaultCount::default();
     let sweep = PlantedBug::LeftoverPanics.plant(CrashSweep::standard(SEED, 12).quick(), &acts);
     let report = sweep
@@ -36,7 +36,7 @@ fn what_only_a_crash_in_a_recovery_shows_is_found_there_and_its_line_says_how_de
         .findings
         .iter()
         .max_by_key(|finding| finding.plan.crashes.len());
-    let deepest = deepest.expect("it is found");
+    let deepest = deepest.expect("the bug is found");
     assert!(deepest.plan.crashes.len() >= 2, "{deepest}");
     let again = finding_of(sweep.replay(&deepest.replay_line()));
     assert_eq!(again.failure.kind, FailureKind::Panicked);
@@ -56,22 +56,26 @@ fn profile() -> DeepProfile {
 }
 
 #[test]
-fn the_deep_profile_ends_by_its_states_and_adds_up_sweeps_of_every_policy() {
+fn the_deep_profile_ends_at_its_number_of_images_and_sums_the_sweeps_of_every_policy() {
     let profile = DeepProfile {
         distinct_max: 3000,
         ..profile()
     };
-    let mut told: Vec<SweepReport> = Vec::new();
-    let totals = profile.run(|_| {}, |sweep, _| told.push(sweep.clone()));
-    let sum = |count: fn(&SweepReport) -> u64| told.iter().map(count).sum::<u64>();
-    assert_eq!(totals.sweeps, told.len() as u64);
+    let mut reports: Vec<SweepReport> = Vec::new();
+    let totals = profile.run(|_| {}, |sweep, _| reports.push(sweep.clone()));
+    let sum = |count: fn(&SweepReport) -> u64| reports.iter().map(count).sum::<u64>();
+    assert_eq!(totals.sweeps, reports.len() as u64);
     assert_eq!(totals.distinct, sum(|sweep| sweep.distinct));
     assert_eq!(totals.nested, sum(|sweep| sweep.nested));
     assert_eq!((totals.findings_len, totals.workers), (0, 2));
-    // Each of the two threads may be in the middle of an image when the last one comes.
+    // Each of the two threads may be in a case when the bound is reached.
     assert!((3000..3002).contains(&totals.distinct), "{totals}");
-    assert!(told.len() > 3, "{totals}");
-    let plans: Vec<_> = told.iter().take(4).map(|sweep| sweep.plan.to_string()).collect();
+    assert!(reports.len() > 3, "{totals}");
+    let plans: Vec<_> = reports
+        .iter()
+        .take(4)
+        .map(|sweep| sweep.plan.to_string())
+        .collect();
     assert_eq!(
         plans,
         [
@@ -84,7 +88,7 @@ fn the_deep_profile_ends_by_its_states_and_adds_up_sweeps_of_every_policy() {
 }
 
 #[test]
-fn the_deep_profile_ends_by_its_time_and_tells_rate_and_time_left_meanwhile() {
+fn the_deep_profile_ends_at_its_time_and_reports_its_rate_and_the_time_left() {
     let profile = DeepProfile {
         time: Duration::from_millis(1500),
         operations_len: 300,
@@ -92,12 +96,18 @@ fn the_deep_profile_ends_by_its_time_and_tells_rate_and_time_left_meanwhile() {
         progress_interval: Duration::from_millis(1),
         ..profile()
     };
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let telling = Arc::clone(&told);
-    let totals = profile.run(move |progress| telling.lock().unwrap().push(*progress), |_, _| {});
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let reporter = Arc::clone(&reported);
+    let totals = profile.run(
+        move |progress| reporter.lock().unwrap().push(*progress),
+        |_, _| {},
+    );
     assert!(totals.elapsed >= profile.time, "{totals}");
-    let told = told.lock().unwrap();
-    let progress = told.last().expect("it is told again and again");
-    let left = progress.time_left.expect("there is a bound");
-    assert!(left < profile.time && progress.per_second > 0.0, "{progress:?}");
+    let reported = reported.lock().unwrap();
+    let progress = reported.last().expect("progress is reported");
+    let time_left = progress.time_left.expect("there is a bound on time");
+    assert!(
+        time_left < profile.time && progress.per_second > 0.0,
+        "{progress:?}"
+    );
 }

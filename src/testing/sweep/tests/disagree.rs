@@ -1,10 +1,10 @@
-//! Crash modes that do not agree: a destructor that writes runs when a panic unwinds, and never when the process is killed.
+//! Crash modes that leave different files: a destructor writes if a panic unwinds, and does not run if the process is killed.
 
 use super::*;
 use crate::testing::faults::{FileOperation, FileRole, ForwardingFiles};
 
-/// A destructor that writes to an open segment, only while a panic unwinds.
-fn with_a_parting_write(files: Arc<dyn FileAccess>) -> Arc<dyn FileAccess> {
+/// A file access whose files have a destructor that writes to an open segment while a panic unwinds.
+fn write_while_panicking(files: Arc<dyn FileAccess>) -> Arc<dyn FileAccess> {
     Arc::new(ForwardingFiles::new(files, |call| {
         let is_close = matches!(call.operation, FileOperation::Close);
         if let Some(file) = call.file()
@@ -12,7 +12,7 @@ fn with_a_parting_write(files: Arc<dyn FileAccess>) -> Arc<dyn FileAccess> {
             && call.role() == FileRole::Segment
             && std::thread::panicking()
         {
-            // A file that is open for reading refuses it.
+            // A file that is open for reading refuses the write.
             file.write_at(b"the end", 900).ok();
         }
         call.forward()
@@ -20,12 +20,12 @@ fn with_a_parting_write(files: Arc<dyn FileAccess>) -> Arc<dyn FileAccess> {
 }
 
 #[test]
-fn crash_modes_that_leave_other_files_are_a_finding() {
+fn crash_modes_that_leave_different_files_are_a_finding() {
     let test = concat!(
         module_path!(),
-        "::crash_modes_that_leave_other_files_are_a_finding"
+        "::crash_modes_that_leave_different_files_are_a_finding"
     );
-    let sweep = CrashSweep::standard(SEED, 6).files(with_a_parting_write);
+    let sweep = CrashSweep::standard(SEED, 6).files(write_while_panicking);
     let plan = Plan::standard(SEED, 6).crash_at(CrashPoint::WalPostAggregate, 0);
     let finding = sweep
         .compare_crash_modes(&plan, test)
@@ -33,12 +33,12 @@ fn crash_modes_that_leave_other_files_are_a_finding() {
     assert_eq!(finding.failure.kind, FailureKind::ModesDisagree, "{finding}");
     let message = &finding.failure.message;
     assert!(
-        message.contains("the image and panic leave other files"),
+        message.contains("the image and panic leave different files"),
         "{message}"
     );
     assert!(message.contains("/db/log/"), "{message}");
 
-    // Pasted, it compares again, as no replay of the line would.
+    // The test to paste compares the crash modes again. A replay of the line would not.
     let pasted = finding.test_to_paste();
     let line = plan.replay_line();
     let expected = format!(
@@ -53,8 +53,8 @@ fn crash_modes_agree() {{
 }
 
 #[test]
-fn a_plan_that_panics_finds_a_destructor_that_writes() {
-    let sweep = CrashSweep::standard(SEED, 6).files(with_a_parting_write);
+fn a_plan_with_a_panic_finds_a_destructor_that_writes() {
+    let sweep = CrashSweep::standard(SEED, 6).files(write_while_panicking);
     let site = "WalPostAggregate#0".parse().expect("a site");
     let plan = Plan::standard(SEED, 6).crash(site, CrashMode::Panic);
     let finding = sweep.run_plan(&plan).expect_err("a destructor wrote");

@@ -8,7 +8,7 @@ use crate::testing::plan::FaultEnd;
 use crate::testing::run_plan;
 use crate::testing::sim_disk::{DiskOperationKind, IoFault};
 
-/// The plan of a short work with this fault of the operation that `ordinal` names.
+/// The plan of a short workload with this fault at the operation with this ordinal.
 fn plan(ordinal: u64, fault: IoFault, mode: &str) -> Plan {
     let mode = mode.parse().expect("a mode");
     let after = FaultEnd::Run;
@@ -23,13 +23,13 @@ fn plan(ordinal: u64, fault: IoFault, mode: &str) -> Plan {
 }
 
 #[test]
-fn each_fault_of_each_operation_is_replayed_from_its_line() {
+fn a_line_with_a_fault_is_replayed_for_each_fault_and_kind_of_operation() {
     let setup = Setup::new(Plan::standard(SEED, 20).work, Durability::EverySynced);
     let run = record::Recorded::of_work(&setup, &setup.new_disk());
     let sites = fault::fault_sites(&run.recording, 0);
     let operations: Vec<_> = run.recording.operations().cloned().collect();
     for &fault in IoFault::ALL {
-        let mut met = BTreeMap::new();
+        let mut last_by_kind = BTreeMap::new();
         for site in &sites {
             if let Site::Fault {
                 ordinal,
@@ -38,17 +38,17 @@ fn each_fault_of_each_operation_is_replayed_from_its_line() {
             } = *site
                 && of_site == fault
             {
-                met.insert(operations[ordinal as usize].kind, ordinal);
+                last_by_kind.insert(operations[ordinal as usize].kind, ordinal);
             }
         }
-        let kinds: Vec<_> = met.keys().copied().collect();
+        let kinds: Vec<_> = last_by_kind.keys().copied().collect();
         match fault {
             IoFault::Error => assert!(kinds.len() >= 8, "{kinds:?}"),
             IoFault::SyncLost => assert_eq!(kinds, [DiskOperationKind::Sync]),
             _ => assert_eq!(kinds, [DiskOperationKind::Write], "{fault}"),
         }
         // The last operation of each kind.
-        for &ordinal in met.values() {
+        for &ordinal in last_by_kind.values() {
             for mode in ["kill", "power-loss:synced"] {
                 let plan = plan(ordinal, fault, mode);
                 let recovered = replay(&plan.replay_line());
@@ -59,7 +59,7 @@ fn each_fault_of_each_operation_is_replayed_from_its_line() {
 }
 
 #[test]
-fn a_plan_with_a_fault_that_no_operation_can_meet_fails() {
+fn a_plan_with_a_fault_that_is_not_possible_at_its_operation_fails() {
     for (ordinal, fault) in [
         (0, IoFault::SyncLost),
         (0, IoFault::DiskFull),
@@ -72,26 +72,26 @@ fn a_plan_with_a_fault_that_no_operation_can_meet_fails() {
 }
 
 #[test]
-fn the_calls_after_a_fault_are_refused_and_those_before_it_are_there() {
-    let whole = run_plan(&Plan::standard(SEED, 20).crash(Site::End, CrashMode::Kill)).expect("it holds");
-    // In the middle of the work.
+fn calls_before_a_fault_survive_and_calls_after_it_are_refused() {
+    let whole = run_plan(&Plan::standard(SEED, 20).crash(Site::End, CrashMode::Kill)).expect("no finding");
+    // The fault is in the middle of the work.
     for after in [FaultEnd::Call, FaultEnd::Run] {
         let site = Site::Fault {
             ordinal: 60,
             fault: IoFault::Error,
             after,
         };
-        let cut = run_plan(&Plan::standard(SEED, 20).crash(site, CrashMode::Kill)).expect("it holds");
+        let failed = run_plan(&Plan::standard(SEED, 20).crash(site, CrashMode::Kill)).expect("no finding");
         assert!(
-            cut.acknowledged() > 0 && cut.acknowledged() < whole.acknowledged(),
+            failed.acknowledged() > 0 && failed.acknowledged() < whole.acknowledged(),
             "{after:?}"
         );
-        assert!(cut.events() < whole.events());
+        assert!(failed.events() < whole.events());
     }
 }
 
-/// A sweep whose reopenings ignore the failure of an operation. The first open of a database does not.
-fn careless_reopening() -> CrashSweep {
+/// A sweep whose reopenings ignore the failure of an operation. The first open of a database does not ignore it.
+fn sweep_that_ignores_faults_at_reopening() -> CrashSweep {
     let operations = Workload::standard(SEED, 12).operations;
     let sweep = CrashSweep::of(Workload { operations }).files(|files| {
         let log = log_dir(Path::new("/db"));
@@ -110,9 +110,9 @@ fn careless_reopening() -> CrashSweep {
 
 #[test]
 fn an_open_that_hides_a_failed_operation_is_found_and_replayed() {
-    let sweep = careless_reopening();
+    let sweep = sweep_that_ignores_faults_at_reopening();
     let report = sweep.run();
-    let finding = report.findings.first().expect("it is found");
+    let finding = report.findings.first().expect("the bug is found");
     assert_eq!(
         finding.failure.kind,
         FailureKind::AcknowledgedAfterFault,
@@ -124,28 +124,31 @@ fn an_open_that_hides_a_failed_operation_is_found_and_replayed() {
     assert_eq!(again.failure, finding.failure);
     remove_image(&again);
     report.findings.iter().for_each(remove_image);
-    // Without faults nothing is found.
-    careless_reopening().faults_max(0).run().expect_clean();
+    // A sweep without faults has no finding.
+    sweep_that_ignores_faults_at_reopening()
+        .faults_max(0)
+        .run()
+        .expect_clean();
 }
 
 #[test]
-fn a_finding_after_a_fault_is_shrunk_to_one_after_a_fault() {
+fn a_finding_with_a_fault_is_shrunk_to_a_smaller_case_with_a_fault() {
     use crate::testing::lab::planted::{FaultCount, PlantedBug};
     let sweep = PlantedBug::FullDiskIgnored.plant(CrashSweep::standard(SEED, 16), &FaultCount::default());
     let report = sweep.findings_max(1).run();
     let finding = &report.findings[0];
-    let shrunk = finding.shrunk.as_ref().expect("it is shrunk");
+    let shrunk = finding.shrunk.as_ref().expect("a smaller case is found");
     let Work::Operations(workload) = &shrunk.work else {
-        panic!("it has operations: {finding}");
+        panic!("the shrunk case has no list of operations: {finding}");
     };
     assert!(workload.operations.len() <= 2, "{finding}");
     assert!(matches!(shrunk.crashes[0].site, Site::Fault { .. }), "{finding}");
     remove_image(finding);
 }
 
-/// Faults at each operation of a work, and crashes after each.
+/// Runs each fault at each operation of a short workload, and crashes after each fault.
 #[test]
-fn every_fault_of_a_short_work_leaves_a_legal_state_on_sectors_of_both_sizes() {
+fn every_fault_of_a_short_workload_leaves_a_legal_state_on_sectors_of_both_sizes() {
     for sector_bytes in [512, 4096] {
         let report = CrashSweep::standard(SEED, 16)
             .quick()

@@ -1,4 +1,4 @@
-//! Sweeps of large calls at some of their moments, under tiny limits and under those of production.
+//! Sweeps of large calls at some of their crash positions, under tiny limits and under the limits of production.
 
 use super::*;
 use crate::limits::{Limits, SEGMENT_BYTES_MIN};
@@ -7,7 +7,7 @@ use crate::testing::workload::{
 };
 use crate::{Options, Schema};
 
-/// Tiny options with limits under which writes are split and a close makes a checkpoint too.
+/// Tiny options with smaller limits, so that writes are split and a close makes a checkpoint too.
 pub(super) fn tinier_options(schema: Schema) -> Options {
     let options = tiny_options(schema);
     let limits = Limits {
@@ -19,8 +19,8 @@ pub(super) fn tinier_options(schema: Schema) -> Options {
     Options { limits, ..options }
 }
 
-/// Only images of a process crash and of a few power losses, at `moments_len` moments.
-fn sampled(sweep: CrashSweep, moments_len: usize) -> SweepReport {
+/// Runs the sweep at `positions_len` crash positions, with the image of a process crash and a few images of power losses at each.
+fn run_sampled(sweep: CrashSweep, positions_len: usize) -> SweepReport {
     let sweep = sweep
         .findings_max(3)
         .shrink(false)
@@ -29,21 +29,21 @@ fn sampled(sweep: CrashSweep, moments_len: usize) -> SweepReport {
         .sessions_max(0)
         .images_max(2)
         .workers(2);
-    sweep.moments_max(moments_len).run()
+    sweep.crash_positions_max(positions_len).run()
 }
 
 #[test]
-fn large_calls_under_tiny_limits() {
+fn large_calls_survive_sampled_crashes_under_tiny_limits() {
     let options = || tinier_options(large_schema());
     let sweep = CrashSweep::named("large, tiny limits", Workload::large(SEED, 200)).options(options);
-    let report = sampled(sweep, 200);
+    let report = run_sampled(sweep, 200);
     println!("{report}");
     report.expect_clean();
 }
 
-/// The sampled sweeps above have few of the images with a hole inside a frame.
+/// The sampled sweeps have only a few images with a hole inside a frame.
 #[test]
-fn a_call_in_many_sectors_survives_wholly_or_not_at_all() {
+fn a_call_in_many_sectors_survives_completely_or_not() {
     let operations = Workload::standard(SEED, 60).operations;
     let events = operations.into_iter().flat_map(|operation| match operation {
         Operation::Record { events, .. } => events,
@@ -56,9 +56,9 @@ fn a_call_in_many_sectors_survives_wholly_or_not_at_all() {
     report.expect_clean();
 }
 
-/// A log of dozens of segments, which no checkpoint trims before the close.
+/// The log has dozens of segments, which no checkpoint trims before the close.
 #[test]
-fn a_long_log_under_tiny_limits() {
+fn a_long_log_survives_sampled_crashes_under_tiny_limits() {
     let options = || {
         with_many_segments(tinier_options(standard_schema()))
             .segment_bytes_max(SEGMENT_BYTES_MIN)
@@ -67,16 +67,16 @@ fn a_long_log_under_tiny_limits() {
     let mut workload = Workload::standard(SEED, 150);
     workload.operations.retain(|it| *it != Operation::Checkpoint);
     let sweep = CrashSweep::named("long log", workload).options(options);
-    let report = sampled(sweep, 150);
+    let report = run_sampled(sweep, 150);
     println!("{report}");
     report.expect_clean();
 }
 
 #[test]
-fn calls_of_thousands_of_events_under_the_limits_of_production() {
+fn calls_of_thousands_of_events_survive_sampled_crashes_under_the_limits_of_production() {
     let sweep = CrashSweep::named("large", Workload::large(SEED, 4500)).options(large_options);
-    // Every opening after a crash is slow.
-    let report = sampled(sweep.continue_after_recovery(false), 40);
+    // Every opening after a crash is slow, so the sweep does not continue after recovery.
+    let report = run_sampled(sweep.continue_after_recovery(false), 40);
     println!("{report}");
     report.expect_clean();
 }

@@ -36,22 +36,22 @@ fn finding_of<T: fmt::Debug>(replayed: Result<T, ReplayFailure>) -> Finding {
     }
 }
 
-/// Removes the directory in which a finding was laid out.
+/// Removes the directory with the files of a finding.
 #[expect(
     clippy::disallowed_methods,
     reason = "removes a directory outside of any database"
 )]
 fn remove_image(finding: &Finding) {
     if let Some(dir) = &finding.image_dir {
-        std::fs::remove_dir_all(dir).expect("it was laid out");
+        std::fs::remove_dir_all(dir).expect("the directory exists");
     }
 }
 
-/// The standing proof: every site and every image of the work, and a crash at every operation of every recovery.
+/// The complete proof: every site and every image of the work, and a crash at every operation of every recovery.
 #[test]
-fn one_standard_workload_completely_at_depth_one() {
-    // A compaction of the store writes its file at once: its steps have more images than can be tried, and other sweeps draw
-    // from them.
+fn a_standard_workload_survives_every_image_and_every_crash_in_each_recovery() {
+    // A compaction of the store writes its file in one step: smaller steps have too many images for a complete sweep. Other
+    // sweeps select from these images.
     let options = || {
         let mut options = tiny_options(standard_schema());
         options.limits.store_step_bytes = Limits::default().store_step_bytes;
@@ -82,7 +82,7 @@ fn one_standard_workload_completely_at_depth_one() {
 }
 
 #[test]
-fn every_policy_keeps_its_promise() {
+fn a_standard_workload_survives_every_crash_under_the_policies_with_fewer_syncs() {
     for durability in [
         Durability::SyncedEvery {
             interval_ms: STANDARD_SYNC_MS,
@@ -98,10 +98,9 @@ fn every_policy_keeps_its_promise() {
     }
 }
 
-/// Whatever the policy, the work does the same to the disk in every run, so that an image that was built from one run is one
-/// of every run.
+/// All images are built from one run, so every run must make the same disk operations.
 #[test]
-fn two_runs_of_the_same_work_do_the_same_to_the_disk_under_every_policy() {
+fn two_runs_of_the_same_work_make_the_same_disk_operations_under_every_policy() {
     for durability in [
         Durability::EverySynced,
         Durability::SyncedEvery {
@@ -118,7 +117,7 @@ fn two_runs_of_the_same_work_do_the_same_to_the_disk_under_every_policy() {
         let operations = |run: &record::Recorded| run.recording.operations().cloned().collect::<Vec<_>>();
         assert!(operations(&first).len() > 300, "{durability:?}");
         assert!(operations(&first) == operations(&second), "{durability:?}");
-        // Every operation's bytes are in what is written at some instant.
+        // The bytes of every operation are in the image after it.
         let (mut images, mut others) = (first.recording.images(), second.recording.images());
         for position in 0..=first.recording.len() {
             record::seek(&mut images, position);
@@ -130,10 +129,10 @@ fn two_runs_of_the_same_work_do_the_same_to_the_disk_under_every_policy() {
     }
 }
 
-/// A checkpoint with nothing to write was taken to promise the storage, where a collection was not flushed yet: a finding
-/// that was none.
+/// A checkpoint without new content does not flush the storage. The sweep once required that it makes an unflushed collection
+/// durable, and reported a false finding.
 #[test]
-fn a_checkpoint_that_finds_nothing_new_promises_nothing() {
+fn a_checkpoint_without_new_content_promises_nothing() {
     let name = || b"a".to_vec();
     let operations = vec![Operation::CreateCollection(name()), Operation::Checkpoint];
     let report = CrashSweep::of(Workload { operations })
@@ -143,8 +142,8 @@ fn a_checkpoint_that_finds_nothing_new_promises_nothing() {
 }
 
 #[test]
-fn crash_modes_agree() {
-    let test = concat!(module_path!(), "::crash_modes_agree");
+fn all_crash_modes_leave_the_same_files() {
+    let test = concat!(module_path!(), "::all_crash_modes_leave_the_same_files");
     let mut plans: Vec<_> = CrashPoint::ALL
         .into_iter()
         .map(|point| Plan::standard(SEED, 40).crash_at(point, 1))
@@ -152,24 +151,24 @@ fn crash_modes_agree() {
     let on_disk = "disk#100:before".parse().expect("a site");
     plans.push(Plan::standard(SEED, 40).crash(on_disk, CrashMode::Kill));
     for plan in plans {
-        let agreement = compare_crash_modes(&plan, test).unwrap_or_else(|finding| panic!("{finding}"));
-        // A child comes past plans that are not its own.
+        let comparison = compare_crash_modes(&plan, test).unwrap_or_else(|finding| panic!("{finding}"));
+        // In a child process the comparison of the other plans returns no modes.
         assert!(
-            agreement.modes.is_empty() || agreement.modes.len() >= 2,
-            "{plan}: {agreement:?}"
+            comparison.modes.is_empty() || comparison.modes.len() >= 2,
+            "{plan}: {comparison:?}"
         );
     }
 }
 
 #[test]
-fn a_plan_that_panics_on_the_simulated_disk_keeps_every_promise() {
+fn a_plan_with_a_panic_passes_every_check_on_the_simulated_disk() {
     let site = "WalPostAggregate#3".parse().expect("a site");
     let recovered = run_plan(&Plan::standard(SEED, 40).crash(site, CrashMode::Panic));
-    assert!(recovered.expect("it holds").events() > 3);
+    assert!(recovered.expect("no finding").events() > 3);
 }
 
 #[test]
-fn random_plans_follow_from_their_seeds_and_hold() {
+fn random_plans_depend_only_on_their_seeds_and_pass_every_check() {
     for seed in 0..12 {
         let plan = random_plan(seed);
         assert_eq!(plan, random_plan(seed), "seed {seed}");
@@ -184,7 +183,7 @@ fn random_plans_follow_from_their_seeds_and_hold() {
 }
 
 #[test]
-fn a_plan_whose_site_is_never_reached_says_what_was_crossed_instead() {
+fn the_failure_of_a_plan_that_does_not_reach_its_site_names_the_crossed_points() {
     let plan = Plan::standard(SEED, 20).crash_at(CrashPoint::WalPreAggregate, 10_000);
     let finding = run_plan(&plan).expect_err("it does not crash");
     assert_eq!(finding.failure.kind, FailureKind::NeverReached);
@@ -205,14 +204,14 @@ fn a_plan_whose_site_is_never_reached_says_what_was_crossed_instead() {
             .kind,
         FailureKind::NeverReached
     );
-    // An image with an operation that is durable at the crash, or that there is not.
+    // Images that name an operation that is durable at the crash, or an operation that does not exist.
     for image in ["drop:99999", "only:0", "prefix:99999=1n1o", "drop:99999=1g"] {
         let line = format!("work=standard:7:20 durability=every-synced crash=end mode=power-loss:{image}");
         let finding = finding_of(replay(&line));
         assert_eq!(finding.failure.kind, FailureKind::NeverReached, "{finding}");
         assert!(finding.failure.message.contains(image), "{finding}");
     }
-    let error = replay("work=nothing").expect_err("no plan");
+    let error = replay("work=nothing").expect_err("not a plan");
     assert!(
         matches!(&error, ReplayFailure::NotAPlan(_)) && error.finding().is_none(),
         "{error}"
@@ -241,7 +240,7 @@ fn a_sweep_that_tests_nothing_is_not_clean() {
 }
 
 #[test]
-fn what_a_bound_leaves_out_is_said() {
+fn the_report_counts_the_images_recoveries_faults_and_sites_that_bounds_exclude() {
     let report = CrashSweep::standard(SEED, 20)
         .quick()
         .images_max(2)
@@ -261,10 +260,10 @@ fn what_a_bound_leaves_out_is_said() {
 }
 
 #[test]
-fn the_sites_are_in_the_order_of_the_work_and_say_what_happens_there() {
+fn the_sites_of_a_report_are_in_the_order_of_the_work_and_name_the_operation_in_flight() {
     let report = CrashSweep::standard(SEED, 20).depth(0).run();
     report.expect_clean();
-    assert!(report.sites.is_sorted_by_key(|site| site.position));
+    assert!(report.sites.is_sorted_by_key(|site| site.disk_operations_len));
     assert!(
         report
             .sites
@@ -286,7 +285,7 @@ fn the_sites_are_in_the_order_of_the_work_and_say_what_happens_there() {
 }
 
 #[test]
-fn a_workload_of_its_own_is_swept_and_replayed_by_its_sweep() {
+fn only_the_sweep_with_the_work_function_replays_its_line() {
     let sweep = CrashSweep::driven("views of one entity", |driver| {
         for at in 0..4 {
             let event = crate::testing::workload::Event {
@@ -307,12 +306,12 @@ fn a_workload_of_its_own_is_swept_and_replayed_by_its_sweep() {
     assert_eq!(report.acknowledged, 4);
     let plan = report.plan.clone().crash_at(CrashPoint::WalPostAggregate, 2);
     let line = plan.replay_line();
-    assert_eq!(sweep.replay(&line).expect("it holds").events(), 3);
+    assert_eq!(sweep.replay(&line).expect("no finding").events(), 3);
     assert_eq!(finding_of(replay(&line)).failure.kind, FailureKind::NeverReached);
 }
 
 #[test]
-fn two_workers_find_what_one_finds() {
+fn two_workers_find_the_same_images_as_one_worker() {
     let sweep = |workers| {
         let report = CrashSweep::standard(SEED, 20)
             .quick()
@@ -321,15 +320,15 @@ fn two_workers_find_what_one_finds() {
             .workers(workers)
             .run();
         report.expect_clean();
-        (report.images, report.distinct, report.nested, report.gone_on)
+        (report.images, report.distinct, report.nested, report.continued)
     };
     assert_eq!(sweep(1), sweep(2));
 }
 
 #[test]
-fn progress_is_told_while_the_sweep_runs() {
-    let told = Arc::new(AtomicBool::new(false));
-    let telling = Arc::clone(&told);
+fn progress_is_reported_while_the_sweep_runs() {
+    let is_reported = Arc::new(AtomicBool::new(false));
+    let reporter = Arc::clone(&is_reported);
     let report = CrashSweep::standard(SEED, 60)
         .quick()
         .progress(Duration::ZERO, move |progress| {
@@ -337,10 +336,10 @@ fn progress_is_told_while_the_sweep_runs() {
                 progress.done <= progress.total || progress.total == 0,
                 "{progress:?}"
             );
-            telling.store(true, Ordering::Relaxed);
+            reporter.store(true, Ordering::Relaxed);
         })
         .nested_max(16)
         .run();
     report.expect_clean();
-    assert!(told.load(Ordering::Relaxed));
+    assert!(is_reported.load(Ordering::Relaxed));
 }

@@ -1,4 +1,4 @@
-//! Crashes on real files, in this process and in children.
+//! Crashes on real files, in this process and in child processes.
 
 use super::*;
 use crate::storage::MemoryStore;
@@ -6,12 +6,12 @@ use crate::testing::lab::planted::{FaultCount, PlantedBug};
 use crate::testing::oracle::CrashKind;
 use crate::testing::workload::Workload;
 
-/// A crash at every point, in every mode, on real files. One workload crosses every point twice.
+/// The workload crosses every crash point at least twice. The crash is at the second crossing.
 #[test]
-fn a_crash_on_real_files_keeps_every_promise_in_every_mode() {
+fn a_database_on_real_files_survives_a_crash_at_every_point_in_every_mode() {
     let child = ChildProgram::this_test(concat!(
         module_path!(),
-        "::a_crash_on_real_files_keeps_every_promise_in_every_mode"
+        "::a_database_on_real_files_survives_a_crash_at_every_point_in_every_mode"
     ));
     let sweep = CrashSweep::standard(SEED, 40);
     let mut plans = Vec::new();
@@ -21,7 +21,7 @@ fn a_crash_on_real_files_keeps_every_promise_in_every_mode() {
             plans.push(Plan::standard(SEED, 40).crash(site, mode));
         }
     }
-    sweep.die_if_child();
+    sweep.crash_if_child();
     for plan in &plans {
         let crashed = sweep.crash_on_files(plan, &child).unwrap();
         assert!(crashed.counts.recovered > 0, "{plan}: {crashed:?}");
@@ -30,7 +30,7 @@ fn a_crash_on_real_files_keeps_every_promise_in_every_mode() {
 }
 
 #[test]
-fn a_plan_that_ends_without_a_crash_tells_what_it_crossed() {
+fn a_plan_without_a_crash_on_real_files_returns_the_crossings_of_its_run() {
     let plan = Plan::standard(SEED, 40).crash(Site::End, CrashMode::Kill);
     let child = ChildProgram::this_program([""; 0]);
     let crashed = CrashSweep::standard(SEED, 40)
@@ -42,7 +42,7 @@ fn a_plan_that_ends_without_a_crash_tells_what_it_crossed() {
 }
 
 #[test]
-fn a_storage_engine_with_files_of_its_own_is_crashed_on_real_files_only() {
+fn a_storage_engine_with_its_own_file_access_can_crash_on_real_files_only() {
     let stores = Arc::new(Mutex::new(BTreeMap::<PathBuf, MemoryStore>::new()));
     let sweep = CrashSweep::standard(SEED, 40).storage_in_dir(move |dir| {
         let mut stores = stores.lock().unwrap();
@@ -60,9 +60,9 @@ fn a_storage_engine_with_files_of_its_own_is_crashed_on_real_files_only() {
     assert!(crashed.counts.recovered > 0, "{crashed:?}");
     let finding = sweep
         .run_plan(&plan)
-        .expect_err("no simulated disk holds its files");
+        .expect_err("the engine has no files on the simulated disk");
     assert!(finding.failure.message.contains("real files only"), "{finding}");
-    // The paths of a store over the simulated disk are absolute: on real files they would be those of the machine.
+    // The paths of a store over the simulated disk are absolute. On real files they would be paths of the machine.
     let sweep = CrashSweep::standard(SEED, 40).storage(|_| Ok(Arc::new(MemoryStore::new())));
     let finding = finding_on_files(&sweep, Site::End, CrashMode::Kill, &child);
     assert!(
@@ -72,7 +72,7 @@ fn a_storage_engine_with_files_of_its_own_is_crashed_on_real_files_only() {
 }
 
 #[test]
-fn a_crash_on_real_files_that_does_not_happen_is_a_finding() {
+fn a_plan_on_real_files_whose_crash_does_not_happen_is_a_finding() {
     let child = ChildProgram::this_program(["--exact", "no such test"]);
     let sweep = CrashSweep::standard(SEED, 6);
     for mode in [CrashMode::Panic, CrashMode::Abort, CrashMode::Kill] {
@@ -83,7 +83,7 @@ fn a_crash_on_real_files_that_does_not_happen_is_a_finding() {
         let plan = Plan::standard(SEED, 6).crash(site, mode);
         let finding = sweep
             .crash_on_files(&plan, &child)
-            .expect_err("it does not crash");
+            .expect_err("the run does not crash");
         assert_eq!(finding.failure.kind, FailureKind::NeverReached, "{finding}");
         assert!(finding.image_dir.is_some(), "{finding}");
         remove_image(&finding);
@@ -102,40 +102,38 @@ fn point(point: CrashPoint, crossing: u64) -> Site {
     Site::Point { point, crossing }
 }
 
-/// The finding of a case that must fail. Its directory is removed.
+/// Runs a case that must fail. Returns its finding, and removes the directory of the case.
 fn finding_on_files(sweep: &CrashSweep, site: Site, mode: CrashMode, child: &ChildProgram) -> Finding {
     let plan = sweep.plan().crash(site, mode);
-    let finding = sweep
-        .crash_on_files(&plan, child)
-        .expect_err("something is wrong");
+    let finding = sweep.crash_on_files(&plan, child).expect_err("the case fails");
     remove_image(&finding);
     *finding
 }
 
-/// Each check after a crash on real files, by a planted bug that only this check finds there.
+/// For each check after a crash on real files: a planted bug that only this check finds there.
 #[test]
 fn each_check_of_a_crash_on_real_files_finds_its_bug() {
     let child = ChildProgram::this_program([""; 0]);
     for (bug, site, kind) in [
-        // The state after the crash.
+        // Checks the state after the crash.
         (
             PlantedBug::CallDropped,
             point(CrashPoint::WalPostAggregate, 20),
             FailureKind::Wrong,
         ),
-        // The content of the log at a crash point.
+        // Checks the content of the log at a crash point.
         (
             PlantedBug::WriteDeferred,
             point(CrashPoint::WalPreAggregate, 20),
             FailureKind::Lost,
         ),
-        // The continuation after the recovery.
+        // Checks the continuation after the recovery.
         (
             PlantedBug::LockAlwaysGranted,
             point(CrashPoint::WalPostAggregate, 3),
             FailureKind::NotLocked,
         ),
-        // The state before the close of a run without a crash.
+        // Checks the state before the close of a run without a crash.
         (PlantedBug::CallTwice, Site::End, FailureKind::Wrong),
     ] {
         let acts = FaultCount::default();
@@ -147,10 +145,10 @@ fn each_check_of_a_crash_on_real_files_finds_its_bug() {
 }
 
 #[test]
-fn a_call_that_fails_before_the_crash_is_a_finding_also_in_a_child() {
+fn a_failed_call_before_the_crash_is_a_finding_in_this_process_and_in_a_child() {
     let child = ChildProgram::this_test(concat!(
         module_path!(),
-        "::a_call_that_fails_before_the_crash_is_a_finding_also_in_a_child"
+        "::a_failed_call_before_the_crash_is_a_finding_in_this_process_and_in_a_child"
     ));
     let sweep = CrashSweep::driven("a name that is too long", |driver| {
         driver
@@ -161,15 +159,15 @@ fn a_call_that_fails_before_the_crash_is_a_finding_also_in_a_child() {
         }
         Ok(())
     });
-    sweep.die_if_child();
+    sweep.crash_if_child();
     for mode in [CrashMode::Panic, CrashMode::Kill] {
         let finding = finding_on_files(&sweep, point(CrashPoint::WalPostAggregate, 0), mode, &child);
-        assert_eq!(finding.failure.kind, FailureKind::CannotGoOn, "{finding}");
+        assert_eq!(finding.failure.kind, FailureKind::CannotContinue, "{finding}");
     }
 }
 
 #[test]
-fn the_counts_of_a_crash_on_real_files_are_those_of_both_states() {
+fn the_counts_of_a_case_on_real_files_include_the_state_after_the_continuation() {
     let sweep = CrashSweep::standard(SEED, 40);
     let plan = sweep.plan().crash(Site::End, CrashMode::Kill);
     let crashed = sweep
@@ -192,25 +190,27 @@ fn the_counts_of_a_crash_on_real_files_are_those_of_both_states() {
     );
 }
 
-/// A handle that nothing poisoned takes writes, which the check of the handle after a panic refuses.
+/// A handle that is not poisoned accepts writes. The check of the handle after a panic must find this.
 #[test]
 fn a_handle_that_is_not_poisoned_after_a_panic_is_a_failure() {
     let setup = CrashSweep::standard(SEED, 4).setup;
     let dir = crate::testing::temp_dir::TempDir::new("handle");
-    let on_files = setup.on_files(&dir.path().join("db"), Session::first());
+    let on_files = setup.location_on_files(&dir.path().join("db"), Session::first());
     let db = setup.open(&on_files).unwrap();
     let journal = journal::Journal::new(journal::OracleSnapshot::first(setup.oracle()));
     journal::CallLog::begin(&*journal, &Operation::Sync);
     let failure = handle::check_handle(db, &on_files, CrashPoint::WalPostAggregate, 0, &journal);
-    assert_eq!(failure.expect_err("it takes writes").kind, FailureKind::Wrong);
+    assert_eq!(
+        failure.expect_err("the handle accepts writes").kind,
+        FailureKind::Wrong
+    );
 }
 
-/// At each crash point a database without the call in flight, or with the wrong checkpoint, is a failure.
 #[test]
-fn the_content_of_log_and_storage_is_checked_at_each_crash_point() {
+fn a_missing_call_in_flight_or_a_wrong_checkpoint_is_a_failure_at_each_crash_point() {
     let setup = CrashSweep::standard(SEED, 4).setup;
-    let home = setup.on_disk(&SimDisk::new(), Session::first());
-    let db = setup.open(&home).unwrap();
+    let location = setup.location_on_disk(&SimDisk::new(), Session::first());
+    let db = setup.open(&location).unwrap();
     let state = state::RecoveredState::of(&db).unwrap();
     let journal = journal::Journal::new(journal::OracleSnapshot::first(setup.oracle()));
     let verdict = journal.last().1.oracle.check(CrashKind::ProcessCrash, &db);

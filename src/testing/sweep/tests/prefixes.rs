@@ -1,4 +1,4 @@
-//! Crashes on real files that begin with a saved prefix of longer work.
+//! Crashes on real files that start with a saved prefix of a longer workload.
 
 use super::*;
 use crate::testing::lab::event_file::{schema_for, workload_from_events};
@@ -37,11 +37,11 @@ fn crash_at(prefix: &Arc<SavedPrefix>, point: CrashPoint) -> Result<CrashedOnFil
 }
 
 #[test]
-fn a_crash_after_a_saved_prefix_keeps_every_promise_at_every_point() {
+fn a_database_survives_a_crash_after_a_saved_prefix() {
     let operations = operations();
     let last = operations.len() - NEXT_LEN;
     let run = run_of(&operations, &[0, last / 2, last]);
-    assert!(run.is_whole);
+    assert!(run.is_complete);
     assert_eq!((run.saved.len(), run.operations_len), (3, operations.len()));
     for (index, prefix) in &run.saved {
         assert_eq!(prefix.next.operations, operations[*index..][..NEXT_LEN]);
@@ -58,17 +58,17 @@ fn a_crash_after_a_saved_prefix_keeps_every_promise_at_every_point() {
 }
 
 #[test]
-fn a_run_that_ends_early_saves_no_later_position_and_is_not_whole() {
+fn a_run_that_ends_early_saves_no_later_position_and_is_not_complete() {
     let operations = operations();
     let run = PrefixRun::of(&operations, &options, &[5, 50], NEXT_LEN, |done| done < 20).unwrap();
     assert_eq!(
-        (run.saved.len(), run.operations_len, run.is_whole),
+        (run.saved.len(), run.operations_len, run.is_complete),
         (1, 20, false)
     );
 }
 
 #[test]
-fn a_case_that_begins_with_the_state_of_another_position_is_a_finding() {
+fn a_case_that_starts_with_the_database_of_another_position_is_a_finding() {
     let operations = operations();
     let last = operations.len() - NEXT_LEN;
     let run = run_of(&operations, &[last - 3, last]);

@@ -1,4 +1,4 @@
-//! Sweeps of work in several sessions.
+//! Sweeps of workloads in several sessions.
 
 use super::*;
 use crate::storage::{FileStore, FileStoreOptions};
@@ -8,7 +8,8 @@ use crate::testing::workload::{
     Reopening, STANDARD_NOW_MS, SessionChange, SessionEnd, session, standard_schema, tiny_options,
 };
 
-/// A sweep of a workload in several sessions under each policy. The workload itself changes the policy of some sessions.
+/// Sweeps of workloads in several sessions, each with its seed. Each policy has a sweep. Each workload also changes the policy of
+/// some sessions.
 fn sweeps() -> impl Iterator<Item = (u64, CrashSweep)> {
     let timed = |interval_ms| Durability::SyncedEvery { interval_ms };
     let policies = [
@@ -32,7 +33,7 @@ fn sweeps() -> impl Iterator<Item = (u64, CrashSweep)> {
 }
 
 #[test]
-fn a_power_loss_after_every_call_of_every_session_keeps_every_promise() {
+fn workloads_in_several_sessions_survive_every_crash() {
     for (seed, sweep) in sweeps() {
         let report = sweep.run();
         println!("seed {seed}: {report}");
@@ -40,14 +41,16 @@ fn a_power_loss_after_every_call_of_every_session_keeps_every_promise() {
     }
 }
 
-/// Records `work` on a driver of an open database.
-fn drive<T>(sweep: &CrashSweep, work: impl FnOnce(&mut Driver<'_>) -> T) -> (record::Recorded, T) {
+/// Opens a database, and records a run of `work` with a driver of this database. Also returns the result of `work`.
+fn record_run<T>(sweep: &CrashSweep, work: impl FnOnce(&mut Driver<'_>) -> T) -> (record::Recorded, T) {
     let (setup, disk) = (&sweep.setup, SimDisk::new());
-    let known = journal::OracleSnapshot::first(setup.oracle());
-    let (run, result) = record::Recorded::of(&disk, known, |journal| {
-        let mut home = setup.on_disk(&disk, Session::first());
-        let mut handle = Some(setup.open(&home).unwrap());
-        let mut driver = setup.driver(&mut home, &mut handle, journal).checked(journal);
+    let snapshot = journal::OracleSnapshot::first(setup.oracle());
+    let (run, result) = record::Recorded::of(&disk, snapshot, |journal| {
+        let mut location = setup.location_on_disk(&disk, Session::first());
+        let mut handle = Some(setup.open(&location).unwrap());
+        let mut driver = setup
+            .driver(&mut location, &mut handle, journal)
+            .with_disk_checks(journal);
         work(&mut driver)
     });
     (run, result.expect("the work does not panic"))
@@ -73,7 +76,7 @@ fn reopening(end: SessionEnd, changes: &[SessionChange]) -> Operation {
 const LOSS: SessionEnd = SessionEnd::PowerLoss(ImageChoice::Synced);
 
 #[test]
-fn after_each_end_of_a_session_the_database_is_open_again_with_the_changes() {
+fn a_reopening_opens_the_database_with_its_changes_after_each_end_of_a_session() {
     let os = Durability::OperatingSystem;
     for (end, survives, is_closed) in [
         (SessionEnd::Close, true, true),
@@ -82,7 +85,7 @@ fn after_each_end_of_a_session_the_database_is_open_again_with_the_changes() {
         (LOSS, false, false),
         (SessionEnd::PowerLoss(ImageChoice::All), true, false),
     ] {
-        let (run, ()) = drive(&CrashSweep::standard(SEED, 0).durability(os), |driver| {
+        let (run, ()) = record_run(&CrashSweep::standard(SEED, 0).durability(os), |driver| {
             driver.apply(&record_of(0, STANDARD_NOW_MS)).unwrap();
             let changes = [
                 SessionChange::AppendSignal,
@@ -103,28 +106,28 @@ fn after_each_end_of_a_session_the_database_is_open_again_with_the_changes() {
             assert_eq!((session(), driver.db().schema().signals().len()), (3, 6));
         });
         assert!(run.failures.is_empty(), "{end}: {:?}", run.failures);
-        let last = run.known.last().unwrap();
+        let last = run.snapshots.last().unwrap();
         assert_eq!((last.session.number, last.recovery.number), (3, 4));
         assert_eq!(last.acknowledged, 4);
     }
 }
 
 #[test]
-fn the_clock_goes_on_over_a_reopening_unless_it_is_changed() {
-    let (_, ()) = drive(&CrashSweep::standard(SEED, 0), |driver| {
+fn the_clock_continues_after_a_reopening_unless_the_reopening_changes_it() {
+    let (_, ()) = record_run(&CrashSweep::standard(SEED, 0), |driver| {
         driver.apply(&record_of(0, STANDARD_NOW_MS + 50_000)).unwrap();
         driver.apply(&reopening(SessionEnd::Drop, &[])).unwrap();
-        let went_on = crate::testing::workload::WorkloadClock::time_ms() - STANDARD_NOW_MS;
-        assert!((50_000..60_000).contains(&went_on), "{went_on}");
+        let passed_ms = crate::testing::workload::WorkloadClock::time_ms() - STANDARD_NOW_MS;
+        assert!((50_000..60_000).contains(&passed_ms), "{passed_ms}");
         let change = SessionChange::Clock { now_ms: 3 };
         driver.apply(&reopening(SessionEnd::Drop, &[change])).unwrap();
-        let moved = crate::testing::workload::WorkloadClock::time_ms();
-        assert!((3..10_000).contains(&moved), "{moved}");
+        let changed_ms = crate::testing::workload::WorkloadClock::time_ms();
+        assert!((3..10_000).contains(&changed_ms), "{changed_ms}");
     });
 }
 
 #[test]
-fn sizes_and_bounds_of_a_reopening_are_in_force() {
+fn a_reopening_can_change_sizes_and_co_engagement_bounds() {
     let sizes = SessionChange::Sizes {
         segment_bytes_max: 1 << 20,
         preallocate_bytes: 0,
@@ -138,7 +141,7 @@ fn sizes_and_bounds_of_a_reopening_are_in_force() {
         users_max: 9,
         nodes_max: 10,
     };
-    let (run, ()) = drive(&CrashSweep::standard(SEED, 0), |driver| {
+    let (run, ()) = record_run(&CrashSweep::standard(SEED, 0), |driver| {
         driver
             .apply(&reopening(SessionEnd::Kill, &[sizes.clone(), bounds.clone()]))
             .unwrap();
@@ -155,47 +158,47 @@ fn sizes_and_bounds_of_a_reopening_are_in_force() {
         }
     });
     assert!(run.failures.is_empty(), "{:?}", run.failures);
-    // Two opens with a checkpoint each make segments, and no call after them.
-    let made = run
+    // Only the two opens create segments, each by a checkpoint. The calls after them create no segment.
+    let created = run
         .recording
         .operations()
         .filter(|it| it.kind == DiskOperationKind::Create && it.path.to_string_lossy().contains(".wal"));
-    assert!(made.count() <= 3);
+    assert!(created.count() <= 3);
 }
 
 #[test]
-fn a_drop_that_writes_between_sessions_is_a_finding() {
+fn a_drop_that_writes_between_sessions_is_a_failure() {
     let sweep = CrashSweep::standard(SEED, 0).files(|files| {
         Arc::new(ForwardingFiles::new(files, |call| {
             if let (FileOperation::Close, Some(file)) = (&call.operation, call.file())
                 && call.role() == FileRole::Segment
             {
-                // A file that is open for reading refuses it.
+                // A file that is open for reading refuses the write.
                 file.write_at(b"the end", 900).ok();
             }
             call.forward()
         }))
     });
-    let (run, ()) = drive(&sweep, |driver| {
+    let (run, ()) = record_run(&sweep, |driver| {
         driver.apply(&reopening(SessionEnd::Drop, &[])).ok();
     });
     assert_eq!(run.failures[0].kind, FailureKind::DropWrote, "{:?}", run.failures);
-    // A killed process runs no destructor, so a write in one does not reach the disk.
-    let (run, ()) = drive(&sweep, |driver| {
+    // A killed process runs no destructor, so a write of a destructor does not reach the disk.
+    let (run, ()) = record_run(&sweep, |driver| {
         driver.apply(&reopening(SessionEnd::Kill, &[])).unwrap();
     });
     assert!(run.failures.is_empty(), "{:?}", run.failures);
 }
 
 #[test]
-fn a_close_that_leaves_segments_to_replay_is_a_finding() {
+fn a_close_that_leaves_covered_segments_is_a_failure() {
     let sweep = CrashSweep::standard(SEED, 0).files(|files| {
         Arc::new(ForwardingFiles::new(files, |call| match call.operation {
             FileOperation::Remove if call.role() == FileRole::Segment => call.skip(),
             _ => call.forward(),
         }))
     });
-    let (run, ()) = drive(&sweep, |driver| {
+    let (run, ()) = record_run(&sweep, |driver| {
         for at in 0..40 {
             driver.apply(&record_of(0, STANDARD_NOW_MS + at)).unwrap();
         }
@@ -203,15 +206,15 @@ fn a_close_that_leaves_segments_to_replay_is_a_finding() {
     });
     let failure = &run.failures[0];
     assert_eq!(failure.kind, FailureKind::LeftBehind, "{failure}");
-    assert!(failure.message.contains("segments after close"), "{failure}");
+    assert!(failure.message.contains("close left"), "{failure}");
 }
 
 #[test]
-fn after_a_reopening_that_failed_every_call_is_refused() {
-    // Another database from the second session on.
+fn every_call_is_refused_after_a_failed_reopening() {
+    // From the second session on, the options have the id of another database.
     let sweep = CrashSweep::standard(SEED, 0)
         .options(|| tiny_options(standard_schema()).database_id(u128::from(session().max(1))));
-    let (run, ()) = drive(&sweep, |driver| {
+    let (run, ()) = record_run(&sweep, |driver| {
         let error = driver.apply(&reopening(SessionEnd::Close, &[])).unwrap_err();
         assert!(matches!(error, Error::ForeignDatabase { .. }), "{error}");
         for operation in [record_of(0, STANDARD_NOW_MS), Operation::Sync] {
@@ -233,12 +236,12 @@ fn after_a_reopening_that_failed_every_call_is_refused() {
 }
 
 #[test]
-fn the_driver_of_another_thread_makes_no_reopening() {
-    let (run, ()) = drive(&CrashSweep::standard(SEED, 0), |driver| {
+fn the_driver_of_another_thread_cannot_reopen_the_database() {
+    let (run, ()) = record_run(&CrashSweep::standard(SEED, 0), |driver| {
         for end in [SessionEnd::Drop, SessionEnd::Close] {
             let error = driver.on_thread().apply(&reopening(end, &[])).unwrap_err();
             let error = crate::testing::text::error_chain(&error);
-            assert!(error.contains("another thread makes no reopening"), "{error}");
+            assert!(error.contains("another thread cannot reopen"), "{error}");
         }
         // The database is still open.
         driver.apply(&record_of(0, STANDARD_NOW_MS)).unwrap();
@@ -246,25 +249,25 @@ fn the_driver_of_another_thread_makes_no_reopening() {
     assert!(run.failures.is_empty(), "{:?}", run.failures);
 }
 
-/// The numbers of sessions in which wrappers were made, and those of the calls that were made in another session than their
-/// wrapper.
+/// Two sets of session numbers: the sessions in which wrappers were made, and the sessions of calls to a wrapper of another
+/// session.
 #[derive(Debug, Clone, Default)]
-struct SeenSessions(Arc<Mutex<[std::collections::BTreeSet<u32>; 2]>>);
+struct WrapperSessions(Arc<Mutex<[std::collections::BTreeSet<u32>; 2]>>);
 
-impl SeenSessions {
-    /// Notes that a wrapper was made. The wrapper calls the returned closure in each of its calls.
-    fn made(&self) -> impl Fn() + Send + Sync + 'static {
-        let made = session();
-        self.0.lock().unwrap()[0].insert(made);
-        let seen = self.0.clone();
+impl WrapperSessions {
+    /// Notes that a wrapper was made. The wrapper must call the returned closure in each of its calls.
+    fn note_wrapper(&self) -> impl Fn() + Send + Sync + 'static {
+        let own_session = session();
+        self.0.lock().unwrap()[0].insert(own_session);
+        let sets = self.0.clone();
         move || {
-            if session() != made {
-                seen.lock().unwrap()[1].insert(session());
+            if session() != own_session {
+                sets.lock().unwrap()[1].insert(session());
             }
         }
     }
 
-    /// The sessions in which wrappers were made. Every call must be in the session of its wrapper.
+    /// The sessions in which wrappers were made. Panics if a call was not in the session of its wrapper.
     fn sessions(&self) -> Vec<u32> {
         let [made, others] = self.0.lock().unwrap().clone();
         assert!(others.is_empty(), "calls in sessions {others:?}");
@@ -272,70 +275,70 @@ impl SeenSessions {
     }
 }
 
-/// A sweep whose wrappers of files, storage and options ask for their session.
-fn asking(sweep: CrashSweep) -> (CrashSweep, [SeenSessions; 3]) {
-    let seen: [SeenSessions; 3] = Default::default();
-    let [files_seen, storage_seen, options_seen] = seen.clone();
+/// The sweep with wrappers of files, storage and options that note their sessions.
+fn with_session_wrappers(sweep: CrashSweep) -> (CrashSweep, [WrapperSessions; 3]) {
+    let all_sessions: [WrapperSessions; 3] = Default::default();
+    let [of_files, of_storage, of_options] = all_sessions.clone();
     let sweep = sweep
         .files(move |files| {
-            let called = files_seen.made();
+            let note_call = of_files.note_wrapper();
             Arc::new(ForwardingFiles::new(files, move |call| {
-                called();
+                note_call();
                 call.forward()
             }))
         })
         .storage(move |files| {
-            let called = storage_seen.made();
+            let note_call = of_storage.note_wrapper();
             let options = FileStoreOptions {
                 segment_bytes_max: 1024,
                 store_id: Some(7),
             };
             let store = FileStore::open(files, "/mine", &options)?;
             Ok(Arc::new(ForwardingStorage::new(Arc::new(store), move |call| {
-                called();
+                note_call();
                 call.forward()
             })))
         })
         .options(move || {
-            drop(options_seen.made());
+            drop(of_options.note_wrapper());
             tiny_options(standard_schema())
         });
-    (sweep, seen)
+    (sweep, all_sessions)
 }
 
 #[test]
-fn wrappers_of_files_storage_and_options_know_their_session() {
+fn wrappers_of_files_storage_and_options_are_made_and_called_in_their_session() {
     let of_thread = std::thread::scope(|scope| scope.spawn(session).join());
     assert_eq!(of_thread.unwrap(), 0, "no session");
-    let (sweep, seen) = asking(CrashSweep::standard(SEED, 0));
-    let (_, ()) = drive(&sweep, |driver| {
+    let (sweep, all_sessions) = with_session_wrappers(CrashSweep::standard(SEED, 0));
+    let (_, ()) = record_run(&sweep, |driver| {
         for end in [SessionEnd::Close, SessionEnd::Drop, SessionEnd::Kill, LOSS] {
             driver.apply(&record_of(0, STANDARD_NOW_MS)).unwrap();
             driver.apply(&reopening(end, &[])).unwrap();
         }
         driver.apply(&Operation::Checkpoint).unwrap();
     });
-    for seen in seen {
-        assert_eq!(seen.sessions(), [1, 2, 3, 4, 5]);
+    for sessions in all_sessions {
+        assert_eq!(sessions.sessions(), [1, 2, 3, 4, 5]);
     }
-    // In recoveries, in the session after a crash, and in their calls.
+    // A sweep also makes wrappers in recoveries and in sessions after a crash.
     let operations = vec![
         record_of(0, STANDARD_NOW_MS),
         reopening(SessionEnd::Drop, &[]),
         record_of(1, STANDARD_NOW_MS),
     ];
-    let (sweep, seen) = asking(CrashSweep::of(Workload { operations }));
+    let (sweep, all_sessions) = with_session_wrappers(CrashSweep::of(Workload { operations }));
     let report = sweep.images_max(4).run();
     report.expect_clean();
-    for seen in seen {
-        let sessions = seen.sessions();
+    for sessions in all_sessions {
+        let sessions = sessions.sessions();
         assert!(sessions.starts_with(&[1, 2, 3, 4]), "{sessions:?}");
     }
 }
 
-/// A bug that acts only after the first reopening, so a run of the first session alone has no failure.
+/// The bug acts only in the second session, so a run of the first session alone has no failure.
 #[test]
-fn a_fault_of_the_session_after_a_crash_is_found_and_replayed() {
+fn a_bug_in_the_session_after_a_crash_is_found_and_replayed() {
     let sweep = CrashSweep::standard(SEED, 10).files(|files| {
         let session = session();
         Arc::new(ForwardingFiles::new(files, move |call| match call.operation {
@@ -363,31 +366,31 @@ fn a_fault_of_the_session_after_a_crash_is_found_and_replayed() {
 }
 
 #[test]
-fn the_sites_of_the_session_after_a_crash_are_those_of_its_calls_and_a_plan_reaches_them() {
+fn a_plan_reaches_each_crash_position_of_the_session_after_a_crash() {
     let sweep = CrashSweep::standard(SEED, 20);
     let setup = &sweep.setup;
     let plan = Plan::standard(SEED, 20).crash_at(CrashPoint::WalPostAggregate, 3);
-    let run = replay::recorded(setup).unwrap();
-    let (builder, known) = run.at(plan.crashes[0].site).unwrap();
+    let run = replay::record_work(setup).unwrap();
+    let (builder, index) = run.at(plan.crashes[0].site).unwrap();
     let disk = case::disk_of(&builder, &plan.crashes[0].mode);
-    let known = &run.known[known];
-    let next = next_session::NextSession::record(setup, &disk, &builder, known, &plan.crashes).unwrap();
+    let snapshot = &run.snapshots[index];
+    let next = next_session::NextSession::record(setup, &disk, &builder, snapshot, &plan.crashes).unwrap();
     assert!(next.run.failures.is_empty(), "{:?}", next.run.failures);
-    let moments = next.moments();
-    assert!(moments.is_sorted_by_key(|(moment, _)| moment.position));
-    assert_eq!(moments.last().map(|(_, site)| *site), Some(Site::End));
+    let positions = next.crash_positions();
+    assert!(positions.is_sorted_by_key(|(position, _)| position.operations_len));
+    assert_eq!(positions.last().map(|(_, site)| *site), Some(Site::End));
     let mut operations = std::collections::BTreeSet::new();
-    for (moment, _) in &moments {
+    for (position, _) in &positions {
         assert!(
-            moment.position >= next.opened_at && moment.known > 0,
-            "{moment:?}"
+            position.operations_len >= next.opened_at && position.snapshot_index > 0,
+            "{position:?}"
         );
-        operations.insert(next.run.known[moment.known].operation);
+        operations.insert(next.run.snapshots[position.snapshot_index].operation);
     }
-    // Each call of the session that does something to the disk.
+    // Each call of the session that makes disk operations has a position.
     assert!(operations.len() > 8, "{operations:?}");
-    assert_eq!(next.run.known.last().unwrap().session.number, 2);
-    for (_, site) in moments {
+    assert_eq!(next.run.snapshots.last().unwrap().session.number, 2);
+    for (_, site) in positions {
         let plan = plan
             .clone()
             .crash(site, CrashMode::PowerLoss(ImageChoice::Synced));

@@ -1,4 +1,4 @@
-//! Timed syncs in swept runs: the calls that make one first, and the calls that do not.
+//! Timed syncs in the runs of sweeps: the calls that begin with a timed sync, and the calls that do not.
 
 use super::*;
 use crate::testing::faults::FileRole;
@@ -21,8 +21,9 @@ fn name_of(operation: &Operation) -> &'static str {
     }
 }
 
-/// The kinds of calls of a run that begin with a timed sync, and those that do not although frames are not durable.
-fn before_calls(durability: Durability, seed: u64) -> [BTreeSet<&'static str>; 2] {
+/// The kinds of calls of a run in two sets: calls that begin with a timed sync, and calls that do not although there are undurable
+/// frames.
+fn calls_with_and_without_sync(durability: Durability, seed: u64) -> [BTreeSet<&'static str>; 2] {
     let mut workload = Workload::sessions(seed, 150);
     for operation in &mut workload.operations {
         if let Operation::Reopen(reopening) = operation {
@@ -37,12 +38,15 @@ fn before_calls(durability: Durability, seed: u64) -> [BTreeSet<&'static str>; 2
     let disk_operations: Vec<_> = run.recording.operations().collect();
     let of_segment = |path: &Path| FileRole::of(path) == FileRole::Segment;
     let (mut with, mut without) = (BTreeSet::new(), BTreeSet::new());
-    // Only sites before disk operations, by the call in flight.
-    let sites = run.sites.iter().filter_map(|(site, moment)| match site {
+    // Only the sites before disk operations, each with the call in flight.
+    let sites = run.sites.iter().filter_map(|(site, position)| match site {
         Site::Disk {
             ordinal,
             side: Side::Before,
-        } => Some((run.known[moment.known].operation?, *ordinal as usize)),
+        } => Some((
+            run.snapshots[position.snapshot_index].operation?,
+            *ordinal as usize,
+        )),
         _ => None,
     });
     let sites: Vec<_> = sites.collect();
@@ -72,19 +76,19 @@ fn before_calls(durability: Durability, seed: u64) -> [BTreeSet<&'static str>; 2
     [with, without]
 }
 
-/// Over several runs.
-fn before_calls_of(interval_ms: u64) -> [BTreeSet<&'static str>; 2] {
+/// The sets of [`calls_with_and_without_sync`], over several runs.
+fn calls_with_and_without_sync_in_runs(interval_ms: u64) -> [BTreeSet<&'static str>; 2] {
     let timed = Durability::SyncedEvery { interval_ms };
     let mut all = [BTreeSet::new(), BTreeSet::new()];
     for seed in 1..=16 {
-        for (all, more) in all.iter_mut().zip(before_calls(timed, seed)) {
+        for (all, more) in all.iter_mut().zip(calls_with_and_without_sync(timed, seed)) {
             all.extend(more);
         }
     }
     all
 }
 
-/// The calls that read the clock. The others sync for themselves, or need no sync.
+/// The kinds of calls that read the clock. The other calls make a sync themselves, or need no sync.
 const TIMED: [&str; 7] = [
     "record",
     "forget entity",
@@ -96,9 +100,9 @@ const TIMED: [&str; 7] = [
 ];
 
 #[test]
-fn a_timed_sync_comes_before_calls_of_each_kind_that_writes() {
+fn each_kind_of_writing_call_begins_with_a_timed_sync_after_the_interval() {
     for interval_ms in [1, 700] {
-        let [with, _] = before_calls_of(interval_ms);
+        let [with, _] = calls_with_and_without_sync_in_runs(interval_ms);
         for kind in TIMED {
             assert!(with.contains(kind), "{interval_ms} ms: no {kind} in {with:?}");
         }
@@ -107,13 +111,13 @@ fn a_timed_sync_comes_before_calls_of_each_kind_that_writes() {
 }
 
 #[test]
-fn no_timed_sync_comes_before_its_interval_is_over() {
-    let [_, without] = before_calls_of(STANDARD_SYNC_MS);
+fn no_call_begins_with_a_timed_sync_before_the_end_of_the_interval() {
+    let [_, without] = calls_with_and_without_sync_in_runs(STANDARD_SYNC_MS);
     for kind in TIMED {
         assert!(without.contains(kind), "no {kind} in {without:?}");
     }
-    // Longer than all sessions together.
-    let [with, without] = before_calls_of(u64::MAX);
+    // This interval is longer than all sessions together.
+    let [with, without] = calls_with_and_without_sync_in_runs(u64::MAX);
     for kind in TIMED {
         assert!(!with.contains(kind), "{kind} in {with:?}");
         assert!(without.contains(kind), "no {kind} in {without:?}");

@@ -1,4 +1,4 @@
-//! The first test of a depending crate, written so that it tests nothing, in each way that comes to mind: it never passes.
+//! The first test of a crate that uses the kit. These tests check that it fails if it tests nothing, for several reasons.
 
 use super::*;
 use crate::SignalEvent;
@@ -10,29 +10,30 @@ fn change(driver: &mut Driver<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The test of the documentation, with another closure. What is wrong with it, in one line; `None` if it passes.
+/// Runs the first test of the documentation with this work function. Returns the reason of its failure; `None` if it passes.
 fn first_test(work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync + 'static) -> Option<String> {
     let report = CrashSweep::driven("watch list", work).shrink(false).run();
     let panicked = std::panic::catch_unwind(|| report.expect_clean()).err();
     assert_eq!(panicked.is_none(), report.is_ok(), "{report}");
     assert_eq!(Report::from(report.clone()).is_ok(), report.is_ok(), "{report}");
     let finding = report.findings.first().map(|finding| finding.failure.to_string());
-    finding.or_else(|| report.why_not())
+    finding.or_else(|| report.reason_not_clean())
 }
 
 #[track_caller]
-fn assert_fails(work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync + 'static, saying: &str) {
-    let why = first_test(work).unwrap_or_else(|| panic!("it passes, and should say {saying:?}"));
-    assert!(why.contains(saying), "{why}");
+fn assert_fails(work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync + 'static, expected: &str) {
+    let reason =
+        first_test(work).unwrap_or_else(|| panic!("the test passes, but must fail with {expected:?}"));
+    assert!(reason.contains(expected), "{reason}");
 }
 
 #[test]
-fn a_first_test_that_does_something_passes() {
+fn a_first_test_with_successful_changes_passes() {
     assert_eq!(first_test(change), None);
 }
 
 #[test]
-fn a_first_test_that_does_nothing_fails() {
+fn a_first_test_without_changes_fails() {
     assert_fails(|_| Ok(()), "no operation was acknowledged");
     assert_fails(
         |driver| driver.apply(&Operation::Sync).map(drop),
@@ -41,15 +42,15 @@ fn a_first_test_that_does_nothing_fails() {
 }
 
 #[test]
-fn a_first_test_whose_calls_all_fail_fails_also_where_it_swallows_the_errors() {
-    let into_nothing = || Operation::AddToCollection(b"none".to_vec(), EntityId(7));
+fn a_first_test_whose_calls_all_fail_fails_even_if_it_ignores_the_errors() {
+    let to_missing_collection = || Operation::AddToCollection(b"none".to_vec(), EntityId(7));
     assert_fails(
-        move |driver| driver.apply(&into_nothing()).map(drop),
+        move |driver| driver.apply(&to_missing_collection()).map(drop),
         "the work failed",
     );
     assert_fails(
         move |driver| {
-            driver.apply(&into_nothing()).ok();
+            driver.apply(&to_missing_collection()).ok();
             Ok(())
         },
         "no operation was acknowledged",
@@ -59,13 +60,13 @@ fn a_first_test_whose_calls_all_fail_fails_also_where_it_swallows_the_errors() {
 #[test]
 fn a_first_test_that_panics_fails() {
     assert_fails(
-        |_| panic!("an assertion of the test's own"),
-        "an assertion of the test's own",
+        |_| panic!("an assertion of the work function"),
+        "an assertion of the work function",
     );
 }
 
 #[test]
-fn a_first_test_that_writes_past_the_driver_fails() {
+fn a_first_test_that_writes_without_the_driver_fails() {
     assert_fails(
         |driver| {
             change(driver)?;
@@ -80,7 +81,7 @@ fn a_first_test_that_writes_past_the_driver_fails() {
 }
 
 #[test]
-fn a_first_test_that_is_another_in_every_run_fails() {
+fn a_first_test_whose_work_differs_between_runs_fails() {
     let runs = std::sync::atomic::AtomicU64::new(0);
     assert_fails(
         move |driver| {
@@ -98,7 +99,7 @@ fn a_first_test_that_is_another_in_every_run_fails() {
 }
 
 #[test]
-fn a_first_test_with_bounds_that_leave_nothing_fails() {
+fn a_first_test_whose_bounds_exclude_every_crash_fails() {
     let sweep = || CrashSweep::driven("watch list", change);
     for bounded in [
         sweep().time(Duration::ZERO),
@@ -106,18 +107,18 @@ fn a_first_test_with_bounds_that_leave_nothing_fails() {
         sweep().distinct_max(0),
     ] {
         let report = bounded.run();
-        let why = report.why_not();
+        let why = report.reason_not_clean();
         assert_eq!(
             why.as_deref(),
             Some("the sweep tests nothing: no image was recovered"),
             "{report}"
         );
     }
-    // Faults alone leave images too.
-    let report = sweep().moments_max(0).run();
+    // Without crash positions the cases with faults still have images.
+    let report = sweep().crash_positions_max(0).run();
     assert!(report.distinct > 0, "{report}");
-    let why = report.why_not().expect("no crash of the work");
-    assert!(why.contains("no site of the work was crashed at"), "{why}");
+    let why = report.reason_not_clean().expect("no crash of the work");
+    assert!(why.contains("it crashed at no site of the work"), "{why}");
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn a_sweep_of_sessions_without_a_reopening_fails() {
             .nested_max(0)
             .faults_max(0)
     };
-    let why = sweep(3).run().why_not().expect("it has one session");
+    let why = sweep(3).run().reason_not_clean().expect("it has one session");
     assert!(why.contains("no second session"), "{why}");
     sweep(30).run().expect_clean();
 }

@@ -1,13 +1,12 @@
-//! The tests that findings print to paste, compiled and run as they are: the files of the folder beside this one hold the
-//! text of a test each, and are what a finding prints.
+//! The tests to paste that findings print, compiled and run. Each other file of this folder is the text of one such test.
 
 use super::*;
 use crate::testing::workload::{standard_schema, tiny_options};
 
-/// As in a crate that depends on this one.
+/// The texts use the name of this crate, as in a crate that depends on it.
 extern crate self as tidaldb;
 
-mod of_the_standard_parts {
+mod with_the_standard_setup {
     use super::tidaldb;
 
     include!("standard.rs");
@@ -19,7 +18,7 @@ mod without_a_crash {
     include!("end.rs");
 }
 
-mod of_a_sweep_of_its_own {
+mod with_its_own_sweep {
     use super::watch_list as sweep;
 
     include!("own.rs");
@@ -33,17 +32,17 @@ fn watch_list() -> CrashSweep {
     })
 }
 
-fn finding(line: &str, kind: FailureKind, of_own_sweep: bool) -> Finding {
+fn finding(line: &str, kind: FailureKind, has_own_setup: bool) -> Finding {
     let plan = line.parse().expect("a plan");
     Finding {
-        of_own_sweep,
+        has_own_setup,
         ..Finding::new(plan, Failure::new(kind, "nothing, now"))
     }
 }
 
 #[test]
-fn what_a_finding_prints_to_paste_is_what_is_compiled_and_run_here() {
-    for (line, kind, of_own_sweep, pasted) in [
+fn the_files_of_this_folder_are_the_texts_that_findings_print() {
+    for (line, kind, has_own_setup, pasted) in [
         (
             "work=standard:7:20 durability=every-synced crash=WalPostAggregate#3 mode=power-loss:synced",
             FailureKind::Lost,
@@ -63,33 +62,33 @@ fn what_a_finding_prints_to_paste_is_what_is_compiled_and_run_here() {
             include_str!("own.rs"),
         ),
     ] {
-        assert_eq!(finding(line, kind, of_own_sweep).test_to_paste() + "\n", pasted);
+        assert_eq!(finding(line, kind, has_own_setup).test_to_paste() + "\n", pasted);
     }
 }
 
 #[test]
-fn every_kind_of_failure_makes_a_name_of_a_test() {
+fn every_kind_of_failure_makes_a_valid_test_name() {
     for &kind in FailureKind::ALL {
         let text = finding("work=standard:7:20 durability=every-synced", kind, false).test_to_paste();
         let (_, after) = text.split_once("fn ").expect("a function");
-        let (name, _) = after.split_once("() {").expect("its name");
+        let (name, _) = after.split_once("() {").expect("a name");
         let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
         assert!(name.bytes().all(is_legal), "{name}");
     }
 }
 
-/// A finding without a crash once printed a line that no engine could pass, since it came to no crash.
+/// The line of a finding without a crash once had no crash, so its replay always failed.
 #[test]
-fn a_test_of_what_goes_wrong_without_a_crash_fails_as_long_as_it_does_and_then_passes() {
+fn the_line_of_a_finding_without_a_crash_fails_with_the_bug_and_passes_without_it() {
     let operations = vec![Operation::CreateCollection(b"a".to_vec()), Operation::Sync];
     let sweep = CrashSweep::of(Workload { operations }).durability(Durability::OperatingSystem);
     let acts = crate::testing::lab::planted::FaultCount::default();
     let planted = crate::testing::lab::planted::PlantedBug::SyncDropped.plant(sweep.clone(), &acts);
     let report = planted.run();
-    let finding = report.findings.first().expect("it is found");
+    let finding = report.findings.first().expect("the bug is found");
     assert_eq!(finding.failure.kind, FailureKind::AcknowledgedBeforeDurable);
     assert!(
-        finding.plan.crashes.is_empty() && finding.of_own_sweep,
+        finding.plan.crashes.is_empty() && finding.has_own_setup,
         "{finding}"
     );
     let line = finding.replay_line();
@@ -100,7 +99,7 @@ fn a_test_of_what_goes_wrong_without_a_crash_fails_as_long_as_it_does_and_then_p
 }
 
 #[test]
-fn only_a_sweep_with_parts_of_its_own_needs_them_for_its_findings() {
+fn a_sweep_with_its_own_work_options_storage_or_files_is_not_standard() {
     let standard = CrashSweep::standard(SEED, 4).durability(Durability::OperatingSystem);
     assert!(standard.setup.is_standard());
     for own in [

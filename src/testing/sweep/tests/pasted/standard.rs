@@ -1,4 +1,4 @@
 #[test]
-fn a_replayed_crash_is_not_lost() {
+fn a_replayed_case_has_no_finding_lost() {
     tidaldb::testing::replay("tidaldb-replay: work=standard:7:20 durability=every-synced crash=WalPostAggregate#3 mode=power-loss:synced").unwrap();
 }

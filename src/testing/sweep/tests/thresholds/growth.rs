@@ -1,5 +1,6 @@
-//! The limits that no single session on one thread exceeds: the earlier openings of the opening record, and the growth at which
-//! writers wait for a checkpoint. Tests of [`collections`](super::super::collections) exceed those of blocks.
+//! Tests of the limits that a single session on one thread cannot exceed: the number of earlier openings in the opening record,
+//! and the growth at which writers wait for a checkpoint. The tests of [`collections`](super::super::collections) exceed the
+//! limits of blocks.
 
 use super::*;
 use crate::testing::run_to_crash;
@@ -15,7 +16,7 @@ fn event(number: u64) -> SignalEvent<'static> {
 
 fn open(disk: &SimDisk, options: Options) -> TidalDb {
     let opened = TidalDb::open("/db", options.files(Arc::new(disk.clone())));
-    opened.expect("it recovers")
+    opened.expect("the database recovers")
 }
 
 fn options() -> Options {
@@ -23,7 +24,7 @@ fn options() -> Options {
 }
 
 #[test]
-fn openings_beyond_the_limit_are_forgotten_and_their_events_are_not() {
+fn openings_beyond_the_limit_are_removed_from_the_record_and_their_events_survive() {
     let len_max = options().limits.earlier_openings_len_max;
     let mut disk = SimDisk::new();
     let mut receipts: Vec<Receipt> = Vec::new();
@@ -32,23 +33,23 @@ fn openings_beyond_the_limit_are_forgotten_and_their_events_are_not() {
         let db = open(&disk, options());
         assert_eq!(db.export().expect("it is sound"), before, "session {number}");
         let report = db.recovery_report();
-        let remembered = report.earlier_openings.len();
-        assert_eq!(remembered, receipts.len().min(len_max));
+        let openings_len = report.earlier_openings.len();
+        assert_eq!(openings_len, receipts.len().min(len_max));
         for (age, receipt) in receipts.iter().rev().enumerate() {
             let expected = (age < len_max).then_some(true);
             assert_eq!(report.survived(*receipt), expected, "{age} sessions ago");
         }
         receipts.push(db.record(&event(number)).expect("it is recorded"));
         before = db.export().expect("it is sound");
-        // The power is lost.
+        // A power loss ends the session.
         disk = SimDisk::from_image(&disk.image(&ImageChoice::Synced));
     }
 }
 
-/// Each session records one event and ends by a power loss, until the segments of earlier sessions make a checkpoint due. Then
-/// crashes in this checkpoint.
+/// Each session records one event and ends with a power loss, until the segments of earlier sessions make a checkpoint due. The
+/// crash is in this checkpoint.
 #[test]
-fn short_sessions_make_a_checkpoint_due_by_the_number_of_their_segments() {
+fn the_segments_of_short_sessions_make_a_checkpoint_due() {
     let options = || options().checkpoint_log_bytes(1 << 30);
     let len_max = options().limits.sealed_segments_len_max;
     for point in [CrashPoint::CheckpointPreFlush, CrashPoint::CheckpointPostFlush] {
@@ -83,9 +84,9 @@ fn short_sessions_make_a_checkpoint_due_by_the_number_of_their_segments() {
     }
 }
 
-/// Records until the writing thread itself makes a checkpoint, crashes in it, and compares the recovered state with the state
-/// before. The background thread that makes checkpoints does not crash.
-fn crash_a_writer_that_waits(due: impl Fn(Options) -> Options) {
+/// Records until the writing thread itself makes a checkpoint. Crashes in this checkpoint, and compares the recovered state with
+/// the state before. The background thread that makes checkpoints does not crash.
+fn crash_a_waiting_writer(due: impl Fn(Options) -> Options) {
     let options = || due(options()).background(Background::OwnThreads);
     let disk = SimDisk::new();
     let db = open(&disk, options());
@@ -108,11 +109,11 @@ fn crash_a_writer_that_waits(due: impl Fn(Options) -> Options) {
 }
 
 #[test]
-fn a_writer_waits_for_a_checkpoint_once_the_log_has_grown_too_much() {
-    crash_a_writer_that_waits(|options| options.checkpoint_log_bytes(1));
+fn a_writer_waits_for_a_checkpoint_if_the_log_is_too_long() {
+    crash_a_waiting_writer(|options| options.checkpoint_log_bytes(1));
 }
 
 #[test]
-fn a_writer_waits_for_a_checkpoint_once_too_many_states_have_changed() {
-    crash_a_writer_that_waits(|options| options.checkpoint_log_bytes(u64::MAX).checkpoint_state_bytes(1));
+fn a_writer_waits_for_a_checkpoint_if_too_many_states_have_changed() {
+    crash_a_waiting_writer(|options| options.checkpoint_log_bytes(u64::MAX).checkpoint_state_bytes(1));
 }

@@ -1,8 +1,8 @@
-//! A run that crashes and recovers exceeds every limit inside the engine.
+//! Tests that runs which crash and recover exceed every limit inside the engine.
 //!
-//! Owns the facts about such runs. The facts come from outside of the engine: from the disk's operations, the calls and the
-//! crossings before the crash, and from the files and the report of the recovery after it. The [table](table) has for each
-//! limit the facts that show that a run exceeded it. A field of [`Limits`] without a row does not compile.
+//! Owns the facts about such runs. All facts come from outside of the engine: the disk operations, calls and crossings before the
+//! crash, and the files and the report of the recovery after it. The [table](table) has a condition for each limit, which proves
+//! that a run exceeded the limit. A field of [`Limits`] without a row does not compile.
 
 mod growth;
 mod table;
@@ -27,15 +27,15 @@ use crate::testing::workload::{
 };
 use crate::{Export, Options, RecoveryReport};
 
-/// A run that crashed, recovered, and kept every promise.
+/// A run that crashed and recovered to a legal state.
 struct CrashedRun {
     options: Options,
-    /// The disk's operations before the crash, each with the number of its call.
+    /// The disk operations before the crash, each with the number of its call.
     disk: Vec<(DiskOperation, Option<usize>)>,
-    /// The calls that were begun before the crash, the last one perhaps in flight.
+    /// The calls that began before the crash. The last one may be in flight.
     calls: Vec<Operation>,
     acknowledged: usize,
-    /// The crossing at which the run crashed; none at another site.
+    /// The crossing at which the run crashed; `None` for another site.
     crossing: Option<(CrashPoint, u64)>,
     /// The pages in storage at the crash.
     pages: Vec<StoredPage>,
@@ -52,27 +52,28 @@ struct StoredPage {
 }
 
 impl CrashedRun {
-    fn new(setup: &Setup, run: &Recorded, site: Site, moment: CrashPosition) -> Self {
-        let (builder, known) = run.at(site).expect("it is a site of the run");
-        let known = &run.known[known];
+    fn new(setup: &Setup, run: &Recorded, site: Site, position: CrashPosition) -> Self {
+        let (builder, index) = run.at(site).expect("a site of the run");
+        let snapshot = &run.snapshots[index];
         let image = builder.image(&ImageChoice::All);
-        let options = setup.options(&known.session);
+        let options = setup.options(&snapshot.session);
         let pages = stored_pages(&image, &options);
-        let state = recover(setup, &SimDisk::from_image(&image), &known.recovery).expect("it recovers");
-        let verdict = state.judged_by(&known.oracle, CrashKind::ProcessCrash);
+        let disk = SimDisk::from_image(&image);
+        let state = recover(setup, &disk, &snapshot.recovery).expect("the database recovers");
+        let verdict = state.check_against(&snapshot.oracle, CrashKind::ProcessCrash);
         assert!(verdict.is_ok(), "{site}: {verdict}");
-        let calls_len = known.operation.map_or(0, |operation| operation + 1);
+        let calls_len = snapshot.operation.map_or(0, |operation| operation + 1);
         let call_of = |ordinal| {
             let side = Side::After;
-            let moment = run.moment_of(Site::Disk { ordinal, side })?;
-            run.known[moment.known].operation
+            let position = run.position_of(Site::Disk { ordinal, side })?;
+            run.snapshots[position.snapshot_index].operation
         };
-        let disk = run.recording.operations().take(moment.position as usize);
+        let disk = run.recording.operations().take(position.operations_len as usize);
         Self {
             options,
             disk: disk.map(|it| (it.clone(), call_of(it.ordinal))).collect(),
             calls: run.operations[..calls_len].to_vec(),
-            acknowledged: known.acknowledged,
+            acknowledged: snapshot.acknowledged,
             crossing: match site {
                 Site::Point { point, crossing } => Some((point, crossing)),
                 _ => None,
@@ -87,7 +88,7 @@ impl CrashedRun {
         self.crossing.is_some_and(|(crossed, _)| crossed == point)
     }
 
-    /// The events of each call.
+    /// The number of events of each call.
     fn events_lens(&self) -> impl Iterator<Item = usize> {
         self.calls.iter().map(|call| match call {
             Operation::Record { events, .. } => events.len(),
@@ -95,7 +96,7 @@ impl CrashedRun {
         })
     }
 
-    /// The writes to files of a role, with the directory `log` or `store`, under their final names.
+    /// The writes to files of the directory `log` or `store`, without temporary files.
     fn writes(&self, dir: &'static str) -> impl Iterator<Item = &DiskOperation> {
         let disk = self.disk.iter().map(|(operation, _)| operation);
         disk.filter(move |it| {
@@ -110,7 +111,7 @@ impl CrashedRun {
         self.writes(dir).map(|it| it.len).max().unwrap_or(0)
     }
 
-    /// The longest run of bytes that one call wrote to one file of this directory without a gap.
+    /// The largest number of bytes that successive writes wrote to one file of this directory without a gap.
     fn longest_run(&self, dir: &'static str) -> u64 {
         let (mut longest, mut run, mut end) = (0, 0, None);
         for it in self.writes(dir) {
@@ -122,8 +123,8 @@ impl CrashedRun {
         longest
     }
 
-    /// Returns true if a write of at least `bytes` to a file of this directory is followed by one at its end.
-    fn writes_on_after(&self, dir: &'static str, bytes: u64) -> bool {
+    /// Returns true if a write to a file of this directory was split: a write of at least `bytes` bytes, and then a write at its end.
+    fn has_split_write(&self, dir: &'static str, bytes: u64) -> bool {
         let writes: Vec<_> = self.writes(dir).collect();
         let mut pairs = writes.windows(2);
         pairs.any(|pair| {
@@ -143,8 +144,8 @@ impl CrashedRun {
         self.store_calls().filter(|(it, _)| is_counted(it)).count()
     }
 
-    /// For each temporary file of the store, its operations of one kind, with the numbers of their calls. A new tail is written
-    /// by one call; the header of a compacted file is written twice.
+    /// For each temporary file of the store: the numbers of the calls that made its operations of this kind. One call writes a new
+    /// tail. The header of a compacted file is written twice.
     fn on_temporary_files(&self, kind: DiskOperationKind) -> impl Iterator<Item = Vec<Option<usize>>> {
         let mut files: BTreeMap<&Path, Vec<Option<usize>>> = BTreeMap::new();
         for (it, call) in self.store_calls() {
@@ -155,7 +156,7 @@ impl CrashedRun {
         files.into_values()
     }
 
-    /// The most writes of entries by one compaction.
+    /// The largest number of writes of entries by one compaction.
     fn copies_of_compactions(&self) -> usize {
         let writes = self.on_temporary_files(DiskOperationKind::Write);
         writes
@@ -164,7 +165,7 @@ impl CrashedRun {
             .unwrap_or(0)
     }
 
-    /// The most calls that wrote to the file of one compaction.
+    /// The largest number of calls that wrote to the file of one compaction.
     fn calls_of_compactions(&self) -> usize {
         let writes = self.on_temporary_files(DiskOperationKind::Write);
         let calls_len = |mut calls: Vec<_>| {
@@ -174,13 +175,13 @@ impl CrashedRun {
         writes.map(calls_len).max().unwrap_or(0)
     }
 
-    /// The most syncs of the file of one compaction.
+    /// The largest number of syncs of the file of one compaction.
     fn syncs_of_compactions(&self) -> usize {
         let syncs = self.on_temporary_files(DiskOperationKind::Sync);
         syncs.map(|calls| calls.len()).max().unwrap_or(0)
     }
 
-    /// The most removals between two renames of files of the store.
+    /// The largest number of removals between two renames of files of the store.
     fn removed_by_one_compaction(&self) -> usize {
         let (mut most, mut removed) = (0, 0);
         for (it, _) in self.store_calls() {
@@ -194,8 +195,9 @@ impl CrashedRun {
         most
     }
 
-    /// Returns true if a call removes a file of the store that an earlier call could have removed: one more than it did.
-    fn removals_are_put_off(&self) -> bool {
+    /// Returns true if removals of store files were spread over several calls: after a removal by one call, the next change of a
+    /// file name is a removal by a later call.
+    fn has_delayed_removals(&self) -> bool {
         let changes = self
             .store_calls()
             .filter(|(it, _)| matches!(it.kind, DiskOperationKind::Remove | DiskOperationKind::Rename));
@@ -206,7 +208,7 @@ impl CrashedRun {
         })
     }
 
-    /// The most pages of a shard of a table.
+    /// The largest number of pages of one shard of a table.
     fn pages_of_a_shard(&self) -> usize {
         let same = self
             .pages
@@ -215,7 +217,7 @@ impl CrashedRun {
     }
 }
 
-/// The pages in the store of an image, sorted; none without a store that can be read.
+/// The pages in the store of an image, sorted; empty if the store does not open.
 fn stored_pages(image: &Image, options: &Options) -> Vec<StoredPage> {
     let files = Arc::new(SimDisk::from_image(image));
     let store_options = FileStoreOptions {
@@ -244,14 +246,14 @@ fn stored_pages(image: &Image, options: &Options) -> Vec<StoredPage> {
     pages
 }
 
-/// The sites that can show an exceeded limit: each crossing of a point outside of the loops over events, and both sides of each
-/// removal of a file.
-fn telling_sites(run: &Recorded) -> Vec<(Site, CrashPosition)> {
+/// The sites at which an exceeded limit is visible: each crossing of a point outside of the loops over events, and the side before
+/// each removal of a file.
+fn candidate_sites(run: &Recorded) -> Vec<(Site, CrashPosition)> {
     let is_removal = |ordinal: u64| {
         let operation = run.recording.operations().nth(ordinal as usize);
         operation.is_some_and(|it| it.kind == DiskOperationKind::Remove)
     };
-    let is_telling = |site: &Site| match *site {
+    let is_candidate = |site: &Site| match *site {
         Site::Point { point, .. } => matches!(
             point,
             CrashPoint::WalPostAggregate | CrashPoint::CheckpointPreFlush | CrashPoint::CheckpointPostFlush
@@ -259,24 +261,23 @@ fn telling_sites(run: &Recorded) -> Vec<(Site, CrashPosition)> {
         Site::Disk { ordinal, side } => side == Side::Before && is_removal(ordinal),
         _ => false,
     };
-    let sites = run.sites.iter().filter(|(site, _)| is_telling(site));
+    let sites = run.sites.iter().filter(|(site, _)| is_candidate(site));
     sites.copied().collect()
 }
 
-/// The names of the thresholds in `left` that no crashed run of `sweep` exceeded. Stops when only `least` are left.
-fn not_exceeded(sweep: &CrashSweep, mut left: Vec<Threshold>, least: usize) -> Vec<&'static str> {
+/// The names of the thresholds that no crashed run of `sweep` exceeded. Stops if only `len_min` thresholds remain.
+fn not_exceeded(sweep: &CrashSweep, mut thresholds: Vec<Threshold>, len_min: usize) -> Vec<&'static str> {
     let setup = &sweep.setup;
     let run = Recorded::of_work(setup, &SimDisk::new());
     assert!(run.failures.is_empty(), "{:?}", run.failures);
-    for (site, moment) in telling_sites(&run) {
-        if left.len() == least {
+    for (site, position) in candidate_sites(&run) {
+        if thresholds.len() == len_min {
             break;
         }
-        let crashed = CrashedRun::new(setup, &run, site, moment);
-        left.retain(|threshold| !(threshold.is_exceeded)(&crashed));
+        let crashed = CrashedRun::new(setup, &run, site, position);
+        thresholds.retain(|threshold| !(threshold.is_exceeded)(&crashed));
     }
-
-    left.into_iter().map(|threshold| threshold.name).collect()
+    thresholds.into_iter().map(|threshold| threshold.name).collect()
 }
 
 /// A sweep under tiny limits. Only the bytes of changed states make a call wait for a checkpoint.
@@ -298,9 +299,9 @@ fn all_thresholds(limits: &Limits) -> Vec<Threshold> {
     thresholds
 }
 
-/// The limits that formats or arrays fix have rows too.
+/// Sizes that are fixed by formats or arrays have rows too.
 #[test]
-fn every_listed_size_has_a_row() {
+fn every_size_in_the_list_of_bounds_has_a_row() {
     let thresholds = all_thresholds(&Limits::default());
     let rows: Vec<_> = thresholds.iter().map(|threshold| threshold.name).collect();
     for size in SIZES {
@@ -313,17 +314,17 @@ fn every_listed_size_has_a_row() {
 fn crashed_runs_exceed_every_tiny_limit() {
     let mut thresholds = all_thresholds(&tinier_options(large_schema()).limits);
     thresholds.retain(|threshold| threshold.name != "store_removals_len_max");
-    // These rows need longer calls than the tiny limits.
+    // These rows need longer calls than the tiny workload has.
     let too_large: Vec<_> = table::of_thousands().iter().map(|it| it.name).collect();
     let left = not_exceeded(&tiny_sweep(), thresholds, too_large.len());
     assert_eq!(left, too_large);
 }
 
-/// The rows of compactions of which several calls do a share: large calls do most of them alone.
+/// The rows of compactions that several calls make together. A large call makes most compactions alone.
 const OF_SMALL_CALLS: [&str; 2] = ["store_share_factor", "store_removals_len_max"];
 
 #[test]
-fn crashed_runs_of_small_calls_exceed_the_share_of_a_compaction_of_one_call() {
+fn crashed_runs_of_small_calls_exceed_the_limits_of_compactions_by_several_calls() {
     let mut thresholds = table::of_limits(&tiny_options(standard_schema()).limits);
     thresholds.retain(|threshold| OF_SMALL_CALLS.contains(&threshold.name));
     let sweep = CrashSweep::named("small calls", Workload::standard(SEED, 200))
@@ -333,7 +334,7 @@ fn crashed_runs_of_small_calls_exceed_the_share_of_a_compaction_of_one_call() {
 
 #[test]
 fn crashed_runs_exceed_the_limits_of_production() {
-    // A run with two gigabytes of changed states takes too long, and so does one with compactions of many megabytes.
+    // Runs with two gigabytes of changed states, or with compactions of many megabytes, take too long.
     let too_large = [
         "changed_state_bytes_max",
         "store_share_factor",

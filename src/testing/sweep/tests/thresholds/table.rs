@@ -1,4 +1,4 @@
-//! The table of the thresholds: for each limit of the engine, the facts that show that a crashed run exceeded it.
+//! The table of thresholds: for each limit of the engine, the condition on a crashed run that proves that the run exceeded it.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{EntityId, Signal, SignalStateExport};
 
 const SECTOR_BYTES: u64 = 512;
 
-/// A size beyond which the engine works in another way.
+/// A size above which the engine works differently.
 pub(super) struct Threshold {
     pub(super) name: &'static str,
     pub(super) is_exceeded: Box<dyn Fn(&CrashedRun) -> bool>,
@@ -24,8 +24,8 @@ fn row(name: &'static str, is_exceeded: impl Fn(&CrashedRun) -> bool + 'static) 
     }
 }
 
-/// The rows of `limits`. Limits that need several sessions or threads have tests in
-/// [`growth`](super::growth), and those of blocks in [`collections`](super::super::collections).
+/// The rows of `limits`. The tests of limits that need several sessions or threads are in [`growth`](super::growth), and the tests
+/// of the limits of blocks in [`collections`](super::super::collections).
 pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
     let Limits {
         spare_frame_bytes_max,
@@ -73,7 +73,7 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
             run.events_lens().any(|len| len > grouped_changes_len_max)
         }),
         row("fenced_pages_len_max", move |run| {
-            // The first checkpoint, so all pages are of one.
+            // Only the first checkpoint, so that one checkpoint wrote all pages.
             run.crossing == Some((CrashPoint::CheckpointPostFlush, 0))
                 && run.pages_of_a_shard() > fenced_pages_len_max
         }),
@@ -90,28 +90,28 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
             forgets_of(run).next().is_some() && records_len > forgetting_steps_len
         }),
         row("closed_log_bytes_max", move |run| {
-            // A checkpoint after the last call, which made one itself.
+            // The close makes a checkpoint, although the last call was a checkpoint.
             run.is_at(CrashPoint::CheckpointPostFlush)
                 && run.calls.last() == Some(&Operation::Checkpoint)
                 && run.acknowledged == run.calls.len()
                 && run.longest_run("log") > closed_log_bytes_max
         }),
         row("changed_state_bytes_max", |run| {
-            // The log is far from the size at which a checkpoint is due, so it is the states.
+            // The log is not long enough for a checkpoint, so the changed states made the checkpoint due.
             let is_due = run.writes("log").map(|it| it.len).sum::<u64>() >= run.options.checkpoint_log_bytes;
             run.is_at(CrashPoint::CheckpointPreFlush)
                 && matches!(run.calls.last(), Some(Operation::Record { .. }))
                 && !is_due
         }),
         row("store_piece_bytes", move |run| {
-            run.writes_on_after("store", store_piece_bytes as u64)
+            run.has_split_write("store", store_piece_bytes as u64)
         }),
         row("store_step_bytes", |run| run.copies_of_compactions() > 1),
         row("store_share_factor", |run| run.calls_of_compactions() > 1),
         row("store_unsynced_bytes_max", |run| run.syncs_of_compactions() > 2),
         row("store_removals_len_max", move |run| {
             run.store_files_len(|it| it.kind == DiskOperationKind::Remove) > store_removals_len_max
-                && run.removals_are_put_off()
+                && run.has_delayed_removals()
         }),
         row("store_open_files_len_max", move |run| {
             let is_named = |it: &DiskOperation| it.kind == DiskOperationKind::Rename;
@@ -122,7 +122,7 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
     ]
 }
 
-/// The rows of sizes that formats, options and schemas fix.
+/// The rows of sizes that are fixed by formats, options and schemas.
 pub(super) fn of_sizes() -> Vec<Threshold> {
     vec![
         row("PAGE_SLOTS", |run| {
@@ -135,7 +135,7 @@ pub(super) fn of_sizes() -> Vec<Threshold> {
             shards.len() == SHARDS && run.export.signals.len() > SHARDS
         }),
         row("INDEX_PLACES_MIN", |run| {
-            // Some index of a shard has more.
+            // At least one index of a shard has more entries.
             let indexes_len = SHARDS * run.options.schema.signals().len();
             run.export.signals.len() > INDEX_PLACES_MIN * indexes_len
         }),
@@ -172,9 +172,9 @@ pub(super) fn of_sizes() -> Vec<Threshold> {
         row("a compaction of several files", |run| {
             run.removed_by_one_compaction() > 1
         }),
-        row("rings that turn", |run| {
+        row("rings that drop old buckets", |run| {
             let schema = &run.options.schema;
-            let turns = |signal: &SignalStateExport| {
+            let has_dropped_buckets = |signal: &SignalStateExport| {
                 let rings = schema
                     .get(signal.signal)
                     .map(|it| it.window_rings().to_vec())
@@ -183,7 +183,7 @@ pub(super) fn of_sizes() -> Vec<Threshold> {
                     let first = window.buckets.first().map_or(0, |(number, _)| *number);
                     let oldest_ms = first * ring.bucket_ms as i64;
                     let mut events = run.calls.iter().flat_map(events_of);
-                    // An event of this state is older than two turns of its ring.
+                    // An event of this state is older than its oldest bucket by twice the length of the ring.
                     events.any(|event| {
                         event.entity == signal.entity
                             && event.signal == signal.signal
@@ -191,19 +191,19 @@ pub(super) fn of_sizes() -> Vec<Threshold> {
                     })
                 })
             };
-            run.export.signals.iter().take(64).any(turns)
+            run.export.signals.iter().take(64).any(has_dropped_buckets)
         }),
     ]
 }
 
-/// Rows that only calls of some thousand events exceed.
+/// The rows of thresholds that only calls of some thousand events exceed.
 pub(super) fn of_thousands() -> Vec<Threshold> {
     vec![
         row("a call of thousands of events", |run| {
             run.events_lens().any(|len| len > 4096)
         }),
         row("CHANGED_LEN_MIN", |run| {
-            // One call changes so many items that some shard has more of them.
+            // One call changes so many items that at least one shard exceeds the limit.
             let schema = &run.options.schema;
             let is_positive = |event: &&Event| {
                 event.user.is_some() && schema.get(event.signal).is_some_and(Signal::is_positive)
@@ -228,7 +228,7 @@ pub(super) fn of_thousands() -> Vec<Threshold> {
     ]
 }
 
-/// The forgotten entities, each with the calls before its forget.
+/// The forgotten entities, each with the calls before the call that forgot it.
 fn forgets_of(run: &CrashedRun) -> impl Iterator<Item = (EntityId, &[Operation])> {
     let numbered = run.calls.iter().enumerate();
     numbered.filter_map(|(number, call)| match call {
