@@ -1,7 +1,7 @@
 //! Plans: a plan is the description of one run that crashes.
 //!
-//! A plan has three parts: the work, the policy, and the crashes. Each crash has a site and a mode. The text of a plan is
-//! one line. The line parses to the same plan:
+//! A plan has three parts: the work, the policy, and the crashes. Each crash has a site and a mode. The text of a plan
+//! is one line. The line parses to the same plan:
 //!
 //! ```text
 //! work=standard:7:60 durability=every-synced crash=WalPreAggregate#3 mode=kill crash=disk#17:before mode=power-loss:synced
@@ -18,10 +18,9 @@
 //! | | `end`: after the close |
 //! | `mode` | `panic`, `abort`, `kill`, or `power-loss:` and an [`ImageChoice`] |
 //!
-//! Every `crash` has its `mode`. The first crash is in the work. Each further crash is in the session after the crash before
-//! it: in the recovery or in a later call.
-//! A power loss leaves a new disk, whose operations are numbered from 0. After any other crash the disk is the same: its
-//! numbers continue, and undurable writes are still undurable.
+//! Every `crash` has its `mode`. The first crash is in the work. Each further crash is in the session after the crash
+//! before it: in the recovery or in a later call. A power loss leaves a new disk, whose operations are numbered from 0.
+//! After any other crash the disk is the same: its numbers continue, and undurable writes are still undurable.
 //!
 //! [`Operation`]: super::workload::Operation
 
@@ -65,7 +64,8 @@ pub enum Work {
     },
     /// These operations.
     Operations(Workload),
-    /// The work of the sweep with this name: a closure, or a workload too long for a line. Only that sweep can replay it.
+    /// The work of the sweep with this name: a closure, or a workload too long for a line. Only that sweep can replay
+    /// it.
     Driven(String),
 }
 
@@ -220,8 +220,8 @@ impl Plan {
         Self { durability, ..self }
     }
 
-    /// Adds a kill of the process at a crossing of `point`, after `crossing` earlier crossings of it. The first crash is in
-    /// the work, each further crash in the session after the crash before it.
+    /// Adds a kill of the process at a crossing of `point`, after `crossing` earlier crossings of it. The first crash
+    /// is in the work, each further crash in the session after the crash before it.
     #[must_use]
     pub fn crash_at(self, point: CrashPoint, crossing: u64) -> Self {
         self.crash(Site::Point { point, crossing }, CrashMode::Kill)

@@ -16,7 +16,8 @@ pub(crate) struct Bounds {
     pub(crate) depth: u32,
     /// The largest number of distinct images for which nested cases run.
     pub(crate) nested_max: usize,
-    /// The largest number of distinct images after which the work continues in another session, in which the sweep crashes too.
+    /// The largest number of distinct images after which the work continues in another session, in which the sweep
+    /// crashes too.
     pub(crate) sessions_max: usize,
     /// The largest number of images of a crash position in a recovery, for each disk model.
     pub(crate) nested_images_max: usize,
@@ -78,7 +79,8 @@ impl Bounds {
     }
 }
 
-/// The time of the machine's clock. The kit reads this clock only here: for bounds on time, and to measure the time of a run.
+/// The time of the machine's clock. The kit reads this clock only here: for bounds on time, and to measure the time of
+/// a run.
 #[expect(clippy::disallowed_methods, reason = "a run is measured in real time")]
 pub(crate) fn now() -> Instant {
     Instant::now()

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::finding::{Failure, FailureKind};
 use super::heartbeat::Heartbeat;
 use super::journal::OracleSnapshot;
-use super::memory::{Counters, InternedState, Recovery, SweepMemory};
-use super::record::Recorded;
+use super::record::RunRecord;
 use super::recover::{content_hash, continue_after_recovery, recover};
 use super::setup::Setup;
+use super::shared::{Counters, InternedState, Recovery, SharedResults};
 use super::state::{RecoveredState, failure_of};
 use crate::testing::SimDisk;
 use crate::testing::oracle::{Counts, CrashKind, Verdict};
@@ -32,7 +32,7 @@ enum Expected {
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) crashes: Vec<Crash>,
-    /// The index in [`Recorded::snapshots`] of the oracle snapshot at the crash of the work.
+    /// The index in [`RunRecord::snapshots`] of the oracle snapshot at the crash of the work.
     pub(crate) snapshot_index: usize,
     /// True until the first power loss. Until then a power loss can remove undurable writes of the work.
     has_undurable_writes: bool,
@@ -41,7 +41,7 @@ pub(crate) struct Case {
 
 impl Case {
     /// A crash in the work, or in the session after other crashes.
-    pub(crate) fn in_run(run: &Recorded, crash: Crash, snapshot_index: usize) -> Self {
+    pub(crate) fn in_run(run: &RunRecord, crash: Crash, snapshot_index: usize) -> Self {
         let crash_kind = crash_kind_of(&crash.mode);
         let mut crashes = run.crashes.clone();
         crashes.push(crash);
@@ -53,11 +53,12 @@ impl Case {
         }
     }
 
-    /// The nested case with a further crash in the recovery of this case. Without this crash the recovery gives `state`.
-    /// `has_returned` is true after the last disk operation of the recovery.
+    /// The nested case with a further crash in the recovery of this case. Without this crash the recovery gives
+    /// `state`. `has_returned` is true after the last disk operation of the recovery.
     pub(crate) fn in_recovery(&self, crash: Crash, has_returned: bool, state: &InternedState) -> Self {
         let crash_kind = crash_kind_of(&crash.mode);
-        // A recovery syncs recovered data before it returns. An earlier power loss can remove unsynced writes of the work.
+        // A recovery syncs recovered data before it returns. An earlier power loss can remove unsynced writes of the
+        // work.
         let expected = if self.has_undurable_writes && crash_kind == CrashKind::PowerLoss && !has_returned {
             Expected::Legal(CrashKind::PowerLoss)
         } else {
@@ -96,7 +97,8 @@ pub(crate) struct CaseOutcome {
     pub(crate) failures: Vec<Failure>,
     /// The recovered state and the oracle's verdict; `None` if a check failed before the continuation.
     pub(crate) state: Option<(InternedState, Arc<Verdict>)>,
-    /// The disk operations of the recovery and the ordinal of the first one, if they were requested and the recovery ran.
+    /// The disk operations of the recovery and the ordinal of the first one, if they were requested and the recovery
+    /// ran.
     pub(crate) recording: Option<(Recording, u64)>,
     /// The oracle's counts of the state; zeros if the database did not open or the state is not the expected one.
     pub(crate) counts: Counts,
@@ -108,16 +110,16 @@ pub(crate) struct CaseOutcome {
 #[derive(Clone, Copy)]
 pub(crate) struct Runner<'a> {
     pub(crate) setup: &'a Setup,
-    pub(crate) run: &'a Recorded,
-    pub(crate) memory: &'a SweepMemory,
+    pub(crate) run: &'a RunRecord,
+    pub(crate) shared: &'a SharedResults,
     pub(crate) heartbeat: &'a Heartbeat,
 }
 
 impl Runner<'_> {
-    /// Runs a case. `builder` is at the position of the last crash. If an earlier case recovered the same image, this case uses
-    /// the stored recovery. If `records` is true, the outcome contains the disk operations of the recovery.
+    /// Runs a case. `builder` is at the position of the last crash. If an earlier case recovered the same image, this
+    /// case uses the stored recovery. If `records` is true, the outcome contains the disk operations of the recovery.
     pub(crate) fn run(&self, builder: &ImageBuilder, case: &Case, records: bool) -> CaseOutcome {
-        let counters = &self.memory.counters;
+        let counters = &self.shared.counters;
         Counters::increment(&counters.images);
         let image = builder.image_hash(&image_of(case.mode()));
         let snapshot = &self.run.snapshots[case.snapshot_index];
@@ -131,7 +133,7 @@ impl Runner<'_> {
             counts: Counts::default(),
             is_new: false,
         };
-        if let Some(recovery) = self.memory.stored_recovery(key) {
+        if let Some(recovery) = self.shared.stored_recovery(key) {
             self.check_state(&recovery, case, &mut outcome);
             return outcome;
         }
@@ -144,11 +146,11 @@ impl Runner<'_> {
         };
         let start = disk.operations_len();
         let recovery: Recovery = match recover(self.setup, &disk, &recovery_session(snapshot, image)) {
-            Ok(state) => Ok(self.memory.intern(state)),
+            Ok(state) => Ok(self.shared.intern(state)),
             Err(failure) => Err(Arc::new(failure)),
         };
         Counters::increment(&counters.recoveries);
-        if self.memory.store_recovery(key, &recovery) {
+        if self.shared.store_recovery(key, &recovery) {
             outcome.is_new = true;
             Counters::increment(&counters.distinct);
         }
@@ -171,11 +173,12 @@ impl Runner<'_> {
             Expected::Same(same) if same.id != interned.id && !same.state.is_same(&interned.state) => {
                 return outcome.failures.push(diverged(&same.state, &interned.state));
             }
-            // The state of the recovery without an interruption was legal. The check for a power loss allows every legal prefix.
+            // The state of the recovery without an interruption was legal. The check for a power loss allows every
+            // legal prefix.
             Expected::Same(_) => CrashKind::PowerLoss,
         };
         let verdict = self
-            .memory
+            .shared
             .verdict(self.run.id, case.snapshot_index, interned, crash_kind, || {
                 interned
                     .state
@@ -194,10 +197,10 @@ impl Runner<'_> {
         let Some((state, verdict)) = &outcome.state else {
             return;
         };
-        if !self.memory.bounds.continues || !self.memory.is_first_continuation(content_hash(disk)) {
+        if !self.shared.bounds.continues || !self.shared.is_first_continuation(content_hash(disk)) {
             return;
         }
-        Counters::increment(&self.memory.counters.continued);
+        Counters::increment(&self.shared.counters.continued);
         let snapshot = &self.run.snapshots[case.snapshot_index];
         let session = recovery_session(snapshot, image);
         let mut location = self.setup.location_on_disk(disk, session);
@@ -207,8 +210,8 @@ impl Runner<'_> {
     }
 }
 
-/// The session that recovers from an image. Its clock shows the time of the crash, an earlier time or a later time. The hash of
-/// the image selects one of these.
+/// The session that recovers from an image. Its clock shows the time of the crash, an earlier time or a later time. The
+/// hash of the image selects one of these.
 pub(crate) fn recovery_session(snapshot: &OracleSnapshot, image: u128) -> Session {
     const CENTURY_MS: i64 = 36_525 * 86_400_000;
     const MOVES_MS: [i64; 5] = [0, 1, CENTURY_MS, -1, -CENTURY_MS];

@@ -5,11 +5,11 @@
 //! | `begin N OPERATION` | the call with number N is about to be made |
 //! | `ok N -` | the call succeeded without a receipt |
 //! | `ok N OPENING SEQUENCE` | the call succeeded; ` LEN TO_MS` follows if events were set back |
-//! | `refused N REASON` | the call changed nothing; REASON is `exists` or `unknown` for a collection, or `ahead` for the time of an event |
+//! | `refused N REASON` | no change; REASON is `exists` or `unknown` (a collection), or `ahead` (the time of an event) |
 //! | `failed N TEXT` | the call failed with another error |
 //! | `durable SEQUENCE` | every frame up to the sequence is durable |
 //! | `closed SEQUENCE` | the database was closed, and every frame up to the sequence is durable |
-//! | `ended-session N NOW_MS` | the reopening with number N ended the session; NOW_MS is the clock's time in the next one |
+//! | `ended-session N NOW_MS` | the reopening N ended the session; NOW_MS is the clock's time in the next session |
 //! | `reopened SEQUENCE POLICY` | the database was opened again and holds every frame up to the sequence |
 //! | `threads` | the work has further threads |
 //! | `parked SITE` | a thread is at the site and waits for the kill of the process |

@@ -1,4 +1,5 @@
-//! The comparison of crash modes: after a crash in any mode the files must hold exactly the bytes that the process wrote.
+//! The comparison of crash modes: after a crash in any mode the files must hold exactly the bytes that the process
+//! wrote.
 //!
 //! The comparison makes the crash at one site in these ways:
 //! - an image of the recorded run,
@@ -7,8 +8,8 @@
 //! - the kill of a child process,
 //! - the abort of a child process.
 //!
-//! All of them must leave the same files, byte for byte, and recover to the same state. Otherwise the images differ from real
-//! crashes: either the kit has a bug, or the work is not deterministic.
+//! All of them must leave the same files, byte for byte, and recover to the same state. Otherwise the images differ
+//! from real crashes: either the kit has a bug, or the work is not deterministic.
 
 use std::path::Path;
 
@@ -20,10 +21,10 @@ use super::files::{crash_if_child, crash_in_child, real_disk};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
 use super::journal::{Journal, OracleSnapshot};
-use super::memory::SweepMemory;
 use super::recover::open;
 use super::replay::{check_same_image, compare_panic, record_work};
 use super::setup::Setup;
+use super::shared::SharedResults;
 use super::state::RecoveredState;
 use crate::fs::RealFiles;
 use crate::testing::plan::{Crash, CrashMode, Plan, Site};
@@ -100,11 +101,11 @@ fn compare_with_image(
     crash: impl Fn(CrashMode, &Path) -> Result<(), Failure>,
 ) -> Result<ModeComparison, Failure> {
     let run = record_work(setup)?;
-    let (builder, snapshot_index) = run.at(site)?;
+    let (builder, snapshot_index) = run.builder_at(site)?;
     let runner = Runner {
         setup,
         run: &run,
-        memory: &SweepMemory::new(Bounds::default()),
+        shared: &SharedResults::new(Bounds::default()),
         heartbeat: &Heartbeat::default(),
     };
     let mode = CrashMode::Kill;

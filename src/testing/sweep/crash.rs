@@ -1,12 +1,12 @@
-//! Crashes of the running work: the device fails, or a panic unwinds. Unlike images they find threads that continue after the
-//! crash, and destructors that write.
+//! Crashes of the running work: the device fails, or a panic unwinds. Unlike images they find threads that continue
+//! after the crash, and destructors that write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::finding::{Failure, FailureKind};
 use super::journal::Journal;
 use super::location::DatabaseLocation;
-use super::record::{Recorded, run_work};
+use super::record::{RunRecord, run_work};
 use super::setup::Setup;
 use crate::TidalDb;
 use crate::testing::plan::Site;
@@ -15,21 +15,21 @@ use crate::testing::{
     CrashInjector, CrossingCounts, NotCrashed, NotCrashedReason, run_to_crash, scoped_injector,
 };
 
-/// Lets the device fail at `site` under the running work. After the failure no thread may change anything, and no call may be
-/// acknowledged. The disk must hold exactly the writes of the recorded run before `site`.
-pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(), Failure> {
+/// Lets the device fail at `site` under the running work. After the failure no thread may change anything, and no call
+/// may be acknowledged. The disk must hold exactly the writes of the recorded run before `site`.
+pub(crate) fn fail_device(setup: &Setup, run: &RunRecord, site: Site) -> Result<(), Failure> {
     let disk = setup.new_disk();
     let failed = match site {
         // At the end no thread uses the device any more. After a fault the run differs from the recorded one.
         Site::End | Site::Fault { .. } => return Ok(()),
         Site::Disk { ordinal, side } => {
             disk.crash_at(ordinal, side);
-            Recorded::of_work(setup, &disk)
+            RunRecord::of_work(setup, &disk)
         }
         Site::Point { point, crossing } => {
             let injector = CrashInjector::with_action(point, crossing, disk.fail_action());
             let _installed = scoped_injector(&injector);
-            Recorded::of_work(setup, &disk)
+            RunRecord::of_work(setup, &disk)
         }
     };
     if !disk.has_device_failed() {
@@ -43,7 +43,7 @@ pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(
     if let Some(call) = disk.changes_after_refusal().first() {
         return Err(Failure::new(FailureKind::ContinuedAfterFault, call));
     }
-    let (builder, _) = run.at(site)?;
+    let (builder, _) = run.builder_at(site)?;
     let (recorded, failed) = (builder.image(&ImageChoice::All), disk.image(&ImageChoice::All));
     if recorded != failed {
         let differences = recorded.differences(&failed).join("; ");
@@ -57,7 +57,8 @@ pub(crate) fn fail_device(setup: &Setup, run: &Recorded, site: Site) -> Result<(
 /// The payload of a panic inside a disk operation.
 struct PanicAtOperation;
 
-/// Runs the work until a panic at `site`. The panic drops the database. If `handle` is given, the database remains in it.
+/// Runs the work until a panic at `site`. The panic drops the database. If `handle` is given, the database remains in
+/// it.
 pub(crate) fn panic_at(
     setup: &Setup,
     site: Site,
@@ -75,7 +76,8 @@ pub(crate) fn panic_at(
         Site::Point { point, crossing } => {
             match run_to_crash(point, crossing, work) {
                 Ok(_) => Ok(()),
-                // The work has further threads, and the crash ended one of them. The panic poisons the handle for the others.
+                // The work has further threads, and the crash ended one of them. The panic poisons the handle for the
+                // others.
                 Err(NotCrashed {
                     reason: NotCrashedReason::OnAnotherThread(thread),
                     value: Some(closed),

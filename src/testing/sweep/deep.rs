@@ -1,5 +1,5 @@
-//! The deep profile: a series of sweeps with crashes in two nested recoveries. It ends at a bound on time or on the number of
-//! images. Each sweep has another standard workload, in one session or in several sessions.
+//! The deep profile: a series of sweeps with crashes in two nested recoveries. It ends at a bound on time or on the
+//! number of images. Each sweep has another standard workload, in one session or in several sessions.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,8 +19,8 @@ pub struct DeepProfile {
     pub time: Duration,
     /// The number of distinct images after which the series ends.
     pub distinct_max: u64,
-    /// The seed of the first workload. Each further workload has the next seed. A workload with an even seed runs on sectors of
-    /// 4096 bytes.
+    /// The seed of the first workload. Each further workload has the next seed. A workload with an even seed runs on
+    /// sectors of 4096 bytes.
     pub first_seed: u64,
     /// The number of operations of each workload.
     pub operations_len: usize,
@@ -30,8 +30,8 @@ pub struct DeepProfile {
     pub depth: u32,
     /// The number of worker threads.
     pub workers: usize,
-    /// The largest number of distinct images of each workload after which the work continues in another session, in which the
-    /// sweep crashes too.
+    /// The largest number of distinct images of each workload after which the work continues in another session, in
+    /// which the sweep crashes too.
     pub sessions_max: usize,
     /// The largest number of images of a crash position, for each disk model.
     pub images_max: usize,
@@ -137,8 +137,8 @@ impl DeepProfile {
         }
     }
 
-    /// Runs sweeps until a bound is reached. Calls `report` after each sweep, and `progress` while a sweep runs, both on the
-    /// calling thread.
+    /// Runs sweeps until a bound is reached. Calls `report` after each sweep, and `progress` while a sweep runs, both
+    /// on the calling thread.
     pub fn run(
         &self,
         progress: impl Fn(&Progress) + Send + Sync + Clone + 'static,

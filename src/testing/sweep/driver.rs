@@ -1,4 +1,5 @@
-//! The driver: makes the calls of the work, notes them in the journal, and checks that each acknowledged call is durable.
+//! The driver: makes the calls of the work, notes them in the journal, and checks that each acknowledged call is
+//! durable.
 
 use std::fmt;
 use std::path::Path;
@@ -56,13 +57,14 @@ pub struct Driver<'a> {
     /// The journal for failed checks, if the driver checks the simulated disk after each call.
     check_journal: Option<&'a Journal>,
     call_executor: Option<Box<dyn CallExecutor>>,
-    /// The latest time that a call of the session can have read from a [`WorkloadClock`], in milliseconds since the Unix epoch.
+    /// The latest time that a call of the session can have read from a [`WorkloadClock`], in milliseconds since the
+    /// Unix epoch.
     clock_read_ms: i64,
 }
 
 impl<'a> Driver<'a> {
-    /// A driver of the database in `handle`, which is at `location`. It notes the calls in `log`. If `call_executor` is given,
-    /// the executor makes the calls instead of the driver.
+    /// A driver of the database in `handle`, which is at `location`. It notes the calls in `log`. If `call_executor` is
+    /// given, the executor makes the calls instead of the driver.
     pub(crate) fn new(
         opener: &'a dyn Opener,
         location: &'a mut DatabaseLocation,
@@ -129,8 +131,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// A driver of the same run for another thread of the work. The thread must [inherit](crate::testing::inherit) the slot.
-    /// This driver cannot reopen the database.
+    /// A driver of the same run for another thread of the work. The thread must [inherit](crate::testing::inherit) the
+    /// slot. This driver cannot reopen the database.
     ///
     /// Only one thread may change collections: changes by different threads have no common order.
     ///
@@ -151,8 +153,8 @@ impl<'a> Driver<'a> {
     /// Makes a call or a [reopening](Operation::Reopen). Returns the receipt of its frame if it has one.
     ///
     /// # Errors
-    /// The error of the call. The driver reports it to the oracle, and further calls are legal. [`Error::Closed`] after a
-    /// reopening that failed.
+    /// The error of the call. The driver reports it to the oracle, and further calls are legal. [`Error::Closed`] after
+    /// a reopening that failed.
     pub fn apply(&mut self, operation: &Operation) -> Result<Option<Receipt>, Error> {
         if let Operation::Reopen(reopening) = operation {
             if self.handle().is_none() {
@@ -299,8 +301,8 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Checks after a close and a reopening that the close left at most two segments, and that `open` replayed nothing. A close
-/// leaves the last segment, and one more if the last markers did not fit into it.
+/// Checks after a close and a reopening that the close left at most two segments, and that `open` replayed nothing. A
+/// close leaves the last segment, and one more if the last markers did not fit into it.
 fn check_closed(db: &TidalDb) -> Result<(), Failure> {
     let report = db.recovery_report();
     let (found, replayed) = (report.segments_found, report.events_replayed);
@@ -395,8 +397,8 @@ impl DiskChecks<'_> {
         }
     }
 
-    /// Checks the number of segments. If the session has its own segment size, also checks that no frame was appended to the
-    /// last segment after it was full.
+    /// Checks the number of segments. If the session has its own segment size, also checks that no frame was appended
+    /// to the last segment after it was full.
     fn check_segments(&self, db: &TidalDb) {
         let dir = self.location.log_dir();
         let names = self.disk.list(&dir).unwrap_or_default();
@@ -428,8 +430,9 @@ impl DiskChecks<'_> {
         }
     }
 
-    /// Checks that the content which an acknowledged operation promises is durable. A checkpoint without new content has no
-    /// sequence number and promises nothing. `has_new_sequence` is true if the operation increased the last sequence number.
+    /// Checks that the content which an acknowledged operation promises is durable. A checkpoint without new content
+    /// has no sequence number and promises nothing. `has_new_sequence` is true if the operation increased the last
+    /// sequence number.
     fn check_durable(&self, operation: &Operation, has_new_sequence: bool) {
         let every = self.durability == Durability::EverySynced;
         let is_sync = *operation == Operation::Sync;
@@ -440,8 +443,8 @@ impl DiskChecks<'_> {
         self.check_promised(&operation.to_string(), log, store, u64::MAX);
     }
 
-    /// Checks that the disk operations with an ordinal below `operations_len` are durable: operations of the log if `log` is
-    /// true, operations of the store if `store` is true.
+    /// Checks that the disk operations with an ordinal below `operations_len` are durable: operations of the log if
+    /// `log` is true, operations of the store if `store` is true.
     fn check_promised(&self, operation: &str, log: bool, store: bool, operations_len: u64) {
         if self.disk.has_device_failed() {
             return;

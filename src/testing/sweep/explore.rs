@@ -1,15 +1,15 @@
-//! The enumeration of cases: builds the images of each crash position of the work and of each crash position of a recovery, and
-//! runs a case for each image.
+//! The enumeration of cases: builds the images of each crash position of the work and of each crash position of a
+//! recovery, and runs a case for each image.
 
 use std::collections::{BTreeSet, HashSet};
 
 use super::bounds::Bounds;
 use super::case::{Case, CaseOutcome, Runner, crash_kind_of, disk_of, image_of, recovery_session, site_at};
 use super::finding::{Failure, FailureKind};
-use super::memory::{Counters, InternedState};
 use super::next_session::NextSession;
-use super::record::{CrashPosition, Recorded, seek};
+use super::record::{CrashPosition, RunRecord, seek};
 use super::recover::recover;
+use super::shared::{Counters, InternedState};
 use crate::testing::oracle::{Counts, CrashKind};
 use crate::testing::plan::{Crash, CrashMode, Site};
 use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder, ImageChoice, Recording};
@@ -59,7 +59,7 @@ impl NestedCase {
     }
 
     /// Moves `builder` to the crash. Returns the case.
-    pub(super) fn seek(&self, run: &Recorded, builder: &mut ImageBuilder) -> Case {
+    pub(super) fn seek(&self, run: &RunRecord, builder: &mut ImageBuilder) -> Case {
         seek(builder, self.position.operations_len);
         Case::in_run(run, self.crash.clone(), self.position.snapshot_index)
     }
@@ -100,9 +100,9 @@ impl Explorer<'_> {
     ) -> RunStatistics {
         let mut statistics = RunStatistics::default();
         seek(builder, position.operations_len);
-        let bounds = &self.0.memory.bounds;
+        let bounds = &self.0.shared.bounds;
         for mode in modes(builder, bounds, images_max, &mut statistics.left_out) {
-            if self.0.memory.is_stopped() {
+            if self.0.shared.is_stopped() {
                 statistics.left_out += 1;
                 continue;
             }
@@ -110,8 +110,8 @@ impl Explorer<'_> {
             let crash = Crash { site, mode };
             let case = Case::in_run(self.0.run, crash.clone(), position.snapshot_index);
             let outcome = self.run(builder, &case, false, &mut statistics);
-            // After a process crash the disk may hold undurable writes. A crash in the recovery can lose them, which is not
-            // possible after a power loss with the same image. So the nested case needs another key.
+            // After a process crash the disk may hold undurable writes. A crash in the recovery can lose them, which is
+            // not possible after a power loss with the same image. So the nested case needs another key.
             let has_undurable = crash_kind == CrashKind::ProcessCrash && !builder.undurable().is_empty();
             let disk = if has_undurable {
                 !outcome.image
@@ -152,7 +152,7 @@ impl Explorer<'_> {
             recording: &next.run.recording,
             start,
             end: next.opened_at,
-            state: &self.0.memory.intern(next.state.clone()),
+            state: &self.0.shared.intern(next.state.clone()),
             case: &case,
             depth_left,
         };
@@ -172,7 +172,7 @@ impl Explorer<'_> {
         let mut builder = next.run.recording.images();
         let mut nested = Vec::new();
         for (position, site) in next.crash_positions() {
-            if self.0.memory.is_stopped() {
+            if self.0.shared.is_stopped() {
                 statistics.left_out += 1;
                 continue;
             }
@@ -180,7 +180,7 @@ impl Explorer<'_> {
         }
         if depth_left > 1 {
             nested = NestedCase::distinct(nested);
-            Random::new(self.0.memory.bounds.seed).shuffle(&mut nested);
+            Random::new(self.0.shared.bounds.seed).shuffle(&mut nested);
             for nested in nested.iter().take(SESSION_NESTED_MAX) {
                 statistics.add(&explorer.crash_nested(&mut builder, nested, depth_left - 1, true));
             }
@@ -188,7 +188,7 @@ impl Explorer<'_> {
     }
 
     /// Records the recovery from the image of `nested`, with its crossings.
-    pub(crate) fn record_recovery(&self, nested: &NestedCase) -> Recorded {
+    pub(crate) fn record_recovery(&self, nested: &NestedCase) -> RunRecord {
         let mut builder = self.0.run.recording.images();
         seek(&mut builder, nested.position.operations_len);
         let image = builder.image_hash(&image_of(&nested.crash.mode));
@@ -196,7 +196,7 @@ impl Explorer<'_> {
         let session = recovery_session(snapshot, image);
         let disk = builder.disk_with_image(&image_of(&nested.crash.mode));
         self.0.heartbeat.begin(std::slice::from_ref(&nested.crash));
-        Recorded::of(&disk, snapshot.clone(), |_| {
+        RunRecord::of(&disk, snapshot.clone(), |_| {
             recover(self.0.setup, &disk, &session)
         })
         .0
@@ -224,7 +224,7 @@ impl Explorer<'_> {
     pub(super) fn add_failure(&self, crashes: &[Crash], failure: Failure, statistics: &mut RunStatistics) {
         if !statistics.failures.contains(&failure.kind) {
             statistics.failures.push(failure.kind);
-            self.0.memory.store_failed_case(crashes.to_vec(), failure);
+            self.0.shared.store_failed_case(crashes.to_vec(), failure);
         }
     }
 
@@ -236,10 +236,10 @@ impl Explorer<'_> {
             end,
             ..
         } = *interrupted;
-        let bounds = &self.0.memory.bounds;
+        let bounds = &self.0.shared.bounds;
         let mut builder = recording.images();
-        // The ordinal of the last operation before the builder, if every image of the previous position had a case. Then every
-        // image without this operation had a case there.
+        // The ordinal of the last operation before the builder, if every image of the previous position had a case.
+        // Then every image without this operation had a case there.
         let mut last_operation = None;
         for (position, operation) in (start..=end).zip([None].into_iter().chain(kinds(recording, start))) {
             seek(&mut builder, position);
@@ -255,7 +255,7 @@ impl Explorer<'_> {
                 if last_operation.is_some_and(|ordinal| is_sync || !image_of(&mode).can_contain(ordinal)) {
                     continue;
                 }
-                if self.0.memory.is_stopped() {
+                if self.0.shared.is_stopped() {
                     statistics.left_out += 1;
                     continue;
                 }
@@ -292,7 +292,7 @@ impl Explorer<'_> {
             };
             self.crash_in_recovery(&deeper, statistics);
         }
-        Counters::increment(&self.0.memory.counters.nested_recoveries);
+        Counters::increment(&self.0.shared.counters.nested_recoveries);
     }
 }
 

@@ -1,28 +1,28 @@
 //! Faults of single disk operations, under the running work and under recoveries.
 //!
-//! After the fault the run continues to its end: the handle refuses the later calls. There are two crash sites: the return of
-//! the call with the fault, and the end of the run. At each site the process ends or the power is lost. The disk has no faults
-//! when the database is opened again. The recovered state must hold every acknowledged call. A call with an unknown outcome must
-//! be present completely or be absent.
+//! After the fault the run continues to its end: the handle refuses the later calls. There are two crash sites: the
+//! return of the call with the fault, and the end of the run. At each site the process ends or the power is lost. The
+//! disk has no faults when the database is opened again. The recovered state must hold every acknowledged call. A call
+//! with an unknown outcome must be present completely or be absent.
 //!
-//! The operations after a fault differ from those of the run without faults, so each run with a fault has its own recording
-//! and journal.
+//! The operations after a fault differ from those of the run without faults, so each run with a fault has its own
+//! recording and journal.
 
 use super::case::{Case, Runner, disk_of, image_of, recovery_session};
 use super::crash::fail_device;
 use super::explore::{Explorer, NestedCase, RunStatistics, modes};
 use super::finding::{Failure, FailureKind};
-use super::memory::Counters;
-use super::record::{CrashPosition, Recorded, seek};
+use super::record::{CrashPosition, RunRecord, seek};
 use super::recover::recover;
 use super::setup::Setup;
+use super::shared::Counters;
 use crate::testing::SimDisk;
 use crate::testing::plan::{Crash, CrashMode, FaultEnd, Site};
 use crate::testing::sim_disk::{DiskOperation, IoFault, Recording, Side};
 use crate::testing::workload::Session;
 
-/// The sites of faults in the operations of a recording from the ordinal `start` on, sorted by the kind of the fault, then in
-/// the order of the run.
+/// The sites of faults in the operations of a recording from the ordinal `start` on, sorted by the kind of the fault,
+/// then in the order of the run.
 pub(super) fn fault_sites(recording: &Recording, start: u64) -> Vec<Site> {
     let mut sites = Vec::new();
     for &fault in IoFault::ALL {
@@ -62,14 +62,14 @@ fn set_fault(disk: &SimDisk, operation: Option<&DiskOperation>, fault: IoFault) 
 /// Records a whole run of the work with a fault at an operation of the run `recorded`. The run may have failures.
 pub(super) fn work_with_fault(
     setup: &Setup,
-    recorded: &Recorded,
+    recorded: &RunRecord,
     ordinal: u64,
     fault: IoFault,
-) -> Result<Recorded, Failure> {
+) -> Result<RunRecord, Failure> {
     let disk = setup.new_disk();
     let operation = recorded.recording.operations().nth(ordinal as usize);
     set_fault(&disk, operation, fault)?;
-    let mut run = Recorded::of_work(setup, &disk);
+    let mut run = RunRecord::of_work(setup, &disk);
     // The id of the run without faults is 0. Verdicts of the two runs differ, so the ids must too.
     run.id = 1 + ordinal * IoFault::ALL.len() as u64 + fault as u64;
     if disk.faults_fired().is_empty() {
@@ -102,8 +102,8 @@ pub(super) fn recovery_with_fault(
 }
 
 impl Explorer<'_> {
-    /// Runs the work with the fault at `site`, and then a case for each crash after the fault. At a site of [`device_sites`] the
-    /// device fails, and only the rest of that run is checked.
+    /// Runs the work with the fault at `site`, and then a case for each crash after the fault. At a site of
+    /// [`device_sites`] the device fails, and only the rest of that run is checked.
     pub(super) fn run_fault(&self, site: Site) -> RunStatistics {
         let Runner { setup, run, .. } = self.0;
         let mut statistics = RunStatistics::default();
@@ -139,14 +139,14 @@ impl Explorer<'_> {
 
     /// Runs a case for each image at `site` of a run with a fault.
     fn crash_after_fault(&self, site: Site, statistics: &mut RunStatistics) {
-        let Runner { run, memory, .. } = self.0;
-        let bounds = &memory.bounds;
-        let Ok((mut builder, snapshot_index)) = run.at(site) else {
+        let Runner { run, shared, .. } = self.0;
+        let bounds = &shared.bounds;
+        let Ok((mut builder, snapshot_index)) = run.builder_at(site) else {
             unreachable!("the fault has happened in this run");
         };
         let images_max = bounds.images_max.min(bounds.nested_images_max);
         for mode in modes(&builder, bounds, images_max, &mut statistics.left_out) {
-            if memory.is_stopped() {
+            if shared.is_stopped() {
                 statistics.left_out += 1;
                 continue;
             }
@@ -178,8 +178,8 @@ impl Explorer<'_> {
         }
     }
 
-    /// Runs the recovery from the image of `nested` with at most `faults_max` faults, each in its own run, and a case for each
-    /// crash at the end of that run. Also returns the number of faults that the bound excludes.
+    /// Runs the recovery from the image of `nested` with at most `faults_max` faults, each in its own run, and a case
+    /// for each crash at the end of that run. Also returns the number of faults that the bound excludes.
     pub(super) fn recovery_faults(&self, nested: &NestedCase, faults_max: usize) -> (RunStatistics, usize) {
         let mut statistics = RunStatistics::default();
         let mut builder = self.0.run.recording.images();
@@ -196,9 +196,9 @@ impl Explorer<'_> {
         let recording = disk.recording();
         let all = fault_sites(&recording, start);
         let sites = spread(&all, faults_max);
-        let state = self.0.memory.intern(state);
+        let state = self.0.shared.intern(state);
         for site in &sites {
-            Counters::increment(&self.0.memory.counters.faults);
+            Counters::increment(&self.0.shared.counters.faults);
             let Site::Fault { ordinal, fault, .. } = *site else {
                 unreachable!("every site is a fault");
             };
@@ -214,10 +214,10 @@ impl Explorer<'_> {
             };
             let mut builder = failed.images();
             seek(&mut builder, failed.len());
-            let bounds = &self.0.memory.bounds;
+            let bounds = &self.0.shared.bounds;
             let images_max = bounds.images_max.min(bounds.nested_images_max);
             for mode in modes(&builder, bounds, images_max, &mut statistics.left_out) {
-                if self.0.memory.is_stopped() {
+                if self.0.shared.is_stopped() {
                     statistics.left_out += 1;
                 } else {
                     self.run(&builder, &in_recovery(mode), false, &mut statistics);

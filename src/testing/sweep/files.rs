@@ -1,8 +1,8 @@
 //! Crashes on real files, over any storage engine: a panic in this process, or the abort or kill of a child process.
 //!
-//! The work runs until the crash site, and the crash leaves real files. The journal is outside the database and contains every
-//! call. After the crash the case recovers the files, compares the state with the oracle and with the fixed content at the crash
-//! point, and continues after the recovery.
+//! The work runs until the crash site, and the crash leaves real files. The journal is outside the database and
+//! contains every call. After the crash the case recovers the files, compares the state with the oracle and with the
+//! fixed content at the crash point, and continues after the recovery.
 
 use std::path::Path;
 use std::time::Duration;
@@ -143,8 +143,8 @@ impl RealFilesCase<'_> {
         })
     }
 
-    /// Runs the work without a crash, and compares the state before the close with the oracle. Compares the state after the close
-    /// too, except if the work starts with a saved prefix.
+    /// Runs the work without a crash, and compares the state before the close with the oracle. Compares the state after
+    /// the close too, except if the work starts with a saved prefix.
     fn run_to_end(
         &self,
         site: Site,
@@ -168,8 +168,8 @@ impl RealFilesCase<'_> {
         })
     }
 
-    /// Runs the work. Returns the number of crossings until the end of the opening, the number until the end of the work, and the
-    /// oracle's counts.
+    /// Runs the work. Returns the number of crossings until the end of the opening, the number until the end of the
+    /// work, and the oracle's counts.
     fn work_to_end(
         &self,
         location: &mut DatabaseLocation,
@@ -256,8 +256,9 @@ impl RealFilesCase<'_> {
     }
 }
 
-/// Checks the content of log and storage at a crash point, which is fixed for each point. At the two points of a checkpoint they
-/// hold exactly the acknowledged calls, and the old or the new checkpoint. At all other points they also hold the call in flight.
+/// Checks the content of log and storage at a crash point, which is fixed for each point. At the two points of a
+/// checkpoint they hold exactly the acknowledged calls, and the old or the new checkpoint. At all other points they
+/// also hold the call in flight.
 pub(crate) fn check_point(
     point: CrashPoint,
     journal: &Journal,
@@ -367,8 +368,8 @@ fn check_child_end(site: Site, mode: &CrashMode, end: &ChildEnd) -> Result<(), F
     Err(Failure::new(FailureKind::NeverReached, message))
 }
 
-/// In a child process with a plan for which `is_mine` returns true: runs the work of the plan and crashes at its site. In any
-/// other process: returns immediately.
+/// In a child process with a plan for which `is_mine` returns true: runs the work of the plan and crashes at its site.
+/// In any other process: returns immediately.
 pub(crate) fn crash_if_child(setup: &Setup, is_mine: impl Fn(&Plan) -> bool) {
     let Some(orders) = Orders::of_this_process() else {
         return;

@@ -146,14 +146,16 @@ pub struct Finding {
     pub failure: Failure,
     /// A smaller case that fails in the same way, if one was found.
     pub shrunk: Option<Plan>,
-    /// The file-system models under which the power losses of the shrunk case (or else of the case) are possible. All models if
-    /// the case has only process crashes, which lose no write. Empty if unknown, for example for a case that hangs.
+    /// The file-system models under which the power losses of the shrunk case (or else of the case) are possible. All
+    /// models if the case has only process crashes, which lose no write. Empty if unknown, for example for a case that
+    /// hangs.
     pub models: Vec<DiskModel>,
     /// The directory with real files that hold the content of the disk before the last recovery.
     pub image_dir: Option<PathBuf>,
     /// True if the sweep has its own work, options, storage or files, which the replay line does not contain.
     pub has_own_setup: bool,
-    /// True if the failure is one of a comparison. Then only [`compare_crash_modes`](super::compare_crash_modes) finds it again.
+    /// True if the failure is one of a comparison. Then only [`compare_crash_modes`](super::compare_crash_modes) finds
+    /// it again.
     pub is_mode_comparison: bool,
 }
 
@@ -170,8 +172,8 @@ impl Finding {
         }
     }
 
-    /// The line that replays the shrunk case, or the case if there is no shrunk case. The line of a case without a crash runs the
-    /// work to its end.
+    /// The line that replays the shrunk case, or the case if there is no shrunk case. The line of a case without a
+    /// crash runs the work to its end.
     pub fn replay_line(&self) -> String {
         let plan = self.replayed_plan();
         if plan.crashes.is_empty() {
@@ -194,8 +196,8 @@ impl Finding {
         (!names.is_empty()).then(|| names.join(", "))
     }
 
-    /// The source of a test, to paste into a crate. The test fails as long as the case fails. For a sweep with its own work,
-    /// options, storage or files, the test needs a function `sweep` that makes that sweep.
+    /// The source of a test, to paste into a crate. The test fails as long as the case fails. For a sweep with its own
+    /// work, options, storage or files, the test needs a function `sweep` that makes that sweep.
     pub fn test_to_paste(&self) -> String {
         let line = self.replay_line();
         if self.is_mode_comparison {

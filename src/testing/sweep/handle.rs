@@ -1,5 +1,5 @@
-//! Checks of the handle after a panic inside one of its calls. The handle must refuse writes. It must refuse reads if the memory
-//! is only partly changed. It must not change any file.
+//! Checks of the handle after a panic inside one of its calls. The handle must refuse writes. It must refuse reads if
+//! the memory is only partly changed. It must not change any file.
 
 use std::fmt;
 
@@ -112,8 +112,8 @@ fn expect<T>(
     Err(Failure::new(FailureKind::Wrong, message))
 }
 
-/// Returns true if the memory agrees with the log and the storage after a panic at `point`. This holds inside a checkpoint. At the
-/// other points the memory lacks changes that the log or the storage has.
+/// Returns true if the memory agrees with the log and the storage after a panic at `point`. This holds inside a
+/// checkpoint. At the other points the memory lacks changes that the log or the storage has.
 fn leaves_memory_consistent(point: CrashPoint) -> bool {
     matches!(
         point,

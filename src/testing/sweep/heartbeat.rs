@@ -1,14 +1,14 @@
 //! The heartbeats of the workers, and the progress of a sweep.
 //!
-//! The thread that started the sweep checks the heartbeats of its worker threads. If a worker hangs, the sweep ends with a
-//! finding for its case, and the thread of the worker is left running.
+//! The thread that started the sweep checks the heartbeats of its worker threads. If a worker hangs, the sweep ends
+//! with a finding for its case, and the thread of the worker is left running.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bounds::now;
-use super::memory::{SweepMemory, lock};
+use super::shared::{SharedResults, lock};
 use crate::testing::plan::Crash;
 
 /// The heartbeat of a worker: it changes when the worker begins a case.
@@ -124,15 +124,15 @@ impl Phase {
 }
 
 impl Progress {
-    pub(crate) fn of(memory: &SweepMemory, phase: Phase) -> Self {
-        let counters = &memory.counters;
-        let elapsed = now().duration_since(memory.started);
+    pub(crate) fn of(shared: &SharedResults, phase: Phase) -> Self {
+        let counters = &shared.counters;
+        let elapsed = now().duration_since(shared.started);
         let (done, total) = (
             counters.done.load(Ordering::Relaxed),
             counters.total.load(Ordering::Relaxed),
         );
         let recoveries = counters.recoveries.load(Ordering::Relaxed);
-        let by_time = memory.bounds.time.map(|time| time.saturating_sub(elapsed));
+        let by_time = shared.bounds.time.map(|time| time.saturating_sub(elapsed));
         let by_steps =
             (done > 0 && total >= done).then(|| elapsed.mul_f64((total - done) as f64 / done as f64));
         Self {

@@ -1,7 +1,7 @@
 //! The journal of a run: the oracle snapshots of the run, in order.
 //!
-//! Owns the oracle snapshots, and marks that order them among the disk operations and the crossings. Invariant: a mark is stored
-//! before its call or disk operation continues, so marks and crossings are in the order of the run.
+//! Owns the oracle snapshots, and marks that order them among the disk operations and the crossings. Invariant: a mark
+//! is stored before its call or disk operation continues, so marks and crossings are in the order of the run.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -199,7 +199,8 @@ impl Journal {
         self.check_reopened(db, crash_kind, durability)
     }
 
-    /// Notes that the run continues with the recovered database that has this verdict. Returns the lost operations to apply again.
+    /// Notes that the run continues with the recovered database that has this verdict. Returns the lost operations to
+    /// apply again.
     pub(crate) fn continue_from(&self, verdict: &Verdict) -> Vec<Operation> {
         self.add_snapshot(|snapshot, _| {
             let missing = snapshot.oracle.missing(verdict);
@@ -228,8 +229,8 @@ impl Journal {
         })
     }
 
-    /// Notes a reopening in a child process. This process cannot read the state, so it assumes that every acknowledged call
-    /// survived.
+    /// Notes a reopening in a child process. This process cannot read the state, so it assumes that every acknowledged
+    /// call survived.
     pub(crate) fn reopened_in_child(&self, last_sequence: u64, durability: Durability) {
         self.add_snapshot(|snapshot, content| {
             let verdict = snapshot.oracle.promised(last_sequence);
@@ -374,8 +375,8 @@ impl CallLog for Journal {
     }
 }
 
-/// Returns true if the call was refused and the database is unchanged: the collection exists already, the collection does not
-/// exist, or the event is ahead of the clock.
+/// Returns true if the call was refused and the database is unchanged: the collection exists already, the collection
+/// does not exist, or the event is ahead of the clock.
 fn is_refusal(error: &Error) -> bool {
     matches!(
         error,

@@ -1,4 +1,5 @@
-//! The location of a database: a directory of the simulated disk or of the real file system, and the session that uses it.
+//! The location of a database: a directory of the simulated disk or of the real file system, and the session that uses
+//! it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,9 +9,11 @@ use crate::fs::FileAccess;
 use crate::testing::SimDisk;
 use crate::testing::workload::Session;
 
-/// The directory of a database, the file access to it, and the session that uses it. Only one session uses it at a time.
+/// The directory of a database, the file access to it, and the session that uses it. Only one session uses it at a
+/// time.
 ///
-/// Drop `files` after the database. Its reference count then shows if a part of the database still holds the file access.
+/// Drop `files` after the database. Its reference count then shows if a part of the database still holds the file
+/// access.
 #[derive(Debug)]
 pub(crate) struct DatabaseLocation {
     pub(crate) dir: PathBuf,
@@ -45,8 +48,9 @@ impl DatabaseLocation {
         self.disk.as_ref().map_or(0, SimDisk::operations_len)
     }
 
-    /// Checks after a drop of the database that the drop wrote nothing, and that no lock, open file or reference to the file
-    /// access remains. A thread that still runs holds such a reference. Before the drop the disk had `operations_len` operations.
+    /// Checks after a drop of the database that the drop wrote nothing, and that no lock, open file or reference to the
+    /// file access remains. A thread that still runs holds such a reference. Before the drop the disk had
+    /// `operations_len` operations.
     pub(crate) fn check_dropped(&self, operations_len: u64) -> Result<(), Failure> {
         let mut remaining: Vec<String> = Vec::new();
         if let Some(disk) = &self.disk {

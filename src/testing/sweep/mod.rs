@@ -1,20 +1,20 @@
 //! Sweeps: a sweep runs a workload once and tests every crash of that run, and crashes inside the recoveries.
 //!
-//! A recording run lists each crossing of a crash point and each operation of the disk. The sweep crashes at every one of
-//! them:
+//! A recording run lists each crossing of a crash point and each operation of the disk. The sweep crashes at every one
+//! of them:
 //! 1. It builds the images that the crash can leave.
 //! 2. It recovers each distinct image once, and compares the recovered state with the oracle.
 //! 3. It continues after the recovery: it opens the database again, writes, closes and reopens.
 //! 4. It runs nested cases: it crashes inside the recovery. Every interrupted recovery must give the same state.
 //! 5. After some crashes the work continues in another session, and the sweep crashes in that session too.
 //!
-//! The sweep also lets the device fail under the running work. This finds threads that ignore the failure. It also lets one
-//! operation of the work or of a recovery fail, or makes the disk full at that operation. The work then continues. The sweep
-//! crashes when the call with the fault returns, and at the end of the run.
+//! The sweep also lets the device fail under the running work. This finds threads that ignore the failure. It also lets
+//! one operation of the work or of a recovery fail, or makes the disk full at that operation. The work then continues.
+//! The sweep crashes when the call with the fault returns, and at the end of the run.
 //!
-//! All images come from one recording, so every run of the work must make the same disk operations. Therefore the work has
-//! one calling thread, which also does the background work of the database. Only [`CrashSweep::crash_on_files`] allows more
-//! threads. The [`SweepReport`] counts the images that a bound excludes.
+//! All images come from one recording, so every run of the work must make the same disk operations. Therefore the work
+//! has one calling thread, which also does the background work of the database. Only [`CrashSweep::crash_on_files`]
+//! allows more threads. The [`SweepReport`] counts the images that a bound excludes.
 //!
 //! | file | content |
 //! |---|---|
@@ -22,7 +22,7 @@
 //! | `record`, `recover`, `state` | one recorded run; one recovery and the checks after it; the recovered state |
 //! | `next_session` | the session after a crash, with the rest of the work |
 //! | `case` | the case runner, which runs every case of the kit |
-//! | `explore`, `fault`, `memory`, `phases`, `run` | the enumeration of cases, and the results shared by the workers |
+//! | `explore`, `fault`, `shared`, `phases`, `run` | the enumeration of cases, and the results shared by the workers |
 //! | `shrink`, `finding`, `report` | smaller cases, findings, the report |
 //! | `bounds`, `heartbeat`, `deep` | the bounds, the heartbeats of the workers, series of sweeps |
 //! | `replay`, `random` | single cases on the simulated disk |
@@ -44,7 +44,6 @@ mod handle;
 mod heartbeat;
 mod journal;
 mod location;
-mod memory;
 mod next_session;
 mod phases;
 mod prefixes;
@@ -56,6 +55,7 @@ mod report;
 mod run;
 mod saved;
 mod setup;
+mod shared;
 mod shrink;
 mod state;
 
@@ -108,7 +108,7 @@ type ShowProgress = dyn Fn(&Progress) + Send + Sync;
 pub struct CrashSweep {
     setup: Setup,
     bounds: Bounds,
-    claims_completeness: bool,
+    requires_coverage: bool,
     shrinks: bool,
     progress: Option<(Duration, Arc<ShowProgress>)>,
 }
@@ -129,8 +129,8 @@ impl CrashSweep {
         Self::of_work(Work::Sessions { seed, operations_len })
     }
 
-    /// A sweep of the calls that `work` makes. `work` must make the same calls in every run. Replay lines contain `name`
-    /// instead of the calls. Only [`replay`](Self::replay) of this sweep can run these lines.
+    /// A sweep of the calls that `work` makes. `work` must make the same calls in every run. Replay lines contain
+    /// `name` instead of the calls. Only [`replay`](Self::replay) of this sweep can run these lines.
     pub fn driven(
         name: &str,
         work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync + 'static,
@@ -140,17 +140,18 @@ impl CrashSweep {
         sweep
     }
 
-    /// A sweep of a workload that is too long for a replay line. Replay lines contain `name` instead of the operations. Only
-    /// [`replay`](Self::replay) of this sweep can run these lines.
+    /// A sweep of a workload that is too long for a replay line. Replay lines contain `name` instead of the operations.
+    /// Only [`replay`](Self::replay) of this sweep can run these lines.
     pub fn named(name: &str, workload: Workload) -> Self {
         let mut sweep = Self::of_work(Work::Driven(name.to_owned()));
         sweep.setup.workload = Some(Arc::new(workload));
         sweep
     }
 
-    /// A sweep of the operations after a saved prefix of a longer workload; see [`PrefixRun`]. The sweep crashes on real files
-    /// only, by [`crash_on_files`](Self::crash_on_files). Each case starts with a copy of the saved database. The child process
-    /// makes its sweep by [`named`](Self::named), with the same `name` and the same operations.
+    /// A sweep of the operations after a saved prefix of a longer workload; see [`PrefixRun`]. The sweep crashes on
+    /// real files only, by [`crash_on_files`](Self::crash_on_files). Each case starts with a copy of the saved
+    /// database. The child process makes its sweep by [`named`](Self::named), with the same `name` and the same
+    /// operations.
     pub fn from_prefix(name: &str, prefix: &Arc<SavedPrefix>) -> Self {
         let mut sweep = Self::of_work(Work::Driven(name.to_owned()));
         sweep.setup.workload = Some(Arc::clone(&prefix.next));
@@ -162,7 +163,7 @@ impl CrashSweep {
         Self {
             setup: Setup::new(work, Durability::EverySynced),
             bounds: Bounds::default(),
-            claims_completeness: false,
+            requires_coverage: false,
             shrinks: true,
             progress: None,
         }
@@ -188,22 +189,22 @@ impl CrashSweep {
         self
     }
 
-    /// Makes the options of the database. The sweep calls `options` for every opening, and sets the policy and the file access
-    /// itself.
+    /// Makes the options of the database. The sweep calls `options` for every opening, and sets the policy and the file
+    /// access itself.
     ///
     /// The options must make every run write the same bytes: set [`Background::Caller`](crate::Background::Caller), a
-    /// database id, a first opening id, and a clock that does not depend on real time. Use the default `skew_ms_max`. With
-    /// a clock other than [`WorkloadClock`](super::workload::WorkloadClock) no event may be ahead of the clock. The sweep
-    /// computes from these options which events are set back and which calls are refused.
+    /// database id, a first opening id, and a clock that does not depend on real time. Use the default `skew_ms_max`.
+    /// With a clock other than [`WorkloadClock`](super::workload::WorkloadClock) no event may be ahead of the clock.
+    /// The sweep computes from these options which events are set back and which calls are refused.
     #[must_use]
     pub fn options(mut self, options: impl Fn() -> Options + Send + Sync + 'static) -> Self {
         self.setup.options = Some(Arc::new(options));
         self
     }
 
-    /// Opens the storage engine over the file access of the simulated disk. The sweep calls `storage` for every opening. The
-    /// engine must store all its data through this file access. Default: the embedded store. For an engine on real files use
-    /// [`storage_in_dir`](Self::storage_in_dir).
+    /// Opens the storage engine over the file access of the simulated disk. The sweep calls `storage` for every
+    /// opening. The engine must store all its data through this file access. Default: the embedded store. For an engine
+    /// on real files use [`storage_in_dir`](Self::storage_in_dir).
     #[must_use]
     pub fn storage(
         mut self,
@@ -213,8 +214,8 @@ impl CrashSweep {
         self
     }
 
-    /// Opens a storage engine with its own file access. The sweep calls `storage` for every opening, with the directory of the
-    /// engine. Such a sweep crashes on real files only, by [`crash_on_files`](Self::crash_on_files).
+    /// Opens a storage engine with its own file access. The sweep calls `storage` for every opening, with the directory
+    /// of the engine. Such a sweep crashes on real files only, by [`crash_on_files`](Self::crash_on_files).
     #[must_use]
     pub fn storage_in_dir(
         mut self,
@@ -243,9 +244,9 @@ impl CrashSweep {
 
     /// Smaller bounds, for a test that runs at each save of a source file. The sweep takes about a fifth of the time.
     ///
-    /// In a build without optimisation a standard workload of a hundred operations takes 45 seconds of processor time in one
-    /// session and 86 seconds in several sessions, within the default bounds. This is about a minute on two cores. With the
-    /// smaller bounds it takes 9 and 16 seconds.
+    /// In a build without optimisation a standard workload of a hundred operations takes 45 seconds of processor time
+    /// in one session and 86 seconds in several sessions, within the default bounds. This is about a minute on two
+    /// cores. With the smaller bounds it takes 9 and 16 seconds.
     #[must_use]
     pub fn quick(mut self) -> Self {
         self.bounds = self.bounds.quick();
@@ -259,8 +260,8 @@ impl CrashSweep {
         self
     }
 
-    /// The largest number of crashes inside recoveries of one nested case: 0, 1 or 2. Default 1. With 2 the sweep also crashes
-    /// in the recovery from a crash inside a recovery.
+    /// The largest number of crashes inside recoveries of one nested case: 0, 1 or 2. Default 1. With 2 the sweep also
+    /// crashes in the recovery from a crash inside a recovery.
     #[must_use]
     pub fn depth(mut self, depth: u32) -> Self {
         self.bounds.depth = depth.min(crate::testing::plan::CRASHES_MAX as u32 - 1);
@@ -274,8 +275,8 @@ impl CrashSweep {
         self
     }
 
-    /// The largest number of distinct images after which the work continues in another session, in which the sweep crashes too.
-    /// At most [`nested_max`](Self::nested_max). Default 128.
+    /// The largest number of distinct images after which the work continues in another session, in which the sweep
+    /// crashes too. At most [`nested_max`](Self::nested_max). Default 128.
     #[must_use]
     pub fn sessions_max(mut self, images: usize) -> Self {
         self.bounds.sessions_max = images;
@@ -289,35 +290,35 @@ impl CrashSweep {
         self
     }
 
-    /// The largest number of faults of disk operations under the running work. Each fault has its own run. The faults are: the
-    /// device fails before or after the operation; only the operation fails; a write fails in the middle; a sync fails and
-    /// makes only some of the writes durable; the disk is full. The sweep also puts a quarter of this number of faults into
-    /// each of four recoveries. Default 512.
+    /// The largest number of faults of disk operations under the running work. Each fault has its own run. The faults
+    /// are: the device fails before or after the operation; only the operation fails; a write fails in the middle; a
+    /// sync fails and makes only some of the writes durable; the disk is full. The sweep also puts a quarter of this
+    /// number of faults into each of four recoveries. Default 512.
     #[must_use]
     pub fn faults_max(mut self, faults: usize) -> Self {
         self.bounds.faults_max = faults;
         self
     }
 
-    /// The bytes of a sector of the simulated disk. Writes tear at the borders of sectors. Default 512; 4096 is the other common
-    /// size.
+    /// The bytes of a sector of the simulated disk. Writes tear at the borders of sectors. Default 512; 4096 is the
+    /// other common size.
     #[must_use]
     pub fn sector_bytes(mut self, bytes: u32) -> Self {
         self.setup.sector_bytes = bytes.max(1);
         self
     }
 
-    /// The disk models. The sweep builds the images that a power loss leaves under them. Default [`DiskModel::EVERY_IMAGE`]: all
-    /// images that the contract of the file access allows. A process crash loses no write, so its image is the same under all
-    /// models.
+    /// The disk models. The sweep builds the images that a power loss leaves under them. Default
+    /// [`DiskModel::EVERY_IMAGE`]: all images that the contract of the file access allows. A process crash loses no
+    /// write, so its image is the same under all models.
     #[must_use]
     pub fn models(mut self, models: &[DiskModel]) -> Self {
         self.bounds.models = models.to_vec();
         self
     }
 
-    /// If true, the sweep continues after recovery, once for each distinct recovered disk: it opens the database again, writes,
-    /// closes and reopens. Default true.
+    /// If true, the sweep continues after recovery, once for each distinct recovered disk: it opens the database again,
+    /// writes, closes and reopens. Default true.
     #[must_use]
     pub fn continue_after_recovery(mut self, continues: bool) -> Self {
         self.bounds.continues = continues;
@@ -366,11 +367,11 @@ impl CrashSweep {
         self
     }
 
-    /// Requires complete coverage. The report is clean only if the sweep reached every crash point, every kind of disk operation
-    /// that changes the disk, and every site.
+    /// Requires complete coverage. The report is clean only if the sweep reached every crash point, every kind of disk
+    /// operation that changes the disk, and every site.
     #[must_use]
     pub fn complete(mut self) -> Self {
-        self.claims_completeness = true;
+        self.requires_coverage = true;
         self
     }
 
@@ -402,12 +403,12 @@ impl CrashSweep {
         run::run(self)
     }
 
-    /// Replays a case from its line, with the options, storage and files of this sweep. The work in the line is the named work
-    /// of this sweep, or work that the line contains completely.
+    /// Replays a case from its line, with the options, storage and files of this sweep. The work in the line is the
+    /// named work of this sweep, or work that the line contains completely.
     ///
     /// # Errors
-    /// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if a check fails, or the run does not
-    /// crash.
+    /// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if a check fails, or the run
+    /// does not crash.
     pub fn replay(&self, line: &str) -> Result<RecoveredCase, ReplayFailure> {
         Ok(self.run_plan(&line.parse()?)?)
     }
@@ -420,8 +421,8 @@ impl CrashSweep {
         replay::run(&self.setup.for_plan(plan), plan)
     }
 
-    /// Compares the files that each crash mode leaves at the only site of `plan`, with the options, storage and files of this
-    /// sweep. See [`compare_crash_modes`].
+    /// Compares the files that each crash mode leaves at the only site of `plan`, with the options, storage and files
+    /// of this sweep. See [`compare_crash_modes`].
     ///
     /// # Errors
     /// The errors of [`compare_crash_modes`].
@@ -429,11 +430,12 @@ impl CrashSweep {
         compare::compare(&self.setup.for_plan(plan), plan, test)
     }
 
-    /// Runs a plan with one crash on real files, in a new directory, over any storage engine. The crash is a panic in this
-    /// process, or the abort or kill of a `child` process. Then it recovers the database, compares the state with the oracle,
-    /// and continues after the recovery. A plan with the site `end` does not crash.
+    /// Runs a plan with one crash on real files, in a new directory, over any storage engine. The crash is a panic in
+    /// this process, or the abort or kill of a `child` process. Then it recovers the database, compares the state with
+    /// the oracle, and continues after the recovery. A plan with the site `end` does not crash.
     ///
-    /// The child must make the same sweep, with the policy of the plan, and call [`crash_if_child`](Self::crash_if_child).
+    /// The child must make the same sweep, with the policy of the plan, and call
+    /// [`crash_if_child`](Self::crash_if_child).
     ///
     /// # Errors
     /// [`Finding`] if a check fails, or the work does not crash at the site. The directory of the case then remains.
@@ -441,8 +443,8 @@ impl CrashSweep {
         files::crash_on_files(&self.setup.for_plan(plan), plan, child)
     }
 
-    /// In a child process that [`crash_on_files`](Self::crash_on_files) started for this work: runs the work, crashes at the site
-    /// of the plan, and does not return. In any other process: returns immediately.
+    /// In a child process that [`crash_on_files`](Self::crash_on_files) started for this work: runs the work, crashes
+    /// at the site of the plan, and does not return. In any other process: returns immediately.
     pub fn crash_if_child(&self) {
         files::crash_if_child(&self.setup, |plan| {
             plan.work == self.setup.work && plan.durability == self.setup.durability
@@ -458,14 +460,14 @@ pub fn run_plan(plan: &Plan) -> Result<RecoveredCase, Box<Finding>> {
     CrashSweep::of_work(plan.work.clone()).run_plan(plan)
 }
 
-/// Replays a case from its line, with the standard options. For a line of a sweep with other options, storage or files use
-/// [`CrashSweep::replay`].
+/// Replays a case from its line, with the standard options. For a line of a sweep with other options, storage or files
+/// use [`CrashSweep::replay`].
 ///
 /// Any text before `tidaldb-replay:` is ignored.
 ///
 /// # Errors
-/// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if a check fails, or the run does not
-/// crash.
+/// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if a check fails, or the run
+/// does not crash.
 ///
 /// # Examples
 /// ```
@@ -477,15 +479,16 @@ pub fn replay(line: &str) -> Result<RecoveredCase, ReplayFailure> {
     Ok(run_plan(&line.parse()?)?)
 }
 
-/// Compares the files that each crash mode leaves at the only site of `plan`, with the standard options. The modes are a
-/// panic, a kill and, at a crash point, an abort.
+/// Compares the files that each crash mode leaves at the only site of `plan`, with the standard options. The modes are
+/// a panic, a kill and, at a crash point, an abort.
 ///
-/// `test` is the full name of the calling test, `concat!(module_path!(), "::name_of_the_test")`. The child process is this test
-/// binary, which runs only that test. Call this function first in the test: the child runs everything before the call too.
+/// `test` is the full name of the calling test, `concat!(module_path!(), "::name_of_the_test")`. The child process is
+/// this test binary, which runs only that test. Call this function first in the test: the child runs everything before
+/// the call too.
 ///
 /// # Errors
-/// [`Finding`] if a mode leaves other files or another state than the image, does not reach the site, or leaves an illegal
-/// state. Also if the plan does not have exactly one crash, or the mode of its crash is a power loss.
+/// [`Finding`] if a mode leaves other files or another state than the image, does not reach the site, or leaves an
+/// illegal state. Also if the plan does not have exactly one crash, or the mode of its crash is a power loss.
 pub fn compare_crash_modes(plan: &Plan, test: &str) -> Result<ModeComparison, Box<Finding>> {
     CrashSweep::of_work(plan.work.clone()).compare_crash_modes(plan, test)
 }

@@ -1,13 +1,13 @@
 //! The session after a crash: one recorded run that recovers and continues the work.
 //!
-//! Crashes at sites before the return of `open` are inside the recovery. Crashes at later sites are in the calls of the session:
-//! the journal has their oracle snapshots, as in the work.
+//! Crashes at sites before the return of `open` are inside the recovery. Crashes at later sites are in the calls of the
+//! session: the journal has their oracle snapshots, as in the work.
 
 use super::case::{image_of, recovery_session};
 use super::driver::{Driver, Opener};
 use super::finding::Failure;
 use super::journal::OracleSnapshot;
-use super::record::{CrashPosition, Recorded};
+use super::record::{CrashPosition, RunRecord};
 use super::recover::{catch_panic, check_durable, further_operations, open};
 use super::setup::Setup;
 use super::state::RecoveredState;
@@ -23,7 +23,7 @@ const OPERATIONS_LEN: usize = 12;
 /// A recorded session after a crash.
 #[derive(Debug)]
 pub(crate) struct NextSession {
-    pub(crate) run: Recorded,
+    pub(crate) run: RunRecord,
     /// The recovered state.
     pub(crate) state: RecoveredState,
     /// The number of disk operations when `open` returned.
@@ -31,8 +31,8 @@ pub(crate) struct NextSession {
 }
 
 impl NextSession {
-    /// Recovers on `disk`, which the last of `crashes` left, and continues with the rest of the work. `builder` is at that crash,
-    /// and `snapshot` is the oracle snapshot there.
+    /// Recovers on `disk`, which the last of `crashes` left, and continues with the rest of the work. `builder` is at
+    /// that crash, and `snapshot` is the oracle snapshot there.
     ///
     /// # Errors
     /// The failure of the recovery.
@@ -55,7 +55,7 @@ impl NextSession {
         };
         let session = recovery_session(snapshot, builder.image_hash(&image_of(mode)));
         let mut opened = None;
-        let (run, result) = Recorded::of(disk, snapshot.clone(), |journal| {
+        let (run, result) = RunRecord::of(disk, snapshot.clone(), |journal| {
             let mut location = setup.location_on_disk(disk, session.clone());
             let mut handle = None;
             catch_panic(|| {
@@ -86,7 +86,8 @@ impl NextSession {
         }
     }
 
-    /// The first and the middle crash position of each operation after `open`, and the end of the run, each with its site.
+    /// The first and the middle crash position of each operation after `open`, and the end of the run, each with its
+    /// site.
     pub(crate) fn crash_positions(&self) -> Vec<(CrashPosition, Site)> {
         let run = &self.run;
         let operation_of = |position: &CrashPosition| run.snapshots[position.snapshot_index].operation;
@@ -110,7 +111,8 @@ impl NextSession {
     }
 }
 
-/// The operations of the work after the operation that the crash interrupted; further operations if a closure makes the work.
+/// The operations of the work after the operation that the crash interrupted; further operations if a closure makes the
+/// work.
 fn rest_of_work(setup: &Setup, snapshot: &OracleSnapshot, driver: &Driver<'_>) -> Vec<Operation> {
     match setup.operations() {
         Some(operations) => {

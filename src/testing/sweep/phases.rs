@@ -10,10 +10,10 @@ use super::explore::{Explorer, NestedCase, RunStatistics, select_nested_cases};
 use super::fault::{device_sites, fault_sites, spread};
 use super::finding::FailureKind;
 use super::heartbeat::{Heartbeat, Phase, Progress};
-use super::memory::{Counters, FailedCase, SweepMemory};
-use super::record::{CrashPosition, Recorded};
+use super::record::{CrashPosition, RunRecord};
 use super::report::LeftOut;
 use super::setup::Setup;
+use super::shared::{Counters, FailedCase, SharedResults};
 use crate::testing::inherit;
 use crate::testing::plan::{Crash, Plan, Site};
 use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder};
@@ -21,14 +21,14 @@ use crate::testing::sim_disk::{DiskOperationKind, ImageBuilder};
 /// A running sweep, which its threads share with the caller.
 pub(super) struct RunningSweep {
     pub(super) setup: Setup,
-    pub(super) memory: SweepMemory,
+    pub(super) shared: SharedResults,
     pub(super) heartbeats: Vec<Heartbeat>,
     phase: AtomicU8,
 }
 
 /// The results of the phases.
 pub(super) struct PhaseResults {
-    pub(super) run: Recorded,
+    pub(super) run: RunRecord,
     /// The crash positions of the work, each with the indexes of its sites.
     pub(super) positions: Vec<(CrashPosition, Vec<usize>)>,
     /// The run statistics of each crash position; `None` if the sweep did not crash there.
@@ -48,7 +48,7 @@ pub(crate) fn find_first_failure(setup: &Setup, bounds: &Bounds, kind: FailureKi
     };
     let running = RunningSweep::new(setup.clone(), bounds);
     drop(running.explore());
-    running.memory.failed_cases().into_iter().next()
+    running.shared.failed_cases().into_iter().next()
 }
 
 impl RunningSweep {
@@ -56,28 +56,28 @@ impl RunningSweep {
         Self {
             setup,
             heartbeats: (0..bounds.workers).map(|_| Heartbeat::default()).collect(),
-            memory: SweepMemory::new(bounds),
+            shared: SharedResults::new(bounds),
             phase: AtomicU8::new(0),
         }
     }
 
     pub(super) fn progress(&self) -> Progress {
         let phase = Phase::ALL[usize::from(self.phase.load(Ordering::Relaxed))];
-        Progress::of(&self.memory, phase)
+        Progress::of(&self.shared, phase)
     }
 
     fn begin_phase(&self, phase: Phase, steps: usize) {
         self.phase.store(phase as u8, Ordering::Relaxed);
-        self.memory.counters.done.store(0, Ordering::Relaxed);
-        self.memory.counters.total.store(steps, Ordering::Relaxed);
+        self.shared.counters.done.store(0, Ordering::Relaxed);
+        self.shared.counters.total.store(steps, Ordering::Relaxed);
     }
 
     pub(super) fn explore(&self) -> PhaseResults {
         self.begin_phase(Phase::Record, 1);
         self.heartbeats[0].begin(&[]);
-        let run = Recorded::of_work(&self.setup, &self.setup.new_disk());
+        let run = RunRecord::of_work(&self.setup, &self.setup.new_disk());
         for failure in &run.failures {
-            self.memory.store_failed_case(Vec::new(), failure.clone());
+            self.shared.store_failed_case(Vec::new(), failure.clone());
         }
         let positions = run.crash_positions();
         let mut left_out = LeftOut::default();
@@ -89,7 +89,7 @@ impl RunningSweep {
             }
         }
         self.fail_operations(&run, &mut left_out);
-        let depth = self.memory.bounds.depth;
+        let depth = self.shared.bounds.depth;
         let mut results = PhaseResults {
             run,
             positions,
@@ -101,7 +101,7 @@ impl RunningSweep {
         if depth == 0 {
             results.left_out.recoveries = nested.len();
         } else {
-            results.left_out.recoveries = select_nested_cases(&mut nested, &self.memory.bounds);
+            results.left_out.recoveries = select_nested_cases(&mut nested, &self.shared.bounds);
             self.count_recovery_coverage(&mut results, &nested);
             self.fail_recoveries(&results.run, &nested, &mut results.left_out);
             let (nested, not_run_len) = self.crash_recoveries(&results.run, &nested);
@@ -111,8 +111,8 @@ impl RunningSweep {
         results
     }
 
-    /// Runs the steps `0..len` on the workers. Each worker takes the next step that has not begun. Returns the value of each worker,
-    /// which `new` makes and its steps change.
+    /// Runs the steps `0..len` on the workers. Each worker takes the next step that has not begun. Returns the value of
+    /// each worker, which `new` makes and its steps change.
     fn run_steps<T: Send>(
         &self,
         len: usize,
@@ -121,17 +121,17 @@ impl RunningSweep {
     ) -> Vec<T> {
         let next = AtomicUsize::new(0);
         let work = |heartbeat: &Heartbeat| {
-            let mut own = new();
+            let mut value = new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= len || self.memory.is_stopped() {
+                if index >= len || self.shared.is_stopped() {
                     break;
                 }
-                step(heartbeat, &mut own, index);
-                self.memory.counters.done.fetch_add(1, Ordering::Relaxed);
+                step(heartbeat, &mut value, index);
+                self.shared.counters.done.fetch_add(1, Ordering::Relaxed);
             }
             heartbeat.pause();
-            own
+            value
         };
         let Some((first, others)) = self.heartbeats.split_first() else {
             unreachable!("a sweep has at least one worker")
@@ -144,7 +144,7 @@ impl RunningSweep {
             let mut all = vec![work(first)];
             for other in others {
                 match other.join() {
-                    Ok(own) => all.push(own),
+                    Ok(value) => all.push(value),
                     Err(payload) => std::panic::resume_unwind(payload),
                 }
             }
@@ -155,10 +155,10 @@ impl RunningSweep {
     /// Crashes at the crash positions of the work. Returns the run statistics of each position, and the nested cases.
     fn crash_at_positions(
         &self,
-        run: &Recorded,
+        run: &RunRecord,
         positions: &[(CrashPosition, Vec<usize>)],
     ) -> (Vec<Option<RunStatistics>>, Vec<NestedCase>) {
-        let steps_len = self.memory.bounds.crash_positions_max.min(positions.len());
+        let steps_len = self.shared.bounds.crash_positions_max.min(positions.len());
         self.begin_phase(Phase::Crash, steps_len);
         let new = || (run.recording.images(), Vec::new(), Vec::new());
         let done = self.run_steps(
@@ -173,7 +173,7 @@ impl RunningSweep {
                 let site = site.min_by_key(|site| matches!(site, Site::Disk { .. }));
                 if let Some(site) = site {
                     let statistics =
-                        explorer.crash_at(builder, *position, site, self.memory.bounds.images_max, nested);
+                        explorer.crash_at(builder, *position, site, self.shared.bounds.images_max, nested);
                     all_statistics.push((index, statistics));
                 }
             },
@@ -192,16 +192,16 @@ impl RunningSweep {
     }
 
     /// Lets disk operations fail under the running work. Adds the number of excluded faults to `left_out`.
-    fn fail_operations(&self, run: &Recorded, left_out: &mut LeftOut) {
+    fn fail_operations(&self, run: &RunRecord, left_out: &mut LeftOut) {
         let mut sites: Vec<Site> = device_sites(&run.recording).collect();
         sites.extend(fault_sites(&run.recording, 0));
-        let selected = spread(&sites, self.memory.bounds.faults_max);
+        let selected = spread(&sites, self.shared.bounds.faults_max);
         self.begin_phase(Phase::Fault, selected.len());
         let done = self.run_steps(
             selected.len(),
             |heartbeat, (sum, done): &mut (RunStatistics, usize), step| {
                 sum.add(&self.explorer(run, heartbeat).run_fault(selected[step]));
-                Counters::increment(&self.memory.counters.faults);
+                Counters::increment(&self.shared.counters.faults);
                 *done += 1;
             },
             || (RunStatistics::default(), 0),
@@ -214,9 +214,9 @@ impl RunningSweep {
     }
 
     /// Lets disk operations of a few recoveries fail. Adds the number of excluded faults to `left_out`.
-    fn fail_recoveries(&self, run: &Recorded, nested: &[NestedCase], left_out: &mut LeftOut) {
+    fn fail_recoveries(&self, run: &RunRecord, nested: &[NestedCase], left_out: &mut LeftOut) {
         let nested = &nested[..nested.len().min(RECOVERIES_FAILED)];
-        let faults_max = self.memory.bounds.faults_max / RECOVERIES_FAILED;
+        let faults_max = self.shared.bounds.faults_max / RECOVERIES_FAILED;
         self.begin_phase(Phase::Fault, nested.len());
         let done = self.run_steps(
             nested.len(),
@@ -235,12 +235,12 @@ impl RunningSweep {
     }
 
     /// Runs the nested cases. Returns their run statistics, and the number of cases that did not run.
-    fn crash_recoveries(&self, run: &Recorded, nested: &[NestedCase]) -> (RunStatistics, usize) {
+    fn crash_recoveries(&self, run: &RunRecord, nested: &[NestedCase]) -> (RunStatistics, usize) {
         self.begin_phase(Phase::Nested, nested.len());
         let done = self.run_steps(
             nested.len(),
             |heartbeat, (builder, sum, done): &mut (ImageBuilder, RunStatistics, usize), step| {
-                let bounds = &self.memory.bounds;
+                let bounds = &self.shared.bounds;
                 let (depth, continues) = (bounds.depth, step < bounds.sessions_max);
                 let explorer = self.explorer(run, heartbeat);
                 let statistics = explorer.crash_nested(builder, &nested[step], depth, continues);
@@ -261,7 +261,7 @@ impl RunningSweep {
     /// Records a few recoveries, and counts their crossings and disk operations.
     fn count_recovery_coverage(&self, results: &mut PhaseResults, nested: &[NestedCase]) {
         for nested in nested.iter().take(RECOVERIES_COUNTED) {
-            if self.memory.is_stopped() {
+            if self.shared.is_stopped() {
                 break;
             }
             let recorded = self
@@ -280,11 +280,11 @@ impl RunningSweep {
         self.heartbeats[0].pause();
     }
 
-    fn explorer<'a>(&'a self, run: &'a Recorded, heartbeat: &'a Heartbeat) -> Explorer<'a> {
+    fn explorer<'a>(&'a self, run: &'a RunRecord, heartbeat: &'a Heartbeat) -> Explorer<'a> {
         Explorer(Runner {
             setup: &self.setup,
             run,
-            memory: &self.memory,
+            shared: &self.shared,
             heartbeat,
         })
     }

@@ -1,14 +1,15 @@
-//! One run of a long workload without a crash, which saves the database at some positions. Cases on real files start from there.
+//! One run of a long workload without a crash, which saves the database at some positions. Cases on real files start
+//! from there.
 //!
-//! A crash late in a long workload needs the database and the oracle before it. [`PrefixRun`] runs the workload once. At each
-//! position it copies the directory while no call is running. The copy is the image of a process crash there. A case starts with
-//! a copy of that directory, and makes the few operations after the position. So the time of a case does not grow with the length
-//! of the workload, except for the copy, the openings, and the reading of the state.
+//! A crash late in a long workload needs the database and the oracle before it. [`PrefixRun`] runs the workload once.
+//! At each position it copies the directory while no call is running. The copy is the image of a process crash there. A
+//! case starts with a copy of that directory, and makes the few operations after the position. So the time of a case
+//! does not grow with the length of the workload, except for the copy, the openings, and the reading of the state.
 //!
-//! A naive model receives the same operations. At each position the run compares a part of the state with the model: the keys,
-//! users and items that the next operations can change. It stores a hash of the rest. Each case compares the same part with the
-//! model, and the rest must have the same hash. At the end the run compares the whole state with the model, and closes and
-//! reopens the database: the state must be the same.
+//! A naive model receives the same operations. At each position the run compares a part of the state with the model:
+//! the keys, users and items that the next operations can change. It stores a hash of the rest. Each case compares the
+//! same part with the model, and the rest must have the same hash. At the end the run compares the whole state with the
+//! model, and closes and reopens the database: the state must be the same.
 //!
 //! Invariant: within the bounds of the schema, co-engagement drops no user and no item, so no event changes the rest.
 
@@ -34,16 +35,18 @@ pub struct PrefixRun {
     pub saved: Vec<(usize, Arc<SavedPrefix>)>,
     /// The number of operations that the run made.
     pub operations_len: usize,
-    /// True if the run made all operations, and the state at the end was that of the model, before the close and after the
-    /// reopening.
+    /// True if the run made all operations, and the state at the end was that of the model, before the close and after
+    /// the reopening.
     pub is_complete: bool,
 }
 
 impl PrefixRun {
-    /// Makes the operations on a new database with these options; each operation must succeed. Saves the database before each
-    /// operation whose index is in `positions`, in ascending order. A case makes the next `next_len` operations.
+    /// Makes the operations on a new database with these options; each operation must succeed. Saves the database
+    /// before each operation whose index is in `positions`, in ascending order. A case makes the next `next_len`
+    /// operations.
     ///
-    /// Before each operation it calls `must_continue` with the number of operations so far. If the result is false, the run ends.
+    /// Before each operation it calls `must_continue` with the number of operations so far. If the result is false, the
+    /// run ends.
     ///
     /// # Errors
     /// A text that names the failed operation, or describes how the state differs from the model.
@@ -56,8 +59,8 @@ impl PrefixRun {
     ) -> Result<Self, String> {
         let dir = TempDir::try_new("run").map_err(|error| error.to_string())?;
         let path = dir.path().join("db");
-        // This policy is the fastest, and for a process crash it promises the same as the others. A case can open the copy under
-        // another policy, because a database does not store its policy.
+        // This policy is the fastest, and for a process crash it promises the same as the others. A case can open the
+        // copy under another policy, because a database does not store its policy.
         let open = || {
             let options = options().durability(Durability::OperatingSystem);
             TidalDb::open(&path, options).map_err(|error| format!("opening: {}", error_chain(&error)))

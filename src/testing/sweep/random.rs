@@ -2,15 +2,16 @@
 
 use super::case::{disk_of, site_at};
 use super::next_session::NextSession;
-use super::record::{Recorded, seek};
+use super::record::{RunRecord, seek};
 use super::setup::Setup;
 use crate::Durability;
 use crate::testing::plan::{CRASHES_MAX, CrashMode, Plan};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::workload::{Random, STANDARD_SYNC_MS};
 
-/// The random plan of `seed`: a standard workload in one session or in several, a policy, a site that the run reaches, and a
-/// crash mode. Half of the plans also have a crash in the session after this crash, in the recovery or in a later call.
+/// The random plan of `seed`: a standard workload in one session or in several, a policy, a site that the run reaches,
+/// and a crash mode. Half of the plans also have a crash in the session after this crash, in the recovery or in a later
+/// call.
 ///
 /// # Examples
 /// ```
@@ -35,7 +36,7 @@ pub fn random_plan(seed: u64) -> Plan {
     let of_work = *random.pick(&[Plan::standard, Plan::sessions]);
     let mut plan = of_work(random.next_u64(), operations_len).durability(*random.pick(&policies));
     let setup = Setup::new(plan.work.clone(), plan.durability);
-    let mut run = Recorded::of_work(&setup, &setup.new_disk());
+    let mut run = RunRecord::of_work(&setup, &setup.new_disk());
     let (site, position) = *random.pick(&run.sites);
     let mut builder = run.recording.images();
     seek(&mut builder, position.operations_len);
@@ -62,7 +63,7 @@ pub fn random_plan(seed: u64) -> Plan {
         } else {
             random.pick(&next.run.sites).0
         };
-        let Ok((at_site, next_index)) = next.run.at(site) else {
+        let Ok((at_site, next_index)) = next.run.builder_at(site) else {
             unreachable!("the site is one of the run");
         };
         builder = at_site;

@@ -1,8 +1,8 @@
 //! The recording run: one run of the work without a crash. The images of all crashes are built from its recording.
 //!
-//! A site is a crossing, or one side of a disk operation. Each site has a crash position, which consists of two numbers: the
-//! number of completed disk operations, and the index of the oracle snapshot. The crash position alone determines the images and
-//! the legal states, so sites with the same position share the images.
+//! A site is a crossing, or one side of a disk operation. Each site has a crash position, which consists of two
+//! numbers: the number of completed disk operations, and the index of the oracle snapshot. The crash position alone
+//! determines the images and the legal states, so sites with the same position share the images.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,13 +24,13 @@ use crate::testing::{Crossing, CrossingCounts, SimDisk, scoped_recorder};
 pub(crate) struct CrashPosition {
     /// The number of completed disk operations.
     pub(crate) operations_len: u64,
-    /// The index of the current oracle snapshot in [`Recorded::snapshots`].
+    /// The index of the current oracle snapshot in [`RunRecord::snapshots`].
     pub(crate) snapshot_index: usize,
 }
 
 /// A recorded run.
 #[derive(Debug)]
-pub(crate) struct Recorded {
+pub(crate) struct RunRecord {
     pub(crate) recording: Recording,
     pub(crate) snapshots: Vec<OracleSnapshot>,
     /// The sites in the order of the run, each with its crash position.
@@ -45,7 +45,7 @@ pub(crate) struct Recorded {
     pub(crate) id: u64,
 }
 
-impl Recorded {
+impl RunRecord {
     /// Records the work on `disk`, from the opening of the database to its close.
     pub(crate) fn of_work(setup: &Setup, disk: &SimDisk) -> Self {
         let (recorded, _) = Self::of(disk, OracleSnapshot::first(setup.oracle()), |journal| {
@@ -59,7 +59,8 @@ impl Recorded {
         recorded
     }
 
-    /// Records `run` on `disk`. `snapshot` is the oracle snapshot before it. Also returns the result of `run`; `None` if it panicked.
+    /// Records `run` on `disk`. `snapshot` is the oracle snapshot before it. Also returns the result of `run`; `None`
+    /// if it panicked.
     pub(crate) fn of<T>(
         disk: &SimDisk,
         snapshot: OracleSnapshot,
@@ -129,7 +130,7 @@ impl Recorded {
     }
 
     /// An image builder at a site of the run, and the index of the current oracle snapshot there.
-    pub(crate) fn at(&self, site: Site) -> Result<(ImageBuilder, usize), Failure> {
+    pub(crate) fn builder_at(&self, site: Site) -> Result<(ImageBuilder, usize), Failure> {
         let Some(position) = self.position_of(site) else {
             let message = format_args!(
                 "the run of {} disk operations does not reach {site}; {}",
@@ -163,8 +164,8 @@ pub(crate) fn seek(builder: &mut ImageBuilder, operations_len: u64) {
     }
 }
 
-/// Opens the database, runs the work, and closes and drops the database. The database is in `handle` during the run. After a
-/// panic or a failed close it remains there.
+/// Opens the database, runs the work, and closes and drops the database. The database is in `handle` during the run.
+/// After a panic or a failed close it remains there.
 pub(crate) fn run_work(
     setup: &Setup,
     location: &mut DatabaseLocation,

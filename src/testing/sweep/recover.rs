@@ -42,13 +42,13 @@ pub(crate) fn check_durable(db: &TidalDb, state: &RecoveredState) -> Result<(), 
     Err(Failure::new(FailureKind::Wrong, message))
 }
 
-/// Continues after the recovery that gave the state `recovered` and the oracle's `verdict`. Returns the last state and the last
-/// oracle snapshot.
+/// Continues after the recovery that gave the state `recovered` and the oracle's `verdict`. Returns the last state and
+/// the last oracle snapshot.
 ///
 /// 1. Opens the database again, with the stored schema. The state must be the same, and `open` must repair nothing.
 /// 2. Opens the database while the handle is open. This must fail with `Locked`.
-/// 3. Applies the lost operations again, as a user would do, then drops the handle and opens the database. Bytes of the first
-///    attempt must not appear again.
+/// 3. Applies the lost operations again, as a user would do, then drops the handle and opens the database. Bytes of the
+///    first attempt must not appear again.
 /// 4. Applies the operations `rest` and a few more.
 /// 5. Closes and reopens the database. The state must be the same, and `open` must replay nothing.
 pub(crate) fn continue_after_recovery(

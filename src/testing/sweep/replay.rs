@@ -10,10 +10,10 @@ use super::fault::{recovery_with_fault, work_with_fault};
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::Heartbeat;
 use super::journal::{Journal, OracleSnapshot};
-use super::memory::SweepMemory;
 use super::next_session::NextSession;
-use super::record::{Recorded, seek};
+use super::record::{RunRecord, seek};
 use super::setup::Setup;
+use super::shared::SharedResults;
 use super::state::RecoveredState;
 use crate::fs::RealFiles;
 use crate::testing::SimDisk;
@@ -95,16 +95,16 @@ pub(crate) fn run(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Box<Findi
 }
 
 fn run_on_this_thread(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failure> {
-    let memory = SweepMemory::new(Bounds::default());
+    let shared = SharedResults::new(Bounds::default());
     let work = require_no_failure(record_work_for(setup, plan)?)?;
-    let last = LastCase::of(setup, &memory, work, plan)?;
+    let last = LastCase::of(setup, &shared, work, plan)?;
     let LastCase {
         run, builder, case, ..
     } = &last;
     let runner = Runner {
         setup,
         run,
-        memory: &memory,
+        shared: &shared,
         heartbeat: &Heartbeat::default(),
     };
     let outcome = runner.run(builder, case, true);
@@ -140,11 +140,11 @@ fn run_on_this_thread(setup: &Setup, plan: &Plan) -> Result<RecoveredCase, Failu
 }
 
 /// Records a run of the work. Fails with the first failure of the run.
-pub(crate) fn record_work(setup: &Setup) -> Result<Recorded, Failure> {
-    require_no_failure(Recorded::of_work(setup, &setup.new_disk()))
+pub(crate) fn record_work(setup: &Setup) -> Result<RunRecord, Failure> {
+    require_no_failure(RunRecord::of_work(setup, &setup.new_disk()))
 }
 
-fn require_no_failure(run: Recorded) -> Result<Recorded, Failure> {
+fn require_no_failure(run: RunRecord) -> Result<RunRecord, Failure> {
     match run.failures.first() {
         Some(failure) => Err(failure.clone()),
         None => Ok(run),
@@ -152,8 +152,8 @@ fn require_no_failure(run: Recorded) -> Result<Recorded, Failure> {
 }
 
 /// Records a run of the plan's work, with a fault if the site of the first crash is a fault.
-fn record_work_for(setup: &Setup, plan: &Plan) -> Result<Recorded, Failure> {
-    let run = Recorded::of_work(setup, &setup.new_disk());
+fn record_work_for(setup: &Setup, plan: &Plan) -> Result<RunRecord, Failure> {
+    let run = RunRecord::of_work(setup, &setup.new_disk());
     match plan.crashes.first().map(|crash| crash.site) {
         Some(Site::Fault { ordinal, fault, .. }) => work_with_fault(setup, &run, ordinal, fault),
         _ => Ok(run),
@@ -163,7 +163,7 @@ fn record_work_for(setup: &Setup, plan: &Plan) -> Result<Recorded, Failure> {
 /// The last case of a plan.
 struct LastCase {
     /// The run that crashes: the work, or the session after a crash.
-    run: Recorded,
+    run: RunRecord,
     /// The builder at the position of the last crash.
     builder: ImageBuilder,
     case: Case,
@@ -172,12 +172,12 @@ struct LastCase {
 }
 
 impl LastCase {
-    fn of(setup: &Setup, memory: &SweepMemory, work: Recorded, plan: &Plan) -> Result<Self, Failure> {
+    fn of(setup: &Setup, shared: &SharedResults, work: RunRecord, plan: &Plan) -> Result<Self, Failure> {
         let mut crashes = plan.crashes.iter();
         let Some(first) = crashes.next() else {
             return Err(Failure::new(FailureKind::NeverReached, "the plan has no crash"));
         };
-        let (builder, snapshot_index) = work.at(first.site)?;
+        let (builder, snapshot_index) = work.builder_at(first.site)?;
         if first.mode == CrashMode::Panic {
             compare_panic(setup, first.site, &builder)?;
         }
@@ -194,16 +194,16 @@ impl LastCase {
                 last.recover_with_fault(setup, &next, (ordinal, fault))?;
                 last.case = last
                     .case
-                    .in_recovery(crash.clone(), false, &memory.intern(next.state));
+                    .in_recovery(crash.clone(), false, &shared.intern(next.state));
                 last.check_image()?;
                 continue;
             }
-            let (builder, snapshot_index) = next.run.at(crash.site)?;
+            let (builder, snapshot_index) = next.run.builder_at(crash.site)?;
             last.builder = builder;
             // Snapshot 0 is that of the crash before: `open` had not returned.
             if snapshot_index == 0 {
                 let has_returned = last.builder.position() == next.opened_at;
-                let state = memory.intern(next.state);
+                let state = shared.intern(next.state);
                 last.case = last.case.in_recovery(crash.clone(), has_returned, &state);
             } else {
                 last.case = Case::in_run(&next.run, crash.clone(), snapshot_index);
@@ -218,8 +218,9 @@ impl LastCase {
     fn check_image(&mut self) -> Result<(), Failure> {
         let image = image_of(self.case.mode());
         if let Some(ordinal) = self.builder.invalid_ordinal(&image) {
-            let message =
-                format_args!("the image {image} names operation {ordinal}, which this crash cannot lose");
+            let message = format_args!(
+                "the image {image} names operation {ordinal}, which is not undurable at this crash"
+            );
             return Err(Failure::new(FailureKind::NeverReached, message));
         }
         let models = self.builder.models(&image);
@@ -292,7 +293,7 @@ pub(crate) fn check_same_image(
 /// The last case of `plan`; `None` if the run does not reach it. Ignores failures of the run without a crash.
 fn last_case(setup: &Setup, plan: &Plan) -> Option<LastCase> {
     let run = record_work_for(setup, plan).ok()?;
-    LastCase::of(setup, &SweepMemory::new(Bounds::default()), run, plan).ok()
+    LastCase::of(setup, &SharedResults::new(Bounds::default()), run, plan).ok()
 }
 
 /// The models under which the power losses of `plan` are possible; none if the run does not reach the last crash.
@@ -304,7 +305,8 @@ pub(crate) fn models_of_plan(setup: &Setup, plan: &Plan) -> Vec<DiskModel> {
     last_case(&setup.for_plan(plan), plan).map_or_else(Vec::new, |last| last.models)
 }
 
-/// Writes the content of the disk after the last crash of `plan` as real files, below the directory for temporary files.
+/// Writes the content of the disk after the last crash of `plan` as real files, below the directory for temporary
+/// files.
 pub(crate) fn write_image_files(setup: &Setup, plan: &Plan) -> Option<PathBuf> {
     let last = last_case(setup, plan)?;
     let image = disk_of(&last.builder, last.case.mode()).image(&ImageChoice::All);

@@ -22,8 +22,8 @@ pub struct SiteReport {
     pub kind: Option<DiskOperationKind>,
     /// The index of the crash position of the site. Sites with the same crash position share their images.
     pub crash_position: usize,
-    /// The index of the operation of the work that is in flight at the site or, if none is in flight, of the last operation.
-    /// `None` during the first opening of the database.
+    /// The index of the operation of the work that is in flight at the site or, if none is in flight, of the last
+    /// operation. `None` during the first opening of the database.
     pub operation: Option<usize>,
     /// The number of completed disk operations at the site.
     pub disk_operations_len: u64,
@@ -59,14 +59,14 @@ pub struct LeftOut {
 
 impl LeftOut {
     /// Returns true if nothing was left out.
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_nothing() {
+        if self.is_empty() {
             return f.write_str("nothing was left out");
         }
         let counts = [
@@ -159,7 +159,7 @@ pub struct SweepReport {
     /// The coverage.
     pub coverage: Coverage,
     /// True if the sweep requires [complete](super::CrashSweep::complete) coverage.
-    pub claims_completeness: bool,
+    pub requires_coverage: bool,
     /// The findings, sorted by the number of crashes, then in the order of the work.
     pub findings: Vec<Finding>,
     /// The number of failing cases. Larger than the number of [`findings`](Self::findings) if some were not stored.
@@ -210,10 +210,11 @@ impl SweepReport {
                 .iter()
                 .any(|operation| operation.starts_with("reopen:"))
         {
-            Some("the sweep tests no second session: the work is too short for a reopening; use more operations".to_owned())
+            let reason = "the sweep tests no second session: the work is too short for a reopening; use more operations";
+            Some(reason.to_owned())
         } else if self.crossings.iter().all(|(_, count)| *count == 0) {
             Some("the sweep tests nothing: no crash point was crossed".to_owned())
-        } else if self.claims_completeness && !self.coverage.is_complete() {
+        } else if self.requires_coverage && !self.coverage.is_complete() {
             Some(format!(
                 "the coverage of the sweep is not complete: {}",
                 self.coverage

@@ -11,7 +11,7 @@ use super::bounds::now;
 use super::finding::{Failure, FailureKind, Finding};
 use super::heartbeat::HeartbeatMonitor;
 use super::phases::{PhaseResults, RunningSweep};
-use super::record::{CrashPosition, Recorded};
+use super::record::{CrashPosition, RunRecord};
 use super::replay::{models_of_plan, write_image_files};
 use super::report::{Coverage, LeftOut, SiteReport, SweepReport};
 use super::setup::Setup;
@@ -67,7 +67,7 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(crashes) = monitor.find_hang(&running.heartbeats) {
-            running.memory.stop.store(true, Ordering::Relaxed);
+            running.shared.stop.store(true, Ordering::Relaxed);
             let case_time = sweep.bounds.case_time;
             let message =
                 format_args!("the case did not end within {case_time:?}; its thread is left running");
@@ -80,8 +80,8 @@ pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
             show_progress(&running.progress());
         }
     };
-    report.claims_completeness = sweep.claims_completeness;
-    report.elapsed = now().duration_since(running.memory.started);
+    report.requires_coverage = sweep.requires_coverage;
+    report.elapsed = now().duration_since(running.shared.started);
     report
 }
 
@@ -169,7 +169,7 @@ impl RunningSweep {
     /// A report with only the counts so far.
     fn counts_report(&self) -> SweepReport {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.memory.counters;
+        let counters = &self.shared.counters;
         SweepReport {
             plan: self.plan(Vec::new()),
             sites: Vec::new(),
@@ -187,12 +187,12 @@ impl RunningSweep {
             counts: Counts::default(),
             left_out: LeftOut::default(),
             coverage: Coverage::default(),
-            claims_completeness: false,
+            requires_coverage: false,
             findings: Vec::new(),
             findings_len: get(&counters.findings),
-            elapsed: now().duration_since(self.memory.started),
-            workers: self.memory.bounds.workers,
-            seed: self.memory.bounds.seed,
+            elapsed: now().duration_since(self.shared.started),
+            workers: self.shared.bounds.workers,
+            seed: self.shared.bounds.seed,
         }
     }
 
@@ -215,7 +215,7 @@ impl RunningSweep {
 
     /// The findings, sorted by the number of crashes, then in the order of the work.
     fn findings(&self, sites: &[(Site, CrashPosition)]) -> Vec<Finding> {
-        let mut found = self.memory.failed_cases();
+        let mut found = self.shared.failed_cases();
         found.sort_by_key(|found| {
             let first = found.crashes.first();
             let order = first.map(|crash| {
@@ -262,7 +262,7 @@ fn fault_ordinal(site: Site) -> Option<u64> {
 }
 
 /// A readable description of a site.
-fn description(run: &Recorded, site: Site) -> String {
+fn description(run: &RunRecord, site: Site) -> String {
     match site {
         Site::Point { point, .. } => point.name().to_owned(),
         Site::Disk { ordinal, side } => match run.recording.operations().nth(ordinal as usize) {
@@ -274,7 +274,7 @@ fn description(run: &Recorded, site: Site) -> String {
 }
 
 /// The kind of the disk operation of a site, if the site is one side of a disk operation.
-fn kind(run: &Recorded, site: Site) -> Option<DiskOperationKind> {
+fn kind(run: &RunRecord, site: Site) -> Option<DiskOperationKind> {
     match site {
         Site::Point { .. } | Site::Fault { .. } | Site::End => None,
         Site::Disk { ordinal, .. } => run.recording.operations().nth(ordinal as usize).map(|it| it.kind),

@@ -1,5 +1,5 @@
-//! A saved prefix of a run: the files of the database, and an oracle with the state of the database. No call was running when the
-//! files were copied, so they are the files that a crash of the process leaves.
+//! A saved prefix of a run: the files of the database, and an oracle with the state of the database. No call was
+//! running when the files were copied, so they are the files that a crash of the process leaves.
 
 use std::path::Path;
 use std::sync::Arc;

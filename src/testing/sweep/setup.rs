@@ -122,7 +122,8 @@ impl Setup {
         setup
     }
 
-    /// The options of a session, without the file access. Each opening gets new options, because a clock of the user may advance.
+    /// The options of a session, without the file access. Each opening gets new options, because a clock of the user
+    /// may advance.
     pub(crate) fn options(&self, session: &Session) -> Options {
         in_session(session.number, || {
             let options = match &self.options {
@@ -195,7 +196,8 @@ impl Setup {
         location
     }
 
-    /// Sets the session of `location`, and makes a new file access. So a wrapper of the user has no state of an earlier session.
+    /// Sets the session of `location`, and makes a new file access. So a wrapper of the user has no state of an earlier
+    /// session.
     pub(crate) fn begin_session(&self, location: &mut DatabaseLocation, session: Session) {
         enter_session(session.number);
         location.failed_len_before = location.disk.as_ref().map_or(0, SimDisk::failed_operations_len);
@@ -334,8 +336,8 @@ impl Opener for Setup {
             Some(_) => Limits::default(),
             None => tiny_limits(),
         };
-        // Two further segments are possible: the segment to which frames are appended, and one that a call may add if its
-        // checkpoint has nothing new to store.
+        // Two further segments are possible: the segment to which frames are appended, and one that a call may add if
+        // its checkpoint has nothing new to store.
         (limits.sealed_segments_len_max * limits.log_growth_factor_max) as usize + 2
     }
 }

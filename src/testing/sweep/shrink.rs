@@ -1,7 +1,7 @@
 //! Shrinking: finds a case with fewer operations, events and crossings that fails in the same way.
 //!
-//! Operations are removed by delta debugging (Zeller, Hildebrandt, IEEE TSE 2002). For each smaller workload a separate sweep finds
-//! the first crash that fails in the same way. So the crossing is the lowest one.
+//! Operations are removed by delta debugging (Zeller, Hildebrandt, IEEE TSE 2002). For each smaller workload a separate
+//! sweep finds the first crash that fails in the same way. So the crossing is the lowest one.
 
 use std::time::{Duration, Instant};
 

@@ -14,7 +14,8 @@ pub(crate) struct RecoveredState {
     pub(crate) last_sequence: u64,
     /// The report of the opening. Two openings with the same state have different reports.
     pub(crate) report: RecoveryReport,
-    /// The part of the export that the oracles of a case model, and a hash of the rest. `None` if they model the whole state.
+    /// The part of the export that the oracles of a case model, and a hash of the rest. `None` if they model the whole
+    /// state.
     split: OnceLock<Option<(Export, u64)>>,
 }
 
@@ -35,8 +36,8 @@ impl RecoveredState {
         })
     }
 
-    /// Returns true if both recoveries gave the same state. The marker of a checkpoint that `open` made may be present in only one
-    /// of the logs.
+    /// Returns true if both recoveries gave the same state. The marker of a checkpoint that `open` made may be present
+    /// in only one of the logs.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.report.last_sequence <= other.last_sequence
             && other.report.last_sequence <= self.last_sequence

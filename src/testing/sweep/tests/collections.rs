@@ -10,7 +10,8 @@ use crate::testing::faults::{ForwardingStorage, StorageOperation};
 use crate::testing::workload::{Random, Workload, large_options, standard_schema, tiny_options};
 use crate::{Options, TidalDb};
 
-/// A workload on two collections that grow and then shrink. Some ids are neighbours, and some are at the ends of the range.
+/// A workload on two collections that grow and then shrink. Some ids are neighbours, and some are at the ends of the
+/// range.
 fn work(seed: u64, changes_len: u64) -> Workload {
     const IDS: [u64; 16] = [
         0,
@@ -122,8 +123,8 @@ fn divided_joined_and_emptied_blocks_survive_every_crash_under_every_policy() {
     }
 }
 
-/// Makes a collection of these members, which fill one block. Adds `more`, which divides the block. Then removes the three
-/// quarters with the lower ids, so that the blocks are joined. Loses the power after the sync of each step.
+/// Makes a collection of these members, which fill one block. Adds `more`, which divides the block. Then removes the
+/// three quarters with the lower ids, so that the blocks are joined. Loses the power after the sync of each step.
 fn divide_and_join(members: &[EntityId], more: EntityId) {
     let options = || large_options().durability(Durability::OperatingSystem);
     let disk = SimDisk::new();

@@ -1,4 +1,5 @@
-//! Crash modes that leave different files: a destructor writes if a panic unwinds, and does not run if the process is killed.
+//! Crash modes that leave different files: a destructor writes if a panic unwinds, and does not run if the process is
+//! killed.
 
 use super::*;
 use crate::testing::faults::{FileOperation, FileRole, ForwardingFiles};

@@ -19,7 +19,8 @@ pub(super) fn tinier_options(schema: Schema) -> Options {
     Options { limits, ..options }
 }
 
-/// Runs the sweep at `positions_len` crash positions, with the image of a process crash and a few images of power losses at each.
+/// Runs the sweep at `positions_len` crash positions, with the image of a process crash and a few images of power
+/// losses at each.
 fn run_sampled(sweep: CrashSweep, positions_len: usize) -> SweepReport {
     let sweep = sweep
         .findings_max(3)
@@ -43,7 +44,7 @@ fn large_calls_survive_sampled_crashes_under_tiny_limits() {
 
 /// The sampled sweeps have only a few images with a hole inside a frame.
 #[test]
-fn a_call_in_many_sectors_survives_completely_or_not() {
+fn a_call_in_many_sectors_survives_completely_or_is_lost_completely() {
     let operations = Workload::standard(SEED, 60).operations;
     let events = operations.into_iter().flat_map(|operation| match operation {
         Operation::Record { events, .. } => events,

@@ -50,8 +50,8 @@ fn remove_image(finding: &Finding) {
 /// The complete proof: every site and every image of the work, and a crash at every operation of every recovery.
 #[test]
 fn a_standard_workload_survives_every_image_and_every_crash_in_each_recovery() {
-    // A compaction of the store writes its file in one step: smaller steps have too many images for a complete sweep. Other
-    // sweeps select from these images.
+    // A compaction of the store writes its file in one step: smaller steps have too many images for a complete sweep.
+    // Other sweeps select from these images.
     let options = || {
         let mut options = tiny_options(standard_schema());
         options.limits.store_step_bytes = Limits::default().store_step_bytes;
@@ -112,9 +112,9 @@ fn two_runs_of_the_same_work_make_the_same_disk_operations_under_every_policy() 
             seed: SEED,
             operations_len: 120,
         };
-        let record = || record::Recorded::of_work(&Setup::new(work.clone(), durability), &SimDisk::new());
+        let record = || record::RunRecord::of_work(&Setup::new(work.clone(), durability), &SimDisk::new());
         let (first, second) = (record(), record());
-        let operations = |run: &record::Recorded| run.recording.operations().cloned().collect::<Vec<_>>();
+        let operations = |run: &record::RunRecord| run.recording.operations().cloned().collect::<Vec<_>>();
         assert!(operations(&first).len() > 300, "{durability:?}");
         assert!(operations(&first) == operations(&second), "{durability:?}");
         // The bytes of every operation are in the image after it.
@@ -129,8 +129,8 @@ fn two_runs_of_the_same_work_make_the_same_disk_operations_under_every_policy() 
     }
 }
 
-/// A checkpoint without new content does not flush the storage. The sweep once required that it makes an unflushed collection
-/// durable, and reported a false finding.
+/// A checkpoint without new content does not flush the storage. The sweep once required that it makes an unflushed
+/// collection durable, and reported a false finding.
 #[test]
 fn a_checkpoint_without_new_content_promises_nothing() {
     let name = || b"a".to_vec();

@@ -1,5 +1,6 @@
-//! The findings of sweeps with a planted bug: the replay line, the shrunk case, and the files of the image. The self-test of
-//! `lab` proves that each planted bug is found by the check for it. These tests cover the other properties of findings.
+//! The findings of sweeps with a planted bug: the replay line, the shrunk case, and the files of the image. The
+//! self-test of `lab` proves that each planted bug is found by the check for it. These tests cover the other properties
+//! of findings.
 
 use std::sync::Mutex;
 

@@ -8,8 +8,8 @@ use crate::testing::workload::{
     Reopening, STANDARD_NOW_MS, SessionChange, SessionEnd, session, standard_schema, tiny_options,
 };
 
-/// Sweeps of workloads in several sessions, each with its seed. Each policy has a sweep. Each workload also changes the policy of
-/// some sessions.
+/// Sweeps of workloads in several sessions, each with its seed. Each policy has a sweep. Each workload also changes the
+/// policy of some sessions.
 fn sweeps() -> impl Iterator<Item = (u64, CrashSweep)> {
     let timed = |interval_ms| Durability::SyncedEvery { interval_ms };
     let policies = [
@@ -42,10 +42,10 @@ fn workloads_in_several_sessions_survive_every_crash() {
 }
 
 /// Opens a database, and records a run of `work` with a driver of this database. Also returns the result of `work`.
-fn record_run<T>(sweep: &CrashSweep, work: impl FnOnce(&mut Driver<'_>) -> T) -> (record::Recorded, T) {
+fn record_run<T>(sweep: &CrashSweep, work: impl FnOnce(&mut Driver<'_>) -> T) -> (record::RunRecord, T) {
     let (setup, disk) = (&sweep.setup, SimDisk::new());
     let snapshot = journal::OracleSnapshot::first(setup.oracle());
-    let (run, result) = record::Recorded::of(&disk, snapshot, |journal| {
+    let (run, result) = record::RunRecord::of(&disk, snapshot, |journal| {
         let mut location = setup.location_on_disk(&disk, Session::first());
         let mut handle = Some(setup.open(&location).unwrap());
         let mut driver = setup
@@ -249,8 +249,8 @@ fn the_driver_of_another_thread_cannot_reopen_the_database() {
     assert!(run.failures.is_empty(), "{:?}", run.failures);
 }
 
-/// Two sets of session numbers: the sessions in which wrappers were made, and the sessions of calls to a wrapper of another
-/// session.
+/// Two sets of session numbers: the sessions in which wrappers were made, and the sessions of calls to a wrapper of
+/// another session.
 #[derive(Debug, Clone, Default)]
 struct WrapperSessions(Arc<Mutex<[std::collections::BTreeSet<u32>; 2]>>);
 
@@ -371,7 +371,7 @@ fn a_plan_reaches_each_crash_position_of_the_session_after_a_crash() {
     let setup = &sweep.setup;
     let plan = Plan::standard(SEED, 20).crash_at(CrashPoint::WalPostAggregate, 3);
     let run = replay::record_work(setup).unwrap();
-    let (builder, index) = run.at(plan.crashes[0].site).unwrap();
+    let (builder, index) = run.builder_at(plan.crashes[0].site).unwrap();
     let disk = case::disk_of(&builder, &plan.crashes[0].mode);
     let snapshot = &run.snapshots[index];
     let next = next_session::NextSession::record(setup, &disk, &builder, snapshot, &plan.crashes).unwrap();

@@ -87,8 +87,8 @@ fn a_power_loss_between_sessions_is_refused_on_real_files() {
     remove_image(&finding);
 }
 
-/// A child prints two lines for a reopening. After the first line the journal has the next session, and after the second line the
-/// state and the policy.
+/// A child prints two lines for a reopening. After the first line the journal has the next session, and after the
+/// second line the state and the policy.
 #[test]
 fn the_two_lines_of_a_reopening_end_a_session_and_begin_the_next() {
     let setup = CrashSweep::standard(SEED, 0)

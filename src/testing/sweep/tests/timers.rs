@@ -21,8 +21,8 @@ fn name_of(operation: &Operation) -> &'static str {
     }
 }
 
-/// The kinds of calls of a run in two sets: calls that begin with a timed sync, and calls that do not although there are undurable
-/// frames.
+/// The kinds of calls of a run in two sets: calls that begin with a timed sync, and calls that do not although there
+/// are undurable frames.
 fn calls_with_and_without_sync(durability: Durability, seed: u64) -> [BTreeSet<&'static str>; 2] {
     let mut workload = Workload::sessions(seed, 150);
     for operation in &mut workload.operations {
@@ -33,7 +33,7 @@ fn calls_with_and_without_sync(durability: Durability, seed: u64) -> [BTreeSet<&
         }
     }
     let setup = CrashSweep::of(workload).durability(durability).setup;
-    let run = record::Recorded::of_work(&setup, &SimDisk::new());
+    let run = record::RunRecord::of_work(&setup, &SimDisk::new());
     assert!(run.failures.is_empty(), "{:?}", run.failures);
     let disk_operations: Vec<_> = run.recording.operations().collect();
     let of_segment = |path: &Path| FileRole::of(path) == FileRole::Segment;

@@ -1,4 +1,4 @@
-//! The first test of a crate that uses the kit. These tests check that it fails if it tests nothing, for several reasons.
+//! The first test of a crate that uses the kit. The test must fail if it tests nothing, for any reason.
 
 use super::*;
 use crate::SignalEvent;
@@ -10,7 +10,8 @@ fn change(driver: &mut Driver<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs the first test of the documentation with this work function. Returns the reason of its failure; `None` if it passes.
+/// Runs the first test of the documentation with this work function. Returns the reason of its failure; `None` if it
+/// passes.
 fn first_test(work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Sync + 'static) -> Option<String> {
     let report = CrashSweep::driven("watch list", work).shrink(false).run();
     let panicked = std::panic::catch_unwind(|| report.expect_clean()).err();

@@ -1,4 +1,5 @@
-//! The tests to paste that findings print, compiled and run. Each other file of this folder is the text of one such test.
+//! The tests to paste that findings print, compiled and run. Each other file of this folder is the text of one such
+//! test.
 
 use super::*;
 use crate::testing::workload::{standard_schema, tiny_options};

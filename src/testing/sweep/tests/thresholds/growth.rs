@@ -1,6 +1,6 @@
-//! Tests of the limits that a single session on one thread cannot exceed: the number of earlier openings in the opening record,
-//! and the growth at which writers wait for a checkpoint. The tests of [`collections`](super::super::collections) exceed the
-//! limits of blocks.
+//! Tests of the limits that a single session on one thread cannot exceed: the number of earlier openings in the opening
+//! record, and the growth at which writers wait for a checkpoint. The tests of
+//! [`collections`](super::super::collections) exceed the limits of blocks.
 
 use super::*;
 use crate::testing::run_to_crash;
@@ -46,8 +46,8 @@ fn openings_beyond_the_limit_are_removed_from_the_record_and_their_events_surviv
     }
 }
 
-/// Each session records one event and ends with a power loss, until the segments of earlier sessions make a checkpoint due. The
-/// crash is in this checkpoint.
+/// Each session records one event and ends with a power loss, until the segments of earlier sessions make a checkpoint
+/// due. The crash is in this checkpoint.
 #[test]
 fn the_segments_of_short_sessions_make_a_checkpoint_due() {
     let options = || options().checkpoint_log_bytes(1 << 30);
@@ -84,8 +84,8 @@ fn the_segments_of_short_sessions_make_a_checkpoint_due() {
     }
 }
 
-/// Records until the writing thread itself makes a checkpoint. Crashes in this checkpoint, and compares the recovered state with
-/// the state before. The background thread that makes checkpoints does not crash.
+/// Records until the writing thread itself makes a checkpoint. Crashes in this checkpoint, and compares the recovered
+/// state with the state before. The background thread that makes checkpoints does not crash.
 fn crash_a_waiting_writer(due: impl Fn(Options) -> Options) {
     let options = || due(options()).background(Background::OwnThreads);
     let disk = SimDisk::new();

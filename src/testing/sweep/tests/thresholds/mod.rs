@@ -1,8 +1,8 @@
 //! Tests that runs which crash and recover exceed every limit inside the engine.
 //!
-//! Owns the facts about such runs. All facts come from outside of the engine: the disk operations, calls and crossings before the
-//! crash, and the files and the report of the recovery after it. The [table](table) has a condition for each limit, which proves
-//! that a run exceeded the limit. A field of [`Limits`] without a row does not compile.
+//! Owns the facts about such runs. All facts come from outside of the engine: the disk operations, calls and crossings
+//! before the crash, and the files and the report of the recovery after it. The [table](table) has a condition for each
+//! limit, which proves that a run exceeded the limit. A field of [`Limits`] without a row does not compile.
 
 mod growth;
 mod table;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use table::Threshold;
 
-use super::super::record::{CrashPosition, Recorded};
+use super::super::record::{CrashPosition, RunRecord};
 use super::super::recover::recover;
 use super::super::setup::Setup;
 use super::large::tinier_options;
@@ -52,8 +52,8 @@ struct StoredPage {
 }
 
 impl CrashedRun {
-    fn new(setup: &Setup, run: &Recorded, site: Site, position: CrashPosition) -> Self {
-        let (builder, index) = run.at(site).expect("a site of the run");
+    fn new(setup: &Setup, run: &RunRecord, site: Site, position: CrashPosition) -> Self {
+        let (builder, index) = run.builder_at(site).expect("a site of the run");
         let snapshot = &run.snapshots[index];
         let image = builder.image(&ImageChoice::All);
         let options = setup.options(&snapshot.session);
@@ -123,7 +123,8 @@ impl CrashedRun {
         longest
     }
 
-    /// Returns true if a write to a file of this directory was split: a write of at least `bytes` bytes, and then a write at its end.
+    /// Returns true if a write to a file of this directory was split: a write of at least `bytes` bytes, and then a
+    /// write at its end.
     fn has_split_write(&self, dir: &'static str, bytes: u64) -> bool {
         let writes: Vec<_> = self.writes(dir).collect();
         let mut pairs = writes.windows(2);
@@ -144,8 +145,8 @@ impl CrashedRun {
         self.store_calls().filter(|(it, _)| is_counted(it)).count()
     }
 
-    /// For each temporary file of the store: the numbers of the calls that made its operations of this kind. One call writes a new
-    /// tail. The header of a compacted file is written twice.
+    /// For each temporary file of the store: the numbers of the calls that made its operations of this kind. One call
+    /// writes a new tail. The header of a compacted file is written twice.
     fn on_temporary_files(&self, kind: DiskOperationKind) -> impl Iterator<Item = Vec<Option<usize>>> {
         let mut files: BTreeMap<&Path, Vec<Option<usize>>> = BTreeMap::new();
         for (it, call) in self.store_calls() {
@@ -195,8 +196,8 @@ impl CrashedRun {
         most
     }
 
-    /// Returns true if removals of store files were spread over several calls: after a removal by one call, the next change of a
-    /// file name is a removal by a later call.
+    /// Returns true if removals of store files were spread over several calls: after a removal by one call, the next
+    /// change of a file name is a removal by a later call.
     fn has_delayed_removals(&self) -> bool {
         let changes = self
             .store_calls()
@@ -246,9 +247,9 @@ fn stored_pages(image: &Image, options: &Options) -> Vec<StoredPage> {
     pages
 }
 
-/// The sites at which an exceeded limit is visible: each crossing of a point outside of the loops over events, and the side before
-/// each removal of a file.
-fn candidate_sites(run: &Recorded) -> Vec<(Site, CrashPosition)> {
+/// The sites at which an exceeded limit is visible: each crossing of a point outside of the loops over events, and the
+/// side before each removal of a file.
+fn candidate_sites(run: &RunRecord) -> Vec<(Site, CrashPosition)> {
     let is_removal = |ordinal: u64| {
         let operation = run.recording.operations().nth(ordinal as usize);
         operation.is_some_and(|it| it.kind == DiskOperationKind::Remove)
@@ -268,7 +269,7 @@ fn candidate_sites(run: &Recorded) -> Vec<(Site, CrashPosition)> {
 /// The names of the thresholds that no crashed run of `sweep` exceeded. Stops if only `len_min` thresholds remain.
 fn not_exceeded(sweep: &CrashSweep, mut thresholds: Vec<Threshold>, len_min: usize) -> Vec<&'static str> {
     let setup = &sweep.setup;
-    let run = Recorded::of_work(setup, &SimDisk::new());
+    let run = RunRecord::of_work(setup, &SimDisk::new());
     assert!(run.failures.is_empty(), "{:?}", run.failures);
     for (site, position) in candidate_sites(&run) {
         if thresholds.len() == len_min {

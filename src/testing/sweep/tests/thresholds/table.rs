@@ -1,4 +1,5 @@
-//! The table of thresholds: for each limit of the engine, the condition on a crashed run that proves that the run exceeded it.
+//! The table of thresholds: for each limit of the engine, the condition on a crashed run that proves that the run
+//! exceeded it.
 
 use std::collections::BTreeSet;
 
@@ -24,8 +25,8 @@ fn row(name: &'static str, is_exceeded: impl Fn(&CrashedRun) -> bool + 'static) 
     }
 }
 
-/// The rows of `limits`. The tests of limits that need several sessions or threads are in [`growth`](super::growth), and the tests
-/// of the limits of blocks in [`collections`](super::super::collections).
+/// The rows of `limits`. The tests of limits that need several sessions or threads are in [`growth`](super::growth),
+/// and the tests of the limits of blocks in [`collections`](super::super::collections).
 pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
     let Limits {
         spare_frame_bytes_max,

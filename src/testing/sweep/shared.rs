@@ -1,4 +1,5 @@
-//! The results that the workers of a sweep share: the recovery from each image, the verdict on each state, the findings.
+//! The results that the workers of a sweep share: the recovery from each image, the verdict on each state, the
+//! findings.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -21,7 +22,8 @@ pub(crate) struct InternedState {
     pub(crate) state: Arc<RecoveredState>,
 }
 
-/// The result of the recovery from an image by a session. It depends on nothing else, so all cases with the image share it.
+/// The result of the recovery from an image by a session. It depends on nothing else, so all cases with the image share
+/// it.
 pub(crate) type Recovery = Result<InternedState, Arc<Failure>>;
 
 #[derive(Debug, Default)]
@@ -39,9 +41,9 @@ pub(crate) struct FailedCase {
 
 type Verdicts = HashMap<(u64, usize, u32, CrashKind), Arc<Verdict>>;
 
-/// See the [module](self).
+/// The bounds, results and counts that the workers share.
 #[derive(Debug)]
-pub(crate) struct SweepMemory {
+pub(crate) struct SharedResults {
     pub(crate) bounds: Bounds,
     pub(crate) started: Instant,
     recoveries: Mutex<HashMap<u128, Recovery>>,
@@ -77,7 +79,7 @@ impl Counters {
     }
 }
 
-impl SweepMemory {
+impl SharedResults {
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
@@ -126,8 +128,8 @@ impl SweepMemory {
         interned
     }
 
-    /// The verdict on a state by the oracle snapshot with this index, of the run with the id `run`. The first call computes the
-    /// verdict with `check`, and stores it.
+    /// The verdict on a state by the oracle snapshot with this index, of the run with the id `run`. The first call
+    /// computes the verdict with `check`, and stores it.
     pub(crate) fn verdict(
         &self,
         run: u64,
