@@ -83,7 +83,7 @@ fn assert_windows_equal(rings: &[(u64, u32)], tier: &WarmTier, events: &[i64], n
         }
         let newest_ms = events.iter().copied().max().unwrap_or(0);
         let kept = |&at_ms: &i64| StateEvent {
-            event: EventId {
+            id: EventId {
                 sequence: 0,
                 index: 0,
             },

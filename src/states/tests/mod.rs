@@ -140,7 +140,7 @@ impl<K: StateKey> StatesModel<K> {
 /// Checks a state against the kit's naive model of its events.
 fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]) {
     let kept = |&(weight, at_ms): &(f64, i64)| StateEvent {
-        event: EventId {
+        id: EventId {
             sequence: 0,
             index: 0,
         },
@@ -153,7 +153,7 @@ fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]
     for (&found, &half_life_ms) in state.scores.iter().zip(&shape.half_lives_ms) {
         let expected = score(&events, state.time_ms, half_life_ms);
         assert!(
-            expected.is(found),
+            expected.matches(found),
             "{found} instead of {expected:?}, seed {SEED:#x}"
         );
     }

@@ -1,28 +1,30 @@
-//! The child's side: the calling test, run again, opens the engine and does what its parent says until it is killed.
+//! The child side of a check with a child process. The child is the calling test, run again. It opens the engine and
+//! executes the commands of its parent until it is killed. The child writes nothing itself: after a kill only the
+//! engine's files remain.
 //!
-//! | the parent says | the child does | and answers |
+//! | command of the parent | action of the child | answer |
 //! |---|---|---|
 //! | | starts | `ready`, or `other NAME` if the test checks another engine first |
-//! | `open DIR` | opens the engine, in the place of the one that is open | `done` or `failed TEXT` |
+//! | `open DIR` | drops the open engine, then opens the engine in `DIR` | `done` or `failed TEXT` |
 //! | `write INDEX SHAPE` | makes this write | `done` or `failed TEXT` |
-//! | `stream FROM TO` | makes these writes, one after the other | the same, for each |
+//! | `stream FROM TO` | makes these writes, one after another | `done` or `failed TEXT` for each |
 //! | `flush`, `close` | flushes or closes the engine | `done` or `failed TEXT` |
 //! | `drop` | drops the engine | `done` |
 
 use std::path::Path;
 
 use super::Conformance;
-use super::lab::DynEngine;
-use super::steps::{MarkedWrite, WriteShape};
+use super::context::DynEngine;
+use super::writes::{MarkedWrite, WriteShape};
 use crate::Error;
 use crate::testing::process::ChildSide;
 use crate::testing::text::error_chain;
 
-/// The beginning of the orders of such a child. The engine's name follows.
+/// The beginning of the orders of such a child. The name of the engine follows.
 pub(super) const ROLE: &str = "conformance ";
 
-/// Serves the parent if this process is the child of a check of this engine. It does not return then.
-pub(super) fn serve_if_asked(conformance: &Conformance) {
+/// If this process is the child of a check of this engine, serves the parent and does not return.
+pub(super) fn serve_if_child(conformance: &Conformance) {
     let Some(orders) = ChildSide::orders() else {
         return;
     };
@@ -39,10 +41,10 @@ pub(super) fn serve_if_asked(conformance: &Conformance) {
         let (command, rest) = line.split_once(' ').unwrap_or((&line, ""));
         match (command, &engine) {
             ("open", _) => {
-                // The one that is open goes first: an engine may lock its directory.
+                // The open engine is dropped first, because an engine may lock its directory.
                 drop(engine.take());
                 let opened = (conformance.open)(Path::new(rest));
-                say_result(&opened);
+                answer_result(&opened);
                 engine = opened.ok();
             }
             (_, None) => ChildSide::answer("failed the engine is not open"),
@@ -61,21 +63,21 @@ fn call(engine: &DynEngine, command: &str, rest: &str) {
     let mut index = || words.next().and_then(|word| word.parse::<usize>().ok());
     match command {
         "write" => match (index(), words.next().and_then(WriteShape::named)) {
-            (Some(index), Some(shape)) => say_result(&MarkedWrite::new(index, shape).run(engine.as_ref())),
-            _ => ChildSide::answer("failed there is no such write"),
+            (Some(index), Some(shape)) => answer_result(&MarkedWrite::new(index, shape).run(engine.as_ref())),
+            _ => ChildSide::answer("failed the write is unknown"),
         },
         "stream" => {
             for index in index().unwrap_or(0)..index().unwrap_or(0) {
-                say_result(&MarkedWrite::small(index).run(engine.as_ref()));
+                answer_result(&MarkedWrite::small(index).run(engine.as_ref()));
             }
         }
-        "flush" => say_result(&engine.flush()),
-        "close" => say_result(&engine.close()),
+        "flush" => answer_result(&engine.flush()),
+        "close" => answer_result(&engine.close()),
         _ => ChildSide::answer(&format!("failed the command {command:?} is unknown")),
     }
 }
 
-fn say_result<T>(result: &Result<T, Error>) {
+fn answer_result<T>(result: &Result<T, Error>) {
     match result {
         Ok(_) => ChildSide::answer("done"),
         Err(error) => ChildSide::answer(&format!("failed {}", error_chain(error))),

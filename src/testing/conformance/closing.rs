@@ -1,76 +1,76 @@
-//! The orderly end of use: after `close` everything is readable, and is there in every later opening.
+//! The orderly end of use: after `close` all content is readable, and it is present in every later opening.
 
 use super::Survives;
-use super::account::{Promise, WriteAccount};
+use super::context::{CheckContext, CheckedCall};
+use super::engine_with_map::EngineWithMap;
 use super::kills::kill_after;
-use super::lab::{Lab, OrFail};
-use super::mirrored::Mirrored;
 use super::parent::EngineChild;
 use super::report::{CheckResult, CheckTally};
-use super::simulated::{Simulated, new_disk, seek};
-use super::steps::MarkedWrite;
+use super::simulated::{SimulatedEngine, new_disk, seek};
+use super::write_history::{Promise, WriteHistory};
+use super::writes::MarkedWrite;
 use crate::testing::sim_disk::DiskModel;
 
-/// How many writes come before each close; there may be nothing to close.
+/// The number of writes before each close. Zero tests a close without new writes.
 const WRITES: [usize; 5] = [3, 0, 8, 1, 5];
-/// How many images of an instant are tried in each disk model.
+/// The largest number of images of one crash position that are tried in each disk model.
 const IMAGES_MAX: usize = 64;
 
-/// Reads after `close`, and openings after it.
-pub(super) fn in_process(lab: &Lab) -> CheckResult {
-    lab.require(Survives::Reopening)?;
+/// Checks reads after `close`, and openings after it.
+pub(super) fn reads_and_reopenings(context: &CheckContext) -> CheckResult {
+    context.require(Survives::Reopening)?;
     let mut tally = CheckTally::of(&["closings", "writes"]);
-    let mut it = Mirrored::new(lab)?;
+    let mut store = EngineWithMap::new(context)?;
     for (round, writes_len) in WRITES.into_iter().enumerate() {
         for index in 0..writes_len {
-            it.run(&MarkedWrite::small(round * 8 + index))?;
+            store.run(&MarkedWrite::small(round * 8 + index))?;
             tally.add("writes", 1);
         }
-        it.engine.close().or_fail("close")?;
-        it.expect_all(&format!("closing with {writes_len} writes"))?;
+        store.engine.close().or_fail("close")?;
+        store.expect_all(&format!("closing with {writes_len} writes"))?;
         tally.add("closings", 1);
-        it = it.reopen(&format!("closing {} times and opening", round + 1))?;
+        store = store.reopen(&format!("closing {} times and opening", round + 1))?;
     }
     Ok(tally)
 }
 
-/// Kills the process after `close`.
-pub(super) fn then_killed(lab: &Lab) -> CheckResult {
-    let work = |child: &mut EngineChild, writes_len, account: &mut WriteAccount| {
-        child.must_write(writes_len, account)?;
+/// Checks the content after a kill of the process after `close`.
+pub(super) fn kill_after_close(context: &CheckContext) -> CheckResult {
+    let work = |child: &mut EngineChild, writes_len, history: &mut WriteHistory| {
+        child.must_write(writes_len, history)?;
         child.call("close")?.or_fail("close")
     };
-    kill_after(lab, &WRITES, "a close and", work)
+    kill_after(context, &WRITES, "a close and", work)
 }
 
-/// Each image that a power loss after `close` may leave.
-pub(super) fn then_power_loss(lab: &Lab) -> CheckResult {
-    lab.require(Survives::PowerLoss)?;
-    let simulated = Simulated::new(lab)?;
+/// Checks each image that a power loss after `close` may leave.
+pub(super) fn power_loss_after_close(context: &CheckContext) -> CheckResult {
+    context.require(Survives::PowerLoss)?;
+    let simulated = SimulatedEngine::new(context)?;
     let mut tally = CheckTally::of(&["closings", "images", "writes"]);
     let disk = new_disk();
-    let mut account = WriteAccount::default();
+    let mut history = WriteHistory::default();
     for writes_len in WRITES {
         let engine = simulated.open(&disk).or_fail("opening on a simulated disk")?;
         for _ in 0..writes_len {
-            let step = MarkedWrite::small(account.len());
-            let result = step.run(engine.as_ref());
-            account.add_result(step.clone(), &result);
-            result.or_fail(step)?;
+            let write = MarkedWrite::small(history.len());
+            let result = write.run(engine.as_ref());
+            history.add_result(write.clone(), &result);
+            result.or_fail(write)?;
             tally.add("writes", 1);
         }
         engine.close().or_fail("close")?;
-        account.flushed();
+        history.flushed();
         tally.add("closings", 1);
         let position = disk.operations_len();
         let recording = disk.recording();
         let mut images = recording.images();
         seek(&mut images, position)?;
         for &model in DiskModel::EVERY_IMAGE {
-            for choice in images.choices(model, IMAGES_MAX, lab.seed() ^ position) {
+            for choice in images.choices(model, IMAGES_MAX, context.seed() ^ position) {
                 let image = images.image(&choice);
                 let place = || format!("a power loss after close, image {choice}");
-                simulated.judge(&image, &account, Promise::Flushed, place)?;
+                simulated.check_image(&image, &history, Promise::Flushed, place)?;
                 tally.add("images", 1);
             }
         }

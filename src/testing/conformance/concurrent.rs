@@ -1,49 +1,52 @@
-//! Threads: writers of disjoint ranges, and a scanner that sees each writer's batches whole and in order.
+//! Concurrent use: threads write disjoint ranges of keys, and a scanner must read each writer's batches as a whole and
+//! in order. No crash happens in this check.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use super::Survives;
-use super::lab::{Lab, OrFail, ensure};
-use super::mirrored::{Mirrored, difference, scan, show};
+use super::context::{CheckContext, CheckedCall, ensure};
+use super::engine_with_map::{EngineWithMap, difference, scan, show};
 use super::report::{CheckResult, CheckStop, CheckTally};
-use super::steps::KeyValues;
+use super::writes::KeyValues;
 use crate::storage::{StorageEngine, WriteBatch};
 use crate::testing::crash_injector::inherit;
 
 const WRITERS: usize = 4;
-/// Each writer goes through at least this many rounds ...
+/// The minimum number of rounds of each writer.
 const ROUNDS: u64 = 60;
-/// ... and continues until this many scans ran beside writes.
+/// The writers continue until this many scans ran concurrently with writes.
 const SCANS: u64 = 40;
-/// How many keys a batch gives the same value: enough that a batch takes longer than what lies between two.
-const SAME: usize = 24;
+/// The number of keys to which a batch writes the same value. With so many keys a batch takes longer than the time
+/// between two batches.
+const BATCH_KEYS_LEN: usize = 24;
 
-/// What the threads tell one another.
+/// The shared progress of the threads.
 #[derive(Default)]
-struct ThreadBoard {
-    /// Of each writer, how many rounds it has begun and ended.
+struct ThreadProgress {
+    /// The number of rounds that each writer has begun.
     begun: [AtomicU64; WRITERS],
+    /// The number of rounds that each writer has ended.
     ended: [AtomicU64; WRITERS],
-    /// Scans that ran beside writes.
+    /// The number of scans that ran concurrently with writes.
     scans: AtomicU64,
-    /// Somebody has a finding: everybody stops.
-    is_over: AtomicBool,
+    /// True if a thread has failed. All threads then stop.
+    is_stopped: AtomicBool,
 }
 
-pub(super) fn concurrent_use(lab: &Lab) -> CheckResult {
-    let mut tally = CheckTally::of(&["writes by 4 threads", "scans meanwhile"]);
-    let mut it = Mirrored::new(lab)?;
-    let board = ThreadBoard::default();
+pub(super) fn concurrent_use(context: &CheckContext) -> CheckResult {
+    let mut tally = CheckTally::of(&["writes by 4 threads", "concurrent scans"]);
+    let mut store = EngineWithMap::new(context)?;
+    let progress = ThreadProgress::default();
     thread::scope(|scope| {
-        let (engine, board) = (it.engine.as_ref(), &board);
+        let (engine, progress) = (store.engine.as_ref(), &progress);
         let mut threads = Vec::new();
         for writer in 0..WRITERS {
             threads.push(scope.spawn(inherit(move || {
-                noting(board, write_rounds(engine, writer, board))
+                stop_on_failure(progress, write_rounds(engine, writer, progress))
             })));
         }
-        let scanned = noting(board, scan_rounds(engine, board));
+        let scanned = stop_on_failure(progress, scan_rounds(engine, progress));
         let mut results = vec![scanned];
         results.extend(threads.into_iter().map(|thread| {
             thread
@@ -53,37 +56,37 @@ pub(super) fn concurrent_use(lab: &Lab) -> CheckResult {
         results.into_iter().collect::<Result<(), CheckStop>>()
     })?;
     for writer in 0..WRITERS {
-        let rounds = board.ended[writer].load(Ordering::SeqCst);
-        it.pairs.extend(state(writer, rounds, rounds));
+        let rounds = progress.ended[writer].load(Ordering::SeqCst);
+        store.pairs.extend(state_after(writer, rounds, rounds));
         tally.add("writes by 4 threads", 2 * rounds);
     }
-    tally.add("scans meanwhile", board.scans.load(Ordering::SeqCst));
-    it.expect_all("all threads had ended")?;
-    it.reopen("reopening")?;
-    tally.add("reopenings", u64::from(lab.survives(Survives::Reopening)));
+    tally.add("concurrent scans", progress.scans.load(Ordering::SeqCst));
+    store.expect_all("the end of all threads")?;
+    store.reopen("reopening")?;
+    tally.add("reopenings", u64::from(context.survives(Survives::Reopening)));
     Ok(tally)
 }
 
-fn noting(board: &ThreadBoard, result: Result<(), CheckStop>) -> Result<(), CheckStop> {
+fn stop_on_failure(progress: &ThreadProgress, result: Result<(), CheckStop>) -> Result<(), CheckStop> {
     if result.is_err() {
-        board.is_over.store(true, Ordering::SeqCst);
+        progress.is_stopped.store(true, Ordering::SeqCst);
     }
     result
 }
 
-/// What a writer's range holds after `batches` rounds' batches and `puts` rounds' puts.
-fn state(writer: usize, batches: u64, puts: u64) -> KeyValues {
+/// The content of a writer's range after the batches of `batches` rounds and the puts of `puts` rounds.
+fn state_after(writer: usize, batches: u64, puts: u64) -> KeyValues {
     let mut pairs = KeyValues::new();
     if batches > 0 {
-        for number in 0..SAME {
+        for number in 0..BATCH_KEYS_LEN {
             pairs.insert(
                 key(writer, &format!("same/{number}")),
                 batches.to_string().into_bytes(),
             );
         }
-        // Every third round deletes it, and the round after that puts it.
+        // Every third round deletes this key, and the next round puts it again.
         if !batches.is_multiple_of(3) {
-            pairs.insert(key(writer, "some rounds"), b"there".to_vec());
+            pairs.insert(key(writer, "some rounds"), b"value".to_vec());
         }
     }
     if puts > 0 {
@@ -96,37 +99,41 @@ fn key(writer: usize, name: &str) -> Vec<u8> {
     format!("{writer}/{name}").into_bytes()
 }
 
-fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &ThreadBoard) -> Result<(), CheckStop> {
+fn write_rounds(
+    engine: &dyn StorageEngine,
+    writer: usize,
+    progress: &ThreadProgress,
+) -> Result<(), CheckStop> {
     let call = "a call of one of several threads";
     for round in 1.. {
-        let enough = round > ROUNDS && board.scans.load(Ordering::SeqCst) >= SCANS;
+        let is_done = round > ROUNDS && progress.scans.load(Ordering::SeqCst) >= SCANS;
         if round > ROUNDS {
-            // The scanner may be waiting for a lock that is not fair.
+            // The scanner may wait for a lock that is not fair.
             thread::yield_now();
         }
-        if enough || board.is_over.load(Ordering::SeqCst) {
+        if is_done || progress.is_stopped.load(Ordering::SeqCst) {
             break;
         }
-        board.begun[writer].store(round, Ordering::SeqCst);
+        progress.begun[writer].store(round, Ordering::SeqCst);
         let mut batch = WriteBatch::new();
-        for number in 0..SAME {
+        for number in 0..BATCH_KEYS_LEN {
             batch.put(key(writer, &format!("same/{number}")), round.to_string());
         }
         if round % 3 == 0 {
             batch.delete(key(writer, "some rounds"));
         } else {
-            batch.put(key(writer, "some rounds"), "there");
+            batch.put(key(writer, "some rounds"), "value");
         }
         engine.write_batch(batch).or_fail(call)?;
         engine
             .put(&key(writer, "put"), round.to_string().as_bytes())
             .or_fail(call)?;
-        board.ended[writer].store(round, Ordering::SeqCst);
-        for (key, value) in state(writer, round, round) {
+        progress.ended[writer].store(round, Ordering::SeqCst);
+        for (key, value) in state_after(writer, round, round) {
             let found = engine.get(&key).or_fail(call)?;
             ensure!(
                 found.as_ref() == Some(&value),
-                "a thread does not see its own write of key {}",
+                "a thread does not read its own write of key {}",
                 show(&key)
             );
         }
@@ -137,34 +144,34 @@ fn write_rounds(engine: &dyn StorageEngine, writer: usize, board: &ThreadBoard) 
     Ok(())
 }
 
-fn scan_rounds(engine: &dyn StorageEngine, board: &ThreadBoard) -> Result<(), CheckStop> {
+fn scan_rounds(engine: &dyn StorageEngine, progress: &ThreadProgress) -> Result<(), CheckStop> {
     let counts = |counters: &[AtomicU64; WRITERS]| -> Vec<u64> {
         let loaded = counters.iter().map(|counter| counter.load(Ordering::SeqCst));
         loaded.collect()
     };
-    while board.scans.load(Ordering::SeqCst) < SCANS && !board.is_over.load(Ordering::SeqCst) {
-        let least = counts(&board.ended);
+    while progress.scans.load(Ordering::SeqCst) < SCANS && !progress.is_stopped.load(Ordering::SeqCst) {
+        let ended_before = counts(&progress.ended);
         let found = scan(engine, b"")?;
-        let most = counts(&board.begun);
+        let begun_after = counts(&progress.begun);
         for writer in 0..WRITERS {
             let prefix = format!("{writer}/").into_bytes();
             let own = found.iter().filter(|(key, _)| key.starts_with(&prefix));
             let own: KeyValues = own.map(|(key, value)| (key.clone(), value.clone())).collect();
-            let is_legal = (least[writer]..=most[writer]).any(|rounds| {
-                // In a round the batch comes first.
-                own == state(writer, rounds, rounds)
-                    || rounds > least[writer] && own == state(writer, rounds, rounds - 1)
+            let (first, last) = (ended_before[writer], begun_after[writer]);
+            let is_legal = (first..=last).any(|rounds| {
+                // In each round the batch comes before the put.
+                own == state_after(writer, rounds, rounds)
+                    || rounds > first && own == state_after(writer, rounds, rounds - 1)
             });
             ensure!(
                 is_legal,
-                "a scan saw a state of thread {writer} that never was, between rounds {} and {}; of the first: {}",
-                least[writer],
-                most[writer],
-                difference(&own, &state(writer, least[writer], least[writer])).unwrap_or_default()
+                "a scan showed a state of thread {writer} that never existed, between rounds {first} and {last}; \
+                 the difference from round {first}: {}",
+                difference(&own, &state_after(writer, first, first)).unwrap_or_default()
             );
         }
-        if least != most {
-            board.scans.fetch_add(1, Ordering::SeqCst);
+        if ended_before != begun_after {
+            progress.scans.fetch_add(1, Ordering::SeqCst);
         }
     }
     Ok(())

@@ -1,14 +1,15 @@
-//! Failures of single disk operations on the simulated disk, and a device that is full for a while or gone for good.
-//! The caller continues after a failure: what succeeds afterwards must be there.
+//! Failures of single disk operations on the simulated disk, and a device that is full for some time or fails
+//! permanently. The caller continues after a failure. Later acknowledged writes must survive the crash at the end of
+//! the run.
 
 use std::io;
 
 use super::Survives;
-use super::account::{Promise, WriteAccount};
-use super::lab::{DynEngine, Lab, OrFail};
-use super::mirrored::scan;
-use super::report::{CheckResult, CheckStop, CheckTally, PROCESS_CRASHES_ALONE};
-use super::simulated::{Action, Simulated, actions, new_disk};
+use super::context::{CheckContext, CheckedCall, DynEngine};
+use super::engine_with_map::scan;
+use super::report::{CheckResult, CheckStop, CheckTally, ONLY_PROCESS_CRASHES};
+use super::simulated::{Action, SimulatedEngine, actions, new_disk};
+use super::write_history::{Promise, WriteHistory};
 use crate::testing::sim_disk::{
     DiskModel, DiskOperation, DiskOperationKind, Fault, ImageChoice, Side, SimDisk,
 };
@@ -18,73 +19,79 @@ const INJECTED: &str = "failures";
 const CALLS: &str = "calls that failed";
 const LATER: &str = "later writes that succeeded";
 
-/// What goes wrong, once in a run.
+/// The one failure of a run.
 #[derive(Debug, Clone, Copy)]
 enum InducedFailure {
-    /// This fault at the operation with this ordinal.
+    /// This fault at the disk operation with this ordinal.
     Fault(u64, Fault),
-    /// The device dies there.
-    CrashKind(u64, Side),
-    /// From this action on there is room for so many bytes more, until some actions later.
+    /// A permanent failure of the device on this side of the disk operation with this ordinal.
+    DeviceLoss(u64, Side),
+    /// The disk has room for only `room_bytes` more bytes from the action `from` on, for [`FULL_ACTIONS`] actions.
     Full { from: usize, room_bytes: u64 },
 }
 
-/// How many actions a full disk stays full.
+/// The number of actions during which a full disk stays full.
 const FULL_ACTIONS: usize = 3;
 
-/// What was not tried, or not looked at.
+/// The numbers of omitted images and of runs that tested less than planned.
 #[derive(Debug, Default)]
-struct NotTried {
+struct Omissions {
     /// Images of power losses beyond the bound.
     images: u128,
-    /// Troubles that no call met.
-    unmet: u64,
-    /// Runs that ended early: what a failed sync has lost could still be read.
-    ended: u64,
+    /// Runs in which the failure did not happen.
+    without_failure: u64,
+    /// Runs that ended before an opening after a failed sync, because data that the sync lost could still be read.
+    ended_early: u64,
 }
 
-pub(super) fn at_every_operation(lab: &Lab) -> CheckResult {
-    lab.require(Survives::ProcessCrash)?;
-    let simulated = Simulated::new(lab)?;
+pub(super) fn at_every_operation(context: &CheckContext) -> CheckResult {
+    context.require(Survives::ProcessCrash)?;
+    let simulated = SimulatedEngine::new(context)?;
     let mut tally = CheckTally::of(&[INJECTED, CALLS, "images"]);
     let recording = simulated.record()?.recording;
-    let mut not_tried = NotTried::default();
-    let mut go = |trouble: InducedFailure, of: &str| {
-        let gone = go_through(simulated, trouble, &mut tally, &mut not_tried);
-        gone.map_err(|stop| stop.map(|text| format!("{trouble:?}{of}: {text}")))
+    let mut omissions = Omissions::default();
+    let mut check = |failure: InducedFailure, operation: &str| {
+        let checked = check_failure(simulated, failure, &mut tally, &mut omissions);
+        checked.map_err(|stop| stop.map(|text| format!("{failure:?}{operation}: {text}")))
     };
     for operation in recording.operations() {
-        let of = format!(" of {} {}", operation.kind, operation.path.display());
-        for trouble in troubles_of(operation) {
-            go(trouble, &of)?;
+        let text = format!(" of {} {}", operation.kind, operation.path.display());
+        for failure in failures_of(operation) {
+            check(failure, &text)?;
         }
     }
     for from in 0..actions().len() {
         for room_bytes in [0, 10, 300] {
-            go(InducedFailure::Full { from, room_bytes }, "")?;
+            check(InducedFailure::Full { from, room_bytes }, "")?;
         }
     }
-    tally.note("one thing goes wrong in each run; opening, reading and listing files never fail");
-    let NotTried { images, unmet, ended } = not_tried;
-    if !lab.survives(Survives::PowerLoss) {
-        tally.note(PROCESS_CRASHES_ALONE);
+    tally.note("each run has one failure; opening, reading and listing files never fail");
+    let Omissions {
+        images,
+        without_failure,
+        ended_early,
+    } = omissions;
+    if !context.survives(Survives::PowerLoss) {
+        tally.note(ONLY_PROCESS_CRASHES);
     } else if images > 0 {
         tally.note(format!(
             "at most {IMAGES_MAX} images of the power loss that ends each run; {images} left out"
         ));
     }
-    if ended > 0 {
+    if ended_early > 0 {
         tally.note(format!(
-            "{ended} runs ended where the engine would have been opened after a sync had lost what it covered"
+            "{ended_early} runs ended before an opening, because a failed sync had lost data that can still be read"
         ));
     }
-    if unmet > 0 {
-        tally.note(format!("{unmet} runs in which no call met what was to go wrong"));
+    if without_failure > 0 {
+        tally.note(format!(
+            "{without_failure} runs in which the failure did not happen"
+        ));
     }
     Ok(tally)
 }
 
-fn troubles_of(operation: &DiskOperation) -> Vec<InducedFailure> {
+fn failures_of(operation: &DiskOperation) -> Vec<InducedFailure> {
     let ordinal = operation.ordinal;
     let mut faults = vec![
         Fault::ErrorBefore(io::ErrorKind::StorageFull),
@@ -102,67 +109,68 @@ fn troubles_of(operation: &DiskOperation) -> Vec<InducedFailure> {
     let faults = faults
         .into_iter()
         .map(|fault| InducedFailure::Fault(ordinal, fault));
-    let deaths = Side::ALL.map(|side| InducedFailure::CrashKind(ordinal, side));
-    faults.chain(deaths).collect()
+    let device_losses = Side::ALL.map(|side| InducedFailure::DeviceLoss(ordinal, side));
+    faults.chain(device_losses).collect()
 }
 
-fn go_through(
-    simulated: Simulated<'_>,
-    trouble: InducedFailure,
+/// Runs the workload with this failure and checks the images of the crash at its end.
+fn check_failure(
+    simulated: SimulatedEngine<'_>,
+    failure: InducedFailure,
     tally: &mut CheckTally,
-    not_tried: &mut NotTried,
+    omissions: &mut Omissions,
 ) -> Result<(), CheckStop> {
     let disk = new_disk();
-    match trouble {
+    match failure {
         InducedFailure::Fault(ordinal, fault) => disk.fail_operation(ordinal, fault),
-        InducedFailure::CrashKind(ordinal, side) => disk.crash_at(ordinal, side),
+        InducedFailure::DeviceLoss(ordinal, side) => disk.crash_at(ordinal, side),
         InducedFailure::Full { .. } => {}
     }
     let mut run = FailingRun {
         simulated,
         disk: &disk,
         engine: None,
-        account: WriteAccount::default(),
+        history: WriteHistory::default(),
         calls_failed: 0,
     };
-    let is_whole = run.act(trouble, tally)?;
-    let (account, calls_failed) = (run.account, run.calls_failed);
+    let is_complete = run.make_actions(failure, tally)?;
+    let (history, calls_failed) = (run.history, run.calls_failed);
     let happened = !disk.faults_fired().is_empty() || disk.has_device_failed() || calls_failed > 0;
-    not_tried.unmet += u64::from(!happened);
-    not_tried.ended += u64::from(!is_whole);
+    omissions.without_failure += u64::from(!happened);
+    omissions.ended_early += u64::from(!is_complete);
     tally.add(INJECTED, u64::from(happened));
     tally.add(CALLS, calls_failed);
 
     drop(run.engine);
     let mut cases = vec![(ImageChoice::All, Promise::Acknowledged)];
-    if simulated.lab.survives(Survives::PowerLoss) {
-        let choices = disk.choices(DiskModel::WEAKEST, IMAGES_MAX, simulated.lab.seed());
-        not_tried.images = not_tried.images.saturating_add(choices.left_out);
+    if simulated.context.survives(Survives::PowerLoss) {
+        let choices = disk.choices(DiskModel::WEAKEST, IMAGES_MAX, simulated.context.seed());
+        omissions.images = omissions.images.saturating_add(choices.left_out);
         cases.extend(choices.into_iter().map(|choice| (choice, Promise::Flushed)));
     }
     for (choice, promise) in cases {
         let image = disk.image(&choice);
-        let place = || format!("after a crash later on, image {choice}");
-        simulated.judge(&image, &account, promise, place)?;
+        let place = || format!("after a crash at the end of the run, image {choice}");
+        simulated.check_image(&image, &history, promise, place)?;
         tally.add("images", 1);
     }
     Ok(())
 }
 
-/// A run in which something goes wrong.
+/// A run with one failure.
 struct FailingRun<'a> {
-    simulated: Simulated<'a>,
+    simulated: SimulatedEngine<'a>,
     disk: &'a SimDisk,
     engine: Option<DynEngine>,
-    account: WriteAccount,
+    history: WriteHistory,
     calls_failed: u64,
 }
 
 impl FailingRun<'_> {
-    /// Gives whether everything was done.
-    fn act(&mut self, trouble: InducedFailure, tally: &mut CheckTally) -> Result<bool, CheckStop> {
+    /// Makes the actions of the workload. Returns true if it made all of them.
+    fn make_actions(&mut self, failure: InducedFailure, tally: &mut CheckTally) -> Result<bool, CheckStop> {
         for (index, action) in actions().into_iter().enumerate() {
-            if let InducedFailure::Full { from, room_bytes } = trouble {
+            if let InducedFailure::Full { from, room_bytes } = failure {
                 let is_full = (from..from + FULL_ACTIONS).contains(&index);
                 if index == from {
                     let used_bytes = self.disk.image(&ImageChoice::All).bytes_len();
@@ -175,17 +183,17 @@ impl FailingRun<'_> {
                 self.engine = None;
             }
             if self.engine.is_none() {
-                if self.lost_what_a_sync_covered() {
-                    // A new opening cannot know that what it reads is not on disk and never will be.
+                if self.sync_lost_data() {
+                    // A new opening cannot detect that the bytes it reads are not on disk and never will be.
                     return Ok(false);
                 }
                 self.open(true)?;
             }
-            self.do_one(action, tally)?;
+            self.make_action(action, tally)?;
         }
         self.disk.set_capacity_bytes(None);
-        if self.engine.is_none() && !self.disk.has_device_failed() && !self.lost_what_a_sync_covered() {
-            // The first attempt may be the one that fails.
+        if self.engine.is_none() && !self.disk.has_device_failed() && !self.sync_lost_data() {
+            // The failure may happen in the first attempt.
             self.open(true)?;
             if self.engine.is_none() {
                 self.open(false)?;
@@ -194,24 +202,24 @@ impl FailingRun<'_> {
         Ok(true)
     }
 
-    fn do_one(&mut self, action: Action, tally: &mut CheckTally) -> Result<(), CheckStop> {
+    fn make_action(&mut self, action: Action, tally: &mut CheckTally) -> Result<(), CheckStop> {
         let Some(engine) = &self.engine else {
             return Ok(());
         };
         let result = match action {
-            Action::Write(step) => {
-                let result = step.run(engine.as_ref());
+            Action::Write(write) => {
+                let result = write.run(engine.as_ref());
                 if result.is_ok() && self.calls_failed > 0 {
                     tally.add(LATER, 1);
                 }
-                self.account.add_result(step, &result);
+                self.history.add_result(write, &result);
                 result
             }
             Action::Flush => {
                 let result = engine.flush();
                 if result.is_ok() {
-                    self.account.flushed();
-                    self.judge_a_power_loss()?;
+                    self.history.flushed();
+                    self.check_power_loss_after_flush()?;
                 }
                 result
             }
@@ -221,37 +229,40 @@ impl FailingRun<'_> {
         Ok(())
     }
 
-    /// Right after a flush, while nothing that comes later has made durable what the flush should have.
-    fn judge_a_power_loss(&self) -> Result<(), CheckStop> {
-        let lab = self.simulated.lab;
-        if self.calls_failed == 0 || !lab.survives(Survives::PowerLoss) {
+    /// Checks the image of a power loss directly after a flush. Later actions could make durable the data that the
+    /// flush left unsynced.
+    fn check_power_loss_after_flush(&self) -> Result<(), CheckStop> {
+        let context = self.simulated.context;
+        if self.calls_failed == 0 || !context.survives(Survives::PowerLoss) {
             return Ok(());
         }
         let image = self.disk.image(&ImageChoice::Synced);
-        let place = || "after a power loss right after a flush".to_owned();
-        let account = &self.account;
-        self.simulated.judge(&image, account, Promise::Flushed, place)
+        let place = || "after a power loss directly after a flush".to_owned();
+        let history = &self.history;
+        self.simulated
+            .check_image(&image, history, Promise::Flushed, place)
     }
 
-    /// Opens the engine, and then everything acknowledged must be there. `fails` allows that it cannot be opened.
-    fn open(&mut self, fails: bool) -> Result<(), CheckStop> {
+    /// Opens the engine and checks that all acknowledged writes are present. With `may_fail` the opening may fail.
+    fn open(&mut self, may_fail: bool) -> Result<(), CheckStop> {
         let engine = match self.simulated.open(self.disk) {
-            Err(_) if fails => {
+            Err(_) if may_fail => {
                 self.calls_failed += 1;
                 return Ok(());
             }
-            opened => opened.or_fail("opening, tried twice,")?,
+            opened => opened.or_fail("the second attempt to open the engine")?,
         };
         if !self.disk.has_device_failed() {
             let found = scan(engine.as_ref(), b"")?;
-            let judged = self.account.judge(&found, Promise::Acknowledged);
-            judged.map_err(|text| CheckStop::Failed(format!("after reopening: {text}")))?;
+            let checked = self.history.check(&found, Promise::Acknowledged);
+            checked.map_err(|text| CheckStop::Failed(format!("after reopening: {text}")))?;
         }
         self.engine = Some(engine);
         Ok(())
     }
 
-    fn lost_what_a_sync_covered(&self) -> bool {
+    /// Returns true if a failed sync lost the data that it covered.
+    fn sync_lost_data(&self) -> bool {
         let fired = self.disk.faults_fired();
         fired.iter().any(|fault| matches!(fault, Fault::SyncLoses(_)))
     }

@@ -1,112 +1,115 @@
-//! A real child process that is killed with `SIGKILL`: its page cache stays, its memory goes.
+//! Kills of a real child process with `SIGKILL`. After a kill the page cache of the child remains and its memory is
+//! lost.
 
 use std::time::Duration;
 
 use super::Survives;
-use super::account::{WriteAccount, WriteFate};
-use super::lab::{Lab, OrFail};
-use super::parent::{EngineChild, OverLimit, settle};
+use super::context::{CheckContext, CheckedCall};
+use super::parent::{EngineChild, OverLimit, open_and_check};
 use super::report::{CheckResult, CheckStop, CheckTally};
-use super::steps::MarkedWrite;
+use super::write_history::{WriteHistory, WriteStatus};
+use super::writes::MarkedWrite;
 
-/// Kills when nothing is under way: after opening, after a write of each kind, after a flush.
-pub(super) fn between_calls(lab: &Lab) -> CheckResult {
+/// Kills between calls: after opening, after a write of each kind, after a flush.
+pub(super) fn between_calls(context: &CheckContext) -> CheckResult {
     kill_after(
-        lab,
+        context,
         &[0, 1, 2, 3, 0, 9, 4, 5],
         "",
-        |child, writes_len, account| {
+        |child, writes_len, history| {
             let before_flush = writes_len.min(5);
-            child.must_write(before_flush, account)?;
+            child.must_write(before_flush, history)?;
             if before_flush == 5 {
-                child.flush(account)?.or_fail("flush")?;
+                child.flush(history)?.or_fail("flush")?;
             }
-            child.must_write(writes_len - before_flush, account)
+            child.must_write(writes_len - before_flush, history)
         },
     )
 }
 
-/// Opens, does `work` with so many writes and kills, one time after the other.
+/// For each number in `writes`, opens the engine in a child, does `work` with so many writes, kills the child and
+/// checks the content. `place` is a text for the place of the kill.
 pub(super) fn kill_after(
-    lab: &Lab,
+    context: &CheckContext,
     writes: &[usize],
-    what: &str,
-    work: impl Fn(&mut EngineChild, usize, &mut WriteAccount) -> Result<(), CheckStop>,
+    place: &str,
+    work: impl Fn(&mut EngineChild, usize, &mut WriteHistory) -> Result<(), CheckStop>,
 ) -> CheckResult {
-    lab.require(Survives::ProcessCrash)?;
+    context.require(Survives::ProcessCrash)?;
     let mut tally = CheckTally::of(&["kills", "acknowledged writes"]);
-    let dir = lab.dir()?;
-    let mut account = WriteAccount::default();
+    let dir = context.dir()?;
+    let mut history = WriteHistory::default();
     for writes_len in writes {
-        let mut child = EngineChild::opened(lab, &dir, OverLimit::EndsProcess)?;
-        work(&mut child, *writes_len, &mut account)?;
+        let mut child = EngineChild::opened(context, &dir, OverLimit::EndsProcess)?;
+        work(&mut child, *writes_len, &mut history)?;
         child.kill()?;
         tally.add("kills", 1);
         tally.add("acknowledged writes", *writes_len as u64);
-        let context = format!("{what} a kill after {writes_len} writes");
-        settle(lab, &dir, &mut account, context.trim())?;
+        let after = format!("{place} a kill after {writes_len} writes");
+        open_and_check(context, &dir, &mut history, after.trim())?;
     }
     Ok(tally)
 }
 
-/// Kills in the middle of writing, whatever it is doing at that moment.
-pub(super) fn in_a_stream(lab: &Lab) -> CheckResult {
-    /// More than a child can make until it is killed.
+/// Kills during a stream of writes, at any point of a write.
+pub(super) fn in_a_stream(context: &CheckContext) -> CheckResult {
+    /// More writes than a child can make before the kill.
     const STREAM_LEN: usize = 100_000;
-    lab.require(Survives::ProcessCrash)?;
+    context.require(Survives::ProcessCrash)?;
     let mut tally = CheckTally::of(&["kills", "acknowledged writes"]);
-    let dir = lab.dir()?;
-    let mut account = WriteAccount::default();
-    for heard_before in [1, 2, 3, 5, 8, 13, 21, 34, 40, 47] {
-        let mut child = EngineChild::opened(lab, &dir, OverLimit::EndsProcess)?;
-        let from = account.len();
+    let dir = context.dir()?;
+    let mut history = WriteHistory::default();
+    for answers_before in [1, 2, 3, 5, 8, 13, 21, 34, 40, 47] {
+        let mut child = EngineChild::opened(context, &dir, OverLimit::EndsProcess)?;
+        let from = history.len();
         child
             .process
             .send_line(&format!("stream {from} {}", from + STREAM_LEN));
         let mut answers = Vec::new();
-        while answers.len() < heard_before {
-            answers.push(child.hear(&format!("write {}", from + answers.len()))?);
+        while answers.len() < answers_before {
+            answers.push(child.answer_to(&format!("write {}", from + answers.len()))?);
         }
         answers.extend(child.kill()?);
         tally.add("kills", 1);
         tally.add("acknowledged writes", answers.len() as u64);
         for answer in answers {
-            let step = MarkedWrite::small(account.len());
-            answer.or_fail(&step)?;
-            account.add(step, WriteFate::Acknowledged);
+            let write = MarkedWrite::small(history.len());
+            answer.or_fail(&write)?;
+            history.add(write, WriteStatus::Acknowledged);
         }
-        account.add(MarkedWrite::small(account.len()), WriteFate::InFlight);
-        let last = account.len() - 1;
-        let context = format!("a kill in a stream of writes, in or after write {last}");
-        settle(lab, &dir, &mut account, &context)?;
+        history.add(MarkedWrite::small(history.len()), WriteStatus::InFlight);
+        let last = history.len() - 1;
+        let after = format!("a kill in a stream of writes, in or after write {last}");
+        open_and_check(context, &dir, &mut history, &after)?;
     }
     Ok(tally)
 }
 
-/// Kills while it opens what a kill has left, at moments that are later and later.
-pub(super) fn while_opening(lab: &Lab) -> CheckResult {
+/// Kills during the recovery from an earlier kill, each time after a longer delay.
+pub(super) fn while_opening(context: &CheckContext) -> CheckResult {
     const ROUNDS_MAX: u32 = 16;
-    lab.require(Survives::ProcessCrash)?;
-    let mut tally = CheckTally::of(&["kills before it was open", "acknowledged writes"]);
-    let dir = lab.dir()?;
-    let mut account = WriteAccount::default();
+    context.require(Survives::ProcessCrash)?;
+    let mut tally = CheckTally::of(&["kills during opening", "acknowledged writes"]);
+    let dir = context.dir()?;
+    let mut history = WriteHistory::default();
     for round in 0..ROUNDS_MAX {
-        let mut child = EngineChild::opened(lab, &dir, OverLimit::EndsProcess)?;
-        child.must_write(6, &mut account)?;
+        let mut child = EngineChild::opened(context, &dir, OverLimit::EndsProcess)?;
+        child.must_write(6, &mut history)?;
         tally.add("acknowledged writes", 6);
         child.kill()?;
 
-        let mut child = EngineChild::start(lab, OverLimit::EndsProcess)?;
-        child.tell_open(&dir)?;
-        // At once, and then twice as late each time until it is too late. The time orders nothing: any moment will do.
+        let mut child = EngineChild::start(context, OverLimit::EndsProcess)?;
+        child.send_open(&dir)?;
+        // The first kill has no delay. The delay doubles until the engine is open before the kill. The delay orders no
+        // threads: a kill at any time is a valid test.
         let wait = Duration::from_micros((1 << round) >> 1) * 25;
-        let heard = child.hear_within(wait);
-        let answer = child.kill()?.pop().or(heard);
+        let answer_before = child.answer_within(wait);
+        let answer = child.kill()?.pop().or(answer_before);
         let is_open = answer.is_some();
         answer.unwrap_or(Ok(())).or_fail("opening after a kill")?;
-        tally.add("kills before it was open", u64::from(!is_open));
-        let context = format!("a kill {wait:?} after it began to open");
-        settle(lab, &dir, &mut account, &context)?;
+        tally.add("kills during opening", u64::from(!is_open));
+        let after = format!("a kill {wait:?} after the start of the opening");
+        open_and_check(context, &dir, &mut history, &after)?;
         if is_open {
             break;
         }

@@ -1,8 +1,9 @@
-//! Sizes of keys and values: what must work works, and what need not is an error and not a panic.
+//! Sizes of keys and values. Promised sizes must work. Other sizes may be refused with an error, but must not cause a
+//! panic.
 
 use super::Survives;
-use super::lab::{Lab, ensure};
-use super::mirrored::Mirrored;
+use super::context::{CheckContext, ensure};
+use super::engine_with_map::EngineWithMap;
 use super::report::{CheckResult, CheckStop, CheckTally};
 use crate::limits::STORAGE_KEY_BYTES_MAX;
 use crate::storage::WriteBatch;
@@ -10,8 +11,8 @@ use crate::testing::workload::Random;
 
 const MIB: usize = 1 << 20;
 
-/// Values from nothing to several MiB, by put and by batch.
-pub(super) fn value_sizes(lab: &Lab) -> CheckResult {
+/// Values from empty to several MiB, by put and by batch.
+pub(super) fn value_sizes(context: &CheckContext) -> CheckResult {
     const SIZES: [usize; 14] = [
         0,
         1,
@@ -29,29 +30,29 @@ pub(super) fn value_sizes(lab: &Lab) -> CheckResult {
         3 * MIB,
     ];
     let mut tally = CheckTally::of(&["values", "bytes"]);
-    let mut it = Mirrored::new(lab)?;
-    let mut random = Random::new(lab.seed());
+    let mut store = EngineWithMap::new(context)?;
+    let mut random = Random::new(context.seed());
     for (index, size) in SIZES.into_iter().enumerate() {
         let key = format!("put {size}").into_bytes();
-        it.put(&key, &random.bytes(size))?;
-        it.expect(&key, &format!("putting {size} bytes"))?;
+        store.put(&key, &random.bytes(size))?;
+        store.expect(&key, &format!("putting {size} bytes"))?;
         tally.add("values", 2);
         tally.add("bytes", 2 * size as u64);
 
-        // Two sizes in one batch, the larger one not always last.
+        // A batch with two sizes. The larger value is not always the last.
         let mut batch = WriteBatch::new();
         for size in [size, SIZES[(index + 5) % SIZES.len()].min(70_000)] {
             batch.put(format!("batch {index} {size}"), random.bytes(size));
         }
-        it.write(&batch)?;
+        store.write(&batch)?;
     }
-    it.expect_all("values of all sizes")?;
-    it.reopen("values of all sizes, and reopening")?;
-    tally.add("reopenings", u64::from(lab.survives(Survives::Reopening)));
+    store.expect_all("values of all sizes")?;
+    store.reopen("values of all sizes, and reopening")?;
+    tally.add("reopenings", u64::from(context.survives(Survives::Reopening)));
     Ok(tally)
 }
 
-/// Keys that an engine need not take.
+/// Keys that an engine may refuse.
 pub(super) fn extreme_keys() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("an empty key", Vec::new()),
@@ -62,10 +63,10 @@ pub(super) fn extreme_keys() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Keys to the limit work; beyond it, and empty, they work or are refused, by every call.
-pub(super) fn key_sizes(lab: &Lab) -> CheckResult {
+/// Keys up to the limit must work. Empty keys and keys beyond the limit must work or be refused, by every call.
+pub(super) fn key_sizes(context: &CheckContext) -> CheckResult {
     let mut tally = CheckTally::of(&["keys within the limit", "calls with extreme keys"]);
-    let mut it = Mirrored::new(lab)?;
+    let mut store = EngineWithMap::new(context)?;
     let limit = STORAGE_KEY_BYTES_MAX;
     for len in [1, 2, 127, 128, 255, 256, limit - 1, limit] {
         for last in [0, b'k', 0xff] {
@@ -73,72 +74,77 @@ pub(super) fn key_sizes(lab: &Lab) -> CheckResult {
             key[len - 1] = last;
             let mut batch = WriteBatch::new();
             batch.put(key.clone(), len.to_string());
-            it.write(&batch)?;
-            it.expect(&key, "a batch")?;
+            store.write(&batch)?;
+            store.expect(&key, "a batch")?;
             tally.add("keys within the limit", 1);
         }
     }
-    it.expect_all("keys of all sizes")?;
-    it.reopen("keys of all sizes, and reopening")?;
-    for (what, key) in extreme_keys() {
+    store.expect_all("keys of all sizes")?;
+    store.reopen("keys of all sizes, and reopening")?;
+    for (name, key) in extreme_keys() {
         for call in ["put", "batch"] {
-            write_extreme(lab, what, &key, call, &mut tally)?;
+            write_extreme(context, name, &key, call, &mut tally)?;
         }
-        read_extreme(lab, what, &key, &mut tally)?;
+        read_extreme(context, name, &key, &mut tally)?;
     }
     Ok(tally)
 }
 
-/// One write with an extreme key in a new engine, since after an error nothing need be taken.
+/// One write with an extreme key. The engine is new, because after an error an engine may refuse every write.
 fn write_extreme(
-    lab: &Lab,
-    what: &str,
+    context: &CheckContext,
+    name: &str,
     key: &[u8],
     call: &str,
     tally: &mut CheckTally,
 ) -> Result<(), CheckStop> {
-    let mut it = Mirrored::new(lab)?;
-    it.put(b"ordinary", b"there")?;
+    let mut store = EngineWithMap::new(context)?;
+    store.put(b"ordinary", b"value")?;
     let result = if call == "put" {
-        it.engine.put(key, b"extreme")
+        store.engine.put(key, b"extreme")
     } else {
         let mut batch = WriteBatch::new();
         batch.put(key.to_vec(), "extreme");
-        it.engine.write_batch(batch)
+        store.engine.write_batch(batch)
     };
     tally.add("calls with extreme keys", 1);
-    let end = match result {
+    let outcome = match result {
         Ok(()) => {
-            it.pairs.insert(key.to_vec(), b"extreme".to_vec());
+            store.pairs.insert(key.to_vec(), b"extreme".to_vec());
             "acknowledged"
         }
         Err(error) => {
-            let has_words = !error.to_string().is_empty();
-            ensure!(has_words, "{call} of {what} failed without a word");
+            let has_text = !error.to_string().is_empty();
+            ensure!(has_text, "{call} of {name} failed with an error without text");
             tally.add("refusals", 1);
             "refused"
         }
     };
-    it.expect_all(&format!("{call} of {what}, {end}"))?;
-    it.reopen(&format!("{call} of {what}, {end}, and reopening"))?;
+    store.expect_all(&format!("{call} of {name}, {outcome}"))?;
+    store.reopen(&format!("{call} of {name}, {outcome}, and reopening"))?;
     Ok(())
 }
 
-/// Reads and deletes of a key that is not there: nothing, or an error.
-fn read_extreme(lab: &Lab, what: &str, key: &[u8], tally: &mut CheckTally) -> Result<(), CheckStop> {
-    let it = Mirrored::new(lab)?;
-    let got = it.engine.get(key).is_ok_and(|value| value.is_some());
-    ensure!(!got, "getting {what} that was never put gave a value");
-    let scanned = it
+/// Reads and a delete of a missing key. Each must return nothing or an error.
+fn read_extreme(
+    context: &CheckContext,
+    name: &str,
+    key: &[u8],
+    tally: &mut CheckTally,
+) -> Result<(), CheckStop> {
+    let store = EngineWithMap::new(context)?;
+    let got = store.engine.get(key).is_ok_and(|value| value.is_some());
+    ensure!(!got, "getting {name} that was never put returned a value");
+    let scanned = store
         .engine
         .scan_prefix(key)
         .map(|mut pairs| pairs.any(|pair| pair.is_ok()));
     let scanned = scanned.unwrap_or(false);
     ensure!(
         !scanned,
-        "a scan with {what} as its prefix gave something from an empty engine"
+        "a scan of an empty engine with {name} as its prefix returned a pair"
     );
-    let deleted = it.engine.delete(key).is_ok();
+    let deleted = store.engine.delete(key).is_ok();
     tally.add("calls with extreme keys", 2 + u64::from(deleted));
-    it.expect_all(&format!("getting and deleting {what}"))
+    store.expect_all(&format!("getting and deleting {name}"))
 }

@@ -1,8 +1,8 @@
-//! Random operations from a seed, against a map.
+//! Random operations from a seed, compared with a naive map.
 
 use super::Survives;
-use super::lab::Lab;
-use super::mirrored::Mirrored;
+use super::context::CheckContext;
+use super::engine_with_map::EngineWithMap;
 use super::report::{CheckResult, CheckStop, CheckTally};
 use crate::storage::WriteBatch;
 use crate::testing::workload::Random;
@@ -10,42 +10,48 @@ use crate::testing::workload::Random;
 const ROUNDS: u64 = 8;
 const OPERATIONS_PER_ROUND: u64 = 150;
 
-/// Runs of random operations, each ended by a comparison of everything and, if the engine survives it, a reopening.
-pub(super) fn random_model(lab: &Lab) -> CheckResult {
-    let mut tally = CheckTally::of(&["writes", "gets", "scans", "keys there"]);
-    let mut random = Random::new(lab.seed());
-    let mut it = Mirrored::new(lab)?;
+/// Rounds of random operations. Each round ends with a comparison of all content and, if the engine claims to survive
+/// it, a reopening.
+pub(super) fn random_model(context: &CheckContext) -> CheckResult {
+    let mut tally = CheckTally::of(&["writes", "gets", "scans", "keys"]);
+    let mut random = Random::new(context.seed());
+    let mut store = EngineWithMap::new(context)?;
     for round in 0..ROUNDS {
         let located = |number: u64| {
             move |stop: CheckStop| {
-                let seed = lab.seed();
+                let seed = context.seed();
                 stop.map(|reason| format!("{reason} (round {round}, operation {number}, seed {seed:#x})"))
             }
         };
         for number in 0..OPERATIONS_PER_ROUND {
-            operate(&mut it, &mut random, &mut tally).map_err(located(number))?;
+            make_operation(&mut store, &mut random, &mut tally).map_err(located(number))?;
         }
-        it.expect_all("random operations")
+        store
+            .expect_all("random operations")
             .map_err(located(OPERATIONS_PER_ROUND))?;
-        tally.add("keys there", it.pairs.len() as u64);
-        it = it.reopen("reopening").map_err(located(OPERATIONS_PER_ROUND))?;
-        tally.add("reopenings", u64::from(lab.survives(Survives::Reopening)));
+        tally.add("keys", store.pairs.len() as u64);
+        store = store.reopen("reopening").map_err(located(OPERATIONS_PER_ROUND))?;
+        tally.add("reopenings", u64::from(context.survives(Survives::Reopening)));
     }
-    if !lab.survives(Survives::Reopening) {
-        tally.note("no reopening: the engine does not survive it");
+    if !context.survives(Survives::Reopening) {
+        tally.note("no reopening: the engine does not claim to survive it");
     }
     Ok(tally)
 }
 
-fn operate(it: &mut Mirrored<'_>, random: &mut Random, tally: &mut CheckTally) -> Result<(), CheckStop> {
+fn make_operation(
+    store: &mut EngineWithMap<'_>,
+    random: &mut Random,
+    tally: &mut CheckTally,
+) -> Result<(), CheckStop> {
     match random.below(40) {
         0..10 => {
             let (key, value) = (key(random), value(random));
-            it.put(&key, &value)?;
+            store.put(&key, &value)?;
             tally.add("writes", 1);
         }
         10..16 => {
-            it.delete(&key(random))?;
+            store.delete(&key(random))?;
             tally.add("writes", 1);
         }
         16..22 => {
@@ -57,23 +63,23 @@ fn operate(it: &mut Mirrored<'_>, random: &mut Random, tally: &mut CheckTally) -
                     batch.put(key(random), value(random));
                 }
             }
-            it.write(&batch)?;
+            store.write(&batch)?;
             tally.add("writes", 1);
         }
         22..34 => {
-            it.expect(&key(random), "random operations")?;
+            store.expect(&key(random), "random operations")?;
             tally.add("gets", 1);
         }
         34..39 => {
-            it.expect_scan(&key(random))?;
+            store.expect_scan(&key(random))?;
             tally.add("scans", 1);
         }
-        _ => it.flush()?,
+        _ => store.flush()?,
     }
     Ok(())
 }
 
-/// Few keys, so that they meet; short ones that are prefixes of one another.
+/// One of few keys, so that operations use the same key. Short keys are prefixes of longer ones.
 fn key(random: &mut Random) -> Vec<u8> {
     let len = 1 + random.below(3);
     (0..len)

@@ -1,10 +1,10 @@
-//! The report of the checks: one line for each check, a table for people, and a panic for tests.
+//! The report of the checks: the outcome of each check, a table of them, and a panic for tests.
 
 use std::fmt;
 
 /// The report of one call of [`Conformance::check`](super::Conformance::check).
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "a report says nothing unless it is looked at: `assert_conforms` panics if a check failed"]
+#[must_use = "a failed check is only in the report: call `assert_conforms`, which panics if a check failed"]
 pub struct ConformanceReport {
     /// The engine's name.
     pub engine: String,
@@ -14,63 +14,63 @@ pub struct ConformanceReport {
     pub checks: Vec<Check>,
 }
 
-/// One check and how it ended.
+/// One check and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// Its name, from [`CHECKS`](super::CHECKS).
     pub name: &'static str,
-    /// How it ended.
+    /// The outcome.
     pub outcome: CheckOutcome,
-    /// Counts of its work. In a check that passed each is at least 1.
+    /// The counts of its work, each with its unit. In a check that passed every count is at least 1.
     pub exercised: Vec<(&'static str, u64)>,
-    /// Omissions and other remarks, each a sentence.
+    /// Omissions and other remarks.
     pub notes: Vec<String>,
 }
 
-/// How a check ended.
+/// The outcome of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckOutcome {
     /// The engine kept its promise.
     Passed,
-    /// The engine broke a promise, panicked or hung; or the check did not reach its work.
+    /// The engine broke a promise, panicked or hung, or the check did not do its work.
     Failed {
-        /// The observation, in words.
+        /// The observation, as text.
         reason: String,
     },
-    /// The check was not made: it says nothing of the engine.
+    /// The check was not made. This outcome is no statement about the engine.
     NotApplicable {
         /// The reason.
-        why: String,
+        reason: String,
     },
 }
 
 impl ConformanceReport {
-    /// The check of this name.
+    /// The check with this name, if it was selected.
     pub fn check(&self, name: &str) -> Option<&Check> {
         self.checks.iter().find(|check| check.name == name)
     }
 
     /// The names of the checks that passed.
     pub fn passed(&self) -> impl Iterator<Item = &'static str> {
-        self.named(|check| matches!(check.outcome, CheckOutcome::Passed))
+        self.names(|check| matches!(check.outcome, CheckOutcome::Passed))
     }
 
     /// The names of the checks that failed.
     pub fn failed(&self) -> impl Iterator<Item = &'static str> {
-        self.named(|check| matches!(check.outcome, CheckOutcome::Failed { .. }))
+        self.names(|check| matches!(check.outcome, CheckOutcome::Failed { .. }))
     }
 
     /// The names of the checks that were not made.
     pub fn not_applicable(&self) -> impl Iterator<Item = &'static str> {
-        self.named(|check| matches!(check.outcome, CheckOutcome::NotApplicable { .. }))
+        self.names(|check| matches!(check.outcome, CheckOutcome::NotApplicable { .. }))
     }
 
-    fn named(&self, is_wanted: impl Fn(&&Check) -> bool) -> impl Iterator<Item = &'static str> {
-        self.checks.iter().filter(is_wanted).map(|check| check.name)
+    fn names(&self, is_selected: impl Fn(&&Check) -> bool) -> impl Iterator<Item = &'static str> {
+        self.checks.iter().filter(is_selected).map(|check| check.name)
     }
 
-    /// Returns true if some check passed and none failed.
+    /// Returns true if at least one check passed and none failed.
     pub fn conforms(&self) -> bool {
         self.failed().next().is_none() && self.passed().next().is_some()
     }
@@ -78,7 +78,7 @@ impl ConformanceReport {
     /// Prints the report.
     ///
     /// # Panics
-    /// With the report, if a check failed or none was made.
+    /// If a check failed or no check passed. The message is the report.
     #[track_caller]
     pub fn assert_conforms(&self) {
         assert!(self.conforms(), "{self}");
@@ -108,33 +108,33 @@ impl Check {
         let counts = self
             .exercised
             .iter()
-            .map(|(what, count)| format!("{count} {what}"));
-        let (verdict, what) = match &self.outcome {
+            .map(|(unit, count)| format!("{count} {unit}"));
+        let (verdict, text) = match &self.outcome {
             CheckOutcome::Passed => ("passed", counts.collect::<Vec<_>>().join(", ")),
             CheckOutcome::Failed { reason } => ("FAILED", reason.clone()),
-            CheckOutcome::NotApplicable { why } => ("NOT APPLICABLE", why.clone()),
+            CheckOutcome::NotApplicable { reason } => ("NOT APPLICABLE", reason.clone()),
         };
-        writeln!(f, "  {:width$}  {verdict:14}  {what}", self.name)?;
+        writeln!(f, "  {:width$}  {verdict:14}  {text}", self.name)?;
         let mut notes = self.notes.iter();
         notes.try_for_each(|note| writeln!(f, "  {:width$}  {:14}  ({note})", "", ""))
     }
 }
 
-/// What a check did, counted; and why it stopped, if it did.
+/// The counts of a check that reached its end, or the reason why it stopped.
 pub(super) type CheckResult = Result<CheckTally, CheckStop>;
 
-/// What a check did.
+/// The counts and notes of a check.
 #[derive(Debug, Default)]
 pub(super) struct CheckTally {
     exercised: Vec<(&'static str, u64)>,
     notes: Vec<String>,
 }
 
-/// A note of the checks that lose power, for an engine that does not claim to survive it.
-pub(super) const PROCESS_CRASHES_ALONE: &str =
-    "process crashes alone: the engine is not said to survive a power loss";
+/// A note of the checks that lose power, for an engine that does not claim to survive a power loss.
+pub(super) const ONLY_PROCESS_CRASHES: &str =
+    "only process crashes: the engine does not claim to survive a power loss";
 
-/// Why a check did not pass.
+/// The reason why a check stopped.
 #[derive(Debug)]
 pub(super) enum CheckStop {
     Failed(String),
@@ -142,34 +142,34 @@ pub(super) enum CheckStop {
 }
 
 impl CheckStop {
-    /// Says more of a failure.
-    pub(super) fn map(self, say: impl FnOnce(String) -> String) -> Self {
+    /// Changes the text of a failure.
+    pub(super) fn map(self, change: impl FnOnce(String) -> String) -> Self {
         match self {
-            Self::Failed(reason) => Self::Failed(say(reason)),
-            Self::NotApplicable(why) => Self::NotApplicable(why),
+            Self::Failed(reason) => Self::Failed(change(reason)),
+            Self::NotApplicable(reason) => Self::NotApplicable(reason),
         }
     }
 }
 
 impl CheckTally {
-    /// Announces what will be counted: it is a failure of the check if it is never done.
-    pub(super) fn of(whats: &[&'static str]) -> Self {
+    /// A tally with required units. The check fails if the count of one of them remains 0.
+    pub(super) fn of(units: &[&'static str]) -> Self {
         Self {
-            exercised: whats.iter().map(|what| (*what, 0)).collect(),
+            exercised: units.iter().map(|unit| (*unit, 0)).collect(),
             notes: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, what: &'static str, count: u64) {
-        match self.exercised.iter_mut().find(|(counted, _)| *counted == what) {
-            Some((_, counted)) => *counted += count,
+    pub(super) fn add(&mut self, unit: &'static str, count: u64) {
+        match self.exercised.iter_mut().find(|(other, _)| *other == unit) {
+            Some((_, sum)) => *sum += count,
             None if count == 0 => {}
-            None => self.exercised.push((what, count)),
+            None => self.exercised.push((unit, count)),
         }
     }
 
-    pub(super) fn count(&self, what: &str) -> u64 {
-        let counted = self.exercised.iter().find(|(counted, _)| *counted == what);
+    pub(super) fn count(&self, unit: &str) -> u64 {
+        let counted = self.exercised.iter().find(|(other, _)| *other == unit);
         counted.map_or(0, |(_, count)| *count)
     }
 
@@ -179,22 +179,22 @@ impl CheckTally {
 }
 
 impl Check {
-    /// Passed only if everything that was announced was done.
+    /// A check with this result. It passed only if no count is 0.
     pub(super) fn new(name: &'static str, checked: CheckResult) -> Self {
         let failed = |reason: String| CheckOutcome::Failed { reason };
         let (outcome, tally) = match checked {
             Ok(tally) => {
-                let never = tally.exercised.iter().find(|(_, count)| *count == 0);
-                let outcome = match never {
-                    Some((what, _)) => failed(format!("the check tested nothing: there were no {what}")),
+                let missing = tally.exercised.iter().find(|(_, count)| *count == 0);
+                let outcome = match missing {
+                    Some((unit, _)) => failed(format!("the check tested nothing: it counted no {unit}")),
                     None if tally.exercised.is_empty() => failed("the check counted nothing".to_owned()),
                     None => CheckOutcome::Passed,
                 };
                 (outcome, tally)
             }
             Err(CheckStop::Failed(reason)) => (failed(reason), CheckTally::default()),
-            Err(CheckStop::NotApplicable(why)) => {
-                (CheckOutcome::NotApplicable { why }, CheckTally::default())
+            Err(CheckStop::NotApplicable(reason)) => {
+                (CheckOutcome::NotApplicable { reason }, CheckTally::default())
             }
         };
         let CheckTally { exercised, notes } = tally;

@@ -1,12 +1,12 @@
-//! Prefix scans: their order, their bounds, and that they are snapshots.
+//! Prefix scans: their order, their bounds and their snapshots.
 
-use super::lab::{Lab, OrFail};
-use super::mirrored::{Mirrored, difference};
+use super::context::{CheckContext, CheckedCall};
+use super::engine_with_map::{EngineWithMap, difference};
 use super::report::{CheckResult, CheckStop, CheckTally};
-use super::steps::KeyValues;
+use super::writes::KeyValues;
 use crate::storage::{StorageEngine, WriteBatch};
 
-/// All keys of one to three bytes from these, in an order that is none.
+/// All keys of one to three of these bytes, not sorted.
 fn keys() -> Vec<Vec<u8>> {
     const BYTES: [u8; 6] = [0x7f, 0xff, 0x00, 0x61, 0x80, 0xfe];
     let mut keys = vec![Vec::new()];
@@ -20,42 +20,42 @@ fn keys() -> Vec<Vec<u8>> {
     keys
 }
 
-fn filled(lab: &Lab) -> Result<Mirrored<'_>, CheckStop> {
-    let mut it = Mirrored::new(lab)?;
+fn with_all_keys(context: &CheckContext) -> Result<EngineWithMap<'_>, CheckStop> {
+    let mut store = EngineWithMap::new(context)?;
     for (index, keys) in keys().chunks(5).enumerate() {
         let mut batch = WriteBatch::new();
         for key in keys {
             batch.put(key.clone(), format!("{index}"));
         }
-        it.write(&batch)?;
+        store.write(&batch)?;
     }
-    Ok(it)
+    Ok(store)
 }
 
-/// Bytes are compared as unsigned, and a key comes before its extensions.
-pub(super) fn order(lab: &Lab) -> CheckResult {
+/// Checks the order of scans: bytes are compared as unsigned, and a key comes before its extensions.
+pub(super) fn order(context: &CheckContext) -> CheckResult {
     let mut tally = CheckTally::of(&["pairs"]);
-    let mut it = filled(lab)?;
-    // As written, and written again in another order.
+    let mut store = with_all_keys(context)?;
+    // The second scan comes after writes in another order.
     for _ in 0..2 {
-        tally.add("pairs", it.expect_scan(b"")?);
-        for (key, value) in it.pairs.clone().iter().rev().step_by(3) {
-            it.put(key, value)?;
+        tally.add("pairs", store.expect_scan(b"")?);
+        for (key, value) in store.pairs.clone().iter().rev().step_by(3) {
+            store.put(key, value)?;
         }
     }
     Ok(tally)
 }
 
-/// Every prefix of a key, and every one that is none, against a naive filter.
-pub(super) fn bounds(lab: &Lab) -> CheckResult {
+/// Compares scans with prefixes of keys, and with other prefixes, with a naive filter.
+pub(super) fn bounds(context: &CheckContext) -> CheckResult {
     let mut tally = CheckTally::of(&["prefixes with keys", "prefixes without keys"]);
-    let mut it = filled(lab)?;
-    // Some keys away, so that prefixes stand alone, and whole ranges are empty.
-    let is_away = |key: &Vec<u8>| key.len() < 3 && key.ends_with(&[0xff]) || key.starts_with(&[0xfe]);
+    let mut store = with_all_keys(context)?;
+    // Some keys are removed, so that some prefixes are no keys, and whole ranges are empty.
+    let is_removed = |key: &Vec<u8>| key.len() < 3 && key.ends_with(&[0xff]) || key.starts_with(&[0xfe]);
     keys()
         .into_iter()
-        .filter(is_away)
-        .try_for_each(|key| it.delete(&key))?;
+        .filter(is_removed)
+        .try_for_each(|key| store.delete(&key))?;
     let others: [&[u8]; 7] = [
         b"",
         b"b",
@@ -66,50 +66,50 @@ pub(super) fn bounds(lab: &Lab) -> CheckResult {
         b"aaaa",
     ];
     for prefix in keys().iter().map(Vec::as_slice).chain(others) {
-        let what = match it.expect_scan(prefix)? {
+        let unit = match store.expect_scan(prefix)? {
             0 => "prefixes without keys",
             _ => "prefixes with keys",
         };
-        tally.add(what, 1);
+        tally.add(unit, 1);
     }
     Ok(tally)
 }
 
-/// What is written after the call does not show, whether before the first item is taken or between two.
-pub(super) fn snapshot(lab: &Lab) -> CheckResult {
-    let mut tally = CheckTally::of(&["scans with writes behind their back"]);
+/// Checks that a scan does not show writes after its start, before the first item or between two items.
+pub(super) fn snapshot(context: &CheckContext) -> CheckResult {
+    let mut tally = CheckTally::of(&["scans with concurrent writes"]);
     for taken_before in [0, 1, 20, 39] {
         for change in ["replace", "delete", "insert", "all of it in batches"] {
-            let mut it = Mirrored::new(lab)?;
+            let mut store = EngineWithMap::new(context)?;
             let mut batch = WriteBatch::new();
             for index in 0..40 {
                 batch.put(format!("scan/{index:03}"), vec![index; 100]);
             }
-            it.write(&batch)?;
-            let engine = it.engine.as_ref();
+            store.write(&batch)?;
+            let engine = store.engine.as_ref();
             let call = format!("scanning while others {change}");
             let mut items = engine.scan_prefix(b"scan/").or_fail(&call)?;
             let mut found = KeyValues::new();
             for item in items.by_ref().take(taken_before) {
                 found.extend([item.or_fail(&call)?]);
             }
-            write_behind(engine, change)?;
+            write_during_scan(engine, change)?;
             for item in items {
                 found.extend([item.or_fail(&call)?]);
             }
-            if let Some(what) = difference(&found, &it.pairs) {
+            if let Some(difference) = difference(&found, &store.pairs) {
                 return Err(CheckStop::Failed(format!(
-                    "a scan showed a later write ({change}), {taken_before} items were taken before it: {what}"
+                    "a scan showed a later write ({change}) after {taken_before} items: {difference}"
                 )));
             }
-            tally.add("scans with writes behind their back", 1);
+            tally.add("scans with concurrent writes", 1);
         }
     }
     Ok(tally)
 }
 
-fn write_behind(engine: &dyn StorageEngine, change: &str) -> Result<(), CheckStop> {
-    let call = "a write while a scan was open";
+fn write_during_scan(engine: &dyn StorageEngine, change: &str) -> Result<(), CheckStop> {
+    let call = "a write during a scan";
     for index in 0..40 {
         let key = format!("scan/{index:03}").into_bytes();
         let new = format!("scan/{index:03}/new").into_bytes();

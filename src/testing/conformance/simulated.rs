@@ -1,20 +1,21 @@
-//! An engine on a simulated disk, and the workload that it is put through.
+//! An engine on a simulated disk, the workload of the checks with crashes, and the check of the images that a crash
+//! leaves.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::account::{Promise, WriteAccount, WriteFate};
-use super::lab::{DynEngine, Lab, OrFail, SIMULATED_DIR};
-use super::mirrored::scan;
+use super::context::{CheckContext, CheckedCall, DynEngine, SIMULATED_DIR};
+use super::engine_with_map::scan;
 use super::report::CheckStop;
-use super::steps::{KeyValues, MarkedWrite};
-use super::subject::OpenOver;
+use super::subject::OpenWithFiles;
+use super::write_history::{Promise, WriteHistory, WriteStatus};
+use super::writes::{KeyValues, MarkedWrite};
 use crate::Error;
 use crate::testing::sim_disk::{Image, ImageBuilder, Recording, Side, SimDisk};
 
 pub(super) const WRITES: usize = 32;
 
-/// What is done to an engine.
+/// An action of the workload.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
     Write(MarkedWrite),
@@ -22,8 +23,8 @@ pub(super) enum Action {
     Reopen,
 }
 
-/// Writes of all shapes that are small, some flushed, and reopening with something unflushed. What an opening has left
-/// to be made durable is told by a flush soon after it, before anything else makes it so.
+/// The workload: writes of all small shapes, some flushes, and reopenings with unflushed writes. A flush comes soon
+/// after each reopening. It shows data that the opening left unsynced, before a later action makes that data durable.
 pub(super) fn actions() -> Vec<Action> {
     let mut actions = Vec::new();
     for index in 0..WRITES {
@@ -38,31 +39,31 @@ pub(super) fn actions() -> Vec<Action> {
     actions
 }
 
-/// An engine's way to a simulated disk.
+/// The engine on simulated disks.
 #[derive(Clone, Copy)]
-pub(super) struct Simulated<'a> {
-    pub(super) lab: &'a Lab,
-    open: &'a OpenOver,
+pub(super) struct SimulatedEngine<'a> {
+    pub(super) context: &'a CheckContext,
+    open: &'a OpenWithFiles,
 }
 
-/// A run in which nothing failed.
+/// A recorded run without failures.
 pub(super) struct RecordedRun {
     pub(super) recording: Recording,
-    /// The caller's knowledge after this many disk operations.
-    accounts: Vec<(u64, WriteAccount)>,
+    /// The writes and their status, each from this number of disk operations on.
+    histories: Vec<(u64, WriteHistory)>,
 }
 
-impl<'a> Simulated<'a> {
-    pub(super) fn new(lab: &'a Lab) -> Result<Self, CheckStop> {
-        let open = lab.over_file_access()?;
-        Ok(Self { lab, open })
+impl<'a> SimulatedEngine<'a> {
+    pub(super) fn new(context: &'a CheckContext) -> Result<Self, CheckStop> {
+        let open = context.over_file_access()?;
+        Ok(Self { context, open })
     }
 
     pub(super) fn open(&self, disk: &SimDisk) -> Result<DynEngine, Error> {
         (self.open)(Arc::new(disk.clone()), Path::new(SIMULATED_DIR))
     }
 
-    /// What the engine shows on a disk with this content.
+    /// Opens the engine on a new disk with this image. Returns the disk, the engine and its content.
     pub(super) fn read(&self, image: &Image) -> Result<(SimDisk, DynEngine, KeyValues), CheckStop> {
         let disk = SimDisk::from_image(image);
         let engine = self.open(&disk).or_fail("opening")?;
@@ -75,56 +76,57 @@ impl<'a> Simulated<'a> {
         let disk = new_disk();
         let open = || self.open(&disk).or_fail("opening on a simulated disk");
         let mut engine = open()?;
-        let mut account = WriteAccount::default();
-        let mut accounts = vec![(0, account.clone())];
+        let mut history = WriteHistory::default();
+        let mut histories = vec![(0, history.clone())];
         for action in actions() {
             match action {
-                Action::Write(step) => {
-                    let mut under_way = account.clone();
-                    under_way.add(step.clone(), WriteFate::InFlight);
-                    let began = disk.operations_len();
-                    step.run(engine.as_ref()).or_fail(&step)?;
-                    if disk.operations_len() > began {
-                        accounts.push((began + 1, under_way));
+                Action::Write(write) => {
+                    let mut in_flight = history.clone();
+                    in_flight.add(write.clone(), WriteStatus::InFlight);
+                    let operations_before = disk.operations_len();
+                    write.run(engine.as_ref()).or_fail(&write)?;
+                    if disk.operations_len() > operations_before {
+                        histories.push((operations_before + 1, in_flight));
                     }
-                    account.add(step, WriteFate::Acknowledged);
+                    history.add(write, WriteStatus::Acknowledged);
                 }
                 Action::Flush => {
                     engine.flush().or_fail("flush")?;
-                    account.flushed();
+                    history.flushed();
                 }
                 Action::Reopen => {
                     drop(engine);
                     engine = open()?;
                 }
             }
-            accounts.push((disk.operations_len(), account.clone()));
+            histories.push((disk.operations_len(), history.clone()));
         }
         drop(engine);
         Ok(RecordedRun {
             recording: disk.recording(),
-            accounts,
+            histories,
         })
     }
 
-    /// Opens the content of `image` and judges it. A failure tells `place` and lays out the image.
-    pub(super) fn judge(
+    /// Opens the engine on `image` and checks its content. A failure names `place` and writes the image into a
+    /// directory.
+    pub(super) fn check_image(
         &self,
         image: &Image,
-        account: &WriteAccount,
+        history: &WriteHistory,
         promise: Promise,
         place: impl FnOnce() -> String,
     ) -> Result<(), CheckStop> {
-        let judged = self
+        let checked = self
             .read(image)
-            .and_then(|(_, _, found)| account.judge(&found, promise).map_err(CheckStop::Failed));
-        judged
+            .and_then(|(_, _, found)| history.check(&found, promise).map_err(CheckStop::Failed));
+        checked
             .map(drop)
-            .map_err(|stop| self.lab.located(stop, place(), image))
+            .map_err(|stop| self.context.located(stop, place(), image))
     }
 }
 
-/// Goes to the moment after so many disk operations.
+/// Moves the image builder to the crash position after `position` disk operations.
 pub(super) fn seek(images: &mut ImageBuilder, position: u64) -> Result<(), CheckStop> {
     let sought = images.seek(position, Side::Before);
     sought.map_err(|error| CheckStop::Failed(format!("the recording is too short: {error}")))
@@ -138,13 +140,13 @@ pub(super) fn new_disk() -> SimDisk {
 }
 
 impl RecordedRun {
-    /// What was known to the caller when so many disk operations had been done.
-    pub(super) fn account_at(&self, position: u64) -> &WriteAccount {
-        let later = self.accounts.partition_point(|(from, _)| *from <= position);
-        &self.accounts[later - 1].1
+    /// The writes and their status after `position` disk operations.
+    pub(super) fn history_at(&self, position: u64) -> &WriteHistory {
+        let later = self.histories.partition_point(|(from, _)| *from <= position);
+        &self.histories[later - 1].1
     }
 
-    /// The disk operation that would have come next, in words.
+    /// The next disk operation after `position` disk operations, as text.
     pub(super) fn next_operation(&self, position: u64) -> String {
         let next = self.recording.operations().nth(position as usize);
         next.map_or("the end".to_owned(), |next| {

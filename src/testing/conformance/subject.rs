@@ -1,4 +1,4 @@
-//! The subject of the checks: how the storage engine is opened, and its claim.
+//! The subject of the checks: the functions that open the storage engine, and its claim.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,24 +11,25 @@ use crate::testing::process::ChildProgram;
 
 pub(super) type DynEngine = Arc<dyn StorageEngine>;
 pub(super) type Open = Arc<dyn Fn(&Path) -> Result<DynEngine, Error> + Send + Sync>;
-pub(super) type OpenOver = Arc<dyn Fn(Arc<dyn FileAccess>, &Path) -> Result<DynEngine, Error> + Send + Sync>;
+pub(super) type OpenWithFiles =
+    Arc<dyn Fn(Arc<dyn FileAccess>, &Path) -> Result<DynEngine, Error> + Send + Sync>;
 
-/// How much an engine's writes survive. Each step includes those before it.
+/// The events that an engine's writes survive. Each variant includes the variants before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Survives {
-    /// Nothing: the content ends with the engine.
+    /// Nothing: a drop of the engine loses its content.
     Nothing,
-    /// Opening again in the same process.
+    /// A reopening in the same process.
     Reopening,
-    /// The end of the process, however it ends.
+    /// Every end of the process.
     ProcessCrash,
-    /// A power loss, once flushed. This is what [`StorageEngine`] promises.
+    /// A power loss, for flushed writes. This is the promise of [`StorageEngine`].
     PowerLoss,
 }
 
 impl Survives {
-    pub(super) fn in_words(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
             Self::Reopening => "reopening in one process",
@@ -43,19 +44,19 @@ impl Survives {
 pub struct Conformance {
     pub(super) name: String,
     pub(super) open: Open,
-    pub(super) open_over: Option<OpenOver>,
+    pub(super) open_with_files: Option<OpenWithFiles>,
     pub(super) survives: Survives,
     pub(super) seed: u64,
     pub(super) child: Option<ChildProgram>,
     pub(super) time_limit: Duration,
-    pub(super) keeps_failures: bool,
+    pub(super) keeps_files_of_failures: bool,
 }
 
 impl Conformance {
-    /// Checks of the engine that `open` opens in a directory, which exists and at first is empty.
+    /// The checks of an engine. `open` opens the engine in a directory, which exists and is empty at the first call.
     ///
-    /// `open` must bring back the content when it is called again with the same directory, as far as the engine
-    /// [`survives`](Self::survives). `name` is for the report.
+    /// A later call with the same directory must restore the content, as far as the engine [`survives`](Self::survives)
+    /// the event between the calls. `name` is the name of the engine in the report.
     pub fn new<E, F>(name: &str, open: F) -> Self
     where
         E: StorageEngine + 'static,
@@ -64,17 +65,17 @@ impl Conformance {
         Self {
             name: name.to_owned(),
             open: Arc::new(move |dir| Ok(Arc::new(open(dir)?))),
-            open_over: None,
+            open_with_files: None,
             survives: Survives::PowerLoss,
             seed: 0x7a1d_a1db,
             child: None,
             time_limit: Duration::from_secs(120),
-            keeps_failures: true,
+            keeps_files_of_failures: true,
         }
     }
 
-    /// As [`new`](Self::new), for an engine that reaches its files through the [`FileAccess`] it is given and in no
-    /// other way: it is checked on real files and on simulated disks.
+    /// The checks of an engine that reaches its files only through the given [`FileAccess`]. They are like those of
+    /// [`new`](Self::new), on real files and also on simulated disks.
     pub fn over_file_access<E, F>(name: &str, open: F) -> Self
     where
         E: StorageEngine + 'static,
@@ -83,35 +84,35 @@ impl Conformance {
         let open = Arc::new(open);
         let over = Arc::clone(&open);
         Self {
-            open_over: Some(Arc::new(move |files, dir| Ok(Arc::new(over(files, dir)?)))),
+            open_with_files: Some(Arc::new(move |files, dir| Ok(Arc::new(over(files, dir)?)))),
             ..Self::new(name, move |dir| open(Arc::new(RealFiles), dir))
         }
     }
 
-    /// The claim of the engine, if it is less than the contract; checks beyond it are not made. Default
-    /// [`Survives::PowerLoss`].
+    /// Sets the claim of the engine. Checks beyond the claim are not made. Default: [`Survives::PowerLoss`], the
+    /// contract of [`StorageEngine`].
     #[must_use]
     pub fn survives(mut self, survives: Survives) -> Self {
         self.survives = survives;
         self
     }
 
-    /// The seed of random choices, instead of a constant.
+    /// Sets the seed of random choices. Default: a constant.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// The name of the calling test as the harness lists it, for the child processes. Needed only on a thread that does
-    /// not have it: the harness names the thread of each test after it.
+    /// Sets the name of the calling test, as the test harness lists it, for the child processes. Default: the name of
+    /// the calling thread, which the harness sets to the name of the test. So this is needed only on other threads.
     #[must_use]
     pub fn in_test(mut self, test: &str) -> Self {
         self.child = Some(ChildProgram::named_test(test));
         self
     }
 
-    /// The time after which a check counts as a hang. Default 2 minutes.
+    /// Sets the time after which a check counts as hanging. Default: 2 minutes.
     #[must_use]
     pub fn time_limit(mut self, time_limit: Duration) -> Self {
         self.time_limit = time_limit;

@@ -1,18 +1,22 @@
-//! Co-engagement by its documented rules, in plain maps: every edge remembers what it gained and is weighed anew.
+//! Co-engagement by its documented rules, in plain maps. Every edge stores its gains, and its weight is computed from
+//! them at each use.
 //!
-//! The rules are written down anew. Only the arithmetic of a single gain is the engine's: which of two edges is the
-//! lighter one, and so which is evicted, may hang on the last bit.
+//! The rules are a second implementation. Only the arithmetic of a single gain is the engine's, because the last bit of
+//! a weight may decide which of two edges is the lighter one and is evicted.
+//!
+//! Invariant: the content follows from the recorded events, the forgotten items and users, and the bounds alone. The
+//! module writes nothing to disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decay::{HalfLife, scale_pow2};
 use crate::{CoEngagementConfig, EntityId, Export, RelatedExport, UserId, UserRingExport};
 
-/// More halvings than there are between the largest and the smallest number.
+/// More halvings than lie between the largest and the smallest `f64`.
 const HALVINGS_MAX: i128 = 2200;
-/// Beyond this many gains the older ones are kept as their sum, which changes no bit of the sum of all.
+/// An edge with this many gains replaces them by their sum. This changes no bit of the sum of all gains.
 const GAINS_LEN_MAX: usize = 64;
-/// How far an edge's weight may be off, relatively.
+/// The largest relative error of an edge's weight.
 const WEIGHT_TOLERANCE: f64 = 1e-9;
 /// The smallest weight of an edge, and of a gain.
 const WEIGHT_MIN: f64 = f64::MIN_POSITIVE;
@@ -21,12 +25,13 @@ const WEIGHT_MIN: f64 = f64::MIN_POSITIVE;
 #[derive(Debug, Clone)]
 pub(crate) struct CoEngagement {
     pub(crate) config: CoEngagementConfig,
-    /// How many positive events there have been.
+    /// The number of positive events so far.
     pub(crate) ordinal: u64,
     pub(crate) users: BTreeMap<u64, ModelRing>,
     pub(crate) nodes: BTreeMap<u64, ItemNode>,
 }
 
+/// The ring of a user.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ModelRing {
     /// The ordinal of the user's last event.
@@ -35,23 +40,25 @@ pub(crate) struct ModelRing {
     pub(crate) items: Vec<u64>,
 }
 
+/// The edges of an item.
 #[derive(Debug, Clone)]
 pub(crate) struct ItemNode {
-    /// The ordinal of the item's last event, or of the one that made the node.
+    /// The ordinal of the item's last event, or of the event that created the node.
     pub(crate) touched: u64,
     pub(crate) time_ms: i64,
     pub(crate) edges: BTreeMap<u64, Vec<EdgeGain>>,
 }
 
-/// What an edge gained from an event: its weight relative to the beginning of a half-life, counted from the epoch.
+/// The gain of an edge from one event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EdgeGain {
+    /// The number of the half-life, counted from the epoch, to whose beginning `weight` is relative.
     period: i128,
     weight: f64,
     /// The weight and the time of the event.
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "the index's own tests weigh it by a formula of theirs")
+        expect(dead_code, reason = "the tests of the index weigh it by their own formula")
     )]
     pub(crate) event: (f64, i64),
 }
@@ -92,22 +99,23 @@ impl CoEngagement {
         self.ordinal += 1;
     }
 
-    /// Links both ways with every item of the ring; new edges are admitted when all old ones have gained.
+    /// Links the item with every item of the ring, in both directions. New edges are inserted after all existing edges
+    /// have gained.
     fn link_all(&mut self, item: u64, ring: &[u64], gain: EdgeGain, at_ms: i64) {
-        let mut newcomers = Vec::new();
+        let mut new_edges = Vec::new();
         for &other in ring {
             for (from, to) in [(item, other), (other, item)] {
                 if self.needs_edge(from, to, gain, at_ms) {
-                    newcomers.push((from, to));
+                    new_edges.push((from, to));
                 }
             }
         }
-        for (from, to) in newcomers {
-            self.admit(from, to, gain);
+        for (from, to) in new_edges {
+            self.insert_edge(from, to, gain);
         }
     }
 
-    /// Adds the gain to an edge that is there; whether a new one is needed.
+    /// Adds the gain to the edge if it exists. Returns true if a new edge is needed.
     fn needs_edge(&mut self, from: u64, to: u64, gain: EdgeGain, at_ms: i64) -> bool {
         let period = |at_ms| i128::from(at_ms).div_euclid(i128::from(self.config.half_life_ms));
         let node = self.nodes.entry(from).or_insert(ItemNode {
@@ -140,9 +148,9 @@ impl CoEngagement {
         false
     }
 
-    /// Space-Saving: over the bound the newcomer takes the place of the lightest, of equals the one with the largest
-    /// id, and what that had gained.
-    fn admit(&mut self, from: u64, newcomer: u64, gain: EdgeGain) {
+    /// Inserts an edge by the Space-Saving rule. At the bound the new edge replaces the [lightest](Self::lightest) edge
+    /// and takes over its gains.
+    fn insert_edge(&mut self, from: u64, to: u64, gain: EdgeGain) {
         let lightest = self.lightest(from);
         let Some(node) = self.nodes.get_mut(&from) else {
             return;
@@ -153,10 +161,10 @@ impl CoEngagement {
             None => Vec::new(),
         };
         gains.push(gain);
-        node.edges.insert(newcomer, gains);
+        node.edges.insert(to, gains);
     }
 
-    /// The lightest edge of an item; of equals the one with the largest id.
+    /// The lightest edge of an item. Among equally light edges it is the edge with the largest id.
     pub(crate) fn lightest(&self, item: u64) -> Option<u64> {
         let node = self.nodes.get(&item)?;
         let weighed = node.edges.keys().zip(self.weights(node));
@@ -170,19 +178,19 @@ impl CoEngagement {
         node.edges.values().map(move |gains| weight(gains, landmark))
     }
 
-    /// Drops the users and items over the limits.
+    /// Drops the users and items above the limits.
     pub(crate) fn drop_oldest(&mut self) {
         drop_oldest(&mut self.users, self.config.users_max, |ring| ring.touched);
         drop_oldest(&mut self.nodes, self.config.nodes_max, |node| node.touched);
     }
 
-    /// Applies other bounds, as an open with them does.
+    /// Applies changed bounds, as an open with them does.
     pub(crate) fn set_bounds(&mut self, config: CoEngagementConfig) {
         self.config = config;
         self.drop_oldest();
         for ring in self.users.values_mut() {
-            let over = ring.items.len().saturating_sub(config.ring_len_max as usize);
-            ring.items.drain(..over);
+            let excess = ring.items.len().saturating_sub(config.ring_len_max as usize);
+            ring.items.drain(..excess);
         }
         let items: Vec<u64> = self.nodes.keys().copied().collect();
         for item in items {
@@ -245,12 +253,12 @@ impl CoEngagement {
         into.items_by_recency = self.items_by_recency().map(EntityId).collect();
     }
 
-    /// The users in the order in which they go at the limit.
+    /// The users in the order in which the limit drops them.
     pub(super) fn users_by_recency(&self) -> impl Iterator<Item = u64> {
         by_recency(self.users.iter().map(|(&user, ring)| (ring.touched, user)))
     }
 
-    /// The items in the order in which they go at the limit.
+    /// The items in the order in which the limit drops them.
     pub(super) fn items_by_recency(&self) -> impl Iterator<Item = u64> {
         by_recency(self.nodes.iter().map(|(&item, node)| (node.touched, item)))
     }
@@ -260,13 +268,13 @@ fn by_recency(touched: impl Iterator<Item = (u64, u64)>) -> impl Iterator<Item =
     touched.collect::<BTreeSet<_>>().into_iter().map(|(_, id)| id)
 }
 
-/// Whether `found` is the ring `expected`.
-pub(super) fn is_ring(expected: &[u64], found: &UserRingExport) -> bool {
+/// Returns true if `found` is the ring `expected`.
+pub(super) fn is_same_ring(expected: &[u64], found: &UserRingExport) -> bool {
     expected.iter().eq(found.items.iter().map(|item| &item.0))
 }
 
-/// Whether the edges are the same, weights to a tolerance.
-pub(super) fn is_related(expected: &RelatedExport, found: &RelatedExport) -> bool {
+/// Returns true if the edges are the same. Weights may differ by a relative [`WEIGHT_TOLERANCE`].
+pub(super) fn has_same_edges(expected: &RelatedExport, found: &RelatedExport) -> bool {
     let same_edge = |(a, b): (&(EntityId, f64), &(EntityId, f64))| {
         a.0 == b.0 && (a.1 - b.1).abs() <= WEIGHT_TOLERANCE * a.1.abs()
     };
@@ -277,7 +285,8 @@ pub(super) fn is_related(expected: &RelatedExport, found: &RelatedExport) -> boo
 }
 
 impl EdgeGain {
-    /// Relative to the beginning of another period: halved or doubled once for each period between, which is exact.
+    /// The weight relative to the beginning of another period. Each period between halves or doubles the weight, which
+    /// is exact.
     fn at(self, period: i128) -> f64 {
         let halvings = (period - self.period).clamp(-HALVINGS_MAX, HALVINGS_MAX);
         scale_pow2(self.weight, -halvings as i64)
@@ -288,7 +297,8 @@ fn weight(gains: &[EdgeGain], landmark: i128) -> f64 {
     gains.iter().fold(0.0, |sum, gain| sum + gain.at(landmark))
 }
 
-/// Removes what was touched longest ago, of equals the smallest id, until there are `len_max`.
+/// Removes the records that were touched longest ago until `len_max` are left. Among equals the smallest id is removed
+/// first.
 fn drop_oldest<R>(records: &mut BTreeMap<u64, R>, len_max: u64, touched: impl Fn(&R) -> u64) {
     while records.len() as u64 > len_max {
         let oldest = records.iter().map(|(&id, record)| (touched(record), id)).min();

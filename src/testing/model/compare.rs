@@ -1,24 +1,25 @@
-//! Comparing a model with an exported state, place by place.
+//! Compares a model with an exported state, place by place. It changes neither of them.
 
 use std::cmp::Ordering;
 use std::iter;
 
-use super::co_engagement::{CoEngagement, is_related, is_ring};
+use super::co_engagement::{CoEngagement, has_same_edges, is_same_ring};
 use super::difference::{Difference, DifferenceKind, Structure, Subject};
-use super::state::{Computed, Key, KeyState};
+use super::state::{Key, KeyState, StateValues};
 use super::{CollectionMembers, Model, collection_exports};
 use crate::{EntityId, Export, SignalStateExport, UserId};
 
-/// The smallest part of a state that can differ on its own.
+/// The smallest part of a state that can differ alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ModelPlace {
-    /// In a tier of a key: the time of the newest event and after it each score, or a window, by its index.
+    /// A value in a tier of a key, by its index. In the hot tier index 0 is the time of the newest event, and the
+    /// scores follow it. In the warm tier each index is a window.
     State(Key, Structure, usize),
     /// The ring of a user.
     Ring(u64),
     /// The edges of an item.
     Edges(u64),
-    /// The order in which users and items go at their limits. Not compared where a ring or an edge differs.
+    /// The order in which the limits drop users and items. Not compared if a ring or an edge differs.
     Recency,
 }
 
@@ -39,7 +40,7 @@ impl ModelPlace {
         }
     }
 
-    /// Returns true if the two places are reported as one difference: the scores of a key are, and its windows.
+    /// Returns true if the two places are reported as one difference: all scores of a key, or all its windows.
     pub(super) fn is_reported_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::State(key, tier, _), Self::State(other_key, other_tier, _)) => {
@@ -49,7 +50,7 @@ impl ModelPlace {
         }
     }
 
-    /// The content of the place, and of those that are reported with it.
+    /// The content of the place and of the places that are reported with it.
     fn text(self, export: &Export) -> String {
         let ids = |items: &[EntityId]| items.iter().map(|item| item.0).collect::<Vec<_>>();
         let text = match self {
@@ -86,7 +87,7 @@ impl ModelPlace {
     }
 }
 
-/// Walks two sequences that are sorted by key and gives each key with what either has of it.
+/// Joins two sequences that are sorted by key. Yields each key with the value of each sequence.
 fn join<K: Ord, A, B>(
     expected: impl Iterator<Item = (K, A)>,
     found: impl Iterator<Item = (K, B)>,
@@ -123,7 +124,7 @@ pub(super) fn states(found: &Export) -> impl Iterator<Item = (Key, &SignalStateE
     signals.chain(cohorts.map(move |cohort| with_key(Some(cohort.cohort), &cohort.state)))
 }
 
-/// The indices at which two lists differ, the length of the longer one included.
+/// The indices at which two lists differ. An index that only the longer list has is one of them.
 fn differing_indices<A, B>(
     a: &[A],
     b: &[B],
@@ -136,14 +137,14 @@ fn differing_indices<A, B>(
     (0..a.len().max(b.len())).filter(differs)
 }
 
-/// The places in which the rings and edges differ, or if none does the order in which they go.
+/// The places of co-engagement that differ: rings and edges, or if all of them agree, the order of recency.
 pub(super) fn differing_co_engagement(expected: &CoEngagement, found: &Export) -> Vec<ModelPlace> {
     let rings = expected.rings().map(|(user, items)| (user.0, items));
     let found_rings = found.user_rings.iter().map(|ring| (ring.user.0, ring));
     let rings = join(rings, found_rings).filter_map(|(user, expected, found)| {
         let is_same = expected
             .zip(found)
-            .is_some_and(|(expected, found)| is_ring(expected, found));
+            .is_some_and(|(expected, found)| is_same_ring(expected, found));
         (!is_same).then_some(ModelPlace::Ring(user))
     });
     let related = expected.related().map(|related| (related.item.0, related));
@@ -151,14 +152,14 @@ pub(super) fn differing_co_engagement(expected: &CoEngagement, found: &Export) -
     let related = join(related, found_related).filter_map(|(item, expected, found)| {
         let is_same = expected
             .zip(found)
-            .is_some_and(|(expected, found)| is_related(&expected, found));
+            .is_some_and(|(expected, found)| has_same_edges(&expected, found));
         (!is_same).then_some(ModelPlace::Edges(item))
     });
     let mut places: Vec<ModelPlace> = rings.chain(related).collect();
     let users = found.users_by_recency.iter().map(|user| user.0);
     let items = found.items_by_recency.iter().map(|item| item.0);
     let is_same_order = expected.users_by_recency().eq(users) && expected.items_by_recency().eq(items);
-    // Where a ring or an edge differs the order does too.
+    // If a ring or an edge differs, the order differs too.
     if places.is_empty() && !is_same_order {
         places.push(ModelPlace::Recency);
     }
@@ -166,8 +167,8 @@ pub(super) fn differing_co_engagement(expected: &CoEngagement, found: &Export) -
 }
 
 impl Model {
-    /// The places in which the state of a key differs. Scores are compared at the time of the state that was found.
-    pub(super) fn differing_parts(
+    /// The places in which the state of a key differs. Scores are compared at the time of the found state.
+    pub(super) fn differing_places_of_key(
         &self,
         key: Key,
         expected: Option<&KeyState>,
@@ -188,46 +189,48 @@ impl Model {
             let all = scores.chain((0..signal.window_rings().len()).map(warm));
             return all.filter(|_| !is_same).collect();
         };
-        let expected = state.computed(signal);
-        let at_found =
-            (expected.time_ms != found.time_ms).then(|| Computed::at(state.events(), found.time_ms, signal));
+        let expected = state.values(signal);
+        let at_found = (expected.time_ms != found.time_ms)
+            .then(|| StateValues::at(state.events(), found.time_ms, signal));
         let scores = &at_found.as_ref().unwrap_or(expected).scores;
-        let scores = differing_indices(scores, &found.scores, |score, &found| score.is(found));
+        let scores = differing_indices(scores, &found.scores, |score, &found| score.matches(found));
         let windows = differing_indices(&expected.windows, &found.windows, |a, b| a == b);
         let time = at_found.is_some().then_some(0);
         let scores = time.into_iter().chain(scores.map(|index| index + 1));
         scores.map(hot).chain(windows.map(warm)).collect()
     }
 
-    fn differing_states(&self, found: &Export) -> impl Iterator<Item = ModelPlace> {
+    fn differing_places_of_states(&self, found: &Export) -> impl Iterator<Item = ModelPlace> {
         let expected = self.states.iter().map(|(&key, state)| (key, state.as_ref()));
         join(expected, states(found))
-            .flat_map(|(key, expected, found)| self.differing_parts(key, expected, found))
+            .flat_map(|(key, expected, found)| self.differing_places_of_key(key, expected, found))
     }
 
-    /// Returns true if the tiers of `found`, the cohorts' too, are this state's.
+    /// Returns true if all tiers of `found` agree with this model, global tiers and cohort tiers.
     pub(in crate::testing) fn matches_states(&self, found: &Export) -> bool {
-        self.differing_states(found).next().is_none()
+        self.differing_places_of_states(found).next().is_none()
     }
 
-    /// Returns true if `found` is this state, apart from collections.
+    /// Returns true if `found` agrees with this model. Collections are not compared.
     pub(in crate::testing) fn matches_frames(&self, found: &Export) -> bool {
         self.matches_states(found) && differing_co_engagement(&self.co_engagement, found).is_empty()
     }
 
-    /// The places where `found` differs, apart from collections, in order.
-    pub(super) fn differing(&self, found: &Export) -> Vec<ModelPlace> {
+    /// The places where `found` differs, in order. Collections are not compared.
+    pub(super) fn differing_places(&self, found: &Export) -> Vec<ModelPlace> {
         let co_engagement = differing_co_engagement(&self.co_engagement, found);
-        self.differing_states(found).chain(co_engagement).collect()
+        self.differing_places_of_states(found)
+            .chain(co_engagement)
+            .collect()
     }
 
-    /// How many differences there are, apart from collections, without asking why.
+    /// The number of differences, without a search for their explanation. Collections are not compared.
     pub(in crate::testing) fn differences_len(&self, found: &Export) -> usize {
-        let places = self.differing(found);
+        let places = self.differing_places(found);
         places.chunk_by(ModelPlace::is_reported_with).count()
     }
 
-    /// The difference at a place, without an explanation.
+    /// The difference at a place, without its explanation.
     pub(super) fn difference(&self, place: ModelPlace, expected: &Export, found: &Export) -> Difference {
         Difference {
             structure: place.structure(),
@@ -257,12 +260,13 @@ impl Model {
     }
 }
 
-/// Returns true if the collections of `found` are these.
+/// Returns true if `found` has exactly these collections.
 pub(in crate::testing) fn matches_collections(collections: &CollectionMembers, found: &Export) -> bool {
     collection_exports(collections) == found.collections
 }
 
-/// How the collections of `found` differ from these: what is missing is lost, all else wrong.
+/// The differences between these collections and those of `found`. A missing collection or member is lost; every other
+/// difference is wrong.
 pub(in crate::testing) fn compare_collections(
     collections: &CollectionMembers,
     found: &Export,
@@ -285,10 +289,10 @@ pub(in crate::testing) fn compare_collections(
                 let expected = expected.iter().map(|&member| (member, ()));
                 let found = found.iter().map(|member| (member.0, ()));
                 for (member, expected, found) in join(expected, found) {
-                    let (is, is_not) = (format!("member {member}"), format!("no member {member}"));
+                    let (present, absent) = (format!("member {member}"), format!("no member {member}"));
                     match (expected, found) {
-                        (_, None) => add(is, is_not, DifferenceKind::Lost),
-                        (None, _) => add(is_not, is, DifferenceKind::Wrong),
+                        (_, None) => add(present, absent, DifferenceKind::Lost),
+                        (None, _) => add(absent, present, DifferenceKind::Wrong),
                         _ => {}
                     }
                 }

@@ -1,13 +1,13 @@
-//! What a difference between two states is called.
+//! The parts of a difference between two states, and their names in reports.
 
 use std::fmt;
 
 use crate::{CohortId, EntityId, UserId};
 
-/// An event by its place in the log.
+/// An event, identified by its place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
-    /// The sequence number of its frame; 0 if nobody was told it.
+    /// The sequence number of its frame. 0 if the database did not report the number.
     pub sequence: u64,
     /// Its index in the call.
     pub index: usize,
@@ -22,7 +22,7 @@ impl fmt::Display for EventId {
     }
 }
 
-/// Where a difference is.
+/// The structure in which a difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Structure {
@@ -40,7 +40,7 @@ pub enum Structure {
     UserRings,
     /// The weighted edges of items in co-engagement.
     Edges,
-    /// Which users and items co-engagement drops first at its limits.
+    /// The order in which co-engagement drops users and items at its limits.
     Recency,
     /// The log's sequence numbers, or the database as a whole.
     Log,
@@ -56,19 +56,19 @@ impl fmt::Display for Structure {
             Self::Collection => "collections",
             Self::UserRings => "user rings",
             Self::Edges => "co-engagement edges",
-            Self::Recency => "co-engagement order of dropping",
+            Self::Recency => "co-engagement recency order",
             Self::Log => "log",
         })
     }
 }
 
-/// What a difference is about.
+/// The object that differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Subject {
-    /// The state of an entity and a signal, of a cohort or of all.
+    /// The state of an entity and a signal, in one cohort or global.
     State {
-        /// The cohort, or all.
+        /// The cohort. `None` for the global state.
         cohort: Option<CohortId>,
         /// The entity.
         entity: EntityId,
@@ -106,17 +106,17 @@ impl fmt::Display for Subject {
     }
 }
 
-/// What kind of wrong a difference is.
+/// The kind of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DifferenceKind {
-    /// Something that is to be there is nowhere.
+    /// An expected event, frame, collection or member is missing everywhere.
     Lost,
     /// An event counts twice.
     Doubled,
-    /// An event, or the events of a frame, are in some structures or some states and not in others.
+    /// An event, or the events of a frame, are in some structures or states and are missing in others.
     Half,
-    /// No single event explains it.
+    /// No single event explains the difference.
     Wrong,
 }
 
@@ -131,25 +131,25 @@ impl fmt::Display for DifferenceKind {
     }
 }
 
-/// One difference between the state that was expected and the one that was found.
+/// One difference between the expected state and the found state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
-    /// Where.
+    /// The structure that differs.
     pub structure: Structure,
-    /// Of what.
+    /// The object that differs.
     pub subject: Subject,
-    /// What was expected there, as text.
+    /// The expected content, as text.
     pub expected: String,
-    /// What was found there, as text.
+    /// The found content, as text.
     pub found: String,
-    /// What kind of wrong it is.
+    /// The kind of the difference.
     pub kind: DifferenceKind,
-    /// The event whose absence or second presence explains it, if one does.
+    /// The event whose absence or second presence explains the difference, if such an event exists.
     pub event: Option<EventId>,
 }
 
 impl Difference {
-    /// Something is wrong with the log or an answer of the database, which no event explains.
+    /// A difference in the log or in a result of the database, which no event explains.
     pub(in crate::testing) fn of_log(expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self {
             structure: Structure::Log,

@@ -1,8 +1,9 @@
-//! Names the events that explain differences: tries the state without some events, with some twice, or with some extra.
+//! Names the events that explain differences. The search tries states with some events missing, some events twice, or
+//! some extra events.
 //!
-//! Only runs when a state is wrong. Each trial changes the events of the log in one way; the one that gives the found
-//! state in the most differing places is taken. A change that shows also in places that do not differ explains events that
-//! are there by half.
+//! It runs only if a state is wrong. Each trial changes the log in one way. The search selects the trial that gives the
+//! found content in the most differing places. If the change also alters places that do not differ, its events are only
+//! partly missing or extra: [`DifferenceKind::Half`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,84 +13,85 @@ use super::co_engagement::CoEngagement;
 use super::compare::{ModelPlace, differing_co_engagement, states};
 use super::difference::{Difference, DifferenceKind, EventId};
 use super::state::{Key, KeyState, StateEvent};
-use super::{Model, feeding_user, kept};
+use super::{Model, co_engagement_user, state_events};
 use crate::testing::workload::{Event, Operation};
 use crate::{Export, Schema, SignalStateExport};
 
-/// How many of the last entries of the log are tried: a crash damages the last ones.
+/// The number of entries at the end of the log that are tried. A crash damages the last ones.
 const LAST_LEN_MAX: usize = 400;
-/// A state that is wrong in more places is not explained, because the search would take minutes. As many of its differences
-/// are given.
-const WRONG_LEN_MAX: usize = 256;
-/// How many of the last forget frames are suspected.
+/// A state that differs in more places is not explained, because the search would take minutes. At most this many of
+/// its differences are reported.
+const DIFFERING_LEN_MAX: usize = 256;
+/// The number of last forget frames that are tried as missing.
 const FORGETS_LEN_MAX: usize = 16;
 
-/// An event or a forget frame in the log. The latter's index is 0.
+/// An event or a forget frame in the log. The index of a forget frame is 0.
 #[derive(Debug, Clone, Copy)]
 struct LogEntry<'a> {
     id: EventId,
     frame: &'a Operation,
 }
 
+/// A change of some entries of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LogChange {
     Missing,
-    /// They are of frames that are not to be there.
+    /// The entries belong to frames that must not be in the state.
     Extra,
     Twice,
 }
 
-/// A change of some entries in a row, and its effect.
+/// A change of some consecutive entries, and its effect.
 struct Trial<'a> {
     change: LogChange,
     entries: &'a [LogEntry<'a>],
-    /// The differing places where it gives the state that was found.
+    /// The differing places in which the change gives the found content.
     explained: BTreeSet<ModelPlace>,
-    /// The places where it shows although they do not differ.
-    spared: BTreeSet<ModelPlace>,
+    /// The places that the change alters although they do not differ.
+    contradicted: BTreeSet<ModelPlace>,
 }
 
-/// A wrong state and the log that it should follow from.
+/// A wrong state, and the log from which it should follow.
 struct Search<'a> {
     model: &'a Model,
     found: &'a Export,
     found_states: BTreeMap<Key, &'a SignalStateExport>,
-    wrong: BTreeSet<ModelPlace>,
-    wrong_keys: BTreeSet<Key>,
+    differing: BTreeSet<ModelPlace>,
+    differing_keys: BTreeSet<Key>,
     /// The last entries of the log, and co-engagement before them.
-    there: Vec<LogEntry<'a>>,
+    log: Vec<LogEntry<'a>>,
     start: CoEngagement,
-    /// The entries of frames that should not be there.
+    /// The entries of frames that must not be in the state.
     extra: Vec<LogEntry<'a>>,
 }
 
 impl Model {
-    /// How `found` differs, apart from collections. Events of the frames `others` may be there though they should not;
-    /// they are numbered on from this model's frames.
+    /// The differences between `found` and this model. Collections are not compared. The frames `others` must not be in
+    /// the state, but their events may explain a difference. Their numbers follow those of this model's frames.
     pub(in crate::testing) fn compare_frames(
         &self,
         found: &Export,
         others: &[Arc<Operation>],
     ) -> Vec<Difference> {
-        let wrong = self.differing(found);
-        if wrong.is_empty() {
+        let differing = self.differing_places(found);
+        if differing.is_empty() {
             return Vec::new();
         }
-        let mut reported = wrong.chunk_by(ModelPlace::is_reported_with);
-        if wrong.len() > WRONG_LEN_MAX {
+        let mut reported = differing.chunk_by(ModelPlace::is_reported_with);
+        if differing.len() > DIFFERING_LEN_MAX {
             let expected = self.export();
-            let reported = reported.by_ref().take(WRONG_LEN_MAX);
+            let reported = reported.by_ref().take(DIFFERING_LEN_MAX);
             let differences = reported.map(|places| self.difference(places[0], &expected, found));
             return differences.collect();
         }
-        let search = Search::new(self, found, others, &wrong);
-        let (trial, note) = search.explain();
+        let search = Search::new(self, found, others, &differing);
+        let (trial, explanation) = search.explain();
         let expected = self.export();
         let mut differences = Vec::new();
         for places in reported {
             let mut difference = self.difference(places[0], &expected, found);
-            if let Some(note) = &note {
-                difference.found = format!("{} ({note})", difference.found);
+            if let Some(explanation) = &explanation {
+                difference.found = format!("{} ({explanation})", difference.found);
             }
             let explains = |trial: &&Trial<'_>| places.iter().any(|place| trial.explained.contains(place));
             let before = differences.len();
@@ -97,9 +99,9 @@ impl Model {
                 let entries = trial
                     .entries
                     .iter()
-                    .filter(|entry| search.has_part(entry, places[0]));
+                    .filter(|entry| search.changes_place(entry, places[0]));
                 differences.extend(entries.map(|entry| Difference {
-                    kind: search.fault(trial, entry),
+                    kind: search.kind_of(trial, entry),
                     event: Some(entry.id),
                     ..difference.clone()
                 }));
@@ -113,112 +115,120 @@ impl Model {
 }
 
 impl<'a> Search<'a> {
-    fn new(model: &'a Model, found: &'a Export, others: &'a [Arc<Operation>], wrong: &[ModelPlace]) -> Self {
-        let mut there = entries(model.history().iter(), 0);
-        let last = there.split_off(there.len().saturating_sub(LAST_LEN_MAX));
-        let mut start = CoEngagement::clone(&model.beginning.co_engagement);
-        play(model, &mut start, &there);
+    fn new(
+        model: &'a Model,
+        found: &'a Export,
+        others: &'a [Arc<Operation>],
+        differing: &[ModelPlace],
+    ) -> Self {
+        let mut earlier = entries(model.history().iter(), 0);
+        let log = earlier.split_off(earlier.len().saturating_sub(LAST_LEN_MAX));
+        let mut start = CoEngagement::clone(&model.initial.co_engagement);
+        apply_log(model, &mut start, &earlier);
         Self {
             model,
             found,
             found_states: states(found).collect(),
-            wrong: wrong.iter().copied().collect(),
-            wrong_keys: wrong.iter().filter_map(|place| place.key()).collect(),
-            there: last,
+            differing: differing.iter().copied().collect(),
+            differing_keys: differing.iter().filter_map(|place| place.key()).collect(),
+            log,
             start,
             extra: entries(others.iter(), model.history().len()),
         }
     }
 
-    /// The trial that explains the state, or a note.
+    /// Returns the trial that explains the state, or an explanation as text.
     fn explain(&self) -> (Option<Trial<'_>>, Option<String>) {
-        let by_forget = self.explain_by_forget();
-        if by_forget.is_some() {
-            return (None, by_forget);
+        let missing_forget = self.find_missing_forget();
+        if missing_forget.is_some() {
+            return (None, missing_forget);
         }
         let trial = self.best_trial();
-        if trial.as_ref().is_none_or(|trial| !self.is_perfect(trial)) && self.wrong_keys.is_empty() {
-            let by_order = self.explain_by_order();
-            if by_order.is_some() {
-                return (None, by_order);
+        if trial.as_ref().is_none_or(|trial| !self.explains_all(trial)) && self.differing_keys.is_empty() {
+            let swapped_events = self.find_swapped_events();
+            if swapped_events.is_some() {
+                return (None, swapped_events);
             }
         }
         (trial, None)
     }
 
-    /// Whether the state is as if one forget frame were missing.
-    fn explain_by_forget(&self) -> Option<String> {
-        let forgets = self.there.iter().rev().filter(|entry| entry.event().is_none());
+    /// Finds the forget frame without which the log gives the found state, and returns it as text.
+    fn find_missing_forget(&self) -> Option<String> {
+        let forgets = self.log.iter().rev().filter(|entry| entry.event().is_none());
         forgets.take(FORGETS_LEN_MAX).find_map(|LogEntry { id, frame }| {
             let mut without = self.model.without_frames();
             let frames = (1..).zip(self.model.history().iter());
             let others = frames.filter(|(number, _)| *number != id.sequence);
             others.for_each(|(_, frame)| without.apply_frame(frame));
-            let note = || format!("as if frame {} ({frame}) were missing", id.sequence);
-            without.matches_frames(self.found).then(note)
+            let text = || format!("as if frame {} ({frame}) were missing", id.sequence);
+            without.matches_frames(self.found).then(text)
         })
     }
 
-    /// Whether co-engagement is as if two neighbours had come in the other order.
-    fn explain_by_order(&self) -> Option<String> {
-        let mut steps = self.there.clone();
-        steps.retain(|entry| entry.event().is_none() || entry.feeds(self.model));
+    /// Finds two neighbouring entries whose swap gives the found co-engagement, and returns them as text.
+    fn find_swapped_events(&self) -> Option<String> {
+        let mut steps = self.log.clone();
+        steps.retain(|entry| entry.event().is_none() || entry.changes_co_engagement(self.model));
         (1..steps.len()).rev().find_map(|second| {
             let mut swapped = steps.clone();
             swapped.swap(second - 1, second);
-            let note = || format!("as if {} came before {}", steps[second].id, steps[second - 1].id);
-            self.co_engagement_differs(&swapped).is_empty().then(note)
+            let text = || format!("as if {} came before {}", steps[second].id, steps[second - 1].id);
+            self.differing_co_engagement_after(&swapped).is_empty().then(text)
         })
     }
 
-    /// The trial that explains the most.
+    /// The trial that explains the most places.
     fn best_trial(&self) -> Option<Trial<'_>> {
-        let has_part = |entry: &&LogEntry<'_>| entry.kept().any(|(key, _)| self.wrong_keys.contains(&key));
-        let suspects = self.there.iter().chain(&self.extra).filter(has_part);
+        let changes_differing_key = |entry: &&LogEntry<'_>| {
+            let mut keys = entry.state_events().map(|(key, _)| key);
+            keys.any(|key| self.differing_keys.contains(&key))
+        };
+        let suspects = self.log.iter().chain(&self.extra).filter(changes_differing_key);
         let suspects: BTreeSet<EventId> = suspects.map(|entry| entry.id).collect();
         let is_suspected = |(_, entries): &(LogChange, &[LogEntry<'_>])| {
             let [first, last] = [0, entries.len() - 1].map(|at| entries[at].id);
             suspects.range(first..=last).next().is_some()
         };
-        // Those that can explain something in the tiers come first: mostly one of them explains all.
+        // Changes that can explain a difference in the tiers come first: usually one of them explains all differences.
         let (likely, mut others): (Vec<_>, Vec<_>) = self.changes().into_iter().partition(is_suspected);
         if !self.co_engagement_is_wrong() {
             others.clear();
         }
         let mut best: Option<Trial<'_>> = None;
-        let rank = |trial: &Trial<'_>| (trial.explained.len(), Reverse(trial.spared.len()));
+        let rank = |trial: &Trial<'_>| (trial.explained.len(), Reverse(trial.contradicted.len()));
         for (change, entries) in likely.into_iter().chain(others) {
-            let Some(trial) = self.attempt(change, entries) else {
+            let Some(trial) = self.try_change(change, entries) else {
                 continue;
             };
-            let is_perfect = self.is_perfect(&trial);
+            let explains_all = self.explains_all(&trial);
             if best.as_ref().is_none_or(|best| rank(&trial) > rank(best)) {
                 best = Some(trial);
             }
-            if is_perfect {
+            if explains_all {
                 break;
             }
         }
         best
     }
 
-    /// All changes that are tried, the likeliest first and the latest first.
+    /// All changes to try. The likeliest kind comes first, and within a kind the latest entries.
     fn changes(&self) -> Vec<(LogChange, &[LogEntry<'a>])> {
-        let frames = || self.there.chunk_by(LogEntry::is_of_same_frame).rev();
+        let frames = || self.log.chunk_by(LogEntry::is_of_same_frame).rev();
         let ends = || {
             let lens = frames().scan(0, |len, frame| {
                 *len += frame.len();
                 Some(*len)
             });
-            lens.map(|len| &self.there[self.there.len() - len..])
+            lens.map(|len| &self.log[self.log.len() - len..])
         };
         let extra = self.extra.chunk_by(LogEntry::is_of_same_frame);
         let parts_of_extra = extra.flat_map(|frame| {
             let beginnings = (1..=frame.len()).rev().map(|len| &frame[..len]);
             beginnings.chain((1..frame.len()).map(|from| &frame[from..]))
         });
-        let missing = self.there.chunks(1).rev().chain(frames()).chain(ends());
-        // A long frame has too many parts: it is tried as a whole.
+        let missing = self.log.chunks(1).rev().chain(frames()).chain(ends());
+        // A long frame has too many parts and is tried only as a whole.
         let has_few = self.extra.len() <= LAST_LEN_MAX;
         let parts = self
             .extra
@@ -231,72 +241,79 @@ impl<'a> Search<'a> {
             .chunk_by(LogEntry::is_of_same_frame)
             .filter(|_| !has_few);
         let extra = parts.chain(whole);
-        let twice = self.there.chunks(1).rev().chain(ends());
+        let twice = self.log.chunks(1).rev().chain(ends());
         let missing = missing.map(|entries| (LogChange::Missing, entries));
         let extra = extra.map(|entries| (LogChange::Extra, entries));
         let twice = twice.map(|entries| (LogChange::Twice, entries));
         missing.chain(extra).chain(twice).collect()
     }
 
-    /// The effect of a change, if it explains anything.
-    fn attempt<'s>(&'s self, change: LogChange, entries: &'s [LogEntry<'a>]) -> Option<Trial<'s>> {
-        let keys = entries.iter().flat_map(LogEntry::kept).map(|(key, _)| key);
+    /// The effect of a change, or `None` if it explains no place.
+    fn try_change<'s>(&'s self, change: LogChange, entries: &'s [LogEntry<'a>]) -> Option<Trial<'s>> {
+        let keys = entries
+            .iter()
+            .flat_map(LogEntry::state_events)
+            .map(|(key, _)| key);
         let keys: BTreeSet<Key> = keys.collect();
-        let feeds = entries.iter().any(|entry| entry.feeds(self.model));
-        let mut left = self.wrong.clone();
-        if feeds && self.co_engagement_is_wrong() {
-            self.change_co_engagement(&mut left, change, entries);
+        let changes_co_engagement = entries
+            .iter()
+            .any(|entry| entry.changes_co_engagement(self.model));
+        let mut remaining = self.differing.clone();
+        if changes_co_engagement && self.co_engagement_is_wrong() {
+            self.change_co_engagement(&mut remaining, change, entries);
         }
-        if left.is_superset(&self.wrong) && keys.is_disjoint(&self.wrong_keys) {
+        if remaining.is_superset(&self.differing) && keys.is_disjoint(&self.differing_keys) {
             return None;
         }
         for key in keys {
-            left.retain(|place| place.key() != Some(key));
+            remaining.retain(|place| place.key() != Some(key));
             let state = self.changed_state(key, change, entries);
             let found = self.found_states.get(&key).copied();
-            left.extend(self.model.differing_parts(key, state.as_ref(), found));
+            remaining.extend(self.model.differing_places_of_key(key, state.as_ref(), found));
         }
-        if feeds && !self.co_engagement_is_wrong() && !left.is_superset(&self.wrong) {
-            self.change_co_engagement(&mut left, change, entries);
+        if changes_co_engagement && !self.co_engagement_is_wrong() && !remaining.is_superset(&self.differing)
+        {
+            self.change_co_engagement(&mut remaining, change, entries);
         }
-        let explained: BTreeSet<_> = self.wrong.difference(&left).copied().collect();
+        let explained: BTreeSet<_> = self.differing.difference(&remaining).copied().collect();
         (!explained.is_empty()).then(|| Trial {
             change,
             entries,
             explained,
-            spared: left.difference(&self.wrong).copied().collect(),
+            contradicted: remaining.difference(&self.differing).copied().collect(),
         })
     }
 
     fn co_engagement_is_wrong(&self) -> bool {
-        self.wrong.iter().any(|place| place.key().is_none())
+        self.differing.iter().any(|place| place.key().is_none())
     }
 
-    /// Replaces the places of co-engagement by those that differ after a change, if it explains all of them.
+    /// Replaces the places of co-engagement in `remaining` by those that differ after the change. Does nothing if the
+    /// change leaves one of the differing places unexplained.
     fn change_co_engagement(
         &self,
-        left: &mut BTreeSet<ModelPlace>,
+        remaining: &mut BTreeSet<ModelPlace>,
         change: LogChange,
         entries: &[LogEntry<'a>],
     ) {
-        let differing = self.co_engagement_differs(&self.changed_log(change, entries));
-        if differing.iter().all(|place| !self.wrong.contains(place)) {
-            left.retain(|place| place.key().is_some());
-            left.extend(differing);
+        let differing = self.differing_co_engagement_after(&self.changed_log(change, entries));
+        if differing.iter().all(|place| !self.differing.contains(place)) {
+            remaining.retain(|place| place.key().is_some());
+            remaining.extend(differing);
         }
     }
 
-    /// The state of a key after a change; `None` without events.
+    /// The state of a key after a change. `None` if the key has no events.
     fn changed_state(&self, key: Key, change: LogChange, entries: &[LogEntry<'_>]) -> Option<KeyState> {
         let state = self.model.states.get(&key);
         let mut events = state.map_or_else(Vec::new, |state| state.events().to_vec());
-        let is_changed = |kept: &StateEvent| contains(entries, kept.event);
+        let is_changed = |event: &StateEvent| contains(entries, event.id);
         match change {
-            LogChange::Missing => events.retain(|kept| !is_changed(kept)),
-            LogChange::Twice => events.extend(events.clone().iter().filter(|kept| is_changed(kept))),
+            LogChange::Missing => events.retain(|event| !is_changed(event)),
+            LogChange::Twice => events.extend(events.clone().iter().filter(|event| is_changed(event))),
             LogChange::Extra => {
-                let extra = entries.iter().flat_map(LogEntry::kept);
-                events.extend(extra.filter(|(other, _)| *other == key).map(|(_, kept)| kept));
+                let extra = entries.iter().flat_map(LogEntry::state_events);
+                events.extend(extra.filter(|(other, _)| *other == key).map(|(_, event)| event));
             }
         }
         (!events.is_empty()).then(|| KeyState::of(events))
@@ -304,7 +321,7 @@ impl<'a> Search<'a> {
 
     /// The entries of the log after a change.
     fn changed_log(&self, change: LogChange, entries: &[LogEntry<'a>]) -> Vec<LogEntry<'a>> {
-        let mut log = self.there.clone();
+        let mut log = self.log.clone();
         match change {
             LogChange::Missing => log.retain(|entry| entry.event().is_none() || !contains(entries, entry.id)),
             LogChange::Extra => log.extend(entries),
@@ -318,32 +335,38 @@ impl<'a> Search<'a> {
     }
 
     /// The places of co-engagement that differ after another log.
-    fn co_engagement_differs(&self, log: &[LogEntry<'_>]) -> Vec<ModelPlace> {
-        let mut played = self.start.clone();
-        play(self.model, &mut played, log);
-        differing_co_engagement(&played, self.found)
+    fn differing_co_engagement_after(&self, log: &[LogEntry<'_>]) -> Vec<ModelPlace> {
+        let mut co_engagement = self.start.clone();
+        apply_log(self.model, &mut co_engagement, log);
+        differing_co_engagement(&co_engagement, self.found)
     }
 
-    fn is_perfect(&self, trial: &Trial<'_>) -> bool {
-        trial.explained == self.wrong && trial.spared.is_empty()
+    fn explains_all(&self, trial: &Trial<'_>) -> bool {
+        trial.explained == self.differing && trial.contradicted.is_empty()
     }
 
-    /// The fate of an event of a trial.
-    fn fault(&self, trial: &Trial<'_>, entry: &LogEntry<'_>) -> DifferenceKind {
+    /// The kind of difference that an entry of the trial explains.
+    fn kind_of(&self, trial: &Trial<'_>, entry: &LogEntry<'_>) -> DifferenceKind {
         let mut frame = self.extra.iter().filter(|other| entry.is_of_same_frame(other));
         match trial.change {
             LogChange::Twice => DifferenceKind::Doubled,
-            _ if trial.spared.iter().any(|&place| self.has_part(entry, place)) => DifferenceKind::Half,
+            _ if self.is_contradicted(trial, entry) => DifferenceKind::Half,
             LogChange::Missing => DifferenceKind::Lost,
             LogChange::Extra if frame.any(|other| !contains(trial.entries, other.id)) => DifferenceKind::Half,
             LogChange::Extra => DifferenceKind::Wrong,
         }
     }
 
-    fn has_part(&self, entry: &LogEntry<'_>, place: ModelPlace) -> bool {
+    /// Returns true if the entry changes a place that does not differ.
+    fn is_contradicted(&self, trial: &Trial<'_>, entry: &LogEntry<'_>) -> bool {
+        let mut contradicted = trial.contradicted.iter();
+        contradicted.any(|&place| self.changes_place(entry, place))
+    }
+
+    fn changes_place(&self, entry: &LogEntry<'_>, place: ModelPlace) -> bool {
         match place.key() {
-            Some(key) => entry.kept().any(|(other, _)| other == key),
-            None => entry.feeds(self.model),
+            Some(key) => entry.state_events().any(|(other, _)| other == key),
+            None => entry.changes_co_engagement(self.model),
         }
     }
 }
@@ -356,14 +379,16 @@ impl<'a> LogEntry<'a> {
         }
     }
 
-    fn kept(&self) -> impl Iterator<Item = (Key, StateEvent)> + use<'a> {
+    fn state_events(&self) -> impl Iterator<Item = (Key, StateEvent)> + use<'a> {
         let id = self.id;
-        self.event().into_iter().flat_map(move |event| kept(id, event))
+        self.event()
+            .into_iter()
+            .flat_map(move |event| state_events(id, event))
     }
 
-    fn feeds(&self, model: &Model) -> bool {
+    fn changes_co_engagement(&self, model: &Model) -> bool {
         self.event()
-            .is_some_and(|event| feeding_user(&model.schema, event).is_some())
+            .is_some_and(|event| co_engagement_user(&model.schema, event).is_some())
     }
 
     fn is_of_same_frame(&self, other: &Self) -> bool {
@@ -371,12 +396,12 @@ impl<'a> LogEntry<'a> {
     }
 }
 
-/// Returns true if the event is one of these entries, which are in a row.
+/// Returns true if the event is one of these entries, which are sorted by id.
 fn contains(entries: &[LogEntry<'_>], id: EventId) -> bool {
     entries.binary_search_by_key(&id, |entry| entry.id).is_ok()
 }
 
-/// The entries of frames that are numbered on from `frames_before`.
+/// The entries of frames. The first frame has the number `frames_before + 1`.
 fn entries<'a>(frames: impl Iterator<Item = &'a Arc<Operation>>, frames_before: usize) -> Vec<LogEntry<'a>> {
     let numbered = (frames_before as u64 + 1..).zip(frames);
     let entries = numbered.flat_map(|(sequence, frame)| {
@@ -392,11 +417,12 @@ fn entries<'a>(frames: impl Iterator<Item = &'a Arc<Operation>>, frames_before: 
     entries.collect()
 }
 
-fn play(model: &Model, co_engagement: &mut CoEngagement, log: &[LogEntry<'_>]) {
+/// Applies the entries of a log to co-engagement.
+fn apply_log(model: &Model, co_engagement: &mut CoEngagement, log: &[LogEntry<'_>]) {
     for entry in log {
         match (entry.frame, entry.event()) {
             (_, Some(event)) => {
-                if let Some(user) = feeding_user(&model.schema, event) {
+                if let Some(user) = co_engagement_user(&model.schema, event) {
                     co_engagement.record(user, event.entity, event.weight, event.at_ms);
                 }
             }

@@ -1,13 +1,13 @@
-//! A list whose clones share all but its end.
+//! A list whose clones share all chunks except the changed ones.
 //!
-//! A sweep keeps an oracle for each moment of a run, and each of them knows every call up to there: copied as a whole, they
-//! would take memory in the square of the run's length. Invariant: every chunk but the last one is full, and none is
-//! empty.
+//! A sweep stores an oracle for each crash position of a run, and each oracle holds every call up to that position.
+//! Full copies would need memory in the square of the length of the run. Invariant: every chunk except the last one is
+//! full, and no chunk is empty.
 
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-/// The length of a chunk: how much of a clone is copied at the next change at most.
+/// The number of items of a chunk. A change of a clone copies at most this many items.
 pub(super) const CHUNK_LEN: usize = 64;
 
 /// Items in the order in which they were pushed.

@@ -1,11 +1,14 @@
-//! The naive model: what a database must hold after a sequence of operations, by the documented rules alone.
+//! The naive model: the expected content of a database after a sequence of operations, by the documented rules alone.
 //!
-//! It keeps every event and computes scores, windows, collections and co-engagement from them anew. What it computed
-//! for a key is kept until the key gets another event, and shared by clones, so that a model of each prefix of a
-//! workload is cheap to have.
+//! The model stores every event and computes scores, windows, collections and co-engagement from the events. The
+//! computed values of a key are stored until the next event of the key, and clones share them. So a model of each
+//! prefix of a workload is cheap.
 //!
-//! Events are numbered by the order in which the model was given their frames, from 1; a database's sequence numbers
-//! count markers too. The [oracle](super::oracle) translates.
+//! Invariant: the model is in memory and calls no engine code for its rules, except the arithmetic of a single gain of
+//! [co-engagement](self::co_engagement).
+//!
+//! The sequence number of an event in the model is the position of its frame in the history, from 1. The sequence
+//! numbers of a database also count markers. The [oracle](super::oracle) translates between the two.
 
 pub(crate) mod co_engagement;
 mod compare;
@@ -29,16 +32,16 @@ use super::workload::{Event, Operation};
 use crate::{CohortStateExport, SignalStateExport};
 use crate::{CollectionExport, EntityId, Export, Schema, Signal, SignalId, UserId};
 use co_engagement::CoEngagement;
-use state::{Computed, Key, KeyState, StateEvent};
+use state::{Key, KeyState, StateEvent};
 
 /// Collections by name.
 pub(super) type CollectionMembers = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 
-/// What a database of a schema holds after some operations.
+/// The content of a database with a schema after some operations.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     schema: Arc<Schema>,
-    beginning: Arc<InitialState>,
+    initial: Arc<InitialState>,
     states: BTreeMap<Key, Arc<KeyState>>,
     collections: Arc<CollectionMembers>,
     co_engagement: Arc<CoEngagement>,
@@ -54,7 +57,7 @@ struct InitialState {
 }
 
 impl Model {
-    /// An empty database.
+    /// The model of an empty database.
     pub(crate) fn new(schema: &Schema) -> Self {
         Self::at(Arc::new(InitialState {
             schema: Arc::new(schema.clone()),
@@ -63,19 +66,20 @@ impl Model {
         }))
     }
 
-    /// The beginning, without collections.
-    fn at(beginning: Arc<InitialState>) -> Self {
+    /// The model of an initial state, without collections.
+    fn at(initial: Arc<InitialState>) -> Self {
         Self {
-            schema: Arc::clone(&beginning.schema),
-            states: beginning.states.clone(),
-            co_engagement: Arc::clone(&beginning.co_engagement),
+            schema: Arc::clone(&initial.schema),
+            states: initial.states.clone(),
+            co_engagement: Arc::clone(&initial.co_engagement),
             collections: Arc::default(),
             history: List::from_iter([]),
-            beginning,
+            initial,
         }
     }
 
-    /// Applies an operation that succeeded. One that [must be refused](Operation::must_be_refused) changes nothing.
+    /// Applies an operation that succeeded. An operation that [must be refused](Operation::must_be_refused) changes
+    /// nothing.
     pub(crate) fn apply(&mut self, operation: &Operation) {
         if operation.must_be_refused() {
             return;
@@ -83,12 +87,13 @@ impl Model {
         if operation.is_frame() || matches!(operation, Operation::Reopen(_)) {
             self.apply_frame(&Arc::new(operation.as_recorded().into_owned()));
         } else if operation.is_collection_change() {
-            change(Arc::make_mut(&mut self.collections), operation);
+            apply_collection_change(Arc::make_mut(&mut self.collections), operation);
         }
     }
 
-    /// Applies an operation that succeeded, without adding it to the history. Explanations of differences do not name it.
-    pub(crate) fn settle(&mut self, operation: &Operation) {
+    /// Applies an operation that succeeded, but does not add it to the history. So explanations of differences do not
+    /// name it.
+    pub(crate) fn apply_without_history(&mut self, operation: &Operation) {
         if operation.is_frame() {
             self.change_by(&operation.as_recorded(), 0);
         } else {
@@ -100,7 +105,7 @@ impl Model {
     pub(super) fn without_frames(&self) -> Self {
         Self {
             collections: Arc::clone(&self.collections),
-            ..Self::at(Arc::clone(&self.beginning))
+            ..Self::at(Arc::clone(&self.initial))
         }
     }
 
@@ -108,18 +113,19 @@ impl Model {
         &self.collections
     }
 
-    /// The frames and changes of the schema that were applied, in order.
+    /// The applied frames and changes of the schema, in order.
     pub(super) fn history(&self) -> &List<Arc<Operation>> {
         &self.history
     }
 
-    /// Applies a frame in the form of the log, or the changes of the schema in a reopening, without a copy of it.
+    /// Applies a frame in the form of the log, or the changes of the schema in a reopening, without copying it.
     pub(super) fn apply_frame(&mut self, operation: &Arc<Operation>) {
         self.history.push(Arc::clone(operation));
         self.change_by(operation, self.history.len() as u64);
     }
 
-    /// Changes the state by a frame, or by the changes of the schema in a reopening. `sequence` is the number of its events.
+    /// Changes the state by a frame, or by the changes of the schema in a reopening. Its events get the number
+    /// `sequence`.
     fn change_by(&mut self, operation: &Operation, sequence: u64) {
         match operation {
             Operation::Record { events, .. } => {
@@ -145,23 +151,23 @@ impl Model {
     }
 
     fn record(&mut self, id: EventId, event: &Event) {
-        for (key, kept) in kept(id, event) {
-            Arc::make_mut(self.states.entry(key).or_default()).add(kept);
+        for (key, state_event) in state_events(id, event) {
+            Arc::make_mut(self.states.entry(key).or_default()).add(state_event);
         }
-        if let Some(user) = feeding_user(&self.schema, event) {
+        if let Some(user) = co_engagement_user(&self.schema, event) {
             let co_engagement = Arc::make_mut(&mut self.co_engagement);
             co_engagement.record(user, event.entity, event.weight, event.at_ms);
         }
     }
 
-    /// What a database would export.
+    /// The export of a database with this content.
     pub(crate) fn export(&self) -> Export {
         let mut export = Export::default();
         for (&key, state) in &self.states {
-            let Some(computed) = self.computed(key, state) else {
+            let Some(signal) = self.signal(key.signal) else {
                 continue;
             };
-            let state: SignalStateExport = computed.export(key);
+            let state: SignalStateExport = state.values(signal).export(key);
             match key.cohort {
                 None => export.signals.push(state),
                 Some(cohort) => export.cohorts.push(CohortStateExport { cohort, state }),
@@ -172,24 +178,26 @@ impl Model {
         export
     }
 
-    /// Whether `found` is this state. Quicker than [`compare`](Self::compare) where it is not.
+    /// Returns true if `found` is this state. Quicker than [`compare`](Self::compare) for a state that differs.
     #[cfg(test)]
     pub(crate) fn matches(&self, found: &Export) -> bool {
         self.matches_frames(found) && matches_collections(&self.collections, found)
     }
 
-    /// How `found` differs from this state: scores of `n` events by more than `(n + 16) * 2^-52` of the sum of their
-    /// absolute contributions, weights of edges by more than 1e-9, all else at all. Each difference names the event whose
-    /// absence or second presence explains it, if one does.
+    /// The differences between `found` and this state. Each names the event whose absence or second presence explains
+    /// it, if such an event exists.
+    ///
+    /// A score of `n` events may deviate by `(n + 16) * 2^-52` of the sum of their absolute contributions, and the
+    /// weight of an edge by 1e-9 of itself. All other values must be equal.
     pub(crate) fn compare(&self, found: &Export) -> Vec<Difference> {
         let mut differences = self.compare_frames(found, &[]);
         differences.extend(compare_collections(&self.collections, found));
         differences
     }
 
-    /// The differences of a frame or a change of the schema that is lost as a whole, in a state of `frames_len` frames and
-    /// changes.
-    pub(super) fn lost(
+    /// The differences for a frame or a change of the schema that is lost as a whole. The found state is the one after
+    /// `frames_len` frames and changes of the schema.
+    pub(super) fn differences_of_lost_frame(
         &self,
         frame: &Operation,
         sequence: Option<u64>,
@@ -217,17 +225,12 @@ impl Model {
         events.iter().enumerate().map(lost).collect()
     }
 
-    /// What is kept of `key`. `None` if the schema does not know its signal.
-    fn computed<'a>(&self, key: Key, state: &'a KeyState) -> Option<&'a Computed> {
-        Some(state.computed(self.signal(key.signal)?))
-    }
-
     fn signal(&self, id: SignalId) -> Option<&Signal> {
         self.schema.get(id)
     }
 }
 
-/// Collections as a database exports them.
+/// The collections as a database exports them.
 fn collection_exports(collections: &CollectionMembers) -> Vec<CollectionExport> {
     let export = |(name, members): (&Vec<u8>, &BTreeSet<u64>)| CollectionExport {
         name: name.clone(),
@@ -237,7 +240,7 @@ fn collection_exports(collections: &CollectionMembers) -> Vec<CollectionExport> 
 }
 
 /// Applies a change of a collection that succeeded.
-pub(super) fn change(collections: &mut CollectionMembers, operation: &Operation) {
+pub(super) fn apply_collection_change(collections: &mut CollectionMembers, operation: &Operation) {
     match operation {
         Operation::CreateCollection(name) => {
             collections.entry(name.clone()).or_default();
@@ -259,10 +262,10 @@ pub(super) fn change(collections: &mut CollectionMembers, operation: &Operation)
     }
 }
 
-/// The states an event goes to, and how it goes there.
-fn kept(id: EventId, event: &Event) -> impl Iterator<Item = (Key, StateEvent)> {
-    let kept = StateEvent {
-        event: id,
+/// The keys whose states an event changes, each with the event as the state stores it.
+fn state_events(id: EventId, event: &Event) -> impl Iterator<Item = (Key, StateEvent)> {
+    let state_event = StateEvent {
+        id,
         weight: event.weight,
         at_ms: event.at_ms,
     };
@@ -273,12 +276,12 @@ fn kept(id: EventId, event: &Event) -> impl Iterator<Item = (Key, StateEvent)> {
             entity: event.entity,
             signal: event.signal,
         };
-        (key, kept)
+        (key, state_event)
     })
 }
 
-/// The user of an event that changes co-engagement.
-fn feeding_user(schema: &Schema, event: &Event) -> Option<UserId> {
+/// The user of the event if the event changes co-engagement, otherwise `None`.
+fn co_engagement_user(schema: &Schema, event: &Event) -> Option<UserId> {
     let is_positive = event.weight > 0.0 && schema.get(event.signal).is_some_and(Signal::is_positive);
     event.user.filter(|_| is_positive)
 }

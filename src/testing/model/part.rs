@@ -1,21 +1,21 @@
-//! A part of a state: the keys, users and items that some events can change. Of the rest only a hash is known.
+//! A part of a state: the keys, users and items that some events can change. The rest is represented by a hash.
 //!
-//! The time to copy or compare a model of a part grows with the part, not with the database. Invariant: the events from which a
-//! part was made change nothing of the rest, if co-engagement has room for every user and item. The order by recency is
-//! compared within the part and within the rest, not between the two.
+//! The time to copy or compare a model of a part grows with the part, not with the database. Invariant: the events from
+//! which a part was made do not change the rest, if co-engagement has room for every user and item. The order of
+//! recency is compared within the part and within the rest, not between the two.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::compare::states;
 use super::state::Key;
-use super::{CoEngagement, InitialState, List, Model, feeding_user, kept};
+use super::{CoEngagement, InitialState, List, Model, co_engagement_user, state_events};
 use crate::codec::mix::mix;
 use crate::testing::model::EventId;
 use crate::testing::workload::Event;
 use crate::{CohortStateExport, Export, RingExport, SignalStateExport};
 
-/// See the [module](self).
+/// The keys, users and items of a part. See the [module](self).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StatePart {
     keys: BTreeSet<Key>,
@@ -24,7 +24,7 @@ pub(crate) struct StatePart {
 }
 
 impl StatePart {
-    /// The part of the state of `model` that these events can change.
+    /// The part of the state of `model` that `events` can change.
     pub(crate) fn of<'a>(model: &Model, events: impl Iterator<Item = &'a Event>) -> Self {
         let mut part = Self::default();
         for event in events {
@@ -32,8 +32,8 @@ impl StatePart {
                 sequence: 0,
                 index: 0,
             };
-            part.keys.extend(kept(id, event).map(|(key, _)| key));
-            if let Some(user) = feeding_user(&model.schema, event) {
+            part.keys.extend(state_events(id, event).map(|(key, _)| key));
+            if let Some(user) = co_engagement_user(&model.schema, event) {
                 part.items.insert(event.entity.0);
                 if part.users.insert(user.0)
                     && let Some(ring) = model.co_engagement.users.get(&user.0)
@@ -45,19 +45,19 @@ impl StatePart {
         part
     }
 
-    /// The part of an export, and a hash of the rest. All collections belong to the part.
+    /// Returns the part of an export, and a hash of the rest. All collections belong to the part.
     pub(crate) fn split(&self, found: &Export) -> (Export, u64) {
         let mut part = Export {
             collections: found.collections.clone(),
             ..Export::default()
         };
         let mut rest = 0;
-        // Keys and states are both in the order of the keys.
+        // Both sequences are sorted by key.
         let mut keys = self.keys.iter().peekable();
         for (key, state) in states(found) {
             while keys.next_if(|other| **other < key).is_some() {}
             if keys.peek() != Some(&&key) {
-                rest = state_value(mix(rest, key.cohort.map_or(0, |cohort| !cohort.0)), state);
+                rest = state_hash(mix(rest, key.cohort.map_or(0, |cohort| !cohort.0)), state);
                 continue;
             }
             let state = state.clone();
@@ -103,7 +103,7 @@ impl StatePart {
     }
 }
 
-fn state_value(rest: u64, state: &SignalStateExport) -> u64 {
+fn state_hash(rest: u64, state: &SignalStateExport) -> u64 {
     let start = mix(mix(rest, state.entity.0), u64::from(state.signal.0));
     let scores = state.scores.iter();
     let scored = scores.fold(mix(start, state.time_ms as u64), |rest, score| {
@@ -119,37 +119,37 @@ fn state_value(rest: u64, state: &SignalStateExport) -> u64 {
 }
 
 impl Model {
-    /// The model of a part, with the state of this model in that part. It has the schema and the collections of this model, and
-    /// no history.
+    /// The model of a part, with the state of this model in that part. It has the schema and the collections of this
+    /// model, and an empty history.
     pub(crate) fn part(&self, part: &StatePart) -> Self {
         let states = part
             .keys
             .iter()
             .filter_map(|key| Some((*key, Arc::clone(self.states.get(key)?))));
-        let of = &self.co_engagement;
+        let co_engagement = &self.co_engagement;
         let users = part.users.iter();
         let items = part.items.iter();
-        let beginning = Arc::new(InitialState {
+        let initial = Arc::new(InitialState {
             schema: Arc::clone(&self.schema),
             states: states.collect(),
             co_engagement: Arc::new(CoEngagement {
-                config: of.config,
-                ordinal: of.ordinal,
+                config: co_engagement.config,
+                ordinal: co_engagement.ordinal,
                 users: users
-                    .filter_map(|user| Some((*user, of.users.get(user)?.clone())))
+                    .filter_map(|user| Some((*user, co_engagement.users.get(user)?.clone())))
                     .collect(),
                 nodes: items
-                    .filter_map(|item| Some((*item, of.nodes.get(item)?.clone())))
+                    .filter_map(|item| Some((*item, co_engagement.nodes.get(item)?.clone())))
                     .collect(),
             }),
         });
         Self {
             schema: Arc::clone(&self.schema),
-            states: beginning.states.clone(),
-            co_engagement: Arc::clone(&beginning.co_engagement),
+            states: initial.states.clone(),
+            co_engagement: Arc::clone(&initial.co_engagement),
             collections: Arc::clone(&self.collections),
             history: List::from_iter([]),
-            beginning,
+            initial,
         }
     }
 }

@@ -1,27 +1,32 @@
-//! The oracle: the promises that a database made to its callers, kept outside of it.
+//! The oracle records the calls on a database and their results, and checks recovered states against the promises that
+//! the database made.
 //!
-//! Tell it of each call before it is made and how it ended. After a death and a reopening it says whether the state is
-//! one of those that the promises allow:
+//! Pass each call to the oracle before the call, and its result after it. After a crash and a reopening the oracle
+//! checks that the promises allow the recovered state. An allowed state has two independent parts:
 //!
-//! - frames (calls that record or forget) up to some sequence number, each exactly once, without a hole: at least
-//!   every guaranteed one, and whole or not at all those that failed or were in flight;
-//! - independently of them, a beginning of the changes of collections, each whole: at least every guaranteed one.
+//! - Frames (calls that record or forget) up to some sequence number, each exactly once, without a hole. Every
+//!   guaranteed frame is in the state. A frame that failed or was in flight is in the state as a whole or missing as a
+//!   whole.
+//! - A prefix of the changes of collections, each change as a whole. Every guaranteed change is in the state.
 //!
-//! | guaranteed | after a process crash | after a power loss |
+//! | guarantee | guaranteed after a process crash | guaranteed after a power loss |
 //! |---|---|---|
-//! | [`Guarantee::Acknowledged`] | acknowledged | acknowledged |
+//! | [`Guarantee::Acknowledged`] | acknowledged calls | acknowledged calls |
 //! | [`Guarantee::Synced`], frames | acknowledged, or noted as durable | acknowledged before an acknowledged sync or checkpoint began, or noted as durable |
 //! | [`Guarantee::Synced`], collections | acknowledged | acknowledged before an acknowledged sync began |
 //!
-//! A checkpoint says nothing of collections: one that finds nothing new to write flushes nothing.
+//! A checkpoint guarantees no change of a collection: a checkpoint without new state to write flushes nothing.
 //!
-//! Callers may be many threads, which share the oracle under a lock: sequence numbers give the order of frames, and
-//! frames in flight are looked for at every place they can have. A call that failed with another error than
-//! [`Error::OutcomeUnknown`] was refused and must not be there. Changes of collections are taken to be in the order in which they
-//! were acknowledged, so no two threads should change the same one at a time.
+//! Several threads may call the database and share the oracle under a lock. Sequence numbers give the order of frames.
+//! Frames in flight are tried at every possible place. A call that failed with an error other than
+//! [`Error::OutcomeUnknown`] was refused and must not be in the state. The oracle assumes that changes of collections
+//! took effect in the order of their acknowledgements, so two threads must not change the same collection at the same
+//! time.
 //!
-//! Each operation holds the time of its clock. From that follows which events must be set back, and which calls must be
-//! refused because an event is too far ahead. A database that answers otherwise is wrong.
+//! Each operation holds the time of its clock. This time determines which events must be set back, and which calls must
+//! be refused because an event is too far ahead. Any other result of the database is a finding.
+//!
+//! Invariant: the oracle is in memory, so a crash of the database does not change it.
 
 mod check;
 mod orders;
@@ -40,13 +45,13 @@ use super::model::{List, Model, StatePart};
 use super::workload::{Operation, SessionEnd, is_ahead_of_clock};
 use crate::{Durability, Error, Receipt, Schema, SetBack};
 
-/// The promise of an acknowledgement for a power loss; of a process crash it always promises survival.
+/// The promise of an acknowledgement for a power loss. After a process crash every acknowledged call survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Guarantee {
-    /// Everything acknowledged survives.
+    /// Every acknowledged call survives.
     Acknowledged,
-    /// What was acknowledged before an acknowledged sync or checkpoint, or was noted as durable, survives.
+    /// Calls that were acknowledged before an acknowledged sync or checkpoint began, or were noted as durable, survive.
     Synced,
 }
 
@@ -59,53 +64,54 @@ impl From<Durability> for Guarantee {
     }
 }
 
-/// How the database ended.
+/// The kind of crash that ended the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CrashKind {
-    /// The process ended: killed, panicked, aborted. Everything written is there.
+    /// The process ended by a kill, a panic or an abort. All written bytes survive.
     ProcessCrash,
-    /// The machine ended: everything synced is there.
+    /// The machine lost power. All synced bytes survive.
     PowerLoss,
 }
 
-/// An operation that was begun.
+/// The id of an operation that was passed to [`Oracle::begin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(usize);
 
-/// How far a call has come.
+/// The progress of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CallProgress {
     InFlight,
-    /// The how-manieth acknowledgement it was, from 1; 0 before the last reopening.
+    /// Acknowledged. The number of the acknowledgement counts from 1.
     Acknowledged(u64),
-    /// The outcome is unknown.
+    /// The call failed and its outcome is unknown.
     Failed,
-    /// It must not be there: it was refused, or has to be because an event is too far ahead of the clock.
+    /// The call must not be in the state: it was refused, or must be refused because an event is too far ahead of the
+    /// clock.
     Refused,
 }
 
 #[derive(Debug, Clone)]
 struct OracleCall {
-    /// As the log must have it.
+    /// The operation as the log must store it.
     operation: Arc<Operation>,
     set_back: Option<SetBack>,
     progress: CallProgress,
-    /// Of a frame, if the database told it.
+    /// The sequence number of the frame, if the database returned it.
     sequence: Option<u64>,
-    /// How many acknowledgements there had been when it was begun.
+    /// The number of acknowledgements before the call began.
     begun_after_acknowledgement: u64,
-    /// Every frame with a number up to this one had been acknowledged when it was begun.
+    /// The greatest acknowledged or recovered sequence number before the call began.
     begun_after_sequence: u64,
 }
 
-/// The calls on a database, its answers, and the states that are legal after a crash.
+/// The calls on a database, their results, and the legal states after a crash.
 ///
 /// # Examples
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use tidaldb::TidalDb;
-/// use tidaldb::testing::oracle::{Death, Guarantee, Oracle};
+/// use tidaldb::testing::oracle::{CrashKind, Guarantee, Oracle};
 /// use tidaldb::testing::workload::{Workload, standard_schema, tiny_options};
 /// # let dir = std::env::temp_dir().join(format!("tidaldb-oracle-doc-{}", std::process::id()));
 /// let options = tiny_options(standard_schema());
@@ -118,7 +124,7 @@ struct OracleCall {
 /// }
 /// drop(db);
 /// let db = TidalDb::open(&dir, options)?;
-/// let verdict = oracle.check(Death::ProcessCrash, &db);
+/// let verdict = oracle.check(CrashKind::ProcessCrash, &db);
 /// assert!(verdict.is_ok(), "{verdict}");
 /// # std::fs::remove_dir_all(&dir)?;
 /// # Ok(())
@@ -127,12 +133,14 @@ struct OracleCall {
 #[derive(Debug, Clone)]
 pub struct Oracle {
     guarantee: Guarantee,
-    /// The frames that the last reopening found and the changes of the schema: no crash can lose these. Then every call since
-    /// the last reopening.
+    /// First the frames and the changes of the schema that the last reopening recovered, which no crash can lose. Then
+    /// every call since the last reopening.
     calls: List<OracleCall>,
-    settled_len: usize,
-    /// The id of the first of `calls`.
+    /// The number of recovered frames and changes of the schema at the beginning of `calls`.
+    recovered_len: usize,
+    /// The id of the first element of `calls`.
     first_id: usize,
+    /// The number of acknowledgements so far.
     acknowledgements: u64,
     /// Frames acknowledged up to this acknowledgement are durable.
     durable_acknowledgement: u64,
@@ -140,37 +148,37 @@ pub struct Oracle {
     durable_changes: u64,
     /// Frames up to this sequence number are durable.
     durable_sequence: u64,
-    /// The greatest sequence number that was acknowledged, or found by the last reopening.
+    /// The greatest sequence number that was acknowledged or recovered.
     last_acknowledged: u64,
-    /// No later frame may have a number up to this one: what the last reopening found.
-    taken_sequence: u64,
-    /// How many events were acknowledged, before the last reopening too.
+    /// The last sequence number of the last reopening. Every later frame must have a greater number.
+    recovered_sequence: u64,
+    /// The number of acknowledged events since the database was new.
     acknowledged_events: u64,
-    /// The state that the last reopening found.
+    /// The state that the last reopening recovered.
     base: Model,
-    /// That state and the frames acknowledged since, in the order of their acknowledgement.
+    /// The recovered state and the frames acknowledged since then, in the order of their acknowledgements.
     head: Model,
     /// The index of the current reopening, if it changes the schema.
     schema_change: Option<usize>,
     /// True if the session before the current reopening ended by a power loss.
-    power_is_lost: bool,
-    /// The opening of the receipts since the last reopening, and those of the receipts before it.
+    after_power_loss: bool,
+    /// The opening id in the receipts since the last reopening, and the opening ids in the receipts before it.
     opening: Option<u64>,
     earlier_openings: Vec<u64>,
-    /// Wrong answers.
+    /// Wrong results of calls.
     findings: Vec<Difference>,
-    /// If the oracle knows only a part of the state: the part, and a hash of the rest.
+    /// If the models hold only a part of the state: the part, and a hash of the rest.
     part: Option<(Arc<StatePart>, u64)>,
 }
 
 impl Oracle {
-    /// An oracle for a new database. A [`Durability`] is a guarantee too.
+    /// An oracle for a new database. A [`Durability`] is also accepted as a guarantee.
     pub fn new(schema: &Schema, guarantee: impl Into<Guarantee>) -> Self {
         Self::with(Model::new(schema), guarantee.into())
     }
 
-    /// An oracle for a database whose state is that of `model` in `part`, and whose rest has the hash `rest`. No crash may change
-    /// the state up to `last_sequence`. The calls change nothing outside of the part.
+    /// An oracle for a database whose state in `part` is that of `model`, and whose rest has the hash `rest`. No crash
+    /// may change the state up to `last_sequence`. The calls change nothing outside the part.
     pub(in crate::testing) fn of_part(
         part: Arc<StatePart>,
         model: Model,
@@ -181,7 +189,7 @@ impl Oracle {
             part: Some((part, rest)),
             durable_sequence: last_sequence,
             last_acknowledged: last_sequence,
-            taken_sequence: last_sequence,
+            recovered_sequence: last_sequence,
             ..Self::with(model, Guarantee::Acknowledged)
         }
     }
@@ -190,19 +198,19 @@ impl Oracle {
         Self {
             guarantee,
             calls: List::from_iter([]),
-            settled_len: 0,
+            recovered_len: 0,
             first_id: 0,
             acknowledgements: 0,
             durable_acknowledgement: 0,
             durable_changes: 0,
             durable_sequence: 0,
             last_acknowledged: 0,
-            taken_sequence: 0,
+            recovered_sequence: 0,
             acknowledged_events: 0,
             head: base.clone(),
             base,
             schema_change: None,
-            power_is_lost: false,
+            after_power_loss: false,
             opening: None,
             earlier_openings: Vec::new(),
             findings: Vec::new(),
@@ -210,7 +218,7 @@ impl Oracle {
         }
     }
 
-    /// Notes that a call is about to be made.
+    /// Records that a call begins. Call this before the call on the database.
     pub fn begin(&mut self, operation: &Operation) -> OpId {
         let set_back = operation.set_back();
         let (operation, progress) = if operation.must_be_refused() {
@@ -230,15 +238,15 @@ impl Oracle {
         id
     }
 
-    /// The index of a call since the last reopening.
+    /// The index of a call in `calls`. `None` for a call before the last reopening.
     fn index_of(&self, id: OpId) -> Option<usize> {
         let index = id.0.checked_sub(self.first_id)?;
-        (self.settled_len..self.calls.len())
+        (self.recovered_len..self.calls.len())
             .contains(&index)
             .then_some(index)
     }
 
-    /// Notes that a call succeeded. A frame without a number has the next one.
+    /// Records that a call succeeded. A frame without a sequence number gets the next one.
     pub(in crate::testing) fn acknowledged(&mut self, id: OpId, sequence: Option<u64>) {
         self.acknowledgements += 1;
         let Some(index) = self.index_of(id) else { return };
@@ -257,11 +265,11 @@ impl Oracle {
             operation if operation.is_frame() => {
                 let sequence = sequence.unwrap_or(self.last_acknowledged + 1);
                 let begun_after = call.begun_after_sequence;
-                let is_taken = || self.calls.iter().any(|call| call.sequence == Some(sequence));
-                if (sequence <= self.last_acknowledged && is_taken()) || sequence <= begun_after {
+                let is_used = || self.calls.iter().any(|call| call.sequence == Some(sequence));
+                if (sequence <= self.last_acknowledged && is_used()) || sequence <= begun_after {
                     self.add_finding(
                         format!("a sequence number after {begun_after}"),
-                        format!("{sequence} was acknowledged, which an earlier frame has"),
+                        format!("{sequence}, which is the number of an earlier frame"),
                     );
                 }
                 self.calls[index].sequence = Some(sequence);
@@ -274,7 +282,7 @@ impl Oracle {
         self.calls[index].progress = CallProgress::Acknowledged(self.acknowledgements);
     }
 
-    /// Notes that an answer is wrong.
+    /// Records a wrong result of a call.
     fn add_finding(&mut self, expected: impl Into<String>, found: impl Into<String>) {
         self.findings.push(Difference::of_log(expected, found));
     }
@@ -299,28 +307,28 @@ impl Oracle {
             call.sequence = error.sequence();
             if is_ahead_of_clock(error) {
                 self.add_finding(
-                    format!("that {operation} is not refused for its times"),
+                    format!("no refusal of {operation} because of its times"),
                     error.to_string(),
                 );
             }
         }
     }
 
-    /// Notes how a call ended that [`Operation::apply`] made. The receipt must say which events were set back, and be of an
-    /// opening that gave no receipt before the last reopening.
+    /// Records the result of a call of [`Operation::apply`]. The receipt must report the events that were set back. Its
+    /// opening must differ from the openings of all receipts before the last reopening.
     pub fn ended(&mut self, operation: OpId, result: &Result<Option<Receipt>, Error>) {
         let receipt = result.as_ref().map_or_else(Error::receipt, |receipt| *receipt);
         if let Some(receipt) = receipt {
             let opening = receipt.opening;
             if self.earlier_openings.contains(&opening) {
-                let found = format!("opening {opening}, which gave receipts before the last reopening");
+                let found = format!("opening {opening}, which has receipts from before the last reopening");
                 self.add_finding("a receipt of a new opening", found);
             }
             self.opening = Some(opening);
             let call = self.index_of(operation).map(|index| &self.calls[index]);
             let expected = call.map_or(receipt.set_back, |call| call.set_back);
             if receipt.set_back != expected {
-                self.add_finding(in_words(expected), in_words(receipt.set_back));
+                self.add_finding(set_back_text(expected), set_back_text(receipt.set_back));
             }
         }
         match result {
@@ -329,75 +337,77 @@ impl Oracle {
         }
     }
 
-    /// Notes that everything acknowledged so far was synced, collections too, without an [`Operation`] that says so,
-    /// for example by `close`; the database's durable sequence number was `durable_sequence` then.
+    /// Records that all calls acknowledged so far are synced, frames and changes of collections, for example by
+    /// `close`. Call this if no [`Operation`] made the sync. `durable_sequence` is the durable sequence number of the
+    /// database after it.
     pub fn synced(&mut self, durable_sequence: u64) {
         self.durable_acknowledgement = self.acknowledgements;
         self.durable_changes = self.acknowledgements;
         self.note_durable(durable_sequence);
     }
 
-    /// Notes that every frame up to `durable_sequence` is durable, because the database said so.
+    /// Records that the database reported every frame up to `durable_sequence` as durable.
     pub fn note_durable(&mut self, durable_sequence: u64) {
         self.durable_sequence = self.durable_sequence.max(durable_sequence);
     }
 
-    /// The calls since the last reopening that may be there, by index.
-    fn possible(&self, is_kind: fn(&Operation) -> bool) -> impl Iterator<Item = (usize, &OracleCall)> {
-        let calls = self.calls.iter().enumerate().skip(self.settled_len);
+    /// The calls of a kind since the last reopening that may be in the state, each with its index.
+    fn possible_calls(&self, is_kind: fn(&Operation) -> bool) -> impl Iterator<Item = (usize, &OracleCall)> {
+        let calls = self.calls.iter().enumerate().skip(self.recovered_len);
         calls.filter(move |(_, call)| call.progress != CallProgress::Refused && is_kind(&call.operation))
     }
 
-    /// What the state that `verdict` is about does not hold of what was asked for, and is the next of it: the first frame
-    /// and the first change of a collection.
+    /// The first frame and the first change of a collection that were begun and that the state of `verdict` does not
+    /// contain.
     pub(crate) fn missing(&self, verdict: &Verdict) -> Vec<Operation> {
         let kinds: [fn(&Operation) -> bool; 2] = [Operation::is_frame, Operation::is_collection_change];
         let first = |is_kind| {
-            let mut calls = self.possible(is_kind);
-            calls.find(|(index, _)| !verdict.found.contains(index))
+            let mut calls = self.possible_calls(is_kind);
+            calls.find(|(index, _)| !verdict.recovered_calls.contains(index))
         };
         let missing = kinds.into_iter().filter_map(first);
         missing.map(|(_, call)| (*call.operation).clone()).collect()
     }
 
-    /// Notes that a [reopening](Operation::Reopen) ended the session. Until [`reopened`](Self::reopened) the oracle allows the
-    /// losses of a power loss, if the session ended by one, and the old and the new schema, if the reopening changes it.
+    /// Records that a [reopening](Operation::Reopen) ended the session. If the session ended by a power loss, the
+    /// oracle allows the losses of a power loss until [`reopened`](Self::reopened). If the reopening changes the
+    /// schema, the recovered state must have the new schema.
     pub fn session_ended(&mut self, reopening: OpId) {
         let Some(index) = self.index_of(reopening) else {
             return;
         };
         if let Operation::Reopen(reopening) = &*self.calls[index].operation {
             self.schema_change = reopening.changes_schema().then_some(index);
-            self.power_is_lost |= matches!(reopening.end, SessionEnd::PowerLoss(_));
+            self.after_power_loss |= matches!(reopening.end, SessionEnd::PowerLoss(_));
         }
     }
 
-    /// Sets the promise of the acknowledgements from now on.
+    /// Sets the promise of later acknowledgements.
     pub fn set_guarantee(&mut self, guarantee: impl Into<Guarantee>) {
         self.guarantee = guarantee.into();
     }
 
-    /// Continues with the recovered database that `verdict` is about: what it found is settled, and durable, for opening
-    /// syncs what it finds; what it did not find will not come back.
+    /// Continues with the recovered database of `verdict`. Its recovered calls are durable, because an opening syncs
+    /// the recovered data. Calls that were not recovered must not appear later.
     pub fn reopened(&mut self, verdict: &Verdict) {
         let is_change = |index: &&usize| self.calls[**index].operation.is_collection_change();
-        let (changes, frames): (Vec<usize>, Vec<usize>) = verdict.found.iter().partition(is_change);
+        let (changes, frames): (Vec<usize>, Vec<usize>) = verdict.recovered_calls.iter().partition(is_change);
         let mut base = self.state_after(&frames).into_owned();
         for index in changes {
             base.apply(&self.calls[index].operation);
         }
-        let settled: List<OracleCall> = frames.iter().map(|&index| self.calls[index].clone()).collect();
-        self.settled_len = settled.len();
-        self.first_id += self.calls.len() - settled.len();
-        self.calls = settled;
+        let recovered: List<OracleCall> = frames.iter().map(|&index| self.calls[index].clone()).collect();
+        self.recovered_len = recovered.len();
+        self.first_id += self.calls.len() - recovered.len();
+        self.calls = recovered;
         self.head = base.clone();
         self.base = base;
         self.earlier_openings.extend(self.opening.take());
         self.schema_change = None;
-        self.power_is_lost = false;
-        self.taken_sequence = verdict.last_sequence;
+        self.after_power_loss = false;
+        self.recovered_sequence = verdict.last_sequence;
         self.last_acknowledged = verdict.last_sequence;
-        // Numbers of frames that were not found are given again: only what was found is known to be durable.
+        // The database assigns the numbers of lost frames again, so only numbers of recovered frames are durable.
         self.durable_sequence = verdict.last_sequence;
         self.findings.clear();
     }
@@ -407,17 +417,17 @@ fn expected_refusal(operation: &Operation) -> String {
     format!("a refusal of {operation} before the log: an event is too far ahead of the clock")
 }
 
-/// The part of a receipt about the events that were ahead of the clock.
-fn in_words(set_back: Option<SetBack>) -> String {
+/// The part of a receipt about events that were set back, as text.
+fn set_back_text(set_back: Option<SetBack>) -> String {
     match set_back {
-        None => "a receipt that says that no event was set back".to_owned(),
+        None => "a receipt without events set back".to_owned(),
         Some(SetBack { events_len, to_ms }) => {
-            format!("a receipt that says that {events_len} events were set back to {to_ms}")
+            format!("a receipt with {events_len} events set back to {to_ms}")
         }
     }
 }
 
-/// How many events a frame has.
+/// The number of events of a frame.
 fn events_len(operation: &Operation) -> u64 {
     match operation {
         Operation::Record { events, .. } => events.len() as u64,

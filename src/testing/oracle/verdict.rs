@@ -1,22 +1,22 @@
-//! What the oracle says.
+//! The verdict of the oracle on a recovered state: counts, the recovered prefix, and the differences.
 
 use std::fmt;
 use std::ops::AddAssign;
 
 use crate::testing::model::Difference;
 
-/// How many events, each counted once.
+/// Numbers of events. Each event is counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Acknowledged, since the database was new.
+    /// Acknowledged events since the database was new.
     pub acknowledged: u64,
-    /// Found.
+    /// Recovered events.
     pub recovered: u64,
-    /// Guaranteed and not found.
+    /// Guaranteed events that were not recovered.
     pub lost: u64,
-    /// Found twice.
+    /// Events that were recovered twice.
     pub doubled: u64,
-    /// Found in some structures only, or with only some of the events of their call.
+    /// Events that were recovered in some structures only, or without other events of their call.
     pub half: u64,
 }
 
@@ -30,34 +30,36 @@ impl AddAssign for Counts {
     }
 }
 
-/// Which operations a recovered state holds.
+/// The operations that a recovered state contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Prefix {
-    /// Frames, that is calls that recorded or forgot something, since the database was new.
+    /// The number of frames (calls that record or forget) since the database was new.
     pub frames: usize,
-    /// The sequence number of the last of them, as far as it is known; 0 without one.
+    /// The sequence number of the last frame whose number the database returned. 0 without such a frame.
     pub sequence: u64,
-    /// Changes of collections, since the database was last opened.
+    /// The number of changes of collections since the last reopening.
     pub collection_changes: usize,
 }
 
-/// What the oracle says of a recovered state.
+/// The verdict of the oracle on a recovered state.
 #[derive(Debug, Clone, PartialEq)]
-#[must_use = "the oracle says what is wrong in its verdict"]
+#[must_use = "the verdict holds the findings of the oracle"]
 pub struct Verdict {
-    /// How the state differs from the nearest legal one; empty if it is legal.
+    /// The differences between the state and the nearest legal state. Empty if the state is legal.
     pub differences: Vec<Difference>,
-    /// The events.
+    /// The numbers of events.
     pub counts: Counts,
-    /// The legal state that was found, or the one that is nearest.
+    /// The recovered legal state, or the nearest one.
     pub prefix: Prefix,
-    /// The frames of [`prefix`](Self::prefix) in order, then its changes of collections; by their index among the calls.
-    pub(super) found: Vec<usize>,
+    /// The frames of [`prefix`](Self::prefix) in order, then its changes of collections, each as an index in the
+    /// oracle's calls.
+    pub(super) recovered_calls: Vec<usize>,
+    /// The last sequence number of the recovered database.
     pub(super) last_sequence: u64,
 }
 
 impl Verdict {
-    /// Whether the state is legal.
+    /// Returns true if the state is legal.
     pub fn is_ok(&self) -> bool {
         self.differences.is_empty()
     }
@@ -78,10 +80,10 @@ impl fmt::Display for Verdict {
             sequence,
             collection_changes,
         } = self.prefix;
-        let said = if self.is_ok() { "legal" } else { "not legal" };
+        let legality = if self.is_ok() { "legal" } else { "not legal" };
         write!(
             f,
-            "{said}: {acknowledged} events acknowledged, {recovered} recovered, {lost} lost, {doubled} doubled, \
+            "{legality}: {acknowledged} events acknowledged, {recovered} recovered, {lost} lost, {doubled} doubled, \
              {half} half; {frames} frames up to sequence {sequence}, {collection_changes} changes of collections"
         )?;
         self.differences

@@ -1,27 +1,27 @@
-//! The findings on the page: those with the same failure together, long ones folded.
+//! The findings on the page. Findings with the same failure form a group, and long texts are folded.
 
 use super::html::{element, escaped, folded};
 use super::text::{counted, grouped};
 use super::{FINDINGS_SHOWN_MAX, Report};
 use crate::testing::sweep::Finding;
 
-/// How many findings are shown unfolded.
-const FINDINGS_OPEN_MAX: usize = 6;
-/// How many lines of a finding's message are shown unfolded.
+/// The number of findings that are shown unfolded.
+const FINDINGS_UNFOLDED_MAX: usize = 6;
+/// The number of lines of a finding's message that are shown unfolded.
 const MESSAGE_LINES_MAX: usize = 4;
-/// How many replay lines of further cases with the same failure are shown.
-const ALIKE_SHOWN_MAX: usize = 20;
+/// The number of replay lines that are shown of other cases with the same failure.
+const OTHER_LINES_MAX: usize = 20;
 
-/// Findings with the same failure, each with the index of its sweep. The first one is shown in full; there is at least one.
+/// One or more findings with the same failure, each with the index of its sweep. The first one is shown in full.
 pub(super) struct EqualFindings<'a>(pub(super) Vec<(usize, &'a Finding)>);
 
 impl<'a> EqualFindings<'a> {
     pub(super) fn of(report: &'a Report) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         for (sweep, finding) in report.findings() {
-            let place = all.iter().position(|it| it.0[0].1.failure == finding.failure);
-            match place {
-                Some(place) => all[place].0.push((sweep, finding)),
+            let group = all.iter().position(|it| it.0[0].1.failure == finding.failure);
+            match group {
+                Some(group) => all[group].0.push((sweep, finding)),
                 None if all.len() < FINDINGS_SHOWN_MAX => all.push(Self(vec![(sweep, finding)])),
                 None => {}
             }
@@ -30,16 +30,17 @@ impl<'a> EqualFindings<'a> {
     }
 }
 
-pub(super) fn section(report: &Report, alike: &[EqualFindings<'_>]) -> String {
-    let articles: Vec<String> = (1..).zip(alike).map(|(number, it)| article(number, it)).collect();
-    let (open, rest) = articles.split_at(articles.len().min(FINDINGS_OPEN_MAX));
-    let mut text = "<h2 id=\"findings\">Findings</h2>\n".to_owned() + &open.concat();
+pub(super) fn section(report: &Report, groups: &[EqualFindings<'_>]) -> String {
+    let articles = (1..).zip(groups).map(|(number, group)| article(number, group));
+    let articles: Vec<String> = articles.collect();
+    let (unfolded, rest) = articles.split_at(articles.len().min(FINDINGS_UNFOLDED_MAX));
+    let mut text = "<h2 id=\"findings\">Findings</h2>\n".to_owned() + &unfolded.concat();
     if !rest.is_empty() {
         let more = counted(rest.len() as u64, "other finding", "other findings");
         let summary = element("summary", more);
         text += &element("details", summary + &rest.concat());
     }
-    let shown: u64 = alike.iter().map(|it| it.0.len() as u64).sum();
+    let shown: u64 = groups.iter().map(|it| it.0.len() as u64).sum();
     if report.totals.findings > shown {
         let more = report.totals.findings - shown;
         let more = counted(more, "more failing case is", "more failing cases are");
@@ -48,8 +49,8 @@ pub(super) fn section(report: &Report, alike: &[EqualFindings<'_>]) -> String {
     text
 }
 
-fn article(number: usize, alike: &EqualFindings<'_>) -> String {
-    let (sweep, finding) = alike.0[0];
+fn article(number: usize, group: &EqualFindings<'_>) -> String {
+    let (sweep, finding) = group.0[0];
     let kind = finding.failure.kind;
     let sweep = element("span class=\"soft small\"", format_args!("sweep {}", sweep + 1));
     let mut text =
@@ -74,23 +75,20 @@ fn article(number: usize, alike: &EqualFindings<'_>) -> String {
         );
     }
     if is_shrunk {
-        text += &folded("as it was found", code_line(&finding.plan.replay_line()));
+        text += &folded("before shrinking", code_line(&finding.plan.replay_line()));
     }
-    text += &folded(
-        "as a test to paste",
-        element("pre", escaped(finding.test_to_paste())),
-    );
-    let others = &alike.0[1..];
+    text += &folded("as a test", element("pre", escaped(finding.test_to_paste())));
+    let others = &group.0[1..];
     if !others.is_empty() {
-        let shown = others.iter().take(ALIKE_SHOWN_MAX);
+        let shown = others.iter().take(OTHER_LINES_MAX);
         let mut lines: String = shown.map(|(_, other)| code_line(&other.replay_line())).collect();
-        let hidden = others.len().saturating_sub(ALIKE_SHOWN_MAX);
+        let hidden = others.len().saturating_sub(OTHER_LINES_MAX);
         if hidden > 0 {
             let hidden = format!("{} more are not shown.", grouped(hidden as u64));
             lines += &element("p class=\"small\"", hidden);
         }
-        let others = counted(others.len() as u64, "other case says", "other cases say");
-        text += &folded(format_args!("{others} the same"), lines);
+        let others = counted(others.len() as u64, "other case", "other cases");
+        text += &folded(format_args!("{others} with the same failure"), lines);
     }
     element(
         &format!("article class=\"finding\" id=\"finding-{number}\""),
@@ -98,7 +96,7 @@ fn article(number: usize, alike: &EqualFindings<'_>) -> String {
     ) + "\n"
 }
 
-/// The message of a failure; long ones are folded after their beginning.
+/// The message of a failure. A long message is folded after its first lines.
 fn message(message: &str) -> String {
     let lines: Vec<&str> = message.lines().collect();
     let is_long = lines.len() > MESSAGE_LINES_MAX + 1;

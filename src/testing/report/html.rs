@@ -1,10 +1,11 @@
-//! Text of the page. Invariant: every text that is not a constant of this folder goes through [`escaped`].
+//! The building blocks of the page. Invariant: every text that is not a constant of this folder passes through
+//! [`escaped`].
 
 use std::fmt::Display;
 
 use super::text::EscapedText;
 
-/// Text between tags or inside a quoted attribute.
+/// The value, escaped for a text between tags or inside a quoted attribute.
 pub(super) fn escaped(value: impl Display) -> String {
     let mut text = String::new();
     for character in EscapedText(&value.to_string()).to_string().chars() {
@@ -20,24 +21,24 @@ pub(super) fn escaped(value: impl Display) -> String {
     text
 }
 
-/// An element. `head` is its name with its attributes; neither is escaped here.
+/// An element. `head` is its name with its attributes. Neither argument is escaped.
 pub(super) fn element(head: &str, content: impl Display) -> String {
     let name = head.split(' ').next().unwrap_or_default();
     format!("<{head}>{content}</{name}>")
 }
 
-/// A paragraph of remarks.
+/// A paragraph in the style of a remark.
 pub(super) fn remark(content: impl Display) -> String {
     element("p class=\"small soft\"", content) + "\n"
 }
 
-/// Folded content below a small line.
+/// Folded content with a summary line.
 pub(super) fn folded(summary: impl Display, content: impl Display) -> String {
     let summary = element("summary class=\"small\"", summary);
     element("details", format_args!("{summary}{content}")) + "\n"
 }
 
-/// A table whose cells are elements.
+/// A table. Each row is a text of cell elements.
 pub(super) fn table(
     titles: impl IntoIterator<Item = String>,
     rows: impl IntoIterator<Item = String>,

@@ -1,9 +1,9 @@
-//! The report as JSON. `json.md` beside this file describes every field. Each function returns the text of a value.
+//! The report as JSON. `json.md` in this folder describes every field. Each function returns the text of a JSON value.
 
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use super::{Report, ReportTotals, Swept};
+use super::{Report, ReportTotals, ReportedSweep};
 use crate::testing::sweep::{Finding, LeftOut, Progress};
 
 /// Names of fields, each with the text of its value.
@@ -16,7 +16,7 @@ fn object(fields: impl IntoIterator<Item = (&'static str, String)>) -> String {
     format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
 }
 
-/// An array with a line for each value, so that files can be compared by lines.
+/// An array with a line for each value, so that two files can be compared by lines.
 fn lines(values: impl Iterator<Item = String>) -> String {
     let values = values.map(|value| format!("\n{value}"));
     format!("[{}]", values.collect::<Vec<_>>().join(","))
@@ -148,11 +148,11 @@ fn finding(sweep: usize, finding: &Finding) -> String {
     ])
 }
 
-fn sweep(swept: &Swept) -> String {
-    let sweep = &swept.report;
+fn sweep(reported: &ReportedSweep) -> String {
+    let sweep = &reported.report;
     let mut own = ReportTotals::default();
     own.add(sweep);
-    own.sites = swept.sites_len as u64;
+    own.sites = reported.sites_len as u64;
     let coverage = object([
         ("points_missed", texts(&sweep.coverage.points_missed)),
         ("kinds_missed", texts(&sweep.coverage.kinds_missed)),
@@ -162,12 +162,12 @@ fn sweep(swept: &Swept) -> String {
     fields.extend(verdict(sweep.reason_not_clean()));
     fields.extend(totals(&own));
     fields.push(("coverage", coverage));
-    fields.push(("map", or_null(swept.has_map().then(|| map(swept)))));
+    fields.push(("map", or_null(reported.has_map().then(|| map(reported)))));
     object(fields)
 }
 
-fn map(swept: &Swept) -> String {
-    let sites = swept.report.sites.iter().zip(&swept.outcomes);
+fn map(reported: &ReportedSweep) -> String {
+    let sites = reported.report.sites.iter().zip(&reported.outcomes);
     let sites = sites.map(|(site, outcome)| {
         object([
             ("site", text(site.site)),
@@ -185,7 +185,7 @@ fn map(swept: &Swept) -> String {
         ])
     });
     object([
-        ("operations", texts(&swept.report.operations)),
+        ("operations", texts(&reported.report.operations)),
         ("sites", lines(sites)),
     ])
 }

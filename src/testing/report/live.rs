@@ -1,4 +1,5 @@
-//! Live progress of a long run: one line that is rewritten in a terminal, and a line now and then elsewhere.
+//! The live progress of a long run: one line that is rewritten in a terminal, and a new line every ten seconds
+//! elsewhere. A crash of the run leaves the lines that were printed.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -8,14 +9,14 @@ use std::time::Duration;
 use super::text::{clock, counted, cut, grouped, rate};
 use crate::testing::sweep::{Phase, Progress};
 
-/// A longer line would wrap, and could not be rewritten.
+/// The longest line. A longer line would wrap and could not be rewritten.
 const COLUMNS_MAX: usize = 79;
 /// The least time between lines that are not rewritten.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How far a run is: the content of a [`LiveLine`].
+/// The progress of a run: the content of a [`LiveLine`].
 ///
-/// Shown as `step 77% | 1,234 images | 99 images/s | 0 findings | 3:21 left`.
+/// Its text is `step 77% | 1,234 images | 99 images/s | 0 findings | 3:21 left`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LiveStatus {
     step: String,
@@ -28,7 +29,7 @@ pub struct LiveStatus {
 }
 
 impl LiveStatus {
-    /// A run of `total` equal parts, of which `done` took the time `elapsed`.
+    /// A run of `total` equal parts. The first `done` parts took the time `elapsed`.
     pub fn of_parts(step: impl Into<String>, done: u64, total: u64, elapsed: Duration) -> Self {
         let share_left = total.saturating_sub(done) as f64 / done.max(1) as f64;
         let left = (done > 0).then(|| elapsed.mul_f64(share_left.min(1e6)));
@@ -52,7 +53,7 @@ impl LiveStatus {
         }
     }
 
-    /// Adds a count of `unit`, and its rate since the beginning.
+    /// Adds a count of `unit`, and its rate since the start of the run.
     #[must_use]
     pub fn count(mut self, count: u64, unit: &str) -> Self {
         let per_second = rate(count as f64 / self.elapsed.as_secs_f64().max(1e-3));
@@ -61,7 +62,7 @@ impl LiveStatus {
         self
     }
 
-    /// Sets the number of findings, 0 unless set.
+    /// Sets the number of findings. Default: 0.
     #[must_use]
     pub fn findings(mut self, findings: u64) -> Self {
         self.findings = findings;
@@ -100,7 +101,7 @@ impl From<&Progress> for LiveStatus {
     }
 }
 
-/// Shows how far a run is. An output that cannot be written to is no error: the run continues without it.
+/// Shows the progress of a run. If writing to the output fails, the run continues without the line.
 ///
 /// # Examples
 /// ```
@@ -129,12 +130,13 @@ struct ShownLine {
 }
 
 impl LiveLine {
-    /// On standard error: rewritten if that is a terminal.
+    /// A line on standard error. The line is rewritten if standard error is a terminal.
     pub fn stderr() -> Self {
         Self::to(Box::new(io::stderr()), io::stderr().is_terminal())
     }
 
-    /// On any output: rewritten, or a line now and then.
+    /// A line on any output. With `is_rewritten` the line is rewritten, otherwise at most one line is printed every ten
+    /// seconds.
     pub fn to(out: Box<dyn Write + Send>, is_rewritten: bool) -> Self {
         Self {
             is_rewritten,
@@ -142,12 +144,12 @@ impl LiveLine {
         }
     }
 
-    /// Shows nothing.
+    /// A line that shows nothing.
     pub fn silent() -> Self {
         Self::to(Box::new(io::sink()), false)
     }
 
-    /// Shows how far the run is.
+    /// Shows the progress of the run.
     pub fn show(&self, status: &LiveStatus) {
         let line = cut(&status.to_string(), COLUMNS_MAX);
         let mut shown = self.lock();
@@ -165,7 +167,7 @@ impl LiveLine {
         shown.out.flush().ok();
     }
 
-    /// Prints a line that stays, such as a finding.
+    /// Prints a permanent line, such as a finding.
     pub fn print(&self, line: &str) {
         self.clear();
         let mut shown = self.lock();
@@ -173,7 +175,7 @@ impl LiveLine {
         shown.out.flush().ok();
     }
 
-    /// Takes a rewritten line away, so that other text can be printed.
+    /// Clears a rewritten line, so that other text can be printed.
     pub fn clear(&self) {
         let mut shown = self.lock();
         if self.is_rewritten && shown.last.is_some() {

@@ -1,5 +1,5 @@
-//! The crash map of a sweep: every site of the work in its order, grouped by operation of the work, by outcome; and above
-//! it a picture of where the distinct images come from.
+//! The crash map of a sweep: the outcome of every site of the work, in order, grouped by operation of the work. A bar
+//! chart above the map shows the number of new images of each operation.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,20 @@ use super::findings::EqualFindings;
 use super::html::{element, escaped, remark};
 use super::matrix::{kind_key, point_key};
 use super::text::{counted, cut, grouped};
-use super::{SiteOutcome, Swept, first_site};
+use super::{ReportedSweep, SiteOutcome, first_site};
 use crate::testing::plan::Site;
 use crate::testing::sim_disk::Side;
 use crate::testing::sweep::SiteReport;
 
-/// Up to how many bytes the plan of a site is repeated at each one.
+/// The longest plan in bytes that is repeated at each site.
 const PLAN_BYTES_MAX: usize = 120;
-/// The height of the picture.
+/// The height of the chart.
 const HEIGHT: u64 = 100;
 
-pub(super) const HOW_TO_READ: &str = "Rounded: a crossing of the crash point with this number in the table above. Square: a disk \
-     operation with its letter from there; left of the bar the crash before it, right of it the one after it. \
-     Pointing at a mark names its site. Sites between which nothing happens share their images.";
+pub(super) const HOW_TO_READ: &str = "A rounded mark is a crossing of the crash point with this number in the table \
+     above. A square mark is a disk operation with its letter from that table: left of the bar is the crash before \
+     the operation, right of the bar the crash after it. The tooltip of a mark names its site. Sites without a disk \
+     operation between them share their images.";
 
 pub(super) fn legend() -> String {
     let items = SiteOutcome::ALL.map(SiteOutcome::texts).into_iter();
@@ -32,28 +33,28 @@ pub(super) fn legend() -> String {
     element("ul class=\"legend\"", items.collect::<String>()) + "\n"
 }
 
-/// The sites of one operation of the work, or of opening the database.
+/// The sites of one operation of the work, or of the opening of the database.
 struct SiteGroup<'a> {
     operation: Option<usize>,
     sites: Vec<(&'a SiteReport, SiteOutcome)>,
-    /// Images that no group before had.
+    /// The number of images that no earlier group has.
     distinct: u64,
 }
 
 impl<'a> SiteGroup<'a> {
-    fn all(swept: &'a Swept) -> Vec<Self> {
-        let sites: Vec<_> = swept
+    fn all(reported: &'a ReportedSweep) -> Vec<Self> {
+        let sites: Vec<_> = reported
             .report
             .sites
             .iter()
-            .zip(swept.outcomes.iter().copied())
+            .zip(reported.outcomes.iter().copied())
             .collect();
-        let mut moment = None;
+        let mut position = None;
         let groups = sites.chunk_by(|(site, _), (next, _)| site.operation == next.operation);
         let group = |sites: &[(&'a SiteReport, SiteOutcome)]| {
             let mut distinct = 0;
             for (site, _) in sites {
-                if moment.replace(site.crash_position) != Some(site.crash_position) {
+                if position.replace(site.crash_position) != Some(site.crash_position) {
                     distinct += site.distinct;
                 }
             }
@@ -74,11 +75,16 @@ impl<'a> SiteGroup<'a> {
 }
 
 /// The map of the sweep with this index.
-pub(super) fn of_sweep(index: usize, swept: &Swept, is_open: bool, alike: &[EqualFindings<'_>]) -> String {
-    let sweep = &swept.report;
-    let groups = SiteGroup::all(swept);
+pub(super) fn of_sweep(
+    index: usize,
+    reported: &ReportedSweep,
+    is_unfolded: bool,
+    findings: &[EqualFindings<'_>],
+) -> String {
+    let sweep = &reported.report;
+    let groups = SiteGroup::all(reported);
     let mut marks = Marks::default();
-    for (number, it) in (1..).zip(alike) {
+    for (number, it) in (1..).zip(findings) {
         let own = it.0.iter().filter(|(of, _)| *of == index);
         for site in own.filter_map(|(_, finding)| first_site(finding)) {
             marks.numbers.entry(site.to_string()).or_insert(number);
@@ -89,15 +95,15 @@ pub(super) fn of_sweep(index: usize, swept: &Swept, is_open: bool, alike: &[Equa
         marks.prefix = line + " ";
     }
     let plan = element("code", escaped(cut(&sweep.plan.to_string(), 200)));
-    let (sites, images) = (grouped(swept.sites_len as u64), grouped(sweep.distinct));
+    let (sites, images) = (grouped(reported.sites_len as u64), grouped(sweep.distinct));
     let counts = format!("{sites} sites, {images} distinct images");
     let counts = element("span class=\"soft small\"", counts);
     let summary = element("summary", format_args!("Sweep {}: {plan}{counts}", index + 1));
     let tallest = groups.iter().map(|group| group.distinct).max().unwrap_or(0);
-    let of_picture = remark(format_args!(
-        "New images of each operation of the work, from opening to closing; the tallest bar is {}. A bar that hangs from the top \
-         has a finding.",
-        grouped(tallest)
+    let chart_remark = remark(format_args!(
+        "The bars show the new images of each operation of the work, from opening to closing. The tallest bar is {}. \
+         A bar at the top marks an operation with a finding.",
+        counted(tallest, "image", "images")
     ));
     let parts = (1..).zip(&groups).map(|(number, group)| {
         let head = head(group, &sweep.operations, number == groups.len());
@@ -105,21 +111,21 @@ pub(super) fn of_sweep(index: usize, swept: &Swept, is_open: bool, alike: &[Equa
         element("div class=\"g\"", head + &marks) + "\n"
     });
     let parts = element("div class=\"map\"", parts.collect::<String>());
-    let head = if is_open { "details open" } else { "details" };
-    element(head, summary + &picture(&groups, tallest) + &of_picture + &parts) + "\n"
+    let head = if is_unfolded { "details open" } else { "details" };
+    element(head, summary + &chart(&groups, tallest) + &chart_remark + &parts) + "\n"
 }
 
-/// The new images of each group as bars. It is as wide as the page, so its units are no pixels.
-fn picture(groups: &[SiteGroup<'_>], tallest: u64) -> String {
+/// The new images of each group as a bar chart. The chart is as wide as the page, so its units are not pixels.
+fn chart(groups: &[SiteGroup<'_>], tallest: u64) -> String {
     let bars = (0..).zip(groups).map(|(index, group)| {
         let name = match group.operation {
             Some(operation) => format!("operation {operation}"),
             None => "opening".to_owned(),
         };
-        let bar = |class: &str, y: u64, height: u64, what: &str| {
+        let bar = |class: &str, y: u64, height: u64, label: &str| {
             let x = index * 10 + 1;
             let head = format!("rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"8\" height=\"{height}\"");
-            element(&head, element("title", format_args!("{name}: {what}"))) + "\n"
+            element(&head, element("title", format_args!("{name}: {label}"))) + "\n"
         };
         let height = (group.distinct * (HEIGHT - 20)).div_ceil(tallest.max(1));
         let images = counted(group.distinct, "new image", "new images");
@@ -134,7 +140,7 @@ fn picture(groups: &[SiteGroup<'_>], tallest: u64) -> String {
     element(&head, bars.collect::<String>()) + "\n"
 }
 
-/// The text of a group's operation, and its counts.
+/// The text of a group's operation, and the counts of the group.
 fn head(group: &SiteGroup<'_>, operations: &[String], is_last: bool) -> String {
     let text = match group.operation {
         Some(operation) => {
@@ -152,18 +158,18 @@ fn head(group: &SiteGroup<'_>, operations: &[String], is_last: bool) -> String {
     element("div class=\"h\"", title + &element("span class=\"s\"", counts))
 }
 
-/// The common parts of the marks of a map.
+/// The data that all marks of a map use.
 #[derive(Default)]
 struct Marks {
     /// The beginning of the replay line of each site.
     prefix: String,
-    /// The numbers of the findings by the sites at which their work died.
+    /// The numbers of the findings, by the site at which their work crashed.
     numbers: BTreeMap<String, usize>,
 }
 
 impl Marks {
     fn of_group(&self, group: &SiteGroup<'_>) -> String {
-        // Both sides of one operation go into the same box.
+        // Both sides of one operation are in the same box.
         let boxes = group
             .sites
             .chunk_by(|(site, _), (next, _)| is_after(site.site, next.site));

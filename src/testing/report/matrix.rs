@@ -1,4 +1,5 @@
-//! The matrix: crash points and kinds of disk operation by the outcome of the crashes there.
+//! The matrix: for each crash point and each kind of disk operation, the numbers of sites by the outcome of the crashes
+//! there.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,10 @@ use crate::testing::sweep::{SiteReport, SweepReport};
 /// The outcome of the crashes at a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SiteOutcome {
-    /// Every image recovered to a state that was promised.
+    /// Every image recovered to a legal state.
     Recovered,
-    /// As [`Recovered`](Self::Recovered), and every image had come up before.
-    Known,
+    /// Like [`Recovered`](Self::Recovered), and every image is a duplicate of an image of an earlier site.
+    Duplicate,
     /// Some check failed.
     Finding,
     /// No crash was tried.
@@ -21,33 +22,33 @@ pub(super) enum SiteOutcome {
 }
 
 impl SiteOutcome {
-    pub(super) const ALL: [Self; 4] = [Self::Recovered, Self::Known, Self::Finding, Self::LeftOut];
+    pub(super) const ALL: [Self; 4] = [Self::Recovered, Self::Duplicate, Self::Finding, Self::LeftOut];
 
-    /// Symbol, name, value in the JSON, class of the style sheet.
+    /// The symbol, the name, the JSON value and the class of the style sheet.
     pub(super) const fn texts(self) -> [&'static str; 4] {
         match self {
             Self::Recovered => ["✓", "recovered", "recovered", "r"],
-            Self::Known => ["=", "recovered, met before", "known", "k"],
+            Self::Duplicate => ["=", "recovered, duplicate images", "known", "k"],
             Self::Finding => ["✗", "finding", "finding", "f"],
             Self::LeftOut => ["–", "left out", "left_out", "o"],
         }
     }
 
-    /// The outcome at `site`; `has_finding` if the work of a finding died there.
+    /// The outcome at `site`. `has_finding` is true if the work of a finding crashed there.
     pub(super) fn of(site: &SiteReport, has_finding: bool) -> Self {
         if has_finding || !site.failures.is_empty() {
             Self::Finding
         } else if !site.is_explored || site.images == 0 {
             Self::LeftOut
         } else if site.distinct == 0 {
-            Self::Known
+            Self::Duplicate
         } else {
             Self::Recovered
         }
     }
 }
 
-/// The key of a crash point on the page: the eight points have one digit each.
+/// The key of a crash point on the page. Each of the eight points has one digit.
 pub(super) fn point_key(point: CrashPoint) -> char {
     let number = CrashPoint::ALL.iter().position(|it| *it == point);
     number.map_or('?', |number| char::from(b'1' + number as u8))
@@ -72,15 +73,15 @@ pub(super) fn kind_key(kind: DiskOperationKind) -> char {
     }
 }
 
-/// One line of the matrix. Sites are crossings of a point, or both sides of the disk operations of a kind.
+/// One line of the matrix. Its sites are the crossings of a point, or both sides of the disk operations of a kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SiteCounts {
     pub(super) recovered: u64,
     pub(super) findings: u64,
     pub(super) left_out: u64,
-    /// How often it came up in the work.
+    /// The number of crossings or operations in the work.
     pub(super) in_work: u64,
-    /// How often it came up in the recoveries that were counted.
+    /// The number of crossings or operations in the recoveries in which the sweep crashed.
     pub(super) in_recoveries: u64,
 }
 
@@ -89,7 +90,7 @@ impl SiteCounts {
         self.in_work + self.in_recoveries > 0
     }
 
-    /// In the order of the columns: in the work, recovered, findings, left out, in recoveries.
+    /// The counts in the order of the columns: in the work, recovered, findings, left out, in recoveries.
     pub(super) fn numbers(&self) -> [u64; 5] {
         [
             self.in_work,
@@ -102,16 +103,16 @@ impl SiteCounts {
 
     fn count(&mut self, outcome: SiteOutcome) {
         match outcome {
-            SiteOutcome::Recovered | SiteOutcome::Known => self.recovered += 1,
+            SiteOutcome::Recovered | SiteOutcome::Duplicate => self.recovered += 1,
             SiteOutcome::Finding => self.findings += 1,
             SiteOutcome::LeftOut => self.left_out += 1,
         }
     }
 }
 
-/// One half of the matrix, as every form of the report shows it.
+/// One half of the matrix: the crash points or the kinds of disk operation.
 pub(super) struct MatrixTable<'a> {
-    /// The field of the JSON, and the one of its lines that holds the name.
+    /// The name of the JSON field of the table, and the name of the field of its lines that holds the name.
     pub(super) fields: [&'static str; 2],
     pub(super) caption: &'static str,
     pub(super) remark: &'static str,
@@ -119,12 +120,12 @@ pub(super) struct MatrixTable<'a> {
     pub(super) lines: Vec<(char, String, &'a SiteCounts)>,
 }
 
-/// See the [module](self).
+/// The lines of both halves. See the [module](self).
 #[derive(Debug, Clone)]
 pub(super) struct Matrix {
     /// A line for each of the eight points, in their order.
     pub(super) points: [(CrashPoint, SiteCounts); CrashPoint::ALL.len()],
-    /// A line for each kind that changes content or makes it durable, and for every other one that was done.
+    /// A line for each kind that changes content or makes it durable, and for every other kind that occurred.
     pub(super) kinds: BTreeMap<DiskOperationKind, SiteCounts>,
 }
 
@@ -151,14 +152,14 @@ impl Matrix {
             MatrixTable {
                 fields: ["points", "point"],
                 caption: "Crash points",
-                remark: "Every crossing in the work by the outcome of the crashes at it; the last column counts crossings in the \
-                         recoveries that were looked into.",
+                remark: "Each line counts the crossings in the work by the outcome of the crashes at them. The \
+                         last column counts the crossings in the recoveries in which the sweep crashed.",
                 lines: points.collect(),
             },
             MatrixTable {
                 fields: ["disk_operations", "kind"],
                 caption: "Disk operations",
-                remark: "Each operation has two sites, before and after it: the outcomes count sites.",
+                remark: "Each operation has two sites, before and after it. The outcomes count sites.",
                 lines: kinds.collect(),
             },
         ]

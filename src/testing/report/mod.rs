@@ -1,8 +1,8 @@
-//! Reports of sweeps for people and for programs: a matrix for the terminal, JSON, one HTML page, a live line.
+//! Reports of sweeps, for readers and for programs: a matrix for the terminal, JSON, one HTML page, and a live line.
 //!
-//! Owns the sum of any number of sweeps. Invariant: a number that is shown is one that a sweep counted; what a page or
-//! file has no room for is named there with its number. A report reads nothing and writes no file: each form is a text,
-//! so a crash of the program that keeps one leaves whatever it wrote last.
+//! Owns the totals of any number of sweeps. Invariant: every number in a report is a count of a sweep or a sum of such
+//! counts. A form that omits items shows the number of omitted items. A report reads and writes no file. Each form is a
+//! text, so after a crash of the program a file has the text that the program wrote last.
 //!
 //! # Examples
 //! ```
@@ -39,25 +39,25 @@ use matrix::{Matrix, SiteOutcome};
 
 pub use live::{LiveLine, LiveStatus};
 
-/// Of how many sweeps the crash map is kept; those with findings come before those without.
+/// The number of sweeps whose crash map is stored. Sweeps with findings take precedence.
 const MAPS_MAX: usize = 8;
-/// How many findings the page and the terminal show in full.
+/// The number of findings that the page and the terminal show in full.
 const FINDINGS_SHOWN_MAX: usize = 50;
 
-/// One sweep of a report. Its sites and operations are dropped if there is no room for its map.
+/// One sweep of a report. If the report has no room for its map, its sites and operations are dropped.
 #[derive(Debug, Clone)]
-struct Swept {
+struct ReportedSweep {
     report: SweepReport,
     sites_len: usize,
-    /// Of each site of the map.
+    /// The outcome of each site of the map.
     outcomes: Vec<SiteOutcome>,
 }
 
-impl Swept {
+impl ReportedSweep {
     fn new(report: SweepReport) -> Self {
         let firsts = report.findings.iter().filter_map(first_site);
-        let wrong: BTreeSet<String> = firsts.map(|site| site.to_string()).collect();
-        let outcome = |site: &SiteReport| SiteOutcome::of(site, wrong.contains(&site.site.to_string()));
+        let failing: BTreeSet<String> = firsts.map(|site| site.to_string()).collect();
+        let outcome = |site: &SiteReport| SiteOutcome::of(site, failing.contains(&site.site.to_string()));
         let outcomes = report.sites.iter().map(outcome).collect();
         Self {
             sites_len: report.sites.len(),
@@ -77,7 +77,7 @@ impl Swept {
     }
 }
 
-/// Where the work died in a failing case, if it did.
+/// The site at which the work crashed in a failing case. `None` for a case without a crash.
 fn first_site(finding: &Finding) -> Option<Site> {
     finding.plan.crashes.first().map(|crash| crash.site)
 }
@@ -90,13 +90,14 @@ struct ReportTotals {
     images: u64,
     distinct: u64,
     recoveries: u64,
+    /// Recovered databases that continued after recovery.
     continued: u64,
     nested: u64,
     faults: u64,
     findings: u64,
     left_out: LeftOut,
     elapsed: Duration,
-    /// The time of all threads that recovered.
+    /// The sum of the times of all threads that recovered.
     threads_elapsed: Duration,
 }
 
@@ -122,29 +123,29 @@ impl ReportTotals {
         sum.faults += more.faults;
     }
 
-    /// Recoveries each second.
+    /// The number of recoveries per second.
     fn per_second(&self) -> f64 {
         self.recoveries as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// Distinct images recovered each second by each thread.
+    /// The number of distinct images that each thread recovers per second.
     fn distinct_per_second_and_thread(&self) -> f64 {
         self.distinct as f64 / self.threads_elapsed.as_secs_f64().max(1e-9)
     }
 }
 
-/// Any number of sweeps, to be shown. See the [module](self).
+/// A report of any number of sweeps. See the [module](self).
 #[derive(Debug, Clone)]
 pub struct Report {
     title: String,
-    sweeps: Vec<Swept>,
+    sweeps: Vec<ReportedSweep>,
     matrix: Matrix,
     totals: ReportTotals,
     running: Option<Progress>,
 }
 
 impl Report {
-    /// A report of nothing yet. `title` is what its page is called.
+    /// An empty report. `title` is the title of its page.
     pub fn new(title: &str) -> Self {
         Self {
             title: title.to_owned(),
@@ -158,26 +159,26 @@ impl Report {
     /// Adds a sweep that has ended.
     pub fn add(&mut self, sweep: SweepReport) {
         self.totals.add(&sweep);
-        let mut swept = Swept::new(sweep);
-        self.matrix.add(&swept.report, &swept.outcomes);
+        let mut reported = ReportedSweep::new(sweep);
+        self.matrix.add(&reported.report, &reported.outcomes);
         self.running = None;
         if self.maps().count() >= MAPS_MAX {
-            let is_worth_more = !swept.report.findings.is_empty();
-            let clean = |it: &&mut Swept| it.has_map() && it.report.findings.is_empty();
-            match self.sweeps.iter_mut().rev().find(clean) {
-                Some(clean) if is_worth_more => clean.drop_map(),
-                _ => swept.drop_map(),
+            let has_findings = !reported.report.findings.is_empty();
+            let is_clean = |it: &&mut ReportedSweep| it.has_map() && it.report.findings.is_empty();
+            match self.sweeps.iter_mut().rev().find(is_clean) {
+                Some(clean) if has_findings => clean.drop_map(),
+                _ => reported.drop_map(),
             }
         }
-        self.sweeps.push(swept);
+        self.sweeps.push(reported);
     }
 
-    /// Says how far all is while a sweep runs; adding its report ends that.
+    /// Sets the progress of a running sweep. [`add`](Self::add) removes it.
     pub fn running(&mut self, progress: Progress) {
         self.running = Some(progress);
     }
 
-    /// Whether something was tested and nothing found.
+    /// Returns true if a sweep tested something and no sweep has a finding.
     pub fn is_ok(&self) -> bool {
         self.reason_not_clean().is_none()
     }
@@ -193,12 +194,12 @@ impl Report {
         json::of(self)
     }
 
-    /// The report as one HTML page that needs nothing else: no file, no network, no script.
+    /// The report as one HTML page that needs no other file, no network and no script.
     pub fn html(&self) -> String {
         page::page(self)
     }
 
-    fn maps(&self) -> impl Iterator<Item = (usize, &Swept)> {
+    fn maps(&self) -> impl Iterator<Item = (usize, &ReportedSweep)> {
         self.sweeps.iter().enumerate().filter(|(_, it)| it.has_map())
     }
 
@@ -208,6 +209,7 @@ impl Report {
         sweeps.flat_map(|(index, it)| it.report.findings.iter().map(move |finding| (index, finding)))
     }
 
+    /// The reason why the report is not clean. `None` if it is clean.
     fn reason_not_clean(&self) -> Option<String> {
         if self.totals.findings > 0 {
             return Some(text::counted(self.totals.findings, "finding", "findings"));

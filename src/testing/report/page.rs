@@ -1,4 +1,4 @@
-//! The report as one HTML page: no script, nothing fetched, legible without colour.
+//! The report as one HTML page. It has no script, loads no other file and is legible without colour.
 
 use super::findings::{self, EqualFindings};
 use super::html::{element, escaped, remark, table};
@@ -11,15 +11,15 @@ const STYLE: &str = include_str!("page.css");
 /// The page of `report`.
 pub(super) fn page(report: &Report) -> String {
     let title = escaped(format_args!("Crash report: {}", report.title));
-    let alike = EqualFindings::of(report);
+    let findings = EqualFindings::of(report);
     let mut body = element("h1", &title) + &summary(report) + &map::legend();
     if report.totals.findings > 0 {
-        body += &findings::section(report, &alike);
+        body += &findings::section(report, &findings);
     }
     for table in report.matrix.tables() {
         body += &matrix(&table);
     }
-    body += &maps(report, &alike);
+    body += &maps(report, &findings);
     if report.sweeps.len() > 1 {
         body += &sweeps(report);
     }
@@ -42,7 +42,7 @@ fn summary(report: &Report) -> String {
     let sentences = terminal::sentences(&report.totals, report.sweeps.len()).join(" ");
     let items = left_out(&report.totals.left_out).into_iter();
     let items: Vec<_> = items
-        .map(|(count, what, _)| format!("{} {what}", grouped(count)))
+        .map(|(count, unit, _)| format!("{} {unit}", grouped(count)))
         .collect();
     let left_out = if items.is_empty() {
         "Nothing was left out.".to_owned()
@@ -51,7 +51,7 @@ fn summary(report: &Report) -> String {
     };
     let running = report.running.as_ref().map(|progress| {
         let status = escaped(LiveStatus::from(progress));
-        element("p", format_args!("<strong>Not over yet:</strong> {status}"))
+        element("p", format_args!("<strong>Still running:</strong> {status}"))
     });
     let (sentences, left_out) = (element("p", escaped(sentences)), element("p", escaped(left_out)));
     format!(
@@ -105,20 +105,20 @@ fn matrix(half: &MatrixTable<'_>) -> String {
     format!("<h2>{}</h2>\n{table}{}", half.caption, remark(half.remark))
 }
 
-fn maps(report: &Report, alike: &[EqualFindings<'_>]) -> String {
-    let kept: Vec<_> = report.maps().collect();
-    if kept.is_empty() {
-        return "<h2>Crash map</h2>\n<p>No sweep has a recorded run to draw.</p>\n".to_owned();
+fn maps(report: &Report, findings: &[EqualFindings<'_>]) -> String {
+    let shown: Vec<_> = report.maps().collect();
+    if shown.is_empty() {
+        return "<h2>Crash map</h2>\n<p>No sweep has a recorded run.</p>\n".to_owned();
     }
     let mut text = "<h2 id=\"map\">Crash map</h2>\n".to_owned() + &remark(map::HOW_TO_READ);
-    for (place, (index, swept)) in kept.iter().enumerate() {
-        let is_open = place == 0 || !swept.report.findings.is_empty();
-        text += &map::of_sweep(*index, swept, is_open, alike);
+    for (place, (index, reported)) in shown.iter().enumerate() {
+        let is_unfolded = place == 0 || !reported.report.findings.is_empty();
+        text += &map::of_sweep(*index, reported, is_unfolded, findings);
     }
-    let hidden = report.sweeps.len() - kept.len();
+    let hidden = report.sweeps.len() - shown.len();
     if hidden > 0 {
         let hidden = format!(
-            "The maps of {} other sweeps are not kept.",
+            "The maps of {} other sweeps are not shown.",
             grouped(hidden as u64)
         );
         text += &element("p", hidden);
@@ -128,11 +128,11 @@ fn maps(report: &Report, alike: &[EqualFindings<'_>]) -> String {
 
 fn sweeps(report: &Report) -> String {
     let titles = "#|plan|sites|images|distinct|recoveries|findings|time|recoveries/s".split('|');
-    let rows = report.sweeps.iter().enumerate().map(|(index, swept)| {
-        let sweep = &swept.report;
+    let rows = report.sweeps.iter().enumerate().map(|(index, reported)| {
+        let sweep = &reported.report;
         let plan = element("code", escaped(cut(&sweep.plan.to_string(), 200)));
         let counts = [
-            swept.sites_len as u64,
+            reported.sites_len as u64,
             sweep.images,
             sweep.distinct,
             sweep.recoveries,
@@ -159,9 +159,9 @@ fn sweeps(report: &Report) -> String {
 fn omissions(report: &Report) -> String {
     let items = left_out(&report.totals.left_out).into_iter();
     let items: String = items
-        .map(|(count, what, why)| {
-            let why = element("span class=\"soft\"", format_args!("({why})"));
-            element("li", format_args!("{} {what} {why}", grouped(count)))
+        .map(|(count, unit, reason)| {
+            let reason = element("span class=\"soft\"", format_args!("({reason})"));
+            element("li", format_args!("{} {unit} {reason}", grouped(count)))
         })
         .collect();
     let items = if items.is_empty() {
@@ -177,5 +177,5 @@ fn omissions(report: &Report) -> String {
     } else {
         format!("Not reached: {}.", missed.join(", "))
     };
-    format!("<h2>What was left out</h2>\n{items}\n<p>{missed}</p>\n")
+    format!("<h2>Left out</h2>\n{items}\n<p>{missed}</p>\n")
 }

@@ -1,39 +1,40 @@
-//! Tables of text: aligned columns for a terminal, or Markdown.
+//! Tables of text, with aligned columns for a terminal, or as Markdown.
 //!
-//! Uses the standard library alone: a program that is built without the kit includes this file by its path.
+//! The module uses the standard library alone, so that a program that is built without the kit can include this file by
+//! its path.
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "a program that includes the file uses a part"
+    reason = "a program that includes the file uses only a part of it"
 )]
 
 use std::fmt::{self, Write};
 
-/// Escape sequences of a terminal that colour a cell.
+/// The escape sequence of a terminal for red text.
 pub const RED: &str = "\x1b[31m";
-/// As [`RED`].
+/// The escape sequence of a terminal for green text.
 pub const GREEN: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
 
-/// The side of its column at which a cell stands.
+/// The alignment of the cells of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
-    /// At the left.
+    /// Aligned to the left.
     Left,
-    /// At the right.
+    /// Aligned to the right.
     Right,
 }
 
-/// Rows of cells. A column is one wider than its widest cell, and at least as wide as declared.
+/// Rows of cells. A column is one character wider than its widest cell, and at least as wide as declared.
 #[derive(Debug, Clone)]
 pub struct TextTable {
     columns: Vec<(usize, Align)>,
-    /// Cells; those of a title, which is marked, do not widen their columns.
+    /// The cells of each row, and true for a title row, whose cells do not widen their columns.
     rows: Vec<(Vec<String>, bool)>,
 }
 
 impl TextTable {
-    /// A table without rows. A column has a least width in characters and an alignment.
+    /// A table without rows. Each column has a minimum width in characters and an alignment.
     pub fn new(columns: impl IntoIterator<Item = (usize, Align)>) -> Self {
         Self {
             columns: columns.into_iter().collect(),
@@ -41,26 +42,26 @@ impl TextTable {
         }
     }
 
-    /// A table whose first column is at the left and `width` wide, and whose other columns, of these widths, are at the
-    /// right.
+    /// A table for numbers. The first column has the minimum width `width` and is aligned to the left. The other
+    /// columns have the minimum widths `others` and are aligned to the right.
     pub fn of_numbers(width: usize, others: impl IntoIterator<Item = usize>) -> Self {
         let others = others.into_iter().map(|width| (width, Align::Right));
         Self::new([(width, Align::Left)].into_iter().chain(others))
     }
 
-    /// Appends a row. Cells that it lacks are empty.
+    /// Appends a row. Missing cells are empty.
     pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
         self.rows
             .push((cells.into_iter().map(Into::into).collect(), false));
     }
 
-    /// Appends a row that does not widen columns: a cell reaches over the empty cells behind it.
+    /// Appends a row that does not widen columns. A cell may extend over the empty cells after it.
     pub fn title(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
         self.rows
             .push((cells.into_iter().map(Into::into).collect(), true));
     }
 
-    /// The rows as a Markdown table; the first one is its head.
+    /// The rows as a Markdown table. The first row is its head.
     pub fn markdown(&self) -> String {
         let columns = self.columns.iter().enumerate();
         let columns: Vec<_> = columns
@@ -122,12 +123,12 @@ impl fmt::Display for TextTable {
     }
 }
 
-/// The text between the escape sequences of a colour.
+/// The text with the escape sequences of a colour around it.
 pub fn colored(text: &str, color: &str) -> String {
     format!("{color}{text}{PLAIN}")
 }
 
-/// The number of characters that a terminal shows: all but the escape sequences of colours.
+/// The number of characters that a terminal shows: all characters except the escape sequences of colours.
 fn columns_of(text: &str) -> usize {
     let mut parts = text.split('\x1b');
     let plain = parts.next().unwrap_or_default().chars().count();

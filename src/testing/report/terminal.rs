@@ -1,5 +1,5 @@
-//! The report in a terminal: each finding with its replay line, the matrix, sentences, and the counts of left-out images and sites.
-//! No line but those of findings is over 100 columns.
+//! The report in a terminal: each finding with its replay line, the matrix, sentences, and the counts of left-out
+//! images and sites. Only lines of findings are longer than 100 columns.
 
 use std::fmt::Write;
 
@@ -42,10 +42,10 @@ pub(super) fn of(report: &Report) -> String {
         writeln!(text, "{line}").ok();
     }
     let items = left_out(&report.totals.left_out);
-    for (count, what, why) in &items {
+    for (count, unit, reason) in &items {
         writeln!(
             text,
-            "– left out: {} {what}\n            ({why})",
+            "– left out: {} {unit}\n            ({reason})",
             grouped(*count)
         )
         .ok();
@@ -58,7 +58,7 @@ pub(super) fn of(report: &Report) -> String {
         writeln!(text, "{} more findings are not shown.", grouped(hidden)).ok();
     }
     match report.reason_not_clean() {
-        // The reason can hold text of the workload.
+        // The reason may contain text of the workload.
         Some(why) => text + "✗ not clean: " + &cut(&EscapedText(&why).to_string(), 80),
         None => text + "✓ clean",
     }
@@ -88,7 +88,7 @@ pub(super) fn sentences(totals: &ReportTotals, sweeps_len: usize) -> [String; 4]
             grouped(totals.findings),
         ),
         format!(
-            "{} crashes in recoveries, {} faults of the disk, {} recovered disks gone on with.",
+            "{} crashes in recoveries, {} disk faults, {} runs continued after recovery.",
             grouped(totals.nested),
             grouped(totals.faults),
             grouped(totals.continued),

@@ -1,14 +1,14 @@
-//! Numbers, times and foreign text as every form of the report writes them.
+//! The text of numbers, times and foreign strings, as every form of the report writes it.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
 
 use crate::testing::sweep::LeftOut;
 
-/// Numbers from here on are shown by their magnitude.
+/// Numbers from this one on are shown in scientific notation.
 const DIGITS_SHOWN_BELOW: u128 = 1_000_000_000_000_000;
 
-/// A number with a comma between thousands.
+/// A number with commas between groups of three digits.
 pub(crate) fn grouped(number: impl Into<u128>) -> String {
     let number = number.into();
     if number >= DIGITS_SHOWN_BELOW {
@@ -25,23 +25,23 @@ pub(crate) fn grouped(number: impl Into<u128>) -> String {
     text
 }
 
-/// A number with the word for what it counts.
+/// A number with its unit in the singular or plural.
 pub(crate) fn counted(number: impl Into<u128>, one: &str, many: &str) -> String {
     let number = number.into();
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
-/// A rate, without a fraction where none is of interest.
+/// A rate. Rates of ten and more have no fraction.
 pub(crate) fn rate(per_second: f64) -> String {
     if per_second < 10.0 {
         format!("{per_second:.1}")
     } else {
-        // Saturates; a rate is not negative.
+        // The conversion saturates, and a rate is not negative.
         grouped(per_second.round() as u64)
     }
 }
 
-/// A time for people: seconds with a fraction, or hours, minutes and seconds.
+/// A time, as seconds with a fraction below one minute, otherwise as [`clock`] shows it.
 pub(crate) fn duration(time: Duration) -> String {
     if time.as_secs() < 60 {
         format!("{:.1} s", time.as_secs_f64())
@@ -50,7 +50,7 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// A time as a clock shows it: `3:07`, `1:02:03`.
+/// A time in minutes and seconds, or in hours, minutes and seconds: `3:07`, `1:02:03`.
 pub(crate) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -61,14 +61,14 @@ pub(crate) fn clock(time: Duration) -> String {
     }
 }
 
-/// Text in which whatever is not printed, or changes how the rest is, stands as its number.
+/// A text in which the number of each [invisible](is_visible) character replaces the character.
 pub(crate) struct EscapedText<'a>(pub(crate) &'a str);
 
-/// Whether a character is no more than its own glyph.
+/// Returns true if a character has a glyph and does not change the display of other characters.
 pub(crate) fn is_visible(character: char) -> bool {
     !(character.is_control()
         || matches!(character,
-            // Soft hyphen, marks of direction, joiners, separators of lines, embeddings, isolates, byte order mark.
+            // Soft hyphen, direction marks, joiners, line separators, embeddings, isolates, byte order mark.
             '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'))
 }
@@ -86,7 +86,7 @@ impl fmt::Display for EscapedText<'_> {
     }
 }
 
-/// The beginning of `text`, with an ellipsis if that is not all.
+/// At most `chars_max` characters of `text`. A shortened text ends with an ellipsis.
 pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     if text.chars().nth(chars_max).is_none() {
         return text.to_owned();
@@ -96,38 +96,38 @@ pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     cut
 }
 
-/// What was left out: how many of what, and what would have them.
+/// Each kind of left-out items: the number, the unit, and the bounds that caused the omission.
 pub(crate) fn left_out(left_out: &LeftOut) -> Vec<(u128, &'static str, &'static str)> {
     let all = [
         (
             left_out.sites as u128,
             "sites of the work",
-            "the time, the bound on distinct images or that on findings was reached before them",
+            "reached first: the time limit, the bound on distinct images or the bound on findings",
         ),
         (
             left_out.images,
-            "combinations of what was not durable, after crashes in the work",
-            "the bound on images of a moment, or the time",
+            "combinations of data that was not durable, after crashes in the work",
+            "the bound on images of one crash position, or the time limit",
         ),
         (
             left_out.recoveries as u128,
-            "distinct images whose recovery was not crashed in",
-            "the depth, the bound on nested images, or the time",
+            "distinct images in whose recovery the sweep did not crash",
+            "the depth, the bound on nested images, or the time limit",
         ),
         (
             left_out.nested_images,
-            "combinations of what was not durable, after crashes in recoveries",
-            "the bound on images of a moment of a recovery, or the time",
+            "combinations of data that was not durable, after crashes in recoveries",
+            "the bound on images of one crash position of a recovery, or the time limit",
         ),
         (
             left_out.faults as u128,
-            "faults of the disk under the running work",
-            "the bound on faults, or the time",
+            "disk faults in the work",
+            "the bound on faults, or the time limit",
         ),
         (
             left_out.fault_images,
-            "combinations of what was not durable, after faults of the disk",
-            "the bounds on images of a moment, or the time",
+            "combinations of data that was not durable, after disk faults",
+            "the bounds on images of one crash position, or the time limit",
         ),
     ];
     all.into_iter().filter(|(count, ..)| *count > 0).collect()

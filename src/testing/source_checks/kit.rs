@@ -45,7 +45,7 @@ const STATIC_ITEMS: &[&str] = &[
     "lab/decoder/database.rs: static NEW: OnceLock<(StoredPairs, Image)>",
     "temp_dir.rs: static NEXT: AtomicU64",
     "workload/clock.rs: static NOW_MS: Cell<i64>",
-    "workload/session.rs: static NUMBER: Cell<u32>",
+    "workload/session.rs: static SESSION_NUMBER: Cell<u32>",
 ];
 
 pub(super) const STATICS: Rule = Rule {

@@ -106,7 +106,7 @@ impl ModeledRun {
         operation
             .apply(&self.db)
             .map_err(|error| format!("operation {index}: {}", error_chain(&error)))?;
-        self.model.settle(operation);
+        self.model.apply_without_history(operation);
         if let Operation::Record { events, .. } = operation {
             self.events_len += events.len() as u64;
         }

@@ -1,4 +1,4 @@
-//! The large workload: few operations, with calls of many events over as many entities.
+//! The large workload: few operations, with calls of many events on as many entities.
 
 use super::clock::STANDARD_NOW_MS;
 use super::standard::{standard_schema, tiny_options};
@@ -12,12 +12,12 @@ const COHORTS: u64 = 8;
 const USERS: u64 = 150;
 /// The entities of the longest call.
 const FEW_ENTITIES: u64 = 50;
-/// The events of the longest call, in multiples of the events of most calls.
-const LONGEST_TIMES: usize = 8;
-/// The signal of most events: it has short rings, and it is positive.
+/// The number of events of the longest call, as a multiple of the number of events of most calls.
+const LONGEST_CALL_FACTOR: usize = 8;
+/// The signal of most events. It has short rings and is positive.
 const LIKE: SignalId = SignalId(1);
 
-/// The standard schema with bounds of co-engagement that are above the number of shards of a fence.
+/// The standard schema, with bounds of co-engagement above the number of shards of a fence.
 pub fn large_schema() -> Schema {
     standard_schema().co_engagement(CoEngagementConfig {
         ring_len_max: 3,
@@ -29,8 +29,8 @@ pub fn large_schema() -> Schema {
 }
 
 /// Options under which a large workload with some thousand events in each call crosses rotations, checkpoints and
-/// compactions. The limits inside the engine are those of production, and the sizes among the options are smaller than their
-/// defaults. All other options are those of [`tiny_options`].
+/// compactions. The limits inside the engine have their production values, and the sizes among the options are smaller
+/// than their defaults. All other options are those of [`tiny_options`].
 pub fn large_options() -> Options {
     let options = Options {
         limits: Limits::default(),
@@ -81,7 +81,7 @@ pub(super) fn workload(seed: u64, events_len: usize) -> Workload {
         generator.record(events_len),
         Operation::Checkpoint,
         generator.record(events_len / 2),
-        // The only frame of a tiny segment.
+        // This record is the only frame of a tiny segment.
         generator.record(21),
         add(u64::MAX),
         Operation::Checkpoint,
@@ -109,21 +109,21 @@ struct LargeGenerator {
 }
 
 impl LargeGenerator {
-    /// A call on entities that no later call changes: a compaction has to keep them.
+    /// A call on entities that no later call changes, so that compactions must copy their records.
     fn record_once(&mut self, events_len: usize) -> Operation {
         self.record_of(events_len, |index, len| len + index)
     }
 
-    /// Forgets the item that a user engaged with so many events ago. With [`USERS`] users and room for two thirds of their
-    /// rings, the last event of the oldest ring is some 165 events old. The removal of an item that was forgotten earlier begins
-    /// with this ring.
+    /// Forgets the item of the positive event `events_ago` positive events back. With [`USERS`] users and room for two
+    /// thirds of their rings, the last event of the oldest ring is about 165 events old. The removal of an item that
+    /// was forgotten earlier begins with this ring.
     fn forget_engaged(&self, events_ago: usize) -> Operation {
         let place = self.engaged.len().checked_sub(events_ago);
         let entity = place.and_then(|place| self.engaged.get(place));
         Operation::ForgetEntity(entity.copied().unwrap_or_default())
     }
 
-    /// A call of one event in more cohorts than are forgotten at a time.
+    /// A call of one event in more cohorts than the engine forgets at a time.
     fn record_in_cohorts(&mut self, entity: EntityId) -> Operation {
         let mut event = self.event(entity);
         let len = 1 + Limits::default().forgotten_slots_len_max as u64;
@@ -141,14 +141,14 @@ impl LargeGenerator {
 
     /// The longest call. Its events have few entities, so that its state is small.
     fn record_longest(&mut self, events_len: usize) -> Operation {
-        let len = (events_len * LONGEST_TIMES).min(BATCH_EVENTS_MAX);
+        let len = (events_len * LONGEST_CALL_FACTOR).min(BATCH_EVENTS_MAX);
         self.record_of(len, |index, len| index % len.min(FEW_ENTITIES))
     }
 
-    /// A call of `events_len` events. `number` gives the number of an event's entity, from the number of the event and from half
-    /// the number of entities.
+    /// A call of `events_len` events. `number` gives the number of an event's entity, from the number of the event and
+    /// from half the number of entities.
     fn record_of(&mut self, events_len: usize, number: impl Fn(u64, u64) -> u64) -> Operation {
-        // Rings of hours turn from call to call, rings of seconds within a call.
+        // Rings of hours drop buckets from call to call, rings of seconds within a call.
         self.now_ms += 5 * HOUR_MS;
         let events = (0..events_len.max(1) as u64).map(|index| {
             let number = number(index, self.len);

@@ -1,4 +1,6 @@
-//! Workloads: the operations of a plan on a database, as values that can be printed, kept and replayed.
+//! Workloads: the operations of a plan on a database, as values that can be printed, stored and replayed.
+//!
+//! Invariant: a workload follows from its arguments alone, so every run of it makes the same calls.
 
 mod clock;
 mod large;
@@ -27,7 +29,7 @@ use crate::{CohortId, EntityId, Error, Receipt, SetBack, SignalEvent, SignalId, 
 
 /// The operations of a plan, in order.
 ///
-/// Displayed it is one line, a token for each operation, which parses back to the same value.
+/// Its text is one line with a token for each operation. The text parses back to the same value.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Workload {
     /// The operations, in order.
@@ -37,28 +39,30 @@ pub struct Workload {
 impl Workload {
     /// A workload of `operations_len` operations over [`standard_schema`] that follows from `seed` alone.
     ///
-    /// Any twenty operations in a row that begin at a multiple of twenty hold single events, batches, changes of
-    /// collections, one thing to forget, a sync and a checkpoint. Events have distinct weights, so that a score tells
-    /// which of them it holds; some are out of order, some too late for every window. Identifiers include both ends of
-    /// their range. Mostly milliseconds pass between events, now and then hours or days, so that every window ring turns.
-    /// One event of fifty is ahead of the clock, and about one call of a hundred [must be refused](Operation::must_be_refused)
-    /// because an event is too far ahead.
+    /// Any twenty consecutive operations that begin at a multiple of twenty contain single events, batches, changes of
+    /// collections, one forget, a sync and a checkpoint. The weights of events are distinct, so that a score identifies
+    /// its events. Some events are out of order, and some are too late for every window. Ids include both ends of their
+    /// range. Usually milliseconds pass between events, sometimes hours or days, so that every window ring drops old
+    /// buckets. One event of fifty is ahead of the clock. About one call of a hundred [must be
+    /// refused](Operation::must_be_refused) because an event is too far ahead.
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         standard::workload(seed, operations_len)
     }
 
-    /// A workload of few operations over [`large_schema`], with calls of `events_len` events over as many entities, and one call
-    /// of eight times as many events. It follows from `seed` and `events_len` alone. With some thousand events a signal has
-    /// several pages in each shard, frames and checkpoints have hundreds of sectors, and a replay has many thousand events.
+    /// A workload of few operations over [`large_schema`], with calls of `events_len` events on as many entities, and
+    /// one call with eight times as many events. It follows from `seed` and `events_len` alone. With some thousand
+    /// events a signal has several pages in each shard, frames and checkpoints have hundreds of sectors, and a replay
+    /// has many thousand events.
     ///
-    /// The workload is too long for a replay line: sweep it with [`CrashSweep::named`](super::CrashSweep::named).
+    /// The workload is too long for a replay line. Sweep it with [`CrashSweep::named`](super::CrashSweep::named).
     pub fn large(seed: u64, events_len: usize) -> Self {
         large::workload(seed, events_len)
     }
 
-    /// A standard workload in several sessions: among any sixteen operations is at least one [reopening](Reopening), sometimes
-    /// two or three in a row. The sessions end in all four ways and change schema, bounds, sizes, policy and clock. The first
-    /// event after a change of the clock is ahead of the clock. Only a [`Driver`](super::sweep::Driver) can make its reopenings.
+    /// A standard workload in several sessions. Any sixteen consecutive operations contain at least one
+    /// [reopening](Reopening), and sometimes two or three in a row. The reopenings use all four [ends of a
+    /// session](SessionEnd) and change schema, bounds, sizes, policy and clock. The first event after a change of the
+    /// clock is ahead of the clock. Only a [`Driver`](super::sweep::Driver) can make the reopenings.
     pub fn sessions(seed: u64, operations_len: usize) -> Self {
         sessions::workload(seed, operations_len)
     }
@@ -67,22 +71,22 @@ impl Workload {
 /// An event that owns its cohorts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// What was engaged with.
+    /// The entity.
     pub entity: EntityId,
-    /// How.
+    /// The signal.
     pub signal: SignalId,
-    /// How much.
+    /// The weight, dimensionless.
     pub weight: f64,
-    /// When, in milliseconds since the Unix epoch.
+    /// The time of the event, in milliseconds since the Unix epoch.
     pub at_ms: i64,
-    /// By whom.
+    /// The user, if the event has one.
     pub user: Option<UserId>,
-    /// The cohorts it feeds.
+    /// The cohorts in which the event counts.
     pub cohorts: Vec<CohortId>,
 }
 
 impl Event {
-    /// The event as the handle takes it.
+    /// The event as an argument of [`TidalDb::record`].
     pub fn as_signal_event(&self) -> SignalEvent<'_> {
         SignalEvent {
             entity: self.entity,
@@ -99,10 +103,10 @@ impl Event {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Operation {
-    /// One frame: a single event by `record`, several by `record_batch`.
+    /// One frame. A single event is recorded by `record`, several events by `record_batch`.
     Record {
-        /// The time that [`WorkloadClock`] tells during the call and until the thread's next one, in milliseconds since
-        /// the Unix epoch.
+        /// The time that [`WorkloadClock`] returns during the call, in milliseconds since the Unix epoch. The clock
+        /// continues from this time until the next `Record` of the thread.
         now_ms: i64,
         /// The events.
         events: Vec<Event>,
@@ -123,12 +127,13 @@ pub enum Operation {
     Sync,
     /// `checkpoint`.
     Checkpoint,
-    /// Ends the session and opens the database again. Only a [`Driver`](super::sweep::Driver) makes it.
+    /// Ends the session and opens the database again. Only a [`Driver`](super::sweep::Driver) makes reopenings.
     Reopen(Reopening),
 }
 
 impl Operation {
-    /// A call that records `events` at the time of the newest of them, so that none is ahead of the clock.
+    /// A call that records `events` with the clock at the time of the newest event, so that no event is ahead of the
+    /// clock.
     pub fn record(events: Vec<Event>) -> Self {
         let newest_ms = events.iter().map(|event| event.at_ms).max();
         Self::Record {
@@ -137,8 +142,8 @@ impl Operation {
         }
     }
 
-    /// Returns true if a database must refuse the call before its log, because an event is further ahead of the clock than
-    /// [`STANDARD_SKEW_MS`].
+    /// Returns true if a database must refuse the call before its log, because an event is further ahead of the clock
+    /// than [`STANDARD_SKEW_MS`].
     pub fn must_be_refused(&self) -> bool {
         let Self::Record { now_ms, events } = self else {
             return false;
@@ -147,7 +152,7 @@ impl Operation {
         events.iter().any(|event| event.at_ms > latest_ms)
     }
 
-    /// The events that are ahead of the clock, as the receipt must name them, if the call is not refused.
+    /// The events that are ahead of the clock, as the receipt of an accepted call must report them.
     pub fn set_back(&self) -> Option<SetBack> {
         let Self::Record { now_ms, events } = self else {
             return None;
@@ -159,7 +164,8 @@ impl Operation {
         })
     }
 
-    /// The operation as the log has it: the events that are ahead of the clock set back to its now.
+    /// The operation as the log stores it: the events that are ahead of the clock are set back to the time of the
+    /// clock.
     pub(crate) fn as_recorded(&self) -> Cow<'_, Self> {
         let mut operation = Cow::Borrowed(self);
         if self.set_back().is_some()
@@ -172,10 +178,11 @@ impl Operation {
         operation
     }
 
-    /// Makes the call. Gives the receipt of its frame, if the operation has one.
+    /// Makes the call. Returns the receipt of its frame, if the operation is a frame.
     ///
     /// # Errors
-    /// The error of the call; [`Error::InvalidInput`] for a reopening, because only a [`Driver`](super::sweep::Driver) makes one.
+    /// The error of the call. [`Error::InvalidInput`] for a reopening, because only a [`Driver`](super::sweep::Driver)
+    /// makes reopenings.
     pub fn apply(&self, db: &TidalDb) -> Result<Option<Receipt>, Error> {
         match self {
             Self::Record { now_ms, events } => {
@@ -201,15 +208,16 @@ impl Operation {
             Self::Reopen(_) => Err(Error::InvalidInput {
                 field: "operation",
                 value: self.to_string(),
-                reason: "a driver makes reopenings",
+                reason: "only a driver makes reopenings",
             }),
         }
     }
 
-    /// As [`apply`](Self::apply), but gives `None` for a call that [must be refused](Self::must_be_refused) and was.
+    /// Makes the call like [`apply`](Self::apply). Returns `None` if the call [must be refused](Self::must_be_refused)
+    /// and was refused.
     ///
     /// # Errors
-    /// That of the call.
+    /// The error of the call.
     pub fn apply_or_refuse(&self, db: &TidalDb) -> Result<Option<Receipt>, Error> {
         match self.apply(db) {
             Err(error) if self.must_be_refused() && is_ahead_of_clock(&error) => Ok(None),
@@ -217,7 +225,7 @@ impl Operation {
         }
     }
 
-    /// Whether the operation is a frame of the log.
+    /// Returns true if the operation is a frame of the log.
     pub fn is_frame(&self) -> bool {
         matches!(
             self,
@@ -225,7 +233,7 @@ impl Operation {
         )
     }
 
-    /// Whether the operation changes a collection.
+    /// Returns true if the operation changes a collection.
     pub fn is_collection_change(&self) -> bool {
         matches!(
             self,

@@ -1,11 +1,11 @@
-//! Pseudo-random numbers that are the same everywhere.
+//! Pseudo-random numbers. The same seed gives the same numbers on every platform.
 
-/// `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014): the same numbers for the same seed, on every platform.
+/// The generator `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// The numbers that follow from `seed`.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -19,18 +19,18 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Below `bound`, which is not 0.
+    /// A number below `bound`, which must not be 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next_u64() % bound
     }
 
-    /// From `begin` to under `end`.
+    /// A number from `begin` up to and excluding `end`.
     #[cfg(test)]
     pub(crate) fn between(&mut self, begin: i64, end: i64) -> i64 {
         begin + self.below(begin.abs_diff(end)) as i64
     }
 
-    /// Bytes that do not compress.
+    /// `len` random bytes, which do not compress.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         for chunk in bytes.chunks_mut(8) {
@@ -39,17 +39,17 @@ impl Random {
         bytes
     }
 
-    /// True `times` times of `of` on average.
+    /// Returns true in `times` of `of` calls on average.
     pub fn chance(&mut self, times: u64, of: u64) -> bool {
         self.below(of) < times
     }
 
-    /// One of several.
+    /// A random element, each with the same probability.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len() as u64) as usize]
     }
 
-    /// Another order.
+    /// Puts the elements into a random order.
     pub fn shuffle<T>(&mut self, all: &mut [T]) {
         for last in (1..all.len()).rev() {
             all.swap(last, self.below(last as u64 + 1) as usize);
@@ -57,7 +57,8 @@ impl Random {
     }
 }
 
-/// These seeds and one that no run had before, which is printed: a failing test shows it.
+/// These seeds and a fresh seed, which differs from run to run. The fresh seed is printed, so that a failing test shows
+/// it.
 #[cfg(test)]
 pub(crate) fn with_a_fresh_seed(seeds: impl IntoIterator<Item = u64>) -> impl Iterator<Item = u64> {
     use std::hash::{BuildHasher, RandomState};

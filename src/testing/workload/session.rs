@@ -1,13 +1,13 @@
-//! Sessions: a workload may end a session and open the database again, with changes for the next one.
+//! Sessions. A workload may end a session and open the database again, with changes for the next session.
 //!
-//! The token of a reopening is `reopen:END` and a part `/CHANGE` for each change:
+//! The token of a reopening is `reopen:END`, followed by `/CHANGE` for each change:
 //!
 //! | part | text |
 //! |---|---|
 //! | end | `close`, `drop`, `kill`, `power-loss=IMAGE` |
 //! | clock | `clock=NOW_MS` |
 //! | one more signal | `signal` |
-//! | bounds of co-engagement | `co-engagement=RING_LEN.DEGREE.USERS.NODES`, each the largest number |
+//! | bounds of co-engagement | `co-engagement=RING_LEN.DEGREE.USERS.NODES`, each a largest number |
 //! | sizes | `sizes=SEGMENT.PREALLOCATE.STORE_SEGMENT.CHECKPOINT_LOG.CHECKPOINT_STATE`, in bytes |
 //! | policy | `durability=POLICY` |
 
@@ -38,9 +38,9 @@ pub enum SessionEnd {
     Close,
     /// The handle is dropped.
     Drop,
-    /// The process is killed. On real files the handle is dropped instead; a drop writes nothing either.
+    /// The process is killed. On real files the handle is dropped instead, which also writes nothing.
     Kill,
-    /// The power is lost, and then the disk holds this image. Only a simulated disk can do this.
+    /// The power is lost, and the disk then has this image. Only a simulated disk can do this.
     PowerLoss(ImageChoice),
 }
 
@@ -48,9 +48,9 @@ pub enum SessionEnd {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionChange {
-    /// The [`WorkloadClock`] tells this time at the opening, in milliseconds since the Unix epoch.
+    /// The [`WorkloadClock`] has this time at the opening.
     Clock {
-        /// The time.
+        /// The time, in milliseconds since the Unix epoch.
         now_ms: i64,
     },
     /// The schema has [one more signal](Self::appended_signal).
@@ -79,7 +79,7 @@ pub enum SessionChange {
         /// [`Options::checkpoint_state_bytes`].
         checkpoint_state_bytes: u64,
     },
-    /// The options have this policy.
+    /// The options have this durability policy.
     Durability(Durability),
 }
 
@@ -92,14 +92,14 @@ impl Reopening {
         }
     }
 
-    /// The schema of the next session, from that of this one.
+    /// The schema of the next session, from the schema of this session.
     pub(crate) fn changed_schema(&self, schema: Schema) -> Schema {
         self.changes
             .iter()
             .fold(schema, |schema, change| change.changed_schema(schema))
     }
 
-    /// Returns true if the next session has another schema.
+    /// Returns true if the next session has a changed schema.
     pub(crate) fn changes_schema(&self) -> bool {
         let mut changes = self.changes.iter();
         changes.any(|change| {
@@ -179,42 +179,44 @@ impl SessionChange {
 }
 
 thread_local! {
-    static NUMBER: Cell<u32> = const { Cell::new(0) };
+    static SESSION_NUMBER: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The number of the session that the kit last opened or now opens on the calling thread. The session that creates the
-/// database has number 1; 0 means that the thread has opened none. A recovery is the session after the one that crashed.
+/// The number of the session that the kit last opened on the calling thread, or opens now. The session that creates the
+/// database has number 1. 0 means that the thread has opened no session. A recovery is the session after the crashed
+/// session.
 ///
-/// A closure of [`CrashSweep::files`](crate::testing::CrashSweep::files), [`storage`](crate::testing::CrashSweep::storage) or
-/// [`options`](crate::testing::CrashSweep::options) is called for each session, on the thread that opens the database. A
-/// wrapper may call this function when it is made, and in each call that the opening thread makes.
+/// The kit calls a closure of [`CrashSweep::files`](crate::testing::CrashSweep::files),
+/// [`storage`](crate::testing::CrashSweep::storage) or [`options`](crate::testing::CrashSweep::options) for each
+/// session, on the thread that opens the database. A wrapper of files or of a store may call this function when it is
+/// created, and in each call from the opening thread.
 pub fn session() -> u32 {
-    NUMBER.get()
+    SESSION_NUMBER.get()
 }
 
 /// Sets the number of the session of the calling thread.
 pub(crate) fn enter_session(number: u32) {
-    NUMBER.set(number);
+    SESSION_NUMBER.set(number);
 }
 
-/// Runs `body` in the session with this number, and returns to the session before.
+/// Runs `body` in the session with this number, then restores the number of the session before.
 pub(crate) fn in_session<T>(number: u32, body: impl FnOnce() -> T) -> T {
-    let before = NUMBER.replace(number);
+    let before = SESSION_NUMBER.replace(number);
     let result = body();
-    NUMBER.set(before);
+    SESSION_NUMBER.set(before);
     result
 }
 
-/// A session of a run: its number, and the differences between its opening and the first one.
+/// A session of a run: its number, and the changes between the first opening and its opening.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Session {
-    /// 1 for the session that creates the database. A recovery is the session after the one that crashed.
+    /// 1 for the session that creates the database. A recovery is the session after the crashed session.
     pub(crate) number: u32,
     /// The time of the [`WorkloadClock`] at the opening, in milliseconds since the Unix epoch.
     pub(crate) now_ms: i64,
-    /// All changes so far, apart from those of the clock.
+    /// All changes so far, without the changes of the clock.
     changes: Vec<SessionChange>,
-    /// Equal for equal numbers and changes.
+    /// A hash of the number and the changes.
     pub(crate) key: u64,
 }
 
@@ -247,7 +249,7 @@ impl Session {
         Self::new(self.number + 1, now_ms, all)
     }
 
-    /// The session that recovers when this one crashed.
+    /// The session that recovers after a crash of this session.
     pub(crate) fn recovery(&self) -> Self {
         Self::new(self.number + 1, self.now_ms, self.changes.clone())
     }
@@ -260,14 +262,14 @@ impl Session {
         }
     }
 
-    /// The options of its opening, from those of the first one.
+    /// The options of its opening, from the options of the first opening.
     pub(crate) fn options(&self, first: Options) -> Options {
         self.changes
             .iter()
             .fold(first, |options, change| change.changed_options(options))
     }
 
-    /// The size at which a segment of the log is full, if it was changed.
+    /// The size in bytes at which a segment of the log is full, if a change sets it.
     pub(crate) fn segment_bytes_max(&self) -> Option<u64> {
         let mut changes = self.changes.iter().rev();
         changes.find_map(|change| match change {
@@ -278,7 +280,7 @@ impl Session {
         })
     }
 
-    /// The policy, if it was changed.
+    /// The durability policy, if a change sets it.
     pub(crate) fn durability(&self) -> Option<Durability> {
         let mut changes = self.changes.iter().rev();
         changes.find_map(|change| match change {
@@ -336,7 +338,7 @@ impl fmt::Display for Reopening {
     }
 }
 
-/// The reopening whose token is `reopen:` and `text`.
+/// Parses the reopening whose token is `reopen:` followed by `text`.
 pub(super) fn parse_reopening(text: &str) -> Result<Reopening, &'static str> {
     let mut parts = text.split('/');
     let end = parts.next().unwrap_or_default();
@@ -344,9 +346,7 @@ pub(super) fn parse_reopening(text: &str) -> Result<Reopening, &'static str> {
         ("close", _) => SessionEnd::Close,
         ("drop", _) => SessionEnd::Drop,
         ("kill", _) => SessionEnd::Kill,
-        (_, Some(image)) => {
-            SessionEnd::PowerLoss(image.parse().map_err(|_| "the image of a disk is unknown")?)
-        }
+        (_, Some(image)) => SessionEnd::PowerLoss(image.parse().map_err(|_| "the image is unknown")?),
         _ => return Err("a session ends by close, drop, kill or power-loss=IMAGE"),
     };
     let changes = parts.map(parse_change).collect::<Result<_, _>>()?;
@@ -397,10 +397,10 @@ fn parse_change(text: &str) -> Result<SessionChange, &'static str> {
 fn numbers<const LEN: usize>(text: &str) -> Result<[u64; LEN], &'static str> {
     let numbers: Option<Vec<u64>> = text.split('.').map(|number| number.parse().ok()).collect();
     let numbers = numbers.and_then(|numbers| numbers.try_into().ok());
-    numbers.ok_or("numbers are joined by '.', as many as the table says")
+    numbers.ok_or("the number of values is wrong, or a value is no number; values are joined by '.'")
 }
 
-/// A policy as text: `every-synced`, `synced-every:INTERVAL_MS` or `operating-system`.
+/// A durability policy as text: `every-synced`, `synced-every:INTERVAL_MS` or `operating-system`.
 pub(crate) struct PolicyText(pub(crate) Durability);
 
 impl fmt::Display for PolicyText {
@@ -423,7 +423,7 @@ impl FromStr for PolicyText {
             _ => {
                 let interval_ms = text.strip_prefix("synced-every:").and_then(|ms| ms.parse().ok());
                 Durability::SyncedEvery {
-                    interval_ms: interval_ms.ok_or("there is no such policy")?,
+                    interval_ms: interval_ms.ok_or("the durability policy is unknown")?,
                 }
             }
         };

@@ -1,4 +1,4 @@
-//! Standard workloads in several sessions: reopenings between the operations, and the changes that they bring.
+//! The generator of standard workloads in several sessions: it inserts reopenings with changes between the operations.
 
 use std::mem;
 
@@ -13,7 +13,7 @@ use crate::{Durability, SignalId};
 const SESSION_OPERATIONS_MAX: u64 = 15;
 
 /// The largest number of appended signals.
-const APPENDED_MAX: u16 = 2;
+const APPENDED_SIGNALS_MAX: u16 = 2;
 
 const HOUR_MS: i64 = 3_600_000;
 const CENTURY_MS: i64 = 36_525 * 24 * HOUR_MS;
@@ -29,7 +29,7 @@ enum EndKind {
     Random,
 }
 
-/// The ends of seven reopenings in a row. Each seven have a new order, so every end is among them.
+/// The ends of seven consecutive reopenings. Each seven get a new order, so every seven contain every end.
 const ENDS: [EndKind; 7] = [
     EndKind::Close,
     EndKind::Drop,
@@ -44,22 +44,22 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
     let mut generator = SessionGenerator {
         random: Random::new(seed.rotate_left(17) ^ 0x7365_7373_696f_6e73),
         ends: Vec::new(),
-        appended: 0,
+        appended_signals: 0,
         shift_ms: 0,
         clock_was_moved: false,
         now_ms: STANDARD_NOW_MS,
     };
     let mut operations = Vec::with_capacity(operations_len);
-    let mut left = generator.session_len();
+    let mut remaining = generator.session_len();
     for operation in standard::workload(seed, operations_len).operations {
-        if left == 0 {
+        if remaining == 0 {
             for _ in 0..*generator.random.pick(&[1, 1, 1, 2, 3]) {
                 operations.push(Operation::Reopen(generator.reopening()));
             }
-            left = generator.session_len();
+            remaining = generator.session_len();
         }
         operations.push(generator.adapted(operation));
-        left -= 1;
+        remaining -= 1;
     }
     operations.truncate(operations_len);
     Workload { operations }
@@ -67,14 +67,14 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
 
 struct SessionGenerator {
     random: Random,
-    /// The ends of the next reopenings, the next one last; see [`ENDS`].
+    /// The ends of the next reopenings in reverse order, see [`ENDS`].
     ends: Vec<EndKind>,
-    appended: u16,
-    /// The sum of the moves of the clock.
+    appended_signals: u16,
+    /// The sum of all changes of the clock.
     shift_ms: i64,
-    /// True until the next event is set ahead of the moved clock.
+    /// True from a change of the clock until an event is set ahead of the changed clock.
     clock_was_moved: bool,
-    /// The time of the last call that has one, before the moves.
+    /// The unchanged time of the last call that has a time.
     now_ms: i64,
 }
 
@@ -103,8 +103,8 @@ impl SessionGenerator {
         if self.random.chance(1, 3) {
             reopening.changes.extend(self.clock());
         }
-        if self.random.chance(1, 4) && self.appended < APPENDED_MAX {
-            self.appended += 1;
+        if self.random.chance(1, 4) && self.appended_signals < APPENDED_SIGNALS_MAX {
+            self.appended_signals += 1;
             reopening.changes.push(SessionChange::AppendSignal);
         }
         if self.random.chance(1, 4) {
@@ -119,9 +119,9 @@ impl SessionGenerator {
         reopening
     }
 
-    /// A move of the clock, forward or back.
+    /// A change of the clock, forward or back.
     fn clock(&mut self) -> Option<SessionChange> {
-        // A century back lies before the epoch.
+        // One century back is before the epoch.
         let far_ms = *self.random.pick(&[40 * 24 * HOUR_MS, CENTURY_MS]);
         let by_ms = *self.random.pick(&[1, HOUR_MS, far_ms, -1, -HOUR_MS, -far_ms]);
         self.shift_ms += by_ms;
@@ -156,7 +156,7 @@ impl SessionGenerator {
     fn policy(&mut self) -> Durability {
         *self.random.pick(&[
             Durability::EverySynced,
-            // The interval is over at each read of the clock.
+            // This interval is over at each read of the clock.
             Durability::SyncedEvery { interval_ms: 1 },
             Durability::SyncedEvery {
                 interval_ms: standard::STANDARD_SYNC_MS,
@@ -165,7 +165,7 @@ impl SessionGenerator {
         ])
     }
 
-    /// The operation, moved to the clock of this session, with some events of appended signals.
+    /// The operation with the clock of this session, and with appended signals in some events.
     fn adapted(&mut self, mut operation: Operation) -> Operation {
         let Operation::Record { now_ms, events } = &mut operation else {
             return operation;
@@ -179,9 +179,10 @@ impl SessionGenerator {
                 let ahead_ms = *self.random.pick(&[1, 2000, STANDARD_SKEW_MS]);
                 event.at_ms = now_ms.saturating_add_unsigned(ahead_ms);
             }
-            if self.appended > 0 && self.random.chance(1, 3) {
+            if self.appended_signals > 0 && self.random.chance(1, 3) {
                 let standard_len = standard_schema().signals().len() as u16;
-                event.signal = SignalId(standard_len + self.random.below(self.appended.into()) as u16);
+                event.signal =
+                    SignalId(standard_len + self.random.below(self.appended_signals.into()) as u16);
                 event.weight = event.weight.abs();
             }
         }

@@ -1,4 +1,4 @@
-//! The standard schema, workload and options: small bounds everywhere, so that a short run crosses all of them.
+//! The standard schema, workload and options. All bounds are small, so that a short run exceeds each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,27 +10,29 @@ use crate::{
     Background, CoEngagementConfig, CohortId, EntityId, Options, Ring, Schema, Signal, SignalId, UserId,
 };
 
-/// How far ahead of the clock an event of a workload is accepted, in milliseconds: the default of
+/// The largest accepted distance of an event ahead of the clock, in milliseconds. It is the default of
 /// [`Options::skew_ms_max`].
 pub const STANDARD_SKEW_MS: u64 = 3_600_000;
-/// An interval of timed syncs, in milliseconds, that is over about every fifth operation of a standard workload.
+/// An interval of timed syncs, in milliseconds. It ends about every fifth operation of a standard workload.
 pub const STANDARD_SYNC_MS: u64 = 2000;
 
-/// More than the standard schema's bound on items with edges.
+/// More entities than the standard schema's bound on items with edges.
 const ENTITIES: [u64; 8] = [0, 1, 2, 3, 5, 300, 1 << 40, u64::MAX];
-/// More than its bound on users with a ring.
+/// More users than the standard schema's bound on users with a ring.
 const USERS: [u64; 6] = [0, 1, 2, 77, 1 << 33, u64::MAX];
 const COHORTS: [u64; 4] = [0, 1, 9, u64::MAX];
-/// One is a prefix of another, one no UTF-8.
+/// Names of collections. One is a prefix of another, and one is no UTF-8.
 const NAMES: [&[u8]; 4] = [b"a", b"ab", &[0xff, 0x00, 0xfe], b"to watch"];
 const HOUR_MS: i64 = 3_600_000;
-/// At most one of so many events is ahead of the clock, and one is once there have been so many events.
+/// At most one of this many events is ahead of the clock.
 const AHEAD_ONE_IN: u64 = 25;
+/// After this many events at least one event is ahead of the clock.
 const AHEAD_EVENTS_MIN: u64 = 40;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// Five signals: several half-lives and default rings; positive with tiny rings; negative weights with a tiny ring; no
-/// rings; positive and negative. The bounds of co-engagement are so tiny that all kinds of eviction happen.
+/// A schema of five signals: with several half-lives and default rings; positive with tiny rings; with negative weights
+/// and a tiny ring; without rings; positive with negative weights. The bounds of co-engagement are so small that every
+/// kind of eviction happens.
 pub fn standard_schema() -> Schema {
     let ring = |bucket_ms, buckets| Ring { bucket_ms, buckets };
     Schema::new()
@@ -71,9 +73,9 @@ pub fn standard_schema() -> Schema {
         })
 }
 
-/// Limits inside the engine that short runs of the standard workload exceed. Three limits have their defaults: the two that
-/// split writes, because more writes have too many images, and `closed_log_bytes_max`, because most closes would make a
-/// checkpoint, which hides their other steps.
+/// Limits inside the engine that short runs of the standard workload exceed. Three limits have their defaults. Two of
+/// them split writes, and more writes would have too many images. With a small `closed_log_bytes_max` most closes would
+/// make a checkpoint, which hides their other steps.
 pub(crate) fn tiny_limits() -> Limits {
     Limits {
         spare_frame_bytes_max: 200,
@@ -88,7 +90,7 @@ pub(crate) fn tiny_limits() -> Limits {
         store_unsynced_bytes_max: 100,
         store_removals_len_max: 1,
         store_open_files_len_max: 2,
-        // A sweep of depth two opens up to five times after the calls whose receipts it checks.
+        // A sweep of depth two opens the database up to five times after the calls whose receipts it checks.
         earlier_openings_len_max: 6,
         sealed_segments_len_max: 3,
         log_growth_factor_max: 1,
@@ -100,8 +102,8 @@ pub(crate) fn tiny_limits() -> Limits {
 }
 
 /// Options under which sixty operations of the standard workload cross rotations of the log and several checkpoints,
-/// and two hundred compactions of the store too. The caller does the background work, the clock is a [`WorkloadClock`];
-/// database id and first opening id are fixed. So every run writes the same bytes.
+/// and two hundred operations also cross compactions of the store. The caller does the background work, and the clock
+/// is a [`WorkloadClock`]. The database id and the first opening id are fixed. So every run writes the same bytes.
 pub fn tiny_options(schema: Schema) -> Options {
     let options = Options {
         limits: tiny_limits(),
@@ -119,7 +121,7 @@ pub fn tiny_options(schema: Schema) -> Options {
         .skew_ms_max(STANDARD_SKEW_MS)
 }
 
-/// The same options, but the number of segments never makes a checkpoint due.
+/// The same options, except that the number of segments never makes a checkpoint due.
 pub(crate) fn with_many_segments(options: Options) -> Options {
     let limits = Limits {
         sealed_segments_len_max: u64::MAX,
@@ -128,8 +130,8 @@ pub(crate) fn with_many_segments(options: Options) -> Options {
     Options { limits, ..options }
 }
 
-/// The kind of the next operation.
-#[derive(Clone, Copy)]
+/// The kind of an operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum OperationKind {
     Record,
     Batch,
@@ -139,8 +141,8 @@ enum OperationKind {
     Checkpoint,
 }
 
-/// Dealt in a new order each time, so that every kind is in every twenty operations.
-const DECK: [OperationKind; 20] = {
+/// The kinds of each twenty operations. Each twenty get a new random order.
+const OPERATION_MIX: [OperationKind; 20] = {
     use OperationKind::{Batch, Checkpoint, Collection, Forget, Record, Sync};
     [
         Record, Record, Record, Record, Record, Record, Record, Record, Record, Batch, Batch, Batch,
@@ -161,52 +163,53 @@ pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
     };
     let mut operations = Vec::with_capacity(operations_len);
     while operations.len() < operations_len {
-        let mut deck = DECK;
-        generator.random.shuffle(&mut deck);
+        let mut kinds = OPERATION_MIX;
+        generator.random.shuffle(&mut kinds);
         if generator.forgets % 4 == 1 {
-            checkpoint_after_forget(&mut deck);
+            move_checkpoint_after_forget(&mut kinds);
         }
-        let left = operations_len - operations.len();
-        operations.extend(deck.into_iter().take(left).map(|card| generator.operation(card)));
+        let remaining = operations_len - operations.len();
+        let kinds = kinds.into_iter().take(remaining);
+        operations.extend(kinds.map(|kind| generator.operation(kind)));
     }
     Workload { operations }
 }
 
-/// Moves the checkpoint to the place after the forget, so that some records of co-engagement still have forgotten entries.
-fn checkpoint_after_forget(deck: &mut [OperationKind]) {
-    let place =
-        |deck: &[OperationKind], is_wanted: fn(&OperationKind) -> bool| deck.iter().position(is_wanted);
-    let checkpoint = place(deck, |card| matches!(card, OperationKind::Checkpoint));
-    let forget = place(deck, |card| matches!(card, OperationKind::Forget));
+/// Moves the checkpoint directly after the forget, so that some records of co-engagement still have forgotten entries.
+fn move_checkpoint_after_forget(kinds: &mut [OperationKind]) {
+    let position = |wanted| kinds.iter().position(|kind| *kind == wanted);
+    let checkpoint = position(OperationKind::Checkpoint);
+    let forget = position(OperationKind::Forget);
     let (Some(checkpoint), Some(forget)) = (checkpoint, forget) else {
         return;
     };
     if checkpoint < forget {
-        deck[checkpoint..=forget].rotate_left(1);
+        kinds[checkpoint..=forget].rotate_left(1);
     } else {
-        deck[forget + 1..=checkpoint].rotate_right(1);
+        kinds[forget + 1..=checkpoint].rotate_right(1);
     }
 }
 
 struct Generator {
     random: Random,
-    /// For the clock alone, so that the rest of the events does not depend on it.
+    /// For the clock alone, so that the other random choices do not depend on it.
     clock_random: Random,
-    /// How many events there have been.
+    /// The number of events so far.
     events: u64,
-    /// How many of them were ahead of the clock.
+    /// The number of events ahead of the clock so far.
     ahead: u64,
-    /// The time of the clock, which most event times are near to.
+    /// The time of the clock. Most event times are near it.
     now_ms: i64,
+    /// The number of forgets so far.
     forgets: u64,
-    /// The entities of the last three events by which a user may have engaged.
+    /// The entities of the last three events that may change co-engagement, the newest first.
     engaged: Vec<u64>,
     collections: BTreeMap<&'static [u8], BTreeSet<u64>>,
 }
 
 impl Generator {
-    fn operation(&mut self, card: OperationKind) -> Operation {
-        match card {
+    fn operation(&mut self, kind: OperationKind) -> Operation {
+        match kind {
             OperationKind::Record => self.record(1),
             OperationKind::Batch => {
                 let len = 2 + self.random.below(7);
@@ -219,9 +222,9 @@ impl Generator {
                     return Operation::ForgetUser(UserId(*self.random.pick(&USERS)));
                 }
                 let any = *self.random.pick(&ENTITIES);
-                // Mostly an entity that is related to other items and in the rings of users.
-                let of_four = self.clock_random.below(4) as usize;
-                Operation::ForgetEntity(EntityId(*self.engaged.get(of_four).unwrap_or(&any)))
+                // Usually an entity that has edges and is in the rings of users.
+                let place = self.clock_random.below(4) as usize;
+                Operation::ForgetEntity(EntityId(*self.engaged.get(place).unwrap_or(&any)))
             }
             OperationKind::Sync => Operation::Sync,
             OperationKind::Checkpoint => Operation::Checkpoint,
@@ -258,7 +261,7 @@ impl Generator {
         Operation::Record { now_ms, events }
     }
 
-    /// Now and then lets hours or days pass, so that rings of hours and of days turn too.
+    /// Sometimes lets hours or days pass, so that rings of hours and of days also drop buckets.
     fn pass_time(&mut self) {
         let random = &mut self.clock_random;
         self.now_ms += match random.below(60) {
@@ -272,7 +275,8 @@ impl Generator {
     fn event(&mut self) -> Event {
         self.events += 1;
         let signal = self.random.below(5) as u16;
-        // Distinct, of similar size, and exact in binary, so that the sum of any few of them tells which they are.
+        // The weights are distinct, of similar size and exact in binary, so that the sum of a few weights identifies
+        // them.
         let magnitude = 1.0 + self.events as f64 / 4096.0;
         let negative = matches!(signal, 2 | 4) && self.random.chance(1, 3);
         let cohorts_len = self.random.below(4);
@@ -290,14 +294,15 @@ impl Generator {
                 .random
                 .chance(4, 5)
                 .then(|| UserId(*self.random.pick(&USERS))),
-            // The same one twice now and then, which counts twice.
+            // Sometimes the same cohort twice. The event then counts twice.
             cohorts: (0..cohorts_len)
                 .map(|_| CohortId(*self.random.pick(&COHORTS)))
                 .collect(),
         }
     }
 
-    /// Mostly a little later than the one before; some out of order, some very late, a few extreme.
+    /// The time of the next event. Most events are a little later than the one before, some are out of order, some are
+    /// very late, and a few have extreme times.
     fn at_ms(&mut self) -> i64 {
         self.now_ms += self.random.below(700) as i64;
         let now_ms = self.now_ms;
@@ -324,7 +329,7 @@ impl Generator {
                 Operation::DeleteCollection(owned)
             }
             1 | 2 => {
-                // A member if there is one; else a removal that changes nothing.
+                // Removes a member if one exists. Otherwise the removal changes nothing.
                 let entity = members.pop_first().unwrap_or(entity);
                 Operation::RemoveFromCollection(owned, EntityId(entity))
             }

@@ -1,16 +1,16 @@
-//! Operations as text: one token each, without white space, which parses back to the same operation.
+//! The text of operations. Each operation is one token without white space, which parses back to the same operation.
 //!
 //! | operation | token |
 //! |---|---|
 //! | record | `record@NOW_MS:` and its events, joined by `+` |
-//! | an event | `SIGNAL,ENTITY,AT_MS,WEIGHT`, then `,uUSER` if it has one, then `,cCOHORT` for each cohort |
+//! | an event | `SIGNAL,ENTITY,AT_MS,WEIGHT`, then `,uUSER` if the event has a user, then `,cCOHORT` for each cohort |
 //! | forget | `forget-entity:ENTITY`, `forget-user:USER` |
 //! | collections | `create:NAME`, `delete:NAME`, `add:NAME,ENTITY`, `remove:NAME,ENTITY` |
 //! | others | `sync`, `checkpoint` |
-//! | reopening | `reopen:`, then its end and changes: see [`session`](mod@super::session) |
+//! | reopening | `reopen:`, then the end of the session and the changes, see [`session`](mod@super::session) |
 //!
-//! A name is written with its letters, digits, `-`, `_` and `.` as they are and every other byte as `%` and two
-//! hexadecimal digits. A weight is the shortest decimal number that reads back as the same one.
+//! Letters, digits, `-`, `_` and `.` of a name are written unchanged. Every other byte is written as `%` and two
+//! hexadecimal digits. A weight is the shortest decimal number that parses back to the same `f64`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,12 +19,12 @@ use super::session::parse_reopening;
 use super::{Event, Operation, Workload};
 use crate::{CohortId, EntityId, SignalId, UserId};
 
-/// A token that is no operation.
+/// The error for a token that is no operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseOperationError {
     /// The token.
     pub token: String,
-    /// What is wrong with it.
+    /// The reason, as a clause.
     pub reason: &'static str,
 }
 
@@ -39,7 +39,7 @@ impl std::error::Error for ParseOperationError {}
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (signal, entity, at_ms, weight) = (self.signal, self.entity, self.at_ms, self.weight);
-        // The debug form of a number is short for large and small ones too, and reads back exactly.
+        // The debug form of a number is short for very large and very small numbers too, and parses back exactly.
         write!(f, "{signal},{entity},{at_ms},{weight:?}")?;
         if let Some(user) = self.user {
             write!(f, ",u{user}")?;
@@ -103,7 +103,7 @@ fn joined(f: &mut fmt::Formatter<'_>, all: &[impl fmt::Display], separator: &str
     Ok(())
 }
 
-/// A name of a collection as it is written in a token.
+/// The name of a collection, escaped for a token.
 struct EscapedName<'a>(&'a [u8]);
 
 impl fmt::Display for EscapedName<'_> {
@@ -141,13 +141,13 @@ fn operation(token: &str) -> Result<Operation, &'static str> {
         ("remove", Some(rest)) => member(rest).map(|(name, id)| Operation::RemoveFromCollection(name, id)),
         _ => match (kind.strip_prefix("record@"), rest) {
             (Some(now_ms), Some(events)) => record(now_ms, events),
-            _ => Err("its kind is unknown"),
+            _ => Err("the kind of operation is unknown"),
         },
     }
 }
 
 fn record(now_ms: &str, events: &str) -> Result<Operation, &'static str> {
-    // A batch without events is an operation too, which a database refuses.
+    // A batch without events is also an operation. The database refuses it.
     let events = (!events.is_empty()).then(|| events.split('+').map(event));
     Ok(Operation::Record {
         now_ms: time(now_ms)?,
@@ -179,7 +179,7 @@ fn event(text: &str) -> Result<Event, &'static str> {
         {
             event.user = Some(UserId(number(user)?));
         } else {
-            return Err("after the weight come one user at the most, then cohorts");
+            return Err("after the weight comes at most one user, then cohorts");
         }
     }
     Ok(event)

@@ -1,5 +1,5 @@
-//! Every way to get a storage engine wrong that the checks must find. Most bugs lie in the calls to a sound engine or to its
-//! files; the others lie inside of the [`Toy`], which knows them.
+//! The planted bugs of storage engines that the checks must find. Most bugs are wrappers around the calls of a correct
+//! engine or of its files. The others are inside the [`Toy`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,43 +18,44 @@ use crate::testing::lab::planted::storage::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bug {
     None,
-    /// Each operation of a batch is a record of its own. One that is refused ends the batch, and those before it stay.
+    /// Each operation of a batch is a separate record. A refused operation ends the batch, and the operations before it
+    /// stay.
     BatchInPieces,
-    /// A batch is one record, but memory gets it one operation after the other.
+    /// A batch is one record, but its operations are applied to memory one after another.
     BatchVisibleInPieces,
-    /// Of several operations on a key in one batch the first wins.
+    /// The first of several operations on a key in one batch wins.
     FirstOfBatchWins,
     DeleteIgnored,
     DeleteNotLogged,
-    /// An empty value is taken for a deletion.
+    /// A put of an empty value deletes the key.
     EmptyValueDeletes,
     /// The end of a scan's range is the prefix with its last byte increased, which may overflow.
     ScanEndOverflows,
-    /// A scan continues as long as all but the last byte of the prefix agree.
-    ScanSeesMore,
+    /// A scan continues as long as all bytes of the prefix except the last one agree.
+    ScanReturnsMore,
     /// Bytes are compared as signed.
     OrderIsSigned,
-    /// A scan looks at the map again for each item.
+    /// A scan reads the map again for each item.
     ScanIsLive,
     /// A scan holds the lock that a write needs.
     ScanBlocksWrites,
-    /// Key lengths have 16 bits.
+    /// Key lengths have 16 bits, and a longer key causes a panic.
     LongKeyPanics,
-    /// Writes are in memory until flushed.
+    /// Writes are only in memory until a flush.
     WritesBuffered,
     FlushDoesNothing,
     DirectoryNotSynced,
-    /// After a failed write, later records are appended behind its remains, and recovery ends there.
-    GoesOnAfterFailure,
-    /// The same, but for a second failure.
-    ForgivesOneFailure,
-    /// Recovery looks for the next good record behind a bad one.
+    /// After a failed write, later records are appended after its partial record, where recovery stops.
+    WritesAfterFailure,
+    /// Like [`WritesAfterFailure`](Self::WritesAfterFailure), but a second failure ends all writing.
+    IgnoresOneFailure,
+    /// Recovery skips bad records and continues with the next good record.
     BadRecordsSkipped,
-    /// A sync that failed is tried again by the next flush, which succeeds.
+    /// After a failed sync the next flush syncs again and reports success.
     SyncRetried,
-    /// A failed write is not reported.
-    FailureSwallowed,
-    /// Recovery leaves a bad tail, and new records go behind it.
+    /// A failed write is reported as a success.
+    FailureNotReported,
+    /// Recovery does not truncate a bad tail, and new records are appended after it.
     TailNotCut,
     /// Recovery writes the whole log again, in place.
     RecoveryRewrites,
@@ -65,7 +66,7 @@ pub(super) enum Bug {
     CloseDamages,
     /// After `close` nothing can be read.
     CloseEndsReads,
-    /// A put is made when the next write is.
+    /// A put takes effect only at the next call that writes, flushes or closes.
     PutLate,
 }
 
@@ -79,7 +80,7 @@ impl Bug {
         Self::DeleteNotLogged,
         Self::EmptyValueDeletes,
         Self::ScanEndOverflows,
-        Self::ScanSeesMore,
+        Self::ScanReturnsMore,
         Self::OrderIsSigned,
         Self::ScanIsLive,
         Self::ScanBlocksWrites,
@@ -87,11 +88,11 @@ impl Bug {
         Self::WritesBuffered,
         Self::FlushDoesNothing,
         Self::DirectoryNotSynced,
-        Self::GoesOnAfterFailure,
-        Self::ForgivesOneFailure,
+        Self::WritesAfterFailure,
+        Self::IgnoresOneFailure,
         Self::BadRecordsSkipped,
         Self::SyncRetried,
-        Self::FailureSwallowed,
+        Self::FailureNotReported,
         Self::TailNotCut,
         Self::RecoveryRewrites,
         Self::NoChecksum,
@@ -101,7 +102,7 @@ impl Bug {
         Self::PutLate,
     ];
 
-    /// The place of a bug in the calls to the engine or to its files; `None` inside of the engine.
+    /// The wrapped calls of the bug, to the engine or to its files. `None` if the bug is inside the engine.
     fn place(self) -> Option<BugPlace> {
         Some(match self {
             Self::BatchInPieces => BugPlace::storage(&["write_batch"], |call, state| {
@@ -111,7 +112,7 @@ impl Bug {
             Self::ScanEndOverflows => BugPlace::storage(&["scan_prefix"], |call, _| {
                 scan_between(call, |prefix, last| [prefix, &[last.wrapping_add(1)]].concat())
             }),
-            Self::ScanSeesMore => BugPlace::storage(&["scan_prefix"], |call, _| {
+            Self::ScanReturnsMore => BugPlace::storage(&["scan_prefix"], |call, _| {
                 scan_between(call, |front, _| [front, &[u8::MAX; 9]].concat())
             }),
             Self::OrderIsSigned => BugPlace::storage(&["scan_prefix"], scan_in_signed_order),
@@ -119,7 +120,7 @@ impl Bug {
             Self::WritesBuffered => BugPlace::files(&["write_at", "sync"], &[], files::write_before_sync),
             Self::FlushDoesNothing => BugPlace::storage(&["flush"], storage::skip),
             Self::DirectoryNotSynced => BugPlace::files(&["sync_dir"], &[], files::skip),
-            Self::FailureSwallowed => BugPlace::files(&["write_at"], &[], files::swallow_error),
+            Self::FailureNotReported => BugPlace::files(&["write_at"], &[], files::swallow_error),
             Self::CloseDoesNothing => BugPlace::storage(&["close"], storage::skip),
             Self::PutLate => BugPlace::storage(
                 &["put", "delete", "write_batch", "flush", "close"],
@@ -150,7 +151,8 @@ impl Bug {
     }
 }
 
-/// Shows the pairs from the prefix on to the end that `end` makes of all but its last byte and of that byte.
+/// Returns the pairs from the prefix to an end. `end` computes this end from all bytes of the prefix except the last,
+/// and from the last byte.
 fn scan_between<'a>(call: &StorageCall<'a>, end: fn(&[u8], u8) -> Vec<u8>) -> StorageResult<'a> {
     let (prefix, pairs) = scan(call)?;
     let Some((last, front)) = prefix.split_last() else {
@@ -168,7 +170,7 @@ fn scan_in_signed_order<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> St
     Ok(scanned(pairs))
 }
 
-/// Scans again for each item.
+/// Scans the engine again for each item.
 fn scan_live<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageResult<'a> {
     let (prefix, _) = scan(call)?;
     let engine = call.engine();

@@ -1,5 +1,5 @@
-//! The engines of the crate go through the checks; engines with a planted bug are caught by them; and the checks fail
-//! when they could do nothing.
+//! Tests of the checks: the engines of the crate pass them, the checks find planted bugs, and a check without work
+//! fails.
 
 mod bugs;
 mod oracle;
@@ -14,9 +14,9 @@ use std::sync::{Mutex, PoisonError};
 use super::{CHECKS, Conformance, ConformanceReport, Survives};
 use crate::storage::{FileStore, FileStoreOptions, MemoryStore};
 
-/// The checks that need a real file system that can be filled.
+/// The checks that need a limit on the size of real files.
 const DISK_FULL: [&str; 2] = ["disk-full", "disk-full-while-opening"];
-/// The checks that need a child process and nothing else.
+/// The checks that need only a child process.
 const KILLS: [&str; 4] = [
     "killed-between-calls",
     "killed-in-a-stream",
@@ -32,9 +32,10 @@ const SIMULATED: [&str; 5] = [
     "disk-failures",
 ];
 
-/// Everything passed, but for what is not applicable, and that is these; a disk may not be fillable here.
+/// Asserts that all checks passed except the checks `not_applicable`. The checks with a full disk may also be not
+/// applicable.
 #[track_caller]
-fn assert_all_but(report: &ConformanceReport, not_applicable: &[&str]) {
+fn assert_all_pass_except(report: &ConformanceReport, not_applicable: &[&str]) {
     report.assert_conforms();
     let mut names: Vec<_> = report.checks.iter().map(|check| check.name).collect();
     assert_eq!(names, CHECKS);
@@ -50,7 +51,7 @@ fn assert_all_but(report: &ConformanceReport, not_applicable: &[&str]) {
 }
 
 #[test]
-fn the_in_memory_store_conforms_as_far_as_it_promises() {
+fn the_in_memory_store_passes_all_checks_within_its_claim() {
     let stores: Mutex<BTreeMap<PathBuf, MemoryStore>> = Mutex::default();
     let conformance = Conformance::new("in memory", move |dir| {
         let mut stores = stores.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,20 +64,20 @@ fn the_in_memory_store_conforms_as_far_as_it_promises() {
     assert_eq!(report.not_applicable().collect::<Vec<_>>(), not_applicable);
 }
 
-/// Tests of more than a second, which the quick set leaves out.
+/// Tests that take more than a second. The quick set does not run them.
 mod full {
     use super::*;
 
     #[test]
-    fn the_embedded_store_conforms() {
+    fn the_embedded_store_passes_all_checks() {
         let options = FileStoreOptions {
-            // Some records in a file, so that files are changed and cleaned all the time.
+            // A file has only some records, so that rotations and compactions are frequent.
             segment_bytes_max: 1024,
             store_id: Some(0xfeed),
         };
         let conformance = Conformance::over_file_access("embedded", move |files, dir| {
             FileStore::open(files, dir, &options)
         });
-        assert_all_but(&conformance.check(), &[]);
+        assert_all_pass_except(&conformance.check(), &[]);
     }
 }

@@ -1,4 +1,4 @@
-//! Engines with a planted bug. Each is caught, by the check that is there for it, and the engine without a bug passes.
+//! Engines with a planted bug. The check for each bug finds it, and the engine without a bug passes all checks.
 
 use std::time::Duration;
 
@@ -10,38 +10,39 @@ fn toy(bug: Bug) -> Conformance {
     let name = format!("toy with {bug:?}");
     let mut conformance = Conformance::over_file_access(&name, move |files, dir| bug.open(files, dir))
         .time_limit(Duration::from_secs(60));
-    conformance.keeps_failures = false;
+    conformance.keeps_files_of_failures = false;
     conformance
 }
 
 #[track_caller]
-fn assert_caught(conformance: &Conformance, name: &str, saying: &str) {
-    let report = conformance.check_those(|check| check == name);
+fn assert_caught(conformance: &Conformance, name: &str, text: &str) {
+    let report = conformance.check_only(|check| check == name);
     let outcome = report.checks.first().map(|check| &check.outcome);
-    let is_caught = matches!(outcome, Some(CheckOutcome::Failed { reason }) if reason.contains(saying));
-    assert!(is_caught, "not caught by {name}, saying {saying:?}:\n{report}");
+    let is_caught = matches!(outcome, Some(CheckOutcome::Failed { reason }) if reason.contains(text));
+    assert!(is_caught, "{name} did not fail with {text:?}:\n{report}");
     println!("{report}");
 }
 
 #[test]
-fn a_close_that_damages_what_is_there_is_caught_after_a_kill() {
+fn a_close_that_damages_existing_content_is_caught_after_a_kill() {
     assert_caught(&toy(Bug::CloseDamages), "killed-after-closing", "is lost");
 }
 
-/// Bugs that one process or a simulated disk shows: the check that catches each, and a part of its reason.
+/// The bugs that are visible in one process or on a simulated disk: the bug, the check that catches it, and a part of
+/// the reason.
 const CAUGHT: &str = r#"
-DeleteIgnored       basic-operations          after it was deleted, key "key" gave
+DeleteIgnored       basic-operations          after a delete, key "key" gave
 EmptyValueDeletes   basic-operations          gave nothing, not ""
 EmptyValueDeletes   value-sizes               putting 0 bytes
-PutLate             basic-operations          after it was put
+PutLate             basic-operations          after a put
 FirstOfBatchWins    batch-order               has value
-BatchInPieces       batch-refused             failed and was half done
+BatchInPieces       batch-refused             failed and had a part of its effect
 OrderIsSigned       scan-order                not in ascending order
 OrderIsSigned       random-model              not in ascending order
 ScanEndOverflows    scan-bounds               is missing
-ScanSeesMore        scan-bounds               is there and should not be
+ScanReturnsMore     scan-bounds               is present and must not be
 ScanIsLive          scan-snapshot             a scan showed a later write (replace)
-DeleteNotLogged     reopening                 is there and should not be
+DeleteNotLogged     reopening                 is present and must not be
 DeleteNotLogged     random-model              after reopening
 WritesBuffered      reopening                 is missing
 LongKeyPanics       key-sizes                 panicked: a key's length has 16 bits
@@ -49,29 +50,29 @@ LongKeyPanics       batch-refused             panicked
 FlushDoesNothing    power-loss                is lost: it was acknowledged and flushed
 FlushDoesNothing    disk-failures             is lost: it was acknowledged and flushed
 DirectoryNotSynced  power-loss                is lost: it was acknowledged and flushed
-BatchInPieces       power-loss                half there
-NoChecksum          power-loss                half there
-BadRecordsSkipped   power-loss                there is a hole
-TailNotCut          writes-after-recovery     did not survive another one
+BatchInPieces       power-loss                partly present
+NoChecksum          power-loss                partly present
+BadRecordsSkipped   power-loss                have a hole
+TailNotCut          writes-after-recovery     did not survive a second power loss
 WritesBuffered      power-loss                is lost: it was acknowledged
-DeleteNotLogged     power-loss                "temporary" is there and should not be
-RecoveryRewrites    recovery-interrupted      changed what is found
-GoesOnAfterFailure  disk-failures             had failed
-ForgivesOneFailure  disk-failures             had failed
+DeleteNotLogged     power-loss                "temporary" is present and must not be
+RecoveryRewrites    recovery-interrupted      changed the recovered content
+WritesAfterFailure  disk-failures             had failed
+IgnoresOneFailure   disk-failures             had failed
 SyncRetried         disk-failures             SyncLoses
-FailureSwallowed    disk-failures             is lost: it was acknowledged
+FailureNotReported  disk-failures             is lost: it was acknowledged
 CloseDoesNothing    power-loss-after-closing  is lost
 CloseDamages        closing                   is missing
 CloseEndsReads      closing                   after closing with 3 writes
 "#;
 
 #[test]
-fn each_bug_that_one_process_or_a_simulated_disk_shows_is_caught() {
+fn each_bug_that_is_visible_in_one_process_or_on_a_simulated_disk_is_caught() {
     for row in CAUGHT.trim().lines() {
         let (name, rest) = row.split_once(' ').expect("a bug");
-        let (check, saying) = rest.trim().split_once(' ').expect("a check");
+        let (check, text) = rest.trim().split_once(' ').expect("a check");
         let bug = Bug::ALL.iter().find(|bug| format!("{bug:?}") == name).expect(row);
-        assert_caught(&toy(*bug), check, saying.trim());
+        assert_caught(&toy(*bug), check, text.trim());
     }
 }
 
@@ -81,13 +82,13 @@ fn a_scan_that_blocks_writes_is_caught_as_a_hang() {
     assert_caught(&hanging, "scan-snapshot", "hangs");
 }
 
-/// Which instants a scan meets is up to the scheduler: on a busy machine one run of the check may meet none inside of a
-/// batch, but not so many.
+/// The scheduler decides if a scan runs inside a batch. On a busy machine one run of the check may have no such scan,
+/// but some of many runs have one.
 #[test]
-fn batches_that_are_seen_in_pieces_are_caught_by_threads() {
+fn batches_that_are_visible_in_pieces_are_caught_by_concurrent_scans() {
     const RUNS: usize = 30;
     for bug in [Bug::BatchVisibleInPieces, Bug::BatchInPieces] {
-        let run = || toy(bug).check_those(|check| check == "concurrent-use");
+        let run = || toy(bug).check_only(|check| check == "concurrent-use");
         let caught = (0..RUNS)
             .map(|_| run())
             .find(|report| report.failed().next().is_some());
@@ -98,41 +99,41 @@ fn batches_that_are_seen_in_pieces_are_caught_by_threads() {
 }
 
 #[test]
-fn writes_that_are_only_buffered_are_caught_by_every_kind_of_kill() {
+fn writes_that_are_only_buffered_in_memory_are_caught_by_every_kind_of_kill() {
     for check in &KILLS[..3] {
         assert_caught(&toy(Bug::WritesBuffered), check, "is lost: it was acknowledged");
     }
 }
 
-/// Each engine has a test of its own, which its child repeats.
+/// Each engine has its own test, because the child process repeats the test.
 #[track_caller]
-fn assert_caught_on_a_full_disk(bug: Bug, saying: &str) {
+fn assert_caught_on_a_full_disk(bug: Bug, text: &str) {
     if super::super::disk_full::is_possible() {
-        assert_caught(&toy(bug), DISK_FULL[0], saying);
+        assert_caught(&toy(bug), DISK_FULL[0], text);
     }
 }
 
 #[test]
-fn batches_in_pieces_are_caught_on_a_real_disk_that_is_full_in_the_middle_of_one() {
-    assert_caught_on_a_full_disk(Bug::BatchInPieces, "half there");
+fn a_batch_in_pieces_is_caught_on_a_real_disk_that_is_full_in_the_middle_of_a_batch() {
+    assert_caught_on_a_full_disk(Bug::BatchInPieces, "partly present");
 }
 
 #[test]
-fn successes_after_a_failed_batch_that_are_lost_are_caught_on_a_real_disk() {
-    assert_caught_on_a_full_disk(Bug::GoesOnAfterFailure, "had failed");
+fn the_loss_of_writes_acknowledged_after_a_failed_batch_is_caught_on_a_real_disk() {
+    assert_caught_on_a_full_disk(Bug::WritesAfterFailure, "had failed");
 }
 
 #[test]
-fn successes_are_caught_that_are_lost_after_a_failed_batch_only_if_no_other_call_fails() {
-    assert_caught_on_a_full_disk(Bug::ForgivesOneFailure, "caller Waits");
+fn the_loss_of_writes_acknowledged_after_a_single_failed_batch_is_caught_on_a_real_disk() {
+    assert_caught_on_a_full_disk(Bug::IgnoresOneFailure, "caller Waits");
 }
 
 #[test]
-fn a_swallowed_failure_is_caught_on_a_real_disk() {
-    assert_caught_on_a_full_disk(Bug::FailureSwallowed, "is lost: it was acknowledged");
+fn a_failure_that_is_not_reported_is_caught_on_a_real_disk() {
+    assert_caught_on_a_full_disk(Bug::FailureNotReported, "is lost: it was acknowledged");
 }
 
-/// Used by the other tests of verdicts.
+/// The reason of a failed check.
 pub(super) fn reason_of(check: &Check) -> &str {
     match &check.outcome {
         CheckOutcome::Failed { reason } => reason,
@@ -140,22 +141,22 @@ pub(super) fn reason_of(check: &Check) -> &str {
     }
 }
 
-/// Tests of more than a second, which the quick set leaves out.
+/// Tests that take more than a second. The quick set does not run them.
 mod full {
     use super::*;
 
     #[test]
     fn an_engine_without_a_bug_passes_every_check() {
         let report = toy(Bug::None).check();
-        super::super::assert_all_but(&report, &[]);
+        super::super::assert_all_pass_except(&report, &[]);
         let failures = report.check("disk-failures").expect("every check is made");
         assert_eq!(
             failures.notes,
             [
-                "one thing goes wrong in each run; opening, reading and listing files never fail",
+                "each run has one failure; opening, reading and listing files never fail",
                 "at most 6 images of the power loss that ends each run; 450692 left out",
-                "9 runs ended where the engine would have been opened after a sync had lost what it covered",
-                "2 runs in which no call met what was to go wrong",
+                "9 runs ended before an opening, because a failed sync had lost data that can still be read",
+                "2 runs in which the failure did not happen",
             ]
         );
     }

@@ -1,8 +1,9 @@
-//! A small storage engine, with the [bugs](Bug) that lie inside of one.
+//! A small storage engine, with the planted [bugs](Bug) that are inside an engine.
 //!
-//! One file, `log`: records of length (4), CRC32C (4) and payload, one for each write. Memory holds a map. Opening
-//! replays the records up to the first bad one and syncs; a bad tail is cut, by a new file with the good records that is
-//! synced and takes the log's name. After a failure nothing is written.
+//! The engine has one file, `log`, with a record for each write: length (4 bytes), CRC32C (4 bytes) and payload. The
+//! content is a map in memory. Opening replays the records up to the first bad one and syncs. It truncates a bad tail:
+//! it writes the good records to a new file, syncs it and renames it to `log`. After a failure the engine writes
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -93,7 +94,7 @@ impl Toy {
         let mut reader = Reader::new(bytes);
         let (len, sum) = (reader.u32()?, reader.u32()?);
         let payload = reader.bytes(len as usize)?;
-        // So that zeros are no record.
+        // A length of 0 is bad, so that zeros are no record.
         let is_good = len > 0 && (sum == crc32c(payload) || self.bug == Bug::NoChecksum);
         is_good.then(|| (payload, &bytes[8 + payload.len()..]))
     }
@@ -135,17 +136,17 @@ impl Toy {
         Ok(())
     }
 
-    /// Whether an earlier failure ended all writing.
+    /// Returns true if an earlier failure ended all writing.
     fn is_closed(&self, state: &ToyState) -> bool {
         match self.bug {
-            Bug::GoesOnAfterFailure => false,
-            Bug::ForgivesOneFailure => state.failures > 1,
+            Bug::WritesAfterFailure => false,
+            Bug::IgnoresOneFailure => state.failures > 1,
             _ => state.failures > 0,
         }
     }
 
     fn append(&self, state: &mut ToyState, record: &[u8]) -> io::Result<()> {
-        if matches!(self.bug, Bug::GoesOnAfterFailure | Bug::ForgivesOneFailure) {
+        if matches!(self.bug, Bug::WritesAfterFailure | Bug::IgnoresOneFailure) {
             state.end = self.file.len()?;
         }
         write_all_at(self.file.as_ref(), record, state.end)?;
@@ -246,7 +247,8 @@ fn encode(operations: &[BatchOperation]) -> Vec<u8> {
     [header.as_flattened(), &payload].concat()
 }
 
-/// What is no operation ends the payload: only a record without a checksum has that.
+/// The operations of a payload, up to the first bytes that are no operation. Only a record without a checksum can have
+/// such bytes.
 fn decode(payload: &[u8]) -> impl Iterator<Item = BatchOperation> {
     let mut reader = Reader::new(payload);
     std::iter::from_fn(move || {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::anatomy::{Anatomy, PromisedPosition, StoreRecord};
 use crate::testing::SimDisk;
 use crate::testing::lab::file_format::FileKind;
-use crate::testing::model::{CollectionMembers, Model, change};
+use crate::testing::model::{CollectionMembers, Model, apply_collection_change};
 use crate::testing::sim_disk::{Image, ImageChoice};
 use crate::testing::workload::{Operation, Workload};
 use crate::{Durability, Error, Options, TidalDb};
@@ -129,7 +129,7 @@ impl DamageSubject {
                     "{operation} is record {record:?}"
                 );
                 let mut collections = self.collections[changes_before].clone();
-                change(&mut collections, operation);
+                apply_collection_change(&mut collections, operation);
                 self.collections.push(collections);
                 self.change_records.push(record.sequence);
             }

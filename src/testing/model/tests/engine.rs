@@ -1,4 +1,4 @@
-//! The model and the engine hold the same after the same operations, and after reopening.
+//! The model and the engine have the same content after the same operations, and after each reopening.
 
 #![allow(
     clippy::disallowed_methods,
@@ -44,13 +44,13 @@ fn run_and_compare(
             let differences = model.compare(&found);
             let text: Vec<_> = differences.iter().map(ToString::to_string).collect();
             assert!(text.is_empty(), "seed {seed}, after {operation}: {text:#?}");
-            assert!(model.matches(&found), "comparing and matching agree");
+            assert!(model.matches(&found), "compare and matches disagree");
         }
     }
 }
 
 #[test]
-fn the_engine_holds_what_the_model_says_in_the_embedded_store() {
+fn the_engine_on_the_embedded_store_agrees_with_the_model() {
     for seed in with_a_fresh_seed(0..4) {
         let options = tiny_options(standard_schema());
         run_and_compare(seed, 300, &options, |path, options| {
@@ -60,7 +60,7 @@ fn the_engine_holds_what_the_model_says_in_the_embedded_store() {
 }
 
 #[test]
-fn the_engine_holds_what_the_model_says_in_a_memory_store() {
+fn the_engine_on_a_memory_store_agrees_with_the_model() {
     for seed in with_a_fresh_seed(100..104) {
         let store = Arc::new(MemoryStore::new());
         let options = tiny_options(standard_schema()).durability(Durability::OperatingSystem);
@@ -72,7 +72,7 @@ fn the_engine_holds_what_the_model_says_in_a_memory_store() {
 }
 
 #[test]
-fn sixty_operations_cross_rotations_and_checkpoints_and_two_hundred_compactions_too() {
+fn sixty_operations_cross_rotations_and_checkpoints_and_two_hundred_operations_also_cross_compactions() {
     for seed in 0..4 {
         let dir = TempDir::new("model");
         let db = TidalDb::open(dir.path(), tiny_options(standard_schema())).unwrap();

@@ -1,8 +1,10 @@
+//! Tests of the list whose clones share chunks.
+
 use crate::testing::model::list::*;
 use std::sync::Arc;
 
 #[test]
-fn a_list_holds_its_items_in_order_and_shares_with_a_clone_all_chunks_but_the_changed_ones() {
+fn a_list_holds_its_items_in_order_and_a_clone_shares_all_chunks_except_the_changed_ones() {
     for len in [0, 1, CHUNK_LEN - 1, CHUNK_LEN, CHUNK_LEN + 1, 3 * CHUNK_LEN + 5] {
         let mut expected: Vec<usize> = (0..len).map(|index| index * 7).collect();
         let list: List<usize> = expected.iter().copied().collect();
@@ -15,7 +17,7 @@ fn a_list_holds_its_items_in_order_and_shares_with_a_clone_all_chunks_but_the_ch
         }
         assert!(
             list.iter().eq(&expected),
-            "{len}: a change of a clone leaves the other as it was"
+            "{len}: a change of a clone changed the original"
         );
         expected.push(3);
         expected[0] = if len > 0 { 1 } else { 3 };

@@ -1,4 +1,5 @@
-//! Parts of a state: each place of the state is in the part or in the rest, and the events of a part change nothing of the rest.
+//! Parts of a state. Each place of the state is in the part or in the rest, and the events of a part do not change the
+//! rest.
 
 use std::sync::Arc;
 
@@ -22,10 +23,10 @@ fn schema() -> Schema {
     })
 }
 
-fn settled(operations: &[Operation]) -> Model {
+fn model_after(operations: &[Operation]) -> Model {
     let mut model = Model::new(&schema());
     for operation in operations {
-        model.settle(operation);
+        model.apply_without_history(operation);
     }
     model
 }
@@ -55,18 +56,18 @@ fn changes(export: &Export) -> Vec<(&'static str, Export)> {
     change("bucket's number", &|it| {
         it.signals[1].windows[0].buckets[0].0 += 1;
     });
-    change("a key less", &|it| drop(it.signals.pop()));
+    change("missing key", &|it| drop(it.signals.pop()));
     change("cohort", &|it| it.cohorts[0].cohort.0 += 1);
     change("a cohort's score", &|it| it.cohorts[1].state.scores[0] += 1e-12);
-    change("a cohort's key less", &|it| drop(it.cohorts.pop()));
+    change("missing key of a cohort", &|it| drop(it.cohorts.pop()));
     change("ring", &|it| it.user_rings[0].items[0].0 += 1);
     change("user", &|it| it.user_rings[0].user.0 += 1);
-    change("a ring less", &|it| drop(it.user_rings.pop()));
+    change("missing ring", &|it| drop(it.user_rings.pop()));
     change("edge", &|it| it.related[0].edges[0].1 += 0.5);
     change("edge's item", &|it| it.related[0].edges[0].0.0 += 1);
     change("node's time", &|it| it.related[0].time_ms += 1);
-    change("a node less", &|it| drop(it.related.pop()));
-    // The last two were in the calls.
+    change("missing node", &|it| drop(it.related.pop()));
+    // The calls contain the last two users and the last two items.
     change("users by recency", &|it| {
         let last = it.users_by_recency.len() - 1;
         it.users_by_recency.swap(last - 1, last);
@@ -80,7 +81,7 @@ fn changes(export: &Export) -> Vec<(&'static str, Export)> {
 
 #[test]
 fn every_place_is_in_the_part_or_in_the_hash_of_the_rest() {
-    let model = settled(&operations());
+    let model = model_after(&operations());
     let export = model.export();
     let nothing = StatePart::default();
     let (part, rest) = nothing.split(&export);
@@ -101,9 +102,10 @@ fn every_place_is_in_the_part_or_in_the_hash_of_the_rest() {
     }
 }
 
-/// The oracle after `before`, of the part that `next` can change; and the whole model after both.
-fn oracle_and_end(before: &[Operation], next: &[Operation]) -> (Oracle, Model, Model) {
-    let mut model = settled(before);
+/// Returns an oracle of the part that `next` can change, after all calls; the whole model after `before`; and the whole
+/// model after all calls.
+fn oracle_and_models(before: &[Operation], next: &[Operation]) -> (Oracle, Model, Model) {
+    let mut model = model_after(before);
     let part = Arc::new(StatePart::of(&model, events_of(next)));
     let (_, rest) = part.split(&model.export());
     let mut oracle = Oracle::of_part(Arc::clone(&part), model.part(&part), rest, 100);
@@ -111,18 +113,18 @@ fn oracle_and_end(before: &[Operation], next: &[Operation]) -> (Oracle, Model, M
     for operation in next {
         let id = oracle.begin(operation);
         oracle.acknowledged(id, None);
-        model.settle(operation);
+        model.apply_without_history(operation);
     }
     (oracle, start, model)
 }
 
 #[test]
-fn an_oracle_of_a_part_allows_the_whole_state_and_finds_each_change_inside_and_outside_of_the_part() {
+fn an_oracle_of_a_part_accepts_the_whole_state_and_finds_each_change_inside_and_outside_the_part() {
     let operations = operations();
     let is_record = |operation: &&Operation| matches!(operation, Operation::Record { .. });
     let (before, next) = operations.split_at(90);
     let next: Vec<_> = next.iter().filter(is_record).take(3).cloned().collect();
-    let (oracle, start, end) = oracle_and_end(before, &next);
+    let (oracle, start, end) = oracle_and_models(before, &next);
     let last = 100 + next.len() as u64;
     let verdict = oracle.check_export(CrashKind::ProcessCrash, &end.export(), last);
     assert!(verdict.is_ok(), "{verdict}");
@@ -131,18 +133,18 @@ fn an_oracle_of_a_part_allows_the_whole_state_and_finds_each_change_inside_and_o
         let verdict = oracle.check_export(CrashKind::ProcessCrash, &changed, last);
         assert!(!verdict.is_ok(), "{name}");
     }
-    // The state has the calls, and nothing before them.
-    let lost = settled(&next).export();
+    // A state with the calls, but without the operations before them.
+    let lost = model_after(&next).export();
     assert!(!oracle.check_export(CrashKind::ProcessCrash, &lost, last).is_ok());
-    // The state has everything before the calls, and no call.
+    // A state with the operations before the calls, but without the calls.
     let verdict = oracle.check_export(CrashKind::ProcessCrash, &start.export(), 100);
     assert!(!verdict.is_ok());
     assert_eq!(verdict.counts.recovered, 0, "{verdict}");
 }
 
 #[test]
-fn the_loss_of_everything_before_the_calls_is_found_also_if_the_rest_was_empty() {
-    // Nothing was in the rest, so only the part can show the loss.
+fn the_loss_of_all_earlier_operations_is_found_even_if_the_rest_was_empty() {
+    // The rest was empty, so only the part can show the loss.
     let event = |entity, user| {
         Event {
             user: Some(UserId(user)),
@@ -154,8 +156,8 @@ fn the_loss_of_everything_before_the_calls_is_found_also_if_the_rest_was_empty()
         Operation::record(vec![event(1, 1)]),
         Operation::record(vec![event(1, 1)]),
     );
-    let (oracle, ..) = oracle_and_end(&[before], std::slice::from_ref(&next));
-    let lost = settled(&[next]).export();
+    let (oracle, ..) = oracle_and_models(&[before], std::slice::from_ref(&next));
+    let lost = model_after(&[next]).export();
     assert!(!oracle.check_export(CrashKind::ProcessCrash, &lost, 101).is_ok());
 }
 

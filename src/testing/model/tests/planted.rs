@@ -1,4 +1,4 @@
-//! Wrong states are planted, and the difference must name the structure, the event and what is wrong with it.
+//! Planted wrong states. The reported difference must name the structure, the event and the kind of the difference.
 
 use std::collections::BTreeSet;
 
@@ -23,27 +23,27 @@ fn model_of(operations: &[Operation]) -> Model {
     model
 }
 
-/// How the state after `found` differs from that after `expected`.
+/// The differences between the state after `expected` and the state after `found`.
 fn differences(expected: &[Operation], found: &[Operation]) -> Vec<Difference> {
     model_of(expected).compare(&model_of(found).export())
 }
 
-/// The operations with the events of one call changed.
+/// The operations, with changed events in one call.
 fn with_events(operations: &[Operation], at: usize, change: impl FnOnce(&mut Vec<Event>)) -> Vec<Operation> {
     let mut operations = operations.to_vec();
     let Operation::Record { events, .. } = &mut operations[at] else {
-        panic!("{at} is no call that records");
+        panic!("operation {at} is no record");
     };
     change(events);
     operations
 }
 
-/// The operations without one.
+/// The operations without the one at this index.
 fn without(operations: &[Operation], at: usize) -> Vec<Operation> {
     [&operations[..at], &operations[at + 1..]].concat()
 }
 
-/// Every event: the index of its operation, its index there, and its id in a model.
+/// For each event, the index of its operation, its index in the operation, and its id in a model.
 fn events_of(operations: &[Operation]) -> Vec<(usize, usize, EventId)> {
     let mut ids = Vec::new();
     let mut sequence = 0;
@@ -68,7 +68,7 @@ fn is_in_co_engagement(difference: &Difference) -> bool {
 }
 
 #[test]
-fn an_event_that_is_missing_everywhere_is_lost_and_one_that_counts_twice_doubled() {
+fn an_event_that_is_missing_everywhere_is_lost_and_an_event_that_counts_twice_is_doubled() {
     type EventPlant = fn(&mut Vec<Event>, usize);
     let plants: [(DifferenceKind, EventPlant, usize); 2] = [
         (
@@ -83,30 +83,30 @@ fn an_event_that_is_missing_everywhere_is_lost_and_one_that_counts_twice_doubled
         ),
     ];
     for (kind, plant, structures_len) in plants {
-        let mut seen = BTreeSet::new();
+        let mut structures = BTreeSet::new();
         for seed in 0..4 {
             let operations = accepted(seed);
             let model = model_of(&operations);
             for (at, index, id) in events_of(&operations) {
                 let planted = with_events(&operations, at, |events| plant(events, index));
                 let differences = model.compare(&model_of(&planted).export());
-                // A loss that shows in co-engagement alone may be explained by several events as well.
-                let is_clear =
+                // Several events may explain a loss that shows in co-engagement alone.
+                let is_unambiguous =
                     kind == DifferenceKind::Doubled || !differences.iter().all(is_in_co_engagement);
                 for difference in &differences {
                     let text = || format!("seed {seed}, event {id}:{}", text(&differences));
                     assert_eq!(difference.kind, kind, "{}", text());
-                    assert!(!is_clear || difference.event == Some(id), "{}", text());
-                    seen.insert(difference.structure);
+                    assert!(!is_unambiguous || difference.event == Some(id), "{}", text());
+                    structures.insert(difference.structure);
                 }
             }
         }
-        // Every structure but collections and the log.
-        assert!(seen.len() >= structures_len, "{seen:?}");
+        // Every structure except collections and the log.
+        assert!(structures.len() >= structures_len, "{structures:?}");
     }
 }
 
-/// An event that shows in every structure, after some others.
+/// Some operations, and the id of an event that shows in every structure.
 fn sample() -> (Vec<Operation>, EventId) {
     let event = |entity, weight, at_ms| Event {
         entity: EntityId(entity),
@@ -134,7 +134,7 @@ fn sample() -> (Vec<Operation>, EventId) {
     )
 }
 
-/// The sample's state, and the one without its event.
+/// The model of the sample, its state, the state without the sample's event, and the id of the event.
 fn sample_states() -> (Model, Export, Export, EventId) {
     let (operations, id) = sample();
     let without = with_events(&operations, id.sequence as usize - 1, |events| {
@@ -146,7 +146,7 @@ fn sample_states() -> (Model, Export, Export, EventId) {
 }
 
 #[test]
-fn an_event_that_is_missing_in_one_structure_is_half() {
+fn an_event_that_is_missing_in_one_structure_only_is_half() {
     type Plant = fn(&mut Export, &Export);
     let (model, with, without, id) = sample_states();
     let plants: [(Structure, Plant); 6] = [
@@ -188,7 +188,7 @@ fn an_event_that_is_missing_in_one_structure_is_half() {
 }
 
 #[test]
-fn an_event_in_one_score_and_not_in_the_other_is_half() {
+fn an_event_that_is_in_one_score_and_not_in_the_other_is_half() {
     let view = |weight: f64| {
         Operation::record(vec![Event {
             entity: EntityId(1),
@@ -218,7 +218,7 @@ fn an_event_in_one_score_and_not_in_the_other_is_half() {
 }
 
 #[test]
-fn two_events_in_the_other_order_are_told_by_co_engagement() {
+fn swapped_events_are_found_by_co_engagement() {
     let (operations, _) = sample();
     let mut swapped = operations.clone();
     swapped.swap(1, 2);
@@ -229,13 +229,13 @@ fn two_events_in_the_other_order_are_told_by_co_engagement() {
         "{}",
         text(&found)
     );
-    let by_one = with_events(&operations, 1, |events| events.swap(0, 1));
-    let text = text(&differences(&operations, &by_one));
+    let swapped_in_call = with_events(&operations, 1, |events| events.swap(0, 1));
+    let text = text(&differences(&operations, &swapped_in_call));
     assert!(text.contains("as if event 2.1 came before event 2.0"), "{text}");
 }
 
 #[test]
-fn a_lost_eviction_or_takeover_is_a_difference_of_the_edges() {
+fn a_changed_weight_or_a_missing_node_is_a_difference_of_the_edges() {
     let mut checked = 0;
     for seed in 0..20 {
         let model = model_of(&accepted(seed));
@@ -263,8 +263,8 @@ fn a_lost_eviction_or_takeover_is_a_difference_of_the_edges() {
 }
 
 #[test]
-fn something_that_was_not_forgotten_is_told() {
-    let mut told = 0;
+fn a_missing_forget_frame_is_named_in_the_differences() {
+    let mut named = 0;
     for seed in 0..12 {
         let operations = accepted(seed);
         for at in 0..operations.len() {
@@ -275,17 +275,17 @@ fn something_that_was_not_forgotten_is_told() {
                     "{}",
                     text(&found)
                 );
-                told += usize::from(!found.is_empty());
+                named += usize::from(!found.is_empty());
             }
         }
     }
-    assert!(told > 10, "{told}");
+    assert!(named > 10, "{named}");
 }
 
-/// After a long gap the explanation found an event in half of the scores where a score overflowed: at the time of the state
-/// that was found, long before the event.
+/// After a long gap the time of the found state was long before the event, and a score overflowed at that time. So the
+/// explanation found the event in half of the scores.
 #[test]
-fn whole_calls_that_are_lost_name_each_of_their_events() {
+fn the_differences_of_a_lost_call_name_each_of_its_events() {
     let mut named_all = 0;
     for seed in 3..9 {
         let operations = accepted(seed);
@@ -297,7 +297,7 @@ fn whole_calls_that_are_lost_name_each_of_their_events() {
             for difference in &differences {
                 let text = || format!("seed {seed}, frame {sequence}:{}", text(&differences));
                 assert_eq!(difference.kind, DifferenceKind::Lost, "{}", text());
-                // What shows in co-engagement alone may be explained by an event of another call as well.
+                // An event of another call may also explain a difference that shows in co-engagement alone.
                 let is_of_call = difference.event.is_none_or(|event| event.sequence == sequence);
                 assert!(is_of_call || is_in_co_engagement(difference), "{}", text());
             }
@@ -309,7 +309,7 @@ fn whole_calls_that_are_lost_name_each_of_their_events() {
 }
 
 #[test]
-fn a_collection_that_lacks_a_member_or_has_one_too_many_is_named() {
+fn a_collection_with_a_missing_or_an_extra_member_is_named() {
     let model = model_of(&accepted(5));
     let mut found = model.export();
     let mut collections = found.collections.iter_mut();
@@ -328,8 +328,8 @@ fn a_collection_that_lacks_a_member_or_has_one_too_many_is_named() {
 }
 
 #[test]
-fn a_score_differs_when_it_is_off_by_more_than_the_rounding_of_its_sum_or_not_a_number() {
-    // One event or two for each entity, all of positive weight.
+fn a_score_differs_if_its_deviation_is_more_than_the_rounding_of_its_sum_or_if_it_is_nan() {
+    // Each entity has one or two events, all with a positive weight.
     let model = model_of(&sample().0);
     let with = model.export();
     for state in 0..with.signals.len() {

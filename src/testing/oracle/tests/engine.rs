@@ -1,8 +1,9 @@
-//! The oracle judges the engine: dropped, closed and crashed at each point, it goes on and keeps every promise.
+//! The oracle checks the engine. After a drop, a close and a crash at each point the engine continues and keeps every
+//! promise.
 
 use std::sync::Arc;
 
-use super::{assert_ok, new};
+use super::{assert_ok, new_oracle};
 use crate::testing::oracle::{CrashKind, Guarantee, Oracle};
 use crate::testing::workload::{STANDARD_SYNC_MS, Workload, standard_schema, tiny_options};
 use crate::testing::{CrashInjector, CrashPoint, SimDisk, run_with_crash};
@@ -17,7 +18,7 @@ const DURABILITIES: [Durability; 3] = [
 ];
 
 #[test]
-fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
+fn a_database_that_crashes_repeatedly_at_every_point_keeps_its_promises() {
     let mut crashes = 0;
     for (seed, durability) in (0..).zip(DURABILITIES) {
         for point in CrashPoint::ALL {
@@ -58,7 +59,7 @@ fn a_database_that_crashes_at_every_point_again_and_again_keeps_its_promises() {
 }
 
 #[test]
-fn a_report_that_is_wrong_about_a_receipt_and_an_opening_that_comes_again_are_findings() {
+fn a_wrong_report_of_a_receipt_and_a_repeated_opening_id_are_findings() {
     let operations = Workload::standard(5, 30).operations;
     let disk = SimDisk::new();
     let open = || {
@@ -71,18 +72,18 @@ fn a_report_that_is_wrong_about_a_receipt_and_an_opening_that_comes_again_are_fi
             oracle.ended(id, &operation.apply(db));
         }
     };
-    let mut oracle = new(Guarantee::Acknowledged);
+    let mut oracle = new_oracle(Guarantee::Acknowledged);
     work(&mut oracle, &open());
     let db = open();
-    let right = oracle.check(CrashKind::ProcessCrash, &db);
-    assert_ok(&right);
-    // As if the report had lost the opening.
+    let legal = oracle.check(CrashKind::ProcessCrash, &db);
+    assert_ok(&legal);
+    // The report lacks this opening.
     let mut other = oracle.clone();
     other.opening = Some(99);
     let verdict = other.check(CrashKind::ProcessCrash, &db);
     assert!(verdict.to_string().contains("survived"), "{verdict}");
-    // As if the opening before had given this id too.
-    oracle.reopened(&right);
+    // An earlier opening had the same id.
+    oracle.reopened(&legal);
     oracle.earlier_openings.push(db.recovery_report().opening);
     work(&mut oracle, &db);
     let verdict = oracle.check(CrashKind::ProcessCrash, &db);

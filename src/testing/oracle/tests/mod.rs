@@ -1,4 +1,4 @@
-//! The oracle against states that are legal and states that are not.
+//! Tests of the oracle with legal and illegal states.
 
 mod concurrent;
 mod engine;
@@ -21,7 +21,7 @@ fn accepted(seed: u64) -> Vec<Operation> {
     operations
 }
 
-/// A call with as many events as `len`, distinct by `seed`.
+/// A call with `len` events. Calls with different seeds have different events.
 fn record(seed: u32, len: usize) -> Operation {
     let event = |index: usize| Event {
         entity: EntityId((u64::from(seed) + index as u64) % 5),
@@ -34,12 +34,12 @@ fn record(seed: u32, len: usize) -> Operation {
     Operation::record((0..len).map(event).collect())
 }
 
-/// So many calls with as many events as `events_len` each.
+/// `calls_len` calls with `events_len` events each.
 fn records(calls_len: u32, events_len: usize) -> Vec<Operation> {
     (1..=calls_len).map(|seed| record(seed, events_len)).collect()
 }
 
-/// A change of one collection.
+/// A call that adds an entity to a collection.
 fn add(entity: u64) -> Operation {
     Operation::AddToCollection(b"a".to_vec(), EntityId(entity))
 }
@@ -52,13 +52,13 @@ fn state(operations: &[Operation]) -> Export {
     model.export()
 }
 
-fn new(guarantee: Guarantee) -> Oracle {
+fn new_oracle(guarantee: Guarantee) -> Oracle {
     Oracle::new(&standard_schema(), guarantee)
 }
 
-/// An oracle that was told that all of `operations` were acknowledged, frames with numbers that leave gaps for markers.
+/// An oracle after the acknowledgement of all `operations`. The sequence numbers of frames leave gaps for markers.
 fn acknowledged(operations: &[Operation], guarantee: Guarantee) -> Oracle {
-    let mut oracle = new(guarantee);
+    let mut oracle = new_oracle(guarantee);
     acknowledge(&mut oracle, operations, 0);
     oracle
 }
@@ -70,17 +70,17 @@ fn acknowledge(oracle: &mut Oracle, operations: &[Operation], sequence: u64) {
     }
 }
 
-/// The verdict on the state after `found` and a process crash.
-fn judged(oracle: &Oracle, found: &[Operation], last: u64) -> Verdict {
+/// The verdict on the state after the operations `found` and a process crash.
+fn verdict_after_process_crash(oracle: &Oracle, found: &[Operation], last: u64) -> Verdict {
     oracle.check_export(CrashKind::ProcessCrash, &state(found), last)
 }
 
-/// Likewise after a power loss.
-fn judged_durable(oracle: &Oracle, found: &[Operation], last: u64) -> Verdict {
+/// The verdict on the state after the operations `found` and a power loss.
+fn verdict_after_power_loss(oracle: &Oracle, found: &[Operation], last: u64) -> Verdict {
     oracle.check_export(CrashKind::PowerLoss, &state(found), last)
 }
 
-fn after_append(sequence: u64) -> Error {
+fn error_after_append(sequence: u64) -> Error {
     Error::Closed.with_unknown_outcome(Some(crate::Receipt::new(1, sequence)))
 }
 
@@ -95,13 +95,13 @@ fn assert_wrong(verdict: &Verdict) {
 }
 
 #[test]
-fn the_state_of_everything_acknowledged_is_legal() {
+fn the_state_after_all_acknowledged_calls_is_legal() {
     for seed in 0..6 {
         let operations = accepted(seed);
         for guarantee in [Guarantee::Acknowledged, Guarantee::Synced] {
             let oracle = acknowledged(&operations, guarantee);
-            for judged in [judged, judged_durable] {
-                let verdict = judged(&oracle, &operations, operations.len() as u64);
+            for verdict_after in [verdict_after_process_crash, verdict_after_power_loss] {
+                let verdict = verdict_after(&oracle, &operations, operations.len() as u64);
                 assert_ok(&verdict);
                 assert_eq!(verdict.counts.recovered, verdict.counts.acknowledged);
             }
@@ -110,7 +110,7 @@ fn the_state_of_everything_acknowledged_is_legal() {
 }
 
 #[test]
-fn after_a_process_crash_a_shorter_state_loses_each_event_of_the_rest() {
+fn a_state_without_the_last_acknowledged_calls_after_a_process_crash_loses_their_events() {
     let operations = accepted(1);
     let (frames, changes): (Vec<_>, Vec<_>) = operations.iter().cloned().partition(Operation::is_frame);
     for guarantee in [Guarantee::Acknowledged, Guarantee::Synced] {
@@ -119,7 +119,8 @@ fn after_a_process_crash_a_shorter_state_loses_each_event_of_the_rest() {
             if state(&frames[..len]) == state(&frames) {
                 continue;
             }
-            let verdict = judged(&oracle, &[&frames[..len], &changes[..]].concat(), len as u64);
+            let verdict =
+                verdict_after_process_crash(&oracle, &[&frames[..len], &changes[..]].concat(), len as u64);
             assert_wrong(&verdict);
             let rest = frames[verdict.prefix.frames..].iter();
             let rest = rest.map(super::events_len).sum();
@@ -131,7 +132,7 @@ fn after_a_process_crash_a_shorter_state_loses_each_event_of_the_rest() {
 }
 
 #[test]
-fn after_a_power_loss_exactly_what_was_synced_must_be_there() {
+fn after_a_power_loss_the_synced_calls_must_be_recovered_and_later_calls_need_not() {
     type Sync = fn(&mut Oracle, OpId);
     let frames = records(6, 2);
     let syncs: [(Operation, Sync); 4] = [
@@ -141,13 +142,13 @@ fn after_a_power_loss_exactly_what_was_synced_must_be_there() {
         (Operation::Sync, |oracle, _| oracle.note_durable(3)),
     ];
     for (operation, sync) in syncs {
-        let mut oracle = new(Guarantee::Synced);
+        let mut oracle = new_oracle(Guarantee::Synced);
         acknowledge(&mut oracle, &frames[..3], 0);
         let id = oracle.begin(&operation);
         sync(&mut oracle, id);
         acknowledge(&mut oracle, &frames[3..], 3);
         for len in 0..=6 {
-            let verdict = judged_durable(&oracle, &frames[..len], len as u64);
+            let verdict = verdict_after_power_loss(&oracle, &frames[..len], len as u64);
             assert_eq!(verdict.is_ok(), len >= 3, "{operation} {len}: {verdict}");
             assert_eq!(verdict.prefix.frames, len);
             assert_eq!(verdict.prefix.sequence, len as u64);
@@ -155,40 +156,40 @@ fn after_a_power_loss_exactly_what_was_synced_must_be_there() {
         }
     }
     let oracle = acknowledged(&frames, Guarantee::Acknowledged);
-    assert_wrong(&judged_durable(&oracle, &frames[..5], 5));
+    assert_wrong(&verdict_after_power_loss(&oracle, &frames[..5], 5));
 }
 
 #[test]
-fn what_a_sync_finds_unacknowledged_is_not_promised() {
-    let mut oracle = new(Guarantee::Synced);
+fn a_sync_guarantees_no_call_that_was_unacknowledged_when_it_began() {
+    let mut oracle = new_oracle(Guarantee::Synced);
     let sync = oracle.begin(&Operation::Sync);
     acknowledge(&mut oracle, &[record(1, 1)], 0);
     oracle.acknowledged(sync, None);
-    assert_ok(&judged_durable(&oracle, &[], 0));
+    assert_ok(&verdict_after_power_loss(&oracle, &[], 0));
 }
 
 #[test]
-fn a_call_in_flight_is_there_wholly_or_not_at_all() {
+fn a_call_in_flight_is_recovered_as_a_whole_or_is_missing_as_a_whole() {
     let before = [record(1, 2), record(2, 3)];
     let mut oracle = acknowledged(&before, Guarantee::Acknowledged);
-    let open = record(3, 3);
-    oracle.begin(&open);
-    assert_ok(&judged_durable(&oracle, &before, 2));
-    let with = [&before[..], std::slice::from_ref(&open)].concat();
+    let in_flight = record(3, 3);
+    oracle.begin(&in_flight);
+    assert_ok(&verdict_after_power_loss(&oracle, &before, 2));
+    let with = [&before[..], std::slice::from_ref(&in_flight)].concat();
     for last in [3, 4] {
-        let verdict = judged_durable(&oracle, &with, last);
+        let verdict = verdict_after_power_loss(&oracle, &with, last);
         assert_ok(&verdict);
         assert_eq!((verdict.counts.acknowledged, verdict.counts.recovered), (5, 8));
     }
     // Its number would be 3.
-    assert_wrong(&judged_durable(&oracle, &with, 2));
-    let Operation::Record { mut events, .. } = open else {
+    assert_wrong(&verdict_after_power_loss(&oracle, &with, 2));
+    let Operation::Record { mut events, .. } = in_flight else {
         unreachable!()
     };
     events.pop();
     let half = [&before[..], &[Operation::record(events)]].concat();
     for last in [2, 3] {
-        let verdict = judged_durable(&oracle, &half, last);
+        let verdict = verdict_after_power_loss(&oracle, &half, last);
         assert_wrong(&verdict);
         assert!(verdict.counts.half > 0, "{verdict}");
         assert_eq!((verdict.counts.lost, verdict.counts.doubled), (0, 0), "{verdict}");
@@ -196,27 +197,27 @@ fn a_call_in_flight_is_there_wholly_or_not_at_all() {
 }
 
 #[test]
-fn a_call_that_failed_after_its_append_is_there_or_not_and_never_twice() {
+fn a_call_that_failed_after_its_append_is_recovered_once_or_is_missing() {
     let calls = records(2, 2);
     let mut oracle = acknowledged(&calls[..1], Guarantee::Acknowledged);
     let id = oracle.begin(&calls[1]);
-    oracle.failed(id, &after_append(2));
-    assert_ok(&judged(&oracle, &calls[..1], 1));
-    assert_ok(&judged(&oracle, &calls, 2));
-    let verdict = judged(&oracle, &[&calls[..], &calls[1..]].concat(), 2);
+    oracle.failed(id, &error_after_append(2));
+    assert_ok(&verdict_after_process_crash(&oracle, &calls[..1], 1));
+    assert_ok(&verdict_after_process_crash(&oracle, &calls, 2));
+    let verdict = verdict_after_process_crash(&oracle, &[&calls[..], &calls[1..]].concat(), 2);
     assert_eq!(verdict.counts.doubled, 2, "{verdict}");
     let event = verdict.differences[0].event.unwrap();
-    assert_eq!(event.sequence, 2, "the number of the error names it");
+    assert_eq!(event.sequence, 2, "the error names the sequence number");
 }
 
 #[test]
-fn a_call_that_was_refused_must_not_be_there() {
+fn a_refused_call_must_not_be_recovered() {
     let calls = records(2, 2);
     let mut oracle = acknowledged(&calls[..1], Guarantee::Acknowledged);
     let id = oracle.begin(&calls[1]);
     oracle.failed(id, &Error::Closed);
-    assert_ok(&judged(&oracle, &calls[..1], 1));
-    let verdict = judged(&oracle, &calls, 2);
+    assert_ok(&verdict_after_process_crash(&oracle, &calls[..1], 1));
+    let verdict = verdict_after_process_crash(&oracle, &calls, 2);
     assert_wrong(&verdict);
     let second = EventId {
         sequence: 0,
@@ -226,35 +227,35 @@ fn a_call_that_was_refused_must_not_be_there() {
 }
 
 #[test]
-fn holes_and_frames_that_come_again_are_named_by_their_events() {
+fn the_differences_name_the_events_of_missing_and_of_doubled_frames() {
     let frames = records(6, 2);
     let oracle = acknowledged(&frames, Guarantee::Acknowledged);
-    let verdict = judged_durable(&oracle, &[&frames[..2], &frames[3..]].concat(), 6);
+    let verdict = verdict_after_power_loss(&oracle, &[&frames[..2], &frames[3..]].concat(), 6);
     assert_eq!((verdict.counts.lost, verdict.counts.doubled), (2, 0), "{verdict}");
     assert_eq!(verdict.counts.recovered, 10);
     let mut events = verdict.differences.iter().map(|it| it.event.unwrap());
     assert!(events.all(|event| event.sequence == 3), "{verdict}");
-    let verdict = judged_durable(&oracle, &[&frames[..], &frames[3..]].concat(), 6);
+    let verdict = verdict_after_power_loss(&oracle, &[&frames[..], &frames[3..]].concat(), 6);
     assert_eq!((verdict.counts.lost, verdict.counts.doubled), (0, 6), "{verdict}");
 }
 
 #[test]
-fn a_last_number_that_does_not_fit_the_state_is_a_finding() {
+fn a_last_sequence_number_that_does_not_fit_the_state_is_a_finding() {
     let frames = records(4, 1);
     let oracle = acknowledged(&frames, Guarantee::Acknowledged);
-    let verdict = judged_durable(&oracle, &frames, 3);
+    let verdict = verdict_after_power_loss(&oracle, &frames, 3);
     assert_eq!(verdict.differences.len(), 1, "{verdict}");
     assert_eq!(verdict.differences[0].structure, Structure::Log);
     assert_eq!(verdict.counts.lost, 0);
 }
 
 #[test]
-fn a_number_that_is_given_twice_is_a_finding() {
+fn a_sequence_number_that_is_returned_twice_is_a_finding() {
     let calls = records(3, 1);
     let mut oracle = acknowledged(&calls[..2], Guarantee::Acknowledged);
     let id = oracle.begin(&calls[2]);
     oracle.acknowledged(id, Some(2));
-    let verdict = judged_durable(&oracle, &calls, 2);
+    let verdict = verdict_after_power_loss(&oracle, &calls, 2);
     let mut differences = verdict.differences.iter();
     assert!(
         differences.any(|it| it.expected == "a sequence number after 2"),
@@ -263,7 +264,7 @@ fn a_number_that_is_given_twice_is_a_finding() {
 }
 
 #[test]
-fn collections_are_a_beginning_of_their_changes_on_their_own() {
+fn a_recovered_state_has_a_prefix_of_the_changes_of_collections_independent_of_the_frames() {
     let changes = [
         Operation::CreateCollection(b"a".to_vec()),
         add(1),
@@ -273,19 +274,19 @@ fn collections_are_a_beginning_of_their_changes_on_their_own() {
         Operation::RemoveFromCollection(b"a".to_vec(), EntityId(1)),
     ];
     for guarantee in [Guarantee::Acknowledged, Guarantee::Synced] {
-        for death in [CrashKind::ProcessCrash, CrashKind::PowerLoss] {
+        for crash in [CrashKind::ProcessCrash, CrashKind::PowerLoss] {
             let mut oracle = acknowledged(&changes, guarantee);
             oracle.begin(&add(3));
-            let check = |found: &[&[Operation]]| oracle.check_export(death, &state(&found.concat()), 0);
-            let weak = (guarantee, death) == (Guarantee::Synced, CrashKind::PowerLoss);
+            let check = |found: &[&[Operation]]| oracle.check_export(crash, &state(&found.concat()), 0);
+            let may_lose = (guarantee, crash) == (Guarantee::Synced, CrashKind::PowerLoss);
             for len in 0..=changes.len() {
                 let verdict = check(&[&changes[..len]]);
-                // A checkpoint promises nothing of collections.
-                let is_legal = len == 6 || weak && len >= 2;
+                // A checkpoint guarantees no change of a collection.
+                let is_legal = len == 6 || may_lose && len >= 2;
                 assert_eq!(
                     verdict.is_ok(),
                     is_legal,
-                    "{guarantee:?} {death:?} {len}: {verdict}"
+                    "{guarantee:?} {crash:?} {len}: {verdict}"
                 );
             }
             assert_ok(&check(&[&changes, &[add(3)]]));
@@ -296,7 +297,7 @@ fn collections_are_a_beginning_of_their_changes_on_their_own() {
 }
 
 #[test]
-fn a_change_that_was_refused_must_not_be_there_and_one_of_unknown_outcome_may_be() {
+fn a_refused_change_must_not_be_recovered_and_a_change_with_an_unknown_outcome_may_be() {
     let poisoned = || Error::Poisoned {
         cause: Arc::new(Error::Closed),
     };
@@ -312,48 +313,48 @@ fn a_change_that_was_refused_must_not_be_there_and_one_of_unknown_outcome_may_be
         (&[add(2)], false),
         (&[add(1), add(2)], false),
     ] {
-        let verdict = judged(&oracle, &[&before, adds].concat(), 0);
+        let verdict = verdict_after_process_crash(&oracle, &[&before, adds].concat(), 0);
         assert_eq!(verdict.is_ok(), is_legal, "{adds:?}: {verdict}");
     }
 }
 
 #[test]
-fn after_reopening_what_was_found_is_settled_and_what_was_not_is_gone() {
+fn after_a_reopening_recovered_calls_must_stay_and_lost_calls_must_not_come_back() {
     let frames = records(9, 2);
-    let mut oracle = new(Guarantee::Synced);
+    let mut oracle = new_oracle(Guarantee::Synced);
     acknowledge(&mut oracle, &frames[..5], 0);
     oracle.begin(&frames[5]);
-    // A power loss leaves three of them.
-    let verdict = judged_durable(&oracle, &frames[..3], 3);
+    // A power loss leaves three of the frames.
+    let verdict = verdict_after_power_loss(&oracle, &frames[..3], 3);
     assert_ok(&verdict);
     oracle.reopened(&verdict);
     let after = [&frames[..3], &frames[6..8]].concat();
     acknowledge(&mut oracle, &frames[6..8], 3);
     oracle.begin(&frames[8]);
-    for (operations, last, legal) in [
+    for (operations, last, is_legal) in [
         (&after[..], 5, true),
         (&after[..4], 4, true),
         (&after[..3], 3, true),
         (&after[..2], 2, false),
         (&frames[..4], 4, false),
     ] {
-        let verdict = judged_durable(&oracle, operations, last);
-        assert_eq!(verdict.is_ok(), legal, "{last}: {verdict}");
+        let verdict = verdict_after_power_loss(&oracle, operations, last);
+        assert_eq!(verdict.is_ok(), is_legal, "{last}: {verdict}");
     }
-    let lost = judged_durable(&oracle, &after[..2], 2);
+    let lost = verdict_after_power_loss(&oracle, &after[..2], 2);
     assert_eq!(lost.counts.lost, 2, "{lost}");
     assert_eq!(lost.prefix.frames, 2);
-    // What was in flight and is found belongs to the past from then on.
+    // A recovered call that was in flight must stay after the next reopening.
     let with = [&after[..], &frames[8..]].concat();
-    let verdict = judged_durable(&oracle, &with, 6);
+    let verdict = verdict_after_power_loss(&oracle, &with, 6);
     assert_ok(&verdict);
     oracle.reopened(&verdict);
-    assert_ok(&judged_durable(&oracle, &with, 6));
+    assert_ok(&verdict_after_power_loss(&oracle, &with, 6));
     for found in [&after, &with] {
-        assert_wrong(&judged_durable(&oracle, found, 5));
+        assert_wrong(&verdict_after_power_loss(&oracle, found, 5));
     }
-    // Its number must not be given again.
+    // The database must not assign its sequence number again.
     let id = oracle.begin(&frames[0]);
     oracle.acknowledged(id, Some(6));
-    assert_wrong(&judged_durable(&oracle, &with, 6));
+    assert_wrong(&verdict_after_power_loss(&oracle, &with, 6));
 }

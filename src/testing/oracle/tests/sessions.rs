@@ -1,4 +1,4 @@
-//! The oracle knows of reopenings.
+//! The oracle with reopenings: changes of the schema, losses of a power loss, and changes of the policy.
 
 use super::*;
 use crate::testing::sim_disk::ImageChoice;
@@ -22,34 +22,34 @@ fn calls() -> Vec<Operation> {
     records(4, 3)
 }
 
-/// The state of the calls, after the reopening too.
+/// The state after the calls and the reopening.
 fn state_after(operations: &[Operation], reopening: &Operation) -> Export {
     state(&[operations, std::slice::from_ref(reopening)].concat())
 }
 
-/// No frame was missing, so a lost change of the bounds was taken to be legal.
+/// The oracle accepted a state without the change of the bounds, because no frame was missing.
 #[test]
-fn the_change_of_the_schema_in_a_reopening_is_there_once_the_session_ended() {
+fn a_change_of_the_schema_in_a_reopening_must_be_recovered_after_the_session_ended() {
     let calls = calls();
     let change = reopening(SessionEnd::Drop, &[SMALLER]);
     let (old, new) = (state(&calls), state_after(&calls, &change));
     assert_ne!(old, new);
     let mut oracle = acknowledged(&calls, Guarantee::Acknowledged);
     let last = calls.len() as u64;
-    // Before the session ended, only the old schema is legal.
+    // Before the end of the session only the old schema is legal.
     assert_ok(&oracle.check_export(CrashKind::ProcessCrash, &old, last));
     assert_wrong(&oracle.check_export(CrashKind::ProcessCrash, &new, last));
     let id = oracle.begin(&change);
     assert_wrong(&oracle.check_export(CrashKind::ProcessCrash, &new, last));
     oracle.session_ended(id);
-    for death in [CrashKind::ProcessCrash, CrashKind::PowerLoss] {
-        // The marker of the checkpoint that stores the new bounds may be there.
+    for crash in [CrashKind::ProcessCrash, CrashKind::PowerLoss] {
+        // The log may contain the marker of the checkpoint that stores the new bounds.
         for last in [last, last + 1] {
-            assert_ok(&oracle.check_export(death, &new, last));
+            assert_ok(&oracle.check_export(crash, &new, last));
         }
         // An open applies the new bounds.
-        assert_wrong(&oracle.check_export(death, &old, last));
-        assert_wrong(&oracle.check_export(death, &state(&calls[..3]), 3));
+        assert_wrong(&oracle.check_export(crash, &old, last));
+        assert_wrong(&oracle.check_export(crash, &state(&calls[..3]), 3));
     }
     // After the reopening, only the new schema is legal.
     let verdict = oracle.check_export(CrashKind::ProcessCrash, &new, last + 1);
@@ -68,7 +68,7 @@ fn the_change_of_the_schema_in_a_reopening_is_there_once_the_session_ended() {
 }
 
 #[test]
-fn a_reopening_after_a_power_loss_may_lose_what_was_not_synced_until_it_is_over() {
+fn a_reopening_after_a_power_loss_may_lose_unsynced_calls_until_it_ends() {
     let calls = calls();
     for (end, is_legal) in [
         (SessionEnd::PowerLoss(ImageChoice::Synced), true),
@@ -77,41 +77,41 @@ fn a_reopening_after_a_power_loss_may_lose_what_was_not_synced_until_it_is_over(
     ] {
         let mut oracle = acknowledged(&calls, Guarantee::Synced);
         oracle.note_durable(2);
-        let lost = |oracle: &Oracle| judged(oracle, &calls[..2], 2);
+        let lost = |oracle: &Oracle| verdict_after_process_crash(oracle, &calls[..2], 2);
         let id = oracle.begin(&reopening(end.clone(), &[]));
         assert_wrong(&lost(&oracle));
         oracle.session_ended(id);
         assert_eq!(lost(&oracle).is_ok(), is_legal, "{end}");
         // Durable frames are not lost.
-        assert_wrong(&judged(&oracle, &calls[..1], 1));
+        assert_wrong(&verdict_after_process_crash(&oracle, &calls[..1], 1));
         if is_legal {
             oracle.reopened(&lost(&oracle));
-            assert_ok(&judged(&oracle, &calls[..2], 2));
-            // The loss is settled. A process crash of the next session loses nothing.
+            assert_ok(&verdict_after_process_crash(&oracle, &calls[..2], 2));
+            // After the reopening the loss is final. A process crash of the next session loses nothing.
             let id = oracle.begin(&calls[2]);
             oracle.acknowledged(id, Some(3));
-            assert_wrong(&judged(&oracle, &calls[..2], 2));
-            assert_ok(&judged_durable(&oracle, &calls[..2], 2));
+            assert_wrong(&verdict_after_process_crash(&oracle, &calls[..2], 2));
+            assert_ok(&verdict_after_power_loss(&oracle, &calls[..2], 2));
         }
     }
 }
 
 #[test]
-fn another_policy_promises_from_the_next_session_on() {
+fn a_changed_policy_applies_from_the_next_session() {
     let calls = calls();
     let mut oracle = acknowledged(&calls[..2], Guarantee::Synced);
-    assert_ok(&judged_durable(&oracle, &calls[..0], 0));
-    oracle.reopened(&judged(&oracle, &calls[..2], 2));
+    assert_ok(&verdict_after_power_loss(&oracle, &calls[..0], 0));
+    oracle.reopened(&verdict_after_process_crash(&oracle, &calls[..2], 2));
     oracle.set_guarantee(crate::Durability::EverySynced);
     acknowledge(&mut oracle, &calls[2..3], 2);
-    assert_wrong(&judged_durable(&oracle, &calls[..2], 2));
-    assert_ok(&judged_durable(&oracle, &calls[..3], 3));
+    assert_wrong(&verdict_after_power_loss(&oracle, &calls[..2], 2));
+    assert_ok(&verdict_after_power_loss(&oracle, &calls[..3], 3));
     oracle.set_guarantee(crate::Durability::OperatingSystem);
-    assert_ok(&judged_durable(&oracle, &calls[..2], 2));
+    assert_ok(&verdict_after_power_loss(&oracle, &calls[..2], 2));
 }
 
 #[test]
-fn the_promised_state_holds_every_acknowledged_call_and_none_that_failed() {
+fn the_promised_state_contains_every_acknowledged_call_and_no_failed_call() {
     let calls = [
         records(3, 1),
         vec![Operation::CreateCollection(b"a".to_vec()), add(1)],
@@ -119,22 +119,25 @@ fn the_promised_state_holds_every_acknowledged_call_and_none_that_failed() {
     .concat();
     let mut oracle = acknowledged(&calls, Guarantee::Synced);
     let failed = oracle.begin(&record(7, 1));
-    oracle.ended(failed, &Err(after_append(9)));
+    oracle.ended(failed, &Err(error_after_append(9)));
     let refused = oracle.begin(&record(8, 1));
     oracle.ended(refused, &Err(Error::Closed));
     let verdict = oracle.promised(3);
-    assert_eq!((verdict.found.len(), verdict.last_sequence), (calls.len(), 3));
+    assert_eq!(
+        (verdict.recovered_calls.len(), verdict.last_sequence),
+        (calls.len(), 3)
+    );
     oracle.reopened(&verdict);
-    assert_ok(&judged_durable(&oracle, &calls, 3));
-    assert_wrong(&judged_durable(&oracle, &calls[..4], 3));
+    assert_ok(&verdict_after_power_loss(&oracle, &calls, 3));
+    assert_wrong(&verdict_after_power_loss(&oracle, &calls[..4], 3));
 }
 
-/// The marker of the checkpoint that stored the new bounds has the number of a lost frame without effect. The oracle took that
-/// frame to be there, and rejected the report that it is lost.
+/// The marker of the checkpoint that stored the new bounds had the number of a lost frame without effect. The oracle
+/// counted that frame as recovered, and rejected the correct report of its loss.
 #[test]
 fn a_lost_frame_without_effect_is_lost_although_a_marker_has_its_number() {
     let calls = [record(1, 3), Operation::ForgetUser(UserId(99))];
-    let mut oracle = new(Guarantee::Synced);
+    let mut oracle = new_oracle(Guarantee::Synced);
     for (operation, sequence) in calls.iter().zip(1..) {
         let id = oracle.begin(operation);
         oracle.ended(id, &Ok(Some(crate::Receipt::new(1, sequence))));
@@ -156,10 +159,11 @@ fn a_lost_frame_without_effect_is_lost_although_a_marker_has_its_number() {
         }];
         report
     };
-    let judged = |survived| oracle.check_recovered(CrashKind::PowerLoss, &found, None, 2, &report(survived));
-    let verdict = judged(1);
+    let verdict_of =
+        |survived| oracle.check_recovered(CrashKind::PowerLoss, &found, None, 2, &report(survived));
+    let verdict = verdict_of(1);
     assert_ok(&verdict);
     assert_eq!(verdict.prefix.frames, 1);
-    assert_eq!(judged(2).prefix.frames, 2);
-    assert_wrong(&judged(0));
+    assert_eq!(verdict_of(2).prefix.frames, 2);
+    assert_wrong(&verdict_of(0));
 }

@@ -1,4 +1,4 @@
-//! What each form of the report must hold.
+//! Tests of the content of each form of the report.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,24 +6,28 @@ use std::time::Duration;
 use super::super::live::{LiveLine, LiveStatus};
 use super::super::{MAPS_MAX, Report, SiteOutcome};
 use super::strict_json::{JsonValue, parse};
-use super::{CLEAN, LYING, clean, lying};
+use super::{CLEAN, WITH_FINDINGS, clean, with_findings};
 use crate::testing::CrashPoint;
 use crate::testing::plan::{Plan, Work};
 use crate::testing::sim_disk::DiskOperationKind;
 use crate::testing::sweep::{Phase, Progress};
 use crate::testing::workload::{Operation, Workload};
 
-/// The number of marks of a site: the attribute of a mark ends with the site's part of a plan.
+/// The number of marks of a site on the page. The attribute of a mark ends with the site's part of a plan.
 fn marks_of(page: &str, site: &str) -> usize {
     page.matches(&format!("crash={site} mode=kill\"")).count()
 }
 
 #[test]
-fn every_site_of_a_sweep_is_once_on_its_map_and_once_in_the_json() {
-    for (report, sweep) in [(clean(), &*CLEAN), (lying(), &*LYING)] {
+fn each_site_of_a_sweep_occurs_once_on_its_map_and_once_in_the_json() {
+    for (report, sweep) in [(clean(), &*CLEAN), (with_findings(), &*WITH_FINDINGS)] {
         let page = report.html();
         let expected: Vec<String> = sweep.sites.iter().map(|it| it.site.to_string()).collect();
-        assert!(expected.len() > 100, "the sweep is of no use here");
+        assert!(
+            expected.len() > 100,
+            "the sweep has only {} sites",
+            expected.len()
+        );
         for site in &expected {
             assert_eq!(marks_of(&page, site), 1, "{site}");
         }
@@ -42,19 +46,19 @@ fn every_site_of_a_sweep_is_once_on_its_map_and_once_in_the_json() {
 
 #[test]
 fn every_finding_is_shown_with_its_replay_line_in_every_form() {
-    let report = lying();
-    assert!(LYING.findings.len() > 3, "{}", *LYING);
+    let report = with_findings();
+    assert!(WITH_FINDINGS.findings.len() > 3, "{}", *WITH_FINDINGS);
     let (page, json, terminal) = (report.html(), parse(&report.json()), report.terminal());
     let findings = json.get("findings").items();
-    assert_eq!(findings.len(), LYING.findings.len());
-    for (finding, found) in findings.iter().zip(&LYING.findings) {
+    assert_eq!(findings.len(), WITH_FINDINGS.findings.len());
+    for (finding, found) in findings.iter().zip(&WITH_FINDINGS.findings) {
         let line = found.replay_line();
         let code = format!("<code class=\"line\">{line}</code>");
         assert!(page.contains(&code) && terminal.contains(&line), "{line}");
         assert_eq!(finding.get("replay").text(), line);
         assert_eq!(finding.get("message").text(), found.failure.message);
         assert_eq!(finding.get("kind").text(), found.failure.kind.name());
-        // The site at which the work died is marked, and its mark leads to the finding.
+        // The site at which the work crashed is marked, and its mark links to the finding.
         if let Some(crash) = found.plan.crashes.first() {
             let site = crash.site.to_string();
             let mut marks = page.split("<a href=\"#finding-");
@@ -65,22 +69,23 @@ fn every_finding_is_shown_with_its_replay_line_in_every_form() {
 }
 
 #[test]
-fn every_form_tells_whether_the_report_is_clean() {
-    for (report, of_page, of_terminal) in [
+fn every_form_shows_if_the_report_is_clean() {
+    for (report, page_text, terminal_text) in [
         (clean(), "✓ clean", "✓ clean"),
-        (lying(), "✗ not clean", "findings"),
+        (with_findings(), "✗ not clean", "findings"),
         (
             Report::new("nothing"),
             "✗ not clean: no sweep has ended",
             "no sweep has ended",
         ),
     ] {
-        assert_eq!(report.is_ok(), of_terminal == "✓ clean", "{}", report.terminal());
+        let terminal = report.terminal();
+        assert_eq!(report.is_ok(), terminal_text == "✓ clean", "{terminal}");
         assert!(
-            report.html().contains(of_page),
-            "the page does not contain {of_page}"
+            report.html().contains(page_text),
+            "the page does not contain {page_text}"
         );
-        assert!(report.terminal().ends_with(of_terminal), "{}", report.terminal());
+        assert!(terminal.ends_with(terminal_text), "{terminal}");
         assert_eq!(
             parse(&report.json()).get("is_ok").plain(),
             report.is_ok().to_string()
@@ -92,7 +97,7 @@ fn every_form_tells_whether_the_report_is_clean() {
 }
 
 #[test]
-fn the_matrix_counts_every_site_once_and_says_what_was_not_reached() {
+fn the_matrix_counts_each_site_once_and_names_points_and_operations_that_were_not_reached() {
     let report = clean();
     let points = report.matrix.points.iter().map(|(_, counts)| counts);
     let lines = points.chain(report.matrix.kinds.values());
@@ -108,10 +113,10 @@ fn the_matrix_counts_every_site_once_and_says_what_was_not_reached() {
         assert_eq!(counts.in_work + counts.in_recoveries, *count, "{kind}");
     }
     let mut sweep = CLEAN.clone();
-    let gone = CrashPoint::CoEngagementUpdate;
+    let missed_point = CrashPoint::CoEngagementUpdate;
     let crossings = sweep.crossings.iter_mut();
     crossings
-        .filter(|(point, _)| *point == gone)
+        .filter(|(point, _)| *point == missed_point)
         .for_each(|it| it.1 = 0);
     sweep.recovery_crossings.clear();
     sweep.disk_operations.remove(&DiskOperationKind::Lock);
@@ -119,7 +124,7 @@ fn the_matrix_counts_every_site_once_and_says_what_was_not_reached() {
     let (page, terminal) = (report.html(), report.terminal());
     let (_, missed) = page
         .split_once("<p>Not reached: ")
-        .expect("the page names the missed ones");
+        .expect("the page names the missed points and kinds");
     let missed: Vec<&str> = missed.split_once(".</p>").unwrap().0.split(", ").collect();
     for (name, is_missed) in [
         ("CoEngagementUpdate", true),
@@ -134,10 +139,10 @@ fn the_matrix_counts_every_site_once_and_says_what_was_not_reached() {
 }
 
 #[test]
-fn a_site_without_images_is_left_out_and_one_without_new_images_is_known() {
+fn a_site_without_images_is_left_out_and_a_site_without_new_images_is_a_duplicate() {
     let mut site = CLEAN.sites[0].clone();
     for (images, distinct, is_explored, has_finding, expected) in [
-        (3, 0, true, false, SiteOutcome::Known),
+        (3, 0, true, false, SiteOutcome::Duplicate),
         (3, 1, true, false, SiteOutcome::Recovered),
         (3, 1, true, true, SiteOutcome::Finding),
         (0, 1, true, false, SiteOutcome::LeftOut),
@@ -148,9 +153,9 @@ fn a_site_without_images_is_left_out_and_one_without_new_images_is_known() {
     }
 }
 
-/// A report whose every text is `text`.
-fn told(text: &str) -> Report {
-    let mut sweep = LYING.clone();
+/// A report in which every text is `text`.
+fn report_of_text(text: &str) -> Report {
+    let mut sweep = WITH_FINDINGS.clone();
     sweep.plan = Plan::new(Work::Driven(text.to_owned()));
     sweep.operations = vec![text.to_owned(); 12];
     for site in &mut sweep.sites {
@@ -166,22 +171,23 @@ fn told(text: &str) -> Report {
 }
 
 #[test]
-fn no_text_can_leave_its_place_on_the_page() {
-    let page = told("</title></style><script>alert(1)</script>\"'><img src=x>&\u{202e}\u{0}\u{7}").html();
+fn every_text_on_the_page_is_escaped() {
+    let page =
+        report_of_text("</title></style><script>alert(1)</script>\"'><img src=x>&\u{202e}\u{0}\u{7}").html();
     for bad in ["<script", "<img", "alert(1)</", "\u{202e}", "\u{0}", "\u{7}"] {
         assert!(!page.contains(bad), "{bad:?}");
     }
     assert!(page.contains(
         "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&gt;&lt;img src=x&gt;&amp;\\u{202e}\\u{0}"
     ));
-    balanced(&page);
+    assert_balanced(&page);
 }
 
-/// Every element that is opened is closed, in order.
-fn balanced(page: &str) {
+/// Asserts that every element that is opened is closed, in order.
+fn assert_balanced(page: &str) {
     let mut open = Vec::new();
     for tag in page.split('<').skip(1) {
-        // No attribute holds a bare `>`.
+        // No attribute contains an unescaped `>`.
         let inside = tag.split('>').next().unwrap();
         let name = inside.split([' ', '\n']).next().unwrap();
         if let Some(name) = name.strip_prefix('/') {
@@ -194,13 +200,13 @@ fn balanced(page: &str) {
 }
 
 #[test]
-fn every_page_is_well_formed_and_needs_nothing_else() {
-    for report in [clean(), lying(), Report::new("nothing"), many()] {
+fn every_page_is_well_formed_and_loads_no_other_file() {
+    for report in [clean(), with_findings(), Report::new("nothing"), many_sweeps()] {
         let page = report.html();
-        balanced(&page);
+        assert_balanced(&page);
         assert!(
             page.contains("name=\"viewport\""),
-            "a phone would show it too small"
+            "a phone would show the page too small"
         );
         for bad in ["http", "src=", "<script", "<link", "@import", "url("] {
             assert!(!page.contains(bad), "{bad}");
@@ -209,9 +215,9 @@ fn every_page_is_well_formed_and_needs_nothing_else() {
 }
 
 #[test]
-fn text_of_any_kind_comes_back_from_the_json() {
+fn every_kind_of_text_parses_back_from_the_json() {
     let text = "a\"b\\c\n\r\t\u{0}\u{1f}\u{7f}/é😀\u{2028}</script>";
-    let json = parse(&told(text).json());
+    let json = parse(&report_of_text(text).json());
     let finding = &json.get("findings").items()[0];
     for value in [
         json.get("title"),
@@ -223,9 +229,9 @@ fn text_of_any_kind_comes_back_from_the_json() {
 }
 
 #[test]
-fn json_fields_are_those_that_its_description_names() {
+fn the_description_of_the_json_names_every_field() {
     let described = include_str!("../json.md");
-    let mut values = vec![parse(&lying().json())];
+    let mut values = vec![parse(&with_findings().json())];
     while let Some(value) = values.pop() {
         match value {
             JsonValue::Object(fields) => {
@@ -258,60 +264,69 @@ fn the_terminal_matrix_fits_a_hundred_columns() {
     }
 }
 
-/// More sweeps than maps are kept of; the last has findings.
-fn many() -> Report {
+/// A report of more sweeps than stored maps. The last sweep has findings.
+fn many_sweeps() -> Report {
     let mut report = Report::new("many");
     for _ in 0..MAPS_MAX + 3 {
         report.add(CLEAN.clone());
     }
-    report.add(LYING.clone());
+    report.add(WITH_FINDINGS.clone());
     report
 }
 
 #[test]
-fn many_sweeps_keep_a_bounded_number_of_maps_and_never_lose_one_with_findings() {
-    let report = many();
-    let kept: Vec<usize> = report.maps().map(|(index, _)| index).collect();
-    assert_eq!(kept.len(), MAPS_MAX);
-    assert_eq!(kept.last(), Some(&(MAPS_MAX + 3)), "the one with findings");
+fn the_number_of_stored_maps_is_bounded_and_the_map_of_a_sweep_with_findings_is_stored() {
+    let report = many_sweeps();
+    let stored: Vec<usize> = report.maps().map(|(index, _)| index).collect();
+    assert_eq!(stored.len(), MAPS_MAX);
+    assert_eq!(
+        stored.last(),
+        Some(&(MAPS_MAX + 3)),
+        "the map of the sweep with findings"
+    );
     let sites = report.sweeps.iter().map(|it| it.sites_len as u64).sum::<u64>();
     assert_eq!(report.totals.sites, sites);
-    assert!(report.html().contains("The maps of 4 other sweeps are not kept."));
+    assert!(
+        report
+            .html()
+            .contains("The maps of 4 other sweeps are not shown.")
+    );
     let json = parse(&report.json());
     let sweeps = json.get("sweeps").items();
     assert_eq!(sweeps.len(), MAPS_MAX + 4);
-    for (index, (json, swept)) in sweeps.iter().zip(&report.sweeps).enumerate() {
+    for (index, (json, reported)) in sweeps.iter().zip(&report.sweeps).enumerate() {
         let has_map = *json.get("map") != JsonValue::Plain("null".to_owned());
         assert_eq!(
-            (has_map, swept.has_map()),
-            (kept.contains(&index), kept.contains(&index)),
+            (has_map, reported.has_map()),
+            (stored.contains(&index), stored.contains(&index)),
             "sweep {index}"
         );
-        let expected = if index == MAPS_MAX + 3 { &*LYING } else { &*CLEAN };
+        let expected = if index == MAPS_MAX + 3 {
+            &*WITH_FINDINGS
+        } else {
+            &*CLEAN
+        };
         assert_eq!(json.get("sites").plain(), expected.sites.len().to_string());
-        assert_eq!(swept.report.distinct, expected.distinct);
+        assert_eq!(reported.report.distinct, expected.distinct);
     }
 }
 
 #[test]
-fn new_images_of_the_groups_of_a_map_add_up_to_those_of_its_moments() {
+fn the_new_images_of_all_groups_of_a_map_are_the_new_images_of_all_crash_positions() {
     let page = clean().html();
     let new = page.split("<span class=\"s\">").skip(1).map(|it| {
         let number = it.split(", ").nth(1).unwrap().split(' ').next().unwrap();
         number.replace(',', "").parse::<u64>().unwrap()
     });
-    let mut moments: Vec<(usize, u64)> = CLEAN
-        .sites
-        .iter()
-        .map(|it| (it.crash_position, it.distinct))
-        .collect();
-    moments.dedup();
-    let moments: u64 = moments.iter().map(|(_, distinct)| distinct).sum();
-    assert_eq!(new.sum::<u64>(), moments);
+    let positions = CLEAN.sites.iter().map(|it| (it.crash_position, it.distinct));
+    let mut positions: Vec<(usize, u64)> = positions.collect();
+    positions.dedup();
+    let expected: u64 = positions.iter().map(|(_, distinct)| distinct).sum();
+    assert_eq!(new.sum::<u64>(), expected);
 }
 
 #[test]
-fn operations_of_any_bytes_make_a_page_and_json() {
+fn the_page_and_the_json_of_operations_with_any_bytes_are_well_formed() {
     let name = (0..=255).collect::<Vec<u8>>();
     let workload = Workload {
         operations: vec![
@@ -322,11 +337,11 @@ fn operations_of_any_bytes_make_a_page_and_json() {
     let sweep = crate::testing::CrashSweep::of(workload).depth(0).faults_max(0);
     let report = Report::from(sweep.run());
     assert_eq!(report.totals.findings, 0, "{}", report.terminal());
-    balanced(&report.html());
+    assert_balanced(&report.html());
     parse(&report.json());
 }
 
-/// An output that keeps its text.
+/// An output that stores its text.
 #[derive(Clone, Default)]
 struct BufferedOutput(Arc<Mutex<Vec<u8>>>);
 
@@ -372,11 +387,11 @@ fn the_live_line_of_a_long_run_has_rate_and_time_left_in_under_eighty_columns() 
     report.running(progress());
     let json = parse(&report.json());
     assert_eq!(json.get("running.distinct").plain(), "1234567");
-    assert!(report.html().contains("Not over yet:"));
+    assert!(report.html().contains("Still running:"));
 }
 
 #[test]
-fn a_terminal_sees_one_line_that_never_wraps_and_a_file_a_line_now_and_then() {
+fn a_terminal_shows_one_line_that_never_wraps_and_a_file_gets_a_line_every_ten_seconds() {
     let output = BufferedOutput::default();
     let live = LiveLine::to(Box::new(output.clone()), true);
     live.clear();
@@ -408,7 +423,7 @@ a finding
 }
 
 #[test]
-fn a_silent_line_prints_nothing_and_the_time_left_follows_from_the_parts_that_are_done() {
+fn a_silent_line_prints_nothing_and_the_time_left_follows_from_the_finished_parts() {
     let live = LiveLine::silent();
     live.show(&LiveStatus::of_parts("step", 0, 4, Duration::ZERO));
     live.print("a finding");

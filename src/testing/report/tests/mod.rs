@@ -1,4 +1,4 @@
-//! Tests of every form of the report: of a clean sweep, of one over files that lie, and of text that means harm.
+//! Tests of every form of the report: of a clean sweep, of a sweep with findings, and of hostile text.
 
 mod forms;
 mod strict_json;
@@ -11,11 +11,11 @@ use crate::testing::CrashSweep;
 use crate::testing::lab::planted::{FaultCount, PlantedBug};
 use crate::testing::sweep::SweepReport;
 
-/// Twelve operations that cross every point; kept, as several tests look at it.
+/// A sweep of twelve operations that cross every point. Several tests use it.
 static CLEAN: LazyLock<SweepReport> = LazyLock::new(|| CrashSweep::standard(3, 12).nested_max(4).run());
 
-/// The same over a log that is never synced.
-static LYING: LazyLock<SweepReport> = LazyLock::new(|| {
+/// The same sweep on files that never sync the log.
+static WITH_FINDINGS: LazyLock<SweepReport> = LazyLock::new(|| {
     PlantedBug::SegmentSyncSkipped
         .plant(CrashSweep::standard(3, 12), &FaultCount::default())
         .depth(0)
@@ -28,6 +28,6 @@ fn clean() -> Report {
     Report::from(CLEAN.clone())
 }
 
-fn lying() -> Report {
-    Report::from(LYING.clone())
+fn with_findings() -> Report {
+    Report::from(WITH_FINDINGS.clone())
 }

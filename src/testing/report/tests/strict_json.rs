@@ -1,8 +1,8 @@
-//! A reader of JSON that accepts nothing but JSON (RFC 8259): the oracle of the writer.
+//! A strict JSON parser (RFC 8259), which tests the JSON writer.
 
 use std::str::Chars;
 
-/// A value. Numbers, booleans and null stay text, so that no digit is lost; fields stay in their order.
+/// A JSON value. Numbers, booleans and null are stored as text, so that no digit is lost. Fields keep their order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum JsonValue {
     Plain(String),
@@ -12,14 +12,14 @@ pub(super) enum JsonValue {
 }
 
 impl JsonValue {
-    /// The value of the field with this name, of the object in that field, and so on.
+    /// The value of a field. `names` is a path of field names, joined by dots.
     pub(super) fn get(&self, names: &str) -> &JsonValue {
         names.split('.').fold(self, |value, name| {
             let Self::Object(fields) = value else {
                 panic!("{value:?} is no object")
             };
             let field = fields.iter().find(|(key, _)| key == name);
-            &field.unwrap_or_else(|| panic!("there is no {name}")).1
+            &field.unwrap_or_else(|| panic!("the field {name} is missing")).1
         })
     }
 
@@ -37,7 +37,7 @@ impl JsonValue {
         text
     }
 
-    /// A number, a boolean or null, as it is written.
+    /// The text of a number, a boolean or null.
     pub(super) fn plain(&self) -> &str {
         let Self::Plain(text) = self else {
             panic!("{self:?} is neither number nor boolean nor null")
@@ -46,12 +46,12 @@ impl JsonValue {
     }
 }
 
-/// Reads one value that is all of `text`.
+/// Parses `text`, which must be exactly one value.
 pub(super) fn parse(text: &str) -> JsonValue {
     let mut rest = text.chars();
     let value = value(&mut rest);
     skip(&mut rest);
-    assert_eq!(rest.as_str(), "", "something follows the value");
+    assert_eq!(rest.as_str(), "", "text follows the value");
     value
 }
 
@@ -59,7 +59,7 @@ fn skip(rest: &mut Chars<'_>) {
     *rest = rest.as_str().trim_start_matches([' ', '\n', '\r', '\t']).chars();
 }
 
-/// Skips blanks and `word`, if it is there.
+/// Skips white space, and `word` if it follows. Returns true if `word` was skipped.
 fn accepts(rest: &mut Chars<'_>, word: &str) -> bool {
     skip(rest);
     let after = rest.as_str().strip_prefix(word);
@@ -100,23 +100,23 @@ fn list<T>(rest: &mut Chars<'_>, close: &str, item: impl Fn(&mut Chars<'_>) -> T
     }
 }
 
-/// The rest of a string, behind its first quote.
+/// The rest of a string, after its first quote.
 fn string(rest: &mut Chars<'_>) -> String {
     let mut text = String::new();
     loop {
-        match rest.next().expect("a string ends") {
+        match rest.next().expect("the string has no end") {
             '"' => return text,
-            '\\' => match rest.next().expect("something is escaped") {
+            '\\' => match rest.next().expect("a character after the backslash") {
                 'n' => text.push('\n'),
                 same @ ('"' | '\\' | '/') => text.push(same),
                 'u' => {
                     let digits: String = rest.take(4).collect();
                     let code = u32::from_str_radix(&digits, 16).expect("four hexadecimal digits");
-                    text.push(char::from_u32(code).expect("a character; the writer makes no surrogates"));
+                    text.push(char::from_u32(code).expect("a character; the writer emits no surrogates"));
                 }
                 other => panic!("\\{other} is no escape"),
             },
-            control if control < ' ' => panic!("{control:?} stands in a string"),
+            control if control < ' ' => panic!("{control:?} is not escaped in a string"),
             plain => text.push(plain),
         }
     }

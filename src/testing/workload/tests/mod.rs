@@ -1,4 +1,4 @@
-//! The standard workload has what it promises, and operations read back from their text.
+//! Tests of workloads: the standard workload has the documented content, and operations parse back from their text.
 
 mod sessions;
 
@@ -33,7 +33,7 @@ fn sample_event(at_ms: i64) -> Event {
 }
 
 #[test]
-fn a_workload_follows_from_its_seed_and_a_shorter_one_is_its_beginning() {
+fn a_workload_follows_from_its_seed_and_a_shorter_workload_is_a_prefix_of_it() {
     let workload = Workload::standard(7, 100);
     assert_eq!(workload.operations.len(), 100);
     assert_eq!(workload, Workload::standard(7, 100));
@@ -42,7 +42,7 @@ fn a_workload_follows_from_its_seed_and_a_shorter_one_is_its_beginning() {
 }
 
 #[test]
-fn every_twenty_operations_have_every_kind() {
+fn each_twenty_operations_contain_every_kind_of_operation() {
     type IsKind = fn(&Operation) -> bool;
     let kinds: [(IsKind, usize); 6] = [
         (
@@ -71,35 +71,35 @@ fn every_twenty_operations_have_every_kind() {
 }
 
 #[test]
-fn events_are_recognisable_and_of_every_sort() {
+fn the_weights_of_events_are_distinct_and_every_kind_of_event_occurs() {
     for seed in 0..10 {
         let workload = Workload::standard(seed, 200);
         let events = events(&workload);
         let weights: BTreeSet<u64> = events.iter().map(|event| event.weight.abs().to_bits()).collect();
-        assert_eq!(weights.len(), events.len(), "no two weights are the same");
-        let is_some = |is: &dyn Fn(&Event) -> bool| events.iter().any(|event| is(event));
+        assert_eq!(weights.len(), events.len(), "two events have the same weight");
+        let has_event = |is_kind: &dyn Fn(&Event) -> bool| events.iter().any(|event| is_kind(event));
         for entity in [0, u64::MAX] {
-            assert!(is_some(&|event| event.entity == EntityId(entity)));
-            assert!(is_some(&|event| event.user == Some(UserId(entity))));
-            assert!(is_some(&|event| event.cohorts.contains(&CohortId(entity))));
+            assert!(has_event(&|event| event.entity == EntityId(entity)));
+            assert!(has_event(&|event| event.user == Some(UserId(entity))));
+            assert!(has_event(&|event| event.cohorts.contains(&CohortId(entity))));
         }
         for signal in 0..5 {
-            assert!(is_some(&|event| event.signal == SignalId(signal)));
+            assert!(has_event(&|event| event.signal == SignalId(signal)));
         }
-        assert!(is_some(&|event| event.weight < 0.0));
-        assert!(is_some(&|event| event.user.is_none()));
-        assert!(is_some(&|event| event.cohorts.len() > 2));
-        assert!(is_some(&|event| event.at_ms < STANDARD_NOW_MS - 86_400_000));
+        assert!(has_event(&|event| event.weight < 0.0));
+        assert!(has_event(&|event| event.user.is_none()));
+        assert!(has_event(&|event| event.cohorts.len() > 2));
+        assert!(has_event(&|event| event.at_ms < STANDARD_NOW_MS - 86_400_000));
         assert!(!events.is_sorted_by_key(|event| event.at_ms));
     }
 }
 
 #[test]
-fn the_clock_goes_on_with_the_events_and_few_are_ahead_of_it() {
+fn the_clock_never_goes_back_and_few_events_are_ahead_of_it() {
     let skew_ms = STANDARD_SKEW_MS as i64;
     let mut aheads_ms = BTreeSet::new();
     let (mut calls, mut refused) = (0, 0);
-    for workload in swept() {
+    for workload in swept_workloads() {
         let mut before_ms = STANDARD_NOW_MS;
         for operation in &workload.operations {
             let Operation::Record { now_ms, events } = operation else {
@@ -115,7 +115,7 @@ fn the_clock_goes_on_with_the_events_and_few_are_ahead_of_it() {
     }
     for seed in 0..500 {
         for len in [40, 60, 100, 200] {
-            let (ahead, events) = set_back_of(&Workload::standard(seed, len));
+            let (ahead, events) = set_back_and_all_len(&Workload::standard(seed, len));
             assert!(
                 ahead * 20 <= events && (ahead > 0 || len < 100),
                 "seed {seed}, {len} operations: {ahead} of {events} events set back"
@@ -129,7 +129,7 @@ fn the_clock_goes_on_with_the_events_and_few_are_ahead_of_it() {
 }
 
 #[test]
-fn a_call_foretells_its_refusal_and_the_time_of_its_events() {
+fn the_refusal_of_a_call_and_the_recorded_times_of_its_events_follow_from_the_call() {
     assert!(standard_schema().validate().is_ok());
     let skew_ms = STANDARD_SKEW_MS as i64;
     assert_eq!(
@@ -160,22 +160,22 @@ fn a_call_foretells_its_refusal_and_the_time_of_its_events() {
     assert!(!Operation::record(vec![sample_event(i64::MAX), sample_event(0)]).must_be_refused());
 }
 
-/// Reads the operation back from its token, bit for bit.
+/// Asserts that the token of the operation parses back to the same operation, bit for bit.
 fn assert_reads_back(operation: &Operation) {
     let token = operation.to_string();
     assert!(!token.contains(char::is_whitespace), "{token}");
     let read: Operation = token.parse().unwrap();
     assert_eq!(read, *operation);
-    // Signed zeros too.
+    // The debug text also distinguishes signed zeros.
     assert_eq!(format!("{read:?}"), format!("{operation:?}"));
 }
 
 #[test]
-fn every_operation_reads_back_from_its_text_odd_names_and_weights_too() {
+fn every_operation_parses_back_from_its_text_including_unusual_names_and_weights() {
     for seed in 0..20 {
         let workload = Workload::standard(seed, 200);
         let text = workload.to_string();
-        assert!(!text.contains('\n'), "a workload is one line");
+        assert!(!text.contains('\n'), "the text of a workload has two lines");
         assert_eq!(text.parse(), Ok(workload.clone()));
         workload.operations.iter().for_each(assert_reads_back);
     }
@@ -235,7 +235,7 @@ fn tokens_have_their_golden_text() {
 }
 
 #[test]
-fn what_is_no_operation_is_refused_with_the_token() {
+fn the_error_for_text_that_is_no_operation_contains_the_token() {
     for token in [
         "",
         "sync:",
@@ -268,8 +268,8 @@ fn what_is_no_operation_is_refused_with_the_token() {
     assert!("sync nonsense".parse::<Workload>().is_err());
 }
 
-/// How many of its recorded events a workload has set back, and how many there are.
-fn set_back_of(workload: &Workload) -> (usize, usize) {
+/// The number of recorded events of a workload that are set back, and the number of all recorded events.
+fn set_back_and_all_len(workload: &Workload) -> (usize, usize) {
     let recorded = workload
         .operations
         .iter()
@@ -285,18 +285,18 @@ fn set_back_of(workload: &Workload) -> (usize, usize) {
     })
 }
 
-/// The workloads that sweeps are made of: those of the deep profile, and the one of the standing proof.
-fn swept() -> Vec<Workload> {
+/// The workloads of the sweeps: those of the deep profile, and the workload of the standard sweep.
+fn swept_workloads() -> Vec<Workload> {
     let mut all: Vec<_> = (1..=100).map(|seed| Workload::standard(seed, 100)).collect();
     all.push(Workload::standard(7, 60));
     all
 }
 
-/// For each ring, by signal and index: how often it goes on to a newer bucket so far that an older count makes room, and
-/// how often another count stays meanwhile.
-fn turns(workloads: &[Workload]) -> BTreeMap<(u16, usize), [usize; 2]> {
+/// Two counts for each ring, by signal and index: the number of times when a newer bucket makes an older count drop,
+/// and the number of those times when another older count remains.
+fn dropped_counts(workloads: &[Workload]) -> BTreeMap<(u16, usize), [usize; 2]> {
     let schema = standard_schema();
-    let mut turns = BTreeMap::new();
+    let mut dropped_counts = BTreeMap::new();
     for workload in workloads {
         let mut held: BTreeMap<(EntityId, u16, usize), BTreeSet<i64>> = BTreeMap::new();
         let accepted = workload
@@ -311,7 +311,7 @@ fn turns(workloads: &[Workload]) -> BTreeMap<(u16, usize), [usize; 2]> {
                 continue;
             };
             for event in events {
-                // Signals that a reopening appended are not counted.
+                // Signals that a reopening appends are not counted.
                 let Some(signal) = schema.get(event.signal) else {
                     continue;
                 };
@@ -322,28 +322,29 @@ fn turns(workloads: &[Workload]) -> BTreeMap<(u16, usize), [usize; 2]> {
                     held.insert(number);
                     let newest = *held.last().unwrap();
                     let len = held.len();
-                    // One bucket more than declared is kept.
+                    // A ring stores one bucket more than declared.
                     held.retain(|held| newest.abs_diff(*held) <= ring.buckets.into());
-                    let [turned, stayed]: &mut [usize; 2] = turns.entry((event.signal.0, index)).or_default();
+                    let key = (event.signal.0, index);
+                    let [dropped, with_rest]: &mut [usize; 2] = dropped_counts.entry(key).or_default();
                     if newest == number && held.len() < len {
-                        *turned += 1;
-                        *stayed += usize::from(held.len() > 1);
+                        *dropped += 1;
+                        *with_rest += usize::from(held.len() > 1);
                     }
                 }
             }
         }
     }
-    turns
+    dropped_counts
 }
 
 #[test]
-fn every_ring_turns_so_that_older_counts_make_room_and_others_stay_in_those_of_hours_and_days() {
-    let turns = turns(&swept());
+fn every_ring_drops_old_counts_and_rings_of_hours_and_days_drop_only_some_of_them() {
+    let counts = dropped_counts(&swept_workloads());
     for (signal, declared) in (0..).zip(standard_schema().signals()) {
         for index in 0..declared.window_rings().len() {
-            let [turned, stayed] = turns.get(&(signal, index)).copied().unwrap_or_default();
-            let is_turned = turned > 0 && (signal != 0 || stayed > 0);
-            assert!(is_turned, "signal {signal}, ring {index}: {turns:?}");
+            let [dropped, with_rest] = counts.get(&(signal, index)).copied().unwrap_or_default();
+            let is_covered = dropped > 0 && (signal != 0 || with_rest > 0);
+            assert!(is_covered, "signal {signal}, ring {index}: {counts:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Reopenings are read back from their text, and the sessions workload has the promised content.
+//! Tests of reopenings and the sessions workload: reopenings parse back from their text, and the workload has the
+//! documented content.
 
 use super::super::{Reopening, STANDARD_SYNC_MS, SessionChange, SessionEnd};
 use super::*;
@@ -24,7 +25,7 @@ fn random(seed: u64) -> SessionEnd {
 }
 
 #[test]
-fn reopenings_have_their_golden_text_and_read_back_from_it() {
+fn reopenings_have_their_golden_text_and_parse_back_from_it() {
     let bounds = |ring_len_max, degree_max, users_max, nodes_max| SessionChange::CoEngagement {
         ring_len_max,
         degree_max,
@@ -81,13 +82,13 @@ fn reopenings_have_their_golden_text_and_read_back_from_it() {
 fn text_that_is_no_reopening_is_refused_with_the_reason() {
     let end = "a session ends by close, drop, kill or power-loss=IMAGE";
     let change = "a change is clock, signal, co-engagement, sizes or durability";
-    let numbers = "numbers are joined by '.', as many as the table says";
+    let numbers = "the number of values is wrong, or a value is no number; values are joined by '.'";
     for (text, reason) in [
         ("", end),
         ("shut", end),
         ("close=1", end),
         ("power-loss", end),
-        ("power-loss=most", "the image of a disk is unknown"),
+        ("power-loss=most", "the image is unknown"),
         ("close/", change),
         ("close/signal=2", change),
         ("close/colour", change),
@@ -99,8 +100,11 @@ fn text_that_is_no_reopening_is_refused_with_the_reason() {
         ("close/co-engagement=4294967296.1.1.1", "a bound is too large"),
         ("close/co-engagement=1.4294967296.1.1", "a bound is too large"),
         ("close/sizes=1.2.3.4", numbers),
-        ("close/durability=often", "there is no such policy"),
-        ("close/durability=synced-every:x", "there is no such policy"),
+        ("close/durability=often", "the durability policy is unknown"),
+        (
+            "close/durability=synced-every:x",
+            "the durability policy is unknown",
+        ),
     ] {
         let token = format!("reopen:{text}");
         let error = token.parse::<Operation>().unwrap_err();
@@ -109,7 +113,7 @@ fn text_that_is_no_reopening_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_sessions_workload_follows_from_its_seed_and_a_shorter_one_is_its_beginning() {
+fn a_sessions_workload_follows_from_its_seed_and_a_shorter_workload_is_a_prefix_of_it() {
     let workload = Workload::sessions(7, 100);
     assert_eq!(workload.operations.len(), 100);
     assert_eq!(workload, Workload::sessions(7, 100));
@@ -120,7 +124,7 @@ fn a_sessions_workload_follows_from_its_seed_and_a_shorter_one_is_its_beginning(
 }
 
 #[test]
-fn among_any_sixteen_operations_is_a_reopening_and_two_and_three_in_a_row_occur() {
+fn any_sixteen_operations_contain_a_reopening_and_up_to_three_reopenings_occur_in_a_row() {
     let mut in_a_row = BTreeSet::new();
     for seed in SEEDS {
         let operations = Workload::sessions(seed, 200).operations;
@@ -128,16 +132,16 @@ fn among_any_sixteen_operations_is_a_reopening_and_two_and_three_in_a_row_occur(
             assert!(window.iter().any(is_reopening), "seed {seed}: {window:?}");
         }
         let runs = operations.chunk_by(|a, b| is_reopening(a) == is_reopening(b));
-        // The end of the workload may cut the last row.
+        // The end of the workload may cut the last reopenings in a row.
         let runs = runs.filter(|run| is_reopening(&run[0])).map(<[_]>::len);
         in_a_row.extend(runs);
     }
     assert_eq!(in_a_row, BTreeSet::from([1, 2, 3]));
 }
 
-/// In each workload of a hundred operations, and of every sweep of sessions.
+/// Holds for each workload of a hundred operations and more.
 #[test]
-fn sessions_end_in_all_ways() {
+fn a_sessions_workload_contains_every_end_of_a_session() {
     for seed in SEEDS {
         let workload = Workload::sessions(seed, 120);
         let ends: BTreeSet<_> = reopenings(&workload)
@@ -159,9 +163,9 @@ fn sessions_end_in_all_ways() {
     }
 }
 
-/// The workloads of the standing sweeps, which have these seeds and this length.
+/// The sweeps of sessions use these seeds and this length.
 #[test]
-fn every_change_is_in_the_swept_sessions() {
+fn the_swept_sessions_workloads_contain_every_change() {
     let mut found = BTreeSet::new();
     for seed in 1..=8 {
         let workload = Workload::sessions(seed, 40);
@@ -202,7 +206,7 @@ fn every_change_is_in_the_swept_sessions() {
 }
 
 #[test]
-fn every_policy_and_a_smaller_and_a_larger_size_than_the_first_occur() {
+fn every_policy_occurs_and_sizes_below_and_above_the_first_size_occur() {
     let (mut policies, mut smaller, mut larger) = (BTreeSet::new(), false, false);
     for seed in SEEDS {
         for reopening in reopenings(&Workload::sessions(seed, 120)) {
@@ -234,7 +238,7 @@ fn every_policy_and_a_smaller_and_a_larger_size_than_the_first_occur() {
 }
 
 #[test]
-fn signals_are_appended_and_then_recorded_and_the_first_event_after_a_change_of_the_clock_is_ahead() {
+fn appended_signals_are_recorded_and_the_first_event_after_a_change_of_the_clock_is_ahead() {
     let first_len = standard_schema().signals().len();
     let mut of_appended = BTreeSet::new();
     for seed in SEEDS {
@@ -264,26 +268,26 @@ fn signals_are_appended_and_then_recorded_and_the_first_event_after_a_change_of_
 }
 
 #[test]
-fn rings_turn_in_sessions_too() {
+fn every_ring_drops_old_counts_in_sessions_workloads_too() {
     let workloads: Vec<_> = SEEDS.map(|seed| Workload::sessions(seed, 200)).collect();
-    let turns = turns(&workloads);
+    let counts = dropped_counts(&workloads);
     for (signal, declared) in (0..).zip(standard_schema().signals()) {
         for index in 0..declared.window_rings().len() {
-            let [turned, _] = turns.get(&(signal, index)).copied().unwrap_or_default();
-            assert!(turned > 0, "signal {signal}, ring {index}: {turns:?}");
+            let [dropped, _] = counts.get(&(signal, index)).copied().unwrap_or_default();
+            assert!(dropped > 0, "signal {signal}, ring {index}: {counts:?}");
         }
     }
 }
 
 #[test]
-fn a_handle_alone_makes_no_reopening() {
+fn applying_a_reopening_without_a_driver_is_an_error() {
     let disk = crate::testing::SimDisk::new();
     let options = crate::testing::workload::tiny_options(standard_schema()).files(std::sync::Arc::new(disk));
     let db = crate::TidalDb::open("/db", options).unwrap();
     let error = Operation::from(Reopening::after(SessionEnd::Close)).apply(&db);
     let error = error.unwrap_err().to_string();
     assert!(
-        error.contains("reopen:close") && error.contains("a driver makes reopenings"),
+        error.contains("reopen:close") && error.contains("only a driver makes reopenings"),
         "{error}"
     );
 }

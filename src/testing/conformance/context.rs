@@ -1,4 +1,5 @@
-//! The surroundings of a check: the functions that open the engine, its directories, and the text of its failures.
+//! The context of a check: the functions that open the engine, its directories, and the text of its failures. A failed
+//! check leaves its directories and images on disk.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -6,24 +7,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::report::CheckStop;
 pub(super) use super::subject::DynEngine;
-use super::subject::{Conformance, OpenOver, Survives};
+use super::subject::{Conformance, OpenWithFiles, Survives};
 use crate::fs::{FileAccess, RealFiles};
 use crate::testing::sim_disk::Image;
 use crate::testing::text::error_chain;
 
-/// Where an engine lives on a simulated disk.
+/// The directory of an engine on a simulated disk.
 pub(super) const SIMULATED_DIR: &str = "/engine";
 
-/// One check's surroundings.
+/// The context of one check.
 #[derive(Debug)]
-pub(super) struct Lab {
+pub(super) struct CheckContext {
     pub(super) conformance: Conformance,
     root: PathBuf,
     next: AtomicU64,
 }
 
-impl Lab {
-    /// Surroundings below the empty directory `root`.
+impl CheckContext {
+    /// A context with directories below the empty directory `root`.
     pub(super) fn new(conformance: &Conformance, root: &Path) -> Self {
         Self {
             conformance: conformance.clone(),
@@ -40,7 +41,7 @@ impl Lab {
     pub(super) fn dir(&self) -> Result<PathBuf, CheckStop> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let dir = self.root.join(number.to_string());
-        RealFiles.create_dir(&dir).or_fail("making a directory")?;
+        RealFiles.create_dir(&dir).or_fail("creating a directory")?;
         Ok(dir)
     }
 
@@ -54,43 +55,43 @@ impl Lab {
         self.conformance.survives >= survives
     }
 
-    /// Ends the check here unless the engine claims this much.
+    /// Ends the check as not applicable unless the engine claims this much.
     pub(super) fn require(&self, survives: Survives) -> Result<(), CheckStop> {
         if self.survives(survives) {
             return Ok(());
         }
-        let (claim, need) = (self.conformance.survives.in_words(), survives.in_words());
-        let why = format!("the engine is said to survive {claim}, and this needs {need}");
-        Err(CheckStop::NotApplicable(why))
+        let (claim, need) = (self.conformance.survives.text(), survives.text());
+        let reason = format!("the engine claims to survive {claim}, and the check needs {need}");
+        Err(CheckStop::NotApplicable(reason))
     }
 
-    /// The door for simulated disks, or the end of the check.
-    pub(super) fn over_file_access(&self) -> Result<&OpenOver, CheckStop> {
-        let why =
-            "the engine does not reach its files through FileAccess, so no disk can be simulated below it";
-        let open = self.conformance.open_over.as_ref();
-        open.ok_or_else(|| CheckStop::NotApplicable(why.to_owned()))
+    /// The function that opens the engine on a simulated disk. Ends the check as not applicable if the engine has none.
+    pub(super) fn over_file_access(&self) -> Result<&OpenWithFiles, CheckStop> {
+        let reason =
+            "the engine does not reach its files through FileAccess, so its disk cannot be simulated";
+        let open = self.conformance.open_with_files.as_ref();
+        open.ok_or_else(|| CheckStop::NotApplicable(reason.to_owned()))
     }
 
-    /// Adds to a failure where it was seen, and lays out the image it was seen on.
+    /// Adds the place of a failure to its text, and writes the image of the failure into a directory.
     pub(super) fn located(&self, stop: CheckStop, place: impl Display, image: &Image) -> CheckStop {
         stop.map(|text| match self.dir() {
-            Ok(dir) if self.conformance.keeps_failures => match image.write_to(&RealFiles, &dir) {
+            Ok(dir) if self.conformance.keeps_files_of_failures => match image.write_to(&RealFiles, &dir) {
                 Ok(()) => format!("{place}: {text}; the image is in {}", dir.display()),
-                Err(error) => format!("{place}: {text}; the image could not be laid out: {error}"),
+                Err(error) => format!("{place}: {text}; writing the image failed: {error}"),
             },
             _ => format!("{place}: {text}"),
         })
     }
 }
 
-/// The result of a call that must succeed.
-pub(super) trait OrFail<T> {
-    /// The value; or the failure of the check, with the call and the causes of its error.
+/// The result of a call that must succeed, as an extension of [`Result`].
+pub(super) trait CheckedCall<T> {
+    /// The value of a success. An error becomes the failure of the check, with the call and the causes of the error.
     fn or_fail(self, call: impl Display) -> Result<T, CheckStop>;
 }
 
-impl<T, E: Into<Box<dyn std::error::Error>>> OrFail<T> for Result<T, E> {
+impl<T, E: Into<Box<dyn std::error::Error>>> CheckedCall<T> for Result<T, E> {
     fn or_fail(self, call: impl Display) -> Result<T, CheckStop> {
         self.map_err(|error| CheckStop::Failed(format!("{call} failed: {}", error_chain(&*error.into()))))
     }

@@ -1,5 +1,5 @@
-//! The writes of a workload. Each can be recognised in a content by itself, so that of any content it can be said which
-//! writes are in it, and then whether it is what these writes make.
+//! The writes of a workload. Each write leaves its own mark, so the oracle can find the writes that are present in
+//! a content, and compare the content with the effect of exactly these writes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,16 +11,16 @@ use crate::testing::workload::Random;
 /// A naive store.
 pub(super) type KeyValues = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What a write is.
+/// The call and the size of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WriteShape {
     /// A batch of some hundred bytes, with several operations on one key.
     Batch,
     /// A single put.
     Put,
-    /// A single delete, of a key that a batch before it made for this.
+    /// A single delete of a key that the batch before it put for this purpose.
     Delete,
-    /// A batch of tens of kilobytes, more than an engine would buffer.
+    /// A batch of tens of kilobytes, more than an engine usually buffers.
     LargeBatch,
     /// A single put of tens of kilobytes.
     LargePut,
@@ -49,13 +49,13 @@ impl fmt::Display for WriteShape {
     }
 }
 
-/// Whether a write is in a content.
+/// The presence of a write in a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    There,
+    Present,
     Missing,
-    /// It makes no difference: the key that it deletes was never there.
-    Unknowable,
+    /// The write has no effect, because the key that it deletes is missing anyway.
+    NoEffect,
 }
 
 /// One write.
@@ -98,7 +98,7 @@ impl MarkedWrite {
         Self { index, shape, batch }
     }
 
-    /// The write with this index in a workload of small ones.
+    /// The write with this index in a workload of small writes.
     pub(super) fn small(index: usize) -> Self {
         let shape = match index % 4 {
             1 => WriteShape::Put,
@@ -108,7 +108,7 @@ impl MarkedWrite {
         Self::new(index, shape)
     }
 
-    /// Makes the write, by the call that its shape asks for.
+    /// Makes the write by the call of its shape.
     pub(super) fn run(&self, engine: &dyn StorageEngine) -> Result<(), Error> {
         match (self.shape, self.batch.operations()) {
             (WriteShape::Put | WriteShape::LargePut, [BatchOperation::Put { key, value }]) => {
@@ -119,29 +119,33 @@ impl MarkedWrite {
         }
     }
 
-    /// Makes the write in a map.
+    /// Applies the write to a map.
     pub(super) fn apply(&self, pairs: &mut KeyValues) {
         apply(pairs, &self.batch);
     }
 
-    /// Whether the write is in `found`, given whether the one with the index before is.
+    /// The presence of the write in `found`. `before` is the index, the shape and the presence of the write before it.
     pub(super) fn presence(
         &self,
         found: &KeyValues,
         before: Option<(usize, WriteShape, Presence)>,
     ) -> Presence {
-        let there = match (self.shape, before) {
+        let is_present = match (self.shape, before) {
             (
                 WriteShape::Delete,
-                Some((index, WriteShape::Batch | WriteShape::LargeBatch, Presence::There)),
+                Some((index, WriteShape::Batch | WriteShape::LargeBatch, Presence::Present)),
             ) if index + 1 == self.index => !found.contains_key(&spare(self.index)),
-            (WriteShape::Delete, _) => return Presence::Unknowable,
+            (WriteShape::Delete, _) => return Presence::NoEffect,
             _ => found.contains_key(&mark(self.index)),
         };
-        if there { Presence::There } else { Presence::Missing }
+        if is_present {
+            Presence::Present
+        } else {
+            Presence::Missing
+        }
     }
 
-    /// The bytes of its keys and values.
+    /// The number of bytes of its keys and values.
     pub(super) fn bytes_len(&self) -> usize {
         let len = |operation: &BatchOperation| match operation {
             BatchOperation::Put { key, value } => key.len() + value.len(),
@@ -151,7 +155,7 @@ impl MarkedWrite {
     }
 }
 
-/// Makes a batch in a map.
+/// Applies a batch to a map.
 pub(super) fn apply(pairs: &mut KeyValues, batch: &WriteBatch) {
     for operation in batch.operations().iter().cloned() {
         match operation {

@@ -1,29 +1,30 @@
-//! An engine beside a naive map of the same writes, and the comparisons of the two.
+//! An engine and a naive map with the same writes, and the comparisons of the two. The map is in memory: a reopening of
+//! the engine does not change it.
 
 use std::path::PathBuf;
 
 use super::Survives;
-use super::lab::{DynEngine, Lab, OrFail, ensure};
+use super::context::{CheckContext, CheckedCall, DynEngine, ensure};
 use super::report::CheckStop;
-use super::steps::{KeyValues, MarkedWrite, apply};
+use super::writes::{KeyValues, MarkedWrite, apply};
 use crate::storage::{StorageEngine, WriteBatch};
 
-/// An engine in a directory of its own, whose calls succeed, and the map that it must agree with.
-pub(super) struct Mirrored<'a> {
-    lab: &'a Lab,
+/// An engine in its own directory, whose calls must succeed, and the map with which it must agree.
+pub(super) struct EngineWithMap<'a> {
+    context: &'a CheckContext,
     dir: PathBuf,
     pub(super) engine: DynEngine,
     pub(super) pairs: KeyValues,
 }
 
-impl<'a> Mirrored<'a> {
+impl<'a> EngineWithMap<'a> {
     /// Opens the engine in a new directory, where it must be empty.
-    pub(super) fn new(lab: &'a Lab) -> Result<Self, CheckStop> {
-        let dir = lab.dir()?;
+    pub(super) fn new(context: &'a CheckContext) -> Result<Self, CheckStop> {
+        let dir = context.dir()?;
         let new = Self {
-            engine: lab.open(&dir)?,
+            engine: context.open(&dir)?,
             pairs: KeyValues::new(),
-            lab,
+            context,
             dir,
         };
         new.expect_all("opening in an empty directory")?;
@@ -49,9 +50,9 @@ impl<'a> Mirrored<'a> {
         Ok(())
     }
 
-    pub(super) fn run(&mut self, step: &MarkedWrite) -> Result<(), CheckStop> {
-        step.run(self.engine.as_ref()).or_fail(step)?;
-        step.apply(&mut self.pairs);
+    pub(super) fn run(&mut self, write: &MarkedWrite) -> Result<(), CheckStop> {
+        write.run(self.engine.as_ref()).or_fail(write)?;
+        write.apply(&mut self.pairs);
         Ok(())
     }
 
@@ -59,44 +60,47 @@ impl<'a> Mirrored<'a> {
         self.engine.flush().or_fail("flush")
     }
 
-    /// Opens the engine again, if it survives that, and compares everything.
+    /// Opens the engine again and compares all content. Does nothing if the engine does not claim to survive a
+    /// reopening.
     pub(super) fn reopen(self, after: &str) -> Result<Self, CheckStop> {
-        if !self.lab.survives(Survives::Reopening) {
+        if !self.context.survives(Survives::Reopening) {
             return Ok(self);
         }
         drop(self.engine);
-        let engine = self.lab.open(&self.dir)?;
+        let engine = self.context.open(&self.dir)?;
         let reopened = Self { engine, ..self };
         reopened.expect_all(after)?;
         Ok(reopened)
     }
 
-    /// A get agrees with the map.
+    /// Checks that a get agrees with the map.
     pub(super) fn expect(&self, key: &[u8], after: &str) -> Result<(), CheckStop> {
         let found = self.engine.get(key);
         let found = found.or_fail(format_args!("getting {}", show(key)))?;
         let expected = self.pairs.get(key);
-        let in_words = |value: Option<&Vec<u8>>| value.map_or("nothing".to_owned(), |value| show(value));
+        let text = |value: Option<&Vec<u8>>| value.map_or("nothing".to_owned(), |value| show(value));
         ensure!(
             found.as_ref() == expected,
             "after {after}, key {} gave {}, not {}",
             show(key),
-            in_words(found.as_ref()),
-            in_words(expected)
+            text(found.as_ref()),
+            text(expected)
         );
         Ok(())
     }
 
-    /// A scan of everything and a get of each key agree with the map.
+    /// Checks that a scan of all keys and a get of each key agree with the map.
     pub(super) fn expect_all(&self, after: &str) -> Result<(), CheckStop> {
         let found = scan(self.engine.as_ref(), b"")?;
-        if let Some(what) = difference(&found, &self.pairs) {
-            return Err(CheckStop::Failed(format!("after {after}, by a scan: {what}")));
+        if let Some(difference) = difference(&found, &self.pairs) {
+            return Err(CheckStop::Failed(format!(
+                "after {after}, by a scan: {difference}"
+            )));
         }
         self.pairs.keys().try_for_each(|key| self.expect(key, after))
     }
 
-    /// A scan with this prefix agrees with the map. Returns the number of its pairs.
+    /// Checks that a scan with this prefix agrees with the map. Returns the number of its pairs.
     pub(super) fn expect_scan(&self, prefix: &[u8]) -> Result<u64, CheckStop> {
         let expected = self.pairs.iter().filter(|(key, _)| key.starts_with(prefix));
         let expected: KeyValues = expected
@@ -105,15 +109,15 @@ impl<'a> Mirrored<'a> {
         let found = scan(self.engine.as_ref(), prefix)?;
         match difference(&found, &expected) {
             None => Ok(found.len() as u64),
-            Some(what) => Err(CheckStop::Failed(format!(
-                "a scan of prefix {}: {what}",
+            Some(difference) => Err(CheckStop::Failed(format!(
+                "a scan of prefix {}: {difference}",
                 show(prefix)
             ))),
         }
     }
 }
 
-/// One scan, whose keys must come in ascending order.
+/// The pairs of one scan. Its keys must come in ascending order.
 pub(super) fn scan(engine: &dyn StorageEngine, prefix: &[u8]) -> Result<KeyValues, CheckStop> {
     let pairs = engine
         .scan_prefix(prefix)
@@ -128,7 +132,7 @@ pub(super) fn scan(engine: &dyn StorageEngine, prefix: &[u8]) -> Result<KeyValue
     Ok(pairs.into_iter().collect())
 }
 
-/// Bytes as text, the beginning and the length if there are many.
+/// Bytes as text. Of many bytes the text has only the beginning and the length.
 pub(super) fn show(bytes: &[u8]) -> String {
     const SHOWN: usize = 40;
     match bytes.split_at_checked(SHOWN) {
@@ -144,16 +148,16 @@ pub(super) fn difference(found: &KeyValues, expected: &KeyValues) -> Option<Stri
     for (key, value) in expected {
         match found.get(key) {
             None => return Some(format!("key {} is missing", show(key))),
-            Some(there) if there != value => {
-                let same = there.iter().zip(value).take_while(|(a, b)| a == b).count();
-                let (key, there, value) = (show(key), show(there), show(value));
+            Some(other) if other != value => {
+                let same = other.iter().zip(value).take_while(|(a, b)| a == b).count();
+                let (key, other, value) = (show(key), show(other), show(value));
                 return Some(format!(
-                    "key {key} has value {there}, not {value}: they differ from byte {same} on"
+                    "key {key} has value {other}, not {value}: the values differ from byte {same} on"
                 ));
             }
             Some(_) => {}
         }
     }
     let extra = found.keys().find(|key| !expected.contains_key(*key))?;
-    Some(format!("key {} is there and should not be", show(extra)))
+    Some(format!("key {} is present and must not be", show(extra)))
 }
